@@ -1,0 +1,1 @@
+//! AuditPipeline, an observer of the engine: bounded queue, worker, sinks, policy.

@@ -1,0 +1,1 @@
+//! Streaming kernel: identities, frames, sessions, the fan-out bus, admission, observers.

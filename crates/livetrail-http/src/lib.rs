@@ -1,0 +1,1 @@
+//! HTTP gateway: HTTP-FLV playback.

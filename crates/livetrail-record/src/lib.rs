@@ -1,0 +1,1 @@
+//! The audit record: actions, fields, canonical bytes, session state machine.

@@ -1,0 +1,1 @@
+//! RTMP gateway: publish and play, as server and as client.

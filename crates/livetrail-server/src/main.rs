@@ -1,0 +1,2 @@
+//! The `livetrail` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Livetrail for embedders: the engine, the audit pipeline and a prelude.
