@@ -1,2 +1,52 @@
-//! What CI and people run.
-fn main() {}
+//! What CI and people run: `cargo xtask test`, `tidy`, `fuzz` and `bench`.
+//!
+//! Everything here drives the same tools that a person would type, prints the command when one fails, and exits with 0
+//! only if everything asked for was done and was right.
+
+mod bench;
+mod clock;
+mod fuzz;
+mod process;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Test, tidy, fuzz and measure Livetrail")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that CI checks: format, lints, rules of the house, licences, tests, documentation
+    Test(test::Arguments),
+    /// The rules of the house: which crate may know what, how files begin, how long they are
+    Tidy,
+    /// Fuzz the parsers with libFuzzer, each target for a bounded time
+    Fuzz(fuzz::Arguments),
+    /// Run the benchmarks and print ratios against a peer
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Tidy => tidy::run(),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            process::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

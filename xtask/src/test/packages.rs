@@ -1,0 +1,107 @@
+//! The programs that the system tests start. They are installed where that is allowed, else named with the way to get them.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::{Context, Outcome};
+use crate::process::on_path;
+
+/// How to tell that something is there.
+enum Probe {
+    Program(&'static str),
+    /// An element of GStreamer, which comes from a plugin package rather than as a program.
+    GstElement(&'static str),
+}
+
+/// What is needed, and the Debian package that has it.
+const NEEDED: &[(Probe, &str)] = &[
+    (Probe::Program("ffmpeg"), "ffmpeg"),
+    (Probe::Program("ffprobe"), "ffmpeg"),
+    (Probe::Program("rtmpdump"), "rtmpdump"),
+    (Probe::Program("strace"), "strace"),
+    (Probe::Program("curl"), "curl"),
+    (Probe::Program("gst-launch-1.0"), "gstreamer1.0-tools"),
+    (
+        Probe::GstElement("videotestsrc"),
+        "gstreamer1.0-plugins-base",
+    ),
+    (Probe::GstElement("flvmux"), "gstreamer1.0-plugins-good"),
+    (Probe::GstElement("rtmp2sink"), "gstreamer1.0-plugins-bad"),
+    (Probe::GstElement("rtmp2src"), "gstreamer1.0-plugins-bad"),
+    (Probe::GstElement("x264enc"), "gstreamer1.0-plugins-ugly"),
+    (Probe::GstElement("avdec_h264"), "gstreamer1.0-libav"),
+];
+
+/// Sees to it that everything is there.
+pub(crate) fn provide(context: &mut Context) -> Result<Outcome> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(Outcome::Passed(String::new()));
+    }
+    let install = format!(
+        "apt-get update && apt-get install --yes --no-install-recommends {}",
+        missing.join(" ")
+    );
+    if !on_path("apt-get") {
+        bail!(
+            "missing: {}. These are the names of Debian's packages; install the same programs with this system's package manager, then run this again",
+            missing.join(", ")
+        );
+    }
+    if !is_root() {
+        bail!(
+            "missing: {}. Run this, then try again:\n  sudo sh -c '{install}'",
+            missing.join(", ")
+        );
+    }
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &install])
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    context.must(command)?;
+    let still = self::missing();
+    if !still.is_empty() {
+        bail!("installed, yet not found: {}", still.join(", "));
+    }
+    Ok(Outcome::Passed(format!("installed {}", missing.join(", "))))
+}
+
+/// The packages that are missing, each once.
+fn missing() -> Vec<&'static str> {
+    let mut packages: Vec<_> = NEEDED
+        .iter()
+        .filter(|(probe, _)| !is_there(probe))
+        .map(|(_, package)| *package)
+        .collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+fn is_there(probe: &Probe) -> bool {
+    match probe {
+        Probe::Program(name) => on_path(name),
+        Probe::GstElement(name) => Command::new("gst-inspect-1.0")
+            .args(["--exists", name])
+            .output()
+            .is_ok_and(|output| output.status.success()),
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_machine_has_is_told_to_be_missing() {
+        assert!(!is_there(&Probe::Program("no-such-program-at-all")));
+        assert!(!is_there(&Probe::GstElement("nosuchelement")));
+        assert!(is_there(&Probe::Program("sh")));
+    }
+}

@@ -1,0 +1,174 @@
+//! The steps of `cargo xtask test`, in the order in which they run: what is cheap and fails often comes first.
+
+use anyhow::{Result, ensure};
+
+use super::{Context, Outcome, deny, packages};
+use crate::tidy;
+
+/// One check.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// Steps that must not have failed for this one to make sense.
+    pub(crate) needs: &'static [&'static str],
+    /// Whether `--fast` runs it.
+    pub(crate) fast: bool,
+    pub(crate) run: fn(&mut Context) -> Result<Outcome>,
+}
+
+pub(crate) fn all() -> Vec<Step> {
+    let step = |name, about, needs, fast, run| Step {
+        name,
+        about,
+        needs,
+        fast,
+        run,
+    };
+    vec![
+        step("format", "cargo fmt --check", &[], true, format),
+        step(
+            "tidy",
+            "the rules of the house, as in `cargo xtask tidy`",
+            &[],
+            true,
+            tidy_rules,
+        ),
+        step(
+            "clippy",
+            "lints of all targets, warnings are errors",
+            &[],
+            true,
+            clippy,
+        ),
+        step(
+            "unit",
+            "unit and property tests of every crate",
+            &[],
+            true,
+            unit,
+        ),
+        step(
+            "doc-tests",
+            "the examples in the documentation",
+            &[],
+            false,
+            doc_tests,
+        ),
+        step(
+            "docs",
+            "the documentation builds without a warning",
+            &[],
+            false,
+            docs,
+        ),
+        step(
+            "deny",
+            "licences, bans and sources of all dependencies",
+            &[],
+            false,
+            deny::check,
+        ),
+        step(
+            "packages",
+            "programs that the system tests need",
+            &[],
+            false,
+            packages::provide,
+        ),
+        step(
+            "system",
+            "the server under real clients",
+            &["packages"],
+            false,
+            system,
+        ),
+    ]
+}
+
+fn format(context: &mut Context) -> Result<Outcome> {
+    let command = context.cargo(&["fmt", "--all", "--check"]);
+    context.must(command)?;
+    for folder in ["benches", "fuzz"] {
+        let mut command = context.cargo(&["fmt", "--all", "--check"]);
+        command.current_dir(context.root.join(folder));
+        context.must(command)?;
+    }
+    Ok(Outcome::nothing_to_add())
+}
+
+fn tidy_rules(context: &mut Context) -> Result<Outcome> {
+    let broken = tidy::check(&context.root)?;
+    ensure!(broken.is_empty(), "{}", tidy::told(&broken));
+    Ok(Outcome::nothing_to_add())
+}
+
+fn clippy(context: &mut Context) -> Result<Outcome> {
+    let command = context.cargo(&[
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]);
+    context.must(command)?;
+    Ok(Outcome::nothing_to_add())
+}
+
+fn unit(context: &mut Context) -> Result<Outcome> {
+    let command = context.cargo(&[
+        "test",
+        "--locked",
+        "--workspace",
+        "--exclude",
+        "system-tests",
+        "--all-targets",
+        "--no-fail-fast",
+    ]);
+    tests(context, command)
+}
+
+fn doc_tests(context: &mut Context) -> Result<Outcome> {
+    let command = context.cargo(&["test", "--locked", "--workspace", "--doc", "--no-fail-fast"]);
+    tests(context, command)
+}
+
+fn docs(context: &mut Context) -> Result<Outcome> {
+    let mut command = context.cargo(&["doc", "--locked", "--workspace", "--no-deps"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    context.must(command)?;
+    Ok(Outcome::nothing_to_add())
+}
+
+fn system(context: &mut Context) -> Result<Outcome> {
+    // The tests start the server as a process of its own; cargo builds no other package's binary for them.
+    let command = context.cargo(&["build", "--locked", "--package", "livetrail-server"]);
+    context.must(command)?;
+    let command = context.cargo(&[
+        "test",
+        "--locked",
+        "--package",
+        "system-tests",
+        "--all-targets",
+        "--no-fail-fast",
+    ]);
+    tests(context, command)
+}
+
+/// Runs tests; that none ran at all is a failure too.
+fn tests(context: &mut Context, command: std::process::Command) -> Result<Outcome> {
+    context.must(command)?;
+    ensure!(
+        context.counts.total() > 0,
+        "no test ran: is the runner's closing line still `test result: …`?"
+    );
+    Ok(Outcome::Tests(context.counts))
+}
+
+impl Outcome {
+    fn nothing_to_add() -> Self {
+        Self::Passed(String::new())
+    }
+}

@@ -1,0 +1,325 @@
+//! Which crate may know which: the third column of the crate table in `ARCHITECTURE.md`, as rules.
+
+use super::Broken;
+use super::graph::{Graph, Member};
+
+/// What holds for one crate.
+struct Rule {
+    name: &'static str,
+    /// The crates of the workspace that it may depend on directly.
+    may_use: &'static [&'static str],
+    /// Packages that must not be anywhere below it, its own or others'.
+    never_below: &'static [&'static str],
+    /// The rule's words.
+    words: &'static str,
+}
+
+const RUNTIMES: &[&str] = &["tokio", "async-std", "smol"];
+const ANY: &[&str] = &[
+    "livetrail",
+    "livetrail-audit",
+    "livetrail-engine",
+    "livetrail-http",
+    "livetrail-ledger",
+    "livetrail-media",
+    "livetrail-record",
+    "livetrail-rtmp",
+    "livetrail-sinks",
+    "livetrail-tlog",
+];
+
+const RULES: &[Rule] = &[
+    Rule {
+        name: "livetrail-engine",
+        may_use: &[],
+        never_below: &["livetrail-audit", "livetrail-record", "axum", "hyper"],
+        words: "the kernel does not know that an auditor exists, nor sockets, nor wire protocols",
+    },
+    Rule {
+        name: "livetrail-media",
+        may_use: &["livetrail-engine"],
+        never_below: &["livetrail-audit", "livetrail-record", "axum", "hyper"],
+        words: "containers and codec headers know the engine's public frame types, no sockets and no audit",
+    },
+    Rule {
+        name: "livetrail-rtmp",
+        may_use: &["livetrail-engine", "livetrail-media"],
+        never_below: &["livetrail-audit", "livetrail-record"],
+        words: "a gateway knows the engine and the containers; not audit, not another gateway",
+    },
+    Rule {
+        name: "livetrail-http",
+        may_use: &["livetrail-engine", "livetrail-media"],
+        never_below: &["livetrail-audit", "livetrail-record"],
+        words: "a gateway knows the engine and the containers; not audit, not another gateway",
+    },
+    Rule {
+        name: "livetrail-record",
+        may_use: &[],
+        never_below: RUNTIMES,
+        words: "a record is data: no streaming types, no I/O, no clocks, no runtime below it",
+    },
+    Rule {
+        name: "livetrail-tlog",
+        may_use: &[],
+        never_below: RUNTIMES,
+        words: "the Merkle log is pure computation: no I/O, no records, no runtime below it",
+    },
+    Rule {
+        name: "livetrail-ledger",
+        may_use: &["livetrail-tlog"],
+        never_below: &["livetrail-engine", "livetrail-record"],
+        words: "the ledger stores bytes: it knows neither streaming nor what an entry means",
+    },
+    Rule {
+        name: "livetrail-audit",
+        may_use: &[
+            "livetrail-engine",
+            "livetrail-ledger",
+            "livetrail-record",
+            "livetrail-tlog",
+        ],
+        never_below: &["livetrail-http", "livetrail-rtmp", "axum", "hyper"],
+        words: "the audit pipeline observes the engine; it knows no gateway and no HTTP",
+    },
+    Rule {
+        name: "livetrail-sinks",
+        may_use: &["livetrail-audit", "livetrail-record"],
+        never_below: &["livetrail-http", "livetrail-rtmp"],
+        words: "a sink takes records; it knows no gateway",
+    },
+    Rule {
+        name: "livetrail-verify",
+        may_use: &["livetrail-record", "livetrail-tlog"],
+        never_below: &["livetrail-audit", "livetrail-engine", "livetrail-ledger"],
+        words: "the verifier shares no code with the writer that it checks",
+    },
+    Rule {
+        name: "livetrail-server",
+        may_use: ANY,
+        never_below: &[],
+        words: "the server wires everything together",
+    },
+    Rule {
+        name: "livetrail",
+        may_use: ANY,
+        never_below: &["clap"],
+        words: "the facade re-exports the libraries; a command line is not below it",
+    },
+];
+
+/// Crates outside `crates/`: nothing of the product may use them.
+const BESIDE: &[&str] = &["xtask", "system-tests"];
+
+/// Every rule on who depends on whom.
+pub(crate) fn check(graph: &Graph) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    for member in graph.members() {
+        if member.name != member.folder {
+            broken.push(Broken::new(
+                &member.manifest,
+                "a crate's folder has the crate's name",
+                format!(
+                    "rename the folder `{}` to `{}`, or the package the other way round",
+                    member.folder, member.name
+                ),
+            ));
+        }
+        match RULES.iter().find(|rule| rule.name == member.name) {
+            Some(rule) => check_rule(rule, graph, &mut broken),
+            None if BESIDE.contains(&member.name.as_str()) => {}
+            None => broken.push(Broken::new(
+                &member.name,
+                "every crate has a row that says what it must not know",
+                "add it to RULES in xtask/src/tidy/crates.rs and to the tables in README.md and ARCHITECTURE.md",
+            )),
+        }
+    }
+    broken
+}
+
+fn check_rule(rule: &Rule, graph: &Graph, broken: &mut Vec<Broken>) {
+    for used in graph
+        .direct(rule.name)
+        .filter(|used| graph.is_member(used) && !rule.may_use.contains(used))
+    {
+        let may = if rule.may_use.is_empty() {
+            "none of ours".to_owned()
+        } else {
+            rule.may_use.join(", ")
+        };
+        broken.push(Broken::new(
+            rule.name,
+            rule.words,
+            format!("it depends on `{used}` and may depend on {may}: move the code to where both may reach it"),
+        ));
+    }
+    for never in rule.never_below {
+        if let Some(way) = graph.way(rule.name, never) {
+            broken.push(Broken::new(
+                rule.name,
+                rule.words,
+                format!(
+                    "`{never}` must not be below it, but is: {}",
+                    way.join(" → ")
+                ),
+            ));
+        }
+    }
+}
+
+/// Every rule on a crate's `Cargo.toml`.
+pub(crate) fn check_manifest(member: &Member, manifest: &str) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let place = if member.product {
+        format!("crates/{}/Cargo.toml", member.folder)
+    } else {
+        format!("{}/Cargo.toml", member.folder)
+    };
+    let mut section = "";
+    let mut inherits = false;
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let line: String = line.split_whitespace().collect();
+        inherits |= (section == "[lints]" && line == "workspace=true")
+            || (section.is_empty() && line == "lints.workspace=true");
+    }
+    if !inherits {
+        broken.push(Broken::new(
+            &place,
+            "every crate has the lints of the workspace",
+            "add a section [lints] with `workspace = true`",
+        ));
+    }
+    if member.description.trim().is_empty() {
+        broken.push(Broken::new(
+            &place,
+            "every crate says in one line what it is",
+            "add `description = \"…\"` below [package]",
+        ));
+    }
+    broken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(broken: &[Broken]) -> Vec<&str> {
+        broken.iter().map(|broken| broken.place.as_str()).collect()
+    }
+
+    #[test]
+    fn the_graph_as_it_should_be_breaks_nothing() {
+        let graph = Graph::of(&[
+            ("livetrail-engine", &["tokio", "bytes"]),
+            ("livetrail-media", &["livetrail-engine"]),
+            (
+                "livetrail-rtmp",
+                &["livetrail-engine", "livetrail-media", "tokio"],
+            ),
+            ("livetrail-record", &["uuid"]),
+            (
+                "livetrail-audit",
+                &["livetrail-engine", "livetrail-record", "tokio"],
+            ),
+            (
+                "livetrail-server",
+                &["livetrail-audit", "livetrail-rtmp", "axum"],
+            ),
+        ])
+        .and_outside(&[("axum", &["hyper"]), ("hyper", &["tokio"])]);
+        assert_eq!(check(&graph), []);
+    }
+
+    #[test]
+    fn the_kernel_may_not_know_the_auditor() {
+        let broken = check(&Graph::of(&[
+            ("livetrail-engine", &["livetrail-record"]),
+            ("livetrail-record", &[]),
+        ]));
+        assert!(
+            !broken.is_empty()
+                && places(&broken)
+                    .iter()
+                    .all(|place| *place == "livetrail-engine"),
+            "{broken:?}"
+        );
+        assert!(broken[0].rule.contains("auditor"));
+    }
+
+    #[test]
+    fn a_gateway_may_not_use_another_gateway() {
+        let broken = check(&Graph::of(&[
+            ("livetrail-http", &["livetrail-rtmp"]),
+            ("livetrail-rtmp", &[]),
+        ]));
+        assert_eq!(places(&broken), ["livetrail-http"]);
+        assert!(broken[0].mend.contains("`livetrail-rtmp`"));
+    }
+
+    #[test]
+    fn a_runtime_far_below_a_record_is_found_and_the_way_is_shown() {
+        let graph = Graph::of(&[("livetrail-record", &["harmless"])])
+            .and_outside(&[("harmless", &["deeper"]), ("deeper", &["tokio"])]);
+        let broken = check(&graph);
+        assert_eq!(places(&broken), ["livetrail-record"]);
+        assert!(
+            broken[0]
+                .mend
+                .contains("livetrail-record → harmless → deeper → tokio"),
+            "{}",
+            broken[0].mend
+        );
+    }
+
+    #[test]
+    fn the_verifier_never_links_the_writer() {
+        let graph = Graph::of(&[
+            ("livetrail-verify", &["livetrail-tlog"]),
+            ("livetrail-tlog", &["livetrail-ledger"]),
+            ("livetrail-ledger", &[]),
+        ]);
+        assert!(places(&check(&graph)).contains(&"livetrail-verify"));
+    }
+
+    #[test]
+    fn a_crate_without_a_rule_is_told_to_get_one() {
+        let broken = check(&Graph::of(&[("livetrail-new", &[])]));
+        assert!(broken[0].mend.contains("RULES"));
+    }
+
+    #[test]
+    fn lints_are_inherited_in_either_spelling_and_nowhere_else() {
+        let member = Member {
+            description: "d".to_owned(),
+            ..Member::default()
+        };
+        assert_eq!(
+            check_manifest(&member, "lints.workspace = true\n[package]\n"),
+            []
+        );
+        assert_eq!(
+            check_manifest(
+                &member,
+                "[package]\nname = \"a\"\n\n[lints]\nworkspace=true\n"
+            ),
+            []
+        );
+        assert_eq!(
+            check_manifest(
+                &member,
+                "[package]\nname = \"a\"\n[dependencies]\nworkspace = true\n"
+            )
+            .len(),
+            1
+        );
+        assert_eq!(
+            check_manifest(&Member::default(), "[lints]\nworkspace = true\n").len(),
+            1,
+            "the description is missing"
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! `cargo xtask tidy`: the rules of the house that a machine can check.
+//!
+//! A rule is a function from a small input to what is broken, so that every rule has its own tests. What is broken is told
+//! in words: which rule, where, and how to mend it.
+
+mod crates;
+mod files;
+mod graph;
+mod readme;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::process::{read, say};
+use crate::workspace;
+use graph::Graph;
+
+/// One place where a rule is not kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Broken {
+    /// The file or the crate.
+    pub(crate) place: String,
+    /// The rule, in words.
+    pub(crate) rule: String,
+    /// How to mend it.
+    pub(crate) mend: String,
+}
+
+impl Broken {
+    fn new(place: impl Into<String>, rule: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            place: place.into(),
+            rule: rule.into(),
+            mend: mend.into(),
+        }
+    }
+}
+
+/// Checks the tree that this program belongs to; `false` when a rule is broken.
+pub(crate) fn run() -> Result<bool> {
+    let broken = check(&workspace::root()?)?;
+    if broken.is_empty() {
+        say("tidy: every rule is kept");
+    } else {
+        say(&told(&broken));
+    }
+    Ok(broken.is_empty())
+}
+
+/// Everything that is broken in the tree below `root`.
+pub(crate) fn check(root: &Path) -> Result<Vec<Broken>> {
+    let mut broken = Vec::new();
+    let listed = read(
+        Command::new("git")
+            .args([
+                "ls-files",
+                "-z",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+            ])
+            .current_dir(root),
+    )
+    .context("tidy checks the files that git knows; run it in a clone")?;
+    for path in listed.split('\0').filter(|path| !path.is_empty()) {
+        let full = root.join(path);
+        // A file that was removed and not yet committed is still in the list.
+        if full.is_file() {
+            let content = std::fs::read(&full).with_context(|| format!("cannot read {path}"))?;
+            broken.extend(files::check(path, &content));
+        }
+    }
+
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let metadata = read(
+        Command::new(cargo)
+            .args(["metadata", "--format-version", "1", "--locked"])
+            .current_dir(root),
+    )?;
+    let graph = Graph::read(&metadata)?;
+    broken.extend(crates::check(&graph));
+    for member in graph.members() {
+        let manifest = std::fs::read_to_string(&member.manifest)
+            .with_context(|| format!("cannot read {}", member.manifest))?;
+        broken.extend(crates::check_manifest(member, &manifest));
+    }
+    let readme =
+        std::fs::read_to_string(root.join("README.md")).context("cannot read README.md")?;
+    broken.extend(readme::check(&readme, &graph));
+    Ok(broken)
+}
+
+/// What is broken, for a person.
+pub(crate) fn told(broken: &[Broken]) -> String {
+    let mut text = format!("tidy: {} broken", broken.len());
+    for Broken { place, rule, mend } in broken {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n\n  {place}\n    rule: {rule}\n    mend: {mend}");
+    }
+    text
+}
