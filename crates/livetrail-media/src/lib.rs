@@ -1,1 +1,37 @@
 //! Containers and codec headers, once for all gateways: FLV, AMF0, H.264 and AAC configuration.
+//!
+//! Everything here is total: any bytes give a value or an [`Error`], within stated bounds of memory and stack. Nothing here knows
+//! of sockets, clocks, or of the engine beyond its [`MediaFrame`](livetrail_engine::MediaFrame).
+//!
+//! - [`amf0`]: the value encoding of RTMP commands and FLV metadata
+//! - [`flv`]: files and streams, in and out
+//! - [`tag`]: the header before a payload in FLV tags and RTMP messages, legacy and enhanced
+//! - [`config`]: picture size and sampling rate from decoder configurations
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod amf0;
+pub mod config;
+mod error;
+pub mod flv;
+mod fuzz;
+mod read;
+pub mod tag;
+
+pub use error::{Error, Result};
+#[doc(hidden)]
+pub use fuzz::{fuzz_amf0, fuzz_flv, fuzz_tag};

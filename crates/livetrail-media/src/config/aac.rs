@@ -1,0 +1,70 @@
+//! `AudioSpecificConfig` (ISO/IEC 14496-3 section 1.6.2.1).
+
+use super::bits::Bits;
+use crate::error::{Error, Result};
+
+const WHAT: &str = "AudioSpecificConfig";
+const SAMPLE_RATES_HZ: [u32; 13] = [
+    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
+    7_350,
+];
+
+/// The beginning of an AAC decoder configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AudioSpecificConfig {
+    /// 2 for AAC-LC, 5 for HE-AAC, 29 for HE-AAC v2.
+    pub object_type: u8,
+    /// Samples a second; with HE-AAC that of the extension, which is what comes out.
+    pub sample_rate_hz: u32,
+    /// Channels; 0 when a program config element says.
+    pub channels: u8,
+}
+
+impl AudioSpecificConfig {
+    /// Reads the record. What follows the fields is not looked at.
+    ///
+    /// # Errors
+    /// A record that is cut short, or has a reserved sampling rate or channel configuration.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut bits = Bits::new(bytes, WHAT);
+        let object_type = object_type(&mut bits)?;
+        let mut sample_rate_hz = sample_rate(&mut bits)?;
+        let channels = match bits.read(4)? {
+            7 => 8,
+            11 => 7,
+            12 | 14 => 8,
+            configuration @ 0..=6 => configuration as u8,
+            _ => {
+                return Err(Error::Config {
+                    what: WHAT,
+                    detail: "a reserved channel configuration",
+                });
+            }
+        };
+        if matches!(object_type, 5 | 29) {
+            sample_rate_hz = sample_rate(&mut bits)?;
+        }
+        Ok(Self {
+            object_type,
+            sample_rate_hz,
+            channels,
+        })
+    }
+}
+
+fn object_type(bits: &mut Bits<'_>) -> Result<u8> {
+    match bits.read(5)? {
+        31 => Ok((bits.read(6)? as u8).saturating_add(32)),
+        object_type => Ok(object_type as u8),
+    }
+}
+
+fn sample_rate(bits: &mut Bits<'_>) -> Result<u32> {
+    match bits.read(4)? as usize {
+        15 => bits.read(24),
+        index => SAMPLE_RATES_HZ.get(index).copied().ok_or(Error::Config {
+            what: WHAT,
+            detail: "a reserved sampling rate",
+        }),
+    }
+}

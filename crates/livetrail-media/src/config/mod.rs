@@ -1,0 +1,85 @@
+//! Decoder configuration records, as far as people and interfaces want to know: codec, picture size, sampling rate.
+
+mod aac;
+mod bits;
+mod h264;
+
+use std::fmt;
+
+use livetrail_engine::{CodecId, MediaFrame};
+
+pub use aac::AudioSpecificConfig;
+pub use h264::AvcConfig;
+
+use crate::{error::Result, read::Reader};
+
+/// What a track carries, as its configuration says. Shown as `h264 1280x720` or `aac 48000 Hz`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TrackInfo {
+    /// The codec.
+    pub codec: CodecId,
+    /// Width and height of the picture in pixels, after cropping.
+    pub picture: Option<(u32, u32)>,
+    /// Samples a second.
+    pub sample_rate_hz: Option<u32>,
+    /// Channels of sound.
+    pub channels: Option<u8>,
+}
+
+impl TrackInfo {
+    /// What the frame says about its track: of a configuration as much as it holds (H.264, AAC and Opus are understood), of
+    /// any other frame its codec.
+    ///
+    /// # Errors
+    /// A configuration that contradicts its specification.
+    pub fn of(frame: &MediaFrame) -> Result<Self> {
+        let mut info = Self {
+            codec: frame.codec,
+            picture: None,
+            sample_rate_hz: None,
+            channels: None,
+        };
+        if !frame.is_config() {
+            return Ok(info);
+        }
+        match frame.codec {
+            CodecId::H264 => info.picture = Some(AvcConfig::parse(&frame.payload)?.picture),
+            CodecId::Aac => {
+                let config = AudioSpecificConfig::parse(&frame.payload)?;
+                info.sample_rate_hz = Some(config.sample_rate_hz);
+                info.channels = Some(config.channels).filter(|channels| *channels > 0);
+            }
+            CodecId::Opus => {
+                let mut reader = Reader::new(&frame.payload, "OpusHead");
+                reader.take(9)?;
+                info.channels = Some(reader.u8()?);
+                // Opus always decodes to 48 kHz (RFC 7845 section 5.1).
+                info.sample_rate_hz = Some(48_000);
+            }
+            _ => {}
+        }
+        Ok(info)
+    }
+}
+
+impl fmt::Display for TrackInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.codec.label())?;
+        if let Some((width, height)) = self.picture {
+            write!(f, " {width}x{height}")?;
+        }
+        if let Some(hz) = self.sample_rate_hz {
+            write!(f, " {hz} Hz")?;
+        }
+        match self.channels {
+            None => Ok(()),
+            Some(1) => f.write_str(" mono"),
+            Some(2) => f.write_str(" stereo"),
+            Some(channels) => write!(f, " {channels} channels"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

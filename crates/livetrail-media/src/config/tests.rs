@@ -1,0 +1,150 @@
+//! What the readers of configuration records promise. The records are x264's and ffmpeg's.
+
+use bytes::Bytes;
+use livetrail_engine::{CodecId, FrameFlags, MediaFrame};
+use proptest::prelude::*;
+
+use super::{AudioSpecificConfig, AvcConfig, TrackInfo};
+use crate::Error;
+
+const MAIN_320X180: &[u8] = b"\x01\x4d\x40\x0c\xff\xe1\x00\x19\x67\x4d\x40\x0c\xec\xc0\xa0\xcf\xcf\x80\x88\x00\x00\x03\x00\x08\
+    \x00\x00\x03\x01\x90\x78\xa1\x4c\xd0\x01\x00\x05\x68\xe9\x78\x44\xb2";
+const HIGH_1080P: &[u8] = b"\x01\x64\x00\x28\xff\xe1\x00\x1b\x67\x64\x00\x28\xac\xd9\x40\x78\x02\x27\xe5\xc0\x44\x00\x00\x03\
+    \x00\x04\x00\x00\x03\x00\xc8\x3c\x60\xc6\x58";
+const HIGH_INTERLACED_576: &[u8] =
+    b"\x01\x64\x00\x1e\xff\xe1\x00\x1c\x67\x64\x00\x1e\xac\xd9\x40\xb4\x24\xdf\xf8\x02\x00\x01\
+    \x68\x80\x00\x00\x03\x00\x80\x00\x00\x19\x0f\x8a\x14\xcb";
+const HIGH_422_WITH_MATRICES: &[u8] =
+    b"\x01\x7a\x00\x1f\xff\xe1\x00\x1a\x67\x7a\x00\x1f\xbc\xd9\x40\x50\x05\xbb\x01\x10\x00\x00\
+    \x03\x00\x10\x00\x00\x03\x03\x20\xf1\x83\x19\x60";
+const HIGH_444_CROPPED: &[u8] = b"\x01\xf4\x00\x1e\xff\xe1\x00\x1e\x67\xf4\x00\x1e\x91\x9b\x28\x14\x85\xfc\x7c\xff\xf8\x5a\x80\x5a\
+    \x48\x80\x00\x00\x03\x00\x80\x00\x00\x19\x07\x8b\x16\xcb";
+
+#[test]
+fn the_picture_size_is_that_after_cropping() {
+    let size = |record| AvcConfig::parse(record).map(|config| config.picture);
+    assert_eq!(size(MAIN_320X180), Ok((320, 180)));
+    assert_eq!(size(HIGH_1080P), Ok((1920, 1080)));
+    assert_eq!(size(HIGH_INTERLACED_576), Ok((720, 576)));
+    assert_eq!(size(HIGH_422_WITH_MATRICES), Ok((1280, 720)));
+    assert_eq!(size(HIGH_444_CROPPED), Ok((642, 362)));
+}
+
+#[test]
+fn profile_level_and_lengths_are_read() {
+    let config = AvcConfig::parse(MAIN_320X180).unwrap();
+    assert_eq!(
+        (
+            config.profile,
+            config.compatibility,
+            config.level,
+            config.nal_length_bytes
+        ),
+        (77, 0x40, 12, 4)
+    );
+}
+
+#[test]
+fn a_contradictory_record_is_refused_by_its_violation() {
+    let with = |at: usize, byte| {
+        let mut record = MAIN_320X180.to_vec();
+        record[at] = byte;
+        AvcConfig::parse(&record).unwrap_err().to_string()
+    };
+    assert!(with(0, 2).contains("version"));
+    assert!(with(4, 0xfe).contains("three bytes"));
+    assert!(with(5, 0xe0).contains("no sequence parameter set"));
+    assert!(with(8, 0x68).contains("another type"));
+    assert_eq!(
+        AvcConfig::parse(&MAIN_320X180[..20]).unwrap_err(),
+        Error::Truncated {
+            what: "AVCDecoderConfigurationRecord"
+        }
+    );
+}
+
+#[test]
+fn aac_configurations_give_rate_and_channels() {
+    let parse = |bytes: &[u8]| {
+        AudioSpecificConfig::parse(bytes).map(|c| (c.object_type, c.sample_rate_hz, c.channels))
+    };
+    assert_eq!(parse(&[0x12, 0x08, 0x56, 0xe5, 0x00]), Ok((2, 44_100, 1)));
+    assert_eq!(parse(&[0x11, 0x90]), Ok((2, 48_000, 2)));
+    // HE-AAC: 24 kHz core, 48 kHz out.
+    assert_eq!(parse(&[0x2b, 0x11, 0x88]), Ok((5, 48_000, 2)));
+    // An explicit rate of 24 bits.
+    assert_eq!(parse(&[0x17, 0x80, 0x5d, 0xc0, 0x10]), Ok((2, 48_000, 2)));
+    assert!(parse(&[0x16, 0x90]).is_err());
+    assert_eq!(
+        parse(&[0x12]),
+        Err(Error::Truncated {
+            what: "AudioSpecificConfig"
+        })
+    );
+}
+
+#[test]
+fn a_track_is_shown_as_people_say_it() {
+    let config = FrameFlags::CONFIG;
+    let shown = |frame: MediaFrame| TrackInfo::of(&frame).unwrap().to_string();
+    assert_eq!(
+        shown(MediaFrame::video(
+            CodecId::H264,
+            0,
+            0,
+            config,
+            Bytes::from_static(HIGH_1080P)
+        )),
+        "h264 1920x1080"
+    );
+    assert_eq!(
+        shown(MediaFrame::audio(
+            CodecId::Aac,
+            0,
+            config,
+            Bytes::from_static(&[0x11, 0x90])
+        )),
+        "aac 48000 Hz stereo"
+    );
+    assert_eq!(
+        shown(MediaFrame::audio(
+            CodecId::Opus,
+            0,
+            config,
+            Bytes::from_static(b"OpusHead\x01\x01")
+        )),
+        "opus 48000 Hz mono"
+    );
+    assert_eq!(
+        shown(MediaFrame::video(
+            CodecId::Av1,
+            0,
+            0,
+            config,
+            Bytes::from_static(b"\x81")
+        )),
+        "av1"
+    );
+    assert_eq!(
+        shown(MediaFrame::audio(
+            CodecId::Mp3,
+            0,
+            FrameFlags::NONE,
+            Bytes::from_static(b"x")
+        )),
+        "mp3"
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_a_record_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        let _ = AvcConfig::parse(&bytes);
+        let _ = AudioSpecificConfig::parse(&bytes);
+        // Most random bytes fail early: begin like a record, so that the parameter set is reached.
+        bytes.splice(..0, *b"\x01\x64\x00\x1e\xff\xe1\x00\x20\x67\x64\x00\x1e");
+        if let Ok(config) = AvcConfig::parse(&bytes) {
+            prop_assert!(config.picture.0 > 0 && config.picture.1 > 0);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Frames to the bytes that go before their payload.
+
+use livetrail_engine::{CodecId, FrameFlags, MediaFrame, MediaKind};
+
+use super::{TagKind, enhanced, video::has_composition_time};
+use crate::error::{Error, Result};
+
+/// The longest header that [`head`] makes: multitrack, with a composition time.
+const MAX_LEN: usize = 10;
+
+/// What stands before a frame's payload in a tag or message. The body is `bytes()` and then the payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TagHead {
+    /// Audio, video or script.
+    pub kind: TagKind,
+    /// The frame's decode time in milliseconds, modulo 2^32; a time before 0 is 0.
+    pub timestamp_ms: u32,
+    bytes: [u8; MAX_LEN],
+    len: u8,
+}
+
+impl TagHead {
+    fn new(kind: TagKind, frame: &MediaFrame) -> Self {
+        let timestamp_ms = (frame.dts_ms().max(0) & 0xffff_ffff) as u32;
+        Self {
+            kind,
+            timestamp_ms,
+            bytes: [0; MAX_LEN],
+            len: 0,
+        }
+    }
+
+    /// The header, 0 to 10 bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    fn with(mut self, bytes: &[u8]) -> Self {
+        for byte in bytes {
+            if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
+                *place = *byte;
+                self.len = self.len.saturating_add(1);
+            }
+        }
+        self
+    }
+}
+
+/// The header for a frame: legacy for H.264, AAC, MP3 and G.711, enhanced for the other codecs and for every track but
+/// the first.
+///
+/// Times in other bases are rescaled to milliseconds, rounded towards minus infinity. A composition time beyond what 24 bits
+/// hold (2.3 hours) is cut to that.
+///
+/// # Errors
+/// [`Error::NotInFlv`] for a codec, or a configuration, that has no place in FLV.
+pub fn head(frame: &MediaFrame) -> Result<TagHead> {
+    match frame.kind {
+        MediaKind::Data if frame.codec == CodecId::Amf0 => Ok(TagHead::new(TagKind::Script, frame)),
+        MediaKind::Video => video_head(frame),
+        MediaKind::Audio => audio_head(frame),
+        MediaKind::Data => Err(not_in_flv(frame)),
+    }
+}
+
+fn video_head(frame: &MediaFrame) -> Result<TagHead> {
+    let head = TagHead::new(TagKind::Video, frame);
+    let starts =
+        frame.flags.contains(FrameFlags::KEYFRAME) || packet_type(frame) != enhanced::CODED_FRAMES;
+    let frame_type: u8 = if starts { 0x10 } else { 0x20 };
+    if frame.codec == CodecId::H264 && frame.track == 0 {
+        let head = head.with(&[frame_type | 7, packet_type(frame)]);
+        return Ok(head.with(&composition_time(frame)));
+    }
+    if !matches!(
+        frame.codec,
+        CodecId::H264 | CodecId::H265 | CodecId::Av1 | CodecId::Vp8 | CodecId::Vp9
+    ) {
+        return Err(not_in_flv(frame));
+    }
+    let reordered = has_composition_time(frame.codec) && composition_time(frame) != [0; 3];
+    let packet_type = match packet_type(frame) {
+        enhanced::CODED_FRAMES if !reordered => enhanced::CODED_FRAMES_X,
+        other => other,
+    };
+    let head = enhanced_head(head, 0x80 | frame_type, packet_type, frame)?;
+    let coded = packet_type == enhanced::CODED_FRAMES;
+    Ok(if coded {
+        head.with(&composition_time(frame))
+    } else {
+        head
+    })
+}
+
+fn audio_head(frame: &MediaFrame) -> Result<TagHead> {
+    let head = TagHead::new(TagKind::Audio, frame);
+    let packet_type = packet_type(frame);
+    let coded = packet_type == enhanced::CODED_FRAMES;
+    match frame.codec {
+        // The format has no end marker for AAC: the enhanced header has.
+        CodecId::Aac if frame.track == 0 && packet_type != enhanced::SEQUENCE_END => {
+            // Rate, size and channels are fixed for AAC: 44 kHz, 16 bits, stereo; the real ones are in its configuration.
+            Ok(head.with(&[0xaf, packet_type]))
+        }
+        CodecId::Mp3 if frame.track == 0 && coded => Ok(head.with(&[0x2f])),
+        // G.711 is 8 kHz, 16 bits, mono.
+        CodecId::G711Alaw if frame.track == 0 && coded => Ok(head.with(&[0x72])),
+        CodecId::G711Ulaw if frame.track == 0 && coded => Ok(head.with(&[0x82])),
+        CodecId::Aac | CodecId::Opus | CodecId::Mp3 => {
+            enhanced_head(head, 0x90, packet_type, frame)
+        }
+        _ => Err(not_in_flv(frame)),
+    }
+}
+
+fn enhanced_head(head: TagHead, first: u8, packet_type: u8, frame: &MediaFrame) -> Result<TagHead> {
+    let fourcc = enhanced::fourcc(frame.codec).ok_or_else(|| not_in_flv(frame))?;
+    if frame.track == 0 {
+        return Ok(head.with(&[first | packet_type]).with(fourcc));
+    }
+    let multitrack = first | enhanced::multitrack_packet_type(frame.kind);
+    let types = (enhanced::ONE_TRACK << 4) | packet_type;
+    Ok(head
+        .with(&[multitrack, types])
+        .with(fourcc)
+        .with(&[frame.track]))
+}
+
+fn packet_type(frame: &MediaFrame) -> u8 {
+    if frame.is_config() {
+        enhanced::SEQUENCE_START
+    } else if frame.flags.contains(FrameFlags::END_OF_SEQUENCE) {
+        enhanced::SEQUENCE_END
+    } else {
+        enhanced::CODED_FRAMES
+    }
+}
+
+/// From decoding to showing, 24 bits in two's complement; 0 for what is not a coded frame.
+fn composition_time(frame: &MediaFrame) -> [u8; 3] {
+    if packet_type(frame) != enhanced::CODED_FRAMES {
+        return [0; 3];
+    }
+    let ms = frame
+        .pts_ms()
+        .saturating_sub(frame.dts_ms())
+        .clamp(-0x80_0000, 0x7f_ffff);
+    let [_, _, _, _, _, a, b, c] = ms.to_be_bytes();
+    [a, b, c]
+}
+
+fn not_in_flv(frame: &MediaFrame) -> Error {
+    Error::NotInFlv {
+        codec: frame.codec.label(),
+    }
+}

@@ -1,0 +1,175 @@
+//! The header of an FLV tag's body, which is also that of an RTMP audio, video or data message.
+//!
+//! ```text
+//! legacy video    [frame type 4 | codec id 4] [AVC packet type 8] [composition time 24] data
+//! legacy audio    [format 4 | rate 2 | size 1 | stereo 1] [AAC packet type 8] data
+//! enhanced video  [1 | frame type 3 | packet type 4] ModEx* [FourCC 32] [composition time 24, H.26x only] data
+//! enhanced audio  [9 (4) | packet type 4] ModEx* [FourCC 32] data
+//! ```
+//!
+//! [`decode`] takes a body apart without copying its payload; [`head`] makes the few bytes that go before a frame's
+//! payload. Adobe FLV 10.1 annex E.4; Enhanced RTMP v2.
+
+mod audio;
+mod enhanced;
+mod head;
+mod timestamp;
+mod video;
+
+use bytes::Bytes;
+use livetrail_engine::{CodecId, FrameFlags, MediaFrame};
+
+pub use head::{TagHead, head};
+pub use timestamp::Unwrapper;
+
+use crate::{error::Result, read::Reader};
+
+/// What a tag or message carries. The numbers are those of FLV tag types and of RTMP message types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TagKind {
+    /// 8.
+    Audio,
+    /// 9.
+    Video,
+    /// 18, AMF0 script data.
+    Script,
+}
+
+impl TagKind {
+    /// The kind with this number, if it is one.
+    #[must_use]
+    pub fn from_id(id: u8) -> Option<Self> {
+        match id {
+            8 => Some(Self::Audio),
+            9 => Some(Self::Video),
+            18 => Some(Self::Script),
+            _ => None,
+        }
+    }
+
+    /// The kind's number in FLV and RTMP.
+    #[must_use]
+    pub fn id(self) -> u8 {
+        match self {
+            Self::Audio => 8,
+            Self::Video => 9,
+            Self::Script => 18,
+        }
+    }
+}
+
+/// What became of a well-formed tag body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decoded {
+    /// A frame; its payload is a slice of the body.
+    Frame(MediaFrame),
+    /// Nothing to carry, and why.
+    Skipped(Skipped),
+}
+
+impl Decoded {
+    /// The frame, if there is one.
+    #[must_use]
+    pub fn into_frame(self) -> Option<MediaFrame> {
+        match self {
+            Self::Frame(frame) => Some(frame),
+            Self::Skipped(_) => None,
+        }
+    }
+}
+
+/// Why a well-formed tag body gives no frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Skipped {
+    /// The body has no payload: some encoders send such tags as a keep-alive.
+    Empty,
+    /// A seek marker for the player (frame type 5).
+    Command,
+    /// Colour information or the like, for the player's renderer (enhanced packet type 4).
+    Metadata,
+    /// Speaker layout (enhanced audio packet type 4).
+    MultichannelConfig,
+    /// An AV1 descriptor for MPEG-2 TS, which no known encoder sends (enhanced video packet type 5).
+    Mpeg2TsSequenceStart,
+    /// Several tracks in one message; one track a message, as OBS and ffmpeg send it, is carried.
+    ManyTracks,
+    /// `@clearDataFrame`.
+    ClearDataFrame,
+}
+
+/// Takes a tag's body apart. `timestamp_ms` is the tag's time, unwrapped (see [`Unwrapper`]).
+///
+/// The payload of the frame is a slice of `body`.
+///
+/// # Errors
+/// A body that is cut short, and a codec that Livetrail does not carry.
+pub fn decode(kind: TagKind, body: &Bytes, timestamp_ms: i64) -> Result<Decoded> {
+    if body.is_empty() {
+        return Ok(Decoded::Skipped(Skipped::Empty));
+    }
+    match kind {
+        TagKind::Audio => audio::decode(body, timestamp_ms),
+        TagKind::Video => video::decode(body, timestamp_ms),
+        TagKind::Script => Ok(decode_script(body, timestamp_ms)),
+    }
+}
+
+/// The AMF0 string `@setDataFrame`, as publishers send it before metadata that the server shall keep.
+const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
+const CLEAR_DATA_FRAME: &[u8] = b"\x02\x00\x0f@clearDataFrame";
+const ON_META_DATA: &[u8] = b"\x02\x00\x0aonMetaData";
+
+/// Script data is passed on as it is, less the instruction to the server; only `onMetaData` is kept for late joiners.
+fn decode_script(body: &Bytes, timestamp_ms: i64) -> Decoded {
+    if body.starts_with(CLEAR_DATA_FRAME) {
+        return Decoded::Skipped(Skipped::ClearDataFrame);
+    }
+    let payload = body.strip_prefix(SET_DATA_FRAME).unwrap_or(body);
+    if payload.is_empty() {
+        return Decoded::Skipped(Skipped::Empty);
+    }
+    let flags = if payload.starts_with(ON_META_DATA) {
+        FrameFlags::CONFIG
+    } else {
+        FrameFlags::NONE
+    };
+    Decoded::Frame(MediaFrame::data(
+        CodecId::Amf0,
+        timestamp_ms,
+        flags,
+        body.slice_ref(payload),
+    ))
+}
+
+/// The role of a packet within its codec's sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packet {
+    Config,
+    Coded,
+    End,
+}
+
+impl Packet {
+    /// The payload is what the reader has left; a coded packet without one is nothing.
+    fn payload(self, reader: &Reader<'_>, body: &Bytes) -> Option<Bytes> {
+        match self {
+            Self::End => Some(Bytes::new()),
+            Self::Config | Self::Coded => {
+                (!reader.is_empty()).then(|| body.slice_ref(reader.rest()))
+            }
+        }
+    }
+
+    fn flags(self, keyframe: bool) -> FrameFlags {
+        match self {
+            Self::Config => FrameFlags::CONFIG,
+            Self::End => FrameFlags::END_OF_SEQUENCE,
+            Self::Coded if keyframe => FrameFlags::KEYFRAME,
+            Self::Coded => FrameFlags::NONE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
