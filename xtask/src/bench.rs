@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 }
 
 /// The programs of `benches/`, in the order in which they run.
-const BENCHES: &[&str] = &["offer", "file-sink", "fanout"];
+const BENCHES: &[&str] = &["offer", "allocations", "file-sink", "fanout"];
 
 /// Runs what is asked for; `false` when a benchmark could not be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {

@@ -16,11 +16,9 @@ pub(crate) fn check(context: &mut Context) -> Result<Outcome> {
     let program = provide(context)?;
     for folder in [".", "fuzz", "benches"] {
         let mut command = Command::new(&program);
-        command.current_dir(context.root.join(folder));
-        command
-            .args(["--locked", "check", "--config"])
-            .arg(context.root.join("deny.toml"));
-        command.args(["licenses", "bans", "sources"]);
+        command.current_dir(context.root.join(folder)).arg("--locked");
+        command.arg("--config").arg(context.root.join("deny.toml"));
+        command.args(["check", "licenses", "bans", "sources"]);
         context.must(command)?;
     }
     Ok(Outcome::Passed(String::new()))

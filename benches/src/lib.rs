@@ -1,0 +1,182 @@
+//! What the benchmarks measure with: clocks, medians, a latency histogram, a table, and the ways that are compared.
+
+pub mod offer;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Processor time that this process has used, all threads together.
+pub fn process_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Nanoseconds since the first call: what is written into a frame when it is published.
+pub fn nanos() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The middle value; 0 of nothing.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+}
+
+const SUB: u64 = 16;
+const BUCKETS: usize = 64 * SUB as usize;
+
+/// Latencies in buckets that are 1/16 of their octave wide: exact to 6 %.
+///
+/// One for each thread, so that counting costs the same few nanoseconds whatever is measured.
+struct Counts(Box<[AtomicU64]>);
+
+thread_local! {
+    static MINE: Arc<Counts> = register();
+}
+
+static ALL: Mutex<Vec<Arc<Counts>>> = Mutex::new(Vec::new());
+
+fn register() -> Arc<Counts> {
+    let counts = Arc::new(Counts((0..BUCKETS).map(|_| AtomicU64::new(0)).collect()));
+    ALL.lock().unwrap_or_else(PoisonError::into_inner).push(counts.clone());
+    counts
+}
+
+/// Counts one delivery of a frame that was published at `published` (by [`nanos`]).
+pub fn delivered(published: u64) {
+    let latency = nanos().saturating_sub(published);
+    MINE.with(|counts| counts.0[bucket(latency)].fetch_add(1, Ordering::Relaxed));
+}
+
+/// What all threads have counted since [`forget`].
+pub fn latencies() -> Latencies {
+    let mut buckets = vec![0; BUCKETS];
+    for counts in ALL.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (sum, bucket) in buckets.iter_mut().zip(&counts.0) {
+            *sum += bucket.load(Ordering::Relaxed);
+        }
+    }
+    Latencies(buckets)
+}
+
+/// Begins anew. Threads that are still counting go on unseen only if they have ended their runtime.
+pub fn forget() {
+    for counts in ALL.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        counts.0.iter().for_each(|bucket| bucket.store(0, Ordering::Relaxed));
+    }
+}
+
+/// Drops the counts of threads that are gone.
+pub fn forget_threads() {
+    ALL.lock().unwrap_or_else(PoisonError::into_inner).retain(|counts| Arc::strong_count(counts) > 1);
+}
+
+/// Latencies of a measurement.
+pub struct Latencies(Vec<u64>);
+
+impl Latencies {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// The latency that `share` (0 to 1) of all do not exceed, in nanoseconds.
+    pub fn quantile(&self, share: f64) -> f64 {
+        let wanted = (self.count() as f64 * share).ceil() as u64;
+        let mut seen = 0;
+        for (index, count) in self.0.iter().enumerate() {
+            seen += count;
+            if seen >= wanted && *count > 0 {
+                return upper(index as u64) as f64;
+            }
+        }
+        0.0
+    }
+}
+
+fn bucket(nanos: u64) -> usize {
+    if nanos < SUB {
+        return nanos as usize;
+    }
+    let octave = u64::from(63 - nanos.leading_zeros());
+    let within = (nanos >> (octave - 4)) & (SUB - 1);
+    ((octave - 3) * SUB + within) as usize
+}
+
+/// The largest value of a bucket.
+fn upper(bucket: u64) -> u64 {
+    if bucket < SUB {
+        return bucket;
+    }
+    let (octave, within) = (bucket / SUB + 3, bucket % SUB);
+    ((SUB + within + 1) << (octave - 4)) - 1
+}
+
+/// Prints a table: a line of headings, then lines of cells, each column as wide as it must be.
+pub fn table(headings: &[&str], lines: &[Vec<String>]) {
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count());
+        cells.chain([headings[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..headings.len()).map(width).collect();
+    let print = |cells: &[String]| {
+        let padded: Vec<_> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
+        println!("| {} |", padded.join(" | "));
+    };
+    print(&headings.iter().map(|heading| (*heading).to_owned()).collect::<Vec<_>>());
+    println!("|{}|", widths.iter().map(|width| "-".repeat(width + 1) + ":").collect::<Vec<_>>().join("|"));
+    for line in lines {
+        print(line);
+    }
+}
+
+/// `1.23 µs` and the like.
+pub fn human_ns(nanos: f64) -> String {
+    match nanos {
+        n if n < 1_000.0 => format!("{n:.1} ns"),
+        n if n < 1_000_000.0 => format!("{:.2} µs", n / 1_000.0),
+        n => format!("{:.2} ms", n / 1_000_000.0),
+    }
+}
+
+/// How many times smaller `ours` is than `theirs`.
+pub fn times(ours: f64, theirs: f64) -> String {
+    if ours <= 0.0 { "–".to_owned() } else { format!("{:.1}×", theirs / ours) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_within_a_sixteenth_of_the_true_one() {
+        let mut buckets = vec![0; BUCKETS];
+        (1..=10_000).for_each(|micro| buckets[bucket(micro * 1_000)] += 1);
+        let latencies = Latencies(buckets);
+        for (share, true_ns) in [(0.5, 5_000_000.0), (0.99, 9_900_000.0), (1.0, 10_000_000.0)] {
+            let found = latencies.quantile(share);
+            assert!(found >= true_ns && found <= true_ns * 1.07, "{share}: {found}");
+        }
+        assert_eq!(latencies.count(), 10_000);
+    }
+
+    #[test]
+    fn every_value_falls_into_a_bucket_that_reaches_up_to_it() {
+        for nanos in (0..4_096).chain([u64::MAX / 2, u64::MAX >> 5]) {
+            assert!(upper(bucket(nanos) as u64) >= nanos, "{nanos}");
+        }
+    }
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        assert_eq!(median(&[9.0, 1.0, 5.0]), 5.0);
+        assert_eq!(median(&[]), 0.0);
+    }
+}
