@@ -4,6 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+/// The workspaces of this tree, each with a lock file of its own.
+pub(crate) const ALL: &[&str] = &[".", "fuzz", "benches"];
+
+/// Those of them that are built apart, so that nobody pays for what only they need.
+pub(crate) const BESIDE: &[&str] = &["fuzz", "benches"];
+
 /// The root of the source tree: the folder above `xtask/`.
 pub(crate) fn root() -> Result<PathBuf> {
     // Cargo sets this when it runs us; the compiled-in value would be wrong after the tree was moved.

@@ -14,9 +14,11 @@ const VERSION: &str = "0.20.2";
 /// Checks the workspace, and the two beside it that have lock files of their own.
 pub(crate) fn check(context: &mut Context) -> Result<Outcome> {
     let program = provide(context)?;
-    for folder in [".", "fuzz", "benches"] {
+    for folder in workspace::ALL {
         let mut command = Command::new(&program);
-        command.current_dir(context.root.join(folder)).arg("--locked");
+        command
+            .current_dir(context.root.join(folder))
+            .arg("--locked");
         command.arg("--config").arg(context.root.join("deny.toml"));
         command.args(["check", "licenses", "bans", "sources"]);
         context.must(command)?;

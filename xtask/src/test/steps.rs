@@ -3,7 +3,8 @@
 use anyhow::{Result, ensure};
 
 use super::{Context, Outcome, deny, packages};
-use crate::tidy;
+use crate::workspace::BESIDE;
+use crate::{tidy, workspace};
 
 /// One check.
 #[derive(Clone, Copy)]
@@ -49,6 +50,13 @@ pub(crate) fn all() -> Vec<Step> {
             unit,
         ),
         step(
+            "beside",
+            "lints of the fuzz targets and the benchmarks",
+            &[],
+            false,
+            beside,
+        ),
+        step(
             "doc-tests",
             "the examples in the documentation",
             &[],
@@ -89,7 +97,7 @@ pub(crate) fn all() -> Vec<Step> {
 fn format(context: &mut Context) -> Result<Outcome> {
     let command = context.cargo(&["fmt", "--all", "--check"]);
     context.must(command)?;
-    for folder in ["benches", "fuzz"] {
+    for folder in BESIDE {
         let mut command = context.cargo(&["fmt", "--all", "--check"]);
         command.current_dir(context.root.join(folder));
         context.must(command)?;
@@ -114,6 +122,21 @@ fn clippy(context: &mut Context) -> Result<Outcome> {
         "warnings",
     ]);
     context.must(command)?;
+    Ok(Outcome::nothing_to_add())
+}
+
+fn beside(context: &mut Context) -> Result<Outcome> {
+    for folder in BESIDE {
+        let mut command = context.cargo(&["clippy", "--locked", "--all-targets"]);
+        // Into the same folder as the rest: most dependencies are there already.
+        command
+            .arg("--target-dir")
+            .arg(workspace::target(&context.root));
+        command
+            .args(["--", "-D", "warnings"])
+            .current_dir(context.root.join(folder));
+        context.must(command)?;
+    }
     Ok(Outcome::nothing_to_add())
 }
 

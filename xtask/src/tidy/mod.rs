@@ -74,12 +74,15 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Broken>> {
         }
     }
 
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let metadata = read(
-        Command::new(cargo)
-            .args(["metadata", "--format-version", "1", "--locked"])
-            .current_dir(root),
-    )?;
+    for folder in workspace::ALL {
+        if let Err(error) = metadata(&root.join(folder)) {
+            let rule = format!("`Cargo.lock` is in step with every `Cargo.toml`: {error:#}");
+            broken.push(Broken::new(*folder, rule, "run `cargo metadata` in that folder (it writes the lock file), and commit the result"));
+        }
+    }
+    let Ok(metadata) = metadata(root) else {
+        return Ok(broken);
+    };
     let graph = Graph::read(&metadata)?;
     broken.extend(crates::check(&graph));
     for member in graph.members() {
@@ -91,6 +94,16 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Broken>> {
         std::fs::read_to_string(root.join("README.md")).context("cannot read README.md")?;
     broken.extend(readme::check(&readme, &graph));
     Ok(broken)
+}
+
+/// What cargo knows of the workspace in `folder`, if its lock file is in step.
+fn metadata(folder: &Path) -> Result<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    read(
+        Command::new(cargo)
+            .args(["metadata", "--format-version", "1", "--locked"])
+            .current_dir(folder),
+    )
 }
 
 /// What is broken, for a person.
