@@ -1,1 +1,55 @@
-//! Streaming kernel: identities, frames, sessions, the fan-out bus, admission, observers.
+//! Livetrail's streaming kernel: identities, frames, sessions, the fan-out bus, admission, observers.
+//!
+//! It knows neither sockets nor protocols nor that anybody audits it: gateways bring frames and take them away, and
+//! whoever wants to know what happens installs an [`Observer`].
+//!
+//! ```
+//! use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, StreamKey};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::builder().application(AppSpec::new("live")).build()?;
+//! let key = StreamKey::parse("live", "cam")?;
+//! let mut publication = engine.publish(Attempt::new(key.clone(), "internal")).await?;
+//! let mut playback = engine.play(Attempt::new(key, "internal")).await?;
+//! publication.push(MediaFrame::video(CodecId::H264, 0, 0, FrameFlags::KEYFRAME, "…".into()))?;
+//! assert!(playback.next().await.is_some_and(|frame| frame.is_keyframe()));
+//! # Ok(()) }
+//! ```
+
+mod admit;
+mod app;
+mod auth;
+mod builder;
+mod bus;
+mod clock;
+mod engine;
+mod error;
+mod event;
+mod frame;
+mod identity;
+mod info;
+mod janitor;
+mod limit;
+mod observe;
+mod qos;
+mod session;
+
+pub use admit::{Attempt, Credentials, Denied, Gate, Secret};
+pub use app::{AppSpec, DuplicatePublisher};
+pub use auth::{
+    AllowAll, Authenticator, Chain, Grant, IpRules, SignedTokens, StaticKey, StaticKeys,
+    TokenClaims, Verdict,
+};
+pub use builder::{EngineBuilder, Limits};
+pub use bus::{AttachError, Deliver, Shard, SharedFrame, ViewerId, WireFormat};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use engine::Engine;
+pub use error::{Ended, Error, Result};
+pub use event::{Reason, Role, SessionContext, SessionTotals, StreamEvent, StreamEventKind};
+pub use frame::{CodecId, FrameFlags, MediaFrame, MediaKind, TimeBase};
+pub use identity::{AppName, MAX_NAME_BYTES, NameError, SessionId, StreamId, StreamKey};
+pub use info::{EngineTotals, RoleCounts, SessionInfo, StreamInfo};
+pub use limit::IngressLimit;
+pub use observe::Observer;
+pub use qos::QosSnapshot;
+pub use session::{EndSignal, Playback, Publication, Pushed};

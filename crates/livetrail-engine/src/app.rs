@@ -1,0 +1,147 @@
+//! Applications: named groups of streams with settings in common.
+
+use std::time::Duration;
+
+use crate::{error::Error, identity::AppName, limit::IngressLimit};
+
+/// What happens to a publish for a stream that has a publisher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DuplicatePublisher {
+    /// The new one is refused (`already_publishing`).
+    #[default]
+    Refuse,
+    /// The old one ends (`replaced`); its viewers end with it (`stream_ended`).
+    Replace,
+}
+
+/// An application and its settings. Frames count all kinds.
+#[derive(Debug, Clone)]
+pub struct AppSpec {
+    name: String,
+    settings: AppSettings,
+}
+
+/// The settings of an application, as streams use them.
+#[derive(Debug, Clone)]
+pub(crate) struct AppSettings {
+    pub(crate) gop_cache_frames: usize,
+    pub(crate) gop_cache_bytes: usize,
+    pub(crate) ring_capacity: usize,
+    pub(crate) subscriber_max_lag: u64,
+    pub(crate) subscriber_lag_budget: u32,
+    pub(crate) subscriber_stall_timeout: Duration,
+    pub(crate) duplicate_publisher: DuplicatePublisher,
+    pub(crate) ingress: IngressLimit,
+}
+
+impl AppSettings {
+    /// Payload bytes that a stream's ring holds at most: the GOP, and as much again for readers that lag.
+    pub(crate) fn ring_bytes(&self) -> usize {
+        self.gop_cache_bytes.saturating_mul(2)
+    }
+}
+
+impl AppSpec {
+    /// An application with default settings; the name is checked when the engine is built.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        let settings = AppSettings {
+            gop_cache_frames: 1_024,
+            gop_cache_bytes: 16 << 20,
+            ring_capacity: 0,
+            subscriber_max_lag: 512,
+            subscriber_lag_budget: 3,
+            subscriber_stall_timeout: Duration::from_secs(5),
+            duplicate_publisher: DuplicatePublisher::default(),
+            ingress: IngressLimit::default(),
+        };
+        Self {
+            name: name.into(),
+            settings,
+        }
+    }
+
+    /// Most frames of a GOP that are kept for late joiners (1,024). A longer GOP is not replayed: who joins in it waits
+    /// for the next keyframe. 0 keeps none.
+    #[must_use]
+    pub fn gop_cache(mut self, frames: usize) -> Self {
+        self.settings.gop_cache_frames = frames;
+        self
+    }
+
+    /// Most payload bytes of a GOP that are kept for late joiners (16 MiB). A stream's ring holds at most twice that.
+    #[must_use]
+    pub fn gop_cache_bytes(mut self, bytes: usize) -> Self {
+        self.settings.gop_cache_bytes = bytes;
+        self
+    }
+
+    /// Frames in a stream's ring, rounded up to a power of two; never less than the GOP cache and the lag together need,
+    /// which is the default.
+    #[must_use]
+    pub fn ring_capacity(mut self, frames: usize) -> Self {
+        self.settings.ring_capacity = frames;
+        self
+    }
+
+    /// Frames that a subscriber may be behind before it is moved to the newest keyframe (512).
+    #[must_use]
+    pub fn subscriber_max_lag(mut self, frames: u64) -> Self {
+        self.settings.subscriber_max_lag = frames;
+        self
+    }
+
+    /// How often within a minute a subscriber may be moved forward; once more evicts it (3).
+    #[must_use]
+    pub fn subscriber_lag_budget(mut self, times: u32) -> Self {
+        self.settings.subscriber_lag_budget = times;
+        self
+    }
+
+    /// A subscriber that is over its lag and takes nothing for so long is evicted (5 s).
+    #[must_use]
+    pub fn subscriber_stall_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.subscriber_stall_timeout = timeout;
+        self
+    }
+
+    /// What happens to a second publisher (refused).
+    #[must_use]
+    pub fn duplicate_publisher(mut self, policy: DuplicatePublisher) -> Self {
+        self.settings.duplicate_publisher = policy;
+        self
+    }
+
+    /// How much a publisher may send (no limit).
+    #[must_use]
+    pub fn ingress_limit(mut self, limit: IngressLimit) -> Self {
+        self.settings.ingress = limit;
+        self
+    }
+
+    pub(crate) fn check(mut self) -> Result<(AppName, AppSettings), Error> {
+        let settings = &mut self.settings;
+        let lag = usize::try_from(settings.subscriber_max_lag).unwrap_or(usize::MAX);
+        let needed = settings
+            .gop_cache_frames
+            .saturating_add(lag)
+            .saturating_add(2);
+        settings.ring_capacity = settings.ring_capacity.max(needed);
+        if settings.ring_capacity > MAX_RING_FRAMES {
+            return Err(Error::RingTooLarge {
+                app: self.name,
+                frames: settings.ring_capacity,
+            });
+        }
+        match AppName::new(&self.name) {
+            Ok(name) => Ok((name, self.settings)),
+            Err(source) => Err(Error::AppName {
+                name: self.name,
+                source,
+            }),
+        }
+    }
+}
+
+/// Most frames in a stream's ring.
+pub(crate) const MAX_RING_FRAMES: usize = 1 << 20;

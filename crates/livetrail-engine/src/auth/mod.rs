@@ -1,0 +1,159 @@
+//! Authenticators: who may publish and play.
+
+mod ip;
+mod keys;
+mod token;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use ip::IpRules;
+pub use keys::{StaticKey, StaticKeys};
+pub use token::{SignedTokens, TokenClaims};
+
+use crate::{
+    admit::Attempt,
+    event::{Reason, Role},
+};
+
+/// What an authenticator says of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Let it in, as this principal if it is known. A principal is recorded: never a secret.
+    Allow(Option<Arc<str>>),
+    /// Refuse it.
+    Deny(Reason),
+    /// Not for this authenticator to judge.
+    Abstain,
+}
+
+/// Judges attempts. Several are asked in order until one allows or denies; if all abstain, the attempt is refused.
+#[async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// Judges an attempt. May take its time; the gateway limits how long a client waits.
+    async fn authenticate(&self, role: Role, attempt: &Attempt) -> Verdict;
+}
+
+#[async_trait]
+impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
+    async fn authenticate(&self, role: Role, attempt: &Attempt) -> Verdict {
+        (**self).authenticate(role, attempt).await
+    }
+}
+
+/// What somebody may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Grant {
+    /// Publish and play.
+    #[default]
+    Both,
+    /// Publish only.
+    Publish,
+    /// Play only.
+    Play,
+}
+
+impl Grant {
+    /// Whether a session of this role is covered.
+    #[must_use]
+    pub fn covers(self, role: Role) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Publish => role == Role::Publish,
+            Self::Play => role == Role::Play,
+        }
+    }
+}
+
+/// Lets everybody in, to do what it grants; abstains from the rest. Goes last in a chain.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AllowAll(
+    /// What everybody may do.
+    pub Grant,
+);
+
+#[async_trait]
+impl Authenticator for AllowAll {
+    async fn authenticate(&self, role: Role, _attempt: &Attempt) -> Verdict {
+        if self.0.covers(role) {
+            Verdict::Allow(None)
+        } else {
+            Verdict::Abstain
+        }
+    }
+}
+
+/// Several authenticators as one: the first that allows or denies decides; if all abstain, so does the chain.
+#[derive(Clone, Default)]
+pub struct Chain {
+    links: Vec<Arc<dyn Authenticator>>,
+}
+
+impl Chain {
+    /// A chain without links: it abstains.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a link at the end.
+    #[must_use]
+    pub fn then(mut self, link: impl Authenticator) -> Self {
+        self.links.push(Arc::new(link));
+        self
+    }
+}
+
+#[async_trait]
+impl Authenticator for Chain {
+    async fn authenticate(&self, role: Role, attempt: &Attempt) -> Verdict {
+        for link in &self.links {
+            match link.authenticate(role, attempt).await {
+                Verdict::Abstain => {}
+                verdict @ (Verdict::Allow(_) | Verdict::Deny(_)) => return verdict,
+            }
+        }
+        Verdict::Abstain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{admit::Credentials, identity::StreamKey};
+
+    #[tokio::test]
+    async fn the_first_link_with_an_opinion_decides() {
+        let keys = StaticKeys::new([StaticKey::new("studio", "s3cret").grant(Grant::Publish)]);
+        let ips = IpRules::new().deny("10.0.0.0/8".parse().unwrap());
+        let chain = Chain::new()
+            .then(ips)
+            .then(keys)
+            .then(AllowAll(Grant::Play));
+        let attempt = |token: &str, peer: &str| {
+            Attempt::new(StreamKey::parse("live", "cam").unwrap(), "rtmp")
+                .peer(peer.parse().unwrap())
+                .credentials(Credentials::token(token))
+        };
+        let ask = |role, token, peer| {
+            let (chain, attempt) = (chain.clone(), attempt(token, peer));
+            async move { chain.authenticate(role, &attempt).await }
+        };
+        let home = "192.0.2.1:1";
+        assert_eq!(
+            ask(Role::Publish, "s3cret", home).await,
+            Verdict::Allow(Some("studio".into()))
+        );
+        assert_eq!(ask(Role::Publish, "wrong", home).await, Verdict::Abstain);
+        assert_eq!(ask(Role::Play, "wrong", home).await, Verdict::Allow(None));
+        assert_eq!(
+            ask(Role::Publish, "s3cret", "10.1.2.3:1").await,
+            Verdict::Deny(Reason::Unauthorized)
+        );
+        assert_eq!(
+            ask(Role::Play, "", "[::ffff:10.1.2.3]:1").await,
+            Verdict::Deny(Reason::Unauthorized)
+        );
+    }
+}

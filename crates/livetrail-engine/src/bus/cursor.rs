@@ -1,0 +1,173 @@
+//! A reader's place in a stream: where it starts, what it gets next, and what happens when it is too slow.
+
+use std::sync::Arc;
+
+use super::{
+    stream::{Configs, Stream},
+    wire::SharedFrame,
+};
+use crate::frame::MediaKind;
+
+/// A reader's place. It holds no frames but the configurations that it has yet to hand out.
+pub(crate) struct Cursor {
+    /// Number of the next frame to look at.
+    next: u64,
+    /// Video is skipped until a keyframe comes.
+    need_keyframe: bool,
+    /// Configurations to hand out before the next frame.
+    configs: Configs,
+    configs_done: usize,
+    /// Lag that the replay itself caused, and that is therefore forgiven until the reader has caught up once.
+    grace: u64,
+}
+
+/// What [`Cursor::collect`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Frames, or none at the moment.
+    Frames,
+    /// The reader was too far behind and was put to a newer place; it lost this many frames. Collect again.
+    Skipped(u64),
+    /// Nothing is left, and nothing will come.
+    End,
+}
+
+impl Cursor {
+    /// A place to begin with: the current GOP if it is there, else the next keyframe.
+    pub(crate) fn join(stream: &Stream) -> Self {
+        let mut cursor = Self {
+            next: 0,
+            need_keyframe: true,
+            configs: Arc::new([]),
+            configs_done: 0,
+            grace: 0,
+        };
+        cursor.restart(stream, 0);
+        cursor
+    }
+
+    /// Frames between this place and the newest.
+    pub(crate) fn lag(&self, stream: &Stream) -> u64 {
+        stream.head().saturating_sub(self.next)
+    }
+
+    /// Number of the next frame to look at.
+    pub(crate) fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// Puts up to `limit` frames into `out`, without moving: [`commit`](Self::commit) does that, by what was taken.
+    ///
+    /// `out` begins with the configurations that are due. Moves past frames that are not for this reader.
+    pub(crate) fn collect(
+        &mut self,
+        stream: &Stream,
+        out: &mut Vec<Arc<SharedFrame>>,
+        limit: usize,
+    ) -> Found {
+        out.clear();
+        // Closed is read before the head: what was published before the end is still handed out.
+        let closed = stream.is_closed();
+        let head = stream.head();
+        let lag = head.saturating_sub(self.next);
+        if lag <= stream.settings.subscriber_max_lag {
+            self.grace = 0;
+        }
+        if self.next < stream.ring.tail() || lag > stream.settings.subscriber_max_lag + self.grace {
+            return self.skip(stream);
+        }
+        out.extend(
+            self.configs[self.configs_done..]
+                .iter()
+                .take(limit)
+                .cloned(),
+        );
+        let mut need_keyframe = self.need_keyframe;
+        let mut seq = self.next;
+        while seq < head && out.len() < limit {
+            let Some(frame) = stream.ring.get(seq) else {
+                // Overwritten while we looked.
+                return self.skip(stream);
+            };
+            if wanted(&frame, need_keyframe, stream) {
+                need_keyframe &= !frame.is_keyframe();
+                out.push(frame);
+            } else if out.is_empty() {
+                self.next = seq + 1;
+            }
+            seq += 1;
+        }
+        if out.is_empty() && closed {
+            Found::End
+        } else {
+            Found::Frames
+        }
+    }
+
+    /// Moves past the first `taken` of the frames that [`collect`](Self::collect) gave.
+    pub(crate) fn commit(&mut self, frames: &[Arc<SharedFrame>], taken: usize) {
+        let configs = (self.configs.len() - self.configs_done).min(taken);
+        self.configs_done += configs;
+        if self.configs_done == self.configs.len() && !self.configs.is_empty() {
+            self.configs = Arc::new([]);
+            self.configs_done = 0;
+        }
+        for frame in frames.iter().take(taken).skip(configs) {
+            self.next = frame.seq() + 1;
+            self.need_keyframe &= !frame.is_keyframe();
+        }
+    }
+
+    /// Whether the next frame is `seq`, and whatever it is this reader takes it. Such readers can share one batch.
+    /// Where there is no video, nobody waits for a keyframe.
+    pub(crate) fn is_live_at(&self, seq: u64, has_video: bool) -> bool {
+        self.next == seq
+            && !(self.need_keyframe && has_video)
+            && self.configs_done == self.configs.len()
+    }
+
+    /// Moves a live reader past `taken` of the frames of a shared batch.
+    pub(crate) fn advance_live(&mut self, taken: usize) {
+        self.next += taken as u64;
+        self.grace = 0;
+    }
+
+    /// Goes on at the newest keyframe, with configurations: the current GOP's if it lies ahead, else the next one's.
+    fn skip(&mut self, stream: &Stream) -> Found {
+        let from = self.next;
+        self.restart(stream, from + 1);
+        Found::Skipped(self.next - from)
+    }
+
+    /// Finds the newest place to start from that is not before `floor`.
+    fn restart(&mut self, stream: &Stream, floor: u64) {
+        // The head before the replay: a configuration below that head is then in the replay we see.
+        let head = stream.head();
+        let replay = stream.replay.load();
+        let gop = replay
+            .gop
+            .as_ref()
+            .filter(|gop| gop.seq >= floor && gop.seq >= stream.ring.tail());
+        let (next, configs) = match gop {
+            Some(gop) => (gop.seq, &gop.configs),
+            None => (head.max(replay.live.seq).max(floor), &replay.live.configs),
+        };
+        self.next = next;
+        self.need_keyframe = true;
+        self.configs = configs.clone();
+        self.configs_done = 0;
+        self.grace = head.saturating_sub(self.next);
+    }
+}
+
+/// Whether a reader takes this frame. Without a keyframe it takes sound only when there is no video to begin with: sound
+/// that runs ahead of the picture makes players stall.
+fn wanted(frame: &SharedFrame, need_keyframe: bool, stream: &Stream) -> bool {
+    if !need_keyframe || frame.is_config() || frame.is_keyframe() {
+        return true;
+    }
+    match frame.kind {
+        MediaKind::Video => false,
+        MediaKind::Audio | MediaKind::Data => !stream.replay.load().has_video,
+    }
+}

@@ -1,0 +1,139 @@
+//! The ring itself: a fixed number of slots, a head that only the writer moves, and a tail that bounds the bytes kept.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwapOption;
+
+use super::wire::SharedFrame;
+
+/// Slots of frames by sequence number.
+///
+/// ```text
+///        tail            replay start            head
+///  ─ ─ ─ ─┬──────────────────┬────────────────────┬─ ─ ─
+///  gone   │ for slow readers │  the current GOP   │ next frame
+/// ```
+pub(super) struct Ring {
+    slots: Box<[ArcSwapOption<SharedFrame>]>,
+    /// Sequence number of the next frame. Everything below is published.
+    head: AtomicU64,
+    /// Oldest frame that is still here.
+    tail: AtomicU64,
+}
+
+impl Ring {
+    /// A ring of at least `capacity` slots (rounded up to a power of two).
+    pub(super) fn new(capacity: usize) -> Self {
+        let slots = capacity.max(2).next_power_of_two();
+        Self {
+            slots: (0..slots).map(|_| ArcSwapOption::empty()).collect(),
+            head: AtomicU64::new(0),
+            tail: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn head(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    pub(super) fn tail(&self) -> u64 {
+        self.tail.load(Ordering::Acquire)
+    }
+
+    /// The frame with this number; `None` when it is gone or not yet here.
+    pub(super) fn get(&self, seq: u64) -> Option<Arc<SharedFrame>> {
+        self.slot(seq)
+            .load_full()
+            .filter(|frame| frame.seq() == seq)
+    }
+
+    fn slot(&self, seq: u64) -> &ArcSwapOption<SharedFrame> {
+        // The number of slots is a power of two, so the mask keeps the index in bounds; truncation keeps the low bits.
+        &self.slots[seq as usize & (self.slots.len() - 1)]
+    }
+}
+
+/// The one who may write. Keeps what only the writer needs, so that readers never share its cache lines.
+pub(super) struct RingWriter {
+    ring: Arc<Ring>,
+    max_bytes: usize,
+    kept_bytes: usize,
+}
+
+impl RingWriter {
+    pub(super) fn new(ring: Arc<Ring>, max_bytes: usize) -> Self {
+        Self {
+            ring,
+            max_bytes,
+            kept_bytes: 0,
+        }
+    }
+
+    /// Number of the next frame.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.ring.head.load(Ordering::Relaxed)
+    }
+
+    /// Publishes the next frame; its number must be [`next_seq`](Self::next_seq). Frees the oldest where a bound asks for it.
+    pub(super) fn push(&mut self, frame: Arc<SharedFrame>) {
+        let seq = self.next_seq();
+        debug_assert_eq!(frame.seq(), seq);
+        let slots = self.ring.slots.len() as u64;
+        let mut tail = self.ring.tail.load(Ordering::Relaxed);
+        self.kept_bytes += frame.payload.len();
+        while tail < seq && (seq - tail >= slots || self.kept_bytes > self.max_bytes) {
+            // The tail moves before the slot empties: a reader that finds the slot empty also finds itself behind.
+            tail += 1;
+            self.ring.tail.store(tail, Ordering::Release);
+            if let Some(old) = self.ring.slot(tail - 1).swap(None) {
+                self.kept_bytes -= old.payload.len();
+            }
+        }
+        self.ring.slot(seq).store(Some(frame));
+        self.ring.head.store(seq + 1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::frame::{CodecId, FrameFlags, MediaFrame};
+
+    fn frame(seq: u64, bytes: usize) -> Arc<SharedFrame> {
+        let payload = Bytes::from(vec![0; bytes]);
+        Arc::new(SharedFrame::new(
+            seq,
+            MediaFrame::audio(CodecId::Aac, 0, FrameFlags::NONE, payload),
+        ))
+    }
+
+    #[test]
+    fn keeps_the_newest_frames_within_both_bounds() {
+        let ring = Arc::new(Ring::new(8));
+        let mut writer = RingWriter::new(ring.clone(), 50);
+        for seq in 0..20 {
+            writer.push(frame(seq, 1));
+        }
+        assert_eq!((ring.tail(), ring.head()), (12, 20));
+        assert!(ring.get(11).is_none() && ring.get(20).is_none());
+        assert_eq!(ring.get(12).unwrap().seq(), 12);
+        writer.push(frame(20, 48));
+        assert_eq!(
+            (ring.tail(), ring.head()),
+            (19, 21),
+            "48 + 1 bytes and one more frame of 1 fit in 50"
+        );
+        writer.push(frame(21, 1_000));
+        assert_eq!(
+            (ring.tail(), ring.head()),
+            (21, 22),
+            "a frame over the bound alone is kept: it is the newest"
+        );
+        assert_eq!(writer.kept_bytes, 1_000);
+    }
+}

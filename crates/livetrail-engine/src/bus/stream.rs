@@ -1,0 +1,259 @@
+//! A live stream: its ring, what a late joiner starts from, who listens, and its quality figures.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+
+use super::{
+    listener::Listener,
+    ring::{Ring, RingWriter},
+    wire::SharedFrame,
+};
+use crate::{
+    app::AppSettings,
+    frame::{MediaFrame, MediaKind},
+    qos::{Qos, QosWriter},
+};
+
+/// Configurations that a stream may have at once: a frame over this bound is carried, but not kept for late joiners.
+const MAX_CONFIGS: usize = 32;
+
+/// Where a subscriber may begin, and what it needs first. Replaced as a whole, so that joining reads one consistent state.
+pub(crate) struct Replay {
+    /// Where the current GOP starts, when all of it is in the ring.
+    pub(crate) gop: Option<Place>,
+    /// The newest place whose configurations are known: right for every frame from there to the head.
+    pub(crate) live: Place,
+    /// Whether the stream has video: then its subscribers begin with a keyframe.
+    pub(crate) has_video: bool,
+}
+
+/// A frame, and the decoder configurations and metadata that hold before it, with that frame's time.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) seq: u64,
+    pub(crate) configs: Configs,
+}
+
+/// Configurations to hand out before a frame.
+pub(crate) type Configs = Arc<[Arc<SharedFrame>]>;
+
+/// A live stream.
+pub(crate) struct Stream {
+    pub(crate) settings: Arc<AppSettings>,
+    pub(crate) qos: Qos,
+    pub(super) ring: Arc<Ring>,
+    pub(super) replay: ArcSwap<Replay>,
+    listeners: ArcSwap<Vec<Listener>>,
+    closed: AtomicBool,
+    /// Live subscribers, for limits and for people.
+    pub(crate) subscribers: AtomicU64,
+}
+
+impl Stream {
+    pub(crate) fn new(settings: Arc<AppSettings>, now_ms: u64) -> Self {
+        Self {
+            ring: Arc::new(Ring::new(settings.ring_capacity)),
+            replay: ArcSwap::from_pointee(Replay {
+                gop: None,
+                live: Place {
+                    seq: 0,
+                    configs: Arc::new([]),
+                },
+                has_video: false,
+            }),
+            listeners: ArcSwap::default(),
+            closed: AtomicBool::new(false),
+            subscribers: AtomicU64::new(0),
+            qos: Qos::new(now_ms),
+            settings,
+        }
+    }
+
+    /// Sequence number of the next frame.
+    pub(crate) fn head(&self) -> u64 {
+        self.ring.head()
+    }
+
+    /// The frame with this number, if it is still there.
+    pub(super) fn frame(&self, seq: u64) -> Option<Arc<SharedFrame>> {
+        self.ring.get(seq)
+    }
+
+    /// Whether the stream has video, as far as it has shown.
+    pub(crate) fn has_video(&self) -> bool {
+        self.replay.load().has_video
+    }
+
+    /// The decoder configurations and metadata of the moment.
+    pub(crate) fn configs(&self) -> Vec<MediaFrame> {
+        self.replay
+            .load()
+            .live
+            .configs
+            .iter()
+            .map(|c| c.frame().clone())
+            .collect()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// No frame will follow. Wakes every subscriber, whoever still holds a handle.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.notify();
+    }
+
+    pub(crate) fn notify(&self) {
+        for listener in self.listeners.load().iter() {
+            listener.notify();
+        }
+    }
+
+    pub(crate) fn listen(&self, listener: &Listener) {
+        self.listeners.rcu(|all| {
+            let mut all = Vec::clone(all);
+            all.push(listener.clone());
+            all
+        });
+        // A frame or the end may have come between the caller's last look and now.
+        listener.notify();
+    }
+
+    pub(crate) fn unlisten(&self, listener: &Listener) {
+        self.listeners.rcu(|all| {
+            let mut all = Vec::clone(all);
+            if let Some(at) = all.iter().position(|l| l.same(listener)) {
+                all.swap_remove(at);
+            }
+            all
+        });
+    }
+}
+
+/// The publisher's end of a stream.
+pub(crate) struct Writer {
+    stream: Arc<Stream>,
+    ring: RingWriter,
+    qos: QosWriter,
+    configs: Vec<MediaFrame>,
+    has_video: bool,
+    gop: Option<Gop>,
+}
+
+/// The GOP that is being written.
+struct Gop {
+    frames: u64,
+    bytes: u64,
+    truncated: bool,
+}
+
+/// A GOP has just outgrown its cache.
+pub(crate) struct Truncated {
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(stream: Arc<Stream>) -> Self {
+        Self {
+            ring: RingWriter::new(stream.ring.clone(), stream.settings.ring_bytes()),
+            qos: QosWriter::default(),
+            configs: Vec::new(),
+            has_video: false,
+            gop: None,
+            stream,
+        }
+    }
+
+    /// Publishes a frame and wakes the listeners. Never waits.
+    pub(crate) fn push(&mut self, frame: MediaFrame, now_ms: u64) -> Option<Truncated> {
+        self.qos.frame(&self.stream.qos, &frame, now_ms);
+        let seq = self.ring.next_seq();
+        let truncated = self.keep(seq, &frame);
+        self.ring.push(Arc::new(SharedFrame::new(seq, frame)));
+        self.stream.notify();
+        truncated
+    }
+
+    /// Updates what late joiners start from. Before the frame is published: a joiner that sees the new replay waits for
+    /// the frame, one that sees the old replay meets the frame in the ring.
+    fn keep(&mut self, seq: u64, frame: &MediaFrame) -> Option<Truncated> {
+        if frame.is_config() {
+            self.keep_config(seq, frame);
+            return None;
+        }
+        if frame.is_keyframe() {
+            self.has_video = true;
+            self.gop = Some(Gop {
+                frames: 0,
+                bytes: 0,
+                truncated: false,
+            });
+            let place = self.place(seq, Some(frame));
+            self.publish_replay(Some(place.clone()), place);
+        }
+        let settings = &self.stream.settings;
+        let gop = self.gop.as_mut()?;
+        gop.frames += 1;
+        gop.bytes += frame.payload.len() as u64;
+        let fits = gop.frames <= settings.gop_cache_frames as u64
+            && gop.bytes <= settings.gop_cache_bytes as u64;
+        if fits || gop.truncated {
+            return None;
+        }
+        gop.truncated = true;
+        let truncated = Truncated {
+            frames: gop.frames,
+            bytes: gop.bytes,
+        };
+        self.publish_replay(None, self.place(seq, Some(frame)));
+        Some(truncated)
+    }
+
+    fn keep_config(&mut self, seq: u64, frame: &MediaFrame) {
+        self.has_video |= frame.kind == MediaKind::Video;
+        match self
+            .configs
+            .iter()
+            .position(|c| c.kind == frame.kind && c.track == frame.track)
+        {
+            Some(known) => self.configs[known] = frame.clone(),
+            None if self.configs.len() < MAX_CONFIGS => self.configs.push(frame.clone()),
+            None => return,
+        }
+        // Who starts at the GOP's keyframe meets this configuration in its place in the ring.
+        let gop = self.stream.replay.load().gop.clone();
+        self.publish_replay(gop, self.place(seq + 1, None));
+    }
+
+    /// Configurations get the time of the frame they will precede: a client that takes its clock from the first message
+    /// must not wait for the time between.
+    fn place(&self, seq: u64, before: Option<&MediaFrame>) -> Place {
+        let configs = self.configs.iter().map(|config| {
+            let mut config = config.clone();
+            if let Some(frame) = before {
+                (config.dts, config.pts, config.time_base) =
+                    (frame.dts, frame.dts, frame.time_base);
+            }
+            Arc::new(SharedFrame::new(seq, config))
+        });
+        Place {
+            seq,
+            configs: configs.collect(),
+        }
+    }
+
+    fn publish_replay(&self, gop: Option<Place>, live: Place) {
+        self.stream.replay.store(Arc::new(Replay {
+            gop,
+            live,
+            has_video: self.has_video,
+        }));
+    }
+}

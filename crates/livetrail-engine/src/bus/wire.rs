@@ -1,0 +1,140 @@
+//! A frame on the bus, with the bytes that each protocol makes of it: made once, shared by all subscribers.
+
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    ops::Deref,
+    sync::OnceLock,
+};
+
+use crate::frame::MediaFrame;
+
+/// How a protocol writes a frame. What it makes must be equal for all subscribers of that protocol.
+pub trait WireFormat: 'static {
+    /// The bytes, usually a short list of `Bytes`: a header of its own and the frame's payload, not copied.
+    type Wire: Send + Sync + 'static;
+
+    /// Serialises the frame. Called at most once per frame, on the thread of the first subscriber that asks.
+    fn make(frame: &MediaFrame) -> Self::Wire;
+}
+
+/// A frame on the bus: the frame, its sequence number within the stream, and its wire forms.
+pub struct SharedFrame {
+    seq: u64,
+    frame: MediaFrame,
+    wire: OnceLock<Box<WireNode>>,
+}
+
+/// One wire form; a frame has as many as there are protocols in use, so a list is the fastest map.
+struct WireNode {
+    format: TypeId,
+    wire: Box<dyn Any + Send + Sync>,
+    next: OnceLock<Box<Self>>,
+}
+
+impl SharedFrame {
+    pub(crate) fn new(seq: u64, frame: MediaFrame) -> Self {
+        Self {
+            seq,
+            frame,
+            wire: OnceLock::new(),
+        }
+    }
+
+    /// The frame's number within its stream, from 0. A replayed configuration has the number of the frame it precedes.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The frame itself.
+    #[must_use]
+    pub fn frame(&self) -> &MediaFrame {
+        &self.frame
+    }
+
+    /// The frame in protocol `F`'s form, made on the first call and shared from then on.
+    pub fn wire<F: WireFormat>(&self) -> &F::Wire {
+        let mut link = &self.wire;
+        loop {
+            let node = link.get_or_init(|| {
+                Box::new(WireNode {
+                    format: TypeId::of::<F>(),
+                    wire: Box::new(F::make(&self.frame)),
+                    next: OnceLock::new(),
+                })
+            });
+            if node.format == TypeId::of::<F>()
+                && let Some(wire) = node.wire.downcast_ref()
+            {
+                return wire;
+            }
+            link = &node.next;
+        }
+    }
+}
+
+impl Deref for SharedFrame {
+    type Target = MediaFrame;
+    fn deref(&self) -> &MediaFrame {
+        &self.frame
+    }
+}
+
+impl fmt::Debug for SharedFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedFrame")
+            .field("seq", &self.seq)
+            .field("frame", &self.frame)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::frame::{CodecId, FrameFlags};
+
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+
+    struct Length;
+    impl WireFormat for Length {
+        type Wire = usize;
+        fn make(frame: &MediaFrame) -> usize {
+            MADE.fetch_add(1, Ordering::SeqCst);
+            frame.payload.len()
+        }
+    }
+
+    struct Name;
+    impl WireFormat for Name {
+        type Wire = &'static str;
+        fn make(frame: &MediaFrame) -> &'static str {
+            frame.codec.label()
+        }
+    }
+
+    #[test]
+    fn each_wire_form_is_made_once_whoever_asks() {
+        let frame = MediaFrame::audio(
+            CodecId::Aac,
+            0,
+            FrameFlags::NONE,
+            Bytes::from_static(b"abc"),
+        );
+        let shared = SharedFrame::new(7, frame);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    assert_eq!(*shared.wire::<Name>(), "aac");
+                    assert_eq!(*shared.wire::<Length>(), 3);
+                });
+            }
+        });
+        assert_eq!(MADE.load(Ordering::SeqCst), 1);
+    }
+}

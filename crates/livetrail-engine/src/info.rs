@@ -1,0 +1,156 @@
+//! What an engine tells of itself: streams, sessions, totals.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use crate::{
+    engine::{Inner, RoleTotals},
+    event::{Role, SessionContext, SessionTotals},
+    frame::MediaFrame,
+    qos::QosSnapshot,
+    session::SessionCore,
+};
+
+/// A live stream at one moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StreamInfo {
+    /// Who publishes it; its key is the stream's.
+    pub publisher: Arc<SessionContext>,
+    /// When it began, in milliseconds since 1970 (UTC).
+    pub started_unix_ms: u64,
+    /// For how long it has been live.
+    pub uptime: Duration,
+    /// Subscribers at present.
+    pub subscribers: u64,
+    /// Rates and totals.
+    pub qos: QosSnapshot,
+    /// Decoder configurations and metadata, one for each track.
+    pub configs: Vec<MediaFrame>,
+}
+
+impl StreamInfo {
+    pub(crate) fn of(core: &SessionCore, now_ms: u64) -> Self {
+        Self {
+            publisher: core.context.clone(),
+            started_unix_ms: core.started_unix_ms,
+            uptime: core.totals().duration,
+            subscribers: core.stream.subscribers.load(Relaxed),
+            qos: core.stream.qos.snapshot(now_ms),
+            configs: core.stream.configs(),
+        }
+    }
+}
+
+/// A live session at one moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// Who and what it is.
+    pub context: Arc<SessionContext>,
+    /// When it began, in milliseconds since 1970 (UTC).
+    pub started_unix_ms: u64,
+    /// What it did so far.
+    pub totals: SessionTotals,
+    /// Of a viewer: frames between it and the newest.
+    pub lag: u64,
+}
+
+impl SessionInfo {
+    pub(crate) fn of(core: &SessionCore) -> Self {
+        let lag = match core.context.role {
+            Role::Publish => 0,
+            Role::Play => core
+                .stream
+                .head()
+                .saturating_sub(core.position.load(Relaxed)),
+        };
+        Self {
+            context: core.context.clone(),
+            started_unix_ms: core.started_unix_ms,
+            totals: core.totals(),
+            lag,
+        }
+    }
+}
+
+/// Counts of one role's sessions since the engine was built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RoleCounts {
+    /// Sessions at present.
+    pub live: u64,
+    /// Sessions admitted.
+    pub started: u64,
+    /// Attempts refused.
+    pub denied: u64,
+    /// Payload bytes carried.
+    pub bytes: u64,
+    /// Frames carried.
+    pub frames: u64,
+    /// Frames not carried: over a limit, or skipped for lag.
+    pub dropped_frames: u64,
+}
+
+/// Counts since the engine was built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct EngineTotals {
+    /// Publishers.
+    pub publish: RoleCounts,
+    /// Viewers.
+    pub play: RoleCounts,
+    /// Lag events of viewers.
+    pub lag_skips: u64,
+    /// Viewers evicted.
+    pub evictions: u64,
+    /// Streams reaped.
+    pub reaped: u64,
+    /// Rate-limit events of publishers.
+    pub rate_limited: u64,
+    /// Panics of observers that were caught.
+    pub observer_panics: u64,
+}
+
+impl EngineTotals {
+    pub(crate) fn of(engine: &Inner) -> Self {
+        // Live sessions first: one that ends in between is then counted twice for a moment rather than missed; and the
+        // sums of what has ended never go down.
+        let cores: Vec<_> = engine.registry().sessions.values().cloned().collect();
+        let mut totals = Self {
+            publish: RoleCounts::of(&engine.totals.publish),
+            play: RoleCounts::of(&engine.totals.play),
+            lag_skips: engine.totals.lag_skips.load(Relaxed),
+            evictions: engine.totals.evictions.load(Relaxed),
+            reaped: engine.totals.reaped.load(Relaxed),
+            rate_limited: engine.totals.rate_limited.load(Relaxed),
+            observer_panics: engine.observers.panics(),
+        };
+        for core in cores.iter().filter(|core| core.end_reason().is_none()) {
+            let counts = match core.context.role {
+                Role::Publish => &mut totals.publish,
+                Role::Play => &mut totals.play,
+            };
+            counts.live += 1;
+            counts.bytes += core.bytes.load(Relaxed);
+            counts.frames += core.frames.load(Relaxed);
+            counts.dropped_frames += core.dropped_frames.load(Relaxed);
+        }
+        totals
+    }
+}
+
+impl RoleCounts {
+    fn of(totals: &RoleTotals) -> Self {
+        Self {
+            live: 0,
+            started: totals.started.load(Relaxed),
+            denied: totals.denied.load(Relaxed),
+            bytes: totals.bytes.load(Relaxed),
+            frames: totals.frames.load(Relaxed),
+            dropped_frames: totals.dropped_frames.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Observers: who wants to hear of each transition.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+
+use crate::{
+    event::{StreamEvent, StreamEventKind},
+    frame::MediaFrame,
+    identity::StreamKey,
+};
+
+/// Hears every transition of every session of an engine, exactly once, on the thread that made it.
+///
+/// Override [`on_event`](Self::on_event) to hear all in one place, or single hooks: `on_event` forwards to them.
+/// Nothing here may block. A panic is caught and counted, and harms neither the stream nor other observers.
+#[async_trait]
+pub trait Observer: Send + Sync + 'static {
+    /// A transition. Forwards to the hook of its kind unless overridden.
+    fn on_event(&self, event: &StreamEvent) {
+        match event.kind {
+            StreamEventKind::PublishStarted => self.on_publish_started(event),
+            StreamEventKind::PublishEnded { .. } => self.on_publish_ended(event),
+            StreamEventKind::PublishDenied { .. } => self.on_publish_denied(event),
+            StreamEventKind::PlayStarted => self.on_play_started(event),
+            StreamEventKind::PlayEnded { .. } => self.on_play_ended(event),
+            StreamEventKind::PlayDenied { .. } => self.on_play_denied(event),
+            StreamEventKind::SubscriberLagged { .. } => self.on_subscriber_lagged(event),
+            StreamEventKind::SubscriberEvicted { .. } => self.on_subscriber_evicted(event),
+            StreamEventKind::RateLimited { .. } => self.on_rate_limited(event),
+            StreamEventKind::StreamReaped { .. } => self.on_stream_reaped(event),
+            StreamEventKind::GopTruncated { .. } => self.on_gop_truncated(event),
+        }
+    }
+
+    /// A publish was admitted.
+    fn on_publish_started(&self, _event: &StreamEvent) {}
+    /// A publish ended.
+    fn on_publish_ended(&self, _event: &StreamEvent) {}
+    /// A publish was refused.
+    fn on_publish_denied(&self, _event: &StreamEvent) {}
+    /// A play was admitted.
+    fn on_play_started(&self, _event: &StreamEvent) {}
+    /// A play ended.
+    fn on_play_ended(&self, _event: &StreamEvent) {}
+    /// A play was refused.
+    fn on_play_denied(&self, _event: &StreamEvent) {}
+    /// A viewer skipped frames.
+    fn on_subscriber_lagged(&self, _event: &StreamEvent) {}
+    /// A viewer was cut off for chronic lag; its `on_play_ended` follows.
+    fn on_subscriber_evicted(&self, _event: &StreamEvent) {}
+    /// A publisher hit its ingress limit.
+    fn on_rate_limited(&self, _event: &StreamEvent) {}
+    /// A stream was idle for too long; its `on_publish_ended` follows.
+    fn on_stream_reaped(&self, _event: &StreamEvent) {}
+    /// A GOP outgrew its cache.
+    fn on_gop_truncated(&self, _event: &StreamEvent) {}
+
+    /// A frame was published. The only hook on the hot path: called on the publisher's thread for every frame.
+    fn on_frame(&self, _key: &StreamKey, _frame: &MediaFrame) {}
+
+    /// Whether [`on_frame`](Self::on_frame) is wanted. Asked once, when the engine is built; `false` saves the call.
+    fn wants_frames(&self) -> bool {
+        true
+    }
+
+    /// The engine shuts down: hand on what is held back. Cut off at the shutdown's deadline.
+    async fn flush(&self) {}
+}
+
+#[async_trait]
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn on_event(&self, event: &StreamEvent) {
+        (**self).on_event(event);
+    }
+    fn on_publish_started(&self, event: &StreamEvent) {
+        (**self).on_publish_started(event);
+    }
+    fn on_publish_ended(&self, event: &StreamEvent) {
+        (**self).on_publish_ended(event);
+    }
+    fn on_publish_denied(&self, event: &StreamEvent) {
+        (**self).on_publish_denied(event);
+    }
+    fn on_play_started(&self, event: &StreamEvent) {
+        (**self).on_play_started(event);
+    }
+    fn on_play_ended(&self, event: &StreamEvent) {
+        (**self).on_play_ended(event);
+    }
+    fn on_play_denied(&self, event: &StreamEvent) {
+        (**self).on_play_denied(event);
+    }
+    fn on_subscriber_lagged(&self, event: &StreamEvent) {
+        (**self).on_subscriber_lagged(event);
+    }
+    fn on_subscriber_evicted(&self, event: &StreamEvent) {
+        (**self).on_subscriber_evicted(event);
+    }
+    fn on_rate_limited(&self, event: &StreamEvent) {
+        (**self).on_rate_limited(event);
+    }
+    fn on_stream_reaped(&self, event: &StreamEvent) {
+        (**self).on_stream_reaped(event);
+    }
+    fn on_gop_truncated(&self, event: &StreamEvent) {
+        (**self).on_gop_truncated(event);
+    }
+    fn on_frame(&self, key: &StreamKey, frame: &MediaFrame) {
+        (**self).on_frame(key, frame);
+    }
+    fn wants_frames(&self) -> bool {
+        (**self).wants_frames()
+    }
+    async fn flush(&self) {
+        (**self).flush().await;
+    }
+}
+
+/// All observers of an engine. Fixed when it is built.
+pub(crate) struct Observers {
+    all: Box<[Arc<dyn Observer>]>,
+    of_frames: Box<[Arc<dyn Observer>]>,
+    panics: AtomicU64,
+}
+
+impl Observers {
+    pub(crate) fn new(all: Vec<Arc<dyn Observer>>) -> Self {
+        let of_frames = all.iter().filter(|o| o.wants_frames()).cloned().collect();
+        Self {
+            all: all.into(),
+            of_frames,
+            panics: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn event(&self, event: &StreamEvent) {
+        for observer in &self.all {
+            self.guarded(|| observer.on_event(event));
+        }
+    }
+
+    pub(crate) fn frame(&self, key: &StreamKey, frame: &MediaFrame) {
+        for observer in &self.of_frames {
+            self.guarded(|| observer.on_frame(key, frame));
+        }
+    }
+
+    pub(crate) async fn flush(&self) {
+        for observer in &self.all {
+            observer.flush().await;
+        }
+    }
+
+    /// Panics of observers so far.
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    fn guarded(&self, call: impl FnOnce()) {
+        // What an observer leaves behind when it panics is its own affair: the engine shares no state with it.
+        if catch_unwind(AssertUnwindSafe(call)).is_err() {
+            self.panics.fetch_add(1, Ordering::Relaxed);
+            tracing::error!("an observer panicked; the stream and other observers go on");
+        }
+    }
+}

@@ -1,0 +1,609 @@
+//! Sessions as values: a [`Publication`] or a [`Playback`] is the right to send or to watch, and ends exactly once.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    bus::{Cursor, Found, Listener, SharedFrame, Stream, Wake, Writer},
+    engine::Inner,
+    error::Ended,
+    event::{Reason, Role, SessionContext, SessionTotals, StreamEventKind},
+    frame::{MediaFrame, MediaKind},
+    identity::{SessionId, StreamKey},
+    limit::{Limiter, Ruling},
+};
+
+/// Least time between two events of one session that say how often something happened.
+const REPORT_INTERVAL_MS: u64 = 1_000;
+
+/// Within so long a subscriber's lag budget counts.
+const LAG_WINDOW_MS: u64 = 60_000;
+
+/// What the engine knows of a session, shared with its handle.
+pub(crate) struct SessionCore {
+    pub(crate) context: Arc<SessionContext>,
+    pub(crate) stream: Arc<Stream>,
+    engine: Arc<Inner>,
+    pub(crate) started: Duration,
+    pub(crate) started_unix_ms: u64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) frames: AtomicU64,
+    pub(crate) dropped_frames: AtomicU64,
+    /// Of a viewer: number of the next frame that it looks at.
+    pub(crate) position: AtomicU64,
+    /// Of a viewer, kept by the janitor: the position that it last saw, and since when it has been that.
+    pub(crate) stalled_at: AtomicU64,
+    pub(crate) stalled_since_ms: AtomicU64,
+    ended: OnceLock<Reason>,
+    /// Held while an event of this session is reported, so that none can come after its last.
+    reporting: Mutex<()>,
+    notify: Notify,
+    listener: Mutex<Option<Listener>>,
+}
+
+impl SessionCore {
+    pub(crate) fn new(
+        context: Arc<SessionContext>,
+        stream: Arc<Stream>,
+        engine: Arc<Inner>,
+    ) -> Self {
+        Self {
+            context,
+            stream,
+            started: engine.clock.monotonic(),
+            started_unix_ms: engine.clock.unix_ms(),
+            engine,
+            bytes: AtomicU64::new(0),
+            frames: AtomicU64::new(0),
+            dropped_frames: AtomicU64::new(0),
+            position: AtomicU64::new(0),
+            stalled_at: AtomicU64::new(u64::MAX),
+            stalled_since_ms: AtomicU64::new(0),
+            ended: OnceLock::new(),
+            reporting: Mutex::new(()),
+            notify: Notify::new(),
+            listener: Mutex::new(None),
+        }
+    }
+
+    /// Makes the session known with `register`, then reports its start, before anybody can end it.
+    pub(crate) fn start<E>(
+        self: &Arc<Self>,
+        register: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let _reporting = self
+            .reporting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        register()?;
+        let kind = match self.context.role {
+            Role::Publish => StreamEventKind::PublishStarted,
+            Role::Play => StreamEventKind::PlayStarted,
+        };
+        self.engine.report(&self.context, kind);
+        Ok(())
+    }
+
+    /// Reports something that happened inside the session; not after its end.
+    pub(crate) fn report(&self, kind: StreamEventKind) {
+        let _reporting = self
+            .reporting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.ended.get().is_none() {
+            self.engine.report(&self.context, kind);
+        }
+    }
+
+    /// Ends the session, unless it has ended; `cause` is reported just before.
+    pub(crate) fn end(&self, cause: Option<StreamEventKind>, reason: Reason) {
+        {
+            let _reporting = self
+                .reporting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if self.ended.set(reason).is_err() {
+                return;
+            }
+            if let Some(cause) = cause {
+                self.engine.report(&self.context, cause);
+            }
+            let totals = self.totals();
+            let kind = match self.context.role {
+                Role::Publish => StreamEventKind::PublishEnded { reason, totals },
+                Role::Play => StreamEventKind::PlayEnded { reason, totals },
+            };
+            self.engine.report(&self.context, kind);
+        }
+        self.engine.unregister(self);
+        self.notify.notify_waiters();
+        if let Some(listener) = &*self.listener.lock().unwrap_or_else(PoisonError::into_inner) {
+            listener.notify();
+        }
+    }
+
+    pub(crate) fn end_reason(&self) -> Option<Reason> {
+        self.ended.get().copied()
+    }
+
+    pub(crate) fn totals(&self) -> SessionTotals {
+        SessionTotals {
+            duration: self.engine.clock.monotonic().saturating_sub(self.started),
+            bytes: self.bytes.load(Relaxed),
+            frames: self.frames.load(Relaxed),
+            dropped_frames: self.dropped_frames.load(Relaxed),
+        }
+    }
+
+    /// Why a handle that goes away without a word ends its session.
+    fn drop_reason() -> Reason {
+        if std::thread::panicking() {
+            Reason::InternalError
+        } else {
+            Reason::ClientClosed
+        }
+    }
+
+    /// Counts a frame that was carried. One thread at a time counts for a session.
+    fn count(&self, frames: u64, bytes: u64) {
+        self.frames
+            .store(self.frames.load(Relaxed) + frames, Relaxed);
+        self.bytes.store(self.bytes.load(Relaxed) + bytes, Relaxed);
+    }
+}
+
+/// Tells when a session has ended, to somebody who does not hold it.
+#[derive(Clone)]
+pub struct EndSignal {
+    core: Arc<SessionCore>,
+}
+
+impl EndSignal {
+    /// Waits for the session's end, whoever ends it; at once if it has ended.
+    pub async fn wait(&self) -> Reason {
+        let mut notified = std::pin::pin!(self.core.notify.notified());
+        loop {
+            notified.as_mut().enable();
+            if let Some(reason) = self.core.end_reason() {
+                return reason;
+            }
+            notified.as_mut().await;
+            notified.set(self.core.notify.notified());
+        }
+    }
+
+    /// Why it ended; `None` while it lives.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        self.core.end_reason()
+    }
+}
+
+/// What became of a frame that was pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is on its way to the subscribers.
+    Accepted,
+    /// It was over the ingress limit, or depends on a frame that was; it is counted and gone.
+    Dropped,
+}
+
+/// The right to send one stream. Dropping it ends the session (`client_closed`; `internal_error` in a panic).
+pub struct Publication {
+    core: Arc<SessionCore>,
+    writer: Writer,
+    limiter: Option<Limiter>,
+    /// A video frame was dropped: those that depend on it go too.
+    broken_gop: bool,
+    limited: Repeated,
+}
+
+/// Counts what may happen often and is reported at most once a second.
+#[derive(Default)]
+struct Repeated {
+    count: u64,
+    reported_ms: Option<u64>,
+}
+
+impl Repeated {
+    /// Adds, and gives the sum since the last report when the next is due.
+    fn add(&mut self, n: u64, now_ms: u64) -> Option<u64> {
+        self.count += n;
+        let due = self
+            .reported_ms
+            .is_none_or(|last| now_ms.saturating_sub(last) >= REPORT_INTERVAL_MS);
+        due.then(|| {
+            self.reported_ms = Some(now_ms);
+            std::mem::take(&mut self.count)
+        })
+    }
+}
+
+impl Publication {
+    pub(crate) fn new(core: Arc<SessionCore>) -> Self {
+        let limiter = Limiter::new(&core.stream.settings.ingress, core.started);
+        let writer = Writer::new(core.stream.clone());
+        Self {
+            core,
+            writer,
+            limiter,
+            broken_gop: false,
+            limited: Repeated::default(),
+        }
+    }
+
+    /// Sends a frame to all subscribers. Never waits, whatever they do.
+    ///
+    /// # Errors
+    /// [`Ended`] when the session has ended: kicked, replaced, reaped, over its limit for too long, or the server stops.
+    pub fn push(&mut self, frame: MediaFrame) -> Result<Pushed, Ended> {
+        if let Some(reason) = self.core.end_reason() {
+            return Err(Ended { reason });
+        }
+        let now = self.core.engine.clock.monotonic();
+        let now_ms = now.as_millis() as u64;
+        if !self.within_limit(&frame, now, now_ms)? {
+            return Ok(Pushed::Dropped);
+        }
+        let bytes = frame.payload.len() as u64;
+        self.core
+            .engine
+            .observers
+            .frame(&self.core.context.key, &frame);
+        let truncated = self.writer.push(frame, now_ms);
+        self.core.count(1, bytes);
+        if let Some(t) = truncated {
+            self.core.report(StreamEventKind::GopTruncated {
+                frames: t.frames,
+                bytes: t.bytes,
+            });
+        }
+        Ok(Pushed::Accepted)
+    }
+
+    fn within_limit(
+        &mut self,
+        frame: &MediaFrame,
+        now: Duration,
+        now_ms: u64,
+    ) -> Result<bool, Ended> {
+        let Some(limiter) = &mut self.limiter else {
+            return Ok(true);
+        };
+        match limiter.frame(frame.payload.len(), now) {
+            Ruling::Pass => {
+                let video = frame.kind == MediaKind::Video && !frame.is_config();
+                self.broken_gop &= !(video && frame.is_keyframe());
+                if !(video && self.broken_gop) {
+                    return Ok(true);
+                }
+                self.core.dropped_frames.fetch_add(1, Relaxed);
+                return Ok(false);
+            }
+            Ruling::Drop => {}
+            Ruling::End => {
+                self.core.end(None, Reason::RateLimited);
+                return Err(Ended {
+                    reason: Reason::RateLimited,
+                });
+            }
+        }
+        self.broken_gop |= frame.kind == MediaKind::Video;
+        self.core.dropped_frames.fetch_add(1, Relaxed);
+        if let Some(count) = self.limited.add(1, now_ms) {
+            self.core.report(StreamEventKind::RateLimited { count });
+        }
+        Ok(false)
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.core.context.session
+    }
+
+    /// The stream.
+    #[must_use]
+    pub fn key(&self) -> &StreamKey {
+        &self.core.context.key
+    }
+
+    /// Ends the session with a reason. Nothing happens if it has ended.
+    pub fn end(self, reason: Reason) {
+        self.core.end(None, reason);
+    }
+
+    /// Why it ended; `None` while it lives.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<Reason> {
+        self.core.end_reason()
+    }
+
+    /// Tells others when it ends.
+    #[must_use]
+    pub fn end_signal(&self) -> EndSignal {
+        EndSignal {
+            core: self.core.clone(),
+        }
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        self.core.end(None, SessionCore::drop_reason());
+    }
+}
+
+/// The right to watch one stream. Dropping it ends the session (`client_closed`; `internal_error` in a panic).
+///
+/// Gives decoder configurations first, then the current GOP from its keyframe, then live frames, none missing and none
+/// twice. A subscriber that falls behind is moved to the newest keyframe, with configurations; one that does so too
+/// often, or that takes nothing for too long, is evicted.
+///
+/// Each frame wakes each `Playback` that waits. Whoever serves many subscribers uses a [`Shard`](crate::Shard).
+pub struct Playback {
+    core: Arc<SessionCore>,
+    cursor: Cursor,
+    wake: Arc<Wake>,
+    listener: Option<Listener>,
+    one: Vec<Arc<SharedFrame>>,
+    lagged: Repeated,
+    strikes: u32,
+    strikes_since_ms: u64,
+}
+
+impl Playback {
+    pub(crate) fn new(core: Arc<SessionCore>) -> Self {
+        let cursor = Cursor::join(&core.stream);
+        core.position.store(cursor.position(), Relaxed);
+        Self {
+            core,
+            cursor,
+            wake: Arc::default(),
+            listener: None,
+            one: Vec::new(),
+            lagged: Repeated::default(),
+            strikes: 0,
+            strikes_since_ms: 0,
+        }
+    }
+
+    /// Begins anew, at the GOP of this moment: for time that passed between admission and now.
+    pub(crate) fn rejoin(&mut self) {
+        self.cursor = Cursor::join(&self.core.stream);
+        self.core.position.store(self.cursor.position(), Relaxed);
+    }
+
+    /// The next frame; `None` when the session has ended ([`end_reason`](Self::end_reason) says why).
+    pub async fn next(&mut self) -> Option<Arc<SharedFrame>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// [`next`](Self::next) for those who wait for other things too.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<SharedFrame>>> {
+        let mut one = std::mem::take(&mut self.one);
+        let some = ready!(self.poll_batch(cx, &mut one, 1));
+        let frame = if some { one.pop() } else { None };
+        self.one = one;
+        Poll::Ready(frame)
+    }
+
+    /// Waits until there is something, then puts up to `limit` frames into `out` (cleared first). `false` when the
+    /// session has ended.
+    pub async fn next_batch(&mut self, out: &mut Vec<Arc<SharedFrame>>, limit: usize) -> bool {
+        poll_fn(|cx| self.poll_batch(cx, out, limit)).await
+    }
+
+    /// [`next_batch`](Self::next_batch) for those who wait for other things too.
+    pub fn poll_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Arc<SharedFrame>>,
+        limit: usize,
+    ) -> Poll<bool> {
+        loop {
+            match self.try_batch(out, limit) {
+                Err(_) => return Poll::Ready(false),
+                Ok(()) if !out.is_empty() => return Poll::Ready(true),
+                Ok(()) => {}
+            }
+            self.listen();
+            if !self.wake.take_or_register(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The frames that are there now, up to `limit`, into `out` (cleared first).
+    ///
+    /// # Errors
+    /// [`Ended`] when the session has ended and everything before its end was handed out.
+    pub fn try_batch(
+        &mut self,
+        out: &mut Vec<Arc<SharedFrame>>,
+        limit: usize,
+    ) -> Result<(), Ended> {
+        self.collect(out, limit)
+            .map_err(|reason| Ended { reason })?;
+        self.commit(out, out.len());
+        Ok(())
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.core.context.session
+    }
+
+    /// The stream.
+    #[must_use]
+    pub fn key(&self) -> &StreamKey {
+        &self.core.context.key
+    }
+
+    /// Frames between this subscriber and the newest.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.cursor.lag(&self.core.stream)
+    }
+
+    /// Ends the session with a reason. Nothing happens if it has ended.
+    pub fn end(self, reason: Reason) {
+        self.core.end(None, reason);
+    }
+
+    /// Why it ended; `None` while it lives.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<Reason> {
+        self.core.end_reason()
+    }
+
+    /// Tells others when it ends.
+    #[must_use]
+    pub fn end_signal(&self) -> EndSignal {
+        EndSignal {
+            core: self.core.clone(),
+        }
+    }
+
+    pub(crate) fn stream(&self) -> &Arc<Stream> {
+        &self.core.stream
+    }
+
+    /// Puts up to `limit` frames into `out` without moving past them.
+    pub(crate) fn collect(
+        &mut self,
+        out: &mut Vec<Arc<SharedFrame>>,
+        limit: usize,
+    ) -> Result<(), Reason> {
+        loop {
+            if let Some(reason) = self.core.end_reason() {
+                out.clear();
+                return Err(reason);
+            }
+            match self.cursor.collect(&self.core.stream, out, limit) {
+                Found::Frames => {
+                    self.core.position.store(self.cursor.position(), Relaxed);
+                    return Ok(());
+                }
+                Found::Skipped(frames) => self.note_lag(frames),
+                Found::End => self.core.end(None, Reason::StreamEnded),
+            }
+        }
+    }
+
+    /// Moves past the first `taken` of what [`collect`](Self::collect) gave.
+    pub(crate) fn commit(&mut self, frames: &[Arc<SharedFrame>], taken: usize) {
+        self.cursor.commit(frames, taken);
+        self.count(frames.iter().take(taken));
+    }
+
+    pub(crate) fn is_live_at(&self, seq: u64, has_video: bool) -> bool {
+        self.cursor.is_live_at(seq, has_video)
+    }
+
+    pub(crate) fn advance_live(&mut self, taken: &[Arc<SharedFrame>]) {
+        self.cursor.advance_live(taken.len());
+        self.count(taken.iter());
+    }
+
+    /// Ends the session when its stream is over and everything was handed out.
+    pub(crate) fn end_if_stream_is_over(&self) -> Option<Reason> {
+        if self.core.stream.is_closed() && self.lag() == 0 {
+            self.core.end(None, Reason::StreamEnded);
+        }
+        self.core.end_reason()
+    }
+
+    /// From now on a shard wakes up for this subscriber.
+    pub(crate) fn listen_through(&mut self, listener: &Listener) {
+        self.unlisten();
+        *self
+            .core
+            .listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(listener.clone());
+    }
+
+    fn listen(&mut self) {
+        if self.listener.is_some() {
+            return;
+        }
+        let listener = Listener::Single(self.wake.clone());
+        *self
+            .core
+            .listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(listener.clone());
+        self.core.stream.listen(&listener);
+        self.listener = Some(listener);
+    }
+
+    fn unlisten(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            self.core.stream.unlisten(&listener);
+        }
+    }
+
+    fn count<'a>(&self, frames: impl Iterator<Item = &'a Arc<SharedFrame>>) {
+        let (mut n, mut bytes) = (0, 0);
+        for frame in frames {
+            n += 1;
+            bytes += frame.payload.len() as u64;
+        }
+        self.core.count(n, bytes);
+        self.core.position.store(self.cursor.position(), Relaxed);
+    }
+
+    /// The stream's own time is exact enough here, and costs no clock.
+    fn note_lag(&mut self, frames: u64) {
+        let now_ms = self.core.stream.qos.last_frame_ms();
+        self.core.dropped_frames.fetch_add(frames, Relaxed);
+        if let Some(skipped) = self.lagged.add(frames, now_ms) {
+            self.core
+                .report(StreamEventKind::SubscriberLagged { skipped });
+        }
+        if now_ms.saturating_sub(self.strikes_since_ms) > LAG_WINDOW_MS {
+            (self.strikes, self.strikes_since_ms) = (0, now_ms);
+        }
+        self.strikes += 1;
+        if self.strikes > self.core.stream.settings.subscriber_lag_budget {
+            self.core.end(
+                Some(StreamEventKind::SubscriberEvicted { lag: frames }),
+                Reason::Evicted,
+            );
+        }
+    }
+}
+
+impl Drop for Playback {
+    fn drop(&mut self) {
+        self.unlisten();
+        self.core.end(None, SessionCore::drop_reason());
+    }
+}
+
+impl std::fmt::Debug for Publication {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publication")
+            .field("context", &self.core.context)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Playback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Playback")
+            .field("context", &self.core.context)
+            .finish_non_exhaustive()
+    }
+}
