@@ -1,1 +1,68 @@
 //! The audit record: actions, fields, canonical bytes, session state machine.
+//!
+//! | what | where |
+//! |---|---|
+//! | [`AuditRecord`] and its parts | [`AuditAction`], [`Outcome`], [`Reason`], [`Personal`], [`Extra`] |
+//! | canonical bytes (RFC 8785 JSON), what a log's leaf hashes | [`encode_canonical`], [`parse_canonical`] |
+//! | the file trail's line | [`encode_line`], [`parse_line`] |
+//! | the session state machine and `seq` continuity | [`TrailChecker`] |
+//!
+//! Nothing here does I/O, reads a clock, makes an identity or knows what a stream is: the verifier links this crate and not
+//! the writer.
+//!
+//! ```
+//! use livetrail_record::{AuditAction, AuditRecord, encode_canonical, parse_canonical};
+//!
+//! let record = AuditRecord::new(AuditAction::PublishStarted, "live")
+//!     .with_ts_ms(1_763_805_600_000)
+//!     .with_stream("cam");
+//! let bytes = encode_canonical(&record)?;
+//! assert_eq!(bytes, br#"{"action":"publish_started","app":"live","stream":"cam","ts_ms":1763805600000,"v":1}"#);
+//! assert_eq!(parse_canonical(&bytes)?, record);
+//! # Ok::<(), livetrail_record::RecordError>(())
+//! ```
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod action;
+mod canonical;
+mod error;
+mod extra;
+mod fuzz;
+mod line;
+mod machine;
+mod personal;
+mod reason;
+mod record;
+
+pub use action::AuditAction;
+pub use canonical::{
+    MAX_CANONICAL_BYTES, MAX_INTEGER, encode_canonical, encode_canonical_into, parse_canonical,
+};
+pub use error::RecordError;
+pub use extra::{Extra, Name, Value};
+#[doc(hidden)]
+pub use fuzz::{fuzz_canonical, fuzz_line};
+pub use line::{encode_line, encode_line_into, parse_line};
+pub use machine::{
+    BootEnd, BootSummary, Finding, LossCounts, OpenSession, Rule, SessionKind, TrailChecker,
+    TrailReport,
+};
+pub use personal::{Personal, REDACTED};
+pub use reason::{Outcome, Reason};
+pub use record::{AuditRecord, SCHEMA};
+pub use uuid::Uuid;

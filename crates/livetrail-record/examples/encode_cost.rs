@@ -1,0 +1,72 @@
+//! What encoding a record costs: `cargo run --release -p livetrail-record --example encode_cost`.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a measurement for people"
+)]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use livetrail_record::{
+    AuditAction, AuditRecord, Outcome, Reason, Uuid, encode_canonical_into, encode_line_into,
+    parse_canonical, parse_line,
+};
+
+const ROUNDS: u32 = 500_000;
+
+fn main() {
+    let record = AuditRecord::new(AuditAction::PublishEnded, "live")
+        .with_stream("cam-07")
+        .with_ts_ms(1_763_805_600_123)
+        .with_node("edge-1")
+        .with_boot(Uuid::from_u128(1 << 100))
+        .with_seq(123_456)
+        .with_mono_ms(987_654)
+        .with_nonce([7; 16])
+        .with_session(Uuid::from_u128(1 << 101))
+        .with_outcome(Outcome::Success)
+        .with_reason(Reason::ClientClosed)
+        .with_protocol("rtmp")
+        .with_principal("studio-1")
+        .with_peer("192.0.2.7:50312")
+        .with_user_agent("FMLE/3.0 (compatible; FMSc/1.0)")
+        .with_duration_ms(61_000)
+        .with_bytes(123_456_789)
+        .with_frames(1_830)
+        .with_dropped_frames(0);
+    let mut bytes = Vec::with_capacity(4_096);
+    report("canonical", || {
+        bytes.clear();
+        encode_canonical_into(black_box(&record), &mut bytes).unwrap();
+    });
+    let mut line = String::with_capacity(4_096);
+    report("line", || {
+        line.clear();
+        encode_line_into(black_box(&record), &mut line);
+    });
+    report("parse canonical", || {
+        drop(black_box(parse_canonical(&bytes).unwrap()))
+    });
+    report("parse line", || {
+        drop(black_box(parse_line(line.as_bytes()).unwrap()))
+    });
+    println!(
+        "{} canonical bytes, {} bytes a line",
+        bytes.len(),
+        line.len()
+    );
+}
+
+fn report(what: &str, mut round: impl FnMut()) {
+    let start = Instant::now();
+    for _ in 0..ROUNDS {
+        round();
+    }
+    println!(
+        "{what:<16} {:>6} ns",
+        start.elapsed().as_nanos() / u128::from(ROUNDS)
+    );
+}

@@ -1,0 +1,608 @@
+//! Canonical bytes: RFC 8785 JSON, written by hand in key order.
+//!
+//! The same record always gives the same bytes, and parsing accepts nothing but those bytes, so that a record and its leaf hash
+//! determine each other.
+
+use std::cmp::Ordering;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::action::{AuditAction, EVENT};
+use crate::error::RecordError;
+use crate::extra::{self, Extra, Value};
+use crate::personal::Personal;
+use crate::reason::{Outcome, Reason};
+use crate::record::{self, AuditRecord};
+
+/// The longest canonical form: what a length of 16 bits can say in an entry bundle.
+pub const MAX_CANONICAL_BYTES: usize = 65_535;
+
+/// The largest integer in a record, 2^53 − 1: what every JSON reader represents exactly.
+pub const MAX_INTEGER: u64 = (1 << 53) - 1;
+
+/// The record's canonical bytes.
+///
+/// # Errors
+/// As [`encode_canonical_into`].
+pub fn encode_canonical(record: &AuditRecord) -> Result<Vec<u8>, RecordError> {
+    let mut out = Vec::with_capacity(512);
+    encode_canonical_into(record, &mut out)?;
+    Ok(out)
+}
+
+/// Appends the record's canonical bytes to `out`, at most [`MAX_CANONICAL_BYTES`] of them. A `detail` that would pass the
+/// limit is cut at a character boundary and `detail_cut` says so. On an error `out` is as before.
+///
+/// # Errors
+/// [`RecordError::IntegerTooLarge`] for a number from 2^53 on, [`RecordError::TooLong`] when even without `detail` the record is
+/// longer than an entry.
+pub fn encode_canonical_into(record: &AuditRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+    check_integers(record)?;
+    let start = out.len();
+    let detail = record.detail.as_ref().map(Personal::expose);
+    write_record(out, record, detail, record.detail_cut);
+    if out.len().saturating_sub(start) <= MAX_CANONICAL_BYTES {
+        return Ok(());
+    }
+    out.truncate(start);
+    let Some(detail) = detail else {
+        write_record(out, record, None, record.detail_cut);
+        let bytes = out.len().saturating_sub(start);
+        out.truncate(start);
+        return Err(RecordError::TooLong { bytes });
+    };
+    write_record(out, record, Some(""), true);
+    let bytes = out.len().saturating_sub(start);
+    out.truncate(start);
+    let room = MAX_CANONICAL_BYTES
+        .checked_sub(bytes)
+        .ok_or(RecordError::TooLong { bytes })?;
+    write_record(out, record, Some(cut(detail, room)), true);
+    Ok(())
+}
+
+/// Parses canonical bytes. Fields that this version does not know come back in [`AuditRecord::extra`], so that encoding again
+/// gives the same bytes.
+///
+/// # Errors
+/// One [`RecordError`] for each way of not being a record's canonical bytes; in particular [`RecordError::NotCanonical`]
+/// for JSON that means a record but is written differently.
+pub fn parse_canonical(bytes: &[u8]) -> Result<AuditRecord, RecordError> {
+    if bytes.len() > MAX_CANONICAL_BYTES {
+        return Err(RecordError::TooLong { bytes: bytes.len() });
+    }
+    let json: Json =
+        serde_json::from_slice(bytes).map_err(|error| RecordError::NotJson(error.to_string()))?;
+    let Json::Object(members) = json else {
+        return Err(RecordError::NotAnObject);
+    };
+    let record = from_members(members)?;
+    let again = encode_canonical(&record)?;
+    if again == bytes {
+        return Ok(record);
+    }
+    let offset = again
+        .iter()
+        .zip(bytes)
+        .position(|(a, b)| a != b)
+        .unwrap_or_else(|| again.len().min(bytes.len()));
+    Err(RecordError::NotCanonical { offset })
+}
+
+// ---- Writing ----------------------------------------------------------------------------------------------------------
+
+fn check_integers(record: &AuditRecord) -> Result<(), RecordError> {
+    let optional = [
+        ("bytes", record.bytes),
+        ("count", record.count),
+        ("dropped_frames", record.dropped_frames),
+        ("duration_ms", record.duration_ms),
+        ("first_seq", record.first_seq),
+        ("frames", record.frames),
+        ("last_seq", record.last_seq),
+        ("mono_ms", record.mono_ms),
+        ("seq", record.seq),
+        ("ts_ms", Some(record.ts_ms)),
+    ];
+    for (field, value) in optional {
+        if let Some(value) = value
+            && value > MAX_INTEGER
+        {
+            return Err(RecordError::IntegerTooLarge {
+                field: field.to_owned(),
+                value,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A key as it stands between two members.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
+fn write_record(out: &mut Vec<u8>, r: &AuditRecord, detail: Option<&str>, detail_cut: bool) {
+    out.push(b'{');
+    let mut w = Members {
+        out,
+        extra: r.extra.iter().peekable(),
+        first: true,
+    };
+    w.text(key!("action"), r.action.label());
+    w.text(key!("app"), &r.app);
+    w.uuid(key!("boot"), r.boot);
+    w.integer(key!("bytes"), r.bytes);
+    w.integer(key!("count"), r.count);
+    w.optional_text(key!("detail"), detail);
+    w.flag(key!("detail_cut"), detail_cut);
+    w.integer(key!("dropped_frames"), r.dropped_frames);
+    w.integer(key!("duration_ms"), r.duration_ms);
+    w.integer(key!("first_seq"), r.first_seq);
+    w.integer(key!("frames"), r.frames);
+    w.flag(key!("inferred"), r.inferred);
+    if let AuditAction::Event(label) = &r.action
+        && !label.is_empty()
+    {
+        w.text(key!("label"), label);
+    }
+    w.integer(key!("last_seq"), r.last_seq);
+    w.integer(key!("mono_ms"), r.mono_ms);
+    w.optional_text(key!("node"), r.node.as_deref());
+    w.nonce(r.nonce);
+    w.optional_text(key!("outcome"), r.outcome.as_ref().map(Outcome::label));
+    w.optional_text(key!("peer"), r.peer.as_ref().map(Personal::expose));
+    w.optional_text(
+        key!("principal"),
+        r.principal.as_ref().map(Personal::expose),
+    );
+    w.optional_text(key!("protocol"), r.protocol.as_deref());
+    w.optional_text(key!("reason"), r.reason.as_ref().map(Reason::label));
+    w.integer(key!("seq"), r.seq);
+    w.uuid(key!("session"), r.session);
+    w.optional_text(key!("stream"), r.stream.as_deref());
+    w.integer(key!("ts_ms"), Some(r.ts_ms));
+    w.optional_text(
+        key!("user_agent"),
+        r.user_agent.as_ref().map(Personal::expose),
+    );
+    w.integer(key!("v"), Some(u64::from(r.v)));
+    w.close();
+}
+
+/// Writes members in key order, with the unknown ones between the known ones where they belong.
+struct Members<'a, I: Iterator<Item = (&'a str, &'a Value)>> {
+    out: &'a mut Vec<u8>,
+    extra: std::iter::Peekable<I>,
+    first: bool,
+}
+
+impl<'a, I: Iterator<Item = (&'a str, &'a Value)>> Members<'a, I> {
+    /// Writes the key, quoted, with its comma and colon: `,"name":`.
+    fn key(&mut self, quoted: &'static str) {
+        if self.extra.peek().is_some() {
+            let name = quoted.trim_matches([',', '"', ':']);
+            while let Some((unknown, value)) = self
+                .extra
+                .next_if(|(unknown, _)| extra::compare(unknown, name) == Ordering::Less)
+            {
+                self.unknown(unknown, value);
+            }
+        }
+        let quoted = if std::mem::take(&mut self.first) {
+            quoted.trim_start_matches(',')
+        } else {
+            quoted
+        };
+        self.out.extend_from_slice(quoted.as_bytes());
+    }
+
+    fn unknown(&mut self, name: &str, value: &Value) {
+        self.comma();
+        write_string(self.out, name);
+        self.out.push(b':');
+        write_value(self.out, value);
+    }
+
+    fn comma(&mut self) {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(b',');
+        }
+    }
+
+    fn text(&mut self, quoted: &'static str, text: &str) {
+        self.key(quoted);
+        write_string(self.out, text);
+    }
+
+    fn optional_text(&mut self, quoted: &'static str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.text(quoted, text);
+        }
+    }
+
+    fn integer(&mut self, quoted: &'static str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.key(quoted);
+            self.out
+                .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        }
+    }
+
+    fn flag(&mut self, quoted: &'static str, set: bool) {
+        if set {
+            self.key(quoted);
+            self.out.extend_from_slice(b"true");
+        }
+    }
+
+    fn uuid(&mut self, quoted: &'static str, id: Option<Uuid>) {
+        if let Some(id) = id {
+            self.key(quoted);
+            self.out.push(b'"');
+            self.out.extend_from_slice(
+                id.as_hyphenated()
+                    .encode_lower(&mut Uuid::encode_buffer())
+                    .as_bytes(),
+            );
+            self.out.push(b'"');
+        }
+    }
+
+    fn nonce(&mut self, nonce: Option<[u8; 16]>) {
+        if let Some(nonce) = nonce {
+            self.key(key!("nonce"));
+            self.out.push(b'"');
+            self.out.extend_from_slice(&encode_nonce(&nonce));
+            self.out.push(b'"');
+        }
+    }
+
+    fn close(mut self) {
+        while let Some((name, value)) = self.extra.next() {
+            self.unknown(name, value);
+        }
+        self.out.push(b'}');
+    }
+}
+
+/// 16 bytes are 24 characters of base64, padding included.
+pub(crate) fn encode_nonce(nonce: &[u8; 16]) -> [u8; 24] {
+    let mut text = [b'='; 24];
+    // The buffer has exactly the length that 16 bytes need, which is the only way this can fail.
+    let _ = STANDARD.encode_slice(nonce, &mut text);
+    text
+}
+
+pub(crate) fn decode_nonce(text: &str) -> Option<[u8; 16]> {
+    STANDARD.decode(text).ok()?.try_into().ok()
+}
+
+pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Integer(n) => out.extend_from_slice(itoa::Buffer::new().format(*n).as_bytes()),
+        Value::Text(text) => write_string(out, text),
+        Value::List(items) => {
+            out.push(b'[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write_value(out, item);
+            }
+            out.push(b']');
+        }
+        Value::Object(members) => {
+            out.push(b'{');
+            for (i, (name, item)) in members.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write_string(out, name.as_str());
+                out.push(b':');
+                write_value(out, item);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+/// RFC 8785 §3.2.2.2: escapes only what JSON demands, with the short form where there is one.
+fn write_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    // Nearly no text has anything to escape, and looking at all bytes without stopping is done 16 at a time.
+    if !rest
+        .iter()
+        .fold(false, |any, &byte| any | must_escape(byte))
+    {
+        out.extend_from_slice(rest);
+        out.push(b'"');
+        return;
+    }
+    while let Some(at) = rest.iter().position(|&b| must_escape(b)) {
+        let (plain, from) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let Some((&byte, after)) = from.split_first() else {
+            break;
+        };
+        write_escape(out, byte);
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+const fn must_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+fn write_escape(out: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        0x08 => out.extend_from_slice(b"\\b"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        0x0c => out.extend_from_slice(b"\\f"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        control => {
+            out.extend_from_slice(b"\\u00");
+            out.push(if control < 0x10 { b'0' } else { b'1' });
+            let low = control & 0x0f;
+            out.push(if low < 10 {
+                b'0'.saturating_add(low)
+            } else {
+                b'a'.saturating_add(low.saturating_sub(10))
+            });
+        }
+    }
+}
+
+/// The longest prefix of `text` at a character boundary whose escaped form has at most `room` bytes.
+fn cut(text: &str, room: usize) -> &str {
+    let mut used = 0_usize;
+    for (at, c) in text.char_indices() {
+        used = used.saturating_add(match c {
+            '"' | '\\' | '\u{8}' | '\t' | '\n' | '\u{c}' | '\r' => 2,
+            c if c < '\u{20}' => 6,
+            c => c.len_utf8(),
+        });
+        if used > room {
+            return text.get(..at).unwrap_or_default();
+        }
+    }
+    text
+}
+
+// ---- Reading ----------------------------------------------------------------------------------------------------------
+
+fn from_members(members: serde_json::Map<String, Json>) -> Result<AuditRecord, RecordError> {
+    let mut record = AuditRecord::new(AuditAction::Event(String::new()), String::new());
+    let mut action = None;
+    let mut label = None;
+    let (mut app, mut ts_ms, mut v) = (None, None, None);
+    let mut unknown = Extra::new();
+    for (name, value) in members {
+        match name.as_str() {
+            "action" => action = Some(text(&name, value)?),
+            "app" => app = Some(text(&name, value)?),
+            "boot" => record.boot = Some(uuid(&name, value)?),
+            "bytes" => record.bytes = Some(integer(&name, &value)?),
+            "count" => record.count = Some(integer(&name, &value)?),
+            "detail" => record.detail = Some(text(&name, value)?.into()),
+            "detail_cut" => record.detail_cut = flag(&name, &value)?,
+            "dropped_frames" => record.dropped_frames = Some(integer(&name, &value)?),
+            "duration_ms" => record.duration_ms = Some(integer(&name, &value)?),
+            "first_seq" => record.first_seq = Some(integer(&name, &value)?),
+            "frames" => record.frames = Some(integer(&name, &value)?),
+            "inferred" => record.inferred = flag(&name, &value)?,
+            "label" => label = Some(text(&name, value)?),
+            "last_seq" => record.last_seq = Some(integer(&name, &value)?),
+            "mono_ms" => record.mono_ms = Some(integer(&name, &value)?),
+            "node" => record.node = Some(text(&name, value)?),
+            "nonce" => {
+                let expected = "16 bytes in base64";
+                let nonce = decode_nonce(&text(&name, value)?);
+                record.nonce = Some(nonce.ok_or(RecordError::BadField {
+                    field: name,
+                    expected,
+                })?);
+            }
+            "outcome" => record.outcome = Some(Outcome::from_label(&text(&name, value)?)),
+            "peer" => record.peer = Some(text(&name, value)?.into()),
+            "principal" => record.principal = Some(text(&name, value)?.into()),
+            "protocol" => record.protocol = Some(text(&name, value)?),
+            "reason" => record.reason = Some(Reason::from_label(&text(&name, value)?)),
+            "seq" => record.seq = Some(integer(&name, &value)?),
+            "session" => record.session = Some(uuid(&name, value)?),
+            "stream" => record.stream = Some(text(&name, value)?),
+            "ts_ms" => ts_ms = Some(integer(&name, &value)?),
+            "user_agent" => record.user_agent = Some(text(&name, value)?.into()),
+            "v" => v = Some(version(&name, &value)?),
+            _ => {
+                let value = Value::from_json(&name, value)?;
+                unknown.insert(&name, value)?;
+            }
+        }
+    }
+    record.action = match (action, label) {
+        (None, _) => return Err(RecordError::Missing { field: "action" }),
+        (Some(action), label) if action == EVENT => AuditAction::Event(label.unwrap_or_default()),
+        (Some(action), None) => AuditAction::from_label(&action),
+        (Some(_), Some(_)) => {
+            return Err(RecordError::BadField {
+                field: "label".to_owned(),
+                expected: "a field of a free-form event alone",
+            });
+        }
+    };
+    record.app = app.ok_or(RecordError::Missing { field: "app" })?;
+    record.ts_ms = ts_ms.ok_or(RecordError::Missing { field: "ts_ms" })?;
+    record.v = v.ok_or(RecordError::Missing { field: "v" })?;
+    record.extra = unknown;
+    Ok(record)
+}
+
+fn bad(field: &str, expected: &'static str) -> RecordError {
+    debug_assert!(record::is_known_field(field), "{field} belongs into extra");
+    RecordError::BadField {
+        field: field.to_owned(),
+        expected,
+    }
+}
+
+fn text(field: &str, value: Json) -> Result<String, RecordError> {
+    match value {
+        Json::String(text) => Ok(text),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => {
+            Err(bad(field, "a string"))
+        }
+    }
+}
+
+fn integer(field: &str, value: &Json) -> Result<u64, RecordError> {
+    value
+        .as_u64()
+        .filter(|n| *n <= MAX_INTEGER)
+        .ok_or_else(|| bad(field, "an integer below 2^53"))
+}
+
+fn version(field: &str, value: &Json) -> Result<u32, RecordError> {
+    value
+        .as_u64()
+        .and_then(|n| u32::try_from(n).ok())
+        .ok_or_else(|| bad(field, "a version number"))
+}
+
+/// A flag that is not set is left out, so `false` is not canonical; the comparison with the canonical bytes finds it.
+fn flag(field: &str, value: &Json) -> Result<bool, RecordError> {
+    value.as_bool().ok_or_else(|| bad(field, "true"))
+}
+
+fn uuid(field: &str, value: Json) -> Result<Uuid, RecordError> {
+    Uuid::try_parse(&text(field, value)?).map_err(|_| bad(field, "a UUID"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> AuditRecord {
+        AuditRecord::new(AuditAction::PublishEnded, "live")
+            .with_stream("cam")
+            .with_ts_ms(1)
+    }
+
+    #[test]
+    fn keys_are_sorted_and_absent_fields_left_out() {
+        let bytes = encode_canonical(&record().with_seq(7).with_inferred(true)).unwrap();
+        assert_eq!(
+            String::from_utf8(bytes).unwrap(),
+            r#"{"action":"publish_ended","app":"live","inferred":true,"seq":7,"stream":"cam","ts_ms":1,"v":1}"#
+        );
+    }
+
+    #[test]
+    fn an_unknown_field_of_a_later_version_survives_where_it_belongs() {
+        let bytes = "{\"action\":\"x\",\"app\":\"a\",\"region\":{\"a\":[1,-2,null,true],\"b\":\"\u{e9}\"},\"ts_ms\":1,\"v\":2,\"\u{1f600}\":0,\"\u{fb33}\":1}";
+        let parsed = parse_canonical(bytes.as_bytes()).unwrap();
+        assert_eq!(parsed.v, 2);
+        assert_eq!(parsed.action, AuditAction::Other("x".into()));
+        assert_eq!(parsed.extra.iter().count(), 3);
+        assert_eq!(encode_canonical(&parsed).unwrap(), bytes.as_bytes());
+    }
+
+    #[test]
+    fn json_that_is_not_canonical_is_refused_with_the_reason() {
+        type Expected = fn(&RecordError) -> bool;
+        let cases: [(&[u8], Expected); 14] = [
+            (br#"{"action":"x", "app":"a","ts_ms":1,"v":1}"#, |e| *e == RecordError::NotCanonical { offset: 14 }),
+            (br#"{"app":"a","action":"x","ts_ms":1,"v":1}"#, |e| matches!(e, RecordError::NotCanonical { .. })),
+            (br#"{"action":"x","action":"x","app":"a","ts_ms":1,"v":1}"#, |e| matches!(e, RecordError::NotCanonical { .. })),
+            (br#"{"action":"\u0078","app":"a","ts_ms":1,"v":1}"#, |e| matches!(e, RecordError::NotCanonical { .. })),
+            (br#"{"action":"x","app":"a","inferred":false,"ts_ms":1,"v":1}"#, |e| matches!(e, RecordError::NotCanonical { .. })),
+            (br#"{"action":"x","app":"a","ts_ms":1.0,"v":1}"#, |e| matches!(e, RecordError::BadField { .. })),
+            (br#"{"action":"x","app":"a","ts_ms":9007199254740992,"v":1}"#, |e| matches!(e, RecordError::BadField { .. })),
+            (br#"{"action":"x","app":"a","new":1e2,"ts_ms":1,"v":1}"#, |e| matches!(e, RecordError::BadField { .. })),
+            (br#"{"action":"x","app":"a","seq":-1,"ts_ms":1,"v":1}"#, |e| matches!(e, RecordError::BadField { .. })),
+            (br#"{"action":"x","app":"a","label":"l","ts_ms":1,"v":1}"#, |e| matches!(e, RecordError::BadField { .. })),
+            (br#"{"action":"x","app":"a","session":"7F2C5E0A-0000-7000-8000-000000000000","ts_ms":1,"v":1}"#, |e| matches!(e, RecordError::NotCanonical { .. })),
+            (br#"{"action":"x","app":"a","v":1}"#, |e| *e == RecordError::Missing { field: "ts_ms" }),
+            (b"[]", |e| *e == RecordError::NotAnObject),
+            (b"{", |e| matches!(e, RecordError::NotJson(_))),
+        ];
+        for (bytes, expected) in cases {
+            let error = parse_canonical(bytes).unwrap_err();
+            assert!(
+                expected(&error),
+                "{}: {error}",
+                String::from_utf8_lossy(bytes)
+            );
+        }
+    }
+
+    #[test]
+    fn integers_from_2_to_the_53_are_refused() {
+        assert!(encode_canonical(&record().with_bytes(MAX_INTEGER)).is_ok());
+        let mut out = b"before".to_vec();
+        assert_eq!(
+            encode_canonical_into(&record().with_bytes(MAX_INTEGER + 1), &mut out),
+            Err(RecordError::IntegerTooLarge {
+                field: "bytes".into(),
+                value: 1 << 53
+            })
+        );
+        assert_eq!(out, b"before");
+    }
+
+    #[test]
+    fn a_long_detail_is_cut_at_a_character_boundary_and_says_so() {
+        for unit in ["a", "é", "\u{1f600}", "\n", "\u{1}", "\""] {
+            let long = record().with_detail(unit.repeat(70_000));
+            let bytes = encode_canonical(&long).unwrap();
+            assert!(
+                bytes.len() <= MAX_CANONICAL_BYTES && bytes.len() > MAX_CANONICAL_BYTES - 6,
+                "{unit:?}"
+            );
+            let parsed = parse_canonical(&bytes).unwrap();
+            assert!(parsed.detail_cut);
+            assert!(
+                long.detail
+                    .unwrap()
+                    .expose()
+                    .starts_with(parsed.detail.as_ref().unwrap().expose())
+            );
+            assert_eq!(encode_canonical(&parsed).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_without_its_detail_is_refused() {
+        let long = record().with_user_agent("u".repeat(70_000));
+        assert!(matches!(
+            encode_canonical(&long),
+            Err(RecordError::TooLong { .. })
+        ));
+        assert!(matches!(
+            encode_canonical(&long.with_detail("d")),
+            Err(RecordError::TooLong { .. })
+        ));
+    }
+
+    #[test]
+    fn the_longest_detail_that_fits_is_not_cut() {
+        let room = MAX_CANONICAL_BYTES - encode_canonical(&record().with_detail("")).unwrap().len();
+        let bytes = encode_canonical(&record().with_detail("d".repeat(room))).unwrap();
+        assert_eq!(bytes.len(), MAX_CANONICAL_BYTES);
+        assert!(!parse_canonical(&bytes).unwrap().detail_cut);
+    }
+}

@@ -1,0 +1,184 @@
+//! Fields of a later version, kept as they came.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use crate::canonical::{self, MAX_INTEGER};
+use crate::error::RecordError;
+use crate::record;
+
+/// A field's value, as far as RFC 8785 JSON with integers below 2^53 goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer in ±(2^53 − 1); other numbers are refused.
+    Integer(i64),
+    /// A string.
+    Text(String),
+    /// An array.
+    List(Vec<Self>),
+    /// An object, in canonical key order whatever the order of insertion.
+    Object(BTreeMap<Name, Self>),
+}
+
+/// A field's name, ordered as RFC 8785 §3.2.3 orders keys: by UTF-16 code units.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Name(pub(crate) String);
+
+impl Name {
+    /// Any text may be a name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// RFC 8785's key order.
+pub(crate) fn compare(a: &str, b: &str) -> Ordering {
+    a.encode_utf16().cmp(b.encode_utf16())
+}
+
+/// The fields of a record that this version does not know, by name. They survive reading and writing unchanged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extra(BTreeMap<Name, Value>);
+
+impl Extra {
+    /// No unknown fields; allocates nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Sets a field, replacing one of the same name.
+    ///
+    /// # Errors
+    /// [`RecordError::KnownField`] when this version has a field of that name, [`RecordError::IntegerTooLarge`] or
+    /// [`RecordError::BadField`] when an integer in `value` is outside ±(2^53 − 1).
+    pub fn insert(&mut self, name: &str, value: Value) -> Result<(), RecordError> {
+        if record::is_known_field(name) {
+            return Err(RecordError::KnownField {
+                field: name.to_owned(),
+            });
+        }
+        check(name, &value)?;
+        self.0.insert(Name::new(name), value);
+        Ok(())
+    }
+
+    /// The value of a field.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(&Name::new(name))
+    }
+
+    /// All fields in canonical order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn check(field: &str, value: &Value) -> Result<(), RecordError> {
+    match value {
+        Value::Integer(n) if n.unsigned_abs() > MAX_INTEGER => Err(RecordError::IntegerTooLarge {
+            field: field.to_owned(),
+            value: n.unsigned_abs(),
+        }),
+        Value::List(items) => items.iter().try_for_each(|item| check(field, item)),
+        Value::Object(members) => members.values().try_for_each(|item| check(field, item)),
+        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Text(_) => Ok(()),
+    }
+}
+
+impl Value {
+    /// The canonical bytes of a value alone.
+    pub(crate) fn to_text(&self) -> String {
+        let mut out = Vec::new();
+        canonical::write_value(&mut out, self);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// Takes over what `serde_json` parsed; refuses numbers that are no integers in the exact range.
+    pub(crate) fn from_json(field: &str, json: serde_json::Value) -> Result<Self, RecordError> {
+        Ok(match json {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(b) => Self::Bool(b),
+            serde_json::Value::String(s) => Self::Text(s),
+            serde_json::Value::Number(n) => match n.as_i64() {
+                Some(n) if n.unsigned_abs() <= MAX_INTEGER => Self::Integer(n),
+                _ => {
+                    return Err(RecordError::BadField {
+                        field: field.to_owned(),
+                        expected: "an integer below 2^53",
+                    });
+                }
+            },
+            serde_json::Value::Array(items) => Self::List(
+                items
+                    .into_iter()
+                    .map(|item| Self::from_json(field, item))
+                    .collect::<Result<_, _>>()?,
+            ),
+            serde_json::Value::Object(members) => Self::Object(
+                members
+                    .into_iter()
+                    .map(|(name, item)| Ok((Name(name), Self::from_json(field, item)?)))
+                    .collect::<Result<_, RecordError>>()?,
+            ),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_order_by_utf16_code_units_not_by_code_points() {
+        // U+1F600 is the surrogate pair D83D DE00 in UTF-16, so it sorts before U+FB33.
+        assert_eq!(compare("\u{1f600}", "\u{fb33}"), Ordering::Less);
+        assert!("\u{1f600}" > "\u{fb33}");
+    }
+
+    #[test]
+    fn a_known_name_and_an_inexact_integer_are_refused() {
+        let mut extra = Extra::new();
+        assert_eq!(
+            extra.insert("seq", Value::Null),
+            Err(RecordError::KnownField {
+                field: "seq".into()
+            })
+        );
+        assert!(
+            extra
+                .insert("x", Value::List(vec![Value::Integer(1 << 53)]))
+                .is_err()
+        );
+        assert!(extra.is_empty());
+    }
+}

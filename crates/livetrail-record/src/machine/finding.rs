@@ -1,0 +1,124 @@
+//! What the checker says is wrong.
+
+use std::fmt;
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::reason::Reason;
+
+/// A rule that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The index of the record that shows it, from 0; the number of records when it shows at the trail's end.
+    pub index: u64,
+    /// The boot concerned.
+    pub boot: Option<Uuid>,
+    /// The session concerned.
+    pub session: Option<Uuid>,
+    /// Which rule.
+    pub rule: Rule,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "record {}: {}", self.index, self.rule)?;
+        if let Some(session) = self.session {
+            write!(f, " (session {session})")?;
+        }
+        if let Some(boot) = self.boot {
+            write!(f, " (boot {boot})")?;
+        }
+        Ok(())
+    }
+}
+
+/// The rules of the audit contract, each worded as its violation.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Rule {
+    /// A record that is part of a session does not name it.
+    #[error("the record names no session")]
+    NoSession,
+    /// A session has a second first record.
+    #[error("the session is started a second time")]
+    StartedTwice,
+    /// A session that is over is started or denied again.
+    #[error("the session is over and is opened again")]
+    OpenedAgain,
+    /// A denial, which is a session's only record, comes in a session that was started.
+    #[error("the session is denied after it was started")]
+    DeniedWhileOpen,
+    /// A record comes after the last one of its session.
+    #[error("a record after the session's last one")]
+    AfterLast,
+    /// A record comes before its session's first one, and no reported loss explains that it is missing.
+    #[error("the session's first record is missing and no reported loss explains it")]
+    BeforeFirst,
+    /// A viewer's record in a publisher's session, or the other way round.
+    #[error("publish and play records in one session")]
+    WrongKind,
+    /// A session goes on in another boot than the one that opened it.
+    #[error("the session belongs to another boot")]
+    WrongBoot,
+    /// An eviction or reaping is followed by another end than its own.
+    #[error("the session must end with reason {expected}")]
+    WrongEnd {
+        /// The reason that its last record must give.
+        expected: Reason,
+    },
+    /// `server_crash` is given as reason in the boot that opened the session, or without `inferred`.
+    #[error("server_crash is inferred, and by a later boot")]
+    CrashClosure,
+    /// A boot went on without closing what the boot before it left open.
+    #[error("the crash before this boot left the session open and the boot did not close it first")]
+    CrashLeftOpen,
+    /// A session is open when its boot stopped, and no reported loss explains that its last record is missing.
+    #[error(
+        "the session's last record is missing at the end of its boot and no reported loss explains it"
+    )]
+    OpenAtStop,
+    /// The first record of a boot is not `server_started`.
+    #[error("the boot does not begin with server_started")]
+    BootNotBegun,
+    /// A boot has a second `server_started`.
+    #[error("the boot begins a second time")]
+    BootBegunTwice,
+    /// A record comes after its boot's `server_stopped`, or after the next boot of its node began.
+    #[error("a record after its boot's end")]
+    AfterBootEnd,
+    /// A record with a boot has no `seq`.
+    #[error("the record has no seq")]
+    NoSeq,
+    /// Two records have one `seq`, or one that was reported as dropped is there.
+    #[error("seq {seq} is there already or was reported as dropped")]
+    SeqTwice {
+        /// The number.
+        seq: u64,
+    },
+    /// Numbers of a boot are neither there nor reported as dropped.
+    #[error("seq {first} to {last} are neither there nor reported as dropped")]
+    SeqMissing {
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
+    },
+    /// A `records_dropped` record lacks `count`, `first_seq`, `last_seq` or a readable `detail`, or they contradict each other.
+    #[error(
+        "a loss is reported without its count, range or actions, or they contradict each other"
+    )]
+    LossMalformed,
+    /// Two reports of loss overlap, or they are out of order.
+    #[error("the reported loss overlaps one reported before")]
+    LossOverlap,
+    /// A report's `count` is not the number of records missing in its range.
+    #[error("{said} records are reported as dropped where {missing} are missing")]
+    LossCount {
+        /// What the report says.
+        said: u64,
+        /// What is missing.
+        missing: u64,
+    },
+}

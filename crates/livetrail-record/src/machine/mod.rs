@@ -1,0 +1,623 @@
+//! The session state machine and `seq` continuity of a trail, checked record by record.
+//!
+//! Memory grows with the open sessions, the boots, and the losses of boots that still run; never with the trail's length.
+//! [`RECENT_SESSIONS`] closed sessions are remembered, so that a record after the last one of its session is called that; one
+//! that comes later still is found too, as a record before the first.
+
+mod boot;
+mod finding;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use uuid::Uuid;
+
+use self::boot::{Boot, Orphan};
+pub use self::boot::{BootEnd, BootSummary, LossCounts};
+pub use self::finding::{Finding, Rule};
+use crate::action::AuditAction;
+use crate::reason::Reason;
+use crate::record::AuditRecord;
+
+/// How many closed sessions are remembered.
+pub(crate) const RECENT_SESSIONS: usize = 65_536;
+
+/// What a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SessionKind {
+    /// It sends a stream.
+    Publish,
+    /// It watches one.
+    Play,
+}
+
+/// A session with its first record in the trail and not its last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenSession {
+    /// The session.
+    pub session: Uuid,
+    /// Publish or play; `None` when the first record was lost and none since has told.
+    pub kind: Option<SessionKind>,
+    /// The application.
+    pub app: String,
+    /// The stream.
+    pub stream: Option<String>,
+    /// The boot that opened it, in a trail that has boots.
+    pub boot: Option<Uuid>,
+    /// The node that opened it.
+    pub node: Option<String>,
+    /// When it was opened, in milliseconds since 1970 UTC.
+    pub ts_ms: u64,
+    /// The index of its first record that is there.
+    pub index: u64,
+    seq: Option<u64>,
+    due: Option<Reason>,
+    /// The session's first record is missing; decided when the kind of the session is known.
+    missing_start: Option<Orphan>,
+}
+
+/// What the whole trail says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TrailReport {
+    /// How many records were fed.
+    pub records: u64,
+    /// How many sessions have their last record.
+    pub closed_sessions: u64,
+    /// Sessions that were open in boots that run, or that crashed with no boot after them, by index. This is no violation: a
+    /// next boot closes them.
+    pub open: Vec<OpenSession>,
+    /// Every boot in order of appearance.
+    pub boots: Vec<BootSummary>,
+    /// How many findings there were in all, those that [`TrailChecker::feed`] returned included.
+    pub findings_total: u64,
+}
+
+impl TrailReport {
+    /// Whether every rule holds.
+    #[must_use]
+    pub const fn is_sound(&self) -> bool {
+        self.findings_total == 0
+    }
+}
+
+/// Checks a trail: feed every record in the trail's order, then finish.
+///
+/// The rules are [`Rule`]'s variants. When they are reported:
+///
+/// - At once: whatever no later record can mend.
+/// - At the boot's end (its `server_stopped`, the next boot's first record, or [`finish`](Self::finish)): a session's first or
+///   last record that is missing, when a loss that is not reported yet may still explain it.
+///
+/// A loss explains a missing first record when a `records_dropped` of that boot counts a `*_started` of that kind and its
+/// range begins before the session's next record; a missing last record likewise when the range ends after the first one.
+/// Each counted record explains one session.
+///
+/// In a boot that still runs, or that crashed, a `seq` above the last one that the trail has accounted for (the last
+/// `records_dropped` or a heartbeat's `last_seq`) may be missing: it was in the queue. That is counted as
+/// [`BootSummary::unsettled`] and is no violation.
+#[derive(Debug)]
+pub struct TrailChecker {
+    needs_boot_records: bool,
+    index: u64,
+    findings_total: u64,
+    closed_sessions: u64,
+    sessions: HashMap<Uuid, OpenSession>,
+    recent: HashSet<Uuid>,
+    recent_order: VecDeque<Uuid>,
+    boots: HashMap<Uuid, Boot>,
+    ended: Vec<BootSummary>,
+    ended_ids: HashSet<Uuid>,
+    /// For each node, sessions that a crash left open and the next boot has not closed yet.
+    crashed: BTreeMap<Option<String>, HashSet<Uuid>>,
+}
+
+impl Default for TrailChecker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TrailChecker {
+    /// For the trail of a server: every boot begins with `server_started`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            needs_boot_records: true,
+            index: 0,
+            findings_total: 0,
+            closed_sessions: 0,
+            sessions: HashMap::new(),
+            recent: HashSet::new(),
+            recent_order: VecDeque::new(),
+            boots: HashMap::new(),
+            ended: Vec::new(),
+            ended_ids: HashSet::new(),
+            crashed: BTreeMap::new(),
+        }
+    }
+
+    /// For the trail of an embedder whose pipeline writes no `server_started` and `server_stopped`.
+    #[must_use]
+    pub fn without_boot_records() -> Self {
+        Self {
+            needs_boot_records: false,
+            ..Self::new()
+        }
+    }
+
+    /// Checks a whole trail: the findings in the order in which they were made, and the report.
+    pub fn check<'a>(
+        mut self,
+        records: impl IntoIterator<Item = &'a AuditRecord>,
+    ) -> (Vec<Finding>, TrailReport) {
+        let mut findings = Vec::new();
+        for record in records {
+            findings.extend(self.feed(record));
+        }
+        let (rest, report) = self.finish();
+        findings.extend(rest);
+        (findings, report)
+    }
+
+    /// Takes the trail's next record and says what is now known to be wrong.
+    pub fn feed(&mut self, record: &AuditRecord) -> Vec<Finding> {
+        let mut found = Found::default();
+        self.feed_boot(record, &mut found);
+        self.feed_session(record, &mut found);
+        if record.action == AuditAction::ServerStopped
+            && let Some(boot) = record.boot
+        {
+            self.end_boot(boot, BootEnd::Stopped, &mut found);
+        }
+        self.index = self.index.saturating_add(1);
+        self.count(found)
+    }
+
+    /// The trail ends here: what was still undecided, and the report.
+    #[must_use]
+    pub fn finish(mut self) -> (Vec<Finding>, TrailReport) {
+        let mut found = Found::default();
+        let mut running: Vec<(u64, Uuid)> = self
+            .boots
+            .iter()
+            .map(|(id, boot)| (boot.summary.first_index, *id))
+            .collect();
+        running.sort_unstable();
+        for (_, boot) in running {
+            self.end_boot(boot, BootEnd::Running, &mut found);
+        }
+        let findings = self.count(found);
+        let mut open: Vec<OpenSession> = self.sessions.into_values().collect();
+        open.sort_unstable_by_key(|session| session.index);
+        self.ended.sort_by_key(|boot| boot.first_index);
+        let report = TrailReport {
+            records: self.index,
+            closed_sessions: self.closed_sessions,
+            open,
+            boots: self.ended,
+            findings_total: self.findings_total,
+        };
+        (findings, report)
+    }
+
+    /// How many sessions are open now.
+    #[must_use]
+    pub fn open_sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn count(&mut self, found: Found) -> Vec<Finding> {
+        let more = u64::try_from(found.0.len()).unwrap_or(u64::MAX);
+        self.findings_total = self.findings_total.saturating_add(more);
+        found.0
+    }
+
+    // ---- Boots --------------------------------------------------------------------------------------------------------
+
+    fn feed_boot(&mut self, record: &AuditRecord, found: &mut Found) {
+        let Some(id) = record.boot else { return };
+        let at = At {
+            index: self.index,
+            boot: Some(id),
+            session: record.session,
+        };
+        if self.ended_ids.contains(&id) {
+            found.add(at, Rule::AfterBootEnd);
+            return;
+        }
+        let begins = record.action == AuditAction::ServerStarted;
+        if !self.boots.contains_key(&id) {
+            if begins {
+                self.crash_others(record.node.as_ref(), found);
+            } else if self.needs_boot_records {
+                found.add(at, Rule::BootNotBegun);
+            }
+            self.boots
+                .insert(id, Boot::new(id, record.node.clone(), self.index));
+        } else if begins {
+            found.add(at, Rule::BootBegunTwice);
+        }
+        if !begins && !is_crash_closure(record) {
+            self.give_up_crashed(record.node.as_ref(), found);
+        }
+        if let Some(boot) = self.boots.get_mut(&id) {
+            boot.feed(record, self.index, found);
+        }
+    }
+
+    /// A node's new boot means that its boots before it crashed.
+    fn crash_others(&mut self, node: Option<&String>, found: &mut Found) {
+        let others: Vec<Uuid> = self
+            .boots
+            .iter()
+            .filter(|(_, boot)| boot.summary.node.as_ref() == node)
+            .map(|(id, _)| *id)
+            .collect();
+        for boot in others {
+            self.end_boot(boot, BootEnd::Crashed, found);
+            let left = self
+                .sessions
+                .values()
+                .filter(|s| s.boot == Some(boot))
+                .map(|s| s.session);
+            self.crashed.entry(node.cloned()).or_default().extend(left);
+        }
+    }
+
+    /// The new boot went on without closing what the crash left open.
+    fn give_up_crashed(&mut self, node: Option<&String>, found: &mut Found) {
+        let Some(left) = self.crashed.remove(&node.cloned()) else {
+            return;
+        };
+        let mut left: Vec<OpenSession> = left
+            .iter()
+            .filter_map(|session| self.sessions.remove(session))
+            .collect();
+        left.sort_unstable_by_key(|session| session.index);
+        for session in left {
+            let at = At {
+                index: self.index,
+                boot: session.boot,
+                session: Some(session.session),
+            };
+            found.add(at, Rule::CrashLeftOpen);
+            self.remember(session.session);
+        }
+    }
+
+    fn end_boot(&mut self, id: Uuid, end: BootEnd, found: &mut Found) {
+        let Some(mut boot) = self.boots.remove(&id) else {
+            return;
+        };
+        let mut open = Vec::new();
+        for session in self.sessions.values_mut().filter(|s| s.boot == Some(id)) {
+            if let Some(orphan) = session.missing_start.take() {
+                boot.missing_start(
+                    Orphan {
+                        kind: session.kind,
+                        ..orphan
+                    },
+                    found,
+                );
+            }
+            let at = At {
+                index: self.index,
+                boot: Some(id),
+                session: Some(session.session),
+            };
+            let seq = session.seq.unwrap_or_default();
+            open.push(Orphan {
+                at,
+                kind: session.kind,
+                seq,
+            });
+        }
+        if end == BootEnd::Stopped {
+            for session in open.iter().filter_map(|orphan| orphan.at.session) {
+                self.sessions.remove(&session);
+                self.remember(session);
+            }
+        }
+        let mut wrong = boot.end(end, self.index, open, found);
+        wrong.sort_by_key(|orphan| orphan.seq);
+        for orphan in wrong {
+            found.add(orphan.at, Rule::OpenAtStop);
+        }
+        if end != BootEnd::Running {
+            self.ended_ids.insert(id);
+        }
+        self.ended.push(boot.summary);
+    }
+
+    // ---- Sessions -----------------------------------------------------------------------------------------------------
+
+    fn feed_session(&mut self, record: &AuditRecord, found: &mut Found) {
+        let Some(role) = Role::of(&record.action) else {
+            return;
+        };
+        let at = At {
+            index: self.index,
+            boot: record.boot,
+            session: record.session,
+        };
+        let Some(session) = record.session else {
+            if role.needs_session() {
+                found.add(at, Rule::NoSession);
+            }
+            return;
+        };
+        match role {
+            Role::Opens(kind) => self.open(session, Some(kind), record, found),
+            Role::Denied => {
+                if self.sessions.contains_key(&session) {
+                    found.add(at, Rule::DeniedWhileOpen);
+                } else if self.recent.contains(&session) {
+                    found.add(at, Rule::OpenedAgain);
+                } else {
+                    self.close(session);
+                }
+            }
+            Role::Closes(kind) => self.closes(session, kind, record, found),
+            Role::Inside(kind) => self.inside(session, kind, record, found),
+        }
+    }
+
+    fn open(
+        &mut self,
+        session: Uuid,
+        kind: Option<SessionKind>,
+        record: &AuditRecord,
+        found: &mut Found,
+    ) {
+        let at = At {
+            index: self.index,
+            boot: record.boot,
+            session: Some(session),
+        };
+        if self.sessions.contains_key(&session) {
+            found.add(at, Rule::StartedTwice);
+            return;
+        }
+        if self.recent.contains(&session) {
+            found.add(at, Rule::OpenedAgain);
+            return;
+        }
+        self.sessions
+            .insert(session, self.opened(session, kind, record));
+    }
+
+    fn opened(
+        &self,
+        session: Uuid,
+        kind: Option<SessionKind>,
+        record: &AuditRecord,
+    ) -> OpenSession {
+        OpenSession {
+            session,
+            kind,
+            app: record.app.clone(),
+            stream: record.stream.clone(),
+            boot: record.boot,
+            node: record.node.clone(),
+            ts_ms: record.ts_ms,
+            index: self.index,
+            seq: record.seq,
+            due: None,
+            missing_start: None,
+        }
+    }
+
+    fn closes(
+        &mut self,
+        session: Uuid,
+        kind: SessionKind,
+        record: &AuditRecord,
+        found: &mut Found,
+    ) {
+        let at = At {
+            index: self.index,
+            boot: record.boot,
+            session: Some(session),
+        };
+        let Some(mut open) = self.sessions.remove(&session) else {
+            if let Some(orphan) = self.orphan(session, Some(kind), record, found) {
+                self.missing_start(orphan, found);
+            }
+            self.close(session);
+            return;
+        };
+        if let Some(orphan) = open.missing_start.take() {
+            self.missing_start(
+                Orphan {
+                    kind: Some(kind),
+                    ..orphan
+                },
+                found,
+            );
+        }
+        let crashed = is_crash_closure(record);
+        if open.boot != record.boot && !crashed {
+            found.add(at, Rule::WrongBoot);
+        }
+        if crashed && (open.boot == record.boot || !record.inferred) {
+            found.add(at, Rule::CrashClosure);
+        }
+        if open.kind.is_some_and(|open| open != kind) {
+            found.add(at, Rule::WrongKind);
+        }
+        // A last record that nobody saw cannot know the reason.
+        if let Some(due) = open.due
+            && record.reason.as_ref() != Some(&due)
+            && !record.inferred
+        {
+            found.add(at, Rule::WrongEnd { expected: due });
+        }
+        self.close(session);
+    }
+
+    fn inside(
+        &mut self,
+        session: Uuid,
+        kind: Option<SessionKind>,
+        record: &AuditRecord,
+        found: &mut Found,
+    ) {
+        let at = At {
+            index: self.index,
+            boot: record.boot,
+            session: Some(session),
+        };
+        if !self.sessions.contains_key(&session) {
+            let missing_start = self.orphan(session, kind, record, found);
+            if self.recent.contains(&session) {
+                return;
+            }
+            // From here on the session is known.
+            let opened = OpenSession {
+                missing_start,
+                ..self.opened(session, kind, record)
+            };
+            self.sessions.insert(session, opened);
+        }
+        let Some(open) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        if open.boot != record.boot {
+            found.add(at, Rule::WrongBoot);
+        }
+        if open.kind.is_some() && kind.is_some() && open.kind != kind {
+            found.add(at, Rule::WrongKind);
+        }
+        open.kind = open.kind.or(kind);
+        match record.action {
+            AuditAction::SubscriberEvicted => open.due = Some(Reason::Evicted),
+            AuditAction::StreamReaped => open.due = Some(Reason::Idle),
+            _ => {}
+        }
+    }
+
+    /// A record of a session that is not open: it comes after the last one, or the first one is missing. In the latter case
+    /// gives what a loss may explain.
+    fn orphan(
+        &self,
+        session: Uuid,
+        kind: Option<SessionKind>,
+        record: &AuditRecord,
+        found: &mut Found,
+    ) -> Option<Orphan> {
+        let at = At {
+            index: self.index,
+            boot: record.boot,
+            session: Some(session),
+        };
+        if self.recent.contains(&session) {
+            found.add(at, Rule::AfterLast);
+            return None;
+        }
+        let boot = record.boot.filter(|id| self.boots.contains_key(id));
+        match (boot, record.seq) {
+            (Some(_), Some(seq)) => Some(Orphan { at, kind, seq }),
+            _ => {
+                found.add(at, Rule::BeforeFirst);
+                None
+            }
+        }
+    }
+
+    fn missing_start(&mut self, orphan: Orphan, found: &mut Found) {
+        match orphan.at.boot.and_then(|id| self.boots.get_mut(&id)) {
+            Some(boot) => boot.missing_start(orphan, found),
+            None => found.add(orphan.at, Rule::BeforeFirst),
+        }
+    }
+
+    fn close(&mut self, session: Uuid) {
+        self.closed_sessions = self.closed_sessions.saturating_add(1);
+        self.remember(session);
+    }
+
+    fn remember(&mut self, session: Uuid) {
+        for left in self.crashed.values_mut() {
+            left.remove(&session);
+        }
+        if self.recent.insert(session) {
+            self.recent_order.push_back(session);
+        }
+        if self.recent_order.len() > RECENT_SESSIONS
+            && let Some(oldest) = self.recent_order.pop_front()
+        {
+            self.recent.remove(&oldest);
+        }
+    }
+}
+
+/// What a record is to its session.
+enum Role {
+    Opens(SessionKind),
+    Closes(SessionKind),
+    Denied,
+    /// The kind of session that the action is possible in, if it tells.
+    Inside(Option<SessionKind>),
+}
+
+impl Role {
+    fn of(action: &AuditAction) -> Option<Self> {
+        Some(match action {
+            AuditAction::PublishStarted => Self::Opens(SessionKind::Publish),
+            AuditAction::PlayStarted => Self::Opens(SessionKind::Play),
+            AuditAction::PublishEnded => Self::Closes(SessionKind::Publish),
+            AuditAction::PlayEnded => Self::Closes(SessionKind::Play),
+            AuditAction::PublishDenied | AuditAction::PlayDenied => Self::Denied,
+            AuditAction::SubscriberEvicted => Self::Inside(Some(SessionKind::Play)),
+            AuditAction::RateLimited
+            | AuditAction::StreamReaped
+            | AuditAction::RecordingStarted
+            | AuditAction::RecordingEnded => Self::Inside(Some(SessionKind::Publish)),
+            AuditAction::Event(_) => Self::Inside(None),
+            // What the server or an operator did may name a session and is not part of it; of a later version's actions
+            // nothing is known.
+            _ => return None,
+        })
+    }
+
+    /// Recordings and free-form events may concern a stream as a whole.
+    fn needs_session(&self) -> bool {
+        matches!(self, Self::Opens(_) | Self::Closes(_) | Self::Denied)
+    }
+}
+
+/// Whether the record closes a session that an earlier boot left open.
+fn is_crash_closure(record: &AuditRecord) -> bool {
+    matches!(
+        record.action,
+        AuditAction::PublishEnded | AuditAction::PlayEnded
+    ) && record.reason == Some(Reason::ServerCrash)
+}
+
+/// Where a finding was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct At {
+    index: u64,
+    boot: Option<Uuid>,
+    session: Option<Uuid>,
+}
+
+/// Findings of one step.
+#[derive(Debug, Default)]
+pub(crate) struct Found(Vec<Finding>);
+
+impl Found {
+    fn add(&mut self, at: At, rule: Rule) {
+        self.0.push(Finding {
+            index: at.index,
+            boot: at.boot,
+            session: at.session,
+            rule,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

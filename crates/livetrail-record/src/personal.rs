@@ -1,0 +1,88 @@
+//! Personal data, marked by its type.
+
+use std::fmt;
+
+/// What stands in the place of personal data that was taken out.
+pub const REDACTED: &str = "[redacted]";
+
+/// Text that may identify a person: who, from where, with what, and free text.
+///
+/// The type keeps it out of logs: `Debug` never shows it and there is no `Display`. Who needs the text says so with
+/// [`expose`](Self::expose); who must take it out calls [`redacted`](Self::redacted), or
+/// [`AuditRecord::redacted`](crate::AuditRecord::redacted) for all of a record.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Personal(String);
+
+impl Personal {
+    /// Marks `text` as personal data.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for writing it into a trail or showing it to somebody who may see it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Takes the text out.
+    #[must_use]
+    pub fn into_exposed(self) -> String {
+        self.0
+    }
+
+    /// What stays when the person's data goes: [`REDACTED`].
+    #[must_use]
+    pub fn redacted() -> Self {
+        Self(REDACTED.to_owned())
+    }
+
+    /// Whether the text was taken out already.
+    #[must_use]
+    pub fn is_redacted(&self) -> bool {
+        self.0 == REDACTED
+    }
+}
+
+impl fmt::Debug for Personal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Personal(..)")
+    }
+}
+
+impl From<String> for Personal {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Personal {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<std::net::SocketAddr> for Personal {
+    fn from(address: std::net::SocketAddr) -> Self {
+        Self(address.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_never_shows_the_text() {
+        let who = Personal::from("alice@example.org");
+        assert!(!format!("{who:?}").contains("alice"));
+        assert_eq!(who.expose(), "alice@example.org");
+    }
+
+    #[test]
+    fn redaction_leaves_nothing_of_the_text() {
+        let gone = Personal::redacted();
+        assert!(gone.is_redacted());
+        assert_eq!(gone.expose(), REDACTED);
+    }
+}

@@ -1,0 +1,100 @@
+//! Arbitrary records for property tests.
+
+use livetrail_record::{AuditAction, AuditRecord, MAX_INTEGER, Outcome, Reason, Uuid, Value};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+/// Text that looks for trouble: separators, escapes, controls, characters outside the basic plane.
+pub(crate) fn text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        4 => "[a-z0-9_.:/-]{0,6}",
+        1 => prop::sample::select(vec![
+            " ", "=", "%", "\t", "\n", "\r", "\"", "\\", "\u{0}", "\u{8}", "\u{c}", "\u{1f}", "\u{7f}", "\u{85}", "é",
+            "\u{2028}", "\u{fb33}", "\u{1f600}", "-", "%2D",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    vec(piece, 0..5).prop_map(|pieces| pieces.concat())
+}
+
+/// A text with which a free-form label survives a line: TAB, CR and LF become spaces there.
+pub(crate) fn label() -> impl Strategy<Value = String> {
+    text().prop_map(|text| text.replace(['\t', '\r', '\n'], " "))
+}
+
+fn action() -> impl Strategy<Value = AuditAction> {
+    prop_oneof![
+        prop::sample::select(vec![
+            AuditAction::PublishStarted,
+            AuditAction::PublishEnded,
+            AuditAction::PlayDenied,
+            AuditAction::RecordsDropped,
+            AuditAction::Heartbeat,
+            AuditAction::AdminConfigChanged,
+        ]),
+        label().prop_map(AuditAction::Event),
+        text().prop_map(|label| AuditAction::from_label(&format!("later_{label}"))),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let exact = i64::try_from(MAX_INTEGER).expect("2^53 fits");
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        (-exact..=exact).prop_map(Value::Integer),
+        text().prop_map(Value::Text),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::List),
+            btree_map(text().prop_map(livetrail_record::Name::new), inner, 0..4)
+                .prop_map(Value::Object),
+        ]
+    })
+}
+
+fn number() -> impl Strategy<Value = Option<u64>> {
+    option::of(prop_oneof![Just(0), 0..1_000_u64, 0..=MAX_INTEGER])
+}
+
+prop_compose! {
+    /// A record with any fields set.
+    pub(crate) fn record()(
+        action in action(),
+        app in text(),
+        stream in option::of(text()),
+        texts in (option::of(text()), option::of(text()), option::of(text()), option::of(text()), option::of(text()), option::of(text())),
+        ids in (any::<Option<u128>>(), any::<Option<u128>>(), any::<Option<[u8; 16]>>()),
+        labels in (option::of(text()), option::of(text())),
+        numbers in (number(), number(), number(), number(), number(), number(), number(), number(), number()),
+        flags in any::<(bool, bool)>(),
+        ts_ms in 0..=MAX_INTEGER,
+        v in 0..3_u32,
+        extra in btree_map(text().prop_map(|name| format!("x{name}")), value(), 0..3),
+    ) -> AuditRecord {
+        let mut r = AuditRecord::new(action, app).with_ts_ms(ts_ms);
+        r.v = v;
+        r.stream = stream;
+        r.protocol = texts.0;
+        r.node = texts.1;
+        r.principal = texts.2.map(Into::into);
+        r.peer = texts.3.map(Into::into);
+        r.user_agent = texts.4.map(Into::into);
+        r.detail = texts.5.map(Into::into);
+        r.session = ids.0.map(Uuid::from_u128);
+        r.boot = ids.1.map(Uuid::from_u128);
+        r.nonce = ids.2;
+        r.outcome = labels.0.map(|label| Outcome::from_label(&label));
+        r.reason = labels.1.map(|label| Reason::from_label(&label));
+        (r.seq, r.mono_ms, r.duration_ms) = (numbers.0, numbers.1, numbers.2);
+        (r.bytes, r.frames, r.dropped_frames) = (numbers.3, numbers.4, numbers.5);
+        (r.count, r.first_seq, r.last_seq) = (numbers.6, numbers.7, numbers.8);
+        (r.inferred, r.detail_cut) = flags;
+        for (name, value) in extra {
+            r.extra.insert(&name, value).expect("a name that begins with x is not known");
+        }
+        r
+    }
+}
