@@ -125,8 +125,8 @@ mod tests {
         writer.push(frame(20, 48));
         assert_eq!(
             (ring.tail(), ring.head()),
-            (19, 21),
-            "48 + 1 bytes and one more frame of 1 fit in 50"
+            (18, 21),
+            "48 bytes and two frames of 1 fit in 50"
         );
         writer.push(frame(21, 1_000));
         assert_eq!(
