@@ -4,7 +4,7 @@ pub mod offer;
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -35,7 +35,10 @@ const BUCKETS: usize = 64 * SUB as usize;
 /// Latencies in buckets that are 1/16 of their octave wide: exact to 6 %.
 ///
 /// One for each thread, so that counting costs the same few nanoseconds whatever is measured.
-struct Counts(Box<[AtomicU64]>);
+struct Counts {
+    deliveries: AtomicU64,
+    buckets: Box<[AtomicU64]>,
+}
 
 thread_local! {
     static MINE: Arc<Counts> = register();
@@ -43,39 +46,55 @@ thread_local! {
 
 static ALL: Mutex<Vec<Arc<Counts>>> = Mutex::new(Vec::new());
 
+fn all() -> MutexGuard<'static, Vec<Arc<Counts>>> {
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn register() -> Arc<Counts> {
-    let counts = Arc::new(Counts((0..BUCKETS).map(|_| AtomicU64::new(0)).collect()));
-    ALL.lock().unwrap_or_else(PoisonError::into_inner).push(counts.clone());
+    let buckets = (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
+    let counts = Arc::new(Counts { deliveries: AtomicU64::new(0), buckets });
+    all().push(counts.clone());
     counts
 }
 
-/// Counts one delivery of a frame that was published at `published` (by [`nanos`]).
-pub fn delivered(published: u64) {
-    let latency = nanos().saturating_sub(published);
-    MINE.with(|counts| counts.0[bucket(latency)].fetch_add(1, Ordering::Relaxed));
+/// Counts one delivery of a frame; `published` is when it was published (by [`nanos`]), or `None` for a frame that is not
+/// timed. Reading the clock costs as much as a good delivery, so only some frames are.
+pub fn delivered(published: Option<u64>) {
+    MINE.with(|counts| {
+        counts.deliveries.fetch_add(1, Ordering::Relaxed);
+        if let Some(published) = published {
+            counts.buckets[bucket(nanos().saturating_sub(published))].fetch_add(1, Ordering::Relaxed);
+        }
+    });
 }
 
-/// What all threads have counted since [`forget`].
+/// Deliveries that all threads have counted since [`forget`].
+pub fn deliveries() -> u64 {
+    all().iter().map(|counts| counts.deliveries.load(Ordering::Relaxed)).sum()
+}
+
+/// Latencies that all threads have counted since [`forget`].
 pub fn latencies() -> Latencies {
     let mut buckets = vec![0; BUCKETS];
-    for counts in ALL.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        for (sum, bucket) in buckets.iter_mut().zip(&counts.0) {
+    for counts in all().iter() {
+        for (sum, bucket) in buckets.iter_mut().zip(&counts.buckets) {
             *sum += bucket.load(Ordering::Relaxed);
         }
     }
     Latencies(buckets)
 }
 
-/// Begins anew. Threads that are still counting go on unseen only if they have ended their runtime.
+/// Begins anew.
 pub fn forget() {
-    for counts in ALL.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        counts.0.iter().for_each(|bucket| bucket.store(0, Ordering::Relaxed));
+    for counts in all().iter() {
+        counts.deliveries.store(0, Ordering::Relaxed);
+        counts.buckets.iter().for_each(|bucket| bucket.store(0, Ordering::Relaxed));
     }
 }
 
 /// Drops the counts of threads that are gone.
 pub fn forget_threads() {
-    ALL.lock().unwrap_or_else(PoisonError::into_inner).retain(|counts| Arc::strong_count(counts) > 1);
+    all().retain(|counts| Arc::strong_count(counts) > 1);
 }
 
 /// Latencies of a measurement.

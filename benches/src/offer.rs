@@ -78,7 +78,7 @@ pub fn livetrail_event() -> anyhow::Result<engine::StreamEvent> {
 
     let caught = Arc::new(Mutex::new(None));
     let engine = Engine::builder().application(AppSpec::new("live")).observer(Catch(caught.clone())).build()?;
-    let attempt = Attempt::new(StreamKey::new("live", "camera-1")?, "rtmp").peer("192.0.2.7:4711".parse()?).user_agent("bench");
+    let attempt = Attempt::new(StreamKey::parse("live", "camera-1")?, "rtmp").peer("192.0.2.7:4711".parse()?).user_agent("bench");
     let publish = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(engine.publish(attempt)));
     drop(publish?);
     let event = caught.lock().unwrap_or_else(PoisonError::into_inner).take();

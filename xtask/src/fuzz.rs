@@ -172,7 +172,9 @@ fn run_target(
         SLOWEST_INPUT,
         "-print_final_stats=1",
     ]);
-    command.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    command
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
+        .env("RUST_BACKTRACE", "0");
     // What it finds goes into the first folder; the seeds are only read.
     command.arg(&corpus);
     let seeds = fuzz.join("seeds").join(target);
@@ -185,12 +187,12 @@ fn run_target(
     command.current_dir(fuzz);
 
     let mut stats = Stats::default();
-    let finished = run_command(
-        &mut command,
-        &format!("{number} {target}"),
-        &fuzz.join("target").join(format!("{target}.log")),
-        |line| stats.read(line),
-    )?;
+    let log = fuzz.join("target").join(format!("{target}.log"));
+    // A log of an earlier run would be read as this one's.
+    let _ = std::fs::remove_file(&log);
+    let finished = run_command(&mut command, &format!("{number} {target}"), &log, |line| {
+        stats.read(line)
+    })?;
     if finished.status.success() {
         say(&format!(
             "{number} {target} ok · {} inputs tried, {} kept, coverage {}",
@@ -198,12 +200,22 @@ fn run_target(
         ));
         return Ok(true);
     }
-    say(finished.tail.trim_end());
+    say(stats.found.trim_end());
     say(&format!(
-        "{number} {target} FAILED · see it again: cargo xtask fuzz {target} --reproduce fuzz/artifacts/{target}/FILE"
+        "{number} {target} FAILED · the whole of it: {}",
+        log.display()
     ));
+    if let Some(input) = &stats.input {
+        say(&format!(
+            "  see it again: cargo xtask fuzz {target} --reproduce {input}"
+        ));
+    }
     Ok(false)
 }
+
+/// How many lines of a finding are shown, and how much of each: a panic's message, not its whole stack.
+const FOUND_LINES: usize = 6;
+const FOUND_LINE_CHARACTERS: usize = 400;
 
 /// What libFuzzer tells about a run.
 #[derive(Default)]
@@ -211,6 +223,11 @@ struct Stats {
     tried: u64,
     kept: u64,
     coverage: u64,
+    /// The first lines of what was found.
+    found: String,
+    found_lines: usize,
+    /// The file with the input that found it.
+    input: Option<String>,
 }
 
 impl Stats {
@@ -223,12 +240,20 @@ impl Stats {
             self.tried = tried;
         } else if let Some(kept) = value("stat::new_units_added:") {
             self.kept = kept;
+        } else if let Some((_, rest)) = line.split_once("Test unit written to ") {
+            self.input = Some(rest.trim().to_owned());
         } else if let Some((_, rest)) = line.split_once(" cov: ") {
             self.coverage = rest
                 .split_whitespace()
                 .next()
                 .and_then(|number| number.parse().ok())
                 .unwrap_or(self.coverage);
+        }
+        let begins = line.contains(" panicked at ") || line.contains("ERROR: ");
+        if (begins || self.found_lines > 0) && self.found_lines < FOUND_LINES {
+            self.found.extend(line.chars().take(FOUND_LINE_CHARACTERS));
+            self.found.push('\n');
+            self.found_lines += 1;
         }
     }
 }
@@ -249,6 +274,19 @@ mod tests {
             (stats.tried, stats.kept, stats.coverage),
             (250_000, 17, 214)
         );
+        assert_eq!((stats.found.as_str(), stats.input), ("", None));
+    }
+
+    #[test]
+    fn a_finding_is_its_first_lines_and_its_input() {
+        let mut stats = Stats::default();
+        stats.read("INFO: seed corpus: files: 3");
+        stats.read("thread '<unnamed>' (7) panicked at src/lib.rs:3:1:");
+        (0..100).for_each(|_| stats.read("  0: a frame of the stack"));
+        stats.read("artifact_prefix='a/'; Test unit written to a/crash-1");
+        assert!(stats.found.starts_with("thread"), "{}", stats.found);
+        assert_eq!(stats.found.lines().count(), FOUND_LINES);
+        assert_eq!(stats.input.as_deref(), Some("a/crash-1"));
     }
 
     #[test]

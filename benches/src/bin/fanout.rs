@@ -23,6 +23,9 @@ const GOP_FRAMES: u64 = 60;
 /// At full speed as many frames are published before all viewers must have had them.
 const BURST_FRAMES: u64 = 64;
 
+/// One frame in so many is timed.
+const TIMED: u64 = 8;
+
 /// How long a burst may take to arrive before frames are counted as lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -51,8 +54,8 @@ struct Sample {
     lost: u64,
 }
 
-/// Publishes one frame; its presentation time is the time at which it was published.
-type Publish = Box<dyn FnMut(u64, bool)>;
+/// Publishes a frame with this number; its presentation time is the time at which it is published, or -1 if it is not timed.
+type Publish = Box<dyn FnMut(u64)>;
 
 fn main() -> anyhow::Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");
@@ -117,7 +120,7 @@ fn measure(way: Way, viewers: usize, pace: Pace) -> anyhow::Result<Sample> {
     let mut sent = 0;
     let warm = 8 * viewers as u64;
     for _ in 0..8 {
-        publish(sent, sent.is_multiple_of(GOP_FRAMES));
+        publish(sent);
         sent += 1;
     }
     arrived(warm);
@@ -131,14 +134,14 @@ fn measure(way: Way, viewers: usize, pace: Pace) -> anyhow::Result<Sample> {
     let wanted = frames * viewers as u64;
     arrived(wanted);
     let cpu = bench::process_cpu() - cpu;
-    let latencies = bench::latencies();
+    let (deliveries, latencies) = (bench::deliveries(), bench::latencies());
     drop(publish);
     runtime.shutdown_timeout(Duration::from_secs(5));
     Ok(Sample {
-        cpu_ns: cpu.as_nanos() as f64 / latencies.count().max(1) as f64,
+        cpu_ns: cpu.as_nanos() as f64 / deliveries.max(1) as f64,
         p50_ns: latencies.quantile(0.5),
         p99_ns: latencies.quantile(0.99),
-        lost: wanted.saturating_sub(latencies.count()),
+        lost: wanted.saturating_sub(deliveries),
     })
 }
 
@@ -148,7 +151,7 @@ fn live(publish: &mut Publish, first: u64, frames: u64) -> u64 {
     for frame in 0..frames {
         let due = start + Duration::from_secs(1) * u32::try_from(frame).unwrap_or(u32::MAX) / 60;
         sleep(due.saturating_duration_since(Instant::now()));
-        publish(first + frame, (first + frame).is_multiple_of(GOP_FRAMES));
+        publish(first + frame);
     }
     frames
 }
@@ -158,7 +161,7 @@ fn full(publish: &mut Publish, first: u64, frames: u64, viewers: u64) -> u64 {
     let bursts = frames / BURST_FRAMES;
     for burst in 0..bursts {
         for frame in burst * BURST_FRAMES..(burst + 1) * BURST_FRAMES {
-            publish(first + frame, (first + frame).is_multiple_of(GOP_FRAMES));
+            publish(first + frame);
         }
         if !arrived((burst + 1) * BURST_FRAMES * viewers) {
             return (burst + 1) * BURST_FRAMES;
@@ -170,7 +173,7 @@ fn full(publish: &mut Publish, first: u64, frames: u64, viewers: u64) -> u64 {
 /// Waits until so many deliveries were counted; `false` when patience ran out.
 fn arrived(deliveries: u64) -> bool {
     let start = Instant::now();
-    while bench::latencies().count() < deliveries {
+    while bench::deliveries() < deliveries {
         if start.elapsed() > PATIENCE {
             return false;
         }
@@ -182,7 +185,13 @@ fn arrived(deliveries: u64) -> bool {
 /// What a viewer does with a frame: looks at its payload and counts it.
 fn take(payload: &Bytes, published: i64) {
     std::hint::black_box(payload.len());
-    bench::delivered(published.unsigned_abs());
+    bench::delivered(u64::try_from(published).ok());
+}
+
+/// The presentation time and whether it is a keyframe, for frame `number`.
+fn properties(number: u64) -> (i64, bool) {
+    let timed = number.is_multiple_of(TIMED);
+    (if timed { bench::nanos() as i64 } else { -1 }, number.is_multiple_of(GOP_FRAMES))
 }
 
 fn payload() -> Bytes {
@@ -193,7 +202,7 @@ fn livetrail(runtime: &Runtime, viewers: usize, sharded: bool) -> anyhow::Result
     use engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, Shard, StreamKey};
 
     let engine = Engine::builder().application(AppSpec::new("live").gop_cache(120)).build()?;
-    let attempt = || anyhow::Ok(Attempt::new(StreamKey::new("live", "bench")?, "bench"));
+    let attempt = || anyhow::Ok(Attempt::new(StreamKey::parse("live", "bench")?, "bench"));
     let mut publication = runtime.block_on(engine.publish(attempt()?))?;
     let mut shards: Vec<_> = (0..WORKERS).map(|_| Shard::new()).collect();
     for number in 0..viewers {
@@ -217,11 +226,11 @@ fn livetrail(runtime: &Runtime, viewers: usize, sharded: bool) -> anyhow::Result
         });
     }
     let payload = payload();
-    Ok(Box::new(move |_, key| {
+    Ok(Box::new(move |number| {
         // The engine lives as long as its publisher.
         let _engine = &engine;
+        let (now, key) = properties(number);
         let flags = if key { FrameFlags::KEYFRAME } else { FrameFlags::NONE };
-        let now = bench::nanos() as i64;
         let _ = publication.push(MediaFrame::video(CodecId::H264, now, now, flags, payload.clone()));
     }))
 }
@@ -241,7 +250,7 @@ impl engine::Deliver<()> for Viewers {
 }
 
 fn arcly(runtime: &Runtime, viewers: usize) -> anyhow::Result<Publish> {
-    use arcly_stream::prelude::{AppSpec, CodecId, Engine, MediaFrame, StreamKey};
+    use arcly_stream::prelude::*;
 
     let engine = Engine::builder().application(AppSpec::new("live").gop_cache(120).broadcast_capacity(1_024)).build();
     let publisher = runtime.block_on(engine.start_publish(&StreamKey::new("live", "bench")))?;
@@ -254,9 +263,9 @@ fn arcly(runtime: &Runtime, viewers: usize) -> anyhow::Result<Publish> {
         });
     }
     let payload = payload();
-    Ok(Box::new(move |_, key| {
+    Ok(Box::new(move |number| {
         let _engine = &engine;
-        let now = bench::nanos() as i64;
+        let (now, key) = properties(number);
         let _ = publisher.publish_frame(MediaFrame::new_video(now, now, payload.clone(), CodecId::H264, key));
     }))
 }

@@ -122,10 +122,14 @@ const ON_META_DATA: &[u8] = b"\x02\x00\x0aonMetaData";
 
 /// Script data is passed on as it is, less the instruction to the server; only `onMetaData` is kept for late joiners.
 fn decode_script(body: &Bytes, timestamp_ms: i64) -> Decoded {
-    if body.starts_with(CLEAR_DATA_FRAME) {
+    let mut payload = &body[..];
+    // More than once is odd, but what is left must not begin with an instruction: it would be one for the next server.
+    while let Some(rest) = payload.strip_prefix(SET_DATA_FRAME) {
+        payload = rest;
+    }
+    if payload.starts_with(CLEAR_DATA_FRAME) {
         return Decoded::Skipped(Skipped::ClearDataFrame);
     }
-    let payload = body.strip_prefix(SET_DATA_FRAME).unwrap_or(body);
     if payload.is_empty() {
         return Decoded::Skipped(Skipped::Empty);
     }

@@ -261,6 +261,21 @@ fn metadata_loses_the_instruction_to_the_server_and_is_kept() {
 }
 
 #[test]
+fn no_instruction_to_the_server_is_left_however_often_it_is_given() {
+    let twice = b"\x02\x00\x0d@setDataFrame\x02\x00\x0d@setDataFrame\x00";
+    let frame = decode(TagKind::Script, &Bytes::from_static(twice), 3)
+        .unwrap()
+        .into_frame()
+        .unwrap();
+    assert_eq!(&frame.payload[..], b"\x00");
+    let hidden = b"\x02\x00\x0d@setDataFrame\x02\x00\x0f@clearDataFrame\x05";
+    assert_eq!(
+        decode(TagKind::Script, &Bytes::from_static(hidden), 3),
+        Ok(Decoded::Skipped(Skipped::ClearDataFrame))
+    );
+}
+
+#[test]
 fn other_time_bases_become_milliseconds_and_wrap_at_32_bits() {
     let frame = |hz, dts, pts| MediaFrame {
         time_base: TimeBase::new(NonZeroU32::new(hz).unwrap()),
