@@ -13,7 +13,10 @@ use std::{
 /// Processor time that this process has used, all threads together.
 pub fn process_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// Nanoseconds since the first call: what is written into a frame when it is published.
@@ -52,7 +55,10 @@ fn all() -> MutexGuard<'static, Vec<Arc<Counts>>> {
 
 fn register() -> Arc<Counts> {
     let buckets = (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
-    let counts = Arc::new(Counts { deliveries: AtomicU64::new(0), buckets });
+    let counts = Arc::new(Counts {
+        deliveries: AtomicU64::new(0),
+        buckets,
+    });
     all().push(counts.clone());
     counts
 }
@@ -63,14 +69,18 @@ pub fn delivered(published: Option<u64>) {
     MINE.with(|counts| {
         counts.deliveries.fetch_add(1, Ordering::Relaxed);
         if let Some(published) = published {
-            counts.buckets[bucket(nanos().saturating_sub(published))].fetch_add(1, Ordering::Relaxed);
+            counts.buckets[bucket(nanos().saturating_sub(published))]
+                .fetch_add(1, Ordering::Relaxed);
         }
     });
 }
 
 /// Deliveries that all threads have counted since [`forget`].
 pub fn deliveries() -> u64 {
-    all().iter().map(|counts| counts.deliveries.load(Ordering::Relaxed)).sum()
+    all()
+        .iter()
+        .map(|counts| counts.deliveries.load(Ordering::Relaxed))
+        .sum()
 }
 
 /// Latencies that all threads have counted since [`forget`].
@@ -88,7 +98,10 @@ pub fn latencies() -> Latencies {
 pub fn forget() {
     for counts in all().iter() {
         counts.deliveries.store(0, Ordering::Relaxed);
-        counts.buckets.iter().for_each(|bucket| bucket.store(0, Ordering::Relaxed));
+        counts
+            .buckets
+            .iter()
+            .for_each(|bucket| bucket.store(0, Ordering::Relaxed));
     }
 }
 
@@ -141,16 +154,38 @@ fn upper(bucket: u64) -> u64 {
 /// Prints a table: a line of headings, then lines of cells, each column as wide as it must be.
 pub fn table(headings: &[&str], lines: &[Vec<String>]) {
     let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count());
-        cells.chain([headings[column].chars().count()]).max().unwrap_or(0)
+        let cells = lines
+            .iter()
+            .filter_map(|line| line.get(column))
+            .map(|cell| cell.chars().count());
+        cells
+            .chain([headings[column].chars().count()])
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<_> = (0..headings.len()).map(width).collect();
     let print = |cells: &[String]| {
-        let padded: Vec<_> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
+        let padded: Vec<_> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:>width$}"))
+            .collect();
         println!("| {} |", padded.join(" | "));
     };
-    print(&headings.iter().map(|heading| (*heading).to_owned()).collect::<Vec<_>>());
-    println!("|{}|", widths.iter().map(|width| "-".repeat(width + 1) + ":").collect::<Vec<_>>().join("|"));
+    print(
+        &headings
+            .iter()
+            .map(|heading| (*heading).to_owned())
+            .collect::<Vec<_>>(),
+    );
+    println!(
+        "|{}|",
+        widths
+            .iter()
+            .map(|width| "-".repeat(width + 1) + ":")
+            .collect::<Vec<_>>()
+            .join("|")
+    );
     for line in lines {
         print(line);
     }
@@ -167,7 +202,11 @@ pub fn human_ns(nanos: f64) -> String {
 
 /// How many times smaller `ours` is than `theirs`.
 pub fn times(ours: f64, theirs: f64) -> String {
-    if ours <= 0.0 { "–".to_owned() } else { format!("{:.1}×", theirs / ours) }
+    if ours <= 0.0 {
+        "–".to_owned()
+    } else {
+        format!("{:.1}×", theirs / ours)
+    }
 }
 
 #[cfg(test)]
@@ -181,7 +220,10 @@ mod tests {
         let latencies = Latencies(buckets);
         for (share, true_ns) in [(0.5, 5_000_000.0), (0.99, 9_900_000.0), (1.0, 10_000_000.0)] {
             let found = latencies.quantile(share);
-            assert!(found >= true_ns && found <= true_ns * 1.07, "{share}: {found}");
+            assert!(
+                found >= true_ns && found <= true_ns * 1.07,
+                "{share}: {found}"
+            );
         }
         assert_eq!(latencies.count(), 10_000);
     }

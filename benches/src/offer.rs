@@ -24,7 +24,11 @@ pub const NAMES: [&str; 3] = ["Livetrail", "arcly-stream", "tokio mpsc, try_send
 
 /// A fresh one of each, with room for `capacity`. Call it inside of a tokio runtime.
 pub fn all(capacity: usize) -> anyhow::Result<[Box<dyn Offer>; 3]> {
-    Ok([Box::new(Livetrail::new(capacity)?), Box::new(Arcly::new(capacity)), Box::new(Bare::new(capacity))])
+    Ok([
+        Box::new(Livetrail::new(capacity)?),
+        Box::new(Arcly::new(capacity)),
+        Box::new(Bare::new(capacity)),
+    ])
 }
 
 /// A sink that counts.
@@ -41,7 +45,11 @@ impl Livetrail {
     fn new(capacity: usize) -> anyhow::Result<Self> {
         let taken = Arc::new(Counter::default());
         let pipeline = livetrail_audit::AuditPipeline::new(taken.clone(), capacity);
-        Ok(Self { pipeline, event: livetrail_event()?, taken })
+        Ok(Self {
+            pipeline,
+            event: livetrail_event()?,
+            taken,
+        })
     }
 }
 
@@ -77,9 +85,16 @@ pub fn livetrail_event() -> anyhow::Result<engine::StreamEvent> {
     }
 
     let caught = Arc::new(Mutex::new(None));
-    let engine = Engine::builder().application(AppSpec::new("live")).observer(Catch(caught.clone())).build()?;
-    let attempt = Attempt::new(StreamKey::parse("live", "camera-1")?, "rtmp").peer("192.0.2.7:4711".parse()?).user_agent("bench");
-    let publish = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(engine.publish(attempt)));
+    let engine = Engine::builder()
+        .application(AppSpec::new("live"))
+        .observer(Catch(caught.clone()))
+        .build()?;
+    let attempt = Attempt::new(StreamKey::parse("live", "camera-1")?, "rtmp")
+        .peer("192.0.2.7:4711".parse()?)
+        .user_agent("bench");
+    let publish = tokio::task::block_in_place(|| {
+        tokio::runtime::Handle::current().block_on(engine.publish(attempt))
+    });
     drop(publish?);
     let event = caught.lock().unwrap_or_else(PoisonError::into_inner).take();
     event.ok_or_else(|| anyhow::anyhow!("the engine reported no publish"))
@@ -94,7 +109,11 @@ struct Arcly {
 impl Arcly {
     fn new(capacity: usize) -> Self {
         let taken = Arc::new(Counter::default());
-        Self { pipeline: arcly_stream::audit::AuditPipeline::new(taken.clone(), capacity), event: arcly_event(), taken }
+        Self {
+            pipeline: arcly_stream::audit::AuditPipeline::new(taken.clone(), capacity),
+            event: arcly_event(),
+            taken,
+        }
     }
 }
 
@@ -147,13 +166,21 @@ impl Bare {
                 counter.0.fetch_add(1, Ordering::Relaxed);
             }
         });
-        Self { sender, taken, dropped: AtomicU64::new(0) }
+        Self {
+            sender,
+            taken,
+            dropped: AtomicU64::new(0),
+        }
     }
 }
 
 impl Offer for Bare {
     fn offer(&self) {
-        let record = (std::time::SystemTime::now(), "live".to_owned(), "camera-1".to_owned());
+        let record = (
+            std::time::SystemTime::now(),
+            "live".to_owned(),
+            "camera-1".to_owned(),
+        );
         if self.sender.try_send(record).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }

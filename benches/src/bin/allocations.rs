@@ -6,7 +6,10 @@ use tokio::runtime::Builder;
 const OFFERS: u64 = 10_000;
 
 fn main() -> anyhow::Result<()> {
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let ways = runtime.block_on(async { tokio::spawn(async { offer::all(65_536) }).await })??;
     let mut lines = Vec::new();
     for (name, way) in offer::NAMES.iter().zip(&ways) {
@@ -14,7 +17,11 @@ fn main() -> anyhow::Result<()> {
         (0..100).for_each(|_| way.offer());
         let counted = allocation_counter::measure(|| (0..OFFERS).for_each(|_| way.offer()));
         let per_offer = |total: u64| format!("{:.2}", total as f64 / OFFERS as f64);
-        lines.push(vec![(*name).to_owned(), per_offer(counted.count_total), per_offer(counted.bytes_total)]);
+        lines.push(vec![
+            (*name).to_owned(),
+            per_offer(counted.count_total),
+            per_offer(counted.bytes_total),
+        ]);
     }
     bench::table(&["way", "allocations/offer", "bytes/offer"], &lines);
     Ok(())

@@ -59,9 +59,18 @@ type Publish = Box<dyn FnMut(u64)>;
 
 fn main() -> anyhow::Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");
-    let (rounds, seconds, deliveries) = if quick { (1, 1, 100_000) } else { (3, 3, 2_000_000) };
-    println!("one stream, {PAYLOAD_BYTES}-byte frames, {WORKERS} worker threads, median of {rounds} rounds in turns");
-    for (title, pace) in [("60 frames a second", Pace::Live(seconds)), ("full speed, in bursts of 64 frames", Pace::Full(deliveries))] {
+    let (rounds, seconds, deliveries) = if quick {
+        (1, 1, 100_000)
+    } else {
+        (3, 3, 2_000_000)
+    };
+    println!(
+        "one stream, {PAYLOAD_BYTES}-byte frames, {WORKERS} worker threads, median of {rounds} rounds in turns"
+    );
+    for (title, pace) in [
+        ("60 frames a second", Pace::Live(seconds)),
+        ("full speed, in bursts of 64 frames", Pace::Full(deliveries)),
+    ] {
         println!("\n### {title}\n");
         let mut lines = Vec::new();
         for viewers in VIEWERS {
@@ -75,7 +84,17 @@ fn main() -> anyhow::Result<()> {
             }
             lines.extend(compare(viewers, &samples));
         }
-        let headings = ["viewers", "way", "CPU/delivery", "p50", "p99", "lost", "CPU vs. peer", "p50 vs. peer", "p99 vs. peer"];
+        let headings = [
+            "viewers",
+            "way",
+            "CPU/delivery",
+            "p50",
+            "p99",
+            "lost",
+            "CPU vs. peer",
+            "p50 vs. peer",
+            "p99 vs. peer",
+        ];
         bench::table(&headings, &lines);
     }
     println!("\n“vs. peer”: how many times less than arcly-stream in the same run.");
@@ -86,9 +105,16 @@ fn compare(viewers: usize, samples: &[Vec<Sample>; 3]) -> Vec<Vec<String>> {
     let medians: Vec<_> = samples
         .iter()
         .map(|samples| {
-            let of = |value: fn(&Sample) -> f64| bench::median(&samples.iter().map(value).collect::<Vec<_>>());
+            let of = |value: fn(&Sample) -> f64| {
+                bench::median(&samples.iter().map(value).collect::<Vec<_>>())
+            };
             let lost = samples.iter().map(|sample| sample.lost).sum();
-            Sample { cpu_ns: of(|s| s.cpu_ns), p50_ns: of(|s| s.p50_ns), p99_ns: of(|s| s.p99_ns), lost }
+            Sample {
+                cpu_ns: of(|s| s.cpu_ns),
+                p50_ns: of(|s| s.p50_ns),
+                p99_ns: of(|s| s.p99_ns),
+                lost,
+            }
         })
         .collect();
     let peer = medians[2];
@@ -105,12 +131,19 @@ fn compare(viewers: usize, samples: &[Vec<Sample>; 3]) -> Vec<Vec<String>> {
             bench::times(m.p99_ns, peer.p99_ns),
         ]
     };
-    ["Livetrail, shards", "Livetrail, tasks", "arcly-stream"].into_iter().zip(&medians).map(line).collect()
+    ["Livetrail, shards", "Livetrail, tasks", "arcly-stream"]
+        .into_iter()
+        .zip(&medians)
+        .map(line)
+        .collect()
 }
 
 fn measure(way: Way, viewers: usize, pace: Pace) -> anyhow::Result<Sample> {
     bench::forget_threads();
-    let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()?;
     let mut publish = match way {
         Way::Shards => livetrail(&runtime, viewers, true)?,
         Way::Tasks => livetrail(&runtime, viewers, false)?,
@@ -129,7 +162,12 @@ fn measure(way: Way, viewers: usize, pace: Pace) -> anyhow::Result<Sample> {
     let cpu = bench::process_cpu();
     let frames = match pace {
         Pace::Live(seconds) => live(&mut publish, sent, seconds * 60),
-        Pace::Full(deliveries) => full(&mut publish, sent, (deliveries / viewers as u64).clamp(2 * BURST_FRAMES, 200_000), viewers as u64),
+        Pace::Full(deliveries) => full(
+            &mut publish,
+            sent,
+            (deliveries / viewers as u64).clamp(2 * BURST_FRAMES, 200_000),
+            viewers as u64,
+        ),
     };
     let wanted = frames * viewers as u64;
     arrived(wanted);
@@ -191,7 +229,10 @@ fn take(payload: &Bytes, published: i64) {
 /// The presentation time and whether it is a keyframe, for frame `number`.
 fn properties(number: u64) -> (i64, bool) {
     let timed = number.is_multiple_of(TIMED);
-    (if timed { bench::nanos() as i64 } else { -1 }, number.is_multiple_of(GOP_FRAMES))
+    (
+        if timed { bench::nanos() as i64 } else { -1 },
+        number.is_multiple_of(GOP_FRAMES),
+    )
 }
 
 fn payload() -> Bytes {
@@ -201,7 +242,9 @@ fn payload() -> Bytes {
 fn livetrail(runtime: &Runtime, viewers: usize, sharded: bool) -> anyhow::Result<Publish> {
     use engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, Shard, StreamKey};
 
-    let engine = Engine::builder().application(AppSpec::new("live").gop_cache(120)).build()?;
+    let engine = Engine::builder()
+        .application(AppSpec::new("live").gop_cache(120))
+        .build()?;
     let attempt = || anyhow::Ok(Attempt::new(StreamKey::parse("live", "bench")?, "bench"));
     let mut publication = runtime.block_on(engine.publish(attempt()?))?;
     let mut shards: Vec<_> = (0..WORKERS).map(|_| Shard::new()).collect();
@@ -230,8 +273,18 @@ fn livetrail(runtime: &Runtime, viewers: usize, sharded: bool) -> anyhow::Result
         // The engine lives as long as its publisher.
         let _engine = &engine;
         let (now, key) = properties(number);
-        let flags = if key { FrameFlags::KEYFRAME } else { FrameFlags::NONE };
-        let _ = publication.push(MediaFrame::video(CodecId::H264, now, now, flags, payload.clone()));
+        let flags = if key {
+            FrameFlags::KEYFRAME
+        } else {
+            FrameFlags::NONE
+        };
+        let _ = publication.push(MediaFrame::video(
+            CodecId::H264,
+            now,
+            now,
+            flags,
+            payload.clone(),
+        ));
     }))
 }
 
@@ -239,7 +292,12 @@ fn livetrail(runtime: &Runtime, viewers: usize, sharded: bool) -> anyhow::Result
 struct Viewers;
 
 impl engine::Deliver<()> for Viewers {
-    fn deliver(&mut self, _: engine::ViewerId, (): &mut (), frames: &[Arc<engine::SharedFrame>]) -> usize {
+    fn deliver(
+        &mut self,
+        _: engine::ViewerId,
+        (): &mut (),
+        frames: &[Arc<engine::SharedFrame>],
+    ) -> usize {
         for frame in frames {
             take(&frame.payload, frame.pts);
         }
@@ -252,7 +310,13 @@ impl engine::Deliver<()> for Viewers {
 fn arcly(runtime: &Runtime, viewers: usize) -> anyhow::Result<Publish> {
     use arcly_stream::prelude::*;
 
-    let engine = Engine::builder().application(AppSpec::new("live").gop_cache(120).broadcast_capacity(1_024)).build();
+    let engine = Engine::builder()
+        .application(
+            AppSpec::new("live")
+                .gop_cache(120)
+                .broadcast_capacity(1_024),
+        )
+        .build();
     let publisher = runtime.block_on(engine.start_publish(&StreamKey::new("live", "bench")))?;
     for _ in 0..viewers {
         let mut viewer = publisher.subscribe_resilient();
@@ -266,6 +330,12 @@ fn arcly(runtime: &Runtime, viewers: usize) -> anyhow::Result<Publish> {
     Ok(Box::new(move |number| {
         let _engine = &engine;
         let (now, key) = properties(number);
-        let _ = publisher.publish_frame(MediaFrame::new_video(now, now, payload.clone(), CodecId::H264, key));
+        let _ = publisher.publish_frame(MediaFrame::new_video(
+            now,
+            now,
+            payload.clone(),
+            CodecId::H264,
+            key,
+        ));
     }))
 }

@@ -15,9 +15,17 @@ use tokio::runtime::Builder;
 /// What a child process does, how many records it offers, and what that is.
 const WAYS: [(&str, u64, &str); 4] = [
     ("livetrail-close", 500_000, "Livetrail, closes the pipeline"),
-    ("livetrail-return", 500_000, "Livetrail, main returns at once"),
+    (
+        "livetrail-return",
+        500_000,
+        "Livetrail, main returns at once",
+    ),
     ("arcly-wait", 50_000, "arcly-stream, waits for the file"),
-    ("arcly-return", 500_000, "arcly-stream, main returns at once"),
+    (
+        "arcly-return",
+        500_000,
+        "arcly-stream, main returns at once",
+    ),
 ];
 
 fn main() -> Result<()> {
@@ -41,7 +49,11 @@ fn parent(rounds: usize) -> Result<()> {
             let (way, records, _) = WAYS[index];
             let path = folder.path().join(format!("{way}-{round}.tsv"));
             let start = Instant::now();
-            let status = Command::new(std::env::current_exe()?).args(["child", way]).arg(&path).arg(records.to_string()).status()?;
+            let status = Command::new(std::env::current_exe()?)
+                .args(["child", way])
+                .arg(&path)
+                .arg(records.to_string())
+                .status()?;
             anyhow::ensure!(status.success(), "{way} failed");
             let lines = lines_about_transitions(&path)?;
             rates[index].push(lines as f64 / start.elapsed().as_secs_f64());
@@ -53,33 +65,58 @@ fn parent(rounds: usize) -> Result<()> {
     let line = |(index, (_, records, name)): (usize, &(&str, u64, &str))| {
         let lost = lost[index] as f64 / rounds as f64;
         let share = 100.0 * lost / *records as f64;
-        vec![(*name).to_owned(), records.to_string(), format!("{:.0}", rates[index]), format!("{lost:.0}"), format!("{share:.2} %")]
+        vec![
+            (*name).to_owned(),
+            records.to_string(),
+            format!("{:.0}", rates[index]),
+            format!("{lost:.0}"),
+            format!("{share:.2} %"),
+        ]
     };
-    println!("median of {rounds} rounds in turns; a process of its own each time, its start and end included\n");
-    bench::table(&["way", "accepted", "records/s in the file", "lost", "lost"], &WAYS.iter().enumerate().map(line).collect::<Vec<_>>());
-    println!("\nLivetrail writes {:.1} times as many records a second.", rates[0] / rates[2]);
+    println!(
+        "median of {rounds} rounds in turns; a process of its own each time, its start and end included\n"
+    );
+    bench::table(
+        &["way", "accepted", "records/s in the file", "lost", "lost"],
+        &WAYS.iter().enumerate().map(line).collect::<Vec<_>>(),
+    );
+    println!(
+        "\nLivetrail writes {:.1} times as many records a second.",
+        rates[0] / rates[2]
+    );
     Ok(())
 }
 
 /// Lines about the offered transition; Livetrail's file begins and ends with records of its own.
 fn lines_about_transitions(path: &Path) -> Result<u64> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.lines().filter(|line| line.contains("\tlive\tcamera-1\t")).count() as u64)
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text
+        .lines()
+        .filter(|line| line.contains("\tlive\tcamera-1\t"))
+        .count() as u64)
 }
 
 fn run_child(way: &str, path: &Path, records: u64) -> Result<()> {
     let capacity = usize::try_from(records)?;
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let _inside = runtime.enter();
     match way {
         "livetrail-close" | "livetrail-return" => {
             let sink = Arc::new(livetrail_audit::FileAuditSink::open(path)?);
             let pipeline = livetrail_audit::AuditPipeline::new(sink, capacity);
-            let event = runtime.block_on(async { tokio::spawn(async { offer::livetrail_event() }).await })??;
+            let event = runtime
+                .block_on(async { tokio::spawn(async { offer::livetrail_event() }).await })??;
             for _ in 0..records {
                 livetrail_engine::Observer::on_event(&pipeline, &event);
             }
-            anyhow::ensure!(pipeline.dropped() == 0, "dropped records: not the same work");
+            anyhow::ensure!(
+                pipeline.dropped() == 0,
+                "dropped records: not the same work"
+            );
             if way == "livetrail-close" {
                 runtime.block_on(pipeline.close());
             }
@@ -91,7 +128,10 @@ fn run_child(way: &str, path: &Path, records: u64) -> Result<()> {
             for _ in 0..records {
                 arcly_stream::observe::Observer::on_event(&pipeline, &event);
             }
-            anyhow::ensure!(pipeline.dropped() == 0, "dropped records: not the same work");
+            anyhow::ensure!(
+                pipeline.dropped() == 0,
+                "dropped records: not the same work"
+            );
             if way == "arcly-wait" {
                 wait_for(path, records)?;
             }
@@ -108,7 +148,10 @@ fn wait_for(path: &Path, records: u64) -> Result<()> {
         std::thread::sleep(Duration::from_millis(20));
         let bytes = std::fs::metadata(path)?.len();
         let mut first = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(std::fs::File::open(path)?), &mut first)?;
+        std::io::BufRead::read_line(
+            &mut std::io::BufReader::new(std::fs::File::open(path)?),
+            &mut first,
+        )?;
         if !first.is_empty() && bytes >= records * first.len() as u64 {
             return Ok(());
         }

@@ -23,28 +23,52 @@ type Measure = fn(&dyn Offer) -> f64;
 fn main() -> anyhow::Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let rounds = if quick { 3 } else { 15 };
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let _inside = runtime.enter();
-    let measures: [(&str, Measure); 3] =
-        [("one producer, busy reader", alone), ("two producers, busy reader", two), ("one producer, sleeping reader", idle)];
+    let measures: [(&str, Measure); 3] = [
+        ("one producer, busy reader", alone),
+        ("two producers, busy reader", two),
+        ("one producer, sleeping reader", idle),
+    ];
     let mut lines = Vec::new();
     for (title, measure) in measures {
         let mut samples = [const { Vec::new() }; 3];
         for round in 0..rounds {
-            let ways = runtime.block_on(async { tokio::spawn(async { offer::all(CAPACITY) }).await })??;
+            let ways = runtime
+                .block_on(async { tokio::spawn(async { offer::all(CAPACITY) }).await })??;
             for turn in 0..ways.len() {
                 let way = (turn + round) % ways.len();
                 samples[way].push(measure(ways[way].as_ref()));
-                anyhow::ensure!(ways[way].dropped() == 0, "{} dropped records: not the same work", offer::NAMES[way]);
+                anyhow::ensure!(
+                    ways[way].dropped() == 0,
+                    "{} dropped records: not the same work",
+                    offer::NAMES[way]
+                );
             }
         }
-        let medians: Vec<_> = samples.iter().map(|samples| bench::median(samples)).collect();
+        let medians: Vec<_> = samples
+            .iter()
+            .map(|samples| bench::median(samples))
+            .collect();
         for (name, nanos) in offer::NAMES.iter().zip(&medians) {
-            lines.push(vec![title.to_owned(), (*name).to_owned(), bench::human_ns(*nanos), bench::times(medians[0], *nanos)]);
+            lines.push(vec![
+                title.to_owned(),
+                (*name).to_owned(),
+                bench::human_ns(*nanos),
+                bench::times(medians[0], *nanos),
+            ]);
         }
     }
-    println!("median of {rounds} rounds in turns; time of the call alone, seen from the producer\n");
-    bench::table(&["situation", "way", "one offer", "times Livetrail's"], &lines);
+    println!(
+        "median of {rounds} rounds in turns; time of the call alone, seen from the producer\n"
+    );
+    bench::table(
+        &["situation", "way", "one offer", "times Livetrail's"],
+        &lines,
+    );
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The steps of `cargo xtask test`, in the order in which they run: what is cheap and fails often comes first.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{Context, Outcome, deny, packages};
 use crate::workspace::BESIDE;
@@ -95,12 +95,13 @@ pub(crate) fn all() -> Vec<Step> {
 }
 
 fn format(context: &mut Context) -> Result<Outcome> {
-    let command = context.cargo(&["fmt", "--all", "--check"]);
-    context.must(command)?;
-    for folder in BESIDE {
-        let mut command = context.cargo(&["fmt", "--all", "--check"]);
+    for folder in workspace::ALL {
+        // The names of the files are enough: `cargo fmt` mends them.
+        let mut command = context.cargo(&["fmt", "--all", "--", "--check", "--files-with-diff"]);
         command.current_dir(context.root.join(folder));
-        context.must(command)?;
+        context
+            .must(command)
+            .with_context(|| format!("run `cargo fmt --all` in `{folder}`"))?;
     }
     Ok(Outcome::nothing_to_add())
 }
