@@ -1,0 +1,146 @@
+//! What both sides of a connection do alike once the handshake is done: chunks, control messages, acknowledgements.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use livetrail_engine::MediaFrame;
+use livetrail_media::tag::{self, Decoded, TagKind, Unwrapper};
+
+use super::{
+    chunk::{ChunkLimits, ChunkReader, DEFAULT_CHUNK_BYTES, Message, write_message},
+    message::{Command, Meaning, split_aggregate},
+};
+use crate::error::Result;
+
+/// After so many bytes the other side shall acknowledge, and so do we unless it says otherwise.
+pub(super) const WINDOW_ACK_BYTES: u32 = 2_500_000;
+/// A peer that wants an acknowledgement more often than this does not get it: it would cost more than what it answers.
+const MIN_WINDOW_ACK_BYTES: u32 = 4_096;
+
+/// What is left of a message once the link has done its part.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Command(Command),
+    Media(Media),
+    /// The stream that was played has no more data.
+    StreamEof,
+}
+
+/// A media message whose tag header has not been read yet.
+#[derive(Debug)]
+pub(super) struct Media {
+    kind: TagKind,
+    timestamp_ms: u32,
+    body: Bytes,
+}
+
+/// One side of a connection after the handshake.
+#[derive(Debug)]
+pub(super) struct Link {
+    reader: ChunkReader,
+    out_chunk_bytes: u32,
+    /// Bytes received, modulo 2^32 as acknowledgements count them.
+    received: u32,
+    acknowledged: u32,
+    window_bytes: u32,
+    /// What a split aggregate still has: at most one message's worth.
+    aggregated: VecDeque<Media>,
+    clock: Unwrapper,
+}
+
+impl Link {
+    pub(super) fn new(limits: ChunkLimits) -> Self {
+        Self {
+            reader: ChunkReader::new(limits),
+            out_chunk_bytes: DEFAULT_CHUNK_BYTES,
+            received: 0,
+            acknowledged: 0,
+            window_bytes: WINDOW_ACK_BYTES,
+            aggregated: VecDeque::new(),
+            clock: Unwrapper::new(),
+        }
+    }
+
+    /// The next message that is not the link's own business; `None` until more input comes.
+    pub(super) fn next(
+        &mut self,
+        input: &mut BytesMut,
+        output: &mut BytesMut,
+    ) -> Result<Option<Incoming>> {
+        loop {
+            if let Some(media) = self.aggregated.pop_front() {
+                return Ok(Some(Incoming::Media(media)));
+            }
+            let before = input.len();
+            let message = self.reader.next_message(input)?;
+            self.count(before.saturating_sub(input.len()), output);
+            let Some(message) = message else {
+                return Ok(None);
+            };
+            let timestamp_ms = message.timestamp_ms;
+            match message.meaning()? {
+                Meaning::SetChunkSize(size) => self.reader.set_chunk_size(size)?,
+                Meaning::Abort { chunk_stream } => self.reader.abort(chunk_stream),
+                Meaning::WindowAckSize(bytes) => {
+                    self.window_bytes = bytes.max(MIN_WINDOW_ACK_BYTES)
+                }
+                Meaning::SetPeerBandwidth(_) => {
+                    self.send(&Message::window_ack_size(WINDOW_ACK_BYTES), output)
+                }
+                Meaning::PingRequest(timestamp) => {
+                    self.send(&Message::ping_response(timestamp), output)
+                }
+                Meaning::Acknowledgement
+                | Meaning::StreamBegin
+                | Meaning::OtherControl
+                | Meaning::Unknown => {}
+                Meaning::StreamEof => return Ok(Some(Incoming::StreamEof)),
+                Meaning::Command(command) => return Ok(Some(Incoming::Command(command))),
+                Meaning::Media { kind, body } => {
+                    return Ok(Some(Incoming::Media(Media {
+                        kind,
+                        timestamp_ms,
+                        body,
+                    })));
+                }
+                Meaning::Aggregate(body) => {
+                    let split = split_aggregate(&body, timestamp_ms).into_iter();
+                    self.aggregated
+                        .extend(split.map(|(kind, timestamp_ms, body)| Media {
+                            kind,
+                            timestamp_ms,
+                            body,
+                        }));
+                }
+            }
+        }
+    }
+
+    /// The frame of a media message, if it has one.
+    pub(super) fn frame(&mut self, media: &Media) -> Result<Option<MediaFrame>> {
+        let time = self.clock.unwrap_ms(media.timestamp_ms);
+        Ok(tag::decode(media.kind, &media.body, time).map(Decoded::into_frame)?)
+    }
+
+    pub(super) fn send(&self, message: &Message, output: &mut BytesMut) {
+        write_message(message, self.out_chunk_bytes, output);
+    }
+
+    /// Tells the other side our chunk size, and uses it from then on.
+    pub(super) fn set_out_chunk_size(&mut self, bytes: u32, output: &mut BytesMut) {
+        self.send(&Message::set_chunk_size(bytes), output);
+        self.out_chunk_bytes = bytes;
+    }
+
+    pub(super) fn set_max_message_bytes(&mut self, bytes: usize) {
+        self.reader.set_max_message_bytes(bytes);
+    }
+
+    fn count(&mut self, bytes: usize, output: &mut BytesMut) {
+        self.received = self.received.wrapping_add((bytes & 0xffff_ffff) as u32);
+        if self.received.wrapping_sub(self.acknowledged) >= self.window_bytes {
+            self.acknowledged = self.received;
+            self.send(&Message::acknowledgement(self.received), output);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The status codes that players and encoders understand, and which of them says what has happened here.
+
+use livetrail_engine::{Reason, Role};
+use livetrail_media::amf0::Value;
+
+/// The `level` of a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Status,
+    Error,
+}
+
+/// What `onStatus` and `_error` carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    level: Level,
+    code: &'static str,
+    description: String,
+}
+
+impl Status {
+    pub(crate) fn new(level: Level, code: &'static str, description: impl Into<String>) -> Self {
+        Self {
+            level,
+            code,
+            description: description.into(),
+        }
+    }
+
+    /// The status with which an attempt is refused.
+    #[must_use]
+    pub fn refused(role: Role, reason: Reason) -> Self {
+        let code = match (role, reason) {
+            (_, Reason::AppNotFound) => "NetConnection.Connect.InvalidApp",
+            (Role::Publish, Reason::Unauthorized | Reason::AlreadyPublishing) => {
+                "NetStream.Publish.BadName"
+            }
+            (Role::Publish, _) => "NetStream.Publish.Rejected",
+            (Role::Play, Reason::StreamNotFound) => "NetStream.Play.StreamNotFound",
+            (Role::Play, _) => "NetStream.Play.Failed",
+        };
+        Self::new(Level::Error, code, describe(reason))
+    }
+
+    /// The status with which a running session is ended by the server.
+    #[must_use]
+    pub fn ended(role: Role, reason: Reason) -> Self {
+        let (level, code) = match (role, reason) {
+            (Role::Play, Reason::StreamEnded) => (Level::Status, "NetStream.Play.UnpublishNotify"),
+            (_, Reason::ServerShutdown) => (Level::Error, "NetConnection.Connect.AppShutdown"),
+            (Role::Play, Reason::Evicted) => (Level::Error, "NetStream.Play.InsufficientBW"),
+            (Role::Play, _) => (Level::Error, "NetStream.Play.Failed"),
+            (Role::Publish, Reason::Replaced) => (Level::Error, "NetStream.Publish.BadName"),
+            (Role::Publish, Reason::Idle) => (Level::Error, "NetStream.Publish.Idle"),
+            (Role::Publish, _) => (Level::Error, "NetStream.Publish.Rejected"),
+        };
+        Self::new(level, code, describe(reason))
+    }
+
+    /// Such as `NetStream.Publish.BadName`.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        self.code
+    }
+
+    /// For people: the reason's stable label and its meaning.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
+        let level = match self.level {
+            Level::Status => "status",
+            Level::Error => "error",
+        };
+        Value::object([
+            ("level", Value::from(level)),
+            ("code", Value::from(self.code)),
+            ("description", Value::from(self.description.as_str())),
+        ])
+    }
+}
+
+fn describe(reason: Reason) -> String {
+    let meaning = match reason {
+        Reason::ClientClosed => "the client closed the session",
+        Reason::NetworkError => "the connection failed",
+        Reason::ProtocolError => "the peer broke the protocol",
+        Reason::Idle => "no frame for too long",
+        Reason::Evicted => "too slow for too long",
+        Reason::Kicked => "ended by an operator",
+        Reason::Replaced => "another publisher took the stream over",
+        Reason::StreamEnded => "the stream's publisher ended",
+        Reason::ServerShutdown => "the server is stopping",
+        Reason::ServerCrash => "the server died",
+        Reason::Unauthorized => "wrong or missing key",
+        Reason::AlreadyPublishing => "the stream has a publisher",
+        Reason::StreamNotFound => "nobody publishes this stream",
+        Reason::AppNotFound => "there is no such application",
+        Reason::LimitReached => "a limit on sessions was reached",
+        Reason::RateLimited => "more than the ingress limit",
+        Reason::AuditUnavailable => "the audit trail cannot record the session",
+        _ => "a fault of the server",
+    };
+    format!("{reason}: {meaning}")
+}

@@ -1,0 +1,463 @@
+//! A server session and a client session against each other, and a server session against hostile clients.
+
+use bytes::{Bytes, BytesMut};
+use livetrail_engine::{CodecId, FrameFlags, MediaFrame, Reason, Role};
+use livetrail_media::amf0::{Value, decode_all};
+use proptest::prelude::*;
+
+use super::{
+    ChunkLimits, ClientEvent, ClientSession, FrameChunks, MEDIA_STREAM_ID, Message,
+    OUT_CHUNK_BYTES, Request, ServerEvent, ServerSession, Status, message::Command, write_message,
+};
+use crate::{
+    error::{Error, Result},
+    target::RtmpUrl,
+};
+
+/// A server and a client and the bytes between them, moved in pieces of a size of our choice.
+struct Pair {
+    server: ServerSession,
+    client: ClientSession,
+    to_server: BytesMut,
+    to_client: BytesMut,
+    piece: usize,
+}
+
+#[derive(Default)]
+struct Seen {
+    request: Option<Request>,
+    frames: Vec<MediaFrame>,
+    finished: bool,
+    started: bool,
+    ended: Option<String>,
+}
+
+impl Pair {
+    fn new(role: Role, piece: usize) -> Self {
+        let url = RtmpUrl::parse("rtmp://host/live/cam?token=secret").unwrap();
+        Self {
+            server: ServerSession::new(ChunkLimits::default(), 1),
+            client: ClientSession::new(url, role, ChunkLimits::default(), 2),
+            to_server: BytesMut::new(),
+            to_client: BytesMut::new(),
+            piece,
+        }
+    }
+
+    /// Moves bytes and drains both sides until nothing moves any more.
+    fn run(&mut self, seen: &mut Seen) -> Result<()> {
+        loop {
+            self.to_server.extend_from_slice(&self.client.take_output());
+            self.to_client.extend_from_slice(&self.server.take_output());
+            if self.to_server.is_empty() && self.to_client.is_empty() {
+                return Ok(());
+            }
+            let some = self
+                .to_server
+                .split_to(self.piece.min(self.to_server.len()));
+            self.server.input().extend_from_slice(&some);
+            while let Some(event) = self.server.poll_event()? {
+                match event {
+                    ServerEvent::Requested(request) => seen.request = Some(request),
+                    ServerEvent::Frame(frame) => seen.frames.push(frame),
+                    ServerEvent::Finished => seen.finished = true,
+                    ServerEvent::HandshakeDone => {}
+                }
+            }
+            let some = self
+                .to_client
+                .split_to(self.piece.min(self.to_client.len()));
+            self.client.input().extend_from_slice(&some);
+            while let Some(event) = self.client.poll_event()? {
+                match event {
+                    ClientEvent::Started => seen.started = true,
+                    ClientEvent::Frame(frame) => seen.frames.push(frame),
+                    ClientEvent::Ended { code, .. } => seen.ended = Some(code),
+                }
+            }
+        }
+    }
+}
+
+fn put(chunks: &FrameChunks, bytes: &mut BytesMut) {
+    chunks
+        .parts()
+        .for_each(|part| bytes.extend_from_slice(part));
+}
+
+fn clip(sizes: &[usize]) -> Vec<MediaFrame> {
+    let config = Bytes::from_static(b"\x01\x64\x00\x1e");
+    let mut frames = vec![
+        MediaFrame::data(
+            CodecId::Amf0,
+            0,
+            FrameFlags::CONFIG,
+            Bytes::from_static(b"\x02\x00\x0aonMetaData\x05"),
+        ),
+        MediaFrame::video(CodecId::H264, 0, 0, FrameFlags::CONFIG, config),
+        MediaFrame::audio(
+            CodecId::Aac,
+            0,
+            FrameFlags::CONFIG,
+            Bytes::from_static(&[0x12, 0x10]),
+        ),
+    ];
+    for (at, size) in sizes.iter().enumerate() {
+        let time = 16_777_000 + 40 * at as i64;
+        let payload = Bytes::from(vec![at as u8; *size + 1]);
+        let flags = if at == 0 {
+            FrameFlags::KEYFRAME
+        } else {
+            FrameFlags::NONE
+        };
+        frames.push(MediaFrame::video(
+            CodecId::H264,
+            time,
+            time + 80,
+            flags,
+            payload.clone(),
+        ));
+        frames.push(MediaFrame::audio(
+            CodecId::Opus,
+            time + 3,
+            FrameFlags::NONE,
+            payload,
+        ));
+    }
+    frames
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_publisher_reaches_the_server_frame_by_frame(
+        piece in prop_oneof![1usize..50, 1usize..100_000],
+        sizes in prop::collection::vec(prop_oneof![0usize..500, 60_000usize..140_000], 0..6),
+    ) {
+        let (mut pair, mut seen) = (Pair::new(Role::Publish, piece.max(sizes.iter().sum::<usize>() / 1_000)), Seen::default());
+        pair.run(&mut seen).unwrap();
+        let request = seen.request.take().unwrap();
+        prop_assert_eq!((request.role, request.app.as_str(), request.stream.as_str()), (Role::Publish, "live", "cam"));
+        let token = request.credentials.token.unwrap();
+        prop_assert_eq!(token.expose(), "secret");
+        prop_assert!(!seen.started);
+        pair.server.accept();
+        pair.run(&mut seen).unwrap();
+        prop_assert!(seen.started);
+        let frames = clip(&sizes);
+        for frame in &frames {
+            put(&pair.client.frame(frame).unwrap(), &mut pair.to_server);
+        }
+        pair.run(&mut seen).unwrap();
+        prop_assert_eq!(&seen.frames, &frames);
+        pair.client.close();
+        pair.run(&mut seen).unwrap();
+        prop_assert!(seen.finished);
+    }
+
+    #[test]
+    fn a_player_gets_frame_by_frame_and_the_end(
+        piece in prop_oneof![1usize..50, 1usize..100_000],
+        sizes in prop::collection::vec(prop_oneof![0usize..500, 60_000usize..140_000], 0..6),
+    ) {
+        let (mut pair, mut seen) = (Pair::new(Role::Play, piece.max(sizes.iter().sum::<usize>() / 1_000)), Seen::default());
+        pair.run(&mut seen).unwrap();
+        prop_assert_eq!(seen.request.take().unwrap().role, Role::Play);
+        pair.server.accept();
+        pair.run(&mut seen).unwrap();
+        prop_assert!(seen.started);
+        let frames = clip(&sizes);
+        for frame in &frames {
+            put(&FrameChunks::new(frame, MEDIA_STREAM_ID, OUT_CHUNK_BYTES).unwrap(), &mut pair.to_client);
+        }
+        pair.run(&mut seen).unwrap();
+        prop_assert_eq!(&seen.frames, &frames);
+        pair.server.end(&Status::ended(Role::Play, Reason::StreamEnded));
+        pair.run(&mut seen).unwrap();
+        prop_assert_eq!(seen.ended.as_deref(), Some("NetStream.Play.UnpublishNotify"));
+    }
+}
+
+#[test]
+fn a_refusal_reaches_the_client_with_its_code() {
+    for (role, reason, expected) in [
+        (
+            Role::Publish,
+            Reason::Unauthorized,
+            "NetStream.Publish.BadName",
+        ),
+        (
+            Role::Publish,
+            Reason::AlreadyPublishing,
+            "NetStream.Publish.BadName",
+        ),
+        (
+            Role::Publish,
+            Reason::AuditUnavailable,
+            "NetStream.Publish.Rejected",
+        ),
+        (
+            Role::Play,
+            Reason::StreamNotFound,
+            "NetStream.Play.StreamNotFound",
+        ),
+        (Role::Play, Reason::Unauthorized, "NetStream.Play.Failed"),
+        (
+            Role::Play,
+            Reason::AppNotFound,
+            "NetConnection.Connect.InvalidApp",
+        ),
+    ] {
+        let (mut pair, mut seen) = (Pair::new(role, 1000), Seen::default());
+        pair.run(&mut seen).unwrap();
+        pair.server.refuse(&Status::refused(role, reason));
+        match pair.run(&mut seen) {
+            Err(Error::Refused { code, description }) => {
+                assert_eq!(code, expected);
+                assert!(description.starts_with(reason.label()), "{description}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A server session whose client has shaken hands, and what the test sends to it.
+fn after_handshake() -> ServerSession {
+    let mut server = ServerSession::new(ChunkLimits::default(), 1);
+    let hello = [&[3][..], &[0; 1536 * 2]].concat();
+    server.input().extend_from_slice(&hello);
+    assert!(matches!(
+        server.poll_event(),
+        Ok(Some(ServerEvent::HandshakeDone))
+    ));
+    server.take_output();
+    server
+}
+
+fn call(name: &str, transaction: f64, values: Vec<Value>) -> Message {
+    Message::command(0, &Command::new(name, transaction, values))
+}
+
+fn send(server: &mut ServerSession, message: &Message) -> Result<Option<ServerEvent>> {
+    write_message(message, 128, server.input());
+    server.poll_event()
+}
+
+fn connect(app: &str) -> Message {
+    call(
+        "connect",
+        1.0,
+        vec![Value::object([
+            ("app", Value::from(app)),
+            ("flashVer", Value::from("FMLE/3.0")),
+        ])],
+    )
+}
+
+#[test]
+fn connect_advertises_what_is_passed_on() {
+    let mut server = after_handshake();
+    assert!(
+        send(&mut server, &connect("live/_definst_"))
+            .unwrap()
+            .is_none()
+    );
+    let output = server.take_output();
+    let at = output.windows(7).position(|w| w == b"_result").unwrap();
+    // The answer comes after our chunk size, in one chunk.
+    let values = decode_all(&output[at - 3..]).unwrap();
+    assert_eq!(
+        values[3].get("code").and_then(Value::as_str),
+        Some("NetConnection.Connect.Success")
+    );
+    assert_eq!(
+        values[2].get("capsEx").and_then(Value::as_number),
+        Some(6.0)
+    );
+    let map = values[2].get("videoFourCcInfoMap").unwrap();
+    assert_eq!(map.get("hvc1").and_then(Value::as_number), Some(4.0));
+}
+
+#[test]
+fn a_token_is_found_in_the_application_too_and_never_shown() {
+    let mut server = after_handshake();
+    send(&mut server, &connect("live?token=hunter2")).unwrap();
+    let event = send(
+        &mut server,
+        &call("publish", 5.0, vec![Value::Null, Value::from("cam")]),
+    )
+    .unwrap();
+    assert!(!format!("{event:?} {server:?}").contains("hunter2"));
+    let Some(ServerEvent::Requested(request)) = event else {
+        panic!("{event:?}")
+    };
+    assert_eq!(
+        (request.app.as_str(), request.user_agent.as_deref()),
+        ("live", Some("FMLE/3.0"))
+    );
+    assert_eq!(request.credentials.token.unwrap().expose(), "hunter2");
+}
+
+#[test]
+fn nothing_is_read_between_the_request_and_its_answer() {
+    let mut server = after_handshake();
+    send(&mut server, &connect("live")).unwrap();
+    send(
+        &mut server,
+        &call("publish", 5.0, vec![Value::Null, Value::from("cam")]),
+    )
+    .unwrap();
+    let media = Message {
+        type_id: 9,
+        timestamp_ms: 1,
+        stream_id: 1,
+        payload: vec![0x17; 100].into(),
+    };
+    assert!(send(&mut server, &media).unwrap().is_none());
+    server.accept();
+    // 0x17 is no AVC packet type: the error shows that the message was kept and is read now.
+    assert!(server.poll_event().is_err());
+}
+
+#[test]
+fn before_a_publish_is_admitted_messages_are_short() {
+    let mut server = after_handshake();
+    let long = Message {
+        type_id: 20,
+        timestamp_ms: 0,
+        stream_id: 0,
+        payload: vec![0; 70_000].into(),
+    };
+    assert!(matches!(
+        send(&mut server, &long),
+        Err(Error::MessageTooLarge { limit: 65_536, .. })
+    ));
+}
+
+#[test]
+fn an_application_that_is_not_a_name_is_rejected_in_the_answer_to_connect() {
+    let mut server = after_handshake();
+    assert!(send(&mut server, &connect("\u{7}")).is_err());
+    let output = server.take_output();
+    assert!(
+        output
+            .windows(28)
+            .any(|w| w == b"NetConnection.Connect.Reject".as_slice())
+    );
+}
+
+#[test]
+fn commands_at_the_wrong_time_are_errors_and_unknown_ones_are_answered() {
+    let mut server = after_handshake();
+    let publish = call("publish", 5.0, vec![Value::Null, Value::from("cam")]);
+    assert!(matches!(
+        send(&mut server, &publish),
+        Err(Error::Command {
+            command: "publish",
+            ..
+        })
+    ));
+    let mut server = after_handshake();
+    send(&mut server, &connect("live")).unwrap();
+    assert!(matches!(
+        send(&mut server, &connect("live")),
+        Err(Error::Command {
+            command: "connect",
+            ..
+        })
+    ));
+    let mut server = after_handshake();
+    send(&mut server, &connect("live")).unwrap();
+    server.take_output();
+    send(&mut server, &call("makeCoffee", 9.0, vec![Value::Null])).unwrap();
+    assert!(server.take_output().windows(6).any(|w| w == b"_error"));
+}
+
+#[test]
+fn nested_amf_in_a_command_is_an_error() {
+    let mut server = after_handshake();
+    let bomb = [
+        &b"\x02\x00\x07connect\x00\x3f\xf0\0\0\0\0\0\0"[..],
+        &b"\x0a\0\0\0\x01".repeat(10_000),
+    ]
+    .concat();
+    let message = Message {
+        type_id: 20,
+        timestamp_ms: 0,
+        stream_id: 0,
+        payload: bomb.into(),
+    };
+    assert!(matches!(
+        send(&mut server, &message),
+        Err(Error::Media(livetrail_media::Error::Amf0Depth { .. }))
+    ));
+}
+
+#[test]
+fn a_ping_is_answered_and_received_bytes_are_acknowledged() {
+    let mut server = after_handshake();
+    let control = |type_id, payload: &[u8]| Message {
+        type_id,
+        timestamp_ms: 0,
+        stream_id: 0,
+        payload: payload.to_vec().into(),
+    };
+    send(&mut server, &control(4, &[0, 6, 1, 2, 3, 4])).unwrap();
+    assert!(server.take_output().ends_with(&[0, 7, 1, 2, 3, 4]));
+    send(&mut server, &control(5, &5_000u32.to_be_bytes())).unwrap();
+    server.take_output();
+    for _ in 0..50 {
+        send(&mut server, &control(3, &[0; 100])).unwrap();
+    }
+    let output = server.take_output();
+    assert_eq!(
+        (output.len(), output[6], output[7]),
+        (16, 4, 3),
+        "one acknowledgement of four bytes"
+    );
+}
+
+#[test]
+fn an_aggregate_is_split_on_its_own_clock() {
+    let mut server = after_handshake();
+    send(&mut server, &connect("live")).unwrap();
+    send(
+        &mut server,
+        &call("publish", 5.0, vec![Value::Null, Value::from("cam")]),
+    )
+    .unwrap();
+    server.accept();
+    let tag = |time: u8| {
+        [
+            8, 0, 0, 3, 0, 0, time, 0, 0, 0, 0, 0xaf, 1, time, 0, 0, 0, 14,
+        ]
+    };
+    let body = [tag(50), tag(73)].concat();
+    let message = Message {
+        type_id: 22,
+        timestamp_ms: 1_000,
+        stream_id: 1,
+        payload: body.into(),
+    };
+    let mut frames = Vec::new();
+    let mut event = send(&mut server, &message).unwrap();
+    while let Some(ServerEvent::Frame(frame)) = event {
+        frames.push((frame.dts, frame.payload.to_vec()));
+        event = server.poll_event().unwrap();
+    }
+    assert_eq!(frames, [(1_000, vec![50]), (1_023, vec![73])]);
+}
+
+#[test]
+fn amf3_wrappers_of_commands_are_accepted() {
+    let mut server = after_handshake();
+    let inner = connect("live");
+    let message = Message {
+        type_id: 17,
+        payload: [&[0], &inner.payload[..]].concat().into(),
+        ..inner
+    };
+    send(&mut server, &message).unwrap();
+    assert!(server.take_output().windows(7).any(|w| w == b"_result"));
+}
