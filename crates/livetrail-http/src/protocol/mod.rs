@@ -1,0 +1,12 @@
+//! HTTP-FLV: the request, its refusals, and the stream of tags that answers it.
+//!
+//! ```text
+//! GET /live/cam.flv?token=…  ─▶  200  video/x-flv  "FLV" header | onMetaData, configurations | the GOP from its keyframe | live
+//! ```
+
+mod request;
+mod wire;
+
+pub use request::{PlaybackOptions, router};
+pub use wire::FlvWire;
+pub(crate) use wire::{file_header, tag_parts};

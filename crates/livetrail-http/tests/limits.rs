@@ -1,0 +1,158 @@
+//! Clients that do less than they should: each is bounded, and closed.
+
+mod common;
+
+use std::time::Duration;
+
+use axum::routing::get as route_get;
+use common::*;
+use livetrail_engine::{AppSpec, Engine, Reason, StreamEventKind};
+use livetrail_http::HttpLimits;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
+
+fn limits() -> HttpLimits {
+    let mut limits = HttpLimits::default();
+    limits.header_timeout = Duration::from_millis(300);
+    limits.write_stall_timeout = Duration::from_millis(500);
+    limits.linger = Duration::from_millis(500);
+    limits
+}
+
+/// Connects with as small a window as the system gives, asks, and never reads.
+async fn ask_and_never_read(address: std::net::SocketAddr, path: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_viewer_that_never_reads_is_evicted_and_its_connection_closed() {
+    let app = AppSpec::new("live")
+        .subscriber_max_lag(20)
+        .subscriber_stall_timeout(Duration::from_millis(400))
+        .gop_cache_bytes(256 << 20);
+    let mut limits = limits();
+    // The eviction must close the connection, not this.
+    limits.write_stall_timeout = Duration::from_secs(600);
+    let mut server = serve(Engine::builder().application(app), limits).await;
+    let mut publication = publish(&server.engine).await;
+    publication.push(frame(0, true, 1_000)).unwrap();
+    let mut viewer = ask_and_never_read(server.address, "/live/cam.flv").await;
+    let engine = server.engine.clone();
+    until(|| engine.sessions().len() == 2).await;
+    let pushing = tokio::spawn(async move {
+        for n in 1.. {
+            publication.push(frame(n, n % 50 == 0, 200_000)).unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let reason = event(&mut server.events, |e| match e.kind {
+        StreamEventKind::PlayEnded { reason, .. } => Some(reason),
+        _ => None,
+    })
+    .await;
+    assert_eq!(reason, Reason::Evicted);
+    let gateway = server.gateway.clone();
+    until(|| gateway.stats().connections == 0).await;
+    assert_eq!(gateway.stats().cut, 1);
+    // What was in the kernel's buffers comes, and then the end, without the last chunk of a complete answer.
+    let mut rest = Vec::new();
+    let _ = within(viewer.read_to_end(&mut rest)).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"));
+    pushing.abort();
+}
+
+#[tokio::test]
+async fn an_answer_that_is_never_read_is_cut_off() {
+    let server = serve_router(live(), limits(), |router| {
+        router.route("/big", route_get(|| async { vec![0u8; 64 << 20] }))
+    })
+    .await;
+    let mut client = ask_and_never_read(server.address, "/big").await;
+    let gateway = server.gateway.clone();
+    until(|| gateway.stats().connections == 1).await;
+    until(|| gateway.stats().connections == 0).await;
+    let mut rest = Vec::new();
+    let _ = within(client.read_to_end(&mut rest)).await;
+    assert!(rest.len() < 64 << 20);
+}
+
+#[tokio::test]
+async fn silent_connections_are_bounded_and_closed() {
+    let mut limits = limits();
+    limits.max_connections = 100;
+    let server = serve(live(), limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..150 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let gateway = server.gateway.clone();
+    until(|| gateway.stats().accepted + gateway.stats().refused == 150).await;
+    assert!(gateway.stats().refused >= 50);
+    for stream in &mut silent {
+        let mut rest = Vec::new();
+        // Closed, however: cleanly, with a reset, or after a 408.
+        let _ = within(stream.read_to_end(&mut rest)).await;
+    }
+    until(|| gateway.stats().connections == 0).await;
+    let (head, _) = answer(get(server.address, "/live/cam.flv").await).await;
+    assert!(
+        head.starts_with("HTTP/1.0 404"),
+        "others are served again: {head}"
+    );
+}
+
+#[tokio::test]
+async fn a_header_that_comes_too_slowly_or_is_too_long_ends_the_connection() {
+    let server = serve(live(), limits()).await;
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"GET /live/cam.flv HTTP/1.1\r\nX-Slow: ")
+        .await
+        .unwrap();
+    let mut rest = Vec::new();
+    let _ = within(slow.read_to_end(&mut rest)).await;
+
+    let long = format!(
+        "GET /live/cam.flv HTTP/1.1\r\nX-Long: {}",
+        "a".repeat(40_000)
+    );
+    let mut long = request(server.address, &long).await;
+    rest.clear();
+    let _ = within(long.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 431"));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_after_its_answer() {
+    let server = serve(live(), limits()).await;
+    let mut client = request(server.address, "GET /live/no.flv HTTP/1.1\r\nHost: x").await;
+    let mut rest = Vec::new();
+    within(client.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.starts_with(b"HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn shutdown_lets_viewers_finish_and_waits_no_longer_than_it_says() {
+    let server = serve(live(), limits()).await;
+    let mut publication = publish(&server.engine).await;
+    publication.push(frame(0, true, 10)).unwrap();
+    let viewer = get(server.address, "/live/cam.flv").await;
+    let engine = server.engine.clone();
+    until(|| engine.sessions().len() == 2).await;
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    server.engine.shutdown(Duration::from_secs(1)).await;
+    server.stop.send(()).unwrap();
+    within(server.serving).await.unwrap();
+    let (head, body) = answer(viewer).await;
+    assert!(head.starts_with("HTTP/1.0 200"));
+    if !body.is_empty() {
+        tags(&body);
+    }
+    assert!(TcpStream::connect(server.address).await.is_err());
+}

@@ -1,0 +1,212 @@
+//! What a viewer gets, and what it is told when it gets nothing.
+
+mod common;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use common::*;
+use livetrail_engine::{
+    AppSpec, Engine, Gate, Reason, SessionContext, StaticKey, StaticKeys, StreamEventKind,
+};
+use livetrail_http::HttpLimits;
+
+#[tokio::test]
+async fn a_late_viewer_gets_configurations_the_gop_and_then_every_frame_to_the_end() {
+    let server = serve(live(), HttpLimits::default()).await;
+    let mut publication = publish(&server.engine).await;
+    publication.push(config()).unwrap();
+    for n in 0..15 {
+        publication.push(frame(n, n % 10 == 0, 100)).unwrap();
+    }
+    let viewer = get(server.address, "/live/cam.flv").await;
+    let engine = server.engine.clone();
+    until(|| engine.sessions().len() == 2).await;
+    for n in 15..40 {
+        publication.push(frame(n, n % 10 == 0, 5_000)).unwrap();
+    }
+    publication.end(Reason::ClientClosed);
+
+    let (head, body) = answer(viewer).await;
+    assert!(head.starts_with("HTTP/1.0 200"), "{head}");
+    let head = head.to_lowercase();
+    assert!(head.contains("content-type: video/x-flv"), "{head}");
+    assert!(head.contains("cache-control: no-store"), "{head}");
+    assert!(head.contains("access-control-allow-origin: *"), "{head}");
+    let (header, tags) = tags(&body);
+    assert!(header.has_video && !header.has_audio);
+    assert!(tags[0].decode().unwrap().into_frame().unwrap().is_config());
+    let numbers: Vec<_> = tags.iter().filter_map(number).collect();
+    assert_eq!(numbers, (10..40).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_viewer_that_goes_ends_its_session() {
+    let mut server = serve(live(), HttpLimits::default()).await;
+    let _publication = publish(&server.engine).await;
+    let viewer = request(
+        server.address,
+        "GET /live/cam.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: tester/1",
+    )
+    .await;
+    let context = event(&mut server.events, |e| {
+        (e.kind == StreamEventKind::PlayStarted).then(|| e.context.clone())
+    })
+    .await;
+    assert_eq!(context.protocol, "http-flv");
+    assert_eq!(context.peer, Some(viewer.local_addr().unwrap()));
+    assert_eq!(context.user_agent.as_deref(), Some("tester/1"));
+    drop(viewer);
+    let reason = event(&mut server.events, |e| match e.kind {
+        StreamEventKind::PlayEnded { reason, .. } => Some(reason),
+        _ => None,
+    })
+    .await;
+    assert_eq!(reason, Reason::ClientClosed);
+}
+
+#[tokio::test]
+async fn a_kicked_viewers_connection_ends() {
+    let server = serve(live(), HttpLimits::default()).await;
+    let mut publication = publish(&server.engine).await;
+    publication.push(frame(0, true, 10)).unwrap();
+    let viewer = get(server.address, "/live/cam.flv").await;
+    let engine = server.engine.clone();
+    until(|| engine.sessions().len() == 2).await;
+    let playing = engine.sessions()[1].context.session;
+    engine.kick(playing).unwrap();
+    let (_, body) = answer(viewer).await;
+    assert!(body.is_empty() || tags(&body).1.len() <= 1);
+}
+
+#[tokio::test]
+async fn refusals_have_their_status_and_their_reason() {
+    let keys = StaticKeys::new([StaticKey::new("viewer", "right")]);
+    let builder = live().authenticator(keys).max_subscribers_per_stream(1);
+    let server = serve(builder, HttpLimits::default()).await;
+    let engine = &server.engine;
+    let attempt = livetrail_engine::Attempt::new(key(), "test")
+        .credentials(livetrail_engine::Credentials::token("right"));
+    let _publication = engine.publish(attempt).await.unwrap();
+    let status = |head: &'static str| async move {
+        let (answer, body) = answer(request(server.address, head).await).await;
+        let body = String::from_utf8(body).unwrap();
+        let reason = serde_json::from_str::<serde_json::Value>(&body)
+            .ok()
+            .and_then(|json| json["reason"].as_str().map(str::to_owned));
+        (answer[9..12].to_owned(), reason.unwrap_or_default())
+    };
+    let is = |code: &str, reason: &str| (code.to_owned(), reason.to_owned());
+    assert_eq!(
+        status("GET /live/cam.flv HTTP/1.0").await,
+        is("401", "unauthorized")
+    );
+    assert_eq!(
+        status("GET /live/cam.flv?token=wrong HTTP/1.0").await,
+        is("403", "unauthorized")
+    );
+    assert_eq!(
+        status("GET /live/cam.flv HTTP/1.0\r\nAuthorization: Bearer wrong").await,
+        is("403", "unauthorized")
+    );
+    assert_eq!(
+        status("GET /live/other.flv?token=right HTTP/1.0").await,
+        is("404", "stream_not_found")
+    );
+    assert_eq!(
+        status("GET /vod/cam.flv?token=right HTTP/1.0").await,
+        is("404", "app_not_found")
+    );
+    for path in [
+        "/live/cam",
+        "/live/.flv",
+        "/live/%00.flv",
+        "/live/a%2Fb.flv",
+        "/live/%ff.flv",
+    ] {
+        let (answer, _) = answer(get(server.address, path).await).await;
+        assert_eq!(&answer[9..12], "404", "{path}");
+    }
+    assert_eq!(
+        status("POST /live/cam.flv HTTP/1.0").await,
+        is("405", "method_not_allowed")
+    );
+    assert_eq!(status("OPTIONS /live/cam.flv HTTP/1.0").await.0, "204");
+    let _viewer = request(
+        server.address,
+        "GET /live/cam.flv HTTP/1.0\r\nAuthorization: bearer right",
+    )
+    .await;
+    until(|| engine.sessions().len() == 2).await;
+    assert_eq!(
+        status("GET /live/cam.flv?token=right HTTP/1.0").await,
+        is("429", "limit_reached")
+    );
+    engine.shutdown(Duration::from_secs(1)).await;
+    assert_eq!(
+        status("GET /live/cam.flv?token=right HTTP/1.0").await.0,
+        "404",
+        "the stream has ended with the engine"
+    );
+}
+
+struct Closed;
+
+#[async_trait]
+impl Gate for Closed {
+    async fn confirm(&self, session: &SessionContext) -> Result<(), Reason> {
+        match session.protocol {
+            "http-flv" => Err(Reason::AuditUnavailable),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trail_that_cannot_record_is_a_503() {
+    let server = serve(live().gate(Closed), HttpLimits::default()).await;
+    let _publication = publish(&server.engine).await;
+    let (head, body) = answer(get(server.address, "/live/cam.flv").await).await;
+    assert!(head.starts_with("HTTP/1.0 503"), "{head}");
+    assert!(
+        String::from_utf8(body)
+            .unwrap()
+            .contains("audit_unavailable")
+    );
+}
+
+#[tokio::test]
+async fn head_is_an_attempt_whose_session_ends_at_once() {
+    let mut server = serve(live(), HttpLimits::default()).await;
+    let _publication = publish(&server.engine).await;
+    let (head, body) = answer(request(server.address, "HEAD /live/cam.flv HTTP/1.0").await).await;
+    assert!(
+        head.starts_with("HTTP/1.0 200") && body.is_empty(),
+        "{head}"
+    );
+    event(&mut server.events, |e| {
+        matches!(e.kind, StreamEventKind::PlayEnded { .. }).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_header_promises_the_tracks_that_the_configurations_show() {
+    use livetrail_engine::{CodecId, FrameFlags, MediaFrame};
+    let server = serve(
+        Engine::builder().application(AppSpec::new("live")),
+        HttpLimits::default(),
+    )
+    .await;
+    let mut publication = publish(&server.engine).await;
+    let audio = |flags| MediaFrame::audio(CodecId::Aac, 0, flags, "aa".into());
+    publication.push(audio(FrameFlags::CONFIG)).unwrap();
+    publication.push(audio(FrameFlags::NONE)).unwrap();
+    let viewer = get(server.address, "/live/cam.flv").await;
+    let engine = server.engine.clone();
+    until(|| engine.sessions().len() == 2).await;
+    publication.push(audio(FrameFlags::NONE)).unwrap();
+    drop(publication);
+    let (header, _) = tags(&answer(viewer).await.1);
+    assert!(header.has_audio && !header.has_video);
+}
