@@ -84,15 +84,19 @@ impl RingWriter {
         let slots = self.ring.slots.len() as u64;
         let mut tail = self.ring.tail.load(Ordering::Relaxed);
         self.kept_bytes += frame.payload.len();
-        while tail < seq && (seq - tail >= slots || self.kept_bytes > self.max_bytes) {
-            // The tail moves before the slot empties: a reader that finds the slot empty also finds itself behind.
+        // The tail moves before its slot changes: a reader that finds its frame gone also finds itself behind.
+        if seq - tail >= slots {
             tail += 1;
             self.ring.tail.store(tail, Ordering::Release);
-            if let Some(old) = self.ring.slot(tail - 1).swap(None) {
-                self.kept_bytes -= old.payload.len();
-            }
         }
-        self.ring.slot(seq).store(Some(frame));
+        let overwritten = self.ring.slot(seq).swap(Some(frame));
+        self.kept_bytes -= overwritten.map_or(0, |old| old.payload.len());
+        while tail < seq && self.kept_bytes > self.max_bytes {
+            tail += 1;
+            self.ring.tail.store(tail, Ordering::Release);
+            let freed = self.ring.slot(tail - 1).swap(None);
+            self.kept_bytes -= freed.map_or(0, |old| old.payload.len());
+        }
         self.ring.head.store(seq + 1, Ordering::Release);
     }
 }

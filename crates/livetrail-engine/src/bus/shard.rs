@@ -56,6 +56,10 @@ impl ShardSignal {
 
     fn take(&self, into: &mut Vec<usize>) {
         for (i, summary) in self.summary.iter().enumerate() {
+            // A look costs less than a swap, and most are empty.
+            if summary.load(Ordering::Acquire) == 0 {
+                continue;
+            }
             for word in bits(summary.swap(0, Ordering::AcqRel)) {
                 let word = i * 64 + word;
                 into.extend(
