@@ -77,6 +77,14 @@ pub enum Error {
         /// For people.
         description: String,
     },
+    /// The other side ended a session that it had admitted, with its status code.
+    #[error("ended by the server: {code}: {description}")]
+    Ended {
+        /// Such as `NetStream.Play.InsufficientBW`.
+        code: String,
+        /// For people.
+        description: String,
+    },
     /// The text is not an RTMP address.
     #[error("{url}: {detail}")]
     Url {

@@ -1,0 +1,40 @@
+//! The gateway's limits.
+
+use std::time::Duration;
+
+use crate::protocol::ChunkLimits;
+
+/// What a peer may cost the server, in time, bytes and connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RtmpConfig {
+    /// From the connection to the end of the handshake. Default 5 s.
+    pub handshake_timeout: Duration,
+    /// From the handshake, or from the end of a publish or play, to the next `publish` or `play`. Default 10 s.
+    pub command_timeout: Duration,
+    /// Without the peer taking a byte that is queued for it. Default 30 s: longer than the engine's stall timeout for viewers, which
+    /// comes first and says `evicted`.
+    pub write_timeout: Duration,
+    /// After a refusal or the server's end of a session, for the peer to read why. Default 1 s.
+    pub linger: Duration,
+    /// Connections in all; one more is closed at once. Default 10,000.
+    pub max_connections: usize,
+    /// Connections from one IP address; 0 is no limit. Default 0.
+    pub max_connections_per_ip: usize,
+    /// What one connection can make the server hold before it is a frame.
+    pub chunks: ChunkLimits,
+}
+
+impl Default for RtmpConfig {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(5),
+            command_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            linger: Duration::from_secs(1),
+            max_connections: 10_000,
+            max_connections_per_ip: 0,
+            chunks: ChunkLimits::default(),
+        }
+    }
+}

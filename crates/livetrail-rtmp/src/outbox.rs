@@ -1,0 +1,218 @@
+//! What is on its way to a socket: a short queue of shared buffers, written many at a time.
+
+use std::{collections::VecDeque, io, io::IoSlice, sync::Arc};
+
+use bytes::Bytes;
+use livetrail_engine::SharedFrame;
+use tokio::net::TcpStream;
+
+use crate::{protocol::FrameChunks, wire::RtmpWire};
+
+/// Slices in one vectored write; Linux takes up to 1,024.
+const MAX_SLICES: usize = 128;
+
+/// Bytes to be written, in order. Its owner bounds it: it appends only while little is queued.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    items: VecDeque<Item>,
+    /// Bytes of the first item that are written.
+    written: usize,
+    /// Bytes in all that are not written.
+    pending_bytes: usize,
+    /// Bytes of items that are not frames.
+    answer_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Item {
+    Bytes(Bytes),
+    Chunks(FrameChunks),
+    /// A frame that others send too; its bytes are made once.
+    Shared(Arc<SharedFrame>),
+}
+
+impl Item {
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Chunks(chunks) => chunks.len(),
+            Self::Shared(frame) => frame
+                .wire::<RtmpWire>()
+                .as_ref()
+                .map_or(0, FrameChunks::len),
+        }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let (bytes, chunks) = match self {
+            Self::Bytes(bytes) => (Some(&bytes[..]), None),
+            Self::Chunks(chunks) => (None, Some(chunks)),
+            Self::Shared(frame) => (None, frame.wire::<RtmpWire>().as_ref()),
+        };
+        bytes
+            .into_iter()
+            .chain(chunks.into_iter().flat_map(FrameChunks::parts))
+    }
+}
+
+impl Outbox {
+    pub(crate) fn push_bytes(&mut self, bytes: Bytes) {
+        self.answer_bytes = self.answer_bytes.saturating_add(bytes.len());
+        self.push(Item::Bytes(bytes));
+    }
+
+    pub(crate) fn push_chunks(&mut self, chunks: FrameChunks) {
+        self.push(Item::Chunks(chunks));
+    }
+
+    pub(crate) fn push_shared(&mut self, frame: Arc<SharedFrame>) {
+        self.push(Item::Shared(frame));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    /// Bytes that are not frames and not wholly written: what the peer has made us say.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.answer_bytes
+    }
+
+    /// Forgets what has not been begun, so that only whole messages go out.
+    pub(crate) fn drop_unbegun(&mut self) {
+        self.items.truncate(usize::from(self.written > 0));
+        self.answer_bytes = match self.items.front() {
+            Some(Item::Bytes(bytes)) => bytes.len(),
+            _ => 0,
+        };
+        self.pending_bytes = self
+            .items
+            .front()
+            .map_or(0, Item::len)
+            .saturating_sub(self.written);
+    }
+
+    /// Writes as much as the socket takes now; true when that was something.
+    ///
+    /// # Errors
+    /// Those of the socket; that it is full is none.
+    pub(crate) fn try_write(&mut self, stream: &TcpStream) -> io::Result<bool> {
+        let mut any = false;
+        while !self.items.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = self.fill(&mut slices);
+            match stream.try_write_vectored(slices.get(..count).unwrap_or_default()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => self.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            any = true;
+        }
+        Ok(any)
+    }
+
+    fn push(&mut self, item: Item) {
+        let len = item.len();
+        if len > 0 {
+            self.pending_bytes = self.pending_bytes.saturating_add(len);
+            self.items.push_back(item);
+        }
+    }
+
+    /// The slices that are next, from the first byte that is not written.
+    fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut skip = self.written;
+        let mut count = 0_usize;
+        let parts = self.items.iter().flat_map(Item::parts);
+        let left = parts.filter_map(|part| {
+            let rest = part.get(skip..);
+            skip = skip.saturating_sub(part.len());
+            rest.filter(|rest| !rest.is_empty())
+        });
+        for (place, part) in slices.iter_mut().zip(left) {
+            *place = IoSlice::new(part);
+            count = count.saturating_add(1);
+        }
+        count
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.pending_bytes = self.pending_bytes.saturating_sub(written);
+        self.written = self.written.saturating_add(written);
+        while let Some(len) = self.items.front().map(Item::len) {
+            if self.written < len {
+                break;
+            }
+            self.written = self.written.saturating_sub(len);
+            if let Some(Item::Bytes(bytes)) = self.items.pop_front() {
+                self.answer_bytes = self.answer_bytes.saturating_sub(bytes.len());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_engine::{CodecId, FrameFlags, MediaFrame};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_byte_goes_out_once_and_in_order_however_the_socket_takes_them(
+            sizes in prop::collection::vec(0usize..300, 0..40),
+            takes in prop::collection::vec(1usize..700, 1..20),
+        ) {
+            let mut outbox = Outbox::default();
+            let mut expected = Vec::new();
+            for (at, size) in sizes.iter().enumerate() {
+                let payload = Bytes::from(vec![at as u8; *size]);
+                if at % 2 == 0 {
+                    expected.extend_from_slice(&payload);
+                    outbox.push_bytes(payload);
+                } else {
+                    let frame = MediaFrame::audio(CodecId::Aac, 7, FrameFlags::NONE, payload);
+                    let chunks = FrameChunks::new(&frame, 1, 64).unwrap();
+                    chunks.parts().for_each(|part| expected.extend_from_slice(part));
+                    outbox.push_chunks(chunks);
+                }
+            }
+            let mut sent = Vec::new();
+            for take in takes.iter().cycle() {
+                prop_assert_eq!(outbox.pending_bytes(), expected.len() - sent.len());
+                if outbox.is_empty() {
+                    prop_assert_eq!(outbox.answer_bytes(), 0);
+                    break;
+                }
+                let mut slices = [IoSlice::new(&[]); 5];
+                let count = outbox.fill(&mut slices);
+                let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
+                prop_assert!(!all.is_empty());
+                let taken = all.len().min(*take);
+                sent.extend_from_slice(&all[..taken]);
+                outbox.advance(taken);
+            }
+            prop_assert_eq!(sent, expected);
+        }
+    }
+
+    #[test]
+    fn what_has_begun_is_finished_and_the_rest_forgotten() {
+        let mut outbox = Outbox::default();
+        outbox.push_bytes(Bytes::from_static(b"begun"));
+        outbox.push_bytes(Bytes::from_static(b"not begun"));
+        outbox.advance(2);
+        outbox.drop_unbegun();
+        assert_eq!(outbox.pending_bytes(), 3);
+        let mut slices = [IoSlice::new(&[]); 4];
+        assert_eq!(outbox.fill(&mut slices), 1);
+        assert_eq!(&*slices[0], b"gun");
+    }
+}
