@@ -1,1 +1,38 @@
-//! Harness for the system tests.
+//! Harness for the system tests: the real binary under real clients.
+//!
+//! | what | where |
+//! |---|---|
+//! | a server of a test's own: start, stop, crash, restart, reload | [`Server`], [`Config`] |
+//! | what must be on the record: exactly these sessions with exactly these records | [`Trail`], [`Story`] |
+//! | processes with captured output that leave nothing behind | [`Process`], [`Finished`], [`run`] |
+//! | other people's programs | [`tool`] |
+//! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
+//! | clients that misbehave | [`rtmp`], [`socket`], [`http`] |
+//! | waiting for a condition with a deadline | [`clock`] |
+//!
+//! Everything listens on loopback, on addresses of its own. Nothing waits for a time in the hope that something will have
+//! happened: a test waits for the trail, the API or a process to say so.
+
+mod binary;
+pub mod clip;
+pub mod clock;
+mod config;
+pub mod http;
+mod packets;
+mod process;
+pub mod resources;
+pub mod rtmp;
+mod server;
+pub mod socket;
+mod story;
+pub mod tool;
+mod trail;
+
+pub use binary::livetrail;
+pub use config::Config;
+pub use packets::{Packet, Packets};
+pub use process::{Finished, Process, run, typed};
+pub use rustix::process::{Pid, Signal};
+pub use server::Server;
+pub use story::Story;
+pub use trail::Trail;

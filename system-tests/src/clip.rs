@@ -1,0 +1,96 @@
+//! Test clips, made by ffmpeg once per machine and kept in cargo's target folder.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::{binary, process, tool};
+
+/// Part of the files' names: another number for other content.
+const VERSION: u32 = 1;
+
+/// 40 s of a test picture and a tone: H.264 baseline 320x180 at 25 fps with a keyframe every second, AAC mono; about
+/// 300 kbit/s.
+///
+/// # Panics
+/// When ffmpeg is not installed or fails.
+#[track_caller]
+#[must_use]
+pub fn small() -> &'static Path {
+    static CLIP: OnceLock<PathBuf> = OnceLock::new();
+    CLIP.get_or_init(|| {
+        provide("small", |command| {
+            command.args([
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc2=size=320x180:rate=25:duration=40",
+            ]);
+            command.args([
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=frequency=440:sample_rate=44100:duration=40",
+            ]);
+            command.args(["-b:v", "250k", "-maxrate", "300k", "-bufsize", "300k"]);
+        })
+    })
+}
+
+/// 12 s of noise at about 16 Mbit/s, otherwise as [`small`]: fills the buffers of a viewer that does not read.
+///
+/// # Panics
+/// When ffmpeg is not installed or fails.
+#[track_caller]
+#[must_use]
+pub fn heavy() -> &'static Path {
+    static CLIP: OnceLock<PathBuf> = OnceLock::new();
+    CLIP.get_or_init(|| {
+        provide("heavy", |command| {
+            let noise = "nullsrc=size=640x360:rate=25:duration=12,geq=random(1)*255:128:128";
+            command.args(["-f", "lavfi", "-i", noise]);
+            command.args([
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=frequency=440:sample_rate=44100:duration=12",
+            ]);
+            command.args(["-b:v", "16M", "-maxrate", "16M", "-bufsize", "4M"]);
+        })
+    })
+}
+
+#[track_caller]
+fn provide(name: &str, content: impl FnOnce(&mut Command)) -> PathBuf {
+    let folder = binary::target().0.join("tmp").join("system-tests");
+    std::fs::create_dir_all(&folder).expect("a folder for clips");
+    let clip = folder.join(format!("{name}-{VERSION}.flv"));
+    if clip.is_file() {
+        return clip;
+    }
+    // Under another name first: a clip that is there is whole, whoever else makes it at the same time.
+    let making = folder.join(format!("{name}-{}.flv", std::process::id()));
+    let mut command = tool::ffmpeg();
+    content(&mut command);
+    command.args([
+        "-c:v",
+        "libx264",
+        "-profile:v",
+        "baseline",
+        "-preset",
+        "ultrafast",
+    ]);
+    command.args(["-tune", "zerolatency", "-pix_fmt", "yuv420p"]);
+    command.args(["-g", "25", "-keyint_min", "25", "-sc_threshold", "0"]);
+    command.args(["-c:a", "aac", "-b:a", "64k", "-ac", "1"]);
+    command.args(["-shortest", "-f", "flv"]).arg(&making);
+    process::run(
+        "ffmpeg that makes a clip",
+        &command,
+        Duration::from_secs(120),
+    )
+    .success();
+    std::fs::rename(&making, &clip).expect("a clip under its name");
+    clip
+}

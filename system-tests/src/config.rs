@@ -1,0 +1,132 @@
+//! The configuration that a test gives its server, and the other places where the harness knows names of the server's: the
+//! trail's file, the shape of the API's answers.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::Value;
+
+/// Where the trail is in the data folder.
+pub(crate) const TRAIL_FILE: &str = "trail.tsv";
+
+/// What differs from test to test, in the words of the configuration file. What a test does not set is the server's default:
+/// one application, `live`, that everybody may publish to and play; publishing is audited strictly.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    application: String,
+    ingress: String,
+    limits: String,
+    audit: String,
+    http: String,
+    keys: String,
+    api_tokens: String,
+}
+
+impl Config {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A line of `[[application]]`.
+    #[must_use]
+    pub fn application(mut self, line: &str) -> Self {
+        add(&mut self.application, line);
+        self
+    }
+
+    /// A line of `[application.ingress]`.
+    #[must_use]
+    pub fn ingress(mut self, line: &str) -> Self {
+        add(&mut self.ingress, line);
+        self
+    }
+
+    /// A line of `[limits]`.
+    #[must_use]
+    pub fn limits(mut self, line: &str) -> Self {
+        add(&mut self.limits, line);
+        self
+    }
+
+    /// A line of `[audit]`.
+    #[must_use]
+    pub fn audit(mut self, line: &str) -> Self {
+        add(&mut self.audit, line);
+        self
+    }
+
+    /// A line of `[http]`.
+    #[must_use]
+    pub fn http(mut self, line: &str) -> Self {
+        add(&mut self.http, line);
+        self
+    }
+
+    /// A stream key that grants `publish`, `play` or `both`.
+    #[must_use]
+    pub fn key(mut self, name: &str, secret: &str, grant: &str) -> Self {
+        add(&mut self.keys, "[[auth.key]]");
+        add(
+            &mut self.keys,
+            &format!("name = {name:?}\nsecret = {secret:?}\ngrant = {grant:?}"),
+        );
+        self
+    }
+
+    /// A token of an operator.
+    #[must_use]
+    pub fn operator(mut self, name: &str, secret: &str) -> Self {
+        add(&mut self.api_tokens, "[[api.token]]");
+        add(
+            &mut self.api_tokens,
+            &format!("name = {name:?}\nsecret = {secret:?}"),
+        );
+        self
+    }
+
+    /// The file.
+    pub(crate) fn to_toml(&self, rtmp: SocketAddr, http: SocketAddr, data: &Path) -> String {
+        let mut text =
+            format!("data = {data:?}\n\n[log]\nfilter = \"info,livetrail_rtmp=debug\"\n");
+        let rtmp = format!("listen = \"{rtmp}\"\n");
+        let http = format!("listen = \"{http}\"\n{}", self.http);
+        for (section, lines) in [
+            ("[rtmp]", &rtmp),
+            ("[http]", &http),
+            ("[[application]]", &self.application),
+            ("[application.ingress]", &self.ingress),
+            ("[limits]", &self.limits),
+            ("[audit]", &self.audit),
+        ] {
+            let _ = write!(text, "\n{section}\n{lines}");
+        }
+        text + "\n" + &self.keys + "\n" + &self.api_tokens
+    }
+}
+
+fn add(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+/// Frames that `stream` (`app/stream`) has taken in, by the answer of `/api/v1/streams`; 0 when it is not there.
+pub(crate) fn frames_of(streams: &Value, stream: &str) -> u64 {
+    let named = |one: &&Value| {
+        let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
+        format!("{}/{}", text("app"), text("stream")) == stream
+    };
+    let all = list_of(streams, "streams");
+    let frames = all
+        .iter()
+        .find(named)
+        .and_then(|stream| stream["frames"].as_u64());
+    frames.unwrap_or(0)
+}
+
+/// The list in an answer of the API: its property `name`.
+pub(crate) fn list_of(answer: &Value, name: &str) -> Vec<Value> {
+    answer[name].as_array().cloned().unwrap_or_default()
+}

@@ -1,0 +1,157 @@
+//! The packets of a media file, each with its time and a hash of its bytes: what was played against what was published.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::{process, tool};
+
+/// One packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    /// Decoding time in milliseconds, from the file's begin.
+    pub dts_ms: i64,
+    /// Presentation time likewise.
+    pub pts_ms: i64,
+    /// Whether decoding can begin here.
+    pub keyframe: bool,
+    /// Size in bytes and hash, as ffprobe prints them.
+    pub content: String,
+}
+
+/// The packets of a file with at most one video and one audio stream, in decoding order each.
+#[derive(Debug, Clone, Default)]
+pub struct Packets {
+    /// Of the video stream.
+    pub video: Vec<Packet>,
+    /// Of the audio stream.
+    pub audio: Vec<Packet>,
+}
+
+impl Packets {
+    /// Reads them with ffprobe.
+    ///
+    /// # Panics
+    /// When ffprobe is not installed, or cannot read the file.
+    #[track_caller]
+    #[must_use]
+    pub fn of(file: &Path) -> Self {
+        let mut command = tool::tool("ffprobe", "ffmpeg");
+        command.args(["-v", "error", "-show_data_hash", "sha256", "-of", "json"]);
+        let entries = "packet=codec_type,pts_time,dts_time,size,flags,data_hash";
+        command.args(["-show_entries", entries]).arg(file);
+        let finished = process::run("ffprobe", &command, Duration::from_secs(60)).success();
+        let shown: serde_json::Value =
+            serde_json::from_str(&finished.stdout).expect("JSON from ffprobe");
+        let mut packets = Self::default();
+        for packet in shown["packets"].as_array().into_iter().flatten() {
+            let text = |key: &str| packet[key].as_str().unwrap_or_default();
+            let read = Packet {
+                dts_ms: milliseconds(text("dts_time")),
+                pts_ms: milliseconds(text("pts_time")),
+                keyframe: text("flags").starts_with('K'),
+                content: format!("{} {}", text("size"), text("data_hash")),
+            };
+            match text("codec_type") {
+                "video" => packets.video.push(read),
+                "audio" => packets.audio.push(read),
+                _ => {}
+            }
+        }
+        packets
+    }
+
+    /// Insists that these packets are those of `published` from a keyframe on, in both streams, none missing, none twice,
+    /// with the times that they had; to the end of `published` if `whole`.
+    ///
+    /// Only the place of the begin is free: a viewer's first keyframe, and its first audio after it.
+    ///
+    /// # Panics
+    /// When they are not; the message says where they part.
+    #[track_caller]
+    pub fn assert_continue(&self, published: &Self, whole: bool) {
+        let video = Stretch::find("video", &self.video, &published.video);
+        let audio = Stretch::find("audio", &self.audio, &published.audio);
+        assert!(
+            self.video.first().is_some_and(|first| first.keyframe),
+            "the first video packet is no keyframe"
+        );
+        // One time line: both streams are shifted by the same, but for the millisecond that FLV rounds to.
+        let apart = video.shift_ms.abs_diff(audio.shift_ms);
+        assert!(
+            apart <= 1,
+            "audio and video have drifted apart by {apart} ms"
+        );
+        if whole {
+            assert_eq!(video.missing, 0, "the last video packets are missing");
+            assert_eq!(audio.missing, 0, "the last audio packets are missing");
+        }
+    }
+}
+
+/// Where a played stream lies in the published one.
+struct Stretch {
+    /// What must be added to a published time to get the played one.
+    shift_ms: i64,
+    /// Packets at the end of what was published that were not played.
+    missing: usize,
+}
+
+impl Stretch {
+    #[track_caller]
+    fn find(kind: &str, played: &[Packet], published: &[Packet]) -> Self {
+        let Some(first) = played.first() else {
+            panic!(
+                "no {kind} was played ({} packets published)",
+                published.len()
+            );
+        };
+        // Equal packets may occur more than once (silence); the begin is where most of what follows is equal too.
+        let begin = (0..published.len())
+            .filter(|at| published[*at].content == first.content)
+            .max_by_key(|at| agreeing(played, &published[*at..]));
+        let Some(begin) = begin else {
+            panic!("the first {kind} packet that was played was never published");
+        };
+        let rest = &published[begin..];
+        let shift_ms = first.dts_ms - rest[0].dts_ms;
+        for (at, packet) in played.iter().enumerate() {
+            let expected = rest.get(at);
+            let same = expected.is_some_and(|expected| {
+                expected.content == packet.content
+                    && expected.keyframe == packet.keyframe
+                    && (expected.dts_ms + shift_ms).abs_diff(packet.dts_ms) <= 1
+                    && (expected.pts_ms + shift_ms).abs_diff(packet.pts_ms) <= 1
+            });
+            assert!(
+                same,
+                "{kind} parts at packet {at} of those played, {} of those published (shift {shift_ms} ms)\n{}",
+                begin + at,
+                around(played, rest, at)
+            );
+        }
+        Self {
+            shift_ms,
+            missing: rest.len() - played.len(),
+        }
+    }
+}
+
+fn agreeing(played: &[Packet], published: &[Packet]) -> usize {
+    let pairs = played.iter().zip(published);
+    pairs.take_while(|(a, b)| a.content == b.content).count()
+}
+
+fn around(played: &[Packet], published: &[Packet], at: usize) -> String {
+    let mut text = String::new();
+    for i in at.saturating_sub(2)..at + 3 {
+        let _ = writeln!(text, "  played    {:?}", played.get(i));
+        let _ = writeln!(text, "  published {:?}", published.get(i));
+    }
+    text
+}
+
+fn milliseconds(seconds: &str) -> i64 {
+    // Text as ffprobe prints it, `12.345000`: exact in a double to far below a millisecond.
+    (seconds.parse::<f64>().unwrap_or(f64::NAN) * 1_000.0).round() as i64
+}

@@ -1,0 +1,329 @@
+//! A `livetrail serve` of a test's own: own addresses, own data, stopped in any way a test wants.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::clock::{wait_for, wait_until};
+use crate::config::Config;
+use crate::http::{self, Answer};
+use crate::process::{Finished, Process};
+use crate::trail::Trail;
+use crate::{binary, config};
+
+/// From the start to the first healthy answer; a slow machine that builds something else at the same time.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// For what the server does within a second when it can.
+const SOON: Duration = Duration::from_secs(15);
+
+/// A server. Dropped in a test that fails, it prints its log and its trail; in any case it dies.
+pub struct Server {
+    config: Config,
+    folder: TempDir,
+    rtmp: SocketAddr,
+    http: SocketAddr,
+    process: Option<Process>,
+    earlier: Vec<Finished>,
+}
+
+impl Server {
+    /// Starts one and waits until it is healthy.
+    ///
+    /// # Panics
+    /// When it does not become so.
+    #[track_caller]
+    #[must_use]
+    pub fn start(config: Config) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("livetrail-system-")
+            .tempdir()
+            .expect("a temporary folder");
+        let address = own_address();
+        let mut server = Self {
+            config,
+            folder,
+            rtmp: free_port(address),
+            http: free_port(address),
+            process: None,
+            earlier: Vec::new(),
+        };
+        server.write_config();
+        server.start_again();
+        server
+    }
+
+    /// Starts it, with the data and addresses that it had, and waits until it is healthy.
+    ///
+    /// # Panics
+    /// When it does not become so, or still runs.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        assert!(self.process.is_none(), "the server runs");
+        // A write beyond the file size limit is to fail, as on a full disk, instead of raising a signal.
+        let mut command = Command::new("env");
+        command.args(["--ignore-signal=XFSZ", "--"]);
+        command.arg(binary::livetrail()).arg("serve");
+        command.arg("--config").arg(self.config_file());
+        command.current_dir(self.folder.path());
+        for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LIVETRAIL_")) {
+            command.env_remove(key);
+        }
+        self.process = Some(Process::spawn("livetrail serve", &command));
+        let http = self.http;
+        let healthy = crate::clock::poll(START_TIMEOUT, || {
+            if !self.process.as_mut().is_some_and(Process::is_running) {
+                return Some(false);
+            }
+            let answer = http::request(http, "GET", "/health", &[]);
+            answer
+                .is_ok_and(|answer| answer.status == 200)
+                .then_some(true)
+        });
+        assert!(
+            healthy == Some(true),
+            "the server does not start\n--- its configuration\n{}",
+            self.config.to_toml(self.rtmp, self.http, &self.data())
+        );
+    }
+
+    /// Another configuration for the next start or reload.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[track_caller]
+    pub fn set_config(&mut self, config: Config) {
+        self.config = config;
+        self.write_config();
+    }
+
+    /// Where a stream (`app/stream`, with `?token=` if need be) is over RTMP.
+    #[must_use]
+    pub fn rtmp_url(&self, stream: &str) -> String {
+        format!("rtmp://{}/{stream}", self.rtmp)
+    }
+
+    /// Where a stream (`app/stream`) is over HTTP-FLV.
+    #[must_use]
+    pub fn flv_url(&self, stream: &str) -> String {
+        match stream.split_once('?') {
+            Some((stream, query)) => format!("http://{}/{stream}.flv?{query}", self.http),
+            None => format!("http://{}/{stream}.flv", self.http),
+        }
+    }
+
+    /// The RTMP listener.
+    #[must_use]
+    pub fn rtmp(&self) -> SocketAddr {
+        self.rtmp
+    }
+
+    /// The HTTP listener.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// A path in the server's temporary folder, for a test's own files.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The file that the trail is in.
+    #[must_use]
+    pub fn trail_file(&self) -> PathBuf {
+        self.data().join(config::TRAIL_FILE)
+    }
+
+    /// The trail as it is now.
+    ///
+    /// # Panics
+    /// When it cannot be parsed.
+    #[track_caller]
+    #[must_use]
+    pub fn trail(&self) -> Trail {
+        Trail::read(&self.trail_file())
+    }
+
+    /// Waits until the trail has `count` records of this action.
+    ///
+    /// # Panics
+    /// When it does not get them.
+    #[track_caller]
+    pub fn await_records(&self, action: &str, count: usize) -> Trail {
+        let what = format!("{count} {action} in the trail");
+        wait_for(&what, SOON, || {
+            let trail = self.trail();
+            (trail.count(action) >= count).then_some(trail)
+        })
+    }
+
+    /// Waits until the stream has taken this many frames in.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn await_frames(&self, stream: &str, frames: u64) {
+        let what = format!("{frames} frames of {stream}");
+        wait_until(&what, SOON, || {
+            config::frames_of(&self.get("/api/v1/streams").json(), stream) >= frames
+        });
+    }
+
+    /// `GET` of a path.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[track_caller]
+    #[must_use]
+    pub fn get(&self, path: &str) -> Answer {
+        http::get(self.http, path)
+    }
+
+    /// The sessions that the API tells of.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Value> {
+        let answer = self.get("/api/v1/sessions");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        config::list_of(&answer.json(), "sessions")
+    }
+
+    /// The running server's process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[track_caller]
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.process.as_ref().expect("the server runs").pid()
+    }
+
+    /// Sends the running server a signal.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        self.process
+            .as_ref()
+            .expect("the server runs")
+            .signal(signal);
+    }
+
+    /// What the running server has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::said).unwrap_or_default()
+    }
+
+    /// Stops it with SIGTERM, insists on exit code 0 and a sound trail, and gives that.
+    ///
+    /// # Panics
+    /// When any of that is not so.
+    #[track_caller]
+    pub fn stop(&mut self) -> Trail {
+        self.end_by(Signal::TERM, Duration::from_secs(20));
+        let finished = self.earlier.last().expect("it has ended");
+        assert!(
+            finished.status.success(),
+            "the server exits with {}",
+            finished.status
+        );
+        let panicked = self
+            .earlier
+            .iter()
+            .any(|earlier| earlier.stderr.contains("panicked at"));
+        assert!(!panicked, "something panicked in the server");
+        let trail = self.trail();
+        trail.assert_sound();
+        trail
+    }
+
+    /// Kills it with SIGKILL.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[track_caller]
+    pub fn crash(&mut self) {
+        self.end_by(Signal::KILL, Duration::from_secs(10));
+    }
+
+    #[track_caller]
+    fn end_by(&mut self, signal: Signal, timeout: Duration) {
+        let process = self.process.take().expect("the server runs");
+        self.earlier.push(process.end_by(signal, timeout));
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.folder.path().join("livetrail.toml")
+    }
+
+    #[track_caller]
+    fn write_config(&self) {
+        let text = self.config.to_toml(self.rtmp, self.http, &self.data());
+        std::fs::write(self.config_file(), text).expect("a configuration file");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut told = String::new();
+            for (at, earlier) in self.earlier.iter().enumerate() {
+                let _ = writeln!(told, "=== server, run {}: {}", at + 1, earlier.told());
+            }
+            if let Some(process) = &self.process {
+                let _ = writeln!(told, "=== server, running\n{}", process.said());
+            }
+            let _ = writeln!(told, "=== trail\n{}", read_or_say(&self.trail_file()));
+            tell(&told);
+        }
+    }
+}
+
+/// What a failed test shows.
+#[expect(
+    clippy::print_stderr,
+    reason = "the test runner shows it with the failed test"
+)]
+fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
+fn read_or_say(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap_or_else(|error| format!("{}: {error}", file.display()))
+}
+
+/// A loopback address of this server's own, so that its ports are free also after a restart: from the process id and a count.
+fn own_address() -> Ipv4Addr {
+    static COUNT: AtomicU8 = AtomicU8::new(1);
+    let pid = std::process::id();
+    let [_, _, high, low] = pid.to_be_bytes();
+    // 127.0.0.x is what everything else uses.
+    let high = 1 + (high % 254);
+    Ipv4Addr::new(127, high, low, COUNT.fetch_add(1, Ordering::Relaxed).max(1))
+}
+
+#[track_caller]
+fn free_port(address: Ipv4Addr) -> SocketAddr {
+    let listener = TcpListener::bind((address, 0)).expect("a free port on a loopback address");
+    listener
+        .local_addr()
+        .expect("a bound listener has an address")
+}

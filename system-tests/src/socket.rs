@@ -1,0 +1,25 @@
+//! Sockets for clients that misbehave.
+
+use std::net::{SocketAddr, TcpStream};
+
+use rustix::net::{AddressFamily, SocketType, sockopt};
+
+/// Connects with a receive buffer of `bytes` (the kernel doubles it and has a least): a client that can take little.
+///
+/// # Panics
+/// When the connection is refused.
+#[track_caller]
+#[must_use]
+pub fn connect_narrow(to: SocketAddr, bytes: usize) -> TcpStream {
+    let connected =
+        rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).and_then(|socket| {
+            // Before connecting: the window that is offered is told in the first segment.
+            sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
+            rustix::net::connect(&socket, &to)?;
+            Ok(socket)
+        });
+    match connected {
+        Ok(socket) => TcpStream::from(socket),
+        Err(error) => panic!("{to}: {error}"),
+    }
+}

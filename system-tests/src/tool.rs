@@ -1,0 +1,104 @@
+//! Programs of others: found, or missing with the name of the package that has them; and how they are called here.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::process::{self, Process};
+
+/// A command for `program`.
+///
+/// # Panics
+/// When it is not installed; the message names the Debian package.
+#[track_caller]
+#[must_use]
+pub fn tool(program: &str, package: &str) -> Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    assert!(
+        there,
+        "`{program}` is not installed. It is in Debian's package `{package}`; `cargo xtask test --only packages` installs it"
+    );
+    Command::new(program)
+}
+
+/// A pipeline for `gst-launch-1.0`, with the elements that it is made of and the package of each.
+///
+/// # Panics
+/// When GStreamer or one of the elements is not installed; the message names the Debian package.
+#[track_caller]
+#[must_use]
+pub fn gst_launch(elements: &[(&str, &str)], pipeline: &str) -> Command {
+    for (element, package) in elements {
+        let mut inspect = tool("gst-inspect-1.0", "gstreamer1.0-tools");
+        inspect.args(["--exists", element]);
+        let found = process::run("gst-inspect-1.0", &inspect, Duration::from_secs(60));
+        assert!(
+            found.status.success(),
+            "GStreamer's element `{element}` is not installed. It is in Debian's package `{package}`; `cargo xtask test --only packages` installs it"
+        );
+    }
+    let mut command = tool("gst-launch-1.0", "gstreamer1.0-tools");
+    command.arg("-q").args(pipeline.split_whitespace());
+    command
+}
+
+/// `ffmpeg` without questions and banners, and with warnings.
+#[track_caller]
+#[must_use]
+pub fn ffmpeg() -> Command {
+    let mut command = tool("ffmpeg", "ffmpeg");
+    command.args(["-hide_banner", "-nostdin", "-v", "warning", "-y"]);
+    command
+}
+
+/// `ffmpeg` that sends `seconds` of `clip` to `url` as fast as it plays. Into `kept` goes what was sent, if given.
+///
+/// # Panics
+/// When ffmpeg is not installed or cannot be started.
+#[track_caller]
+#[must_use]
+pub fn ffmpeg_publish(clip: &Path, url: &str, seconds: u32, kept: Option<&Path>) -> Process {
+    let mut command = ffmpeg();
+    command.arg("-re").arg("-i").arg(clip);
+    let seconds = seconds.to_string();
+    let mut output = |to: &Path| {
+        command.args(["-map", "0", "-c", "copy", "-t", &seconds, "-f", "flv"]);
+        command.arg(to);
+    };
+    if let Some(kept) = kept {
+        output(kept);
+    }
+    output(Path::new(url));
+    Process::spawn("ffmpeg that publishes", &command)
+}
+
+/// `ffmpeg` that writes what it gets from `url` into the FLV file `out` until the stream ends.
+///
+/// # Panics
+/// When ffmpeg is not installed or cannot be started.
+#[track_caller]
+#[must_use]
+pub fn ffmpeg_play(url: &str, out: &Path) -> Process {
+    let mut command = ffmpeg();
+    // Its default is to look at 5 s of a stream before it begins; nothing is lost, but it would be late to every end.
+    command.args(["-analyzeduration", "500000", "-i", url]);
+    command
+        .args(["-map", "0", "-c", "copy", "-f", "flv"])
+        .arg(out);
+    Process::spawn("ffmpeg that plays", &command)
+}
+
+/// Decodes the whole file.
+///
+/// # Panics
+/// When ffmpeg finds a single error in it.
+#[track_caller]
+pub fn assert_decodes(file: &Path) {
+    let mut command = tool("ffmpeg", "ffmpeg");
+    command.args(["-hide_banner", "-nostdin", "-v", "error", "-xerror"]);
+    command.args(["-err_detect", "explode", "-i"]).arg(file);
+    command.args(["-f", "null", "-"]);
+    let finished = process::run("ffmpeg that decodes", &command, Duration::from_secs(60)).success();
+    assert!(finished.stderr.trim().is_empty(), "{}", finished.told());
+}
