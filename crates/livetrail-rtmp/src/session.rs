@@ -58,7 +58,7 @@ pub(crate) async fn serve(
         outbox: Outbox::default(),
         media: Media::None,
         timer: Box::pin(sleep_until(deadline.unwrap_or_else(Instant::now))),
-        waiting_for: "the handshake",
+        awaits: Awaits::Handshake,
         progress: Instant::now(),
         batch: Vec::new(),
         stream,
@@ -81,11 +81,32 @@ struct Connection {
     media: Media,
     /// The next deadline: of the handshake, of the next command, or of a stalled write.
     timer: Pin<Box<Sleep>>,
-    waiting_for: &'static str,
+    awaits: Awaits,
     /// When the peer last took a byte, or there was none for it to take.
     progress: Instant,
     batch: Vec<Arc<SharedFrame>>,
     stop: Stop,
+}
+
+/// What the timer is for.
+#[derive(Clone, Copy)]
+enum Awaits {
+    Handshake,
+    /// `publish` or `play`.
+    Command,
+    /// That the peer takes what is sent, while media flows.
+    Progress,
+}
+
+impl Awaits {
+    fn timeout(self, config: &RtmpConfig) -> Error {
+        let (what, limit) = match self {
+            Self::Handshake => ("the handshake", config.handshake_timeout),
+            Self::Command => ("publish or play", config.command_timeout),
+            Self::Progress => ("the peer to take what is sent", config.write_timeout),
+        };
+        Error::Timeout { what, limit }
+    }
 }
 
 /// What the connection is for at the moment.
@@ -228,7 +249,7 @@ impl Connection {
         match admitted {
             Ok(media) => {
                 self.media = media;
-                self.waiting_for = "the peer to take what is sent";
+                self.awaits = Awaits::Progress;
                 self.protocol.accept();
                 Ok(())
             }
@@ -256,7 +277,9 @@ impl Connection {
         if !self.outbox.is_empty() && self.stream.poll_write_ready(cx).is_ready() {
             return Poll::Ready(Wake::Writable);
         }
-        if self.outbox.answer_bytes() <= MAX_UNSENT_BYTES && self.stream.poll_read_ready(cx).is_ready() {
+        if self.outbox.answer_bytes() <= MAX_UNSENT_BYTES
+            && self.stream.poll_read_ready(cx).is_ready()
+        {
             return Poll::Ready(Wake::Readable);
         }
         if self.outbox.is_empty()
@@ -305,37 +328,26 @@ impl Connection {
     }
 
     fn expect_command(&mut self) {
-        self.waiting_for = "publish or play";
+        self.awaits = Awaits::Command;
         self.set_timer(Instant::now().checked_add(self.config.command_timeout));
     }
 
-    /// While media flows the timer only looks whether the peer still takes what is sent.
+    /// While media flows, the timer only looks whether the peer still takes what is sent.
     fn check_deadline(&mut self) -> Result<()> {
-        let limit = self.config.write_timeout;
-        if self.media.role().is_none() {
-            let limit = if self.waiting_for == "the handshake" {
-                self.config.handshake_timeout
-            } else {
-                self.config.command_timeout
-            };
-            return Err(Error::Timeout {
-                what: self.waiting_for,
-                limit,
-            });
+        if matches!(self.awaits, Awaits::Handshake | Awaits::Command) {
+            return Err(self.awaits.timeout(&self.config));
         }
-        let due = self.progress.checked_add(limit);
-        if !self.outbox.is_empty() && due.is_some_and(|due| due <= Instant::now()) {
-            return Err(Error::Timeout {
-                what: self.waiting_for,
-                limit,
-            });
-        }
-        let next = if self.outbox.is_empty() {
-            Instant::now().checked_add(limit)
+        let now = Instant::now();
+        let since = if self.outbox.is_empty() {
+            now
         } else {
-            due
+            self.progress
         };
-        self.set_timer(next);
+        let due = since.checked_add(self.config.write_timeout);
+        if due.is_some_and(|due| due <= now) {
+            return Err(self.awaits.timeout(&self.config));
+        }
+        self.set_timer(due);
         Ok(())
     }
 
@@ -351,25 +363,23 @@ impl Connection {
     /// Ends the session, if there is one, then lets the peer read why, within the linger time.
     async fn finish(mut self, end: End) {
         let media = std::mem::replace(&mut self.media, Media::None);
-        let role = media.role();
-        match &end {
+        let role = media.role().unwrap_or(Role::Publish);
+        match end {
+            End::Refused => {}
             End::Server(reason) => {
                 debug!(peer = %self.peer, %reason, "ended by the server");
-                media.end(*reason);
-                self.protocol
-                    .end(&Status::ended(role.unwrap_or(Role::Publish), *reason));
+                media.end(reason);
+                self.protocol.end(&Status::ended(role, reason));
             }
-            End::Refused => {}
             End::Peer(error) => {
                 debug!(peer = %self.peer, %error, "ended by the peer");
-                media.end(error.reason());
+                let reason = error.reason();
+                media.end(reason);
                 if matches!(error, Error::Closed | Error::Io(_)) {
                     return;
                 }
-                self.protocol.end(&Status::ended(
-                    role.unwrap_or(Role::Publish),
-                    Reason::ProtocolError,
-                ));
+                self.protocol
+                    .end(&Status::ended(role, reason).because(&error));
             }
         }
         self.outbox.drop_unbegun();

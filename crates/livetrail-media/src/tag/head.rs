@@ -13,7 +13,8 @@ const MAX_LEN: usize = 10;
 pub struct TagHead {
     /// Audio, video or script.
     pub kind: TagKind,
-    /// The frame's decode time in milliseconds, modulo 2^32; a time before 0 is 0.
+    /// The frame's decode time in milliseconds, modulo 2^32; a time before 0 is 0. That of `onMetaData` is always 0: it describes the
+    /// whole stream, and players take it for a subtitle elsewhere.
     pub timestamp_ms: u32,
     bytes: [u8; MAX_LEN],
     len: u8,
@@ -21,7 +22,9 @@ pub struct TagHead {
 
 impl TagHead {
     fn new(kind: TagKind, frame: &MediaFrame) -> Self {
-        let timestamp_ms = (frame.dts_ms().max(0) & 0xffff_ffff) as u32;
+        let metadata = kind == TagKind::Script && frame.is_config();
+        let dts_ms = if metadata { 0 } else { frame.dts_ms().max(0) };
+        let timestamp_ms = (dts_ms & 0xffff_ffff) as u32;
         Self {
             kind,
             timestamp_ms,

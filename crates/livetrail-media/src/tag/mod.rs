@@ -120,7 +120,8 @@ const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 const CLEAR_DATA_FRAME: &[u8] = b"\x02\x00\x0f@clearDataFrame";
 const ON_META_DATA: &[u8] = b"\x02\x00\x0aonMetaData";
 
-/// Script data is passed on as it is, less the instruction to the server; only `onMetaData` is kept for late joiners.
+/// Script data is passed on as it is, less the instruction to the server; only `onMetaData` is kept for late joiners. That
+/// describes the whole stream, so it is always at time 0.
 fn decode_script(body: &Bytes, timestamp_ms: i64) -> Decoded {
     let mut payload = &body[..];
     // More than once is odd, but what is left must not begin with an instruction: it would be one for the next server.
@@ -133,14 +134,15 @@ fn decode_script(body: &Bytes, timestamp_ms: i64) -> Decoded {
     if payload.is_empty() {
         return Decoded::Skipped(Skipped::Empty);
     }
-    let flags = if payload.starts_with(ON_META_DATA) {
-        FrameFlags::CONFIG
+    let metadata = payload.starts_with(ON_META_DATA);
+    let (flags, time_ms) = if metadata {
+        (FrameFlags::CONFIG, 0)
     } else {
-        FrameFlags::NONE
+        (FrameFlags::NONE, timestamp_ms)
     };
     Decoded::Frame(MediaFrame::data(
         CodecId::Amf0,
-        timestamp_ms,
+        time_ms,
         flags,
         body.slice_ref(payload),
     ))

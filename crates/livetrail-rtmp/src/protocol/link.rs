@@ -118,7 +118,10 @@ impl Link {
 
     /// The frame of a media message, if it has one.
     pub(super) fn frame(&mut self, media: &Media) -> Result<Option<MediaFrame>> {
-        let time = self.clock.unwrap_ms(media.timestamp_ms);
+        let time = match media.kind {
+            TagKind::Audio | TagKind::Video => self.clock.unwrap_ms(media.timestamp_ms),
+            TagKind::Script => self.clock.peek_ms(media.timestamp_ms),
+        };
         Ok(tag::decode(media.kind, &media.body, time).map(Decoded::into_frame)?)
     }
 

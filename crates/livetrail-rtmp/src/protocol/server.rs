@@ -39,6 +39,8 @@ pub struct ServerSession {
     input: BytesMut,
     output: BytesMut,
     phase: Phase,
+    /// Something is being played, also after an error: its end has words of its own.
+    playing: bool,
     link: Link,
     max_message_bytes: usize,
     client: Client,
@@ -121,6 +123,7 @@ impl ServerSession {
             input: BytesMut::new(),
             output: BytesMut::new(),
             phase: Phase::Handshake(ServerHandshake::new(seed)),
+            playing: false,
             link: Link::new(early),
             max_message_bytes,
             client: Client::default(),
@@ -184,6 +187,7 @@ impl ServerSession {
                 ];
                 self.send(&Message::data(MEDIA_STREAM_ID, &access));
                 self.phase = Phase::Playing;
+                self.playing = true;
             }
         }
     }
@@ -194,20 +198,25 @@ impl ServerSession {
         self.phase = Phase::Over;
     }
 
-    /// Tells the client that the server ends its publish or play. The host sends the output and closes.
+    /// Tells the client that the server ends its publish or play, or the connection; nothing before `connect`. The host sends the
+    /// output and closes.
     pub fn end(&mut self, status: &Status) {
-        if matches!(self.phase, Phase::Playing) {
+        let playing = std::mem::take(&mut self.playing);
+        self.phase = Phase::Over;
+        if self.client.app.is_empty() {
+            return;
+        }
+        if playing {
             self.send(&Message::stream_eof(MEDIA_STREAM_ID));
         }
         self.send_status(status);
-        if matches!(self.phase, Phase::Playing) {
+        if playing {
             self.send_status(&Status::new(
                 Level::Status,
                 "NetStream.Play.Stop",
                 "stopped",
             ));
         }
-        self.phase = Phase::Over;
     }
 
     /// Whether the client said that it understands several tracks of one kind.
@@ -256,9 +265,14 @@ impl ServerSession {
             "publish" => self.request(Role::Publish, "publish", command).map(Some),
             "play" => self.request(Role::Play, "play", command).map(Some),
             "deleteStream" | "closeStream" | "FCUnpublish" | "close" => Ok(self.finish(command)),
+            "getStreamLength" => {
+                // In seconds; a live stream has none.
+                self.reply(command, vec![Value::Null, Value::from(0.0)]);
+                Ok(None)
+            }
             // What encoders and players say besides; nothing here depends on it.
-            "releaseStream" | "FCPublish" | "FCSubscribe" | "FCUnsubscribe" | "getStreamLength"
-            | "_checkbw" | "checkBandwidth" | "pause" | "pauseRaw" | "seek" | "receiveAudio"
+            "releaseStream" | "FCPublish" | "FCSubscribe" | "FCUnsubscribe" | "_checkbw"
+            | "checkBandwidth" | "pause" | "pauseRaw" | "seek" | "receiveAudio"
             | "receiveVideo" => {
                 self.reply(command, vec![Value::Null, Value::Undefined]);
                 Ok(None)
@@ -376,6 +390,7 @@ impl ServerSession {
         };
         self.send_status(&done);
         self.phase = Phase::Idle;
+        self.playing = false;
         Some(ServerEvent::Finished)
     }
 

@@ -57,6 +57,14 @@ impl Status {
         Self::new(level, code, describe(reason))
     }
 
+    /// The same status, with what was wrong in place of the reason's usual meaning.
+    #[must_use]
+    pub fn because(mut self, detail: impl std::fmt::Display) -> Self {
+        let label = self.description.split(':').next().unwrap_or_default();
+        self.description = format!("{label}: {detail}");
+        self
+    }
+
     /// Such as `NetStream.Publish.BadName`.
     #[must_use]
     pub fn code(&self) -> &str {
