@@ -1,5 +1,7 @@
 //! The client's side of one connection: publish or play one stream.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 use livetrail_engine::{MediaFrame, MediaKind, Role};
 use livetrail_media::amf0::Value;
@@ -30,7 +32,6 @@ const START_LIVE: f64 = -1_000.0;
 /// One connection of a client, from handshake to media.
 ///
 /// Follows the drain rule of [`protocol`](super). The handshake's first bytes are there as soon as it is made.
-#[derive(Debug)]
 pub struct ClientSession {
     input: BytesMut,
     output: BytesMut,
@@ -296,6 +297,18 @@ impl ClientSession {
             &Message::command(0, &Command::new(name, transaction, values)),
             &mut self.output,
         );
+    }
+}
+
+/// Without the buffers, which may hold secrets.
+impl fmt::Debug for ClientSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("ClientSession");
+        shown
+            .field("url", &self.url)
+            .field("role", &self.role)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
     }
 }
 

@@ -135,8 +135,8 @@ impl Link {
         self.out_chunk_bytes = bytes;
     }
 
-    pub(super) fn set_max_message_bytes(&mut self, bytes: usize) {
-        self.reader.set_max_message_bytes(bytes);
+    pub(super) fn set_limits(&mut self, limits: ChunkLimits) {
+        self.reader.set_limits(limits);
     }
 
     fn count(&mut self, bytes: usize, output: &mut BytesMut) {

@@ -1,5 +1,7 @@
 //! The server's side of one connection.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 use livetrail_engine::{AppName, Credentials, MediaFrame, Role};
 use livetrail_media::amf0::Value;
@@ -19,6 +21,8 @@ use crate::{
 
 /// The longest message before a publish is admitted: commands are far shorter, and nobody has been let in yet.
 const MAX_COMMAND_BYTES: usize = 64 << 10;
+/// Incomplete messages, all together, before a publish is admitted.
+const MAX_EARLY_PARTIAL_BYTES: usize = 2 * MAX_COMMAND_BYTES;
 
 /// Codecs that are passed on (Enhanced RTMP, "Enhancing NetConnection connect Command").
 const VIDEO_FOURCCS: [&str; 5] = ["avc1", "hvc1", "av01", "vp09", "vp08"];
@@ -34,7 +38,6 @@ const CAPS_MOD_EX: u32 = 4;
 ///
 /// After [`ServerEvent::Requested`] nothing is read until the host has answered with [`accept`](Self::accept) or
 /// [`refuse`](Self::refuse): a client that sends media early finds it waiting, not lost.
-#[derive(Debug)]
 pub struct ServerSession {
     input: BytesMut,
     output: BytesMut,
@@ -42,7 +45,7 @@ pub struct ServerSession {
     /// Something is being played, also after an error: its end has words of its own.
     playing: bool,
     link: Link,
-    max_message_bytes: usize,
+    limits: ChunkLimits,
     client: Client,
 }
 
@@ -74,8 +77,8 @@ struct Client {
 #[derive(Default)]
 struct Secretive(String);
 
-impl std::fmt::Debug for Secretive {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Secretive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("…")
     }
 }
@@ -114,9 +117,9 @@ impl ServerSession {
     /// A session that waits for a client's handshake. `seed` fills the server's part of that and need not be secret.
     #[must_use]
     pub fn new(limits: ChunkLimits, seed: u64) -> Self {
-        let max_message_bytes = limits.max_message_bytes;
         let early = ChunkLimits {
-            max_message_bytes: max_message_bytes.min(MAX_COMMAND_BYTES),
+            max_message_bytes: limits.max_message_bytes.min(MAX_COMMAND_BYTES),
+            max_partial_bytes: limits.max_partial_bytes.min(MAX_EARLY_PARTIAL_BYTES),
             ..limits
         };
         Self {
@@ -125,7 +128,7 @@ impl ServerSession {
             phase: Phase::Handshake(ServerHandshake::new(seed)),
             playing: false,
             link: Link::new(early),
-            max_message_bytes,
+            limits,
             client: Client::default(),
         }
     }
@@ -161,7 +164,7 @@ impl ServerSession {
         self.send(&Message::stream_begin(MEDIA_STREAM_ID));
         match role {
             Role::Publish => {
-                self.link.set_max_message_bytes(self.max_message_bytes);
+                self.link.set_limits(self.limits);
                 self.send_status(&Status::new(
                     Level::Status,
                     "NetStream.Publish.Start",
@@ -415,6 +418,16 @@ impl ServerSession {
 
     fn send(&mut self, message: &Message) {
         self.link.send(message, &mut self.output);
+    }
+}
+
+/// Without the buffers, which may hold secrets.
+impl fmt::Debug for ServerSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSession")
+            .field("phase", &self.phase)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
     }
 }
 

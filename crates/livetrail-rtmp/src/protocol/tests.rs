@@ -321,6 +321,56 @@ fn nothing_is_read_between_the_request_and_its_answer() {
 }
 
 #[test]
+fn who_is_done_may_ask_again_on_the_same_connection() {
+    let mut server = after_handshake();
+    send(&mut server, &connect("live")).unwrap();
+    for stream in ["one", "two"] {
+        let publish = call("publish", 5.0, vec![Value::Null, Value::from(stream)]);
+        let Ok(Some(ServerEvent::Requested(request))) = send(&mut server, &publish) else {
+            panic!("no request")
+        };
+        assert_eq!(request.stream, stream);
+        server.accept();
+        let done = call("deleteStream", 0.0, vec![Value::Null, Value::from(1.0)]);
+        assert!(matches!(
+            send(&mut server, &done),
+            Ok(Some(ServerEvent::Finished))
+        ));
+        assert!(send(&mut server, &done).unwrap().is_none(), "it ends once");
+    }
+}
+
+#[test]
+fn only_a_client_that_says_so_gets_several_tracks() {
+    let mut server = after_handshake();
+    send(&mut server, &connect("live")).unwrap();
+    assert!(!server.accepts_multitrack());
+    let mut server = after_handshake();
+    let caps = Value::object([("app", Value::from("live")), ("capsEx", Value::from(2.0))]);
+    send(&mut server, &call("connect", 1.0, vec![caps])).unwrap();
+    assert!(server.accepts_multitrack());
+}
+
+#[test]
+fn before_a_publish_is_admitted_incomplete_messages_hold_little() {
+    let mut server = after_handshake();
+    for id in 3..60u8 {
+        let header = [id, 0, 0, 0, 0, 0xff, 0xff, 9, 0, 0, 0, 0];
+        server.input().extend_from_slice(&header);
+        server.input().extend_from_slice(&[0; 128]);
+        // A second chunk for each, and so on, until there is too much.
+        for _ in 0..60 {
+            server.input().extend_from_slice(&[0xc0 | id]);
+            server.input().extend_from_slice(&[0; 128]);
+        }
+    }
+    assert!(matches!(
+        server.poll_event(),
+        Err(Error::TooMuchPartialData { limit: 131_072 })
+    ));
+}
+
+#[test]
 fn before_a_publish_is_admitted_messages_are_short() {
     let mut server = after_handshake();
     let long = Message {

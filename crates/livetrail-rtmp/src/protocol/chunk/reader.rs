@@ -134,9 +134,9 @@ impl ChunkReader {
         }
     }
 
-    /// Sets the longest message from now on, in bytes.
-    pub fn set_max_message_bytes(&mut self, bytes: usize) {
-        self.limits.max_message_bytes = bytes;
+    /// Sets other limits from now on.
+    pub fn set_limits(&mut self, limits: ChunkLimits) {
+        self.limits = limits;
     }
 
     /// Bytes of incomplete messages that are held.
