@@ -1,0 +1,302 @@
+//! The file sink's thread.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::error::{AuditError, SinkError};
+
+/// The first pause after a failed write.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+type Answer = oneshot::Sender<Result<(), SinkError>>;
+
+/// Lines that wait for the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) records: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    buffer: Buffer,
+    /// Who waits for a sync. Bounded by the callers of `flush`, each of which waits for its answer.
+    asking: Vec<Answer>,
+    closed: bool,
+    /// The thread gave up or is done; what it could not write.
+    ended: Option<Buffer>,
+    /// What is wrong now.
+    failing: Option<SinkError>,
+}
+
+/// What the sink and its thread share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    path: PathBuf,
+    /// Devices and pipes cannot be synced.
+    regular: bool,
+    state: Mutex<State>,
+    /// Something to do for the thread.
+    work: Condvar,
+    /// The thread ended.
+    done: Condvar,
+    /// There is room in the buffer.
+    pub(crate) room: Notify,
+    failed: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(path: PathBuf, regular: bool) -> Self {
+        Self {
+            path,
+            regular,
+            state: Mutex::new(State::default()),
+            work: Condvar::new(),
+            done: Condvar::new(),
+            room: Notify::new(),
+            failed: AtomicU64::new(0),
+        }
+    }
+
+    /// Puts lines into the buffer; `false` when there is no room. Once the thread has ended nothing is taken, and the
+    /// lines are counted as failed.
+    pub(crate) fn append(&self, lines: &[u8], records: u64, limit: usize) -> bool {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        if state.buffer.bytes.len() >= limit {
+            return false;
+        }
+        state.buffer.bytes.extend_from_slice(lines);
+        state.buffer.records += records;
+        drop(state);
+        self.work.notify_one();
+        true
+    }
+
+    pub(crate) fn ask_sync(&self, answer: Answer) {
+        let mut state = self.lock();
+        // Without a thread nobody will answer: the asker learns it from the dropped sender.
+        if state.ended.is_none() {
+            state.asking.push(answer);
+        }
+        drop(state);
+        self.work.notify_one();
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn failing(&self) -> Option<SinkError> {
+        self.lock().failing.clone()
+    }
+
+    /// Has the thread write what is left, and waits for it. Gives what could not be written.
+    pub(crate) fn close(&self, deadline: Duration) -> Option<Buffer> {
+        let mut state = self.lock();
+        state.closed = true;
+        self.work.notify_one();
+        let (mut state, waited) = self
+            .done
+            .wait_timeout_while(state, deadline, |state| state.ended.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        let left = if waited.timed_out() {
+            Some(std::mem::take(&mut state.buffer))
+        } else {
+            state.ended.take()
+        };
+        left.filter(|left| left.records > 0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Plain values: a panic while it was held left nothing half done that matters.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) fn spawn(shared: Arc<Shared>, file: File) -> Result<(), AuditError> {
+    const NAME: &str = "audit-file";
+    let writer = Writer {
+        shared,
+        file,
+        poisoned: None,
+    };
+    std::thread::Builder::new()
+        .name(NAME.to_owned())
+        .spawn(move || writer.run())
+        .map(drop)
+        .map_err(|source| AuditError::Thread { name: NAME, source })
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    file: File,
+    /// A sync failed once.
+    poisoned: Option<SinkError>,
+}
+
+/// What the thread took to do.
+struct Work {
+    buffer: Buffer,
+    asking: Vec<Answer>,
+    closed: bool,
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            let Work {
+                buffer,
+                mut asking,
+                closed,
+            } = self.next();
+            let left = self.write(buffer, &mut asking);
+            if left.is_none() && !asking.is_empty() {
+                let result = self.sync();
+                for answer in asking {
+                    let _ = answer.send(result.clone());
+                }
+            } else if left.is_none() && closed {
+                let _ = self.sync();
+            }
+            if left.is_some() || closed {
+                let mut state = self.shared.lock();
+                if left.is_none() && (!state.buffer.bytes.is_empty() || !state.asking.is_empty()) {
+                    continue;
+                }
+                state.ended = Some(left.unwrap_or_default());
+                state.asking.clear();
+                drop(state);
+                self.shared.done.notify_all();
+                self.shared.room.notify_waiters();
+                return;
+            }
+        }
+    }
+
+    fn next(&self) -> Work {
+        let idle = |state: &mut State| {
+            state.buffer.bytes.is_empty() && state.asking.is_empty() && !state.closed
+        };
+        let mut state = self
+            .shared
+            .work
+            .wait_while(self.shared.lock(), idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        let work = Work {
+            buffer: std::mem::take(&mut state.buffer),
+            asking: std::mem::take(&mut state.asking),
+            closed: state.closed,
+        };
+        drop(state);
+        self.shared.room.notify_waiters();
+        work
+    }
+
+    /// Writes all of it, however often it fails; who waits for a sync learns of the first failure. Gives it back when the
+    /// sink is closed and it still fails.
+    fn write(&mut self, buffer: Buffer, asking: &mut Vec<Answer>) -> Option<Buffer> {
+        let mut from = 0;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.write_from(&buffer.bytes, &mut from) {
+                Ok(()) => {
+                    if pause > FIRST_PAUSE {
+                        tracing::info!(path = %self.shared.path.display(), "the trail's file takes records again");
+                    }
+                    if self.poisoned.is_none() {
+                        self.shared.lock().failing = None;
+                    }
+                    return None;
+                }
+                Err(error) => {
+                    if self.write_failed(error, asking, pause) {
+                        return Some(buffer);
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// One attempt. On failure `from` is where the next one begins: at the start, if what was written in part could be cut
+    /// off, and otherwise behind it.
+    fn write_from(&mut self, bytes: &[u8], from: &mut usize) -> io::Result<()> {
+        let begun = *from;
+        while *from < bytes.len() {
+            match self.file.write(&bytes[*from..]) {
+                Ok(0) => return self.undo(begun, from, io::ErrorKind::WriteZero.into()),
+                Ok(written) => *from += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.undo(begun, from, error),
+            }
+        }
+        Ok(())
+    }
+
+    fn undo(&self, begun: usize, from: &mut usize, error: io::Error) -> io::Result<()> {
+        let partial = u64::try_from(*from - begun).unwrap_or(u64::MAX);
+        if partial > 0 && self.shared.regular {
+            let cut = self
+                .file
+                .metadata()
+                .and_then(|now| self.file.set_len(now.len().saturating_sub(partial)));
+            if cut.is_ok() {
+                *from = begun;
+            }
+        }
+        Err(error)
+    }
+
+    /// Says so, tells everybody who waits, and pauses. Gives whether to give up.
+    fn write_failed(&self, error: io::Error, asking: &mut Vec<Answer>, pause: Duration) -> bool {
+        self.shared.failed.fetch_add(1, Ordering::Relaxed);
+        let error = SinkError::Write(Arc::new(error));
+        let mut state = self.shared.lock();
+        if state.failing.is_none() {
+            tracing::error!(path = %self.shared.path.display(), error = ?error, "the trail's file does not take records");
+        }
+        state.failing = Some(error.clone());
+        for answer in asking.drain(..).chain(state.asking.drain(..)) {
+            let _ = answer.send(Err(error.clone()));
+        }
+        let (state, _) = self
+            .shared
+            .work
+            .wait_timeout_while(state, pause, |state| {
+                state.asking.is_empty() && !state.closed
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        state.closed
+    }
+
+    fn sync(&mut self) -> Result<(), SinkError> {
+        if let Some(error) = &self.poisoned {
+            return Err(error.clone());
+        }
+        if !self.shared.regular {
+            return Ok(());
+        }
+        let Err(error) = self.file.flush().and_then(|()| self.file.sync_data()) else {
+            return Ok(());
+        };
+        self.shared.failed.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(path = %self.shared.path.display(), %error, "the trail's file cannot be synced: what was written before may be lost");
+        let error = SinkError::Sync(Arc::new(error));
+        self.poisoned = Some(error.clone());
+        self.shared.lock().failing = Some(error.clone());
+        Err(error)
+    }
+}

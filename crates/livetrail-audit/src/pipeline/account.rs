@@ -1,0 +1,172 @@
+//! Which numbers of the boot are accounted for: written, or reported as dropped.
+
+use std::collections::BTreeMap;
+
+use super::loss::Loss;
+
+/// The account of a boot's numbers, kept by the worker.
+///
+/// Numbers arrive nearly in order. Those that are missing below the highest one are either on their way (their producer is
+/// between taking the number and using it), in the queue, or lost. A loss can be reported when every number that is missing up
+/// to its last one is one of those it counts.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    /// One past the highest number that is there.
+    next: u64,
+    /// Missing numbers below `next`, as first → last. Bounded by the losses since the last report and the producers.
+    holes: BTreeMap<u64, u64>,
+    /// Losses that are known and not reported yet.
+    pending: Option<Loss>,
+}
+
+impl Account {
+    /// This number is in the worker's hand.
+    pub(crate) fn arrived(&mut self, seq: u64) {
+        if seq >= self.next {
+            if seq > self.next {
+                self.holes.insert(self.next, seq - 1);
+            }
+            self.next = seq + 1;
+            return;
+        }
+        let Some((&first, &last)) = self.holes.range(..=seq).next_back() else {
+            return;
+        };
+        if seq > last {
+            return;
+        }
+        self.holes.remove(&first);
+        if first < seq {
+            self.holes.insert(first, seq - 1);
+        }
+        if seq < last {
+            self.holes.insert(seq + 1, last);
+        }
+    }
+
+    /// These were lost.
+    pub(crate) fn lost(&mut self, loss: Loss) {
+        self.pending = Some(match self.pending.take() {
+            Some(before) => before.and(&loss),
+            None => loss,
+        });
+    }
+
+    /// A loss that can be reported now: its count is exactly what is missing up to its last number.
+    pub(crate) fn report(&mut self) -> Option<Loss> {
+        let last = self.pending.as_ref()?.last_seq;
+        // Numbers that the worker has not seen yet, up to the last lost one, are missing as well.
+        let unseen = (last + 1).saturating_sub(self.next);
+        let seen: u64 = self
+            .holes
+            .range(..=last)
+            .map(|(first, hole_last)| (*hole_last).min(last) - first + 1)
+            .sum();
+        if seen + unseen != self.pending.as_ref()?.total() {
+            return None;
+        }
+        let loss = self.pending.take()?;
+        // Everything up to there is accounted for now.
+        if let Some((&first, &hole_last)) = self.holes.range(..=last).next_back()
+            && hole_last > last
+        {
+            self.holes.remove(&first);
+            self.holes.insert(last + 1, hole_last);
+        }
+        self.holes = self.holes.split_off(&(last + 1));
+        self.next = self.next.max(last + 1);
+        Some(loss)
+    }
+
+    /// Everything up to and with this number is accounted for; `None` while not even the first is.
+    pub(crate) fn settled(&self) -> Option<u64> {
+        let first_open = self
+            .holes
+            .first_key_value()
+            .map_or(self.next, |(first, _)| *first);
+        first_open.checked_sub(1)
+    }
+
+    /// Numbers below `end` that never arrived and that no loss counts: their producers are gone or stuck.
+    pub(crate) fn unresolved(&self, end: u64) -> u64 {
+        let missing: u64 = self
+            .holes
+            .iter()
+            .map(|(first, last)| last - first + 1)
+            .sum();
+        let unseen = end.saturating_sub(self.next);
+        let counted = self.pending.as_ref().map_or(0, Loss::total);
+        (missing + unseen).saturating_sub(counted)
+    }
+
+    /// The lowest missing number, or `end`.
+    pub(crate) fn first_missing(&self, end: u64) -> u64 {
+        self.holes
+            .first_key_value()
+            .map_or(self.next.min(end), |(first, _)| *first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::loss::KINDS;
+
+    fn loss(first_seq: u64, last_seq: u64, count: u64) -> Loss {
+        let mut counts = [0; KINDS];
+        counts[3] = count;
+        Loss {
+            counts,
+            first_seq,
+            last_seq,
+            first_ts_ms: 1,
+            last_ts_ms: 2,
+        }
+    }
+
+    #[test]
+    fn a_loss_is_reported_when_nothing_else_is_missing_up_to_its_end() {
+        let mut account = Account::default();
+        account.arrived(0);
+        account.arrived(3);
+        account.lost(loss(1, 1, 1));
+        // 2 is on its way, but beyond the loss.
+        assert_eq!(account.report().map(|loss| loss.total()), Some(1));
+        assert_eq!(account.settled(), Some(1));
+        account.arrived(6);
+        account.lost(loss(5, 5, 1));
+        // 2 and 4 are on their way.
+        assert_eq!(account.report(), None);
+        account.arrived(2);
+        account.arrived(4);
+        assert_eq!(account.report(), Some(loss(5, 5, 1)));
+        assert_eq!(account.settled(), Some(6));
+        assert_eq!(account.unresolved(7), 0);
+    }
+
+    #[test]
+    fn losses_whose_ranges_cross_are_reported_as_one() {
+        let mut account = Account::default();
+        account.arrived(0);
+        account.arrived(9);
+        account.lost(loss(2, 8, 3));
+        assert_eq!(account.report(), None);
+        account.arrived(5);
+        account.arrived(6);
+        assert_eq!(account.report(), None);
+        account.lost(loss(1, 7, 3));
+        assert_eq!(account.report(), Some(loss(1, 8, 6)));
+        assert_eq!(account.settled(), Some(9));
+    }
+
+    #[test]
+    fn a_loss_beyond_everything_seen_is_reported_at_once() {
+        let mut account = Account::default();
+        account.arrived(0);
+        account.lost(loss(1, 4, 4));
+        assert_eq!(account.report(), Some(loss(1, 4, 4)));
+        assert_eq!(account.settled(), Some(4));
+        account.arrived(5);
+        assert_eq!(account.settled(), Some(5));
+    }
+}

@@ -1,0 +1,162 @@
+//! Counting what the full queue could not take, without a lock on either side.
+//!
+//! Two banks of counters: producers add to the active one, the worker takes from the other. The worker makes the other bank
+//! active, and reads the one before when no producer is inside it any more. A producer says that it is inside before it looks
+//! again whether the bank is still the active one. Both sides change the count of those inside (the worker by nothing), so one
+//! comes after the other: either the worker sees the producer inside, or the producer sees the worker's change of bank.
+//!
+//! The module is self-contained (its atomics come from `super::sync`), so that the model checker runs exactly this code.
+
+use super::sync::{AtomicU64, AtomicUsize, Ordering};
+
+/// How many kinds of records are told apart.
+pub(crate) const KINDS: usize = 22;
+
+/// What was lost, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Loss {
+    /// How many of each kind.
+    pub(crate) counts: [u64; KINDS],
+    /// The lowest number that was lost.
+    pub(crate) first_seq: u64,
+    /// The highest number that was lost.
+    pub(crate) last_seq: u64,
+    /// The earliest time of a lost record, in milliseconds since 1970.
+    pub(crate) first_ts_ms: u64,
+    /// The latest.
+    pub(crate) last_ts_ms: u64,
+}
+
+impl Loss {
+    /// How many records in all.
+    pub(crate) fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Both losses as one.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        for (sum, more) in self.counts.iter_mut().zip(other.counts) {
+            *sum += more;
+        }
+        self.first_seq = self.first_seq.min(other.first_seq);
+        self.last_seq = self.last_seq.max(other.last_seq);
+        self.first_ts_ms = self.first_ts_ms.min(other.first_ts_ms);
+        self.last_ts_ms = self.last_ts_ms.max(other.last_ts_ms);
+        self
+    }
+}
+
+/// One set of counters.
+#[derive(Debug)]
+struct Bank {
+    /// Producers that are between entering and leaving.
+    inside: AtomicUsize,
+    counts: [AtomicU64; KINDS],
+    first_seq: AtomicU64,
+    last_seq: AtomicU64,
+    first_ts_ms: AtomicU64,
+    last_ts_ms: AtomicU64,
+}
+
+impl Bank {
+    fn new() -> Self {
+        Self {
+            inside: AtomicUsize::new(0),
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            first_seq: AtomicU64::new(u64::MAX),
+            last_seq: AtomicU64::new(0),
+            first_ts_ms: AtomicU64::new(u64::MAX),
+            last_ts_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Reads and empties the bank. Nobody may be inside.
+    fn take(&self) -> Option<Loss> {
+        let loss = Loss {
+            counts: std::array::from_fn(|kind| self.counts[kind].swap(0, Ordering::Relaxed)),
+            first_seq: self.first_seq.swap(u64::MAX, Ordering::Relaxed),
+            last_seq: self.last_seq.swap(0, Ordering::Relaxed),
+            first_ts_ms: self.first_ts_ms.swap(u64::MAX, Ordering::Relaxed),
+            last_ts_ms: self.last_ts_ms.swap(0, Ordering::Relaxed),
+        };
+        (loss.total() > 0).then_some(loss)
+    }
+}
+
+/// Both banks and which one is active.
+#[derive(Debug)]
+pub(crate) struct LossBanks {
+    banks: [Bank; 2],
+    active: AtomicUsize,
+    /// Everything that was ever lost.
+    total: AtomicU64,
+}
+
+impl LossBanks {
+    pub(crate) fn new() -> Self {
+        Self {
+            banks: [Bank::new(), Bank::new()],
+            active: AtomicUsize::new(0),
+            total: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts one lost record. Takes a handful of atomic operations; goes round again only when the worker changed banks
+    /// in between, which it does once a batch at most.
+    pub(crate) fn lose(&self, kind: usize, seq: u64, ts_ms: u64) {
+        let bank = loop {
+            let active = self.active.load(Ordering::Acquire);
+            let bank = &self.banks[active];
+            bank.inside.fetch_add(1, Ordering::AcqRel);
+            if self.active.load(Ordering::Acquire) == active {
+                break bank;
+            }
+            bank.inside.fetch_sub(1, Ordering::Release);
+        };
+        bank.counts[kind].fetch_add(1, Ordering::Relaxed);
+        bank.first_seq.fetch_min(seq, Ordering::Relaxed);
+        bank.last_seq.fetch_max(seq, Ordering::Relaxed);
+        bank.first_ts_ms.fetch_min(ts_ms, Ordering::Relaxed);
+        bank.last_ts_ms.fetch_max(ts_ms, Ordering::Relaxed);
+        self.total.fetch_add(1, Ordering::Relaxed);
+        bank.inside.fetch_sub(1, Ordering::Release);
+    }
+
+    /// How many records were lost so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+}
+
+/// The worker's side of the banks. There is one.
+#[derive(Debug, Default)]
+pub(crate) struct Harvester {
+    /// The bank that is no longer active and that a producer was still inside of.
+    leaving: Option<usize>,
+    /// How many lost records were taken out so far.
+    pub(crate) taken: u64,
+}
+
+impl Harvester {
+    /// Takes out what was lost. `None` when nothing is there, or when a producer is just counting: ask again later.
+    pub(crate) fn take(&mut self, banks: &LossBanks) -> Option<Loss> {
+        let old = match self.leaving {
+            Some(old) => old,
+            None if banks.total() == self.taken => return None,
+            None => {
+                let old = banks.active.load(Ordering::Relaxed);
+                banks.active.store(1 - old, Ordering::Release);
+                old
+            }
+        };
+        let bank = &banks.banks[old];
+        if bank.inside.fetch_add(0, Ordering::AcqRel) > 0 {
+            self.leaving = Some(old);
+            return None;
+        }
+        self.leaving = None;
+        let loss = bank.take()?;
+        self.taken += loss.total();
+        Some(loss)
+    }
+}

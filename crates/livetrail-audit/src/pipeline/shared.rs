@@ -1,0 +1,246 @@
+//! What the pipeline's handles and its worker share.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
+
+use crossbeam_queue::ArrayQueue;
+use livetrail_engine::Clock;
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
+
+use super::intake::Intake;
+use super::sync::{AtomicU64, Ordering};
+use super::{CloseReport, Status};
+use crate::error::{AuditError, SinkError};
+use crate::sink::AuditSink;
+
+/// How many may wait for the sink at once; who comes then is refused.
+const MAX_WAITING: usize = 4_096;
+
+/// When a sink that does not answer is called failing.
+pub(crate) const HUNG_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a worker whose sink hangs gets to end after it was told to give up.
+const GIVE_UP_GRACE: Duration = Duration::from_millis(200);
+
+/// Not busy, in `busy_since_ms`.
+const IDLE: u64 = u64::MAX;
+
+/// A question to the worker.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    /// Is the first record of this session durable? `None`: is everything that was offered so far?
+    pub(crate) session: Option<Uuid>,
+    pub(crate) answer: oneshot::Sender<Result<(), SinkError>>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) intake: Intake,
+    pub(crate) sink: Arc<dyn AuditSink>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) asks: ArrayQueue<Ask>,
+    worker: OnceLock<Thread>,
+    /// The worker is to drain and end.
+    pub(crate) stop: AtomicBool,
+    /// The worker is to give up what the sink does not take.
+    pub(crate) abort: AtomicBool,
+    pub(crate) abort_signal: Notify,
+    /// The worker takes no more questions.
+    ended: AtomicBool,
+    pub(crate) written: AtomicU64,
+    pub(crate) durable: AtomicU64,
+    pub(crate) sink_panics: AtomicU64,
+    pub(crate) flush_errors: AtomicU64,
+    /// Since when the worker waits for the sink, in monotonic milliseconds; [`IDLE`] when it does not.
+    busy_since_ms: AtomicU64,
+    trouble: Mutex<Option<Trouble>>,
+    report: Mutex<Option<CloseReport>>,
+    reported: Condvar,
+}
+
+#[derive(Debug, Clone)]
+struct Trouble {
+    since_ms: u64,
+    error: SinkError,
+}
+
+impl Shared {
+    pub(crate) fn new(intake: Intake, sink: Arc<dyn AuditSink>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            intake,
+            sink,
+            clock,
+            asks: ArrayQueue::new(MAX_WAITING),
+            worker: OnceLock::new(),
+            stop: AtomicBool::new(false),
+            abort: AtomicBool::new(false),
+            abort_signal: Notify::new(),
+            ended: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            sink_panics: AtomicU64::new(0),
+            flush_errors: AtomicU64::new(0),
+            busy_since_ms: AtomicU64::new(IDLE),
+            trouble: Mutex::new(None),
+            report: Mutex::new(None),
+            reported: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn mono_ms(&self) -> u64 {
+        u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    // ---- Asking the worker --------------------------------------------------------------------------------------------
+
+    pub(crate) fn set_worker(&self, thread: Thread) {
+        let _ = self.worker.set(thread);
+    }
+
+    /// Wakes the worker. A system call: never from the media path.
+    pub(crate) fn wake(&self) {
+        if let Some(worker) = self.worker.get() {
+            worker.unpark();
+        }
+    }
+
+    /// Asks whether what was offered before is durable. Who has a deadline keeps it himself.
+    pub(crate) async fn ask(&self, session: Option<Uuid>) -> Result<(), AuditError> {
+        let (answer, answered) = oneshot::channel();
+        if self.asks.push(Ask { session, answer }).is_err() {
+            return Err(AuditError::Busy {
+                waiting: MAX_WAITING,
+            });
+        }
+        // The worker says that it has ended before it takes the last questions, so that none stays behind.
+        if self.ended.load(Ordering::SeqCst) {
+            self.drop_asks();
+        }
+        self.wake();
+        match answered.await {
+            Ok(answer) => answer.map_err(AuditError::Sync),
+            Err(_) => Err(AuditError::Closed),
+        }
+    }
+
+    fn drop_asks(&self) {
+        while self.asks.pop().is_some() {}
+    }
+
+    // ---- Health -------------------------------------------------------------------------------------------------------
+
+    /// Says that the worker begins or ends to wait for the sink.
+    pub(crate) fn set_busy(&self, busy: bool) {
+        let since = if busy { self.mono_ms() } else { IDLE };
+        self.busy_since_ms.store(since, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_trouble(&self, error: Option<SinkError>) {
+        let mut trouble = lock(&self.trouble);
+        match (error, &mut *trouble) {
+            (Some(error), Some(trouble)) => trouble.error = error,
+            (Some(error), none) => {
+                tracing::error!(%error, "the audit trail's sink fails");
+                *none = Some(Trouble {
+                    since_ms: self.clock.unix_ms(),
+                    error,
+                });
+            }
+            (None, some) => {
+                if some.take().is_some() {
+                    tracing::info!("the audit trail's sink works again");
+                }
+            }
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let now = self.mono_ms();
+        let busy = match self.busy_since_ms.load(Ordering::Relaxed) {
+            IDLE => Duration::ZERO,
+            since => Duration::from_millis(now.saturating_sub(since)),
+        };
+        if busy >= HUNG_AFTER {
+            let waited = u64::try_from(busy.as_millis()).unwrap_or(u64::MAX);
+            let since_ms = self.clock.unix_ms().saturating_sub(waited);
+            return Status::Failing {
+                since_ms,
+                error: SinkError::Hung(busy),
+            };
+        }
+        if let Some(Trouble { since_ms, error }) = lock(&self.trouble).clone() {
+            return Status::Failing { since_ms, error };
+        }
+        if let Some(error) = self.sink.failing() {
+            return Status::Failing {
+                since_ms: self.clock.unix_ms(),
+                error,
+            };
+        }
+        if self.intake.sealed_at().is_some() {
+            Status::Closed
+        } else {
+            Status::Healthy
+        }
+    }
+
+    // ---- Ending -------------------------------------------------------------------------------------------------------
+
+    /// The worker's last act.
+    pub(crate) fn end(&self, report: CloseReport) {
+        self.set_busy(false);
+        self.ended.store(true, Ordering::SeqCst);
+        self.drop_asks();
+        *lock(&self.report) = Some(report);
+        self.reported.notify_all();
+    }
+
+    /// Refuses further offers, has the worker drain, and waits for it: for `deadline` at most, and a moment more for a
+    /// worker that has to give up. Blocks the thread.
+    pub(crate) fn finish(&self, deadline: Duration) -> CloseReport {
+        self.intake.seal();
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+        if let Some(report) = self.wait(deadline) {
+            return report;
+        }
+        tracing::error!(
+            ?deadline,
+            "the audit trail's sink did not take everything in time"
+        );
+        self.abort.store(true, Ordering::Release);
+        self.abort_signal.notify_one();
+        self.wake();
+        self.wait(GIVE_UP_GRACE)
+            .unwrap_or_else(|| self.account(false, true))
+    }
+
+    fn wait(&self, at_most: Duration) -> Option<CloseReport> {
+        let report = lock(&self.report);
+        let (report, _) = self
+            .reported
+            .wait_timeout_while(report, at_most, |report| report.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        report.clone()
+    }
+
+    /// How things stand.
+    pub(crate) fn account(&self, durable: bool, timed_out: bool) -> CloseReport {
+        CloseReport {
+            offered: self.intake.offered(),
+            accepted: self.intake.accepted(),
+            dropped: self.intake.dropped(),
+            written: self.written.load(Ordering::Relaxed),
+            sink_panics: self.sink_panics.load(Ordering::Relaxed),
+            durable,
+            timed_out,
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while one of these was held leaves plain values behind.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
