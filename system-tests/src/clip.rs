@@ -48,7 +48,7 @@ pub fn heavy() -> &'static Path {
     static CLIP: OnceLock<PathBuf> = OnceLock::new();
     CLIP.get_or_init(|| {
         provide("heavy", |command| {
-            let noise = "nullsrc=size=640x360:rate=25:duration=12,geq=random(1)*255:128:128";
+            let noise = "color=gray:size=640x360:rate=25:duration=12,noise=alls=100:allf=t+u";
             command.args(["-f", "lavfi", "-i", noise]);
             command.args([
                 "-f",
@@ -57,6 +57,22 @@ pub fn heavy() -> &'static Path {
                 "sine=frequency=440:sample_rate=44100:duration=12",
             ]);
             command.args(["-b:v", "16M", "-maxrate", "16M", "-bufsize", "4M"]);
+        })
+    })
+}
+
+/// The first 4 s of [`small`].
+///
+/// # Panics
+/// When ffmpeg is not installed or fails.
+#[track_caller]
+#[must_use]
+pub fn short() -> &'static Path {
+    static CLIP: OnceLock<PathBuf> = OnceLock::new();
+    let whole = small();
+    CLIP.get_or_init(|| {
+        provide("short", |command| {
+            command.arg("-t").arg("4").arg("-i").arg(whole);
         })
     })
 }

@@ -76,6 +76,9 @@ impl Packets {
             self.video.first().is_some_and(|first| first.keyframe),
             "the first video packet is no keyframe"
         );
+        // A video frame and the audio of its time come within a few packets of each other.
+        let late = audio.begin_ms - video.begin_ms;
+        assert!(late <= 100, "the first audio was played {late} ms late");
         // One time line: both streams are shifted by the same, but for the millisecond that FLV rounds to.
         let apart = video.shift_ms.abs_diff(audio.shift_ms);
         assert!(
@@ -91,6 +94,8 @@ impl Packets {
 
 /// Where a played stream lies in the published one.
 struct Stretch {
+    /// When the first packet that was played had been published.
+    begin_ms: i64,
     /// What must be added to a published time to get the played one.
     shift_ms: i64,
     /// Packets at the end of what was published that were not played.
@@ -131,6 +136,7 @@ impl Stretch {
             );
         }
         Self {
+            begin_ms: rest[0].dts_ms,
             shift_ms,
             missing: rest.len() - played.len(),
         }
@@ -154,4 +160,96 @@ fn around(played: &[Packet], published: &[Packet], at: usize) -> String {
 fn milliseconds(seconds: &str) -> i64 {
     // Text as ffprobe prints it, `12.345000`: exact in a double to far below a millisecond.
     (seconds.parse::<f64>().unwrap_or(f64::NAN) * 1_000.0).round() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packets every 40 ms, a keyframe every fourth, as their contents say.
+    fn stream(contents: &[&str], begin_ms: i64) -> Vec<Packet> {
+        let packet = |(at, content): (usize, &&str)| Packet {
+            dts_ms: begin_ms + 40 * at as i64,
+            pts_ms: begin_ms + 40 * at as i64,
+            keyframe: content.starts_with('K'),
+            content: (*content).to_owned(),
+        };
+        contents.iter().enumerate().map(packet).collect()
+    }
+
+    fn published() -> Packets {
+        Packets {
+            video: stream(&["K0", "1", "2", "3", "K4", "5", "6", "7"], 0),
+            audio: stream(&["a", "s", "s", "s", "b", "s", "s", "c"], 0),
+        }
+    }
+
+    fn from(at: usize, shift_ms: i64) -> Packets {
+        let mut played = published();
+        for packets in [&mut played.video, &mut played.audio] {
+            packets.drain(..at);
+            for packet in packets {
+                packet.dts_ms += shift_ms;
+                packet.pts_ms += shift_ms;
+            }
+        }
+        played
+    }
+
+    #[test]
+    fn a_late_joiner_continues_from_a_keyframe_and_may_stop_early_unless_the_whole_is_asked_for() {
+        from(4, -160).assert_continue(&published(), true);
+        let mut early = from(4, -160);
+        early.video.pop();
+        early.assert_continue(&published(), false);
+    }
+
+    #[test]
+    #[should_panic(expected = "the last video packets are missing")]
+    fn a_lost_end_is_found() {
+        let mut played = from(4, 0);
+        played.video.pop();
+        played.assert_continue(&published(), true);
+    }
+
+    #[test]
+    #[should_panic(expected = "video parts at packet 2")]
+    fn a_lost_packet_is_found() {
+        let mut played = from(0, 0);
+        played.video.remove(2);
+        played.assert_continue(&published(), true);
+    }
+
+    #[test]
+    #[should_panic(expected = "audio parts at packet 1")]
+    fn a_packet_at_another_time_is_found() {
+        let mut played = from(4, 0);
+        played.audio[1].dts_ms += 2;
+        played.assert_continue(&published(), true);
+    }
+
+    #[test]
+    #[should_panic(expected = "no keyframe")]
+    fn a_begin_without_a_keyframe_is_found() {
+        from(1, 0).assert_continue(&published(), true);
+    }
+
+    #[test]
+    #[should_panic(expected = "120 ms late")]
+    fn audio_that_is_missing_at_the_begin_is_found() {
+        let mut played = from(4, 0);
+        played.audio.drain(..3);
+        played.assert_continue(&published(), true);
+    }
+
+    #[test]
+    #[should_panic(expected = "drifted apart by 40 ms")]
+    fn streams_that_drift_apart_are_found() {
+        let mut played = from(4, 0);
+        for packet in &mut played.audio {
+            packet.dts_ms += 40;
+            packet.pts_ms += 40;
+        }
+        played.assert_continue(&published(), true);
+    }
 }

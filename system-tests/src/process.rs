@@ -262,3 +262,50 @@ impl Captured {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn dropping_a_process_kills_what_it_has_started() {
+        let process = Process::spawn("sh", &shell("sleep 600 & echo $!; wait"));
+        let grandchild = clock::wait_for("its first line", Duration::from_secs(10), || {
+            let said = process.said();
+            said.ends_with('\n').then(|| said.trim().to_owned())
+        });
+        drop(process);
+        let proc = format!("/proc/{grandchild}/stat");
+        clock::wait_until("the end of the grandchild", Duration::from_secs(10), || {
+            // Gone, or a zombie that whoever adopted it has not reaped yet.
+            std::fs::read_to_string(&proc).map_or(true, |stat| stat.contains(") Z "))
+        });
+    }
+
+    #[test]
+    fn status_and_output_are_kept() {
+        let finished = run(
+            "sh",
+            &shell("echo out; echo err >&2; exit 3"),
+            Duration::from_secs(10),
+        );
+        let finished = finished.failure();
+        assert_eq!(finished.status.code(), Some(3));
+        assert_eq!(
+            (finished.stdout.as_str(), finished.stderr.as_str()),
+            ("out\n", "err\n")
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "waited 50ms in vain for the end of sleeper")]
+    fn a_process_that_does_not_end_in_time_is_a_failure() {
+        let _ = Process::spawn("sleeper", &shell("sleep 600")).wait(Duration::from_millis(50));
+    }
+}

@@ -234,17 +234,25 @@ impl Server {
     /// When any of that is not so.
     #[track_caller]
     pub fn stop(&mut self) -> Trail {
-        self.end_by(Signal::TERM, Duration::from_secs(20));
-        let finished = self.earlier.last().expect("it has ended");
+        self.stop_by(Signal::TERM)
+    }
+
+    /// As [`stop`](Self::stop), with another signal.
+    ///
+    /// # Panics
+    /// As [`stop`](Self::stop).
+    #[track_caller]
+    pub fn stop_by(&mut self, signal: Signal) -> Trail {
+        self.end_by(signal, Duration::from_secs(20));
+        let status = self.earlier.last().map(|ended| ended.status);
         assert!(
-            finished.status.success(),
-            "the server exits with {}",
-            finished.status
+            status.is_some_and(|status| status.success()),
+            "the server ends with {status:?}"
         );
         let panicked = self
             .earlier
             .iter()
-            .any(|earlier| earlier.stderr.contains("panicked at"));
+            .any(|ended| ended.stderr.contains("panicked at"));
         assert!(!panicked, "something panicked in the server");
         let trail = self.trail();
         trail.assert_sound();
@@ -266,7 +274,9 @@ impl Server {
         self.earlier.push(process.end_by(signal, timeout));
     }
 
-    fn data(&self) -> PathBuf {
+    /// The data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 

@@ -89,6 +89,17 @@ pub fn ffmpeg_play(url: &str, out: &Path) -> Process {
     Process::spawn("ffmpeg that plays", &command)
 }
 
+/// `livetrail` itself with these arguments, as a person would type it.
+#[must_use]
+pub fn livetrail(arguments: &[&str]) -> Command {
+    let mut command = Command::new(crate::binary::livetrail());
+    command.args(arguments);
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LIVETRAIL_")) {
+        command.env_remove(key);
+    }
+    command
+}
+
 /// Decodes the whole file.
 ///
 /// # Panics

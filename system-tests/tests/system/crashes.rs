@@ -1,0 +1,139 @@
+//! SIGKILL in the middle: of a publisher, of a viewer, of the server.
+
+use std::time::Duration;
+
+use livetrail_record::Reason;
+use system_tests::{Config, Packets, Server, Story, clip, tool};
+
+const ENDS: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_publisher_that_is_killed_is_on_record_and_its_viewers_end_with_all_that_it_sent() {
+    let mut server = Server::start(Config::new());
+    let (url, out) = (server.rtmp_url("live/cam"), server.file("out.flv"));
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
+    server.await_records("publish_started", 1);
+    let viewer = tool::ffmpeg_play(&url, &out);
+    server.await_frames("live/cam", 150);
+    publisher.crash();
+    viewer.wait(ENDS);
+
+    tool::assert_decodes(&out);
+    Packets::of(&out).assert_continue(&Packets::of(clip::small()), false);
+    let trail = server.stop();
+    trail.assert_sessions(&[
+        // Not `client_closed`: it did not say that it is done.
+        Story::new("rtmp", "live/cam").published("network_error"),
+        Story::new("rtmp", "live/cam").played("stream_ended"),
+    ]);
+}
+
+#[test]
+fn a_viewer_that_is_killed_is_on_record_and_nobody_else_notices() {
+    let mut server = Server::start(Config::new());
+    let (url, sent) = (server.rtmp_url("live/cam"), server.file("sent.flv"));
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 6, Some(&sent));
+    server.await_records("publish_started", 1);
+    let killed = [
+        tool::ffmpeg_play(&url, &server.file("killed-rtmp.flv")),
+        tool::ffmpeg_play(&server.flv_url("live/cam"), &server.file("killed-http.flv")),
+    ];
+    let out = server.file("out.flv");
+    let other = tool::ffmpeg_play(&url, &out);
+    server.await_records("play_started", 3);
+    server.await_frames("live/cam", 100);
+    for viewer in killed {
+        viewer.crash();
+    }
+    server.await_records("play_ended", 2);
+    publisher.wait(ENDS).success();
+    other.wait(ENDS).success();
+
+    tool::assert_decodes(&out);
+    Packets::of(&out).assert_continue(&Packets::of(&sent), true);
+    let trail = server.stop();
+    // Whether the kernel tells of a close or of a reset depends on what the dead process had not read.
+    let gone = |protocol: &str| {
+        let mut ended = trail.of("play_ended").filter(|ended| {
+            ended.protocol.as_deref() == Some(protocol) && ended.reason != Some(Reason::StreamEnded)
+        });
+        let reason = ended.next().and_then(|ended| ended.reason.clone());
+        assert!(
+            matches!(reason, Some(Reason::ClientClosed | Reason::NetworkError)),
+            "{reason:?}"
+        );
+        Story::new(protocol, "live/cam").played(reason.expect("a reason").label())
+    };
+    trail.assert_sessions(&[
+        Story::new("rtmp", "live/cam").published("client_closed"),
+        gone("rtmp"),
+        gone("http-flv"),
+        Story::new("rtmp", "live/cam").played("stream_ended"),
+    ]);
+}
+
+#[test]
+fn a_server_that_is_killed_closes_at_its_next_start_what_it_left_open() {
+    let mut server = Server::start(Config::new().key("studio-1", "opensesame", "publish"));
+    let url = server.rtmp_url("live/cam");
+    let with_key = format!("{url}?token=opensesame");
+    let publisher = tool::ffmpeg_publish(clip::small(), &with_key, 30, None);
+    server.await_frames("live/cam", 30);
+    let viewers = [
+        tool::ffmpeg_play(&url, &server.file("rtmp.flv")),
+        tool::ffmpeg_play(&server.flv_url("live/cam"), &server.file("http.flv")),
+    ];
+    server.await_records("play_started", 2);
+    server.crash();
+    publisher.wait(ENDS);
+    for viewer in viewers {
+        viewer.wait(ENDS);
+    }
+
+    server.start_again();
+    // At the start, not with the next session.
+    let trail = server.trail();
+    assert_eq!(
+        (trail.count("publish_ended"), trail.count("play_ended")),
+        (1, 2)
+    );
+    tool::ffmpeg_publish(clip::small(), &with_key, 1, None)
+        .wait(ENDS)
+        .success();
+
+    let trail = server.stop();
+    let crashed = |protocol| {
+        Story::new(protocol, "live/cam")
+            .then("play_started")
+            .crashed("play_ended")
+    };
+    let studio = || Story::new("rtmp", "live/cam").by("studio-1");
+    trail.assert_sessions(&[
+        studio().then("publish_started").crashed("publish_ended"),
+        crashed("rtmp"),
+        crashed("http-flv"),
+        studio().published("client_closed"),
+    ]);
+    trail.assert_server_records(&["server_started", "server_started", "server_stopped"]);
+}
+
+#[test]
+fn a_server_that_is_killed_again_and_again_closes_each_session_exactly_once() {
+    let mut server = Server::start(Config::new());
+    let url = server.rtmp_url("live/cam");
+    for boot in 1..=3 {
+        let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
+        server.await_records("publish_started", boot);
+        server.crash();
+        publisher.wait(ENDS);
+        server.start_again();
+    }
+    let trail = server.stop();
+    let crashed = || {
+        Story::new("rtmp", "live/cam")
+            .then("publish_started")
+            .crashed("publish_ended")
+    };
+    trail.assert_sessions(&[crashed(), crashed(), crashed()]);
+    assert_eq!(trail.count("server_started"), 4);
+}

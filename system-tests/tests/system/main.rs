@@ -1,0 +1,14 @@
+//! The server under real clients, crashes, stalls, floods and hostile peers. One binary, so that the tests, which mostly wait,
+//! run side by side.
+//!
+//! After each, the trail has exactly the records of the audit contract, and the state machine finds every session closed
+//! exactly once ([`Server::stop`](system_tests::Server::stop) insists on that).
+
+mod commands;
+mod crashes;
+mod hostile;
+mod limits;
+mod operator;
+mod real_clients;
+mod refusals;
+mod strict;

@@ -1,0 +1,148 @@
+//! What an operator does: kick, stop, reload. It is done, and it is on record who did it.
+
+use std::time::Duration;
+
+use system_tests::{Config, Server, Signal, Story, clip, http, tool};
+
+const ENDS: Duration = Duration::from_secs(30);
+
+#[test]
+fn an_operator_kicks_a_viewer_and_a_publisher_by_session() {
+    let config = Config::new().operator("night-shift", "letmekick-55");
+    let mut server = Server::start(config);
+    let url = server.rtmp_url("live/cam");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
+    server.await_records("publish_started", 1);
+    let viewer = tool::ffmpeg_play(&server.flv_url("live/cam"), &server.file("out.flv"));
+    let trail = server.await_records("play_started", 1);
+    let session = |action: &str| {
+        let started = trail.of(action).next().and_then(|started| started.session);
+        started.expect("a session").to_string()
+    };
+    let delete = |session: &str, header: &str| {
+        let path = format!("/api/v1/sessions/{session}");
+        let answer = http::request(server.http(), "DELETE", &path, &[header]);
+        answer.expect("an answer").status
+    };
+    let allowed = "authorization: Bearer letmekick-55";
+
+    let (watching, sending) = (session("play_started"), session("publish_started"));
+    assert_eq!(delete(&watching, "authorization: Bearer wrong-77"), 401);
+    assert_eq!(delete(&watching, "accept: */*"), 401);
+    assert!((200..300).contains(&delete(&watching, allowed)));
+    viewer.wait(ENDS);
+    assert!((200..300).contains(&delete(&sending, allowed)));
+    publisher.wait(ENDS).failure();
+    assert_eq!(delete(&sending, allowed), 404);
+    assert!((400..=404).contains(&delete("no-session-at-all", allowed)));
+
+    let trail = server.stop();
+    trail.assert_sessions(&[
+        Story::new("rtmp", "live/cam").published("kicked"),
+        Story::new("http-flv", "live/cam").played("kicked"),
+    ]);
+    trail.assert_server_records(&[
+        "server_started",
+        "admin_session_kicked",
+        "admin_session_kicked",
+        "server_stopped",
+    ]);
+    for (kicked, session) in trail.of("admin_session_kicked").zip([watching, sending]) {
+        let who = kicked
+            .principal
+            .as_ref()
+            .map(|principal| principal.expose());
+        assert_eq!(who, Some("night-shift"), "\n{trail}");
+        let whom = kicked.session.map(|session| session.to_string());
+        assert_eq!(whom, Some(session), "\n{trail}");
+    }
+    trail.assert_tells_nothing_of(&["letmekick-55", "wrong-77"]);
+}
+
+#[test]
+fn sigterm_and_sigint_end_every_session_and_then_the_server() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Server::start(Config::new());
+        let url = server.rtmp_url("live/cam");
+        let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
+        server.await_frames("live/cam", 30);
+        let viewers = [
+            tool::ffmpeg_play(&url, &server.file("rtmp.flv")),
+            tool::ffmpeg_play(&server.flv_url("live/cam"), &server.file("http.flv")),
+        ];
+        server.await_records("play_started", 2);
+        let trail = server.stop_by(signal);
+        publisher.wait(ENDS);
+        for viewer in viewers {
+            viewer.wait(ENDS);
+        }
+        trail.assert_sessions(&[
+            Story::new("rtmp", "live/cam").published("server_shutdown"),
+            Story::new("rtmp", "live/cam").played("server_shutdown"),
+            Story::new("http-flv", "live/cam").played("server_shutdown"),
+        ]);
+        trail.assert_server_records(&["server_started", "server_stopped"]);
+        let last = trail.records().last().map(|record| record.action.label());
+        assert_eq!(last, Some("server_stopped"));
+    }
+}
+
+#[test]
+fn sighup_takes_new_keys_and_limits_and_running_sessions_go_on() {
+    let mut server = Server::start(Config::new().key("old", "old-secret-1", "publish"));
+    let with = |stream: &str| server.rtmp_url(stream);
+    let (old, new) = (
+        with("live/a?token=old-secret-1"),
+        with("live/b?token=new-secret-2"),
+    );
+    let running = tool::ffmpeg_publish(clip::small(), &old, 30, None);
+    server.await_records("publish_started", 1);
+    tool::ffmpeg_publish(clip::small(), &new, 2, None)
+        .wait(ENDS)
+        .failure();
+
+    let changed = Config::new().key("new", "new-secret-2", "publish");
+    server.set_config(changed.limits("max_publishers = 2"));
+    server.signal(Signal::HUP);
+    server.await_records("admin_config_changed", 1);
+    tool::ffmpeg_publish(clip::small(), &with_b(&server), 1, None)
+        .wait(ENDS)
+        .success();
+    let refused = server.rtmp_url("live/c?token=old-secret-1");
+    tool::ffmpeg_publish(clip::small(), &refused, 2, None)
+        .wait(ENDS)
+        .failure();
+    // What is wrong is not taken, and what was taken stays.
+    server.set_config(Config::new().limits("idle_timeout = \"sometimes\""));
+    server.signal(Signal::HUP);
+    system_tests::clock::wait_until("the log tells of the wrong setting", ENDS, || {
+        server.log().contains("idle_timeout")
+    });
+    tool::ffmpeg_publish(clip::small(), &with_b(&server), 1, None)
+        .wait(ENDS)
+        .success();
+
+    let trail = server.stop();
+    running.wait(ENDS);
+    let denied = |stream| Story::new("rtmp", stream).then_because("publish_denied", "unauthorized");
+    let new = || {
+        Story::new("rtmp", "live/b")
+            .by("new")
+            .published("client_closed")
+    };
+    trail.assert_sessions(&[
+        Story::new("rtmp", "live/a")
+            .by("old")
+            .published("server_shutdown"),
+        denied("live/b"),
+        new(),
+        denied("live/c"),
+        new(),
+    ]);
+    trail.assert_server_records(&["server_started", "admin_config_changed", "server_stopped"]);
+    trail.assert_tells_nothing_of(&["old-secret-1", "new-secret-2"]);
+}
+
+fn with_b(server: &Server) -> String {
+    server.rtmp_url("live/b?token=new-secret-2")
+}

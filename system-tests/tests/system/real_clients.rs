@@ -1,0 +1,150 @@
+//! Clients that are not ours publish and play, and what is played is what was published.
+
+use std::time::Duration;
+
+use system_tests::{Config, Packets, Process, Server, Story, clip, tool};
+
+/// For the end of a client whose stream has ended.
+const ENDS: Duration = Duration::from_secs(30);
+
+/// From libav: the encoder and its parser.
+const GST_PUBLISH: &[(&str, &str)] = &[
+    ("videotestsrc", "gstreamer1.0-plugins-base"),
+    ("audiotestsrc", "gstreamer1.0-plugins-base"),
+    ("x264enc", "gstreamer1.0-plugins-ugly"),
+    ("h264parse", "gstreamer1.0-plugins-bad"),
+    ("avenc_aac", "gstreamer1.0-libav"),
+    ("aacparse", "gstreamer1.0-plugins-good"),
+    ("flvmux", "gstreamer1.0-plugins-good"),
+    ("rtmp2sink", "gstreamer1.0-plugins-bad"),
+];
+
+#[test]
+fn ffmpeg_publishes_and_ffmpeg_plays_over_rtmp_and_http_flv_every_frame_from_the_joined_keyframe_on()
+ {
+    let mut server = Server::start(Config::new());
+    let (sent, by_rtmp, by_http) = (
+        server.file("sent.flv"),
+        server.file("rtmp.flv"),
+        server.file("http.flv"),
+    );
+    let url = server.rtmp_url("live/cam");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 6, Some(&sent));
+    // In the second GOP or later: the viewers join in the middle of one.
+    server.await_frames("live/cam", 100);
+    let viewers = [
+        tool::ffmpeg_play(&url, &by_rtmp),
+        tool::ffmpeg_play(&server.flv_url("live/cam"), &by_http),
+    ];
+    publisher.wait(ENDS).success();
+    for viewer in viewers {
+        viewer.wait(ENDS).success();
+    }
+
+    let published = Packets::of(&sent);
+    for file in [&by_rtmp, &by_http] {
+        tool::assert_decodes(file);
+        let played = Packets::of(file);
+        assert!(
+            played.video.len() < published.video.len(),
+            "the viewers join late"
+        );
+        played.assert_continue(&published, true);
+    }
+    let trail = server.stop();
+    trail.assert_sessions(&[
+        Story::new("rtmp", "live/cam").published("client_closed"),
+        Story::new("rtmp", "live/cam").played("stream_ended"),
+        Story::new("http-flv", "live/cam").played("stream_ended"),
+    ]);
+    trail.assert_server_records(&["server_started", "server_stopped"]);
+    let ended = trail.of("publish_ended").next().expect("one");
+    let frames = published.video.len() + published.audio.len();
+    assert!(
+        ended.frames.is_some_and(|told| told >= frames as u64),
+        "{frames} packets were published, the trail says {:?}",
+        ended.frames
+    );
+    assert_eq!(ended.dropped_frames.unwrap_or(0), 0);
+}
+
+#[test]
+fn a_viewer_of_a_stream_from_its_begin_gets_all_of_it() {
+    let mut server = Server::start(Config::new());
+    let (sent, played) = (server.file("sent.flv"), server.file("played.flv"));
+    let url = server.rtmp_url("live/cam");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 4, Some(&sent));
+    server.await_records("publish_started", 1);
+    let viewer = tool::ffmpeg_play(&server.flv_url("live/cam"), &played);
+    publisher.wait(ENDS).success();
+    viewer.wait(ENDS).success();
+
+    let (published, played) = (Packets::of(&sent), Packets::of(&played));
+    played.assert_continue(&published, true);
+    // It joined within the first GOP, and that is replayed from its keyframe.
+    assert_eq!(played.video.len(), published.video.len());
+    server.stop().assert_sessions(&[
+        Story::new("rtmp", "live/cam").published("client_closed"),
+        Story::new("http-flv", "live/cam").played("stream_ended"),
+    ]);
+}
+
+#[test]
+fn gstreamer_publishes_and_gstreamer_plays() {
+    let mut server = Server::start(Config::new());
+    let (sent, played) = (server.file("sent.flv"), server.file("played.flv"));
+    let url = server.rtmp_url("live/gst");
+    let publish = format!(
+        "flvmux name=mux streamable=true ! tee name=both \
+         both. ! queue ! filesink location={} \
+         both. ! queue ! rtmp2sink location={url} \
+         videotestsrc is-live=true num-buffers=125 ! video/x-raw,width=320,height=180,framerate=25/1 \
+         ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 bitrate=300 \
+         ! video/x-h264,profile=baseline ! h264parse ! mux. \
+         audiotestsrc is-live=true num-buffers=215 samplesperbuffer=1024 \
+         ! audio/x-raw,rate=44100,channels=1 ! avenc_aac ! aacparse ! mux.",
+        sent.display()
+    );
+    let publisher = Process::spawn(
+        "GStreamer that publishes",
+        &tool::gst_launch(GST_PUBLISH, &publish),
+    );
+    server.await_frames("live/gst", 60);
+    let play = format!(
+        "rtmp2src location={url} ! filesink location={}",
+        played.display()
+    );
+    let elements = &[("rtmp2src", "gstreamer1.0-plugins-bad")];
+    let viewer = Process::spawn("GStreamer that plays", &tool::gst_launch(elements, &play));
+    publisher.wait(ENDS).success();
+    viewer.wait(ENDS);
+
+    tool::assert_decodes(&played);
+    Packets::of(&played).assert_continue(&Packets::of(&sent), true);
+    server.stop().assert_sessions(&[
+        Story::new("rtmp", "live/gst").published("client_closed"),
+        Story::new("rtmp", "live/gst").played("stream_ended"),
+    ]);
+}
+
+#[test]
+fn rtmpdump_plays() {
+    let mut server = Server::start(Config::new());
+    let (sent, played) = (server.file("sent.flv"), server.file("played.flv"));
+    let url = server.rtmp_url("live/cam");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 5, Some(&sent));
+    server.await_frames("live/cam", 60);
+    let mut dump = tool::tool("rtmpdump", "rtmpdump");
+    dump.args(["--quiet", "--live", "--rtmp", &url, "--flv"])
+        .arg(&played);
+    let viewer = Process::spawn("rtmpdump", &dump);
+    publisher.wait(ENDS).success();
+    viewer.wait(ENDS);
+
+    tool::assert_decodes(&played);
+    Packets::of(&played).assert_continue(&Packets::of(&sent), true);
+    server.stop().assert_sessions(&[
+        Story::new("rtmp", "live/cam").published("client_closed"),
+        Story::new("rtmp", "live/cam").played("stream_ended"),
+    ]);
+}
