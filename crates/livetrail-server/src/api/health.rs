@@ -1,0 +1,56 @@
+//! `/health`.
+
+use axum::{Json, extract::State, http::StatusCode};
+use livetrail_audit::Status;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::ApiState;
+
+/// Whether the server does what it is there for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `ok`, or `trail_failing` when the trail cannot record, or `stopping`.
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// The server's version.
+    version: &'static str,
+    /// Records that wait to be written.
+    queue_depth: usize,
+    /// Records that were lost since the start because the queue was full.
+    dropped: u64,
+    /// Since when the trail fails, in milliseconds since 1970 (UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing_since_ms: Option<u64>,
+}
+
+/// Whether the server works, its trail included. Needs no token.
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "server",
+    responses(
+        (status = 200, description = "It works.", body = Health),
+        (status = 503, description = "The trail cannot record, or the server is stopping.", body = Health),
+    )
+)]
+pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<Health>) {
+    let pipeline = &state.inner.pipeline;
+    let (code, status, failing_since_ms) = match pipeline.status() {
+        Status::Healthy => (StatusCode::OK, "ok", None),
+        Status::Failing { since_ms, .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "trail_failing",
+            Some(since_ms),
+        ),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "stopping", None),
+    };
+    let health = Health {
+        status,
+        version: env!("CARGO_PKG_VERSION"),
+        queue_depth: pipeline.queue_depth(),
+        dropped: pipeline.dropped(),
+        failing_since_ms,
+    };
+    (code, Json(health))
+}

@@ -1,0 +1,293 @@
+//! `/metrics`, in the OpenMetrics text format that Prometheus reads.
+//!
+//! Nothing is counted twice: what the engine, the pipeline and the gateways count already is read when somebody asks.
+
+use axum::{
+    extract::State,
+    http::{HeaderName, header},
+};
+use livetrail_engine::{Observer, Reason, RoleCounts, StreamEvent, StreamEventKind};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, text::encode},
+    metrics::{counter::ConstCounter, counter::Counter, family::Family, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+
+use super::{ApiState, Problem};
+
+/// Counts refusals and ends by their reason, which the engine does not.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Denials {
+    denied: Family<RoleAndReason, Counter>,
+    ended: Family<RoleAndReason, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RoleAndReason {
+    role: &'static str,
+    reason: &'static str,
+}
+
+impl Observer for Denials {
+    fn on_event(&self, event: &StreamEvent) {
+        let (family, reason): (_, Reason) = match event.kind {
+            StreamEventKind::PublishDenied { reason } | StreamEventKind::PlayDenied { reason } => {
+                (&self.denied, reason)
+            }
+            StreamEventKind::PublishEnded { reason, .. }
+            | StreamEventKind::PlayEnded { reason, .. } => (&self.ended, reason),
+            _ => return,
+        };
+        family
+            .get_or_create(&RoleAndReason {
+                role: event.context.role.label(),
+                reason: reason.label(),
+            })
+            .inc();
+    }
+
+    fn wants_frames(&self) -> bool {
+        false
+    }
+}
+
+/// All metrics as text.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "server",
+    responses(
+        (status = 200, description = "All metrics.", body = String, content_type = "application/openmetrics-text"),
+        (status = 401, description = "No token was shown.", body = Problem),
+        (status = 403, description = "The token is not known.", body = Problem),
+    )
+)]
+pub(super) async fn metrics(
+    State(state): State<ApiState>,
+) -> ([(HeaderName, &'static str); 1], String) {
+    let mut registry = Registry::with_prefix("livetrail");
+    registry.register(
+        "sessions_denied",
+        "Attempts refused, by role and reason",
+        state.inner.denials.denied.clone(),
+    );
+    registry.register(
+        "sessions_ended",
+        "Sessions ended, by role and reason",
+        state.inner.denials.ended.clone(),
+    );
+    registry.register_collector(Box::new(Now(state)));
+    let mut text = String::new();
+    if let Err(error) = encode(&mut text, &registry) {
+        tracing::error!(%error, "metrics cannot be written");
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text)
+}
+
+/// What others count, as of the moment that it is asked for.
+struct Now(ApiState);
+
+impl std::fmt::Debug for Now {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Now")
+    }
+}
+
+impl Collector for Now {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut writer = Writer { encoder };
+        self.engine(&mut writer)?;
+        self.trail(&mut writer)?;
+        self.connections(&mut writer)
+    }
+}
+
+impl Now {
+    fn engine(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        let engine = &self.0.inner.engine;
+        let totals = engine.totals();
+        let roles = [("publish", totals.publish), ("play", totals.play)];
+        w.gauges("sessions", "Live sessions", &roles, |c| c.live)?;
+        w.counters("sessions_started", "Sessions admitted", &roles, |c| {
+            c.started
+        })?;
+        w.counters("frames", "Frames carried", &roles, |c| c.frames)?;
+        w.counters("payload_bytes", "Payload bytes carried", &roles, |c| {
+            c.bytes
+        })?;
+        w.counters(
+            "dropped_frames",
+            "Frames not carried: over a limit, or skipped for lag",
+            &roles,
+            |c| c.dropped_frames,
+        )?;
+        let worst_lag = engine.sessions().iter().map(|session| session.lag).max();
+        w.gauge("streams", "Live streams", engine.streams().len() as u64)?;
+        w.gauge(
+            "viewer_lag_frames_max",
+            "Frames between the viewer that is furthest behind and its stream's newest",
+            worst_lag.unwrap_or(0),
+        )?;
+        w.counter(
+            "lag_skips",
+            "Viewers moved forward because they were behind",
+            totals.lag_skips,
+        )?;
+        w.counter(
+            "evictions",
+            "Viewers cut off for chronic lag",
+            totals.evictions,
+        )?;
+        w.counter("streams_reaped", "Streams ended for silence", totals.reaped)?;
+        w.counter(
+            "rate_limited",
+            "Rate-limit events of publishers",
+            totals.rate_limited,
+        )?;
+        w.counter(
+            "observer_panics",
+            "Panics of observers",
+            totals.observer_panics,
+        )
+    }
+
+    fn trail(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        let pipeline = &self.0.inner.pipeline;
+        w.gauge(
+            "trail_healthy",
+            "1 while records reach the trail",
+            u64::from(pipeline.status().is_healthy()),
+        )?;
+        w.gauge(
+            "trail_queue_depth",
+            "Records that wait to be written",
+            pipeline.queue_depth() as u64,
+        )?;
+        w.gauge(
+            "trail_queue_capacity",
+            "Records that can wait",
+            pipeline.queue_capacity() as u64,
+        )?;
+        w.counter("trail_offered", "Records offered", pipeline.offered())?;
+        w.counter("trail_accepted", "Records accepted", pipeline.accepted())?;
+        w.counter(
+            "trail_dropped",
+            "Records lost because there was no room",
+            pipeline.dropped(),
+        )?;
+        w.counter("trail_written", "Records written", pipeline.written())?;
+        w.counter(
+            "trail_durable",
+            "Records written and synced",
+            pipeline.durable(),
+        )?;
+        let failed = (self.0.inner.file_errors)();
+        let errors = failed
+            .saturating_add(pipeline.sink_panics())
+            .max(pipeline.sync_errors());
+        w.counter(
+            "trail_sink_errors",
+            "Writes and syncs of the trail that failed",
+            errors,
+        )
+    }
+
+    fn connections(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        let http = self.0.http_stats();
+        let (open, refused, cut) = http.iter().fold((0, 0, 0), |(open, refused, cut), stats| {
+            (
+                open + stats.connections,
+                refused + stats.refused,
+                cut + stats.cut,
+            )
+        });
+        w.gauge("http_connections", "HTTP connections", open)?;
+        w.counter(
+            "http_connections_refused",
+            "HTTP connections over the limit",
+            refused,
+        )?;
+        w.counter(
+            "http_connections_cut",
+            "HTTP connections of viewers that would not read",
+            cut,
+        )?;
+        let Some(rtmp) = self.0.inner.rtmp.get() else {
+            return Ok(());
+        };
+        w.gauge(
+            "rtmp_connections",
+            "RTMP connections",
+            rtmp.open_connections() as u64,
+        )?;
+        w.counter(
+            "rtmp_connections_refused",
+            "RTMP connections over the limit",
+            rtmp.turned_away(),
+        )
+    }
+}
+
+/// Writes single metrics.
+struct Writer<'a> {
+    encoder: DescriptorEncoder<'a>,
+}
+
+type Roles = [(&'static str, RoleCounts); 2];
+
+impl Writer<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> std::fmt::Result {
+        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        let encoder = self.describe(name, help, &gauge)?;
+        gauge.encode(encoder)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> std::fmt::Result {
+        let counter = ConstCounter::new(value);
+        let encoder = self.describe(name, help, &counter)?;
+        counter.encode(encoder)
+    }
+
+    fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        roles: &Roles,
+        of: impl Fn(&RoleCounts) -> u64,
+    ) -> std::fmt::Result {
+        let mut family = self.describe(name, help, &ConstGauge::new(0i64))?;
+        for (role, counts) in roles {
+            let gauge = ConstGauge::new(i64::try_from(of(counts)).unwrap_or(i64::MAX));
+            gauge.encode(family.encode_family(&[("role", *role)])?)?;
+        }
+        Ok(())
+    }
+
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        roles: &Roles,
+        of: impl Fn(&RoleCounts) -> u64,
+    ) -> std::fmt::Result {
+        let mut family = self.describe(name, help, &ConstCounter::new(0u64))?;
+        for (role, counts) in roles {
+            let counter = ConstCounter::new(of(counts));
+            counter.encode(family.encode_family(&[("role", *role)])?)?;
+        }
+        Ok(())
+    }
+
+    fn describe<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &'s str,
+        metric: &impl EncodeMetric,
+    ) -> Result<MetricEncoder<'s>, std::fmt::Error> {
+        let no_unit: Option<&Unit> = None;
+        self.encoder
+            .encode_descriptor(name, help, no_unit, metric.metric_type())
+    }
+}

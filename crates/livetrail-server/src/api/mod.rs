@@ -1,0 +1,213 @@
+//! What operators ask over HTTP: health, metrics, and the API under `/api/v1`.
+
+mod health;
+mod metrics;
+mod sessions;
+mod streams;
+mod token;
+mod view;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use axum::{
+    Json, Router,
+    http::{HeaderValue, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use livetrail_audit::AuditPipeline;
+use livetrail_engine::Engine;
+use livetrail_http::{GatewayHandle, GatewayStats};
+use livetrail_rtmp::RtmpStats;
+use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) use metrics::Denials;
+pub(crate) use token::ApiTokens;
+
+use crate::config::Config;
+
+/// How many writes of the trail's file failed.
+pub(crate) type FileErrors = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct ApiState {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    pipeline: Arc<AuditPipeline>,
+    tokens: Arc<ApiTokens>,
+    denials: Denials,
+    file_errors: FileErrors,
+    rtmp: OnceLock<RtmpStats>,
+    http: Mutex<Vec<GatewayHandle>>,
+}
+
+impl ApiState {
+    pub(crate) fn new(
+        config: &Config,
+        engine: Engine,
+        pipeline: Arc<AuditPipeline>,
+        denials: Denials,
+        file_errors: FileErrors,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                engine,
+                pipeline,
+                tokens: Arc::new(ApiTokens::new(&config.api.token)),
+                denials,
+                file_errors,
+                rtmp: OnceLock::new(),
+                http: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The tokens, for exchanging them.
+    pub(crate) fn tokens(&self) -> Arc<ApiTokens> {
+        self.inner.tokens.clone()
+    }
+
+    /// Counts the RTMP gateway's connections from now on.
+    pub(crate) fn set_rtmp(&self, stats: RtmpStats) {
+        let _ = self.inner.rtmp.set(stats);
+    }
+
+    /// Counts another HTTP gateway's connections from now on.
+    pub(crate) fn add_http(&self, handle: GatewayHandle) {
+        let mut all = self
+            .inner
+            .http
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.push(handle);
+    }
+
+    fn http_stats(&self) -> Vec<GatewayStats> {
+        let all = self
+            .inner
+            .http
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(GatewayHandle::stats).collect()
+    }
+}
+
+/// The document's head; the paths come from the handlers.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Livetrail",
+        description = "Streams, sessions and health of a Livetrail server. Where a token is configured, all but /health want it as `Authorization: Bearer`."
+    ),
+    tags((name = "streams"), (name = "sessions"), (name = "server"))
+)]
+struct Document;
+
+/// `/health`, `/metrics` and `/api/v1/…`.
+pub(crate) fn router(state: ApiState) -> Router {
+    let (guarded, mut document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(streams::list))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::kick))
+        .split_for_parts();
+    let (open, of_open) = OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .split_for_parts();
+    document.merge(of_open);
+    let document = Arc::new(document);
+    let guarded = guarded.route(
+        "/api/v1/openapi.json",
+        get(move || std::future::ready(Json(document.as_ref().clone()))),
+    );
+    guarded
+        .route_layer(middleware::from_fn_with_state(state.clone(), token::guard))
+        .merge(open)
+        .layer(middleware::map_response(no_store))
+        .with_state(state)
+}
+
+/// Answers for whatever else is asked for.
+pub(crate) fn with_fallback(router: Router) -> Router {
+    router.fallback(|| async { ApiError::NoSuchPath })
+}
+
+async fn no_store(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Why a request was not answered as asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ApiError {
+    NoSuchPath,
+    NoSuchSession,
+    NotASessionId,
+    TokenMissing,
+    TokenWrong,
+    HostNotLocal,
+}
+
+/// A refusal's body.
+#[derive(Debug, Serialize, ToSchema)]
+struct Problem {
+    /// A stable label.
+    reason: &'static str,
+    /// For people.
+    message: &'static str,
+}
+
+impl ApiError {
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::NoSuchPath => (StatusCode::NOT_FOUND, "not_found", "there is nothing here"),
+            Self::NoSuchSession => (
+                StatusCode::NOT_FOUND,
+                "session_not_found",
+                "no live session has this id",
+            ),
+            Self::NotASessionId => (
+                StatusCode::BAD_REQUEST,
+                "not_a_session_id",
+                "a session's id is a UUID",
+            ),
+            Self::TokenMissing => (
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "show a token as `Authorization: Bearer`",
+            ),
+            Self::TokenWrong => (
+                StatusCode::FORBIDDEN,
+                "unauthorized",
+                "this token is not known here",
+            ),
+            Self::HostNotLocal => (
+                StatusCode::FORBIDDEN,
+                "host_not_local",
+                "without a token the API answers to local names alone: localhost or an IP address",
+            ),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, reason, message) = self.parts();
+        let mut response = (status, Json(Problem { reason, message })).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,124 @@
+//! `/api/v1/sessions`.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Extension, Json,
+    extract::{ConnectInfo, Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+};
+use livetrail_audit::{AuditAction, AuditRecord, Outcome};
+use livetrail_engine::{Role, SessionContext, SessionId};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{ApiError, ApiState, Problem, token::Operator, view::SessionView};
+
+/// Which sessions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Of this role alone.
+    role: Option<RoleName>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum RoleName {
+    Publish,
+    Play,
+}
+
+/// The live sessions, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sessions",
+    operation_id = "list_sessions",
+    tag = "sessions",
+    params(Which),
+    responses(
+        (status = 200, description = "The live sessions.", body = Vec<SessionView>),
+        (status = 400, description = "Not a role."),
+        (status = 401, description = "No token was shown.", body = Problem),
+        (status = 403, description = "The token is not known.", body = Problem),
+    )
+)]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Query(which): Query<Which>,
+) -> Json<Vec<SessionView>> {
+    let role = which.role.map(|role| match role {
+        RoleName::Publish => Role::Publish,
+        RoleName::Play => Role::Play,
+    });
+    let sessions = state.inner.engine.sessions();
+    let fitting = sessions
+        .iter()
+        .filter(|info| SessionView::is_of(info, role));
+    Json(fitting.map(SessionView::of).collect())
+}
+
+/// Ends a session (`kicked`). Who did it is on record.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/sessions/{id}",
+    operation_id = "kick_session",
+    tag = "sessions",
+    params(("id" = String, Path, description = "The session's id, a UUID.")),
+    responses(
+        (status = 204, description = "It has ended."),
+        (status = 400, description = "Not an id.", body = Problem),
+        (status = 401, description = "No token was shown.", body = Problem),
+        (status = 403, description = "The token is not known.", body = Problem),
+        (status = 404, description = "No live session has this id.", body = Problem),
+    )
+)]
+pub(super) async fn kick(
+    State(state): State<ApiState>,
+    Extension(operator): Extension<Operator>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, ApiError> {
+    let id: SessionId = id.parse().map_err(|_| ApiError::NotASessionId)?;
+    let engine = &state.inner.engine;
+    let context = engine
+        .sessions()
+        .into_iter()
+        .map(|info| info.context)
+        .find(|context| context.session == id)
+        .ok_or(ApiError::NoSuchSession)?;
+    // It may have ended by itself since; then nobody kicked it, and nothing is recorded.
+    engine.kick(id).map_err(|_| ApiError::NoSuchSession)?;
+    tracing::info!(session = %id, %peer, operator = operator.0.as_deref(), "session kicked");
+    state
+        .inner
+        .pipeline
+        .record(kicked(&context, operator, peer, &headers));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn kicked(
+    context: &SessionContext,
+    operator: Operator,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+) -> AuditRecord {
+    let mut record = AuditRecord::new(
+        AuditAction::AdminSessionKicked,
+        context.key.app.as_str().to_owned(),
+    )
+    .with_stream(context.key.stream_id.as_str())
+    .with_session(context.session.as_uuid())
+    .with_outcome(Outcome::Success)
+    .with_protocol("http-api")
+    .with_peer(peer);
+    if let Some(name) = operator.0 {
+        record = record.with_principal(name);
+    }
+    let agent = headers.get(header::USER_AGENT);
+    if let Some(agent) = agent.and_then(|agent| agent.to_str().ok()) {
+        record = record.with_user_agent(agent.chars().take(255).collect::<String>());
+    }
+    record
+}

@@ -1,0 +1,122 @@
+//! Streams and sessions as the API shows them.
+
+use livetrail_engine::{Role, SessionInfo, StreamInfo};
+use livetrail_media::config::TrackInfo;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A live stream.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StreamView {
+    app: String,
+    stream: String,
+    /// Who publishes it.
+    publisher: SessionView,
+    /// Viewers at present.
+    viewers: u64,
+    /// What its tracks carry, as their configurations say, such as `h264 1280x720`.
+    #[schema(example = json!(["h264 1280x720", "aac 48000 Hz stereo"]))]
+    tracks: Vec<String>,
+    /// Bits a second over the last second.
+    video_bitrate_bps: u64,
+    /// Bits a second over the last second.
+    audio_bitrate_bps: u64,
+    /// Video frames a second over the last second.
+    fps: f64,
+    video_frames: u64,
+    audio_frames: u64,
+    keyframes: u64,
+    /// Since the last frame.
+    idle_ms: u64,
+}
+
+/// A live session.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SessionView {
+    /// A UUIDv7; `DELETE /api/v1/sessions/{id}` ends it.
+    session: String,
+    /// `publish` or `play`.
+    role: &'static str,
+    app: String,
+    stream: String,
+    /// `rtmp` or `http-flv`.
+    protocol: &'static str,
+    /// Who, as authenticated: a configured name, or what the token says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<String>,
+    /// RFC 3339, UTC.
+    started: String,
+    duration_ms: u64,
+    /// Payload bytes.
+    bytes: u64,
+    frames: u64,
+    /// Over the rate limit (publisher), or skipped because the viewer was behind.
+    dropped_frames: u64,
+    /// Of a viewer: frames between it and the newest.
+    lag_frames: u64,
+}
+
+impl SessionView {
+    pub(super) fn of(info: &SessionInfo) -> Self {
+        let context = &info.context;
+        Self {
+            session: context.session.to_string(),
+            role: context.role.label(),
+            app: context.key.app.to_string(),
+            stream: context.key.stream_id.to_string(),
+            protocol: context.protocol,
+            principal: context.principal.as_deref().map(str::to_owned),
+            peer: context.peer.map(|peer| peer.to_string()),
+            user_agent: context.user_agent.as_deref().map(str::to_owned),
+            started: crate::time::rfc3339(info.started_unix_ms),
+            duration_ms: millis(info.totals.duration),
+            bytes: info.totals.bytes,
+            frames: info.totals.frames,
+            dropped_frames: info.totals.dropped_frames,
+            lag_frames: info.lag,
+        }
+    }
+
+    pub(super) fn is_of(info: &SessionInfo, role: Option<Role>) -> bool {
+        role.is_none_or(|role| info.context.role == role)
+    }
+}
+
+impl StreamView {
+    /// `None` when its publisher has just gone.
+    pub(super) fn of(info: &StreamInfo, sessions: &[SessionInfo]) -> Option<Self> {
+        let publisher = sessions
+            .iter()
+            .find(|session| session.context.session == info.publisher.session)?;
+        let tracks = info
+            .configs
+            .iter()
+            .filter(|c| c.kind != livetrail_engine::MediaKind::Data);
+        let tracks = tracks.map(|config| {
+            TrackInfo::of(config)
+                .map_or_else(|_| config.codec.label().to_owned(), |t| t.to_string())
+        });
+        Some(Self {
+            app: info.publisher.key.app.to_string(),
+            stream: info.publisher.key.stream_id.to_string(),
+            publisher: SessionView::of(publisher),
+            viewers: info.subscribers,
+            tracks: tracks.collect(),
+            video_bitrate_bps: info.qos.video_bitrate_bps,
+            audio_bitrate_bps: info.qos.audio_bitrate_bps,
+            fps: info.qos.fps,
+            video_frames: info.qos.video_frames,
+            audio_frames: info.qos.audio_frames,
+            keyframes: info.qos.keyframes,
+            idle_ms: millis(info.qos.since_last_frame),
+        })
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

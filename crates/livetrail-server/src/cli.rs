@@ -1,0 +1,356 @@
+//! The command line: what there is to type, and the help that teaches it.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{GrantName, LogFilter, LogFormat, Span};
+
+/// A live-streaming server that puts every transition of every session on record.
+#[derive(Debug, Parser)]
+#[command(
+    name = "livetrail",
+    version,
+    about,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "\
+See it work:
+  livetrail demo                                       a stream, its viewers and their trail, in a few seconds
+
+Use it:
+  livetrail serve                                      RTMP on port 1935, HTTP on 127.0.0.1:8080
+  livetrail publish clip.flv rtmp://127.0.0.1/live/cam
+  livetrail play http://127.0.0.1:8080/live/cam.flv
+  livetrail trail query ./livetrail-data               what happened
+
+Exit codes: 0 done; 1 it failed or was refused; 2 wrong usage or configuration."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(Serve),
+    Demo(Demo),
+    Publish(Publish),
+    Play(Play),
+    /// Read and check a trail.
+    #[command(subcommand)]
+    Trail(Trail),
+    /// Make tokens for publishers and viewers.
+    #[command(subcommand)]
+    Token(Token),
+    /// Print and check configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Run the server until SIGTERM or SIGINT.
+///
+/// Publishers and viewers connect over RTMP, viewers over HTTP-FLV as well. Every session is recorded in DATA/trail.tsv.
+/// SIGHUP reads keys, applications and limits again.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail serve
+  livetrail config example > livetrail.toml && livetrail serve --config livetrail.toml
+  livetrail serve --data /var/lib/livetrail --rtmp 0.0.0.0:1935 --http 127.0.0.1:8080
+  LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m livetrail serve   any setting, as a variable
+
+Then:
+  ffmpeg -re -i clip.mp4 -c copy -f flv rtmp://127.0.0.1/live/cam
+  ffplay http://127.0.0.1:8080/live/cam.flv
+  curl http://127.0.0.1:8080/api/v1/sessions")]
+pub(crate) struct Serve {
+    /// Configuration file (TOML); `livetrail config example` prints one with every setting.
+    #[arg(long, short, value_name = "FILE", env = "LIVETRAIL_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overrides: ServeOverrides,
+    /// Print the configuration file with every setting and its default, and exit.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+/// Settings that have a flag.
+#[derive(Debug, Args)]
+pub(crate) struct ServeOverrides {
+    /// Where the trail is kept [default: ./livetrail-data].
+    #[arg(long, value_name = "DIR", env = "LIVETRAIL_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address for RTMP [default: 0.0.0.0:1935].
+    #[arg(long, value_name = "ADDR", env = "LIVETRAIL_RTMP")]
+    pub(crate) rtmp: Option<SocketAddr>,
+    /// Address for HTTP: playback, health, metrics, API [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR", env = "LIVETRAIL_HTTP")]
+    pub(crate) http: Option<SocketAddr>,
+    /// What is logged: error, warn, info, debug, trace, or directives [default: info].
+    #[arg(long, value_name = "FILTER", env = "LIVETRAIL_LOG")]
+    pub(crate) log: Option<LogFilter>,
+    /// How it is logged, to standard error [default: text].
+    #[arg(long, value_name = "FORMAT", env = "LIVETRAIL_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// Show a stream, two viewers, two refusals and their trail, in a few seconds, with nothing else installed.
+///
+/// Starts the server on free ports of this machine, publishes a bundled clip over RTMP in real time, lets one viewer watch
+/// over RTMP and one over HTTP-FLV, and refuses a viewer and a publisher without the right key. Then it prints the sessions and
+/// the trail. Exits with 0 only if every frame arrived and the trail is exactly what happened.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail demo
+  livetrail demo --keep ./demo-data && livetrail trail query ./demo-data")]
+pub(crate) struct Demo {
+    /// Keep the data in this directory instead of a temporary one; it must be empty or not exist.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+/// Publish an FLV file to a server over RTMP, in real time.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail publish clip.flv rtmp://127.0.0.1/live/cam
+  livetrail publish clip.flv 'rtmp://127.0.0.1/live/cam?token=SECRET' --loop 0
+  livetrail publish clip.flv rtmp://127.0.0.1/live/cam --fast --json
+
+Exit codes: 0 all was sent; 1 refused, or the connection failed; 2 wrong usage.")]
+pub(crate) struct Publish {
+    /// The file.
+    #[arg(value_name = "FILE.flv")]
+    pub(crate) file: PathBuf,
+    /// rtmp://HOST[:PORT]/APPLICATION/STREAM[?token=SECRET]
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) token: ClientToken,
+    /// As fast as the server takes it, instead of in real time.
+    #[arg(long)]
+    pub(crate) fast: bool,
+    /// So many times one after the other; 0 is for ever.
+    #[arg(long = "loop", value_name = "N", default_value_t = 1)]
+    pub(crate) times: u64,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Watch a stream over RTMP or HTTP-FLV, and count or keep what comes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail play rtmp://127.0.0.1/live/cam --seconds 10
+  livetrail play http://127.0.0.1:8080/live/cam.flv -o cam.flv
+  livetrail play 'http://127.0.0.1:8080/live/cam.flv?token=SECRET' --seconds 5 --json
+
+Exit codes: 0 something was played; 1 refused, the connection failed, or no frame came; 2 wrong usage.")]
+pub(crate) struct Play {
+    /// rtmp://HOST[:PORT]/APPLICATION/STREAM or http://HOST[:PORT]/APPLICATION/STREAM.flv
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) token: ClientToken,
+    /// Stop after so many seconds; otherwise at the stream's end or at Ctrl-C.
+    #[arg(long, value_name = "N", value_parser = seconds)]
+    pub(crate) seconds: Option<Duration>,
+    /// Write the stream to this file; `-` is standard output.
+    #[arg(long, short, value_name = "FILE.flv")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a client shows to be let in.
+#[derive(Debug, Args)]
+pub(crate) struct ClientToken {
+    /// Stream key or signed token; a variable keeps it out of the process list.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "LIVETRAIL_TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) token: Option<String>,
+}
+
+/// Read and check a trail.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trail {
+    Query(TrailQuery),
+    Tail(TrailTail),
+    Check(TrailCheck),
+}
+
+/// Show the records that fit.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail query ./livetrail-data --stream cam --since 1h
+  livetrail trail query ./livetrail-data --action play_denied --since 2026-11-22T14:00:00Z --until 2026-11-22T15:00:00Z
+  livetrail trail query ./livetrail-data --session 0199a7… --format json
+
+Exit codes: 0 done, also when nothing fits; 2 the trail cannot be read.")]
+pub(crate) struct TrailQuery {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+    #[command(flatten)]
+    pub(crate) filter: TrailFilter,
+    /// How to show them: a table for people, one JSON object a line, or the trail's own lines.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: TrailFormat,
+}
+
+/// Show the last records, and with -f those that follow.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail tail ./livetrail-data
+  livetrail trail tail -f ./livetrail-data --action play_denied
+  livetrail trail tail -f -n 0 --format json ./livetrail-data | jq .")]
+pub(crate) struct TrailTail {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+    #[command(flatten)]
+    pub(crate) filter: TrailFilter,
+    /// Wait for records that follow, until Ctrl-C.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How many of the last records that fit.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    pub(crate) lines: usize,
+    /// How to show them: short lines for people, one JSON object a line, or the trail's own lines.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: TrailFormat,
+}
+
+/// Check that a trail is complete: every session begins and ends exactly once, no record is missing unreported.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail check ./livetrail-data
+
+Exit codes: 0 sound; 1 not sound, and it says what and where; 2 it could not be checked.")]
+pub(crate) struct TrailCheck {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which trail.
+#[derive(Debug, Args)]
+pub(crate) struct TrailPath {
+    /// The server's data directory, or a trail file.
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+}
+
+/// Which records.
+#[derive(Debug, Args)]
+pub(crate) struct TrailFilter {
+    /// Of this stream: `cam`, or with its application `live/cam`.
+    #[arg(long, value_name = "STREAM")]
+    pub(crate) stream: Option<String>,
+    /// Of this session; its first characters are enough.
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// With this action, such as `play_denied`; several times for several.
+    #[arg(long, value_name = "ACTION")]
+    pub(crate) action: Vec<String>,
+    /// Not before: RFC 3339 (`2026-11-22T14:00:00Z`), a date, or a time span before now (`1h`).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Before: as `--since`.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
+/// How records are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TrailFormat {
+    /// For people.
+    Table,
+    /// One JSON object a line, canonical.
+    Json,
+    /// As in the file.
+    Tsv,
+}
+
+/// Make tokens for publishers and viewers.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    Issue(TokenIssue),
+}
+
+/// Make a signed token (JWT, HS256) that a server with the same key under `[[auth.token_key]]` accepts.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail token issue --key-file tokens-2026.txt --grant play --stream cam --valid-for 8h --subject alice
+  LIVETRAIL_TOKEN_KEY=… livetrail token issue --valid-for 1h")]
+pub(crate) struct TokenIssue {
+    /// File with the signing key, at least 32 bytes.
+    #[arg(long, value_name = "FILE", required_unless_present = "key")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The signing key itself.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "LIVETRAIL_TOKEN_KEY",
+        hide_env_values = true
+    )]
+    pub(crate) key: Option<String>,
+    /// Who holds the token; goes on record.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subject: Option<String>,
+    /// Good for this application alone.
+    #[arg(long, value_name = "APP")]
+    pub(crate) app: Option<String>,
+    /// Good for this stream alone.
+    #[arg(long, value_name = "STREAM")]
+    pub(crate) stream: Option<String>,
+    /// What it is good for.
+    #[arg(long, value_name = "GRANT", default_value = "both")]
+    pub(crate) grant: GrantName,
+    /// For how long it is good, such as `8h`.
+    #[arg(long, value_name = "SPAN", default_value = "1h")]
+    pub(crate) valid_for: Span,
+}
+
+/// Print and check configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print a configuration file with every setting, its default and what it does.
+    Example,
+    /// Check a configuration file as `serve` would, without serving.
+    Check {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "allowed is a number of seconds, such as 5 or 0.5".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,171 @@
+//! Who may publish and play.
+
+use ipnet::IpNet;
+use livetrail_engine::{
+    AllowAll, AppName, Authenticator, Chain, Grant, IpRules, SignedTokens, StaticKey, StaticKeys,
+    StreamId, SystemClock,
+};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+use super::types::{self, NamedSecret, SecretText};
+
+/// Who may publish and play.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Auth {
+    pub(crate) publish: AdmissionRule,
+    pub(crate) play: AdmissionRule,
+    pub(crate) allow_ips: Vec<IpNet>,
+    pub(crate) deny_ips: Vec<IpNet>,
+    pub(crate) key: Vec<Key>,
+    pub(crate) token_key: Vec<NamedSecret>,
+}
+
+/// Who is let in without a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AdmissionRule {
+    /// Everybody, as long as no key or token key is configured that grants it.
+    #[default]
+    Auto,
+    /// Everybody.
+    Open,
+    /// Nobody.
+    Keys,
+}
+
+/// A stream key.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Key {
+    #[serde(with = "types::principal")]
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) secret: Option<SecretText>,
+    #[serde(default)]
+    pub(crate) secret_file: Option<PathBuf>,
+    #[serde(default, with = "types::optional_app_name")]
+    pub(crate) app: Option<AppName>,
+    #[serde(default, with = "types::optional_stream_id")]
+    pub(crate) stream: Option<StreamId>,
+    #[serde(default)]
+    pub(crate) grant: GrantName,
+}
+
+/// What a key is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum GrantName {
+    /// Publish and play.
+    #[default]
+    Both,
+    /// Publish only.
+    Publish,
+    /// Play only.
+    Play,
+}
+
+impl From<GrantName> for Grant {
+    fn from(name: GrantName) -> Self {
+        match name {
+            GrantName::Both => Self::Both,
+            GrantName::Publish => Self::Publish,
+            GrantName::Play => Self::Play,
+        }
+    }
+}
+
+impl Auth {
+    /// Whether everybody may publish.
+    pub(crate) fn publish_is_open(&self) -> bool {
+        self.is_open(self.publish, GrantName::Play)
+    }
+
+    /// Whether everybody may play.
+    pub(crate) fn play_is_open(&self) -> bool {
+        self.is_open(self.play, GrantName::Publish)
+    }
+
+    fn is_open(&self, rule: AdmissionRule, other: GrantName) -> bool {
+        match rule {
+            AdmissionRule::Open => true,
+            AdmissionRule::Keys => false,
+            AdmissionRule::Auto => {
+                self.token_key.is_empty() && self.key.iter().all(|key| key.grant == other)
+            }
+        }
+    }
+
+    /// The authenticators in their order: addresses, keys, tokens, and then everybody where that is the rule. Secrets from
+    /// files must have been read.
+    pub(crate) fn chain(&self) -> Result<Chain, livetrail_engine::Error> {
+        let mut ips = IpRules::new();
+        for net in &self.allow_ips {
+            ips = ips.allow(*net);
+        }
+        for net in &self.deny_ips {
+            ips = ips.deny(*net);
+        }
+        let keys = StaticKeys::new(self.key.iter().map(Key::static_key));
+        let mut tokens = SignedTokens::new(SystemClock::new());
+        for key in &self.token_key {
+            tokens = tokens.key(&key.name, exposed(key.secret.as_ref()).as_bytes())?;
+        }
+        let mut chain = Chain::new().then(ips).then(keys).then(tokens);
+        if self.publish_is_open() {
+            chain = chain.then(AllowAll(Grant::Publish));
+        }
+        if self.play_is_open() {
+            chain = chain.then(AllowAll(Grant::Play));
+        }
+        Ok(chain)
+    }
+}
+
+impl Key {
+    fn static_key(&self) -> StaticKey {
+        let mut key = StaticKey::new(self.name.clone(), exposed(self.secret.as_ref()))
+            .grant(self.grant.into());
+        if let Some(app) = &self.app {
+            key = key.app(app.clone());
+        }
+        if let Some(stream) = &self.stream {
+            key = key.stream(stream.clone());
+        }
+        key
+    }
+}
+
+fn exposed(secret: Option<&SecretText>) -> &str {
+    secret.map_or("", SecretText::expose)
+}
+
+/// An authenticator that can be exchanged while the server runs.
+pub(crate) struct Exchangeable {
+    chain: arc_swap::ArcSwap<Chain>,
+}
+
+impl Exchangeable {
+    pub(crate) fn new(chain: Chain) -> Self {
+        Self {
+            chain: arc_swap::ArcSwap::from_pointee(chain),
+        }
+    }
+
+    pub(crate) fn exchange(&self, chain: Chain) {
+        self.chain.store(std::sync::Arc::new(chain));
+    }
+}
+
+#[async_trait::async_trait]
+impl Authenticator for Exchangeable {
+    async fn authenticate(
+        &self,
+        role: livetrail_engine::Role,
+        attempt: &livetrail_engine::Attempt,
+    ) -> livetrail_engine::Verdict {
+        let chain = self.chain.load_full();
+        chain.authenticate(role, attempt).await
+    }
+}

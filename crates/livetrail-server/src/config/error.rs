@@ -1,0 +1,50 @@
+//! What can be wrong with the configuration, in words that say where and what is allowed.
+
+use std::{io, path::PathBuf};
+
+use super::place::Place;
+
+/// A configuration that cannot be used. The process ends with exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {}: cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A setting is wrong.
+    #[error("{place}{problem}")]
+    Setting {
+        /// File and line, or variable; and the key.
+        place: Place,
+        /// What is wrong, and what is allowed.
+        problem: String,
+    },
+    /// The file with a secret cannot be read.
+    #[error("{place}cannot read {}", path.display())]
+    SecretFile {
+        /// File and line; and the key.
+        place: Place,
+        /// The secret's file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl ConfigError {
+    /// The line of the file that is wrong, if there is one. A line that may hold a secret is not shown.
+    pub(crate) fn line(&self) -> Option<&str> {
+        match self {
+            Self::Setting { place, .. } | Self::SecretFile { place, .. } => place
+                .line
+                .as_deref()
+                .map(str::trim)
+                .filter(|line| !line.contains("secret") || line.starts_with("secret_file")),
+            Self::Read { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Every setting of the server: one TOML file, each key with a default, each overridable.
+//!
+//! Precedence, lowest first: defaults, the file, `LIVETRAIL__SECTION__KEY` variables, `LIVETRAIL_*` variables, flags.
+//! [`load`] checks all of it and names the key, the line and what is allowed.
+
+mod auth;
+mod error;
+mod load;
+mod place;
+mod types;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use livetrail_engine::{AppName, AppSpec, DuplicatePublisher, IngressLimit, Limits};
+use serde::Deserialize;
+
+pub(crate) use auth::{Auth, Exchangeable, GrantName};
+pub(crate) use error::ConfigError;
+pub(crate) use load::{Overrides, load, variables};
+pub(crate) use types::{ByteSize, LogFilter, NamedSecret, SecretText, Span};
+
+/// The commented example, which is also the reference: it has every key, and its values are the defaults.
+pub(crate) const EXAMPLE: &str = include_str!("../../livetrail.example.toml");
+
+/// All settings.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) node: NodeName,
+    pub(crate) data: PathBuf,
+    pub(crate) shutdown_timeout: Span,
+    pub(crate) log: Log,
+    pub(crate) rtmp: Rtmp,
+    pub(crate) http: Http,
+    pub(crate) api: Api,
+    pub(crate) application: Vec<Application>,
+    pub(crate) limits: SessionLimits,
+    pub(crate) auth: Auth,
+    pub(crate) audit: Audit,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: NodeName("livetrail".to_owned()),
+            data: PathBuf::from("livetrail-data"),
+            shutdown_timeout: Span::secs(10),
+            log: Log::default(),
+            rtmp: Rtmp::default(),
+            http: Http::default(),
+            api: Api::default(),
+            application: vec![Application::default()],
+            limits: SessionLimits::default(),
+            auth: Auth::default(),
+            audit: Audit::default(),
+        }
+    }
+}
+
+/// The server's name in the trail: 1 to 255 bytes without control characters and `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeName(pub(crate) String);
+
+/// What is logged, and how. To standard error.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) filter: LogFilter,
+    pub(crate) format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            filter: LogFilter("info".to_owned()),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// Lines for people or for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The RTMP gateway.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Rtmp {
+    pub(crate) listen: SocketAddr,
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_ip: usize,
+    pub(crate) handshake_timeout: Span,
+    pub(crate) command_timeout: Span,
+    pub(crate) write_stall_timeout: Span,
+}
+
+impl Default for Rtmp {
+    fn default() -> Self {
+        Self {
+            listen: ([0, 0, 0, 0], 1935).into(),
+            max_connections: 10_000,
+            max_connections_per_ip: 0,
+            handshake_timeout: Span::secs(5),
+            command_timeout: Span::secs(10),
+            write_stall_timeout: Span::secs(30),
+        }
+    }
+}
+
+/// The HTTP gateway.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) listen: SocketAddr,
+    pub(crate) max_connections: usize,
+    pub(crate) header_timeout: Span,
+    pub(crate) write_stall_timeout: Span,
+    pub(crate) allow_origin: types::Origin,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 8080).into(),
+            max_connections: 10_000,
+            header_timeout: Span::secs(10),
+            write_stall_timeout: Span::secs(30),
+            allow_origin: types::Origin("*".to_owned()),
+        }
+    }
+}
+
+/// Health, metrics, and the API for operators.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Api {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) token: Vec<NamedSecret>,
+}
+
+/// An application: a group of streams with settings in common.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Application {
+    #[serde(with = "types::app_name")]
+    pub(crate) name: AppName,
+    pub(crate) gop_cache_frames: usize,
+    pub(crate) gop_cache_bytes: ByteSize,
+    pub(crate) max_lag_frames: u64,
+    pub(crate) lag_budget: u32,
+    pub(crate) stall_timeout: Span,
+    pub(crate) duplicate_publisher: Duplicate,
+    pub(crate) ingress: Ingress,
+}
+
+impl Default for Application {
+    fn default() -> Self {
+        Self {
+            name: default_app(),
+            gop_cache_frames: 1_024,
+            gop_cache_bytes: ByteSize(16 << 20),
+            max_lag_frames: 512,
+            lag_budget: 3,
+            stall_timeout: Span::secs(5),
+            duplicate_publisher: Duplicate::Refuse,
+            ingress: Ingress::default(),
+        }
+    }
+}
+
+fn default_app() -> AppName {
+    AppName::new("live").unwrap_or_else(|_| unreachable!("`live` is a name"))
+}
+
+impl Application {
+    /// As the engine takes it.
+    pub(crate) fn spec(&self) -> AppSpec {
+        AppSpec::new(self.name.as_str())
+            .gop_cache(self.gop_cache_frames)
+            .gop_cache_bytes(self.gop_cache_bytes.0)
+            .subscriber_max_lag(self.max_lag_frames)
+            .subscriber_lag_budget(self.lag_budget)
+            .subscriber_stall_timeout(self.stall_timeout.0)
+            .duplicate_publisher(match self.duplicate_publisher {
+                Duplicate::Refuse => DuplicatePublisher::Refuse,
+                Duplicate::Replace => DuplicatePublisher::Replace,
+            })
+            .ingress_limit(self.ingress.limit())
+    }
+}
+
+/// What happens to a second publisher of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Duplicate {
+    Refuse,
+    Replace,
+}
+
+/// How much a publisher may send.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Ingress {
+    pub(crate) bytes_per_second: Option<ByteSize>,
+    pub(crate) frames_per_second: Option<u64>,
+    pub(crate) burst: Span,
+    pub(crate) patience: Span,
+}
+
+impl Default for Ingress {
+    fn default() -> Self {
+        Self {
+            bytes_per_second: None,
+            frames_per_second: None,
+            burst: Span::secs(2),
+            patience: Span::secs(10),
+        }
+    }
+}
+
+impl Ingress {
+    fn limit(&self) -> IngressLimit {
+        IngressLimit {
+            bytes_per_second: self.bytes_per_second.map(|size| size.0 as u64),
+            frames_per_second: self.frames_per_second,
+            burst: self.burst.0,
+            patience: self.patience.0,
+        }
+    }
+}
+
+/// How many sessions, and how long a stream may be silent.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SessionLimits {
+    pub(crate) max_publishers: usize,
+    pub(crate) max_subscribers_per_stream: usize,
+    pub(crate) idle_timeout: Span,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            max_publishers: 1_000,
+            max_subscribers_per_stream: 100_000,
+            idle_timeout: Span::secs(30),
+        }
+    }
+}
+
+impl SessionLimits {
+    /// As the engine takes them.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            max_publishers: self.max_publishers,
+            max_subscribers_per_stream: self.max_subscribers_per_stream,
+            idle_timeout: self.idle_timeout.0,
+        }
+    }
+}
+
+/// The trail.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Audit {
+    pub(crate) capacity: usize,
+    pub(crate) publish: AuditPolicy,
+    pub(crate) play: AuditPolicy,
+    pub(crate) deadline: Span,
+    pub(crate) heartbeat: Span,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            capacity: 65_536,
+            publish: AuditPolicy::Strict,
+            play: AuditPolicy::BestEffort,
+            deadline: Span(Duration::from_secs(2)),
+            heartbeat: Span::secs(60),
+        }
+    }
+}
+
+/// When a session may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AuditPolicy {
+    /// At once.
+    BestEffort,
+    /// When its first record is written and synced.
+    Strict,
+}
+
+#[cfg(test)]
+mod tests;

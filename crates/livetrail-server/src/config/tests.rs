@@ -1,0 +1,319 @@
+//! The example in step with the code, precedence, and what a wrong setting says.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn load_text(text: &str) -> Result<Config, String> {
+    load_with(text, &[], &Overrides::default())
+}
+
+fn load_with(
+    text: &str,
+    variables: &[(&str, &str)],
+    overrides: &Overrides,
+) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("livetrail.toml");
+    std::fs::write(&path, text).unwrap();
+    std::fs::write(dir.path().join("secret.txt"), "from-a-file\n").unwrap();
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    load(Some(&path), variables, overrides).map_err(|error| {
+        let prefix = format!("{}/", dir.path().display());
+        error.to_string().replace(&prefix, "")
+    })
+}
+
+/// The example with everything that has no default set. A secret is given in one way, not in both.
+fn example_uncommented() -> String {
+    let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_is_the_defaults() {
+    assert_eq!(
+        toml::from_str::<Config>(EXAMPLE).unwrap(),
+        Config::default()
+    );
+    assert_eq!(
+        load(None, [], &Overrides::default()).unwrap(),
+        Config::default()
+    );
+}
+
+#[test]
+fn the_example_has_every_key_that_the_code_knows() {
+    let whole: toml::Table = example_uncommented().parse().unwrap();
+    whole
+        .clone()
+        .try_into::<Config>()
+        .expect("every key of the example is known");
+    let mut tables = 0;
+    check_table(&whole, &mut Vec::new(), &whole, &mut tables);
+    assert_eq!(tables, 13, "the tables that were compared");
+}
+
+/// Adds an unknown key to the table at `path` and compares the table's keys with those that the refusal says are allowed.
+fn check_table(table: &toml::Table, path: &mut Vec<String>, whole: &toml::Table, tables: &mut u32) {
+    let mut changed = whole.clone();
+    let place = path
+        .iter()
+        .fold(&mut changed, |table, key| match &mut table[key] {
+            toml::Value::Array(items) => items[0].as_table_mut().unwrap(),
+            other => other.as_table_mut().unwrap(),
+        });
+    place.insert("zzz".to_owned(), true.into());
+    let error = changed.try_into::<Config>().unwrap_err();
+    let allowed: BTreeSet<_> = error.message().split('`').skip(3).step_by(2).collect();
+    let there: BTreeSet<_> = table.keys().map(String::as_str).collect();
+    assert_eq!(allowed, there, "in [{}]", path.join("."));
+    *tables += 1;
+    for (key, value) in table {
+        let inner = match value {
+            toml::Value::Array(items) => items.first().and_then(toml::Value::as_table),
+            other => other.as_table(),
+        };
+        if let Some(inner) = inner {
+            path.push(key.clone());
+            check_table(inner, path, whole, tables);
+            path.pop();
+        }
+    }
+}
+
+#[test]
+fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
+    for (text, expected) in [
+        (
+            "node = 5",
+            &["livetrail.toml:1: node: ", "expected a name"] as &[_],
+        ),
+        (
+            "\n[limits]\nidle_timeout = \"30 parsecs\"",
+            &[
+                "livetrail.toml:3: limits.idle_timeout: ",
+                "30 parsecs",
+                "such as \"30s\"",
+            ],
+        ),
+        (
+            "[limits]\nmax_publishers = -1",
+            &["livetrail.toml:2: limits.max_publishers: ", "-1"],
+        ),
+        (
+            "[limits]\nmax_publisher = 1",
+            &[
+                "livetrail.toml:2: limits.max_publisher: unknown field",
+                "`max_publishers`",
+            ],
+        ),
+        (
+            "[[application]]\nname = \"a/b\"",
+            &["livetrail.toml:2: application[0].name: ", "'/'"],
+        ),
+        (
+            "[[application]]\nname = \"a\"\ngop_cache_bytes = \"16 MB?\"",
+            &[
+                "livetrail.toml:3: application[0].gop_cache_bytes: ",
+                "16MiB",
+            ],
+        ),
+        (
+            "[[application]]\nname = \"a\"\n[[application]]\nname = \"a\"",
+            &["livetrail.toml:4: application[1].name: ", "twice"],
+        ),
+        (
+            "[[application]]\nname = \"api\"",
+            &["livetrail.toml:2: application[0].name: ", "server's own"],
+        ),
+        (
+            "[[application]]\nmax_lag_frames = 99999999",
+            &["livetrail.toml:1: application[0].name: ", "1048576"],
+        ),
+        (
+            "[audit]\npublish = \"maybe\"",
+            &[
+                "livetrail.toml:2: audit.publish: ",
+                "`best_effort`",
+                "`strict`",
+            ],
+        ),
+        (
+            "[audit]\ncapacity = 0",
+            &["livetrail.toml:2: audit.capacity: ", "at least 1"],
+        ),
+        (
+            "[audit]\ndeadline = \"0s\"",
+            &["livetrail.toml:2: audit.deadline: "],
+        ),
+        (
+            "[rtmp]\nlisten = \"everywhere\"",
+            &["livetrail.toml:2: rtmp.listen: ", "socket address"],
+        ),
+        (
+            "[log]\nfilter = \"=,=\"",
+            &["livetrail.toml:2: log.filter: ", "trace"],
+        ),
+        (
+            "[[auth.key]]\nname = \"a\"",
+            &[
+                "livetrail.toml:1: auth.key[0]: ",
+                "needs secret or secret_file",
+            ],
+        ),
+        (
+            "[[auth.key]]\nname = \"a\"\nsecret = \"hunter2\"\nsecret_file = \"x\"",
+            &["auth.key[0]: ", "one of them"],
+        ),
+        (
+            "[[auth.key]]\nname = \"a\"\nsecret_file = \"not-there\"",
+            &["livetrail.toml:3: auth.key[0].secret_file: cannot read not-there"],
+        ),
+        (
+            "[[auth.key]]\nname = \"a\"\nsecret = \"x\"\n[[auth.key]]\nname = \"a\"\nsecret = \"y\"",
+            &["livetrail.toml:5: auth.key[1].name: ", "twice"],
+        ),
+        (
+            "[[auth.token_key]]\nname = \"t\"\nsecret = \"hunter2\"",
+            &["livetrail.toml:1: auth.token_key[0]: ", "32 bytes"],
+        ),
+        (
+            "[auth]\nallow_ips = [\"10.0.0.0/99\"]",
+            &["livetrail.toml:2: auth.allow_ips", "IP"],
+        ),
+        (
+            "[http]\nlisten = \"0.0.0.0:8080\"",
+            &[
+                "livetrail.toml:2: http.listen: ",
+                "[[api.token]]",
+                "api.listen",
+            ],
+        ),
+        (
+            "[api]\nlisten = \"0.0.0.0:8081\"",
+            &["livetrail.toml:2: api.listen: ", "token"],
+        ),
+        (
+            "[api]\nlisten = \"127.0.0.1:8080\"",
+            &["livetrail.toml:2: api.listen: ", "leave it out"],
+        ),
+        (
+            "node = \"a\"\nnode = \"b\"",
+            &["livetrail.toml:2: ", "duplicate key"],
+        ),
+        ("[http\n", &["livetrail.toml:1: "]),
+    ] {
+        let error = load_text(text).expect_err(text);
+        for part in expected {
+            assert!(
+                error.contains(part),
+                "{text:?} gives {error:?}, which lacks {part:?}"
+            );
+        }
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn an_address_for_all_is_fine_with_a_token_or_with_an_api_address_of_its_own() {
+    let token = "[[api.token]]\nname = \"ops\"\nsecret = \"x\"";
+    load_text(&format!("[http]\nlisten = \"0.0.0.0:8080\"\n{token}")).unwrap();
+    load_text("[http]\nlisten = \"0.0.0.0:8080\"\n[api]\nlisten = \"127.0.0.1:8081\"").unwrap();
+}
+
+#[test]
+fn flags_beat_variables_and_variables_beat_the_file() {
+    let text =
+        "[limits]\nmax_publishers = 1\nidle_timeout = \"1s\"\n[http]\nlisten = \"127.0.0.1:1\"";
+    let variables = [
+        ("LIVETRAIL__LIMITS__MAX_PUBLISHERS", "2"),
+        ("LIVETRAIL__NODE", "5"),
+        ("LIVETRAIL__AUTH__DENY_IPS", "[\"10.0.0.0/8\"]"),
+        ("LIVETRAIL__HTTP__LISTEN", "127.0.0.1:2"),
+        ("UNRELATED", "x"),
+    ];
+    let overrides = Overrides {
+        http: Some("127.0.0.1:3".parse().unwrap()),
+        ..Overrides::default()
+    };
+    let config = load_with(text, &variables, &overrides).unwrap();
+    assert_eq!(config.limits.max_publishers, 2);
+    assert_eq!(config.limits.idle_timeout, Span::secs(1));
+    assert_eq!(config.node.0, "5", "a number that should be text is text");
+    assert_eq!(config.auth.deny_ips.len(), 1);
+    assert_eq!(config.http.listen.port(), 3);
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    for (name, value, part) in [
+        (
+            "LIVETRAIL__LIMITS__MAX_PUBLISHERS",
+            "many",
+            "limits.max_publishers: ",
+        ),
+        ("LIVETRAIL__LIMITS__MAX_PUBLISHER", "1", "unknown field"),
+        ("LIVETRAIL__NODE__X", "1", "node.x: "),
+    ] {
+        let error = load_with("", &[(name, value)], &Overrides::default()).unwrap_err();
+        assert!(error.starts_with(name) && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_secret_can_stand_in_a_file_beside_the_configuration() {
+    let config = load_text("[[auth.key]]\nname = \"a\"\nsecret_file = \"secret.txt\"").unwrap();
+    let secret = config.auth.key[0].secret.as_ref().unwrap();
+    assert_eq!(secret.expose(), "from-a-file");
+    assert!(!format!("{:?}", config).contains("from-a-file"));
+}
+
+#[test]
+fn everybody_may_do_what_no_key_is_for() {
+    let auth = |text: &str| load_text(text).unwrap().auth;
+    let none = auth("");
+    assert!(none.publish_is_open() && none.play_is_open());
+    let publish = auth("[[auth.key]]\nname = \"a\"\nsecret = \"x\"\ngrant = \"publish\"");
+    assert!(!publish.publish_is_open() && publish.play_is_open());
+    let both = auth("[[auth.key]]\nname = \"a\"\nsecret = \"x\"");
+    assert!(!both.publish_is_open() && !both.play_is_open());
+    let said = auth("[auth]\nplay = \"open\"\n[[auth.key]]\nname = \"a\"\nsecret = \"x\"");
+    assert!(!said.publish_is_open() && said.play_is_open());
+    let closed = auth("[auth]\npublish = \"keys\"");
+    assert!(!closed.publish_is_open() && closed.play_is_open());
+}
+
+#[test]
+fn spans_and_sizes_are_read_as_they_are_written() {
+    let span = |text: &str| text.parse::<Span>().ok().map(|span| span.0.as_millis());
+    assert_eq!(span("500ms"), Some(500));
+    assert_eq!(span("1h30m"), Some(5_400_000));
+    assert_eq!(span("2d 1s"), Some(172_801_000));
+    for wrong in [
+        "",
+        " ",
+        "5",
+        "s",
+        "5 s",
+        "-5s",
+        "1.5h",
+        "99999999999999999999s",
+        "18446744073709551615d",
+    ] {
+        assert_eq!(span(wrong), None, "{wrong:?}");
+    }
+    let size = |text: &str| text.parse::<ByteSize>().ok().map(|size| size.0);
+    assert_eq!(
+        (size("16MiB"), size("7"), size("2 kB")),
+        (Some(16 << 20), Some(7), Some(2_000))
+    );
+    for wrong in ["", "MiB", "-1", "1TiB", "99999999999GiB"] {
+        assert_eq!(size(wrong), None, "{wrong:?}");
+    }
+}

@@ -1,0 +1,78 @@
+//! Talking to who typed the command: standard output for results, standard error for what went wrong, and the exit code.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+/// It failed, or was refused.
+const FAILED: u8 = 1;
+/// Wrong usage or configuration; of a check: it could not be made.
+const UNUSABLE: u8 = 2;
+
+/// What a command gives back.
+pub(crate) type Outcome = Result<ExitCode, Failure>;
+
+/// Why a command did not do what it should, and with which exit code the process ends.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    error: anyhow::Error,
+    code: u8,
+}
+
+impl Failure {
+    /// Exit code 2: what was asked for cannot be.
+    pub(crate) fn unusable(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            error: error.into(),
+            code: UNUSABLE,
+        }
+    }
+
+    /// Tells it on standard error.
+    pub(crate) fn report(self) -> ExitCode {
+        if self.is_broken_pipe() {
+            // Whoever read our output has seen enough.
+            return ExitCode::SUCCESS;
+        }
+        complain(&format!("error: {:#}", self.error));
+        ExitCode::from(self.code)
+    }
+
+    fn is_broken_pipe(&self) -> bool {
+        let io = self.error.downcast_ref::<Broken>();
+        io.is_some_and(|Broken(error)| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Everything else is exit code 1.
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            error: error.into(),
+            code: FAILED,
+        }
+    }
+}
+
+/// Standard output cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output cannot be written")]
+struct Broken(#[source] io::Error);
+
+/// Writes a line to standard output.
+///
+/// # Errors
+/// Standard output is closed or full; closed is success for the process.
+pub(crate) fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush())
+        .map_err(|error| Broken(error).into())
+}
+
+/// Writes a line to standard error. That it cannot be written is no reason to stop.
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}

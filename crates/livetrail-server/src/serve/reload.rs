@@ -1,0 +1,143 @@
+//! Changing the configuration while the server runs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, Outcome};
+use livetrail_engine::Engine;
+
+use crate::{
+    api::ApiTokens,
+    config::{Config, ConfigError, Exchangeable},
+};
+
+/// What can be exchanged, and the configuration in force.
+pub(crate) struct Reloadable {
+    current: Mutex<Arc<Config>>,
+    auth: Arc<Exchangeable>,
+    tokens: Arc<ApiTokens>,
+}
+
+impl Reloadable {
+    pub(super) fn new(config: Config, auth: Arc<Exchangeable>, tokens: Arc<ApiTokens>) -> Self {
+        Self {
+            current: Mutex::new(Arc::new(config)),
+            auth,
+            tokens,
+        }
+    }
+
+    /// The configuration in force.
+    pub(super) fn current(&self) -> Arc<Config> {
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Puts what can be exchanged in force, says what cannot, and records both. A configuration that is wrong changes nothing;
+    /// that it was tried is on record, too.
+    pub(super) fn reload(
+        &self,
+        loaded: Result<Config, ConfigError>,
+        engine: &Engine,
+        pipeline: &AuditPipeline,
+    ) {
+        let outcome = loaded
+            .map_err(anyhow::Error::new)
+            .and_then(|config| self.apply(config, engine));
+        let record = AuditRecord::new(AuditAction::AdminConfigChanged, "").with_protocol("signal");
+        let record = match outcome {
+            Ok(changes) => {
+                let detail = changes.to_string();
+                tracing::info!("configuration read again: {detail}");
+                if !changes.need_restart.is_empty() {
+                    tracing::warn!(
+                        sections = changes.need_restart.join(", "),
+                        "changed, and in force only after a restart"
+                    );
+                }
+                record.with_outcome(Outcome::Success).with_detail(detail)
+            }
+            Err(error) => {
+                tracing::error!("configuration not changed: {error:#}");
+                record
+                    .with_outcome(Outcome::Failed)
+                    .with_detail(format!("not changed: {error}"))
+            }
+        };
+        pipeline.record(record);
+    }
+
+    fn apply(&self, config: Config, engine: &Engine) -> anyhow::Result<Changes> {
+        let chain = config.auth.chain()?;
+        let old = self.current();
+        engine.set_applications(config.application.iter().map(|app| app.spec()))?;
+        engine.set_limits(config.limits.limits());
+        self.auth.exchange(chain);
+        self.tokens.exchange(&config.api.token);
+        let changes = Changes::between(&old, &config);
+        // What needs a restart stays as it was, so that the next reload says so again.
+        let in_force = Config {
+            application: config.application,
+            limits: config.limits,
+            auth: config.auth,
+            api: crate::config::Api {
+                token: config.api.token,
+                ..old.api.clone()
+            },
+            ..Config::clone(&old)
+        };
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+        Ok(changes)
+    }
+}
+
+/// Which sections differ.
+#[derive(Debug, PartialEq, Eq)]
+struct Changes {
+    in_force: Vec<&'static str>,
+    need_restart: Vec<&'static str>,
+}
+
+impl Changes {
+    fn between(old: &Config, new: &Config) -> Self {
+        let differing = |pairs: &[(&'static str, bool)]| {
+            let changed = pairs.iter().filter(|(_, same)| !same);
+            changed.map(|(name, _)| *name).collect()
+        };
+        Self {
+            in_force: differing(&[
+                ("application", old.application == new.application),
+                ("limits", old.limits == new.limits),
+                ("auth", old.auth == new.auth),
+                ("api.token", old.api.token == new.api.token),
+            ]),
+            need_restart: differing(&[
+                ("node", old.node == new.node),
+                ("data", old.data == new.data),
+                (
+                    "shutdown_timeout",
+                    old.shutdown_timeout == new.shutdown_timeout,
+                ),
+                ("log", old.log == new.log),
+                ("rtmp", old.rtmp == new.rtmp),
+                ("http", old.http == new.http),
+                ("api.listen", old.api.listen == new.api.listen),
+                ("audit", old.audit == new.audit),
+            ]),
+        }
+    }
+}
+
+impl std::fmt::Display for Changes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.in_force.as_slice() {
+            [] => f.write_str("nothing changed")?,
+            changed => write!(f, "changed: {}", changed.join(", "))?,
+        }
+        if !self.need_restart.is_empty() {
+            write!(f, "; needs a restart: {}", self.need_restart.join(", "))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! A running server, asked over its sockets.
