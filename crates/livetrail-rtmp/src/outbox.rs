@@ -82,18 +82,13 @@ impl Outbox {
         self.answer_bytes
     }
 
-    /// Forgets what has not been begun, so that only whole messages go out.
-    pub(crate) fn drop_unbegun(&mut self) {
-        self.items.truncate(usize::from(self.written > 0));
-        self.answer_bytes = match self.items.front() {
-            Some(Item::Bytes(bytes)) => bytes.len(),
-            _ => 0,
-        };
-        self.pending_bytes = self
-            .items
-            .front()
-            .map_or(0, Item::len)
-            .saturating_sub(self.written);
+    /// Forgets frames that have not been begun. Answers stay: what comes after them cannot be read without them (a chunk size).
+    pub(crate) fn drop_unbegun_frames(&mut self) {
+        let mut begun = self.written > 0;
+        self.items
+            .retain(|item| std::mem::take(&mut begun) || matches!(item, Item::Bytes(_)));
+        let total = self.items.iter().map(Item::len).sum::<usize>();
+        self.pending_bytes = total.saturating_sub(self.written);
     }
 
     /// Writes as much as the socket takes now; true when that was something.
@@ -204,15 +199,27 @@ mod tests {
     }
 
     #[test]
-    fn what_has_begun_is_finished_and_the_rest_forgotten() {
+    fn frames_that_have_not_begun_are_forgotten_and_answers_are_not() {
+        let frame = || {
+            let payload = Bytes::from_static(b"frame");
+            let frame = MediaFrame::audio(CodecId::Aac, 7, FrameFlags::NONE, payload);
+            FrameChunks::new(&frame, 1, 64).unwrap()
+        };
+        let begun: Vec<u8> = frame().parts().flatten().copied().collect();
         let mut outbox = Outbox::default();
-        outbox.push_bytes(Bytes::from_static(b"begun"));
-        outbox.push_bytes(Bytes::from_static(b"not begun"));
+        outbox.push_chunks(frame());
+        outbox.push_bytes(Bytes::from_static(b"answer"));
+        outbox.push_chunks(frame());
         outbox.advance(2);
-        outbox.drop_unbegun();
-        assert_eq!(outbox.pending_bytes(), 3);
-        let mut slices = [IoSlice::new(&[]); 4];
-        assert_eq!(outbox.fill(&mut slices), 1);
-        assert_eq!(&*slices[0], b"gun");
+        outbox.drop_unbegun_frames();
+        assert_eq!(outbox.answer_bytes(), 6);
+        let mut slices = [IoSlice::new(&[]); 8];
+        let count = outbox.fill(&mut slices);
+        let left: Vec<u8> = slices[..count]
+            .iter()
+            .flat_map(|s| s.iter().copied())
+            .collect();
+        assert_eq!(left, [&begun[2..], b"answer"].concat());
+        assert_eq!(outbox.pending_bytes(), left.len());
     }
 }

@@ -382,7 +382,7 @@ impl Connection {
                     .end(&Status::ended(role, reason).because(&error));
             }
         }
-        self.outbox.drop_unbegun();
+        self.outbox.drop_unbegun_frames();
         self.outbox.push_bytes(self.protocol.take_output());
         let linger = self.config.linger;
         // Whatever happens from here on, the session has ended; only the last words may be lost.
