@@ -227,7 +227,8 @@ impl Connection {
                 Role::Publish => Reason::Unauthorized,
                 Role::Play => Reason::StreamNotFound,
             };
-            self.protocol.refuse(&Status::refused(role, nowhere));
+            let status = Status::refused(role, nowhere).because("this is not a stream's name");
+            self.protocol.refuse(&status);
             return Err(End::Refused);
         };
         let mut attempt = Attempt::new(key, PROTOCOL)

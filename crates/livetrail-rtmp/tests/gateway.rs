@@ -441,6 +441,27 @@ async fn a_client_that_never_asks_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_and_never_reads_is_stopped_and_cut_off() {
+    let config = configured(|config| config.command_timeout = Duration::from_millis(500));
+    let gateway = Gateway::start(config, |builder| builder).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream
+        .write_all(&[&[3][..], &[0; 3072]].concat())
+        .await
+        .unwrap();
+    let pings = [2, 0, 0, 0, 0, 0, 6, 4, 0, 0, 0, 0, 0, 6, 1, 2, 3, 4].repeat(10_000);
+    let mut sent = 0;
+    let cut_off = timeout(Duration::from_secs(10), async {
+        while stream.write_all(&pings).await.is_ok() {
+            sent += pings.len();
+        }
+    });
+    assert!(cut_off.await.is_ok());
+    // What both systems buffer, and no more: the server has stopped reading.
+    assert!(sent < 64 << 20, "{sent} bytes were taken");
+}
+
+#[tokio::test]
 async fn what_is_not_rtmp_is_hung_up_on() {
     let gateway = plain().await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
