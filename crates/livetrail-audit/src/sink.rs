@@ -22,7 +22,7 @@ pub trait AuditSink: Send + Sync + 'static {
     /// Takes one record.
     async fn write(&self, record: AuditRecord);
 
-    /// Takes several, in order: at most 4,096 from the pipeline. Calls [`write`](Self::write) for each unless overridden.
+    /// Takes several, in order: at most 1,024 from the pipeline. Calls [`write`](Self::write) for each unless overridden.
     ///
     /// # Panics
     /// When `write` panicked for a record, after the others were written; the panic's payload is [`PanickedWrites`].

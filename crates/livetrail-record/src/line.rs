@@ -182,66 +182,70 @@ impl Words<'_> {
         }
     }
 
-    /// Base64 padding is `=`, which a value must encode.
+    /// 16 bytes end in two `=` of padding, which a value must encode.
     fn nonce(&mut self, nonce: Option<[u8; 16]>) {
         if let Some(nonce) = nonce {
             self.key("nonce");
             let text = encode_nonce(&nonce);
-            escape(
-                self.out,
-                std::str::from_utf8(&text).unwrap_or_default(),
-                in_value,
-            );
+            let text = std::str::from_utf8(&text).unwrap_or_default();
+            self.out.push_str(text.trim_end_matches('='));
+            self.out.push_str("%3D%3D");
         }
     }
 }
 
-fn in_column(c: char) -> bool {
-    c == '%' || c.is_control()
+fn in_column(byte: u8) -> bool {
+    byte == b'%' || byte.is_ascii_control()
 }
 
-fn in_label(c: char) -> bool {
-    matches!(c, '%' | '=') || c.is_control()
+fn in_label(byte: u8) -> bool {
+    matches!(byte, b'%' | b'=') || byte.is_ascii_control()
 }
 
-fn in_value(c: char) -> bool {
-    matches!(c, '%' | '=' | ' ') || c.is_control()
+fn in_value(byte: u8) -> bool {
+    matches!(byte, b'%' | b'=' | b' ') || byte.is_ascii_control()
+}
+
+/// The first byte of the control characters beyond ASCII, U+0080 to U+009F; their second is 0x80 to 0x9F.
+const HIGH_CONTROL: u8 = 0xc2;
+
+/// Appends `text` with every character percent-encoded that is a control character or that `must` names.
+fn escape(out: &mut String, text: &str, must: impl Fn(u8) -> bool) {
+    // Most text has nothing to encode; this look at all of its bytes is done many at a time.
+    if !text
+        .bytes()
+        .fold(false, |any, byte| any | must(byte) | (byte == HIGH_CONTROL))
+    {
+        out.push_str(text);
+        return;
+    }
+    let mut rest = text;
+    while let Some(at) = rest
+        .bytes()
+        .position(|byte| must(byte) || byte == HIGH_CONTROL)
+    {
+        let (plain, from) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = from.chars();
+        let Some(c) = chars.next() else { break };
+        if c.is_ascii() || c.is_control() {
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                out.push('%');
+                out.push(upper_hex(byte >> 4));
+                out.push(upper_hex(byte & 0x0f));
+            }
+        } else {
+            out.push(c);
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
 }
 
 fn upper_hex(digit: u8) -> char {
     char::from_digit(u32::from(digit), 16)
         .unwrap_or_default()
         .to_ascii_uppercase()
-}
-
-/// Whether a character that a rule names could begin with this byte.
-const fn may_need_escape(byte: u8) -> bool {
-    byte <= b' ' || byte >= 0x7f || byte == b'%' || byte == b'='
-}
-
-/// Appends `text` with every character that `must` names percent-encoded.
-fn escape(out: &mut String, text: &str, must: fn(char) -> bool) {
-    // Most text has nothing that any of the rules would encode; this look at all of its bytes is done 16 at a time.
-    if !text
-        .bytes()
-        .fold(false, |any, byte| any | may_need_escape(byte))
-    {
-        out.push_str(text);
-        return;
-    }
-    let mut rest = text;
-    while let Some(at) = rest.find(must) {
-        let (plain, from) = rest.split_at(at);
-        out.push_str(plain);
-        let mut chars = from.chars();
-        let Some(c) = chars.next() else { break };
-        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-            out.push('%');
-            out.extend([byte >> 4, byte & 0x0f].map(upper_hex));
-        }
-        rest = chars.as_str();
-    }
-    out.push_str(rest);
 }
 
 // ---- Reading ----------------------------------------------------------------------------------------------------------

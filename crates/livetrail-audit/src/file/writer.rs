@@ -132,6 +132,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, file: File) -> Result<(), AuditError> {
         shared,
         file,
         poisoned: None,
+        spare: Vec::new(),
     };
     std::thread::Builder::new()
         .name(NAME.to_owned())
@@ -145,6 +146,8 @@ struct Writer {
     file: File,
     /// A sync failed once.
     poisoned: Option<SinkError>,
+    /// The buffer that was written last, emptied: its memory is used again.
+    spare: Vec<u8>,
 }
 
 /// What the thread took to do.
@@ -158,35 +161,46 @@ impl Writer {
     fn run(mut self) {
         loop {
             let Work {
-                buffer,
+                mut buffer,
                 mut asking,
                 closed,
             } = self.next();
-            let left = self.write(buffer, &mut asking);
-            if left.is_none() && !asking.is_empty() {
+            let written = self.write(&buffer.bytes, &mut asking);
+            if written && (closed || !asking.is_empty()) {
                 let result = self.sync();
-                for answer in asking {
+                for answer in asking.drain(..) {
                     let _ = answer.send(result.clone());
                 }
-            } else if left.is_none() && closed {
-                let _ = self.sync();
             }
-            if left.is_some() || closed {
-                let mut state = self.shared.lock();
-                if left.is_none() && (!state.buffer.bytes.is_empty() || !state.asking.is_empty()) {
-                    continue;
-                }
-                state.ended = Some(left.unwrap_or_default());
-                state.asking.clear();
-                drop(state);
-                self.shared.done.notify_all();
-                self.shared.room.notify_waiters();
+            if written {
+                buffer.bytes.clear();
+                self.spare = std::mem::take(&mut buffer.bytes);
+                buffer.records = 0;
+            }
+            if (closed || !written) && self.end(buffer) {
                 return;
             }
         }
     }
 
-    fn next(&self) -> Work {
+    /// Ends, unless there is more to write and it can be written. `left` is what could not be.
+    fn end(&self, mut left: Buffer) -> bool {
+        let mut state = self.shared.lock();
+        let more = !state.buffer.bytes.is_empty() || !state.asking.is_empty();
+        if more && left.records == 0 {
+            return false;
+        }
+        left.records += state.buffer.records;
+        left.bytes.append(&mut state.buffer.bytes);
+        state.ended = Some(left);
+        state.asking.clear();
+        drop(state);
+        self.shared.done.notify_all();
+        self.shared.room.notify_waiters();
+        true
+    }
+
+    fn next(&mut self) -> Work {
         let idle = |state: &mut State| {
             state.buffer.bytes.is_empty() && state.asking.is_empty() && !state.closed
         };
@@ -195,8 +209,12 @@ impl Writer {
             .work
             .wait_while(self.shared.lock(), idle)
             .unwrap_or_else(PoisonError::into_inner);
+        let empty = Buffer {
+            bytes: std::mem::take(&mut self.spare),
+            records: 0,
+        };
         let work = Work {
-            buffer: std::mem::take(&mut state.buffer),
+            buffer: std::mem::replace(&mut state.buffer, empty),
             asking: std::mem::take(&mut state.asking),
             closed: state.closed,
         };
@@ -205,30 +223,24 @@ impl Writer {
         work
     }
 
-    /// Writes all of it, however often it fails; who waits for a sync learns of the first failure. Gives it back when the
-    /// sink is closed and it still fails.
-    fn write(&mut self, buffer: Buffer, asking: &mut Vec<Answer>) -> Option<Buffer> {
+    /// Writes all of it, however often it fails; who waits for a sync learns of the first failure. `false` when the sink is
+    /// closed and it still fails.
+    fn write(&mut self, bytes: &[u8], asking: &mut Vec<Answer>) -> bool {
         let mut from = 0;
         let mut pause = FIRST_PAUSE;
-        loop {
-            match self.write_from(&buffer.bytes, &mut from) {
-                Ok(()) => {
-                    if pause > FIRST_PAUSE {
-                        tracing::info!(path = %self.shared.path.display(), "the trail's file takes records again");
-                    }
-                    if self.poisoned.is_none() {
-                        self.shared.lock().failing = None;
-                    }
-                    return None;
-                }
-                Err(error) => {
-                    if self.write_failed(error, asking, pause) {
-                        return Some(buffer);
-                    }
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+        while let Err(error) = self.write_from(bytes, &mut from) {
+            if self.write_failed(error, asking, pause) {
+                return false;
             }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
+        if pause > FIRST_PAUSE {
+            tracing::info!(path = %self.shared.path.display(), "the trail's file takes records again");
+        }
+        if self.poisoned.is_none() {
+            self.shared.lock().failing = None;
+        }
+        true
     }
 
     /// One attempt. On failure `from` is where the next one begins: at the start, if what was written in part could be cut

@@ -13,44 +13,72 @@ const CUT_TEXT_BYTES: usize = 1_024;
 
 /// The record of a transition, without what the worker adds to every record.
 pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> AuditRecord {
+    let mut record = AuditRecord::new(action_of(kind), context.key.app.as_str());
+    // Field by field and in place: a record is half a kilobyte, and moving it costs more than filling it.
+    record.stream = Some(context.key.stream_id.as_str().to_owned());
+    record.protocol = Some(context.protocol.to_owned());
+    record.principal = context.principal.as_deref().map(Into::into);
+    record.peer = context.peer.map(Into::into);
     match kind {
-        StreamEventKind::PublishStarted => started(AuditAction::PublishStarted, context),
-        StreamEventKind::PlayStarted => started(AuditAction::PlayStarted, context),
-        StreamEventKind::PublishEnded { reason, totals } => {
-            ended(AuditAction::PublishEnded, context, *reason, totals)
+        StreamEventKind::PublishStarted | StreamEventKind::PlayStarted => {
+            record.outcome = Some(Outcome::Success);
+            record.user_agent = context.user_agent.as_deref().map(Into::into);
         }
-        StreamEventKind::PlayEnded { reason, totals } => {
-            ended(AuditAction::PlayEnded, context, *reason, totals)
+        StreamEventKind::PublishEnded { reason, totals }
+        | StreamEventKind::PlayEnded { reason, totals } => end(&mut record, *reason, totals),
+        StreamEventKind::PublishDenied { reason } | StreamEventKind::PlayDenied { reason } => {
+            record.outcome = Some(Outcome::Denied);
+            record.reason = Some(Reason::from_label(reason.label()));
+            record.user_agent = context.user_agent.as_deref().map(Into::into);
         }
-        StreamEventKind::PublishDenied { reason } => {
-            denied(AuditAction::PublishDenied, context, *reason)
-        }
-        StreamEventKind::PlayDenied { reason } => denied(AuditAction::PlayDenied, context, *reason),
-        StreamEventKind::SubscriberEvicted { lag } => {
-            about(AuditAction::SubscriberEvicted, context).with_count(*lag)
-        }
-        StreamEventKind::RateLimited { count } => {
-            about(AuditAction::RateLimited, context).with_count(*count)
-        }
+        StreamEventKind::SubscriberEvicted { lag: count }
+        | StreamEventKind::SubscriberLagged { skipped: count }
+        | StreamEventKind::RateLimited { count } => record.count = Some(*count),
         StreamEventKind::StreamReaped { idle } => {
-            let mut record = about(AuditAction::StreamReaped, context);
             record.duration_ms = u64::try_from(idle.as_millis()).ok();
-            record
-        }
-        StreamEventKind::SubscriberLagged { skipped } => {
-            about(AuditAction::Event(kind.label().to_owned()), context).with_count(*skipped)
         }
         StreamEventKind::GopTruncated { frames, bytes } => {
-            about(AuditAction::Event(kind.label().to_owned()), context)
-                .with_frames(*frames)
-                .with_bytes(*bytes)
+            record.frames = Some(*frames);
+            record.bytes = Some(*bytes);
         }
-        other => about(AuditAction::Event(other.label().to_owned()), context),
+        _ => {}
+    }
+    record
+}
+
+/// What has no action of its own is a free-form event.
+fn action_of(kind: &StreamEventKind) -> AuditAction {
+    match kind {
+        StreamEventKind::PublishStarted => AuditAction::PublishStarted,
+        StreamEventKind::PublishEnded { .. } => AuditAction::PublishEnded,
+        StreamEventKind::PublishDenied { .. } => AuditAction::PublishDenied,
+        StreamEventKind::PlayStarted => AuditAction::PlayStarted,
+        StreamEventKind::PlayEnded { .. } => AuditAction::PlayEnded,
+        StreamEventKind::PlayDenied { .. } => AuditAction::PlayDenied,
+        StreamEventKind::SubscriberEvicted { .. } => AuditAction::SubscriberEvicted,
+        StreamEventKind::RateLimited { .. } => AuditAction::RateLimited,
+        StreamEventKind::StreamReaped { .. } => AuditAction::StreamReaped,
+        other => AuditAction::Event(other.label().to_owned()),
     }
 }
 
-/// A record that surely fits into an entry: the same one, or one whose texts are cut.
-pub(crate) fn bounded(record: AuditRecord) -> AuditRecord {
+fn end(record: &mut AuditRecord, reason: EngineReason, totals: &SessionTotals) {
+    let reason = Reason::from_label(reason.label());
+    let wrong = went_wrong(&reason);
+    record.outcome = Some(if wrong {
+        Outcome::Failed
+    } else {
+        Outcome::Success
+    });
+    record.reason = Some(reason);
+    record.bytes = Some(totals.bytes);
+    record.frames = Some(totals.frames);
+    record.dropped_frames = Some(totals.dropped_frames);
+    record.duration_ms = u64::try_from(totals.duration.as_millis()).ok();
+}
+
+/// Makes the record surely fit into an entry, by cutting its texts if it must.
+pub(crate) fn bound(record: &mut AuditRecord) {
     let texts = [
         Some(record.app.as_str()),
         record.stream.as_deref(),
@@ -67,9 +95,11 @@ pub(crate) fn bounded(record: AuditRecord) -> AuditRecord {
     };
     let bytes = label + texts.iter().flatten().map(|text| text.len()).sum::<usize>();
     if bytes <= SURELY_FITS_BYTES && record.extra.is_empty() {
-        return record;
+        return;
     }
-    fitted(&record).unwrap_or_else(|| fitted(&cut(record.clone())).unwrap_or(record))
+    if let Some(fitted) = fitted(record).or_else(|| fitted(&cut(record.clone()))) {
+        *record = fitted;
+    }
 }
 
 /// The record as it comes out of an entry: with its `detail` cut if that is what it takes.
@@ -110,52 +140,6 @@ fn shortened(text: &str) -> String {
         .to_owned()
 }
 
-fn about(action: AuditAction, context: &SessionContext) -> AuditRecord {
-    let mut record = AuditRecord::new(action, context.key.app.as_str())
-        .with_stream(context.key.stream_id.as_str())
-        .with_session(context.session.as_uuid())
-        .with_protocol(context.protocol);
-    record.principal = context.principal.as_deref().map(Into::into);
-    record.peer = context.peer.map(Into::into);
-    record
-}
-
-fn started(action: AuditAction, context: &SessionContext) -> AuditRecord {
-    let mut record = about(action, context).with_outcome(Outcome::Success);
-    record.user_agent = context.user_agent.as_deref().map(Into::into);
-    record
-}
-
-fn denied(action: AuditAction, context: &SessionContext, reason: EngineReason) -> AuditRecord {
-    let mut record = about(action, context)
-        .with_outcome(Outcome::Denied)
-        .with_reason(Reason::from_label(reason.label()));
-    record.user_agent = context.user_agent.as_deref().map(Into::into);
-    record
-}
-
-fn ended(
-    action: AuditAction,
-    context: &SessionContext,
-    reason: EngineReason,
-    totals: &SessionTotals,
-) -> AuditRecord {
-    let reason = Reason::from_label(reason.label());
-    let outcome = if went_wrong(&reason) {
-        Outcome::Failed
-    } else {
-        Outcome::Success
-    };
-    let mut record = about(action, context)
-        .with_outcome(outcome)
-        .with_reason(reason)
-        .with_bytes(totals.bytes)
-        .with_frames(totals.frames)
-        .with_dropped_frames(totals.dropped_frames);
-    record.duration_ms = u64::try_from(totals.duration.as_millis()).ok();
-    record
-}
-
 fn went_wrong(reason: &Reason) -> bool {
     matches!(
         reason,
@@ -173,6 +157,11 @@ fn went_wrong(reason: &Reason) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bounded(mut record: AuditRecord) -> AuditRecord {
+        bound(&mut record);
+        record
+    }
 
     #[test]
     fn a_short_record_stays_and_a_long_one_fits_an_entry() {

@@ -27,7 +27,7 @@ use crate::error::SinkError;
 use crate::sink::PanickedWrites;
 
 /// The most records that a sink gets at once.
-const MAX_BATCH: usize = 4_096;
+const MAX_BATCH: usize = 1_024;
 
 /// The sleep right after something was found.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(500);
@@ -225,7 +225,8 @@ impl Worker {
         record.boot = Some(self.boot);
         record.seq = Some(seq);
         record.nonce = self.nonces.next();
-        self.batch.push(convert::bounded(record));
+        convert::bound(&mut record);
+        self.batch.push(record);
     }
 
     fn number_after_seal(&mut self) -> u64 {
