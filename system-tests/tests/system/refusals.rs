@@ -80,7 +80,7 @@ fn a_viewer_is_refused_for_a_wrong_key_a_missing_stream_and_a_missing_applicatio
         friend("rtmp", "live/none", "stream_not_found"),
         friend("http-flv", "live/none", "stream_not_found"),
         friend("http-flv", "live/none", "stream_not_found"),
-        friend("http-flv", "vod/cam", "app_not_found"),
+        denied("http-flv", "vod/cam", "app_not_found"),
     ]);
     trail.assert_tells_nothing_of(&["hunter-2-two", "wrong-3"]);
 }
