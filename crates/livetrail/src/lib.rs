@@ -1,1 +1,84 @@
-//! Livetrail for embedders: the engine, the audit pipeline and a prelude.
+//! Livetrail for embedders: a live-media streaming engine whose every transition goes onto an audit trail.
+//!
+//! The engine with a trail in a file:
+//!
+//! ```
+//! use livetrail::prelude::*;
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let path = std::env::temp_dir().join(format!("livetrail-doc-{}.tsv", std::process::id()));
+//!
+//! let pipeline = Arc::new(AuditPipeline::new(Arc::new(FileAuditSink::open(&path)?), 65_536));
+//! let engine = Engine::builder()
+//!     .application(AppSpec::new("live"))
+//!     .observer(pipeline.clone())
+//!     .gate(pipeline.gate(Policy::default())) // nobody publishes off the record
+//!     .build()?;
+//! let publication = engine.publish(Attempt::new(StreamKey::parse("live", "cam")?, "example")).await?;
+//! drop(publication);
+//! let report = pipeline.close().await;
+//! assert_eq!((report.written, report.dropped), (2, 0));
+//! # let lines = std::fs::read_to_string(&path)?;
+//! # assert!(lines.contains("\tpublish_started\tlive\tcam\t") && lines.contains("\tpublish_ended\tlive\tcam\t"));
+//! # std::fs::remove_file(&path)?;
+//! # Ok(()) }
+//! ```
+//!
+//! A sink of your own:
+//!
+//! ```
+//! use livetrail::prelude::*;
+//!
+//! struct Printer;
+//!
+//! #[async_trait]
+//! impl AuditSink for Printer {
+//!     async fn write(&self, record: AuditRecord) {
+//!         println!("{} {} {:?}", record.action, record.app, record.stream);
+//!     }
+//! }
+//!
+//! let pipeline = AuditPipeline::new(Arc::new(Printer), 1_024);
+//! # drop(pipeline);
+//! ```
+//!
+//! | what | where |
+//! |---|---|
+//! | engine, sessions, frames, observers | here and in [`engine`] |
+//! | pipeline, sinks, policy, reading a file trail | here and in [`audit`] |
+//! | records, canonical bytes, the checker of a trail | [`record`] |
+//!
+//! Two types are called `Reason`: [`Reason`] is the engine's, [`record::Reason`] a record's. Their labels are the same.
+
+pub use async_trait::async_trait;
+pub use livetrail_audit::{
+    AuditAction, AuditError, AuditGate, AuditPipeline, AuditPipelineBuilder, AuditRecord,
+    AuditSink, CloseReport, FileAuditSink, FileTrail, Mode, OpenSession, Outcome, Personal, Policy,
+    Recovered, SinkError, Status, TrailLine, open_sessions,
+};
+pub use livetrail_engine::*;
+
+/// The audit pipeline: what `livetrail-audit` exports.
+pub mod audit {
+    pub use livetrail_audit::*;
+}
+
+/// The streaming kernel: what `livetrail-engine` exports.
+pub mod engine {
+    pub use livetrail_engine::*;
+}
+
+/// The audit record: what `livetrail-record` exports.
+pub mod record {
+    pub use livetrail_record::*;
+}
+
+/// What most programs need: `use livetrail::prelude::*`.
+pub mod prelude {
+    pub use std::sync::Arc;
+
+    pub use crate::{
+        AppName, AppSpec, Attempt, AuditAction, AuditPipeline, AuditRecord, AuditSink, CodecId,
+        Credentials, Engine, FileAuditSink, FrameFlags, MediaFrame, Mode, Observer, Policy,
+        SessionId, SinkError, StreamEvent, StreamEventKind, StreamId, StreamKey, async_trait,
+    };
+}
