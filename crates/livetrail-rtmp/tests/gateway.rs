@@ -64,7 +64,7 @@ struct Gateway {
 impl Gateway {
     async fn start(config: RtmpConfig, build: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Self {
         let seen = Seen::default();
-        let app = AppSpec::new("live").subscriber_stall_timeout(Duration::from_millis(500));
+        let app = AppSpec::new("live");
         let builder = Engine::builder().application(app).observer(seen.clone());
         let engine = build(builder).build().unwrap();
         let server = RtmpServer::bind("127.0.0.1:0", engine.clone(), config)
@@ -297,16 +297,19 @@ async fn a_kicked_publisher_is_told_and_disconnected() {
 
 #[tokio::test]
 async fn a_viewer_that_reads_nothing_is_evicted_while_a_write_is_pending() {
-    let gateway = plain().await;
+    let short = AppSpec::new("short")
+        .subscriber_max_lag(16)
+        .subscriber_stall_timeout(Duration::from_millis(500));
+    let gateway = Gateway::start(RtmpConfig::default(), |builder| builder.application(short)).await;
     let mut publisher = RtmpClient::new()
-        .publish(&gateway.url("live/cam"))
+        .publish(&gateway.url("short/cam"))
         .await
         .unwrap();
     for frame in clip(1) {
         publisher.push(&frame).await.unwrap();
     }
     let _player = RtmpClient::new()
-        .play(&gateway.url("live/cam"))
+        .play(&gateway.url("short/cam"))
         .await
         .unwrap();
     let big = MediaFrame::video(
@@ -389,7 +392,7 @@ async fn a_handshake_that_stalls_is_cut_off_and_leaves_no_record() {
 
 #[tokio::test]
 async fn two_thousand_silent_connections_leave_room_for_a_publisher_and_go() {
-    let config = configured(|config| config.handshake_timeout = Duration::from_secs(2));
+    let config = configured(|config| config.handshake_timeout = Duration::from_secs(1));
     let gateway = Gateway::start(config, |builder| builder).await;
     let mut silent = Vec::new();
     for _ in 0..2_000 {
