@@ -1,0 +1,428 @@
+//! What can be wrong: one variant for each rule that can be broken.
+
+use thiserror::Error as ThisError;
+
+use crate::key::{KeyId, KeyType};
+
+/// Why something was refused. Text from outside is cut to 64 characters in it; no secret is ever in it.
+#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    // What the formats share.
+    /// Not standard base64 with padding, or not its one spelling.
+    #[error("not canonical base64")]
+    Base64,
+    /// Not a decimal number as it must be written.
+    #[error("not a decimal number below 2^64 without sign or leading zeros: {text:?}")]
+    Decimal {
+        /// What there was.
+        text: String,
+    },
+    /// Not UTF-8.
+    #[error("not UTF-8 at byte {offset}")]
+    NotUtf8 {
+        /// The first bad byte.
+        offset: usize,
+    },
+    /// A byte below 0x20 that is not LF.
+    #[error("control character at byte {offset}")]
+    ControlCharacter {
+        /// The first one.
+        offset: usize,
+    },
+    /// A hash is not of 32 bytes.
+    #[error("a hash has 32 bytes, not {bytes}")]
+    HashLength {
+        /// What there was.
+        bytes: usize,
+    },
+
+    // Trees and proofs.
+    /// The tree has `u64::MAX` leaves.
+    #[error("the tree is full: it has 2^64 - 1 leaves")]
+    TreeFull,
+    /// A size of 0 with a root that is not the empty tree's.
+    #[error("a tree of size 0 has the hash of no bytes as its root")]
+    EmptyTreeRoot,
+    /// Not a frontier's length.
+    #[error("{bytes} bytes are not a frontier: 8, and 32 for each of at most 64 hashes")]
+    FrontierLength {
+        /// What there was.
+        bytes: usize,
+    },
+    /// Not as many hashes as the size has 1 bits.
+    #[error("the frontier of a tree of size {size} has {wanted} hashes, not {found}")]
+    FrontierHashes {
+        /// Leaves.
+        size: u64,
+        /// The 1 bits of the size.
+        wanted: u32,
+        /// What there was.
+        found: usize,
+    },
+    /// The index is not below the size.
+    #[error("there is no leaf {index} in a tree of size {size}")]
+    IndexBeyondTree {
+        /// What was asked for.
+        index: u64,
+        /// Leaves.
+        size: u64,
+    },
+    /// The older tree is larger.
+    #[error("a tree of size {size} cannot have grown out of one of size {old_size}")]
+    OldSizeBeyondTree {
+        /// Leaves of the older tree.
+        old_size: u64,
+        /// Leaves.
+        size: u64,
+    },
+    /// The proof has too many hashes or too few.
+    #[error("the proof must have {wanted} hashes and has {found}")]
+    ProofLength {
+        /// The one right number.
+        wanted: usize,
+        /// What there was.
+        found: usize,
+    },
+    /// The inclusion proof does not lead to the root.
+    #[error("the proof does not lead from leaf {index} to the root of size {size}")]
+    InclusionRoot {
+        /// The leaf's index.
+        index: u64,
+        /// Leaves.
+        size: u64,
+    },
+    /// The consistency proof does not lead to the older root.
+    #[error("the proof from size {old_size} to {size} does not lead to the older root")]
+    ConsistencyOldRoot {
+        /// Leaves of the older tree.
+        old_size: u64,
+        /// Leaves.
+        size: u64,
+    },
+    /// The consistency proof does not lead to the newer root.
+    #[error("the proof from size {old_size} to {size} does not lead to the newer root")]
+    ConsistencyRoot {
+        /// Leaves of the older tree.
+        old_size: u64,
+        /// Leaves.
+        size: u64,
+    },
+    /// Two trees of one size with different roots: a fork.
+    #[error("two roots for the same size {size}")]
+    SameSizeOtherRoot {
+        /// Leaves.
+        size: u64,
+    },
+
+    // Tiles, paths and bundles.
+    /// The level is above 63.
+    #[error("there is no tile level {level}; the highest is 63")]
+    TileLevel {
+        /// What was given.
+        level: u8,
+    },
+    /// The width is not 1 to 256.
+    #[error("a tile or bundle has a width of 1 to 256, not {width}")]
+    TileWidth {
+        /// What was given.
+        width: u16,
+    },
+    /// A tile's contents are not 32 bytes for each of its hashes.
+    #[error("{path} has {wanted} bytes, not {found}")]
+    TileLength {
+        /// The tile's path.
+        path: String,
+        /// Bytes that it has.
+        wanted: usize,
+        /// Bytes that there were.
+        found: usize,
+    },
+    /// Longer than any path.
+    #[error("a tile's path is not {bytes} bytes long")]
+    PathTooLong {
+        /// What there was.
+        bytes: usize,
+    },
+    /// It does not begin with `tile/<level or entries>/`.
+    #[error("not a path of a tile or bundle: {path:?}")]
+    PathPrefix {
+        /// What was given.
+        path: String,
+    },
+    /// The level is neither `entries` nor 0 to 63.
+    #[error("the path has no level from 0 to 63: {path:?}")]
+    PathLevel {
+        /// What was given.
+        path: String,
+    },
+    /// The index is not in groups of three digits, or too large.
+    #[error("the path has no index in groups of three digits: {path:?}")]
+    PathIndex {
+        /// What was given.
+        path: String,
+    },
+    /// The width behind `.p/` is not 1 to 255.
+    #[error("the path has no width from 1 to 255: {path:?}")]
+    PathWidth {
+        /// What was given.
+        path: String,
+    },
+    /// It means a place whose path is another.
+    #[error("the path is not the canonical one: {path:?}")]
+    PathNotCanonical {
+        /// What was given.
+        path: String,
+    },
+    /// An entry is longer than its length can say.
+    #[error("an entry has at most 65,535 bytes, not {bytes}")]
+    EntryTooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The bundle ends within an entry or before one.
+    #[error("the bundle ends in entry {found} of {wanted}, which begins at byte {offset}")]
+    BundleShort {
+        /// The bundle's width.
+        wanted: u16,
+        /// Entries before, which is the place of the broken one.
+        found: usize,
+        /// Where it begins.
+        offset: usize,
+    },
+    /// Bytes behind the last entry.
+    #[error("{bytes} bytes are left behind the {wanted} entries of the bundle")]
+    BundleTrailing {
+        /// The bundle's width.
+        wanted: u16,
+        /// What is left.
+        bytes: usize,
+    },
+
+    // Keys.
+    /// An empty name, or one with white space, `+` or a control character.
+    #[error("not a name of a key: {name:?}")]
+    KeyName {
+        /// What was given.
+        name: String,
+    },
+    /// Not the text of a key.
+    #[error("not the text of a key: <name>+<id>+<base64>")]
+    KeyText,
+    /// Longer than any key's text.
+    #[error("the text of a key is not {bytes} bytes long")]
+    KeyTextTooLong {
+        /// What there was.
+        bytes: usize,
+    },
+    /// Not eight hexadecimal digits.
+    #[error("the id of a key is eight hexadecimal digits")]
+    KeyIdText,
+    /// The id is not that of this name, type and key.
+    #[error("the key's text says id {written}, and its name and key have id {computed}")]
+    KeyIdMismatch {
+        /// In the text.
+        written: KeyId,
+        /// Of name, type and key.
+        computed: KeyId,
+    },
+    /// A key of another type.
+    #[error("a key of type {wanted} is needed, not {found}")]
+    KeyType {
+        /// What is needed.
+        wanted: KeyType,
+        /// What was given.
+        found: KeyType,
+    },
+    /// Not 32 bytes.
+    #[error("an Ed25519 key has 32 bytes, not {bytes}")]
+    KeyLength {
+        /// What there was.
+        bytes: usize,
+    },
+    /// Not a point of the curve, or not its one encoding.
+    #[error("not an Ed25519 public key")]
+    KeyInvalid,
+    /// A point of small order, for which almost any signature verifies.
+    #[error("the Ed25519 public key is of small order")]
+    KeyWeak,
+
+    // Notes and signatures.
+    /// More bytes than a note may have.
+    #[error("the note has {bytes} bytes and may have {most}")]
+    NoteTooLong {
+        /// What there was.
+        bytes: usize,
+        /// The bound.
+        most: usize,
+    },
+    /// The text does not end in LF.
+    #[error("the text of a note ends in a newline")]
+    NoteText,
+    /// No empty line.
+    #[error("no empty line between the note's text and its signatures")]
+    NoteSeparator,
+    /// The last line has no LF.
+    #[error("the note does not end in a newline")]
+    NoteEnd,
+    /// No signature line.
+    #[error("the note has no signature line")]
+    NoSignatures,
+    /// More signature lines than are read.
+    #[error("there are more than {most} signature lines")]
+    TooManySignatures {
+        /// The bound.
+        most: usize,
+    },
+    /// Not `— <name> <base64 of at least 4 bytes>`.
+    #[error("not a signature line")]
+    SignatureLine,
+    /// A longer signature line than is read.
+    #[error("the signature line is too long: {bytes} bytes")]
+    SignatureLineTooLong {
+        /// What there was.
+        bytes: usize,
+    },
+    /// A key id and nothing behind it.
+    #[error("the signature line has no signature")]
+    SignatureEmpty,
+    /// Not an Ed25519 signature's length.
+    #[error("the signature of {name} has {bytes} bytes, not 64")]
+    SignatureLength {
+        /// The key's name.
+        name: String,
+        /// What there was.
+        bytes: usize,
+    },
+    /// A known key did not make this signature.
+    #[error("the signature of {name}+{key_id} is not valid")]
+    SignatureInvalid {
+        /// The key's name.
+        name: String,
+        /// Its id.
+        key_id: KeyId,
+    },
+    /// A signer could not sign.
+    #[error("{name} could not sign: {reason}")]
+    Signer {
+        /// The key's name.
+        name: String,
+        /// What it said.
+        reason: String,
+    },
+    /// Two known keys have the same name and id.
+    #[error("two known keys are {name}+{key_id}")]
+    AmbiguousKey {
+        /// Their name.
+        name: String,
+        /// Their id.
+        key_id: KeyId,
+    },
+    /// No line is of a known key.
+    #[error("no known key has signed the note")]
+    NoVerifiedSignature,
+
+    // Checkpoints and cosignatures.
+    /// An empty origin, or one with a control character.
+    #[error("not an origin: {origin:?}")]
+    Origin {
+        /// What was given.
+        origin: String,
+    },
+    /// Fewer than three lines, or one that is empty or without its LF.
+    #[error("a checkpoint is at least three lines, none of them empty")]
+    CheckpointLines,
+    /// Only cosigners have signed.
+    #[error("no key of the log has signed the checkpoint")]
+    NoLogSignature,
+    /// A checkpoint of another log.
+    #[error("the checkpoint is of {found:?}, not of {wanted:?}")]
+    OriginMismatch {
+        /// The origin that is meant.
+        wanted: String,
+        /// The origin in the text.
+        found: String,
+    },
+    /// Too few cosigners.
+    #[error("{found} cosigners have signed and {wanted} are needed")]
+    Quorum {
+        /// Those needed.
+        wanted: usize,
+        /// Different ones whose cosignature verified.
+        found: usize,
+    },
+    /// Not a time and an Ed25519 signature.
+    #[error("a cosignature has 72 bytes, not {bytes}")]
+    CosignatureLength {
+        /// What there was.
+        bytes: usize,
+    },
+    /// A time of 2^63 seconds or more.
+    #[error("a cosignature's time is below 2^63 seconds: {timestamp_s}")]
+    CosignatureTime {
+        /// Seconds since 1970.
+        timestamp_s: u64,
+    },
+
+    // Witnesses and proof files.
+    /// More hashes than any proof has.
+    #[error("there are more than {most} hashes in the proof")]
+    TooManyProofHashes {
+        /// The bound.
+        most: usize,
+    },
+    /// A longer request than is read.
+    #[error("the request has {bytes} bytes, which is too many")]
+    WitnessRequestTooLong {
+        /// What there was.
+        bytes: usize,
+    },
+    /// The request does not begin with `old <size>`.
+    #[error("the request does not begin with a line `old <size>`")]
+    WitnessOldLine,
+    /// The request has no empty line above the checkpoint.
+    #[error("the request has no empty line above the checkpoint")]
+    WitnessSeparator,
+    /// A status that the protocol does not know.
+    #[error("a witness does not answer with status {status}")]
+    WitnessStatus {
+        /// What it answered.
+        status: u16,
+    },
+    /// A longer answer than is read.
+    #[error("the answer has {bytes} bytes, which is too many")]
+    WitnessAnswerTooLong {
+        /// What there was.
+        bytes: usize,
+    },
+    /// A 200 without a line, or whose last one has no LF.
+    #[error("the witness's answer is not lines of signatures")]
+    WitnessLines,
+    /// A 409 of another content type.
+    #[error("the content type of the witness's 409 is not text/x.tlog.size: {found:?}")]
+    WitnessSizeType {
+        /// What it was.
+        found: String,
+    },
+    /// A 409 whose body is not a size and LF.
+    #[error("the body of the witness's 409 is not a size")]
+    WitnessSize,
+    /// A longer proof file than is read.
+    #[error("the proof file has {bytes} bytes, which is too many")]
+    ProofFileTooLong {
+        /// What there was.
+        bytes: usize,
+    },
+    /// The first line is not the format's.
+    #[error("not a proof file: its first line is not c2sp.org/tlog-proof@v1")]
+    ProofFileHeader,
+    /// The extra data are not base64, or too long.
+    #[error("the proof file's extra data are not base64, or more than 64 KiB")]
+    ProofFileExtra,
+    /// No line `index <n>`.
+    #[error("the proof file has no line `index <n>`")]
+    ProofFileIndex,
+    /// The proof file has no empty line above the checkpoint.
+    #[error("the proof file has no empty line above the checkpoint")]
+    ProofFileSeparator,
+}

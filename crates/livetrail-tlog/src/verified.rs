@@ -1,0 +1,194 @@
+//! Checkpoints that were verified: the token that functions which rely on a tree take.
+
+use crate::checkpoint::Checkpoint;
+use crate::error::Error;
+use crate::hash::Hash;
+use crate::note::{Note, VerifiedSignature, Verifier};
+use crate::tree::TreeHead;
+
+/// What makes a [`VerifiedCheckpoint`]: an origin, the keys of its log, and those of cosigners.
+pub struct CheckpointVerifier {
+    origin: String,
+    log: Vec<Box<dyn Verifier>>,
+    cosigners: Vec<Box<dyn Verifier>>,
+    quorum: usize,
+}
+
+impl CheckpointVerifier {
+    /// Takes checkpoints of this origin that a key of the log has signed. Further keys of the log (after a rotation) and
+    /// cosigners are added.
+    pub fn new(origin: impl Into<String>, log: impl Verifier + 'static) -> Self {
+        Self {
+            origin: origin.into(),
+            log: vec![Box::new(log)],
+            cosigners: Vec::new(),
+            quorum: 0,
+        }
+    }
+
+    /// A further key of the log: a signature of any one of them is enough.
+    #[must_use]
+    pub fn with_log_key(mut self, key: impl Verifier + 'static) -> Self {
+        self.log.push(Box::new(key));
+        self
+    }
+
+    /// A cosigner: a witness, or the log's own second key. Its lines are verified, and reported with their times.
+    #[must_use]
+    pub fn with_cosigner(mut self, key: impl Verifier + 'static) -> Self {
+        self.cosigners.push(Box::new(key));
+        self
+    }
+
+    /// How many different cosigners there must be; 0 unless said otherwise.
+    #[must_use]
+    pub const fn with_quorum(mut self, cosigners: usize) -> Self {
+        self.quorum = cosigners;
+        self
+    }
+
+    /// The origin that it takes.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Reads and verifies a signed checkpoint.
+    ///
+    /// # Errors
+    /// Those of [`Note::parse`] and of [`verify_note`](Self::verify_note).
+    pub fn verify(&self, bytes: &[u8]) -> Result<VerifiedCheckpoint, Error> {
+        self.verify_note(Note::parse(bytes)?)
+    }
+
+    /// Verifies a signed checkpoint: first the signatures, then what the text says, then whether it is of this origin.
+    ///
+    /// # Errors
+    /// Those of [`Note::verify`], [`Error::NoLogSignature`] when only cosigners have signed, those of [`Checkpoint::parse`],
+    /// [`Error::OriginMismatch`], [`Error::EmptyTreeRoot`], [`Error::Quorum`].
+    pub fn verify_note(&self, note: Note) -> Result<VerifiedCheckpoint, Error> {
+        let keys: Vec<&dyn Verifier> = self.keys().collect();
+        let signatures = note.verify(&keys)?;
+        let (log_signatures, cosignatures): (Vec<_>, Vec<_>) = signatures
+            .into_iter()
+            .partition(|signature| self.log.iter().any(|key| is_by(signature, &**key)));
+        if log_signatures.is_empty() {
+            return Err(Error::NoLogSignature);
+        }
+        let checkpoint = Checkpoint::parse(note.text())?;
+        if checkpoint.origin() != self.origin {
+            return Err(Error::OriginMismatch {
+                wanted: self.origin.clone(),
+                found: crate::text::shortened(checkpoint.origin()),
+            });
+        }
+        checkpoint.head().check_empty_root()?;
+        let cosigners = self
+            .cosigners
+            .iter()
+            .filter(|key| {
+                cosignatures
+                    .iter()
+                    .any(|cosignature| is_by(cosignature, &***key))
+            })
+            .count();
+        if cosigners < self.quorum {
+            return Err(Error::Quorum {
+                wanted: self.quorum,
+                found: cosigners,
+            });
+        }
+        Ok(VerifiedCheckpoint {
+            checkpoint,
+            note,
+            log_signatures,
+            cosignatures,
+        })
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &dyn Verifier> {
+        self.log.iter().chain(&self.cosigners).map(|key| &**key)
+    }
+}
+
+impl std::fmt::Debug for CheckpointVerifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys: Vec<_> = self
+            .keys()
+            .map(|key| format!("{}+{}", key.name(), key.key_id()))
+            .collect();
+        f.debug_struct("CheckpointVerifier")
+            .field("origin", &self.origin)
+            .field("keys", &keys)
+            .field("quorum", &self.quorum)
+            .finish()
+    }
+}
+
+fn is_by(signature: &VerifiedSignature, key: &dyn Verifier) -> bool {
+    signature.key_id == key.key_id() && signature.name == *key.name()
+}
+
+/// A checkpoint whose origin and signatures were verified. Only a [`CheckpointVerifier`] can make one, so who holds it need not
+/// ask again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedCheckpoint {
+    checkpoint: Checkpoint,
+    note: Note,
+    log_signatures: Vec<VerifiedSignature>,
+    cosignatures: Vec<VerifiedSignature>,
+}
+
+impl VerifiedCheckpoint {
+    /// What it states.
+    #[must_use]
+    pub const fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Size and root.
+    #[must_use]
+    pub const fn head(&self) -> TreeHead {
+        self.checkpoint.head()
+    }
+
+    /// The note that was verified, with all its lines, also those of unknown keys.
+    #[must_use]
+    pub const fn note(&self) -> &Note {
+        &self.note
+    }
+
+    /// The log's signatures that were verified, at least one.
+    #[must_use]
+    pub fn log_signatures(&self) -> &[VerifiedSignature] {
+        &self.log_signatures
+    }
+
+    /// The cosignatures that were verified, in the order of the lines.
+    #[must_use]
+    pub fn cosignatures(&self) -> &[VerifiedSignature] {
+        &self.cosignatures
+    }
+
+    /// Checks that the entry with this leaf hash stands at `index`.
+    ///
+    /// # Errors
+    /// Those of [`TreeHead::verify_inclusion`].
+    pub fn verify_inclusion(&self, index: u64, leaf: &Hash, proof: &[Hash]) -> Result<(), Error> {
+        self.head().verify_inclusion(index, leaf, proof)
+    }
+
+    /// Checks that this tree is `older` with entries appended.
+    ///
+    /// # Errors
+    /// [`Error::OriginMismatch`] when they are of different logs, and those of [`TreeHead::verify_consistency`].
+    pub fn verify_consistency(&self, older: &Self, proof: &[Hash]) -> Result<(), Error> {
+        if self.checkpoint.origin() != older.checkpoint.origin() {
+            return Err(Error::OriginMismatch {
+                wanted: self.checkpoint.origin().to_owned(),
+                found: older.checkpoint.origin().to_owned(),
+            });
+        }
+        self.head().verify_consistency(&older.head(), proof)
+    }
+}
