@@ -2,8 +2,10 @@
 
 mod api;
 mod cli;
+mod client;
 mod commands;
 mod config;
+mod demo;
 mod output;
 mod serve;
 mod time;
@@ -14,19 +16,19 @@ use clap::Parser;
 
 use crate::{
     cli::{Cli, Command},
-    output::{Failure, Outcome},
+    output::Failure,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Publish(args) => commands::publish::run(&args),
+        Command::Play(args) => commands::play::run(&args),
+        Command::Trail(command) => commands::trail::run(&command),
         Command::Token(command) => commands::token::run(&command),
         Command::Config(command) => commands::config::run(&command),
-        _ => Ok(ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(Failure::report)
 }
-
-/// Keeps `Outcome` in the signature of every command.
-const _: fn(&cli::Token) -> Outcome = commands::token::run;

@@ -76,3 +76,19 @@ pub(crate) fn say(line: &str) -> anyhow::Result<()> {
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
+
+/// A number of bytes for people: `119.6 kB`.
+pub(crate) fn bytes(n: u64) -> String {
+    let steps = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    match steps.iter().find(|(step, _)| n >= *step) {
+        Some((step, unit)) => format!("{:.1} {unit}", n as f64 / *step as f64),
+        None => format!("{n} B"),
+    }
+}
+
+/// Text from elsewhere, made safe for a terminal: control characters are replaced.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}

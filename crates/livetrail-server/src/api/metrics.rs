@@ -59,8 +59,8 @@ impl Observer for Denials {
     tag = "server",
     responses(
         (status = 200, description = "All metrics.", body = String, content_type = "application/openmetrics-text"),
-        (status = 401, description = "No token was shown.", body = Problem),
-        (status = 403, description = "The token is not known.", body = Problem),
+        (status = 401, description = "No token was shown, or one that is not known.", body = Problem),
+        (status = 403, description = "No token is needed, but the request's Host is no local name.", body = Problem),
     )
 )]
 pub(super) async fn metrics(

@@ -186,7 +186,7 @@ impl ApiError {
                 "show a token as `Authorization: Bearer`",
             ),
             Self::TokenWrong => (
-                StatusCode::FORBIDDEN,
+                StatusCode::UNAUTHORIZED,
                 "unauthorized",
                 "this token is not known here",
             ),

@@ -9,14 +9,13 @@ use axum::{
 };
 use livetrail_audit::{AuditAction, AuditRecord, Outcome};
 use livetrail_engine::{Role, SessionContext, SessionId};
-use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{ApiError, ApiState, Problem, token::Operator, view::SessionView};
 
 /// Which sessions.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Which {
     /// Of this role alone.
     role: Option<RoleName>,
@@ -29,24 +28,30 @@ enum RoleName {
     Play,
 }
 
+/// The answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Sessions {
+    sessions: Vec<SessionView>,
+}
+
 /// The live sessions, oldest first.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions",
     operation_id = "list_sessions",
     tag = "sessions",
-    params(Which),
+    params(("role" = Option<RoleName>, Query, description = "Of this role alone.")),
     responses(
-        (status = 200, description = "The live sessions.", body = Vec<SessionView>),
+        (status = 200, description = "The live sessions.", body = Sessions),
         (status = 400, description = "Not a role."),
-        (status = 401, description = "No token was shown.", body = Problem),
-        (status = 403, description = "The token is not known.", body = Problem),
+        (status = 401, description = "No token was shown, or one that is not known.", body = Problem),
+        (status = 403, description = "No token is needed, but the request's Host is no local name.", body = Problem),
     )
 )]
 pub(super) async fn list(
     State(state): State<ApiState>,
     Query(which): Query<Which>,
-) -> Json<Vec<SessionView>> {
+) -> Json<Sessions> {
     let role = which.role.map(|role| match role {
         RoleName::Publish => Role::Publish,
         RoleName::Play => Role::Play,
@@ -55,7 +60,9 @@ pub(super) async fn list(
     let fitting = sessions
         .iter()
         .filter(|info| SessionView::is_of(info, role));
-    Json(fitting.map(SessionView::of).collect())
+    Json(Sessions {
+        sessions: fitting.map(SessionView::of).collect(),
+    })
 }
 
 /// Ends a session (`kicked`). Who did it is on record.
@@ -68,8 +75,8 @@ pub(super) async fn list(
     responses(
         (status = 204, description = "It has ended."),
         (status = 400, description = "Not an id.", body = Problem),
-        (status = 401, description = "No token was shown.", body = Problem),
-        (status = 403, description = "The token is not known.", body = Problem),
+        (status = 401, description = "No token was shown, or one that is not known.", body = Problem),
+        (status = 403, description = "No token is needed, but the request's Host is no local name.", body = Problem),
         (status = 404, description = "No live session has this id.", body = Problem),
     )
 )]

@@ -23,6 +23,8 @@ pub(super) struct StreamView {
     audio_bitrate_bps: u64,
     /// Video frames a second over the last second.
     fps: f64,
+    /// Frames taken in, of all kinds.
+    frames: u64,
     video_frames: u64,
     audio_frames: u64,
     keyframes: u64,
@@ -103,6 +105,7 @@ impl StreamView {
         Some(Self {
             app: info.publisher.key.app.to_string(),
             stream: info.publisher.key.stream_id.to_string(),
+            frames: publisher.totals.frames,
             publisher: SessionView::of(publisher),
             viewers: info.subscribers,
             tracks: tracks.collect(),

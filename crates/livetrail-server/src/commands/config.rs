@@ -18,7 +18,7 @@ pub(crate) fn run(command: &ConfigCommand) -> Outcome {
                 config::variables(),
                 &Overrides::from_environment(),
             )
-            .map_err(Failure::unusable)?;
+            .map_err(|error| Failure::unusable(error.in_full()))?;
             say(&format!("{}: fine", file.display()))?;
         }
     }

@@ -1,4 +1,47 @@
 //! What the command line does beside serving.
 
 pub(crate) mod config;
+pub(crate) mod play;
+pub(crate) mod publish;
 pub(crate) mod token;
+pub(crate) mod trail;
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{
+    client::Summary,
+    output::{complain, say},
+};
+
+/// A progress bar on standard error if that is a terminal; nothing elsewhere.
+pub(crate) fn progress(length: Option<u64>, template: &str) -> ProgressBar {
+    let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Shows the final figures: on standard output, unless the stream itself goes there.
+fn show(summary: &Summary, did: &str, json: bool, stdout_is_taken: bool) -> anyhow::Result<()> {
+    let text = if json {
+        serde_json::to_string(summary)?
+    } else {
+        summary.text(did)
+    };
+    if stdout_is_taken {
+        complain(&text);
+        return Ok(());
+    }
+    say(&text)
+}
+
+/// For one client a single thread does.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
+}

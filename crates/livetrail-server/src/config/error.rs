@@ -36,8 +36,18 @@ pub(crate) enum ConfigError {
 }
 
 impl ConfigError {
+    /// All that can be said: the error, what caused it, and the line of the file below.
+    pub(crate) fn in_full(self) -> anyhow::Error {
+        let line = self.line().map(|line| format!("\n  | {line}"));
+        let error = anyhow::Error::new(self);
+        match line {
+            Some(line) => anyhow::anyhow!("{error:#}{line}"),
+            None => error,
+        }
+    }
+
     /// The line of the file that is wrong, if there is one. A line that may hold a secret is not shown.
-    pub(crate) fn line(&self) -> Option<&str> {
+    fn line(&self) -> Option<&str> {
         match self {
             Self::Setting { place, .. } | Self::SecretFile { place, .. } => place
                 .line

@@ -14,7 +14,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use livetrail_engine::{AppName, AppSpec, DuplicatePublisher, IngressLimit, Limits};
 use serde::Deserialize;
 
-pub(crate) use auth::{Auth, Exchangeable, GrantName};
+pub(crate) use auth::{Auth, Exchangeable, GrantName, Key};
 pub(crate) use error::ConfigError;
 pub(crate) use load::{Overrides, load, variables};
 pub(crate) use types::{ByteSize, LogFilter, NamedSecret, SecretText, Span};

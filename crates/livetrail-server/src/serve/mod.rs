@@ -40,10 +40,7 @@ pub(crate) fn run(args: cli::Serve) -> Outcome {
         ..Overrides::from_environment()
     };
     let load = move || config::load(args.config.as_deref(), config::variables(), &overrides);
-    let config = load().map_err(|error| {
-        let line = error.line().map(|line| format!("\n  | {line}"));
-        Failure::unusable(anyhow::Error::new(error).context_below(line))
-    })?;
+    let config = load().map_err(|error| Failure::unusable(error.in_full()))?;
     init_log(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -61,20 +58,6 @@ pub(crate) fn run(args: cli::Serve) -> Outcome {
             Ok(ExitCode::FAILURE)
         }
     })
-}
-
-/// Puts lines of the configuration below an error's text.
-trait ContextBelow {
-    fn context_below(self, below: Option<String>) -> Self;
-}
-
-impl ContextBelow for anyhow::Error {
-    fn context_below(self, below: Option<String>) -> Self {
-        match below {
-            Some(below) => anyhow::anyhow!("{self:#}{below}"),
-            None => self,
-        }
-    }
 }
 
 /// A server that runs.
@@ -224,13 +207,12 @@ impl Server {
     }
 
     /// Where it listens.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
     pub(crate) fn addresses(&self) -> Addresses {
         self.addresses
     }
 
     /// The engine.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
+    #[cfg(test)]
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }

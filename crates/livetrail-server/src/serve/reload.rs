@@ -34,38 +34,36 @@ impl Reloadable {
             .clone()
     }
 
-    /// Puts what can be exchanged in force, says what cannot, and records both. A configuration that is wrong changes nothing;
-    /// that it was tried is on record, too.
+    /// Puts what can be exchanged in force, says what cannot, and records both. A configuration that is wrong changes nothing.
     pub(super) fn reload(
         &self,
         loaded: Result<Config, ConfigError>,
         engine: &Engine,
         pipeline: &AuditPipeline,
     ) {
-        let outcome = loaded
+        let applied = loaded
             .map_err(anyhow::Error::new)
             .and_then(|config| self.apply(config, engine));
-        let record = AuditRecord::new(AuditAction::AdminConfigChanged, "").with_protocol("signal");
-        let record = match outcome {
-            Ok(changes) => {
-                let detail = changes.to_string();
-                tracing::info!("configuration read again: {detail}");
-                if !changes.need_restart.is_empty() {
-                    tracing::warn!(
-                        sections = changes.need_restart.join(", "),
-                        "changed, and in force only after a restart"
-                    );
-                }
-                record.with_outcome(Outcome::Success).with_detail(detail)
-            }
+        let changes = match applied {
+            Ok(changes) => changes,
             Err(error) => {
-                tracing::error!("configuration not changed: {error:#}");
-                record
-                    .with_outcome(Outcome::Failed)
-                    .with_detail(format!("not changed: {error}"))
+                tracing::error!("the configuration stays as it was: {error:#}");
+                return;
             }
         };
-        pipeline.record(record);
+        tracing::info!("configuration read again: {changes}");
+        if !changes.need_restart.is_empty() {
+            tracing::warn!(
+                sections = changes.need_restart.join(", "),
+                "changed, and in force only after a restart"
+            );
+        }
+        pipeline.record(
+            AuditRecord::new(AuditAction::AdminConfigChanged, "")
+                .with_outcome(Outcome::Success)
+                .with_protocol("signal")
+                .with_detail(changes.to_string()),
+        );
     }
 
     fn apply(&self, config: Config, engine: &Engine) -> anyhow::Result<Changes> {

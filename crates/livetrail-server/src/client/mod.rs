@@ -1,0 +1,12 @@
+//! A client for people and tests: publishes a file over RTMP, plays over RTMP and HTTP-FLV.
+
+mod address;
+mod file;
+mod http;
+mod player;
+mod summary;
+
+pub(crate) use address::PlayAddress;
+pub(crate) use file::{FlvReader, FlvWriter};
+pub(crate) use player::{Player, Refused, told};
+pub(crate) use summary::{Ended, Summary, Tally};

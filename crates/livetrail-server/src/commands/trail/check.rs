@@ -1,0 +1,158 @@
+//! `livetrail trail check`.
+
+use std::{path::Path, process::ExitCode};
+
+use livetrail_audit::FileTrail;
+use livetrail_record::{BootEnd, TrailChecker, TrailReport};
+use serde_json::json;
+
+use super::{open, query::is_of_a_line};
+use crate::{
+    cli::TrailCheck,
+    output::{Failure, Outcome, say},
+    serve::trail_file,
+};
+
+/// Findings that are kept to be shown; the rest are counted.
+const MAX_SHOWN: usize = 100;
+
+/// What was found out about a trail.
+struct Checked {
+    /// In words; at most [`MAX_SHOWN`].
+    findings: Vec<String>,
+    total: u64,
+    report: TrailReport,
+    torn_bytes: usize,
+}
+
+impl Checked {
+    fn is_sound(&self) -> bool {
+        self.total == 0
+    }
+}
+
+/// Runs it. Exit code 1 is: not sound.
+pub(super) fn run(args: &TrailCheck) -> Outcome {
+    let checked = check(open(&args.trail)?)?;
+    let path = trail_file(&args.trail.path);
+    if args.json {
+        say(&as_json(&checked).to_string())?;
+    } else {
+        tell(&path, &checked)?;
+    }
+    Ok(if checked.is_sound() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn check(mut trail: FileTrail) -> Result<Checked, Failure> {
+    let mut checker = TrailChecker::new();
+    let mut findings = Vec::new();
+    let mut total: u64 = 0;
+    let mut find = |text: String| {
+        total += 1;
+        if findings.len() < MAX_SHOWN {
+            findings.push(text);
+        }
+    };
+    for line in trail.by_ref() {
+        match line {
+            Ok(line) => {
+                for finding in checker.feed(&line.record) {
+                    find(format!("line {}: {finding}", line.number));
+                }
+            }
+            Err(error) if is_of_a_line(&error) => {
+                find(format!("{:#}", anyhow::Error::new(error)));
+            }
+            Err(error) => return Err(Failure::unusable(error)),
+        }
+    }
+    let (last, report) = checker.finish();
+    for finding in last {
+        find(format!("at the end: {finding}"));
+    }
+    Ok(Checked {
+        findings,
+        total,
+        report,
+        torn_bytes: trail.torn_bytes(),
+    })
+}
+
+fn tell(path: &Path, checked: &Checked) -> anyhow::Result<()> {
+    let report = &checked.report;
+    for finding in &checked.findings {
+        say(finding)?;
+    }
+    if checked.total > checked.findings.len() as u64 {
+        say(&format!(
+            "… and {} more",
+            checked.total - checked.findings.len() as u64
+        ))?;
+    }
+    let verdict = if checked.is_sound() {
+        "sound"
+    } else {
+        "NOT SOUND"
+    };
+    let dropped: u64 = report.boots.iter().map(|boot| boot.dropped).sum();
+    say(&format!(
+        "{}: {verdict}: {} records, {} runs of the server, {} sessions closed, {} open, {dropped} records reported as lost",
+        path.display(),
+        report.records,
+        report.boots.len(),
+        report.closed_sessions,
+        report.open.len(),
+    ))?;
+    if checked.torn_bytes > 0 {
+        say(&format!(
+            "the last line is not complete yet ({} bytes): it is being written, or a crash cut it short",
+            checked.torn_bytes
+        ))?;
+    }
+    if report
+        .boots
+        .last()
+        .is_some_and(|boot| boot.end == BootEnd::Running)
+    {
+        say(
+            "the last run has not ended: the server runs, or it crashed and was not started again",
+        )?;
+    }
+    Ok(())
+}
+
+fn as_json(checked: &Checked) -> serde_json::Value {
+    let report = &checked.report;
+    let boots = report.boots.iter().map(|boot| {
+        json!({
+            "boot": boot.boot.to_string(),
+            "node": boot.node,
+            "records": boot.records,
+            "dropped": boot.dropped,
+            "unsettled": boot.unsettled,
+            "end": match boot.end {
+                BootEnd::Stopped => "stopped",
+                BootEnd::Crashed => "crashed",
+                _ => "running",
+            },
+        })
+    });
+    let open = report
+        .open
+        .iter()
+        .map(|session| session.session.to_string());
+    json!({
+        "sound": checked.is_sound(),
+        "records": report.records,
+        "sessions_closed": report.closed_sessions,
+        "sessions_open": open.collect::<Vec<_>>(),
+        "boots": boots.collect::<Vec<_>>(),
+        "findings_total": checked.total,
+        "findings": checked.findings,
+        "torn_bytes": checked.torn_bytes,
+    })
+}

@@ -1,0 +1,134 @@
+//! Records for people and for programs.
+
+use std::io::IsTerminal;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use livetrail_audit::{AuditAction, AuditRecord, Personal};
+use livetrail_record::{encode_canonical, encode_line};
+
+use crate::{
+    cli::TrailFormat,
+    output::{bytes, printable},
+    time,
+};
+
+/// The table's columns.
+const COLUMNS: [&str; 6] = ["time", "action", "stream", "session", "who", "what"];
+
+/// An empty table with a header, as wide as the terminal at most.
+pub(crate) fn table<const N: usize>(columns: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_content_arrangement(if std::io::stdout().is_terminal() {
+        ContentArrangement::Dynamic
+    } else {
+        ContentArrangement::Disabled
+    });
+    table.set_header(columns);
+    table
+}
+
+/// Records as a table.
+pub(crate) fn trail_rows<'a>(records: impl IntoIterator<Item = &'a AuditRecord>) -> Table {
+    let mut table = table(COLUMNS);
+    for record in records {
+        table.add_row(row(record));
+    }
+    table
+}
+
+/// One record on one line, without its LF.
+pub(super) fn line(record: &AuditRecord, format: TrailFormat) -> anyhow::Result<String> {
+    Ok(match format {
+        TrailFormat::Table => {
+            let [time, action, stream, session, who, what] = row(record);
+            format!("{time}  {action:<18} {stream:<16} {session:<13} {who:<28} {what}")
+                .trim_end()
+                .to_owned()
+        }
+        TrailFormat::Json => String::from_utf8(encode_canonical(record)?)?,
+        TrailFormat::Tsv => encode_line(record).trim_end_matches('\n').to_owned(),
+    })
+}
+
+/// The last part of a session's id: the first is a time, and much the same for neighbours.
+pub(crate) fn short_session(id: &str) -> String {
+    let tail = id.rsplit('-').next().unwrap_or(id);
+    format!("…{tail}")
+}
+
+fn row(record: &AuditRecord) -> [String; COLUMNS.len()] {
+    let stream = match &record.stream {
+        Some(stream) => format!("{}/{stream}", record.app),
+        None => record.app.clone(),
+    };
+    let session = record
+        .session
+        .map_or_else(String::new, |id| short_session(&id.to_string()));
+    [
+        time::rfc3339(record.ts_ms),
+        action(record),
+        printable(&stream),
+        session,
+        printable(&who(record)),
+        printable(&what(record)),
+    ]
+}
+
+fn action(record: &AuditRecord) -> String {
+    match &record.action {
+        AuditAction::Event(label) => printable(&format!("event: {label}")),
+        other => printable(other.label()),
+    }
+}
+
+fn who(record: &AuditRecord) -> String {
+    let parts = [
+        record.principal.as_ref().map(Personal::expose),
+        record.peer.as_ref().map(Personal::expose),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+fn what(record: &AuditRecord) -> String {
+    let mut parts = Vec::new();
+    let mut add = |part: Option<String>| parts.extend(part);
+    add(record.protocol.clone());
+    add(record
+        .reason
+        .as_ref()
+        .map(|reason| reason.label().to_owned()));
+    add(record.inferred.then(|| "inferred".to_owned()));
+    add(record.count.map(|count| format!("{count} times")));
+    add(record
+        .duration_ms
+        .map(|ms| format!("{:.1} s", ms as f64 / 1_000.0)));
+    add(record.frames.map(|frames| format!("{frames} frames")));
+    add(record.bytes.map(bytes));
+    add(record
+        .dropped_frames
+        .filter(|frames| *frames > 0)
+        .map(|frames| format!("{frames} dropped")));
+    add(record.detail.as_ref().map(|text| text.expose().to_owned()));
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_record::{Outcome, Reason};
+
+    use super::*;
+
+    #[test]
+    fn what_a_peer_wrote_cannot_steer_the_terminal() {
+        let record = AuditRecord::new(AuditAction::PlayDenied, "live")
+            .with_ts_ms(1)
+            .with_stream("cam\x1b[2J")
+            .with_outcome(Outcome::Denied)
+            .with_reason(Reason::Unauthorized)
+            .with_detail("a\nb");
+        let shown = line(&record, TrailFormat::Table).unwrap();
+        assert!(!shown.contains('\x1b') && !shown.contains('\n'), "{shown}");
+        assert!(shown.contains("unauthorized"), "{shown}");
+    }
+}

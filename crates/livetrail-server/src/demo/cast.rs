@@ -1,0 +1,91 @@
+//! Who takes part: a publisher, viewers, and those who are refused. Each is a client of its own, over a socket.
+
+use anyhow::{Context, bail};
+use livetrail_engine::{MediaFrame, MediaKind};
+use livetrail_rtmp::{Pacer, RtmpClient, RtmpUrl};
+use tokio::task::JoinHandle;
+
+use crate::client::{PlayAddress, Player, Refused, told};
+
+/// What the publisher sent.
+pub(super) struct Published {
+    /// Frames of all kinds.
+    pub(super) frames: u64,
+    /// Their payload bytes.
+    pub(super) bytes: u64,
+}
+
+/// What a viewer got.
+pub(super) struct Played {
+    /// Frames of all kinds, in order.
+    pub(super) frames: Vec<MediaFrame>,
+}
+
+/// Publishes the clip in real time.
+pub(super) async fn publish(
+    url: String,
+    key: String,
+    clip: Vec<MediaFrame>,
+) -> anyhow::Result<Published> {
+    let url = RtmpUrl::parse(&url)?.with_token(&key);
+    let mut publisher = RtmpClient::new()
+        .publish(&url)
+        .await
+        .context("publishing")?;
+    let mut pacer = Pacer::new();
+    let mut published = Published {
+        frames: 0,
+        bytes: 0,
+    };
+    for frame in &clip {
+        if frame.kind != MediaKind::Data {
+            let due = pacer.due(frame.dts_ms());
+            publisher.wait_until(due).await.context("publishing")?;
+        }
+        publisher.push(frame).await.context("publishing")?;
+        published.frames += 1;
+        published.bytes += frame.payload.len() as u64;
+    }
+    publisher.close().await.context("publishing")?;
+    Ok(published)
+}
+
+/// Begins to play; the task ends with the stream.
+pub(super) async fn play(
+    url: String,
+    key: String,
+) -> anyhow::Result<JoinHandle<anyhow::Result<Played>>> {
+    let address = PlayAddress::parse(&url, Some(&key))?;
+    let context = format!("playing {address}");
+    let mut player = Player::start(&address).await.context(context.clone())?;
+    Ok(tokio::spawn(async move {
+        let mut frames = Vec::new();
+        while let Some(frame) = player.next().await.context(context.clone())? {
+            frames.push(frame);
+        }
+        player.close().await;
+        Ok(Played { frames })
+    }))
+}
+
+/// Tries to publish with a wrong key, and says how that was refused.
+pub(super) async fn refused_publisher(url: &str, key: &str) -> anyhow::Result<String> {
+    let url = RtmpUrl::parse(url)?.with_token(key);
+    match RtmpClient::new().publish(&url).await {
+        Ok(_) => bail!("a publisher with a wrong key was let in"),
+        Err(error) => refusal(told(error)),
+    }
+}
+
+/// Tries to play with a wrong key, and says how that was refused.
+pub(super) async fn refused_viewer(url: &str, key: &str) -> anyhow::Result<String> {
+    match Player::start(&PlayAddress::parse(url, Some(key))?).await {
+        Ok(_) => bail!("a viewer with a wrong key was let in"),
+        Err(error) => refusal(error),
+    }
+}
+
+fn refusal(error: anyhow::Error) -> anyhow::Result<String> {
+    let Refused { code, .. } = error.downcast().context("instead of being refused")?;
+    Ok(code)
+}

@@ -1,0 +1,253 @@
+//! `livetrail demo`: the whole server, its own clients, a stream, and the proof that the trail is what happened.
+//!
+//! Nothing here is a stand-in: the server is the one of `livetrail serve`, on sockets of the loopback interface, and the
+//! publisher and the viewers are those of `livetrail publish` and `livetrail play`.
+
+mod cast;
+mod report;
+mod verify;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use livetrail_audit::{AuditRecord, FileTrail};
+use livetrail_engine::{Clock, MediaFrame, SessionId, SystemClock};
+use tokio::time::{sleep, timeout};
+
+use self::cast::{Played, Published};
+use crate::{
+    cli::Demo,
+    client::FlvReader,
+    config::{Auth, Config, GrantName, Key, Log, LogFilter, SecretText},
+    output::{Failure, Outcome, say},
+    serve::{Server, TRAIL_FILE, init_log},
+};
+
+/// What is published: 5 seconds of a test picture and a tone.
+const CLIP: &[u8] = include_bytes!("../../assets/clip.flv");
+
+/// Whatever goes wrong, the demo ends.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// When the viewers come, after the publisher: in the middle of a GOP each, the second one a GOP later.
+const RTMP_VIEWER_AT: Duration = Duration::from_millis(1_400);
+const HTTP_VIEWER_AT: Duration = Duration::from_millis(2_200);
+const REFUSED_VIEWER_AT: Duration = Duration::from_millis(3_000);
+
+/// Runs it.
+pub(crate) fn run(args: &Demo) -> Outcome {
+    let data = Data::prepare(args.keep.as_deref()).map_err(Failure::unusable)?;
+    init_log(&Log {
+        filter: LogFilter("error".to_owned()),
+        ..Log::default()
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let shown = runtime.block_on(async {
+        tokio::select! {
+            shown = timeout(TIME_LIMIT, play_it(data.path())) => {
+                shown.unwrap_or_else(|_| bail!("it took longer than {} s", TIME_LIMIT.as_secs()))
+            }
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        }
+    })?;
+    let findings = verify::all(&shown);
+    report::tell(&shown, &findings)?;
+    if let Data::Kept(path) = &data {
+        say(&format!("kept: {}", path.display()))?;
+    }
+    Ok(if findings.iter().all(verify::Finding::holds) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Where the demo's server keeps its data.
+enum Data {
+    /// Removed when the demo ends.
+    Temporary(tempfile::TempDir),
+    Kept(PathBuf),
+}
+
+impl Data {
+    fn prepare(keep: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = keep else {
+            let directory = tempfile::Builder::new().prefix("livetrail-demo-").tempdir();
+            return Ok(Self::Temporary(
+                directory.context("cannot make a temporary directory")?,
+            ));
+        };
+        let is_used = path
+            .read_dir()
+            .is_ok_and(|mut entries| entries.next().is_some());
+        ensure!(!is_used, "{} is not empty", path.display());
+        Ok(Self::Kept(path.to_owned()))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(directory) => directory.path(),
+            Self::Kept(path) => path,
+        }
+    }
+}
+
+/// Everything that happened, from both sides: what the clients did and saw, and what is on record.
+struct Shown {
+    clip: Vec<MediaFrame>,
+    published: Published,
+    rtmp: Played,
+    http: Played,
+    refused_publisher: String,
+    refused_viewer: String,
+    trail: Vec<AuditRecord>,
+    bad_lines: u64,
+    wrote_everything: bool,
+}
+
+/// Secrets that nobody can guess, for as long as the demo runs.
+struct Secrets {
+    publish: String,
+    play: String,
+}
+
+async fn play_it(data: &Path) -> anyhow::Result<Shown> {
+    let steps = Steps::begin()?;
+    let clip = read_clip().context("the bundled clip")?;
+    let secrets = Secrets {
+        publish: secret(),
+        play: secret(),
+    };
+    let server = Server::start(config(data, &secrets)).await?;
+    let at = server.addresses();
+    let rtmp = format!("rtmp://{}/live/demo", at.rtmp);
+    let http = format!("http://{}/live/demo.flv", at.http);
+    steps.say(&format!("the server listens: {rtmp} and {http}"))?;
+
+    let refused_publisher = cast::refused_publisher(&rtmp, "a-wrong-key").await?;
+    steps.say(&format!(
+        "a publisher with a wrong key is refused: {refused_publisher}"
+    ))?;
+    let publisher = tokio::spawn(cast::publish(rtmp.clone(), secrets.publish, clip.clone()));
+    steps
+        .say("studio-1 publishes the bundled clip over RTMP, in real time: 5 s of H.264 and AAC")?;
+    sleep(RTMP_VIEWER_AT).await;
+    let by_rtmp = cast::play(rtmp, secrets.play.clone()).await?;
+    steps.say("a viewer joins over RTMP")?;
+    sleep(HTTP_VIEWER_AT.saturating_sub(RTMP_VIEWER_AT)).await;
+    let by_http = cast::play(http.clone(), secrets.play).await?;
+    steps.say("a viewer joins over HTTP-FLV")?;
+    sleep(REFUSED_VIEWER_AT.saturating_sub(HTTP_VIEWER_AT)).await;
+    let refused_viewer = cast::refused_viewer(&http, "a-wrong-key").await?;
+    steps.say(&format!(
+        "a viewer with a wrong key is refused: {refused_viewer}"
+    ))?;
+
+    let published = steps.while_streaming(publisher).await??;
+    let (rtmp, http) = (by_rtmp.await??, by_http.await??);
+    steps.say("the stream has ended, and with it its viewers")?;
+    let report = server.stop().await;
+    steps.say("the server has stopped, and its trail is on disk")?;
+    let (trail, bad_lines) = read_trail(&data.join(TRAIL_FILE))?;
+    Ok(Shown {
+        clip,
+        published,
+        rtmp,
+        http,
+        refused_publisher,
+        refused_viewer,
+        trail,
+        bad_lines,
+        wrote_everything: report.durable && report.dropped == 0,
+    })
+}
+
+fn read_clip() -> anyhow::Result<Vec<MediaFrame>> {
+    let mut reader = FlvReader::new(CLIP);
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.next()? {
+        frames.push(frame);
+    }
+    Ok(frames)
+}
+
+fn read_trail(path: &Path) -> anyhow::Result<(Vec<AuditRecord>, u64)> {
+    let mut records = Vec::new();
+    let mut bad_lines = 0;
+    for line in FileTrail::open(path)? {
+        match line {
+            Ok(line) => records.push(line.record),
+            Err(_) => bad_lines += 1,
+        }
+    }
+    Ok((records, bad_lines))
+}
+
+/// 122 random bits.
+fn secret() -> String {
+    SessionId::at(SystemClock::new().unix_ms()).to_string()
+}
+
+fn config(data: &Path, secrets: &Secrets) -> Config {
+    let key = |name: &str, secret: &str, grant| Key {
+        name: name.to_owned(),
+        secret: Some(SecretText::new(secret)),
+        secret_file: None,
+        app: None,
+        stream: None,
+        grant,
+    };
+    let mut config = Config {
+        node: "demo".parse().unwrap_or_else(|_| Config::default().node),
+        data: data.to_owned(),
+        auth: Auth {
+            key: vec![
+                key("studio-1", &secrets.publish, GrantName::Publish),
+                key("audience", &secrets.play, GrantName::Play),
+            ],
+            ..Auth::default()
+        },
+        ..Config::default()
+    };
+    config.rtmp.listen = ([127, 0, 0, 1], 0).into();
+    config.http.listen = ([127, 0, 0, 1], 0).into();
+    config
+}
+
+/// Says what happens while it does, with the time since the beginning.
+struct Steps {
+    clock: SystemClock,
+}
+
+impl Steps {
+    fn begin() -> anyhow::Result<Self> {
+        say(
+            "Livetrail demo: a stream, its viewers, two who are refused, and what is on record of it.\n",
+        )?;
+        Ok(Self {
+            clock: SystemClock::new(),
+        })
+    }
+
+    fn say(&self, what: &str) -> anyhow::Result<()> {
+        say(&format!(
+            "  {:4.1} s  {what}",
+            self.clock.monotonic().as_secs_f64()
+        ))
+    }
+
+    /// Shows that time passes: a bar on a terminal.
+    async fn while_streaming<T>(&self, task: tokio::task::JoinHandle<T>) -> anyhow::Result<T> {
+        let bar = crate::commands::progress(None, "  {spinner} streaming … {elapsed}");
+        let ended = task.await;
+        bar.finish_and_clear();
+        Ok(ended?)
+    }
+}

@@ -1,0 +1,77 @@
+//! What the demo shows at its end.
+
+use livetrail_audit::{AuditRecord, Personal, Reason};
+
+use super::{Shown, verify::Finding};
+use crate::{
+    commands::trail::{short_session, table, trail_rows},
+    output::{bytes, say},
+};
+
+/// Prints sessions, trail and findings.
+pub(super) fn tell(shown: &Shown, findings: &[Finding]) -> anyhow::Result<()> {
+    say("\nSessions, from attempt to end:")?;
+    say(&sessions(&shown.trail).to_string())?;
+    say("\nThe trail, as `livetrail trail query` shows it:")?;
+    say(&trail_rows(&shown.trail).to_string())?;
+    say("")?;
+    for finding in findings {
+        match &finding.problem {
+            None => say(&format!("  ok      {}", finding.what))?,
+            Some(problem) => say(&format!("  WRONG   {}: {problem}", finding.what))?,
+        }
+    }
+    if findings.iter().all(Finding::holds) {
+        say("\nAll of it is complete and right.")
+    } else {
+        say("\nSomething is wrong.")
+    }
+}
+
+/// One row for each session: its last record says it all.
+fn sessions(trail: &[AuditRecord]) -> comfy_table::Table {
+    let mut table = table([
+        "session",
+        "role",
+        "protocol",
+        "who",
+        "how it went",
+        "time",
+        "frames",
+        "payload",
+    ]);
+    for record in trail {
+        let label = record.action.label();
+        let Some((role, end)) = label.split_once('_').filter(|(_, end)| *end != "started") else {
+            continue;
+        };
+        let Some(session) = record.session else {
+            continue;
+        };
+        let who = [&record.principal, &record.peer].into_iter().flatten();
+        let who: Vec<_> = who.map(Personal::expose).collect();
+        let number = |value: Option<String>| value.unwrap_or_default();
+        let how = match end {
+            "denied" => "refused",
+            other => other,
+        };
+        table.add_row([
+            short_session(&session.to_string()),
+            role.to_owned(),
+            record.protocol.clone().unwrap_or_default(),
+            who.join(" "),
+            format!(
+                "{how}: {}",
+                record.reason.as_ref().map_or("", Reason::label)
+            ),
+            number(
+                record
+                    .duration_ms
+                    .map(|ms| format!("{:.1} s", ms as f64 / 1_000.0)),
+            ),
+            number(record.frames.map(|frames| frames.to_string())),
+            number(record.bytes.map(bytes)),
+        ]);
+    }
+    table
+}

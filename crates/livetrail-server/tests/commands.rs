@@ -1,0 +1,340 @@
+//! The binary itself: exit codes, what it says, and to whom.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+const CLIP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/clip.flv");
+
+fn livetrail() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_livetrail"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LIVETRAIL_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    outcome(livetrail().args(arguments).output().unwrap())
+}
+
+fn outcome(output: Output) -> (i32, String, String) {
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A server in a process of its own, on ports that the system chose; killed when dropped.
+struct Serving {
+    child: Child,
+    rtmp: String,
+    http: String,
+}
+
+impl Serving {
+    fn start(data: &Path, more: &[&str]) -> Self {
+        let mut command = livetrail();
+        command
+            .args(["serve", "--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--log-format", "json", "--data", path(data)])
+            .args(more)
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = log
+            .find_map(|line| line.ok().filter(|line| line.contains("\"serving\"")))
+            .expect("the server does not start");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let address = |key: &str| line[key].as_str().unwrap().to_owned();
+        let (rtmp, http) = (address("rtmp"), address("http"));
+        // What it logs from now on must go somewhere.
+        std::thread::spawn(move || log.for_each(drop));
+        Self { child, rtmp, http }
+    }
+
+    fn stop(&mut self) -> Option<i32> {
+        let kill = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
+        assert!(kill.unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn help_teaches_and_wrong_usage_is_exit_code_2() {
+    for (arguments, part) in [
+        (&["--help"] as &[_], "livetrail demo"),
+        (&["serve", "--help"], "livetrail config example"),
+        (&["demo", "--help"], "--keep"),
+        (&["publish", "--help"], "rtmp://127.0.0.1/live/cam"),
+        (&["play", "--help"], "-o cam.flv"),
+        (&["trail", "query", "--help"], "--since 1h"),
+        (&["trail", "tail", "--help"], "tail -f"),
+        (&["trail", "check", "--help"], "Exit codes: 0 sound"),
+        (&["token", "issue", "--help"], "--valid-for 8h"),
+    ] {
+        let (code, out, _) = run(arguments);
+        assert_eq!(code, 0, "{arguments:?}");
+        assert!(out.contains(part), "{arguments:?} lacks {part:?}\n{out}");
+    }
+    assert_eq!(run(&[]).0, 2);
+    assert_eq!(run(&["serv"]).0, 2);
+    assert_eq!(run(&["serve", "--rtmp", "nowhere"]).0, 2);
+    assert_eq!(run(&["play", "gopher://h/live/cam"]).0, 2);
+    assert_eq!(
+        run(&["publish", "/not/there.flv", "rtmp://127.0.0.1/live/cam"]).0,
+        2
+    );
+}
+
+#[test]
+fn the_example_configuration_is_printed_and_passes_its_own_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, example, _) = run(&["config", "example"]);
+    assert_eq!(code, 0);
+    assert_eq!(run(&["serve", "--print-config"]).1, example);
+    let file = dir.path().join("livetrail.toml");
+    fs::write(&file, &example).unwrap();
+    assert_eq!(run(&["config", "check", path(&file)]).0, 0);
+}
+
+#[test]
+fn a_wrong_setting_is_named_with_file_line_and_what_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("livetrail.toml");
+    fs::write(&file, "# a comment\n[audit]\npublish = \"maybe\"\n").unwrap();
+    for arguments in [
+        ["serve", "--config", path(&file)],
+        ["config", "check", path(&file)],
+    ] {
+        let (code, _, error) = run(&arguments);
+        assert_eq!(code, 2);
+        for part in [
+            "livetrail.toml:3: audit.publish:",
+            "`best_effort`",
+            "publish = \"maybe\"",
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+    let (code, _, error) = run(&["serve", "--config", "/not/there.toml"]);
+    assert_eq!(code, 2);
+    assert!(error.contains("/not/there.toml"), "{error}");
+    let wrong_variable = livetrail()
+        .arg("serve")
+        .env("LIVETRAIL__AUDIT__CAPACITY", "lots")
+        .output();
+    let (code, _, error) = outcome(wrong_variable.unwrap());
+    assert_eq!(code, 2);
+    assert!(error.contains("LIVETRAIL__AUDIT__CAPACITY"), "{error}");
+    let (code, _, error) = run(&["serve", "--http", "0.0.0.0:0"]);
+    assert_eq!(code, 2);
+    assert!(error.contains("LIVETRAIL_API_TOKEN"), "{error}");
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused_in_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Serving::start(dir.path(), &[]);
+    let data = path(dir.path());
+    let second = [
+        "serve",
+        "--rtmp",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--data",
+        data,
+    ];
+    let (code, _, error) = run(&second);
+    assert_eq!(code, 1);
+    assert!(error.contains("in use by another"), "{error}");
+    assert_eq!(server.stop(), Some(0));
+    let (code, out, _) = run(&["trail", "check", data]);
+    assert_eq!(code, 0, "{out}");
+}
+
+#[test]
+fn our_client_publishes_plays_and_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let file = dir.path().join("livetrail.toml");
+    fs::write(
+        &file,
+        "[[auth.key]]\nname = \"studio\"\nsecret = \"sesame\"\ngrant = \"publish\"\n",
+    )
+    .unwrap();
+    let mut server = Serving::start(&data, &["--config", path(&file)]);
+    let rtmp = format!("rtmp://{}/live/cam", server.rtmp);
+    let http = format!("http://{}/live/cam.flv", server.http);
+
+    let (code, out, error) = run(&["publish", CLIP, &rtmp]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(error.contains("NetStream.Publish.BadName"), "{error}");
+    for (url, status) in [(&rtmp, "NetStream.Play.StreamNotFound"), (&http, "404")] {
+        let (code, _, error) = run(&["play", url]);
+        assert_eq!(code, 1);
+        assert!(error.contains(status), "{error}");
+    }
+
+    let publisher = livetrail()
+        .args(["publish", CLIP, &rtmp, "--json"])
+        .env("LIVETRAIL_TOKEN", "sesame")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let kept = dir.path().join("kept.flv");
+    let player = |url: &str, output: &[&str]| {
+        let mut command = livetrail();
+        command.args(["play", url, "--json"]).args(output);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // The publisher may not have begun yet.
+        for _ in 0..100 {
+            let output = command.output().unwrap();
+            if output.status.code() == Some(0) {
+                return outcome(output);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("nothing to play");
+    };
+    let (_, out, _) = player(&rtmp, &["--seconds", "1"]);
+    let summary: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(summary["ended"], "time");
+    assert!(summary["keyframes"].as_u64().unwrap() >= 1 && summary["first_frame_ms"].is_f64());
+    let (_, out, error) = player(&http, &["-o", path(&kept)]);
+    let played: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(played["ended"], "complete");
+    assert_eq!(error, "", "no progress bar in a pipe");
+    let (code, out, error) = outcome(publisher.wait_with_output().unwrap());
+    assert_eq!((code, error.as_str()), (0, ""));
+    let published: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(published["video_frames"], 125);
+    assert!(!out.contains("sesame"));
+    assert!(fs::metadata(&kept).unwrap().len() > played["bytes"].as_u64().unwrap());
+
+    assert_eq!(server.stop(), Some(0));
+    let trail = fs::read_to_string(data.join("trail.tsv")).unwrap();
+    assert!(!trail.contains("sesame"));
+    let (_, lines, _) = run(&["trail", "query", path(&data), "--format", "tsv"]);
+    assert_eq!(lines, trail);
+    let denied = [
+        "trail",
+        "query",
+        path(&data),
+        "--action",
+        "publish_denied",
+        "--format",
+        "json",
+    ];
+    let (_, lines, _) = run(&denied);
+    assert_eq!(lines.lines().count(), 1);
+    let (_, last, _) = run(&["trail", "tail", "-n", "1", path(&data)]);
+    assert!(
+        last.contains("server_stopped") && last.lines().count() == 1,
+        "{last}"
+    );
+}
+
+#[test]
+fn an_unsound_trail_is_exit_code_1_and_an_unreadable_one_2() {
+    let dir = tempfile::tempdir().unwrap();
+    Serving::start(dir.path(), &[]).stop();
+    let trail = dir.path().join("trail.tsv");
+    assert_eq!(run(&["trail", "check", path(&trail)]).0, 0);
+    let text = fs::read_to_string(&trail).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    fs::write(&trail, rest).unwrap();
+    let (code, out, _) = run(&["trail", "check", path(&trail)]);
+    assert_eq!(code, 1);
+    assert!(out.contains("does not begin with server_started"), "{out}");
+    fs::write(&trail, format!("{first}\nnonsense\n{rest}")).unwrap();
+    let (code, out, _) = run(&["trail", "check", "--json", path(&trail)]);
+    assert_eq!(code, 1);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&json["sound"], &json["findings_total"]),
+        (&false.into(), &1.into())
+    );
+    assert_eq!(run(&["trail", "check", "/not/there"]).0, 2);
+    assert_eq!(run(&["trail", "query", "/not/there"]).0, 2);
+    assert_eq!(
+        run(&["trail", "query", path(&trail), "--since", "yesterday"]).0,
+        2
+    );
+}
+
+#[test]
+fn a_token_that_is_issued_is_accepted_by_the_server_with_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("key.txt");
+    fs::write(&key, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let file = dir.path().join("livetrail.toml");
+    fs::write(
+        &file,
+        "[[auth.token_key]]\nname = \"tokens\"\nsecret_file = \"key.txt\"\n",
+    )
+    .unwrap();
+    let server = Serving::start(&dir.path().join("data"), &["--config", path(&file)]);
+    let issue = |grant: &str| {
+        let (code, token, _) = run(&[
+            "token",
+            "issue",
+            "--key-file",
+            path(&key),
+            "--grant",
+            grant,
+            "--stream",
+            "cam",
+            "--subject",
+            "alice",
+            "--valid-for",
+            "1h",
+        ]);
+        assert_eq!(code, 0);
+        token.trim().to_owned()
+    };
+    let rtmp = format!("rtmp://{}/live/cam", server.rtmp);
+    let publish = |token: &str| run(&["publish", CLIP, &rtmp, "--fast", "--token", token]).0;
+    assert_eq!(publish(&issue("play")), 1);
+    assert_eq!(publish(&issue("publish")), 0);
+    let (_, out, _) = run(&["trail", "query", path(&dir.path().join("data"))]);
+    assert!(out.contains("alice"), "{out}");
+    let (code, _, error) = run(&["token", "issue", "--key", "short"]);
+    assert_eq!(code, 2);
+    assert!(error.contains("32 bytes"), "{error}");
+}
+
+#[test]
+fn the_demo_is_complete_and_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("kept");
+    let (code, out, error) = run(&["demo", "--keep", path(&kept)]);
+    assert_eq!((code, error.as_str()), (0, ""), "{out}");
+    assert!(out.contains("All of it is complete and right."), "{out}");
+    assert!(!out.contains("WRONG") && !out.contains('\x1b'), "{out}");
+    assert_eq!(run(&["trail", "check", path(&kept)]).0, 0);
+    assert_eq!(
+        run(&["demo", "--keep", path(&kept)]).0,
+        2,
+        "it is not empty"
+    );
+}
