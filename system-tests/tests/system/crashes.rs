@@ -1,8 +1,10 @@
 //! SIGKILL in the middle: of a publisher, of a viewer, of the server.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use livetrail_record::Reason;
+use system_tests::rtmp::{RawRtmp, amf_null, amf_number};
 use system_tests::{Config, Packets, Server, Story, Trail, clip, tool};
 
 const ENDS: Duration = Duration::from_secs(30);
@@ -123,6 +125,73 @@ fn a_server_that_is_killed_again_and_again_closes_each_session_exactly_once() {
     };
     trail.assert_sessions(&[crashed(), crashed(), crashed()]);
     assert_eq!(trail.count("server_started"), 4);
+}
+
+#[test]
+fn a_server_that_is_killed_while_sessions_come_and_go_loses_none_that_was_let_in() {
+    let mut server = Server::start(Config::new());
+    for boot in 1..=3 {
+        let rtmp = server.rtmp();
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..8)
+                .map(|client| {
+                    scope.spawn(move || come_and_go(rtmp, &format!("cam-{boot}-{client}")))
+                })
+                .collect();
+            server.await_records("publish_ended", boot * 60);
+            server.crash();
+            for client in clients {
+                let let_in = client.join().expect("a client");
+                let name = format!("cam-{boot}-");
+                assert!(let_in > 0, "{name} was never let in");
+            }
+        });
+        server.start_again();
+    }
+    // That every session that was begun is closed exactly once, by its own end or by the next boot, is what this insists on.
+    let trail = server.stop();
+    assert_eq!(trail.count("publish_started"), trail.count("publish_ended"));
+    assert_eq!(trail.count("server_started"), 4);
+}
+
+/// Publishes again and again until the server is gone; says how often it was let in.
+fn come_and_go(to: SocketAddr, name: &str) -> usize {
+    let mut let_in = 0;
+    let mut once = || -> std::io::Result<()> {
+        let mut publisher = RawRtmp::connect(to)?;
+        publisher.open("live")?;
+        assert_eq!(publisher.publish(name)?, "NetStream.Publish.Start");
+        let_in += 1;
+        publisher.command(0, "deleteStream", &[amf_null(), amf_number(1.0)])?;
+        // So that the next one does not come before this one has ended.
+        publisher.status_of("NetStream.Unpublish").map(drop)
+    };
+    while once().is_ok() {}
+    let_in
+}
+
+#[test]
+fn a_line_that_a_crash_has_cut_is_taken_away_and_nothing_else() {
+    let mut server = Server::start(Config::new());
+    let url = server.rtmp_url("live/cam");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
+    server.await_records("publish_started", 1);
+    server.crash();
+    publisher.wait(ENDS);
+    let before = std::fs::read(server.trail_file()).expect("a trail");
+    let mut torn = before.clone();
+    torn.extend(b"1795345492460\tpublish_st");
+    std::fs::write(server.trail_file(), torn).expect("a trail");
+
+    server.start_again();
+    let trail = server.stop();
+    let after = std::fs::read(server.trail_file()).expect("a trail");
+    assert!(
+        after.starts_with(&before),
+        "what was whole is kept\n{trail}"
+    );
+    let crashed = Story::new("rtmp", "live/cam").then("publish_started");
+    trail.assert_sessions(&[crashed.crashed("publish_ended")]);
 }
 
 /// The reason that the end of a killed client's session gives. Whether the kernel tells of a close or of a reset depends on what
