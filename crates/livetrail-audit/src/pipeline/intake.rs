@@ -289,6 +289,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_place_in_the_queue_costs_what_the_builder_says() {
+        // The queue adds a counter to each.
+        assert_eq!(size_of::<Offered>() + size_of::<usize>(), 104);
+    }
+
+    #[test]
     fn the_kinds_bear_the_labels_of_their_actions() {
         for label in &KIND_LABELS[..OTHER_KIND] {
             assert!(
