@@ -31,6 +31,9 @@ use tokio::{
 /// After an error of `accept` that is not one connection's own (no file descriptors left), for how long none is accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// So many failures in a row are one line in the log: one in ten seconds.
+const FAILURES_PER_WARNING: u32 = 100;
+
 /// What a gateway allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -197,12 +200,16 @@ impl Drop for Counted<'_> {
 
 /// The next connection. Errors of a single one are skipped; those of the process are waited out.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut failures: u32 = 0;
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "HTTP: accepting connections is not possible at the moment");
+                if failures.is_multiple_of(FAILURES_PER_WARNING) {
+                    tracing::warn!(%error, "HTTP: accepting connections is not possible at the moment");
+                }
+                failures = failures.wrapping_add(1);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -57,3 +57,35 @@ pub(crate) fn file_header(first: &[Arc<SharedFrame>]) -> Bytes {
     }
     Bytes::copy_from_slice(&flv::file_header(header))
 }
+
+#[cfg(test)]
+mod tests {
+    use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, StreamKey};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_viewers_share_one_tag_and_the_payload_that_was_pushed() {
+        let engine = Engine::builder()
+            .application(AppSpec::new("live"))
+            .build()
+            .unwrap();
+        let attempt = || Attempt::new(StreamKey::parse("live", "cam").unwrap(), "test");
+        let mut publication = engine.publish(attempt()).await.unwrap();
+        let payload = Bytes::from(vec![7; 100]);
+        let pushed = MediaFrame::video(CodecId::H264, 0, 0, FrameFlags::KEYFRAME, payload.clone());
+        publication.push(pushed).unwrap();
+        let mut parts = Vec::new();
+        for _ in 0..2 {
+            let mut viewer = engine.play(attempt()).await.unwrap();
+            let frame = viewer.next().await.unwrap();
+            parts.push(
+                tag_parts(&frame)
+                    .map(|part| part.as_ptr())
+                    .collect::<Vec<_>>(),
+            );
+        }
+        assert_eq!(parts[0], parts[1]);
+        assert_eq!(parts[0][1], payload.as_ptr());
+    }
+}

@@ -57,6 +57,7 @@ impl Observer for Denials {
     get,
     path = "/metrics",
     tag = "server",
+    security((), ("token" = [])),
     responses(
         (status = 200, description = "All metrics.", body = String, content_type = "application/openmetrics-text"),
         (status = 401, description = "No token was shown, or one that is not known.", body = Problem),

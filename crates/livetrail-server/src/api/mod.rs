@@ -21,7 +21,10 @@ use livetrail_engine::Engine;
 use livetrail_http::{GatewayHandle, GatewayStats};
 use livetrail_rtmp::RtmpStats;
 use serde::Serialize;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::{
+    Modify, OpenApi, ToSchema,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) use metrics::Denials;
@@ -106,9 +109,21 @@ impl ApiState {
         title = "Livetrail",
         description = "Streams, sessions and health of a Livetrail server. Where a token is configured, all but /health want it as `Authorization: Bearer`."
     ),
-    tags((name = "streams"), (name = "sessions"), (name = "server"))
+    tags((name = "streams"), (name = "sessions"), (name = "server")),
+    modifiers(&Bearer)
 )]
 struct Document;
+
+/// How a token is shown.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", scheme);
+    }
+}
 
 /// `/health`, `/metrics` and `/api/v1/…`.
 pub(crate) fn router(state: ApiState) -> Router {

@@ -40,6 +40,7 @@ pub(super) struct Sessions {
     path = "/api/v1/sessions",
     operation_id = "list_sessions",
     tag = "sessions",
+    security((), ("token" = [])),
     params(("role" = Option<RoleName>, Query, description = "Of this role alone.")),
     responses(
         (status = 200, description = "The live sessions.", body = Sessions),
@@ -71,6 +72,7 @@ pub(super) async fn list(
     path = "/api/v1/sessions/{id}",
     operation_id = "kick_session",
     tag = "sessions",
+    security((), ("token" = [])),
     params(("id" = String, Path, description = "The session's id, a UUID.")),
     responses(
         (status = 204, description = "It has ended."),

@@ -19,6 +19,7 @@ pub(super) struct Streams {
     path = "/api/v1/streams",
     operation_id = "list_streams",
     tag = "streams",
+    security((), ("token" = [])),
     responses(
         (status = 200, description = "The live streams.", body = Streams),
         (status = 401, description = "No token was shown, or one that is not known.", body = Problem),

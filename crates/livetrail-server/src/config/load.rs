@@ -44,6 +44,30 @@ pub(crate) fn variables() -> impl Iterator<Item = (String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
+/// Variables that are read elsewhere than in [`load`]: by the command line, and by [`Overrides::from_environment`].
+const KNOWN_VARIABLES: [&str; 9] = [
+    "LIVETRAIL_CONFIG",
+    "LIVETRAIL_DATA",
+    "LIVETRAIL_RTMP",
+    "LIVETRAIL_HTTP",
+    "LIVETRAIL_LOG",
+    "LIVETRAIL_LOG_FORMAT",
+    "LIVETRAIL_API_TOKEN",
+    "LIVETRAIL_TOKEN",
+    "LIVETRAIL_TOKEN_KEY",
+];
+
+/// Says which variables look like ours and are not: misspelt, or set by a container platform for its own ends, so that this is no
+/// error.
+pub(crate) fn warn_of_unknown_variables() {
+    for (name, _) in variables() {
+        let is_ours = name.starts_with("LIVETRAIL_") && !name.starts_with(VARIABLE_PREFIX);
+        if is_ours && !KNOWN_VARIABLES.contains(&name.as_str()) {
+            tracing::warn!(name, "this variable means nothing here");
+        }
+    }
+}
+
 /// Reads, overrides and checks.
 ///
 /// # Errors
@@ -88,9 +112,18 @@ fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
             // The place is that of the table; which key it lacks is in the message.
             place.line = None;
         }
+        let is_secret = place
+            .key
+            .as_deref()
+            .is_some_and(|key| key.ends_with("secret"));
         ConfigError::Setting {
             place,
-            problem: error.message().to_owned(),
+            problem: if is_secret {
+                // The message would repeat it.
+                "not a secret; allowed is text in quotes".to_owned()
+            } else {
+                error.message().to_owned()
+            },
         }
     })
 }

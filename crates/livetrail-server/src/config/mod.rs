@@ -14,9 +14,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use livetrail_engine::{AppName, AppSpec, DuplicatePublisher, IngressLimit, Limits};
 use serde::Deserialize;
 
-pub(crate) use auth::{Auth, Exchangeable, GrantName, Key};
+pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};
 pub(crate) use error::ConfigError;
-pub(crate) use load::{Overrides, load, variables};
+pub(crate) use load::{Overrides, load, variables, warn_of_unknown_variables};
 pub(crate) use types::{ByteSize, LogFilter, NamedSecret, SecretText, Span};
 
 /// The commented example, which is also the reference: it has every key, and its values are the defaults.

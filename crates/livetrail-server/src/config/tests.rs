@@ -168,6 +168,10 @@ fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
             ],
         ),
         (
+            "[[auth.key]]\nname = \"a\"\nsecret = 123456",
+            &["livetrail.toml:3: auth.key[0].secret: ", "in quotes"],
+        ),
+        (
             "[[auth.key]]\nname = \"a\"\nsecret = \"hunter2\"\nsecret_file = \"x\"",
             &["auth.key[0]: ", "one of them"],
         ),
@@ -216,7 +220,10 @@ fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
                 "{text:?} gives {error:?}, which lacks {part:?}"
             );
         }
-        assert!(!error.contains("hunter2"), "{error}");
+        assert!(
+            !error.contains("hunter2") && !error.contains("123456"),
+            "{error}"
+        );
     }
 }
 

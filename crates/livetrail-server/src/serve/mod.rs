@@ -1,6 +1,7 @@
 //! The server: everything wired together, started, reloaded and stopped.
 
 mod data;
+mod limits;
 mod log;
 mod reload;
 mod signals;
@@ -21,7 +22,7 @@ pub(crate) use reload::Reloadable;
 use crate::{
     api::{self, ApiState, Denials, FileErrors},
     cli,
-    config::{self, AuditPolicy, Config, Exchangeable, Overrides},
+    config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable, Overrides},
     output::{Failure, Outcome, complain, say},
 };
 
@@ -42,6 +43,8 @@ pub(crate) fn run(args: cli::Serve) -> Outcome {
     let load = move || config::load(args.config.as_deref(), config::variables(), &overrides);
     let config = load().map_err(|error| Failure::unusable(error.in_full()))?;
     init_log(&config.log);
+    config::warn_of_unknown_variables();
+    limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -153,7 +156,7 @@ impl Server {
                 .capacity(config.audit.capacity)
                 .node(config.node.0.clone())
                 .heartbeat(config.audit.heartbeat.0)
-                .close_deadline(config.shutdown_timeout.0)
+                .close_deadline(config.shutdown_timeout.0 / 2)
                 .started_detail(format!(
                     "livetrail {}, {} records before, {} sessions left open",
                     env!("CARGO_PKG_VERSION"),
@@ -224,16 +227,15 @@ impl Server {
 
     /// Ends all sessions, writes the trail out to its last record, and closes the sockets.
     pub(crate) async fn stop(mut self) -> CloseReport {
-        // Sessions first, while their connections are there to be told; they say goodbye within the gateways' linger.
-        if !self.engine.shutdown(self.shutdown_timeout).await {
-            tracing::error!("observers did not flush in time");
+        // A quarter of the time for the sessions, one for their connections, half for the trail.
+        let quarter = self.shutdown_timeout / 4;
+        // Sessions first, while their connections are there to be told.
+        if !self.engine.shutdown(quarter).await {
+            tracing::warn!("the trail has not been synced yet");
         }
         self.stop.send_replace(true);
         let gateways = async { while self.gateways.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.shutdown_timeout, gateways)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(quarter, gateways).await.is_err() {
             tracing::warn!("connections were closed without a goodbye");
             self.gateways.abort_all();
         }
@@ -304,17 +306,19 @@ impl Server {
     fn log_addresses(&self) {
         let Addresses { rtmp, http, api } = self.addresses;
         tracing::info!(%rtmp, %http, %api, "serving");
-        let config = self.reloadable.current();
+        let auth = &self.reloadable.current().auth;
+        let publish = auth.publish_is_open() && auth.publish == AdmissionRule::Auto;
+        let play = auth.play_is_open() && auth.play == AdmissionRule::Auto;
         for (open, what, address) in [
-            (config.auth.publish_is_open(), "publish", rtmp),
-            (config.auth.play_is_open(), "play", rtmp),
-            (config.auth.play_is_open(), "play", http),
+            (publish, "publish", rtmp),
+            (play, "play", rtmp),
+            (play, "play", http),
         ] {
             if open && !address.ip().is_loopback() {
                 tracing::warn!(
                     %address,
-                    "everybody who can reach this address may {what}; add a key ([[auth.key]]) to change that, \
-                     or say auth.{what} = \"open\" if it is meant so"
+                    "everybody who can reach this address may {what}: add a key ([[auth.key]]) to change that, or say \
+                     `{what} = \"open\"` in [auth] if it is meant so"
                 );
             }
         }

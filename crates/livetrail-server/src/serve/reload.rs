@@ -69,6 +69,12 @@ impl Reloadable {
     fn apply(&self, config: Config, engine: &Engine) -> anyhow::Result<Changes> {
         let chain = config.auth.chain()?;
         let old = self.current();
+        // The address stays what it was, whatever the file says of it now.
+        let api = old.api.listen.unwrap_or(old.http.listen);
+        anyhow::ensure!(
+            api.ip().is_loopback() || !config.api.token.is_empty(),
+            "api.token: the API listens on {api}, which others can reach, until the next restart: it needs a token"
+        );
         engine.set_applications(config.application.iter().map(|app| app.spec()))?;
         engine.set_limits(config.limits.limits());
         self.auth.exchange(chain);
