@@ -93,6 +93,9 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Broken>> {
     let readme =
         std::fs::read_to_string(root.join("README.md")).context("cannot read README.md")?;
     broken.extend(readme::check(&readme, &graph));
+    let architecture = std::fs::read_to_string(root.join("ARCHITECTURE.md"))
+        .context("cannot read ARCHITECTURE.md")?;
+    broken.extend(readme::check_architecture(&architecture, &graph));
     Ok(broken)
 }
 

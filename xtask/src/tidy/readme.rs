@@ -35,6 +35,30 @@ pub(crate) fn check(readme: &str, graph: &Graph) -> Vec<Broken> {
     broken
 }
 
+/// Every crate has a row ``| `name` | …`` in `ARCHITECTURE.md`, which says what it must not know.
+pub(crate) fn check_architecture(architecture: &str, graph: &Graph) -> Vec<Broken> {
+    graph
+        .members()
+        .filter(|member| member.product)
+        .filter(|member| {
+            !architecture
+                .lines()
+                .any(|line| line.starts_with(&format!("| `{}` |", member.name)))
+        })
+        .map(|member| {
+            let rule = format!(
+                "every crate has a row in the table; `{}` has none",
+                member.name
+            );
+            Broken::new(
+                "ARCHITECTURE.md",
+                rule,
+                "add a row: what it is, and what it must not know",
+            )
+        })
+        .collect()
+}
+
 /// Name and description in a row of the crate table.
 fn row(line: &str) -> Option<(&str, &str)> {
     let (name, rest) = line.strip_prefix("| [`")?.split_once("`](crates/")?;
@@ -50,6 +74,17 @@ mod tests {
     fn a_table_in_step_breaks_nothing() {
         let readme = "# x\n\n| crate | what |\n|---|---|\n| [`a`](crates/a) | what a does |\n| [`b`](crates/b) | what b does |\n";
         assert_eq!(check(readme, &Graph::of(&[("a", &[]), ("b", &[])])), []);
+    }
+
+    #[test]
+    fn a_crate_without_a_row_in_the_architecture_is_told() {
+        let graph = Graph::of(&[("a", &[]), ("b", &[])]);
+        let broken = check_architecture(
+            "| crate | what |\n|---|---|\n| `a` | what a does | I/O |\n",
+            &graph,
+        );
+        assert_eq!(broken.len(), 1);
+        assert!(broken[0].rule.contains("`b`"));
     }
 
     #[test]
