@@ -21,6 +21,11 @@ pub struct RtmpConfig {
     pub max_connections: usize,
     /// Connections from one IP address; 0 is no limit. Default 0.
     pub max_connections_per_ip: usize,
+    /// Threads that send to players; 0 is one a processor. Default 0.
+    pub egress_threads: usize,
+    /// Frames are collected for so long before they are sent to players: fewer and larger writes for a later picture. Zero
+    /// sends each as it comes. A player's first frames are never held back. Default 0.
+    pub send_interval: Duration,
     /// What one connection can make the server hold before it is a frame.
     pub chunks: ChunkLimits,
 }
@@ -34,6 +39,8 @@ impl Default for RtmpConfig {
             linger: Duration::from_secs(1),
             max_connections: 10_000,
             max_connections_per_ip: 0,
+            egress_threads: 0,
+            send_interval: Duration::ZERO,
             chunks: ChunkLimits::default(),
         }
     }

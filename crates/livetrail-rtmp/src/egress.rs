@@ -39,6 +39,8 @@ const MAX_ORDERS: usize = 1_024;
 pub(crate) struct Egress {
     threads: Vec<mpsc::Sender<Order>>,
     next: AtomicUsize,
+    /// Counts its players by its other handles.
+    seats: Arc<()>,
 }
 
 enum Order {
@@ -49,8 +51,8 @@ enum Order {
     },
     /// The socket takes bytes again.
     Resume(ViewerId),
-    /// An answer to something that the player said.
-    Say(ViewerId, Bytes),
+    /// An answer to something that the player said; acknowledged when it is written or waits for the socket.
+    Say(ViewerId, Bytes, oneshot::Sender<()>),
     /// The player leaves.
     Leave(ViewerId, oneshot::Sender<Playback>),
 }
@@ -69,6 +71,8 @@ struct Player {
 pub(crate) struct Bell {
     /// The socket is full: wait until it is writable, then say so.
     full: AtomicBool,
+    /// Counts writes that the socket took bytes of.
+    writes: AtomicUsize,
     /// Writing failed. The connection finds out why when it reads.
     failed: OnceLock<io::Error>,
     /// What was not written when the player left.
@@ -100,6 +104,8 @@ pub(crate) struct Seat {
     thread: mpsc::Sender<Order>,
     stream: Arc<TcpStream>,
     bell: Arc<Bell>,
+    left: bool,
+    _counted: Arc<()>,
 }
 
 impl Egress {
@@ -118,22 +124,34 @@ impl Egress {
         Ok(Self {
             threads: threads.collect::<io::Result<_>>()?,
             next: AtomicUsize::new(0),
+            seats: Arc::default(),
         })
     }
 
-    /// Seats a player. `None` when the threads are full or gone: the session has ended then.
+    /// Players at present.
+    pub(crate) fn players(&self) -> usize {
+        Arc::strong_count(&self.seats).saturating_sub(1)
+    }
+
+    /// Seats a player, to which `rest` is to be written first. `None` when the threads are full or gone: the session has ended then.
     pub(crate) async fn seat(
         &self,
         playback: Playback,
         stream: Arc<TcpStream>,
+        rest: Outbox,
         multitrack: bool,
     ) -> Option<Seat> {
+        // Counted before the player can hear that it may play.
+        let counted = self.seats.clone();
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let thread = self.threads.get(turn.checked_rem(self.threads.len())?)?.clone();
+        let thread = self
+            .threads
+            .get(turn.checked_rem(self.threads.len())?)?
+            .clone();
         let bell = Arc::new(Bell::default());
         let player = Player {
             stream: stream.clone(),
-            rest: Outbox::default(),
+            rest,
             multitrack,
             bell: bell.clone(),
         };
@@ -150,6 +168,8 @@ impl Egress {
             thread,
             stream,
             bell,
+            left: false,
+            _counted: counted,
         })
     }
 }
@@ -161,7 +181,8 @@ impl Seat {
         if let Some(error) = self.bell.failed.get() {
             return Poll::Ready(error.kind().into());
         }
-        while self.bell.full.load(Ordering::Acquire) && self.stream.poll_write_ready(cx).is_ready() {
+        while self.bell.full.load(Ordering::Acquire) && self.stream.poll_write_ready(cx).is_ready()
+        {
             self.bell.full.store(false, Ordering::Release);
             match self.thread.try_send(Order::Resume(self.viewer)) {
                 Ok(()) => {}
@@ -179,18 +200,51 @@ impl Seat {
         Poll::Pending
     }
 
-    /// Sends bytes that are no frame, after what is being sent.
+    /// Sends bytes that are no frame, after what is being sent. When this returns, [`is_full`](Self::is_full) knows of them.
     pub(crate) async fn say(&self, bytes: Bytes) {
+        let (reply, said) = oneshot::channel();
         // A thread that is gone has ended the session.
-        let _ = self.thread.send(Order::Say(self.viewer, bytes)).await;
+        if self
+            .thread
+            .send(Order::Say(self.viewer, bytes, reply))
+            .await
+            .is_ok()
+        {
+            let _ = said.await;
+        }
+    }
+
+    /// Whether the player has to take something before it gets more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bell.full.load(Ordering::Acquire)
+    }
+
+    /// Changes whenever the player takes something.
+    pub(crate) fn writes(&self) -> usize {
+        self.bell.writes.load(Ordering::Relaxed)
     }
 
     /// Gives the place up. The playback comes back unless its session has ended; so does what is not written yet.
-    pub(crate) async fn leave(self) -> (Option<Playback>, Outbox) {
+    pub(crate) async fn leave(mut self) -> (Option<Playback>, Outbox) {
+        self.left = true;
         let (reply, left) = oneshot::channel();
         let _ = self.thread.send(Order::Leave(self.viewer, reply)).await;
         let playback = left.await.ok();
         (playback, std::mem::take(&mut lock(&self.bell.rest)))
+    }
+}
+
+impl Drop for Seat {
+    /// A connection whose task is cut off has not left.
+    fn drop(&mut self) {
+        if self.left {
+            return;
+        }
+        let leave = Order::Leave(self.viewer, oneshot::channel().0);
+        if self.thread.try_send(leave).is_err() {
+            // Then it gets nothing more, and is evicted for taking nothing.
+            let _ = self.bell.failed.set(io::ErrorKind::NotConnected.into());
+        }
     }
 }
 
@@ -231,7 +285,10 @@ impl Thread {
             } else {
                 poll_fn(|cx| {
                     let orders = Self::poll_orders(&mut self.inbox, &mut orders, cx);
-                    orders.is_pending().then(|| self.shard.poll_ready(cx).map(|()| Wake::Frames)).unwrap_or(orders)
+                    if orders.is_ready() {
+                        return orders;
+                    }
+                    self.shard.poll_ready(cx).map(|()| Wake::Frames)
                 })
                 .await
             };
@@ -251,7 +308,9 @@ impl Thread {
                 Wake::Frames => due = false,
             }
             self.shard.serve(&mut Sender);
-            not_before = Instant::now().checked_add(self.send_interval).unwrap_or(not_before);
+            not_before = Instant::now()
+                .checked_add(self.send_interval)
+                .unwrap_or(not_before);
         }
     }
 
@@ -260,36 +319,45 @@ impl Thread {
         orders: &mut Vec<Order>,
         cx: &mut Context<'_>,
     ) -> Poll<Wake> {
-        inbox.poll_recv_many(cx, orders, MAX_ORDERS).map(|n| if n == 0 { Wake::Gone } else { Wake::Orders })
+        inbox
+            .poll_recv_many(cx, orders, MAX_ORDERS)
+            .map(|n| if n == 0 { Wake::Gone } else { Wake::Orders })
     }
 
     fn obey(&mut self, order: Order) {
         match order {
             Order::Seat {
                 playback,
-                player,
+                mut player,
                 reply,
             } => {
+                player.send_rest();
                 let seated = self.shard.attach(*playback, player);
                 if let Err(full) = &seated {
                     error!(%full, "a player was turned away");
                 }
-                let viewer = seated.map_err(|full| full.playback.end(Reason::LimitReached)).ok();
+                let viewer = seated
+                    .map_err(|full| full.playback.end(Reason::LimitReached))
+                    .ok();
                 // Who asked has gone: nobody would ever take the player from its seat.
                 if let Err(Some(viewer)) = reply.send(viewer) {
                     self.shard.detach(viewer);
                 }
             }
             Order::Resume(viewer) => {
-                let Some(player) = self.shard.state_mut(viewer) else { return };
+                let Some(player) = self.shard.state_mut(viewer) else {
+                    return;
+                };
                 if player.send_rest() {
                     self.shard.resume(viewer);
                 }
             }
-            Order::Say(viewer, bytes) => {
-                let Some(player) = self.shard.state_mut(viewer) else { return };
-                player.rest.push_bytes(bytes);
-                player.send_rest();
+            Order::Say(viewer, bytes, said) => {
+                if let Some(player) = self.shard.state_mut(viewer) {
+                    player.rest.push_bytes(bytes);
+                    player.send_rest();
+                }
+                let _ = said.send(());
             }
             Order::Leave(viewer, reply) => {
                 if let Some((playback, player)) = self.shard.detach(viewer) {
@@ -305,8 +373,18 @@ impl Thread {
 struct Sender;
 
 impl Deliver<Player> for Sender {
-    fn deliver(&mut self, _viewer: ViewerId, player: &mut Player, frames: &[Arc<SharedFrame>]) -> usize {
-        if player.send_rest() { player.send(frames) } else { 0 }
+    fn deliver(
+        &mut self,
+        _viewer: ViewerId,
+        player: &mut Player,
+        frames: &[Arc<SharedFrame>],
+    ) -> usize {
+        let fit = player.bell.failed.get().is_none();
+        if fit && player.send_rest() {
+            player.send(frames)
+        } else {
+            0
+        }
     }
 
     fn ended(&mut self, _viewer: ViewerId, player: Player, _reason: Reason) {
@@ -321,8 +399,10 @@ impl Player {
         if self.rest.is_empty() {
             return true;
         }
-        if let Err(error) = self.rest.try_write(&self.stream) {
-            return self.fail(error);
+        match self.rest.try_write(&self.stream) {
+            Ok(true) => self.took(),
+            Ok(false) => {}
+            Err(error) => return self.fail(error),
         }
         self.rest.is_empty() || self.wait()
     }
@@ -336,12 +416,15 @@ impl Player {
             let mut count = 0_usize;
             let mut held = 0_usize;
             for frame in left {
-                let parts = chunks(frame, self.multitrack).map_or(0, |chunks| chunks.parts().count());
+                let parts =
+                    chunks(frame, self.multitrack).map_or(0, |chunks| chunks.parts().count());
                 if count.saturating_add(parts) > MAX_SLICES && held > 0 {
                     break;
                 }
                 let free = slices.iter_mut().skip(count);
-                let parts = chunks(frame, self.multitrack).into_iter().flat_map(FrameChunks::parts);
+                let parts = chunks(frame, self.multitrack)
+                    .into_iter()
+                    .flat_map(FrameChunks::parts);
                 for (place, part) in free.zip(parts) {
                     *place = IoSlice::new(part);
                     count = count.saturating_add(1);
@@ -353,8 +436,12 @@ impl Player {
                 sent = sent.saturating_add(held);
                 continue;
             }
-            match self.stream.try_write_vectored(slices.get(..count).unwrap_or_default()) {
+            match self
+                .stream
+                .try_write_vectored(slices.get(..count).unwrap_or_default())
+            {
                 Ok(written) => {
+                    self.took();
                     let whole = self.keep_begun(batch, written);
                     sent = sent.saturating_add(whole);
                     // A frame of more parts than one write takes has its rest there as well.
@@ -391,6 +478,14 @@ impl Player {
             }
         }
         frames.len()
+    }
+
+    /// The socket took something. One thread writes, so a load and a store will do.
+    fn took(&self) {
+        let writes = self.bell.writes.load(Ordering::Relaxed);
+        self.bell
+            .writes
+            .store(writes.wrapping_add(1), Ordering::Relaxed);
     }
 
     /// Asks the connection to look after the socket. Always false.

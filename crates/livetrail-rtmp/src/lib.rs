@@ -39,6 +39,7 @@
 
 mod client;
 mod config;
+mod egress;
 mod error;
 mod fuzz;
 mod listen;

@@ -21,7 +21,12 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use crate::{config::RtmpConfig, error::Result, session};
+use crate::{
+    config::RtmpConfig,
+    egress::Egress,
+    error::Result,
+    session::{self, Host},
+};
 
 /// After a failed accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -30,12 +35,13 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An RTMP server: takes publishers to an engine, and players from it.
 ///
-/// One task a connection. Every limit is in [`RtmpConfig`].
+/// One task a connection, and a few threads that send to all players. Every limit is in [`RtmpConfig`].
 pub struct RtmpServer {
     listener: TcpListener,
     local_addr: SocketAddr,
     engine: Engine,
     config: Arc<RtmpConfig>,
+    egress: Arc<Egress>,
     stats: RtmpStats,
 }
 
@@ -75,7 +81,7 @@ impl RtmpServer {
     /// Opens the listening socket. Nothing is accepted before [`run`](Self::run).
     ///
     /// # Errors
-    /// The socket's: the address is taken, or not ours.
+    /// The socket's: the address is taken, or not ours. Or the system gives no thread.
     pub async fn bind(
         addr: impl ToSocketAddrs,
         engine: Engine,
@@ -83,10 +89,15 @@ impl RtmpServer {
     ) -> Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let local_addr = listener.local_addr()?;
+        let threads = match config.egress_threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
         Ok(Self {
             listener,
             local_addr,
             engine,
+            egress: Arc::new(Egress::start(threads, config.send_interval)?),
             config: Arc::new(config),
             stats: RtmpStats::default(),
         })
@@ -165,11 +176,15 @@ impl RtmpServer {
             // A server that is gone has stopped, too.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         });
-        let (engine, config) = (self.engine.clone(), self.config.clone());
+        let host = Host {
+            engine: self.engine.clone(),
+            config: self.config.clone(),
+            egress: self.egress.clone(),
+        };
         let seed = seeds.hash_one(self.stats.accepted());
         connections.spawn(async move {
             let _guard = guard;
-            session::serve(stream, peer, engine, config, seed, stop).await;
+            session::serve(stream, peer, host, seed, stop).await;
         });
     }
 }

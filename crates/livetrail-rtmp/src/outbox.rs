@@ -137,7 +137,8 @@ impl Outbox {
         count
     }
 
-    fn advance(&mut self, written: usize) {
+    /// So many bytes of what is queued are written.
+    pub(crate) fn advance(&mut self, written: usize) {
         self.pending_bytes = self.pending_bytes.saturating_sub(written);
         self.written = self.written.saturating_add(written);
         while let Some(len) = self.items.front().map(Item::len) {

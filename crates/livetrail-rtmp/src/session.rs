@@ -3,24 +3,25 @@
 use std::{
     future::{Future, poll_fn},
     io,
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use livetrail_engine::{
-    Attempt, Engine, Playback, Publication, Reason, Role, SharedFrame, StreamKey,
-};
+use bytes::Bytes;
+use livetrail_engine::{Attempt, Engine, Publication, Reason, Role, StreamKey};
+use socket2::SockRef;
 use tokio::{
-    io::AsyncWriteExt,
     net::TcpStream,
-    time::{Instant, Sleep, sleep_until, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 use tracing::debug;
 
 use crate::{
     config::RtmpConfig,
+    egress::{Egress, Seat},
     error::{Error, Result},
     outbox::Outbox,
     protocol::{Request, ServerEvent, ServerSession, Status},
@@ -34,37 +35,38 @@ const READ_BYTES: usize = 4 << 10;
 const READ_MEDIA_BYTES: usize = 64 << 10;
 /// With more answers than this unsent, nothing more is read: a peer that only asks cannot make the server queue answers.
 const MAX_UNSENT_BYTES: usize = 64 << 10;
-/// Frames taken from the bus at once. They are written before more are taken, so this bounds what is queued for a viewer.
-const BATCH_FRAMES: usize = 64;
 /// What is read, and not looked at, while a peer reads why it was refused.
 const MAX_LINGER_BYTES: usize = 4 << 20;
+
+/// For players to end before publishers do when the server stops, and how often it is looked whether they have.
+const PLAYERS_END_TIMEOUT: Duration = Duration::from_secs(1);
+const PLAYERS_POLL: Duration = Duration::from_millis(5);
 
 /// Resolves when the server stops.
 pub(crate) type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Ended = Pin<Box<dyn Future<Output = Reason> + Send>>;
 
+/// What all connections of a server share.
+pub(crate) struct Host {
+    pub(crate) engine: Engine,
+    pub(crate) config: Arc<RtmpConfig>,
+    pub(crate) egress: Arc<Egress>,
+}
+
 /// Serves one connection to its end. Each of its sessions ends exactly once, with its reason.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    engine: Engine,
-    config: Arc<RtmpConfig>,
-    seed: u64,
-    stop: Stop,
-) {
-    let deadline = Instant::now().checked_add(config.handshake_timeout);
+pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, host: Host, seed: u64, stop: Stop) {
+    let deadline = Instant::now().checked_add(host.config.handshake_timeout);
     let mut connection = Connection {
-        protocol: ServerSession::new(config.chunks, seed),
+        protocol: ServerSession::new(host.config.chunks, seed),
         outbox: Outbox::default(),
         media: Media::None,
         timer: Box::pin(sleep_until(deadline.unwrap_or_else(Instant::now))),
         awaits: Awaits::Handshake,
         progress: Instant::now(),
-        batch: Vec::new(),
-        stream,
+        writes_seen: 0,
+        stream: Arc::new(stream),
         peer,
-        engine,
-        config,
+        host,
         stop,
     };
     let end = connection.run().await;
@@ -72,11 +74,11 @@ pub(crate) async fn serve(
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     peer: SocketAddr,
-    engine: Engine,
-    config: Arc<RtmpConfig>,
+    host: Host,
     protocol: ServerSession,
+    /// What is to be written; unused while a player sits with the egress, which then does all writing.
     outbox: Outbox,
     media: Media,
     /// The next deadline: of the handshake, of the next command, or of a stalled write.
@@ -84,7 +86,8 @@ struct Connection {
     awaits: Awaits,
     /// When the peer last took a byte, or there was none for it to take.
     progress: Instant,
-    batch: Vec<Arc<SharedFrame>>,
+    /// Of a player: how often it had taken something when the timer last looked.
+    writes_seen: usize,
     stop: Stop,
 }
 
@@ -112,8 +115,8 @@ impl Awaits {
 /// What the connection is for at the moment.
 enum Media {
     None,
-    Publish(Publication, Ended),
-    Play(Playback, Ended),
+    Publish(Box<Publication>, Ended),
+    Play(Seat, Ended),
 }
 
 impl Media {
@@ -125,12 +128,20 @@ impl Media {
         }
     }
 
-    fn end(self, reason: Reason) {
+    /// Ends the session; gives what was to be written to a player.
+    async fn end(self, reason: Reason) -> Outbox {
         match self {
             Self::None => {}
             Self::Publish(publication, _) => publication.end(reason),
-            Self::Play(playback, _) => playback.end(reason),
+            Self::Play(seat, _) => {
+                let (playback, rest) = seat.leave().await;
+                if let Some(playback) = playback {
+                    playback.end(reason);
+                }
+                return rest;
+            }
         }
+        Outbox::default()
     }
 }
 
@@ -138,8 +149,8 @@ impl Media {
 enum Wake {
     Readable,
     Writable,
-    /// The batch has frames.
-    Frames,
+    /// Sending to the player failed.
+    Broken(io::Error),
     /// The engine ended the session, or there is nothing more to watch.
     Ended(Reason),
     Stop,
@@ -165,12 +176,12 @@ impl Connection {
             let result = match self.wake().await {
                 Wake::Readable => self.read(),
                 Wake::Writable => Ok(()),
-                Wake::Frames => {
-                    self.queue_frames();
-                    Ok(())
-                }
+                Wake::Broken(error) => Err(error.into()),
                 Wake::Ended(reason) => return End::Server(reason),
-                Wake::Stop => return End::Server(Reason::ServerShutdown),
+                Wake::Stop => {
+                    self.let_players_end().await;
+                    return End::Server(Reason::ServerShutdown);
+                }
                 Wake::Timer => self.check_deadline(),
             };
             if let Err(error) = result {
@@ -179,11 +190,26 @@ impl Connection {
         }
     }
 
+    /// Players end first when the server stops: otherwise they would end because their stream did.
+    fn let_players_end(&self) -> impl Future<Output = ()> + use<> {
+        let publishes = self.media.role() == Some(Role::Publish);
+        let egress = self.host.egress.clone();
+        let ended = async move {
+            while publishes && egress.players() > 0 {
+                sleep(PLAYERS_POLL).await;
+            }
+        };
+        async {
+            let _ = timeout(PLAYERS_END_TIMEOUT, ended).await;
+        }
+    }
+
     /// Drains the protocol's events and writes what the socket takes.
     async fn advance(&mut self) -> Result<(), End> {
         loop {
             let event = self.protocol.poll_event();
-            self.outbox.push_bytes(self.protocol.take_output());
+            let output = self.protocol.take_output();
+            self.say(output).await;
             match event.map_err(End::Peer)? {
                 None => break,
                 Some(event) => self.on_event(event).await?,
@@ -200,6 +226,13 @@ impl Connection {
         Ok(())
     }
 
+    async fn say(&mut self, bytes: Bytes) {
+        match &self.media {
+            Media::Play(seat, _) if !bytes.is_empty() => seat.say(bytes).await,
+            _ => self.outbox.push_bytes(bytes),
+        }
+    }
+
     async fn on_event(&mut self, event: ServerEvent) -> Result<(), End> {
         match event {
             ServerEvent::HandshakeDone => self.expect_command(),
@@ -212,7 +245,8 @@ impl Connection {
                 }
             }
             ServerEvent::Finished => {
-                std::mem::replace(&mut self.media, Media::None).end(Reason::ClientClosed);
+                let media = std::mem::replace(&mut self.media, Media::None);
+                self.take_over(media.end(Reason::ClientClosed).await);
                 self.expect_command();
             }
         }
@@ -238,27 +272,45 @@ impl Connection {
             attempt = attempt.user_agent(user_agent);
         }
         let admitted = match role {
-            Role::Publish => self.engine.publish(attempt).await.map(|publication| {
-                let signal = publication.end_signal();
-                Media::Publish(publication, Box::pin(async move { signal.wait().await }))
-            }),
-            Role::Play => self.engine.play(attempt).await.map(|playback| {
-                let signal = playback.end_signal();
-                Media::Play(playback, Box::pin(async move { signal.wait().await }))
-            }),
+            Role::Publish => self.start_publish(attempt).await,
+            Role::Play => self.start_play(attempt).await,
         };
-        match admitted {
-            Ok(media) => {
-                self.media = media;
-                self.awaits = Awaits::Progress;
-                self.protocol.accept();
-                Ok(())
-            }
-            Err(denied) => {
-                self.protocol.refuse(&Status::refused(role, denied.reason));
-                Err(End::Refused)
-            }
-        }
+        admitted.map_err(|denied| {
+            self.protocol.refuse(&Status::refused(role, denied));
+            End::Refused
+        })
+    }
+
+    async fn start_publish(&mut self, attempt: Attempt) -> Result<(), Reason> {
+        let admitted = self.host.engine.publish(attempt).await;
+        let publication = admitted.map_err(|denied| denied.reason)?;
+        let signal = publication.end_signal();
+        self.media = Media::Publish(
+            Box::new(publication),
+            Box::pin(async move { signal.wait().await }),
+        );
+        self.awaits = Awaits::Progress;
+        self.protocol.accept();
+        Ok(())
+    }
+
+    async fn start_play(&mut self, attempt: Attempt) -> Result<(), Reason> {
+        let admitted = self.host.engine.play(attempt).await;
+        let playback = admitted.map_err(|denied| denied.reason)?;
+        let signal = playback.end_signal();
+        self.awaits = Awaits::Progress;
+        self.protocol.accept();
+        self.outbox.push_bytes(self.protocol.take_output());
+        // What is to be said first goes along: from here on one writer writes.
+        let first = std::mem::take(&mut self.outbox);
+        let multitrack = self.protocol.accepts_multitrack();
+        let seat = self
+            .host
+            .egress
+            .seat(playback, self.stream.clone(), first, multitrack);
+        let seat = seat.await.ok_or(Reason::LimitReached)?;
+        self.media = Media::Play(seat, Box::pin(async move { signal.wait().await }));
+        Ok(())
     }
 
     async fn wake(&mut self) -> Wake {
@@ -266,29 +318,34 @@ impl Connection {
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        if let Media::Publish(_, ended) | Media::Play(_, ended) = &mut self.media
-            && let Poll::Ready(reason) = ended.as_mut().poll(cx)
-        {
-            return Poll::Ready(Wake::Ended(reason));
-        }
         if self.stop.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Wake::Stop);
+        }
+        let mut unsaid = self.outbox.answer_bytes() > MAX_UNSENT_BYTES;
+        match &mut self.media {
+            Media::None => {}
+            Media::Publish(_, ended) => {
+                if let Poll::Ready(reason) = ended.as_mut().poll(cx) {
+                    return Poll::Ready(Wake::Ended(reason));
+                }
+            }
+            Media::Play(seat, ended) => {
+                if let Poll::Ready(reason) = ended.as_mut().poll(cx) {
+                    return Poll::Ready(Wake::Ended(reason));
+                }
+                if let Poll::Ready(error) = seat.poll_full(cx) {
+                    return Poll::Ready(Wake::Broken(error));
+                }
+                // One that does not take what it is sent gets no more answers.
+                unsaid |= seat.is_full();
+            }
         }
         // What the socket says goes wrong, the read or write that follows says too.
         if !self.outbox.is_empty() && self.stream.poll_write_ready(cx).is_ready() {
             return Poll::Ready(Wake::Writable);
         }
-        if self.outbox.answer_bytes() <= MAX_UNSENT_BYTES
-            && self.stream.poll_read_ready(cx).is_ready()
-        {
+        if !unsaid && self.stream.poll_read_ready(cx).is_ready() {
             return Poll::Ready(Wake::Readable);
-        }
-        if self.outbox.is_empty()
-            && let Media::Play(playback, _) = &mut self.media
-            && let Poll::Ready(more) = playback.poll_batch(cx, &mut self.batch, BATCH_FRAMES)
-        {
-            let over = || Wake::Ended(playback.end_reason().unwrap_or(Reason::StreamEnded));
-            return Poll::Ready(if more { Wake::Frames } else { over() });
         }
         self.timer.as_mut().poll(cx).map(|()| Wake::Timer)
     }
@@ -319,34 +376,29 @@ impl Connection {
         }
     }
 
-    fn queue_frames(&mut self) {
-        let multitrack = self.protocol.accepts_multitrack();
-        for frame in self.batch.drain(..) {
-            if frame.track == 0 || multitrack {
-                self.outbox.push_shared(frame);
-            }
-        }
-    }
-
     fn expect_command(&mut self) {
         self.awaits = Awaits::Command;
-        self.set_timer(Instant::now().checked_add(self.config.command_timeout));
+        self.set_timer(Instant::now().checked_add(self.host.config.command_timeout));
     }
 
     /// While media flows, the timer only looks whether the peer still takes what is sent.
     fn check_deadline(&mut self) -> Result<()> {
         if matches!(self.awaits, Awaits::Handshake | Awaits::Command) {
-            return Err(self.awaits.timeout(&self.config));
+            return Err(self.awaits.timeout(&self.host.config));
         }
         let now = Instant::now();
-        let since = if self.outbox.is_empty() {
-            now
-        } else {
-            self.progress
+        let takes = match &self.media {
+            Media::Play(seat, _) => {
+                let before = std::mem::replace(&mut self.writes_seen, seat.writes());
+                !seat.is_full() || before != self.writes_seen
+            }
+            Media::None | Media::Publish(..) => self.outbox.is_empty(),
         };
-        let due = since.checked_add(self.config.write_timeout);
+        let since = if takes { now } else { self.progress };
+        self.progress = since;
+        let due = since.checked_add(self.host.config.write_timeout);
         if due.is_some_and(|due| due <= now) {
-            return Err(self.awaits.timeout(&self.config));
+            return Err(self.awaits.timeout(&self.host.config));
         }
         self.set_timer(due);
         Ok(())
@@ -354,7 +406,7 @@ impl Connection {
 
     fn set_timer(&mut self, at: Option<Instant>) {
         // A limit beyond what the clock can say is no limit: look again in a day.
-        let day = std::time::Duration::from_secs(86_400);
+        let day = Duration::from_secs(86_400);
         let at = at
             .or_else(|| Instant::now().checked_add(day))
             .unwrap_or_else(Instant::now);
@@ -369,13 +421,13 @@ impl Connection {
             End::Refused => {}
             End::Server(reason) => {
                 debug!(peer = %self.peer, %reason, "ended by the server");
-                media.end(reason);
+                self.take_over(media.end(reason).await);
                 self.protocol.end(&Status::ended(role, reason));
             }
             End::Peer(error) => {
                 debug!(peer = %self.peer, %error, "ended by the peer");
                 let reason = error.reason();
-                media.end(reason);
+                self.take_over(media.end(reason).await);
                 if matches!(error, Error::Closed | Error::Io(_)) {
                     return;
                 }
@@ -385,9 +437,16 @@ impl Connection {
         }
         self.outbox.drop_unbegun_frames();
         self.outbox.push_bytes(self.protocol.take_output());
-        let linger = self.config.linger;
+        let linger = self.host.config.linger;
         // Whatever happens from here on, the session has ended; only the last words may be lost.
         let _ = timeout(linger, self.say_goodbye()).await;
+    }
+
+    /// What was left to be written to a player; its connection wrote nothing itself in the meantime.
+    fn take_over(&mut self, rest: Outbox) {
+        if self.outbox.is_empty() {
+            self.outbox = rest;
+        }
     }
 
     async fn say_goodbye(&mut self) -> io::Result<()> {
@@ -395,7 +454,9 @@ impl Connection {
             self.stream.writable().await?;
             self.outbox.try_write(&self.stream)?;
         }
-        self.stream.shutdown().await?;
+        // The egress lets go of the socket with the player, so that this is the last handle; what counts is that no more
+        // will be sent.
+        SockRef::from(&*self.stream).shutdown(Shutdown::Write)?;
         // Closing with unread input would make the system drop what the peer has not read yet.
         let mut sink = vec![0; READ_BYTES];
         let mut left = MAX_LINGER_BYTES;
