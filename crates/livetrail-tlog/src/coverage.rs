@@ -58,6 +58,7 @@ fn new_indices(old: u64, hashes: u64) -> std::ops::Range<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     fn paths(tiles: impl Iterator<Item = Tile>) -> Vec<String> {
@@ -134,5 +135,22 @@ mod tests {
             [Tile::new(0, u64::MAX / 256, 255).unwrap()]
         );
         assert_eq!(tree_tiles(u64::MAX).take(3).count(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_there_and_what_is_new_is_the_tree(old in 0..300_000_u64, growth in 0..100_000_u64) {
+            let size = old + growth;
+            let before: BTreeSet<_> = tree_tiles(old).collect();
+            let new: BTreeSet<_> = new_tiles(old, size).collect();
+            prop_assert!(new.is_disjoint(&before));
+            for tile in tree_tiles(size) {
+                prop_assert!(new.contains(&tile) || before.contains(&tile), "{}", tile);
+                prop_assert!(tile.is_within(size));
+            }
+            for tile in new {
+                prop_assert!(tile.is_within(size) && !tile.is_within(old), "{}", tile);
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Bodies of the fuzz targets: what must hold for any bytes.
 
+use std::sync::LazyLock;
+
 use crate::bundle::{encode_bundle, parse_bundle};
 use crate::checkpoint::Checkpoint;
 use crate::cosignature::{CosignatureSigner, CosignatureVerifier};
@@ -26,7 +28,7 @@ pub fn fuzz_note(data: &[u8]) {
             assert_eq!(checkpoint.encode(), note.text());
         }
     }
-    if let (Some(verifier), Ok(verified)) = (verifier(), Note::parse(data)) {
+    if let (Some(verifier), Ok(verified)) = (VERIFIER.as_ref(), Note::parse(data)) {
         // The fuzzer has no secret key: what verifies was signed by the seeds' maker, who signs checkpoints.
         if let Ok(verified) = verifier.verify_note(verified) {
             assert!(!verified.log_signatures().is_empty());
@@ -93,8 +95,8 @@ pub fn fuzz_proof_file(data: &[u8]) {
         return;
     };
     assert_eq!(file.encode().as_bytes(), data);
-    if let Some(verifier) = verifier() {
-        let verified = file.verify(&Hash::EMPTY_TREE, &verifier);
+    if let Some(verifier) = VERIFIER.as_ref() {
+        let verified = file.verify(&Hash::EMPTY_TREE, verifier);
         assert!(verified.is_err(), "no entry has this leaf hash");
     }
     if let Ok(checkpoint) = Checkpoint::parse(file.checkpoint().text()) {
@@ -130,6 +132,8 @@ pub fn fuzz_witness(data: &[u8]) {
 }
 
 /// Of the log and the witness whose seeds are public, as in the seeds of the fuzzer.
+static VERIFIER: LazyLock<Option<CheckpointVerifier>> = LazyLock::new(verifier);
+
 fn verifier() -> Option<CheckpointVerifier> {
     let log = Ed25519Signer::from_seed(KeyName::new("example.com/audit").ok()?, &counting(0));
     let witness =

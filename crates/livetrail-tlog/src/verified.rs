@@ -10,6 +10,7 @@ use crate::tree::TreeHead;
 pub struct CheckpointVerifier {
     origin: String,
     log: Vec<Box<dyn Verifier>>,
+    log_cosigners: Vec<Box<dyn Verifier>>,
     cosigners: Vec<Box<dyn Verifier>>,
     quorum: usize,
 }
@@ -21,6 +22,7 @@ impl CheckpointVerifier {
         Self {
             origin: origin.into(),
             log: vec![Box::new(log)],
+            log_cosigners: Vec::new(),
             cosigners: Vec::new(),
             quorum: 0,
         }
@@ -33,14 +35,22 @@ impl CheckpointVerifier {
         self
     }
 
-    /// A cosigner: a witness, or the log's own second key. Its lines are verified, and reported with their times.
+    /// A key with which the log cosigns its own checkpoints, so that they have a time. It stands neither for the log's
+    /// signature nor for a witness.
+    #[must_use]
+    pub fn with_log_cosigner(mut self, key: impl Verifier + 'static) -> Self {
+        self.log_cosigners.push(Box::new(key));
+        self
+    }
+
+    /// A cosigner, that is a witness. Its lines are verified, and reported with their times.
     #[must_use]
     pub fn with_cosigner(mut self, key: impl Verifier + 'static) -> Self {
         self.cosigners.push(Box::new(key));
         self
     }
 
-    /// How many different cosigners there must be; 0 unless said otherwise.
+    /// How many of the cosigners must have signed; 0 unless said otherwise. The log's own do not count.
     #[must_use]
     pub const fn with_quorum(mut self, cosigners: usize) -> Self {
         self.quorum = cosigners;
@@ -69,12 +79,16 @@ impl CheckpointVerifier {
     pub fn verify_note(&self, note: Note) -> Result<VerifiedCheckpoint, Error> {
         let keys: Vec<&dyn Verifier> = self.keys().collect();
         let signatures = note.verify(&keys)?;
-        let (log_signatures, cosignatures): (Vec<_>, Vec<_>) = signatures
-            .into_iter()
-            .partition(|signature| self.log.iter().any(|key| is_by(signature, &**key)));
+        let of = |keys: &[Box<dyn Verifier>]| -> Vec<_> {
+            let by_them = |signature: &&VerifiedSignature| is_by_any(signature, keys);
+            signatures.iter().filter(by_them).cloned().collect()
+        };
+        let log_signatures = of(&self.log);
         if log_signatures.is_empty() {
             return Err(Error::NoLogSignature);
         }
+        let log_cosignatures = of(&self.log_cosigners);
+        let cosignatures = of(&self.cosigners);
         let checkpoint = Checkpoint::parse(note.text())?;
         if checkpoint.origin() != self.origin {
             return Err(Error::OriginMismatch {
@@ -86,11 +100,7 @@ impl CheckpointVerifier {
         let cosigners = self
             .cosigners
             .iter()
-            .filter(|key| {
-                cosignatures
-                    .iter()
-                    .any(|cosignature| is_by(cosignature, &***key))
-            })
+            .filter(|key| cosignatures.iter().any(|line| is_by(line, &***key)))
             .count();
         if cosigners < self.quorum {
             return Err(Error::Quorum {
@@ -102,12 +112,17 @@ impl CheckpointVerifier {
             checkpoint,
             note,
             log_signatures,
+            log_cosignatures,
             cosignatures,
         })
     }
 
     fn keys(&self) -> impl Iterator<Item = &dyn Verifier> {
-        self.log.iter().chain(&self.cosigners).map(|key| &**key)
+        self.log
+            .iter()
+            .chain(&self.log_cosigners)
+            .chain(&self.cosigners)
+            .map(|key| &**key)
     }
 }
 
@@ -125,6 +140,10 @@ impl std::fmt::Debug for CheckpointVerifier {
     }
 }
 
+fn is_by_any(signature: &VerifiedSignature, keys: &[Box<dyn Verifier>]) -> bool {
+    keys.iter().any(|key| is_by(signature, &**key))
+}
+
 fn is_by(signature: &VerifiedSignature, key: &dyn Verifier) -> bool {
     signature.key_id == key.key_id() && signature.name == *key.name()
 }
@@ -136,6 +155,7 @@ pub struct VerifiedCheckpoint {
     checkpoint: Checkpoint,
     note: Note,
     log_signatures: Vec<VerifiedSignature>,
+    log_cosignatures: Vec<VerifiedSignature>,
     cosignatures: Vec<VerifiedSignature>,
 }
 
@@ -164,7 +184,13 @@ impl VerifiedCheckpoint {
         &self.log_signatures
     }
 
-    /// The cosignatures that were verified, in the order of the lines.
+    /// The log's own cosignatures that were verified; they tell when it was signed, as far as the log is believed.
+    #[must_use]
+    pub fn log_cosignatures(&self) -> &[VerifiedSignature] {
+        &self.log_cosignatures
+    }
+
+    /// The cosigners' signatures that were verified, in the order of the lines.
     #[must_use]
     pub fn cosignatures(&self) -> &[VerifiedSignature] {
         &self.cosignatures

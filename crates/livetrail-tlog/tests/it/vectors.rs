@@ -347,6 +347,45 @@ fn a_cosigner_does_not_stand_for_the_log() {
 }
 
 #[test]
+fn the_logs_own_cosignature_is_neither_its_signature_nor_a_witness() {
+    let head = files(3).1.head();
+    let text = Checkpoint::new(ORIGIN, head).unwrap().encode();
+    let own = || log_only().with_log_cosigner(witness_verifier());
+    let note = Note::sign(text.as_str(), &[&log_signer(), &witness().at(5)]).unwrap();
+    let verified = own().verify_note(note.clone()).unwrap();
+    assert_eq!(verified.log_cosignatures()[0].timestamp_s, Some(5));
+    assert!(verified.cosignatures().is_empty());
+    let found = 0;
+    assert_eq!(
+        own().with_quorum(1).verify_note(note),
+        Err(Error::Quorum { wanted: 1, found })
+    );
+    let alone = Note::sign(text, &[&witness().at(5)]).unwrap();
+    assert_eq!(own().verify_note(alone), Err(Error::NoLogSignature));
+}
+
+#[test]
+fn after_a_rotation_either_key_of_the_log_is_enough() {
+    let text = Checkpoint::new(ORIGIN, files(3).1.head()).unwrap().encode();
+    let next = Ed25519Signer::from_seed(ORIGIN.parse().unwrap(), &[9; 32]);
+    let next_key = || livetrail_tlog::Ed25519Verifier::new(&next.verifier_key()).unwrap();
+    for signers in [
+        vec![&log_signer() as &dyn Signer],
+        vec![&next],
+        vec![&log_signer(), &next],
+    ] {
+        let note = Note::sign(text.as_str(), &signers).unwrap();
+        let verified = log_only().with_log_key(next_key()).verify_note(note);
+        assert_eq!(verified.unwrap().log_signatures().len(), signers.len());
+    }
+    let note = Note::sign(text, &[&next]).unwrap();
+    assert_eq!(
+        log_only().verify_note(note),
+        Err(Error::NoVerifiedSignature)
+    );
+}
+
+#[test]
 fn a_signed_empty_tree_with_another_root_is_refused() {
     let text = format!("{ORIGIN}\n0\n{}\n", leaf_hash(&entry(0)));
     let note = Note::sign(text, &[&log_signer()]).unwrap();
