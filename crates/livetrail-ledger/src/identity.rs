@@ -1,0 +1,198 @@
+//! Who a log is: its origin, the key that signs and the key that cosigns; and key files.
+
+use std::{fmt, io, sync::Arc};
+
+use livetrail_tlog::{
+    CheckpointVerifier, CosignatureSigner, CosignatureVerifier, Ed25519Signer, Ed25519Verifier,
+    KeyName, Note, Signer, VerifierKey,
+};
+use zeroize::Zeroizing;
+
+use crate::{error::LedgerError, store::read_key_file, store::write_key_file};
+
+/// The 32 secret bytes of an Ed25519 key; wiped when dropped.
+pub type Seed = Zeroizing<[u8; 32]>;
+
+/// Cosigns checkpoints at a time of the ledger's choosing. A key in a file, in a PKCS#11 token or in a key service all fit.
+pub trait Cosigner: Send + Sync {
+    /// The public key, of type 0x04.
+    fn verifier_key(&self) -> VerifierKey;
+
+    /// Adds the cosignature for this time, in seconds since 1970, to a checkpoint. The same note and time must give the same line.
+    ///
+    /// # Errors
+    /// Whatever keeps it from signing.
+    fn cosign(&self, note: &mut Note, unix_s: u64) -> Result<(), livetrail_tlog::Error>;
+}
+
+impl Cosigner for CosignatureSigner {
+    fn verifier_key(&self) -> VerifierKey {
+        Self::verifier_key(self)
+    }
+
+    fn cosign(&self, note: &mut Note, unix_s: u64) -> Result<(), livetrail_tlog::Error> {
+        note.add_signature_of(&self.at(unix_s))
+    }
+}
+
+/// Origin and keys of a log.
+#[derive(Clone)]
+pub struct Identity {
+    origin: String,
+    signer: Arc<dyn Signer>,
+    signer_key: VerifierKey,
+    cosigner: Arc<dyn Cosigner>,
+    cosigner_key: VerifierKey,
+}
+
+impl Identity {
+    /// Origin, the key that signs checkpoints (0x01), and the second key, which cosigns them with the time (0x04).
+    ///
+    /// # Errors
+    /// When the origin is none, or the keys are not of these types.
+    pub fn new(
+        origin: impl Into<String>,
+        signer: Ed25519Signer,
+        cosigner: CosignatureSigner,
+    ) -> Result<Self, LedgerError> {
+        let key = signer.verifier_key();
+        Self::with_signers(origin, Arc::new(signer), key, Arc::new(cosigner))
+    }
+
+    /// The same with keys kept elsewhere. `signer_key` is the signer's public key. Signatures must be deterministic, as Ed25519's are: after a
+    /// crash the same checkpoint is signed again.
+    ///
+    /// # Errors
+    /// When the origin is none, or the keys are not of these types.
+    pub fn with_signers(
+        origin: impl Into<String>,
+        signer: Arc<dyn Signer>,
+        signer_key: VerifierKey,
+        cosigner: Arc<dyn Cosigner>,
+    ) -> Result<Self, LedgerError> {
+        let cosigner_key = cosigner.verifier_key();
+        let identity = Self {
+            origin: origin.into(),
+            signer,
+            signer_key,
+            cosigner,
+            cosigner_key,
+        };
+        livetrail_tlog::Checkpoint::new(identity.origin.as_str(), livetrail_tlog::TreeHead::EMPTY)?;
+        identity.verifier()?;
+        Ok(identity)
+    }
+
+    /// The same with both keys from their seeds, the first named as the origin and the second as `<origin>/cosigner`.
+    ///
+    /// # Errors
+    /// When the origin cannot be the name of a key.
+    pub fn from_seeds(
+        origin: impl Into<String>,
+        signer: &Seed,
+        cosigner: &Seed,
+    ) -> Result<Self, LedgerError> {
+        let origin = origin.into();
+        let name = KeyName::new(origin.as_str())?;
+        let second = KeyName::new(format!("{origin}/cosigner"))?;
+        Self::new(
+            origin,
+            Ed25519Signer::from_seed(name, signer),
+            CosignatureSigner::from_seed(second, cosigner),
+        )
+    }
+
+    /// The log's name in its checkpoints.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The public key for the signatures.
+    #[must_use]
+    pub const fn signer_key(&self) -> &VerifierKey {
+        &self.signer_key
+    }
+
+    /// The public key for the self-cosignatures.
+    #[must_use]
+    pub const fn cosigner_key(&self) -> &VerifierKey {
+        &self.cosigner_key
+    }
+
+    /// Takes this log's checkpoints, with both signatures.
+    pub(crate) fn verifier(&self) -> Result<CheckpointVerifier, LedgerError> {
+        let log = Ed25519Verifier::new(&self.signer_key)?;
+        let second = CosignatureVerifier::new(&self.cosigner_key)?;
+        Ok(CheckpointVerifier::new(self.origin.as_str(), log)
+            .with_cosigner(second)
+            .with_quorum(1))
+    }
+
+    /// Signs and cosigns a checkpoint's text. The same text and time give the same bytes.
+    pub(crate) fn sign(&self, text: &str, unix_s: u64) -> Result<Note, livetrail_tlog::Error> {
+        let mut note = Note::sign(text, &[self.signer.as_ref()])?;
+        self.cosigner.cosign(&mut note, unix_s)?;
+        Ok(note)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("origin", &self.origin)
+            .field("signer", &self.signer_key.to_string())
+            .field("cosigner", &self.cosigner_key.to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A new secret from the operating system's source of randomness.
+///
+/// # Errors
+/// When there is none.
+pub fn generate_seed() -> Result<Seed, LedgerError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut())
+        .map_err(|error| LedgerError::io("get randomness for", "a key", io::Error::other(error)))?;
+    Ok(seed)
+}
+
+/// Writes a secret to a new file that only its owner may read (0600): one line of 64 hexadecimal digits; synced, with its directory.
+///
+/// # Errors
+/// When the file is there already: a key is never overwritten. Or whatever the system says.
+pub fn write_seed(path: &std::path::Path, seed: &Seed) -> Result<(), LedgerError> {
+    let mut text = Zeroizing::new(String::with_capacity(65));
+    for byte in seed.iter() {
+        for digit in [byte >> 4, byte & 0xf] {
+            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+    }
+    text.push('\n');
+    write_key_file(path, text.as_bytes())
+}
+
+/// Reads a secret that [`write_seed`] wrote.
+///
+/// # Errors
+/// [`LedgerError::KeyMode`] when others than the owner may read or write the file, [`LedgerError::KeyMissing`], [`LedgerError::KeyFile`], or
+/// whatever the system says.
+pub fn read_seed(path: &std::path::Path) -> Result<Seed, LedgerError> {
+    let bytes = Zeroizing::new(read_key_file(path)?);
+    let not_one = || LedgerError::KeyFile {
+        path: path.display().to_string(),
+    };
+    let text = str::from_utf8(&bytes).map_err(|_| not_one())?;
+    let (digits, _) = text.trim_end().as_bytes().as_chunks::<2>();
+    let mut seed = Zeroizing::new([0; 32]);
+    if text.trim_end().len() != 64 {
+        return Err(not_one());
+    }
+    for (byte, digits) in seed.iter_mut().zip(digits) {
+        let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
+        let (high, low) = high.zip(low).ok_or_else(not_one)?;
+        *byte = u8::try_from(high << 4 | low).unwrap_or_default();
+    }
+    Ok(seed)
+}

@@ -1,0 +1,233 @@
+//! From durable entries to tiles and bundles, which wait in the stage until a checkpoint is due.
+
+use livetrail_tlog::{
+    Bundle, Frontier, TILE_WIDTH, TileBuilder, TileReader as _, TreeHead, encode_entry_into,
+    leaf_hash, parse_bundle,
+};
+
+use crate::{
+    error::{Fatal, LedgerError},
+    layout,
+    store::{Access, SharedStore},
+    tree_files::{Place, TreeFiles},
+    wal::is_no_space,
+};
+
+/// Why a step did not come to its end.
+#[derive(Debug)]
+pub(crate) enum Blocked {
+    /// No room. The same step may be tried again when there is; nothing is lost.
+    NoSpace,
+    /// The log stops here.
+    Fatal(Fatal),
+}
+
+impl Blocked {
+    pub(crate) fn store(op: &'static str, path: &str, error: std::io::Error) -> Self {
+        if is_no_space(&error) {
+            return Self::NoSpace;
+        }
+        Self::Fatal(Fatal::store(op, path, error))
+    }
+}
+
+impl From<Fatal> for Blocked {
+    fn from(fatal: Fatal) -> Self {
+        Self::Fatal(fatal)
+    }
+}
+
+/// The tree as it is to be signed. All of its files are in the stage, or published.
+#[derive(Clone, Debug)]
+pub(crate) struct TreeCut {
+    pub(crate) head: TreeHead,
+    pub(crate) frontier: Frontier,
+}
+
+/// The tree's right edge: the partial tiles' hashes and the partial bundle. At most 64 KiB and 16 MiB, whatever the tree's size.
+#[derive(Debug)]
+pub(crate) struct Integrator {
+    store: SharedStore,
+    builder: TileBuilder,
+    /// The entries of the partial bundle, as they will stand in it.
+    bundle: Vec<u8>,
+    /// Size of the last cut: files of that width are made.
+    cut_size: u64,
+    /// Files to be written, in order. Empty but within a call and after a [`Blocked::NoSpace`].
+    pending: Vec<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    path: String,
+    bytes: Vec<u8>,
+    access: Access,
+}
+
+impl Integrator {
+    /// Goes on from the published tree: reads its right edge, and refuses it unless it gives the signed root and the last bundle is
+    /// what its tile says (recovery, step 4). Reads at most one file a level and one bundle.
+    pub(crate) fn resume(store: SharedStore, head: TreeHead) -> Result<Self, LedgerError> {
+        let files = TreeFiles {
+            store: store.as_ref(),
+            place: Place::Published,
+        };
+        let builder = TileBuilder::resume(&files, head.size)?;
+        let found = builder.head().root;
+        if found != head.root {
+            return Err(LedgerError::Root {
+                size: head.size,
+                signed: head.root,
+                found,
+            });
+        }
+        let bundle = last_bundle(&files, head.size)?;
+        Ok(Self {
+            builder,
+            bundle,
+            cut_size: head.size,
+            pending: Vec::new(),
+            store,
+        })
+    }
+
+    /// Entries in the tree.
+    pub(crate) const fn size(&self) -> u64 {
+        self.builder.size()
+    }
+
+    /// The frontier now.
+    pub(crate) fn frontier(&self) -> Frontier {
+        self.builder.frontier()
+    }
+
+    /// Puts one entry into the tree. Files that it completes are written by [`flush`](Self::flush).
+    pub(crate) fn append(&mut self, entry: &[u8]) -> Result<(), Fatal> {
+        let tree = |source| Fatal::Tree { source };
+        encode_entry_into(&mut self.bundle, entry).map_err(tree)?;
+        let pending = &mut self.pending;
+        let before = pending.len();
+        let mut broken = Ok(());
+        self.builder
+            .append(leaf_hash(entry), |tile, hashes| match tile.encode(hashes) {
+                Ok(bytes) => pending.push(Pending {
+                    path: layout::staged(&tile.to_string()),
+                    bytes,
+                    access: Access::Tile,
+                }),
+                Err(source) => broken = Err(Fatal::Tree { source }),
+            })
+            .map_err(tree)?;
+        broken?;
+        if pending.len() > before {
+            let index = self.builder.size().saturating_sub(1) / u64::from(TILE_WIDTH);
+            let bundle = Bundle::new(index, TILE_WIDTH).map_err(tree)?;
+            let room = Vec::with_capacity(self.bundle.len());
+            pending.push(Pending {
+                path: layout::staged(&bundle.to_string()),
+                bytes: std::mem::replace(&mut self.bundle, room),
+                access: Access::Entries,
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes the files that have become full into the stage, not synced. A crash here leaves nothing but files in the stage, which
+    /// the next start wipes: the entries are in the write-ahead log.
+    pub(crate) fn flush(&mut self) -> Result<(), Blocked> {
+        let mut written = 0;
+        let mut result = Ok(());
+        for pending in &self.pending {
+            let Pending {
+                path,
+                bytes,
+                access,
+            } = pending;
+            if let Err(error) = self.store.write(path, bytes, *access) {
+                // What was written of it goes, so that writing it again begins with nothing.
+                let _ = self.store.remove(path);
+                result = Err(Blocked::store("write", path, error));
+                break;
+            }
+            written += 1;
+        }
+        self.pending.drain(..written);
+        result
+    }
+
+    /// The tree as it is now, to be signed: also writes its partial files into the stage.
+    pub(crate) fn cut(&mut self) -> Result<TreeCut, Blocked> {
+        self.flush()?;
+        let tree = |source| Blocked::Fatal(Fatal::Tree { source });
+        let frontier = self.builder.frontier();
+        let cut = TreeCut {
+            head: frontier.head(),
+            frontier,
+        };
+        let old = self.cut_size;
+        let grown = |tile: &livetrail_tlog::Tile| !tile.is_within(old);
+        let tiles = self.builder.partial_tiles();
+        for (tile, hashes) in tiles.filter(|(tile, _)| grown(tile)) {
+            self.pending.push(Pending {
+                path: layout::staged(&tile.to_string()),
+                bytes: tile.encode(hashes).map_err(tree)?,
+                access: Access::Tile,
+            });
+        }
+        let bundle = livetrail_tlog::partial_bundle(cut.head.size);
+        if let Some(bundle) = bundle.filter(|bundle| !bundle.is_within(old)) {
+            self.pending.push(Pending {
+                path: layout::staged(&bundle.to_string()),
+                bytes: self.bundle.clone(),
+                access: Access::Entries,
+            });
+        }
+        match self.flush() {
+            Ok(()) => {
+                self.cut_size = cut.head.size;
+                Ok(cut)
+            }
+            Err(blocked) => {
+                // Partial files depend on the size: the next attempt makes them anew. Those that were written are removed, because
+                // a file in the stage may not be writable.
+                self.pending.clear();
+                for tile in livetrail_tlog::partial_tiles(cut.head.size) {
+                    let _ = self.store.remove(&layout::staged(&tile.to_string()));
+                }
+                if let Some(bundle) = bundle {
+                    let _ = self.store.remove(&layout::staged(&bundle.to_string()));
+                }
+                Err(blocked)
+            }
+        }
+    }
+}
+
+/// The entries of the last bundle, checked against their tile; kept when it is partial.
+fn last_bundle(files: &TreeFiles<'_>, size: u64) -> Result<Vec<u8>, LedgerError> {
+    let Some(last) = size.checked_sub(1) else {
+        return Ok(Vec::new());
+    };
+    let Some(bundle) = Bundle::in_tree(last / u64::from(TILE_WIDTH), size) else {
+        return Ok(Vec::new());
+    };
+    let bytes = files.bundle(bundle)?;
+    let corrupt = |what: String| LedgerError::FileCorrupt {
+        path: bundle.to_string(),
+        what,
+    };
+    let entries = parse_bundle(bundle, &bytes).map_err(|error| corrupt(error.to_string()))?;
+    let hashes = bundle.tile().parse(&files.read_tile(bundle.tile())?)?;
+    if let Some(at) = entries
+        .iter()
+        .zip(&hashes)
+        .position(|(entry, hash)| leaf_hash(entry) != *hash)
+    {
+        let index = bundle
+            .first_entry()
+            .unwrap_or_default()
+            .saturating_add(at as u64);
+        return Err(corrupt(format!("entry {index} is not the one in the tree")));
+    }
+    Ok(if bundle.is_full() { Vec::new() } else { bytes })
+}

@@ -1,0 +1,80 @@
+//! Names of the files in a trail's directory (ledger-format §4).
+
+/// The published checkpoint.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// Everything that is not served.
+pub(crate) const PRIVATE: &str = "private";
+/// Held with `flock` by the one process that writes.
+pub(crate) const LOCK: &str = "private/lock";
+/// Which log this is: origin, keys, format.
+pub(crate) const MANIFEST: &str = "private/log.json";
+/// What is about to be signed, or was.
+pub(crate) const INTENT: &str = "private/intent";
+/// One file for each replica or hold.
+pub(crate) const CURSORS: &str = "private/cursors";
+/// Every checkpoint that a witness has cosigned, for ever.
+pub(crate) const CHECKPOINTS: &str = "private/checkpoints";
+/// Space kept for bad times.
+pub(crate) const BALLAST: &str = "private/ballast";
+/// Tiles and bundles that are not durable yet, under names of their own; wiped at every start.
+pub(crate) const STAGE: &str = "private/stage";
+/// Segments of the write-ahead log.
+pub(crate) const WAL: &str = "private/wal";
+/// A segment of zeros, ready for use.
+pub(crate) const WAL_SPARE: &str = "private/wal/spare";
+/// The same while its zeros are being written.
+pub(crate) const WAL_SPARE_NEW: &str = "private/wal/spare.new";
+/// A segment before it has its header and its name.
+pub(crate) const WAL_NEW: &str = "private/wal/segment.new";
+/// Everything that is served, but the checkpoint.
+pub(crate) const TILES: &str = "tile";
+
+/// The segment that begins with this index: 20 digits, so that names sort as indices do.
+pub(crate) fn segment(first_index: u64) -> String {
+    format!("{WAL}/{first_index:020}.wal")
+}
+
+/// The first index of the segment with this name (without the directory), if it is one.
+pub(crate) fn segment_first_index(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".wal")?;
+    let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
+}
+
+/// An archived checkpoint of this size.
+pub(crate) fn archived(size: u64) -> String {
+    format!("{CHECKPOINTS}/{size:020}.note")
+}
+
+/// Where a tile or bundle waits until it is durable: its path with the slashes made flat.
+pub(crate) fn staged(path: &str) -> String {
+    format!("{STAGE}/{}", path.replace('/', "-"))
+}
+
+/// Where the replacement of a file is prepared: beside it when it is private, else among the private ones.
+pub(crate) fn staging_place(path: &str) -> String {
+    if path.starts_with(PRIVATE) {
+        path.to_owned()
+    } else {
+        format!("{PRIVATE}/{path}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segment_names_are_read_back_and_others_are_not_taken_for_one() {
+        assert_eq!(segment(7), "private/wal/00000000000000000007.wal");
+        assert_eq!(segment_first_index("00000000000000000007.wal"), Some(7));
+        for other in [
+            "spare",
+            "7.wal",
+            "+0000000000000000007.wal",
+            "99999999999999999999.wal",
+        ] {
+            assert_eq!(segment_first_index(other), None, "{other}");
+        }
+    }
+}

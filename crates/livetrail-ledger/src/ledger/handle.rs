@@ -1,0 +1,276 @@
+//! What the ledger's users hold: appending, waiting, looking.
+
+use std::{
+    fmt,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use livetrail_tlog::{MAX_ENTRY_BYTES, NoteSignature, TreeHead, VerifiedCheckpoint};
+
+use super::shared::{MAX_COSIGNATURES, Shared, State};
+use crate::{
+    cursor::{Cursor, read_cursors, write_cursor},
+    error::{AppendError, Fatal, LedgerError, WaitError},
+    space::{Class, Pressure},
+    wal::{HEAD_BYTES, framed_bytes},
+    watermark::Reached,
+};
+
+/// A handle to a running ledger; cheap to clone. Once the ledger is closed it only says so.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// Where appended entries stand: indexes `first` to `next`, without that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Index of the first entry.
+    pub first: u64,
+    /// The index after the last: what to wait for.
+    pub next: u64,
+}
+
+/// How a ledger is doing.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// Entries taken; the next one gets this index.
+    pub appended: u64,
+    /// Entries that are on the disk.
+    pub durable: u64,
+    /// Size and root of the published checkpoint.
+    pub sealed: TreeHead,
+    /// Bytes, framed, that wait for a commit.
+    pub queue_bytes: usize,
+    /// Bytes, framed, that are durable and wait to be integrated.
+    pub backlog_bytes: usize,
+    /// How full the disk is.
+    pub pressure: Pressure,
+    /// Why the log stopped, if it did.
+    pub stopped: Option<Arc<Fatal>>,
+}
+
+impl Handle {
+    /// Appends entries, all or none of them; waits for room in the queue. For a thread of its own: it may block as long as the disk hangs.
+    ///
+    /// The entries are in memory when it returns. Wait for [`Appended::next`] to know that they are durable.
+    ///
+    /// # Errors
+    /// [`AppendError`], but not [`AppendError::QueueFull`].
+    pub fn append<E: AsRef<[u8]>>(
+        &self,
+        class: Class,
+        entries: &[E],
+    ) -> Result<Appended, AppendError> {
+        self.push(class, entries, true)
+    }
+
+    /// Appends entries, all or none of them; never waits.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub fn try_append<E: AsRef<[u8]>>(
+        &self,
+        class: Class,
+        entries: &[E],
+    ) -> Result<Appended, AppendError> {
+        self.push(class, entries, false)
+    }
+
+    fn push<E: AsRef<[u8]>>(
+        &self,
+        class: Class,
+        entries: &[E],
+        wait: bool,
+    ) -> Result<Appended, AppendError> {
+        let limit = self.shared.options.queue_bytes;
+        let bytes = framed_total(entries)?;
+        if bytes.saturating_add(HEAD_BYTES) > limit {
+            return Err(AppendError::TooMuch { bytes, limit });
+        }
+        let mut state = self.shared.state();
+        loop {
+            may_append(&state, class)?;
+            if state.open.bytes().len().saturating_add(bytes) <= limit {
+                break;
+            }
+            if !wait {
+                return Err(AppendError::QueueFull);
+            }
+            state = self
+                .shared
+                .room
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let was_empty = state.open.is_empty();
+        if was_empty {
+            state.opened_at = self.shared.clock.monotonic();
+        }
+        let first = state.open.next_index();
+        for entry in entries {
+            state.open.push(entry.as_ref());
+        }
+        let next = state.open.next_index();
+        let full = state.open.bytes().len() >= self.shared.options.commit_bytes;
+        drop(state);
+        if was_empty || full {
+            self.shared.work.notify_one();
+        }
+        Ok(Appended { first, next })
+    }
+
+    /// Waits, on this thread and at most so long, until `entries` entries are durable. Hastens the commit.
+    ///
+    /// # Errors
+    /// [`WaitError`]. After [`WaitError::TimedOut`] they may still become durable.
+    pub fn wait_durable(&self, entries: u64, timeout: Duration) -> Result<(), WaitError> {
+        self.hurry(entries);
+        self.shared.durable.wait(entries, timeout)
+    }
+
+    /// Resolves when `entries` entries are durable; in any runtime. Hastens the commit.
+    pub fn durable(&self, entries: u64) -> Reached {
+        self.hurry(entries);
+        Reached::new(Arc::clone(&self.shared.durable), entries)
+    }
+
+    /// Waits, on this thread and at most so long, until a checkpoint covers `entries` entries.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub fn wait_sealed(&self, entries: u64, timeout: Duration) -> Result<(), WaitError> {
+        self.shared.sealed.wait(entries, timeout)
+    }
+
+    /// Resolves when a checkpoint covers `entries` entries; in any runtime.
+    pub fn sealed(&self, entries: u64) -> Reached {
+        Reached::new(Arc::clone(&self.shared.sealed), entries)
+    }
+
+    fn hurry(&self, entries: u64) {
+        if self.shared.durable.get() >= entries {
+            return;
+        }
+        let mut state = self.shared.state();
+        if entries > state.hurry {
+            state.hurry = entries;
+            drop(state);
+            self.shared.work.notify_one();
+        }
+    }
+
+    /// How many entries are durable now.
+    #[must_use]
+    pub fn durable_entries(&self) -> u64 {
+        self.shared.durable.get()
+    }
+
+    /// How full the disk is, and so what is taken.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        self.shared.state().pressure()
+    }
+
+    /// The published checkpoint.
+    #[must_use]
+    pub fn checkpoint(&self) -> VerifiedCheckpoint {
+        self.shared.state().published.clone()
+    }
+
+    /// How the ledger is doing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let state = self.shared.state();
+        Status {
+            appended: state.open.next_index(),
+            durable: self.shared.durable.get(),
+            sealed: state.published.head(),
+            queue_bytes: queued(&state),
+            backlog_bytes: state.backlog_bytes,
+            pressure: state.pressure(),
+            stopped: state.stopped.clone(),
+        }
+    }
+
+    /// Adds a witness's lines to the checkpoint of this size, and keeps it in `private/checkpoints`. Does nothing when another one is published by then. The
+    /// lines are not verified here: whoever asked the witness has done so.
+    ///
+    /// `false`: too many wait already, these are dropped.
+    #[must_use]
+    pub fn add_cosignatures(&self, size: u64, lines: Vec<NoteSignature>) -> bool {
+        let mut state = self.shared.state();
+        if state.cosignatures.len() >= MAX_COSIGNATURES {
+            return false;
+        }
+        state.cosignatures.push_back((size, lines));
+        drop(state);
+        self.shared.cuts.notify_one();
+        true
+    }
+
+    /// Stops the log at once, because somebody outside has seen more of it or another root. `reason` is for people.
+    pub fn halt(&self, reason: impl Into<String>) {
+        self.shared.stop(Fatal::Halted {
+            reason: reason.into(),
+        });
+    }
+
+    /// Sets, or with `None` removes, the cursor of a replica or a legal hold. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`LedgerError::CursorName`], or whatever the store says.
+    pub fn set_cursor(&self, name: &str, cursor: Option<Cursor>) -> Result<(), LedgerError> {
+        write_cursor(self.shared.store.as_ref(), name, cursor)
+    }
+
+    /// All cursors and holds, by name.
+    ///
+    /// # Errors
+    /// [`LedgerError::Cursor`] when one cannot be understood, or whatever the store says.
+    pub fn cursors(&self) -> Result<Vec<(String, Cursor)>, LedgerError> {
+        read_cursors(self.shared.store.as_ref())
+    }
+}
+
+fn queued(state: &MutexGuard<'_, State>) -> usize {
+    if state.open.is_empty() {
+        0
+    } else {
+        state.open.bytes().len()
+    }
+}
+
+fn may_append(state: &State, class: Class) -> Result<(), AppendError> {
+    if let Some(fatal) = &state.stopped {
+        return Err(AppendError::Stopped(Arc::clone(fatal)));
+    }
+    if state.closing {
+        return Err(AppendError::Closed);
+    }
+    let pressure = state.pressure();
+    if !pressure.takes(class) {
+        return Err(AppendError::NoSpace { pressure });
+    }
+    Ok(())
+}
+
+fn framed_total<E: AsRef<[u8]>>(entries: &[E]) -> Result<usize, AppendError> {
+    let mut total = 0_usize;
+    for (at, entry) in entries.iter().enumerate() {
+        let bytes = entry.as_ref().len();
+        if bytes > MAX_ENTRY_BYTES {
+            return Err(AppendError::EntryTooLong { at, bytes });
+        }
+        total = total.saturating_add(framed_bytes(bytes));
+    }
+    Ok(total)
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&self.status()).finish()
+    }
+}

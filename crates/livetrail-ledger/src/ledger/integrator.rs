@@ -1,0 +1,141 @@
+//! The thread that makes tiles of durable batches.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use super::{room::Stuck, shared::Shared};
+use crate::{
+    error::Fatal,
+    integrate::{Blocked, Integrator, TreeCut},
+    recover::MAX_UNSEALED,
+    seal::Sealing,
+    wal::Batch,
+};
+
+enum Job {
+    Integrate(Batch),
+    Cut,
+}
+
+pub(super) fn run(shared: &Arc<Shared>, mut integrator: Integrator) {
+    let mut last = LastCut {
+        size: integrator.size(),
+        at: None,
+    };
+    while let Some(job) = next_job(shared, &integrator, &last) {
+        let done = match job {
+            Job::Integrate(batch) => integrate(shared, &mut integrator, &batch).map(|()| {
+                let mut state = shared.state();
+                state.backlog_bytes = state.backlog_bytes.saturating_sub(batch.bytes().len());
+                state.give_back(batch);
+                drop(state);
+                shared.work.notify_one();
+            }),
+            Job::Cut => cut(shared, &mut integrator).map(|cut| {
+                last = LastCut {
+                    size: cut.head.size,
+                    at: Some(shared.clock.monotonic()),
+                };
+                let frontier = cut.frontier.clone();
+                shared.state().cut = Some((Sealing::new(cut), frontier));
+                shared.cuts.notify_one();
+            }),
+        };
+        if let Err(fatal) = done {
+            shared.stop(fatal);
+            return;
+        }
+    }
+    shared.state().integrator_done = true;
+    shared.cuts.notify_one();
+}
+
+struct LastCut {
+    size: u64,
+    at: Option<Duration>,
+}
+
+/// What to do next: a checkpoint when it is due and the sealer is free, else the next batch. Parked when neither is there: no timer runs
+/// unless the tree has grown since the last checkpoint.
+fn next_job(shared: &Shared, integrator: &Integrator, last: &LastCut) -> Option<Job> {
+    let unsealed = integrator.size().saturating_sub(last.size);
+    let mut state = shared.state();
+    loop {
+        if state.stopped.is_some() {
+            return None;
+        }
+        let finishing = state.committer_done && state.ready.is_empty();
+        let sealer_free = state.cut.is_none() && !state.sealing;
+        let mut timeout = None;
+        if unsealed == 0 && finishing {
+            return None;
+        }
+        if unsealed > 0 && sealer_free {
+            let wait = last.at.map_or(Duration::ZERO, |at| {
+                at.saturating_add(shared.options.checkpoint_interval)
+                    .saturating_sub(shared.clock.monotonic())
+            });
+            if finishing || unsealed >= MAX_UNSEALED || wait.is_zero() {
+                return Some(Job::Cut);
+            }
+            timeout = Some(wait);
+        }
+        if unsealed < MAX_UNSEALED
+            && let Some(batch) = state.ready.pop_front()
+        {
+            return Some(Job::Integrate(batch));
+        }
+        state = match timeout {
+            None => shared
+                .batches
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(timeout) => {
+                shared
+                    .batches
+                    .wait_timeout(state, timeout)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+        };
+    }
+}
+
+fn integrate(
+    shared: &Arc<Shared>,
+    integrator: &mut Integrator,
+    batch: &Batch,
+) -> Result<(), Fatal> {
+    for entry in batch.payloads() {
+        integrator.append(entry)?;
+        let mut stuck = Stuck::new(Arc::clone(shared));
+        while let Err(blocked) = integrator.flush() {
+            wait_for_room(&mut stuck, blocked)?;
+        }
+    }
+    Ok(())
+}
+
+fn cut(shared: &Arc<Shared>, integrator: &mut Integrator) -> Result<TreeCut, Fatal> {
+    let mut stuck = Stuck::new(Arc::clone(shared));
+    loop {
+        match integrator.cut() {
+            Ok(cut) => return Ok(cut),
+            Err(blocked) => wait_for_room(&mut stuck, blocked)?,
+        }
+    }
+}
+
+pub(super) fn wait_for_room(stuck: &mut Stuck, blocked: Blocked) -> Result<(), Fatal> {
+    match blocked {
+        Blocked::Fatal(fatal) => Err(fatal),
+        Blocked::NoSpace if stuck.wait() => Ok(()),
+        Blocked::NoSpace => Err(Fatal::store(
+            "find room, while closing, for",
+            "tiles and checkpoint",
+            std::io::ErrorKind::StorageFull.into(),
+        )),
+    }
+}

@@ -1,0 +1,235 @@
+//! The running ledger: three threads around one queue, and the handles to it.
+
+mod committer;
+mod handle;
+mod integrator;
+mod room;
+mod sealer;
+mod shared;
+
+use std::{
+    fmt,
+    ops::Deref,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use livetrail_tlog::VerifiedCheckpoint;
+
+pub use handle::{Appended, Handle, Status};
+
+use crate::{
+    clock::{Clock, SystemClock},
+    error::{Fatal, LedgerError},
+    identity::Identity,
+    options::Options,
+    recover::{self, ExternalFloor, RecoveryReport},
+    seal::CheckpointHook,
+    store::{Lock, SharedStore},
+    wal::{Writer, prepare_spare},
+};
+use shared::Shared;
+
+/// The one writer of a trail.
+///
+/// ```text
+/// append ─▶ queue ─▶ committer: WAL, fdatasync ─▶ durable ─▶ integrator: tiles ─▶ sealer: re-read, intent, sign, publish ─▶ sealed
+/// ```
+///
+/// The committer writes one batch while the next is filled; the sealer works on one tree while the integrator builds the next. A ledger
+/// into which nothing comes has three parked threads and writes nothing.
+pub struct Ledger {
+    handle: Handle,
+    threads: Vec<JoinHandle<()>>,
+    /// Held for life; let go when the threads have ended.
+    lock: Option<Box<dyn Lock>>,
+}
+
+/// How a ledger is opened.
+pub struct Builder {
+    store: SharedStore,
+    identity: Arc<Identity>,
+    options: Options,
+    clock: Arc<dyn Clock>,
+    hooks: Vec<Box<dyn CheckpointHook>>,
+    floors: Vec<Box<dyn ExternalFloor>>,
+}
+
+impl Ledger {
+    /// Makes an empty trail, with a signed checkpoint of size 0. The keys must be kept by then: without them nobody can go on with it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Exists`] when there is one or part of one, or whatever the store says. Never a side effect of opening.
+    pub fn create(store: &SharedStore, identity: &Identity) -> Result<(), LedgerError> {
+        recover::create(store.as_ref(), identity, &SystemClock::new())
+    }
+
+    /// Opens a trail that was created; see [`Builder`].
+    pub fn builder(store: SharedStore, identity: Identity) -> Builder {
+        Builder {
+            store,
+            identity: Arc::new(identity),
+            options: Options::default(),
+            clock: Arc::new(SystemClock::new()),
+            hooks: Vec::new(),
+            floors: Vec::new(),
+        }
+    }
+
+    /// A handle for others: appending, waiting, looking. Handles do not keep the ledger open.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Takes nothing more, makes durable and seals what was taken, and lets go of the directory. Gives the last checkpoint.
+    ///
+    /// # Errors
+    /// Why the log stopped, if it did. What is durable stays so.
+    pub fn close(mut self) -> Result<VerifiedCheckpoint, Arc<Fatal>> {
+        self.end();
+        let status = self.handle.status();
+        match status.stopped {
+            Some(fatal) => Err(fatal),
+            None => Ok(self.handle.checkpoint()),
+        }
+    }
+
+    fn end(&mut self) {
+        self.handle.shared.close();
+        for thread in self.threads.drain(..) {
+            // A panic in it was reported as `Fatal::Panicked`.
+            let _ = thread.join();
+        }
+        self.handle.shared.ended();
+        self.lock = None;
+    }
+}
+
+impl Deref for Ledger {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+/// Closes as [`Ledger::close`] does, and waits for it.
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger")
+            .field("status", &self.handle.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Settings; [`Options::default`] unless said otherwise.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Where time comes from; the operating system unless said otherwise.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sees each checkpoint, before and after it is published. Several are called in the order given.
+    #[must_use]
+    pub fn hook(mut self, hook: impl CheckpointHook + 'static) -> Self {
+        self.hooks.push(Box::new(hook));
+        self
+    }
+
+    /// Knows what others have seen of this log; asked before anything is written.
+    #[must_use]
+    pub fn floor(mut self, floor: impl ExternalFloor + 'static) -> Self {
+        self.floors.push(Box::new(floor));
+        self
+    }
+
+    /// Runs recovery, which is the start-up code, and starts the threads.
+    ///
+    /// # Errors
+    /// Every [`LedgerError`] is a refusal in words that say what to do. Up to the external floor nothing has been changed by then.
+    pub fn open(mut self) -> Result<(Ledger, RecoveryReport), LedgerError> {
+        self.options.check()?;
+        let recovered = recover::recover(
+            &self.store,
+            &self.identity,
+            &self.clock,
+            self.hooks,
+            &mut self.floors,
+        )?;
+        // Without it the first segment is slower; that is all.
+        let _ = prepare_spare(self.store.as_ref(), self.options.segment_bytes);
+        let writer = Writer::new(
+            Arc::clone(&self.store),
+            recovered.log_id,
+            self.options.segment_bytes,
+        );
+        let shared = Arc::new(Shared::new(
+            self.store,
+            self.options,
+            self.clock,
+            recovered.sealer.published().clone(),
+            recovered.integrator.frontier(),
+        ));
+        shared.measure_room();
+        let mut ledger = Ledger {
+            handle: Handle {
+                shared: Arc::clone(&shared),
+            },
+            threads: Vec::new(),
+            lock: Some(recovered.lock),
+        };
+        ledger.start("ledger-commit", move |shared| {
+            committer::run(shared, writer)
+        })?;
+        let integrator = recovered.integrator;
+        ledger.start("ledger-tiles", move |shared| {
+            integrator::run(shared, integrator);
+        })?;
+        let sealer = recovered.sealer;
+        ledger.start("ledger-seal", move |shared| sealer::run(shared, sealer))?;
+        Ok((ledger, recovered.report))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("store", &self.store)
+            .field("identity", &self.identity)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ledger {
+    fn start(
+        &mut self,
+        name: &str,
+        body: impl FnOnce(&Arc<Shared>) + Send + 'static,
+    ) -> Result<(), LedgerError> {
+        let shared = Arc::clone(&self.handle.shared);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let guard = shared::PanicGuard(Arc::clone(&shared));
+            body(&shared);
+            std::mem::forget(guard);
+        });
+        let thread = thread.map_err(|error| LedgerError::io("start the thread", name, error))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+}

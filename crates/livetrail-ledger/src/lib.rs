@@ -1,0 +1,95 @@
+//! The durable log: group-commit WAL, integration, signing, recovery, readers.
+//!
+//! | what | where |
+//! |---|---|
+//! | creating and opening a trail | [`Ledger`], [`Builder`], [`Options`], [`RecoveryReport`] |
+//! | appending, waiting for durable and sealed, how it is doing | [`Handle`], [`Reached`], [`Status`] |
+//! | who the log is: origin and keys | [`Identity`], [`Cosigner`], [`generate_seed`], [`read_seed`], [`write_seed`] |
+//! | witnesses and others outside | [`CheckpointHook`], [`ExternalFloor`], [`Floor`] |
+//! | a full disk | [`Pressure`], [`Class`] |
+//! | replicas and legal holds | [`Cursor`], [`prunable_below`] |
+//! | reading a trail, also one that another process writes | [`Reader`] |
+//! | the seam to the disk | [`Store`], [`RealStore`], [`MemStore`], [`FaultStore`] |
+//!
+//! An entry is bytes; what they mean is not known here. The write-ahead log is the truth: everything else is a pure function of its durable
+//! prefix, so that doing it again after a crash gives the same bytes.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use livetrail_ledger::{Class, Identity, Ledger, MemStore, Reader, SharedStore, generate_seed};
+//!
+//! let store: SharedStore = Arc::new(MemStore::new());
+//! let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
+//! Ledger::create(&store, &identity)?;
+//! let (ledger, report) = Ledger::builder(Arc::clone(&store), identity).open()?;
+//! assert!(report.is_clean());
+//!
+//! let appended = ledger.append(Class::Strict, &["a record", "another"])?;
+//! ledger.wait_durable(appended.next, Duration::from_secs(2))?;
+//! let checkpoint = ledger.close()?;
+//! assert_eq!(checkpoint.head().size, 2);
+//!
+//! let reader = Reader::open(store)?;
+//! assert_eq!(reader.entry(1)?, b"another");
+//! println!("{}", reader.inclusion_proof(1)?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod clock;
+mod cursor;
+mod error;
+mod identity;
+mod integrate;
+mod layout;
+mod ledger;
+mod manifest;
+mod options;
+mod reader;
+mod recover;
+mod reread;
+mod seal;
+mod space;
+mod store;
+#[cfg(test)]
+mod tests;
+mod tree_files;
+mod wal;
+mod watermark;
+
+pub use clock::{Clock, SystemClock};
+pub use cursor::{Cursor, prunable_below};
+pub use error::{AppendError, Fatal, LedgerError, WaitError};
+pub use identity::{Cosigner, Identity, Seed, generate_seed, read_seed, write_seed};
+pub use ledger::{Appended, Builder, Handle, Ledger, Status};
+pub use options::Options;
+pub use reader::{Entries, Reader};
+pub use recover::{ExternalFloor, Floor, RecoveryReport};
+pub use seal::CheckpointHook;
+pub use space::{Class, Pressure};
+pub use store::{
+    Access, Fault, FaultPlan, FaultStore, File, Listed, Lock, MemStore, Op, PowerCut, RealStore,
+    SECTOR_BYTES, SharedStore, Space, Store,
+};
+pub use watermark::Reached;
+
+/// Any bytes as the last segment of a write-ahead log: an answer, never a panic. For fuzzing.
+#[doc(hidden)]
+pub fn fuzz_wal_segment(bytes: &[u8]) {
+    wal::fuzz_segment(bytes);
+}

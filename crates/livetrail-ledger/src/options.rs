@@ -1,0 +1,89 @@
+//! How a ledger is set up, and the bounds of what it holds in memory.
+
+use std::time::Duration;
+
+use crate::{error::LedgerError, wal::HEADER_BYTES};
+
+/// Settings of a running ledger. The defaults are what measurements on two cores and a virtual disk gave.
+///
+/// Memory: at most `queue_bytes` twice (filling, syncing), `backlog_bytes` and one more batch, one bundle, 64 KiB of hashes for the tree's
+/// right edge, and what is re-read, one file at a time.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Bytes of entries, framed, that may wait for a commit; also the most that one commit has. 128 KiB to 1 GiB.
+    pub queue_bytes: usize,
+    /// Bytes of durable entries that may wait to be integrated before commits wait. At least 1.
+    pub backlog_bytes: usize,
+    /// A commit that nobody waits for goes out when it has so many bytes.
+    pub commit_bytes: usize,
+    /// A commit that nobody waits for goes out so long after its first entry, at the latest.
+    pub commit_interval: Duration,
+    /// A log that grew gets a checkpoint so long after the last one, at the latest.
+    pub checkpoint_interval: Duration,
+    /// Length of a segment of the write-ahead log. At least `queue_bytes` and a header.
+    pub segment_bytes: u64,
+    /// What is kept on the disk for bad times; 0 for nothing.
+    pub ballast_bytes: u64,
+    /// How often room is looked at while entries come, and while the disk is too full.
+    pub space_interval: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            queue_bytes: 8 << 20,
+            backlog_bytes: 32 << 20,
+            commit_bytes: 256 << 10,
+            commit_interval: Duration::from_millis(5),
+            checkpoint_interval: Duration::from_secs(1),
+            segment_bytes: 64 << 20,
+            ballast_bytes: 64 << 20,
+            space_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn check(&self) -> Result<(), LedgerError> {
+        let refuse = |what: String| Err(LedgerError::Options { what });
+        if !(128 << 10..=1 << 30).contains(&self.queue_bytes) {
+            return refuse(format!(
+                "queue_bytes is {} and must be 128 KiB to 1 GiB",
+                self.queue_bytes
+            ));
+        }
+        let least = (self.queue_bytes as u64).saturating_add(HEADER_BYTES as u64);
+        if self.segment_bytes < least {
+            return refuse(format!(
+                "segment_bytes is {} and must be at least {least}, so that a commit fits",
+                self.segment_bytes
+            ));
+        }
+        if self.backlog_bytes == 0 {
+            return refuse("backlog_bytes is 0 and must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_out_of_bounds_are_refused_in_words() {
+        assert!(Options::default().check().is_ok());
+        let small_segment = Options {
+            segment_bytes: 1 << 20,
+            ..Options::default()
+        };
+        let words = small_segment.check().unwrap_err().to_string();
+        assert!(words.contains("segment_bytes"), "{words}");
+        let small_queue = Options {
+            queue_bytes: 1,
+            ..Options::default()
+        };
+        assert!(small_queue.check().is_err());
+    }
+}

@@ -1,0 +1,247 @@
+//! Reading a trail, also one that another process writes. Nothing beyond the published checkpoint is given out (I4).
+
+use std::{fmt, io, ops::Range};
+
+use livetrail_tlog::{
+    Bundle, CheckpointVerifier, CosignatureVerifier, Ed25519Verifier, Hash, ProofFile, TILE_WIDTH,
+    Tile, TilePath, TileReader as _, TileTree, TreeHead, VerifiedCheckpoint, parse_bundle,
+};
+
+use crate::{
+    cursor::{Cursor, read_cursors},
+    error::LedgerError,
+    layout,
+    manifest::Manifest,
+    store::SharedStore,
+    tree_files::{Place, TreeFiles},
+};
+
+/// Reads a trail. It needs no key, takes no lock and writes nothing.
+///
+/// Every call looks at the checkpoint that is published then; [`checkpoint`](Self::checkpoint) verifies it with the public keys in
+/// `private/log.json`. Proofs are checked before they are given out; entries are checked by whoever has a proof.
+pub struct Reader {
+    store: SharedStore,
+    verifier: CheckpointVerifier,
+}
+
+impl Reader {
+    /// A reader of the trail in this place.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoTrail`], [`LedgerError::Manifest`], [`LedgerError::Format`], or whatever the store says.
+    pub fn open(store: SharedStore) -> Result<Self, LedgerError> {
+        let manifest = Manifest::read(store.as_ref())?;
+        let signer = Ed25519Verifier::new(&manifest.signer_key()?)?;
+        let cosigner = CosignatureVerifier::new(&manifest.cosigner_key()?)?;
+        let verifier = CheckpointVerifier::new(manifest.origin.as_str(), signer)
+            .with_cosigner(cosigner)
+            .with_quorum(1);
+        Ok(Self { store, verifier })
+    }
+
+    /// The published checkpoint, verified.
+    ///
+    /// # Errors
+    /// [`LedgerError::CheckpointMissing`], [`LedgerError::CheckpointInvalid`], or whatever the store says.
+    pub fn checkpoint(&self) -> Result<VerifiedCheckpoint, LedgerError> {
+        let bytes = self.checkpoint_bytes()?;
+        self.verifier
+            .verify(&bytes)
+            .map_err(|source| LedgerError::CheckpointInvalid { source })
+    }
+
+    fn checkpoint_bytes(&self) -> Result<Vec<u8>, LedgerError> {
+        self.store
+            .read(layout::CHECKPOINT)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => LedgerError::CheckpointMissing,
+                _ => LedgerError::io("read", layout::CHECKPOINT, error),
+            })
+    }
+
+    /// The bytes of a tile or bundle, as a site serves them. An old partial one that is gone is made from the full one.
+    ///
+    /// # Errors
+    /// [`LedgerError::BeyondPublished`] when the published checkpoint does not cover all of it (I4), [`LedgerError::FileMissing`] when it does and
+    /// the file is not there.
+    pub fn file(&self, path: TilePath) -> Result<Vec<u8>, LedgerError> {
+        match path {
+            TilePath::Hashes(tile) => self.tile(tile),
+            TilePath::Entries(bundle) => self.bundle(bundle),
+        }
+    }
+
+    /// The bytes of a hash tile.
+    ///
+    /// # Errors
+    /// As for [`file`](Self::file).
+    pub fn tile(&self, tile: Tile) -> Result<Vec<u8>, LedgerError> {
+        let size = self.checkpoint()?.head().size;
+        if !tile.is_within(size) {
+            let span = 1_u64.checked_shl(u32::from(tile.level()).saturating_mul(8));
+            let first = tile.index().saturating_mul(u64::from(TILE_WIDTH));
+            return Err(LedgerError::BeyondPublished {
+                index: first.saturating_mul(span.unwrap_or(u64::MAX)),
+                size,
+            });
+        }
+        self.files().read_tile(tile)
+    }
+
+    /// The bytes of an entry bundle.
+    ///
+    /// # Errors
+    /// As for [`file`](Self::file).
+    pub fn bundle(&self, bundle: Bundle) -> Result<Vec<u8>, LedgerError> {
+        let size = self.checkpoint()?.head().size;
+        if !bundle.is_within(size) {
+            return Err(LedgerError::BeyondPublished {
+                index: bundle.first_entry().unwrap_or(u64::MAX),
+                size,
+            });
+        }
+        self.files().bundle(bundle)
+    }
+
+    /// One entry.
+    ///
+    /// # Errors
+    /// [`LedgerError::BeyondPublished`], [`LedgerError::FileMissing`], [`LedgerError::FileCorrupt`].
+    pub fn entry(&self, index: u64) -> Result<Vec<u8>, LedgerError> {
+        let size = self.checkpoint()?.head().size;
+        let beyond = || LedgerError::BeyondPublished { index, size };
+        self.entries(index..index.saturating_add(1))?
+            .next()
+            .ok_or_else(beyond)?
+    }
+
+    /// The entries of a range, in order, as far as the checkpoint that is published now covers them. One bundle is in memory at a time.
+    ///
+    /// # Errors
+    /// Those of [`checkpoint`](Self::checkpoint).
+    pub fn entries(&self, range: Range<u64>) -> Result<Entries<'_>, LedgerError> {
+        let size = self.checkpoint()?.head().size;
+        Ok(Entries {
+            files: self.files(),
+            next: range.start,
+            end: range.end.min(size),
+            size,
+            bundle: Vec::new().into_iter(),
+        })
+    }
+
+    /// A receipt for one entry that stands alone: a `.tlog-proof` file, with the published checkpoint in it.
+    ///
+    /// # Errors
+    /// [`LedgerError::BeyondPublished`], and [`LedgerError::Log`] when the tiles do not lead to the signed root.
+    pub fn inclusion_proof(&self, index: u64) -> Result<String, LedgerError> {
+        let checkpoint = self.checkpoint()?;
+        let size = checkpoint.head().size;
+        if index >= size {
+            return Err(LedgerError::BeyondPublished { index, size });
+        }
+        let tree = TileTree::new(self.files(), checkpoint.head());
+        let (_, proof) = tree.inclusion_proof(index)?;
+        Ok(ProofFile::new(index, proof, checkpoint.note().clone())?.encode())
+    }
+
+    /// The tree that the log had at `old_size`, and the proof that the tree of `size` grew out of it.
+    ///
+    /// # Errors
+    /// [`LedgerError::BeyondPublished`] when `size` is not published, and [`LedgerError::Log`] when `old_size` is larger than `size` or the tiles do not
+    /// lead to the signed root.
+    pub fn consistency_proof(
+        &self,
+        old_size: u64,
+        size: u64,
+    ) -> Result<(TreeHead, Vec<Hash>), LedgerError> {
+        let published = self.checkpoint()?.head();
+        if size > published.size {
+            return Err(LedgerError::BeyondPublished {
+                index: size,
+                size: published.size,
+            });
+        }
+        let (head, _) = TileTree::new(self.files(), published).consistency_proof(size)?;
+        TileTree::new(self.files(), head).consistency_proof(old_size)
+    }
+
+    /// All cursors and holds, by name.
+    ///
+    /// # Errors
+    /// [`LedgerError::Cursor`] when one cannot be understood, or whatever the store says.
+    pub fn cursors(&self) -> Result<Vec<(String, Cursor)>, LedgerError> {
+        read_cursors(self.store.as_ref())
+    }
+
+    fn files(&self) -> TreeFiles<'_> {
+        TreeFiles {
+            store: self.store.as_ref(),
+            place: Place::Published,
+        }
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("store", &self.store)
+            .field("verifier", &self.verifier)
+            .finish()
+    }
+}
+
+/// Entries of a range; see [`Reader::entries`]. After an error it ends.
+#[derive(Debug)]
+pub struct Entries<'a> {
+    files: TreeFiles<'a>,
+    next: u64,
+    end: u64,
+    size: u64,
+    bundle: std::vec::IntoIter<Vec<u8>>,
+}
+
+impl Entries<'_> {
+    fn load(&mut self) -> Result<(), LedgerError> {
+        let width = u64::from(TILE_WIDTH);
+        let index = self.next.checked_div(width).unwrap_or(0);
+        let Some(bundle) = Bundle::in_tree(index, self.size) else {
+            return Err(LedgerError::BeyondPublished {
+                index: self.next,
+                size: self.size,
+            });
+        };
+        let bytes = self.files.bundle(bundle)?;
+        let entries = parse_bundle(bundle, &bytes).map_err(|error| LedgerError::FileCorrupt {
+            path: bundle.to_string(),
+            what: error.to_string(),
+        })?;
+        let skip = self.next.checked_rem(width).unwrap_or(0);
+        let entries: Vec<_> = entries
+            .into_iter()
+            .skip(usize::try_from(skip).unwrap_or(0))
+            .map(<[u8]>::to_vec)
+            .collect();
+        self.bundle = entries.into_iter();
+        Ok(())
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<Vec<u8>, LedgerError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.end {
+            return None;
+        }
+        if self.bundle.as_slice().is_empty()
+            && let Err(error) = self.load()
+        {
+            self.end = self.next;
+            return Some(Err(error));
+        }
+        self.next = self.next.saturating_add(1);
+        self.bundle.next().map(Ok)
+    }
+}

@@ -1,0 +1,410 @@
+//! Creating a trail, and opening one. Recovery **is** the start-up code: after a clean end it finds nothing to do (ledger-format §3).
+
+use std::{io, sync::Arc};
+
+use livetrail_tlog::{Checkpoint, Note, TileTree, TreeHead, VerifiedCheckpoint};
+
+use crate::{
+    clock::Clock,
+    error::LedgerError,
+    identity::Identity,
+    integrate::{Blocked, Integrator},
+    layout,
+    manifest::{Intent, Manifest},
+    seal::{CheckpointHook, Sealer, Sealing, drop_stale_partials},
+    store::{Access, Lock, SharedStore, Store, replace},
+    tree_files::{Place, TreeFiles},
+    wal::{LogId, Scan, Tail, replay, scan_log},
+};
+
+/// The largest tree that somebody outside has seen of this log: a witness, a replica, an auditor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Floor {
+    /// Who, for messages to people.
+    pub source_name: String,
+    /// Size and root.
+    pub head: TreeHead,
+}
+
+/// Asked once at every start, before anything is written or signed. Whoever cannot be reached is left out.
+pub trait ExternalFloor {
+    /// What each of them has seen. Has a deadline of its own: the start waits for it.
+    fn largest_seen(&mut self) -> Vec<Floor>;
+}
+
+/// What a start has found and done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Size of the checkpoint that was found.
+    pub sealed: u64,
+    /// Entries that the log has now, all of them sealed.
+    pub entries: u64,
+    /// A torn batch was cut off at this byte of the last segment. Nobody was told that its entries are durable.
+    pub torn_at: Option<u64>,
+    /// A checkpoint had been intended and not published: its size. The same bytes were signed again.
+    pub completed: Option<u64>,
+    /// How many outside sources were asked for what they have seen, and answered.
+    pub floors: usize,
+}
+
+impl RecoveryReport {
+    /// Whether the last end was a clean one: nothing was left to do.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        self.sealed == self.entries && self.torn_at.is_none() && self.completed.is_none()
+    }
+}
+
+/// A trail that is ready to go on.
+pub(crate) struct Recovered {
+    pub(crate) lock: Box<dyn Lock>,
+    pub(crate) log_id: LogId,
+    pub(crate) integrator: Integrator,
+    pub(crate) sealer: Sealer,
+    pub(crate) report: RecoveryReport,
+}
+
+/// Makes a trail: directories, an intent and a checkpoint of size 0, and last the manifest, which makes it one. A crash before that leaves a
+/// directory in which it can be made once more.
+pub(crate) fn create(
+    store: &dyn Store,
+    identity: &Identity,
+    clock: &dyn Clock,
+) -> Result<(), LedgerError> {
+    refuse_existing(store)?;
+    let failed = |path: &'static str| move |error| LedgerError::io("make", path, error);
+    for dir in [
+        layout::WAL,
+        layout::STAGE,
+        layout::CURSORS,
+        layout::CHECKPOINTS,
+        layout::TILES,
+    ] {
+        store.create_dir(dir).map_err(failed(dir))?;
+    }
+    let _lock = lock(store)?;
+    store
+        .sync_dir(layout::PRIVATE)
+        .map_err(failed(layout::PRIVATE))?;
+    store.sync_dir("").map_err(failed("the directory"))?;
+    let intent = Intent {
+        head: TreeHead::EMPTY,
+        unix_s: clock.unix_s(),
+    };
+    intent.write(store).map_err(failed(layout::INTENT))?;
+    let text = Checkpoint::new(identity.origin(), intent.head)?.encode();
+    let note = identity.sign(&text, intent.unix_s)?.encode();
+    replace(
+        store,
+        layout::CHECKPOINT,
+        note.as_bytes(),
+        Access::Checkpoint,
+    )
+    .map_err(failed(layout::CHECKPOINT))?;
+    let mut log_id = LogId::default();
+    getrandom::fill(&mut log_id).map_err(|error| {
+        LedgerError::io("get randomness for", "a log id", io::Error::other(error))
+    })?;
+    let manifest = Manifest::new(identity, log_id).encode()?;
+    replace(store, layout::MANIFEST, &manifest, Access::Private).map_err(failed(layout::MANIFEST))
+}
+
+fn refuse_existing(store: &dyn Store) -> Result<(), LedgerError> {
+    let failed = |error| LedgerError::io("look into", store.place(), error);
+    let exists = |found: &str| {
+        Err(LedgerError::Exists {
+            place: store.place(),
+            found: found.to_owned(),
+        })
+    };
+    if store.exists(layout::MANIFEST).map_err(failed)? {
+        return exists(layout::MANIFEST);
+    }
+    for dir in [layout::TILES, layout::WAL] {
+        if !store.list(dir).map_err(failed)?.is_empty() {
+            return exists(dir);
+        }
+    }
+    if store.exists(layout::CHECKPOINT).map_err(failed)? {
+        // An interrupted creation leaves one of size 0; anything else is somebody's log.
+        let bytes = store.read(layout::CHECKPOINT).map_err(failed)?;
+        let note = Note::parse(&bytes).and_then(|note| Checkpoint::parse(note.text()));
+        if note.map_or(1, |checkpoint| checkpoint.head().size) != 0 {
+            return exists(layout::CHECKPOINT);
+        }
+    }
+    Ok(())
+}
+
+fn lock(store: &dyn Store) -> Result<Box<dyn Lock>, LedgerError> {
+    store
+        .lock(layout::LOCK)
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => LedgerError::Locked {
+                place: store.place(),
+            },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                LedgerError::ReadOnly {
+                    place: store.place(),
+                    source,
+                }
+            }
+            _ => LedgerError::io("lock", layout::LOCK, source),
+        })
+}
+
+/// Opens a trail. Steps 1 to 5 look and refuse; nothing is changed before all of them are passed.
+pub(crate) fn recover(
+    store: &SharedStore,
+    identity: &Arc<Identity>,
+    clock: &Arc<dyn Clock>,
+    hooks: Vec<Box<dyn CheckpointHook>>,
+    floors: &mut [Box<dyn ExternalFloor>],
+) -> Result<Recovered, LedgerError> {
+    // 1. Whose trail is it, and is it ours alone?
+    let manifest = Manifest::read(store.as_ref())?;
+    let lock = lock(store.as_ref())?;
+    manifest.check(identity)?;
+    let log_id = manifest.log_id()?;
+    // 2. What was published, what was intended?
+    let published = read_checkpoint(store.as_ref(), identity)?;
+    let sealed = published.head();
+    let intent = read_intent(store.as_ref(), sealed)?;
+    // 3. What is durable?
+    let full = sealed.size & !0xff;
+    let scan = scan_log(store.as_ref(), &log_id, full)?;
+    check_scan(&scan, sealed, intent)?;
+    // 4. Do the tiles give the signed root, and is the last bundle what they say? Is it the tree that the log continues?
+    let integrator = Integrator::resume(Arc::clone(store), sealed)?;
+    check_known(store.as_ref(), &scan, sealed)?;
+    // 5. Has anybody seen more, or something else?
+    let mut asked = 0;
+    for floor in floors {
+        for floor in floor.largest_seen() {
+            check_floor(store.as_ref(), sealed, intent, &floor)?;
+            asked += 1;
+        }
+    }
+    let sealer = Sealer::new(
+        Arc::clone(store),
+        Arc::clone(identity),
+        Arc::clone(clock),
+        hooks,
+        published,
+        intent,
+    )?;
+    let mut recovered = Recovered {
+        lock,
+        log_id,
+        integrator,
+        sealer,
+        report: RecoveryReport {
+            sealed: sealed.size,
+            entries: scan.next_index,
+            torn_at: None,
+            completed: (intent.head.size > sealed.size).then_some(intent.head.size),
+            floors: asked,
+        },
+    };
+    recovered.repair(store.as_ref(), &scan, intent)?;
+    Ok(recovered)
+}
+
+impl Recovered {
+    /// 6. Cut the torn tail; integrate what is not sealed; if a checkpoint had been intended, first up to that size, so that the same bytes are
+    ///    signed. A crash in here leaves what a crash leaves in normal running, for the next start.
+    fn repair(
+        &mut self,
+        store: &dyn Store,
+        scan: &Scan,
+        intent: Intent,
+    ) -> Result<(), LedgerError> {
+        let sealed = self.report.sealed;
+        if let Some(cut) = scan
+            .cut
+            .filter(|cut| cut.is_needed(scan.next_index, sealed))
+        {
+            cut.apply(store)?;
+            self.report.torn_at = (cut.tail == Tail::Torn).then_some(cut.offset);
+        }
+        wipe(store, sealed).map_err(|error| LedgerError::io("tidy", store.place(), error))?;
+        let (integrator, sealer) = (&mut self.integrator, &mut self.sealer);
+        replay(store, scan, sealed, |batch| {
+            for entry in batch.payloads() {
+                integrator.append(entry)?;
+                integrator.flush().map_err(no_room)?;
+                let size = integrator.size();
+                let unsealed = size.saturating_sub(sealer.published().head().size);
+                if size == intent.head.size && unsealed > 0 {
+                    seal_intended(integrator, sealer, intent)?;
+                } else if unsealed >= MAX_UNSEALED && size > intent.head.size {
+                    seal(integrator, sealer)?;
+                }
+            }
+            Ok::<_, LedgerError>(())
+        })?;
+        if integrator.size() > sealer.published().head().size {
+            seal(integrator, sealer)?;
+        }
+        Ok(())
+    }
+}
+
+/// Entries that may be integrated and not yet sealed: bounds the number of files in the stage (8,192 and some).
+pub(crate) const MAX_UNSEALED: u64 = 1 << 20;
+
+fn seal_intended(
+    integrator: &mut Integrator,
+    sealer: &mut Sealer,
+    intent: Intent,
+) -> Result<(), LedgerError> {
+    let cut = integrator.cut().map_err(no_room)?;
+    if cut.head != intent.head {
+        return Err(LedgerError::IntentRoot {
+            size: intent.head.size,
+            intent: intent.head.root,
+            found: cut.head.root,
+        });
+    }
+    sealer.seal(&mut Sealing::new(cut)).map_err(no_room)
+}
+
+fn seal(integrator: &mut Integrator, sealer: &mut Sealer) -> Result<(), LedgerError> {
+    let cut = integrator.cut().map_err(no_room)?;
+    sealer.seal(&mut Sealing::new(cut)).map_err(no_room)
+}
+
+fn no_room(blocked: Blocked) -> LedgerError {
+    match blocked {
+        Blocked::Fatal(fatal) => LedgerError::Stopped(fatal),
+        Blocked::NoSpace => LedgerError::io(
+            "make room: the disk is full, for",
+            "the tiles",
+            io::ErrorKind::StorageFull.into(),
+        ),
+    }
+}
+
+/// Removes what the last process left half done: files without a name of their own.
+fn wipe(store: &dyn Store, sealed: u64) -> io::Result<()> {
+    if !store.list(layout::STAGE)?.is_empty() {
+        store.remove_dir(layout::STAGE)?;
+    }
+    store.create_dir(layout::STAGE)?;
+    store.remove(layout::WAL_NEW)?;
+    store.remove(layout::WAL_SPARE_NEW)?;
+    drop_stale_partials(store, sealed)
+}
+
+fn read_checkpoint(
+    store: &dyn Store,
+    identity: &Identity,
+) -> Result<VerifiedCheckpoint, LedgerError> {
+    let bytes = store
+        .read(layout::CHECKPOINT)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => LedgerError::CheckpointMissing,
+            _ => LedgerError::io("read", layout::CHECKPOINT, error),
+        })?;
+    identity
+        .verifier()?
+        .verify(&bytes)
+        .map_err(|source| LedgerError::CheckpointInvalid { source })
+}
+
+fn read_intent(store: &dyn Store, sealed: TreeHead) -> Result<Intent, LedgerError> {
+    let intent = Intent::read(store)?;
+    if intent.head.size < sealed.size {
+        return Err(LedgerError::IntentBehind {
+            intent: intent.head.size,
+            checkpoint: sealed.size,
+        });
+    }
+    if intent.head.size == sealed.size && intent.head.root != sealed.root {
+        return Err(LedgerError::IntentRoot {
+            size: sealed.size,
+            intent: intent.head.root,
+            found: sealed.root,
+        });
+    }
+    Ok(intent)
+}
+
+fn check_scan(scan: &Scan, sealed: TreeHead, intent: Intent) -> Result<(), LedgerError> {
+    let known = scan.published.size();
+    if known > sealed.size {
+        return Err(LedgerError::RolledBack {
+            known,
+            checkpoint: sealed.size,
+        });
+    }
+    // The last segment never goes (I5), so a trail with entries has one.
+    if scan.cut.is_none() && sealed.size > 0 {
+        return Err(LedgerError::WalMissing {
+            sealed: sealed.size,
+        });
+    }
+    // An intent was written after its entries were durable.
+    if scan.next_index < intent.head.size {
+        return Err(LedgerError::WalShort {
+            end: scan.next_index,
+            intent: intent.head.size,
+        });
+    }
+    Ok(())
+}
+
+fn check_known(store: &dyn Store, scan: &Scan, sealed: TreeHead) -> Result<(), LedgerError> {
+    let known = scan.published.head();
+    let found = root_at(store, sealed, known.size)?;
+    if found != known {
+        return Err(LedgerError::FloorRoot {
+            source_name: "the write-ahead log".to_owned(),
+            size: known.size,
+            theirs: known.root,
+            ours: found.root,
+        });
+    }
+    Ok(())
+}
+
+/// The tree of an earlier size, from the tiles of the published one.
+fn root_at(store: &dyn Store, sealed: TreeHead, size: u64) -> Result<TreeHead, LedgerError> {
+    let files = TreeFiles {
+        store,
+        place: Place::Published,
+    };
+    let (head, _) = TileTree::new(files, sealed).consistency_proof(size)?;
+    Ok(head)
+}
+
+fn check_floor(
+    store: &dyn Store,
+    sealed: TreeHead,
+    intent: Intent,
+    floor: &Floor,
+) -> Result<(), LedgerError> {
+    let theirs = floor.head;
+    // Besides what was published, only the intended tree can have been signed.
+    let ours = if theirs.size == intent.head.size {
+        intent.head
+    } else if theirs.size > sealed.size {
+        return Err(LedgerError::FloorAhead {
+            source_name: floor.source_name.clone(),
+            theirs: theirs.size,
+            ours: intent.head.size,
+        });
+    } else {
+        root_at(store, sealed, theirs.size)?
+    };
+    if ours.root != theirs.root {
+        return Err(LedgerError::FloorRoot {
+            source_name: floor.source_name.clone(),
+            size: theirs.size,
+            theirs: theirs.root,
+            ours: ours.root,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Reading back what is about to be signed, and hashing it again: the check that would have saved logs which signed a flipped bit.
+
+use livetrail_tlog::{
+    Hash, Tile, TileReader as _, TileTree, TreeHead, leaf_hash, new_bundles, new_tiles,
+    parse_bundle, tree_root,
+};
+
+use crate::{
+    error::{Fatal, LedgerError},
+    store::Store,
+    tree_files::{Place, TreeFiles},
+};
+
+/// Reads every file that came between `old`, which was signed, and `new`, which is to be, and derives the root from the entries up: each
+/// entry's hash is in its tile, each full tile's hash is in the tile above, the right edge gives `new`'s root, and its tree of `old`'s size gives
+/// `old`'s root. One file of each level is in memory at a time, and one hash for each full tile that is new.
+pub(crate) fn reread(store: &dyn Store, old: TreeHead, new: TreeHead) -> Result<(), Fatal> {
+    let files = TreeFiles {
+        store,
+        place: Place::StagedFirst,
+    };
+    let mut below = reread_entries(&files, old.size, new.size)?;
+    for level in 1_u8.. {
+        if below.is_empty() {
+            break;
+        }
+        below = reread_level(&files, level, old.size, new.size, &below)?;
+    }
+    let tree = TileTree::new(files, new);
+    let found = tree.computed_root().map_err(fatal)?;
+    if found != new.root {
+        return Err(Fatal::RereadRoot {
+            size: new.size,
+            wanted: new.root,
+            found,
+        });
+    }
+    let (before, _) = tree.consistency_proof(old.size).map_err(fatal)?;
+    if before != old {
+        return Err(Fatal::RereadRoot {
+            size: old.size,
+            wanted: old.root,
+            found: before.root,
+        });
+    }
+    Ok(())
+}
+
+/// Bundles against level 0. Gives the hashes of the full tiles.
+fn reread_entries(files: &TreeFiles<'_>, old: u64, new: u64) -> Result<Vec<(u64, Hash)>, Fatal> {
+    let mut full = Vec::new();
+    for bundle in new_bundles(old, new) {
+        let bad = |what: String| Fatal::Reread {
+            path: bundle.to_string(),
+            what,
+        };
+        let bytes = files.bundle(bundle).map_err(fatal)?;
+        let entries = parse_bundle(bundle, &bytes).map_err(|error| bad(error.to_string()))?;
+        let hashes = read(files, bundle.tile())?;
+        let differs = |(entry, hash): (&&[u8], &Hash)| leaf_hash(entry) != *hash;
+        if let Some(at) = entries.iter().zip(&hashes).position(differs) {
+            return Err(bad(format!("its entry {at} is not the one in the tile")));
+        }
+        if bundle.is_full() {
+            full.push((bundle.index(), tree_root(&hashes)));
+        }
+    }
+    Ok(full)
+}
+
+/// A level above 0 against the full tiles below it.
+fn reread_level(
+    files: &TreeFiles<'_>,
+    level: u8,
+    old: u64,
+    new: u64,
+    below: &[(u64, Hash)],
+) -> Result<Vec<(u64, Hash)>, Fatal> {
+    let mut full = Vec::new();
+    let mut below = below.iter().peekable();
+    for tile in new_tiles(old, new).filter(|tile| tile.level() == level) {
+        let hashes = read(files, tile)?;
+        let first = tile.index().saturating_mul(256);
+        let end = first.saturating_add(u64::from(tile.width()));
+        while let Some((index, hash)) = below.next_if(|(index, _)| *index < end) {
+            let at = usize::try_from(index.saturating_sub(first)).unwrap_or(usize::MAX);
+            if hashes.get(at) != Some(hash) {
+                return Err(Fatal::Reread {
+                    path: tile.to_string(),
+                    what: format!("its hash {at} is not that of the tile below"),
+                });
+            }
+        }
+        if tile.is_full() {
+            full.push((tile.index(), tree_root(&hashes)));
+        }
+    }
+    Ok(full)
+}
+
+fn read(files: &TreeFiles<'_>, tile: Tile) -> Result<Vec<Hash>, Fatal> {
+    let bytes = files.read_tile(tile).map_err(fatal)?;
+    tile.parse(&bytes).map_err(|error| Fatal::Reread {
+        path: tile.to_string(),
+        what: error.to_string(),
+    })
+}
+
+fn fatal(error: LedgerError) -> Fatal {
+    match error {
+        LedgerError::Io { op, path, source } => Fatal::Store { op, path, source },
+        LedgerError::FileMissing { path } => Fatal::Reread {
+            path,
+            what: "it is missing".to_owned(),
+        },
+        LedgerError::FileCorrupt { path, what } => Fatal::Reread { path, what },
+        other => Fatal::Reread {
+            path: crate::layout::TILES.to_owned(),
+            what: other.to_string(),
+        },
+    }
+}

@@ -1,0 +1,417 @@
+//! From a tree in the stage to a published checkpoint. **The order is the design**: each step says what a crash right there means.
+
+use std::{collections::HashSet, io, sync::Arc};
+
+use livetrail_tlog::{
+    Checkpoint, CheckpointVerifier, Note, NoteSignature, TreeHead, VerifiedCheckpoint, new_bundles,
+    new_tiles, partial_bundle, partial_tiles,
+};
+
+use crate::{
+    clock::Clock,
+    error::{Fatal, LedgerError},
+    identity::Identity,
+    integrate::{Blocked, TreeCut},
+    layout,
+    manifest::Intent,
+    reread::reread,
+    store::{Access, SharedStore, Store, parent, replace},
+    wal::list_segments,
+};
+
+/// Takes part in the signing: witnesses hook in here.
+pub trait CheckpointHook: Send {
+    /// Called with each checkpoint after it is signed and before it is published. Lines that it returns are published with it.
+    ///
+    /// It runs on the thread that seals: whoever takes long here delays every checkpoint. Ask witnesses elsewhere, and give what they say to
+    /// [`Ledger::add_cosignatures`](crate::Ledger::add_cosignatures). A checkpoint seen here may, after a crash, be seen once more, with the same bytes.
+    fn signed(&mut self, checkpoint: &VerifiedCheckpoint) -> Vec<NoteSignature> {
+        let _ = checkpoint;
+        Vec::new()
+    }
+
+    /// Called after a checkpoint is published, also with one that has got further cosignatures.
+    fn published(&mut self, checkpoint: &VerifiedCheckpoint) {
+        let _ = checkpoint;
+    }
+}
+
+/// The cache of directories that are known to be there is emptied when it has so many.
+const KNOWN_DIRS: usize = 256;
+
+pub(crate) struct Sealer {
+    store: SharedStore,
+    identity: Arc<Identity>,
+    verifier: CheckpointVerifier,
+    clock: Arc<dyn Clock>,
+    hooks: Vec<Box<dyn CheckpointHook>>,
+    published: VerifiedCheckpoint,
+    /// The largest size that was ever intended, and with it the root.
+    intended: Intent,
+    known_dirs: HashSet<String>,
+}
+
+/// A cut on its way to a checkpoint; kept over a wait for room.
+pub(crate) struct Sealing {
+    cut: TreeCut,
+    step: Step,
+}
+
+enum Step {
+    /// Files are in the stage.
+    Staged,
+    /// Files are durable and were read back; so many of them have their names.
+    Checked { paths: Vec<String>, named: usize },
+    /// All files of the size are durable under their names.
+    Named,
+    /// The intent is durable.
+    Intended(Intent),
+}
+
+impl Sealing {
+    pub(crate) const fn new(cut: TreeCut) -> Self {
+        Self {
+            cut,
+            step: Step::Staged,
+        }
+    }
+
+    /// Entries under the checkpoint to be.
+    pub(crate) const fn size(&self) -> u64 {
+        self.cut.head.size
+    }
+}
+
+impl Sealer {
+    pub(crate) fn new(
+        store: SharedStore,
+        identity: Arc<Identity>,
+        clock: Arc<dyn Clock>,
+        hooks: Vec<Box<dyn CheckpointHook>>,
+        published: VerifiedCheckpoint,
+        intended: Intent,
+    ) -> Result<Self, LedgerError> {
+        Ok(Self {
+            verifier: identity.verifier()?,
+            store,
+            identity,
+            clock,
+            hooks,
+            published,
+            intended,
+            known_dirs: HashSet::new(),
+        })
+    }
+
+    pub(crate) const fn published(&self) -> &VerifiedCheckpoint {
+        &self.published
+    }
+
+    /// Takes a cut to its checkpoint. After [`Blocked::NoSpace`] it goes on where it was when called again.
+    pub(crate) fn seal(&mut self, sealing: &mut Sealing) -> Result<(), Blocked> {
+        loop {
+            match &mut sealing.step {
+                Step::Staged => {
+                    let paths = self.make_durable(&sealing.cut)?;
+                    sealing.step = Step::Checked { paths, named: 0 };
+                }
+                Step::Checked { paths, named } => {
+                    Self::name_files(self.store.as_ref(), &mut self.known_dirs, paths, named)?;
+                    sealing.step = Step::Named;
+                }
+                Step::Named => {
+                    let intent = self.intend(sealing.cut.head)?;
+                    sealing.step = Step::Intended(intent);
+                }
+                Step::Intended(intent) => {
+                    let intent = *intent;
+                    self.publish(intent)?;
+                    self.tidy();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// 1. Files in the stage become durable. *Crash: the stage is wiped, the write-ahead log has the entries.*
+    ///
+    /// 2. They are read back and hashed again, up to the root; the tree signed last must be in it. *Crash: as before.* A flipped
+    ///    bit, in memory or on the disk, stops the log here, before anybody has seen it.
+    ///
+    /// A failed sync is not repeated: the log stops, and the next start makes the files again from the write-ahead log.
+    fn make_durable(&self, cut: &TreeCut) -> Result<Vec<String>, Blocked> {
+        let old = self.published.head();
+        let bundles = new_bundles(old.size, cut.head.size).map(|bundle| bundle.to_string());
+        let tiles = new_tiles(old.size, cut.head.size).map(|tile| tile.to_string());
+        let paths: Vec<_> = bundles.chain(tiles).collect();
+        let staged: Vec<_> = paths.iter().map(|path| layout::staged(path)).collect();
+        self.store
+            .sync_files(&staged)
+            .map_err(|error| Fatal::store("sync", layout::STAGE, error))?;
+        reread(self.store.as_ref(), old, cut.head)?;
+        Ok(paths)
+    }
+
+    /// 3. Files get their names, directories are synced. *Crash: some have their names. The next start makes all of them again from the
+    ///    write-ahead log and finds these there, with the same bytes (I2); nobody asks for them before a checkpoint covers them.*
+    fn name_files(
+        store: &dyn Store,
+        known_dirs: &mut HashSet<String>,
+        paths: &[String],
+        named: &mut usize,
+    ) -> Result<(), Blocked> {
+        let mut dirs = HashSet::new();
+        for path in paths {
+            dirs.insert(parent(path));
+        }
+        for dir in &dirs {
+            if known_dirs.contains(*dir) {
+                continue;
+            }
+            let made = store
+                .create_dir(dir)
+                .map_err(|error| Blocked::store("make the directory", dir, error))?;
+            for made in &made {
+                store
+                    .sync_dir(parent(made))
+                    .map_err(|error| Blocked::store("sync the directory", made, error))?;
+            }
+            if known_dirs.len() >= KNOWN_DIRS {
+                known_dirs.clear();
+            }
+            known_dirs.insert((*dir).to_owned());
+        }
+        for path in paths.iter().skip(*named) {
+            name_file(store, path)?;
+            *named = named.saturating_add(1);
+        }
+        for dir in dirs {
+            store
+                .sync_dir(dir)
+                .map_err(|error| Fatal::store("sync the directory", dir, error))?;
+        }
+        Ok(())
+    }
+
+    /// 4. The intent becomes durable: size, root, time. *Crash: the next start sees an intent ahead of the checkpoint, derives that root
+    ///    again and signs the same bytes.* From here on this size can have no other root.
+    ///
+    /// I3 stands here: never a size below the last intent, never the same size with another root.
+    fn intend(&mut self, head: TreeHead) -> Result<Intent, Blocked> {
+        let last = self.intended.head;
+        if head.size < last.size || (head.size == last.size && head.root != last.root) {
+            return Err(Blocked::Fatal(Fatal::SignBehind {
+                size: head.size,
+                intent: last.size,
+            }));
+        }
+        if head == last {
+            return Ok(self.intended);
+        }
+        let intent = Intent {
+            head,
+            unix_s: self.clock.unix_s(),
+        };
+        intent
+            .write(self.store.as_ref())
+            .map_err(|error| Blocked::store("write", layout::INTENT, error))?;
+        self.intended = intent;
+        Ok(intent)
+    }
+
+    /// 5. Sign and cosign. *Crash: the signature was seen by nobody, or by a witness; the next start makes the same one.*
+    ///
+    /// 6. Hooks may add cosignatures.
+    ///
+    /// 7. Publish: one rename. *Crash before it: as in 5. After it: done.*
+    fn publish(&mut self, intent: Intent) -> Result<(), Blocked> {
+        let sign = |source| Blocked::Fatal(Fatal::Sign { source });
+        let text = Checkpoint::new(self.identity.origin(), intent.head)
+            .map_err(sign)?
+            .encode();
+        let note = self.identity.sign(&text, intent.unix_s).map_err(sign)?;
+        let signed = self.verifier.verify_note(note).map_err(sign)?;
+        let mut note = signed.note().clone();
+        for hook in &mut self.hooks {
+            for line in hook.signed(&signed) {
+                // Too many lines, or too long: the checkpoint is good without them.
+                let _ = note.push(line);
+            }
+        }
+        self.replace_checkpoint(note)
+    }
+
+    /// Adds lines to the published checkpoint, and keeps it for ever. Does nothing when another size is published by now.
+    pub(crate) fn add_cosignatures(
+        &mut self,
+        size: u64,
+        lines: Vec<NoteSignature>,
+    ) -> Result<(), Blocked> {
+        let mut note = self.published.note().clone();
+        if self.published.head().size != size {
+            return Ok(());
+        }
+        for line in lines {
+            let _ = note.push(line);
+        }
+        if note == *self.published.note() {
+            return Ok(());
+        }
+        let path = layout::archived(size);
+        self.store
+            .create_dir(layout::CHECKPOINTS)
+            .and_then(|_| {
+                replace(
+                    self.store.as_ref(),
+                    &path,
+                    note.encode().as_bytes(),
+                    Access::Private,
+                )
+            })
+            .map_err(|error| Blocked::store("write", &path, error))?;
+        self.replace_checkpoint(note)
+    }
+
+    fn replace_checkpoint(&mut self, note: Note) -> Result<(), Blocked> {
+        let text = note.encode();
+        let published = self
+            .verifier
+            .verify_note(note)
+            .map_err(|source| Fatal::Sign { source })?;
+        replace(
+            self.store.as_ref(),
+            layout::CHECKPOINT,
+            text.as_bytes(),
+            Access::Checkpoint,
+        )
+        .map_err(|error| Blocked::store("publish", layout::CHECKPOINT, error))?;
+        let old = std::mem::replace(&mut self.published, published);
+        self.drop_partials(old.head().size);
+        for hook in &mut self.hooks {
+            hook.published(&self.published);
+        }
+        Ok(())
+    }
+
+    /// 8. What the checkpoint has made superfluous goes: partial files of places that are full now. *Crash: the next start removes them.*
+    fn drop_partials(&self, old_size: u64) {
+        let size = self.published.head().size;
+        let tiles = partial_tiles(old_size).filter(|tile| tile.full().is_within(size));
+        let bundle = partial_bundle(old_size).filter(|bundle| bundle.full().is_within(size));
+        let full = tiles
+            .map(|tile| tile.full().to_string())
+            .chain(bundle.map(|bundle| bundle.full().to_string()));
+        for path in full {
+            // Left over: it costs room and harms nobody.
+            let _ = self.store.remove_dir(&format!("{path}.p"));
+        }
+    }
+
+    /// 9. Segments go whose records are all in full bundles under the checkpoint (I5). *Crash: the next checkpoint does it again.*
+    fn tidy(&self) {
+        let full = self.published.head().size & !0xff;
+        let Ok(segments) = list_segments(self.store.as_ref()) else {
+            return;
+        };
+        for first in removable_segments(&segments, full) {
+            let _ = self.store.remove(&layout::segment(first));
+        }
+    }
+}
+
+/// The segments that I5 lets go: those that have a successor that begins at or before `full`, the end of the last full bundle under the
+/// published checkpoint. The last one never goes.
+pub(crate) fn removable_segments(segments: &[u64], full: u64) -> Vec<u64> {
+    segments
+        .windows(2)
+        .filter_map(|pair| match pair {
+            [first, successor] if *successor <= full => Some(*first),
+            _ => None,
+        })
+        .collect()
+}
+
+fn name_file(store: &dyn Store, path: &str) -> Result<(), Blocked> {
+    let staged = layout::staged(path);
+    match store.rename_new(&staged, path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let read = |path: &str| {
+                store
+                    .read(path)
+                    .map_err(|error| Blocked::Fatal(Fatal::store("read", path, error)))
+            };
+            if read(path)? != read(&staged)? {
+                return Err(Blocked::Fatal(Fatal::FileDiffers {
+                    path: path.to_owned(),
+                }));
+            }
+            // A file gets its name after its sync, so its contents are durable; its name becomes so with the directory.
+            let _ = store.remove(&staged);
+            Ok(())
+        }
+        Err(error) => Err(Blocked::store("name", path, error)),
+    }
+}
+
+/// Removes what a crash between publishing and removing has left: partial files beside a full tile or bundle.
+pub(crate) fn drop_stale_partials(store: &dyn Store, size: u64) -> io::Result<()> {
+    // Only the last full place of each level, and the one before it, can have been partial under an earlier checkpoint of this size's
+    // neighbourhood; older ones are in the same directory or the one before.
+    let mut dirs = HashSet::new();
+    let levels = (0..8).map(|level| (format!("{}/{level}", layout::TILES), level));
+    let places = levels.chain([(format!("{}/entries", layout::TILES), 0)]);
+    for (prefix, level) in places {
+        let tiles = size.checked_shr(8 * (level + 1)).unwrap_or(0);
+        for index in [tiles, tiles.saturating_sub(1)] {
+            let Ok(tile) = livetrail_tlog::Tile::new(0, index, 256) else {
+                continue;
+            };
+            let path = tile.to_string();
+            let place = path.strip_prefix("tile/0").unwrap_or_default();
+            dirs.insert(parent(&format!("{prefix}{place}")).to_owned());
+        }
+    }
+    for dir in dirs {
+        let listed = store.list(&dir)?;
+        let files: HashSet<_> = listed
+            .iter()
+            .filter(|one| !one.is_dir)
+            .map(|one| one.name.as_str())
+            .collect();
+        for one in listed.iter().filter(|one| one.is_dir) {
+            let full = one.name.strip_suffix(".p");
+            let Some(full) = full.filter(|full| files.contains(full)) else {
+                continue;
+            };
+            let path = format!("{dir}/{full}").parse();
+            let published = match path {
+                Ok(livetrail_tlog::TilePath::Hashes(tile)) => tile.is_within(size),
+                Ok(livetrail_tlog::TilePath::Entries(bundle)) => bundle.is_within(size),
+                Err(_) => false,
+            };
+            if published {
+                store.remove_dir(&format!("{dir}/{}", one.name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i5_a_segment_goes_only_when_all_its_records_are_in_full_published_bundles() {
+        let segments = [0, 100, 256, 300, 512];
+        assert_eq!(removable_segments(&segments, 0), Vec::<u64>::new());
+        assert_eq!(removable_segments(&segments, 256), [0, 100]);
+        assert_eq!(removable_segments(&segments, 512), [0, 100, 256, 300]);
+        assert_eq!(
+            removable_segments(&[0], 1 << 20),
+            Vec::<u64>::new(),
+            "never the last"
+        );
+    }
+}

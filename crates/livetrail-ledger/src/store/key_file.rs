@@ -1,0 +1,55 @@
+//! Files with secrets: outside of a trail's directory as often as inside, so not behind the [`Store`](super::Store).
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use crate::error::LedgerError;
+
+/// A key file has 65 bytes; more than this is none.
+const MAX_BYTES: u64 = 1024;
+
+pub(crate) fn write_key_file(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
+    let failed = |error| LedgerError::io("write the key file", path.display().to_string(), error);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(failed)?;
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    fs::File::open(parent.unwrap_or(Path::new(".")))
+        .and_then(|dir| dir.sync_all())
+        .map_err(failed)
+}
+
+pub(crate) fn read_key_file(path: &Path) -> Result<Vec<u8>, LedgerError> {
+    let shown = || path.display().to_string();
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => LedgerError::KeyMissing { path: shown() },
+        _ => LedgerError::io("read the key file", shown(), error),
+    };
+    let file = fs::File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(LedgerError::KeyMode {
+            path: shown(),
+            mode,
+        });
+    }
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        return Err(LedgerError::KeyFile { path: shown() });
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    Ok(bytes)
+}

@@ -1,0 +1,238 @@
+//! The store of an operating system: the only place that touches `std::fs`.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{
+    CWD, FallocateFlags, FlockOperation, RenameFlags, fallocate, fdatasync, flock, renameat_with,
+    statvfs, syncfs,
+};
+
+use super::{Access, File, Listed, Lock, Space, Store};
+
+/// From so many files on, one `syncfs` is cheaper than a sync of each (a sync costs 3 to 4 ms, whatever the file's size).
+const SYNCFS_FROM_FILES: usize = 24;
+
+/// A directory of the file system.
+#[derive(Debug)]
+pub struct RealStore {
+    root: PathBuf,
+}
+
+impl RealStore {
+    /// The directory `root`, which need not be there yet: [`Ledger::create`](crate::Ledger::create) makes it.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        if path.is_empty() {
+            self.root.clone()
+        } else {
+            self.root.join(path)
+        }
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(fs::File);
+
+impl File for RealFile {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(fdatasync(&self.0)?)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            let at = offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+            match self.0.read_at(rest, at) {
+                Ok(0) => break,
+                Ok(more) => read = read.saturating_add(more),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn byte_len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+/// The open file is the lock: closing it lets go.
+#[derive(Debug)]
+struct RealLock(#[expect(dead_code, reason = "held open, never read")] fs::File);
+
+impl Lock for RealLock {}
+
+fn create(path: &Path, access: Access) -> io::Result<fs::File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(access.mode())
+        .open(path)
+}
+
+impl Store for RealStore {
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.at(path))
+    }
+
+    fn write(&self, path: &str, bytes: &[u8], access: Access) -> io::Result<()> {
+        create(&self.at(path), access)?.write_all(bytes)
+    }
+
+    fn preallocate(&self, path: &str, len: u64) -> io::Result<Box<dyn File>> {
+        let file = create(&self.at(path), Access::Private)?;
+        match fallocate(&file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => {}
+            // Not every file system can reserve; there the length alone is set, and `StorageFull` comes with a write.
+            Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(len)?,
+            Err(error) => {
+                drop(file);
+                // What was reserved until there was no more is given back. If that fails too, the first error says more.
+                let _ = fs::remove_file(self.at(path));
+                return Err(error.into());
+            }
+        }
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &str, read_only: bool) -> io::Result<Box<dyn File>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(!read_only)
+            .open(self.at(path))?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn sync_files(&self, paths: &[String]) -> io::Result<()> {
+        if paths.len() >= SYNCFS_FROM_FILES {
+            return Ok(syncfs(fs::File::open(&self.root)?)?);
+        }
+        for path in paths {
+            fdatasync(fs::File::open(self.at(path))?)?;
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &str) -> io::Result<()> {
+        fs::File::open(self.at(path))?.sync_all()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.at(from), self.at(to))
+    }
+
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.at(from), self.at(to));
+        match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
+            // A file system without it: we hold the directory's lock, so nobody takes the name between look and rename.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                if to.try_exists()? {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                fs::rename(from, to)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn create_dir(&self, path: &str) -> io::Result<Vec<String>> {
+        let mut missing = Vec::new();
+        let mut at = path;
+        while !self.at(at).is_dir() {
+            missing.push(at.to_owned());
+            if at.is_empty() {
+                break;
+            }
+            at = super::parent(at);
+        }
+        missing.reverse();
+        fs::create_dir_all(self.at(path))?;
+        Ok(missing)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        found(fs::remove_file(self.at(path)))
+    }
+
+    fn remove_dir(&self, path: &str) -> io::Result<()> {
+        found(fs::remove_dir_all(self.at(path)))
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<Listed>> {
+        let entries = match fs::read_dir(self.at(path)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut listed = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            listed.push(Listed {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                is_dir: entry.file_type()?.is_dir(),
+            });
+        }
+        listed.sort();
+        Ok(listed)
+    }
+
+    fn exists(&self, path: &str) -> io::Result<bool> {
+        self.at(path).try_exists()
+    }
+
+    fn lock(&self, path: &str) -> io::Result<Box<dyn Lock>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(Access::Private.mode())
+            .open(self.at(path))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(RealLock(file)))
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let stat = statvfs(&self.root)?;
+        // `f_blocks` counts what is kept for root as well; to us that is as good as used.
+        let reserved = stat.f_bfree.saturating_sub(stat.f_bavail);
+        Ok(Space {
+            total_bytes: stat
+                .f_blocks
+                .saturating_sub(reserved)
+                .saturating_mul(stat.f_frsize),
+            available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+}
+
+fn found(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,285 @@
+//! The write path on one thread, step by step, and the check of everything that it leaves.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use livetrail_tlog::{
+    Frontier, TilePath, TileReader as _, TreeHead, VerifiedCheckpoint, encode_bundle, leaf_hash,
+    tree_bundles, tree_root, tree_tiles,
+};
+
+use crate::{
+    clock::Clock,
+    error::{Fatal, LedgerError},
+    identity::{Identity, Seed},
+    integrate::Blocked,
+    options::Options,
+    recover::{ExternalFloor, Recovered, RecoveryReport, create, recover},
+    seal::{CheckpointHook, Sealing},
+    store::{MemStore, SharedStore, Store},
+    tree_files::{Place, TreeFiles},
+    wal::{Batch, CommitError, Writer},
+};
+
+/// A clock that stands still.
+#[derive(Debug)]
+pub(super) struct Still;
+
+impl Clock for Still {
+    fn unix_s(&self) -> u64 {
+        1_700_000_000
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+pub(super) fn identity() -> Identity {
+    Identity::from_seeds(
+        "example.com/audit",
+        &Seed::new([1; 32]),
+        &Seed::new([2; 32]),
+    )
+    .unwrap()
+}
+
+/// Small enough that a few hundred entries fill several segments.
+pub(super) const SEGMENT_BYTES: u64 = 16 << 10;
+
+pub(super) fn small() -> Options {
+    Options {
+        queue_bytes: 128 << 10,
+        segment_bytes: 256 << 10,
+        ballast_bytes: 0,
+        checkpoint_interval: Duration::from_millis(5),
+        ..Options::default()
+    }
+}
+
+pub(super) fn created() -> MemStore {
+    let store = MemStore::new();
+    create(&store, &identity(), &Still).unwrap();
+    store
+}
+
+/// Entry `index`: no two alike, some empty-ish, some long enough to span sectors.
+pub(super) fn entry(index: u64) -> Vec<u8> {
+    let fill = usize::try_from(index * 7 % 61).unwrap();
+    let mut bytes = format!("entry {index} ").into_bytes();
+    bytes.resize(bytes.len() + fill, b'.');
+    bytes
+}
+
+/// Everything that was signed or published, over all lives of a trail.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen(pub(super) Arc<Mutex<Vec<TreeHead>>>);
+
+impl CheckpointHook for Seen {
+    fn signed(&mut self, checkpoint: &VerifiedCheckpoint) -> Vec<livetrail_tlog::NoteSignature> {
+        self.0.lock().unwrap().push(checkpoint.head());
+        Vec::new()
+    }
+    fn published(&mut self, checkpoint: &VerifiedCheckpoint) {
+        self.0.lock().unwrap().push(checkpoint.head());
+    }
+}
+
+/// The write path of one process life.
+pub(super) struct Core {
+    recovered: Recovered,
+    writer: Writer,
+    open: Batch,
+    frontier: Frontier,
+    /// Entries that were appended, durable or not.
+    pub(super) appended: u64,
+    /// Entries whose durability was reported.
+    pub(super) acked: u64,
+    unintegrated: Vec<Batch>,
+}
+
+/// Why a step of the harness ended a life.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Fatal(Fatal),
+    NoSpace,
+}
+
+impl Core {
+    pub(super) fn open(store: &SharedStore, seen: &Seen) -> Result<Self, LedgerError> {
+        Self::open_above(store, seen, &mut [])
+    }
+
+    pub(super) fn open_above(
+        store: &SharedStore,
+        seen: &Seen,
+        floors: &mut [Box<dyn ExternalFloor>],
+    ) -> Result<Self, LedgerError> {
+        let clock: Arc<dyn Clock> = Arc::new(Still);
+        let hooks: Vec<Box<dyn CheckpointHook>> = vec![Box::new(seen.clone())];
+        let recovered = recover(store, &Arc::new(identity()), &clock, hooks, floors)?;
+        let size = recovered.integrator.size();
+        Ok(Self {
+            writer: Writer::new(Arc::clone(store), recovered.log_id, SEGMENT_BYTES),
+            open: Batch::new(size, Vec::new()),
+            frontier: recovered.integrator.frontier(),
+            appended: size,
+            acked: size,
+            unintegrated: Vec::new(),
+            recovered,
+        })
+    }
+
+    pub(super) fn report(&self) -> &RecoveryReport {
+        &self.recovered.report
+    }
+
+    pub(super) fn append(&mut self, count: u64) {
+        for _ in 0..count {
+            self.open.push(&entry(self.appended));
+            self.appended += 1;
+        }
+    }
+
+    pub(super) fn commit(&mut self) -> Result<(), Ended> {
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        for attempt in 0.. {
+            match self.writer.commit(&self.open, &self.frontier) {
+                Ok(()) => break,
+                Err(CommitError::NoSpace(_)) if attempt < 2 => {}
+                Err(CommitError::NoSpace(_)) => return Err(Ended::NoSpace),
+                Err(CommitError::Fatal(fatal)) => return Err(Ended::Fatal(fatal)),
+            }
+        }
+        self.acked = self.open.next_index();
+        let next = Batch::new(self.acked, Vec::new());
+        self.unintegrated
+            .push(std::mem::replace(&mut self.open, next));
+        Ok(())
+    }
+
+    pub(super) fn integrate(&mut self) -> Result<(), Ended> {
+        for batch in std::mem::take(&mut self.unintegrated) {
+            for entry in batch.payloads() {
+                let integrator = &mut self.recovered.integrator;
+                integrator.append(entry).map_err(Ended::Fatal)?;
+                again(|| integrator.flush())?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn seal(&mut self) -> Result<(), Ended> {
+        let Recovered {
+            integrator, sealer, ..
+        } = &mut self.recovered;
+        if integrator.size() == sealer.published().head().size {
+            return Ok(());
+        }
+        let cut = again(|| integrator.cut())?;
+        let frontier = cut.frontier.clone();
+        let mut sealing = Sealing::new(cut);
+        again(|| sealer.seal(&mut sealing))?;
+        self.frontier = frontier;
+        Ok(())
+    }
+
+    pub(super) fn close(mut self) -> Result<(), Ended> {
+        self.commit()?;
+        self.integrate()?;
+        self.seal()?;
+        self.writer
+            .trim()
+            .map_err(|error| Ended::Fatal(Fatal::store("trim", "", error)))
+    }
+}
+
+/// Tries what found no room twice more.
+fn again<T>(mut act: impl FnMut() -> Result<T, Blocked>) -> Result<T, Ended> {
+    for attempt in 0.. {
+        match act() {
+            Ok(done) => return Ok(done),
+            Err(Blocked::Fatal(fatal)) => return Err(Ended::Fatal(fatal)),
+            Err(Blocked::NoSpace) if attempt < 2 => {}
+            Err(Blocked::NoSpace) => break,
+        }
+    }
+    Err(Ended::NoSpace)
+}
+
+/// Recomputes the whole tree from the model and compares every file that is served with it.
+///
+/// Holds for any trail whose entries are `entry(0)`, `entry(1)`, … Gives the published size.
+pub(super) fn check_whole(store: &dyn Store, seen: &Seen, durable: u64) -> u64 {
+    let reader = crate::Reader::open(copy_of(store)).unwrap();
+    let head = reader.checkpoint().unwrap().head();
+    assert!(head.size <= durable, "sealed beyond the durable entries");
+    let entries: Vec<_> = (0..durable).map(entry).collect();
+    let leaves: Vec<_> = entries.iter().map(|entry| leaf_hash(entry)).collect();
+    let root_at = |size: u64| tree_root(&leaves[..usize::try_from(size).unwrap()]);
+    assert_eq!(head.root, root_at(head.size), "root of {}", head.size);
+    // Every checkpoint that anybody has ever seen is one of this tree.
+    for seen in seen.0.lock().unwrap().iter() {
+        assert!(seen.size <= head.size, "{} was published once", seen.size);
+        assert_eq!(seen.root, root_at(seen.size), "fork at {}", seen.size);
+    }
+    let files = TreeFiles {
+        store,
+        place: Place::Published,
+    };
+    for bundle in tree_bundles(head.size) {
+        let first = usize::try_from(bundle.first_entry().unwrap()).unwrap();
+        let wanted = encode_bundle(&entries[first..first + usize::from(bundle.width())]).unwrap();
+        assert_eq!(files.bundle(bundle).unwrap(), wanted, "{bundle}");
+    }
+    for tile in tree_tiles(head.size) {
+        let span = 256_u64.pow(u32::from(tile.level()));
+        let mut wanted = Vec::new();
+        for at in 0..u64::from(tile.width()) {
+            let first = (tile.index() * 256 + at) * span;
+            let first = usize::try_from(first).unwrap();
+            let hashes = &leaves[first..first + usize::try_from(span).unwrap()];
+            wanted.extend_from_slice(tree_root(hashes).as_bytes());
+        }
+        assert_eq!(files.read_tile(tile).unwrap(), wanted, "{tile}");
+    }
+    head.size
+}
+
+/// I2: whatever has a name among what is served is a function of the durable entries, also what no checkpoint covers.
+pub(super) fn check_names(store: &MemStore, durable: u64) {
+    for path in store.paths() {
+        let bytes = store.read(&path).unwrap();
+        match path.parse() {
+            Ok(TilePath::Entries(bundle)) => {
+                assert!(
+                    bundle.is_within(durable),
+                    "{path} is beyond what is durable"
+                );
+                let first = bundle.first_entry().unwrap();
+                let entries: Vec<_> = (first..first + u64::from(bundle.width()))
+                    .map(entry)
+                    .collect();
+                assert_eq!(bytes, encode_bundle(&entries).unwrap(), "{path}");
+            }
+            Ok(TilePath::Hashes(tile)) => {
+                assert!(tile.is_within(durable), "{path} is beyond what is durable");
+            }
+            Err(_) => assert!(!path.starts_with("tile/"), "{path} is no tile"),
+        }
+    }
+}
+
+fn copy_of(store: &dyn Store) -> SharedStore {
+    // A reader wants a shared store; only what it reads is needed.
+    let copy = MemStore::new();
+    for path in ["private/log.json", "checkpoint"] {
+        copy.create_dir("private").unwrap();
+        let bytes = store.read(path).unwrap();
+        copy.write(path, &bytes, crate::Access::Private).unwrap();
+    }
+    Arc::new(copy)
+}

@@ -1,0 +1,8 @@
+//! Tests of the whole: crashes at every step, then the whole tree recomputed from the files.
+
+mod faults;
+mod harness;
+mod invariants;
+mod power_cuts;
+mod refusals;
+mod running;

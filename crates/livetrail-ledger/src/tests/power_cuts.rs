@@ -1,0 +1,129 @@
+//! Random lives: appends, commits, checkpoints, closings, kills and power cuts in any order.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::harness::{Core, Seen, check_names, check_whole, created};
+use crate::store::{MemStore, PowerCut, SharedStore};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(u64),
+    Commit,
+    Integrate,
+    Seal,
+    Close,
+    Kill,
+    Cut(PowerCut),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1_u64..40).prop_map(Step::Append),
+        2 => (200_u64..600).prop_map(Step::Append),
+        4 => Just(Step::Commit),
+        2 => Just(Step::Integrate),
+        2 => Just(Step::Seal),
+        1 => Just(Step::Close),
+        1 => Just(Step::Kill),
+        1 => Just(Step::Cut(PowerCut::Synced)),
+        1 => any::<u64>().prop_map(|seed| Step::Cut(PowerCut::Prefix(seed))),
+        2 => any::<u64>().prop_map(|seed| Step::Cut(PowerCut::Subset(seed))),
+    ]
+}
+
+struct Trail {
+    mem: MemStore,
+    seen: Seen,
+    core: Option<Core>,
+    acked: u64,
+}
+
+impl Trail {
+    fn core(&mut self) -> &mut Core {
+        let Self {
+            mem,
+            seen,
+            core,
+            acked,
+        } = self;
+        core.get_or_insert_with(|| {
+            let store: SharedStore = Arc::new(mem.clone());
+            let core = Core::open(&store, seen).unwrap();
+            assert!(core.acked >= *acked, "lost {} of {acked}", core.acked);
+            *acked = core.acked;
+            assert_eq!(check_whole(mem, seen, core.acked), core.acked);
+            check_names(mem, core.acked);
+            core
+        })
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Append(count) => self.core().append(count),
+            Step::Commit => {
+                self.core().commit().unwrap();
+                self.acked = self.core().acked;
+            }
+            Step::Integrate => self.core().integrate().unwrap(),
+            Step::Seal => {
+                self.core().seal().unwrap();
+                let durable = self.core().acked;
+                check_whole(&self.mem, &self.seen, durable);
+                check_names(&self.mem, durable);
+            }
+            Step::Close => {
+                self.core();
+                let core = self.core.take().unwrap();
+                self.acked = core.appended;
+                core.close().unwrap();
+            }
+            Step::Kill => self.core = None,
+            Step::Cut(cut) => {
+                self.core = None;
+                self.mem = self.mem.power_cut(cut);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn nothing_that_was_durable_is_lost_and_no_tree_forks(steps in prop::collection::vec(step(), 1..30)) {
+        let mut trail = Trail { mem: created(), seen: Seen::default(), core: None, acked: 0 };
+        for step in steps {
+            trail.take(step);
+        }
+        trail.core();
+    }
+}
+
+#[test]
+fn a_cut_at_every_moment_of_a_batch_is_survived() {
+    for seed in 0..300 {
+        let mut trail = Trail {
+            mem: created(),
+            seen: Seen::default(),
+            core: None,
+            acked: 0,
+        };
+        trail.take(Step::Append(30));
+        trail.take(Step::Commit);
+        trail.take(Step::Append(100));
+        // Written and not synced: a commit whose sync the power cut takes away.
+        let before = trail.mem.copy();
+        trail.take(Step::Commit);
+        trail.core = None;
+        let cut = if seed % 2 == 0 {
+            PowerCut::Prefix(seed)
+        } else {
+            PowerCut::Subset(seed)
+        };
+        trail.mem = before.power_cut(cut);
+        trail.acked = 30;
+        trail.core();
+    }
+}

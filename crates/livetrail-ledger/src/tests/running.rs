@@ -1,0 +1,334 @@
+//! The ledger with its threads, in memory.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use super::harness::{Seen, check_whole, created, entry, identity, small};
+use crate::{
+    AppendError, Class, Ledger, Options, Pressure, Reader, WaitError,
+    store::{Fault, FaultPlan, FaultStore, MemStore, Op, SharedStore, Store as _},
+};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn open(mem: &MemStore, options: Options) -> Ledger {
+    let store: SharedStore = Arc::new(mem.clone());
+    let (ledger, _) = Ledger::builder(store, identity())
+        .options(options)
+        .open()
+        .unwrap();
+    ledger
+}
+
+fn entries(range: std::ops::Range<u64>) -> Vec<Vec<u8>> {
+    range.map(entry).collect()
+}
+
+#[test]
+fn what_is_appended_becomes_durable_then_sealed_and_can_be_proved() {
+    let mem = created();
+    let ledger = open(&mem, small());
+    let mut next = 0;
+    for count in [1, 10, 300, 1000] {
+        let appended = ledger
+            .append(Class::Strict, &entries(next..next + count))
+            .unwrap();
+        assert_eq!((appended.first, appended.next), (next, next + count));
+        next += count;
+        ledger.wait_durable(next, LONG).unwrap();
+    }
+    ledger.wait_sealed(next, LONG).unwrap();
+    let reader = Reader::open(Arc::new(mem.clone())).unwrap();
+    let proof = reader.inclusion_proof(700).unwrap();
+    let proof = livetrail_tlog::ProofFile::parse(proof.as_bytes()).unwrap();
+    assert_eq!(proof.index(), 700);
+    let head = ledger.close().unwrap().head();
+    head.verify_inclusion(700, &livetrail_tlog::leaf_hash(&entry(700)), proof.proof())
+        .unwrap();
+    let (old, proof) = reader.consistency_proof(11, 1311).unwrap();
+    head.verify_consistency(&old, &proof).unwrap();
+    let read: Result<Vec<_>, _> = reader.entries(0..u64::MAX).unwrap().collect();
+    assert_eq!(read.unwrap(), entries(0..1311));
+    assert_eq!(check_whole(&mem, &Seen::default(), 1311), 1311);
+}
+
+#[test]
+fn many_threads_append_and_every_entry_has_one_place() {
+    let mem = created();
+    let ledger = open(&mem, small());
+    let mut taken = thread::scope(|scope| {
+        let threads: Vec<_> = (0..4_u64)
+            .map(|thread| {
+                let handle = ledger.handle();
+                scope.spawn(move || {
+                    let mut taken = Vec::new();
+                    for i in 0..500_u64 {
+                        let bytes = format!("{thread} {i}");
+                        let appended = handle.append(Class::Strict, &[&bytes]).unwrap();
+                        taken.push((appended.first, bytes.into_bytes()));
+                    }
+                    let (last, _) = taken.last().unwrap();
+                    handle.wait_durable(last + 1, LONG).unwrap();
+                    taken
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    taken.sort();
+    assert_eq!(ledger.close().unwrap().head().size, 2000);
+    let reader = Reader::open(Arc::new(mem)).unwrap();
+    let read: Vec<_> = (0..)
+        .zip(reader.entries(0..2000).unwrap().map(Result::unwrap))
+        .collect();
+    assert_eq!(read, taken);
+}
+
+#[test]
+fn a_future_resolves_without_a_runtime() {
+    let mem = created();
+    let ledger = open(&mem, small());
+    let appended = ledger.append(Class::Strict, &entries(0..3)).unwrap();
+    struct Unpark(thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(ledger.durable(appended.next));
+    while future.as_mut().poll(&mut cx).is_pending() {
+        thread::park_timeout(LONG);
+    }
+    assert!(ledger.durable_entries() >= 3);
+}
+
+#[test]
+fn an_entry_too_long_or_a_call_too_large_takes_nothing() {
+    let mem = created();
+    let ledger = open(&mem, small());
+    let error = ledger
+        .append(Class::Strict, &[vec![0; 3], vec![0; 65_536]])
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        AppendError::EntryTooLong {
+            at: 1,
+            bytes: 65_536
+        }
+    ));
+    let error = ledger
+        .append(Class::Strict, &vec![vec![0; 60_000]; 3])
+        .unwrap_err();
+    assert!(matches!(error, AppendError::TooMuch { .. }), "{error}");
+    ledger
+        .append(Class::Strict, &[vec![7; 65_535], vec![]])
+        .unwrap();
+    assert_eq!(ledger.close().unwrap().head().size, 2);
+    let reader = Reader::open(Arc::new(mem)).unwrap();
+    assert_eq!(reader.entry(0).unwrap(), vec![7; 65_535]);
+    assert_eq!(reader.entry(1).unwrap(), b"");
+}
+
+#[test]
+fn an_idle_ledger_touches_the_store_no_more() {
+    let mem = created();
+    let faulty = FaultStore::over_memory(mem);
+    let store: SharedStore = Arc::new(faulty.clone());
+    let (ledger, _) = Ledger::builder(store, identity())
+        .options(small())
+        .open()
+        .unwrap();
+    let appended = ledger.append(Class::Strict, &entries(0..300)).unwrap();
+    ledger.wait_sealed(appended.next, LONG).unwrap();
+    // The sealer may still be tidying up or preparing a segment; then nothing comes.
+    let mut before = faulty.counts();
+    for _ in 0..200 {
+        thread::sleep(Duration::from_millis(20));
+        let now = faulty.counts();
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(faulty.counts(), before);
+    ledger.close().unwrap();
+}
+
+#[test]
+fn handles_outlive_the_ledger_and_say_that_it_is_closed() {
+    let mem = created();
+    let ledger = open(&mem, small());
+    let handle = ledger.handle();
+    let appended = handle.append(Class::Strict, &entries(0..5)).unwrap();
+    drop(ledger);
+    assert!(
+        handle.wait_sealed(appended.next, Duration::ZERO).is_ok(),
+        "closing seals"
+    );
+    let error = handle.append(Class::Strict, &entries(5..6)).unwrap_err();
+    assert!(matches!(error, AppendError::Closed) && error.is_final());
+    assert!(matches!(
+        handle.wait_durable(6, LONG),
+        Err(WaitError::Closed)
+    ));
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_and_says_why_to_everybody() {
+    let mem = created();
+    let faulty = FaultStore::over_memory(mem.clone());
+    let store: SharedStore = Arc::new(faulty.clone());
+    let (ledger, _) = Ledger::builder(store, identity())
+        .options(small())
+        .open()
+        .unwrap();
+    faulty.arm(FaultPlan {
+        op: Op::Sync,
+        nth: 0,
+        fault: Fault::KilledBefore,
+    });
+    let appended = ledger.append(Class::Strict, &entries(0..5)).unwrap();
+    let error = ledger.wait_durable(appended.next, LONG).unwrap_err();
+    assert!(matches!(error, WaitError::Stopped(_)), "{error}");
+    let error = ledger.append(Class::Strict, &entries(5..6)).unwrap_err();
+    assert!(matches!(error, AppendError::Stopped(_)), "{error}");
+    assert!(ledger.status().stopped.is_some());
+    ledger.close().unwrap_err();
+    let ledger = open(&mem, small());
+    assert!(ledger.close().unwrap().head().size <= 5);
+}
+
+#[test]
+fn a_full_queue_is_said_to_who_does_not_wait_and_waited_out_by_who_does() {
+    let mem = created();
+    let ledger = open(&mem, small());
+    let piece = vec![vec![0; 1000]; 60];
+    let mut full = 0;
+    let mut taken = 0;
+    for _ in 0..400 {
+        match ledger.try_append(Class::Strict, &piece) {
+            Ok(_) => taken += 60,
+            Err(AppendError::QueueFull) => {
+                full += 1;
+                ledger.append(Class::Strict, &piece).unwrap();
+                taken += 60;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(ledger.close().unwrap().head().size, taken);
+    assert!(full > 0, "the queue has a bound");
+}
+
+#[test]
+fn a_halted_ledger_signs_nothing_more() {
+    let mem = created();
+    let ledger = open(&mem, small());
+    ledger.halt("witness.example has seen 99 entries");
+    let error = ledger.append(Class::Strict, &entries(0..1)).unwrap_err();
+    assert!(matches!(error, AppendError::Stopped(_)));
+    let fatal = ledger.close().unwrap_err();
+    assert!(fatal.to_string().contains("witness.example"), "{fatal}");
+}
+
+#[test]
+fn a_witness_line_is_added_to_the_published_checkpoint_and_kept() {
+    let mem = created();
+    let ledger = open(&mem, small());
+    let appended = ledger.append(Class::Strict, &entries(0..7)).unwrap();
+    ledger.wait_sealed(appended.next, LONG).unwrap();
+    let name = livetrail_tlog::KeyName::new("witness.example/w").unwrap();
+    let witness = livetrail_tlog::CosignatureSigner::from_seed(name, &[9; 32]);
+    let mut note = ledger.checkpoint().note().clone();
+    note.add_signature_of(&witness.at(1_700_000_001)).unwrap();
+    let line = note.signatures().last().unwrap().clone();
+    assert!(ledger.add_cosignatures(7, vec![line.clone()]));
+    assert!(
+        ledger.add_cosignatures(6, vec![line]),
+        "an older size is nobody's harm"
+    );
+    let mut tries = 0;
+    while ledger.checkpoint().note() != &note {
+        tries += 1;
+        assert!(tries < 3000, "the line does not come");
+        thread::sleep(Duration::from_millis(10));
+    }
+    ledger.close().unwrap();
+    assert_eq!(mem.read("checkpoint").unwrap(), note.encode().into_bytes());
+    let kept = mem.read("private/checkpoints/00000000000000000007.note");
+    assert_eq!(kept.unwrap(), note.encode().into_bytes());
+    let ledger = open(&mem, small());
+    assert_eq!(
+        ledger.checkpoint().note(),
+        &note,
+        "a foreign line is no reason to refuse"
+    );
+}
+
+#[test]
+fn a_full_disk_refuses_then_recovers_by_itself_with_one_continuous_log() {
+    let mem = created();
+    let mut options = small();
+    options.space_interval = Duration::from_millis(5);
+    options.ballast_bytes = 200 << 10;
+    mem.set_capacity(Some(3 << 20));
+    let ledger = open(&mem, options);
+    let piece: Vec<_> = vec![vec![1; 2000]; 20];
+    let mut refused = 0;
+    let mut taken = 0;
+    while refused < 3 {
+        match ledger.append(Class::BestEffort, &piece) {
+            Ok(_) => taken += 20,
+            Err(AppendError::NoSpace { pressure }) => {
+                assert!(pressure >= Pressure::ShedBestEffort);
+                refused += 1;
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert!(taken < 100_000, "a volume of 3 MiB takes no end of entries");
+    }
+    let mut strict_refused = false;
+    for _ in 0..2000 {
+        match ledger.append(Class::Strict, &piece) {
+            Ok(_) => taken += 20,
+            Err(AppendError::NoSpace { pressure }) => {
+                assert_eq!(pressure, Pressure::RefuseStrict);
+                strict_refused = true;
+                break;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(strict_refused);
+    // Now the loss is reported, in what the ballast has left.
+    let appended = ledger
+        .append(Class::Essential, &["records_dropped"])
+        .unwrap();
+    taken += 1;
+    mem.set_capacity(Some(64 << 20));
+    ledger.wait_sealed(appended.next, LONG).unwrap();
+    let mut tries = 0;
+    while ledger.pressure() != Pressure::Normal {
+        tries += 1;
+        assert!(tries < 3000, "space returned and nobody noticed");
+        thread::sleep(Duration::from_millis(10));
+    }
+    ledger.append(Class::BestEffort, &piece).unwrap();
+    taken += 20;
+    assert_eq!(ledger.close().unwrap().head().size, taken);
+    let reader = Reader::open(Arc::new(mem)).unwrap();
+    assert_eq!(
+        reader
+            .entries(0..taken)
+            .unwrap()
+            .filter(Result::is_ok)
+            .count() as u64,
+        taken
+    );
+}

@@ -1,0 +1,82 @@
+//! A batch: what one commit writes and syncs.
+
+use super::record::{HEAD_BYTES, Head, push_mark, push_record};
+
+/// Records as they will stand in the log, with the mark before them. Filled by appenders, written by the committer, then
+/// taken apart by the integrator: framed once, copied never.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    first_index: u64,
+    next_index: u64,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// An empty batch that begins at `first_index`, in a buffer that may have been used before.
+    pub(crate) fn new(first_index: u64, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        push_mark(&mut buffer, first_index);
+        Self {
+            first_index,
+            next_index: first_index,
+            bytes: buffer,
+        }
+    }
+
+    /// Appends a record; the caller has checked the payload's length.
+    pub(crate) fn push(&mut self, payload: &[u8]) {
+        push_record(&mut self.bytes, self.next_index, payload);
+        self.next_index = self.next_index.saturating_add(1);
+    }
+
+    pub(crate) const fn first_index(&self) -> u64 {
+        self.first_index
+    }
+
+    /// The index after its last record.
+    pub(crate) const fn next_index(&self) -> u64 {
+        self.next_index
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.first_index == self.next_index
+    }
+
+    /// Its bytes in the log.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The payloads in order.
+    pub(crate) fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.get(HEAD_BYTES..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let head = Head::parse(rest)?;
+            let (framed, after) = rest.split_at_checked(head.framed_bytes())?;
+            rest = after;
+            framed.get(HEAD_BYTES..)
+        })
+    }
+
+    /// Its buffer, for another batch.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_come_back_in_order() {
+        let mut batch = Batch::new(7, vec![1, 2, 3]);
+        assert!(batch.is_empty());
+        for payload in [&b"a"[..], b"", b"ccc"] {
+            batch.push(payload);
+        }
+        assert_eq!((batch.first_index(), batch.next_index()), (7, 10));
+        let payloads: Vec<_> = batch.payloads().collect();
+        assert_eq!(payloads, [&b"a"[..], b"", b"ccc"]);
+    }
+}

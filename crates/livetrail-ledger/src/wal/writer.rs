@@ -1,0 +1,185 @@
+//! Writing batches to the log.
+
+use std::io;
+
+use super::{
+    batch::Batch,
+    segment::{HEADER_BYTES, Header, LogId},
+};
+use crate::{
+    error::Fatal,
+    layout,
+    store::{File, SharedStore, Store},
+};
+use livetrail_tlog::Frontier;
+
+/// Zeros for a spare segment are written in pieces of this size.
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// Why a batch is not durable.
+#[derive(Debug)]
+pub(crate) enum CommitError {
+    /// No room. The same batch may be committed again when there is.
+    NoSpace(io::Error),
+    /// The log stops here.
+    Fatal(Fatal),
+}
+
+/// The end of the log. Owned by the one thread that commits.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    store: SharedStore,
+    log_id: LogId,
+    segment_bytes: u64,
+    current: Option<Segment>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    file: Box<dyn File>,
+    first_index: u64,
+    /// Behind the last durable batch.
+    offset: u64,
+}
+
+impl Writer {
+    /// A writer that begins a segment of its own with the first batch.
+    pub(crate) fn new(store: SharedStore, log_id: LogId, segment_bytes: u64) -> Self {
+        Self {
+            store,
+            log_id,
+            segment_bytes,
+            current: None,
+        }
+    }
+
+    /// Makes a batch durable. `published` is the frontier of the published tree, for a new segment's header.
+    ///
+    /// A crash before the sync is back leaves any part of the batch: nobody was told that it is durable, and recovery cuts what is not
+    /// whole. A crash after it leaves all of it, told or not.
+    ///
+    /// An error of a write or a sync is never followed by another sync of that file, because the pages count as clean after it: the
+    /// batch goes into a new segment, once; if that fails too, the log stops.
+    pub(crate) fn commit(
+        &mut self,
+        batch: &Batch,
+        published: &Frontier,
+    ) -> Result<(), CommitError> {
+        match self.try_commit(batch, published) {
+            Ok(()) => Ok(()),
+            Err(_) => self.try_commit(batch, published).map_err(|error| {
+                if is_no_space(&error) {
+                    return CommitError::NoSpace(error);
+                }
+                CommitError::Fatal(Fatal::WalWrite {
+                    index: batch.first_index(),
+                    source: error,
+                })
+            }),
+        }
+    }
+
+    fn try_commit(&mut self, batch: &Batch, published: &Frontier) -> io::Result<()> {
+        let length = batch.bytes().len() as u64;
+        let room = |segment: &Segment| self.segment_bytes.saturating_sub(segment.offset);
+        if self.current.as_ref().is_none_or(|s| room(s) < length) {
+            self.current = None;
+            self.current = Some(self.begin(batch.first_index(), published)?);
+        }
+        let Some(mut segment) = self.current.take() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let written = segment
+            .file
+            .write_at(segment.offset, batch.bytes())
+            .and_then(|()| segment.file.sync());
+        if let Err(error) = written {
+            // The segment is left for good. Cutting it back is a courtesy to whoever looks at it: its successor's first index says what counts.
+            let _ = segment.file.set_len(segment.offset);
+            return Err(error);
+        }
+        segment.offset = segment.offset.saturating_add(length);
+        self.current = Some(segment);
+        Ok(())
+    }
+
+    /// Begins a segment: header durable first, then its name. A crash between leaves a file that is no segment.
+    fn begin(&self, first_index: u64, published: &Frontier) -> io::Result<Segment> {
+        let store = self.store.as_ref();
+        let (path, mut file) = if store.exists(layout::WAL_SPARE)? {
+            (layout::WAL_SPARE, store.open(layout::WAL_SPARE, false)?)
+        } else {
+            let file = store.preallocate(layout::WAL_NEW, self.segment_bytes)?;
+            (layout::WAL_NEW, file)
+        };
+        let header = Header {
+            log_id: self.log_id,
+            first_index,
+            published: published.clone(),
+        };
+        let prepared = file
+            .write_at(0, &header.encode())
+            .and_then(|()| file.sync())
+            .and_then(|()| store.rename(path, &layout::segment(first_index)))
+            .and_then(|()| store.sync_dir(layout::WAL));
+        if let Err(error) = prepared {
+            // Never to be used again: a failed sync may have left its header on no disk.
+            let _ = store.remove(path);
+            return Err(error);
+        }
+        Ok(Segment {
+            file,
+            first_index,
+            offset: HEADER_BYTES as u64,
+        })
+    }
+
+    /// The first index of the segment that is being written.
+    pub(crate) fn segment(&self) -> Option<u64> {
+        self.current.as_ref().map(|segment| segment.first_index)
+    }
+
+    /// Gives back the space behind the last record. What is not done here a start does.
+    pub(crate) fn trim(&mut self) -> io::Result<()> {
+        let Some(mut segment) = self.current.take() else {
+            return Ok(());
+        };
+        segment.file.set_len(segment.offset)?;
+        segment.file.sync()
+    }
+}
+
+/// Whether an error says that there is no room.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Prepares a segment of zeros, so that the next rotation finds one whose blocks are written: syncs of it then need no
+/// journal commit and take half the time. Does nothing when there is one.
+pub(crate) fn prepare_spare(store: &dyn Store, segment_bytes: u64) -> io::Result<()> {
+    if store.exists(layout::WAL_SPARE)? {
+        return Ok(());
+    }
+    let made = write_zeros(store, segment_bytes)
+        .and_then(|()| store.rename(layout::WAL_SPARE_NEW, layout::WAL_SPARE));
+    if made.is_err() {
+        let _ = store.remove(layout::WAL_SPARE_NEW);
+    }
+    made
+}
+
+fn write_zeros(store: &dyn Store, segment_bytes: u64) -> io::Result<()> {
+    let mut file = store.preallocate(layout::WAL_SPARE_NEW, segment_bytes)?;
+    let zeros = vec![0; ZEROS_BYTES];
+    let mut at = 0;
+    while at < segment_bytes {
+        let left = usize::try_from(segment_bytes.saturating_sub(at)).unwrap_or(usize::MAX);
+        let part = zeros.get(..left.min(zeros.len())).unwrap_or_default();
+        file.write_at(at, part)?;
+        at = at.saturating_add(part.len() as u64);
+    }
+    file.sync()
+}
