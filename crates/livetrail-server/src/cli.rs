@@ -125,8 +125,11 @@ pub(crate) struct Publish {
     /// The file.
     #[arg(value_name = "FILE.flv")]
     pub(crate) file: PathBuf,
-    /// rtmp://HOST[:PORT]/APPLICATION/STREAM[?token=SECRET]
-    #[arg(value_name = "URL")]
+    /// Where to.
+    #[arg(
+        value_name = "URL",
+        help = "rtmp://HOST[:PORT]/APPLICATION/STREAM[?token=SECRET]"
+    )]
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) token: ClientToken,
@@ -151,8 +154,11 @@ Examples:
 
 Exit codes: 0 something was played; 1 refused, the connection failed, or no frame came; 2 wrong usage.")]
 pub(crate) struct Play {
-    /// rtmp://HOST[:PORT]/APPLICATION/STREAM or http://HOST[:PORT]/APPLICATION/STREAM.flv
-    #[arg(value_name = "URL")]
+    /// Where from.
+    #[arg(
+        value_name = "URL",
+        help = "rtmp://HOST[:PORT]/APPLICATION/STREAM or http://HOST[:PORT]/APPLICATION/STREAM.flv"
+    )]
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) token: ClientToken,

@@ -18,7 +18,7 @@ use super::{ApiState, Problem};
 
 /// Counts refusals and ends by their reason, which the engine does not.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Denials {
+pub(crate) struct Outcomes {
     denied: Family<RoleAndReason, Counter>,
     ended: Family<RoleAndReason, Counter>,
 }
@@ -29,7 +29,7 @@ struct RoleAndReason {
     reason: &'static str,
 }
 
-impl Observer for Denials {
+impl Observer for Outcomes {
     fn on_event(&self, event: &StreamEvent) {
         let (family, reason): (_, Reason) = match event.kind {
             StreamEventKind::PublishDenied { reason } | StreamEventKind::PlayDenied { reason } => {
@@ -71,12 +71,12 @@ pub(super) async fn metrics(
     registry.register(
         "sessions_denied",
         "Attempts refused, by role and reason",
-        state.inner.denials.denied.clone(),
+        state.inner.outcomes.denied.clone(),
     );
     registry.register(
         "sessions_ended",
         "Sessions ended, by role and reason",
-        state.inner.denials.ended.clone(),
+        state.inner.outcomes.ended.clone(),
     );
     registry.register_collector(Box::new(Now(state)));
     let mut text = String::new();

@@ -27,7 +27,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) use metrics::Denials;
+pub(crate) use metrics::Outcomes;
 pub(crate) use token::ApiTokens;
 
 use crate::config::Config;
@@ -45,7 +45,7 @@ struct Inner {
     engine: Engine,
     pipeline: Arc<AuditPipeline>,
     tokens: Arc<ApiTokens>,
-    denials: Denials,
+    outcomes: Outcomes,
     file_errors: FileErrors,
     rtmp: OnceLock<RtmpStats>,
     http: Mutex<Vec<GatewayHandle>>,
@@ -56,7 +56,7 @@ impl ApiState {
         config: &Config,
         engine: Engine,
         pipeline: Arc<AuditPipeline>,
-        denials: Denials,
+        outcomes: Outcomes,
         file_errors: FileErrors,
     ) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl ApiState {
                 engine,
                 pipeline,
                 tokens: Arc::new(ApiTokens::new(&config.api.token)),
-                denials,
+                outcomes,
                 file_errors,
                 rtmp: OnceLock::new(),
                 http: Mutex::default(),

@@ -13,7 +13,7 @@ use livetrail_media::{
     tag::Unwrapper,
 };
 
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 8 << 10;
 
 /// Where a file's header says which tracks there are.
 const FLAGS_OFFSET: u64 = 4;

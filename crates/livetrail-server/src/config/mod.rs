@@ -1,7 +1,7 @@
 //! Every setting of the server: one TOML file, each key with a default, each overridable.
 //!
 //! Precedence, lowest first: defaults, the file, `LIVETRAIL__SECTION__KEY` variables, `LIVETRAIL_*` variables, flags.
-//! [`load`] checks all of it and names the key, the line and what is allowed.
+//! [`load()`] checks all of it and names the key, the line and what is allowed.
 
 mod auth;
 mod error;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use livetrail_engine::{MediaFrame, MediaKind};
-use livetrail_rtmp::{Pacer, RtmpClient, RtmpUrl};
+use livetrail_rtmp::{Pacer, RtmpClient, RtmpPublisher, RtmpUrl};
 use tokio::task::JoinHandle;
 
 use crate::client::{PlayAddress, Player, Refused, told};
@@ -21,32 +21,36 @@ pub(super) struct Played {
     pub(super) frames: Vec<MediaFrame>,
 }
 
-/// Publishes the clip in real time.
+/// Begins to publish the clip, in real time; the task ends when all of it is sent.
 pub(super) async fn publish(
-    url: String,
-    key: String,
+    url: &str,
+    key: &str,
     clip: Vec<MediaFrame>,
-) -> anyhow::Result<Published> {
-    let url = RtmpUrl::parse(&url)?.with_token(&key);
-    let mut publisher = RtmpClient::new()
-        .publish(&url)
-        .await
-        .context("publishing")?;
+) -> anyhow::Result<JoinHandle<anyhow::Result<Published>>> {
+    let url = RtmpUrl::parse(url)?.with_token(key);
+    let publisher = RtmpClient::new().publish(&url).await;
+    let publisher = publisher.context("publishing")?;
+    Ok(tokio::spawn(async move {
+        send(publisher, &clip).await.context("publishing")
+    }))
+}
+
+async fn send(mut publisher: RtmpPublisher, clip: &[MediaFrame]) -> anyhow::Result<Published> {
     let mut pacer = Pacer::new();
     let mut published = Published {
         frames: 0,
         bytes: 0,
     };
-    for frame in &clip {
+    for frame in clip {
         if frame.kind != MediaKind::Data {
             let due = pacer.due(frame.dts_ms());
-            publisher.wait_until(due).await.context("publishing")?;
+            publisher.wait_until(due).await?;
         }
-        publisher.push(frame).await.context("publishing")?;
+        publisher.push(frame).await?;
         published.frames += 1;
         published.bytes += frame.payload.len() as u64;
     }
-    publisher.close().await.context("publishing")?;
+    publisher.close().await?;
     Ok(published)
 }
 

@@ -135,7 +135,7 @@ async fn play_it(data: &Path) -> anyhow::Result<Shown> {
     steps.say(&format!(
         "a publisher with a wrong key is refused: {refused_publisher}"
     ))?;
-    let publisher = tokio::spawn(cast::publish(rtmp.clone(), secrets.publish, clip.clone()));
+    let publisher = cast::publish(&rtmp, &secrets.publish, clip.clone()).await?;
     steps
         .say("studio-1 publishes the bundled clip over RTMP, in real time: 5 s of H.264 and AAC")?;
     sleep(RTMP_VIEWER_AT).await;

@@ -1,8 +1,9 @@
 //! The data directory: made at the first start, used by one server at a time.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{DirBuilder, File, TryLockError},
     io::{Read, Seek, Write},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -13,6 +14,9 @@ pub(crate) const TRAIL_FILE: &str = "trail.tsv";
 
 /// Locked while a server uses the directory. It stays when the server goes: removing it would let two servers hold two locks.
 const LOCK_FILE: &str = "lock";
+
+/// The trail has personal data: it is for its owner and group.
+const DIRECTORY_MODE: u32 = 0o750;
 
 /// The trail that a path means: a data directory's, or the file itself.
 pub(crate) fn trail_file(path: &Path) -> PathBuf {
@@ -36,9 +40,13 @@ impl DataLock {
     /// Another server uses the directory; it cannot be made or written.
     pub(crate) fn take(directory: &Path) -> anyhow::Result<Self> {
         if !directory.is_dir() {
-            fs::create_dir_all(directory).with_context(|| {
-                format!("cannot make the data directory {}", directory.display())
-            })?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(DIRECTORY_MODE)
+                .create(directory)
+                .with_context(|| {
+                    format!("cannot make the data directory {}", directory.display())
+                })?;
             tracing::info!(directory = %directory.display(), "made the data directory");
         }
         let path = directory.join(LOCK_FILE);

@@ -20,7 +20,7 @@ pub(crate) use log::init as init_log;
 pub(crate) use reload::Reloadable;
 
 use crate::{
-    api::{self, ApiState, Denials, FileErrors},
+    api::{self, ApiState, FileErrors, Outcomes},
     cli,
     config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable, Overrides},
     output::{Failure, Outcome, complain, say},
@@ -167,11 +167,11 @@ impl Server {
                 .build()?,
         );
         let auth = Arc::new(Exchangeable::new(config.auth.chain()?));
-        let denials = Denials::default();
+        let outcomes = Outcomes::default();
         let engine = engine_builder(&config)
             .clock(clock)
             .observer(pipeline.clone())
-            .observer(denials.clone())
+            .observer(outcomes.clone())
             .authenticator(auth.clone())
             .gate(pipeline.gate(policy(&config)))
             .build()?;
@@ -187,7 +187,7 @@ impl Server {
             &config,
             engine.clone(),
             pipeline.clone(),
-            denials,
+            outcomes,
             trail.errors,
         );
         let mut server = Self {
