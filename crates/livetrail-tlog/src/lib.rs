@@ -5,7 +5,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | hashes of leaves and nodes, roots | [`Hash`], [`leaf_hash`], [`node_hash`], [`tree_root`], [`TreeHead`] |
+//! | hashes of leaves and nodes, roots | [`struct@Hash`], [`leaf_hash`], [`node_hash`], [`tree_root`], [`TreeHead`] |
 //! | appending with at most 64 hashes | [`Frontier`] |
 //! | tiles: places, paths, contents | [`Tile`], [`Bundle`], [`TilePath`], [`tree_tiles`], [`new_tiles`], [`partial_tiles`] |
 //! | making tiles, reading a tree through them | [`TileBuilder`], [`TileReader`], [`TileTree`] |

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use livetrail_tlog::{
-    AddCheckpoint, Bundle, Checkpoint, CosignatureSigner, Ed25519Signer, Error, Hash, Note,
-    ProofFile, Signer, TileTree, TreeHead, VerifierKey, consistency_proof, cosignature_message,
-    encode_bundle, inclusion_proof, leaf_hash, node_hash, parse_bundle, tree_root,
+    AddCheckpoint, Bundle, Checkpoint, CosignatureSigner, Ed25519Signer, Error, Hash, KeyId,
+    KeyName, KeyType, Note, NoteSignature, ProofFile, Signer, TileTree, TreeHead, Verifier,
+    VerifierKey, consistency_proof, cosignature_message, encode_bundle, inclusion_proof, leaf_hash,
+    node_hash, parse_bundle, tree_root,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -382,6 +383,78 @@ fn after_a_rotation_either_key_of_the_log_is_enough() {
     assert_eq!(
         log_only().verify_note(note),
         Err(Error::NoVerifiedSignature)
+    );
+}
+
+/// Stands for a post-quantum cosigner of type 0x06: its signature is 2,420 times the text's length.
+struct PostQuantum(VerifierKey);
+
+impl Verifier for PostQuantum {
+    fn name(&self) -> &KeyName {
+        self.0.name()
+    }
+    fn key_id(&self) -> KeyId {
+        self.0.id()
+    }
+    fn verify(&self, text: &str, signature: &[u8]) -> Result<Option<u64>, Error> {
+        let good =
+            signature.len() == 2420 && signature.iter().all(|b| usize::from(*b) == text.len());
+        good.then_some(Some(7)).ok_or(Error::SignatureInvalid {
+            name: self.0.name().to_string(),
+            key_id: self.0.id(),
+        })
+    }
+}
+
+#[test]
+fn a_key_type_that_is_not_built_in_plugs_in() {
+    let name = KeyName::new("pq.example/w").unwrap();
+    let key = VerifierKey::new(name.clone(), KeyType::ML_DSA_44, vec![5; 1312]);
+    let key: VerifierKey = key.to_string().parse().unwrap();
+    let text = Checkpoint::new(ORIGIN, files(3).1.head()).unwrap().encode();
+    let mut note = Note::sign(text.as_str(), &[&log_signer()]).unwrap();
+    let signature = vec![u8::try_from(text.len()).unwrap(); 2420];
+    note.push(NoteSignature::new(name, key.id(), signature).unwrap())
+        .unwrap();
+    let bytes = note.encode();
+    let verified = log_only()
+        .with_cosigner(PostQuantum(key))
+        .with_quorum(1)
+        .verify(bytes.as_bytes())
+        .unwrap();
+    assert_eq!(verified.cosignatures()[0].timestamp_s, Some(7));
+    // Who does not know the type ignores the line.
+    assert!(
+        log_only()
+            .verify(bytes.as_bytes())
+            .unwrap()
+            .cosignatures()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_signer_that_cannot_sign_says_why() {
+    struct Unreachable(KeyName);
+    impl Signer for Unreachable {
+        fn name(&self) -> &KeyName {
+            &self.0
+        }
+        fn key_id(&self) -> KeyId {
+            KeyId([0; 4])
+        }
+        fn sign(&self, _text: &str) -> Result<Vec<u8>, Error> {
+            Err(Error::Signer {
+                name: self.0.to_string(),
+                reason: "the token was pulled out".to_owned(),
+            })
+        }
+    }
+    let signer = Unreachable("hsm.example".parse().unwrap());
+    let error = Note::sign("text\n", &[&log_signer(), &signer]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "hsm.example could not sign: the token was pulled out"
     );
 }
 
