@@ -24,7 +24,7 @@ pub(crate) struct ApiTokens {
 pub(super) struct Operator(pub(super) Option<String>);
 
 impl ApiTokens {
-    pub(super) fn new(tokens: &[NamedSecret]) -> Self {
+    pub(crate) fn new(tokens: &[NamedSecret]) -> Self {
         Self {
             all: ArcSwap::from_pointee(tokens.to_vec()),
         }

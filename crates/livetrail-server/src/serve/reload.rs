@@ -145,3 +145,31 @@ impl std::fmt::Display for Changes {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use livetrail_engine::Chain;
+
+    use super::*;
+    use crate::config::{NamedSecret, SecretText};
+
+    #[test]
+    fn an_api_that_others_can_reach_keeps_its_token_whatever_a_reload_says() {
+        let token = NamedSecret {
+            name: "ops".to_owned(),
+            secret: Some(SecretText::new("secret-1")),
+            secret_file: None,
+        };
+        let mut public = Config::default();
+        public.http.listen = ([0, 0, 0, 0], 8080).into();
+        public.api.token = vec![token.clone()];
+        let tokens = Arc::new(ApiTokens::new(&public.api.token));
+        let auth = Arc::new(Exchangeable::new(Chain::new()));
+        let reloadable = Reloadable::new(public, auth, tokens);
+        let engine = Engine::builder().build().unwrap();
+        // Right as a file, wrong for the address that stays until the next restart.
+        let refused = reloadable.apply(Config::default(), &engine).unwrap_err();
+        assert!(refused.to_string().contains("api.token"), "{refused}");
+        assert_eq!(reloadable.current().api.token, [token]);
+    }
+}
