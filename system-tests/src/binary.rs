@@ -62,7 +62,12 @@ fn build() -> PathBuf {
         profile,
     ]);
     command.arg("--target-dir").arg(target);
-    let finished = process::run("cargo build", &command, BUILD_TIMEOUT).success();
+    let finished = process::run("cargo build", &command, BUILD_TIMEOUT);
+    assert!(
+        finished.status.success(),
+        "the server cannot be built\n{}",
+        finished.stderr
+    );
     let executable = finished
         .stdout
         .lines()

@@ -5,7 +5,7 @@
 //! | a server of a test's own: start, stop, crash, restart, reload | [`Server`], [`Config`] |
 //! | what must be on the record: exactly these sessions with exactly these records | [`Trail`], [`Story`] |
 //! | processes with captured output that leave nothing behind | [`Process`], [`Finished`], [`run`] |
-//! | other people's programs | [`tool`] |
+//! | other people's programs | [`tool`], [`ffmpeg8()`] |
 //! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
 //! | clients that misbehave | [`rtmp`], [`socket`], [`http`] |
 //! | waiting for a condition with a deadline | [`clock`] |
@@ -17,6 +17,7 @@ mod binary;
 pub mod clip;
 pub mod clock;
 mod config;
+mod ffmpeg8;
 pub mod http;
 mod packets;
 mod process;
@@ -30,6 +31,7 @@ mod trail;
 
 pub use binary::livetrail;
 pub use config::Config;
+pub use ffmpeg8::ffmpeg8;
 pub use packets::{Packet, Packets};
 pub use process::{Finished, Process, run, typed};
 pub use rustix::process::{Pid, Signal};

@@ -59,7 +59,23 @@ pub fn ffmpeg() -> Command {
 #[track_caller]
 #[must_use]
 pub fn ffmpeg_publish(clip: &Path, url: &str, seconds: u32, kept: Option<&Path>) -> Process {
-    let mut command = ffmpeg();
+    publish_with(ffmpeg(), clip, url, seconds, kept)
+}
+
+/// As [`ffmpeg_publish`], with an ffmpeg of the test's choice.
+///
+/// # Panics
+/// When it cannot be started.
+#[track_caller]
+#[must_use]
+pub fn publish_with(
+    ffmpeg: Command,
+    clip: &Path,
+    url: &str,
+    seconds: u32,
+    kept: Option<&Path>,
+) -> Process {
+    let mut command = ffmpeg;
     command.arg("-re").arg("-i").arg(clip);
     let seconds = seconds.to_string();
     let mut output = |to: &Path| {
@@ -80,7 +96,17 @@ pub fn ffmpeg_publish(clip: &Path, url: &str, seconds: u32, kept: Option<&Path>)
 #[track_caller]
 #[must_use]
 pub fn ffmpeg_play(url: &str, out: &Path) -> Process {
-    let mut command = ffmpeg();
+    play_with(ffmpeg(), url, out)
+}
+
+/// As [`ffmpeg_play`], with an ffmpeg of the test's choice.
+///
+/// # Panics
+/// When it cannot be started.
+#[track_caller]
+#[must_use]
+pub fn play_with(ffmpeg: Command, url: &str, out: &Path) -> Process {
+    let mut command = ffmpeg;
     // Its default is to look at 5 s of a stream before it begins; nothing is lost, but it would be late to every end.
     command.args(["-analyzeduration", "500000", "-i", url]);
     command
@@ -106,8 +132,17 @@ pub fn livetrail(arguments: &[&str]) -> Command {
 /// When ffmpeg finds a single error in it.
 #[track_caller]
 pub fn assert_decodes(file: &Path) {
-    let mut command = tool("ffmpeg", "ffmpeg");
-    command.args(["-hide_banner", "-nostdin", "-v", "error", "-xerror"]);
+    assert_decodes_with(ffmpeg(), file);
+}
+
+/// As [`assert_decodes`], with an ffmpeg of the test's choice.
+///
+/// # Panics
+/// As [`assert_decodes`].
+#[track_caller]
+pub fn assert_decodes_with(ffmpeg: Command, file: &Path) {
+    let mut command = ffmpeg;
+    command.args(["-v", "error", "-xerror"]);
     command.args(["-err_detect", "explode", "-i"]).arg(file);
     command.args(["-f", "null", "-"]);
     let finished = process::run("ffmpeg that decodes", &command, Duration::from_secs(60)).success();

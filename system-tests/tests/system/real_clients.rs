@@ -1,8 +1,9 @@
 //! Clients that are not ours publish and play, and what is played is what was published.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use system_tests::{Config, Packets, Process, Server, Story, clip, tool};
+use system_tests::{Config, Packets, Process, Server, Story, clip, ffmpeg8, run, tool};
 
 /// For the end of a client whose stream has ended.
 const ENDS: Duration = Duration::from_secs(30);
@@ -147,4 +148,66 @@ fn rtmpdump_plays() {
         Story::new("rtmp", "live/cam").published("client_closed"),
         Story::new("rtmp", "live/cam").played("stream_ended"),
     ]);
+}
+
+#[test]
+fn ffmpeg_8_publishes_and_plays_hevc_av1_and_vp9_with_opus_as_enhanced_rtmp() {
+    let mut server = Server::start(Config::new());
+    let codecs = ["hevc", "av1", "vp9"];
+    let clips = codecs.map(clip::enhanced);
+    let publishers: Vec<_> = codecs
+        .iter()
+        .zip(&clips)
+        .map(|(codec, clip)| {
+            let (url, sent) = (
+                server.rtmp_url(&format!("live/{codec}")),
+                server.file(&format!("{codec}-sent.flv")),
+            );
+            tool::publish_with(ffmpeg8(), clip, &url, 5, Some(&sent))
+        })
+        .collect();
+    let mut viewers = Vec::new();
+    for codec in codecs {
+        let stream = format!("live/{codec}");
+        server.await_frames(&stream, 60);
+        for (way, url) in [
+            ("rtmp", server.rtmp_url(&stream)),
+            ("http", server.flv_url(&stream)),
+        ] {
+            let out = server.file(&format!("{codec}-{way}.flv"));
+            viewers.push((codec, tool::play_with(ffmpeg8(), &url, &out), out));
+        }
+    }
+    for publisher in publishers {
+        publisher.wait(ENDS).success();
+    }
+    for (codec, viewer, out) in viewers {
+        viewer.wait(ENDS).success();
+        tool::assert_decodes_with(ffmpeg8(), &out);
+        let published = Packets::of(&remuxed(&server.file(&format!("{codec}-sent.flv"))));
+        Packets::of(&remuxed(&out)).assert_continue(&published, true);
+    }
+    let expected = codecs.iter().flat_map(|codec| {
+        let stream = format!("live/{codec}");
+        [
+            Story::new("rtmp", &stream).published("client_closed"),
+            Story::new("rtmp", &stream).played("stream_ended"),
+            Story::new("http-flv", &stream).played("stream_ended"),
+        ]
+    });
+    server.stop().assert_sessions(&expected.collect::<Vec<_>>());
+}
+
+/// The same packets in a container that older tools read, too.
+#[track_caller]
+fn remuxed(flv: &Path) -> PathBuf {
+    let mkv = flv.with_extension("mkv");
+    let mut command = ffmpeg8();
+    command
+        .arg("-i")
+        .arg(flv)
+        .args(["-map", "0", "-c", "copy"])
+        .arg(&mkv);
+    run("ffmpeg that remuxes", &command, ENDS).success();
+    mkv
 }
