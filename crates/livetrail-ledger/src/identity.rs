@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc};
 
 use livetrail_tlog::{
     CheckpointVerifier, CosignatureSigner, CosignatureVerifier, Ed25519Signer, Ed25519Verifier,
-    KeyName, Note, Signer, VerifierKey,
+    Error, KeyName, Note, Signer, VerifiedCheckpoint, VerifierKey,
 };
 use zeroize::Zeroizing;
 
@@ -22,7 +22,7 @@ pub trait Cosigner: Send + Sync {
     ///
     /// # Errors
     /// Whatever keeps it from signing.
-    fn cosign(&self, note: &mut Note, unix_s: u64) -> Result<(), livetrail_tlog::Error>;
+    fn cosign(&self, note: &mut Note, unix_s: u64) -> Result<(), Error>;
 }
 
 impl Cosigner for CosignatureSigner {
@@ -30,7 +30,7 @@ impl Cosigner for CosignatureSigner {
         Self::verifier_key(self)
     }
 
-    fn cosign(&self, note: &mut Note, unix_s: u64) -> Result<(), livetrail_tlog::Error> {
+    fn cosign(&self, note: &mut Note, unix_s: u64) -> Result<(), Error> {
         note.add_signature_of(&self.at(unix_s))
     }
 }
@@ -121,19 +121,47 @@ impl Identity {
     }
 
     /// Takes this log's checkpoints, with both signatures.
-    pub(crate) fn verifier(&self) -> Result<CheckpointVerifier, LedgerError> {
-        let log = Ed25519Verifier::new(&self.signer_key)?;
-        let second = CosignatureVerifier::new(&self.cosigner_key)?;
-        Ok(CheckpointVerifier::new(self.origin.as_str(), log)
-            .with_cosigner(second)
-            .with_quorum(1))
+    pub(crate) fn verifier(&self) -> Result<OwnVerifier, LedgerError> {
+        OwnVerifier::new(&self.origin, &self.signer_key, &self.cosigner_key)
     }
 
     /// Signs and cosigns a checkpoint's text. The same text and time give the same bytes.
-    pub(crate) fn sign(&self, text: &str, unix_s: u64) -> Result<Note, livetrail_tlog::Error> {
+    pub(crate) fn sign(&self, text: &str, unix_s: u64) -> Result<Note, Error> {
         let mut note = Note::sign(text, &[self.signer.as_ref()])?;
         self.cosigner.cosign(&mut note, unix_s)?;
         Ok(note)
+    }
+}
+
+/// Takes a log's own checkpoints: signed with its key, and cosigned with its second one.
+#[derive(Debug)]
+pub(crate) struct OwnVerifier(CheckpointVerifier);
+
+impl OwnVerifier {
+    pub(crate) fn new(
+        origin: &str,
+        signer: &VerifierKey,
+        cosigner: &VerifierKey,
+    ) -> Result<Self, LedgerError> {
+        let signer = Ed25519Verifier::new(signer)?;
+        let cosigner = CosignatureVerifier::new(cosigner)?;
+        let verifier = CheckpointVerifier::new(origin, signer).with_log_cosigner(cosigner);
+        Ok(Self(verifier))
+    }
+
+    pub(crate) fn verify(&self, bytes: &[u8]) -> Result<VerifiedCheckpoint, Error> {
+        self.verify_note(Note::parse(bytes)?)
+    }
+
+    pub(crate) fn verify_note(&self, note: Note) -> Result<VerifiedCheckpoint, Error> {
+        let verified = self.0.verify_note(note)?;
+        if verified.log_cosignatures().is_empty() {
+            return Err(Error::Quorum {
+                wanted: 1,
+                found: 0,
+            });
+        }
+        Ok(verified)
     }
 }
 

@@ -120,8 +120,8 @@ impl Integrator {
             .map_err(tree)?;
         broken?;
         if pending.len() > before {
-            let index = self.builder.size().saturating_sub(1) / u64::from(TILE_WIDTH);
-            let bundle = Bundle::new(index, TILE_WIDTH).map_err(tree)?;
+            let last = self.builder.size().saturating_sub(1);
+            let bundle = Bundle::new(bundle_of(last), TILE_WIDTH).map_err(tree)?;
             let room = Vec::with_capacity(self.bundle.len());
             pending.push(Pending {
                 path: layout::staged(&bundle.to_string()),
@@ -135,7 +135,7 @@ impl Integrator {
     /// Writes the files that have become full into the stage, not synced. A crash here leaves nothing but files in the stage, which
     /// the next start wipes: the entries are in the write-ahead log.
     pub(crate) fn flush(&mut self) -> Result<(), Blocked> {
-        let mut written = 0;
+        let mut written = 0_usize;
         let mut result = Ok(());
         for pending in &self.pending {
             let Pending {
@@ -149,7 +149,7 @@ impl Integrator {
                 result = Err(Blocked::store("write", path, error));
                 break;
             }
-            written += 1;
+            written = written.saturating_add(1);
         }
         self.pending.drain(..written);
         result
@@ -203,12 +203,17 @@ impl Integrator {
     }
 }
 
+/// The index of the bundle that an entry is in.
+fn bundle_of(entry: u64) -> u64 {
+    entry.checked_div(u64::from(TILE_WIDTH)).unwrap_or(0)
+}
+
 /// The entries of the last bundle, checked against their tile; kept when it is partial.
 fn last_bundle(files: &TreeFiles<'_>, size: u64) -> Result<Vec<u8>, LedgerError> {
     let Some(last) = size.checked_sub(1) else {
         return Ok(Vec::new());
     };
-    let Some(bundle) = Bundle::in_tree(last / u64::from(TILE_WIDTH), size) else {
+    let Some(bundle) = Bundle::in_tree(bundle_of(last), size) else {
         return Ok(Vec::new());
     };
     let bytes = files.bundle(bundle)?;

@@ -3,13 +3,14 @@
 use std::{fmt, io, ops::Range};
 
 use livetrail_tlog::{
-    Bundle, CheckpointVerifier, CosignatureVerifier, Ed25519Verifier, Hash, ProofFile, TILE_WIDTH,
-    Tile, TilePath, TileReader as _, TileTree, TreeHead, VerifiedCheckpoint, parse_bundle,
+    Bundle, Hash, ProofFile, TILE_WIDTH, Tile, TilePath, TileReader as _, TileTree, TreeHead,
+    VerifiedCheckpoint, parse_bundle,
 };
 
 use crate::{
     cursor::{Cursor, read_cursors},
     error::LedgerError,
+    identity::OwnVerifier,
     layout,
     manifest::Manifest,
     store::SharedStore,
@@ -22,7 +23,7 @@ use crate::{
 /// `private/log.json`. Proofs are checked before they are given out; entries are checked by whoever has a proof.
 pub struct Reader {
     store: SharedStore,
-    verifier: CheckpointVerifier,
+    verifier: OwnVerifier,
 }
 
 impl Reader {
@@ -32,11 +33,11 @@ impl Reader {
     /// [`LedgerError::NoTrail`], [`LedgerError::Manifest`], [`LedgerError::Format`], or whatever the store says.
     pub fn open(store: SharedStore) -> Result<Self, LedgerError> {
         let manifest = Manifest::read(store.as_ref())?;
-        let signer = Ed25519Verifier::new(&manifest.signer_key()?)?;
-        let cosigner = CosignatureVerifier::new(&manifest.cosigner_key()?)?;
-        let verifier = CheckpointVerifier::new(manifest.origin.as_str(), signer)
-            .with_cosigner(cosigner)
-            .with_quorum(1);
+        let verifier = OwnVerifier::new(
+            &manifest.origin,
+            &manifest.signer_key()?,
+            &manifest.cosigner_key()?,
+        )?;
         Ok(Self { store, verifier })
     }
 

@@ -179,11 +179,11 @@ pub(crate) fn recover(
     let integrator = Integrator::resume(Arc::clone(store), sealed)?;
     check_known(store.as_ref(), &scan, sealed)?;
     // 5. Has anybody seen more, or something else?
-    let mut asked = 0;
+    let mut asked = 0_usize;
     for floor in floors {
         for floor in floor.largest_seen() {
             check_floor(store.as_ref(), sealed, intent, &floor)?;
-            asked += 1;
+            asked = asked.saturating_add(1);
         }
     }
     let sealer = Sealer::new(

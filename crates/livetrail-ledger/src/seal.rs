@@ -3,14 +3,14 @@
 use std::{collections::HashSet, io, sync::Arc};
 
 use livetrail_tlog::{
-    Checkpoint, CheckpointVerifier, Note, NoteSignature, TreeHead, VerifiedCheckpoint, new_bundles,
-    new_tiles, partial_bundle, partial_tiles,
+    Checkpoint, Note, NoteSignature, TreeHead, VerifiedCheckpoint, new_bundles, new_tiles,
+    partial_bundle, partial_tiles,
 };
 
 use crate::{
     clock::Clock,
     error::{Fatal, LedgerError},
-    identity::Identity,
+    identity::{Identity, OwnVerifier},
     integrate::{Blocked, TreeCut},
     layout,
     manifest::Intent,
@@ -42,7 +42,7 @@ const KNOWN_DIRS: usize = 256;
 pub(crate) struct Sealer {
     store: SharedStore,
     identity: Arc<Identity>,
-    verifier: CheckpointVerifier,
+    verifier: OwnVerifier,
     clock: Arc<dyn Clock>,
     hooks: Vec<Box<dyn CheckpointHook>>,
     published: VerifiedCheckpoint,
@@ -359,10 +359,11 @@ pub(crate) fn drop_stale_partials(store: &dyn Store, size: u64) -> io::Result<()
     // Only the last full place of each level, and the one before it, can have been partial under an earlier checkpoint of this size's
     // neighbourhood; older ones are in the same directory or the one before.
     let mut dirs = HashSet::new();
-    let levels = (0..8).map(|level| (format!("{}/{level}", layout::TILES), level));
-    let places = levels.chain([(format!("{}/entries", layout::TILES), 0)]);
-    for (prefix, level) in places {
-        let tiles = size.checked_shr(8 * (level + 1)).unwrap_or(0);
+    let levels = (0_u32..8).zip((8..).step_by(8));
+    let levels = levels.map(|(level, bits)| (format!("{}/{level}", layout::TILES), bits));
+    let places = levels.chain([(format!("{}/entries", layout::TILES), 8)]);
+    for (prefix, bits) in places {
+        let tiles = size.checked_shr(bits).unwrap_or(0);
         for index in [tiles, tiles.saturating_sub(1)] {
             let Ok(tile) = livetrail_tlog::Tile::new(0, index, 256) else {
                 continue;

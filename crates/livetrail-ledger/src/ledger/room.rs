@@ -67,7 +67,9 @@ impl Stuck {
     pub(super) fn wait(&mut self) -> bool {
         let first = !self.stuck;
         if first {
-            self.shared.state().stuck += 1;
+            let mut state = self.shared.state();
+            state.stuck = state.stuck.saturating_add(1);
+            drop(state);
             self.stuck = true;
             self.shared.release_ballast();
             // With the ballast's room it may go on at once.

@@ -1,0 +1,106 @@
+//! Appends numbered entries to a trail and prints how many are durable, for tests that kill it.
+//!
+//! `append DIR [COUNT] [PAUSE_US]`: makes the trail if there is none (with keys in `DIR.keys`), appends entries `entry <index>` until `COUNT` are there
+//! (for ever without it), one at a time with a pause, and prints on standard output, a line each:
+//!
+//! ```text
+//! open <entries> <clean or what recovery found>
+//! durable <entries>
+//! sealed <entries> <root>
+//! closed <entries>
+//! ```
+
+#![allow(clippy::print_stdout, reason = "what it prints is what it is for")]
+
+use std::{
+    env, error,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use livetrail_ledger::{
+    CheckpointHook, Class, Identity, Ledger, Options, RealStore, SharedStore, generate_seed,
+    read_seed, write_seed,
+};
+
+/// Entries that may be appended and not yet known to be durable.
+const AHEAD: u64 = 10_000;
+
+struct Say;
+
+impl CheckpointHook for Say {
+    fn published(&mut self, checkpoint: &livetrail_tlog::VerifiedCheckpoint) {
+        let head = checkpoint.head();
+        say(&format!("sealed {} {}", head.size, head.root));
+    }
+}
+
+/// One line, whole, so that a reader sees it however this process ends.
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    // Nobody listens any more: then there is nothing to say.
+    let _ = out.write_all(format!("{line}\n").as_bytes());
+    let _ = out.flush();
+}
+
+fn main() -> Result<(), Box<dyn error::Error>> {
+    let mut args = env::args().skip(1);
+    let dir = PathBuf::from(args.next().ok_or("usage: append DIR [COUNT] [PAUSE_US]")?);
+    let count: u64 = args.next().map_or(Ok(u64::MAX), |count| count.parse())?;
+    let pause: u64 = args.next().map_or(Ok(0), |pause| pause.parse())?;
+    let store: SharedStore = Arc::new(RealStore::new(&dir));
+    let identity = identity(&dir)?;
+    if !store.exists("private/log.json")? {
+        Ledger::create(&store, &identity)?;
+    }
+    let mut options = Options::default();
+    options.segment_bytes = 16 << 20;
+    let (ledger, report) = Ledger::builder(store, identity)
+        .options(options)
+        .hook(Say)
+        .open()?;
+    let found = if report.is_clean() {
+        "clean".to_owned()
+    } else {
+        format!("{report:?}")
+    };
+    say(&format!("open {} {found}", report.entries));
+    let mut next = report.entries;
+    let mut told = next;
+    while next < count {
+        let entry = format!("entry {next}");
+        next = ledger.append(Class::Strict, &[entry])?.next;
+        if pause > 0 {
+            thread::sleep(Duration::from_micros(pause));
+        }
+        if next.saturating_sub(told) >= AHEAD {
+            ledger.wait_durable(next, Duration::from_secs(60))?;
+        }
+        let durable = ledger.durable_entries();
+        if durable > told {
+            told = durable;
+            say(&format!("durable {durable}"));
+        }
+    }
+    let head = ledger.close()?.head();
+    say(&format!("closed {}", head.size));
+    Ok(())
+}
+
+fn identity(dir: &Path) -> Result<Identity, Box<dyn error::Error>> {
+    let keys = dir.with_extension("keys");
+    let (signer, cosigner) = (keys.join("signer"), keys.join("cosigner"));
+    if !keys.is_dir() {
+        std::fs::create_dir_all(&keys)?;
+        write_seed(&signer, &generate_seed()?)?;
+        write_seed(&cosigner, &generate_seed()?)?;
+    }
+    Ok(Identity::from_seeds(
+        "example.com/append",
+        &read_seed(&signer)?,
+        &read_seed(&cosigner)?,
+    )?)
+}
