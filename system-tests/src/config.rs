@@ -76,6 +76,17 @@ impl Config {
         self
     }
 
+    /// A key that signs tokens of publishers and viewers.
+    #[must_use]
+    pub fn token_key(mut self, name: &str, secret: &str) -> Self {
+        add(&mut self.keys, "[[auth.token_key]]");
+        add(
+            &mut self.keys,
+            &format!("name = {name:?}\nsecret = {secret:?}"),
+        );
+        self
+    }
+
     /// A token of an operator.
     #[must_use]
     pub fn operator(mut self, name: &str, secret: &str) -> Self {

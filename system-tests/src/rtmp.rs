@@ -299,11 +299,19 @@ pub fn chunks(stream: u32, message: &Message) -> Vec<u8> {
 #[track_caller]
 #[must_use]
 pub fn flv_messages(file: &Path) -> Vec<Message> {
-    let bytes = std::fs::read(file).expect("a clip");
+    flv_messages_of(&std::fs::read(file).expect("a clip"))
+}
+
+/// As [`flv_messages`], of a file's bytes. A tag that is cut off at the end is left out.
+#[must_use]
+pub fn flv_messages_of(bytes: &[u8]) -> Vec<Message> {
     let mut messages = Vec::new();
-    let mut rest = &bytes[13..];
+    let mut rest = bytes.get(13..).unwrap_or_default();
     while let [type_id, a, b, c, t1, t2, t3, t0, _, _, _, tail @ ..] = rest {
         let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        if tail.len() < length + 4 {
+            break;
+        }
         messages.push(Message {
             type_id: *type_id,
             timestamp: u32::from_be_bytes([*t0, *t1, *t2, *t3]),

@@ -243,6 +243,25 @@ impl Server {
     /// As [`stop`](Self::stop).
     #[track_caller]
     pub fn stop_by(&mut self, signal: Signal) -> Trail {
+        let trail = self.end_gracefully(signal);
+        trail.assert_sound();
+        trail.assert_lossless();
+        trail
+    }
+
+    /// As [`stop`](Self::stop), for a trail that may have lost records if it says so.
+    ///
+    /// # Panics
+    /// As [`stop`](Self::stop).
+    #[track_caller]
+    pub fn stop_after_losses(&mut self) -> Trail {
+        let trail = self.end_gracefully(Signal::TERM);
+        trail.assert_sound();
+        trail
+    }
+
+    #[track_caller]
+    fn end_gracefully(&mut self, signal: Signal) -> Trail {
         self.end_by(signal, Duration::from_secs(20));
         let status = self.earlier.last().map(|ended| ended.status);
         assert!(
@@ -254,9 +273,7 @@ impl Server {
             .iter()
             .any(|ended| ended.stderr.contains("panicked at"));
         assert!(!panicked, "something panicked in the server");
-        let trail = self.trail();
-        trail.assert_sound();
-        trail
+        self.trail()
     }
 
     /// Kills it with SIGKILL.

@@ -219,6 +219,58 @@ fn the_trail_is_queried_followed_and_checked_while_the_server_writes_it() {
 }
 
 #[test]
+fn a_token_that_we_issue_lets_its_holder_do_what_it_says_and_nothing_else() {
+    let secret = "signing-key-of-at-least-thirty-two-bytes";
+    let mut server = Server::start(Config::new().token_key("tokens-1", secret));
+    let token = |grant: &str| {
+        let arguments = [
+            "token",
+            "issue",
+            "--subject",
+            "alice",
+            "--stream",
+            "cam",
+            "--grant",
+            grant,
+        ];
+        let mut issue = livetrail(&arguments);
+        issue.env("LIVETRAIL_TOKEN_KEY", secret);
+        run("livetrail token issue", &issue, ENDS)
+            .success()
+            .stdout
+            .trim()
+            .to_owned()
+    };
+    let (publish, play) = (token("publish"), token("play"));
+    let url = |stream: &str, token: &str| server.rtmp_url(&format!("live/{stream}?token={token}"));
+    for wrong in [url("cam", &play), url("other", &publish)] {
+        tool::ffmpeg_publish(clip::small(), &wrong, 3, None)
+            .wait(ENDS)
+            .failure();
+    }
+    tool::ffmpeg_publish(clip::small(), &url("cam", &publish), 1, None)
+        .wait(ENDS)
+        .success();
+
+    let trail = server.stop();
+    let alice = trail
+        .of("publish_started")
+        .next()
+        .and_then(|started| started.principal.clone());
+    let alice = alice.expect("a principal").into_exposed();
+    assert!(alice.contains("alice"), "{alice}");
+    let denied = |stream| Story::new("rtmp", stream).then_because("publish_denied", "unauthorized");
+    trail.assert_sessions(&[
+        denied("live/cam"),
+        denied("live/other"),
+        Story::new("rtmp", "live/cam")
+            .by(&alice)
+            .published("client_closed"),
+    ]);
+    trail.assert_tells_nothing_of(&[secret, &publish, &play]);
+}
+
+#[test]
 fn a_wrong_setting_is_named_with_its_line_and_exit_code_2() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("livetrail.toml");

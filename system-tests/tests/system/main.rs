@@ -8,6 +8,7 @@ mod commands;
 mod crashes;
 mod hostile;
 mod limits;
+mod many;
 mod operator;
 mod real_clients;
 mod refusals;

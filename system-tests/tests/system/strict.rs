@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use system_tests::rtmp::RawRtmp;
-use system_tests::{Config, Packets, Process, Server, Signal, Story, clip, clock, resources, tool};
+use system_tests::{
+    Config, Packets, Process, Server, Signal, Story, Trail, clip, clock, http, resources, tool,
+};
 
 const ENDS: Duration = Duration::from_secs(30);
 
@@ -134,4 +136,55 @@ fn with_a_disk_that_hangs_a_publish_is_refused_after_the_deadline_and_running_me
         refused.then_because("publish_ended", "audit_unavailable"),
         Story::new("rtmp", "live/again").published("client_closed"),
     ]);
+}
+
+#[test]
+fn records_that_a_full_disk_and_a_full_queue_have_cost_are_counted_on_record() {
+    // What waits to be written is bounded twice: by the queue, and by 8 MiB of lines for a file that takes none.
+    const ATTEMPTS: u64 = 8_000;
+    let mut server = Server::start(Config::new().audit("capacity = 16"));
+    let full_at = std::fs::metadata(server.trail_file())
+        .expect("a trail")
+        .len();
+    resources::allow_file_bytes(server.pid(), Some(full_at));
+    // Lines of 2 kB, so that fewer do: both texts grow to three times their length.
+    let path = format!("/live/{}.flv", "%25".repeat(250));
+    let agent = format!("user-agent: {}", "=".repeat(250));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..ATTEMPTS / 4 {
+                    let answer = http::request(server.http(), "GET", &path, &[&agent]);
+                    assert_eq!(answer.expect("an answer").status, 404);
+                }
+            });
+        }
+    });
+    clock::wait_until("the server's health is red", Duration::from_secs(5), || {
+        server.get("/health").status == 503
+    });
+    resources::allow_file_bytes(server.pid(), None);
+    clock::wait_until(
+        "every attempt is on record or counted as lost",
+        ENDS,
+        || {
+            let (written, lost) = written_and_lost(&server.trail());
+            written + lost == ATTEMPTS
+        },
+    );
+    let (_, lost) = written_and_lost(&server.trail());
+    assert!(lost > 0, "nothing was lost: the queue was never full");
+    let metrics = server.get("/metrics").text();
+    let told = |line: &str| line.contains("dropped") && line.ends_with(&format!(" {lost}"));
+    assert!(metrics.lines().any(told), "{lost} are lost\n{metrics}");
+
+    let trail = server.stop_after_losses();
+    assert_eq!(written_and_lost(&trail), (ATTEMPTS - lost, lost));
+}
+
+fn written_and_lost(trail: &Trail) -> (u64, u64) {
+    let lost = trail
+        .of("records_dropped")
+        .filter_map(|record| record.count);
+    (trail.count("play_denied") as u64, lost.sum())
 }

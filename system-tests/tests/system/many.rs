@@ -1,0 +1,92 @@
+//! Many viewers of one stream, who join when they like: each gets every frame from its keyframe on.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use system_tests::rtmp::{Message, RawRtmp, flv_messages, flv_messages_of};
+use system_tests::{Config, Server, Story, clip, http, tool};
+
+const ENDS: Duration = Duration::from_secs(30);
+
+/// Viewers of each protocol.
+const VIEWERS: usize = 40;
+
+#[test]
+fn eighty_viewers_who_join_one_after_the_other_get_every_frame_from_their_keyframe_on() {
+    let mut server = Server::start(Config::new());
+    let (url, sent) = (server.rtmp_url("live/cam"), server.file("sent.flv"));
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 6, Some(&sent));
+    server.await_frames("live/cam", 30);
+    let (rtmp, http) = (server.rtmp(), server.http());
+    let played: Vec<Vec<Message>> = std::thread::scope(|scope| {
+        let mut viewers = Vec::new();
+        for viewer in 1..=VIEWERS {
+            viewers.push(scope.spawn(move || {
+                let mut raw = RawRtmp::connect(rtmp).expect("a handshake");
+                raw.open("live").expect("a connection");
+                assert_eq!(raw.play("cam").expect("an answer"), "NetStream.Play.Start");
+                let mut messages = Vec::new();
+                while let Ok(message) = raw.receive() {
+                    messages.push(message);
+                }
+                messages
+            }));
+            viewers.push(scope.spawn(move || {
+                let mut stream = TcpStream::connect(http).expect("a connection");
+                stream.set_read_timeout(Some(ENDS)).expect("a timeout");
+                let get = http::request_bytes(http, "GET", "/live/cam.flv", &[]);
+                stream.write_all(&get).expect("a request is taken");
+                let mut answer = Vec::new();
+                stream
+                    .read_to_end(&mut answer)
+                    .expect("an answer with an end");
+                let body = answer.windows(4).position(|window| window == b"\r\n\r\n");
+                flv_messages_of(&answer[body.expect("a header") + 4..])
+            }));
+            // One after the other: spread over the stream's time and over its GOPs.
+            server.await_frames("live/cam", 30 + 5 * viewer as u64);
+        }
+        publisher.wait(ENDS).success();
+        viewers
+            .into_iter()
+            .map(|viewer| viewer.join().expect("a viewer"))
+            .collect()
+    });
+
+    let published = flv_messages(&sent);
+    for type_id in [8, 9] {
+        let all = frames(&published, type_id);
+        for (viewer, messages) in played.iter().enumerate() {
+            let got = frames(messages, type_id);
+            assert!(
+                !got.is_empty(),
+                "viewer {viewer} got nothing of type {type_id}"
+            );
+            assert!(
+                all.ends_with(&got),
+                "viewer {viewer} lost something of type {type_id}"
+            );
+            let keyframe = got[0].1.first().is_some_and(|byte| byte >> 4 == 1);
+            assert!(
+                type_id == 8 || keyframe,
+                "viewer {viewer} begins without a keyframe"
+            );
+        }
+    }
+    let mut expected = vec![Story::new("rtmp", "live/cam").published("client_closed")];
+    for protocol in ["rtmp", "http-flv"] {
+        let played = Story::new(protocol, "live/cam").played("stream_ended");
+        expected.extend(vec![played; VIEWERS]);
+    }
+    server.stop().assert_sessions(&expected);
+}
+
+/// The frames of one type with their times, decoder configurations left out.
+fn frames(messages: &[Message], type_id: u8) -> Vec<(u32, &[u8])> {
+    let of_type = messages.iter().filter(|message| message.type_id == type_id);
+    of_type
+        .filter(|message| message.body.get(1).is_some_and(|kind| *kind != 0))
+        .map(|message| (message.timestamp, &message.body[..]))
+        .collect()
+}
