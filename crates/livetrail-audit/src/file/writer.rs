@@ -32,8 +32,10 @@ struct State {
     /// Who waits for a sync. Bounded by the callers of `flush`, each of which waits for its answer.
     asking: Vec<Answer>,
     closed: bool,
-    /// The thread gave up or is done; what it could not write.
-    ended: Option<Buffer>,
+    /// The thread gave up or is done.
+    ended: bool,
+    /// What it could not write.
+    left: Buffer,
     /// What is wrong now.
     failing: Option<SinkError>,
 }
@@ -71,7 +73,7 @@ impl Shared {
     /// lines are counted as failed.
     pub(crate) fn append(&self, lines: &[u8], records: u64, limit: usize) -> bool {
         let mut state = self.lock();
-        if state.ended.is_some() {
+        if state.ended {
             self.failed.fetch_add(1, Ordering::Relaxed);
             return true;
         }
@@ -88,7 +90,7 @@ impl Shared {
     pub(crate) fn ask_sync(&self, answer: Answer) {
         let mut state = self.lock();
         // Without a thread nobody will answer: the asker learns it from the dropped sender.
-        if state.ended.is_none() {
+        if !state.ended {
             state.asking.push(answer);
         }
         drop(state);
@@ -110,14 +112,15 @@ impl Shared {
         self.work.notify_one();
         let (mut state, waited) = self
             .done
-            .wait_timeout_while(state, deadline, |state| state.ended.is_none())
+            .wait_timeout_while(state, deadline, |state| !state.ended)
             .unwrap_or_else(PoisonError::into_inner);
+        // A thread that still hangs holds the rest itself.
         let left = if waited.timed_out() {
-            Some(std::mem::take(&mut state.buffer))
+            &mut state.buffer
         } else {
-            state.ended.take()
+            &mut state.left
         };
-        left.filter(|left| left.records > 0)
+        Some(std::mem::take(left)).filter(|left| left.records > 0)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -126,7 +129,7 @@ impl Shared {
     }
 }
 
-pub(crate) fn spawn(shared: Arc<Shared>, file: File) -> Result<(), AuditError> {
+pub(crate) fn spawn(shared: Arc<Shared>, file: impl Disk) -> Result<(), AuditError> {
     const NAME: &str = "audit-file";
     let writer = Writer {
         shared,
@@ -141,9 +144,35 @@ pub(crate) fn spawn(shared: Arc<Shared>, file: File) -> Result<(), AuditError> {
         .map_err(|source| AuditError::Thread { name: NAME, source })
 }
 
-struct Writer {
+/// What the thread does to its file; tests put a failing one in its place.
+pub(crate) trait Disk: Send + 'static {
+    /// Appends some of the bytes and says how many.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Takes so many bytes off the end.
+    fn cut(&mut self, bytes: u64) -> io::Result<()>;
+    /// Makes durable what was appended.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// Opened for appending.
+impl Disk for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes)
+    }
+
+    fn cut(&mut self, bytes: u64) -> io::Result<()> {
+        let len = self.metadata()?.len();
+        self.set_len(len.saturating_sub(bytes))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+struct Writer<D> {
     shared: Arc<Shared>,
-    file: File,
+    file: D,
     /// A sync failed once.
     poisoned: Option<SinkError>,
     /// The buffer that was written last, emptied: its memory is used again.
@@ -157,7 +186,7 @@ struct Work {
     closed: bool,
 }
 
-impl Writer {
+impl<D: Disk> Writer<D> {
     fn run(mut self) {
         loop {
             let Work {
@@ -192,7 +221,8 @@ impl Writer {
         }
         left.records += state.buffer.records;
         left.bytes.append(&mut state.buffer.bytes);
-        state.ended = Some(left);
+        state.ended = true;
+        state.left = left;
         state.asking.clear();
         drop(state);
         self.shared.done.notify_all();
@@ -248,7 +278,7 @@ impl Writer {
     fn write_from(&mut self, bytes: &[u8], from: &mut usize) -> io::Result<()> {
         let begun = *from;
         while *from < bytes.len() {
-            match self.file.write(&bytes[*from..]) {
+            match self.file.append(&bytes[*from..]) {
                 Ok(0) => return self.undo(begun, from, io::ErrorKind::WriteZero.into()),
                 Ok(written) => *from += written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -258,16 +288,10 @@ impl Writer {
         Ok(())
     }
 
-    fn undo(&self, begun: usize, from: &mut usize, error: io::Error) -> io::Result<()> {
+    fn undo(&mut self, begun: usize, from: &mut usize, error: io::Error) -> io::Result<()> {
         let partial = u64::try_from(*from - begun).unwrap_or(u64::MAX);
-        if partial > 0 && self.shared.regular {
-            let cut = self
-                .file
-                .metadata()
-                .and_then(|now| self.file.set_len(now.len().saturating_sub(partial)));
-            if cut.is_ok() {
-                *from = begun;
-            }
+        if partial > 0 && self.shared.regular && self.file.cut(partial).is_ok() {
+            *from = begun;
         }
         Err(error)
     }
@@ -301,7 +325,7 @@ impl Writer {
         if !self.shared.regular {
             return Ok(());
         }
-        let Err(error) = self.file.flush().and_then(|()| self.file.sync_data()) else {
+        let Err(error) = self.file.sync() else {
             return Ok(());
         };
         self.shared.failed.fetch_add(1, Ordering::Relaxed);
@@ -310,5 +334,155 @@ impl Writer {
         self.poisoned = Some(error.clone());
         self.shared.lock().failing = Some(error.clone());
         Err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    const LIMIT: usize = 1 << 20;
+
+    /// What the next operation does instead of succeeding.
+    #[derive(Debug)]
+    enum Fault {
+        /// Appends so many bytes, and fails when it is called for the rest.
+        AppendOnly(usize),
+        Append,
+        Cut,
+        Sync,
+    }
+
+    #[derive(Debug, Default)]
+    struct Content {
+        bytes: Vec<u8>,
+        synced: usize,
+        faults: VecDeque<Fault>,
+    }
+
+    #[derive(Debug, Clone, Default)]
+    struct Faulty(Arc<Mutex<Content>>);
+
+    fn no_space() -> io::Error {
+        io::ErrorKind::StorageFull.into()
+    }
+
+    impl Disk for Faulty {
+        fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut content = self.0.lock().unwrap();
+            let taken = match content.faults.front() {
+                Some(Fault::AppendOnly(taken)) => *taken,
+                Some(Fault::Append) => {
+                    content.faults.pop_front();
+                    return Err(no_space());
+                }
+                _ => bytes.len(),
+            };
+            if taken < bytes.len() {
+                content.faults[0] = Fault::Append;
+            }
+            content.bytes.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn cut(&mut self, bytes: u64) -> io::Result<()> {
+            let mut content = self.0.lock().unwrap();
+            if matches!(content.faults.front(), Some(Fault::Cut)) {
+                content.faults.pop_front();
+                return Err(no_space());
+            }
+            let len = content.bytes.len() - usize::try_from(bytes).unwrap();
+            content.bytes.truncate(len);
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            let mut content = self.0.lock().unwrap();
+            if matches!(content.faults.front(), Some(Fault::Sync)) {
+                content.faults.pop_front();
+                return Err(io::Error::other("told to"));
+            }
+            content.synced = content.bytes.len();
+            Ok(())
+        }
+    }
+
+    fn start(faults: impl IntoIterator<Item = Fault>) -> (Arc<Shared>, Faulty) {
+        let disk = Faulty::default();
+        disk.0.lock().unwrap().faults.extend(faults);
+        let shared = Arc::new(Shared::new(PathBuf::from("trail"), true));
+        spawn(Arc::clone(&shared), disk.clone()).unwrap();
+        (shared, disk)
+    }
+
+    fn sync(shared: &Shared) -> Result<(), SinkError> {
+        let (answer, answered) = oneshot::channel();
+        shared.ask_sync(answer);
+        answered.blocking_recv().unwrap_or(Err(SinkError::Closed))
+    }
+
+    /// Syncs until it succeeds: a failed write answers at once and is carried out again.
+    fn sync_in_the_end(shared: &Shared) {
+        for _ in 0..1_000 {
+            if sync(shared).is_ok() {
+                return;
+            }
+        }
+        panic!("a thousand syncs failed");
+    }
+
+    #[test]
+    fn a_partial_write_is_cut_off_and_carried_out_again() {
+        let (shared, disk) = start([Fault::AppendOnly(5)]);
+        assert!(shared.append(b"first line\n", 1, LIMIT));
+        sync_in_the_end(&shared);
+        assert!(shared.append(b"second\n", 1, LIMIT));
+        sync_in_the_end(&shared);
+        let content = disk.0.lock().unwrap();
+        assert_eq!(content.bytes, b"first line\nsecond\n");
+        assert_eq!(content.synced, content.bytes.len());
+        assert_eq!(shared.failed(), 1);
+        assert!(shared.failing().is_none());
+    }
+
+    #[test]
+    fn a_partial_write_that_cannot_be_cut_off_is_completed() {
+        // Five bytes, no space, the cut fails too, and then there is space again.
+        let (shared, disk) = start([Fault::AppendOnly(5), Fault::Cut]);
+        assert!(shared.append(b"first line\n", 1, LIMIT));
+        sync_in_the_end(&shared);
+        assert_eq!(disk.0.lock().unwrap().bytes, b"first line\n");
+    }
+
+    #[test]
+    fn a_failed_sync_is_never_taken_back() {
+        let (shared, disk) = start([Fault::Sync]);
+        assert!(shared.append(b"line\n", 1, LIMIT));
+        assert!(matches!(sync(&shared), Err(SinkError::Sync(_))));
+        assert!(shared.append(b"next\n", 1, LIMIT));
+        assert!(
+            matches!(sync(&shared), Err(SinkError::Sync(_))),
+            "the disk would say yes now"
+        );
+        assert!(matches!(shared.failing(), Some(SinkError::Sync(_))));
+        assert_eq!(disk.0.lock().unwrap().bytes, b"line\nnext\n");
+    }
+
+    #[test]
+    fn closing_says_what_could_not_be_written() {
+        let (shared, _disk) = start((0..1_000).map(|_| Fault::Append));
+        assert!(shared.append(b"a\nb\n", 2, LIMIT));
+        let left = shared.close(Duration::from_secs(10)).unwrap();
+        assert_eq!(
+            (left.records, left.bytes.as_slice()),
+            (2, b"a\nb\n".as_slice())
+        );
+        assert!(
+            shared.append(b"late\n", 1, LIMIT),
+            "taken by nobody, so nobody waits"
+        );
+        assert!(matches!(sync(&shared), Err(SinkError::Closed)));
     }
 }

@@ -109,6 +109,8 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::pipeline::loss::KINDS;
 
@@ -168,5 +170,56 @@ mod tests {
         assert_eq!(account.settled(), Some(4));
         account.arrived(5);
         assert_eq!(account.settled(), Some(5));
+    }
+
+    proptest! {
+        /// Numbers that come nearly in order, of which some are lost and taken out of the banks now and then: each ends in
+        /// exactly one report or was there, reports are disjoint and in order, and each counts what is missing in its range.
+        #[test]
+        fn every_number_arrives_or_is_reported_once(
+            fates in proptest::collection::vec((any::<bool>(), 0..4_u64, prop::bool::weighted(0.3)), 1..200),
+        ) {
+            let mut order: Vec<(u64, u64)> = (0..).zip(&fates).map(|(seq, (_, late, _))| (seq + late, seq)).collect();
+            order.sort_unstable();
+            let end = u64::try_from(fates.len()).unwrap();
+            let mut account = Account::default();
+            let (mut bank, mut reports) = (None::<Loss>, Vec::new());
+            for (_, seq) in order {
+                let (is_lost, _, harvest) = fates[usize::try_from(seq).unwrap()];
+                if is_lost {
+                    let one = loss(seq, seq, 1);
+                    bank = Some(match bank.take() {
+                        Some(before) => before.and(&one),
+                        None => one,
+                    });
+                } else {
+                    account.arrived(seq);
+                }
+                if harvest && let Some(taken) = bank.take() {
+                    account.lost(taken);
+                }
+                reports.extend(account.report());
+            }
+            if let Some(taken) = bank.take() {
+                account.lost(taken);
+            }
+            prop_assert_eq!(account.unresolved(end), 0);
+            reports.extend(account.report());
+            prop_assert!(account.pending.is_none() && account.holes.is_empty());
+            prop_assert_eq!(account.settled(), Some(end - 1));
+            let mut after = None;
+            let mut reported = 0;
+            for report in reports {
+                prop_assert!(after.is_none_or(|after| after < report.first_seq));
+                let missing = fates[usize::try_from(report.first_seq).unwrap()..=usize::try_from(report.last_seq).unwrap()]
+                    .iter()
+                    .filter(|(is_lost, ..)| *is_lost)
+                    .count();
+                prop_assert_eq!(report.total(), u64::try_from(missing).unwrap());
+                reported += missing;
+                after = Some(report.last_seq);
+            }
+            prop_assert_eq!(reported, fates.iter().filter(|(is_lost, ..)| *is_lost).count());
+        }
     }
 }

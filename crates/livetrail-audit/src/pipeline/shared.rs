@@ -157,27 +157,19 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> Status {
-        let now = self.mono_ms();
-        let busy = match self.busy_since_ms.load(Ordering::Relaxed) {
-            IDLE => Duration::ZERO,
-            since => Duration::from_millis(now.saturating_sub(since)),
-        };
-        if busy >= HUNG_AFTER {
-            let waited = u64::try_from(busy.as_millis()).unwrap_or(u64::MAX);
-            let since_ms = self.clock.unix_ms().saturating_sub(waited);
-            return Status::Failing {
-                since_ms,
-                error: SinkError::Hung(busy),
-            };
-        }
         if let Some(Trouble { since_ms, error }) = lock(&self.trouble).clone() {
             return Status::Failing { since_ms, error };
         }
-        if let Some(error) = self.sink.failing() {
-            return Status::Failing {
-                since_ms: self.clock.unix_ms(),
-                error,
-            };
+        let waited = match self.busy_since_ms.load(Ordering::Relaxed) {
+            IDLE => Duration::ZERO,
+            since => Duration::from_millis(self.mono_ms().saturating_sub(since)),
+        };
+        // A sink that knows what is wrong with it says more than that it does not answer.
+        let hung = (waited >= HUNG_AFTER).then_some(SinkError::Hung(waited));
+        if let Some(error) = self.sink.failing().or(hung) {
+            let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            let since_ms = self.clock.unix_ms().saturating_sub(waited_ms);
+            return Status::Failing { since_ms, error };
         }
         if self.intake.sealed_at().is_some() {
             Status::Closed
