@@ -1,9 +1,9 @@
 //! The store of an operating system: the only place that touches `std::fs`.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -170,7 +170,25 @@ impl Store for RealStore {
             at = super::parent(at);
         }
         missing.reverse();
-        fs::create_dir_all(self.at(path))?;
+        for dir in &missing {
+            let at = self.at(dir);
+            if dir.is_empty() {
+                // Those above the trail's own are not ours to restrict.
+                fs::create_dir_all(&at)?;
+                if let Some(above) = at.parent().filter(|above| !above.as_os_str().is_empty()) {
+                    fs::File::open(above)?.sync_all()?;
+                }
+                continue;
+            }
+            let private = dir.starts_with(crate::layout::PRIVATE);
+            let made = DirBuilder::new()
+                .mode(if private { 0o700 } else { 0o755 })
+                .create(at);
+            match made {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
         Ok(missing)
     }
 

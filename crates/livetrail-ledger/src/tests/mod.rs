@@ -3,6 +3,7 @@
 mod faults;
 mod harness;
 mod invariants;
+mod large;
 mod power_cuts;
 mod refusals;
 mod running;

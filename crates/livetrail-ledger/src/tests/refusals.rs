@@ -1,6 +1,6 @@
 //! What a start refuses, in words that say what to do, with nothing changed.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use livetrail_tlog::{TreeHead, leaf_hash};
 
@@ -10,7 +10,7 @@ use crate::{
     identity::{Identity, Seed},
     layout,
     recover::{ExternalFloor, Floor, create, recover},
-    store::{Access, MemStore, SharedStore, Store},
+    store::{Access, Fault, FaultPlan, FaultStore, MemStore, Op, SharedStore, Store},
 };
 
 /// A trail of 700 sealed entries, and 40 that are only durable.
@@ -115,6 +115,22 @@ fn a_second_writer_is_refused() {
     assert!(matches!(error, LedgerError::Locked { .. }), "{error}");
     drop(first);
     assert!(Core::open(&store, &Seen::default()).is_ok());
+}
+
+#[test]
+fn a_read_only_directory_is_refused_in_words() {
+    let faulty = FaultStore::over_memory(trail());
+    faulty.arm(FaultPlan {
+        op: Op::Lock,
+        nth: 0,
+        fault: Fault::Error(io::ErrorKind::ReadOnlyFilesystem),
+    });
+    let store: SharedStore = Arc::new(faulty);
+    let error = Core::open(&store, &Seen::default())
+        .map(|_| ())
+        .unwrap_err();
+    assert!(matches!(error, LedgerError::ReadOnly { .. }), "{error}");
+    assert!(error.to_string().contains("writable"), "{error}");
 }
 
 #[test]
