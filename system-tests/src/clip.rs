@@ -10,6 +10,9 @@ use crate::{binary, ffmpeg8, process, tool};
 /// Part of the files' names: another number for other content.
 const VERSION: u32 = 1;
 
+/// Frames between keyframes that are a second apart.
+const SECOND: &str = "25";
+
 /// 40 s of a test picture and a tone: H.264 baseline 320x180 at 25 fps with a keyframe every second, AAC mono; about
 /// 300 kbit/s.
 ///
@@ -20,7 +23,7 @@ const VERSION: u32 = 1;
 pub fn small() -> &'static Path {
     static CLIP: OnceLock<PathBuf> = OnceLock::new();
     CLIP.get_or_init(|| {
-        provide("small", |command| {
+        provide("small", SECOND, |command| {
             command.args([
                 "-f",
                 "lavfi",
@@ -47,7 +50,7 @@ pub fn small() -> &'static Path {
 pub fn heavy() -> &'static Path {
     static CLIP: OnceLock<PathBuf> = OnceLock::new();
     CLIP.get_or_init(|| {
-        provide("heavy", |command| {
+        provide("heavy", SECOND, |command| {
             let noise = "color=gray:size=640x360:rate=25:duration=12,noise=alls=100:allf=t+u";
             command.args(["-f", "lavfi", "-i", noise]);
             command.args([
@@ -57,6 +60,22 @@ pub fn heavy() -> &'static Path {
                 "sine=frequency=440:sample_rate=44100:duration=12",
             ]);
             command.args(["-b:v", "16M", "-maxrate", "16M", "-bufsize", "4M"]);
+        })
+    })
+}
+
+/// 6 s of [`small`] in one single GOP: whoever joins, whenever that is, begins at the begin.
+///
+/// # Panics
+/// When ffmpeg is not installed or fails.
+#[track_caller]
+#[must_use]
+pub fn one_gop() -> &'static Path {
+    static CLIP: OnceLock<PathBuf> = OnceLock::new();
+    let whole = small();
+    CLIP.get_or_init(|| {
+        provide("one-gop", "1000", |command| {
+            command.arg("-t").arg("6").arg("-i").arg(whole);
         })
     })
 }
@@ -71,7 +90,7 @@ pub fn short() -> &'static Path {
     static CLIP: OnceLock<PathBuf> = OnceLock::new();
     let whole = small();
     CLIP.get_or_init(|| {
-        provide("short", |command| {
+        provide("short", SECOND, |command| {
             command.arg("-t").arg("4").arg("-i").arg(whole);
         })
     })
@@ -127,7 +146,7 @@ pub fn enhanced(codec: &str) -> PathBuf {
 }
 
 #[track_caller]
-fn provide(name: &str, content: impl FnOnce(&mut Command)) -> PathBuf {
+fn provide(name: &str, gop: &str, content: impl FnOnce(&mut Command)) -> PathBuf {
     make(tool::ffmpeg(), name, |command| {
         content(command);
         command.args([
@@ -139,7 +158,7 @@ fn provide(name: &str, content: impl FnOnce(&mut Command)) -> PathBuf {
             "ultrafast",
         ]);
         command.args(["-tune", "zerolatency", "-pix_fmt", "yuv420p"]);
-        command.args(["-g", "25", "-keyint_min", "25", "-sc_threshold", "0"]);
+        command.args(["-g", gop, "-keyint_min", gop, "-sc_threshold", "0"]);
         command.args(["-c:a", "aac", "-b:a", "64k", "-ac", "1"]);
     })
 }

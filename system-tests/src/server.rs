@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -258,6 +258,17 @@ impl Server {
         let trail = self.end_gracefully(Signal::TERM);
         trail.assert_sound();
         trail
+    }
+
+    /// Stops it with SIGTERM when it cannot do all that it should: gives its status, and insists on an end within `timeout`.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn stop_within(&mut self, timeout: Duration) -> ExitStatus {
+        self.end_by(Signal::TERM, timeout);
+        let ended = self.earlier.last().expect("it has just ended");
+        ended.status
     }
 
     #[track_caller]

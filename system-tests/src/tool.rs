@@ -142,7 +142,7 @@ pub fn assert_decodes(file: &Path) {
 #[track_caller]
 pub fn assert_decodes_with(ffmpeg: Command, file: &Path) {
     let mut command = ffmpeg;
-    command.args(["-v", "error", "-xerror"]);
+    command.args(["-v", "repeat+error", "-xerror"]);
     command.args(["-err_detect", "explode", "-i"]).arg(file);
     command.args(["-f", "null", "-"]);
     let finished = process::run("ffmpeg that decodes", &command, Duration::from_secs(60)).success();

@@ -1,8 +1,10 @@
 //! What an operator does: kick, stop, reload. It is done, and it is on record who did it.
 
+use std::io::Write as _;
 use std::time::Duration;
 
-use system_tests::{Config, Server, Signal, Story, clip, http, tool};
+use system_tests::rtmp::RawRtmp;
+use system_tests::{Config, Server, Signal, Story, clip, clock, http, socket, tool};
 
 const ENDS: Duration = Duration::from_secs(30);
 
@@ -88,6 +90,42 @@ fn sigterm_and_sigint_end_every_session_and_then_the_server() {
 }
 
 #[test]
+fn a_viewer_that_does_not_read_does_not_keep_the_server_from_stopping() {
+    let mut server = Server::start(Config::new());
+    let url = server.rtmp_url("live/cam");
+    let publisher = tool::ffmpeg_publish(clip::heavy(), &url, 12, None);
+    server.await_frames("live/cam", 30);
+    let mut over_rtmp =
+        RawRtmp::over(socket::connect_narrow(server.rtmp(), 4 << 10)).expect("a handshake");
+    over_rtmp.open("live").expect("a connection");
+    assert_eq!(
+        over_rtmp.play("cam").expect("an answer"),
+        "NetStream.Play.Start"
+    );
+    let mut over_http = socket::connect_narrow(server.http(), 4 << 10);
+    let get = http::request_bytes(server.http(), "GET", "/live/cam.flv", &[]);
+    over_http.write_all(&get).expect("a request is taken");
+    server.await_records("play_started", 2);
+    let behind = |session: &serde_json::Value| session["lag_frames"].as_u64().unwrap_or(0) > 50;
+    clock::wait_until("both viewers are behind", ENDS, || {
+        server
+            .sessions()
+            .iter()
+            .filter(|session| behind(session))
+            .count()
+            == 2
+    });
+
+    let trail = server.stop();
+    publisher.wait(ENDS);
+    trail.assert_sessions(&[
+        Story::new("rtmp", "live/cam").published("server_shutdown"),
+        Story::new("rtmp", "live/cam").played("server_shutdown"),
+        Story::new("http-flv", "live/cam").played("server_shutdown"),
+    ]);
+}
+
+#[test]
 fn sighup_takes_new_keys_and_limits_and_running_sessions_go_on() {
     let mut server = Server::start(Config::new().key("old", "old-secret-1", "publish"));
     let with = |stream: &str| server.rtmp_url(stream);
@@ -115,7 +153,7 @@ fn sighup_takes_new_keys_and_limits_and_running_sessions_go_on() {
     // What is wrong is not taken, and what was taken stays.
     server.set_config(Config::new().limits("idle_timeout = \"sometimes\""));
     server.signal(Signal::HUP);
-    system_tests::clock::wait_until("the log tells of the wrong setting", ENDS, || {
+    clock::wait_until("the log tells of the wrong setting", ENDS, || {
         server.log().contains("idle_timeout")
     });
     tool::ffmpeg_publish(clip::small(), &with_b(&server), 1, None)

@@ -70,19 +70,19 @@ fn ffmpeg_publishes_and_ffmpeg_plays_over_rtmp_and_http_flv_every_frame_from_the
 }
 
 #[test]
-fn a_viewer_of_a_stream_from_its_begin_gets_all_of_it() {
+fn whoever_joins_in_a_long_gop_gets_it_from_its_begin() {
     let mut server = Server::start(Config::new());
     let (sent, played) = (server.file("sent.flv"), server.file("played.flv"));
     let url = server.rtmp_url("live/cam");
-    let publisher = tool::ffmpeg_publish(clip::small(), &url, 4, Some(&sent));
-    server.await_records("publish_started", 1);
+    let publisher = tool::ffmpeg_publish(clip::one_gop(), &url, 6, Some(&sent));
+    server.await_frames("live/cam", 100);
     let viewer = tool::ffmpeg_play(&server.flv_url("live/cam"), &played);
     publisher.wait(ENDS).success();
     viewer.wait(ENDS).success();
 
+    tool::assert_decodes(&played);
     let (published, played) = (Packets::of(&sent), Packets::of(&played));
     played.assert_continue(&published, true);
-    // It joined within the first GOP, and that is replayed from its keyframe.
     assert_eq!(played.video.len(), published.video.len());
     server.stop().assert_sessions(&[
         Story::new("rtmp", "live/cam").published("client_closed"),
@@ -99,11 +99,11 @@ fn gstreamer_publishes_and_gstreamer_plays() {
         "flvmux name=mux streamable=true ! tee name=both \
          both. ! queue ! filesink location={} \
          both. ! queue ! rtmp2sink location={url} \
-         videotestsrc is-live=true num-buffers=125 ! video/x-raw,width=320,height=180,framerate=25/1 \
+         videotestsrc num-buffers=125 ! video/x-raw,width=320,height=180,framerate=25/1 \
          ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 bitrate=300 \
-         ! video/x-h264,profile=baseline ! h264parse ! mux. \
-         audiotestsrc is-live=true num-buffers=215 samplesperbuffer=1024 \
-         ! audio/x-raw,rate=44100,channels=1 ! avenc_aac ! aacparse ! mux.",
+         ! video/x-h264,profile=baseline ! h264parse ! identity sync=true ! mux. \
+         audiotestsrc num-buffers=215 samplesperbuffer=1024 \
+         ! audio/x-raw,rate=44100,channels=1 ! avenc_aac ! aacparse ! identity sync=true ! mux.",
         sent.display()
     );
     let publisher = Process::spawn(

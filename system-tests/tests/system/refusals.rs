@@ -86,6 +86,57 @@ fn a_viewer_is_refused_for_a_wrong_key_a_missing_stream_and_a_missing_applicatio
 }
 
 #[test]
+fn beyond_the_limits_on_publishers_and_viewers_the_next_is_refused_and_room_that_is_left_is_given()
+{
+    let limits = Config::new()
+        .limits("max_publishers = 1")
+        .limits("max_subscribers_per_stream = 1");
+    let mut server = Server::start(limits);
+    let url = server.rtmp_url("live/one");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
+    server.await_records("publish_started", 1);
+    let other = server.rtmp_url("live/other");
+    tool::ffmpeg_publish(clip::small(), &other, 3, None)
+        .wait(ENDS)
+        .failure();
+
+    let viewer = tool::ffmpeg_play(&url, &server.file("out.flv"));
+    server.await_records("play_started", 1);
+    let answer = server.get("/live/one.flv");
+    assert_eq!(answer.status, 429);
+    assert!(
+        answer
+            .header
+            .iter()
+            .any(|line| line.starts_with("retry-after:")),
+        "{answer:?}"
+    );
+    drop(viewer);
+    server.await_records("play_ended", 1);
+    drop(publisher);
+    server.await_records("publish_ended", 1);
+    tool::ffmpeg_publish(clip::small(), &other, 1, None)
+        .wait(ENDS)
+        .success();
+
+    let trail = server.stop();
+    let reason = |action| {
+        let ended = trail
+            .of(action)
+            .next()
+            .and_then(|ended| ended.reason.clone());
+        ended.map_or_else(String::new, |reason| reason.label().to_owned())
+    };
+    trail.assert_sessions(&[
+        Story::new("rtmp", "live/one").published(&reason("publish_ended")),
+        Story::new("rtmp", "live/one").played(&reason("play_ended")),
+        Story::new("rtmp", "live/other").then_because("publish_denied", "limit_reached"),
+        Story::new("http-flv", "live/one").then_because("play_denied", "limit_reached"),
+        Story::new("rtmp", "live/other").published("client_closed"),
+    ]);
+}
+
+#[test]
 fn a_second_publisher_is_refused_with_bad_name_and_the_first_goes_on() {
     let mut server = Server::start(Config::new());
     let url = server.rtmp_url("live/cam");

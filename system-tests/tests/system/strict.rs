@@ -139,6 +139,67 @@ fn with_a_disk_that_hangs_a_publish_is_refused_after_the_deadline_and_running_me
 }
 
 #[test]
+fn where_viewers_are_strict_too_they_are_refused_with_503_while_the_disk_is_full() {
+    let config = Config::new()
+        .audit("play = \"strict\"")
+        .audit("deadline = \"1s\"");
+    let mut server = Server::start(config);
+    let url = server.rtmp_url("live/cam");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
+    server.await_records("publish_started", 1);
+    let full_at = std::fs::metadata(server.trail_file())
+        .expect("a trail")
+        .len();
+    resources::allow_file_bytes(server.pid(), Some(full_at));
+    assert_eq!(server.get("/live/cam.flv").status, 503);
+    let mut refused = RawRtmp::connect(server.rtmp()).expect("a handshake");
+    refused.open("live").expect("a connection");
+    assert_eq!(
+        refused.play("cam").expect("an answer"),
+        "NetStream.Play.Failed"
+    );
+    resources::allow_file_bytes(server.pid(), None);
+    server.await_records("play_ended", 2);
+
+    let trail = server.stop();
+    publisher.wait(ENDS);
+    let refused = |protocol| {
+        let story = Story::new(protocol, "live/cam").then("play_started");
+        story.then_because("play_ended", "audit_unavailable")
+    };
+    trail.assert_sessions(&[
+        Story::new("rtmp", "live/cam").published("server_shutdown"),
+        refused("http-flv"),
+        refused("rtmp"),
+    ]);
+}
+
+#[test]
+fn a_server_that_cannot_write_its_last_records_stops_all_the_same_and_its_next_start_writes_them() {
+    let mut server = Server::start(Config::new());
+    let url = server.rtmp_url("live/cam");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
+    server.await_records("publish_started", 1);
+    let full_at = std::fs::metadata(server.trail_file())
+        .expect("a trail")
+        .len();
+    resources::allow_file_bytes(server.pid(), Some(full_at));
+    let status = server.stop_within(Duration::from_secs(25));
+    assert_eq!(
+        status.code(),
+        Some(1),
+        "what could not be recorded is no success"
+    );
+    publisher.wait(ENDS);
+
+    server.start_again();
+    let crashed = Story::new("rtmp", "live/cam").then("publish_started");
+    server
+        .stop()
+        .assert_sessions(&[crashed.crashed("publish_ended")]);
+}
+
+#[test]
 fn records_that_a_full_disk_and_a_full_queue_have_cost_are_counted_on_record() {
     // What waits to be written is bounded twice: by the queue, and by 8 MiB of lines for a file that takes none.
     const ATTEMPTS: u64 = 8_000;
