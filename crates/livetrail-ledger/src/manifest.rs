@@ -1,9 +1,10 @@
 //! `private/log.json`: which log this is. And `private/intent`: what is about to be signed, or was.
 
-use livetrail_tlog::{Hash, TreeHead, VerifierKey};
+use livetrail_tlog::{Hash, MAX_TIMESTAMP_S, TreeHead, VerifierKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clock::Clock,
     error::LedgerError,
     identity::Identity,
     layout,
@@ -136,6 +137,14 @@ pub(crate) struct Intent {
 const INTENT_FIRST_LINE: &str = "livetrail-intent/v1";
 
 impl Intent {
+    /// To sign this tree now. A clock that is wrong beyond what a cosignature can say is taken for the nearest time that it can.
+    pub(crate) fn now(head: TreeHead, clock: &dyn Clock) -> Self {
+        Self {
+            head,
+            unix_s: clock.unix_s().clamp(1, MAX_TIMESTAMP_S),
+        }
+    }
+
     pub(crate) fn write(&self, store: &dyn Store) -> std::io::Result<()> {
         let text = format!(
             "{INTENT_FIRST_LINE}\nsize {}\nroot {}\ntime {}\n",

@@ -88,10 +88,7 @@ pub(crate) fn create(
         .sync_dir(layout::PRIVATE)
         .map_err(failed(layout::PRIVATE))?;
     store.sync_dir("").map_err(failed("the directory"))?;
-    let intent = Intent {
-        head: TreeHead::EMPTY,
-        unix_s: clock.unix_s(),
-    };
+    let intent = Intent::now(TreeHead::EMPTY, clock);
     intent.write(store).map_err(failed(layout::INTENT))?;
     let text = Checkpoint::new(identity.origin(), intent.head)?.encode();
     let note = identity.sign(&text, intent.unix_s)?.encode();

@@ -208,10 +208,7 @@ impl Sealer {
         if head == last {
             return Ok(self.intended);
         }
-        let intent = Intent {
-            head,
-            unix_s: self.clock.unix_s(),
-        };
+        let intent = Intent::now(head, self.clock.as_ref());
         intent
             .write(self.store.as_ref())
             .map_err(|error| Blocked::store("write", layout::INTENT, error))?;

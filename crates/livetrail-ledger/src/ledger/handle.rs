@@ -171,7 +171,7 @@ impl Handle {
     /// How full the disk is, and so what is taken.
     #[must_use]
     pub fn pressure(&self) -> Pressure {
-        self.shared.state().pressure()
+        self.shared.pressure()
     }
 
     /// The published checkpoint.

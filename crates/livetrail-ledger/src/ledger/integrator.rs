@@ -110,9 +110,12 @@ fn integrate(
 ) -> Result<(), Fatal> {
     for entry in batch.payloads() {
         integrator.append(entry)?;
-        let mut stuck = Stuck::new(Arc::clone(shared));
-        while let Err(blocked) = integrator.flush() {
+        if let Err(blocked) = integrator.flush() {
+            let mut stuck = Stuck::new(Arc::clone(shared));
             wait_for_room(&mut stuck, blocked)?;
+            while let Err(blocked) = integrator.flush() {
+                wait_for_room(&mut stuck, blocked)?;
+            }
         }
     }
     Ok(())

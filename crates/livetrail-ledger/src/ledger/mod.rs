@@ -25,6 +25,7 @@ use crate::{
     options::Options,
     recover::{self, ExternalFloor, RecoveryReport},
     seal::CheckpointHook,
+    space::Pressure,
     store::{Lock, SharedStore},
     wal::{Writer, prepare_spare},
 };
@@ -171,8 +172,6 @@ impl Builder {
             self.hooks,
             &mut self.floors,
         )?;
-        // Without it the first segment is slower; that is all.
-        let _ = prepare_spare(self.store.as_ref(), self.options.segment_bytes);
         let writer = Writer::new(
             Arc::clone(&self.store),
             recovered.log_id,
@@ -186,6 +185,10 @@ impl Builder {
             recovered.integrator.frontier(),
         ));
         shared.measure_room();
+        if shared.pressure() < Pressure::ShedBestEffort {
+            // Without it the first segment is slower; that is all.
+            let _ = prepare_spare(shared.store.as_ref(), shared.options.segment_bytes);
+        }
         let mut ledger = Ledger {
             handle: Handle {
                 shared: Arc::clone(&shared),

@@ -129,6 +129,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn pressure(&self) -> Pressure {
+        self.state().pressure()
+    }
+
     /// Nothing more is taken; the threads finish one after the other.
     pub(super) fn close(&self) {
         self.state().closing = true;

@@ -40,6 +40,8 @@ struct Segment {
     first_index: u64,
     /// Behind the last durable batch.
     offset: u64,
+    /// Length of the file: what was reserved.
+    len: u64,
 }
 
 impl Writer {
@@ -81,10 +83,10 @@ impl Writer {
 
     fn try_commit(&mut self, batch: &Batch, published: &Frontier) -> io::Result<()> {
         let length = batch.bytes().len() as u64;
-        let room = |segment: &Segment| self.segment_bytes.saturating_sub(segment.offset);
+        let room = |segment: &Segment| segment.len.saturating_sub(segment.offset);
         if self.current.as_ref().is_none_or(|s| room(s) < length) {
             self.current = None;
-            self.current = Some(self.begin(batch.first_index(), published)?);
+            self.current = Some(self.begin(batch, published)?);
         }
         let Some(mut segment) = self.current.take() else {
             return Err(io::ErrorKind::NotFound.into());
@@ -104,14 +106,15 @@ impl Writer {
     }
 
     /// Begins a segment: header durable first, then its name. A crash between leaves a file that is no segment.
-    fn begin(&self, first_index: u64, published: &Frontier) -> io::Result<Segment> {
+    fn begin(&self, batch: &Batch, published: &Frontier) -> io::Result<Segment> {
         let store = self.store.as_ref();
+        let first_index = batch.first_index();
         let (path, mut file) = if store.exists(layout::WAL_SPARE)? {
             (layout::WAL_SPARE, store.open(layout::WAL_SPARE, false)?)
         } else {
-            let file = store.preallocate(layout::WAL_NEW, self.segment_bytes)?;
-            (layout::WAL_NEW, file)
+            (layout::WAL_NEW, self.reserve(batch)?)
         };
+        let len = file.byte_len()?;
         let header = Header {
             log_id: self.log_id,
             first_index,
@@ -131,7 +134,18 @@ impl Writer {
             file,
             first_index,
             offset: HEADER_BYTES as u64,
+            len,
         })
+    }
+
+    /// A new file for a segment; on a full disk one that holds just this batch.
+    fn reserve(&self, batch: &Batch) -> io::Result<Box<dyn File>> {
+        let least = (HEADER_BYTES as u64).saturating_add(batch.bytes().len() as u64);
+        let wanted = self.segment_bytes.max(least);
+        match self.store.preallocate(layout::WAL_NEW, wanted) {
+            Err(error) if is_no_space(&error) => self.store.preallocate(layout::WAL_NEW, least),
+            other => other,
+        }
     }
 
     /// The first index of the segment that is being written.
