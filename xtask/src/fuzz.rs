@@ -115,14 +115,7 @@ fn build(fuzz: &Path) -> Result<PathBuf> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // Naming the host as the target keeps the flags away from build scripts and macros.
     command
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--target",
-            &host,
-            "--target-dir",
-        ])
+        .args(["build", "--release", "--target", &host, "--target-dir"])
         .arg(&target)
         .current_dir(fuzz);
     // Sanitizers are not stabilised; this lets the one toolchain that there is have them.

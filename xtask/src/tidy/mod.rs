@@ -74,14 +74,17 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Broken>> {
         }
     }
 
-    for folder in workspace::ALL {
-        if let Err(error) = metadata(&root.join(folder)) {
+    let metadata = match metadata(root) {
+        Ok(metadata) => metadata,
+        Err(error) => {
             let rule = format!("`Cargo.lock` is in step with every `Cargo.toml`: {error:#}");
-            broken.push(Broken::new(*folder, rule, "run `cargo metadata` in that folder (it writes the lock file), and commit the result"));
+            broken.push(Broken::new(
+                "Cargo.lock",
+                rule,
+                "run `cargo check`, which writes it, and commit the result",
+            ));
+            return Ok(broken);
         }
-    }
-    let Ok(metadata) = metadata(root) else {
-        return Ok(broken);
     };
     let graph = Graph::read(&metadata)?;
     broken.extend(crates::check(&graph));
