@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::{binary, ffmpeg8, process, tool};
 
 /// Part of the files' names: another number for other content.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Frames between keyframes that are a second apart.
 const SECOND: &str = "25";
@@ -64,7 +64,7 @@ pub fn heavy() -> &'static Path {
     })
 }
 
-/// 6 s of [`small`] in one single GOP: whoever joins, whenever that is, begins at the begin.
+/// 14 s of [`small`] in one single GOP: whoever joins, whenever that is, begins at the begin.
 ///
 /// # Panics
 /// When ffmpeg is not installed or fails.
@@ -75,12 +75,12 @@ pub fn one_gop() -> &'static Path {
     let whole = small();
     CLIP.get_or_init(|| {
         provide("one-gop", "1000", |command| {
-            command.arg("-t").arg("6").arg("-i").arg(whole);
+            command.arg("-t").arg("14").arg("-i").arg(whole);
         })
     })
 }
 
-/// The first 4 s of [`small`].
+/// The first 8 s of [`small`].
 ///
 /// # Panics
 /// When ffmpeg is not installed or fails.
@@ -91,12 +91,12 @@ pub fn short() -> &'static Path {
     let whole = small();
     CLIP.get_or_init(|| {
         provide("short", SECOND, |command| {
-            command.arg("-t").arg("4").arg("-i").arg(whole);
+            command.arg("-t").arg("8").arg("-i").arg(whole);
         })
     })
 }
 
-/// 10 s as [`small`], with codecs that FLV has a place for only since enhanced RTMP: `hevc`, `av1` or `vp9`, with Opus.
+/// 40 s as [`small`], with codecs that FLV has a place for only since enhanced RTMP: `hevc`, `av1` or `vp9`, with Opus.
 ///
 /// # Panics
 /// When ffmpeg 8 cannot be had or fails, and for another name.
@@ -130,13 +130,13 @@ pub fn enhanced(codec: &str) -> PathBuf {
             "-f",
             "lavfi",
             "-i",
-            "testsrc2=size=320x180:rate=25:duration=10",
+            "testsrc2=size=320x180:rate=25:duration=40",
         ]);
         command.args([
             "-f",
             "lavfi",
             "-i",
-            "sine=frequency=440:sample_rate=48000:duration=10",
+            "sine=frequency=440:sample_rate=48000:duration=40",
         ]);
         command
             .args(["-g", "25", "-pix_fmt", "yuv420p", "-c:v"])

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::process::{self, Process};
 
 /// A command for `program`.
@@ -39,7 +41,8 @@ pub fn gst_launch(elements: &[(&str, &str)], pipeline: &str) -> Command {
         );
     }
     let mut command = tool("gst-launch-1.0", "gstreamer1.0-tools");
-    command.arg("-q").args(pipeline.split_whitespace());
+    // `-e`: when it is interrupted, it ends its streams first.
+    command.args(["-q", "-e"]).args(pipeline.split_whitespace());
     command
 }
 
@@ -52,7 +55,8 @@ pub fn ffmpeg() -> Command {
     command
 }
 
-/// `ffmpeg` that sends `seconds` of `clip` to `url` as fast as it plays. Into `kept` goes what was sent, if given.
+/// `ffmpeg` that sends `seconds` of `clip` to `url` as fast as it plays, or until it is [`interrupt`]ed. Into `kept` goes what was
+/// sent, if given.
 ///
 /// # Panics
 /// When ffmpeg is not installed or cannot be started.
@@ -87,6 +91,18 @@ pub fn publish_with(
     }
     output(Path::new(url));
     Process::spawn("ffmpeg that publishes", &command)
+}
+
+/// Ends an ffmpeg that publishes, as with Ctrl-C: it sends what it has and says goodbye.
+///
+/// # Panics
+/// When it ends otherwise.
+#[track_caller]
+pub fn interrupt(publisher: Process) {
+    let finished = publisher.end_by(Signal::INT, Duration::from_secs(30));
+    let code = finished.status.code();
+    // 255 is ffmpeg's way of saying that it was asked to.
+    assert!(matches!(code, Some(0 | 255)), "{}", finished.told());
 }
 
 /// `ffmpeg` that writes what it gets from `url` into the FLV file `out` until the stream ends.

@@ -33,7 +33,7 @@ fn a_publisher_that_is_killed_is_on_record_and_its_viewers_end_with_all_that_it_
 fn a_viewer_that_is_killed_is_on_record_and_nobody_else_notices() {
     let mut server = Server::start(Config::new());
     let (url, sent) = (server.rtmp_url("live/cam"), server.file("sent.flv"));
-    let publisher = tool::ffmpeg_publish(clip::small(), &url, 6, Some(&sent));
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 40, Some(&sent));
     server.await_records("publish_started", 1);
     let killed = [
         tool::ffmpeg_play(&url, &server.file("killed-rtmp.flv")),
@@ -47,7 +47,8 @@ fn a_viewer_that_is_killed_is_on_record_and_nobody_else_notices() {
         viewer.crash();
     }
     server.await_records("play_ended", 2);
-    publisher.wait(ENDS).success();
+    server.await_frames("live/cam", 250);
+    tool::interrupt(publisher);
     other.wait(ENDS).success();
 
     tool::assert_decodes(&out);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use system_tests::{Config, Packets, Process, Server, Story, clip, ffmpeg8, run, tool};
+use system_tests::{Config, Packets, Process, Server, Signal, Story, clip, ffmpeg8, run, tool};
 
 /// For the end of a client whose stream has ended.
 const ENDS: Duration = Duration::from_secs(30);
@@ -30,14 +30,16 @@ fn ffmpeg_publishes_and_ffmpeg_plays_over_rtmp_and_http_flv_every_frame_from_the
         server.file("http.flv"),
     );
     let url = server.rtmp_url("live/cam");
-    let publisher = tool::ffmpeg_publish(clip::small(), &url, 6, Some(&sent));
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 40, Some(&sent));
     // In the second GOP or later: the viewers join in the middle of one.
     server.await_frames("live/cam", 100);
     let viewers = [
         tool::ffmpeg_play(&url, &by_rtmp),
         tool::ffmpeg_play(&server.flv_url("live/cam"), &by_http),
     ];
-    publisher.wait(ENDS).success();
+    server.await_records("play_started", 2);
+    server.await_frames("live/cam", 300);
+    tool::interrupt(publisher);
     for viewer in viewers {
         viewer.wait(ENDS).success();
     }
@@ -74,10 +76,12 @@ fn whoever_joins_in_a_long_gop_gets_it_from_its_begin() {
     let mut server = Server::start(Config::new());
     let (sent, played) = (server.file("sent.flv"), server.file("played.flv"));
     let url = server.rtmp_url("live/cam");
-    let publisher = tool::ffmpeg_publish(clip::one_gop(), &url, 6, Some(&sent));
+    let publisher = tool::ffmpeg_publish(clip::one_gop(), &url, 40, Some(&sent));
     server.await_frames("live/cam", 100);
     let viewer = tool::ffmpeg_play(&server.flv_url("live/cam"), &played);
-    publisher.wait(ENDS).success();
+    server.await_records("play_started", 1);
+    server.await_frames("live/cam", 200);
+    tool::interrupt(publisher);
     viewer.wait(ENDS).success();
 
     tool::assert_decodes(&played);
@@ -99,10 +103,10 @@ fn gstreamer_publishes_and_gstreamer_plays() {
         "flvmux name=mux streamable=true ! tee name=both \
          both. ! queue ! filesink location={} \
          both. ! queue ! rtmp2sink location={url} \
-         videotestsrc num-buffers=125 ! video/x-raw,width=320,height=180,framerate=25/1 \
+         videotestsrc num-buffers=1000 ! video/x-raw,width=320,height=180,framerate=25/1 \
          ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 bitrate=300 \
          ! video/x-h264,profile=baseline ! h264parse ! identity sync=true ! mux. \
-         audiotestsrc num-buffers=215 samplesperbuffer=1024 \
+         audiotestsrc num-buffers=1720 samplesperbuffer=1024 \
          ! audio/x-raw,rate=44100,channels=1 ! avenc_aac ! aacparse ! identity sync=true ! mux.",
         sent.display()
     );
@@ -117,7 +121,10 @@ fn gstreamer_publishes_and_gstreamer_plays() {
     );
     let elements = &[("rtmp2src", "gstreamer1.0-plugins-bad")];
     let viewer = Process::spawn("GStreamer that plays", &tool::gst_launch(elements, &play));
-    publisher.wait(ENDS).success();
+    server.await_records("play_started", 1);
+    server.await_frames("live/gst", 200);
+    // It ends its streams and says goodbye.
+    publisher.end_by(Signal::INT, ENDS).success();
     viewer.wait(ENDS);
 
     tool::assert_decodes(&played);
@@ -133,13 +140,15 @@ fn rtmpdump_plays() {
     let mut server = Server::start(Config::new());
     let (sent, played) = (server.file("sent.flv"), server.file("played.flv"));
     let url = server.rtmp_url("live/cam");
-    let publisher = tool::ffmpeg_publish(clip::small(), &url, 5, Some(&sent));
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 40, Some(&sent));
     server.await_frames("live/cam", 60);
     let mut dump = tool::tool("rtmpdump", "rtmpdump");
     dump.args(["--quiet", "--live", "--rtmp", &url, "--flv"])
         .arg(&played);
     let viewer = Process::spawn("rtmpdump", &dump);
-    publisher.wait(ENDS).success();
+    server.await_records("play_started", 1);
+    server.await_frames("live/cam", 200);
+    tool::interrupt(publisher);
     viewer.wait(ENDS);
 
     tool::assert_decodes(&played);
@@ -163,7 +172,7 @@ fn ffmpeg_8_publishes_and_plays_hevc_av1_and_vp9_with_opus_as_enhanced_rtmp() {
                 server.rtmp_url(&format!("live/{codec}")),
                 server.file(&format!("{codec}-sent.flv")),
             );
-            tool::publish_with(ffmpeg8(), clip, &url, 5, Some(&sent))
+            tool::publish_with(ffmpeg8(), clip, &url, 40, Some(&sent))
         })
         .collect();
     let mut viewers = Vec::new();
@@ -178,8 +187,10 @@ fn ffmpeg_8_publishes_and_plays_hevc_av1_and_vp9_with_opus_as_enhanced_rtmp() {
             viewers.push((codec, tool::play_with(ffmpeg8(), &url, &out), out));
         }
     }
-    for publisher in publishers {
-        publisher.wait(ENDS).success();
+    server.await_records("play_started", 6);
+    for (codec, publisher) in codecs.iter().zip(publishers) {
+        server.await_frames(&format!("live/{codec}"), 250);
+        tool::interrupt(publisher);
     }
     for (codec, viewer, out) in viewers {
         viewer.wait(ENDS).success();

@@ -18,7 +18,7 @@ fn with_a_full_disk_a_publish_is_refused_running_media_goes_on_and_all_is_on_rec
         server.file("sent.flv"),
         server.file("out.flv"),
     );
-    let running = tool::ffmpeg_publish(clip::small(), &url, 12, Some(&sent));
+    let running = tool::ffmpeg_publish(clip::small(), &url, 40, Some(&sent));
     server.await_records("publish_started", 1);
 
     let full_at = std::fs::metadata(server.trail_file())
@@ -65,7 +65,7 @@ fn with_a_full_disk_a_publish_is_refused_running_media_goes_on_and_all_is_on_rec
     });
     let again = tool::ffmpeg_publish(clip::small(), &server.rtmp_url("live/again"), 1, None);
     again.wait(ENDS).success();
-    running.wait(ENDS).success();
+    tool::interrupt(running);
     viewer.wait(ENDS).success();
 
     tool::assert_decodes(&out);
@@ -87,7 +87,7 @@ fn with_a_disk_that_hangs_a_publish_is_refused_after_the_deadline_and_running_me
         server.file("sent.flv"),
         server.file("out.flv"),
     );
-    let running = tool::ffmpeg_publish(clip::small(), &url, 14, Some(&sent));
+    let running = tool::ffmpeg_publish(clip::small(), &url, 40, Some(&sent));
     server.await_records("publish_started", 1);
     let viewer = tool::ffmpeg_play(&url, &out);
     server.await_records("play_started", 1);
@@ -125,7 +125,7 @@ fn with_a_disk_that_hangs_a_publish_is_refused_after_the_deadline_and_running_me
     });
     let again = tool::ffmpeg_publish(clip::small(), &server.rtmp_url("live/again"), 1, None);
     again.wait(ENDS).success();
-    running.wait(ENDS).success();
+    tool::interrupt(running);
     viewer.wait(ENDS).success();
 
     Packets::of(&out).assert_continue(&Packets::of(&sent), true);
