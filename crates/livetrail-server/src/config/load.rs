@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use toml::{Table, Value};
@@ -12,6 +13,9 @@ use super::{
     place::{Place, Source},
     types::{LogFilter, Span},
 };
+
+/// Longer, and players would run dry between two writes.
+const MAX_SEND_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Variables that set any key: `LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m` is `limits.idle_timeout`.
 const VARIABLE_PREFIX: &str = "LIVETRAIL__";
@@ -295,6 +299,9 @@ fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
         if value.is_zero() {
             return Err(wrong(key, "must be longer than 0".to_owned()));
         }
+    }
+    if config.rtmp.send_interval.0 > MAX_SEND_INTERVAL {
+        return Err(wrong("rtmp.send_interval", "must be at most 1s".to_owned()));
     }
     check_applications(config, &wrong)?;
     check_names(config, &wrong)?;

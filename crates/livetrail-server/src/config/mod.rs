@@ -98,6 +98,8 @@ pub(crate) struct Rtmp {
     pub(crate) handshake_timeout: Span,
     pub(crate) command_timeout: Span,
     pub(crate) write_stall_timeout: Span,
+    pub(crate) egress_threads: usize,
+    pub(crate) send_interval: Span,
 }
 
 impl Default for Rtmp {
@@ -109,6 +111,8 @@ impl Default for Rtmp {
             handshake_timeout: Span::secs(5),
             command_timeout: Span::secs(10),
             write_stall_timeout: Span::secs(30),
+            egress_threads: 0,
+            send_interval: Span::secs(0),
         }
     }
 }

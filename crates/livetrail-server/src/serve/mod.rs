@@ -338,6 +338,8 @@ async fn bind_rtmp(config: &Config, engine: &Engine) -> anyhow::Result<RtmpServe
     limits.handshake_timeout = config.rtmp.handshake_timeout.0;
     limits.command_timeout = config.rtmp.command_timeout.0;
     limits.write_timeout = config.rtmp.write_stall_timeout.0;
+    limits.egress_threads = config.rtmp.egress_threads;
+    limits.send_interval = config.rtmp.send_interval.0;
     let address = config.rtmp.listen;
     RtmpServer::bind(address, engine.clone(), limits)
         .await
