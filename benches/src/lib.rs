@@ -1,6 +1,7 @@
 //! What the benchmarks measure with: clocks, medians, a latency histogram, a table, and the ways that are compared.
 
 pub mod offer;
+pub mod viewers;
 
 use std::{
     sync::{
@@ -113,7 +114,18 @@ pub fn forget_threads() {
 /// Latencies of a measurement.
 pub struct Latencies(Vec<u64>);
 
+impl Default for Latencies {
+    fn default() -> Self {
+        Self(vec![0; BUCKETS])
+    }
+}
+
 impl Latencies {
+    /// Counts one.
+    pub fn add(&mut self, nanos: u64) {
+        self.0[bucket(nanos)] += 1;
+    }
+
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.0.iter().sum()

@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 }
 
 /// The programs of `benches/`, in the order in which they run.
-const BENCHES: &[&str] = &["offer", "allocations", "file-sink", "fanout"];
+const BENCHES: &[&str] = &["offer", "allocations", "file-sink", "fanout", "viewers"];
 
 /// Runs what is asked for; `false` when a benchmark could not be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         command
     };
     ensure!(
-        pass_through(cargo().args(["build", "--release", "--locked"]))?.success(),
+        pass_through(cargo().args(["build", "--release"]))?.success(),
         "the benchmarks do not build"
     );
     let mut sound = true;
@@ -51,15 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         say(&format!("\n## {name}\n"));
         let status = pass_through(
             cargo()
-                .args([
-                    "run",
-                    "--quiet",
-                    "--release",
-                    "--locked",
-                    "--bin",
-                    name,
-                    "--",
-                ])
+                .args(["run", "--quiet", "--release", "--bin", name, "--"])
                 .args(&arguments.rest),
         )?;
         sound &= status.success();

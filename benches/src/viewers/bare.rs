@@ -1,0 +1,93 @@
+//! The limit: the same messages from a loop that does nothing but `writev`. No protocol before, no session, no viewer that may be slow.
+
+use std::{
+    io::{ErrorKind, IoSlice, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use bytes::{Bytes, BytesMut};
+use livetrail_rtmp::protocol::{DEFAULT_CHUNK_BYTES, FrameChunks, Message, write_message};
+
+use super::{
+    clip::{self, Clip},
+    message::SET_CHUNK_SIZE,
+};
+
+/// Chunks as large as those of our server.
+const CHUNK_BYTES: u32 = 65_536;
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    #[arg(long)]
+    pub port: u16,
+    /// Frames are collected for so long
+    #[arg(long, default_value_t = 0)]
+    pub interval_ms: u64,
+    #[arg(long)]
+    pub clip: Option<PathBuf>,
+}
+
+/// Sends the clip to whoever connects, for ever.
+pub fn run(options: &Options) -> Result<()> {
+    super::raise_open_files();
+    let clip = Clip::open(&options.clip.clone().map_or_else(clip::at_hand, Ok)?)?;
+    let listener = TcpListener::bind(("127.0.0.1", options.port))?;
+    listener.set_nonblocking(true)?;
+    let interval = Duration::from_millis(options.interval_ms);
+    let mut sockets: Vec<TcpStream> = Vec::new();
+    let (start, mut batch, mut sent) = (Instant::now(), Vec::new(), Instant::now());
+    for (at_ms, item) in clip.repeated() {
+        let due = start + Duration::from_millis(at_ms.unsigned_abs());
+        sleep(due.saturating_duration_since(Instant::now()));
+        let mut frame = item.frame.clone();
+        frame.pts += at_ms - frame.dts;
+        frame.dts = at_ms;
+        batch.push(FrameChunks::new(&frame, 1, CHUNK_BYTES)?);
+        if sent.elapsed() < interval {
+            continue;
+        }
+        sent = Instant::now();
+        let slices: Vec<_> = batch
+            .iter()
+            .flat_map(FrameChunks::parts)
+            .map(IoSlice::new)
+            .collect();
+        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        // Who does not take all of it at once is no viewer of this bench.
+        sockets.retain_mut(|socket| write_all(socket, &slices, bytes));
+        batch.clear();
+        while let Ok((mut socket, _)) = listener.accept() {
+            socket.set_nodelay(true)?;
+            socket.write_all(&chunk_size())?;
+            socket.set_nonblocking(true)?;
+            sockets.push(socket);
+        }
+    }
+    Ok(())
+}
+
+/// The only word to a viewer that is no frame.
+fn chunk_size() -> BytesMut {
+    let message = Message {
+        type_id: SET_CHUNK_SIZE,
+        timestamp_ms: 0,
+        stream_id: 0,
+        payload: Bytes::copy_from_slice(&CHUNK_BYTES.to_be_bytes()),
+    };
+    let mut bytes = BytesMut::new();
+    write_message(&message, DEFAULT_CHUNK_BYTES, &mut bytes);
+    bytes
+}
+
+fn write_all(socket: &mut TcpStream, slices: &[IoSlice<'_>], bytes: usize) -> bool {
+    loop {
+        match socket.write_vectored(slices) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result.is_ok_and(|written| written == bytes),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Servers to be measured: started with a configuration of ours, and asked of the operating system what they have used.
+
+use std::{
+    collections::HashMap,
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+/// For a server to listen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where Debian puts nginx's module.
+const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
+
+/// What is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Our server, the trail in strict mode for publishers, with this `rtmp.send_interval`.
+    Livetrail { interval_ms: u64, http: bool },
+    /// nginx with the RTMP module, as Debian packages it and with its defaults: each message is written at once.
+    Nginx,
+    /// [`bare`](super::bare).
+    Bare { interval_ms: u64 },
+}
+
+impl Kind {
+    /// For the table.
+    pub fn name(&self) -> String {
+        let (name, interval_ms) = match self {
+            Self::Livetrail { interval_ms, http } => {
+                let protocol = if *http { "HTTP-FLV" } else { "RTMP" };
+                (format!("livetrail {protocol}"), *interval_ms)
+            }
+            Self::Nginx => ("nginx-rtmp".to_owned(), 0),
+            Self::Bare { interval_ms } => ("bare writev".to_owned(), *interval_ms),
+        };
+        match interval_ms {
+            0 => format!("{name}, at once"),
+            ms => format!("{name}, every {ms} ms"),
+        }
+    }
+
+    /// What is missing for it on this machine.
+    pub fn missing(&self) -> Option<&'static str> {
+        let there = |program: &str| {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+        };
+        match self {
+            Self::Nginx if !there("nginx") || !Path::new(NGINX_RTMP).exists() => {
+                Some("Debian's packages `nginx` and `libnginx-mod-rtmp`")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A server that runs until it is dropped.
+pub struct Server {
+    child: Child,
+    rtmp: SocketAddr,
+    http: SocketAddr,
+    kind: Kind,
+    _dir: TempDir,
+}
+
+impl Server {
+    /// Starts it and waits until it listens. `livetrail` is our server's program.
+    pub fn start(kind: &Kind, livetrail: &Path, clip: &Path) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let (rtmp, http) = (free_address()?, free_address()?);
+        let mut command = match kind {
+            Kind::Livetrail { interval_ms, .. } => {
+                let path = dir.path().join("livetrail.toml");
+                fs::write(
+                    &path,
+                    livetrail_config(dir.path(), rtmp, http, *interval_ms),
+                )?;
+                let mut command = Command::new(livetrail);
+                command.arg("serve").arg("--config").arg(path);
+                command
+            }
+            Kind::Nginx => {
+                let path = dir.path().join("nginx.conf");
+                fs::write(&path, nginx_config(dir.path(), rtmp))?;
+                let mut command = Command::new("nginx");
+                command.arg("-p").arg(dir.path()).arg("-c").arg(path);
+                command.arg("-e").arg(dir.path().join("error.log"));
+                command
+            }
+            Kind::Bare { interval_ms } => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("bare").arg("--clip").arg(clip);
+                command.arg("--port").arg(rtmp.port().to_string());
+                command.arg("--interval-ms").arg(interval_ms.to_string());
+                command
+            }
+        };
+        super::raise_open_files();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", kind.name()))?;
+        let mut server = Self {
+            child,
+            rtmp,
+            http,
+            kind: kind.clone(),
+            _dir: dir,
+        };
+        server.await_listening()?;
+        Ok(server)
+    }
+
+    /// Where viewers go; `%` stands for the stream's number.
+    pub fn play_url(&self) -> String {
+        match self.kind {
+            Kind::Livetrail { http: true, .. } => format!("http://{}/live/s%.flv", self.http),
+            Kind::Bare { .. } => format!("raw://{}", self.rtmp),
+            _ => format!("rtmp://{}/live/s%", self.rtmp),
+        }
+    }
+
+    /// Where the publisher goes, if it needs one.
+    pub fn publish_url(&self) -> Option<String> {
+        let wanted = !matches!(self.kind, Kind::Bare { .. });
+        wanted.then(|| format!("rtmp://{}/live/s%", self.rtmp))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has used so far.
+    pub fn usage(&self) -> Result<Usage> {
+        Usage::of(self.pid())
+    }
+
+    fn await_listening(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.rtmp).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended with {status}", self.kind.name());
+            }
+            if Instant::now() > deadline {
+                bail!("{} does not listen", self.kind.name());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn livetrail_config(dir: &Path, rtmp: SocketAddr, http: SocketAddr, interval_ms: u64) -> String {
+    let data = dir.join("data");
+    format!(
+        "node = \"bench\"\ndata = {data:?}\n[log]\nfilter = \"warn\"\n\
+         [rtmp]\nlisten = \"{rtmp}\"\nmax_connections = 60000\nsend_interval = \"{interval_ms}ms\"\n\
+         [http]\nlisten = \"{http}\"\nmax_connections = 60000\n\
+         [limits]\nmax_publishers = 10000\n\
+         [audit]\npublish = \"strict\"\n"
+    )
+}
+
+fn nginx_config(dir: &Path, rtmp: SocketAddr) -> String {
+    let pid = dir.join("nginx.pid");
+    format!(
+        "daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 60000;\n\
+         pid {}; error_log stderr crit; load_module {NGINX_RTMP};\n\
+         events {{ worker_connections 60000; }}\n\
+         rtmp {{ access_log off; server {{ listen {rtmp}; application live {{ live on; }} }} }}\n",
+        pid.display()
+    )
+}
+
+/// What a process has used, all its threads together.
+#[derive(Debug, Clone)]
+pub struct Usage {
+    /// Nanoseconds on a processor, of each thread.
+    cpu_ns: HashMap<u64, u64>,
+    /// Switches that it wanted and that it did not, of each thread.
+    switches: HashMap<u64, (u64, u64)>,
+    pub rss_bytes: u64,
+    at: Instant,
+}
+
+/// The difference of two.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Used {
+    pub cpu_seconds: f64,
+    pub voluntary: u64,
+    pub involuntary: u64,
+    pub seconds: f64,
+}
+
+impl Usage {
+    fn of(pid: u32) -> Result<Self> {
+        let mut usage = Self {
+            cpu_ns: HashMap::new(),
+            switches: HashMap::new(),
+            rss_bytes: 0,
+            at: Instant::now(),
+        };
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        for thread in fs::read_dir(process.join("task"))? {
+            let path = thread?.path();
+            let id = path
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok());
+            // A thread may end while we look.
+            let (Some(id), Ok(run), Ok(status)) = (
+                id,
+                fs::read_to_string(path.join("schedstat")),
+                fs::read_to_string(path.join("status")),
+            ) else {
+                continue;
+            };
+            let ns = run.split(' ').next().and_then(|ns| ns.parse().ok());
+            usage.cpu_ns.insert(id, ns.context("schedstat")?);
+            let switches = (
+                field(&status, "voluntary_ctxt_switches:"),
+                field(&status, "nonvoluntary_ctxt_switches:"),
+            );
+            usage.switches.insert(id, switches);
+        }
+        let status = fs::read_to_string(process.join("status"))?;
+        usage.rss_bytes = field(&status, "VmRSS:") * 1_024;
+        Ok(usage)
+    }
+
+    /// Since `before`. What threads used that have ended in between is not counted.
+    pub fn since(&self, before: &Self) -> Used {
+        let mut used = Used {
+            seconds: (self.at - before.at).as_secs_f64(),
+            ..Used::default()
+        };
+        for (id, ns) in &self.cpu_ns {
+            let then = before.cpu_ns.get(id).copied().unwrap_or(0);
+            used.cpu_seconds += ns.saturating_sub(then) as f64 / 1e9;
+        }
+        for (id, (voluntary, involuntary)) in &self.switches {
+            let then = before.switches.get(id).copied().unwrap_or((0, 0));
+            used.voluntary += voluntary.saturating_sub(then.0);
+            used.involuntary += involuntary.saturating_sub(then.1);
+        }
+        used
+    }
+}
+
+/// The number behind a line's name; 0 when there is none.
+fn field(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
+}
