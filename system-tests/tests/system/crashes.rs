@@ -82,11 +82,8 @@ fn a_server_that_is_killed_closes_at_its_next_start_what_it_left_open() {
 
     server.start_again();
     // At the start, not with the next session.
-    let trail = server.trail();
-    assert_eq!(
-        (trail.count("publish_ended"), trail.count("play_ended")),
-        (1, 2)
-    );
+    server.await_records("publish_ended", 1);
+    server.await_records("play_ended", 2);
     tool::ffmpeg_publish(clip::small(), &with_key, 1, None)
         .wait(ENDS)
         .success();

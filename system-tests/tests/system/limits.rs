@@ -161,10 +161,10 @@ fn a_flood_is_dropped_told_of_at_most_once_a_second_and_then_ended() {
         told > 0 && told <= dropped,
         "{told} told of, {dropped} dropped\n{trail}"
     );
-    // A burst of 100, then 100 a second, for 3 to 4 s.
+    // A burst of 100, then 100 a second, for 3 to 4 s; fewer when the flood itself stutters.
     let taken = ended.frames.unwrap_or(0);
     assert!(
-        (300..=600).contains(&taken),
+        (200..=600).contains(&taken),
         "{taken} frames were taken\n{trail}"
     );
 }
