@@ -48,16 +48,20 @@ fn parent(rounds: usize) -> Result<()> {
             let index = (turn + round) % WAYS.len();
             let (way, records, _) = WAYS[index];
             let path = folder.path().join(format!("{way}-{round}.tsv"));
-            let start = Instant::now();
-            let status = Command::new(std::env::current_exe()?)
+            let output = Command::new(std::env::current_exe()?)
                 .args(["child", way])
                 .arg(&path)
                 .arg(records.to_string())
-                .status()?;
-            anyhow::ensure!(status.success(), "{way} failed");
-            let lines = lines_about_transitions(&path)?;
-            rates[index].push(lines as f64 / start.elapsed().as_secs_f64());
-            lost[index] += records.saturating_sub(lines);
+                .output()?;
+            let errors = String::from_utf8_lossy(&output.stderr);
+            anyhow::ensure!(output.status.success(), "{way} failed: {errors}");
+            if let Ok(seconds) = String::from_utf8_lossy(&output.stdout)
+                .trim()
+                .parse::<f64>()
+            {
+                rates[index].push(records as f64 / seconds);
+            }
+            lost[index] += records.saturating_sub(lines_about_transitions(&path)?);
             std::fs::remove_file(&path)?;
         }
     }
@@ -68,13 +72,17 @@ fn parent(rounds: usize) -> Result<()> {
         vec![
             (*name).to_owned(),
             records.to_string(),
-            format!("{:.0}", rates[index]),
+            if rates[index] > 0.0 {
+                format!("{:.0}", rates[index])
+            } else {
+                "–".to_owned()
+            },
             format!("{lost:.0}"),
             format!("{share:.2} %"),
         ]
     };
     println!(
-        "median of {rounds} rounds in turns; a process of its own each time, its start and end included\n"
+        "median of {rounds} rounds in turns; a process of its own each time; from the first offer until all are in the file\n"
     );
     bench::table(
         &["way", "accepted", "records/s in the file", "lost", "lost"],
@@ -110,6 +118,7 @@ fn run_child(way: &str, path: &Path, records: u64) -> Result<()> {
             let pipeline = livetrail_audit::AuditPipeline::new(sink, capacity);
             let event = runtime
                 .block_on(async { tokio::spawn(async { offer::livetrail_event() }).await })??;
+            let start = Instant::now();
             for _ in 0..records {
                 livetrail_engine::Observer::on_event(&pipeline, &event);
             }
@@ -119,12 +128,14 @@ fn run_child(way: &str, path: &Path, records: u64) -> Result<()> {
             );
             if way == "livetrail-close" {
                 runtime.block_on(pipeline.close());
+                println!("{}", start.elapsed().as_secs_f64());
             }
         }
         "arcly-wait" | "arcly-return" => {
             let sink = Arc::new(arcly_stream::audit::FileAuditSink::open(path)?);
             let pipeline = arcly_stream::audit::AuditPipeline::new(sink, capacity);
             let event = offer::arcly_event();
+            let start = Instant::now();
             for _ in 0..records {
                 arcly_stream::observe::Observer::on_event(&pipeline, &event);
             }
@@ -134,6 +145,7 @@ fn run_child(way: &str, path: &Path, records: u64) -> Result<()> {
             );
             if way == "arcly-wait" {
                 wait_for(path, records)?;
+                println!("{}", start.elapsed().as_secs_f64());
             }
         }
         _ => bail!("there is no way `{way}`"),
