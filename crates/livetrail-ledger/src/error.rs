@@ -392,6 +392,9 @@ pub enum Fatal {
         /// In the owner's words.
         reason: String,
     },
+    /// The disk did not answer while the ledger was being closed.
+    #[error("the disk did not answer in time: what was appended last may not be durable")]
+    Hung,
     /// A thread of the ledger panicked: our bug.
     #[error("a thread of the ledger panicked")]
     Panicked,

@@ -12,6 +12,7 @@ use std::{
     ops::Deref,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use livetrail_tlog::VerifiedCheckpoint;
@@ -30,6 +31,9 @@ use crate::{
     wal::{Writer, prepare_spare},
 };
 use shared::Shared;
+
+/// How often a close with a deadline looks whether the threads have ended.
+const CLOSE_POLL: Duration = Duration::from_millis(2);
 
 /// The one writer of a trail.
 ///
@@ -94,6 +98,28 @@ impl Ledger {
             Some(fatal) => Err(fatal),
             None => Ok(self.handle.checkpoint()),
         }
+    }
+
+    /// As [`close`](Self::close), but waits no longer than `timeout` for a disk that hangs. Then the threads are left to themselves and the directory stays
+    /// locked until the process ends.
+    ///
+    /// # Errors
+    /// As for [`close`](Self::close), and [`Fatal::Hung`].
+    pub fn close_within(mut self, timeout: Duration) -> Result<VerifiedCheckpoint, Arc<Fatal>> {
+        let shared = Arc::clone(&self.handle.shared);
+        shared.close();
+        let deadline = shared.clock.monotonic().saturating_add(timeout);
+        while !self.threads.iter().all(JoinHandle::is_finished) {
+            if shared.clock.monotonic() >= deadline {
+                shared.stop(Fatal::Hung);
+                self.threads.clear();
+                // Its threads may still write: nobody else may.
+                std::mem::forget(self.lock.take());
+                break;
+            }
+            thread::sleep(CLOSE_POLL);
+        }
+        self.close()
     }
 
     fn end(&mut self) {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{Access, File, Listed, Lock, MemStore, SharedStore, Space, Store};
@@ -90,6 +90,8 @@ pub enum Fault {
     KilledBefore,
     /// The process ends after it: it is done, and everything after it does nothing and reports an error.
     KilledAfter,
+    /// It does not come back before [`FaultStore::release`]; then it is done.
+    Hang,
 }
 
 /// Which operation fails, and how.
@@ -110,6 +112,7 @@ pub struct FaultStore {
     /// Set when the inner store can model what a failed sync leaves behind.
     mem: Option<MemStore>,
     state: Arc<Mutex<State>>,
+    released: Arc<Condvar>,
 }
 
 #[derive(Debug, Default)]
@@ -118,6 +121,7 @@ struct State {
     counts: BTreeMap<Op, u64>,
     killed: bool,
     fired: bool,
+    hanging: bool,
 }
 
 enum Verdict {
@@ -139,6 +143,7 @@ impl FaultStore {
             inner,
             mem: None,
             state: Arc::default(),
+            released: Arc::default(),
         }
     }
 
@@ -149,6 +154,7 @@ impl FaultStore {
             inner: Arc::new(mem.clone()),
             mem: Some(mem),
             state: Arc::default(),
+            released: Arc::default(),
         }
     }
 
@@ -158,6 +164,12 @@ impl FaultStore {
             plan: Some(plan),
             ..State::default()
         };
+    }
+
+    /// Lets go of the operation that hangs.
+    pub fn release(&self) {
+        self.state().hanging = false;
+        self.released.notify_all();
     }
 
     /// How many operations of each kind there were since the start or the last [`arm`](Self::arm).
@@ -198,6 +210,12 @@ impl FaultStore {
             Fault::KilledBefore => {
                 state.killed = true;
                 return Err(killed());
+            }
+            Fault::Hang => {
+                state.hanging = true;
+                let released = self.released.wait_while(state, |state| state.hanging);
+                drop(released);
+                return Ok(Verdict::Go);
             }
             Fault::KilledAfter => {
                 state.killed = true;

@@ -126,7 +126,7 @@ impl MemStore {
     }
 
     /// What an error of a sync leaves behind: the pages count as clean, and are on no disk.
-    pub(super) fn forget_unsynced(&self, path: &str) {
+    pub(crate) fn forget_unsynced(&self, path: &str) {
         let mut disk = self.disk();
         if let Some(content) = disk.content_mut(path) {
             content.pending.clear();

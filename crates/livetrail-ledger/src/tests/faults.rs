@@ -61,9 +61,9 @@ fn come_back(mem: &MemStore, seen: &Seen, told: &Told, what: &str) {
     let end = core.appended;
     core.close()
         .unwrap_or_else(|error| panic!("{what}: {error:?}"));
-    assert_eq!(check_whole(mem, &seen, end), end, "{what}");
     let core = Core::open(&store, &seen).unwrap();
     assert!(core.report().is_clean(), "{what}: {:?}", core.report());
+    assert_eq!(core.report().entries, end, "{what}");
 }
 
 fn counts() -> BTreeMap<Op, u64> {
@@ -79,6 +79,7 @@ fn every_operation_failing_in_every_way_loses_nothing_and_forks_nothing() {
         .into_iter()
         .flat_map(|(op, count)| (0..count).map(move |nth| (op, nth)))
         .flat_map(|(op, nth)| FAULTS.map(|fault| FaultPlan { op, nth, fault }))
+        .filter(|plan| changes(plan.op) || distinct_for_reading(plan.fault))
         .collect();
     assert!(plans.len() > 500, "{} faults", plans.len());
     let fresh = created();
@@ -90,6 +91,21 @@ fn every_operation_failing_in_every_way_loses_nothing_and_forks_nothing() {
             });
         }
     });
+}
+
+/// Whether the operation changes anything. Of one that only looks, having been done and not having been done are the same.
+fn changes(op: Op) -> bool {
+    !matches!(
+        op,
+        Op::Read | Op::Open | Op::List | Op::Exists | Op::Space | Op::ReadAt
+    )
+}
+
+fn distinct_for_reading(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Error(io::ErrorKind::Other) | Fault::KilledBefore
+    )
 }
 
 fn fail_and_come_back(fresh: &MemStore, plan: FaultPlan) {

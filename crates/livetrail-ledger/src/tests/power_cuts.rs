@@ -5,7 +5,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::harness::{Core, Seen, check_names, check_whole, created};
-use crate::store::{MemStore, PowerCut, SharedStore};
+use crate::{
+    layout,
+    store::{Fault, FaultPlan, FaultStore, MemStore, Op, PowerCut, SharedStore},
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -126,4 +129,37 @@ fn a_cut_at_every_moment_of_a_batch_is_survived() {
         trail.acked = 30;
         trail.core();
     }
+}
+
+#[test]
+fn what_a_start_counts_as_durable_is_on_the_disk_although_a_sync_had_failed() {
+    let mem = created();
+    let faulty = FaultStore::over_memory(mem.clone());
+    let store: SharedStore = Arc::new(faulty.clone());
+    let mut core = Core::open(&store, &Seen::default()).unwrap();
+    core.append(10);
+    core.commit().unwrap();
+    core.append(20);
+    faulty.arm(FaultPlan {
+        op: Op::Sync,
+        nth: 0,
+        fault: Fault::KilledBefore,
+    });
+    core.commit().unwrap_err();
+    drop(core);
+    // The batch is in the page cache, its sync has failed, and so its pages count as clean: a sync alone would keep nothing of it.
+    mem.forget_unsynced(&layout::segment(0));
+    let store: SharedStore = Arc::new(mem.clone());
+    let core = Core::open(&store, &Seen::default()).unwrap();
+    assert_eq!(core.acked, 30);
+    drop(core);
+    let after = mem.power_cut(PowerCut::Synced);
+    // The bundles would have them; the log must have them too.
+    let scan = crate::wal::scan_log(&after, &log_id(&after), 0).unwrap();
+    assert_eq!(scan.next_index, 30);
+}
+
+fn log_id(store: &MemStore) -> crate::wal::LogId {
+    let manifest = crate::manifest::Manifest::read(store).unwrap();
+    manifest.log_id().unwrap()
 }

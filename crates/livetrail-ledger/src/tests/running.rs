@@ -332,3 +332,37 @@ fn a_full_disk_refuses_then_recovers_by_itself_with_one_continuous_log() {
         taken
     );
 }
+
+#[test]
+fn closing_does_not_wait_for_ever_for_a_disk_that_hangs() {
+    let faulty = FaultStore::over_memory(created());
+    let store: SharedStore = Arc::new(faulty.clone());
+    let (ledger, _) = Ledger::builder(Arc::clone(&store), identity())
+        .options(small())
+        .open()
+        .unwrap();
+    faulty.arm(FaultPlan {
+        op: Op::Sync,
+        nth: 0,
+        fault: Fault::Hang,
+    });
+    let handle = ledger.handle();
+    let appended = ledger.append(Class::Strict, &entries(0..3)).unwrap();
+    let late = handle.wait_durable(appended.next, Duration::from_millis(20));
+    assert!(matches!(late, Err(WaitError::TimedOut)));
+    let fatal = ledger.close_within(Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(*fatal, crate::Fatal::Hung), "{fatal}");
+    let late = handle.wait_durable(appended.next, LONG);
+    assert!(matches!(late, Err(WaitError::Stopped(_))));
+    let again = Ledger::builder(store, identity()).open().map(|_| ());
+    assert!(matches!(again, Err(crate::LedgerError::Locked { .. })));
+    faulty.release();
+}
+
+#[test]
+fn closing_with_a_deadline_is_closing_when_nothing_hangs() {
+    let ledger = open(&created(), small());
+    ledger.append(Class::Strict, &entries(0..3)).unwrap();
+    let closed = ledger.close_within(LONG).unwrap();
+    assert_eq!(closed.head().size, 3);
+}
