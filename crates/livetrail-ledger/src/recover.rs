@@ -235,7 +235,7 @@ impl Recovered {
                 let unsealed = size.saturating_sub(sealer.published().head().size);
                 if size == intent.head.size && unsealed > 0 {
                     seal_intended(integrator, sealer, intent)?;
-                } else if unsealed >= MAX_UNSEALED && size > intent.head.size {
+                } else if unsealed >= RECOVERY_STEP && size > intent.head.size {
                     seal(integrator, sealer)?;
                 }
             }
@@ -247,6 +247,9 @@ impl Recovered {
         Ok(())
     }
 }
+
+/// A start seals what it integrates in steps of so many entries: one that is itself killed, again and again, comes on all the same.
+const RECOVERY_STEP: u64 = 1 << 15;
 
 /// Entries that may be integrated and not yet sealed: bounds the number of files in the stage (8,192 and some).
 pub(crate) const MAX_UNSEALED: u64 = 1 << 20;

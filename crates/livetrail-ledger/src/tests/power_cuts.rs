@@ -163,3 +163,31 @@ fn log_id(store: &MemStore) -> crate::wal::LogId {
     let manifest = crate::manifest::Manifest::read(store).unwrap();
     manifest.log_id().unwrap()
 }
+
+#[test]
+fn a_start_that_is_killed_over_and_over_comes_on_all_the_same() {
+    let mem = created();
+    let store: SharedStore = Arc::new(mem.clone());
+    let mut core = Core::open(&store, &Seen::default()).unwrap();
+    core.append(70_000);
+    core.commit().unwrap();
+    drop(core);
+    let sealed = || {
+        let reader = crate::Reader::open(Arc::new(mem.clone())).unwrap();
+        reader.checkpoint().unwrap().head().size
+    };
+    for step in 1..=2 {
+        let faulty = FaultStore::over_memory(mem.clone());
+        // A checkpoint takes three: files, intent, checkpoint. The next one's files are the fourth.
+        faulty.arm(FaultPlan {
+            op: Op::SyncFiles,
+            nth: 3,
+            fault: Fault::KilledBefore,
+        });
+        let store: SharedStore = Arc::new(faulty);
+        assert!(Core::open(&store, &Seen::default()).is_err());
+        assert_eq!(sealed(), step << 15);
+    }
+    Core::open(&store, &Seen::default()).unwrap();
+    assert_eq!(sealed(), 70_000);
+}
