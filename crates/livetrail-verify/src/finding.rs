@@ -1,0 +1,166 @@
+//! What can be wrong with a trail, and what is worth a remark.
+
+use serde::Serialize;
+
+/// The class of a finding; in the JSON report by its name in snake case, which does not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Class {
+    /// The checkpoint is not there, or is no checkpoint.
+    Checkpoint,
+    /// A signature is bad, or none is of a key that is trusted; also a cosignature that should be there.
+    Signature,
+    /// Another log than the one asked for.
+    Origin,
+    /// The entries do not give the signed root.
+    Root,
+    /// A file that the checkpoint covers is not there.
+    Missing,
+    /// A bundle of entries cannot be taken apart.
+    Bundle,
+    /// An entry is not the one that its hash tile is about.
+    EntryChanged,
+    /// A hash tile's bytes are not what they must be.
+    Tile,
+    /// An entry is not the canonical bytes of a record.
+    Record,
+    /// A rule of sessions, boots or `seq` does not hold.
+    Sessions,
+    /// The trail does not contain an older checkpoint: cut, forked, or restored from an old copy.
+    Older,
+    /// `private/log.json` speaks of another log.
+    Manifest,
+    /// Entries were removed and no `admin_pruned` record says so.
+    NotPruned,
+    /// A record of pruning or of key rotation cannot be understood.
+    Administration,
+    /// Nothing was recorded for longer than heartbeats allow. A remark, unless the check is strict.
+    Silent,
+}
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth a look; the trail may be sound all the same.
+    Remark,
+    /// The trail is not sound.
+    Failure,
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Finding {
+    /// Its class.
+    pub class: Class,
+    /// Its weight.
+    pub severity: Severity,
+    /// The index of the first entry concerned, if it concerns entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
+    /// The file concerned, relative to the trail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The session concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The boot concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+    /// What is wrong, in words.
+    pub text: String,
+}
+
+impl Finding {
+    pub(crate) fn failure(class: Class, text: impl Into<String>) -> Self {
+        Self {
+            class,
+            severity: Severity::Failure,
+            index: None,
+            path: None,
+            session: None,
+            boot: None,
+            text: text.into(),
+        }
+    }
+
+    pub(crate) fn remark(class: Class, text: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Remark,
+            ..Self::failure(class, text)
+        }
+    }
+
+    pub(crate) fn at(mut self, index: u64) -> Self {
+        self.index = Some(index);
+        self
+    }
+
+    pub(crate) fn path(mut self, path: impl ToString) -> Self {
+        self.path = Some(path.to_string());
+        self
+    }
+}
+
+/// How many findings are kept with their words; the rest are counted.
+pub const MAX_FINDINGS: usize = 1_000;
+
+/// Findings, bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    kept: Vec<Finding>,
+    failures: u64,
+    remarks: u64,
+    first_index: Option<u64>,
+}
+
+impl Findings {
+    pub(crate) fn add(&mut self, finding: Finding) {
+        match finding.severity {
+            Severity::Failure => {
+                self.failures = self.failures.saturating_add(1);
+                if let Some(index) = finding.index {
+                    self.first_index = Some(self.first_index.map_or(index, |at| at.min(index)));
+                }
+            }
+            Severity::Remark => self.remarks = self.remarks.saturating_add(1),
+        }
+        if self.kept.len() < MAX_FINDINGS {
+            self.kept.push(finding);
+        } else if finding.severity == Severity::Failure
+            && let Some(remark) = self
+                .kept
+                .iter_mut()
+                .rev()
+                .find(|kept| kept.severity == Severity::Remark)
+        {
+            // Remarks never crowd out what is wrong.
+            *remark = finding;
+        }
+    }
+
+    pub(crate) const fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    pub(crate) const fn remarks(&self) -> u64 {
+        self.remarks
+    }
+
+    pub(crate) const fn first_index(&self) -> Option<u64> {
+        self.first_index
+    }
+
+    /// Those that were kept: failures first, each kind in the order of the entries.
+    pub(crate) fn into_kept(mut self) -> Vec<Finding> {
+        self.kept.sort_by_key(|finding| {
+            (
+                std::cmp::Reverse(finding.severity),
+                finding.index.unwrap_or(0),
+            )
+        });
+        self.kept
+    }
+}

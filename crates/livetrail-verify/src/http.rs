@@ -1,0 +1,85 @@
+//! A trail on a web site: `GET` of a tlog-tiles site over plain HTTP.
+
+use std::io;
+use std::time::Duration;
+
+use ureq::Agent;
+
+use crate::error::VerifyError;
+use crate::source::{Source, SourceError, read_at_most};
+
+/// How long one request may take, all in all.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The tlog-tiles site below an address. Redirections are not followed: what is verified is what was asked for.
+#[derive(Debug)]
+pub struct Site {
+    prefix: String,
+    agent: Agent,
+}
+
+impl Site {
+    /// The site at `url`, which begins with `http://`.
+    ///
+    /// # Errors
+    /// [`VerifyError::Url`].
+    pub fn new(url: &str) -> Result<Self, VerifyError> {
+        let refuse = |what| VerifyError::Url {
+            url: url.to_owned(),
+            what,
+        };
+        if url.starts_with("https://") {
+            return Err(refuse(
+                "TLS is not built in: copy the site with any tool and verify the copy; no signature depends on the way it came",
+            ));
+        }
+        if !url.starts_with("http://") || url.contains(['?', '#', ' ']) {
+            return Err(refuse("not an address of the form http://host[:port]/path"));
+        }
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .build()
+            .into();
+        Ok(Self {
+            prefix: url.trim_end_matches('/').to_owned(),
+            agent,
+        })
+    }
+}
+
+impl Source for Site {
+    fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        let response = self
+            .agent
+            .get(format!("{}/{path}", self.prefix))
+            .call()
+            .map_err(io::Error::other)?;
+        match response.status().as_u16() {
+            200 => {}
+            404 | 410 => return Ok(None),
+            status => {
+                return Err(io::Error::other(format!("the server answers {status}")).into());
+            }
+        }
+        let body = response.into_body();
+        let length = body
+            .content_length()
+            .and_then(|length| usize::try_from(length).ok())
+            .unwrap_or(0);
+        read_at_most(body.into_reader(), length, most).map(Some)
+    }
+
+    fn list(&self, _dir: &str, _each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError> {
+        Ok(false)
+    }
+
+    fn lists(&self) -> bool {
+        false
+    }
+
+    fn place(&self) -> String {
+        self.prefix.clone()
+    }
+}

@@ -1,0 +1,138 @@
+//! Files under `tile/` that the tree as it is now does not need: of earlier widths, of entries that are not sealed yet, of nobody.
+
+use livetrail_tlog::{Bundle, MAX_ENTRY_BYTES, Tile, TilePath, leaf_hash, parse_bundle};
+
+use crate::finding::{Class, Finding};
+use crate::report::Figures;
+use crate::scan::{Got, TILE_BYTES, get, get_tile};
+use crate::source::Source;
+use crate::verify::Found;
+
+/// The most directories that wait to be looked into; a log has some thousand in each.
+const MAX_DIRS: usize = 1 << 17;
+
+/// Compares every file of an earlier width with what it must be, and counts the others.
+pub(crate) fn check(source: &dyn Source, size: u64, figures: &mut Figures, found: &mut Found) {
+    if !source.lists() {
+        found.notes.push(
+            "a site cannot be listed: only the files of the current tree were read".to_owned(),
+        );
+        return;
+    }
+    let mut dirs = vec!["tile".to_owned()];
+    while let Some(dir) = dirs.pop() {
+        let mut too_many = false;
+        let listed = source.list(&dir, &mut |name, is_dir| {
+            let path = format!("{dir}/{name}");
+            if !is_dir {
+                one(source, &path, size, figures, found);
+            } else if dirs.len() < MAX_DIRS {
+                dirs.push(path);
+            } else {
+                too_many = true;
+            }
+        });
+        if let Err(error) = listed {
+            found.problems.push(format!("cannot list {dir}: {error}"));
+        }
+        if too_many {
+            found
+                .notes
+                .push("tile/ has more directories than a log: not all were looked into".to_owned());
+        }
+    }
+}
+
+fn one(source: &dyn Source, path: &str, size: u64, figures: &mut Figures, found: &mut Found) {
+    let count = match path.parse() {
+        Ok(TilePath::Hashes(tile)) if !tile.is_within(size) => &mut figures.beyond,
+        Ok(TilePath::Entries(bundle)) if !bundle.is_within(size) => &mut figures.beyond,
+        Ok(TilePath::Hashes(tile)) => {
+            let now = Tile::in_tree(tile.level(), tile.index(), size);
+            match now.filter(|now| *now != tile) {
+                Some(now) => {
+                    old_tile(source, tile, now, found);
+                    &mut figures.old_files
+                }
+                None => return,
+            }
+        }
+        Ok(TilePath::Entries(bundle)) => {
+            let now = Bundle::in_tree(bundle.index(), size);
+            match now.filter(|now| *now != bundle) {
+                Some(now) => {
+                    old_bundle(source, bundle, now.tile(), found);
+                    &mut figures.old_files
+                }
+                None => return,
+            }
+        }
+        Err(_) => &mut figures.strays,
+    };
+    *count = count.saturating_add(1);
+}
+
+fn old_tile(source: &dyn Source, old: Tile, now: Tile, found: &mut Found) {
+    let path = old.to_string();
+    let Some(bytes) = bytes_of(get(source, &path, TILE_BYTES), &path, found) else {
+        return;
+    };
+    // What the tree has at this place now was compared before.
+    let Got::Bytes(current) = get_tile(source, now) else {
+        return;
+    };
+    if current.get(..old.byte_len()) != Some(bytes.as_slice()) {
+        let text = "a hash tile of an earlier width differs from the tree";
+        found
+            .findings
+            .add(Finding::failure(Class::Tile, text).path(path));
+    }
+}
+
+fn old_bundle(source: &dyn Source, old: Bundle, now: Tile, found: &mut Found) {
+    let path = old.to_string();
+    let most = usize::from(old.width()).saturating_mul(MAX_ENTRY_BYTES.saturating_add(2));
+    let Some(bytes) = bytes_of(get(source, &path, most), &path, found) else {
+        return;
+    };
+    let Got::Bytes(tile) = get_tile(source, now) else {
+        return;
+    };
+    let Ok(hashes) = now.parse(&tile) else { return };
+    let first = old.first_entry().unwrap_or(0);
+    match parse_bundle(old, &bytes) {
+        Ok(entries) => {
+            let differs = entries
+                .iter()
+                .zip(&hashes)
+                .position(|(entry, hash)| leaf_hash(entry) != *hash);
+            if let Some(at) = differs {
+                let text = "an entry in a bundle of an earlier width is not the one in the tree";
+                let index = first.saturating_add(u64::try_from(at).unwrap_or(0));
+                found.findings.add(
+                    Finding::failure(Class::EntryChanged, text)
+                        .at(index)
+                        .path(path),
+                );
+            }
+        }
+        Err(error) => found.findings.add(
+            Finding::failure(Class::Bundle, error.to_string())
+                .at(first)
+                .path(path),
+        ),
+    }
+}
+
+fn bytes_of(got: Got, path: &str, found: &mut Found) -> Option<Vec<u8>> {
+    match got {
+        Got::Bytes(bytes) => return Some(bytes),
+        // A file of an earlier width may go at any time.
+        Got::Missing => {}
+        Got::Bad(text) => found
+            .findings
+            .add(Finding::failure(Class::Tile, text).path(path)),
+        Got::Problem(problem) => found.problems.push(problem),
+    }
+    None
+}

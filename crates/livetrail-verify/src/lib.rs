@@ -1,0 +1,70 @@
+//! Checks trails for people who do not trust those who keep them.
+//!
+//! | what | where |
+//! |---|---|
+//! | checking a ledger's trail | [`verify`], [`Options`] |
+//! | where its files are | [`Source`], [`Directory`], [`Site`], [`Files`] |
+//! | whom to trust | [`Policy`], [`keys_in`] |
+//! | checking a file of lines, which has no evidence in it | [`verify_file`] |
+//! | the answer | [`Report`], [`Verdict`], [`Finding`] |
+//!
+//! No line of the writer is in here: the trail is rebuilt from its entries and compared. Entries → leaf hashes → every hash tile → the root
+//! that was signed; on the way each older checkpoint, and the records' own rules. It takes one pass, in parallel, and memory that depends on
+//! neither the trail's size nor what its author would like: the open sessions and the boots are what grows, up to a bound.
+//!
+//! ```
+//! use livetrail_verify::{Directory, Options, VerifyError, verify};
+//!
+//! let nothing_there = Directory::new("no/such/trail");
+//! let error = verify(&nothing_there, &Options::default(), &mut |_, _| {}).unwrap_err();
+//! assert!(matches!(error, VerifyError::NoTrail { .. }));
+//! ```
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod canonical;
+mod error;
+mod file_trail;
+mod finding;
+mod fuzz;
+mod http;
+mod leftovers;
+mod older;
+mod pipeline;
+mod policy;
+mod report;
+mod scan;
+mod source;
+mod text;
+mod trail;
+mod tree;
+mod trust;
+mod verify;
+
+pub use error::VerifyError;
+pub use file_trail::verify_file;
+pub use finding::{Class, Finding, MAX_FINDINGS, Severity};
+#[doc(hidden)]
+pub use fuzz::fuzz_trail;
+pub use http::Site;
+pub use policy::{MAX_POLICY_BYTES, Policy};
+pub use report::{
+    BootReport, CheckpointReport, CosignatureReport, Figures, KeysReport, OlderReport,
+    OpenSessionReport, PrunedReport, Report, RotationReport, Sessions, TrailKind, Verdict,
+};
+pub use source::{Directory, Files, Source, SourceError};
+pub use verify::{Options, keys_in, verify};

@@ -1,0 +1,213 @@
+//! `livetrail-verify`: the command.
+
+use std::fs::File;
+use std::io::{BufReader, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use livetrail_verify::{
+    Directory, MAX_POLICY_BYTES, Options, Policy, Report, Site, Source, keys_in, verify,
+    verify_file,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  Check a trail with the key that you were given:
+    livetrail-verify /srv/trail --vkey trail.vkey
+    livetrail-verify /srv/trail --vkey 'example.com/audit+9d3ea1c0+AbC…='
+
+  And that it still contains what you were shown last year:
+    livetrail-verify /srv/trail --vkey trail.vkey --against 2025-11-01.checkpoint --against 2026-05-01.checkpoint
+
+  Ask for two of three witnesses (C2SP tlog-policy: log, witness, group, quorum):
+    livetrail-verify /srv/trail --policy trail.policy
+
+  Over HTTP, for a program:
+    livetrail-verify http://127.0.0.1:8080/trail --vkey trail.vkey --json
+
+  Sessions and numbers of a file of lines, in which there are no signatures:
+    livetrail-verify trail.tsv
+
+Keep with you, not beside the trail: the verifier key, and a checkpoint from time to time (a copy of the file `checkpoint`).
+Without an older checkpoint or a witness nobody can tell whether the end of a trail was cut off.
+
+Exit codes: 0 sound; 1 not sound, and the report says what, where and from which entry on; 2 could not be checked, and why.";
+
+/// Check that an audit trail is whole: signatures, every entry and hash, every session.
+#[derive(Parser)]
+#[command(name = "livetrail-verify", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// The trail: its directory, the address of its site (http://…), or a file of lines
+    #[arg(value_name = "PATH|URL")]
+    place: String,
+    /// A key to trust, or a file with one on each line. The log's own; with type 0x04 its second key, or a witness's
+    #[arg(long, value_name = "KEY-OR-FILE")]
+    vkey: Vec<String>,
+    /// A policy file: keys of the log, witnesses, groups, quorum
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// An older checkpoint that the trail must contain
+    #[arg(long, value_name = "CHECKPOINT", num_args = 1..)]
+    against: Vec<PathBuf>,
+    /// The log's name in its checkpoints, where it is not that of its key
+    #[arg(long, value_name = "NAME")]
+    origin: Option<String>,
+    /// Ask for a key from outside the trail, and take silence for a failure
+    #[arg(long)]
+    strict: bool,
+    /// How often the trail has a heartbeat, in seconds; three in a row that are missing are reported
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    heartbeat: u64,
+    /// The trail of a program that writes no server_started and server_stopped
+    #[arg(long)]
+    without_boot_records: bool,
+    /// The report for programs
+    #[arg(long)]
+    json: bool,
+    /// Threads that read and hash; without it, one for each processor
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    threads: usize,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(report) => match print(&report, arguments.json) {
+            Ok(()) => ExitCode::from(report.verdict.exit_code()),
+            Err(error) => could_not(&error, false),
+        },
+        Err(error) => could_not(&error, arguments.json),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the command-line layer")]
+fn could_not(error: &anyhow::Error, json: bool) -> ExitCode {
+    eprintln!("could not check: {error:#}");
+    if json {
+        let answer = serde_json::json!({
+            "format": 1,
+            "verdict": "could_not_check",
+            "problems": [format!("{error:#}")],
+        });
+        let _ = writeln!(std::io::stdout(), "{answer:#}");
+    }
+    ExitCode::from(2)
+}
+
+fn print(report: &Report, json: bool) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, report)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    Ok(out.flush()?)
+}
+
+fn run(arguments: &Arguments) -> Result<Report> {
+    let options = options(arguments)?;
+    let bar = Bar::new();
+    let mut progress = |done, total| bar.show(done, total);
+    let place = &arguments.place;
+    let report = if place.starts_with("http://") || place.starts_with("https://") {
+        verify(&Site::new(place)?, &options, &mut progress)?
+    } else {
+        let path = Path::new(place);
+        let meta = std::fs::metadata(path).with_context(|| format!("cannot read {place}"))?;
+        if meta.is_dir() {
+            verify(&Directory::new(path), &options, &mut progress)?
+        } else {
+            ensure!(meta.is_file(), "{place} is neither a directory nor a file");
+            let file = File::open(path).with_context(|| format!("cannot read {place}"))?;
+            verify_file(
+                BufReader::with_capacity(1 << 20, file),
+                place,
+                &options,
+                &mut progress,
+            )?
+        }
+    };
+    bar.clear();
+    Ok(report)
+}
+
+fn options(arguments: &Arguments) -> Result<Options> {
+    let mut policy = match &arguments.policy {
+        Some(path) => Policy::parse(&small(path, MAX_POLICY_BYTES)?)
+            .with_context(|| path.display().to_string())?,
+        None => Policy::default(),
+    };
+    let mut keys = Vec::new();
+    for text in &arguments.vkey {
+        if text.contains('+') && !Path::new(text).exists() {
+            keys.extend(keys_in(text)?);
+        } else {
+            let path = Path::new(text);
+            let found = keys_in(&small(path, MAX_POLICY_BYTES)?)?;
+            ensure!(!found.is_empty(), "there is no key in {text}");
+            keys.extend(found);
+        }
+    }
+    // Keys that sign first: their names tell the log's second key from a witness's.
+    keys.sort_by_key(livetrail_tlog::VerifierKey::key_type);
+    for key in keys {
+        policy.add(key)?;
+    }
+    let mut against = Vec::new();
+    for path in &arguments.against {
+        let note = small(path, livetrail_tlog::MAX_NOTE_BYTES)?;
+        against.push((path.display().to_string(), note.into_bytes()));
+    }
+    Ok(Options {
+        policy,
+        origin: arguments.origin.clone(),
+        against,
+        threads: arguments.threads,
+        strict: arguments.strict,
+        boot_records: !arguments.without_boot_records,
+        heartbeat_s: arguments.heartbeat,
+    })
+}
+
+fn small(path: &Path, most: usize) -> Result<String> {
+    let dir = Directory::new("");
+    let name = path.to_string_lossy();
+    let bytes = dir
+        .read(&name, most)
+        .with_context(|| format!("cannot read {name}"))?
+        .with_context(|| format!("{name} is neither a key nor a file"))?;
+    String::from_utf8(bytes).with_context(|| format!("{name} is not text"))
+}
+
+/// How far it is; nothing but on a terminal.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new() -> Self {
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5))
+        } else {
+            ProgressBar::hidden()
+        };
+        let style = "{bar:40} {human_pos} of {human_len} entries, {per_sec}, {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    fn show(&self, done: u64, total: u64) {
+        if total > 0 && self.0.length() != Some(total) {
+            self.0.set_length(total);
+        }
+        self.0.set_position(done);
+    }
+
+    fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,264 @@
+//! What the verifier says in the end.
+
+use serde::Serialize;
+
+use crate::finding::Finding;
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Everything holds.
+    Sound,
+    /// Something does not.
+    NotSound,
+    /// Nothing that was checked is wrong, and not all could be checked.
+    CouldNotCheck,
+}
+
+impl Verdict {
+    /// The exit code of the command: 0, 1, 2.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Sound => 0,
+            Self::NotSound => 1,
+            Self::CouldNotCheck => 2,
+        }
+    }
+}
+
+/// What a trail is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrailKind {
+    /// A Merkle log with signed checkpoints.
+    Ledger,
+    /// A file of lines: no cryptographic evidence.
+    File,
+}
+
+/// The whole report. Its JSON form is what serde makes of it, and only ever grows.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The report's format, 1.
+    pub format: u32,
+    /// The answer.
+    pub verdict: Verdict,
+    /// The place that was looked at.
+    pub place: String,
+    /// What was there.
+    pub kind: TrailKind,
+    /// The latest checkpoint, if it could be read.
+    pub checkpoint: Option<CheckpointReport>,
+    /// Keys that were trusted.
+    pub keys: KeysReport,
+    /// What was counted.
+    pub figures: Figures,
+    /// Older checkpoints.
+    pub older: OlderReport,
+    /// Sessions and boots.
+    pub sessions: Sessions,
+    /// Prunings on record.
+    pub pruned: Vec<PrunedReport>,
+    /// Rotations on record.
+    pub rotations: Vec<RotationReport>,
+    /// The index of the first entry that something is wrong with.
+    pub first_index: Option<u64>,
+    /// How many findings make the trail not sound.
+    pub failures: u64,
+    /// How many findings are remarks.
+    pub remarks: u64,
+    /// The findings, failures first; at most [`MAX_FINDINGS`](crate::MAX_FINDINGS).
+    pub findings: Vec<Finding>,
+    /// What could not be checked, and why.
+    pub problems: Vec<String>,
+    /// Facts that weigh nothing.
+    pub notes: Vec<String>,
+}
+
+/// The latest checkpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckpointReport {
+    /// Which log it is of.
+    pub origin: String,
+    /// Entries.
+    pub size: u64,
+    /// Root, base64.
+    pub root: String,
+    /// Whether the signature was verified.
+    pub verified: bool,
+    /// Who signed, `name+id`.
+    pub signed_by: Vec<String>,
+    /// The log's own cosignatures.
+    pub log_cosigned: Vec<CosignatureReport>,
+    /// Witnesses' cosignatures.
+    pub witnessed: Vec<CosignatureReport>,
+}
+
+/// One cosignature.
+#[derive(Clone, Debug, Serialize)]
+pub struct CosignatureReport {
+    /// `name+id`.
+    pub by: String,
+    /// When, in seconds since 1970.
+    pub time_s: u64,
+}
+
+/// The keys.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct KeysReport {
+    /// They were found in the trail itself: this shows that the trail is consistent, not whose it is.
+    pub from_trail: bool,
+    /// Those that sign.
+    pub log: Vec<String>,
+    /// The log's second keys.
+    pub log_cosigners: Vec<String>,
+    /// Witnesses.
+    pub witnesses: Vec<String>,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Figures {
+    /// Entries whose hashes are in the tree that was computed.
+    pub entries: u64,
+    /// Records that were read and judged.
+    pub records: u64,
+    /// Bytes of bundles and level-0 tiles.
+    pub bytes: u64,
+    /// Hash tiles that were compared byte for byte.
+    pub tiles: u64,
+    /// Further files, of earlier widths, that were compared.
+    pub old_files: u64,
+    /// Files that no checkpoint covers yet.
+    pub beyond: u64,
+    /// Files under `tile/` that are none of a log's.
+    pub strays: u64,
+    /// Entries that were removed.
+    pub removed: u64,
+}
+
+/// Older checkpoints.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct OlderReport {
+    /// Given by whoever asked.
+    pub given: u64,
+    /// Found in the trail.
+    pub archived: u64,
+    /// Contained in the tree and signed by a trusted key.
+    pub consistent: u64,
+}
+
+/// Sessions and boots.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Sessions {
+    /// Sessions with their last record.
+    pub closed: u64,
+    /// Sessions that are open at the end of the trail.
+    pub open_total: u64,
+    /// The first of them, at most 100.
+    pub open: Vec<OpenSessionReport>,
+    /// Sessions of which the rest was pruned.
+    pub open_at_gaps: u64,
+    /// Heartbeats.
+    pub heartbeats: u64,
+    /// How often the wall clock was set by more than two seconds.
+    pub clock_steps: u64,
+    /// How many boots there are.
+    pub boots_total: u64,
+    /// The last of them, at most 100.
+    pub boots: Vec<BootReport>,
+    /// How many ended with a crash.
+    pub crashes: u64,
+    /// Records that the trail says it lost.
+    pub dropped: u64,
+    /// Records that were lost in crashes, as far as numbers tell.
+    pub unsettled: u64,
+}
+
+impl Sessions {
+    pub(crate) fn sum_up(&mut self) {
+        self.boots_total = u64::try_from(self.boots.len()).unwrap_or(u64::MAX);
+        for boot in &self.boots {
+            self.crashes = self
+                .crashes
+                .saturating_add(u64::from(boot.end == "crashed"));
+            self.dropped = self.dropped.saturating_add(boot.dropped);
+            self.unsettled = self.unsettled.saturating_add(boot.unsettled);
+        }
+        let more = self.boots.len().saturating_sub(BootReport::MOST);
+        self.boots.drain(..more);
+    }
+}
+
+/// A session without its last record.
+#[derive(Clone, Debug, Serialize)]
+pub struct OpenSessionReport {
+    /// The session.
+    pub session: String,
+    /// `publish` or `play`, if known.
+    pub kind: Option<String>,
+    /// The application.
+    pub app: String,
+    /// The stream.
+    pub stream: Option<String>,
+    /// When it was opened, in milliseconds since 1970.
+    pub ts_ms: u64,
+    /// The index of its first record.
+    pub index: u64,
+}
+
+impl OpenSessionReport {
+    pub(crate) const MOST: usize = 100;
+}
+
+/// A boot.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct BootReport {
+    /// The boot.
+    pub boot: String,
+    /// Its node.
+    pub node: Option<String>,
+    /// The index of its first record.
+    pub first_index: u64,
+    /// Records that are there.
+    pub records: u64,
+    /// Records that it reports as lost.
+    pub dropped: u64,
+    /// Numbers that are missing at a crash or at the end.
+    pub unsettled: u64,
+    /// `stopped`, `crashed` or `running`.
+    pub end: &'static str,
+}
+
+impl BootReport {
+    pub(crate) const MOST: usize = 100;
+}
+
+/// A pruning on record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PrunedReport {
+    /// The first entry.
+    pub first: u64,
+    /// The last entry.
+    pub last: u64,
+    /// The index of the record that says so.
+    pub record: u64,
+    /// The policy that it names.
+    pub policy: Option<String>,
+}
+
+/// A rotation on record.
+#[derive(Clone, Debug, Serialize)]
+pub struct RotationReport {
+    /// The index of the record.
+    pub index: u64,
+    /// The new key.
+    pub key: String,
+    /// The key whose place it takes.
+    pub old_key: Option<String>,
+    /// A trusted checkpoint covers the record, so the new key is trusted.
+    pub accepted: bool,
+}

@@ -1,0 +1,267 @@
+//! One bundle with its hash tile: what a worker does, on its own, in any order.
+
+use livetrail_record::AuditRecord;
+use livetrail_tlog::{
+    Bundle, Hash, MAX_ENTRY_BYTES, TILE_WIDTH, Tile, leaf_hash, parse_bundle, tree_root,
+};
+
+use crate::canonical::read_entry;
+use crate::finding::{Class, Finding};
+use crate::source::{Source, SourceError};
+
+/// The most bytes of a bundle: 256 entries with their lengths.
+const MAX_BUNDLE_BYTES: usize = (MAX_ENTRY_BYTES + 2) * TILE_WIDTH as usize;
+
+/// The bytes of a full tile.
+pub(crate) const TILE_BYTES: usize = 32 * TILE_WIDTH as usize;
+
+/// What was found in a bundle.
+#[derive(Debug)]
+pub(crate) struct Scanned {
+    pub(crate) bundle: Bundle,
+    /// Its leaf hashes; as many as it is wide, or none when neither bundle nor tile tells them.
+    pub(crate) hashes: Vec<Hash>,
+    /// Their root, when the bundle is full.
+    pub(crate) root: Option<Hash>,
+    /// Its records; `None` for an entry that is none. Empty when the entries are not there.
+    pub(crate) records: Vec<Option<AuditRecord>>,
+    /// The entries are not there, their hashes are.
+    pub(crate) removed: bool,
+    /// The hashes in the tile and where they begin to differ from those of the entries, when it is not known which are right.
+    pub(crate) disputed: Option<(Vec<Hash>, usize)>,
+    pub(crate) findings: Vec<Finding>,
+    /// Why nothing is known of it.
+    pub(crate) problem: Option<String>,
+    /// Bytes that were read.
+    pub(crate) bytes: usize,
+}
+
+/// A file, or what is wrong with it.
+pub(crate) enum Got {
+    Bytes(Vec<u8>),
+    Missing,
+    Bad(String),
+    Problem(String),
+}
+
+pub(crate) fn get(source: &dyn Source, path: &str, most: usize) -> Got {
+    match source.read(path, most) {
+        Ok(Some(bytes)) => Got::Bytes(bytes),
+        Ok(None) => Got::Missing,
+        Err(SourceError::Io(error)) => Got::Problem(format!("cannot read {path}: {error}")),
+        Err(error) => Got::Bad(error.to_string()),
+    }
+}
+
+/// The bytes of a tile in just this width: from its own file or, when that has gone or was never written, from the full one.
+pub(crate) fn get_tile(source: &dyn Source, tile: Tile) -> Got {
+    match get(source, &tile.to_string(), TILE_BYTES) {
+        Got::Missing if !tile.is_full() => {
+            match get(source, &tile.full().to_string(), TILE_BYTES) {
+                Got::Bytes(mut bytes) if bytes.len() == TILE_BYTES => {
+                    bytes.truncate(tile.byte_len());
+                    Got::Bytes(bytes)
+                }
+                Got::Bytes(_) => Got::Missing,
+                other => other,
+            }
+        }
+        other => other,
+    }
+}
+
+impl Scanned {
+    fn new(bundle: Bundle) -> Self {
+        Self {
+            bundle,
+            hashes: Vec::new(),
+            root: None,
+            records: Vec::new(),
+            removed: false,
+            disputed: None,
+            findings: Vec::new(),
+            problem: None,
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn first(&self) -> u64 {
+        self.bundle.first_entry().unwrap_or(u64::MAX)
+    }
+}
+
+pub(crate) fn scan(source: &dyn Source, bundle: Bundle, size: u64) -> Scanned {
+    let mut scanned = Scanned::new(bundle);
+    let from_tile = tile_hashes(source, bundle.tile(), &mut scanned);
+    let from_entries = entry_hashes(source, bundle, &mut scanned);
+    if scanned.problem.is_some() {
+        return scanned;
+    }
+    let first = scanned.first();
+    let (hashes, root) = match (from_entries, from_tile) {
+        (Some(entries), Some(tile)) => {
+            let root = entries.full_root();
+            match entries.hashes.iter().zip(&tile).position(|(a, b)| a != b) {
+                None => (entries.hashes, root),
+                Some(at) => disagreement(source, size, (entries.hashes, tile), at, &mut scanned),
+            }
+        }
+        (Some(entries), None) => {
+            let root = entries.full_root();
+            (entries.hashes, root)
+        }
+        (None, Some(tile)) => {
+            let root = bundle.is_full().then(|| tree_root(&tile));
+            (tile, root)
+        }
+        (None, None) => {
+            let text = "neither the entries nor their hash tile can be had: the rest of the tree cannot be computed";
+            scanned.findings.push(
+                Finding::failure(Class::Missing, text)
+                    .at(first)
+                    .path(bundle),
+            );
+            return scanned;
+        }
+    };
+    scanned.hashes = hashes;
+    scanned.root = root;
+    scanned
+}
+
+struct Entries {
+    hashes: Vec<Hash>,
+}
+
+impl Entries {
+    fn full_root(&self) -> Option<Hash> {
+        (self.hashes.len() == usize::from(TILE_WIDTH)).then(|| tree_root(&self.hashes))
+    }
+}
+
+fn tile_hashes(source: &dyn Source, tile: Tile, scanned: &mut Scanned) -> Option<Vec<Hash>> {
+    let first = scanned.first();
+    let mut wrong = |class, text: String| {
+        scanned
+            .findings
+            .push(Finding::failure(class, text).at(first).path(tile));
+        None
+    };
+    match get_tile(source, tile) {
+        Got::Bytes(bytes) => match tile.parse(&bytes) {
+            Ok(hashes) => {
+                scanned.bytes = scanned.bytes.saturating_add(bytes.len());
+                Some(hashes)
+            }
+            Err(error) => wrong(Class::Tile, error.to_string()),
+        },
+        Got::Missing => wrong(Class::Missing, "the hash tile is not there".to_owned()),
+        Got::Bad(text) => wrong(Class::Tile, format!("the hash tile {text}")),
+        Got::Problem(problem) => {
+            scanned.problem = Some(problem);
+            None
+        }
+    }
+}
+
+fn entry_hashes(source: &dyn Source, bundle: Bundle, scanned: &mut Scanned) -> Option<Entries> {
+    let mut at = bundle;
+    let mut got = get(source, &bundle.to_string(), MAX_BUNDLE_BYTES);
+    if matches!(got, Got::Missing) && !bundle.is_full() {
+        at = bundle.full();
+        got = get(source, &at.to_string(), MAX_BUNDLE_BYTES);
+    }
+    let first = scanned.first();
+    let bad = |text: String| Finding::failure(Class::Bundle, text).at(first).path(at);
+    let bytes = match got {
+        Got::Bytes(bytes) => bytes,
+        Got::Missing => {
+            scanned.removed = true;
+            return None;
+        }
+        Got::Bad(text) => {
+            scanned.findings.push(bad(format!("the bundle {text}")));
+            return None;
+        }
+        Got::Problem(problem) => {
+            scanned.problem = Some(problem);
+            return None;
+        }
+    };
+    scanned.bytes = scanned.bytes.saturating_add(bytes.len());
+    let mut entries = match parse_bundle(at, &bytes) {
+        Ok(entries) => entries,
+        Err(error) => {
+            scanned.findings.push(bad(error.to_string()));
+            return None;
+        }
+    };
+    entries.truncate(usize::from(bundle.width()));
+    scanned.records.reserve_exact(entries.len());
+    let mut hashes = Vec::with_capacity(entries.len());
+    for (index, entry) in (first..).zip(&entries) {
+        hashes.push(leaf_hash(entry));
+        match read_entry(entry) {
+            Ok(record) => scanned.records.push(Some(record)),
+            Err(error) => {
+                scanned.records.push(None);
+                scanned.findings.push(
+                    Finding::failure(Class::Record, format!("not a record: {error}"))
+                        .at(index)
+                        .path(at),
+                );
+            }
+        }
+    }
+    Some(Entries { hashes })
+}
+
+/// Entries and tile differ. The level above, where there is one, tells which of them is the one that was signed.
+fn disagreement(
+    source: &dyn Source,
+    size: u64,
+    (entries, tile): (Vec<Hash>, Vec<Hash>),
+    at: usize,
+    scanned: &mut Scanned,
+) -> (Vec<Hash>, Option<Hash>) {
+    if !scanned.bundle.is_full() {
+        // The last one: the signed root tells.
+        scanned.disputed = Some((tile, at));
+        return (entries, None);
+    }
+    let above = hash_above(source, scanned.bundle, size);
+    let (of_entries, of_tile) = (tree_root(&entries), tree_root(&tile));
+    let finding = scanned.disagreement(at, above == Some(of_entries));
+    scanned.findings.push(finding);
+    if above == Some(of_tile) {
+        (tile, Some(of_tile))
+    } else {
+        (entries, Some(of_entries))
+    }
+}
+
+impl Scanned {
+    /// The finding that entries and tile differ from hash `at` on.
+    pub(crate) fn disagreement(&self, at: usize, entries_are_right: bool) -> Finding {
+        let finding = if entries_are_right {
+            let text = "the hash tile differs from what its entries give";
+            Finding::failure(Class::Tile, text).path(self.bundle.tile())
+        } else {
+            let text = "the entry is not the one whose hash is in its tile";
+            Finding::failure(Class::EntryChanged, text).path(self.bundle)
+        };
+        let at = u64::try_from(at).unwrap_or(u64::MAX);
+        finding.at(self.first().saturating_add(at))
+    }
+}
+
+/// What the tile of level 1 says about a full bundle.
+fn hash_above(source: &dyn Source, bundle: Bundle, size: u64) -> Option<Hash> {
+    let width = u64::from(TILE_WIDTH);
+    let tile = Tile::in_tree(1, bundle.index().checked_div(width)?, size)?;
+    let Got::Bytes(bytes) = get_tile(source, tile) else {
+        return None;
+    };
+    let at = usize::try_from(bundle.index().checked_rem(width)?).ok()?;
+    tile.parse(&bytes).ok()?.get(at).copied()
+}

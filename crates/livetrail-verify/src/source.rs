@@ -1,0 +1,173 @@
+//! Where a trail's files come from: a directory, a web site, a map.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a file could not be had, other than that it is not there.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// It has more bytes than such a file can have.
+    #[error("has more than {most} bytes")]
+    TooLong {
+        /// The bound.
+        most: usize,
+    },
+    /// It is a directory, a device or the like.
+    #[error("is not a file")]
+    NotAFile,
+    /// Whatever else: nothing is known about the trail then.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Whoever has a trail's files.
+pub trait Source: Send + Sync {
+    /// The contents of the file at `path`, relative to the trail and with `/`; `None` when there is none. Reads no more than
+    /// `most` + 1 bytes.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError>;
+
+    /// Calls `each` with every name in a directory and whether that is a directory too. `false` when there is no such directory, or
+    /// when this source cannot list.
+    ///
+    /// # Errors
+    /// [`SourceError::Io`].
+    fn list(&self, dir: &str, each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError>;
+
+    /// Whether [`list`](Self::list) can see what is there.
+    fn lists(&self) -> bool;
+
+    /// The place, for people.
+    fn place(&self) -> String;
+}
+
+/// A directory.
+#[derive(Debug)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// The trail in this directory.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+}
+
+impl Source for Directory {
+    fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        read_file(&self.0.join(path), most)
+    }
+
+    fn list(&self, dir: &str, each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError> {
+        let listed = match fs::read_dir(self.0.join(dir)) {
+            Ok(listed) => listed,
+            Err(error) if is_absent(&error) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        for entry in listed {
+            let entry = entry?;
+            each(
+                &entry.file_name().to_string_lossy(),
+                entry.file_type()?.is_dir(),
+            );
+        }
+        Ok(true)
+    }
+
+    fn lists(&self) -> bool {
+        true
+    }
+
+    fn place(&self) -> String {
+        self.0.display().to_string()
+    }
+}
+
+/// Reads a file of at most `most` bytes. It looks before it opens: opening a pipe would wait for ever.
+pub(crate) fn read_file(
+    path: &std::path::Path,
+    most: usize,
+) -> Result<Option<Vec<u8>>, SourceError> {
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if !meta.is_file() {
+        return Err(SourceError::NotAFile);
+    }
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let length = usize::try_from(meta.len()).unwrap_or(usize::MAX);
+    read_at_most(file, length, most).map(Some)
+}
+
+/// Reads all of `from`, `length` bytes as far as is known.
+pub(crate) fn read_at_most(
+    from: impl io::Read,
+    length: usize,
+    most: usize,
+) -> Result<Vec<u8>, SourceError> {
+    let mut bytes = Vec::with_capacity(length.min(most).saturating_add(1));
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    from.take(limit).read_to_end(&mut bytes)?;
+    if bytes.len() > most {
+        return Err(SourceError::TooLong { most });
+    }
+    Ok(bytes)
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Files in memory, for tests and the fuzzer.
+#[derive(Clone, Debug, Default)]
+pub struct Files(pub BTreeMap<String, Vec<u8>>);
+
+impl Source for Files {
+    fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        match self.0.get(path) {
+            Some(bytes) if bytes.len() > most => Err(SourceError::TooLong { most }),
+            found => Ok(found.cloned()),
+        }
+    }
+
+    fn list(&self, dir: &str, each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError> {
+        let prefix = format!("{dir}/");
+        let mut last = None;
+        for path in self.0.keys() {
+            let Some(rest) = path.strip_prefix(&prefix) else {
+                continue;
+            };
+            let (name, is_dir) = rest
+                .split_once('/')
+                .map_or((rest, false), |(name, _)| (name, true));
+            if last != Some(name) {
+                each(name, is_dir);
+                last = Some(name);
+            }
+        }
+        Ok(last.is_some())
+    }
+
+    fn lists(&self) -> bool {
+        true
+    }
+
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
+}

@@ -1,0 +1,449 @@
+//! What the records mean: sessions, boots, losses, heartbeats, and what operators did.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use livetrail_record::{
+    AuditAction, AuditRecord, BootEnd, Finding as Broken, Reason, Rule, TrailChecker, TrailReport,
+    Uuid, Value,
+};
+use livetrail_tlog::VerifierKey;
+
+use crate::finding::{Class, Finding, Findings, Severity};
+use crate::report::{BootReport, OpenSessionReport, PrunedReport, RotationReport, Sessions};
+
+/// The most sessions that may be open at once, boots, and irregular numbers of a trail that can be checked. Beyond, memory would grow
+/// with what the trail's author likes.
+const MAX_OPEN: usize = 1 << 20;
+const MAX_BOOTS: usize = 1 << 20;
+const MAX_IRREGULAR: u64 = 1 << 23;
+
+/// The most places at which entries are missing or are no records.
+const MAX_SHIFTS: usize = 1 << 16;
+
+/// The most prunings, rotations, and sessions that a crash closed behind a gap, that are remembered.
+const MAX_EVENTS: usize = 1 << 16;
+
+/// How far the wall clock may run away from the monotonic one between two records before it counts as a step.
+const CLOCK_STEP_MS: u64 = 2_000;
+
+/// The action of a record of key rotation.
+const KEY_ROTATED: &str = "admin_key_rotated";
+
+/// How records are judged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) boot_records: bool,
+    pub(crate) strict: bool,
+    pub(crate) silent_ms: u64,
+}
+
+pub(crate) struct Trail {
+    rules: Rules,
+    checker: TrailChecker,
+    /// Records fed to this checker.
+    fed: u64,
+    /// From which of them on, and by how much, an index in the log is larger than the checker's.
+    shifts: Vec<(u64, u64)>,
+    /// Entries were removed before those that this checker sees.
+    after_gap: bool,
+    boots: HashMap<Uuid, BootState>,
+    crash_closed: HashSet<Uuid>,
+    irregular: u64,
+    too_much: Option<&'static str>,
+    sums: Sessions,
+    merged: HashMap<Uuid, usize>,
+    pub(crate) pruned: Vec<PrunedReport>,
+    pub(crate) rotations: Vec<Rotation>,
+}
+
+/// What a record of rotation says.
+pub(crate) struct Rotation {
+    pub(crate) index: u64,
+    pub(crate) new: VerifierKey,
+    pub(crate) old: Option<VerifierKey>,
+    /// A checkpoint that is trusted covers the record.
+    pub(crate) accepted: bool,
+}
+
+impl Rotation {
+    pub(crate) fn report(&self) -> RotationReport {
+        RotationReport {
+            index: self.index,
+            key: self.new.to_string(),
+            old_key: self.old.as_ref().map(ToString::to_string),
+            accepted: self.accepted,
+        }
+    }
+}
+
+#[derive(Default)]
+struct BootState {
+    /// The first `seq` that is there, of a boot whose beginning was removed.
+    begins_at: Option<u64>,
+    next_seq: u64,
+    last: Option<(u64, u64)>,
+}
+
+impl Trail {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            checker: checker(rules),
+            fed: 0,
+            shifts: Vec::new(),
+            after_gap: false,
+            boots: HashMap::new(),
+            crash_closed: HashSet::new(),
+            irregular: 0,
+            too_much: None,
+            sums: Sessions::default(),
+            merged: HashMap::new(),
+            pruned: Vec::new(),
+            rotations: Vec::new(),
+        }
+    }
+
+    /// The record at `index` of the log.
+    pub(crate) fn feed(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
+        self.shift_to(index);
+        self.administration(index, record, findings);
+        self.clock(index, record, findings);
+        if self.too_much.is_some() {
+            return;
+        }
+        let broken = self.checker.feed(record);
+        self.fed = self.fed.saturating_add(1);
+        if !broken.is_empty() {
+            for broken in broken {
+                self.report(broken, Some(record), findings);
+            }
+        }
+        self.limit();
+    }
+
+    /// The entries of this range are not there.
+    pub(crate) fn gap(&mut self, findings: &mut Findings) {
+        self.end_segment(findings, false);
+        self.checker = checker(self.rules);
+        self.fed = 0;
+        self.shifts.clear();
+        self.boots.clear();
+        self.after_gap = true;
+    }
+
+    /// The trail ends here. Gives why the state machine could not be checked to the end, if it was not.
+    pub(crate) fn finish(mut self, findings: &mut Findings) -> (Sessions, Option<&'static str>) {
+        self.end_segment(findings, true);
+        (self.sums, self.too_much)
+    }
+
+    fn end_segment(&mut self, findings: &mut Findings, last: bool) {
+        let checker = std::mem::replace(&mut self.checker, checker(self.rules));
+        let (broken, report) = checker.finish();
+        for broken in broken {
+            self.report(broken, None, findings);
+        }
+        self.merge(report, last);
+    }
+
+    fn merge(&mut self, report: TrailReport, last: bool) {
+        let sums = &mut self.sums;
+        sums.closed = sums.closed.saturating_add(report.closed_sessions);
+        for boot in report.boots {
+            let begins_at = self.boots.get(&boot.boot).and_then(|state| state.begins_at);
+            let unsettled = boot.unsettled.saturating_sub(begins_at.unwrap_or(0));
+            let at = *self.merged.entry(boot.boot).or_insert_with(|| {
+                sums.boots.push(BootReport {
+                    boot: boot.boot.to_string(),
+                    node: boot.node.clone(),
+                    first_index: shifted(&self.shifts, boot.first_index),
+                    ..BootReport::default()
+                });
+                sums.boots.len().saturating_sub(1)
+            });
+            if let Some(merged) = sums.boots.get_mut(at) {
+                merged.records = merged.records.saturating_add(boot.records);
+                merged.dropped = merged.dropped.saturating_add(boot.dropped);
+                merged.unsettled = unsettled;
+                merged.end = match boot.end {
+                    BootEnd::Stopped => "stopped",
+                    BootEnd::Crashed => "crashed",
+                    _ => "running",
+                };
+            }
+        }
+        if last {
+            sums.open_total = u64::try_from(report.open.len()).unwrap_or(u64::MAX);
+            sums.open = report
+                .open
+                .iter()
+                .take(OpenSessionReport::MOST)
+                .map(|open| OpenSessionReport {
+                    session: open.session.to_string(),
+                    kind: open.kind.map(|kind| format!("{kind:?}").to_lowercase()),
+                    app: open.app.clone(),
+                    stream: open.stream.clone(),
+                    ts_ms: open.ts_ms,
+                    index: shifted(&self.shifts, open.index),
+                })
+                .collect();
+        } else {
+            let open = u64::try_from(report.open.len()).unwrap_or(u64::MAX);
+            sums.open_at_gaps = sums.open_at_gaps.saturating_add(open);
+        }
+    }
+
+    fn shift_to(&mut self, index: u64) {
+        let shift = index.saturating_sub(self.fed);
+        let known = self.shifts.last().map_or(0, |(_, shift)| *shift);
+        if shift != known && self.shifts.len() < MAX_SHIFTS {
+            self.shifts.push((self.fed, shift));
+        }
+    }
+
+    fn report(&self, broken: Broken, record: Option<&AuditRecord>, findings: &mut Findings) {
+        if self.after_gap && self.explained_by_gap(&broken, record) {
+            return;
+        }
+        let mut finding = Finding::failure(Class::Sessions, broken.rule.to_string())
+            .at(shifted(&self.shifts, broken.index));
+        finding.session = broken.session.map(|id| id.to_string());
+        finding.boot = broken.boot.map(|id| id.to_string());
+        findings.add(finding);
+    }
+
+    /// Whether what is missing may be among the entries that were removed.
+    fn explained_by_gap(&self, broken: &Broken, record: Option<&AuditRecord>) -> bool {
+        let begins_at = broken
+            .boot
+            .and_then(|boot| self.boots.get(&boot))
+            .and_then(|boot| boot.begins_at);
+        match &broken.rule {
+            Rule::BootNotBegun => begins_at.is_some(),
+            Rule::BeforeFirst => {
+                begins_at.is_some()
+                    || broken
+                        .session
+                        .is_some_and(|session| self.crash_closed.contains(&session))
+            }
+            Rule::SeqMissing { first, .. } => begins_at.is_some_and(|begin| *first < begin),
+            Rule::LossCount { .. } => begins_at
+                .zip(record.and_then(|record| record.first_seq))
+                .is_some_and(|(begin, first)| first < begin),
+            _ => false,
+        }
+    }
+
+    /// Monotonic and wall time, and the bounds on what the state machine has to remember.
+    fn clock(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
+        let is_closure = record.inferred && record.reason == Some(Reason::ServerCrash);
+        if self.after_gap
+            && is_closure
+            && let Some(session) = record.session
+            && self.crash_closed.len() < MAX_EVENTS
+        {
+            self.crash_closed.insert(session);
+        }
+        match record.action {
+            AuditAction::Heartbeat => self.sums.heartbeats = self.sums.heartbeats.saturating_add(1),
+            AuditAction::RecordsDropped => self.irregular = self.irregular.saturating_add(1),
+            _ => {}
+        }
+        let Some(id) = record.boot else { return };
+        let after_gap = self.after_gap;
+        let boot = self.boots.entry(id).or_insert_with(|| BootState {
+            begins_at: (after_gap && record.action != AuditAction::ServerStarted)
+                .then_some(record.seq.unwrap_or(0)),
+            next_seq: record.seq.unwrap_or(0),
+            last: None,
+        });
+        if record.seq != Some(boot.next_seq) {
+            self.irregular = self.irregular.saturating_add(1);
+        }
+        boot.next_seq = record.seq.unwrap_or(boot.next_seq).saturating_add(1);
+        let Some(mono_ms) = record.mono_ms else {
+            return;
+        };
+        if let Some((last_mono_ms, last_ts_ms)) = boot.last.replace((mono_ms, record.ts_ms)) {
+            let passed_ms = mono_ms.saturating_sub(last_mono_ms);
+            let expected_ms = last_ts_ms.saturating_add(passed_ms);
+            if record.ts_ms.abs_diff(expected_ms) > CLOCK_STEP_MS {
+                self.sums.clock_steps = self.sums.clock_steps.saturating_add(1);
+            }
+            if passed_ms > self.rules.silent_ms {
+                let severity = if self.rules.strict {
+                    Severity::Failure
+                } else {
+                    Severity::Remark
+                };
+                let text = format!(
+                    "nothing was recorded for {} s before this record",
+                    passed_ms / 1000
+                );
+                findings.add(Finding {
+                    severity,
+                    boot: Some(id.to_string()),
+                    ..Finding::remark(Class::Silent, text).at(index)
+                });
+            }
+        }
+    }
+
+    fn limit(&mut self) {
+        self.too_much = if self.checker.open_sessions() > MAX_OPEN {
+            Some("more than 1,048,576 sessions are open at once")
+        } else if self.boots.len() > MAX_BOOTS {
+            Some("the trail has more than 1,048,576 boots")
+        } else if self.irregular > MAX_IRREGULAR {
+            Some("more than 8,388,608 records are out of order or report losses")
+        } else {
+            return;
+        };
+    }
+
+    fn administration(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
+        match &record.action {
+            AuditAction::AdminPruned => self.pruning(index, record, findings),
+            action if action.label() == KEY_ROTATED => self.rotation(index, record, findings),
+            _ => {}
+        }
+    }
+
+    /// `admin_pruned` with `first_index` and `last_index` is about this log; without them about another store.
+    fn pruning(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
+        let number = |name| match record.extra.get(name) {
+            Some(Value::Integer(number)) => u64::try_from(*number).ok(),
+            _ => None,
+        };
+        let named = record
+            .extra
+            .get("first_index")
+            .or(record.extra.get("last_index"));
+        if named.is_none() {
+            return;
+        }
+        let range = number("first_index").zip(number("last_index"));
+        let Some((first, last)) = range.filter(|(first, last)| first <= last && *last < index)
+        else {
+            let text = "a pruning whose range is none, or is not of entries before it";
+            findings.add(Finding::failure(Class::Administration, text).at(index));
+            return;
+        };
+        let policy = match record.extra.get("policy") {
+            Some(Value::Text(policy)) => Some(policy.clone()),
+            _ => None,
+        };
+        if self.pruned.len() < MAX_EVENTS {
+            self.pruned.push(PrunedReport {
+                first,
+                last,
+                record: index,
+                policy,
+            });
+        }
+    }
+
+    /// `admin_key_rotated` with the new `vkey`, and the `old_vkey` that it takes the place of.
+    fn rotation(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
+        let key = |name| match record.extra.get(name) {
+            Some(Value::Text(key)) => Some(key.parse::<VerifierKey>()),
+            Some(_) => Some("".parse()),
+            None => None,
+        };
+        let (Some(Ok(new)), None | Some(Ok(_))) = (key("vkey"), key("old_vkey")) else {
+            let text = "a rotation whose keys cannot be understood";
+            findings.add(Finding::failure(Class::Administration, text).at(index));
+            return;
+        };
+        if self.rotations.len() < MAX_EVENTS {
+            self.rotations.push(Rotation {
+                index,
+                new,
+                old: key("old_vkey").and_then(Result::ok),
+                accepted: false,
+            });
+        }
+    }
+}
+
+fn checker(rules: Rules) -> TrailChecker {
+    if rules.boot_records {
+        TrailChecker::new()
+    } else {
+        TrailChecker::without_boot_records()
+    }
+}
+
+fn shifted(shifts: &[(u64, u64)], fed: u64) -> u64 {
+    let at = shifts.partition_point(|(from, _)| *from <= fed);
+    let shift = at
+        .checked_sub(1)
+        .and_then(|at| shifts.get(at))
+        .map_or(0, |(_, shift)| *shift);
+    fed.saturating_add(shift)
+}
+
+/// Ranges of entries that are not there.
+#[derive(Debug, Default)]
+pub(crate) struct Removed {
+    ranges: Vec<Range<u64>>,
+    pub(crate) entries: u64,
+    /// There are more ranges than are kept.
+    overflow: Option<u64>,
+}
+
+impl Removed {
+    pub(crate) fn add(&mut self, range: Range<u64>) -> bool {
+        self.entries = self
+            .entries
+            .saturating_add(range.end.saturating_sub(range.start));
+        if let Some(last) = self.ranges.last_mut()
+            && last.end == range.start
+        {
+            last.end = range.end;
+            return false;
+        }
+        if self.ranges.len() < MAX_EVENTS {
+            self.ranges.push(range);
+        } else {
+            self.overflow.get_or_insert(range.start);
+        }
+        true
+    }
+
+    /// What no record of pruning covers.
+    pub(crate) fn unexplained(&self, pruned: &[PrunedReport]) -> Vec<Range<u64>> {
+        let mut covers: Vec<_> = pruned
+            .iter()
+            .map(|pruned| pruned.first..pruned.last.saturating_add(1))
+            .collect();
+        covers.sort_by_key(|cover| cover.start);
+        let mut covers = covers.into_iter().peekable();
+        let mut covered = 0_u64;
+        let mut missing = Vec::new();
+        for range in &self.ranges {
+            let mut at = range.start;
+            loop {
+                while let Some(cover) = covers.next_if(|cover| cover.start <= at.max(covered)) {
+                    covered = covered.max(cover.end);
+                }
+                if covered >= range.end {
+                    break;
+                }
+                at = at.max(covered);
+                let next = covers.peek().map_or(u64::MAX, |cover| cover.start);
+                let end = range.end.min(next);
+                missing.push(at..end);
+                at = end;
+                if at >= range.end {
+                    break;
+                }
+            }
+        }
+        if let Some(start) = self.overflow {
+            missing.push(start..start.saturating_add(1));
+        }
+        missing
+    }
+}

@@ -1,0 +1,531 @@
+//! The whole check of a ledger's trail.
+
+use livetrail_tlog::{Checkpoint, Note, TreeHead, VerifierKey};
+use serde_json::Value as Json;
+
+use crate::error::VerifyError;
+use crate::finding::{Class, Finding, Findings};
+use crate::older::{Older, OlderCheckpoints};
+use crate::policy::Policy;
+use crate::report::{
+    CheckpointReport, CosignatureReport, Figures, KeysReport, Report, TrailKind, Verdict,
+};
+use crate::scan::{Got, Scanned, get};
+use crate::source::Source;
+use crate::trail::{Removed, Rules, Trail};
+use crate::tree::Tree;
+use crate::trust::Trust;
+use crate::{leftovers, pipeline};
+
+/// The most bytes of a checkpoint, of `private/log.json` and of a file with keys.
+pub(crate) const MAX_SMALL_BYTES: usize = livetrail_tlog::MAX_NOTE_BYTES;
+
+/// A boot is silent when this many heartbeats in a row are missing.
+const SILENT_HEARTBEATS: u64 = 3;
+
+/// How to check.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Trusted keys. Without a key that signs, those in the trail itself are taken, and the report says so.
+    pub policy: Policy,
+    /// The log's origin; if not given, the name of the first key that signs.
+    pub origin: Option<String>,
+    /// Older checkpoints that the trail must contain: a name for each, and the signed note.
+    pub against: Vec<(String, Vec<u8>)>,
+    /// Threads that read and hash; 0 is one for each processor.
+    pub threads: usize,
+    /// What is a remark otherwise makes the trail not sound: silence; and a key must have been given.
+    pub strict: bool,
+    /// Whether boots begin with `server_started`; not so in the trail of an embedder without boot records.
+    pub boot_records: bool,
+    /// How often the trail has a heartbeat, in seconds.
+    pub heartbeat_s: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            origin: None,
+            against: Vec::new(),
+            threads: 0,
+            strict: false,
+            boot_records: true,
+            heartbeat_s: 60,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn rules(&self) -> Rules {
+        Rules {
+            boot_records: self.boot_records,
+            strict: self.strict,
+            silent_ms: self
+                .heartbeat_s
+                .saturating_mul(1000)
+                .saturating_mul(SILENT_HEARTBEATS),
+        }
+    }
+
+    fn threads(&self) -> usize {
+        if self.threads > 0 {
+            return self.threads;
+        }
+        std::thread::available_parallelism().map_or(1, Into::into)
+    }
+}
+
+/// Checks the trail of a ledger. `progress` is told how many entries of how many are done.
+///
+/// # Errors
+/// [`VerifyError`] when there is no trail, no key, or something that was given cannot be understood. Whatever is wrong with the trail is
+/// in the report.
+pub fn verify(
+    source: &dyn Source,
+    options: &Options,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report, VerifyError> {
+    let mut found = Found::default();
+    let manifest = Manifest::read(source, &mut found);
+    let bytes = checkpoint_bytes(source, &manifest, &mut found)?;
+    let (policy, from_trail) = policy(source, options, &manifest)?;
+    let origin = origin(options, &manifest, &policy, from_trail);
+    let mut trust = Trust::new(policy, origin)?;
+    if from_trail && options.strict {
+        return Err(VerifyError::NoKey);
+    }
+    let mut older = OlderCheckpoints::collect(source, &options.against)?;
+    let latest = bytes.as_deref().map(|bytes| (bytes, trust.check(bytes)));
+    let stated = latest.as_ref().and_then(|(bytes, _)| stated(bytes));
+
+    let mut figures = Figures::default();
+    let mut trail = Trail::new(options.rules());
+    let mut removed = Removed::default();
+    if let Some(checkpoint) = &stated {
+        let mut check = Check {
+            source,
+            trust: &mut trust,
+            older: &mut older,
+            trail: &mut trail,
+            removed: &mut removed,
+            figures: &mut figures,
+            found: &mut found,
+        };
+        check.tree(checkpoint.head(), options.threads(), progress)?;
+    }
+    let verified = latest.and_then(|(bytes, signed)| {
+        let size = stated.as_ref().map_or(0, |stated| stated.head().size);
+        older.latest(bytes, signed, size, &mut trust, &mut trail, &mut found)
+    });
+    older.settle(source, &trust, &mut found);
+    for range in removed.unexplained(&trail.pruned) {
+        let text = format!(
+            "entries {} to {} were removed and no record of pruning covers them",
+            range.start,
+            range.end.saturating_sub(1)
+        );
+        found
+            .findings
+            .add(Finding::failure(Class::NotPruned, text).at(range.start));
+    }
+    figures.removed = removed.entries;
+    manifest.compare(&trust, from_trail, &mut found);
+    let checkpoint = stated.map(|stated| checkpoint_report(&stated, verified.as_deref()));
+    let keys = KeysReport {
+        from_trail,
+        log: trust.policy().log.iter().map(ToString::to_string).collect(),
+        log_cosigners: trust.policy().own.iter().map(ToString::to_string).collect(),
+        witnesses: trust
+            .policy()
+            .witnesses
+            .iter()
+            .map(|(_, key)| key.to_string())
+            .collect(),
+    };
+    if from_trail {
+        found.notes.push(
+            "the key was found in the trail itself: this shows that the trail is consistent, not whose it is; compare the key with one \
+             that you got another way, or give that with --vkey"
+                .to_owned(),
+        );
+    }
+    let mut report = finish(source.place(), TrailKind::Ledger, trail, found);
+    report.checkpoint = checkpoint;
+    report.keys = keys;
+    report.figures = figures;
+    report.older = older.report;
+    Ok(report)
+}
+
+/// The report's common part: sessions, findings, verdict.
+pub(crate) fn finish(place: String, kind: TrailKind, mut trail: Trail, found: Found) -> Report {
+    let Found {
+        mut findings,
+        mut problems,
+        notes,
+    } = found;
+    let pruned = std::mem::take(&mut trail.pruned);
+    let rotations = trail
+        .rotations
+        .iter()
+        .map(crate::trail::Rotation::report)
+        .collect();
+    let (mut sessions, too_much) = trail.finish(&mut findings);
+    sessions.sum_up();
+    problems.extend(
+        too_much.map(|why| format!("sessions and numbers were not checked to the end: {why}")),
+    );
+    let verdict = if findings.failures() > 0 {
+        Verdict::NotSound
+    } else if problems.is_empty() {
+        Verdict::Sound
+    } else {
+        Verdict::CouldNotCheck
+    };
+    Report {
+        format: 1,
+        verdict,
+        place,
+        kind,
+        checkpoint: None,
+        keys: KeysReport::default(),
+        figures: Figures::default(),
+        older: crate::report::OlderReport::default(),
+        sessions,
+        pruned,
+        rotations,
+        first_index: findings.first_index(),
+        failures: findings.failures(),
+        remarks: findings.remarks(),
+        findings: findings.into_kept(),
+        problems,
+        notes,
+    }
+}
+
+/// What is gathered on the way.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) findings: Findings,
+    pub(crate) problems: Vec<String>,
+    pub(crate) notes: Vec<String>,
+}
+
+struct Check<'a> {
+    source: &'a dyn Source,
+    trust: &'a mut Trust,
+    older: &'a mut OlderCheckpoints,
+    trail: &'a mut Trail,
+    removed: &'a mut Removed,
+    figures: &'a mut Figures,
+    found: &'a mut Found,
+}
+
+impl Check<'_> {
+    fn tree(
+        &mut self,
+        head: TreeHead,
+        threads: usize,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), VerifyError> {
+        let mut tree = Tree::new(self.source);
+        self.check_older(TreeHead::EMPTY);
+        let mut whole = true;
+        pipeline::run(self.source, head.size, threads, |scanned| {
+            whole = self.bundle(scanned, head, &mut tree);
+            progress(tree.size(), head.size);
+            whole
+        })?;
+        self.figures.entries = tree.size();
+        if !whole || tree.size() != head.size {
+            return Ok(());
+        }
+        tree.partial_tiles(&mut self.found.findings, &mut self.found.problems);
+        self.figures.tiles = self.figures.tiles.saturating_add(tree.compared());
+        let computed = tree.head();
+        if computed.root != head.root {
+            let text = format!(
+                "the {} entries give the root {}, the checkpoint says {}",
+                head.size, computed.root, head.root
+            );
+            self.found
+                .findings
+                .add(Finding::failure(Class::Root, text).path("checkpoint"));
+        }
+        leftovers::check(self.source, head.size, self.figures, self.found);
+        Ok(())
+    }
+
+    /// Takes the next bundle. `false` when the tree cannot be computed further.
+    fn bundle(&mut self, mut scanned: Scanned, head: TreeHead, tree: &mut Tree<'_>) -> bool {
+        if let Some((tile, at)) = scanned.disputed.take() {
+            let finding = scanned.disagreement(at, tree.head_with(&scanned.hashes) == head);
+            scanned.findings.push(finding);
+            if tree.head_with(&tile) == head {
+                scanned.hashes = tile;
+            }
+        }
+        let first = scanned.first();
+        self.figures.bytes = self
+            .figures
+            .bytes
+            .saturating_add(u64::try_from(scanned.bytes).unwrap_or(u64::MAX));
+        for finding in scanned.findings {
+            self.found.findings.add(finding);
+        }
+        if let Some(problem) = scanned.problem {
+            self.found.problems.push(problem);
+            return false;
+        }
+        if scanned.hashes.is_empty() {
+            return false;
+        }
+        self.figures.tiles = self.figures.tiles.saturating_add(1);
+        let next = first.saturating_add(u64::try_from(scanned.hashes.len()).unwrap_or(0));
+        if scanned.records.is_empty() {
+            if scanned.removed {
+                self.removed.add(first..next);
+            }
+            self.trail.gap(&mut self.found.findings);
+        }
+        for (index, record) in (first..).zip(&scanned.records) {
+            if let Some(record) = record {
+                self.figures.records = self.figures.records.saturating_add(1);
+                self.trail.feed(index, record, &mut self.found.findings);
+            }
+        }
+        while let Some(size) = self.older.next_size().filter(|size| *size < next) {
+            let within = size.saturating_sub(first);
+            let within = usize::try_from(within).unwrap_or(usize::MAX);
+            let head = tree.head_with(scanned.hashes.get(..within).unwrap_or_default());
+            self.check_older(head);
+        }
+        tree.push(
+            scanned.hashes,
+            scanned.root,
+            &mut self.found.findings,
+            &mut self.found.problems,
+        );
+        if self.older.next_size() == Some(next) {
+            self.check_older(tree.head());
+        }
+        true
+    }
+
+    /// Checks all older checkpoints of this size.
+    fn check_older(&mut self, head: TreeHead) {
+        while let Some(older) = self.older.take(head.size) {
+            self.older_one(&older, head);
+        }
+    }
+
+    fn older_one(&mut self, older: &Older, head: TreeHead) {
+        self.older
+            .check(older, head, self.source, self.trust, self.trail, self.found);
+    }
+}
+
+fn checkpoint_bytes(
+    source: &dyn Source,
+    manifest: &Manifest,
+    found: &mut Found,
+) -> Result<Option<Vec<u8>>, VerifyError> {
+    let wrong = |text: String| Finding::failure(Class::Checkpoint, text).path("checkpoint");
+    match source.read("checkpoint", MAX_SMALL_BYTES) {
+        Ok(Some(bytes)) => return Ok(Some(bytes)),
+        Ok(None) => {
+            let tiles = source.list("tile", &mut |_, _| {}).unwrap_or(false);
+            if !manifest.exists && !tiles {
+                return Err(VerifyError::NoTrail {
+                    place: source.place(),
+                });
+            }
+            found
+                .findings
+                .add(wrong("there is no checkpoint".to_owned()));
+        }
+        Err(crate::source::SourceError::Io(error)) => {
+            return Err(VerifyError::Read {
+                path: format!("{}/checkpoint", source.place()),
+                source: error,
+            });
+        }
+        Err(error) => found.findings.add(wrong(error.to_string())),
+    }
+    Ok(None)
+}
+
+/// What a note says, whoever signed it.
+fn stated(bytes: &[u8]) -> Option<Checkpoint> {
+    Checkpoint::parse(Note::parse(bytes).ok()?.text()).ok()
+}
+
+fn policy(
+    source: &dyn Source,
+    options: &Options,
+    manifest: &Manifest,
+) -> Result<(Policy, bool), VerifyError> {
+    let mut policy = options.policy.clone();
+    let from_trail = policy.is_empty();
+    if from_trail {
+        if let Some(key) = &manifest.vkey {
+            policy.add(key.clone())?;
+        } else if let Got::Bytes(bytes) = get(source, "trail.vkey", MAX_SMALL_BYTES) {
+            for key in keys_in(&String::from_utf8_lossy(&bytes))? {
+                policy.add(key)?;
+            }
+        }
+        if policy.is_empty() {
+            return Err(VerifyError::NoKey);
+        }
+    }
+    // A second key that only the trail names proves little, but a cosignature of it that is bad or has gone shows a change.
+    if policy.own.is_empty()
+        && let Some(key) = &manifest.cosigner_vkey
+    {
+        policy.own.push(key.clone());
+    }
+    Ok((policy, from_trail))
+}
+
+fn origin(options: &Options, manifest: &Manifest, policy: &Policy, from_trail: bool) -> String {
+    let of_trail = manifest.origin.clone().filter(|_| from_trail);
+    let of_key = || policy.log.first().map(|key| key.name().as_str().to_owned());
+    options
+        .origin
+        .clone()
+        .or(of_trail)
+        .or_else(of_key)
+        .unwrap_or_default()
+}
+
+/// Keys in a text: one a line; empty lines and those that begin with `#` are nothing.
+///
+/// # Errors
+/// [`VerifyError::Key`] for the first line that is none.
+pub fn keys_in(text: &str) -> Result<Vec<VerifierKey>, VerifyError> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            line.parse().map_err(|source| VerifyError::Key {
+                text: line.chars().take(80).collect(),
+                source,
+            })
+        })
+        .collect()
+}
+
+fn checkpoint_report(
+    stated: &Checkpoint,
+    verified: Option<&livetrail_tlog::VerifiedCheckpoint>,
+) -> CheckpointReport {
+    let by = |line: &livetrail_tlog::VerifiedSignature| format!("{}+{}", line.name, line.key_id);
+    let cosigned = |lines: &[livetrail_tlog::VerifiedSignature]| {
+        lines
+            .iter()
+            .map(|line| CosignatureReport {
+                by: by(line),
+                time_s: line.timestamp_s.unwrap_or(0),
+            })
+            .collect()
+    };
+    CheckpointReport {
+        origin: stated.origin().to_owned(),
+        size: stated.head().size,
+        root: stated.head().root.to_string(),
+        verified: verified.is_some(),
+        signed_by: verified.map_or_else(Vec::new, |checkpoint| {
+            checkpoint.log_signatures().iter().map(by).collect()
+        }),
+        log_cosigned: verified.map_or_else(Vec::new, |checkpoint| {
+            cosigned(checkpoint.log_cosignatures())
+        }),
+        witnessed: verified.map_or_else(Vec::new, |checkpoint| cosigned(checkpoint.cosignatures())),
+    }
+}
+
+/// What `private/log.json` says, where it can be read. It is no evidence, but it must not contradict what is.
+#[derive(Default)]
+struct Manifest {
+    exists: bool,
+    origin: Option<String>,
+    vkey: Option<VerifierKey>,
+    cosigner_vkey: Option<VerifierKey>,
+}
+
+const MANIFEST: &str = "private/log.json";
+
+impl Manifest {
+    fn read(source: &dyn Source, found: &mut Found) -> Self {
+        let mut manifest = Self::default();
+        let bytes = match get(source, MANIFEST, MAX_SMALL_BYTES) {
+            Got::Bytes(bytes) => bytes,
+            Got::Missing => return manifest,
+            // Private files may be out of reach of whoever checks.
+            Got::Problem(problem) => {
+                found
+                    .notes
+                    .push(format!("{problem}; what is published is enough"));
+                return manifest;
+            }
+            Got::Bad(text) => {
+                found
+                    .findings
+                    .add(Finding::failure(Class::Manifest, text).path(MANIFEST));
+                return manifest;
+            }
+        };
+        manifest.exists = true;
+        let json: Json = serde_json::from_slice(&bytes).unwrap_or_default();
+        let text = |name| json.get(name).and_then(Json::as_str);
+        manifest.origin = text("origin").map(str::to_owned);
+        // One spelling: what reads the same but is written otherwise was changed.
+        let key = |name| {
+            let text = text(name)?;
+            let key: VerifierKey = text.parse().ok()?;
+            (key.to_string() == text).then_some(key)
+        };
+        manifest.vkey = key("vkey");
+        manifest.cosigner_vkey = key("cosigner_vkey");
+        let whole = manifest.origin.is_some()
+            && manifest.vkey.is_some()
+            && manifest.cosigner_vkey.is_some()
+            && json.get("format").and_then(Json::as_u64).is_some();
+        if !whole {
+            let text = "format, origin or keys of the log cannot be understood";
+            found
+                .findings
+                .add(Finding::failure(Class::Manifest, text).path(MANIFEST));
+        }
+        manifest
+    }
+
+    fn compare(&self, trust: &Trust, from_trail: bool, found: &mut Found) {
+        let mut wrong = |text: String| {
+            found
+                .findings
+                .add(Finding::failure(Class::Manifest, text).path(MANIFEST));
+        };
+        if let Some(origin) = self
+            .origin
+            .as_deref()
+            .filter(|origin| *origin != trust.origin())
+        {
+            wrong(format!("says that the log is {origin:?}"));
+        }
+        let known = |key: &VerifierKey| {
+            let policy = trust.policy();
+            policy.log.contains(key) || policy.own.contains(key)
+        };
+        if !from_trail && let Some(key) = self.vkey.as_ref().filter(|key| !known(key)) {
+            wrong(format!("says that {key} signs, which is not trusted"));
+        }
+        if let Some(key) = self.cosigner_vkey.as_ref().filter(|key| !known(key)) {
+            wrong(format!(
+                "says that {key} cosigns, which is not the second key that is known"
+            ));
+        }
+    }
+}

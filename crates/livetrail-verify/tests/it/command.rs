@@ -1,0 +1,230 @@
+//! The command: exit codes, what it prints, over a directory and over HTTP.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use livetrail_record::encode_line;
+use livetrail_verify::Files;
+
+use crate::support::{Keys, keys, story};
+
+fn write(files: &Files, dir: &Path) {
+    for (path, bytes) in &files.0 {
+        let path = dir.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(env!("CARGO_BIN_EXE_livetrail-verify"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[test]
+fn exit_codes_and_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    let log = story(300).log();
+    write(&log.files(&keys()), dir.path());
+    let vkey = keys().vkey().to_string();
+    let key_file = dir.path().join("keys.txt");
+    std::fs::write(
+        &key_file,
+        format!("# mine\n{}\n{vkey}\n", keys().second.verifier_key()),
+    )
+    .unwrap();
+    let older = dir.path().join("older");
+    std::fs::write(&older, log.checkpoint(200, &keys())).unwrap();
+    let (key_file, older) = (key_file.to_str().unwrap(), older.to_str().unwrap());
+
+    let (code, out, err) = run(&[
+        place,
+        "--vkey",
+        key_file,
+        "--against",
+        older,
+        "--threads",
+        "1",
+    ]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(
+        out.starts_with("SOUND") && out.contains("1 of 1 older checkpoints"),
+        "{out}"
+    );
+    let (code, out, _) = run(&[place]);
+    assert_eq!(code, 0);
+    assert!(out.contains("not whose it is"), "{out}");
+    assert_eq!(run(&[place, "--strict"]).0, 2);
+
+    let (code, out, _) = run(&[place, "--vkey", &Keys::new(2).vkey().to_string()]);
+    assert_eq!(code, 1);
+    assert!(
+        out.starts_with("NOT SOUND") && out.contains("no line is a signature of a trusted key"),
+        "{out}"
+    );
+    for wrong in [
+        &["--vkey", "nothing"][..],
+        &["--against", "nothing"],
+        &["--policy", older],
+        &["--vkey", older],
+    ] {
+        let (code, out, err) = run(&[&[place][..], wrong].concat());
+        assert_eq!((code, out.as_str()), (2, ""), "{wrong:?}");
+        assert!(err.starts_with("could not check: "), "{err}");
+    }
+    let nothing = dir.path().join("private/nothing");
+    assert_eq!(run(&[nothing.to_str().unwrap()]).0, 2);
+    let (code, out, _) = run(&["--help"]);
+    assert!(code == 0 && out.contains("--against 2025") && out.contains("Exit codes"));
+}
+
+#[test]
+fn the_report_for_programs_keeps_its_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = story(300).log().files(&keys());
+    files.0.get_mut("tile/0/000").unwrap()[40] ^= 1;
+    write(&files, dir.path());
+    let (code, out, _) = run(&[dir.path().to_str().unwrap(), "--json"]);
+    assert_eq!(code, 1);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let names: Vec<&str> = json
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "checkpoint",
+            "failures",
+            "figures",
+            "findings",
+            "first_index",
+            "format",
+            "keys",
+            "kind",
+            "notes",
+            "older",
+            "place",
+            "problems",
+            "pruned",
+            "remarks",
+            "rotations",
+            "sessions",
+            "verdict"
+        ]
+    );
+    assert_eq!(json["verdict"], "not_sound");
+    assert_eq!(json["kind"], "ledger");
+    assert_eq!(json["checkpoint"]["size"], 300);
+    assert_eq!(json["checkpoint"]["verified"], true);
+    assert_eq!(json["figures"]["entries"], 300);
+    assert_eq!(json["sessions"]["boots"][0]["end"], "running");
+    assert_eq!(json["findings"][0]["class"], "tile");
+    assert_eq!(json["findings"][0]["severity"], "failure");
+    assert_eq!(json["findings"][0]["path"], "tile/0/000");
+    assert_eq!(json["first_index"], 1);
+    let (code, out, _) = run(&[dir.path().join("tile").to_str().unwrap(), "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["verdict"]), (2, &"could_not_check".into()));
+}
+
+#[test]
+fn a_file_trail_is_checked_for_its_sessions_and_called_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("trail.tsv");
+    let mut text: String = story(50).records.iter().map(encode_line).collect();
+    text += "176380560";
+    std::fs::write(&path, &text).unwrap();
+    let place = path.to_str().unwrap();
+    let (code, out, _) = run(&[place]);
+    assert_eq!(code, 0, "{out}");
+    assert!(
+        out.contains("no cryptographic evidence") && out.contains("torn"),
+        "{out}"
+    );
+    assert_eq!(run(&[place, "--vkey", &keys().vkey().to_string()]).0, 2);
+    let doubled = text.lines().nth(7).unwrap().to_owned();
+    std::fs::write(
+        &path,
+        text.replacen(&doubled, &format!("{doubled}\n{doubled}"), 1),
+    )
+    .unwrap();
+    let (code, out, _) = run(&[place]);
+    assert_eq!(code, 1);
+    assert!(out.contains("entry 8: "), "{out}");
+}
+
+#[test]
+fn a_site_is_read_as_a_directory_is() {
+    let mut files = story(600).log().files(&keys());
+    files.0.insert(
+        "trail.vkey".to_owned(),
+        keys().vkey().to_string().into_bytes(),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let files = files.clone();
+            std::thread::spawn(move || serve(stream.unwrap(), &files));
+        }
+    });
+    let url = format!("http://{address}/trail");
+    let (code, out, err) = run(&[&url, "--vkey", &keys().vkey().to_string()]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(
+        out.contains("600 entries") && out.contains("cannot be listed"),
+        "{out}"
+    );
+    assert_eq!(run(&[&url]).0, 0, "with the key that the site publishes");
+    assert_eq!(run(&[&format!("{url}/other")]).0, 2);
+}
+
+/// A web server for one connection: GET of the files below /trail/, but not of those below private/.
+fn serve(mut stream: std::net::TcpStream, files: &Files) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    loop {
+        let mut request = String::new();
+        if reader.read_line(&mut request).unwrap_or(0) == 0 {
+            return;
+        }
+        let mut header = String::new();
+        while reader.read_line(&mut header).unwrap_or(0) > 2 {
+            header.clear();
+        }
+        let path = request
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .trim_start_matches("/trail/");
+        let found = files.0.get(path).filter(|_| !path.starts_with("private"));
+        let (status, body) = match found {
+            Some(body) => ("200 OK", body.as_slice()),
+            None => ("404 Not Found", b"no".as_slice()),
+        };
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        if stream
+            .write_all(head.as_bytes())
+            .and_then(|()| stream.write_all(body))
+            .is_err()
+        {
+            return;
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What happens in the life of a log is no false alarm; what breaks the rules of records is found.
+
+use livetrail_record::{AuditAction, AuditRecord, LossCounts, Value};
+use livetrail_verify::{Class, Files, Verdict};
+
+use crate::support::{
+    Keys, Log, NEXT_BOOT, Story, archive, assert_found, assert_sound, check, check_with, keys,
+    sign, story,
+};
+
+fn pruning(first: i64, last: i64) -> AuditRecord {
+    AuditRecord::new(AuditAction::AdminPruned, "")
+        .with_extra("first_index", Value::Integer(first))
+        .and_then(|record| record.with_extra("last_index", Value::Integer(last)))
+        .and_then(|record| record.with_extra("policy", Value::Text("90d".to_owned())))
+        .unwrap()
+}
+
+/// A story over a prune border: sessions and losses that lead over it, a crash behind it.
+fn pruned_story(record: Option<AuditRecord>) -> (Story, Files) {
+    let mut story = story(500);
+    story.of(0xa, AuditAction::PlayStarted);
+    story.of(0xb, AuditAction::PublishStarted);
+    while story.records.len() < 530 {
+        let session = 0x1000 + story.records.len() as u128;
+        story.of(session, AuditAction::PlayDenied);
+    }
+    story.of(0xa, AuditAction::PlayEnded);
+    story.boots(NEXT_BOOT);
+    story.crash_closes(0xb, AuditAction::PublishEnded);
+    story.records.extend(record.map(|record| {
+        let mut one = Story::new();
+        one.push(record);
+        let last = story.records.last().unwrap().clone();
+        one.records
+            .pop()
+            .unwrap()
+            .with_boot(NEXT_BOOT)
+            .with_seq(2)
+            .with_mono_ms(last.mono_ms.unwrap() + 1)
+            .with_ts_ms(last.ts_ms + 1)
+    }));
+    let mut files = story.log().files(&keys());
+    files.0.remove("tile/entries/000");
+    files.0.remove("tile/entries/001");
+    (story, files)
+}
+
+#[test]
+fn pruned_by_policy_is_told_from_missing() {
+    let (_, files) = pruned_story(Some(pruning(0, 511)));
+    let report = check(&files, &keys());
+    assert_sound(&report);
+    assert_eq!(
+        (report.figures.removed, report.pruned[0].policy.as_deref()),
+        (512, Some("90d"))
+    );
+    assert_eq!(report.sessions.crashes, 1);
+
+    let (_, files) = pruned_story(None);
+    let report = check(&files, &keys());
+    assert_found(&report, Class::NotPruned);
+    assert_eq!(report.first_index, Some(0));
+
+    let (_, files) = pruned_story(Some(pruning(0, 255)));
+    let report = check(&files, &keys());
+    assert_found(&report, Class::NotPruned);
+    assert_eq!(
+        (report.failures, report.first_index),
+        (1, Some(256)),
+        "{report}"
+    );
+
+    for bad in [pruning(9, 1), pruning(0, 10_000)] {
+        let (_, files) = pruned_story(Some(bad));
+        assert_found(&check(&files, &keys()), Class::Administration);
+    }
+    // Hashes stay: where they have gone too, nothing can be said of the rest.
+    let (_, mut files) = pruned_story(Some(pruning(0, 511)));
+    files.0.remove("tile/0/001");
+    assert_found(&check(&files, &keys()), Class::Missing);
+}
+
+#[test]
+fn what_is_wrong_behind_a_gap_is_still_found() {
+    let (mut story, _) = pruned_story(None);
+    story.records[520].seq = Some(519);
+    let mut files = story.log().files(&keys());
+    files.0.remove("tile/entries/000");
+    let report = check(&files, &keys());
+    assert_found(&report, Class::Sessions);
+}
+
+#[test]
+fn crash_torn_tail_clock_steps_losses_and_an_upgrade_are_no_alarm() {
+    let mut story = story(9);
+    story.of(0xa, AuditAction::PlayStarted);
+    story.lose(3);
+    let mut counts = LossCounts::new();
+    counts.add("play_denied", 3);
+    let lost = AuditRecord::new(AuditAction::RecordsDropped, "")
+        .with_count(3)
+        .with_first_seq(10)
+        .with_last_seq(12)
+        .with_detail(counts.to_detail());
+    story.push(lost);
+    story.ts_ms -= 3_600_000;
+    story.of(0xb, AuditAction::PlayDenied);
+    story.ts_ms += 7_200_000;
+    story.of(0xc, AuditAction::PlayDenied);
+    // In the queue when the crash came.
+    story.lose(2);
+    story.of(0xd, AuditAction::PlayDenied);
+    story.boots(NEXT_BOOT);
+    story.crash_closes(0xa, AuditAction::PlayEnded);
+    let mut later = AuditRecord::new(AuditAction::Other("weather_changed".to_owned()), "")
+        .with_extra("sun", Value::Bool(true))
+        .unwrap();
+    later.v = 2;
+    story.push(later);
+    let mut files = story.log().files(&keys());
+    // What a crash left of a write, not under the checkpoint.
+    files
+        .0
+        .insert("tile/entries/000.p/200".to_owned(), b"\0\x05to".to_vec());
+    files.0.insert(
+        "private/wal/00000000000000000000.wal".to_owned(),
+        vec![7; 99],
+    );
+    let report = check(&files, &keys());
+    assert_sound(&report);
+    let sessions = &report.sessions;
+    assert_eq!(
+        (sessions.crashes, sessions.dropped, sessions.unsettled),
+        (1, 3, 2)
+    );
+    assert_eq!((sessions.clock_steps, sessions.boots_total), (2, 2));
+}
+
+#[test]
+fn silence_is_a_remark_and_a_failure_when_strict() {
+    let mut story = story(9);
+    story.sleep_ms(179_000);
+    story.push(AuditRecord::new(AuditAction::Heartbeat, ""));
+    let log = story.log();
+    assert_eq!(check(&log.files(&keys()), &keys()).remarks, 0);
+    story.sleep_ms(181_000);
+    story.push(AuditRecord::new(AuditAction::Heartbeat, ""));
+    let files = story.log().files(&keys());
+    let report = check(&files, &keys());
+    assert_sound(&report);
+    assert_eq!((report.remarks, report.findings[0].index), (1, Some(10)));
+    let mut options = keys().options();
+    options.strict = true;
+    assert_found(&check_with(&files, &options), Class::Silent);
+}
+
+#[test]
+fn rules_of_sessions_boots_and_numbers_that_are_broken_are_named() {
+    type Spoil = fn(&mut Story);
+    let spoils: [(Spoil, &str); 6] = [
+        (
+            |story| story.of(1, AuditAction::PlayEnded),
+            "after the session's last one",
+        ),
+        (
+            |story| {
+                story.of(0xa, AuditAction::PlayStarted);
+                story.of(0xa, AuditAction::PlayStarted);
+            },
+            "second time",
+        ),
+        (
+            |story| story.of(0xa, AuditAction::PublishEnded),
+            "first record is missing",
+        ),
+        (
+            |story| {
+                story.of(0xa, AuditAction::PlayStarted);
+                story.push(AuditRecord::new(AuditAction::ServerStopped, ""));
+            },
+            "last record is missing",
+        ),
+        (
+            |story| {
+                story.lose(2);
+                story.push(AuditRecord::new(AuditAction::ServerStopped, ""));
+            },
+            "neither there nor reported",
+        ),
+        (
+            |story| {
+                let last = story.records.last().unwrap().clone();
+                story.records.push(last);
+            },
+            "there already",
+        ),
+    ];
+    for (spoil, words) in spoils {
+        let mut story = story(9);
+        spoil(&mut story);
+        let report = check(&story.log().files(&keys()), &keys());
+        assert_found(&report, Class::Sessions);
+        assert!(
+            report
+                .findings
+                .iter()
+                .any(|finding| finding.text.contains(words)),
+            "{words}: {report}"
+        );
+        assert!(report.first_index.is_some_and(|index| index >= 9));
+    }
+}
+
+#[test]
+fn an_entry_that_is_no_record_is_named_and_those_after_it_keep_their_index() {
+    let mut story = story(20);
+    story.of(1, AuditAction::PlayEnded);
+    let mut log = story.log();
+    log.entries[4] = br#"{"v":1,"action":"heartbeat"}"#.to_vec();
+    let report = check(&log.files(&keys()), &keys());
+    assert_found(&report, Class::Record);
+    assert_eq!(report.first_index, Some(4));
+    assert!(
+        report
+            .findings
+            .iter()
+            .any(|one| one.class == Class::Sessions && one.index == Some(20)),
+        "{report}"
+    );
+}
+
+fn rotation(old: &Keys, new: &Keys) -> AuditRecord {
+    AuditRecord::new(AuditAction::Other("admin_key_rotated".to_owned()), "")
+        .with_extra("vkey", Value::Text(new.vkey().to_string()))
+        .and_then(|record| record.with_extra("old_vkey", Value::Text(old.vkey().to_string())))
+        .unwrap()
+}
+
+/// Signed by the old key up to entry 30, where the change is on record, and by the new one after.
+fn rotated() -> (Log, Files, Keys) {
+    let new = Keys {
+        second: keys().second,
+        ..Keys::new(2)
+    };
+    let mut story = story(29);
+    story.push(rotation(&keys(), &new));
+    for session in 0..10 {
+        story.of(0x200 + session, AuditAction::PlayDenied);
+    }
+    let log = story.log();
+    let mut files = log.files(&new);
+    archive(&log, 20, &keys(), &mut files);
+    archive(&log, 30, &keys(), &mut files);
+    archive(&log, 35, &new, &mut files);
+    (log, files, new)
+}
+
+#[test]
+fn a_rotation_on_record_carries_trust_from_either_key_to_the_other() {
+    let (_, files, new) = rotated();
+    for trusted in [&keys(), &new] {
+        let report = check(&files, trusted);
+        assert_sound(&report);
+        assert!(report.rotations[0].accepted);
+        assert_eq!(report.older.consistent, 3);
+    }
+}
+
+#[test]
+fn a_rotation_that_no_trusted_checkpoint_covers_proves_nothing() {
+    let (log, mut files, new) = rotated();
+    // Whoever has only the new key can write such a record; the old key has never signed it.
+    files
+        .0
+        .remove(&format!("private/checkpoints/{:020}.note", 30));
+    let report = check(&files, &keys());
+    assert_found(&report, Class::Signature);
+    assert!(report.to_string().contains("--against"), "{report}");
+    let mut options = keys().options();
+    options.against = vec![("kept".to_owned(), log.checkpoint(31, &keys()))];
+    assert_sound(&check_with(&files, &options));
+    // And an older checkpoint of an unknown key, which no record names, is not passed over.
+    let stranger = Keys::new(3);
+    files.0.insert(
+        format!("private/checkpoints/{:020}.note", 10),
+        sign(log.head(10), &stranger),
+    );
+    assert_eq!(check(&files, &new).verdict, Verdict::NotSound);
+}

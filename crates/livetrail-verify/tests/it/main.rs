@@ -1,0 +1,8 @@
+//! Trails made by an independent writer, sound ones and every way of spoiling them.
+
+mod command;
+mod events;
+mod hostile;
+mod sound;
+mod support;
+mod tampered;
