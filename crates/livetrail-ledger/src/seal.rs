@@ -24,7 +24,7 @@ pub trait CheckpointHook: Send {
     /// Called with each checkpoint after it is signed and before it is published. Lines that it returns are published with it.
     ///
     /// It runs on the thread that seals: whoever takes long here delays every checkpoint. Ask witnesses elsewhere, and give what they say to
-    /// [`Ledger::add_cosignatures`](crate::Ledger::add_cosignatures). A checkpoint seen here may, after a crash, be seen once more, with the same bytes.
+    /// [`Ledger::add_cosignatures`](crate::Handle::add_cosignatures). A checkpoint seen here may, after a crash, be seen once more, with the same bytes.
     fn signed(&mut self, checkpoint: &VerifiedCheckpoint) -> Vec<NoteSignature> {
         let _ = checkpoint;
         Vec::new()
