@@ -46,6 +46,7 @@ pub(crate) struct OlderCheckpoints {
     archived: Vec<u64>,
     pending: Vec<(Older, TreeHead)>,
     unread: usize,
+    unlisted: Option<String>,
     pub(crate) report: OlderReport,
 }
 
@@ -70,8 +71,7 @@ impl OlderCheckpoints {
         }
         let mut heap = std::collections::BinaryHeap::new();
         let mut more = 0_usize;
-        // Whoever checks may not be allowed to see private files; then there is nothing to compare with.
-        let _ = source.list(ARCHIVE, &mut |name, is_dir| {
+        let listed = source.list(ARCHIVE, &mut |name, is_dir| {
             let Some(size) = size_in(name).filter(|_| !is_dir) else {
                 return;
             };
@@ -81,6 +81,10 @@ impl OlderCheckpoints {
                 more = more.saturating_add(1);
             }
         });
+        // Whoever checks may not be allowed to see private files.
+        all.unlisted = listed
+            .err()
+            .map(|error| format!("cannot list {ARCHIVE}: {error}"));
         all.archived = heap
             .into_sorted_vec()
             .into_iter()
@@ -221,6 +225,7 @@ impl OlderCheckpoints {
                 Signed::Bad(finding) => bad(&older, finding, found),
             }
         }
+        found.notes.extend(self.unlisted.take());
         if self.unread > 0 {
             found.notes.push(format!(
                 "{} older checkpoints of the archive were not checked, only the newest {MAX_ARCHIVED}",
