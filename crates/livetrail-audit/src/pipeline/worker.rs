@@ -518,6 +518,9 @@ fn crash_closure(session: &OpenSession) -> AuditRecord {
         .with_reason(Reason::ServerCrash)
         .with_inferred(true);
     record.stream.clone_from(&session.stream);
+    record.protocol.clone_from(&session.protocol);
+    record.principal.clone_from(&session.principal);
+    record.peer.clone_from(&session.peer);
     record
 }
 

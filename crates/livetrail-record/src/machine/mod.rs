@@ -15,6 +15,7 @@ use self::boot::{Boot, Orphan};
 pub use self::boot::{BootEnd, BootSummary, LossCounts};
 pub use self::finding::{Finding, Rule};
 use crate::action::AuditAction;
+use crate::personal::Personal;
 use crate::reason::Reason;
 use crate::record::AuditRecord;
 
@@ -49,6 +50,12 @@ pub struct OpenSession {
     pub node: Option<String>,
     /// When it was opened, in milliseconds since 1970 UTC.
     pub ts_ms: u64,
+    /// Its wire protocol.
+    pub protocol: Option<String>,
+    /// Who, as its first record that is there says.
+    pub principal: Option<Personal>,
+    /// From where, likewise.
+    pub peer: Option<Personal>,
     /// The index of its first record that is there.
     pub index: u64,
     seq: Option<u64>,
@@ -402,6 +409,9 @@ impl TrailChecker {
             boot: record.boot,
             node: record.node.clone(),
             ts_ms: record.ts_ms,
+            protocol: record.protocol.clone(),
+            principal: record.principal.clone(),
+            peer: record.peer.clone(),
             index: self.index,
             seq: record.seq,
             due: None,

@@ -166,6 +166,13 @@ impl Server {
                 .recovered(trail.recovered.open)
                 .build()?,
         );
+        // What was left open is closed on disk before anything new can happen. A trail that cannot do so is loud from its
+        // first moment, and strict sessions are refused; it does not keep the server from starting.
+        match tokio::time::timeout(config.audit.deadline.0, pipeline.sync()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the trail cannot be synced"),
+            Err(_) => tracing::error!("the trail was not synced within audit.deadline"),
+        }
         let auth = Arc::new(Exchangeable::new(config.auth.chain()?));
         let outcomes = Outcomes::default();
         let engine = engine_builder(&config)
