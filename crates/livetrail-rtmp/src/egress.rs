@@ -272,15 +272,15 @@ impl Thread {
 
     async fn run(mut self) {
         let mut orders = Vec::new();
-        // When what is there is sent, at the earliest.
-        let mut not_before = Instant::now();
+        // When what is there is sent.
+        let mut send_at = Instant::now();
         let mut due = false;
         loop {
             let wake = if due {
                 tokio::select! {
                     biased;
                     wake = poll_fn(|cx| Self::poll_orders(&mut self.inbox, &mut orders, cx)) => wake,
-                    () = sleep_until(not_before) => Wake::Frames,
+                    () = sleep_until(send_at) => Wake::Frames,
                 }
             } else {
                 poll_fn(|cx| {
@@ -301,16 +301,18 @@ impl Thread {
                     }
                     due = false;
                 }
-                Wake::Frames if !due && Instant::now() < not_before => {
+                // The first one waits for those that come after it.
+                Wake::Frames if !due && !self.send_interval.is_zero() => {
+                    let now = Instant::now();
+                    send_at = now.checked_add(self.send_interval).unwrap_or(now);
                     due = true;
                     continue;
                 }
                 Wake::Frames => due = false,
             }
+            // What orders have marked is served now, and no reason to wait once more.
+            poll_fn(|cx| Poll::Ready(self.shard.poll_ready(cx).is_ready())).await;
             self.shard.serve(&mut Sender);
-            not_before = Instant::now()
-                .checked_add(self.send_interval)
-                .unwrap_or(not_before);
         }
     }
 
