@@ -82,7 +82,7 @@ impl Shared {
         }
     }
 
-    fn listen(&mut self) {
+    pub(super) fn listen(&mut self) {
         if let Some(published) = &self.published {
             for one in published.try_iter() {
                 self.timelines[one.stream].push(one.message, one.at_ns);
@@ -377,8 +377,6 @@ impl Load {
                 served = viewer.write();
             }
             if served.is_ok() && event.is_readable() {
-                // It may get what was published since the last one was served.
-                self.shared.listen();
                 served = viewer.read(&mut self.buffer, &mut self.shared);
             }
             if let Err(error) = served {

@@ -134,6 +134,8 @@ impl Viewer {
                 Err(error) => return Err(error).context("cannot read"),
             };
             let now = nanos();
+            // After the read: what it brought was told before it was sent.
+            shared.listen();
             let (input, whole) = (&buffer[..n], n == buffer.len());
             if self.session.is_some() {
                 self.join(input, now)?;
