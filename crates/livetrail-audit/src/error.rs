@@ -52,6 +52,20 @@ pub enum AuditError {
         /// The longest that is read.
         limit: usize,
     },
+    /// A ledger could not be read.
+    #[error("cannot read the ledger")]
+    Ledger(#[source] livetrail_ledger::LedgerError),
+    /// A ledger stopped, or did not close in time.
+    #[error("the ledger stopped")]
+    Stopped(#[source] Arc<livetrail_ledger::Fatal>),
+    /// An entry of a ledger is no record.
+    #[error("entry {index} is no record")]
+    Entry {
+        /// Its place, from 0.
+        index: u64,
+        /// Why.
+        source: RecordError,
+    },
     /// A thread could not be started.
     #[error("cannot start the thread {name}")]
     Thread {

@@ -1,5 +1,5 @@
 //! The audit trail of an engine: [`AuditPipeline`] is an observer that records every transition, [`AuditSink`] is where the
-//! records go, [`FileAuditSink`] writes them to a file.
+//! records go, [`FileAuditSink`] writes them to a file, [`LedgerSink`] to a Merkle log that strangers can verify.
 //!
 //! ```text
 //!  engine ── StreamEvent ──▶ AuditPipeline (Observer): number, try_push; no allocation, no system call, no wait
@@ -15,12 +15,14 @@
 
 mod error;
 mod file;
+mod ledger;
 mod pipeline;
 mod sink;
 mod trail;
 
 pub use error::{AuditError, SinkError};
 pub use file::FileAuditSink;
+pub use ledger::{LedgerSink, open_sessions_of_ledger};
 pub use pipeline::{
     AuditGate, AuditPipeline, AuditPipelineBuilder, CloseReport, Mode, Policy, Status,
 };

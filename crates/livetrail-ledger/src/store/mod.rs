@@ -76,7 +76,7 @@ impl Space {
 }
 
 /// Holds a lock as long as it lives. The operating system lets go of it when the process ends, however it ends.
-pub trait Lock: Send + fmt::Debug {}
+pub trait Lock: Send + Sync + fmt::Debug {}
 
 /// An open file that is written in place: a segment of the write-ahead log.
 ///
