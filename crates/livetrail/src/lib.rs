@@ -41,10 +41,32 @@
 //! # drop(pipeline);
 //! ```
 //!
+//! A trail that strangers can verify, with `livetrail-verify` or any C2SP tlog-tiles client:
+//!
+//! ```
+//! use livetrail::{LedgerSink, ledger::{Identity, Ledger, RealStore, SharedStore, generate_seed}, prelude::*};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = std::env::temp_dir().join(format!("livetrail-doc-{}.trail", std::process::id()));
+//! # std::fs::create_dir_all(&dir)?;
+//!
+//! let store: SharedStore = Arc::new(RealStore::new(&dir));
+//! // Keep the seeds: `write_seed` puts one into a file for its owner alone, `read_seed` gets it back.
+//! let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
+//! Ledger::create(&store, &identity)?;
+//! let (ledger, _recovery) = Ledger::builder(store, identity).open()?;
+//! let sink = Arc::new(LedgerSink::new(ledger));
+//! let pipeline = AuditPipeline::builder(sink.clone()).build()?;
+//! // … an engine with `.observer(…)`, and in the end `pipeline.close().await`, then `sink.close(…)`.
+//! # drop((pipeline, sink));
+//! # std::fs::remove_dir_all(&dir)?;
+//! # Ok(()) }
+//! ```
+//!
 //! | what | where |
 //! |---|---|
 //! | engine, sessions, frames, observers | here and in [`engine`] |
 //! | pipeline, sinks, policy, reading a file trail | here and in [`audit`] |
+//! | the durable log below a [`LedgerSink`] | [`ledger`] |
 //! | records, canonical bytes, the checker of a trail | [`record`] |
 //!
 //! Two types are called `Reason`: [`Reason`] is the engine's, [`record::Reason`] a record's. Their labels are the same.
@@ -52,8 +74,9 @@
 pub use async_trait::async_trait;
 pub use livetrail_audit::{
     AuditAction, AuditError, AuditGate, AuditPipeline, AuditPipelineBuilder, AuditRecord,
-    AuditSink, CloseReport, FileAuditSink, FileTrail, Mode, OpenSession, Outcome, Personal, Policy,
-    Recovered, SinkError, Status, TrailLine, open_sessions,
+    AuditSink, CloseReport, FileAuditSink, FileTrail, LedgerSink, Mode, OpenSession, Outcome,
+    Personal, Policy, Recovered, SinkError, Status, TrailLine, open_sessions,
+    open_sessions_of_ledger,
 };
 pub use livetrail_engine::*;
 
@@ -65,6 +88,11 @@ pub mod audit {
 /// The streaming kernel: what `livetrail-engine` exports.
 pub mod engine {
     pub use livetrail_engine::*;
+}
+
+/// The durable log: what `livetrail-ledger` exports.
+pub mod ledger {
+    pub use livetrail_ledger::*;
 }
 
 /// The audit record: what `livetrail-record` exports.
