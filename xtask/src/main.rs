@@ -1,4 +1,4 @@
-//! What CI and people run: `cargo xtask test`, `tidy`, `fuzz` and `bench`.
+//! What CI and people run: `cargo xtask test`, `tidy`, `fuzz`, `torture` and `bench`.
 //!
 //! Everything here drives the same tools that a person would type, prints the command when one fails, and exits with 0
 //! only if everything asked for was done and was right.
@@ -9,6 +9,7 @@ mod fuzz;
 mod process;
 mod test;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -16,7 +17,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Test, tidy, fuzz and measure Livetrail")]
+#[command(
+    name = "cargo xtask",
+    about = "Test, tidy, fuzz, torture and measure Livetrail"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -30,6 +34,8 @@ enum Command {
     Tidy,
     /// Fuzz the parsers with libFuzzer, each target for a bounded time
     Fuzz(fuzz::Arguments),
+    /// Kill the ledger's writer and break its disk, hundreds of times, and verify the trail each time
+    Torture(torture::Arguments),
     /// Run the benchmarks and print ratios against a peer
     Bench(bench::Arguments),
 }
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Torture(arguments) => torture::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {

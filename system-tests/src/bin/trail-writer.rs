@@ -1,0 +1,279 @@
+//! Writes audit records into a ledger and says how far it is, for tests that kill it or break its disk.
+//!
+//! `trail-writer DIR COUNT [PAUSE_US]`: makes the trail if there is none (keys in `DIR.keys`), closes the sessions that a crash
+//! left open, appends records in small batches with a pause between them until there are `COUNT`, closes all and ends. It prints
+//!
+//! ```text
+//! open <entries> <clean, or what recovery found>
+//! durable <entries>
+//! sealed <entries> <root>
+//! closed <entries>
+//! ```
+//!
+//! The ledger is set up small, so that in a second it does all that a big one does in a day: segments begin and go, bundles fill.
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use livetrail_ledger::{
+    CheckpointHook, Class, Identity, Ledger, Options, Reader, RealStore, SharedStore,
+    generate_seed, read_seed, write_seed,
+};
+use livetrail_record::{
+    AuditAction, AuditRecord, Outcome, Reason, Uuid, encode_canonical, parse_canonical,
+};
+use system_tests::clock::{Stopwatch, wall_ms};
+
+type Error = Box<dyn std::error::Error>;
+
+/// Records that may be appended and not yet known to be durable.
+const AHEAD: u64 = 2_000;
+
+/// Sessions that are open at once; a session lasts so many records times [`SESSION_EVERY`].
+const OPEN_SESSIONS: usize = 5;
+
+/// Every so many records a session begins.
+const SESSION_EVERY: u64 = 7;
+
+/// How many of the last records are searched for sessions that a crash left open: far more than one can span.
+const SEARCHED: u64 = 512;
+
+/// How long a record may take to be durable.
+const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    let Err(error) = write() else {
+        return ExitCode::SUCCESS;
+    };
+    let mut words = format!("error: {error}\n");
+    let mut cause = error.source();
+    while let Some(why) = cause {
+        words += &format!("  because {why}\n");
+        cause = why.source();
+    }
+    // Where writing is what fails, the exit code has to do.
+    let _ = std::io::stderr().write_all(words.as_bytes());
+    ExitCode::FAILURE
+}
+
+fn write() -> Result<(), Error> {
+    let mut arguments = std::env::args().skip(1);
+    let usage = "usage: trail-writer DIR COUNT [PAUSE_US]";
+    let dir = PathBuf::from(arguments.next().ok_or(usage)?);
+    let count: u64 = arguments.next().ok_or(usage)?.parse()?;
+    let pause: u64 = arguments.next().map_or(Ok(0), |pause| pause.parse())?;
+    let store: SharedStore = Arc::new(RealStore::new(&dir));
+    let identity = identity(&dir)?;
+    if !store.exists("private/log.json")? {
+        Ledger::create(&store, &identity)?;
+    }
+    let (ledger, report) = Ledger::builder(Arc::clone(&store), identity)
+        .options(options())
+        .hook(Say)
+        .open()?;
+    let found = if report.is_clean() {
+        "clean".to_owned()
+    } else {
+        format!("{report:?}")
+    };
+    say(&format!("open {} {found}", report.entries));
+    ledger.wait_sealed(report.entries, DURABLE_TIMEOUT)?;
+    let left_open = left_open(&store, report.entries)?;
+    let mut boot = Boot::new(&ledger, report.entries);
+    boot.begin(&left_open)?;
+    while boot.next < count {
+        boot.batch()?;
+        std::thread::sleep(Duration::from_micros(pause));
+    }
+    boot.end()?;
+    say(&format!("closed {}", ledger.close()?.head().size));
+    Ok(())
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.queue_bytes = 128 << 10;
+    options.commit_bytes = 16 << 10;
+    options.segment_bytes = 256 << 10;
+    options.ballast_bytes = 256 << 10;
+    options.checkpoint_interval = Duration::from_millis(20);
+    options
+}
+
+struct Say;
+
+impl CheckpointHook for Say {
+    fn published(&mut self, checkpoint: &livetrail_tlog::VerifiedCheckpoint) {
+        let head = checkpoint.head();
+        say(&format!("sealed {} {}", head.size, head.root));
+    }
+}
+
+/// One line, whole, so that a reader sees it however this process ends.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody listens any more: then there is nothing to say.
+    let _ = out.write_all(format!("{line}\n").as_bytes());
+    let _ = out.flush();
+}
+
+/// The keys beside the trail, made with the first start. They are renamed into place whole: a start may be killed, too.
+fn identity(dir: &Path) -> Result<Identity, Error> {
+    let keys = dir.with_extension("keys");
+    if !keys.is_dir() {
+        let half = dir.with_extension("keys.new");
+        if half.is_dir() {
+            std::fs::remove_dir_all(&half)?;
+        }
+        std::fs::create_dir_all(&half)?;
+        write_seed(&half.join("signer"), &generate_seed()?)?;
+        write_seed(&half.join("cosigner"), &generate_seed()?)?;
+        std::fs::rename(&half, &keys)?;
+    }
+    let identity = Identity::from_seeds(
+        "example.com/torture",
+        &read_seed(&keys.join("signer"))?,
+        &read_seed(&keys.join("cosigner"))?,
+    )?;
+    let text = format!("{}\n{}\n", identity.signer_key(), identity.cosigner_key());
+    std::fs::write(keys.join("trail.vkey"), text)?;
+    Ok(identity)
+}
+
+/// The sessions that began within the last records and have not ended.
+fn left_open(store: &SharedStore, entries: u64) -> Result<Vec<Uuid>, Error> {
+    let mut open = Vec::new();
+    if entries == 0 {
+        return Ok(open);
+    }
+    let reader = Reader::open(Arc::clone(store))?;
+    for entry in reader.entries(entries.saturating_sub(SEARCHED)..entries)? {
+        let record = parse_canonical(&entry?)?;
+        match (&record.action, record.session) {
+            (AuditAction::PlayStarted, Some(session)) => open.push(session),
+            (AuditAction::PlayEnded, Some(session)) => open.retain(|open| *open != session),
+            _ => {}
+        }
+    }
+    Ok(open)
+}
+
+/// What this process writes.
+struct Boot<'a> {
+    ledger: &'a Ledger,
+    id: Uuid,
+    since: Stopwatch,
+    seq: u64,
+    sessions: VecDeque<Uuid>,
+    /// Entries of the trail, durable or not.
+    next: u64,
+    /// The last number that was said to be durable.
+    told: u64,
+}
+
+impl<'a> Boot<'a> {
+    fn new(ledger: &'a Ledger, entries: u64) -> Self {
+        Self {
+            ledger,
+            id: uuid_v7(u64::from(std::process::id())),
+            since: Stopwatch::start(),
+            seq: 0,
+            sessions: VecDeque::new(),
+            next: entries,
+            told: entries,
+        }
+    }
+
+    fn begin(&mut self, left_open: &[Uuid]) -> Result<(), Error> {
+        let mut batch = vec![self.entry(AuditRecord::new(AuditAction::ServerStarted, ""))?];
+        for session in left_open {
+            let closure = AuditRecord::new(AuditAction::PlayEnded, "live")
+                .with_stream("cam")
+                .with_session(*session)
+                .with_reason(Reason::ServerCrash)
+                .with_inferred(true);
+            batch.push(self.entry(closure)?);
+        }
+        self.append(&batch)
+    }
+
+    /// Appends one to 32 records.
+    fn batch(&mut self) -> Result<(), Error> {
+        let mut batch = Vec::new();
+        for _ in 0..=(self.seq.wrapping_mul(2_654_435_761) >> 7) % 32 {
+            let record = self.record();
+            batch.push(self.entry(record)?);
+        }
+        self.append(&batch)
+    }
+
+    fn record(&mut self) -> AuditRecord {
+        if !self.seq.is_multiple_of(SESSION_EVERY) {
+            let size = usize::try_from(self.seq % 251).unwrap_or(0);
+            return AuditRecord::new(AuditAction::Event("measured".to_owned()), "live")
+                .with_detail("x".repeat(size));
+        }
+        if self.sessions.len() == OPEN_SESSIONS
+            && let Some(session) = self.sessions.pop_front()
+        {
+            return ended(session);
+        }
+        let session = uuid_v7(self.seq);
+        self.sessions.push_back(session);
+        AuditRecord::new(AuditAction::PlayStarted, "live")
+            .with_stream("cam")
+            .with_session(session)
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let mut batch = Vec::new();
+        while let Some(session) = self.sessions.pop_front() {
+            batch.push(self.entry(ended(session))?);
+        }
+        batch.push(self.entry(AuditRecord::new(AuditAction::ServerStopped, ""))?);
+        self.append(&batch)
+    }
+
+    fn entry(&mut self, record: AuditRecord) -> Result<Vec<u8>, Error> {
+        let mono_ms = u64::try_from(self.since.elapsed().as_millis())?;
+        let record = record
+            .with_boot(self.id)
+            .with_node("torture")
+            .with_seq(self.seq)
+            .with_mono_ms(mono_ms)
+            .with_ts_ms(wall_ms());
+        self.seq += 1;
+        Ok(encode_canonical(&record)?)
+    }
+
+    fn append(&mut self, batch: &[Vec<u8>]) -> Result<(), Error> {
+        self.next = self.ledger.append(Class::Strict, batch)?.next;
+        if self.next.saturating_sub(self.told) >= AHEAD {
+            self.ledger.wait_durable(self.next, DURABLE_TIMEOUT)?;
+        }
+        let durable = self.ledger.durable_entries();
+        if durable > self.told {
+            self.told = durable;
+            say(&format!("durable {durable}"));
+        }
+        Ok(())
+    }
+}
+
+fn ended(session: Uuid) -> AuditRecord {
+    AuditRecord::new(AuditAction::PlayEnded, "live")
+        .with_stream("cam")
+        .with_session(session)
+        .with_outcome(Outcome::Success)
+        .with_reason(Reason::ClientClosed)
+}
+
+/// A UUIDv7 of now; processes and sessions differ in the time or in `number`.
+fn uuid_v7(number: u64) -> Uuid {
+    let low = (u128::from(std::process::id()) << 32) ^ u128::from(number);
+    Uuid::from_u128(u128::from(wall_ms()) << 80 | 7 << 76 | 0b10 << 62 | low & ((1 << 62) - 1))
+}

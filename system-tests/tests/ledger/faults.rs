@@ -1,0 +1,91 @@
+//! System calls that fail, or kill, at the n-th time: on the real store, from outside (strace).
+
+use std::process::Command;
+
+use system_tests::clock::Stopwatch;
+use system_tests::{Finished, run};
+
+use crate::settings::{Dice, rounds, say};
+use crate::subject::{Subject, TIMEOUT};
+
+/// What the store calls, and the largest n of each, about as many as one thread makes in a run: each counts its own.
+const CALLS: &[(&str, u64)] = &[
+    ("pwrite64", 8),
+    ("write", 16),
+    ("fdatasync", 20),
+    ("fsync", 16),
+    ("rename,renameat2", 12),
+    ("fallocate", 1),
+    ("unlink", 5),
+    ("mkdir", 3),
+];
+
+const FAULTS: &[&str] = &["error=EIO", "error=ENOSPC", "signal=KILL"];
+
+/// Entries that the writer appends in one run, if it gets so far.
+const ENTRIES: u64 = 1_500;
+
+#[test]
+fn whichever_system_call_fails_nothing_durable_is_lost_and_the_trail_goes_on() {
+    let mut dice = Dice::new();
+    let watch = Stopwatch::start();
+    let mut subject = Subject::new();
+    subject.fill(ENTRIES);
+    let (mut runs, mut hits) = (0, 0);
+    for _ in 0..rounds() {
+        for (call, most) in CALLS {
+            for fault in FAULTS {
+                let nth = 1 + dice.below(*most);
+                // Once, or from then on.
+                let again = dice.one(&["", "+"]);
+                let inject = format!("inject={call}:{fault}:when={nth}{again}");
+                hits += u64::from(run_under(&mut subject, &inject));
+                runs += 1;
+                subject.recover_and_verify();
+            }
+        }
+        let roots = subject.check_roots();
+        say(&format!(
+            "{runs} faults, {hits} hit, {} entries, {roots} published roots, {} s",
+            subject.durable,
+            watch.elapsed().as_secs()
+        ));
+        assert!(hits * 2 >= runs, "most faults must hit: {hits} of {runs}");
+    }
+}
+
+/// Lets the writer run into a fault; whether it did.
+fn run_under(subject: &mut Subject, inject: &str) -> bool {
+    let log = subject.beside("strace.log");
+    let writer = subject.writer(subject.durable + ENTRIES, 100);
+    let mut command = Command::new("strace");
+    let calls = inject.split(['=', ':']).nth(1).unwrap_or_default();
+    command.args([
+        "-f",
+        "-qq",
+        "--seccomp-bpf",
+        "-e",
+        &format!("trace={calls}"),
+    ]);
+    command.args(["-e", inject, "-o"]).arg(&log);
+    command.arg(writer.get_program()).args(writer.get_args());
+    let finished = run(inject, &command, TIMEOUT);
+    let log = std::fs::read_to_string(log).expect("the log of strace");
+    let hit = log.contains("(INJECTED)") || log.contains("killed by SIGKILL");
+    check_end(&finished, hit, &log);
+    subject.hear(&finished);
+    hit
+}
+
+/// It ends well, or in words, or was killed; it does not panic, and does not fail without a fault.
+#[track_caller]
+fn check_end(finished: &Finished, hit: bool, log: &str) {
+    let told = || format!("{}\n{log}", finished.told());
+    assert!(!finished.stderr.contains("panicked"), "{}", told());
+    assert!(hit || finished.status.success(), "{}", told());
+    // Its words are written, too.
+    let speechless = finished.name.starts_with("inject=write:");
+    if finished.status.code().is_some_and(|code| code != 0) && !speechless {
+        assert!(!finished.stderr.trim().is_empty(), "{}", told());
+    }
+}

@@ -1,0 +1,10 @@
+//! The ledger under torture: killed at any moment, on a disk that fails, beside a second writer, restored from an old copy.
+//!
+//! Each test drives `trail-writer`, a process that appends audit records and says what is durable; afterwards the trail is
+//! recovered and verified whole by `livetrail-verify`, which shares no code with the writer. `cargo xtask torture` runs the long form.
+
+mod copies;
+mod faults;
+mod kills;
+mod settings;
+mod subject;

@@ -1,0 +1,170 @@
+//! A trail under torture, and everything that its writer has ever promised about it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use livetrail_ledger::{Reader, RealStore};
+use livetrail_tlog::{Frontier, leaf_hash};
+use livetrail_verify::{Directory, Options, Policy, Report, Verdict, keys_in, verify};
+use system_tests::{Finished, Process, run};
+use tempfile::TempDir;
+
+use crate::settings::say;
+
+/// The longest that a run of the writer may take.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// More checkpoints than that are not kept: each is verified with each verification.
+const MOST_CHECKPOINTS: usize = 128;
+
+pub(crate) struct Subject {
+    temp: TempDir,
+    /// The most entries that were ever said to be durable.
+    pub(crate) durable: u64,
+    /// Every checkpoint that was ever said to be published: size and root.
+    sealed: BTreeMap<u64, String>,
+    /// Copies of `checkpoint`, with the number that they were taken at.
+    checkpoints: Vec<(String, Vec<u8>)>,
+}
+
+impl Subject {
+    pub(crate) fn new() -> Self {
+        Self {
+            temp: tempfile::tempdir().expect("a temporary directory"),
+            durable: 0,
+            sealed: BTreeMap::new(),
+            checkpoints: Vec::new(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.temp.path().join("trail")
+    }
+
+    /// Another place beside the trail.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    /// The writer, to append until there are `count` entries.
+    pub(crate) fn writer(&self, count: u64, pause_us: u64) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trail-writer"));
+        command.arg(self.path()).arg(count.to_string());
+        command.arg(pause_us.to_string());
+        command
+    }
+
+    pub(crate) fn start(&self, pause_us: u64) -> Process {
+        Process::spawn("trail-writer", &self.writer(u64::MAX, pause_us))
+    }
+
+    /// Lets the writer append until there are `count` entries.
+    #[track_caller]
+    pub(crate) fn fill(&mut self, count: u64) {
+        let finished = run("trail-writer", &self.writer(count, 0), TIMEOUT).success();
+        self.hear(&finished);
+        self.keep_checkpoint();
+    }
+
+    /// Takes note of what a writer has promised, and compares it with what was promised before.
+    #[track_caller]
+    pub(crate) fn hear(&mut self, finished: &Finished) {
+        let whole = finished.stdout.rfind('\n').map_or(0, |end| end + 1);
+        for line in finished.stdout[..whole].lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            let entries = || -> u64 { words[1].parse().expect("a number of entries") };
+            match words[0] {
+                "open" => {
+                    let found = entries();
+                    assert!(
+                        found >= self.durable,
+                        "{} entries were durable, {found} are there\n{}",
+                        self.durable,
+                        finished.told()
+                    );
+                }
+                "durable" | "closed" => self.durable = self.durable.max(entries()),
+                "sealed" => {
+                    self.durable = self.durable.max(entries());
+                    let root = words[2].to_owned();
+                    let known = self.sealed.entry(entries()).or_insert_with(|| root.clone());
+                    assert_eq!(*known, root, "a fork at {}\n{}", entries(), finished.told());
+                }
+                _ => panic!("what is `{line}`?"),
+            }
+        }
+    }
+
+    /// Keeps the checkpoint that is published now, to ask for it in each verification that follows.
+    pub(crate) fn keep_checkpoint(&mut self) {
+        if let Ok(note) = std::fs::read(self.path().join("checkpoint")) {
+            if self.checkpoints.len() == MOST_CHECKPOINTS {
+                self.checkpoints.remove(0);
+            }
+            let name = format!("after {} entries", self.durable);
+            self.checkpoints.push((name, note));
+        }
+    }
+
+    /// Opens the trail again, which is what recovers it, and verifies the whole.
+    #[track_caller]
+    pub(crate) fn recover_and_verify(&mut self) {
+        self.keep_checkpoint();
+        self.fill(0);
+        let report = self.verify(&self.path());
+        let told = || serde_json::to_string_pretty(&report).unwrap_or_default();
+        assert_eq!(report.verdict, Verdict::Sound, "{}", told());
+        assert_eq!(report.sessions.open_total, 0, "{}", told());
+        // It was closed: what is durable is published.
+        assert_eq!(report.figures.entries, self.durable, "{}", told());
+    }
+
+    /// The verifier's answer about the trail in `path`, with this trail's key and all checkpoints that were kept.
+    #[track_caller]
+    pub(crate) fn verify(&self, path: &Path) -> Report {
+        let keys = self.path().with_extension("keys").join("trail.vkey");
+        let keys = std::fs::read_to_string(keys).expect("the verifier keys");
+        let mut policy = Policy::default();
+        for key in keys_in(&keys).expect("keys") {
+            policy.add(key).expect("a key of a log");
+        }
+        let options = Options {
+            policy,
+            against: self.checkpoints.clone(),
+            ..Options::default()
+        };
+        verify(&Directory::new(path), &options, &mut |_, _| {}).expect("a trail to verify")
+    }
+
+    /// Computes the tree again from the entries, and compares every root that was ever said to be published.
+    #[track_caller]
+    pub(crate) fn check_roots(&self) -> usize {
+        let store = Arc::new(RealStore::new(self.path()));
+        let reader = Reader::open(store).expect("a trail to read");
+        let mut tree = Frontier::new();
+        let mut compared = 0;
+        for entry in reader.entries(0..self.durable).expect("the entries") {
+            tree.append(leaf_hash(&entry.expect("an entry")))
+                .expect("room in the tree");
+            if let Some(root) = self.sealed.get(&tree.size()) {
+                assert_eq!(*root, tree.root().to_string(), "at {}", tree.size());
+                compared += 1;
+            }
+        }
+        let empty = usize::from(self.sealed.contains_key(&0));
+        assert_eq!(compared + empty, self.sealed.len());
+        compared
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.temp.disable_cleanup(true);
+            say(&format!("the trail is in {}", self.path().display()));
+        }
+    }
+}
