@@ -151,7 +151,8 @@ fn the_trail_is_queried_followed_and_checked_while_the_server_writes_it() {
         said.matches("publish_ended\tlive\tone").count() == 1
             && said.matches("publish_ended\tlive\ttwo").count() == 1
     });
-    tail.end_by(Signal::INT, ENDS);
+    // Not SIGINT: where the tests run in the background of a shell, that is ignored.
+    tail.end_by(Signal::TERM, ENDS);
     let trail = server.stop();
 
     let query = |arguments: &[&str]| {
