@@ -19,7 +19,8 @@ use crate::{
 /// Hears every transition of every session of an engine, exactly once, on the thread that made it.
 ///
 /// Override [`on_event`](Self::on_event) to hear all in one place, or single hooks: `on_event` forwards to them.
-/// Nothing here may block. A panic is caught and counted, and harms neither the stream nor other observers.
+/// Nothing here may block, nor end the session whose event it hears: that waits until the event has been heard, for ever.
+/// Hand such a wish to another task. A panic is caught and counted, and harms neither the stream nor other observers.
 #[async_trait]
 pub trait Observer: Send + Sync + 'static {
     /// A transition. Forwards to the hook of its kind unless overridden.
