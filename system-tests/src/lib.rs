@@ -5,7 +5,7 @@
 //! | a server of a test's own: start, stop, crash, restart, reload | [`Server`], [`Config`] |
 //! | what must be on the record: exactly these sessions with exactly these records | [`Trail`], [`Story`] |
 //! | processes with captured output that leave nothing behind | [`Process`], [`Finished`], [`run`] |
-//! | other people's programs | [`tool`], [`ffmpeg8()`] |
+//! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`] |
 //! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
 //! | clients that misbehave | [`rtmp`], [`socket`], [`http`] |
 //! | waiting for a condition with a deadline | [`clock`] |
@@ -21,6 +21,7 @@ mod ffmpeg8;
 pub mod http;
 mod packets;
 mod process;
+mod python;
 pub mod resources;
 pub mod rtmp;
 mod server;
@@ -34,6 +35,7 @@ pub use config::Config;
 pub use ffmpeg8::ffmpeg8;
 pub use packets::{Packet, Packets};
 pub use process::{Finished, Process, run, typed};
+pub use python::tlog_python;
 pub use rustix::process::{Pid, Signal};
 pub use server::Server;
 pub use story::Story;

@@ -13,6 +13,8 @@ enum Probe {
     Program(&'static str),
     /// An element of GStreamer, which comes from a plugin package rather than as a program.
     GstElement(&'static str),
+    /// A folder of sources.
+    Folder(&'static str),
 }
 
 /// What is needed, and the Debian package that has it.
@@ -22,6 +24,14 @@ const NEEDED: &[(Probe, &str)] = &[
     (Probe::Program("rtmpdump"), "rtmpdump"),
     (Probe::Program("strace"), "strace"),
     (Probe::Program("curl"), "curl"),
+    (Probe::Program("faketime"), "faketime"),
+    (Probe::Program("mkfs.ext4"), "e2fsprogs"),
+    // Go's reference implementation of these logs, which checks us.
+    (Probe::Program("go"), "golang-go"),
+    (
+        Probe::Folder("/usr/share/gocode/src/golang.org/x/mod/sumdb"),
+        "golang-golang-x-mod-dev",
+    ),
     (Probe::Program("gst-launch-1.0"), "gstreamer1.0-tools"),
     (
         Probe::GstElement("videotestsrc"),
@@ -87,6 +97,7 @@ fn is_there(probe: &Probe) -> bool {
             .args(["--exists", name])
             .output()
             .is_ok_and(|output| output.status.success()),
+        Probe::Folder(path) => std::path::Path::new(path).is_dir(),
     }
 }
 
@@ -102,6 +113,7 @@ mod tests {
     fn what_no_machine_has_is_told_to_be_missing() {
         assert!(!is_there(&Probe::Program("no-such-program-at-all")));
         assert!(!is_there(&Probe::GstElement("nosuchelement")));
+        assert!(!is_there(&Probe::Folder("/no/such/folder")));
         assert!(is_there(&Probe::Program("sh")));
     }
 }
