@@ -1,5 +1,6 @@
 //! The audit trail of an engine: [`AuditPipeline`] is an observer that records every transition, [`AuditSink`] is where the
-//! records go, [`FileAuditSink`] writes them to a file, [`LedgerSink`] to a Merkle log that strangers can verify.
+//! records go, [`FileAuditSink`] writes them to a file, [`LedgerSink`] to a Merkle log that strangers can verify, which any number
+//! of [`replica`]s follow.
 //!
 //! ```text
 //!  engine ── StreamEvent ──▶ AuditPipeline (Observer): number, try_push; no allocation, no system call, no wait
@@ -17,6 +18,7 @@ mod error;
 mod file;
 mod ledger;
 mod pipeline;
+pub mod replica;
 mod sink;
 mod trail;
 

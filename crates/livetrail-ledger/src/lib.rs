@@ -7,7 +7,7 @@
 //! | who the log is: origin and keys | [`Identity`], [`Cosigner`], [`generate_seed`], [`read_seed`], [`write_seed`] |
 //! | witnesses and others outside | [`CheckpointHook`], [`ExternalFloor`], [`Floor`] |
 //! | a full disk | [`Pressure`], [`Class`] |
-//! | replicas and legal holds | [`Cursor`], [`prunable_below`] |
+//! | replicas and legal holds | [`Cursor`], [`prunable_below`], [`Reader::sealed_bundle`] |
 //! | reading a trail, also one that another process writes | [`Reader`] |
 //! | the seam to the disk | [`Store`], [`RealStore`], [`MemStore`], [`FaultStore`] |
 //!
@@ -64,6 +64,7 @@ mod reader;
 mod recover;
 mod reread;
 mod seal;
+mod sealed;
 mod space;
 mod store;
 #[cfg(test)]
@@ -81,6 +82,7 @@ pub use options::Options;
 pub use reader::{Entries, Reader};
 pub use recover::{ExternalFloor, Floor, RecoveryReport};
 pub use seal::CheckpointHook;
+pub use sealed::SealedBundle;
 pub use space::{Class, Pressure};
 pub use store::{
     Access, Fault, FaultPlan, FaultStore, File, Listed, Lock, MemStore, Op, PowerCut, RealStore,

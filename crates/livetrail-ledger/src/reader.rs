@@ -176,7 +176,7 @@ impl Reader {
         read_cursors(self.store.as_ref())
     }
 
-    fn files(&self) -> TreeFiles<'_> {
+    pub(crate) fn files(&self) -> TreeFiles<'_> {
         TreeFiles {
             store: self.store.as_ref(),
             place: Place::Published,

@@ -1,0 +1,20 @@
+//! Replicas of the ledger: any number of sinks outside, each of which follows it from its own cursor.
+//!
+//! ```text
+//!  ledger ── published checkpoint ──▶ Replicator (one a sink) ── SealedRange ──▶ ReplicaSink ──▶ a table, a topic, a bucket, a file
+//!                                         ▲                                         │
+//!                                         └──────────────── SinkCursor ◀────────────┘  the truth: what the sink has committed
+//! ```
+//!
+//! - **Sealed only.** What a sink gets is covered by a signed checkpoint that is published, with the leaf hash of each entry.
+//! - **At least once on the wire, exactly once in effect.** After anything that went wrong the sink is asked where it is, and
+//!   goes on from there. A range that comes again changes nothing.
+//! - **One history.** The same index with other bytes is a fork: loud, and that sink stops.
+
+mod error;
+mod range;
+mod sink;
+
+pub use error::{BoxError, ErrorClass, ReplicaError};
+pub use range::{RangeError, SealedRange};
+pub use sink::{Gap, ReplicaSink, SinkCursor};

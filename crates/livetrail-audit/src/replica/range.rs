@@ -1,0 +1,313 @@
+//! A run of sealed entries on its way to a sink.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use livetrail_tlog::{Hash, MAX_ENTRY_BYTES, VerifiedCheckpoint, leaf_hash};
+use thiserror::Error;
+
+/// A run of entries in index order that a signed checkpoint covers, with their leaf hashes and that checkpoint.
+///
+/// Cheap to clone: the entries are shared, not copied. At least one entry; how many at most is what the replicator's
+/// options say.
+#[derive(Clone)]
+pub struct SealedRange {
+    first: u64,
+    next: u64,
+    entries: Arc<[Bytes]>,
+    leaves: Arc<[Hash]>,
+    entry_bytes: usize,
+    checkpoint: Arc<VerifiedCheckpoint>,
+    note: Bytes,
+}
+
+/// Why entries are no range that a checkpoint covers.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RangeError {
+    /// There are none.
+    #[error("a range has at least one entry")]
+    Empty,
+    /// Not each entry has its leaf hash.
+    #[error("{entries} entries and {leaves} leaf hashes")]
+    Count {
+        /// How many entries.
+        entries: usize,
+        /// How many leaf hashes.
+        leaves: usize,
+    },
+    /// An entry is longer than the format allows.
+    #[error("entry {index} has {bytes} bytes and may have {MAX_ENTRY_BYTES}")]
+    TooLong {
+        /// Its place.
+        index: u64,
+        /// Its length.
+        bytes: usize,
+    },
+    /// An entry is not what its leaf hash says.
+    #[error("entry {index} does not have the leaf hash {wanted} but {found}")]
+    Leaf {
+        /// Its place.
+        index: u64,
+        /// The leaf hash that came with it.
+        wanted: Hash,
+        /// The entry's.
+        found: Hash,
+    },
+    /// The checkpoint does not cover all of it.
+    #[error("the range ends before index {next} and the checkpoint covers {size} entries")]
+    BeyondCheckpoint {
+        /// The index after the last.
+        next: u64,
+        /// The checkpoint's size.
+        size: u64,
+    },
+}
+
+impl SealedRange {
+    /// A range from `first` on. Checks that each entry has its leaf hash, and that the checkpoint covers all of them.
+    ///
+    /// That the leaf hashes are those of the checkpoint's tree is for whoever read them to check:
+    /// [`Reader::sealed_bundle`](livetrail_ledger::Reader::sealed_bundle) does.
+    ///
+    /// # Errors
+    /// [`RangeError`].
+    pub fn new(
+        first: u64,
+        entries: Vec<Bytes>,
+        leaves: Vec<Hash>,
+        checkpoint: Arc<VerifiedCheckpoint>,
+    ) -> Result<Self, RangeError> {
+        if entries.is_empty() {
+            return Err(RangeError::Empty);
+        }
+        if entries.len() != leaves.len() {
+            return Err(RangeError::Count {
+                entries: entries.len(),
+                leaves: leaves.len(),
+            });
+        }
+        let size = checkpoint.head().size;
+        let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+        let next = first.saturating_add(count);
+        if next > size {
+            return Err(RangeError::BeyondCheckpoint { next, size });
+        }
+        let mut entry_bytes = 0_usize;
+        for (index, (entry, leaf)) in (first..).zip(entries.iter().zip(&leaves)) {
+            check_entry(index, entry, leaf)?;
+            entry_bytes = entry_bytes.saturating_add(entry.len());
+        }
+        let note = Bytes::from(checkpoint.note().encode());
+        Ok(Self {
+            first,
+            next,
+            entries: entries.into(),
+            leaves: leaves.into(),
+            entry_bytes,
+            checkpoint,
+            note,
+        })
+    }
+
+    /// Which log.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.checkpoint.checkpoint().origin()
+    }
+
+    /// The index of the first entry.
+    #[must_use]
+    pub const fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The index after the last entry: the cursor once it is committed.
+    #[must_use]
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// How many entries, at least one.
+    #[expect(clippy::len_without_is_empty, reason = "a range is never empty")]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes of all entries.
+    #[must_use]
+    pub const fn entry_bytes(&self) -> usize {
+        self.entry_bytes
+    }
+
+    /// The entries' bytes, in index order.
+    #[must_use]
+    pub fn entries(&self) -> &[Bytes] {
+        &self.entries
+    }
+
+    /// Their leaf hashes, in the same order.
+    #[must_use]
+    pub fn leaves(&self) -> &[Hash] {
+        &self.leaves
+    }
+
+    /// Index, entry and leaf hash of each, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u64, &Bytes, &Hash)> {
+        let first = self.first;
+        self.entries
+            .iter()
+            .zip(self.leaves.iter())
+            .enumerate()
+            .map(move |(at, (entry, leaf))| (first.saturating_add(at as u64), entry, leaf))
+    }
+
+    /// The part from `index` on, which shares the entries: what is left of a range when a sink has its beginning. `None`
+    /// when nothing is left, or `index` is before its first.
+    #[must_use]
+    pub fn starting_at(&self, index: u64) -> Option<Self> {
+        let skip = usize::try_from(index.checked_sub(self.first)?).ok()?;
+        let entries = self.entries.get(skip..).filter(|left| !left.is_empty())?;
+        let leaves = self.leaves.get(skip..)?;
+        Some(Self {
+            first: index,
+            next: self.next,
+            entry_bytes: entries.iter().map(Bytes::len).sum(),
+            entries: entries.into(),
+            leaves: leaves.into(),
+            checkpoint: Arc::clone(&self.checkpoint),
+            note: self.note.clone(),
+        })
+    }
+
+    /// The checkpoint that covers the range. It may cover more.
+    #[must_use]
+    pub const fn checkpoint(&self) -> &Arc<VerifiedCheckpoint> {
+        &self.checkpoint
+    }
+
+    /// The bytes of that checkpoint: a signed note.
+    #[must_use]
+    pub const fn note(&self) -> &Bytes {
+        &self.note
+    }
+}
+
+impl fmt::Debug for SealedRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedRange")
+            .field("origin", &self.origin())
+            .field("indexes", &(self.first..self.next))
+            .field("entry_bytes", &self.entry_bytes)
+            .field("checkpoint_size", &self.checkpoint.head().size)
+            .finish()
+    }
+}
+
+fn check_entry(index: u64, entry: &Bytes, leaf: &Hash) -> Result<(), RangeError> {
+    if entry.len() > MAX_ENTRY_BYTES {
+        return Err(RangeError::TooLong {
+            index,
+            bytes: entry.len(),
+        });
+    }
+    let found = leaf_hash(entry);
+    if found != *leaf {
+        return Err(RangeError::Leaf {
+            index,
+            wanted: *leaf,
+            found,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use livetrail_ledger::{Class, Identity, Ledger, MemStore, SharedStore};
+
+    use super::*;
+
+    /// Entries `entry-0` to `entry-{count}`, without that one, and the checkpoint over them.
+    fn sealed(count: usize) -> (Vec<Bytes>, Vec<Hash>, Arc<VerifiedCheckpoint>) {
+        let store: SharedStore = Arc::new(MemStore::new());
+        let identity =
+            Identity::from_seeds("example.com/audit", &[1; 32].into(), &[2; 32].into()).unwrap();
+        Ledger::create(&store, &identity).unwrap();
+        let (ledger, _) = Ledger::builder(store, identity).open().unwrap();
+        let entries: Vec<_> = (0..count)
+            .map(|at| Bytes::from(format!("entry-{at}")))
+            .collect();
+        let appended = ledger.append(Class::Strict, &entries).unwrap();
+        ledger
+            .wait_durable(appended.next, Duration::from_secs(20))
+            .unwrap();
+        let leaves = entries.iter().map(|entry| leaf_hash(entry)).collect();
+        (entries, leaves, Arc::new(ledger.close().unwrap()))
+    }
+
+    #[test]
+    fn a_range_is_what_its_checkpoint_covers() {
+        let (entries, leaves, checkpoint) = sealed(5);
+        let range = SealedRange::new(
+            1,
+            entries[1..4].to_vec(),
+            leaves[1..4].to_vec(),
+            Arc::clone(&checkpoint),
+        )
+        .unwrap();
+        assert_eq!((range.first(), range.next(), range.len()), (1, 4, 3));
+        assert_eq!(range.origin(), "example.com/audit");
+        assert_eq!(range.entry_bytes(), 21);
+        assert!(range.note().starts_with(b"example.com/audit\n5\n"));
+        let indexes: Vec<_> = range.iter().map(|(index, ..)| index).collect();
+        assert_eq!(indexes, [1, 2, 3]);
+
+        let rest = range.starting_at(3).unwrap();
+        assert_eq!((rest.first(), rest.next(), rest.entry_bytes()), (3, 4, 7));
+        assert_eq!(rest.iter().next().unwrap(), (3, &entries[3], &leaves[3]));
+        for index in [0, 4, 9] {
+            assert!(range.starting_at(index).is_none(), "{index}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_covered_or_not_whole_is_no_range() {
+        let (entries, leaves, checkpoint) = sealed(3);
+        let range = |first, entries: &[Bytes], leaves: &[Hash]| {
+            SealedRange::new(
+                first,
+                entries.to_vec(),
+                leaves.to_vec(),
+                Arc::clone(&checkpoint),
+            )
+            .unwrap_err()
+        };
+        assert_eq!(range(0, &[], &[]), RangeError::Empty);
+        assert_eq!(
+            range(0, &entries, &leaves[1..]),
+            RangeError::Count {
+                entries: 3,
+                leaves: 2
+            }
+        );
+        assert_eq!(
+            range(1, &entries, &leaves),
+            RangeError::BeyondCheckpoint { next: 4, size: 3 }
+        );
+        let mut swapped = leaves.clone();
+        swapped.swap(1, 2);
+        assert_eq!(
+            range(0, &entries, &swapped),
+            RangeError::Leaf {
+                index: 1,
+                wanted: leaves[2],
+                found: leaves[1]
+            }
+        );
+    }
+}

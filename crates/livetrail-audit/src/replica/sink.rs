@@ -1,0 +1,174 @@
+//! The contract of a sink that follows the ledger.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use livetrail_tlog::Hash;
+
+use super::error::ReplicaError;
+use super::range::SealedRange;
+
+/// A place outside that keeps a copy of the ledger: a table, a topic, a bucket, a file; or what a host writes itself.
+///
+/// Entries are keyed by (origin, index), so one place can hold several logs and none disturbs another. A sink has to promise:
+///
+/// 1. **`append` is all or nothing, and durable when it returns.** It commits entries and cursor together, so that the
+///    cursor never says more or less than what is there.
+/// 2. **The cursor inside the sink is the truth.** `append` takes a range only where the cursor stands at its first index, and
+///    moves it in the same commit (compare and swap), so that of two writers one loses: [`ReplicaError::CursorMoved`].
+/// 3. **A range that is there already changes nothing.** When the range lies below the cursor, as a whole or in part, the
+///    stored entries are compared by leaf hash: the same ones are left alone and the rest is appended, others are
+///    [`ReplicaError::Fork`]. A sink that cannot read back what it wrote (a syslog, say) may answer `CursorMoved` instead.
+/// 4. **Errors have a class** ([`ReplicaError::class`]): what may pass by itself, what a person must mend, what is a fork.
+///    Messages hold no secrets: no passwords, no tokens, no URLs with them.
+/// 5. **Dropping a future is safe at any moment**, as a connection that breaks is: each attempt has a deadline.
+///
+/// Calls come one at a time from one replicator; another process may talk to the same place by mistake. No call may block
+/// its thread. `livetrail-audit`'s feature `conformance` has the suite that every sink must pass against its real server.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::sync::Mutex;
+/// use async_trait::async_trait;
+/// use livetrail_audit::replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+///
+/// /// Keeps everything in memory. A real sink commits entries and cursor in one transaction.
+/// struct Shelf(Mutex<BTreeMap<(String, u64), Vec<u8>>>);
+///
+/// #[async_trait]
+/// impl ReplicaSink for Shelf {
+///     fn name(&self) -> &str { "shelf" }
+///
+///     async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
+///         let held = self.0.lock().unwrap();
+///         Ok(SinkCursor::at(held.keys().filter(|(of, _)| of == origin).count() as u64))
+///     }
+///
+///     async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
+///         let next = self.cursor(range.origin()).await?.next();
+///         if next != range.first() {
+///             return Err(ReplicaError::CursorMoved { expected: range.first(), found: next });
+///         }
+///         let mut held = self.0.lock().unwrap();
+///         for (index, entry, _leaf) in range.iter() {
+///             held.insert((range.origin().to_owned(), index), entry.to_vec());
+///         }
+///         Ok(())
+///     }
+///
+///     async fn health(&self) -> Result<(), ReplicaError> { Ok(()) }
+/// }
+/// ```
+#[async_trait]
+pub trait ReplicaSink: Send + Sync + 'static {
+    /// Its name in configuration, cursors, metrics and messages: 1 to 64 letters, digits, `-` and `_`.
+    fn name(&self) -> &str;
+
+    /// How far the sink has come with this log. Of a log that it has never seen: [`SinkCursor::at`] 0.
+    ///
+    /// # Errors
+    /// When the sink cannot be asked.
+    async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError>;
+
+    /// Commits a range and moves the cursor behind it. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`ReplicaError::CursorMoved`] when the cursor stands elsewhere, [`ReplicaError::Fork`] when other bytes stand there, and
+    /// what the place says. After any error but a fork it is not known whether the range was committed: the cursor is asked.
+    async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError>;
+
+    /// Moves the cursor over entries that are not to be had any more, and keeps on record which. Only asked of optional sinks.
+    ///
+    /// # Errors
+    /// As for [`append`](Self::append). Unless overridden: [`ReplicaError::GapRefused`].
+    async fn skip(&self, gap: &Gap) -> Result<(), ReplicaError> {
+        Err(ReplicaError::GapRefused {
+            from: gap.missing.start,
+            to: gap.missing.end,
+        })
+    }
+
+    /// Whether the place could take entries now: reachable, let in, with the right schema or settings.
+    ///
+    /// # Errors
+    /// What is wrong.
+    async fn health(&self) -> Result<(), ReplicaError>;
+}
+
+/// How far a sink has come with one log, and what it holds by which that can be checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkCursor {
+    next: u64,
+    last_leaf: Option<Hash>,
+    checkpoint: Option<Bytes>,
+}
+
+impl SinkCursor {
+    /// The sink holds everything below `next`, and needs that one next.
+    #[must_use]
+    pub const fn at(next: u64) -> Self {
+        Self {
+            next,
+            last_leaf: None,
+            checkpoint: None,
+        }
+    }
+
+    /// Adds the leaf hash that the sink holds for the entry before `next`. It is compared with the ledger's.
+    #[must_use]
+    pub const fn with_last_leaf(mut self, leaf: Hash) -> Self {
+        self.last_leaf = Some(leaf);
+        self
+    }
+
+    /// Adds the signed checkpoint of the largest size that the sink holds. Its tree is compared with the ledger's: so a
+    /// history that was changed is found at whatever index, and a ledger restored from an old copy is kept from signing.
+    #[must_use]
+    pub fn with_checkpoint(mut self, note: impl Into<Bytes>) -> Self {
+        self.checkpoint = Some(note.into());
+        self
+    }
+
+    /// The next index that the sink needs.
+    #[must_use]
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The leaf hash of the entry before [`next`](Self::next), if the sink can tell.
+    #[must_use]
+    pub const fn last_leaf(&self) -> Option<&Hash> {
+        self.last_leaf.as_ref()
+    }
+
+    /// The bytes of the signed checkpoint of the largest size, if the sink keeps them. Not verified.
+    #[must_use]
+    pub const fn checkpoint(&self) -> Option<&Bytes> {
+        self.checkpoint.as_ref()
+    }
+}
+
+/// Entries that a sink will never get, because they were pruned before it came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// Which log.
+    pub origin: String,
+    /// The indexes that are missing. It starts at the sink's cursor.
+    pub missing: Range<u64>,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl Gap {
+    /// A gap.
+    #[must_use]
+    pub fn new(origin: impl Into<String>, missing: Range<u64>, reason: impl Into<String>) -> Self {
+        Self {
+            origin: origin.into(),
+            missing,
+            reason: reason.into(),
+        }
+    }
+}

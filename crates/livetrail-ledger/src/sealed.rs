@@ -1,0 +1,141 @@
+//! Reading for replicas: entries with the leaf hashes that a checkpoint's tree has for them.
+
+use livetrail_tlog::{Bundle, Hash, TILE_WIDTH, Tile, TileReader, TileTree, VerifiedCheckpoint};
+
+use crate::{error::LedgerError, reader::Reader, tree_files::TreeFiles};
+
+/// A bundle of a checkpoint's tree, and the leaf hashes of its entries; see [`Reader::sealed_bundle`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SealedBundle {
+    /// Which, in the width that it has in the checkpoint's tree.
+    pub bundle: Bundle,
+    /// The bundle's bytes. Whether its entries have these leaf hashes is for the caller to check, who hashes them anyway.
+    pub bytes: Vec<u8>,
+    /// The leaf hashes, one an entry. They were proven to be those of the checkpoint's tree.
+    pub leaves: Vec<Hash>,
+}
+
+impl Reader {
+    /// The bundle with this number in a checkpoint's tree, and its leaf hashes, which were followed up to the checkpoint's root: a tile that was
+    /// changed gives an error.
+    ///
+    /// # Errors
+    /// [`LedgerError::BeyondPublished`] when the tree has no such bundle, [`LedgerError::FileMissing`] when it was pruned or is gone,
+    /// [`LedgerError::Log`] when the tiles do not lead to the signed root.
+    pub fn sealed_bundle(
+        &self,
+        checkpoint: &VerifiedCheckpoint,
+        number: u64,
+    ) -> Result<SealedBundle, LedgerError> {
+        let head = checkpoint.head();
+        let first = number.saturating_mul(u64::from(TILE_WIDTH));
+        let places = Bundle::in_tree(number, head.size).zip(Tile::in_tree(0, number, head.size));
+        let Some((bundle, tile)) = places else {
+            return Err(LedgerError::BeyondPublished {
+                index: first,
+                size: head.size,
+            });
+        };
+        let files = self.files();
+        let once = ReadOnce {
+            tile,
+            bytes: files.read_tile(tile)?,
+            others: files,
+        };
+        let leaves = tile.parse(&once.bytes)?;
+        // The proof for one entry has all the others of its tile in it, so it proves the whole tile.
+        TileTree::new(&once, head).inclusion_proof(first)?;
+        let bytes = files.bundle(bundle)?;
+        Ok(SealedBundle {
+            bundle,
+            bytes,
+            leaves,
+        })
+    }
+}
+
+/// Gives one tile as it was read, whatever has become of the file since: what is proven is what is given out.
+struct ReadOnce<'a> {
+    tile: Tile,
+    bytes: Vec<u8>,
+    others: TreeFiles<'a>,
+}
+
+impl TileReader for ReadOnce<'_> {
+    type Error = LedgerError;
+
+    fn read_tile(&self, tile: Tile) -> Result<Vec<u8>, LedgerError> {
+        if tile == self.tile {
+            return Ok(self.bytes.clone());
+        }
+        self.others.read_tile(tile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use livetrail_tlog::{leaf_hash, parse_bundle};
+
+    use super::*;
+    use crate::{Access, Class, Identity, Ledger, MemStore, SharedStore};
+
+    fn trail(entries: usize) -> (SharedStore, VerifiedCheckpoint) {
+        let store: SharedStore = Arc::new(MemStore::new());
+        let identity =
+            Identity::from_seeds("example.com/audit", &[1; 32].into(), &[2; 32].into()).unwrap();
+        Ledger::create(&store, &identity).unwrap();
+        let (ledger, _) = Ledger::builder(Arc::clone(&store), identity)
+            .open()
+            .unwrap();
+        let entries: Vec<_> = (0..entries).map(|at| format!("entry-{at}")).collect();
+        let appended = ledger.append(Class::Strict, &entries).unwrap();
+        ledger
+            .wait_durable(appended.next, Duration::from_secs(20))
+            .unwrap();
+        (store, ledger.close().unwrap())
+    }
+
+    #[test]
+    fn bundles_come_with_the_leaf_hashes_of_the_tree() {
+        let (store, checkpoint) = trail(600);
+        let reader = Reader::open(store).unwrap();
+        let mut index = 0;
+        for number in 0..3 {
+            let sealed = reader.sealed_bundle(&checkpoint, number).unwrap();
+            let entries = parse_bundle(sealed.bundle, &sealed.bytes).unwrap();
+            assert_eq!(entries.len(), sealed.leaves.len());
+            for (entry, leaf) in entries.iter().zip(&sealed.leaves) {
+                assert_eq!(*entry, format!("entry-{index}").as_bytes());
+                assert_eq!(leaf_hash(entry), *leaf);
+                index += 1;
+            }
+        }
+        assert_eq!(index, 600);
+        assert!(matches!(
+            reader.sealed_bundle(&checkpoint, 3),
+            Err(LedgerError::BeyondPublished { index: 768, .. })
+        ));
+    }
+
+    #[test]
+    fn any_flipped_byte_of_a_tile_is_found_before_anything_is_given_out() {
+        let (store, checkpoint) = trail(300);
+        let reader = Reader::open(Arc::clone(&store)).unwrap();
+        let path = Tile::new(0, 0, 256).unwrap().to_string();
+        let sound = store.read(&path).unwrap();
+        for at in (0..sound.len()).step_by(97) {
+            let mut bytes = sound.clone();
+            bytes[at] ^= 1;
+            store.remove(&path).unwrap();
+            store.write(&path, &bytes, Access::Tile).unwrap();
+            let answer = reader.sealed_bundle(&checkpoint, 0);
+            assert!(
+                matches!(answer, Err(LedgerError::Log(_))),
+                "byte {at}: {answer:?}"
+            );
+        }
+    }
+}
