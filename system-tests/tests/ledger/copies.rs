@@ -51,7 +51,9 @@ fn a_trail_that_went_on_from_an_older_copy_is_a_fork_and_is_found() {
     assert_eq!(report.verdict, Verdict::NotSound, "{report}");
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a directory that is not there yet.
+#[track_caller]
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).expect("a new directory");
     for entry in std::fs::read_dir(from).expect("a directory") {
         let entry = entry.expect("an entry of a directory");

@@ -5,6 +5,7 @@
 
 mod copies;
 mod faults;
+mod golden;
 mod kills;
 mod settings;
 mod subject;

@@ -101,12 +101,16 @@ impl Subject {
     /// Keeps the checkpoint that is published now, to ask for it in each verification that follows.
     pub(crate) fn keep_checkpoint(&mut self) {
         if let Ok(note) = std::fs::read(self.path().join("checkpoint")) {
-            if self.checkpoints.len() == MOST_CHECKPOINTS {
-                self.checkpoints.remove(0);
-            }
-            let name = format!("after {} entries", self.durable);
-            self.checkpoints.push((name, note));
+            self.keep(&format!("after {} entries", self.durable), note);
         }
+    }
+
+    /// Keeps a checkpoint.
+    pub(crate) fn keep(&mut self, name: &str, note: Vec<u8>) {
+        if self.checkpoints.len() == MOST_CHECKPOINTS {
+            self.checkpoints.remove(0);
+        }
+        self.checkpoints.push((name.to_owned(), note));
     }
 
     /// Opens the trail again, which is what recovers it, and verifies the whole.
@@ -125,18 +129,32 @@ impl Subject {
     /// The verifier's answer about the trail in `path`, with this trail's key and all checkpoints that were kept.
     #[track_caller]
     pub(crate) fn verify(&self, path: &Path) -> Report {
-        let keys = self.path().with_extension("keys").join("trail.vkey");
-        let keys = std::fs::read_to_string(keys).expect("the verifier keys");
+        let options = self.options();
+        verify(&Directory::new(path), &options, &mut |_, _| {}).expect("a trail to verify")
+    }
+
+    /// What a verification is told: this trail's key and all checkpoints that were kept.
+    pub(crate) fn options(&self) -> Options {
+        let keys = std::fs::read_to_string(self.vkey()).expect("the verifier keys");
         let mut policy = Policy::default();
         for key in keys_in(&keys).expect("keys") {
             policy.add(key).expect("a key of a log");
         }
-        let options = Options {
+        Options {
             policy,
             against: self.checkpoints.clone(),
             ..Options::default()
-        };
-        verify(&Directory::new(path), &options, &mut |_, _| {}).expect("a trail to verify")
+        }
+    }
+
+    /// The directory with the seeds.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.path().with_extension("keys")
+    }
+
+    /// The file with the verifier keys.
+    pub(crate) fn vkey(&self) -> PathBuf {
+        self.keys().join("trail.vkey")
     }
 
     /// Computes the tree again from the entries, and compares every root that was ever said to be published.
