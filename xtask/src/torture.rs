@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// The random numbers of an earlier run; a run that fails says its own
     #[arg(long)]
     seed: Option<u64>,
-    /// Only tests with this in their name: `kills`, `faults`, `copies`
+    /// Only tests with this in their name: `kills`, `faults`, `tamper`, …
     only: Option<String>,
 }
 
@@ -38,7 +38,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     command.args(&arguments.only);
     command
         .env("LIVETRAIL_TORTURE_KILLS", arguments.kills.to_string())
-        .env("LIVETRAIL_TORTURE_ROUNDS", arguments.rounds.to_string());
+        .env("LIVETRAIL_TORTURE_ROUNDS", arguments.rounds.to_string())
+        .env("LIVETRAIL_TORTURE_WHOLE", "1");
     if let Some(seed) = arguments.seed {
         command.env("LIVETRAIL_TORTURE_SEED", seed.to_string());
     }

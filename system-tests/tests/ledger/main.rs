@@ -9,3 +9,4 @@ mod golden;
 mod kills;
 mod settings;
 mod subject;
+mod tamper;

@@ -12,6 +12,11 @@ pub(crate) fn rounds() -> u64 {
     number("LIVETRAIL_TORTURE_ROUNDS").unwrap_or(1)
 }
 
+/// Whether the tamper corpus flips many bytes of full files, too.
+pub(crate) fn whole() -> bool {
+    number("LIVETRAIL_TORTURE_WHOLE").is_some_and(|whole| whole > 0)
+}
+
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
