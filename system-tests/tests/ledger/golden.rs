@@ -16,7 +16,8 @@ const DURABLE: u64 = 350;
 /// The length of its segments; the zeros behind their last records are not kept.
 const SEGMENT_BYTES: u64 = 256 << 10;
 
-fn golden() -> PathBuf {
+/// The folder of the trail in the first format.
+pub(crate) fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/format-1")
 }
 

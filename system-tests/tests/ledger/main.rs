@@ -7,6 +7,7 @@ mod copies;
 mod faults;
 mod golden;
 mod kills;
+mod outside;
 mod settings;
 mod subject;
 mod tamper;
