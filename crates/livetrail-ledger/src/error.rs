@@ -249,7 +249,7 @@ pub enum LedgerError {
     },
     /// Somebody outside has seen more of this log than is here.
     #[error(
-        "{source_name} has seen {theirs} entries of this trail and here are {ours}: an older copy was restored. Do not sign: restore the newest copy, or begin a new origin whose first entry carries the old log's last checkpoint"
+        "{source_name} has seen {theirs} entries of this trail and here are {ours}: an older copy was restored. Nothing was signed: restore the newest copy; if it is lost, go on as a new log with a new origin and new keys, whose first entry carries the last checkpoint of this one"
     )]
     FloorAhead {
         /// Who.
@@ -261,7 +261,7 @@ pub enum LedgerError {
     },
     /// Somebody outside has seen another root for a size that is here.
     #[error(
-        "{source_name} has seen root {theirs} for size {size} and here it is {ours}: the trail has forked. Do not sign; compare both copies"
+        "{source_name} has seen root {theirs} for size {size} and here it is {ours}: the trail has forked. Nothing was signed: find the copy that was published and restore it; if it is lost, go on as a new log with a new origin and new keys, whose first entry carries the last checkpoint of this one"
     )]
     FloorRoot {
         /// Who.
@@ -272,6 +272,24 @@ pub enum LedgerError {
         theirs: Hash,
         /// What is here.
         ours: Hash,
+    },
+    /// Somebody outside has seen another tree than the one that is here.
+    #[error(
+        "{source_name} has seen {size} entries of another tree than the one here: the trail has forked. Nothing was signed: find the copy that was published and restore it; if it is lost, go on as a new log with a new origin and new keys, whose first entry carries the last checkpoint of this one"
+    )]
+    FloorFork {
+        /// Who.
+        source_name: String,
+        /// The size of the tree that they have seen.
+        size: u64,
+    },
+    /// Not the address of a witness.
+    #[error(
+        "{url:?} is not the address of a witness: http:// or https://, a host, and a path if it has one"
+    )]
+    WitnessUrl {
+        /// What was given.
+        url: String,
     },
     /// A replica's cursor or hold cannot be understood.
     #[error(

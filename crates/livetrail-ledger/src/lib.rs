@@ -5,7 +5,8 @@
 //! | creating and opening a trail | [`Ledger`], [`Builder`], [`Options`], [`RecoveryReport`] |
 //! | appending, waiting for durable and sealed, how it is doing | [`Handle`], [`Reached`], [`Status`] |
 //! | who the log is: origin and keys | [`Identity`], [`Cosigner`], [`generate_seed`], [`read_seed`], [`write_seed`] |
-//! | witnesses and others outside | [`CheckpointHook`], [`ExternalFloor`], [`Floor`] |
+//! | others outside | [`CheckpointHook`], [`ExternalFloor`], [`Floor`], [`SeenTree`] |
+//! | witnesses | [`Witness`], [`Witnesses`], [`WitnessFloor`], [`WitnessTransport`] |
 //! | a full disk | [`Pressure`], [`Class`] |
 //! | replicas and legal holds | [`Cursor`], [`prunable_below`], [`Reader::sealed_bundle`] |
 //! | reading a trail, also one that another process writes | [`Reader`] |
@@ -72,6 +73,7 @@ mod tests;
 mod tree_files;
 mod wal;
 mod watermark;
+mod witness;
 
 pub use clock::{Clock, SystemClock};
 pub use cursor::{Cursor, prunable_below};
@@ -80,7 +82,7 @@ pub use identity::{Cosigner, Identity, Seed, generate_seed, read_seed, write_see
 pub use ledger::{Appended, Builder, Handle, Ledger, Status};
 pub use options::Options;
 pub use reader::{Entries, Reader};
-pub use recover::{ExternalFloor, Floor, RecoveryReport};
+pub use recover::{ExternalFloor, Floor, RecoveryReport, SeenTree};
 pub use seal::CheckpointHook;
 pub use sealed::SealedBundle;
 pub use space::{Class, Pressure};
@@ -89,6 +91,12 @@ pub use store::{
     SECTOR_BYTES, SharedStore, Space, Store,
 };
 pub use watermark::Reached;
+#[cfg(feature = "witness-http")]
+pub use witness::HttpTransport;
+pub use witness::{
+    MAX_ANSWER_BYTES, MAX_WITNESSES, RawAnswer, Witness, WitnessEvent, WitnessFloor,
+    WitnessOptions, WitnessStatus, WitnessTransport, Witnesses,
+};
 
 /// Any bytes as the last segment of a write-ahead log: an answer, never a panic. For fuzzing.
 #[doc(hidden)]

@@ -17,13 +17,28 @@ use crate::{
     wal::{LogId, Scan, Tail, replay, scan_log},
 };
 
-/// The largest tree that somebody outside has seen of this log: a witness, a replica, an auditor.
+/// What somebody outside has seen of this log: a witness, a replica, an auditor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floor {
     /// Who, for messages to people.
     pub source_name: String,
+    /// The largest tree that they have seen.
+    pub seen: SeenTree,
+}
+
+/// The largest tree that somebody has seen, as far as they say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SeenTree {
     /// Size and root.
-    pub head: TreeHead,
+    Tree(TreeHead),
+    /// Its size; they do not say the root.
+    Size(u64),
+    /// They refuse the published checkpoint: it does not continue the tree of this size that they have seen.
+    Another {
+        /// The size of theirs.
+        size: u64,
+    },
 }
 
 /// Asked once at every start, before anything is written or signed. Whoever cannot be reached is left out.
@@ -385,26 +400,36 @@ fn check_floor(
     intent: Intent,
     floor: &Floor,
 ) -> Result<(), LedgerError> {
-    let theirs = floor.head;
+    let source_name = || floor.source_name.clone();
+    let (size, root) = match floor.seen {
+        SeenTree::Tree(head) => (head.size, Some(head.root)),
+        SeenTree::Size(size) => (size, None),
+        SeenTree::Another { size } => {
+            return Err(LedgerError::FloorFork {
+                source_name: source_name(),
+                size,
+            });
+        }
+    };
     // Besides what was published, only the intended tree can have been signed.
-    let ours = if theirs.size == intent.head.size {
+    let ours = if size == intent.head.size {
         intent.head
-    } else if theirs.size > sealed.size {
+    } else if size > sealed.size {
         return Err(LedgerError::FloorAhead {
-            source_name: floor.source_name.clone(),
-            theirs: theirs.size,
+            source_name: source_name(),
+            theirs: size,
             ours: intent.head.size,
         });
     } else {
-        root_at(store, sealed, theirs.size)?
+        root_at(store, sealed, size)?
     };
-    if ours.root != theirs.root {
-        return Err(LedgerError::FloorRoot {
-            source_name: floor.source_name.clone(),
-            size: theirs.size,
-            theirs: theirs.root,
+    match root.filter(|theirs| *theirs != ours.root) {
+        None => Ok(()),
+        Some(theirs) => Err(LedgerError::FloorRoot {
+            source_name: source_name(),
+            size,
+            theirs,
             ours: ours.root,
-        });
+        }),
     }
-    Ok(())
 }

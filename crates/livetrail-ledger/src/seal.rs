@@ -238,35 +238,58 @@ impl Sealer {
         self.replace_checkpoint(note)
     }
 
-    /// Adds lines to the published checkpoint, and keeps it for ever. Does nothing when another size is published by now.
+    /// Keeps a checkpoint with further lines for ever, and publishes it with them if it is the one that is published. Does nothing with one that
+    /// is not this log's.
     pub(crate) fn add_cosignatures(
         &mut self,
-        size: u64,
-        lines: Vec<NoteSignature>,
+        checkpoint: &VerifiedCheckpoint,
+        lines: &[NoteSignature],
     ) -> Result<(), Blocked> {
+        let ours = self.verifier.verify_note(checkpoint.note().clone());
+        if ours.is_err() || checkpoint.head().size > self.published.head().size {
+            return Ok(());
+        }
+        self.archive(checkpoint, lines)?;
         let mut note = self.published.note().clone();
-        if self.published.head().size != size {
+        if self.published.head() != checkpoint.head() || !push_all(&mut note, lines) {
             return Ok(());
         }
-        for line in lines {
-            let _ = note.push(line);
-        }
-        if note == *self.published.note() {
+        self.replace_checkpoint(note)
+    }
+
+    /// Writes a checkpoint into the archive, with the lines that are there already and the further ones.
+    fn archive(
+        &self,
+        checkpoint: &VerifiedCheckpoint,
+        lines: &[NoteSignature],
+    ) -> Result<(), Blocked> {
+        let path = layout::archived(checkpoint.head().size);
+        let kept = match self.store.read(&path) {
+            Ok(bytes) => Note::parse(&bytes).ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Blocked::store("read", &path, error)),
+        };
+        let is_new = kept.is_none();
+        let mut note = kept.unwrap_or_else(|| checkpoint.note().clone());
+        if note.text() != checkpoint.note().text() {
+            // Never over what was kept: it is somebody's evidence.
             return Ok(());
         }
-        let path = layout::archived(size);
+        if !push_all(&mut note, lines) && !is_new {
+            return Ok(());
+        }
+        let bytes = note.encode();
         self.store
             .create_dir(layout::CHECKPOINTS)
             .and_then(|_| {
                 replace(
                     self.store.as_ref(),
                     &path,
-                    note.encode().as_bytes(),
+                    bytes.as_bytes(),
                     Access::Private,
                 )
             })
-            .map_err(|error| Blocked::store("write", &path, error))?;
-        self.replace_checkpoint(note)
+            .map_err(|error| Blocked::store("write", &path, error))
     }
 
     fn replace_checkpoint(&mut self, note: Note) -> Result<(), Blocked> {
@@ -326,6 +349,15 @@ pub(crate) fn removable_segments(segments: &[u64], full: u64) -> Vec<u64> {
             _ => None,
         })
         .collect()
+}
+
+/// Adds lines to a note, and says whether it has changed. Too many lines, or too long: the checkpoint is good without them.
+fn push_all(note: &mut Note, lines: &[NoteSignature]) -> bool {
+    let before = note.signatures().len();
+    for line in lines {
+        let _ = note.push(line.clone());
+    }
+    note.signatures().len() > before
 }
 
 fn name_file(store: &dyn Store, path: &str) -> Result<(), Blocked> {

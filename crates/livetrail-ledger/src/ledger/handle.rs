@@ -10,9 +10,11 @@ use livetrail_tlog::{MAX_ENTRY_BYTES, NoteSignature, TreeHead, VerifiedCheckpoin
 
 use super::shared::{MAX_COSIGNATURES, Shared, State};
 use crate::{
+    clock::Clock,
     cursor::{Cursor, read_cursors, write_cursor},
     error::{AppendError, Fatal, LedgerError, WaitError},
     space::{Class, Pressure},
+    store::SharedStore,
     wal::{HEAD_BYTES, framed_bytes},
     watermark::Reached,
 };
@@ -195,17 +197,21 @@ impl Handle {
         }
     }
 
-    /// Adds a witness's lines to the checkpoint of this size, and keeps it in `private/checkpoints`. Does nothing when another one is published by then. The
-    /// lines are not verified here: whoever asked the witness has done so.
+    /// Keeps a checkpoint of this log with a witness's lines in `private/checkpoints`, for ever; and publishes it with them, unless a newer one is
+    /// published by then. The lines are not verified here: whoever asked the witness has done so.
     ///
     /// `false`: too many wait already, these are dropped.
     #[must_use]
-    pub fn add_cosignatures(&self, size: u64, lines: Vec<NoteSignature>) -> bool {
+    pub fn add_cosignatures(
+        &self,
+        checkpoint: &VerifiedCheckpoint,
+        lines: Vec<NoteSignature>,
+    ) -> bool {
         let mut state = self.shared.state();
         if state.cosignatures.len() >= MAX_COSIGNATURES {
             return false;
         }
-        state.cosignatures.push_back((size, lines));
+        state.cosignatures.push_back((checkpoint.clone(), lines));
         drop(state);
         self.shared.cuts.notify_one();
         true
@@ -232,6 +238,16 @@ impl Handle {
     /// [`LedgerError::Cursor`] when one cannot be understood, or whatever the store says.
     pub fn cursors(&self) -> Result<Vec<(String, Cursor)>, LedgerError> {
         read_cursors(self.shared.store.as_ref())
+    }
+}
+
+impl Handle {
+    pub(crate) fn store(&self) -> SharedStore {
+        Arc::clone(&self.shared.store)
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.clock)
     }
 }
 

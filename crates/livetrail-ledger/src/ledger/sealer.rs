@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use livetrail_tlog::{Frontier, NoteSignature};
+use livetrail_tlog::{Frontier, NoteSignature, VerifiedCheckpoint};
 
 use super::{integrator::wait_for_room, room::Stuck, shared::Shared};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 
 enum Job {
     Seal(Box<Sealing>, Frontier),
-    Cosign(u64, Vec<NoteSignature>),
+    Cosign(Box<VerifiedCheckpoint>, Vec<NoteSignature>),
     Spare,
     Measure,
 }
@@ -33,8 +33,8 @@ pub(super) fn run(shared: &Arc<Shared>, mut sealer: Sealer) {
                     shared.sealed.advance(sealing.size());
                     shared.batches.notify_one();
                 }),
-            Job::Cosign(size, lines) => {
-                with_room(shared, || sealer.add_cosignatures(size, lines.clone())).map(|()| {
+            Job::Cosign(checkpoint, lines) => {
+                with_room(shared, || sealer.add_cosignatures(&checkpoint, &lines)).map(|()| {
                     shared.state().published = sealer.published().clone();
                 })
             }
@@ -77,8 +77,8 @@ fn next_job(shared: &Shared) -> Option<Job> {
             state.sealing = true;
             return Some(Job::Seal(Box::new(sealing), frontier));
         }
-        if let Some((size, lines)) = state.cosignatures.pop_front() {
-            return Some(Job::Cosign(size, lines));
+        if let Some((checkpoint, lines)) = state.cosignatures.pop_front() {
+            return Some(Job::Cosign(Box::new(checkpoint), lines));
         }
         if state.integrator_done {
             return None;

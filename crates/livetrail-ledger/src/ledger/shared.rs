@@ -62,7 +62,7 @@ pub(super) struct State {
     /// The sealer is at work on a cut.
     pub(super) sealing: bool,
     /// From witnesses. At most [`MAX_COSIGNATURES`].
-    pub(super) cosignatures: VecDeque<(u64, Vec<NoteSignature>)>,
+    pub(super) cosignatures: VecDeque<(VerifiedCheckpoint, Vec<NoteSignature>)>,
     pub(super) published: VerifiedCheckpoint,
     pub(super) frontier: Frontier,
     /// The committer has used up the spare segment.

@@ -36,7 +36,7 @@ impl Clock for Still {
     }
 }
 
-pub(super) fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity::from_seeds(
         "example.com/audit",
         &Seed::new([1; 32]),
@@ -48,7 +48,7 @@ pub(super) fn identity() -> Identity {
 /// Small enough that a few hundred entries fill several segments.
 pub(super) const SEGMENT_BYTES: u64 = 16 << 10;
 
-pub(super) fn small() -> Options {
+pub(crate) fn small() -> Options {
     Options {
         queue_bytes: 128 << 10,
         segment_bytes: 256 << 10,
@@ -58,14 +58,14 @@ pub(super) fn small() -> Options {
     }
 }
 
-pub(super) fn created() -> MemStore {
+pub(crate) fn created() -> MemStore {
     let store = MemStore::new();
     create(&store, &identity(), &Still).unwrap();
     store
 }
 
 /// Entry `index`: no two alike, some empty-ish, some long enough to span sectors.
-pub(super) fn entry(index: u64) -> Vec<u8> {
+pub(crate) fn entry(index: u64) -> Vec<u8> {
     let fill = usize::try_from(index * 7 % 61).unwrap();
     let mut bytes = format!("entry {index} ").into_bytes();
     bytes.resize(bytes.len() + fill, b'.');

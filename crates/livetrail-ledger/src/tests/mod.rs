@@ -1,7 +1,7 @@
 //! Tests of the whole: crashes at every step, then the whole tree recomputed from the files.
 
 mod faults;
-mod harness;
+pub(crate) mod harness;
 mod invariants;
 mod large;
 mod power_cuts;

@@ -9,7 +9,7 @@ use crate::{
     error::LedgerError,
     identity::{Identity, Seed},
     layout,
-    recover::{ExternalFloor, Floor, create, recover},
+    recover::{ExternalFloor, Floor, SeenTree, create, recover},
     store::{Access, Fault, FaultPlan, FaultStore, MemStore, Op, SharedStore, Store},
 };
 
@@ -279,16 +279,13 @@ fn an_older_checkpoint_that_was_put_back_is_refused() {
     );
 }
 
-struct Witness(u64, livetrail_tlog::Hash);
+struct Witness(SeenTree);
 
 impl ExternalFloor for Witness {
     fn largest_seen(&mut self) -> Vec<Floor> {
         vec![Floor {
             source_name: "witness.example".to_owned(),
-            head: TreeHead {
-                size: self.0,
-                root: self.1,
-            },
+            seen: self.0,
         }]
     }
 }
@@ -307,19 +304,33 @@ fn a_restored_old_copy_is_refused_when_somebody_has_seen_more() {
         .unwrap()
         .head();
     assert_eq!(head.size, 840);
-    let floor = |size, root| -> Vec<Box<dyn ExternalFloor>> { vec![Box::new(Witness(size, root))] };
+    let seen = |seen| -> Vec<Box<dyn ExternalFloor>> { vec![Box::new(Witness(seen))] };
+    let floor = |size, root| seen(SeenTree::Tree(TreeHead { size, root }));
     let error = refused(&yesterday, &mut floor(840, head.root));
     assert!(
         matches!(error, LedgerError::FloorAhead { theirs: 840, .. }),
         "{error}"
     );
     assert!(error.to_string().contains("witness.example"), "{error}");
+    // Also when they do not say which tree it was.
+    let error = refused(&yesterday, &mut seen(SeenTree::Size(701)));
+    assert!(
+        matches!(error, LedgerError::FloorAhead { theirs: 701, .. }),
+        "{error}"
+    );
+    let error = refused(&yesterday, &mut seen(SeenTree::Another { size: 300 }));
+    assert!(
+        matches!(error, LedgerError::FloorFork { size: 300, .. }),
+        "{error}"
+    );
     // Who has seen less, of this tree, does not stand in the way; of another tree, it is a fork.
-    let seen = Seen::default();
+    let signed = Seen::default();
     let old: SharedStore = Arc::new(yesterday.copy());
     let root = crate::Reader::open(Arc::clone(&old)).unwrap();
     let (at_500, _) = root.consistency_proof(500, 700).unwrap();
-    assert!(Core::open_above(&old, &seen, &mut floor(500, at_500.root)).is_ok());
+    assert!(Core::open_above(&old, &signed, &mut floor(500, at_500.root)).is_ok());
+    let old: SharedStore = Arc::new(yesterday.copy());
+    assert!(Core::open_above(&old, &signed, &mut seen(SeenTree::Size(700))).is_ok());
     let error = refused(&yesterday, &mut floor(500, leaf_hash(b"other")));
     assert!(
         matches!(error, LedgerError::FloorRoot { size: 500, .. }),

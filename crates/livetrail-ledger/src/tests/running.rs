@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use super::harness::{Seen, check_whole, created, entry, identity, small};
+use super::harness::{Seen, Still, check_whole, created, entry, identity, small};
 use crate::{
-    AppendError, Class, Ledger, Options, Pressure, Reader, WaitError,
+    AppendError, Class, Identity, Ledger, Options, Pressure, Reader, Seed, WaitError,
+    recover::create,
     store::{Fault, FaultPlan, FaultStore, MemStore, Op, SharedStore, Store as _},
 };
 
@@ -247,11 +248,7 @@ fn a_witness_line_is_added_to_the_published_checkpoint_and_kept() {
     let mut note = ledger.checkpoint().note().clone();
     note.add_signature_of(&witness.at(1_700_000_001)).unwrap();
     let line = note.signatures().last().unwrap().clone();
-    assert!(ledger.add_cosignatures(7, vec![line.clone()]));
-    assert!(
-        ledger.add_cosignatures(6, vec![line]),
-        "an older size is nobody's harm"
-    );
+    assert!(ledger.add_cosignatures(&ledger.checkpoint(), vec![line]));
     let mut tries = 0;
     while ledger.checkpoint().note() != &note {
         tries += 1;
@@ -268,6 +265,46 @@ fn a_witness_line_is_added_to_the_published_checkpoint_and_kept() {
         &note,
         "a foreign line is no reason to refuse"
     );
+}
+
+#[test]
+fn a_line_that_comes_after_the_next_checkpoint_is_kept_with_the_one_that_it_signs() {
+    let mem = created();
+    let ledger = open(&mem, small());
+    let appended = ledger.append(Class::Strict, &entries(0..7)).unwrap();
+    ledger.wait_sealed(appended.next, LONG).unwrap();
+    let older = ledger.checkpoint();
+    let appended = ledger.append(Class::Strict, &entries(7..9)).unwrap();
+    ledger.wait_sealed(appended.next, LONG).unwrap();
+    let mut note = older.note().clone();
+    for seed in [8, 9] {
+        let name = livetrail_tlog::KeyName::new(format!("witness{seed}.example")).unwrap();
+        let witness = livetrail_tlog::CosignatureSigner::from_seed(name, &[seed; 32]);
+        note.add_signature_of(&witness.at(1_700_000_001)).unwrap();
+        let line = note.signatures().last().unwrap().clone();
+        assert!(ledger.add_cosignatures(&older, vec![line]));
+    }
+    // Not one of this log's.
+    let stranger = MemStore::new();
+    let other = Identity::from_seeds(
+        "example.com/audit",
+        &Seed::new([7; 32]),
+        &Seed::new([2; 32]),
+    );
+    create(&stranger, &other.unwrap(), &Still).unwrap();
+    let theirs = Reader::open(Arc::new(stranger)).unwrap();
+    let line = note.signatures().last().unwrap().clone();
+    assert!(ledger.add_cosignatures(&theirs.checkpoint().unwrap(), vec![line]));
+    ledger.close().unwrap();
+    let kept = mem.read("private/checkpoints/00000000000000000007.note");
+    assert_eq!(kept.unwrap(), note.encode().into_bytes(), "with both lines");
+    assert!(
+        mem.read("private/checkpoints/00000000000000000000.note")
+            .is_err()
+    );
+    let published = Reader::open(Arc::new(mem)).unwrap().checkpoint().unwrap();
+    assert_eq!(published.head().size, 9);
+    assert_eq!(published.note().signatures().len(), 2, "its own alone");
 }
 
 #[test]

@@ -1,0 +1,38 @@
+//! One request: the proof, the bytes, the answer.
+
+use std::time::Duration;
+
+use livetrail_tlog::{AddCheckpoint, VerifiedCheckpoint, WitnessAnswer};
+
+use super::{Witness, WitnessTransport};
+use crate::reader::Reader;
+
+/// Shows a witness a checkpoint that is published, with the proof that it continues the tree of size `old`; none from 0.
+///
+/// The proof is checked here first: a witness that refuses it has seen another tree, and not our mistake.
+pub(super) fn ask(
+    transport: &dyn WitnessTransport,
+    witness: &Witness,
+    reader: &Reader,
+    checkpoint: &VerifiedCheckpoint,
+    old: u64,
+    timeout: Duration,
+) -> Result<WitnessAnswer, String> {
+    let ours = |error: &dyn std::fmt::Display| format!("no proof can be made for it: {error}");
+    let head = checkpoint.head();
+    let proof = if old == 0 {
+        Vec::new()
+    } else {
+        let made = reader.consistency_proof(old, head.size);
+        let (older, proof) = made.map_err(|error| ours(&error))?;
+        head.verify_consistency(&older, &proof)
+            .map_err(|error| ours(&error))?;
+        proof
+    };
+    let request = AddCheckpoint::new(old, proof, checkpoint.note().clone());
+    let request = request.map_err(|error| ours(&error))?;
+    let url = format!("{}/add-checkpoint", witness.url());
+    let answer = transport.post(&url, &request.encode(), timeout)?;
+    WitnessAnswer::parse(answer.status, answer.content_type.as_deref(), &answer.body)
+        .map_err(|error| format!("its answer cannot be understood: {error}"))
+}

@@ -1,0 +1,267 @@
+//! Witnesses beside a ledger with its threads.
+
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use livetrail_tlog::Note;
+
+use super::{Model, SECOND, cosigner, options, witness};
+use crate::{
+    Class, Ledger, LedgerError, Witness, WitnessEvent, WitnessFloor, WitnessOptions,
+    WitnessTransport, Witnesses,
+    error::Fatal,
+    store::{Access, MemStore, PowerCut, SharedStore, Store as _},
+    tests::harness::{created, entry, identity, small},
+};
+
+fn open(store: &SharedStore, model: &Arc<Model>, seed: u8) -> Result<Ledger, LedgerError> {
+    let transport: Arc<dyn WitnessTransport> = model.clone();
+    let floor = WitnessFloor::new(Arc::clone(store), vec![witness(seed)], options(), transport)?;
+    let builder = Ledger::builder(Arc::clone(store), identity());
+    Ok(builder.options(small()).floor(floor).open()?.0)
+}
+
+fn follow(
+    ledger: &Ledger,
+    model: &Arc<Model>,
+    events: &Arc<Mutex<Vec<WitnessEvent>>>,
+) -> Witnesses {
+    let transport: Arc<dyn WitnessTransport> = model.clone();
+    let events = Arc::clone(events);
+    let listener = move |event: &WitnessEvent| events.lock().unwrap().push(event.clone());
+    Witnesses::start(
+        ledger.handle(),
+        vec![witness(1)],
+        options(),
+        transport,
+        listener,
+    )
+    .unwrap()
+}
+
+#[track_caller]
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    #[expect(clippy::disallowed_methods, reason = "a deadline of a test")]
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < 60 * SECOND, "{what} does not come");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn append(ledger: &Ledger, count: u64) -> u64 {
+    let first = ledger.status().appended;
+    let entries: Vec<_> = (first..first + count).map(entry).collect();
+    let next = ledger.append(Class::Strict, &entries).unwrap().next;
+    ledger.wait_sealed(next, 60 * SECOND).unwrap();
+    next
+}
+
+#[test]
+fn a_witness_follows_a_log_through_crashes_and_never_has_a_reason_to_refuse() {
+    let model = Model::new(1);
+    let mut mem = created();
+    let events = Arc::default();
+    for life in 0..12 {
+        let store: SharedStore = Arc::new(mem.clone());
+        let ledger = open(&store, &model, 1).unwrap();
+        let witnesses = follow(&ledger, &model, &events);
+        for step in 0..3 {
+            let size = append(&ledger, 1 + life * 37 % 300);
+            if step == 1 {
+                until("a cosignature", || model.size() >= size);
+                until("its line", || {
+                    witnesses.status()[0].cosigned_size >= Some(size)
+                });
+            }
+        }
+        let status = witnesses.status().remove(0);
+        assert_eq!(
+            (status.error, status.failures, status.conflicts),
+            (None, 0, u64::from(life > 0)),
+            "life {life}"
+        );
+        // Power is lost with the ledger and its witnesses at work.
+        mem = mem.power_cut(PowerCut::Subset(life));
+        witnesses.stop();
+    }
+    assert_eq!(model.faults(), []);
+    assert_eq!(*events.lock().unwrap(), []);
+    // What it has cosigned is kept, each a checkpoint with its line.
+    let kept = mem.list("private/checkpoints").unwrap();
+    assert!(kept.len() >= 12, "{} were kept", kept.len());
+    for one in kept {
+        let note = mem
+            .read(&format!("private/checkpoints/{}", one.name))
+            .unwrap();
+        let note = Note::parse(&note).unwrap();
+        assert!(note.verify(&[&witness(1).verifier]).is_ok(), "{}", one.name);
+    }
+}
+
+#[test]
+fn an_outage_of_a_witness_delays_nothing_and_is_told_of() {
+    let model = Model::new(1);
+    let store: SharedStore = Arc::new(created());
+    let ledger = open(&store, &model, 1).unwrap();
+    model.state.lock().unwrap().down = true;
+    let events: Arc<Mutex<Vec<WitnessEvent>>> = Arc::default();
+    let transport: Arc<dyn WitnessTransport> = model.clone();
+    let heard = Arc::clone(&events);
+    let brief = WitnessOptions {
+        overdue_after: Duration::from_millis(30),
+        ..options()
+    };
+    let witnesses = Witnesses::start(
+        ledger.handle(),
+        vec![witness(1)],
+        brief,
+        transport,
+        move |event| {
+            heard.lock().unwrap().push(event.clone());
+        },
+    )
+    .unwrap();
+    let size = append(&ledger, 500);
+    until("the outage", || !events.lock().unwrap().is_empty());
+    assert!(
+        matches!(&events.lock().unwrap()[..], [WitnessEvent::Overdue { error, .. }] if error.contains("reached"))
+    );
+    assert!(witnesses.status()[0].overdue);
+    model.state.lock().unwrap().down = false;
+    until("its return", || events.lock().unwrap().len() > 1);
+    assert!(matches!(events.lock().unwrap()[1], WitnessEvent::Back { size: at, .. } if at == size));
+    assert!(!witnesses.status()[0].overdue);
+    ledger.close().unwrap();
+}
+
+#[test]
+fn an_older_copy_is_not_signed_when_a_witness_has_seen_more_or_another() {
+    let model = Model::new(1);
+    let mem = created();
+    let store: SharedStore = Arc::new(mem.clone());
+    let events = Arc::default();
+    let live = |store: &SharedStore, count: u64| {
+        let ledger = open(store, &model, 1).unwrap();
+        let witnesses = follow(&ledger, &model, &events);
+        let size = append(&ledger, count);
+        until("a cosignature", || {
+            witnesses.status()[0].cosigned_size >= Some(size)
+        });
+        witnesses.stop();
+        ledger.close().unwrap();
+    };
+    live(&store, 300);
+    let yesterday = mem.copy();
+    live(&store, 77);
+    // At the start, with the hint of then and without it.
+    for hint in [true, false] {
+        let copy = yesterday.copy();
+        if !hint {
+            copy.remove("private/witness.json").unwrap();
+        }
+        let before = copy.read("checkpoint").unwrap();
+        let store: SharedStore = Arc::new(copy.clone());
+        let error = open(&store, &model, 1).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                LedgerError::FloorAhead {
+                    theirs: 377,
+                    ours: 300,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains("witness1.example") && error.to_string().contains("restore"),
+            "{error}"
+        );
+        assert_eq!(copy.read("checkpoint").unwrap(), before);
+    }
+    // When it cannot be reached, what is known of it counts.
+    model.state.lock().unwrap().down = true;
+    let copy = yesterday.copy();
+    let hint = mem.read("private/witness.json").unwrap();
+    copy.write("private/witness.json", &hint, Access::Private)
+        .unwrap();
+    let error = open(&(Arc::new(copy) as SharedStore), &model, 1).unwrap_err();
+    assert!(
+        matches!(error, LedgerError::FloorAhead { theirs: 377, .. }),
+        "{error}"
+    );
+    // In running, when it could not be reached at the start.
+    let copy = yesterday.copy();
+    let store: SharedStore = Arc::new(copy.clone());
+    let ledger = open(&store, &model, 1).unwrap();
+    model.state.lock().unwrap().down = false;
+    let witnesses = follow(&ledger, &model, &events);
+    until("the stop", || ledger.status().stopped.is_some());
+    let stopped = ledger.status().stopped.unwrap();
+    assert!(
+        matches!(&*stopped, Fatal::Halted { reason } if reason.contains("377")),
+        "{stopped}"
+    );
+    until("the alarm", || !events.lock().unwrap().is_empty());
+    assert!(matches!(
+        &events.lock().unwrap()[..],
+        [WitnessEvent::Alarm { .. }]
+    ));
+    witnesses.stop();
+    drop(ledger);
+    // A fork: the copy has grown beyond what the witness has seen, unseen by it.
+    model.state.lock().unwrap().down = true;
+    let copy = yesterday.copy();
+    let store: SharedStore = Arc::new(copy);
+    let ledger = open(&store, &model, 1).unwrap();
+    let next = ledger.append(Class::Strict, &["another"; 90]).unwrap().next;
+    ledger.wait_sealed(next, 60 * SECOND).unwrap();
+    ledger.close().unwrap();
+    model.state.lock().unwrap().down = false;
+    let error = open(&store, &model, 1).unwrap_err();
+    assert!(
+        matches!(error, LedgerError::FloorFork { size: 377, .. }),
+        "{error}"
+    );
+    assert_eq!(model.size(), 377);
+}
+
+#[test]
+fn what_cannot_be_a_witness_is_refused_in_words() {
+    let key = cosigner(1).verifier_key();
+    for url in [
+        "",
+        "witness.example",
+        "ftp://w.example",
+        "http://",
+        "https://a b",
+        "http://w.example/?x=1",
+        "http://u:p@w.example",
+    ] {
+        let error = Witness::new(url, key.clone()).unwrap_err();
+        assert!(
+            matches!(error, LedgerError::WitnessUrl { .. }),
+            "{url}: {error}"
+        );
+    }
+    let error = Witness::new("https://w.example", identity().signer_key().clone()).unwrap_err();
+    assert!(matches!(error, LedgerError::Log(_)), "{error}");
+    let store: SharedStore = Arc::new(MemStore::new());
+    let with = |witnesses, options| {
+        WitnessFloor::new(Arc::clone(&store), witnesses, options, Model::new(1)).map(|_| ())
+    };
+    assert!(with(vec![witness(1), witness(2)], options()).is_ok());
+    let error = with(vec![witness(1), witness(2), witness(1)], options()).unwrap_err();
+    assert!(error.to_string().contains("twice"), "{error}");
+    let error = with((0..33).map(witness).collect(), options()).unwrap_err();
+    assert!(error.to_string().contains("33"), "{error}");
+    let never = WitnessOptions {
+        interval: Duration::ZERO,
+        ..options()
+    };
+    assert!(with(vec![witness(1)], never).is_err());
+}
