@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use livetrail_ledger::{ExternalFloor, Floor, Reader};
-use livetrail_tlog::TreeHead;
+use livetrail_ledger::{ExternalFloor, Floor, Reader, SeenTree};
 
 use super::replicator::{ReplicaWatch, Replicator};
 use super::sink::ReplicaSink;
@@ -120,7 +119,7 @@ impl ReplicaFloor {
         }
     }
 
-    async fn ask(&self, origin: &str, ours: u64, sink: &Arc<dyn ReplicaSink>) -> Option<Floor> {
+    async fn ask(&self, origin: &str, sink: &Arc<dyn ReplicaSink>) -> Option<Floor> {
         let cursor = tokio::time::timeout(self.timeout, sink.cursor(origin))
             .await
             .ok()?
@@ -133,20 +132,11 @@ impl ReplicaFloor {
             .checkpoint()
             .and_then(|note| self.reader.verify_checkpoint(note).ok())
             .map(|checkpoint| checkpoint.head());
-        // Without a signed checkpoint a sink's word counts for the size alone.
-        let unsigned = TreeHead {
-            size: cursor.next(),
-            root: TreeHead::EMPTY.root,
+        let seen = match signed {
+            Some(head) if head.size >= cursor.next() => SeenTree::Tree(head),
+            _ => SeenTree::Size(cursor.next()),
         };
-        match signed {
-            Some(head) if head.size >= cursor.next() => Some(Floor { source_name, head }),
-            _ if cursor.next() > ours => Some(Floor {
-                source_name,
-                head: unsigned,
-            }),
-            Some(head) => Some(Floor { source_name, head }),
-            None => None,
-        }
+        Some(Floor { source_name, seen })
     }
 }
 
@@ -155,10 +145,7 @@ impl ExternalFloor for ReplicaFloor {
         let Ok(checkpoint) = self.reader.checkpoint() else {
             return Vec::new();
         };
-        let (origin, ours) = (
-            checkpoint.checkpoint().origin().to_owned(),
-            checkpoint.head().size,
-        );
+        let origin = checkpoint.checkpoint().origin().to_owned();
         std::thread::scope(|scope| {
             let asked: Vec<_> = self
                 .sinks
@@ -170,7 +157,7 @@ impl ExternalFloor for ReplicaFloor {
                             .enable_all()
                             .build()
                             .ok()?;
-                        let floor = runtime.block_on(this.ask(origin, ours, sink));
+                        let floor = runtime.block_on(this.ask(origin, sink));
                         runtime.shutdown_background();
                         floor
                     })
