@@ -11,3 +11,4 @@ mod outside;
 mod settings;
 mod subject;
 mod tamper;
+mod witness;
