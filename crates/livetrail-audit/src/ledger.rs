@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub struct LedgerSink {
     handle: Handle,
     /// Entries in the ledger when everything that was taken is in it.
     appended: AtomicU64,
+    /// The ledger stopped or was closed before it took what it was given: from then on nothing is durable.
+    lost: AtomicBool,
     /// Records that have no canonical form, and were left out.
     unwritable: AtomicU64,
     trouble: Mutex<Option<SinkError>>,
@@ -74,6 +76,7 @@ impl LedgerSink {
         Self {
             appended: AtomicU64::new(handle.durable_entries()),
             handle,
+            lost: AtomicBool::new(false),
             unwritable: AtomicU64::new(0),
             trouble: Mutex::new(None),
             buffer: Mutex::new(Buffer::default()),
@@ -151,6 +154,7 @@ impl LedgerSink {
             }
             if last {
                 // Nothing will ever be taken again; what waits is lost with this process, and everybody was told.
+                self.lost.store(true, Ordering::Release);
                 return;
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
@@ -177,6 +181,9 @@ impl AuditSink for LedgerSink {
     }
 
     async fn flush(&self) -> Result<(), SinkError> {
+        if self.lost.load(Ordering::Acquire) {
+            return Err(self.failing().unwrap_or(SinkError::Closed));
+        }
         // On a full disk this waits, as long as it takes: who has a deadline gives up by it.
         let durable = self.handle.durable(self.appended.load(Ordering::Acquire));
         durable.await.map_err(|error| match error {
@@ -188,7 +195,11 @@ impl AuditSink for LedgerSink {
     fn failing(&self) -> Option<SinkError> {
         let trouble = lock(&self.trouble).clone();
         trouble.or_else(|| {
-            let pressure = self.handle.pressure();
+            let status = self.handle.status();
+            if let Some(fatal) = status.stopped {
+                return Some(SinkError::Other(format!("the log stopped: {fatal}")));
+            }
+            let pressure = status.pressure;
             (pressure >= Pressure::RefuseStrict)
                 .then(|| SinkError::Other(format!("the disk is too full ({pressure:?})")))
         })

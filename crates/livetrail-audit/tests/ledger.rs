@@ -187,3 +187,21 @@ async fn a_full_disk_is_loud_and_loses_nothing_that_was_accepted() {
         .collect();
     assert_eq!(labels, expected);
 }
+
+/// A log that stopped while nothing came in says so to whoever asks for the trail's health.
+#[tokio::test]
+async fn a_log_that_stops_while_nothing_comes_in_is_failing_at_once() {
+    let store: SharedStore = Arc::new(MemStore::new());
+    Ledger::create(&store, &identity()).unwrap();
+    let (pipeline, sink) = boot(&store, Vec::new());
+    pipeline.sync().await.unwrap();
+    assert!(pipeline.status().is_healthy());
+    sink.handle().halt("a witness has seen more");
+    assert!(!pipeline.status().is_healthy());
+    let words = sink.failing().unwrap().to_string();
+    assert!(words.contains("a witness has seen more"), "{words}");
+    // What was durable before does not stand for what comes now.
+    pipeline.record(AuditRecord::new(AuditAction::Event("late".into()), "live"));
+    assert!(pipeline.sync().await.is_err());
+    assert!(!pipeline.close().await.durable);
+}

@@ -4,7 +4,7 @@ use std::{fmt, io, ops::Range};
 
 use livetrail_tlog::{
     Bundle, Hash, ProofFile, TILE_WIDTH, Tile, TilePath, TileReader as _, TileTree, TreeHead,
-    VerifiedCheckpoint, parse_bundle,
+    VerifiedCheckpoint, VerifierKey, parse_bundle,
 };
 
 use crate::{
@@ -23,6 +23,8 @@ use crate::{
 /// `private/log.json`. Proofs are checked before they are given out; entries are checked by whoever has a proof.
 pub struct Reader {
     store: SharedStore,
+    origin: String,
+    keys: [VerifierKey; 2],
     verifier: OwnVerifier,
 }
 
@@ -33,12 +35,40 @@ impl Reader {
     /// [`LedgerError::NoTrail`], [`LedgerError::Manifest`], [`LedgerError::Format`], or whatever the store says.
     pub fn open(store: SharedStore) -> Result<Self, LedgerError> {
         let manifest = Manifest::read(store.as_ref())?;
-        let verifier = OwnVerifier::new(
-            &manifest.origin,
-            &manifest.signer_key()?,
-            &manifest.cosigner_key()?,
-        )?;
-        Ok(Self { store, verifier })
+        let keys = [manifest.signer_key()?, manifest.cosigner_key()?];
+        Self::with_keys(store, manifest.origin, keys)
+    }
+
+    /// A reader of what is published of a trail, such as a copy of its site: it has no `private/log.json`, so origin and public keys are given, first
+    /// the key that signs (0x01), then that of the self-cosignatures (0x04).
+    ///
+    /// # Errors
+    /// [`LedgerError::Log`] when the keys are not of these types.
+    pub fn with_keys(
+        store: SharedStore,
+        origin: impl Into<String>,
+        keys: [VerifierKey; 2],
+    ) -> Result<Self, LedgerError> {
+        let origin = origin.into();
+        let [signer, cosigner] = &keys;
+        Ok(Self {
+            verifier: OwnVerifier::new(&origin, signer, cosigner)?,
+            store,
+            origin,
+            keys,
+        })
+    }
+
+    /// The log's name in its checkpoints.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The public keys that this trail's checkpoints are verified with: first the one that signs (0x01), then that of the self-cosignatures (0x04).
+    #[must_use]
+    pub fn verifier_keys(&self) -> &[VerifierKey] {
+        &self.keys
     }
 
     /// The published checkpoint, verified.
@@ -49,16 +79,6 @@ impl Reader {
         let bytes = self.checkpoint_bytes()?;
         self.verifier
             .verify(&bytes)
-            .map_err(|source| LedgerError::CheckpointInvalid { source })
-    }
-
-    /// Verifies a checkpoint of this log that came from elsewhere: from a replica, an archive, an auditor.
-    ///
-    /// # Errors
-    /// [`LedgerError::CheckpointInvalid`].
-    pub fn verify_checkpoint(&self, note: &[u8]) -> Result<VerifiedCheckpoint, LedgerError> {
-        self.verifier
-            .verify(note)
             .map_err(|source| LedgerError::CheckpointInvalid { source })
     }
 
