@@ -1,5 +1,5 @@
 //! The configuration that a test gives its server, and the other places where the harness knows names of the server's: the
-//! trail's file, the shape of the API's answers.
+//! shape of the API's answers.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -7,8 +7,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// Where the trail is in the data folder.
-pub(crate) const TRAIL_FILE: &str = "trail.tsv";
+/// So that a test soon sees what was recorded, and so that a trail takes little room.
+const TRAIL: &str =
+    "checkpoint_interval = \"100ms\"\nwal_segment_size = \"9MiB\"\nreserve_size = \"1MiB\"\n";
 
 /// What differs from test to test, in the words of the configuration file. What a test does not set is the server's default:
 /// one application, `live`, that everybody may publish to and play; publishing is audited strictly.
@@ -111,6 +112,7 @@ impl Config {
             ("[application.ingress]", &self.ingress),
             ("[limits]", &self.limits),
             ("[audit]", &self.audit),
+            ("[trail]", &TRAIL.to_owned()),
         ] {
             let _ = write!(text, "\n{section}\n{lines}");
         }

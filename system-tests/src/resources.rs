@@ -1,6 +1,14 @@
 //! What a process holds, from `/proc`, and what it may hold.
 
+use std::time::Duration;
+
 use rustix::process::{Pid, Resource, Rlimit};
+
+use crate::process::Process;
+use crate::{clock, tool};
+
+/// To attach to all threads of a process.
+const ATTACHED: Duration = Duration::from_secs(30);
 
 /// Resident memory in KiB.
 ///
@@ -46,17 +54,38 @@ pub fn allow_open_files(files: u64) {
     }
 }
 
-/// Lets a running process write files up to this size, `None` any size: with the size that a file has, its disk is full.
+/// From now on a running process finds no room for its write-ahead log, as on a full disk, until what this gives is ended with SIGINT.
+/// What it says elsewhere, and what it sends, is not touched.
 ///
 /// # Panics
-/// When the process is no more.
+/// When strace is missing, or may not attach to it.
 #[track_caller]
-pub fn allow_file_bytes(pid: Pid, bytes: Option<u64>) {
-    let limit = Rlimit {
-        current: bytes,
-        maximum: None,
-    };
-    if let Err(error) = rustix::process::prlimit(Some(pid), Resource::Fsize, limit) {
-        panic!("the file size limit of process {pid:?}: {error}");
-    }
+#[must_use]
+pub fn no_space(pid: Pid) -> Process {
+    inject(pid, "pwrite64,fallocate", "error=ENOSPC")
+}
+
+/// From now on every sync of a running process takes half a minute, or until what this gives is ended with SIGINT.
+///
+/// # Panics
+/// As [`no_space`].
+#[track_caller]
+#[must_use]
+pub fn hanging_syncs(pid: Pid) -> Process {
+    inject(pid, "fsync,fdatasync", "delay_enter=30000000")
+}
+
+#[track_caller]
+fn inject(pid: Pid, calls: &str, what: &str) -> Process {
+    let mut strace = tool::tool("strace", "strace");
+    strace.args(["-f", "-e", &format!("trace={calls}")]);
+    strace.args(["-e", &format!("inject={calls}:{what}")]);
+    strace.args(["-p", &pid.to_string()]);
+    let injecting = Process::spawn("strace", &strace);
+    clock::wait_until(
+        "strace is attached; it must be allowed to (CAP_SYS_PTRACE)",
+        ATTACHED,
+        || injecting.said().contains("attached"),
+    );
+    injecting
 }

@@ -1,10 +1,12 @@
 //! A `livetrail serve` of a test's own: own addresses, own data, stopped in any way a test wants.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -14,7 +16,7 @@ use tempfile::TempDir;
 use crate::clock::{wait_for, wait_until};
 use crate::config::Config;
 use crate::http::{self, Answer};
-use crate::process::{Finished, Process};
+use crate::process::{Finished, Process, run};
 use crate::trail::Trail;
 use crate::{binary, config};
 
@@ -24,6 +26,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// For what the server does within a second when it can.
 const SOON: Duration = Duration::from_secs(15);
 
+/// So many checkpoints are kept, to be asked for when the trail is verified.
+const MOST_CHECKPOINTS: usize = 32;
+
 /// A server. Dropped in a test that fails, it prints its log and its trail; in any case it dies.
 pub struct Server {
     config: Config,
@@ -32,6 +37,8 @@ pub struct Server {
     http: SocketAddr,
     process: Option<Process>,
     earlier: Vec<Finished>,
+    /// What was published while the test looked.
+    checkpoints: Mutex<VecDeque<Vec<u8>>>,
 }
 
 impl Server {
@@ -54,8 +61,12 @@ impl Server {
             http: free_port(address),
             process: None,
             earlier: Vec::new(),
+            checkpoints: Mutex::default(),
         };
         server.write_config();
+        let mut init = Command::new(binary::livetrail());
+        init.args(["trail", "init"]).arg(server.data());
+        run("livetrail trail init", &init, SOON).success();
         server.start_again();
         server
     }
@@ -67,10 +78,8 @@ impl Server {
     #[track_caller]
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "the server runs");
-        // A write beyond the file size limit is to fail, as on a full disk, instead of raising a signal.
-        let mut command = Command::new("env");
-        command.args(["--ignore-signal=XFSZ", "--"]);
-        command.arg(binary::livetrail()).arg("serve");
+        let mut command = Command::new(binary::livetrail());
+        command.arg("serve");
         command.arg("--config").arg(self.config_file());
         command.current_dir(self.folder.path());
         for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LIVETRAIL_")) {
@@ -137,20 +146,22 @@ impl Server {
         self.folder.path().join(name)
     }
 
-    /// The file that the trail is in.
-    #[must_use]
-    pub fn trail_file(&self) -> PathBuf {
-        self.data().join(config::TRAIL_FILE)
-    }
-
-    /// The trail as it is now.
+    /// The trail as it is published now.
     ///
     /// # Panics
-    /// When it cannot be parsed.
+    /// When it cannot be read.
     #[track_caller]
     #[must_use]
     pub fn trail(&self) -> Trail {
-        Trail::read(&self.trail_file())
+        let trail = Trail::read(&self.data());
+        let mut seen = kept(&self.checkpoints);
+        if seen.back().is_none_or(|last| last != trail.checkpoint()) {
+            if seen.len() == MOST_CHECKPOINTS {
+                seen.pop_front();
+            }
+            seen.push_back(trail.checkpoint().to_vec());
+        }
+        trail
     }
 
     /// Waits until the trail has `count` records of this action.
@@ -284,7 +295,10 @@ impl Server {
             .iter()
             .any(|ended| ended.stderr.contains("panicked at"));
         assert!(!panicked, "something panicked in the server");
-        self.trail()
+        let trail = self.trail();
+        let seen: Vec<_> = kept(&self.checkpoints).iter().cloned().collect();
+        trail.assert_verified(&seen);
+        trail
     }
 
     /// Kills it with SIGKILL.
@@ -329,7 +343,10 @@ impl Drop for Server {
             if let Some(process) = &self.process {
                 let _ = writeln!(told, "=== server, running\n{}", process.said());
             }
-            let _ = writeln!(told, "=== trail\n{}", read_or_say(&self.trail_file()));
+            match Trail::try_read(&self.data()) {
+                Ok(trail) => drop(writeln!(told, "=== {trail}")),
+                Err(error) => drop(writeln!(told, "=== the trail: {error}")),
+            }
             tell(&told);
         }
     }
@@ -342,10 +359,6 @@ impl Drop for Server {
 )]
 fn tell(text: &str) {
     eprintln!("{text}");
-}
-
-fn read_or_say(file: &Path) -> String {
-    std::fs::read_to_string(file).unwrap_or_else(|error| format!("{}: {error}", file.display()))
 }
 
 /// A loopback address of this server's own, so that its ports are free also after a restart: from the process id and a count.
@@ -364,4 +377,8 @@ fn free_port(address: Ipv4Addr) -> SocketAddr {
     listener
         .local_addr()
         .expect("a bound listener has an address")
+}
+
+fn kept<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,44 +1,62 @@
-//! The trail as the server has written it: read with the parser of `livetrail-record`, checked with its state machine, and
-//! compared with exactly what should have happened.
+//! The trail as the server has sealed it: read from its ledger, checked with the state machine of `livetrail-record` and by
+//! `livetrail-verify`, and compared with exactly what should have happened.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use livetrail_record::{AuditAction, AuditRecord, TrailChecker, Uuid, parse_line};
+use livetrail_ledger::{Reader, RealStore};
+use livetrail_record::{
+    AuditAction, AuditRecord, TrailChecker, Uuid, encode_line, parse_canonical,
+};
+use livetrail_verify::{Directory, Options, Policy, Report, Verdict, keys_in, verify};
 
 use crate::story::Story;
 
-/// The records of a trail file, in its order.
+/// The records of a data folder's trail, in its order, as far as a checkpoint covers them.
 #[derive(Debug, Clone)]
 pub struct Trail {
-    path: PathBuf,
+    data: PathBuf,
     records: Vec<AuditRecord>,
     text: String,
+    checkpoint: Vec<u8>,
 }
 
 impl Trail {
-    /// Reads a file. A line without its LF is one that the server is writing, and left out; no file is no records.
+    /// Reads the trail in a data folder, also while a server writes it.
     ///
     /// # Panics
-    /// When a line is none of the file sink's.
+    /// When it cannot be read.
     #[track_caller]
     #[must_use]
-    pub fn read(path: &Path) -> Self {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        let records = whole
-            .lines()
-            .map(|line| match parse_line(line.as_bytes()) {
-                Ok(record) => record,
-                Err(error) => panic!("{}: {error}\n{line}", path.display()),
-            })
-            .collect();
-        Self {
-            path: path.to_path_buf(),
-            records,
-            text: whole.to_owned(),
+    pub fn read(data: &Path) -> Self {
+        match Self::try_read(data) {
+            Ok(trail) => trail,
+            Err(error) => panic!("{}: {error}", data.display()),
         }
+    }
+
+    pub(crate) fn try_read(data: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        let store = Arc::new(RealStore::new(data.join("trail")));
+        let reader = Reader::open(store)?;
+        let checkpoint = reader.checkpoint()?;
+        let entries = reader.entries(0..checkpoint.head().size)?;
+        let records = entries
+            .map(|entry| Ok(parse_canonical(&entry?)?))
+            .collect::<Result<Vec<_>, Box<dyn std::error::Error>>>()?;
+        Ok(Self {
+            data: data.to_path_buf(),
+            text: records.iter().map(encode_line).collect(),
+            records,
+            checkpoint: checkpoint.note().encode().into_bytes(),
+        })
+    }
+
+    /// The checkpoint that covers these records.
+    #[must_use]
+    pub fn checkpoint(&self) -> &[u8] {
+        &self.checkpoint
     }
 
     /// All records.
@@ -151,6 +169,23 @@ impl Trail {
         );
     }
 
+    /// Insists that an outsider finds the whole trail sound, with these records and no others, and that each of these checkpoints,
+    /// which were published before, is in it.
+    ///
+    /// # Panics
+    /// When `livetrail-verify` finds anything.
+    #[track_caller]
+    pub fn assert_verified(&self, against: &[Vec<u8>]) {
+        let report = report(&self.data, against);
+        assert_eq!(report.verdict, Verdict::Sound, "{report}\n{self}");
+        assert_eq!(
+            report.figures.entries,
+            self.records.len() as u64,
+            "{report}\n{self}"
+        );
+        assert_eq!(report.sessions.open_total, 0, "{report}\n{self}");
+    }
+
     /// Insists that no record was dropped.
     ///
     /// # Panics
@@ -184,9 +219,29 @@ impl fmt::Display for Trail {
         write!(
             f,
             "{} ({} records)\n{}",
-            self.path.display(),
+            self.data.display(),
             self.records.len(),
             self.text
         )
     }
+}
+
+/// What `livetrail-verify` says of a data folder's trail, with the keys beside it.
+#[track_caller]
+fn report(data: &Path, against: &[Vec<u8>]) -> Report {
+    let keys = std::fs::read_to_string(data.join("trail.vkey")).expect("the verifier keys");
+    let mut policy = Policy::default();
+    for key in keys_in(&keys).expect("verifier keys") {
+        policy.add(key).expect("a key of a log");
+    }
+    let named = (1..).zip(against);
+    let options = Options {
+        policy,
+        against: named
+            .map(|(n, note)| (format!("checkpoint {n}"), note.clone()))
+            .collect(),
+        ..Options::default()
+    };
+    let directory = Directory::new(data.join("trail"));
+    verify(&directory, &options, &mut |_, _| {}).expect("a trail to verify")
 }

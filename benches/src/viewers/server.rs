@@ -82,6 +82,10 @@ impl Server {
                     &path,
                     livetrail_config(dir.path(), rtmp, http, *interval_ms),
                 )?;
+                // A build from before there were ledgers has no such command, and makes its trail itself.
+                let mut init = Command::new(livetrail);
+                init.args(["trail", "init"]).arg(dir.path().join("data"));
+                let _ = init.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
                 let mut command = Command::new(livetrail);
                 command.arg("serve").arg("--config").arg(path);
                 command

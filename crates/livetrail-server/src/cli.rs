@@ -19,6 +19,7 @@ See it work:
   livetrail demo                                       a stream, its viewers and their trail, in a few seconds
 
 Use it:
+  livetrail trail init ./livetrail-data                once: makes the trail and its keys
   livetrail serve                                      RTMP on port 1935, HTTP on 127.0.0.1:8080
   livetrail publish clip.flv rtmp://127.0.0.1/live/cam
   livetrail play http://127.0.0.1:8080/live/cam.flv
@@ -51,12 +52,13 @@ pub(crate) enum Command {
 
 /// Run the server until SIGTERM or SIGINT.
 ///
-/// Publishers and viewers connect over RTMP, viewers over HTTP-FLV as well. Every session is recorded in DATA/trail.tsv.
+/// Publishers and viewers connect over RTMP, viewers over HTTP-FLV as well. Every session is recorded in the trail in DATA/trail, a log
+/// with signed checkpoints that others can verify. It must be there: `livetrail trail init` makes it, or --init at the first start.
 /// SIGHUP reads keys, applications and limits again.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  livetrail serve
+  livetrail serve --init                               the first start; afterwards without --init
   livetrail config example > livetrail.toml && livetrail serve --config livetrail.toml
   livetrail serve --data /var/lib/livetrail --rtmp 0.0.0.0:1935 --http 127.0.0.1:8080
   LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m livetrail serve   any setting, as a variable
@@ -71,6 +73,9 @@ pub(crate) struct Serve {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) overrides: ServeOverrides,
+    /// Make the trail before serving, as `livetrail trail init` does; refused if there is one already.
+    #[arg(long)]
+    pub(crate) init: bool,
     /// Print the configuration file with every setting and its default, and exit.
     #[arg(long)]
     pub(crate) print_config: bool,
@@ -189,9 +194,44 @@ pub(crate) struct ClientToken {
 /// Read and check a trail.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Trail {
+    Init(TrailInit),
     Query(TrailQuery),
     Tail(TrailTail),
     Check(TrailCheck),
+    Verify(TrailVerify),
+    Checkpoint(TrailCheckpoint),
+    Prove(TrailProve),
+    Export(TrailExport),
+}
+
+/// Make the trail of a server: its keys, and an empty log with a signed checkpoint. Once, before the first start.
+///
+/// The trail is made in DIR/trail, its verifier keys are printed and written to DIR/trail.vkey, its secret keys go to
+/// DIR/trail/private/keys unless said otherwise. A key file that is there already is taken as it is.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The origin is the log's name in every checkpoint, and that of its keys. It must never be another log's: witnesses and auditors tell logs apart
+by it. Without --origin it is made of this host's name and a random number: media-1.example.com/livetrail/3f9c2a17. It cannot be changed later.
+
+Examples:
+  livetrail trail init /var/lib/livetrail
+  livetrail trail init /var/lib/livetrail --origin example.com/studio-1
+  livetrail trail init /var/lib/livetrail --signer-key-file /etc/livetrail/signer --cosigner-key-file /etc/livetrail/cosigner
+
+Exit codes: 0 made; 2 there is a trail already, or it could not be made.")]
+pub(crate) struct TrailInit {
+    /// The server's data directory; made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The log's name: without a scheme, such as `example.com/studio-1`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) origin: Option<String>,
+    /// The key that signs checkpoints, elsewhere; the server's configuration must say so, too (`trail.signer_key_file`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signer_key_file: Option<PathBuf>,
+    /// The key that cosigns them with the time, elsewhere; as above (`trail.cosigner_key_file`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cosigner_key_file: Option<PathBuf>,
 }
 
 /// Show the records that fit.
@@ -208,12 +248,12 @@ pub(crate) struct TrailQuery {
     pub(crate) trail: TrailPath,
     #[command(flatten)]
     pub(crate) filter: TrailFilter,
-    /// How to show them: a table for people, one JSON object a line, or the trail's own lines.
+    /// How to show them: a table for people, one JSON object a line, or tab-separated lines.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: TrailFormat,
 }
 
-/// Show the last records, and with -f those that follow.
+/// Show the last records, and with -f those that follow. A ledger's records are seen when a checkpoint covers them, a second later at most.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -231,7 +271,7 @@ pub(crate) struct TrailTail {
     /// How many of the last records that fit.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
     pub(crate) lines: usize,
-    /// How to show them: short lines for people, one JSON object a line, or the trail's own lines.
+    /// How to show them: short lines for people, one JSON object a line, or tab-separated lines.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: TrailFormat,
 }
@@ -251,10 +291,118 @@ pub(crate) struct TrailCheck {
     pub(crate) json: bool,
 }
 
+/// Check a trail as an outsider would: signatures, every entry and hash, every session. The check is that of `livetrail-verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --vkey and --policy the keys are those of trail.vkey in the data directory: good for finding damage, not for convincing others. Who does
+not trust those who keep the trail brings the key that they were given, an older checkpoint (`livetrail trail checkpoint` printed it then), and
+their own copy of livetrail-verify.
+
+Examples:
+  livetrail trail verify ./livetrail-data
+  livetrail trail verify ./livetrail-data --vkey from-the-contract.vkey --against 2025-11-01.checkpoint --strict
+  livetrail trail verify ./livetrail-data --json
+
+Exit codes: 0 sound; 1 not sound, and it says what, where and from which entry on; 2 could not be checked, and why.")]
+pub(crate) struct TrailVerify {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+    /// A key to trust, or a file with one on each line.
+    #[arg(long, value_name = "KEY-OR-FILE")]
+    pub(crate) vkey: Vec<String>,
+    /// A policy file (C2SP tlog-policy): keys of the log, witnesses, groups, quorum.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// An older checkpoint that the trail must contain; several times for several.
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) against: Vec<PathBuf>,
+    /// Take silence, such as missing heartbeats, for a failure.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print the published checkpoint: size and root of the trail, signed. Keep one from time to time, where the trail is not.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail checkpoint ./livetrail-data > 2026-11-01.checkpoint
+
+Exit codes: 0 done; 2 the trail cannot be read.")]
+pub(crate) struct TrailCheckpoint {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+}
+
+/// Print a receipt that a record is in the trail: a .tlog-proof file, which stands alone.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail prove ./livetrail-data 1041 -o 1041.tlog-proof --record 1041.json
+
+Exit codes: 0 done; 2 the trail cannot be read, or no checkpoint covers the entry yet.")]
+pub(crate) struct TrailProve {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+    /// The record's place in the trail, from 0; `trail export --format json` shows it.
+    #[arg(value_name = "INDEX")]
+    pub(crate) index: u64,
+    /// Write the receipt to this file instead of standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write the record itself to this file, byte for byte as it was hashed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// Write records for other programs, or a copy of the whole trail that others can verify.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail export ./livetrail-data --stream cam --since 2026-11-01 -o cam.jsonl
+  livetrail trail export ./livetrail-data --from 1000 --to 2000 --format json
+  livetrail trail export ./livetrail-data --site ./for-the-auditor && livetrail-verify ./for-the-auditor --vkey trail.vkey
+
+Exit codes: 0 done; 1 it could not be written; 2 the trail cannot be read.")]
+pub(crate) struct TrailExport {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+    #[command(flatten)]
+    pub(crate) filter: TrailFilter,
+    /// The first entry.
+    #[arg(long, value_name = "INDEX", default_value_t = 0)]
+    pub(crate) from: u64,
+    /// The entry after the last.
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) to: Option<u64>,
+    /// One record a line: as it was hashed, with its index and hash, or with tabs.
+    #[arg(long, value_name = "FORMAT", default_value = "entries")]
+    pub(crate) format: ExportFormat,
+    /// Write to this file, which must not be there yet, instead of standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Copy everything that is published, with the verifier keys, into this new directory instead.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "to", "format", "output", "stream", "session", "action", "since", "until"])]
+    pub(crate) site: Option<PathBuf>,
+}
+
+/// How records are exported, one a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// The entry's bytes: canonical JSON. The SHA-256 of a zero byte and the line without its LF is the leaf hash.
+    Entries,
+    /// A JSON object with `index`, `leaf_hash` and `record`.
+    Json,
+    /// Five columns with tabs between them, as the file sink writes them.
+    Tsv,
+}
+
 /// Which trail.
 #[derive(Debug, Args)]
 pub(crate) struct TrailPath {
-    /// The server's data directory, or a trail file.
+    /// The server's data directory, a trail's directory, or a trail file of an earlier version.
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
 }
@@ -286,7 +434,7 @@ pub(crate) enum TrailFormat {
     Table,
     /// One JSON object a line, canonical.
     Json,
-    /// As in the file.
+    /// Five columns with tabs between them, as the file sink writes them.
     Tsv,
 }
 

@@ -72,6 +72,18 @@ pub(crate) fn say(line: &str) -> anyhow::Result<()> {
         .map_err(|error| Broken(error).into())
 }
 
+/// Writes parts to standard output, or what holds them back; without any, nothing is held back any more.
+///
+/// # Errors
+/// As for [`say`].
+pub(crate) fn write_all(out: &mut impl Write, parts: &[&[u8]]) -> anyhow::Result<()> {
+    let mut written = parts.iter().try_for_each(|part| out.write_all(part));
+    if parts.is_empty() {
+        written = out.flush();
+    }
+    written.map_err(|error| Broken(error).into())
+}
+
 /// Writes a line to standard error. That it cannot be written is no reason to stop.
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
@@ -91,4 +103,15 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// An error and what caused it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
 }

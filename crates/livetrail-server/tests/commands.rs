@@ -1,8 +1,9 @@
 //! The binary itself: exit codes, what it says, and to whom.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -41,12 +42,25 @@ struct Serving {
 }
 
 impl Serving {
+    /// Makes the trail if there is none, and serves.
     fn start(data: &Path, more: &[&str]) -> Self {
+        if !data.join("trail").exists() {
+            assert_eq!(run(&["trail", "init", path(data)]).0, 0);
+        }
+        Self::spawn(data, more)
+    }
+
+    fn start_with_init(data: &Path) -> Self {
+        Self::spawn(data, &["--init"])
+    }
+
+    fn spawn(data: &Path, more: &[&str]) -> Self {
         let mut command = livetrail();
         command
             .args(["serve", "--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args(["--log-format", "json", "--data", path(data)])
             .args(more)
+            .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -85,6 +99,10 @@ fn help_teaches_and_wrong_usage_is_exit_code_2() {
         (&["demo", "--help"], "--keep"),
         (&["publish", "--help"], "rtmp://127.0.0.1/live/cam"),
         (&["play", "--help"], "-o cam.flv"),
+        (
+            &["trail", "init", "--help"],
+            "--origin example.com/studio-1",
+        ),
         (&["trail", "query", "--help"], "--since 1h"),
         (&["trail", "tail", "--help"], "tail -f"),
         (&["trail", "check", "--help"], "Exit codes: 0 sound"),
@@ -149,26 +167,139 @@ fn a_wrong_setting_is_named_with_file_line_and_what_is_allowed() {
     assert!(error.contains("LIVETRAIL_API_TOKEN"), "{error}");
 }
 
+/// `livetrail serve` on free ports that is expected not to start.
+fn serve(data: &Path, more: &[&str]) -> (i32, String, String) {
+    let mut arguments = vec!["serve", "--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    arguments.extend(["--data", path(data)]);
+    arguments.extend(more);
+    run(&arguments)
+}
+
 #[test]
 fn a_second_server_on_the_same_data_is_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = Serving::start(dir.path(), &[]);
-    let data = path(dir.path());
-    let second = [
-        "serve",
-        "--rtmp",
-        "127.0.0.1:0",
-        "--http",
-        "127.0.0.1:0",
-        "--data",
-        data,
-    ];
-    let (code, _, error) = run(&second);
-    assert_eq!(code, 1);
-    assert!(error.contains("in use by another"), "{error}");
+    let (code, _, error) = serve(dir.path(), &[]);
+    assert_eq!(code, 2);
+    assert!(error.contains("another process has the trail"), "{error}");
     assert_eq!(server.stop(), Some(0));
-    let (code, out, _) = run(&["trail", "check", data]);
+    let (code, out, _) = run(&["trail", "check", path(dir.path())]);
     assert_eq!(code, 0, "{out}");
+}
+
+#[test]
+fn without_a_trail_nothing_is_made_and_the_words_say_how_to_make_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (code, out, error) = serve(&data, &[]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    let command = format!("livetrail trail init {}", path(&data));
+    assert!(
+        error.contains(&command) && error.contains("--init"),
+        "{error}"
+    );
+    assert!(!data.exists());
+    // The trail of an earlier version is not taken for one, and is told about.
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("trail.tsv"), "1\theartbeat\t\t-\t\n").unwrap();
+    let (code, _, error) = serve(&data, &[]);
+    assert_eq!(code, 2);
+    assert!(error.contains("trail.tsv"), "{error}");
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
+    let (_, old, _) = run(&["trail", "query", path(&data), "--format", "tsv"]);
+    assert_eq!(old, "1\theartbeat\t\t-\t\n");
+}
+
+#[test]
+fn a_first_start_makes_the_trail_once_and_shows_its_verifier_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let init = ["trail", "init", path(&data), "--origin", "example.com/one"];
+    let (code, out, _) = run(&init);
+    assert_eq!(code, 0);
+    let vkeys = fs::read_to_string(data.join("trail.vkey")).unwrap();
+    assert!(out.contains(vkeys.trim_end()), "{out}");
+    assert!(vkeys.starts_with("example.com/one+"), "{vkeys}");
+    assert_eq!(run(&init).0, 2);
+    let (code, _, error) = serve(&data, &["--init"]);
+    assert_eq!(code, 2);
+    assert!(error.contains("without --init"), "{error}");
+    let mut server = Serving::start(&data, &[]);
+    assert_eq!(server.stop(), Some(0));
+
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let mut server = Serving::start_with_init(&other);
+    assert_eq!(server.stop(), Some(0));
+    assert_eq!(run(&["trail", "check", path(&other)]).0, 0);
+}
+
+/// Every file below a directory with its contents, the lock and room kept for later left out.
+fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                found.push((path.display().to_string(), fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn keys_and_origins_that_are_not_the_trails_are_refused_and_nothing_is_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let init = ["trail", "init", path(&data), "--origin", "example.com/one"];
+    assert_eq!(run(&init).0, 0);
+    assert_eq!(Serving::start(&data, &[]).stop(), Some(0));
+    let other = dir.path().join("other");
+    assert_eq!(run(&["trail", "init", path(&other)]).0, 0);
+    let key = data.join("trail/private/keys/signer");
+    let foreign = other.join("trail/private/keys/signer");
+    let before = contents(&data);
+
+    let file = dir.path().join("livetrail.toml");
+    for (settings, words) in [
+        ("origin = \"example.com/two\"".to_owned(), "example.com/two"),
+        (format!("signer_key_file = {foreign:?}"), "signing key"),
+        (
+            "signer_key_file = \"not-there\"".to_owned(),
+            "restore it from a back-up",
+        ),
+    ] {
+        fs::write(&file, format!("[trail]\n{settings}\n")).unwrap();
+        let (code, _, error) = serve(&data, &["--config", path(&file)]);
+        assert_eq!(code, 2, "{settings}: {error}");
+        assert!(error.contains(words), "{settings}: {error}");
+    }
+    fs::set_permissions(&key, Permissions::from_mode(0o640)).unwrap();
+    let (code, _, error) = serve(&data, &[]);
+    assert_eq!(code, 2);
+    assert!(error.contains("chmod 600"), "{error}");
+    assert_eq!(contents(&data), before);
+
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    // Keys elsewhere, and the file for auditors lost: neither keeps the trail from going on.
+    let moved = dir.path().join("signer");
+    fs::rename(&key, &moved).unwrap();
+    fs::remove_file(data.join("trail.vkey")).unwrap();
+    fs::write(
+        &file,
+        "[trail]\norigin = \"example.com/one\"\nsigner_key_file = \"signer\"\n",
+    )
+    .unwrap();
+    assert_eq!(
+        Serving::start(&data, &["--config", path(&file)]).stop(),
+        Some(0)
+    );
+    assert!(data.join("trail.vkey").is_file());
 }
 
 #[test]
@@ -232,10 +363,9 @@ fn our_client_publishes_plays_and_is_refused() {
     assert!(fs::metadata(&kept).unwrap().len() > played["bytes"].as_u64().unwrap());
 
     assert_eq!(server.stop(), Some(0));
-    let trail = fs::read_to_string(data.join("trail.tsv")).unwrap();
-    assert!(!trail.contains("sesame"));
-    let (_, lines, _) = run(&["trail", "query", path(&data), "--format", "tsv"]);
-    assert_eq!(lines, trail);
+    let everything = contents(&data);
+    let secret = |bytes: &[u8]| bytes.windows(6).any(|part| part == b"sesame");
+    assert!(everything.iter().all(|(_, bytes)| !secret(bytes)));
     let denied = [
         "trail",
         "query",
@@ -258,7 +388,9 @@ fn our_client_publishes_plays_and_is_refused() {
 fn an_unsound_trail_is_exit_code_1_and_an_unreadable_one_2() {
     let dir = tempfile::tempdir().unwrap();
     Serving::start(dir.path(), &[]).stop();
-    let trail = dir.path().join("trail.tsv");
+    let trail = dir.path().join("lines.tsv");
+    let (_, lines, _) = run(&["trail", "query", path(dir.path()), "--format", "tsv"]);
+    fs::write(&trail, lines).unwrap();
     assert_eq!(run(&["trail", "check", path(&trail)]).0, 0);
     let text = fs::read_to_string(&trail).unwrap();
     let (first, rest) = text.split_once('\n').unwrap();
@@ -293,7 +425,7 @@ fn a_token_that_is_issued_is_accepted_by_the_server_with_its_key() {
         "[[auth.token_key]]\nname = \"tokens\"\nsecret_file = \"key.txt\"\n",
     )
     .unwrap();
-    let server = Serving::start(&dir.path().join("data"), &["--config", path(&file)]);
+    let mut server = Serving::start(&dir.path().join("data"), &["--config", path(&file)]);
     let issue = |grant: &str| {
         let (code, token, _) = run(&[
             "token",
@@ -316,6 +448,7 @@ fn a_token_that_is_issued_is_accepted_by_the_server_with_its_key() {
     let publish = |token: &str| run(&["publish", CLIP, &rtmp, "--fast", "--token", token]).0;
     assert_eq!(publish(&issue("play")), 1);
     assert_eq!(publish(&issue("publish")), 0);
+    assert_eq!(server.stop(), Some(0));
     let (_, out, _) = run(&["trail", "query", path(&dir.path().join("data"))]);
     assert!(out.contains("alice"), "{out}");
     let (code, _, error) = run(&["token", "issue", "--key", "short"]);

@@ -40,7 +40,7 @@ Exit codes: 0 sound; 1 not sound, and the report says what, where and from which
 #[derive(Parser)]
 #[command(name = "livetrail-verify", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// The trail: its directory, the address of its site (http://…), or a file of lines
+    /// The trail: its directory or that of the server's data, the address of its site (http://…), or a file of lines
     #[arg(value_name = "PATH|URL")]
     place: String,
     /// A key to trust, or a file with one on each line. The log's own; with type 0x04 its second key, or a witness's
@@ -119,7 +119,7 @@ fn run(arguments: &Arguments) -> Result<Report> {
         let path = Path::new(place);
         let meta = std::fs::metadata(path).with_context(|| format!("cannot read {place}"))?;
         if meta.is_dir() {
-            verify(&Directory::new(path), &options, &mut progress)?
+            verify(&Directory::new(trail_in(path)), &options, &mut progress)?
         } else {
             ensure!(meta.is_file(), "{place} is neither a directory nor a file");
             let file = File::open(path).with_context(|| format!("cannot read {place}"))?;
@@ -133,6 +133,20 @@ fn run(arguments: &Arguments) -> Result<Report> {
     };
     bar.clear();
     Ok(report)
+}
+
+/// The trail itself, or the one in a server's data directory.
+fn trail_in(path: &Path) -> PathBuf {
+    let is_trail = |path: &Path| {
+        let marks = ["checkpoint", "private/log.json"];
+        marks.iter().any(|mark| path.join(mark).exists())
+    };
+    let inside = path.join("trail");
+    if !is_trail(path) && is_trail(&inside) {
+        inside
+    } else {
+        path.to_owned()
+    }
 }
 
 fn options(arguments: &Arguments) -> Result<Options> {

@@ -11,4 +11,3 @@ mod outside;
 mod settings;
 mod subject;
 mod tamper;
-mod witness;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use livetrail_record::parse_canonical;
+use livetrail_record::{encode_line, parse_canonical};
 use system_tests::tool::livetrail;
 use system_tests::{
     Config, Packets, Process, Server, Signal, Story, Trail, clip, clock, run, tool,
@@ -36,8 +36,9 @@ fn the_demo_shows_sessions_and_trail_and_keeps_a_sound_one() {
         "no colours into a pipe\n{}",
         finished.told()
     );
-    let trail = Trail::read(&kept.join("trail.tsv"));
+    let trail = Trail::read(&kept);
     trail.assert_sound();
+    trail.assert_verified(&[]);
     let ended = [
         "publish_ended",
         "play_ended",
@@ -163,10 +164,8 @@ fn the_trail_is_queried_followed_and_checked_while_the_server_writes_it() {
             .stdout
     };
     let lines = query(&["--format", "tsv"]);
-    assert_eq!(
-        lines,
-        std::fs::read_to_string(server.trail_file()).expect("a trail")
-    );
+    let all: String = trail.records().iter().map(encode_line).collect();
+    assert_eq!(lines, all);
     let json = query(&["--format", "json", "--stream", "two"]);
     let records: Vec<_> = json
         .lines()
@@ -203,20 +202,19 @@ fn the_trail_is_queried_followed_and_checked_while_the_server_writes_it() {
     .success();
 
     // One line less: a session without its end.
-    let file = server.trail_file();
+    let file = server.file("cut.tsv");
     let cut: String = lines
         .lines()
         .filter(|line| !line.contains("publish_ended\tlive\tone"))
         .map(|line| format!("{line}\n"))
         .collect();
-    std::fs::write(&file, cut).expect("a trail");
+    std::fs::write(&file, cut).expect("a file");
     let unsound = run(
         "livetrail trail check",
-        &livetrail(&["trail", "check", data]),
+        &livetrail(&["trail", "check", path(&file)]),
         ENDS,
     );
     assert_eq!(unsound.status.code(), Some(1), "{}", unsound.told());
-    std::fs::write(&file, lines).expect("a trail");
 }
 
 #[test]
@@ -308,7 +306,10 @@ fn a_second_server_on_the_same_data_is_refused() {
         "--http",
         "127.0.0.1:0",
     ]);
-    run("a second livetrail serve", &second, ENDS).failure();
+    let refused = run("a second livetrail serve", &second, ENDS);
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.told());
+    let words = "another process has the trail in";
+    assert!(refused.stderr.contains(words), "{}", refused.told());
     server
         .stop()
         .assert_server_records(&["server_started", "server_stopped"]);

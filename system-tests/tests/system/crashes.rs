@@ -169,27 +169,44 @@ fn come_and_go(to: SocketAddr, name: &str) -> usize {
 }
 
 #[test]
-fn a_line_that_a_crash_has_cut_is_taken_away_and_nothing_else() {
+fn a_batch_that_a_crash_has_torn_is_cut_off_and_nothing_else_and_the_next_boot_says_so() {
     let mut server = Server::start(Config::new());
     let url = server.rtmp_url("live/cam");
     let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
     server.await_records("publish_started", 1);
     server.crash();
     publisher.wait(ENDS);
-    let before = std::fs::read(server.trail_file()).expect("a trail");
-    let mut torn = before.clone();
-    torn.extend(b"1795345492460\tpublish_st");
-    std::fs::write(server.trail_file(), torn).expect("a trail");
+    let before = server.trail();
+    let wal = server.data().join("trail/private/wal");
+    let segments = std::fs::read_dir(wal).expect("a write-ahead log");
+    let paths = segments.map(|entry| entry.expect("an entry").path());
+    let last = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "wal"))
+        .max()
+        .expect("a segment");
+    // What a write that was under way would have left: the beginning of a record, where the last one ends.
+    let mut segment = std::fs::read(&last).expect("a segment");
+    let end = segment
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .expect("records")
+        + 1;
+    segment[end..end + 12].copy_from_slice(b"\x40\0\0\0torn off");
+    std::fs::write(&last, segment).expect("a segment");
 
     server.start_again();
     let trail = server.stop();
-    let after = std::fs::read(server.trail_file()).expect("a trail");
-    assert!(
-        after.starts_with(&before),
-        "what was whole is kept\n{trail}"
+    assert_eq!(
+        &trail.records()[..before.records().len()],
+        before.records(),
+        "what was whole is kept"
     );
     let crashed = Story::new("rtmp", "live/cam").then("publish_started");
     trail.assert_sessions(&[crashed.crashed("publish_ended")]);
+    let told = trail.of("server_started").nth(1);
+    let told = told.and_then(|started| started.detail.as_ref());
+    let told = told.expect("what recovery found").expose();
+    assert!(told.contains("a torn batch was cut off"), "{told}");
 }
 
 /// The reason that the end of a killed client's session gives. Whether the kernel tells of a close or of a reset depends on what

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use system_tests::rtmp::RawRtmp;
 use system_tests::{
-    Config, Packets, Process, Server, Signal, Story, Trail, clip, clock, http, resources, tool,
+    Config, Packets, Server, Signal, Story, Trail, clip, clock, http, resources, tool,
 };
 
 const ENDS: Duration = Duration::from_secs(30);
@@ -21,10 +21,7 @@ fn with_a_full_disk_a_publish_is_refused_running_media_goes_on_and_all_is_on_rec
     let running = tool::ffmpeg_publish(clip::small(), &url, 40, Some(&sent));
     server.await_records("publish_started", 1);
 
-    let full_at = std::fs::metadata(server.trail_file())
-        .expect("a trail")
-        .len();
-    resources::allow_file_bytes(server.pid(), Some(full_at));
+    let full = resources::no_space(server.pid());
     // Strict is the default for a publisher, best effort for a viewer.
     let watch = clock::Stopwatch::start();
     let mut refused = RawRtmp::connect(server.rtmp()).expect("a handshake");
@@ -45,6 +42,7 @@ fn with_a_full_disk_a_publish_is_refused_running_media_goes_on_and_all_is_on_rec
         server.log().to_lowercase().contains("error"),
         "it is not loud"
     );
+    assert_eq!(server.get("/health").json()["trouble"], "disk_full");
     let viewer = tool::ffmpeg_play(&url, &out);
     clock::wait_until("a viewer is let in", ENDS, || {
         server
@@ -52,14 +50,9 @@ fn with_a_full_disk_a_publish_is_refused_running_media_goes_on_and_all_is_on_rec
             .iter()
             .any(|session| session["role"] == "play")
     });
-    assert_eq!(
-        std::fs::metadata(server.trail_file())
-            .expect("a trail")
-            .len(),
-        full_at
-    );
+    assert_eq!(server.trail().count("play_started"), 0, "it has no room");
 
-    resources::allow_file_bytes(server.pid(), None);
+    full.end_by(Signal::INT, ENDS);
     clock::wait_until("the server's health is green again", ENDS, || {
         server.get("/health").status == 200
     });
@@ -92,17 +85,7 @@ fn with_a_disk_that_hangs_a_publish_is_refused_after_the_deadline_and_running_me
     let viewer = tool::ffmpeg_play(&url, &out);
     server.await_records("play_started", 1);
 
-    // Every sync takes 30 s, or until strace goes.
-    let mut strace = tool::tool("strace", "strace");
-    strace.args(["-f", "-e", "trace=fsync,fdatasync"]);
-    strace.args(["-e", "inject=fsync,fdatasync:delay_enter=30000000"]);
-    strace.args(["-p", &server.pid().to_string()]);
-    let hanging = Process::spawn("strace", &strace);
-    clock::wait_until(
-        "strace is attached; it must be allowed to (CAP_SYS_PTRACE)",
-        ENDS,
-        || hanging.said().contains("attached"),
-    );
+    let hanging = resources::hanging_syncs(server.pid());
     let watch = clock::Stopwatch::start();
     let mut refused = RawRtmp::connect(server.rtmp()).expect("a handshake");
     refused.open("live").expect("a connection");
@@ -147,10 +130,7 @@ fn where_viewers_are_strict_too_they_are_refused_with_503_while_the_disk_is_full
     let url = server.rtmp_url("live/cam");
     let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
     server.await_records("publish_started", 1);
-    let full_at = std::fs::metadata(server.trail_file())
-        .expect("a trail")
-        .len();
-    resources::allow_file_bytes(server.pid(), Some(full_at));
+    let full = resources::no_space(server.pid());
     assert_eq!(server.get("/live/cam.flv").status, 503);
     let mut refused = RawRtmp::connect(server.rtmp()).expect("a handshake");
     refused.open("live").expect("a connection");
@@ -158,7 +138,7 @@ fn where_viewers_are_strict_too_they_are_refused_with_503_while_the_disk_is_full
         refused.play("cam").expect("an answer"),
         "NetStream.Play.Failed"
     );
-    resources::allow_file_bytes(server.pid(), None);
+    full.end_by(Signal::INT, ENDS);
     server.await_records("play_ended", 2);
 
     let trail = server.stop();
@@ -180,10 +160,7 @@ fn a_server_that_cannot_write_its_last_records_stops_all_the_same_and_its_next_s
     let url = server.rtmp_url("live/cam");
     let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
     server.await_records("publish_started", 1);
-    let full_at = std::fs::metadata(server.trail_file())
-        .expect("a trail")
-        .len();
-    resources::allow_file_bytes(server.pid(), Some(full_at));
+    let full = resources::no_space(server.pid());
     let status = server.stop_within(Duration::from_secs(25));
     assert_eq!(
         status.code(),
@@ -191,6 +168,7 @@ fn a_server_that_cannot_write_its_last_records_stops_all_the_same_and_its_next_s
         "what could not be recorded is no success"
     );
     publisher.wait(ENDS);
+    full.wait(ENDS);
 
     server.start_again();
     let crashed = Story::new("rtmp", "live/cam").then("publish_started");
@@ -201,21 +179,15 @@ fn a_server_that_cannot_write_its_last_records_stops_all_the_same_and_its_next_s
 
 #[test]
 fn records_that_a_full_disk_and_a_full_queue_have_cost_are_counted_on_record() {
-    // What waits to be written is bounded twice: by the queue, and by 8 MiB of lines for a file that takes none.
-    const ATTEMPTS: u64 = 8_000;
+    // What waits to be written is bounded twice: by the queue, and by one batch that the ledger has no room for.
+    const ATTEMPTS: u64 = 2_000;
     let mut server = Server::start(Config::new().audit("capacity = 16"));
-    let full_at = std::fs::metadata(server.trail_file())
-        .expect("a trail")
-        .len();
-    resources::allow_file_bytes(server.pid(), Some(full_at));
-    // Lines of 2 kB, so that fewer do: both texts grow to three times their length.
-    let path = format!("/live/{}.flv", "%25".repeat(250));
-    let agent = format!("user-agent: {}", "=".repeat(250));
+    let full = resources::no_space(server.pid());
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..ATTEMPTS / 4 {
-                    let answer = http::request(server.http(), "GET", &path, &[&agent]);
+                    let answer = http::request(server.http(), "GET", "/live/none.flv", &[]);
                     assert_eq!(answer.expect("an answer").status, 404);
                 }
             });
@@ -224,7 +196,7 @@ fn records_that_a_full_disk_and_a_full_queue_have_cost_are_counted_on_record() {
     clock::wait_until("the server's health is red", Duration::from_secs(5), || {
         server.get("/health").status == 503
     });
-    resources::allow_file_bytes(server.pid(), None);
+    full.end_by(Signal::INT, ENDS);
     clock::wait_until(
         "every attempt is on record or counted as lost",
         ENDS,

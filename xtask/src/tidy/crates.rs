@@ -26,6 +26,7 @@ const ANY: &[&str] = &[
     "livetrail-rtmp",
     "livetrail-sinks",
     "livetrail-tlog",
+    "livetrail-verify",
 ];
 
 const RULES: &[Rule] = &[

@@ -1,27 +1,51 @@
-//! Who is told when a stream has a new frame or ends, and when a session ends.
+//! Waking readers: the writer marks a listener, and wakes it only if it was not marked already.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use super::{deliver::ViewerId, marks::Wake, shard::ShardSignal};
+use atomic_waker::AtomicWaker;
 
-/// Who is told.
+use super::shard::ShardSignal;
+
+/// A task's waker with a flag in front of it, so that a busy reader costs the writer one atomic operation.
+#[derive(Default)]
+pub(crate) struct Wake {
+    marked: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Wake {
+    /// Marks, and wakes if that is news.
+    pub(crate) fn wake(&self) {
+        if !self.marked.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    /// Takes the mark away, telling whether there was one; if there was none, `waker` is woken by the next.
+    pub(crate) fn take_or_register(&self, waker: &std::task::Waker) -> bool {
+        if self.marked.swap(false, Ordering::AcqRel) {
+            return true;
+        }
+        self.waker.register(waker);
+        // A mark between the two: the waker may have missed it.
+        self.marked.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Who is woken when a stream has a new frame or ends.
 #[derive(Clone)]
 pub(crate) enum Listener {
     /// One subscriber that polls for itself.
     Single(Arc<Wake>),
-    /// A shard, which serves all of its subscribers to this stream.
+    /// A shard, which serves all of its subscribers to this stream; `group` is the stream's number within it.
     Shard {
         /// The shard.
         signal: Arc<ShardSignal>,
         /// The stream's number within the shard.
         group: usize,
-    },
-    /// A shard, of one of its subscribers: that its session has ended.
-    Seat {
-        /// The shard.
-        signal: Arc<ShardSignal>,
-        /// The subscriber.
-        viewer: ViewerId,
     },
 }
 
@@ -30,7 +54,6 @@ impl Listener {
         match self {
             Self::Single(wake) => wake.wake(),
             Self::Shard { signal, group } => signal.mark(*group),
-            Self::Seat { signal, viewer } => signal.ended(*viewer),
         }
     }
 
@@ -47,17 +70,7 @@ impl Listener {
                     group: j,
                 },
             ) => i == j && Arc::ptr_eq(a, b),
-            (
-                Self::Seat {
-                    signal: a,
-                    viewer: i,
-                },
-                Self::Seat {
-                    signal: b,
-                    viewer: j,
-                },
-            ) => i == j && Arc::ptr_eq(a, b),
-            (Self::Single(_) | Self::Shard { .. } | Self::Seat { .. }, _) => false,
+            (Self::Single(_), Self::Shard { .. }) | (Self::Shard { .. }, Self::Single(_)) => false,
         }
     }
 }

@@ -15,6 +15,10 @@ pub(super) struct Health {
     status: &'static str,
     /// The server's version.
     version: &'static str,
+    /// What is wrong with the trail's ledger, if anything: `disk_full`, `log_stopped` or `sealing_late`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "disk_full")]
+    trouble: Option<&'static str>,
     /// Records that wait to be written.
     queue_depth: usize,
     /// Records that were lost since the start because the queue was full.
@@ -36,17 +40,17 @@ pub(super) struct Health {
 )]
 pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<Health>) {
     let pipeline = &state.inner.pipeline;
-    let (code, status, failing_since_ms) = match pipeline.status() {
-        Status::Healthy => (StatusCode::OK, "ok", None),
-        Status::Failing { since_ms, .. } => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "trail_failing",
-            Some(since_ms),
-        ),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "stopping", None),
+    let trouble = state.inner.trail.watch.trouble().label();
+    let failing = (StatusCode::SERVICE_UNAVAILABLE, "trail_failing");
+    let ((code, status), failing_since_ms) = match pipeline.status() {
+        Status::Healthy if trouble.is_some() => (failing, None),
+        Status::Healthy => ((StatusCode::OK, "ok"), None),
+        Status::Failing { since_ms, .. } => (failing, Some(since_ms)),
+        _ => ((StatusCode::SERVICE_UNAVAILABLE, "stopping"), None),
     };
     let health = Health {
         status,
+        trouble,
         version: env!("CARGO_PKG_VERSION"),
         queue_depth: pipeline.queue_depth(),
         dropped: pipeline.dropped(),

@@ -6,7 +6,9 @@ use axum::{
     extract::State,
     http::{HeaderName, header},
 };
-use livetrail_engine::{Observer, Reason, RoleCounts, StreamEvent, StreamEventKind};
+use livetrail_engine::{
+    Clock, Observer, Reason, RoleCounts, StreamEvent, StreamEventKind, SystemClock,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, text::encode},
@@ -15,6 +17,7 @@ use prometheus_client::{
 };
 
 use super::{ApiState, Problem};
+use crate::serve::Trouble;
 
 /// Counts refusals and ends by their reason, which the engine does not.
 #[derive(Debug, Clone, Default)]
@@ -184,15 +187,76 @@ impl Now {
             "Records written and synced",
             pipeline.durable(),
         )?;
-        let failed = (self.0.inner.file_errors)();
-        let errors = failed
-            .saturating_add(pipeline.sink_panics())
-            .max(pipeline.sync_errors());
         w.counter(
             "trail_sink_errors",
             "Writes and syncs of the trail that failed",
-            errors,
-        )
+            pipeline.sink_panics().max(pipeline.sync_errors()),
+        )?;
+        self.ledger(w)
+    }
+
+    fn ledger(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        let trail = &self.0.inner.trail;
+        let status = trail.handle.status();
+        let checkpoint = trail.handle.checkpoint();
+        let signed_s = checkpoint
+            .log_cosignatures()
+            .iter()
+            .filter_map(|line| line.timestamp_s)
+            .max()
+            .unwrap_or(0);
+        let now_s = SystemClock::new().unix_ms() / 1_000;
+        let gauges = [
+            (
+                "trail_entries_appended",
+                "Entries that the ledger has taken",
+                status.appended,
+            ),
+            (
+                "trail_entries_durable",
+                "Entries that are on the disk, synced",
+                status.durable,
+            ),
+            (
+                "trail_entries_sealed",
+                "Entries that a published checkpoint covers",
+                status.sealed.size,
+            ),
+            (
+                "trail_checkpoint_age_seconds",
+                "Time since the published checkpoint was signed",
+                now_s.saturating_sub(signed_s),
+            ),
+            (
+                "trail_ledger_queue_bytes",
+                "Bytes that wait to be synced",
+                status.queue_bytes as u64,
+            ),
+            (
+                "trail_ledger_backlog_bytes",
+                "Bytes that are synced and not in the tree yet",
+                status.backlog_bytes as u64,
+            ),
+            (
+                "trail_disk_pressure",
+                "0 normal, 1 from 80 % on, 2 from 90 % on, 3 full: strict sessions are refused",
+                status.pressure as u64,
+            ),
+            (
+                "trail_stopped",
+                "1 when the log stopped: nothing more is recorded until a restart",
+                u64::from(status.stopped.is_some()),
+            ),
+            (
+                "trail_sealing_late",
+                "1 when durable entries wait too long for a checkpoint",
+                u64::from(trail.watch.trouble() == Trouble::SealingLate),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            w.gauge(name, help, value)?;
+        }
+        Ok(())
     }
 
     fn connections(&self, w: &mut Writer<'_>) -> std::fmt::Result {

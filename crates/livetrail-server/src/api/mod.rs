@@ -30,10 +30,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(crate) use metrics::Outcomes;
 pub(crate) use token::ApiTokens;
 
-use crate::config::Config;
-
-/// How many writes of the trail's file failed.
-pub(crate) type FileErrors = Arc<dyn Fn() -> u64 + Send + Sync>;
+use crate::{config::Config, serve::TrailView};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -46,7 +43,7 @@ struct Inner {
     pipeline: Arc<AuditPipeline>,
     tokens: Arc<ApiTokens>,
     outcomes: Outcomes,
-    file_errors: FileErrors,
+    trail: TrailView,
     rtmp: OnceLock<RtmpStats>,
     http: Mutex<Vec<GatewayHandle>>,
 }
@@ -57,7 +54,7 @@ impl ApiState {
         engine: Engine,
         pipeline: Arc<AuditPipeline>,
         outcomes: Outcomes,
-        file_errors: FileErrors,
+        trail: TrailView,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -65,7 +62,7 @@ impl ApiState {
                 pipeline,
                 tokens: Arc::new(ApiTokens::new(&config.api.token)),
                 outcomes,
-                file_errors,
+                trail,
                 rtmp: OnceLock::new(),
                 http: Mutex::default(),
             }),

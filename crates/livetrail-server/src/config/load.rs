@@ -17,6 +17,15 @@ use super::{
 /// Longer, and players would run dry between two writes.
 const MAX_SEND_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Longer, and an auditor would wait too long for what was just recorded.
+const MAX_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Longer, and best-effort records would be at risk for too long.
+const MAX_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A segment of the write-ahead log holds at least one commit, which has 8 MiB at most, and is no larger than this.
+const WAL_SEGMENT_SIZES: std::ops::RangeInclusive<usize> = (9 << 20)..=(1 << 30);
+
 /// Variables that set any key: `LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m` is `limits.idle_timeout`.
 const VARIABLE_PREFIX: &str = "LIVETRAIL__";
 
@@ -104,6 +113,12 @@ pub(crate) fn load(
     }
     apply(&mut config, overrides);
     let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
+    for file in [
+        &mut config.trail.signer_key_file,
+        &mut config.trail.cosigner_key_file,
+    ] {
+        *file = file.take().map(|file| base.join(file));
+    }
     read_secrets(&mut config, base, &source)?;
     check(&config, &source)?;
     Ok(config)
@@ -293,6 +308,10 @@ fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
         ("http.write_stall_timeout", config.http.write_stall_timeout),
         ("audit.deadline", config.audit.deadline),
         ("audit.heartbeat", config.audit.heartbeat),
+        (
+            "trail.checkpoint_interval",
+            config.trail.checkpoint_interval,
+        ),
         ("shutdown_timeout", config.shutdown_timeout),
     ];
     for (key, Span(value)) in not_zero {
@@ -303,6 +322,7 @@ fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
     if config.rtmp.send_interval.0 > MAX_SEND_INTERVAL {
         return Err(wrong("rtmp.send_interval", "must be at most 1s".to_owned()));
     }
+    check_trail(&config.trail, &wrong)?;
     check_applications(config, &wrong)?;
     check_names(config, &wrong)?;
     if let Err(error) = config.auth.chain() {
@@ -334,6 +354,37 @@ fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
         return Err(wrong(
             "api.listen",
             "is the same as http.listen; leave it out to serve both there".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn check_trail(
+    trail: &super::Trail,
+    wrong: &dyn Fn(&str, String) -> ConfigError,
+) -> Result<(), ConfigError> {
+    if trail.checkpoint_interval.0 > MAX_CHECKPOINT_INTERVAL {
+        return Err(wrong(
+            "trail.checkpoint_interval",
+            "must be at most 1m".to_owned(),
+        ));
+    }
+    if trail.commit_interval.0 > MAX_COMMIT_INTERVAL {
+        return Err(wrong(
+            "trail.commit_interval",
+            "must be at most 1s".to_owned(),
+        ));
+    }
+    if !WAL_SEGMENT_SIZES.contains(&trail.wal_segment_size.0) {
+        return Err(wrong(
+            "trail.wal_segment_size",
+            "must be 9MiB to 1GiB".to_owned(),
+        ));
+    }
+    if trail.origin.as_ref().is_some_and(String::is_empty) {
+        return Err(wrong(
+            "trail.origin",
+            "is empty; leave it out to take the trail as it is".to_owned(),
         ));
     }
     Ok(())

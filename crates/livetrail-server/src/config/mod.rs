@@ -37,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) limits: SessionLimits,
     pub(crate) auth: Auth,
     pub(crate) audit: Audit,
+    pub(crate) trail: Trail,
 }
 
 impl Default for Config {
@@ -53,6 +54,7 @@ impl Default for Config {
             limits: SessionLimits::default(),
             auth: Auth::default(),
             audit: Audit::default(),
+            trail: Trail::default(),
         }
     }
 }
@@ -269,7 +271,7 @@ impl SessionLimits {
     }
 }
 
-/// The trail.
+/// What is recorded, and what a session waits for.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Audit {
@@ -300,6 +302,33 @@ pub(crate) enum AuditPolicy {
     BestEffort,
     /// When its first record is written and synced.
     Strict,
+}
+
+/// The trail on disk: a ledger.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Trail {
+    pub(crate) origin: Option<String>,
+    pub(crate) signer_key_file: Option<PathBuf>,
+    pub(crate) cosigner_key_file: Option<PathBuf>,
+    pub(crate) commit_interval: Span,
+    pub(crate) checkpoint_interval: Span,
+    pub(crate) wal_segment_size: ByteSize,
+    pub(crate) reserve_size: ByteSize,
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        Self {
+            origin: None,
+            signer_key_file: None,
+            cosigner_key_file: None,
+            commit_interval: Span(Duration::from_millis(5)),
+            checkpoint_interval: Span::secs(1),
+            wal_segment_size: ByteSize(64 << 20),
+            reserve_size: ByteSize(64 << 20),
+        }
+    }
 }
 
 #[cfg(test)]

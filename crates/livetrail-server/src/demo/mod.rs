@@ -10,12 +10,15 @@ mod verify;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
-use livetrail_audit::{AuditRecord, FileTrail};
+use livetrail_audit::AuditRecord;
 use livetrail_engine::{Clock, MediaFrame, SessionId, SystemClock};
+use livetrail_ledger::{Reader, RealStore};
+use livetrail_record::parse_canonical;
 use tokio::time::{sleep, timeout};
 
 use self::cast::{Played, Published};
@@ -24,7 +27,7 @@ use crate::{
     client::FlvReader,
     config::{Auth, Config, GrantName, Key, Log, LogFilter, SecretText},
     output::{Failure, Outcome, say},
-    serve::{Server, TRAIL_FILE, init_log},
+    serve::{Server, Trail, create_trail, init_log, trail_directory},
 };
 
 /// What is published: 5 seconds of a test picture and a tone.
@@ -108,7 +111,6 @@ struct Shown {
     refused_publisher: String,
     refused_viewer: String,
     trail: Vec<AuditRecord>,
-    bad_lines: u64,
     wrote_everything: bool,
 }
 
@@ -125,7 +127,11 @@ async fn play_it(data: &Path) -> anyhow::Result<Shown> {
         publish: secret(),
         play: secret(),
     };
-    let server = Server::start(config(data, &secrets)).await?;
+    let config = config(data, &secrets);
+    let created = create_trail(data, &config.trail)?;
+    steps.say(&format!("a trail is made: {}", created.origin))?;
+    let trail = Trail::open(&config)?;
+    let server = Server::start_with(config, trail).await?;
     let at = server.addresses();
     let rtmp = format!("rtmp://{}/live/demo", at.rtmp);
     let http = format!("http://{}/live/demo.flv", at.http);
@@ -153,9 +159,9 @@ async fn play_it(data: &Path) -> anyhow::Result<Shown> {
     let published = steps.while_streaming(publisher).await??;
     let (rtmp, http) = (by_rtmp.await??, by_http.await??);
     steps.say("the stream has ended, and with it its viewers")?;
-    let report = server.stop().await;
-    steps.say("the server has stopped, and its trail is on disk")?;
-    let (trail, bad_lines) = read_trail(&data.join(TRAIL_FILE))?;
+    let stopped = server.stop().await;
+    steps.say("the server has stopped, and its trail is on disk and sealed")?;
+    let trail = read_trail(&trail_directory(data))?;
     Ok(Shown {
         clip,
         published,
@@ -164,8 +170,7 @@ async fn play_it(data: &Path) -> anyhow::Result<Shown> {
         refused_publisher,
         refused_viewer,
         trail,
-        bad_lines,
-        wrote_everything: report.durable && report.dropped == 0,
+        wrote_everything: stopped.is_clean() && stopped.records.dropped == 0,
     })
 }
 
@@ -178,16 +183,10 @@ fn read_clip() -> anyhow::Result<Vec<MediaFrame>> {
     Ok(frames)
 }
 
-fn read_trail(path: &Path) -> anyhow::Result<(Vec<AuditRecord>, u64)> {
-    let mut records = Vec::new();
-    let mut bad_lines = 0;
-    for line in FileTrail::open(path)? {
-        match line {
-            Ok(line) => records.push(line.record),
-            Err(_) => bad_lines += 1,
-        }
-    }
-    Ok((records, bad_lines))
+fn read_trail(directory: &Path) -> anyhow::Result<Vec<AuditRecord>> {
+    let reader = Reader::open(Arc::new(RealStore::new(directory)))?;
+    let entries = reader.entries(0..u64::MAX)?;
+    entries.map(|entry| Ok(parse_canonical(&entry?)?)).collect()
 }
 
 /// 122 random bits.

@@ -1,26 +1,29 @@
 //! The server: everything wired together, started, reloaded and stopped.
 
-mod data;
 mod limits;
 mod log;
 mod reload;
 mod signals;
+mod trail;
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use livetrail_audit::{AuditPipeline, AuditSink, CloseReport, FileAuditSink, Mode, Policy};
+use livetrail_audit::{AuditPipeline, CloseReport, Mode, Policy};
 use livetrail_engine::{Engine, EngineBuilder, SystemClock};
 use livetrail_http::{HttpGateway, HttpLimits, PlaybackOptions};
 use livetrail_rtmp::{RtmpConfig, RtmpServer};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-pub(crate) use data::{TRAIL_FILE, trail_file};
 pub(crate) use log::init as init_log;
 pub(crate) use reload::Reloadable;
+pub(crate) use trail::{
+    Created, Trail, TrailPlace, TrailView, Trouble, create as create_trail, trail_directory,
+    vkey_file, write_vkeys,
+};
 
 use crate::{
-    api::{self, ApiState, FileErrors, Outcomes},
+    api::{self, ApiState, Outcomes},
     cli,
     config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable, Overrides},
     output::{Failure, Outcome, complain, say},
@@ -45,13 +48,19 @@ pub(crate) fn run(args: cli::Serve) -> Outcome {
     init_log(&config.log);
     config::warn_of_unknown_variables();
     limits::raise_open_files();
+    if args.init {
+        let created = create_trail(&config.data, &config.trail).map_err(Failure::unusable)?;
+        tell_created(&created, &config.data)?;
+    }
+    // Refused before anything else is done: without a trail there is no server.
+    let trail = Trail::open(&config).map_err(Failure::unusable)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         let signals = signals::Signals::new().context("cannot listen for signals")?;
-        let server = Server::start(config).await?;
+        let server = Server::start_with(config, trail).await?;
         server.log_addresses();
         let clean = signals.serve(server, load).await;
         if clean {
@@ -63,17 +72,34 @@ pub(crate) fn run(args: cli::Serve) -> Outcome {
     })
 }
 
+/// Says what was made, and what to do with it.
+pub(crate) fn tell_created(created: &Created, data: &Path) -> anyhow::Result<()> {
+    let [signer, cosigner] = &created.key_files;
+    say(&format!(
+        "made the trail of {} in {}\n\nIts verifier keys are in {} as well. Give them to whoever is to check the trail:\n\n{}\n\
+         Its secret keys are in {} and {}.\nKeep a copy of both where the trail is not: without them it cannot be continued, and whoever has \
+         them can continue it.\n\nNext: livetrail serve --data {}",
+        created.origin,
+        created.directory.display(),
+        created.vkey_file.display(),
+        created.vkeys,
+        signer.display(),
+        cosigner.display(),
+        data.display(),
+    ))
+}
+
 /// A server that runs.
 pub(crate) struct Server {
     engine: Engine,
     pipeline: Arc<AuditPipeline>,
+    /// Closed after the pipeline; its directory is locked until then.
+    trail: Trail,
     reloadable: Reloadable,
     addresses: Addresses,
     stop: watch::Sender<bool>,
     gateways: JoinSet<()>,
     shutdown_timeout: Duration,
-    /// Held for as long as the trail may be written.
-    _lock: Option<data::DataLock>,
 }
 
 /// Where a server listens: the ports that the system chose, if it was asked to.
@@ -85,85 +111,51 @@ pub(crate) struct Addresses {
     pub(crate) api: SocketAddr,
 }
 
-/// Where records go, and what is known of what was there before.
-pub(crate) struct Trail {
-    sink: Arc<dyn AuditSink>,
-    errors: FileErrors,
-    recovered: livetrail_audit::Recovered,
-    lock: Option<data::DataLock>,
+/// How a server ended.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    /// What became of the records.
+    pub(crate) records: CloseReport,
+    /// A checkpoint covers all of them.
+    pub(crate) sealed: bool,
 }
 
-impl Trail {
-    /// A trail that goes elsewhere than to the data directory.
-    #[cfg(test)]
-    pub(crate) fn of(sink: Arc<dyn AuditSink>) -> Self {
-        Self {
-            sink,
-            errors: Arc::new(|| 0),
-            recovered: livetrail_audit::Recovered::default(),
-            lock: None,
-        }
-    }
-
-    /// The trail in the data directory, which is made if it is not there, and locked.
-    async fn open(config: &Config) -> anyhow::Result<Self> {
-        let lock = data::DataLock::take(&config.data)?;
-        let path = config.data.join(TRAIL_FILE);
-        let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-            // The sink first: it cuts off what a crash may have torn.
-            let sink = FileAuditSink::open(&path)?;
-            Ok((sink, livetrail_audit::open_sessions(&path)?))
-        });
-        let (sink, recovered) = opened.await??;
-        let sink = Arc::new(sink);
-        let counted = sink.clone();
-        Ok(Self {
-            sink,
-            errors: Arc::new(move || counted.failed()),
-            recovered,
-            lock: Some(lock),
-        })
+impl Stopped {
+    /// Whether the whole trail is on disk and sealed.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.records.durable && !self.records.timed_out && self.sealed
     }
 }
 
 impl Server {
-    /// Opens the trail and the sockets, and serves.
+    /// Opens the sockets, and serves. What the boot before left open is closed on the trail first.
     ///
     /// # Errors
-    /// The data directory is in use or cannot be written; an address is taken.
-    pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
-        let trail = Trail::open(&config).await?;
-        Self::start_with(config, trail).await
-    }
-
-    /// The same with another trail.
-    pub(crate) async fn start_with(config: Config, trail: Trail) -> anyhow::Result<Self> {
+    /// An address is taken.
+    pub(crate) async fn start_with(config: Config, mut trail: Trail) -> anyhow::Result<Self> {
         let http = bind("http.listen", config.http.listen).await?;
         let api = match config.api.listen {
             Some(address) => Some(bind("api.listen", address).await?),
             None => None,
         };
         let clock = Arc::new(SystemClock::new());
-        if !trail.recovered.open.is_empty() {
+        let started = trail.started_detail();
+        let open = trail.take_open();
+        if !open.is_empty() {
             tracing::warn!(
-                sessions = trail.recovered.open.len(),
+                sessions = open.len(),
                 "the last run ended without a goodbye: the sessions that it left open are closed on record"
             );
         }
         let pipeline = Arc::new(
-            AuditPipeline::builder(trail.sink)
+            AuditPipeline::builder(trail.sink())
                 .clock(clock.clone())
                 .capacity(config.audit.capacity)
                 .node(config.node.0.clone())
                 .heartbeat(config.audit.heartbeat.0)
-                .close_deadline(config.shutdown_timeout.0 / 2)
-                .started_detail(format!(
-                    "livetrail {}, {} records before, {} sessions left open",
-                    env!("CARGO_PKG_VERSION"),
-                    trail.recovered.records,
-                    trail.recovered.open.len()
-                ))
-                .recovered(trail.recovered.open)
+                .close_deadline(config.shutdown_timeout.0 / 4)
+                .started_detail(started)
+                .recovered(open)
                 .build()?,
         );
         // What was left open is closed on disk before anything new can happen. A trail that cannot do so is loud from its
@@ -176,7 +168,7 @@ impl Server {
         let auth = Arc::new(Exchangeable::new(config.auth.chain()?));
         let outcomes = Outcomes::default();
         let engine = engine_builder(&config)
-            .clock(clock)
+            .clock(clock.clone())
             .observer(pipeline.clone())
             .observer(outcomes.clone())
             .authenticator(auth.clone())
@@ -187,6 +179,7 @@ impl Server {
             Err(error) => {
                 // The boot is on record already; so is that it came to nothing.
                 pipeline.close().await;
+                trail.close(config.shutdown_timeout.0 / 4).await;
                 return Err(error);
             }
         };
@@ -195,7 +188,7 @@ impl Server {
             engine.clone(),
             pipeline.clone(),
             outcomes,
-            trail.errors,
+            trail.view(),
         );
         let mut server = Self {
             addresses: Addresses {
@@ -209,8 +202,9 @@ impl Server {
             pipeline,
             stop: watch::Sender::new(false),
             gateways: JoinSet::new(),
-            _lock: trail.lock,
+            trail,
         };
+        server.watch_trail(clock, &config);
         server.serve_rtmp(rtmp, &state);
         server.serve_http(&config, http, api, &state);
         Ok(server)
@@ -232,9 +226,9 @@ impl Server {
         self.reloadable.reload(loaded, &self.engine, &self.pipeline);
     }
 
-    /// Ends all sessions, writes the trail out to its last record, and closes the sockets.
-    pub(crate) async fn stop(mut self) -> CloseReport {
-        // A quarter of the time for the sessions, one for their connections, half for the trail.
+    /// Ends all sessions, writes the trail out to its last record, seals it, and closes the sockets.
+    pub(crate) async fn stop(mut self) -> Stopped {
+        // A quarter of the time each: for the sessions, for their connections, for their records, for the last checkpoint.
         let quarter = self.shutdown_timeout / 4;
         // Sessions first, while their connections are there to be told.
         if !self.engine.shutdown(quarter).await {
@@ -246,14 +240,28 @@ impl Server {
             tracing::warn!("connections were closed without a goodbye");
             self.gateways.abort_all();
         }
-        let report = self.pipeline.close().await;
+        let records = self.pipeline.close().await;
+        let sealed = self.trail.close(quarter).await;
         tracing::info!(
-            written = report.written,
-            dropped = report.dropped,
-            durable = report.durable,
+            written = records.written,
+            dropped = records.dropped,
+            durable = records.durable,
+            sealed,
             "stopped"
         );
-        report
+        Stopped { records, sealed }
+    }
+
+    /// Looks after the ledger until the server stops.
+    fn watch_trail(&mut self, clock: Arc<SystemClock>, config: &Config) {
+        let watched = self.trail.watched(clock, &config.trail);
+        let stopping = self.stopping();
+        self.gateways.spawn(async move {
+            tokio::select! {
+                () = watched => {}
+                () = stopping => {}
+            }
+        });
     }
 
     fn serve_rtmp(&mut self, rtmp: RtmpServer, state: &ApiState) {

@@ -128,6 +128,7 @@ impl Changes {
                 ("http", old.http == new.http),
                 ("api.listen", old.api.listen == new.api.listen),
                 ("audit", old.audit == new.audit),
+                ("trail", old.trail == new.trail),
             ]),
         }
     }

@@ -40,7 +40,7 @@ impl Signals {
             }
         }
         tokio::select! {
-            report = server.stop() => report.durable && !report.timed_out,
+            stopped = server.stop() => stopped.is_clean(),
             name = Self::stop(&mut self.terminate, &mut self.interrupt) => {
                 tracing::error!(signal = name, "told to stop a second time: stopping at once, the trail may lack its end");
                 process::exit(1);

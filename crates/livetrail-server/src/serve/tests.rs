@@ -1,18 +1,11 @@
 //! A running server, asked over its sockets.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
-use livetrail_audit::{AuditRecord, FileTrail, Personal, SinkError};
+use livetrail_audit::{AuditRecord, Personal};
 use livetrail_engine::{Attempt, CodecId, Credentials, FrameFlags, MediaFrame, StreamKey};
-use livetrail_record::TrailChecker;
+use livetrail_ledger::{Identity, Ledger, MemStore, PowerCut, Reader, SharedStore};
+use livetrail_record::{TrailChecker, parse_canonical};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -20,7 +13,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::config::{Application, NamedSecret, SecretText, Span};
+use crate::config::{Application, ByteSize, NamedSecret, SecretText, Span};
 
 struct Answer {
     status: u16,
@@ -48,12 +41,14 @@ async fn ask(address: SocketAddr, method: &str, path: &str, token: Option<&str>)
     }
 }
 
-fn config(data: &std::path::Path) -> Config {
+fn config() -> Config {
     let mut config = Config {
-        data: data.to_owned(),
-        shutdown_timeout: Span::secs(3),
+        shutdown_timeout: Span::secs(8),
         ..Config::default()
     };
+    config.trail.checkpoint_interval = "50ms".parse().unwrap();
+    config.trail.wal_segment_size = ByteSize(9 << 20);
+    config.trail.reserve_size = ByteSize(1 << 20);
     config.rtmp.listen = ([127, 0, 0, 1], 0).into();
     config.http.listen = ([127, 0, 0, 1], 0).into();
     config
@@ -76,9 +71,30 @@ fn keyframe(ms: i64, bytes: usize) -> MediaFrame {
     MediaFrame::video(CodecId::H264, ms, ms, FrameFlags::KEYFRAME, payload)
 }
 
-fn trail(data: &std::path::Path) -> Vec<AuditRecord> {
-    let lines = FileTrail::open(data.join(TRAIL_FILE)).unwrap();
-    lines.map(|line| line.unwrap().record).collect()
+fn identity() -> Identity {
+    Identity::from_seeds("example.com/test", &[1; 32].into(), &[2; 32].into()).unwrap()
+}
+
+/// A disk with an empty trail on it.
+fn disk() -> MemStore {
+    let disk = MemStore::new();
+    let store: SharedStore = Arc::new(disk.clone());
+    Ledger::create(&store, &identity()).unwrap();
+    disk
+}
+
+async fn start(config: Config, disk: &MemStore) -> Server {
+    let store: SharedStore = Arc::new(disk.clone());
+    let trail = Trail::of_store(store, identity(), &config.trail).unwrap();
+    Server::start_with(config, trail).await.unwrap()
+}
+
+fn trail(disk: &MemStore) -> Vec<AuditRecord> {
+    let reader = Reader::open(Arc::new(disk.clone())).unwrap();
+    let entries = reader.entries(0..u64::MAX).unwrap();
+    entries
+        .map(|entry| parse_canonical(&entry.unwrap()).unwrap())
+        .collect()
 }
 
 fn labels(trail: &[AuditRecord]) -> Vec<&str> {
@@ -96,13 +112,13 @@ async fn until(mut holds: impl FnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_streams_and_sessions_and_kicks_one_on_record() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut config = config(dir.path());
+    let disk = disk();
+    let mut config = config();
     config.api.token = vec![
         token("day-shift", "secret-1"),
         token("night-shift", "secret-2"),
     ];
-    let server = Server::start(config).await.unwrap();
+    let server = start(config, &disk).await;
     let api = server.addresses().api;
     let mut publication = server.engine().publish(attempt()).await.unwrap();
     publication.push(keyframe(0, 100)).unwrap();
@@ -159,9 +175,9 @@ async fn an_operator_sees_streams_and_sessions_and_kicks_one_on_record() {
     assert_eq!(playback.end_reason().map(|r| r.label()), Some("kicked"));
 
     drop(publication);
-    let report = server.stop().await;
-    assert!(report.durable && report.dropped == 0);
-    let trail = trail(dir.path());
+    let stopped = server.stop().await;
+    assert!(stopped.is_clean() && stopped.records.dropped == 0);
+    let trail = trail(&disk);
     let kicked: Vec<_> = trail
         .iter()
         .filter(|record| record.action.label() == "admin_session_kicked")
@@ -180,8 +196,8 @@ async fn an_operator_sees_streams_and_sessions_and_kicks_one_on_record() {
 
 #[tokio::test]
 async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(config(dir.path())).await.unwrap();
+    let disk = disk();
+    let server = start(config(), &disk).await;
     let api = server.addresses().api;
     let document = ask(api, "GET", "/api/v1/openapi.json", None).await.json();
     let paths: Vec<_> = document["paths"]
@@ -225,62 +241,97 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
     server.stop().await;
 }
 
-/// Says of itself that it fails, until it does not.
-#[derive(Default)]
-struct Failing {
-    fails: AtomicBool,
-}
-
-#[async_trait]
-impl AuditSink for Failing {
-    async fn write(&self, _record: AuditRecord) {}
-
-    async fn flush(&self) -> Result<(), SinkError> {
-        self.failing().map_or(Ok(()), Err)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_makes_health_red_and_refuses_publishers_until_there_is_room() {
+    let disk = disk();
+    let mut config = config();
+    config.audit.deadline = "500ms".parse().unwrap();
+    let server = start(config, &disk).await;
+    let api = server.addresses().api;
+    assert_eq!(ask(api, "GET", "/health", None).await.status, 200);
+    // Nothing is free: the next segment, tile or checkpoint finds no room.
+    disk.set_capacity(Some(1));
+    let refused = loop {
+        match server.engine().publish(attempt()).await {
+            // The space is looked at once a second.
+            Ok(publication) => drop(publication),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.reason.label(), "audit_unavailable");
+    let mut told = Value::Null;
+    for _ in 0..200 {
+        let health = ask(api, "GET", "/health", None).await;
+        told = health.json();
+        if health.status == 503 && told["trouble"] == "disk_full" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-
-    fn failing(&self) -> Option<SinkError> {
-        let fails = self.fails.load(Ordering::SeqCst);
-        fails.then(|| SinkError::Other("no room".to_owned()))
+    assert_eq!(
+        (&told["status"], &told["trouble"]),
+        (&"trail_failing".into(), &"disk_full".into())
+    );
+    let metrics = ask(api, "GET", "/metrics", None).await.text;
+    for line in [
+        "livetrail_trail_healthy 0",
+        "livetrail_trail_disk_pressure 3",
+    ] {
+        assert!(metrics.contains(line), "no {line}\n{metrics}");
     }
+    disk.set_capacity(None);
+    let publication = loop {
+        if let Ok(publication) = server.engine().publish(attempt()).await {
+            break publication;
+        }
+    };
+    drop(publication);
+    let mut status = 0;
+    for _ in 0..500 {
+        status = ask(api, "GET", "/health", None).await.status;
+        if status == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(status, 200);
+    assert!(server.stop().await.is_clean());
+    let (findings, _) = TrailChecker::new().check(&trail(&disk));
+    assert!(findings.is_empty(), "{findings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trail_that_cannot_record_makes_health_red_and_refuses_publishers_and_recovers() {
-    let dir = tempfile::tempdir().unwrap();
-    let sink = Arc::new(Failing::default());
-    let mut config = config(dir.path());
-    config.audit.deadline = "500ms".parse().unwrap();
-    let server = Server::start_with(config, Trail::of(sink.clone()))
-        .await
-        .unwrap();
+async fn a_log_that_stops_is_red_within_a_second_and_media_goes_on() {
+    let disk = disk();
+    let server = start(config(), &disk).await;
     let api = server.addresses().api;
-    assert_eq!(ask(api, "GET", "/health", None).await.status, 200);
-    sink.fails.store(true, Ordering::SeqCst);
+    let mut publication = server.engine().publish(attempt()).await.unwrap();
+    server.trail.view().handle.halt("a witness has seen more");
+    let red = tokio::time::timeout(Duration::from_secs(1), async {
+        while ask(api, "GET", "/health", None).await.json()["trouble"] != "log_stopped" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    red.await.expect("red within a second");
+    let metrics = ask(api, "GET", "/metrics", None).await.text;
+    assert!(metrics.contains("livetrail_trail_stopped 1"), "{metrics}");
+    publication.push(keyframe(0, 100)).unwrap();
+    drop(publication);
     let refused = server.engine().publish(attempt()).await.err().unwrap();
     assert_eq!(refused.reason.label(), "audit_unavailable");
-    let health = ask(api, "GET", "/health", None).await;
-    assert_eq!(health.status, 503, "{}", health.text);
-    assert_eq!(health.json()["status"], "trail_failing");
-    let metrics = ask(api, "GET", "/metrics", None).await.text;
-    assert!(metrics.contains("livetrail_trail_healthy 0"), "{metrics}");
-    sink.fails.store(false, Ordering::SeqCst);
-    let publication = server.engine().publish(attempt()).await;
-    assert!(publication.is_ok());
-    assert_eq!(ask(api, "GET", "/health", None).await.status, 200);
-    server.stop().await;
+    assert!(!server.stop().await.is_clean());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_viewer_that_never_reads_is_evicted_and_its_connection_closed() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut config = config(dir.path());
+    let disk = disk();
+    let mut config = config();
     config.application = vec![Application {
         max_lag_frames: 20,
         stall_timeout: "400ms".parse().unwrap(),
         ..Application::default()
     }];
-    let server = Server::start(config).await.unwrap();
+    let server = start(config, &disk).await;
     let mut publication = server.engine().publish(attempt()).await.unwrap();
     publication.push(keyframe(0, 100)).unwrap();
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -301,7 +352,7 @@ async fn a_viewer_that_never_reads_is_evicted_and_its_connection_closed() {
     assert!(closed.is_ok(), "the connection is still open");
     drop(publication);
     server.stop().await;
-    let trail = trail(dir.path());
+    let trail = trail(&disk);
     assert_eq!(
         labels(&trail),
         [
@@ -318,9 +369,9 @@ async fn a_viewer_that_never_reads_is_evicted_and_its_connection_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_changes_keys_limits_and_tokens_and_says_what_needs_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let first = config(dir.path());
-    let server = Server::start(first.clone()).await.unwrap();
+    let disk = disk();
+    let first = config();
+    let server = start(first.clone(), &disk).await;
     let api = server.addresses().api;
     let mut second = first.clone();
     second.auth.publish = toml::from_str::<Config>("[auth]\npublish = \"keys\"")
@@ -336,14 +387,14 @@ async fn a_reload_changes_keys_limits_and_tokens_and_says_what_needs_a_restart()
     assert_eq!(ask(api, "GET", "/api/v1/streams", None).await.status, 401);
     server.reload(Ok(second));
     let wrong = config::load(
-        Some(&dir.path().join("not-there")),
+        Some(Path::new("/not/there.toml")),
         [],
         &Overrides::default(),
     );
     server.reload(wrong);
     assert_eq!(server.engine().limits().max_publishers, 7);
     server.stop().await;
-    let trail = trail(dir.path());
+    let trail = trail(&disk);
     let details: Vec<_> = trail
         .iter()
         .filter(|record| record.action.label() == "admin_config_changed")
@@ -360,10 +411,10 @@ async fn a_reload_changes_keys_limits_and_tokens_and_says_what_needs_a_restart()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_can_have_an_address_of_its_own() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut config = config(dir.path());
+    let disk = disk();
+    let mut config = config();
     config.api.listen = Some(([127, 0, 0, 1], 0).into());
-    let server = Server::start(config).await.unwrap();
+    let server = start(config, &disk).await;
     let Addresses { http, api, .. } = server.addresses();
     assert_ne!(http, api);
     assert_eq!(ask(api, "GET", "/health", None).await.status, 200);
@@ -378,23 +429,17 @@ async fn the_api_can_have_an_address_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_crash_left_open_is_closed_at_the_next_start() {
-    let dir = tempfile::tempdir().unwrap();
-    let crashed = Server::start(config(dir.path())).await.unwrap();
+    let disk = disk();
+    let crashed = start(config(), &disk).await;
     let publication = crashed.engine().publish(attempt()).await.unwrap();
-    crashed.pipeline.sync().await.unwrap();
-    let before = std::fs::read(dir.path().join(TRAIL_FILE)).unwrap();
+    // As the disk is in the middle of the session.
+    let disk = disk.power_cut(PowerCut::Synced);
     drop(publication);
     crashed.stop().await;
-    // As the disk was in the middle of the session, with a line that was being written.
-    let torn = [before.as_slice(), b"1795344899233\tpubl"].concat();
-    std::fs::write(dir.path().join(TRAIL_FILE), torn).unwrap();
 
-    Server::start(config(dir.path()))
-        .await
-        .unwrap()
-        .stop()
-        .await;
-    let trail = trail(dir.path());
+    let next = start(config(), &disk).await;
+    assert!(next.stop().await.is_clean());
+    let trail = trail(&disk);
     assert_eq!(
         labels(&trail),
         [
@@ -405,6 +450,12 @@ async fn what_a_crash_left_open_is_closed_at_the_next_start() {
             "server_stopped"
         ]
     );
+    let told = trail[2].detail.as_ref().map(Personal::expose).unwrap();
+    assert!(
+        told.contains("2 entries") && told.ends_with("1 sessions left open"),
+        "{told}"
+    );
+    assert_eq!(trail[2].count, Some(1));
     assert!(trail[3].inferred);
     assert_eq!(
         trail[3].reason.as_ref().map(|r| r.label()),
@@ -415,17 +466,20 @@ async fn what_a_crash_left_open_is_closed_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_named() {
-    let dir = tempfile::tempdir().unwrap();
+async fn an_address_that_is_taken_is_named_and_the_trail_is_let_go() {
+    let disk = disk();
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for key in ["rtmp.listen", "http.listen"] {
-        let mut config = config(&dir.path().join(key));
+        let mut config = config();
         let address = taken.local_addr().unwrap();
         match key {
             "rtmp.listen" => config.rtmp.listen = address,
             _ => config.http.listen = address,
         }
-        let error = Server::start(config).await.err().unwrap();
+        let store: SharedStore = Arc::new(disk.clone());
+        let trail = Trail::of_store(store, identity(), &config.trail).unwrap();
+        let error = Server::start_with(config, trail).await.err().unwrap();
         assert!(format!("{error:#}").starts_with(key), "{error:#}");
     }
+    assert!(start(config(), &disk).await.stop().await.is_clean());
 }

@@ -2,15 +2,13 @@
 
 use std::{path::Path, process::ExitCode};
 
-use livetrail_audit::FileTrail;
 use livetrail_record::{BootEnd, TrailChecker, TrailReport};
 use serde_json::json;
 
-use super::{open, query::is_of_a_line};
+use super::source::Source;
 use crate::{
     cli::TrailCheck,
     output::{Failure, Outcome, say},
-    serve::trail_file,
 };
 
 /// Findings that are kept to be shown; the rest are counted.
@@ -33,12 +31,20 @@ impl Checked {
 
 /// Runs it. Exit code 1 is: not sound.
 pub(super) fn run(args: &TrailCheck) -> Outcome {
-    let checked = check(open(&args.trail)?)?;
-    let path = trail_file(&args.trail.path);
+    let mut trail = Source::open(&args.trail)?;
+    let checked = check(&mut trail)?;
     if args.json {
         say(&as_json(&checked).to_string())?;
     } else {
-        tell(&path, &checked)?;
+        match &trail {
+            Source::File { path, .. } => tell(path, &checked)?,
+            Source::Ledger(ledger) => {
+                tell(&ledger.directory, &checked)?;
+                say(
+                    "these are the records' own rules; `livetrail trail verify` checks signatures and hashes as well",
+                )?;
+            }
+        }
     }
     Ok(if checked.is_sound() {
         ExitCode::SUCCESS
@@ -47,7 +53,8 @@ pub(super) fn run(args: &TrailCheck) -> Outcome {
     })
 }
 
-fn check(mut trail: FileTrail) -> Result<Checked, Failure> {
+fn check(trail: &mut Source) -> Result<Checked, Failure> {
+    let unit = trail.unit();
     let mut checker = TrailChecker::new();
     let mut findings = Vec::new();
     let mut total: u64 = 0;
@@ -57,28 +64,30 @@ fn check(mut trail: FileTrail) -> Result<Checked, Failure> {
             findings.push(text);
         }
     };
-    for line in trail.by_ref() {
-        match line {
-            Ok(line) => {
-                for finding in checker.feed(&line.record) {
-                    find(format!("line {}: {finding}", line.number));
+    trail.each(|item| {
+        match item.record {
+            Ok(record) => {
+                for finding in checker.feed(&record) {
+                    find(format!("{unit} {}: {finding}", item.number));
                 }
             }
-            Err(error) if is_of_a_line(&error) => {
-                find(format!("{:#}", anyhow::Error::new(error)));
-            }
-            Err(error) => return Err(Failure::unusable(error)),
+            Err(error) => find(error),
         }
-    }
+        Ok(())
+    })?;
     let (last, report) = checker.finish();
     for finding in last {
         find(format!("at the end: {finding}"));
     }
+    let torn_bytes = match trail {
+        Source::File { trail, .. } => trail.torn_bytes(),
+        Source::Ledger(_) => 0,
+    };
     Ok(Checked {
         findings,
         total,
         report,
-        torn_bytes: trail.torn_bytes(),
+        torn_bytes,
     })
 }
 

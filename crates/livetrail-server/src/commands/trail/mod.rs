@@ -1,30 +1,30 @@
 //! `livetrail trail`.
 
 mod check;
+mod export;
 mod filter;
+mod init;
+mod prove;
 mod query;
 mod show;
+mod source;
 mod tail;
+mod verify;
 
-use livetrail_audit::FileTrail;
-
-use crate::{
-    cli::{Trail, TrailPath},
-    output::{Failure, Outcome},
-    serve::trail_file,
-};
+use crate::{cli::Trail, output::Outcome};
 
 pub(crate) use show::{short_session, table, trail_rows};
 
 /// Runs it.
 pub(crate) fn run(command: &Trail) -> Outcome {
     match command {
+        Trail::Init(args) => init::run(args),
         Trail::Query(args) => query::run(args),
         Trail::Tail(args) => tail::run(args),
         Trail::Check(args) => check::run(args),
+        Trail::Verify(args) => verify::run(args),
+        Trail::Checkpoint(args) => prove::checkpoint(args),
+        Trail::Prove(args) => prove::prove(args),
+        Trail::Export(args) => export::run(args),
     }
-}
-
-fn open(path: &TrailPath) -> Result<FileTrail, Failure> {
-    FileTrail::open(trail_file(&path.path)).map_err(Failure::unusable)
 }

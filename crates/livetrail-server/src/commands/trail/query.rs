@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use livetrail_audit::AuditRecord;
 
-use super::{filter::Filter, open, show};
+use super::{filter::Filter, show, source::Source};
 use crate::{
     cli::{TrailFormat, TrailQuery},
-    output::{Failure, Outcome, complain, say},
+    output::{Outcome, complain, say},
 };
 
 /// Rows of one table: a trail of any length is shown in bounded memory, as several tables if need be.
@@ -16,33 +16,30 @@ const TABLE_ROWS: usize = 5_000;
 /// Runs it.
 pub(super) fn run(args: &TrailQuery) -> Outcome {
     let filter = Filter::new(&args.filter)?;
-    let trail = open(&args.trail)?;
+    let mut trail = Source::open(&args.trail)?;
     let mut rows: Vec<AuditRecord> = Vec::new();
-    let mut bad_lines: u64 = 0;
+    let mut bad: u64 = 0;
     let mut found: u64 = 0;
-    for line in trail {
-        let record = match line {
-            Ok(line) => line.record,
-            Err(error) if is_of_a_line(&error) => {
-                bad_lines += 1;
-                continue;
-            }
-            Err(error) => return Err(Failure::unusable(error)),
+    trail.each(|item| {
+        let Ok(record) = item.record else {
+            bad += 1;
+            return Ok(());
         };
         if !filter.fits(&record) {
-            continue;
+            return Ok(());
         }
         found += 1;
         if args.format != TrailFormat::Table {
             say(&show::line(&record, args.format)?)?;
-            continue;
+            return Ok(());
         }
         rows.push(record);
         if rows.len() == TABLE_ROWS {
             say(&show::trail_rows(&rows).to_string())?;
             rows.clear();
         }
-    }
+        Ok(())
+    })?;
     if args.format == TrailFormat::Table {
         if !rows.is_empty() {
             say(&show::trail_rows(&rows).to_string())?;
@@ -52,19 +49,11 @@ pub(super) fn run(args: &TrailQuery) -> Outcome {
             if found == 1 { "" } else { "s" }
         ))?;
     }
-    if bad_lines > 0 {
+    if bad > 0 {
         complain(&format!(
-            "{bad_lines} lines are no records; `livetrail trail check` says which"
+            "no records: {bad}, each {}; `livetrail trail check` says which",
+            trail.unit()
         ));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether only one line is wrong, and the next may be right.
-pub(super) fn is_of_a_line(error: &livetrail_audit::AuditError) -> bool {
-    use livetrail_audit::AuditError;
-    matches!(
-        error,
-        AuditError::Line { .. } | AuditError::LineTooLong { .. }
-    )
 }

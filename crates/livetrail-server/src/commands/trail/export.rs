@@ -1,0 +1,170 @@
+//! `livetrail trail export`: records for other programs, or the published part of the whole trail.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context, ensure};
+use livetrail_record::encode_line;
+use livetrail_tlog::{leaf_hash, tree_bundles, tree_tiles};
+use serde_json::{json, value::RawValue};
+
+use super::{
+    filter::Filter,
+    source::{Item, LedgerSource},
+};
+use crate::{
+    cli::{ExportFormat, TrailExport},
+    commands::progress,
+    output::{Failure, Outcome, complain, write_all},
+    serve::vkey_file,
+};
+
+/// How the bar on a terminal looks.
+const BAR: &str = "{bar:40} {human_pos} of {human_len} files, {eta} left";
+
+/// Runs it.
+pub(super) fn run(args: &TrailExport) -> Outcome {
+    let ledger = LedgerSource::open(&args.trail)?;
+    match &args.site {
+        Some(directory) => site(&ledger, directory).map_err(Failure::unusable)?,
+        None => records(&ledger, args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn records(ledger: &LedgerSource, args: &TrailExport) -> Result<(), Failure> {
+    let filter = Filter::new(&args.filter)?;
+    let mut out = Out::new(args.output.as_deref())?;
+    let end = args.to.unwrap_or(u64::MAX);
+    let mut bad = 0_u64;
+    ledger.range(args.from..end, |item| {
+        match line(&item, args.format, &filter)? {
+            Line::Fits(line) => out.line(&line)?,
+            Line::No => {}
+            Line::Bad => bad += 1,
+        }
+        Ok(())
+    })?;
+    out.finish()?;
+    if bad > 0 {
+        complain(&format!(
+            "{bad} entries are no records; `livetrail trail verify` says which"
+        ));
+    }
+    Ok(())
+}
+
+enum Line {
+    Fits(Vec<u8>),
+    No,
+    Bad,
+}
+
+fn line(item: &Item, format: ExportFormat, filter: &Filter) -> anyhow::Result<Line> {
+    let Ok(record) = &item.record else {
+        return Ok(Line::Bad);
+    };
+    if !filter.fits(record) {
+        return Ok(Line::No);
+    }
+    let entry = item.entry.as_deref().unwrap_or_default();
+    let line = match format {
+        ExportFormat::Entries => entry.to_vec(),
+        ExportFormat::Tsv => encode_line(record).trim_end_matches('\n').into(),
+        ExportFormat::Json => {
+            // The record stays as it is, byte for byte.
+            let record: &RawValue = serde_json::from_slice(entry)?;
+            let leaf = leaf_hash(entry).to_string();
+            let line = json!({ "index": item.number, "leaf_hash": leaf });
+            let mut text = line.to_string();
+            text.pop();
+            text += &format!(",\"record\":{record}}}");
+            text.into_bytes()
+        }
+    };
+    Ok(Line::Fits(line))
+}
+
+/// A file, or standard output.
+enum Out {
+    File(BufWriter<File>, String),
+    Standard(BufWriter<io::StdoutLock<'static>>),
+}
+
+impl Out {
+    fn new(file: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = file.filter(|path| *path != Path::new("-")) else {
+            return Ok(Self::Standard(BufWriter::new(io::stdout().lock())));
+        };
+        let shown = path.display().to_string();
+        let file = File::create_new(path).with_context(|| format!("cannot make {shown}"))?;
+        Ok(Self::File(BufWriter::new(file), shown))
+    }
+
+    fn line(&mut self, line: &[u8]) -> anyhow::Result<()> {
+        match self {
+            Self::Standard(out) => write_all(out, &[line, b"\n"]),
+            Self::File(out, shown) => out
+                .write_all(line)
+                .and_then(|()| out.write_all(b"\n"))
+                .with_context(|| format!("cannot write {shown}")),
+        }
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        match self {
+            Self::Standard(mut out) => write_all(&mut out, &[]),
+            Self::File(mut out, shown) => out
+                .flush()
+                .and_then(|()| out.get_ref().sync_all())
+                .with_context(|| format!("cannot write {shown}")),
+        }
+    }
+}
+
+/// Copies everything that one checkpoint covers into a new directory: a tlog-tiles site of its own. The checkpoint comes last, so that what is
+/// there is whole or no trail.
+fn site(ledger: &LedgerSource, to: &Path) -> anyhow::Result<()> {
+    let is_used = to
+        .read_dir()
+        .is_ok_and(|mut entries| entries.next().is_some());
+    ensure!(!is_used, "{} is not empty", to.display());
+    let checkpoint = ledger.reader.checkpoint()?;
+    let size = checkpoint.head().size;
+    let put = |path: &str, bytes: &[u8]| -> anyhow::Result<()> {
+        let file = to.join(path);
+        let above = file.parent().unwrap_or(to);
+        fs::create_dir_all(above)
+            .and_then(|()| fs::write(&file, bytes))
+            .with_context(|| format!("cannot write {}", file.display()))
+    };
+    let total = tree_tiles(size).count() + tree_bundles(size).count();
+    let bar = progress(u64::try_from(total).ok(), BAR);
+    for tile in tree_tiles(size) {
+        put(&tile.to_string(), &ledger.reader.tile(tile)?)?;
+        bar.inc(1);
+    }
+    for bundle in tree_bundles(size) {
+        put(&bundle.to_string(), &ledger.reader.bundle(bundle)?)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let vkeys: String = ledger
+        .reader
+        .verifier_keys()
+        .iter()
+        .map(|key| format!("{key}\n"))
+        .collect();
+    crate::serve::write_vkeys(&vkey_file(to), &vkeys)?;
+    put("checkpoint", checkpoint.note().encode().as_bytes())?;
+    complain(&format!(
+        "{size} entries in {}; check them with `livetrail-verify {} --vkey KEY`",
+        to.display(),
+        to.display()
+    ));
+    Ok(())
+}

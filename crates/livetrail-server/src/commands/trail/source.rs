@@ -1,0 +1,239 @@
+//! The records of a trail, wherever they are: entries of a ledger, or lines of a file.
+
+use std::{fs, ops::Range, path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use livetrail_audit::{AuditError, AuditRecord, FileTrail};
+use livetrail_ledger::{LedgerError, Reader, RealStore};
+use livetrail_record::parse_canonical;
+
+use crate::{
+    cli::TrailPath,
+    output::{Failure, chain},
+    serve::TrailPlace,
+};
+
+/// How many entries are looked at at once when a trail is read from its end.
+const STEP: u64 = 4_096;
+
+/// One thing in a trail.
+pub(super) struct Item {
+    /// The entry's index, or the line's number.
+    pub(super) number: u64,
+    /// The record, or why it is none.
+    pub(super) record: Result<AuditRecord, String>,
+    /// The entry's bytes; none of a line.
+    pub(super) entry: Option<Vec<u8>>,
+}
+
+/// A trail that is read on from where it was left.
+pub(super) enum Source {
+    Ledger(LedgerSource),
+    File { trail: FileTrail, path: PathBuf },
+}
+
+/// The entries of a ledger, as far as a checkpoint covers them.
+pub(super) struct LedgerSource {
+    pub(super) reader: Reader,
+    pub(super) directory: PathBuf,
+    /// The next entry that is read.
+    next: u64,
+}
+
+impl Source {
+    /// # Errors
+    /// There is no trail there, or it cannot be read.
+    pub(super) fn open(path: &TrailPath) -> Result<Self, Failure> {
+        match TrailPlace::of(&path.path) {
+            TrailPlace::File(path) => {
+                let trail = FileTrail::open(&path).map_err(Failure::unusable)?;
+                Ok(Self::File { trail, path })
+            }
+            TrailPlace::Ledger { .. } => LedgerSource::open(path).map(Self::Ledger),
+        }
+    }
+
+    /// What this trail's things are called: entries, or lines.
+    pub(super) const fn unit(&self) -> &'static str {
+        match self {
+            Self::Ledger(_) => "entry",
+            Self::File { .. } => "line",
+        }
+    }
+
+    /// Reads on to what is the end now.
+    ///
+    /// # Errors
+    /// Those of `each`, and that the trail cannot be read.
+    pub(super) fn each(
+        &mut self,
+        mut each: impl FnMut(Item) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Ledger(ledger) => ledger.each(&mut each),
+            Self::File { trail, .. } => {
+                for line in trail.by_ref() {
+                    each(item_of_line(line)?)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The last `wanted` records that fit, in the trail's order; what follows is read on from the end.
+    ///
+    /// # Errors
+    /// The trail cannot be read.
+    pub(super) fn last(
+        &mut self,
+        wanted: usize,
+        fits: impl Fn(&AuditRecord) -> bool,
+    ) -> Result<Vec<AuditRecord>, Failure> {
+        let mut last = std::collections::VecDeque::new();
+        match self {
+            Self::Ledger(ledger) => ledger.last(wanted, &fits, &mut last)?,
+            Self::File { .. } => self.each(|item| {
+                let fitting = item.record.ok().filter(|record| fits(record));
+                if let Some(record) = fitting.filter(|_| wanted > 0) {
+                    if last.len() == wanted {
+                        last.pop_front();
+                    }
+                    last.push_back(record);
+                }
+                Ok(())
+            })?,
+        }
+        Ok(last.into())
+    }
+}
+
+impl LedgerSource {
+    /// # Errors
+    /// There is no ledger there, or it cannot be read.
+    pub(super) fn open(path: &TrailPath) -> Result<Self, Failure> {
+        let TrailPlace::Ledger { directory, vkeys } = TrailPlace::of(&path.path) else {
+            return Err(Failure::unusable(anyhow::anyhow!(
+                "{} is a file of lines: it has no checkpoints and proofs; `livetrail trail check` checks its sessions",
+                path.path.display()
+            )));
+        };
+        let store = Arc::new(RealStore::new(&directory));
+        let reader = match (Reader::open(store.clone()), vkeys) {
+            // A copy of the site has nothing private; its keys are beside it.
+            (Err(LedgerError::NoTrail { .. }), Some(file)) if directory.is_dir() => {
+                let text = fs::read_to_string(&file)
+                    .with_context(|| format!("cannot read {}", file.display()))
+                    .map_err(Failure::unusable)?;
+                reader_of_copy(store, &text)
+                    .with_context(|| format!("the keys in {}", file.display()))
+                    .map_err(Failure::unusable)?
+            }
+            (reader, _) => reader.map_err(Failure::unusable)?,
+        };
+        Ok(Self {
+            reader,
+            directory,
+            next: 0,
+        })
+    }
+
+    /// How many entries are published.
+    ///
+    /// # Errors
+    /// The checkpoint cannot be read, or is not this trail's.
+    pub(super) fn size(&self) -> Result<u64, Failure> {
+        let checkpoint = self.reader.checkpoint().map_err(Failure::unusable)?;
+        Ok(checkpoint.head().size)
+    }
+
+    /// Reads the entries of a range, as far as they are published.
+    ///
+    /// # Errors
+    /// Those of `each`, and that the trail cannot be read.
+    pub(super) fn range(
+        &self,
+        range: Range<u64>,
+        mut each: impl FnMut(Item) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let first = range.start;
+        let entries = self.reader.entries(range).map_err(Failure::unusable)?;
+        for (number, entry) in (first..).zip(entries) {
+            each(item_of_entry(number, entry.map_err(Failure::unusable)?))?;
+        }
+        Ok(())
+    }
+
+    fn each(&mut self, each: &mut dyn FnMut(Item) -> Result<(), Failure>) -> Result<(), Failure> {
+        let end = self.size()?;
+        if end > self.next {
+            self.range(self.next..end, each)?;
+            self.next = end;
+        }
+        Ok(())
+    }
+
+    /// From the end backwards, so that the last of a long trail are found soon.
+    fn last(
+        &mut self,
+        wanted: usize,
+        fits: &dyn Fn(&AuditRecord) -> bool,
+        last: &mut std::collections::VecDeque<AuditRecord>,
+    ) -> Result<(), Failure> {
+        let mut end = self.size()?;
+        self.next = end;
+        while end > 0 && last.len() < wanted {
+            let start = end.saturating_sub(STEP);
+            let mut fitting = Vec::new();
+            self.range(start..end, |item| {
+                fitting.extend(item.record.ok().filter(|record| fits(record)));
+                Ok(())
+            })?;
+            let room = wanted - last.len();
+            for record in fitting.into_iter().rev().take(room) {
+                last.push_front(record);
+            }
+            end = start;
+        }
+        Ok(())
+    }
+}
+
+fn reader_of_copy(store: Arc<RealStore>, text: &str) -> anyhow::Result<Reader> {
+    let keys: Vec<_> = livetrail_verify::keys_in(text)?;
+    let keys: [_; 2] = keys.try_into().map_err(|_| {
+        anyhow::anyhow!("are not two: that which signs, and that which cosigns with the time")
+    })?;
+    let origin = keys[0].name().as_str().to_owned();
+    Ok(Reader::with_keys(store, origin, keys)?)
+}
+
+fn item_of_entry(number: u64, entry: Vec<u8>) -> Item {
+    let record = parse_canonical(&entry);
+    Item {
+        number,
+        record: record.map_err(|error| {
+            let error = AuditError::Entry {
+                index: number,
+                source: error,
+            };
+            chain(&error)
+        }),
+        entry: Some(entry),
+    }
+}
+
+/// A line that is no record is an item; that the file cannot be read is the end.
+fn item_of_line(line: Result<livetrail_audit::TrailLine, AuditError>) -> Result<Item, Failure> {
+    let (number, record) = match line {
+        Ok(line) => (line.number, Ok(line.record)),
+        Err(error @ (AuditError::Line { line, .. } | AuditError::LineTooLong { line, .. })) => {
+            (line, Err(chain(&error)))
+        }
+        Err(error) => return Err(Failure::unusable(error)),
+    };
+    Ok(Item {
+        number,
+        record,
+        entry: None,
+    })
+}

@@ -1,0 +1,132 @@
+//! `livetrail trail verify`: the check of `livetrail-verify`, on a server's data directory.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, ensure};
+use livetrail_verify::{
+    Directory, MAX_POLICY_BYTES, Options, Policy, Report, keys_in, verify, verify_file,
+};
+
+use crate::{
+    cli::TrailVerify,
+    commands::progress,
+    output::{Failure, Outcome, say},
+    serve::TrailPlace,
+};
+
+/// A key file, a policy or a checkpoint has no more bytes than this.
+const MAX_SMALL_BYTES: u64 = 1 << 20;
+
+/// How the bar on a terminal looks.
+const BAR: &str = "{bar:40} {human_pos} of {human_len} entries, {per_sec}, {eta} left";
+
+/// Runs it. Exit codes as of `livetrail-verify`: 0, 1 and 2.
+pub(super) fn run(args: &TrailVerify) -> Outcome {
+    let report = check(args).map_err(Failure::unusable)?;
+    if args.json {
+        say(&serde_json::to_string_pretty(&report)?)?;
+    } else {
+        say(report.to_string().trim_end())?;
+    }
+    Ok(ExitCode::from(report.verdict.exit_code()))
+}
+
+fn check(args: &TrailVerify) -> anyhow::Result<Report> {
+    let place = TrailPlace::of(&args.trail.path);
+    let mut options = Options {
+        policy: policy(args)?,
+        against: older(&args.against)?,
+        strict: args.strict,
+        ..Options::default()
+    };
+    let bar = progress(Some(0), BAR);
+    let mut show = |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let report = match &place {
+        TrailPlace::File(path) => {
+            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()));
+            let file = BufReader::with_capacity(1 << 20, file?);
+            verify_file(file, &path.display().to_string(), &options, &mut show)?
+        }
+        TrailPlace::Ledger { directory, vkeys } => {
+            let beside = vkeys.as_deref().filter(|_| options.policy.is_empty());
+            if let Some(file) = beside {
+                add_keys(&mut options.policy, &small(file)?)
+                    .with_context(|| file.display().to_string())?;
+            }
+            let mut report = verify(&Directory::new(directory), &options, &mut show)?;
+            report.notes.extend(beside.map(|file| {
+                format!(
+                    "the keys are those of {}, which whoever can write to the trail can write, too: an auditor brings their own (--vkey)",
+                    file.display()
+                )
+            }));
+            report
+        }
+    };
+    bar.finish_and_clear();
+    Ok(report)
+}
+
+fn policy(args: &TrailVerify) -> anyhow::Result<Policy> {
+    let mut policy = match &args.policy {
+        Some(path) => {
+            let text = small(path)?;
+            ensure!(
+                text.len() <= MAX_POLICY_BYTES,
+                "{} has more than {MAX_POLICY_BYTES} bytes",
+                path.display()
+            );
+            Policy::parse(&text).with_context(|| path.display().to_string())?
+        }
+        None => Policy::default(),
+    };
+    let mut text = String::new();
+    for key in &args.vkey {
+        let is_file = Path::new(key).exists() || !key.contains('+');
+        let given = if is_file {
+            small(Path::new(key))?
+        } else {
+            key.clone()
+        };
+        text += &given;
+        text.push('\n');
+    }
+    add_keys(&mut policy, &text)?;
+    Ok(policy)
+}
+
+fn add_keys(policy: &mut Policy, text: &str) -> anyhow::Result<()> {
+    let mut keys = keys_in(text)?;
+    // Keys that sign first: their names tell the log's second key from a witness's.
+    keys.sort_by_key(livetrail_tlog::VerifierKey::key_type);
+    for key in keys {
+        policy.add(key)?;
+    }
+    Ok(())
+}
+
+fn older(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let read = |path: &PathBuf| Ok((path.display().to_string(), small(path)?.into_bytes()));
+    paths.iter().map(read).collect()
+}
+
+fn small(path: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_SMALL_BYTES + 1).read_to_string(&mut text))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(
+        text.len() as u64 <= MAX_SMALL_BYTES,
+        "{} has more than {MAX_SMALL_BYTES} bytes: neither keys nor a checkpoint",
+        path.display()
+    );
+    Ok(text)
+}

@@ -1,0 +1,254 @@
+//! Making a trail: once, when somebody says so, never as a side effect of a wrong path.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::Write,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use livetrail_ledger::{
+    Identity, Ledger, RealStore, Seed, SharedStore, generate_seed, read_seed, write_seed,
+};
+
+use super::place;
+use crate::config;
+
+/// The data directory has personal data: it is for its owner and group.
+const DATA_MODE: u32 = 0o750;
+
+/// What must stay secret is for its owner.
+const PRIVATE_MODE: u32 = 0o700;
+
+/// A trail that was just made.
+#[derive(Debug)]
+pub(crate) struct Created {
+    /// The log's name.
+    pub(crate) origin: String,
+    /// Its directory.
+    pub(crate) directory: PathBuf,
+    /// Its verifier keys, a line each.
+    pub(crate) vkeys: String,
+    /// The file that they are in as well.
+    pub(crate) vkey_file: PathBuf,
+    /// The files with the secret keys: the one that signs, the one that cosigns.
+    pub(crate) key_files: [PathBuf; 2],
+}
+
+/// Makes the data directory if it is not there, the keys that are not there, and an empty trail with a signed checkpoint. If it fails or is
+/// killed, it can be done again: keys that are there are taken.
+///
+/// # Errors
+/// There is a trail already; a key file that is there cannot be used; whatever the system says.
+pub(crate) fn create(data: &Path, settings: &config::Trail) -> anyhow::Result<Created> {
+    let directory = place::trail_directory(data);
+    refuse_existing(&directory)?;
+    let origin = match &settings.origin {
+        Some(origin) => origin.clone(),
+        None => new_origin()?,
+    };
+    make_directory(data, DATA_MODE)?;
+    let key_files = key_files(&directory, settings);
+    let seeds = match &key_files {
+        [signer, cosigner] => [seed(&directory, signer)?, seed(&directory, cosigner)?],
+    };
+    let identity = identity(&origin, &seeds)?;
+    let store: SharedStore = Arc::new(RealStore::new(&directory));
+    Ledger::create(&store, &identity)?;
+    let vkeys = vkeys_of(&identity);
+    let vkey_file = place::vkey_file(data);
+    write_vkeys(&vkey_file, &vkeys)?;
+    Ok(Created {
+        origin,
+        directory,
+        vkeys,
+        vkey_file,
+        key_files,
+    })
+}
+
+fn refuse_existing(directory: &Path) -> anyhow::Result<()> {
+    if directory.join("private/log.json").exists() {
+        bail!(
+            "there is a trail in {} already: start the server without --init, or choose another data directory",
+            directory.display()
+        );
+    }
+    Ok(())
+}
+
+/// The configured key files, or those in the trail's directory.
+pub(super) fn key_files(trail: &Path, settings: &config::Trail) -> [PathBuf; 2] {
+    let [signer, cosigner] = place::own_keys(trail);
+    [
+        settings.signer_key_file.clone().unwrap_or(signer),
+        settings.cosigner_key_file.clone().unwrap_or(cosigner),
+    ]
+}
+
+/// Who the log is, from its origin and the seeds of its two keys.
+pub(super) fn identity(origin: &str, seeds: &[Seed; 2]) -> anyhow::Result<Identity> {
+    let [signer, cosigner] = seeds;
+    Identity::from_seeds(origin, signer, cosigner)
+        .with_context(|| format!("{origin:?} cannot be the name of a log"))
+}
+
+/// Both verifier keys, a line each.
+pub(super) fn vkeys_of(identity: &Identity) -> String {
+    format!("{}\n{}\n", identity.signer_key(), identity.cosigner_key())
+}
+
+/// The host's name, and randomness: two logs must never have the same name, also not when one takes the other's place.
+fn new_origin() -> anyhow::Result<String> {
+    let uname = rustix::system::uname();
+    let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let host: String = uname.nodename().to_string_lossy().to_lowercase();
+    let host: String = host.chars().filter(allowed).take(200).collect();
+    let host = if host.is_empty() { "localhost" } else { &host };
+    let random = generate_seed()?;
+    let tail: String = random
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(format!("{host}/livetrail/{tail}"))
+}
+
+/// The key in this file, which is made if it is not there.
+fn seed(trail: &Path, file: &Path) -> anyhow::Result<Seed> {
+    if file.exists() {
+        return Ok(read_seed(file)?);
+    }
+    let above = file.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    if above.starts_with(trail) {
+        make_directory(trail, 0o755)?;
+        make_directory(above, PRIVATE_MODE)?;
+    }
+    let seed = generate_seed()?;
+    // Under its own name only when it is whole, so that a crash leaves no half of a key.
+    let mut unfinished = file.as_os_str().to_owned();
+    unfinished.push(".new");
+    let unfinished = PathBuf::from(unfinished);
+    if unfinished.exists() {
+        fs::remove_file(&unfinished)
+            .with_context(|| format!("cannot remove {}", unfinished.display()))?;
+    }
+    write_seed(&unfinished, &seed)?;
+    // A link, unlike a rename, never takes the place of a file that has come in between.
+    fs::hard_link(&unfinished, file)
+        .and_then(|()| fs::remove_file(&unfinished))
+        .and_then(|()| sync_directory(above))
+        .with_context(|| format!("cannot make the key file {}", file.display()))?;
+    Ok(seed)
+}
+
+/// Writes the verifier keys for auditors, whole or not at all.
+pub(crate) fn write_vkeys(file: &Path, vkeys: &str) -> anyhow::Result<()> {
+    let above = file.parent().unwrap_or(Path::new("."));
+    let write = || -> anyhow::Result<()> {
+        let mut new = tempfile::Builder::new()
+            .prefix("trail.vkey.")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(above)?;
+        new.write_all(vkeys.as_bytes())?;
+        new.as_file().sync_all()?;
+        new.persist(file)?;
+        Ok(sync_directory(above)?)
+    };
+    write().with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Makes a directory and those above it, and syncs the one above each, so that a power cut does not take it.
+fn make_directory(directory: &Path, mode: u32) -> anyhow::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let above = directory
+        .parent()
+        .filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above {
+        make_directory(above, mode)?;
+    }
+    DirBuilder::new()
+        .mode(mode)
+        .create(directory)
+        .and_then(|()| sync_directory(above.unwrap_or(Path::new("."))))
+        .with_context(|| format!("cannot make the directory {}", directory.display()))
+}
+
+fn sync_directory(directory: &Path) -> std::io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use livetrail_ledger::Reader;
+
+    use super::*;
+
+    #[test]
+    fn a_trail_is_made_once_with_keys_for_their_owner_and_the_verifier_keys_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("new/data");
+        let created = create(&data, &config::Trail::default()).unwrap();
+        for file in &created.key_files {
+            let mode = fs::metadata(file).unwrap().permissions().mode() & 0o7777;
+            assert_eq!(mode, 0o600, "{}", file.display());
+        }
+        let shown = fs::read_to_string(&created.vkey_file).unwrap();
+        assert_eq!(shown, created.vkeys);
+        assert!(shown.starts_with(&format!("{}+", created.origin)));
+        assert_eq!(shown.lines().count(), 2);
+        let reader = Reader::open(Arc::new(RealStore::new(&created.directory))).unwrap();
+        assert_eq!(reader.origin(), created.origin);
+        assert_eq!(reader.checkpoint().unwrap().head().size, 0);
+        let again = create(&data, &config::Trail::default()).unwrap_err();
+        assert!(again.to_string().contains("already"), "{again:#}");
+        assert_eq!(fs::read_to_string(&created.vkey_file).unwrap(), shown);
+    }
+
+    #[test]
+    fn keys_of_a_first_start_that_did_not_come_to_its_end_are_taken_and_half_ones_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let [signer, cosigner] = place::own_keys(&place::trail_directory(dir.path()));
+        fs::create_dir_all(signer.parent().unwrap()).unwrap();
+        let kept = generate_seed().unwrap();
+        write_seed(&signer, &kept).unwrap();
+        let half = cosigner.with_extension("new");
+        fs::write(&half, "0123").unwrap();
+        let settings = config::Trail {
+            origin: Some("example.com/mine".to_owned()),
+            ..config::Trail::default()
+        };
+        let created = create(dir.path(), &settings).unwrap();
+        assert_eq!(created.origin, "example.com/mine");
+        assert_eq!(*read_seed(&signer).unwrap(), *kept);
+        assert!(cosigner.is_file() && !half.exists());
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_and_nothing_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key");
+        write_seed(&key, &generate_seed().unwrap()).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+        let settings = config::Trail {
+            signer_key_file: Some(key),
+            ..config::Trail::default()
+        };
+        let data = dir.path().join("data");
+        let refused = create(&data, &settings).unwrap_err().to_string();
+        assert!(refused.contains("chmod 600"), "{refused}");
+        assert!(!place::trail_directory(&data).exists());
+    }
+
+    #[test]
+    fn names_of_new_logs_differ() {
+        assert_ne!(new_origin().unwrap(), new_origin().unwrap());
+    }
+}

@@ -1,0 +1,209 @@
+//! The server's trail: a ledger in the data directory, opened, watched and closed.
+
+mod create;
+mod place;
+mod watch;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::bail;
+use livetrail_audit::{LedgerSink, OpenSession, open_sessions_of_ledger};
+use livetrail_engine::Clock;
+use livetrail_ledger::{
+    Handle, Identity, Ledger, LedgerError, Options, Reader, RealStore, RecoveryReport, SharedStore,
+    read_seed,
+};
+
+pub(crate) use create::{Created, create, write_vkeys};
+pub(crate) use place::{TrailPlace, trail_directory, vkey_file};
+pub(crate) use watch::{Trouble, Watch};
+
+use crate::config::{self, Config};
+
+/// A trail that is open for writing, and what its start has found.
+pub(crate) struct Trail {
+    sink: Arc<LedgerSink>,
+    view: TrailView,
+    recovery: RecoveryReport,
+    open: Vec<OpenSession>,
+}
+
+/// The trail as others in the server see it: how it does, and how to read it.
+#[derive(Clone)]
+pub(crate) struct TrailView {
+    /// Watermarks, checkpoint, pressure.
+    pub(crate) handle: Handle,
+    /// What is published.
+    pub(crate) reader: Arc<Reader>,
+    /// The verifier keys, a line each.
+    pub(crate) vkeys: Arc<str>,
+    /// What is wrong.
+    pub(crate) watch: Arc<Watch>,
+}
+
+impl Trail {
+    /// Opens the trail in the data directory, which must be there. Recovers it, and finds out what a crash left open.
+    ///
+    /// # Errors
+    /// There is no trail, another server has it, its keys are not there or not its own, or it is damaged: each in words that say what to
+    /// do. Nothing is changed by then.
+    pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
+        let directory = trail_directory(&config.data);
+        let store: SharedStore = Arc::new(RealStore::new(&directory));
+        let found = match Reader::open(store.clone()) {
+            Ok(reader) => reader,
+            Err(LedgerError::NoTrail { .. }) => bail!(no_trail(&config.data)),
+            Err(error) => return Err(error.into()),
+        };
+        let origin = config.trail.origin.as_deref();
+        let origin = origin.unwrap_or_else(|| found.origin());
+        let [signer, cosigner] = create::key_files(&directory, &config.trail);
+        let seeds = [read_seed(&signer)?, read_seed(&cosigner)?];
+        let identity = create::identity(origin, &seeds)?;
+        let trail = Self::of_store(store, identity, &config.trail)?;
+        see_to_vkeys(&config.data, &trail.view.vkeys);
+        Ok(trail)
+    }
+
+    /// The same in any store.
+    pub(crate) fn of_store(
+        store: SharedStore,
+        identity: Identity,
+        settings: &config::Trail,
+    ) -> anyhow::Result<Self> {
+        let vkeys = create::vkeys_of(&identity);
+        let builder = Ledger::builder(store.clone(), identity).options(options(settings));
+        let (ledger, recovery) = builder.open()?;
+        tracing::info!(
+            entries = recovery.entries,
+            clean = recovery.is_clean(),
+            "the trail is open"
+        );
+        let sink = Arc::new(LedgerSink::new(ledger));
+        let view = TrailView {
+            handle: sink.handle().clone(),
+            reader: Arc::new(Reader::open(store)?),
+            vkeys: vkeys.into(),
+            watch: Arc::default(),
+        };
+        let open = open_sessions_of_ledger(&view.reader)?;
+        Ok(Self {
+            sink,
+            view,
+            recovery,
+            open,
+        })
+    }
+
+    /// Where records go.
+    pub(super) fn sink(&self) -> Arc<LedgerSink> {
+        self.sink.clone()
+    }
+
+    /// The trail for others to look at.
+    pub(super) fn view(&self) -> TrailView {
+        self.view.clone()
+    }
+
+    /// The sessions that the boot before left open. They are given away: the second call gives none.
+    pub(super) fn take_open(&mut self) -> Vec<OpenSession> {
+        std::mem::take(&mut self.open)
+    }
+
+    /// What `server_started` says: the version, and what recovery found.
+    pub(super) fn started_detail(&self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        format!(
+            "livetrail {version}: {}; {} sessions left open",
+            found(&self.recovery),
+            self.open.len()
+        )
+    }
+
+    /// Looks after the ledger for as long as it is polled.
+    pub(super) fn watched(
+        &self,
+        clock: impl Clock,
+        settings: &config::Trail,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (watch, handle) = (self.view.watch.clone(), self.view.handle.clone());
+        let checkpoint_interval = settings.checkpoint_interval.0;
+        async move { watch.run(handle, clock, checkpoint_interval).await }
+    }
+
+    /// Seals what is durable and lets go of the directory; waits no longer than `timeout` for the disk. For after the pipeline's end.
+    /// `false` when the last records are not covered by a checkpoint: the next start sees to it.
+    pub(super) async fn close(&self, timeout: Duration) -> bool {
+        let sink = self.sink.clone();
+        let closed = tokio::task::spawn_blocking(move || sink.close(timeout)).await;
+        match closed {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                let error = crate::output::chain(&error);
+                tracing::error!("the trail's last checkpoint is missing: {error}");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+fn options(settings: &config::Trail) -> Options {
+    let mut options = Options::default();
+    options.commit_interval = settings.commit_interval.0;
+    options.checkpoint_interval = settings.checkpoint_interval.0;
+    options.segment_bytes = u64::try_from(settings.wal_segment_size.0).unwrap_or(u64::MAX);
+    options.ballast_bytes = u64::try_from(settings.reserve_size.0).unwrap_or(u64::MAX);
+    options
+}
+
+/// What recovery found, for people.
+fn found(recovery: &RecoveryReport) -> String {
+    let entries = recovery.entries;
+    if recovery.is_clean() {
+        return format!("{entries} entries, all sealed");
+    }
+    let mut text = format!("{entries} entries, {} of them sealed", recovery.sealed);
+    if let Some(size) = recovery.completed {
+        text += &format!("; the checkpoint of {size} was intended and is published now");
+    }
+    if let Some(at) = recovery.torn_at {
+        text += &format!("; a torn batch was cut off at byte {at} of the write-ahead log");
+    }
+    text
+}
+
+/// What to do where there is no trail.
+fn no_trail(data: &Path) -> String {
+    let shown = data.display();
+    let mut words = format!(
+        "there is no trail in {shown}, and none is made by a start. For a first start run `livetrail trail init {shown}`, or this \
+         command with --init; if there should be a trail, correct --data"
+    );
+    if let Some(old) = place::old_trail(data) {
+        words += &format!(
+            ". {} is the trail of an earlier version: `livetrail trail query` reads it, and it is not continued",
+            old.display()
+        );
+    }
+    words
+}
+
+/// The file with the verifier keys is there, and has the trail's. It is for auditors: that it cannot be written keeps nobody from serving.
+fn see_to_vkeys(data: &Path, vkeys: &str) {
+    let file = vkey_file(data);
+    match std::fs::read_to_string(&file) {
+        Ok(text)
+            if vkeys
+                .lines()
+                .all(|key| text.lines().any(|line| line.trim() == key)) => {}
+        Ok(_) => tracing::warn!(
+            file = %file.display(),
+            "the file does not have the verifier keys of this trail: put it right before you give it to an auditor; they are in the trail's private/log.json"
+        ),
+        Err(_) => match write_vkeys(&file, vkeys) {
+            Ok(()) => tracing::info!(file = %file.display(), "wrote the verifier keys"),
+            Err(error) => tracing::warn!("the verifier keys are not on disk: {error:#}"),
+        },
+    }
+}

@@ -1,0 +1,111 @@
+//! Where things are: the trail in the data directory, its keys, the file with its verifier keys.
+
+use std::path::{Path, PathBuf};
+
+/// The trail's directory in the data directory.
+const TRAIL_DIRECTORY: &str = "trail";
+
+/// The verifier keys, in the data directory: for auditors, not secret.
+const VKEY_FILE: &str = "trail.vkey";
+
+/// The trail of an earlier version, in the data directory: a file of lines.
+const OLD_TRAIL_FILE: &str = "trail.tsv";
+
+/// What a directory has that is a trail: a private part if a server writes it, a checkpoint if it is a copy.
+const MARKS: [&str; 2] = ["private/log.json", "checkpoint"];
+
+/// The trail in this data directory.
+pub(crate) fn trail_directory(data: &Path) -> PathBuf {
+    data.join(TRAIL_DIRECTORY)
+}
+
+/// The file with the verifier keys of this data directory's trail.
+pub(crate) fn vkey_file(data: &Path) -> PathBuf {
+    data.join(VKEY_FILE)
+}
+
+/// The keys in a trail's directory, where no others are configured: the one that signs, and the one that cosigns.
+pub(super) fn own_keys(trail: &Path) -> [PathBuf; 2] {
+    let keys = trail.join("private").join("keys");
+    [keys.join("signer"), keys.join("cosigner")]
+}
+
+/// A trail that a command is to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TrailPlace {
+    /// A ledger, and the file with its verifier keys if there is one.
+    Ledger {
+        /// Its directory.
+        directory: PathBuf,
+        /// Its verifier keys, as whoever keeps the trail says.
+        vkeys: Option<PathBuf>,
+    },
+    /// A file of lines.
+    File(PathBuf),
+}
+
+impl TrailPlace {
+    /// What a path means: a data directory, a trail's directory in it or elsewhere, or a file of lines. A path at which there is
+    /// nothing means the trail of a data directory, so that the words about what is missing are right.
+    pub(crate) fn of(path: &Path) -> Self {
+        if path.is_file() {
+            return Self::File(path.to_owned());
+        }
+        let old = path.join(OLD_TRAIL_FILE);
+        if is_trail(path) {
+            let beside = path.parent().map(vkey_file);
+            let vkeys = [Some(vkey_file(path)), beside];
+            Self::Ledger {
+                directory: path.to_owned(),
+                vkeys: vkeys.into_iter().flatten().find(|file| file.is_file()),
+            }
+        } else if !is_trail(&trail_directory(path)) && old.is_file() {
+            Self::File(old)
+        } else {
+            Self::Ledger {
+                directory: trail_directory(path),
+                vkeys: Some(vkey_file(path)).filter(|file| file.is_file()),
+            }
+        }
+    }
+}
+
+fn is_trail(directory: &Path) -> bool {
+    MARKS.iter().any(|mark| directory.join(mark).is_file())
+}
+
+/// A file of lines from an earlier version, if there is one.
+pub(super) fn old_trail(data: &Path) -> Option<PathBuf> {
+    Some(data.join(OLD_TRAIL_FILE)).filter(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_path_means_the_trail_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path();
+        let ledger = |directory: PathBuf, vkeys| TrailPlace::Ledger { directory, vkeys };
+        let trail = trail_directory(data);
+        assert_eq!(TrailPlace::of(data), ledger(trail.clone(), None));
+        let old = data.join(OLD_TRAIL_FILE);
+        fs::write(&old, "").unwrap();
+        assert_eq!(TrailPlace::of(data), TrailPlace::File(old.clone()));
+        fs::create_dir(&trail).unwrap();
+        fs::write(trail.join("checkpoint"), "").unwrap();
+        assert_eq!(TrailPlace::of(data), ledger(trail.clone(), None));
+        assert_eq!(TrailPlace::of(&old), TrailPlace::File(old));
+        let vkeys = vkey_file(data);
+        fs::write(&vkeys, "").unwrap();
+        for path in [data, &trail] {
+            assert_eq!(
+                TrailPlace::of(path),
+                ledger(trail.clone(), Some(vkeys.clone()))
+            );
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Being loud about the ledger: within a second of its trouble there is a line in the log and a red `/health`.
+
+use std::{
+    sync::atomic::{AtomicU8, Ordering},
+    time::Duration,
+};
+
+use livetrail_engine::Clock;
+use livetrail_ledger::{Handle, Pressure, Status};
+
+/// How often the ledger is looked at: twice as often as it must be loud.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Checkpoints that come so much later than they should are trouble.
+const LATE: Duration = Duration::from_secs(5);
+
+/// What is wrong with a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub(crate) enum Trouble {
+    /// Nothing.
+    #[default]
+    None,
+    /// Durable records are not covered by a checkpoint, long after they should be.
+    SealingLate,
+    /// The disk has no room for records.
+    DiskFull,
+    /// The log stopped; only a restart can help.
+    Stopped,
+}
+
+impl Trouble {
+    const ALL: [Self; 4] = [Self::None, Self::SealingLate, Self::DiskFull, Self::Stopped];
+
+    /// A stable label; `None` when nothing is wrong.
+    pub(crate) const fn label(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::SealingLate => Some("sealing_late"),
+            Self::DiskFull => Some("disk_full"),
+            Self::Stopped => Some("log_stopped"),
+        }
+    }
+}
+
+/// What the watch has seen last.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    trouble: AtomicU8,
+}
+
+impl Watch {
+    /// What is wrong now.
+    pub(crate) fn trouble(&self) -> Trouble {
+        let now = usize::from(self.trouble.load(Ordering::Relaxed));
+        Trouble::ALL.get(now).copied().unwrap_or_default()
+    }
+
+    /// Looks at the ledger for as long as it is polled.
+    pub(super) async fn run(
+        &self,
+        handle: Handle,
+        clock: impl Clock,
+        checkpoint_interval: Duration,
+    ) {
+        let mut looked = Looked::new(LATE.saturating_add(checkpoint_interval));
+        let mut interval = tokio::time::interval(INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let trouble = looked.at(&handle.status(), clock.monotonic());
+            self.trouble.store(trouble as u8, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What was seen before, so that each change is told once.
+#[derive(Debug)]
+struct Looked {
+    late: Duration,
+    pressure: Pressure,
+    trouble: Trouble,
+    /// Since when there is something to seal, and which size was published then.
+    sealing: Option<(Duration, u64)>,
+}
+
+impl Looked {
+    fn new(late: Duration) -> Self {
+        Self {
+            late,
+            pressure: Pressure::Normal,
+            trouble: Trouble::None,
+            sealing: None,
+        }
+    }
+
+    fn at(&mut self, status: &Status, now: Duration) -> Trouble {
+        self.tell_pressure(status.pressure);
+        let late = self.sealing_is_late(status, now);
+        let trouble = if status.stopped.is_some() {
+            Trouble::Stopped
+        } else if status.pressure >= Pressure::RefuseStrict {
+            Trouble::DiskFull
+        } else if late {
+            Trouble::SealingLate
+        } else {
+            Trouble::None
+        };
+        if std::mem::replace(&mut self.trouble, trouble) != trouble {
+            tell(trouble, status);
+        }
+        trouble
+    }
+
+    fn tell_pressure(&mut self, pressure: Pressure) {
+        let before = std::mem::replace(&mut self.pressure, pressure);
+        match pressure {
+            _ if pressure == before => {}
+            // That is trouble, and told as such.
+            Pressure::RefuseStrict => {}
+            Pressure::Normal => tracing::info!("the trail's disk has room again"),
+            Pressure::Warn => tracing::warn!("the trail's disk is 80 % full"),
+            Pressure::ShedBestEffort => {
+                tracing::error!("the trail's disk is 90 % full: at 97 % nothing more is recorded");
+            }
+        }
+    }
+
+    fn sealing_is_late(&mut self, status: &Status, now: Duration) -> bool {
+        let sealed = status.sealed.size;
+        if status.durable <= sealed {
+            self.sealing = None;
+            return false;
+        }
+        match self.sealing {
+            Some((since, size)) if size == sealed => now.saturating_sub(since) >= self.late,
+            _ => {
+                self.sealing = Some((now, sealed));
+                false
+            }
+        }
+    }
+}
+
+fn tell(trouble: Trouble, status: &Status) {
+    match trouble {
+        Trouble::None => tracing::info!("the trail's ledger works again"),
+        Trouble::SealingLate => tracing::error!(
+            durable = status.durable,
+            sealed = status.sealed.size,
+            "no checkpoint covers what was recorded: signing or writing tiles hangs"
+        ),
+        Trouble::DiskFull => tracing::error!(
+            "the trail's disk is full: strict sessions are refused until there is room"
+        ),
+        Trouble::Stopped => {
+            let why = status
+                .stopped
+                .as_ref()
+                .map_or_else(String::new, |fatal| crate::output::chain(fatal.as_ref()));
+            tracing::error!(
+                "the trail's log stopped, nothing is recorded any more until a restart: {why}"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_ledger::{Class, Identity, Ledger, MemStore, SharedStore, generate_seed};
+
+    use super::*;
+
+    fn ledger() -> Ledger {
+        let store: SharedStore = std::sync::Arc::new(MemStore::new());
+        let seeds = (generate_seed().unwrap(), generate_seed().unwrap());
+        let identity = Identity::from_seeds("example.com/t", &seeds.0, &seeds.1).unwrap();
+        Ledger::create(&store, &identity).unwrap();
+        Ledger::builder(store, identity).open().unwrap().0
+    }
+
+    #[test]
+    fn checkpoints_that_do_not_come_are_late_until_one_comes() {
+        let ledger = ledger();
+        let secs = Duration::from_secs;
+        ledger.append(Class::Strict, &["one"]).unwrap();
+        ledger.wait_sealed(1, secs(20)).unwrap();
+        let done = ledger.status();
+        let mut behind = done.clone();
+        behind.durable += 1;
+        let mut looked = Looked::new(secs(6));
+        assert_eq!(looked.at(&done, secs(0)), Trouble::None);
+        assert_eq!(looked.at(&behind, secs(10)), Trouble::None);
+        assert_eq!(looked.at(&behind, secs(15)), Trouble::None);
+        assert_eq!(looked.at(&behind, secs(16)), Trouble::SealingLate);
+        // One came, and the next is awaited.
+        let mut next = behind.clone();
+        next.sealed.size += 1;
+        next.durable += 2;
+        assert_eq!(looked.at(&next, secs(17)), Trouble::None);
+        assert_eq!(looked.at(&next, secs(22)), Trouble::None);
+        assert_eq!(looked.at(&done, secs(40)), Trouble::None);
+    }
+
+    #[test]
+    fn a_stopped_log_and_a_full_disk_are_trouble() {
+        let ledger = ledger();
+        let mut looked = Looked::new(LATE);
+        let mut full = ledger.status();
+        full.pressure = Pressure::RefuseStrict;
+        assert_eq!(looked.at(&full, LATE), Trouble::DiskFull);
+        full.pressure = Pressure::ShedBestEffort;
+        assert_eq!(looked.at(&full, LATE), Trouble::None);
+        ledger.halt("seen elsewhere");
+        assert_eq!(looked.at(&ledger.status(), LATE), Trouble::Stopped);
+    }
+}
