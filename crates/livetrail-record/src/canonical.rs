@@ -16,6 +16,7 @@ use crate::extra::{self, Extra, Value};
 use crate::personal::Personal;
 use crate::reason::{Outcome, Reason};
 use crate::record::{self, AuditRecord};
+use crate::view::RecordView;
 
 /// The longest canonical form: what a length of 16 bits can say in an entry bundle.
 pub const MAX_CANONICAL_BYTES: usize = 65_535;
@@ -71,6 +72,14 @@ pub fn encode_canonical_into(record: &AuditRecord, out: &mut Vec<u8>) -> Result<
 /// One [`RecordError`] for each way of not being a record's canonical bytes; in particular [`RecordError::NotCanonical`]
 /// for JSON that means a record but is written differently.
 pub fn parse_canonical(bytes: &[u8]) -> Result<AuditRecord, RecordError> {
+    match RecordView::parse(bytes) {
+        Some(view) => Ok(view.to_record()),
+        None => parse_in_general(bytes),
+    }
+}
+
+/// The same for any entry, plain or not; several times slower.
+pub(crate) fn parse_in_general(bytes: &[u8]) -> Result<AuditRecord, RecordError> {
     if bytes.len() > MAX_CANONICAL_BYTES {
         return Err(RecordError::TooLong { bytes: bytes.len() });
     }

@@ -88,4 +88,10 @@ pub enum RecordError {
         /// The field's name.
         field: String,
     },
+    /// The bytes are no saved state of a [`TrailChecker`](crate::TrailChecker), or one of another version.
+    #[error("not a checker's state of this version, from byte {offset} on")]
+    Snapshot {
+        /// Up to where they could be understood.
+        offset: usize,
+    },
 }

@@ -3,7 +3,7 @@
 //! | what | where |
 //! |---|---|
 //! | [`AuditRecord`] and its parts | [`AuditAction`], [`Outcome`], [`Reason`], [`Personal`], [`Extra`] |
-//! | canonical bytes (RFC 8785 JSON), what a log's leaf hashes | [`encode_canonical`], [`parse_canonical`] |
+//! | canonical bytes (RFC 8785 JSON), what a log's leaf hashes | [`encode_canonical`], [`parse_canonical`], [`RecordView`] |
 //! | the file trail's line | [`encode_line`], [`parse_line`] |
 //! | the session state machine and `seq` continuity | [`TrailChecker`] |
 //!
@@ -48,6 +48,7 @@ mod machine;
 mod personal;
 mod reason;
 mod record;
+mod view;
 
 pub use action::AuditAction;
 pub use canonical::{
@@ -66,3 +67,4 @@ pub use personal::{Personal, REDACTED};
 pub use reason::{Outcome, Reason};
 pub use record::{AuditRecord, SCHEMA};
 pub use uuid::Uuid;
+pub use view::RecordView;

@@ -207,4 +207,37 @@ proptest! {
         prop_assert!(!findings.is_empty());
         prop_assert_eq!(report.findings_total, findings.len() as u64);
     }
+
+    #[test]
+    fn a_checker_that_was_saved_and_restored_anywhere_says_the_same(
+        plan in plan(),
+        crash in any::<prop::sample::Index>(),
+        moves in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..3),
+        saves in vec(any::<prop::sample::Index>(), 1..4),
+    ) {
+        let writer = trail(&plan);
+        let mut records = writer.records;
+        // A crash, a next boot that closes some of it, and records in places where they should not be.
+        let again = records.clone();
+        records.truncate(1 + crash.index(records.len()));
+        let next = |record: AuditRecord| record.with_boot(NEXT);
+        records.extend(again.into_iter().map(next));
+        for (from, to) in moves {
+            let record = records.remove(from.index(records.len()));
+            records.insert(to.index(records.len()), record);
+        }
+        let whole = TrailChecker::new().check(&records);
+        let mut checker = TrailChecker::new();
+        let mut findings = Vec::new();
+        let at: Vec<usize> = saves.iter().map(|save| save.index(records.len())).collect();
+        for (i, record) in records.iter().enumerate() {
+            if at.contains(&i) {
+                checker = TrailChecker::restore(&checker.save()).unwrap();
+            }
+            findings.extend(checker.feed(record));
+        }
+        let (last, report) = checker.finish();
+        findings.extend(last);
+        prop_assert_eq!((findings, report), whole);
+    }
 }

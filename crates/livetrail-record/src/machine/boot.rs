@@ -14,7 +14,7 @@ use crate::record::AuditRecord;
 ///
 /// Written as `play_started:3,publish_ended:1`, labels in order, absent where 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LossCounts(BTreeMap<String, u64>);
+pub struct LossCounts(pub(super) BTreeMap<String, u64>);
 
 impl LossCounts {
     /// No loss.
@@ -108,21 +108,21 @@ pub(crate) struct Orphan {
 }
 
 #[derive(Debug)]
-struct Loss {
-    first: u64,
-    last: u64,
-    counts: LossCounts,
+pub(super) struct Loss {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) counts: LossCounts,
 }
 
 #[derive(Debug)]
 pub(crate) struct Boot {
     pub(super) summary: BootSummary,
     /// One past the highest `seq` that is there.
-    next: u64,
+    pub(super) next: u64,
     /// Missing numbers below `next`, as first → last.
-    holes: BTreeMap<u64, u64>,
-    losses: Vec<Loss>,
-    orphans: Vec<Orphan>,
+    pub(super) holes: BTreeMap<u64, u64>,
+    pub(super) losses: Vec<Loss>,
+    pub(super) orphans: Vec<Orphan>,
 }
 
 impl Boot {

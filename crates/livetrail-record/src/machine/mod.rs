@@ -6,6 +6,7 @@
 
 mod boot;
 mod finding;
+mod snapshot;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
