@@ -17,6 +17,24 @@ pub struct SealedBundle {
 }
 
 impl Reader {
+    /// The bundle with this number in a checkpoint's tree, in the width that it has there, and its bytes as they are on disk: for looking through
+    /// much; who shows or relies on an entry proves it with [`sealed_bundle`](Self::sealed_bundle).
+    ///
+    /// # Errors
+    /// [`LedgerError::BeyondPublished`] when the tree has no such bundle, [`LedgerError::FileMissing`] when it was pruned or is gone.
+    pub fn bundle_of(
+        &self,
+        checkpoint: &VerifiedCheckpoint,
+        number: u64,
+    ) -> Result<(Bundle, Vec<u8>), LedgerError> {
+        let size = checkpoint.head().size;
+        let bundle = Bundle::in_tree(number, size).ok_or_else(|| LedgerError::BeyondPublished {
+            index: number.saturating_mul(u64::from(TILE_WIDTH)),
+            size,
+        })?;
+        Ok((bundle, self.files().bundle(bundle)?))
+    }
+
     /// The bundle with this number in a checkpoint's tree, and its leaf hashes, which were followed up to the checkpoint's root: a tile that was
     /// changed gives an error.
     ///

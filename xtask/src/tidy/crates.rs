@@ -20,6 +20,7 @@ const ANY: &[&str] = &[
     "livetrail-audit",
     "livetrail-engine",
     "livetrail-http",
+    "livetrail-index",
     "livetrail-ledger",
     "livetrail-media",
     "livetrail-record",
@@ -71,6 +72,18 @@ const RULES: &[Rule] = &[
         may_use: &["livetrail-tlog"],
         never_below: &["livetrail-engine", "livetrail-record"],
         words: "the ledger stores bytes: it knows neither streaming nor what an entry means",
+    },
+    Rule {
+        name: "livetrail-index",
+        may_use: &["livetrail-ledger", "livetrail-record", "livetrail-tlog"],
+        never_below: &[
+            "livetrail-audit",
+            "livetrail-engine",
+            "tokio",
+            "axum",
+            "hyper",
+        ],
+        words: "the query index is derived from the ledger and read by anybody: it knows no pipeline, no streaming, no runtime",
     },
     Rule {
         name: "livetrail-audit",

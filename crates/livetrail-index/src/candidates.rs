@@ -1,0 +1,90 @@
+//! Which bundles may have what is asked for.
+
+use std::ops::Range;
+
+use livetrail_tlog::TILE_WIDTH;
+
+use crate::database::Snapshot;
+use crate::error::IndexError;
+use crate::filter::Filter;
+use crate::segment::{
+    Bundles, SEGMENT_BUNDLES, SEGMENT_RECORDS, bundles_with, bundles_within, posting_place,
+};
+
+/// Ranges of bundles, by number, in order: what the index says of the first `indexed` records, and everything behind them.
+pub(crate) fn bundles(
+    filter: &Filter,
+    snapshot: &Snapshot<'_>,
+    indexed: u64,
+    size: u64,
+) -> Result<Vec<Range<u64>>, IndexError> {
+    let wanted = all(filter, size);
+    let (keys, span) = (filter.keys(), filter.span_ms());
+    let mut found = Ranges::default();
+    if keys.is_empty() && span.is_none() {
+        found.add(wanted);
+        return Ok(found.0);
+    }
+    let mut postings = snapshot.postings()?;
+    let mut times = snapshot.times()?;
+    let segments = indexed.checked_div(SEGMENT_RECORDS).unwrap_or_default();
+    let first = wanted
+        .start
+        .checked_div(SEGMENT_BUNDLES)
+        .unwrap_or_default();
+    for segment in first..segments.min(wanted.end.div_ceil(SEGMENT_BUNDLES)) {
+        let mut bundles = Bundles::ALL;
+        if let Some((since, until)) = span {
+            bundles = bundles_within(since, until, segment, &times(segment)?)?;
+        }
+        for any_of in &keys {
+            if bundles.is_empty() {
+                break;
+            }
+            let mut these = Bundles::default();
+            for key in any_of {
+                let place = posting_place(segment, key.part());
+                these = these.or(bundles_with(*key, place, &postings(place)?)?);
+            }
+            bundles = bundles.and(these);
+        }
+        let base = segment.saturating_mul(SEGMENT_BUNDLES);
+        for bundle in bundles.iter() {
+            let number = base.saturating_add(u64::from(bundle));
+            if wanted.contains(&number) {
+                found.add(number..number.saturating_add(1));
+            }
+        }
+    }
+    let behind = segments.saturating_mul(SEGMENT_BUNDLES).max(wanted.start);
+    found.add(behind..wanted.end);
+    Ok(found.0)
+}
+
+/// All bundles that have entries with a wanted index.
+pub(crate) fn all(filter: &Filter, size: u64) -> Range<u64> {
+    let entries = filter.entries.clone().unwrap_or(0..size);
+    let end = entries.end.min(size);
+    if entries.start >= end {
+        return 0..0;
+    }
+    let width = u64::from(TILE_WIDTH);
+    let first = entries.start.checked_div(width).unwrap_or_default();
+    first..end.div_ceil(width)
+}
+
+/// Ranges in order, neighbours joined.
+#[derive(Default)]
+struct Ranges(Vec<Range<u64>>);
+
+impl Ranges {
+    fn add(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        match self.0.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => self.0.push(range),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What is asked for.
+
+use std::ops::Range;
+
+use livetrail_record::{AuditRecord, RecordError, RecordView, parse_canonical};
+use memchr::memmem::Finder;
+
+use crate::key::{Key, SESSION_CHARS};
+use crate::segment::Fields;
+
+/// Which records are wanted: all that fit every condition that is set.
+///
+/// The index helps with every condition but a part of a session's id that is shorter than 8 characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filter {
+    /// The application.
+    pub app: Option<String>,
+    /// The stream, in any application unless that is set too.
+    pub stream: Option<String>,
+    /// A session's id, its beginning or its end; hyphenated, in lower case.
+    pub session: Option<String>,
+    /// Labels of actions, any of which will do; empty is all.
+    pub actions: Vec<String>,
+    /// Who, as authenticated.
+    pub principal: Option<String>,
+    /// At this time or later, in milliseconds since 1970 UTC.
+    pub since_ms: Option<u64>,
+    /// Before this time.
+    pub until_ms: Option<u64>,
+    /// Indices of entries.
+    pub entries: Option<Range<u64>>,
+}
+
+impl Filter {
+    /// Whether a record fits. Its index is not looked at.
+    #[must_use]
+    pub fn fits(&self, record: &AuditRecord) -> bool {
+        self.fits_fields(&record.into())
+    }
+
+    /// The record in an entry, if it fits.
+    ///
+    /// # Errors
+    /// When the entry is no record.
+    pub(crate) fn matching(&self, entry: &[u8]) -> Result<Option<AuditRecord>, RecordError> {
+        if let Some(view) = RecordView::parse(entry) {
+            return Ok(self
+                .fits_fields(&Fields::from(&view))
+                .then(|| view.to_record()));
+        }
+        let record = parse_canonical(entry)?;
+        Ok(self.fits(&record).then_some(record))
+    }
+
+    fn fits_fields(&self, record: &Fields<'_>) -> bool {
+        fn is(wanted: Option<&String>, found: Option<&str>) -> bool {
+            wanted.is_none_or(|wanted| found == Some(wanted.as_str()))
+        }
+        let action = self.actions.is_empty() || self.actions.iter().any(|a| a == record.action);
+        is(self.app.as_ref(), Some(record.app))
+            && is(self.stream.as_ref(), record.stream)
+            && is(self.principal.as_ref(), record.principal)
+            && action
+            && self.since_ms.is_none_or(|since| record.ts_ms >= since)
+            && self.until_ms.is_none_or(|until| record.ts_ms < until)
+            && self.fits_session(record)
+    }
+
+    fn fits_session(&self, record: &Fields<'_>) -> bool {
+        let Some(part) = &self.session else {
+            return true;
+        };
+        let mut buffer = livetrail_record::Uuid::encode_buffer();
+        let id = record
+            .session
+            .map_or("", |id| id.as_hyphenated().encode_lower(&mut buffer));
+        id.starts_with(part.as_str()) || id.ends_with(part.as_str())
+    }
+
+    /// The keys by which bundles are chosen: of each inner list a bundle must have one.
+    pub(crate) fn keys(&self) -> Vec<Vec<Key>> {
+        let mut keys = Vec::new();
+        let mut must = |any_of: Vec<Key>| keys.push(any_of);
+        if let Some(session) = &self.session
+            && let Some(any_of) = session_keys(session)
+        {
+            must(any_of);
+        }
+        if let Some(principal) = &self.principal {
+            must(vec![Key::principal(principal)]);
+        }
+        if let Some(stream) = &self.stream {
+            must(vec![Key::stream(stream)]);
+        }
+        if !self.actions.is_empty() {
+            must(
+                self.actions
+                    .iter()
+                    .map(|label| Key::action(label))
+                    .collect(),
+            );
+        }
+        if let Some(app) = &self.app {
+            must(vec![Key::app(app)]);
+        }
+        keys
+    }
+
+    /// The time that is asked for: from, and before. `None` when no time is.
+    pub(crate) fn span_ms(&self) -> Option<(u64, u64)> {
+        (self.since_ms.is_some() || self.until_ms.is_some()).then(|| {
+            (
+                self.since_ms.unwrap_or(0),
+                self.until_ms.unwrap_or(u64::MAX),
+            )
+        })
+    }
+
+    /// Bytes that every entry that fits has in it: most that do not fit are passed over without being read.
+    pub(crate) fn needle(&self) -> Option<Finder<'static>> {
+        let quoted = |name: &str, text: &String| {
+            let plain = !text
+                .bytes()
+                .any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+            plain.then(|| format!("\"{name}\":\"{text}\""))
+        };
+        let session = self.session.clone().filter(|part| !part.is_empty());
+        let text = session
+            .or_else(|| quoted("principal", self.principal.as_ref()?))
+            .or_else(|| quoted("stream", self.stream.as_ref()?))
+            .or_else(|| {
+                quoted(
+                    "action",
+                    self.actions.first().filter(|_| self.actions.len() == 1)?,
+                )
+            })
+            .or_else(|| quoted("app", self.app.as_ref()?))?;
+        Some(Finder::new(text.as_bytes()).into_owned())
+    }
+}
+
+/// The keys that a session has of which this is the beginning or the end; `None` when the index cannot tell.
+fn session_keys(part: &str) -> Option<Vec<Key>> {
+    if part.len() < SESSION_CHARS || !part.is_ascii() {
+        return None;
+    }
+    let hex = |text: Option<&str>| u32::from_str_radix(text.filter(|t| is_hex(t))?, 16).ok();
+    let head = hex(part.get(..SESSION_CHARS)).map(Key::session_head);
+    let tail = part
+        .len()
+        .checked_sub(SESSION_CHARS)
+        .and_then(|from| hex(part.get(from..)))
+        .map(Key::session_tail);
+    // A whole id has both; its end is the rarer one.
+    if part.len() == 36 {
+        return Some(tail.into_iter().collect());
+    }
+    Some(head.into_iter().chain(tail).collect())
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use livetrail_record::{AuditAction, Uuid, encode_canonical};
+
+    fn record() -> AuditRecord {
+        AuditRecord::new(AuditAction::PlayDenied, "live")
+            .with_ts_ms(5_000)
+            .with_stream("cam")
+            .with_principal("mallory")
+            .with_session(Uuid::from_u128(0x01a2_0000_0000_7000_8000_0000_0000_abcd))
+    }
+
+    fn fits(set: impl FnOnce(&mut Filter)) -> bool {
+        let mut filter = Filter::default();
+        set(&mut filter);
+        let entry = encode_canonical(&record()).unwrap();
+        let fits = filter.fits(&record());
+        assert_eq!(filter.matching(&entry).unwrap().is_some(), fits);
+        let needle = filter.needle();
+        let passed = needle.is_none_or(|needle| needle.find(&entry).is_some());
+        assert!(passed || !fits, "what fits is never passed over");
+        fits
+    }
+
+    #[test]
+    fn every_condition_must_hold() {
+        assert!(fits(|_| {}));
+        assert!(fits(|f| f.stream = Some("cam".into())));
+        assert!(!fits(|f| f.stream = Some("ca".into())));
+        assert!(!fits(|f| {
+            f.app = Some("vod".into());
+            f.stream = Some("cam".into());
+        }));
+        assert!(fits(|f| f.session = Some("01a2".into())));
+        assert!(fits(|f| f.session = Some("abcd".into())));
+        assert!(!fits(|f| f.session = Some("1a2".into())));
+        assert!(fits(|f| f.principal = Some("mallory".into())));
+        assert!(!fits(|f| f.principal = Some("mallor".into())));
+        assert!(fits(
+            |f| f.actions = vec!["heartbeat".into(), "play_denied".into()]
+        ));
+        assert!(!fits(|f| f.actions = vec!["play".into()]));
+        assert!(fits(|f| f.since_ms = Some(5_000)) && !fits(|f| f.since_ms = Some(5_001)));
+        assert!(fits(|f| f.until_ms = Some(5_001)) && !fits(|f| f.until_ms = Some(5_000)));
+    }
+
+    #[test]
+    fn a_part_of_a_session_has_the_keys_of_every_session_that_it_is_a_part_of() {
+        let id = Uuid::from_u128(0x0199_a1b2_c3d4_7abc_8def_0123_4567_89ab);
+        let text = id.to_string();
+        let of_record = Key::session(id);
+        for length in SESSION_CHARS..=text.len() {
+            for part in [&text[..length], &text[text.len() - length..]] {
+                let keys = session_keys(part).unwrap();
+                assert!(keys.iter().any(|key| of_record.contains(key)), "{part}");
+            }
+        }
+        assert_eq!(session_keys("0199a1b"), None);
+        assert_eq!(session_keys("nothing like an id"), Some(vec![]));
+        assert_eq!(session_keys("äääääää"), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! The records that fit, read from the ledger and proven.
+
+use std::ops::Range;
+
+use livetrail_ledger::{LedgerError, Reader};
+use livetrail_record::AuditRecord;
+use livetrail_tlog::{TILE_WIDTH, VerifiedCheckpoint, leaf_hash, parse_bundle};
+use memchr::memmem::Finder;
+
+use crate::candidates;
+use crate::error::IndexError;
+use crate::filter::Filter;
+
+/// A record that fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Found {
+    /// The index of its entry.
+    pub index: u64,
+    /// The entry: the record's canonical bytes. They stand at that index in the tree that the checkpoint signs.
+    pub entry: Vec<u8>,
+    /// The record.
+    pub record: AuditRecord,
+}
+
+/// The records that fit, in the order of the trail; one bundle is in memory at a time. After an error it ends.
+#[derive(Debug)]
+pub struct Hits<'a> {
+    reader: &'a Reader,
+    checkpoint: VerifiedCheckpoint,
+    filter: Filter,
+    needle: Option<Finder<'static>>,
+    ranges: std::vec::IntoIter<Range<u64>>,
+    range: Range<u64>,
+    ready: std::vec::IntoIter<Found>,
+    bundles_read: u64,
+    unreadable: u64,
+    absent: Vec<Range<u64>>,
+}
+
+/// The records that fit, without an index: the whole trail is looked through.
+///
+/// # Errors
+/// When the trail cannot be read.
+pub fn scan(reader: &Reader, filter: Filter) -> Result<Hits<'_>, IndexError> {
+    let checkpoint = reader.checkpoint()?;
+    let bundles = candidates::all(&filter, checkpoint.head().size);
+    let bundles = std::iter::once(bundles).collect();
+    Ok(Hits::new(reader, checkpoint, filter, bundles))
+}
+
+impl<'a> Hits<'a> {
+    pub(crate) fn new(
+        reader: &'a Reader,
+        checkpoint: VerifiedCheckpoint,
+        filter: Filter,
+        bundles: Vec<Range<u64>>,
+    ) -> Self {
+        Self {
+            reader,
+            checkpoint,
+            needle: filter.needle(),
+            filter,
+            ranges: bundles.into_iter(),
+            range: 0..0,
+            ready: Vec::new().into_iter(),
+            bundles_read: 0,
+            unreadable: 0,
+            absent: Vec::new(),
+        }
+    }
+
+    /// The checkpoint whose tree the records are in.
+    #[must_use]
+    pub const fn checkpoint(&self) -> &VerifiedCheckpoint {
+        &self.checkpoint
+    }
+
+    /// How many bundles of 256 entries were read so far.
+    #[must_use]
+    pub const fn bundles_read(&self) -> u64 {
+        self.bundles_read
+    }
+
+    /// How many entries were met so far that are no records. Not every one is met: most entries that cannot fit are passed over.
+    #[must_use]
+    pub const fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
+    /// Indices of entries that were to be looked at so far and are not there: removed by retention, or lost. Neighbours are joined.
+    #[must_use]
+    pub fn absent(&self) -> &[Range<u64>] {
+        &self.absent
+    }
+
+    fn next_bundle(&mut self) -> Option<u64> {
+        loop {
+            if let Some(number) = self.range.next() {
+                return Some(number);
+            }
+            self.range = self.ranges.next()?;
+        }
+    }
+
+    fn load(&mut self, number: u64) -> Result<(), IndexError> {
+        let first = number.saturating_mul(u64::from(TILE_WIDTH));
+        let (bundle, bytes) = match self.reader.bundle_of(&self.checkpoint, number) {
+            Err(LedgerError::FileMissing { .. }) => {
+                self.note_absent(first);
+                return Ok(());
+            }
+            read => read?,
+        };
+        self.bundles_read = self.bundles_read.saturating_add(1);
+        if let Some(needle) = &self.needle
+            && needle.find(&bytes).is_none()
+        {
+            return Ok(());
+        }
+        let entries = parse_bundle(bundle, &bytes).map_err(|error| LedgerError::FileCorrupt {
+            path: bundle.to_string(),
+            what: error.to_string(),
+        })?;
+        let mut found = Vec::new();
+        for (index, entry) in (first..).zip(entries) {
+            let wanted = self
+                .filter
+                .entries
+                .as_ref()
+                .is_none_or(|e| e.contains(&index));
+            if !wanted
+                || self
+                    .needle
+                    .as_ref()
+                    .is_some_and(|n| n.find(entry).is_none())
+            {
+                continue;
+            }
+            match self.filter.matching(entry) {
+                Ok(Some(record)) => found.push(Found {
+                    index,
+                    entry: entry.to_vec(),
+                    record,
+                }),
+                Ok(None) => {}
+                Err(_) => self.unreadable = self.unreadable.saturating_add(1),
+            }
+        }
+        if !found.is_empty() {
+            self.prove(number, first, &found)?;
+        }
+        self.ready = found.into_iter();
+        Ok(())
+    }
+
+    /// That what was found are the entries of the signed tree.
+    fn prove(&self, number: u64, first: u64, found: &[Found]) -> Result<(), IndexError> {
+        let sealed = self.reader.sealed_bundle(&self.checkpoint, number)?;
+        for Found { index, entry, .. } in found {
+            let at = usize::try_from(index.saturating_sub(first)).unwrap_or(usize::MAX);
+            if sealed.leaves.get(at) != Some(&leaf_hash(entry)) {
+                return Err(IndexError::EntryChanged { index: *index });
+            }
+        }
+        Ok(())
+    }
+
+    fn note_absent(&mut self, first: u64) {
+        let end = first
+            .saturating_add(u64::from(TILE_WIDTH))
+            .min(self.checkpoint.head().size);
+        match self.absent.last_mut() {
+            Some(last) if last.end == first => last.end = end,
+            _ => self.absent.push(first..end),
+        }
+    }
+}
+
+impl Iterator for Hits<'_> {
+    type Item = Result<Found, IndexError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(found) = self.ready.next() {
+                return Some(Ok(found));
+            }
+            let number = self.next_bundle()?;
+            if let Err(error) = self.load(number) {
+                self.range = 0..0;
+                self.ranges = Vec::new().into_iter();
+                return Some(Err(error));
+            }
+        }
+    }
+}

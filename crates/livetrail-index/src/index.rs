@@ -1,0 +1,370 @@
+//! The index: opening, catching up, open sessions.
+
+use std::path::Path;
+
+use livetrail_ledger::{LedgerError, Reader};
+use livetrail_record::{OpenSession, RecordView, TrailChecker, parse_canonical};
+use livetrail_tlog::{Hash, TILE_WIDTH, VerifiedCheckpoint, parse_bundle};
+
+use crate::candidates;
+use crate::database::{About, Database, Rows};
+use crate::error::IndexError;
+use crate::filter::Filter;
+use crate::hits::Hits;
+use crate::segment::{
+    Fields, SEGMENT_BUNDLES, SEGMENT_RECORDS, SegmentBuilder, opened, posting_place, sealed,
+};
+
+/// The file's name in the index's directory.
+pub const FILE_NAME: &str = "records.sqlite";
+
+/// How far the index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Records that are indexed.
+    pub indexed: u64,
+    /// Records that the published checkpoint covers. The last ones, less than [`SEGMENT_RECORDS`], are never indexed.
+    pub published: u64,
+}
+
+/// An index over one trail.
+pub struct Index {
+    database: Database,
+    origin: String,
+    indexed: u64,
+    /// The state after the last indexed record, once it was needed.
+    state: Option<State>,
+}
+
+/// What the records so far have left open.
+struct State {
+    checker: TrailChecker,
+    /// The first entry that is no record: then nobody can say what is open.
+    unreadable: Option<u64>,
+}
+
+impl Index {
+    /// Opens the index in this directory, or makes it. What is there is thrown away when it is damaged, of another format, or not of this trail:
+    /// it must be of the same origin, and the tree of the records that it has must be one that the published checkpoint grew out of.
+    ///
+    /// # Errors
+    /// When the trail cannot be read, or the place not be written. A caller that only asks can [`scan`](crate::scan) then.
+    pub fn open(dir: &Path, reader: &Reader) -> Result<Self, IndexError> {
+        let mut index = Self {
+            database: Database::open(&dir.join(FILE_NAME))?,
+            origin: String::new(),
+            indexed: 0,
+            state: None,
+        };
+        index.settle(reader)?;
+        Ok(index)
+    }
+
+    /// Looks at whether what is there is of this trail, and makes it anew if it is not.
+    fn settle(&mut self, reader: &Reader) -> Result<(), IndexError> {
+        let checkpoint = reader.checkpoint()?;
+        self.origin = checkpoint.checkpoint().origin().to_owned();
+        self.state = None;
+        self.indexed = 0;
+        match self.database.about() {
+            Ok(None) => return Ok(()),
+            Ok(Some(about)) => {
+                if self.is_of_this_log(&about, &checkpoint, reader)? {
+                    self.indexed = about.records;
+                    return Ok(());
+                }
+            }
+            Err(error) if error.is_damage() => {}
+            Err(error) => return Err(error),
+        }
+        self.make_anew(checkpoint.head().size)
+    }
+
+    fn is_of_this_log(
+        &self,
+        about: &About,
+        checkpoint: &VerifiedCheckpoint,
+        reader: &Reader,
+    ) -> Result<bool, IndexError> {
+        let whole = about.records.checked_rem(SEGMENT_RECORDS) == Some(0);
+        if about.origin != self.origin || about.records > checkpoint.head().size || !whole {
+            return Ok(false);
+        }
+        Ok(root_at(about.records, checkpoint, reader)? == about.root)
+    }
+
+    fn make_anew(&mut self, published: u64) -> Result<(), IndexError> {
+        if self.database.is_read_only() {
+            return Err(IndexError::ReadOnly { behind: published });
+        }
+        self.database.make_anew()?;
+        self.indexed = 0;
+        self.state = None;
+        Ok(())
+    }
+
+    /// How many records are indexed, from the first on: a multiple of [`SEGMENT_RECORDS`].
+    #[must_use]
+    pub const fn indexed(&self) -> u64 {
+        self.indexed
+    }
+
+    /// Indexes all whole segments under the published checkpoint, each in a transaction of its own. `progress` is told after each, and says whether
+    /// to go on. One segment is in memory at a time. Another process may do the same at the same time.
+    ///
+    /// # Errors
+    /// When the trail cannot be read or the file not be written.
+    pub fn catch_up(
+        &mut self,
+        reader: &Reader,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Progress, IndexError> {
+        match self.try_catch_up(reader, progress) {
+            Err(error) if error.is_damage() => {
+                self.make_anew(0)?;
+                self.try_catch_up(reader, progress)
+            }
+            other => other,
+        }
+    }
+
+    fn try_catch_up(
+        &mut self,
+        reader: &Reader,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Progress, IndexError> {
+        let checkpoint = reader.checkpoint()?;
+        let published = checkpoint.head().size;
+        loop {
+            let done = Progress {
+                indexed: self.indexed,
+                published,
+            };
+            let behind = published.saturating_sub(self.indexed);
+            if behind < SEGMENT_RECORDS {
+                return Ok(done);
+            }
+            if self.database.is_read_only() {
+                return Err(IndexError::ReadOnly { behind });
+            }
+            self.add_segment(&checkpoint, reader)?;
+            let done = Progress {
+                indexed: self.indexed,
+                published,
+            };
+            if !progress(done) {
+                return Ok(done);
+            }
+        }
+    }
+
+    fn add_segment(
+        &mut self,
+        checkpoint: &VerifiedCheckpoint,
+        reader: &Reader,
+    ) -> Result<(), IndexError> {
+        let before = self.indexed;
+        // Taken out: on an error what was fed halfway is thrown away.
+        let mut state = match self.state.take() {
+            Some(state) => state,
+            None => self.saved_state()?,
+        };
+        let segment = before.checked_div(SEGMENT_RECORDS).unwrap_or_default();
+        let rows = read_segment(segment, checkpoint, reader, &mut state)?;
+        let records = before.saturating_add(SEGMENT_RECORDS);
+        let about = About {
+            origin: self.origin.clone(),
+            records,
+            root: root_at(records, checkpoint, reader)?,
+        };
+        if self
+            .database
+            .add(before, &rows, &about, &state.save(records))?
+        {
+            self.indexed = records;
+            self.state = Some(state);
+            return Ok(());
+        }
+        // Another process was faster; or it found something wrong and made the file anew.
+        self.settle(reader)
+    }
+
+    fn saved_state(&self) -> Result<State, IndexError> {
+        if self.indexed == 0 {
+            return Ok(State {
+                checker: TrailChecker::new(),
+                unreadable: None,
+            });
+        }
+        let bytes = self.database.state()?.ok_or(IndexError::Damaged {
+            what: "there is no state",
+        })?;
+        State::restore(self.indexed, &bytes)
+    }
+
+    /// The sessions that the trail leaves open at the published checkpoint: what replaying all of it through
+    /// [`TrailChecker`] says, and only what is not indexed is replayed.
+    ///
+    /// # Errors
+    /// When the trail cannot be read, or an entry is no record.
+    pub fn open_sessions(&mut self, reader: &Reader) -> Result<Vec<OpenSession>, IndexError> {
+        let mut state = match self.saved_state() {
+            Err(error) if error.is_damage() => {
+                self.make_anew(0)?;
+                self.saved_state()?
+            }
+            other => other?,
+        };
+        let checkpoint = reader.checkpoint()?;
+        let width = u64::from(TILE_WIDTH);
+        let first = self.indexed.checked_div(width).unwrap_or_default();
+        for number in first..checkpoint.head().size.div_ceil(width) {
+            for_each_entry(number, &checkpoint, reader, |index, entry| {
+                state.feed(index, entry, |_| {});
+            })?;
+        }
+        match state.unreadable {
+            None => Ok(state.checker.finish().1.open),
+            Some(index) => Err(unreadable(index, reader)),
+        }
+    }
+
+    /// The records that fit, in the order of the trail.
+    ///
+    /// # Errors
+    /// When the trail cannot be read. A damaged index is emptied, and the whole trail is looked through.
+    pub fn find<'a>(&mut self, reader: &'a Reader, filter: Filter) -> Result<Hits<'a>, IndexError> {
+        let checkpoint = reader.checkpoint()?;
+        let size = checkpoint.head().size;
+        let indexed = self.indexed;
+        let found = self.database.at_one_moment(|snapshot| {
+            let about = snapshot.about()?;
+            // Never more than was compared with the log when this index was opened, or was written by it.
+            let indexed = about.map_or(0, |about| about.records.min(indexed));
+            candidates::bundles(&filter, snapshot, indexed, size)
+        });
+        let bundles = match found {
+            Err(error) if error.is_damage() => {
+                if !self.database.is_read_only() {
+                    self.make_anew(size)?;
+                }
+                std::iter::once(candidates::all(&filter, size)).collect()
+            }
+            found => found?,
+        };
+        Ok(Hits::new(reader, checkpoint, filter, bundles))
+    }
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index")
+            .field("origin", &self.origin)
+            .field("indexed", &self.indexed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn feed(&mut self, index: u64, entry: &[u8], mut each: impl FnMut(&Fields<'_>)) {
+        if let Some(view) = RecordView::parse(entry) {
+            each(&Fields::from(&view));
+            self.checker.feed(&view.to_record());
+            return;
+        }
+        match parse_canonical(entry) {
+            Ok(record) => {
+                each(&Fields::from(&record));
+                self.checker.feed(&record);
+            }
+            Err(_) => self.unreadable = self.unreadable.or(Some(index)),
+        }
+    }
+
+    fn save(&self, records: u64) -> Vec<u8> {
+        let mut bytes = self.unreadable.unwrap_or(u64::MAX).to_le_bytes().to_vec();
+        bytes.extend(self.checker.save());
+        sealed(records, bytes)
+    }
+
+    fn restore(records: u64, row: &[u8]) -> Result<Self, IndexError> {
+        let damaged = IndexError::Damaged {
+            what: "the state of the sessions cannot be understood",
+        };
+        let Some((unreadable, checker)) = opened(records, row)?.split_first_chunk() else {
+            return Err(damaged);
+        };
+        let unreadable = u64::from_le_bytes(*unreadable);
+        Ok(Self {
+            checker: TrailChecker::restore(checker).map_err(|_| damaged)?,
+            unreadable: (unreadable != u64::MAX).then_some(unreadable),
+        })
+    }
+}
+
+fn read_segment(
+    segment: u64,
+    checkpoint: &VerifiedCheckpoint,
+    reader: &Reader,
+    state: &mut State,
+) -> Result<Rows, IndexError> {
+    let mut builder = SegmentBuilder::new();
+    let first = segment.saturating_mul(SEGMENT_BUNDLES);
+    for place in 0..=u8::MAX {
+        builder.begin_bundle(place);
+        let number = first.saturating_add(u64::from(place));
+        for_each_entry(number, checkpoint, reader, |index, entry| {
+            state.feed(index, entry, |fields| builder.add(fields));
+        })?;
+    }
+    let (postings, times) = builder.finish(segment);
+    let postings = (0..=u8::MAX)
+        .map(|part| posting_place(segment, part))
+        .zip(postings);
+    Ok(Rows {
+        segment,
+        postings: postings.collect(),
+        times,
+    })
+}
+
+fn for_each_entry(
+    number: u64,
+    checkpoint: &VerifiedCheckpoint,
+    reader: &Reader,
+    mut each: impl FnMut(u64, &[u8]),
+) -> Result<(), IndexError> {
+    let (bundle, bytes) = reader.bundle_of(checkpoint, number)?;
+    let entries = parse_bundle(bundle, &bytes).map_err(|error| LedgerError::FileCorrupt {
+        path: bundle.to_string(),
+        what: error.to_string(),
+    })?;
+    let first = number.saturating_mul(u64::from(TILE_WIDTH));
+    for (index, entry) in (first..).zip(entries) {
+        each(index, entry);
+    }
+    Ok(())
+}
+
+/// The root of the log's tree when it had `records` entries, from tiles that lead to the checkpoint's root.
+fn root_at(
+    records: u64,
+    checkpoint: &VerifiedCheckpoint,
+    reader: &Reader,
+) -> Result<Hash, IndexError> {
+    let (head, _) = reader.consistency_proof(records, checkpoint.head().size)?;
+    Ok(head.root)
+}
+
+fn unreadable(index: u64, reader: &Reader) -> IndexError {
+    match reader.entry(index) {
+        Err(error) => error.into(),
+        Ok(entry) => match parse_canonical(&entry) {
+            Err(source) => IndexError::Entry { index, source },
+            Ok(_) => IndexError::Damaged {
+                what: "an entry is a record after all",
+            },
+        },
+    }
+}

@@ -1,0 +1,77 @@
+//! A query index over a ledger's trail, derived from it and never trusted.
+//!
+//! | what | where |
+//! |---|---|
+//! | opening, catching up with the trail | [`Index`], [`Progress`] |
+//! | asking | [`Filter`], [`Index::find`], [`scan`] |
+//! | the answer, each record proven to be in the signed tree | [`Hits`], [`Found`] |
+//! | the sessions that a trail leaves open | [`Index::open_sessions`] |
+//!
+//! The index says in which bundles of 256 entries something *may* be. The entries themselves are always read from the ledger, looked at again, and
+//! those that are handed out are proven to stand in the tree that the checkpoint signs. So an index that lies can hide a record from a query,
+//! and can never make one up; [`scan`] asks without it, and the verifier does not know that it exists.
+//!
+//! What is indexed is whole segments of [`SEGMENT_RECORDS`] records; a query reads what comes after them from the ledger itself. So a trail that
+//! grows slowly writes nothing here for hours, and one that grows fast writes a few bytes a record, always at the end.
+//!
+//! The file is a SQLite database: another process can query while one writes, and a crash at any moment leaves the last whole segment. It is made
+//! anew when it is missing, damaged, of another format, or of another log.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use livetrail_index::{Filter, Index};
+//! use livetrail_ledger::{Class, Identity, Ledger, MemStore, Reader, SharedStore, generate_seed};
+//! use livetrail_record::{AuditAction, AuditRecord, encode_canonical};
+//!
+//! let store: SharedStore = Arc::new(MemStore::new());
+//! let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
+//! Ledger::create(&store, &identity)?;
+//! let (ledger, _) = Ledger::builder(Arc::clone(&store), identity).open()?;
+//! let record = AuditRecord::new(AuditAction::Heartbeat, "live").with_ts_ms(1);
+//! let appended = ledger.append(Class::Strict, &[encode_canonical(&record)?])?;
+//! ledger.wait_durable(appended.next, Duration::from_secs(5))?;
+//! ledger.close()?;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let reader = Reader::open(store)?;
+//! let mut index = Index::open(dir.path(), &reader)?;
+//! index.catch_up(&reader, &mut |_| true)?;
+//! let mut filter = Filter::default();
+//! filter.app = Some("live".into());
+//! let found = index.find(&reader, filter)?.next().unwrap()?;
+//! assert_eq!((found.index, found.record), (0, record));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod candidates;
+mod database;
+mod error;
+mod filter;
+mod hits;
+mod index;
+mod key;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+pub use error::IndexError;
+pub use filter::Filter;
+pub use hits::{Found, Hits, scan};
+pub use index::{FILE_NAME, Index, Progress};
+pub use segment::SEGMENT_RECORDS;

@@ -1,0 +1,320 @@
+//! A segment: what may be where in 256 bundles, as rows of bytes.
+//!
+//! ```text
+//! postings of one part:  mark u24 BE │ bundle u8     sorted, each once; `bundle` counts from the segment's first
+//! times:                 256 × (earliest ts_ms u64 LE │ latest ts_ms u64 LE)
+//! ```
+//!
+//! Each row ends with a CRC-32C (LE) over its place and its bytes: SQLite does not notice a flipped bit, and one here would hide a record.
+
+use livetrail_record::RecordView;
+use livetrail_tlog::TILE_WIDTH;
+
+use crate::error::IndexError;
+use crate::key::{Key, PARTS};
+
+/// Bundles of a segment.
+pub(crate) const SEGMENT_BUNDLES: u64 = 256;
+
+/// Records of a segment: a full tile of level 1.
+pub const SEGMENT_RECORDS: u64 = SEGMENT_BUNDLES * TILE_WIDTH as u64;
+
+/// Bytes of the checksum at the end of a row.
+const CRC_BYTES: usize = 4;
+
+/// A bit for each bundle of a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bundles([u64; 4]);
+
+impl Bundles {
+    pub(crate) const ALL: Self = Self([u64::MAX; 4]);
+
+    pub(crate) fn set(&mut self, bundle: u8) {
+        if let Some(word) = self.0.get_mut(usize::from(bundle >> 6)) {
+            *word |= 1 << (bundle & 63);
+        }
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(std::array::from_fn(|at| {
+            word(&self.0, at) & word(&other.0, at)
+        }))
+    }
+
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self(std::array::from_fn(|at| {
+            word(&self.0, at) | word(&other.0, at)
+        }))
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == [0; 4]
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX)
+            .filter(move |bundle| word(&self.0, usize::from(bundle >> 6)) >> (bundle & 63) & 1 == 1)
+    }
+}
+
+fn word(words: &[u64; 4], at: usize) -> u64 {
+    words.get(at).copied().unwrap_or_default()
+}
+
+/// A segment in the making.
+pub(crate) struct SegmentBuilder {
+    parts: Vec<Vec<u32>>,
+    times: Vec<(u64, u64)>,
+    bundle: u8,
+}
+
+impl SegmentBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            parts: vec![Vec::new(); usize::try_from(PARTS).unwrap_or(256)],
+            times: Vec::with_capacity(256),
+            bundle: 0,
+        }
+    }
+
+    /// What follows is of this bundle; each bundle in turn, from 0.
+    pub(crate) fn begin_bundle(&mut self, bundle: u8) {
+        self.bundle = bundle;
+        // No record yet: earlier than nothing and later than everything, so no span of time reaches it.
+        self.times.push((u64::MAX, 0));
+    }
+
+    pub(crate) fn add(&mut self, record: &Fields<'_>) {
+        if let Some((earliest, latest)) = self.times.last_mut() {
+            *earliest = record.ts_ms.min(*earliest);
+            *latest = record.ts_ms.max(*latest);
+        }
+        self.add_key(Key::app(record.app));
+        self.add_key(Key::action(record.action));
+        if let Some(stream) = record.stream {
+            self.add_key(Key::stream(stream));
+        }
+        if let Some(principal) = record.principal {
+            self.add_key(Key::principal(principal));
+        }
+        if let Some(session) = record.session {
+            for key in Key::session(session) {
+                self.add_key(key);
+            }
+        }
+    }
+
+    fn add_key(&mut self, key: Key) {
+        if let Some(part) = self.parts.get_mut(usize::from(key.part())) {
+            let pair = key.mark() | u32::from(self.bundle);
+            // Neighbours often say the same.
+            if part.last() != Some(&pair) {
+                part.push(pair);
+            }
+        }
+    }
+
+    /// The rows of the postings, by part, and that of the times.
+    pub(crate) fn finish(self, segment: u64) -> (Vec<Vec<u8>>, Vec<u8>) {
+        let postings = (0..=u8::MAX)
+            .zip(self.parts)
+            .map(|(part, mut pairs)| {
+                pairs.sort_unstable();
+                pairs.dedup();
+                let bytes = pairs.iter().flat_map(|pair| pair.to_be_bytes()).collect();
+                sealed(posting_place(segment, part), bytes)
+            })
+            .collect();
+        let times = self
+            .times
+            .iter()
+            .flat_map(|(earliest, latest)| [earliest.to_le_bytes(), latest.to_le_bytes()])
+            .flatten()
+            .collect();
+        (postings, sealed(segment, times))
+    }
+}
+
+/// What records are found by.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a> {
+    pub(crate) ts_ms: u64,
+    pub(crate) action: &'a str,
+    pub(crate) app: &'a str,
+    pub(crate) stream: Option<&'a str>,
+    pub(crate) principal: Option<&'a str>,
+    pub(crate) session: Option<livetrail_record::Uuid>,
+}
+
+impl<'a> From<&RecordView<'a>> for Fields<'a> {
+    fn from(view: &RecordView<'a>) -> Self {
+        Self {
+            ts_ms: view.ts_ms,
+            action: view.action,
+            app: view.app,
+            stream: view.stream,
+            principal: view.principal,
+            session: view.session,
+        }
+    }
+}
+
+impl<'a> From<&'a livetrail_record::AuditRecord> for Fields<'a> {
+    fn from(record: &'a livetrail_record::AuditRecord) -> Self {
+        Self {
+            ts_ms: record.ts_ms,
+            action: record.action.label(),
+            app: &record.app,
+            stream: record.stream.as_deref(),
+            principal: record
+                .principal
+                .as_ref()
+                .map(livetrail_record::Personal::expose),
+            session: record.session,
+        }
+    }
+}
+
+/// The number of a row of postings.
+pub(crate) fn posting_place(segment: u64, part: u8) -> u64 {
+    segment
+        .saturating_mul(PARTS)
+        .saturating_add(u64::from(part))
+}
+
+/// The bundles that have a key, from the row of its part.
+pub(crate) fn bundles_with(key: Key, place: u64, row: &[u8]) -> Result<Bundles, IndexError> {
+    let (pairs, rest) = opened(place, row)?.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(IndexError::Damaged {
+            what: "a row of postings has an odd length",
+        });
+    }
+    let from = pairs.partition_point(|pair| u32::from_be_bytes(*pair) < key.mark());
+    let mut bundles = Bundles::default();
+    for pair in pairs.iter().skip(from) {
+        let [high, middle, low, bundle] = *pair;
+        if u32::from_be_bytes([high, middle, low, 0]) != key.mark() {
+            break;
+        }
+        bundles.set(bundle);
+    }
+    Ok(bundles)
+}
+
+/// The bundles that have a record from `since_ms` on and before `until_ms`, as far as their earliest and latest tell.
+pub(crate) fn bundles_within(
+    since_ms: u64,
+    until_ms: u64,
+    segment: u64,
+    row: &[u8],
+) -> Result<Bundles, IndexError> {
+    let (times, rest) = opened(segment, row)?.as_chunks::<16>();
+    if !rest.is_empty() || times.len() != 256 {
+        return Err(IndexError::Damaged {
+            what: "a row of times has not 256 spans",
+        });
+    }
+    let mut bundles = Bundles::default();
+    for (bundle, span) in (0..=u8::MAX).zip(times) {
+        let number = |bytes: Option<&[u8; 8]>| bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let earliest = number(span.first_chunk());
+        let latest = number(span.last_chunk());
+        if latest >= since_ms && earliest < until_ms {
+            bundles.set(bundle);
+        }
+    }
+    Ok(bundles)
+}
+
+/// A row with its checksum.
+pub(crate) fn sealed(place: u64, mut bytes: Vec<u8>) -> Vec<u8> {
+    let crc = crc(place, &bytes);
+    bytes.extend_from_slice(&crc);
+    bytes
+}
+
+/// A row without its checksum.
+pub(crate) fn opened(place: u64, row: &[u8]) -> Result<&[u8], IndexError> {
+    let (bytes, found) = row
+        .len()
+        .checked_sub(CRC_BYTES)
+        .and_then(|at| row.split_at_checked(at))
+        .ok_or(IndexError::Damaged {
+            what: "a row is too short",
+        })?;
+    if found != crc(place, bytes) {
+        return Err(IndexError::Damaged {
+            what: "a row's checksum is wrong",
+        });
+    }
+    Ok(bytes)
+}
+
+fn crc(place: u64, bytes: &[u8]) -> [u8; CRC_BYTES] {
+    crc32c::crc32c_append(crc32c::crc32c(&place.to_le_bytes()), bytes).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_added_is_found_where_it_was_and_nowhere_else(
+            placed in prop::collection::vec((0..40_u8, any::<u8>()), 0..400),
+        ) {
+            let mut builder = SegmentBuilder::new();
+            for bundle in 0..=u8::MAX {
+                builder.begin_bundle(bundle);
+                for (stream, _) in placed.iter().filter(|(_, at)| *at == bundle) {
+                    builder.add(&Fields {
+                        ts_ms: 1_000 + u64::from(bundle),
+                        action: "heartbeat",
+                        app: "",
+                        stream: Some(&stream.to_string()),
+                        principal: None,
+                        session: None,
+                    });
+                }
+            }
+            let (postings, times) = builder.finish(7);
+            for stream in 0..40_u8 {
+                let key = Key::stream(&stream.to_string());
+                let place = posting_place(7, key.part());
+                let found = bundles_with(key, place, &postings[usize::from(key.part())]).unwrap();
+                let mut wanted = Bundles::default();
+                placed.iter().filter(|(s, _)| *s == stream).for_each(|(_, at)| wanted.set(*at));
+                prop_assert_eq!(found, wanted);
+            }
+            let found = bundles_within(1_010, 1_020, 7, &times).unwrap();
+            let mut wanted = Bundles::default();
+            placed.iter().filter(|(_, at)| (10..20).contains(at)).for_each(|(_, at)| wanted.set(*at));
+            prop_assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_and_a_row_in_another_place_are_noticed() {
+        let row = sealed(3, b"some pairs..".to_vec());
+        assert!(opened(3, &row).is_ok() && opened(4, &row).is_err() && opened(3, &[]).is_err());
+        for at in 0..row.len() {
+            let mut other = row.clone();
+            other[at] ^= 0x10;
+            assert!(opened(3, &other).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn sets_of_bundles() {
+        let mut some = Bundles::default();
+        assert!(some.is_empty());
+        for bundle in [0, 63, 64, 255] {
+            some.set(bundle);
+        }
+        assert_eq!(some.iter().collect::<Vec<_>>(), [0, 63, 64, 255]);
+        assert_eq!(some.and(Bundles::ALL), some);
+        assert!(some.and(Bundles::default()).is_empty());
+    }
+}
