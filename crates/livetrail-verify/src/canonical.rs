@@ -1,53 +1,11 @@
-//! A quick way to read an entry that is certainly a record's canonical bytes.
+//! A quick way to read what the checks need of an entry that is certainly a record's canonical bytes.
 //!
-//! [`livetrail_record::parse_canonical`] says what is canonical, at some microseconds a record. Nearly every entry is plain: known fields
-//! in their order, no escapes. Such an entry can be recognised in one pass without building anything that the checks do not need. What
-//! is not plain goes to `parse_canonical`; a test holds the two together.
+//! [`RecordView`] recognises a plain entry in one pass without building anything; of that, only what the checks look at is kept. What is not
+//! plain goes to [`parse_canonical`]; a test holds the two together.
 
 use livetrail_record::{
-    AuditAction, AuditRecord, MAX_CANONICAL_BYTES, MAX_INTEGER, Reason, RecordError, Uuid,
-    parse_canonical,
+    AuditAction, AuditRecord, Reason, RecordError, RecordView, parse_canonical,
 };
-
-/// The fields in canonical order, and what each holds.
-const FIELDS: [(&str, Kind); 27] = [
-    ("action", Kind::Text),
-    ("app", Kind::Text),
-    ("boot", Kind::Uuid),
-    ("bytes", Kind::Integer),
-    ("count", Kind::Integer),
-    ("detail", Kind::Text),
-    ("detail_cut", Kind::True),
-    ("dropped_frames", Kind::Integer),
-    ("duration_ms", Kind::Integer),
-    ("first_seq", Kind::Integer),
-    ("frames", Kind::Integer),
-    ("inferred", Kind::True),
-    ("last_seq", Kind::Integer),
-    ("mono_ms", Kind::Integer),
-    ("node", Kind::Text),
-    ("nonce", Kind::Nonce),
-    ("outcome", Kind::Text),
-    ("peer", Kind::Text),
-    ("principal", Kind::Text),
-    ("protocol", Kind::Text),
-    ("reason", Kind::Text),
-    ("seq", Kind::Integer),
-    ("session", Kind::Uuid),
-    ("stream", Kind::Text),
-    ("ts_ms", Kind::Integer),
-    ("user_agent", Kind::Text),
-    ("v", Kind::Integer),
-];
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    Uuid,
-    Integer,
-    True,
-    Nonce,
-}
 
 /// The record in an entry, as far as the checks need it: without outcome, protocol, personal data, totals and nonce, and with `detail`
 /// only in a record of loss.
@@ -55,170 +13,40 @@ enum Kind {
 /// # Errors
 /// Those of [`parse_canonical`].
 pub(crate) fn read_entry(entry: &[u8]) -> Result<AuditRecord, RecordError> {
-    match plain(entry) {
-        Some(record) => Ok(record),
+    match RecordView::parse(entry) {
+        Some(view) => Ok(needed(&view)),
         None => parse_canonical(entry),
     }
 }
 
-fn plain(entry: &[u8]) -> Option<AuditRecord> {
-    if entry.len() > MAX_CANONICAL_BYTES {
-        return None;
-    }
-    let mut cursor = Cursor {
-        rest: std::str::from_utf8(entry).ok()?.strip_prefix('{')?,
-    };
-    let mut fields = FIELDS.iter();
-    let mut record = AuditRecord::new(AuditAction::Heartbeat, String::new());
-    let mut seen = 0_u8;
-    let mut detail = None;
-    loop {
-        let key = cursor.text()?;
-        // Going on from the field before is what proves the order.
-        let (_, kind) = fields.find(|(name, _)| *name == key)?;
-        cursor.take(':')?;
-        match kind {
-            Kind::Text => {
-                let text = cursor.text()?;
-                match key {
-                    "action" => {
-                        record.action = AuditAction::from_label(text);
-                        seen |= 1;
-                    }
-                    "app" => {
-                        record.app = text.to_owned();
-                        seen |= 2;
-                    }
-                    "detail" => detail = Some(text),
-                    "node" => record.node = Some(text.to_owned()),
-                    "reason" => record.reason = Some(Reason::from_label(text)),
-                    "stream" => record.stream = Some(text.to_owned()),
-                    _ => {}
-                }
-            }
-            Kind::Uuid => {
-                let id = cursor.uuid()?;
-                match key {
-                    "boot" => record.boot = Some(id),
-                    _ => record.session = Some(id),
-                }
-            }
-            Kind::Integer => {
-                let number = cursor.integer()?;
-                match key {
-                    "count" => record.count = Some(number),
-                    "first_seq" => record.first_seq = Some(number),
-                    "last_seq" => record.last_seq = Some(number),
-                    "mono_ms" => record.mono_ms = Some(number),
-                    "seq" => record.seq = Some(number),
-                    "ts_ms" => {
-                        record.ts_ms = number;
-                        seen |= 4;
-                    }
-                    "v" => {
-                        record.v = u32::try_from(number).ok()?;
-                        seen |= 8;
-                    }
-                    _ => {}
-                }
-            }
-            Kind::True => {
-                cursor.rest = cursor.rest.strip_prefix("true")?;
-                match key {
-                    "inferred" => record.inferred = true,
-                    _ => record.detail_cut = true,
-                }
-            }
-            Kind::Nonce => cursor.nonce()?,
-        }
-        if cursor.rest == "}" {
-            break;
-        }
-        cursor.take(',')?;
-    }
+fn needed(view: &RecordView<'_>) -> AuditRecord {
+    let mut record = AuditRecord::new(view.action(), view.app);
+    record.v = view.v;
+    record.ts_ms = view.ts_ms;
+    record.stream = view.stream.map(str::to_owned);
+    record.session = view.session;
+    record.reason = view.reason.map(Reason::from_label);
+    record.inferred = view.inferred;
+    record.count = view.count;
+    record.first_seq = view.first_seq;
+    record.last_seq = view.last_seq;
+    record.detail_cut = view.detail_cut;
+    record.node = view.node.map(str::to_owned);
+    record.boot = view.boot;
+    record.seq = view.seq;
+    record.mono_ms = view.mono_ms;
     if record.action == AuditAction::RecordsDropped {
-        record.detail = detail.map(Into::into);
+        record.detail = view.detail.map(Into::into);
     }
-    (seen == 15).then_some(record)
-}
-
-struct Cursor<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, wanted: char) -> Option<()> {
-        self.rest = self.rest.strip_prefix(wanted)?;
-        Some(())
-    }
-
-    /// A string without escapes.
-    fn text(&mut self) -> Option<&'a str> {
-        let rest = self.rest.strip_prefix('"')?;
-        let end = rest
-            .bytes()
-            .position(|byte| byte == b'"' || byte == b'\\' || byte < 0x20)?;
-        let (text, after) = rest.split_at_checked(end)?;
-        self.rest = after.strip_prefix('"')?;
-        Some(text)
-    }
-
-    fn integer(&mut self) -> Option<u64> {
-        let end = self
-            .rest
-            .bytes()
-            .position(|byte| !byte.is_ascii_digit())
-            .filter(|end| (1..=16).contains(end))?;
-        let (digits, after) = self.rest.split_at_checked(end)?;
-        if end > 1 && digits.starts_with('0') {
-            return None;
-        }
-        self.rest = after;
-        digits.parse().ok().filter(|number| *number <= MAX_INTEGER)
-    }
-
-    /// The hyphenated form in lower case, which is the canonical one.
-    fn uuid(&mut self) -> Option<Uuid> {
-        let text = self.text()?.as_bytes();
-        let text: &[u8; 36] = text.try_into().ok()?;
-        let mut value = 0_u128;
-        for (at, byte) in text.iter().enumerate() {
-            if matches!(at, 8 | 13 | 18 | 23) {
-                if *byte != b'-' {
-                    return None;
-                }
-                continue;
-            }
-            let digit = match byte {
-                b'0'..=b'9' => byte.wrapping_sub(b'0'),
-                b'a'..=b'f' => byte.wrapping_sub(b'a').wrapping_add(10),
-                _ => return None,
-            };
-            value = value << 4 | u128::from(digit);
-        }
-        Some(Uuid::from_u128(value))
-    }
-
-    /// 16 bytes in base64: 21 digits, one whose last four bits are 0, and the padding.
-    fn nonce(&mut self) -> Option<()> {
-        let digits = self.text()?.strip_suffix("==")?.as_bytes();
-        let (last, digits) = digits.split_last()?;
-        let good = digits.len() == 21
-            && matches!(last, b'A' | b'Q' | b'g' | b'w')
-            && digits
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
-        good.then_some(())
-    }
+    record
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use livetrail_record::{Outcome, encode_canonical};
-    use proptest::prelude::*;
+    use livetrail_record::{MAX_INTEGER, Outcome, Uuid, encode_canonical};
 
-    /// What `plain` does not keep.
+    /// What is not kept.
     fn stripped(mut record: AuditRecord) -> AuditRecord {
         record.outcome = None;
         record.protocol = None;
@@ -262,82 +90,27 @@ mod tests {
     }
 
     #[test]
-    fn a_record_with_every_field_is_plain() {
-        let bytes = encode_canonical(&full()).unwrap();
-        assert_eq!(plain(&bytes), Some(stripped(full())));
-        let mut cut = full();
-        cut.detail_cut = true;
-        cut.action = AuditAction::RecordsDropped;
-        let bytes = encode_canonical(&cut).unwrap();
-        assert_eq!(plain(&bytes), Some(stripped(cut)));
-    }
-
-    #[test]
-    fn whatever_one_byte_is_changed_to_the_quick_way_takes_nothing_that_the_strict_one_refuses() {
-        let bytes = encode_canonical(&full()).unwrap();
-        for at in 0..bytes.len() {
-            for byte in 0..=255 {
-                let mut changed = bytes.clone();
-                changed[at] = byte;
-                agree(&changed);
-            }
-            let mut shorter = bytes.clone();
-            shorter.remove(at);
-            agree(&shorter);
-            let mut longer = bytes.clone();
-            longer.insert(at, bytes[at]);
-            agree(&longer);
-        }
-    }
-
-    fn agree(entry: &[u8]) {
-        if let Some(quick) = plain(entry) {
-            let strict = parse_canonical(entry);
-            let strict = strict
-                .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(entry)));
-            assert_eq!(
-                quick,
-                stripped(strict),
-                "{}",
-                String::from_utf8_lossy(entry)
-            );
+    fn all_that_the_checks_look_at_is_there() {
+        let mut loss = full();
+        loss.detail_cut = true;
+        loss.action = AuditAction::RecordsDropped;
+        let mut event = full();
+        event.action = AuditAction::Event("moved".into());
+        for record in [full(), loss, event] {
+            let bytes = encode_canonical(&record).unwrap();
+            assert_eq!(read_entry(&bytes), Ok(stripped(record)));
         }
     }
 
     #[test]
-    fn what_is_not_plain_is_left_to_the_strict_way() {
+    fn what_is_not_plain_is_read_as_well_and_what_is_no_record_is_refused() {
         for entry in [
-            br#"{"action":"event","app":"a","label":"x","ts_ms":1,"v":1}"#.as_slice(),
-            br#"{"action":"a\"b","app":"a","ts_ms":1,"v":1}"#,
+            br#"{"action":"a\"b","app":"a","ts_ms":1,"v":1}"#.as_slice(),
             br#"{"action":"heartbeat","app":"","later":true,"ts_ms":1,"v":2}"#,
         ] {
-            assert!(plain(entry).is_none());
+            assert_eq!(read_entry(entry), parse_canonical(entry));
             assert!(read_entry(entry).is_ok());
         }
         assert!(read_entry(br#"{"app":"a","action":"heartbeat","ts_ms":1,"v":1}"#).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn members_in_any_order_and_number_are_judged_as_the_strict_way_does(
-            members in prop::collection::vec((0..FIELDS.len(), 0..6_usize), 1..12),
-            sorted in any::<bool>(),
-        ) {
-            let mut members = members;
-            if sorted {
-                members.sort_unstable();
-            }
-            let values = ["\"a\"", "\"0199a1b2-0000-7000-8000-000000000001\"", "12", "true", "\"AAAAAAAAAAAAAAAAAAAAAA==\"", "0"];
-            let text: Vec<String> = members
-                .iter()
-                .map(|(field, value)| format!("\"{}\":{}", FIELDS[*field].0, values[*value]))
-                .collect();
-            let text = text.join(",");
-            for head in ["", r#""action":"heartbeat","app":"","#] {
-                for tail in ["", r#","ts_ms":1,"v":1"#] {
-                    agree(format!("{{{head}{text}{tail}}}").as_bytes());
-                }
-            }
-        }
     }
 }
