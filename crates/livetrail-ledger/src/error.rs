@@ -94,6 +94,17 @@ pub enum LedgerError {
         /// The trail's.
         found: String,
     },
+    /// A key that the log has used before and given up.
+    #[error(
+        "the log has given up the key {key} before: make a new one; a key that was given up may be known to others"
+    )]
+    KeyRetired {
+        /// The verifier key.
+        key: String,
+    },
+    /// The log is empty, so no entry says that its keys change.
+    #[error("the log has no entry: one that records the change of keys must be sealed first")]
+    RotationUnrecorded,
     /// A key file may be read by others.
     #[error(
         "the key file {path} has mode {mode:04o}: a secret key is for its owner alone, run `chmod 600 {path}`"

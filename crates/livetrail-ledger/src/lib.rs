@@ -7,6 +7,7 @@
 //! | who the log is: origin and keys | [`Identity`], [`Cosigner`], [`generate_seed`], [`read_seed`], [`write_seed`] |
 //! | others outside | [`CheckpointHook`], [`ExternalFloor`], [`Floor`], [`SeenTree`] |
 //! | witnesses | [`Witness`], [`Witnesses`], [`WitnessFloor`], [`WitnessTransport`] |
+//! | new keys for a log | [`Builder::rotate_to`], [`Reader::retired_keys`] |
 //! | a full disk | [`Pressure`], [`Class`] |
 //! | replicas and legal holds | [`Cursor`], [`prunable_below`], [`Reader::sealed_bundle`] |
 //! | reading a trail, also one that another process writes | [`Reader`] |
@@ -64,6 +65,7 @@ mod options;
 mod reader;
 mod recover;
 mod reread;
+mod rotate;
 mod seal;
 mod sealed;
 mod space;

@@ -25,6 +25,9 @@ pub(crate) struct Manifest {
     cosigner_vkey: String,
     /// 32 hexadecimal digits; in every segment of the write-ahead log.
     log_id: String,
+    /// Public keys of both kinds that signed before, oldest first. A log that never changed its keys has no such field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retired_vkeys: Vec<String>,
 }
 
 impl Manifest {
@@ -35,6 +38,7 @@ impl Manifest {
             vkey: identity.signer_key().to_string(),
             cosigner_vkey: identity.cosigner_key().to_string(),
             log_id: log_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            retired_vkeys: Vec::new(),
         }
     }
 
@@ -98,6 +102,40 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+
+    /// What it says after a change of keys. Refuses an old identity that is not this log's, and keys that are of another log, or signed before.
+    pub(crate) fn rotated(&self, old: &Identity, new: &Identity) -> Result<Self, LedgerError> {
+        self.check(old)?;
+        if self.origin != new.origin() {
+            return Err(LedgerError::Origin {
+                wanted: new.origin().to_owned(),
+                found: self.origin.clone(),
+            });
+        }
+        let mut next = Self {
+            vkey: new.signer_key().to_string(),
+            cosigner_vkey: new.cosigner_key().to_string(),
+            ..self.clone()
+        };
+        for (before, after) in [
+            (&self.vkey, &next.vkey),
+            (&self.cosigner_vkey, &next.cosigner_vkey),
+        ] {
+            if self.retired_vkeys.contains(after) {
+                return Err(LedgerError::KeyRetired { key: after.clone() });
+            }
+            if before != after {
+                next.retired_vkeys.push(before.clone());
+            }
+        }
+        Ok(next)
+    }
+
+    /// Public keys that signed before, oldest first.
+    pub(crate) fn retired_keys(&self) -> Result<Vec<VerifierKey>, LedgerError> {
+        let keys = self.retired_vkeys.iter().map(|key| Ok(key.parse()?));
+        keys.collect()
     }
 
     pub(crate) fn log_id(&self) -> Result<LogId, LedgerError> {

@@ -1,6 +1,6 @@
 //! Reading a trail, also one that another process writes. Nothing beyond the published checkpoint is given out (I4).
 
-use std::{fmt, io, ops::Range};
+use std::{fmt, io, ops::Range, sync::Arc};
 
 use livetrail_tlog::{
     Bundle, Hash, ProofFile, TILE_WIDTH, Tile, TilePath, TileReader as _, TileTree, TreeHead,
@@ -26,6 +26,8 @@ pub struct Reader {
     origin: String,
     keys: [VerifierKey; 2],
     verifier: OwnVerifier,
+    /// The keys are those in `private/log.json`: when that names others, they count.
+    trusts_manifest: bool,
 }
 
 impl Reader {
@@ -36,7 +38,9 @@ impl Reader {
     pub fn open(store: SharedStore) -> Result<Self, LedgerError> {
         let manifest = Manifest::read(store.as_ref())?;
         let keys = [manifest.signer_key()?, manifest.cosigner_key()?];
-        Self::with_keys(store, manifest.origin, keys)
+        let mut reader = Self::with_keys(store, manifest.origin, keys)?;
+        reader.trusts_manifest = true;
+        Ok(reader)
     }
 
     /// A reader of what is published of a trail, such as a copy of its site: it has no `private/log.json`, so origin and public keys are given, first
@@ -56,6 +60,7 @@ impl Reader {
             store,
             origin,
             keys,
+            trusts_manifest: false,
         })
     }
 
@@ -71,15 +76,29 @@ impl Reader {
         &self.keys
     }
 
+    /// Public keys of both kinds that signed this trail's checkpoints before its keys were changed, oldest first.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn retired_keys(&self) -> Result<Vec<VerifierKey>, LedgerError> {
+        Manifest::read(self.store.as_ref())?.retired_keys()
+    }
+
     /// The published checkpoint, verified.
     ///
     /// # Errors
     /// [`LedgerError::CheckpointMissing`], [`LedgerError::CheckpointInvalid`], or whatever the store says.
     pub fn checkpoint(&self) -> Result<VerifiedCheckpoint, LedgerError> {
         let bytes = self.checkpoint_bytes()?;
-        self.verifier
-            .verify(&bytes)
-            .map_err(|source| LedgerError::CheckpointInvalid { source })
+        match self.verifier.verify(&bytes) {
+            Ok(checkpoint) => Ok(checkpoint),
+            // The log may have changed its keys since.
+            Err(_) if self.trusts_manifest => Self::open(Arc::clone(&self.store))?
+                .verifier
+                .verify(&bytes)
+                .map_err(|source| LedgerError::CheckpointInvalid { source }),
+            Err(source) => Err(LedgerError::CheckpointInvalid { source }),
+        }
     }
 
     fn checkpoint_bytes(&self) -> Result<Vec<u8>, LedgerError> {

@@ -25,6 +25,7 @@ use crate::{
     identity::Identity,
     options::Options,
     recover::{self, ExternalFloor, RecoveryReport},
+    rotate::rotate,
     seal::CheckpointHook,
     space::Pressure,
     store::{Lock, SharedStore},
@@ -183,6 +184,25 @@ impl Builder {
     pub fn floor(mut self, floor: impl ExternalFloor + 'static) -> Self {
         self.floors.push(Box::new(floor));
         self
+    }
+
+    /// Hands the log over to new keys, instead of opening it: recovers it, signs the published checkpoint with the new keys too, keeps that for ever, and
+    /// names the new keys in `private/log.json`. From then on the log opens with `new` alone. After a failure or a crash at any point the log opens with
+    /// one of the two, and this can be done again with the same arguments.
+    ///
+    /// The change must be on record first: an entry that says so, sealed with the old keys. Gives the checkpoint of the hand-over.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`LedgerError::Origin`] and [`LedgerError::KeyRetired`] for keys that this log cannot take,
+    /// [`LedgerError::RotationUnrecorded`].
+    pub fn rotate_to(mut self, new: &Identity) -> Result<VerifiedCheckpoint, LedgerError> {
+        rotate(
+            &self.store,
+            &self.identity,
+            new,
+            &self.clock,
+            &mut self.floors,
+        )
     }
 
     /// Runs recovery, which is the start-up code, and starts the threads.

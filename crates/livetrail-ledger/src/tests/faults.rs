@@ -94,7 +94,7 @@ fn every_operation_failing_in_every_way_loses_nothing_and_forks_nothing() {
 }
 
 /// Whether the operation changes anything. Of one that only looks, having been done and not having been done are the same.
-fn changes(op: Op) -> bool {
+pub(super) fn changes(op: Op) -> bool {
     !matches!(
         op,
         Op::Read | Op::Open | Op::List | Op::Exists | Op::Space | Op::ReadAt

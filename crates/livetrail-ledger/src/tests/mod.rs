@@ -6,4 +6,5 @@ mod invariants;
 mod large;
 mod power_cuts;
 mod refusals;
+mod rotation;
 mod running;

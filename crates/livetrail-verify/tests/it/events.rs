@@ -268,6 +268,31 @@ fn a_rotation_on_record_carries_trust_from_either_key_to_the_other() {
 }
 
 #[test]
+fn a_second_key_that_was_changed_alone_is_no_alarm() {
+    let new = Keys {
+        signer: keys().signer,
+        ..Keys::new(2)
+    };
+    let second = |keys: &Keys| keys.second.verifier_key().to_string();
+    let mut story = story(29);
+    let rotated = AuditRecord::new(AuditAction::Other("admin_key_rotated".to_owned()), "")
+        .with_extra("vkey", Value::Text(second(&new)))
+        .and_then(|record| record.with_extra("old_vkey", Value::Text(second(&keys()))));
+    story.push(rotated.unwrap());
+    story.of(0x700, AuditAction::PlayDenied);
+    let log = story.log();
+    let mut files = log.files(&new);
+    archive(&log, 20, &keys(), &mut files);
+    for trusted in [&keys(), &new] {
+        assert_sound(&check(&files, trusted));
+    }
+    // Without the record it is.
+    let mut story = self::story(29);
+    story.of(0x700, AuditAction::PlayDenied);
+    assert_found(&check(&story.log().files(&new), &keys()), Class::Signature);
+}
+
+#[test]
 fn a_rotation_that_no_trusted_checkpoint_covers_proves_nothing() {
     let (log, mut files, new) = rotated();
     // Whoever has only the new key can write such a record; the old key has never signed it.

@@ -1,0 +1,225 @@
+//! New keys for a log: who can read what, and a crash at every step.
+
+use std::{io, sync::Arc};
+
+use livetrail_tlog::{CheckpointVerifier, Ed25519Verifier, Note, VerifiedCheckpoint};
+
+use super::faults::changes;
+use super::harness::{Core, Seen, Still, check_whole, created, entry, identity, small};
+use crate::{
+    Class, Fault, FaultPlan, FaultStore, Identity, Ledger, LedgerError, MemStore, PowerCut, Reader,
+    Seed, SharedStore, Store as _, clock::Clock, rotate::rotate,
+};
+
+fn with_keys(signer: u8, cosigner: u8) -> Identity {
+    let (signer, cosigner) = (Seed::new([signer; 32]), Seed::new([cosigner; 32]));
+    Identity::from_seeds("example.com/audit", &signer, &cosigner).unwrap()
+}
+
+/// A trail of 30 sealed entries and 2 that are only durable.
+fn trail() -> MemStore {
+    let mem = created();
+    let store: SharedStore = Arc::new(mem.clone());
+    let mut core = Core::open(&store, &Seen::default()).unwrap();
+    core.append(30);
+    core.commit().unwrap();
+    core.integrate().unwrap();
+    core.seal().unwrap();
+    core.append(2);
+    core.commit().unwrap();
+    mem
+}
+
+fn to(store: &SharedStore, new: &Identity) -> Result<VerifiedCheckpoint, LedgerError> {
+    let clock: Arc<dyn Clock> = Arc::new(Still);
+    rotate(store, &Arc::new(identity()), new, &clock, &mut [])
+}
+
+fn opens(mem: &MemStore, identity: Identity) -> Result<u64, LedgerError> {
+    let store: SharedStore = Arc::new(mem.copy());
+    let (ledger, report) = Ledger::builder(store, identity).options(small()).open()?;
+    ledger.close().unwrap();
+    Ok(report.entries)
+}
+
+#[test]
+fn from_the_hand_over_on_the_new_keys_sign_and_both_believe_it() {
+    let mem = trail();
+    let store: SharedStore = Arc::new(mem.clone());
+    let follower = Reader::open(Arc::clone(&store)).unwrap();
+    let new = with_keys(3, 4);
+    let handed_over = to(&store, &new).unwrap();
+    assert_eq!(handed_over.head().size, 32, "what was durable is sealed");
+    let kept = mem.read("private/checkpoints/00000000000000000032.note");
+    let published = mem.read("checkpoint").unwrap();
+    assert_eq!(kept.unwrap(), published);
+    let note = Note::parse(&published).unwrap();
+    assert_eq!(note.signatures().len(), 4);
+    for who in [identity(), new.clone()] {
+        assert!(who.verifier().unwrap().verify_note(note.clone()).is_ok());
+    }
+    // It goes on with the new ones alone.
+    let error = opens(&mem, identity()).unwrap_err();
+    assert!(matches!(error, LedgerError::Key { .. }), "{error}");
+    let (ledger, _) = Ledger::builder(Arc::clone(&store), new.clone())
+        .options(small())
+        .open()
+        .unwrap();
+    ledger.append(Class::Strict, &[entry(32)]).unwrap();
+    ledger.close().unwrap();
+    let note = Note::parse(&mem.read("checkpoint").unwrap()).unwrap();
+    assert_eq!(note.signatures().len(), 2);
+    let old = Ed25519Verifier::new(identity().signer_key()).unwrap();
+    let old = CheckpointVerifier::new("example.com/audit", old);
+    assert!(
+        old.verify_note(note).is_err(),
+        "the old key does not sign it"
+    );
+    // Whoever was reading goes on reading.
+    assert_eq!(follower.checkpoint().unwrap().head().size, 33);
+    let reader = Reader::open(store).unwrap();
+    assert_eq!(reader.verifier_keys()[0], *new.signer_key());
+    assert_eq!(
+        reader.retired_keys().unwrap(),
+        [
+            identity().signer_key().clone(),
+            identity().cosigner_key().clone()
+        ]
+    );
+    check_whole(&mem, &Seen::default(), 33);
+}
+
+#[test]
+fn one_of_the_keys_can_be_changed_alone_and_again() {
+    let mem = trail();
+    let store: SharedStore = Arc::new(mem.clone());
+    to(&store, &with_keys(1, 4)).unwrap();
+    let note = Note::parse(&mem.read("checkpoint").unwrap()).unwrap();
+    assert_eq!(note.signatures().len(), 3);
+    let clock: Arc<dyn Clock> = Arc::new(Still);
+    let again =
+        |old: Identity, new: Identity| rotate(&store, &Arc::new(old), &new, &clock, &mut []);
+    again(with_keys(1, 4), with_keys(5, 4)).unwrap();
+    assert_eq!(opens(&mem, with_keys(5, 4)).unwrap(), 32);
+    assert_eq!(
+        Reader::open(Arc::clone(&store))
+            .unwrap()
+            .retired_keys()
+            .unwrap()
+            .len(),
+        2
+    );
+    // A second time is the first.
+    again(with_keys(1, 4), with_keys(5, 4)).unwrap();
+    assert_eq!(
+        Reader::open(Arc::clone(&store))
+            .unwrap()
+            .retired_keys()
+            .unwrap()
+            .len(),
+        2
+    );
+    // A key that was given up does not come back.
+    let error = again(with_keys(5, 4), with_keys(1, 4)).unwrap_err();
+    assert!(matches!(error, LedgerError::KeyRetired { .. }), "{error}");
+}
+
+#[test]
+fn what_is_not_this_log_is_refused_with_nothing_changed() {
+    let mem = trail();
+    let before: Vec<_> = mem
+        .paths()
+        .iter()
+        .map(|path| mem.read(path).unwrap())
+        .collect();
+    let store: SharedStore = Arc::new(mem.clone());
+    let clock: Arc<dyn Clock> = Arc::new(Still);
+    let new = with_keys(3, 4);
+    let error = rotate(&store, &Arc::new(with_keys(9, 2)), &new, &clock, &mut []).unwrap_err();
+    assert!(matches!(error, LedgerError::Key { .. }), "{error}");
+    let other = Identity::from_seeds(
+        "example.com/other",
+        &Seed::new([3; 32]),
+        &Seed::new([4; 32]),
+    );
+    let error = to(&store, &other.unwrap()).unwrap_err();
+    assert!(matches!(error, LedgerError::Origin { .. }), "{error}");
+    let after: Vec<_> = mem
+        .paths()
+        .iter()
+        .map(|path| mem.read(path).unwrap())
+        .collect();
+    assert!(before == after);
+    let empty: SharedStore = Arc::new(created());
+    let error = to(&empty, &new).unwrap_err();
+    assert!(matches!(error, LedgerError::RotationUnrecorded), "{error}");
+}
+
+#[test]
+fn a_crash_at_any_step_leaves_a_log_that_one_of_the_keys_opens_and_can_be_done_again() {
+    let fresh = trail();
+    let counting = FaultStore::over_memory(fresh.copy());
+    to(
+        &(Arc::new(counting.clone()) as SharedStore),
+        &with_keys(3, 4),
+    )
+    .unwrap();
+    let mut crashes = 0;
+    for (op, count) in counting.counts() {
+        for nth in 0..count {
+            for fault in [
+                Fault::Error(io::ErrorKind::Other),
+                Fault::ErrorButDone(io::ErrorKind::Other),
+                Fault::Short,
+                Fault::KilledBefore,
+                Fault::KilledAfter,
+            ] {
+                if !changes(op) && !matches!(fault, Fault::Error(_)) {
+                    continue;
+                }
+                let plan = FaultPlan { op, nth, fault };
+                let mem = fresh.copy();
+                let faulty = FaultStore::over_memory(mem.clone());
+                faulty.arm(plan);
+                let store: SharedStore = Arc::new(faulty);
+                let done = to(&store, &with_keys(3, 4)).is_ok();
+                drop(store);
+                for cut in [
+                    PowerCut::Synced,
+                    PowerCut::Prefix(nth),
+                    PowerCut::Subset(nth),
+                ] {
+                    crashes += 1;
+                    comes_back(&mem.power_cut(cut), done, &format!("{plan:?}, {cut:?}"));
+                }
+                comes_back(&mem, done, &format!("{plan:?}, process killed"));
+            }
+        }
+    }
+    assert!(crashes > 400, "{crashes}");
+}
+
+fn comes_back(mem: &MemStore, done: bool, what: &str) {
+    let (old, new) = (opens(mem, identity()), opens(mem, with_keys(3, 4)));
+    assert!(
+        matches!((&old, &new), (Ok(32), Err(_)) | (Err(_), Ok(32))),
+        "{what}: {old:?}, {new:?}"
+    );
+    assert!(!done || new.is_ok(), "{what}: it was done");
+    let store: SharedStore = Arc::new(mem.copy());
+    to(&store, &with_keys(3, 4)).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let kept = store.read("private/checkpoints/00000000000000000032.note");
+    let kept = Note::parse(&kept.unwrap()).unwrap();
+    for who in [identity(), with_keys(3, 4)] {
+        assert!(
+            who.verifier().unwrap().verify_note(kept.clone()).is_ok(),
+            "{what}"
+        );
+    }
+    let (ledger, report) = Ledger::builder(store, with_keys(3, 4))
+        .options(small())
+        .open()
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(report.is_clean(), "{what}: {report:?}");
+    ledger.close().unwrap();
+}
