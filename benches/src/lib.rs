@@ -1,5 +1,6 @@
 //! What the benchmarks measure with: clocks, medians, a latency histogram, a table, and the ways that are compared.
 
+pub mod ledger;
 pub mod offer;
 pub mod viewers;
 
@@ -124,6 +125,11 @@ impl Latencies {
     /// Counts one.
     pub fn add(&mut self, nanos: u64) {
         self.0[bucket(nanos)] += 1;
+    }
+
+    /// Counts so many that are alike.
+    pub fn add_many(&mut self, nanos: u64, count: u64) {
+        self.0[bucket(nanos)] += count;
     }
 
     /// How many there are.

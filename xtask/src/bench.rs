@@ -17,7 +17,14 @@ pub(crate) struct Arguments {
 }
 
 /// The programs of `benches/`, in the order in which they run.
-const BENCHES: &[&str] = &["offer", "allocations", "file-sink", "fanout", "viewers"];
+const BENCHES: &[&str] = &[
+    "offer",
+    "allocations",
+    "file-sink",
+    "fanout",
+    "viewers",
+    "ledger",
+];
 
 /// Runs what is asked for; `false` when a benchmark could not be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
