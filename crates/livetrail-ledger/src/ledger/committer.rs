@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// When segments fill faster than this, zeroing the next one costs more than it saves: commits are large then.
-const SPARE_WORTH: Duration = Duration::from_secs(4);
+const SPARE_WORTH: Duration = Duration::from_millis(1500);
 
 pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
     let mut segment = None;
