@@ -106,6 +106,10 @@ fn help_teaches_and_wrong_usage_is_exit_code_2() {
         (&["trail", "query", "--help"], "--since 1h"),
         (&["trail", "tail", "--help"], "tail -f"),
         (&["trail", "check", "--help"], "Exit codes: 0 sound"),
+        (&["trail", "verify", "--help"], "livetrail-verify"),
+        (&["trail", "prove", "--help"], ".tlog-proof"),
+        (&["trail", "export", "--help"], "--site"),
+        (&["trail", "checkpoint", "--help"], "from time to time"),
         (&["token", "issue", "--help"], "--valid-for 8h"),
     ] {
         let (code, out, _) = run(arguments);
@@ -300,6 +304,99 @@ fn keys_and_origins_that_are_not_the_trails_are_refused_and_nothing_is_changed()
         Some(0)
     );
     assert!(data.join("trail.vkey").is_file());
+}
+
+#[test]
+fn an_auditor_keeps_checkpoints_and_receipts_and_finds_what_was_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let file = |name: &str| dir.path().join(name);
+    assert_eq!(Serving::start(&data, &[]).stop(), Some(0));
+    let (code, older, _) = run(&["trail", "checkpoint", path(&data)]);
+    assert_eq!(code, 0);
+    fs::write(file("older"), &older).unwrap();
+    let mut server = Serving::start(&data, &[]);
+    // While it runs: what is sealed is there for everybody.
+    let (code, out, _) = run(&["trail", "verify", path(&data)]);
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(server.stop(), Some(0));
+
+    let vkeys = data.join("trail.vkey");
+    let older = file("older");
+    let against = ["--against", path(&older)];
+    let verify = |place: &Path, more: &[&str]| {
+        let mut arguments = vec!["trail", "verify", path(place)];
+        arguments.extend(more);
+        run(&arguments)
+    };
+    let (code, out, _) = verify(&data, &against);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("an auditor brings their own"), "{out}");
+    let with_key = ["--vkey", path(&vkeys), "--strict", "--json"];
+    let (code, json, _) = verify(&data.join("trail"), &with_key);
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &report["verdict"]), (0, &"sound".into()));
+    assert_eq!(report["figures"]["entries"], 4);
+
+    let (proof, record) = (file("2.tlog-proof"), file("2.json"));
+    let prove = ["trail", "prove", path(&data), "2", "-o", path(&proof)];
+    let (code, ..) = run(&[&prove[..], &["--record", path(&record)]].concat());
+    assert_eq!(code, 0);
+    let receipt = fs::read_to_string(&proof).unwrap();
+    assert!(
+        receipt.starts_with("c2sp.org/tlog-proof@v1\nindex 2\n"),
+        "{receipt}"
+    );
+    let (_, lines, _) = run(&["trail", "export", path(&data), "--from", "2", "--to", "3"]);
+    assert_eq!(lines.trim_end(), fs::read_to_string(&record).unwrap());
+    let json = [
+        "trail",
+        "export",
+        path(&data),
+        "--format",
+        "json",
+        "--action",
+        "server_stopped",
+    ];
+    let (_, lines, _) = run(&json);
+    let stops: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let indices: Vec<_> = stops.iter().map(|line| line["index"].as_u64()).collect();
+    assert_eq!(indices, [Some(1), Some(3)]);
+    assert_eq!(stops[0]["record"]["action"], "server_stopped");
+    assert_eq!(run(&["trail", "prove", path(&data), "4"]).0, 2);
+
+    let copy = file("copy");
+    assert_eq!(
+        run(&["trail", "export", path(&data), "--site", path(&copy)]).0,
+        0
+    );
+    assert_eq!(
+        run(&["trail", "export", path(&data), "--site", path(&copy)]).0,
+        2
+    );
+    let (code, out, _) = verify(&copy, &["--vkey", path(&vkeys)]);
+    assert_eq!(code, 0, "{out}");
+    let (_, out, _) = run(&["trail", "query", path(&copy), "--format", "tsv"]);
+    assert_eq!(out.lines().count(), 4);
+    assert!(!copy.join("private").exists());
+
+    let bundle = copy.join("tile/entries/000.p/4");
+    let mut bytes = fs::read(&bundle).unwrap();
+    let at = bytes
+        .windows(14)
+        .rposition(|part| part == b"server_started")
+        .unwrap();
+    bytes[at] ^= 1;
+    fs::write(&bundle, bytes).unwrap();
+    let (code, out, _) = verify(&copy, &["--vkey", path(&vkeys)]);
+    assert_eq!(code, 1);
+    assert!(out.contains("first entry concerned: 2"), "{out}");
+    assert_eq!(verify(&file("nowhere"), &[]).0, 2);
+    let (code, _, error) = verify(&data, &["--vkey", path(&file("older"))]);
+    assert_eq!(code, 2, "{error}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! publisher and the viewers are those of `livetrail publish` and `livetrail play`.
 
 mod cast;
+mod evidence;
 mod report;
 mod verify;
 
@@ -21,7 +22,10 @@ use livetrail_ledger::{Reader, RealStore};
 use livetrail_record::parse_canonical;
 use tokio::time::{sleep, timeout};
 
-use self::cast::{Played, Published};
+use self::{
+    cast::{Played, Published},
+    evidence::Evidence,
+};
 use crate::{
     cli::Demo,
     client::FlvReader,
@@ -111,6 +115,7 @@ struct Shown {
     refused_publisher: String,
     refused_viewer: String,
     trail: Vec<AuditRecord>,
+    evidence: Evidence,
     wrote_everything: bool,
 }
 
@@ -162,6 +167,8 @@ async fn play_it(data: &Path) -> anyhow::Result<Shown> {
     let stopped = server.stop().await;
     steps.say("the server has stopped, and its trail is on disk and sealed")?;
     let trail = read_trail(&trail_directory(data))?;
+    let evidence = evidence::gather(data).context("verifying the trail")?;
+    steps.say("an outsider has verified the trail, and a copy of it with one byte changed")?;
     Ok(Shown {
         clip,
         published,
@@ -170,6 +177,7 @@ async fn play_it(data: &Path) -> anyhow::Result<Shown> {
         refused_publisher,
         refused_viewer,
         trail,
+        evidence,
         wrote_everything: stopped.is_clean() && stopped.records.dropped == 0,
     })
 }

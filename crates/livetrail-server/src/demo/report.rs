@@ -14,6 +14,12 @@ pub(super) fn tell(shown: &Shown, findings: &[Finding]) -> anyhow::Result<()> {
     say(&sessions(&shown.trail).to_string())?;
     say("\nThe trail, as `livetrail trail query` shows it:")?;
     say(&trail_rows(&shown.trail).to_string())?;
+    say(
+        "\nIts checkpoint, signed, and cosigned with the time: `livetrail trail checkpoint` shows it:",
+    )?;
+    for line in shown.evidence.checkpoint.lines() {
+        say(&format!("  {line}"))?;
+    }
     say("")?;
     for finding in findings {
         match &finding.problem {

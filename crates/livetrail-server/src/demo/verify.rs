@@ -3,8 +3,9 @@
 use livetrail_audit::{AuditAction, AuditRecord, Personal, Reason};
 use livetrail_engine::{CodecId, MediaFrame, MediaKind};
 use livetrail_record::TrailChecker;
+use livetrail_verify::{Class, Verdict};
 
-use super::{Played, Shown};
+use super::{Evidence, Played, Shown};
 
 /// One thing that must hold.
 pub(super) struct Finding {
@@ -48,6 +49,14 @@ pub(super) fn all(shown: &Shown) -> Vec<Finding> {
             "the trail is sound: every session begins and ends exactly once, no number is missing",
             sound(shown),
         ),
+        Finding::new(
+            format!(
+                "an outsider finds the trail whole: signature and cosignature, all {} entries and their hashes, every session",
+                shown.evidence.whole.figures.entries
+            ),
+            whole(shown),
+        ),
+        changed(&shown.evidence),
     ]
 }
 
@@ -240,4 +249,37 @@ fn sound(shown: &Shown) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+fn whole(shown: &Shown) -> Result<(), String> {
+    let report = &shown.evidence.whole;
+    let signed = report.checkpoint.as_ref().is_some_and(|c| c.verified);
+    if report.verdict != Verdict::Sound || !signed || report.keys.from_trail {
+        return Err(report.to_string());
+    }
+    if report.figures.entries != shown.trail.len() as u64 {
+        return Err(format!("{} entries are sealed", report.figures.entries));
+    }
+    Ok(())
+}
+
+/// One byte of the copy was changed: it must be found, in its place.
+fn changed(evidence: &Evidence) -> Finding {
+    let (file, entry) = (&evidence.changed_file, evidence.changed_entry);
+    let found = evidence.changed.findings.iter().find(|finding| {
+        finding.class == Class::EntryChanged
+            && finding.index == Some(entry)
+            && finding.path.as_ref() == Some(file)
+    });
+    let refused = evidence.changed.verdict == Verdict::NotSound;
+    let told = found
+        .filter(|_| refused)
+        .map_or_else(String::new, |finding| finding.text.clone());
+    Finding::new(
+        format!("one byte changed in a copy is found: entry {entry} in {file}: {told}"),
+        match found {
+            Some(_) if refused => Ok(()),
+            _ => Err(evidence.changed.to_string()),
+        },
+    )
 }

@@ -452,7 +452,7 @@ async fn what_a_crash_left_open_is_closed_at_the_next_start() {
     );
     let told = trail[2].detail.as_ref().map(Personal::expose).unwrap();
     assert!(
-        told.contains("2 entries") && told.ends_with("1 sessions left open"),
+        told.contains("2 entries") && told.ends_with("sessions left open: 1"),
         "{told}"
     );
     assert_eq!(trail[2].count, Some(1));

@@ -8,8 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use livetrail_ledger::Reader;
 use livetrail_record::encode_line;
-use livetrail_tlog::{leaf_hash, tree_bundles, tree_tiles};
+use livetrail_tlog::{TilePath, leaf_hash, tree_bundles, tree_tiles};
 use serde_json::{json, value::RawValue};
 
 use super::{
@@ -20,7 +21,7 @@ use crate::{
     cli::{ExportFormat, TrailExport},
     commands::progress,
     output::{Failure, Outcome, complain, write_all},
-    serve::vkey_file,
+    serve::{vkey_file, write_vkeys},
 };
 
 /// How the bar on a terminal looks.
@@ -126,45 +127,56 @@ impl Out {
     }
 }
 
-/// Copies everything that one checkpoint covers into a new directory: a tlog-tiles site of its own. The checkpoint comes last, so that what is
-/// there is whole or no trail.
 fn site(ledger: &LedgerSource, to: &Path) -> anyhow::Result<()> {
+    let files = progress(None, BAR);
+    let size = copy_site(&ledger.reader, to, &mut |done, total| {
+        files.set_length(total);
+        files.set_position(done);
+    })?;
+    files.finish_and_clear();
+    complain(&format!(
+        "{size} entries in {to}; check them with `livetrail-verify {to} --vkey KEY`",
+        to = to.display()
+    ));
+    Ok(())
+}
+
+/// Copies everything that one checkpoint covers into a new directory: a tlog-tiles site of its own, with the verifier keys. The checkpoint
+/// comes last, so that what is there is whole or no trail. Gives the number of entries; `progress` is told how many files of how many are done.
+///
+/// # Errors
+/// The directory is used already or cannot be written; the trail cannot be read.
+pub(crate) fn copy_site(
+    reader: &Reader,
+    to: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> anyhow::Result<u64> {
     let is_used = to
         .read_dir()
         .is_ok_and(|mut entries| entries.next().is_some());
     ensure!(!is_used, "{} is not empty", to.display());
-    let checkpoint = ledger.reader.checkpoint()?;
+    let checkpoint = reader.checkpoint()?;
     let size = checkpoint.head().size;
-    let put = |path: &str, bytes: &[u8]| -> anyhow::Result<()> {
-        let file = to.join(path);
-        let above = file.parent().unwrap_or(to);
-        fs::create_dir_all(above)
-            .and_then(|()| fs::write(&file, bytes))
-            .with_context(|| format!("cannot write {}", file.display()))
+    let files = || {
+        let tiles = tree_tiles(size).map(TilePath::Hashes);
+        tiles.chain(tree_bundles(size).map(TilePath::Entries))
     };
-    let total = tree_tiles(size).count() + tree_bundles(size).count();
-    let bar = progress(u64::try_from(total).ok(), BAR);
-    for tile in tree_tiles(size) {
-        put(&tile.to_string(), &ledger.reader.tile(tile)?)?;
-        bar.inc(1);
+    let total = u64::try_from(files().count()).unwrap_or(u64::MAX);
+    for (done, file) in (1..).zip(files()) {
+        put(to, &file.to_string(), &reader.file(file)?)?;
+        progress(done, total);
     }
-    for bundle in tree_bundles(size) {
-        put(&bundle.to_string(), &ledger.reader.bundle(bundle)?)?;
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    let vkeys: String = ledger
-        .reader
-        .verifier_keys()
-        .iter()
-        .map(|key| format!("{key}\n"))
-        .collect();
-    crate::serve::write_vkeys(&vkey_file(to), &vkeys)?;
-    put("checkpoint", checkpoint.note().encode().as_bytes())?;
-    complain(&format!(
-        "{size} entries in {}; check them with `livetrail-verify {} --vkey KEY`",
-        to.display(),
-        to.display()
-    ));
-    Ok(())
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    let keys = reader.verifier_keys().iter();
+    let vkeys: String = keys.map(|key| format!("{key}\n")).collect();
+    write_vkeys(&vkey_file(to), &vkeys)?;
+    put(to, "checkpoint", checkpoint.note().encode().as_bytes())?;
+    Ok(size)
+}
+
+fn put(to: &Path, path: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    let file = to.join(path);
+    fs::create_dir_all(file.parent().unwrap_or(to))
+        .and_then(|()| fs::write(&file, bytes))
+        .with_context(|| format!("cannot write {}", file.display()))
 }

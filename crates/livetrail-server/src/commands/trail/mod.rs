@@ -13,6 +13,7 @@ mod verify;
 
 use crate::{cli::Trail, output::Outcome};
 
+pub(crate) use export::copy_site;
 pub(crate) use show::{short_session, table, trail_rows};
 
 /// Runs it.

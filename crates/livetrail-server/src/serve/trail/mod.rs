@@ -114,7 +114,7 @@ impl Trail {
     pub(super) fn started_detail(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         format!(
-            "livetrail {version}: {}; {} sessions left open",
+            "livetrail {version}: {}; sessions left open: {}",
             found(&self.recovery),
             self.open.len()
         )
