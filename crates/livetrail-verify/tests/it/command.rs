@@ -228,3 +228,12 @@ fn serve(mut stream: std::net::TcpStream, files: &Files) {
         }
     }
 }
+
+#[test]
+fn the_path_of_a_servers_data_means_the_trail_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&story(10).log().files(&keys()), &dir.path().join("trail"));
+    let vkey = keys().vkey().to_string();
+    let (code, out, err) = run(&[dir.path().to_str().unwrap(), "--vkey", &vkey]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+}
