@@ -25,6 +25,7 @@ const ANY: &[&str] = &[
     "livetrail-media",
     "livetrail-record",
     "livetrail-rtmp",
+    "livetrail-s3",
     "livetrail-sinks",
     "livetrail-tlog",
     "livetrail-verify",
@@ -68,6 +69,12 @@ const RULES: &[Rule] = &[
         words: "the Merkle log is pure computation: no I/O, no records, no runtime below it",
     },
     Rule {
+        name: "livetrail-s3",
+        may_use: &[],
+        never_below: RUNTIMES,
+        words: "requests and answers of S3 are bytes: no sockets, no trail, no runtime below it",
+    },
+    Rule {
         name: "livetrail-ledger",
         may_use: &["livetrail-tlog"],
         never_below: &["livetrail-engine", "livetrail-record"],
@@ -104,7 +111,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "livetrail-verify",
-        may_use: &["livetrail-record", "livetrail-tlog"],
+        may_use: &["livetrail-record", "livetrail-s3", "livetrail-tlog"],
         never_below: &["livetrail-audit", "livetrail-engine", "livetrail-ledger"],
         words: "the verifier shares no code with the writer that it checks",
     },
