@@ -8,6 +8,7 @@
 //! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`] |
 //! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
 //! | clients that misbehave | [`rtmp`], [`socket`], [`http`] |
+//! | a disk that can really be full, a clock that is wrong | [`SmallDisk`], [`faketime`] |
 //! | waiting for a condition with a deadline | [`clock`] |
 //!
 //! Everything listens on loopback, on addresses of its own. Nothing waits for a time in the hope that something will have
@@ -17,6 +18,7 @@ mod binary;
 pub mod clip;
 pub mod clock;
 mod config;
+pub mod faketime;
 mod ffmpeg8;
 pub mod http;
 mod packets;
@@ -25,6 +27,7 @@ mod python;
 pub mod resources;
 pub mod rtmp;
 mod server;
+mod small_disk;
 pub mod socket;
 mod story;
 pub mod tool;
@@ -38,5 +41,6 @@ pub use process::{Finished, Process, run, typed};
 pub use python::tlog_python;
 pub use rustix::process::{Pid, Signal};
 pub use server::Server;
+pub use small_disk::SmallDisk;
 pub use story::Story;
 pub use trail::Trail;

@@ -1,12 +1,16 @@
 //! Writes audit records into a ledger and says how far it is, for tests that kill it or break its disk.
 //!
-//! `trail-writer DIR COUNT [PAUSE_US]`: makes the trail if there is none (keys in `DIR.keys`), closes the sessions that a crash
-//! left open, appends records in small batches with a pause between them until there are `COUNT`, closes all and ends. It prints
+//! `trail-writer DIR COUNT [PAUSE_US [patient]]`: makes the trail if there is none (keys in `DIR.keys`), closes the sessions that a crash
+//! left open, appends records in small batches with a pause between them until there are `COUNT`, closes all and ends. When it is patient it goes
+//! on when the disk is full, else it ends with an error. It prints
 //!
 //! ```text
 //! open <entries> <clean, or what recovery found>
 //! durable <entries>
 //! sealed <entries> <root>
+//! shed <records so far>          the disk is too full for what is worth least
+//! refused <records so far>       and for a session that begins
+//! reported <records>             there is room again, and a record says what was lost
 //! closed <entries>
 //! ```
 //!
@@ -20,11 +24,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livetrail_ledger::{
-    CheckpointHook, Class, Identity, Ledger, Options, Reader, RealStore, SharedStore,
+    AppendError, CheckpointHook, Class, Identity, Ledger, Options, Reader, RealStore, SharedStore,
     generate_seed, read_seed, write_seed,
 };
 use livetrail_record::{
-    AuditAction, AuditRecord, Outcome, Reason, Uuid, encode_canonical, parse_canonical,
+    AuditAction, AuditRecord, LossCounts, Outcome, Reason, Uuid, encode_canonical, parse_canonical,
 };
 use system_tests::clock::{Stopwatch, wall_ms};
 
@@ -62,10 +66,11 @@ fn main() -> ExitCode {
 
 fn write() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: trail-writer DIR COUNT [PAUSE_US]";
+    let usage = "usage: trail-writer DIR COUNT [PAUSE_US [patient]]";
     let dir = PathBuf::from(arguments.next().ok_or(usage)?);
     let count: u64 = arguments.next().ok_or(usage)?.parse()?;
     let pause: u64 = arguments.next().map_or(Ok(0), |pause| pause.parse())?;
+    let patient = arguments.next().is_some_and(|word| word == "patient");
     let store: SharedStore = Arc::new(RealStore::new(&dir));
     let identity = identity(&dir)?;
     if !store.exists("private/log.json")? {
@@ -83,7 +88,7 @@ fn write() -> Result<(), Error> {
     say(&format!("open {} {found}", report.entries));
     ledger.wait_sealed(report.entries, DURABLE_TIMEOUT)?;
     let left_open = left_open(&store, report.entries)?;
-    let mut boot = Boot::new(&ledger, report.entries);
+    let mut boot = Boot::new(&ledger, report.entries, patient);
     boot.begin(&left_open)?;
     while boot.next < count {
         boot.batch()?;
@@ -165,6 +170,7 @@ fn left_open(store: &SharedStore, entries: u64) -> Result<Vec<Uuid>, Error> {
 /// What this process writes.
 struct Boot<'a> {
     ledger: &'a Ledger,
+    patient: bool,
     id: Uuid,
     since: Stopwatch,
     seq: u64,
@@ -173,72 +179,168 @@ struct Boot<'a> {
     next: u64,
     /// The last number that was said to be durable.
     told: u64,
+    lost: Option<Lost>,
+}
+
+/// Records that had a number and found no room.
+struct Lost {
+    counts: LossCounts,
+    first: u64,
+    last: u64,
+}
+
+/// Records of one class, one after the other.
+struct Run {
+    class: Class,
+    first: u64,
+    records: Vec<AuditRecord>,
 }
 
 impl<'a> Boot<'a> {
-    fn new(ledger: &'a Ledger, entries: u64) -> Self {
+    fn new(ledger: &'a Ledger, entries: u64, patient: bool) -> Self {
         Self {
             ledger,
+            patient,
             id: uuid_v7(u64::from(std::process::id())),
             since: Stopwatch::start(),
             seq: 0,
             sessions: VecDeque::new(),
             next: entries,
             told: entries,
+            lost: None,
         }
     }
 
     fn begin(&mut self, left_open: &[Uuid]) -> Result<(), Error> {
-        let mut batch = vec![self.entry(AuditRecord::new(AuditAction::ServerStarted, ""))?];
+        let mut batch = vec![AuditRecord::new(AuditAction::ServerStarted, "")];
         for session in left_open {
             let closure = AuditRecord::new(AuditAction::PlayEnded, "live")
                 .with_stream("cam")
                 .with_session(*session)
                 .with_reason(Reason::ServerCrash)
                 .with_inferred(true);
-            batch.push(self.entry(closure)?);
+            batch.push(closure);
         }
-        self.append(&batch)
+        self.essential(batch)
     }
 
-    /// Appends one to 32 records.
+    /// Appends one to 32 records, those that are worth the same together.
     fn batch(&mut self) -> Result<(), Error> {
-        let mut batch = Vec::new();
+        let mut run: Option<Run> = None;
         for _ in 0..=(self.seq.wrapping_mul(2_654_435_761) >> 7) % 32 {
-            let record = self.record();
-            batch.push(self.entry(record)?);
+            let (class, record) = self.record();
+            let first = self.seq;
+            let record = self.numbered(record)?;
+            match &mut run {
+                Some(run) if run.class == class => run.records.push(record),
+                _ => {
+                    let records = vec![record];
+                    let next = Run {
+                        class,
+                        first,
+                        records,
+                    };
+                    if let Some(full) = run.replace(next) {
+                        self.offer(&full)?;
+                    }
+                }
+            }
         }
-        self.append(&batch)
+        run.map_or(Ok(()), |run| self.offer(&run))
     }
 
-    fn record(&mut self) -> AuditRecord {
+    /// Appends what is worth it under the room that there is; what finds none is lost, and reported when there is some again.
+    fn offer(&mut self, run: &Run) -> Result<(), Error> {
+        match self.append(run.class, &run.records) {
+            Ok(()) => {}
+            Err(error) => match error.downcast_ref::<AppendError>() {
+                Some(AppendError::NoSpace { .. }) if self.patient => {
+                    self.lose(run);
+                    return Ok(());
+                }
+                _ => return Err(error),
+            },
+        }
+        match self.lost.take_if(|_| run.class == Class::BestEffort) {
+            Some(lost) => self.report(&lost),
+            None => Ok(()),
+        }
+    }
+
+    fn lose(&mut self, run: &Run) {
+        let count = run.records.len() as u64;
+        let last = run.first + count - 1;
+        let lost = self.lost.get_or_insert_with(|| Lost {
+            counts: LossCounts::new(),
+            first: run.first,
+            last,
+        });
+        lost.last = last;
+        for record in &run.records {
+            lost.counts.add(record.action.label(), 1);
+        }
+        let so_far = lost.counts.total();
+        let word = match run.class {
+            Class::BestEffort => "shed",
+            _ => "refused",
+        };
+        // A session that was refused is none.
+        self.sessions
+            .retain(|open| run.records.iter().all(|lost| lost.session != Some(*open)));
+        say(&format!("{word} {so_far}"));
+    }
+
+    fn report(&mut self, lost: &Lost) -> Result<(), Error> {
+        let total = lost.counts.total();
+        let record = AuditRecord::new(AuditAction::RecordsDropped, "")
+            .with_count(total)
+            .with_first_seq(lost.first)
+            .with_last_seq(lost.last)
+            .with_detail(lost.counts.to_detail());
+        self.essential(vec![record])?;
+        say(&format!("reported {total}"));
+        Ok(())
+    }
+
+    fn record(&mut self) -> (Class, AuditRecord) {
         if !self.seq.is_multiple_of(SESSION_EVERY) {
             let size = usize::try_from(self.seq % 251).unwrap_or(0);
-            return AuditRecord::new(AuditAction::Event("measured".to_owned()), "live")
+            let measured = AuditRecord::new(AuditAction::Event("measured".to_owned()), "live")
                 .with_detail("x".repeat(size));
+            return (Class::BestEffort, measured);
         }
         if self.sessions.len() == OPEN_SESSIONS
             && let Some(session) = self.sessions.pop_front()
         {
-            return ended(session);
+            return (Class::Essential, ended(session));
         }
         let session = uuid_v7(self.seq);
         self.sessions.push_back(session);
-        AuditRecord::new(AuditAction::PlayStarted, "live")
+        let started = AuditRecord::new(AuditAction::PlayStarted, "live")
             .with_stream("cam")
-            .with_session(session)
+            .with_session(session);
+        (Class::Strict, started)
     }
 
     fn end(&mut self) -> Result<(), Error> {
-        let mut batch = Vec::new();
-        while let Some(session) = self.sessions.pop_front() {
-            batch.push(self.entry(ended(session))?);
+        if let Some(lost) = self.lost.take() {
+            self.report(&lost)?;
         }
-        batch.push(self.entry(AuditRecord::new(AuditAction::ServerStopped, ""))?);
-        self.append(&batch)
+        let mut batch: Vec<_> = self.sessions.drain(..).map(ended).collect();
+        batch.push(AuditRecord::new(AuditAction::ServerStopped, ""));
+        self.essential(batch)
     }
 
-    fn entry(&mut self, record: AuditRecord) -> Result<Vec<u8>, Error> {
+    /// What opens and closes, and what reports a loss: taken as long as there is any room.
+    fn essential(&mut self, records: Vec<AuditRecord>) -> Result<(), Error> {
+        let numbered: Result<Vec<_>, _> = records
+            .into_iter()
+            .map(|record| self.numbered(record))
+            .collect();
+        self.append(Class::Essential, &numbered?)
+    }
+
+    fn numbered(&mut self, record: AuditRecord) -> Result<AuditRecord, Error> {
         let mono_ms = u64::try_from(self.since.elapsed().as_millis())?;
         let record = record
             .with_boot(self.id)
@@ -247,11 +349,12 @@ impl<'a> Boot<'a> {
             .with_mono_ms(mono_ms)
             .with_ts_ms(wall_ms());
         self.seq += 1;
-        Ok(encode_canonical(&record)?)
+        Ok(record)
     }
 
-    fn append(&mut self, batch: &[Vec<u8>]) -> Result<(), Error> {
-        self.next = self.ledger.append(Class::Strict, batch)?.next;
+    fn append(&mut self, class: Class, records: &[AuditRecord]) -> Result<(), Error> {
+        let entries: Result<Vec<_>, _> = records.iter().map(encode_canonical).collect();
+        self.next = self.ledger.append(class, &entries?)?.next;
         if self.next.saturating_sub(self.told) >= AHEAD {
             self.ledger.wait_durable(self.next, DURABLE_TIMEOUT)?;
         }

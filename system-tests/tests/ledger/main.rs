@@ -3,8 +3,10 @@
 //! Each test drives `trail-writer`, a process that appends audit records and says what is durable; afterwards the trail is
 //! recovered and verified whole by `livetrail-verify`, which shares no code with the writer. `cargo xtask torture` runs the long form.
 
+mod clocks;
 mod copies;
 mod faults;
+mod full_disk;
 mod golden;
 mod kills;
 mod outside;

@@ -32,8 +32,13 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn new() -> Self {
+        Self::in_dir(&std::env::temp_dir())
+    }
+
+    /// One that lives below this directory.
+    pub(crate) fn in_dir(dir: &Path) -> Self {
         Self {
-            temp: tempfile::tempdir().expect("a temporary directory"),
+            temp: tempfile::tempdir_in(dir).expect("a temporary directory"),
             durable: 0,
             sealed: BTreeMap::new(),
             checkpoints: Vec::new(),
@@ -59,6 +64,13 @@ impl Subject {
 
     pub(crate) fn start(&self, pause_us: u64) -> Process {
         Process::spawn("trail-writer", &self.writer(u64::MAX, pause_us))
+    }
+
+    /// As [`start`](Self::start), one that goes on when the disk is full.
+    pub(crate) fn start_patient(&self, pause_us: u64) -> Process {
+        let mut command = self.writer(u64::MAX, pause_us);
+        command.arg("patient");
+        Process::spawn("trail-writer", &command)
     }
 
     /// Lets the writer append until there are `count` entries.
@@ -93,6 +105,7 @@ impl Subject {
                     let known = self.sealed.entry(entries()).or_insert_with(|| root.clone());
                     assert_eq!(*known, root, "a fork at {}\n{}", entries(), finished.told());
                 }
+                "shed" | "refused" | "reported" => {}
                 _ => panic!("what is `{line}`?"),
             }
         }
@@ -115,7 +128,7 @@ impl Subject {
 
     /// Opens the trail again, which is what recovers it, and verifies the whole.
     #[track_caller]
-    pub(crate) fn recover_and_verify(&mut self) {
+    pub(crate) fn recover_and_verify(&mut self) -> Report {
         self.keep_checkpoint();
         self.fill(0);
         let report = self.verify(&self.path());
@@ -124,6 +137,7 @@ impl Subject {
         assert_eq!(report.sessions.open_total, 0, "{}", told());
         // It was closed: what is durable is published.
         assert_eq!(report.figures.entries, self.durable, "{}", told());
+        report
     }
 
     /// The verifier's answer about the trail in `path`, with this trail's key and all checkpoints that were kept.

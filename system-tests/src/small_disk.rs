@@ -1,0 +1,133 @@
+//! A disk that can really be full: a small file system in a file, mounted for one test.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::process;
+use crate::tool::tool;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The name of the file that takes the room.
+const FILLER: &str = "filler";
+
+/// A file system of its own. Dropping it unmounts it.
+pub struct SmallDisk {
+    folder: TempDir,
+}
+
+impl SmallDisk {
+    /// Makes an ext4 of so many MiB and mounts it, which only root may. `None` when the environment says that it is not to be tried
+    /// (`LIVETRAIL_NO_MOUNTS`): then the caller says aloud what it has not shown.
+    ///
+    /// # Panics
+    /// When it cannot be made; the message says what to do.
+    #[track_caller]
+    #[must_use]
+    pub fn new(mib: u64) -> Option<Self> {
+        if std::env::var_os("LIVETRAIL_NO_MOUNTS").is_some() {
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let image = folder.path().join("image");
+        let file = File::create(&image).expect("a file for a file system");
+        file.set_len(mib << 20).expect("its length");
+        let mut mkfs = tool("mkfs.ext4", "e2fsprogs");
+        // Nothing kept for root: full is full.
+        mkfs.args(["-q", "-m", "0"]).arg(&image);
+        process::run("mkfs.ext4", &mkfs, TIMEOUT).success();
+        let disk = Self { folder };
+        fs::create_dir(disk.path()).expect("a place to mount it");
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "loop"]).arg(&image).arg(disk.path());
+        let mounted = process::run("mount", &mount, TIMEOUT);
+        assert!(
+            mounted.status.success(),
+            "a small file system cannot be mounted, so a full disk cannot be shown. Run this as root on a machine with loop devices, or set \
+             LIVETRAIL_NO_MOUNTS=1 to leave out what needs it\n{}",
+            mounted.told()
+        );
+        Some(disk)
+    }
+
+    /// Its root.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("mounted")
+    }
+
+    /// Takes all room that there is.
+    ///
+    /// # Panics
+    /// When something other than "no room" keeps it from that.
+    #[track_caller]
+    pub fn fill(&self) {
+        let path = self.path().join(FILLER);
+        // Most of it at once, the rest as far as it goes, down to single bytes.
+        let reserve = format!(
+            "fallocate -l $(($(stat -f -c '%a*%S' '{0}') - 65536)) '{0}/{FILLER}'",
+            self.path().display()
+        );
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &reserve]);
+        let _ = process::run("fallocate", &shell, TIMEOUT);
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let mut file = file.expect("a file that takes the room");
+        let mut bytes = vec![0xff; 64 << 10];
+        while !bytes.is_empty() {
+            match file.write(&bytes) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => {
+                    bytes.truncate(bytes.len() / 2);
+                }
+                Err(error) => panic!("the disk cannot be filled: {error}"),
+            }
+        }
+    }
+
+    /// Gives back what [`fill`](Self::fill) took.
+    ///
+    /// # Panics
+    /// When it cannot.
+    #[track_caller]
+    pub fn free(&self) {
+        fs::remove_file(self.path().join(FILLER)).expect("the file that takes the room");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        unmount(&self.path());
+    }
+}
+
+/// At once, also when a process that was killed has not quite gone.
+fn unmount(path: &Path) {
+    let mut umount = Command::new("umount");
+    umount.arg("--lazy").arg(path);
+    // A test that fails has more to say than this.
+    let _ = umount.output();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_full_when_filled_and_has_room_again_when_freed() {
+        let Some(disk) = SmallDisk::new(8) else {
+            return;
+        };
+        disk.fill();
+        let full = fs::write(disk.path().join("more"), [1; 4096]);
+        let full = full.map_err(|error| error.kind());
+        assert_eq!(full, Err(ErrorKind::StorageFull));
+        disk.free();
+        fs::write(disk.path().join("more"), [1; 4096]).expect("room");
+    }
+}
