@@ -261,11 +261,15 @@ fn livetrail(runtime: &Runtime, viewers: usize, sharded: bool) -> anyhow::Result
         }
     }
     for mut shard in shards.into_iter().filter(|shard| !shard.is_empty()) {
-        runtime.spawn(async move {
-            while !shard.is_empty() {
-                shard.ready().await;
-                shard.serve(&mut Viewers);
-            }
+        // A thread of its own with a runtime of its own, as the gateways run theirs.
+        let own = Builder::new_current_thread().build()?;
+        std::thread::spawn(move || {
+            own.block_on(async {
+                while !shard.is_empty() {
+                    shard.ready().await;
+                    shard.serve(&mut Viewers);
+                }
+            });
         });
     }
     let payload = payload();

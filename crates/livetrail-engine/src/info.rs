@@ -65,7 +65,7 @@ impl SessionInfo {
             Role::Play => core
                 .stream
                 .head()
-                .saturating_sub(core.position.load(Relaxed)),
+                .saturating_sub(core.progress.carried().position),
         };
         Self {
             context: core.context.clone(),
@@ -134,8 +134,9 @@ impl EngineTotals {
                 Role::Play => &mut totals.play,
             };
             counts.live += 1;
-            counts.bytes += core.bytes.load(Relaxed);
-            counts.frames += core.frames.load(Relaxed);
+            let carried = core.progress.carried();
+            counts.bytes += carried.bytes;
+            counts.frames += carried.frames;
             counts.dropped_frames += core.dropped_frames.load(Relaxed);
         }
         totals

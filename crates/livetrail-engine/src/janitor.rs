@@ -57,7 +57,7 @@ fn reap_if_idle(core: &SessionCore, now_ms: u64, idle_timeout: Duration) {
 
 /// A subscriber moves itself forward when it is polled; one that is stuck in a write is not polled.
 fn evict_if_stalled(core: &SessionCore, now_ms: u64) {
-    let position = core.position.load(Relaxed);
+    let position = core.progress.carried().position;
     if core.stalled_at.swap(position, Relaxed) != position {
         core.stalled_since_ms.store(now_ms, Relaxed);
         return;

@@ -31,8 +31,10 @@ mod info;
 mod janitor;
 mod limit;
 mod observe;
+mod progress;
 mod qos;
 mod session;
+mod sync;
 
 pub use admit::{Attempt, Credentials, Denied, Gate, Secret};
 pub use app::{AppSpec, DuplicatePublisher};
@@ -41,7 +43,7 @@ pub use auth::{
     TokenClaims, Verdict,
 };
 pub use builder::{EngineBuilder, Limits};
-pub use bus::{AttachError, Deliver, Shard, SharedFrame, ViewerId, WireFormat};
+pub use bus::{AttachError, Deliver, LiveViewers, Shard, SharedFrame, ViewerId, WireFormat};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use engine::Engine;
 pub use error::{Ended, Error, Result};

@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
@@ -20,6 +20,7 @@ use crate::{
     frame::{MediaFrame, MediaKind},
     identity::{SessionId, StreamKey},
     limit::{Limiter, Ruling},
+    progress::{Pace, Progress},
 };
 
 /// Least time between two events of one session that say how often something happened.
@@ -35,11 +36,9 @@ pub(crate) struct SessionCore {
     engine: Arc<Inner>,
     pub(crate) started: Duration,
     pub(crate) started_unix_ms: u64,
-    pub(crate) bytes: AtomicU64,
-    pub(crate) frames: AtomicU64,
+    /// What was carried; of a viewer, also where it is.
+    pub(crate) progress: Progress,
     pub(crate) dropped_frames: AtomicU64,
-    /// Of a viewer: number of the next frame that it looks at.
-    pub(crate) position: AtomicU64,
     /// Of a viewer, kept by the janitor: the position that it last saw, and since when it has been that.
     pub(crate) stalled_at: AtomicU64,
     pub(crate) stalled_since_ms: AtomicU64,
@@ -62,10 +61,8 @@ impl SessionCore {
             started: engine.clock.monotonic(),
             started_unix_ms: engine.clock.unix_ms(),
             engine,
-            bytes: AtomicU64::new(0),
-            frames: AtomicU64::new(0),
+            progress: Progress::default(),
             dropped_frames: AtomicU64::new(0),
-            position: AtomicU64::new(0),
             stalled_at: AtomicU64::new(u64::MAX),
             stalled_since_ms: AtomicU64::new(0),
             ended: OnceLock::new(),
@@ -126,9 +123,13 @@ impl SessionCore {
         }
         self.engine.unregister(self);
         self.notify.notify_waiters();
-        if let Some(listener) = &*self.listener.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(listener) = &*self.listener() {
             listener.notify();
         }
+    }
+
+    fn listener(&self) -> MutexGuard<'_, Option<Listener>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn end_reason(&self) -> Option<Reason> {
@@ -136,10 +137,11 @@ impl SessionCore {
     }
 
     pub(crate) fn totals(&self) -> SessionTotals {
+        let carried = self.progress.carried();
         SessionTotals {
             duration: self.engine.clock.monotonic().saturating_sub(self.started),
-            bytes: self.bytes.load(Relaxed),
-            frames: self.frames.load(Relaxed),
+            bytes: carried.bytes,
+            frames: carried.frames,
             dropped_frames: self.dropped_frames.load(Relaxed),
         }
     }
@@ -151,13 +153,6 @@ impl SessionCore {
         } else {
             Reason::ClientClosed
         }
-    }
-
-    /// Counts a frame that was carried. One thread at a time counts for a session.
-    fn count(&self, frames: u64, bytes: u64) {
-        self.frames
-            .store(self.frames.load(Relaxed) + frames, Relaxed);
-        self.bytes.store(self.bytes.load(Relaxed) + bytes, Relaxed);
     }
 }
 
@@ -260,7 +255,7 @@ impl Publication {
             .observers
             .frame(&self.core.context.key, &frame);
         let truncated = self.writer.push(frame, now_ms);
-        self.core.count(1, bytes);
+        self.core.progress.count(1, bytes);
         if let Some(t) = truncated {
             self.core.report(StreamEventKind::GopTruncated {
                 frames: t.frames,
@@ -364,7 +359,7 @@ pub struct Playback {
 impl Playback {
     pub(crate) fn new(core: Arc<SessionCore>) -> Self {
         let cursor = Cursor::join(&core.stream);
-        core.position.store(cursor.position(), Relaxed);
+        core.progress.move_to(cursor.position());
         Self {
             core,
             cursor,
@@ -380,7 +375,7 @@ impl Playback {
     /// Begins anew, at the GOP of this moment: for time that passed between admission and now.
     pub(crate) fn rejoin(&mut self) {
         self.cursor = Cursor::join(&self.core.stream);
-        self.core.position.store(self.cursor.position(), Relaxed);
+        self.core.progress.move_to(self.cursor.position());
     }
 
     /// The next frame; `None` when the session has ended ([`end_reason`](Self::end_reason) says why).
@@ -432,7 +427,7 @@ impl Playback {
         out: &mut Vec<Arc<SharedFrame>>,
         limit: usize,
     ) -> Result<(), Ended> {
-        self.collect(out, limit)
+        self.collect(out, limit, u64::MAX)
             .map_err(|reason| Ended { reason })?;
         self.commit(out, out.len());
         Ok(())
@@ -479,20 +474,21 @@ impl Playback {
         &self.core.stream
     }
 
-    /// Puts up to `limit` frames into `out` without moving past them.
+    /// Puts up to `limit` frames, none of them from number `until` on, into `out` without moving past them.
     pub(crate) fn collect(
         &mut self,
         out: &mut Vec<Arc<SharedFrame>>,
         limit: usize,
+        until: u64,
     ) -> Result<(), Reason> {
         loop {
             if let Some(reason) = self.core.end_reason() {
                 out.clear();
                 return Err(reason);
             }
-            match self.cursor.collect(&self.core.stream, out, limit) {
+            match self.cursor.collect(&self.core.stream, out, limit, until) {
                 Found::Frames => {
-                    self.core.position.store(self.cursor.position(), Relaxed);
+                    self.core.progress.move_to(self.cursor.position());
                     return Ok(());
                 }
                 Found::Skipped(frames) => self.note_lag(frames),
@@ -511,27 +507,40 @@ impl Playback {
         self.cursor.is_live_at(seq, has_video)
     }
 
-    pub(crate) fn advance_live(&mut self, taken: &[Arc<SharedFrame>]) {
-        self.cursor.advance_live(taken.len());
+    /// From now on takes what all take that are up to date.
+    pub(crate) fn join(&self, pace: &Arc<Pace>) {
+        self.core.progress.join(pace);
+    }
+
+    /// No more; it has taken all frames below `seq`.
+    pub(crate) fn leave(&mut self, seq: u64) {
+        self.core.progress.leave();
+        self.cursor.move_live(seq);
+    }
+
+    /// Moves past the frames that it has taken of those that all were offered which are up to date.
+    pub(crate) fn commit_live(&mut self, taken: &[Arc<SharedFrame>]) {
+        self.cursor
+            .move_live(self.cursor.position() + taken.len() as u64);
         self.count(taken.iter());
     }
 
-    /// Ends the session when its stream is over and everything was handed out.
-    pub(crate) fn end_if_stream_is_over(&self) -> Option<Reason> {
-        if self.core.stream.is_closed() && self.lag() == 0 {
-            self.core.end(None, Reason::StreamEnded);
-        }
-        self.core.end_reason()
+    /// Ends the session because its stream is over and everything was handed out.
+    pub(crate) fn end_with_stream(&self) -> Reason {
+        self.stand();
+        self.core.end(None, Reason::StreamEnded);
+        self.core.end_reason().unwrap_or(Reason::StreamEnded)
     }
 
-    /// From now on a shard wakes up for this subscriber.
-    pub(crate) fn listen_through(&mut self, listener: &Listener) {
+    /// From now on a shard serves this subscriber, and is told when its session ends.
+    pub(crate) fn sit(&mut self, seat: Listener) {
         self.unlisten();
-        *self
-            .core
-            .listener
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(listener.clone());
+        *self.core.listener() = Some(seat);
+    }
+
+    /// No shard serves it any more.
+    pub(crate) fn stand(&self) {
+        *self.core.listener() = None;
     }
 
     fn listen(&mut self) {
@@ -539,11 +548,7 @@ impl Playback {
             return;
         }
         let listener = Listener::Single(self.wake.clone());
-        *self
-            .core
-            .listener
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(listener.clone());
+        *self.core.listener() = Some(listener.clone());
         self.core.stream.listen(&listener);
         self.listener = Some(listener);
     }
@@ -560,8 +565,8 @@ impl Playback {
             n += 1;
             bytes += frame.payload.len() as u64;
         }
-        self.core.count(n, bytes);
-        self.core.position.store(self.cursor.position(), Relaxed);
+        self.core.progress.count(n, bytes);
+        self.core.progress.move_to(self.cursor.position());
     }
 
     /// The stream's own time is exact enough here, and costs no clock.

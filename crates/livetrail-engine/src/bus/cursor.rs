@@ -56,7 +56,8 @@ impl Cursor {
         self.next
     }
 
-    /// Puts up to `limit` frames into `out`, without moving: [`commit`](Self::commit) does that, by what was taken.
+    /// Puts up to `limit` frames, none of them from `until` on, into `out`, without moving: [`commit`](Self::commit) does that,
+    /// by what was taken.
     ///
     /// `out` begins with the configurations that are due. Moves past frames that are not for this reader.
     pub(crate) fn collect(
@@ -64,6 +65,7 @@ impl Cursor {
         stream: &Stream,
         out: &mut Vec<Arc<SharedFrame>>,
         limit: usize,
+        until: u64,
     ) -> Found {
         out.clear();
         // Closed is read before the head: what was published before the end is still handed out.
@@ -84,7 +86,7 @@ impl Cursor {
         );
         let mut need_keyframe = self.need_keyframe;
         let mut seq = self.next;
-        while seq < head && out.len() < limit {
+        while seq < head.min(until) && out.len() < limit {
             let Some(frame) = stream.ring.get(seq) else {
                 // Overwritten while we looked.
                 return self.skip(stream);
@@ -97,7 +99,7 @@ impl Cursor {
             }
             seq += 1;
         }
-        if out.is_empty() && closed {
+        if out.is_empty() && closed && self.next >= head {
             Found::End
         } else {
             Found::Frames
@@ -126,9 +128,9 @@ impl Cursor {
             && self.configs_done == self.configs.len()
     }
 
-    /// Moves a live reader past `taken` of the frames of a shared batch.
-    pub(crate) fn advance_live(&mut self, taken: usize) {
-        self.next += taken as u64;
+    /// Moves a live reader, which has taken all frames below `seq`.
+    pub(crate) fn move_live(&mut self, seq: u64) {
+        self.next = seq;
         self.grace = 0;
     }
 

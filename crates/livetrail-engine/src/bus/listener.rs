@@ -1,51 +1,27 @@
-//! Waking readers: the writer marks a listener, and wakes it only if it was not marked already.
+//! Who is told when a stream has a new frame or ends, and when a session ends.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
-use atomic_waker::AtomicWaker;
+use super::{deliver::ViewerId, marks::Wake, shard::ShardSignal};
 
-use super::shard::ShardSignal;
-
-/// A task's waker with a flag in front of it, so that a busy reader costs the writer one atomic operation.
-#[derive(Default)]
-pub(crate) struct Wake {
-    marked: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Wake {
-    /// Marks, and wakes if that is news.
-    pub(crate) fn wake(&self) {
-        if !self.marked.swap(true, Ordering::AcqRel) {
-            self.waker.wake();
-        }
-    }
-
-    /// Takes the mark away, telling whether there was one; if there was none, `waker` is woken by the next.
-    pub(crate) fn take_or_register(&self, waker: &std::task::Waker) -> bool {
-        if self.marked.swap(false, Ordering::AcqRel) {
-            return true;
-        }
-        self.waker.register(waker);
-        // A mark between the two: the waker may have missed it.
-        self.marked.swap(false, Ordering::AcqRel)
-    }
-}
-
-/// Who is woken when a stream has a new frame or ends.
+/// Who is told.
 #[derive(Clone)]
 pub(crate) enum Listener {
     /// One subscriber that polls for itself.
     Single(Arc<Wake>),
-    /// A shard, which serves all of its subscribers to this stream; `group` is the stream's number within it.
+    /// A shard, which serves all of its subscribers to this stream.
     Shard {
         /// The shard.
         signal: Arc<ShardSignal>,
         /// The stream's number within the shard.
         group: usize,
+    },
+    /// A shard, of one of its subscribers: that its session has ended.
+    Seat {
+        /// The shard.
+        signal: Arc<ShardSignal>,
+        /// The subscriber.
+        viewer: ViewerId,
     },
 }
 
@@ -54,6 +30,7 @@ impl Listener {
         match self {
             Self::Single(wake) => wake.wake(),
             Self::Shard { signal, group } => signal.mark(*group),
+            Self::Seat { signal, viewer } => signal.ended(*viewer),
         }
     }
 
@@ -70,7 +47,17 @@ impl Listener {
                     group: j,
                 },
             ) => i == j && Arc::ptr_eq(a, b),
-            (Self::Single(_), Self::Shard { .. }) | (Self::Shard { .. }, Self::Single(_)) => false,
+            (
+                Self::Seat {
+                    signal: a,
+                    viewer: i,
+                },
+                Self::Seat {
+                    signal: b,
+                    viewer: j,
+                },
+            ) => i == j && Arc::ptr_eq(a, b),
+            (Self::Single(_) | Self::Shard { .. } | Self::Seat { .. }, _) => false,
         }
     }
 }

@@ -5,14 +5,20 @@
 //! missing there and none can come twice.
 
 mod cursor;
+mod deliver;
 mod listener;
+mod marks;
 mod ring;
+#[cfg(test)]
+mod ring_tests;
 mod shard;
 mod stream;
 mod wire;
 
 pub(crate) use cursor::{Cursor, Found};
-pub(crate) use listener::{Listener, Wake};
-pub use shard::{AttachError, Deliver, Shard, ViewerId};
+pub use deliver::{Deliver, LiveViewers, ViewerId};
+pub(crate) use listener::Listener;
+pub(crate) use marks::Wake;
+pub use shard::{AttachError, Shard};
 pub(crate) use stream::{Stream, Writer};
 pub use wire::{SharedFrame, WireFormat};

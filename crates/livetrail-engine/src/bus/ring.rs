@@ -1,13 +1,9 @@
 //! The ring itself: a fixed number of slots, a head that only the writer moves, and a tail that bounds the bytes kept.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
-
-use arc_swap::ArcSwapOption;
+use std::sync::Arc;
 
 use super::wire::SharedFrame;
+use crate::sync::{AtomicU64, Ordering, Slot};
 
 /// Slots of frames by sequence number.
 ///
@@ -17,7 +13,7 @@ use super::wire::SharedFrame;
 ///  gone   │ for slow readers │  the current GOP   │ next frame
 /// ```
 pub(super) struct Ring {
-    slots: Box<[ArcSwapOption<SharedFrame>]>,
+    slots: Box<[Slot<SharedFrame>]>,
     /// Sequence number of the next frame. Everything below is published.
     head: AtomicU64,
     /// Oldest frame that is still here.
@@ -29,7 +25,7 @@ impl Ring {
     pub(super) fn new(capacity: usize) -> Self {
         let slots = capacity.max(2).next_power_of_two();
         Self {
-            slots: (0..slots).map(|_| ArcSwapOption::empty()).collect(),
+            slots: (0..slots).map(|_| Slot::empty()).collect(),
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
         }
@@ -50,7 +46,7 @@ impl Ring {
             .filter(|frame| frame.seq() == seq)
     }
 
-    fn slot(&self, seq: u64) -> &ArcSwapOption<SharedFrame> {
+    fn slot(&self, seq: u64) -> &Slot<SharedFrame> {
         // The number of slots is a power of two, so the mask keeps the index in bounds; truncation keeps the low bits.
         &self.slots[seq as usize & (self.slots.len() - 1)]
     }
@@ -60,7 +56,7 @@ impl Ring {
 pub(super) struct RingWriter {
     ring: Arc<Ring>,
     max_bytes: usize,
-    kept_bytes: usize,
+    pub(super) kept_bytes: usize,
 }
 
 impl RingWriter {
@@ -98,46 +94,5 @@ impl RingWriter {
             self.kept_bytes -= freed.map_or(0, |old| old.payload.len());
         }
         self.ring.head.store(seq + 1, Ordering::Release);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::frame::{CodecId, FrameFlags, MediaFrame};
-
-    fn frame(seq: u64, bytes: usize) -> Arc<SharedFrame> {
-        let payload = Bytes::from(vec![0; bytes]);
-        Arc::new(SharedFrame::new(
-            seq,
-            MediaFrame::audio(CodecId::Aac, 0, FrameFlags::NONE, payload),
-        ))
-    }
-
-    #[test]
-    fn keeps_the_newest_frames_within_both_bounds() {
-        let ring = Arc::new(Ring::new(8));
-        let mut writer = RingWriter::new(ring.clone(), 50);
-        for seq in 0..20 {
-            writer.push(frame(seq, 1));
-        }
-        assert_eq!((ring.tail(), ring.head()), (12, 20));
-        assert!(ring.get(11).is_none() && ring.get(20).is_none());
-        assert_eq!(ring.get(12).unwrap().seq(), 12);
-        writer.push(frame(20, 48));
-        assert_eq!(
-            (ring.tail(), ring.head()),
-            (18, 21),
-            "48 bytes and two frames of 1 fit in 50"
-        );
-        writer.push(frame(21, 1_000));
-        assert_eq!(
-            (ring.tail(), ring.head()),
-            (21, 22),
-            "a frame over the bound alone is kept: it is the newest"
-        );
-        assert_eq!(writer.kept_bytes, 1_000);
     }
 }

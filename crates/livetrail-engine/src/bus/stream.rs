@@ -188,6 +188,11 @@ impl Writer {
             self.keep_config(seq, frame);
             return None;
         }
+        if frame.kind == MediaKind::Video && !self.has_video && !frame.is_keyframe() {
+            // Who listens to the sound alone until now must not meet a picture that it cannot decode.
+            self.has_video = true;
+            self.publish_replay(None, self.stream.replay.load().live.clone());
+        }
         if frame.is_keyframe() {
             self.has_video = true;
             self.gop = Some(Gop {

@@ -1,0 +1,93 @@
+//! What a shard and those who send for it say to each other.
+
+use std::sync::Arc;
+
+use super::wire::SharedFrame;
+use crate::{event::Reason, session::Playback};
+
+/// Names a subscriber within its shard. Never used again for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ViewerId {
+    pub(super) slot: usize,
+    pub(super) number: u64,
+}
+
+/// What a shard's worker does for its subscribers; `T` is what it keeps for each.
+pub trait Deliver<T> {
+    /// Takes as many of `frames` as the subscriber can take now, in order from the first, and says how many. Less than
+    /// all means that it is full: it is left alone until [`Shard::resume`](crate::Shard::resume). Must not block.
+    fn deliver(&mut self, viewer: ViewerId, state: &mut T, frames: &[Arc<SharedFrame>]) -> usize;
+
+    /// The same frames for all subscribers that are up to date: to be given to each of `viewers`, as
+    /// [`deliver`](Self::deliver) would. For those who can prepare something once that serves all of them.
+    fn deliver_live(&mut self, frames: &[Arc<SharedFrame>], viewers: &mut LiveViewers<'_, T>) {
+        viewers.for_each(|viewer, state| self.deliver(viewer, state, frames));
+    }
+
+    /// The subscriber's session ended; it is no longer in the shard. Already recorded.
+    fn ended(&mut self, viewer: ViewerId, state: T, reason: Reason);
+}
+
+/// A subscriber that is up to date: it takes what all of them take, so that there is nothing to be kept of it but who it is.
+pub(super) struct Live<T> {
+    pub(super) id: ViewerId,
+    pub(super) state: T,
+    pub(super) playback: Box<Playback>,
+}
+
+/// The subscribers of a stream that are up to date.
+pub struct LiveViewers<'a, T> {
+    live: &'a mut [Live<T>],
+    /// Who took less than all, and how much; in order.
+    short: &'a mut Vec<(usize, usize)>,
+    frames: usize,
+    visited: bool,
+}
+
+impl<'a, T> LiveViewers<'a, T> {
+    pub(super) fn new(
+        live: &'a mut [Live<T>],
+        short: &'a mut Vec<(usize, usize)>,
+        frames: usize,
+    ) -> Self {
+        Self {
+            live,
+            short,
+            frames,
+            visited: false,
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// Calls `take` for each, which says how many of the frames the subscriber took, in order from the first. Only the first
+    /// call does anything: a frame is offered once.
+    pub fn for_each(&mut self, mut take: impl FnMut(ViewerId, &mut T) -> usize) {
+        if std::mem::replace(&mut self.visited, true) {
+            return;
+        }
+        for (at, viewer) in self.live.iter_mut().enumerate() {
+            let taken = take(viewer.id, &mut viewer.state);
+            if taken < self.frames {
+                self.short.push((at, taken));
+            }
+        }
+    }
+}
+
+impl<T> Drop for LiveViewers<'_, T> {
+    /// Who was not asked has taken nothing.
+    fn drop(&mut self) {
+        self.for_each(|_, _| 0);
+    }
+}

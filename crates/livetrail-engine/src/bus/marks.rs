@@ -1,0 +1,91 @@
+//! Waking readers: the writer marks what has news, and wakes a reader only if it was not marked already.
+//!
+//! These two are all that a writer and a worker share about who is to look where; `tests/bus_model.rs` checks them in every
+//! order of steps that the memory model allows.
+
+use crate::sync::{AtomicBool, AtomicU64, AtomicWaker, Ordering};
+
+/// A task's waker with a flag in front of it, so that a busy reader costs the writer one atomic operation.
+#[derive(Default)]
+pub(crate) struct Wake {
+    marked: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Wake {
+    /// Marks, and wakes if that is news.
+    pub(crate) fn wake(&self) {
+        if !self.marked.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    /// Takes the mark away, telling whether there was one; if there was none, `waker` is woken by the next.
+    pub(crate) fn take_or_register(&self, waker: &std::task::Waker) -> bool {
+        if self.marked.swap(false, Ordering::AcqRel) {
+            return true;
+        }
+        self.waker.register(waker);
+        // A mark between the two: the waker may have missed it.
+        self.marked.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Which of a worker's streams have news: a bitmap with a summary, so that marking is two atomic operations at most and
+/// finding is proportional to what was marked.
+pub(crate) struct Marks {
+    wake: Wake,
+    summary: Box<[AtomicU64]>,
+    words: Box<[AtomicU64]>,
+}
+
+impl Marks {
+    /// For `64 * words` streams.
+    pub(crate) fn new(words: usize) -> Self {
+        let zeros = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            wake: Wake::default(),
+            summary: zeros(words.div_ceil(64)),
+            words: zeros(words),
+        }
+    }
+
+    /// What wakes the worker.
+    pub(crate) fn wake(&self) -> &Wake {
+        &self.wake
+    }
+
+    /// The stream with this number has news. Wakes the worker unless it was told already and has not looked since.
+    pub(crate) fn mark(&self, number: usize) {
+        let (word, bit) = (number / 64, 1 << (number % 64));
+        if self.words[word].fetch_or(bit, Ordering::AcqRel) & bit == 0 {
+            self.summary[word / 64].fetch_or(1 << (word % 64), Ordering::AcqRel);
+            self.wake.wake();
+        }
+    }
+
+    /// Adds the numbers that are marked to `into`, and takes the marks away.
+    pub(crate) fn take(&self, into: &mut Vec<usize>) {
+        for (i, summary) in self.summary.iter().enumerate() {
+            // A look costs less than a swap, and most are empty.
+            if summary.load(Ordering::Acquire) == 0 {
+                continue;
+            }
+            for word in bits(summary.swap(0, Ordering::AcqRel)) {
+                let word = i * 64 + word;
+                into.extend(
+                    bits(self.words[word].swap(0, Ordering::AcqRel)).map(|bit| word * 64 + bit),
+                );
+            }
+        }
+    }
+}
+
+/// The numbers of the bits that are set.
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros() as usize);
+        word &= word.wrapping_sub(1);
+        bit
+    })
+}
