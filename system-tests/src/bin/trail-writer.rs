@@ -1,8 +1,8 @@
 //! Writes audit records into a ledger and says how far it is, for tests that kill it or break its disk.
 //!
-//! `trail-writer DIR COUNT [PAUSE_US [patient]]`: makes the trail if there is none (keys in `DIR.keys`), closes the sessions that a crash
-//! left open, appends records in small batches with a pause between them until there are `COUNT`, closes all and ends. When it is patient it goes
-//! on when the disk is full, else it ends with an error. It prints
+//! `trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY]]`: makes the trail if there is none (keys in `DIR.keys`), closes the sessions
+//! that a crash left open, appends records in small batches with a pause between them until there are `COUNT`, closes all and ends. When it is patient
+//! it goes on when the disk is full, else it ends with an error. It prints
 //!
 //! ```text
 //! open <entries> <clean, or what recovery found>
@@ -14,6 +14,8 @@
 //! closed <entries>
 //! ```
 //!
+//! A witness is asked before the trail is opened and while it grows, and has cosigned the last checkpoint before the end.
+//!
 //! The ledger is set up small, so that in a second it does all that a big one does in a day: segments begin and go, bundles fill.
 
 use std::collections::VecDeque;
@@ -24,13 +26,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livetrail_ledger::{
-    AppendError, CheckpointHook, Class, Identity, Ledger, Options, Reader, RealStore, SharedStore,
+    AppendError, Builder, CheckpointHook, Class, HttpTransport, Identity, Ledger, Options, Reader,
+    RealStore, SharedStore, Witness, WitnessFloor, WitnessOptions, WitnessTransport, Witnesses,
     generate_seed, read_seed, write_seed,
 };
 use livetrail_record::{
     AuditAction, AuditRecord, LossCounts, Outcome, Reason, Uuid, encode_canonical, parse_canonical,
 };
-use system_tests::clock::{Stopwatch, wall_ms};
+use system_tests::clock::{Stopwatch, wait_until, wall_ms};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -66,20 +69,27 @@ fn main() -> ExitCode {
 
 fn write() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: trail-writer DIR COUNT [PAUSE_US [patient]]";
+    let usage = "usage: trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY]]";
     let dir = PathBuf::from(arguments.next().ok_or(usage)?);
     let count: u64 = arguments.next().ok_or(usage)?.parse()?;
     let pause: u64 = arguments.next().map_or(Ok(0), |pause| pause.parse())?;
-    let patient = arguments.next().is_some_and(|word| word == "patient");
+    let (word, key) = (arguments.next(), arguments.next());
+    let patient = word.as_deref() == Some("patient");
+    let witness = match (word, key) {
+        (Some(url), Some(key)) => Some(Witness::new(url, key.parse()?)?),
+        _ => None,
+    };
     let store: SharedStore = Arc::new(RealStore::new(&dir));
     let identity = identity(&dir)?;
     if !store.exists("private/log.json")? {
         Ledger::create(&store, &identity)?;
     }
-    let (ledger, report) = Ledger::builder(Arc::clone(&store), identity)
+    let asked = Asked::new(witness);
+    let builder = Ledger::builder(Arc::clone(&store), identity)
         .options(options())
-        .hook(Say)
-        .open()?;
+        .hook(Say);
+    let (ledger, report) = asked.before(builder, &store)?.open()?;
+    let witnesses = asked.beside(&ledger)?;
     let found = if report.is_clean() {
         "clean".to_owned()
     } else {
@@ -95,8 +105,51 @@ fn write() -> Result<(), Error> {
         std::thread::sleep(Duration::from_micros(pause));
     }
     boot.end()?;
+    let end = boot.next;
+    ledger.wait_sealed(end, DURABLE_TIMEOUT)?;
+    let cosigned = || {
+        let status = witnesses.status();
+        status.iter().all(|one| one.cosigned_size >= Some(end))
+    };
+    wait_until("the last cosignature", DURABLE_TIMEOUT, cosigned);
+    witnesses.stop();
     say(&format!("closed {}", ledger.close()?.head().size));
     Ok(())
+}
+
+/// The witness that is asked, if there is one.
+struct Asked {
+    witnesses: Vec<Witness>,
+    options: WitnessOptions,
+    transport: Arc<dyn WitnessTransport>,
+}
+
+impl Asked {
+    fn new(witness: Option<Witness>) -> Self {
+        let mut options = WitnessOptions::default();
+        options.interval = Duration::from_millis(50);
+        Self {
+            witnesses: witness.into_iter().collect(),
+            options,
+            transport: Arc::new(HttpTransport::new()),
+        }
+    }
+
+    fn before(&self, builder: Builder, store: &SharedStore) -> Result<Builder, Error> {
+        let floor = WitnessFloor::new(
+            Arc::clone(store),
+            self.witnesses.clone(),
+            self.options.clone(),
+            Arc::clone(&self.transport),
+        )?;
+        Ok(builder.floor(floor))
+    }
+
+    fn beside(self, ledger: &Ledger) -> Result<Witnesses, Error> {
+        let (handle, transport) = (ledger.handle(), self.transport);
+        let started = Witnesses::start(handle, self.witnesses, self.options, transport, |_| {});
+        Ok(started?)
+    }
 }
 
 fn options() -> Options {

@@ -13,3 +13,4 @@ mod outside;
 mod settings;
 mod subject;
 mod tamper;
+mod witness;

@@ -54,6 +54,13 @@ impl Subject {
         self.temp.path().join(name)
     }
 
+    /// The key that verifies the trail's signatures.
+    pub(crate) fn signer_key(&self) -> String {
+        let keys = self.path().with_extension("keys").join("trail.vkey");
+        let keys = std::fs::read_to_string(keys).expect("the verifier keys");
+        keys.lines().next().expect("a key").to_owned()
+    }
+
     /// The writer, to append until there are `count` entries.
     pub(crate) fn writer(&self, count: u64, pause_us: u64) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trail-writer"));
