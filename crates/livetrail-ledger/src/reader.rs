@@ -101,6 +101,16 @@ impl Reader {
         }
     }
 
+    /// Verifies a checkpoint of this log that came from elsewhere: from a replica, an archive, an auditor.
+    ///
+    /// # Errors
+    /// [`LedgerError::CheckpointInvalid`].
+    pub fn verify_checkpoint(&self, note: &[u8]) -> Result<VerifiedCheckpoint, LedgerError> {
+        self.verifier
+            .verify(note)
+            .map_err(|source| LedgerError::CheckpointInvalid { source })
+    }
+
     fn checkpoint_bytes(&self) -> Result<Vec<u8>, LedgerError> {
         self.store
             .read(layout::CHECKPOINT)

@@ -28,10 +28,7 @@ impl Reader {
         number: u64,
     ) -> Result<(Bundle, Vec<u8>), LedgerError> {
         let size = checkpoint.head().size;
-        let bundle = Bundle::in_tree(number, size).ok_or_else(|| LedgerError::BeyondPublished {
-            index: number.saturating_mul(u64::from(TILE_WIDTH)),
-            size,
-        })?;
+        let bundle = Bundle::in_tree(number, size).ok_or_else(|| beyond(number, size))?;
         Ok((bundle, self.files().bundle(bundle)?))
     }
 
@@ -46,15 +43,26 @@ impl Reader {
         checkpoint: &VerifiedCheckpoint,
         number: u64,
     ) -> Result<SealedBundle, LedgerError> {
+        let leaves = self.sealed_leaves(checkpoint, number)?;
+        let (bundle, bytes) = self.bundle_of(checkpoint, number)?;
+        Ok(SealedBundle {
+            bundle,
+            bytes,
+            leaves,
+        })
+    }
+
+    /// The leaf hashes of that bundle alone, proven likewise. They are there also when the bundle was pruned.
+    ///
+    /// # Errors
+    /// As for [`sealed_bundle`](Self::sealed_bundle).
+    pub fn sealed_leaves(
+        &self,
+        checkpoint: &VerifiedCheckpoint,
+        number: u64,
+    ) -> Result<Vec<Hash>, LedgerError> {
         let head = checkpoint.head();
-        let first = number.saturating_mul(u64::from(TILE_WIDTH));
-        let places = Bundle::in_tree(number, head.size).zip(Tile::in_tree(0, number, head.size));
-        let Some((bundle, tile)) = places else {
-            return Err(LedgerError::BeyondPublished {
-                index: first,
-                size: head.size,
-            });
-        };
+        let tile = Tile::in_tree(0, number, head.size).ok_or_else(|| beyond(number, head.size))?;
         let files = self.files();
         let once = ReadOnce {
             tile,
@@ -63,13 +71,19 @@ impl Reader {
         };
         let leaves = tile.parse(&once.bytes)?;
         // The proof for one entry has all the others of its tile in it, so it proves the whole tile.
-        TileTree::new(&once, head).inclusion_proof(first)?;
-        let bytes = files.bundle(bundle)?;
-        Ok(SealedBundle {
-            bundle,
-            bytes,
-            leaves,
-        })
+        TileTree::new(&once, head).inclusion_proof(first_entry(number))?;
+        Ok(leaves)
+    }
+}
+
+const fn first_entry(number: u64) -> u64 {
+    number.saturating_mul(TILE_WIDTH as u64)
+}
+
+const fn beyond(number: u64, size: u64) -> LedgerError {
+    LedgerError::BeyondPublished {
+        index: first_entry(number),
+        size,
     }
 }
 

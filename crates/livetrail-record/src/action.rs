@@ -46,6 +46,10 @@ pub enum AuditAction {
     AdminPruned,
     /// An operator put records under a legal hold, or lifted one.
     AdminHeld,
+    /// Retention does not wait any longer for a replica that takes nothing.
+    AdminReplicaLeftBehind,
+    /// A replica goes on behind entries that were pruned before it had them.
+    AdminReplicaGap,
     /// Anything else a host wants on the record. The string is the event's free-form label; [`label`](Self::label) is `event`.
     Event(String),
     /// An action of a later version, by its label. A reader gets it from [`from_label`](Self::from_label); writers use the
@@ -54,7 +58,7 @@ pub enum AuditAction {
 }
 
 /// Every action that has a fixed label and no text of its own.
-const FIXED: [(AuditAction, &str); 20] = [
+const FIXED: [(AuditAction, &str); 22] = [
     (AuditAction::PublishStarted, "publish_started"),
     (AuditAction::PublishEnded, "publish_ended"),
     (AuditAction::PublishDenied, "publish_denied"),
@@ -75,6 +79,11 @@ const FIXED: [(AuditAction, &str); 20] = [
     (AuditAction::AdminExported, "admin_exported"),
     (AuditAction::AdminPruned, "admin_pruned"),
     (AuditAction::AdminHeld, "admin_held"),
+    (
+        AuditAction::AdminReplicaLeftBehind,
+        "admin_replica_left_behind",
+    ),
+    (AuditAction::AdminReplicaGap, "admin_replica_gap"),
 ];
 
 /// The label of every free-form event.
@@ -105,6 +114,8 @@ impl AuditAction {
             Self::AdminExported => "admin_exported",
             Self::AdminPruned => "admin_pruned",
             Self::AdminHeld => "admin_held",
+            Self::AdminReplicaLeftBehind => "admin_replica_left_behind",
+            Self::AdminReplicaGap => "admin_replica_gap",
             Self::Event(_) => EVENT,
             Self::Other(label) => label,
         }

@@ -11,10 +11,22 @@
 //!   goes on from there. A range that comes again changes nothing.
 //! - **One history.** The same index with other bytes is a fork: loud, and that sink stops.
 
+mod backoff;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
+mod options;
 mod range;
+mod replicas;
+mod replicator;
 mod sink;
+mod source;
+mod status;
 
 pub use error::{BoxError, ErrorClass, ReplicaError};
+pub use options::{ReplicaOptions, ReplicaOptionsError};
 pub use range::{RangeError, SealedRange};
+pub use replicas::{ReplicaFloor, Replicas};
+pub use replicator::{RecordEvent, ReplicaWatch, Replicator};
 pub use sink::{Gap, ReplicaSink, SinkCursor};
+pub use status::{ReplicaState, ReplicaStatus};

@@ -1,0 +1,76 @@
+//! Pauses between attempts: exponential, with full jitter, so that many who lost the same server do not come back as one.
+
+use std::time::Duration;
+
+/// Doublings after which a pause is at its longest in any case.
+const MAX_DOUBLINGS: u32 = 20;
+
+/// How long to wait after each error in a row.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    first: Duration,
+    max: Duration,
+    errors: u32,
+}
+
+impl Backoff {
+    pub(super) const fn new(first: Duration, max: Duration) -> Self {
+        Self {
+            first,
+            max,
+            errors: 0,
+        }
+    }
+
+    /// It went well: the next error is the first again.
+    pub(super) const fn reset(&mut self) {
+        self.errors = 0;
+    }
+
+    /// The pause after one more error: evenly anywhere from nothing to the bound, which doubles each time.
+    pub(super) fn next(&mut self) -> Duration {
+        let bound = self.bound();
+        self.errors = self.errors.saturating_add(1);
+        bound.mul_f64(fraction())
+    }
+
+    fn bound(&self) -> Duration {
+        let doublings = self.errors.min(MAX_DOUBLINGS);
+        let bound = self.first.saturating_mul(1 << doublings);
+        bound.min(self.max)
+    }
+}
+
+/// Evenly from 0 to 1. Without randomness it is 1: the pause is just not spread.
+fn fraction() -> f64 {
+    getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_doubles_up_to_the_longest_and_success_starts_anew() {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
+        for bound_ms in [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600] {
+            assert_eq!(backoff.bound(), Duration::from_millis(bound_ms));
+            assert!(backoff.next() <= Duration::from_millis(bound_ms));
+        }
+        for _ in 0..100 {
+            assert_eq!(backoff.bound(), Duration::from_secs(30));
+            assert!(backoff.next() <= Duration::from_secs(30));
+        }
+        backoff.reset();
+        assert_eq!(backoff.bound(), Duration::from_millis(100));
+    }
+
+    #[test]
+    fn pauses_are_spread_over_the_whole_bound() {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(1));
+        let pauses: Vec<_> = (0..1_000).map(|_| backoff.next()).collect();
+        let short = pauses.iter().filter(|pause| pause.as_millis() < 500);
+        // 1,000 fair coins: outside of this once in 10^20.
+        assert!((350..650).contains(&short.count()));
+    }
+}

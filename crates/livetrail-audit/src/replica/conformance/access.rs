@@ -1,0 +1,29 @@
+//! Cases for sinks whose rights can be taken away.
+
+use super::super::status::ReplicaState;
+use super::{Access, Following, TestLog, assert_equal, wait_until};
+
+const ORIGIN: &str = "example.com/a";
+
+/// Rights are taken away while it follows: said at once, as something for a person; given back, it goes on by itself.
+pub async fn rights_that_are_taken_away_are_said_at_once_and_looked_for_again<P: Access>() {
+    let place = P::fresh().await;
+    let log = TestLog::with(ORIGIN, 300);
+    let following = Following::start(&log, place.sink().await);
+    wait_until("the first entries are there", || {
+        following.watch.status().cursor == Some(300)
+    })
+    .await;
+    place.revoke().await;
+    log.add(300);
+    wait_until("the refusal is said", || {
+        following.watch.status().state == ReplicaState::Blocked
+    })
+    .await;
+    let status = following.watch.status();
+    assert!(status.last_error.is_some(), "{status:?}");
+    assert_eq!(status.lag_records, 300, "{status:?}");
+    place.grant().await;
+    following.finish(&log).await;
+    assert_equal(&place, &log).await;
+}

@@ -1,0 +1,182 @@
+//! A ledger in memory, with entries that are made in the same way each time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use livetrail_ledger::{Class, Handle, Identity, Ledger, MemStore, Options, Reader, SharedStore};
+use livetrail_record::{AuditAction, AuditRecord, Outcome, Reason, Uuid, encode_canonical_into};
+use livetrail_tlog::{Bundle, TILE_WIDTH};
+
+use super::super::range::SealedRange;
+use super::super::source::{self, Batch};
+use super::PATIENCE;
+use crate::replica::ReplicaOptions;
+
+/// A ledger in memory whose entries are records. The same steps give the same entries, so two of one origin can have a common
+/// beginning, or be the same log at different ages.
+#[derive(Debug)]
+pub struct TestLog {
+    origin: String,
+    store: SharedStore,
+    ledger: Ledger,
+    reader: Arc<Reader>,
+    entries: Mutex<Vec<Bytes>>,
+}
+
+impl TestLog {
+    /// An empty one. The keys follow from nothing but the origin.
+    ///
+    /// # Panics
+    /// When the ledger cannot be made.
+    #[must_use]
+    pub fn new(origin: &str) -> Self {
+        let store: SharedStore = Arc::new(MemStore::new());
+        let identity =
+            || Identity::from_seeds(origin, &[1; 32].into(), &[2; 32].into()).expect("an identity");
+        Ledger::create(&store, &identity()).expect("a new ledger");
+        let mut options = Options::default();
+        options.queue_bytes = 1 << 20;
+        options.segment_bytes = 4 << 20;
+        options.ballast_bytes = 0;
+        options.checkpoint_interval = Duration::from_millis(5);
+        let (ledger, _) = Ledger::builder(Arc::clone(&store), identity())
+            .options(options)
+            .open()
+            .expect("the ledger opens");
+        Self {
+            origin: origin.to_owned(),
+            store: Arc::clone(&store),
+            ledger,
+            reader: Arc::new(Reader::open(store).expect("a reader")),
+            entries: Mutex::default(),
+        }
+    }
+
+    /// One with so many entries.
+    #[must_use]
+    pub fn with(origin: &str, count: u64) -> Self {
+        let log = Self::new(origin);
+        log.add(count);
+        log
+    }
+
+    /// Adds so many entries, and waits until they are sealed.
+    pub fn add(&self, count: u64) {
+        self.add_other(count, "cam");
+    }
+
+    /// Adds entries with this stream's name, so that they differ from others' at the same indexes.
+    ///
+    /// # Panics
+    /// When the ledger does not take them.
+    pub fn add_other(&self, count: u64, stream: &str) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = entries.len() as u64;
+        let new: Vec<_> = (first..first + count)
+            .map(|index| entry(index, stream))
+            .collect();
+        for part in new.chunks(1_000) {
+            self.ledger.append(Class::Strict, part).expect("appended");
+        }
+        entries.extend(new);
+        self.ledger
+            .wait_sealed(first + count, PATIENCE)
+            .expect("sealed in time");
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Its handle.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.ledger.handle()
+    }
+
+    /// Its reader.
+    #[must_use]
+    pub fn reader(&self) -> Arc<Reader> {
+        Arc::clone(&self.reader)
+    }
+
+    /// All entries.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Bytes> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.clone()
+    }
+
+    /// How many entries are sealed: all.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.ledger.checkpoint().head().size
+    }
+
+    /// Removes the bundles below this index, as pruning does.
+    ///
+    /// # Panics
+    /// When they are not there.
+    pub fn prune_below(&self, index: u64) {
+        for number in 0..index / u64::from(TILE_WIDTH) {
+            let bundle = Bundle::new(number, TILE_WIDTH).expect("a full bundle");
+            self.store.remove(&bundle.to_string()).expect("it is there");
+        }
+    }
+
+    /// Some of its entries, with the newest checkpoint.
+    ///
+    /// # Panics
+    /// When they are not there.
+    #[must_use]
+    pub fn range(&self, first: u64, count: usize) -> SealedRange {
+        let options = ReplicaOptions {
+            batch_records: count,
+            batch_bytes: usize::MAX,
+            ..ReplicaOptions::default()
+        };
+        let checkpoint = Arc::new(self.ledger.checkpoint());
+        match source::read(&self.reader, &checkpoint, first, &options) {
+            Ok(Batch::Range(range)) => range,
+            other => panic!("entries {first} and on: {other:?}"),
+        }
+    }
+}
+
+/// The record at this place: sessions of four records, one of which is refused.
+fn entry(index: u64, stream: &str) -> Bytes {
+    let (action, session) = match index % 4 {
+        0 => (AuditAction::PublishStarted, index),
+        1 => (AuditAction::PlayDenied, index),
+        2 => (AuditAction::RateLimited, index - 2),
+        _ => (AuditAction::PublishEnded, index - 3),
+    };
+    let mut record = AuditRecord::new(action.clone(), "live")
+        .with_ts_ms(1_764_000_000_000 + index * 250)
+        .with_session(Uuid::from_u128(u128::from(session) + 1))
+        .with_boot(Uuid::from_u128(7))
+        .with_nonce(u128::from(index).to_be_bytes());
+    record.stream = Some(format!("{stream}-{}", index % 7));
+    record.seq = Some(index);
+    record.mono_ms = Some(index * 250);
+    record.node = Some("a".to_owned());
+    record.protocol = Some("rtmp".to_owned());
+    match action {
+        AuditAction::PlayDenied => {
+            record.outcome = Some(Outcome::Denied);
+            record.reason = Some(Reason::Unauthorized);
+        }
+        AuditAction::PublishEnded => {
+            record.reason = Some(Reason::ClientClosed);
+            record.duration_ms = Some(750);
+            record.bytes = Some(index * 1_000);
+        }
+        _ => {}
+    }
+    let mut bytes = Vec::new();
+    encode_canonical_into(&record, &mut bytes).expect("it has a canonical form");
+    Bytes::from(bytes)
+}

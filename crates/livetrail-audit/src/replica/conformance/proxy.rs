@@ -1,0 +1,190 @@
+//! A TCP proxy that breaks on demand.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What is read at once, and so how finely a connection is cut.
+const CHUNK_BYTES: usize = 4_096;
+
+const UNLIMITED: u64 = u64::MAX;
+
+/// Stands between a sink and its server, on loopback. Ends when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    control: Arc<Control>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Control {
+    target: SocketAddr,
+    /// Counts cuts; each connection ends when it changes.
+    cuts: watch::Sender<u64>,
+    requests: Direction,
+    replies: Direction,
+    /// Before each chunk, in microseconds.
+    delay_us: AtomicU64,
+}
+
+/// One direction, over all connections.
+#[derive(Debug)]
+struct Direction {
+    bytes: AtomicU64,
+    /// So many more bytes pass, and then all connections are cut.
+    left: AtomicU64,
+}
+
+impl Direction {
+    const fn new() -> Self {
+        Self {
+            bytes: AtomicU64::new(0),
+            left: AtomicU64::new(UNLIMITED),
+        }
+    }
+
+    /// How many of these bytes may pass.
+    fn take(&self, bytes: u64) -> u64 {
+        let taken = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                (left != UNLIMITED).then(|| left.saturating_sub(bytes))
+            })
+            .map_or(bytes, |left| left.min(bytes));
+        self.bytes.fetch_add(taken, Ordering::SeqCst);
+        taken
+    }
+}
+
+impl Proxy {
+    /// One in front of this server, on a port that the system picks.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn start(target: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let control = Arc::new(Control {
+            target,
+            cuts: watch::Sender::new(0),
+            requests: Direction::new(),
+            replies: Direction::new(),
+            delay_us: AtomicU64::new(0),
+        });
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&control)));
+        Ok(Self {
+            address,
+            control,
+            accepting,
+        })
+    }
+
+    /// Where sinks connect to.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Cuts all connections now.
+    pub fn cut(&self) {
+        self.control.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Lets so many more bytes to the server, and then cuts everything, once.
+    pub fn cut_after_requests(&self, bytes: u64) {
+        self.control.requests.left.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Lets so many more bytes from the server, and then cuts everything, once.
+    pub fn cut_after_replies(&self, bytes: u64) {
+        self.control.replies.left.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Waits so long before each chunk of 4 KiB, in both directions.
+    pub fn slow_down(&self, delay: Duration) {
+        let us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+        self.control.delay_us.store(us, Ordering::SeqCst);
+    }
+
+    /// Bytes that went to the server and came from it so far.
+    #[must_use]
+    pub fn passed(&self) -> (u64, u64) {
+        (
+            self.control.requests.bytes.load(Ordering::SeqCst),
+            self.control.replies.bytes.load(Ordering::SeqCst),
+        )
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}
+
+async fn accept(listener: TcpListener, control: Arc<Control>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let mut cuts = control.cuts.subscribe();
+        let control = Arc::clone(&control);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = carry(client, &control) => {}
+                _ = cuts.changed() => {}
+            }
+        });
+    }
+}
+
+async fn carry(client: TcpStream, control: &Control) {
+    // A server that is not there: the client's connection ends.
+    let Ok(server) = TcpStream::connect(control.target).await else {
+        return;
+    };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        () = copy(from_client, to_server, &control.requests, control) => {}
+        () = copy(from_server, to_client, &control.replies, control) => {}
+    }
+}
+
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    direction: &Direction,
+    control: &Control,
+) {
+    let mut chunk = [0; CHUNK_BYTES];
+    loop {
+        let Ok(read) = from.read(&mut chunk).await else {
+            return;
+        };
+        if read == 0 {
+            return;
+        }
+        let delay = control.delay_us.load(Ordering::SeqCst);
+        if delay > 0 {
+            tokio::time::sleep(Duration::from_micros(delay)).await;
+        }
+        let may = direction.take(read as u64);
+        let passed = usize::try_from(may).unwrap_or(read);
+        if to.write_all(&chunk[..passed]).await.is_err() {
+            return;
+        }
+        if passed < read {
+            direction.left.store(UNLIMITED, Ordering::SeqCst);
+            control.cuts.send_modify(|cuts| *cuts += 1);
+            return;
+        }
+    }
+}

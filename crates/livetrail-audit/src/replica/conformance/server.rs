@@ -1,0 +1,129 @@
+//! Cases for sinks whose place is behind a server and a network.
+
+use std::time::Duration;
+
+use super::super::status::ReplicaState;
+use super::{Following, Server, TestLog, assert_equal, quick, wait_until};
+use crate::replica::ReplicaOptions;
+
+const ORIGIN: &str = "example.com/a";
+
+/// The server is killed while entries go out, twice, and comes back.
+pub async fn the_server_is_killed_and_comes_back<P: Server>() {
+    let place = P::fresh().await;
+    let log = TestLog::with(ORIGIN, 6_000);
+    // So that it is killed in the middle.
+    place.proxy().slow_down(Duration::from_millis(1));
+    let following = Following::start(&log, place.sink().await);
+    for part in [1_000, 3_000] {
+        wait_until("some entries are there", || {
+            following.watch.status().cursor >= Some(part)
+        })
+        .await;
+        place.kill().await;
+        assert!(
+            following.watch.status().cursor < Some(log.size()),
+            "too late"
+        );
+        let before = following.watch.status().errors;
+        wait_until("it is noticed", || {
+            let status = following.watch.status();
+            status.state == ReplicaState::Retrying && status.errors > before + 1
+        })
+        .await;
+        log.add(100);
+        place.restart().await;
+    }
+    place.proxy().slow_down(Duration::ZERO);
+    following.finish(&log).await;
+    assert_equal(&place, &log).await;
+}
+
+/// The connection breaks after any number of bytes.
+pub async fn the_connection_breaks_in_the_middle_of_a_batch<P: Server>() {
+    let place = P::fresh().await;
+    let log = TestLog::with(ORIGIN, 2_000);
+    let sink = place.sink().await;
+    sink.append(&log.range(0, 500))
+        .await
+        .expect("the first range");
+    let before = place.proxy().passed().0;
+    sink.append(&log.range(500, 500)).await.expect("a range");
+    let bytes = place.proxy().passed().0 - before;
+    let mut broken = 0;
+    for part in 1..=10 {
+        let sink = place.sink().await;
+        let next = sink.cursor(ORIGIN).await.expect("a cursor").next();
+        place.proxy().cut_after_requests(bytes * part / 11);
+        broken += u32::from(sink.append(&log.range(next, 500)).await.is_err());
+        if next + 500 >= log.size() {
+            log.add(500);
+        }
+    }
+    assert!(broken > 5, "the connection broke {broken} times of 10");
+    Following::start(&log, place.sink().await)
+        .finish(&log)
+        .await;
+    assert_equal(&place, &log).await;
+}
+
+/// The answer is lost from any byte on; at the last bytes the server has committed and we do not know.
+pub async fn a_reply_that_is_lost_after_the_commit_doubles_nothing<P: Server>() {
+    let place = P::fresh().await;
+    let log = TestLog::with(ORIGIN, 4_000);
+    // The second process of ours does what all later ones do: the first may have to make something.
+    let mut next = 0;
+    let mut bytes = 0;
+    for _ in 0..2 {
+        let sink = place.sink().await;
+        sink.cursor(ORIGIN).await.expect("a cursor");
+        let before = place.proxy().passed().1;
+        sink.append(&log.range(next, 100)).await.expect("a range");
+        bytes = place.proxy().passed().1 - before;
+        next += 100;
+    }
+    let mut unknown = 0;
+    for left in [1, 2, 6, 12, 24, bytes / 2, bytes - 1] {
+        let sink = place.sink().await;
+        assert_eq!(sink.cursor(ORIGIN).await.expect("a cursor").next(), next);
+        place.proxy().cut_after_replies(bytes.saturating_sub(left));
+        let answer = sink.append(&log.range(next, 100)).await;
+        // What is left of the limit must not hit whoever comes next.
+        place.proxy().cut_after_replies(u64::MAX);
+        let sink = place.sink().await;
+        let now = sink.cursor(ORIGIN).await.expect("a cursor").next();
+        assert!(
+            now == next || now == next + 100,
+            "{now} is neither before nor after"
+        );
+        unknown += u32::from(answer.is_err() && now > next);
+        next = now;
+    }
+    assert!(unknown > 0, "no answer was lost after its commit");
+    Following::start(&log, place.sink().await)
+        .finish(&log)
+        .await;
+    assert_equal(&place, &log).await;
+}
+
+/// A server that does not answer in time is asked anew, and nothing is written twice.
+pub async fn a_slow_server_is_given_up_and_asked_again<P: Server>() {
+    let place = P::fresh().await;
+    let log = TestLog::with(ORIGIN, 1_000);
+    let options = ReplicaOptions {
+        attempt_timeout: Duration::from_millis(250),
+        ..quick()
+    };
+    place.proxy().slow_down(Duration::from_millis(300));
+    let following = Following::start_with(&log, place.sink().await, options);
+    wait_until("it is given up", || {
+        let status = following.watch.status();
+        let late = |error: String| error.contains("no answer within");
+        status.last_error.is_some_and(late) && status.errors >= 2
+    })
+    .await;
+    assert_eq!(following.watch.status().state, ReplicaState::Retrying);
+    place.proxy().slow_down(Duration::ZERO);
+    following.finish(&log).await;
+    assert_equal(&place, &log).await;
+}

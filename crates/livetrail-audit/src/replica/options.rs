@@ -1,0 +1,128 @@
+//! How a replica is followed, and the bounds of what that holds in memory.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Settings of one replica.
+///
+/// Memory: at most two batches (one on its way, one read ahead), so twice `batch_bytes` and an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplicaOptions {
+    /// Whether the trail must not lose what this sink does not have: retention then never passes its cursor, however long it
+    /// is away. One that is not required is waited for as long as `patience`.
+    pub required: bool,
+    /// The most entries in a batch. 1 to 1,000,000.
+    pub batch_records: usize,
+    /// A batch ends with the entry that brings it to so many bytes. 1 to 256 MiB.
+    pub batch_bytes: usize,
+    /// The deadline of one attempt: a sink that has not answered by then is asked anew. At least 1 ms.
+    pub attempt_timeout: Duration,
+    /// The longest pause after a first error; doubled with each further one.
+    pub backoff_first: Duration,
+    /// The longest pause after any error that may pass.
+    pub backoff_max: Duration,
+    /// How often a sink is looked at again that a person must mend.
+    pub reprobe_interval: Duration,
+    /// How long retention waits for a sink that is not required and takes nothing.
+    pub patience: Duration,
+    /// How often the local copy of the cursor is written while it moves.
+    pub cursor_interval: Duration,
+}
+
+impl Default for ReplicaOptions {
+    fn default() -> Self {
+        Self {
+            required: true,
+            batch_records: 8_192,
+            batch_bytes: 4 << 20,
+            attempt_timeout: Duration::from_secs(30),
+            backoff_first: Duration::from_millis(100),
+            backoff_max: Duration::from_secs(30),
+            reprobe_interval: Duration::from_mins(5),
+            patience: Duration::from_hours(24),
+            cursor_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A setting that is out of its bounds.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ReplicaOptionsError {
+    /// The name is none that a cursor can have.
+    #[error("{name:?} is no name of a sink: 1 to 64 letters, digits, `-` and `_`")]
+    Name {
+        /// The name, cut to 80 characters.
+        name: String,
+    },
+    /// The number of entries.
+    #[error("batch_records is {0} and must be 1 to 1,000,000")]
+    BatchRecords(usize),
+    /// The number of bytes.
+    #[error("batch_bytes is {0} and must be 1 to 268,435,456")]
+    BatchBytes(usize),
+    /// The deadline.
+    #[error("attempt_timeout is {0:?} and must be at least 1 ms")]
+    AttemptTimeout(Duration),
+}
+
+impl ReplicaOptions {
+    /// Checks the bounds, and the sink's name.
+    ///
+    /// # Errors
+    /// [`ReplicaOptionsError`].
+    pub fn check(&self, name: &str) -> Result<(), ReplicaOptionsError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
+            let name = name.chars().take(80).collect();
+            return Err(ReplicaOptionsError::Name { name });
+        }
+        if !(1..=1_000_000).contains(&self.batch_records) {
+            return Err(ReplicaOptionsError::BatchRecords(self.batch_records));
+        }
+        if !(1..=256 << 20).contains(&self.batch_bytes) {
+            return Err(ReplicaOptionsError::BatchBytes(self.batch_bytes));
+        }
+        if self.attempt_timeout < Duration::from_millis(1) {
+            return Err(ReplicaOptionsError::AttemptTimeout(self.attempt_timeout));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_bounds_are_refused_each_in_its_own_words() {
+        let sound = ReplicaOptions::default();
+        assert_eq!(sound.check("pg-1"), Ok(()));
+        for name in ["", "a/b", "ä", &"x".repeat(65)] {
+            assert!(matches!(
+                sound.check(name),
+                Err(ReplicaOptionsError::Name { .. })
+            ));
+        }
+        let mut options = sound.clone();
+        options.batch_records = 0;
+        assert_eq!(
+            options.check("a"),
+            Err(ReplicaOptionsError::BatchRecords(0))
+        );
+        let mut options = sound.clone();
+        options.batch_bytes = 1 << 30;
+        assert_eq!(
+            options.check("a"),
+            Err(ReplicaOptionsError::BatchBytes(1 << 30))
+        );
+        let mut options = sound;
+        options.attempt_timeout = Duration::ZERO;
+        assert_eq!(
+            options.check("a"),
+            Err(ReplicaOptionsError::AttemptTimeout(Duration::ZERO))
+        );
+    }
+}

@@ -1,0 +1,488 @@
+//! One replica being followed: batches out, cursors back, pauses after errors.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use livetrail_engine::Clock;
+use livetrail_ledger::{Cursor, Handle, Reader};
+use livetrail_record::{AuditAction, AuditRecord, Value, parse_canonical};
+use livetrail_tlog::VerifiedCheckpoint;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::backoff::Backoff;
+use super::error::{ErrorClass, ReplicaError};
+use super::options::{ReplicaOptions, ReplicaOptionsError};
+use super::range::SealedRange;
+use super::sink::{Gap, ReplicaSink, SinkCursor};
+use super::source::{self, Batch};
+use super::status::{Board, ReplicaStatus};
+
+/// Where the replicator's own records go: into the trail that it follows. Must not wait.
+pub type RecordEvent = Arc<dyn Fn(AuditRecord) + Send + Sync>;
+
+/// Follows the ledger for one sink. [`run`](Self::run) it in any tokio runtime with timers.
+///
+/// # Loop contract
+///
+/// 1. The sink is asked for its cursor, and what it says is compared with the ledger: another tree is a fork.
+/// 2. Batches go out from there, one at a time, while the next is read; each is proven against the published checkpoint.
+/// 3. After any error the pause of its class, then from 1 again: only the sink knows whether a batch was committed.
+///
+/// The local copy of the cursor (`private/cursors/NAME`) is written behind the sink's: retention may keep too much, never
+/// too little.
+pub struct Replicator {
+    ledger: Handle,
+    reader: Arc<Reader>,
+    sink: Arc<dyn ReplicaSink>,
+    options: ReplicaOptions,
+    clock: Arc<dyn Clock>,
+    event: Option<RecordEvent>,
+    board: Arc<Board>,
+    backoff: Backoff,
+    closing: watch::Receiver<Option<Instant>>,
+    closer: watch::Sender<Option<Instant>>,
+    /// The local copy of the cursor that was written last, and when.
+    written: Option<(Cursor, Instant)>,
+}
+
+/// Looks at a replicator and ends it.
+#[derive(Clone, Debug)]
+pub struct ReplicaWatch {
+    ledger: Handle,
+    board: Arc<Board>,
+    closer: watch::Sender<Option<Instant>>,
+}
+
+impl ReplicaWatch {
+    /// How the replica is doing.
+    #[must_use]
+    pub fn status(&self) -> ReplicaStatus {
+        self.board.status(self.ledger.checkpoint().head().size)
+    }
+
+    /// Lets it send what is sealed already and then end, at the latest after `within`.
+    pub fn close(&self, within: Duration) {
+        self.closer.send_replace(Some(Instant::now() + within));
+    }
+}
+
+impl Replicator {
+    /// Follows this ledger for this sink.
+    ///
+    /// # Errors
+    /// [`ReplicaOptionsError`].
+    pub fn new(
+        ledger: Handle,
+        reader: Arc<Reader>,
+        sink: Arc<dyn ReplicaSink>,
+        options: ReplicaOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ReplicaOptionsError> {
+        options.check(sink.name())?;
+        let (closer, closing) = watch::channel(None);
+        Ok(Self {
+            board: Arc::new(Board::new(sink.name(), options.required)),
+            backoff: Backoff::new(options.backoff_first, options.backoff_max),
+            ledger,
+            reader,
+            sink,
+            options,
+            clock,
+            event: None,
+            closing,
+            closer,
+            written: None,
+        })
+    }
+
+    /// Puts on record when the sink is left behind, and what it misses then.
+    #[must_use]
+    pub fn recording(mut self, event: RecordEvent) -> Self {
+        self.event = Some(event);
+        self
+    }
+
+    /// Looks at it and ends it, also while it runs.
+    #[must_use]
+    pub fn watch(&self) -> ReplicaWatch {
+        ReplicaWatch {
+            ledger: self.ledger.clone(),
+            board: Arc::clone(&self.board),
+            closer: self.closer.clone(),
+        }
+    }
+
+    /// Follows the ledger until it is [closed](ReplicaWatch::close). Dropping the future is safe at any moment.
+    pub async fn run(mut self) {
+        let mut closing = self.closing.clone();
+        tokio::select! {
+            () = self.follow_for_ever() => {}
+            () = deadline(&mut closing) => {
+                tracing::warn!(sink = self.sink.name(), "closed before the sink had everything; it goes on from its cursor next time");
+            }
+        }
+        self.keep_cursor(true).await;
+        self.board.ended();
+    }
+
+    async fn follow_for_ever(&mut self) {
+        self.hold_retention().await;
+        loop {
+            let Err(error) = self.follow().await else {
+                return;
+            };
+            let pause = self.pause_after(&error).await;
+            // What may pass is tried until the time for closing is over; the rest will not change by then.
+            let mut closing = self.closing.clone();
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = closed(&mut closing), if error.class() != ErrorClass::Passing => return,
+            }
+        }
+    }
+
+    /// Before the sink has answered for the first time: nothing that it may still need is pruned.
+    async fn hold_retention(&mut self) {
+        let known = self
+            .ledger
+            .cursors()
+            .is_ok_and(|cursors| cursors.iter().any(|(name, _)| name == self.sink.name()));
+        if !known {
+            self.write_cursor(Cursor::Required(0)).await;
+        }
+    }
+
+    /// From the sink's cursor on, until an error or the end.
+    async fn follow(&mut self) -> Result<(), ReplicaError> {
+        let origin = self.origin();
+        let cursor = self.attempt(self.sink.cursor(&origin)).await?;
+        self.compare(&cursor).await?;
+        let mut next = cursor.next();
+        self.board.answered(next);
+        let mut ahead = None;
+        loop {
+            if !self.wait_beyond(next).await {
+                return Ok(());
+            }
+            let batch = match ahead.take() {
+                Some(batch) => batch,
+                None => self.read(next).await?,
+            };
+            let range = match batch {
+                Batch::Range(range) => range,
+                Batch::PrunedBelow(there) => {
+                    self.skip(next..there).await?;
+                    next = there;
+                    continue;
+                }
+            };
+            self.note_age(&range);
+            let (sent, read) = tokio::join!(
+                self.attempt(self.sink.append(&range)),
+                self.read_ahead(range.next())
+            );
+            sent?;
+            next = range.next();
+            self.board.committed(next, range.len(), range.entry_bytes());
+            self.backoff.reset();
+            self.keep_cursor(false).await;
+            // An error in reading ahead comes again when it is that batch's turn.
+            ahead = read.and_then(Result::ok);
+        }
+    }
+
+    /// Waits until something beyond `next` is sealed. `false` when it ends.
+    async fn wait_beyond(&mut self, next: u64) -> bool {
+        let target = next.saturating_add(1);
+        if self.sealed() >= target {
+            return true;
+        }
+        self.board.caught_up();
+        let mut closing = self.closing.clone();
+        let mut sealed = self.ledger.sealed(target);
+        loop {
+            let due = self.cursor_due();
+            tokio::select! {
+                biased;
+                reached = &mut sealed => {
+                    if reached.is_err() {
+                        // The ledger is closed, or has stopped: nothing more will come.
+                        closed(&mut closing).await;
+                    }
+                    break;
+                }
+                () = closed(&mut closing) => break,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.keep_cursor(true).await;
+                }
+            }
+        }
+        self.sealed() >= target
+    }
+
+    fn sealed(&self) -> u64 {
+        self.ledger.checkpoint().head().size
+    }
+
+    fn origin(&self) -> String {
+        let checkpoint = self.ledger.checkpoint();
+        checkpoint.checkpoint().origin().to_owned()
+    }
+
+    /// Reading is the disk's: on a thread that may wait for it.
+    async fn read(&self, first: u64) -> Result<Batch, ReplicaError> {
+        let reader = Arc::clone(&self.reader);
+        let checkpoint = Arc::new(self.ledger.checkpoint());
+        let options = self.options.clone();
+        blocking(move || source::read(&reader, &checkpoint, first, &options)).await?
+    }
+
+    async fn read_ahead(&self, first: u64) -> Option<Result<Batch, ReplicaError>> {
+        if first >= self.sealed() {
+            return None;
+        }
+        Some(self.read(first).await)
+    }
+
+    async fn compare(&self, cursor: &SinkCursor) -> Result<(), ReplicaError> {
+        let reader = Arc::clone(&self.reader);
+        let checkpoint: VerifiedCheckpoint = self.ledger.checkpoint();
+        let cursor = cursor.clone();
+        let checked = blocking(move || source::check(&reader, &checkpoint, &cursor)).await?;
+        checked.map_err(|contradiction| {
+            if contradiction.proven {
+                self.ledger.halt(format!(
+                    "sink {}: {}. Do not start this copy of the trail again: restore the newest one, or go on with a new log",
+                    self.sink.name(),
+                    contradiction.error
+                ));
+            }
+            contradiction.error
+        })
+    }
+
+    async fn skip(&self, missing: std::ops::Range<u64>) -> Result<(), ReplicaError> {
+        if self.options.required {
+            return Err(ReplicaError::GapRefused {
+                from: missing.start,
+                to: missing.end,
+            });
+        }
+        let gap = Gap::new(
+            self.origin(),
+            missing.clone(),
+            "pruned before the sink came back",
+        );
+        self.attempt(self.sink.skip(&gap)).await?;
+        let records = missing.end.saturating_sub(missing.start);
+        self.board.skipped(missing.end, records);
+        tracing::error!(
+            sink = self.sink.name(),
+            first = missing.start,
+            next = missing.end,
+            "entries were pruned before this sink had them"
+        );
+        self.record(AuditAction::AdminReplicaGap, missing);
+        Ok(())
+    }
+
+    /// Calls the sink: with a deadline, and a panic in it is an error of its own.
+    async fn attempt<T>(
+        &self,
+        call: impl Future<Output = Result<T, ReplicaError>>,
+    ) -> Result<T, ReplicaError> {
+        let after = self.options.attempt_timeout;
+        timeout(after, caught(call))
+            .await
+            .unwrap_or(Err(ReplicaError::TimedOut { after }))
+    }
+
+    /// Says what went wrong, and how long to wait now.
+    async fn pause_after(&mut self, error: &ReplicaError) -> Duration {
+        let what = chain(error);
+        let sink = self.sink.name();
+        match error.class() {
+            ErrorClass::Passing => tracing::warn!(sink, error = what, "a replica is behind"),
+            ErrorClass::Permanent => {
+                tracing::error!(sink, error = what, "a replica needs mending");
+            }
+            ErrorClass::Fork => {
+                tracing::error!(
+                    sink,
+                    error = what,
+                    "A REPLICA HOLDS ANOTHER HISTORY: it stops"
+                );
+            }
+        }
+        let failing = self.board.failed(error.class(), what);
+        self.lose_patience(failing).await;
+        match error.class() {
+            ErrorClass::Passing => self.backoff.next(),
+            ErrorClass::Permanent => self.options.reprobe_interval,
+            // Until it is closed.
+            ErrorClass::Fork => Duration::MAX,
+        }
+    }
+
+    async fn lose_patience(&mut self, failing: Duration) {
+        let over = !self.options.required && failing >= self.options.patience;
+        if !over || self.board.is_left_behind() {
+            return;
+        }
+        self.board.left_behind();
+        let next = self.board.cursor().unwrap_or(0);
+        tracing::error!(
+            sink = self.sink.name(),
+            next,
+            "retention does not wait for this sink any longer"
+        );
+        self.record(AuditAction::AdminReplicaLeftBehind, next..self.sealed());
+        self.write_cursor(Cursor::Optional(next)).await;
+    }
+
+    /// Writes the local copy of the cursor where it is due, or stale and `now`.
+    async fn keep_cursor(&mut self, now: bool) {
+        let due = self
+            .cursor_due()
+            .is_some_and(|due| now || due <= Instant::now());
+        if let Some(cursor) = self.local_cursor().filter(|_| due) {
+            self.write_cursor(cursor).await;
+        }
+    }
+
+    /// When the local copy of the cursor is to be written; `None` while it is what it should be.
+    fn cursor_due(&self) -> Option<Instant> {
+        let cursor = self.local_cursor()?;
+        match self.written {
+            None => Some(Instant::now()),
+            Some((written, when)) => {
+                (written != cursor).then(|| when + self.options.cursor_interval)
+            }
+        }
+    }
+
+    fn local_cursor(&self) -> Option<Cursor> {
+        let next = self.board.cursor()?;
+        Some(if self.board.is_left_behind() {
+            Cursor::Optional(next)
+        } else {
+            Cursor::Required(next)
+        })
+    }
+
+    async fn write_cursor(&mut self, cursor: Cursor) {
+        let ledger = self.ledger.clone();
+        let name = self.sink.name().to_owned();
+        let written = blocking(move || ledger.set_cursor(&name, Some(cursor))).await;
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(sink = self.sink.name(), %error, "the local copy of a cursor cannot be written; retention keeps more than it must")
+            }
+            Err(error) => {
+                tracing::warn!(sink = self.sink.name(), %error, "the local copy of a cursor cannot be written")
+            }
+        }
+        self.written = Some((cursor, Instant::now()));
+    }
+
+    fn note_age(&self, range: &SealedRange) {
+        let ts_ms = range
+            .entries()
+            .first()
+            .and_then(|entry| parse_canonical(entry).ok())
+            .map_or(u64::MAX, |record| record.ts_ms);
+        let age_ms = self.clock.unix_ms().saturating_sub(ts_ms);
+        self.board.oldest(Duration::from_millis(age_ms));
+    }
+
+    fn record(&self, action: AuditAction, indexes: std::ops::Range<u64>) {
+        let Some(event) = &self.event else {
+            return;
+        };
+        let number = |index: u64| Value::Integer(i64::try_from(index).unwrap_or(i64::MAX));
+        let record = AuditRecord::new(action, "")
+            .with_extra("sink", Value::Text(self.sink.name().to_owned()))
+            .and_then(|record| record.with_extra("first_index", number(indexes.start)))
+            .and_then(|record| record.with_extra("next_index", number(indexes.end)));
+        match record {
+            Ok(record) => event(record),
+            Err(error) => tracing::error!(%error, "an event of a replica is not on record"),
+        }
+    }
+}
+
+/// Resolves when it is to be closed.
+async fn closed(closing: &mut watch::Receiver<Option<Instant>>) {
+    // An error: nobody is left who could close it, so it goes on.
+    if closing.wait_for(Option::is_some).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Resolves when the time for closing is over.
+async fn deadline(closing: &mut watch::Receiver<Option<Instant>>) {
+    let deadline = match closing.wait_for(Option::is_some).await {
+        Ok(deadline) => *deadline,
+        Err(_) => None,
+    };
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ReplicaError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| ReplicaError::unavailable("the runtime is shutting down", error))
+}
+
+/// A panic of the sink is an error like others: it must not take the replicator with it.
+async fn caught<T>(call: impl Future<Output = Result<T, ReplicaError>>) -> Result<T, ReplicaError> {
+    let mut call = pin!(call);
+    std::future::poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)))
+            .unwrap_or_else(|panic| Poll::Ready(Err(panicked(panic.as_ref()))))
+    })
+    .await
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> ReplicaError {
+    let words = panic
+        .downcast_ref::<&str>()
+        .map(|words| (*words).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    ReplicaError::Panicked {
+        what: words.unwrap_or_else(|| "nothing".to_owned()),
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &ReplicaError) -> String {
+    let mut line = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
+impl std::fmt::Debug for Replicator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replicator")
+            .field("sink", &self.sink.name())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

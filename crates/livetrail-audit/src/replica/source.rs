@@ -1,0 +1,194 @@
+//! What the replicator reads from: batches of the published tree, each proven against its checkpoint.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use livetrail_ledger::{LedgerError, Reader};
+use livetrail_tlog::{Hash, TILE_WIDTH, VerifiedCheckpoint, parse_bundle};
+
+use super::error::ReplicaError;
+use super::options::ReplicaOptions;
+use super::range::SealedRange;
+use super::sink::SinkCursor;
+
+const WIDTH: u64 = TILE_WIDTH as u64;
+
+/// What there is from an index on.
+#[derive(Debug)]
+pub(super) enum Batch {
+    /// Entries.
+    Range(SealedRange),
+    /// Nothing before this index: it was pruned.
+    PrunedBelow(u64),
+}
+
+/// The entries from `first` on that this checkpoint covers, as many as a batch may have. `first` must be below its size.
+pub(super) fn read(
+    reader: &Reader,
+    checkpoint: &Arc<VerifiedCheckpoint>,
+    first: u64,
+    options: &ReplicaOptions,
+) -> Result<Batch, ReplicaError> {
+    let size = checkpoint.head().size;
+    let mut entries = Vec::new();
+    let mut leaves = Vec::new();
+    let mut bytes = 0_usize;
+    let mut next = first;
+    while next < size && entries.len() < options.batch_records && bytes < options.batch_bytes {
+        let number = next / WIDTH;
+        let sealed = match reader.sealed_bundle(checkpoint, number) {
+            Ok(sealed) => sealed,
+            // What was read before it goes out first.
+            Err(LedgerError::FileMissing { .. }) if !entries.is_empty() => break,
+            Err(LedgerError::FileMissing { path }) => {
+                return pruned_below(reader, checkpoint, number)?
+                    .map(Batch::PrunedBelow)
+                    .ok_or(ReplicaError::Ledger(LedgerError::FileMissing { path }));
+            }
+            Err(error) => return Err(ReplicaError::Ledger(error)),
+        };
+        // Entries are slices of their bundle: nothing is copied.
+        let whole = Bytes::from(sealed.bytes);
+        let parsed = parse_bundle(sealed.bundle, &whole).map_err(|error| {
+            ReplicaError::Ledger(LedgerError::FileCorrupt {
+                path: sealed.bundle.to_string(),
+                what: error.to_string(),
+            })
+        })?;
+        let skip = usize::try_from(next % WIDTH).unwrap_or(0);
+        for (entry, leaf) in parsed.into_iter().zip(sealed.leaves).skip(skip) {
+            if entries.len() >= options.batch_records || bytes >= options.batch_bytes {
+                break;
+            }
+            entries.push(whole.slice_ref(entry));
+            leaves.push(leaf);
+            bytes = bytes.saturating_add(entry.len());
+            next = next.saturating_add(1);
+        }
+    }
+    SealedRange::new(first, entries, leaves, Arc::clone(checkpoint))
+        .map(Batch::Range)
+        .map_err(ReplicaError::Range)
+}
+
+/// The first index after bundle `missing` whose bundle is there: what was pruned is always a beginning. `None` when no later
+/// one is there either.
+fn pruned_below(
+    reader: &Reader,
+    checkpoint: &VerifiedCheckpoint,
+    missing: u64,
+) -> Result<Option<u64>, ReplicaError> {
+    let is_there = |number| match reader.sealed_bundle(checkpoint, number) {
+        Ok(_) => Ok(true),
+        Err(LedgerError::FileMissing { .. }) => Ok(false),
+        Err(error) => Err(ReplicaError::Ledger(error)),
+    };
+    let last = checkpoint.head().size.saturating_sub(1) / WIDTH;
+    if !is_there(last)? {
+        return Ok(None);
+    }
+    let (mut gone, mut there) = (missing, last);
+    while there.saturating_sub(gone) > 1 {
+        let middle = gone.midpoint(there);
+        if is_there(middle)? {
+            there = middle;
+        } else {
+            gone = middle;
+        }
+    }
+    Ok(Some(there.saturating_mul(WIDTH)))
+}
+
+/// A sink's cursor that the ledger contradicts, and whether that proves that the ledger itself must stop.
+#[derive(Debug)]
+pub(super) struct Contradiction {
+    pub(super) error: ReplicaError,
+    /// A checkpoint with our own signature says so: no other explanation is left.
+    pub(super) proven: bool,
+}
+
+impl From<ReplicaError> for Contradiction {
+    fn from(error: ReplicaError) -> Self {
+        Self {
+            error,
+            proven: false,
+        }
+    }
+}
+
+/// Compares what a sink says of itself with the ledger.
+pub(super) fn check(
+    reader: &Reader,
+    checkpoint: &VerifiedCheckpoint,
+    cursor: &SinkCursor,
+) -> Result<(), Contradiction> {
+    if let Some(note) = cursor.checkpoint() {
+        check_checkpoint(reader, checkpoint, note)?;
+    }
+    let ours = checkpoint.head().size;
+    if cursor.next() > ours {
+        let theirs = cursor.next();
+        return Err(ReplicaError::Ahead { ours, theirs }.into());
+    }
+    let last = cursor.next().checked_sub(1).zip(cursor.last_leaf());
+    if let Some((index, theirs)) = last {
+        check_leaf(reader, checkpoint, index, theirs)?;
+    }
+    Ok(())
+}
+
+fn check_checkpoint(
+    reader: &Reader,
+    checkpoint: &VerifiedCheckpoint,
+    note: &Bytes,
+) -> Result<(), Contradiction> {
+    let theirs = reader
+        .verify_checkpoint(note)
+        .map_err(|source| ReplicaError::Damaged {
+            what: "its newest checkpoint is none of this log".to_owned(),
+            source: Some(source.into()),
+        })?
+        .head();
+    let ours = checkpoint.head().size;
+    let proven = |error| Contradiction {
+        error,
+        proven: true,
+    };
+    if theirs.size > ours {
+        return Err(proven(ReplicaError::Ahead {
+            ours,
+            theirs: theirs.size,
+        }));
+    }
+    let (then, _) = reader
+        .consistency_proof(theirs.size, ours)
+        .map_err(ReplicaError::Ledger)?;
+    if then.root != theirs.root {
+        return Err(proven(ReplicaError::ForkedTree {
+            size: theirs.size,
+            ours: then.root,
+            theirs: theirs.root,
+        }));
+    }
+    Ok(())
+}
+
+fn check_leaf(
+    reader: &Reader,
+    checkpoint: &VerifiedCheckpoint,
+    index: u64,
+    theirs: &Hash,
+) -> Result<(), ReplicaError> {
+    let leaves = reader
+        .sealed_leaves(checkpoint, index / WIDTH)
+        .map_err(ReplicaError::Ledger)?;
+    let at = usize::try_from(index % WIDTH).unwrap_or(0);
+    match leaves.get(at) {
+        Some(ours) if ours != theirs => Err(ReplicaError::Fork {
+            index,
+            ours: *ours,
+            theirs: *theirs,
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,205 @@
+//! The conformance suite on a sink in memory that is right, and on some that are wrong in a known way: it finds each of them.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use livetrail_audit::replica::conformance::{self, Place};
+use livetrail_audit::replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_tlog::Hash;
+
+/// What is held of one log.
+#[derive(Default)]
+struct Held {
+    entries: Vec<(u64, Vec<u8>, Hash)>,
+    next: u64,
+    checkpoint: Vec<u8>,
+    appends: u32,
+}
+
+type Shelf = Arc<Mutex<BTreeMap<String, Held>>>;
+
+/// A mistake that a sink may have.
+trait Mistake: Send + Sync + 'static {
+    const KIND: Kind;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    None,
+    LosesARange,
+    Doubles,
+    IgnoresOtherBytes,
+    MixesOrigins,
+    MovesItsCursorFirst,
+}
+
+struct Memory<M>(Shelf, PhantomData<M>);
+
+#[async_trait]
+impl<M: Mistake> Place for Memory<M> {
+    async fn fresh() -> Self {
+        Self(Shelf::default(), PhantomData)
+    }
+
+    async fn sink(&self) -> Arc<dyn ReplicaSink> {
+        Arc::new(Self(Arc::clone(&self.0), PhantomData))
+    }
+
+    async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
+        let shelf = self.0.lock().unwrap();
+        let held = shelf.get(Self::key(origin));
+        held.map_or_else(Vec::new, |held| {
+            let entries = held.entries.iter();
+            entries
+                .map(|(index, entry, _)| (*index, entry.clone()))
+                .collect()
+        })
+    }
+}
+
+impl<M: Mistake> Memory<M> {
+    fn key(origin: &str) -> &str {
+        if M::KIND == Kind::MixesOrigins {
+            "one for all"
+        } else {
+            origin
+        }
+    }
+
+    fn append_to(held: &mut Held, range: &SealedRange) -> Result<(), ReplicaError> {
+        let new = Self::what_is_new(held, range)?;
+        held.appends += 1;
+        let lost = M::KIND == Kind::LosesARange && held.appends.is_multiple_of(3);
+        for (index, entry, leaf) in new.iter().flat_map(SealedRange::iter) {
+            if !lost {
+                held.entries.push((index, entry.to_vec(), *leaf));
+            }
+        }
+        held.next = range.next().max(held.next);
+        held.checkpoint = range.note().to_vec();
+        Ok(())
+    }
+
+    /// The part of the range that is not there yet; the rest must be the same.
+    fn what_is_new(held: &Held, range: &SealedRange) -> Result<Option<SealedRange>, ReplicaError> {
+        if range.first() > held.next {
+            return Err(ReplicaError::CursorMoved {
+                expected: range.first(),
+                found: held.next,
+            });
+        }
+        if M::KIND == Kind::Doubles {
+            return Ok(Some(range.clone()));
+        }
+        for (index, _, leaf) in range.iter() {
+            let at = held.entries.partition_point(|(stored, ..)| *stored < index);
+            let stored = held.entries.get(at).filter(|(stored, ..)| *stored == index);
+            match stored {
+                Some((.., theirs)) if theirs != leaf && M::KIND != Kind::IgnoresOtherBytes => {
+                    return Err(ReplicaError::Fork {
+                        index,
+                        ours: *leaf,
+                        theirs: *theirs,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(range.starting_at(held.next.max(range.first())))
+    }
+}
+
+#[async_trait]
+impl<M: Mistake> ReplicaSink for Memory<M> {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
+    async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
+        tokio::task::yield_now().await;
+        let mut shelf = self.0.lock().unwrap();
+        let held = shelf.entry(Self::key(origin).to_owned()).or_default();
+        let cursor = SinkCursor::at(held.next);
+        if held.next == 0 || M::KIND == Kind::IgnoresOtherBytes {
+            return Ok(cursor);
+        }
+        let note = held.checkpoint.clone();
+        Ok(match held.entries.last() {
+            Some((.., leaf)) => cursor.with_last_leaf(*leaf).with_checkpoint(note),
+            None => cursor,
+        })
+    }
+
+    async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
+        let key = Self::key(range.origin());
+        if M::KIND == Kind::MovesItsCursorFirst {
+            self.0
+                .lock()
+                .unwrap()
+                .entry(key.to_owned())
+                .or_default()
+                .next = range.next();
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            let mut shelf = self.0.lock().unwrap();
+            shelf.entry(key.to_owned()).or_default().next = range.first();
+        }
+        tokio::task::yield_now().await;
+        let mut shelf = self.0.lock().unwrap();
+        Self::append_to(shelf.entry(key.to_owned()).or_default(), range)
+    }
+
+    async fn health(&self) -> Result<(), ReplicaError> {
+        Ok(())
+    }
+}
+
+macro_rules! mistakes {
+    ($($kind:ident),+) => {
+        $( struct $kind; impl Mistake for $kind { const KIND: Kind = Kind::$kind; } )+
+    };
+}
+
+struct Right;
+impl Mistake for Right {
+    const KIND: Kind = Kind::None;
+}
+mistakes!(
+    LosesARange,
+    Doubles,
+    IgnoresOtherBytes,
+    MixesOrigins,
+    MovesItsCursorFirst
+);
+
+livetrail_audit::replica_conformance!(Memory<Right>: place);
+
+/// The cases that a sink fails.
+macro_rules! failing {
+    ($mistake:ty: $($case:ident),+) => {{
+        let mut failed = Vec::new();
+        $(
+            if tokio::spawn(conformance::$case::<Memory<$mistake>>()).await.is_err() {
+                failed.push(stringify!($case));
+            }
+        )+
+        failed
+    }};
+}
+
+macro_rules! assert_found {
+    ($mistake:ty, $($by:ident),+) => {{
+        let failed = failing!($mistake: $($by),+);
+        assert_eq!(failed, [$(stringify!($by)),+], "{}", stringify!($mistake));
+    }};
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_planted_mistake_is_found_by_the_cases_for_it() {
+    assert_found!(LosesARange, everything_arrives_once_in_order);
+    assert_found!(Doubles, a_repeated_range_changes_nothing);
+    assert_found!(IgnoresOtherBytes, other_bytes_for_the_same_index_are_a_fork);
+    assert_found!(MixesOrigins, another_origin_in_the_same_place_is_left_alone);
+    assert_found!(MovesItsCursorFirst, our_process_may_end_at_any_moment);
+}
