@@ -5,6 +5,7 @@
 //! | a server of a test's own: start, stop, crash, restart, reload | [`Server`], [`Config`] |
 //! | what must be on the record: exactly these sessions with exactly these records | [`Trail`], [`Story`] |
 //! | processes with captured output that leave nothing behind | [`Process`], [`Finished`], [`run`] |
+//! | a database server of a test's own | [`Postgres`] |
 //! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`] |
 //! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
 //! | clients that misbehave | [`rtmp`], [`socket`], [`http`] |
@@ -22,6 +23,7 @@ pub mod faketime;
 mod ffmpeg8;
 pub mod http;
 mod packets;
+mod postgres;
 mod process;
 mod python;
 pub mod resources;
@@ -37,6 +39,7 @@ pub use binary::livetrail;
 pub use config::Config;
 pub use ffmpeg8::ffmpeg8;
 pub use packets::{Packet, Packets};
+pub use postgres::Postgres;
 pub use process::{Finished, Process, run, typed};
 pub use python::tlog_python;
 pub use rustix::process::{Pid, Signal};

@@ -362,7 +362,7 @@ fn tell(text: &str) {
 }
 
 /// A loopback address of this server's own, so that its ports are free also after a restart: from the process id and a count.
-fn own_address() -> Ipv4Addr {
+pub(crate) fn own_address() -> Ipv4Addr {
     static COUNT: AtomicU8 = AtomicU8::new(1);
     let pid = std::process::id();
     let [_, _, high, low] = pid.to_be_bytes();
@@ -372,7 +372,7 @@ fn own_address() -> Ipv4Addr {
 }
 
 #[track_caller]
-fn free_port(address: Ipv4Addr) -> SocketAddr {
+pub(crate) fn free_port(address: Ipv4Addr) -> SocketAddr {
     let listener = TcpListener::bind((address, 0)).expect("a free port on a loopback address");
     listener
         .local_addr()

@@ -26,6 +26,7 @@ const NEEDED: &[(Probe, &str)] = &[
     (Probe::Program("curl"), "curl"),
     (Probe::Program("faketime"), "faketime"),
     (Probe::Program("mkfs.ext4"), "e2fsprogs"),
+    (Probe::Program("psql"), "postgresql"),
     // Go's reference implementation of these logs, which checks us.
     (Probe::Program("go"), "golang-go"),
     (

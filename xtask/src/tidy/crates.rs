@@ -105,7 +105,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "livetrail-sinks",
-        may_use: &["livetrail-audit", "livetrail-record"],
+        may_use: &["livetrail-audit", "livetrail-record", "livetrail-tlog"],
         never_below: &["livetrail-http", "livetrail-rtmp"],
         words: "a sink takes records; it knows no gateway",
     },

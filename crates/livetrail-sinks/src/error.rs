@@ -1,0 +1,69 @@
+//! Why a sink could not be made or set up. What goes wrong while it runs is a `ReplicaError`.
+
+use std::path::PathBuf;
+
+use livetrail_audit::replica::BoxError;
+use thiserror::Error;
+
+/// Why a sink could not be made or set up. No message holds a secret.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SinksError {
+    /// The address is none. It is not repeated here, because it may have a password in it.
+    #[error("the address of sink kind {kind} cannot be understood: it has the form {form}")]
+    Address {
+        /// The kind of sink.
+        kind: &'static str,
+        /// What an address looks like.
+        form: &'static str,
+    },
+    /// A file with keys or certificates cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file has no key or no certificate in it, or one that cannot be used.
+    #[error("{}: {what}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[source] BoxError),
+    /// The place cannot be reached.
+    #[error("cannot connect to {place}")]
+    Connect {
+        /// Where.
+        place: String,
+        /// Why.
+        source: BoxError,
+    },
+    /// A step of the set-up failed. What came before it in the same version was undone.
+    #[error("cannot {step} at {place}")]
+    Setup {
+        /// What was tried.
+        step: String,
+        /// Where.
+        place: String,
+        /// Why.
+        source: BoxError,
+    },
+    /// The place was set up by a later version of this program.
+    #[error(
+        "{place} has schema version {found}, and this program knows up to {known}: use the newer program"
+    )]
+    NewerSchema {
+        /// Where.
+        place: String,
+        /// What is there.
+        found: i32,
+        /// The newest that this program knows.
+        known: i32,
+    },
+}

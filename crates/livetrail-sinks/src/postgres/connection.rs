@@ -1,0 +1,398 @@
+//! One connection: the statements of a batch, each of which may fail, and then the connection is given up.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::SinkExt as _;
+use livetrail_audit::replica::{Gap, ReplicaError, SealedRange, SinkCursor};
+use livetrail_record::AuditRecord;
+use livetrail_tlog::Hash;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::{is_lost_swap, replica_error};
+use super::schema::SCHEMA_VERSION;
+use super::{copy, target::PostgresTarget};
+
+/// Rows are handed to the server when so many bytes of them are there.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// How many logs and months a connection remembers before it forgets them all.
+const MAX_REMEMBERED: usize = 1_024;
+
+/// A server that hears nothing from us for about half a minute gives up what we left behind.
+const SESSION: &str = "SET timezone = 'UTC'; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; \
+    SET tcp_keepalives_count = 4; SET idle_in_transaction_session_timeout = '60s'; \
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+
+const CURSOR: &str = "SELECT c.next_index, \
+        (SELECT r.leaf FROM livetrail.records r WHERE r.log_id = l.log_id AND r.index = c.next_index - 1 LIMIT 1), \
+        (SELECT k.note FROM livetrail.checkpoints k WHERE k.log_id = l.log_id ORDER BY k.size DESC LIMIT 1) \
+    FROM livetrail.logs l CROSS JOIN LATERAL \
+        (SELECT next_index FROM livetrail.commits WHERE log_id = l.log_id ORDER BY next_index DESC LIMIT 1) c \
+    WHERE l.origin = $1";
+
+const COMMIT: &str = "INSERT INTO livetrail.commits (log_id, first_index, next_index, checkpoint_size, gap) \
+    VALUES ($1, $2, $3, $4, $5)";
+
+const CHECKPOINT: &str = "INSERT INTO livetrail.checkpoints (log_id, size, note) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+
+const LEAVES: &str = "SELECT index, leaf FROM livetrail.records \
+    WHERE log_id = $1 AND index >= $2 AND index < $3 ORDER BY index";
+
+/// Up to the year 9999, which `to_timestamp` can do.
+const PARTITION: &str =
+    "SELECT livetrail.ensure_partition(to_timestamp(LEAST($1::bigint, 253402300799)::float8))";
+
+/// A connection that is logged in, to a schema of the right version. When it is dropped it is closed at once, and the server undoes
+/// what was not committed.
+pub(super) struct Connection {
+    client: Client,
+    _driver: Driver,
+    place: String,
+    commit: Statement,
+    checkpoint: Statement,
+    copy: Statement,
+    /// Ids of logs that are known to be there, by origin.
+    logs: BTreeMap<String, i32>,
+    /// Months whose partition is known to be there, or not to be wanted, as `year * 12 + month`.
+    months: Vec<i64>,
+}
+
+/// What became of a compare-and-swap.
+enum Swap {
+    Done,
+    /// The cursor is elsewhere; nothing was changed.
+    Lost,
+}
+
+impl Connection {
+    pub(super) async fn open(
+        target: &PostgresTarget,
+        tls: MakeRustlsConnect,
+    ) -> Result<Self, ReplicaError> {
+        let place = target.place();
+        let what = format!("cannot connect to {place}");
+        let connected = target.config().connect(tls).await;
+        let (client, connection) = connected.map_err(|error| replica_error(&what, error))?;
+        // Its errors come to whoever waits for an answer.
+        let driver = Driver(tokio::spawn(async move {
+            let _ = connection.await;
+        }));
+        let failed = |error| replica_error(&format!("cannot prepare a session at {place}"), error);
+        client.batch_execute(SESSION).await.map_err(failed)?;
+        check_version(&client, &place).await?;
+        let commit = client.prepare(COMMIT).await.map_err(failed)?;
+        let checkpoint = client.prepare(CHECKPOINT).await.map_err(failed)?;
+        let copy = client.prepare(copy::STATEMENT).await.map_err(failed)?;
+        Ok(Self {
+            client,
+            _driver: driver,
+            place,
+            commit,
+            checkpoint,
+            copy,
+            logs: BTreeMap::new(),
+            months: Vec::new(),
+        })
+    }
+
+    pub(super) async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
+        let row = self.client.query_opt(CURSOR, &[&origin]).await;
+        let Some(row) = row.map_err(|error| self.failed("read the cursor", error))? else {
+            return Ok(SinkCursor::at(0));
+        };
+        let (next, leaf, note): (i64, Option<Vec<u8>>, Option<Vec<u8>>) =
+            (row.get(0), row.get(1), row.get(2));
+        let mut cursor = SinkCursor::at(u64::try_from(next).unwrap_or(0));
+        if let Some(leaf) = leaf {
+            cursor = cursor.with_last_leaf(self.hash(&leaf)?);
+        }
+        if let Some(note) = note {
+            cursor = cursor.with_checkpoint(note);
+        }
+        Ok(cursor)
+    }
+
+    /// All of the contract's `append`: new entries are committed, known ones compared.
+    pub(super) async fn append(&mut self, range: &SealedRange) -> Result<(), ReplicaError> {
+        let log = self.log(range.origin()).await?;
+        if matches!(self.swap_in(log, range).await?, Swap::Done) {
+            return Ok(());
+        }
+        let next = self.next_index(log).await?;
+        if next > range.first() {
+            self.compare(log, range, next).await?;
+        }
+        if next >= range.next() {
+            return Ok(());
+        }
+        let moved = ReplicaError::CursorMoved {
+            expected: range.first(),
+            found: next,
+        };
+        let rest = range
+            .starting_at(next)
+            .filter(|rest| rest.first() > range.first());
+        let Some(rest) = rest else {
+            return Err(moved);
+        };
+        match self.swap_in(log, &rest).await? {
+            Swap::Done => Ok(()),
+            Swap::Lost => Err(moved),
+        }
+    }
+
+    pub(super) async fn skip(&mut self, gap: &Gap) -> Result<(), ReplicaError> {
+        let log = self.log(&gap.origin).await?;
+        let (first, next) = (int(gap.missing.start), int(gap.missing.end));
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&log, &Some(first), &next, &next, &Some(&gap.reason)];
+        match self.client.execute(&self.commit, &params).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_lost_swap(&error) => Err(ReplicaError::CursorMoved {
+                expected: gap.missing.start,
+                found: self.next_index(log).await?,
+            }),
+            Err(error) => Err(self.failed("record a gap", error)),
+        }
+    }
+
+    pub(super) async fn health(&self) -> Result<(), ReplicaError> {
+        let statement = "SELECT pg_is_in_recovery(), \
+            has_table_privilege('livetrail.records', 'INSERT') AND has_table_privilege('livetrail.commits', 'INSERT') \
+            AND has_table_privilege('livetrail.checkpoints', 'INSERT') AND has_table_privilege('livetrail.logs', 'INSERT')";
+        let row = self.client.query_one(statement, &[]).await;
+        let row = row.map_err(|error| self.failed("look at the schema", error))?;
+        let (standby, may_write): (bool, bool) = (row.get(0), row.get(1));
+        if standby {
+            let what = format!(
+                "{} is a standby, which takes no records: name the primary",
+                self.place
+            );
+            return Err(ReplicaError::Unavailable { what, source: None });
+        }
+        if !may_write {
+            let what = format!(
+                "may not insert at {}: grant the role livetrail_writer",
+                self.place
+            );
+            return Err(ReplicaError::Denied { what, source: None });
+        }
+        Ok(())
+    }
+
+    /// One transaction: the cursor, then the records, then the checkpoint. Whoever moves the cursor first makes others
+    /// wait, and then lose.
+    async fn swap_in(&mut self, log: i32, range: &SealedRange) -> Result<Swap, ReplicaError> {
+        let records: Vec<_> = range
+            .entries()
+            .iter()
+            .map(|entry| copy::parse(entry))
+            .collect();
+        self.ensure_partitions(&records).await?;
+        let failed = |error| replica_error(&format!("cannot add records at {}", self.place), error);
+        self.client.batch_execute("BEGIN").await.map_err(failed)?;
+        let size = int(range.checkpoint().head().size);
+        let (first, next) = (int(range.first()), int(range.next()));
+        let no_gap: Option<&str> = None;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&log, &Some(first), &next, &size, &no_gap];
+        match self.client.execute(&self.commit, &params).await {
+            Ok(_) => {}
+            Err(error) if is_lost_swap(&error) => {
+                self.client
+                    .batch_execute("ROLLBACK")
+                    .await
+                    .map_err(failed)?;
+                return Ok(Swap::Lost);
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        self.copy(log, range, &records).await?;
+        let note: &[u8] = range.note();
+        self.client
+            .execute(&self.checkpoint, &[&log, &size, &note])
+            .await
+            .map_err(failed)?;
+        self.client.batch_execute("COMMIT").await.map_err(failed)?;
+        Ok(Swap::Done)
+    }
+
+    async fn copy(
+        &self,
+        log: i32,
+        range: &SealedRange,
+        records: &[Option<AuditRecord>],
+    ) -> Result<(), ReplicaError> {
+        let failed =
+            |error| replica_error(&format!("cannot copy records to {}", self.place), error);
+        let sink = self.client.copy_in(&self.copy).await.map_err(failed)?;
+        let mut sink = pin!(sink);
+        let mut chunk = BytesMut::with_capacity(CHUNK_BYTES * 2);
+        copy::begin(&mut chunk);
+        for ((index, entry, leaf), record) in range.iter().zip(records) {
+            copy::row(&mut chunk, log, int(index), record.as_ref(), leaf, entry);
+            if chunk.len() >= CHUNK_BYTES {
+                let full: Bytes = chunk.split().freeze();
+                sink.send(full).await.map_err(failed)?;
+            }
+        }
+        copy::end(&mut chunk);
+        sink.send(chunk.freeze()).await.map_err(failed)?;
+        let rows = sink.finish().await.map_err(failed)?;
+        if rows != range.len() as u64 {
+            let what = format!("{} took {rows} of {} records", self.place, range.len());
+            return Err(ReplicaError::Rejected { what, source: None });
+        }
+        Ok(())
+    }
+
+    /// Compares what is there of a range, below `next`, with it.
+    async fn compare(&self, log: i32, range: &SealedRange, next: u64) -> Result<(), ReplicaError> {
+        let end = next.min(range.next());
+        let rows = self
+            .client
+            .query(LEAVES, &[&log, &int(range.first()), &int(end)])
+            .await
+            .map_err(|error| self.failed("compare records", error))?;
+        let mut rows = rows
+            .iter()
+            .map(|row| -> (i64, Vec<u8>) { (row.get(0), row.get(1)) });
+        for (index, _, ours) in range.iter().take_while(|(index, ..)| *index < end) {
+            let theirs = rows.next().filter(|(found, _)| *found == int(index));
+            let Some((_, theirs)) = theirs else {
+                return Err(ReplicaError::Damaged {
+                    what: format!("record {index} is below the cursor and not there once"),
+                    source: None,
+                });
+            };
+            let theirs = self.hash(&theirs)?;
+            if theirs != *ours {
+                return Err(ReplicaError::Fork {
+                    index,
+                    ours: *ours,
+                    theirs,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn next_index(&self, log: i32) -> Result<u64, ReplicaError> {
+        let statement = "SELECT max(next_index) FROM livetrail.commits WHERE log_id = $1";
+        let row = self.client.query_one(statement, &[&log]).await;
+        let row = row.map_err(|error| self.failed("read the cursor", error))?;
+        let next: Option<i64> = row.get(0);
+        Ok(next.and_then(|next| u64::try_from(next).ok()).unwrap_or(0))
+    }
+
+    /// The id of a log, which is made when it is new.
+    async fn log(&mut self, origin: &str) -> Result<i32, ReplicaError> {
+        if let Some(log) = self.logs.get(origin) {
+            return Ok(*log);
+        }
+        // With the row of `commits` in the same statement: a log without a beginning of its chain would take nothing.
+        let statement = "WITH new AS (INSERT INTO livetrail.logs (origin) VALUES ($1) ON CONFLICT DO NOTHING RETURNING log_id) \
+            INSERT INTO livetrail.commits (log_id, next_index, checkpoint_size) SELECT log_id, 0, 0 FROM new";
+        let find = "SELECT log_id FROM livetrail.logs WHERE origin = $1";
+        let failed = |error| self.failed("add the log", error);
+        let mut row = self
+            .client
+            .query_opt(find, &[&origin])
+            .await
+            .map_err(failed)?;
+        if row.is_none() {
+            self.client
+                .execute(statement, &[&origin])
+                .await
+                .map_err(failed)?;
+            row = self
+                .client
+                .query_opt(find, &[&origin])
+                .await
+                .map_err(failed)?;
+        }
+        let row = row.ok_or_else(|| {
+            ReplicaError::unsuitable(format!("{} keeps no row of livetrail.logs", self.place))
+        })?;
+        if self.logs.len() >= MAX_REMEMBERED {
+            self.logs.clear();
+        }
+        self.logs.insert(origin.to_owned(), row.get(0));
+        Ok(row.get(0))
+    }
+
+    /// Partitions for the months of these records, as far as the schema wants them.
+    async fn ensure_partitions(
+        &mut self,
+        records: &[Option<AuditRecord>],
+    ) -> Result<(), ReplicaError> {
+        for record in records {
+            let ts_ms = copy::ts_ms(record.as_ref());
+            // No month has fewer than 28 days: such a period touches one or two, those at its edges.
+            let period = int(ts_ms / (28 * 86_400_000));
+            if self.months.contains(&period) {
+                continue;
+            }
+            for edge in [period, period.saturating_add(1)] {
+                let seconds = edge.saturating_mul(28 * 86_400);
+                self.client
+                    .execute(PARTITION, &[&seconds])
+                    .await
+                    .map_err(|error| self.failed("make a partition", error))?;
+            }
+            if self.months.len() >= MAX_REMEMBERED {
+                self.months.clear();
+            }
+            self.months.push(period);
+        }
+        Ok(())
+    }
+
+    fn hash(&self, bytes: &[u8]) -> Result<Hash, ReplicaError> {
+        Hash::try_from(bytes).map_err(|error| ReplicaError::Damaged {
+            what: format!("a leaf hash at {} is none", self.place),
+            source: Some(error.into()),
+        })
+    }
+
+    fn failed(&self, step: &str, error: Error) -> ReplicaError {
+        replica_error(&format!("cannot {step} at {}", self.place), error)
+    }
+}
+
+async fn check_version(client: &Client, place: &str) -> Result<(), ReplicaError> {
+    let statement = "SELECT max(version) FROM livetrail.schema_version";
+    let row = client.query_one(statement, &[]).await;
+    let row = row.map_err(|error| {
+        replica_error(
+            &format!("cannot read the schema's version at {place}"),
+            error,
+        )
+    })?;
+    let version: Option<i32> = row.get(0);
+    if version != Some(SCHEMA_VERSION) {
+        return Err(ReplicaError::unsuitable(format!(
+            "{place} has schema version {}, and this program needs {SCHEMA_VERSION}: run `livetrail trail sinks init postgres` with the newer of the two programs",
+            version.unwrap_or(0)
+        )));
+    }
+    Ok(())
+}
+
+/// An index or a count; they are below 2^53.
+fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The task that moves a connection's bytes; it ends with its connection.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,122 @@
+//! The schema and its versions.
+
+use tokio_postgres::{Client, Error};
+
+use super::target::PostgresTarget;
+use crate::error::SinksError;
+
+/// The version of the schema that this program writes to.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// What leads from each version to the next, from none on. What was published is never changed: a change is a new file.
+const MIGRATIONS: [&str; 1] = [include_str!("sql/001.sql")];
+
+const _: () = assert!(MIGRATIONS.len() == SCHEMA_VERSION as usize);
+
+/// Only one set-up at a time, whoever does it.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('livetrail.schema', 0))";
+
+/// The groups that rights are given to. They are roles of the whole server and may be there from another database.
+const ROLES: &str = "DO $$ DECLARE role text; BEGIN \
+    FOREACH role IN ARRAY ARRAY['livetrail_writer', 'livetrail_reader'] LOOP \
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN \
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role); \
+        END IF; \
+    END LOOP; END $$";
+
+/// What a set-up has found and done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SetUp {
+    /// The schema's version before; 0 when there was none.
+    pub from: i32,
+    /// The version now.
+    pub to: i32,
+}
+
+/// Makes the schema, or brings it to this program's version, with the group roles `livetrail_writer` and `livetrail_reader`.
+///
+/// For an administrator of the database, who owns the schema from then on and should not be whom the server logs in as. Each version is one
+/// transaction. Does nothing when all is there.
+///
+/// # Errors
+/// [`SinksError`].
+pub async fn set_up(target: &PostgresTarget) -> Result<SetUp, SinksError> {
+    let place = target.place();
+    let connected = target.config().connect(target.tls()?).await;
+    let (mut client, connection) = connected.map_err(|error| SinksError::Connect {
+        place: place.clone(),
+        source: error.into(),
+    })?;
+    let driver = tokio::spawn(async move {
+        // Its errors come to whoever waits for an answer.
+        let _ = connection.await;
+    });
+    let done = migrate(&mut client, &place).await;
+    drop(client);
+    let _ = driver.await;
+    done
+}
+
+async fn migrate(client: &mut Client, place: &str) -> Result<SetUp, SinksError> {
+    let failed = |step: &str| {
+        let step = step.to_owned();
+        move |error: Error| SinksError::Setup {
+            step,
+            place: place.to_owned(),
+            source: error.into(),
+        }
+    };
+    let from = version(client)
+        .await
+        .map_err(failed("read the schema's version"))?;
+    if from > SCHEMA_VERSION {
+        return Err(SinksError::NewerSchema {
+            place: place.to_owned(),
+            found: from,
+            known: SCHEMA_VERSION,
+        });
+    }
+    for (version, sql) in (1..).zip(MIGRATIONS) {
+        let step = format!("make version {version} of the schema");
+        migrate_to(client, version, sql)
+            .await
+            .map_err(failed(&step))?;
+    }
+    let partition = "SELECT livetrail.ensure_partition(now())";
+    client
+        .batch_execute(partition)
+        .await
+        .map_err(failed("make this month's partition"))?;
+    Ok(SetUp {
+        from,
+        to: SCHEMA_VERSION,
+    })
+}
+
+async fn migrate_to(client: &mut Client, to: i32, sql: &str) -> Result<(), Error> {
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(LOCK).await?;
+    // Looked at under the lock: another set-up may have been first.
+    if version(transaction.client()).await? < to {
+        transaction.batch_execute(ROLES).await?;
+        transaction.batch_execute(sql).await?;
+        transaction
+            .execute(
+                "INSERT INTO livetrail.schema_version (version) VALUES ($1)",
+                &[&to],
+            )
+            .await?;
+    }
+    transaction.commit().await
+}
+
+async fn version(client: &Client) -> Result<i32, Error> {
+    let there = "SELECT to_regclass('livetrail.schema_version') IS NOT NULL";
+    let there: bool = client.query_one(there, &[]).await?.get(0);
+    if !there {
+        return Ok(0);
+    }
+    let version = "SELECT coalesce(max(version), 0) FROM livetrail.schema_version";
+    Ok(client.query_one(version, &[]).await?.get(0))
+}

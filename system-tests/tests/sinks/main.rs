@@ -1,0 +1,3 @@
+//! Sinks against their real servers: the conformance suite, and what is each one's own.
+
+mod postgres;

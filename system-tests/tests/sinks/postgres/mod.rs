@@ -1,0 +1,76 @@
+//! The append-only table of PostgreSQL.
+
+mod conformance;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use livetrail_audit::replica::ReplicaSink;
+use livetrail_audit::replica::conformance::{Access, Place, Proxy, Server};
+use livetrail_sinks::postgres::{PostgresSink, PostgresTarget, set_up};
+use system_tests::Postgres;
+
+/// A server with the schema, and a writer who may do no more than that takes.
+pub(crate) struct Table {
+    pub(crate) server: Postgres,
+    proxy: Proxy,
+}
+
+pub(crate) fn sink(url: &str) -> PostgresSink {
+    PostgresSink::new("postgres", PostgresTarget::parse(url).unwrap()).unwrap()
+}
+
+#[async_trait]
+impl Place for Table {
+    async fn fresh() -> Self {
+        let server = Postgres::start();
+        let administrator = PostgresTarget::parse(&server.url()).unwrap();
+        set_up(&administrator).await.unwrap();
+        server.sql("CREATE ROLE trail LOGIN IN ROLE livetrail_writer");
+        let proxy = Proxy::start(server.address()).await.unwrap();
+        Self { server, proxy }
+    }
+
+    async fn sink(&self) -> Arc<dyn ReplicaSink> {
+        let url = format!("postgres://trail@{}/postgres", self.proxy.address());
+        Arc::new(sink(&url))
+    }
+
+    async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
+        let connected = tokio_postgres::connect(&self.server.url(), tokio_postgres::NoTls).await;
+        let (client, connection) = connected.unwrap();
+        tokio::spawn(connection);
+        let statement = "SELECT index, entry FROM livetrail.records JOIN livetrail.logs USING (log_id) \
+            WHERE origin = $1 ORDER BY index, ts";
+        let rows = client.query(statement, &[&origin]).await.unwrap();
+        rows.iter()
+            .map(|row| (u64::try_from(row.get::<_, i64>(0)).unwrap(), row.get(1)))
+            .collect()
+    }
+}
+
+#[async_trait]
+impl Server for Table {
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    async fn kill(&self) {
+        self.server.kill();
+    }
+
+    async fn restart(&self) {
+        self.server.restart();
+    }
+}
+
+#[async_trait]
+impl Access for Table {
+    async fn revoke(&self) {
+        self.server.sql("REVOKE livetrail_writer FROM trail");
+    }
+
+    async fn grant(&self) {
+        self.server.sql("GRANT livetrail_writer TO trail");
+    }
+}
