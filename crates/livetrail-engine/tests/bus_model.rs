@@ -96,6 +96,7 @@ fn a_worker_that_sleeps_is_woken_for_every_mark() {
                 }
             }));
             found.clear();
+            marks.wake().take();
             marks.take(&mut found);
             for number in &found {
                 seen[number / 64] = true;

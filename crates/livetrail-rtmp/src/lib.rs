@@ -39,7 +39,6 @@
 
 mod client;
 mod config;
-mod egress;
 mod error;
 mod fuzz;
 mod listen;

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use livetrail_egress::{Egress, EgressConfig};
 use livetrail_engine::Engine;
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
@@ -23,9 +24,9 @@ use tracing::{debug, info, warn};
 
 use crate::{
     config::RtmpConfig,
-    egress::Egress,
     error::Result,
     session::{self, Host},
+    wire::RtmpWire,
 };
 
 /// After a failed accept, such as for want of file descriptors.
@@ -41,7 +42,7 @@ pub struct RtmpServer {
     local_addr: SocketAddr,
     engine: Engine,
     config: Arc<RtmpConfig>,
-    egress: Arc<Egress>,
+    egress: Arc<Egress<RtmpWire>>,
     stats: RtmpStats,
 }
 
@@ -89,15 +90,15 @@ impl RtmpServer {
     ) -> Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let local_addr = listener.local_addr()?;
-        let threads = match config.egress_threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
+        let egress = EgressConfig {
+            threads: config.egress_threads,
+            send_interval: config.send_interval,
         };
         Ok(Self {
             listener,
             local_addr,
             engine,
-            egress: Arc::new(Egress::start(threads, config.send_interval)?),
+            egress: Arc::new(Egress::start("rtmp", egress)?),
             config: Arc::new(config),
             stats: RtmpStats::default(),
         })

@@ -1,12 +1,11 @@
 //! What is on its way to a socket: a short queue of shared buffers, written many at a time.
 
-use std::{collections::VecDeque, io, io::IoSlice, sync::Arc};
+use std::{collections::VecDeque, io, io::IoSlice};
 
-use bytes::Bytes;
-use livetrail_engine::SharedFrame;
+use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
 
-use crate::{protocol::FrameChunks, wire::RtmpWire};
+use crate::protocol::FrameChunks;
 
 /// Slices in one vectored write; Linux takes up to 1,024.
 const MAX_SLICES: usize = 128;
@@ -27,8 +26,6 @@ pub(crate) struct Outbox {
 enum Item {
     Bytes(Bytes),
     Chunks(FrameChunks),
-    /// A frame that others send too; its bytes are made once.
-    Shared(Arc<SharedFrame>),
 }
 
 impl Item {
@@ -36,10 +33,6 @@ impl Item {
         match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Chunks(chunks) => chunks.len(),
-            Self::Shared(frame) => frame
-                .wire::<RtmpWire>()
-                .as_ref()
-                .map_or(0, FrameChunks::len),
         }
     }
 
@@ -47,7 +40,6 @@ impl Item {
         let (bytes, chunks) = match self {
             Self::Bytes(bytes) => (Some(&bytes[..]), None),
             Self::Chunks(chunks) => (None, Some(chunks)),
-            Self::Shared(frame) => (None, frame.wire::<RtmpWire>().as_ref()),
         };
         bytes
             .into_iter()
@@ -65,10 +57,6 @@ impl Outbox {
         self.push(Item::Chunks(chunks));
     }
 
-    pub(crate) fn push_shared(&mut self, frame: Arc<SharedFrame>) {
-        self.push(Item::Shared(frame));
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -82,13 +70,20 @@ impl Outbox {
         self.answer_bytes
     }
 
-    /// Forgets frames that have not been begun. Answers stay: what comes after them cannot be read without them (a chunk size).
-    pub(crate) fn drop_unbegun_frames(&mut self) {
-        let mut begun = self.written > 0;
-        self.items
-            .retain(|item| std::mem::take(&mut begun) || matches!(item, Item::Bytes(_)));
-        let total = self.items.iter().map(Item::len).sum::<usize>();
-        self.pending_bytes = total.saturating_sub(self.written);
+    /// All that is not written as one, copied unless it is one anyway: for another writer.
+    pub(crate) fn into_bytes(mut self) -> Bytes {
+        if let (0, 1, Some(Item::Bytes(bytes))) =
+            (self.written, self.items.len(), self.items.front_mut())
+        {
+            return std::mem::take(bytes);
+        }
+        let mut all = BytesMut::with_capacity(self.pending_bytes);
+        let mut skip = self.written;
+        for part in self.items.iter().flat_map(Item::parts) {
+            all.extend_from_slice(part.get(skip..).unwrap_or_default());
+            skip = skip.saturating_sub(part.len());
+        }
+        all.freeze()
     }
 
     /// Writes as much as the socket takes now; true when that was something.
@@ -138,7 +133,7 @@ impl Outbox {
     }
 
     /// So many bytes of what is queued are written.
-    pub(crate) fn advance(&mut self, written: usize) {
+    fn advance(&mut self, written: usize) {
         self.pending_bytes = self.pending_bytes.saturating_sub(written);
         self.written = self.written.saturating_add(written);
         while let Some(len) = self.items.front().map(Item::len) {
@@ -200,27 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_have_not_begun_are_forgotten_and_answers_are_not() {
-        let frame = || {
-            let payload = Bytes::from_static(b"frame");
-            let frame = MediaFrame::audio(CodecId::Aac, 7, FrameFlags::NONE, payload);
-            FrameChunks::new(&frame, 1, 64).unwrap()
-        };
-        let begun: Vec<u8> = frame().parts().flatten().copied().collect();
+    fn what_is_left_goes_over_to_another_writer() {
         let mut outbox = Outbox::default();
-        outbox.push_chunks(frame());
         outbox.push_bytes(Bytes::from_static(b"answer"));
-        outbox.push_chunks(frame());
+        assert_eq!(&std::mem::take(&mut outbox).into_bytes()[..], b"answer");
+        outbox.push_bytes(Bytes::from_static(b"one"));
+        outbox.push_bytes(Bytes::from_static(b"two"));
         outbox.advance(2);
-        outbox.drop_unbegun_frames();
-        assert_eq!(outbox.answer_bytes(), 6);
-        let mut slices = [IoSlice::new(&[]); 8];
-        let count = outbox.fill(&mut slices);
-        let left: Vec<u8> = slices[..count]
-            .iter()
-            .flat_map(|s| s.iter().copied())
-            .collect();
-        assert_eq!(left, [&begun[2..], b"answer"].concat());
-        assert_eq!(outbox.pending_bytes(), left.len());
+        assert_eq!(&outbox.into_bytes()[..], b"etwo");
     }
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use livetrail_egress::{Egress, Seat};
 use livetrail_engine::{Attempt, Engine, Publication, Reason, Role, StreamKey};
 use socket2::SockRef;
 use tokio::{
@@ -21,10 +22,10 @@ use tracing::debug;
 
 use crate::{
     config::RtmpConfig,
-    egress::{Egress, Seat},
     error::{Error, Result},
     outbox::Outbox,
     protocol::{Request, ServerEvent, ServerSession, Status},
+    wire::RtmpWire,
 };
 
 /// The protocol's name in attempts, and so in records.
@@ -50,7 +51,7 @@ type Ended = Pin<Box<dyn Future<Output = Reason> + Send>>;
 pub(crate) struct Host {
     pub(crate) engine: Engine,
     pub(crate) config: Arc<RtmpConfig>,
-    pub(crate) egress: Arc<Egress>,
+    pub(crate) egress: Arc<Egress<RtmpWire>>,
 }
 
 /// Serves one connection to its end. Each of its sessions ends exactly once, with its reason.
@@ -116,7 +117,7 @@ impl Awaits {
 enum Media {
     None,
     Publish(Box<Publication>, Ended),
-    Play(Seat, Ended),
+    Play(Seat<RtmpWire>, Ended),
 }
 
 impl Media {
@@ -129,7 +130,7 @@ impl Media {
     }
 
     /// Ends the session; gives what was to be written to a player.
-    async fn end(self, reason: Reason) -> Outbox {
+    async fn end(self, reason: Reason) -> Bytes {
         match self {
             Self::None => {}
             Self::Publish(publication, _) => publication.end(reason),
@@ -141,7 +142,7 @@ impl Media {
                 return rest;
             }
         }
-        Outbox::default()
+        Bytes::new()
     }
 }
 
@@ -195,7 +196,7 @@ impl Connection {
         let publishes = self.media.role() == Some(Role::Publish);
         let egress = self.host.egress.clone();
         let ended = async move {
-            while publishes && egress.players() > 0 {
+            while publishes && egress.viewers() > 0 {
                 sleep(PLAYERS_POLL).await;
             }
         };
@@ -302,7 +303,7 @@ impl Connection {
         self.protocol.accept();
         self.outbox.push_bytes(self.protocol.take_output());
         // What is to be said first goes along: from here on one writer writes.
-        let first = std::mem::take(&mut self.outbox);
+        let first = std::mem::take(&mut self.outbox).into_bytes();
         let multitrack = self.protocol.accepts_multitrack();
         let seat = self
             .host
@@ -435,7 +436,6 @@ impl Connection {
                     .end(&Status::ended(role, reason).because(&error));
             }
         }
-        self.outbox.drop_unbegun_frames();
         self.outbox.push_bytes(self.protocol.take_output());
         let linger = self.host.config.linger;
         // Whatever happens from here on, the session has ended; only the last words may be lost.
@@ -443,10 +443,8 @@ impl Connection {
     }
 
     /// What was left to be written to a player; its connection wrote nothing itself in the meantime.
-    fn take_over(&mut self, rest: Outbox) {
-        if self.outbox.is_empty() {
-            self.outbox = rest;
-        }
+    fn take_over(&mut self, rest: Bytes) {
+        self.outbox.push_bytes(rest);
     }
 
     async fn say_goodbye(&mut self) -> io::Result<()> {

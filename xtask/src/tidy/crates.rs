@@ -18,6 +18,7 @@ const RUNTIMES: &[&str] = &["tokio", "async-std", "smol"];
 const ANY: &[&str] = &[
     "livetrail",
     "livetrail-audit",
+    "livetrail-egress",
     "livetrail-engine",
     "livetrail-http",
     "livetrail-index",
@@ -45,16 +46,22 @@ const RULES: &[Rule] = &[
         words: "containers and codec headers know the engine's public frame types, no sockets and no audit",
     },
     Rule {
+        name: "livetrail-egress",
+        may_use: &["livetrail-engine"],
+        never_below: &["livetrail-audit", "livetrail-record", "axum", "hyper"],
+        words: "what sends to viewers knows the engine and sockets; no protocol, no container, no audit",
+    },
+    Rule {
         name: "livetrail-rtmp",
-        may_use: &["livetrail-engine", "livetrail-media"],
+        may_use: &["livetrail-egress", "livetrail-engine", "livetrail-media"],
         never_below: &["livetrail-audit", "livetrail-record"],
-        words: "a gateway knows the engine and the containers; not audit, not another gateway",
+        words: "a gateway knows the engine, the egress and the containers; not audit, not another gateway",
     },
     Rule {
         name: "livetrail-http",
-        may_use: &["livetrail-engine", "livetrail-media"],
+        may_use: &["livetrail-egress", "livetrail-engine", "livetrail-media"],
         never_below: &["livetrail-audit", "livetrail-record"],
-        words: "a gateway knows the engine and the containers; not audit, not another gateway",
+        words: "a gateway knows the engine, the egress and the containers; not audit, not another gateway",
     },
     Rule {
         name: "livetrail-record",

@@ -20,6 +20,11 @@ impl Wake {
         }
     }
 
+    /// Takes the mark away: what was marked until now is about to be looked at.
+    pub(crate) fn take(&self) {
+        self.marked.swap(false, Ordering::AcqRel);
+    }
+
     /// Takes the mark away, telling whether there was one; if there was none, `waker` is woken by the next.
     pub(crate) fn take_or_register(&self, waker: &std::task::Waker) -> bool {
         if self.marked.swap(false, Ordering::AcqRel) {

@@ -314,6 +314,8 @@ impl<T> Shard<T> {
 
     /// Gives all who are up to date what is new, and lets go of those whose sessions have ended.
     pub fn serve_news(&mut self, deliver: &mut impl Deliver<T>) {
+        // Whoever let the news gather has not been asked for what came meanwhile, and need not be.
+        self.signal.marks.wake().take();
         self.remove_ended(deliver);
         let mut marked = std::mem::take(&mut self.marked);
         marked.clear();

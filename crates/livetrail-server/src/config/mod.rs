@@ -114,7 +114,7 @@ impl Default for Rtmp {
             command_timeout: Span::secs(10),
             write_stall_timeout: Span::secs(30),
             egress_threads: 0,
-            send_interval: Span::secs(0),
+            send_interval: Span::millis(15),
         }
     }
 }

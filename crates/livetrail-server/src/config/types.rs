@@ -18,6 +18,10 @@ impl Span {
     pub(crate) const fn secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
     }
+
+    pub(crate) const fn millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
 }
 
 impl std::str::FromStr for Span {

@@ -1,0 +1,283 @@
+//! The threads as connections see them: a seat for each viewer.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use livetrail_engine::{Playback, ViewerId};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+};
+
+use crate::{
+    format::Format,
+    rest::Rest,
+    socket::Socket,
+    thread::{Order, Thread},
+};
+
+/// Orders that wait for a thread; who gives one more waits.
+const MAX_ORDERS: usize = 1_024;
+
+/// How the threads send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EgressConfig {
+    /// How many threads; 0 is one a processor.
+    pub threads: usize,
+    /// From the first frame that waits until all that wait are sent; zero sends each as it comes. A viewer's first frames never
+    /// wait.
+    pub send_interval: Duration,
+}
+
+/// The threads. Dropping it ends them once no viewer sits there any more.
+pub struct Egress<F: Format> {
+    threads: Vec<Handle<F>>,
+    next: AtomicUsize,
+    /// Counts viewers by its other handles.
+    seats: Arc<()>,
+}
+
+/// A thread, as others reach it.
+struct Handle<F: Format> {
+    orders: mpsc::Sender<Order<F>>,
+    left: Arc<Left>,
+}
+
+impl<F: Format> Clone for Handle<F> {
+    fn clone(&self) -> Self {
+        Self {
+            orders: self.orders.clone(),
+            left: self.left.clone(),
+        }
+    }
+}
+
+/// Viewers whose connections were cut off, for whom nobody can wait. Each is here once, so there are no more than viewers.
+#[derive(Debug, Default)]
+pub(crate) struct Left(Mutex<Vec<ViewerId>>);
+
+impl Left {
+    pub(crate) fn take(&self) -> Vec<ViewerId> {
+        std::mem::take(&mut *lock(&self.0))
+    }
+}
+
+/// How a thread calls a viewer's connection.
+#[derive(Default)]
+pub(crate) struct Bell {
+    /// The socket is full: wait until it is writable, then say so.
+    full: AtomicBool,
+    /// Counts writes of what the socket had not taken at once.
+    writes: AtomicUsize,
+    /// Writing failed. The connection finds out why when it reads.
+    failed: OnceLock<io::Error>,
+    /// What was not written when the viewer left.
+    rest: Mutex<Bytes>,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    pub(crate) fn ring_full(&self) {
+        if !self.full.swap(true, Ordering::AcqRel) {
+            self.ring();
+        }
+    }
+
+    pub(crate) fn ring_failed(&self, error: io::Error) {
+        let _ = self.failed.set(error);
+        self.ring();
+    }
+
+    /// The socket took something. One thread writes, so a load and a store will do.
+    pub(crate) fn count_write(&self) {
+        let writes = self.writes.load(Ordering::Relaxed);
+        self.writes.store(writes.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn leave(&self, rest: Bytes) {
+        *lock(&self.rest) = rest;
+    }
+
+    fn ring(&self) {
+        let waker = lock(&self.waker).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn register(&self, cx: &Context<'_>) {
+        let mut waker = lock(&self.waker);
+        if !waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+}
+
+/// Nothing that can panic runs under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A viewer's place, as its connection sees it.
+pub struct Seat<F: Format> {
+    viewer: ViewerId,
+    thread: Handle<F>,
+    stream: Arc<TcpStream>,
+    bell: Arc<Bell>,
+    has_left: bool,
+    _counted: Arc<()>,
+}
+
+impl<F: Format> Egress<F> {
+    /// Starts the threads; `name` goes into theirs.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(name: &str, config: EgressConfig) -> io::Result<Self> {
+        let count = match config.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let threads = (0..count).map(|n| {
+            let (orders, inbox) = mpsc::channel(MAX_ORDERS);
+            let left = Arc::<Left>::default();
+            let thread = Thread::new(inbox, left.clone(), config.send_interval);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()?;
+            std::thread::Builder::new()
+                .name(format!("{name}-egress-{n}"))
+                .spawn(move || runtime.block_on(thread.run()))?;
+            Ok(Handle { orders, left })
+        });
+        Ok(Self {
+            threads: threads.collect::<io::Result<_>>()?,
+            next: AtomicUsize::new(0),
+            seats: Arc::default(),
+        })
+    }
+
+    /// Viewers at present.
+    #[must_use]
+    pub fn viewers(&self) -> usize {
+        Arc::strong_count(&self.seats).saturating_sub(1)
+    }
+
+    /// Seats a viewer, to whom `first` is to be written before any frame. `None` when the threads are full or gone: the session has
+    /// ended then.
+    pub async fn seat(
+        &self,
+        playback: Playback,
+        stream: Arc<TcpStream>,
+        first: Bytes,
+        variant: F::Variant,
+    ) -> Option<Seat<F>> {
+        // Counted before the viewer can hear that it may play.
+        let counted = self.seats.clone();
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let turn = turn.checked_rem(self.threads.len())?;
+        let thread = self.threads.get(turn)?.clone();
+        let bell = Arc::new(Bell::default());
+        let mut rest = Rest::new(variant);
+        rest.say(&first);
+        let (reply, seated) = oneshot::channel();
+        let order = Order::Seat {
+            playback: Box::new(playback),
+            socket: Socket::new(stream.clone(), rest, variant, bell.clone()),
+            reply,
+        };
+        thread.orders.send(order).await.ok()?;
+        let viewer = seated.await.ok().flatten()?;
+        Some(Seat {
+            viewer,
+            thread,
+            stream,
+            bell,
+            has_left: false,
+            _counted: counted,
+        })
+    }
+}
+
+impl<F: Format> Seat<F> {
+    /// Looks after the socket when it is full; to be called whenever the connection's task is polled. Ready with an error when
+    /// writing failed.
+    pub fn poll_full(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.bell.register(cx);
+        if let Some(error) = self.bell.failed.get() {
+            return Poll::Ready(error.kind().into());
+        }
+        while self.bell.full.load(Ordering::Acquire) && self.stream.poll_write_ready(cx).is_ready()
+        {
+            self.bell.full.store(false, Ordering::Release);
+            match self.thread.orders.try_send(Order::Resume(self.viewer)) {
+                Ok(()) => {}
+                // Rare, and soon over: look again.
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    self.bell.full.store(true, Ordering::Release);
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => {
+                    return Poll::Ready(io::ErrorKind::BrokenPipe.into());
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Sends bytes that are no frame, after what is being sent. When this returns, [`is_full`](Self::is_full) knows of them.
+    pub async fn say(&self, bytes: Bytes) {
+        let (reply, said) = oneshot::channel();
+        let order = Order::Say(self.viewer, bytes, reply);
+        // A thread that is gone has ended the session.
+        if self.thread.orders.send(order).await.is_ok() {
+            let _ = said.await;
+        }
+    }
+
+    /// Whether the viewer has to take something before it gets more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.bell.full.load(Ordering::Acquire)
+    }
+
+    /// Changes whenever a viewer that is full takes something.
+    #[must_use]
+    pub fn writes(&self) -> usize {
+        self.bell.writes.load(Ordering::Relaxed)
+    }
+
+    /// Gives the place up. The playback comes back unless its session has ended; so do the bytes that have to be written
+    /// before anything else: of what was begun, and of what was said.
+    pub async fn leave(mut self) -> (Option<Playback>, Bytes) {
+        self.has_left = true;
+        let (reply, left) = oneshot::channel();
+        let order = Order::Leave(self.viewer, reply);
+        let _ = self.thread.orders.send(order).await;
+        let playback = left.await.ok();
+        (playback, std::mem::take(&mut lock(&self.bell.rest)))
+    }
+}
+
+impl<F: Format> Drop for Seat<F> {
+    /// A connection whose task is cut off has not left, and cannot wait for room among the orders.
+    fn drop(&mut self) {
+        if !self.has_left {
+            lock(&self.thread.left.0).push(self.viewer);
+            // Full: then the thread is awake, and looks after its orders.
+            let _ = self.thread.orders.try_send(Order::Look);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Viewers on real sockets: each gets its variant's bytes, whole and in order, however slowly it reads; and nobody who joins or
+//! stalls costs the others a frame.
+
+use std::{
+    future::poll_fn,
+    io::{ErrorKind, Read},
+    net::TcpStream as StdStream,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use livetrail_egress::{Egress, EgressConfig, Format, Seat};
+use livetrail_engine::*;
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+/// The payload, in two slices; for the variant `true` with a mark before it.
+struct Plain;
+
+const MARK: &[u8] = b"#";
+
+impl Format for Plain {
+    type Variant = bool;
+
+    fn parts(frame: &SharedFrame, marked: bool) -> impl Iterator<Item = &[u8]> {
+        let (a, b) = frame.payload.split_at(frame.payload.len() / 2);
+        [if marked { MARK } else { &[] }, a, b]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+    }
+
+    fn preface(first: &[Arc<SharedFrame>], marked: bool) -> Bytes {
+        let text = format!("<{}{marked}>", u8::from(first[0].is_keyframe()));
+        text.into_bytes().into()
+    }
+}
+
+fn engine() -> Engine {
+    let app = AppSpec::new("live")
+        .gop_cache(1_000)
+        .subscriber_max_lag(2_000);
+    Engine::builder().application(app).build().unwrap()
+}
+
+fn attempt() -> Attempt {
+    Attempt::new(StreamKey::parse("live", "cam").unwrap(), "test")
+}
+
+fn egress(interval_ms: u64) -> Egress<Plain> {
+    let config = EgressConfig {
+        threads: 2,
+        send_interval: Duration::from_millis(interval_ms),
+    };
+    Egress::start("test", config).unwrap()
+}
+
+/// A frame of `bytes` bytes that all carry its number; number 0 is a keyframe.
+fn frame(n: u8, bytes: usize) -> MediaFrame {
+    let flags = if n == 0 {
+        FrameFlags::KEYFRAME
+    } else {
+        FrameFlags::NONE
+    };
+    let (time, payload) = (i64::from(n), Bytes::from(vec![b'a' + n % 26; bytes]));
+    MediaFrame::video(CodecId::H264, time, time, flags, payload)
+}
+
+fn expected(first: &[u8], marked: bool, frames: impl Iterator<Item = (u8, usize)>) -> Vec<u8> {
+    let mut all = [first, format!("<1{marked}>").as_bytes()].concat();
+    for (n, bytes) in frames {
+        all.extend_from_slice(if marked { MARK } else { &[] });
+        all.extend(vec![b'a' + n % 26; bytes]);
+    }
+    all
+}
+
+/// A connection whose two ends buffer little.
+async fn narrow() -> (StdStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    client.set_recv_buffer_size(4 << 10).unwrap();
+    client
+        .connect(&listener.local_addr().unwrap().into())
+        .unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    SockRef::from(&server)
+        .set_send_buffer_size(4 << 10)
+        .unwrap();
+    (client.into(), server)
+}
+
+/// Seats a viewer of the stream; gives its end of the connection, too.
+async fn seat(
+    engine: &Engine,
+    egress: &Egress<Plain>,
+    first: &'static [u8],
+    marked: bool,
+) -> (StdStream, Seat<Plain>) {
+    let (client, server) = narrow().await;
+    let playback = engine.play(attempt()).await.unwrap();
+    let first = Bytes::from_static(first);
+    let seat = egress.seat(playback, Arc::new(server), first, marked).await;
+    (client, seat.unwrap())
+}
+
+async fn read_exact(client: StdStream, bytes: usize) -> Vec<u8> {
+    let read = move || {
+        let limit = Some(Duration::from_secs(20));
+        client.set_read_timeout(limit).unwrap();
+        let mut all = vec![0; bytes];
+        (&client).read_exact(&mut all).unwrap();
+        all
+    };
+    tokio::task::spawn_blocking(read).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_viewer_gets_its_variants_bytes_in_order_however_slowly_it_reads() {
+    for interval_ms in [0, 5] {
+        let (engine, egress) = (engine(), egress(interval_ms));
+        let mut publication = engine.publish(attempt()).await.unwrap();
+        let sizes = (1..=100).map(|n| (n, 50 + 97 * usize::from(n)));
+        let frames: Vec<_> = [(0, 30_000)].into_iter().chain(sizes).collect();
+        publication.push(frame(0, 30_000)).unwrap();
+        let (mut clients, mut tasks) = (Vec::new(), Vec::new());
+        for n in 0..8 {
+            let (client, seat) = seat(&engine, &egress, b"first ", n % 2 == 0).await;
+            clients.push(client);
+            // What a connection's task does: it looks after the socket while that is full.
+            tasks.push(tokio::spawn(async move {
+                poll_fn(|cx| seat.poll_full(cx)).await
+            }));
+        }
+        assert_eq!(egress.viewers(), 8);
+        for (n, bytes) in frames.iter().skip(1) {
+            publication.push(frame(*n, *bytes)).unwrap();
+            tokio::task::yield_now().await;
+        }
+        // One after the other: who is read last has been full for long.
+        for (n, client) in clients.into_iter().enumerate() {
+            let wanted = expected(b"first ", n % 2 == 0, frames.iter().copied());
+            assert!(read_exact(client, wanted.len()).await == wanted);
+        }
+        tasks.into_iter().for_each(|task| task.abort());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_takes_along_what_has_to_be_written_first() {
+    let (engine, egress) = (engine(), egress(0));
+    let mut publication = engine.publish(attempt()).await.unwrap();
+    publication.push(frame(0, 3_000_000)).unwrap();
+    let (client, seat) = seat(&engine, &egress, b"", false).await;
+    // It has begun the frame, and its socket is full.
+    while !seat.is_full() {
+        tokio::task::yield_now().await;
+    }
+    seat.say(Bytes::from_static(b"bye")).await;
+    let (playback, rest) = seat.leave().await;
+    assert_eq!(playback.unwrap().end_reason(), None);
+    let wanted = expected(b"", false, [(0, 3_000_000)].into_iter());
+    let wanted = [&wanted[..], b"bye"].concat();
+    assert!(wanted.ends_with(&rest) && rest.len() > 3);
+    let sent = read_exact(client, wanted.len() - rest.len()).await;
+    assert!([&sent[..], &rest[..]].concat() == wanted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_cut_off_gives_its_place_up_and_its_session_ends() {
+    let (engine, egress) = (engine(), egress(0));
+    let _publication = engine.publish(attempt()).await.unwrap();
+    let mut ends = Vec::new();
+    for _ in 0..20 {
+        let (_client, server) = narrow().await;
+        let playback = engine.play(attempt()).await.unwrap();
+        ends.push(playback.end_signal());
+        let seat = egress.seat(playback, Arc::new(server), Bytes::new(), false);
+        drop(seat.await.unwrap());
+    }
+    for end in ends {
+        assert_eq!(end.wait().await, Reason::ClientClosed);
+    }
+    assert_eq!(egress.viewers(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_gone_is_told_of_and_the_others_go_on() {
+    let (engine, egress) = (engine(), egress(0));
+    let mut publication = engine.publish(attempt()).await.unwrap();
+    publication.push(frame(0, 100)).unwrap();
+    let (stays, _seat) = seat(&engine, &egress, b"", false).await;
+    let (goes, seat) = seat(&engine, &egress, b"", false).await;
+    drop(goes);
+    let mut told = std::pin::pin!(poll_fn(|cx| seat.poll_full(cx)));
+    let mut sent = vec![(0, 100)];
+    let error = loop {
+        let n = (sent.len() % 200) as u8 + 1;
+        publication.push(frame(n, 10)).unwrap();
+        sent.push((n, 10));
+        match timeout(Duration::from_millis(10), told.as_mut()).await {
+            Ok(error) => break error,
+            Err(_) => assert!(sent.len() < 1_000, "writing does not fail"),
+        }
+    };
+    let gone = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+    assert!(gone.contains(&error.kind()), "{error}");
+    let wanted = expected(b"", false, sent.into_iter());
+    assert!(read_exact(stays, wanted.len()).await == wanted);
+}
