@@ -183,6 +183,11 @@ impl Witnesses {
         state.talks.iter().map(status).collect()
     }
 
+    /// Tells the threads to end: at once, but for one that is in the middle of a request.
+    pub fn end(&self) {
+        self.shared.end();
+    }
+
     /// Ends the threads and waits for them: at most for one request.
     pub fn stop(mut self) {
         self.shared.end();

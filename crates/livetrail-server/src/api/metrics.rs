@@ -9,6 +9,7 @@ use axum::{
 use livetrail_engine::{
     Clock, Observer, Reason, RoleCounts, StreamEvent, StreamEventKind, SystemClock,
 };
+use livetrail_ledger::WitnessStatus;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, text::encode},
@@ -256,7 +257,33 @@ impl Now {
         for (name, help, value) in gauges {
             w.gauge(name, help, value)?;
         }
-        Ok(())
+        self.witnesses(w)
+    }
+
+    fn witnesses(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        let Some(witnesses) = &self.0.inner.trail.witnesses else {
+            return Ok(());
+        };
+        let status = witnesses.status();
+        w.of_witnesses(
+            "trail_witness_cosigned_entries",
+            "Size of the checkpoint that a witness has cosigned last, since the start",
+            &status,
+            |one| one.cosigned_size.unwrap_or(0),
+        )?;
+        w.of_witnesses(
+            "trail_witness_failing_seconds",
+            "How long a witness has not cosigned although it was asked",
+            &status,
+            |one| one.failing_for.map_or(0, |time| time.as_secs()),
+        )?;
+        w.of_witnesses(
+            "trail_witness_overdue",
+            "1 when that is longer than a minute",
+            &status,
+            |one| u64::from(one.overdue),
+        )?;
+        w.answers_of_witnesses(&status)
     }
 
     fn connections(&self, w: &mut Writer<'_>) -> std::fmt::Result {
@@ -313,6 +340,38 @@ impl Writer<'_> {
         let counter = ConstCounter::new(value);
         let encoder = self.describe(name, help, &counter)?;
         counter.encode(encoder)
+    }
+
+    fn of_witnesses(
+        &mut self,
+        name: &str,
+        help: &str,
+        status: &[WitnessStatus],
+        of: impl Fn(&WitnessStatus) -> u64,
+    ) -> std::fmt::Result {
+        let mut family = self.describe(name, help, &ConstGauge::new(0i64))?;
+        for one in status {
+            let gauge = ConstGauge::new(i64::try_from(of(one)).unwrap_or(i64::MAX));
+            gauge.encode(family.encode_family(&[("witness", one.name.as_str())])?)?;
+        }
+        Ok(())
+    }
+
+    fn answers_of_witnesses(&mut self, status: &[WitnessStatus]) -> std::fmt::Result {
+        let help = "Requests to a witness, by what came of them";
+        let none = ConstCounter::new(0u64);
+        let mut family = self.describe("trail_witness_requests", help, &none)?;
+        for one in status {
+            for (outcome, count) in [
+                ("cosigned", one.cosignatures),
+                ("conflict", one.conflicts),
+                ("failed", one.failures),
+            ] {
+                let labels = [("witness", one.name.as_str()), ("outcome", outcome)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
     }
 
     fn gauges(

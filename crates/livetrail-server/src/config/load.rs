@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use livetrail_ledger::{LedgerError, MAX_WITNESSES};
 use toml::{Table, Value};
 
 use super::{
@@ -25,6 +26,10 @@ const MAX_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A segment of the write-ahead log holds at least one commit, which has 8 MiB at most, and is no larger than this.
 const WAL_SEGMENT_SIZES: std::ops::RangeInclusive<usize> = (9 << 20)..=(1 << 30);
+
+/// More often, and a witness would see to nothing else; less often, and a rollback goes unseen for too long.
+const WITNESS_INTERVALS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3_600);
 
 /// Variables that set any key: `LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m` is `limits.idle_timeout`.
 const VARIABLE_PREFIX: &str = "LIVETRAIL__";
@@ -380,6 +385,31 @@ fn check_trail(
             "trail.wal_segment_size",
             "must be 9MiB to 1GiB".to_owned(),
         ));
+    }
+    if !WITNESS_INTERVALS.contains(&trail.witness_interval.0) {
+        return Err(wrong(
+            "trail.witness_interval",
+            "must be 100ms to 1h".to_owned(),
+        ));
+    }
+    for (i, witness) in trail.witness.iter().enumerate() {
+        if let Err(error) = witness.witness() {
+            let key = match &error {
+                LedgerError::WitnessUrl { .. } => "url",
+                _ => "key",
+            };
+            let problem = crate::output::chain(&error);
+            return Err(wrong(&format!("trail.witness[{i}].{key}"), problem));
+        }
+        let before = trail.witness.iter().take(i);
+        if before.into_iter().any(|other| other.key == witness.key) {
+            let problem = "the same witness is given twice".to_owned();
+            return Err(wrong(&format!("trail.witness[{i}].key"), problem));
+        }
+    }
+    if trail.witness.len() > MAX_WITNESSES {
+        let problem = format!("must be at most {MAX_WITNESSES}");
+        return Err(wrong("trail.witness", problem));
     }
     if trail.origin.as_ref().is_some_and(String::is_empty) {
         return Err(wrong(

@@ -12,6 +12,7 @@ mod types;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use livetrail_engine::{AppName, AppSpec, DuplicatePublisher, IngressLimit, Limits};
+use livetrail_ledger::LedgerError;
 use serde::Deserialize;
 
 pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};
@@ -315,6 +316,24 @@ pub(crate) struct Trail {
     pub(crate) checkpoint_interval: Span,
     pub(crate) wal_segment_size: ByteSize,
     pub(crate) reserve_size: ByteSize,
+    pub(crate) witness_interval: Span,
+    pub(crate) witness: Vec<Witness>,
+}
+
+/// Who cosigns the trail's checkpoints.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Witness {
+    pub(crate) url: String,
+    pub(crate) key: String,
+}
+
+impl Witness {
+    /// # Errors
+    /// The address or the key is none.
+    pub(crate) fn witness(&self) -> Result<livetrail_ledger::Witness, LedgerError> {
+        livetrail_ledger::Witness::new(self.url.as_str(), self.key.trim().parse()?)
+    }
 }
 
 impl Default for Trail {
@@ -327,6 +346,8 @@ impl Default for Trail {
             checkpoint_interval: Span::secs(1),
             wal_segment_size: ByteSize(64 << 20),
             reserve_size: ByteSize(64 << 20),
+            witness_interval: Span::secs(10),
+            witness: Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod create;
 mod place;
 mod watch;
+mod witness;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -11,7 +12,7 @@ use livetrail_audit::{LedgerSink, OpenSession, open_sessions_of_ledger};
 use livetrail_engine::Clock;
 use livetrail_ledger::{
     Handle, Identity, Ledger, LedgerError, Options, Reader, RealStore, RecoveryReport, SharedStore,
-    read_seed,
+    Witnesses, read_seed,
 };
 
 pub(crate) use create::{Created, create, write_vkeys};
@@ -39,6 +40,8 @@ pub(crate) struct TrailView {
     pub(crate) vkeys: Arc<str>,
     /// What is wrong.
     pub(crate) watch: Arc<Watch>,
+    /// Who cosigns it, if anybody is to.
+    pub(crate) witnesses: Option<Arc<Witnesses>>,
 }
 
 impl Trail {
@@ -72,7 +75,11 @@ impl Trail {
         settings: &config::Trail,
     ) -> anyhow::Result<Self> {
         let vkeys = create::vkeys_of(&identity);
-        let builder = Ledger::builder(store.clone(), identity).options(options(settings));
+        let mut builder = Ledger::builder(store.clone(), identity).options(options(settings));
+        let witnesses = witness::Configured::of(settings)?;
+        if let Some(witnesses) = &witnesses {
+            builder = builder.floor(witnesses.floor(store.clone())?);
+        }
         let (ledger, recovery) = builder.open()?;
         tracing::info!(
             entries = recovery.entries,
@@ -80,7 +87,9 @@ impl Trail {
             "the trail is open"
         );
         let sink = Arc::new(LedgerSink::new(ledger));
+        let witnesses = witnesses.map(|witnesses| witnesses.follow(sink.handle().clone()));
         let view = TrailView {
+            witnesses: witnesses.transpose()?.map(Arc::new),
             handle: sink.handle().clone(),
             reader: Arc::new(Reader::open(store)?),
             vkeys: vkeys.into(),
@@ -134,6 +143,9 @@ impl Trail {
     /// Seals what is durable and lets go of the directory; waits no longer than `timeout` for the disk. For after the pipeline's end.
     /// `false` when the last records are not covered by a checkpoint: the next start sees to it.
     pub(super) async fn close(&self, timeout: Duration) -> bool {
+        if let Some(witnesses) = &self.view.witnesses {
+            witnesses.end();
+        }
         let sink = self.sink.clone();
         let closed = tokio::task::spawn_blocking(move || sink.close(timeout)).await;
         match closed {

@@ -1,0 +1,65 @@
+//! Witnesses of the server's trail: from the configuration to the threads that ask them, and being loud about them.
+
+use std::sync::Arc;
+
+use livetrail_ledger::{
+    Handle, HttpTransport, SharedStore, Witness, WitnessEvent, WitnessFloor, WitnessOptions,
+    WitnessTransport, Witnesses,
+};
+
+use crate::config;
+
+/// The configured witnesses, before they are asked.
+pub(super) struct Configured {
+    witnesses: Vec<Witness>,
+    options: WitnessOptions,
+    transport: Arc<dyn WitnessTransport>,
+}
+
+impl Configured {
+    /// `None` when there are none.
+    pub(super) fn of(settings: &config::Trail) -> anyhow::Result<Option<Self>> {
+        if settings.witness.is_empty() {
+            return Ok(None);
+        }
+        let witnesses = settings.witness.iter().map(config::Witness::witness);
+        let mut options = WitnessOptions::default();
+        options.interval = settings.witness_interval.0;
+        Ok(Some(Self {
+            witnesses: witnesses.collect::<Result<_, _>>()?,
+            options,
+            transport: Arc::new(HttpTransport::new()),
+        }))
+    }
+
+    /// Asks them what they have seen, before the trail is opened.
+    pub(super) fn floor(&self, store: SharedStore) -> anyhow::Result<WitnessFloor> {
+        Ok(WitnessFloor::new(
+            store,
+            self.witnesses.clone(),
+            self.options.clone(),
+            Arc::clone(&self.transport),
+        )?)
+    }
+
+    /// Shows them each newest checkpoint from now on.
+    pub(super) fn follow(self, handle: Handle) -> anyhow::Result<Witnesses> {
+        let started = Witnesses::start(handle, self.witnesses, self.options, self.transport, tell)?;
+        Ok(started)
+    }
+}
+
+fn tell(event: &WitnessEvent) {
+    match event {
+        WitnessEvent::Overdue { witness, error } => tracing::error!(
+            "{witness} has not cosigned the trail for a while; the trail goes on without it: {error}"
+        ),
+        WitnessEvent::Back { witness, size } => {
+            tracing::info!(size, "{witness} cosigns the trail again");
+        }
+        WitnessEvent::Alarm { reason } => {
+            tracing::error!("the trail was stopped, nothing more is signed: {reason}");
+        }
+        _ => {}
+    }
+}
