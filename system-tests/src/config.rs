@@ -20,6 +20,7 @@ pub struct Config {
     limits: String,
     audit: String,
     http: String,
+    trail: String,
     keys: String,
     api_tokens: String,
 }
@@ -63,6 +64,21 @@ impl Config {
     #[must_use]
     pub fn http(mut self, line: &str) -> Self {
         add(&mut self.http, line);
+        self
+    }
+
+    /// A line of `[trail]`.
+    #[must_use]
+    pub fn trail(mut self, line: &str) -> Self {
+        add(&mut self.trail, line);
+        self
+    }
+
+    /// A witness of the trail.
+    #[must_use]
+    pub fn witness(mut self, url: &str, key: &str) -> Self {
+        add(&mut self.keys, "[[trail.witness]]");
+        add(&mut self.keys, &format!("url = {url:?}\nkey = {key:?}"));
         self
     }
 
@@ -112,7 +128,7 @@ impl Config {
             ("[application.ingress]", &self.ingress),
             ("[limits]", &self.limits),
             ("[audit]", &self.audit),
-            ("[trail]", &TRAIL.to_owned()),
+            ("[trail]", &format!("{TRAIL}{}", self.trail)),
         ] {
             let _ = write!(text, "\n{section}\n{lines}");
         }

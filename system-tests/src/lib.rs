@@ -7,6 +7,7 @@
 //! | processes with captured output that leave nothing behind | [`Process`], [`Finished`], [`run`] |
 //! | a database server of a test's own | [`Postgres`] |
 //! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`] |
+//! | a witness that cosigns trails | [`Witness`] |
 //! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
 //! | clients that misbehave | [`rtmp`], [`socket`], [`http`] |
 //! | a disk that can really be full, a clock that is wrong | [`SmallDisk`], [`faketime`] |
@@ -34,6 +35,7 @@ pub mod socket;
 mod story;
 pub mod tool;
 mod trail;
+mod witness;
 
 pub use binary::livetrail;
 pub use config::Config;
@@ -47,3 +49,4 @@ pub use server::Server;
 pub use small_disk::SmallDisk;
 pub use story::Story;
 pub use trail::Trail;
+pub use witness::Witness;

@@ -78,14 +78,7 @@ impl Server {
     #[track_caller]
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "the server runs");
-        let mut command = Command::new(binary::livetrail());
-        command.arg("serve");
-        command.arg("--config").arg(self.config_file());
-        command.current_dir(self.folder.path());
-        for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LIVETRAIL_")) {
-            command.env_remove(key);
-        }
-        self.process = Some(Process::spawn("livetrail serve", &command));
+        self.process = Some(Process::spawn("livetrail serve", &self.command()));
         let http = self.http;
         let healthy = crate::clock::poll(START_TIMEOUT, || {
             if !self.process.as_mut().is_some_and(Process::is_running) {
@@ -101,6 +94,19 @@ impl Server {
             "the server does not start\n--- its configuration\n{}",
             self.config.to_toml(self.rtmp, self.http, &self.data())
         );
+    }
+
+    /// What starts it, for a start that is to fail.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(binary::livetrail());
+        command.arg("serve");
+        command.arg("--config").arg(self.config_file());
+        command.current_dir(self.folder.path());
+        for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LIVETRAIL_")) {
+            command.env_remove(key);
+        }
+        command
     }
 
     /// Another configuration for the next start or reload.

@@ -1,82 +1,16 @@
 //! A witness that nobody here wrote (PyPI `aics-witness`) cosigns a log that is killed and started again.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use livetrail_verify::{Directory, Options, Policy, Verdict, keys_in, verify};
-use system_tests::{Process, Signal, clock, run, tlog_python};
+use system_tests::{Process, Witness, clock, run};
 
 use crate::copies::copy;
 use crate::subject::{Subject, TIMEOUT};
 
 /// How often the writer is killed.
 const KILLS: usize = 6;
-
-struct Witness {
-    home: PathBuf,
-    url: String,
-    key: String,
-    process: Option<Process>,
-}
-
-impl Witness {
-    #[track_caller]
-    fn new(home: PathBuf) -> Self {
-        std::fs::create_dir(&home).expect("a directory for a witness");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("a bound listener");
-        drop(listener);
-        let mut witness = Self {
-            home,
-            url: format!("http://{address}"),
-            key: String::new(),
-            process: None,
-        };
-        let made = witness.command("init", &["--name", "witness.example/w1"]);
-        let made = run("aics-witness init", &made, TIMEOUT).success();
-        let key = |word: &&str| word.starts_with("witness.example/w1+");
-        let mut words = made.stdout.split_whitespace();
-        witness.key = words.find(key).expect("its verifier key").to_owned();
-        witness
-    }
-
-    fn command(&self, what: &str, arguments: &[&str]) -> Command {
-        let mut command = tlog_python();
-        command.args(["-m", "aics_witness", what, "--config"]);
-        command.arg(self.home.join("witness.json")).args(arguments);
-        command
-    }
-
-    /// Makes the trail's log known to it, and starts it.
-    #[track_caller]
-    fn start(&mut self, subject: &Subject) {
-        let key = subject.signer_key();
-        let known = self.command(
-            "add-log",
-            &["--origin", "example.com/torture", "--vkey", &key],
-        );
-        run("aics-witness add-log", &known, TIMEOUT).success();
-        let listen = self.url.trim_start_matches("http://").to_owned();
-        let serve = self.command("serve", &["--listen", &listen, "--log-level", "DEBUG"]);
-        let process = Process::spawn("aics-witness", &serve);
-        clock::wait_until("the witness", Duration::from_secs(30), || {
-            std::net::TcpStream::connect(&listen).is_ok()
-        });
-        self.process = Some(process);
-    }
-
-    /// Ends it, and counts its answers with a status.
-    fn answers(&mut self) -> impl Fn(u16) -> usize + use<> {
-        let process = self.process.take().expect("a running witness");
-        let finished = process.end_by(Signal::TERM, TIMEOUT);
-        move |status| {
-            let line = format!("POST /add-checkpoint -> {status}");
-            finished.stderr.matches(&line).count()
-        }
-    }
-}
 
 fn writer(subject: &Subject, witness: &Witness, count: u64, pause_us: u64) -> Command {
     let mut writer = subject.writer(count, pause_us);
@@ -89,7 +23,7 @@ fn a_foreign_witness_cosigns_through_kills_and_never_refuses_for_our_fault() {
     let mut subject = Subject::new();
     subject.fill(100);
     let mut witness = Witness::new(subject.beside("witness"));
-    witness.start(&subject);
+    witness.start("example.com/torture", &subject.signer_key());
     for kill in 0..KILLS {
         let command = writer(&subject, &witness, u64::MAX, 500);
         let running = Process::spawn("trail-writer", &command);
@@ -145,7 +79,7 @@ fn an_older_copy_is_not_signed_when_a_foreign_witness_has_seen_more() {
     let mut subject = Subject::new();
     subject.fill(100);
     let mut witness = Witness::new(subject.beside("witness"));
-    witness.start(&subject);
+    witness.start("example.com/torture", &subject.signer_key());
     let fill = |subject: &mut Subject, count| {
         let command = writer(subject, &witness, count, 0);
         let finished = run("trail-writer", &command, TIMEOUT).success();

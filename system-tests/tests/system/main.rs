@@ -13,3 +13,4 @@ mod operator;
 mod real_clients;
 mod refusals;
 mod strict;
+mod witness;
