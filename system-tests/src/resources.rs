@@ -35,6 +35,23 @@ pub fn open_files(pid: Pid) -> usize {
     std::fs::read_dir(&path).expect("the process runs").count()
 }
 
+/// Bytes that a process has written or will have written to disks, as the kernel accounts for them; what goes to sockets and pipes does not
+/// count.
+///
+/// # Panics
+/// When the process is no more.
+#[track_caller]
+#[must_use]
+pub fn written_bytes(pid: Pid) -> u64 {
+    let path = format!("/proc/{}/io", pid.as_raw_nonzero());
+    let io = std::fs::read_to_string(&path).expect("the process runs");
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|line| line.trim().parse().ok())
+        .expect("the kernel accounts for input and output")
+}
+
 /// Lets this process, and those that it starts from now on, open `files` files.
 ///
 /// # Panics

@@ -1,6 +1,7 @@
 //! The binary's other commands, against a server and against each other.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use livetrail_record::{encode_line, parse_canonical};
@@ -313,6 +314,43 @@ fn a_second_server_on_the_same_data_is_refused() {
     server
         .stop()
         .assert_server_records(&["server_started", "server_stopped"]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named_with_exit_code_2_and_can_still_be_read() {
+    let mut server = Server::start(Config::new());
+    server.stop();
+    let data = server.data();
+    let mut serve = read_only(&data);
+    serve.args(["serve", "--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    serve.args(["--data", path(&data)]);
+    let refused = run("livetrail serve", &serve, ENDS);
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.told());
+    for words in ["cannot be written", path(&data)] {
+        assert!(refused.stderr.contains(words), "{}", refused.told());
+    }
+    let mut verify = read_only(&data);
+    verify.args(["trail", "verify", path(&data)]);
+    run("livetrail trail verify", &verify, ENDS).success();
+    server.start_again();
+    server.stop().assert_server_records(&[
+        "server_started",
+        "server_stopped",
+        "server_started",
+        "server_stopped",
+    ]);
+}
+
+/// Our binary in a mount namespace of its own, in which nobody can write to the directory.
+fn read_only(directory: &Path) -> Command {
+    let mut command = tool::tool("unshare", "util-linux");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let script = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@""#;
+    command.args(["--mount", "sh", "-c", script]);
+    command.arg(directory).arg(system_tests::livetrail());
+    command
 }
 
 fn path(path: &Path) -> &str {

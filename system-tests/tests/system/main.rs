@@ -7,6 +7,7 @@
 mod commands;
 mod crashes;
 mod hostile;
+mod idle;
 mod limits;
 mod many;
 mod operator;

@@ -432,31 +432,48 @@ impl Worker {
 /// How long the worker sleeps between two looks.
 ///
 /// From 0.5 to 2 ms after it found something, doubling to 10 ms; for small queues to less, so that a burst of 250,000 records a
-/// second finds room during a sleep, down to queues of 256. At 10 ms an idle worker takes less than half a percent of a core.
+/// second finds room during a sleep, down to queues of 256. After a second in which nothing came, up to 50 ms, so that an idle
+/// worker costs nothing that can be measured: as much of the queue as such a burst may fill then is a fifth of the default one.
 struct Sleep {
     shortest: Duration,
     longest: Duration,
+    idle: Duration,
     now: Duration,
+    /// For how long nothing was found.
+    silent: Duration,
 }
+
+/// After so long without a record the worker looks less often.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 impl Sleep {
     fn for_capacity(records: usize) -> Self {
         let records = u64::try_from(records).unwrap_or(u64::MAX);
         let shortest = Duration::from_micros(records.clamp(500, 2_000));
         let longest = Duration::from_micros(records.saturating_mul(4).clamp(1_000, 10_000));
+        let idle = Duration::from_micros(records.clamp(1_000, 50_000)).max(longest);
         Self {
             shortest,
             longest,
+            idle,
             now: shortest,
+            silent: Duration::ZERO,
         }
     }
 
     fn after(&mut self, found: usize) -> Duration {
-        self.now = if found > 0 {
-            self.shortest
+        if found > 0 {
+            self.now = self.shortest;
+            self.silent = Duration::ZERO;
+            return self.now;
+        }
+        let longest = if self.silent < IDLE_AFTER {
+            self.longest
         } else {
-            (self.now * 2).min(self.longest)
+            self.idle
         };
+        self.now = (self.now * 2).min(longest);
+        self.silent = self.silent.saturating_add(self.now);
         self.now
     }
 }
@@ -534,7 +551,19 @@ mod tests {
         let mut sleep = Sleep::for_capacity(65_536);
         let idle: Vec<_> = (0..4).map(|_| sleep.after(0)).collect();
         assert_eq!(idle, [ms(4), ms(8), ms(10), ms(10)]);
+        let mut silent = ms(32);
+        while silent < IDLE_AFTER {
+            silent += sleep.after(0);
+        }
+        assert_eq!(
+            [0; 3].map(|found| sleep.after(found)),
+            [ms(20), ms(40), ms(50)]
+        );
         assert_eq!(sleep.after(1), ms(2));
+        assert_eq!(
+            [0; 3].map(|found| sleep.after(found)),
+            [ms(4), ms(8), ms(10)]
+        );
         let mut small = Sleep::for_capacity(1);
         assert_eq!(
             (small.after(0), small.after(0), small.after(1)),

@@ -10,13 +10,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::bail;
 use livetrail_audit::{LedgerSink, OpenSession, open_sessions_of_ledger};
 use livetrail_engine::Clock;
+use livetrail_index::{Index, IndexError};
 use livetrail_ledger::{
     Handle, Identity, Ledger, LedgerError, Options, Reader, RealStore, RecoveryReport, SharedStore,
     Witnesses, read_seed,
 };
 
 pub(crate) use create::{Created, create, write_vkeys};
-pub(crate) use place::{TrailPlace, trail_directory, vkey_file};
+pub(crate) use place::{TrailPlace, index_directory, trail_directory, vkey_file};
 pub(crate) use watch::{Trouble, Watch};
 
 use crate::config::{self, Config};
@@ -63,16 +64,22 @@ impl Trail {
         let [signer, cosigner] = create::key_files(&directory, &config.trail);
         let seeds = [read_seed(&signer)?, read_seed(&cosigner)?];
         let identity = create::identity(origin, &seeds)?;
-        let trail = Self::of_store(store, identity, &config.trail)?;
+        let trail = Self::of_store(
+            store,
+            identity,
+            &config.trail,
+            Some(&index_directory(&config.data)),
+        )?;
         see_to_vkeys(&config.data, &trail.view.vkeys);
         Ok(trail)
     }
 
-    /// The same in any store.
+    /// The same in any store, with or without a query index.
     pub(crate) fn of_store(
         store: SharedStore,
         identity: Identity,
         settings: &config::Trail,
+        index: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let vkeys = create::vkeys_of(&identity);
         let mut builder = Ledger::builder(store.clone(), identity).options(options(settings));
@@ -95,7 +102,7 @@ impl Trail {
             vkeys: vkeys.into(),
             watch: Arc::default(),
         };
-        let open = open_sessions_of_ledger(&view.reader)?;
+        let open = left_open(&view.reader, index)?;
         Ok(Self {
             sink,
             view,
@@ -158,6 +165,24 @@ impl Trail {
             Err(_) => false,
         }
     }
+}
+
+/// What the boot before left open. The index knows it up to where it is, so that only the rest is replayed; without one, all is.
+fn left_open(reader: &Reader, index: Option<&Path>) -> anyhow::Result<Vec<OpenSession>> {
+    let indexed = index.map(|index| Index::open(index, reader)?.open_sessions(reader));
+    match indexed {
+        Some(Ok(open)) => return Ok(open),
+        // The trail itself is at fault, with or without an index.
+        Some(Err(error @ (IndexError::Ledger(_) | IndexError::Entry { .. }))) => {
+            return Err(error.into());
+        }
+        Some(Err(error)) => {
+            let error = crate::output::chain(&error);
+            tracing::warn!("the whole trail is replayed, the query index does not help: {error}");
+        }
+        None => {}
+    }
+    Ok(open_sessions_of_ledger(reader)?)
 }
 
 fn options(settings: &config::Trail) -> Options {
