@@ -50,10 +50,15 @@ pub fn request(
     path: &str,
     headers: &[&str],
 ) -> std::io::Result<Answer> {
+    exchange(to, &request_bytes(to, method, path, headers))
+}
+
+/// Sends the bytes of a request and reads the whole answer.
+pub(crate) fn exchange(to: SocketAddr, request: &[u8]) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    stream.write_all(&request_bytes(to, method, path, headers))?;
+    stream.write_all(request)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(parse(&answer))

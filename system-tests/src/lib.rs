@@ -6,6 +6,7 @@
 //! | what must be on the record: exactly these sessions with exactly these records | [`Trail`], [`Story`] |
 //! | processes with captured output that leave nothing behind | [`Process`], [`Finished`], [`run`] |
 //! | a database server of a test's own | [`Postgres`] |
+//! | an S3 server with Object Lock | [`S3Server`] |
 //! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`] |
 //! | a witness that cosigns trails | [`Witness`] |
 //! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
@@ -29,6 +30,7 @@ mod process;
 mod python;
 pub mod resources;
 pub mod rtmp;
+mod s3;
 mod server;
 mod small_disk;
 pub mod socket;
@@ -45,6 +47,7 @@ pub use postgres::Postgres;
 pub use process::{Finished, Process, run, typed};
 pub use python::tlog_python;
 pub use rustix::process::{Pid, Signal};
+pub use s3::{S3Server, bucket_at};
 pub use server::Server;
 pub use small_disk::SmallDisk;
 pub use story::Story;

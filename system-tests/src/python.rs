@@ -1,5 +1,5 @@
-//! Software from the Python package index that checks us: a tile-log client and a witness. Into an environment of their own in
-//! cargo's target folder, made once, each package by its hash.
+//! Software from the Python package index: a tile-log client and a witness that check us, and an S3 server. Each kind into an
+//! environment of its own in cargo's target folder, made once, each package by its hash.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,34 @@ use std::time::Duration;
 
 use crate::{binary, process};
 
-/// What the environment has. Where a package is built for each Python, there is a hash for each of [`NAMES`].
-const PACKAGES: &str = "\
+/// An environment, and what it takes to make it.
+struct Environment {
+    /// Its folder, and in messages.
+    name: &'static str,
+    /// For people.
+    what: &'static str,
+    /// What it has, in the format of pip. Where a package is built for each Python, there is a hash for each of `versions`.
+    packages: &'static str,
+    /// The versions of Python that the packages run on and that there are hashes for.
+    versions: &'static [&'static str],
+}
+
+const TLOG: Environment = Environment {
+    name: "python",
+    what: "the tile-log client and the witness that check us",
+    packages: TLOG_PACKAGES,
+    versions: &["3.13", "3.12"],
+};
+
+/// LocalStack, of which only S3 is started. The hashes are those for Linux on x86-64.
+const S3: Environment = Environment {
+    name: "python-s3",
+    what: "the S3 server with Object Lock",
+    packages: include_str!("s3-packages.txt"),
+    versions: &["3.13"],
+};
+
+const TLOG_PACKAGES: &str = "\
 aics-tlog==0.2.1 --hash=sha256:e8cd2be003001576353bbd1a139b68252baf85df8e5d356c5ff26f3c417efdfc
 aics-witness==0.1.0 --hash=sha256:cd3f5acd2e79a8e29411a5a810b65ad7c5709d468cf1e889533bb0d5e5fe8400
 cryptography==50.0.2 --hash=sha256:9dab55f57c74c3cad24c323bacbbd04be4705ba6eb0d92e920b1fc4837ed5079
@@ -18,9 +44,6 @@ cffi==2.1.1 --hash=sha256:c1453022f490d2459a11819d83ad1d586e9ff65a12ac3e705ffebd
  --hash=sha256:a931079504ecc49efed7744c476a5c343a92fabf66dec2db95edb1b2fdc770e2
 pycparser==3.12 --hash=sha256:a076f3f489b39b43ed13563a1dafe42447445bec2e294154ec5c57fcdda4c85e
 ";
-
-/// The versions of Python that the packages run on and that there are hashes for.
-const NAMES: &[&str] = &["3.13", "3.12"];
 
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -34,39 +57,56 @@ const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
 #[must_use]
 pub fn tlog_python() -> Command {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    let mut command = Command::new(PYTHON.get_or_init(provide));
-    // Nothing of the caller's own Python, and words as they come.
+    isolated(PYTHON.get_or_init(|| provide(&TLOG)))
+}
+
+/// The Python of an environment that has LocalStack's S3, in the same way; of Python 3.13.
+///
+/// # Panics
+/// As [`tlog_python`].
+#[track_caller]
+pub(crate) fn s3_python() -> Command {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    isolated(PYTHON.get_or_init(|| provide(&S3)))
+}
+
+/// Nothing of the caller's own Python, and words as they come.
+fn isolated(python: &Path) -> Command {
+    let mut command = Command::new(python);
     command.args(["-I", "-u"]);
     command
 }
 
 #[track_caller]
-fn provide() -> PathBuf {
+fn provide(environment: &Environment) -> PathBuf {
     let folder = binary::target().0.join("tmp").join("system-tests");
     std::fs::create_dir_all(&folder).expect("a folder for environments");
     // Several test programs may want it at once: one makes it, the others wait. The lock goes with the file.
-    let lock = File::create(folder.join("python.lock")).expect("a file to lock");
+    let lock =
+        File::create(folder.join(format!("{}.lock", environment.name))).expect("a file to lock");
     lock.lock().expect("a lock on it");
-    let home = folder.join("python");
+    let home = folder.join(environment.name);
     let python = home.join("bin").join("python");
     let stamp = home.join("made-of");
-    if std::fs::read_to_string(&stamp).is_ok_and(|made| made == PACKAGES) && runs(&python) {
+    if std::fs::read_to_string(&stamp).is_ok_and(|made| made == environment.packages)
+        && runs(&python, environment.versions)
+    {
         return python;
     }
     // An older one, or one that was not finished.
     let _ = std::fs::remove_dir_all(&home);
-    make(&home, &python);
-    std::fs::write(&stamp, PACKAGES).expect("a note in the environment");
+    make(environment, &home, &python);
+    std::fs::write(&stamp, environment.packages).expect("a note in the environment");
     python
 }
 
 #[track_caller]
-fn make(home: &Path, python: &Path) {
-    let mut venv = Command::new(interpreter());
+fn make(environment: &Environment, home: &Path, python: &Path) {
+    let mut venv = Command::new(interpreter(environment));
     venv.args(["-I", "-m", "venv"]).arg(home);
     process::run("python -m venv", &venv, INSTALL_TIMEOUT).success();
     let wanted = home.join("requirements.txt");
-    std::fs::write(&wanted, PACKAGES).expect("a list of packages");
+    std::fs::write(&wanted, environment.packages).expect("a list of packages");
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
     pip.args(["--disable-pip-version-check", "--only-binary", ":all:"]);
@@ -74,30 +114,30 @@ fn make(home: &Path, python: &Path) {
     let got = process::run("pip", &pip, INSTALL_TIMEOUT);
     assert!(
         got.status.success(),
-        "the tile-log client and the witness that check us cannot be had with pip\n{}",
+        "{} cannot be had with pip\n{}",
+        environment.what,
         got.told()
     );
 }
 
 #[track_caller]
-fn interpreter() -> PathBuf {
-    if let Some(path) = std::env::var_os("LIVETRAIL_PYTHON") {
-        return PathBuf::from(path);
-    }
-    let mut candidates = Vec::new();
-    for version in NAMES {
+fn interpreter(environment: &Environment) -> PathBuf {
+    let named = std::env::var_os("LIVETRAIL_PYTHON").map(PathBuf::from);
+    let mut candidates = Vec::from_iter(named);
+    for version in environment.versions {
         candidates.push(PathBuf::from(format!("python{version}")));
         candidates.extend(of_pyenv(version));
     }
     candidates.push(PathBuf::from("python3"));
     candidates
         .into_iter()
-        .find(|candidate| runs(candidate))
+        .find(|candidate| runs(candidate, environment.versions))
         .unwrap_or_else(|| {
             panic!(
-                "no Python {} is there, which the tile-log client and the witness that check us need. Install one \
-                 (`pyenv install 3.13` or the system's package manager), or set LIVETRAIL_PYTHON to the path of one",
-                NAMES.join(" or ")
+                "no Python {} is there, which {} need. Install one (`pyenv install 3.13` or the system's package \
+                 manager), or set LIVETRAIL_PYTHON to the path of one",
+                environment.versions.join(" or "),
+                environment.what
             )
         })
 }
@@ -118,7 +158,7 @@ fn of_pyenv(version: &str) -> Vec<PathBuf> {
 }
 
 /// Whether this is a Python of one of the versions. A name on the path may be pyenv's for one that is not in use.
-fn runs(python: &Path) -> bool {
+fn runs(python: &Path, versions: &[&str]) -> bool {
     let mut ask = Command::new(python);
     ask.args([
         "-I",
@@ -126,7 +166,7 @@ fn runs(python: &Path) -> bool {
         "import sys; print('%d.%d' % sys.version_info[:2])",
     ]);
     let said = ask.output().ok().filter(|output| output.status.success());
-    said.is_some_and(|output| NAMES.contains(&String::from_utf8_lossy(&output.stdout).trim()))
+    said.is_some_and(|output| versions.contains(&String::from_utf8_lossy(&output.stdout).trim()))
 }
 
 #[cfg(test)]
@@ -150,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_is_no_python_of_these_versions_is_not_taken() {
-        assert!(!runs(Path::new("/bin/true")));
-        assert!(!runs(Path::new("/no/such/python")));
+        assert!(!runs(Path::new("/bin/true"), TLOG.versions));
+        assert!(!runs(Path::new("/no/such/python"), TLOG.versions));
     }
 }

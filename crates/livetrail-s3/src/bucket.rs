@@ -152,6 +152,14 @@ impl Bucket {
         self.request(Method::Delete, key)
     }
 
+    /// Deletes one version of an object for good, where nothing keeps it.
+    #[must_use]
+    pub fn delete_version(&self, key: &str, version_id: &str) -> Request {
+        let mut request = self.delete(key);
+        request.query.push(("versionId", version_id.to_owned()));
+        request
+    }
+
     /// Lists keys that begin with `prefix` and stand behind `after` in the order of their bytes; at most `most`, which is at most
     /// [`MAX_LISTED`].
     #[must_use]

@@ -54,6 +54,10 @@ pub enum SinksError {
         /// Why.
         source: BoxError,
     },
+    /// A setting of a bucket is out of its bounds.
+    #[cfg(feature = "s3")]
+    #[error(transparent)]
+    S3(#[from] crate::s3::S3OptionsError),
     /// The place was set up by a later version of this program.
     #[error(
         "{place} has schema version {found}, and this program knows up to {known}: use the newer program"

@@ -4,11 +4,14 @@
 //! | feature | module | where the records go |
 //! |---|---|---|
 //! | `postgres` | `postgres` | an append-only table of PostgreSQL 13 or later |
+//! | `s3` | `s3` | a bucket with Object Lock, as a site that any tile-log client can read |
 //!
 //! All of them pass one suite, `livetrail_audit::replica::conformance`, against a real server.
 
 mod error;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "s3")]
+pub mod s3;
 
 pub use error::SinksError;

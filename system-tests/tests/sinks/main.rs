@@ -1,3 +1,4 @@
 //! Sinks against their real servers: the conformance suite, and what is each one's own.
 
 mod postgres;
+mod s3;

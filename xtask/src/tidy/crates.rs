@@ -112,7 +112,12 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "livetrail-sinks",
-        may_use: &["livetrail-audit", "livetrail-record", "livetrail-tlog"],
+        may_use: &[
+            "livetrail-audit",
+            "livetrail-record",
+            "livetrail-s3",
+            "livetrail-tlog",
+        ],
         never_below: &["livetrail-http", "livetrail-rtmp"],
         words: "a sink takes records; it knows no gateway",
     },

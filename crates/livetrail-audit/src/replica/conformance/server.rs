@@ -69,6 +69,8 @@ pub async fn the_connection_breaks_in_the_middle_of_a_batch<P: Server>() {
 
 /// The answer is lost from any byte on; at the last bytes the server has committed and we do not know.
 pub async fn a_reply_that_is_lost_after_the_commit_doubles_nothing<P: Server>() {
+    // All within the first bundle: where a sink keeps bundles, each batch is as many answers as the last.
+    const BATCH: u64 = 25;
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 4_000);
     // The second process of ours does what all later ones do: the first may have to make something.
@@ -78,22 +80,24 @@ pub async fn a_reply_that_is_lost_after_the_commit_doubles_nothing<P: Server>() 
         let sink = place.sink().await;
         sink.cursor(ORIGIN).await.expect("a cursor");
         let before = place.proxy().passed().1;
-        sink.append(&log.range(next, 100)).await.expect("a range");
+        sink.append(&log.range(next, BATCH as usize))
+            .await
+            .expect("a range");
         bytes = place.proxy().passed().1 - before;
-        next += 100;
+        next += BATCH;
     }
     let mut unknown = 0;
     for left in [1, 2, 6, 12, 24, bytes / 2, bytes - 1] {
         let sink = place.sink().await;
         assert_eq!(sink.cursor(ORIGIN).await.expect("a cursor").next(), next);
         place.proxy().cut_after_replies(bytes.saturating_sub(left));
-        let answer = sink.append(&log.range(next, 100)).await;
+        let answer = sink.append(&log.range(next, BATCH as usize)).await;
         // What is left of the limit must not hit whoever comes next.
         place.proxy().cut_after_replies(u64::MAX);
         let sink = place.sink().await;
         let now = sink.cursor(ORIGIN).await.expect("a cursor").next();
         assert!(
-            now == next || now == next + 100,
+            now == next || now == next + BATCH,
             "{now} is neither before nor after"
         );
         unknown += u32::from(answer.is_err() && now > next);

@@ -1,0 +1,35 @@
+//! S3: a bucket whose objects can be neither overwritten nor deleted, as a site that any tile-log client can read.
+//!
+//! ```text
+//!  PREFIX/ORIGIN/checkpoint                     the newest checkpoint, a new version each time; for clients that know nothing else
+//!  PREFIX/ORIGIN/checkpoints/SIZE               every checkpoint, each under its own size: what a verifier takes the largest of
+//!  PREFIX/ORIGIN/tile/L/N[.p/W]                 hashes    ┐ at the paths of tlog-tiles; written once
+//!  PREFIX/ORIGIN/tile/entries/N[.p/W]           entries   ┘
+//!  PREFIX/ORIGIN/commits/SIZE                   the cursor: one for each batch, with origin, size and root
+//! ```
+//!
+//! SIZE has 20 digits, so that names stand in the order of sizes. ORIGIN is the log's name with everything but letters, digits, `.`
+//! and `-` written as `_` and two hexadecimal digits, so that it is one step of a path.
+//!
+//! # Commit order
+//!
+//! Each object is put with `If-None-Match: *` and is a pure function of the log at that size. So doing it again changes nothing, and an
+//! object that is there with other bytes is a fork. Where a batch is cut off:
+//!
+//! 1. bundles — some are there; nobody looks beyond the last checkpoint, and the same batch puts the same ones again
+//! 2. tiles — as before
+//! 3. `checkpoints/SIZE`, if the batch ends where a checkpoint does — readers see the batch; the cursor does not say so yet
+//! 4. `checkpoint` — as before
+//! 5. `commits/SIZE` — committed: the cursor is the largest of these
+
+mod client;
+mod layout;
+mod options;
+mod put;
+mod sink;
+mod site;
+mod store;
+
+pub use client::UnixSeconds;
+pub use options::{Retention, S3Options, S3OptionsError};
+pub use sink::S3Sink;

@@ -1,0 +1,120 @@
+//! The sink.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use livetrail_audit::replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use tokio::sync::Mutex;
+
+use super::client::{Client, UnixSeconds};
+use super::options::S3Options;
+use super::site::Site;
+use crate::error::SinksError;
+
+/// A bucket that follows the ledger. See the [module](self) for what it puts where, and in which order.
+///
+/// Memory: the batch, the bundle that is not full yet (at most 16 MiB, as a rule some 100 KiB) and 64 KiB of hashes.
+pub struct S3Sink {
+    name: String,
+    client: Client,
+    /// Where the bucket stands, as far as it is known; unknown after anything that went wrong.
+    site: Mutex<Option<Site>>,
+    /// Whether the bucket was found to be as needed.
+    is_checked: Mutex<bool>,
+}
+
+impl S3Sink {
+    /// A sink of this name. Nothing is asked of the bucket yet.
+    ///
+    /// # Errors
+    /// [`SinksError::S3`] for settings out of bounds, and when the file with certificates cannot be used.
+    pub fn new(
+        name: impl Into<String>,
+        options: S3Options,
+        now_s: UnixSeconds,
+    ) -> Result<Self, SinksError> {
+        options.check()?;
+        Ok(Self {
+            name: name.into(),
+            client: Client::new(options, now_s)?,
+            site: Mutex::new(None),
+            is_checked: Mutex::new(false),
+        })
+    }
+
+    /// That the bucket has Object Lock and versions, asked once.
+    async fn check(&self) -> Result<(), ReplicaError> {
+        let mut is_checked = self.is_checked.lock().await;
+        if !*is_checked {
+            self.client.check_bucket().await?;
+            *is_checked = true;
+        }
+        Ok(())
+    }
+
+    async fn read(&self, origin: &str) -> Result<Site, ReplicaError> {
+        Site::read(&self.client, &self.client.options().prefix, origin).await
+    }
+}
+
+#[async_trait]
+impl ReplicaSink for S3Sink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
+        let mut kept = self.site.lock().await;
+        *kept = None;
+        self.client.forget_credentials();
+        self.check().await?;
+        let site = self.read(origin).await?;
+        let mut cursor = SinkCursor::at(site.size());
+        if let Some(leaf) = site.last_leaf(&self.client).await? {
+            cursor = cursor.with_last_leaf(leaf);
+        }
+        if let Some(note) = site.checkpoint(&self.client).await? {
+            cursor = cursor.with_checkpoint(note);
+        }
+        *kept = Some(site);
+        Ok(cursor)
+    }
+
+    async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
+        self.check().await?;
+        let mut kept = self.site.lock().await;
+        // Taken out: a future that is dropped or fails leaves nothing that could be wrong.
+        let known = kept.take().filter(|site| site.is_of(range.origin()));
+        let site = match known {
+            Some(site) if !site.is_overtaken(&self.client).await? => site,
+            _ => self.read(range.origin()).await?,
+        };
+        let size = site.size();
+        if range.first() > size {
+            let expected = range.first();
+            return Err(ReplicaError::CursorMoved {
+                expected,
+                found: size,
+            });
+        }
+        site.compare(&self.client, range).await?;
+        *kept = Some(match range.starting_at(size) {
+            Some(rest) => site.commit(&self.client, &rest).await?,
+            None => site,
+        });
+        Ok(())
+    }
+
+    async fn health(&self) -> Result<(), ReplicaError> {
+        self.client.check_bucket().await
+    }
+}
+
+impl fmt::Debug for S3Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Sink")
+            .field("name", &self.name)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,112 @@
+//! What stands in front of the S3 server: lets through, refuses as S3 does, or is down.
+//!
+//! The server that is to be had for tests checks no credentials and keeps nothing when it ends. So a refusal is said here, and a server
+//! that is killed is one that nobody can reach any more and whose connections break; what it had committed is there again afterwards, as it is
+//! with a store of objects.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+const PASSING: u8 = 0;
+const REFUSING: u8 = 1;
+const DOWN: u8 = 2;
+
+const REFUSAL: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+
+/// Ends when it is dropped.
+pub(super) struct Guard {
+    address: SocketAddr,
+    mode: Arc<AtomicU8>,
+    accepting: JoinHandle<()>,
+}
+
+impl Guard {
+    pub(super) async fn start(target: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let mode = Arc::new(AtomicU8::new(PASSING));
+        let accepting = tokio::spawn(accept(listener, target, Arc::clone(&mode)));
+        Ok(Self {
+            address,
+            mode,
+            accepting,
+        })
+    }
+
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn pass(&self) {
+        self.mode.store(PASSING, Ordering::SeqCst);
+    }
+
+    /// New connections get a 403, whatever they ask.
+    pub(super) fn refuse(&self) {
+        self.mode.store(REFUSING, Ordering::SeqCst);
+    }
+
+    /// New connections end at once.
+    pub(super) fn go_down(&self) {
+        self.mode.store(DOWN, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, target: SocketAddr, mode: Arc<AtomicU8>) {
+    while let Ok((client, _)) = listener.accept().await {
+        match mode.load(Ordering::SeqCst) {
+            PASSING => drop(tokio::spawn(pass(client, target))),
+            REFUSING => drop(tokio::spawn(refuse(client))),
+            _ => drop(client),
+        }
+    }
+}
+
+async fn pass(mut client: TcpStream, target: SocketAddr) -> io::Result<()> {
+    let mut server = TcpStream::connect(target).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    copy_bidirectional(&mut client, &mut server).await?;
+    Ok(())
+}
+
+async fn refuse(mut client: TcpStream) -> io::Result<()> {
+    let mut request = Vec::new();
+    while !is_whole(&request) {
+        if client.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    }
+    let length = REFUSAL.len();
+    let head = format!(
+        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    client.write_all(head.as_bytes()).await?;
+    client.write_all(REFUSAL.as_bytes()).await?;
+    client.shutdown().await
+}
+
+/// Whether the header and all of the body is there.
+fn is_whole(request: &[u8]) -> bool {
+    let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return false;
+    };
+    let header = String::from_utf8_lossy(&request[..end]).to_lowercase();
+    let length = header
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))
+        .map_or(0, |length| length.trim().parse().unwrap());
+    request.len() >= end + 4 + length
+}

@@ -1,0 +1,180 @@
+//! The bucket with Object Lock.
+
+mod conformance;
+mod guard;
+mod own;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use livetrail_audit::replica::ReplicaSink;
+use livetrail_audit::replica::conformance::{Access, Place as AnyPlace, Proxy, Server};
+use livetrail_s3::answer::{Version, versions};
+use livetrail_s3::{Bucket, CredentialSource, LockMode};
+use livetrail_sinks::s3::{Retention, S3Options, S3Sink};
+use livetrail_tlog::{Bundle, parse_bundle};
+use system_tests::{S3Server, bucket_at, clock};
+use tempfile::TempDir;
+
+use guard::Guard;
+
+/// Kept until the test server ends.
+const KEPT: Duration = Duration::from_hours(24);
+
+/// A bucket of a test's own, on the server of the process, behind a guard and a proxy.
+pub(crate) struct Place {
+    bucket: Bucket,
+    credentials: TempDir,
+    guard: Guard,
+    proxy: Proxy,
+}
+
+impl Place {
+    async fn with(object_lock: bool) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let server = tokio::task::spawn_blocking(S3Server::shared).await.unwrap();
+        let name = format!("trail-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let bucket = server.create_bucket(&name, object_lock);
+        let credentials = TempDir::new().unwrap();
+        let profile = "[trail]\naws_access_key_id = trail\naws_secret_access_key = a-secret\n";
+        std::fs::write(credentials.path().join("credentials"), profile).unwrap();
+        let guard = Guard::start(server.address()).await.unwrap();
+        let proxy = Proxy::start(guard.address()).await.unwrap();
+        Self {
+            bucket,
+            credentials,
+            guard,
+            proxy,
+        }
+    }
+
+    /// The settings of a sink that goes through the proxy.
+    fn options(&self) -> S3Options {
+        let bucket = bucket_at(self.proxy.address(), self.bucket.name());
+        let retention = Retention::all(LockMode::Compliance, KEPT);
+        let mut options = S3Options::new(bucket, Some(retention));
+        options.prefix = "some/where".to_owned();
+        options.credentials = CredentialSource::Profile {
+            path: self.credentials.path().join("credentials"),
+            profile: "trail".to_owned(),
+        };
+        options
+    }
+
+    /// All versions of what is there for a log, each key without what all begin with.
+    fn versions(&self, origin: &str) -> Vec<Version> {
+        let site = format!("some/where/{}/", origin.replace('/', "_2F"));
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let request = self.bucket.list_versions(&site, after.as_ref());
+            let answer = S3Server::shared().ask(request);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let page = versions(&answer.body).unwrap();
+            found.extend(page.versions);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        for version in &mut found {
+            version.key = version.key.strip_prefix(&site).unwrap().to_owned();
+        }
+        found
+    }
+
+    fn contents(&self, origin: &str, version: &Version) -> Vec<u8> {
+        let key = format!("some/where/{}/{}", origin.replace('/', "_2F"), version.key);
+        let request = self.bucket.get_version(&key, &version.version_id);
+        let answer = S3Server::shared().ask(request);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.body
+    }
+}
+
+fn sink(options: S3Options) -> S3Sink {
+    S3Sink::new("bucket", options, Arc::new(|| clock::wall_ms() / 1_000)).unwrap()
+}
+
+#[async_trait]
+impl AnyPlace for Place {
+    async fn fresh() -> Self {
+        Self::with(true).await
+    }
+
+    async fn sink(&self) -> Arc<dyn ReplicaSink> {
+        Arc::new(sink(self.options()))
+    }
+
+    /// From the bundles, of which each has one version, and each partial one is the beginning of the next.
+    async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
+        let mut widest: BTreeMap<u64, (u16, Vec<Vec<u8>>)> = BTreeMap::new();
+        let mut keys = Vec::new();
+        for version in self.versions(origin) {
+            let Some(bundle) = bundle_at(&version.key) else {
+                continue;
+            };
+            assert!(
+                !version.is_delete_marker && !keys.contains(&version.key),
+                "{version:?}"
+            );
+            keys.push(version.key.clone());
+            let bytes = self.contents(origin, &version);
+            let entries: Vec<_> = parse_bundle(bundle, &bytes)
+                .unwrap()
+                .into_iter()
+                .map(<[u8]>::to_vec)
+                .collect();
+            let known = widest.entry(bundle.index()).or_default();
+            let common = entries.len().min(known.1.len());
+            assert_eq!(entries[..common], known.1[..common], "{bundle}");
+            if bundle.width() > known.0 {
+                *known = (bundle.width(), entries);
+            }
+        }
+        widest
+            .into_iter()
+            .flat_map(|(number, (_, entries))| (number * 256..).zip(entries))
+            .collect()
+    }
+}
+
+/// The bundle that has this path.
+fn bundle_at(path: &str) -> Option<Bundle> {
+    match path.parse().ok()? {
+        livetrail_tlog::TilePath::Entries(bundle) => Some(bundle),
+        livetrail_tlog::TilePath::Hashes(_) => None,
+    }
+}
+
+#[async_trait]
+impl Server for Place {
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    async fn kill(&self) {
+        self.guard.go_down();
+        self.proxy.cut();
+    }
+
+    async fn restart(&self) {
+        self.guard.pass();
+    }
+}
+
+#[async_trait]
+impl Access for Place {
+    async fn revoke(&self) {
+        self.guard.refuse();
+        self.proxy.cut();
+    }
+
+    async fn grant(&self) {
+        self.guard.pass();
+        self.proxy.cut();
+    }
+}
