@@ -203,6 +203,76 @@ pub(crate) enum Trail {
     Checkpoint(TrailCheckpoint),
     Prove(TrailProve),
     Export(TrailExport),
+    /// Who follows the trail: set them up, and see how far they are.
+    #[command(subcommand)]
+    Sinks(TrailSinks),
+}
+
+/// `livetrail trail sinks`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrailSinks {
+    Status(SinksStatus),
+    /// Make what a sink needs at its place. Does nothing where all is there.
+    #[command(subcommand)]
+    Init(SinksInit),
+}
+
+/// Ask each configured sink how far it is with the trail, and whether it could take records now.
+///
+/// Works beside a running server and without one.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail sinks status --config livetrail.toml
+  livetrail trail sinks status --config livetrail.toml --json
+
+Exit codes: 0 every sink answers and holds no more than the trail; 1 some sink does not; 2 the configuration or the trail cannot be read.")]
+pub(crate) struct SinksStatus {
+    /// The server's configuration file.
+    #[arg(long, short, value_name = "FILE", env = "LIVETRAIL_CONFIG")]
+    pub(crate) config: PathBuf,
+    /// The server's data directory, where it is not that of the configuration.
+    #[arg(long, value_name = "DIR", env = "LIVETRAIL_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// How long to wait for each.
+    #[arg(long, value_name = "SPAN", default_value = "5s")]
+    pub(crate) timeout: Span,
+    /// Print the answers as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What can be set up.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SinksInit {
+    Postgres(SinksInitPostgres),
+}
+
+/// Make the schema `livetrail` in a database of PostgreSQL, or bring it up to date, with the group roles livetrail_writer and livetrail_reader.
+///
+/// For an administrator of the database, who owns the schema from then on and should not be whom the server logs in as.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail sinks init postgres --url postgres://postgres@127.0.0.1/trail
+  livetrail trail sinks init postgres --url-file admin.url --ca-file ca.pem
+
+Exit codes: 0 done, also when all was there; 1 it could not be made; 2 the address or a file cannot be used.")]
+pub(crate) struct SinksInitPostgres {
+    /// The administrator's address. A password in it is seen by everybody on this machine: then rather --url-file, or the variable.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "LIVETRAIL_POSTGRES_ADMIN_URL",
+        hide_env_values = true
+    )]
+    pub(crate) url: Option<String>,
+    /// A file with that address in it.
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    pub(crate) url_file: Option<PathBuf>,
+    /// Authorities to believe instead of this system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// Make the trail of a server: its keys, and an empty log with a signed checkpoint. Once, before the first start.

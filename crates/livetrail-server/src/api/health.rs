@@ -2,16 +2,18 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use livetrail_audit::Status;
+use livetrail_audit::replica::ReplicaStatus;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ApiState;
+use crate::serve::sink_is_in_trouble;
 
 /// Whether the server does what it is there for.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
-    /// `ok`; `degraded` when a witness has not cosigned the trail for a while, which keeps nothing from working; `trail_failing` when the
-    /// trail cannot record; `stopping`.
+    /// `ok`; `degraded` when a witness has not cosigned the trail for a while or a sink of the trail needs looking at, which keeps nothing
+    /// from working; `trail_failing` when the trail cannot record; `stopping`.
     #[schema(example = "ok")]
     status: &'static str,
     /// The server's version.
@@ -24,6 +26,9 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["witness.example.com/w1"]))]
     overdue_witnesses: Vec<String>,
+    /// Who follows the trail.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sinks: Vec<SinkHealth>,
     /// Records that wait to be written.
     queue_depth: usize,
     /// Records that were lost since the start because the queue was full.
@@ -31,6 +36,35 @@ pub(super) struct Health {
     /// Since when the trail fails, in milliseconds since 1970 (UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     failing_since_ms: Option<u64>,
+}
+
+/// How a sink of the trail is doing. What went wrong is in the log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SinkHealth {
+    /// Its name.
+    #[schema(example = "archive")]
+    name: String,
+    /// `starting`, `following`, `retrying`, `blocked` when a person must mend something, `forked` when it holds another history, `ended`.
+    #[schema(example = "following")]
+    state: &'static str,
+    /// Whether the trail keeps everything that it does not have.
+    required: bool,
+    /// Records that it does not have yet.
+    lag_records: u64,
+    /// Age of the oldest of them, in seconds.
+    lag_seconds: u64,
+}
+
+impl From<ReplicaStatus> for SinkHealth {
+    fn from(status: ReplicaStatus) -> Self {
+        Self {
+            name: status.name,
+            state: status.state.label(),
+            required: status.required,
+            lag_records: status.lag_records,
+            lag_seconds: status.lag.as_secs(),
+        }
+    }
 }
 
 /// Whether the server works, its trail included. Needs no token.
@@ -47,10 +81,12 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
     let pipeline = &state.inner.pipeline;
     let trouble = state.inner.trail.watch.trouble().label();
     let overdue_witnesses = overdue_witnesses(&state);
+    let sinks = state.inner.trail.sinks.statuses();
+    let degraded = !overdue_witnesses.is_empty() || sinks.iter().any(sink_is_in_trouble);
     let failing = (StatusCode::SERVICE_UNAVAILABLE, "trail_failing");
     let ((code, status), failing_since_ms) = match pipeline.status() {
         Status::Healthy if trouble.is_some() => (failing, None),
-        Status::Healthy if !overdue_witnesses.is_empty() => ((StatusCode::OK, "degraded"), None),
+        Status::Healthy if degraded => ((StatusCode::OK, "degraded"), None),
         Status::Healthy => ((StatusCode::OK, "ok"), None),
         Status::Failing { since_ms, .. } => (failing, Some(since_ms)),
         _ => ((StatusCode::SERVICE_UNAVAILABLE, "stopping"), None),
@@ -59,6 +95,7 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         status,
         trouble,
         overdue_witnesses,
+        sinks: sinks.into_iter().map(SinkHealth::from).collect(),
         version: env!("CARGO_PKG_VERSION"),
         queue_depth: pipeline.queue_depth(),
         dropped: pipeline.dropped(),

@@ -6,6 +6,7 @@ use axum::{
     extract::State,
     http::{HeaderName, header},
 };
+use livetrail_audit::replica::{ReplicaState, ReplicaStatus};
 use livetrail_engine::{
     Clock, Observer, Reason, RoleCounts, StreamEvent, StreamEventKind, SystemClock,
 };
@@ -105,6 +106,7 @@ impl Collector for Now {
         let mut writer = Writer { encoder };
         self.engine(&mut writer)?;
         self.trail(&mut writer)?;
+        self.sinks(&mut writer)?;
         self.connections(&mut writer)
     }
 }
@@ -286,6 +288,74 @@ impl Now {
         w.answers_of_witnesses(&status)
     }
 
+    fn sinks(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        let sinks = self.0.inner.trail.sinks.statuses();
+        if sinks.is_empty() {
+            return Ok(());
+        }
+        let gauges: [(&str, &str, OfSink); 6] = [
+            (
+                "sink_lag_records",
+                "Sealed records that the sink does not have",
+                |sink| sink.lag_records,
+            ),
+            (
+                "sink_lag_seconds",
+                "Age of the oldest record that the sink does not have",
+                |sink| sink.lag.as_secs(),
+            ),
+            (
+                "sink_failing_seconds",
+                "How long the sink has failed without a success in between",
+                |sink| sink.failing.as_secs(),
+            ),
+            (
+                "sink_blocked",
+                "1 while a person must mend something at the sink",
+                |sink| u64::from(sink.state == ReplicaState::Blocked),
+            ),
+            (
+                "sink_forked",
+                "1 when the sink holds another history than the trail",
+                |sink| u64::from(sink.state == ReplicaState::Forked),
+            ),
+            (
+                "sink_left_behind",
+                "1 while the trail does not wait for the sink any longer",
+                |sink| u64::from(sink.left_behind),
+            ),
+        ];
+        for (name, help, of) in gauges {
+            w.of_sinks(name, help, &ConstGauge::new(0i64), &sinks, |sink| {
+                ConstGauge::new(i64::try_from(of(sink)).unwrap_or(i64::MAX))
+            })?;
+        }
+        let counters: [(&str, &str, OfSink); 4] = [
+            (
+                "sink_records",
+                "Records that the sink has committed since the start",
+                |sink| sink.records,
+            ),
+            ("sink_bytes", "Bytes of those records", |sink| sink.bytes),
+            (
+                "sink_errors",
+                "Attempts that failed since the start",
+                |sink| sink.errors,
+            ),
+            (
+                "sink_skipped_records",
+                "Records that were pruned before the sink had them",
+                |sink| sink.skipped_records,
+            ),
+        ];
+        for (name, help, of) in counters {
+            w.of_sinks(name, help, &ConstCounter::new(0u64), &sinks, |sink| {
+                ConstCounter::new(of(sink))
+            })?;
+        }
+        Ok(())
+    }
+
     fn connections(&self, w: &mut Writer<'_>) -> std::fmt::Result {
         let http = self.0.http_stats();
         let (open, refused, cut) = http.iter().fold((0, 0, 0), |(open, refused, cut), stats| {
@@ -321,6 +391,9 @@ impl Now {
         )
     }
 }
+
+/// A figure of one sink.
+type OfSink = fn(&ReplicaStatus) -> u64;
 
 /// Writes single metrics.
 struct Writer<'a> {
@@ -400,6 +473,22 @@ impl Writer<'_> {
         for (role, counts) in roles {
             let counter = ConstCounter::new(of(counts));
             counter.encode(family.encode_family(&[("role", *role)])?)?;
+        }
+        Ok(())
+    }
+
+    fn of_sinks<M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: &M,
+        sinks: &[ReplicaStatus],
+        of: impl Fn(&ReplicaStatus) -> M,
+    ) -> std::fmt::Result {
+        let mut family = self.describe(name, help, kind)?;
+        for sink in sinks {
+            let labels = [("sink", sink.name.as_str())];
+            of(sink).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

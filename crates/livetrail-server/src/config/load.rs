@@ -30,6 +30,8 @@ const WAL_SEGMENT_SIZES: std::ops::RangeInclusive<usize> = (9 << 20)..=(1 << 30)
 /// More often, and a witness would see to nothing else; less often, and a rollback goes unseen for too long.
 const WITNESS_INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3_600);
+/// Each has a thread, and two batches in memory.
+const MAX_SINKS: usize = 32;
 
 /// Variables that set any key: `LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m` is `limits.idle_timeout`.
 const VARIABLE_PREFIX: &str = "LIVETRAIL__";
@@ -63,7 +65,7 @@ pub(crate) fn variables() -> impl Iterator<Item = (String, String)> {
 }
 
 /// Variables that are read elsewhere than in [`load`]: by the command line, and by [`Overrides::from_environment`].
-const KNOWN_VARIABLES: [&str; 9] = [
+const KNOWN_VARIABLES: [&str; 10] = [
     "LIVETRAIL_CONFIG",
     "LIVETRAIL_DATA",
     "LIVETRAIL_RTMP",
@@ -71,6 +73,7 @@ const KNOWN_VARIABLES: [&str; 9] = [
     "LIVETRAIL_LOG",
     "LIVETRAIL_LOG_FORMAT",
     "LIVETRAIL_API_TOKEN",
+    "LIVETRAIL_POSTGRES_ADMIN_URL",
     "LIVETRAIL_TOKEN",
     "LIVETRAIL_TOKEN_KEY",
 ];
@@ -123,6 +126,9 @@ pub(crate) fn load(
         &mut config.trail.cosigner_key_file,
     ] {
         *file = file.take().map(|file| base.join(file));
+    }
+    for sink in &mut config.sink {
+        sink.resolve(base);
     }
     read_secrets(&mut config, base, &source)?;
     check(&config, &source)?;
@@ -328,6 +334,7 @@ fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
         return Err(wrong("rtmp.send_interval", "must be at most 1s".to_owned()));
     }
     check_trail(&config.trail, &wrong)?;
+    check_sinks(&config.sink, &wrong)?;
     check_applications(config, &wrong)?;
     check_names(config, &wrong)?;
     if let Err(error) = config.auth.chain() {
@@ -416,6 +423,25 @@ fn check_trail(
             "trail.origin",
             "is empty; leave it out to take the trail as it is".to_owned(),
         ));
+    }
+    Ok(())
+}
+
+fn check_sinks(
+    sinks: &[super::Sink],
+    wrong: &dyn Fn(&str, String) -> ConfigError,
+) -> Result<(), ConfigError> {
+    for (i, sink) in sinks.iter().enumerate() {
+        if let Some((key, problem)) = sink.wrong() {
+            return Err(wrong(&format!("sink[{i}].{key}"), problem));
+        }
+        if sinks.iter().take(i).any(|other| other.name == sink.name) {
+            let problem = format!("{:?} is there twice", sink.name);
+            return Err(wrong(&format!("sink[{i}].name"), problem));
+        }
+    }
+    if sinks.len() > MAX_SINKS {
+        return Err(wrong("sink", format!("must be at most {MAX_SINKS}")));
     }
     Ok(())
 }

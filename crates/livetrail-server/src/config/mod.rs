@@ -7,6 +7,7 @@ mod auth;
 mod error;
 mod load;
 mod place;
+mod sink;
 mod types;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -18,6 +19,9 @@ use serde::Deserialize;
 pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};
 pub(crate) use error::ConfigError;
 pub(crate) use load::{Overrides, load, variables, warn_of_unknown_variables};
+#[cfg(feature = "postgres")]
+pub(crate) use sink::Postgres;
+pub(crate) use sink::Sink;
 pub(crate) use types::{ByteSize, LogFilter, NamedSecret, SecretText, Span};
 
 /// The commented example, which is also the reference: it has every key, and its values are the defaults.
@@ -39,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     pub(crate) audit: Audit,
     pub(crate) trail: Trail,
+    pub(crate) sink: Vec<Sink>,
 }
 
 impl Default for Config {
@@ -56,6 +61,7 @@ impl Default for Config {
             auth: Auth::default(),
             audit: Audit::default(),
             trail: Trail::default(),
+            sink: Vec::new(),
         }
     }
 }

@@ -4,11 +4,13 @@ mod limits;
 mod log;
 mod reload;
 mod signals;
+mod sinks;
 mod trail;
 
 use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use livetrail_audit::replica::Replicas;
 use livetrail_audit::{AuditPipeline, CloseReport, Mode, Policy};
 use livetrail_engine::{Engine, EngineBuilder, SystemClock};
 use livetrail_http::{HttpGateway, HttpLimits, PlaybackOptions};
@@ -17,6 +19,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 pub(crate) use log::init as init_log;
 pub(crate) use reload::Reloadable;
+pub(crate) use sinks::{Configured as ConfiguredSinks, is_in_trouble as sink_is_in_trouble};
 pub(crate) use trail::{
     Created, Trail, TrailPlace, TrailView, Trouble, create as create_trail, trail_directory,
     vkey_file, write_vkeys,
@@ -95,6 +98,8 @@ pub(crate) struct Server {
     pipeline: Arc<AuditPipeline>,
     /// Closed after the pipeline; its directory is locked until then.
     trail: Trail,
+    /// Closed after the trail, so that they get its end.
+    replicas: Replicas,
     reloadable: Reloadable,
     addresses: Addresses,
     stop: watch::Sender<bool>,
@@ -153,7 +158,7 @@ impl Server {
                 .capacity(config.audit.capacity)
                 .node(config.node.0.clone())
                 .heartbeat(config.audit.heartbeat.0)
-                .close_deadline(config.shutdown_timeout.0 / 4)
+                .close_deadline(config.shutdown_timeout.0 / 5)
                 .started_detail(started)
                 .recovered(open)
                 .build()?,
@@ -165,6 +170,8 @@ impl Server {
             Ok(Err(error)) => tracing::error!(%error, "the trail cannot be synced"),
             Err(_) => tracing::error!("the trail was not synced within audit.deadline"),
         }
+        let dyn_clock: Arc<dyn livetrail_engine::Clock> = clock.clone();
+        let replicas = trail.start_sinks(&dyn_clock, &pipeline)?;
         let auth = Arc::new(Exchangeable::new(config.auth.chain()?));
         let outcomes = Outcomes::default();
         let engine = engine_builder(&config)
@@ -179,7 +186,7 @@ impl Server {
             Err(error) => {
                 // The boot is on record already; so is that it came to nothing.
                 pipeline.close().await;
-                trail.close(config.shutdown_timeout.0 / 4).await;
+                trail.close(config.shutdown_timeout.0 / 5).await;
                 return Err(error);
             }
         };
@@ -203,6 +210,7 @@ impl Server {
             stop: watch::Sender::new(false),
             gateways: JoinSet::new(),
             trail,
+            replicas,
         };
         server.watch_trail(clock, &config);
         server.serve_rtmp(rtmp, &state);
@@ -228,20 +236,29 @@ impl Server {
 
     /// Ends all sessions, writes the trail out to its last record, seals it, and closes the sockets.
     pub(crate) async fn stop(mut self) -> Stopped {
-        // A quarter of the time each: for the sessions, for their connections, for their records, for the last checkpoint.
-        let quarter = self.shutdown_timeout / 4;
+        // A fifth of the time each: for the sessions, for their connections, for their records, for the last checkpoint, for the sinks.
+        let part = self.shutdown_timeout / 5;
         // Sessions first, while their connections are there to be told.
-        if !self.engine.shutdown(quarter).await {
+        if !self.engine.shutdown(part).await {
             tracing::warn!("the trail has not been synced yet");
         }
         self.stop.send_replace(true);
         let gateways = async { while self.gateways.join_next().await.is_some() {} };
-        if tokio::time::timeout(quarter, gateways).await.is_err() {
+        if tokio::time::timeout(part, gateways).await.is_err() {
             tracing::warn!("connections were closed without a goodbye");
             self.gateways.abort_all();
         }
         let records = self.pipeline.close().await;
-        let sealed = self.trail.close(quarter).await;
+        let sealed = self.trail.close(part).await;
+        let replicas = self.replicas;
+        let ended = tokio::task::spawn_blocking(move || replicas.close(part)).await;
+        for sink in ended.iter().flatten().filter(|sink| sink.lag_records > 0) {
+            tracing::warn!(
+                sink = sink.name,
+                records = sink.lag_records,
+                "the sink does not have the end of the trail yet; it gets it after the next start"
+            );
+        }
         tracing::info!(
             written = records.written,
             dropped = records.dropped,

@@ -85,7 +85,14 @@ fn disk() -> MemStore {
 
 async fn start(config: Config, disk: &MemStore) -> Server {
     let store: SharedStore = Arc::new(disk.clone());
-    let trail = Trail::of_store(store, identity(), &config.trail, None).unwrap();
+    let trail = Trail::of_store(
+        store,
+        identity(),
+        &config.trail,
+        None,
+        ConfiguredSinks::none(),
+    )
+    .unwrap();
     Server::start_with(config, trail).await.unwrap()
 }
 
@@ -477,7 +484,14 @@ async fn an_address_that_is_taken_is_named_and_the_trail_is_let_go() {
             _ => config.http.listen = address,
         }
         let store: SharedStore = Arc::new(disk.clone());
-        let trail = Trail::of_store(store, identity(), &config.trail, None).unwrap();
+        let trail = Trail::of_store(
+            store,
+            identity(),
+            &config.trail,
+            None,
+            ConfiguredSinks::none(),
+        )
+        .unwrap();
         let error = Server::start_with(config, trail).await.err().unwrap();
         assert!(format!("{error:#}").starts_with(key), "{error:#}");
     }

@@ -7,6 +7,7 @@ mod init;
 mod prove;
 mod query;
 mod show;
+mod sinks;
 mod source;
 mod tail;
 mod verify;
@@ -27,5 +28,6 @@ pub(crate) fn run(command: &Trail) -> Outcome {
         Trail::Checkpoint(args) => prove::checkpoint(args),
         Trail::Prove(args) => prove::prove(args),
         Trail::Export(args) => export::run(args),
+        Trail::Sinks(command) => sinks::run(command),
     }
 }

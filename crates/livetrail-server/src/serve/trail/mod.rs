@@ -8,7 +8,8 @@ mod witness;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::bail;
-use livetrail_audit::{LedgerSink, OpenSession, open_sessions_of_ledger};
+use livetrail_audit::replica::Replicas;
+use livetrail_audit::{AuditPipeline, LedgerSink, OpenSession, open_sessions_of_ledger};
 use livetrail_engine::Clock;
 use livetrail_index::{Index, IndexError};
 use livetrail_ledger::{
@@ -20,6 +21,7 @@ pub(crate) use create::{Created, create, write_vkeys};
 pub(crate) use place::{TrailPlace, index_directory, trail_directory, vkey_file};
 pub(crate) use watch::{Trouble, Watch};
 
+use super::sinks::{Configured, SinkWatch};
 use crate::config::{self, Config};
 
 /// A trail that is open for writing, and what its start has found.
@@ -28,6 +30,7 @@ pub(crate) struct Trail {
     view: TrailView,
     recovery: RecoveryReport,
     open: Vec<OpenSession>,
+    sinks: Configured,
 }
 
 /// The trail as others in the server see it: how it does, and how to read it.
@@ -43,6 +46,8 @@ pub(crate) struct TrailView {
     pub(crate) watch: Arc<Watch>,
     /// Who cosigns it, if anybody is to.
     pub(crate) witnesses: Option<Arc<Witnesses>>,
+    /// Who follows it.
+    pub(crate) sinks: Arc<SinkWatch>,
 }
 
 impl Trail {
@@ -64,11 +69,13 @@ impl Trail {
         let [signer, cosigner] = create::key_files(&directory, &config.trail);
         let seeds = [read_seed(&signer)?, read_seed(&cosigner)?];
         let identity = create::identity(origin, &seeds)?;
+        let sinks = Configured::of(&config.sink)?;
         let trail = Self::of_store(
             store,
             identity,
             &config.trail,
             Some(&index_directory(&config.data)),
+            sinks,
         )?;
         see_to_vkeys(&config.data, &trail.view.vkeys);
         Ok(trail)
@@ -80,9 +87,13 @@ impl Trail {
         identity: Identity,
         settings: &config::Trail,
         index: Option<&Path>,
+        sinks: Configured,
     ) -> anyhow::Result<Self> {
         let vkeys = create::vkeys_of(&identity);
         let mut builder = Ledger::builder(store.clone(), identity).options(options(settings));
+        if let Some(floor) = sinks.floor(Arc::new(Reader::open(store.clone())?)) {
+            builder = builder.floor(floor);
+        }
         let witnesses = witness::Configured::of(settings)?;
         if let Some(witnesses) = &witnesses {
             builder = builder.floor(witnesses.floor(store.clone())?);
@@ -101,6 +112,7 @@ impl Trail {
             reader: Arc::new(Reader::open(store)?),
             vkeys: vkeys.into(),
             watch: Arc::default(),
+            sinks: Arc::default(),
         };
         let open = left_open(&view.reader, index)?;
         Ok(Self {
@@ -108,6 +120,7 @@ impl Trail {
             view,
             recovery,
             open,
+            sinks,
         })
     }
 
@@ -124,6 +137,16 @@ impl Trail {
     /// The sessions that the boot before left open. They are given away: the second call gives none.
     pub(super) fn take_open(&mut self) -> Vec<OpenSession> {
         std::mem::take(&mut self.open)
+    }
+
+    /// Lets the configured sinks follow the trail. They are given away: the second call starts none.
+    pub(super) fn start_sinks(
+        &mut self,
+        clock: &Arc<dyn Clock>,
+        pipeline: &Arc<AuditPipeline>,
+    ) -> anyhow::Result<Replicas> {
+        let sinks = std::mem::replace(&mut self.sinks, Configured::none());
+        sinks.follow(&self.view, clock, pipeline)
     }
 
     /// What `server_started` says: the version, and what recovery found.

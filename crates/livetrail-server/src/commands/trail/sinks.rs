@@ -1,0 +1,173 @@
+//! `livetrail trail sinks`: who follows the trail, asked directly.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use livetrail_audit::replica::{ReplicaError, ReplicaSink};
+use livetrail_ledger::{Reader, RealStore, SharedStore};
+use serde::Serialize;
+
+use super::show::table;
+use crate::{
+    cli::{SinksInit, SinksStatus, TrailSinks},
+    commands::runtime,
+    config::{self, Overrides},
+    output::{Failure, Outcome, chain, say},
+    serve::{ConfiguredSinks, trail_directory},
+};
+
+/// Runs it.
+pub(super) fn run(command: &TrailSinks) -> Outcome {
+    match command {
+        TrailSinks::Status(args) => status(args),
+        #[cfg(feature = "postgres")]
+        TrailSinks::Init(SinksInit::Postgres(args)) => postgres::init(args),
+        #[cfg(not(feature = "postgres"))]
+        TrailSinks::Init(SinksInit::Postgres(_)) => Err(Failure::unusable(anyhow::anyhow!(
+            "this program was built without postgres: build livetrail-server with `--features postgres`"
+        ))),
+    }
+}
+
+/// What a sink has answered.
+#[derive(Debug, Serialize)]
+struct Answer {
+    name: String,
+    required: bool,
+    /// The next index that it needs.
+    cursor: Option<u64>,
+    /// Records that the trail has sealed and it has not.
+    lag_records: Option<u64>,
+    /// What is wrong.
+    error: Option<String>,
+}
+
+fn status(args: &SinksStatus) -> Outcome {
+    let overrides = Overrides {
+        data: args.data.clone(),
+        ..Overrides::from_environment()
+    };
+    let config = config::load(Some(&args.config), config::variables(), &overrides)
+        .map_err(|error| Failure::unusable(error.in_full()))?;
+    let sinks = ConfiguredSinks::of(&config.sink).map_err(Failure::unusable)?;
+    let store: SharedStore = Arc::new(RealStore::new(trail_directory(&config.data)));
+    let reader = Reader::open(store).map_err(Failure::unusable)?;
+    let sealed = reader.checkpoint().map_err(Failure::unusable)?.head().size;
+    let mut answers = Vec::new();
+    for (sink, settings) in sinks.sinks().zip(&config.sink) {
+        let mut answer = ask(sink, reader.origin(), args.timeout.0, sealed)?;
+        answer.required = settings.required;
+        answers.push(answer);
+    }
+    if args.json {
+        say(&serde_json::to_string_pretty(&answers)?)?;
+    } else {
+        show(&answers, sealed)?;
+    }
+    let all_well = answers.iter().all(|answer| answer.error.is_none());
+    Ok(if all_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Asks on a runtime of its own: what a sink leaves behind ends with it.
+fn ask(
+    sink: &Arc<dyn ReplicaSink>,
+    origin: &str,
+    timeout: Duration,
+    sealed: u64,
+) -> anyhow::Result<Answer> {
+    let answer = runtime()?.block_on(async {
+        let both = async {
+            let cursor = sink.cursor(origin).await?;
+            sink.health().await?;
+            Ok::<_, ReplicaError>(cursor.next())
+        };
+        match tokio::time::timeout(timeout, both).await {
+            Ok(answer) => answer.map_err(|error| chain(&error)),
+            Err(_) => Err(format!("no answer within {timeout:?}")),
+        }
+    });
+    let cursor = answer.as_ref().ok().copied();
+    let ahead = cursor.filter(|cursor| *cursor > sealed).map(|cursor| {
+        format!("it holds {cursor} records and the trail has sealed {sealed}: an older copy of the trail is here")
+    });
+    Ok(Answer {
+        name: sink.name().to_owned(),
+        required: true,
+        cursor,
+        lag_records: cursor.map(|cursor| sealed.saturating_sub(cursor)),
+        error: answer.err().or(ahead),
+    })
+}
+
+fn show(answers: &[Answer], sealed: u64) -> anyhow::Result<()> {
+    let number =
+        |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    let rows = answers.iter().map(|answer| {
+        vec![
+            answer.name.clone(),
+            if answer.required { "yes" } else { "no" }.to_owned(),
+            number(answer.cursor),
+            number(answer.lag_records),
+            answer.error.clone().unwrap_or_else(|| "ok".to_owned()),
+        ]
+    });
+    let mut answers = table(["sink", "required", "holds", "lacks", "state"]);
+    answers.add_rows(rows);
+    say(&answers.to_string())?;
+    say(&format!("{sealed} records are sealed"))
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    //! `livetrail trail sinks init postgres`.
+
+    use std::process::ExitCode;
+
+    use anyhow::Context as _;
+    use livetrail_sinks::postgres::{PostgresTarget, set_up};
+
+    use crate::{
+        cli::SinksInitPostgres,
+        commands::runtime,
+        output::{Failure, Outcome, say},
+    };
+
+    pub(super) fn init(args: &SinksInitPostgres) -> Outcome {
+        let target = target(args).map_err(Failure::unusable)?;
+        let done = runtime()?.block_on(set_up(&target));
+        let done = done.map_err(anyhow::Error::from)?;
+        let place = target.place();
+        if done.from == done.to {
+            say(&format!(
+                "{place} has schema version {}, as it should",
+                done.to
+            ))?;
+        } else {
+            say(&format!(
+                "made schema version {} at {place} (was {}). Give the role livetrail_writer to whom the server logs in as, and livetrail_reader to \
+                 auditors",
+                done.to, done.from
+            ))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn target(args: &SinksInitPostgres) -> anyhow::Result<PostgresTarget> {
+        let address = match (&args.url, &args.url_file) {
+            (Some(url), _) => url.clone(),
+            (None, Some(file)) => std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read {}", file.display()))?,
+            (None, None) => {
+                anyhow::bail!("needs --url, --url-file or LIVETRAIL_POSTGRES_ADMIN_URL")
+            }
+        };
+        let target = PostgresTarget::parse(&address)?;
+        Ok(match &args.ca_file {
+            Some(file) => target.with_ca_file(file),
+            None => target,
+        })
+    }
+}

@@ -1,0 +1,172 @@
+//! `[[sink]]`: who follows the trail. Which kind it is, is said by the table in it: `[sink.postgres]`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use livetrail_audit::replica::ReplicaOptions;
+use serde::Deserialize;
+
+use super::{ByteSize, SecretText, Span};
+
+/// One that follows the trail.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sink {
+    pub(crate) name: String,
+    #[serde(default = "required")]
+    pub(crate) required: bool,
+    #[serde(default = "patience")]
+    pub(crate) patience: Span,
+    #[serde(default = "batch_records")]
+    pub(crate) batch_records: usize,
+    #[serde(default = "batch_size")]
+    pub(crate) batch_size: ByteSize,
+    #[serde(default = "attempt_timeout")]
+    pub(crate) attempt_timeout: Span,
+    #[serde(default)]
+    pub(crate) postgres: Option<Postgres>,
+}
+
+/// A table of PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Postgres {
+    #[serde(default)]
+    pub(crate) url: Option<SecretText>,
+    #[serde(default)]
+    pub(crate) url_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) url_env: Option<String>,
+    #[serde(default)]
+    pub(crate) ca_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) certificate_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+const fn required() -> bool {
+    true
+}
+
+const fn patience() -> Span {
+    Span(Duration::from_hours(24))
+}
+
+const fn batch_records() -> usize {
+    8_192
+}
+
+const fn batch_size() -> ByteSize {
+    ByteSize(4 << 20)
+}
+
+const fn attempt_timeout() -> Span {
+    Span(Duration::from_secs(30))
+}
+
+impl Sink {
+    /// As the replicator takes them.
+    pub(crate) fn options(&self) -> ReplicaOptions {
+        let mut options = ReplicaOptions::default();
+        options.required = self.required;
+        options.patience = self.patience.0;
+        options.batch_records = self.batch_records;
+        options.batch_bytes = self.batch_size.0;
+        options.attempt_timeout = self.attempt_timeout.0;
+        options
+    }
+
+    /// The tables that say of which kind it is; there must be one.
+    pub(crate) fn kinds(&self) -> Vec<&'static str> {
+        let kinds = [("postgres", self.postgres.is_some())];
+        kinds
+            .into_iter()
+            .filter_map(|(kind, there)| there.then_some(kind))
+            .collect()
+    }
+
+    /// Files beside the configuration file are found from there.
+    pub(super) fn resolve(&mut self, base: &Path) {
+        if let Some(postgres) = &mut self.postgres {
+            for file in [
+                &mut postgres.url_file,
+                &mut postgres.ca_file,
+                &mut postgres.certificate_file,
+                &mut postgres.key_file,
+            ] {
+                *file = file.take().map(|file| base.join(file));
+            }
+        }
+    }
+
+    /// What is wrong with it by itself: the key in it, and why.
+    pub(super) fn wrong(&self) -> Option<(&'static str, String)> {
+        if let Err(error) = self.options().check(&self.name) {
+            use livetrail_audit::replica::ReplicaOptionsError as Wrong;
+            let key = match &error {
+                Wrong::Name { .. } => "name",
+                Wrong::BatchRecords(_) => "batch_records",
+                Wrong::BatchBytes(_) => "batch_size",
+                _ => "attempt_timeout",
+            };
+            return Some((key, error.to_string()));
+        }
+        match self.kinds().as_slice() {
+            [_] => {}
+            [] => {
+                let problem =
+                    "says of no kind where the records go; allowed is one of [sink.postgres]";
+                return Some(("name", problem.to_owned()));
+            }
+            kinds => {
+                let problem = format!(
+                    "is of several kinds: {}; give each a [[sink]] of its own",
+                    kinds.join(", ")
+                );
+                return Some(("name", problem));
+            }
+        }
+        self.postgres.as_ref().and_then(Postgres::wrong)
+    }
+}
+
+impl Postgres {
+    fn wrong(&self) -> Option<(&'static str, String)> {
+        let sources = [
+            self.url.is_some(),
+            self.url_file.is_some(),
+            self.url_env.is_some(),
+        ];
+        if sources.into_iter().filter(|there| *there).count() != 1 {
+            let problem = "needs one of url, url_file and url_env";
+            return Some(("postgres", problem.to_owned()));
+        }
+        (self.certificate_file.is_some() != self.key_file.is_some()).then(|| {
+            let problem = "needs both of certificate_file and key_file, or none";
+            ("postgres", problem.to_owned())
+        })
+    }
+
+    /// The address, with whatever secret is in it, from where it is kept.
+    ///
+    /// # Errors
+    /// The file or the variable is not there.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn address(&self) -> anyhow::Result<SecretText> {
+        if let Some(url) = &self.url {
+            return Ok(url.clone());
+        }
+        if let Some(file) = &self.url_file {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                anyhow::anyhow!("cannot read the address in {}: {error}", file.display())
+            })?;
+            return Ok(SecretText::new(text.trim()));
+        }
+        let name = self.url_env.as_deref().unwrap_or_default();
+        match std::env::var(name) {
+            Ok(url) => Ok(SecretText::new(url)),
+            Err(_) => anyhow::bail!("the variable {name} is not set, or not text"),
+        }
+    }
+}

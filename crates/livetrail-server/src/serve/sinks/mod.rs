@@ -1,0 +1,142 @@
+//! The sinks that follow the server's trail: from the configuration to replicators that run.
+
+#[cfg(feature = "postgres")]
+mod postgres;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use livetrail_audit::AuditPipeline;
+use livetrail_audit::replica::{
+    RecordEvent, ReplicaFloor, ReplicaOptions, ReplicaSink, ReplicaState, ReplicaStatus,
+    ReplicaWatch, Replicas, Replicator,
+};
+use livetrail_engine::Clock;
+use livetrail_ledger::Reader;
+
+use super::trail::TrailView;
+use crate::config;
+
+/// How long the start waits for a sink to say what it has seen of the trail.
+const FLOOR_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A sink that fails for so long makes the server's health `degraded`.
+const OVERDUE: Duration = Duration::from_secs(60);
+
+/// Sinks as they are configured, not yet asked for anything.
+pub(crate) struct Configured {
+    sinks: Vec<(Arc<dyn ReplicaSink>, ReplicaOptions)>,
+}
+
+impl Configured {
+    /// Makes them. Nothing is connected to.
+    ///
+    /// # Errors
+    /// A secret or a certificate is not where it should be, or this build has no sink of that kind.
+    pub(crate) fn of(sinks: &[config::Sink]) -> anyhow::Result<Self> {
+        let made = sinks.iter().map(|sink| {
+            let made = make(sink).with_context(|| format!("sink {}", sink.name))?;
+            Ok((made, sink.options()))
+        });
+        Ok(Self {
+            sinks: made.collect::<anyhow::Result<_>>()?,
+        })
+    }
+
+    /// None.
+    pub(crate) const fn none() -> Self {
+        Self { sinks: Vec::new() }
+    }
+
+    /// The sinks themselves.
+    pub(crate) fn sinks(&self) -> impl Iterator<Item = &Arc<dyn ReplicaSink>> {
+        self.sinks.iter().map(|(sink, _)| sink)
+    }
+
+    /// Asks them what they have seen, before the trail is opened. `None` when there are none.
+    pub(super) fn floor(&self, reader: Arc<Reader>) -> Option<ReplicaFloor> {
+        let sinks: Vec<_> = self.sinks().map(Arc::clone).collect();
+        (!sinks.is_empty()).then(|| ReplicaFloor::new(reader, sinks, FLOOR_TIMEOUT))
+    }
+
+    /// Lets each follow the trail from now on.
+    pub(super) fn follow(
+        self,
+        trail: &TrailView,
+        clock: &Arc<dyn Clock>,
+        pipeline: &Arc<AuditPipeline>,
+    ) -> anyhow::Result<Replicas> {
+        let mut replicas = Replicas::new();
+        for (sink, options) in self.sinks {
+            let name = sink.name().to_owned();
+            let replicator = Replicator::new(
+                trail.handle.clone(),
+                Arc::clone(&trail.reader),
+                sink,
+                options,
+                Arc::clone(clock),
+            )?;
+            replicas.start(replicator.recording(event(pipeline)))?;
+            tracing::info!(sink = name, "a sink follows the trail");
+        }
+        trail.sinks.set(replicas.watches());
+        Ok(replicas)
+    }
+}
+
+/// Puts a replicator's event on record, as long as there is a pipeline.
+fn event(pipeline: &Arc<AuditPipeline>) -> RecordEvent {
+    let pipeline = Arc::downgrade(pipeline);
+    Arc::new(move |record| {
+        if let Some(pipeline) = pipeline.upgrade() {
+            pipeline.record(record);
+        }
+    })
+}
+
+fn make(sink: &config::Sink) -> anyhow::Result<Arc<dyn ReplicaSink>> {
+    if let Some(settings) = &sink.postgres {
+        #[cfg(feature = "postgres")]
+        return postgres::make(&sink.name, settings);
+        #[cfg(not(feature = "postgres"))]
+        {
+            let _ = settings;
+            anyhow::bail!(not_built("postgres"));
+        }
+    }
+    anyhow::bail!("it is of no kind")
+}
+
+/// What to do where this build leaves a kind of sink out.
+#[cfg(not(feature = "postgres"))]
+fn not_built(kind: &str) -> String {
+    format!(
+        "this program was built without {kind}: build livetrail-server with `--features {kind}`"
+    )
+}
+
+/// The sinks as others in the server see them.
+#[derive(Debug, Default)]
+pub(crate) struct SinkWatch(OnceLock<Vec<ReplicaWatch>>);
+
+impl SinkWatch {
+    fn set(&self, watches: Vec<ReplicaWatch>) {
+        let _ = self.0.set(watches);
+    }
+
+    /// How each is doing.
+    pub(crate) fn statuses(&self) -> Vec<ReplicaStatus> {
+        let watches = self.0.get().map_or(&[] as &[_], Vec::as_slice);
+        watches.iter().map(ReplicaWatch::status).collect()
+    }
+}
+
+/// Whether somebody should look at it.
+pub(crate) fn is_in_trouble(status: &ReplicaStatus) -> bool {
+    match status.state {
+        ReplicaState::Blocked | ReplicaState::Forked => true,
+        ReplicaState::Starting | ReplicaState::Retrying => status.failing >= OVERDUE,
+        _ => false,
+    }
+}
