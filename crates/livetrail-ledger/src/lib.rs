@@ -44,7 +44,7 @@
     clippy::arithmetic_side_effects
 )]
 #![cfg_attr(
-    test,
+    any(test, feature = "fuzz"),
     allow(
         clippy::indexing_slicing,
         clippy::unwrap_used,
@@ -70,7 +70,7 @@ mod seal;
 mod sealed;
 mod space;
 mod store;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 mod tests;
 mod tree_files;
 mod wal;
@@ -104,4 +104,14 @@ pub use witness::{
 #[doc(hidden)]
 pub fn fuzz_wal_segment(bytes: &[u8]) {
     wal::fuzz_segment(bytes);
+}
+
+/// Any bytes as a sequence of operations, faults, kills and power cuts: all invariants hold after each. For fuzzing.
+///
+/// # Panics
+/// When one does not; that is what the fuzzer looks for.
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub fn fuzz_operations(bytes: &[u8]) {
+    tests::operations::run(bytes);
 }

@@ -46,6 +46,37 @@ pub fn fuzz_note(data: &[u8]) {
     }
 }
 
+/// The text of a checkpoint, without signatures: what parses, encodes to the same bytes, and so does it when it is signed.
+///
+/// # Panics
+/// When it does not.
+#[doc(hidden)]
+pub fn fuzz_checkpoint(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(checkpoint) = Checkpoint::parse(text) else {
+        return;
+    };
+    assert_eq!(checkpoint.encode(), text);
+    let Ok(name) = KeyName::new("example.com/audit") else {
+        return;
+    };
+    let signer = Ed25519Signer::from_seed(name, &counting(0));
+    let Ok(note) = Note::sign(text.to_owned(), &[&signer]) else {
+        return;
+    };
+    assert_eq!(Note::parse(note.encode().as_bytes()).as_ref(), Ok(&note));
+    if let Some(verifier) = VERIFIER.as_ref() {
+        let verified = verifier.verify_note(note);
+        assert_eq!(
+            verified.is_ok(),
+            checkpoint.origin() == "example.com/audit",
+            "{text:?}"
+        );
+    }
+}
+
 /// Paths: there is one spelling.
 ///
 /// # Panics

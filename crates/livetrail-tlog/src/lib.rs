@@ -88,7 +88,9 @@ pub use ed25519::{Ed25519Signer, Ed25519Verifier};
 pub use error::Error;
 pub use frontier::{Frontier, MAX_FRONTIER_HASHES};
 #[doc(hidden)]
-pub use fuzz::{fuzz_bundle, fuzz_note, fuzz_proof_file, fuzz_tile_path, fuzz_witness};
+pub use fuzz::{
+    fuzz_bundle, fuzz_checkpoint, fuzz_note, fuzz_proof_file, fuzz_tile_path, fuzz_witness,
+};
 pub use hash::{HASH_BYTES, Hash, leaf_hash, node_hash, tree_root};
 pub use key::{KeyId, KeyName, KeyType, MAX_KEY_TEXT_BYTES, VerifierKey};
 pub use note::{

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, io, sync::Arc, thread};
 
-use super::harness::{Core, Ended, Seen, check_names, check_whole, created};
+use super::harness::{Core, Ended, Seen, Still, check_names, check_whole, created, identity};
+use crate::error::LedgerError;
+use crate::recover::create;
 use crate::store::{Fault, FaultPlan, FaultStore, MemStore, Op, PowerCut, SharedStore};
 
 const FAULTS: [Fault; 6] = [
@@ -91,6 +93,112 @@ fn every_operation_failing_in_every_way_loses_nothing_and_forks_nothing() {
             });
         }
     });
+}
+
+/// What a killed process leaves to the next start: a checkpoint, entries that only the log has, and an intent without its checkpoint.
+fn crashed() -> (MemStore, Seen, Told) {
+    let mem = created();
+    let faulty = FaultStore::over_memory(mem.clone());
+    let store: SharedStore = Arc::new(faulty.clone());
+    let (seen, mut told) = (Seen::default(), Told::default());
+    let mut core = Core::open(&store, &seen).unwrap();
+    for count in [260, 20] {
+        core.append(count);
+        core.commit().unwrap();
+        core.integrate().unwrap();
+        // The second checkpoint is intended and not published.
+        faulty.arm(FaultPlan {
+            op: Op::Rename,
+            nth: if count == 260 { 99 } else { 1 },
+            fault: Fault::KilledBefore,
+        });
+        assert_eq!(core.seal().is_ok(), count == 260);
+    }
+    (told.acked, told.appended) = (core.acked, core.appended);
+    (mem, seen, told)
+}
+
+#[test]
+fn a_start_after_a_crash_that_fails_in_any_way_can_be_made_again() {
+    let (left, seen, told) = crashed();
+    let counted = FaultStore::over_memory(left.copy());
+    let store: SharedStore = Arc::new(counted.clone());
+    let core = Core::open(&store, &seen).unwrap();
+    assert_eq!(core.report().completed, Some(280), "{:?}", core.report());
+    let plans = counted
+        .counts()
+        .into_iter()
+        .flat_map(|(op, count)| (0..count).map(move |nth| (op, nth)))
+        .flat_map(|(op, nth)| FAULTS.map(|fault| FaultPlan { op, nth, fault }))
+        .filter(|plan| changes(plan.op) || distinct_for_reading(plan.fault));
+    for plan in plans {
+        let mem = left.copy();
+        let faulty = FaultStore::over_memory(mem.clone());
+        faulty.arm(plan);
+        let store: SharedStore = Arc::new(faulty.clone());
+        let started = Core::open(&store, &seen).is_ok();
+        let what = format!("{plan:?}, started: {started}");
+        assert!(faulty.fired(), "{what}");
+        // Then the process is killed, or the power goes in one way or the other.
+        let after = match plan.nth % 3 {
+            0 => mem,
+            1 => mem.power_cut(PowerCut::Synced),
+            _ => mem.power_cut(PowerCut::Subset(plan.nth)),
+        };
+        come_back(&after, &seen, &told, &what);
+    }
+}
+
+#[test]
+fn the_tables_have_every_operation_of_a_store() {
+    let (left, seen, _) = crashed();
+    let starting = FaultStore::over_memory(left);
+    let store: SharedStore = Arc::new(starting.clone());
+    Core::open(&store, &seen).unwrap();
+    let (living, starting) = (counts(), starting.counts());
+    let missing: Vec<_> = Op::ALL
+        .into_iter()
+        .filter(|op| !living.contains_key(op) && !starting.contains_key(op))
+        .collect();
+    // How much room there is, only the running ledger asks: an answer that fails counts as the one before.
+    assert_eq!(missing, [Op::Space]);
+}
+
+#[test]
+fn a_creation_that_fails_in_any_way_can_be_made_again_or_was_made() {
+    let counted = FaultStore::over_memory(MemStore::new());
+    create(&counted, &identity(), &Still).unwrap();
+    let mut made = 0;
+    let counts = counted.counts();
+    let all = counts
+        .iter()
+        .flat_map(|(op, count)| (0..*count).map(move |nth| (*op, nth)));
+    for (op, nth) in all {
+        for fault in FAULTS {
+            let mem = MemStore::new();
+            let faulty = FaultStore::over_memory(mem.clone());
+            let plan = FaultPlan { op, nth, fault };
+            faulty.arm(plan);
+            let first = create(&faulty, &identity(), &Still);
+            for cut in [
+                PowerCut::Synced,
+                PowerCut::Prefix(nth),
+                PowerCut::Subset(nth),
+            ] {
+                let after = mem.power_cut(cut);
+                let again = create(&after, &identity(), &Still);
+                let there = matches!(&again, Err(LedgerError::Exists { .. }));
+                assert!(again.is_ok() || there, "{plan:?}, {cut:?}: {again:?}");
+                assert!(first.is_err() || there, "{plan:?}, {cut:?}: it was made");
+                made += usize::from(there);
+                let store: SharedStore = Arc::new(after);
+                let core = Core::open(&store, &Seen::default());
+                let core = core.unwrap_or_else(|error| panic!("{plan:?}, {cut:?}: {error}"));
+                assert_eq!(core.acked, 0);
+            }
+        }
+    }
+    assert!(made > 0, "some faults come when all is done");
 }
 
 /// Whether the operation changes anything. Of one that only looks, having been done and not having been done are the same.

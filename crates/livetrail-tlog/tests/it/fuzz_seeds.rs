@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use livetrail_tlog::{fuzz_bundle, fuzz_note, fuzz_proof_file, fuzz_tile_path, fuzz_witness};
+use livetrail_tlog::{
+    fuzz_bundle, fuzz_checkpoint, fuzz_note, fuzz_proof_file, fuzz_tile_path, fuzz_witness,
+};
 use proptest::prelude::*;
 
 use crate::support::{files, text, vectors};
@@ -22,9 +24,13 @@ fn make_seeds() -> Vec<(Body, Vec<u8>)> {
     let (files, _) = files(300);
     let mut bundle = vec![44];
     bundle.extend(&files.0["tile/entries/001.p/44"]);
+    let mut checkpoint = bytes("checkpoint");
+    let end = checkpoint.windows(2).position(|two| two == b"\n\n");
+    checkpoint.truncate(end.expect("an empty line") + 1);
     vec![
         (fuzz_note, bytes("checkpoint")),
         (fuzz_note, bytes("checkpoint_size0")),
+        (fuzz_checkpoint, checkpoint),
         (
             fuzz_note,
             text(&vectors["keys"]["log_vkey"]).as_bytes().to_vec(),
@@ -49,7 +55,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn changed_seeds_hold(which in 0_usize..9, at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+    fn changed_seeds_hold(which in 0_usize..10, at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
         let (body, mut seed) = seeds()[which].clone();
         let place = at.index(seed.len());
         seed[place] = byte;
@@ -60,7 +66,7 @@ proptest! {
 
     #[test]
     fn any_bytes_hold(data in prop::collection::vec(any::<u8>(), 0..200)) {
-        for body in [fuzz_note, fuzz_tile_path, fuzz_bundle, fuzz_proof_file, fuzz_witness] {
+        for body in [fuzz_note, fuzz_checkpoint, fuzz_tile_path, fuzz_bundle, fuzz_proof_file, fuzz_witness] {
             body(&data);
         }
     }

@@ -1,0 +1,268 @@
+//! Any sequence of operations on a ledger whose store fails, is killed and loses its power: what must hold after each. A fuzz body, and a short
+//! form of it as a test.
+
+use std::{io, sync::Arc};
+
+use super::harness::{Core, Ended, Seen, check_names, check_whole, created, entry};
+use crate::{
+    cursor::{Cursor, prunable_below, read_cursors, write_cursor},
+    error::LedgerError,
+    manifest::Intent,
+    reader::Reader,
+    store::{Fault, FaultPlan, FaultStore, MemStore, Op, PowerCut, SharedStore},
+    wal::list_segments,
+};
+
+/// The whole tree is computed anew at every check: so many entries are enough.
+const MOST_ENTRIES: u64 = 1_500;
+
+/// And so many operations.
+const MOST_OPERATIONS: usize = 64;
+
+const FAULTS: [Fault; 6] = [
+    Fault::Error(io::ErrorKind::Other),
+    Fault::Error(io::ErrorKind::StorageFull),
+    Fault::ErrorButDone(io::ErrorKind::Other),
+    Fault::Short,
+    Fault::KilledBefore,
+    Fault::KilledAfter,
+];
+
+const NAMES: [&str; 3] = ["replica", "follower", "case-1"];
+
+/// A trail, the process that may have it open, and what was promised.
+struct Life {
+    mem: MemStore,
+    faulty: FaultStore,
+    seen: Seen,
+    core: Option<Core>,
+    /// Entries that were reported as durable.
+    acked: u64,
+    /// Entries that were ever appended: no more than these may be found.
+    appended: u64,
+}
+
+/// Carries out what `bytes` say, checks all invariants on the way, and in the end that the trail opens.
+pub(crate) fn run(bytes: &[u8]) {
+    let mem = created();
+    let mut life = Life {
+        faulty: FaultStore::over_memory(mem.clone()),
+        mem,
+        seen: Seen::default(),
+        core: None,
+        acked: 0,
+        appended: 0,
+    };
+    let mut bytes = bytes.iter().copied();
+    for _ in 0..MOST_OPERATIONS {
+        let Some(operation) = bytes.next() else { break };
+        life.act(operation, &mut bytes);
+    }
+    life.restart(None);
+    life.open();
+    life.check_invariants();
+}
+
+impl Life {
+    fn act(&mut self, operation: u8, bytes: &mut impl Iterator<Item = u8>) {
+        let mut next = || bytes.next().unwrap_or(0);
+        match operation % 14 {
+            0 | 1 => self.append(u64::from(next() % 40) + 1),
+            2 => self.append(u64::from(next()) + 200),
+            3 | 4 => self.step(Core::commit),
+            5 => self.step(Core::integrate),
+            6 | 7 => self.seal(),
+            8 => self.close(),
+            9 => self.restart(None),
+            10 => {
+                let seed = u64::from(next());
+                let cuts = [
+                    PowerCut::Synced,
+                    PowerCut::Prefix(seed),
+                    PowerCut::Subset(seed),
+                ];
+                self.restart(Some(cuts[usize::from(next()) % cuts.len()]));
+            }
+            11 => self.faulty.arm(FaultPlan {
+                op: Op::ALL[usize::from(next()) % Op::ALL.len()],
+                nth: u64::from(next() % 16),
+                fault: FAULTS[usize::from(next()) % FAULTS.len()],
+            }),
+            12 => self.cursor(next(), next()),
+            _ => self.read(next()),
+        }
+    }
+
+    /// The open trail; `None` when a fault keeps it from opening.
+    fn open(&mut self) -> Option<&mut Core> {
+        if self.core.is_none() {
+            let store: SharedStore = Arc::new(self.faulty.clone());
+            match Core::open(&store, &self.seen) {
+                Ok(core) => {
+                    assert!(core.acked >= self.acked, "lost what was durable");
+                    assert!(core.acked <= self.appended, "more than was appended");
+                    // What was not durable may be gone: the same indexes are given again.
+                    (self.acked, self.appended) = (core.acked, core.acked);
+                    self.core = Some(core);
+                    self.check_invariants();
+                }
+                Err(error) => {
+                    assert!(self.faulty.fired(), "{error}");
+                    self.restart(None);
+                }
+            }
+        }
+        self.core.as_mut()
+    }
+
+    /// The process is gone, and perhaps the power. The next one has a store that works.
+    fn restart(&mut self, cut: Option<PowerCut>) {
+        self.core = None;
+        if let Some(cut) = cut {
+            self.mem = self.mem.power_cut(cut);
+        }
+        self.faulty = FaultStore::over_memory(self.mem.clone());
+    }
+
+    fn append(&mut self, count: u64) {
+        let room = MOST_ENTRIES.saturating_sub(self.appended);
+        let Some(core) = self.open() else { return };
+        core.append(count.min(room));
+        let appended = core.appended;
+        self.appended = self.appended.max(appended);
+    }
+
+    fn step(&mut self, act: impl FnOnce(&mut Core) -> Result<(), Ended>) {
+        let Some(core) = self.open() else { return };
+        let ended = act(core);
+        let acked = core.acked;
+        self.acked = self.acked.max(acked);
+        self.survive(ended);
+    }
+
+    /// A life ends with a fault, and without one it does not.
+    fn survive(&mut self, ended: Result<(), Ended>) {
+        if let Err(ended) = ended {
+            assert!(self.faulty.fired(), "{ended:?}");
+            self.restart(None);
+        }
+    }
+
+    fn seal(&mut self) {
+        self.step(Core::seal);
+        if self.core.is_some() {
+            self.check_invariants();
+        }
+    }
+
+    fn close(&mut self) {
+        if self.open().is_none() {
+            return;
+        }
+        let Some(core) = self.core.take() else { return };
+        let appended = core.appended;
+        let ended = core.close();
+        if ended.is_ok() {
+            self.acked = appended;
+        }
+        self.survive(ended);
+        self.restart(None);
+    }
+
+    /// A cursor moves, or goes. A replica is told no more than what is sealed.
+    fn cursor(&mut self, which: u8, to: u8) {
+        let index = u64::from(to).saturating_mul(4).min(self.sealed());
+        let cursor = match which % 4 {
+            0 => Some(Cursor::Required(index)),
+            1 => Some(Cursor::Optional(index)),
+            2 => Some(Cursor::Hold(index)),
+            _ => None,
+        };
+        let name = NAMES[usize::from(which / 4) % NAMES.len()];
+        if let Err(error) = write_cursor(&self.faulty, name, cursor) {
+            assert!(self.faulty.fired(), "{error}");
+            self.restart(None);
+        }
+    }
+
+    fn sealed(&self) -> u64 {
+        let reader = Reader::open(Arc::new(self.mem.clone())).unwrap();
+        reader.checkpoint().unwrap().head().size
+    }
+
+    /// Somebody reads while the ledger is at work: what is published is there, with its proof, and nothing else is.
+    fn read(&self, at: u8) {
+        let reader = Reader::open(Arc::new(self.mem.clone())).unwrap();
+        let head = reader.checkpoint().unwrap().head();
+        let beyond = reader.entry(head.size).unwrap_err();
+        assert!(
+            matches!(beyond, LedgerError::BeyondPublished { .. }),
+            "{beyond}"
+        );
+        let Some(index) = u64::from(at).saturating_mul(6).checked_rem(head.size) else {
+            return;
+        };
+        assert_eq!(reader.entry(index).unwrap(), entry(index));
+        reader.inclusion_proof(index).unwrap();
+        let (old, proof) = reader.consistency_proof(index, head.size).unwrap();
+        head.verify_consistency(&old, &proof).unwrap();
+    }
+
+    /// I1 to I6, from the files alone.
+    fn check_invariants(&self) {
+        // I1, I2, I4: every file that is served is a function of the durable entries; no head that was ever seen is contradicted.
+        let sealed = check_whole(&self.mem, &self.seen, self.acked);
+        check_names(&self.mem, self.acked);
+        // I3: nothing was signed that was not intended before.
+        let intent = Intent::read(&self.mem).unwrap().head;
+        assert!(
+            intent.size >= sealed && intent.size <= self.acked,
+            "intent {}, sealed {sealed}, durable {}",
+            intent.size,
+            self.acked
+        );
+        // I5: records that are not yet in full published bundles are in the write-ahead log.
+        if let Some(first) = list_segments(&self.mem).unwrap().first() {
+            assert!(*first <= sealed - sealed % 256, "a segment went too early");
+        } else {
+            assert_eq!(self.acked, 0, "no segment");
+        }
+        // I6: whatever a policy wants, what somebody still needs stays.
+        let cursors: Vec<_> = read_cursors(&self.mem)
+            .unwrap()
+            .into_iter()
+            .map(|(_, cursor)| cursor)
+            .collect();
+        let below = prunable_below(u64::MAX, sealed, &cursors);
+        assert!(below <= sealed && below % 256 == 0);
+        for cursor in cursors {
+            if let Cursor::Required(index) | Cursor::Hold(index) = cursor {
+                assert!(below <= index, "{below} is past {index}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn all_invariants_hold_after_any_operations(bytes in prop::collection::vec(any::<u8>(), 1..160)) {
+            run(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_day_with_everything_in_it() {
+        // Append, commit, integrate, seal; a hold; a full bundle and a seal; a failing sync; a power cut; read; close.
+        run(&[
+            0, 30, 3, 5, 6, 12, 2, 5, 2, 255, 3, 5, 6, 13, 9, 11, 16, 0, 2, 0, 20, 3, 10, 7, 2, 0,
+            9, 3, 6, 13, 40, 8,
+        ]);
+    }
+}
