@@ -234,7 +234,7 @@ impl Life {
             .map(|(_, cursor)| cursor)
             .collect();
         let below = prunable_below(u64::MAX, sealed, &cursors);
-        assert!(below <= sealed && below % 256 == 0);
+        assert!(below <= sealed && below.is_multiple_of(256));
         for cursor in cursors {
             if let Cursor::Required(index) | Cursor::Hold(index) = cursor {
                 assert!(below <= index, "{below} is past {index}");
