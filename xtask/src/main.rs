@@ -1,4 +1,4 @@
-//! What CI and people run: `cargo xtask test`, `tidy`, `fuzz`, `torture` and `bench`.
+//! What CI and people run: `cargo xtask test`, `tidy`, `fuzz`, `torture`, `soak` and `bench`.
 //!
 //! Everything here drives the same tools that a person would type, prints the command when one fails, and exits with 0
 //! only if everything asked for was done and was right.
@@ -7,6 +7,7 @@ mod bench;
 mod clock;
 mod fuzz;
 mod process;
+mod soak;
 mod test;
 mod tidy;
 mod torture;
@@ -36,6 +37,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Kill the ledger's writer and break its disk, hundreds of times, and verify the trail each time
     Torture(torture::Arguments),
+    /// Let viewers and publishers come, go and stall at random for ten minutes, and check the trail
+    Soak(soak::Arguments),
     /// Run the benchmarks and print ratios against a peer
     Bench(bench::Arguments),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Torture(arguments) => torture::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {

@@ -4,7 +4,11 @@
 //! |---|---|
 //! | `GET /{app}/{stream}.flv` as an axum router | [`router`], [`PlaybackOptions`] |
 //! | serving a router on a listener, with limits on connections, time and stalled writes | [`HttpGateway`], [`HttpLimits`] |
-//! | a frame as an FLV tag, made once for all viewers | [`FlvWire`] |
+//! | a frame as an FLV tag, made once for all viewers | [`FlvWire`], [`FlvTag`], [`Framing`] |
+//!
+//! On a connection of the gateway's, hyper reads the request and writes the answer's head; then the socket goes over to the threads
+//! that send to all viewers (`livetrail-egress`), and the answer ends with the connection. In another server the router's
+//! bodies feed themselves.
 //!
 //! One request is one play session of the engine, whatever its outcome. Nothing here knows who audits it.
 //!
@@ -43,4 +47,4 @@ mod session;
 
 pub use error::{Error, Result};
 pub use listen::{GatewayHandle, GatewayStats, HttpGateway, HttpLimits};
-pub use protocol::{FlvWire, PlaybackOptions, router};
+pub use protocol::{FlvTag, FlvWire, Framing, PlaybackOptions, router};

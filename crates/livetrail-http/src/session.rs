@@ -1,10 +1,16 @@
-//! One viewer: a response body fed straight from its [`Playback`], and its tie to the connection that carries it.
+//! One viewer: a response body, and its tie to the connection that carries it.
+//!
+//! On a connection of our own gateway the body only has the answer's head sent; the connection then leaves hyper, and the stream
+//! is sent by the egress. In anybody else's server the body is fed straight from its [`Playback`].
 
 use std::{
     collections::VecDeque,
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,7 +20,7 @@ use hyper::body::{Body, Frame};
 use livetrail_engine::{EndSignal, Playback, Reason, SharedFrame};
 use tokio::sync::watch;
 
-use crate::protocol::{file_header, tag_parts};
+use crate::protocol::{Framing, file_header, tag_parts};
 
 /// Frames taken from the engine at once: what a viewer holds beside what its socket holds.
 const BATCH_FRAMES: usize = 16;
@@ -24,20 +30,15 @@ const BATCH_FRAMES: usize = 16;
 /// Dropping it ends the session (`client_closed`).
 pub(crate) struct FlvBody {
     playback: Option<Playback>,
-    link: Option<Link>,
     batch: Vec<Arc<SharedFrame>>,
     parts: VecDeque<Bytes>,
     begun: bool,
 }
 
 impl FlvBody {
-    pub(crate) fn new(playback: Playback, link: Option<Link>) -> Self {
-        if let Some(link) = &link {
-            link.begin(playback.end_signal());
-        }
+    pub(crate) fn new(playback: Playback) -> Self {
         Self {
             playback: Some(playback),
-            link,
             batch: Vec::with_capacity(BATCH_FRAMES),
             parts: VecDeque::new(),
             begun: false,
@@ -75,42 +76,116 @@ impl Body for FlvBody {
     }
 }
 
-impl Drop for FlvBody {
-    fn drop(&mut self) {
-        if let Some(link) = &self.link {
-            link.finish();
-        }
+/// The body of an answer whose connection will leave hyper: it never has anything to say, but that the head is about to be sent.
+///
+/// Dropping it ends the session, unless the connection has taken that over.
+pub(crate) struct HandoverBody {
+    link: Link,
+}
+
+impl HandoverBody {
+    pub(crate) fn new(link: Link, handover: Handover) -> Self {
+        link.begin(handover);
+        Self { link }
     }
 }
 
-/// Ties a connection to the session that it carries at the moment; requests of a connection come one after the other.
-///
-/// A body is not polled while its connection waits for the client to read. So the connection itself watches the session's end, and
-/// closes when the body cannot.
-#[derive(Clone)]
-pub(crate) struct Link {
-    session: Arc<watch::Sender<Option<EndSignal>>>,
+impl Body for HandoverBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        // Asked for its body, hyper has put the head where it is sent from.
+        self.link.advance(NOTHING, HEAD_IS_QUEUED);
+        Poll::Pending
+    }
 }
+
+impl Drop for HandoverBody {
+    fn drop(&mut self) {
+        self.link.finish();
+    }
+}
+
+/// What a connection takes over when its answer is a stream.
+pub(crate) struct Handover {
+    pub(crate) playback: Playback,
+    pub(crate) framing: Framing,
+}
+
+/// Ties a connection to the session that it carries.
+///
+/// Until the stream begins, hyper has the connection, and waits for the client to read if need be. So the connection itself watches
+/// the session's end, and closes when nothing else can.
+#[derive(Clone)]
+pub(crate) struct Link(Arc<Tie>);
+
+struct Tie {
+    session: watch::Sender<Option<EndSignal>>,
+    handover: Mutex<Option<Handover>>,
+    /// How far the head of the answer is on its way.
+    stage: AtomicU8,
+}
+
+const NOTHING: u8 = 0;
+const HEAD_IS_QUEUED: u8 = 1;
+const HEAD_IS_SENT: u8 = 2;
 
 impl Link {
     pub(crate) fn new() -> Self {
-        Self {
-            session: Arc::new(watch::Sender::new(None)),
-        }
+        Self(Arc::new(Tie {
+            session: watch::Sender::new(None),
+            handover: Mutex::new(None),
+            stage: AtomicU8::new(NOTHING),
+        }))
     }
 
-    fn begin(&self, signal: EndSignal) {
-        self.session.send_replace(Some(signal));
+    /// The socket has taken everything that hyper had to write.
+    pub(crate) fn flushed(&self) {
+        self.advance(HEAD_IS_QUEUED, HEAD_IS_SENT);
+    }
+
+    pub(crate) fn is_head_sent(&self) -> bool {
+        self.0.stage.load(Ordering::Acquire) == HEAD_IS_SENT
+    }
+
+    pub(crate) fn take_handover(&self) -> Option<Handover> {
+        self.handover().take()
+    }
+
+    fn begin(&self, handover: Handover) {
+        let signal = handover.playback.end_signal();
+        *self.handover() = Some(handover);
+        self.0.session.send_replace(Some(signal));
     }
 
     fn finish(&self) {
-        self.session.send_replace(None);
+        drop(self.take_handover());
+        self.0.session.send_replace(None);
+    }
+
+    /// All of this happens in the connection's own task.
+    fn advance(&self, from: u8, to: u8) {
+        if self.0.stage.load(Ordering::Acquire) == from {
+            self.0.stage.store(to, Ordering::Release);
+        }
+    }
+
+    /// Nothing that can panic runs under it.
+    fn handover(&self) -> std::sync::MutexGuard<'_, Option<Handover>> {
+        self.0
+            .handover
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Completes when the connection is to be cut: its session was evicted, or ended otherwise and the client did not take what
     /// was left within `linger`.
     pub(crate) async fn cut(&self, linger: Duration) -> Reason {
-        let mut session = self.session.subscribe();
+        let mut session = self.0.session.subscribe();
         loop {
             let signal = session.borrow_and_update().clone();
             if let Some(signal) = signal {

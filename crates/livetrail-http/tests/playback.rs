@@ -40,6 +40,72 @@ async fn a_late_viewer_gets_configurations_the_gop_and_then_every_frame_to_the_e
     assert_eq!(numbers, (10..40).collect::<Vec<_>>());
 }
 
+/// The content of a chunked body (RFC 9112 section 7.1), which must be complete.
+fn unchunk(mut body: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    loop {
+        let line = body.windows(2).position(|w| w == b"\r\n").unwrap();
+        let size = std::str::from_utf8(&body[..line]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let chunk = &body[line + 2..];
+        assert_eq!(&chunk[size..size + 2], b"\r\n");
+        content.extend_from_slice(&chunk[..size]);
+        body = &chunk[size + 2..];
+        if size == 0 {
+            assert!(body.is_empty(), "nothing follows the last chunk");
+            return content;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_http_1_1_gets_the_same_in_chunks_and_the_last_one() {
+    let server = serve(live(), HttpLimits::default()).await;
+    let mut publication = publish(&server.engine).await;
+    publication.push(config()).unwrap();
+    publication.push(frame(0, true, 3_000)).unwrap();
+    let plain = get(server.address, "/live/cam.flv").await;
+    let chunked = request(server.address, "GET /live/cam.flv HTTP/1.1\r\nHost: x").await;
+    let engine = server.engine.clone();
+    until(|| engine.sessions().len() == 3).await;
+    for n in 1..40 {
+        publication
+            .push(frame(n, n % 10 == 0, 50 * n as usize))
+            .unwrap();
+    }
+    publication.end(Reason::ClientClosed);
+    let (_, plain) = answer(plain).await;
+    let (head, chunked) = answer(chunked).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let head = head.to_lowercase();
+    assert!(head.contains("transfer-encoding: chunked"), "{head}");
+    assert!(head.contains("connection: close"), "{head}");
+    assert!(head.contains("\r\ndate: "), "{head}");
+    let chunked = unchunk(&chunked);
+    assert_eq!(tags(&plain).1.len(), 41);
+    assert!(chunked == plain);
+}
+
+#[tokio::test]
+async fn in_another_server_the_answers_feed_themselves() {
+    let engine = live().build().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = livetrail_http::router(engine.clone(), livetrail_http::PlaybackOptions::default());
+    let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
+    let mut publication = publish(&engine).await;
+    publication.push(config()).unwrap();
+    publication.push(frame(0, true, 100)).unwrap();
+    let viewer = get(address, "/live/cam.flv").await;
+    until(|| engine.sessions().len() == 2).await;
+    publication.push(frame(1, false, 100)).unwrap();
+    drop(publication);
+    let (_, body) = answer(viewer).await;
+    let numbers: Vec<_> = tags(&body).1.iter().filter_map(number).collect();
+    assert_eq!(numbers, [0, 1]);
+    serving.abort();
+}
+
 #[tokio::test]
 async fn a_viewer_that_goes_ends_its_session() {
     let mut server = serve(live(), HttpLimits::default()).await;

@@ -13,5 +13,6 @@ mod many;
 mod operator;
 mod real_clients;
 mod refusals;
+mod soak;
 mod strict;
 mod witness;

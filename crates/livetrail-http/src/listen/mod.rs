@@ -9,13 +9,14 @@
 
 mod connection;
 mod stalled;
+mod viewer;
 
 use std::{
     future::Future,
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -48,6 +49,11 @@ pub struct HttpLimits {
     pub write_stall_timeout: Duration,
     /// When a viewer's session ends, or the server stops: for so long a client may take what is left (5 s).
     pub linger: Duration,
+    /// Threads that send to viewers; 0 is one a processor (0).
+    pub egress_threads: usize,
+    /// A frame waits for so long for those that come after it, and is sent with them: fewer and larger writes for a later picture
+    /// (15 ms, somewhat more than half the time of an AAC frame). Zero sends each as it comes. A viewer's first frames are never held back.
+    pub send_interval: Duration,
 }
 
 impl Default for HttpLimits {
@@ -58,6 +64,8 @@ impl Default for HttpLimits {
             max_header_bytes: 16 << 10,
             write_stall_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(5),
+            egress_threads: 0,
+            send_interval: Duration::from_millis(15),
         }
     }
 }
@@ -144,6 +152,7 @@ impl HttpGateway {
         let shared = Arc::new(connection::Shared {
             service: self.router,
             limits: self.limits,
+            egress: OnceLock::new(),
         });
         let slots = Arc::new(Semaphore::new(self.limits.max_connections));
         let (stop, stopping) = watch::channel(false);

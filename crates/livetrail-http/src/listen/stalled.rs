@@ -1,4 +1,4 @@
-//! A socket whose writes fail when the peer takes nothing for too long.
+//! A socket whose writes fail when the peer takes nothing for too long, and that tells when everything is written.
 
 use std::{
     io,
@@ -12,21 +12,29 @@ use tokio::{
     time::Sleep,
 };
 
+use crate::session::Link;
+
 /// Passes everything through; a write that has been pending for the timeout fails with `TimedOut`.
 pub(super) struct StallGuard<S> {
     socket: S,
     timeout: Duration,
     /// Runs while a write is pending.
     stalled: Option<Pin<Box<Sleep>>>,
+    link: Link,
 }
 
 impl<S> StallGuard<S> {
-    pub(super) fn new(socket: S, timeout: Duration) -> Self {
+    pub(super) fn new(socket: S, timeout: Duration, link: Link) -> Self {
         Self {
             socket,
             timeout,
             stalled: None,
+            link,
         }
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.socket
     }
 
     fn judge<T>(
@@ -86,7 +94,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // hyper flushes when it has nothing left to write.
         let flush = Pin::new(&mut this.socket).poll_flush(cx);
+        if matches!(flush, Poll::Ready(Ok(()))) {
+            this.link.flushed();
+        }
         this.judge(cx, flush)
     }
 

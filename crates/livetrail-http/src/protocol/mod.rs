@@ -8,5 +8,5 @@ mod request;
 mod wire;
 
 pub use request::{PlaybackOptions, router};
-pub use wire::FlvWire;
-pub(crate) use wire::{file_header, tag_parts};
+pub use wire::{FlvTag, FlvWire, Framing};
+pub(crate) use wire::{LAST_CHUNK, file_header, tag_parts};

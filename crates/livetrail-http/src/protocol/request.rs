@@ -6,15 +6,16 @@ use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, Path, Query, Request, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts},
     routing::any,
 };
-use livetrail_engine::{Attempt, Credentials, Engine, Reason, StreamKey};
+use livetrail_engine::{Attempt, Credentials, Engine, Playback, Reason, StreamKey};
 use serde::Deserialize;
 
 use crate::{
     error::{Error, Result},
-    session::{FlvBody, Link},
+    protocol::Framing,
+    session::{FlvBody, Handover, HandoverBody, Link},
 };
 
 /// What of playback can be chosen.
@@ -111,13 +112,30 @@ async fn play(
         }
         Ok(admitted) => admitted?,
     };
-    let link = request.extensions.get::<Link>().cloned();
-    let mut response = Response::new(Body::new(FlvBody::new(playback, link)));
+    let mut response = stream(playback, request);
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("video/x-flv"),
     );
     Ok(response)
+}
+
+/// On a connection of our gateway's, the stream is sent by the egress, and the connection ends with it.
+fn stream(playback: Playback, request: &Parts) -> Response<Body> {
+    let link = request.extensions.get::<Link>();
+    let Some(link) = link.filter(|_| request.method == Method::GET) else {
+        return Response::new(Body::new(FlvBody::new(playback)));
+    };
+    let framing = if request.version < Version::HTTP_11 {
+        Framing::Plain
+    } else {
+        Framing::Chunked
+    };
+    let handover = Handover { playback, framing };
+    let mut response = Response::new(Body::new(HandoverBody::new(link.clone(), handover)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn stream_key(path: Result<Path<(String, String)>, PathRejection>) -> Result<StreamKey> {

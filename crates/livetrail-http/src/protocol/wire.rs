@@ -1,26 +1,126 @@
 //! Frames as FLV tags.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
+use livetrail_egress::Format;
 use livetrail_engine::{MediaFrame, MediaKind, SharedFrame, WireFormat};
 use livetrail_media::{
     amf0,
     flv::{self, FrameTag},
 };
 
-/// A frame as an FLV tag: header, payload and trailing size, the payload being the frame's own buffer. Made once for each
-/// frame and shared by all viewers.
+/// A frame as an FLV tag, the payload being the frame's own buffer. Made once for each frame and shared by all viewers.
 ///
 /// `None` for a frame that has no place in FLV; viewers go without it.
 #[derive(Debug, Clone, Copy)]
 pub struct FlvWire;
 
+/// An FLV tag, and around it what makes it a chunk of a chunked answer (RFC 9112 section 7.1).
+///
+/// ```text
+///  1f4 CR LF │ tag header, body header │ payload │ tag size │ CR LF
+///  └──────── head ───────────────────┘            └───── tail ────┘
+/// ```
+#[derive(Debug, Clone)]
+pub struct FlvTag {
+    head: Bytes,
+    /// Bytes of `head` that are the chunk's.
+    size_line_bytes: usize,
+    payload: Bytes,
+    tail: Bytes,
+    /// Bytes of `tail` that are the tag's.
+    tag_size_bytes: usize,
+}
+
+/// How an answer's end is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// With the end of the connection, to a client of HTTP/1.0.
+    Plain,
+    /// With a last chunk.
+    Chunked,
+}
+
+/// The last chunk, with no trailer.
+pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 impl WireFormat for FlvWire {
-    type Wire = Option<FrameTag>;
+    type Wire = Option<FlvTag>;
 
     fn make(frame: &MediaFrame) -> Self::Wire {
-        FrameTag::new(frame).ok()
+        FrameTag::new(frame).ok().map(|tag| FlvTag::new(&tag))
+    }
+}
+
+impl FlvTag {
+    fn new(tag: &FrameTag) -> Self {
+        let size_line = size_line(tag.len());
+        let mut all = BytesMut::with_capacity(
+            size_line
+                .len()
+                .saturating_add(tag.head.len())
+                .saturating_add(tag.tail.len())
+                .saturating_add(2),
+        );
+        all.put_slice(size_line.as_bytes());
+        all.put_slice(&tag.head);
+        let head = all.split().freeze();
+        all.put_slice(&tag.tail);
+        all.put_slice(b"\r\n");
+        Self {
+            head,
+            size_line_bytes: size_line.len(),
+            payload: tag.payload.clone(),
+            tail: all.freeze(),
+            tag_size_bytes: tag.tail.len(),
+        }
+    }
+
+    /// The bytes to send, in order: header, payload (the frame's own buffer), size.
+    pub fn parts(&self, framing: Framing) -> impl Iterator<Item = &[u8]> {
+        let (head, tail) = match framing {
+            Framing::Chunked => (Some(&self.head[..]), Some(&self.tail[..])),
+            Framing::Plain => (
+                self.head.get(self.size_line_bytes..),
+                self.tail.get(..self.tag_size_bytes),
+            ),
+        };
+        let parts = [head, Some(&self.payload[..]), tail];
+        parts.into_iter().flatten().filter(|part| !part.is_empty())
+    }
+
+    /// The tag without framing, as buffers that share its memory.
+    fn buffers(&self) -> [Bytes; 3] {
+        let head = self.head.slice(self.size_line_bytes..);
+        let tail = self.tail.slice(..self.tag_size_bytes);
+        [head, self.payload.clone(), tail]
+    }
+}
+
+fn size_line(bytes: usize) -> String {
+    let mut line = String::with_capacity(10);
+    // Writing to a string cannot fail.
+    let _ = write!(line, "{bytes:x}\r\n");
+    line
+}
+
+impl Format for FlvWire {
+    type Variant = Framing;
+
+    fn parts(frame: &SharedFrame, framing: Framing) -> impl Iterator<Item = &[u8]> {
+        let tag = frame.wire::<Self>().as_ref();
+        tag.into_iter().flat_map(move |tag| tag.parts(framing))
+    }
+
+    fn preface(first: &[Arc<SharedFrame>], framing: Framing) -> Bytes {
+        let header = file_header(first);
+        match framing {
+            Framing::Plain => header,
+            Framing::Chunked => [size_line(header.len()).as_bytes(), &header, b"\r\n"]
+                .concat()
+                .into(),
+        }
     }
 }
 
@@ -28,7 +128,7 @@ impl WireFormat for FlvWire {
 pub(crate) fn tag_parts(frame: &SharedFrame) -> impl Iterator<Item = Bytes> {
     let tag = frame.wire::<FlvWire>().as_ref();
     tag.into_iter()
-        .flat_map(|tag| [tag.head.clone(), tag.payload.clone(), tag.tail.clone()])
+        .flat_map(FlvTag::buffers)
         .filter(|part| !part.is_empty())
 }
 
@@ -79,13 +179,26 @@ mod tests {
         for _ in 0..2 {
             let mut viewer = engine.play(attempt()).await.unwrap();
             let frame = viewer.next().await.unwrap();
-            parts.push(
-                tag_parts(&frame)
-                    .map(|part| part.as_ptr())
-                    .collect::<Vec<_>>(),
-            );
+            for framing in [Framing::Chunked, Framing::Plain] {
+                let shared: Vec<_> = FlvWire::parts(&frame, framing)
+                    .map(<[u8]>::as_ptr)
+                    .collect();
+                assert_eq!(shared[1], payload.as_ptr());
+                parts.push(shared);
+            }
+            let plain: Vec<u8> = FlvWire::parts(&frame, Framing::Plain)
+                .flatten()
+                .copied()
+                .collect();
+            let buffers: Vec<u8> = tag_parts(&frame).flatten().collect();
+            assert_eq!(buffers, plain);
+            let chunked: Vec<u8> = FlvWire::parts(&frame, Framing::Chunked)
+                .flatten()
+                .copied()
+                .collect();
+            let size = format!("{:x}\r\n", plain.len());
+            assert_eq!(chunked, [size.as_bytes(), &plain, b"\r\n"].concat());
         }
-        assert_eq!(parts[0], parts[1]);
-        assert_eq!(parts[0][1], payload.as_ptr());
+        assert_eq!(parts[..2], parts[2..]);
     }
 }

@@ -330,8 +330,13 @@ fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
             return Err(wrong(key, "must be longer than 0".to_owned()));
         }
     }
-    if config.rtmp.send_interval.0 > MAX_SEND_INTERVAL {
-        return Err(wrong("rtmp.send_interval", "must be at most 1s".to_owned()));
+    for (key, interval) in [
+        ("rtmp.send_interval", config.rtmp.send_interval),
+        ("http.send_interval", config.http.send_interval),
+    ] {
+        if interval.0 > MAX_SEND_INTERVAL {
+            return Err(wrong(key, "must be at most 1s".to_owned()));
+        }
     }
     check_trail(&config.trail, &wrong)?;
     check_sinks(&config.sink, &wrong)?;

@@ -134,6 +134,8 @@ pub(crate) struct Http {
     pub(crate) max_connections: usize,
     pub(crate) header_timeout: Span,
     pub(crate) write_stall_timeout: Span,
+    pub(crate) egress_threads: usize,
+    pub(crate) send_interval: Span,
     pub(crate) allow_origin: types::Origin,
 }
 
@@ -144,6 +146,8 @@ impl Default for Http {
             max_connections: 10_000,
             header_timeout: Span::secs(10),
             write_stall_timeout: Span::secs(30),
+            egress_threads: 0,
+            send_interval: Span::millis(15),
             allow_origin: types::Origin("*".to_owned()),
         }
     }

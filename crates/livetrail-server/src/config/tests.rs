@@ -157,6 +157,10 @@ fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
             &["livetrail.toml:2: rtmp.send_interval: ", "at most 1s"],
         ),
         (
+            "[http]\nsend_interval = \"2s\"",
+            &["livetrail.toml:2: http.send_interval: ", "at most 1s"],
+        ),
+        (
             "[rtmp]\nlisten = \"everywhere\"",
             &["livetrail.toml:2: rtmp.listen: ", "socket address"],
         ),

@@ -321,6 +321,8 @@ impl Server {
         limits.max_connections = config.http.max_connections;
         limits.header_timeout = config.http.header_timeout.0;
         limits.write_stall_timeout = config.http.write_stall_timeout.0;
+        limits.egress_threads = config.http.egress_threads;
+        limits.send_interval = config.http.send_interval.0;
         let gateway = HttpGateway::new(router).limits(limits);
         state.add_http(gateway.handle());
         let stopping = self.stopping();
