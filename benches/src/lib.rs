@@ -2,6 +2,7 @@
 
 pub mod ledger;
 pub mod offer;
+pub mod trail;
 pub mod viewers;
 
 use std::{
@@ -25,6 +26,19 @@ pub fn process_cpu() -> Duration {
 pub fn nanos() -> u64 {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The most memory that this process has had.
+pub fn peak_memory() -> std::io::Result<String> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    Ok(line.unwrap_or("unknown").trim().to_owned())
+}
+
+/// Takes what was read out of the system's memory; `false` when this process may not.
+pub fn drop_caches() -> bool {
+    rustix::fs::sync();
+    std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
 }
 
 /// The middle value; 0 of nothing.

@@ -24,6 +24,8 @@ const BENCHES: &[&str] = &[
     "fanout",
     "viewers",
     "ledger",
+    "index",
+    "verify",
 ];
 
 /// Runs what is asked for; `false` when a benchmark could not be measured.
