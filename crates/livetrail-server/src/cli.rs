@@ -313,6 +313,10 @@ Examples:
   livetrail trail query ./livetrail-data --action play_denied --since 2026-11-22T14:00:00Z --until 2026-11-22T15:00:00Z
   livetrail trail query ./livetrail-data --session 0199a7… --format json
 
+Each record that is shown was proven to be in the tree that the checkpoint signs. The query index in the trail's private part finds it among
+millions; it is derived, kept up by the server and by this command, and may be removed at any time. It could at worst leave a record out:
+--scan asks without it.
+
 Exit codes: 0 done, also when nothing fits; 2 the trail cannot be read.")]
 pub(crate) struct TrailQuery {
     #[command(flatten)]
@@ -322,6 +326,9 @@ pub(crate) struct TrailQuery {
     /// How to show them: a table for people, one JSON object a line, or tab-separated lines.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: TrailFormat,
+    /// Look through the whole trail, without the query index.
+    #[arg(long)]
+    pub(crate) scan: bool,
 }
 
 /// Show the last records, and with -f those that follow. A ledger's records are seen when a checkpoint covers them, a second later at most.
@@ -455,7 +462,7 @@ pub(crate) struct TrailExport {
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Copy everything that is published, with the verifier keys, into this new directory instead.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "to", "format", "output", "stream", "session", "action", "since", "until"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "to", "format", "output", "stream", "session", "action", "principal", "since", "until"])]
     pub(crate) site: Option<PathBuf>,
 }
 
@@ -484,12 +491,15 @@ pub(crate) struct TrailFilter {
     /// Of this stream: `cam`, or with its application `live/cam`.
     #[arg(long, value_name = "STREAM")]
     pub(crate) stream: Option<String>,
-    /// Of this session; its first characters are enough.
+    /// Of this session; the first or the last characters of its id are enough, and 8 or more are found fast.
     #[arg(long, value_name = "ID")]
     pub(crate) session: Option<String>,
     /// With this action, such as `play_denied`; several times for several.
     #[arg(long, value_name = "ACTION")]
     pub(crate) action: Vec<String>,
+    /// By this principal: who it was, as authenticated.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) principal: Option<String>,
     /// Not before: RFC 3339 (`2026-11-22T14:00:00Z`), a date, or a time span before now (`1h`).
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,

@@ -21,8 +21,8 @@ pub(crate) use log::init as init_log;
 pub(crate) use reload::Reloadable;
 pub(crate) use sinks::{Configured as ConfiguredSinks, is_in_trouble as sink_is_in_trouble};
 pub(crate) use trail::{
-    Created, Trail, TrailPlace, TrailView, Trouble, create as create_trail, trail_directory,
-    vkey_file, write_vkeys,
+    Created, Trail, TrailPlace, TrailView, Trouble, create as create_trail, index_directory,
+    trail_directory, vkey_file, write_vkeys,
 };
 
 use crate::{

@@ -8,15 +8,13 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use livetrail_index::Found;
 use livetrail_ledger::Reader;
 use livetrail_record::encode_line;
 use livetrail_tlog::{TilePath, leaf_hash, tree_bundles, tree_tiles};
 use serde_json::{json, value::RawValue};
 
-use super::{
-    filter::Filter,
-    source::{Item, LedgerSource},
-};
+use super::{filter::filter, query::tell_what_is_not_shown, source::LedgerSource};
 use crate::{
     cli::{ExportFormat, TrailExport},
     commands::progress,
@@ -38,56 +36,39 @@ pub(super) fn run(args: &TrailExport) -> Outcome {
 }
 
 fn records(ledger: &LedgerSource, args: &TrailExport) -> Result<(), Failure> {
-    let filter = Filter::new(&args.filter)?;
+    let mut filter = filter(&args.filter)?;
+    filter.entries = Some(args.from..args.to.unwrap_or(u64::MAX));
     let mut out = Out::new(args.output.as_deref())?;
-    let end = args.to.unwrap_or(u64::MAX);
-    let mut bad = 0_u64;
-    ledger.range(args.from..end, |item| {
-        match line(&item, args.format, &filter)? {
-            Line::Fits(line) => out.line(&line)?,
-            Line::No => {}
-            Line::Bad => bad += 1,
-        }
-        Ok(())
-    })?;
-    out.finish()?;
-    if bad > 0 {
-        complain(&format!(
-            "{bad} entries are no records; `livetrail trail verify` says which"
-        ));
+    let mut hits = ledger.find(filter, true)?;
+    for found in hits.by_ref() {
+        let found = found.map_err(Failure::unusable)?;
+        out.line(&line(&found, args.format)?)?;
     }
+    out.finish()?;
+    tell_what_is_not_shown(&hits);
     Ok(())
 }
 
-enum Line {
-    Fits(Vec<u8>),
-    No,
-    Bad,
-}
-
-fn line(item: &Item, format: ExportFormat, filter: &Filter) -> anyhow::Result<Line> {
-    let Ok(record) = &item.record else {
-        return Ok(Line::Bad);
-    };
-    if !filter.fits(record) {
-        return Ok(Line::No);
-    }
-    let entry = item.entry.as_deref().unwrap_or_default();
-    let line = match format {
-        ExportFormat::Entries => entry.to_vec(),
+fn line(found: &Found, format: ExportFormat) -> anyhow::Result<Vec<u8>> {
+    let Found {
+        index,
+        entry,
+        record,
+        ..
+    } = found;
+    Ok(match format {
+        ExportFormat::Entries => entry.clone(),
         ExportFormat::Tsv => encode_line(record).trim_end_matches('\n').into(),
         ExportFormat::Json => {
             // The record stays as it is, byte for byte.
             let record: &RawValue = serde_json::from_slice(entry)?;
             let leaf = leaf_hash(entry).to_string();
-            let line = json!({ "index": item.number, "leaf_hash": leaf });
-            let mut text = line.to_string();
+            let mut text = json!({ "index": index, "leaf_hash": leaf }).to_string();
             text.pop();
             text += &format!(",\"record\":{record}}}");
             text.into_bytes()
         }
-    };
-    Ok(Line::Fits(line))
+    })
 }
 
 /// A file, or standard output.

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use livetrail_audit::AuditRecord;
+use livetrail_index::Hits;
 
-use super::{filter::Filter, show, source::Source};
+use super::{filter::filter, show, source::Source};
 use crate::{
     cli::{TrailFormat, TrailQuery},
-    output::{Outcome, complain, say},
+    output::{Failure, Outcome, complain, say},
 };
 
 /// Rows of one table: a trail of any length is shown in bounded memory, as several tables if need be.
@@ -15,45 +16,98 @@ const TABLE_ROWS: usize = 5_000;
 
 /// Runs it.
 pub(super) fn run(args: &TrailQuery) -> Outcome {
-    let filter = Filter::new(&args.filter)?;
-    let mut trail = Source::open(&args.trail)?;
-    let mut rows: Vec<AuditRecord> = Vec::new();
-    let mut bad: u64 = 0;
-    let mut found: u64 = 0;
-    trail.each(|item| {
-        let Ok(record) = item.record else {
-            bad += 1;
-            return Ok(());
-        };
-        if !filter.fits(&record) {
-            return Ok(());
+    let filter = filter(&args.filter)?;
+    let mut shown = Shown::new(args.format);
+    match Source::open(&args.trail)? {
+        Source::Ledger(ledger) => {
+            let mut hits = ledger.find(filter, !args.scan)?;
+            for found in hits.by_ref() {
+                shown.record(found.map_err(Failure::unusable)?.record)?;
+            }
+            shown.finish()?;
+            tell_what_is_not_shown(&hits);
         }
-        found += 1;
-        if args.format != TrailFormat::Table {
-            say(&show::line(&record, args.format)?)?;
-            return Ok(());
+        mut file @ Source::File { .. } => {
+            let mut bad: u64 = 0;
+            file.each(|item| {
+                match item.record {
+                    Ok(record) if filter.fits(&record) => shown.record(record)?,
+                    Ok(_) => {}
+                    Err(_) => bad += 1,
+                }
+                Ok(())
+            })?;
+            shown.finish()?;
+            if bad > 0 {
+                complain(&format!(
+                    "no records: {bad}, each {}; `livetrail trail check` says which",
+                    file.unit()
+                ));
+            }
         }
-        rows.push(record);
-        if rows.len() == TABLE_ROWS {
-            say(&show::trail_rows(&rows).to_string())?;
-            rows.clear();
-        }
-        Ok(())
-    })?;
-    if args.format == TrailFormat::Table {
-        if !rows.is_empty() {
-            say(&show::trail_rows(&rows).to_string())?;
-        }
-        say(&format!(
-            "{found} record{}",
-            if found == 1 { "" } else { "s" }
-        ))?;
-    }
-    if bad > 0 {
-        complain(&format!(
-            "no records: {bad}, each {}; `livetrail trail check` says which",
-            trail.unit()
-        ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// That something may be missing from an answer.
+pub(super) fn tell_what_is_not_shown(hits: &Hits<'_>) {
+    if hits.unreadable() > 0 {
+        complain(&format!(
+            "{} entries are no records; `livetrail trail verify` says which",
+            hits.unreadable()
+        ));
+    }
+    for absent in hits.absent() {
+        complain(&format!(
+            "entries {} to {} are not there and were not looked at; `livetrail trail verify` says whether they were removed by policy",
+            absent.start,
+            absent.end.saturating_sub(1)
+        ));
+    }
+}
+
+/// Records as they are printed.
+struct Shown {
+    format: TrailFormat,
+    rows: Vec<AuditRecord>,
+    found: u64,
+}
+
+impl Shown {
+    fn new(format: TrailFormat) -> Self {
+        Self {
+            format,
+            rows: Vec::new(),
+            found: 0,
+        }
+    }
+
+    fn record(&mut self, record: AuditRecord) -> anyhow::Result<()> {
+        self.found += 1;
+        if self.format != TrailFormat::Table {
+            return say(&show::line(&record, self.format)?);
+        }
+        self.rows.push(record);
+        if self.rows.len() == TABLE_ROWS {
+            self.print_rows()?;
+        }
+        Ok(())
+    }
+
+    fn print_rows(&mut self) -> anyhow::Result<()> {
+        say(&show::trail_rows(&self.rows).to_string())?;
+        self.rows.clear();
+        Ok(())
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        if self.format != TrailFormat::Table {
+            return Ok(());
+        }
+        if !self.rows.is_empty() {
+            self.print_rows()?;
+        }
+        let plural = if self.found == 1 { "" } else { "s" };
+        say(&format!("{} record{plural}", self.found))
+    }
 }

@@ -4,14 +4,19 @@ use std::{fs, ops::Range, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use livetrail_audit::{AuditError, AuditRecord, FileTrail};
+use livetrail_index::{Filter, Hits, Index, IndexError, scan};
 use livetrail_ledger::{LedgerError, Reader, RealStore};
 use livetrail_record::parse_canonical;
 
 use crate::{
     cli::TrailPath,
-    output::{Failure, chain},
-    serve::TrailPlace,
+    commands::progress as progress_bar,
+    output::{Failure, chain, complain},
+    serve::{TrailPlace, index_directory},
 };
+
+/// How the bar on a terminal looks while the index is made.
+const BAR: &str = "making the query index {bar:40} {human_pos} of {human_len} records, {eta} left";
 
 /// How many entries are looked at at once when a trail is read from its end.
 const STEP: u64 = 4_096;
@@ -22,8 +27,6 @@ pub(super) struct Item {
     pub(super) number: u64,
     /// The record, or why it is none.
     pub(super) record: Result<AuditRecord, String>,
-    /// The entry's bytes; none of a line.
-    pub(super) entry: Option<Vec<u8>>,
 }
 
 /// A trail that is read on from where it was left.
@@ -146,6 +149,39 @@ impl LedgerSource {
         Ok(checkpoint.head().size)
     }
 
+    /// The records that fit, in order, each proven to be in the signed tree. With the index where there is one or one can be made, which is said to
+    /// whoever waits for it; else, or when that is asked for, the whole trail is looked through.
+    ///
+    /// # Errors
+    /// The trail cannot be read.
+    pub(super) fn find(&self, filter: Filter, with_index: bool) -> Result<Hits<'_>, Failure> {
+        // A copy of the site has no private part, and gets no index.
+        if with_index && self.directory.join("private").is_dir() {
+            match self.find_by_index(filter.clone()) {
+                Ok(hits) => return Ok(hits),
+                Err(error) => complain(&format!(
+                    "looking through the whole trail, without the query index: {}",
+                    chain(&error)
+                )),
+            }
+        }
+        scan(&self.reader, filter).map_err(Failure::unusable)
+    }
+
+    fn find_by_index(&self, filter: Filter) -> Result<Hits<'_>, IndexError> {
+        let mut index = Index::open(&index_directory(&self.directory), &self.reader)?;
+        let mut bar = None;
+        index.catch_up(&self.reader, &mut |progress| {
+            let bar = bar.get_or_insert_with(|| progress_bar(Some(progress.published), BAR));
+            bar.set_position(progress.indexed);
+            true
+        })?;
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        index.find(&self.reader, filter)
+    }
+
     /// Reads the entries of a range, as far as they are published.
     ///
     /// # Errors
@@ -158,7 +194,7 @@ impl LedgerSource {
         let first = range.start;
         let entries = self.reader.entries(range).map_err(Failure::unusable)?;
         for (number, entry) in (first..).zip(entries) {
-            each(item_of_entry(number, entry.map_err(Failure::unusable)?))?;
+            each(item_of_entry(number, &entry.map_err(Failure::unusable)?))?;
         }
         Ok(())
     }
@@ -207,8 +243,8 @@ fn reader_of_copy(store: Arc<RealStore>, text: &str) -> anyhow::Result<Reader> {
     Ok(Reader::with_keys(store, origin, keys)?)
 }
 
-fn item_of_entry(number: u64, entry: Vec<u8>) -> Item {
-    let record = parse_canonical(&entry);
+fn item_of_entry(number: u64, entry: &[u8]) -> Item {
+    let record = parse_canonical(entry);
     Item {
         number,
         record: record.map_err(|error| {
@@ -218,7 +254,6 @@ fn item_of_entry(number: u64, entry: Vec<u8>) -> Item {
             };
             chain(&error)
         }),
-        entry: Some(entry),
     }
 }
 
@@ -231,9 +266,5 @@ fn item_of_line(line: Result<livetrail_audit::TrailLine, AuditError>) -> Result<
         }
         Err(error) => return Err(Failure::unusable(error)),
     };
-    Ok(Item {
-        number,
-        record,
-        entry: None,
-    })
+    Ok(Item { number, record })
 }

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, thread, time::Duration};
 
-use super::{filter::Filter, show, source::Source};
+use super::{filter::filter, show, source::Source};
 use crate::{
     cli::TrailTail,
     output::{Outcome, complain, say},
@@ -16,7 +16,7 @@ const MAX_LINES: usize = 100_000;
 
 /// Runs it.
 pub(super) fn run(args: &TrailTail) -> Outcome {
-    let filter = Filter::new(&args.filter)?;
+    let filter = filter(&args.filter)?;
     let mut trail = Source::open(&args.trail)?;
     let wanted = args.lines.min(MAX_LINES);
     for record in trail.last(wanted, |record| filter.fits(record))? {

@@ -1,24 +1,30 @@
 //! The server's trail: a ledger in the data directory, opened, watched and closed.
 
 mod create;
+mod index;
 mod place;
 mod watch;
 mod witness;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use anyhow::bail;
 use livetrail_audit::replica::Replicas;
-use livetrail_audit::{AuditPipeline, LedgerSink, OpenSession, open_sessions_of_ledger};
+use livetrail_audit::{AuditPipeline, LedgerSink, OpenSession};
 use livetrail_engine::Clock;
-use livetrail_index::{Index, IndexError};
 use livetrail_ledger::{
     Handle, Identity, Ledger, LedgerError, Options, Reader, RealStore, RecoveryReport, SharedStore,
     Witnesses, read_seed,
 };
 
 pub(crate) use create::{Created, create, write_vkeys};
-pub(crate) use place::{TrailPlace, index_directory, trail_directory, vkey_file};
+pub(crate) use index::index_directory;
+pub(crate) use place::{TrailPlace, trail_directory, vkey_file};
 pub(crate) use watch::{Trouble, Watch};
 
 use super::sinks::{Configured, SinkWatch};
@@ -31,6 +37,8 @@ pub(crate) struct Trail {
     recovery: RecoveryReport,
     open: Vec<OpenSession>,
     sinks: Configured,
+    /// Keeps the query index up.
+    index: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The trail as others in the server see it: how it does, and how to read it.
@@ -70,23 +78,17 @@ impl Trail {
         let seeds = [read_seed(&signer)?, read_seed(&cosigner)?];
         let identity = create::identity(origin, &seeds)?;
         let sinks = Configured::of(&config.sink)?;
-        let trail = Self::of_store(
-            store,
-            identity,
-            &config.trail,
-            Some(&index_directory(&config.data)),
-            sinks,
-        )?;
+        let trail = Self::of_store(store, identity, &config.trail, Some(&directory), sinks)?;
         see_to_vkeys(&config.data, &trail.view.vkeys);
         Ok(trail)
     }
 
-    /// The same in any store, with or without a query index.
+    /// The same in any store; with a query index if the trail is in a directory.
     pub(crate) fn of_store(
         store: SharedStore,
         identity: Identity,
         settings: &config::Trail,
-        index: Option<&Path>,
+        directory: Option<&Path>,
         sinks: Configured,
     ) -> anyhow::Result<Self> {
         let vkeys = create::vkeys_of(&identity);
@@ -114,13 +116,17 @@ impl Trail {
             watch: Arc::default(),
             sinks: Arc::default(),
         };
-        let open = left_open(&view.reader, index)?;
+        let open = index::open_sessions(directory, &view.reader)?;
+        let index = directory
+            .map(|directory| index::keep_up(directory, view.reader.clone(), view.handle.clone()))
+            .transpose()?;
         Ok(Self {
             sink,
             view,
             recovery,
             open,
             sinks,
+            index: Mutex::new(index),
         })
     }
 
@@ -177,7 +183,22 @@ impl Trail {
             witnesses.end();
         }
         let sink = self.sink.clone();
-        let closed = tokio::task::spawn_blocking(move || sink.close(timeout)).await;
+        let index = self
+            .index
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let closed = tokio::task::spawn_blocking(move || {
+            let closed = sink.close(timeout);
+            // It ends with the ledger, after the segment that it is at. With a disk that hangs it is left alone: its file bears that.
+            if closed.is_ok()
+                && let Some(Err(_)) = index.map(JoinHandle::join)
+            {
+                tracing::warn!("the query index panicked; the trail is whole");
+            }
+            closed
+        })
+        .await;
         match closed {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
@@ -188,24 +209,6 @@ impl Trail {
             Err(_) => false,
         }
     }
-}
-
-/// What the boot before left open. The index knows it up to where it is, so that only the rest is replayed; without one, all is.
-fn left_open(reader: &Reader, index: Option<&Path>) -> anyhow::Result<Vec<OpenSession>> {
-    let indexed = index.map(|index| Index::open(index, reader)?.open_sessions(reader));
-    match indexed {
-        Some(Ok(open)) => return Ok(open),
-        // The trail itself is at fault, with or without an index.
-        Some(Err(error @ (IndexError::Ledger(_) | IndexError::Entry { .. }))) => {
-            return Err(error.into());
-        }
-        Some(Err(error)) => {
-            let error = crate::output::chain(&error);
-            tracing::warn!("the whole trail is replayed, the query index does not help: {error}");
-        }
-        None => {}
-    }
-    Ok(open_sessions_of_ledger(reader)?)
 }
 
 fn options(settings: &config::Trail) -> Options {

@@ -8,9 +8,6 @@ const TRAIL_DIRECTORY: &str = "trail";
 /// The verifier keys, in the data directory: for auditors, not secret.
 const VKEY_FILE: &str = "trail.vkey";
 
-/// The query index, in the data directory: derived from the trail, may be removed at any time.
-const INDEX_DIRECTORY: &str = "index";
-
 /// The trail of an earlier version, in the data directory: a file of lines.
 const OLD_TRAIL_FILE: &str = "trail.tsv";
 
@@ -20,11 +17,6 @@ const MARKS: [&str; 2] = ["private/log.json", "checkpoint"];
 /// The trail in this data directory.
 pub(crate) fn trail_directory(data: &Path) -> PathBuf {
     data.join(TRAIL_DIRECTORY)
-}
-
-/// The directory of the query index of this data directory's trail.
-pub(crate) fn index_directory(data: &Path) -> PathBuf {
-    data.join(INDEX_DIRECTORY)
 }
 
 /// The file with the verifier keys of this data directory's trail.
