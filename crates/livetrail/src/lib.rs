@@ -44,7 +44,8 @@
 //! A trail that strangers can verify, with `livetrail-verify` or any C2SP tlog-tiles client:
 //!
 //! ```
-//! use livetrail::{LedgerSink, ledger::{Identity, Ledger, RealStore, SharedStore, generate_seed}, prelude::*};
+//! use livetrail::ledger::{Identity, Ledger, Reader, RealStore, SharedStore, generate_seed};
+//! use livetrail::{LedgerSink, open_sessions_of_ledger, prelude::*};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = std::env::temp_dir().join(format!("livetrail-doc-{}.trail", std::process::id()));
 //! # std::fs::create_dir_all(&dir)?;
@@ -53,11 +54,13 @@
 //! // Keep the seeds: `write_seed` puts one into a file for its owner alone, `read_seed` gets it back.
 //! let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
 //! Ledger::create(&store, &identity)?;
-//! let (ledger, _recovery) = Ledger::builder(store, identity).open()?;
-//! let sink = Arc::new(LedgerSink::new(ledger));
-//! let pipeline = AuditPipeline::builder(sink.clone()).build()?;
-//! // … an engine with `.observer(…)`, and in the end `pipeline.close().await`, then `sink.close(…)`.
-//! # drop((pipeline, sink));
+//! // Every start, after a crash as well: what it left open is closed on record.
+//! let (ledger, _recovery) = Ledger::builder(store.clone(), identity).open()?;
+//! let open = open_sessions_of_ledger(&Reader::open(store)?)?;
+//! let pipeline = AuditPipeline::builder(Arc::new(LedgerSink::new(ledger))).recovered(open).build()?;
+//! // … an engine with `.observer(…)`, and in the end `pipeline.close().await`; the sink signs the last checkpoint when it is
+//! // dropped, or in bounded time with `LedgerSink::close`.
+//! # drop(pipeline);
 //! # std::fs::remove_dir_all(&dir)?;
 //! # Ok(()) }
 //! ```
