@@ -221,6 +221,49 @@ async fn an_attempt_has_a_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn entries_are_gathered_for_a_while_and_a_full_batch_does_not_wait() {
+    let log = TestLog::with(ORIGIN, 10);
+    let sink = Scripted::after([]);
+    let mut options = ReplicaOptions::default();
+    options.batch_records = 100;
+    options.batch_interval = Duration::from_secs(30);
+    let started = Instant::now();
+    let run = start(&log, &sink, options);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(sink.calls().is_empty());
+    log.add(5);
+    until("it arrives", || run.watch.status().cursor == Some(15)).await;
+    let calls = sink.calls();
+    assert_eq!(calls.len(), 1);
+    let waited = calls[0] - started;
+    assert!(waited >= Duration::from_secs(30), "{waited:?}");
+    assert!(waited < Duration::from_secs(32), "{waited:?}");
+
+    // A full batch at once, and what it left behind.
+    log.add(150);
+    let added = Instant::now();
+    until("all arrives", || run.watch.status().cursor == Some(165)).await;
+    assert!(
+        added.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        added.elapsed()
+    );
+    assert_eq!(sink.calls().len(), 3);
+
+    // And the rest at the end.
+    log.add(1);
+    let closed = Instant::now();
+    run.watch.close(Duration::from_secs(20));
+    run.task.await.unwrap();
+    assert_eq!(run.watch.status().cursor, Some(166));
+    assert!(
+        closed.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        closed.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn batches_keep_to_their_bounds() {
     let log = TestLog::with(ORIGIN, 3_000);
     let sink = Scripted::after([]);

@@ -72,6 +72,8 @@ pub struct Version {
     pub version_id: String,
     /// Whether it is a delete marker, which has no contents.
     pub is_delete_marker: bool,
+    /// Whether it is the newest of its key. A delete marker that is hides the object.
+    pub is_latest: bool,
     /// When it was made, as the server writes it.
     pub last_modified: String,
 }
@@ -80,7 +82,7 @@ pub struct Version {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Versions {
-    /// By key; of one key the newest first.
+    /// By key; of one key the newest first, but delete markers where the server puts them.
     pub versions: Vec<Version>,
     /// Where to go on, when there are more: a key and a version.
     pub next: Option<(String, String)>,
@@ -104,9 +106,12 @@ pub fn versions(body: &[u8]) -> Result<Versions, Error> {
                 key: wanted(ASKED, entry, "Key")?,
                 version_id: wanted(ASKED, entry, "VersionId")?,
                 is_delete_marker,
+                is_latest: child(entry, "IsLatest").as_deref() == Some("true"),
                 last_modified: child(entry, "LastModified").unwrap_or_default(),
             });
         }
+        // Some servers list all delete markers behind all versions.
+        versions.sort_by(|one, other| one.key.cmp(&other.key));
         let next = match child(root, "IsTruncated").as_deref() {
             Some("true") => Some((
                 wanted(ASKED, root, "NextKeyMarker")?,
@@ -201,19 +206,30 @@ mod tests {
     }
 
     #[test]
-    fn versions_and_delete_markers_are_read_in_their_order() {
+    fn versions_and_delete_markers_are_read_by_their_keys() {
         let body = br"<ListVersionsResult><IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker>
             <NextVersionIdMarker>v1</NextVersionIdMarker>
-            <DeleteMarker><Key>k</Key><VersionId>v2</VersionId><IsLatest>true</IsLatest></DeleteMarker>
             <Version><Key>k</Key><VersionId>v1</VersionId><LastModified>2026-01-01T00:00:00Z</LastModified></Version>
+            <Version><Key>l</Key><VersionId>v3</VersionId><IsLatest>true</IsLatest></Version>
+            <DeleteMarker><Key>k</Key><VersionId>v2</VersionId><IsLatest>true</IsLatest></DeleteMarker>
             </ListVersionsResult>";
         let listed = versions(body).unwrap();
         let shown: Vec<_> = listed
             .versions
             .iter()
-            .map(|version| (version.version_id.as_str(), version.is_delete_marker))
+            .map(|version| {
+                (
+                    version.key.as_str(),
+                    version.version_id.as_str(),
+                    version.is_latest,
+                )
+            })
             .collect();
-        assert_eq!(shown, [("v2", true), ("v1", false)]);
+        assert_eq!(
+            shown,
+            [("k", "v1", false), ("k", "v2", true), ("l", "v3", true)]
+        );
+        assert!(listed.versions[1].is_delete_marker);
         assert_eq!(listed.next, Some(("k".to_owned(), "v1".to_owned())));
         assert!(
             versions(b"<ListVersionsResult><Version><Key>k</Key></Version></ListVersionsResult>")

@@ -59,6 +59,10 @@ pub enum VerifyError {
         /// Why.
         what: &'static str,
     },
+    /// A bucket, its server or the credentials for it.
+    #[cfg(feature = "s3")]
+    #[error(transparent)]
+    S3(#[from] livetrail_s3::Error),
     /// A worker thread could not be started.
     #[error("cannot start a thread")]
     Thread {

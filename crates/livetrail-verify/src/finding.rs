@@ -35,6 +35,9 @@ pub enum Class {
     NotPruned,
     /// A record of pruning or of key rotation cannot be understood.
     Administration,
+    /// Somebody overwrote or deleted an object of a bucket, whose first version is still there and counts. A remark, unless the
+    /// check is strict.
+    Altered,
     /// Nothing was recorded for longer than heartbeats allow. A remark, unless the check is strict.
     Silent,
 }

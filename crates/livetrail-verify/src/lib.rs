@@ -47,6 +47,8 @@ mod older;
 mod pipeline;
 mod policy;
 mod report;
+#[cfg(feature = "s3")]
+mod s3;
 mod scan;
 mod source;
 mod text;
@@ -66,5 +68,7 @@ pub use report::{
     BootReport, CheckpointReport, CosignatureReport, Figures, KeysReport, OlderReport,
     OpenSessionReport, PrunedReport, Report, RotationReport, Sessions, TrailKind, Verdict,
 };
-pub use source::{Directory, Files, Source, SourceError};
+#[cfg(feature = "s3")]
+pub use s3::BucketSite;
+pub use source::{Alteration, Directory, Files, Source, SourceError};
 pub use verify::{Options, keys_in, verify};

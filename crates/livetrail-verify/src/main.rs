@@ -28,6 +28,9 @@ Examples:
   Over HTTP, for a program:
     livetrail-verify http://127.0.0.1:8080/trail --vkey trail.vkey --json
 
+  In a bucket, the first version of each object (if built with the feature s3; credentials as the AWS tools have them):
+    livetrail-verify s3://bucket/prefix/example.com_2Faudit --s3-region eu-central-1 --vkey trail.vkey
+
   Sessions and numbers of a file of lines, in which there are no signatures:
     livetrail-verify trail.tsv
 
@@ -40,7 +43,8 @@ Exit codes: 0 sound; 1 not sound, and the report says what, where and from which
 #[derive(Parser)]
 #[command(name = "livetrail-verify", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// The trail: its directory or that of the server's data, the address of its site (http://…), or a file of lines
+    /// The trail: its directory or that of the server's data, the address of its site (http://…) or of its place in a bucket
+    /// (s3://…), or a file of lines
     #[arg(value_name = "PATH|URL")]
     place: String,
     /// A key to trust, or a file with one on each line. The log's own; with type 0x04 its second key, or a witness's
@@ -64,6 +68,19 @@ struct Arguments {
     /// The trail of a program that writes no server_started and server_stopped
     #[arg(long)]
     without_boot_records: bool,
+    /// The server of the bucket, if it is not Amazon's; the bucket's name is then put into the path
+    #[cfg(feature = "s3")]
+    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL")]
+    s3_endpoint: Option<String>,
+    /// The bucket's region
+    #[cfg(feature = "s3")]
+    #[arg(
+        long,
+        value_name = "REGION",
+        env = "AWS_REGION",
+        default_value = "us-east-1"
+    )]
+    s3_region: String,
     /// The report for programs
     #[arg(long)]
     json: bool,
@@ -113,7 +130,9 @@ fn run(arguments: &Arguments) -> Result<Report> {
     let bar = Bar::new();
     let mut progress = |done, total| bar.show(done, total);
     let place = &arguments.place;
-    let report = if place.starts_with("http://") || place.starts_with("https://") {
+    let report = if place.starts_with("s3://") {
+        verify(&bucket(arguments)?, &options, &mut progress)?
+    } else if place.starts_with("http://") || place.starts_with("https://") {
         verify(&Site::new(place)?, &options, &mut progress)?
     } else {
         let path = Path::new(place);
@@ -147,6 +166,28 @@ fn trail_in(path: &Path) -> PathBuf {
     } else {
         path.to_owned()
     }
+}
+
+#[cfg(feature = "s3")]
+fn bucket(arguments: &Arguments) -> Result<livetrail_verify::BucketSite> {
+    use livetrail_s3::{CredentialSource, Endpoint};
+
+    let region = &arguments.s3_region;
+    let endpoint = match &arguments.s3_endpoint {
+        Some(url) => Endpoint::new(url, region, true)?,
+        None => Endpoint::amazon(region)?,
+    };
+    let credentials = CredentialSource::Environment.load()?;
+    Ok(livetrail_verify::BucketSite::open(
+        &arguments.place,
+        endpoint,
+        credentials,
+    )?)
+}
+
+#[cfg(not(feature = "s3"))]
+fn bucket(_: &Arguments) -> Result<Directory> {
+    anyhow::bail!("this livetrail-verify cannot read buckets: build it with `--features s3`")
 }
 
 fn options(arguments: &Arguments) -> Result<Options> {

@@ -46,6 +46,24 @@ pub trait Source: Send + Sync {
 
     /// The place, for people.
     fn place(&self) -> String;
+
+    /// Files that were overwritten or deleted, in a place that keeps what was there first. That first version is what
+    /// [`read`](Self::read) gives. Nothing, unless overridden.
+    fn alterations(&self) -> Vec<Alteration> {
+        Vec::new()
+    }
+}
+
+/// What was done to a file whose first version is still there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Alteration {
+    /// The file, relative to the trail.
+    pub path: String,
+    /// How many versions it has.
+    pub versions: u64,
+    /// Whether somebody put a delete marker there.
+    pub is_deleted: bool,
 }
 
 /// A directory.

@@ -87,6 +87,7 @@ pub fn verify(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, VerifyError> {
     let mut found = Found::default();
+    altered(source, options.strict, &mut found);
     let manifest = Manifest::read(source, &mut found);
     let bytes = checkpoint_bytes(source, &manifest, &mut found)?;
     let (policy, from_trail) = policy(source, options, &manifest)?;
@@ -323,6 +324,24 @@ impl Check<'_> {
     fn older_one(&mut self, older: &Older, head: TreeHead) {
         self.older
             .check(older, head, self.source, self.trust, self.trail, self.found);
+    }
+}
+
+/// What somebody did to a place that keeps first versions.
+fn altered(source: &dyn Source, strict: bool, found: &mut Found) {
+    for alteration in source.alterations() {
+        let what = match (alteration.versions, alteration.is_deleted) {
+            (0 | 1, _) => "was deleted".to_owned(),
+            (versions, false) => format!("was overwritten and has {versions} versions"),
+            (versions, true) => format!("was deleted, and written {versions} times"),
+        };
+        let text = format!("{what}; its first version is still there and was checked");
+        let finding = if strict {
+            Finding::failure(Class::Altered, text)
+        } else {
+            Finding::remark(Class::Altered, text)
+        };
+        found.findings.add(finding.path(alteration.path));
     }
 }
 

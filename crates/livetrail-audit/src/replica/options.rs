@@ -17,6 +17,9 @@ pub struct ReplicaOptions {
     pub batch_records: usize,
     /// A batch ends with the entry that brings it to so many bytes. 1 to 256 MiB.
     pub batch_bytes: usize,
+    /// How long entries are gathered into a batch that is not full, from when there is one to send: for sinks where each batch
+    /// costs something, as in a bucket. Zero, the default: not at all. Readers of the sink see a record so much later.
+    pub batch_interval: Duration,
     /// The deadline of one attempt: a sink that has not answered by then is asked anew. At least 1 ms.
     pub attempt_timeout: Duration,
     /// The longest pause after a first error; doubled with each further one.
@@ -37,6 +40,7 @@ impl Default for ReplicaOptions {
             required: true,
             batch_records: 8_192,
             batch_bytes: 4 << 20,
+            batch_interval: Duration::ZERO,
             attempt_timeout: Duration::from_secs(30),
             backoff_first: Duration::from_millis(100),
             backoff_max: Duration::from_secs(30),

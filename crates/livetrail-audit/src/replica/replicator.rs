@@ -166,9 +166,14 @@ impl Replicator {
         let mut next = cursor.next();
         self.board.answered(next);
         let mut ahead = None;
+        // The last batch was cut off by its bounds: more is waiting.
+        let mut is_behind = false;
         loop {
             if !self.wait_beyond(next).await {
                 return Ok(());
+            }
+            if ahead.is_none() && !is_behind {
+                self.gather(next).await;
             }
             let batch = match ahead.take() {
                 Some(batch) => batch,
@@ -189,6 +194,7 @@ impl Replicator {
             );
             sent?;
             next = range.next();
+            is_behind = next < range.checkpoint().head().size;
             self.board.committed(next, range.len(), range.entry_bytes());
             self.backoff.reset();
             self.keep_cursor(false).await;
@@ -226,6 +232,36 @@ impl Replicator {
         self.sealed() >= target
     }
 
+    /// Gives a batch the time to become full.
+    async fn gather(&mut self, next: u64) {
+        let full = self.full_at(next);
+        if self.options.batch_interval.is_zero() || self.sealed() >= full {
+            return;
+        }
+        let until = Instant::now() + self.options.batch_interval;
+        let mut closing = self.closing.clone();
+        let mut sealed = self.ledger.sealed(full);
+        loop {
+            let due = self.cursor_due();
+            tokio::select! {
+                biased;
+                // Also when the ledger is closed: what is there goes out then.
+                _ = &mut sealed => return,
+                () = closed(&mut closing) => return,
+                () = sleep_until(until) => return,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.keep_cursor(true).await;
+                }
+            }
+        }
+    }
+
+    /// The sealed size at which a batch from `first` on has all the entries that it may.
+    fn full_at(&self, first: u64) -> u64 {
+        let records = u64::try_from(self.options.batch_records).unwrap_or(u64::MAX);
+        first.saturating_add(records)
+    }
+
     fn sealed(&self) -> u64 {
         self.ledger.checkpoint().head().size
     }
@@ -244,7 +280,12 @@ impl Replicator {
     }
 
     async fn read_ahead(&self, first: u64) -> Option<Result<Batch, ReplicaError>> {
-        if first >= self.sealed() {
+        let wanted = if self.options.batch_interval.is_zero() {
+            first.saturating_add(1)
+        } else {
+            self.full_at(first)
+        };
+        if self.sealed() < wanted {
             return None;
         }
         Some(self.read(first).await)

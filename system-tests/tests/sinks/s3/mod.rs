@@ -2,6 +2,7 @@
 
 mod conformance;
 mod guard;
+mod outage;
 mod own;
 
 use std::collections::BTreeMap;

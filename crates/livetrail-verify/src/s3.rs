@@ -1,0 +1,393 @@
+//! A trail in a bucket: the first version of each object counts, whatever was put above it later.
+//!
+//! The layout is what `livetrail-sinks` writes: a tlog-tiles site, with every checkpoint under `checkpoints/SIZE` beside `checkpoint`. The
+//! largest of those is the latest; the others are older ones that the trail must contain.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use livetrail_s3::answer::{self, MAX_ANSWER_BYTES, Version};
+use livetrail_s3::{Bucket, Credentials, Endpoint, MAX_LISTED, Request};
+use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use crate::error::VerifyError;
+use crate::source::{Alteration, Source, SourceError, read_at_most};
+
+/// How long one request may take, all in all.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The most objects that were overwritten or deleted and can still be told apart.
+const MAX_ALTERED: usize = 100_000;
+
+const NEWEST: &str = "checkpoint";
+const CHECKPOINTS: &str = "checkpoints";
+/// Where a directory has what is under [`CHECKPOINTS`].
+const ARCHIVE: &str = "private/checkpoints";
+const ARCHIVED: &str = ".note";
+
+/// The trail below a prefix of a bucket.
+#[derive(Debug)]
+pub struct BucketSite {
+    bucket: Bucket,
+    credentials: Credentials,
+    agent: Agent,
+    /// With a slash at its end, unless it is empty.
+    prefix: String,
+    /// The largest size under [`CHECKPOINTS`].
+    largest: Option<u64>,
+    /// Objects with more than one version or a delete marker: the first version, if there is one.
+    altered: BTreeMap<String, Altered>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Altered {
+    first: Option<String>,
+    versions: u64,
+    /// Somebody put a delete marker there.
+    is_deleted: bool,
+    /// It is the newest, so that the object is in no listing.
+    is_hidden: bool,
+}
+
+impl BucketSite {
+    /// The trail at `s3://bucket/prefix`, and what was done to its objects: all versions are listed once.
+    ///
+    /// # Errors
+    /// [`VerifyError::Url`], [`VerifyError::S3`], and [`VerifyError::Read`] when it cannot be listed.
+    pub fn open(
+        url: &str,
+        endpoint: Endpoint,
+        credentials: Credentials,
+    ) -> Result<Self, VerifyError> {
+        let place = url
+            .strip_prefix("s3://")
+            .filter(|place| !place.contains(['?', '#', ' ']));
+        let place = place.ok_or_else(|| VerifyError::Url {
+            url: url.to_owned(),
+            what: "not an address of the form s3://bucket/prefix",
+        })?;
+        let (name, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let prefix = prefix.trim_end_matches('/');
+        let slash = if prefix.is_empty() { "" } else { "/" };
+        let mut site = Self {
+            agent: agent(&endpoint),
+            bucket: Bucket::new(endpoint, name)?,
+            credentials,
+            prefix: format!("{prefix}{slash}"),
+            largest: None,
+            altered: BTreeMap::new(),
+        };
+        site.look_through().map_err(|error| VerifyError::Read {
+            path: format!("the versions of {url}"),
+            source: io::Error::other(error),
+        })?;
+        Ok(site)
+    }
+
+    /// Lists all versions: what was overwritten or deleted, and the largest checkpoint.
+    fn look_through(&mut self) -> Result<(), SourceError> {
+        let mut after = None;
+        // What is of one key stands together, also over two pages.
+        let mut current = (String::new(), Altered::default());
+        loop {
+            let request = self.bucket.list_versions(&self.prefix, after.as_ref());
+            let page = answer::versions(&self.ask(request)?).map_err(io::Error::other)?;
+            for version in page.versions {
+                if version.key != current.0 {
+                    self.settle(std::mem::take(&mut current))?;
+                    current.0.clone_from(&version.key);
+                }
+                current.1.add(version);
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        self.settle(current)
+    }
+
+    fn settle(&mut self, (key, altered): (String, Altered)) -> Result<(), SourceError> {
+        let Some(path) = key.strip_prefix(&self.prefix) else {
+            return Ok(());
+        };
+        let size = path
+            .strip_prefix(CHECKPOINTS)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .filter(|digits| digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|digits| digits.parse().ok());
+        if altered.first.is_some() {
+            self.largest = self.largest.max(size);
+        }
+        if altered.versions > 1 || altered.is_deleted {
+            if self.altered.len() >= MAX_ALTERED {
+                return Err(io::Error::other(format!(
+                    "more than {MAX_ALTERED} objects were overwritten or deleted: is this a bucket that a trail was written to once?"
+                ))
+                .into());
+            }
+            self.altered.insert(path.to_owned(), altered);
+        }
+        Ok(())
+    }
+
+    /// A request that must succeed.
+    fn ask(&self, request: Request) -> Result<Vec<u8>, SourceError> {
+        let what = request.what();
+        let (status, body) = self.send(request, MAX_ANSWER_BYTES)?;
+        if status == 200 {
+            return Ok(body);
+        }
+        Err(refused(&what, status, &body))
+    }
+
+    fn send(&self, request: Request, most: usize) -> Result<(u16, Vec<u8>), SourceError> {
+        let signed = request
+            .sign(&self.credentials, now_s())
+            .map_err(io::Error::other)?;
+        let mut http = self.agent.get(&signed.url);
+        for (name, value) in &signed.headers {
+            http = http.header(name, value);
+        }
+        let response = http.call().map_err(io::Error::other)?;
+        let status = response.status().as_u16();
+        let body = response.into_body();
+        let length = body
+            .content_length()
+            .and_then(|length| usize::try_from(length).ok());
+        if status == 200 {
+            let body = read_at_most(body.into_reader(), length.unwrap_or(0), most)?;
+            return Ok((status, body));
+        }
+        let limit = u64::try_from(MAX_ANSWER_BYTES).unwrap_or(u64::MAX);
+        let mut words = Vec::new();
+        body.into_reader().take(limit).read_to_end(&mut words)?;
+        Ok((status, words))
+    }
+
+    /// Every key below a directory of the bucket, without what all begin with.
+    fn keys(&self, dir: &str, each: &mut dyn FnMut(&str)) -> Result<bool, SourceError> {
+        let beginning = format!("{}{dir}/", self.prefix);
+        let mut after = String::new();
+        let mut any = false;
+        loop {
+            let request = self.bucket.list(&beginning, &after, MAX_LISTED);
+            let page = answer::keys(&self.ask(request)?).map_err(io::Error::other)?;
+            for key in &page.keys {
+                if let Some(name) = key.strip_prefix(&beginning) {
+                    any = true;
+                    each(name);
+                }
+            }
+            match page.keys.last() {
+                Some(last) if page.more => after.clone_from(last),
+                _ => break,
+            }
+        }
+        // What has a delete marker above it is in no listing.
+        for (path, altered) in &self.altered {
+            let name = path
+                .strip_prefix(dir)
+                .and_then(|rest| rest.strip_prefix('/'));
+            if let Some(name) = name.filter(|_| altered.is_hidden && altered.first.is_some()) {
+                any = true;
+                each(name);
+            }
+        }
+        Ok(any)
+    }
+
+    /// The bucket's path for one of a trail's directory; `None` for what a bucket has not.
+    fn path_of(&self, path: &str) -> Option<String> {
+        if path == NEWEST {
+            return Some(self.largest.map_or_else(
+                || NEWEST.to_owned(),
+                |size| format!("{CHECKPOINTS}/{size:020}"),
+            ));
+        }
+        if let Some(rest) = path.strip_prefix("private/") {
+            let name = rest.strip_suffix(ARCHIVED)?;
+            return name.starts_with(CHECKPOINTS).then(|| name.to_owned());
+        }
+        Some(path.to_owned())
+    }
+}
+
+impl Altered {
+    fn add(&mut self, version: Version) {
+        if version.is_delete_marker {
+            self.is_hidden |= version.is_latest;
+            self.is_deleted = true;
+        } else {
+            self.versions = self.versions.saturating_add(1);
+            // The last one is the first that was written.
+            self.first = Some(version.version_id);
+        }
+    }
+}
+
+impl Source for BucketSite {
+    fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        let Some(path) = self.path_of(path) else {
+            return Ok(None);
+        };
+        let key = format!("{}{path}", self.prefix);
+        let request = match self.altered.get(&path) {
+            // Without any checkpoint under its size it is a site that something else wrote: its newest version then.
+            Some(_) if path == NEWEST => self.bucket.get(&key),
+            Some(Altered {
+                first: Some(first), ..
+            }) => self.bucket.get_version(&key, first),
+            Some(_) => return Ok(None),
+            None => self.bucket.get(&key),
+        };
+        let what = request.what();
+        let (status, body) = self.send(request, most)?;
+        match status {
+            200 => Ok(Some(body)),
+            404 => Ok(None),
+            status => Err(refused(&what, status, &body)),
+        }
+    }
+
+    fn list(&self, dir: &str, each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError> {
+        if dir == ARCHIVE {
+            return self.keys(CHECKPOINTS, &mut |name| {
+                each(&format!("{name}{ARCHIVED}"), false)
+            });
+        }
+        if dir.starts_with("private") {
+            return Ok(false);
+        }
+        // A bucket has no directories: everything below comes at once.
+        self.keys(dir, &mut |name| each(name, false))
+    }
+
+    fn lists(&self) -> bool {
+        true
+    }
+
+    fn place(&self) -> String {
+        let prefix = self.prefix.trim_end_matches('/');
+        format!("s3://{}/{prefix}", self.bucket.name())
+    }
+
+    fn alterations(&self) -> Vec<Alteration> {
+        let of_site = |(path, altered): (&String, &Altered)| {
+            // `checkpoint` gets a new version with each checkpoint.
+            let versions = if path == NEWEST { 1 } else { altered.versions };
+            (versions > 1 || altered.is_deleted).then(|| Alteration {
+                path: path.clone(),
+                versions,
+                is_deleted: altered.is_deleted,
+            })
+        };
+        self.altered.iter().filter_map(of_site).collect()
+    }
+}
+
+fn agent(endpoint: &Endpoint) -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_global(Some(REQUEST_TIMEOUT));
+    if !endpoint.is_tls() {
+        return config.build().into();
+    }
+    let native = rustls_native_certs::load_native_certs().certs;
+    let roots: Vec<_> = native
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate).to_owned())
+        .collect();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .build();
+    config.tls_config(tls).build().into()
+}
+
+fn refused(what: &str, status: u16, body: &[u8]) -> SourceError {
+    let refusal = answer::refusal(body);
+    let words = [refusal.code.as_str(), refusal.message.as_str()];
+    let words = words.into_iter().filter(|word| !word.is_empty());
+    let words = words.collect::<Vec<_>>().join(": ");
+    io::Error::other(format!("{what}: the server answers {status} {words}")).into()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time is in each request's signature, and nowhere else"
+)]
+fn now_s() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(altered: &[(&str, Altered)], largest: Option<u64>) -> BucketSite {
+        let endpoint = Endpoint::new("http://127.0.0.1:1", "us-east-1", true).unwrap();
+        BucketSite {
+            agent: agent(&endpoint),
+            bucket: Bucket::new(endpoint, "trail").unwrap(),
+            credentials: Credentials::new("id", "secret", None).unwrap(),
+            prefix: "a/".to_owned(),
+            largest,
+            altered: altered
+                .iter()
+                .map(|(path, altered)| ((*path).to_owned(), altered.clone()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn the_latest_checkpoint_is_the_largest_and_the_others_are_the_archive() {
+        let site = site(&[], Some(300));
+        let latest = "checkpoints/00000000000000000300";
+        assert_eq!(site.path_of("checkpoint").as_deref(), Some(latest));
+        let archived = "private/checkpoints/00000000000000000300.note";
+        assert_eq!(site.path_of(archived).as_deref(), Some(latest));
+        assert_eq!(site.path_of("private/log.json"), None);
+        assert_eq!(site.path_of("tile/0/000").as_deref(), Some("tile/0/000"));
+        assert_eq!(site.place(), "s3://trail/a");
+    }
+
+    #[test]
+    fn versions_above_the_first_and_delete_markers_are_told() {
+        let of = |versions, is_deleted| Altered {
+            first: Some("v".to_owned()),
+            versions,
+            is_deleted,
+            is_hidden: false,
+        };
+        let altered = [
+            ("checkpoint", of(70, false)),
+            ("tile/0/000", of(2, false)),
+            ("tile/0/001", of(1, true)),
+        ];
+        let told = site(&altered, Some(1)).alterations();
+        let paths: Vec<_> = told
+            .iter()
+            .map(|alteration| alteration.path.as_str())
+            .collect();
+        assert_eq!(paths, ["tile/0/000", "tile/0/001"]);
+    }
+
+    #[test]
+    fn what_is_no_place_in_a_bucket_is_refused_before_anything_is_asked() {
+        let endpoint = Endpoint::new("http://127.0.0.1:1", "us-east-1", true).unwrap();
+        let credentials = || Credentials::new("id", "secret", None).unwrap();
+        for url in ["http://trail/a", "s3://trail/a?b", "s3://"] {
+            let refused = BucketSite::open(url, endpoint.clone(), credentials()).unwrap_err();
+            let expected = matches!(refused, VerifyError::Url { .. } | VerifyError::S3(_));
+            assert!(expected, "{url}: {refused:?}");
+        }
+        let away = BucketSite::open("s3://trail/a", endpoint, credentials()).unwrap_err();
+        assert!(matches!(away, VerifyError::Read { .. }), "{away:?}");
+    }
+}
