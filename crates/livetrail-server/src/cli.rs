@@ -419,6 +419,7 @@ pub(crate) struct TrailCheckpoint {
 #[command(after_help = "\
 Examples:
   livetrail trail prove ./livetrail-data 1041 -o 1041.tlog-proof --record 1041.json
+  livetrail-verify --proof 1041.tlog-proof --record 1041.json --vkey trail.vkey
 
 Exit codes: 0 done; 2 the trail cannot be read, or no checkpoint covers the entry yet.")]
 pub(crate) struct TrailProve {

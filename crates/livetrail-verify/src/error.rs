@@ -63,6 +63,9 @@ pub enum VerifyError {
     #[cfg(feature = "s3")]
     #[error(transparent)]
     S3(#[from] livetrail_s3::Error),
+    /// A token for a site cannot be one.
+    #[error("the token for the site is empty, or has white space or characters that are not ASCII")]
+    Token,
     /// A worker thread could not be started.
     #[error("cannot start a thread")]
     Thread {

@@ -38,6 +38,8 @@ pub enum Class {
     /// Somebody overwrote or deleted an object of a bucket, whose first version is still there and counts. A remark, unless the
     /// check is strict.
     Altered,
+    /// A receipt cannot be understood, or does not lead from its record to the signed root.
+    Proof,
     /// Nothing was recorded for longer than heartbeats allow. A remark, unless the check is strict.
     Silent,
 }

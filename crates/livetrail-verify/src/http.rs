@@ -12,10 +12,11 @@ use crate::source::{Source, SourceError, read_at_most};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The tlog-tiles site below an address. Redirections are not followed: what is verified is what was asked for.
-#[derive(Debug)]
 pub struct Site {
     prefix: String,
     agent: Agent,
+    /// The value of `Authorization`.
+    authorization: Option<String>,
 }
 
 impl Site {
@@ -45,20 +46,47 @@ impl Site {
         Ok(Self {
             prefix: url.trim_end_matches('/').to_owned(),
             agent,
+            authorization: None,
         })
+    }
+
+    /// Shows this token with each request: a site may have its entries for those alone who have one.
+    ///
+    /// # Errors
+    /// [`VerifyError::Token`] when it has characters that no token has.
+    pub fn with_token(mut self, token: &str) -> Result<Self, VerifyError> {
+        let token = token.trim();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(VerifyError::Token);
+        }
+        self.authorization = Some(format!("Bearer {token}"));
+        Ok(self)
+    }
+}
+
+impl std::fmt::Debug for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Site")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 
 impl Source for Site {
     fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError> {
-        let response = self
-            .agent
-            .get(format!("{}/{path}", self.prefix))
-            .call()
-            .map_err(io::Error::other)?;
+        let mut request = self.agent.get(format!("{}/{path}", self.prefix));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        let response = request.call().map_err(io::Error::other)?;
         match response.status().as_u16() {
             200 => {}
             404 | 410 => return Ok(None),
+            401 | 403 => {
+                let text =
+                    "the server does not show it to everybody: a token is needed, or another one";
+                return Err(io::Error::other(text).into());
+            }
             status => {
                 return Err(io::Error::other(format!("the server answers {status}")).into());
             }

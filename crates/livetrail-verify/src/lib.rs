@@ -3,6 +3,7 @@
 //! | what | where |
 //! |---|---|
 //! | checking a ledger's trail | [`verify`], [`Options`] |
+//! | checking a receipt for one record, without the trail | [`verify_proof`], [`ProofReport`] |
 //! | where its files are | [`Source`], [`Directory`], [`Site`], [`Files`] |
 //! | whom to trust | [`Policy`], [`keys_in`] |
 //! | checking a file of lines, which has no evidence in it | [`verify_file`] |
@@ -46,6 +47,7 @@ mod leftovers;
 mod older;
 mod pipeline;
 mod policy;
+mod proof;
 mod report;
 #[cfg(feature = "s3")]
 mod s3;
@@ -64,6 +66,7 @@ pub use finding::{Class, Finding, MAX_FINDINGS, Severity};
 pub use fuzz::fuzz_trail;
 pub use http::Site;
 pub use policy::{MAX_POLICY_BYTES, Policy};
+pub use proof::{ProofReport, verify_proof};
 pub use report::{
     BootReport, CheckpointReport, CosignatureReport, Figures, KeysReport, OlderReport,
     OpenSessionReport, PrunedReport, Report, RotationReport, Sessions, TrailKind, Verdict,

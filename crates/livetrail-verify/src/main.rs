@@ -1,16 +1,17 @@
 //! `livetrail-verify`: the command.
 
 use std::fs::File;
-use std::io::{BufReader, IsTerminal as _, Write as _};
+use std::io::{BufReader, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use livetrail_tlog::{MAX_ENTRY_BYTES, MAX_PROOF_FILE_BYTES};
 use livetrail_verify::{
-    Directory, MAX_POLICY_BYTES, Options, Policy, Report, Site, Source, keys_in, verify,
-    verify_file,
+    Directory, MAX_POLICY_BYTES, Options, Policy, ProofReport, Report, Site, Source, Verdict,
+    keys_in, verify, verify_file, verify_proof,
 };
 
 const EXAMPLES: &str = "\
@@ -31,6 +32,9 @@ Examples:
   In a bucket, the first version of each object (if built with the feature s3; credentials as the AWS tools have them):
     livetrail-verify s3://bucket/prefix/example.com_2Faudit --s3-region eu-central-1 --vkey trail.vkey
 
+  That one record is in the log, with the receipt for it and nothing else:
+    livetrail-verify --proof 17.tlog-proof --record 17.json --vkey trail.vkey
+
   Sessions and numbers of a file of lines, in which there are no signatures:
     livetrail-verify trail.tsv
 
@@ -39,14 +43,23 @@ Without an older checkpoint or a witness nobody can tell whether the end of a tr
 
 Exit codes: 0 sound; 1 not sound, and the report says what, where and from which entry on; 2 could not be checked, and why.";
 
+/// The most bytes of a file with a token.
+const MAX_TOKEN_BYTES: usize = 4_096;
+
 /// Check that an audit trail is whole: signatures, every entry and hash, every session.
 #[derive(Parser)]
 #[command(name = "livetrail-verify", version, after_help = EXAMPLES)]
 struct Arguments {
     /// The trail: its directory or that of the server's data, the address of its site (http://…) or of its place in a bucket
     /// (s3://…), or a file of lines
-    #[arg(value_name = "PATH|URL")]
-    place: String,
+    #[arg(value_name = "PATH|URL", required_unless_present = "proof")]
+    place: Option<String>,
+    /// A receipt (.tlog-proof) for one record, checked alone; with --record
+    #[arg(long, value_name = "FILE", requires = "record", conflicts_with_all = ["place", "against"])]
+    proof: Option<PathBuf>,
+    /// The record that the receipt is for, byte for byte as it was exported; `-` is standard input
+    #[arg(long, value_name = "FILE", requires = "proof")]
+    record: Option<PathBuf>,
     /// A key to trust, or a file with one on each line. The log's own; with type 0x04 its second key, or a witness's
     #[arg(long, value_name = "KEY-OR-FILE")]
     vkey: Vec<String>,
@@ -81,6 +94,9 @@ struct Arguments {
         default_value = "us-east-1"
     )]
     s3_region: String,
+    /// A file with the token that the site wants for its entries
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// The report for programs
     #[arg(long)]
     json: bool,
@@ -92,8 +108,8 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
-        Ok(report) => match print(&report, arguments.json) {
-            Ok(()) => ExitCode::from(report.verdict.exit_code()),
+        Ok(answer) => match print(&answer, arguments.json) {
+            Ok(()) => ExitCode::from(answer.verdict().exit_code()),
             Err(error) => could_not(&error, false),
         },
         Err(error) => could_not(&error, arguments.json),
@@ -114,44 +130,86 @@ fn could_not(error: &anyhow::Error, json: bool) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn print(report: &Report, json: bool) -> Result<()> {
+/// What was asked for.
+enum Answer {
+    Trail(Box<Report>),
+    Receipt(Box<ProofReport>),
+}
+
+impl Answer {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Trail(report) => report.verdict,
+            Self::Receipt(report) => report.verdict,
+        }
+    }
+}
+
+fn print(answer: &Answer, json: bool) -> Result<()> {
     let mut out = std::io::stdout().lock();
+    match (answer, json) {
+        (Answer::Trail(report), true) => serde_json::to_writer_pretty(&mut out, report)?,
+        (Answer::Receipt(report), true) => serde_json::to_writer_pretty(&mut out, report)?,
+        (Answer::Trail(report), false) => write!(out, "{report}")?,
+        (Answer::Receipt(report), false) => write!(out, "{report}")?,
+    }
     if json {
-        serde_json::to_writer_pretty(&mut out, report)?;
         writeln!(out)?;
-    } else {
-        write!(out, "{report}")?;
     }
     Ok(out.flush()?)
 }
 
-fn run(arguments: &Arguments) -> Result<Report> {
+fn run(arguments: &Arguments) -> Result<Answer> {
     let options = options(arguments)?;
+    match (&arguments.proof, &arguments.record) {
+        (Some(proof), Some(record)) => {
+            let proof = bytes(proof, MAX_PROOF_FILE_BYTES)?;
+            // A byte more than the longest entry: the LF behind it.
+            let record = bytes(record, MAX_ENTRY_BYTES + 1)?;
+            let report = verify_proof(&proof, &record, &options)?;
+            Ok(Answer::Receipt(Box::new(report)))
+        }
+        _ => {
+            let place = arguments.place.as_deref().unwrap_or_default();
+            let report = trail(place, arguments, &options)?;
+            Ok(Answer::Trail(Box::new(report)))
+        }
+    }
+}
+
+fn trail(place: &str, arguments: &Arguments, options: &Options) -> Result<Report> {
     let bar = Bar::new();
     let mut progress = |done, total| bar.show(done, total);
-    let place = &arguments.place;
     let report = if place.starts_with("s3://") {
-        verify(&bucket(arguments)?, &options, &mut progress)?
+        verify(&bucket(place, arguments)?, options, &mut progress)?
     } else if place.starts_with("http://") || place.starts_with("https://") {
-        verify(&Site::new(place)?, &options, &mut progress)?
+        verify(&site(place, arguments)?, options, &mut progress)?
     } else {
         let path = Path::new(place);
         let meta = std::fs::metadata(path).with_context(|| format!("cannot read {place}"))?;
         if meta.is_dir() {
-            verify(&Directory::new(trail_in(path)), &options, &mut progress)?
+            verify(&Directory::new(trail_in(path)), options, &mut progress)?
         } else {
             ensure!(meta.is_file(), "{place} is neither a directory nor a file");
             let file = File::open(path).with_context(|| format!("cannot read {place}"))?;
             verify_file(
                 BufReader::with_capacity(1 << 20, file),
                 place,
-                &options,
+                options,
                 &mut progress,
             )?
         }
     };
     bar.clear();
     Ok(report)
+}
+
+fn site(url: &str, arguments: &Arguments) -> Result<Site> {
+    let site = Site::new(url)?;
+    Ok(match &arguments.token_file {
+        Some(file) => site.with_token(&small(file, MAX_TOKEN_BYTES)?)?,
+        None => site,
+    })
 }
 
 /// The trail itself, or the one in a server's data directory.
@@ -169,7 +227,7 @@ fn trail_in(path: &Path) -> PathBuf {
 }
 
 #[cfg(feature = "s3")]
-fn bucket(arguments: &Arguments) -> Result<livetrail_verify::BucketSite> {
+fn bucket(place: &str, arguments: &Arguments) -> Result<livetrail_verify::BucketSite> {
     use livetrail_s3::{CredentialSource, Endpoint};
 
     let region = &arguments.s3_region;
@@ -178,15 +236,12 @@ fn bucket(arguments: &Arguments) -> Result<livetrail_verify::BucketSite> {
         None => Endpoint::amazon(region)?,
     };
     let credentials = CredentialSource::Environment.load()?;
-    Ok(livetrail_verify::BucketSite::open(
-        &arguments.place,
-        endpoint,
-        credentials,
-    )?)
+    let bucket = livetrail_verify::BucketSite::open(place, endpoint, credentials);
+    Ok(bucket?)
 }
 
 #[cfg(not(feature = "s3"))]
-fn bucket(_: &Arguments) -> Result<Directory> {
+fn bucket(_place: &str, _: &Arguments) -> Result<Directory> {
     anyhow::bail!("this livetrail-verify cannot read buckets: build it with `--features s3`")
 }
 
@@ -229,13 +284,28 @@ fn options(arguments: &Arguments) -> Result<Options> {
 }
 
 fn small(path: &Path, most: usize) -> Result<String> {
-    let dir = Directory::new("");
+    let text = String::from_utf8(bytes(path, most)?);
+    text.with_context(|| format!("{} is not text", path.display()))
+}
+
+fn bytes(path: &Path, most: usize) -> Result<Vec<u8>> {
     let name = path.to_string_lossy();
-    let bytes = dir
-        .read(&name, most)
+    if name == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .take(u64::try_from(most)?.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .context("cannot read standard input")?;
+        ensure!(
+            bytes.len() <= most,
+            "standard input has more than {most} bytes"
+        );
+        return Ok(bytes);
+    }
+    let found = Directory::new("").read(&name, most);
+    found
         .with_context(|| format!("cannot read {name}"))?
-        .with_context(|| format!("{name} is neither a key nor a file"))?;
-    String::from_utf8(bytes).with_context(|| format!("{name} is not text"))
+        .with_context(|| format!("there is no file {name}"))
 }
 
 /// How far it is; nothing but on a terminal.

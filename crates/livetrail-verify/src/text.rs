@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::finding::Severity;
-use crate::report::{Report, TrailKind, Verdict};
+use crate::report::{CheckpointReport, Report, TrailKind, Verdict};
 
 /// How many findings, sessions and boots the text shows; the JSON report has more.
 const SHOWN: usize = 20;
@@ -35,6 +35,33 @@ impl fmt::Display for Report {
             writeln!(f, "\nNotes")?;
             for note in self.notes.iter().take(SHOWN) {
                 writeln!(f, "  {note}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for CheckpointReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nCheckpoint")?;
+        writeln!(f, "  origin      {}", self.origin)?;
+        writeln!(f, "  size        {}", self.size)?;
+        writeln!(f, "  root        {}", self.root)?;
+        if self.verified {
+            writeln!(f, "  signed by   {}", self.signed_by.join(", "))?;
+        } else {
+            writeln!(f, "  signed by   nobody who is trusted")?;
+        }
+        for (what, lines) in [
+            ("log's time", &self.log_cosigned),
+            ("witness", &self.witnessed),
+        ] {
+            for line in lines {
+                writeln!(
+                    f,
+                    "  {what:<11} {} at {} s since 1970",
+                    line.by, line.time_s
+                )?;
             }
         }
         Ok(())
@@ -86,27 +113,7 @@ impl Report {
 
     fn ledger(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(checkpoint) = &self.checkpoint {
-            writeln!(f, "\nCheckpoint")?;
-            writeln!(f, "  origin      {}", checkpoint.origin)?;
-            writeln!(f, "  size        {}", checkpoint.size)?;
-            writeln!(f, "  root        {}", checkpoint.root)?;
-            if checkpoint.verified {
-                writeln!(f, "  signed by   {}", checkpoint.signed_by.join(", "))?;
-            } else {
-                writeln!(f, "  signed by   nobody who is trusted")?;
-            }
-            for (what, lines) in [
-                ("log's time", &checkpoint.log_cosigned),
-                ("witness", &checkpoint.witnessed),
-            ] {
-                for line in lines {
-                    writeln!(
-                        f,
-                        "  {what:<11} {} at {} s since 1970",
-                        line.by, line.time_s
-                    )?;
-                }
-            }
+            write!(f, "{checkpoint}")?;
         }
         let n = &self.figures;
         writeln!(f, "\nWhat was checked")?;

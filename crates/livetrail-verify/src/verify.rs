@@ -436,7 +436,7 @@ pub fn keys_in(text: &str) -> Result<Vec<VerifierKey>, VerifyError> {
         .collect()
 }
 
-fn checkpoint_report(
+pub(crate) fn checkpoint_report(
     stated: &Checkpoint,
     verified: Option<&livetrail_tlog::VerifiedCheckpoint>,
 ) -> CheckpointReport {

@@ -5,6 +5,7 @@ mod metrics;
 mod sessions;
 mod streams;
 mod token;
+mod trail;
 mod view;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -44,6 +45,7 @@ struct Inner {
     tokens: Arc<ApiTokens>,
     outcomes: Outcomes,
     trail: TrailView,
+    reads: trail::Reads,
     rtmp: OnceLock<RtmpStats>,
     http: Mutex<Vec<GatewayHandle>>,
 }
@@ -63,6 +65,7 @@ impl ApiState {
                 tokens: Arc::new(ApiTokens::new(&config.api.token)),
                 outcomes,
                 trail,
+                reads: trail::Reads::default(),
                 rtmp: OnceLock::new(),
                 http: Mutex::default(),
             }),
@@ -104,7 +107,7 @@ impl ApiState {
 #[openapi(
     info(
         title = "Livetrail",
-        description = "Streams, sessions and health of a Livetrail server. Where a token is configured, all but /health want it as `Authorization: Bearer`."
+        description = "Streams, sessions and health of a Livetrail server. Where a token is configured, all but /health and the hashes of /trail want it as `Authorization: Bearer`."
     ),
     tags((name = "streams"), (name = "sessions"), (name = "server")),
     modifiers(&Bearer)
@@ -122,7 +125,7 @@ impl Modify for Bearer {
     }
 }
 
-/// `/health`, `/metrics` and `/api/v1/…`.
+/// `/health`, `/metrics`, `/api/v1/…` and `/trail/…`.
 pub(crate) fn router(state: ApiState) -> Router {
     let (guarded, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(metrics::metrics))
@@ -134,6 +137,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .routes(routes!(health::health))
         .split_for_parts();
     document.merge(of_open);
+    document.merge(trail::Document::openapi());
     let document = Arc::new(document);
     let guarded = guarded.route(
         "/api/v1/openapi.json",
@@ -143,6 +147,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .route_layer(middleware::from_fn_with_state(state.clone(), token::guard))
         .merge(open)
         .layer(middleware::map_response(no_store))
+        .merge(trail::router())
         .with_state(state)
 }
 
@@ -167,6 +172,12 @@ enum ApiError {
     TokenMissing,
     TokenWrong,
     HostNotLocal,
+    NotATile,
+    NotAnIndex,
+    NotPublished,
+    NotThere,
+    TrailBusy,
+    TrailUnreadable,
 }
 
 /// A refusal's body.
@@ -207,6 +218,36 @@ impl ApiError {
                 "host_not_local",
                 "without a token the API answers to local names alone: localhost or an IP address",
             ),
+            Self::NotATile => (
+                StatusCode::BAD_REQUEST,
+                "not_a_tile",
+                "no path of a tile or bundle: tile/<L>/<N>[.p/<W>] or tile/entries/<N>[.p/<W>], as C2SP tlog-tiles has them",
+            ),
+            Self::NotAnIndex => (
+                StatusCode::BAD_REQUEST,
+                "not_an_index",
+                "say which entry: ?index=<number>",
+            ),
+            Self::NotPublished => (
+                StatusCode::NOT_FOUND,
+                "not_published",
+                "the published checkpoint does not cover it",
+            ),
+            Self::NotThere => (
+                StatusCode::NOT_FOUND,
+                "not_there",
+                "it is not here any more: removed by retention, or lost",
+            ),
+            Self::TrailBusy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "trail_busy",
+                "too many read the trail: ask again later",
+            ),
+            Self::TrailUnreadable => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "trail_unreadable",
+                "the trail cannot be read; the server's log says why",
+            ),
         }
     }
 }
@@ -215,6 +256,9 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, reason, message) = self.parts();
         let mut response = (status, Json(Problem { reason, message })).into_response();
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::UNAUTHORIZED {
             response
                 .headers_mut()

@@ -38,7 +38,7 @@ impl ApiTokens {
         self.all.store(Arc::new(tokens.to_vec()));
     }
 
-    fn judge(&self, headers: &HeaderMap) -> Result<Operator, ApiError> {
+    pub(super) fn judge(&self, headers: &HeaderMap) -> Result<Operator, ApiError> {
         let all = self.all.load();
         if all.is_empty() {
             return if host_is_local(headers) {

@@ -1,5 +1,7 @@
 //! A running server, asked over its sockets.
 
+mod site;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use livetrail_audit::{AuditRecord, Personal};

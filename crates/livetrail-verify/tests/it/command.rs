@@ -237,3 +237,49 @@ fn the_path_of_a_servers_data_means_the_trail_in_it() {
     let (code, out, err) = run(&[dir.path().to_str().unwrap(), "--vkey", &vkey]);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
 }
+
+#[test]
+fn a_receipt_is_checked_with_nothing_but_the_record_and_the_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let log = story(70).log();
+    let proof = livetrail_tlog::inclusion_proof(&log.hashes(), 41).unwrap();
+    let note = livetrail_tlog::Note::parse(&log.checkpoint(70, &keys())).unwrap();
+    let receipt = livetrail_tlog::ProofFile::new(41, proof, note).unwrap();
+    let receipt = file("41.tlog-proof", receipt.encode().as_bytes());
+    let record = file("41.json", &log.entries[41]);
+    let other = file("42.json", &log.entries[42]);
+    let vkeys = format!("{}\n{}\n", keys().vkey(), keys().second.verifier_key());
+    let vkeys = file("trail.vkey", vkeys.as_bytes());
+    let check = |record: &str, more: &[&str]| {
+        run(&[
+            &["--proof", &receipt, "--record", record, "--vkey", &vkeys],
+            more,
+        ]
+        .concat())
+    };
+    let (code, out, err) = check(&record, &[]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(
+        out.starts_with("SOUND") && out.contains("index       41"),
+        "{out}"
+    );
+    let (code, out, _) = check(&other, &["--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &report["verdict"]), (1, &"not_sound".into()));
+    assert_eq!(report["findings"][0]["class"], "proof");
+    let (code, _, err) = check("no/such/file", &[]);
+    assert_eq!(code, 2, "{err}");
+    let (code, _, err) = run(&["--proof", &receipt, "--record", &record]);
+    assert!(code == 2 && err.contains("--vkey"), "{err}");
+    // One needs the other, and a trail beside them makes no sense.
+    assert_eq!(run(&["--proof", &receipt]).0, 2);
+    assert_eq!(
+        run(&["trail", "--proof", &receipt, "--record", &record]).0,
+        2
+    );
+}

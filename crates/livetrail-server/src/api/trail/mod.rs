@@ -1,0 +1,244 @@
+//! `/trail`: the trail as a site of [C2SP tlog-tiles](https://c2sp.org/tlog-tiles), for verifiers and any other client of such logs.
+//!
+//! | path | what | who may | cache |
+//! |---|---|---|---|
+//! | `/trail/checkpoint` | the published checkpoint | all | asked for again, with an `ETag` |
+//! | `/trail/tile/<L>/<N>[.p/<W>]` | a hash tile | all | a week, immutable |
+//! | `/trail/tile/entries/<N>[.p/<W>]` | an entry bundle | who may use the API | likewise, `private` behind a token |
+//! | `/trail/proof?index=N` | a receipt for one entry, a `.tlog-proof` file | all | asked for again |
+//! | `/trail/trail.vkey` | the verifier keys | all | asked for again |
+//!
+//! Hashes tell nothing about the records, each of which has a random nonce in it; records are for those who may see them. Nothing beyond the
+//! published size is given out. The disk is read off the runtime's workers, by [`MOST_READS`] requests at a time.
+
+mod conditional;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Query, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderValue, Uri, header},
+    response::Response,
+    routing::get,
+};
+use livetrail_ledger::{LedgerError, Reader};
+use livetrail_tlog::TilePath;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use utoipa::OpenApi;
+
+use super::{ApiError, ApiState, Problem, token::Operator};
+use crate::output::chain;
+
+/// Requests that read the disk at the same time; the others wait, at most [`PATIENCE`].
+const MOST_READS: usize = 16;
+
+/// How long a request waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Text, as the formats of notes are.
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Tiles and bundles.
+const BYTES: &str = "application/octet-stream";
+
+/// What may have changed since it was asked for.
+const ASK_AGAIN: &str = "no-cache";
+
+/// What never changes: a week, as tlog-tiles recommends.
+const FOR_ALL: &str = "public, max-age=604800, immutable";
+
+/// The same for one who showed a token.
+const FOR_ONE: &str = "private, max-age=604800, immutable";
+
+/// The site in the API's document.
+#[derive(OpenApi)]
+#[openapi(paths(checkpoint, hashes, entries, proof, vkey), tags((name = "trail")))]
+pub(super) struct Document;
+
+/// How many more may read the disk now.
+#[derive(Clone)]
+pub(super) struct Reads(Arc<Semaphore>);
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_READS)))
+    }
+}
+
+/// The site's routes.
+pub(super) fn router() -> Router<ApiState> {
+    Router::new()
+        .route("/trail/checkpoint", get(checkpoint))
+        .route("/trail/tile/entries/{*index}", get(entries))
+        .route("/trail/tile/{level}/{*index}", get(hashes))
+        .route("/trail/proof", get(proof))
+        .route("/trail/trail.vkey", get(vkey))
+}
+
+/// The published checkpoint: size and root, signed.
+#[utoipa::path(
+    get,
+    path = "/trail/checkpoint",
+    operation_id = "checkpoint",
+    tag = "trail",
+    responses(
+        (status = 200, description = "A signed checkpoint.", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = 304, description = "It is the one that `If-None-Match` names."),
+    )
+)]
+async fn checkpoint(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let note = read(&state, |reader| Ok(reader.checkpoint()?.note().encode())).await?;
+    Ok(conditional::answer(&headers, note))
+}
+
+/// A tile of hashes: 32 bytes each, at most 256.
+#[utoipa::path(
+    get,
+    path = "/trail/tile/{level}/{index}",
+    operation_id = "hash_tile",
+    tag = "trail",
+    params(
+        ("level" = u8, Path, description = "0 to 63."),
+        ("index" = String, Path, description = "`067`, `x001/x234/067`, or with `.p/<width>` behind it."),
+    ),
+    responses(
+        (status = 200, description = "The hashes.", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 400, description = "No path of a tile.", body = Problem),
+        (status = 404, description = "The published checkpoint does not cover it.", body = Problem),
+    )
+)]
+async fn hashes(State(state): State<ApiState>, uri: Uri) -> Result<Response, ApiError> {
+    let path = tile_path(&uri)?;
+    // Of entries there is another handler; whatever spelling leads here is none of a hash tile.
+    if !matches!(path, TilePath::Hashes(_)) {
+        return Err(ApiError::NotATile);
+    }
+    let bytes = read(&state, move |reader| reader.file(path)).await?;
+    Ok(respond(BYTES, FOR_ALL, bytes))
+}
+
+/// A bundle of entries, each with its length in two bytes, big-endian, before it.
+#[utoipa::path(
+    get,
+    path = "/trail/tile/entries/{index}",
+    operation_id = "entry_bundle",
+    tag = "trail",
+    params(
+        ("index" = String, Path, description = "`067`, `x001/x234/067`, or with `.p/<width>` behind it."),
+    ),
+    security((), ("token" = [])),
+    responses(
+        (status = 200, description = "The entries.", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 400, description = "No path of a bundle.", body = Problem),
+        (status = 401, description = "No token was shown, or one that is not known.", body = Problem),
+        (status = 403, description = "No token is needed, but the request's Host is no local name.", body = Problem),
+        (status = 404, description = "The published checkpoint does not cover it, or retention removed it.", body = Problem),
+    )
+)]
+async fn entries(
+    State(state): State<ApiState>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let Operator(name) = state.inner.tokens.judge(&headers)?;
+    let path = tile_path(&uri)?;
+    let bytes = read(&state, move |reader| reader.file(path)).await?;
+    let cache = if name.is_some() { FOR_ONE } else { FOR_ALL };
+    Ok(respond(BYTES, cache, bytes))
+}
+
+/// Which entry.
+#[derive(Debug, Deserialize)]
+struct Entry {
+    /// Its index, from 0.
+    index: u64,
+}
+
+/// A receipt for one entry that stands alone: a `.tlog-proof` file with the published checkpoint in it.
+#[utoipa::path(
+    get,
+    path = "/trail/proof",
+    operation_id = "proof",
+    tag = "trail",
+    params(("index" = u64, Query, description = "Which entry, from 0.")),
+    responses(
+        (status = 200, description = "The receipt.", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = 400, description = "No index was given, or none that is a number.", body = Problem),
+        (status = 404, description = "The published checkpoint does not cover it.", body = Problem),
+    )
+)]
+async fn proof(
+    State(state): State<ApiState>,
+    entry: Result<Query<Entry>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(Entry { index }) = entry.map_err(|_| ApiError::NotAnIndex)?;
+    let proof = read(&state, move |reader| reader.inclusion_proof(index)).await?;
+    Ok(respond(TEXT, ASK_AGAIN, proof))
+}
+
+/// The verifier keys: the one that signs, the one that cosigns with the time. Whoever is to check the trail gets them another way.
+#[utoipa::path(
+    get,
+    path = "/trail/trail.vkey",
+    operation_id = "verifier_keys",
+    tag = "trail",
+    responses(
+        (status = 200, description = "A key a line.", body = String, content_type = "text/plain; charset=utf-8"),
+    )
+)]
+async fn vkey(State(state): State<ApiState>) -> Response {
+    respond(TEXT, ASK_AGAIN, state.inner.trail.vkeys.to_string())
+}
+
+/// The path as it was sent: a client that escapes a character of it, or leaves a detour in it, asks for something else.
+fn tile_path(uri: &Uri) -> Result<TilePath, ApiError> {
+    let path = uri.path().strip_prefix("/trail/");
+    path.and_then(|path| path.parse().ok())
+        .ok_or(ApiError::NotATile)
+}
+
+async fn read<T: Send + 'static>(
+    state: &ApiState,
+    look: impl FnOnce(&Reader) -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let turn = state.inner.reads.0.clone().acquire_owned();
+    let Ok(Ok(turn)) = tokio::time::timeout(PATIENCE, turn).await else {
+        return Err(ApiError::TrailBusy);
+    };
+    let reader = state.inner.trail.reader.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let looked = look(&reader);
+        drop(turn);
+        looked
+    });
+    match looked.await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(LedgerError::BeyondPublished { .. })) => Err(ApiError::NotPublished),
+        Ok(Err(LedgerError::FileMissing { path })) => {
+            tracing::warn!(path, "asked for, and not there");
+            Err(ApiError::NotThere)
+        }
+        Ok(Err(error)) => {
+            tracing::error!("the trail cannot be read: {}", chain(&error));
+            Err(ApiError::TrailUnreadable)
+        }
+        Err(_) => Err(ApiError::TrailUnreadable),
+    }
+}
+
+fn respond(kind: &'static str, cache: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    // A browser must not take what records say for a page.
+    let no_sniff = HeaderValue::from_static("nosniff");
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff);
+    response
+}

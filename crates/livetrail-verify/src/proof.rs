@@ -1,0 +1,159 @@
+//! A receipt for one record, checked alone: without the trail, and without whoever keeps it.
+
+use std::fmt;
+
+use livetrail_record::parse_canonical;
+use livetrail_tlog::{ProofFile, VerifiedCheckpoint, leaf_hash};
+use serde::Serialize;
+
+use crate::error::VerifyError;
+use crate::finding::{Class, Finding};
+use crate::report::{CheckpointReport, Verdict};
+use crate::trust::{Signed, Trust};
+use crate::verify::{Options, checkpoint_report};
+
+/// What became of a receipt. Its JSON form is what serde makes of it, and only ever grows.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ProofReport {
+    /// The report's format, 1.
+    pub format: u32,
+    /// The answer: sound, or not.
+    pub verdict: Verdict,
+    /// The index at which the record stands in the log, if the receipt says so.
+    pub index: Option<u64>,
+    /// The hash of the record's leaf, in base64.
+    pub leaf_hash: String,
+    /// The checkpoint in the receipt, if it could be read.
+    pub checkpoint: Option<CheckpointReport>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What the reader should know.
+    pub notes: Vec<String>,
+}
+
+/// Checks that a record is in a log: `proof` is a `.tlog-proof` file, `entry` the record's canonical bytes, as they were exported (one LF behind
+/// them is left out). The checkpoint in the receipt must be signed by a key of the options' policy, cosigned by the log's second key if that is
+/// among them, and by the witnesses that the policy asks for.
+///
+/// # Errors
+/// [`VerifyError`] when no key was given, or one cannot be understood. Whatever is wrong with receipt or record is in the report.
+pub fn verify_proof(
+    proof: &[u8],
+    entry: &[u8],
+    options: &Options,
+) -> Result<ProofReport, VerifyError> {
+    let first = options.policy.log.first().ok_or(VerifyError::NoKey)?;
+    let origin = options.origin.clone();
+    let origin = origin.unwrap_or_else(|| first.name().as_str().to_owned());
+    let trust = Trust::new(options.policy.clone(), origin)?;
+    let entry = entry.strip_suffix(b"\n").unwrap_or(entry);
+    let mut report = ProofReport {
+        format: 1,
+        verdict: Verdict::Sound,
+        index: None,
+        leaf_hash: leaf_hash(entry).to_string(),
+        checkpoint: None,
+        findings: Vec::new(),
+        notes: Vec::new(),
+    };
+    if let Err(error) = parse_canonical(entry) {
+        let text = format!("the record is not one in canonical bytes: {error}");
+        report.findings.push(Finding::failure(Class::Record, text));
+    }
+    match ProofFile::parse(proof) {
+        Ok(proof) => report.look_at(&proof, entry, &trust),
+        Err(error) => {
+            let text = format!("not a receipt (.tlog-proof): {error}");
+            report.findings.push(Finding::failure(Class::Proof, text));
+        }
+    }
+    if !report.findings.is_empty() {
+        report.verdict = Verdict::NotSound;
+    }
+    Ok(report)
+}
+
+impl ProofReport {
+    fn look_at(&mut self, proof: &ProofFile, entry: &[u8], trust: &Trust) {
+        self.index = Some(proof.index());
+        if proof.extra().is_some() {
+            self.notes.push(
+                "the receipt has an `extra` line: nobody signed it, and it was not looked at"
+                    .into(),
+            );
+        }
+        let note = proof.checkpoint();
+        match trust.check(note.encode().as_bytes()) {
+            Signed::Good(checkpoint) => {
+                self.checkpoint = Some(checkpoint_report(
+                    checkpoint.checkpoint(),
+                    Some(&checkpoint),
+                ));
+                self.findings.extend(trust.check_second(&checkpoint));
+                self.findings.extend(trust.check_quorum(&checkpoint));
+                self.unknown_lines(note.signatures().len(), &checkpoint);
+                let leaf = leaf_hash(entry);
+                if let Err(error) = checkpoint.verify_inclusion(proof.index(), &leaf, proof.proof())
+                {
+                    let text = format!("the record does not lead to the signed root: {error}");
+                    let finding = Finding::failure(Class::Proof, text);
+                    self.findings.push(finding.at(proof.index()));
+                }
+            }
+            Signed::UnknownKey(checkpoint) => {
+                self.checkpoint = Some(checkpoint_report(&checkpoint, None));
+                let text = "no signature is of a key that is trusted";
+                self.findings.push(Finding::failure(Class::Signature, text));
+            }
+            Signed::Bad(finding) => self.findings.push(finding),
+        }
+    }
+
+    fn unknown_lines(&mut self, lines: usize, checkpoint: &VerifiedCheckpoint) {
+        let verified = [
+            checkpoint.log_signatures(),
+            checkpoint.log_cosignatures(),
+            checkpoint.cosignatures(),
+        ];
+        let verified = verified.iter().map(|lines| lines.len()).sum();
+        let unknown = lines.saturating_sub(verified);
+        if unknown > 0 {
+            self.notes.push(format!(
+                "{unknown} of {lines} signature lines are of keys that were not given, and were not checked"
+            ));
+        }
+    }
+}
+
+impl fmt::Display for ProofReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Sound => "SOUND",
+            Verdict::NotSound => "NOT SOUND",
+            Verdict::CouldNotCheck => "COULD NOT CHECK",
+        };
+        writeln!(f, "{verdict}  a receipt for one record")?;
+        if !self.findings.is_empty() {
+            writeln!(f, "\nWhat is wrong")?;
+            for finding in &self.findings {
+                writeln!(f, "  {}", finding.text)?;
+            }
+        }
+        writeln!(f, "\nRecord")?;
+        writeln!(f, "  leaf hash   {}", self.leaf_hash)?;
+        if let Some(index) = self.index {
+            writeln!(f, "  index       {index}")?;
+        }
+        if let Some(checkpoint) = &self.checkpoint {
+            write!(f, "{checkpoint}")?;
+        }
+        if !self.notes.is_empty() {
+            writeln!(f, "\nNotes")?;
+            for note in &self.notes {
+                writeln!(f, "  {note}")?;
+            }
+        }
+        Ok(())
+    }
+}
