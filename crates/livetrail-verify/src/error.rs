@@ -66,6 +66,14 @@ pub enum VerifyError {
     /// A token for a site cannot be one.
     #[error("the token for the site is empty, or has white space or characters that are not ASCII")]
     Token,
+    /// A database cannot be read.
+    #[error("cannot {what} in the database: {why}")]
+    Database {
+        /// What was tried.
+        what: String,
+        /// Why.
+        why: String,
+    },
     /// A worker thread could not be started.
     #[error("cannot start a thread")]
     Thread {

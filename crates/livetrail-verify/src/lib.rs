@@ -47,6 +47,8 @@ mod leftovers;
 mod older;
 mod pipeline;
 mod policy;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod proof;
 mod report;
 #[cfg(feature = "s3")]
@@ -66,6 +68,8 @@ pub use finding::{Class, Finding, MAX_FINDINGS, Severity};
 pub use fuzz::fuzz_trail;
 pub use http::Site;
 pub use policy::{MAX_POLICY_BYTES, Policy};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresTrail;
 pub use proof::{ProofReport, verify_proof};
 pub use report::{
     BootReport, CheckpointReport, CosignatureReport, Figures, KeysReport, OlderReport,

@@ -34,6 +34,8 @@ Examples:
 
   That one record is in the log, with the receipt for it and nothing else:
     livetrail-verify --proof 17.tlog-proof --record 17.json --vkey trail.vkey
+  What a sink keeps in a database (if built with the feature postgres), without the server and its disk:
+    livetrail-verify --postgres postgres://auditor@db.example.com/trail --vkey trail.vkey
 
   Sessions and numbers of a file of lines, in which there are no signatures:
     livetrail-verify trail.tsv
@@ -52,14 +54,24 @@ const MAX_TOKEN_BYTES: usize = 4_096;
 struct Arguments {
     /// The trail: its directory or that of the server's data, the address of its site (http://…) or of its place in a bucket
     /// (s3://…), or a file of lines
-    #[arg(value_name = "PATH|URL", required_unless_present = "proof")]
+    #[arg(
+        value_name = "PATH|URL",
+        required_unless_present_any = ["proof", "postgres"],
+        conflicts_with = "postgres"
+    )]
     place: Option<String>,
     /// A receipt (.tlog-proof) for one record, checked alone; with --record
-    #[arg(long, value_name = "FILE", requires = "record", conflicts_with_all = ["place", "against"])]
+    #[arg(long, value_name = "FILE", requires = "record", conflicts_with_all = ["place", "against", "postgres"])]
     proof: Option<PathBuf>,
     /// The record that the receipt is for, byte for byte as it was exported; `-` is standard input
     #[arg(long, value_name = "FILE", requires = "proof")]
     record: Option<PathBuf>,
+    /// The trail that a sink keeps in this database of PostgreSQL; a password also from the variable PGPASSWORD
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+    /// Authorities to believe that it is that database, instead of this system's
+    #[arg(long, value_name = "FILE", requires = "postgres")]
+    postgres_ca: Option<PathBuf>,
     /// A key to trust, or a file with one on each line. The log's own; with type 0x04 its second key, or a witness's
     #[arg(long, value_name = "KEY-OR-FILE")]
     vkey: Vec<String>,
@@ -180,7 +192,9 @@ fn run(arguments: &Arguments) -> Result<Answer> {
 fn trail(place: &str, arguments: &Arguments, options: &Options) -> Result<Report> {
     let bar = Bar::new();
     let mut progress = |done, total| bar.show(done, total);
-    let report = if place.starts_with("s3://") {
+    let report = if let Some(url) = &arguments.postgres {
+        verify(&*database(url, arguments)?, options, &mut progress)?
+    } else if place.starts_with("s3://") {
         verify(&bucket(place, arguments)?, options, &mut progress)?
     } else if place.starts_with("http://") || place.starts_with("https://") {
         verify(&site(place, arguments)?, options, &mut progress)?
@@ -210,6 +224,21 @@ fn site(url: &str, arguments: &Arguments) -> Result<Site> {
         Some(file) => site.with_token(&small(file, MAX_TOKEN_BYTES)?)?,
         None => site,
     })
+}
+
+#[cfg(feature = "postgres")]
+fn database(url: &str, arguments: &Arguments) -> Result<Box<dyn Source>> {
+    let ca_file = arguments.postgres_ca.as_deref();
+    let origin = arguments.origin.as_deref();
+    let trail = livetrail_verify::PostgresTrail::open(url, origin, ca_file)?;
+    Ok(Box::new(trail))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn database(_: &str, _: &Arguments) -> Result<Box<dyn Source>> {
+    anyhow::bail!(
+        "this program was built without postgres: `cargo install --path crates/livetrail-verify --features postgres`"
+    )
 }
 
 /// The trail itself, or the one in a server's data directory.

@@ -9,7 +9,8 @@ use livetrail_audit::replica::{Gap, ReplicaError, SealedRange, SinkCursor};
 use livetrail_record::AuditRecord;
 use livetrail_tlog::Hash;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::types::{FromSql, ToSql};
+use tokio_postgres::{Client, Error, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{is_lost_swap, replica_error};
@@ -104,8 +105,9 @@ impl Connection {
         let Some(row) = row.map_err(|error| self.failed("read the cursor", error))? else {
             return Ok(SinkCursor::at(0));
         };
-        let (next, leaf, note): (i64, Option<Vec<u8>>, Option<Vec<u8>>) =
-            (row.get(0), row.get(1), row.get(2));
+        let next: i64 = self.get(&row, 0)?;
+        let leaf: Option<Vec<u8>> = self.get(&row, 1)?;
+        let note: Option<Vec<u8>> = self.get(&row, 2)?;
         let mut cursor = SinkCursor::at(u64::try_from(next).unwrap_or(0));
         if let Some(leaf) = leaf {
             cursor = cursor.with_last_leaf(self.hash(&leaf)?);
@@ -148,7 +150,7 @@ impl Connection {
     pub(super) async fn skip(&mut self, gap: &Gap) -> Result<(), ReplicaError> {
         let log = self.log(&gap.origin).await?;
         let (first, next) = (int(gap.missing.start), int(gap.missing.end));
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+        let params: [&(dyn ToSql + Sync); 5] =
             [&log, &Some(first), &next, &next, &Some(&gap.reason)];
         match self.client.execute(&self.commit, &params).await {
             Ok(_) => Ok(()),
@@ -166,7 +168,7 @@ impl Connection {
             AND has_table_privilege('livetrail.checkpoints', 'INSERT') AND has_table_privilege('livetrail.logs', 'INSERT')";
         let row = self.client.query_one(statement, &[]).await;
         let row = row.map_err(|error| self.failed("look at the schema", error))?;
-        let (standby, may_write): (bool, bool) = (row.get(0), row.get(1));
+        let (standby, may_write): (bool, bool) = (self.get(&row, 0)?, self.get(&row, 1)?);
         if standby {
             let what = format!(
                 "{} is a standby, which takes no records: name the primary",
@@ -198,8 +200,7 @@ impl Connection {
         let size = int(range.checkpoint().head().size);
         let (first, next) = (int(range.first()), int(range.next()));
         let no_gap: Option<&str> = None;
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-            [&log, &Some(first), &next, &size, &no_gap];
+        let params: [&(dyn ToSql + Sync); 5] = [&log, &Some(first), &next, &size, &no_gap];
         match self.client.execute(&self.commit, &params).await {
             Ok(_) => {}
             Err(error) if is_lost_swap(&error) => {
@@ -258,18 +259,19 @@ impl Connection {
             .query(LEAVES, &[&log, &int(range.first()), &int(end)])
             .await
             .map_err(|error| self.failed("compare records", error))?;
-        let mut rows = rows
-            .iter()
-            .map(|row| -> (i64, Vec<u8>) { (row.get(0), row.get(1)) });
+        let mut rows = rows.iter();
         for (index, _, ours) in range.iter().take_while(|(index, ..)| *index < end) {
-            let theirs = rows.next().filter(|(found, _)| *found == int(index));
-            let Some((_, theirs)) = theirs else {
+            let row = match rows.next() {
+                Some(row) if self.get::<i64>(row, 0)? == int(index) => Some(row),
+                _ => None,
+            };
+            let Some(row) = row else {
                 return Err(ReplicaError::Damaged {
                     what: format!("record {index} is below the cursor and not there once"),
                     source: None,
                 });
             };
-            let theirs = self.hash(&theirs)?;
+            let theirs = self.hash(self.get(row, 1)?)?;
             if theirs != *ours {
                 return Err(ReplicaError::Fork {
                     index,
@@ -285,7 +287,7 @@ impl Connection {
         let statement = "SELECT max(next_index) FROM livetrail.commits WHERE log_id = $1";
         let row = self.client.query_one(statement, &[&log]).await;
         let row = row.map_err(|error| self.failed("read the cursor", error))?;
-        let next: Option<i64> = row.get(0);
+        let next: Option<i64> = self.get(&row, 0)?;
         Ok(next.and_then(|next| u64::try_from(next).ok()).unwrap_or(0))
     }
 
@@ -321,8 +323,9 @@ impl Connection {
         if self.logs.len() >= MAX_REMEMBERED {
             self.logs.clear();
         }
-        self.logs.insert(origin.to_owned(), row.get(0));
-        Ok(row.get(0))
+        let log: i32 = self.get(&row, 0)?;
+        self.logs.insert(origin.to_owned(), log);
+        Ok(log)
     }
 
     /// Partitions for the months of these records, as far as the schema wants them.
@@ -352,6 +355,12 @@ impl Connection {
         Ok(())
     }
 
+    /// A column, of whatever type the server says that it is.
+    fn get<'a, T: FromSql<'a>>(&self, row: &'a Row, column: usize) -> Result<T, ReplicaError> {
+        row.try_get(column)
+            .map_err(|error| self.failed("read an answer", error))
+    }
+
     fn hash(&self, bytes: &[u8]) -> Result<Hash, ReplicaError> {
         Hash::try_from(bytes).map_err(|error| ReplicaError::Damaged {
             what: format!("a leaf hash at {} is none", self.place),
@@ -373,7 +382,9 @@ async fn check_version(client: &Client, place: &str) -> Result<(), ReplicaError>
             error,
         )
     })?;
-    let version: Option<i32> = row.get(0);
+    let version: Option<i32> = row
+        .try_get(0)
+        .map_err(|error| replica_error("the schema's version is no number", error))?;
     if version != Some(SCHEMA_VERSION) {
         return Err(ReplicaError::unsuitable(format!(
             "{place} has schema version {}, and this program needs {SCHEMA_VERSION}: run `livetrail trail sinks init postgres` with the newer of the two programs",

@@ -1,12 +1,15 @@
 //! The append-only table of PostgreSQL.
 
 mod conformance;
+mod schema;
+mod tls;
+mod verify;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::{Access, Place, Proxy, Server};
+use livetrail_audit::replica::conformance::{Access, Place, Proxy, Server, TestLog};
 use livetrail_sinks::postgres::{PostgresSink, PostgresTarget, set_up};
 use system_tests::Postgres;
 
@@ -18,6 +21,13 @@ pub(crate) struct Table {
 
 pub(crate) fn sink(url: &str) -> PostgresSink {
     PostgresSink::new("postgres", PostgresTarget::parse(url).unwrap()).unwrap()
+}
+
+impl Table {
+    /// The writer's sink, past the proxy.
+    pub(crate) fn direct(&self) -> PostgresSink {
+        sink(&self.server.url_of("trail"))
+    }
 }
 
 #[async_trait]
@@ -46,6 +56,10 @@ impl Place for Table {
         rows.iter()
             .map(|row| (u64::try_from(row.get::<_, i64>(0)).unwrap(), row.get(1)))
             .collect()
+    }
+
+    async fn verify(&self, log: &TestLog) {
+        verify::assert_sound(&self.server, log);
     }
 }
 

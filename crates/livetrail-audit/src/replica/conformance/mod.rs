@@ -51,6 +51,12 @@ pub trait Place: Send + Sync + Sized + 'static {
     /// Every entry that is there for this origin, in the order of the place, with its index; read in another way than the
     /// sink's. Also what is there twice, if the place can hold that.
     async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)>;
+
+    /// Lets a program that has written nothing of it verify what is there, from the place alone; panics when that finds
+    /// anything. For places that such a program can read.
+    async fn verify(&self, log: &TestLog) {
+        let _ = log;
+    }
 }
 
 /// A place behind a server that can die, and a network that can break.
@@ -208,6 +214,7 @@ macro_rules! replica_conformance {
             the_connection_breaks_in_the_middle_of_a_batch,
             a_reply_that_is_lost_after_the_commit_doubles_nothing,
             a_slow_server_is_given_up_and_asked_again,
+            a_long_outage_costs_nothing,
         );
     };
     (@ access $place:ty) => {

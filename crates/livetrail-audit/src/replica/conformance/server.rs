@@ -131,3 +131,44 @@ pub async fn a_slow_server_is_given_up_and_asked_again<P: Server>() {
     following.finish(&log).await;
     assert_equal(&place, &log).await;
 }
+
+/// An hour's outage at 1,000 records a second, with the server killed twice more while it catches up: afterwards ledger and
+/// sink are equal, and a program that wrote neither says that what the sink holds is whole.
+///
+/// The time is compressed, and so are the records: a hundredth of them, unless `LIVETRAIL_OUTAGE_RECORDS` says how many.
+pub async fn a_long_outage_costs_nothing<P: Server>() {
+    let records = std::env::var("LIVETRAIL_OUTAGE_RECORDS").map_or(36_000, |records| {
+        records.parse().expect("a number of records")
+    });
+    let place = P::fresh().await;
+    let log = TestLog::with(ORIGIN, 1_000);
+    let options = ReplicaOptions {
+        batch_records: 2_000,
+        ..quick()
+    };
+    let following = Following::start_with(&log, place.sink().await, options);
+    let reached = |part: u64| following.watch.status().cursor >= Some(part);
+    wait_until("it follows", || reached(1_000)).await;
+    place.kill().await;
+    for _ in 0..10 {
+        log.add(records / 10);
+    }
+    wait_until("the outage is noticed", || {
+        following.watch.status().state == ReplicaState::Retrying
+    })
+    .await;
+    assert!(following.watch.status().lag_records >= records / 10 * 10);
+    // So that it is killed in the middle also when it is fast.
+    place.proxy().slow_down(Duration::from_millis(1));
+    for part in [1, 2] {
+        place.restart().await;
+        wait_until("it catches up", || reached(1_000 + records * part / 3)).await;
+        place.kill().await;
+        assert!(!reached(log.size()), "too late to kill it in the middle");
+    }
+    place.proxy().slow_down(Duration::ZERO);
+    place.restart().await;
+    following.finish(&log).await;
+    assert_equal(&place, &log).await;
+    place.verify(&log).await;
+}

@@ -1,0 +1,370 @@
+//! A trail in a table of PostgreSQL, as the server's sink keeps it: entries and leaf hashes of `livetrail.records`, checkpoints of
+//! `livetrail.checkpoints`.
+//!
+//! The hash tiles of the lowest level are the column `leaf`, those above are computed from it: so every byte of `entry` and `leaf` is
+//! compared with the signed root. The typed columns are not: they are for questions.
+
+mod tls;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use livetrail_tlog::{Bundle, HASH_BYTES, Hash, Tile, TilePath, encode_entry_into, tree_root};
+use tokio::runtime::Runtime;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::types::{FromSql, ToSql};
+use tokio_postgres::{Client, Config, Row};
+
+use crate::error::VerifyError;
+use crate::source::{Source, SourceError};
+
+/// How long one question may take, all in all.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many checkpoints are compared with the trail: the newest of each day.
+const ARCHIVED: &str = "SELECT max(size) FROM livetrail.checkpoints WHERE log_id = $1 AND size <= $2 \
+    GROUP BY added_at::date ORDER BY 1";
+
+/// Where older checkpoints are looked for.
+const ARCHIVE: &str = "private/checkpoints";
+
+const ROWS: &str = "SELECT index, entry, leaf FROM livetrail.records \
+    WHERE log_id = $1 AND index >= $2 AND index < $3 ORDER BY index";
+
+const LEAVES: &str = "SELECT index, leaf FROM livetrail.records \
+    WHERE log_id = $1 AND index >= $2 AND index < $3 ORDER BY index";
+
+const NOTE: &str = "SELECT note FROM livetrail.checkpoints WHERE log_id = $1 AND size = $2";
+
+/// The log that is meant, and the newest checkpoint that all its records are there for.
+const LOG: &str = "SELECT log_id, origin, next_index, covered_by FROM livetrail.cursors \
+    WHERE $1::text IS NULL OR origin = $1 ORDER BY log_id LIMIT 2";
+
+/// Entries of a bundle, and hashes of a tile.
+const WIDTH: u64 = livetrail_tlog::TILE_WIDTH as u64;
+
+/// A log in a database. Reads only.
+#[derive(Debug)]
+pub struct PostgresTrail {
+    place: String,
+    log_id: i32,
+    /// The newest checkpoint that is covered; `None` when there is none.
+    size: Option<i64>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    runtime: Runtime,
+    client: Client,
+    /// The bundle that was read last, and its leaf hashes: the tile beside it is asked for next.
+    last: Option<(u64, Vec<u8>, Vec<Vec<u8>>)>,
+    /// Hashes of level 1 that are known, in order: 32 bytes for 256 entries.
+    roots: Vec<Hash>,
+}
+
+impl PostgresTrail {
+    /// Connects. `origin` is needed where there are several logs. Beyond this machine TLS is used and the server's certificate verified,
+    /// by the authorities in `ca_file` or the system's. A password may also be in the variable `PGPASSWORD`.
+    ///
+    /// # Errors
+    /// [`VerifyError::Database`].
+    pub fn open(
+        url: &str,
+        origin: Option<&str>,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, VerifyError> {
+        let failed = |what: &str, why: String| VerifyError::Database {
+            what: what.to_owned(),
+            why,
+        };
+        let mut config: Config = url.trim().parse().map_err(|_| {
+            let form = "it has the form postgres://USER@HOST:PORT/DATABASE";
+            failed("understand the address", form.to_owned())
+        })?;
+        if let (None, Ok(password)) = (config.get_password(), std::env::var("PGPASSWORD")) {
+            config.password(password);
+        }
+        tls::choose_mode(&mut config, ca_file.is_some());
+        let connector = tls::connector(ca_file, config.get_ssl_mode() == SslMode::Disable)
+            .map_err(|why| failed("set up TLS", why))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|error| failed("start", error.to_string()))?;
+        let client = runtime
+            .block_on(async {
+                let connect = tokio::time::timeout(QUESTION_TIMEOUT, config.connect(connector));
+                let (client, connection) = match connect.await {
+                    Ok(connected) => connected.map_err(|error| chain(&error))?,
+                    Err(_) => return Err(format!("no answer within {QUESTION_TIMEOUT:?}")),
+                };
+                // Its errors come to whoever waits for an answer.
+                tokio::spawn(async move {
+                    let _ = connection.await;
+                });
+                Ok(client)
+            })
+            .map_err(|why| failed("connect", why))?;
+        let inner = Inner {
+            runtime,
+            client,
+            last: None,
+            roots: Vec::new(),
+        };
+        let rows = inner
+            .ask(LOG, &[&origin])
+            .map_err(|error| failed("find the log", error.to_string()))?;
+        let row = match rows.as_slice() {
+            [row] => row,
+            [] => {
+                let why = "there is none, or none of that origin".to_owned();
+                return Err(failed("find the log", why));
+            }
+            _ => {
+                let why = "there are several: name one with --origin".to_owned();
+                return Err(failed("find the log", why));
+            }
+        };
+        let read = || -> Result<(i32, String, Option<i64>), SourceError> {
+            Ok((get(row, 0)?, get(row, 1)?, get(row, 3)?))
+        };
+        let (log_id, origin, size) =
+            read().map_err(|error| failed("find the log", error.to_string()))?;
+        Ok(Self {
+            place: format!("{} of {origin}", database(&config)),
+            log_id,
+            size,
+            inner: Mutex::new(inner),
+        })
+    }
+
+    fn hashes(&self, tile: Tile) -> Result<Option<Vec<u8>>, SourceError> {
+        let width = u64::from(tile.width());
+        if tile.level() == 0 {
+            let (_, leaves) = self.bundle(tile.index(), width)?;
+            return Ok(complete(leaves, width).map(|leaves| leaves.concat()));
+        }
+        let mut bytes = Vec::new();
+        let first = tile.index().saturating_mul(WIDTH);
+        for at in first..first.saturating_add(width) {
+            match self.root(tile.level(), at)? {
+                Some(root) => bytes.extend(root.as_bytes()),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Hash `at` of a level from 1 on.
+    fn root(&self, level: u8, at: u64) -> Result<Option<Hash>, SourceError> {
+        if level == 1 {
+            return self.root_of_bundle(at);
+        }
+        let mut below = Vec::new();
+        let first = at.saturating_mul(WIDTH);
+        for at in first..first.saturating_add(WIDTH) {
+            match self.root(level.saturating_sub(1), at)? {
+                Some(root) => below.push(root),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(tree_root(&below)))
+    }
+
+    fn root_of_bundle(&self, number: u64) -> Result<Option<Hash>, SourceError> {
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        if let Some(root) = self.inner().roots.get(at) {
+            return Ok(Some(*root));
+        }
+        let first = number.saturating_mul(WIDTH);
+        let (from, to) = (int(first), int(first.saturating_add(WIDTH)));
+        let mut inner = self.inner();
+        let rows = inner.ask(LEAVES, &[&self.log_id, &from, &to])?;
+        let leaves = in_order(&rows, first).map(|row| get(row, 1));
+        let leaves: Result<Vec<_>, SourceError> = leaves.collect();
+        let Some(leaves) = complete(leaves?, WIDTH) else {
+            return Ok(None);
+        };
+        let hashes: Result<Vec<_>, _> = leaves
+            .iter()
+            .map(|leaf| Hash::try_from(leaf.as_slice()))
+            .collect();
+        let Ok(hashes) = hashes else {
+            return Ok(None);
+        };
+        let root = tree_root(&hashes);
+        inner.remember(at, root);
+        Ok(Some(root))
+    }
+
+    /// The bytes of a bundle, as far as its rows are there, and its leaf hashes.
+    fn bundle(&self, number: u64, width: u64) -> Result<(Vec<u8>, Vec<Vec<u8>>), SourceError> {
+        let mut inner = self.inner();
+        if let Some((last, bytes, leaves)) = &inner.last
+            && *last == number
+            && leaves.len() as u64 == width
+        {
+            return Ok((bytes.clone(), leaves.clone()));
+        }
+        let first = number.saturating_mul(WIDTH);
+        let (from, to) = (int(first), int(first.saturating_add(width)));
+        let rows = inner.ask(ROWS, &[&self.log_id, &from, &to])?;
+        let (mut bytes, mut leaves) = (Vec::new(), Vec::new());
+        for row in in_order(&rows, first) {
+            let entry: &[u8] = get(row, 1)?;
+            // What is longer than any entry is none, so the bundle ends before it.
+            if encode_entry_into(&mut bytes, entry).is_err() {
+                break;
+            }
+            leaves.push(get(row, 2)?);
+        }
+        inner.last = Some((number, bytes.clone(), leaves.clone()));
+        Ok((bytes, leaves))
+    }
+
+    fn note(&self, size: i64) -> Result<Option<Vec<u8>>, SourceError> {
+        let rows = self.inner().ask(NOTE, &[&self.log_id, &size])?;
+        rows.first().map(|row| get(row, 0)).transpose()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for PostgresTrail {
+    fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        let found = match path.parse() {
+            Ok(TilePath::Entries(bundle)) => self.entries(bundle)?,
+            Ok(TilePath::Hashes(tile)) => self.hashes(tile)?,
+            Err(_) if path == "checkpoint" => match self.size {
+                Some(size) => self.note(size)?,
+                None => None,
+            },
+            Err(_) => match archived(path) {
+                Some(size) => self.note(size)?,
+                None => None,
+            },
+        };
+        match found {
+            Some(bytes) if bytes.len() > most => Err(SourceError::TooLong { most }),
+            found => Ok(found),
+        }
+    }
+
+    fn list(&self, dir: &str, each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError> {
+        let Some(size) = self.size.filter(|_| dir == ARCHIVE) else {
+            return Ok(false);
+        };
+        let rows = self.inner().ask(ARCHIVED, &[&self.log_id, &size])?;
+        for row in rows {
+            let size: i64 = get(&row, 0)?;
+            each(&format!("{size:020}.note"), false);
+        }
+        Ok(true)
+    }
+
+    fn lists(&self) -> bool {
+        false
+    }
+
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+}
+
+impl PostgresTrail {
+    fn entries(&self, bundle: Bundle) -> Result<Option<Vec<u8>>, SourceError> {
+        let width = u64::from(bundle.width());
+        let (bytes, leaves) = self.bundle(bundle.index(), width)?;
+        // Nothing at all is a file that is not there; a part of it is one that is wrong.
+        Ok((!leaves.is_empty()).then_some(bytes))
+    }
+}
+
+impl Inner {
+    fn ask(
+        &self,
+        question: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, SourceError> {
+        let answer = self.runtime.block_on(async {
+            let question = self.client.query(question, parameters);
+            tokio::time::timeout(QUESTION_TIMEOUT, question).await
+        });
+        match answer {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(error)) => Err(io::Error::other(chain(&error)).into()),
+            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        }
+    }
+
+    /// Keeps what comes in order, as it does: anything else is read again.
+    fn remember(&mut self, at: usize, root: Hash) {
+        if at == self.roots.len() {
+            self.roots.push(root);
+        }
+    }
+}
+
+/// A column, of whatever type the database says that it is.
+fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, SourceError> {
+    let found = row.try_get(column);
+    found.map_err(|error| io::Error::other(chain(&error)).into())
+}
+
+/// The rows from `first` on, each once: up to the first that is missing or double.
+fn in_order(rows: &[Row], first: u64) -> impl Iterator<Item = &Row> {
+    let indexes = first..;
+    rows.iter()
+        .zip(indexes)
+        .take_while(|(row, index)| get::<i64>(row, 0).is_ok_and(|found| found == int(*index)))
+        .map(|(row, _)| row)
+}
+
+/// All of them, and each a hash by its length.
+fn complete(leaves: Vec<Vec<u8>>, width: u64) -> Option<Vec<Vec<u8>>> {
+    let whole = leaves.len() as u64 == width && leaves.iter().all(|leaf| leaf.len() == HASH_BYTES);
+    whole.then_some(leaves)
+}
+
+fn archived(path: &str) -> Option<i64> {
+    let name = path.strip_prefix(ARCHIVE)?.strip_prefix('/')?;
+    name.strip_suffix(".note")?.parse().ok()
+}
+
+fn int(index: u64) -> i64 {
+    i64::try_from(index).unwrap_or(i64::MAX)
+}
+
+/// Where it is, without user and password.
+fn database(config: &Config) -> String {
+    use tokio_postgres::config::Host;
+    let host = match config.get_hosts().first() {
+        Some(Host::Tcp(host)) => host.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => String::new(),
+    };
+    let port = config.get_ports().first().copied().unwrap_or(5_432);
+    format!(
+        "postgres://{host}:{port}/{}",
+        config.get_dbname().unwrap_or_default()
+    )
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}

@@ -1,0 +1,229 @@
+//! What the schema allows and shows: nobody changes anything, questions have their views, entries stay exact.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use livetrail_audit::replica::conformance::{Place as _, TestLog};
+use livetrail_audit::replica::{ErrorClass, Gap, ReplicaError, ReplicaSink as _, SealedRange};
+use livetrail_ledger::{Class, Identity, Ledger, MemStore, Reader, SharedStore};
+use livetrail_record::{AuditAction, AuditRecord, Reason, Uuid, encode_canonical};
+use livetrail_sinks::SinksError;
+use livetrail_sinks::postgres::{PostgresTarget, SCHEMA_VERSION, set_up};
+use livetrail_tlog::leaf_hash;
+use system_tests::Postgres;
+
+use super::{Table, sink};
+
+const ORIGIN: &str = "example.com/a";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_changes_or_removes_anything() {
+    let table = Table::fresh().await;
+    let log = TestLog::with(ORIGIN, 600);
+    table
+        .direct()
+        .append(&log.range(0, 600))
+        .await
+        .expect("appended");
+    let tables = [
+        ("records", "app = 'x'"),
+        ("commits", "gap = 'x'"),
+        ("checkpoints", "size = 9"),
+        ("logs", "origin = 'x'"),
+    ];
+    for (name, set) in tables {
+        for change in [
+            format!("UPDATE livetrail.{name} SET {set}"),
+            format!("DELETE FROM livetrail.{name}"),
+            format!("TRUNCATE livetrail.{name} CASCADE"),
+        ] {
+            let told = table.server.try_sql("trail", &change).unwrap_err();
+            assert!(told.contains("permission denied"), "{change}: {told}");
+            // The owner has all privileges, and is kept by the triggers.
+            let told = table.server.try_sql("postgres", &change).unwrap_err();
+            assert!(told.contains("is append-only"), "{change}: {told}");
+            let around = format!("SET session_replication_role = replica; {change}");
+            let told = table.server.try_sql("postgres", &around).unwrap_err();
+            assert!(told.contains("is append-only"), "{around}: {told}");
+        }
+    }
+    let partition = "SELECT tableoid::regclass FROM livetrail.records LIMIT 1";
+    let partition = table.server.sql(partition);
+    assert!(partition.starts_with("livetrail.records_20"), "{partition}");
+    for change in [
+        format!("DELETE FROM {partition}"),
+        format!("UPDATE {partition} SET entry = ''"),
+        format!("TRUNCATE {partition}"),
+    ] {
+        let told = table.server.try_sql("postgres", &change).unwrap_err();
+        assert!(told.contains("is append-only"), "{change}: {told}");
+        let told = table.server.try_sql("trail", &change).unwrap_err();
+        assert!(told.contains("permission denied"), "{change}: {told}");
+    }
+    let told = table
+        .server
+        .try_sql("trail", "CREATE TABLE livetrail.mine (x int)")
+        .unwrap_err();
+    assert!(told.contains("permission denied"), "{told}");
+    assert_eq!(
+        table.server.sql("SELECT count(*) FROM livetrail.records"),
+        "600"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn set_up_twice_changes_nothing_and_a_newer_schema_is_left_alone() {
+    let server = Postgres::start();
+    let target = PostgresTarget::parse(&server.url()).unwrap();
+    let first = set_up(&target).await.unwrap();
+    assert_eq!((first.from, first.to), (0, SCHEMA_VERSION));
+    let second = set_up(&target).await.unwrap();
+    assert_eq!((second.from, second.to), (SCHEMA_VERSION, SCHEMA_VERSION));
+    server.sql("INSERT INTO livetrail.schema_version (version) VALUES (99)");
+    let newer = set_up(&target).await.unwrap_err();
+    assert!(
+        matches!(newer, SinksError::NewerSchema { found: 99, .. }),
+        "{newer}"
+    );
+    let writer = sink(&server.url()).health().await.unwrap_err();
+    assert!(
+        matches!(writer, ReplicaError::Unsuitable { .. }),
+        "{writer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_person_must_mend_is_told_from_what_may_pass() {
+    let server = Postgres::start();
+    let health = |url: String| async move { sink(&url).health().await.unwrap_err() };
+    let unset = health(server.url()).await;
+    assert!(
+        matches!(unset, ReplicaError::Unsuitable { .. }),
+        "{unset:?}"
+    );
+    assert!(
+        unset
+            .to_string()
+            .contains("livetrail trail sinks init postgres")
+    );
+    let nobody = health(server.url_of("nobody")).await;
+    assert!(matches!(nobody, ReplicaError::Denied { .. }), "{nobody:?}");
+    let target = PostgresTarget::parse(&server.url()).unwrap();
+    set_up(&target).await.unwrap();
+    server.sql("CREATE ROLE reader LOGIN IN ROLE livetrail_reader");
+    let reader = health(server.url_of("reader")).await;
+    assert!(matches!(reader, ReplicaError::Denied { .. }), "{reader:?}");
+    let elsewhere = format!("postgres://postgres@{}/elsewhere", server.address());
+    let elsewhere = health(elsewhere).await;
+    assert!(
+        matches!(elsewhere, ReplicaError::Unsuitable { .. }),
+        "{elsewhere:?}"
+    );
+    server.kill();
+    let down = health(server.url()).await;
+    assert_eq!(down.class(), ErrorClass::Passing, "{down:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_is_on_record_and_the_cursor_goes_on_behind_it() {
+    let table = Table::fresh().await;
+    let log = TestLog::with(ORIGIN, 600);
+    let sink = table.direct();
+    sink.append(&log.range(0, 256)).await.unwrap();
+    let gap = Gap::new(ORIGIN, 256..512, "pruned");
+    sink.skip(&gap).await.unwrap();
+    let again = sink.skip(&gap).await.unwrap_err();
+    assert!(
+        matches!(again, ReplicaError::CursorMoved { found: 512, .. }),
+        "{again}"
+    );
+    sink.append(&log.range(512, 88)).await.unwrap();
+    let losses = "SELECT index, action, count, detail FROM livetrail.losses";
+    assert_eq!(table.server.sql(losses), "256|not_replicated|256|pruned");
+    assert_eq!(sink.cursor(ORIGIN).await.unwrap().next(), 600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn questions_of_a_compliance_officer_have_their_views() {
+    let table = Table::fresh().await;
+    let log = TestLog::with(ORIGIN, 400);
+    table.direct().append(&log.range(0, 400)).await.unwrap();
+    let sql = |sql: &str| table.server.sql(sql);
+    assert_eq!(
+        sql(
+            "SELECT kind, app, extract(epoch FROM duration), reason, denied FROM livetrail.sessions WHERE session = '00000000-0000-0000-0000-000000000001'"
+        ),
+        "publish|live|0.750000|client_closed|f"
+    );
+    assert_eq!(
+        sql("SELECT count(*), min(reason) FROM livetrail.refusals"),
+        "100|unauthorized"
+    );
+    assert_eq!(
+        sql("SELECT sum(refused), sum(viewers) FROM livetrail.viewers_per_stream"),
+        "100|0"
+    );
+    assert_eq!(
+        sql("SELECT origin, next_index, covered_by FROM livetrail.cursors"),
+        format!("{ORIGIN}|400|400")
+    );
+    // An index, not the whole table, answers what is asked most.
+    let plan = sql(
+        "SET enable_seqscan = off; EXPLAIN SELECT * FROM livetrail.records WHERE session = '00000000-0000-0000-0000-000000000001'",
+    );
+    assert!(plan.contains("session"), "{plan}");
+    table
+        .server
+        .sql("CREATE ROLE auditor LOGIN IN ROLE livetrail_reader");
+    let seen = table
+        .server
+        .try_sql("auditor", "SELECT count(*) FROM livetrail.sessions");
+    assert_eq!(seen.unwrap(), "200");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_that_no_column_can_hold_are_there_byte_for_byte() {
+    let table = Table::fresh().await;
+    let mut odd = AuditRecord::new(AuditAction::Event("l\0abel".to_owned()), "live")
+        .with_ts_ms((1 << 53) - 1)
+        .with_reason(Reason::Kicked)
+        .with_session(Uuid::from_u128(5));
+    odd.user_agent = Some("a\0b".into());
+    odd.bytes = Some((1 << 53) - 1);
+    let entries = vec![
+        encode_canonical(&odd).unwrap(),
+        b"no record at all \xff\0".to_vec(),
+        Vec::new(),
+        vec![0xaa; 65_535],
+    ];
+    let range = sealed(&entries);
+    table.direct().append(&range).await.unwrap();
+    let held = table.held(ORIGIN).await;
+    let held: Vec<_> = held.into_iter().map(|(_, entry)| entry).collect();
+    assert_eq!(held, entries);
+    let columns = "SELECT label = E'l\\ufffdabel', user_agent = E'a\\ufffdb', extract(year FROM ts), bytes FROM livetrail.records WHERE index = 0";
+    assert_eq!(table.server.sql(columns), "t|t|287396|9007199254740991");
+    assert_eq!(
+        table
+            .server
+            .sql("SELECT count(*) FROM livetrail.records_other"),
+        "4"
+    );
+}
+
+/// A ledger of these entries, as one range.
+fn sealed(entries: &[Vec<u8>]) -> SealedRange {
+    let store: SharedStore = Arc::new(MemStore::new());
+    let identity = Identity::from_seeds(ORIGIN, &[1; 32].into(), &[2; 32].into()).unwrap();
+    Ledger::create(&store, &identity).unwrap();
+    let (ledger, _) = Ledger::builder(store.clone(), identity).open().unwrap();
+    let appended = ledger.append(Class::Strict, entries).unwrap();
+    ledger
+        .wait_durable(appended.next, Duration::from_secs(20))
+        .unwrap();
+    ledger.close().unwrap();
+    let checkpoint = Reader::open(store).unwrap().checkpoint().unwrap();
+    let leaves = entries.iter().map(|entry| leaf_hash(entry)).collect();
+    let entries = entries.iter().cloned().map(Into::into).collect();
+    SealedRange::new(0, entries, leaves, Arc::new(checkpoint)).unwrap()
+}

@@ -1,0 +1,130 @@
+//! What the verifier says of the table alone: sound as it came, and every change by somebody with all rights is found and named.
+
+use livetrail_audit::replica::ReplicaSink as _;
+use livetrail_audit::replica::conformance::{Place as _, TestLog};
+use livetrail_verify::{
+    Options, Policy, PostgresTrail, Report, Verdict, VerifyError, keys_in, verify,
+};
+use system_tests::Postgres;
+
+use super::Table;
+
+const ORIGIN: &str = "example.com/a";
+
+/// The verifier's report of what is in the table.
+fn report(server: &Postgres, log: &TestLog) -> Report {
+    let mut policy = Policy::default();
+    for key in log.reader().verifier_keys() {
+        for key in keys_in(&key.to_string()).unwrap() {
+            policy.add(key).unwrap();
+        }
+    }
+    let options = Options {
+        policy,
+        boot_records: false,
+        ..Options::default()
+    };
+    let trail = PostgresTrail::open(&server.url(), Some(log.origin()), None).unwrap();
+    verify(&trail, &options, &mut |_, _| {}).unwrap()
+}
+
+pub(crate) fn assert_sound(server: &Postgres, log: &TestLog) {
+    // The database's client has a runtime of its own, which must not be within this one.
+    let report = std::thread::scope(|scope| {
+        let verified = scope.spawn(|| report(server, log));
+        verified.join().expect("the verifier does not panic")
+    });
+    assert_eq!(report.verdict, Verdict::Sound, "{report}");
+    assert_eq!(report.figures.entries, log.size(), "{report}");
+}
+
+/// Changes a copy of the table in a way that only its owner can, who removes the triggers first.
+fn with_change(table: &Table, change: &str) {
+    let without = "ALTER TABLE livetrail.records DISABLE TRIGGER ALL; ALTER TABLE livetrail.checkpoints DISABLE TRIGGER ALL; \
+        ALTER TABLE livetrail.commits DISABLE TRIGGER ALL;";
+    table.server.sql(&format!("{without} {change}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sound_table_is_sound_and_each_change_is_found_and_named() {
+    let log = TestLog::with(ORIGIN, 1_500);
+    let table = Table::fresh().await;
+    table.direct().append(&log.range(0, 700)).await.unwrap();
+    table.direct().append(&log.range(700, 800)).await.unwrap();
+    tokio::task::block_in_place(|| assert_sound(&table.server, &log));
+    let swap = "UPDATE livetrail.records a SET entry = b.entry, leaf = b.leaf FROM livetrail.records b \
+        WHERE a.index IN (10, 11) AND b.index = 21 - a.index";
+    let keep = "CREATE TABLE kept AS SELECT * FROM livetrail.records; CREATE TABLE notes AS SELECT * FROM livetrail.checkpoints";
+    let restore = "DELETE FROM livetrail.records; INSERT INTO livetrail.records SELECT * FROM kept; \
+        DELETE FROM livetrail.checkpoints; INSERT INTO livetrail.checkpoints SELECT * FROM notes";
+    with_change(&table, keep);
+    for (what, change, where_) in [
+        (
+            "a changed byte",
+            "UPDATE livetrail.records SET entry = set_byte(entry, 20, 65) WHERE index = 300",
+            Some(300),
+        ),
+        (
+            "a changed leaf",
+            "UPDATE livetrail.records SET leaf = set_byte(leaf, 3, 0) WHERE index = 1400",
+            Some(1_400),
+        ),
+        (
+            "entry and leaf changed to fit",
+            "UPDATE livetrail.records SET entry = '{}', leaf = sha256('\\x00'::bytea || '{}'::bytea) WHERE index = 5",
+            Some(5),
+        ),
+        (
+            "a removed row",
+            "DELETE FROM livetrail.records WHERE index = 777",
+            Some(777),
+        ),
+        (
+            "a doubled row",
+            "INSERT INTO livetrail.records SELECT log_id, index, ts + interval '1 second', action, label, app, stream, session, outcome, reason, protocol, principal, peer, user_agent, duration_ms, bytes, frames, dropped_frames, inferred, count, first_seq, last_seq, detail, node, boot, seq, mono_ms, leaf, entry FROM livetrail.records WHERE index = 40",
+            Some(40),
+        ),
+        ("two rows swapped", swap, Some(10)),
+        (
+            "the beginning cut off",
+            "DELETE FROM livetrail.records WHERE index < 256",
+            Some(0),
+        ),
+        (
+            "the end cut off",
+            "DELETE FROM livetrail.records WHERE index >= 1280",
+            Some(1_280),
+        ),
+        (
+            "a changed checkpoint",
+            "UPDATE livetrail.checkpoints SET note = set_byte(note, 40, 65)",
+            None,
+        ),
+    ] {
+        with_change(&table, change);
+        let report = tokio::task::block_in_place(|| {
+            std::thread::scope(|scope| scope.spawn(|| report(&table.server, &log)).join().unwrap())
+        });
+        assert_eq!(report.verdict, Verdict::NotSound, "{what}: {report}");
+        if let Some(index) = where_ {
+            let first = report.first_index;
+            // Where rows are missing or double, the bundle that they stand in is named.
+            assert!(
+                first.is_some_and(|first| first / 256 == index / 256),
+                "{what}: {first:?}: {report}"
+            );
+        }
+        with_change(&table, restore);
+    }
+    tokio::task::block_in_place(|| assert_sound(&table.server, &log));
+}
+
+#[test]
+fn a_database_that_cannot_be_read_is_no_finding() {
+    let server = Postgres::start();
+    let error = PostgresTrail::open(&server.url(), None, None).unwrap_err();
+    assert!(matches!(error, VerifyError::Database { .. }), "{error}");
+    let secret = "postgres://a:hunter2@127.0.0.1:port/x";
+    let error = PostgresTrail::open(secret, None, None).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+}
