@@ -135,9 +135,9 @@ pub async fn a_slow_server_is_given_up_and_asked_again<P: Server>() {
 /// An hour's outage at 1,000 records a second, with the server killed twice more while it catches up: afterwards ledger and
 /// sink are equal, and a program that wrote neither says that what the sink holds is whole.
 ///
-/// The time is compressed, and so are the records: a hundredth of them, unless `LIVETRAIL_OUTAGE_RECORDS` says how many.
+/// The time is compressed, and so are the records: a three-hundredth of them, unless `LIVETRAIL_OUTAGE_RECORDS` says how many.
 pub async fn a_long_outage_costs_nothing<P: Server>() {
-    let records = std::env::var("LIVETRAIL_OUTAGE_RECORDS").map_or(36_000, |records| {
+    let records = std::env::var("LIVETRAIL_OUTAGE_RECORDS").map_or(12_000, |records| {
         records.parse().expect("a number of records")
     });
     let place = P::fresh().await;
