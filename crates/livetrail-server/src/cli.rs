@@ -105,7 +105,7 @@ pub(crate) struct ServeOverrides {
 ///
 /// Starts the server on free ports of this machine, publishes a bundled clip over RTMP in real time, lets one viewer watch
 /// over RTMP and one over HTTP-FLV, and refuses a viewer and a publisher without the right key. Then it prints the sessions and
-/// the trail, verifies it as an outsider would, and finds one changed byte in a copy of it. Exits with 0 only if every frame arrived, the trail is
+/// the trail, verifies it as an outsider would, proves one record by a receipt, and finds one changed byte in a copy. Exits with 0 only if every frame arrived, the trail is
 /// exactly what happened, and the outsider agrees.
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -1,4 +1,4 @@
-//! What an outsider finds: the whole trail verified, and one changed byte in a copy found. By `livetrail-verify`, which shares no code with
+//! What an outsider finds: the whole trail verified, a receipt for one record checked alone, and one changed byte in a copy found. By `livetrail-verify`, which shares no code with
 //! what wrote the trail.
 
 use std::{fs, path::Path, sync::Arc};
@@ -6,7 +6,9 @@ use std::{fs, path::Path, sync::Arc};
 use anyhow::Context;
 use livetrail_ledger::{Reader, RealStore};
 use livetrail_tlog::{parse_bundle, tree_bundles};
-use livetrail_verify::{Directory, Options, Policy, Report, keys_in, verify};
+use livetrail_verify::{
+    Directory, Options, Policy, ProofReport, Report, keys_in, verify, verify_proof,
+};
 
 use crate::{
     commands::trail::copy_site,
@@ -22,6 +24,10 @@ pub(super) struct Evidence {
     pub(super) checkpoint: String,
     /// The trail as it is.
     pub(super) whole: Report,
+    /// The receipt for the record that is changed in the copy.
+    pub(super) receipt: ProofReport,
+    /// The same receipt beside the changed record.
+    pub(super) receipt_of_changed: ProofReport,
     /// The copy with one byte changed.
     pub(super) changed: Report,
     /// The entry that was changed in the copy.
@@ -35,32 +41,43 @@ pub(super) fn gather(data: &Path) -> anyhow::Result<Evidence> {
     let trail = trail_directory(data);
     let reader = Reader::open(Arc::new(RealStore::new(&trail)))?;
     let vkeys = fs::read_to_string(vkey_file(data)).context("the verifier keys")?;
-    let whole = check(&trail, &vkeys)?;
+    let options = options(&vkeys)?;
+    let whole = check(&trail, &options)?;
 
     let copy = tempfile::Builder::new()
         .prefix("livetrail-demo-copy-")
         .tempdir()?;
     let size = copy_site(&reader, copy.path(), &mut |_, _| {})?;
     let (changed_file, changed_entry) = change_one_byte(copy.path(), size)?;
+    // A receipt stands alone: from here on nothing of the trail is looked at.
+    let receipt = reader.inclusion_proof(changed_entry)?;
+    let record = reader.entry(changed_entry)?;
+    let mut other = record.clone();
+    change(&mut other).context("the record has it")?;
     Ok(Evidence {
         checkpoint: reader.checkpoint()?.note().encode(),
         whole,
-        changed: check(copy.path(), &vkeys)?,
+        receipt: verify_proof(receipt.as_bytes(), &record, &options)?,
+        receipt_of_changed: verify_proof(receipt.as_bytes(), &other, &options)?,
+        changed: check(copy.path(), &options)?,
         changed_entry,
         changed_file,
     })
 }
 
-fn check(trail: &Path, vkeys: &str) -> anyhow::Result<Report> {
+fn options(vkeys: &str) -> anyhow::Result<Options> {
     let mut policy = Policy::default();
     for key in keys_in(vkeys)? {
         policy.add(key)?;
     }
-    let options = Options {
+    Ok(Options {
         policy,
         ..Options::default()
-    };
-    Ok(verify(&Directory::new(trail), &options, &mut |_, _| {})?)
+    })
+}
+
+fn check(trail: &Path, options: &Options) -> anyhow::Result<Report> {
+    Ok(verify(&Directory::new(trail), options, &mut |_, _| {})?)
 }
 
 /// Gives the file and the entry that it is in.
@@ -74,13 +91,19 @@ fn change_one_byte(site: &Path, size: u64) -> anyhow::Result<(String, u64)> {
         let Some((index, _)) = (first..).zip(entries).find(|(_, entry)| has_it(entry)) else {
             continue;
         };
-        let at = find(&bytes, ORIGINAL).context("the entry is in its bundle")? + 1;
-        let byte = bytes.get_mut(at).context("the byte is in its bundle")?;
-        *byte = byte.to_ascii_uppercase();
+        change(&mut bytes).context("the entry is in its bundle")?;
         fs::write(&path, bytes)?;
         return Ok((bundle.to_string(), index));
     }
     anyhow::bail!("nobody was refused")
+}
+
+/// Makes one letter a capital.
+fn change(bytes: &mut [u8]) -> Option<()> {
+    let at = find(bytes, ORIGINAL)?;
+    let byte = bytes.get_mut(at + 1)?;
+    *byte = byte.to_ascii_uppercase();
+    Some(())
 }
 
 fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {

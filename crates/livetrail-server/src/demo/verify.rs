@@ -56,6 +56,13 @@ pub(super) fn all(shown: &Shown) -> Vec<Finding> {
             ),
             whole(shown),
         ),
+        Finding::new(
+            format!(
+                "the receipt for entry {} proves it by itself, and does not prove the entry with one byte changed",
+                shown.evidence.changed_entry
+            ),
+            receipt(&shown.evidence),
+        ),
         changed(&shown.evidence),
     ]
 }
@@ -259,6 +266,17 @@ fn whole(shown: &Shown) -> Result<(), String> {
     }
     if report.figures.entries != shown.trail.len() as u64 {
         return Err(format!("{} entries are sealed", report.figures.entries));
+    }
+    Ok(())
+}
+
+fn receipt(evidence: &Evidence) -> Result<(), String> {
+    let (good, bad) = (&evidence.receipt, &evidence.receipt_of_changed);
+    if good.verdict != Verdict::Sound || good.index != Some(evidence.changed_entry) {
+        return Err(good.to_string());
+    }
+    if bad.verdict != Verdict::NotSound {
+        return Err(bad.to_string());
     }
     Ok(())
 }

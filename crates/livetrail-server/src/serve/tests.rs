@@ -85,17 +85,15 @@ fn disk() -> MemStore {
     disk
 }
 
-async fn start(config: Config, disk: &MemStore) -> Server {
+async fn try_start(config: Config, disk: &MemStore) -> anyhow::Result<Server> {
     let store: SharedStore = Arc::new(disk.clone());
-    let trail = Trail::of_store(
-        store,
-        identity(),
-        &config.trail,
-        None,
-        ConfiguredSinks::none(),
-    )
-    .unwrap();
-    Server::start_with(config, trail).await.unwrap()
+    let sinks = ConfiguredSinks::none();
+    let trail = Trail::of_store(store, identity(), &config.trail, None, sinks)?;
+    Server::start_with(config, trail).await
+}
+
+async fn start(config: Config, disk: &MemStore) -> Server {
+    try_start(config, disk).await.unwrap()
 }
 
 fn trail(disk: &MemStore) -> Vec<AuditRecord> {
@@ -222,7 +220,12 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
             "/api/v1/sessions/{id}",
             "/api/v1/streams",
             "/health",
-            "/metrics"
+            "/metrics",
+            "/trail/checkpoint",
+            "/trail/proof",
+            "/trail/tile/entries/{index}",
+            "/trail/tile/{level}/{index}",
+            "/trail/trail.vkey",
         ]
     );
     let role = &document["paths"]["/api/v1/sessions"]["get"]["parameters"][0];
@@ -240,6 +243,14 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
         "livetrail_trail_healthy 1",
         "livetrail_trail_dropped_total 0",
         "livetrail_trail_offered_total 1",
+        "livetrail_trail_entries_durable ",
+        "livetrail_trail_entries_sealed ",
+        "livetrail_trail_checkpoint_age_seconds ",
+        "livetrail_trail_ledger_queue_bytes ",
+        "livetrail_trail_ledger_backlog_bytes ",
+        "livetrail_trail_disk_pressure ",
+        "livetrail_trail_stopped 0",
+        "livetrail_trail_sealing_late 0",
         "livetrail_rtmp_connections 0",
         "# EOF",
     ] {
@@ -485,16 +496,7 @@ async fn an_address_that_is_taken_is_named_and_the_trail_is_let_go() {
             "rtmp.listen" => config.rtmp.listen = address,
             _ => config.http.listen = address,
         }
-        let store: SharedStore = Arc::new(disk.clone());
-        let trail = Trail::of_store(
-            store,
-            identity(),
-            &config.trail,
-            None,
-            ConfiguredSinks::none(),
-        )
-        .unwrap();
-        let error = Server::start_with(config, trail).await.err().unwrap();
+        let error = try_start(config, &disk).await.err().unwrap();
         assert!(format!("{error:#}").starts_with(key), "{error:#}");
     }
     assert!(start(config(), &disk).await.stop().await.is_clean());
