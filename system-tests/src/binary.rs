@@ -1,4 +1,4 @@
-//! The `livetrail` binary: built once by cargo, into the folder and with the profile of the tests themselves.
+//! Our binaries: built once by cargo, into the folder and with the profile of the tests themselves.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,8 +21,18 @@ pub fn livetrail() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("LIVETRAIL_BIN") {
         Some(path) => PathBuf::from(path),
-        None => build(),
+        None => build("livetrail-server", "livetrail"),
     })
+}
+
+/// Where `livetrail-verify` is. Built when first asked for.
+///
+/// # Panics
+/// As [`livetrail`].
+#[must_use]
+pub fn livetrail_verify() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| build("livetrail-verify", "livetrail-verify"))
 }
 
 /// The workspace's root folder.
@@ -46,16 +56,16 @@ pub(crate) fn target() -> (PathBuf, String) {
     (target.to_path_buf(), name.to_string_lossy().into_owned())
 }
 
-fn build() -> PathBuf {
+fn build(package: &str, name: &str) -> PathBuf {
     let (target, folder) = target();
     let profile = if folder == "debug" { "dev" } else { &folder };
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(workspace()).args([
         "build",
         "--package",
-        "livetrail-server",
+        package,
         "--bin",
-        "livetrail",
+        name,
         "--message-format",
         "json-render-diagnostics",
         "--profile",
@@ -65,14 +75,14 @@ fn build() -> PathBuf {
     let finished = process::run("cargo build", &command, BUILD_TIMEOUT);
     assert!(
         finished.status.success(),
-        "the server cannot be built\n{}",
+        "`{name}` cannot be built\n{}",
         finished.stderr
     );
     let executable = finished
         .stdout
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "livetrail")
+        .filter(|message| message["target"]["name"] == name)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    executable.unwrap_or_else(|| panic!("cargo built no `livetrail`\n{}", finished.told()))
+    executable.unwrap_or_else(|| panic!("cargo built no `{name}`\n{}", finished.told()))
 }

@@ -32,3 +32,15 @@ pub fn apply(command: &mut Command, time: &Path) {
         .env("NO_FAKE_STAT", "1")
         .env("TZ", "UTC");
 }
+
+/// Writes the file that says the time.
+///
+/// # Panics
+/// When it cannot be written.
+#[track_caller]
+pub fn set(path: &Path, time: &str) {
+    // Whole at once: it is read at any moment.
+    let new = path.with_extension("new");
+    std::fs::write(&new, format!("{time}\n")).expect("a file with a time");
+    std::fs::rename(new, path).expect("its place");
+}

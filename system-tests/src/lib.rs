@@ -39,7 +39,7 @@ pub mod tool;
 mod trail;
 mod witness;
 
-pub use binary::livetrail;
+pub use binary::{livetrail, livetrail_verify};
 pub use config::Config;
 pub use ffmpeg8::ffmpeg8;
 pub use packets::{Packet, Packets};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::http::{self, Answer};
 use crate::process::{Finished, Process, run};
 use crate::trail::Trail;
-use crate::{binary, config};
+use crate::{binary, config, faketime};
 
 /// From the start to the first healthy answer; a slow machine that builds something else at the same time.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -37,6 +37,8 @@ pub struct Server {
     http: SocketAddr,
     process: Option<Process>,
     earlier: Vec<Finished>,
+    /// The file that says what its wall clock shows, of a server whose clock the test sets.
+    time: Option<PathBuf>,
     /// What was published while the test looked.
     checkpoints: Mutex<VecDeque<Vec<u8>>>,
 }
@@ -49,25 +51,65 @@ impl Server {
     #[track_caller]
     #[must_use]
     pub fn start(config: Config) -> Self {
+        Self::start_in(config, &std::env::temp_dir())
+    }
+
+    /// As [`start`](Self::start), with all that it keeps below this directory.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[track_caller]
+    #[must_use]
+    pub fn start_in(config: Config, directory: &Path) -> Self {
+        let mut server = Self::prepare(config, directory);
+        server.start_again();
+        server
+    }
+
+    /// As [`start`](Self::start), with a wall clock that the test sets; see [`faketime`] for what it can show.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[track_caller]
+    #[must_use]
+    pub fn start_at(config: Config, time: &str) -> Self {
+        let mut server = Self::prepare(config, &std::env::temp_dir());
+        server.time = Some(server.file("time"));
+        server.set_time(time);
+        server.start_again();
+        server
+    }
+
+    /// Sets the wall clock of a server that was begun with [`start_at`](Self::start_at).
+    ///
+    /// # Panics
+    /// When it was not.
+    #[track_caller]
+    pub fn set_time(&self, time: &str) {
+        faketime::set(self.time.as_ref().expect("a clock to set"), time);
+    }
+
+    #[track_caller]
+    fn prepare(config: Config, directory: &Path) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("livetrail-system-")
-            .tempdir()
+            .tempdir_in(directory)
             .expect("a temporary folder");
         let address = own_address();
-        let mut server = Self {
+        let server = Self {
             config,
             folder,
             rtmp: free_port(address),
             http: free_port(address),
             process: None,
             earlier: Vec::new(),
+            time: None,
             checkpoints: Mutex::default(),
         };
         server.write_config();
         let mut init = Command::new(binary::livetrail());
         init.args(["trail", "init"]).arg(server.data());
         run("livetrail trail init", &init, SOON).success();
-        server.start_again();
         server
     }
 
@@ -105,6 +147,9 @@ impl Server {
         command.current_dir(self.folder.path());
         for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LIVETRAIL_")) {
             command.env_remove(key);
+        }
+        if let Some(time) = &self.time {
+            faketime::apply(&mut command, time);
         }
         command
     }

@@ -1,6 +1,6 @@
 //! Clocks that are wrong (libfaketime, from outside): the trail is whole all the same, and the verifier does not cry wolf.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ struct Clockwork {
 impl Clockwork {
     fn start(subject: &Subject, time: &str) -> Self {
         let path = subject.beside("time");
-        set(&path, time);
+        faketime::set(&path, time);
         let mut command: Command = subject.writer(u64::MAX, 10_000);
         faketime::apply(&mut command, &path);
         let writer = Process::spawn("trail-writer", &command);
@@ -32,7 +32,7 @@ impl Clockwork {
 
     /// Sets the clock, and waits until records and checkpoints with the new time are there.
     fn set(&self, time: &str) {
-        set(&self.time, time);
+        faketime::set(&self.time, time);
         self.go_on();
     }
 
@@ -47,13 +47,6 @@ impl Clockwork {
         subject.hear(&self.writer.crash());
         subject.recover_and_verify()
     }
-}
-
-fn set(path: &Path, time: &str) {
-    // Whole at once: it is read at any moment.
-    let new = path.with_extension("new");
-    std::fs::write(&new, format!("{time}\n")).expect("a file with a time");
-    std::fs::rename(new, path).expect("its place");
 }
 
 #[test]

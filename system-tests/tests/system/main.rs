@@ -4,8 +4,11 @@
 //! After each, the trail has exactly the records of the audit contract, and the state machine finds every session closed
 //! exactly once ([`Server::stop`](system_tests::Server::stop) insists on that).
 
+mod clocks;
 mod commands;
 mod crashes;
+mod documents;
+mod full_disk;
 mod hostile;
 mod idle;
 mod limits;

@@ -1,0 +1,127 @@
+//! The commands in the documents for auditors and operators, run as they stand there, in their order.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use system_tests::{Process, clock, http, livetrail, livetrail_verify, run, tlog_python, typed};
+use tempfile::TempDir;
+
+const ENDS: Duration = Duration::from_secs(60);
+
+/// What a document's reader has: a directory of their own, and the programs.
+struct Reader {
+    folder: TempDir,
+    path: String,
+}
+
+/// A line that begins with `$ `, and the exit code that its comment says.
+struct Typed {
+    line: usize,
+    command: String,
+    code: i32,
+}
+
+#[test]
+fn what_the_auditor_is_told_to_run_runs() {
+    let reader = Reader::new();
+    reader.must("livetrail demo --keep ./livetrail-data > demo.txt");
+    reader.must("cp livetrail-data/trail.vkey .");
+    assert!(reader.follow("auditor.md") >= 8);
+}
+
+#[test]
+fn what_the_operator_is_told_to_run_runs() {
+    let reader = Reader::new();
+    assert!(reader.follow("operator.md") >= 12);
+}
+
+impl Reader {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let programs = folder.path().join("programs");
+        std::fs::create_dir(&programs).expect("a directory for programs");
+        let python = PathBuf::from(tlog_python().get_program());
+        let client = python.with_file_name("aics-tlog");
+        for program in [livetrail(), livetrail_verify(), &client] {
+            let name = program.file_name().expect("the name of a program");
+            symlink(program, programs.join(name)).expect("a program to call");
+        }
+        let path = std::env::var("PATH").expect("a path");
+        Self {
+            path: format!("{}:{path}", programs.display()),
+            folder,
+        }
+    }
+
+    /// Runs every command of the document; how many.
+    #[track_caller]
+    fn follow(&self, document: &str) -> usize {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let text = std::fs::read_to_string(path.join(document)).expect("the document");
+        let commands = typed_in(&text);
+        for typed in &commands {
+            if typed.command.starts_with("livetrail serve ") {
+                self.serve(&typed.command);
+                continue;
+            }
+            let finished = run(&typed.command, &self.shell(&typed.command), ENDS);
+            let code = finished.status.code();
+            let place = format!("docs/{document}:{}", typed.line);
+            assert_eq!(code, Some(typed.code), "{place}\n{}", finished.told());
+        }
+        commands.len()
+    }
+
+    #[track_caller]
+    fn must(&self, command: &str) {
+        run(command, &self.shell(command), ENDS).success();
+    }
+
+    /// A server is started, and stopped when it is healthy.
+    #[track_caller]
+    fn serve(&self, command: &str) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        drop(listener);
+        let mut shell = self.shell(&format!("exec {command}"));
+        shell.env("LIVETRAIL_RTMP", "127.0.0.1:0");
+        shell.env("LIVETRAIL_HTTP", address.to_string());
+        let server = Process::spawn(command, &shell);
+        clock::wait_until(&typed(&shell), ENDS, || {
+            http::request(address, "GET", "/health", &[]).is_ok_and(|answer| answer.status == 200)
+        });
+        server.end_by(Signal::TERM, ENDS).success();
+    }
+
+    fn shell(&self, command: &str) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]);
+        shell
+            .current_dir(self.folder.path())
+            .env("PATH", &self.path);
+        for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LIVETRAIL_")) {
+            shell.env_remove(key);
+        }
+        shell
+    }
+}
+
+fn typed_in(text: &str) -> Vec<Typed> {
+    let lines = text.lines().zip(1..);
+    let typed = lines.filter_map(|(line, number)| {
+        let command = line.strip_prefix("$ ")?;
+        let (command, code) = match command.split_once("# exit code ") {
+            Some((command, code)) => (command, code.trim().parse().expect("an exit code")),
+            None => (command, 0),
+        };
+        Some(Typed {
+            line: number,
+            command: command.trim_end().to_owned(),
+            code,
+        })
+    });
+    typed.collect()
+}
