@@ -16,6 +16,7 @@ mod many;
 mod operator;
 mod real_clients;
 mod refusals;
+mod site;
 mod soak;
 mod strict;
 mod witness;

@@ -1,0 +1,50 @@
+//! The trail of a running server, over HTTP, checked by software that nobody here wrote, and by our verifier.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use system_tests::{Config, Server, clip, livetrail_verify, run, tlog_python, tool};
+
+const ENDS: Duration = Duration::from_secs(60);
+
+/// Publishes and watches for a second, and gives the checkpoint that covers it, in a file.
+#[track_caller]
+fn grow(server: &Server, stream: &str, ended: usize) -> PathBuf {
+    let publisher = tool::ffmpeg_publish(clip::small(), &server.rtmp_url(stream), 1, None);
+    publisher.wait(ENDS).success();
+    server.await_records("publish_ended", ended);
+    let checkpoint = server.get("/trail/checkpoint");
+    assert_eq!(checkpoint.status, 200);
+    let path = server.file(&format!("{ended}.checkpoint"));
+    std::fs::write(&path, checkpoint.body).expect("a checkpoint to keep");
+    path
+}
+
+#[test]
+fn an_independent_client_and_our_verifier_audit_the_site_of_a_running_server() {
+    let mut server = Server::start(Config::new());
+    let older = grow(&server, "live/first", 1);
+    // More than a full bundle: tiles of two levels.
+    for _ in 0..300 {
+        assert_eq!(server.get("/live/nothing.flv").status, 404);
+    }
+    let newer = grow(&server, "live/second", 2);
+    let site = format!("http://{}/trail", server.http());
+    let keys = server.data().join("trail.vkey");
+
+    let text = std::fs::read_to_string(&keys).expect("the verifier keys");
+    let (signer, cosigner) = text.trim().split_once('\n').expect("two keys");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("outside/audit.py");
+    let mut audit = tlog_python();
+    audit.arg(script).arg(&site).args([signer, cosigner]);
+    audit.arg(&older);
+    let told = run("aics-tlog", &audit, ENDS).success();
+    assert!(told.stdout.contains(" bundles, "), "{}", told.told());
+
+    let mut verify = Command::new(livetrail_verify());
+    verify.arg(&site).arg("--vkey").arg(&keys).arg("--against");
+    verify.arg(&older).arg(&newer);
+    run("livetrail-verify", &verify, ENDS).success();
+    server.stop();
+}
