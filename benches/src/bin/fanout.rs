@@ -1,4 +1,4 @@
-//! Fan-out: processor time per delivery, and latency from publish to receive, for one stream with many viewers.
+//! Fan-out: processor time per delivery, and latency from publish to receive, for one stream with many viewers, and for many streams.
 //!
 //! Three ways of delivering the same frames, a fresh runtime and engine for each measurement, in turns:
 //! Livetrail's shards (a worker serves its viewers itself), Livetrail with a task for each viewer, and arcly-stream with a
@@ -15,7 +15,15 @@ use livetrail_benches as bench;
 use livetrail_engine as engine;
 use tokio::runtime::{Builder, Runtime};
 
-const VIEWERS: [usize; 5] = [1, 16, 256, 1_024, 4_096];
+/// Streams, and viewers in all.
+const LAYOUTS: [(usize, usize); 6] = [
+    (1, 1),
+    (1, 16),
+    (1, 256),
+    (1, 1_024),
+    (1, 4_096),
+    (100, 1_000),
+];
 const WORKERS: usize = 2;
 const PAYLOAD_BYTES: usize = 4_096;
 const GOP_FRAMES: u64 = 60;
@@ -54,7 +62,7 @@ struct Sample {
     lost: u64,
 }
 
-/// Publishes a frame with this number; its presentation time is the time at which it is published, or -1 if it is not timed.
+/// Publishes a frame with this number on each stream; its presentation time is the time at which it is published, or -1 if it is not timed.
 type Publish = Box<dyn FnMut(u64)>;
 
 fn main() -> anyhow::Result<()> {
@@ -65,7 +73,7 @@ fn main() -> anyhow::Result<()> {
         (3, 3, 2_000_000)
     };
     println!(
-        "one stream, {PAYLOAD_BYTES}-byte frames, {WORKERS} worker threads, median of {rounds} rounds in turns"
+        "{PAYLOAD_BYTES}-byte frames, {WORKERS} worker threads, median of {rounds} rounds in turns"
     );
     for (title, pace) in [
         ("60 frames a second", Pace::Live(seconds)),
@@ -73,19 +81,19 @@ fn main() -> anyhow::Result<()> {
     ] {
         println!("\n### {title}\n");
         let mut lines = Vec::new();
-        for viewers in VIEWERS {
+        for layout in LAYOUTS {
             let mut samples = [const { Vec::new() }; 3];
             for round in 0..rounds {
                 for turn in 0..WAYS.len() {
                     // Another one goes first in each round, so that none is always the one after a certain other.
                     let way = (turn + round) % WAYS.len();
-                    samples[way].push(measure(WAYS[way], viewers, pace)?);
+                    samples[way].push(measure(WAYS[way], layout, pace)?);
                 }
             }
-            lines.extend(compare(viewers, &samples));
+            lines.extend(compare(layout, &samples));
         }
         let headings = [
-            "viewers",
+            "streams × viewers",
             "way",
             "CPU/delivery",
             "p50",
@@ -101,7 +109,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn compare(viewers: usize, samples: &[Vec<Sample>; 3]) -> Vec<Vec<String>> {
+fn compare((streams, viewers): (usize, usize), samples: &[Vec<Sample>; 3]) -> Vec<Vec<String>> {
     let medians: Vec<_> = samples
         .iter()
         .map(|samples| {
@@ -120,7 +128,7 @@ fn compare(viewers: usize, samples: &[Vec<Sample>; 3]) -> Vec<Vec<String>> {
     let peer = medians[2];
     let line = |(name, m): (&str, &Sample)| {
         vec![
-            viewers.to_string(),
+            format!("{streams} × {}", viewers / streams),
             name.to_owned(),
             bench::human_ns(m.cpu_ns),
             bench::human_ns(m.p50_ns),
@@ -138,16 +146,16 @@ fn compare(viewers: usize, samples: &[Vec<Sample>; 3]) -> Vec<Vec<String>> {
         .collect()
 }
 
-fn measure(way: Way, viewers: usize, pace: Pace) -> anyhow::Result<Sample> {
+fn measure(way: Way, (streams, viewers): (usize, usize), pace: Pace) -> anyhow::Result<Sample> {
     bench::forget_threads();
     let runtime = Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
         .build()?;
     let mut publish = match way {
-        Way::Shards => livetrail(&runtime, viewers, true)?,
-        Way::Tasks => livetrail(&runtime, viewers, false)?,
-        Way::Arcly => arcly(&runtime, viewers)?,
+        Way::Shards => livetrail(&runtime, streams, viewers, true)?,
+        Way::Tasks => livetrail(&runtime, streams, viewers, false)?,
+        Way::Arcly => arcly(&runtime, streams, viewers)?,
     };
     // Every viewer has had the first frames before anything counts.
     let mut sent = 0;
@@ -239,19 +247,29 @@ fn payload() -> Bytes {
     Bytes::from(vec![0x65; PAYLOAD_BYTES])
 }
 
-fn livetrail(runtime: &Runtime, viewers: usize, sharded: bool) -> anyhow::Result<Publish> {
+fn livetrail(
+    runtime: &Runtime,
+    streams: usize,
+    viewers: usize,
+    sharded: bool,
+) -> anyhow::Result<Publish> {
     use engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, Shard, StreamKey};
 
     let engine = Engine::builder()
         .application(AppSpec::new("live").gop_cache(120))
         .build()?;
-    let attempt = || anyhow::Ok(Attempt::new(StreamKey::parse("live", "bench")?, "bench"));
-    let mut publication = runtime.block_on(engine.publish(attempt()?))?;
+    let attempt = |stream: usize| {
+        let key = StreamKey::parse("live", &format!("bench{stream}"))?;
+        anyhow::Ok(Attempt::new(key, "bench"))
+    };
+    let mut publications = (0..streams)
+        .map(|stream| Ok(runtime.block_on(engine.publish(attempt(stream)?))?))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let mut shards: Vec<_> = (0..WORKERS).map(|_| Shard::new()).collect();
     for number in 0..viewers {
-        let mut playback = runtime.block_on(engine.play(attempt()?))?;
+        let mut playback = runtime.block_on(engine.play(attempt(number % streams)?))?;
         if sharded {
-            shards[number % WORKERS].attach(playback, ())?;
+            shards[number / streams % WORKERS].attach(playback, ())?;
         } else {
             runtime.spawn(async move {
                 while let Some(frame) = playback.next().await {
@@ -276,19 +294,16 @@ fn livetrail(runtime: &Runtime, viewers: usize, sharded: bool) -> anyhow::Result
     Ok(Box::new(move |number| {
         // The engine lives as long as its publisher.
         let _engine = &engine;
-        let (now, key) = properties(number);
-        let flags = if key {
-            FrameFlags::KEYFRAME
-        } else {
-            FrameFlags::NONE
-        };
-        let _ = publication.push(MediaFrame::video(
-            CodecId::H264,
-            now,
-            now,
-            flags,
-            payload.clone(),
-        ));
+        for publication in &mut publications {
+            let (now, key) = properties(number);
+            let flags = if key {
+                FrameFlags::KEYFRAME
+            } else {
+                FrameFlags::NONE
+            };
+            let frame = MediaFrame::video(CodecId::H264, now, now, flags, payload.clone());
+            let _ = publication.push(frame);
+        }
     }))
 }
 
@@ -311,7 +326,7 @@ impl engine::Deliver<()> for Viewers {
     fn ended(&mut self, _: engine::ViewerId, (): (), _: engine::Reason) {}
 }
 
-fn arcly(runtime: &Runtime, viewers: usize) -> anyhow::Result<Publish> {
+fn arcly(runtime: &Runtime, streams: usize, viewers: usize) -> anyhow::Result<Publish> {
     use arcly_stream::prelude::*;
 
     let engine = Engine::builder()
@@ -321,9 +336,14 @@ fn arcly(runtime: &Runtime, viewers: usize) -> anyhow::Result<Publish> {
                 .broadcast_capacity(1_024),
         )
         .build();
-    let publisher = runtime.block_on(engine.start_publish(&StreamKey::new("live", "bench")))?;
-    for _ in 0..viewers {
-        let mut viewer = publisher.subscribe_resilient();
+    let publishers = (0..streams)
+        .map(|stream| {
+            let key = StreamKey::new("live", format!("bench{stream}"));
+            Ok(runtime.block_on(engine.start_publish(&key))?)
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    for number in 0..viewers {
+        let mut viewer = publishers[number % streams].subscribe_resilient();
         runtime.spawn(async move {
             while let Some(frame) = viewer.recv().await {
                 take(&frame.data, frame.pts);
@@ -333,13 +353,10 @@ fn arcly(runtime: &Runtime, viewers: usize) -> anyhow::Result<Publish> {
     let payload = payload();
     Ok(Box::new(move |number| {
         let _engine = &engine;
-        let (now, key) = properties(number);
-        let _ = publisher.publish_frame(MediaFrame::new_video(
-            now,
-            now,
-            payload.clone(),
-            CodecId::H264,
-            key,
-        ));
+        for publisher in &publishers {
+            let (now, key) = properties(number);
+            let frame = MediaFrame::new_video(now, now, payload.clone(), CodecId::H264, key);
+            let _ = publisher.publish_frame(frame);
+        }
     }))
 }

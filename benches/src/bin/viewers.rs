@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use livetrail_benches::{
     self as bench,
     viewers::{
-        bare, clip,
+        bare, clip, gateway,
         load::{self, JOINING, MEASURING, Report},
         server::{Kind, Server, Usage},
     },
@@ -33,6 +33,8 @@ enum Part {
     Load(load::Options),
     /// Send the clip's messages to whoever connects, with bare `writev`
     Bare(bare::Options),
+    /// Our RTMP gateway on an engine that nobody observes
+    Gateway(gateway::Options),
 }
 
 #[derive(clap::Args)]
@@ -45,10 +47,10 @@ struct Compare {
     seconds: f64,
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Our server's `rtmp.send_interval`, in milliseconds; each is a server of its own in the table
-    #[arg(long, value_delimiter = ',', default_value = "0,20,350")]
+    /// Our server's `send_interval`, in milliseconds; each is a server of its own in the table
+    #[arg(long, value_delimiter = ',', default_value = "0,15,350")]
     send_interval: Vec<u64>,
-    /// What our server's viewers speak: `rtmp`, `http-flv` or both
+    /// What our server's viewers speak: `rtmp`, `http-flv`, or `rtmp-unaudited`: our gateway without a trail or any observer
     #[arg(long, value_delimiter = ',', default_value = "rtmp,http-flv")]
     protocol: Vec<String>,
     /// What else is measured: `nginx`, `bare`, or `none`
@@ -68,6 +70,9 @@ struct Compare {
     /// The FLV file to publish; made with ffmpeg unless given
     #[arg(long)]
     clip: Option<PathBuf>,
+    /// The clip of a low rate, about 100 kbit/s
+    #[arg(long, conflicts_with = "clip")]
+    light: bool,
     /// A short look: 2 s, once
     #[arg(long)]
     quick: bool,
@@ -79,6 +84,7 @@ fn main() -> Result<()> {
     match &arguments.command {
         Some(Part::Load(options)) => load::run(options),
         Some(Part::Bare(options)) => bare::run(options),
+        Some(Part::Gateway(options)) => gateway::run(options),
         None => compare(arguments.compare),
     }
 }
@@ -105,7 +111,12 @@ fn compare(mut options: Compare) -> Result<()> {
     if options.quick {
         (options.seconds, options.rounds) = (2.0, 1);
     }
-    let clip = options.clip.clone().map_or_else(clip::at_hand, Ok)?;
+    let made = if options.light {
+        clip::light
+    } else {
+        clip::at_hand
+    };
+    let clip = options.clip.clone().map_or_else(made, Ok)?;
     if options.livetrail.is_empty() {
         options.livetrail = vec![build()?];
     }
@@ -181,14 +192,20 @@ fn candidates(options: &Compare) -> Vec<Candidate> {
             }
         };
         for &interval_ms in &options.send_interval {
-            if speaks("rtmp") {
-                let http = false;
-                add(Kind::Livetrail { interval_ms, http }, program, mark());
+            for (protocol, http) in [("rtmp", false), ("http-flv", true)] {
+                if speaks(protocol) {
+                    add(Kind::Livetrail { interval_ms, http }, program, mark());
+                }
             }
         }
-        if speaks("http-flv") {
-            let (interval_ms, http) = (0, true);
-            add(Kind::Livetrail { interval_ms, http }, program, mark());
+    }
+    if speaks("rtmp-unaudited") {
+        for &interval_ms in &options.send_interval {
+            add(
+                Kind::Unaudited { interval_ms },
+                Path::new(""),
+                String::new(),
+            );
         }
     }
     if wants("bare") {
@@ -318,7 +335,9 @@ fn print(candidates: &[Candidate]) {
             let of = |value: &dyn Fn(&Sample) -> f64| median(c, value);
             let cpu = of(&|s| s.cpu_ms);
             let interval_ms = match c.kind {
-                Kind::Livetrail { interval_ms, .. } | Kind::Bare { interval_ms } => interval_ms,
+                Kind::Livetrail { interval_ms, .. }
+                | Kind::Unaudited { interval_ms }
+                | Kind::Bare { interval_ms } => interval_ms,
                 Kind::Nginx => 0,
             };
             let bare = cost(&Kind::Bare { interval_ms });

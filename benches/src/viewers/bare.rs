@@ -39,27 +39,25 @@ pub fn run(options: &Options) -> Result<()> {
     listener.set_nonblocking(true)?;
     let interval = Duration::from_millis(options.interval_ms);
     let mut sockets: Vec<TcpStream> = Vec::new();
-    let (start, mut batch, mut sent) = (Instant::now(), Vec::new(), Instant::now());
+    let (start, mut batch) = (Instant::now(), Vec::new());
+    // When what waits is sent: so long after the first of it, as our server does.
+    let mut send_at: Option<Instant> = None;
     for (at_ms, item) in clip.repeated() {
         let due = start + Duration::from_millis(at_ms.unsigned_abs());
+        if let Some(at) = send_at.take_if(|at| *at < due) {
+            sleep(at.saturating_duration_since(Instant::now()));
+            send(&mut sockets, &mut batch);
+        }
         sleep(due.saturating_duration_since(Instant::now()));
         let mut frame = item.frame.clone();
         frame.pts += at_ms - frame.dts;
         frame.dts = at_ms;
         batch.push(FrameChunks::new(&frame, 1, CHUNK_BYTES)?);
-        if sent.elapsed() < interval {
-            continue;
+        if interval.is_zero() {
+            send(&mut sockets, &mut batch);
+        } else {
+            send_at.get_or_insert(due + interval);
         }
-        sent = Instant::now();
-        let slices: Vec<_> = batch
-            .iter()
-            .flat_map(FrameChunks::parts)
-            .map(IoSlice::new)
-            .collect();
-        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
-        // Who does not take all of it at once is no viewer of this bench.
-        sockets.retain_mut(|socket| write_all(socket, &slices, bytes));
-        batch.clear();
         while let Ok((mut socket, _)) = listener.accept() {
             socket.set_nodelay(true)?;
             socket.write_all(&chunk_size())?;
@@ -68,6 +66,19 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn send(sockets: &mut Vec<TcpStream>, batch: &mut Vec<FrameChunks>) {
+    let slices: Vec<_> = batch
+        .iter()
+        .flat_map(FrameChunks::parts)
+        .map(IoSlice::new)
+        .collect();
+    let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+    // Who does not take all of it at once is no viewer of this bench.
+    sockets.retain_mut(|socket| write_all(socket, &slices, bytes));
+    drop(slices);
+    batch.clear();
 }
 
 /// The only word to a viewer that is no frame.

@@ -22,6 +22,12 @@ const FFMPEG: &str = "-hide_banner -nostdin -v error -y \
     -c:v libx264 -preset veryfast -b:v 560k -minrate 560k -maxrate 560k -bufsize 560k -g 50 -keyint_min 50 \
     -sc_threshold 0 -bf 0 -pix_fmt yuv420p -c:a aac -b:a 96k -f flv";
 
+/// As many messages, about 100 kbit/s: for viewers by the ten thousand, whose bytes loopback has to carry twice.
+const FFMPEG_LIGHT: &str = "-hide_banner -nostdin -v error -y \
+    -f lavfi -i testsrc2=size=160x90:rate=25 -f lavfi -i anoisesrc=amplitude=0.1:sample_rate=44100 -t 30 \
+    -c:v libx264 -preset veryfast -b:v 64k -minrate 64k -maxrate 64k -bufsize 64k -g 50 -keyint_min 50 \
+    -sc_threshold 0 -bf 0 -pix_fmt yuv420p -c:a aac -b:a 24k -ac 1 -f flv";
+
 /// A frame, when it is due after the clip's start, and how viewers see it.
 pub struct Item {
     pub frame: MediaFrame,
@@ -44,12 +50,21 @@ pub struct Published {
 
 /// The clip beside this program; made if it is not there.
 pub fn at_hand() -> Result<PathBuf> {
+    provide("viewers-clip", FFMPEG)
+}
+
+/// The clip of a low rate.
+pub fn light() -> Result<PathBuf> {
+    provide("viewers-clip-light", FFMPEG_LIGHT)
+}
+
+fn provide(name: &str, arguments: &str) -> Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let path = program.with_file_name("viewers-clip.flv");
+    let path = program.with_file_name(format!("{name}.flv"));
     if !path.exists() {
-        let part = program.with_file_name("viewers-clip.part.flv");
+        let part = program.with_file_name(format!("{name}.part.flv"));
         let status = Command::new("ffmpeg")
-            .args(FFMPEG.split_whitespace())
+            .args(arguments.split_whitespace())
             .arg(&part)
             .status()
             .context("ffmpeg makes the clip; it is in Debian's package `ffmpeg`")?;

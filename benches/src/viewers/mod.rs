@@ -3,6 +3,7 @@
 pub mod bare;
 pub mod clip;
 pub mod flv;
+pub mod gateway;
 pub mod load;
 pub mod message;
 pub mod rtmp;

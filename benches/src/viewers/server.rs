@@ -21,8 +21,10 @@ const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 /// What is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// Our server, the trail in strict mode for publishers, with this `rtmp.send_interval`.
+    /// Our server, the trail in strict mode for publishers and viewers, with this `send_interval`.
     Livetrail { interval_ms: u64, http: bool },
+    /// [`gateway`](super::gateway).
+    Unaudited { interval_ms: u64 },
     /// nginx with the RTMP module, as Debian packages it and with its defaults: each message is written at once.
     Nginx,
     /// [`bare`](super::bare).
@@ -36,6 +38,9 @@ impl Kind {
             Self::Livetrail { interval_ms, http } => {
                 let protocol = if *http { "HTTP-FLV" } else { "RTMP" };
                 (format!("livetrail {protocol}"), *interval_ms)
+            }
+            Self::Unaudited { interval_ms } => {
+                ("livetrail RTMP unaudited".to_owned(), *interval_ms)
             }
             Self::Nginx => ("nginx-rtmp".to_owned(), 0),
             Self::Bare { interval_ms } => ("bare writev".to_owned(), *interval_ms),
@@ -96,6 +101,13 @@ impl Server {
                 let mut command = Command::new("nginx");
                 command.arg("-p").arg(dir.path()).arg("-c").arg(path);
                 command.arg("-e").arg(dir.path().join("error.log"));
+                command
+            }
+            Kind::Unaudited { interval_ms } => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("gateway");
+                command.arg("--port").arg(rtmp.port().to_string());
+                command.arg("--interval-ms").arg(interval_ms.to_string());
                 command
             }
             Kind::Bare { interval_ms } => {
@@ -179,9 +191,9 @@ fn livetrail_config(dir: &Path, rtmp: SocketAddr, http: SocketAddr, interval_ms:
     format!(
         "node = \"bench\"\ndata = {data:?}\n[log]\nfilter = \"warn\"\n\
          [rtmp]\nlisten = \"{rtmp}\"\nmax_connections = 60000\nsend_interval = \"{interval_ms}ms\"\n\
-         [http]\nlisten = \"{http}\"\nmax_connections = 60000\n\
+         [http]\nlisten = \"{http}\"\nmax_connections = 60000\nsend_interval = \"{interval_ms}ms\"\n\
          [limits]\nmax_publishers = 10000\n\
-         [audit]\npublish = \"strict\"\n"
+         [audit]\npublish = \"strict\"\nplay = \"strict\"\n"
     )
 }
 
