@@ -213,8 +213,10 @@ impl AuditSink for LedgerSink {
 /// When the trail cannot be read, or an entry is no record.
 pub fn open_sessions_of_ledger(reader: &Reader) -> Result<Vec<OpenSession>, AuditError> {
     let size = reader.checkpoint().map_err(AuditError::Ledger)?.head().size;
+    let first = reader.first_index().map_err(AuditError::Ledger)?;
     let mut checker = TrailChecker::new();
-    for (index, entry) in (0..).zip(reader.entries(0..size).map_err(AuditError::Ledger)?) {
+    let entries = reader.entries(first..size).map_err(AuditError::Ledger)?;
+    for (index, entry) in (first..).zip(entries) {
         let entry = entry.map_err(AuditError::Ledger)?;
         let record =
             parse_canonical(&entry).map_err(|source| AuditError::Entry { index, source })?;

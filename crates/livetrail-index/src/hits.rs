@@ -106,7 +106,7 @@ impl<'a> Hits<'a> {
     fn load(&mut self, number: u64) -> Result<(), IndexError> {
         let first = number.saturating_mul(u64::from(TILE_WIDTH));
         let (bundle, bytes) = match self.reader.bundle_of(&self.checkpoint, number) {
-            Err(LedgerError::FileMissing { .. }) => {
+            Err(error) if error.is_absence() => {
                 self.note_absent(first);
                 return Ok(());
             }

@@ -335,7 +335,11 @@ fn for_each_entry(
     reader: &Reader,
     mut each: impl FnMut(u64, &[u8]),
 ) -> Result<(), IndexError> {
-    let (bundle, bytes) = reader.bundle_of(checkpoint, number)?;
+    let (bundle, bytes) = match reader.bundle_of(checkpoint, number) {
+        // Nothing that it could say can be shown.
+        Err(LedgerError::Pruned { .. }) => return Ok(()),
+        read => read?,
+    };
     let entries = parse_bundle(bundle, &bytes).map_err(|error| LedgerError::FileCorrupt {
         path: bundle.to_string(),
         what: error.to_string(),

@@ -236,6 +236,39 @@ pub enum LedgerError {
         /// The file.
         path: String,
     },
+    /// An entry that was pruned by policy.
+    #[error("entry {index} was pruned: the trail has its hash, and entries from {below} on")]
+    Pruned {
+        /// What was asked for, or the first of it.
+        index: u64,
+        /// The first entry that is kept.
+        below: u64,
+    },
+    /// `private/pruned` cannot be understood.
+    #[error(
+        "private/pruned cannot be understood: restore it; or remove it, and the next pruning says once more what has gone"
+    )]
+    PrunedFile,
+    /// Pruning would go past what must be kept.
+    #[error(
+        "entries below {below} cannot be pruned, only those below {bound}: a replica, a hold or the log itself needs the others, and bundles go whole"
+    )]
+    PruneBeyond {
+        /// What was asked for.
+        below: u64,
+        /// What may go.
+        bound: u64,
+    },
+    /// The entry that says what is pruned is not sealed.
+    #[error(
+        "nothing was pruned: the entry {record} that says so must come after what goes, and under the published checkpoint of {sealed} entries"
+    )]
+    PruneUnrecorded {
+        /// Its index.
+        record: u64,
+        /// Size of the checkpoint.
+        sealed: u64,
+    },
     /// A tile or bundle under the published checkpoint is not what the checkpoint says.
     #[error(
         "{path} is not what the published checkpoint covers ({what}): restore it from a back-up or replica"
@@ -324,6 +357,9 @@ pub enum LedgerError {
         /// Size of the checkpoint.
         size: u64,
     },
+    /// The ledger was closed, or has stopped.
+    #[error("the trail is closed")]
+    Closed,
     /// A format or proof could not be made.
     #[error(transparent)]
     Log(#[from] livetrail_tlog::Error),
@@ -333,6 +369,12 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// Whether it says that entries are not there, be it that they were pruned or that their file is missing.
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        matches!(self, Self::Pruned { .. } | Self::FileMissing { .. })
+    }
+
     pub(crate) fn io(op: &'static str, path: impl Into<String>, source: io::Error) -> Self {
         Self::Io {
             op,

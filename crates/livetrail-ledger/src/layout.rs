@@ -12,6 +12,8 @@ pub(crate) const MANIFEST: &str = "private/log.json";
 pub(crate) const INTENT: &str = "private/intent";
 /// One file for each replica or hold.
 pub(crate) const CURSORS: &str = "private/cursors";
+/// Up to where entries were pruned.
+pub(crate) const PRUNED: &str = "private/pruned";
 /// What each witness has cosigned last.
 pub(crate) const WITNESSES: &str = "private/witness.json";
 /// Every checkpoint that a witness has cosigned, for ever.

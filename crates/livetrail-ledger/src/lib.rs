@@ -9,7 +9,7 @@
 //! | witnesses | [`Witness`], [`Witnesses`], [`WitnessFloor`], [`WitnessTransport`] |
 //! | new keys for a log | [`Builder::rotate_to`], [`Reader::retired_keys`] |
 //! | a full disk | [`Pressure`], [`Class`] |
-//! | replicas and legal holds | [`Cursor`], [`prunable_below`], [`Reader::sealed_bundle`] |
+//! | replicas and legal holds | [`Cursor`], [`Handle::prune`], [`prunable_below`], [`Reader::sealed_bundle`] |
 //! | reading a trail, also one that another process writes | [`Reader`] |
 //! | the seam to the disk | [`Store`], [`RealStore`], [`MemStore`], [`FaultStore`] |
 //!
@@ -62,6 +62,7 @@ mod layout;
 mod ledger;
 mod manifest;
 mod options;
+mod prune;
 mod reader;
 mod recover;
 mod reread;

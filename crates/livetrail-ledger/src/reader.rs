@@ -13,6 +13,7 @@ use crate::{
     identity::OwnVerifier,
     layout,
     manifest::Manifest,
+    prune::Pruned,
     store::SharedStore,
     tree_files::{Place, TreeFiles},
 };
@@ -167,7 +168,8 @@ impl Reader {
     /// One entry.
     ///
     /// # Errors
-    /// [`LedgerError::BeyondPublished`], [`LedgerError::FileMissing`], [`LedgerError::FileCorrupt`].
+    /// [`LedgerError::BeyondPublished`], [`LedgerError::Pruned`], [`LedgerError::FileMissing`],
+    /// [`LedgerError::FileCorrupt`].
     pub fn entry(&self, index: u64) -> Result<Vec<u8>, LedgerError> {
         let size = self.checkpoint()?.head().size;
         let beyond = || LedgerError::BeyondPublished { index, size };
@@ -189,6 +191,14 @@ impl Reader {
             size,
             bundle: Vec::new().into_iter(),
         })
+    }
+
+    /// The first entry that was not pruned by policy.
+    ///
+    /// # Errors
+    /// [`LedgerError::PrunedFile`], or whatever the store says.
+    pub fn first_index(&self) -> Result<u64, LedgerError> {
+        Ok(Pruned::read(self.store.as_ref())?.below)
     }
 
     /// A receipt for one entry that stands alone: a `.tlog-proof` file, with the published checkpoint in it.

@@ -11,6 +11,7 @@ use crate::{
     integrate::{Blocked, Integrator},
     layout,
     manifest::{Intent, Manifest},
+    prune::Pruned,
     seal::{CheckpointHook, Sealer, Sealing, drop_stale_partials},
     store::{Access, Lock, SharedStore, Store, replace},
     tree_files::{Place, TreeFiles},
@@ -190,6 +191,7 @@ pub(crate) fn recover(
     // 4. Do the tiles give the signed root, and is the last bundle what they say? Is it the tree that the log continues?
     let integrator = Integrator::resume(Arc::clone(store), sealed)?;
     check_known(store.as_ref(), &scan, sealed)?;
+    let pruned = Pruned::read(store.as_ref())?;
     // 5. Has anybody seen more, or something else?
     let mut asked = 0_usize;
     for floor in floors {
@@ -220,6 +222,7 @@ pub(crate) fn recover(
         },
     };
     recovered.repair(store.as_ref(), &scan, intent)?;
+    pruned.finish(store.as_ref())?;
     Ok(recovered)
 }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use livetrail_tlog::{Bundle, TILE_WIDTH, Tile, TileReader, parse_bundle};
 
-use crate::{error::LedgerError, layout, store::Store};
+use crate::{error::LedgerError, layout, prune::Pruned, store::Store};
 
 /// Where to look for a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +44,12 @@ impl TreeFiles<'_> {
         if let Some(bytes) = self.read(&bundle.to_string())? {
             return Ok(bytes);
         }
-        let missing = || LedgerError::FileMissing {
-            path: bundle.to_string(),
-        };
         if bundle.is_full() {
-            return Err(missing());
+            return Err(self.absent(bundle));
         }
         let full = bundle.full();
-        let mut bytes = self.read(&full.to_string())?.ok_or_else(missing)?;
+        let whole = self.read(&full.to_string())?;
+        let mut bytes = whole.ok_or_else(|| self.absent(bundle))?;
         let kept = parse_bundle(full, &bytes)
             .map_err(|error| LedgerError::FileCorrupt {
                 path: full.to_string(),
@@ -63,6 +61,20 @@ impl TreeFiles<'_> {
             .sum();
         bytes.truncate(kept);
         Ok(bytes)
+    }
+}
+
+impl TreeFiles<'_> {
+    /// Why a bundle is not there.
+    fn absent(&self, bundle: Bundle) -> LedgerError {
+        let index = bundle.first_entry().unwrap_or(u64::MAX);
+        match Pruned::read(self.store) {
+            Ok(Pruned { below, .. }) if index < below => LedgerError::Pruned { index, below },
+            Ok(_) => LedgerError::FileMissing {
+                path: bundle.to_string(),
+            },
+            Err(error) => error,
+        }
     }
 }
 

@@ -39,11 +39,11 @@ pub(super) fn read(
         let sealed = match reader.sealed_bundle(checkpoint, number) {
             Ok(sealed) => sealed,
             // What was read before it goes out first.
-            Err(LedgerError::FileMissing { .. }) if !entries.is_empty() => break,
-            Err(LedgerError::FileMissing { path }) => {
+            Err(error) if error.is_absence() && !entries.is_empty() => break,
+            Err(error) if error.is_absence() => {
                 return pruned_below(reader, checkpoint, number)?
                     .map(Batch::PrunedBelow)
-                    .ok_or(ReplicaError::Ledger(LedgerError::FileMissing { path }));
+                    .ok_or(ReplicaError::Ledger(error));
             }
             Err(error) => return Err(ReplicaError::Ledger(error)),
         };
@@ -80,7 +80,7 @@ fn pruned_below(
 ) -> Result<Option<u64>, ReplicaError> {
     let is_there = |number| match reader.sealed_bundle(checkpoint, number) {
         Ok(_) => Ok(true),
-        Err(LedgerError::FileMissing { .. }) => Ok(false),
+        Err(error) if error.is_absence() => Ok(false),
         Err(error) => Err(ReplicaError::Ledger(error)),
     };
     let last = checkpoint.head().size.saturating_sub(1) / WIDTH;

@@ -20,6 +20,10 @@ pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
     let mut begun_at = None;
     while let Some(batch) = next_batch(shared) {
         shared.measure_room_if_due();
+        if std::mem::take(&mut shared.state().want_segment) {
+            // If this fails the segment is longer than it need be.
+            let _ = writer.trim();
+        }
         if let Err(fatal) = commit(shared, &mut writer, &batch) {
             shared.stop(fatal);
             return;

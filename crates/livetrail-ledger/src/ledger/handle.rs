@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     cursor::{Cursor, read_cursors, write_cursor},
     error::{AppendError, Fatal, LedgerError, WaitError},
+    prune,
     space::{Class, Pressure},
     store::SharedStore,
     wal::{HEAD_BYTES, framed_bytes},
@@ -229,6 +230,7 @@ impl Handle {
     /// # Errors
     /// [`LedgerError::CursorName`], or whatever the store says.
     pub fn set_cursor(&self, name: &str, cursor: Option<Cursor>) -> Result<(), LedgerError> {
+        let _one = self.shared.pruning();
         write_cursor(self.shared.store.as_ref(), name, cursor)
     }
 
@@ -242,6 +244,39 @@ impl Handle {
 }
 
 impl Handle {
+    /// Up to where [`prune`](Self::prune) may go when a policy wants everything below `wanted` gone: not past the cursor of a required replica or a
+    /// hold (I6), nor past the bundle of the last sealed entry, and always the first entry of a bundle.
+    ///
+    /// # Errors
+    /// [`LedgerError::Cursor`], [`LedgerError::PrunedFile`], or whatever the store says.
+    pub fn prunable_below(&self, wanted: u64) -> Result<u64, LedgerError> {
+        let _one = self.shared.pruning();
+        prune::bound(self.shared.store.as_ref(), wanted, self.shared.sealed.get())
+    }
+
+    /// Removes the bundles of all entries below `below`; their hashes stay, and proofs for them. It must be on record first: the entry at index
+    /// `record` says which entries go and why, and is sealed. Gives how many bundles were removed. What a crash leaves of it the next start does.
+    ///
+    /// The write-ahead log goes on in a new segment, so that the old one, which may still hold such entries, goes when what follows is sealed.
+    ///
+    /// Blocks as long as the disk takes. Not for the thread that appends.
+    ///
+    /// # Errors
+    /// [`LedgerError::PruneBeyond`], [`LedgerError::PruneUnrecorded`], [`LedgerError::Closed`], or whatever the store says.
+    pub fn prune(&self, below: u64, record: u64) -> Result<u64, LedgerError> {
+        let _one = self.shared.pruning();
+        let sealed = {
+            let state = self.shared.state();
+            if state.stopped.is_some() || state.closing {
+                return Err(LedgerError::Closed);
+            }
+            state.published.head().size
+        };
+        let removed = prune::prune(self.shared.store.as_ref(), below, record, sealed)?;
+        self.shared.state().want_segment = true;
+        Ok(removed)
+    }
+
     pub(crate) fn store(&self) -> SharedStore {
         Arc::clone(&self.shared.store)
     }

@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(super) durable: Arc<Watermark>,
     pub(super) sealed: Arc<Watermark>,
     state: Mutex<State>,
+    /// Held by whoever prunes, or moves what must not be pruned.
+    pruning: Mutex<()>,
     /// The committer waits for entries, and for the backlog to shrink.
     pub(super) work: Condvar,
     /// Appenders wait for room in the queue.
@@ -67,6 +69,8 @@ pub(super) struct State {
     pub(super) frontier: Frontier,
     /// The committer has used up the spare segment.
     pub(super) want_spare: bool,
+    /// The write-ahead log is to go on in a new segment.
+    pub(super) want_segment: bool,
     /// As the volume says.
     pub(super) measured: Pressure,
     pub(super) measured_at: Duration,
@@ -107,6 +111,7 @@ impl Shared {
                 published,
                 frontier,
                 want_spare: false,
+                want_segment: false,
                 measured: Pressure::Normal,
                 measured_at: Duration::ZERO,
                 stuck: 0,
@@ -116,6 +121,7 @@ impl Shared {
                 integrator_done: false,
                 stopped: None,
             }),
+            pruning: Mutex::new(()),
             work: Condvar::new(),
             room: Condvar::new(),
             batches: Condvar::new(),
@@ -127,6 +133,10 @@ impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // A panic of a thread is reported as such; what it held is not used to go on.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pruning(&self) -> MutexGuard<'_, ()> {
+        self.pruning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn pressure(&self) -> Pressure {

@@ -15,6 +15,7 @@ pub(crate) mod operations;
 #[cfg(test)]
 mod power_cuts;
 #[cfg(test)]
+mod pruning;
 mod refusals;
 #[cfg(test)]
 mod rotation;
