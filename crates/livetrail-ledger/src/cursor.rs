@@ -100,6 +100,31 @@ pub(crate) fn write_cursor(
     written.map_err(|error| LedgerError::io("write", path, error))
 }
 
+/// Sets a legal hold on all entries from this one on, or with `None` lifts it. Durable when it returns. Also while another process writes the trail: it
+/// looks again before it removes anything.
+///
+/// # Errors
+/// [`LedgerError::CursorName`]; [`LedgerError::NoHold`] when it is to be lifted and is not there; [`LedgerError::CursorTaken`] when the name is that of
+/// a replica; or whatever the store says.
+pub fn set_hold(store: &dyn Store, name: &str, from: Option<u64>) -> Result<(), LedgerError> {
+    let there = read_cursors(store)?;
+    let there = there.iter().find(|(known, _)| known == name);
+    match there {
+        Some((_, Cursor::Required(_) | Cursor::Optional(_))) => {
+            return Err(LedgerError::CursorTaken {
+                name: name.to_owned(),
+            });
+        }
+        None if from.is_none() => {
+            return Err(LedgerError::NoHold {
+                name: name.chars().take(80).collect(),
+            });
+        }
+        _ => {}
+    }
+    write_cursor(store, name, from.map(Cursor::Hold))
+}
+
 fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=64).contains(&name.len()) && name.bytes().all(plain)
@@ -148,6 +173,25 @@ mod tests {
         for name in ["", "../log", "a/b", "a.new", "ä"] {
             assert!(write_cursor(&store, name, None).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_hold_is_set_moved_and_lifted_and_is_never_a_replicas_cursor() {
+        let store = MemStore::new();
+        write_cursor(&store, "s3", Some(Cursor::Required(7))).unwrap();
+        set_hold(&store, "case-17", Some(3)).unwrap();
+        set_hold(&store, "case-17", Some(2)).unwrap();
+        let found = read_cursors(&store).unwrap();
+        assert_eq!(found[0], ("case-17".to_owned(), Cursor::Hold(2)));
+        for from in [Some(1), None] {
+            let error = set_hold(&store, "s3", from).unwrap_err();
+            assert!(matches!(error, LedgerError::CursorTaken { .. }), "{error}");
+        }
+        set_hold(&store, "case-17", None).unwrap();
+        let error = set_hold(&store, "case-17", None).unwrap_err();
+        assert!(matches!(error, LedgerError::NoHold { .. }), "{error}");
+        assert!(set_hold(&store, "../x", Some(1)).is_err());
+        assert_eq!(read_cursors(&store).unwrap().len(), 1);
     }
 
     #[test]

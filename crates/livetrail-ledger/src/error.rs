@@ -349,6 +349,18 @@ pub enum LedgerError {
         /// What was given.
         name: String,
     },
+    /// A hold was to have the name of a replica.
+    #[error("{name:?} is the cursor of a replica: give the hold another name")]
+    CursorTaken {
+        /// The name.
+        name: String,
+    },
+    /// A hold was to be lifted that is not there.
+    #[error("there is no hold {name:?}")]
+    NoHold {
+        /// The name.
+        name: String,
+    },
     /// An entry that the published checkpoint does not cover.
     #[error("there is no entry {index} under the published checkpoint of {size} entries")]
     BeyondPublished {

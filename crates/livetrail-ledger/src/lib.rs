@@ -9,7 +9,7 @@
 //! | witnesses | [`Witness`], [`Witnesses`], [`WitnessFloor`], [`WitnessTransport`] |
 //! | new keys for a log | [`Builder::rotate_to`], [`Reader::retired_keys`] |
 //! | a full disk | [`Pressure`], [`Class`] |
-//! | replicas and legal holds | [`Cursor`], [`Handle::prune`], [`prunable_below`], [`Reader::sealed_bundle`] |
+//! | replicas and legal holds | [`Cursor`], [`set_hold`], [`Handle::prune`], [`prunable_below`], [`Reader::sealed_bundle`] |
 //! | reading a trail, also one that another process writes | [`Reader`] |
 //! | the seam to the disk | [`Store`], [`RealStore`], [`MemStore`], [`FaultStore`] |
 //!
@@ -79,7 +79,7 @@ mod watermark;
 mod witness;
 
 pub use clock::{Clock, SystemClock};
-pub use cursor::{Cursor, prunable_below};
+pub use cursor::{Cursor, prunable_below, set_hold};
 pub use error::{AppendError, Fatal, LedgerError, WaitError};
 pub use identity::{Cosigner, Identity, Seed, generate_seed, read_seed, write_seed};
 pub use ledger::{Appended, Builder, Handle, Ledger, Status};

@@ -193,6 +193,15 @@ impl Reader {
         })
     }
 
+    /// Up to where [`Handle::prune`](crate::Handle::prune) may go now when a policy wants everything below `wanted` gone.
+    ///
+    /// # Errors
+    /// As for [`Handle::prunable_below`](crate::Handle::prunable_below).
+    pub fn prunable_below(&self, wanted: u64) -> Result<u64, LedgerError> {
+        let sealed = self.checkpoint()?.head().size;
+        crate::prune::bound(self.store.as_ref(), wanted, sealed)
+    }
+
     /// The first entry that was not pruned by policy.
     ///
     /// # Errors

@@ -203,6 +203,9 @@ pub(crate) enum Trail {
     Checkpoint(TrailCheckpoint),
     Prove(TrailProve),
     Export(TrailExport),
+    RotateKey(TrailRotateKey),
+    Prune(TrailPrune),
+    Hold(TrailHold),
     /// Who follows the trail: set them up, and see how far they are.
     #[command(subcommand)]
     Sinks(TrailSinks),
@@ -476,6 +479,90 @@ pub(crate) enum ExportFormat {
     Json,
     /// Five columns with tabs between them, as the file sink writes them.
     Tsv,
+}
+
+/// Give the trail a new key, on record. With the server stopped.
+///
+/// The change is recorded and sealed with the old key; the checkpoint that covers it is signed with both, and kept; from then on the new key
+/// signs. Whoever trusts the old key learns of the new one from the trail. The old secret is overwritten. If it is killed, run it again.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail rotate-key ./livetrail-data
+  livetrail trail rotate-key /var/lib/livetrail --config /etc/livetrail.toml --cosigner
+
+Exit codes: 0 done; 2 nothing was changed, and why.")]
+pub(crate) struct TrailRotateKey {
+    #[command(flatten)]
+    pub(crate) keeper: TrailKeeper,
+    /// The key that cosigns checkpoints with the time, instead of the one that signs them.
+    #[arg(long)]
+    pub(crate) cosigner: bool,
+}
+
+/// Remove old entries, on record. With the server stopped; a running one does it by `trail.retention`.
+///
+/// The entries go, in bundles of 256; their hashes and all checkpoints stay, so that proofs and the rest of the trail go on to verify. What a
+/// required replica or a legal hold needs stays, and so does what an open session began with.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail prune ./livetrail-data --older-than 400d --dry-run
+  livetrail trail prune ./livetrail-data --older-than 400d
+  livetrail trail prune ./livetrail-data --below 1000000
+
+Exit codes: 0 done, also when nothing was to go; 1 it was begun, and the next start goes on with it; 2 nothing was removed, and why.")]
+pub(crate) struct TrailPrune {
+    #[command(flatten)]
+    pub(crate) keeper: TrailKeeper,
+    /// What was recorded longer ago than this, such as `400d`. A clock that went back makes nothing older.
+    #[arg(long, value_name = "SPAN", required_unless_present = "below")]
+    pub(crate) older_than: Option<String>,
+    /// What comes before this entry.
+    #[arg(long, value_name = "INDEX", conflicts_with = "older_than")]
+    pub(crate) below: Option<u64>,
+    /// Only say what would go.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Set, lift or list legal holds: entries that nobody may remove. Also while the server runs.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail hold ./livetrail-data
+  livetrail trail hold ./livetrail-data case-2026-17 --from 104000
+  livetrail trail hold ./livetrail-data case-2026-17 --release
+
+Exit codes: 0 done; 2 nothing was changed, and why.")]
+pub(crate) struct TrailHold {
+    #[command(flatten)]
+    pub(crate) keeper: TrailKeeper,
+    /// The hold: 1 to 64 letters, digits, `-` and `_`. Without a name all holds are listed, and the replicas.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The first entry that must stay, with all after it.
+    #[arg(
+        long,
+        value_name = "INDEX",
+        requires = "name",
+        conflicts_with = "release"
+    )]
+    pub(crate) from: Option<u64>,
+    /// Lift it.
+    #[arg(long, requires = "name")]
+    pub(crate) release: bool,
+}
+
+/// Which trail, for what changes it.
+#[derive(Debug, Args)]
+pub(crate) struct TrailKeeper {
+    /// The server's data directory.
+    #[arg(value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The server's configuration, if keys lie elsewhere, or there are witnesses.
+    #[arg(long, short, value_name = "FILE", env = "LIVETRAIL_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Which trail.

@@ -11,6 +11,7 @@ mod documents;
 mod full_disk;
 mod hostile;
 mod idle;
+mod keeping;
 mod limits;
 mod many;
 mod operator;

@@ -16,6 +16,7 @@ pub(crate) mod operations;
 mod power_cuts;
 #[cfg(test)]
 mod pruning;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod rotation;

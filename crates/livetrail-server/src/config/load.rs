@@ -398,6 +398,9 @@ fn check_trail(
             "must be 9MiB to 1GiB".to_owned(),
         ));
     }
+    if trail.retention.is_some_and(|span| span < Span::secs(10)) {
+        return Err(wrong("trail.retention", "must be at least 10s".to_owned()));
+    }
     if !WITNESS_INTERVALS.contains(&trail.witness_interval.0) {
         return Err(wrong(
             "trail.witness_interval",

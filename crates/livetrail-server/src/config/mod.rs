@@ -326,6 +326,7 @@ pub(crate) struct Trail {
     pub(crate) checkpoint_interval: Span,
     pub(crate) wal_segment_size: ByteSize,
     pub(crate) reserve_size: ByteSize,
+    pub(crate) retention: Option<Span>,
     pub(crate) witness_interval: Span,
     pub(crate) witness: Vec<Witness>,
 }
@@ -356,6 +357,7 @@ impl Default for Trail {
             checkpoint_interval: Span::secs(1),
             wal_segment_size: ByteSize(64 << 20),
             reserve_size: ByteSize(64 << 20),
+            retention: None,
             witness_interval: Span::secs(10),
             witness: Vec::new(),
         }

@@ -11,7 +11,7 @@ use serde::{
 use super::NodeName;
 
 /// A time span: `"500ms"`, `"30s"`, `"1h30m"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span(pub(crate) Duration);
 
 impl Span {

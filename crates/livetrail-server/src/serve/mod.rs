@@ -21,7 +21,8 @@ pub(crate) use log::init as init_log;
 pub(crate) use reload::Reloadable;
 pub(crate) use sinks::{Configured as ConfiguredSinks, is_in_trouble as sink_is_in_trouble};
 pub(crate) use trail::{
-    Created, Trail, TrailPlace, TrailView, Trouble, create as create_trail, index_directory,
+    Created, Maintenance, Role, Trail, TrailPlace, TrailView, Trouble, Wanted,
+    create as create_trail, hold_record, index_directory, open_sessions, plan, rotate_key,
     trail_directory, vkey_file, write_vkeys,
 };
 
@@ -272,6 +273,9 @@ impl Server {
     /// Looks after the ledger until the server stops.
     fn watch_trail(&mut self, clock: Arc<SystemClock>, config: &Config) {
         let watched = self.trail.watched(clock, &config.trail);
+        let pipeline = self.pipeline.clone();
+        let kept = self.trail.kept(pipeline, config, self.stopping());
+        self.gateways.spawn(kept);
         let stopping = self.stopping();
         self.gateways.spawn(async move {
             tokio::select! {

@@ -32,6 +32,14 @@ impl Checked {
 /// Runs it. Exit code 1 is: not sound.
 pub(super) fn run(args: &TrailCheck) -> Outcome {
     let mut trail = Source::open(&args.trail)?;
+    if let Source::Ledger(ledger) = &trail
+        && ledger.first > 0
+    {
+        return Err(Failure::unusable(anyhow::anyhow!(
+            "the entries below {} were pruned: `livetrail trail verify` checks the rest against the record of that",
+            ledger.first
+        )));
+    }
     let checked = check(&mut trail)?;
     if args.json {
         say(&as_json(&checked).to_string())?;

@@ -4,8 +4,10 @@ mod check;
 mod export;
 mod filter;
 mod init;
+mod keep;
 mod prove;
 mod query;
+mod rotate;
 mod show;
 mod sinks;
 mod source;
@@ -29,5 +31,8 @@ pub(crate) fn run(command: &Trail) -> Outcome {
         Trail::Prove(args) => prove::prove(args),
         Trail::Export(args) => export::run(args),
         Trail::Sinks(command) => sinks::run(command),
+        Trail::RotateKey(args) => rotate::run(args),
+        Trail::Prune(args) => keep::prune(args),
+        Trail::Hold(args) => keep::hold(args),
     }
 }

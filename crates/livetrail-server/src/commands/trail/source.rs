@@ -39,6 +39,8 @@ pub(super) enum Source {
 pub(super) struct LedgerSource {
     pub(super) reader: Reader,
     pub(super) directory: PathBuf,
+    /// The first entry that was not pruned.
+    pub(super) first: u64,
     /// The next entry that is read.
     next: u64,
 }
@@ -133,10 +135,12 @@ impl LedgerSource {
             }
             (reader, _) => reader.map_err(Failure::unusable)?,
         };
+        let first = reader.first_index().map_err(Failure::unusable)?;
         Ok(Self {
             reader,
             directory,
-            next: 0,
+            first,
+            next: first,
         })
     }
 
@@ -217,8 +221,8 @@ impl LedgerSource {
     ) -> Result<(), Failure> {
         let mut end = self.size()?;
         self.next = end;
-        while end > 0 && last.len() < wanted {
-            let start = end.saturating_sub(STEP);
+        while end > self.first && last.len() < wanted {
+            let start = end.saturating_sub(STEP).max(self.first);
             let mut fitting = Vec::new();
             self.range(start..end, |item| {
                 fitting.extend(item.record.ok().filter(|record| fits(record)));

@@ -179,7 +179,7 @@ fn make_directory(directory: &Path, mode: u32) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the directory {}", directory.display()))
 }
 
-fn sync_directory(directory: &Path) -> std::io::Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> std::io::Result<()> {
     File::open(directory)?.sync_all()
 }
 

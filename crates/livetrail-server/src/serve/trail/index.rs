@@ -31,7 +31,7 @@ pub(crate) fn index_directory(trail: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The trail cannot be read, or an entry is no record.
-pub(super) fn open_sessions(
+pub(crate) fn open_sessions(
     directory: Option<&Path>,
     reader: &Reader,
 ) -> Result<Vec<OpenSession>, AuditError> {

@@ -2,7 +2,10 @@
 
 mod create;
 mod index;
+mod keys;
+mod maintenance;
 mod place;
+mod retain;
 mod watch;
 mod witness;
 
@@ -23,8 +26,11 @@ use livetrail_ledger::{
 };
 
 pub(crate) use create::{Created, create, write_vkeys};
-pub(crate) use index::index_directory;
+pub(crate) use index::{index_directory, open_sessions};
+pub(crate) use keys::{Role, rotate as rotate_key};
+pub(crate) use maintenance::Maintenance;
 pub(crate) use place::{TrailPlace, trail_directory, vkey_file};
+pub(crate) use retain::{Wanted, hold_record, plan};
 pub(crate) use watch::{Trouble, Watch};
 
 use super::sinks::{Configured, SinkWatch};
@@ -74,8 +80,11 @@ impl Trail {
         };
         let origin = config.trail.origin.as_deref();
         let origin = origin.unwrap_or_else(|| found.origin());
-        let [signer, cosigner] = create::key_files(&directory, &config.trail);
-        let seeds = [read_seed(&signer)?, read_seed(&cosigner)?];
+        let files = create::key_files(&directory, &config.trail);
+        // A change of keys that did not come to its end.
+        keys::settle(&store, &files)?;
+        let [signer, cosigner] = &files;
+        let seeds = [read_seed(signer)?, read_seed(cosigner)?];
         let identity = create::identity(origin, &seeds)?;
         let sinks = Configured::of(&config.sink)?;
         let trail = Self::of_store(store, identity, &config.trail, Some(&directory), sinks)?;
@@ -91,7 +100,7 @@ impl Trail {
         directory: Option<&Path>,
         sinks: Configured,
     ) -> anyhow::Result<Self> {
-        let vkeys = create::vkeys_of(&identity);
+        let vkeys = keys::vkeys(&store, &identity)?;
         let mut builder = Ledger::builder(store.clone(), identity).options(options(settings));
         if let Some(floor) = sinks.floor(Arc::new(Reader::open(store.clone())?)) {
             builder = builder.floor(floor);
@@ -116,7 +125,7 @@ impl Trail {
             watch: Arc::default(),
             sinks: Arc::default(),
         };
-        let open = index::open_sessions(directory, &view.reader)?;
+        let open = open_sessions(directory, &view.reader)?;
         let index = directory
             .map(|directory| index::keep_up(directory, view.reader.clone(), view.handle.clone()))
             .transpose()?;
@@ -174,6 +183,18 @@ impl Trail {
         let (watch, handle) = (self.view.watch.clone(), self.view.handle.clone());
         let checkpoint_interval = settings.checkpoint_interval.0;
         async move { watch.run(handle, clock, checkpoint_interval).await }
+    }
+
+    /// Looks after retention and legal holds until the server stops.
+    pub(super) fn kept(
+        &self,
+        pipeline: Arc<AuditPipeline>,
+        config: &Config,
+        stopping: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let retention = config.trail.retention.map(|span| span.0);
+        let directory = trail_directory(&config.data);
+        retain::keep(pipeline, self.view(), retention, directory, stopping)
     }
 
     /// Seals what is durable and lets go of the directory; waits no longer than `timeout` for the disk. For after the pipeline's end.
@@ -260,6 +281,17 @@ fn see_to_vkeys(data: &Path, vkeys: &str) {
             if vkeys
                 .lines()
                 .all(|key| text.lines().any(|line| line.trim() == key)) => {}
+        // Written before the keys were changed: what it has is all this trail's.
+        Ok(text)
+            if text
+                .lines()
+                .all(|line| vkeys.lines().any(|key| line.trim() == key)) =>
+        {
+            match write_vkeys(&file, vkeys) {
+                Ok(()) => tracing::info!(file = %file.display(), "wrote the new verifier keys"),
+                Err(error) => tracing::warn!("the new verifier keys are not on disk: {error:#}"),
+            }
+        }
         Ok(_) => tracing::warn!(
             file = %file.display(),
             "the file does not have the verifier keys of this trail: put it right before you give it to an auditor; they are in the trail's private/log.json"

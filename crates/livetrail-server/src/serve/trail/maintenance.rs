@@ -1,0 +1,129 @@
+//! The trail in an operator's hands while no server runs: a boot of its own, so that what was done is on record like everything else.
+
+use std::{future::Future, time::Duration};
+
+use anyhow::{Context, bail};
+use livetrail_audit::{AuditPipeline, AuditRecord};
+use livetrail_record::parse_canonical;
+use tokio::runtime::Runtime;
+
+use super::{
+    Trail, TrailView,
+    retain::{self, Wanted},
+};
+use crate::config::Config;
+
+/// How long the disk may take for one step.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A trail that is open for an operator.
+pub(crate) struct Maintenance {
+    trail: Trail,
+    pipeline: AuditPipeline,
+    runtime: Runtime,
+}
+
+impl Maintenance {
+    /// Opens the trail as a server would, closes on record what a crash left open, and says what is to be done.
+    ///
+    /// # Errors
+    /// As [`Trail::open`].
+    pub(crate) fn begin(config: &Config, what: &str) -> anyhow::Result<Self> {
+        let mut trail = Trail::open(config)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let detail = format!("{}; {what}", trail.started_detail());
+        let pipeline = AuditPipeline::builder(trail.sink())
+            .node(last_node(&trail.view()).unwrap_or_else(|| config.node.0.clone()))
+            .heartbeat(Duration::ZERO)
+            .close_deadline(TIMEOUT)
+            .started_detail(detail)
+            .recovered(trail.take_open())
+            .build()?;
+        Ok(Self {
+            trail,
+            pipeline,
+            runtime,
+        })
+    }
+
+    /// Records what is about to be done, and returns when a checkpoint covers it. Gives the number of the last entry then.
+    ///
+    /// # Errors
+    /// It cannot be recorded: then nothing may be done.
+    pub(crate) fn record(&self, record: AuditRecord) -> anyhow::Result<u64> {
+        let view = self.trail.view();
+        self.runtime
+            .block_on(recorded(&self.pipeline, &view, record))
+    }
+
+    /// Removes entries, on record. Gives how many, and the first that is kept.
+    ///
+    /// # Errors
+    /// As [`retain::prune`].
+    pub(crate) fn prune(&self, wanted: Wanted, policy: &str) -> anyhow::Result<(u64, u64)> {
+        let view = self.trail.view();
+        // What a crash left open was closed by this boot.
+        self.runtime.block_on(self.pipeline.sync())?;
+        let plan = retain::plan(&view.reader, &[], wanted)?;
+        let (entries, below) = (plan.entries(), plan.below);
+        if entries > 0 {
+            let done = retain::prune(&self.pipeline, &view, plan, policy);
+            self.runtime.block_on(done)?;
+        }
+        Ok((entries, below))
+    }
+
+    /// Ends the boot, seals all of it, and lets go of the trail.
+    ///
+    /// # Errors
+    /// The last records are not on disk, or not covered by a checkpoint.
+    pub(crate) fn end(self) -> anyhow::Result<()> {
+        let Self {
+            trail,
+            pipeline,
+            runtime,
+        } = self;
+        runtime.block_on(async {
+            let report = pipeline.close().await;
+            let sealed = trail.close(TIMEOUT).await;
+            if !report.durable || !sealed {
+                bail!("it was done, but the end of it is not sealed: the next start of the server sees to that");
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Records something and waits until a checkpoint covers it. Gives the number of the last entry then.
+pub(super) async fn recorded(
+    pipeline: &AuditPipeline,
+    view: &TrailView,
+    record: AuditRecord,
+) -> anyhow::Result<u64> {
+    let what = record.action.label().to_owned();
+    if !pipeline.record(record) {
+        bail!("{what} cannot be recorded: the queue is full");
+    }
+    within(pipeline.sync(), &what).await??;
+    let entries = view.handle.durable_entries();
+    within(view.handle.sealed(entries), &what).await??;
+    entries
+        .checked_sub(1)
+        .with_context(|| format!("{what} is not in the trail"))
+}
+
+async fn within<T>(done: impl Future<Output = T>, what: &str) -> anyhow::Result<T> {
+    tokio::time::timeout(TIMEOUT, done)
+        .await
+        .with_context(|| format!("{what} was not recorded within {TIMEOUT:?}"))
+}
+
+/// The node of the boot before: a crash of it is closed by the same node.
+fn last_node(view: &TrailView) -> Option<String> {
+    let size = view.handle.checkpoint().head().size;
+    let entry = view.reader.entry(size.checked_sub(1)?).ok()?;
+    parse_canonical(&entry).ok()?.node
+}

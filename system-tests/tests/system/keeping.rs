@@ -1,0 +1,213 @@
+//! What an operator does to a trail: new keys, retention, legal holds. All of it is on record, and the verifier does not cry wolf.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use livetrail_verify::{Directory, Options, Policy, Report, Verdict, keys_in, verify};
+use system_tests::{Config, Finished, Server, clock, livetrail, run};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// Lets the trail grow to `count` entries: each viewer of a stream that is not there is one.
+#[track_caller]
+fn fill(server: &Server, count: u64) {
+    let before = entries(server);
+    for _ in before..count {
+        let answer = server.get("/live/nothing.flv");
+        assert_eq!(answer.status, 404);
+    }
+    clock::wait_until("entries", SOON, || entries(server) >= count);
+}
+
+fn trail_command(server: &Server, what: &str, arguments: &[&str]) -> Finished {
+    let mut command = Command::new(livetrail());
+    command.args(["trail", what]).arg(server.data());
+    command.args(arguments);
+    run(what, &command, SOON)
+}
+
+fn vkeys(server: &Server) -> String {
+    std::fs::read_to_string(server.data().join("trail.vkey")).expect("verifier keys")
+}
+
+/// The whole check with these keys alone.
+fn verified(server: &Server, keys: &str) -> Report {
+    let mut policy = Policy::default();
+    for key in keys_in(keys).expect("keys") {
+        policy.add(key).expect("a key of a log");
+    }
+    let options = Options {
+        policy,
+        ..Options::default()
+    };
+    let trail = Directory::new(server.data().join("trail"));
+    verify(&trail, &options, &mut |_, _| {}).expect("a trail")
+}
+
+#[track_caller]
+fn assert_sound(report: &Report) {
+    assert_eq!(report.verdict, Verdict::Sound, "{report}");
+}
+
+fn entries(server: &Server) -> u64 {
+    let note = std::fs::read_to_string(server.data().join("trail/checkpoint"));
+    let note = note.unwrap_or_default();
+    note.lines()
+        .nth(1)
+        .map_or(0, |size| size.parse().expect("a size"))
+}
+
+fn bundle(server: &Server, number: u64) -> bool {
+    let path = format!("trail/tile/entries/{number:03}");
+    server.data().join(path).exists()
+}
+
+#[track_caller]
+fn stop(server: &mut Server) {
+    let status = server.stop_within(SOON);
+    assert!(status.success(), "{status:?}");
+}
+
+#[test]
+fn a_trail_gets_new_keys_on_record_and_whoever_trusts_the_old_ones_learns_of_them() {
+    let mut server = Server::start(Config::new());
+    server.stop();
+    let old = vkeys(&server);
+    let rotated = trail_command(&server, "rotate-key", &[]).success();
+    let signer = server.data().join("trail/private/keys/signer");
+    assert!(!Path::new(&format!("{}.next", signer.display())).exists());
+    server.start_again();
+    // One writer: a key is changed with the server stopped.
+    let refused = trail_command(&server, "rotate-key", &["--cosigner"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.told());
+    assert!(
+        refused.stderr.contains("stop it first"),
+        "{}",
+        refused.told()
+    );
+    server.stop();
+    trail_command(&server, "rotate-key", &["--cosigner"]).success();
+    server.start_again();
+    server.stop();
+    // Both of the old keys are in the file still, behind the new ones.
+    let new = vkeys(&server);
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    assert!(
+        lines(&old).iter().all(|key| lines(&new).contains(key)),
+        "{new}"
+    );
+    assert!(
+        rotated.stdout.contains(&lines(&new)[0]),
+        "{}",
+        rotated.told()
+    );
+    assert_ne!(lines(&old)[..2], lines(&new)[..2]);
+    for keys in [&old, &lines(&new)[..2].join("\n"), &new] {
+        let report = verified(&server, keys);
+        assert_sound(&report);
+        assert_eq!(report.rotations.len(), 2, "{report}");
+        assert!(report.rotations.iter().all(|one| one.accepted), "{report}");
+    }
+    // Without the checkpoint of the hand-over, the old key proves nothing of what came after.
+    let archive = server.data().join("trail/private/checkpoints");
+    std::fs::rename(&archive, server.file("archive")).expect("the archive to move");
+    let report = verified(&server, &old);
+    assert_eq!(report.verdict, Verdict::NotSound, "{report}");
+}
+
+#[test]
+fn entries_are_removed_by_an_operator_on_record_and_not_past_a_hold() {
+    let mut server = Server::start(Config::new());
+    fill(&server, 800);
+    stop(&mut server);
+    let early = trail_command(&server, "prune", &["--older-than", "400d"]).success();
+    assert!(
+        early.stdout.contains("nothing was removed"),
+        "{}",
+        early.told()
+    );
+    let hold = ["case-17", "--from", "300"];
+    trail_command(&server, "hold", &hold).success();
+    let listed = trail_command(&server, "hold", &[]).success();
+    assert!(
+        listed.stdout.contains("case-17\thold\tfrom entry 300"),
+        "{}",
+        listed.told()
+    );
+    let dry = trail_command(&server, "prune", &["--below", "600", "--dry-run"]).success();
+    assert!(
+        dry.stdout.contains("would remove 256 entries"),
+        "{}",
+        dry.told()
+    );
+    assert!(bundle(&server, 0));
+    trail_command(&server, "prune", &["--below", "600"]).success();
+    assert!(!bundle(&server, 0) && bundle(&server, 1), "the hold holds");
+    trail_command(&server, "hold", &["case-17", "--release"]).success();
+    let none = trail_command(&server, "hold", &["case-17", "--release"]);
+    assert_eq!(none.status.code(), Some(2), "{}", none.told());
+    trail_command(&server, "prune", &["--below", "600"]).success();
+    assert!(!bundle(&server, 1) && bundle(&server, 2));
+    let report = verified(&server, &vkeys(&server));
+    assert_sound(&report);
+    assert_eq!(report.figures.removed, 512, "{report}");
+    // What is gone is told as such, and a proof of it still stands.
+    let gone = trail_command(&server, "export", &["--from", "3", "--to", "4"]);
+    assert!(gone.stderr.contains("was pruned"), "{}", gone.told());
+    let whole = trail_command(
+        &server,
+        "query",
+        &["--action", "admin_pruned", "--format", "json"],
+    );
+    assert_eq!(whole.success().stdout.lines().count(), 2);
+    let site = server.file("site");
+    trail_command(&server, "export", &["--site", &site.display().to_string()]).success();
+    let copy = Directory::new(&site);
+    let mut options = Options::default();
+    for key in keys_in(&vkeys(&server)).expect("keys") {
+        options.policy.add(key).expect("a key");
+    }
+    assert_sound(&verify(&copy, &options, &mut |_, _| {}).expect("a site"));
+    // Something that only has gone is found.
+    let third = server.data().join("trail/tile/entries/002");
+    std::fs::remove_file(&third).expect("a bundle to remove");
+    let report = verified(&server, &vkeys(&server));
+    assert_eq!(report.verdict, Verdict::NotSound, "{report}");
+    assert_eq!(report.first_index, Some(512), "{report}");
+}
+
+#[test]
+fn a_running_server_removes_what_is_old_and_not_what_is_held() {
+    let mut server = Server::start(Config::new().trail("retention = \"10s\""));
+    let held = trail_command(&server, "hold", &["case-17", "--from", "300"]).success();
+    assert!(
+        held.stdout.contains("the running server records it"),
+        "{}",
+        held.told()
+    );
+    fill(&server, 800);
+    let filled = clock::Stopwatch::start();
+    clock::wait_until("what is old", SOON, || !bundle(&server, 0));
+    // All of them are old now, and it has been looked at them again and again; the hold keeps its bundle.
+    clock::wait_until("time", SOON, || filled.elapsed() > Duration::from_secs(14));
+    assert!(bundle(&server, 1), "held");
+    trail_command(&server, "hold", &["case-17", "--release"]).success();
+    clock::wait_until("what the hold had kept", SOON, || !bundle(&server, 1));
+    stop(&mut server);
+    let report = verified(&server, &vkeys(&server));
+    assert_sound(&report);
+    assert!(report.figures.removed >= 512, "{report}");
+    assert_eq!(report.pruned[0].policy.as_deref(), Some("older than 10s"));
+    let holds = trail_command(
+        &server,
+        "query",
+        &["--action", "admin_held", "--format", "json"],
+    );
+    assert_eq!(holds.success().stdout.lines().count(), 2, "set and lifted");
+    // It starts from there.
+    server.set_config(Config::new());
+    server.start_again();
+    stop(&mut server);
+    assert_sound(&verified(&server, &vkeys(&server)));
+}
