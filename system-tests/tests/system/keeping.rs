@@ -153,7 +153,7 @@ fn entries_are_removed_by_an_operator_on_record_and_not_past_a_hold() {
     assert_sound(&report);
     assert_eq!(report.figures.removed, 512, "{report}");
     // What is gone is told as such, and a proof of it still stands.
-    let gone = trail_command(&server, "export", &["--from", "3", "--to", "4"]);
+    let gone = trail_command(&server, "prove", &["3"]);
     assert!(gone.stderr.contains("was pruned"), "{}", gone.told());
     let whole = trail_command(
         &server,
@@ -199,12 +199,10 @@ fn a_running_server_removes_what_is_old_and_not_what_is_held() {
     assert_sound(&report);
     assert!(report.figures.removed >= 512, "{report}");
     assert_eq!(report.pruned[0].policy.as_deref(), Some("older than 10s"));
-    let holds = trail_command(
-        &server,
-        "query",
-        &["--action", "admin_held", "--format", "json"],
-    );
-    assert_eq!(holds.success().stdout.lines().count(), 2, "set and lifted");
+    // That it was set may have gone with what was recorded then.
+    let holds = ["--action", "admin_held", "--format", "json"];
+    let holds = trail_command(&server, "query", &holds).success();
+    assert!(holds.stdout.contains("\"lifted\":true"), "{}", holds.told());
     // It starts from there.
     server.set_config(Config::new());
     server.start_again();
