@@ -211,13 +211,21 @@ impl Bucket {
         request
     }
 
-    /// Makes the bucket, with or without Object Lock. In Amazon's first region only: elsewhere it is made with the provider's own tools.
+    /// Makes the bucket, with or without Object Lock, which brings versioning with it.
     #[must_use]
     pub fn create(&self, object_lock: bool) -> Request {
         let mut request = self.request(Method::Put, "");
         if object_lock {
             let header = ("x-amz-bucket-object-lock-enabled", "true".to_owned());
             request.headers.push(header);
+        }
+        // The first region is the one that must not be named.
+        let region = &self.endpoint.region;
+        if region != "us-east-1" {
+            request.body = format!(
+                "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
+            )
+            .into();
         }
         request
     }

@@ -249,6 +249,23 @@ pub(crate) struct SinksStatus {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SinksInit {
     Postgres(SinksInitPostgres),
+    S3(SinksInitS3),
+}
+
+/// Make the buckets of the configuration that are not there, with Object Lock, and check those that are.
+///
+/// For an administrator, with the credentials that the environment or the configuration has; the server itself needs no right to make buckets.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail sinks init s3 --config livetrail.toml
+  AWS_PROFILE=administrator livetrail trail sinks init s3 --config livetrail.toml
+
+Exit codes: 0 every bucket is as it should be; 1 one could not be made or is otherwise; 2 the configuration cannot be used.")]
+pub(crate) struct SinksInitS3 {
+    /// The server's configuration file.
+    #[arg(long, short, value_name = "FILE", env = "LIVETRAIL_CONFIG")]
+    pub(crate) config: PathBuf,
 }
 
 /// Make the schema `livetrail` in a database of PostgreSQL, or bring it up to date, with the group roles livetrail_writer and livetrail_reader.

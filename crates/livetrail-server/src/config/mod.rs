@@ -7,6 +7,7 @@ mod auth;
 mod error;
 mod load;
 mod place;
+mod s3;
 mod sink;
 mod types;
 
@@ -19,6 +20,9 @@ use serde::Deserialize;
 pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};
 pub(crate) use error::ConfigError;
 pub(crate) use load::{Overrides, load, variables, warn_of_unknown_variables};
+#[cfg(feature = "s3")]
+pub(crate) use s3::Lock;
+pub(crate) use s3::S3;
 #[cfg(feature = "postgres")]
 pub(crate) use sink::Postgres;
 pub(crate) use sink::Sink;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use livetrail_audit::replica::ReplicaOptions;
 use serde::Deserialize;
 
-use super::{ByteSize, SecretText, Span};
+use super::{ByteSize, S3, SecretText, Span};
 
 /// One that follows the trail.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -25,6 +25,8 @@ pub(crate) struct Sink {
     pub(crate) attempt_timeout: Span,
     #[serde(default)]
     pub(crate) postgres: Option<Postgres>,
+    #[serde(default)]
+    pub(crate) s3: Option<S3>,
 }
 
 /// A table of PostgreSQL.
@@ -74,12 +76,18 @@ impl Sink {
         options.batch_records = self.batch_records;
         options.batch_bytes = self.batch_size.0;
         options.attempt_timeout = self.attempt_timeout.0;
+        if let Some(bucket) = &self.s3 {
+            options.batch_interval = bucket.batch_interval.0;
+        }
         options
     }
 
     /// The tables that say of which kind it is; there must be one.
     pub(crate) fn kinds(&self) -> Vec<&'static str> {
-        let kinds = [("postgres", self.postgres.is_some())];
+        let kinds = [
+            ("postgres", self.postgres.is_some()),
+            ("s3", self.s3.is_some()),
+        ];
         kinds
             .into_iter()
             .filter_map(|(kind, there)| there.then_some(kind))
@@ -88,6 +96,9 @@ impl Sink {
 
     /// Files beside the configuration file are found from there.
     pub(super) fn resolve(&mut self, base: &Path) {
+        if let Some(bucket) = &mut self.s3 {
+            bucket.resolve(base);
+        }
         if let Some(postgres) = &mut self.postgres {
             for file in [
                 &mut postgres.url_file,
@@ -115,8 +126,7 @@ impl Sink {
         match self.kinds().as_slice() {
             [_] => {}
             [] => {
-                let problem =
-                    "says of no kind where the records go; allowed is one of [sink.postgres]";
+                let problem = "says of no kind where the records go; allowed is one of [sink.postgres], [sink.s3]";
                 return Some(("name", problem.to_owned()));
             }
             kinds => {
@@ -127,7 +137,10 @@ impl Sink {
                 return Some(("name", problem));
             }
         }
-        self.postgres.as_ref().and_then(Postgres::wrong)
+        self.postgres
+            .as_ref()
+            .and_then(Postgres::wrong)
+            .or_else(|| self.s3.as_ref().and_then(S3::wrong))
     }
 }
 

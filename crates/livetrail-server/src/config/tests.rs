@@ -36,6 +36,36 @@ fn example_uncommented() -> String {
 }
 
 #[test]
+fn a_bucket_says_how_long_and_who_may_delete() {
+    let bucket = |more: &str| {
+        let text = format!(
+            "[[sink]]\nname = \"b\"\n[sink.s3]\nbucket = \"trail\"\nregion = \"us-east-1\"\n{more}"
+        );
+        load_text(&text).map(|config| config.sink[0].options().batch_interval)
+    };
+    let keep = "keep_entries = \"1d\"\nkeep_tiles = \"1d\"\nkeep_checkpoints = \"1d\"\n";
+    let interval = bucket(&format!("lock = \"compliance\"\n{keep}"));
+    assert_eq!(interval, Ok(std::time::Duration::from_secs(30)));
+    assert!(bucket("lock = \"none\"\n").is_ok());
+    for (more, words) in [
+        ("", "lock"),
+        (
+            "lock = \"governance\"\nkeep_tiles = \"1d\"\n",
+            "needs keep_entries",
+        ),
+        (&format!("lock = \"none\"\n{keep}"), "choose \"governance\""),
+        ("lock = \"none\"\nprofile = \"p\"\n", "no credentials_file"),
+        (
+            "lock = \"none\"\nbatch_interval = \"61s\"\n",
+            "more than 60s",
+        ),
+    ] {
+        let said = bucket(more).unwrap_err();
+        assert!(said.contains(words), "{more}: {said}");
+    }
+}
+
+#[test]
 fn the_example_is_the_defaults() {
     assert_eq!(
         toml::from_str::<Config>(EXAMPLE).unwrap(),
@@ -56,7 +86,7 @@ fn the_example_has_every_key_that_the_code_knows() {
         .expect("every key of the example is known");
     let mut tables = 0;
     check_table(&whole, &mut Vec::new(), &whole, &mut tables);
-    assert_eq!(tables, 17, "the tables that were compared");
+    assert_eq!(tables, 18, "the tables that were compared");
 }
 
 /// Adds an unknown key to the table at `path` and compares the table's keys with those that the refusal says are allowed.

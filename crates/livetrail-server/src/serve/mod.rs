@@ -19,6 +19,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 pub(crate) use log::init as init_log;
 pub(crate) use reload::Reloadable;
+#[cfg(feature = "s3")]
+pub(crate) use sinks::s3;
 pub(crate) use sinks::{Configured as ConfiguredSinks, is_in_trouble as sink_is_in_trouble};
 pub(crate) use trail::{
     Created, Maintenance, Role, Trail, TrailPlace, TrailView, Trouble, Wanted,

@@ -26,10 +26,12 @@ mod client;
 mod layout;
 mod options;
 mod put;
+mod set_up;
 mod sink;
 mod site;
 mod store;
 
 pub use client::UnixSeconds;
 pub use options::{Retention, S3Options, S3OptionsError};
+pub use set_up::{BucketSetUp, set_up};
 pub use sink::S3Sink;

@@ -4,6 +4,7 @@ mod conformance;
 mod guard;
 mod outage;
 mod own;
+mod page;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -25,6 +25,12 @@ pub(super) fn run(command: &TrailSinks) -> Outcome {
         TrailSinks::Init(SinksInit::Postgres(_)) => Err(Failure::unusable(anyhow::anyhow!(
             "this program was built without postgres: build livetrail-server with `--features postgres`"
         ))),
+        #[cfg(feature = "s3")]
+        TrailSinks::Init(SinksInit::S3(args)) => s3::init(args),
+        #[cfg(not(feature = "s3"))]
+        TrailSinks::Init(SinksInit::S3(_)) => Err(Failure::unusable(anyhow::anyhow!(
+            "this program was built without s3: build livetrail-server with `--features s3`"
+        ))),
     }
 }
 
@@ -169,5 +175,50 @@ mod postgres {
             Some(file) => target.with_ca_file(file),
             None => target,
         })
+    }
+}
+
+#[cfg(feature = "s3")]
+mod s3 {
+    //! `livetrail trail sinks init s3`.
+
+    use std::process::ExitCode;
+
+    use anyhow::Context as _;
+    use livetrail_sinks::s3::{BucketSetUp, set_up};
+
+    use crate::{
+        cli::SinksInitS3,
+        commands::runtime,
+        config::{self, Overrides},
+        output::{Failure, Outcome, say},
+        serve::s3::{options, unix_seconds},
+    };
+
+    pub(super) fn init(args: &SinksInitS3) -> Outcome {
+        let overrides = Overrides::from_environment();
+        let config = config::load(Some(&args.config), config::variables(), &overrides)
+            .map_err(|error| Failure::unusable(error.in_full()))?;
+        let mut any = false;
+        for sink in &config.sink {
+            let Some(settings) = &sink.s3 else { continue };
+            any = true;
+            let options = options(settings).map_err(Failure::unusable)?;
+            let done = runtime()?.block_on(set_up(options, unix_seconds()));
+            let done = done.with_context(|| format!("sink {}", sink.name))?;
+            let what = match done {
+                BucketSetUp::Made => "is made",
+                _ => "is there, as it should be",
+            };
+            say(&format!(
+                "sink {}: bucket {} {what}",
+                sink.name, settings.bucket
+            ))?;
+        }
+        if !any {
+            let none = anyhow::anyhow!("no [[sink]] of the configuration has a [sink.s3]");
+            return Err(Failure::unusable(none));
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "s3")]
+pub(crate) mod s3;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -105,11 +107,20 @@ fn make(sink: &config::Sink) -> anyhow::Result<Arc<dyn ReplicaSink>> {
             anyhow::bail!(not_built("postgres"));
         }
     }
+    if let Some(settings) = &sink.s3 {
+        #[cfg(feature = "s3")]
+        return s3::make(&sink.name, settings);
+        #[cfg(not(feature = "s3"))]
+        {
+            let _ = settings;
+            anyhow::bail!(not_built("s3"));
+        }
+    }
     anyhow::bail!("it is of no kind")
 }
 
 /// What to do where this build leaves a kind of sink out.
-#[cfg(not(feature = "postgres"))]
+#[cfg(not(all(feature = "postgres", feature = "s3")))]
 fn not_built(kind: &str) -> String {
     format!(
         "this program was built without {kind}: build livetrail-server with `--features {kind}`"

@@ -1,0 +1,61 @@
+//! Making the bucket.
+
+use livetrail_audit::replica::ReplicaError;
+
+use super::client::{Client, UnixSeconds, refused};
+use super::options::S3Options;
+use crate::error::SinksError;
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BucketSetUp {
+    /// The bucket is new.
+    Made,
+    /// It was there, and is as it should be.
+    Found,
+}
+
+/// Makes the bucket of these settings if it is not there, with Object Lock where they keep anything, and checks that it is as the sink
+/// needs it. The credentials must be allowed to make a bucket.
+///
+/// # Errors
+/// [`SinksError::Setup`] when the server refuses or the bucket is otherwise; what [`S3Sink::new`](super::S3Sink::new) says of settings.
+pub async fn set_up(options: S3Options, now_s: UnixSeconds) -> Result<BucketSetUp, SinksError> {
+    options.check()?;
+    let place = format!(
+        "{} at {}",
+        options.bucket.name(),
+        options.bucket.endpoint().url()
+    );
+    let failed = |step: &str, error: ReplicaError| SinksError::Setup {
+        step: step.to_owned(),
+        place: place.clone(),
+        source: error.into(),
+    };
+    let client = Client::new(options, now_s)?;
+    let done = make(&client)
+        .await
+        .map_err(|error| failed("make the bucket", error))?;
+    client
+        .check_bucket()
+        .await
+        .map_err(|error| failed("check the bucket", error))?;
+    Ok(done)
+}
+
+async fn make(client: &Client) -> Result<BucketSetUp, ReplicaError> {
+    let there = client.send(client.bucket().list("", "", 1), 0).await?;
+    if there.status != 404 {
+        return Ok(BucketSetUp::Found);
+    }
+    let options = client.options();
+    let object_lock = options.retention.is_some() || options.legal_hold;
+    let request = client.bucket().create(object_lock);
+    let what = request.what();
+    let made = client.send(request, 0).await?;
+    match made.status {
+        200 => Ok(BucketSetUp::Made),
+        status => Err(refused(&what, status, &made.body)),
+    }
+}
