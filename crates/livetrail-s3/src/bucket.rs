@@ -238,7 +238,8 @@ impl Bucket {
             path_style,
         } = &self.endpoint;
         let key = percent_encode(key, true);
-        let (host, path) = if *path_style {
+        // No certificate of `*.host` is for a name with a dot in it.
+        let (host, path) = if *path_style || self.name.contains('.') {
             let slash = if key.is_empty() { "" } else { "/" };
             (authority.clone(), format!("/{}{slash}{key}", self.name))
         } else {
@@ -290,6 +291,11 @@ mod tests {
         );
         let amazon = Endpoint::amazon("eu-central-1").unwrap();
         assert!(amazon.is_tls());
+        let dotted = Bucket::new(amazon.clone(), "trail.example.com").unwrap();
+        assert_eq!(
+            url(dotted.get("x")),
+            "https://s3.eu-central-1.amazonaws.com/trail.example.com/x"
+        );
         let bucket = Bucket::new(amazon, "trail").unwrap();
         assert_eq!(
             url(bucket.get_object_lock()),

@@ -13,7 +13,7 @@ use crate::error::Error;
 pub const MAX_CREDENTIALS_BYTES: u64 = 1 << 20;
 
 /// A key with its secret. Neither the secret nor the token is ever shown.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     access_key_id: String,
     secret_access_key: Zeroizing<String>,

@@ -45,7 +45,7 @@ fn a_bucket_says_how_long_and_who_may_delete() {
     };
     let keep = "keep_entries = \"1d\"\nkeep_tiles = \"1d\"\nkeep_checkpoints = \"1d\"\n";
     let interval = bucket(&format!("lock = \"compliance\"\n{keep}"));
-    assert_eq!(interval, Ok(std::time::Duration::from_secs(30)));
+    assert_eq!(interval, Ok(Duration::from_secs(30)));
     assert!(bucket("lock = \"none\"\n").is_ok());
     for (more, words) in [
         ("", "lock"),

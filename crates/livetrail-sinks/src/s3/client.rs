@@ -78,14 +78,36 @@ impl Client {
 
     /// Sends a request and reads an answer of at most `most` bytes, whatever its status. A server that is overloaded or not well gives
     /// an error that may pass.
+    ///
+    /// Credentials that are not taken may have been replaced meanwhile: if so, it is sent once more with the new ones.
     pub(super) async fn send(&self, request: Request, most: usize) -> Result<Reply, ReplicaError> {
+        let used = self.credentials().await?;
+        let reply = self.send_as(&used, request.clone(), most).await?;
+        if !is_turned_away(&reply) {
+            return Ok(reply);
+        }
+        self.forget_credentials();
+        let now = self.credentials().await?;
+        if now == used {
+            return Ok(reply);
+        }
+        self.send_as(&now, request, most).await
+    }
+
+    async fn send_as(
+        &self,
+        credentials: &Credentials,
+        request: Request,
+        most: usize,
+    ) -> Result<Reply, ReplicaError> {
         let what = request.what();
-        let signed = request
-            .sign(&self.credentials().await?, self.now_s())
-            .map_err(|error| ReplicaError::Unsuitable {
-                what: what.clone(),
-                source: Some(error.into()),
-            })?;
+        let signed =
+            request
+                .sign(credentials, self.now_s())
+                .map_err(|error| ReplicaError::Unsuitable {
+                    what: what.clone(),
+                    source: Some(error.into()),
+                })?;
         let mut http = hyper::Request::builder()
             .method(signed.method.as_str())
             .uri(&signed.url);
@@ -185,6 +207,12 @@ fn tls(options: &S3Options) -> Result<ClientConfig, SinksError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| SinksError::Tls(error.into()))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// For who we are, or say that we are.
+fn is_turned_away(reply: &Reply) -> bool {
+    matches!(reply.status, 401 | 403)
+        || (reply.status == 400 && refusal(&reply.body).code == "ExpiredToken")
 }
 
 /// No answer: the network, or TLS.

@@ -16,6 +16,10 @@ use tokio::task::JoinHandle;
 const PASSING: u8 = 0;
 const REFUSING: u8 = 1;
 const DOWN: u8 = 2;
+const ROTATED: u8 = 3;
+
+/// The key that is let in after a change of keys.
+pub(super) const ROTATED_KEY: &str = "rotated";
 
 const REFUSAL: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
 
@@ -52,6 +56,11 @@ impl Guard {
         self.mode.store(REFUSING, Ordering::SeqCst);
     }
 
+    /// New connections are let through with the key [`ROTATED_KEY`] and refused with any other.
+    pub(super) fn rotate(&self) {
+        self.mode.store(ROTATED, Ordering::SeqCst);
+    }
+
     /// New connections end at once.
     pub(super) fn go_down(&self) {
         self.mode.store(DOWN, Ordering::SeqCst);
@@ -67,28 +76,46 @@ impl Drop for Guard {
 async fn accept(listener: TcpListener, target: SocketAddr, mode: Arc<AtomicU8>) {
     while let Ok((client, _)) = listener.accept().await {
         match mode.load(Ordering::SeqCst) {
-            PASSING => drop(tokio::spawn(pass(client, target))),
+            PASSING => drop(tokio::spawn(pass(client, target, Vec::new()))),
             REFUSING => drop(tokio::spawn(refuse(client))),
+            ROTATED => drop(tokio::spawn(choose(client, target))),
             _ => drop(client),
         }
     }
 }
 
-async fn pass(mut client: TcpStream, target: SocketAddr) -> io::Result<()> {
+async fn choose(mut client: TcpStream, target: SocketAddr) -> io::Result<()> {
+    let request = read(&mut client).await?;
+    if String::from_utf8_lossy(&request).contains(&format!("Credential={ROTATED_KEY}/")) {
+        pass(client, target, request).await
+    } else {
+        answer_refusal(client).await
+    }
+}
+
+/// Passes what was read already, and then all.
+async fn pass(mut client: TcpStream, target: SocketAddr, read: Vec<u8>) -> io::Result<()> {
     let mut server = TcpStream::connect(target).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
+    server.write_all(&read).await?;
     copy_bidirectional(&mut client, &mut server).await?;
     Ok(())
 }
 
 async fn refuse(mut client: TcpStream) -> io::Result<()> {
+    read(&mut client).await?;
+    answer_refusal(client).await
+}
+
+/// The first request, or what there is of it.
+async fn read(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut request = Vec::new();
-    while !is_whole(&request) {
-        if client.read_buf(&mut request).await? == 0 {
-            return Ok(());
-        }
-    }
+    while !is_whole(&request) && client.read_buf(&mut request).await? > 0 {}
+    Ok(request)
+}
+
+async fn answer_refusal(mut client: TcpStream) -> io::Result<()> {
     let length = REFUSAL.len();
     let head = format!(
         "HTTP/1.1 403 Forbidden\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"

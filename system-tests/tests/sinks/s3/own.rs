@@ -6,6 +6,7 @@ use livetrail_s3::LockMode;
 use livetrail_sinks::s3::Retention;
 use system_tests::{S3Server, clock};
 
+use super::guard::ROTATED_KEY;
 use super::{KEPT, Place, sink};
 
 const ORIGIN: &str = "example.com/a";
@@ -121,6 +122,33 @@ fn a_place_that_is_not_there_is_said_in_words() {
         std::fs::remove_file(place.credentials.path().join("credentials")).unwrap();
         let error = bucket.cursor(ORIGIN).await.unwrap_err();
         assert!(matches!(error, ReplicaError::Denied { .. }), "{error:?}");
+    });
+}
+
+/// Keys that are changed while it runs are taken up without an error, once the old ones are turned away.
+#[test]
+fn changed_keys_are_taken_up_at_once() {
+    run_case(async {
+        let place = Place::fresh().await;
+        let log = TestLog::with(ORIGIN, 100);
+        let bucket = place.sink().await;
+        bucket.append(&log.range(0, 50)).await.unwrap();
+        place.guard.rotate();
+        place.proxy.cut();
+        let error = bucket.append(&log.range(50, 50)).await.unwrap_err();
+        assert!(matches!(error, ReplicaError::Denied { .. }), "{error:?}");
+        assert!(!error.to_string().contains("a-secret"), "{error}");
+        let bucket = place.sink().await;
+        place.guard.pass();
+        assert_eq!(bucket.cursor(ORIGIN).await.unwrap().next(), 50);
+        let profile = format!(
+            "[trail]\naws_access_key_id = {ROTATED_KEY}\naws_secret_access_key = another\n"
+        );
+        std::fs::write(place.credentials.path().join("credentials"), profile).unwrap();
+        place.guard.rotate();
+        place.proxy.cut();
+        bucket.append(&log.range(50, 50)).await.unwrap();
+        assert_eq!(bucket.cursor(ORIGIN).await.unwrap().next(), 100);
     });
 }
 
