@@ -192,6 +192,10 @@ impl AuditSink for LedgerSink {
         })
     }
 
+    fn short_of_room(&self) -> bool {
+        self.handle.pressure() >= Pressure::ShedBestEffort
+    }
+
     fn failing(&self) -> Option<SinkError> {
         let trouble = lock(&self.trouble).clone();
         trouble.or_else(|| {

@@ -54,6 +54,12 @@ pub trait AuditSink: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether room is getting short, so that what is worth least is to be left out: see
+    /// [`AuditPipelineBuilder::sheds`](crate::AuditPipelineBuilder::sheds). Asked once a batch; it must not block.
+    fn short_of_room(&self) -> bool {
+        false
+    }
+
     /// What is wrong with the sink now, if anything. Health checks ask it; it must not block.
     fn failing(&self) -> Option<SinkError> {
         None

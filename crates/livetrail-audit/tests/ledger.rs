@@ -11,7 +11,7 @@ use livetrail_audit::{
 use livetrail_engine::{AppSpec, Attempt, Engine, Reason, StreamKey};
 use livetrail_ledger::{Identity, Ledger, MemStore, PowerCut, Reader, RealStore, SharedStore};
 use livetrail_record::parse_canonical;
-use livetrail_verify::{Directory, Options, Verdict, verify};
+use livetrail_verify::{Directory, Files, Options, Verdict, verify};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -204,4 +204,75 @@ async fn a_log_that_stops_while_nothing_comes_in_is_failing_at_once() {
     pipeline.record(AuditRecord::new(AuditAction::Event("late".into()), "live"));
     assert!(pipeline.sync().await.is_err());
     assert!(!pipeline.close().await.durable);
+}
+
+/// From 90 % of the disk on, viewers' sessions are let in and left out, the loss is on record, and what they end with and publishers are kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_nearly_full_disk_best_effort_is_left_out_counted_and_reported() {
+    let disk = MemStore::new();
+    let store: SharedStore = Arc::new(disk.clone());
+    Ledger::create(&store, &identity()).unwrap();
+    let mut options = livetrail_ledger::Options::default();
+    options.space_interval = Duration::ZERO;
+    options.queue_bytes = 128 << 10;
+    options.segment_bytes = 1 << 20;
+    options.ballast_bytes = 0;
+    let builder = Ledger::builder(store.clone(), identity()).options(options);
+    let sink = Arc::new(LedgerSink::new(builder.open().unwrap().0));
+    let policy = Policy::default();
+    let pipeline = AuditPipeline::builder(sink.clone()).sheds(policy);
+    let pipeline = Arc::new(pipeline.build().unwrap());
+    let engine = Engine::builder()
+        .application(AppSpec::new("live"))
+        .observer(Arc::clone(&pipeline))
+        .gate(pipeline.gate(policy))
+        .build()
+        .unwrap();
+    let publication = engine.publish(attempt("cam")).await.unwrap();
+    sink.handle().wait_sealed(2, PATIENCE).unwrap();
+    // The next segment is made ready beside the log: from then on the trail grows by records alone.
+    let ready = tokio::time::timeout(PATIENCE, async {
+        while !disk.paths().iter().any(|path| path.ends_with("wal/spare")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    ready.await.expect("a spare segment");
+    let space = store.space().unwrap();
+    let used = space.total_bytes - space.available_bytes;
+    disk.set_capacity(Some(used * 100 / 93));
+    // The next commit looks.
+    pipeline.record(AuditRecord::new(AuditAction::Event("look".into()), "live"));
+    pipeline.sync().await.unwrap();
+    assert!(sink.short_of_room() && sink.failing().is_none());
+
+    let playback = engine.play(attempt("cam")).await.unwrap();
+    for _ in 0..9 {
+        engine.play(attempt("none")).await.unwrap_err();
+    }
+    drop(playback);
+    pipeline.sync().await.unwrap();
+    publication.end(Reason::ClientClosed);
+    assert!(engine.shutdown(Duration::from_secs(2)).await);
+    let report = pipeline.close().await;
+    assert!(report.durable, "{report:?}");
+    assert_eq!(report.dropped, 10);
+    sink.close(PATIENCE).unwrap();
+
+    let records = records(&store);
+    let of = |action: AuditAction| records.iter().filter(move |r| r.action == action);
+    let lost: u64 = of(AuditAction::RecordsDropped)
+        .filter_map(|r| r.count)
+        .sum();
+    assert_eq!(lost, 10);
+    assert!(of(AuditAction::RecordsDropped).count() <= 3, "{records:?}");
+    assert_eq!(of(AuditAction::PlayDenied).count(), 0);
+    assert_eq!(of(AuditAction::PlayEnded).count(), 1);
+    let files: std::collections::BTreeMap<_, _> = disk
+        .paths()
+        .into_iter()
+        .map(|path| (path.clone(), store.read(&path).unwrap()))
+        .collect();
+    let report = verify(&Files(files), &Options::default(), &mut |_, _| {}).unwrap();
+    assert_eq!(report.verdict, Verdict::Sound, "{report}");
+    assert_eq!(report.sessions.dropped, 10, "{report}");
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::AuditPipeline;
 use super::intake::Intake;
+use super::policy::{Mode, Policy};
 use super::shared::Shared;
 use super::worker::{self, Worker};
 use crate::error::{AuditError, SinkError};
@@ -38,6 +39,15 @@ pub(crate) struct Config {
     pub(crate) sync_interval: Option<Duration>,
     pub(crate) recovered: Vec<OpenSession>,
     pub(crate) started_detail: Option<String>,
+    /// Roles whose sessions may be left out when room is short: publishers, viewers.
+    pub(crate) sheds: Sheds,
+}
+
+/// What may be left out when the sink is short of room.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sheds {
+    pub(crate) publish: bool,
+    pub(crate) play: bool,
 }
 
 /// Sets up an [`AuditPipeline`]: from [`AuditPipeline::builder`].
@@ -58,6 +68,7 @@ impl AuditPipelineBuilder {
             sync_interval: Some(SYNC_INTERVAL),
             recovered: Vec::new(),
             started_detail: None,
+            sheds: Sheds::default(),
         };
         Self {
             sink,
@@ -141,6 +152,18 @@ impl AuditPipelineBuilder {
     #[must_use]
     pub fn started_detail(mut self, detail: impl Into<String>) -> Self {
         self.config.started_detail = Some(detail.into());
+        self
+    }
+
+    /// What is left out while the sink is [short of room](AuditSink::short_of_room): how the sessions of a role that this policy calls best
+    /// effort begin or are refused. Each such record counts as dropped and is reported as lost, once a second; ends are always kept.
+    /// Nothing unless set.
+    #[must_use]
+    pub fn sheds(mut self, policy: Policy) -> Self {
+        self.config.sheds = Sheds {
+            publish: policy.publish == Mode::BestEffort,
+            play: policy.play == Mode::BestEffort,
+        };
         self
     }
 

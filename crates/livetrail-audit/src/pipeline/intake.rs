@@ -163,12 +163,17 @@ impl Intake {
         let Err(offered) = self.queue.push(offered) else {
             return true;
         };
-        self.losses
-            .lose(kind_of(&offered.what), offered.seq, offered.ts_ms);
+        self.lose(&offered);
         if let What::Record(record) = offered.what {
             self.take_back(record);
         }
         false
+    }
+
+    /// Counts one that goes to nobody.
+    pub(crate) fn lose(&self, offered: &Offered) {
+        self.losses
+            .lose(kind_of(&offered.what), offered.seq, offered.ts_ms);
     }
 
     // ---- The worker's side --------------------------------------------------------------------------------------------

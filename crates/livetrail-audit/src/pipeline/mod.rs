@@ -25,7 +25,7 @@ use livetrail_record::AuditRecord;
 use uuid::Uuid;
 
 pub use self::builder::AuditPipelineBuilder;
-pub(crate) use self::builder::Config;
+pub(crate) use self::builder::{Config, Sheds};
 pub use self::policy::{AuditGate, Mode, Policy};
 use self::shared::Shared;
 use self::sync::Ordering;

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use livetrail_engine::StreamEventKind;
 use livetrail_record::{
     AuditAction, AuditRecord, LossCounts, OpenSession, Outcome, Reason, SessionKind, Value,
 };
@@ -22,7 +23,7 @@ use super::nonce::Nonces;
 use super::sessions::Sessions;
 use super::shared::{Ask, HUNG_AFTER, Shared};
 use super::sync::Ordering;
-use super::{CloseReport, Config};
+use super::{CloseReport, Config, Sheds};
 use crate::error::SinkError;
 use crate::sink::PanickedWrites;
 
@@ -31,6 +32,9 @@ const MAX_BATCH: usize = 1_024;
 
 /// How often it is looked for sessions whose end was dropped when there are no heartbeats.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often what was left out for want of room is reported: a report a record would take the room that is saved.
+const SHED_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a producer may stand between taking a number and using it when the pipeline closes.
 const STRAGGLER_PATIENCE: Duration = Duration::from_secs(1);
@@ -55,6 +59,9 @@ pub(crate) struct Worker {
     next_heartbeat: Option<Duration>,
     next_sweep: Duration,
     next_sync: Option<Duration>,
+    /// The sink was short of room when it was asked last.
+    shedding: bool,
+    next_loss_report: Duration,
 }
 
 /// How many numbers the worker has given before the first offer: `server_started` and what a crash left open.
@@ -85,6 +92,8 @@ impl Worker {
             batch: Vec::with_capacity(MAX_BATCH),
             unsynced: false,
             panicked: false,
+            shedding: false,
+            next_loss_report: now,
         }
     }
 
@@ -160,6 +169,10 @@ impl Worker {
             };
             self.popped.push(offered);
         }
+        if !self.popped.is_empty() {
+            let sheds = self.config.sheds;
+            self.shedding = (sheds.publish || sheds.play) && self.shared.sink.short_of_room();
+        }
         // Producers that number at the same moment may queue the other way round.
         self.popped.sort_unstable_by_key(|offered| offered.seq);
         let mut popped = std::mem::take(&mut self.popped);
@@ -171,6 +184,11 @@ impl Worker {
     }
 
     fn take(&mut self, offered: Offered) {
+        if self.shedding && self.config.sheds.covers(&offered.what) {
+            // As if the queue had been full.
+            self.shared.intake.lose(&offered);
+            return;
+        }
         self.account.arrived(offered.seq);
         let (record, context) = match offered.what {
             What::Transition {
@@ -234,15 +252,20 @@ impl Worker {
         if let Some(loss) = self.harvester.take(&self.shared.intake.losses) {
             self.account.lost(loss);
         }
+        let now = self.shared.clock.monotonic();
+        if self.shedding && now < self.next_loss_report {
+            return;
+        }
         let Some(loss) = self.account.report() else {
             return;
         };
+        self.next_loss_report = now + SHED_REPORT_INTERVAL;
         self.sessions.ends_lost(loss.counts[1], loss.counts[4]);
         tracing::warn!(
             records = loss.total(),
             first_seq = loss.first_seq,
             last_seq = loss.last_seq,
-            "the audit queue was full: records were dropped"
+            "the audit queue was full, or the disk nearly so: records were dropped"
         );
         self.push_next(loss_record(&loss));
     }
@@ -393,6 +416,7 @@ impl Worker {
             }
             std::thread::park_timeout(Duration::from_micros(100));
         }
+        self.shedding = false;
         self.report_losses();
         if self.config.boot_records {
             for ended in self.sessions.all() {
@@ -426,6 +450,21 @@ impl Worker {
             first_ts_ms: now,
             last_ts_ms: now,
         });
+    }
+}
+
+impl Sheds {
+    /// Whether this is how a session of a role that may be left out begins, or is refused.
+    const fn covers(self, what: &What) -> bool {
+        use StreamEventKind as Kind;
+        match what {
+            What::Transition { kind, .. } => match kind {
+                Kind::PublishStarted | Kind::PublishDenied { .. } => self.publish,
+                Kind::PlayStarted | Kind::PlayDenied { .. } => self.play,
+                _ => false,
+            },
+            What::Record(_) => false,
+        }
     }
 }
 

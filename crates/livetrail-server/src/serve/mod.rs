@@ -164,6 +164,7 @@ impl Server {
                 .close_deadline(config.shutdown_timeout.0 / 5)
                 .started_detail(started)
                 .recovered(open)
+                .sheds(policy(&config))
                 .build()?,
         );
         // What was left open is closed on disk before anything new can happen. A trail that cannot do so is loud from its

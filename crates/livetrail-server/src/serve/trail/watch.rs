@@ -121,7 +121,9 @@ impl Looked {
             Pressure::Normal => tracing::info!("the trail's disk has room again"),
             Pressure::Warn => tracing::warn!("the trail's disk is 80 % full"),
             Pressure::ShedBestEffort => {
-                tracing::error!("the trail's disk is 90 % full: at 97 % nothing more is recorded");
+                tracing::error!(
+                    "the trail's disk is 90 % full: how best-effort sessions begin is no longer recorded, only counted; at 97 % strict ones are refused"
+                );
             }
         }
     }
