@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use livetrail_ledger::{LedgerError, Reader};
+use livetrail_ledger::{LedgerError, ProvenLeaves, Reader};
 use livetrail_record::AuditRecord;
 use livetrail_tlog::{TILE_WIDTH, VerifiedCheckpoint, leaf_hash, parse_bundle};
 use memchr::memmem::Finder;
@@ -27,6 +27,7 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Hits<'a> {
     reader: &'a Reader,
+    leaves: ProvenLeaves<'a>,
     checkpoint: VerifiedCheckpoint,
     filter: Filter,
     needle: Option<Finder<'static>>,
@@ -58,6 +59,7 @@ impl<'a> Hits<'a> {
     ) -> Self {
         Self {
             reader,
+            leaves: reader.proven_leaves(&checkpoint),
             checkpoint,
             needle: filter.needle(),
             filter,
@@ -155,11 +157,11 @@ impl<'a> Hits<'a> {
     }
 
     /// That what was found are the entries of the signed tree.
-    fn prove(&self, number: u64, first: u64, found: &[Found]) -> Result<(), IndexError> {
-        let sealed = self.reader.sealed_bundle(&self.checkpoint, number)?;
+    fn prove(&mut self, number: u64, first: u64, found: &[Found]) -> Result<(), IndexError> {
+        let leaves = self.leaves.of_bundle(number)?;
         for Found { index, entry, .. } in found {
             let at = usize::try_from(index.saturating_sub(first)).unwrap_or(usize::MAX);
-            if sealed.leaves.get(at) != Some(&leaf_hash(entry)) {
+            if leaves.get(at) != Some(&leaf_hash(entry)) {
                 return Err(IndexError::EntryChanged { index: *index });
             }
         }

@@ -1,6 +1,8 @@
 //! Reading for replicas: entries with the leaf hashes that a checkpoint's tree has for them.
 
-use livetrail_tlog::{Bundle, Hash, TILE_WIDTH, Tile, TileReader, TileTree, VerifiedCheckpoint};
+use livetrail_tlog::{
+    Bundle, Hash, TILE_WIDTH, Tile, TileReader, TileTree, TreeHead, VerifiedCheckpoint,
+};
 
 use crate::{error::LedgerError, reader::Reader, tree_files::TreeFiles};
 
@@ -63,24 +65,33 @@ impl Reader {
     ) -> Result<Vec<Hash>, LedgerError> {
         let head = checkpoint.head();
         let tile = Tile::in_tree(0, number, head.size).ok_or_else(|| beyond(number, head.size))?;
-        let files = self.files();
-        let once = ReadOnce {
-            tile,
-            bytes: files.read_tile(tile)?,
-            others: files,
-        };
-        let leaves = tile.parse(&once.bytes)?;
-        // The proof for one entry has all the others of its tile in it, so it proves the whole tile.
-        TileTree::new(&once, head).inclusion_proof(first_entry(number))?;
-        Ok(leaves)
+        proven_hashes(self.files(), tile, first_entry(number), head)
     }
 }
 
-const fn first_entry(number: u64) -> u64 {
+/// The hashes of a tile in the tree with this head, of which `first` is the first entry below the tile. The proof for that entry has all of them in
+/// it, but the first one where the tile stands above level 0.
+pub(crate) fn proven_hashes(
+    files: TreeFiles<'_>,
+    tile: Tile,
+    first: u64,
+    head: TreeHead,
+) -> Result<Vec<Hash>, LedgerError> {
+    let once = ReadOnce {
+        tile,
+        bytes: files.read_tile(tile)?,
+        others: files,
+    };
+    let hashes = tile.parse(&once.bytes)?;
+    TileTree::new(&once, head).inclusion_proof(first)?;
+    Ok(hashes)
+}
+
+pub(crate) const fn first_entry(number: u64) -> u64 {
     number.saturating_mul(TILE_WIDTH as u64)
 }
 
-const fn beyond(number: u64, size: u64) -> LedgerError {
+pub(crate) const fn beyond(number: u64, size: u64) -> LedgerError {
     LedgerError::BeyondPublished {
         index: first_entry(number),
         size,
@@ -106,7 +117,7 @@ impl TileReader for ReadOnce<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{sync::Arc, time::Duration};
 
     use livetrail_tlog::{leaf_hash, parse_bundle};
@@ -114,7 +125,7 @@ mod tests {
     use super::*;
     use crate::{Access, Class, Identity, Ledger, MemStore, SharedStore};
 
-    fn trail(entries: usize) -> (SharedStore, VerifiedCheckpoint) {
+    pub(crate) fn trail(entries: usize) -> (SharedStore, VerifiedCheckpoint) {
         let store: SharedStore = Arc::new(MemStore::new());
         let identity =
             Identity::from_seeds("example.com/audit", &[1; 32].into(), &[2; 32].into()).unwrap();
