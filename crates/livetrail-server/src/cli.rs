@@ -307,6 +307,7 @@ by it. Without --origin it is made of this host's name and a random number: medi
 Examples:
   livetrail trail init /var/lib/livetrail
   livetrail trail init /var/lib/livetrail --origin example.com/studio-1
+  livetrail trail init /var/lib/new --after newest.checkpoint
   livetrail trail init /var/lib/livetrail --signer-key-file /etc/livetrail/signer --cosigner-key-file /etc/livetrail/cosigner
 
 Exit codes: 0 made; 2 there is a trail already, or it could not be made.")]
@@ -317,6 +318,9 @@ pub(crate) struct TrailInit {
     /// The log's name: without a scheme, such as `example.com/studio-1`.
     #[arg(long, value_name = "NAME")]
     pub(crate) origin: Option<String>,
+    /// The last checkpoint of a log that is lost and that this one goes on from: it becomes the first entry. The origin must be a new one.
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) after: Option<PathBuf>,
     /// The key that signs checkpoints, elsewhere; the server's configuration must say so, too (`trail.signer_key_file`).
     #[arg(long, value_name = "FILE")]
     pub(crate) signer_key_file: Option<PathBuf>,

@@ -117,6 +117,33 @@ fn a_trail_gets_new_keys_on_record_and_whoever_trusts_the_old_ones_learns_of_the
 }
 
 #[test]
+fn a_log_that_takes_the_place_of_a_lost_one_begins_with_its_last_checkpoint() {
+    let mut server = Server::start(Config::new());
+    server.stop();
+    let lost = server.file("lost");
+    std::fs::rename(server.data(), &lost).expect("the data to move");
+    let last = lost.join("trail/checkpoint");
+    let note = std::fs::read_to_string(&last).expect("a checkpoint");
+    let origin = note.lines().next().expect("an origin").to_owned();
+    let last = last.display().to_string();
+    // Under the lost one's name it would be a fork.
+    let same = ["--after", &last, "--origin", &origin];
+    let refused = trail_command(&server, "init", &same);
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.told());
+    assert!(!server.data().exists(), "nothing was made");
+    trail_command(&server, "init", &["--after", &last]).success();
+    server.start_again();
+    // The harness would compare it with what it has seen of the other one.
+    stop(&mut server);
+    assert_sound(&verified(&server, &vkeys(&server)));
+    let first = trail_command(&server, "export", &["--to", "1"]).success();
+    let first: serde_json::Value = serde_json::from_str(&first.stdout).expect("a record");
+    assert_eq!(first["action"], "admin_trail_continued");
+    assert_eq!(first["old_checkpoint"], note.as_str());
+    assert_eq!(first["old_origin"], origin.as_str());
+}
+
+#[test]
 fn entries_are_removed_by_an_operator_on_record_and_not_past_a_hold() {
     let mut server = Server::start(Config::new());
     fill(&server, 800);

@@ -79,6 +79,7 @@ fn a_witness_cosigns_the_trail_of_a_server_and_an_older_data_directory_is_refuse
         "witness.example/w1",
         "an older copy was restored",
         "restore the newest copy",
+        "trail init NEW-DATA --after",
     ] {
         assert!(refused.stderr.contains(words), "{}", refused.told());
     }

@@ -5,6 +5,8 @@
 #![cfg_attr(not(test), allow(dead_code, reason = "the fuzzer needs a part of it"))]
 
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod faults;
 pub(crate) mod harness;
 #[cfg(test)]

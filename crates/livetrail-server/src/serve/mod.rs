@@ -23,7 +23,7 @@ pub(crate) use reload::Reloadable;
 pub(crate) use sinks::s3;
 pub(crate) use sinks::{Configured as ConfiguredSinks, is_in_trouble as sink_is_in_trouble};
 pub(crate) use trail::{
-    Created, Maintenance, Role, Trail, TrailPlace, TrailView, Trouble, Wanted,
+    Created, Maintenance, Predecessor, Role, Trail, TrailPlace, TrailView, Trouble, Wanted,
     create as create_trail, hold_record, index_directory, open_sessions, plan, rotate_key,
     trail_directory, vkey_file, write_vkeys,
 };

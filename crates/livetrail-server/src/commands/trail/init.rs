@@ -6,7 +6,7 @@ use crate::{
     cli::TrailInit,
     config,
     output::{Failure, Outcome},
-    serve::{create_trail, tell_created},
+    serve::{Predecessor, create_trail, tell_created},
 };
 
 /// Runs it. Exit code 2: there is a trail already, or it cannot be made.
@@ -17,7 +17,16 @@ pub(super) fn run(args: &TrailInit) -> Outcome {
         cosigner_key_file: args.cosigner_key_file.clone(),
         ..config::Trail::default()
     };
+    let before = match &args.after {
+        Some(file) => {
+            Some(Predecessor::read(file, settings.origin.as_deref()).map_err(Failure::unusable)?)
+        }
+        None => None,
+    };
     let created = create_trail(&args.data, &settings).map_err(Failure::unusable)?;
+    if let Some(before) = before {
+        before.record_in(&created)?;
+    }
     tell_created(&created, &args.data)?;
     Ok(ExitCode::SUCCESS)
 }

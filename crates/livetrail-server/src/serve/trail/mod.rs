@@ -5,6 +5,7 @@ mod index;
 mod keys;
 mod maintenance;
 mod place;
+mod predecessor;
 mod retain;
 mod watch;
 mod witness;
@@ -30,6 +31,7 @@ pub(crate) use index::{index_directory, open_sessions};
 pub(crate) use keys::{Role, rotate as rotate_key};
 pub(crate) use maintenance::Maintenance;
 pub(crate) use place::{TrailPlace, trail_directory, vkey_file};
+pub(crate) use predecessor::Predecessor;
 pub(crate) use retain::{Wanted, hold_record, plan};
 pub(crate) use watch::{Trouble, Watch};
 
@@ -109,7 +111,7 @@ impl Trail {
         if let Some(witnesses) = &witnesses {
             builder = builder.floor(witnesses.floor(store.clone())?);
         }
-        let (ledger, recovery) = builder.open()?;
+        let (ledger, recovery) = builder.open().map_err(with_way_out)?;
         tracing::info!(
             entries = recovery.entries,
             clean = recovery.is_clean(),
@@ -229,6 +231,18 @@ impl Trail {
             }
             Err(_) => false,
         }
+    }
+}
+
+/// To the words about somebody who has seen more, the command that makes the log that they speak of.
+fn with_way_out(error: LedgerError) -> anyhow::Error {
+    match error {
+        LedgerError::FloorAhead { .. }
+        | LedgerError::FloorRoot { .. }
+        | LedgerError::FloorFork { .. } => anyhow::anyhow!(
+            "{error} (`livetrail trail init NEW-DATA --after CHECKPOINT` makes that one)"
+        ),
+        other => other.into(),
     }
 }
 

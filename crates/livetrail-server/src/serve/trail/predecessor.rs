@@ -1,0 +1,70 @@
+//! A log that takes the place of one that is lost: its first entry carries the last checkpoint of the other.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use livetrail_audit::{AuditAction, AuditRecord};
+use livetrail_engine::{Clock, SystemClock};
+use livetrail_ledger::{Class, Ledger, RealStore, SharedStore, generate_seed, read_seed};
+use livetrail_record::{Value, encode_canonical};
+use livetrail_tlog::{Checkpoint, Note};
+
+use super::create::{Created, identity};
+
+/// How long the disk may take for the one entry.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The last checkpoint of a log that is lost.
+pub(crate) struct Predecessor {
+    origin: String,
+    note: String,
+}
+
+impl Predecessor {
+    /// Reads it, before anything is made. It is evidence of the other log, which its own key verifies; here it need only be a checkpoint.
+    ///
+    /// # Errors
+    /// It cannot be read or is none, or is of a log with the new one's origin.
+    pub(crate) fn read(file: &Path, new_origin: Option<&str>) -> anyhow::Result<Self> {
+        let shown = file.display();
+        let bytes = fs::read(file).with_context(|| format!("cannot read {shown}"))?;
+        let parsed = Note::parse(&bytes).and_then(|note| Checkpoint::parse(note.text()));
+        let checkpoint = parsed.with_context(|| format!("{shown} is no signed checkpoint"))?;
+        if new_origin == Some(checkpoint.origin()) {
+            bail!(
+                "{shown} is of the origin {}: a log that takes the place of another has an origin of its own",
+                checkpoint.origin()
+            );
+        }
+        Ok(Self {
+            origin: checkpoint.origin().to_owned(),
+            note: String::from_utf8(bytes).with_context(|| format!("{shown} is not text"))?,
+        })
+    }
+
+    /// Makes it the first entry of a trail that was just made, and seals it.
+    ///
+    /// # Errors
+    /// The trail cannot be written: remove it and make it again.
+    pub(crate) fn record_in(self, created: &Created) -> anyhow::Result<()> {
+        let store: SharedStore = Arc::new(RealStore::new(&created.directory));
+        let [signer, cosigner] = &created.key_files;
+        let seeds = [read_seed(signer)?, read_seed(cosigner)?];
+        let identity = identity(&created.origin, &seeds)?;
+        let (ledger, _) = Ledger::builder(store, identity).open()?;
+        let mut nonce = [0; 16];
+        for (byte, random) in nonce.iter_mut().zip(generate_seed()?.iter()) {
+            *byte = *random;
+        }
+        // Of no boot: no server has run yet.
+        let record = AuditRecord::new(AuditAction::Other("admin_trail_continued".to_owned()), "")
+            .with_ts_ms(SystemClock::new().unix_ms())
+            .with_nonce(nonce)
+            .with_extra("old_origin", Value::Text(self.origin))?
+            .with_extra("old_checkpoint", Value::Text(self.note))?;
+        let appended = ledger.append(Class::Strict, &[encode_canonical(&record)?])?;
+        ledger.wait_sealed(appended.next, TIMEOUT)?;
+        ledger.close()?;
+        Ok(())
+    }
+}
