@@ -35,6 +35,16 @@ pub(crate) struct AppSettings {
 }
 
 impl AppSettings {
+    /// Frames that the ring was asked to hold beyond what the settings need.
+    pub(crate) fn spare_ring_frames(&self) -> usize {
+        self.ring_capacity.saturating_sub(self.needed_ring_frames())
+    }
+
+    fn needed_ring_frames(&self) -> usize {
+        let lag = usize::try_from(self.subscriber_max_lag).unwrap_or(usize::MAX);
+        self.gop_cache_frames.saturating_add(lag).saturating_add(2)
+    }
+
     /// Payload bytes that a stream's ring holds at most: the GOP, and as much again for readers that lag.
     pub(crate) fn ring_bytes(&self) -> usize {
         self.gop_cache_bytes.saturating_mul(2)
@@ -77,7 +87,7 @@ impl AppSpec {
     }
 
     /// Frames in a stream's ring, rounded up to a power of two; never less than the GOP cache and the lag together need,
-    /// which is the default.
+    /// which is the default. Of these as many are kept as the GOPs of the moment and the lag need, and what was asked for beyond.
     #[must_use]
     pub fn ring_capacity(mut self, frames: usize) -> Self {
         self.settings.ring_capacity = frames;
@@ -121,12 +131,7 @@ impl AppSpec {
 
     pub(crate) fn check(mut self) -> Result<(AppName, AppSettings), Error> {
         let settings = &mut self.settings;
-        let lag = usize::try_from(settings.subscriber_max_lag).unwrap_or(usize::MAX);
-        let needed = settings
-            .gop_cache_frames
-            .saturating_add(lag)
-            .saturating_add(2);
-        settings.ring_capacity = settings.ring_capacity.max(needed);
+        settings.ring_capacity = settings.ring_capacity.max(settings.needed_ring_frames());
         if settings.ring_capacity > MAX_RING_FRAMES {
             return Err(Error::RingTooLarge {
                 app: self.name,

@@ -119,7 +119,7 @@ fn whoever_takes_the_last_mark_sees_the_last_frame() {
             loom::thread::spawn(move || {
                 let mut writer = RingWriter::new(ring, usize::MAX);
                 for seq in 0..2 {
-                    writer.push(frame(seq));
+                    writer.push(frame(seq), u64::MAX);
                     marks.mark(0);
                 }
             })
@@ -147,14 +147,14 @@ fn whoever_takes_the_last_mark_sees_the_last_frame() {
 /// tail says that the reader was too slow.
 #[test]
 fn a_frame_below_the_head_is_there_or_the_tail_is_beyond_it() {
-    for max_bytes in [usize::MAX, 2] {
+    for (max_bytes, keep) in [(usize::MAX, u64::MAX), (2, u64::MAX), (usize::MAX, 1)] {
         check(move || {
             let ring = Arc::new(Ring::new(2));
             let writer = {
                 let ring = ring.clone();
                 loom::thread::spawn(move || {
                     let mut writer = RingWriter::new(ring, max_bytes);
-                    (0..3).for_each(|seq| writer.push(frame(seq)));
+                    (0..3).for_each(|seq| writer.push(frame(seq), keep));
                 })
             };
             let head = ring.head();

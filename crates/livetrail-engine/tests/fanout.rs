@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use livetrail_engine::*;
 use proptest::prelude::*;
 use support::*;
@@ -240,6 +241,45 @@ async fn a_replay_longer_than_the_lag_allows_is_not_lag() {
     }
     let mut playback = engine.play(attempt("cam")).await.unwrap();
     assert_eq!(numbers(&drain(&mut playback)).len(), 400);
+    assert_eq!(journal.labels(), ["publish_started", "play_started"]);
+}
+
+/// A payload that tells how many of its kind are left.
+struct Counted {
+    number: [u8; 8],
+    _counted: Arc<()>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.number
+    }
+}
+
+#[tokio::test]
+async fn a_stream_holds_no_more_frames_than_its_gops_and_the_lag_need() {
+    let (engine, journal, _clock) = engine(spec().subscriber_max_lag(50));
+    let mut publication = engine.publish(attempt("cam")).await.unwrap();
+    let (left, mut slow) = (Arc::new(()), None);
+    for n in 0..1_000u64 {
+        let mut frame = if n % 25 == 0 { keyframe(n) } else { delta(n) };
+        frame.payload = Bytes::from_owner(Counted {
+            number: n.to_be_bytes(),
+            _counted: left.clone(),
+        });
+        publication.push(frame).unwrap();
+        if n == 900 {
+            slow = Some(engine.play(attempt("cam")).await.unwrap());
+        }
+        if n == 949 {
+            let behind = drain(slow.as_mut().unwrap());
+            assert_eq!(numbers(&behind), (900..950).collect::<Vec<_>>());
+        }
+    }
+    let held = Arc::strong_count(&left) - 1;
+    assert!((50..=80).contains(&held), "{held} of 1000 are held");
+    let behind = drain(slow.as_mut().unwrap());
+    assert_eq!(numbers(&behind), (950..1_000).collect::<Vec<_>>());
     assert_eq!(journal.labels(), ["publish_started", "play_started"]);
 }
 

@@ -29,8 +29,9 @@ const PUBLICATION_MS: u32 = 20_000;
 /// What a viewer's side buffers that does not read.
 const NARROW_BYTES: usize = 4 << 10;
 
-/// What the server may grow by from the second quarter of the time to the last: the allocator's own affairs, in a debug build.
-const SLACK_KIB: u64 = 12 << 10;
+/// What the server may grow by from the second quarter of the time to the last: what the two streams hold at the moment differs
+/// by some megabytes, and so does what the allocator keeps.
+const SLACK_KIB: u64 = 20 << 10;
 
 #[test]
 fn viewers_and_publishers_come_and_go_at_random_and_nothing_is_lost_unsaid_or_grows() {

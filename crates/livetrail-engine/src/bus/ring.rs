@@ -1,4 +1,4 @@
-//! The ring itself: a fixed number of slots, a head that only the writer moves, and a tail that bounds the bytes kept.
+//! The ring itself: a fixed number of slots, a head that only the writer moves, and a tail that bounds what is kept.
 
 use std::sync::Arc;
 
@@ -73,8 +73,9 @@ impl RingWriter {
         self.ring.head.load(Ordering::Relaxed)
     }
 
-    /// Publishes the next frame; its number must be [`next_seq`](Self::next_seq). Frees the oldest where a bound asks for it.
-    pub(super) fn push(&mut self, frame: Arc<SharedFrame>) {
+    /// Publishes the next frame; its number must be [`next_seq`](Self::next_seq). Frees the oldest where a bound asks for it, and
+    /// all but the newest `keep`: nobody may be further behind, and frames that are freed late are freed cold.
+    pub(super) fn push(&mut self, frame: Arc<SharedFrame>, keep: u64) {
         let seq = self.next_seq();
         debug_assert_eq!(frame.seq(), seq);
         let slots = self.ring.slots.len() as u64;
@@ -87,7 +88,7 @@ impl RingWriter {
         }
         let overwritten = self.ring.slot(seq).swap(Some(frame));
         self.kept_bytes -= overwritten.map_or(0, |old| old.payload.len());
-        while tail < seq && self.kept_bytes > self.max_bytes {
+        while tail < seq && (self.kept_bytes > self.max_bytes || seq - tail >= keep) {
             tail += 1;
             self.ring.tail.store(tail, Ordering::Release);
             let freed = self.ring.slot(tail - 1).swap(None);

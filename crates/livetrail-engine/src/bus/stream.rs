@@ -144,10 +144,14 @@ pub(crate) struct Writer {
     configs: Vec<MediaFrame>,
     has_video: bool,
     gop: Option<Gop>,
+    /// Frames of the GOP before, as far as it was replayed.
+    last_gop_frames: u64,
 }
 
 /// The GOP that is being written.
 struct Gop {
+    /// Its keyframe's number.
+    seq: u64,
     frames: u64,
     bytes: u64,
     truncated: bool,
@@ -167,6 +171,7 @@ impl Writer {
             configs: Vec::new(),
             has_video: false,
             gop: None,
+            last_gop_frames: 0,
             stream,
         }
     }
@@ -176,7 +181,8 @@ impl Writer {
         self.qos.frame(&self.stream.qos, &frame, now_ms);
         let seq = self.ring.next_seq();
         let truncated = self.keep(seq, &frame);
-        self.ring.push(Arc::new(SharedFrame::new(seq, frame)));
+        let keep = self.keep_frames(seq);
+        self.ring.push(Arc::new(SharedFrame::new(seq, frame)), keep);
         self.stream.notify();
         truncated
     }
@@ -195,7 +201,9 @@ impl Writer {
         }
         if frame.is_keyframe() {
             self.has_video = true;
+            self.last_gop_frames = self.gop_frames(seq);
             self.gop = Some(Gop {
+                seq,
                 frames: 0,
                 bytes: 0,
                 truncated: false,
@@ -219,6 +227,27 @@ impl Writer {
         };
         self.publish_replay(None, self.place(seq, Some(frame)));
         Some(truncated)
+    }
+
+    /// How many of the newest frames somebody may need once frame `seq` is there: what a subscriber may be behind, and before
+    /// that what it may still be in the replay of, which is not held against it.
+    fn keep_frames(&self, seq: u64) -> u64 {
+        let settings = &self.stream.settings;
+        let replay = self.last_gop_frames.max(self.gop_frames(seq));
+        let behind = settings.subscriber_max_lag.saturating_add(replay);
+        // Somebody who asked for a deeper ring than that needs has a use for it.
+        behind
+            .saturating_add(settings.spare_ring_frames() as u64)
+            .saturating_add(2)
+    }
+
+    /// Frames of the GOP that is being written, below `seq` and as far as it is replayed.
+    fn gop_frames(&self, seq: u64) -> u64 {
+        let cached = self.stream.settings.gop_cache_frames as u64;
+        let gop = self.gop.as_ref();
+        gop.map_or(0, |gop| {
+            seq.saturating_sub(gop.seq).min(cached.saturating_add(1))
+        })
     }
 
     fn keep_config(&mut self, seq: u64, frame: &MediaFrame) {
