@@ -21,18 +21,19 @@ pub fn livetrail() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("LIVETRAIL_BIN") {
         Some(path) => PathBuf::from(path),
-        None => build("livetrail-server", "livetrail"),
+        None => build("livetrail-server", "livetrail", &[]),
     })
 }
 
-/// Where `livetrail-verify` is. Built when first asked for.
+/// The `livetrail-verify` binary, with everything that it can read. Built when first asked for.
 ///
 /// # Panics
 /// As [`livetrail`].
 #[must_use]
 pub fn livetrail_verify() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| build("livetrail-verify", "livetrail-verify"))
+    let features = ["--features", "postgres,s3"];
+    BINARY.get_or_init(|| build("livetrail-verify", "livetrail-verify", &features))
 }
 
 /// The workspace's root folder.
@@ -56,7 +57,7 @@ pub(crate) fn target() -> (PathBuf, String) {
     (target.to_path_buf(), name.to_string_lossy().into_owned())
 }
 
-fn build(package: &str, name: &str) -> PathBuf {
+fn build(package: &str, binary: &str, further: &[&str]) -> PathBuf {
     let (target, folder) = target();
     let profile = if folder == "debug" { "dev" } else { &folder };
     let mut command = Command::new(env!("CARGO"));
@@ -65,24 +66,24 @@ fn build(package: &str, name: &str) -> PathBuf {
         "--package",
         package,
         "--bin",
-        name,
+        binary,
         "--message-format",
         "json-render-diagnostics",
         "--profile",
         profile,
     ]);
-    command.arg("--target-dir").arg(target);
+    command.args(further).arg("--target-dir").arg(target);
     let finished = process::run("cargo build", &command, BUILD_TIMEOUT);
     assert!(
         finished.status.success(),
-        "`{name}` cannot be built\n{}",
+        "{binary} cannot be built\n{}",
         finished.stderr
     );
     let executable = finished
         .stdout
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == name)
+        .filter(|message| message["target"]["name"] == binary)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    executable.unwrap_or_else(|| panic!("cargo built no `{name}`\n{}", finished.told()))
+    executable.unwrap_or_else(|| panic!("cargo built no `{binary}`\n{}", finished.told()))
 }

@@ -48,7 +48,7 @@ pub use process::{Finished, Process, run, typed};
 pub use python::tlog_python;
 pub use rustix::process::{Pid, Signal};
 pub use s3::{S3Server, bucket_at};
-pub use server::Server;
+pub use server::{Server, free_address};
 pub use small_disk::SmallDisk;
 pub use story::Story;
 pub use trail::Trail;

@@ -412,6 +412,15 @@ fn tell(text: &str) {
     eprintln!("{text}");
 }
 
+/// A loopback address with a free port, which nobody else of this process gets.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_address() -> SocketAddr {
+    free_port(own_address())
+}
+
 /// A loopback address of this server's own, so that its ports are free also after a restart: from the process id and a count.
 pub(crate) fn own_address() -> Ipv4Addr {
     static COUNT: AtomicU8 = AtomicU8::new(1);

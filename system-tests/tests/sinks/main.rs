@@ -1,4 +1,5 @@
 //! Sinks against their real servers: the conformance suite, and what is each one's own.
 
+mod page;
 mod postgres;
 mod s3;

@@ -1,0 +1,135 @@
+//! The commands in `docs/sinks.md`: each section's are typed one after the other, and each must do what the page says.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use system_tests::{Postgres, Process, clock, http, livetrail, livetrail_verify, run};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The commands (lines that begin with `$ `) of the `console` blocks below this heading.
+pub(crate) fn commands_of(heading: &str) -> Vec<String> {
+    let page = include_str!("../../../docs/sinks.md");
+    let section = page
+        .split("\n## ")
+        .find(|section| section.starts_with(heading))
+        .unwrap_or_else(|| panic!("docs/sinks.md has no section {heading:?}"));
+    let blocks = section.split("```console\n").skip(1);
+    let lines = blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines());
+    let commands: Vec<_> = lines
+        .filter_map(|line| line.strip_prefix("$ "))
+        .map(str::to_owned)
+        .collect();
+    assert!(
+        !commands.is_empty(),
+        "the section {heading:?} has no commands"
+    );
+    commands
+}
+
+/// A shell in an empty folder that finds our programs, and a server that one of the commands starts.
+pub(crate) struct Typist {
+    folder: tempfile::TempDir,
+    http: SocketAddr,
+    rtmp: SocketAddr,
+    server: Option<Process>,
+}
+
+impl Typist {
+    pub(crate) fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            http: system_tests::free_address(),
+            rtmp: system_tests::free_address(),
+            server: None,
+        }
+    }
+
+    /// Types a command. `livetrail serve` goes on beside what follows; all others must succeed. Gives what it printed.
+    pub(crate) fn types(&mut self, command: &str) -> String {
+        let shell = self.shell(command);
+        if command.starts_with("livetrail serve") {
+            self.server = Some(Process::spawn(command, &shell));
+            clock::wait_until("the server is healthy", PATIENCE, || {
+                let answer = http::request(self.http, "GET", "/health", &[]);
+                answer.is_ok_and(|answer| answer.status == 200)
+            });
+            return String::new();
+        }
+        run(command, &shell, PATIENCE).success().stdout
+    }
+
+    /// The server's metric with this beginning, as soon as it has this value.
+    pub(crate) fn awaits_metric(&self, name: &str, value: &str) {
+        clock::wait_until(name, PATIENCE, || {
+            let answer = http::request(self.http, "GET", "/metrics", &[]);
+            let text = answer.map(|answer| answer.text()).unwrap_or_default();
+            let line = text.lines().find(|line| line.starts_with(name));
+            line.is_some_and(|line| line.rsplit(' ').next() == Some(value))
+        });
+    }
+
+    fn shell(&self, command: &str) -> Command {
+        let folder = |binary: &'static Path| binary.parent().expect("a folder").to_path_buf();
+        let own = [folder(livetrail()), folder(livetrail_verify())];
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let all = own.into_iter().chain(std::env::split_paths(&path));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("exec {command}")]);
+        if command.contains('>') {
+            shell = Command::new("sh");
+            shell.args(["-c", command]);
+        }
+        shell
+            .current_dir(self.folder.path())
+            .env("PATH", std::env::join_paths(all).expect("a path"))
+            .env("LIVETRAIL_HTTP", self.http.to_string())
+            .env("LIVETRAIL_RTMP", self.rtmp.to_string());
+        shell
+    }
+}
+
+#[test]
+fn the_commands_for_postgresql_do_what_the_page_says() {
+    let postgres = Postgres::start();
+    let here = postgres.address().to_string();
+    let mut typist = Typist::new();
+    let mut last = String::new();
+    for command in commands_of("PostgreSQL") {
+        let command = command.replace("127.0.0.1:5432", &here);
+        if command.starts_with("livetrail-verify") {
+            typist.awaits_metric("livetrail_sink_lag_records{", "0");
+        }
+        last = typist.types(&command);
+        if command.starts_with("livetrail-verify") {
+            assert!(last.starts_with("SOUND"), "{last}");
+        }
+        if command.starts_with("livetrail trail sinks status") {
+            assert!(last.contains("archive"), "{last}");
+        }
+    }
+    // The log's origin, how many records are there, and the checkpoint over them.
+    assert!(last.contains("/livetrail/"), "{last}");
+    let health = http::request(typist.http, "GET", "/health", &[]).expect("an answer");
+    let health = health.json();
+    assert_eq!(health["status"], "ok", "{health}");
+    assert_eq!(health["sinks"][0]["state"], "following", "{health}");
+    // No secret is shown anywhere.
+    for path in ["/health", "/metrics", "/api/v1/sessions"] {
+        let answer = http::request(typist.http, "GET", path, &[]).expect("an answer");
+        assert!(!answer.text().contains("choose-one"), "{path}");
+    }
+    let server = typist.server.as_mut().expect("it runs");
+    server.signal(system_tests::Signal::TERM);
+    let ended = typist
+        .server
+        .take()
+        .expect("it runs")
+        .wait(PATIENCE)
+        .success();
+    assert!(!ended.stderr.contains("choose-one"), "{}", ended.stderr);
+    let behind = "does not have the end of the trail";
+    assert!(!ended.stderr.contains(behind), "{}", ended.stderr);
+}
