@@ -17,12 +17,17 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// A client without connections.
+    /// A client without connections, which trusts whom the system trusts.
     #[must_use]
     pub fn new() -> Self {
-        let roots: Vec<_> = rustls_native_certs::load_native_certs()
-            .certs
-            .iter()
+        let roots = rustls_native_certs::load_native_certs().certs;
+        Self::trusting(roots.iter().map(|root| root.as_ref()))
+    }
+
+    /// The same with these authorities alone, each a certificate in DER.
+    pub fn trusting<'a>(roots: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let roots: Vec<_> = roots
+            .into_iter()
             .map(|root| Certificate::from_der(root).to_owned())
             .collect();
         let tls = TlsConfig::builder()

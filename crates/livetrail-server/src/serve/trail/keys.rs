@@ -177,3 +177,88 @@ fn next_file(file: &Path) -> PathBuf {
     next.push(".next");
     next.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use livetrail_ledger::LedgerError;
+
+    use super::super::Trail;
+    use super::*;
+
+    fn made(dir: &Path) -> (Config, SharedStore, [PathBuf; 2]) {
+        let config = Config {
+            data: dir.to_owned(),
+            ..Config::default()
+        };
+        create(dir, &config.trail).unwrap();
+        let directory = trail_directory(dir);
+        let files = create::key_files(&directory, &config.trail);
+        (config, Arc::new(RealStore::new(&directory)), files)
+    }
+
+    /// Steps 1 to 3, and not the rest.
+    fn hand_over(config: &Config, store: &SharedStore, files: &[PathBuf; 2]) {
+        let next = next_file(&files[0]);
+        write_seed(&next, &generate_seed().unwrap()).unwrap();
+        let old = identity(store, files).unwrap();
+        let seeds = [read_seed(&next).unwrap(), read_seed(&files[1]).unwrap()];
+        let new = create::identity(old.origin(), &seeds).unwrap();
+        let maintenance = Maintenance::begin(config, "a test").unwrap();
+        let record = rotation(new.signer_key(), old.signer_key()).unwrap();
+        maintenance.record(record).unwrap();
+        maintenance.end().unwrap();
+        Ledger::builder(store.clone(), old).rotate_to(&new).unwrap();
+    }
+
+    #[test]
+    fn a_change_of_keys_that_was_killed_before_the_secret_had_its_place_ends_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, store, files) = made(dir.path());
+        hand_over(&config, &store, &files);
+        assert!(next_file(&files[0]).exists());
+        let maintenance = Maintenance::begin(&config, "the next start").unwrap();
+        maintenance.end().unwrap();
+        assert!(!next_file(&files[0]).exists());
+        // The file for auditors has both, the new one first.
+        let vkeys = fs::read_to_string(place::vkey_file(dir.path())).unwrap();
+        let now = identity(&store, &files).unwrap();
+        assert!(vkeys.starts_with(&now.signer_key().to_string()), "{vkeys}");
+        assert_eq!(
+            vkeys.lines().filter(|line| !line.starts_with('#')).count(),
+            3
+        );
+    }
+
+    #[test]
+    fn the_command_ends_what_it_had_begun_and_begins_nothing_new_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, store, files) = made(dir.path());
+        hand_over(&config, &store, &files);
+        let rotated = rotate(&config, Role::Signer).unwrap();
+        assert_eq!(rotated.handed_over, None);
+        let reader = Reader::open(store).unwrap();
+        assert_eq!(reader.retired_keys().unwrap().len(), 1);
+        assert_eq!(reader.verifier_keys()[0], rotated.new);
+    }
+
+    #[test]
+    fn a_secret_that_was_made_and_not_used_is_taken_by_the_next_try_and_by_no_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, store, files) = made(dir.path());
+        let next = next_file(&files[0]);
+        write_seed(&next, &generate_seed().unwrap()).unwrap();
+        let seed = read_seed(&next).unwrap();
+        drop(Trail::open(&config).unwrap());
+        assert!(next.exists());
+        let rotated = rotate(&config, Role::Signer).unwrap();
+        assert!(rotated.handed_over.is_some_and(|size| size > 0));
+        assert_eq!(*read_seed(&files[0]).unwrap(), *seed);
+        // The old key opens it no more.
+        let old = create::identity(
+            Reader::open(store.clone()).unwrap().origin(),
+            &[generate_seed().unwrap(), read_seed(&files[1]).unwrap()],
+        );
+        let refused = Ledger::builder(store, old.unwrap()).open().map(|_| ());
+        assert!(matches!(refused, Err(LedgerError::Key { .. })));
+    }
+}
