@@ -63,7 +63,7 @@ impl Day {
         } else if seq.is_multiple_of(60 * RECORDS_PER_S) {
             AuditRecord::new(AuditAction::Heartbeat, "").with_last_seq(seq - 1)
         } else if self.open.len() >= VIEWERS
-            || (self.open.len() > VIEWERS / 2 && self.random() % 2 == 0)
+            || (self.open.len() > VIEWERS / 2 && self.random().is_multiple_of(2))
         {
             self.ended(ts_ms)
         } else {
