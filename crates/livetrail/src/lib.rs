@@ -65,6 +65,61 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A place of your own that follows such a trail: it gets every entry once in effect, with its place, its leaf hash and the checkpoint that covers
+//! it, whatever breaks on the way ([`ReplicaSink`](audit::replica::ReplicaSink) is the contract):
+//!
+//! ```
+//! use std::{sync::Mutex, time::Duration};
+//! use livetrail::audit::replica::{ReplicaError, ReplicaOptions, ReplicaSink, Replicas, Replicator, SealedRange, SinkCursor};
+//! use livetrail::engine::SystemClock;
+//! use livetrail::ledger::{Class, Identity, Ledger, MemStore, Reader, SharedStore, generate_seed};
+//! use livetrail::prelude::*;
+//!
+//! /// Entries in memory, of one log. A real place commits entries and cursor together, and is asked for both after a restart.
+//! #[derive(Default)]
+//! struct Shelf(Mutex<Vec<Vec<u8>>>);
+//!
+//! #[async_trait]
+//! impl ReplicaSink for Shelf {
+//!     fn name(&self) -> &str { "shelf" }
+//!
+//!     async fn cursor(&self, _origin: &str) -> Result<SinkCursor, ReplicaError> {
+//!         Ok(SinkCursor::at(self.0.lock().unwrap().len() as u64))
+//!     }
+//!
+//!     async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
+//!         let mut held = self.0.lock().unwrap();
+//!         let found = held.len() as u64;
+//!         if found != range.first() {
+//!             return Err(ReplicaError::CursorMoved { expected: range.first(), found });
+//!         }
+//!         held.extend(range.entries().iter().map(|entry| entry.to_vec()));
+//!         Ok(())
+//!     }
+//!
+//!     async fn health(&self) -> Result<(), ReplicaError> { Ok(()) }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store: SharedStore = Arc::new(MemStore::new());
+//! let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
+//! Ledger::create(&store, &identity)?;
+//! let (ledger, _recovery) = Ledger::builder(store.clone(), identity).open()?;
+//!
+//! let shelf = Arc::new(Shelf::default());
+//! let reader = Arc::new(Reader::open(store)?);
+//! let options = ReplicaOptions::default();
+//! let replicator = Replicator::new(ledger.handle(), reader, shelf.clone(), options, Arc::new(SystemClock::new()))?;
+//! let mut replicas = Replicas::new();
+//! replicas.start(replicator)?; // on a thread of its own; `watches` and `statuses` say how it is doing
+//!
+//! ledger.append(Class::Strict, &["one", "two"])?;
+//! ledger.close()?; // seals what there is
+//! replicas.close(Duration::from_secs(5)); // and this sends it
+//! assert_eq!(*shelf.0.lock().unwrap(), [b"one".to_vec(), b"two".to_vec()]);
+//! # Ok(()) }
+//! ```
+//!
 //! | what | where |
 //! |---|---|
 //! | engine, sessions, frames, observers | here and in [`engine`] |
