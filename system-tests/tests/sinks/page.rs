@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use system_tests::{Postgres, Process, clock, http, livetrail, livetrail_verify, run};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The commands (lines that begin with `$ `) of the `console` blocks below this heading.
 pub(crate) fn commands_of(heading: &str) -> Vec<String> {
@@ -34,6 +34,7 @@ pub(crate) struct Typist {
     folder: tempfile::TempDir,
     http: SocketAddr,
     rtmp: SocketAddr,
+    variables: Vec<(String, String)>,
     server: Option<Process>,
 }
 
@@ -43,8 +44,14 @@ impl Typist {
             folder: tempfile::tempdir().expect("a folder"),
             http: system_tests::free_address(),
             rtmp: system_tests::free_address(),
+            variables: Vec::new(),
             server: None,
         }
+    }
+
+    /// Sets a variable for all that is typed from now on.
+    pub(crate) fn knows(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// Types a command. `livetrail serve` goes on beside what follows; all others must succeed. Gives what it printed.
@@ -71,6 +78,17 @@ impl Typist {
         });
     }
 
+    /// Ends the server in order; what it said on both streams.
+    pub(crate) fn stops(&mut self) -> String {
+        let server = self.server.take().expect("it runs");
+        let ended = server
+            .end_by(system_tests::Signal::TERM, PATIENCE)
+            .success();
+        let behind = "does not have the end of the trail";
+        assert!(!ended.stderr.contains(behind), "{}", ended.stderr);
+        ended.told()
+    }
+
     fn shell(&self, command: &str) -> Command {
         let folder = |binary: &'static Path| binary.parent().expect("a folder").to_path_buf();
         let own = [folder(livetrail()), folder(livetrail_verify())];
@@ -85,6 +103,7 @@ impl Typist {
         shell
             .current_dir(self.folder.path())
             .env("PATH", std::env::join_paths(all).expect("a path"))
+            .envs(self.variables.iter().cloned())
             .env("LIVETRAIL_HTTP", self.http.to_string())
             .env("LIVETRAIL_RTMP", self.rtmp.to_string());
         shell
@@ -121,15 +140,6 @@ fn the_commands_for_postgresql_do_what_the_page_says() {
         let answer = http::request(typist.http, "GET", path, &[]).expect("an answer");
         assert!(!answer.text().contains("choose-one"), "{path}");
     }
-    let server = typist.server.as_mut().expect("it runs");
-    server.signal(system_tests::Signal::TERM);
-    let ended = typist
-        .server
-        .take()
-        .expect("it runs")
-        .wait(PATIENCE)
-        .success();
-    assert!(!ended.stderr.contains("choose-one"), "{}", ended.stderr);
-    let behind = "does not have the end of the trail";
-    assert!(!ended.stderr.contains(behind), "{}", ended.stderr);
+    let told = typist.stops();
+    assert!(!told.contains("choose-one"), "{told}");
 }
