@@ -205,6 +205,26 @@ fn entries_are_removed_by_an_operator_on_record_and_not_past_a_hold() {
 }
 
 #[test]
+fn a_change_of_keys_whose_record_is_removed_is_on_record_again() {
+    let mut server = Server::start(Config::new());
+    server.stop();
+    trail_command(&server, "rotate-key", &[]).success();
+    server.start_again();
+    fill(&server, 800);
+    stop(&mut server);
+    trail_command(&server, "prune", &["--below", "512"]).success();
+    assert!(!bundle(&server, 0) && !bundle(&server, 1));
+    let keys = vkeys(&server);
+    let new: Vec<_> = keys.lines().take(2).collect();
+    for keys in [&keys, &new.join("\n")] {
+        let report = verified(&server, keys);
+        assert_sound(&report);
+        assert_eq!(report.rotations.len(), 1, "{report}");
+        assert!(report.rotations[0].index > 800, "{report}");
+    }
+}
+
+#[test]
 fn a_running_server_removes_what_is_old_and_not_what_is_held() {
     let mut server = Server::start(Config::new().trail("retention = \"10s\""));
     let held = trail_command(&server, "hold", &["case-17", "--from", "300"]).success();
