@@ -269,36 +269,94 @@ const fn ends(word: u64) -> u64 {
     (zero_quote | zero_backslash | below_space) & HIGH
 }
 
+/// The value of each hexadecimal digit in lower case; [`NO_DIGIT`] of everything else.
+const HEX: [u8; 256] = {
+    let mut table = [NO_DIGIT; 256];
+    let digits = b"0123456789abcdef";
+    let mut value = 0_u8;
+    while (value as usize) < digits.len() {
+        #[expect(clippy::indexing_slicing, reason = "a constant: it would not compile")]
+        {
+            table[digits[value as usize] as usize] = value;
+        }
+        value = value.wrapping_add(1);
+    }
+    table
+};
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the table has a place for every byte"
+)]
+const fn digit(byte: u8) -> u8 {
+    HEX[byte as usize]
+}
+
+/// More than four bits.
+const NO_DIGIT: u8 = 0xff;
+
 /// The hyphenated form in lower case, which is the canonical one.
 fn uuid(text: &str) -> Option<Uuid> {
-    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
-    let mut value = 0_u128;
-    for (at, byte) in text.iter().enumerate() {
-        let digit = match (at, byte) {
-            (8 | 13 | 18 | 23, b'-') => continue,
-            (8 | 13 | 18 | 23, _) => return None,
-            (_, b'0'..=b'9') => byte.wrapping_sub(b'0'),
-            (_, b'a'..=b'f') => byte.wrapping_sub(b'a').wrapping_add(10),
-            _ => return None,
-        };
-        value = value << 4 | u128::from(digit);
+    let t: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    let [
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        b'-',
+        _,
+        _,
+        _,
+        _,
+        b'-',
+        _,
+        _,
+        _,
+        _,
+        b'-',
+        _,
+        _,
+        _,
+        _,
+        b'-',
+        ..,
+    ] = t
+    else {
+        return None;
+    };
+    let digits = [
+        t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[9], t[10], t[11], t[12], t[14], t[15],
+        t[16], t[17], t[19], t[20], t[21], t[22], t[24], t[25], t[26], t[27], t[28], t[29], t[30],
+        t[31], t[32], t[33], t[34], t[35],
+    ];
+    let (pairs, _) = digits.as_chunks::<2>();
+    let mut bytes = [0; 16];
+    let mut all = 0;
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let (high, low) = (digit(*high), digit(*low));
+        all |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(Uuid::from_u128(value))
+    (all != NO_DIGIT).then(|| Uuid::from_bytes(bytes))
 }
 
 /// 16 bytes in base64: 21 digits, one whose last four bits are 0, and the padding.
 fn is_nonce(text: &str) -> bool {
-    let Some((last, digits)) = text
-        .strip_suffix("==")
-        .and_then(|digits| digits.as_bytes().split_last())
+    let Ok(text) = <&[u8; 24]>::try_from(text.as_bytes()) else {
+        return false;
+    };
+    let Some(([last, b'=', b'='], digits)) = text.split_last_chunk::<3>().map(|(a, b)| (b, a))
     else {
         return false;
     };
-    digits.len() == 21
-        && matches!(last, b'A' | b'Q' | b'g' | b'w')
-        && digits
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+    let wrong = |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
+    // All are looked at, without stopping: that is done many at a time.
+    matches!(last, b'A' | b'Q' | b'g' | b'w')
+        && !digits.iter().fold(false, |any, byte| any | wrong(byte))
 }
 
 #[cfg(test)]

@@ -220,6 +220,7 @@ async fn read<T: Send + 'static>(
     match looked.await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(LedgerError::BeyondPublished { .. })) => Err(ApiError::NotPublished),
+        Ok(Err(LedgerError::Pruned { .. })) => Err(ApiError::NotThere),
         Ok(Err(LedgerError::FileMissing { path })) => {
             tracing::warn!(path, "asked for, and not there");
             Err(ApiError::NotThere)

@@ -216,6 +216,27 @@ async fn old_widths_are_slices_and_nothing_beyond_the_checkpoint_is_given_out() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn entries_that_retention_removed_are_not_there_and_their_hashes_are() {
+    let server = serving(config(), 700).await;
+    let api = server.addresses().api;
+    let handle = server.trail.view().handle;
+    let pruned = tokio::task::spawn_blocking(move || handle.prune(256, 500));
+    assert_eq!(pruned.await.unwrap().unwrap(), 1);
+    for path in ["/trail/tile/entries/000", "/trail/tile/entries/000.p/9"] {
+        let reply = get(api, path).await;
+        assert_eq!((reply.status, reply.cache()), (404, "no-store"), "{path}");
+    }
+    for path in [
+        "/trail/tile/entries/001",
+        "/trail/tile/0/000",
+        "/trail/proof?index=7",
+    ] {
+        assert_eq!(get(api, path).await.status, 200, "{path}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_paths_are_refused_and_the_server_lives() {
     let server = serving(config(), 300).await;
     let api = server.addresses().api;
