@@ -17,6 +17,9 @@ use crate::server::{free_port, own_address};
 /// Starting it once more after it was killed waits for what is left of it.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Of the directory that new ones are copies of, in the system's folder for temporary files. Another number when it is made otherwise.
+const TEMPLATE_NAME: &str = "livetrail-postgres-template-1";
+
 /// Whoever comes over loopback is believed.
 const TRUST: &str = "host all all 127.0.0.0/8 trust\n";
 
@@ -193,24 +196,37 @@ impl Drop for Postgres {
     }
 }
 
-/// A directory that was made by `initdb` once; copies of it start at once.
+/// A directory that was made by `initdb` once, for all runs on this machine; copies of it start at once.
 fn template() -> &'static Path {
-    static TEMPLATE: OnceLock<TempDir> = OnceLock::new();
-    TEMPLATE
-        .get_or_init(|| {
-            let dir = own_dir();
-            let mut command = as_owner(Command::new(program("initdb")));
-            command
-                .args(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"])
-                .arg("--username")
-                .arg(ADMINISTRATOR)
-                .arg("--pgdata")
-                .arg(dir.path().join("data"));
-            run("initdb", &command, START_PATIENCE).success();
-            std::fs::write(dir.path().join("data/pg_hba.conf"), TRUST).expect("pg_hba.conf");
-            dir
-        })
-        .path()
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let place = std::env::temp_dir().join(TEMPLATE_NAME);
+        if !place.join("data").is_dir() {
+            make_template(&place);
+        }
+        place
+    })
+}
+
+/// Made beside its place and put there as a whole, since another run may do the same: then the first one counts.
+fn make_template(place: &Path) {
+    let dir = own_dir();
+    let mut command = as_owner(Command::new(program("initdb")));
+    command
+        .args(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"])
+        .arg("--username")
+        .arg(ADMINISTRATOR)
+        .arg("--pgdata")
+        .arg(dir.path().join("data"));
+    run("initdb", &command, START_PATIENCE).success();
+    std::fs::write(dir.path().join("data/pg_hba.conf"), TRUST).expect("pg_hba.conf");
+    if std::fs::rename(dir.path(), place).is_err() {
+        assert!(
+            place.join("data").is_dir(),
+            "no template in {}",
+            place.display()
+        );
+    }
 }
 
 /// A directory for the user that the server runs as.
