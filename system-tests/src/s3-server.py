@@ -33,6 +33,10 @@ import twisted.internet.endpoints as endpoints  # noqa: E402
 
 original = endpoints.TCP4ServerEndpoint
 endpoints.TCP4ServerEndpoint = lambda reactor, p, **kw: original(reactor, p, interface="127.0.0.1")
+import localstack.services.s3.provider as provider  # noqa: E402
+
+# Else it makes a folder for each bucket in a place that all servers of a machine share.
+provider.DEFAULT_S3_TMP_DIR = os.path.join(data, "objects")
 from localstack.runtime.main import main  # noqa: E402
 
 main()
