@@ -6,6 +6,7 @@
 //! | what must be on the record: exactly these sessions with exactly these records | [`Trail`], [`Story`] |
 //! | processes with captured output that leave nothing behind | [`Process`], [`Finished`], [`run`] |
 //! | a database server of a test's own | [`Postgres`] |
+//! | a Kafka broker whose records outlive it | [`KafkaBroker`] |
 //! | an S3 server with Object Lock | [`S3Server`] |
 //! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`] |
 //! | a witness that cosigns trails | [`Witness`] |
@@ -24,6 +25,8 @@ mod config;
 pub mod faketime;
 mod ffmpeg8;
 pub mod http;
+mod kafka;
+mod object_store;
 mod packets;
 mod postgres;
 mod process;
@@ -37,11 +40,13 @@ pub mod socket;
 mod story;
 pub mod tool;
 mod trail;
+mod wheel;
 mod witness;
 
 pub use binary::{livetrail, livetrail_verify};
 pub use config::Config;
 pub use ffmpeg8::ffmpeg8;
+pub use kafka::KafkaBroker;
 pub use packets::{Packet, Packets};
 pub use postgres::Postgres;
 pub use process::{Finished, Process, run, typed};

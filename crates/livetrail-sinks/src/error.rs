@@ -25,6 +25,14 @@ pub enum SinksError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file or directory cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A file has no key or no certificate in it, or one that cannot be used.
     #[error("{}: {what}", path.display())]
     Pem {
@@ -36,6 +44,9 @@ pub enum SinksError {
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[source] BoxError),
+    /// The system gives no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
     /// The place cannot be reached.
     #[error("cannot connect to {place}")]
     Connect {

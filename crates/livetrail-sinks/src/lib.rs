@@ -3,12 +3,15 @@
 //!
 //! | feature | module | where the records go |
 //! |---|---|---|
+//! | `kafka` | `kafka` | a partition of a topic of Kafka; with TLS and SCRAM behind `kafka-tls` |
 //! | `postgres` | `postgres` | an append-only table of PostgreSQL 13 or later |
 //! | `s3` | `s3` | a bucket with Object Lock, as a site that any tile-log client can read |
 //!
 //! All of them pass one suite, `livetrail_audit::replica::conformance`, against a real server.
 
 mod error;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "s3")]

@@ -27,6 +27,9 @@ const NEEDED: &[(Probe, &str)] = &[
     (Probe::Program("faketime"), "faketime"),
     (Probe::Program("mkfs.ext4"), "e2fsprogs"),
     (Probe::Program("psql"), "postgresql"),
+    // What building librdkafka with TLS takes.
+    (Probe::Program("pkg-config"), "pkg-config"),
+    (Probe::Folder("/usr/include/openssl"), "libssl-dev"),
     // Go's reference implementation of these logs, which checks us.
     (Probe::Program("go"), "golang-go"),
     (

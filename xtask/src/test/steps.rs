@@ -36,6 +36,13 @@ pub(crate) fn all() -> Vec<Step> {
             tidy_rules,
         ),
         step(
+            "packages",
+            "what the tests start, and what building them takes",
+            &[],
+            false,
+            packages::provide,
+        ),
+        step(
             "clippy",
             "lints of all targets, warnings are errors",
             &[],
@@ -76,13 +83,6 @@ pub(crate) fn all() -> Vec<Step> {
             &[],
             false,
             deny::check,
-        ),
-        step(
-            "packages",
-            "programs that the system tests need",
-            &[],
-            false,
-            packages::provide,
         ),
         step(
             "system",

@@ -1,0 +1,143 @@
+//! What follows from what librdkafka says.
+
+use livetrail_audit::replica::ReplicaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+/// An error, and what was being done. No setting is repeated in it: one may be the password.
+pub(super) fn of(error: KafkaError, doing: &str) -> ReplicaError {
+    match error {
+        KafkaError::ClientConfig(_, why, key, _) => {
+            ReplicaError::unsuitable(format!("{doing}: setting `{key}`: {why}"))
+        }
+        KafkaError::ClientCreation(why) => ReplicaError::unsuitable(format!("{doing}: {why}")),
+        KafkaError::AdminOp(code) => of_code(code, doing),
+        error => match error.rdkafka_error_code() {
+            Some(code) => of_code(code, &format!("{doing}: {error}")),
+            None => ReplicaError::unavailable(doing, error),
+        },
+    }
+}
+
+/// We are not let in, or do not believe who answers.
+pub(super) fn is_refusal(code: Code, reason: &str) -> bool {
+    match code {
+        Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
+            true
+        }
+        // Else a connection that broke on the way.
+        Code::SSL => reason.contains("certificate"),
+        _ => false,
+    }
+}
+
+/// Such a refusal.
+pub(super) fn refused(code: Code, reason: &str) -> ReplicaError {
+    if code == Code::SSL {
+        return ReplicaError::Certificate {
+            what: format!("a broker's certificate is not believed, or ours is not: {reason}"),
+            source: Some(code.into()),
+        };
+    }
+    ReplicaError::denied(format!("the brokers do not let us in: {reason}"), code)
+}
+
+/// A code, and what was being done.
+pub(super) fn of_code(code: Code, doing: &str) -> ReplicaError {
+    let what = |then: &str| format!("{doing}: {then}");
+    match code {
+        Code::TopicAuthorizationFailed => ReplicaError::denied(
+            what("grant `Read`, `Write`, `Describe` and `DescribeConfigs` on the topic"),
+            code,
+        ),
+        Code::TransactionalIdAuthorizationFailed => ReplicaError::denied(
+            what("grant `Write` and `Describe` on transactional ids that begin with `livetrail.`"),
+            code,
+        ),
+        Code::ClusterAuthorizationFailed
+        | Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::UnsupportedSASLMechanism
+        | Code::IllegalSASLState => ReplicaError::denied(what("not allowed"), code),
+        Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition => {
+            unsuitable(what("there is no such topic or partition"), code)
+        }
+        Code::UnsupportedVersion | Code::UnsupportedFeature | Code::UnsupportedForMessageFormat => {
+            unsuitable(
+                what("the brokers are too old, or have no transactions"),
+                code,
+            )
+        }
+        Code::InvalidTransactionTimeout => unsuitable(
+            what("set the brokers' `transaction.max.timeout.ms` to 60000 or more"),
+            code,
+        ),
+        Code::MessageSizeTooLarge
+        | Code::MessageBatchTooLarge
+        | Code::InvalidMessageSize
+        | Code::InvalidRecord
+        | Code::InvalidTimestamp
+        | Code::PolicyViolation => ReplicaError::Rejected {
+            what: what("the brokers do not take it"),
+            source: Some(code.into()),
+        },
+        Code::Fenced
+        | Code::ProducerFenced
+        | Code::InvalidProducerEpoch
+        | Code::InvalidProducerIdMapping => ReplicaError::unavailable(
+            what("another process writes this partition now, and we were fenced off"),
+            code,
+        ),
+        _ => ReplicaError::unavailable(doing, code),
+    }
+}
+
+fn unsuitable(what: String, code: Code) -> ReplicaError {
+    ReplicaError::Unsuitable {
+        what,
+        source: Some(code.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_audit::replica::ErrorClass;
+
+    use super::*;
+
+    #[test]
+    fn what_a_person_must_mend_is_told_from_what_passes() {
+        for code in [
+            Code::TopicAuthorizationFailed,
+            Code::TransactionalIdAuthorizationFailed,
+            Code::SaslAuthenticationFailed,
+            Code::UnknownTopicOrPartition,
+            Code::MessageSizeTooLarge,
+            Code::InvalidTransactionTimeout,
+        ] {
+            assert_eq!(
+                of_code(code, "x").class(),
+                ErrorClass::Permanent,
+                "{code:?}"
+            );
+        }
+        for code in [
+            Code::NotEnoughReplicas,
+            Code::ProducerFenced,
+            Code::BrokerTransportFailure,
+            Code::CoordinatorNotAvailable,
+            Code::NotLeaderForPartition,
+            Code::KafkaStorageError,
+        ] {
+            assert_eq!(of_code(code, "x").class(), ErrorClass::Passing, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_breaks_in_a_handshake_is_no_bad_certificate() {
+        let broke = "SSL handshake failed: Disconnected";
+        assert!(!is_refusal(Code::SSL, broke));
+        let bad = "SSL handshake failed: ssl/statem/statem_clnt.c: certificate verify failed";
+        assert!(is_refusal(Code::SSL, bad));
+        assert_eq!(refused(Code::SSL, bad).class(), ErrorClass::Permanent);
+    }
+}

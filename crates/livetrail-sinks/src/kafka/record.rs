@@ -1,0 +1,203 @@
+//! What stands in the partition: the format of a record.
+
+use livetrail_tlog::{Hash, leaf_hash};
+use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
+
+const INDEX: &str = "index";
+const LEAF: &str = "leaf";
+const CHECKPOINT: &str = "checkpoint";
+const GAP: &str = "gap";
+
+/// A record of ours, as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) offset: i64,
+    pub(super) what: What,
+    /// The signed checkpoint that came with it. Not verified.
+    pub(super) checkpoint: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// An entry, whose bytes have this leaf hash.
+    Entry {
+        index: u64,
+        leaf: Hash,
+        bytes: Vec<u8>,
+    },
+    /// Entries that were pruned before the sink had them.
+    Gap { first: u64, next: u64 },
+}
+
+/// A record that is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// Of another log.
+    Origin(String),
+    /// Not of any log.
+    Foreign(i64),
+    /// Of this log, and not as it was written.
+    Damaged(String),
+}
+
+impl Record {
+    /// The first index that it is about.
+    pub(super) const fn first(&self) -> u64 {
+        match self.what {
+            What::Entry { index, .. } => index,
+            What::Gap { first, .. } => first,
+        }
+    }
+
+    /// The index after it.
+    pub(super) const fn next(&self) -> u64 {
+        match self.what {
+            What::Entry { index, .. } => index.saturating_add(1),
+            What::Gap { next, .. } => next,
+        }
+    }
+
+    pub(super) fn parse(message: &impl Message, origin: &str) -> Result<Self, Wrong> {
+        let offset = message.offset();
+        let key = message.key().and_then(|key| std::str::from_utf8(key).ok());
+        let header = |name| header(message, name);
+        let (index, gap) = (header(INDEX), header(GAP));
+        let Some(key) = key.filter(|_| index.is_some() || gap.is_some()) else {
+            return Err(Wrong::Foreign(offset));
+        };
+        if key != origin {
+            return Err(Wrong::Origin(key.chars().take(256).collect()));
+        }
+        let damaged = |what: &str| Wrong::Damaged(format!("the record at offset {offset} {what}"));
+        let what = match gap {
+            Some(gap) => {
+                let (first, next) =
+                    indexes(gap).ok_or_else(|| damaged("is a gap without indexes"))?;
+                What::Gap { first, next }
+            }
+            None => {
+                let index = index
+                    .and_then(decimal)
+                    .ok_or_else(|| damaged("has no index"))?;
+                let leaf = header(LEAF).and_then(|leaf| std::str::from_utf8(leaf).ok());
+                let leaf = leaf.and_then(|leaf| Hash::parse(leaf).ok());
+                let leaf = leaf.ok_or_else(|| damaged("has no leaf hash"))?;
+                let bytes = message.payload().unwrap_or_default().to_vec();
+                if leaf_hash(&bytes) != leaf {
+                    return Err(damaged("has other bytes than its leaf hash says"));
+                }
+                What::Entry { index, leaf, bytes }
+            }
+        };
+        Ok(Self {
+            offset,
+            what,
+            checkpoint: header(CHECKPOINT).map(<[u8]>::to_vec),
+        })
+    }
+}
+
+/// The headers of an entry. The last one of a batch has the checkpoint.
+pub(super) fn entry_headers(index: u64, leaf: &Hash, checkpoint: Option<&[u8]>) -> OwnedHeaders {
+    let index = index.to_string();
+    let leaf = leaf.to_string();
+    let headers = OwnedHeaders::new_with_capacity(3);
+    let headers = with(headers, INDEX, index.as_bytes());
+    let headers = with(headers, LEAF, leaf.as_bytes());
+    match checkpoint {
+        Some(note) => with(headers, CHECKPOINT, note),
+        None => headers,
+    }
+}
+
+/// The headers of a gap.
+pub(super) fn gap_headers(first: u64, next: u64) -> OwnedHeaders {
+    with(
+        OwnedHeaders::new(),
+        GAP,
+        format!("{first} {next}").as_bytes(),
+    )
+}
+
+fn with(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeaders {
+    headers.insert(Header {
+        key,
+        value: Some(value),
+    })
+}
+
+fn header<'m>(message: &'m impl Message, name: &str) -> Option<&'m [u8]> {
+    let headers = message.headers()?;
+    headers.iter().find(|header| header.key == name)?.value
+}
+
+/// Canonical: digits alone, and no zero in front.
+fn decimal(bytes: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}
+
+fn indexes(bytes: &[u8]) -> Option<(u64, u64)> {
+    let space = bytes.iter().position(|byte| *byte == b' ')?;
+    let (first, next) = (bytes.get(..space)?, bytes.get(space.checked_add(1)?..)?);
+    let (first, next) = (decimal(first)?, decimal(next)?);
+    (first < next).then_some((first, next))
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::Timestamp;
+    use rdkafka::message::OwnedMessage;
+
+    use super::*;
+
+    fn message(key: &str, value: &[u8], headers: OwnedHeaders) -> OwnedMessage {
+        OwnedMessage::new(
+            Some(value.to_vec()),
+            Some(key.as_bytes().to_vec()),
+            "audit".to_owned(),
+            Timestamp::NotAvailable,
+            0,
+            42,
+            Some(headers),
+        )
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let leaf = leaf_hash(b"entry");
+        let headers = entry_headers(7, &leaf, Some(b"a note"));
+        let record = Record::parse(&message("o", b"entry", headers), "o").unwrap();
+        assert_eq!((record.first(), record.next(), record.offset), (7, 8, 42));
+        assert_eq!(record.checkpoint.as_deref(), Some(&b"a note"[..]));
+        let headers = entry_headers(7, &leaf, None);
+        let record = Record::parse(&message("o", b"entry", headers), "o").unwrap();
+        assert_eq!(record.checkpoint, None);
+        let record = Record::parse(&message("o", b"why", gap_headers(7, 300)), "o").unwrap();
+        assert_eq!((record.first(), record.next()), (7, 300));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_told_from_what_was_changed() {
+        let leaf = leaf_hash(b"entry");
+        let of = |key, value: &[u8], headers| {
+            Record::parse(&message(key, value, headers), "o").unwrap_err()
+        };
+        let whole = || entry_headers(7, &leaf, None);
+        assert_eq!(of("p", b"entry", whole()), Wrong::Origin("p".to_owned()));
+        assert_eq!(of("o", b"entry", OwnedHeaders::new()), Wrong::Foreign(42));
+        let cases = [
+            (b"other".to_vec(), whole()),
+            (b"entry".to_vec(), with(OwnedHeaders::new(), INDEX, b"7")),
+            (b"entry".to_vec(), with(OwnedHeaders::new(), INDEX, b"+7")),
+            (b"entry".to_vec(), with(OwnedHeaders::new(), INDEX, b"07")),
+            (b"".to_vec(), gap_headers(7, 7)),
+            (b"".to_vec(), with(OwnedHeaders::new(), GAP, b"7")),
+        ];
+        for (value, headers) in cases {
+            let wrong = of("o", &value, headers);
+            assert!(matches!(wrong, Wrong::Damaged(_)), "{wrong:?}");
+        }
+    }
+}

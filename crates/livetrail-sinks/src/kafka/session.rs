@@ -1,0 +1,189 @@
+//! A producer that is the partition's only one, for as long as nobody fences it off.
+
+use livetrail_audit::replica::{Gap, ReplicaError, SealedRange};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+use super::client::{ANSWER, Events, SLICE, Wait};
+use super::error;
+use super::record::{entry_headers, gap_headers};
+use super::tail::Reading;
+use super::target::KafkaTarget;
+
+/// How long the brokers keep a transaction open of which they hear nothing more. Until then readers wait behind it.
+const TRANSACTION_MS: &str = "60000";
+
+/// The right to write a partition, and where its log goes on there.
+///
+/// # Order of a commit
+///
+/// 1. `begin`: nothing is sent.
+/// 2. The records. A crash from here on leaves an open transaction: nobody sees it, and who comes next aborts it.
+/// 3. `commit`, once all replicas have all of them. A crash here leaves it to the brokers: all of it or nothing. The tail tells.
+pub(super) struct Session {
+    producer: BaseProducer<Events>,
+    events: Events,
+    topic: String,
+    number: i32,
+    origin: String,
+    next: u64,
+}
+
+impl Session {
+    /// Fences off whoever wrote there, has what they left open aborted, and reads the tail once more.
+    pub(super) fn take_over(reading: &Reading) -> Result<Self, ReplicaError> {
+        let partition = reading.partition();
+        let events = Events::default();
+        let producer = producer(&partition.target, partition.number, &events)?;
+        let wait = Wait::of(ANSWER * 2);
+        until_done(
+            &producer,
+            &events,
+            &wait,
+            "taking the partition over",
+            || producer.init_transactions(SLICE),
+        )?;
+        Ok(Self {
+            next: reading.tail()?.next,
+            producer,
+            events,
+            topic: partition.target.topic().to_owned(),
+            number: partition.number,
+            origin: partition.origin.clone(),
+        })
+    }
+
+    /// The next index.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(super) fn is_for(&self, origin: &str) -> bool {
+        self.origin == origin
+    }
+
+    /// Commits a range, which begins at `next`. After an error this session is of no use any more.
+    pub(super) fn write(&mut self, range: &SealedRange) -> Result<(), ReplicaError> {
+        let last = range.next().saturating_sub(1);
+        self.begin()?;
+        for (index, entry, leaf) in range.iter() {
+            let note = (index == last).then(|| &range.note()[..]);
+            self.send(entry, &entry_headers(index, leaf, note))?;
+        }
+        self.commit()?;
+        self.next = range.next();
+        Ok(())
+    }
+
+    /// Puts a gap on record.
+    pub(super) fn write_gap(&mut self, gap: &Gap) -> Result<(), ReplicaError> {
+        self.begin()?;
+        let headers = gap_headers(gap.missing.start, gap.missing.end);
+        self.send(gap.reason.as_bytes(), &headers)?;
+        self.commit()?;
+        self.next = gap.missing.end;
+        Ok(())
+    }
+
+    fn begin(&self) -> Result<(), ReplicaError> {
+        self.producer.poll(std::time::Duration::ZERO);
+        self.events.begin();
+        self.producer
+            .begin_transaction()
+            .map_err(|error| error::of(error, "a transaction cannot be begun"))
+    }
+
+    fn send(&self, value: &[u8], headers: &OwnedHeaders) -> Result<(), ReplicaError> {
+        let wait = Wait::of(ANSWER);
+        let mut record = BaseRecord::to(&self.topic)
+            .partition(self.number)
+            .key(self.origin.as_bytes())
+            .payload(value)
+            .headers(headers.clone());
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
+                    record = back;
+                    self.producer.poll(SLICE);
+                    wait.check(&self.events, "the queue of records is full")?;
+                }
+                Err((error, _)) => return Err(error::of(error, "a record cannot be sent")),
+            }
+        }
+    }
+
+    fn commit(&self) -> Result<(), ReplicaError> {
+        let wait = Wait::of(ANSWER * 2);
+        until_done(
+            &self.producer,
+            &self.events,
+            &wait,
+            "committing a batch",
+            || self.producer.flush(SLICE),
+        )?;
+        let wait = Wait::of(ANSWER);
+        until_done(
+            &self.producer,
+            &self.events,
+            &wait,
+            "committing a batch",
+            || self.producer.commit_transaction(SLICE),
+        )
+    }
+}
+
+/// Asks until it is done, or cannot be.
+fn until_done(
+    producer: &BaseProducer<Events>,
+    events: &Events,
+    wait: &Wait,
+    what: &str,
+    mut step: impl FnMut() -> Result<(), KafkaError>,
+) -> Result<(), ReplicaError> {
+    loop {
+        let error = match step() {
+            Ok(()) => return events.check_delivered(),
+            Err(error) => error,
+        };
+        producer.poll(std::time::Duration::ZERO);
+        if !is_unfinished(&error) {
+            // What came beside the answer says more, where something did.
+            return events.check().and(Err(error::of(error, what)));
+        }
+        wait.check(events, what)?;
+    }
+}
+
+fn is_unfinished(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::Flush(code) => *code == Code::OperationTimedOut,
+        KafkaError::Transaction(error) => error.is_retriable(),
+        _ => false,
+    }
+}
+
+fn producer(
+    target: &KafkaTarget,
+    number: i32,
+    events: &Events,
+) -> Result<BaseProducer<Events>, ReplicaError> {
+    let mut config = target.config();
+    config
+        .set(
+            "transactional.id",
+            format!("livetrail.{}.{number}", target.topic()),
+        )
+        .set("transaction.timeout.ms", TRANSACTION_MS)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("compression.type", "lz4")
+        .set("linger.ms", "1")
+        // A batch is bounded by whoever makes it; twice over it is here.
+        .set("queue.buffering.max.messages", "1000000")
+        .set("queue.buffering.max.kbytes", "1048576");
+    config
+        .create_with_context(events.clone())
+        .map_err(|error| error::of(error, "a client that writes cannot be made"))
+}

@@ -1,0 +1,197 @@
+//! Reading a log back out of its partition, for an auditor: into a directory that any tile-log client can check.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use livetrail_audit::replica::ReplicaError;
+use livetrail_tlog::{
+    Bundle, Checkpoint, Error as TlogError, Hash, Note, TILE_WIDTH, Tile, TileBuilder,
+    encode_entry_into,
+};
+
+use super::record::{Record, What};
+use super::tail::Reading;
+use super::target::KafkaTarget;
+use super::topic;
+use crate::error::SinksError;
+
+const WIDTH: u64 = TILE_WIDTH as u64;
+
+/// What was read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadBack {
+    /// The entries that are in the directory now: all that the newest checkpoint covers of which everything is there.
+    pub size: u64,
+    /// The entries in the partition. Those beyond `size` are covered by a checkpoint that covers more than is there yet.
+    pub entries: u64,
+}
+
+/// Writes what the topic has of a log into a directory, which must be new or empty: a tlog-tiles site, for
+/// `livetrail-verify DIRECTORY --vkey KEY`. Nothing but the topic is read, and nothing is believed: the verifier judges.
+///
+/// Reads the partition twice, in a memory that does not depend on its length. Blocks its thread: call it outside of a runtime,
+/// or where that is allowed.
+///
+/// # Errors
+/// The partition cannot be read, does not begin with entry 0, or has a gap; no checkpoint covers just what is there; the
+/// directory is used or cannot be written.
+pub fn read_back(target: &KafkaTarget, origin: &str, to: &Path) -> Result<ReadBack, SinksError> {
+    target.check()?;
+    let reading = |source: ReplicaError| SinksError::Setup {
+        step: format!("read the log `{origin}` back"),
+        place: target.place(),
+        source: Box::new(source),
+    };
+    let target = Arc::new(target.clone());
+    let partition = topic::locate(&target, origin)
+        .and_then(|partition| Reading::new(&partition))
+        .map_err(reading)?;
+    let found = survey(&partition).map_err(reading)?;
+    let mut site = Site::new(to, found.size)?;
+    let mut broken = Ok(());
+    partition
+        .all(|record| {
+            if broken.is_ok() {
+                broken = site.add(record);
+            }
+            Ok(())
+        })
+        .map_err(reading)?;
+    broken?;
+    site.finish(&found.note)?;
+    Ok(ReadBack {
+        size: found.size,
+        entries: found.entries,
+    })
+}
+
+/// What there is, found in a first pass.
+struct Survey {
+    entries: u64,
+    size: u64,
+    note: Vec<u8>,
+}
+
+fn survey(partition: &Reading) -> Result<Survey, ReplicaError> {
+    let mut next = 0;
+    let mut notes: Vec<(u64, Vec<u8>)> = Vec::new();
+    let mut best: Option<(u64, Vec<u8>)> = None;
+    partition.all(|record| {
+        if record.first() != next {
+            return Err(missing(next, record.first()));
+        }
+        if let What::Gap { first, next } = record.what {
+            return Err(missing(first, next));
+        }
+        next = record.next();
+        if let Some((size, note)) = record.checkpoint.and_then(sized) {
+            // One that covers more than is there waits until that is there; a newer one stands for all that cover no more.
+            notes.retain(|(known, _)| *known != size);
+            notes.push((size, note));
+        }
+        let covered = notes.extract_if(.., |(size, _)| *size <= next);
+        let newest = covered.max_by_key(|(size, _)| *size);
+        best = newest.or_else(|| best.take());
+        Ok(())
+    })?;
+    let (size, note) = best.ok_or_else(|| {
+        ReplicaError::unsuitable(format!(
+            "there are {next} entries and no checkpoint that covers just those or fewer: wait until the sink has come up with the trail"
+        ))
+    })?;
+    Ok(Survey {
+        entries: next,
+        size,
+        note,
+    })
+}
+
+fn missing(first: u64, next: u64) -> ReplicaError {
+    ReplicaError::unsuitable(format!(
+        "entries {first} to {next} (without it) are not in the topic, so that nothing of it can be checked against a checkpoint"
+    ))
+}
+
+/// The size that a checkpoint says. Whether it is signed is for the verifier to judge.
+fn sized(note: Vec<u8>) -> Option<(u64, Vec<u8>)> {
+    let parsed = Note::parse(&note).ok()?;
+    let checkpoint = Checkpoint::parse(parsed.text()).ok()?;
+    Some((checkpoint.head().size, note))
+}
+
+/// The directory, in the making.
+struct Site<'a> {
+    to: &'a Path,
+    size: u64,
+    tree: TileBuilder,
+    bundle: Vec<u8>,
+}
+
+impl<'a> Site<'a> {
+    fn new(to: &'a Path, size: u64) -> Result<Self, SinksError> {
+        fs::create_dir_all(to).map_err(|source| write_error(to, source))?;
+        let mut there = fs::read_dir(to).map_err(|source| write_error(to, source))?;
+        if there.next().is_some() {
+            let source = std::io::ErrorKind::DirectoryNotEmpty.into();
+            return Err(write_error(to, source));
+        }
+        Ok(Self {
+            to,
+            size,
+            tree: TileBuilder::new(),
+            bundle: Vec::new(),
+        })
+    }
+
+    fn add(&mut self, record: Record) -> Result<(), SinksError> {
+        let What::Entry { index, leaf, bytes } = record.what else {
+            return Ok(());
+        };
+        if index >= self.size {
+            return Ok(());
+        }
+        let wrong = |source: TlogError| write_error(self.to, std::io::Error::other(source));
+        encode_entry_into(&mut self.bundle, &bytes).map_err(wrong)?;
+        let mut full: Vec<(Tile, Vec<Hash>)> = Vec::new();
+        self.tree
+            .append(leaf, |tile, hashes| full.push((tile, hashes.to_vec())))
+            .map_err(wrong)?;
+        for (tile, hashes) in full {
+            self.put(&tile.to_string(), &tile.encode(&hashes).map_err(wrong)?)?;
+        }
+        let next = index.saturating_add(1);
+        if next.is_multiple_of(WIDTH) || next == self.size {
+            if let Some(bundle) = Bundle::in_tree(index / WIDTH, next) {
+                self.put(&bundle.to_string(), &self.bundle)?;
+            }
+            self.bundle.clear();
+        }
+        Ok(())
+    }
+
+    /// The checkpoint comes last: what is there is whole, or no trail.
+    fn finish(&self, note: &[u8]) -> Result<(), SinksError> {
+        let wrong = |source: TlogError| write_error(self.to, std::io::Error::other(source));
+        for (tile, hashes) in self.tree.partial_tiles() {
+            self.put(&tile.to_string(), &tile.encode(hashes).map_err(wrong)?)?;
+        }
+        self.put("checkpoint", note)
+    }
+
+    fn put(&self, path: &str, bytes: &[u8]) -> Result<(), SinksError> {
+        let path = self.to.join(path);
+        let dir = path.parent().unwrap_or(self.to);
+        fs::create_dir_all(dir)
+            .and_then(|()| fs::write(&path, bytes))
+            .map_err(|source| write_error(&path, source))
+    }
+}
+
+fn write_error(path: &Path, source: std::io::Error) -> SinksError {
+    SinksError::Write {
+        path: PathBuf::from(path),
+        source,
+    }
+}

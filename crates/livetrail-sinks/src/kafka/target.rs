@@ -1,0 +1,434 @@
+//! Where the brokers are, how to log in, and which partition of which topic it is.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+
+use crate::error::SinksError;
+
+const FORM: &str = "kafka://USER:PASSWORD@HOST:PORT,HOST:PORT/TOPIC?partition=N&sasl=scram-sha-512&tls=on&accept=one-replica";
+
+/// The longest name of a topic that Kafka takes.
+const TOPIC_BYTES: usize = 249;
+
+/// A topic, and how to get in.
+///
+/// Over a network the connection is encrypted and the brokers' certificates are verified, against the system's authorities or
+/// those in [`with_ca_file`](Self::with_ca_file). Only loopback addresses and an explicit `tls=off` go without.
+#[derive(Clone)]
+pub struct KafkaTarget {
+    brokers: String,
+    topic: String,
+    partition: Option<i32>,
+    user: Option<String>,
+    password: Option<String>,
+    mechanism: Mechanism,
+    tls: bool,
+    ca_file: Option<PathBuf>,
+    certificate: Option<(PathBuf, PathBuf)>,
+    accepted: Vec<Weakness>,
+}
+
+/// A property of a topic by which records could be lost. Each is refused unless it was accepted by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Weakness {
+    /// `cleanup.policy` is not just `delete`: of records with the same key the older are removed. `compaction`.
+    Compaction,
+    /// `retention.ms` or `retention.bytes` is not -1: what is old is removed. `retention`.
+    Retention,
+    /// `acks=all` may mean one broker: a single replica, or `min.insync.replicas` below 2. `one-replica`.
+    OneReplica,
+    /// `unclean.leader.election.enable`: a replica that is behind may take over, and what it lacks is gone. `unclean-election`.
+    UncleanElection,
+    /// The broker does not say what the settings are. `unknown-settings`.
+    UnknownSettings,
+}
+
+impl Weakness {
+    const ALL: [(&'static str, Self); 5] = [
+        ("compaction", Self::Compaction),
+        ("retention", Self::Retention),
+        ("one-replica", Self::OneReplica),
+        ("unclean-election", Self::UncleanElection),
+        ("unknown-settings", Self::UnknownSettings),
+    ];
+
+    /// Its name in `accept=`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(_, weakness)| *weakness == self);
+        found.map_or("", |(name, _)| name)
+    }
+}
+
+/// How a user is logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mechanism {
+    Plain,
+    ScramSha256,
+    ScramSha512,
+}
+
+impl Mechanism {
+    const ALL: [(&'static str, Self); 3] = [
+        ("PLAIN", Self::Plain),
+        ("SCRAM-SHA-256", Self::ScramSha256),
+        ("SCRAM-SHA-512", Self::ScramSha512),
+    ];
+
+    fn name(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(_, mechanism)| *mechanism == self);
+        found.map_or("", |(name, _)| name)
+    }
+}
+
+impl KafkaTarget {
+    /// Reads an address:
+    /// `kafka://USER:PASSWORD@HOST:PORT,HOST:PORT/TOPIC?partition=N&sasl=MECHANISM&tls=on&accept=WEAKNESS,WEAKNESS`.
+    ///
+    /// All but a host and the topic may be left out. Without `partition` it follows from the origin's hash. `sasl` is `plain`,
+    /// `scram-sha-256` or, without it, `scram-sha-512`. User and password may have characters as `%` and two digits.
+    ///
+    /// # Errors
+    /// [`SinksError::Address`], which does not repeat it.
+    pub fn parse(address: &str) -> Result<Self, SinksError> {
+        read_address(address.trim()).ok_or(SinksError::Address {
+            kind: "kafka",
+            form: FORM,
+        })
+    }
+
+    /// Believes the authorities in this PEM file, and no others. Encrypts also to a loopback address.
+    #[must_use]
+    pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
+        self.tls = true;
+        self
+    }
+
+    /// Shows this certificate: PEM files with the chain and with its key.
+    #[must_use]
+    pub fn with_certificate(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.certificate = Some((chain.into(), key.into()));
+        self.tls = true;
+        self
+    }
+
+    /// Logs in with this password, whatever the address says.
+    #[must_use]
+    pub fn with_password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Takes a topic although it has this weakness.
+    #[must_use]
+    pub fn accepting(mut self, weakness: Weakness) -> Self {
+        self.accepted.push(weakness);
+        self
+    }
+
+    /// Brokers and topic: the address without user and password.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("kafka://{}/{}", self.brokers, self.topic)
+    }
+
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    pub(super) const fn partition(&self) -> Option<i32> {
+        self.partition
+    }
+
+    pub(super) fn accepts(&self, weakness: Weakness) -> bool {
+        self.accepted.contains(&weakness)
+    }
+
+    /// Whether this program, as it was built, can do what is asked; and whether the files are there.
+    pub(super) fn check(&self) -> Result<(), SinksError> {
+        let scram = self.user.is_some() && self.mechanism != Mechanism::Plain;
+        if (self.tls || scram) && !cfg!(feature = "kafka-tls") {
+            return Err(SinksError::Tls(
+                "this program was built without TLS and SCRAM for Kafka: build it with the feature `kafka-tls`"
+                    .into(),
+            ));
+        }
+        let certificate = self.certificate.iter();
+        let files = certificate.flat_map(|(chain, key)| [chain, key]);
+        files
+            .chain(&self.ca_file)
+            .try_for_each(|path| readable(path))
+    }
+
+    /// What every client of librdkafka gets.
+    pub(super) fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set_log_level(RDKafkaLogLevel::Notice)
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", "livetrail")
+            .set("allow.auto.create.topics", "false")
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "2000")
+            .set("retry.backoff.ms", "20")
+            .set("socket.nagle.disable", "true")
+            .set("security.protocol", self.protocol());
+        if let Some(user) = &self.user {
+            config
+                .set("sasl.mechanism", self.mechanism.name())
+                .set("sasl.username", user)
+                .set(
+                    "sasl.password",
+                    self.password.as_deref().unwrap_or_default(),
+                );
+        }
+        let mut file = |key: &str, path: &Path| {
+            config.set(key, path.to_string_lossy());
+        };
+        if let Some(path) = &self.ca_file {
+            file("ssl.ca.location", path);
+        }
+        if let Some((chain, key)) = &self.certificate {
+            file("ssl.certificate.location", chain);
+            file("ssl.key.location", key);
+        }
+        config
+    }
+
+    const fn protocol(&self) -> &'static str {
+        match (self.tls, self.user.is_some()) {
+            (false, false) => "plaintext",
+            (true, false) => "ssl",
+            (false, true) => "sasl_plaintext",
+            (true, true) => "sasl_ssl",
+        }
+    }
+}
+
+fn read_address(address: &str) -> Option<KafkaTarget> {
+    let rest = address.strip_prefix("kafka://")?;
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (login, rest) = match rest.rsplit_once('@') {
+        Some((login, rest)) => (Some(login), rest),
+        None => (None, rest),
+    };
+    let (brokers, topic) = rest.split_once('/')?;
+    if !brokers.split(',').all(is_broker) || !is_topic(topic) {
+        return None;
+    }
+    let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+        Some((user, password)) => (Some(decoded(user)?), Some(decoded(password)?)),
+        None => (None, None),
+    };
+    let mut target = KafkaTarget {
+        brokers: brokers.to_owned(),
+        topic: topic.to_owned(),
+        partition: None,
+        user: user.filter(|user| !user.is_empty()),
+        password: password.filter(|password| !password.is_empty()),
+        mechanism: Mechanism::ScramSha512,
+        tls: !brokers.split(',').all(is_loopback),
+        ca_file: None,
+        certificate: None,
+        accepted: Vec::new(),
+    };
+    let options = query.split('&').filter(|option| !option.is_empty());
+    for option in options {
+        let (name, value) = option.split_once('=')?;
+        target.set(name, value)?;
+    }
+    Some(target)
+}
+
+impl KafkaTarget {
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        match (name, value) {
+            ("partition", value) => {
+                self.partition = Some(value.parse().ok().filter(|number| *number >= 0)?);
+            }
+            ("tls", "on") => self.tls = true,
+            ("tls", "off") => self.tls = false,
+            ("sasl", value) => self.mechanism = named(&Mechanism::ALL, value)?,
+            ("accept", value) => {
+                for name in value.split(',') {
+                    self.accepted.push(named(&Weakness::ALL, name)?);
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn named<T: Copy>(all: &[(&str, T)], wanted: &str) -> Option<T> {
+    let found = all
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    found.map(|(_, it)| *it)
+}
+
+/// `HOST:PORT` or `[ADDRESS]:PORT`.
+fn is_broker(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let host = match bare {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(plain),
+    };
+    host && u16::from_str(port).is_ok_and(|port| port > 0)
+}
+
+fn is_loopback(broker: &str) -> bool {
+    let host = broker.rsplit_once(':').map_or(broker, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+fn is_topic(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    (1..=TOPIC_BYTES).contains(&name.len())
+        && name.bytes().all(plain)
+        && name != "."
+        && name != ".."
+}
+
+/// With `%41` for `A`.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits = [rest.next()?, rest.next()?];
+        let digits = std::str::from_utf8(&digits).ok()?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+    }
+    String::from_utf8(bytes)
+        .ok()
+        .filter(|text| !text.contains('\0'))
+}
+
+fn readable(path: &Path) -> Result<(), SinksError> {
+    let opened = std::fs::File::open(path);
+    opened.map(drop).map_err(|source| SinksError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Without the password.
+impl fmt::Debug for KafkaTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaTarget")
+            .field("place", &self.place())
+            .field("partition", &self.partition)
+            .field("user", &self.user)
+            .field("mechanism", &self.mechanism)
+            .field("tls", &self.tls)
+            .field("ca_file", &self.ca_file)
+            .field("certificate", &self.certificate)
+            .field("accepted", &self.accepted)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(address: &str) -> KafkaTarget {
+        KafkaTarget::parse(address).unwrap_or_else(|_| panic!("{address}"))
+    }
+
+    #[test]
+    fn an_address_says_where_who_and_which_partition() {
+        let target = parse(
+            "kafka://us%40er:p%3Aw@a.example.com:9093,b.example.com:9093/audit?partition=3&sasl=plain&accept=one-replica,retention",
+        );
+        assert_eq!(
+            target.place(),
+            "kafka://a.example.com:9093,b.example.com:9093/audit"
+        );
+        assert_eq!(target.user.as_deref(), Some("us@er"));
+        assert_eq!(target.password.as_deref(), Some("p:w"));
+        assert_eq!(target.partition(), Some(3));
+        assert_eq!(target.protocol(), "sasl_ssl");
+        assert!(target.accepts(Weakness::OneReplica) && target.accepts(Weakness::Retention));
+        assert!(!target.accepts(Weakness::Compaction));
+        assert_eq!(target.config().get("sasl.mechanism"), Some("PLAIN"));
+    }
+
+    #[test]
+    fn over_a_network_tls_is_used_unless_it_is_turned_off_in_words() {
+        for (address, protocol) in [
+            ("kafka://127.0.0.1:9092/audit", "plaintext"),
+            ("kafka://[::1]:9092,localhost:9093/audit", "plaintext"),
+            ("kafka://127.0.0.1:9092,10.0.0.1:9092/audit", "ssl"),
+            ("kafka://10.0.0.1:9092/audit?tls=off", "plaintext"),
+            ("kafka://u:p@10.0.0.1:9092/audit", "sasl_ssl"),
+            ("kafka://u:p@127.0.0.1:9092/audit?tls=on", "sasl_ssl"),
+        ] {
+            assert_eq!(parse(address).protocol(), protocol, "{address}");
+        }
+        let local = parse("kafka://127.0.0.1:9092/audit").with_ca_file("ca.pem");
+        assert_eq!(local.protocol(), "ssl");
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        let target = parse("kafka://writer:hunter2@127.0.0.1:9092/audit");
+        assert!(!format!("{target:?} {}", target.place()).contains("hunter2"));
+        for address in [
+            "",
+            "hunter2",
+            "http://u:hunter2@127.0.0.1:9092/audit",
+            "kafka://u:hunter2@127.0.0.1/audit",
+            "kafka://u:hunter2@127.0.0.1:0/audit",
+            "kafka://u:hunter2@127.0.0.1:9092",
+            "kafka://u:hunter2@127.0.0.1:9092/a/b",
+            "kafka://u:hunter2@127.0.0.1:9092/audit?partition=-1",
+            "kafka://u:hunter2@127.0.0.1:9092/audit?accept=anything",
+            "kafka://u:hunter2@127.0.0.1:9092/audit?sasl=gssapi",
+            "kafka://u:hunter2%4@127.0.0.1:9092/audit",
+            "kafka://u:hunter2@:9092/audit",
+        ] {
+            let error = KafkaTarget::parse(address).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_weakness_has_a_name_of_its_own() {
+        for (name, weakness) in Weakness::ALL {
+            assert_eq!(weakness.name(), name);
+            let address = format!("kafka://127.0.0.1:9092/audit?accept={name}");
+            assert!(parse(&address).accepts(weakness));
+        }
+    }
+
+    #[test]
+    fn files_that_are_not_there_are_named() {
+        let target = parse("kafka://127.0.0.1:9092/audit").with_ca_file("/no/such/ca.pem");
+        let words = target.check().unwrap_err().to_string();
+        if cfg!(feature = "kafka-tls") {
+            assert_eq!(words, "cannot read /no/such/ca.pem");
+        } else {
+            assert_eq!(words, "cannot set up TLS");
+        }
+    }
+}

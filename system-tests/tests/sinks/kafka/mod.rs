@@ -1,0 +1,119 @@
+//! A partition of a topic of Kafka.
+
+mod conformance;
+mod own;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use livetrail_audit::replica::ReplicaSink;
+use livetrail_audit::replica::conformance::{Place, Proxy, Server};
+use livetrail_sinks::kafka::{KafkaSink, KafkaTarget, set_up};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+use system_tests::KafkaBroker;
+
+/// The logs of the suite get one each, by their hash.
+const PARTITIONS: u16 = 8;
+
+const TOPIC: &str = "audit";
+
+/// A broker with the topic, behind a proxy through which everybody goes, because it sends them there.
+pub(crate) struct Topic {
+    pub(crate) broker: KafkaBroker,
+    pub(crate) proxy: Proxy,
+}
+
+impl Topic {
+    /// Its address. It has one replica of everything.
+    pub(crate) fn address(&self) -> String {
+        format!(
+            "kafka://{}/{TOPIC}?accept=one-replica",
+            self.broker.clients_address()
+        )
+    }
+}
+
+pub(crate) fn target(address: &str) -> KafkaTarget {
+    KafkaTarget::parse(address).unwrap()
+}
+
+#[async_trait]
+impl Place for Topic {
+    async fn fresh() -> Self {
+        let address = KafkaBroker::free_address();
+        let proxy = Proxy::start(address).await.unwrap();
+        let broker = KafkaBroker::start(address, proxy.address());
+        let topic = Self { broker, proxy };
+        let target = target(&topic.address());
+        let made = tokio::task::spawn_blocking(move || set_up(&target, PARTITIONS, 1));
+        assert!(made.await.unwrap().unwrap(), "the topic was there");
+        topic
+    }
+
+    async fn sink(&self) -> Arc<dyn ReplicaSink> {
+        Arc::new(KafkaSink::new("kafka", target(&self.address())).unwrap())
+    }
+
+    async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
+        let address = self.broker.clients_address().to_string();
+        let origin = origin.to_owned();
+        tokio::task::spawn_blocking(move || held(&address, &origin))
+            .await
+            .unwrap()
+    }
+}
+
+#[async_trait]
+impl Server for Topic {
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    async fn kill(&self) {
+        self.broker.kill();
+    }
+
+    async fn restart(&self) {
+        self.broker.restart();
+    }
+}
+
+/// What any consumer sees of a log: in all partitions, from the beginning, what is committed.
+fn held(brokers: &str, origin: &str) -> Vec<(u64, Vec<u8>)> {
+    let mut held = Vec::new();
+    for partition in 0..i32::from(PARTITIONS) {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", "auditor")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .create()
+            .unwrap();
+        let mut assigned = TopicPartitionList::new();
+        assigned
+            .add_partition_offset(TOPIC, partition, Offset::Beginning)
+            .unwrap();
+        consumer.assign(&assigned).unwrap();
+        loop {
+            match consumer.poll(Duration::from_secs(20)) {
+                Some(Ok(message)) if message.key() == Some(origin.as_bytes()) => {
+                    let headers = message.headers().unwrap();
+                    let index = headers.iter().find(|header| header.key == "index").unwrap();
+                    let index = std::str::from_utf8(index.value.unwrap()).unwrap();
+                    held.push((index.parse().unwrap(), message.payload().unwrap().to_vec()));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(KafkaError::PartitionEOF(_))) => break,
+                Some(Err(error)) => panic!("partition {partition}: {error}"),
+                None => panic!("partition {partition}: no answer"),
+            }
+        }
+    }
+    held
+}

@@ -1,0 +1,386 @@
+//! What is Kafka's own: fencing, topics that would lose records, one log a partition, and an auditor who reads the topic back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use livetrail_audit::replica::conformance::{PATIENCE, Place as _, TestLog, run_case};
+use livetrail_audit::replica::{
+    ErrorClass, Gap, ReplicaOptions, ReplicaSink, ReplicaWatch, Replicator,
+};
+use livetrail_engine::SystemClock;
+use livetrail_sinks::kafka::{KafkaSink, read_back};
+use livetrail_verify::{Directory, Options, Policy, Report, Verdict, keys_in, verify};
+use rdkafka::config::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use system_tests::{KafkaBroker, clock};
+use tokio::task::{JoinHandle, block_in_place};
+
+use super::{TOPIC, Topic, target};
+
+const ORIGIN: &str = "example.com/a";
+
+fn sink(address: &str) -> KafkaSink {
+    KafkaSink::new("kafka", target(address)).unwrap()
+}
+
+async fn next(sink: &KafkaSink) -> u64 {
+    sink.cursor(ORIGIN).await.unwrap().next()
+}
+
+/// Whoever comes later takes the partition over; the earlier one notices before it can do harm.
+#[test]
+fn a_zombie_is_fenced_off() {
+    run_case(async {
+        let topic = Topic::fresh().await;
+        let log = TestLog::with(ORIGIN, 900);
+        let (zombie, heir) = (sink(&topic.address()), sink(&topic.address()));
+        zombie.append(&log.range(0, 300)).await.unwrap();
+        heir.append(&log.range(300, 300)).await.unwrap();
+        // It believes that its turn is at 300, and nobody has told it otherwise.
+        let refused = zombie.append(&log.range(300, 300)).await.unwrap_err();
+        assert_eq!(refused.class(), ErrorClass::Passing, "{refused:?}");
+        assert_eq!(next(&zombie).await, 600);
+        heir.append(&log.range(600, 300)).await.unwrap();
+        assert_eq!(topic.held(ORIGIN).await.len(), 900);
+    });
+}
+
+/// The answers are cut off after any number of bytes, also behind the commit.
+#[test]
+fn a_lost_answer_doubles_nothing_and_loses_nothing() {
+    run_case(async {
+        const BATCH: u64 = 25;
+        let topic = Topic::fresh().await;
+        let log = TestLog::with(ORIGIN, 2_000);
+        let sink = sink(&topic.address());
+        sink.append(&log.range(0, 25)).await.unwrap();
+        let before = topic.proxy.passed().1;
+        sink.append(&log.range(BATCH, 25)).await.unwrap();
+        let bytes = topic.proxy.passed().1 - before;
+        let mut at = 2 * BATCH;
+        for part in 1..=8 {
+            let before = topic.proxy.passed().1;
+            let cut_after = bytes * part / 8;
+            topic.proxy.cut_after_replies(cut_after.max(1));
+            let answer = sink.append(&log.range(at, 25)).await;
+            let passed = topic.proxy.passed().1 - before;
+            topic.proxy.cut_after_replies(u64::MAX);
+            assert!(passed >= cut_after, "{passed} of {cut_after} bytes came");
+            let now = next(&sink).await;
+            assert!(
+                now == at || now == at + BATCH,
+                "{now} is neither before nor after {at}"
+            );
+            assert!(answer.is_err() || now > at, "said to be there, and is not");
+            at = now;
+        }
+        assert!(at > 2 * BATCH, "nothing was committed");
+        let held = topic.held(ORIGIN).await;
+        let indexes: Vec<_> = held.iter().map(|(index, _)| *index).collect();
+        assert_eq!(indexes, (0..at).collect::<Vec<_>>());
+    });
+}
+
+/// A topic that is not there, or would lose records, is refused in words that say what to do.
+#[test]
+fn a_topic_that_loses_records_is_refused_in_words() {
+    run_case(async {
+        let topic = Topic::fresh().await;
+        let brokers = topic.broker.clients_address();
+        let refused = |address: String| async move {
+            let error = sink(&address).health().await.unwrap_err();
+            assert_eq!(error.class(), ErrorClass::Permanent, "{error:?}");
+            error.to_string()
+        };
+        let words = refused(format!("kafka://{brokers}/{TOPIC}")).await;
+        assert!(
+            words.ends_with("accept it with `accept=one-replica`"),
+            "{words}"
+        );
+        let words = refused(format!("kafka://{brokers}/other")).await;
+        assert!(words.contains("there is no topic `other`"), "{words}");
+        let words = refused(format!(
+            "kafka://{brokers}/{TOPIC}?partition=99&accept=one-replica"
+        ))
+        .await;
+        assert!(words.contains("8 partitions"), "{words}");
+        for (name, settings, accept) in [
+            (
+                "compacted",
+                [
+                    "cleanup.policy=compact",
+                    "retention.ms=-1",
+                    "retention.bytes=-1",
+                ],
+                "compaction",
+            ),
+            (
+                "short",
+                [
+                    "cleanup.policy=delete",
+                    "retention.ms=604800000",
+                    "retention.bytes=-1",
+                ],
+                "retention",
+            ),
+        ] {
+            make_topic(&topic.broker, name, settings).await;
+            let address = format!("kafka://{brokers}/{name}?accept=one-replica");
+            let words = refused(address.clone()).await;
+            assert!(words.contains(&format!("`accept={accept}`")), "{words}");
+            sink(&format!("{address},{accept}")).health().await.unwrap();
+        }
+    });
+}
+
+async fn make_topic(broker: &KafkaBroker, name: &str, settings: [&str; 3]) {
+    use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+    use rdkafka::client::DefaultClientContext;
+
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", broker.clients_address().to_string())
+        .create()
+        .unwrap();
+    let mut topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+    for (name, value) in settings
+        .iter()
+        .map(|setting| setting.split_once('=').unwrap())
+    {
+        topic = topic.set(name, value);
+    }
+    let made = admin
+        .create_topics(&[topic], &AdminOptions::new())
+        .await
+        .unwrap();
+    made.into_iter().next().unwrap().unwrap();
+}
+
+/// One partition, one log; and nothing that is no log.
+#[test]
+fn another_log_in_the_same_partition_is_refused() {
+    run_case(async {
+        let topic = Topic::fresh().await;
+        let address = |number| format!("{}&partition={number}", topic.address());
+        let log = TestLog::with("example.com/b", 10);
+        sink(&address(3)).append(&log.range(0, 10)).await.unwrap();
+        let refused = sink(&address(3)).cursor(ORIGIN).await.unwrap_err();
+        let words = refused.to_string();
+        assert!(
+            words.contains("partition 3") && words.contains("`example.com/b`"),
+            "{words}"
+        );
+        produce(&topic.broker, 4, ORIGIN, b"somebody's", OwnedHeaders::new());
+        let refused = sink(&address(4)).cursor(ORIGIN).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("a topic of its own"),
+            "{refused}"
+        );
+        // Where the hash does not lead any more, the log is looked for before it would begin anew.
+        let elsewhere = TestLog::with(ORIGIN, 10);
+        sink(&address(5))
+            .append(&elsewhere.range(0, 10))
+            .await
+            .unwrap();
+        let refused = sink(&topic.address()).cursor(ORIGIN).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("set `partition=5`"),
+            "{refused}"
+        );
+    });
+}
+
+fn produce(broker: &KafkaBroker, partition: i32, key: &str, value: &[u8], headers: OwnedHeaders) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.clients_address().to_string())
+        .create()
+        .unwrap();
+    let record = BaseRecord::to(TOPIC)
+        .partition(partition)
+        .key(key)
+        .payload(value)
+        .headers(headers);
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+    producer.flush(Duration::from_secs(20)).unwrap();
+}
+
+/// Entries that were pruned before the sink had them leave a record of that.
+#[test]
+fn a_gap_is_on_record_and_the_log_goes_on_behind_it() {
+    run_case(async {
+        let topic = Topic::fresh().await;
+        let log = TestLog::with(ORIGIN, 1_000);
+        let sink = sink(&topic.address());
+        sink.append(&log.range(0, 100)).await.unwrap();
+        let gap = Gap::new(ORIGIN, 100..512, "pruned before the sink came back");
+        sink.skip(&gap).await.unwrap();
+        let cursor = sink.cursor(ORIGIN).await.unwrap();
+        assert_eq!((cursor.next(), cursor.last_leaf()), (512, None));
+        assert!(sink.skip(&gap).await.is_err(), "the same gap again");
+        sink.append(&log.range(512, 488)).await.unwrap();
+        assert_eq!(next(&sink).await, 1_000);
+        let dir = tempfile::tempdir().unwrap();
+        let target = target(&topic.address());
+        let told = block_in_place(|| read_back(&target, ORIGIN, dir.path())).unwrap_err();
+        let told = std::error::Error::source(&told).unwrap().to_string();
+        assert!(told.starts_with("entries 100 to 512"), "{told}");
+    });
+}
+
+/// The verifier's report of what was read back.
+fn audit(dir: &std::path::Path, log: &TestLog) -> Report {
+    let mut policy = Policy::default();
+    for key in log.reader().verifier_keys() {
+        for key in keys_in(&key.to_string()).unwrap() {
+            policy.add(key).unwrap();
+        }
+    }
+    let options = Options {
+        policy,
+        boot_records: false,
+        ..Options::default()
+    };
+    verify(&Directory::new(dir), &options, &mut |_, _| {}).unwrap()
+}
+
+/// From the topic alone the verifier says that a trail is sound, and that one with an entry changed is not.
+#[test]
+fn an_auditor_reads_the_topic_back_and_finds_what_was_changed() {
+    run_case(async {
+        let topic = Topic::fresh().await;
+        let log = TestLog::with(ORIGIN, 1_500);
+        let sink = sink(&topic.address());
+        for first in [0, 500, 1_000] {
+            sink.append(&log.range(first, 500)).await.unwrap();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let read =
+            block_in_place(|| read_back(&target(&topic.address()), ORIGIN, dir.path())).unwrap();
+        assert_eq!((read.size, read.entries), (1_500, 1_500));
+        let report = audit(dir.path(), &log);
+        assert_eq!(report.verdict, Verdict::Sound, "{report}");
+        assert_eq!(report.figures.entries, 1_500, "{report}");
+
+        // Somebody with all rights makes a topic anew, with another entry and the leaf hash that fits it.
+        let small = TestLog::with("example.com/c", 40);
+        let mut entries = small.entries();
+        entries[7] = entries[3].clone();
+        let note = small.range(39, 1).note().clone();
+        for (index, entry) in entries.iter().enumerate() {
+            let leaf = livetrail_tlog::leaf_hash(entry).to_string();
+            let headers = [
+                ("index", index.to_string().into_bytes()),
+                ("leaf", leaf.into_bytes()),
+            ];
+            let note = (index == 39).then(|| ("checkpoint", note.to_vec()));
+            let headers = headers.into_iter().chain(note);
+            let headers = headers.fold(OwnedHeaders::new(), |all, (key, value)| {
+                all.insert(Header {
+                    key,
+                    value: Some(&value),
+                })
+            });
+            produce(&topic.broker, 0, small.origin(), entry, headers);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let address = format!("{}&partition=0", topic.address());
+        let read =
+            block_in_place(|| read_back(&target(&address), small.origin(), dir.path())).unwrap();
+        assert_eq!(read.size, 40);
+        let report = audit(dir.path(), &small);
+        assert_eq!(report.verdict, Verdict::NotSound, "{report}");
+    });
+}
+
+/// What an hour has at 1,000 records a second, in the short form a hundredth of it.
+const OUTAGE_RECORDS: u64 = 36_000;
+
+/// A replicator as a process of its own would have it.
+struct Following {
+    watch: ReplicaWatch,
+    task: JoinHandle<()>,
+}
+
+impl Following {
+    async fn start(topic: &Topic, log: &TestLog) -> Self {
+        let mut options = ReplicaOptions::default();
+        options.batch_records = 1_000;
+        options.attempt_timeout = Duration::from_secs(10);
+        options.backoff_first = Duration::from_millis(5);
+        options.backoff_max = Duration::from_millis(50);
+        let clock = Arc::new(SystemClock::new());
+        let replicator = Replicator::new(
+            log.handle(),
+            log.reader(),
+            topic.sink().await,
+            options,
+            clock,
+        )
+        .unwrap();
+        Self {
+            watch: replicator.watch(),
+            task: tokio::spawn(replicator.run()),
+        }
+    }
+
+    /// It is gone between any two steps.
+    async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
+    fn until(&self, what: &str, condition: impl Fn(&ReplicaWatch) -> bool) {
+        block_in_place(|| clock::wait_until(what, PATIENCE, || condition(&self.watch)));
+    }
+}
+
+/// The broker is away while the log grows; it is killed once more and ours twice while it catches up.
+#[test]
+fn an_outage_costs_nothing_but_disk() {
+    let asked = std::env::var("LIVETRAIL_OUTAGE_RECORDS").ok();
+    let records = asked.map_or(OUTAGE_RECORDS, |asked| asked.parse().unwrap());
+    run_case(async move {
+        let topic = Topic::fresh().await;
+        let log = TestLog::with(ORIGIN, 1_000);
+        let following = Following::start(&topic, &log).await;
+        following.until("the beginning is there", |watch| {
+            watch.status().cursor == Some(1_000)
+        });
+        topic.broker.kill();
+        log.add(records);
+        following.until("it is noticed", |watch| watch.status().errors > 1);
+        following.kill().await;
+        topic.broker.restart();
+        for part in [1, 2] {
+            let following = Following::start(&topic, &log).await;
+            let some = records / 3 * part;
+            following.until("a part is there", |watch| {
+                watch.status().cursor > Some(some)
+            });
+            if part == 1 {
+                topic.broker.kill();
+                following.until("it is noticed", |watch| watch.status().errors > 1);
+                topic.broker.restart();
+            }
+            following.kill().await;
+        }
+        let following = Following::start(&topic, &log).await;
+        following.until("everything is there", |watch| {
+            watch.status().cursor == Some(log.size())
+        });
+        following.kill().await;
+        let held = topic.held(ORIGIN).await;
+        let entries = log.entries();
+        assert_eq!(held.len(), entries.len());
+        for ((wanted, ours), (index, theirs)) in (0_u64..).zip(&entries).zip(&held) {
+            assert_eq!((*index, theirs.as_slice()), (wanted, &ours[..]));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let read =
+            block_in_place(|| read_back(&target(&topic.address()), ORIGIN, dir.path())).unwrap();
+        assert_eq!(read.size, log.size());
+        let report = audit(dir.path(), &log);
+        assert_eq!(report.verdict, Verdict::Sound, "{report}");
+        assert_eq!(report.figures.entries, log.size(), "{report}");
+    });
+}
