@@ -1,15 +1,12 @@
-//! A trail on a web site: `GET` of a tlog-tiles site over plain HTTP.
+//! A trail on a web site: `GET` of a tlog-tiles site.
 
 use std::io;
-use std::time::Duration;
 
 use ureq::Agent;
 
 use crate::error::VerifyError;
 use crate::source::{Source, SourceError, read_at_most};
-
-/// How long one request may take, all in all.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::web;
 
 /// The tlog-tiles site below an address. Redirections are not followed: what is verified is what was asked for.
 pub struct Site {
@@ -20,7 +17,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// The site at `url`, which begins with `http://`.
+    /// The site at `url`, which begins with `http://` or, with the feature `https`, with `https://`.
     ///
     /// # Errors
     /// [`VerifyError::Url`].
@@ -29,20 +26,18 @@ impl Site {
             url: url.to_owned(),
             what,
         };
-        if url.starts_with("https://") {
+        let tls = url.starts_with("https://");
+        if tls && !cfg!(feature = "https") {
             return Err(refuse(
-                "TLS is not built in: copy the site with any tool and verify the copy; no signature depends on the way it came",
+                "this program was built without https: copy the site with any tool and verify the copy; no signature depends on the way it came",
             ));
         }
-        if !url.starts_with("http://") || url.contains(['?', '#', ' ']) {
-            return Err(refuse("not an address of the form http://host[:port]/path"));
+        if !(tls || url.starts_with("http://")) || url.contains(['?', '#', ' ']) {
+            return Err(refuse(
+                "not an address of the form http://host[:port]/path or https://host[:port]/path",
+            ));
         }
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_global(Some(REQUEST_TIMEOUT))
-            .build()
-            .into();
+        let agent = web::agent(tls);
         Ok(Self {
             prefix: url.trim_end_matches('/').to_owned(),
             agent,

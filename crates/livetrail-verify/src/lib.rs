@@ -60,6 +60,7 @@ mod trail;
 mod tree;
 mod trust;
 mod verify;
+mod web;
 
 pub use error::VerifyError;
 pub use file_trail::verify_file;

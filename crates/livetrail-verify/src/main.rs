@@ -52,7 +52,7 @@ const MAX_TOKEN_BYTES: usize = 4_096;
 #[derive(Parser)]
 #[command(name = "livetrail-verify", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// The trail: its directory or that of the server's data, the address of its site (http://…) or of its place in a bucket
+    /// The trail: its directory or that of the server's data, the address of its site (http://… or https://…) or of its place in a bucket
     /// (s3://…), or a file of lines
     #[arg(
         value_name = "PATH|URL",

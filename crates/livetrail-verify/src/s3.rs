@@ -5,19 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use livetrail_s3::answer::{self, MAX_ANSWER_BYTES, Version};
 use livetrail_s3::{Bucket, Credentials, Endpoint, MAX_LISTED, Request};
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::error::VerifyError;
 use crate::source::{Alteration, Source, SourceError, read_at_most};
-
-/// How long one request may take, all in all.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::web;
 
 /// The most objects that were overwritten or deleted and can still be told apart.
 const MAX_ALTERED: usize = 100_000;
@@ -73,7 +69,7 @@ impl BucketSite {
         let prefix = prefix.trim_end_matches('/');
         let slash = if prefix.is_empty() { "" } else { "/" };
         let mut site = Self {
-            agent: agent(&endpoint),
+            agent: web::agent(endpoint.is_tls()),
             bucket: Bucket::new(endpoint, name)?,
             credentials,
             prefix: format!("{prefix}{slash}"),
@@ -289,26 +285,6 @@ impl Source for BucketSite {
     }
 }
 
-fn agent(endpoint: &Endpoint) -> Agent {
-    let config = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .timeout_global(Some(REQUEST_TIMEOUT));
-    if !endpoint.is_tls() {
-        return config.build().into();
-    }
-    let native = rustls_native_certs::load_native_certs().certs;
-    let roots: Vec<_> = native
-        .iter()
-        .map(|certificate| Certificate::from_der(certificate).to_owned())
-        .collect();
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&roots))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .build();
-    config.tls_config(tls).build().into()
-}
-
 fn refused(what: &str, status: u16, body: &[u8]) -> SourceError {
     let refusal = answer::refusal(body);
     let words = [refusal.code.as_str(), refusal.message.as_str()];
@@ -333,7 +309,7 @@ mod tests {
     fn site(altered: &[(&str, Altered)], largest: Option<u64>) -> BucketSite {
         let endpoint = Endpoint::new("http://127.0.0.1:1", "us-east-1", true).unwrap();
         BucketSite {
-            agent: agent(&endpoint),
+            agent: web::agent(endpoint.is_tls()),
             bucket: Bucket::new(endpoint, "trail").unwrap(),
             credentials: Credentials::new("id", "secret", None).unwrap(),
             prefix: "a/".to_owned(),

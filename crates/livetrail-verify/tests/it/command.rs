@@ -1,6 +1,6 @@
 //! The command: exit codes, what it prints, over a directory and over HTTP.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -19,12 +19,17 @@ fn write(files: &Files, dir: &Path) {
 }
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
+    run_with(arguments, &[])
+}
+
+fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
     let Output {
         status,
         stdout,
         stderr,
     } = Command::new(env!("CARGO_BIN_EXE_livetrail-verify"))
         .args(arguments)
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -194,8 +199,8 @@ fn a_site_is_read_as_a_directory_is() {
 }
 
 /// A web server for one connection: GET of the files below /trail/, but not of those below private/.
-fn serve(mut stream: std::net::TcpStream, files: &Files) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
+fn serve(stream: impl Read + Write, files: &Files) {
+    let mut reader = BufReader::new(stream);
     loop {
         let mut request = String::new();
         if reader.read_line(&mut request).unwrap_or(0) == 0 {
@@ -219,14 +224,54 @@ fn serve(mut stream: std::net::TcpStream, files: &Files) {
             "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
+        let stream = reader.get_mut();
+        let answer = [head.as_bytes(), body].concat();
         if stream
-            .write_all(head.as_bytes())
-            .and_then(|()| stream.write_all(body))
+            .write_all(&answer)
+            .and_then(|()| stream.flush())
             .is_err()
         {
             return;
         }
     }
+}
+
+#[cfg(feature = "https")]
+#[test]
+fn a_site_is_read_over_tls_from_whom_the_system_trusts_and_from_nobody_else() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let config = rustls::ServerConfig::builder_with_provider(std::sync::Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let files = story(300).log().files(&keys());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let tls = rustls::StreamOwned::new(connection, stream.unwrap());
+            let files = files.clone();
+            std::thread::spawn(move || serve(tls, &files));
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let authority = dir.path().join("authority.pem");
+    std::fs::write(&authority, made.cert.pem()).unwrap();
+    let url = format!("https://localhost:{port}/trail");
+    let arguments = [url.as_str(), "--vkey", &keys().vkey().to_string()];
+    let trusted = [("SSL_CERT_FILE", authority.to_str().unwrap())];
+    let (code, out, err) = run_with(&arguments, &trusted);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("300 entries"), "{out}");
+    let (code, _, err) = run(&arguments);
+    assert_eq!(code, 2, "a certificate that nobody vouches for");
+    assert!(err.contains("certificate"), "{err}");
 }
 
 #[test]

@@ -60,11 +60,9 @@ fn what_is_not_a_file_is_not_waited_for() {
 
 #[test]
 fn an_address_that_cannot_be_read_is_told_in_words() {
-    assert!(
-        Site::new("https://example.com/trail")
-            .unwrap_err()
-            .to_string()
-            .contains("TLS")
+    assert_eq!(
+        Site::new("https://example.com/trail").is_ok(),
+        cfg!(feature = "https")
     );
     for url in ["ftp://example.com", "http://example.com/?a", "example.com"] {
         assert!(Site::new(url).is_err(), "{url}");
