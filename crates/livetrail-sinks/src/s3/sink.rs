@@ -11,7 +11,7 @@ use super::options::S3Options;
 use super::site::Site;
 use crate::error::SinksError;
 
-/// A bucket that follows the ledger. See the [module](self) for what it puts where, and in which order.
+/// A bucket that follows the ledger. The documentation of its module says what it puts where, and in which order.
 ///
 /// Memory: the batch, the bundle that is not full yet (at most 16 MiB, as a rule some 100 KiB) and 64 KiB of hashes.
 pub struct S3Sink {

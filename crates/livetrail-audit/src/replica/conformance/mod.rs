@@ -4,7 +4,7 @@
 //! [`replica_conformance!`](crate::replica_conformance) makes one test of each case. A case panics where the sink breaks the
 //! contract of [`ReplicaSink`]. Each takes seconds, waits with a deadline, and leaves nothing behind.
 //!
-//! ```ignore
+//! ```text
 //! livetrail_audit::replica_conformance!(MyPlace: place, server, access);
 //! ```
 
