@@ -82,6 +82,17 @@ impl Config {
         self
     }
 
+    /// One that follows the trail, and the lines of the table that says what it is: `[sink.KIND]`.
+    #[must_use]
+    pub fn sink(mut self, name: &str, kind: &str, lines: &str) -> Self {
+        add(&mut self.keys, "[[sink]]");
+        add(
+            &mut self.keys,
+            &format!("name = {name:?}\n[sink.{kind}]\n{lines}"),
+        );
+        self
+    }
+
     /// A stream key that grants `publish`, `play` or `both`.
     #[must_use]
     pub fn key(mut self, name: &str, secret: &str, grant: &str) -> Self {

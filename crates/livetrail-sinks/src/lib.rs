@@ -3,13 +3,17 @@
 //!
 //! | feature | module | where the records go |
 //! |---|---|---|
+//! | `file` | `file` | a file, one line a record |
 //! | `kafka` | `kafka` | a partition of a topic of Kafka; with TLS and SCRAM behind `kafka-tls` |
 //! | `postgres` | `postgres` | an append-only table of PostgreSQL 13 or later |
 //! | `s3` | `s3` | a bucket with Object Lock, as a site that any tile-log client can read |
 //!
-//! All of them pass one suite, `livetrail_audit::replica::conformance`, against a real server.
+//! All of them pass one suite, `livetrail_audit::replica::conformance`, against a real server; the file, which holds one log and has no
+//! server, those of its cases that apply.
 
 mod error;
+#[cfg(feature = "file")]
+pub mod file;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "postgres")]

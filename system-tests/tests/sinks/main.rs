@@ -1,5 +1,6 @@
 //! Sinks against their real servers: the conformance suite, and what is each one's own.
 
+mod file;
 mod kafka;
 mod page;
 mod postgres;

@@ -26,6 +26,8 @@ pub(crate) use s3::S3;
 #[cfg(feature = "postgres")]
 pub(crate) use sink::Postgres;
 pub(crate) use sink::Sink;
+#[cfg(feature = "file")]
+pub(crate) use sink::{LineFile, LineFormat};
 pub(crate) use types::{ByteSize, LogFilter, NamedSecret, SecretText, Span};
 
 /// The commented example, which is also the reference: it has every key, and its values are the defaults.

@@ -24,9 +24,31 @@ pub(crate) struct Sink {
     #[serde(default = "attempt_timeout")]
     pub(crate) attempt_timeout: Span,
     #[serde(default)]
+    pub(crate) file: Option<LineFile>,
+    #[serde(default)]
     pub(crate) postgres: Option<Postgres>,
     #[serde(default)]
     pub(crate) s3: Option<S3>,
+}
+
+/// A file with a line for each record.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LineFile {
+    pub(crate) path: PathBuf,
+    #[serde(default)]
+    pub(crate) format: LineFormat,
+}
+
+/// What a line looks like.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LineFormat {
+    /// Columns with tabs between them.
+    #[default]
+    Lines,
+    /// A JSON object.
+    Json,
 }
 
 /// A table of PostgreSQL.
@@ -85,6 +107,7 @@ impl Sink {
     /// The tables that say of which kind it is; there must be one.
     pub(crate) fn kinds(&self) -> Vec<&'static str> {
         let kinds = [
+            ("file", self.file.is_some()),
             ("postgres", self.postgres.is_some()),
             ("s3", self.s3.is_some()),
         ];
@@ -96,6 +119,9 @@ impl Sink {
 
     /// Files beside the configuration file are found from there.
     pub(super) fn resolve(&mut self, base: &Path) {
+        if let Some(file) = &mut self.file {
+            file.path = base.join(&file.path);
+        }
         if let Some(bucket) = &mut self.s3 {
             bucket.resolve(base);
         }
@@ -126,7 +152,7 @@ impl Sink {
         match self.kinds().as_slice() {
             [_] => {}
             [] => {
-                let problem = "says of no kind where the records go; allowed is one of [sink.postgres], [sink.s3]";
+                let problem = "says of no kind where the records go; allowed is one of [sink.file], [sink.postgres], [sink.s3]";
                 return Some(("name", problem.to_owned()));
             }
             kinds => {
@@ -137,10 +163,20 @@ impl Sink {
                 return Some(("name", problem));
             }
         }
-        self.postgres
+        self.file
             .as_ref()
-            .and_then(Postgres::wrong)
+            .and_then(LineFile::wrong)
+            .or_else(|| self.postgres.as_ref().and_then(Postgres::wrong))
             .or_else(|| self.s3.as_ref().and_then(S3::wrong))
+    }
+}
+
+impl LineFile {
+    fn wrong(&self) -> Option<(&'static str, String)> {
+        self.path.file_name().is_none().then(|| {
+            let problem = "needs a path that ends with the name of a file";
+            ("file", problem.to_owned())
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::sink::LineFormat;
 use super::*;
 
 fn load_text(text: &str) -> Result<Config, String> {
@@ -33,6 +34,32 @@ fn example_uncommented() -> String {
         _ => line,
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_file_is_beside_the_configuration_and_its_format_is_one_of_two() {
+    let file = |more: &str| {
+        let config = load_text(&format!("[[sink]]\nname = \"f\"\n[sink.file]\n{more}"))?;
+        let file = config.sink[0].file.clone().unwrap();
+        Ok::<_, String>((file.path, file.format))
+    };
+    let (path, format) = file("path = \"trail.tsv\"\n").unwrap();
+    assert!(path.is_absolute() && path.ends_with("trail.tsv"));
+    assert_eq!(format, LineFormat::Lines);
+    let json = file("path = \"/a/b\"\nformat = \"json\"\n");
+    assert_eq!(json, Ok((PathBuf::from("/a/b"), LineFormat::Json)));
+    for (more, words) in [
+        ("", "path"),
+        ("path = \"..\"\n", "the name of a file"),
+        ("path = \"a\"\nformat = \"csv\"\n", "csv"),
+        (
+            "path = \"a\"\n[sink.postgres]\nurl = \"x\"\n",
+            "several kinds: file, postgres",
+        ),
+    ] {
+        let said = file(more).unwrap_err();
+        assert!(said.contains(words), "{more}: {said}");
+    }
 }
 
 #[test]
@@ -86,7 +113,7 @@ fn the_example_has_every_key_that_the_code_knows() {
         .expect("every key of the example is known");
     let mut tables = 0;
     check_table(&whole, &mut Vec::new(), &whole, &mut tables);
-    assert_eq!(tables, 18, "the tables that were compared");
+    assert_eq!(tables, 19, "the tables that were compared");
 }
 
 /// Adds an unknown key to the table at `path` and compares the table's keys with those that the refusal says are allowed.

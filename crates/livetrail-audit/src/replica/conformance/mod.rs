@@ -188,21 +188,24 @@ pub fn run_case(case: impl Future<Output = ()>) {
         .block_on(case);
 }
 
-/// One test for each case of the named groups: `place` for every sink, `server` for those with a [`Server`], `access` for
-/// those with [`Access`].
+/// One test for each case of the named groups: `place` for every sink, or `one_log` for those whose place holds a single log;
+/// `server` for those with a [`Server`], `access` for those with [`Access`].
 #[macro_export]
 macro_rules! replica_conformance {
     ($place:ty : $($group:ident),+ $(,)?) => {
         $( $crate::replica_conformance!(@ $group $place); )+
     };
     (@ place $place:ty) => {
+        $crate::replica_conformance!(@ one_log $place);
+        $crate::replica_conformance!(@@ $place: another_origin_in_the_same_place_is_left_alone,);
+    };
+    (@ one_log $place:ty) => {
         $crate::replica_conformance!(@@ $place:
             everything_arrives_once_in_order,
             a_repeated_range_changes_nothing,
             other_bytes_for_the_same_index_are_a_fork,
             a_log_that_forked_earlier_is_found_at_the_cursor,
             an_older_copy_of_the_ledger_is_refused,
-            another_origin_in_the_same_place_is_left_alone,
             two_processes_at_once_write_each_entry_once,
             our_process_may_end_at_any_moment,
             a_days_backlog_arrives,

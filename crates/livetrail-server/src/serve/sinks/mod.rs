@@ -1,5 +1,7 @@
 //! The sinks that follow the server's trail: from the configuration to replicators that run.
 
+#[cfg(feature = "file")]
+mod file;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "s3")]
@@ -98,6 +100,15 @@ fn event(pipeline: &Arc<AuditPipeline>) -> RecordEvent {
 }
 
 fn make(sink: &config::Sink) -> anyhow::Result<Arc<dyn ReplicaSink>> {
+    if let Some(settings) = &sink.file {
+        #[cfg(feature = "file")]
+        return Ok(file::make(&sink.name, settings));
+        #[cfg(not(feature = "file"))]
+        {
+            let _ = settings;
+            anyhow::bail!(not_built("file"));
+        }
+    }
     if let Some(settings) = &sink.postgres {
         #[cfg(feature = "postgres")]
         return postgres::make(&sink.name, settings);
@@ -120,7 +131,7 @@ fn make(sink: &config::Sink) -> anyhow::Result<Arc<dyn ReplicaSink>> {
 }
 
 /// What to do where this build leaves a kind of sink out.
-#[cfg(not(all(feature = "postgres", feature = "s3")))]
+#[cfg(not(all(feature = "file", feature = "postgres", feature = "s3")))]
 fn not_built(kind: &str) -> String {
     format!(
         "this program was built without {kind}: build livetrail-server with `--features {kind}`"

@@ -1,0 +1,90 @@
+//! What follows from an error of the file system, and the refusals that a person must mend.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use livetrail_audit::replica::ReplicaError;
+
+/// What the system said about a step.
+pub(super) fn of_io(step: &str, path: &Path, error: io::Error) -> ReplicaError {
+    let what = format!("cannot {step} {}", path.display());
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            ReplicaError::denied(format!("{what}: let the server write there"), error)
+        }
+        ErrorKind::NotFound | ErrorKind::NotADirectory => ReplicaError::Unsuitable {
+            what: format!("{what}: make its directory, or mount what it is on"),
+            source: Some(error.into()),
+        },
+        _ => ReplicaError::unavailable(what, error),
+    }
+}
+
+/// Not a file that lines can be appended to.
+pub(super) fn no_plain_file(path: &Path) -> ReplicaError {
+    ReplicaError::unsuitable(format!(
+        "{} is no plain file (a link, a device or a directory): name a file",
+        path.display()
+    ))
+}
+
+/// There is something in the file, and nothing says of which log.
+pub(super) fn no_cursor(path: &Path, cursor: &Path, bytes: u64) -> ReplicaError {
+    ReplicaError::unsuitable(format!(
+        "{} has {bytes} bytes and there is no {} that says of which log they are: restore that, or move the file away and a new one is written from the beginning",
+        path.display(),
+        cursor.display()
+    ))
+}
+
+/// Something was taken from the file that was committed.
+pub(super) fn too_short(path: &Path, cursor: &Path, wanted: u64, found: u64) -> ReplicaError {
+    ReplicaError::unsuitable(format!(
+        "{} has {found} bytes and {} says that {wanted} were written: restore the file, or move both away and a new one is written from the beginning",
+        path.display(),
+        cursor.display()
+    ))
+}
+
+/// The file's committed part does not end with a line's end, so it was changed.
+pub(super) fn no_line_end(path: &Path, bytes: u64) -> ReplicaError {
+    ReplicaError::unsuitable(format!(
+        "{} was changed: no line ends at byte {bytes}, up to which it was written. Restore it, or move it and its cursor away and a new one is written from the beginning",
+        path.display()
+    ))
+}
+
+/// The file is another log's.
+pub(super) fn other_log(path: &Path, found: &str, wanted: &str) -> ReplicaError {
+    ReplicaError::unsuitable(format!(
+        "{} is the file of the log {found:?} and not of {wanted:?}: give each log a file of its own",
+        path.display()
+    ))
+}
+
+/// The file was begun in another format.
+pub(super) fn other_format(path: &Path, found: &str, wanted: &str) -> ReplicaError {
+    ReplicaError::unsuitable(format!(
+        "{} was begun with format {found:?} and {wanted:?} is configured: set it back, or name another file",
+        path.display()
+    ))
+}
+
+/// The cursor cannot be read, although it is only ever replaced as a whole.
+pub(super) fn damaged(cursor: &Path, what: &str) -> ReplicaError {
+    ReplicaError::Damaged {
+        what: format!("{} {what}", cursor.display()),
+        source: None,
+    }
+}
+
+/// Another process holds the lock.
+pub(super) fn locked(path: &Path) -> ReplicaError {
+    ReplicaError::Unavailable {
+        what: format!(
+            "another process writes to {} right now: let only one server follow into it",
+            path.display()
+        ),
+        source: None,
+    }
+}

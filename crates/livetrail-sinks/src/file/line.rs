@@ -1,0 +1,158 @@
+//! What stands in the file: one line an entry.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use livetrail_audit::replica::Gap;
+use livetrail_record::{
+    AuditAction, AuditRecord, Personal, Value, encode_line_into, parse_canonical,
+};
+use livetrail_tlog::Hash;
+
+use super::Format;
+
+/// The label of the line that stands for an entry which is no record.
+const NO_RECORD: &str = "no record";
+
+/// The label of the line that stands for entries which were pruned before the sink had them.
+const GAP: &str = "gap";
+
+/// Appends an entry's line, with its LF.
+pub(super) fn entry(out: &mut String, format: Format, index: u64, leaf: &Hash, entry: &[u8]) {
+    let record = parse_canonical(entry).ok();
+    match format {
+        Format::Lines => match record {
+            Some(record) => encode_line_into(&record, out),
+            None => {
+                let fields = [
+                    ("index", number(index)),
+                    ("leaf", Value::Text(leaf.to_string())),
+                ];
+                encode_line_into(&event(NO_RECORD, fields), out);
+            }
+        },
+        Format::Json => {
+            out.push_str(&format!("{{\"index\":{index},\"leaf\":\"{leaf}\","));
+            // Canonical bytes are UTF-8 without a line's end in them.
+            match std::str::from_utf8(entry).ok().filter(|_| record.is_some()) {
+                Some(record) => {
+                    out.push_str("\"record\":");
+                    out.push_str(record);
+                }
+                None => {
+                    out.push_str("\"entry_base64\":\"");
+                    STANDARD.encode_string(entry, out);
+                    out.push('"');
+                }
+            }
+            out.push_str("}\n");
+        }
+    }
+}
+
+/// Appends the line that stands for entries which are missing.
+pub(super) fn gap(out: &mut String, format: Format, gap: &Gap) {
+    let (first, next) = (gap.missing.start, gap.missing.end);
+    match format {
+        Format::Lines => {
+            let fields = [("first_index", number(first)), ("next_index", number(next))];
+            let mut event = event(GAP, fields);
+            event.detail = Some(Personal::from(gap.reason.as_str()));
+            encode_line_into(&event, out);
+        }
+        Format::Json => {
+            out.push_str(&format!(
+                "{{\"first_index\":{first},\"next_index\":{next},\"gap\":"
+            ));
+            push_json_text(out, &gap.reason);
+            out.push_str("}\n");
+        }
+    }
+}
+
+/// An event that is on no trail: it has no time, and the same entry always gives the same line.
+fn event(label: &str, fields: [(&str, Value); 2]) -> AuditRecord {
+    let mut record = AuditRecord::new(AuditAction::Event(label.to_owned()), "");
+    for (name, value) in fields {
+        // None of these is a field that records have, and each number is below 2^53.
+        let _ = record.extra.insert(name, value);
+    }
+    record
+}
+
+fn number(index: u64) -> Value {
+    Value::Integer(i64::try_from(index).unwrap_or(i64::MAX))
+}
+
+fn push_json_text(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_record::{encode_canonical, encode_line, parse_line};
+    use livetrail_tlog::leaf_hash;
+
+    use super::*;
+
+    fn line(format: Format, index: u64, bytes: &[u8]) -> String {
+        let mut out = String::new();
+        entry(&mut out, format, index, &leaf_hash(bytes), bytes);
+        out
+    }
+
+    #[test]
+    fn a_record_is_the_file_sinks_line_or_its_exact_bytes() {
+        let record = AuditRecord::new(AuditAction::ServerStarted, "a\nb\u{2028}").with_ts_ms(7);
+        let bytes = encode_canonical(&record).unwrap();
+        assert_eq!(line(Format::Lines, 3, &bytes), encode_line(&record));
+        let json = line(Format::Json, 3, &bytes);
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let wanted = format!(
+            "{{\"index\":3,\"leaf\":\"{}\",\"record\":{text}}}\n",
+            leaf_hash(&bytes)
+        );
+        assert_eq!(json, wanted);
+        assert_eq!(json.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn an_entry_that_is_no_record_says_so_with_its_index() {
+        let bytes = b"no\n\xff";
+        let said = line(Format::Lines, 9, bytes);
+        assert!(said.starts_with("0\tevent\t\t-\tno record "), "{said}");
+        assert_eq!(said.matches('\n').count(), 1);
+        let read = parse_line(said.as_bytes()).unwrap();
+        let fields: Vec<_> = read.extra.iter().map(|(_, value)| value.clone()).collect();
+        let wanted = [Value::Integer(9), Value::Text(leaf_hash(bytes).to_string())];
+        assert_eq!(fields, wanted);
+        let json = line(Format::Json, 9, bytes);
+        assert!(
+            json.ends_with(",\"entry_base64\":\"bm8K/w==\"}\n"),
+            "{json}"
+        );
+    }
+
+    #[test]
+    fn a_gap_is_one_line_whatever_its_reason_says() {
+        let missing = Gap::new("example.com/a", 3..8, "say \"why\"\n");
+        let mut out = String::new();
+        gap(&mut out, Format::Lines, &missing);
+        gap(&mut out, Format::Json, &missing);
+        assert_eq!(out.lines().count(), 2, "{out}");
+        assert!(out.starts_with("0\tevent\t\t-\tgap "), "{out}");
+        assert!(
+            out.contains("first_index=3") && out.contains("next_index=8"),
+            "{out}"
+        );
+        let json = "{\"first_index\":3,\"next_index\":8,\"gap\":\"say \\\"why\\\"\\u000a\"}\n";
+        assert!(out.ends_with(json), "{out}");
+    }
+}

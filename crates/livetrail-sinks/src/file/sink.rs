@@ -1,0 +1,109 @@
+//! The sink: calls that block, kept off the runtime's threads.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use livetrail_audit::replica::{Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use tokio::sync::Mutex;
+
+use super::Format;
+use super::append::{Batch, Target, nothing_happens};
+
+/// A file that follows the ledger. See the [module](super) for what is in it.
+///
+/// One file holds one log. A lock on the file (`flock`) is held while it is written, and the cursor is read under it, so of two
+/// processes that write by mistake one is told that the cursor has moved. It cannot compare what lies below the cursor, except for the
+/// last entry's leaf hash and the checkpoint.
+///
+/// Calls that write are made one after the other on a thread that may block; one that is given up is finished there, and the next one waits
+/// for it. Memory: a batch's lines, which take up to about three times its bytes.
+#[derive(Debug)]
+pub struct FileReplica {
+    name: String,
+    target: Arc<Target>,
+    /// Held by the call that writes, also when nobody waits for it any more.
+    writing: Arc<Mutex<()>>,
+}
+
+impl FileReplica {
+    /// A sink of this name. The file is made with the first entries; its directory must be there.
+    pub fn new(name: impl Into<String>, path: impl Into<PathBuf>, format: Format) -> Self {
+        Self {
+            name: name.into(),
+            target: Arc::new(Target::new(path.into(), format)),
+            writing: Arc::default(),
+        }
+    }
+
+    async fn append(
+        &self,
+        origin: String,
+        batch: impl FnOnce(Format) -> Batch + Send + 'static,
+    ) -> Result<(), ReplicaError> {
+        let turn = Arc::clone(&self.writing).lock_owned().await;
+        let target = Arc::clone(&self.target);
+        blocking(move || {
+            let batch = batch(target.format());
+            let appended = target.append(&origin, &batch, &mut nothing_happens);
+            drop(turn);
+            appended
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl ReplicaSink for FileReplica {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
+        // After a call that was given up and is not done yet: what it leaves is the answer.
+        let turn = Arc::clone(&self.writing).lock_owned().await;
+        let target = Arc::clone(&self.target);
+        let origin = origin.to_owned();
+        blocking(move || {
+            let cursor = target.cursor(&origin);
+            drop(turn);
+            Ok(cursor?.map_or(SinkCursor::at(0), |cursor| cursor.to_sink_cursor()))
+        })
+        .await
+    }
+
+    async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
+        let range = range.clone();
+        let origin = range.origin().to_owned();
+        self.append(origin, move |format| Batch::of_range(&range, format))
+            .await
+    }
+
+    async fn skip(&self, gap: &Gap) -> Result<(), ReplicaError> {
+        let gap = gap.clone();
+        let origin = gap.origin.clone();
+        self.append(origin, move |format| Batch::of_gap(&gap, format))
+            .await
+    }
+
+    async fn health(&self) -> Result<(), ReplicaError> {
+        let target = Arc::clone(&self.target);
+        blocking(move || target.health()).await
+    }
+}
+
+/// Does what may wait for the disk on a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReplicaError> + Send + 'static,
+) -> Result<T, ReplicaError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => Err(ReplicaError::Panicked {
+            what: error.to_string(),
+        }),
+        Err(error) => Err(ReplicaError::unavailable(
+            "the runtime is shutting down",
+            error,
+        )),
+    }
+}

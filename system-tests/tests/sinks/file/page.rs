@@ -1,0 +1,37 @@
+//! The commands for a file in `docs/sinks.md`.
+
+use system_tests::clock;
+
+use crate::page::{PATIENCE, Typist, commands_of};
+
+const STATUS: &str = "livetrail trail sinks status --config livetrail.toml --data ./data";
+
+#[test]
+fn the_commands_for_a_file_do_what_the_page_says() {
+    let mut typist = Typist::new();
+    let commands = commands_of("A file");
+    assert!(commands.len() <= 5, "{commands:?}");
+    let mut compared = 0;
+    for command in commands {
+        if command == STATUS {
+            clock::wait_until("the first lines are there", PATIENCE, || {
+                let status = typist.types(&format!("{STATUS} --json"));
+                let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+                status[0]["cursor"].as_u64() > Some(0)
+            });
+        }
+        let said = typist.types(&command);
+        if command.contains("cmp") {
+            assert_eq!(said, "", "they are the same");
+            compared += 1;
+        }
+        if command == STATUS {
+            assert!(said.contains("lines"), "{said}");
+        }
+    }
+    assert_eq!(compared, 1);
+    let lines = typist.types("cat trail.tsv");
+    let first = lines.lines().next().expect("a line");
+    assert!(first.contains("\tserver_started\t"), "{first}");
+    typist.stops();
+}
