@@ -1,5 +1,6 @@
 //! The file of lines: what every sink must do, and a server whose trail it follows.
 
+mod disk;
 mod page;
 mod server;
 
