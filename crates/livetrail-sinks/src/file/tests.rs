@@ -108,7 +108,11 @@ fn each_entry_is_there_once_at_whatever_step_the_process_ends() {
                 let at = cursor.map_or(0, |cursor| cursor.next);
                 let wanted = if step == Step::Renamed { 20 } else { 0 };
                 assert_eq!(at, before as u64 + wanted, "{step:?}");
-                append(&next, &log, at, 60 - usize::try_from(at).unwrap()).unwrap();
+                // A shorter batch than the one that was cut short: nothing of that may stay behind it.
+                append(&next, &log, at, 5).unwrap();
+                let there = usize::try_from(at).unwrap() + 5;
+                assert_eq!(folder.text(), lines(&log, there), "{step:?}, {kept} kept");
+                append(&next, &log, at + 5, 60 - there).unwrap();
                 assert_eq!(folder.text(), lines(&log, 60), "{step:?}, {kept} kept");
             }
         }
