@@ -8,6 +8,8 @@
 //! | `postgres` | `postgres` | an append-only table of PostgreSQL 13 or later |
 //! | `s3` | `s3` | a bucket with Object Lock, as a site that any tile-log client can read |
 //!
+//! Where a place cannot say what it holds, module `local_cursor` (feature `local-cursor`) keeps the cursor.
+//!
 //! All of them pass one suite, `livetrail_audit::replica::conformance`, against a real server; the file, which holds one log and has no
 //! server, those of its cases that apply.
 
@@ -16,6 +18,8 @@ mod error;
 pub mod file;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "local-cursor")]
+pub mod local_cursor;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "s3")]

@@ -8,7 +8,7 @@
 //!
 //! - **Sealed only.** What a sink gets is covered by a signed checkpoint that is published, with the leaf hash of each entry.
 //! - **At least once on the wire, exactly once in effect.** After anything that went wrong the sink is asked where it is, and
-//!   goes on from there. A range that comes again changes nothing.
+//!   goes on from there. A range that comes again changes nothing, but where the place cannot say what it holds ([`Delivery`]).
 //! - **One history.** The same index with other bytes is a fork: loud, and that sink stops.
 
 mod backoff;
@@ -28,5 +28,5 @@ pub use options::{ReplicaOptions, ReplicaOptionsError};
 pub use range::{RangeError, SealedRange};
 pub use replicas::{ReplicaFloor, Replicas};
 pub use replicator::{RecordEvent, ReplicaWatch, Replicator};
-pub use sink::{Gap, ReplicaSink, SinkCursor};
+pub use sink::{Delivery, Gap, ReplicaSink, SinkCursor};
 pub use status::{ReplicaState, ReplicaStatus};

@@ -87,7 +87,7 @@ impl Replicator {
         options.check(sink.name())?;
         let (closer, closing) = watch::channel(None);
         Ok(Self {
-            board: Arc::new(Board::new(sink.name(), options.required)),
+            board: Arc::new(Board::new(sink.name(), options.required, sink.delivery())),
             backoff: Backoff::new(options.backoff_first, options.backoff_max),
             ledger,
             reader,

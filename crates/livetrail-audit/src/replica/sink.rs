@@ -24,6 +24,10 @@ use super::range::SealedRange;
 ///    Messages hold no secrets: no passwords, no tokens, no URLs with them.
 /// 5. **Dropping a future is safe at any moment**, as a connection that breaks is: each attempt has a deadline.
 ///
+/// A place that cannot say what it holds (a syslog, a pipe) has no cursor in it. Its sink keeps one in a file of its own, moves it only
+/// when the place has taken the range as far as its protocol can tell, and says so with [`delivery`](Self::delivery): of such a
+/// sink promises 1 to 3 hold for that file, and what is in the place may be there twice.
+///
 /// Calls come one at a time from one replicator; another process may talk to the same place by mistake. No call may block
 /// its thread. `livetrail-audit`'s feature `conformance` has the suite that every sink must pass against its real server.
 ///
@@ -65,6 +69,11 @@ pub trait ReplicaSink: Send + Sync + 'static {
     /// Its name in configuration, cursors, metrics and messages: 1 to 64 letters, digits, `-` and `_`.
     fn name(&self) -> &str;
 
+    /// Whether what is sent twice is there twice. Unless overridden it is not.
+    fn delivery(&self) -> Delivery {
+        Delivery::OnceInEffect
+    }
+
     /// How far the sink has come with this log. Of a log that it has never seen: [`SinkCursor::at`] 0.
     ///
     /// # Errors
@@ -94,6 +103,28 @@ pub trait ReplicaSink: Send + Sync + 'static {
     /// # Errors
     /// What is wrong.
     async fn health(&self) -> Result<(), ReplicaError>;
+}
+
+/// How a sink keeps its cursor, and what follows for an entry that is sent twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// The cursor is in the place, moved by the commit that adds the entries: each of them is there once.
+    #[default]
+    OnceInEffect,
+    /// The place cannot say what it holds, and the cursor is in a file beside the ledger: after a crash, or when that file is lost, entries
+    /// come again. Each names its index and leaf hash, by which a reader can tell.
+    AtLeastOnce,
+}
+
+impl Delivery {
+    /// Its stable name in answers: `once` or `at_least_once`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::OnceInEffect => "once",
+            Self::AtLeastOnce => "at_least_once",
+        }
+    }
 }
 
 /// How far a sink has come with one log, and what it holds by which that can be checked.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::ErrorClass;
+use super::sink::Delivery;
 
 /// How a replica is doing.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct ReplicaStatus {
     pub name: String,
     /// Whether retention waits for it without end.
     pub required: bool,
+    /// Whether what is sent twice is there twice.
+    pub delivery: Delivery,
     /// What it is at.
     pub state: ReplicaState,
     /// The next index that the sink needs; `None` until it has answered once.
@@ -84,6 +87,7 @@ impl fmt::Display for ReplicaState {
 pub(super) struct Board {
     name: String,
     required: bool,
+    delivery: Delivery,
     noted: Mutex<Noted>,
 }
 
@@ -103,10 +107,11 @@ struct Noted {
 }
 
 impl Board {
-    pub(super) fn new(name: &str, required: bool) -> Self {
+    pub(super) fn new(name: &str, required: bool, delivery: Delivery) -> Self {
         Self {
             name: name.to_owned(),
             required,
+            delivery,
             noted: Mutex::new(Noted {
                 state: ReplicaState::Starting,
                 cursor: None,
@@ -206,6 +211,7 @@ impl Board {
         ReplicaStatus {
             name: self.name.clone(),
             required: self.required,
+            delivery: self.delivery,
             state: noted.state,
             cursor: noted.cursor,
             lag_records,

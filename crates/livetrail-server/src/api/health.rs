@@ -49,6 +49,9 @@ pub(super) struct SinkHealth {
     state: &'static str,
     /// Whether the trail keeps everything that it does not have.
     required: bool,
+    /// `once`, or `at_least_once` where the place cannot say what it holds: records may be there twice after a crash.
+    #[schema(example = "once")]
+    delivery: &'static str,
     /// Records that it does not have yet.
     lag_records: u64,
     /// Age of the oldest of them, in seconds.
@@ -61,6 +64,7 @@ impl From<ReplicaStatus> for SinkHealth {
             name: status.name,
             state: status.state.label(),
             required: status.required,
+            delivery: status.delivery.label(),
             lag_records: status.lag_records,
             lag_seconds: status.lag.as_secs(),
         }

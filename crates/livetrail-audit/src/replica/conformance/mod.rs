@@ -30,7 +30,7 @@ pub use server::*;
 
 use super::options::ReplicaOptions;
 use super::replicator::{ReplicaWatch, Replicator};
-use super::sink::ReplicaSink;
+use super::sink::{Delivery, ReplicaSink};
 
 /// The longest that anything in a case may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ pub trait Place: Send + Sync + Sized + 'static {
     async fn sink(&self) -> Arc<dyn ReplicaSink>;
 
     /// Every entry that is there for this origin, in the order of the place, with its index; read in another way than the
-    /// sink's. Also what is there twice, if the place can hold that.
+    /// sink's. Also what is there twice, if the place can hold that: of a sink that delivers at least once, the first of each counts.
     async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)>;
 
     /// Lets a program that has written nothing of it verify what is there, from the place alone; panics when that finds
@@ -144,9 +144,14 @@ pub(crate) fn quick() -> ReplicaOptions {
     }
 }
 
-/// The place holds just this log: each entry once, in order, byte for byte.
+/// The place holds just this log: each entry once, in order, byte for byte. Where it is delivered at least once: each entry, its
+/// first occurrence in order, and whenever it is there again with the same bytes.
 pub(crate) async fn assert_equal(place: &impl Place, log: &TestLog) {
     let held = place.held(log.origin()).await;
+    let held = match place.sink().await.delivery() {
+        Delivery::OnceInEffect => held,
+        Delivery::AtLeastOnce => without_repetitions(held),
+    };
     let entries = log.entries();
     assert_eq!(
         held.len(),
@@ -166,6 +171,21 @@ pub(crate) async fn assert_equal(place: &impl Place, log: &TestLog) {
             "entry {index} has other bytes"
         );
     }
+}
+
+/// The first of each index.
+fn without_repetitions(held: Vec<(u64, Vec<u8>)>) -> Vec<(u64, Vec<u8>)> {
+    let mut first: Vec<(u64, Vec<u8>)> = Vec::with_capacity(held.len());
+    for (index, entry) in held {
+        let known = usize::try_from(index).ok().and_then(|at| first.get(at));
+        match known {
+            Some((_, known)) => {
+                assert_eq!(*known, entry, "entry {index} is there with two contents")
+            }
+            None => first.push((index, entry)),
+        }
+    }
+    first
 }
 
 pub(crate) async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -189,7 +209,7 @@ pub fn run_case(case: impl Future<Output = ()>) {
 }
 
 /// One test for each case of the named groups: `place` for every sink, or `one_log` for those whose place holds a single log;
-/// `server` for those with a [`Server`], `access` for those with [`Access`].
+/// `server` for those with a [`Server`] (`server_at_least_once` where the cursor is not in the place), `access` for those with [`Access`].
 #[macro_export]
 macro_rules! replica_conformance {
     ($place:ty : $($group:ident),+ $(,)?) => {
@@ -216,6 +236,15 @@ macro_rules! replica_conformance {
             the_server_is_killed_and_comes_back,
             the_connection_breaks_in_the_middle_of_a_batch,
             a_reply_that_is_lost_after_the_commit_doubles_nothing,
+            a_slow_server_is_given_up_and_asked_again,
+            a_long_outage_costs_nothing,
+        );
+    };
+    (@ server_at_least_once $place:ty) => {
+        $crate::replica_conformance!(@@ $place:
+            the_server_is_killed_and_comes_back,
+            the_connection_breaks_in_the_middle_of_a_batch,
+            a_reply_that_is_lost_loses_nothing,
             a_slow_server_is_given_up_and_asked_again,
             a_long_outage_costs_nothing,
         );

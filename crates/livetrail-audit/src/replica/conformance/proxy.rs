@@ -152,10 +152,11 @@ async fn carry(client: TcpStream, control: &Control) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    tokio::select! {
-        () = copy(from_client, to_server, &control.requests, control) => {}
-        () = copy(from_server, to_client, &control.replies, control) => {}
-    }
+    // The end of one direction is passed on and leaves the other open; an error ends both.
+    let _ = tokio::try_join!(
+        copy(from_client, to_server, &control.requests, control),
+        copy(from_server, to_client, &control.replies, control),
+    );
 }
 
 async fn copy(
@@ -163,14 +164,12 @@ async fn copy(
     mut to: impl AsyncWrite + Unpin,
     direction: &Direction,
     control: &Control,
-) {
+) -> io::Result<()> {
     let mut chunk = [0; CHUNK_BYTES];
     loop {
-        let Ok(read) = from.read(&mut chunk).await else {
-            return;
-        };
+        let read = from.read(&mut chunk).await?;
         if read == 0 {
-            return;
+            return to.shutdown().await;
         }
         let delay = control.delay_us.load(Ordering::SeqCst);
         if delay > 0 {
@@ -178,13 +177,11 @@ async fn copy(
         }
         let may = direction.take(read as u64);
         let passed = usize::try_from(may).unwrap_or(read);
-        if to.write_all(&chunk[..passed]).await.is_err() {
-            return;
-        }
+        to.write_all(&chunk[..passed]).await?;
         if passed < read {
             direction.left.store(UNLIMITED, Ordering::SeqCst);
             control.cuts.send_modify(|cuts| *cuts += 1);
-            return;
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
     }
 }

@@ -110,6 +110,37 @@ pub async fn a_reply_that_is_lost_after_the_commit_doubles_nothing<P: Server>() 
     assert_equal(&place, &log).await;
 }
 
+/// The answer is lost from any byte on, where the place cannot be asked what it has committed: the batch goes out again, and
+/// the cursor moves only with an answer.
+pub async fn a_reply_that_is_lost_loses_nothing<P: Server>() {
+    const BATCH: u64 = 25;
+    let place = P::fresh().await;
+    let log = TestLog::with(ORIGIN, 1_000);
+    let sink = place.sink().await;
+    sink.append(&log.range(0, BATCH as usize))
+        .await
+        .expect("a range");
+    let bytes = place.proxy().passed().1;
+    let mut lost = 0;
+    for left in [1, 2, 6, 12, 24, bytes / 2] {
+        let sink = place.sink().await;
+        let next = sink.cursor(ORIGIN).await.expect("a cursor").next();
+        place.proxy().cut_after_replies(bytes.saturating_sub(left));
+        let answer = sink.append(&log.range(next, BATCH as usize)).await;
+        // What is left of the limit must not hit whoever comes next.
+        place.proxy().cut_after_replies(u64::MAX);
+        let now = sink.cursor(ORIGIN).await.expect("a cursor").next();
+        let wanted = if answer.is_ok() { next + BATCH } else { next };
+        assert_eq!(now, wanted, "{left} bytes before the end: {answer:?}");
+        lost += u32::from(answer.is_err());
+    }
+    assert!(lost > 0, "no answer was lost");
+    Following::start(&log, place.sink().await)
+        .finish(&log)
+        .await;
+    assert_equal(&place, &log).await;
+}
+
 /// A server that does not answer in time is asked anew, and nothing is written twice.
 pub async fn a_slow_server_is_given_up_and_asked_again<P: Server>() {
     let place = P::fresh().await;

@@ -39,6 +39,8 @@ pub(super) fn run(command: &TrailSinks) -> Outcome {
 struct Answer {
     name: String,
     required: bool,
+    /// `once` or `at_least_once`.
+    delivery: &'static str,
     /// The next index that it needs.
     cursor: Option<u64>,
     /// Records that the trail has sealed and it has not.
@@ -102,6 +104,7 @@ fn ask(
     Ok(Answer {
         name: sink.name().to_owned(),
         required: true,
+        delivery: sink.delivery().label(),
         cursor,
         lag_records: cursor.map(|cursor| sealed.saturating_sub(cursor)),
         error: answer.err().or(ahead),
@@ -115,12 +118,13 @@ fn show(answers: &[Answer], sealed: u64) -> anyhow::Result<()> {
         vec![
             answer.name.clone(),
             if answer.required { "yes" } else { "no" }.to_owned(),
+            answer.delivery.to_owned(),
             number(answer.cursor),
             number(answer.lag_records),
             answer.error.clone().unwrap_or_else(|| "ok".to_owned()),
         ]
     });
-    let mut answers = table(["sink", "required", "holds", "lacks", "state"]);
+    let mut answers = table(["sink", "required", "delivery", "holds", "lacks", "state"]);
     answers.add_rows(rows);
     say(&answers.to_string())?;
     say(&format!("{sealed} records are sealed"))

@@ -1,0 +1,476 @@
+//! A cursor in a file of our own, for places that cannot say what they hold: also for a host's own sink
+//! ([`Delivery::AtLeastOnce`](livetrail_audit::replica::Delivery::AtLeastOnce)).
+//!
+//! ```text
+//!  FOLDER/SINK/ORIGIN.cursor    livetrail-sink-cursor 1 LF    replaced as a whole, never changed in place
+//!                               sink NAME LF
+//!                               origin ORIGIN LF
+//!                               next INDEX LF                 the first index that the place has not taken
+//!                               leaf HASH LF                  the leaf hash of the entry before that index, base64; `-` where there is none
+//!                               checkpoint LF NOTE            the newest signed checkpoint that came with entries, to the end; may be empty
+//!  FOLDER/SINK/ORIGIN.lock      empty; locked by whoever sends
+//! ```
+//!
+//! In file names an origin's bytes other than letters, digits, `.` and `-` are `_` and two digits.
+//!
+//! - **It moves after the place has taken a batch**, so what a crash in between leaves behind is a batch that is sent again.
+//! - **A file that is lost, or an older copy of it, means sending again**, never leaving out.
+//! - **A file that is ahead of the ledger, or has another leaf hash or checkpoint, is a fork**: the replicator compares.
+//!   A ledger and this file restored together from one old copy fit each other: only what was sent tells then.
+
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use livetrail_audit::replica::{Gap, ReplicaError, SealedRange, SinkCursor};
+use livetrail_tlog::{Hash, leaf_hash};
+
+const FIRST_LINE: &[u8] = b"livetrail-sink-cursor 1";
+
+/// The most bytes that are read of a cursor. A checkpoint with many cosignatures has some thousands.
+const MAX_CURSOR_BYTES: u64 = 1 << 20;
+
+/// The longest that an origin may be in a file's name; a longer one stands there as its hash. File systems take 255 bytes.
+const MAX_STEM_BYTES: usize = 200;
+
+/// The cursors of one sink, one for each log.
+#[derive(Clone, Debug)]
+pub struct LocalCursor {
+    folder: PathBuf,
+    sink: String,
+}
+
+impl LocalCursor {
+    /// Those of the sink of this name, in a folder of its own in `folder`. Nothing is made yet.
+    #[must_use]
+    pub fn new(folder: &Path, sink: &str) -> Self {
+        Self {
+            folder: folder.join(sink),
+            sink: sink.to_owned(),
+        }
+    }
+
+    /// How far the place has taken this log. Takes no lock and makes nothing, so others may ask while a server sends.
+    ///
+    /// # Errors
+    /// The file cannot be read: [`ReplicaError::Damaged`] when somebody has changed it.
+    pub async fn read(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
+        let file = self.file(origin);
+        blocking(move || Ok(file.read()?.to_sink_cursor())).await
+    }
+
+    /// The right to send from `first` on, as long as it is held: of two processes one is told to wait, or that the cursor has moved.
+    ///
+    /// # Errors
+    /// [`ReplicaError::CursorMoved`] when the cursor is not at `first`; another process has the right; the folder cannot be written to.
+    pub async fn claim(&self, origin: &str, first: u64) -> Result<Claim, ReplicaError> {
+        let file = self.file(origin);
+        blocking(move || file.claim(first)).await
+    }
+
+    fn file(&self, origin: &str) -> CursorFile {
+        let stem = stem(origin);
+        CursorFile {
+            path: self.folder.join(format!("{stem}.cursor")),
+            new_path: self.folder.join(format!("{stem}.cursor.new")),
+            lock_path: self.folder.join(format!("{stem}.lock")),
+            folder: self.folder.clone(),
+            sink: self.sink.clone(),
+            origin: origin.to_owned(),
+        }
+    }
+}
+
+/// The right to send, and to move the cursor behind what was sent. It ends with this, also when the process is killed.
+#[derive(Debug)]
+pub struct Claim {
+    file: CursorFile,
+    cursor: Cursor,
+    lock: File,
+}
+
+impl Claim {
+    /// The place has taken this range: the cursor is behind it, and durable, when this returns.
+    ///
+    /// # Errors
+    /// It could not be written, and may have moved or not.
+    pub async fn commit(self, range: &SealedRange) -> Result<(), ReplicaError> {
+        let moved = Cursor {
+            next: range.next(),
+            last_leaf: range.leaves().last().copied(),
+            checkpoint: Some(range.note().clone()),
+        };
+        self.replace(moved).await
+    }
+
+    /// The place has taken the word that these entries are missing.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub async fn commit_gap(self, gap: &Gap) -> Result<(), ReplicaError> {
+        let moved = Cursor {
+            next: gap.missing.end,
+            last_leaf: None,
+            checkpoint: self.cursor.checkpoint.clone(),
+        };
+        self.replace(moved).await
+    }
+
+    async fn replace(self, cursor: Cursor) -> Result<(), ReplicaError> {
+        blocking(move || {
+            let replaced = self.file.replace(&cursor);
+            drop(self.lock);
+            replaced
+        })
+        .await
+    }
+}
+
+/// What the file says beside whose it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Cursor {
+    next: u64,
+    last_leaf: Option<Hash>,
+    checkpoint: Option<Bytes>,
+}
+
+impl Cursor {
+    fn to_sink_cursor(&self) -> SinkCursor {
+        let mut cursor = SinkCursor::at(self.next);
+        if let Some(leaf) = self.last_leaf {
+            cursor = cursor.with_last_leaf(leaf);
+        }
+        if let Some(note) = &self.checkpoint {
+            cursor = cursor.with_checkpoint(note.clone());
+        }
+        cursor
+    }
+}
+
+#[derive(Clone, Debug)]
+struct CursorFile {
+    folder: PathBuf,
+    path: PathBuf,
+    new_path: PathBuf,
+    lock_path: PathBuf,
+    sink: String,
+    origin: String,
+}
+
+impl CursorFile {
+    fn read(&self) -> Result<Cursor, ReplicaError> {
+        let told = |source| failed("read", &self.path, source);
+        let mut bytes = Vec::new();
+        match File::open(&self.path) {
+            Ok(file) => {
+                let read = file.take(MAX_CURSOR_BYTES).read_to_end(&mut bytes);
+                read.map_err(told)?;
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Cursor::default()),
+            Err(error) => return Err(told(error)),
+        }
+        self.parse(&bytes).map_err(|what| ReplicaError::Damaged {
+            what: format!(
+                "{} {what}; if you move it away, everything is sent again",
+                self.path.display()
+            ),
+            source: None,
+        })
+    }
+
+    fn claim(self, first: u64) -> Result<Claim, ReplicaError> {
+        self.make_folder()?;
+        let lock = open_options()
+            .open(&self.lock_path)
+            .map_err(|source| failed("open", &self.lock_path, source))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(ReplicaError::Unavailable {
+                    what: format!(
+                        "another process sends to sink {} right now: let only one server follow into it",
+                        self.sink
+                    ),
+                    source: None,
+                });
+            }
+            Err(TryLockError::Error(source)) => {
+                return Err(failed("lock", &self.lock_path, source));
+            }
+        }
+        let cursor = self.read()?;
+        if cursor.next != first {
+            return Err(ReplicaError::CursorMoved {
+                expected: first,
+                found: cursor.next,
+            });
+        }
+        Ok(Claim {
+            file: self,
+            cursor,
+            lock,
+        })
+    }
+
+    /// A crash before the end of this: the old cursor counts, and the batch is sent again.
+    fn replace(&self, cursor: &Cursor) -> Result<(), ReplicaError> {
+        let mut new = open_options()
+            .truncate(true)
+            .open(&self.new_path)
+            .map_err(|source| failed("write", &self.new_path, source))?;
+        new.write_all(&self.encode(cursor))
+            .and_then(|()| new.sync_all())
+            .map_err(|source| failed("write", &self.new_path, source))?;
+        // This commits. A crash before the folder is synced: the old cursor or the new one, both of which are true.
+        fs::rename(&self.new_path, &self.path)
+            .and_then(|()| sync_folder(&self.folder))
+            .map_err(|source| failed("replace", &self.path, source))
+    }
+
+    /// Made durable up to the folder that was there, so that no crash takes a cursor away with its folder.
+    fn make_folder(&self) -> Result<(), ReplicaError> {
+        if self.folder.is_dir() {
+            return Ok(());
+        }
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::DirBuilderExt as _;
+            builder.mode(0o750);
+        }
+        let made = builder.create(&self.folder).and_then(|()| {
+            let parents = self.folder.ancestors().skip(1).take(2);
+            parents
+                .filter(|parent| parent.is_dir())
+                .try_for_each(sync_folder)
+        });
+        made.map_err(|source| failed("make", &self.folder, source))
+    }
+
+    fn encode(&self, cursor: &Cursor) -> Vec<u8> {
+        let leaf = cursor
+            .last_leaf
+            .map_or_else(|| "-".to_owned(), |leaf| leaf.to_string());
+        let mut out = FIRST_LINE.to_vec();
+        let lines = format!(
+            "\nsink {}\norigin {}\nnext {}\nleaf {leaf}\ncheckpoint\n",
+            self.sink, self.origin, cursor.next
+        );
+        out.extend_from_slice(lines.as_bytes());
+        out.extend_from_slice(cursor.checkpoint.as_deref().unwrap_or_default());
+        out
+    }
+
+    /// Reads it back. An error says which line is wrong.
+    fn parse(&self, bytes: &[u8]) -> Result<Cursor, &'static str> {
+        let mut parts = bytes.splitn(6, |byte| *byte == b'\n');
+        if parts.next() != Some(FIRST_LINE) {
+            return Err("does not begin with \"livetrail-sink-cursor 1\"");
+        }
+        let mut value = |name: &str| {
+            let line = parts.next()?.strip_prefix(name.as_bytes())?;
+            line.strip_prefix(b" ")
+        };
+        if value("sink") != Some(self.sink.as_bytes()) {
+            return Err("is another sink's by its line 2");
+        }
+        if value("origin") != Some(self.origin.as_bytes()) {
+            return Err("is another log's by its line 3");
+        }
+        let next = value("next").and_then(number);
+        let next = next.ok_or("has no index in line 4")?;
+        let last_leaf = match value("leaf") {
+            Some(b"-") => None,
+            text => Some(text.and_then(hash).ok_or("has no leaf hash in line 5")?),
+        };
+        let note = parts
+            .next()
+            .and_then(|rest| rest.strip_prefix(b"checkpoint\n"))
+            .ok_or("has no checkpoint from line 6 on")?;
+        Ok(Cursor {
+            next,
+            last_leaf,
+            checkpoint: (!note.is_empty()).then(|| Bytes::copy_from_slice(note)),
+        })
+    }
+}
+
+/// An origin as the beginning of a file's name. Two origins never have the same.
+fn stem(origin: &str) -> String {
+    let mut stem = String::with_capacity(origin.len());
+    for byte in origin.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-') {
+            stem.push(char::from(byte));
+        } else {
+            let _ = write!(stem, "_{byte:02X}");
+        }
+    }
+    if stem.len() > MAX_STEM_BYTES {
+        stem.clear();
+        for byte in leaf_hash(origin.as_bytes()).as_bytes() {
+            let _ = write!(stem, "{byte:02x}");
+        }
+    }
+    stem
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn hash(text: &[u8]) -> Option<Hash> {
+    Hash::parse(std::str::from_utf8(text).ok()?).ok()
+}
+
+fn open_options() -> OpenOptions {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o640);
+    }
+    options
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn failed(step: &str, path: &Path, source: io::Error) -> ReplicaError {
+    let what = format!("cannot {step} {}", path.display());
+    match source.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            ReplicaError::denied(format!("{what}: let the server write there"), source)
+        }
+        _ => ReplicaError::unavailable(what, source),
+    }
+}
+
+/// Does what may wait for the disk on a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReplicaError> + Send + 'static,
+) -> Result<T, ReplicaError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => Err(ReplicaError::Panicked {
+            what: error.to_string(),
+        }),
+        Err(error) => Err(ReplicaError::unavailable(
+            "the runtime is shutting down",
+            error,
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_audit::replica::ErrorClass;
+    use livetrail_audit::replica::conformance::TestLog;
+
+    use super::*;
+
+    const ORIGIN: &str = "example.com/a";
+
+    fn cursor(folder: &tempfile::TempDir) -> LocalCursor {
+        LocalCursor::new(folder.path(), "syslog")
+    }
+
+    async fn next(cursor: &LocalCursor) -> u64 {
+        cursor.read(ORIGIN).await.unwrap().next()
+    }
+
+    #[tokio::test]
+    async fn it_moves_with_a_claim_alone_and_one_process_has_that_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = TestLog::with(ORIGIN, 30);
+        let (one, two) = (cursor(&folder), cursor(&folder));
+        assert_eq!(next(&one).await, 0);
+        let claim = one.claim(ORIGIN, 0).await.unwrap();
+        let told = two.claim(ORIGIN, 0).await.unwrap_err();
+        assert_eq!(told.class(), ErrorClass::Passing, "{told:?}");
+        // Whoever gives up has moved nothing.
+        drop(claim);
+        let claim = two.claim(ORIGIN, 0).await.unwrap();
+        let range = log.range(0, 20);
+        claim.commit(&range).await.unwrap();
+        let told = one.claim(ORIGIN, 0).await.unwrap_err();
+        assert!(
+            matches!(
+                told,
+                ReplicaError::CursorMoved {
+                    expected: 0,
+                    found: 20
+                }
+            ),
+            "{told:?}"
+        );
+        let read = one.read(ORIGIN).await.unwrap();
+        assert_eq!(read.last_leaf(), range.leaves().last());
+        assert_eq!(read.checkpoint(), Some(range.note()));
+        // Another log's is another file.
+        assert_eq!(one.read("example.com/b").await.unwrap().next(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_gap_moves_it_and_keeps_the_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = TestLog::with(ORIGIN, 10);
+        let cursor = cursor(&folder);
+        let claim = cursor.claim(ORIGIN, 0).await.unwrap();
+        claim.commit(&log.range(0, 10)).await.unwrap();
+        let gap = Gap::new(ORIGIN, 10..25, "pruned");
+        let claim = cursor.claim(ORIGIN, 10).await.unwrap();
+        claim.commit_gap(&gap).await.unwrap();
+        let read = cursor.read(ORIGIN).await.unwrap();
+        assert_eq!((read.next(), read.last_leaf()), (25, None));
+        assert!(read.checkpoint().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_lost_file_means_from_the_beginning_and_a_wrong_one_an_alarm() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = TestLog::with(ORIGIN, 10);
+        let cursor = cursor(&folder);
+        let claim = cursor.claim(ORIGIN, 0).await.unwrap();
+        claim.commit(&log.range(0, 10)).await.unwrap();
+        let path = folder.path().join("syslog/example.com_2Fa.cursor");
+        let good = fs::read(&path).unwrap();
+        // What a crash left there counts for nothing.
+        fs::write(path.with_extension("cursor.new"), "half a").unwrap();
+        assert_eq!(next(&cursor).await, 10);
+
+        let text = String::from_utf8(good.clone()).unwrap();
+        for (line, told) in [
+            ("livetrail-sink-cursor 1", "begin"),
+            ("sink syslog", "line 2"),
+            ("origin ", "line 3"),
+            ("next ", "line 4"),
+            ("leaf ", "line 5"),
+            ("checkpoint", "line 6"),
+        ] {
+            fs::write(&path, text.replacen(line, "x", 1)).unwrap();
+            let error = cursor.read(ORIGIN).await.unwrap_err();
+            assert_eq!(error.class(), ErrorClass::Fork, "{line}");
+            assert!(error.to_string().contains(told), "{line}: {error}");
+        }
+        for end in 0..text.find("checkpoint\n").unwrap() {
+            fs::write(&path, &good[..end]).unwrap();
+            assert!(cursor.read(ORIGIN).await.is_err(), "{end}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(next(&cursor).await, 0);
+    }
+
+    #[test]
+    fn no_two_origins_have_the_same_file() {
+        assert_eq!(stem("example.com/a"), "example.com_2Fa");
+        assert_eq!(stem("../a_2F"), ".._2Fa_5F2F");
+        let long = |end: &str| stem(&format!("{}{end}", "x".repeat(250)));
+        assert_eq!(long("a").len(), 64);
+        assert_ne!(long("a"), long("b"));
+    }
+}
