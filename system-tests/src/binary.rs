@@ -43,13 +43,13 @@ pub(crate) fn workspace() -> PathBuf {
 }
 
 /// Cargo's target folder and the folder of the profile below it, told from where this test itself runs:
-/// `target/debug/deps/system-…`.
+/// `target/debug/deps/system-…`, or for an example `target/release/examples/sinks_speed`.
 #[must_use]
 pub(crate) fn target() -> (PathBuf, String) {
     let here = std::env::current_exe().expect("the test's own path");
     let profile = here
         .ancestors()
-        .find(|folder| folder.ends_with("deps"))
+        .find(|folder| folder.ends_with("deps") || folder.ends_with("examples"))
         .and_then(Path::parent)
         .expect("a test runs in `target/<profile>/deps`");
     let target = profile.parent().expect("a profile's folder has a parent");

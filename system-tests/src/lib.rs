@@ -8,6 +8,7 @@
 //! | a database server of a test's own | [`Postgres`] |
 //! | a Kafka broker whose records outlive it | [`KafkaBroker`] |
 //! | an S3 server with Object Lock | [`S3Server`] |
+//! | TLS before a server that has none | [`TlsFront`] |
 //! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`] |
 //! | a witness that cosigns trails | [`Witness`] |
 //! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
@@ -38,6 +39,7 @@ mod server;
 mod small_disk;
 pub mod socket;
 mod story;
+mod tls_front;
 pub mod tool;
 mod trail;
 mod wheel;
@@ -56,5 +58,6 @@ pub use s3::{S3Server, bucket_at};
 pub use server::{Server, free_address};
 pub use small_disk::SmallDisk;
 pub use story::Story;
+pub use tls_front::TlsFront;
 pub use trail::Trail;
 pub use witness::Witness;

@@ -15,7 +15,7 @@ use livetrail_benches::{
     viewers::{
         bare, clip, gateway,
         load::{self, JOINING, MEASURING, Report},
-        server::{Kind, Server, Usage},
+        server::{self, Kind, Server, Usage},
     },
 };
 
@@ -118,7 +118,7 @@ fn compare(mut options: Compare) -> Result<()> {
     };
     let clip = options.clip.clone().map_or_else(made, Ok)?;
     if options.livetrail.is_empty() {
-        options.livetrail = vec![build()?];
+        options.livetrail = vec![server::build()?];
     }
     println!(
         "{} stream(s), {} s in each turn, median of {} turns; processor time of the server's process from the system",
@@ -146,21 +146,6 @@ fn compare(mut options: Compare) -> Result<()> {
         print(&candidates);
     }
     Ok(())
-}
-
-/// Our server with the flags of a release; where its program is.
-fn build() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(&root)
-        .args(["build", "--quiet", "--profile", "dist", "--locked"])
-        .args(["--package", "livetrail-server"])
-        .status()?;
-    ensure!(status.success(), "the server does not build");
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("dist").join("livetrail"))
 }
 
 fn candidates(options: &Compare) -> Vec<Candidate> {

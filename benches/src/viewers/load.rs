@@ -46,6 +46,9 @@ pub struct Options {
     pub storm: usize,
     #[arg(long, default_value_t = 2.0)]
     pub storm_seconds: f64,
+    /// So many viewers a second join while is measured, and leave as soon as they know where in the stream they are
+    #[arg(long, default_value_t = 0.0)]
+    pub passing: f64,
     /// Publish to this RTMP address first: viewers are then compared with what was published, and latency counts from there
     #[arg(long)]
     pub publish: Option<String>,
@@ -113,12 +116,16 @@ pub struct Report {
     /// The same of those who came in the storm.
     pub storm_p50_ms: f64,
     pub storm_p99_ms: f64,
+    /// Who came and went while was measured, and how long each waited from its last question until it was let in.
+    pub passed: u64,
+    pub let_in_p50_ms: f64,
+    pub let_in_p99_ms: f64,
     pub seconds: f64,
     pub load_cpu_seconds: f64,
 }
 
 impl Report {
-    fn fields(&mut self) -> [(&'static str, Field<'_>); 16] {
+    fn fields(&mut self) -> [(&'static str, Field<'_>); 19] {
         use Field::{Count, Float, Size};
         [
             ("viewers", Size(&mut self.viewers)),
@@ -135,6 +142,9 @@ impl Report {
             ("join_p99_ms", Float(&mut self.join_p99_ms)),
             ("storm_p50_ms", Float(&mut self.storm_p50_ms)),
             ("storm_p99_ms", Float(&mut self.storm_p99_ms)),
+            ("passed", Count(&mut self.passed)),
+            ("let_in_p50_ms", Float(&mut self.let_in_p50_ms)),
+            ("let_in_p99_ms", Float(&mut self.let_in_p99_ms)),
             ("seconds", Float(&mut self.seconds)),
             ("load_cpu_seconds", Float(&mut self.load_cpu_seconds)),
         ]
@@ -204,7 +214,19 @@ struct Load {
     address: SocketAddr,
     viewers: Vec<Option<Viewer>>,
     lost: usize,
+    passing: Passing,
     shared: Shared,
+}
+
+/// Viewers who join and leave again.
+#[derive(Default)]
+struct Passing {
+    /// How many have come so far.
+    came: usize,
+    /// The numbers of those who are there.
+    here: Vec<usize>,
+    gaps: u64,
+    let_in: Latencies,
 }
 
 fn numbered(url: &str, stream: usize) -> String {
@@ -248,6 +270,7 @@ impl Load {
             address,
             viewers: Vec::new(),
             lost: 0,
+            passing: Passing::default(),
             shared: Shared {
                 timelines: streams.map(|_| Timeline::default()).collect(),
                 published,
@@ -296,7 +319,9 @@ impl Load {
         self.shared.measuring = true;
         while Instant::now() < end {
             self.connect_due(start, storm, options.viewers, options.storm, true)?;
-            let wait = if options.storm > 0 { 1 } else { 10 };
+            self.pass_through(start, options.passing)?;
+            let hurried = options.storm > 0 || options.passing > 0.0;
+            let wait = if hurried { 1 } else { 10 };
             self.turn(Duration::from_millis(wait))?;
         }
         self.shared.measuring = false;
@@ -305,6 +330,8 @@ impl Load {
             load_cpu_seconds: (process_cpu() - cpu).as_secs_f64(),
             viewers: options.viewers + options.storm,
             lost: self.lost,
+            gaps: self.passing.gaps,
+            passed: self.passing.let_in.count(),
             least_frames: u64::MAX,
             ..Report::default()
         };
@@ -332,6 +359,8 @@ impl Load {
         report.worst_ms = ms(latencies, 1.0);
         (report.join_p50_ms, report.join_p99_ms) = (ms(&joined, 0.5), ms(&joined, 0.99));
         (report.storm_p50_ms, report.storm_p99_ms) = (ms(&stormed, 0.5), ms(&stormed, 0.99));
+        let let_in = &self.passing.let_in;
+        (report.let_in_p50_ms, report.let_in_p99_ms) = (ms(let_in, 0.5), ms(let_in, 0.99));
         Ok(report)
     }
 
@@ -347,16 +376,49 @@ impl Load {
         let share = (start.elapsed().as_secs_f64() / over.as_secs_f64()).min(1.0);
         let due = first + (share * count as f64) as usize;
         while self.viewers.len() < due {
-            let number = self.viewers.len();
-            let stream = number % self.targets.len();
-            let mut socket = TcpStream::connect(self.address).context("cannot connect")?;
-            self.poll.registry().register(
-                &mut socket,
-                Token(number),
-                Interest::READABLE | Interest::WRITABLE,
-            )?;
-            let viewer = Viewer::new(socket, &self.targets[stream], number, stream, storm);
-            self.viewers.push(Some(viewer));
+            self.connect(storm)?;
+        }
+        Ok(())
+    }
+
+    /// One more viewer; its number.
+    fn connect(&mut self, storm: bool) -> Result<usize> {
+        let number = self.viewers.len();
+        let stream = number % self.targets.len();
+        let mut socket = TcpStream::connect(self.address).context("cannot connect")?;
+        self.poll.registry().register(
+            &mut socket,
+            Token(number),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        let viewer = Viewer::new(socket, &self.targets[stream], number, stream, storm);
+        self.viewers.push(Some(viewer));
+        Ok(number)
+    }
+
+    /// Lets those come who are due, and those go who have seen where they are.
+    fn pass_through(&mut self, start: Instant, per_second: f64) -> Result<()> {
+        let due = (start.elapsed().as_secs_f64() * per_second) as usize;
+        while self.passing.came < due {
+            let number = self.connect(true)?;
+            self.passing.here.push(number);
+            self.passing.came += 1;
+        }
+        for number in std::mem::take(&mut self.passing.here) {
+            // One that is not there any more was lost, and counted.
+            let Some(viewer) = &mut self.viewers[number] else {
+                continue;
+            };
+            if !viewer.place().is_placed() {
+                self.passing.here.push(number);
+                continue;
+            }
+            self.passing.gaps += viewer.place().counts.gaps;
+            if let Some(waited) = viewer.place().let_in_ns() {
+                self.passing.let_in.add(waited);
+            }
+            self.poll.registry().deregister(viewer.socket())?;
+            self.viewers[number] = None;
         }
         Ok(())
     }

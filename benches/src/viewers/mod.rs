@@ -1,6 +1,7 @@
 //! Viewers by the thousand: a load client for RTMP and HTTP-FLV, the servers that it is pointed at, and what they cost.
 
 pub mod bare;
+pub mod beside;
 pub mod clip;
 pub mod flv;
 pub mod gateway;

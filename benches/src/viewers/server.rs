@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 /// For a server to listen.
@@ -78,15 +78,18 @@ pub struct Server {
 impl Server {
     /// Starts it and waits until it listens. `livetrail` is our server's program.
     pub fn start(kind: &Kind, livetrail: &Path, clip: &Path) -> Result<Self> {
+        Self::start_with(kind, livetrail, clip, "")
+    }
+
+    /// As [`start`](Self::start), with this at the end of our server's configuration.
+    pub fn start_with(kind: &Kind, livetrail: &Path, clip: &Path, more: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let (rtmp, http) = (free_address()?, free_address()?);
         let mut command = match kind {
             Kind::Livetrail { interval_ms, .. } => {
                 let path = dir.path().join("livetrail.toml");
-                fs::write(
-                    &path,
-                    livetrail_config(dir.path(), rtmp, http, *interval_ms),
-                )?;
+                let config = livetrail_config(dir.path(), rtmp, http, *interval_ms);
+                fs::write(&path, config + more)?;
                 // A build from before there were ledgers has no such command, and makes its trail itself.
                 let mut init = Command::new(livetrail);
                 init.args(["trail", "init"]).arg(dir.path().join("data"));
@@ -150,6 +153,11 @@ impl Server {
         wanted.then(|| format!("rtmp://{}/live/s%", self.rtmp))
     }
 
+    /// Where it answers over HTTP, if it does.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -179,6 +187,21 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Our server with the flags of a release, built from the workspace; where its program is.
+pub fn build() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .current_dir(&root)
+        .args(["build", "--quiet", "--profile", "dist", "--locked"])
+        .args(["--package", "livetrail-server"])
+        .status()?;
+    ensure!(status.success(), "the server does not build");
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(target.join("dist").join("livetrail"))
 }
 
 /// A port that was free a moment ago.
@@ -213,6 +236,8 @@ fn nginx_config(dir: &Path, rtmp: SocketAddr) -> String {
 pub struct Usage {
     /// Nanoseconds on a processor, of each thread.
     cpu_ns: HashMap<u64, u64>,
+    /// What each thread is called.
+    names: HashMap<u64, String>,
     /// Switches that it wanted and that it did not, of each thread.
     switches: HashMap<u64, (u64, u64)>,
     pub rss_bytes: u64,
@@ -232,6 +257,7 @@ impl Usage {
     fn of(pid: u32) -> Result<Self> {
         let mut usage = Self {
             cpu_ns: HashMap::new(),
+            names: HashMap::new(),
             switches: HashMap::new(),
             rss_bytes: 0,
             at: Instant::now(),
@@ -243,13 +269,15 @@ impl Usage {
                 .file_name()
                 .and_then(|name| name.to_str()?.parse().ok());
             // A thread may end while we look.
-            let (Some(id), Ok(run), Ok(status)) = (
+            let (Some(id), Ok(run), Ok(status), Ok(name)) = (
                 id,
                 fs::read_to_string(path.join("schedstat")),
                 fs::read_to_string(path.join("status")),
+                fs::read_to_string(path.join("comm")),
             ) else {
                 continue;
             };
+            usage.names.insert(id, name.trim_end().to_owned());
             let ns = run.split(' ').next().and_then(|ns| ns.parse().ok());
             usage.cpu_ns.insert(id, ns.context("schedstat")?);
             let switches = (
@@ -261,6 +289,18 @@ impl Usage {
         let status = fs::read_to_string(process.join("status"))?;
         usage.rss_bytes = field(&status, "VmRSS:") * 1_024;
         Ok(usage)
+    }
+
+    /// Processor time since `before` of the threads whose name this says yes to, in seconds.
+    pub fn of_threads(&self, before: &Self, named: impl Fn(&str) -> bool) -> f64 {
+        let mut seconds = 0.0;
+        for (id, ns) in &self.cpu_ns {
+            if self.names.get(id).is_some_and(|name| named(name)) {
+                let then = before.cpu_ns.get(id).copied().unwrap_or(0);
+                seconds += ns.saturating_sub(then) as f64 / 1e9;
+            }
+        }
+        seconds
     }
 
     /// Since `before`. What threads used that have ended in between is not counted.

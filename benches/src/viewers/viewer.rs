@@ -232,6 +232,11 @@ impl Place {
         Some(self.keyframe_ns?.saturating_sub(self.asked_ns))
     }
 
+    /// From the last question until it was let in.
+    pub(super) fn let_in_ns(&self) -> Option<u64> {
+        Some(self.started_ns?.saturating_sub(self.asked_ns))
+    }
+
     /// Whether what it gets is compared with what was published.
     pub(super) fn is_placed(&self) -> bool {
         self.next.is_some()

@@ -27,6 +27,7 @@ const NEEDED: &[(Probe, &str)] = &[
     (Probe::Program("faketime"), "faketime"),
     (Probe::Program("mkfs.ext4"), "e2fsprogs"),
     (Probe::Program("psql"), "postgresql"),
+    (Probe::Program("stunnel4"), "stunnel4"),
     // What building librdkafka with TLS takes.
     (Probe::Program("pkg-config"), "pkg-config"),
     (Probe::Folder("/usr/include/openssl"), "libssl-dev"),

@@ -5,6 +5,7 @@ mod guard;
 mod outage;
 mod own;
 mod page;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -110,8 +110,13 @@ impl Following {
 
     /// Waits until the sink has everything, and ends.
     pub(crate) async fn finish(self, log: &TestLog) {
+        self.finish_within(log, PATIENCE).await;
+    }
+
+    /// As [`finish`](Self::finish), for as much work as takes so long.
+    pub(crate) async fn finish_within(self, log: &TestLog, patience: Duration) {
         let size = log.size();
-        wait_until("the sink has everything", || {
+        wait_within(patience, "the sink has everything", || {
             let status = self.watch.status();
             assert!(
                 !matches!(status.state, super::ReplicaState::Forked),
@@ -188,13 +193,21 @@ fn without_repetitions(held: Vec<(u64, Vec<u8>)>) -> Vec<(u64, Vec<u8>)> {
     first
 }
 
-pub(crate) async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let waited = tokio::time::timeout(PATIENCE, async {
+pub(crate) async fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    wait_within(PATIENCE, what, condition).await;
+}
+
+pub(crate) async fn wait_within(
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> bool,
+) {
+    let waited = tokio::time::timeout(patience, async {
         while !condition() {
             tokio::time::sleep(POLL).await;
         }
     });
-    assert!(waited.await.is_ok(), "not within {PATIENCE:?}: {what}");
+    assert!(waited.await.is_ok(), "not within {patience:?}: {what}");
 }
 
 /// Runs a case in a runtime of its own.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::status::ReplicaState;
-use super::{Following, Server, TestLog, assert_equal, quick, wait_until};
+use super::{Following, PATIENCE, Server, TestLog, assert_equal, quick, wait_until, wait_within};
 use crate::replica::ReplicaOptions;
 
 const ORIGIN: &str = "example.com/a";
@@ -171,6 +171,8 @@ pub async fn a_long_outage_costs_nothing<P: Server>() {
     let records = std::env::var("LIVETRAIL_OUTAGE_RECORDS").map_or(12_000, |records| {
         records.parse().expect("a number of records")
     });
+    // Behind the proxy, which is slow on purpose, some thousands a second; and this may be a machine that does other things.
+    let patience = PATIENCE + Duration::from_secs(records / 1_000);
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 1_000);
     let options = ReplicaOptions {
@@ -193,13 +195,14 @@ pub async fn a_long_outage_costs_nothing<P: Server>() {
     place.proxy().slow_down(Duration::from_millis(1));
     for part in [1, 2] {
         place.restart().await;
-        wait_until("it catches up", || reached(1_000 + records * part / 3)).await;
+        let caught_up = || reached(1_000 + records * part / 3);
+        wait_within(patience, "it catches up", caught_up).await;
         place.kill().await;
         assert!(!reached(log.size()), "too late to kill it in the middle");
     }
     place.proxy().slow_down(Duration::ZERO);
     place.restart().await;
-    following.finish(&log).await;
+    following.finish_within(&log, patience).await;
     assert_equal(&place, &log).await;
     place.verify(&log).await;
 }

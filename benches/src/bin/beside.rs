@@ -1,0 +1,307 @@
+//! Our server with a stream that plays, viewers who stay and viewers who come and go, without sinks and with all of them, in turns and
+//! in one run.
+
+use std::{
+    io::{BufRead, BufReader, Lines, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use livetrail_benches::{
+    self as bench,
+    viewers::{
+        beside::{self, SinkServers},
+        clip,
+        load::{self, JOINING, MEASURING, Report},
+        server::{self, Kind, Server},
+    },
+};
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Part>,
+    #[command(flatten)]
+    compare: Compare,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// Attach viewers to a server that runs
+    Load(load::Options),
+}
+
+#[derive(clap::Args)]
+struct Compare {
+    /// Viewers who stay
+    #[arg(long, default_value_t = 200)]
+    viewers: usize,
+    /// Viewers a second who join and leave again: two records each
+    #[arg(long, default_value_t = 100.0)]
+    passing: f64,
+    /// Seconds that are measured, in each turn
+    #[arg(long, default_value_t = 8.0)]
+    seconds: f64,
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Our server's `send_interval`, in milliseconds
+    #[arg(long, default_value_t = 15)]
+    send_interval: u64,
+    /// Our server's program; built from the workspace unless given
+    #[arg(long)]
+    livetrail: Option<PathBuf>,
+    /// What starts the sinks' servers; built from the workspace unless given
+    #[arg(long)]
+    servers: Option<PathBuf>,
+    /// The FLV file to publish; made with ffmpeg unless given
+    #[arg(long)]
+    clip: Option<PathBuf>,
+    /// A short look: 3 s, twice
+    #[arg(long)]
+    quick: bool,
+}
+
+fn main() -> Result<()> {
+    load::start_clock();
+    let arguments = Arguments::parse();
+    match &arguments.command {
+        Some(Part::Load(options)) => load::run(options),
+        None => compare(arguments.compare),
+    }
+}
+
+/// What one turn showed. Processor times are milliseconds of a second.
+#[derive(Default)]
+struct Sample {
+    report: Report,
+    media: f64,
+    trail: f64,
+    replicas: f64,
+    others: f64,
+    servers: f64,
+}
+
+/// Threads that frames pass through, from the publisher's connection to the viewers' sockets. The runtime's workers carry all connections, also
+/// of those who join.
+fn is_media(name: &str) -> bool {
+    name.contains("-egress-") || name.starts_with("tokio-")
+}
+
+/// What makes records durable: the pipeline's worker and the ledger's threads.
+fn is_trail(name: &str) -> bool {
+    name.starts_with("ledger") || name.starts_with("livetrail-audit") || name.starts_with("trail")
+}
+
+/// A sink's own thread, its reads of the ledger, and librdkafka's.
+fn is_replica(name: &str) -> bool {
+    ["replica", "kafka", "rdk:"]
+        .iter()
+        .any(|own| name.starts_with(own))
+}
+
+fn compare(mut options: Compare) -> Result<()> {
+    if options.quick {
+        (options.seconds, options.rounds) = (3.0, 2);
+    }
+    let clip = options.clip.clone().map_or_else(clip::at_hand, Ok)?;
+    let program = options.livetrail.clone().map_or_else(server::build, Ok)?;
+    let servers = options.servers.clone().map_or_else(beside::build, Ok)?;
+    println!(
+        "{} viewers who stay, {} a second who come and go, {} s in each turn, {} rounds; the sinks' servers run at nice 19",
+        options.viewers, options.passing, options.seconds, options.rounds
+    );
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for round in 0..options.rounds {
+        for turn in 0..2 {
+            // Another one goes first in each round.
+            if (turn + round) % 2 == 0 {
+                without.push(measure(&program, None, &clip, &options)?);
+            } else {
+                with.push(measure(&program, Some(&servers), &clip, &options)?);
+            }
+        }
+    }
+    print(&without, &with);
+    Ok(())
+}
+
+/// The load client in a process of its own.
+struct Load {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Load {
+    fn start(server: &Server, clip: &Path, options: &Compare) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("load").arg(server.play_url()).arg("--wait");
+        command.arg("--clip").arg(clip);
+        let publish = server.publish_url().context("a place to publish to")?;
+        command.arg("--publish").arg(publish);
+        for (name, value) in [
+            ("--viewers", options.viewers.to_string()),
+            ("--seconds", options.seconds.to_string()),
+            ("--passing", options.passing.to_string()),
+        ] {
+            command.arg(name).arg(value);
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = child.stdout.take().context("piped")?;
+        let lines = BufReader::new(output).lines();
+        Ok(Self { child, lines })
+    }
+
+    fn line(&mut self) -> Result<String> {
+        Ok(self.lines.next().context("the load client ended")??)
+    }
+
+    fn expect(&mut self, wanted: &str) -> Result<()> {
+        let line = self.line()?;
+        ensure!(line == wanted, "the load client says `{line}`");
+        Ok(())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn measure(
+    program: &Path,
+    servers: Option<&PathBuf>,
+    clip: &Path,
+    options: &Compare,
+) -> Result<Sample> {
+    let servers = servers.map(|path| SinkServers::start(path)).transpose()?;
+    let sinks = servers.as_ref().map_or("", |servers| &servers.config);
+    let kind = Kind::Livetrail {
+        interval_ms: options.send_interval,
+        http: false,
+    };
+    let server = Server::start_with(&kind, program, clip, sinks)?;
+    let mut load = Load::start(&server, clip, options)?;
+    load.expect(JOINING)?;
+    let input = load.child.stdin.as_mut().context("piped")?;
+    writeln!(input)?;
+    load.expect(MEASURING)?;
+    let cpu_of = |servers: &Option<SinkServers>| {
+        let used = servers.as_ref().map(SinkServers::cpu_seconds);
+        used.transpose().map(|used| used.unwrap_or(0.0))
+    };
+    let (before, servers_before) = (server.usage()?, cpu_of(&servers)?);
+    let report = Report::parse(&load.line()?)?;
+    let (after, servers_after) = (server.usage()?, cpu_of(&servers)?);
+    let seconds = after.since(&before).seconds;
+    let share = |cpu_seconds: f64| cpu_seconds * 1e3 / seconds;
+    let of = |named: &dyn Fn(&str) -> bool| share(after.of_threads(&before, named));
+    let sample = Sample {
+        media: of(&is_media),
+        trail: of(&is_trail),
+        replicas: of(&is_replica),
+        others: of(&|name| !is_media(name) && !is_trail(name) && !is_replica(name)),
+        servers: share(servers_after - servers_before),
+        report,
+    };
+    tell(&server, servers.is_some(), &sample)?;
+    Ok(sample)
+}
+
+/// One line for each turn; a sink that does not follow makes it worthless.
+fn tell(server: &Server, with_sinks: bool, sample: &Sample) -> Result<()> {
+    let mut told = String::new();
+    if with_sinks {
+        let sinks = beside::sinks(server.http())?;
+        ensure!(!sinks.is_empty(), "the server has no sinks");
+        for (name, sink) in &sinks {
+            ensure!(sink.records > 0, "sink {name} got nothing: {sink:?}");
+            ensure!(sink.errors == 0, "sink {name} had errors: {sink:?}");
+            told += &format!(" {name} {}+{}", sink.records, sink.lag_records);
+        }
+    }
+    let which = if with_sinks { "all sinks" } else { "no sinks" };
+    eprintln!(
+        "  {which}: media {:.0} trail {:.0} replicas {:.0} others {:.0} servers {:.0} ms/s;{told} | {}",
+        sample.media,
+        sample.trail,
+        sample.replicas,
+        sample.others,
+        sample.servers,
+        sample.report.clone().line()
+    );
+    Ok(())
+}
+
+type Value = fn(&Sample) -> f64;
+
+const ROWS: [(&str, Value); 13] = [
+    ("frames, viewer with fewest", |s| {
+        s.report.least_frames as f64
+    }),
+    ("frames, viewer with most", |s| s.report.most_frames as f64),
+    ("Mbit/s to viewers", |s| {
+        s.report.bytes as f64 * 8e-6 / s.report.seconds
+    }),
+    ("publisher to viewer, p50 ms", |s| s.report.p50_ms),
+    ("publisher to viewer, p99 ms", |s| s.report.p99_ms),
+    ("strict join, p50 ms", |s| s.report.let_in_p50_ms),
+    ("strict join, p99 ms", |s| s.report.let_in_p99_ms),
+    ("joins and leaves", |s| s.report.passed as f64),
+    ("media threads, ms/s", |s| s.media),
+    ("trail threads, ms/s", |s| s.trail),
+    ("replica threads, ms/s", |s| s.replicas),
+    ("other threads, ms/s", |s| s.others),
+    ("sinks' servers, ms/s", |s| s.servers),
+];
+
+/// Medians, and in how far they differ: in each round, because a machine is not the same from minute to minute.
+fn print(without: &[Sample], with: &[Sample]) {
+    let median = |samples: &[Sample], value: Value| {
+        bench::median(&samples.iter().map(value).collect::<Vec<_>>())
+    };
+    let lines: Vec<_> = ROWS
+        .iter()
+        .map(|(name, value)| {
+            let (a, b) = (median(without, *value), median(with, *value));
+            let ratios = without.iter().zip(with).map(|(a, b)| value(b) / value(a));
+            let mut ratios: Vec<_> = ratios.filter(|ratio| ratio.is_finite()).collect();
+            ratios.sort_by(f64::total_cmp);
+            let spread = match (ratios.first(), ratios.last()) {
+                (Some(least), Some(most)) => format!("{least:.2}–{most:.2}"),
+                _ => "–".to_owned(),
+            };
+            let ratio = if ratios.is_empty() {
+                "–".to_owned()
+            } else {
+                format!("{:.2}", bench::median(&ratios))
+            };
+            vec![
+                (*name).to_owned(),
+                format!("{a:.2}"),
+                format!("{b:.2}"),
+                ratio,
+                spread,
+            ]
+        })
+        .collect();
+    bench::table(
+        &["", "no sinks", "all sinks", "ratio", "in the rounds"],
+        &lines,
+    );
+    let wrong = |samples: &[Sample]| {
+        let of = |s: &Sample| s.report.lost as u64 + s.report.unplaced as u64 + s.report.gaps;
+        samples.iter().map(of).sum::<u64>()
+    };
+    println!(
+        "\nviewers lost, not in step, and gaps: {} without sinks, {} with all",
+        wrong(without),
+        wrong(with)
+    );
+}

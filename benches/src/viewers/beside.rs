@@ -1,0 +1,156 @@
+//! The servers that sinks write to, beside ours: started by the system tests' harness, at a low priority, and what they use.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// What [`SinkServers`] is told by, and what is waited for.
+const READY: &str = "# ready";
+
+/// For an answer of our server about its sinks.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The kernel's clock in `/proc/PID/stat`, on every Linux that we know.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Servers that run until this is dropped.
+pub struct SinkServers {
+    child: Child,
+    /// The `[[sink]]` tables with which our server follows to each of them.
+    pub config: String,
+}
+
+impl SinkServers {
+    /// Starts them, as nice as can be, and waits until they can be written to.
+    pub fn start(program: &Path) -> Result<Self> {
+        let mut child = Command::new("nice")
+            .args(["-n", "19"])
+            .arg(program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let output = child.stdout.take().context("piped")?;
+        let mut config = String::new();
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            if line == READY {
+                return Ok(Self { child, config });
+            }
+            config.push_str(&line);
+            config.push('\n');
+        }
+        let _ = child.kill();
+        let status = child.wait()?;
+        anyhow::bail!("the sinks' servers ended with {status}");
+    }
+
+    /// Processor time that they have used so far, with everything that they have started, in seconds.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let mut parents = HashMap::new();
+        let mut ticks = HashMap::new();
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|pid| pid.parse::<u32>().ok())
+            else {
+                continue;
+            };
+            // A process may end while we look.
+            let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
+                continue;
+            };
+            // The name, which may have anything in it, is in parentheses.
+            let fields: Vec<u64> = stat
+                .rsplit(')')
+                .next()
+                .unwrap_or_default()
+                .split_whitespace()
+                .skip(1)
+                .map(|field| field.parse().unwrap_or(0))
+                .collect();
+            // Parent; user, system, and the same of children that it has waited for.
+            parents.insert(pid, fields.first().copied().unwrap_or(0) as u32);
+            ticks.insert(pid, fields.iter().skip(10).take(4).sum::<u64>());
+        }
+        let ours = self.child.id();
+        let is_ours = |pid: u32| {
+            let mut at = pid;
+            while let Some(parent) = parents.get(&at).filter(|_| at != ours) {
+                at = *parent;
+            }
+            at == ours
+        };
+        let sum: u64 = ticks
+            .iter()
+            .filter(|(pid, _)| is_ours(**pid))
+            .map(|(_, ticks)| ticks)
+            .sum();
+        Ok(sum as f64 / TICKS_PER_SECOND)
+    }
+}
+
+impl Drop for SinkServers {
+    fn drop(&mut self) {
+        // It ends with its input, and its servers with it.
+        self.child.stdin = None;
+        let _ = self.child.wait();
+    }
+}
+
+/// The harness's program that starts them, with the flags of a release.
+pub fn build() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .current_dir(&root)
+        .args(["build", "--quiet", "--release", "--locked"])
+        .args(["--package", "system-tests", "--example", "sink_servers"])
+        .status()?;
+    ensure!(status.success(), "the sinks' servers do not build");
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(target.join("release/examples/sink_servers"))
+}
+
+/// How our server's sinks are doing: committed records, records that are missing, and errors, by the sink's name.
+pub fn sinks(http: SocketAddr) -> Result<HashMap<String, Sink>> {
+    let mut stream = TcpStream::connect_timeout(&http, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET /metrics HTTP/1.0\r\nhost: {http}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let mut sinks: HashMap<String, Sink> = HashMap::new();
+    for line in answer.lines() {
+        let Some((metric, rest)) = line.split_once("{sink=\"") else {
+            continue;
+        };
+        let (name, value) = rest.split_once("\"} ").context("a sink's metric")?;
+        let value = value.parse()?;
+        let sink = sinks.entry(name.to_owned()).or_default();
+        match metric {
+            "livetrail_sink_records_total" => sink.records = value,
+            "livetrail_sink_lag_records" => sink.lag_records = value,
+            "livetrail_sink_errors_total" => sink.errors = value,
+            _ => {}
+        }
+    }
+    Ok(sinks)
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sink {
+    pub records: u64,
+    pub lag_records: u64,
+    pub errors: u64,
+}

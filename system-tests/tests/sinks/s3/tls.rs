@@ -1,0 +1,211 @@
+//! TLS: the bucket's server must be who it says it is, to the sink and to the verifier.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use livetrail_audit::replica::conformance::{Place as AnyPlace, TestLog, run_case};
+use livetrail_audit::replica::{ErrorClass, ReplicaError, ReplicaSink as _};
+use livetrail_s3::{Bucket, Endpoint};
+use livetrail_sinks::s3::S3Options;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use system_tests::{Config, Finished, Server, TlsFront, clock, livetrail_verify, run};
+
+use super::{Place, sink};
+
+const ORIGIN: &str = "example.com/a";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An authority, with its certificate in a file.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    file: PathBuf,
+}
+
+impl Authority {
+    fn new(file: PathBuf) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(&file, issuer.pem()).unwrap();
+        Self { issuer, file }
+    }
+
+    /// TLS before the place's guard, with a certificate for this name.
+    fn front(&self, place: &Place, name: &str) -> TlsFront {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = certificate.signed_by(&key, &self.issuer).unwrap();
+        TlsFront::start(
+            place.guard.address(),
+            &certificate.pem(),
+            &key.serialize_pem(),
+        )
+    }
+}
+
+/// The place's bucket as `https://localhost`, by whoever is in this file.
+fn options(place: &Place, front: &TlsFront, ca_file: &Path) -> S3Options {
+    let url = format!("https://localhost:{}", front.address().port());
+    let endpoint = Endpoint::new(&url, "us-east-1", true).unwrap();
+    let mut options = place.options();
+    options.bucket = Bucket::new(endpoint, place.bucket.name()).unwrap();
+    options.ca_file = Some(ca_file.to_owned());
+    options
+}
+
+/// A server whose `[sink.s3]` trusts whoever is in this file.
+fn server(place: &Place, front: &TlsFront, ca_file: &Path) -> Server {
+    let lines = format!(
+        "bucket = {:?}\nregion = \"us-east-1\"\nendpoint = \"https://localhost:{}\"\nca_file = {ca_file:?}\n\
+         credentials_file = {:?}\nprofile = \"trail\"\nlock = \"compliance\"\nkeep_entries = \"1d\"\nkeep_tiles = \"1d\"\n\
+         keep_checkpoints = \"1d\"\nbatch_interval = \"1s\"\n",
+        place.bucket.name(),
+        front.address().port(),
+        place.credentials.path().join("credentials"),
+    );
+    Server::start(Config::new().sink("bucket", "s3", &lines))
+}
+
+#[test]
+fn a_server_whose_certificate_fits_is_written_to_and_read_by_the_verifier() {
+    run_case(async {
+        let place = Place::fresh().await;
+        tokio::task::block_in_place(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let authority = Authority::new(dir.path().join("ca.pem"));
+            let front = authority.front(&place, "localhost");
+            let mut server = server(&place, &front, &authority.file);
+            for _ in 0..300 {
+                assert_eq!(server.get("/live/nothing.flv").status, 404);
+            }
+            // The rest goes out before it ends.
+            let records = server.stop().records().len();
+            let verify = |trusted| verify(&place, &front, &server.data(), trusted);
+            let told = verify(&authority.file).success();
+            assert!(told.stdout.starts_with("SOUND  s3://"), "{}", told.told());
+            assert!(
+                told.stdout.contains(&records.to_string()),
+                "{}",
+                told.told()
+            );
+            let stranger = Authority::new(dir.path().join("other.pem"));
+            let told = verify(&stranger.file);
+            assert_eq!(told.status.code(), Some(2), "{}", told.told());
+        });
+    });
+}
+
+/// `livetrail-verify` on a machine that trusts whoever is in this file.
+fn verify(place: &Place, front: &TlsFront, data: &Path, trusted: &Path) -> Finished {
+    let keys = data.join("trail.vkey");
+    let text = std::fs::read_to_string(&keys).unwrap();
+    let origin = text.split('+').next().unwrap().replace('/', "_2F");
+    let mut command = Command::new(livetrail_verify());
+    command.arg(format!("s3://{}/{origin}", place.bucket.name()));
+    command.arg("--s3-endpoint");
+    command.arg(format!("https://localhost:{}", front.address().port()));
+    command
+        .args(["--s3-region", "us-east-1", "--vkey"])
+        .arg(keys);
+    command.env("AWS_ACCESS_KEY_ID", "auditor");
+    command.env("AWS_SECRET_ACCESS_KEY", "a-secret");
+    command
+        .env("SSL_CERT_FILE", trusted)
+        .env_remove("SSL_CERT_DIR");
+    run("livetrail-verify", &command, PATIENCE)
+}
+
+/// The server says at once that a person is needed, and goes on without the bucket.
+#[test]
+fn a_server_that_meets_a_stranger_says_so_at_once() {
+    run_case(async {
+        let place = Place::fresh().await;
+        tokio::task::block_in_place(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let authority = Authority::new(dir.path().join("ca.pem"));
+            let stranger = Authority::new(dir.path().join("other.pem"));
+            let front = authority.front(&place, "localhost");
+            let mut server = server(&place, &front, &stranger.file);
+            clock::wait_until("the stranger is noticed", PATIENCE, || {
+                server.get("/health").json()["sinks"][0]["state"] == "blocked"
+            });
+            let log = server.log();
+            assert!(log.contains("certificate does not fit"), "{log}");
+            let health = server.get("/health").json();
+            assert_eq!(health["status"], "degraded", "{health}");
+            server.stop();
+        });
+    });
+}
+
+/// Refused at once, as something that a person must mend, in words that say what, and with nothing written.
+#[test]
+fn a_stranger_is_not_written_to() {
+    run_case(async {
+        let place = Place::fresh().await;
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new(dir.path().join("ca.pem"));
+        let stranger = Authority::new(dir.path().join("other.pem"));
+        let log = TestLog::with(ORIGIN, 10);
+        for (front, trusted, why) in [
+            (
+                authority.front(&place, "localhost"),
+                &stranger,
+                "UnknownIssuer",
+            ),
+            (
+                authority.front(&place, "s3.example.com"),
+                &authority,
+                "s3.example.com",
+            ),
+        ] {
+            let bucket = sink(options(&place, &front, &trusted.file));
+            for error in [
+                bucket.health().await.unwrap_err(),
+                bucket.cursor(ORIGIN).await.unwrap_err(),
+                bucket.append(&log.range(0, 10)).await.unwrap_err(),
+            ] {
+                assert!(
+                    matches!(error, ReplicaError::Certificate { .. }),
+                    "{error:?}"
+                );
+                assert_eq!(error.class(), ErrorClass::Permanent);
+                let told = told(&error);
+                assert!(told.contains("certificate does not fit"), "{told}");
+                assert!(told.contains("ca_file") && told.contains(why), "{told}");
+                assert!(!told.contains("a-secret"), "{told}");
+            }
+        }
+        assert_eq!(place.versions(ORIGIN), []);
+    });
+}
+
+/// A server without TLS behind an `https` address gets no request, and so no signature.
+#[test]
+fn a_server_without_tls_is_not_written_to() {
+    run_case(async {
+        let place = Place::fresh().await;
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new(dir.path().join("ca.pem"));
+        let endpoint = format!("https://{}", place.proxy.address());
+        let endpoint = Endpoint::new(&endpoint, "us-east-1", true).unwrap();
+        let mut options = place.options();
+        options.bucket = Bucket::new(endpoint, place.bucket.name()).unwrap();
+        options.ca_file = Some(authority.file);
+        let error = sink(options).health().await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Passing, "{error:?}");
+        assert_eq!(place.versions(ORIGIN), []);
+    });
+}
+
+/// An error with its causes.
+fn told(error: &ReplicaError) -> String {
+    let mut told = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        told = format!("{told}: {error}");
+        cause = error.source();
+    }
+    told
+}
