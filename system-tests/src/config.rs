@@ -23,6 +23,7 @@ pub struct Config {
     trail: String,
     keys: String,
     api_tokens: String,
+    log_filter: Option<String>,
 }
 
 impl Config {
@@ -64,6 +65,13 @@ impl Config {
     #[must_use]
     pub fn http(mut self, line: &str) -> Self {
         add(&mut self.http, line);
+        self
+    }
+
+    /// What is logged, such as `trace`.
+    #[must_use]
+    pub fn log_filter(mut self, filter: &str) -> Self {
+        self.log_filter = Some(filter.to_owned());
         self
     }
 
@@ -128,8 +136,9 @@ impl Config {
 
     /// The file.
     pub(crate) fn to_toml(&self, rtmp: SocketAddr, http: SocketAddr, data: &Path) -> String {
-        let mut text =
-            format!("data = {data:?}\n\n[log]\nfilter = \"info,livetrail_rtmp=debug\"\n");
+        let filter = self.log_filter.as_deref();
+        let filter = filter.unwrap_or("info,livetrail_rtmp=debug");
+        let mut text = format!("data = {data:?}\n\n[log]\nfilter = {filter:?}\n");
         let rtmp = format!("listen = \"{rtmp}\"\n");
         let http = format!("listen = \"{http}\"\n{}", self.http);
         for (section, lines) in [

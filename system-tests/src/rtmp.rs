@@ -322,6 +322,58 @@ pub fn flv_messages_of(bytes: &[u8]) -> Vec<Message> {
     messages
 }
 
+/// The frames of one type (8 audio, 9 video) with their times, decoder configurations left out.
+#[must_use]
+pub fn frames_of(messages: &[Message], type_id: u8) -> Vec<(u32, &[u8])> {
+    let of_type = messages.iter().filter(|message| message.type_id == type_id);
+    of_type
+        .filter(|message| message.body.get(1).is_some_and(|kind| *kind != 0))
+        .map(|message| (message.timestamp, &message.body[..]))
+        .collect()
+}
+
+/// Plays a stream (`app` and name) until it ends, and gives every message.
+///
+/// # Panics
+/// When it is not let in.
+#[track_caller]
+#[must_use]
+pub fn play_to_the_end(server: SocketAddr, app: &str, name: &str) -> Vec<Message> {
+    let mut raw = RawRtmp::connect(server).expect("a handshake");
+    raw.open(app).expect("a connection");
+    assert_eq!(raw.play(name).expect("an answer"), "NetStream.Play.Start");
+    let mut messages = Vec::new();
+    while let Ok(message) = raw.receive() {
+        messages.push(message);
+    }
+    messages
+}
+
+/// Insists that this viewer's frames are those that were published, from a keyframe of its own to the end: none missing, none twice.
+///
+/// # Panics
+/// When they are not.
+#[track_caller]
+pub fn assert_every_frame(viewer: usize, played: &[Message], published: &[Message]) {
+    for type_id in [8, 9] {
+        let all = frames_of(published, type_id);
+        let got = frames_of(played, type_id);
+        assert!(
+            !got.is_empty(),
+            "viewer {viewer} got nothing of type {type_id}"
+        );
+        assert!(
+            all.ends_with(&got),
+            "viewer {viewer} lost something of type {type_id}"
+        );
+        let keyframe = got[0].1.first().is_some_and(|byte| byte >> 4 == 1);
+        assert!(
+            type_id == 8 || keyframe,
+            "viewer {viewer} begins without a keyframe"
+        );
+    }
+}
+
 /// AMF0 string.
 #[must_use]
 pub fn amf_string(text: &str) -> Vec<u8> {

@@ -1,5 +1,7 @@
-//! `cargo xtask bench`: builds the workspace `benches/` with optimisation and runs its programs one after the other.
+//! `cargo xtask bench`: builds the workspace `benches/` with optimisation and runs its programs one after the other, and at last the
+//! one that needs what the system tests have: the servers that sinks write to.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
@@ -26,44 +28,51 @@ const BENCHES: &[&str] = &[
     "ledger",
     "index",
     "verify",
+    "beside",
 ];
+
+/// The program of the system tests that measures sinks, and its name here.
+const SINKS: (&str, &str) = ("sinks", "sinks_speed");
 
 /// Runs what is asked for; `false` when a benchmark could not be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    let benches = workspace::root()?.join("benches");
-    if let Some(unknown) = arguments
-        .name
-        .as_deref()
-        .filter(|name| !BENCHES.contains(name))
-    {
+    let root = workspace::root()?;
+    let wanted = |name: &str| arguments.name.as_deref().is_none_or(|only| only == name);
+    let all = BENCHES.iter().copied().chain([SINKS.0]);
+    if !all.clone().any(wanted) {
+        let names: Vec<_> = all.collect();
         bail!(
-            "there is no benchmark `{unknown}`; the benchmarks are {}",
-            BENCHES.join(", ")
+            "there is no benchmark `{}`; the benchmarks are {}",
+            arguments.name.as_deref().unwrap_or_default(),
+            names.join(", ")
         );
     }
-    let cargo = || {
+    let cargo = |folder: &Path| {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.current_dir(&benches);
+        command.current_dir(folder);
         command
     };
-    ensure!(
-        pass_through(cargo().args(["build", "--release"]))?.success(),
-        "the benchmarks do not build"
-    );
     let mut sound = true;
-    for name in BENCHES.iter().filter(|name| {
-        arguments
-            .name
-            .as_deref()
-            .is_none_or(|wanted| wanted == **name)
-    }) {
-        say(&format!("\n## {name}\n"));
-        let status = pass_through(
-            cargo()
-                .args(["run", "--quiet", "--release", "--bin", name, "--"])
-                .args(&arguments.rest),
-        )?;
-        sound &= status.success();
+    let names: Vec<_> = BENCHES.iter().filter(|name| wanted(name)).collect();
+    if !names.is_empty() {
+        let benches = root.join("benches");
+        ensure!(
+            pass_through(cargo(&benches).args(["build", "--release"]))?.success(),
+            "the benchmarks do not build"
+        );
+        for name in names {
+            say(&format!("\n## {name}\n"));
+            let mut command = cargo(&benches);
+            command.args(["run", "--quiet", "--release", "--bin", name, "--"]);
+            sound &= pass_through(command.args(&arguments.rest))?.success();
+        }
+    }
+    if wanted(SINKS.0) {
+        say(&format!("\n## {}\n", SINKS.0));
+        let mut command = cargo(&root);
+        command.args(["run", "--release", "--package", "system-tests"]);
+        command.args(["--example", SINKS.1, "--"]);
+        sound &= pass_through(command.args(&arguments.rest))?.success();
     }
     Ok(sound)
 }

@@ -1,7 +1,9 @@
 //! Sinks against their real servers: the conformance suite, and what is each one's own.
 
+mod beside;
 mod file;
 mod kafka;
 mod page;
 mod postgres;
 mod s3;
+mod secrets;

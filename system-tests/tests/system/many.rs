@@ -4,7 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use system_tests::rtmp::{Message, RawRtmp, flv_messages, flv_messages_of};
+use system_tests::rtmp::{
+    Message, assert_every_frame, flv_messages, flv_messages_of, play_to_the_end,
+};
 use system_tests::{Config, Server, Story, clip, http, tool};
 
 const ENDS: Duration = Duration::from_secs(30);
@@ -22,16 +24,7 @@ fn eighty_viewers_who_join_one_after_the_other_get_every_frame_from_their_keyfra
     let played: Vec<Vec<Message>> = std::thread::scope(|scope| {
         let mut viewers = Vec::new();
         for viewer in 1..=VIEWERS {
-            viewers.push(scope.spawn(move || {
-                let mut raw = RawRtmp::connect(rtmp).expect("a handshake");
-                raw.open("live").expect("a connection");
-                assert_eq!(raw.play("cam").expect("an answer"), "NetStream.Play.Start");
-                let mut messages = Vec::new();
-                while let Ok(message) = raw.receive() {
-                    messages.push(message);
-                }
-                messages
-            }));
+            viewers.push(scope.spawn(move || play_to_the_end(rtmp, "live", "cam")));
             viewers.push(scope.spawn(move || {
                 let mut stream = TcpStream::connect(http).expect("a connection");
                 stream.set_read_timeout(Some(ENDS)).expect("a timeout");
@@ -55,24 +48,8 @@ fn eighty_viewers_who_join_one_after_the_other_get_every_frame_from_their_keyfra
     });
 
     let published = flv_messages(&sent);
-    for type_id in [8, 9] {
-        let all = frames(&published, type_id);
-        for (viewer, messages) in played.iter().enumerate() {
-            let got = frames(messages, type_id);
-            assert!(
-                !got.is_empty(),
-                "viewer {viewer} got nothing of type {type_id}"
-            );
-            assert!(
-                all.ends_with(&got),
-                "viewer {viewer} lost something of type {type_id}"
-            );
-            let keyframe = got[0].1.first().is_some_and(|byte| byte >> 4 == 1);
-            assert!(
-                type_id == 8 || keyframe,
-                "viewer {viewer} begins without a keyframe"
-            );
-        }
+    for (viewer, messages) in played.iter().enumerate() {
+        assert_every_frame(viewer, messages, &published);
     }
     let mut expected = vec![Story::new("rtmp", "live/cam").published("client_closed")];
     for protocol in ["rtmp", "http-flv"] {
@@ -80,13 +57,4 @@ fn eighty_viewers_who_join_one_after_the_other_get_every_frame_from_their_keyfra
         expected.extend(vec![played; VIEWERS]);
     }
     server.stop().assert_sessions(&expected);
-}
-
-/// The frames of one type with their times, decoder configurations left out.
-fn frames(messages: &[Message], type_id: u8) -> Vec<(u32, &[u8])> {
-    let of_type = messages.iter().filter(|message| message.type_id == type_id);
-    of_type
-        .filter(|message| message.body.get(1).is_some_and(|kind| *kind != 0))
-        .map(|message| (message.timestamp, &message.body[..]))
-        .collect()
 }

@@ -53,8 +53,25 @@ impl ConfigError {
                 .line
                 .as_deref()
                 .map(str::trim)
-                .filter(|line| !line.contains("secret") || line.starts_with("secret_file")),
+                .filter(|line| !may_hold_a_secret(line)),
             Self::Read { .. } => None,
         }
     }
+}
+
+/// Whether a line of the file, which may have any mistake in it, may have a secret: by what it is called, or because it looks like an
+/// address with a password.
+fn may_hold_a_secret(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    let names = [
+        "secret",
+        "password",
+        "passphrase",
+        "token",
+        "headers",
+        "authorization",
+    ];
+    let name = line.split('=').next().unwrap_or_default().trim_end();
+    let elsewhere = name.ends_with("_file") || name.ends_with("_env");
+    line.contains('@') || (!elsewhere && names.iter().any(|name| line.contains(name)))
 }

@@ -220,11 +220,13 @@ fn not_sent(what: &str, error: hyper_util::client::legacy::Error) -> ReplicaErro
     let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
     let mut certificate = false;
     while let Some(found) = cause {
-        let io = found.downcast_ref::<std::io::Error>();
-        let inner = io.and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>());
-        let tls = inner.or_else(|| found.downcast_ref::<rustls::Error>());
+        let tls = found.downcast_ref::<rustls::Error>();
         certificate |= matches!(tls, Some(rustls::Error::InvalidCertificate(_)));
-        cause = found.source();
+        // An error of I/O tells as its source what is behind the one in it: one step too far, and they come in one another.
+        cause = match found.downcast_ref::<std::io::Error>() {
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+            None => found.source(),
+        };
     }
     if certificate {
         return ReplicaError::Certificate {

@@ -24,6 +24,11 @@ pub(crate) fn sink(url: &str) -> PostgresSink {
 }
 
 impl Table {
+    /// The writer's address, through the proxy.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://trail@{}/postgres", self.proxy.address())
+    }
+
     /// The writer's sink, past the proxy.
     pub(crate) fn direct(&self) -> PostgresSink {
         sink(&self.server.url_of("trail"))
@@ -42,8 +47,7 @@ impl Place for Table {
     }
 
     async fn sink(&self) -> Arc<dyn ReplicaSink> {
-        let url = format!("postgres://trail@{}/postgres", self.proxy.address());
-        Arc::new(sink(&url))
+        Arc::new(sink(&self.url()))
     }
 
     async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {

@@ -8,6 +8,7 @@ mod page;
 mod tls;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -52,6 +53,26 @@ impl Place {
             guard,
             proxy,
         }
+    }
+
+    /// The bucket's name.
+    pub(crate) fn name(&self) -> &str {
+        self.bucket.name()
+    }
+
+    /// Where the guard before the server listens.
+    pub(crate) const fn guard_address(&self) -> SocketAddr {
+        self.guard.address()
+    }
+
+    /// The lines of a server's `[sink.s3]` for the bucket, behind this endpoint.
+    pub(crate) fn settings(&self, endpoint: &str) -> String {
+        let (name, credentials) = (self.name(), self.credentials.path().join("credentials"));
+        format!(
+            "bucket = {name:?}\nregion = \"us-east-1\"\nendpoint = {endpoint:?}\ncredentials_file = {credentials:?}\n\
+             profile = \"trail\"\nlock = \"compliance\"\nkeep_entries = \"1d\"\nkeep_tiles = \"1d\"\n\
+             keep_checkpoints = \"1d\"\nbatch_interval = \"1s\"\n"
+        )
     }
 
     /// The settings of a sink that goes through the proxy.

@@ -1,0 +1,168 @@
+//! All sinks beside a stream that plays, while one after the other dies or hangs: media and trail do not notice, and afterwards each sink
+//! has everything.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::thread::ScopedJoinHandle;
+use std::time::Duration;
+
+use livetrail_audit::replica::conformance::{Place as _, Server as _};
+use livetrail_record::Reason;
+use system_tests::rtmp::{Message, RawRtmp, assert_every_frame, flv_messages, play_to_the_end};
+use system_tests::{Config, Server, Trail, clip, clock, livetrail, livetrail_verify, run, tool};
+
+use crate::postgres::Table;
+use crate::s3::Place;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who watch from the beginning to the end.
+const STAYING: usize = 12;
+
+/// Who join and leave while a sink is away, each time.
+const PASSING: usize = 25;
+
+/// Longer than the test: the connection hangs and does not break.
+const HANGS: Duration = Duration::from_mins(10);
+
+#[test]
+fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_go_on() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (table, bucket) = runtime.block_on(async { (Table::fresh().await, Place::fresh().await) });
+    let mut server = Server::start(Config::new());
+    server.stop();
+    let config = config(&server, &table, &bucket);
+    server.set_config(config);
+    server.start_again();
+
+    let (url, sent) = (server.rtmp_url("live/cam"), server.file("sent.flv"));
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 8, Some(&sent));
+    server.await_frames("live/cam", 30);
+    let rtmp = server.rtmp();
+    let played: Vec<Vec<Message>> = std::thread::scope(|scope| {
+        let viewers: Vec<ScopedJoinHandle<'_, _>> = (0..STAYING)
+            .map(|_| scope.spawn(move || play_to_the_end(rtmp, "live", "cam")))
+            .collect();
+        server.await_records("play_started", STAYING);
+        await_state(&server, "postgres", "following");
+
+        runtime.block_on(table.kill());
+        await_state(&server, "postgres", "retrying");
+        pass_through(&server, rtmp, 1);
+        // Connected, and without an answer from now on.
+        bucket.proxy().slow_down(HANGS);
+        pass_through(&server, rtmp, 2);
+        assert_eq!(server.get("/health").status, 200, "the server is well");
+        assert!(!publisher_ended(&server), "the stream still plays");
+        publisher.wait(PATIENCE).success();
+        viewers
+            .into_iter()
+            .map(|viewer| viewer.join().expect("a viewer"))
+            .collect()
+    });
+    let published = flv_messages(&sent);
+    for (viewer, messages) in played.iter().enumerate() {
+        assert_every_frame(viewer, messages, &published);
+    }
+
+    runtime.block_on(table.restart());
+    bucket.proxy().slow_down(Duration::ZERO);
+    // What hangs is not waited for.
+    bucket.proxy().cut();
+    for sink in ["postgres", "bucket"] {
+        await_state(&server, sink, "following");
+    }
+    let trail = server.stop();
+    // Who passes leaves with frames unread, which is an end or an error, as the kernel likes.
+    let ends = ["stream_ended", "client_closed", "network_error"].map(|reason| {
+        let ended = trail.of("play_ended");
+        let with = |reason_of: &Reason| reason_of.label() == reason;
+        ended
+            .filter(|record| record.reason.as_ref().is_some_and(with))
+            .count()
+    });
+    assert_eq!(
+        (ends[0], ends[1] + ends[2]),
+        (STAYING, 2 * PASSING),
+        "{trail}"
+    );
+    assert_eq!(trail.count("play_started"), STAYING + 2 * PASSING);
+    assert_all_have_all(&server, &trail, &table, &bucket);
+}
+
+fn config(server: &Server, table: &Table, bucket: &Place) -> Config {
+    let postgres = format!("url = \"{}\"\n", table.url());
+    let s3 = bucket.settings(&format!("http://{}", bucket.proxy().address()));
+    let path = format!("path = {:?}\n", server.file("trail.tsv"));
+    Config::new()
+        .audit("play = \"strict\"")
+        .sink("postgres", "postgres", &postgres)
+        .sink("bucket", "s3", &s3)
+        .sink("file", "file", &path)
+}
+
+/// Viewers who join, are let in, and leave, and whose records are sealed while the sinks are away.
+fn pass_through(server: &Server, rtmp: SocketAddr, time: usize) {
+    for _ in 0..PASSING {
+        let mut raw = RawRtmp::connect(rtmp).expect("a handshake");
+        raw.open("live").expect("a connection");
+        let answer = raw.play("cam").expect("an answer");
+        assert_eq!(answer, "NetStream.Play.Start", "a strict join");
+    }
+    server.await_records("play_ended", time * PASSING);
+}
+
+fn publisher_ended(server: &Server) -> bool {
+    server.trail().count("publish_ended") > 0
+}
+
+fn await_state(server: &Server, sink: &str, state: &str) {
+    clock::wait_until(&format!("{sink} is {state}"), PATIENCE, || {
+        let health = server.get("/health").json();
+        let sinks = health["sinks"].as_array().cloned().unwrap_or_default();
+        let of_name = |one: &&serde_json::Value| one["name"] == sink;
+        let found = sinks.iter().find(of_name);
+        found.is_some_and(|one| one["state"] == state)
+    });
+}
+
+/// Each as the auditor reads it.
+fn assert_all_have_all(server: &Server, trail: &Trail, table: &Table, bucket: &Place) {
+    let count = trail.records().len().to_string();
+    let keys = server.data().join("trail.vkey");
+    let sound = |arguments: &[&str]| {
+        let mut verify = Command::new(livetrail_verify());
+        verify.args(arguments).arg("--vkey").arg(&keys);
+        verify.env("AWS_ACCESS_KEY_ID", "auditor");
+        verify.env("AWS_SECRET_ACCESS_KEY", "a-secret");
+        let told = run("livetrail-verify", &verify, PATIENCE).success();
+        assert!(told.stdout.starts_with("SOUND"), "{}", told.told());
+        assert!(told.stdout.contains(&count), "{}", told.told());
+    };
+    sound(&["--postgres", &table.server.url()]);
+    let origin = std::fs::read_to_string(&keys).expect("the keys");
+    let origin = origin
+        .split('+')
+        .next()
+        .expect("a name")
+        .replace('/', "_2F");
+    let place = format!("s3://{}/{origin}", bucket.name());
+    let endpoint = format!("http://{}", bucket.proxy().address());
+    sound(&[
+        &place,
+        "--s3-endpoint",
+        &endpoint,
+        "--s3-region",
+        "us-east-1",
+    ]);
+    let mut export = Command::new(livetrail());
+    export.args(["trail", "export"]).arg(server.data());
+    export.args(["--format", "tsv"]);
+    let exported = run("trail export", &export, PATIENCE).success().stdout;
+    let lines = std::fs::read_to_string(server.file("trail.tsv")).expect("the file");
+    assert_eq!(lines, exported);
+}
