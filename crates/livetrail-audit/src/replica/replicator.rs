@@ -12,7 +12,7 @@ use livetrail_engine::Clock;
 use livetrail_ledger::{Cursor, Handle, Reader};
 use livetrail_record::{AuditAction, AuditRecord, Value, parse_canonical};
 use livetrail_tlog::VerifiedCheckpoint;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::backoff::Backoff;
@@ -47,6 +47,7 @@ pub struct Replicator {
     backoff: Backoff,
     closing: watch::Receiver<Option<Instant>>,
     closer: watch::Sender<Option<Instant>>,
+    retry: Arc<Notify>,
     /// The local copy of the cursor that was written last, and when.
     written: Option<(Cursor, Instant)>,
 }
@@ -57,6 +58,7 @@ pub struct ReplicaWatch {
     ledger: Handle,
     board: Arc<Board>,
     closer: watch::Sender<Option<Instant>>,
+    retry: Arc<Notify>,
 }
 
 impl ReplicaWatch {
@@ -64,6 +66,11 @@ impl ReplicaWatch {
     #[must_use]
     pub fn status(&self) -> ReplicaStatus {
         self.board.status(self.ledger.checkpoint().head().size)
+    }
+
+    /// Ends the pause after an error: somebody has mended something. A sink with another history stays where it is.
+    pub fn retry(&self) {
+        self.retry.notify_one();
     }
 
     /// Lets it send what is sealed already and then end, at the latest after `within`.
@@ -97,6 +104,7 @@ impl Replicator {
             event: None,
             closing,
             closer,
+            retry: Arc::default(),
             written: None,
         })
     }
@@ -115,6 +123,7 @@ impl Replicator {
             ledger: self.ledger.clone(),
             board: Arc::clone(&self.board),
             closer: self.closer.clone(),
+            retry: Arc::clone(&self.retry),
         }
     }
 
@@ -142,6 +151,7 @@ impl Replicator {
             let mut closing = self.closing.clone();
             tokio::select! {
                 () = sleep(pause) => {}
+                () = self.retry.notified(), if error.class() != ErrorClass::Fork => {}
                 () = closed(&mut closing), if error.class() != ErrorClass::Passing => return,
             }
         }

@@ -103,6 +103,15 @@ pub trait ReplicaSink: Send + Sync + 'static {
     /// # Errors
     /// What is wrong.
     async fn health(&self) -> Result<(), ReplicaError>;
+
+    /// Somebody has moved away what the sink writes to, and wants it begun anew in the same place (`SIGHUP`). `false`: the sink writes to
+    /// nothing that could be moved. Unless overridden, that.
+    ///
+    /// # Errors
+    /// What kept it from doing so now. It is done with the next range then.
+    async fn reopen(&self) -> Result<bool, ReplicaError> {
+        Ok(false)
+    }
 }
 
 /// How a sink keeps its cursor, and what follows for an entry that is sent twice.

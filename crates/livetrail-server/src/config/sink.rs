@@ -38,6 +38,12 @@ pub(crate) struct LineFile {
     pub(crate) path: PathBuf,
     #[serde(default)]
     pub(crate) format: LineFormat,
+    #[serde(default)]
+    pub(crate) rotate_bytes: Option<ByteSize>,
+    #[serde(default)]
+    pub(crate) rotate_every: Option<Span>,
+    #[serde(default)]
+    pub(crate) keep_files: Option<usize>,
 }
 
 /// What a line looks like.
@@ -68,6 +74,10 @@ pub(crate) struct Postgres {
     #[serde(default)]
     pub(crate) key_file: Option<PathBuf>,
 }
+
+/// Smaller files, or shorter periods, would be more files than anybody wants.
+const LEAST_ROTATE_BYTES: usize = 64 << 10;
+const LEAST_ROTATE_EVERY: Duration = Duration::from_mins(1);
 
 const fn required() -> bool {
     true
@@ -173,10 +183,24 @@ impl Sink {
 
 impl LineFile {
     fn wrong(&self) -> Option<(&'static str, String)> {
-        self.path.file_name().is_none().then(|| {
-            let problem = "needs a path that ends with the name of a file";
-            ("file", problem.to_owned())
-        })
+        let problem = if self.path.file_name().is_none() {
+            "needs a path that ends with the name of a file"
+        } else if self.rotate_bytes.is_some_and(|most| most.0 < LEAST_ROTATE_BYTES) {
+            "needs rotate_bytes of at least 64KiB"
+        } else if self.rotate_every.is_some_and(|every| every.0 < LEAST_ROTATE_EVERY) {
+            "needs rotate_every of at least 1m"
+        } else if self.keep_files == Some(0) {
+            "needs keep_files of at least 1; without it all are kept"
+        } else if self.keep_files.is_some() && !self.rotates() {
+            "has keep_files and rotates nothing: set rotate_bytes or rotate_every"
+        } else {
+            return None;
+        };
+        Some(("file", problem.to_owned()))
+    }
+
+    const fn rotates(&self) -> bool {
+        self.rotate_bytes.is_some() || self.rotate_every.is_some()
     }
 }
 

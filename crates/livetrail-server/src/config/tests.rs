@@ -52,6 +52,13 @@ fn a_file_is_beside_the_configuration_and_its_format_is_one_of_two() {
         ("", "path"),
         ("path = \"..\"\n", "the name of a file"),
         ("path = \"a\"\nformat = \"csv\"\n", "csv"),
+        ("path = \"a\"\nrotate_bytes = \"1KiB\"\n", "at least 64KiB"),
+        ("path = \"a\"\nrotate_every = \"59s\"\n", "at least 1m"),
+        ("path = \"a\"\nkeep_files = 3\n", "rotates nothing"),
+        (
+            "path = \"a\"\nrotate_every = \"1d\"\nkeep_files = 0\n",
+            "at least 1",
+        ),
         (
             "path = \"a\"\n[sink.postgres]\nurl = \"x\"\n",
             "several kinds: file, postgres",

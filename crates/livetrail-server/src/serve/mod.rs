@@ -58,14 +58,18 @@ pub(crate) fn run(args: cli::Serve) -> Outcome {
         let created = create_trail(&config.data, &config.trail).map_err(Failure::unusable)?;
         tell_created(&created, &config.data)?;
     }
-    // Refused before anything else is done: without a trail there is no server.
-    let trail = Trail::open(&config).map_err(Failure::unusable)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    let hangup = {
+        let _context = runtime.enter();
+        signals::Hangup::new().context("cannot listen for signals")?
+    };
+    // Refused before anything else is done: without a trail there is no server.
+    let trail = Trail::open(&config).map_err(Failure::unusable)?;
     runtime.block_on(async {
-        let signals = signals::Signals::new().context("cannot listen for signals")?;
+        let signals = signals::Signals::new(hangup).context("cannot listen for signals")?;
         let server = Server::start_with(config, trail).await?;
         server.log_addresses();
         let clean = signals.serve(server, load).await;
@@ -236,6 +240,11 @@ impl Server {
     /// Puts what can be changed of another configuration in force, and records it.
     pub(crate) fn reload(&self, loaded: Result<Config, config::ConfigError>) {
         self.reloadable.reload(loaded, &self.engine, &self.pipeline);
+    }
+
+    /// Tells the sinks that what they write to may have been moved away.
+    pub(crate) fn reopen_sinks(&self) {
+        self.trail.view().sinks.reopen();
     }
 
     /// Ends all sessions, writes the trail out to its last record, seals it, and closes the sockets.

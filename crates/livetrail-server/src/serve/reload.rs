@@ -129,6 +129,7 @@ impl Changes {
                 ("api.listen", old.api.listen == new.api.listen),
                 ("audit", old.audit == new.audit),
                 ("trail", old.trail == new.trail),
+                ("sink", old.sink == new.sink),
             ]),
         }
     }

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT stop, SIGHUP reloads.
+//! SIGTERM and SIGINT stop, SIGHUP reloads and reopens.
 
 use std::{io, process};
 
@@ -14,13 +14,23 @@ pub(super) struct Signals {
     hangup: Signal,
 }
 
-impl Signals {
-    /// Begins to listen.
+/// SIGHUP alone, from before there is a server: whoever rotates files sends it at any time, and it must end nothing.
+pub(super) struct Hangup(Signal);
+
+impl Hangup {
+    /// Begins to listen, in a runtime's context.
     pub(super) fn new() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+}
+
+impl Signals {
+    /// Begins to listen to the others as well.
+    pub(super) fn new(hangup: Hangup) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: hangup.0,
         })
     }
 
@@ -32,7 +42,11 @@ impl Signals {
     ) -> bool {
         loop {
             tokio::select! {
-                _ = self.hangup.recv() => server.reload(load()),
+                _ = self.hangup.recv() => {
+                    tracing::info!(signal = "SIGHUP", "reading the configuration again, and reopening the files of sinks");
+                    server.reload(load());
+                    server.reopen_sinks();
+                }
                 name = Self::stop(&mut self.terminate, &mut self.interrupt) => {
                     tracing::info!(signal = name, "stopping");
                     break;

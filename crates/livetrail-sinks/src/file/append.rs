@@ -1,27 +1,29 @@
 //! The file and its cursor on disk: the order of an append.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use livetrail_audit::replica::{Gap, ReplicaError, SealedRange};
-use livetrail_tlog::Hash;
+use livetrail_audit::replica::ReplicaError;
 
+use super::batch::{Batch, Piece};
 use super::cursor::{Cursor, MAX_CURSOR_BYTES};
-use super::{Format, error, line};
+use super::place::{Place, inode_of, is_deleted, open_options};
+use super::{Format, Rotation, error};
+
+/// How often who only asks looks again, because a writer went on in between.
+const LOOKS: usize = 8;
 
 /// What of an append is done; tests end the process there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The file is there, and empty if it was not.
+    /// Nobody else writes, and the file is found. It is there, and empty, if nothing was ever written.
     Opened,
     /// There is a cursor: of the beginning, if there was none.
     Begun,
     /// The file is cut to the cursor's length.
     Cut,
-    /// The lines are written.
+    /// Lines are written.
     Written,
     /// And synced.
     Synced,
@@ -29,6 +31,12 @@ pub(super) enum Step {
     CursorBeside,
     /// It has the old one's place.
     Renamed,
+    /// A file that gets no more lines is cut to what was committed, and synced.
+    Closed,
+    /// It has its rotated name.
+    MovedAway,
+    /// The file that goes on is there, empty.
+    NewFile,
 }
 
 /// What a test makes of a step. An error ends the append there, and nothing more is done.
@@ -39,60 +47,45 @@ pub(super) const fn nothing_happens(_: Step) -> io::Result<()> {
     Ok(())
 }
 
-/// Lines to append, and where they belong.
-#[derive(Debug)]
-pub(super) struct Batch {
-    first: u64,
-    next: u64,
-    lines: String,
-    last_leaf: Option<Hash>,
-    checkpoint: Option<Bytes>,
-}
-
-impl Batch {
-    pub(super) fn of_range(range: &SealedRange, format: Format) -> Self {
-        let mut lines = String::with_capacity(range.entry_bytes().saturating_mul(3) / 2);
-        for (index, entry, leaf) in range.iter() {
-            line::entry(&mut lines, format, index, leaf, entry);
-        }
-        Self {
-            first: range.first(),
-            next: range.next(),
-            lines,
-            last_leaf: range.leaves().last().copied(),
-            checkpoint: Some(range.note().clone()),
-        }
-    }
-
-    pub(super) fn of_gap(gap: &Gap, format: Format) -> Self {
-        let mut lines = String::new();
-        line::gap(&mut lines, format, gap);
-        Self {
-            first: gap.missing.start,
-            next: gap.missing.end,
-            lines,
-            last_leaf: None,
-            checkpoint: None,
-        }
-    }
-}
-
 /// A file and its cursor.
 #[derive(Debug)]
 pub(super) struct Target {
-    path: PathBuf,
-    cursor_path: PathBuf,
-    new_cursor_path: PathBuf,
+    place: Place,
     format: Format,
+    rotation: Rotation,
+    /// The file of the cursor, open, whatever its name is by now.
+    held: Option<Held>,
+    /// Somebody has moved the file away and said so.
+    told_to_reopen: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    file: File,
+    /// The index with which it begins: by this the cursor says that it means this file.
+    first: u64,
+}
+
+/// Where the file of a cursor is.
+enum Found {
+    /// Open already.
+    Held,
+    /// Under its name.
+    InPlace,
+    /// Under another name, and none or an empty one in its place.
+    MovedAway(PathBuf),
+    /// Nowhere, and none or an empty one in its place.
+    Gone,
 }
 
 impl Target {
-    pub(super) fn new(path: PathBuf, format: Format) -> Self {
+    pub(super) fn new(path: PathBuf, format: Format, rotation: Rotation) -> Self {
         Self {
-            cursor_path: beside(&path, ".cursor"),
-            new_cursor_path: beside(&path, ".cursor.new"),
-            path,
+            place: Place::new(path),
             format,
+            rotation,
+            held: None,
+            told_to_reopen: false,
         }
     }
 
@@ -101,168 +94,345 @@ impl Target {
     }
 
     /// Where the file stands; `None` when nothing was ever written to it. Takes no lock, so others may ask while a server
-    /// writes: the cursor is read first, and the file never becomes shorter than a cursor that it had.
+    /// writes: what does not fit is looked at again as long as there is a newer cursor.
     pub(super) fn cursor(&self, origin: &str) -> Result<Option<Cursor>, ReplicaError> {
-        let mut cursor = self.read_cursor()?;
-        let length = self.length()?;
-        if cursor.is_none() && length > 0 {
-            // A writer may have begun in between: its cursor was there before its first line.
-            cursor = self.read_cursor()?;
+        let mut before = None;
+        for _ in 0..LOOKS {
+            let cursor = self.read_cursor()?;
+            match self.fits(cursor.as_ref(), origin) {
+                Ok(()) => return Ok(cursor),
+                Err(error) if before.as_ref() == Some(&cursor) => return Err(error),
+                Err(_) => before = Some(cursor),
+            }
         }
-        let Some(cursor) = cursor else {
-            return match length {
-                0 => Ok(None),
-                bytes => Err(error::no_cursor(&self.path, &self.cursor_path, bytes)),
-            };
-        };
-        if cursor.origin != origin {
-            return Err(error::other_log(&self.path, &cursor.origin, origin));
-        }
-        if cursor.format != self.format {
-            let (found, wanted) = (cursor.format.label(), self.format.label());
-            return Err(error::other_format(&self.path, found, wanted));
-        }
-        if length < cursor.bytes {
-            let (wanted, found) = (cursor.bytes, length);
-            return Err(error::too_short(
-                &self.path,
-                &self.cursor_path,
-                wanted,
-                found,
-            ));
-        }
-        Ok(Some(cursor))
+        Err(error::locked(&self.place.file))
     }
 
-    /// Appends a batch where the cursor stands at its first index, and moves the cursor behind it.
+    /// Appends a batch where the cursor stands at its first index, and moves the cursor behind it. A line that does not belong into the
+    /// file begins another one.
     ///
     /// Only what the cursor says is committed. Whatever a crash leaves behind the cursor's length is cut off by the next append, so
-    /// each entry is in the file once at whatever step the process or the machine ends.
+    /// each entry is in the files once at whatever step the process or the machine ends. A batch that goes into several files is
+    /// committed file by file.
     pub(super) fn append(
-        &self,
+        &mut self,
         origin: &str,
         batch: &Batch,
         after: AfterStep<'_>,
     ) -> Result<(), ReplicaError> {
-        // The lock ends with `file`, also when the process is killed.
-        let mut file = self.open_locked()?;
-        // A crash here: an empty file and no cursor, which is what it was before for all that anybody can tell.
-        self.after(after, Step::Opened)?;
-        let cursor = match self.cursor(origin)? {
-            Some(cursor) => cursor,
-            None => self.begin(origin)?,
-        };
-        // A crash here: a cursor at the beginning of an empty file. From now on lines without a cursor are not ours.
-        self.after(after, Step::Begun)?;
+        let _lock = self.place.lock()?;
+        let mut cursor = self.open(origin, after)?;
         if cursor.next != batch.first {
             return Err(ReplicaError::CursorMoved {
                 expected: batch.first,
                 found: cursor.next,
             });
         }
-        self.check_line_end(&mut file, cursor.bytes)?;
-        let told = |step| move |source| error::of_io(step, &self.path, source);
+        let mut done = 0;
+        while done < batch.len() {
+            match batch.piece(done, &cursor, self.rotation) {
+                Some(piece) => {
+                    done = piece.done;
+                    cursor = self.write(&cursor, piece, after)?;
+                }
+                None => cursor = self.rotate(cursor, after)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody has moved the file away, and wants the next one begun in its place. Nothing is done if it is where it was. What
+    /// could not be done is done by the next append.
+    pub(super) fn reopen(&mut self) -> Result<(), ReplicaError> {
+        self.told_to_reopen = true;
+        let Some(cursor) = self.read_cursor()? else {
+            self.told_to_reopen = false;
+            return Ok(());
+        };
+        let _lock = self.place.lock()?;
+        self.open_of(cursor, &mut nothing_happens)?;
+        Ok(())
+    }
+
+    /// The lines of a piece, and then the cursor behind them.
+    fn write(
+        &self,
+        cursor: &Cursor,
+        piece: Piece<'_>,
+        after: AfterStep<'_>,
+    ) -> Result<Cursor, ReplicaError> {
+        let mut file = self.file()?;
+        self.check_line_end(file, cursor.bytes)?;
+        let told = |step| move |source| error::of_io(step, &self.place.file, source);
         // What a crash left there was never committed. A crash here: the file is as the cursor says.
         file.set_len(cursor.bytes).map_err(told("cut"))?;
         self.after(after, Step::Cut)?;
         // A crash here: some of the lines, or holes where they should be, behind the cursor's length. They are cut off.
         file.seek(SeekFrom::Start(cursor.bytes))
-            .and_then(|_| file.write_all(batch.lines.as_bytes()))
+            .and_then(|_| file.write_all(piece.text.as_bytes()))
             .map_err(told("write to"))?;
         self.after(after, Step::Written)?;
         // A crash here: all of the lines, and they are cut off and written again. A failed sync is not tried again by itself: the next
         // attempt writes them anew, because the system may have forgotten them.
         file.sync_data().map_err(told("sync"))?;
         self.after(after, Step::Synced)?;
-        let written = u64::try_from(batch.lines.len()).unwrap_or(u64::MAX);
-        self.replace_cursor(
-            &Cursor {
-                next: batch.next,
-                bytes: cursor.bytes.saturating_add(written),
-                last_leaf: batch.last_leaf,
-                checkpoint: batch.checkpoint.clone().or(cursor.checkpoint),
-                ..cursor
-            },
-            after,
-        )
+        self.replace_cursor(&piece.cursor, after)?;
+        Ok(piece.cursor)
     }
 
-    /// Whether lines could be written now. Writes nothing.
-    pub(super) fn health(&self) -> Result<(), ReplicaError> {
-        match self.plain_file()? {
-            Some(_) => {
-                let opened = File::options().append(true).open(&self.path);
-                opened.map_err(|source| error::of_io("write to", &self.path, source))?;
-                Ok(())
+    /// Gives the file its rotated name, and begins the one that goes on.
+    fn rotate(&mut self, cursor: Cursor, after: AfterStep<'_>) -> Result<Cursor, ReplicaError> {
+        self.close_file(self.file()?, &cursor, after)?;
+        if self.is_in_place(self.file()?)? {
+            let rotated = self.place.rotated(cursor.first);
+            if fs::symlink_metadata(&rotated).is_ok() {
+                return Err(error::name_taken(&rotated));
             }
-            None => {
-                let directory = directory(&self.path);
-                let listed = fs::read_dir(directory);
-                listed.map_err(|source| error::of_io("look into", directory, source))?;
-                Ok(())
-            }
+            // A crash behind this: no file in its place, and the cursor's under a name that says so. The next open goes on from here.
+            fs::rename(&self.place.file, &rotated)
+                .map_err(|source| error::of_io("rename", &self.place.file, source))?;
+            self.after(after, Step::MovedAway)?;
+        }
+        self.begin_next(cursor, after)
+    }
+
+    /// What gets no more lines has just the committed ones, and they are on disk. Nobody writes to it after this.
+    fn close_file(
+        &self,
+        file: &File,
+        cursor: &Cursor,
+        after: AfterStep<'_>,
+    ) -> Result<(), ReplicaError> {
+        self.check_line_end(file, cursor.bytes)?;
+        file.set_len(cursor.bytes)
+            .and_then(|()| file.sync_all())
+            .map_err(|source| error::of_io("close", &self.place.file, source))?;
+        // A crash here: the file is as the cursor says, under the name that it had.
+        self.after(after, Step::Closed)
+    }
+
+    /// Begins the file that goes on where the cursor's ends, whose name is another one now.
+    fn begin_next(&mut self, cursor: Cursor, after: AfterStep<'_>) -> Result<Cursor, ReplicaError> {
+        // The other name is durable before a cursor speaks of the new file: else a machine that ends could leave the new one alone.
+        self.place.sync_directory()?;
+        if self
+            .place
+            .plain_file()?
+            .is_some_and(|there| there.len() > 0)
+        {
+            return Err(error::other_file(&self.place.file));
+        }
+        self.held = None;
+        let file = self.open_file()?;
+        // A crash here: an empty file, and a cursor that says that there is more in it. As if it were not there.
+        self.after(after, Step::NewFile)?;
+        let next = cursor.of_the_next_file(inode_in(&file));
+        // This commits. A crash behind it: an empty file, and a cursor at its beginning.
+        self.replace_cursor(&next, after)?;
+        self.hold(file, &next);
+        self.told_to_reopen = false;
+        if let Some(most) = self.rotation.keep_files {
+            self.place.keep(most)?;
+        }
+        Ok(next)
+    }
+
+    /// Opens the file that lines go into, and gives its cursor.
+    fn open(&mut self, origin: &str, after: AfterStep<'_>) -> Result<Cursor, ReplicaError> {
+        match self.cursor(origin)? {
+            Some(cursor) => self.open_of(cursor, after),
+            None => self.begin(origin, after),
         }
     }
 
-    /// Begins an empty file.
-    fn begin(&self, origin: &str) -> Result<Cursor, ReplicaError> {
-        let cursor = Cursor::at_the_beginning(origin, self.format);
+    /// Opens the file of a cursor; or, where it was moved away, the one that goes on.
+    fn open_of(&mut self, cursor: Cursor, after: AfterStep<'_>) -> Result<Cursor, ReplicaError> {
+        match self.find(&cursor)? {
+            Found::Held => {
+                if !self.told_to_reopen || self.is_in_place(self.file()?)? {
+                    self.told_to_reopen = false;
+                    self.after(after, Step::Opened)?;
+                    self.after(after, Step::Begun)?;
+                    return Ok(cursor);
+                }
+                self.close_file(self.file()?, &cursor, after)?;
+                tracing::info!(path = %self.place.file.display(), first = cursor.next, "the file was moved away: a new one is begun");
+                self.begin_next(cursor, after)
+            }
+            Found::InPlace => {
+                self.told_to_reopen = false;
+                let file = self.open_file()?;
+                self.after(after, Step::Opened)?;
+                // The name may be another file's than before: a copy that was put back.
+                let cursor = Cursor {
+                    inode: inode_in(&file),
+                    ..cursor
+                };
+                self.hold(file, &cursor);
+                self.after(after, Step::Begun)?;
+                Ok(cursor)
+            }
+            Found::MovedAway(path) => {
+                let file = File::options().read(true).write(true).open(&path);
+                let file = file.map_err(|source| error::of_io("open", &path, source))?;
+                self.close_file(&file, &cursor, after)?;
+                tracing::info!(path = %path.display(), first = cursor.next, "the file has this name now: a new one is begun");
+                self.begin_next(cursor, after)
+            }
+            Found::Gone if self.told_to_reopen => {
+                tracing::warn!(
+                    path = %self.place.file.display(),
+                    first = cursor.first,
+                    next = cursor.next,
+                    "the file with these entries was moved where it is not found: a new one is begun, as the signal asks for"
+                );
+                self.begin_next(cursor, after)
+            }
+            Found::Gone => Err(error::gone(&self.place.file, &cursor)),
+        }
+    }
+
+    /// Begins the first file.
+    fn begin(&mut self, origin: &str, after: AfterStep<'_>) -> Result<Cursor, ReplicaError> {
+        let file = self.open_file()?;
+        // A crash here: an empty file and no cursor, which is what it was before for all that anybody can tell.
+        self.after(after, Step::Opened)?;
+        let mut cursor = Cursor::at_the_beginning(origin, self.format);
+        cursor.inode = inode_in(&file);
         // This syncs the directory, and with it the name of the file, before anything is in it.
         self.replace_cursor(&cursor, &mut nothing_happens)?;
+        self.hold(file, &cursor);
+        // A crash here: a cursor at the beginning of an empty file. From now on lines without a cursor are not ours.
+        self.after(after, Step::Begun)?;
         Ok(cursor)
     }
 
+    /// Whether the file is as the cursor says, and of the log that is meant.
+    fn fits(&self, cursor: Option<&Cursor>, origin: &str) -> Result<(), ReplicaError> {
+        let file = &self.place.file;
+        let Some(cursor) = cursor else {
+            return match self.place.plain_file()?.map_or(0, |there| there.len()) {
+                0 => Ok(()),
+                bytes => Err(error::no_cursor(file, &self.place.cursor, bytes)),
+            };
+        };
+        if cursor.origin != origin {
+            return Err(error::other_log(file, &cursor.origin, origin));
+        }
+        if cursor.format != self.format {
+            let (found, wanted) = (cursor.format.label(), self.format.label());
+            return Err(error::other_format(file, found, wanted));
+        }
+        match self.find(cursor)? {
+            Found::Gone if !self.told_to_reopen => Err(error::gone(file, cursor)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds the file of a cursor.
+    fn find(&self, cursor: &Cursor) -> Result<Found, ReplicaError> {
+        let there = self.place.plain_file()?;
+        if let Some(held) = self.held.as_ref().filter(|held| held.first == cursor.first) {
+            let held = held.file.metadata();
+            let held = held.map_err(|source| error::of_io("look at", &self.place.file, source))?;
+            if held.len() < cursor.bytes {
+                return Err(error::cut_in_place(
+                    &self.place.file,
+                    cursor.bytes,
+                    held.len(),
+                ));
+            }
+            return Ok(if is_deleted(&held) {
+                Found::Gone
+            } else {
+                Found::Held
+            });
+        }
+        let length = there.as_ref().map_or(0, |there| there.len());
+        let inode = there.as_ref().and_then(inode_of);
+        if cursor.bytes == 0 && length > 0 && inode != cursor.inode {
+            return Err(error::other_file(&self.place.file));
+        }
+        if length >= cursor.bytes {
+            return Ok(Found::InPlace);
+        }
+        if inode.is_some() && inode == cursor.inode {
+            return Err(error::cut_in_place(&self.place.file, cursor.bytes, length));
+        }
+        if length > 0 {
+            let (file, beside) = (&self.place.file, &self.place.cursor);
+            return Err(error::too_short(file, beside, cursor.bytes, length));
+        }
+        let moved = self
+            .place
+            .moved_away(cursor.inode, cursor.first, cursor.bytes)?;
+        Ok(moved.map_or(Found::Gone, Found::MovedAway))
+    }
+
     fn replace_cursor(&self, cursor: &Cursor, after: AfterStep<'_>) -> Result<(), ReplicaError> {
-        let told = |step| move |source| error::of_io(step, &self.cursor_path, source);
+        let told = |step| move |source| error::of_io(step, &self.place.cursor, source);
         // A crash before the end of this: the old cursor counts, and this file is written over.
         let mut new = open_options()
             .truncate(true)
-            .open(&self.new_cursor_path)
+            .open(&self.place.new_cursor)
             .map_err(told("write"))?;
         new.write_all(&cursor.encode())
             .and_then(|()| new.sync_all())
             .map_err(told("write"))?;
         self.after(after, Step::CursorBeside)?;
         // This commits. A crash before the directory is synced: the old cursor or the new one, and the file has what either says.
-        fs::rename(&self.new_cursor_path, &self.cursor_path).map_err(told("replace"))?;
+        fs::rename(&self.place.new_cursor, &self.place.cursor).map_err(told("replace"))?;
         self.after(after, Step::Renamed)?;
-        File::open(directory(&self.path))
-            .and_then(|directory| directory.sync_all())
-            .map_err(told("sync the directory of"))
+        self.place.sync_directory()
     }
 
     fn after(&self, after: AfterStep<'_>, step: Step) -> Result<(), ReplicaError> {
-        after(step).map_err(|source| error::of_io("append to", &self.path, source))
+        after(step).map_err(|source| error::of_io("append to", &self.place.file, source))
     }
 
-    fn open_locked(&self) -> Result<File, ReplicaError> {
-        self.plain_file()?;
-        let opened = open_options().read(true).truncate(false).open(&self.path);
-        let file = opened.map_err(|source| error::of_io("open", &self.path, source))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(error::locked(&self.path)),
-            Err(TryLockError::Error(source)) => Err(error::of_io("lock", &self.path, source)),
-        }
+    fn open_file(&self) -> Result<File, ReplicaError> {
+        self.place.plain_file()?;
+        let opened = open_options()
+            .read(true)
+            .truncate(false)
+            .open(&self.place.file);
+        opened.map_err(|source| error::of_io("open", &self.place.file, source))
     }
 
-    fn check_line_end(&self, file: &mut File, bytes: u64) -> Result<(), ReplicaError> {
+    fn hold(&mut self, file: File, cursor: &Cursor) {
+        let first = cursor.first;
+        self.held = Some(Held { file, first });
+    }
+
+    fn file(&self) -> Result<&File, ReplicaError> {
+        let held = self.held.as_ref().map(|held| &held.file);
+        held.ok_or_else(|| error::gone_by_name(&self.place.file))
+    }
+
+    /// Whether an open file is the one under the name.
+    fn is_in_place(&self, file: &File) -> Result<bool, ReplicaError> {
+        let there = self.place.plain_file()?;
+        Ok(there.as_ref().and_then(inode_of) == inode_in(file))
+    }
+
+    fn check_line_end(&self, mut file: &File, bytes: u64) -> Result<(), ReplicaError> {
         let Some(last) = bytes.checked_sub(1) else {
             return Ok(());
         };
         let mut byte = [0];
         file.seek(SeekFrom::Start(last))
             .and_then(|_| file.read_exact(&mut byte))
-            .map_err(|source| error::of_io("read", &self.path, source))?;
+            .map_err(|source| error::of_io("read", &self.place.file, source))?;
         if byte != *b"\n" {
-            return Err(error::no_line_end(&self.path, bytes));
+            return Err(error::no_line_end(&self.place.file, bytes));
         }
         Ok(())
     }
 
     fn read_cursor(&self) -> Result<Option<Cursor>, ReplicaError> {
-        let told = |source| error::of_io("read", &self.cursor_path, source);
-        let file = match File::open(&self.cursor_path) {
+        let path: &Path = &self.place.cursor;
+        let told = |source| error::of_io("read", path, source);
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(told(error)),
@@ -272,48 +442,10 @@ impl Target {
             .read_to_end(&mut bytes)
             .map_err(told)?;
         let parsed = Cursor::parse(&bytes);
-        parsed
-            .map(Some)
-            .map_err(|what| error::damaged(&self.cursor_path, what))
-    }
-
-    /// The file's length; 0 when it is not there.
-    fn length(&self) -> Result<u64, ReplicaError> {
-        Ok(self.plain_file()?.map_or(0, |metadata| metadata.len()))
-    }
-
-    /// The file, if it is there. Links are refused: what they name may change, and is in a directory that nobody syncs.
-    fn plain_file(&self) -> Result<Option<fs::Metadata>, ReplicaError> {
-        match fs::symlink_metadata(&self.path) {
-            Ok(metadata) if metadata.is_file() => Ok(Some(metadata)),
-            Ok(_) => Err(error::no_plain_file(&self.path)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error::of_io("look at", &self.path, error)),
-        }
+        parsed.map(Some).map_err(|what| error::damaged(path, what))
     }
 }
 
-/// Writing, and readable by owner and group alone: there is personal data in it.
-fn open_options() -> OpenOptions {
-    let mut options = File::options();
-    options.write(true).create(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o640);
-    }
-    options
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-fn directory(path: &Path) -> &Path {
-    let parent = path.parent();
-    parent
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."))
+fn inode_in(file: &File) -> Option<u64> {
+    file.metadata().as_ref().ok().and_then(inode_of)
 }

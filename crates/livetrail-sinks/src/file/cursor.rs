@@ -13,19 +13,27 @@ const FIRST_LINE: &[u8] = b"livetrail-file-cursor 1";
 /// The most bytes that are read of a cursor. A checkpoint with many cosignatures has some thousands.
 pub(super) const MAX_CURSOR_BYTES: u64 = 1 << 20;
 
-/// How far the file is committed, and of which log.
+/// How far the lines are committed, of which log they are, and which file goes on with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
     pub(super) origin: String,
     pub(super) format: Format,
-    /// The first index that is not in the file.
+    /// The first index that is in no file.
     pub(super) next: u64,
-    /// The file's length with everything below `next`.
+    /// The file's length with what it has below `next`.
     pub(super) bytes: u64,
+    /// The index with which the file begins, or will begin.
+    pub(super) first: u64,
+    /// The time of the first record in the file that has one, in milliseconds since 1970.
+    pub(super) since_ms: Option<u64>,
+    /// The file's number in its file system: by this it is found under another name.
+    pub(super) inode: Option<u64>,
     /// Of the entry before `next`.
     pub(super) last_leaf: Option<Hash>,
-    /// The newest signed checkpoint that came with entries.
+    /// The newest signed checkpoint that covers nothing beyond `next`: with the files' lines it can be verified.
     pub(super) checkpoint: Option<Bytes>,
+    /// A newer one, of which some entries are still to come.
+    pub(super) ahead: Option<Bytes>,
 }
 
 impl Cursor {
@@ -36,61 +44,91 @@ impl Cursor {
             format,
             next: 0,
             bytes: 0,
+            first: 0,
+            since_ms: None,
+            inode: None,
             last_leaf: None,
             checkpoint: None,
+            ahead: None,
+        }
+    }
+
+    /// Of the file that goes on where this one ends.
+    pub(super) fn of_the_next_file(self, inode: Option<u64>) -> Self {
+        Self {
+            bytes: 0,
+            first: self.next,
+            since_ms: None,
+            inode,
+            ..self
         }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let leaf = self
-            .last_leaf
-            .map_or_else(|| "-".to_owned(), |leaf| leaf.to_string());
         let mut out = FIRST_LINE.to_vec();
         let lines = format!(
-            "\norigin {}\nformat {}\nnext {}\nbytes {}\nleaf {leaf}\ncheckpoint\n",
+            "\norigin {}\nformat {}\nnext {}\nbytes {}\nfirst {}\nsince {}\ninode {}\nleaf {}\n",
             self.origin,
             self.format.label(),
             self.next,
-            self.bytes
+            self.bytes,
+            self.first,
+            or_dash(self.since_ms),
+            or_dash(self.inode),
+            or_dash(self.last_leaf),
         );
         out.extend_from_slice(lines.as_bytes());
-        out.extend_from_slice(self.checkpoint.as_deref().unwrap_or_default());
+        for (name, note) in [("checkpoint", &self.checkpoint), ("ahead", &self.ahead)] {
+            let note = note.as_deref().unwrap_or_default();
+            out.extend_from_slice(format!("{name} {}\n", note.len()).as_bytes());
+            out.extend_from_slice(note);
+        }
         out
     }
 
     /// Reads it back. An error says which line is wrong.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
-        let mut parts = bytes.splitn(7, |byte| *byte == b'\n');
-        if parts.next() != Some(FIRST_LINE) {
+        let mut rest = Rest(bytes);
+        if rest.line() != Some(FIRST_LINE) {
             return Err("does not begin with \"livetrail-file-cursor 1\"");
         }
-        let mut value = |name: &str| {
-            let line = parts.next()?.strip_prefix(name.as_bytes())?;
-            line.strip_prefix(b" ")
-        };
-        let origin = value("origin").ok_or("has no origin in line 2")?;
+        let origin = rest.value("origin").ok_or("has no origin in line 2")?;
         let origin = std::str::from_utf8(origin).map_err(|_| "has no origin in line 2")?;
-        let format = value("format").and_then(Format::from_label);
+        let format = rest.value("format").and_then(Format::from_label);
         let format = format.ok_or("has no format in line 3")?;
-        let next = value("next").and_then(number);
+        let next = rest.value("next").and_then(number);
         let next = next.ok_or("has no index in line 4")?;
-        let length = value("bytes").and_then(number);
+        let length = rest.value("bytes").and_then(number);
         let length = length.ok_or("has no length in line 5")?;
-        let last_leaf = match value("leaf") {
-            Some(b"-") => None,
-            text => Some(text.and_then(hash).ok_or("has no leaf hash in line 6")?),
-        };
-        let note = parts
-            .next()
-            .and_then(|rest| rest.strip_prefix(b"checkpoint\n"))
-            .ok_or("has no checkpoint from line 7 on")?;
+        let first = rest.value("first").and_then(number);
+        let first = first.filter(|first| *first <= next);
+        let first = first.ok_or("has no first index in line 6")?;
+        let since_ms = rest
+            .value("since")
+            .and_then(|text| unless_dash(text, number));
+        let since_ms = since_ms.ok_or("has no time in line 7")?;
+        let inode = rest
+            .value("inode")
+            .and_then(|text| unless_dash(text, number));
+        let inode = inode.ok_or("has no inode in line 8")?;
+        let last_leaf = rest.value("leaf").and_then(|text| unless_dash(text, hash));
+        let last_leaf = last_leaf.ok_or("has no leaf hash in line 9")?;
+        let checkpoint = rest.note("checkpoint");
+        let checkpoint = checkpoint.ok_or("has no checkpoint from line 10 on")?;
+        let ahead = rest.note("ahead");
+        let ahead = ahead.filter(|_| rest.0.is_empty());
+        let ahead = ahead.ok_or("has no second checkpoint behind the first")?;
         Ok(Self {
             origin: origin.to_owned(),
             format,
             next,
             bytes: length,
+            first,
+            since_ms,
+            inode,
             last_leaf,
-            checkpoint: (!note.is_empty()).then(|| Bytes::copy_from_slice(note)),
+            checkpoint,
+            ahead,
         })
     }
 
@@ -99,11 +137,46 @@ impl Cursor {
         if let Some(leaf) = self.last_leaf {
             cursor = cursor.with_last_leaf(leaf);
         }
-        if let Some(note) = &self.checkpoint {
+        if let Some(note) = self.ahead.as_ref().or(self.checkpoint.as_ref()) {
             cursor = cursor.with_checkpoint(note.clone());
         }
         cursor
     }
+}
+
+/// What is not read yet.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn line(&mut self) -> Option<&'a [u8]> {
+        let end = self.0.iter().position(|byte| *byte == b'\n')?;
+        let (line, rest) = self.0.split_at_checked(end)?;
+        self.0 = rest.get(1..)?;
+        Some(line)
+    }
+
+    fn value(&mut self, name: &str) -> Option<&'a [u8]> {
+        let line = self.line()?.strip_prefix(name.as_bytes())?;
+        line.strip_prefix(b" ")
+    }
+
+    fn note(&mut self, name: &str) -> Option<Option<Bytes>> {
+        let length = usize::try_from(self.value(name).and_then(number)?).ok()?;
+        let (note, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some((!note.is_empty()).then(|| Bytes::copy_from_slice(note)))
+    }
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+fn unless_dash<T>(text: &[u8], read: impl Fn(&[u8]) -> Option<T>) -> Option<Option<T>> {
+    if text == b"-" {
+        return Some(None);
+    }
+    read(text).map(Some)
 }
 
 fn number(text: &[u8]) -> Option<u64> {
@@ -128,11 +201,15 @@ mod tests {
             format: Format::Json,
             next: 300,
             bytes: 71_234,
+            first: 256,
+            since_ms: Some(1_700_000_000_000),
+            inode: Some(77),
             last_leaf: Some(leaf_hash(b"x")),
             checkpoint: Some(Bytes::from_static(b"example.com/a\n300\n\n- sig\n")),
+            ahead: Some(Bytes::from_static(b"example.com/a\n900\n\n- sig\n")),
             ..empty.clone()
         };
-        for cursor in [&empty, &full] {
+        for cursor in [&empty, &full, &full.clone().of_the_next_file(None)] {
             assert_eq!(Cursor::parse(&cursor.encode()).as_ref(), Ok(cursor));
         }
         let text = String::from_utf8(full.encode()).unwrap();
@@ -142,13 +219,25 @@ mod tests {
             ("format ", "line 3"),
             ("next ", "line 4"),
             ("bytes ", "line 5"),
-            ("leaf ", "line 6"),
-            ("checkpoint", "line 7"),
+            ("first ", "line 6"),
+            ("first 2", "line 6"),
+            ("since ", "line 7"),
+            ("inode ", "line 8"),
+            ("leaf ", "line 9"),
+            ("checkpoint ", "line 10"),
+            ("checkpoint 2", "line 10"),
+            ("ahead ", "second"),
+            ("ahead 2", "second"),
         ] {
-            let error = Cursor::parse(text.replacen(line, "x", 1).as_bytes()).unwrap_err();
+            let with = if line.ends_with('2') {
+                format!("{line}99")
+            } else {
+                "x".to_owned()
+            };
+            let error = Cursor::parse(text.replacen(line, &with, 1).as_bytes()).unwrap_err();
             assert!(error.contains(told), "{line}: {error}");
         }
-        for end in 0..text.find("checkpoint\n").unwrap() {
+        for end in 0..text.len() {
             assert!(Cursor::parse(&text.as_bytes()[..end]).is_err(), "{end}");
         }
     }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use livetrail_audit::replica::ReplicaError;
 
+use super::cursor::Cursor;
+
 /// What the system said about a step.
 pub(super) fn of_io(step: &str, path: &Path, error: io::Error) -> ReplicaError {
     let what = format!("cannot {step} {}", path.display());
@@ -43,6 +45,49 @@ pub(super) fn too_short(path: &Path, cursor: &Path, wanted: u64, found: u64) -> 
         "{} has {found} bytes and {} says that {wanted} were written: restore the file, or move both away and a new one is written from the beginning",
         path.display(),
         cursor.display()
+    ))
+}
+
+/// It is the file that was written to, and it was cut: `copytruncate`, or a `>` in a shell.
+pub(super) fn cut_in_place(path: &Path, wanted: u64, found: u64) -> ReplicaError {
+    ReplicaError::unsuitable(format!(
+        "{} was cut in place: {wanted} bytes were written to it and {found} are left, as logrotate's copytruncate does, which loses lines. Use create or nocreate and a signal (SIGHUP) instead; to go on, put the lines back, or move the file and its cursor away and a new one is written from the beginning",
+        path.display()
+    ))
+}
+
+/// It is not in its place and not beside it.
+pub(super) fn gone(path: &Path, cursor: &Cursor) -> ReplicaError {
+    ReplicaError::unsuitable(format!(
+        "the file with the entries from {} to {} (without that one), {} bytes, is neither at {} nor under another name beside it: put it back; or, if it was rotated, send the server SIGHUP and a new one is begun",
+        cursor.first,
+        cursor.next,
+        cursor.bytes,
+        path.display()
+    ))
+}
+
+/// It was there a moment ago.
+pub(super) fn gone_by_name(path: &Path) -> ReplicaError {
+    ReplicaError::Unavailable {
+        what: format!("{} was moved away in between", path.display()),
+        source: None,
+    }
+}
+
+/// Where a new file should begin there is one with something in it.
+pub(super) fn other_file(path: &Path) -> ReplicaError {
+    ReplicaError::unsuitable(format!(
+        "{} is another file than the one that was written to, and there is something in it: move it away, so that the next one can begin there",
+        path.display()
+    ))
+}
+
+/// A file cannot be rotated because its name there is another's.
+pub(super) fn name_taken(path: &Path) -> ReplicaError {
+    ReplicaError::unsuitable(format!(
+        "{} is there already, and a file of that name is to be rotated: move it away",
+        path.display()
     ))
 }
 

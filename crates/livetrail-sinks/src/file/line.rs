@@ -16,12 +16,18 @@ const NO_RECORD: &str = "no record";
 /// The label of the line that stands for entries which were pruned before the sink had them.
 const GAP: &str = "gap";
 
-/// Appends an entry's line, with its LF.
-pub(super) fn entry(out: &mut String, format: Format, index: u64, leaf: &Hash, entry: &[u8]) {
+/// Appends an entry's line, with its LF. Gives the record that it is, if it is one.
+pub(super) fn entry(
+    out: &mut String,
+    format: Format,
+    index: u64,
+    leaf: &Hash,
+    entry: &[u8],
+) -> Option<AuditRecord> {
     let record = parse_canonical(entry).ok();
     match format {
-        Format::Lines => match record {
-            Some(record) => encode_line_into(&record, out),
+        Format::Lines => match &record {
+            Some(record) => encode_line_into(record, out),
             None => {
                 let fields = [
                     ("index", number(index)),
@@ -47,6 +53,7 @@ pub(super) fn entry(out: &mut String, format: Format, index: u64, leaf: &Hash, e
             out.push_str("}\n");
         }
     }
+    record
 }
 
 /// Appends the line that stands for entries which are missing.

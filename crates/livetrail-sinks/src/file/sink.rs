@@ -7,32 +7,45 @@ use async_trait::async_trait;
 use livetrail_audit::replica::{Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
 use tokio::sync::Mutex;
 
-use super::Format;
-use super::append::{Batch, Target, nothing_happens};
+use super::append::{Target, nothing_happens};
+use super::batch::Batch;
+use super::place::Place;
+use super::{Format, Rotation};
 
 /// A file that follows the ledger. See the [module](super) for what is in it.
 ///
-/// One file holds one log. A lock on the file (`flock`) is held while it is written, and the cursor is read under it, so of two
+/// One file holds one log. A lock beside it (`flock`) is held while it is written, and the cursor is read under it, so of two
 /// processes that write by mistake one is told that the cursor has moved. It cannot compare what lies below the cursor, except for the
 /// last entry's leaf hash and the checkpoint.
 ///
 /// Calls that write are made one after the other on a thread that may block; one that is given up is finished there, and the next one waits
-/// for it. Memory: a batch's lines, which take up to about three times its bytes.
+/// for it. Memory: a batch's lines, which take up to about three times its bytes, and 64 bytes for each.
 #[derive(Debug)]
 pub struct FileReplica {
     name: String,
-    target: Arc<Target>,
+    place: Place,
     /// Held by the call that writes, also when nobody waits for it any more.
-    writing: Arc<Mutex<()>>,
+    target: Arc<Mutex<Target>>,
 }
 
 impl FileReplica {
     /// A sink of this name. The file is made with the first entries; its directory must be there.
     pub fn new(name: impl Into<String>, path: impl Into<PathBuf>, format: Format) -> Self {
+        Self::rotating(name, path, format, Rotation::default())
+    }
+
+    /// The same, with files that are rotated.
+    pub fn rotating(
+        name: impl Into<String>,
+        path: impl Into<PathBuf>,
+        format: Format,
+        rotation: Rotation,
+    ) -> Self {
+        let path = path.into();
         Self {
             name: name.into(),
-            target: Arc::new(Target::new(path.into(), format)),
-            writing: Arc::default(),
+            place: Place::new(path.clone()),
+            target: Arc::new(Mutex::new(Target::new(path, format, rotation))),
         }
     }
 
@@ -41,13 +54,10 @@ impl FileReplica {
         origin: String,
         batch: impl FnOnce(Format) -> Batch + Send + 'static,
     ) -> Result<(), ReplicaError> {
-        let turn = Arc::clone(&self.writing).lock_owned().await;
-        let target = Arc::clone(&self.target);
+        let mut target = Arc::clone(&self.target).lock_owned().await;
         blocking(move || {
             let batch = batch(target.format());
-            let appended = target.append(&origin, &batch, &mut nothing_happens);
-            drop(turn);
-            appended
+            target.append(&origin, &batch, &mut nothing_happens)
         })
         .await
     }
@@ -61,13 +71,11 @@ impl ReplicaSink for FileReplica {
 
     async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
         // After a call that was given up and is not done yet: what it leaves is the answer.
-        let turn = Arc::clone(&self.writing).lock_owned().await;
-        let target = Arc::clone(&self.target);
+        let target = Arc::clone(&self.target).lock_owned().await;
         let origin = origin.to_owned();
         blocking(move || {
-            let cursor = target.cursor(&origin);
-            drop(turn);
-            Ok(cursor?.map_or(SinkCursor::at(0), |cursor| cursor.to_sink_cursor()))
+            let cursor = target.cursor(&origin)?;
+            Ok(cursor.map_or(SinkCursor::at(0), |cursor| cursor.to_sink_cursor()))
         })
         .await
     }
@@ -87,8 +95,14 @@ impl ReplicaSink for FileReplica {
     }
 
     async fn health(&self) -> Result<(), ReplicaError> {
-        let target = Arc::clone(&self.target);
-        blocking(move || target.health()).await
+        let place = self.place.clone();
+        blocking(move || place.health()).await
+    }
+
+    async fn reopen(&self) -> Result<bool, ReplicaError> {
+        let mut target = Arc::clone(&self.target).lock_owned().await;
+        blocking(move || target.reopen()).await?;
+        Ok(true)
     }
 }
 

@@ -8,8 +8,13 @@ use livetrail_audit::replica::conformance::TestLog;
 use livetrail_audit::replica::{ErrorClass, Gap, ReplicaError, ReplicaSink as _};
 use livetrail_record::{encode_line, parse_canonical};
 
-use super::append::{Batch, Step, Target, nothing_happens};
-use super::{FileReplica, Format};
+use super::append::{Step, Target, nothing_happens};
+use super::batch::Batch;
+use super::place::Place;
+use super::{FileReplica, Format, Rotation};
+
+mod moved;
+mod rotation;
 
 const ORIGIN: &str = "example.com/a";
 
@@ -37,7 +42,11 @@ impl Folder {
     }
 
     fn target(&self, format: Format) -> Target {
-        Target::new(self.path.clone(), format)
+        self.rotating(format, Rotation::default())
+    }
+
+    fn rotating(&self, format: Format, rotation: Rotation) -> Target {
+        Target::new(self.path.clone(), format, rotation)
     }
 
     fn cursor_path(&self) -> PathBuf {
@@ -56,13 +65,18 @@ fn lines(log: &TestLog, count: usize) -> String {
     records.map(|record| encode_line(&record)).collect()
 }
 
-fn append(target: &Target, log: &TestLog, first: u64, count: usize) -> Result<(), ReplicaError> {
+fn append(
+    target: &mut Target,
+    log: &TestLog,
+    first: u64,
+    count: usize,
+) -> Result<(), ReplicaError> {
     let batch = Batch::of_range(&log.range(first, count), target.format());
     target.append(log.origin(), &batch, &mut nothing_happens)
 }
 
 /// Ends an append after this step; false when it never came there.
-fn end_after(target: &Target, log: &TestLog, first: u64, count: usize, last: Step) -> bool {
+fn end_after(target: &mut Target, log: &TestLog, first: u64, count: usize, last: Step) -> bool {
     let batch = Batch::of_range(&log.range(first, count), target.format());
     let mut reached = false;
     let ended = target.append(log.origin(), &batch, &mut |step| {
@@ -85,12 +99,12 @@ fn each_entry_is_there_once_at_whatever_step_the_process_ends() {
             // What was written and not synced may be gone, all or in part, when it is the machine that ends.
             for kept in ["all", "half", "none", "holes"] {
                 let folder = Folder::new();
-                let target = folder.target(Format::Lines);
+                let mut target = folder.target(Format::Lines);
                 if before > 0 {
-                    append(&target, &log, 0, before).unwrap();
+                    append(&mut target, &log, 0, before).unwrap();
                 }
                 let committed = lines(&log, before).len() as u64;
-                assert!(end_after(&target, &log, before as u64, 20, step));
+                assert!(end_after(&mut target, &log, before as u64, 20, step));
                 let unsynced = matches!(step, Step::Cut | Step::Written);
                 let length = folder.text().len() as u64;
                 if unsynced && kept != "all" {
@@ -103,16 +117,16 @@ fn each_entry_is_there_once_at_whatever_step_the_process_ends() {
                     }
                 }
                 // Another process goes on from where the cursor says.
-                let next = folder.target(Format::Lines);
+                let mut next = folder.target(Format::Lines);
                 let cursor = next.cursor(ORIGIN).unwrap();
                 let at = cursor.map_or(0, |cursor| cursor.next);
                 let wanted = if step == Step::Renamed { 20 } else { 0 };
                 assert_eq!(at, before as u64 + wanted, "{step:?}");
                 // A shorter batch than the one that was cut short: nothing of that may stay behind it.
-                append(&next, &log, at, 5).unwrap();
+                append(&mut next, &log, at, 5).unwrap();
                 let there = usize::try_from(at).unwrap() + 5;
                 assert_eq!(folder.text(), lines(&log, there), "{step:?}, {kept} kept");
-                append(&next, &log, at + 5, 60 - there).unwrap();
+                append(&mut next, &log, at + 5, 60 - there).unwrap();
                 assert_eq!(folder.text(), lines(&log, 60), "{step:?}, {kept} kept");
             }
         }
@@ -123,8 +137,8 @@ fn each_entry_is_there_once_at_whatever_step_the_process_ends() {
 fn the_cursor_says_what_is_synced_and_nothing_is_committed_before() {
     let log = TestLog::with(ORIGIN, 40);
     let folder = Folder::new();
-    let target = folder.target(Format::Lines);
-    append(&target, &log, 0, 20).unwrap();
+    let mut target = folder.target(Format::Lines);
+    append(&mut target, &log, 0, 20).unwrap();
     let batch = Batch::of_range(&log.range(20, 20), Format::Lines);
     let mut steps = Vec::new();
     let appended = target.append(ORIGIN, &batch, &mut |step| {
@@ -154,11 +168,11 @@ fn the_cursor_says_what_is_synced_and_nothing_is_committed_before() {
 fn a_range_that_was_there_or_leaves_a_hole_finds_the_cursor_elsewhere() {
     let log = TestLog::with(ORIGIN, 60);
     let folder = Folder::new();
-    let target = folder.target(Format::Json);
-    append(&target, &log, 0, 20).unwrap();
+    let mut target = folder.target(Format::Json);
+    append(&mut target, &log, 0, 20).unwrap();
     let before = folder.text();
     for first in [0, 10, 30] {
-        let told = append(&target, &log, first, 20).unwrap_err();
+        let told = append(&mut target, &log, first, 20).unwrap_err();
         assert!(
             matches!(told, ReplicaError::CursorMoved { found: 20, .. }),
             "{first}: {told:?}"
@@ -171,9 +185,9 @@ fn a_range_that_was_there_or_leaves_a_hole_finds_the_cursor_elsewhere() {
 #[track_caller]
 fn assert_refused(folder: &Folder, format: Format, origin: &str, words: &str) {
     let before = (folder.text(), fs::read(folder.cursor_path()).ok());
-    let target = folder.target(format);
+    let mut target = folder.target(format);
     let log = TestLog::with(origin, 60);
-    let told = append(&target, &log, 20, 20).unwrap_err();
+    let told = append(&mut target, &log, 20, 20).unwrap_err();
     assert_eq!(told.class(), ErrorClass::Permanent, "{told:?}");
     assert!(told.to_string().contains(words), "{told}");
     assert_eq!((folder.text(), fs::read(folder.cursor_path()).ok()), before);
@@ -183,7 +197,7 @@ fn assert_refused(folder: &Folder, format: Format, origin: &str, words: &str) {
 fn begun() -> Folder {
     let folder = Folder::new();
     let log = TestLog::with(ORIGIN, 20);
-    append(&folder.target(Format::Lines), &log, 0, 20).unwrap();
+    append(&mut folder.target(Format::Lines), &log, 0, 20).unwrap();
     folder
 }
 
@@ -192,10 +206,20 @@ fn what_is_not_ours_or_was_changed_is_refused_and_left_alone() {
     let shorter = begun();
     let text = shorter.text();
     fs::write(&shorter.path, &text[..text.len() - 1]).unwrap();
+    assert_refused(&shorter, Format::Lines, ORIGIN, "was cut in place");
+    // A file of its own in its place, not long enough.
+    let kept = File::open(&shorter.path).unwrap();
+    fs::remove_file(&shorter.path).unwrap();
+    fs::write(&shorter.path, &text[..text.len() - 1]).unwrap();
+    drop(kept);
     assert_refused(&shorter, Format::Lines, ORIGIN, "restore the file");
     fs::remove_file(&shorter.path).unwrap();
-    let told = shorter.target(Format::Lines).cursor(ORIGIN).unwrap_err();
-    assert!(told.to_string().contains("has 0 bytes"), "{told}");
+    assert_refused(&shorter, Format::Lines, ORIGIN, "put it back");
+    // A copy that is put back is as good as what it is a copy of.
+    fs::write(&shorter.path, &text).unwrap();
+    let log = TestLog::with(ORIGIN, 60);
+    append(&mut shorter.target(Format::Lines), &log, 20, 40).unwrap();
+    assert_eq!(shorter.text(), lines(&log, 60));
 
     let without = begun();
     fs::remove_file(without.cursor_path()).unwrap();
@@ -213,10 +237,12 @@ fn what_is_not_ours_or_was_changed_is_refused_and_left_alone() {
     std::os::unix::fs::symlink("/dev/null", &link.path).unwrap();
     assert_refused(&link, Format::Lines, ORIGIN, "no plain file");
 
-    let nowhere = Target::new(PathBuf::from("/nonexistent/trail.tsv"), Format::Lines);
+    let path = PathBuf::from("/nonexistent/trail.tsv");
+    let place = Place::new(path.clone());
+    let mut nowhere = Target::new(path, Format::Lines, Rotation::default());
     for told in [
-        nowhere.health(),
-        append(&nowhere, &TestLog::with(ORIGIN, 1), 0, 1),
+        place.health(),
+        append(&mut nowhere, &TestLog::with(ORIGIN, 1), 0, 1),
     ] {
         let told = told.unwrap_err();
         assert_eq!(told.class(), ErrorClass::Permanent, "{told:?}");
@@ -233,16 +259,16 @@ fn what_is_not_ours_or_was_changed_is_refused_and_left_alone() {
 fn while_another_process_writes_it_is_told_and_who_only_asks_is_not() {
     let folder = begun();
     let log = TestLog::with(ORIGIN, 60);
-    let held = File::open(&folder.path).unwrap();
+    let held = File::open(folder.path.with_extension("tsv.lock")).unwrap();
     held.lock().unwrap();
-    let target = folder.target(Format::Lines);
-    let told = append(&target, &log, 20, 20).unwrap_err();
+    let mut target = folder.target(Format::Lines);
+    let told = append(&mut target, &log, 20, 20).unwrap_err();
     assert_eq!(told.class(), ErrorClass::Passing, "{told:?}");
     assert!(told.to_string().contains("another process"), "{told}");
     assert_eq!(target.cursor(ORIGIN).unwrap().unwrap().next, 20);
-    target.health().unwrap();
+    Place::new(folder.path.clone()).health().unwrap();
     drop(held);
-    append(&target, &log, 20, 40).unwrap();
+    append(&mut target, &log, 20, 40).unwrap();
     assert_eq!(folder.text(), lines(&log, 60));
 }
 

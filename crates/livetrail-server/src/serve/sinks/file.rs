@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use livetrail_audit::replica::ReplicaSink;
-use livetrail_sinks::file::{FileReplica, Format};
+use livetrail_sinks::file::{FileReplica, Format, Rotation};
 
 use crate::config;
 
@@ -12,5 +12,11 @@ pub(super) fn make(name: &str, settings: &config::LineFile) -> Arc<dyn ReplicaSi
         config::LineFormat::Lines => Format::Lines,
         config::LineFormat::Json => Format::Json,
     };
-    Arc::new(FileReplica::new(name, &settings.path, format))
+    let rotation = Rotation {
+        max_bytes: settings.rotate_bytes.map(|most| most.0 as u64),
+        every: settings.rotate_every.map(|every| every.0),
+        keep_files: settings.keep_files,
+    };
+    let path = &settings.path;
+    Arc::new(FileReplica::rotating(name, path, format, rotation))
 }

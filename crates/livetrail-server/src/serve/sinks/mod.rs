@@ -72,19 +72,22 @@ impl Configured {
         pipeline: &Arc<AuditPipeline>,
     ) -> anyhow::Result<Replicas> {
         let mut replicas = Replicas::new();
+        let mut followed = Vec::new();
         for (sink, options) in self.sinks {
             let name = sink.name().to_owned();
             let replicator = Replicator::new(
                 trail.handle.clone(),
                 Arc::clone(&trail.reader),
-                sink,
+                Arc::clone(&sink),
                 options,
                 Arc::clone(clock),
             )?;
+            let watch = replicator.watch();
+            followed.push(Followed { sink, watch });
             replicas.start(replicator.recording(event(pipeline)))?;
             tracing::info!(sink = name, "a sink follows the trail");
         }
-        trail.sinks.set(replicas.watches());
+        trail.sinks.set(followed);
         Ok(replicas)
     }
 }
@@ -140,17 +143,48 @@ fn not_built(kind: &str) -> String {
 
 /// The sinks as others in the server see them.
 #[derive(Debug, Default)]
-pub(crate) struct SinkWatch(OnceLock<Vec<ReplicaWatch>>);
+pub(crate) struct SinkWatch(OnceLock<Vec<Followed>>);
+
+/// A sink that follows the trail.
+struct Followed {
+    sink: Arc<dyn ReplicaSink>,
+    watch: ReplicaWatch,
+}
+
+impl std::fmt::Debug for Followed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Followed").field(&self.sink.name()).finish()
+    }
+}
 
 impl SinkWatch {
-    fn set(&self, watches: Vec<ReplicaWatch>) {
-        let _ = self.0.set(watches);
+    fn set(&self, followed: Vec<Followed>) {
+        let _ = self.0.set(followed);
+    }
+
+    /// Tells every sink that what it writes to may have been moved away, and lets those that wait after an error look again. Waits for
+    /// none: each is told on a task of its own.
+    pub(super) fn reopen(&self) {
+        for Followed { sink, watch } in self.0.get().into_iter().flatten() {
+            let (sink, watch) = (Arc::clone(sink), watch.clone());
+            tokio::spawn(async move {
+                match sink.reopen().await {
+                    Ok(true) => tracing::info!(sink = sink.name(), "reopened"),
+                    Ok(false) => {}
+                    Err(error) => {
+                        let error = crate::output::chain(&error);
+                        tracing::error!(sink = sink.name(), error, "cannot reopen");
+                    }
+                }
+                watch.retry();
+            });
+        }
     }
 
     /// How each is doing.
     pub(crate) fn statuses(&self) -> Vec<ReplicaStatus> {
-        let watches = self.0.get().map_or(&[] as &[_], Vec::as_slice);
-        watches.iter().map(ReplicaWatch::status).collect()
+        let followed = self.0.get().into_iter().flatten();
+        followed.map(|one| one.watch.status()).collect()
     }
 }
 

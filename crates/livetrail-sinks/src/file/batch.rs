@@ -1,0 +1,154 @@
+//! Lines to append, and in which file each belongs.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use livetrail_audit::replica::{Gap, SealedRange};
+use livetrail_record::AuditRecord;
+use livetrail_tlog::Hash;
+
+use super::cursor::Cursor;
+use super::{Format, Rotation, line};
+
+/// Lines to append, and where they belong.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) first: u64,
+    text: String,
+    lines: Vec<Line>,
+    /// The signed checkpoint that came with them, and how many entries it covers.
+    checkpoint: Option<(u64, Bytes)>,
+}
+
+#[derive(Debug)]
+struct Line {
+    /// Where its text ends.
+    end: usize,
+    /// The first index behind it.
+    next: u64,
+    leaf: Option<Hash>,
+    ts_ms: Option<u64>,
+}
+
+/// Some lines of a batch that belong into one file.
+pub(super) struct Piece<'a> {
+    pub(super) text: &'a str,
+    /// The cursor behind them.
+    pub(super) cursor: Cursor,
+    /// How many lines of the batch are written then.
+    pub(super) done: usize,
+}
+
+impl Batch {
+    pub(super) fn of_range(range: &SealedRange, format: Format) -> Self {
+        let mut text = String::with_capacity(range.entry_bytes().saturating_mul(3) / 2);
+        let mut lines = Vec::with_capacity(range.len());
+        for (index, entry, leaf) in range.iter() {
+            let record = line::entry(&mut text, format, index, leaf, entry);
+            lines.push(Line {
+                end: text.len(),
+                next: index.saturating_add(1),
+                leaf: Some(*leaf),
+                ts_ms: record.as_ref().map(|record: &AuditRecord| record.ts_ms),
+            });
+        }
+        Self {
+            first: range.first(),
+            text,
+            lines,
+            checkpoint: Some((range.checkpoint().head().size, range.note().clone())),
+        }
+    }
+
+    pub(super) fn of_gap(gap: &Gap, format: Format) -> Self {
+        let mut text = String::new();
+        line::gap(&mut text, format, gap);
+        let only = Line {
+            end: text.len(),
+            next: gap.missing.end,
+            leaf: None,
+            ts_ms: None,
+        };
+        Self {
+            first: gap.missing.start,
+            text,
+            lines: vec![only],
+            checkpoint: None,
+        }
+    }
+
+    /// How many lines there are.
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The lines from number `done` on that belong into the file that the cursor is of. None, if the next one begins another file.
+    pub(super) fn piece(
+        &self,
+        done: usize,
+        cursor: &Cursor,
+        rotation: Rotation,
+    ) -> Option<Piece<'_>> {
+        let start = done.checked_sub(1).map_or(0, |last| self.lines[last].end);
+        let mut behind = cursor.clone();
+        let mut end = start;
+        let mut count = 0;
+        for line in &self.lines[done..] {
+            let bytes = u64::try_from(line.end - end).unwrap_or(u64::MAX);
+            if rotation.begins_another(&behind, bytes, line.ts_ms) {
+                break;
+            }
+            behind.bytes = behind.bytes.saturating_add(bytes);
+            behind.since_ms = behind.since_ms.or(line.ts_ms);
+            behind.next = line.next;
+            behind.last_leaf = line.leaf;
+            end = line.end;
+            count += 1;
+        }
+        if count == 0 {
+            return None;
+        }
+        let done = done + count;
+        if done == self.len() {
+            self.keep_checkpoint(&mut behind);
+        }
+        Some(Piece {
+            text: &self.text[Range { start, end }],
+            cursor: behind,
+            done,
+        })
+    }
+
+    /// All of the batch is written: what its checkpoint covers may be there now.
+    fn keep_checkpoint(&self, cursor: &mut Cursor) {
+        match &self.checkpoint {
+            Some((size, note)) if *size <= cursor.next => {
+                cursor.checkpoint = Some(note.clone());
+                cursor.ahead = None;
+            }
+            Some((_, note)) => cursor.ahead = Some(note.clone()),
+            None => {}
+        }
+    }
+}
+
+impl Rotation {
+    /// Whether a line of this length and time does not belong behind what the cursor is of.
+    fn begins_another(self, cursor: &Cursor, bytes: u64, ts_ms: Option<u64>) -> bool {
+        if cursor.bytes == 0 {
+            return false;
+        }
+        let is_full = self
+            .max_bytes
+            .is_some_and(|max| cursor.bytes.saturating_add(bytes) > max);
+        let period = |ms: u64| {
+            let every = u64::try_from(self.every?.as_millis()).unwrap_or(u64::MAX);
+            ms.checked_div(every)
+        };
+        let is_later = match (cursor.since_ms.and_then(period), ts_ms.and_then(period)) {
+            (Some(since), Some(now)) => now > since,
+            _ => false,
+        };
+        is_full || is_later
+    }
+}

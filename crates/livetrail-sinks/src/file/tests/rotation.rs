@@ -1,0 +1,267 @@
+//! Files that are rotated: where they are cut, and the process ends at each step of it.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use super::*;
+
+/// All files with lines, by name, in the order in which they are put together.
+fn files(folder: &Folder) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder.path.parent().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let is_rotated = name.starts_with("trail.tsv.0");
+        if is_rotated || name == "trail.tsv" {
+            // The one that goes on comes behind all of them.
+            let order = if is_rotated { name } else { "~".to_owned() };
+            files.insert(order, fs::read_to_string(path).unwrap());
+        }
+    }
+    files
+}
+
+fn together(folder: &Folder) -> String {
+    files(folder).into_values().collect()
+}
+
+/// No file may have more than this many of the log's lines.
+fn by_size(log: &TestLog, most_lines: usize) -> Rotation {
+    let text = lines(log, log.entries().len());
+    let longest = text.lines().map(str::len).max().unwrap() + 1;
+    Rotation {
+        max_bytes: Some((longest * most_lines) as u64),
+        ..Rotation::default()
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_it_may_be_and_together_they_are_the_log() {
+    let log = TestLog::with(ORIGIN, 300);
+    let folder = Folder::new();
+    let rotation = by_size(&log, 16);
+    let most = usize::try_from(rotation.max_bytes.unwrap()).unwrap();
+    let mut target = folder.rotating(Format::Lines, rotation);
+    for (first, count) in [(0, 1), (1, 99), (100, 7), (107, 193)] {
+        append(&mut target, &log, first, count).unwrap();
+    }
+    let all = lines(&log, 300);
+    assert_eq!(together(&folder), all);
+    let files = files(&folder);
+    assert!(files.len() >= 300 / 20, "{}", files.len());
+    let mut index = 0;
+    for (name, text) in &files {
+        assert!(text.len() <= most && text.ends_with('\n'), "{name}");
+        if name != "~" {
+            assert_eq!(*name, format!("trail.tsv.{index:020}"));
+            // And not a line too early: the next one would have been too much.
+            let next = all.lines().nth(index + text.lines().count());
+            assert!(text.len() + next.unwrap().len() + 1 > most, "{name}");
+        }
+        index += text.lines().count();
+    }
+    let cursor = target.cursor(ORIGIN).unwrap().unwrap();
+    assert_eq!(
+        (cursor.next, cursor.bytes),
+        (300, folder.text().len() as u64)
+    );
+    assert_eq!(cursor.first as usize, 300 - folder.text().lines().count());
+}
+
+#[test]
+fn a_line_that_is_longer_than_a_file_may_be_has_one_of_its_own() {
+    let log = TestLog::with(ORIGIN, 5);
+    let folder = Folder::new();
+    let rotation = Rotation {
+        max_bytes: Some(1),
+        ..Rotation::default()
+    };
+    append(&mut folder.rotating(Format::Lines, rotation), &log, 0, 5).unwrap();
+    assert_eq!(files(&folder).len(), 5);
+    assert_eq!(together(&folder), lines(&log, 5));
+}
+
+#[test]
+fn a_period_has_files_of_its_own_by_the_time_in_each_record() {
+    let log = TestLog::with(ORIGIN, 200);
+    let entries = log.entries();
+    let times: Vec<u64> = entries
+        .iter()
+        .map(|entry| parse_canonical(entry).unwrap().ts_ms)
+        .collect();
+    let passed = NonZeroU64::new(times[199] - times[0]).expect("records of different times");
+    let every = Duration::from_millis(passed.get() / 4);
+    let rotation = Rotation {
+        every: Some(every),
+        ..Rotation::default()
+    };
+    let folder = Folder::new();
+    append(&mut folder.rotating(Format::Lines, rotation), &log, 0, 70).unwrap();
+    // The next process goes by what the cursor says of the file's beginning.
+    append(&mut folder.rotating(Format::Lines, rotation), &log, 70, 130).unwrap();
+    assert_eq!(together(&folder), lines(&log, 200));
+    let every_ms = u64::try_from(every.as_millis()).unwrap();
+    let mut periods: Vec<u64> = times.iter().map(|ms| ms / every_ms).collect();
+    periods.dedup();
+    assert!(periods.len() >= 4, "{periods:?}");
+    assert_eq!(files(&folder).len(), periods.len());
+}
+
+#[test]
+fn each_entry_is_there_once_at_whatever_step_of_a_rotation_the_process_ends() {
+    let log = TestLog::with(ORIGIN, 60);
+    let rotation = by_size(&log, 12);
+    let mut steps = Vec::new();
+    for ends_after in 0.. {
+        let folder = Folder::new();
+        let mut target = folder.rotating(Format::Lines, rotation);
+        append(&mut target, &log, 0, 10).unwrap();
+        let batch = Batch::of_range(&log.range(10, 30), Format::Lines);
+        let mut count = 0;
+        let ended = target.append(ORIGIN, &batch, &mut |step| {
+            assert!(count <= ends_after, "{step:?} is done after the end");
+            count += 1;
+            if count > ends_after {
+                steps.push(step);
+                return Err(io::Error::other("the process ends"));
+            }
+            Ok(())
+        });
+        // Another process goes on from where the cursor says. Who only asks is told the same.
+        let mut next = folder.rotating(Format::Lines, rotation);
+        let at = next.cursor(ORIGIN).unwrap().unwrap().next;
+        assert!(together(&folder).lines().count() >= at as usize);
+        append(&mut next, &log, at, 60 - at as usize).unwrap();
+        assert_eq!(together(&folder), lines(&log, 60), "{:?}", steps.last());
+        let names: Vec<_> = files(&folder).into_keys().collect();
+        let mut index = 0;
+        for (name, text) in files(&folder) {
+            assert!(
+                name == "~" || name == format!("trail.tsv.{index:020}"),
+                "{names:?}"
+            );
+            index += text.lines().count();
+        }
+        // And the process that was given up, if it goes on after all, finds the cursor elsewhere.
+        if ended.is_err() {
+            let told = target
+                .append(ORIGIN, &batch, &mut nothing_happens)
+                .unwrap_err();
+            assert!(matches!(told, ReplicaError::CursorMoved { .. }), "{told:?}");
+            assert_eq!(together(&folder), lines(&log, 60));
+        } else {
+            break;
+        }
+    }
+    for wanted in [Step::Closed, Step::MovedAway, Step::NewFile, Step::Renamed] {
+        let times = steps.iter().filter(|step| **step == wanted).count();
+        assert!(times >= 2, "{wanted:?} {times} times in {steps:?}");
+    }
+}
+
+#[test]
+fn the_old_file_is_whole_and_synced_before_it_has_its_name_and_the_new_one_empty_before_the_cursor_says_so()
+ {
+    let log = TestLog::with(ORIGIN, 40);
+    let rotation = by_size(&log, 20);
+    let folder = Folder::new();
+    let mut target = folder.rotating(Format::Lines, rotation);
+    append(&mut target, &log, 0, 18).unwrap();
+    let batch = Batch::of_range(&log.range(18, 22), Format::Lines);
+    let mut seen = Vec::new();
+    target
+        .append(ORIGIN, &batch, &mut |step| {
+            let cursor = folder.rotating(Format::Lines, rotation).cursor(ORIGIN);
+            let first = cursor.unwrap().unwrap().first;
+            seen.push((step, first, files(&folder).len(), folder.text().is_empty()));
+            Ok(())
+        })
+        .unwrap();
+    let of_rotation = seen.iter().position(|(step, ..)| *step == Step::Closed);
+    let of_rotation = &seen[of_rotation.unwrap()..][..5];
+    let next = seen.last().unwrap().1;
+    assert_eq!(
+        of_rotation,
+        [
+            (Step::Closed, 0, 1, false),
+            (Step::MovedAway, 0, 1, true),
+            (Step::NewFile, 0, 2, true),
+            (Step::CursorBeside, 0, 2, true),
+            (Step::Renamed, next, 2, true),
+        ]
+    );
+    assert!(next >= 18);
+}
+
+#[test]
+fn so_many_files_are_kept_as_are_told_and_all_if_nothing_is_told() {
+    let log = TestLog::with(ORIGIN, 200);
+    let text = lines(&log, 200);
+    for keep_files in [None, Some(3), Some(0)] {
+        let folder = Folder::new();
+        // Names that are not a rotated file's stay.
+        let others = [
+            "trail.tsv.1",
+            "trail.tsv.0000000000000000000x",
+            "trail.tsv-x",
+        ];
+        for name in others {
+            fs::write(folder.path.with_file_name(name), "mine").unwrap();
+        }
+        let rotation = Rotation {
+            keep_files,
+            ..by_size(&log, 10)
+        };
+        let mut target = folder.rotating(Format::Lines, rotation);
+        append(&mut target, &log, 0, 200).unwrap();
+        for name in others {
+            let kept = fs::read_to_string(folder.path.with_file_name(name)).unwrap();
+            assert_eq!(kept, "mine");
+            fs::remove_file(folder.path.with_file_name(name)).unwrap();
+        }
+        let kept = files(&folder).len() - 1;
+        assert!(text.ends_with(&together(&folder)));
+        match keep_files {
+            Some(most) => assert_eq!(kept, most),
+            None => assert_eq!(together(&folder), text),
+        }
+    }
+}
+
+#[test]
+fn a_rotated_files_name_that_is_taken_is_refused_and_nothing_is_written_over() {
+    let log = TestLog::with(ORIGIN, 60);
+    let folder = Folder::new();
+    let mut target = folder.rotating(Format::Lines, by_size(&log, 10));
+    append(&mut target, &log, 0, 5).unwrap();
+    let taken = folder.path.with_file_name(format!("trail.tsv.{:020}", 0));
+    fs::write(&taken, "mine").unwrap();
+    let told = append(&mut target, &log, 5, 55).unwrap_err();
+    assert_eq!(told.class(), ErrorClass::Permanent, "{told:?}");
+    assert!(told.to_string().contains("is there already"), "{told}");
+    assert_eq!(fs::read_to_string(&taken).unwrap(), "mine");
+    fs::remove_file(&taken).unwrap();
+    let at = target.cursor(ORIGIN).unwrap().unwrap().next;
+    append(&mut target, &log, at, 60 - at as usize).unwrap();
+    assert_eq!(together(&folder), lines(&log, 60));
+}
+
+#[test]
+fn a_checkpoint_counts_as_the_files_when_all_that_it_covers_is_there() {
+    let log = TestLog::with(ORIGIN, 60);
+    let folder = Folder::new();
+    let mut target = folder.rotating(Format::Json, by_size(&log, 10));
+    append(&mut target, &log, 0, 40).unwrap();
+    let cursor = target.cursor(ORIGIN).unwrap().unwrap();
+    let note = log.range(0, 40).note().clone();
+    assert_eq!(
+        (cursor.checkpoint.clone(), cursor.ahead.clone()),
+        (None, Some(note.clone()))
+    );
+    // What the ledger is compared with is the newest.
+    assert_eq!(cursor.to_sink_cursor().checkpoint(), Some(&note));
+    append(&mut target, &log, 40, 20).unwrap();
+    let cursor = target.cursor(ORIGIN).unwrap().unwrap();
+    assert_eq!((cursor.checkpoint, cursor.ahead), (Some(note), None));
+}
