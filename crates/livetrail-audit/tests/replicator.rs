@@ -209,6 +209,23 @@ async fn what_a_person_must_mend_is_said_at_once_and_looked_at_now_and_then() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_somebody_has_mended_is_looked_at_at_once_when_that_is_told() {
+    let log = TestLog::with(ORIGIN, 10);
+    let sink = Scripted::after([Trouble::Denied]);
+    let options = ReplicaOptions::default();
+    let every = options.reprobe_interval;
+    let run = start(&log, &sink, options);
+    until("it is said", || {
+        run.watch.status().state == ReplicaState::Blocked
+    })
+    .await;
+    run.watch.retry();
+    until("it goes on", || run.watch.status().cursor == Some(10)).await;
+    let calls = sink.calls();
+    assert!(calls[1] - calls[0] < every / 2, "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_has_a_deadline() {
     let log = TestLog::with(ORIGIN, 10);
     let sink = Scripted::after([Trouble::Hang]);

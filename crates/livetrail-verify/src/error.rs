@@ -25,6 +25,14 @@ pub enum VerifyError {
     /// Nobody said with which key the trail must be signed.
     #[error("no key to verify with: give the trail's verifier key with --vkey or --policy")]
     NoKey,
+    /// A sink's cursor has no checkpoint yet.
+    #[error(
+        "{path} has no signed checkpoint: the sink had nothing complete yet, or the file is damaged; give one with --checkpoint"
+    )]
+    NoCheckpoint {
+        /// Which file.
+        path: String,
+    },
     /// A key cannot be understood.
     #[error(
         "{text:?} is not a verifier key (<name>+<8 hex digits>+<base64>), nor a file with such lines"

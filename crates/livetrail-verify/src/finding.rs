@@ -40,6 +40,8 @@ pub enum Class {
     Altered,
     /// A receipt cannot be understood, or does not lead from its record to the signed root.
     Proof,
+    /// A line is not as a sink writes it. A remark if it says nothing of an entry, unless the check is strict.
+    Line,
     /// Nothing was recorded for longer than heartbeats allow. A remark, unless the check is strict.
     Silent,
 }

@@ -1,5 +1,7 @@
-//! Body of a fuzz target: any directory gets an answer.
+//! Bodies of fuzz targets: any directory gets an answer, and any lines.
 
+use crate::lines::{Lines, verify_lines};
+use crate::policy::Policy;
 use crate::source::Files;
 use crate::verify::{Options, verify};
 
@@ -46,5 +48,50 @@ pub fn fuzz_trail(data: &[u8]) {
     if let Ok(report) = verify(&files, &options, &mut |_, _| {}) {
         assert!(report.findings.len() <= crate::MAX_FINDINGS);
         let _ = report.to_string();
+    }
+}
+
+/// A key that nobody has the secret of any more, and of whose log the fuzzer's checkpoints are.
+const KEY: &str = "example.com/audit+743e2fde+Aa0TkJFo8yXzcWxIyXjyY96HywyVeXpeKq137nTsmt9F";
+
+/// `data` is a checkpoint or a cursor, a zero byte, and lines.
+///
+/// # Panics
+/// When the verifier does; and when it calls sound what nobody signed.
+#[doc(hidden)]
+pub fn fuzz_lines(data: &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == 0);
+    let checkpoint = parts.next().unwrap_or_default();
+    let text = parts.next().unwrap_or_default().to_vec();
+    let mut policy = Policy::default();
+    if let Ok(key) = KEY.parse() {
+        let _ = policy.add(key);
+    }
+    let options = Options {
+        policy,
+        ..Options::default()
+    };
+    let input = Lines {
+        name: "lines".to_owned(),
+        reader: Box::new(std::io::Cursor::new(text)),
+    };
+    let checkpoint = ("checkpoint", checkpoint);
+    if let Ok(report) = verify_lines([Ok(input)], checkpoint, &options, &mut |_, _| {}) {
+        assert!(report.findings.len() <= crate::MAX_FINDINGS);
+        assert_ne!(report.verdict, crate::Verdict::Sound, "nobody signed it");
+        let _ = report.to_string();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_one_and_lines_of_a_log_that_nobody_signed_are_not_sound() {
+        assert!(KEY.parse::<livetrail_tlog::VerifierKey>().is_ok());
+        fuzz_lines(b"");
+        fuzz_lines(b"example.com/audit\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n\0");
+        fuzz_lines(b"x\0{\"index\":0,\"leaf\":\"\",\"record\":{}}\n{\"first_index\":3,\"next_index\":18446744073709551615,\"gap\":\"\"}\n{\"index\":18446744073709551615,\"leaf\":\"\",\"record\":{}}\n{\"index\":18446744073709551615,\"leaf\":\"\",\"record\":{}}");
     }
 }

@@ -6,6 +6,7 @@
 //! | checking a receipt for one record, without the trail | [`verify_proof`], [`ProofReport`] |
 //! | where its files are | [`Source`], [`Directory`], [`Site`], [`Files`] |
 //! | whom to trust | [`Policy`], [`keys_in`] |
+//! | checking a sink's lines of JSON against a signed checkpoint | [`verify_lines`], [`Lines`] |
 //! | checking a file of lines, which has no evidence in it | [`verify_file`] |
 //! | the answer | [`Report`], [`Verdict`], [`Finding`] |
 //!
@@ -44,6 +45,7 @@ mod finding;
 mod fuzz;
 mod http;
 mod leftovers;
+mod lines;
 mod older;
 mod pipeline;
 mod policy;
@@ -66,8 +68,9 @@ pub use error::VerifyError;
 pub use file_trail::verify_file;
 pub use finding::{Class, Finding, MAX_FINDINGS, Severity};
 #[doc(hidden)]
-pub use fuzz::fuzz_trail;
+pub use fuzz::{fuzz_lines, fuzz_trail};
 pub use http::Site;
+pub use lines::{Lines, checkpoint_in, verify_lines};
 pub use policy::{MAX_POLICY_BYTES, Policy};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresTrail;

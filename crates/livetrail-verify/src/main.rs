@@ -1,7 +1,7 @@
 //! `livetrail-verify`: the command.
 
 use std::fs::File;
-use std::io::{BufReader, IsTerminal as _, Read as _, Write as _};
+use std::io::{BufRead, BufReader, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,8 +10,8 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use livetrail_tlog::{MAX_ENTRY_BYTES, MAX_PROOF_FILE_BYTES};
 use livetrail_verify::{
-    Directory, MAX_POLICY_BYTES, Options, Policy, ProofReport, Report, Site, Source, Verdict,
-    keys_in, verify, verify_file, verify_proof,
+    Directory, Lines, MAX_POLICY_BYTES, Options, Policy, ProofReport, Report, Site, Source,
+    Verdict, VerifyError, keys_in, verify, verify_file, verify_lines, verify_proof,
 };
 
 const EXAMPLES: &str = "\
@@ -37,6 +37,10 @@ Examples:
   What a sink keeps in a database (if built with the feature postgres), without the server and its disk:
     livetrail-verify --postgres postgres://auditor@db.example.com/trail --vkey trail.vkey
 
+  What a sink keeps in files of JSON lines (rotated ones first), against the signed checkpoint in the last one's cursor; or piped in:
+    livetrail-verify --lines trail.json.0* trail.json --vkey trail.vkey
+    zcat -f collected.*.gz | livetrail-verify --lines - --checkpoint newest.checkpoint --vkey trail.vkey
+
   Sessions and numbers of a file of lines, in which there are no signatures:
     livetrail-verify trail.tsv
 
@@ -44,6 +48,9 @@ Keep with you, not beside the trail: the verifier key, and a checkpoint from tim
 Without an older checkpoint or a witness nobody can tell whether the end of a trail was cut off.
 
 Exit codes: 0 sound; 1 not sound, and the report says what, where and from which entry on; 2 could not be checked, and why.";
+
+/// The most bytes of a sink's cursor: two checkpoints, and some lines.
+const MAX_CURSOR_BYTES: usize = 1 << 20;
 
 /// The most bytes of a file with a token.
 const MAX_TOKEN_BYTES: usize = 4_096;
@@ -56,16 +63,22 @@ struct Arguments {
     /// (s3://…), or a file of lines
     #[arg(
         value_name = "PATH|URL",
-        required_unless_present_any = ["proof", "postgres"],
-        conflicts_with = "postgres"
+        required_unless_present_any = ["proof", "postgres", "lines"],
+        conflicts_with_all = ["postgres", "lines"]
     )]
     place: Option<String>,
     /// A receipt (.tlog-proof) for one record, checked alone; with --record
-    #[arg(long, value_name = "FILE", requires = "record", conflicts_with_all = ["place", "against", "postgres"])]
+    #[arg(long, value_name = "FILE", requires = "record", conflicts_with_all = ["place", "against", "postgres", "lines"])]
     proof: Option<PathBuf>,
     /// The record that the receipt is for, byte for byte as it was exported; `-` is standard input
     #[arg(long, value_name = "FILE", requires = "proof")]
     record: Option<PathBuf>,
+    /// The trail that a sink keeps as lines of JSON: its files in order; `-` is standard input
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["proof", "postgres"])]
+    lines: Vec<PathBuf>,
+    /// The signed checkpoint, or the cursor of a sink, that lines are compared with; without it, the cursor beside the last file
+    #[arg(long, value_name = "FILE", requires = "lines")]
+    checkpoint: Option<PathBuf>,
     /// The trail that a sink keeps in this database of PostgreSQL; a password also from the variable PGPASSWORD
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
@@ -192,7 +205,9 @@ fn run(arguments: &Arguments) -> Result<Answer> {
 fn trail(place: &str, arguments: &Arguments, options: &Options) -> Result<Report> {
     let bar = Bar::new();
     let mut progress = |done, total| bar.show(done, total);
-    let report = if let Some(url) = &arguments.postgres {
+    let report = if !arguments.lines.is_empty() {
+        lines(arguments, options, &mut progress)?
+    } else if let Some(url) = &arguments.postgres {
         verify(&*database(url, arguments)?, options, &mut progress)?
     } else if place.starts_with("s3://") {
         verify(&bucket(place, arguments)?, options, &mut progress)?
@@ -216,6 +231,41 @@ fn trail(place: &str, arguments: &Arguments, options: &Options) -> Result<Report
     };
     bar.clear();
     Ok(report)
+}
+
+fn lines(
+    arguments: &Arguments,
+    options: &Options,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report> {
+    let checkpoint = match (&arguments.checkpoint, arguments.lines.last()) {
+        (Some(path), _) => path.clone(),
+        (None, Some(last)) if last.as_os_str() != "-" => {
+            let mut beside = last.clone().into_os_string();
+            beside.push(".cursor");
+            PathBuf::from(beside)
+        }
+        _ => anyhow::bail!(
+            "lines from standard input need a checkpoint to compare them with: --checkpoint"
+        ),
+    };
+    let note = bytes(&checkpoint, MAX_CURSOR_BYTES)?;
+    let opened = arguments.lines.iter().map(|path| {
+        let name = path.display().to_string();
+        if name == "-" {
+            let reader: Box<dyn BufRead> = Box::new(BufReader::new(std::io::stdin()));
+            return Ok(Lines { name, reader });
+        }
+        match File::open(path) {
+            Ok(file) => Ok(Lines {
+                name,
+                reader: Box::new(BufReader::with_capacity(1 << 20, file)),
+            }),
+            Err(source) => Err(VerifyError::Read { path: name, source }),
+        }
+    });
+    let name = checkpoint.display().to_string();
+    Ok(verify_lines(opened, (&name, &note), options, progress)?)
 }
 
 fn site(url: &str, arguments: &Arguments) -> Result<Site> {

@@ -36,6 +36,8 @@ pub enum TrailKind {
     Ledger,
     /// A file of lines: no cryptographic evidence.
     File,
+    /// A sink's lines of JSON, compared with a signed checkpoint.
+    Lines,
 }
 
 /// The whole report. Its JSON form is what serde makes of it, and only ever grows.
@@ -132,12 +134,14 @@ pub struct Figures {
     pub tiles: u64,
     /// Further files, of earlier widths, that were compared.
     pub old_files: u64,
-    /// Files that no checkpoint covers yet.
+    /// Files, or entries in lines, that no checkpoint covers yet.
     pub beyond: u64,
     /// Files under `tile/` that are none of a log's.
     pub strays: u64,
     /// Entries that were removed.
     pub removed: u64,
+    /// Lines of a sink that were there before, with the same bytes.
+    pub repeated: u64,
 }
 
 /// Older checkpoints.

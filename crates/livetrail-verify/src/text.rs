@@ -27,6 +27,7 @@ impl fmt::Display for Report {
         }
         match self.kind {
             TrailKind::Ledger => self.ledger(f)?,
+            TrailKind::Lines => self.lines(f)?,
             TrailKind::File => writeln!(f, "\nWhat was checked\n  {} lines", self.figures.entries)?,
         }
         self.sessions(f)?;
@@ -111,6 +112,30 @@ impl Report {
         Ok(())
     }
 
+    fn lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(checkpoint) = &self.checkpoint {
+            write!(f, "{checkpoint}")?;
+        }
+        let n = &self.figures;
+        writeln!(f, "\nWhat was checked")?;
+        writeln!(f, "  {} entries, up to the root", n.entries)?;
+        if n.repeated > 0 {
+            writeln!(
+                f,
+                "  {} lines were there before, with the same bytes",
+                n.repeated
+            )?;
+        }
+        if n.beyond > 0 {
+            writeln!(
+                f,
+                "  {} entries that the checkpoint does not cover yet",
+                n.beyond
+            )?;
+        }
+        self.administration(f)
+    }
+
     fn ledger(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(checkpoint) = &self.checkpoint {
             write!(f, "{checkpoint}")?;
@@ -126,6 +151,23 @@ impl Report {
         if n.old_files > 0 {
             writeln!(f, "  {} files of earlier widths", n.old_files)?;
         }
+        self.administration(f)?;
+        if n.beyond > 0 {
+            writeln!(
+                f,
+                "  {} files that no checkpoint covers yet were left alone",
+                n.beyond
+            )?;
+        }
+        if n.strays > 0 {
+            writeln!(f, "  {} files under tile/ are none of a log's", n.strays)?;
+        }
+        Ok(())
+    }
+
+    /// Older checkpoints, and what operators did.
+    fn administration(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = &self.figures;
         writeln!(
             f,
             "  {} of {} older checkpoints are in the tree and signed ({} given, {} in the archive)",
@@ -163,16 +205,6 @@ impl Report {
                     ", which no trusted checkpoint covers"
                 }
             )?;
-        }
-        if n.beyond > 0 {
-            writeln!(
-                f,
-                "  {} files that no checkpoint covers yet were left alone",
-                n.beyond
-            )?;
-        }
-        if n.strays > 0 {
-            writeln!(f, "  {} files under tile/ are none of a log's", n.strays)?;
         }
         Ok(())
     }

@@ -133,17 +133,7 @@ pub fn verify(
     figures.removed = removed.entries;
     manifest.compare(&trust, from_trail, &mut found);
     let checkpoint = stated.map(|stated| checkpoint_report(&stated, verified.as_deref()));
-    let keys = KeysReport {
-        from_trail,
-        log: trust.policy().log.iter().map(ToString::to_string).collect(),
-        log_cosigners: trust.policy().own.iter().map(ToString::to_string).collect(),
-        witnesses: trust
-            .policy()
-            .witnesses
-            .iter()
-            .map(|(_, key)| key.to_string())
-            .collect(),
-    };
+    let keys = keys_report(&trust, from_trail);
     if from_trail {
         found.notes.push(
             "the key was found in the trail itself: this shows that the trail is consistent, not whose it is; compare the key with one \
@@ -376,7 +366,7 @@ fn checkpoint_bytes(
 }
 
 /// What a note says, whoever signed it.
-fn stated(bytes: &[u8]) -> Option<Checkpoint> {
+pub(crate) fn stated(bytes: &[u8]) -> Option<Checkpoint> {
     Checkpoint::parse(Note::parse(bytes).ok()?.text()).ok()
 }
 
@@ -434,6 +424,17 @@ pub fn keys_in(text: &str) -> Result<Vec<VerifierKey>, VerifyError> {
             })
         })
         .collect()
+}
+
+pub(crate) fn keys_report(trust: &Trust, from_trail: bool) -> KeysReport {
+    let policy = trust.policy();
+    let witnesses = policy.witnesses.iter();
+    KeysReport {
+        from_trail,
+        log: policy.log.iter().map(ToString::to_string).collect(),
+        log_cosigners: policy.own.iter().map(ToString::to_string).collect(),
+        witnesses: witnesses.map(|(_, key)| key.to_string()).collect(),
+    }
 }
 
 pub(crate) fn checkpoint_report(

@@ -1,6 +1,6 @@
 //! Writes audit records into a ledger and says how far it is, for tests that kill it or break its disk.
 //!
-//! `trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY | bucket ADDRESS NAME CREDENTIALS]]`: makes the trail if there is none (keys in `DIR.keys`), closes the sessions
+//! `trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY | bucket ADDRESS NAME CREDENTIALS | file PATH]]`: makes the trail if there is none (keys in `DIR.keys`), closes the sessions
 //! that a crash left open, appends records in small batches with a pause between them until there are `COUNT`, closes all and ends. When it is patient
 //! it goes on when the disk is full, else it ends with an error. It prints
 //!
@@ -14,7 +14,7 @@
 //! closed <entries>
 //! ```
 //!
-//! A bucket follows the trail; at the end it has everything (`replicated <entries>`). A witness is asked before the trail is opened and while it grows, and has cosigned the last checkpoint before the end.
+//! A bucket follows the trail, or files of JSON lines do; at the end they have everything (`replicated <entries>`). A witness is asked before the trail is opened and while it grows, and has cosigned the last checkpoint before the end.
 //!
 //! The ledger is set up small, so that in a second it does all that a big one does in a day: segments begin and go, bundles fill.
 
@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use livetrail_audit::replica::{ReplicaOptions, Replicas, Replicator};
+use livetrail_audit::replica::{ReplicaOptions, ReplicaSink, Replicas, Replicator};
 use livetrail_engine::SystemClock;
 use livetrail_ledger::{
     AppendError, Builder, CheckpointHook, Class, HttpTransport, Identity, Ledger, Options, Reader,
@@ -36,6 +36,7 @@ use livetrail_record::{
     AuditAction, AuditRecord, LossCounts, Outcome, Reason, Uuid, encode_canonical, parse_canonical,
 };
 use livetrail_s3::{CredentialSource, LockMode};
+use livetrail_sinks::file::{FileReplica, Format, Rotation};
 use livetrail_sinks::s3::{Retention, S3Options, S3Sink};
 use system_tests::bucket_at;
 use system_tests::clock::{Stopwatch, wait_until, wall_ms};
@@ -54,7 +55,7 @@ const SESSION_EVERY: u64 = 7;
 /// How many of the last records are searched for sessions that a crash left open: far more than one can span.
 const SEARCHED: u64 = 512;
 
-/// How long the bucket may take for what it has not when the trail is closed.
+/// How long a sink may take for what it has not when the trail is closed.
 const REPLICA_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// How long a record may take to be durable.
@@ -77,19 +78,22 @@ fn main() -> ExitCode {
 
 fn write() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY | bucket ADDRESS NAME CREDENTIALS]]";
+    let usage = "usage: trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY | bucket ADDRESS NAME CREDENTIALS | file PATH]]";
     let dir = PathBuf::from(arguments.next().ok_or(usage)?);
     let count: u64 = arguments.next().ok_or(usage)?.parse()?;
     let pause: u64 = arguments.next().map_or(Ok(0), |pause| pause.parse())?;
     let (word, key) = (arguments.next(), arguments.next());
     let patient = word.as_deref() == Some("patient");
-    let bucket = (word.as_deref() == Some("bucket"))
-        .then(|| key.clone().zip(arguments.next().zip(arguments.next())));
-    let witness = match (word, key) {
-        _ if bucket.is_some() => None,
-        (Some(url), Some(key)) => Some(Witness::new(url, key.parse()?)?),
-        _ => None,
-    };
+    let (mut witness, mut sink) = (None, None);
+    match (word.as_deref(), key) {
+        (Some("bucket"), Some(address)) => {
+            let named = arguments.next().zip(arguments.next()).ok_or(usage)?;
+            sink = Some(bucket(&address, named)?);
+        }
+        (Some("file"), Some(path)) => sink = Some(lines(&path)),
+        (Some(url), Some(key)) => witness = Some(Witness::new(url.to_owned(), key.parse()?)?),
+        _ => {}
+    }
     let store: SharedStore = Arc::new(RealStore::new(&dir));
     let identity = identity(&dir)?;
     if !store.exists("private/log.json")? {
@@ -108,8 +112,8 @@ fn write() -> Result<(), Error> {
     };
     say(&format!("open {} {found}", report.entries));
     ledger.wait_sealed(report.entries, DURABLE_TIMEOUT)?;
-    let replicas = match bucket {
-        Some(named) => follow(&ledger, &store, named.ok_or(usage)?)?,
+    let replicas = match sink {
+        Some(sink) => follow(&ledger, &store, sink)?,
         None => Replicas::new(),
     };
     let left_open = left_open(&store, report.entries)?;
@@ -131,19 +135,18 @@ fn write() -> Result<(), Error> {
     say(&format!("closed {}", ledger.close()?.head().size));
     for status in replicas.close(REPLICA_TIMEOUT) {
         if status.cursor != Some(end) {
-            return Err(format!("the bucket is behind: {status:?}").into());
+            return Err(format!("the sink is behind: {status:?}").into());
         }
         say(&format!("replicated {end}"));
     }
     Ok(())
 }
 
-/// Lets a bucket follow the ledger: its server's address, its name, and the file with the credentials.
-fn follow(
-    ledger: &Ledger,
-    store: &SharedStore,
-    (address, (name, credentials)): (String, (String, String)),
-) -> Result<Replicas, Error> {
+/// A bucket: its server's address, its name, and the file with the credentials.
+fn bucket(
+    address: &str,
+    (name, credentials): (String, String),
+) -> Result<Arc<dyn ReplicaSink>, Error> {
     let kept = Retention::all(LockMode::Compliance, Duration::from_hours(24));
     let mut bucket = S3Options::new(bucket_at(address.parse()?, &name), Some(kept));
     bucket.prefix = "some/where".to_owned();
@@ -151,9 +154,28 @@ fn follow(
         path: credentials.into(),
         profile: "trail".to_owned(),
     };
-    let sink = S3Sink::new("bucket", bucket, Arc::new(|| wall_ms() / 1_000))?;
+    let clock = Arc::new(|| wall_ms() / 1_000);
+    Ok(Arc::new(S3Sink::new("bucket", bucket, clock)?))
+}
+
+/// Files of JSON lines, small ones.
+fn lines(path: &str) -> Arc<dyn ReplicaSink> {
+    let rotation = Rotation {
+        max_bytes: Some(1 << 20),
+        ..Rotation::default()
+    };
+    Arc::new(FileReplica::rotating("lines", path, Format::Json, rotation))
+}
+
+/// Lets a sink follow the ledger.
+fn follow(
+    ledger: &Ledger,
+    store: &SharedStore,
+    sink: Arc<dyn ReplicaSink>,
+) -> Result<Replicas, Error> {
     let mut options = ReplicaOptions::default();
     options.backoff_max = Duration::from_secs(1);
+    options.reprobe_interval = Duration::from_secs(1);
     options.batch_interval = Duration::from_secs(1);
     let reader = Arc::new(Reader::open(Arc::clone(store))?);
     let clock = Arc::new(SystemClock::new());
@@ -161,7 +183,7 @@ fn follow(
     replicas.start(Replicator::new(
         ledger.handle(),
         reader,
-        Arc::new(sink),
+        sink,
         options,
         clock,
     )?)?;

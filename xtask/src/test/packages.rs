@@ -28,6 +28,7 @@ const NEEDED: &[(Probe, &str)] = &[
     (Probe::Program("mkfs.ext4"), "e2fsprogs"),
     (Probe::Program("psql"), "postgresql"),
     (Probe::Program("stunnel4"), "stunnel4"),
+    (Probe::Program("logrotate"), "logrotate"),
     // What building librdkafka with TLS takes.
     (Probe::Program("pkg-config"), "pkg-config"),
     (Probe::Folder("/usr/include/openssl"), "libssl-dev"),

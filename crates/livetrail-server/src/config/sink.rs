@@ -185,9 +185,15 @@ impl LineFile {
     fn wrong(&self) -> Option<(&'static str, String)> {
         let problem = if self.path.file_name().is_none() {
             "needs a path that ends with the name of a file"
-        } else if self.rotate_bytes.is_some_and(|most| most.0 < LEAST_ROTATE_BYTES) {
+        } else if self
+            .rotate_bytes
+            .is_some_and(|most| most.0 < LEAST_ROTATE_BYTES)
+        {
             "needs rotate_bytes of at least 64KiB"
-        } else if self.rotate_every.is_some_and(|every| every.0 < LEAST_ROTATE_EVERY) {
+        } else if self
+            .rotate_every
+            .is_some_and(|every| every.0 < LEAST_ROTATE_EVERY)
+        {
             "needs rotate_every of at least 1m"
         } else if self.keep_files == Some(0) {
             "needs keep_files of at least 1; without it all are kept"

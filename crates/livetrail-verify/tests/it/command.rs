@@ -328,3 +328,70 @@ fn a_receipt_is_checked_with_nothing_but_the_record_and_the_keys() {
         2
     );
 }
+
+#[test]
+fn lines_of_a_sink_from_files_and_from_a_pipe() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let log = story(300).log();
+    let entries = log.entries.iter().enumerate();
+    let lines: Vec<String> = entries
+        .map(|(index, entry)| {
+            let (leaf, record) = (
+                livetrail_tlog::leaf_hash(entry),
+                String::from_utf8_lossy(entry),
+            );
+            format!("{{\"index\":{index},\"leaf\":\"{leaf}\",\"record\":{record}}}\n")
+        })
+        .collect();
+    std::fs::write(at("t.json.00"), lines[..100].concat()).unwrap();
+    std::fs::write(at("t.json"), lines[100..].concat()).unwrap();
+    let note = log.checkpoint(300, &keys());
+    let head = format!(
+        "livetrail-file-cursor 1\norigin x\ncheckpoint {}\n",
+        note.len()
+    );
+    std::fs::write(
+        at("t.json.cursor"),
+        [head.as_bytes(), &note, b"ahead 0\n"].concat(),
+    )
+    .unwrap();
+    std::fs::write(at("note"), note).unwrap();
+    let vkey = keys().vkey().to_string();
+    let (old, new) = (at("t.json.00"), at("t.json"));
+
+    let (code, out, err) = run(&["--lines", &old, &new, "--vkey", &vkey]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(
+        out.starts_with("SOUND") && out.contains("300 entries"),
+        "{out}"
+    );
+
+    let (code, out, _) = run(&["--lines", &new, "--vkey", &vkey]);
+    assert_eq!(code, 1, "{out}");
+    assert!(
+        out.contains("entries 0 to 99 are not there") && out.contains("t.json:1"),
+        "{out}"
+    );
+
+    let (code, _, err) = run(&["--lines", &old, "--vkey", &vkey]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("t.json.00.cursor"), "{err}");
+
+    let piped = |more: &str| {
+        let binary = env!("CARGO_BIN_EXE_livetrail-verify");
+        let script = format!("cat {old} {new} | {binary} --lines - --vkey '{vkey}' {more}");
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = Command::new("sh").args(["-c", &script]).output().unwrap();
+        let said = [stdout, stderr].concat();
+        (status.code().unwrap(), String::from_utf8(said).unwrap())
+    };
+    let (code, said) = piped("");
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("--checkpoint"), "{said}");
+    let (code, said) = piped(&format!("--checkpoint {}", at("note")));
+    assert_eq!(code, 0, "{said}");
+}

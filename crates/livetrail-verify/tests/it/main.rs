@@ -3,6 +3,7 @@
 mod command;
 mod events;
 mod hostile;
+mod lines;
 mod proof;
 mod sound;
 mod support;

@@ -1,7 +1,9 @@
 //! The file of lines: what every sink must do, and a server whose trail it follows.
 
 mod disk;
+mod outage;
 mod page;
+mod rotation;
 mod server;
 
 use std::path::PathBuf;

@@ -10,14 +10,18 @@ const STATUS: &str = "livetrail trail sinks status --config livetrail.toml --dat
 fn the_commands_for_a_file_do_what_the_page_says() {
     let mut typist = Typist::new();
     let commands = commands_of("A file");
-    assert!(commands.len() <= 5, "{commands:?}");
-    let mut compared = 0;
+    let set_up = commands
+        .iter()
+        .take_while(|typed| !typed.contains("--lines"));
+    assert!(set_up.count() <= 5, "{commands:?}");
+    let (mut compared, mut verified) = (0, 0);
     for command in commands {
         if command == STATUS {
             clock::wait_until("the first lines are there", PATIENCE, || {
                 let status = typist.types(&format!("{STATUS} --json"));
                 let status: serde_json::Value = serde_json::from_str(&status).unwrap();
-                status[0]["cursor"].as_u64() > Some(0)
+                let sinks = status.as_array().unwrap();
+                sinks.len() == 2 && sinks.iter().all(|sink| sink["cursor"].as_u64() > Some(0))
             });
         }
         let said = typist.types(&command);
@@ -25,11 +29,15 @@ fn the_commands_for_a_file_do_what_the_page_says() {
             assert_eq!(said, "", "they are the same");
             compared += 1;
         }
+        if command.contains("--lines") {
+            assert!(said.starts_with("SOUND"), "{said}");
+            verified += 1;
+        }
         if command == STATUS {
             assert!(said.contains("lines"), "{said}");
         }
     }
-    assert_eq!(compared, 1);
+    assert_eq!((compared, verified), (1, 1));
     let lines = typist.types("cat trail.tsv");
     let first = lines.lines().next().expect("a line");
     assert!(first.contains("\tserver_started\t"), "{first}");

@@ -1,0 +1,168 @@
+//! Where lines come from, and the checkpoint that they are compared with.
+
+use std::io::{BufRead, Read as _};
+
+use crate::error::VerifyError;
+
+/// The longest line: the longest entry in base64, with room for what is around it.
+const MAX_LINE_BYTES: usize = 128 << 10;
+
+/// What the cursors of our sinks begin with.
+const CURSORS: [&[u8]; 2] = [b"livetrail-file-cursor 1\n", b"livetrail-local-cursor 1\n"];
+
+/// A file of lines, or a stream of them.
+pub struct Lines {
+    /// Its name, for the report.
+    pub name: String,
+    /// What is in it.
+    pub reader: Box<dyn BufRead>,
+}
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Lines").field(&self.name).finish()
+    }
+}
+
+/// The signed checkpoint in a file: the file itself, or what the cursor of a sink keeps. `None` when the cursor has none yet.
+#[must_use]
+pub fn checkpoint_in(bytes: &[u8]) -> Option<&[u8]> {
+    let Some(mut rest) = CURSORS.iter().find_map(|first| bytes.strip_prefix(*first)) else {
+        return Some(bytes);
+    };
+    loop {
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        let (line, after) = rest.split_at_checked(end)?;
+        rest = after.get(1..)?;
+        if let Some(length) = line.strip_prefix(b"checkpoint ") {
+            let length = std::str::from_utf8(length).ok()?.parse().ok()?;
+            return rest.get(..length).filter(|note| !note.is_empty());
+        }
+    }
+}
+
+/// A line, or why it is none.
+pub(super) enum Read {
+    /// A whole line.
+    Whole,
+    /// The last one, without an LF.
+    Torn,
+    /// It was skipped.
+    TooLong,
+}
+
+/// Takes lines out of a stream, each of bounded length.
+pub(super) struct Reader {
+    input: Lines,
+    line: Vec<u8>,
+    number: u64,
+    bytes: u64,
+}
+
+impl Reader {
+    pub(super) fn new(input: Lines) -> Self {
+        Self {
+            input,
+            line: Vec::new(),
+            number: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Where the line is that was given last.
+    pub(super) fn at(&self) -> String {
+        format!("{}:{}", self.input.name, self.number)
+    }
+
+    /// How many bytes of it were read.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The line that was read last, without its LF.
+    pub(super) fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// Reads the next line.
+    pub(super) fn next(&mut self) -> Result<Option<Read>, VerifyError> {
+        self.number = self.number.saturating_add(1);
+        self.bytes = 0;
+        if self.part()? == 0 {
+            return Ok(None);
+        }
+        if self.line.last() == Some(&b'\n') {
+            self.line.pop();
+            return Ok(Some(Read::Whole));
+        }
+        if self.line.len() < MAX_LINE_BYTES {
+            return Ok(Some(Read::Torn));
+        }
+        while self.line.last() != Some(&b'\n') && self.part()? > 0 {}
+        Ok(Some(Read::TooLong))
+    }
+
+    /// The next part of a line, no longer than a line may be.
+    fn part(&mut self) -> Result<usize, VerifyError> {
+        self.line.clear();
+        let most = u64::try_from(MAX_LINE_BYTES).unwrap_or(u64::MAX);
+        let reader = self.input.reader.by_ref();
+        let read = reader.take(most).read_until(b'\n', &mut self.line);
+        let read = read.map_err(|source| VerifyError::Read {
+            path: self.input.name.clone(),
+            source,
+        })?;
+        let bytes = u64::try_from(read).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8]) -> Vec<String> {
+        let mut reader = Reader::new(Lines {
+            name: "f".to_owned(),
+            reader: Box::new(std::io::Cursor::new(text.to_vec())),
+        });
+        let mut all = Vec::new();
+        loop {
+            let said = match reader.next().unwrap() {
+                None => return all,
+                Some(Read::Whole) => String::from_utf8(reader.line().to_vec()).unwrap(),
+                Some(Read::Torn) => "torn".to_owned(),
+                Some(Read::TooLong) => "too long".to_owned(),
+            };
+            all.push(format!("{} {said}", reader.at()));
+        }
+    }
+
+    #[test]
+    fn lines_have_numbers_and_bounds() {
+        assert!(read(b"").is_empty());
+        assert_eq!(read(b"a\n\nb"), ["f:1 a", "f:2 ", "f:3 torn"]);
+        for length in [MAX_LINE_BYTES, MAX_LINE_BYTES * 3 + 7] {
+            let mut text = vec![b'x'; length];
+            text.extend(b"\ny\n");
+            assert_eq!(read(&text), ["f:1 too long", "f:2 y"], "{length}");
+        }
+        let longest = [vec![b'x'; MAX_LINE_BYTES - 1], b"\ny\n".to_vec()].concat();
+        assert_eq!(read(&longest).len(), 2);
+    }
+
+    #[test]
+    fn a_checkpoint_is_a_file_of_its_own_or_in_a_cursor() {
+        assert_eq!(checkpoint_in(b"note\n"), Some(&b"note\n"[..]));
+        let cursor = b"livetrail-file-cursor 1\norigin a\nnext 3\ncheckpoint 5\nnote\nahead 2\nx\n";
+        assert_eq!(checkpoint_in(cursor), Some(&b"note\n"[..]));
+        for none in [
+            &b"livetrail-file-cursor 1\norigin a\ncheckpoint 0\nahead 0\n"[..],
+            b"livetrail-file-cursor 1\norigin a\ncheckpoint 99\nnote\n",
+            b"livetrail-file-cursor 1\norigin a\n",
+        ] {
+            assert_eq!(checkpoint_in(none), None);
+        }
+    }
+}

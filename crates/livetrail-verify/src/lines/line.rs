@@ -1,0 +1,135 @@
+//! One line of a sink: what it says, or that it says nothing of the kind.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// What a line is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Line<'a> {
+    /// An entry, its leaf hash as the line says it, and its exact bytes.
+    Entry {
+        index: u64,
+        leaf: &'a [u8],
+        entry: std::borrow::Cow<'a, [u8]>,
+    },
+    /// Entries that were pruned before the sink had them.
+    Gap { first: u64, next: u64 },
+    /// It begins as an entry's does, and goes on otherwise.
+    Broken { index: u64 },
+    /// Something else's.
+    Other,
+}
+
+/// Takes a line apart, without its LF. The form is the sink's own to the byte: only so are an entry's bytes what they were.
+///
+/// ```text
+/// {"index":N,"leaf":"BASE64","record":{…}}
+/// {"index":N,"leaf":"BASE64","entry_base64":"BASE64"}
+/// {"first_index":N,"next_index":M,"gap":"…"}
+/// ```
+pub(crate) fn parse(line: &[u8]) -> Line<'_> {
+    if let Some(rest) = line.strip_prefix(b"{\"index\":")
+        && let Some((index, rest)) = number(rest)
+    {
+        return entry(index, rest).unwrap_or(Line::Broken { index });
+    }
+    gap(line).unwrap_or(Line::Other)
+}
+
+fn entry(index: u64, rest: &[u8]) -> Option<Line<'_>> {
+    let rest = rest.strip_prefix(b",\"leaf\":\"")?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    let (leaf, rest) = rest.split_at_checked(end)?;
+    let rest = rest.strip_prefix(b"\",\"")?;
+    let entry = if let Some(record) = rest.strip_prefix(b"record\":") {
+        let record = record.strip_suffix(b"}")?;
+        // A record is an object: so a line that was cut off never ends like one that was not.
+        let is_object = record.first() == Some(&b'{') && record.last() == Some(&b'}');
+        is_object.then_some(record.into())?
+    } else {
+        let text = rest.strip_prefix(b"entry_base64\":\"")?;
+        STANDARD.decode(text.strip_suffix(b"\"}")?).ok()?.into()
+    };
+    Some(Line::Entry { index, leaf, entry })
+}
+
+fn gap(line: &[u8]) -> Option<Line<'_>> {
+    let (first, rest) = number(line.strip_prefix(b"{\"first_index\":")?)?;
+    let (next, rest) = number(rest.strip_prefix(b",\"next_index\":")?)?;
+    let is_gap = rest.starts_with(b",\"gap\":\"") && rest.ends_with(b"\"}") && first < next;
+    is_gap.then_some(Line::Gap { first, next })
+}
+
+/// A number in decimal as we write it: no sign, no zeros before it.
+fn number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit())?;
+    let (digits, rest) = text.split_at_checked(end)?;
+    if digits.len() > 1 && digits.first() == Some(&b'0') {
+        return None;
+    }
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some((number, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_read_and_what_differs_by_a_byte_is_not() {
+        let record = br#"{"index":7,"leaf":"bGVhZg==","record":{"action":"x"}}"#;
+        let wanted = Line::Entry {
+            index: 7,
+            leaf: b"bGVhZg==",
+            entry: br#"{"action":"x"}"#.into(),
+        };
+        assert_eq!(parse(record), wanted);
+        let bytes = br#"{"index":0,"leaf":"bGVhZg==","entry_base64":"bm8K/w=="}"#;
+        let wanted = Line::Entry {
+            index: 0,
+            leaf: b"bGVhZg==",
+            entry: b"no\n\xff".into(),
+        };
+        assert_eq!(parse(bytes), wanted);
+        let gap = br#"{"first_index":3,"next_index":8,"gap":"say \"why\""}"#;
+        assert_eq!(parse(gap), Line::Gap { first: 3, next: 8 });
+        for (line, wanted) in [
+            ("", Line::Other),
+            ("{}", Line::Other),
+            (" {\"index\":7,\"leaf\":\"\",\"record\":{}}", Line::Other),
+            ("{\"index\":07,\"leaf\":\"\",\"record\":{}}", Line::Other),
+            ("{\"index\":-7,\"leaf\":\"\",\"record\":{}}", Line::Other),
+            ("{\"index\":18446744073709551616,\"leaf\":\"\"", Line::Other),
+            ("{\"index\":7", Line::Other),
+            ("{\"index\":7,\"leaf\":\"", Line::Broken { index: 7 }),
+            (
+                "{\"index\":7, \"leaf\":\"\",\"record\":{}}",
+                Line::Broken { index: 7 },
+            ),
+            (
+                "{\"index\":7,\"leaf\":\"\",\"record\":7}",
+                Line::Broken { index: 7 },
+            ),
+            (
+                "{\"index\":7,\"leaf\":\"\",\"entry_base64\":\"!\"}",
+                Line::Broken { index: 7 },
+            ),
+            (
+                "{\"first_index\":8,\"next_index\":8,\"gap\":\"\"}",
+                Line::Other,
+            ),
+        ] {
+            assert_eq!(parse(line.as_bytes()), wanted, "{line}");
+        }
+        // Cut off anywhere, it is never taken for a whole one.
+        for whole in [&record[..], bytes, gap] {
+            for end in 0..whole.len() {
+                let cut = parse(&whole[..end]);
+                assert!(
+                    matches!(cut, Line::Other | Line::Broken { .. }),
+                    "{end}: {cut:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! A trail as a sink's lines of JSON: the log is built anew from the exact bytes in them, and compared with a signed checkpoint.
+//!
+//! Lines may come again, with the same bytes: a sink that cannot ask where it is sends some twice. Lines of others in between are told and
+//! left alone. Whatever else differs from what the checkpoint covers is a failure, with the file and the line.
+
+mod input;
+mod line;
+
+use std::collections::VecDeque;
+
+use livetrail_tlog::{Checkpoint, Frontier, Hash, TreeHead, leaf_hash};
+
+use self::input::Reader;
+use self::line::Line;
+use crate::canonical::read_entry;
+use crate::error::VerifyError;
+use crate::finding::{Class, Finding, Severity};
+use crate::older::OlderCheckpoints;
+use crate::report::{Figures, Report, TrailKind};
+use crate::source::Files;
+use crate::trail::Trail;
+use crate::trust::Trust;
+use crate::verify::{Found, Options, checkpoint_report, finish, keys_report, stated};
+
+pub use self::input::{Lines, checkpoint_in};
+
+/// A line that comes again is compared with what came before if that lies no farther back than so many entries: 32 MiB of hashes.
+const MAX_BACK: usize = 1 << 20;
+
+/// How many problems are kept.
+const MAX_PROBLEMS: usize = 100;
+
+/// Checks the log in lines of JSON against a signed checkpoint. `inputs` are opened one after the other; `checkpoint` is its note, or the
+/// cursor that a sink keeps, and its name is for the report. `progress` is told how many entries were read.
+///
+/// # Errors
+/// [`VerifyError`] when a file cannot be read, there is no key, or the checkpoint is none. Whatever is wrong with the lines is in the
+/// report.
+pub fn verify_lines(
+    inputs: impl IntoIterator<Item = Result<Lines, VerifyError>>,
+    (name, checkpoint): (&str, &[u8]),
+    options: &Options,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report, VerifyError> {
+    if options.policy.is_empty() {
+        return Err(VerifyError::NoKey);
+    }
+    let origin = options.origin.clone().or_else(|| {
+        let key = options.policy.log.first()?;
+        Some(key.name().as_str().to_owned())
+    });
+    let trust = Trust::new(options.policy.clone(), origin.unwrap_or_default())?;
+    let bytes = checkpoint_in(checkpoint).ok_or_else(|| VerifyError::NoCheckpoint {
+        path: name.to_owned(),
+    })?;
+    let signed = trust.check(bytes);
+    let mut check = Check {
+        stated: stated(bytes),
+        tree: Some(Frontier::new()),
+        next: 0,
+        back: VecDeque::new(),
+        computed: None,
+        trust,
+        older: OlderCheckpoints::collect(&Files::default(), &options.against)?,
+        trail: Trail::new(options.rules()),
+        figures: Figures::default(),
+        found: Found::default(),
+        strict: options.strict,
+        at: String::new(),
+    };
+    check.older_of(TreeHead::EMPTY);
+    check.covered(TreeHead::EMPTY);
+    let mut place = Vec::new();
+    for input in inputs {
+        let input = input?;
+        place.push(input.name.clone());
+        check.input(input, progress)?;
+    }
+    Ok(check.report(place.join(" "), (name, bytes), signed))
+}
+
+struct Check {
+    /// What the checkpoint says, whoever signed it.
+    stated: Option<Checkpoint>,
+    /// Of all entries below `next`; none when some of them are not there.
+    tree: Option<Frontier>,
+    next: u64,
+    /// Leaf hashes of the last entries; the last one is of `next` - 1. `None` for one that is not there.
+    back: VecDeque<Option<Hash>>,
+    /// What the entries give at the checkpoint's size.
+    computed: Option<TreeHead>,
+    trust: Trust,
+    older: OlderCheckpoints,
+    trail: Trail,
+    figures: Figures,
+    found: Found,
+    strict: bool,
+    /// The line that is looked at: `FILE:NUMBER`.
+    at: String,
+}
+
+impl Check {
+    fn input(
+        &mut self,
+        input: Lines,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), VerifyError> {
+        let total = self.size().unwrap_or(0);
+        let mut reader = Reader::new(input);
+        while let Some(read) = reader.next()? {
+            self.at = reader.at();
+            self.figures.bytes = self.figures.bytes.saturating_add(reader.bytes());
+            match read {
+                input::Read::Whole => self.line(reader.line()),
+                input::Read::Torn => self.found.notes.push(format!(
+                    "{}: the last line has no end, as a crash leaves it or a copy that was made while it was written; it was not read",
+                    self.at
+                )),
+                input::Read::TooLong => self.other("is longer than any line of a sink"),
+            }
+            if self.next.is_multiple_of(256) {
+                progress(self.next, total);
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        match line::parse(line) {
+            Line::Entry { index, leaf, entry } => self.entry(index, leaf, &entry),
+            Line::Gap { first, next } => self.gap(first, next),
+            Line::Broken { index } => {
+                let text = "the line begins as an entry's and goes on otherwise: it was changed";
+                self.fails(Class::Line, Some(index), text.to_owned());
+            }
+            Line::Other if line.is_empty() => {}
+            Line::Other => self.other("is none of a sink's lines, and was left alone"),
+        }
+    }
+
+    fn entry(&mut self, index: u64, leaf: &[u8], entry: &[u8]) {
+        let computed = leaf_hash(entry);
+        if computed.to_string().as_bytes() != leaf {
+            let text = "the record is not the one whose leaf hash is in its line";
+            self.fails(Class::EntryChanged, Some(index), text.to_owned());
+        }
+        if index < self.next {
+            self.again(index, computed);
+            return;
+        }
+        if index > self.next {
+            self.missing(index);
+        }
+        self.push(computed, entry);
+    }
+
+    /// The entry at `next`.
+    fn push(&mut self, leaf: Hash, entry: &[u8]) {
+        let index = self.next;
+        self.next = index.saturating_add(1);
+        if self.back.len() >= MAX_BACK {
+            self.back.pop_front();
+        }
+        self.back.push_back(Some(leaf));
+        if self.size().is_some_and(|size| index >= size) {
+            self.figures.beyond = self.figures.beyond.saturating_add(1);
+            return;
+        }
+        match read_entry(entry) {
+            Ok(record) => {
+                self.figures.records = self.figures.records.saturating_add(1);
+                self.trail.feed(index, &record, &mut self.found.findings);
+            }
+            Err(error) => self.fails(Class::Record, Some(index), format!("not a record: {error}")),
+        }
+        let next = Some(self.next);
+        let is_asked_for = self.older.next_size() == next || self.size() == next;
+        let Some(tree) = &mut self.tree else { return };
+        if tree.append(leaf).is_err() {
+            return;
+        }
+        self.figures.entries = self.next;
+        if is_asked_for {
+            let head = tree.head();
+            self.older_of(head);
+            self.covered(head);
+        }
+    }
+
+    /// An entry that was there before.
+    fn again(&mut self, index: u64, leaf: Hash) {
+        let back = usize::try_from(self.next.saturating_sub(index)).unwrap_or(usize::MAX);
+        let known = self
+            .back
+            .len()
+            .checked_sub(back)
+            .and_then(|at| self.back.get(at));
+        match known {
+            Some(Some(known)) if *known == leaf => {
+                self.figures.repeated = self.figures.repeated.saturating_add(1);
+            }
+            Some(Some(_)) => {
+                let text = "the entry is there again, with other bytes";
+                self.fails(Class::EntryChanged, Some(index), text.to_owned());
+            }
+            Some(None) => {
+                let text = "the entry comes after those that follow it";
+                self.fails(Class::Line, Some(index), text.to_owned());
+            }
+            None => self.problem(format!(
+                "{}: entry {index} is there again, more than {MAX_BACK} entries later, and was not compared",
+                self.at
+            )),
+        }
+    }
+
+    /// Entries from `next` on up to this one are not there.
+    fn missing(&mut self, index: u64) {
+        let (first, last) = (self.next, index.saturating_sub(1));
+        let text = if first == 0 {
+            format!(
+                "entries 0 to {last} are not there: the lines begin later. Give the earlier files, too"
+            )
+        } else {
+            format!("entries {first} to {last} are not there: this line is of entry {index}")
+        };
+        self.fails(Class::Missing, Some(first), text);
+        self.skip_to(index);
+    }
+
+    fn gap(&mut self, first: u64, next: u64) {
+        if next <= self.next {
+            return;
+        }
+        if first > self.next {
+            self.missing(first);
+        }
+        self.problem(format!(
+            "{}: entries {first} to {} were pruned before the sink had them: without them the root cannot be computed",
+            self.at,
+            next.saturating_sub(1)
+        ));
+        self.skip_to(next);
+    }
+
+    fn skip_to(&mut self, index: u64) {
+        let skipped = usize::try_from(index.saturating_sub(self.next)).unwrap_or(usize::MAX);
+        for _ in 0..skipped.min(MAX_BACK) {
+            if self.back.len() >= MAX_BACK {
+                self.back.pop_front();
+            }
+            self.back.push_back(None);
+        }
+        self.tree = None;
+        self.next = index;
+        self.trail.gap(&mut self.found.findings);
+    }
+
+    /// The checkpoint's own size is reached.
+    fn covered(&mut self, head: TreeHead) {
+        if self.size() == Some(head.size) {
+            self.computed = Some(head);
+        }
+    }
+
+    fn older_of(&mut self, head: TreeHead) {
+        while let Some(older) = self.older.take(head.size) {
+            self.older.check(
+                &older,
+                head,
+                &Files::default(),
+                &mut self.trust,
+                &mut self.trail,
+                &mut self.found,
+            );
+        }
+    }
+
+    fn size(&self) -> Option<u64> {
+        self.stated.as_ref().map(|stated| stated.head().size)
+    }
+
+    fn fails(&mut self, class: Class, index: Option<u64>, text: String) {
+        let finding = Finding::failure(class, text).path(&self.at);
+        self.found.findings.add(Finding { index, ..finding });
+    }
+
+    fn other(&mut self, text: &str) {
+        let severity = if self.strict {
+            Severity::Failure
+        } else {
+            Severity::Remark
+        };
+        let finding = Finding::remark(Class::Line, format!("the line {text}"));
+        let finding = finding.path(&self.at);
+        self.found.findings.add(Finding {
+            severity,
+            ..finding
+        });
+    }
+
+    fn problem(&mut self, text: String) {
+        if self.found.problems.len() < MAX_PROBLEMS {
+            self.found.problems.push(text);
+        }
+    }
+
+    fn report(
+        mut self,
+        place: String,
+        (name, bytes): (&str, &[u8]),
+        signed: crate::trust::Signed,
+    ) -> Report {
+        let size = self.size().unwrap_or(0);
+        let verified = self.older.latest(
+            bytes,
+            signed,
+            size,
+            &mut self.trust,
+            &mut self.trail,
+            &mut self.found,
+        );
+        self.older
+            .settle(&Files::default(), &self.trust, &mut self.found);
+        if size > self.next {
+            let last = size.saturating_sub(1);
+            let text = format!(
+                "entries {} to {last} are not there, and the checkpoint covers them",
+                self.next
+            );
+            let finding = Finding::failure(Class::Missing, text).at(self.next);
+            self.found.findings.add(finding.path(&self.at));
+        }
+        if let (Some(computed), Some(stated)) = (self.computed, &self.stated)
+            && computed.root != stated.head().root
+        {
+            let text = format!(
+                "the {size} entries give the root {}, the checkpoint says {}",
+                computed.root,
+                stated.head().root
+            );
+            self.found
+                .findings
+                .add(Finding::failure(Class::Root, text).path(name));
+        }
+        let checkpoint = self
+            .stated
+            .as_ref()
+            .map(|stated| checkpoint_report(stated, verified.as_deref()));
+        let mut report = finish(place, TrailKind::Lines, self.trail, self.found);
+        report.checkpoint = checkpoint;
+        report.keys = keys_report(&self.trust, false);
+        report.figures = self.figures;
+        report.older = self.older.report;
+        report
+    }
+}

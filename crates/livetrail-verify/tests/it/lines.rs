@@ -1,0 +1,228 @@
+//! Lines of JSON as a sink writes them: sound as they came, and each change is found, with its file and its line.
+
+use livetrail_tlog::leaf_hash;
+use livetrail_verify::{
+    Class, Lines, Options, Report, Severity, Verdict, VerifyError, verify_lines,
+};
+
+use crate::support::{Keys, Log, assert_found, assert_sound, keys, story};
+
+/// The log's lines, written in another way than the sink does.
+fn lines(log: &Log) -> Vec<String> {
+    let entries = log.entries.iter().enumerate();
+    let line = |(index, entry): (usize, &Vec<u8>)| {
+        let record = String::from_utf8(entry.clone()).unwrap();
+        let leaf = leaf_hash(entry);
+        format!("{{\"index\":{index},\"leaf\":\"{leaf}\",\"record\":{record}}}\n")
+    };
+    entries.map(line).collect()
+}
+
+fn input(name: &str, text: &str) -> Result<Lines, VerifyError> {
+    Ok(Lines {
+        name: name.to_owned(),
+        reader: Box::new(std::io::Cursor::new(text.to_owned())),
+    })
+}
+
+fn check(files: &[(&str, String)], note: &[u8], options: &Options) -> Report {
+    let inputs = files.iter().map(|(name, text)| input(name, text));
+    verify_lines(inputs, ("note", note), options, &mut |_, _| {}).unwrap()
+}
+
+fn one(text: String, log: &Log) -> Report {
+    let note = log.checkpoint(log.entries.len(), &keys());
+    check(&[("f", text)], &note, &keys().options())
+}
+
+/// Where the failures of a class are.
+fn places(report: &Report, class: Class) -> Vec<String> {
+    let failures = report.findings.iter();
+    failures
+        .filter(|finding| finding.severity == Severity::Failure && finding.class == class)
+        .map(|finding| finding.path.clone().unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn rotated_files_in_order_are_the_log_that_was_signed() {
+    let log = story(700).log();
+    let all = lines(&log);
+    let files = [
+        ("a", all[..256].concat()),
+        ("b", all[256..300].concat()),
+        ("c", all[300..].concat()),
+    ];
+    let mut options = keys().options();
+    options.against = vec![
+        ("empty".to_owned(), log.checkpoint(0, &keys())),
+        ("older".to_owned(), log.checkpoint(299, &keys())),
+    ];
+    let report = check(&files, &log.checkpoint(700, &keys()), &options);
+    assert_sound(&report);
+    assert_eq!((report.figures.entries, report.figures.records), (700, 700));
+    assert_eq!(report.older.consistent, 2, "{report}");
+    assert!(report.sessions.closed > 300, "{report}");
+    assert_eq!(report.place, "a b c");
+
+    // What the checkpoint does not cover yet is said, and weighs nothing.
+    let report = check(&files, &log.checkpoint(650, &keys()), &options);
+    assert_sound(&report);
+    assert_eq!((report.figures.entries, report.figures.beyond), (650, 50));
+
+    // Another order, and a file that was left out.
+    let [a, b, c] = files;
+    let note = log.checkpoint(700, &keys());
+    let report = check(&[b, a.clone()], &note, &options);
+    assert_found(&report, Class::Missing);
+    let report = check(&[a, c], &note, &options);
+    assert_found(&report, Class::Missing);
+    assert_eq!(report.first_index, Some(256));
+    assert_eq!(places(&report, Class::Missing), ["c:1"]);
+}
+
+#[test]
+fn a_line_that_comes_again_is_the_same_or_it_is_a_failure() {
+    let log = story(300).log();
+    let all = lines(&log);
+    let again = [all[..200].concat(), all[150..].concat()].concat();
+    let report = one(again.clone(), &log);
+    assert_sound(&report);
+    assert_eq!(report.figures.repeated, 50);
+
+    let other = Log {
+        entries: story(301).log().entries[1..].to_vec(),
+    };
+    let changed = lines(&other)[170].clone();
+    let report = one(again.replacen(&all[170], &changed, 1), &log);
+    assert_found(&report, Class::EntryChanged);
+    assert_eq!(report.first_index, Some(170), "{report}");
+    assert!(
+        places(&report, Class::EntryChanged).contains(&"f:221".to_owned()),
+        "{report}"
+    );
+}
+
+#[test]
+fn every_change_is_found_and_named() {
+    let log = story(400).log();
+    let all = lines(&log);
+    let text = all.concat();
+    assert_sound(&one(text.clone(), &log));
+
+    let changed = text.replacen(&all[123], &all[123].replace("cam", "cat"), 1);
+    let report = one(changed, &log);
+    assert_found(&report, Class::EntryChanged);
+    assert_eq!(places(&report, Class::EntryChanged), ["f:124"]);
+
+    // Changed with its leaf hash: the signed root tells.
+    let mut other = log.clone();
+    let entry = String::from_utf8(other.entries[123].clone()).unwrap();
+    other.entries[123] = entry.replace("cam", "cat").into_bytes();
+    let report = one(lines(&other).concat(), &log);
+    assert_found(&report, Class::Root);
+    assert_eq!(places(&report, Class::Root), ["note"]);
+
+    let report = one(text.replacen(&all[200], "", 1), &log);
+    assert_found(&report, Class::Missing);
+    assert_eq!(
+        (report.first_index, places(&report, Class::Missing)),
+        (Some(200), vec!["f:201".to_owned()])
+    );
+
+    let report = one(all[..399].concat(), &log);
+    assert_found(&report, Class::Missing);
+    assert_eq!(report.first_index, Some(399));
+
+    let report = one(all[7..].concat(), &log);
+    assert_found(&report, Class::Missing);
+    assert_eq!(report.first_index, Some(0));
+
+    let swapped = [
+        all[..50].concat(),
+        all[51].clone(),
+        all[50].clone(),
+        all[52..].concat(),
+    ];
+    let report = one(swapped.concat(), &log);
+    assert_found(&report, Class::Missing);
+    assert!(
+        places(&report, Class::Line).contains(&"f:52".to_owned()),
+        "{report}"
+    );
+
+    let report = one(text.replacen(",\"leaf\"", ", \"leaf\"", 1), &log);
+    assert_found(&report, Class::Line);
+    assert_eq!(places(&report, Class::Line), ["f:1"]);
+
+    // Signed by somebody else; and not at all.
+    let note = log.checkpoint(400, &Keys::new(9));
+    let report = check(&[("f", text.clone())], &note, &keys().options());
+    assert_found(&report, Class::Signature);
+    let report = check(&[("f", text)], b"nothing", &keys().options());
+    assert_found(&report, Class::Checkpoint);
+}
+
+#[test]
+fn others_lines_are_told_and_a_torn_end_is_a_note() {
+    let log = story(100).log();
+    let all = lines(&log);
+    let mixed = [
+        &all[..40].concat(),
+        "an info of the server\n\n",
+        &all[40..].concat(),
+        "{\"index\":100,\"le",
+    ]
+    .concat();
+    let report = one(mixed.clone(), &log);
+    assert_sound(&report);
+    assert_eq!(report.remarks, 1, "{report}");
+    assert!(report.to_string().contains("f:41"), "{report}");
+    assert!(
+        report.notes.iter().any(|note| note.contains("f:103")),
+        "{report}"
+    );
+    let options = Options {
+        strict: true,
+        ..keys().options()
+    };
+    let report = check(&[("f", mixed)], &log.checkpoint(100, &keys()), &options);
+    assert_found(&report, Class::Line);
+}
+
+#[test]
+fn what_the_sink_itself_says_it_never_had_cannot_be_checked() {
+    let log = story(600).log();
+    let all = lines(&log);
+    let gap =
+        "{\"first_index\":20,\"next_index\":512,\"gap\":\"pruned before the sink came back\"}\n";
+    let text = [&all[..20].concat(), gap, &all[512..].concat()].concat();
+    let report = one(text.clone(), &log);
+    assert_eq!(report.verdict, Verdict::CouldNotCheck, "{report}");
+    assert!(report.problems[0].contains("f:21"), "{report}");
+    // What is there is looked at all the same.
+    let report = one(
+        text.replacen(&all[530], &all[530].replace("cam", "cat"), 1),
+        &log,
+    );
+    assert_found(&report, Class::EntryChanged);
+    assert_eq!(report.first_index, Some(530));
+}
+
+#[test]
+fn without_a_key_or_a_checkpoint_nothing_is_checked() {
+    let log = story(10).log();
+    let note = log.checkpoint(10, &keys());
+    let nothing: [Result<Lines, VerifyError>; 0] = [];
+    let told = verify_lines(
+        nothing,
+        ("note", &note),
+        &Options::default(),
+        &mut |_, _| {},
+    );
+    assert!(matches!(told, Err(VerifyError::NoKey)));
+    let cursor = b"livetrail-file-cursor 1\norigin a\ncheckpoint 0\nahead 0\n";
+    let nothing: [Result<Lines, VerifyError>; 0] = [];
+    let told = verify_lines(nothing, ("c", cursor), &keys().options(), &mut |_, _| {});
+    assert!(matches!(told, Err(VerifyError::NoCheckpoint { .. })));
+}
