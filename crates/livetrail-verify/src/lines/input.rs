@@ -3,12 +3,14 @@
 use std::io::{BufRead, Read as _};
 
 use crate::error::VerifyError;
+use crate::verify::stated;
 
 /// The longest line: the longest entry in base64, with room for what is around it.
 const MAX_LINE_BYTES: usize = 128 << 10;
 
-/// What the cursors of our sinks begin with.
-const CURSORS: [&[u8]; 2] = [b"livetrail-file-cursor 1\n", b"livetrail-local-cursor 1\n"];
+/// What a file's cursor begins with; and that of a sink which cannot say itself what it holds.
+const FILE_CURSOR: &[u8] = b"livetrail-file-cursor 1\n";
+const SINK_CURSOR: &[u8] = b"livetrail-sink-cursor 1\n";
 
 /// A file of lines, or a stream of them.
 pub struct Lines {
@@ -24,21 +26,43 @@ impl std::fmt::Debug for Lines {
     }
 }
 
-/// The signed checkpoint in a file: the file itself, or what the cursor of a sink keeps. `None` when the cursor has none yet.
+/// The signed checkpoint in a file: the file itself, or what the cursor of a sink keeps. `None` when the cursor has none yet, or one
+/// that covers entries which are still to come.
 #[must_use]
 pub fn checkpoint_in(bytes: &[u8]) -> Option<&[u8]> {
-    let Some(mut rest) = CURSORS.iter().find_map(|first| bytes.strip_prefix(*first)) else {
-        return Some(bytes);
-    };
-    loop {
-        let end = rest.iter().position(|byte| *byte == b'\n')?;
-        let (line, after) = rest.split_at_checked(end)?;
-        rest = after.get(1..)?;
-        if let Some(length) = line.strip_prefix(b"checkpoint ") {
-            let length = std::str::from_utf8(length).ok()?.parse().ok()?;
-            return rest.get(..length).filter(|note| !note.is_empty());
+    if let Some(mut rest) = bytes.strip_prefix(FILE_CURSOR) {
+        loop {
+            let line = line_of(&mut rest)?;
+            if let Some(length) = line.strip_prefix(b"checkpoint ") {
+                let length = usize::try_from(number(length)?).ok()?;
+                return rest.get(..length).filter(|note| !note.is_empty());
+            }
         }
     }
+    let Some(mut rest) = bytes.strip_prefix(SINK_CURSOR) else {
+        return Some(bytes);
+    };
+    let mut next = 0;
+    loop {
+        let line = line_of(&mut rest)?;
+        if let Some(index) = line.strip_prefix(b"next ") {
+            next = number(index)?;
+        }
+        if line == b"checkpoint" {
+            return stated(rest).and_then(|stated| (stated.head().size <= next).then_some(rest));
+        }
+    }
+}
+
+fn line_of<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let end = rest.iter().position(|byte| *byte == b'\n')?;
+    let (line, after) = rest.split_at_checked(end)?;
+    *rest = after.get(1..)?;
+    Some(line)
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// A line, or why it is none.
@@ -164,5 +188,20 @@ mod tests {
         ] {
             assert_eq!(checkpoint_in(none), None);
         }
+        let note = "a\n3\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n\u{2014} a AAAAAAAA\n";
+        for (next, wanted) in [
+            (3, Some(note.as_bytes())),
+            (4, Some(note.as_bytes())),
+            (2, None),
+        ] {
+            let cursor = format!(
+                "livetrail-sink-cursor 1\nsink s\norigin a\nnext {next}\nleaf -\ncheckpoint\n{note}"
+            );
+            assert_eq!(checkpoint_in(cursor.as_bytes()), wanted, "{next}");
+        }
+        assert_eq!(
+            checkpoint_in(b"livetrail-sink-cursor 1\nnext 0\ncheckpoint\n"),
+            None
+        );
     }
 }
