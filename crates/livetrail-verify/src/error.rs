@@ -25,9 +25,9 @@ pub enum VerifyError {
     /// Nobody said with which key the trail must be signed.
     #[error("no key to verify with: give the trail's verifier key with --vkey or --policy")]
     NoKey,
-    /// A sink's cursor has no checkpoint yet.
+    /// A sink's cursor has no checkpoint yet that covers nothing but what the sink has.
     #[error(
-        "{path} has no signed checkpoint: the sink had nothing complete yet, or the file is damaged; give one with --checkpoint"
+        "{path} has no signed checkpoint over what is there: the sink has not caught up yet, or the file is damaged; give one with --checkpoint"
     )]
     NoCheckpoint {
         /// Which file.
