@@ -12,7 +12,7 @@ use crate::process;
 /// A cold build on two slow cores.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
-/// Where the binary is. Built when first asked for; `LIVETRAIL_BIN` names one that is there already.
+/// Where the binary is, with every sink. Built when first asked for; `LIVETRAIL_BIN` names one that is there already.
 ///
 /// # Panics
 /// When it cannot be built; the message has the compiler's output.
@@ -21,7 +21,11 @@ pub fn livetrail() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("LIVETRAIL_BIN") {
         Some(path) => PathBuf::from(path),
-        None => build("livetrail-server", "livetrail", &[]),
+        None => build(
+            "livetrail-server",
+            "livetrail",
+            &["--features", "kafka-tls"],
+        ),
     })
 }
 

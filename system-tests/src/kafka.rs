@@ -34,7 +34,7 @@ pub struct KafkaBroker {
     advertised: SocketAddr,
     store: ObjectStore,
     dir: TempDir,
-    options: [String; 3],
+    options: Mutex<Vec<String>>,
     running: Mutex<Option<Child>>,
 }
 
@@ -61,7 +61,7 @@ impl KafkaBroker {
             advertised,
             store: ObjectStore::start(),
             dir: TempDir::with_prefix("livetrail-kafka").expect("a directory"),
-            options,
+            options: Mutex::new(options.to_vec()),
             running: Mutex::new(None),
         };
         broker.restart();
@@ -72,6 +72,20 @@ impl KafkaBroker {
     #[must_use]
     pub const fn clients_address(&self) -> SocketAddr {
         self.advertised
+    }
+
+    /// From now on it asks for a login, and turns everybody away: with what it keeps its records in it knows no users. It is
+    /// restarted for that.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[track_caller]
+    pub fn turn_everybody_away(&self) {
+        self.kill();
+        let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        options.push("--authentication".to_owned());
+        drop(options);
+        self.restart();
     }
 
     /// Ends it at once, as `kill -9` does.
@@ -99,7 +113,12 @@ impl KafkaBroker {
             .expect("a log");
         let mut command = self.command();
         command
-            .args(&self.options)
+            .args(
+                self.options
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .iter(),
+            )
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log again"))
             .stderr(log);

@@ -17,6 +17,22 @@ pub enum SinksError {
         /// What an address looks like.
         form: &'static str,
     },
+    /// A broker's address is none. It is not repeated here, because it may have a password in it.
+    #[cfg(feature = "kafka")]
+    #[error("broker {number} is not of the form HOST:PORT")]
+    Broker {
+        /// Which of those that were told, from 1.
+        number: usize,
+    },
+    /// A topic's name is none that Kafka takes.
+    #[cfg(feature = "kafka")]
+    #[error(
+        "{topic:?} is no name of a topic: letters, digits, `.`, `-` and `_`, at most 249 of them"
+    )]
+    Topic {
+        /// What was told.
+        topic: String,
+    },
     /// A file with keys or certificates cannot be read.
     #[error("cannot read {}", path.display())]
     File {

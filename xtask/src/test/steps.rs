@@ -123,6 +123,19 @@ fn clippy(context: &mut Context) -> Result<Outcome> {
         "warnings",
     ]);
     context.must(command)?;
+    // What is not in the default build: only the server is another one.
+    let command = context.cargo(&[
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        "livetrail-server/kafka-tls",
+        "--",
+        "-D",
+        "warnings",
+    ]);
+    context.must(command)?;
     Ok(Outcome::nothing_to_add())
 }
 
@@ -169,7 +182,15 @@ fn docs(context: &mut Context) -> Result<Outcome> {
 
 fn system(context: &mut Context) -> Result<Outcome> {
     // The tests start the server as a process of its own; cargo builds no other package's binary for them.
-    let command = context.cargo(&["build", "--locked", "--package", "livetrail-server"]);
+    // With every sink, as `binary.rs` there builds it.
+    let command = context.cargo(&[
+        "build",
+        "--locked",
+        "--package",
+        "livetrail-server",
+        "--features",
+        "kafka-tls",
+    ]);
     context.must(command)?;
     let command = context.cargo(&[
         "test",

@@ -5,6 +5,7 @@
 
 mod auth;
 mod error;
+mod kafka;
 mod load;
 mod place;
 mod s3;
@@ -19,6 +20,9 @@ use serde::Deserialize;
 
 pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};
 pub(crate) use error::ConfigError;
+pub(crate) use kafka::Kafka;
+#[cfg(feature = "kafka")]
+pub(crate) use kafka::{Accept, Sasl, secret_in};
 pub(crate) use load::{Overrides, load, variables, warn_of_unknown_variables};
 #[cfg(feature = "s3")]
 pub(crate) use s3::Lock;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use livetrail_audit::replica::ReplicaOptions;
 use serde::Deserialize;
 
-use super::{ByteSize, S3, SecretText, Span};
+use super::{ByteSize, Kafka, S3, SecretText, Span};
 
 /// One that follows the trail.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -25,6 +25,8 @@ pub(crate) struct Sink {
     pub(crate) attempt_timeout: Span,
     #[serde(default)]
     pub(crate) file: Option<LineFile>,
+    #[serde(default)]
+    pub(crate) kafka: Option<Kafka>,
     #[serde(default)]
     pub(crate) postgres: Option<Postgres>,
     #[serde(default)]
@@ -118,6 +120,7 @@ impl Sink {
     pub(crate) fn kinds(&self) -> Vec<&'static str> {
         let kinds = [
             ("file", self.file.is_some()),
+            ("kafka", self.kafka.is_some()),
             ("postgres", self.postgres.is_some()),
             ("s3", self.s3.is_some()),
         ];
@@ -131,6 +134,9 @@ impl Sink {
     pub(super) fn resolve(&mut self, base: &Path) {
         if let Some(file) = &mut self.file {
             file.path = base.join(&file.path);
+        }
+        if let Some(topic) = &mut self.kafka {
+            topic.resolve(base);
         }
         if let Some(bucket) = &mut self.s3 {
             bucket.resolve(base);
@@ -162,7 +168,7 @@ impl Sink {
         match self.kinds().as_slice() {
             [_] => {}
             [] => {
-                let problem = "says of no kind where the records go; allowed is one of [sink.file], [sink.postgres], [sink.s3]";
+                let problem = "says of no kind where the records go; allowed is one of [sink.file], [sink.kafka], [sink.postgres], [sink.s3]";
                 return Some(("name", problem.to_owned()));
             }
             kinds => {
@@ -176,6 +182,7 @@ impl Sink {
         self.file
             .as_ref()
             .and_then(LineFile::wrong)
+            .or_else(|| self.kafka.as_ref().and_then(Kafka::wrong))
             .or_else(|| self.postgres.as_ref().and_then(Postgres::wrong))
             .or_else(|| self.s3.as_ref().and_then(S3::wrong))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::kafka::{Accept, Sasl};
 use super::sink::LineFormat;
 use super::*;
 
@@ -70,6 +71,47 @@ fn a_file_is_beside_the_configuration_and_its_format_is_one_of_two() {
 }
 
 #[test]
+fn a_topic_says_where_it_is_and_who_logs_in_without_a_password_in_the_file() {
+    let topic = |more: &str| {
+        let text = format!(
+            "[[sink]]\nname = \"k\"\n[sink.kafka]\nbrokers = [\"127.0.0.1:9092\"]\ntopic = \"audit\"\n{more}"
+        );
+        load_text(&text).map(|config| config.sink[0].kafka.clone().unwrap())
+    };
+    let plain = topic("").unwrap();
+    assert_eq!((plain.partition, plain.sasl), (None, Sasl::ScramSha512));
+    let whole = topic(
+        "partition = 3\nuser = \"w\"\npassword_file = \"secret.txt\"\nsasl = \"plain\"\naccept = [\"one-replica\"]\n",
+    )
+    .unwrap();
+    let file = whole.password_file.unwrap();
+    assert!(file.is_absolute() && file.ends_with("secret.txt"));
+    assert_eq!((whole.partition, whole.sasl), (Some(3), Sasl::Plain));
+    assert_eq!(whole.accept, [Accept::OneReplica]);
+    for (more, words) in [
+        ("user = \"w\"\n", "needs user and one of password_file"),
+        ("password_env = \"P\"\n", "needs user and one of"),
+        (
+            "user = \"w\"\npassword_env = \"P\"\npassword_file = \"f\"\n",
+            "not both",
+        ),
+        ("key_file = \"k\"\n", "certificate_file and key_file"),
+        ("tls = false\nca_file = \"ca.pem\"\n", "tls = false"),
+        ("accept = [\"everything\"]\n", "everything"),
+        ("sasl = \"gssapi\"\n", "scram-sha-512"),
+        ("partition = -1\n", "-1"),
+    ] {
+        let said = topic(more).unwrap_err();
+        assert!(said.contains(words), "{more}: {said}");
+    }
+    let said = topic("user = \"w\"\npassword = \"hunter2\"\n").unwrap_err();
+    assert!(
+        said.contains("password_file") && !said.contains("hunter2"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_bucket_says_how_long_and_who_may_delete() {
     let bucket = |more: &str| {
         let text = format!(
@@ -120,7 +162,7 @@ fn the_example_has_every_key_that_the_code_knows() {
         .expect("every key of the example is known");
     let mut tables = 0;
     check_table(&whole, &mut Vec::new(), &whole, &mut tables);
-    assert_eq!(tables, 19, "the tables that were compared");
+    assert_eq!(tables, 20, "the tables that were compared");
 }
 
 /// Adds an unknown key to the table at `path` and compares the table's keys with those that the refusal says are allowed.

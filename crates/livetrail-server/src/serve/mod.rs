@@ -19,6 +19,15 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 pub(crate) use log::init as init_log;
 pub(crate) use reload::Reloadable;
+#[cfg(feature = "kafka")]
+pub(crate) use sinks::kafka;
+#[cfg(not(all(
+    feature = "file",
+    feature = "kafka",
+    feature = "postgres",
+    feature = "s3"
+)))]
+pub(crate) use sinks::not_built;
 #[cfg(feature = "s3")]
 pub(crate) use sinks::s3;
 pub(crate) use sinks::{Configured as ConfiguredSinks, is_in_trouble as sink_is_in_trouble};

@@ -59,10 +59,14 @@ impl Events {
         Ok(())
     }
 
+    /// Why the first record was not taken that was not.
+    pub(super) fn undelivered(&self) -> Option<Code> {
+        self.seen().undelivered
+    }
+
     /// Whether everything that was sent was taken.
     pub(super) fn check_delivered(&self) -> Result<(), ReplicaError> {
-        let undelivered = self.seen().undelivered;
-        match undelivered {
+        match self.undelivered() {
             Some(code) => Err(error::of_code(code, "a record was not taken")),
             None => Ok(()),
         }

@@ -29,5 +29,5 @@ mod writer;
 
 pub use sink::KafkaSink;
 pub use site::{ReadBack, read_back};
-pub use target::{KafkaTarget, Weakness};
-pub use topic::set_up;
+pub use target::{KafkaTarget, SaslMechanism, Weakness};
+pub use topic::{TopicSetUp, set_up};

@@ -109,20 +109,28 @@ impl Session {
                     self.producer.poll(SLICE);
                     wait.check(&self.events, "the queue of records is full")?;
                 }
-                Err((error, _)) => return Err(error::of(error, "a record cannot be sent")),
+                Err((error, _)) => {
+                    let broken = error.rdkafka_error_code().is_some_and(is_consequence);
+                    let error = error::of(error, "a record cannot be sent");
+                    return Err(if broken { self.cause(error) } else { error });
+                }
             }
         }
     }
 
     fn commit(&self) -> Result<(), ReplicaError> {
         let wait = Wait::of(ANSWER * 2);
-        until_done(
+        let sent = until_done(
             &self.producer,
             &self.events,
             &wait,
             "committing a batch",
             || self.producer.flush(SLICE),
-        )?;
+        );
+        if let Err(error) = sent {
+            let broken = self.events.undelivered().is_some_and(is_consequence);
+            return Err(if broken { self.cause(error) } else { error });
+        }
         let wait = Wait::of(ANSWER);
         until_done(
             &self.producer,
@@ -132,6 +140,23 @@ impl Session {
             || self.producer.commit_transaction(SLICE),
         )
     }
+
+    /// Why the transaction is broken, which the answer to a commit tells: it cannot be had any more, and what was to be sent in
+    /// it was only thrown away.
+    fn cause(&self, consequence: ReplicaError) -> ReplicaError {
+        match self.producer.commit_transaction(SLICE) {
+            Err(error) if !is_unfinished(&error) => error::of(error, "committing a batch"),
+            Ok(()) | Err(_) => consequence,
+        }
+    }
+}
+
+/// What is said of a record whose transaction was broken by something else.
+const fn is_consequence(code: Code) -> bool {
+    matches!(
+        code,
+        Code::PurgeQueue | Code::PurgeInflight | Code::State | Code::Fatal
+    )
 }
 
 /// Asks until it is done, or cannot be.

@@ -25,7 +25,7 @@ pub struct KafkaTarget {
     partition: Option<i32>,
     user: Option<String>,
     password: Option<String>,
-    mechanism: Mechanism,
+    mechanism: SaslMechanism,
     tls: bool,
     ca_file: Option<PathBuf>,
     certificate: Option<(PathBuf, PathBuf)>,
@@ -66,14 +66,19 @@ impl Weakness {
 }
 
 /// How a user is logged in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mechanism {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SaslMechanism {
+    /// The password itself is sent: over TLS alone, unless the brokers are on this machine.
     Plain,
+    /// RFC 7677, with SHA-256.
     ScramSha256,
+    /// The same with SHA-512.
+    #[default]
     ScramSha512,
 }
 
-impl Mechanism {
+impl SaslMechanism {
     const ALL: [(&'static str, Self); 3] = [
         ("PLAIN", Self::Plain),
         ("SCRAM-SHA-256", Self::ScramSha256),
@@ -87,6 +92,44 @@ impl Mechanism {
 }
 
 impl KafkaTarget {
+    /// A topic at brokers that are told as `HOST:PORT` or `[ADDRESS]:PORT`.
+    ///
+    /// # Errors
+    /// [`SinksError::Broker`], [`SinksError::Topic`].
+    pub fn new<B: AsRef<str>>(brokers: &[B], topic: &str) -> Result<Self, SinksError> {
+        if brokers.is_empty() {
+            return Err(SinksError::Broker { number: 1 });
+        }
+        for (number, broker) in (1..).zip(brokers) {
+            if !is_broker(broker.as_ref()) {
+                return Err(SinksError::Broker { number });
+            }
+        }
+        if !is_topic(topic) {
+            return Err(SinksError::Topic {
+                topic: topic.chars().take(TOPIC_BYTES).collect(),
+            });
+        }
+        let brokers: Vec<_> = brokers.iter().map(AsRef::as_ref).collect();
+        Ok(Self::plain(brokers.join(","), topic.to_owned()))
+    }
+
+    fn plain(brokers: String, topic: String) -> Self {
+        let tls = !brokers.split(',').all(is_loopback);
+        Self {
+            brokers,
+            topic,
+            partition: None,
+            user: None,
+            password: None,
+            mechanism: SaslMechanism::default(),
+            tls,
+            ca_file: None,
+            certificate: None,
+            accepted: Vec::new(),
+        }
+    }
+
     /// Reads an address:
     /// `kafka://USER:PASSWORD@HOST:PORT,HOST:PORT/TOPIC?partition=N&sasl=MECHANISM&tls=on&accept=WEAKNESS,WEAKNESS`.
     ///
@@ -115,6 +158,34 @@ impl KafkaTarget {
     pub fn with_certificate(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.certificate = Some((chain.into(), key.into()));
         self.tls = true;
+        self
+    }
+
+    /// Logs in as this user, with the password that is set.
+    #[must_use]
+    pub fn with_user(mut self, user: &str) -> Self {
+        self.user = Some(user.to_owned());
+        self
+    }
+
+    /// Logs in like this.
+    #[must_use]
+    pub const fn with_mechanism(mut self, mechanism: SaslMechanism) -> Self {
+        self.mechanism = mechanism;
+        self
+    }
+
+    /// Encrypts, or does not, wherever the brokers are.
+    #[must_use]
+    pub const fn with_tls(mut self, tls: bool) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// The number of the log's partition, whatever its origin's hash says.
+    #[must_use]
+    pub fn with_partition(mut self, number: u16) -> Self {
+        self.partition = Some(i32::from(number));
         self
     }
 
@@ -154,7 +225,7 @@ impl KafkaTarget {
 
     /// Whether this program, as it was built, can do what is asked; and whether the files are there.
     pub(super) fn check(&self) -> Result<(), SinksError> {
-        let scram = self.user.is_some() && self.mechanism != Mechanism::Plain;
+        let scram = self.user.is_some() && self.mechanism != SaslMechanism::Plain;
         if (self.tls || scram) && !cfg!(feature = "kafka-tls") {
             return Err(SinksError::Tls(
                 "this program was built without TLS and SCRAM for Kafka: build it with the feature `kafka-tls`"
@@ -228,18 +299,9 @@ fn read_address(address: &str) -> Option<KafkaTarget> {
         Some((user, password)) => (Some(decoded(user)?), Some(decoded(password)?)),
         None => (None, None),
     };
-    let mut target = KafkaTarget {
-        brokers: brokers.to_owned(),
-        topic: topic.to_owned(),
-        partition: None,
-        user: user.filter(|user| !user.is_empty()),
-        password: password.filter(|password| !password.is_empty()),
-        mechanism: Mechanism::ScramSha512,
-        tls: !brokers.split(',').all(is_loopback),
-        ca_file: None,
-        certificate: None,
-        accepted: Vec::new(),
-    };
+    let mut target = KafkaTarget::plain(brokers.to_owned(), topic.to_owned());
+    target.user = user.filter(|user| !user.is_empty());
+    target.password = password.filter(|password| !password.is_empty());
     let options = query.split('&').filter(|option| !option.is_empty());
     for option in options {
         let (name, value) = option.split_once('=')?;
@@ -256,7 +318,7 @@ impl KafkaTarget {
             }
             ("tls", "on") => self.tls = true,
             ("tls", "off") => self.tls = false,
-            ("sasl", value) => self.mechanism = named(&Mechanism::ALL, value)?,
+            ("sasl", value) => self.mechanism = named(&SaslMechanism::ALL, value)?,
             ("accept", value) => {
                 for name in value.split(',') {
                     self.accepted.push(named(&Weakness::ALL, name)?);

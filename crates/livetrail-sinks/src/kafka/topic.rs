@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_audit::replica::{ErrorClass, ReplicaError};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::Metadata;
 use sha2::{Digest as _, Sha256};
 
-use super::client::{ANSWER, Events, consumer};
+use super::client::{ANSWER, Events, SLICE, Wait, consumer};
 use super::error;
 use super::tail::{Partition, Reading};
 use super::target::{KafkaTarget, Weakness};
@@ -17,6 +19,12 @@ use crate::error::SinksError;
 
 /// What a topic must take at least: the longest entry, its headers and a checkpoint with cosignatures.
 const MESSAGE_BYTES: u64 = 256 << 10;
+
+/// What may have come beside an answer: a refusal is among the first.
+const MAX_EVENTS: usize = 100;
+
+/// How long an answer is waited for before what came beside it is looked at; doubled each time, so that slow brokers are heard.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
 
 /// What `set_up` makes. Everything else is refused by name when a sink starts.
 const SETTINGS: [(&str, &str); 4] = [
@@ -26,22 +34,88 @@ const SETTINGS: [(&str, &str); 4] = [
     ("unclean.leader.election.enable", "false"),
 ];
 
-/// Makes the topic, with settings that keep what is written. `false` when it is there already: its settings are left alone.
+/// What of a topic's settings decides whether records are kept: what is told about a topic.
+const TOLD: [&str; 6] = [
+    "cleanup.policy",
+    "retention.ms",
+    "retention.bytes",
+    "min.insync.replicas",
+    "unclean.leader.election.enable",
+    "max.message.bytes",
+];
+
+/// What [`set_up`] has done, and how the topic is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicSetUp {
+    /// It was not there before.
+    pub made: bool,
+    /// Its partitions.
+    pub partitions: usize,
+    /// Replicas of the partition that has the fewest.
+    pub replicas: usize,
+    /// Those of its settings that decide whether records are kept, as far as the brokers tell them.
+    pub settings: Vec<(String, String)>,
+    /// Why a sink would refuse it, in words; `None` when it keeps what is written.
+    pub weakness: Option<String>,
+}
+
+/// Makes the topic, with settings that keep what is written; one that is there already is left as it is. Either way it is looked
+/// at afterwards.
 ///
 /// Blocks its thread: call it outside of a runtime, or where that is allowed.
 ///
 /// # Errors
 /// [`SinksError`].
-pub fn set_up(target: &KafkaTarget, partitions: u16, replicas: u8) -> Result<bool, SinksError> {
+pub fn set_up(
+    target: &KafkaTarget,
+    partitions: u16,
+    replicas: u8,
+) -> Result<TopicSetUp, SinksError> {
     target.check()?;
-    let failed = |source: KafkaError| SinksError::Setup {
-        step: format!("make topic `{}`", target.topic()),
+    let failed = |step: &str, source: ReplicaError| SinksError::Setup {
+        step: format!("{step} topic `{}`", target.topic()),
         place: target.place(),
-        source: Box::new(error::of(source, "the brokers say")),
+        source: Box::new(source),
     };
+    let reach = Shape::find(target).map_err(|error| failed("look for", error))?;
+    let made = match reach {
+        Some(_) => false,
+        None => make(target, partitions, replicas).map_err(|error| failed("make", error))?,
+    };
+    let look_at = || {
+        let shape = Shape::appearing(target)?;
+        let replicas = shape.fewest(target).unwrap_or_default();
+        let settings = settings(target);
+        let (told, weakness) = match settings {
+            _ if target.accepts(Weakness::UnknownSettings) => (settings.unwrap_or_default(), None),
+            Ok(settings) => {
+                let weakness = weakness(target, &settings, replicas);
+                (settings, weakness)
+            }
+            Err(error) => return Err(error),
+        };
+        let told = TOLD.iter().filter_map(|name| told.get_key_value(*name));
+        Ok(TopicSetUp {
+            made,
+            partitions: shape.replicas.len(),
+            replicas,
+            settings: told
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            weakness: shape.lacks(target).or(weakness),
+        })
+    };
+    look_at().map_err(|error| failed("look at", error))
+}
+
+/// `false` when somebody else was faster.
+fn make(target: &KafkaTarget, partitions: u16, replicas: u8) -> Result<bool, ReplicaError> {
+    let events = Events::default();
+    let failed = |error| error::of(error, "the brokers do not make it");
     let admin: AdminClient<Events> = target
         .config()
-        .create_with_context(Events::default())
+        .create_with_context(events)
         .map_err(failed)?;
     let in_sync = (replicas.saturating_sub(1)).clamp(1, 2).to_string();
     let replication = TopicReplication::Fixed(i32::from(replicas));
@@ -88,19 +162,15 @@ pub(super) fn locate(target: &Arc<KafkaTarget>, origin: &str) -> Result<Partitio
 pub(super) fn check(target: &KafkaTarget) -> Result<Shape, ReplicaError> {
     let shape = Shape::ask(target)?;
     let topic = target.topic();
-    let replicas = match target.partition() {
-        Some(number) => shape.replicas.get(&number),
-        None => shape.replicas.values().min(),
-    };
-    let Some(replicas) = replicas else {
+    let (Some(replicas), None) = (shape.fewest(target), shape.lacks(target)) else {
+        let words = shape.lacks(target).unwrap_or_default();
         return Err(ReplicaError::unsuitable(format!(
-            "topic `{topic}` has {} partitions, and none of the number that is set",
-            shape.replicas.len()
+            "topic `{topic}`: {words}"
         )));
     };
     if !target.accepts(Weakness::UnknownSettings) {
         let settings = settings(target)?;
-        if let Some(words) = weakness(target, &settings, *replicas) {
+        if let Some(words) = weakness(target, &settings, replicas) {
             return Err(ReplicaError::unsuitable(format!(
                 "topic `{topic}`: {words}"
             )));
@@ -146,25 +216,38 @@ pub(super) struct Shape {
 
 impl Shape {
     fn ask(target: &KafkaTarget) -> Result<Self, ReplicaError> {
+        Self::find(target)?.ok_or_else(|| {
+            ReplicaError::unsuitable(format!(
+                "there is no topic `{}`, or we may not see it: make it, as `livetrail trail sinks init kafka` does, or grant `Describe`",
+                target.topic()
+            ))
+        })
+    }
+
+    /// As soon as all brokers know of it: one that was made just now spreads.
+    fn appearing(target: &KafkaTarget) -> Result<Self, ReplicaError> {
+        let wait = Wait::of(ANSWER);
+        loop {
+            if let Some(shape) = Self::find(target)? {
+                return Ok(shape);
+            }
+            wait.check(&Events::default(), "the topic is not to be seen yet")?;
+            std::thread::sleep(SLICE);
+        }
+    }
+
+    /// `None` when there is no such topic.
+    fn find(target: &KafkaTarget) -> Result<Option<Self>, ReplicaError> {
         let events = Events::default();
         let client = consumer(target, &events)?;
         let topic = target.topic();
-        let metadata = client.fetch_metadata(Some(topic), ANSWER);
-        // What came beside the answer is only seen when it is asked for.
-        let _ = client.poll(std::time::Duration::ZERO);
-        events.check()?;
-        let metadata =
-            metadata.map_err(|error| error::of(error, "the brokers do not tell of the topic"))?;
-        let found = metadata.topics().iter().find(|found| found.name() == topic);
-        let missing = || {
-            ReplicaError::unsuitable(format!(
-                "there is no topic `{topic}`, or we may not see it: make it, as `livetrail trail sinks init` does, or grant `Describe`"
-            ))
+        let metadata = metadata(&client, &events, topic)?;
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(None);
         };
-        let found = found.ok_or_else(missing)?;
         match found.error().map(Code::from) {
             None => {}
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Err(missing()),
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Ok(None),
             Some(code) => return Err(error::of_code(code, "the brokers do not tell of the topic")),
         }
         let replicas: BTreeMap<_, _> = found
@@ -172,10 +255,56 @@ impl Shape {
             .iter()
             .map(|partition| (partition.id(), partition.replicas().len()))
             .collect();
-        if replicas.is_empty() {
-            return Err(missing());
+        Ok((!replicas.is_empty()).then_some(Self { replicas }))
+    }
+
+    /// Of the partition that is set, or of the one that has the fewest.
+    fn fewest(&self, target: &KafkaTarget) -> Option<usize> {
+        match target.partition() {
+            Some(number) => self.replicas.get(&number),
+            None => self.replicas.values().min(),
         }
-        Ok(Self { replicas })
+        .copied()
+    }
+
+    /// That the partition that is set is not there.
+    fn lacks(&self, target: &KafkaTarget) -> Option<String> {
+        let number = target.partition()?;
+        (!self.replicas.contains_key(&number)).then(|| {
+            format!(
+                "it has {} partitions, numbered from 0, and none of the number {number} that is set",
+                self.replicas.len()
+            )
+        })
+    }
+}
+
+/// What the brokers tell, or why they do not. The answer and what comes beside it arrive in any order, and a refusal says more.
+fn metadata(
+    client: &BaseConsumer<Events>,
+    events: &Events,
+    topic: &str,
+) -> Result<Metadata, ReplicaError> {
+    let wait = Wait::of(ANSWER);
+    let mut look = FIRST_LOOK;
+    loop {
+        let answer = client.fetch_metadata(Some(topic), look);
+        look = look.saturating_mul(2).min(ANSWER);
+        // Events are only seen when they are asked for, one at a time.
+        for _ in 0..MAX_EVENTS {
+            let _ = client.poll(Duration::ZERO);
+        }
+        events.check()?;
+        match answer {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => {
+                let error = error::of(error, "the brokers do not tell of the topic");
+                if error.class() != ErrorClass::Passing {
+                    return Err(error);
+                }
+                wait.check(events, "the brokers do not tell of the topic")?;
+            }
+        }
     }
 }
 
@@ -204,7 +333,7 @@ fn settings(target: &KafkaTarget) -> Result<Settings, ReplicaError> {
 fn weakness(target: &KafkaTarget, settings: &Settings, replicas: usize) -> Option<String> {
     let get = |name: &str| settings.get(name).map(String::as_str);
     let refused = |weakness: Weakness, words: String| {
-        let accept = format!("{words}, or accept it with `accept={}`", weakness.name());
+        let accept = format!("{words}, or accept it: `{}`", weakness.name());
         (!target.accepts(weakness)).then_some(accept)
     };
     let policy = get("cleanup.policy").unwrap_or("not told");
@@ -299,7 +428,7 @@ mod tests {
         ] {
             let words = judged("", &[changed], replicas).unwrap();
             assert!(
-                words.contains(changed.0) && words.ends_with(&format!("`accept={name}`")),
+                words.contains(changed.0) && words.ends_with(&format!("accept it: `{name}`")),
                 "{words}"
             );
             assert_eq!(

@@ -1,7 +1,10 @@
 //! A partition of a topic of Kafka.
 
 mod conformance;
+mod faults;
+mod login;
 mod own;
+mod page;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +54,9 @@ impl Place for Topic {
         let topic = Self { broker, proxy };
         let target = target(&topic.address());
         let made = tokio::task::spawn_blocking(move || set_up(&target, PARTITIONS, 1));
-        assert!(made.await.unwrap().unwrap(), "the topic was there");
+        let made = made.await.unwrap().unwrap();
+        assert!(made.made, "the topic was there");
+        assert_eq!(made.weakness, None, "{made:?}");
         topic
     }
 
@@ -60,9 +65,9 @@ impl Place for Topic {
     }
 
     async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
-        let address = self.broker.clients_address().to_string();
+        let client = reader(&self.broker.clients_address().to_string());
         let origin = origin.to_owned();
-        tokio::task::spawn_blocking(move || held(&address, &origin))
+        tokio::task::spawn_blocking(move || held(&client, i32::from(PARTITIONS), &origin))
             .await
             .unwrap()
     }
@@ -83,18 +88,23 @@ impl Server for Topic {
     }
 }
 
+/// A client that reads what is committed.
+fn reader(brokers: &str) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "auditor")
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true");
+    client
+}
+
 /// What any consumer sees of a log: in all partitions, from the beginning, what is committed.
-fn held(brokers: &str, origin: &str) -> Vec<(u64, Vec<u8>)> {
+fn held(client: &ClientConfig, partitions: i32, origin: &str) -> Vec<(u64, Vec<u8>)> {
     let mut held = Vec::new();
-    for partition in 0..i32::from(PARTITIONS) {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("group.id", "auditor")
-            .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_committed")
-            .set("enable.partition.eof", "true")
-            .create()
-            .unwrap();
+    for partition in 0..partitions {
+        let consumer: BaseConsumer = client.create().unwrap();
         let mut assigned = TopicPartitionList::new();
         assigned
             .add_partition_offset(TOPIC, partition, Offset::Beginning)

@@ -1,5 +1,8 @@
 //! `livetrail trail sinks`: who follows the trail, asked directly.
 
+#[cfg(feature = "kafka")]
+mod kafka;
+
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use livetrail_audit::replica::{ReplicaError, ReplicaSink};
@@ -7,8 +10,10 @@ use livetrail_ledger::{Reader, RealStore, SharedStore};
 use serde::Serialize;
 
 use super::show::table;
+#[cfg(not(all(feature = "kafka", feature = "postgres", feature = "s3")))]
+use crate::serve::not_built;
 use crate::{
-    cli::{SinksInit, SinksStatus, TrailSinks},
+    cli::{SinksInit, SinksRead, SinksStatus, TrailSinks},
     commands::runtime,
     config::{self, Overrides},
     output::{Failure, Outcome, chain, say},
@@ -22,15 +27,23 @@ pub(super) fn run(command: &TrailSinks) -> Outcome {
         #[cfg(feature = "postgres")]
         TrailSinks::Init(SinksInit::Postgres(args)) => postgres::init(args),
         #[cfg(not(feature = "postgres"))]
-        TrailSinks::Init(SinksInit::Postgres(_)) => Err(Failure::unusable(anyhow::anyhow!(
-            "this program was built without postgres: build livetrail-server with `--features postgres`"
-        ))),
+        TrailSinks::Init(SinksInit::Postgres(_)) => {
+            Err(Failure::unusable(anyhow::anyhow!(not_built("postgres"))))
+        }
+        #[cfg(feature = "kafka")]
+        TrailSinks::Init(SinksInit::Kafka(args)) => kafka::init(args),
+        #[cfg(feature = "kafka")]
+        TrailSinks::Read(SinksRead::Kafka(args)) => kafka::read(args),
+        #[cfg(not(feature = "kafka"))]
+        TrailSinks::Init(SinksInit::Kafka(_)) | TrailSinks::Read(SinksRead::Kafka(_)) => {
+            Err(Failure::unusable(anyhow::anyhow!(not_built("kafka"))))
+        }
         #[cfg(feature = "s3")]
         TrailSinks::Init(SinksInit::S3(args)) => s3::init(args),
         #[cfg(not(feature = "s3"))]
-        TrailSinks::Init(SinksInit::S3(_)) => Err(Failure::unusable(anyhow::anyhow!(
-            "this program was built without s3: build livetrail-server with `--features s3`"
-        ))),
+        TrailSinks::Init(SinksInit::S3(_)) => {
+            Err(Failure::unusable(anyhow::anyhow!(not_built("s3"))))
+        }
     }
 }
 
@@ -59,17 +72,17 @@ fn status(args: &SinksStatus) -> Outcome {
     let sinks = ConfiguredSinks::of(&config.sink).map_err(Failure::unusable)?;
     let store: SharedStore = Arc::new(RealStore::new(trail_directory(&config.data)));
     let reader = Reader::open(store).map_err(Failure::unusable)?;
-    let sealed = reader.checkpoint().map_err(Failure::unusable)?.head().size;
     let mut answers = Vec::new();
     for (sink, settings) in sinks.sinks().zip(&config.sink) {
-        let mut answer = ask(sink, reader.origin(), args.timeout.0, sealed)?;
+        let mut answer = ask(sink, &reader, args.timeout.0)?;
         answer.required = settings.required;
         answers.push(answer);
     }
     if args.json {
         say(&serde_json::to_string_pretty(&answers)?)?;
     } else {
-        show(&answers, sealed)?;
+        let sealed = reader.checkpoint().map_err(Failure::unusable)?;
+        show(&answers, sealed.head().size)?;
     }
     let all_well = answers.iter().all(|answer| answer.error.is_none());
     Ok(if all_well {
@@ -80,15 +93,10 @@ fn status(args: &SinksStatus) -> Outcome {
 }
 
 /// Asks on a runtime of its own: what a sink leaves behind ends with it.
-fn ask(
-    sink: &Arc<dyn ReplicaSink>,
-    origin: &str,
-    timeout: Duration,
-    sealed: u64,
-) -> anyhow::Result<Answer> {
+fn ask(sink: &Arc<dyn ReplicaSink>, reader: &Reader, timeout: Duration) -> anyhow::Result<Answer> {
     let answer = runtime()?.block_on(async {
         let both = async {
-            let cursor = sink.cursor(origin).await?;
+            let cursor = sink.cursor(reader.origin()).await?;
             sink.health().await?;
             Ok::<_, ReplicaError>(cursor.next())
         };
@@ -97,6 +105,8 @@ fn ask(
             Err(_) => Err(format!("no answer within {timeout:?}")),
         }
     });
+    // Afterwards: a server that runs beside this seals, and its sinks go on.
+    let sealed = reader.checkpoint()?.head().size;
     let cursor = answer.as_ref().ok().copied();
     let ahead = cursor.filter(|cursor| *cursor > sealed).map(|cursor| {
         format!("it holds {cursor} records and the trail has sealed {sealed}: an older copy of the trail is here")

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "file")]
 mod file;
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "s3")]
@@ -112,6 +114,15 @@ fn make(sink: &config::Sink) -> anyhow::Result<Arc<dyn ReplicaSink>> {
             anyhow::bail!(not_built("file"));
         }
     }
+    if let Some(settings) = &sink.kafka {
+        #[cfg(feature = "kafka")]
+        return kafka::make(&sink.name, settings);
+        #[cfg(not(feature = "kafka"))]
+        {
+            let _ = settings;
+            anyhow::bail!(not_built("kafka"));
+        }
+    }
     if let Some(settings) = &sink.postgres {
         #[cfg(feature = "postgres")]
         return postgres::make(&sink.name, settings);
@@ -134,8 +145,13 @@ fn make(sink: &config::Sink) -> anyhow::Result<Arc<dyn ReplicaSink>> {
 }
 
 /// What to do where this build leaves a kind of sink out.
-#[cfg(not(all(feature = "file", feature = "postgres", feature = "s3")))]
-fn not_built(kind: &str) -> String {
+#[cfg(not(all(
+    feature = "file",
+    feature = "kafka",
+    feature = "postgres",
+    feature = "s3"
+)))]
+pub(crate) fn not_built(kind: &str) -> String {
     format!(
         "this program was built without {kind}: build livetrail-server with `--features {kind}`"
     )
@@ -194,5 +210,21 @@ pub(crate) fn is_in_trouble(status: &ReplicaStatus) -> bool {
         ReplicaState::Blocked | ReplicaState::Forked => true,
         ReplicaState::Starting | ReplicaState::Retrying => status.failing >= OVERDUE,
         _ => false,
+    }
+}
+
+#[cfg(all(test, not(feature = "kafka")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_that_was_not_built_in_is_refused_with_what_to_do() {
+        let text = "name = \"topic\"\n[kafka]\nbrokers = [\"127.0.0.1:9092\"]\ntopic = \"audit\"\n";
+        let sink: config::Sink = toml::from_str(text).unwrap();
+        let refused = Configured::of(&[sink]).err().expect("it is refused");
+        assert_eq!(
+            format!("{refused:#}"),
+            "sink topic: this program was built without kafka: build livetrail-server with `--features kafka`"
+        );
     }
 }

@@ -1,0 +1,147 @@
+//! `livetrail trail sinks init kafka` and `read kafka`.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::Context as _;
+use livetrail_ledger::{Reader, RealStore, SharedStore};
+use livetrail_sinks::kafka::{KafkaTarget, TopicSetUp, read_back, set_up};
+
+use crate::{
+    cli::{KafkaLogin, SinksInitKafka, SinksReadKafka},
+    config::{self, Accept, Config, Kafka, Overrides, secret_in},
+    output::{Failure, Outcome, say},
+    serve::{kafka, trail_directory},
+};
+
+/// Makes the topics.
+pub(super) fn init(args: &SinksInitKafka) -> Outcome {
+    let config = config::load(
+        Some(&args.config),
+        config::variables(),
+        &Overrides::from_environment(),
+    )
+    .map_err(|error| Failure::unusable(error.in_full()))?;
+    let mut weak = 0_u32;
+    for (name, settings) in topics(&config, None).map_err(Failure::unusable)? {
+        let target = target(settings, &args.login).map_err(Failure::unusable)?;
+        let partitions = args.partitions.unwrap_or_else(|| {
+            let number = settings.partition.unwrap_or_default();
+            number.saturating_add(1)
+        });
+        let alone = settings.accept.contains(&Accept::OneReplica);
+        let replicas = args.replicas.unwrap_or(if alone { 1 } else { 3 });
+        let done = set_up(&target, partitions, replicas);
+        let done = done.with_context(|| format!("sink {name}"))?;
+        say(&format!("sink {name}: {}", in_words(&target, &done)))?;
+        if let Some(weakness) = done.weakness {
+            weak = weak.saturating_add(1);
+            crate::output::complain(&format!("error: sink {name}: {weakness}"));
+        }
+    }
+    Ok(if weak == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Writes what a topic has of a log into a directory.
+pub(super) fn read(args: &SinksReadKafka) -> Outcome {
+    let overrides = Overrides {
+        data: args.data.clone(),
+        ..Overrides::from_environment()
+    };
+    let config = config::load(Some(&args.config), config::variables(), &overrides)
+        .map_err(|error| Failure::unusable(error.in_full()))?;
+    let found = topics(&config, args.sink.as_deref()).map_err(Failure::unusable)?;
+    let [(_, settings)] = found.as_slice() else {
+        let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
+        let several = anyhow::anyhow!(
+            "several sinks are topics: {}; name one with --sink",
+            names.join(", ")
+        );
+        return Err(Failure::unusable(several));
+    };
+    let target = target(settings, &args.login).map_err(Failure::unusable)?;
+    let origin = match &args.origin {
+        Some(origin) => origin.clone(),
+        None => origin_of(&config).map_err(Failure::unusable)?,
+    };
+    let read = read_back(&target, &origin, &args.to)?;
+    say(&format!(
+        "{}: wrote {} of {} entries of {origin} to {}: all that its newest checkpoint covers. Now: livetrail-verify {} --vkey FILE",
+        target.place(),
+        read.size,
+        read.entries,
+        args.to.display(),
+        args.to.display(),
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The sinks that are topics: all, or the one of this name.
+fn topics<'c>(config: &'c Config, name: Option<&str>) -> anyhow::Result<Vec<(&'c str, &'c Kafka)>> {
+    let sinks = config
+        .sink
+        .iter()
+        .filter(|sink| name.is_none_or(|name| name == sink.name));
+    let found: Vec<_> = sinks
+        .filter_map(|sink| Some((sink.name.as_str(), sink.kafka.as_ref()?)))
+        .collect();
+    if found.is_empty() {
+        match name {
+            Some(name) => {
+                anyhow::bail!("the configuration has no [[sink]] {name} with a [sink.kafka]")
+            }
+            None => anyhow::bail!("no [[sink]] of the configuration has a [sink.kafka]"),
+        }
+    }
+    Ok(found)
+}
+
+fn target(settings: &Kafka, login: &KafkaLogin) -> anyhow::Result<KafkaTarget> {
+    match (&login.user, &login.password_file) {
+        (Some(user), Some(file)) => {
+            let password = secret_in(file)?;
+            let place = kafka::place(settings)?;
+            Ok(place.with_user(user).with_password(password.expose()))
+        }
+        _ => kafka::target(settings),
+    }
+}
+
+fn origin_of(config: &Config) -> anyhow::Result<String> {
+    let directory = trail_directory(&config.data);
+    let store: SharedStore = Arc::new(RealStore::new(directory.clone()));
+    let reader = Reader::open(store).with_context(|| {
+        format!(
+            "no trail in {} says which log to read: name it with --origin",
+            directory.display()
+        )
+    })?;
+    Ok(reader.origin().to_owned())
+}
+
+fn in_words(target: &KafkaTarget, done: &TopicSetUp) -> String {
+    let what = if done.made {
+        "is made"
+    } else {
+        "is there already"
+    };
+    let settings: Vec<_> = done
+        .settings
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let told = if settings.is_empty() {
+        "its settings are not told".to_owned()
+    } else {
+        settings.join(" ")
+    };
+    format!(
+        "topic {} {what}: partitions {}, replicas {}, {told}",
+        target.topic(),
+        done.partitions,
+        done.replicas,
+    )
+}

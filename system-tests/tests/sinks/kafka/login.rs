@@ -1,0 +1,220 @@
+//! Who is let in, and who is believed: passwords, certificates, and the server that has them by configuration.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use livetrail_audit::replica::conformance::{Place as _, TestLog, run_case};
+use livetrail_audit::replica::{ReplicaError, ReplicaSink};
+use livetrail_sinks::kafka::{KafkaSink, SaslMechanism, set_up};
+use system_tests::{Finished, KafkaBroker, livetrail, run};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, block_in_place};
+
+use super::{PARTITIONS, TOPIC, Topic, target};
+
+const ORIGIN: &str = "example.com/a";
+
+const USER: &str = "writer";
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A broker that does not know us says so, which is for a person; the password is never shown.
+#[test]
+fn a_refused_login_is_said_at_once_and_shows_no_password() {
+    run_case(async {
+        let topic = Topic::fresh().await;
+        block_in_place(|| topic.broker.turn_everybody_away());
+        for mechanism in [SaslMechanism::ScramSha256, SaslMechanism::ScramSha512] {
+            let target = target(&topic.address())
+                .with_user(USER)
+                .with_password("hunter2")
+                .with_mechanism(mechanism);
+            let sink = KafkaSink::new("kafka", target.clone()).unwrap();
+            let log = TestLog::with(ORIGIN, 50);
+            for refused in [
+                sink.cursor(ORIGIN).await.unwrap_err(),
+                sink.append(&log.range(0, 50)).await.unwrap_err(),
+                sink.health().await.unwrap_err(),
+            ] {
+                assert!(
+                    matches!(refused, ReplicaError::Denied { .. }),
+                    "{refused:?}"
+                );
+                let told = format!("{refused} {refused:?}");
+                assert!(!told.contains("hunter2"), "{told}");
+            }
+            let told = block_in_place(|| set_up(&target, PARTITIONS, 1)).unwrap_err();
+            let source = std::error::Error::source(&told).unwrap().to_string();
+            assert!(source.contains("do not let us in"), "{source}");
+        }
+    });
+}
+
+/// A broker behind TLS: its own needs a certificate of one form, so this is what stands in front of it.
+struct Encrypted {
+    dir: TempDir,
+    broker: KafkaBroker,
+    encrypting: JoinHandle<()>,
+}
+
+impl Encrypted {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let issued = || rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let (ours, strangers) = (issued(), issued());
+        std::fs::write(dir.path().join("ca.pem"), ours.cert.pem()).unwrap();
+        std::fs::write(dir.path().join("other.pem"), strangers.cert.pem()).unwrap();
+        let plain = KafkaBroker::free_address();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let broker = KafkaBroker::start(plain, listener.local_addr().unwrap());
+        let encrypting = tokio::spawn(encrypt(listener, plain, ours));
+        Self {
+            dir,
+            broker,
+            encrypting,
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+impl Drop for Encrypted {
+    fn drop(&mut self) {
+        self.encrypting.abort();
+    }
+}
+
+async fn encrypt(
+    listener: TcpListener,
+    target: SocketAddr,
+    identity: rcgen::CertifiedKey<rcgen::KeyPair>,
+) {
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(identity.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![identity.cert.der().clone()], key.into())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    while let Ok((client, _)) = listener.accept().await {
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            let Ok(mut client) = acceptor.accept(client).await else {
+                return;
+            };
+            if let Ok(mut broker) = TcpStream::connect(target).await {
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut broker).await;
+            }
+        });
+    }
+}
+
+/// Over TLS, and not to whom no trusted authority vouches for.
+#[test]
+fn certificates_are_checked() {
+    run_case(async {
+        let place = Encrypted::start().await;
+        let at = place.broker.clients_address();
+        let address = format!("kafka://{at}/{TOPIC}?accept=one-replica");
+        let right = || target(&address).with_ca_file(place.file("ca.pem"));
+        assert!(
+            block_in_place(|| set_up(&right(), PARTITIONS, 1))
+                .unwrap()
+                .made
+        );
+        let log = TestLog::with(ORIGIN, 50);
+        let sink = KafkaSink::new("kafka", right()).unwrap();
+        sink.append(&log.range(0, 50)).await.unwrap();
+        assert_eq!(sink.cursor(ORIGIN).await.unwrap().next(), 50);
+
+        for target in [
+            right().with_ca_file(place.file("other.pem")),
+            target(&address).with_tls(true),
+        ] {
+            let distrusting = KafkaSink::new("kafka", target).unwrap();
+            for refused in [
+                distrusting.cursor(ORIGIN).await.unwrap_err(),
+                distrusting.append(&log.range(0, 50)).await.unwrap_err(),
+            ] {
+                assert!(
+                    matches!(refused, ReplicaError::Certificate { .. }),
+                    "{refused:?}"
+                );
+            }
+        }
+    });
+}
+
+/// By configuration: TLS and a login, the password in a file or a variable. What is wrong is said in words, with its exit code.
+#[test]
+fn a_configuration_has_all_of_it_and_no_password() {
+    run_case(async {
+        let place = Encrypted::start().await;
+        let dir = place.dir.path();
+        let at = place.broker.clients_address();
+        let config = |ca: &str, login: &str| {
+            let text = format!(
+                "[[sink]]\nname = \"topic\"\n[sink.kafka]\nbrokers = [\"{at}\"]\ntopic = \"{TOPIC}\"\n{login}\n\
+                 ca_file = \"{ca}\"\naccept = [\"one-replica\"]\n"
+            );
+            std::fs::write(dir.join("livetrail.toml"), text).unwrap();
+        };
+        block_in_place(|| {
+            types(dir, &["trail", "init", "data", "--origin", ORIGIN]).success();
+            let init = ["trail", "sinks", "init", "kafka", "-c", "livetrail.toml"];
+            let status = ["trail", "sinks", "status", "-c", "livetrail.toml"];
+            let status = [&status[..], &["--data", "data", "--timeout", "20s"]].concat();
+            config("ca.pem", "");
+            let made = types(dir, &init).success();
+            let words = "sink topic: topic audit is made: partitions 1, replicas 1, ";
+            assert!(made.stdout.starts_with(words), "{}", made.told());
+            let well = types(dir, &status).success();
+            assert!(well.stdout.contains("ok"), "{}", well.told());
+            config("other.pem", "");
+            fails(dir, &init, 1, "certificate is not believed");
+            fails(dir, &status, 1, "certificate is not believed");
+
+            place.broker.turn_everybody_away();
+            std::fs::write(dir.join("password"), "hunter2\n").unwrap();
+            let user = format!("user = \"{USER}\"");
+            config("ca.pem", &format!("{user}\npassword_file = \"password\""));
+            fails(dir, &init, 1, "do not let us in");
+            fails(dir, &status, 1, "do not let us in");
+            config(
+                "ca.pem",
+                &format!("{user}\npassword_env = \"TEST_PASSWORD\""),
+            );
+            fails(dir, &status, 1, "do not let us in");
+            config("ca.pem", &format!("{user}\npassword_env = \"TEST_NONE\""));
+            fails(dir, &status, 2, "the variable TEST_NONE is not set");
+            config("ca.pem", &format!("{user}\npassword_file = \"none\""));
+            fails(dir, &status, 2, "cannot read the password in");
+        });
+    });
+}
+
+#[track_caller]
+fn fails(dir: &Path, arguments: &[&str], code: i32, words: &str) {
+    let failed = types(dir, arguments);
+    assert_eq!(failed.status.code(), Some(code), "{}", failed.told());
+    let told = failed.told();
+    assert!(told.contains(words), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+fn types(dir: &Path, arguments: &[&str]) -> Finished {
+    let mut command = Command::new(livetrail());
+    command
+        .current_dir(dir)
+        .args(arguments)
+        .env("TEST_PASSWORD", "hunter2");
+    run("livetrail", &command, PATIENCE)
+}
