@@ -1,6 +1,6 @@
 //! From a tree in the stage to a published checkpoint. **The order is the design**: each step says what a crash right there means.
 
-use std::{collections::HashSet, io, sync::Arc};
+use std::{collections::HashSet, io, sync::Arc, thread};
 
 use livetrail_tlog::{
     Checkpoint, Note, NoteSignature, TreeHead, VerifiedCheckpoint, new_bundles, new_tiles,
@@ -184,6 +184,8 @@ impl Sealer {
         for path in paths.iter().skip(*named) {
             name_file(store, path)?;
             *named = named.saturating_add(1);
+            // As with re-reading: nobody waits for this thread.
+            thread::yield_now();
         }
         for dir in dirs {
             store
