@@ -55,6 +55,8 @@ pub(crate) struct Integrator {
     cut_size: u64,
     /// Files to be written, in order. Empty but within a call and after a [`Blocked::NoSpace`].
     pending: Vec<Pending>,
+    /// Files go on their way to the disk when they are written.
+    early: bool,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl Integrator {
             bundle,
             cut_size: head.size,
             pending: Vec::new(),
+            early: false,
             store,
         })
     }
@@ -99,6 +102,12 @@ impl Integrator {
     /// The frontier now.
     pub(crate) fn frontier(&self) -> Frontier {
         self.builder.frontier()
+    }
+
+    /// Whether full files begin their way to the disk when they are written, and not all at once with the checkpoint. That spares whoever syncs
+    /// meanwhile a wait, and costs more: for when there is time.
+    pub(crate) const fn write_early(&mut self, early: bool) {
+        self.early = early;
     }
 
     /// Puts one entry into the tree. Files that it completes are written by [`flush`](Self::flush).
@@ -143,7 +152,12 @@ impl Integrator {
                 bytes,
                 access,
             } = pending;
-            if let Err(error) = self.store.write(path, bytes, *access) {
+            let done = if self.early {
+                self.store.write_early(path, bytes, *access)
+            } else {
+                self.store.write(path, bytes, *access)
+            };
+            if let Err(error) = done {
                 // What was written of it goes, so that writing it again begins with nothing.
                 let _ = self.store.remove(path);
                 result = Err(Blocked::store("write", path, error));

@@ -50,6 +50,32 @@ fn entries(range: std::ops::Range<u64>) -> Vec<String> {
 }
 
 #[test]
+fn what_is_written_early_is_what_was_written() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = store(temp.path());
+    let bytes: Vec<u8> = (0..200_000_u32).map(|at| (at % 251) as u8).collect();
+    store.write_early("tile", &bytes, Access::Tile).unwrap();
+    assert_eq!(store.read("tile").unwrap(), bytes);
+    let mode = fs::metadata(temp.path().join("tile")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o444);
+    store.sync_files(&["tile".to_owned()]).unwrap();
+
+    let mut file = store.preallocate("log", 1 << 20).unwrap();
+    file.write_at(4096, &bytes).unwrap();
+    file.begin_sync(4096, bytes.len() as u64);
+    file.write_at(4196, b"after").unwrap();
+    file.begin_sync(0, u64::MAX);
+    file.sync().unwrap();
+    let mut read = vec![0; bytes.len()];
+    assert_eq!(file.read_at(4096, &mut read).unwrap(), read.len());
+    assert_eq!(
+        (&read[..100], &read[100..105]),
+        (&bytes[..100], &b"after"[..])
+    );
+    assert_eq!(read[105..], bytes[105..]);
+}
+
+#[test]
 fn a_trail_is_made_filled_closed_opened_again_and_read() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("new/trail");

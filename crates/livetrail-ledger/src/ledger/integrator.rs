@@ -15,7 +15,11 @@ use crate::{
 };
 
 enum Job {
-    Integrate(Batch),
+    Integrate {
+        batch: Batch,
+        /// Little waits: there is time to spread what goes to the disk.
+        early: bool,
+    },
     Cut,
 }
 
@@ -26,13 +30,16 @@ pub(super) fn run(shared: &Arc<Shared>, mut integrator: Integrator) {
     };
     while let Some(job) = next_job(shared, &integrator, &last) {
         let done = match job {
-            Job::Integrate(batch) => integrate(shared, &mut integrator, &batch).map(|()| {
-                let mut state = shared.state();
-                state.backlog_bytes = state.backlog_bytes.saturating_sub(batch.bytes().len());
-                state.give_back(batch);
-                drop(state);
-                shared.work.notify_one();
-            }),
+            Job::Integrate { batch, early } => {
+                integrator.write_early(early);
+                integrate(shared, &mut integrator, &batch).map(|()| {
+                    let mut state = shared.state();
+                    state.backlog_bytes = state.backlog_bytes.saturating_sub(batch.bytes().len());
+                    state.give_back(batch);
+                    drop(state);
+                    shared.work.notify_one();
+                })
+            }
             Job::Cut => cut(shared, &mut integrator).map(|cut| {
                 last = LastCut {
                     size: cut.head.size,
@@ -85,7 +92,9 @@ fn next_job(shared: &Shared, integrator: &Integrator, last: &LastCut) -> Option<
         if unsealed < MAX_UNSEALED
             && let Some(batch) = state.ready.pop_front()
         {
-            return Some(Job::Integrate(batch));
+            // Commits are that large when records come as fast as they are taken: then one sync for all files of a checkpoint costs least.
+            let early = state.backlog_bytes < shared.options.commit_bytes;
+            return Some(Job::Integrate { batch, early });
         }
         state = match timeout {
             None => shared

@@ -96,6 +96,12 @@ pub trait File: Send + fmt::Debug {
     /// believe it.
     fn sync(&mut self) -> io::Result<()>;
 
+    /// Has the system begin to bring what was written there to the disk, so that a later [`sync`](Self::sync) finds less to do. Nothing of it is
+    /// durable for that; a store that cannot does nothing.
+    fn begin_sync(&mut self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
+
     /// Reads up to `buffer.len()` bytes at `offset`; fewer only at the end of the file.
     ///
     /// # Errors
@@ -134,6 +140,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// Whatever the system says. The file may then be there with any part of the contents.
     fn write(&self, path: &str, bytes: &[u8], access: Access) -> io::Result<()>;
+
+    /// As [`write`](Self::write), and has the system begin to bring it to the disk, so that a sync of many files finds less to do. Nothing of it is
+    /// durable for that.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    fn write_early(&self, path: &str, bytes: &[u8], access: Access) -> io::Result<()> {
+        self.write(path, bytes, access)
+    }
 
     /// Makes a file of `len` zero bytes, with the space for it reserved. Replaces one of the same name.
     ///

@@ -3,13 +3,14 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write as _},
+    num::NonZeroU64,
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{
-    CWD, FallocateFlags, FlockOperation, RenameFlags, fallocate, fdatasync, flock, renameat_with,
-    statvfs, syncfs,
+    Advice, CWD, FallocateFlags, FlockOperation, RenameFlags, fadvise, fallocate, fdatasync, flock,
+    renameat_with, statvfs, syncfs,
 };
 
 use super::{Access, File, Listed, Lock, Space, Store};
@@ -51,6 +52,10 @@ impl File for RealFile {
         Ok(fdatasync(&self.0)?)
     }
 
+    fn begin_sync(&mut self, offset: u64, len: u64) {
+        begin_write_back(&self.0, offset, NonZeroU64::new(len));
+    }
+
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut read = 0;
         while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
@@ -80,6 +85,13 @@ struct RealLock(#[expect(dead_code, reason = "held open, never read")] fs::File)
 
 impl Lock for RealLock {}
 
+/// Starts writing what the page cache has of a file, up to its end if no length is given. Linux does so for the advice that it will not be needed,
+/// and keeps the pages while they are being written; elsewhere it may do nothing.
+fn begin_write_back(file: &fs::File, offset: u64, len: Option<NonZeroU64>) {
+    // An advice: what is not taken up costs the sync more.
+    let _ = fadvise(file, offset, len, Advice::DontNeed);
+}
+
 fn create(path: &Path, access: Access) -> io::Result<fs::File> {
     OpenOptions::new()
         .read(true)
@@ -101,6 +113,13 @@ impl Store for RealStore {
 
     fn write(&self, path: &str, bytes: &[u8], access: Access) -> io::Result<()> {
         create(&self.at(path), access)?.write_all(bytes)
+    }
+
+    fn write_early(&self, path: &str, bytes: &[u8], access: Access) -> io::Result<()> {
+        let mut file = create(&self.at(path), access)?;
+        file.write_all(bytes)?;
+        begin_write_back(&file, 0, None);
+        Ok(())
     }
 
     fn preallocate(&self, path: &str, len: u64) -> io::Result<Box<dyn File>> {
