@@ -16,8 +16,7 @@ use crate::{
 const SPARE_WORTH: Duration = Duration::from_millis(1500);
 
 pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
-    let mut segment = None;
-    let mut begun_at = None;
+    let mut segments = Segments::default();
     while let Some(batch) = next_batch(shared) {
         shared.measure_room_if_due();
         if std::mem::take(&mut shared.state().want_segment) {
@@ -28,30 +27,53 @@ pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
             shared.stop(fatal);
             return;
         }
-        if segment != writer.segment() {
-            segment = writer.segment();
-            let now = shared.clock.monotonic();
-            let slow = begun_at.is_none_or(|begun| now.saturating_sub(begun) >= SPARE_WORTH);
-            begun_at = Some(now);
-            if slow {
-                shared.state().want_spare = true;
-                shared.cuts.notify_one();
-            }
-        }
+        let spare_worth = segments.spare_worth(shared, &writer);
         let durable = batch.next_index();
-        {
+        let asked = {
             let mut state = shared.state();
-            state.backlog_bytes = state.backlog_bytes.saturating_add(batch.bytes().len());
+            let bytes = batch.bytes().len();
+            state.backlog_bytes = state.backlog_bytes.saturating_add(bytes);
             state.ready.push_back(batch);
-        }
+            let (written, segment) = (writer.written_bytes(), shared.options.segment_bytes);
+            spare_worth && state.ask_for_zeros(written, bytes as u64, segment)
+        };
         // In this order: who is told that an entry is durable finds it on its way into the tree.
         shared.durable.advance(durable);
         shared.batches.notify_one();
+        if asked {
+            shared.cuts.notify_one();
+        }
     }
     // If this fails the next start does it.
     let _ = writer.trim();
     shared.state().committer_done = true;
     shared.batches.notify_one();
+}
+
+/// Whether the next segment's zeros are worth writing ahead.
+#[derive(Default)]
+struct Segments {
+    current: Option<u64>,
+    begun_at: Option<Duration>,
+    slow: bool,
+}
+
+impl Segments {
+    /// Looks whether a segment was begun.
+    fn spare_worth(&mut self, shared: &Shared, writer: &Writer) -> bool {
+        if self.current != writer.segment() {
+            self.current = writer.segment();
+            let now = shared.clock.monotonic();
+            let begun_at = self.begun_at.replace(now);
+            self.slow = begun_at.is_none_or(|begun| now.saturating_sub(begun) >= SPARE_WORTH);
+            let mut state = shared.state();
+            if state.zeros >= shared.options.segment_bytes {
+                // The one that was whole is in use now.
+                state.zeros = 0;
+            }
+        }
+        self.slow
+    }
 }
 
 /// Waits for entries, and for the time to commit them: at once when somebody waits, or the queue has `commit_bytes`; at the latest

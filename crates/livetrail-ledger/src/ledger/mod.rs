@@ -233,7 +233,7 @@ impl Builder {
         shared.measure_room();
         if shared.pressure() < Pressure::ShedBestEffort {
             // Without it the first segment is slower; that is all.
-            let _ = prepare_spare(shared.store.as_ref(), shared.options.segment_bytes);
+            let _ = prepare_spare(&shared.store, shared.options.segment_bytes);
         }
         let mut ledger = Ledger {
             handle: Handle {

@@ -1,6 +1,9 @@
 //! The thread that seals: durable files, re-reading, intent, signature, checkpoint. Beside it: the spare segment, and room on the disk.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    io,
+    sync::{Arc, PoisonError},
+};
 
 use livetrail_tlog::{Frontier, NoteSignature, VerifiedCheckpoint};
 
@@ -10,17 +13,19 @@ use crate::{
     integrate::Blocked,
     seal::{Sealer, Sealing},
     space::Pressure,
-    wal::prepare_spare,
+    wal::{Spare, discard_spare},
 };
 
 enum Job {
     Seal(Box<Sealing>, Frontier),
     Cosign(Box<VerifiedCheckpoint>, Vec<NoteSignature>),
-    Spare,
+    /// Zeros for the next segment, up to there.
+    Zeros(u64),
     Measure,
 }
 
 pub(super) fn run(shared: &Arc<Shared>, mut sealer: Sealer) {
+    let mut spare = None;
     while let Some(job) = next_job(shared) {
         let done = match job {
             Job::Seal(mut sealing, frontier) => with_room(shared, || sealer.seal(&mut sealing))
@@ -38,9 +43,8 @@ pub(super) fn run(shared: &Arc<Shared>, mut sealer: Sealer) {
                     shared.state().published = sealer.published().clone();
                 })
             }
-            Job::Spare => {
-                // Without it the next segment is slower; that is all.
-                let _ = prepare_spare(shared.store.as_ref(), shared.options.segment_bytes);
+            Job::Zeros(to) => {
+                write_zeros(shared, &mut spare, to);
                 Ok(())
             }
             Job::Measure => {
@@ -53,6 +57,39 @@ pub(super) fn run(shared: &Arc<Shared>, mut sealer: Sealer) {
             return;
         }
     }
+    if spare.is_some() {
+        discard_spare(&shared.store);
+    }
+}
+
+/// Goes on with the spare segment. Without it the next one is slower, that is all; it is tried again with the one after that.
+fn write_zeros(shared: &Shared, spare: &mut Option<Spare>, to: u64) {
+    let zeros = extend_spare(shared, spare, to).unwrap_or_else(|_| {
+        *spare = None;
+        discard_spare(&shared.store);
+        shared.options.segment_bytes
+    });
+    shared.state().zeros = zeros;
+}
+
+/// Gives how far the zeros are.
+fn extend_spare(shared: &Shared, spare: &mut Option<Spare>, to: u64) -> io::Result<u64> {
+    let segment = shared.options.segment_bytes;
+    if spare.is_none() {
+        *spare = Spare::begin(&shared.store, segment)?;
+    }
+    let Some(making) = spare.as_mut() else {
+        // There is one.
+        return Ok(segment);
+    };
+    making.extend(to)?;
+    if !making.is_whole() {
+        return Ok(to);
+    }
+    if let Some(whole) = spare.take() {
+        whole.finish()?;
+    }
+    Ok(segment)
 }
 
 fn with_room(
@@ -84,8 +121,8 @@ fn next_job(shared: &Shared) -> Option<Job> {
             return None;
         }
         let tight = state.pressure() >= Pressure::ShedBestEffort;
-        if std::mem::take(&mut state.want_spare) && !tight && !state.closing {
-            return Some(Job::Spare);
+        if let Some(to) = state.want_zeros.take().filter(|_| !tight && !state.closing) {
+            return Some(Job::Zeros(to));
         }
         if state.measured == Pressure::Normal {
             state = shared

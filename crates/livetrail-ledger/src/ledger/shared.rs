@@ -23,6 +23,9 @@ use crate::{
 /// Buffers kept for the next batches.
 const SPARE_BUFFERS: usize = 3;
 
+/// Zeros that are written at once, at least: each such piece is one more for the disk to do between the log's own syncs.
+const ZEROS_PIECE: u64 = 128 << 10;
+
 /// Answers of witnesses that may wait for the sealer.
 pub(super) const MAX_COSIGNATURES: usize = 64;
 
@@ -67,8 +70,10 @@ pub(super) struct State {
     pub(super) cosignatures: VecDeque<(VerifiedCheckpoint, Vec<NoteSignature>)>,
     pub(super) published: VerifiedCheckpoint,
     pub(super) frontier: Frontier,
-    /// The committer has used up the spare segment.
-    pub(super) want_spare: bool,
+    /// How far the sealer is to write the zeros of the next segment.
+    pub(super) want_zeros: Option<u64>,
+    /// How far it has.
+    pub(super) zeros: u64,
     /// The write-ahead log is to go on in a new segment.
     pub(super) want_segment: bool,
     /// As the volume says.
@@ -110,7 +115,8 @@ impl Shared {
                 cosignatures: VecDeque::new(),
                 published,
                 frontier,
-                want_spare: false,
+                want_zeros: None,
+                zeros: 0,
                 want_segment: false,
                 measured: Pressure::Normal,
                 measured_at: Duration::ZERO,
@@ -191,6 +197,19 @@ impl State {
         }
     }
 
+    /// Asks for more zeros, when the segment has so many bytes now and the last commit wrote so many of them; says whether it did. The log paces them:
+    /// they are half again as far as it is, so that they are whole in time, and there are few of them between two commits.
+    pub(super) fn ask_for_zeros(&mut self, written: u64, committed: u64, segment: u64) -> bool {
+        let due = written.saturating_add(written / 2).min(segment);
+        let piece = committed.saturating_mul(2).max(ZEROS_PIECE);
+        let behind = due.saturating_sub(self.zeros);
+        if behind == 0 || (behind < piece && due < segment) {
+            return false;
+        }
+        self.want_zeros = Some(self.zeros.saturating_add(piece).min(due));
+        true
+    }
+
     /// Takes what was filled, and gives appenders an empty batch behind it.
     pub(super) fn take_batch(&mut self) -> Batch {
         let buffer = self.buffers.pop().unwrap_or_default();
@@ -220,5 +239,56 @@ pub(super) struct PanicGuard(pub(super) Arc<Shared>);
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         self.0.stop(Fatal::Panicked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::SystemClock, store::MemStore, tests::harness};
+
+    fn shared() -> Shared {
+        let store = harness::created();
+        let checkpoint = crate::Reader::open(Arc::new(store))
+            .unwrap()
+            .checkpoint()
+            .unwrap();
+        Shared::new(
+            Arc::new(MemStore::new()),
+            Options::default(),
+            Arc::new(SystemClock::new()),
+            checkpoint,
+            Frontier::new(),
+        )
+    }
+
+    #[test]
+    fn zeros_are_whole_before_the_segment_is_full_and_few_between_two_commits() {
+        const SEGMENT: u64 = 64 << 20;
+        let shared = shared();
+        let mut state = shared.state();
+        for commit in [300, 21_600, 200 << 10] {
+            state.zeros = 0;
+            let mut written = 4096;
+            while state.zeros < SEGMENT {
+                written += commit;
+                assert!(
+                    written < SEGMENT,
+                    "{commit}: only {} at the end",
+                    state.zeros
+                );
+                if state.ask_for_zeros(written, commit, SEGMENT) {
+                    let to = state.want_zeros.take().unwrap();
+                    let piece = to - state.zeros;
+                    assert!(piece <= ZEROS_PIECE.max(2 * commit), "{piece} at {written}");
+                    assert!(
+                        piece >= ZEROS_PIECE || to == SEGMENT,
+                        "{piece} at {written}"
+                    );
+                    state.zeros = to;
+                }
+            }
+            assert!(!state.ask_for_zeros(written + commit, commit, SEGMENT));
+        }
     }
 }

@@ -161,6 +161,79 @@ fn an_idle_ledger_touches_the_store_no_more() {
 }
 
 #[test]
+fn the_next_segments_zeros_keep_pace_with_the_log_and_none_are_left_half_made() {
+    let mem = created();
+    let faulty = FaultStore::over_memory(mem.clone());
+    let store: SharedStore = Arc::new(faulty.clone());
+    let options = Options {
+        segment_bytes: 1 << 20,
+        ..small()
+    };
+    let open = || {
+        let builder = Ledger::builder(store.clone(), identity()).options(options.clone());
+        builder.open().unwrap().0
+    };
+    let has = |name: &str| mem.paths().iter().any(|path| path == name);
+    let (spare, half) = ("private/wal/spare", "private/wal/spare.new");
+    let fill = |ledger: &Ledger, bytes: usize| {
+        let appended = ledger.append(Class::Strict, &[vec![7; bytes]]).unwrap();
+        ledger.wait_durable(appended.next, LONG).unwrap();
+    };
+
+    let ledger = open();
+    assert!(has(spare), "one is made at the start");
+    fill(&ledger, 100);
+    assert!(!has(spare), "it is in use");
+    let before = faulty.counts();
+    ledger.wait_sealed(1, LONG).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    let zeros = faulty.counts()[&Op::WriteAt] - before[&Op::WriteAt];
+    assert_eq!(zeros, 0, "a few records want no zeros");
+    for _ in 0..2 {
+        fill(&ledger, 60_000);
+    }
+    let made = await_that(|| faulty.counts()[&Op::WriteAt] > before[&Op::WriteAt] + 2 && has(half));
+    assert!(made && !has(spare), "as many as the log is far");
+    ledger.close().unwrap();
+    assert!(!has(half), "half of one is of no use");
+
+    let ledger = open();
+    for _ in 0..12 {
+        fill(&ledger, 60_000);
+    }
+    // Each commit asks for one piece more at most.
+    let whole = await_that(|| {
+        fill(&ledger, 10);
+        has(spare)
+    });
+    assert!(whole, "whole before it is needed");
+    assert!(!has(half));
+    let preallocated = faulty.counts()[&Op::Preallocate];
+    for _ in 0..6 {
+        fill(&ledger, 60_000);
+    }
+    assert!(
+        mem.paths()
+            .iter()
+            .filter(|path| path.ends_with(".wal"))
+            .count()
+            > 1
+    );
+    assert!(
+        faulty.counts()[&Op::Preallocate] <= preallocated + 1,
+        "the spare was used"
+    );
+    ledger.close().unwrap();
+}
+
+fn await_that(condition: impl Fn() -> bool) -> bool {
+    (0..2_000).any(|_| {
+        thread::sleep(Duration::from_millis(5));
+        condition()
+    })
+}
+
+#[test]
 fn handles_outlive_the_ledger_and_say_that_it_is_closed() {
     let mem = created();
     let ledger = open(&mem, small());

@@ -16,6 +16,7 @@ mod batch;
 mod record;
 mod scan;
 mod segment;
+mod spare;
 mod writer;
 
 pub(crate) use batch::Batch;
@@ -25,4 +26,5 @@ pub(crate) use segment::{HEADER_BYTES, LogId};
 pub(crate) use writer::{CommitError, Writer};
 
 pub(crate) use scan::{fuzz_segment, list_segments, replay};
-pub(crate) use writer::{is_no_space, prepare_spare};
+pub(crate) use spare::{Spare, discard_spare, prepare_spare};
+pub(crate) use writer::is_no_space;

@@ -9,13 +9,9 @@ use super::{
 use crate::{
     error::Fatal,
     layout,
-    store::{File, SharedStore, Store},
+    store::{File, SharedStore},
 };
 use livetrail_tlog::Frontier;
-
-/// Zeros for a spare segment are written in pieces of this size. Linux keeps what one call wrote in large pages of up to that size, and counts a whole
-/// one as written for each small batch that falls into it: with pieces of 1 MiB an idle log seems to write a megabyte with each heartbeat.
-const ZEROS_BYTES: usize = 16 << 10;
 
 /// Why a batch is not durable.
 #[derive(Debug)]
@@ -154,6 +150,11 @@ impl Writer {
         self.current.as_ref().map(|segment| segment.first_index)
     }
 
+    /// How many bytes of that segment are written.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.current.as_ref().map_or(0, |segment| segment.offset)
+    }
+
     /// Gives back the space behind the last record. What is not done here a start does.
     pub(crate) fn trim(&mut self) -> io::Result<()> {
         let Some(mut segment) = self.current.take() else {
@@ -170,31 +171,4 @@ pub(crate) fn is_no_space(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
-}
-
-/// Prepares a segment of zeros, so that the next rotation finds one whose blocks are written: syncs of it then need no
-/// journal commit and take half the time. Does nothing when there is one.
-pub(crate) fn prepare_spare(store: &dyn Store, segment_bytes: u64) -> io::Result<()> {
-    if store.exists(layout::WAL_SPARE)? {
-        return Ok(());
-    }
-    let made = write_zeros(store, segment_bytes)
-        .and_then(|()| store.rename(layout::WAL_SPARE_NEW, layout::WAL_SPARE));
-    if made.is_err() {
-        let _ = store.remove(layout::WAL_SPARE_NEW);
-    }
-    made
-}
-
-fn write_zeros(store: &dyn Store, segment_bytes: u64) -> io::Result<()> {
-    let mut file = store.preallocate(layout::WAL_SPARE_NEW, segment_bytes)?;
-    let zeros = vec![0; ZEROS_BYTES];
-    let mut at = 0;
-    while at < segment_bytes {
-        let left = usize::try_from(segment_bytes.saturating_sub(at)).unwrap_or(usize::MAX);
-        let part = zeros.get(..left.min(zeros.len())).unwrap_or_default();
-        file.write_at(at, part)?;
-        at = at.saturating_add(part.len() as u64);
-    }
-    file.sync()
 }
