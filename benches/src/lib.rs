@@ -53,10 +53,12 @@ const BUCKETS: usize = 64 * SUB as usize;
 
 /// Latencies in buckets that are 1/16 of their octave wide: exact to 6 %.
 ///
-/// One for each thread, so that counting costs the same few nanoseconds whatever is measured.
+/// One for each thread, which alone writes it: counting costs the same nanosecond or two whatever is measured.
 struct Counts {
     deliveries: AtomicU64,
     buckets: Box<[AtomicU64]>,
+    /// Deliveries until the next that is timed.
+    until_timed: AtomicU64,
 }
 
 thread_local! {
@@ -64,6 +66,9 @@ thread_local! {
 }
 
 static ALL: Mutex<Vec<Arc<Counts>>> = Mutex::new(Vec::new());
+
+/// One delivery in so many is timed.
+static TIMED: AtomicU64 = AtomicU64::new(1);
 
 fn all() -> MutexGuard<'static, Vec<Arc<Counts>>> {
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
@@ -74,21 +79,39 @@ fn register() -> Arc<Counts> {
     let counts = Arc::new(Counts {
         deliveries: AtomicU64::new(0),
         buckets,
+        until_timed: AtomicU64::new(0),
     });
     all().push(counts.clone());
     counts
 }
 
-/// Counts one delivery of a frame; `published` is when it was published (by [`nanos`]), or `None` for a frame that is not
-/// timed. Reading the clock costs as much as a good delivery, so only some frames are.
-pub fn delivered(published: Option<u64>) {
+/// Counts a delivery of a frame that was published at this time (by [`nanos`]).
+pub fn delivered(published: u64) {
     MINE.with(|counts| {
-        counts.deliveries.fetch_add(1, Ordering::Relaxed);
-        if let Some(published) = published {
-            counts.buckets[bucket(nanos().saturating_sub(published))]
-                .fetch_add(1, Ordering::Relaxed);
+        add(&counts.deliveries, 1);
+        let until = counts.until_timed.load(Ordering::Relaxed);
+        if until > 1 {
+            counts.until_timed.store(until - 1, Ordering::Relaxed);
+            return;
         }
+        counts
+            .until_timed
+            .store(TIMED.load(Ordering::Relaxed), Ordering::Relaxed);
+        add(
+            &counts.buckets[bucket(nanos().saturating_sub(published))],
+            1,
+        );
     });
+}
+
+/// One thread writes, so a load and a store will do.
+fn add(sum: &AtomicU64, more: u64) {
+    sum.store(sum.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+}
+
+/// From now on one delivery in so many is timed, on each thread: reading the clock costs more than a good delivery.
+pub fn time_one_in(deliveries: u64) {
+    TIMED.store(deliveries, Ordering::Relaxed);
 }
 
 /// Deliveries that all threads have counted since [`forget`].
@@ -110,10 +133,11 @@ pub fn latencies() -> Latencies {
     Latencies(buckets)
 }
 
-/// Begins anew.
+/// Begins anew, while nobody delivers.
 pub fn forget() {
     for counts in all().iter() {
         counts.deliveries.store(0, Ordering::Relaxed);
+        counts.until_timed.store(0, Ordering::Relaxed);
         counts
             .buckets
             .iter()

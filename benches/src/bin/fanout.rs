@@ -11,19 +11,41 @@ use std::{
 };
 
 use bytes::Bytes;
+use clap::Parser;
 use livetrail_benches as bench;
 use livetrail_engine as engine;
 use tokio::runtime::{Builder, Runtime};
 
-/// Streams, and viewers in all.
-const LAYOUTS: [(usize, usize); 6] = [
-    (1, 1),
-    (1, 16),
-    (1, 256),
-    (1, 1_024),
-    (1, 4_096),
-    (100, 1_000),
-];
+#[derive(Parser)]
+struct Options {
+    /// Streams × viewers of each
+    #[arg(long, value_delimiter = ',', value_parser = layout, default_value = "1x1,1x16,1x256,1x1024,1x4096,100x10")]
+    layouts: Vec<(usize, usize)>,
+    /// Ways of delivering
+    #[arg(long, value_delimiter = ',', default_value = "shards,tasks,arcly")]
+    ways: Vec<Way>,
+    /// Turns of each way
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Of each turn at 60 frames a second; 0 leaves this pace out
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// About so many of each turn at full speed; 0 leaves this pace out
+    #[arg(long, default_value_t = 2_000_000)]
+    deliveries: u64,
+    /// A short look
+    #[arg(long)]
+    quick: bool,
+}
+
+fn layout(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text.split_once('x').and_then(|(streams, viewers)| {
+        let of = |text: &str| text.parse().ok().filter(|&n: &usize| n > 0);
+        Some((of(streams)?, of(viewers)?))
+    });
+    parsed.ok_or_else(|| format!("`{text}` is not like `100x10`"))
+}
+
 const WORKERS: usize = 2;
 const PAYLOAD_BYTES: usize = 4_096;
 const GOP_FRAMES: u64 = 60;
@@ -31,20 +53,32 @@ const GOP_FRAMES: u64 = 60;
 /// At full speed as many frames are published before all viewers must have had them.
 const BURST_FRAMES: u64 = 64;
 
-/// One frame in so many is timed.
-const TIMED: u64 = 8;
+/// Viewers of a stream that go to one shard before the next is used: to count and drop a frame for all of them takes about as
+/// long as waking a thread.
+const TOGETHER: usize = 1_024;
+
+/// At least so many deliveries of each round of frames are timed, spread evenly over the viewers.
+const TIMED: usize = 16;
 
 /// How long a burst may take to arrive before frames are counted as lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
 enum Way {
     Shards,
     Tasks,
     Arcly,
 }
 
-const WAYS: [Way; 3] = [Way::Shards, Way::Tasks, Way::Arcly];
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Shards => "Livetrail, shards",
+            Self::Tasks => "Livetrail, tasks",
+            Self::Arcly => "arcly-stream",
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 enum Pace {
@@ -62,32 +96,47 @@ struct Sample {
     lost: u64,
 }
 
-/// Publishes a frame with this number on each stream; its presentation time is the time at which it is published, or -1 if it is not timed.
+/// Publishes a frame with this number on each stream; its presentation time is the time at which it is published.
 type Publish = Box<dyn FnMut(u64)>;
 
 fn main() -> anyhow::Result<()> {
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let (rounds, seconds, deliveries) = if quick {
-        (1, 1, 100_000)
-    } else {
-        (3, 3, 2_000_000)
-    };
+    let mut options = Options::parse();
+    if options.quick {
+        (options.rounds, options.seconds) = (1, options.seconds.min(1));
+        options.deliveries = options.deliveries.min(100_000);
+    }
+    let Options {
+        ref ways,
+        rounds,
+        seconds,
+        deliveries,
+        ..
+    } = options;
     println!(
         "{PAYLOAD_BYTES}-byte frames, {WORKERS} worker threads, median of {rounds} rounds in turns"
     );
-    for (title, pace) in [
-        ("60 frames a second", Pace::Live(seconds)),
-        ("full speed, in bursts of 64 frames", Pace::Full(deliveries)),
-    ] {
+    let paces = [
+        ("60 frames a second", seconds, Pace::Live(seconds)),
+        (
+            "full speed, in bursts of 64 frames",
+            deliveries,
+            Pace::Full(deliveries),
+        ),
+    ];
+    for (title, amount, pace) in paces {
+        if amount == 0 {
+            continue;
+        }
         println!("\n### {title}\n");
         let mut lines = Vec::new();
-        for layout in LAYOUTS {
-            let mut samples = [const { Vec::new() }; 3];
+        for &(streams, of_each) in &options.layouts {
+            let layout = (streams, streams * of_each);
+            let mut samples: Vec<_> = ways.iter().map(|&way| (way, Vec::new())).collect();
             for round in 0..rounds {
-                for turn in 0..WAYS.len() {
+                for turn in 0..ways.len() {
                     // Another one goes first in each round, so that none is always the one after a certain other.
-                    let way = (turn + round) % WAYS.len();
-                    samples[way].push(measure(WAYS[way], layout, pace)?);
+                    let (way, samples) = &mut samples[(turn + round) % ways.len()];
+                    samples.push(measure(*way, layout, pace)?);
                 }
             }
             lines.extend(compare(layout, &samples));
@@ -109,45 +158,46 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn compare((streams, viewers): (usize, usize), samples: &[Vec<Sample>; 3]) -> Vec<Vec<String>> {
-    let medians: Vec<_> = samples
-        .iter()
-        .map(|samples| {
-            let of = |value: fn(&Sample) -> f64| {
-                bench::median(&samples.iter().map(value).collect::<Vec<_>>())
-            };
-            let lost = samples.iter().map(|sample| sample.lost).sum();
-            Sample {
-                cpu_ns: of(|s| s.cpu_ns),
-                p50_ns: of(|s| s.p50_ns),
-                p99_ns: of(|s| s.p99_ns),
-                lost,
-            }
-        })
-        .collect();
-    let peer = medians[2];
-    let line = |(name, m): (&str, &Sample)| {
+fn compare((streams, viewers): (usize, usize), samples: &[(Way, Vec<Sample>)]) -> Vec<Vec<String>> {
+    let median = |samples: &[Sample]| {
+        let of = |value: fn(&Sample) -> f64| {
+            bench::median(&samples.iter().map(value).collect::<Vec<_>>())
+        };
+        Sample {
+            cpu_ns: of(|s| s.cpu_ns),
+            p50_ns: of(|s| s.p50_ns),
+            p99_ns: of(|s| s.p99_ns),
+            lost: samples.iter().map(|sample| sample.lost).sum(),
+        }
+    };
+    let peer = samples.iter().find(|(way, _)| *way == Way::Arcly);
+    let peer = peer.map(|(_, samples)| median(samples));
+    let line = |(way, samples): &(Way, Vec<Sample>)| {
+        let m = median(samples);
+        let times = |value: fn(&Sample) -> f64| {
+            peer.map_or_else(
+                || "–".to_owned(),
+                |peer| bench::times(value(&m), value(&peer)),
+            )
+        };
         vec![
             format!("{streams} × {}", viewers / streams),
-            name.to_owned(),
+            way.name().to_owned(),
             bench::human_ns(m.cpu_ns),
             bench::human_ns(m.p50_ns),
             bench::human_ns(m.p99_ns),
             m.lost.to_string(),
-            bench::times(m.cpu_ns, peer.cpu_ns),
-            bench::times(m.p50_ns, peer.p50_ns),
-            bench::times(m.p99_ns, peer.p99_ns),
+            times(|s| s.cpu_ns),
+            times(|s| s.p50_ns),
+            times(|s| s.p99_ns),
         ]
     };
-    ["Livetrail, shards", "Livetrail, tasks", "arcly-stream"]
-        .into_iter()
-        .zip(&medians)
-        .map(line)
-        .collect()
+    samples.iter().map(line).collect()
 }
 
 fn measure(way: Way, (streams, viewers): (usize, usize), pace: Pace) -> anyhow::Result<Sample> {
     bench::forget_threads();
+    bench::time_one_in((viewers / TIMED).clamp(1, 61) as u64);
     let runtime = Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -231,16 +281,12 @@ fn arrived(deliveries: u64) -> bool {
 /// What a viewer does with a frame: looks at its payload and counts it.
 fn take(payload: &Bytes, published: i64) {
     std::hint::black_box(payload.len());
-    bench::delivered(u64::try_from(published).ok());
+    bench::delivered(published.unsigned_abs());
 }
 
 /// The presentation time and whether it is a keyframe, for frame `number`.
 fn properties(number: u64) -> (i64, bool) {
-    let timed = number.is_multiple_of(TIMED);
-    (
-        if timed { bench::nanos() as i64 } else { -1 },
-        number.is_multiple_of(GOP_FRAMES),
-    )
+    (bench::nanos() as i64, number.is_multiple_of(GOP_FRAMES))
 }
 
 fn payload() -> Bytes {
@@ -253,7 +299,9 @@ fn livetrail(
     viewers: usize,
     sharded: bool,
 ) -> anyhow::Result<Publish> {
-    use engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, Shard, StreamKey};
+    use engine::{
+        AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, Shard, Spread, StreamKey,
+    };
 
     let engine = Engine::builder()
         .application(AppSpec::new("live").gop_cache(120))
@@ -266,10 +314,14 @@ fn livetrail(
         .map(|stream| Ok(runtime.block_on(engine.publish(attempt(stream)?))?))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut shards: Vec<_> = (0..WORKERS).map(|_| Shard::new()).collect();
+    let spread = Spread::new(WORKERS, TOGETHER);
+    let mut placed = Vec::new();
     for number in 0..viewers {
         let mut playback = runtime.block_on(engine.play(attempt(number % streams)?))?;
         if sharded {
-            shards[number / streams % WORKERS].attach(playback, ())?;
+            let place = spread.place(playback.key());
+            shards[place.worker()].attach(playback, ())?;
+            placed.push(place);
         } else {
             runtime.spawn(async move {
                 while let Some(frame) = playback.next().await {

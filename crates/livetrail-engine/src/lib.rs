@@ -43,7 +43,9 @@ pub use auth::{
     TokenClaims, Verdict,
 };
 pub use builder::{EngineBuilder, Limits};
-pub use bus::{AttachError, Deliver, LiveViewers, Shard, SharedFrame, ViewerId, WireFormat};
+pub use bus::{
+    AttachError, Deliver, LiveViewers, Placed, Shard, SharedFrame, Spread, ViewerId, WireFormat,
+};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use engine::Engine;
 pub use error::{Ended, Error, Result};

@@ -254,7 +254,7 @@ impl Publication {
             .engine
             .observers
             .frame(&self.core.context.key, &frame);
-        let truncated = self.writer.push(frame, now_ms);
+        let truncated = self.writer.push(frame, now);
         self.core.progress.count(1, bytes);
         if let Some(t) = truncated {
             self.core.report(StreamEventKind::GopTruncated {

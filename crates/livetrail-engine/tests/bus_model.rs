@@ -12,7 +12,11 @@
 mod sync {
     use std::{sync::Arc, task::Waker};
 
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(crate) use loom::{
+        hint::spin_loop,
+        sync::atomic::{AtomicBool, AtomicU64, Ordering},
+        thread::yield_now,
+    };
 
     #[derive(Default)]
     pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
@@ -80,7 +84,17 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 /// leave the worker asleep for ever, which the checker reports as a deadlock.
 #[test]
 fn a_worker_that_sleeps_is_woken_for_every_mark() {
-    check(|| {
+    a_worker_is_woken_for_every_mark(0);
+}
+
+/// The same of a worker that looks for news once more before it sleeps, as it does while frames come close together.
+#[test]
+fn a_worker_that_looks_before_it_sleeps_is_woken_for_every_mark() {
+    a_worker_is_woken_for_every_mark(1);
+}
+
+fn a_worker_is_woken_for_every_mark(looks: u32) {
+    check(move || {
         let marks = Arc::new(Marks::new(2));
         let writers = [vec![0, 64], vec![64]].map(|numbers| {
             let marks = marks.clone();
@@ -88,6 +102,7 @@ fn a_worker_that_sleeps_is_woken_for_every_mark() {
         });
         let (mut seen, mut found) = ([false; 2], Vec::new());
         while seen != [true, true] {
+            marks.wake().look(looks);
             loom::future::block_on(poll_fn(|cx| {
                 if marks.wake().take_or_register(cx.waker()) {
                     Poll::Ready(())

@@ -3,7 +3,10 @@
 //! These two are all that a writer and a worker share about who is to look where; `tests/bus_model.rs` checks them in every
 //! order of steps that the memory model allows.
 
-use crate::sync::{AtomicBool, AtomicU64, AtomicWaker, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, AtomicWaker, Ordering, spin_loop, yield_now};
+
+/// Of a reader that looks for a mark: so many looks take about as long as giving way when nobody wants the processor.
+const LOOKS_A_YIELD: u32 = 32;
 
 /// A task's waker with a flag in front of it, so that a busy reader costs the writer one atomic operation.
 #[derive(Default)]
@@ -23,6 +26,21 @@ impl Wake {
     /// Takes the mark away: what was marked until now is about to be looked at.
     pub(crate) fn take(&self) {
         self.marked.swap(false, Ordering::AcqRel);
+    }
+
+    /// Looks up to `times` times whether there is a mark, leaving the processor to others who want it in between; tells
+    /// whether there is. It takes nothing away.
+    pub(crate) fn look(&self, times: u32) -> bool {
+        (1..=times).any(|n| {
+            let marked = self.marked.load(Ordering::Relaxed);
+            if !marked && n % LOOKS_A_YIELD == 0 {
+                // The writer may be waiting for this very processor.
+                yield_now();
+            } else if !marked {
+                spin_loop();
+            }
+            marked
+        })
     }
 
     /// Takes the mark away, telling whether there was one; if there was none, `waker` is woken by the next.

@@ -12,6 +12,7 @@ mod ring;
 #[cfg(test)]
 mod ring_tests;
 mod shard;
+mod spread;
 mod stream;
 mod wire;
 
@@ -20,5 +21,6 @@ pub use deliver::{Deliver, LiveViewers, ViewerId};
 pub(crate) use listener::Listener;
 pub(crate) use marks::Wake;
 pub use shard::{AttachError, Shard};
+pub use spread::{Placed, Spread};
 pub(crate) use stream::{Stream, Writer};
 pub use wire::{SharedFrame, WireFormat};

@@ -34,6 +34,11 @@ use crate::{event::Reason, progress::Pace, session::Playback};
 const MAX_GROUPS: usize = 64 * WORDS;
 const WORDS: usize = 1_024;
 
+/// News that comes after less than this is likely to be followed by more before a worker could sleep and be woken.
+const DENSE_US: u64 = 20;
+/// Looks that a worker then takes for it before it sleeps: 5 to 15 µs.
+const LOOKS: u32 = 300;
+
 /// Frames that a subscriber is offered at once at most.
 const BATCH_FRAMES: usize = 256;
 
@@ -96,6 +101,10 @@ pub struct Shard<T> {
     viewers: usize,
     /// To be served on their own, first come first served. One that has left since is passed over.
     waiting: VecDeque<ViewerId>,
+    /// When the newest frame came that was served, in microseconds.
+    newest_us: u64,
+    /// Frames come less than [`DENSE_US`] apart, or one came while the worker looked for it.
+    dense: bool,
     /// Scratch, kept for its capacity.
     marked: Vec<usize>,
     batch: Vec<Arc<SharedFrame>>,
@@ -174,6 +183,8 @@ impl<T> Shard<T> {
             next_number: 0,
             viewers: 0,
             waiting: VecDeque::new(),
+            newest_us: 0,
+            dense: false,
             marked: Vec::new(),
             batch: Vec::with_capacity(BATCH_FRAMES),
             own: Vec::with_capacity(BATCH_FRAMES),
@@ -277,7 +288,13 @@ impl<T> Shard<T> {
     }
 
     /// Waits until there is something to serve: news of a stream, the end of a session, a subscriber that waits.
+    ///
+    /// While frames come closer together than a sleep and a wake-up take, it looks for the next one for some microseconds before it
+    /// sleeps, and keeps its thread for so long.
     pub async fn ready(&mut self) {
+        if self.dense && !self.has_waiting() {
+            self.dense = self.signal.marks.wake().look(LOOKS);
+        }
         poll_fn(|cx| self.poll_ready(cx)).await;
     }
 
@@ -320,9 +337,11 @@ impl<T> Shard<T> {
         let mut marked = std::mem::take(&mut self.marked);
         marked.clear();
         self.signal.marks.take(&mut marked);
+        let before_us = self.newest_us;
         for &index in &marked {
             self.serve_group(index, deliver);
         }
+        self.dense |= self.newest_us.saturating_sub(before_us) < DENSE_US && !marked.is_empty();
         self.marked = marked;
     }
 
@@ -355,6 +374,7 @@ impl<T> Shard<T> {
             let closed = group.stream.is_closed();
             let (first, head) = (group.seen, group.stream.head());
             let last = head.min(first + BATCH_FRAMES as u64);
+            let pushed_us = group.stream.pushed_us();
             batch.extend((first..last).map_while(|seq| group.stream.frame(seq)));
             let whole = batch.len() as u64 == last - first;
             // After the frames: whoever sees the first of the video sees that there is some.
@@ -370,6 +390,7 @@ impl<T> Shard<T> {
                 self.deliver_live(index, &batch, deliver);
                 self.advance(index, &batch, last);
             }
+            self.newest_us = self.newest_us.max(pushed_us);
             if closed {
                 self.end_live_if_over(index, head, deliver);
             }

@@ -1,8 +1,11 @@
 //! A live stream: its ring, what a late joiner starts from, who listens, and its quality figures.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -49,6 +52,8 @@ pub(crate) struct Stream {
     pub(super) replay: ArcSwap<Replay>,
     listeners: ArcSwap<Vec<Listener>>,
     closed: AtomicBool,
+    /// When the newest frame came, by the engine's clock in microseconds.
+    pushed_us: AtomicU64,
     /// Live subscribers, for limits and for people.
     pub(crate) subscribers: AtomicU64,
 }
@@ -67,6 +72,7 @@ impl Stream {
             }),
             listeners: ArcSwap::default(),
             closed: AtomicBool::new(false),
+            pushed_us: AtomicU64::new(0),
             subscribers: AtomicU64::new(0),
             qos: Qos::new(now_ms),
             settings,
@@ -76,6 +82,11 @@ impl Stream {
     /// Sequence number of the next frame.
     pub(crate) fn head(&self) -> u64 {
         self.ring.head()
+    }
+
+    /// When the newest frame came, by the engine's clock in microseconds.
+    pub(super) fn pushed_us(&self) -> u64 {
+        self.pushed_us.load(Ordering::Relaxed)
     }
 
     /// The frame with this number, if it is still there.
@@ -177,7 +188,10 @@ impl Writer {
     }
 
     /// Publishes a frame and wakes the listeners. Never waits.
-    pub(crate) fn push(&mut self, frame: MediaFrame, now_ms: u64) -> Option<Truncated> {
+    pub(crate) fn push(&mut self, frame: MediaFrame, now: Duration) -> Option<Truncated> {
+        let now_ms = now.as_millis() as u64;
+        let now_us = now.as_micros() as u64;
+        self.stream.pushed_us.store(now_us, Ordering::Relaxed);
         self.qos.frame(&self.stream.qos, &frame, now_ms);
         let seq = self.ring.next_seq();
         let truncated = self.keep(seq, &frame);
