@@ -48,6 +48,39 @@ pub fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
 }
 
+/// The middle value and, of several, the range: `1.23 (1.20–1.31)`.
+pub fn spread(values: &[f64], decimals: usize) -> String {
+    let middle = median(values);
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if values.len() > 1 {
+        format!("{middle:.decimals$} ({least:.decimals$}–{most:.decimals$})")
+    } else {
+        format!("{middle:.decimals$}")
+    }
+}
+
+/// Bounds between which the middle of all such values lies with a confidence of 95 % at least, whatever their distribution: of the
+/// sorted values those so far from both ends. The ends themselves when there are fewer than six.
+pub fn confidence(values: &[f64]) -> (f64, f64) {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    // The chance that at most `below` of n fall on one side of the middle, twice, stays under 5 %.
+    let (mut chance, mut one, mut below) = (0.0, 0.5_f64.powi(n as i32), 0);
+    loop {
+        chance += one;
+        if 2.0 * chance >= 0.05 || below >= n / 2 {
+            break;
+        }
+        one *= (n - below) as f64 / (below + 1) as f64;
+        below += 1;
+    }
+    let at = below.saturating_sub(1);
+    let of = |at: usize| sorted.get(at).copied().unwrap_or(0.0);
+    (of(at), of(n.saturating_sub(at + 1)))
+}
+
 const SUB: u64 = 16;
 const BUCKETS: usize = 64 * SUB as usize;
 
@@ -289,6 +322,16 @@ mod tests {
         for nanos in (0..4_096).chain([u64::MAX / 2, u64::MAX >> 5]) {
             assert!(upper(bucket(nanos) as u64) >= nanos, "{nanos}");
         }
+    }
+
+    #[test]
+    fn the_middle_is_between_the_bounds_that_a_table_of_signs_gives() {
+        let of = |n: usize| confidence(&(1..=n).map(|x| x as f64).collect::<Vec<_>>());
+        assert_eq!(
+            [of(5), of(6), of(20)],
+            [(1.0, 5.0), (1.0, 6.0), (6.0, 15.0)]
+        );
+        assert_eq!(spread(&[2.0, 1.0, 4.0], 1), "2.0 (1.0–4.0)");
     }
 
     #[test]

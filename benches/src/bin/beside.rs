@@ -184,6 +184,7 @@ fn measure(
     let sinks = servers.as_ref().map_or("", |servers| &servers.config);
     let kind = Kind::Livetrail {
         interval_ms: options.send_interval,
+        threads: 0,
         http: false,
     };
     let server = Server::start_with(&kind, program, clip, sinks)?;

@@ -2,20 +2,19 @@
 //!
 //! `viewers load URL` is the load client alone, for any RTMP or HTTP-FLV server.
 
-use std::{
-    io::{BufRead, BufReader, Lines, Write},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use livetrail_benches::{
     self as bench,
     viewers::{
-        bare, clip, gateway,
-        load::{self, JOINING, MEASURING, Report},
+        bare,
+        client::{Client, Plan},
+        clip, gateway, instructions,
+        load::{self, Report},
         server::{self, Kind, Server, Usage},
+        share,
     },
 };
 
@@ -33,8 +32,12 @@ enum Part {
     Load(load::Options),
     /// Send the clip's messages to whoever connects, with bare `writev`
     Bare(bare::Options),
-    /// Our RTMP gateway on an engine that nobody observes
+    /// Our RTMP gateway alone, on an engine with a trail or without
     Gateway(gateway::Options),
+    /// What the trail costs: two gateways at once, one with a trail and one without
+    Share(share::Options),
+    /// Instructions a frame and viewer, with a trail and without, counted by valgrind
+    Instructions(instructions::Options),
 }
 
 #[derive(clap::Args)]
@@ -50,6 +53,9 @@ struct Compare {
     /// Our server's `send_interval`, in milliseconds; each is a server of its own in the table
     #[arg(long, value_delimiter = ',', default_value = "0,15,350")]
     send_interval: Vec<u64>,
+    /// Threads of ours that send, 0 is one a processor; each number is a server of its own in the table
+    #[arg(long, value_delimiter = ',', default_value = "0")]
+    egress_threads: Vec<usize>,
     /// What our server's viewers speak: `rtmp`, `http-flv`, or `rtmp-unaudited`: our gateway without a trail or any observer
     #[arg(long, value_delimiter = ',', default_value = "rtmp,http-flv")]
     protocol: Vec<String>,
@@ -78,6 +84,14 @@ struct Compare {
     quick: bool,
 }
 
+impl Compare {
+    /// How ours sends: intervals, and numbers of threads.
+    fn sendings(&self) -> impl Iterator<Item = (u64, usize)> {
+        let threads = |&interval_ms| self.egress_threads.iter().map(move |&n| (interval_ms, n));
+        self.send_interval.iter().flat_map(threads)
+    }
+}
+
 fn main() -> Result<()> {
     load::start_clock();
     let arguments = Arguments::parse();
@@ -85,6 +99,8 @@ fn main() -> Result<()> {
         Some(Part::Load(options)) => load::run(options),
         Some(Part::Bare(options)) => bare::run(options),
         Some(Part::Gateway(options)) => gateway::run(options),
+        Some(Part::Share(options)) => share::run(options),
+        Some(Part::Instructions(options)) => instructions::run(options),
         None => compare(arguments.compare),
     }
 }
@@ -176,21 +192,27 @@ fn candidates(options: &Compare) -> Vec<Candidate> {
                 String::new()
             }
         };
-        for &interval_ms in &options.send_interval {
+        for (interval_ms, threads) in options.sendings() {
             for (protocol, http) in [("rtmp", false), ("http-flv", true)] {
                 if speaks(protocol) {
-                    add(Kind::Livetrail { interval_ms, http }, program, mark());
+                    let kind = Kind::Livetrail {
+                        interval_ms,
+                        threads,
+                        http,
+                    };
+                    add(kind, program, mark());
                 }
             }
         }
     }
     if speaks("rtmp-unaudited") {
-        for &interval_ms in &options.send_interval {
-            add(
-                Kind::Unaudited { interval_ms },
-                Path::new(""),
-                String::new(),
-            );
+        for (interval_ms, threads) in options.sendings() {
+            let kind = Kind::Gateway {
+                interval_ms,
+                threads,
+                audited: false,
+            };
+            add(kind, Path::new(""), String::new());
         }
     }
     if wants("bare") {
@@ -201,63 +223,6 @@ fn candidates(options: &Compare) -> Vec<Candidate> {
     candidates
 }
 
-/// The load client in a process of its own.
-struct Load {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Load {
-    fn start(server: &Server, viewers: usize, clip: &Path, options: &Compare) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("load").arg(server.play_url()).arg("--wait");
-        command.arg("--clip").arg(clip);
-        let join_seconds = (viewers as f64 / 1_000.0).max(1.0);
-        for (name, value) in [
-            ("--viewers", viewers.to_string()),
-            ("--seconds", options.seconds.to_string()),
-            ("--join-seconds", join_seconds.to_string()),
-            ("--streams", options.streams.to_string()),
-            ("--storm", options.storm.to_string()),
-            ("--storm-seconds", options.storm_seconds.to_string()),
-        ] {
-            command.arg(name).arg(value);
-        }
-        if let Some(url) = server.publish_url() {
-            command.arg("--publish").arg(url);
-        }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = child.stdout.take().context("piped")?;
-        let lines = BufReader::new(output).lines();
-        Ok(Self { child, lines })
-    }
-
-    fn line(&mut self) -> Result<String> {
-        Ok(self.lines.next().context("the load client ended")??)
-    }
-
-    fn expect(&mut self, wanted: &str) -> Result<()> {
-        let line = self.line()?;
-        ensure!(line == wanted, "the load client says `{line}`");
-        Ok(())
-    }
-
-    fn go_on(&mut self) -> Result<()> {
-        let input = self.child.stdin.as_mut().context("piped")?;
-        Ok(writeln!(input)?)
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn measure(
     candidate: &Candidate,
     viewers: usize,
@@ -265,13 +230,20 @@ fn measure(
     options: &Compare,
 ) -> Result<Sample> {
     let server = Server::start(&candidate.kind, &candidate.program, clip)?;
-    let mut load = Load::start(&server, viewers, clip, options)?;
-    load.expect(JOINING)?;
+    let plan = Plan {
+        viewers,
+        seconds: options.seconds,
+        streams: options.streams,
+        storm: options.storm,
+        storm_seconds: options.storm_seconds,
+        clip,
+    };
+    let mut load = Client::start(&server, &plan)?;
     let empty = server.usage()?;
-    load.go_on()?;
-    load.expect(MEASURING)?;
+    load.join()?;
+    load.await_joined()?;
     let before = server.usage()?;
-    let report = Report::parse(&load.line()?)?;
+    let report = load.report()?;
     let after = server.usage()?;
     Ok(sample(viewers, &empty, &before, &after, report))
 }
@@ -307,33 +279,34 @@ fn print(candidates: &[Candidate]) {
         let values: Vec<_> = candidate.samples.iter().map(value).collect();
         bench::median(&values)
     };
-    let cost = |wanted: &Kind| {
-        let found = candidates.iter().find(|c| c.kind == *wanted);
-        found.map(|c| median(c, &|s| s.cpu_ms))
+    // Round by round: the machine is more alike within one than from one to the next.
+    let share = |own: &Candidate, of: &Kind| {
+        let of = candidates.iter().find(|c| c.kind == *of);
+        of.map_or("–".to_owned(), |of| {
+            let rounds = own.samples.iter().zip(&of.samples);
+            let shares = rounds.map(|(own, of)| own.cpu_ms / of.cpu_ms);
+            bench::spread(&shares.collect::<Vec<_>>(), 2)
+        })
     };
-    let share =
-        |own: f64, of: Option<f64>| of.map_or("–".to_owned(), |of| format!("{:.2}", own / of));
-    let nginx = cost(&Kind::Nginx);
     let lines: Vec<_> = candidates
         .iter()
         .map(|c| {
             let of = |value: &dyn Fn(&Sample) -> f64| median(c, value);
-            let cpu = of(&|s| s.cpu_ms);
+            let cpu: Vec<_> = c.samples.iter().map(|s| s.cpu_ms).collect();
             let interval_ms = match c.kind {
                 Kind::Livetrail { interval_ms, .. }
-                | Kind::Unaudited { interval_ms }
+                | Kind::Gateway { interval_ms, .. }
                 | Kind::Bare { interval_ms } => interval_ms,
                 Kind::Nginx => 0,
             };
-            let bare = cost(&Kind::Bare { interval_ms });
             let sum = |value: &dyn Fn(&Report) -> u64| {
                 c.samples.iter().map(|s| value(&s.report)).sum::<u64>()
             };
             vec![
                 c.name.clone(),
-                format!("{cpu:.4}"),
-                share(cpu, nginx),
-                share(cpu, bare),
+                bench::spread(&cpu, 3),
+                share(c, &Kind::Nginx),
+                share(c, &Kind::Bare { interval_ms }),
                 format!(
                     "{:.0}",
                     of(&|s| s.report.bytes as f64 * 8e-6 / s.report.seconds)

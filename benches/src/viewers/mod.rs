@@ -2,13 +2,16 @@
 
 pub mod bare;
 pub mod beside;
+pub mod client;
 pub mod clip;
 pub mod flv;
 pub mod gateway;
+pub mod instructions;
 pub mod load;
 pub mod message;
 pub mod rtmp;
 pub mod server;
+pub mod share;
 mod timeline;
 mod viewer;
 

@@ -22,9 +22,17 @@ const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// Our server, the trail in strict mode for publishers and viewers, with this `send_interval`.
-    Livetrail { interval_ms: u64, http: bool },
+    Livetrail {
+        interval_ms: u64,
+        threads: usize,
+        http: bool,
+    },
     /// [`gateway`](super::gateway).
-    Unaudited { interval_ms: u64 },
+    Gateway {
+        interval_ms: u64,
+        threads: usize,
+        audited: bool,
+    },
     /// nginx with the RTMP module, as Debian packages it and with its defaults: each message is written at once.
     Nginx,
     /// [`bare`](super::bare).
@@ -34,16 +42,30 @@ pub enum Kind {
 impl Kind {
     /// For the table.
     pub fn name(&self) -> String {
-        let (name, interval_ms) = match self {
-            Self::Livetrail { interval_ms, http } => {
-                let protocol = if *http { "HTTP-FLV" } else { "RTMP" };
-                (format!("livetrail {protocol}"), *interval_ms)
+        let threads = |threads: usize| match threads {
+            0 => String::new(),
+            1 => " 1 thread".to_owned(),
+            n => format!(" {n} threads"),
+        };
+        let (name, interval_ms) = match *self {
+            Self::Livetrail {
+                interval_ms,
+                threads: n,
+                http,
+            } => {
+                let protocol = if http { "HTTP-FLV" } else { "RTMP" };
+                (format!("livetrail {protocol}{}", threads(n)), interval_ms)
             }
-            Self::Unaudited { interval_ms } => {
-                ("livetrail RTMP unaudited".to_owned(), *interval_ms)
+            Self::Gateway {
+                interval_ms,
+                threads: n,
+                audited,
+            } => {
+                let trail = if audited { "audited" } else { "unaudited" };
+                (format!("gateway {trail}{}", threads(n)), interval_ms)
             }
             Self::Nginx => ("nginx-rtmp".to_owned(), 0),
-            Self::Bare { interval_ms } => ("bare writev".to_owned(), *interval_ms),
+            Self::Bare { interval_ms } => ("bare writev".to_owned(), interval_ms),
         };
         match interval_ms {
             0 => format!("{name}, at once"),
@@ -86,9 +108,13 @@ impl Server {
         let dir = tempfile::tempdir()?;
         let (rtmp, http) = (free_address()?, free_address()?);
         let mut command = match kind {
-            Kind::Livetrail { interval_ms, .. } => {
+            Kind::Livetrail {
+                interval_ms,
+                threads,
+                ..
+            } => {
                 let path = dir.path().join("livetrail.toml");
-                let config = livetrail_config(dir.path(), rtmp, http, *interval_ms);
+                let config = livetrail_config(dir.path(), rtmp, http, *interval_ms, *threads);
                 fs::write(&path, config + more)?;
                 // A build from before there were ledgers has no such command, and makes its trail itself.
                 let mut init = Command::new(livetrail);
@@ -106,11 +132,19 @@ impl Server {
                 command.arg("-e").arg(dir.path().join("error.log"));
                 command
             }
-            Kind::Unaudited { interval_ms } => {
+            Kind::Gateway {
+                interval_ms,
+                threads,
+                audited,
+            } => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.arg("gateway");
                 command.arg("--port").arg(rtmp.port().to_string());
                 command.arg("--interval-ms").arg(interval_ms.to_string());
+                command.arg("--egress-threads").arg(threads.to_string());
+                if *audited {
+                    command.arg("--trail").arg(dir.path().join("trail"));
+                }
                 command
             }
             Kind::Bare { interval_ms } => {
@@ -209,12 +243,18 @@ fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn livetrail_config(dir: &Path, rtmp: SocketAddr, http: SocketAddr, interval_ms: u64) -> String {
+fn livetrail_config(
+    dir: &Path,
+    rtmp: SocketAddr,
+    http: SocketAddr,
+    interval_ms: u64,
+    threads: usize,
+) -> String {
     let data = dir.join("data");
     format!(
         "node = \"bench\"\ndata = {data:?}\n[log]\nfilter = \"warn\"\n\
-         [rtmp]\nlisten = \"{rtmp}\"\nmax_connections = 60000\nsend_interval = \"{interval_ms}ms\"\n\
-         [http]\nlisten = \"{http}\"\nmax_connections = 60000\nsend_interval = \"{interval_ms}ms\"\n\
+         [rtmp]\nlisten = \"{rtmp}\"\nmax_connections = 60000\nsend_interval = \"{interval_ms}ms\"\negress_threads = {threads}\n\
+         [http]\nlisten = \"{http}\"\nmax_connections = 60000\nsend_interval = \"{interval_ms}ms\"\negress_threads = {threads}\n\
          [limits]\nmax_publishers = 10000\n\
          [audit]\npublish = \"strict\"\nplay = \"strict\"\n"
     )

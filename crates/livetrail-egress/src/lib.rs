@@ -36,6 +36,8 @@ mod rest;
 mod seat;
 mod socket;
 mod thread;
+mod unsent;
 
 pub use format::Format;
 pub use seat::{Egress, EgressConfig, Seat};
+pub use unsent::Unsent;

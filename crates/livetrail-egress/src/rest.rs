@@ -1,18 +1,11 @@
 //! What a viewer's socket did not take: the rest of a frame, and what is to be said after it.
 
-use std::{
-    io::{self, IoSlice},
-    sync::Arc,
-};
+use std::{io::IoSlice, sync::Arc};
 
 use bytes::{Buf, Bytes, BytesMut};
 use livetrail_engine::SharedFrame;
-use tokio::net::TcpStream;
 
-use crate::format::Format;
-
-/// Slices in one vectored write of a rest: more than any usual frame has.
-const MAX_SLICES: usize = 64;
+use crate::{format::Format, unsent::Unsent};
 
 /// One frame that is begun, at most, then bytes. No further frame is begun before all of it is written, so the gateway bounds it by
 /// what it says.
@@ -33,10 +26,6 @@ impl<F: Format> Rest<F> {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.begun.is_none() && self.said.is_empty()
-    }
-
     /// Bytes that come after everything else.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.said.extend_from_slice(bytes);
@@ -47,27 +36,6 @@ impl<F: Format> Rest<F> {
         debug_assert!(self.is_empty());
         self.begun = Some((frame, written));
         self.end_frame();
-    }
-
-    /// Writes as much as the socket takes now; true when that was something.
-    ///
-    /// # Errors
-    /// Those of the socket; that it is full is none.
-    pub(crate) fn try_write(&mut self, socket: &TcpStream) -> io::Result<bool> {
-        let mut any = false;
-        while !self.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = self.fill(&mut slices);
-            match socket.try_write_vectored(slices.get(..count).unwrap_or_default()) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => self.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-            any = true;
-        }
-        Ok(any)
     }
 
     /// Everything as one, copied: for who goes on writing by other means.
@@ -81,7 +49,19 @@ impl<F: Format> Rest<F> {
         all.freeze()
     }
 
-    /// The slices that are next, from the first byte that is not written.
+    /// Forgets the frame when it is written.
+    fn end_frame(&mut self) {
+        let variant = self.variant;
+        self.begun
+            .take_if(|(frame, written)| *written >= F::len(frame, variant));
+    }
+}
+
+impl<F: Format> Unsent for Rest<F> {
+    fn is_empty(&self) -> bool {
+        self.begun.is_none() && self.said.is_empty()
+    }
+
     fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let frame = self.begun.iter();
         let frame =
@@ -95,7 +75,6 @@ impl<F: Format> Rest<F> {
         count
     }
 
-    /// So many bytes are written.
     fn advance(&mut self, mut written: usize) {
         if let Some((frame, before)) = &mut self.begun {
             let left = F::len(frame, self.variant).saturating_sub(*before);
@@ -109,13 +88,6 @@ impl<F: Format> Rest<F> {
             // Most viewers are never full again.
             self.said = BytesMut::new();
         }
-    }
-
-    /// Forgets the frame when it is written.
-    fn end_frame(&mut self) {
-        let variant = self.variant;
-        self.begun
-            .take_if(|(frame, written)| *written >= F::len(frame, variant));
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use livetrail_engine::{Playback, ViewerId};
+use livetrail_engine::{Placed, Playback, Spread, ViewerId};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
@@ -26,6 +26,9 @@ use crate::{
 
 /// Orders that wait for a thread; who gives one more waits.
 const MAX_ORDERS: usize = 1_024;
+/// Viewers of one stream that one thread serves before the next thread is woken for that stream as well: it has written to half of
+/// them after a quarter of a millisecond.
+const TOGETHER: usize = 64;
 
 /// How the threads send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +43,7 @@ pub struct EgressConfig {
 /// The threads. Dropping it ends them once no viewer sits there any more.
 pub struct Egress<F: Format> {
     threads: Vec<Handle<F>>,
-    next: AtomicUsize,
-    /// Counts viewers by its other handles.
-    seats: Arc<()>,
+    spread: Arc<Spread>,
 }
 
 /// A thread, as others reach it.
@@ -136,7 +137,7 @@ pub struct Seat<F: Format> {
     stream: Arc<TcpStream>,
     bell: Arc<Bell>,
     has_left: bool,
-    _counted: Arc<()>,
+    _placed: Placed,
 }
 
 impl<F: Format> Egress<F> {
@@ -163,15 +164,14 @@ impl<F: Format> Egress<F> {
         });
         Ok(Self {
             threads: threads.collect::<io::Result<_>>()?,
-            next: AtomicUsize::new(0),
-            seats: Arc::default(),
+            spread: Spread::new(count, TOGETHER),
         })
     }
 
     /// Viewers at present.
     #[must_use]
     pub fn viewers(&self) -> usize {
-        Arc::strong_count(&self.seats).saturating_sub(1)
+        self.spread.placed()
     }
 
     /// Seats a viewer, to whom `first` is to be written before any frame. `None` when the threads are full or gone: the session has
@@ -184,10 +184,8 @@ impl<F: Format> Egress<F> {
         variant: F::Variant,
     ) -> Option<Seat<F>> {
         // Counted before the viewer can hear that it may play.
-        let counted = self.seats.clone();
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let turn = turn.checked_rem(self.threads.len())?;
-        let thread = self.threads.get(turn)?.clone();
+        let placed = self.spread.place(playback.key());
+        let thread = self.threads.get(placed.worker())?.clone();
         let bell = Arc::new(Bell::default());
         let mut rest = Rest::new(variant);
         rest.say(&first);
@@ -205,7 +203,7 @@ impl<F: Format> Egress<F> {
             stream,
             bell,
             has_left: false,
-            _counted: counted,
+            _placed: placed,
         })
     }
 }

@@ -9,7 +9,7 @@ use livetrail_engine::{Deliver, LiveViewers, Reason, SharedFrame, ViewerId};
 use rustix::io::Errno;
 use tokio::net::TcpStream;
 
-use crate::{format::Format, rest::Rest, seat::Bell};
+use crate::{format::Format, rest::Rest, seat::Bell, unsent::Unsent as _};
 
 /// Slices in one vectored write; Linux takes up to 1,024.
 const MAX_SLICES: usize = 256;

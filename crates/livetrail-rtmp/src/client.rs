@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use livetrail_egress::Unsent as _;
 use livetrail_engine::{MediaFrame, Role};
 use tokio::{
     net::TcpStream,

@@ -1,14 +1,11 @@
 //! What is on its way to a socket: a short queue of shared buffers, written many at a time.
 
-use std::{collections::VecDeque, io, io::IoSlice};
+use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Bytes, BytesMut};
-use tokio::net::TcpStream;
+use livetrail_egress::Unsent;
 
 use crate::protocol::FrameChunks;
-
-/// Slices in one vectored write; Linux takes up to 1,024.
-const MAX_SLICES: usize = 128;
 
 /// Bytes to be written, in order. Its owner bounds it: it appends only while little is queued.
 #[derive(Debug, Default)]
@@ -57,10 +54,6 @@ impl Outbox {
         self.push(Item::Chunks(chunks));
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
     pub(crate) fn pending_bytes(&self) -> usize {
         self.pending_bytes
     }
@@ -86,27 +79,6 @@ impl Outbox {
         all.freeze()
     }
 
-    /// Writes as much as the socket takes now; true when that was something.
-    ///
-    /// # Errors
-    /// Those of the socket; that it is full is none.
-    pub(crate) fn try_write(&mut self, stream: &TcpStream) -> io::Result<bool> {
-        let mut any = false;
-        while !self.items.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = self.fill(&mut slices);
-            match stream.try_write_vectored(slices.get(..count).unwrap_or_default()) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => self.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-            any = true;
-        }
-        Ok(any)
-    }
-
     fn push(&mut self, item: Item) {
         let len = item.len();
         if len > 0 {
@@ -114,8 +86,13 @@ impl Outbox {
             self.items.push_back(item);
         }
     }
+}
 
-    /// The slices that are next, from the first byte that is not written.
+impl Unsent for Outbox {
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut skip = self.written;
         let mut count = 0_usize;
@@ -132,7 +109,6 @@ impl Outbox {
         count
     }
 
-    /// So many bytes of what is queued are written.
     fn advance(&mut self, written: usize) {
         self.pending_bytes = self.pending_bytes.saturating_sub(written);
         self.written = self.written.saturating_add(written);

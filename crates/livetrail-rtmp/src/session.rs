@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use livetrail_egress::{Egress, Seat};
+use livetrail_egress::{Egress, Seat, Unsent as _};
 use livetrail_engine::{Attempt, Engine, Publication, Reason, Role, StreamKey};
 use socket2::SockRef;
 use tokio::{

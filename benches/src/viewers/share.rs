@@ -1,0 +1,110 @@
+//! What the audit trail costs: two gateways of the same program at the same time, one with a trail and one that nobody observes.
+//!
+//! From one minute to the next the machine varies by more than the trail costs. So both run at once, each with as many viewers and
+//! a publisher of its own, and their processor times over the same seconds are compared, pair by pair. Which of them is started
+//! first changes from pair to pair, and each pair is a pair of new processes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+
+use super::{
+    client::{Client, Plan},
+    clip,
+    server::{Kind, Server},
+};
+use crate::{confidence, median};
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Of each of the two
+    #[arg(long, default_value_t = 400)]
+    viewers: usize,
+    #[arg(long, default_value_t = 20)]
+    pairs: usize,
+    /// Seconds that are measured, of each pair
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    #[arg(long, default_value_t = 15)]
+    send_interval: u64,
+    /// Both without a trail: what the method shows where there is nothing to be shown
+    #[arg(long)]
+    control: bool,
+    /// The FLV file to publish; made with ffmpeg unless given
+    #[arg(long)]
+    clip: Option<PathBuf>,
+}
+
+/// Seconds in which one of the two may begin to measure before the other.
+const SLACK: f64 = 2.0;
+
+/// Prints the difference.
+pub fn run(options: &Options) -> Result<()> {
+    let clip = options.clip.clone().map_or_else(clip::at_hand, Ok)?;
+    println!(
+        "{} viewers with a trail and {} without at once, {} s, {} pairs",
+        options.viewers, options.viewers, options.seconds, options.pairs
+    );
+    let mut pairs = Vec::new();
+    for pair in 0..options.pairs {
+        let [with, without] = measure(options, &clip, pair % 2 == 0)?;
+        eprintln!("  with {with:.4}, without {without:.4} ms a viewer and second");
+        pairs.push((with, without));
+    }
+    let of = |value: &dyn Fn(&(f64, f64)) -> f64| pairs.iter().map(value).collect::<Vec<_>>();
+    let shares = of(&|(with, without)| (with / without - 1.0) * 100.0);
+    let (least, most) = confidence(&shares);
+    println!(
+        "with the trail {:.4} ms a viewer and second, without {:.4} (medians); the difference of each pair: {:+.2} % \
+         (median), between {least:+.2} % and {most:+.2} % with 95 % confidence",
+        median(&of(&|pair| pair.0)),
+        median(&of(&|pair| pair.1)),
+        median(&shares),
+    );
+    Ok(())
+}
+
+/// Milliseconds of processor time a viewer and second, with the trail and without.
+fn measure(options: &Options, clip: &Path, with_first: bool) -> Result<[f64; 2]> {
+    let plan = Plan {
+        viewers: options.viewers,
+        seconds: options.seconds + SLACK,
+        streams: 1,
+        storm: 0,
+        storm_seconds: 1.0,
+        clip,
+    };
+    let start = |first: bool| {
+        let with = first == with_first;
+        let kind = Kind::Gateway {
+            interval_ms: options.send_interval,
+            threads: 0,
+            audited: with && !options.control,
+        };
+        let server = Server::start(&kind, Path::new(""), clip)?;
+        let client = Client::start(&server, &plan)?;
+        anyhow::Ok((with, server, client))
+    };
+    let mut both = [start(true)?, start(false)?];
+    for (_, _, client) in &mut both {
+        client.join()?;
+    }
+    for (_, _, client) in &mut both {
+        client.await_joined()?;
+    }
+    let before = [both[0].1.usage()?, both[1].1.usage()?];
+    std::thread::sleep(std::time::Duration::from_secs_f64(options.seconds));
+    let after = [both[0].1.usage()?, both[1].1.usage()?];
+    let mut cost = [0.0; 2];
+    for (at, (with, _, client)) in both.iter_mut().enumerate() {
+        let used = after[at].since(&before[at]);
+        cost[usize::from(!*with)] = used.cpu_seconds * 1e3 / used.seconds / options.viewers as f64;
+        let seen = client.report()?;
+        ensure!(
+            (seen.lost, seen.unplaced, seen.gaps) == (0, 0, 0),
+            "not all viewers got all frames: {}",
+            seen.line()
+        );
+    }
+    Ok(cost)
+}
