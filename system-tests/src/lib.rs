@@ -9,6 +9,7 @@
 //! | a Kafka broker whose records outlive it | [`KafkaBroker`] |
 //! | an S3 server with Object Lock | [`S3Server`] |
 //! | TLS before a server that has none | [`TlsFront`] |
+//! | programs of Debian that keep each other off a machine | [`Unpacked`] |
 //! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`] |
 //! | a witness that cosigns trails | [`Witness`] |
 //! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
@@ -23,6 +24,7 @@ mod binary;
 pub mod clip;
 pub mod clock;
 mod config;
+mod debian;
 pub mod faketime;
 mod ffmpeg8;
 pub mod http;
@@ -47,6 +49,7 @@ mod witness;
 
 pub use binary::{livetrail, livetrail_verify};
 pub use config::Config;
+pub use debian::Unpacked;
 pub use ffmpeg8::ffmpeg8;
 pub use kafka::KafkaBroker;
 pub use packets::{Packet, Packets};

@@ -60,6 +60,22 @@ pub enum SinksError {
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[source] BoxError),
+    /// A receiver beyond this machine, and no TLS to it.
+    #[cfg(feature = "syslog")]
+    #[error(
+        "{place} is not on this machine, and without TLS anybody on the way can read and change what is sent: use transport = \"tls\", or say insecure = true for a network that you trust"
+    )]
+    Insecure {
+        /// Where.
+        place: String,
+    },
+    /// There is no such facility of syslog.
+    #[cfg(feature = "syslog")]
+    #[error("{facility} is no facility of syslog: 0 to 23, of which 13 is log audit")]
+    Facility {
+        /// The number.
+        facility: u8,
+    },
     /// The system gives no thread.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),

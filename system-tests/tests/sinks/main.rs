@@ -7,3 +7,4 @@ mod page;
 mod postgres;
 mod s3;
 mod secrets;
+mod syslog;

@@ -29,6 +29,18 @@ pub(crate) fn commands_of(heading: &str) -> Vec<String> {
     commands
 }
 
+/// The first `text` block below this heading.
+pub(crate) fn block_of(heading: &str) -> String {
+    let page = include_str!("../../../docs/sinks.md");
+    let section = page
+        .split("\n## ")
+        .find(|section| section.starts_with(heading))
+        .unwrap_or_else(|| panic!("docs/sinks.md has no section {heading:?}"));
+    let block = section.split("```text\n").nth(1);
+    let block = block.and_then(|rest| rest.split("```").next());
+    block.expect("a text block").to_owned()
+}
+
 /// A shell in an empty folder that finds our programs, and a server that one of the commands starts.
 pub(crate) struct Typist {
     folder: tempfile::TempDir,

@@ -10,6 +10,7 @@ mod load;
 mod place;
 mod s3;
 mod sink;
+mod syslog;
 mod types;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -32,6 +33,9 @@ pub(crate) use sink::Postgres;
 pub(crate) use sink::Sink;
 #[cfg(feature = "file")]
 pub(crate) use sink::{LineFile, LineFormat};
+pub(crate) use syslog::Syslog;
+#[cfg(feature = "syslog")]
+pub(crate) use syslog::SyslogTransport;
 pub(crate) use types::{ByteSize, LogFilter, NamedSecret, SecretText, Span};
 
 /// The commented example, which is also the reference: it has every key, and its values are the defaults.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use livetrail_audit::replica::ReplicaOptions;
 use serde::Deserialize;
 
-use super::{ByteSize, Kafka, S3, SecretText, Span};
+use super::{ByteSize, Kafka, S3, SecretText, Span, Syslog};
 
 /// One that follows the trail.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -31,6 +31,8 @@ pub(crate) struct Sink {
     pub(crate) postgres: Option<Postgres>,
     #[serde(default)]
     pub(crate) s3: Option<S3>,
+    #[serde(default)]
+    pub(crate) syslog: Option<Syslog>,
 }
 
 /// A file with a line for each record.
@@ -123,6 +125,7 @@ impl Sink {
             ("kafka", self.kafka.is_some()),
             ("postgres", self.postgres.is_some()),
             ("s3", self.s3.is_some()),
+            ("syslog", self.syslog.is_some()),
         ];
         kinds
             .into_iter()
@@ -140,6 +143,9 @@ impl Sink {
         }
         if let Some(bucket) = &mut self.s3 {
             bucket.resolve(base);
+        }
+        if let Some(receiver) = &mut self.syslog {
+            receiver.resolve(base);
         }
         if let Some(postgres) = &mut self.postgres {
             for file in [
@@ -168,7 +174,7 @@ impl Sink {
         match self.kinds().as_slice() {
             [_] => {}
             [] => {
-                let problem = "says of no kind where the records go; allowed is one of [sink.file], [sink.kafka], [sink.postgres], [sink.s3]";
+                let problem = "says of no kind where the records go; allowed is one of [sink.file], [sink.kafka], [sink.postgres], [sink.s3], [sink.syslog]";
                 return Some(("name", problem.to_owned()));
             }
             kinds => {
@@ -185,6 +191,7 @@ impl Sink {
             .or_else(|| self.kafka.as_ref().and_then(Kafka::wrong))
             .or_else(|| self.postgres.as_ref().and_then(Postgres::wrong))
             .or_else(|| self.s3.as_ref().and_then(S3::wrong))
+            .or_else(|| self.syslog.as_ref().and_then(Syslog::wrong))
     }
 }
 

@@ -142,6 +142,32 @@ fn a_bucket_says_how_long_and_who_may_delete() {
 }
 
 #[test]
+fn a_receiver_of_syslog_is_over_tls_unless_it_says_otherwise() {
+    let receiver = |more: &str| {
+        let text = format!("[[sink]]\nname = \"s\"\n[sink.syslog]\naddress = \"a\"\n{more}");
+        load_text(&text).map(|config| config.sink[0].syslog.clone().unwrap())
+    };
+    let plain = receiver("").unwrap();
+    assert_eq!((plain.facility, plain.enterprise), (13, 32_473));
+    let own = receiver("ca_file = \"ca.pem\"\n").unwrap();
+    assert!(own.ca_file.is_some_and(|file| file.is_absolute()));
+    assert!(receiver("transport = \"tcp\"\ninsecure = true\n").is_ok());
+    for (more, words) in [
+        ("facility = 24\n", "facility above 23"),
+        (
+            "key_file = \"a\"\n",
+            "both of certificate_file and key_file",
+        ),
+        ("insecure = true\n", "transport = \"tcp\" alone"),
+        ("transport = \"tcp\"\nca_file = \"a\"\n", "settings of TLS"),
+        ("transport = \"udp\"\n", "udp"),
+    ] {
+        let said = receiver(more).unwrap_err();
+        assert!(said.contains(words), "{more}: {said}");
+    }
+}
+
+#[test]
 fn the_example_is_the_defaults() {
     assert_eq!(
         toml::from_str::<Config>(EXAMPLE).unwrap(),
@@ -162,7 +188,7 @@ fn the_example_has_every_key_that_the_code_knows() {
         .expect("every key of the example is known");
     let mut tables = 0;
     check_table(&whole, &mut Vec::new(), &whole, &mut tables);
-    assert_eq!(tables, 20, "the tables that were compared");
+    assert_eq!(tables, 21, "the tables that were compared");
 }
 
 /// Adds an unknown key to the table at `path` and compares the table's keys with those that the refusal says are allowed.

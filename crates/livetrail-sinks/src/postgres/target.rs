@@ -2,18 +2,16 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::SinksError;
+use crate::tls;
 
 const FORM: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
 
@@ -112,42 +110,16 @@ impl PostgresTarget {
     }
 
     pub(super) fn tls(&self) -> Result<MakeRustlsConnect, SinksError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| SinksError::Tls(error.into()))?
-            .with_root_certificates(self.roots()?);
-        let config = match &self.certificate {
-            None => builder.with_no_client_auth(),
-            Some((chain, key)) => builder
-                .with_client_auth_cert(certificates(chain)?, private_key(key)?)
-                .map_err(|error| SinksError::Tls(error.into()))?,
+        let roots = match self.config.get_ssl_mode() {
+            SslMode::Disable => RootCertStore::empty(),
+            _ => tls::roots(self.ca_file.as_deref())?,
         };
-        Ok(MakeRustlsConnect::new(config))
-    }
-
-    fn roots(&self) -> Result<RootCertStore, SinksError> {
-        let mut roots = RootCertStore::empty();
-        if self.config.get_ssl_mode() == SslMode::Disable {
-            return Ok(roots);
-        }
-        if let Some(path) = &self.ca_file {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| SinksError::Pem {
-                    path: path.clone(),
-                    what: error.to_string(),
-                })?;
-            }
-            return Ok(roots);
-        }
-        let system = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(system.certs);
-        if roots.is_empty() {
-            return Err(SinksError::Tls(
-                "this system has no certificate authorities; name a file with them".into(),
-            ));
-        }
-        Ok(roots)
+        let certificate = self.certificate.as_ref();
+        let certificate = certificate.map(|(chain, key)| (chain.as_path(), key.as_path()));
+        Ok(MakeRustlsConnect::new(tls::client_config(
+            roots,
+            certificate,
+        )?))
     }
 }
 
@@ -160,34 +132,6 @@ fn is_local(config: &Config) -> bool {
         Host::Unix(_) => true,
     });
     hosts && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SinksError> {
-    let bytes = read(path)?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(pem(path, "no certificate in it")),
-        Err(error) => Err(pem(path, error)),
-    }
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, SinksError> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| pem(path, error))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, SinksError> {
-    std::fs::read(path).map_err(|source| SinksError::File {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn pem(path: &Path, what: impl fmt::Display) -> SinksError {
-    SinksError::Pem {
-        path: path.to_owned(),
-        what: what.to_string(),
-    }
 }
 
 /// Without the password.

@@ -69,7 +69,7 @@ fn status(args: &SinksStatus) -> Outcome {
     };
     let config = config::load(Some(&args.config), config::variables(), &overrides)
         .map_err(|error| Failure::unusable(error.in_full()))?;
-    let sinks = ConfiguredSinks::of(&config.sink).map_err(Failure::unusable)?;
+    let sinks = ConfiguredSinks::of(&config.sink, &config.data).map_err(Failure::unusable)?;
     let store: SharedStore = Arc::new(RealStore::new(trail_directory(&config.data)));
     let reader = Reader::open(store).map_err(Failure::unusable)?;
     let mut answers = Vec::new();

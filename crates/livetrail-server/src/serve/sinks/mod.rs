@@ -8,7 +8,10 @@ pub(crate) mod kafka;
 mod postgres;
 #[cfg(feature = "s3")]
 pub(crate) mod s3;
+#[cfg(feature = "syslog")]
+mod syslog;
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -30,19 +33,23 @@ const FLOOR_TIMEOUT: Duration = Duration::from_secs(3);
 /// A sink that fails for so long makes the server's health `degraded`.
 const OVERDUE: Duration = Duration::from_secs(60);
 
+/// Below the data directory: the cursors of sinks whose place cannot say what it holds.
+const CURSORS: &str = "sinks";
+
 /// Sinks as they are configured, not yet asked for anything.
 pub(crate) struct Configured {
     sinks: Vec<(Arc<dyn ReplicaSink>, ReplicaOptions)>,
 }
 
 impl Configured {
-    /// Makes them. Nothing is connected to.
+    /// Makes them. Nothing is connected to. Those whose place cannot say what it holds keep their cursors below the data directory.
     ///
     /// # Errors
     /// A secret or a certificate is not where it should be, or this build has no sink of that kind.
-    pub(crate) fn of(sinks: &[config::Sink]) -> anyhow::Result<Self> {
+    pub(crate) fn of(sinks: &[config::Sink], data: &Path) -> anyhow::Result<Self> {
+        let cursors = data.join(CURSORS);
         let made = sinks.iter().map(|sink| {
-            let made = make(sink).with_context(|| format!("sink {}", sink.name))?;
+            let made = make(sink, &cursors).with_context(|| format!("sink {}", sink.name))?;
             Ok((made, sink.options()))
         });
         Ok(Self {
@@ -104,7 +111,11 @@ fn event(pipeline: &Arc<AuditPipeline>) -> RecordEvent {
     })
 }
 
-fn make(sink: &config::Sink) -> anyhow::Result<Arc<dyn ReplicaSink>> {
+#[cfg_attr(
+    not(feature = "syslog"),
+    expect(unused_variables, reason = "for sinks that this build leaves out")
+)]
+fn make(sink: &config::Sink, cursors: &Path) -> anyhow::Result<Arc<dyn ReplicaSink>> {
     if let Some(settings) = &sink.file {
         #[cfg(feature = "file")]
         return Ok(file::make(&sink.name, settings));
@@ -141,6 +152,15 @@ fn make(sink: &config::Sink) -> anyhow::Result<Arc<dyn ReplicaSink>> {
             anyhow::bail!(not_built("s3"));
         }
     }
+    if let Some(settings) = &sink.syslog {
+        #[cfg(feature = "syslog")]
+        return syslog::make(&sink.name, settings, cursors);
+        #[cfg(not(feature = "syslog"))]
+        {
+            let _ = settings;
+            anyhow::bail!(not_built("syslog"));
+        }
+    }
     anyhow::bail!("it is of no kind")
 }
 
@@ -149,7 +169,8 @@ fn make(sink: &config::Sink) -> anyhow::Result<Arc<dyn ReplicaSink>> {
     feature = "file",
     feature = "kafka",
     feature = "postgres",
-    feature = "s3"
+    feature = "s3",
+    feature = "syslog"
 )))]
 pub(crate) fn not_built(kind: &str) -> String {
     format!(
@@ -221,7 +242,9 @@ mod tests {
     fn a_sink_that_was_not_built_in_is_refused_with_what_to_do() {
         let text = "name = \"topic\"\n[kafka]\nbrokers = [\"127.0.0.1:9092\"]\ntopic = \"audit\"\n";
         let sink: config::Sink = toml::from_str(text).unwrap();
-        let refused = Configured::of(&[sink]).err().expect("it is refused");
+        let refused = Configured::of(&[sink], Path::new("data"))
+            .err()
+            .expect("it is refused");
         assert_eq!(
             format!("{refused:#}"),
             "sink topic: this program was built without kafka: build livetrail-server with `--features kafka`"

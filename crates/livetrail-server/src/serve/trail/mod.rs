@@ -88,7 +88,7 @@ impl Trail {
         let [signer, cosigner] = &files;
         let seeds = [read_seed(signer)?, read_seed(cosigner)?];
         let identity = create::identity(origin, &seeds)?;
-        let sinks = Configured::of(&config.sink)?;
+        let sinks = Configured::of(&config.sink, &config.data)?;
         let trail = Self::of_store(store, identity, &config.trail, Some(&directory), sinks)?;
         see_to_vkeys(&config.data, &trail.view.vkeys);
         Ok(trail)

@@ -1,0 +1,46 @@
+//! What an error of the network means for a replica.
+
+use std::io;
+
+use livetrail_audit::replica::ReplicaError;
+
+use super::target::SyslogTarget;
+use crate::tls;
+
+/// What broke while a step was taken.
+pub(super) fn of_io(step: &str, target: &SyslogTarget, error: io::Error) -> ReplicaError {
+    let what = format!("cannot {step} {}", target.place());
+    match tls::error_in(&error) {
+        Some(found) if tls::is_about_certificates(found) => ReplicaError::Certificate {
+            what: format!(
+                "{what}: the certificates do not fit; check ca_file, certificate_file and the name in the receiver's certificate"
+            ),
+            source: Some(error.into()),
+        },
+        Some(rustls::Error::InvalidMessage(_)) => ReplicaError::Unsuitable {
+            what: format!("{what}: is that a receiver of syslog over TLS?"),
+            source: Some(error.into()),
+        },
+        _ => ReplicaError::unavailable(what, error),
+    }
+}
+
+/// The connection ended, and nothing says that the receiver has read everything.
+pub(super) fn not_confirmed(target: &SyslogTarget, error: io::Error) -> ReplicaError {
+    ReplicaError::unavailable(
+        format!(
+            "{} ended the connection without TLS's close_notify, so it is not known what it has read. If it always does that \
+             (rsyslog's driver gtls; its driver ossl does not), set accept_plain_close = true",
+            target.place()
+        ),
+        error,
+    )
+}
+
+/// A receiver of syslog says nothing.
+pub(super) fn talks(target: &SyslogTarget) -> ReplicaError {
+    ReplicaError::unsuitable(format!(
+        "{} talks, and a receiver of syslog says nothing: is that one?",
+        target.place()
+    ))
+}

@@ -1,0 +1,105 @@
+//! TLS as a client: whom to believe, what to show, and which errors a person must mend.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
+
+use crate::error::SinksError;
+
+/// A configuration that believes these authorities, and shows the certificate in these PEM files: its chain, and its key.
+pub(crate) fn client_config(
+    roots: RootCertStore,
+    certificate: Option<(&Path, &Path)>,
+) -> Result<ClientConfig, SinksError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| SinksError::Tls(error.into()))?
+        .with_root_certificates(roots);
+    match certificate {
+        None => Ok(builder.with_no_client_auth()),
+        Some((chain, key)) => builder
+            .with_client_auth_cert(certificates(chain)?, private_key(key)?)
+            .map_err(|error| SinksError::Tls(error.into())),
+    }
+}
+
+/// The authorities in this PEM file and no others, or this system's.
+pub(crate) fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, SinksError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = ca_file {
+        for certificate in certificates(path)? {
+            roots
+                .add(certificate)
+                .map_err(|error| unusable(path, error))?;
+        }
+        return Ok(roots);
+    }
+    let system = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(system.certs);
+    if roots.is_empty() {
+        return Err(SinksError::Tls(
+            "this system has no certificate authorities; name a file with them".into(),
+        ));
+    }
+    Ok(roots)
+}
+
+/// The error of TLS in an error of the network, if that is what broke.
+pub(crate) fn error_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(found) = cause {
+        let io = found.downcast_ref::<std::io::Error>();
+        let inner = io.and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>());
+        if let Some(tls) = inner.or_else(|| found.downcast_ref()) {
+            return Some(tls);
+        }
+        cause = found.source();
+    }
+    None
+}
+
+/// Whether it is about somebody's certificate: the server's, which is not believed, or ours, which the server does not take.
+pub(crate) const fn is_about_certificates(error: &rustls::Error) -> bool {
+    match error {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => true,
+        rustls::Error::AlertReceived(alert) => !matches!(
+            alert,
+            AlertDescription::InternalError | AlertDescription::UserCanceled
+        ),
+        _ => false,
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SinksError> {
+    let bytes = read(path)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(unusable(path, "no certificate in it")),
+        Err(error) => Err(unusable(path, error)),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, SinksError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| unusable(path, error))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, SinksError> {
+    std::fs::read(path).map_err(|source| SinksError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn unusable(path: &Path, what: impl fmt::Display) -> SinksError {
+    SinksError::Pem {
+        path: path.to_owned(),
+        what: what.to_string(),
+    }
+}
