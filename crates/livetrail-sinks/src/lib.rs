@@ -7,6 +7,7 @@
 //! | `kafka` | `kafka` | a partition of a topic of Kafka; with TLS and SCRAM behind `kafka-tls` |
 //! | `postgres` | `postgres` | an append-only table of PostgreSQL 13 or later |
 //! | `s3` | `s3` | a bucket with Object Lock, as a site that any tile-log client can read |
+//! | `stdout` | `stdout` | standard output, a line of JSON a record |
 //! | `syslog` | `syslog` | a receiver of syslog (RFC 5424) over TLS |
 //!
 //! Where a place cannot say what it holds, module `local_cursor` (feature `local-cursor`) keeps the cursor.
@@ -17,6 +18,8 @@
 mod error;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(any(feature = "file", feature = "stdout"))]
+mod json_line;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "local-cursor")]
@@ -25,6 +28,8 @@ pub mod local_cursor;
 pub mod postgres;
 #[cfg(feature = "s3")]
 pub mod s3;
+#[cfg(feature = "stdout")]
+pub mod stdout;
 #[cfg(feature = "syslog")]
 mod severity;
 #[cfg(feature = "syslog")]

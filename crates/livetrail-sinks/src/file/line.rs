@@ -1,7 +1,5 @@
 //! What stands in the file: one line an entry.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use livetrail_audit::replica::Gap;
 use livetrail_record::{
     AuditAction, AuditRecord, Personal, Value, encode_line_into, parse_canonical,
@@ -9,6 +7,7 @@ use livetrail_record::{
 use livetrail_tlog::Hash;
 
 use super::Format;
+use crate::json_line;
 
 /// The label of the line that stands for an entry which is no record.
 const NO_RECORD: &str = "no record";
@@ -36,22 +35,7 @@ pub(super) fn entry(
                 encode_line_into(&event(NO_RECORD, fields), out);
             }
         },
-        Format::Json => {
-            out.push_str(&format!("{{\"index\":{index},\"leaf\":\"{leaf}\","));
-            // Canonical bytes are UTF-8 without a line's end in them.
-            match std::str::from_utf8(entry).ok().filter(|_| record.is_some()) {
-                Some(record) => {
-                    out.push_str("\"record\":");
-                    out.push_str(record);
-                }
-                None => {
-                    out.push_str("\"entry_base64\":\"");
-                    STANDARD.encode_string(entry, out);
-                    out.push('"');
-                }
-            }
-            out.push_str("}\n");
-        }
+        Format::Json => json_line::entry(out, index, leaf, entry, record.is_some()),
     }
     record
 }
@@ -66,13 +50,7 @@ pub(super) fn gap(out: &mut String, format: Format, gap: &Gap) {
             event.detail = Some(Personal::from(gap.reason.as_str()));
             encode_line_into(&event, out);
         }
-        Format::Json => {
-            out.push_str(&format!(
-                "{{\"first_index\":{first},\"next_index\":{next},\"gap\":"
-            ));
-            push_json_text(out, &gap.reason);
-            out.push_str("}\n");
-        }
+        Format::Json => json_line::gap(out, gap),
     }
 }
 
@@ -88,18 +66,6 @@ fn event(label: &str, fields: [(&str, Value); 2]) -> AuditRecord {
 
 fn number(index: u64) -> Value {
     Value::Integer(i64::try_from(index).unwrap_or(i64::MAX))
-}
-
-fn push_json_text(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }
 
 #[cfg(test)]

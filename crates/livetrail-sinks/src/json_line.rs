@@ -1,0 +1,51 @@
+//! An entry as a line of JSON: what the sinks that write lines have in common.
+//!
+//! ```text
+//! {"index":N,"leaf":"BASE64","record":{…}}                    the record being the entry's exact bytes
+//! {"index":N,"leaf":"BASE64","entry_base64":"BASE64"}         an entry that is no record
+//! {"first_index":N,"next_index":M,"gap":"why"}                entries from N to M, without that one, that the sink will never get
+//! ```
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use livetrail_audit::replica::Gap;
+use livetrail_tlog::Hash;
+
+/// Appends an entry's line, with its LF.
+pub(crate) fn entry(out: &mut String, index: u64, leaf: &Hash, entry: &[u8], is_record: bool) {
+    let _ = write!(out, "{{\"index\":{index},\"leaf\":\"{leaf}\",");
+    // Canonical bytes are UTF-8 without a line's end in them.
+    match std::str::from_utf8(entry).ok().filter(|_| is_record) {
+        Some(record) => {
+            out.push_str("\"record\":");
+            out.push_str(record);
+        }
+        None => {
+            out.push_str("\"entry_base64\":\"");
+            STANDARD.encode_string(entry, out);
+            out.push('"');
+        }
+    }
+    out.push_str("}\n");
+}
+
+/// Appends the line that stands for entries which are missing.
+pub(crate) fn gap(out: &mut String, gap: &Gap) {
+    let (first, next) = (gap.missing.start, gap.missing.end);
+    let _ = write!(
+        out,
+        "{{\"first_index\":{first},\"next_index\":{next},\"gap\":\""
+    );
+    for c in gap.reason.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push_str("\"}\n");
+}

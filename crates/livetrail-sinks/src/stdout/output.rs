@@ -1,0 +1,151 @@
+//! Writing to what may be slow, full or gone, and knowing to the byte how far it came.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
+
+use livetrail_audit::replica::{Gap, ReplicaError, SealedRange};
+use livetrail_record::parse_canonical;
+
+use crate::json_line;
+
+/// Lines to write: those of entries from `first` on, or one for a gap.
+#[derive(Debug)]
+pub(super) struct Batch {
+    origin: String,
+    first: u64,
+    /// The first index behind them.
+    next: u64,
+    text: String,
+}
+
+impl Batch {
+    pub(super) fn of_range(range: &SealedRange) -> Self {
+        let mut text = String::with_capacity(range.entry_bytes().saturating_mul(3) / 2);
+        for (index, entry, leaf) in range.iter() {
+            let is_record = parse_canonical(entry).is_ok();
+            json_line::entry(&mut text, index, leaf, entry, is_record);
+        }
+        Self {
+            origin: range.origin().to_owned(),
+            first: range.first(),
+            next: range.next(),
+            text,
+        }
+    }
+
+    pub(super) fn of_gap(gap: &Gap) -> Self {
+        let mut text = String::new();
+        json_line::gap(&mut text, gap);
+        Self {
+            origin: gap.origin.clone(),
+            first: gap.missing.start,
+            next: gap.missing.end,
+            text,
+        }
+    }
+}
+
+/// What is written to, and how far it came.
+#[derive(Debug)]
+pub(super) struct Output {
+    file: File,
+    /// The log of the last batch.
+    origin: String,
+    /// The entry of the first line that is not out as a whole.
+    next: u64,
+    /// How many bytes of that line are.
+    torn: usize,
+}
+
+impl Output {
+    pub(super) const fn new(file: File) -> Self {
+        Self {
+            file,
+            origin: String::new(),
+            next: 0,
+            torn: 0,
+        }
+    }
+
+    /// Writes what of a batch is not out yet. Blocks for as long as the reader likes.
+    pub(super) fn write(&mut self, batch: &Batch) -> Result<(), ReplicaError> {
+        if is_nowhere(&self.file) {
+            return Err(ReplicaError::unsuitable(
+                "standard output is /dev/null, where all lines are lost: start the server with somebody who reads them, or without this sink",
+            ));
+        }
+        let mut rest = self.rest(batch).map_err(told)?;
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(0) => return Err(told(ErrorKind::WriteZero.into())),
+                Ok(written) => {
+                    let (out, left) = rest.split_at(written.min(rest.len()));
+                    self.took(out);
+                    rest = left;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(told(error)),
+            }
+        }
+        if self.next != batch.next {
+            // One line stood for all of a gap.
+            (self.next, self.torn) = (batch.next, 0);
+        }
+        // Where it is a file, as in `serve > lines`, it is on disk before the cursor says so.
+        if self.file.metadata().is_ok_and(|found| found.is_file()) {
+            self.file.sync_data().map_err(told)?;
+        }
+        Ok(())
+    }
+
+    /// What of a batch is not out yet.
+    fn rest<'a>(&mut self, batch: &'a Batch) -> io::Result<&'a [u8]> {
+        let goes_on =
+            self.origin == batch.origin && (batch.first..=batch.next).contains(&self.next);
+        if !goes_on {
+            if self.torn > 0 {
+                // Nobody asks for the rest of that line any more.
+                self.file.write_all(b"\n")?;
+            }
+            self.origin.clone_from(&batch.origin);
+            (self.next, self.torn) = (batch.first, 0);
+        }
+        if self.next == batch.next {
+            return Ok(&[]);
+        }
+        let mut rest = batch.text.as_bytes();
+        for _ in batch.first..self.next {
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            rest = end.map_or(&[][..], |end| &rest[end + 1..]);
+        }
+        Ok(rest.get(self.torn..).unwrap_or_default())
+    }
+
+    fn took(&mut self, out: &[u8]) {
+        let lines = out.iter().filter(|byte| **byte == b'\n').count();
+        self.next = self.next.saturating_add(lines as u64);
+        let begun = out.iter().rev().take_while(|byte| **byte != b'\n').count();
+        self.torn = if lines == 0 { self.torn + begun } else { begun };
+    }
+}
+
+/// What the system said.
+fn told(error: io::Error) -> ReplicaError {
+    if error.kind() == ErrorKind::BrokenPipe {
+        return ReplicaError::Unsuitable {
+            what: "nobody reads standard output any more: start the server again, with a reader that stays".to_owned(),
+            source: Some(error.into()),
+        };
+    }
+    ReplicaError::unavailable("cannot write to standard output", error)
+}
+
+/// Whether it is `/dev/null`.
+fn is_nowhere(file: &File) -> bool {
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    let device =
+        |found: std::fs::Metadata| found.file_type().is_char_device().then(|| found.rdev());
+    let here = file.metadata().ok().and_then(device);
+    let nowhere = std::fs::metadata("/dev/null").ok().and_then(device);
+    here.is_some() && here == nowhere
+}
