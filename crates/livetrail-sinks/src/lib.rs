@@ -28,10 +28,10 @@ pub mod local_cursor;
 pub mod postgres;
 #[cfg(feature = "s3")]
 pub mod s3;
-#[cfg(feature = "stdout")]
-pub mod stdout;
 #[cfg(feature = "syslog")]
 mod severity;
+#[cfg(feature = "stdout")]
+pub mod stdout;
 #[cfg(feature = "syslog")]
 pub mod syslog;
 #[cfg(any(feature = "postgres", feature = "syslog"))]

@@ -7,4 +7,5 @@ mod page;
 mod postgres;
 mod s3;
 mod secrets;
+mod stdout;
 mod syslog;

@@ -108,7 +108,7 @@ impl Typist {
         let all = own.into_iter().chain(std::env::split_paths(&path));
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("exec {command}")]);
-        if command.contains('>') {
+        if command.contains('>') && !command.starts_with("livetrail serve") {
             shell = Command::new("sh");
             shell.args(["-c", command]);
         }

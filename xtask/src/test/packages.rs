@@ -29,6 +29,7 @@ const NEEDED: &[(Probe, &str)] = &[
     (Probe::Program("psql"), "postgresql"),
     (Probe::Program("stunnel4"), "stunnel4"),
     (Probe::Program("logrotate"), "logrotate"),
+    (Probe::Program("jq"), "jq"),
     // What building librdkafka with TLS takes.
     (Probe::Program("pkg-config"), "pkg-config"),
     (Probe::Folder("/usr/include/openssl"), "libssl-dev"),

@@ -448,6 +448,14 @@ fn check_sinks(
             return Err(wrong(&format!("sink[{i}].name"), problem));
         }
     }
+    let outputs: Vec<_> = sinks.iter().filter(|sink| sink.stdout.is_some()).collect();
+    if let [first, second, ..] = outputs.as_slice() {
+        let problem = format!(
+            "{:?} and {:?} are both standard output, and their lines would be mixed",
+            first.name, second.name
+        );
+        return Err(wrong("sink.stdout", problem));
+    }
     if sinks.len() > MAX_SINKS {
         return Err(wrong("sink", format!("must be at most {MAX_SINKS}")));
     }

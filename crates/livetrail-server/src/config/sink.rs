@@ -32,8 +32,15 @@ pub(crate) struct Sink {
     #[serde(default)]
     pub(crate) s3: Option<S3>,
     #[serde(default)]
+    pub(crate) stdout: Option<Stdout>,
+    #[serde(default)]
     pub(crate) syslog: Option<Syslog>,
 }
+
+/// Standard output. There is nothing to set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Stdout {}
 
 /// A file with a line for each record.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -125,6 +132,7 @@ impl Sink {
             ("kafka", self.kafka.is_some()),
             ("postgres", self.postgres.is_some()),
             ("s3", self.s3.is_some()),
+            ("stdout", self.stdout.is_some()),
             ("syslog", self.syslog.is_some()),
         ];
         kinds
@@ -174,7 +182,7 @@ impl Sink {
         match self.kinds().as_slice() {
             [_] => {}
             [] => {
-                let problem = "says of no kind where the records go; allowed is one of [sink.file], [sink.kafka], [sink.postgres], [sink.s3], [sink.syslog]";
+                let problem = "says of no kind where the records go; allowed is one of [sink.file], [sink.kafka], [sink.postgres], [sink.s3], [sink.stdout], [sink.syslog]";
                 return Some(("name", problem.to_owned()));
             }
             kinds => {

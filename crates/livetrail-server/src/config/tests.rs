@@ -112,6 +112,20 @@ fn a_topic_says_where_it_is_and_who_logs_in_without_a_password_in_the_file() {
 }
 
 #[test]
+fn standard_output_is_one_sinks_and_has_no_settings() {
+    let out = |name: &str| format!("[[sink]]\nname = {name:?}\n[sink.stdout]\n");
+    let config = load_text(&out("a")).unwrap();
+    assert_eq!(config.sink[0].kinds(), ["stdout"]);
+    for (text, words) in [
+        (out("a") + &out("b"), "both standard output"),
+        (out("a") + "format = \"json\"\n", "format"),
+    ] {
+        let said = load_text(&text).unwrap_err();
+        assert!(said.contains(words), "{text}: {said}");
+    }
+}
+
+#[test]
 fn a_bucket_says_how_long_and_who_may_delete() {
     let bucket = |more: &str| {
         let text = format!(
@@ -188,7 +202,7 @@ fn the_example_has_every_key_that_the_code_knows() {
         .expect("every key of the example is known");
     let mut tables = 0;
     check_table(&whole, &mut Vec::new(), &whole, &mut tables);
-    assert_eq!(tables, 21, "the tables that were compared");
+    assert_eq!(tables, 22, "the tables that were compared");
 }
 
 /// Adds an unknown key to the table at `path` and compares the table's keys with those that the refusal says are allowed.

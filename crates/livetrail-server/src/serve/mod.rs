@@ -65,7 +65,13 @@ pub(crate) fn run(args: cli::Serve) -> Outcome {
     limits::raise_open_files();
     if args.init {
         let created = create_trail(&config.data, &config.trail).map_err(Failure::unusable)?;
-        tell_created(&created, &config.data)?;
+        let words = created_words(&created, &config.data);
+        if config.sink.iter().any(|sink| sink.stdout.is_some()) {
+            // Standard output is that sink's, from its first byte.
+            complain(&words);
+        } else {
+            say(&words)?;
+        }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -91,10 +97,10 @@ pub(crate) fn run(args: cli::Serve) -> Outcome {
     })
 }
 
-/// Says what was made, and what to do with it.
-pub(crate) fn tell_created(created: &Created, data: &Path) -> anyhow::Result<()> {
+/// What was made, and what to do with it.
+pub(crate) fn created_words(created: &Created, data: &Path) -> String {
     let [signer, cosigner] = &created.key_files;
-    say(&format!(
+    format!(
         "made the trail of {} in {}\n\nIts verifier keys are in {} as well. Give them to whoever is to check the trail:\n\n{}\n\
          Its secret keys are in {} and {}.\nKeep a copy of both where the trail is not: without them it cannot be continued, and whoever has \
          them can continue it.\n\nNext: livetrail serve --data {}",
@@ -105,7 +111,7 @@ pub(crate) fn tell_created(created: &Created, data: &Path) -> anyhow::Result<()>
         signer.display(),
         cosigner.display(),
         data.display(),
-    ))
+    )
 }
 
 /// A server that runs.

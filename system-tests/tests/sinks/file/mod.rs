@@ -4,7 +4,7 @@ mod disk;
 mod outage;
 mod page;
 mod rotation;
-mod server;
+pub(crate) mod server;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl AnyPlace for Place {
 }
 
 /// The index and the entry's exact bytes in a line.
-fn held_in(line: &str) -> (u64, Vec<u8>) {
+pub(crate) fn held_in(line: &str) -> (u64, Vec<u8>) {
     let parsed: serde_json::Value = serde_json::from_str(line).unwrap();
     let (_, record) = line.split_once(",\"record\":").unwrap();
     let entry = record.strip_suffix('}').unwrap().as_bytes().to_vec();

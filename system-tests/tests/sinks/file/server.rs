@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use system_tests::{Config, Server, clock, livetrail, run};
 
-pub(super) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Viewers that are refused: one record each.
-pub(super) fn refuse(server: &Server, count: usize) {
+pub(crate) fn refuse(server: &Server, count: usize) {
     for _ in 0..count {
         let answer = server.get("/live/nothing.flv");
         assert_eq!(answer.status, 404);
     }
 }
 
-pub(super) fn text(server: &Server, name: &str) -> String {
+pub(crate) fn text(server: &Server, name: &str) -> String {
     std::fs::read_to_string(server.file(name)).unwrap_or_default()
 }
 
 /// The trail as the server's own command writes it.
-pub(super) fn exported(server: &Server, format: &str) -> String {
+pub(crate) fn exported(server: &Server, format: &str) -> String {
     let mut export = Command::new(livetrail());
     export.args(["trail", "export"]).arg(server.data());
     export.args(["--format", format]);
@@ -28,7 +28,7 @@ pub(super) fn exported(server: &Server, format: &str) -> String {
 }
 
 /// The entries' exact bytes, one a line, out of the file in JSON.
-pub(super) fn records(json: &str) -> String {
+pub(crate) fn records(json: &str) -> String {
     let records = json.lines().map(|line| {
         let (_, record) = line.split_once(",\"record\":").expect("a record");
         record.strip_suffix('}').expect("its end").to_owned() + "\n"

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use crate::{
     cli::TrailInit,
     config,
-    output::{Failure, Outcome},
-    serve::{Predecessor, create_trail, tell_created},
+    output::{Failure, Outcome, say},
+    serve::{Predecessor, create_trail, created_words},
 };
 
 /// Runs it. Exit code 2: there is a trail already, or it cannot be made.
@@ -27,6 +27,6 @@ pub(super) fn run(args: &TrailInit) -> Outcome {
     if let Some(before) = before {
         before.record_in(&created)?;
     }
-    tell_created(&created, &args.data)?;
+    say(&created_words(&created, &args.data))?;
     Ok(ExitCode::SUCCESS)
 }

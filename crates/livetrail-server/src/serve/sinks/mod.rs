@@ -8,6 +8,8 @@ pub(crate) mod kafka;
 mod postgres;
 #[cfg(feature = "s3")]
 pub(crate) mod s3;
+#[cfg(feature = "stdout")]
+mod stdout;
 #[cfg(feature = "syslog")]
 mod syslog;
 
@@ -112,7 +114,7 @@ fn event(pipeline: &Arc<AuditPipeline>) -> RecordEvent {
 }
 
 #[cfg_attr(
-    not(feature = "syslog"),
+    not(any(feature = "stdout", feature = "syslog")),
     expect(unused_variables, reason = "for sinks that this build leaves out")
 )]
 fn make(sink: &config::Sink, cursors: &Path) -> anyhow::Result<Arc<dyn ReplicaSink>> {
@@ -152,6 +154,12 @@ fn make(sink: &config::Sink, cursors: &Path) -> anyhow::Result<Arc<dyn ReplicaSi
             anyhow::bail!(not_built("s3"));
         }
     }
+    if sink.stdout.is_some() {
+        #[cfg(feature = "stdout")]
+        return stdout::make(&sink.name, cursors);
+        #[cfg(not(feature = "stdout"))]
+        anyhow::bail!(not_built("stdout"));
+    }
     if let Some(settings) = &sink.syslog {
         #[cfg(feature = "syslog")]
         return syslog::make(&sink.name, settings, cursors);
@@ -170,6 +178,7 @@ fn make(sink: &config::Sink, cursors: &Path) -> anyhow::Result<Arc<dyn ReplicaSi
     feature = "kafka",
     feature = "postgres",
     feature = "s3",
+    feature = "stdout",
     feature = "syslog"
 )))]
 pub(crate) fn not_built(kind: &str) -> String {
