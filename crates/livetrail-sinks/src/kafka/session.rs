@@ -69,7 +69,7 @@ impl Session {
         self.begin()?;
         for (index, entry, leaf) in range.iter() {
             let note = (index == last).then(|| &range.note()[..]);
-            self.send(entry, &entry_headers(index, leaf, note))?;
+            self.send(entry, entry_headers(index, leaf, note))?;
         }
         self.commit()?;
         self.next = range.next();
@@ -80,7 +80,7 @@ impl Session {
     pub(super) fn write_gap(&mut self, gap: &Gap) -> Result<(), ReplicaError> {
         self.begin()?;
         let headers = gap_headers(gap.missing.start, gap.missing.end);
-        self.send(gap.reason.as_bytes(), &headers)?;
+        self.send(gap.reason.as_bytes(), headers)?;
         self.commit()?;
         self.next = gap.missing.end;
         Ok(())
@@ -94,13 +94,13 @@ impl Session {
             .map_err(|error| error::of(error, "a transaction cannot be begun"))
     }
 
-    fn send(&self, value: &[u8], headers: &OwnedHeaders) -> Result<(), ReplicaError> {
+    fn send(&self, value: &[u8], headers: OwnedHeaders) -> Result<(), ReplicaError> {
         let wait = Wait::of(ANSWER);
         let mut record = BaseRecord::to(&self.topic)
             .partition(self.number)
             .key(self.origin.as_bytes())
             .payload(value)
-            .headers(headers.clone());
+            .headers(headers);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),

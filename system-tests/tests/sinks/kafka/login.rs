@@ -6,21 +6,118 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::{Place as _, TestLog, run_case};
+use async_trait::async_trait;
+use livetrail_audit::replica::conformance::{Access, Place, TestLog, run_case};
 use livetrail_audit::replica::{ReplicaError, ReplicaSink};
-use livetrail_sinks::kafka::{KafkaSink, SaslMechanism, set_up};
+use livetrail_sinks::kafka::{KafkaSink, KafkaTarget, SaslMechanism, set_up};
 use system_tests::{Finished, KafkaBroker, livetrail, run};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, block_in_place};
 
-use super::{PARTITIONS, TOPIC, Topic, target};
+use super::gate::Gate;
+use super::{PARTITIONS, TOPIC, Topic, held, reader, target};
 
 const ORIGIN: &str = "example.com/a";
 
 const USER: &str = "writer";
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+const PASSWORD: &str = "correct=horse,battery staple";
+
+/// A topic behind a login.
+struct Login {
+    broker: KafkaBroker,
+    gate: Gate,
+}
+
+impl Login {
+    fn target(&self, password: &str, mechanism: SaslMechanism) -> KafkaTarget {
+        let brokers = self.broker.clients_address();
+        target(&format!("kafka://{brokers}/{TOPIC}?accept=one-replica"))
+            .with_user(USER)
+            .with_password(password)
+            .with_mechanism(mechanism)
+    }
+}
+
+#[async_trait]
+impl Place for Login {
+    async fn fresh() -> Self {
+        let plain = KafkaBroker::free_address();
+        let gate = Gate::start(plain, USER, PASSWORD).await;
+        let broker = KafkaBroker::start(plain, gate.address());
+        let login = Self { broker, gate };
+        let target = login.target(PASSWORD, SaslMechanism::ScramSha512);
+        assert!(
+            block_in_place(|| set_up(&target, PARTITIONS, 1))
+                .unwrap()
+                .made
+        );
+        login
+    }
+
+    async fn sink(&self) -> Arc<dyn ReplicaSink> {
+        let target = self.target(PASSWORD, SaslMechanism::ScramSha512);
+        Arc::new(KafkaSink::new("kafka", target).unwrap())
+    }
+
+    async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
+        let mut client = reader(&self.broker.clients_address().to_string());
+        client
+            .set("security.protocol", "sasl_plaintext")
+            .set("sasl.mechanism", "PLAIN")
+            .set("sasl.username", USER)
+            .set("sasl.password", PASSWORD);
+        let origin = origin.to_owned();
+        let read = move || held(&client, i32::from(PARTITIONS), &origin);
+        tokio::task::spawn_blocking(read).await.unwrap()
+    }
+}
+
+/// The password is another one, and who was in has to show theirs again.
+#[async_trait]
+impl Access for Login {
+    async fn revoke(&self) {
+        self.gate.set_password("another");
+    }
+
+    async fn grant(&self) {
+        self.gate.set_password(PASSWORD);
+    }
+}
+
+livetrail_audit::replica_conformance!(Login: access);
+
+/// Either mechanism lets in who knows the password, and nobody else.
+#[test]
+fn a_password_lets_in_and_another_does_not() {
+    run_case(async {
+        let login = Login::fresh().await;
+        let log = TestLog::with(ORIGIN, 100);
+        let mechanisms = [SaslMechanism::Plain, SaslMechanism::ScramSha512];
+        for (first, mechanism) in [0, 50].into_iter().zip(mechanisms) {
+            let sink = KafkaSink::new("kafka", login.target(PASSWORD, mechanism)).unwrap();
+            sink.append(&log.range(first, 50)).await.unwrap();
+            sink.health().await.unwrap();
+            let target = login.target("hunter2", mechanism);
+            let wrong = KafkaSink::new("kafka", target).unwrap();
+            for refused in [
+                wrong.cursor(ORIGIN).await.unwrap_err(),
+                wrong.append(&log.range(first, 50)).await.unwrap_err(),
+            ] {
+                assert!(
+                    matches!(refused, ReplicaError::Denied { .. }),
+                    "{refused:?}"
+                );
+                let told = format!("{refused} {refused:?}");
+                assert!(!told.contains("hunter2"), "{told}");
+            }
+        }
+        assert_eq!(login.held(ORIGIN).await.len(), 100);
+    });
+}
 
 /// A broker that does not know us says so, which is for a person; the password is never shown.
 #[test]
@@ -59,10 +156,11 @@ struct Encrypted {
     dir: TempDir,
     broker: KafkaBroker,
     encrypting: JoinHandle<()>,
+    _gate: Option<Gate>,
 }
 
 impl Encrypted {
-    async fn start() -> Self {
+    async fn start(login: Option<(&str, &str)>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let issued = || rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         let (ours, strangers) = (issued(), issued());
@@ -71,11 +169,17 @@ impl Encrypted {
         let plain = KafkaBroker::free_address();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let broker = KafkaBroker::start(plain, listener.local_addr().unwrap());
-        let encrypting = tokio::spawn(encrypt(listener, plain, ours));
+        let gate = match login {
+            Some((user, password)) => Some(Gate::start(plain, user, password).await),
+            None => None,
+        };
+        let inner = gate.as_ref().map_or(plain, Gate::address);
+        let encrypting = tokio::spawn(encrypt(listener, inner, ours));
         Self {
             dir,
             broker,
             encrypting,
+            _gate: gate,
         }
     }
 
@@ -121,7 +225,7 @@ async fn encrypt(
 #[test]
 fn certificates_are_checked() {
     run_case(async {
-        let place = Encrypted::start().await;
+        let place = Encrypted::start(None).await;
         let at = place.broker.clients_address();
         let address = format!("kafka://{at}/{TOPIC}?accept=one-replica");
         let right = || target(&address).with_ca_file(place.file("ca.pem"));
@@ -157,45 +261,41 @@ fn certificates_are_checked() {
 #[test]
 fn a_configuration_has_all_of_it_and_no_password() {
     run_case(async {
-        let place = Encrypted::start().await;
+        let place = Encrypted::start(Some((USER, PASSWORD))).await;
         let dir = place.dir.path();
         let at = place.broker.clients_address();
-        let config = |ca: &str, login: &str| {
+        let config = |ca: &str, password: &str| {
             let text = format!(
-                "[[sink]]\nname = \"topic\"\n[sink.kafka]\nbrokers = [\"{at}\"]\ntopic = \"{TOPIC}\"\n{login}\n\
+                "[[sink]]\nname = \"topic\"\n[sink.kafka]\nbrokers = [\"{at}\"]\ntopic = \"{TOPIC}\"\nuser = \"{USER}\"\n{password}\n\
                  ca_file = \"{ca}\"\naccept = [\"one-replica\"]\n"
             );
             std::fs::write(dir.join("livetrail.toml"), text).unwrap();
         };
         block_in_place(|| {
+            std::fs::write(dir.join("right"), format!("{PASSWORD}\n")).unwrap();
+            std::fs::write(dir.join("wrong"), "hunter2\n").unwrap();
             types(dir, &["trail", "init", "data", "--origin", ORIGIN]).success();
             let init = ["trail", "sinks", "init", "kafka", "-c", "livetrail.toml"];
             let status = ["trail", "sinks", "status", "-c", "livetrail.toml"];
             let status = [&status[..], &["--data", "data", "--timeout", "20s"]].concat();
-            config("ca.pem", "");
-            let made = types(dir, &init).success();
+            config("ca.pem", "password_file = \"wrong\"");
+            fails(dir, &init, 1, "do not let us in");
+            let login = ["--user", USER, "--password-file", "right"];
+            let made = types(dir, &[&init[..], &login].concat()).success();
             let words = "sink topic: topic audit is made: partitions 1, replicas 1, ";
             assert!(made.stdout.starts_with(words), "{}", made.told());
+            fails(dir, &status, 1, "do not let us in");
+            config("ca.pem", "password_env = \"TEST_PASSWORD\"");
+            fails(dir, &status, 1, "do not let us in");
+            config("ca.pem", "password_file = \"right\"");
             let well = types(dir, &status).success();
             assert!(well.stdout.contains("ok"), "{}", well.told());
-            config("other.pem", "");
+            config("other.pem", "password_file = \"right\"");
             fails(dir, &init, 1, "certificate is not believed");
             fails(dir, &status, 1, "certificate is not believed");
-
-            place.broker.turn_everybody_away();
-            std::fs::write(dir.join("password"), "hunter2\n").unwrap();
-            let user = format!("user = \"{USER}\"");
-            config("ca.pem", &format!("{user}\npassword_file = \"password\""));
-            fails(dir, &init, 1, "do not let us in");
-            fails(dir, &status, 1, "do not let us in");
-            config(
-                "ca.pem",
-                &format!("{user}\npassword_env = \"TEST_PASSWORD\""),
-            );
-            fails(dir, &status, 1, "do not let us in");
-            config("ca.pem", &format!("{user}\npassword_env = \"TEST_NONE\""));
+            config("ca.pem", "password_env = \"TEST_NONE\"");
             fails(dir, &status, 2, "the variable TEST_NONE is not set");
-            config("ca.pem", &format!("{user}\npassword_file = \"none\""));
+            config("ca.pem", "password_file = \"none\"");
             fails(dir, &status, 2, "cannot read the password in");
         });
     });

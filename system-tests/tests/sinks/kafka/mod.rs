@@ -2,6 +2,7 @@
 
 mod conformance;
 mod faults;
+mod gate;
 mod login;
 mod own;
 mod page;
