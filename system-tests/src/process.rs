@@ -134,6 +134,16 @@ impl Process {
         said
     }
 
+    /// The largest number that it has said so far behind this word at a line's beginning; 0 if none.
+    #[must_use]
+    pub fn largest_said(&self, word: &str) -> u64 {
+        let said = self.said();
+        let numbers = said
+            .lines()
+            .filter_map(|line| line.strip_prefix(word)?.trim().parse().ok());
+        numbers.max().unwrap_or(0)
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.ended().is_none()

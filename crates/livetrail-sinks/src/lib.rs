@@ -15,6 +15,8 @@
 //! All of them pass one suite, `livetrail_audit::replica::conformance`, against a real server; the file, which holds one log and has no
 //! server, those of its cases that apply.
 
+#[cfg(any(feature = "file", feature = "local-cursor"))]
+mod blocking;
 mod error;
 #[cfg(feature = "file")]
 pub mod file;

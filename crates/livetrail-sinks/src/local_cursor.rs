@@ -27,6 +27,8 @@ use bytes::Bytes;
 use livetrail_audit::replica::{Gap, ReplicaError, SealedRange, SinkCursor};
 use livetrail_tlog::{Hash, leaf_hash};
 
+use crate::blocking::blocking;
+
 const FIRST_LINE: &[u8] = b"livetrail-sink-cursor 1";
 
 /// The most bytes that are read of a cursor. A checkpoint with many cosignatures has some thousands.
@@ -347,22 +349,6 @@ fn failed(step: &str, path: &Path, source: io::Error) -> ReplicaError {
             ReplicaError::denied(format!("{what}: let the server write there"), source)
         }
         _ => ReplicaError::unavailable(what, source),
-    }
-}
-
-/// Does what may wait for the disk on a thread that may wait.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ReplicaError> + Send + 'static,
-) -> Result<T, ReplicaError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) if error.is_panic() => Err(ReplicaError::Panicked {
-            what: error.to_string(),
-        }),
-        Err(error) => Err(ReplicaError::unavailable(
-            "the runtime is shutting down",
-            error,
-        )),
     }
 }
 

@@ -448,6 +448,16 @@ fn check_sinks(
             return Err(wrong(&format!("sink[{i}].name"), problem));
         }
     }
+    for (i, sink) in sinks.iter().enumerate() {
+        let path = |sink: &super::Sink| sink.file.as_ref().map(|file| file.path.clone());
+        let others = sinks.iter().take(i);
+        if let Some(own) = path(sink)
+            && others.filter_map(path).any(|other| other == own)
+        {
+            let problem = format!("{} is another sink's file already", own.display());
+            return Err(wrong(&format!("sink[{i}].file.path"), problem));
+        }
+    }
     let outputs: Vec<_> = sinks.iter().filter(|sink| sink.stdout.is_some()).collect();
     if let [first, second, ..] = outputs.as_slice() {
         let problem = format!(

@@ -112,6 +112,14 @@ fn a_topic_says_where_it_is_and_who_logs_in_without_a_password_in_the_file() {
 }
 
 #[test]
+fn a_file_is_one_sinks_alone() {
+    let file = |name: &str| format!("[[sink]]\nname = {name:?}\n[sink.file]\npath = \"x\"\n");
+    let said = load_text(&(file("a") + &file("b"))).unwrap_err();
+    assert!(said.contains("sink[1].file.path"), "{said}");
+    assert!(said.contains("another sink's file"), "{said}");
+}
+
+#[test]
 fn standard_output_is_one_sinks_and_has_no_settings() {
     let out = |name: &str| format!("[[sink]]\nname = {name:?}\n[sink.stdout]\n");
     let config = load_text(&out("a")).unwrap();

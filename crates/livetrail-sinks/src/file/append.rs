@@ -1,6 +1,6 @@
 //! The file and its cursor on disk: the order of an append.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -332,9 +332,7 @@ impl Target {
     /// Finds the file of a cursor.
     fn find(&self, cursor: &Cursor) -> Result<Found, ReplicaError> {
         let there = self.place.plain_file()?;
-        if let Some(held) = self.held.as_ref().filter(|held| held.first == cursor.first) {
-            let held = held.file.metadata();
-            let held = held.map_err(|source| error::of_io("look at", &self.place.file, source))?;
+        if let Some(held) = self.held_metadata(cursor)? {
             if held.len() < cursor.bytes {
                 return Err(error::cut_in_place(
                     &self.place.file,
@@ -342,11 +340,7 @@ impl Target {
                     held.len(),
                 ));
             }
-            return Ok(if is_deleted(&held) {
-                Found::Gone
-            } else {
-                Found::Held
-            });
+            return Ok(Found::Held);
         }
         let length = there.as_ref().map_or(0, |there| there.len());
         let inode = there.as_ref().and_then(inode_of);
@@ -367,6 +361,17 @@ impl Target {
             .place
             .moved_away(cursor.inode, cursor.first, cursor.bytes)?;
         Ok(moved.map_or(Found::Gone, Found::MovedAway))
+    }
+
+    /// Of the open file, if it is the cursor's and still has a name: one that was deleted is none that lines may go into.
+    fn held_metadata(&self, cursor: &Cursor) -> Result<Option<Metadata>, ReplicaError> {
+        let held = self.held.as_ref();
+        let Some(held) = held.filter(|held| held.first == cursor.first) else {
+            return Ok(None);
+        };
+        let found = held.file.metadata();
+        let found = found.map_err(|source| error::of_io("look at", &self.place.file, source))?;
+        Ok((!is_deleted(&found)).then_some(found))
     }
 
     fn replace_cursor(&self, cursor: &Cursor, after: AfterStep<'_>) -> Result<(), ReplicaError> {

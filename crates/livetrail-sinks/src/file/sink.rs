@@ -11,6 +11,7 @@ use super::append::{Target, nothing_happens};
 use super::batch::Batch;
 use super::place::Place;
 use super::{Format, Rotation};
+use crate::blocking::blocking;
 
 /// A file that follows the ledger. See the [module](super) for what is in it.
 ///
@@ -103,21 +104,5 @@ impl ReplicaSink for FileReplica {
         let mut target = Arc::clone(&self.target).lock_owned().await;
         blocking(move || target.reopen()).await?;
         Ok(true)
-    }
-}
-
-/// Does what may wait for the disk on a thread that may wait.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ReplicaError> + Send + 'static,
-) -> Result<T, ReplicaError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) if error.is_panic() => Err(ReplicaError::Panicked {
-            what: error.to_string(),
-        }),
-        Err(error) => Err(ReplicaError::unavailable(
-            "the runtime is shutting down",
-            error,
-        )),
     }
 }

@@ -63,7 +63,7 @@ fn rotated_files_in_order_are_the_log_that_was_signed() {
     assert_eq!((report.figures.entries, report.figures.records), (700, 700));
     assert_eq!(report.older.consistent, 2, "{report}");
     assert!(report.sessions.closed > 300, "{report}");
-    assert_eq!(report.place, "a b c");
+    assert_eq!(report.place, "a … c (3 files)");
 
     // What the checkpoint does not cover yet is said, and weighs nothing.
     let report = check(&files, &log.checkpoint(650, &keys()), &options);
@@ -182,6 +182,9 @@ fn others_lines_are_told_and_a_torn_end_is_a_note() {
         report.notes.iter().any(|note| note.contains("f:103")),
         "{report}"
     );
+    let report = one("1764000000000\tserver_started\t\t-\t\n".to_owned(), &log);
+    assert_found(&report, Class::Missing);
+    assert!(report.to_string().contains("without --lines"), "{report}");
     let options = Options {
         strict: true,
         ..keys().options()

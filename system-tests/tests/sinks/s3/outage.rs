@@ -65,15 +65,6 @@ impl Writer {
     }
 }
 
-/// The largest number that the process said to be so.
-fn said(process: &Process, word: &str) -> u64 {
-    let said = process.said();
-    let numbers = said
-        .lines()
-        .filter_map(|line| line.strip_prefix(word)?.trim().parse().ok());
-    numbers.max().unwrap_or(0)
-}
-
 #[test]
 fn an_outage_costs_nothing_but_disk() {
     let asked = std::env::var("LIVETRAIL_OUTAGE_RECORDS").ok();
@@ -97,7 +88,7 @@ fn out_and_back(writer: &Writer, records: u64) {
         let mut process = writer.start(u64::MAX);
         clock::wait_until("a part of the hour", PATIENCE, || {
             assert!(process.is_running(), "{}", process.said());
-            said(&process, "durable ") >= part
+            process.largest_said("durable ") >= part
         });
         process.crash();
     }
@@ -105,7 +96,7 @@ fn out_and_back(writer: &Writer, records: u64) {
     let mut process = writer.start(records);
     clock::wait_until("the hour is over", PATIENCE, || {
         assert!(process.is_running(), "{}", process.said());
-        said(&process, "closed ") > 0
+        process.largest_said("closed ") > 0
     });
     writer.place.guard.pass();
     clock::wait_until("a part is there", PATIENCE, || {

@@ -25,6 +25,7 @@ use livetrail_audit::replica::{
 };
 use livetrail_engine::Clock;
 use livetrail_ledger::Reader;
+use tokio::sync::Semaphore;
 
 use super::trail::TrailView;
 use crate::config;
@@ -94,7 +95,8 @@ impl Configured {
                 Arc::clone(clock),
             )?;
             let watch = replicator.watch();
-            followed.push(Followed { sink, watch });
+            let told = Arc::new(Semaphore::new(2));
+            followed.push(Followed { sink, watch, told });
             replicas.start(replicator.recording(event(pipeline)))?;
             tracing::info!(sink = name, "a sink follows the trail");
         }
@@ -195,6 +197,8 @@ pub(crate) struct SinkWatch(OnceLock<Vec<Followed>>);
 struct Followed {
     sink: Arc<dyn ReplicaSink>,
     watch: ReplicaWatch,
+    /// One that is told now, and one that waits to be told what came later.
+    told: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Followed {
@@ -211,9 +215,14 @@ impl SinkWatch {
     /// Tells every sink that what it writes to may have been moved away, and lets those that wait after an error look again. Waits for
     /// none: each is told on a task of its own.
     pub(super) fn reopen(&self) {
-        for Followed { sink, watch } in self.0.get().into_iter().flatten() {
+        for Followed { sink, watch, told } in self.0.get().into_iter().flatten() {
+            let Ok(turn) = Arc::clone(told).try_acquire_owned() else {
+                // A disk hangs, and who waits for it has not been told yet.
+                continue;
+            };
             let (sink, watch) = (Arc::clone(sink), watch.clone());
             tokio::spawn(async move {
+                let _turn = turn;
                 match sink.reopen().await {
                     Ok(true) => tracing::info!(sink = sink.name(), "reopened"),
                     Ok(false) => {}

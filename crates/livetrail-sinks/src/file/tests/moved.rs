@@ -99,7 +99,8 @@ fn what_was_deleted_under_the_writer_is_refused_at_once() {
     // It is: as a copy.
     let text = lines(&log, 30);
     fs::write(&folder.path, &text).unwrap();
-    append(&mut folder.target(Format::Lines), &log, 30, 30).unwrap();
+    append(&mut target, &log, 30, 20).unwrap();
+    append(&mut folder.target(Format::Lines), &log, 50, 10).unwrap();
     assert_eq!(folder.text(), lines(&log, 60));
 }
 

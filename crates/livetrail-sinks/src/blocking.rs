@@ -1,0 +1,19 @@
+//! Work that may wait for a disk, kept off the threads of a runtime.
+
+use livetrail_audit::replica::ReplicaError;
+
+/// Does what may wait for the disk on a thread that may wait.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReplicaError> + Send + 'static,
+) -> Result<T, ReplicaError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => Err(ReplicaError::Panicked {
+            what: error.to_string(),
+        }),
+        Err(error) => Err(ReplicaError::unavailable(
+            "the runtime is shutting down",
+            error,
+        )),
+    }
+}
