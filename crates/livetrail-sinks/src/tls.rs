@@ -54,12 +54,17 @@ pub(crate) fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, SinksError>
 pub(crate) fn error_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     let mut cause = Some(error);
     while let Some(found) = cause {
-        let io = found.downcast_ref::<std::io::Error>();
-        let inner = io.and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>());
-        if let Some(tls) = inner.or_else(|| found.downcast_ref()) {
+        if let Some(tls) = found.downcast_ref() {
             return Some(tls);
         }
-        cause = found.source();
+        // An error of the system is no source of what it wraps, and may wrap another one of the system.
+        let wrapped = found
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        cause = match wrapped {
+            Some(inner) => Some(inner),
+            None => found.source(),
+        };
     }
     None
 }

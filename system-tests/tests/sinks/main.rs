@@ -3,6 +3,7 @@
 mod beside;
 mod file;
 mod kafka;
+mod otlp;
 mod page;
 mod postgres;
 mod s3;

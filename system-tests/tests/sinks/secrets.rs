@@ -7,7 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use livetrail_audit::replica::conformance::{Access as _, Place as _};
-use system_tests::{Config, Finished, Postgres, Server, clock, free_address, livetrail, run};
+use system_tests::{
+    Config, Finished, OtlpCollector, Postgres, Server, clock, free_address, livetrail, run,
+};
 
 use crate::s3::Place;
 
@@ -181,6 +183,36 @@ fn no_key_of_a_bucket_is_shown() {
             case(refusing, "torn", "blocked"),
         ],
         &[("credentials", &credentials)],
+    );
+}
+
+#[test]
+fn no_header_for_a_collector_is_shown() {
+    let receiver = OtlpCollector::start();
+    receiver.behaves("{\"status\": 401}");
+    let lines = |endpoint: SocketAddr, value: &str| {
+        format!(
+            "endpoint = \"http://{endpoint}\"\n[[sink.otlp.header]]\nname = \"authorization\"\n{value}\n"
+        )
+    };
+    let case = |endpoint, value: &str, state| Case {
+        kind: "otlp",
+        lines: lines(endpoint, value),
+        state,
+    };
+    let here = format!("value = {SECRET:?}");
+    assert_silent(
+        &[
+            case(receiver.address(), &here, "blocked"),
+            case(receiver.address(), "value_file = \"token\"", "blocked"),
+            case(nobody(), &here, "retrying"),
+        ],
+        &[("token", SECRET)],
+    );
+    let sent = receiver.requests();
+    assert!(
+        sent.iter()
+            .any(|request| request["headers"]["authorization"] == SECRET)
     );
 }
 

@@ -7,6 +7,7 @@ mod auth;
 mod error;
 mod kafka;
 mod load;
+mod otlp;
 mod place;
 mod s3;
 mod sink;
@@ -25,6 +26,9 @@ pub(crate) use kafka::Kafka;
 #[cfg(feature = "kafka")]
 pub(crate) use kafka::{Accept, Sasl, secret_in};
 pub(crate) use load::{Overrides, load, variables, warn_of_unknown_variables};
+pub(crate) use otlp::Otlp;
+#[cfg(feature = "otlp")]
+pub(crate) use otlp::OtlpCompression;
 #[cfg(feature = "s3")]
 pub(crate) use s3::Lock;
 pub(crate) use s3::S3;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use livetrail_audit::replica::ReplicaOptions;
 use serde::Deserialize;
 
-use super::{ByteSize, Kafka, S3, SecretText, Span, Syslog};
+use super::{ByteSize, Kafka, Otlp, S3, SecretText, Span, Syslog};
 
 /// One that follows the trail.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -27,6 +27,8 @@ pub(crate) struct Sink {
     pub(crate) file: Option<LineFile>,
     #[serde(default)]
     pub(crate) kafka: Option<Kafka>,
+    #[serde(default)]
+    pub(crate) otlp: Option<Otlp>,
     #[serde(default)]
     pub(crate) postgres: Option<Postgres>,
     #[serde(default)]
@@ -130,6 +132,7 @@ impl Sink {
         let kinds = [
             ("file", self.file.is_some()),
             ("kafka", self.kafka.is_some()),
+            ("otlp", self.otlp.is_some()),
             ("postgres", self.postgres.is_some()),
             ("s3", self.s3.is_some()),
             ("stdout", self.stdout.is_some()),
@@ -151,6 +154,9 @@ impl Sink {
         }
         if let Some(bucket) = &mut self.s3 {
             bucket.resolve(base);
+        }
+        if let Some(collector) = &mut self.otlp {
+            collector.resolve(base);
         }
         if let Some(receiver) = &mut self.syslog {
             receiver.resolve(base);
@@ -182,7 +188,7 @@ impl Sink {
         match self.kinds().as_slice() {
             [_] => {}
             [] => {
-                let problem = "says of no kind where the records go; allowed is one of [sink.file], [sink.kafka], [sink.postgres], [sink.s3], [sink.stdout], [sink.syslog]";
+                let problem = "says of no kind where the records go; allowed is one of [sink.file], [sink.kafka], [sink.otlp], [sink.postgres], [sink.s3], [sink.stdout], [sink.syslog]";
                 return Some(("name", problem.to_owned()));
             }
             kinds => {
@@ -197,6 +203,7 @@ impl Sink {
             .as_ref()
             .and_then(LineFile::wrong)
             .or_else(|| self.kafka.as_ref().and_then(Kafka::wrong))
+            .or_else(|| self.otlp.as_ref().and_then(Otlp::wrong))
             .or_else(|| self.postgres.as_ref().and_then(Postgres::wrong))
             .or_else(|| self.s3.as_ref().and_then(S3::wrong))
             .or_else(|| self.syslog.as_ref().and_then(Syslog::wrong))

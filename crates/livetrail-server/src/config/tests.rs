@@ -190,6 +190,29 @@ fn a_receiver_of_syslog_is_over_tls_unless_it_says_otherwise() {
 }
 
 #[test]
+fn a_header_for_a_collector_has_its_value_in_one_place() {
+    let collector = |more: &str| {
+        let text = format!("[[sink]]\nname = \"o\"\n[sink.otlp]\nendpoint = \"https://a\"\n{more}");
+        load_text(&text).map(|config| config.sink[0].otlp.clone().unwrap())
+    };
+    assert_eq!(collector("").unwrap().service_name, "livetrail");
+    let header = |value: &str| collector(&format!("[[sink.otlp.header]]\nname = \"k\"\n{value}"));
+    assert!(header("value_file = \"token\"\n").is_ok());
+    for (said, words) in [
+        (header(""), "one of value, value_file and value_env"),
+        (
+            header("value = \"hunter2\"\nvalue_env = \"T\"\n"),
+            "one of value, value_file and value_env",
+        ),
+        (collector("compression = \"zstd\"\n"), "zstd"),
+        (collector("key_file = \"a\"\n"), "both of certificate_file"),
+    ] {
+        let said = said.unwrap_err();
+        assert!(said.contains(words) && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn the_example_is_the_defaults() {
     assert_eq!(
         toml::from_str::<Config>(EXAMPLE).unwrap(),
@@ -210,7 +233,7 @@ fn the_example_has_every_key_that_the_code_knows() {
         .expect("every key of the example is known");
     let mut tables = 0;
     check_table(&whole, &mut Vec::new(), &whole, &mut tables);
-    assert_eq!(tables, 22, "the tables that were compared");
+    assert_eq!(tables, 24, "the tables that were compared");
 }
 
 /// Adds an unknown key to the table at `path` and compares the table's keys with those that the refusal says are allowed.

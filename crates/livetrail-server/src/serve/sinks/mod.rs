@@ -4,6 +4,8 @@
 mod file;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
+#[cfg(feature = "otlp")]
+mod otlp;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "s3")]
@@ -116,7 +118,7 @@ fn event(pipeline: &Arc<AuditPipeline>) -> RecordEvent {
 }
 
 #[cfg_attr(
-    not(any(feature = "stdout", feature = "syslog")),
+    not(any(feature = "otlp", feature = "stdout", feature = "syslog")),
     expect(unused_variables, reason = "for sinks that this build leaves out")
 )]
 fn make(sink: &config::Sink, cursors: &Path) -> anyhow::Result<Arc<dyn ReplicaSink>> {
@@ -136,6 +138,15 @@ fn make(sink: &config::Sink, cursors: &Path) -> anyhow::Result<Arc<dyn ReplicaSi
         {
             let _ = settings;
             anyhow::bail!(not_built("kafka"));
+        }
+    }
+    if let Some(settings) = &sink.otlp {
+        #[cfg(feature = "otlp")]
+        return otlp::make(&sink.name, settings, cursors);
+        #[cfg(not(feature = "otlp"))]
+        {
+            let _ = settings;
+            anyhow::bail!(not_built("otlp"));
         }
     }
     if let Some(settings) = &sink.postgres {
@@ -178,6 +189,7 @@ fn make(sink: &config::Sink, cursors: &Path) -> anyhow::Result<Arc<dyn ReplicaSi
 #[cfg(not(all(
     feature = "file",
     feature = "kafka",
+    feature = "otlp",
     feature = "postgres",
     feature = "s3",
     feature = "stdout",

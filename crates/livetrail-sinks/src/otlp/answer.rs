@@ -1,0 +1,174 @@
+//! What a collector's answer means for a replica.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
+use jiff::fmt::rfc2822;
+use livetrail_audit::replica::ReplicaError;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use prost::Message;
+
+/// The longest that is waited because a collector says so.
+const MAX_WAIT: Duration = Duration::from_secs(3_600);
+
+/// The most of a collector's own words that is repeated.
+const MAX_WORDS: usize = 300;
+
+/// What a collector says when it refuses a request as a whole (`google.rpc.Status`).
+#[derive(Clone, PartialEq, Message)]
+struct Status {
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+/// An answer with a status of success: whether all of the records at these indexes were taken.
+pub(super) fn taken(place: &str, sent: &Range<u64>, body: &[u8]) -> Result<(), ReplicaError> {
+    let Ok(answer) = ExportLogsServiceResponse::decode(body) else {
+        return Err(ReplicaError::unsuitable(format!(
+            "{place} does not answer in protobuf: is that the address of a collector for OTLP over HTTP?"
+        )));
+    };
+    let Some(partial) = answer.partial_success else {
+        return Ok(());
+    };
+    let words = cut(&partial.error_message);
+    if partial.rejected_log_records == 0 {
+        if !words.is_empty() {
+            tracing::warn!(place, words, "a collector has taken all records and warns");
+        }
+        return Ok(());
+    }
+    Err(ReplicaError::Rejected {
+        what: format!(
+            "{place} has rejected {} of the {} records with the indexes {} to {}: {words}",
+            partial.rejected_log_records,
+            sent.end.saturating_sub(sent.start),
+            sent.start,
+            sent.end.saturating_sub(1)
+        ),
+        source: None,
+    })
+}
+
+/// An answer with any other status.
+pub(super) fn refused(place: &str, status: u16, body: &[u8]) -> ReplicaError {
+    let words = Status::decode(body).map_or_else(|_| String::new(), |status| cut(&status.message));
+    let what = match words.as_str() {
+        "" => format!("{place}: status {status}"),
+        words => format!("{place}: status {status}: {words}"),
+    };
+    let source = None;
+    match status {
+        401 | 403 => ReplicaError::Denied {
+            what: format!("{what}; check the headers and the certificate that this sink shows"),
+            source,
+        },
+        408 | 429 | 500..=599 => ReplicaError::Unavailable { what, source },
+        300..=399 | 404 | 405 | 415 => ReplicaError::Unsuitable {
+            what: format!(
+                "{what}; is that the address of a collector for OTLP over HTTP, with its path?"
+            ),
+            source,
+        },
+        413 => ReplicaError::Rejected {
+            what: format!("{what}; it takes less than a request of about 1 MiB: raise its limit"),
+            source,
+        },
+        _ => ReplicaError::Rejected { what, source },
+    }
+}
+
+/// How long the collector wants to be left alone (RFC 9110, section 10.2.3): in seconds, or until a time, which is told from the collector's own.
+pub(super) fn wait(status: u16, headers: &HeaderMap) -> Option<Duration> {
+    if !matches!(status, 429 | 503) {
+        return None;
+    }
+    let text = |name| headers.get(name)?.to_str().ok();
+    let after = text(RETRY_AFTER)?;
+    let wait = match after.trim().parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let parser = rfc2822::DateTimeParser::new();
+            let until = parser.parse_timestamp(after).ok()?;
+            let now = parser.parse_timestamp(text(DATE)?).ok()?;
+            Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO)
+        }
+    };
+    Some(wait.min(MAX_WAIT))
+}
+
+/// Another's words on one line.
+fn cut(words: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    words.chars().take(MAX_WORDS).map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+    use livetrail_audit::replica::ErrorClass;
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsPartialSuccess;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_the_class_of_what_must_be_done() {
+        for (status, class) in [
+            (429, ErrorClass::Passing),
+            (502, ErrorClass::Passing),
+            (503, ErrorClass::Passing),
+            (400, ErrorClass::Permanent),
+            (401, ErrorClass::Permanent),
+            (403, ErrorClass::Permanent),
+            (404, ErrorClass::Permanent),
+            (413, ErrorClass::Permanent),
+        ] {
+            assert_eq!(refused("c", status, b"").class(), class, "{status}");
+        }
+        let body = Status {
+            message: "no such\ntenant".to_owned(),
+        };
+        let told = refused("c", 400, &body.encode_to_vec()).to_string();
+        assert_eq!(told, "c: status 400: no such tenant");
+    }
+
+    #[test]
+    fn a_partial_success_is_none() {
+        let answer = |rejected_log_records, words: &str| {
+            let partial = ExportLogsPartialSuccess {
+                rejected_log_records,
+                error_message: words.to_owned(),
+            };
+            let answer = ExportLogsServiceResponse {
+                partial_success: Some(partial),
+            };
+            taken("c", &(10..20), &answer.encode_to_vec())
+        };
+        assert!(taken("c", &(10..20), b"").is_ok());
+        assert!(answer(0, "slow down").is_ok());
+        let told = answer(3, "too old").unwrap_err();
+        assert_eq!(told.class(), ErrorClass::Permanent);
+        let wanted = "c has rejected 3 of the 10 records with the indexes 10 to 19: too old";
+        assert_eq!(told.to_string(), wanted);
+        assert!(taken("c", &(0..1), b"<html>").is_err());
+    }
+
+    #[test]
+    fn how_long_to_wait_is_told_in_seconds_or_as_a_time() {
+        let of = |status, after: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(after));
+            let now = HeaderValue::from_static("Wed, 21 Oct 2015 07:28:00 GMT");
+            headers.insert(DATE, now);
+            wait(status, &headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!(of(429, "7"), Some(7));
+        assert_eq!(of(503, "Wed, 21 Oct 2015 07:28:30 GMT"), Some(30));
+        assert_eq!(of(503, "Wed, 21 Oct 2015 07:27:00 GMT"), Some(0));
+        assert_eq!(of(503, "999999999"), Some(3_600));
+        assert_eq!(of(500, "7"), None);
+        assert_eq!(of(429, "soon"), None);
+        assert_eq!(wait(429, &HeaderMap::new()), None);
+    }
+}

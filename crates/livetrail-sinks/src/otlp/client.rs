@@ -1,0 +1,193 @@
+//! Requests to a collector, and when not to make one.
+
+use std::fmt;
+use std::io::Write as _;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use hyper::{Method, Request};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client as Http, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use livetrail_audit::replica::ReplicaError;
+use livetrail_tlog::Hash;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use prost::Message as _;
+use tokio::time::Instant;
+
+use super::answer;
+use super::record;
+use super::target::OtlpTarget;
+use crate::error::SinksError;
+use crate::tls;
+
+/// The most that is read of an answer.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+pub(super) struct Client {
+    http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    target: OtlpTarget,
+    /// The collector wants to be left alone until then.
+    not_before: Mutex<Option<Instant>>,
+}
+
+impl Client {
+    pub(super) fn new(target: OtlpTarget) -> Result<Self, SinksError> {
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(target.tls()?)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let http = Http::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(1)
+            .build(connector);
+        Ok(Self {
+            http,
+            target,
+            not_before: Mutex::new(None),
+        })
+    }
+
+    /// Sends entries of one log in as many requests as they take, in order.
+    pub(super) async fn send_entries(
+        &self,
+        origin: &str,
+        entries: impl Iterator<Item = (u64, &Bytes, &Hash)>,
+    ) -> Result<(), ReplicaError> {
+        let mut records = Vec::new();
+        let mut bytes = 0_usize;
+        let mut sent = 0..0;
+        for (index, entry, leaf) in entries {
+            if records.is_empty() {
+                sent.start = index;
+            }
+            sent.end = index.saturating_add(1);
+            records.push(record::entry(index, leaf, entry));
+            bytes = bytes.saturating_add(entry.len());
+            if records.len() >= record::MAX_REQUEST_ENTRIES || bytes >= record::MAX_REQUEST_BYTES {
+                self.send(origin, &sent, std::mem::take(&mut records))
+                    .await?;
+                bytes = 0;
+            }
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.send(origin, &sent, records).await
+    }
+
+    /// Sends one request, for the entries at these indexes. Without records it only asks whether the collector would take some.
+    pub(super) async fn send(
+        &self,
+        origin: &str,
+        sent: &Range<u64>,
+        records: Vec<LogRecord>,
+    ) -> Result<(), ReplicaError> {
+        self.may_send()?;
+        let message = record::request(self.target.service_name(), origin, records);
+        let request = self.request(message.encode_to_vec())?;
+        let place = self.target.place();
+        let response = self.http.request(request).await;
+        let response = response.map_err(|error| not_sent(&place, error))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+        let body = body.map_err(|error| ReplicaError::Unavailable {
+            what: format!("{place}: the answer broke off, or is longer than it may be"),
+            source: Some(error),
+        })?;
+        let (status, body) = (head.status.as_u16(), body.to_bytes());
+        if head.status.is_success() {
+            return answer::taken(&place, sent, &body);
+        }
+        if let Some(wait) = answer::wait(status, &head.headers) {
+            *self.not_before() = Some(Instant::now() + wait);
+        }
+        Err(answer::refused(&place, status, &body))
+    }
+
+    fn request(&self, message: Vec<u8>) -> Result<Request<Full<Bytes>>, ReplicaError> {
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(self.target.uri().clone())
+            .header(CONTENT_TYPE, "application/x-protobuf")
+            .header(USER_AGENT, concat!("livetrail/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in self.target.headers() {
+            request = request.header(name, value);
+        }
+        let mut body = message;
+        if self.target.compresses() {
+            request = request.header(CONTENT_ENCODING, "gzip");
+            body = packed(&body);
+        }
+        request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| ReplicaError::Unsuitable {
+                what: format!("{}: it cannot be written as a request", self.target.place()),
+                source: Some(error.into()),
+            })
+    }
+
+    fn may_send(&self) -> Result<(), ReplicaError> {
+        let until = *self.not_before();
+        let left = until.map_or_else(Default::default, |until| {
+            until.saturating_duration_since(Instant::now())
+        });
+        if left.is_zero() {
+            return Ok(());
+        }
+        Err(ReplicaError::Unavailable {
+            what: format!(
+                "{} has asked to be left alone for another {} s",
+                self.target.place(),
+                left.as_secs().saturating_add(1)
+            ),
+            source: None,
+        })
+    }
+
+    /// Nothing that can panic runs under this lock.
+    fn not_before(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.not_before
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // A vector takes everything.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
+}
+
+/// No answer: the network, or TLS.
+fn not_sent(place: &str, error: Error) -> ReplicaError {
+    match tls::error_in(&error) {
+        Some(found) if tls::is_about_certificates(found) => ReplicaError::Certificate {
+            what: format!(
+                "{place}: the certificates do not fit; check ca_file, certificate_file and the name in the collector's certificate"
+            ),
+            source: Some(error.into()),
+        },
+        Some(rustls::Error::InvalidMessage(_)) => ReplicaError::Unsuitable {
+            what: format!("{place}: the other side does not speak TLS there"),
+            source: Some(error.into()),
+        },
+        _ => ReplicaError::unavailable(format!("{place}: no answer"), error),
+    }
+}

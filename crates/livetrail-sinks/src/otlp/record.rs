@@ -1,0 +1,215 @@
+//! Entries as log records of OpenTelemetry.
+
+use livetrail_audit::replica::Gap;
+use livetrail_record::{AuditRecord, parse_canonical};
+use livetrail_tlog::Hash;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+
+use crate::severity::{Severity, of_record};
+
+/// The most records in a request.
+pub const MAX_REQUEST_ENTRIES: usize = 2_048;
+
+/// A request ends with the entry that brings its entries to so many bytes.
+pub(super) const MAX_REQUEST_BYTES: usize = 1 << 20;
+
+/// The name of the event that stands for entries which were pruned before the sink had them.
+const GAP: &str = "gap";
+
+/// These records of one log as a request.
+pub(super) fn request(
+    service_name: &str,
+    origin: &str,
+    log_records: Vec<LogRecord>,
+) -> ExportLogsServiceRequest {
+    let resource = Resource {
+        attributes: vec![
+            text("service.name", service_name),
+            text("livetrail.origin", origin),
+        ],
+        ..Resource::default()
+    };
+    let scope = InstrumentationScope {
+        name: "livetrail".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
+    };
+    let scope_logs = ScopeLogs {
+        scope: Some(scope),
+        log_records,
+        ..ScopeLogs::default()
+    };
+    ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            resource: Some(resource),
+            scope_logs: vec![scope_logs],
+            ..ResourceLogs::default()
+        }],
+    }
+}
+
+/// An entry.
+pub(super) fn entry(index: u64, leaf: &Hash, entry: &[u8]) -> LogRecord {
+    let mut attributes = vec![
+        number("livetrail.index", index),
+        text("livetrail.leaf", &leaf.to_string()),
+    ];
+    // Canonical bytes are UTF-8.
+    let known = parse_canonical(entry)
+        .ok()
+        .zip(std::str::from_utf8(entry).ok());
+    let Some((record, exact)) = known else {
+        return LogRecord {
+            body: Some(value(Value::BytesValue(entry.to_vec()))),
+            attributes,
+            ..of_severity(Severity::Notice)
+        };
+    };
+    add_fields(&mut attributes, &record);
+    let time_unix_nano = record.ts_ms.saturating_mul(1_000_000);
+    LogRecord {
+        time_unix_nano,
+        // When the trail had it: nothing between the two is measured.
+        observed_time_unix_nano: time_unix_nano,
+        event_name: record.action.label().to_owned(),
+        body: Some(value(Value::StringValue(exact.to_owned()))),
+        attributes,
+        ..of_severity(of_record(&record))
+    }
+}
+
+/// Entries that are missing.
+pub(super) fn gap(gap: &Gap) -> LogRecord {
+    LogRecord {
+        event_name: GAP.to_owned(),
+        body: Some(value(Value::StringValue(gap.reason.clone()))),
+        attributes: vec![
+            number("livetrail.first_index", gap.missing.start),
+            number("livetrail.next_index", gap.missing.end),
+        ],
+        ..of_severity(Severity::Warning)
+    }
+}
+
+fn add_fields(attributes: &mut Vec<KeyValue>, record: &AuditRecord) {
+    attributes.push(text("livetrail.action", record.action.label()));
+    if !record.app.is_empty() {
+        attributes.push(text("livetrail.app", &record.app));
+    }
+    let (session, boot) = (
+        record.session.map(|session| session.to_string()),
+        record.boot.map(|boot| boot.to_string()),
+    );
+    for (name, field) in [
+        ("livetrail.stream", record.stream.as_deref()),
+        ("livetrail.session", session.as_deref()),
+        (
+            "livetrail.outcome",
+            record.outcome.as_ref().map(|outcome| outcome.label()),
+        ),
+        (
+            "livetrail.reason",
+            record.reason.as_ref().map(|reason| reason.label()),
+        ),
+        ("livetrail.protocol", record.protocol.as_deref()),
+        ("livetrail.node", record.node.as_deref()),
+        ("livetrail.boot", boot.as_deref()),
+    ] {
+        attributes.extend(field.map(|field| text(name, field)));
+    }
+    for (name, field) in [
+        ("livetrail.seq", record.seq),
+        ("livetrail.duration_ms", record.duration_ms),
+        ("livetrail.bytes", record.bytes),
+        ("livetrail.frames", record.frames),
+        ("livetrail.dropped_frames", record.dropped_frames),
+        ("livetrail.count", record.count),
+    ] {
+        attributes.extend(field.map(|field| number(name, field)));
+    }
+}
+
+fn of_severity(severity: Severity) -> LogRecord {
+    let (number, text) = match severity {
+        Severity::Error => (SeverityNumber::Error, "error"),
+        Severity::Warning => (SeverityNumber::Warn, "warning"),
+        // As the specification maps syslog's.
+        Severity::Notice => (SeverityNumber::Info2, "notice"),
+        Severity::Informational => (SeverityNumber::Info, "info"),
+    };
+    LogRecord {
+        severity_number: number.into(),
+        severity_text: text.to_owned(),
+        ..LogRecord::default()
+    }
+}
+
+fn text(key: &str, text: &str) -> KeyValue {
+    attribute(key, Value::StringValue(text.to_owned()))
+}
+
+fn number(key: &str, number: u64) -> KeyValue {
+    attribute(
+        key,
+        Value::IntValue(i64::try_from(number).unwrap_or(i64::MAX)),
+    )
+}
+
+fn attribute(key: &str, of: Value) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(value(of)),
+        ..KeyValue::default()
+    }
+}
+
+const fn value(value: Value) -> AnyValue {
+    AnyValue { value: Some(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_record::{AuditAction, encode_canonical};
+    use livetrail_tlog::leaf_hash;
+
+    use super::*;
+
+    fn of(bytes: &[u8]) -> LogRecord {
+        entry(7, &leaf_hash(bytes), bytes)
+    }
+
+    #[test]
+    fn a_records_body_is_its_exact_bytes() {
+        let record =
+            AuditRecord::new(AuditAction::PlayDenied, "live").with_ts_ms(1_764_064_800_250);
+        let bytes = encode_canonical(&record).unwrap();
+        let sent = of(&bytes);
+        assert_eq!(sent.time_unix_nano, 1_764_064_800_250_000_000);
+        assert_eq!(
+            (sent.severity_number, sent.event_name.as_str()),
+            (13, "play_denied")
+        );
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert_eq!(sent.body, Some(value(Value::StringValue(text))));
+        assert!(sent.attributes.contains(&number("livetrail.index", 7)));
+        assert!(sent.attributes.contains(&text_of_leaf(&bytes)));
+    }
+
+    fn text_of_leaf(bytes: &[u8]) -> KeyValue {
+        text("livetrail.leaf", &leaf_hash(bytes).to_string())
+    }
+
+    #[test]
+    fn an_entry_that_is_no_record_is_bytes() {
+        let sent = of(b"no\n\xff");
+        assert_eq!(
+            sent.body,
+            Some(value(Value::BytesValue(b"no\n\xff".to_vec())))
+        );
+        assert_eq!(sent.event_name, "");
+    }
+}

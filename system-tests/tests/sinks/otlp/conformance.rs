@@ -1,0 +1,5 @@
+//! The suite.
+
+use super::Collector;
+
+livetrail_audit::replica_conformance!(Collector: place, server_at_least_once, access);
