@@ -25,6 +25,7 @@ const BENCHES: &[&str] = &[
     "file-sink",
     "fanout",
     "viewers",
+    "profile",
     "ledger",
     "index",
     "verify",

@@ -12,6 +12,7 @@ pub mod message;
 pub mod rtmp;
 pub mod server;
 pub mod share;
+pub mod stacks;
 mod timeline;
 mod viewer;
 
