@@ -12,7 +12,7 @@ use livetrail_benches::{
     viewers::{
         bare,
         client::{Client, Plan},
-        clip, load,
+        clip, gateway, load,
         server::{self, Kind, Server},
         stacks::{self, Shares},
     },
@@ -32,6 +32,8 @@ enum Part {
     Load(load::Options),
     /// Send the clip's messages to whoever connects, with bare `writev`
     Bare(bare::Options),
+    /// Our RTMP gateway alone
+    Gateway(gateway::Options),
 }
 
 #[derive(clap::Args)]
@@ -56,6 +58,8 @@ struct Options {
 #[derive(Clone, Copy, ValueEnum)]
 enum Which {
     Livetrail,
+    /// Our RTMP gateway without the rest of the server
+    Gateway,
     Nginx,
     Bare,
 }
@@ -66,6 +70,7 @@ fn main() -> Result<()> {
     match &arguments.command {
         Some(Part::Load(options)) => load::run(options),
         Some(Part::Bare(options)) => bare::run(options),
+        Some(Part::Gateway(options)) => gateway::run(options),
         None => profile(&arguments.options),
     }
 }
@@ -77,6 +82,11 @@ fn profile(options: &Options) -> Result<()> {
             interval_ms,
             threads: 0,
             http: false,
+        },
+        Which::Gateway => Kind::Gateway {
+            interval_ms,
+            threads: 0,
+            audited: false,
         },
         Which::Nginx => Kind::Nginx,
         Which::Bare => Kind::Bare { interval_ms },
@@ -166,7 +176,10 @@ fn print(shares: &Shares<'_>) {
             "– copying the bytes",
             below(&["_copy_from_iter", "skb_do_copy_data_nocache"]),
         ),
-        ("in our program", shares.in_module("livetrail")),
+        (
+            "in our program",
+            shares.in_module("livetrail") + shares.in_module("profile"),
+        ),
     ];
     let lines: Vec<_> = rows
         .into_iter()

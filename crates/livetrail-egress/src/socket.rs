@@ -1,7 +1,9 @@
 //! A viewer's socket, and what the egress writes to it.
 
 use std::{
+    hint::black_box,
     io::{self, IoSlice},
+    os::fd::AsRawFd as _,
     sync::Arc,
 };
 
@@ -71,7 +73,11 @@ impl<F: Format> Deliver<Socket<F>> for Sender {
     ) {
         // One for each variant that is there; they are few.
         let mut all: Vec<Prepared<'_, F>> = Vec::with_capacity(2);
-        viewers.for_each(|_, socket| {
+        let touch = |socket: &Socket<F>| {
+            // All that a write reads which is not in the shard itself.
+            black_box(socket.stream.as_raw_fd());
+        };
+        viewers.for_each_touched(touch, |_, socket| {
             if !socket.clear {
                 return socket.send(frames);
             }

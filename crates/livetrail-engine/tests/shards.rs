@@ -105,6 +105,62 @@ async fn joining_and_resuming_offers_nothing_to_those_who_are_up_to_date() {
     assert_eq!(numbers(&shard.state_mut(late).unwrap().got), [0, 1, 2, 3]);
 }
 
+/// Notes whom it was told to look at, and whose turn it was.
+#[derive(Default)]
+struct Toucher(Vec<(bool, ViewerId)>);
+
+impl Deliver<Option<ViewerId>> for Toucher {
+    fn deliver(
+        &mut self,
+        _: ViewerId,
+        _: &mut Option<ViewerId>,
+        frames: &[Arc<SharedFrame>],
+    ) -> usize {
+        frames.len()
+    }
+
+    fn deliver_live(
+        &mut self,
+        frames: &[Arc<SharedFrame>],
+        viewers: &mut LiveViewers<'_, Option<ViewerId>>,
+    ) {
+        let notes = std::cell::RefCell::new(&mut self.0);
+        viewers.for_each_touched(
+            |own| notes.borrow_mut().push((true, own.unwrap())),
+            |viewer, _| {
+                notes.borrow_mut().push((false, viewer));
+                frames.len()
+            },
+        );
+    }
+
+    fn ended(&mut self, _: ViewerId, _: Option<ViewerId>, _: Reason) {}
+}
+
+#[tokio::test]
+async fn everybody_is_touched_once_before_it_is_their_turn_and_gets_one_turn() {
+    let (engine, _journal) = engine(AppSpec::new("live"));
+    let mut publication = engine.publish(attempt("cam")).await.unwrap();
+    publication.push(keyframe(0)).unwrap();
+    let (mut shard, mut toucher) = (Shard::new(), Toucher::default());
+    let mut viewers = Vec::new();
+    for _ in 0..50 {
+        let playback = engine.play(attempt("cam")).await.unwrap();
+        let viewer = shard.attach(playback, None).unwrap();
+        *shard.state_mut(viewer).unwrap() = Some(viewer);
+        viewers.push(viewer);
+    }
+    shard.serve(&mut toucher);
+    assert_eq!(toucher.0, [], "who is new is served alone");
+    publication.push(delta(1)).unwrap();
+    shard.serve(&mut toucher);
+    for viewer in viewers {
+        let of = |touched| toucher.0.iter().position(|note| *note == (touched, viewer));
+        assert!(of(true) < of(false) && of(true).is_some());
+    }
+    assert_eq!(toucher.0.len(), 100);
+}
+
 #[tokio::test]
 async fn a_few_at_a_time_wait_their_turn_and_lose_nothing() {
     let (engine, _journal) = engine(AppSpec::new("live"));

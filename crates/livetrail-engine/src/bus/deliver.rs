@@ -35,6 +35,9 @@ pub(super) struct Live<T> {
     pub(super) playback: Box<Playback>,
 }
 
+/// As many reads as a processor has under way at a time, about.
+const TOUCHED_AT_ONCE: usize = 16;
+
 /// The subscribers of a stream that are up to date.
 pub struct LiveViewers<'a, T> {
     live: &'a mut [Live<T>],
@@ -72,14 +75,30 @@ impl<'a, T> LiveViewers<'a, T> {
 
     /// Calls `take` for each, which says how many of the frames the subscriber took, in order from the first. Only the first
     /// call does anything: a frame is offered once.
-    pub fn for_each(&mut self, mut take: impl FnMut(ViewerId, &mut T) -> usize) {
+    pub fn for_each(&mut self, take: impl FnMut(ViewerId, &mut T) -> usize) {
+        self.for_each_touched(|_| {}, take);
+    }
+
+    /// The same, with `touch` called for a few subscribers before it is their turn: to read what `take` will need from memory
+    /// that nobody has read since the last frame. The processor waits for several such reads at once, and for each alone when
+    /// there is a system call between them.
+    pub fn for_each_touched(
+        &mut self,
+        touch: impl Fn(&T),
+        mut take: impl FnMut(ViewerId, &mut T) -> usize,
+    ) {
         if std::mem::replace(&mut self.visited, true) {
             return;
         }
-        for (at, viewer) in self.live.iter_mut().enumerate() {
-            let taken = take(viewer.id, &mut viewer.state);
-            if taken < self.frames {
-                self.short.push((at, taken));
+        let mut at = 0;
+        for few in self.live.chunks_mut(TOUCHED_AT_ONCE) {
+            few.iter().for_each(|viewer| touch(&viewer.state));
+            for viewer in few {
+                let taken = take(viewer.id, &mut viewer.state);
+                if taken < self.frames {
+                    self.short.push((at, taken));
+                }
+                at += 1;
             }
         }
     }
