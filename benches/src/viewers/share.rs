@@ -13,7 +13,7 @@ use super::{
     clip,
     server::{Kind, Server},
 };
-use crate::{confidence, median};
+use crate::{confidence, median, spread};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
@@ -48,24 +48,40 @@ pub fn run(options: &Options) -> Result<()> {
     let mut pairs = Vec::new();
     for pair in 0..options.pairs {
         let [with, without] = measure(options, &clip, pair % 2 == 0)?;
-        eprintln!("  with {with:.4}, without {without:.4} ms a viewer and second");
+        eprintln!(
+            "  with {:.4}, of which the trail's threads {:.4}, without {:.4} ms a viewer and second",
+            with.all, with.trail, without.all
+        );
         pairs.push((with, without));
     }
-    let of = |value: &dyn Fn(&(f64, f64)) -> f64| pairs.iter().map(value).collect::<Vec<_>>();
-    let shares = of(&|(with, without)| (with / without - 1.0) * 100.0);
+    let of = |value: &dyn Fn(&(Cost, Cost)) -> f64| pairs.iter().map(value).collect::<Vec<_>>();
+    let shares = of(&|(with, without)| (with.all / without.all - 1.0) * 100.0);
+    let own = of(&|(with, _)| with.trail * 100.0 / with.all);
     let (least, most) = confidence(&shares);
     println!(
         "with the trail {:.4} ms a viewer and second, without {:.4} (medians); the difference of each pair: {:+.2} % \
          (median), between {least:+.2} % and {most:+.2} % with 95 % confidence",
-        median(&of(&|pair| pair.0)),
-        median(&of(&|pair| pair.1)),
+        median(&of(&|pair| pair.0.all)),
+        median(&of(&|pair| pair.1.all)),
         median(&shares),
+    );
+    println!(
+        "the trail's own threads: {} % of the processor time (median and range)",
+        spread(&own, 2)
     );
     Ok(())
 }
 
-/// Milliseconds of processor time a viewer and second, with the trail and without.
-fn measure(options: &Options, clip: &Path, with_first: bool) -> Result<[f64; 2]> {
+/// Milliseconds of processor time a viewer and second.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    all: f64,
+    /// Of the pipeline's worker and the ledger's threads.
+    trail: f64,
+}
+
+/// With the trail and without.
+fn measure(options: &Options, clip: &Path, with_first: bool) -> Result<[Cost; 2]> {
     let plan = Plan {
         viewers: options.viewers,
         seconds: options.seconds + SLACK,
@@ -95,10 +111,15 @@ fn measure(options: &Options, clip: &Path, with_first: bool) -> Result<[f64; 2]>
     let before = [both[0].1.usage()?, both[1].1.usage()?];
     std::thread::sleep(std::time::Duration::from_secs_f64(options.seconds));
     let after = [both[0].1.usage()?, both[1].1.usage()?];
-    let mut cost = [0.0; 2];
+    let mut cost = [Cost::default(); 2];
     for (at, (with, _, client)) in both.iter_mut().enumerate() {
         let used = after[at].since(&before[at]);
-        cost[usize::from(!*with)] = used.cpu_seconds * 1e3 / used.seconds / options.viewers as f64;
+        let of_trail = |name: &str| name.starts_with("audit-") || name.starts_with("ledger-");
+        let a_viewer = |seconds: f64| seconds * 1e3 / used.seconds / options.viewers as f64;
+        cost[usize::from(!*with)] = Cost {
+            all: a_viewer(used.cpu_seconds),
+            trail: a_viewer(after[at].of_threads(&before[at], of_trail)),
+        };
         let seen = client.report()?;
         ensure!(
             (seen.lost, seen.unplaced, seen.gaps) == (0, 0, 0),
