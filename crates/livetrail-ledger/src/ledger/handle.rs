@@ -119,6 +119,9 @@ impl Handle {
         let next = state.open.next_index();
         let full = state.open.bytes().len() >= self.shared.options.commit_bytes;
         drop(state);
+        if was_empty {
+            self.shared.begun.advance(next);
+        }
         if was_empty || full {
             self.shared.work.notify_one();
         }
@@ -151,6 +154,12 @@ impl Handle {
     /// Resolves when a checkpoint covers `entries` entries; in any runtime.
     pub fn sealed(&self, entries: u64) -> Reached {
         Reached::new(Arc::clone(&self.shared.sealed), entries)
+    }
+
+    /// Resolves when entries come to a ledger to which so many were appended and which has none that waits for its commit; in any runtime. Hastens
+    /// nothing: for who looks after a ledger that has something to do, and would sleep otherwise.
+    pub fn more_than(&self, entries: u64) -> Reached {
+        Reached::new(Arc::clone(&self.shared.begun), entries.saturating_add(1))
     }
 
     fn hurry(&self, entries: u64) {

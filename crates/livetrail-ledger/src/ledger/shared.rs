@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) durable: Arc<Watermark>,
     pub(super) sealed: Arc<Watermark>,
+    /// Entries that were appended when the queue was empty last: grows once a commit.
+    pub(super) begun: Arc<Watermark>,
     state: Mutex<State>,
     /// Held by whoever prunes, or moves what must not be pruned.
     pruning: Mutex<()>,
@@ -103,6 +105,7 @@ impl Shared {
             clock,
             durable: Arc::new(Watermark::new(size)),
             sealed: Arc::new(Watermark::new(size)),
+            begun: Arc::new(Watermark::new(size)),
             state: Mutex::new(State {
                 open: Batch::new(size, Vec::new()),
                 opened_at: Duration::ZERO,
@@ -159,8 +162,7 @@ impl Shared {
     pub(super) fn ended(&self) {
         let stopped = self.state().stopped.clone();
         let end = stopped.map_or(End::Closed, End::Stopped);
-        self.durable.end(end.clone());
-        self.sealed.end(end);
+        self.end(&end);
     }
 
     /// The log stops: nothing more is taken, made durable, or signed.
@@ -170,9 +172,14 @@ impl Shared {
             let fatal = Arc::new(fatal);
             Arc::clone(state.stopped.get_or_insert(fatal))
         };
-        self.durable.end(End::Stopped(Arc::clone(&stopped)));
-        self.sealed.end(End::Stopped(stopped));
+        self.end(&End::Stopped(stopped));
         self.notify_all();
+    }
+
+    fn end(&self, end: &End) {
+        for watermark in [&self.durable, &self.sealed, &self.begun] {
+            watermark.end(end.clone());
+        }
     }
 
     fn notify_all(&self) {

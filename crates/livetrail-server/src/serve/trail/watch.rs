@@ -8,7 +8,7 @@ use std::{
 use livetrail_engine::Clock;
 use livetrail_ledger::{Handle, Pressure, Status};
 
-/// How often the ledger is looked at: twice as often as it must be loud.
+/// How often a ledger that has something to do is looked at: twice as often as it must be loud.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Checkpoints that come so much later than they should are trouble.
@@ -64,14 +64,25 @@ impl Watch {
         checkpoint_interval: Duration,
     ) {
         let mut looked = Looked::new(LATE.saturating_add(checkpoint_interval));
-        let mut interval = tokio::time::interval(INTERVAL);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            interval.tick().await;
-            let trouble = looked.at(&handle.status(), clock.monotonic());
+            let status = handle.status();
+            let trouble = looked.at(&status, clock.monotonic());
             self.trouble.store(trouble as u8, Ordering::Relaxed);
+            if is_at_rest(&status) {
+                // When it ends instead, that is seen next.
+                let _ = handle.more_than(status.appended).await;
+            }
+            tokio::time::sleep(INTERVAL).await;
         }
     }
+}
+
+/// Nothing is wrong, and nothing can go wrong before something comes: all is sealed, and room is measured only while entries come.
+fn is_at_rest(status: &Status) -> bool {
+    let all = status.appended;
+    status.stopped.is_none()
+        && status.pressure == Pressure::Normal
+        && (status.durable, status.sealed.size) == (all, all)
 }
 
 /// What was seen before, so that each change is told once.
@@ -202,6 +213,32 @@ mod tests {
         assert_eq!(looked.at(&next, secs(17)), Trouble::None);
         assert_eq!(looked.at(&next, secs(22)), Trouble::None);
         assert_eq!(looked.at(&done, secs(40)), Trouble::None);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_at_rest_is_seen_to_stop() {
+        let ledger = ledger();
+        ledger.append(Class::Strict, &["one"]).unwrap();
+        ledger.wait_sealed(1, Duration::from_secs(20)).unwrap();
+        assert!(is_at_rest(&ledger.status()));
+        let watch = std::sync::Arc::new(Watch::default());
+        let running = {
+            let (watch, handle) = (watch.clone(), ledger.handle());
+            tokio::spawn(async move {
+                let clock = livetrail_engine::ManualClock::at(0);
+                watch.run(handle, clock, Duration::ZERO).await;
+            })
+        };
+        tokio::task::yield_now().await;
+        ledger.halt("seen elsewhere");
+        let seen = async {
+            while watch.trouble() != Trouble::Stopped {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let seen = tokio::time::timeout(Duration::from_secs(10), seen).await;
+        assert!(seen.is_ok());
+        running.abort();
     }
 
     #[test]
