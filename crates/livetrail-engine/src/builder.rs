@@ -1,7 +1,7 @@
 //! Configuring an engine.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -137,7 +137,7 @@ impl EngineBuilder {
                 events: broadcast::channel(EVENT_BACKLOG).0,
                 registry: Mutex::new(Registry::default()),
                 totals: Totals::default(),
-                janitor: OnceLock::new(),
+                janitor: AtomicBool::new(false),
             }),
         })
     }

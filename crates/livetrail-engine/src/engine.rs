@@ -3,8 +3,8 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -47,7 +47,8 @@ pub(crate) struct Inner {
     pub(crate) events: broadcast::Sender<StreamEvent>,
     pub(crate) registry: Mutex<Registry>,
     pub(crate) totals: Totals,
-    pub(crate) janitor: OnceLock<()>,
+    /// It is at work.
+    pub(crate) janitor: AtomicBool,
 }
 
 /// Who is there. Bounded by the limits on publishers and subscribers, and by what the gateways let in.
@@ -261,7 +262,6 @@ impl Inner {
         role: Role,
         attempt: Attempt,
     ) -> Result<Arc<SessionCore>, Denied> {
-        janitor::ensure(self);
         let mut context = SessionContext::new(
             SessionId::at(self.clock.unix_ms()),
             role,
@@ -290,6 +290,7 @@ impl Inner {
         };
         match registered {
             Ok(core) => {
+                janitor::ensure(self);
                 pending.judged = true;
                 Ok(core)
             }

@@ -1,7 +1,10 @@
 //! Looks after what nobody else can: streams that went silent, and subscribers that nobody polls any more.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::Ordering::{AcqRel, Relaxed, Release},
+    },
     time::Duration,
 };
 
@@ -14,25 +17,38 @@ use crate::{
 /// Time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Starts the janitor with the first attempt: building an engine needs no runtime.
+/// Starts the janitor, unless it is at work: for after a session was registered. Building an engine needs no runtime, and an engine without sessions
+/// has no janitor.
 pub(crate) fn ensure(engine: &Arc<Inner>) {
-    engine.janitor.get_or_init(|| {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        let engine = Arc::downgrade(engine);
-        runtime.spawn(async move {
-            let mut interval = tokio::time::interval(SWEEP_INTERVAL);
-            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                interval.tick().await;
-                let Some(engine) = engine.upgrade() else {
-                    return;
-                };
-                sweep(&engine);
+    if engine.janitor.swap(true, AcqRel) {
+        return;
+    }
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        engine.janitor.store(false, Release);
+        return;
+    };
+    let engine = Arc::downgrade(engine);
+    runtime.spawn(async move {
+        let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let Some(engine) = engine.upgrade() else {
+                return;
+            };
+            sweep(&engine);
+            if engine.registry().sessions.is_empty() && may_go(&engine) {
+                return;
             }
-        });
+        }
     });
+}
+
+/// Ends the work, unless a session came whose attempt saw it going on.
+fn may_go(engine: &Inner) -> bool {
+    // A swap: if an attempt came before it, its session is seen.
+    engine.janitor.swap(false, AcqRel);
+    engine.registry().sessions.is_empty() || engine.janitor.swap(true, AcqRel)
 }
 
 /// One round.

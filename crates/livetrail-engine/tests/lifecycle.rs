@@ -320,6 +320,30 @@ async fn a_second_publisher_replaces_the_first_where_that_is_the_policy() {
     );
 }
 
+/// Nobody calls `sweep` here: the engine looks after streams by itself, also after a time in which it had none and so nobody to do it.
+#[tokio::test]
+async fn idle_streams_are_reaped_again_after_a_time_without_any() {
+    let (journal, clock) = (Journal::default(), ManualClock::at(0));
+    let engine = engine(&journal, &clock)
+        .idle_timeout(Duration::from_secs(10))
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        let mut silent = engine.publish(attempt("silent")).await.unwrap();
+        clock.advance(Duration::from_secs(11));
+        let reaped = tokio::time::timeout(Duration::from_secs(10), async {
+            while silent.push(delta(0)).is_ok() {
+                clock.advance(Duration::from_secs(11));
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        });
+        reaped.await.expect("reaped within two sweeps");
+        // Longer than between two sweeps: the next finds nothing to look after.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert!(engine.sessions().is_empty());
+    }
+}
+
 #[tokio::test]
 async fn an_idle_stream_is_reaped_and_a_live_one_is_not() {
     let (journal, clock) = (Journal::default(), ManualClock::at(0));
