@@ -52,6 +52,23 @@ pub fn written_bytes(pid: Pid) -> u64 {
         .expect("the kernel accounts for input and output")
 }
 
+/// Processor time that all threads of a process have had, as the scheduler accounts for it.
+///
+/// # Panics
+/// When the process is no more.
+#[track_caller]
+#[must_use]
+pub fn processor_time(pid: Pid) -> Duration {
+    let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
+    let tasks = std::fs::read_dir(tasks).expect("the process runs");
+    // A thread that ends meanwhile had its time: it counts no more, in this and in every later look.
+    let nanos = tasks.flatten().filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
 /// Lets this process, and those that it starts from now on, open `files` files.
 ///
 /// # Panics

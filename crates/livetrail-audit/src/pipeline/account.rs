@@ -87,6 +87,11 @@ impl Account {
         first_open.checked_sub(1)
     }
 
+    /// How many numbers there are when every one below the highest is accounted for, and every loss reported; else `None`.
+    pub(crate) fn all_settled(&self) -> Option<u64> {
+        (self.holes.is_empty() && self.pending.is_none()).then_some(self.next)
+    }
+
     /// Numbers below `end` that never arrived and that no loss counts: their producers are gone or stuck.
     pub(crate) fn unresolved(&self, end: u64) -> u64 {
         let missing: u64 = self
@@ -134,7 +139,7 @@ mod tests {
         account.lost(loss(1, 1, 1));
         // 2 is on its way, but beyond the loss.
         assert_eq!(account.report().map(|loss| loss.total()), Some(1));
-        assert_eq!(account.settled(), Some(1));
+        assert_eq!((account.settled(), account.all_settled()), (Some(1), None));
         account.arrived(6);
         account.lost(loss(5, 5, 1));
         // 2 and 4 are on their way.
@@ -142,7 +147,10 @@ mod tests {
         account.arrived(2);
         account.arrived(4);
         assert_eq!(account.report(), Some(loss(5, 5, 1)));
-        assert_eq!(account.settled(), Some(6));
+        assert_eq!(
+            (account.settled(), account.all_settled()),
+            (Some(6), Some(7))
+        );
         assert_eq!(account.unresolved(7), 0);
     }
 

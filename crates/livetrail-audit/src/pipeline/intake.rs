@@ -2,7 +2,8 @@
 //!
 //! Every offer takes the boot's next number, then tries the queue once. What the queue cannot take is counted in the loss
 //! banks under its number. So each number ends in exactly one of three places: the queue, a loss bank, or (the worker's own
-//! records) the worker's hand. Nothing here allocates, waits, makes a system call or wakes anybody.
+//! records) the worker's hand. Nothing here allocates, waits, makes a system call or wakes anybody; whoever offers sees to a worker that
+//! sleeps afterwards (see `asleep`).
 //!
 //! The number's top bit says that the pipeline is closed: closing and numbering are one atomic variable, so that there is no
 //! moment in which an offer is neither refused nor accounted for.
@@ -13,6 +14,7 @@ use crossbeam_queue::ArrayQueue;
 use livetrail_engine::{SessionContext, SessionId, StreamEvent, StreamEventKind};
 use livetrail_record::{AuditAction, AuditRecord};
 
+use super::asleep::Asleep;
 use super::loss::{KINDS, LossBanks};
 use super::sync::{AtomicU64, Ordering};
 
@@ -151,7 +153,7 @@ impl Intake {
     }
 
     fn number(&self) -> Option<u64> {
-        let seq = self.next.fetch_add(1, Ordering::Relaxed);
+        let seq = Asleep::number(&self.next);
         if seq & CLOSED != 0 {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -204,6 +206,11 @@ impl Intake {
         }
         self.own.fetch_add(1, Ordering::Relaxed);
         Some(seq)
+    }
+
+    /// The worker is about to sleep, with every number below `settled` accounted for. `false`: there are more, it must not.
+    pub(crate) fn lie_down(&self, asleep: &Asleep, settled: u64) -> bool {
+        asleep.lie_down(&self.next, settled)
     }
 
     /// Refuses every further offer.

@@ -1,6 +1,7 @@
 //! The pipeline: an observer that records what it hears, and its worker.
 
 mod account;
+mod asleep;
 mod builder;
 mod convert;
 mod intake;
@@ -13,7 +14,7 @@ mod worker;
 
 /// The atomics of the hot path; a model checker puts its own in their place.
 pub(crate) mod sync {
-    pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 }
 
 use std::sync::Arc;
@@ -37,7 +38,8 @@ use crate::sink::AuditSink;
 /// # Contract
 ///
 /// - Offering a record (an observer's hook, or [`record`](Self::record)) never waits: it takes a number and tries a bounded
-///   queue once. No allocation, no system call, no lock, and nobody is woken.
+///   queue once. No allocation, no system call, no lock, and nobody is woken; but the first offer after a second or more without any
+///   wakes the worker, with one system call, if it sleeps by then.
 /// - When the queue is full the record is dropped, [`dropped`](Self::dropped) goes up by one, and a `records_dropped` record
 ///   says how many of which action, with the first and last number and time, as soon as everything up to there is
 ///   accounted for.
@@ -80,7 +82,7 @@ impl AuditPipeline {
         if record.mono_ms.is_none() {
             record.mono_ms = Some(self.shared.mono_ms());
         }
-        let accepted = self.shared.intake.offer_record(record);
+        let accepted = self.shared.offer_record(record);
         if self.shared.intake.len() > self.shared.intake.capacity() / 2 {
             self.shared.wake();
         }
@@ -210,37 +212,37 @@ impl std::fmt::Debug for AuditPipeline {
 #[async_trait]
 impl Observer for AuditPipeline {
     fn on_publish_started(&self, event: &StreamEvent) {
-        self.shared.intake.offer(event);
+        self.shared.offer(event);
     }
     fn on_publish_ended(&self, event: &StreamEvent) {
-        self.shared.intake.offer(event);
+        self.shared.offer(event);
     }
     fn on_publish_denied(&self, event: &StreamEvent) {
-        self.shared.intake.offer(event);
+        self.shared.offer(event);
     }
     fn on_play_started(&self, event: &StreamEvent) {
-        self.shared.intake.offer(event);
+        self.shared.offer(event);
     }
     fn on_play_ended(&self, event: &StreamEvent) {
-        self.shared.intake.offer(event);
+        self.shared.offer(event);
     }
     fn on_play_denied(&self, event: &StreamEvent) {
-        self.shared.intake.offer(event);
+        self.shared.offer(event);
     }
     fn on_subscriber_lagged(&self, event: &StreamEvent) {
-        self.shared.intake.offer(event);
+        self.shared.offer(event);
     }
     fn on_subscriber_evicted(&self, event: &StreamEvent) {
-        self.shared.intake.offer(event);
+        self.shared.offer(event);
     }
     fn on_rate_limited(&self, event: &StreamEvent) {
-        self.shared.intake.offer(event);
+        self.shared.offer(event);
     }
     fn on_stream_reaped(&self, event: &StreamEvent) {
-        self.shared.intake.offer(event);
+        self.shared.offer(event);
     }
     fn on_gop_truncated(&self, event: &StreamEvent) {
-        self.shared.intake.offer(event);
+        self.shared.offer(event);
     }
 
     /// Frames are never audited.

@@ -6,10 +6,12 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use livetrail_engine::Clock;
+use livetrail_engine::{Clock, StreamEvent};
+use livetrail_record::AuditRecord;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
+use super::asleep::Asleep;
 use super::intake::Intake;
 use super::sync::{AtomicU64, Ordering};
 use super::{CloseReport, Status};
@@ -42,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) asks: ArrayQueue<Ask>,
     worker: OnceLock<Thread>,
+    pub(crate) asleep: Asleep,
     /// The worker is to drain and end.
     pub(crate) stop: AtomicBool,
     /// The worker is to give up what the sink does not take.
@@ -74,6 +77,7 @@ impl Shared {
             clock,
             asks: ArrayQueue::new(MAX_WAITING),
             worker: OnceLock::new(),
+            asleep: Asleep::new(),
             stop: AtomicBool::new(false),
             abort: AtomicBool::new(false),
             abort_signal: Notify::new(),
@@ -93,13 +97,36 @@ impl Shared {
         u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
     }
 
+    // ---- Offering -----------------------------------------------------------------------------------------------------
+
+    /// Offers a transition; `false` when it was dropped.
+    pub(crate) fn offer(&self, event: &StreamEvent) -> bool {
+        let accepted = self.intake.offer(event);
+        self.rouse();
+        accepted
+    }
+
+    /// Offers a record that a host made, with its time set; `false` when it was dropped.
+    pub(crate) fn offer_record(&self, record: AuditRecord) -> bool {
+        let accepted = self.intake.offer_record(record);
+        self.rouse();
+        accepted
+    }
+
+    /// Wakes a worker that sleeps because nothing came. One load, but for the first offer after a silence.
+    fn rouse(&self) {
+        if self.asleep.rouse() {
+            self.wake();
+        }
+    }
+
     // ---- Asking the worker --------------------------------------------------------------------------------------------
 
     pub(crate) fn set_worker(&self, thread: Thread) {
         let _ = self.worker.set(thread);
     }
 
-    /// Wakes the worker. A system call: never from the media path.
+    /// Wakes the worker. A system call, if it sleeps: from the media path only once in a silence.
     pub(crate) fn wake(&self) {
         if let Some(worker) = self.worker.get() {
             worker.unpark();

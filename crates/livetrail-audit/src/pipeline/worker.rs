@@ -1,7 +1,10 @@
 //! The thread that drains the queue to the sink.
 //!
-//! It polls: an offer never wakes it. Between looks it sleeps shortly after it found something and twice as long each time it
+//! It polls: while records come, an offer never wakes it. Between looks it sleeps shortly after it found something and twice as long each time it
 //! found nothing; how short and how long follows from what the queue can hold ([`Sleep`]). Whoever waits for an answer wakes it.
+//!
+//! After a second without a record it sleeps until something is due, and the next offer wakes it ([`Asleep`](super::asleep::Asleep)): one futex
+//! call after a silence. A slow sink cannot bring that about under load, because only a worker with nothing left to account for sleeps so.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -106,10 +109,34 @@ impl Worker {
             if stopping && found == 0 {
                 return self.close();
             }
-            if found < MAX_BATCH / 2 {
-                std::thread::park_timeout(sleep.after(found));
+            if found >= MAX_BATCH / 2 {
+                continue;
+            }
+            let pause = sleep.after(found);
+            if !(sleep.is_silent() && self.sleep_until_woken()) {
+                std::thread::park_timeout(pause);
             }
         }
+    }
+
+    /// Sleeps until an offer or a question comes, or something is due. `false`: there is something to do, or soon will be.
+    fn sleep_until_woken(&self) -> bool {
+        let Some(settled) = self.account.all_settled() else {
+            return false;
+        };
+        let due = [
+            self.next_heartbeat,
+            Some(self.next_sweep),
+            self.next_sync.filter(|_| self.unsynced),
+        ];
+        let due = due.into_iter().flatten().min().unwrap_or_default();
+        let time = due.saturating_sub(self.shared.clock.monotonic());
+        if !self.shared.intake.lie_down(&self.shared.asleep, settled) {
+            return false;
+        }
+        std::thread::park_timeout(time.min(LONGEST_SLEEP));
+        self.shared.asleep.get_up();
+        true
     }
 
     /// One look at everything: questions, the queue, losses, what is due. Gives how many offers it found.
@@ -471,30 +498,29 @@ impl Sheds {
 /// How long the worker sleeps between two looks.
 ///
 /// From 0.5 to 2 ms after it found something, doubling to 10 ms; for small queues to less, so that a burst of 250,000 records a
-/// second finds room during a sleep, down to queues of 256. After a second in which nothing came, up to 50 ms, so that an idle
-/// worker costs nothing that can be measured: as much of the queue as such a burst may fill then is a fifth of the default one.
+/// second finds room during a sleep, down to queues of 256.
 struct Sleep {
     shortest: Duration,
     longest: Duration,
-    idle: Duration,
     now: Duration,
     /// For how long nothing was found.
     silent: Duration,
 }
 
-/// After so long without a record the worker looks less often.
+/// After so long without a record the worker sleeps until it is woken.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
+
+/// But no longer than this at once: a host's clock may be ahead of what it was when something became due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
 impl Sleep {
     fn for_capacity(records: usize) -> Self {
         let records = u64::try_from(records).unwrap_or(u64::MAX);
         let shortest = Duration::from_micros(records.clamp(500, 2_000));
         let longest = Duration::from_micros(records.saturating_mul(4).clamp(1_000, 10_000));
-        let idle = Duration::from_micros(records.clamp(1_000, 50_000)).max(longest);
         Self {
             shortest,
             longest,
-            idle,
             now: shortest,
             silent: Duration::ZERO,
         }
@@ -506,14 +532,14 @@ impl Sleep {
             self.silent = Duration::ZERO;
             return self.now;
         }
-        let longest = if self.silent < IDLE_AFTER {
-            self.longest
-        } else {
-            self.idle
-        };
-        self.now = (self.now * 2).min(longest);
+        self.now = (self.now * 2).min(self.longest);
         self.silent = self.silent.saturating_add(self.now);
         self.now
+    }
+
+    /// Whether nothing has come for long.
+    fn is_silent(&self) -> bool {
+        self.silent >= IDLE_AFTER
     }
 }
 
@@ -592,13 +618,12 @@ mod tests {
         assert_eq!(idle, [ms(4), ms(8), ms(10), ms(10)]);
         let mut silent = ms(32);
         while silent < IDLE_AFTER {
+            assert!(!sleep.is_silent());
             silent += sleep.after(0);
         }
-        assert_eq!(
-            [0; 3].map(|found| sleep.after(found)),
-            [ms(20), ms(40), ms(50)]
-        );
+        assert!(sleep.is_silent());
         assert_eq!(sleep.after(1), ms(2));
+        assert!(!sleep.is_silent());
         assert_eq!(
             [0; 3].map(|found| sleep.after(found)),
             [ms(4), ms(8), ms(10)]
