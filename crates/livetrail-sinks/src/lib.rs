@@ -11,7 +11,8 @@
 //! | `stdout` | `stdout` | standard output, a line of JSON a record |
 //! | `syslog` | `syslog` | a receiver of syslog (RFC 5424) over TLS |
 //!
-//! Where a place cannot say what it holds, module `local_cursor` (feature `local-cursor`) keeps the cursor.
+//! Where a place cannot say what it holds, module `local_cursor` (feature `local-cursor`) keeps the cursor. Of such a sink the suite holds as it
+//! stands, but for an answer that is lost after the place has taken a batch: that batch comes again.
 //!
 //! All of them pass one suite, `livetrail_audit::replica::conformance`, against a real server; the file, which holds one log and has no
 //! server, those of its cases that apply.

@@ -6,6 +6,7 @@ mod kafka;
 mod otlp;
 mod page;
 mod postgres;
+mod received;
 mod s3;
 mod secrets;
 mod stdout;

@@ -10,6 +10,8 @@ mod load;
 mod otlp;
 mod place;
 mod s3;
+#[cfg(any(feature = "otlp", feature = "postgres"))]
+mod secret;
 mod sink;
 mod syslog;
 mod types;

@@ -95,22 +95,7 @@ impl OtlpHeader {
     /// The file or the variable is not there.
     #[cfg(feature = "otlp")]
     pub(crate) fn secret(&self) -> anyhow::Result<SecretText> {
-        if let Some(value) = &self.value {
-            return Ok(value.clone());
-        }
-        if let Some(file) = &self.value_file {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                anyhow::anyhow!(
-                    "cannot read the header's value in {}: {error}",
-                    file.display()
-                )
-            })?;
-            return Ok(SecretText::new(text.trim()));
-        }
-        let name = self.value_env.as_deref().unwrap_or_default();
-        match std::env::var(name) {
-            Ok(value) => Ok(SecretText::new(value)),
-            Err(_) => anyhow::bail!("the variable {name} is not set, or not text"),
-        }
+        let (file, variable) = (self.value_file.as_deref(), self.value_env.as_deref());
+        super::secret::secret_from("header's value", self.value.as_ref(), file, variable)
     }
 }

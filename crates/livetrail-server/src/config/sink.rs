@@ -262,19 +262,7 @@ impl Postgres {
     /// The file or the variable is not there.
     #[cfg(feature = "postgres")]
     pub(crate) fn address(&self) -> anyhow::Result<SecretText> {
-        if let Some(url) = &self.url {
-            return Ok(url.clone());
-        }
-        if let Some(file) = &self.url_file {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                anyhow::anyhow!("cannot read the address in {}: {error}", file.display())
-            })?;
-            return Ok(SecretText::new(text.trim()));
-        }
-        let name = self.url_env.as_deref().unwrap_or_default();
-        match std::env::var(name) {
-            Ok(url) => Ok(SecretText::new(url)),
-            Err(_) => anyhow::bail!("the variable {name} is not set, or not text"),
-        }
+        let (file, variable) = (self.url_file.as_deref(), self.url_env.as_deref());
+        super::secret::secret_from("address", self.url.as_ref(), file, variable)
     }
 }

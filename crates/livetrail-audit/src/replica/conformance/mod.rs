@@ -222,7 +222,8 @@ pub fn run_case(case: impl Future<Output = ()>) {
 }
 
 /// One test for each case of the named groups: `place` for every sink, or `one_log` for those whose place holds a single log;
-/// `server` for those with a [`Server`] (`server_at_least_once` where the cursor is not in the place), `access` for those with [`Access`].
+/// `server` for those with a [`Server`] (`server_at_least_once` where the cursor is not in the place: a batch whose answer was
+/// lost comes twice there), `access` for those with [`Access`].
 #[macro_export]
 macro_rules! replica_conformance {
     ($place:ty : $($group:ident),+ $(,)?) => {
