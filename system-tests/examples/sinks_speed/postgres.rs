@@ -15,7 +15,7 @@ use crate::{Round, follow, in_turns, rate};
 pub(crate) const BARE: &str =
     "binary `COPY` of the same rows into an equal table with equal indexes, all in one transaction";
 
-const OUT: &str = "COPY livetrail.records TO STDOUT (FORMAT binary)";
+const OUT: &str = "COPY (SELECT * FROM livetrail.records ORDER BY index) TO STDOUT (FORMAT binary)";
 
 /// The parent has no rows of its own, so that this is what one month's partition is.
 const TABLE: &str = "CREATE TABLE bare (LIKE livetrail.records INCLUDING ALL)";
