@@ -5,8 +5,9 @@
 
 use std::io::Read as _;
 
+use livetrail_sinks::kafka::{self, KafkaTarget};
 use livetrail_sinks::postgres::{PostgresTarget, set_up};
-use system_tests::{Postgres, S3Server};
+use system_tests::{KafkaBroker, Postgres, S3Server};
 
 fn main() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -32,6 +33,15 @@ fn main() {
     );
     println!("lock = \"compliance\"\nkeep_entries = \"1d\"\nkeep_tiles = \"1d\"");
     println!("keep_checkpoints = \"1d\"\nbatch_interval = \"2s\"");
+
+    let address = KafkaBroker::free_address();
+    let broker = KafkaBroker::start(address, address);
+    let target = format!("kafka://{address}/audit?accept=one-replica");
+    let target = KafkaTarget::parse(&target).expect("an address");
+    kafka::set_up(&target, 1, 1).expect("a topic");
+    println!("[[sink]]\nname = \"kafka\"\n[sink.kafka]\ntopic = \"audit\"");
+    println!("brokers = [\"{}\"]", broker.clients_address());
+    println!("accept = [\"one-replica\"]");
 
     for (name, format) in [("lines", "lines"), ("json", "json")] {
         let path = dir.path().join(name);

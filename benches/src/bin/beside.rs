@@ -106,7 +106,8 @@ fn compare(mut options: Compare) -> Result<()> {
         (options.seconds, options.rounds) = (3.0, 2);
     }
     let clip = options.clip.clone().map_or_else(clip::at_hand, Ok)?;
-    let program = options.livetrail.clone().map_or_else(server::build, Ok)?;
+    let program = options.livetrail.clone();
+    let program = program.map_or_else(|| server::build("kafka"), Ok)?;
     let servers = options.servers.clone().map_or_else(beside::build, Ok)?;
     println!(
         "{} viewers who stay, {} a second who come and go, {} s in each turn, {} rounds; the sinks' servers run at nice 19",

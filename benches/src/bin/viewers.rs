@@ -134,7 +134,7 @@ fn compare(mut options: Compare) -> Result<()> {
     };
     let clip = options.clip.clone().map_or_else(made, Ok)?;
     if options.livetrail.is_empty() {
-        options.livetrail = vec![server::build()?];
+        options.livetrail = vec![server::build("")?];
     }
     println!(
         "{} stream(s), {} s in each turn, median of {} turns; processor time of the server's process from the system",

@@ -223,14 +223,14 @@ impl Drop for Server {
     }
 }
 
-/// Our server with the flags of a release, built from the workspace; where its program is.
-pub fn build() -> Result<PathBuf> {
+/// Our server with the flags of a release and these features more, built from the workspace; where its program is.
+pub fn build(features: &str) -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(&root)
         .args(["build", "--quiet", "--profile", "dist", "--locked"])
-        .args(["--package", "livetrail-server"])
+        .args(["--package", "livetrail-server", "--features", features])
         .status()?;
     ensure!(status.success(), "the server does not build");
     let target =

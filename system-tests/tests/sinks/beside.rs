@@ -11,6 +11,7 @@ use livetrail_record::Reason;
 use system_tests::rtmp::{Message, RawRtmp, assert_every_frame, flv_messages, play_to_the_end};
 use system_tests::{Config, Server, Trail, clip, clock, livetrail, livetrail_verify, run, tool};
 
+use crate::kafka::Topic;
 use crate::postgres::Table;
 use crate::s3::Place;
 
@@ -32,15 +33,24 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
         .enable_all()
         .build()
         .expect("a runtime");
-    let (table, bucket) = runtime.block_on(async { (Table::fresh().await, Place::fresh().await) });
+    let (table, bucket, topic) = runtime.block_on(async {
+        (
+            Table::fresh().await,
+            Place::fresh().await,
+            Topic::fresh().await,
+        )
+    });
     let mut server = Server::start(Config::new());
     server.stop();
-    let config = config(&server, &table, &bucket);
+    let config = config(&server, &table, &bucket, &topic);
     server.set_config(config);
     server.start_again();
 
+    for sink in ["postgres", "bucket", "topic", "file"] {
+        await_state(&server, sink, "following");
+    }
     let (url, sent) = (server.rtmp_url("live/cam"), server.file("sent.flv"));
-    let publisher = tool::ffmpeg_publish(clip::small(), &url, 8, Some(&sent));
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 40, Some(&sent));
     server.await_frames("live/cam", 30);
     let rtmp = server.rtmp();
     let played: Vec<Vec<Message>> = std::thread::scope(|scope| {
@@ -48,17 +58,20 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
             .map(|_| scope.spawn(move || play_to_the_end(rtmp, "live", "cam")))
             .collect();
         server.await_records("play_started", STAYING);
-        await_state(&server, "postgres", "following");
-
-        runtime.block_on(table.kill());
-        await_state(&server, "postgres", "retrying");
+        runtime.block_on(async {
+            table.kill().await;
+            topic.kill().await;
+        });
+        for sink in ["postgres", "topic"] {
+            await_state(&server, sink, "retrying");
+        }
         pass_through(&server, rtmp, 1);
         // Connected, and without an answer from now on.
         bucket.proxy().slow_down(HANGS);
         pass_through(&server, rtmp, 2);
         assert_eq!(server.get("/health").status, 200, "the server is well");
         assert!(!publisher_ended(&server), "the stream still plays");
-        publisher.wait(PATIENCE).success();
+        tool::interrupt(publisher);
         viewers
             .into_iter()
             .map(|viewer| viewer.join().expect("a viewer"))
@@ -69,11 +82,14 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
         assert_every_frame(viewer, messages, &published);
     }
 
-    runtime.block_on(table.restart());
+    runtime.block_on(async {
+        table.restart().await;
+        topic.restart().await;
+    });
     bucket.proxy().slow_down(Duration::ZERO);
     // What hangs is not waited for.
     bucket.proxy().cut();
-    for sink in ["postgres", "bucket"] {
+    for sink in ["postgres", "bucket", "topic"] {
         await_state(&server, sink, "following");
     }
     let trail = server.stop();
@@ -92,16 +108,32 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
     );
     assert_eq!(trail.count("play_started"), STAYING + 2 * PASSING);
     assert_all_have_all(&server, &trail, &table, &bucket);
+    let origin = origin(&server);
+    let held = runtime.block_on(topic.held(&origin));
+    let indexes: Vec<_> = held.iter().map(|(index, _)| *index).collect();
+    let wanted: Vec<_> = (0..trail.records().len() as u64).collect();
+    assert_eq!(indexes, wanted, "the topic");
 }
 
-fn config(server: &Server, table: &Table, bucket: &Place) -> Config {
+/// The trail's name.
+fn origin(server: &Server) -> String {
+    let keys = std::fs::read_to_string(server.data().join("trail.vkey")).expect("the keys");
+    keys.split('+').next().expect("a name").to_owned()
+}
+
+fn config(server: &Server, table: &Table, bucket: &Place, topic: &Topic) -> Config {
     let postgres = format!("url = \"{}\"\n", table.url());
     let s3 = bucket.settings(&format!("http://{}", bucket.proxy().address()));
+    let kafka = format!(
+        "brokers = [\"{}\"]\ntopic = \"audit\"\naccept = [\"one-replica\"]\n",
+        topic.broker.clients_address()
+    );
     let path = format!("path = {:?}\n", server.file("trail.tsv"));
     Config::new()
         .audit("play = \"strict\"")
         .sink("postgres", "postgres", &postgres)
         .sink("bucket", "s3", &s3)
+        .sink("topic", "kafka", &kafka)
         .sink("file", "file", &path)
 }
 

@@ -11,6 +11,7 @@ use system_tests::{
     Config, Finished, OtlpCollector, Postgres, Server, clock, free_address, livetrail, run,
 };
 
+use crate::kafka::Topic;
 use crate::s3::Place;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -147,11 +148,7 @@ fn no_password_of_a_database_is_shown() {
 
 #[test]
 fn no_key_of_a_bucket_is_shown() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = runtime();
     let place = runtime.block_on(async {
         let place = Place::fresh().await;
         place.revoke().await;
@@ -214,6 +211,38 @@ fn no_header_for_a_collector_is_shown() {
         sent.iter()
             .any(|request| request["headers"]["authorization"] == SECRET)
     );
+}
+
+#[test]
+fn no_password_of_a_broker_is_shown() {
+    let runtime = runtime();
+    let topic = runtime.block_on(Topic::fresh());
+    topic.broker.turn_everybody_away();
+    let case = |address: SocketAddr, sasl, state| Case {
+        kind: "kafka",
+        lines: format!(
+            "brokers = [\"{address}\"]\ntopic = \"audit\"\naccept = [\"one-replica\"]\ntls = false\n\
+             user = \"trail\"\nsasl = {sasl:?}\npassword_file = \"password\"\n"
+        ),
+        state,
+    };
+    let there = topic.broker.clients_address();
+    assert_silent(
+        &[
+            case(there, "plain", "blocked"),
+            case(there, "scram-sha-512", "blocked"),
+            case(nobody(), "plain", "retrying"),
+        ],
+        &[("password", SECRET)],
+    );
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// A configuration that cannot be used: what is said of it, by the server and by `config check`, has the place and not the secret.

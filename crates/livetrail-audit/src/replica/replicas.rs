@@ -40,7 +40,8 @@ impl Replicas {
         let watch = replicator.watch();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            // Reads of the ledger, and the name look-ups of a client.
+            // Reads of the ledger, and the name look-ups of a client: told from the threads that carry media.
+            .thread_name("replica-read")
             .max_blocking_threads(4)
             .build()
             .map_err(failed)?;
