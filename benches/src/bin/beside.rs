@@ -189,6 +189,8 @@ fn measure(
         http: false,
     };
     let server = Server::start_with(&kind, program, clip, sinks)?;
+    // What happens at the start is not what is measured: each is where it should be.
+    beside::await_following(server.http())?;
     let mut load = Load::start(&server, clip, options)?;
     load.expect(JOINING)?;
     let input = load.child.stdin.as_mut().context("piped")?;
@@ -198,6 +200,7 @@ fn measure(
         let used = servers.as_ref().map(SinkServers::cpu_seconds);
         used.transpose().map(|used| used.unwrap_or(0.0))
     };
+    let sinks_before = beside::sinks(server.http())?;
     let (before, servers_before) = (server.usage()?, cpu_of(&servers)?);
     let report = Report::parse(&load.line()?)?;
     let (after, servers_after) = (server.usage()?, cpu_of(&servers)?);
@@ -212,22 +215,30 @@ fn measure(
         servers: share(servers_after - servers_before),
         report,
     };
-    tell(&server, servers.is_some(), &sample)?;
+    let sinks = beside::sinks(server.http())?;
+    ensure!(
+        servers.is_none() || !sinks.is_empty(),
+        "the server has no sinks"
+    );
+    let mut told = String::new();
+    for (name, sink) in &sinks {
+        let before = sinks_before.get(name).copied().unwrap_or_default();
+        ensure!(
+            sink.records > before.records,
+            "sink {name} got nothing: {sink:?}"
+        );
+        ensure!(
+            sink.errors == before.errors,
+            "sink {name} had errors: {sink:?}"
+        );
+        told += &format!(" {name} {}+{}", sink.records, sink.lag_records);
+    }
+    tell(servers.is_some(), &sample, &told);
     Ok(sample)
 }
 
-/// One line for each turn; a sink that does not follow makes it worthless.
-fn tell(server: &Server, with_sinks: bool, sample: &Sample) -> Result<()> {
-    let mut told = String::new();
-    if with_sinks {
-        let sinks = beside::sinks(server.http())?;
-        ensure!(!sinks.is_empty(), "the server has no sinks");
-        for (name, sink) in &sinks {
-            ensure!(sink.records > 0, "sink {name} got nothing: {sink:?}");
-            ensure!(sink.errors == 0, "sink {name} had errors: {sink:?}");
-            told += &format!(" {name} {}+{}", sink.records, sink.lag_records);
-        }
-    }
+/// One line for each turn.
+fn tell(with_sinks: bool, sample: &Sample, told: &str) {
     let which = if with_sinks { "all sinks" } else { "no sinks" };
     eprintln!(
         "  {which}: media {:.0} trail {:.0} replicas {:.0} others {:.0} servers {:.0} ms/s;{told} | {}",
@@ -238,7 +249,6 @@ fn tell(server: &Server, with_sinks: bool, sample: &Sample) -> Result<()> {
         sample.servers,
         sample.report.clone().line()
     );
-    Ok(())
 }
 
 type Value = fn(&Sample) -> f64;

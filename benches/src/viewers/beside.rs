@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -17,6 +17,9 @@ const READY: &str = "# ready";
 
 /// For an answer of our server about its sinks.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// For all sinks to begin.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The kernel's clock in `/proc/PID/stat`, on every Linux that we know.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -145,6 +148,22 @@ pub fn sinks(http: SocketAddr) -> Result<HashMap<String, Sink>> {
         }
     }
     Ok(sinks)
+}
+
+/// Waits until each sink has what the trail had at its start.
+pub fn await_following(http: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        let sinks = sinks(http)?;
+        if sinks.values().all(|sink| sink.records > 0) {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "a sink does not follow: {sinks:?}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// One of them.

@@ -100,6 +100,11 @@ impl Connection {
         })
     }
 
+    /// Whether it is known to have ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
     pub(super) async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
         let row = self.client.query_opt(CURSOR, &[&origin]).await;
         let Some(row) = row.map_err(|error| self.failed("read the cursor", error))? else {

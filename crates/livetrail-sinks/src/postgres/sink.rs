@@ -34,9 +34,11 @@ impl PostgresSink {
         })
     }
 
-    /// The connection, out of its place: when the caller is dropped in the middle it is closed with it.
+    /// The connection, out of its place: when the caller is dropped in the middle it is closed with it. One that has ended meanwhile is not
+    /// an error of whoever asks next: that may have been the server's restart, or the runtime in which a start asked.
     async fn take(&self) -> Result<Connection, ReplicaError> {
-        if let Some(connection) = self.connection.lock().await.take() {
+        let kept = self.connection.lock().await.take();
+        if let Some(connection) = kept.filter(|kept| !kept.is_closed()) {
             return Ok(connection);
         }
         Connection::open(&self.target, self.tls.clone()).await
