@@ -46,9 +46,11 @@ impl ConfigError {
         }
     }
 
-    /// The line of the file that is wrong, if there is one. A line that may hold a secret is not shown.
+    /// The line of the file that is wrong, if there is one. A line that may hold a secret is not shown; nor is one whose key is not
+    /// known, since that may be a secret's with a letter missing.
     fn line(&self) -> Option<&str> {
         match self {
+            Self::Setting { problem, .. } if problem.contains("unknown field") => None,
             Self::Setting { place, .. } | Self::SecretFile { place, .. } => place
                 .line
                 .as_deref()
@@ -71,7 +73,10 @@ fn may_hold_a_secret(line: &str) -> bool {
         "headers",
         "authorization",
     ];
-    let name = line.split('=').next().unwrap_or_default().trim_end();
+    let name = line.split('=').next().unwrap_or_default().trim();
     let elsewhere = name.ends_with("_file") || name.ends_with("_env");
-    line.contains('@') || (!elsewhere && names.iter().any(|name| line.contains(name)))
+    // `value`: of a header.
+    line.contains('@')
+        || name.starts_with("value") && !elsewhere
+        || !elsewhere && names.iter().any(|name| line.contains(name))
 }
