@@ -6,12 +6,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rustix::process::Pid;
 use tempfile::TempDir;
 
-use crate::clock;
 use crate::object_store::ObjectStore;
 use crate::server::{free_port, own_address};
 use crate::wheel::Packed;
+use crate::{clock, resources};
 
 const TANSU: Packed = Packed {
     what: "a Kafka broker (Tansu)",
@@ -67,6 +68,22 @@ impl KafkaBroker {
         };
         broker.restart();
         broker
+    }
+
+    /// Seconds of processor time that it has spent so far, and apart from it, in this process, the store below it.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> (f64, f64) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = running.as_ref().expect("it runs").id();
+        let id = i32::try_from(id).expect("a process's number");
+        let broker = resources::cpu_seconds(Pid::from_raw(id).expect("a process's number"));
+        (
+            broker,
+            resources::cpu_seconds_of_threads(ObjectStore::THREADS),
+        )
     }
 
     /// What clients connect to.

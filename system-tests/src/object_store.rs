@@ -48,6 +48,9 @@ struct Answer {
 impl ObjectStore {
     pub(crate) const BUCKET: &str = "kafka";
 
+    /// What its threads are called, one a connection.
+    pub(crate) const THREADS: &str = "objects";
+
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind((own_address(), 0)).expect("a free port");
         let address = listener.local_addr().expect("its address");
@@ -60,7 +63,10 @@ impl ObjectStore {
                     return;
                 }
                 let objects = Arc::clone(&objects);
-                std::thread::spawn(move || serve(&connection, &objects));
+                let thread = std::thread::Builder::new().name(Self::THREADS.to_owned());
+                thread
+                    .spawn(move || serve(&connection, &objects))
+                    .expect("a thread");
             }
         });
         Self { address, ended }

@@ -69,6 +69,36 @@ pub fn processor_time(pid: Pid) -> Duration {
     Duration::from_nanos(nanos.sum())
 }
 
+/// Seconds of processor time that a process has spent so far, to a hundredth, those of its threads that have ended as well.
+///
+/// # Panics
+/// When the process is no more.
+#[track_caller]
+#[must_use]
+pub fn cpu_seconds(pid: Pid) -> f64 {
+    let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
+    let stat = std::fs::read_to_string(&path).expect("the process runs");
+    // Behind the program's name, which may have anything in it: proc(5), fields 3 and on.
+    let (_, rest) = stat.rsplit_once(')').expect("a name in brackets");
+    let ticks = rest.split_whitespace().skip(11).take(2);
+    let ticks: f64 = ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+    ticks / 100.0
+}
+
+/// Seconds of processor time of those threads of this process that have this name and have not ended.
+#[must_use]
+pub(crate) fn cpu_seconds_of_threads(name: &str) -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    let nanoseconds = threads.filter_map(|thread| {
+        let folder = thread.ok()?.path();
+        let called = std::fs::read_to_string(folder.join("comm")).ok()?;
+        let spent = std::fs::read_to_string(folder.join("schedstat")).ok()?;
+        let spent = spent.split(' ').next()?.parse::<f64>().ok()?;
+        (called.trim() == name).then_some(spent)
+    });
+    nanoseconds.sum::<f64>() / 1e9
+}
+
 /// Lets this process, and those that it starts from now on, open `files` files.
 ///
 /// # Panics

@@ -1,5 +1,7 @@
 //! A producer that is the partition's only one, for as long as nobody fences it off.
 
+use std::time::Duration;
+
 use livetrail_audit::replica::{Gap, ReplicaError, SealedRange};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::OwnedHeaders;
@@ -13,6 +15,12 @@ use super::target::KafkaTarget;
 
 /// How long the brokers keep a transaction open of which they hear nothing more. Until then readers wait behind it.
 const TRANSACTION_MS: &str = "60000";
+
+/// How long a request is waited for to become full.
+const LINGER_MS: &str = "5";
+
+/// `flush` waits as long as it is told, also when everything is there before: for so long a batch may be late.
+const FLUSH_SLICE: Duration = Duration::from_millis(1);
 
 /// The right to write a partition, and where its log goes on there.
 ///
@@ -87,7 +95,7 @@ impl Session {
     }
 
     fn begin(&self) -> Result<(), ReplicaError> {
-        self.producer.poll(std::time::Duration::ZERO);
+        self.producer.poll(Duration::ZERO);
         self.events.begin();
         self.producer
             .begin_transaction()
@@ -95,7 +103,7 @@ impl Session {
     }
 
     fn send(&self, value: &[u8], headers: OwnedHeaders) -> Result<(), ReplicaError> {
-        let wait = Wait::of(ANSWER);
+        let mut wait = None;
         let mut record = BaseRecord::to(&self.topic)
             .partition(self.number)
             .key(self.origin.as_bytes())
@@ -107,7 +115,8 @@ impl Session {
                 Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
                     record = back;
                     self.producer.poll(SLICE);
-                    wait.check(&self.events, "the queue of records is full")?;
+                    wait.get_or_insert_with(|| Wait::of(ANSWER))
+                        .check(&self.events, "the queue of records is full")?;
                 }
                 Err((error, _)) => {
                     let broken = error.rdkafka_error_code().is_some_and(is_consequence);
@@ -125,7 +134,7 @@ impl Session {
             &self.events,
             &wait,
             "committing a batch",
-            || self.producer.flush(SLICE),
+            || self.producer.flush(FLUSH_SLICE),
         );
         if let Err(error) = sent {
             let broken = self.events.undelivered().is_some_and(is_consequence);
@@ -172,7 +181,7 @@ fn until_done(
             Ok(()) => return events.check_delivered(),
             Err(error) => error,
         };
-        producer.poll(std::time::Duration::ZERO);
+        producer.poll(Duration::ZERO);
         if !is_unfinished(&error) {
             // What came beside the answer says more, where something did.
             return events.check().and(Err(error::of(error, what)));
@@ -204,7 +213,8 @@ fn producer(
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("compression.type", "lz4")
-        .set("linger.ms", "1")
+        // Fewer and fuller requests; a batch waits at most once for it.
+        .set("linger.ms", LINGER_MS)
         // A batch is bounded by whoever makes it; twice over it is here.
         .set("queue.buffering.max.messages", "1000000")
         .set("queue.buffering.max.kbytes", "1048576");

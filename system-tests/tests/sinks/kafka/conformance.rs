@@ -1,5 +1,6 @@
 //! The suite for sinks. Of the cases for those behind a server one is missing: when an answer is lost after the commit librdkafka asks
 //! for it again by itself, so that the suite never sees the doubt that it looks for. `own` has that case.
+//! Rights that are taken away: `login` has that for passwords, `faults` for a topic's access list.
 
 livetrail_audit::replica_conformance!(super::Topic: place);
 livetrail_audit::replica_conformance!(@@ super::Topic:
