@@ -28,7 +28,7 @@ struct Options {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Of each turn at 60 frames a second; 0 leaves this pace out
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     seconds: u64,
     /// About so many of each turn at full speed; 0 leaves this pace out
     #[arg(long, default_value_t = 2_000_000)]
