@@ -99,20 +99,21 @@ fn measure(options: &Options, clip: &Path, with_first: bool) -> Result<[Cost; 2]
         };
         let server = Server::start(&kind, Path::new(""), clip)?;
         let client = Client::start(&server, &plan)?;
-        anyhow::Ok((with, server, client))
+        // The client ends before the server does.
+        anyhow::Ok((with, client, server))
     };
     let mut both = [start(true)?, start(false)?];
-    for (_, _, client) in &mut both {
+    for (_, client, _) in &mut both {
         client.join()?;
     }
-    for (_, _, client) in &mut both {
+    for (_, client, _) in &mut both {
         client.await_joined()?;
     }
-    let before = [both[0].1.usage()?, both[1].1.usage()?];
+    let before = [both[0].2.usage()?, both[1].2.usage()?];
     std::thread::sleep(std::time::Duration::from_secs_f64(options.seconds));
-    let after = [both[0].1.usage()?, both[1].1.usage()?];
+    let after = [both[0].2.usage()?, both[1].2.usage()?];
     let mut cost = [Cost::default(); 2];
-    for (at, (with, _, client)) in both.iter_mut().enumerate() {
+    for (at, (with, client, _)) in both.iter_mut().enumerate() {
         let used = after[at].since(&before[at]);
         let of_trail = |name: &str| name.starts_with("audit-") || name.starts_with("ledger-");
         let a_viewer = |seconds: f64| seconds * 1e3 / used.seconds / options.viewers as f64;
