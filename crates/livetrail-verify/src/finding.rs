@@ -171,3 +171,59 @@ impl Findings {
         self.kept
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The class declared after this one: a new one does not compile before it has its place here.
+    const fn after(class: Class) -> Option<Class> {
+        Some(match class {
+            Class::Checkpoint => Class::Signature,
+            Class::Signature => Class::Origin,
+            Class::Origin => Class::Root,
+            Class::Root => Class::Missing,
+            Class::Missing => Class::Bundle,
+            Class::Bundle => Class::EntryChanged,
+            Class::EntryChanged => Class::Tile,
+            Class::Tile => Class::Record,
+            Class::Record => Class::Sessions,
+            Class::Sessions => Class::Older,
+            Class::Older => Class::Manifest,
+            Class::Manifest => Class::NotPruned,
+            Class::NotPruned => Class::Administration,
+            Class::Administration => Class::Altered,
+            Class::Altered => Class::Proof,
+            Class::Proof => Class::Line,
+            Class::Line => Class::Silent,
+            Class::Silent => return None,
+        })
+    }
+
+    #[test]
+    fn the_auditors_document_explains_every_class_and_no_other() {
+        let classes: Vec<_> =
+            std::iter::successors(Some(Class::Checkpoint), |class| after(*class)).collect();
+        let places: Vec<_> = classes.iter().map(|class| *class as usize).collect();
+        let last = Class::Silent as usize;
+        assert_eq!(places, (0..=last).collect::<Vec<_>>(), "in their order");
+        let names: BTreeSet<_> = classes
+            .iter()
+            .map(|class| serde_json::to_value(class).unwrap())
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect();
+        let document = include_str!("../../../docs/auditor.md");
+        let (_, table) = document.split_once("### What is wrong").unwrap();
+        let (table, _) = table.split_once("\n#").unwrap();
+        let told: BTreeSet<_> = table
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .filter_map(|line| line.split('|').nth(1))
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(told, names);
+    }
+}
