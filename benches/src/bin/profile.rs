@@ -97,7 +97,7 @@ fn profile(options: &Options) -> Result<()> {
     }
     let program = match (&options.livetrail, options.server) {
         (Some(program), _) => program.clone(),
-        (None, Which::Livetrail) => server::build()?,
+        (None, Which::Livetrail) => server::build("")?,
         (None, _) => PathBuf::new(),
     };
     let script = sample(&kind, &program, options)?;
