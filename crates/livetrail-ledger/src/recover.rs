@@ -243,6 +243,12 @@ impl Recovered {
             cut.apply(store)?;
             self.report.torn_at = (cut.tail == Tail::Torn).then_some(cut.offset);
         }
+        if intent.head.size > sealed {
+            // It may be in the page cache alone, if its sync failed before the crash: nothing is signed by it before it is durable.
+            intent
+                .write(store)
+                .map_err(|error| LedgerError::io("write", layout::INTENT, error))?;
+        }
         wipe(store, sealed).map_err(|error| LedgerError::io("tidy", store.place(), error))?;
         let (integrator, sealer) = (&mut self.integrator, &mut self.sealer);
         replay(store, scan, sealed, |batch| {
