@@ -71,6 +71,8 @@ impl Stuck {
             state.stuck = state.stuck.saturating_add(1);
             drop(state);
             self.stuck = true;
+            // Who waits for room in the queue is told that there is none on the disk.
+            self.shared.room.notify_all();
             self.shared.release_ballast();
             // With the ballast's room it may go on at once.
             return true;

@@ -476,3 +476,57 @@ fn closing_with_a_deadline_is_closing_when_nothing_hangs() {
     let closed = ledger.close_within(LONG).unwrap();
     assert_eq!(closed.head().size, 3);
 }
+
+#[test]
+fn who_waits_for_room_in_the_queue_is_told_that_there_is_none_on_the_disk() {
+    let mem = created();
+    let faulty = FaultStore::over_memory(mem.clone());
+    let options = Options {
+        segment_bytes: 140 << 10,
+        space_interval: Duration::from_millis(5),
+        ..small()
+    };
+    let (ledger, _) = Ledger::builder(Arc::new(faulty.clone()), identity())
+        .options(options)
+        .open()
+        .unwrap();
+    let first = ledger
+        .append(Class::Strict, &[vec![1; 50_000], vec![1; 30_000]])
+        .unwrap();
+    ledger.wait_durable(first.next, LONG).unwrap();
+    ledger.wait_sealed(first.next, LONG).unwrap();
+    // Who commits hangs where it makes the next segment, while there still is room on the disk.
+    faulty.arm(FaultPlan {
+        op: Op::Preallocate,
+        nth: 0,
+        fault: Fault::Hang,
+    });
+    let second = ledger
+        .append(Class::Strict, &[vec![2; 50_000], vec![2; 30_000]])
+        .unwrap();
+    let _hastened = ledger.durable(second.next);
+    assert!(await_that(|| faulty.fired()));
+    mem.set_capacity(Some(1));
+
+    let handle = ledger.handle();
+    let waiting = thread::spawn(move || {
+        loop {
+            if let Err(error) = handle.append(Class::Strict, &[vec![3; 40_000]]) {
+                return error;
+            }
+        }
+    });
+    // Three fit; the fourth waits.
+    assert!(await_that(|| ledger.status().queue_bytes > 120_000));
+    thread::sleep(Duration::from_millis(50));
+    assert!(!waiting.is_finished(), "the queue has no room for it");
+    faulty.release();
+    assert!(await_that(|| waiting.is_finished()), "it waits for ever");
+    let error = waiting.join().unwrap();
+    assert!(matches!(error, AppendError::NoSpace { .. }), "{error}");
+
+    mem.set_capacity(None);
+    let next = second.next.saturating_add(3);
+    ledger.wait_sealed(next, LONG).unwrap();
+    assert_eq!(ledger.close().unwrap().head().size, next);
+}
