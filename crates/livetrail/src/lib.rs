@@ -46,7 +46,7 @@
 //! ```
 //! use livetrail::ledger::{Identity, Ledger, Reader, RealStore, SharedStore, generate_seed};
 //! use livetrail::{LedgerSink, open_sessions_of_ledger, prelude::*};
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = std::env::temp_dir().join(format!("livetrail-doc-{}.trail", std::process::id()));
 //! # std::fs::create_dir_all(&dir)?;
 //!
@@ -57,10 +57,11 @@
 //! // Every start, after a crash as well: what it left open is closed on record.
 //! let (ledger, _recovery) = Ledger::builder(store.clone(), identity).open()?;
 //! let open = open_sessions_of_ledger(&Reader::open(store)?)?;
-//! let pipeline = AuditPipeline::builder(Arc::new(LedgerSink::new(ledger))).recovered(open).build()?;
-//! // … an engine with `.observer(…)`, and in the end `pipeline.close().await`; the sink signs the last checkpoint when it is
-//! // dropped, or in bounded time with `LedgerSink::close`.
-//! # drop(pipeline);
+//! let sink = Arc::new(LedgerSink::new(ledger));
+//! let pipeline = AuditPipeline::builder(sink.clone()).recovered(open).build()?;
+//! // … an engine with `.observer(…)`; and in the end:
+//! pipeline.close().await;
+//! sink.close(std::time::Duration::from_secs(5))?; // signs the last checkpoint
 //! # std::fs::remove_dir_all(&dir)?;
 //! # Ok(()) }
 //! ```
