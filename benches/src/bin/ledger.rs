@@ -24,7 +24,7 @@ use livetrail_benches::{
 const NAIVE_TIME: Duration = Duration::from_secs(5);
 
 /// The rates at which the time to durable is measured, in entries a second.
-const RATES: [u64; 1] = [100_000];
+const RATES: [u64; 2] = [1_000, 100_000];
 
 #[derive(Parser)]
 struct Arguments {

@@ -14,8 +14,8 @@ const SILENCE: Duration = Duration::from_millis(500);
 /// Less than the longest sleep, so that who is not woken is late most of the time.
 const SOON: Duration = Duration::from_millis(2_500);
 
-/// How often the worker's thread has been put to sleep.
-fn sleeps() -> u64 {
+/// How often the worker's thread has been put to sleep; `None` until it has run, and so has its name.
+fn sleeps() -> Option<u64> {
     let mut sleeps = None;
     for task in fs::read_dir("/proc/self/task").unwrap() {
         let task = task.unwrap().path();
@@ -29,7 +29,7 @@ fn sleeps() -> u64 {
             sleeps = line.map(|line| line.trim().parse().unwrap());
         }
     }
-    sleeps.expect("the worker's thread")
+    sleeps
 }
 
 #[test]
@@ -37,6 +37,7 @@ fn an_idle_worker_sleeps_until_an_offer_wakes_it() {
     let sink = Memory::new();
     let clock = SystemClock::new();
     let pipeline = AuditPipeline::new(sink.clone(), 1_024);
+    wait_until(|| sleeps().is_some());
     for offered in 1..=3 {
         let (mut since, mut last) = (clock.monotonic(), sleeps());
         wait_until(|| {
