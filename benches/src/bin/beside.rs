@@ -47,7 +47,7 @@ struct Compare {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Our server's `send_interval`, in milliseconds
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 10)]
     send_interval: u64,
     /// Our server's program; built from the workspace unless given
     #[arg(long)]

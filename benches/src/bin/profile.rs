@@ -45,7 +45,7 @@ struct Options {
     #[arg(long, default_value_t = 10)]
     seconds: u32,
     /// In milliseconds, of ours and of bare `writev`
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 10)]
     send_interval: u64,
     /// Our server's program; built from the workspace unless given
     #[arg(long)]

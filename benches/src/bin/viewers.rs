@@ -51,7 +51,7 @@ struct Compare {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Our server's `send_interval`, in milliseconds; each is a server of its own in the table
-    #[arg(long, value_delimiter = ',', default_value = "0,15,350")]
+    #[arg(long, value_delimiter = ',', default_value = "0,10,350")]
     send_interval: Vec<u64>,
     /// Threads of ours that send, 0 is one a processor; each number is a server of its own in the table
     #[arg(long, value_delimiter = ',', default_value = "0")]

@@ -25,7 +25,7 @@ pub struct Options {
     /// Seconds that are measured, of each pair
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 10)]
     send_interval: u64,
     /// Both without a trail: what the method shows where there is nothing to be shown
     #[arg(long)]

@@ -52,7 +52,7 @@ pub struct HttpLimits {
     /// Threads that send to viewers; 0 is one a processor (0).
     pub egress_threads: usize,
     /// A frame waits for so long for those that come after it, and is sent with them: fewer and larger writes for a later picture
-    /// (15 ms, somewhat more than half the time of an AAC frame). Zero sends each as it comes. A viewer's first frames are never held back.
+    /// (10 ms, somewhat less than half the time of an AAC frame). Zero sends each as it comes. A viewer's first frames are never held back.
     pub send_interval: Duration,
 }
 
@@ -65,7 +65,7 @@ impl Default for HttpLimits {
             write_stall_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(5),
             egress_threads: 0,
-            send_interval: Duration::from_millis(15),
+            send_interval: Duration::from_millis(10),
         }
     }
 }
