@@ -55,8 +55,8 @@ pub fn ffmpeg() -> Command {
     command
 }
 
-/// `ffmpeg` that sends `seconds` of `clip` to `url` as fast as it plays, or until it is [`interrupt`]ed. Into `kept` goes what was
-/// sent, if given.
+/// `ffmpeg` that sends `seconds` of `clip`, again from its beginning when it is shorter, to `url` as fast as it plays, or until it is
+/// [`interrupt`]ed. Into `kept` goes what was sent, if given.
 ///
 /// # Panics
 /// When ffmpeg is not installed or cannot be started.
@@ -80,7 +80,7 @@ pub fn publish_with(
     kept: Option<&Path>,
 ) -> Process {
     let mut command = ffmpeg;
-    command.arg("-re").arg("-i").arg(clip);
+    command.args(["-stream_loop", "-1", "-re", "-i"]).arg(clip);
     let seconds = seconds.to_string();
     let mut output = |to: &Path| {
         command.args(["-map", "0", "-c", "copy", "-t", &seconds, "-f", "flv"]);

@@ -26,6 +26,9 @@ const PASSING: usize = 25;
 /// Longer than the test: the connection hangs and does not break.
 const HANGS: Duration = Duration::from_mins(10);
 
+/// Longer than the test: the publisher is interrupted at the end.
+const PUBLISHES_S: u32 = 600;
+
 #[test]
 fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_go_on() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -50,7 +53,7 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
         await_state(&server, sink, "following");
     }
     let (url, sent) = (server.rtmp_url("live/cam"), server.file("sent.flv"));
-    let publisher = tool::ffmpeg_publish(clip::small(), &url, 40, Some(&sent));
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, PUBLISHES_S, Some(&sent));
     server.await_frames("live/cam", 30);
     let rtmp = server.rtmp();
     let played: Vec<Vec<Message>> = std::thread::scope(|scope| {

@@ -141,7 +141,7 @@ impl Default for Rtmp {
             command_timeout: Span::secs(10),
             write_stall_timeout: Span::secs(30),
             egress_threads: 0,
-            send_interval: Span::millis(15),
+            send_interval: Span::millis(10),
         }
     }
 }
@@ -167,7 +167,7 @@ impl Default for Http {
             header_timeout: Span::secs(10),
             write_stall_timeout: Span::secs(30),
             egress_threads: 0,
-            send_interval: Span::millis(15),
+            send_interval: Span::millis(10),
             allow_origin: types::Origin("*".to_owned()),
         }
     }
