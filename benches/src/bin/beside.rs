@@ -1,20 +1,17 @@
 //! Our server with a stream that plays, viewers who stay and viewers who come and go, without sinks and with all of them, in turns and
 //! in one run.
 
-use std::{
-    io::{BufRead, BufReader, Lines, Write},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use livetrail_benches::{
     self as bench,
     viewers::{
         beside::{self, SinkServers},
+        client::{Client, Plan},
         clip,
-        load::{self, JOINING, MEASURING, Report},
+        load::{self, Report},
         server::{self, Kind, Server},
     },
 };
@@ -128,53 +125,6 @@ fn compare(mut options: Compare) -> Result<()> {
     Ok(())
 }
 
-/// The load client in a process of its own.
-struct Load {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Load {
-    fn start(server: &Server, clip: &Path, options: &Compare) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("load").arg(server.play_url()).arg("--wait");
-        command.arg("--clip").arg(clip);
-        let publish = server.publish_url().context("a place to publish to")?;
-        command.arg("--publish").arg(publish);
-        for (name, value) in [
-            ("--viewers", options.viewers.to_string()),
-            ("--seconds", options.seconds.to_string()),
-            ("--passing", options.passing.to_string()),
-        ] {
-            command.arg(name).arg(value);
-        }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = child.stdout.take().context("piped")?;
-        let lines = BufReader::new(output).lines();
-        Ok(Self { child, lines })
-    }
-
-    fn line(&mut self) -> Result<String> {
-        Ok(self.lines.next().context("the load client ended")??)
-    }
-
-    fn expect(&mut self, wanted: &str) -> Result<()> {
-        let line = self.line()?;
-        ensure!(line == wanted, "the load client says `{line}`");
-        Ok(())
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn measure(
     program: &Path,
     servers: Option<&PathBuf>,
@@ -191,18 +141,25 @@ fn measure(
     let server = Server::start_with(&kind, program, clip, sinks)?;
     // What happens at the start is not what is measured: each is where it should be.
     beside::await_following(server.http())?;
-    let mut load = Load::start(&server, clip, options)?;
-    load.expect(JOINING)?;
-    let input = load.child.stdin.as_mut().context("piped")?;
-    writeln!(input)?;
-    load.expect(MEASURING)?;
+    let plan = Plan {
+        viewers: options.viewers,
+        seconds: options.seconds,
+        streams: 1,
+        storm: 0,
+        storm_seconds: 1.0,
+        passing: options.passing,
+        clip,
+    };
+    let mut client = Client::start(&server, &plan)?;
+    client.join()?;
+    client.await_joined()?;
     let cpu_of = |servers: &Option<SinkServers>| {
         let used = servers.as_ref().map(SinkServers::cpu_seconds);
         used.transpose().map(|used| used.unwrap_or(0.0))
     };
     let sinks_before = beside::sinks(server.http())?;
     let (before, servers_before) = (server.usage()?, cpu_of(&servers)?);
-    let report = Report::parse(&load.line()?)?;
+    let report = client.report()?;
     let (after, servers_after) = (server.usage()?, cpu_of(&servers)?);
     let seconds = after.since(&before).seconds;
     let share = |cpu_seconds: f64| cpu_seconds * 1e3 / seconds;

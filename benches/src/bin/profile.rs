@@ -126,6 +126,7 @@ fn sample(kind: &Kind, program: &Path, options: &Options) -> Result<String> {
         streams: 1,
         storm: 0,
         storm_seconds: 1.0,
+        passing: 0.0,
         clip: &clip,
     };
     let server = Server::start(kind, program, &clip)?;

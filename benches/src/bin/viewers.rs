@@ -236,6 +236,7 @@ fn measure(
         streams: options.streams,
         storm: options.storm,
         storm_seconds: options.storm_seconds,
+        passing: 0.0,
         clip,
     };
     let mut load = Client::start(&server, &plan)?;

@@ -21,6 +21,8 @@ pub struct Plan<'a> {
     pub streams: usize,
     pub storm: usize,
     pub storm_seconds: f64,
+    /// Viewers a second who come and go.
+    pub passing: f64,
     pub clip: &'a Path,
 }
 
@@ -44,6 +46,7 @@ impl Client {
             ("--streams", plan.streams.to_string()),
             ("--storm", plan.storm.to_string()),
             ("--storm-seconds", plan.storm_seconds.to_string()),
+            ("--passing", plan.passing.to_string()),
         ] {
             command.arg(name).arg(value);
         }

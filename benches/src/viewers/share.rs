@@ -88,6 +88,7 @@ fn measure(options: &Options, clip: &Path, with_first: bool) -> Result<[Cost; 2]
         streams: 1,
         storm: 0,
         storm_seconds: 1.0,
+        passing: 0.0,
         clip,
     };
     let start = |first: bool| {
