@@ -257,13 +257,14 @@ impl TrailChecker {
 
     /// A node's new boot means that its boots before it crashed.
     fn crash_others(&mut self, node: Option<&String>, found: &mut Found) {
-        let others: Vec<Uuid> = self
+        let mut others: Vec<(u64, Uuid)> = self
             .boots
             .iter()
             .filter(|(_, boot)| boot.summary.node.as_ref() == node)
-            .map(|(id, _)| *id)
+            .map(|(id, boot)| (boot.summary.first_index, *id))
             .collect();
-        for boot in others {
+        others.sort_unstable();
+        for (_, boot) in others {
             self.end_boot(boot, BootEnd::Crashed, found);
             let left = self
                 .sessions
@@ -299,8 +300,12 @@ impl TrailChecker {
         let Some(mut boot) = self.boots.remove(&id) else {
             return;
         };
-        let mut open = Vec::new();
-        for session in self.sessions.values_mut().filter(|s| s.boot == Some(id)) {
+        // In the trail's order: the same trail gets the same findings in the same order, whatever the map's.
+        let of_boot = self.sessions.values_mut().filter(|s| s.boot == Some(id));
+        let mut of_boot: Vec<&mut OpenSession> = of_boot.collect();
+        of_boot.sort_unstable_by_key(|session| (session.index, session.session));
+        let mut open = Vec::with_capacity(of_boot.len());
+        for session in of_boot {
             if let Some(orphan) = session.missing_start.take() {
                 boot.missing_start(
                     Orphan {

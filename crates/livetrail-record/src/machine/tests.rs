@@ -465,3 +465,18 @@ fn memory_does_not_grow_with_closed_sessions() {
     assert_eq!(checker.recent.len(), RECENT_SESSIONS);
     assert_eq!(checker.recent_order.len(), RECENT_SESSIONS);
 }
+
+#[test]
+fn findings_of_one_moment_come_in_the_trails_order() {
+    let mut trail = Trail::begun();
+    for session in (0..40).rev().map(|id| Uuid::from_u128(0x100 + id)) {
+        trail = trail.of(session, RateLimited);
+    }
+    let (findings, _) = TrailChecker::new().check(&trail.stopped().records);
+    let order: Vec<u64> = findings
+        .iter()
+        .filter(|finding| finding.rule == Rule::BeforeFirst)
+        .map(|finding| finding.index)
+        .collect();
+    assert_eq!(order, (1..=40).collect::<Vec<u64>>());
+}
