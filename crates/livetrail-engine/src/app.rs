@@ -87,7 +87,8 @@ impl AppSpec {
     }
 
     /// Frames in a stream's ring, rounded up to a power of two; never less than the GOP cache and the lag together need,
-    /// which is the default. Of these as many are kept as the GOPs of the moment and the lag need, and what was asked for beyond.
+    /// which is the default. Of these as many are kept as the GOPs of the moment and the lag need, what was asked for beyond, and up to
+    /// 15 more, because frames go sixteen at a time.
     #[must_use]
     pub fn ring_capacity(mut self, frames: usize) -> Self {
         self.settings.ring_capacity = frames;

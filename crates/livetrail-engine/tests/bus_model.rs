@@ -1,8 +1,9 @@
 //! The ring and the wake-up of a shard under a model checker: every interleaving of a writer and a reader that the memory
 //! model allows.
 //!
-//! A slot of the ring is a lock here, and in the library an atomic pointer; both hand the frame over whole. What is checked is
-//! the order of head, tail and slots, and that no mark is lost between a worker's look and its sleep.
+//! A slot of the ring is a lock here, and in the library an atomic pointer; both hand a segment over whole. A segment has two frames
+//! here, so that a few frames make segments begin, go and be trimmed. What is checked is the order of head, tail, slots and cells, and
+//! that no mark is lost between a worker's look and its sleep.
 
 #![allow(
     dead_code,
@@ -10,7 +11,10 @@
 )]
 
 mod sync {
-    use std::{sync::Arc, task::Waker};
+    use std::{
+        sync::{Arc, OnceLock},
+        task::Waker,
+    };
 
     pub(crate) use loom::{
         hint::spin_loop,
@@ -38,6 +42,10 @@ mod sync {
             Self(loom::sync::Mutex::new(None))
         }
 
+        pub(crate) fn load(&self) -> Loaded<T> {
+            self.load_full()
+        }
+
         pub(crate) fn load_full(&self) -> Option<Arc<T>> {
             self.0.lock().unwrap().clone()
         }
@@ -46,6 +54,38 @@ mod sync {
             std::mem::replace(&mut *self.0.lock().unwrap(), value)
         }
     }
+
+    pub(crate) type Loaded<T> = Option<Arc<T>>;
+
+    /// What the library's is to a reader: the value is there for who has seen that it is.
+    pub(crate) struct Cell<T> {
+        filled: AtomicBool,
+        value: OnceLock<Arc<T>>,
+    }
+
+    impl<T> Default for Cell<T> {
+        fn default() -> Self {
+            Self {
+                filled: AtomicBool::new(false),
+                value: OnceLock::new(),
+            }
+        }
+    }
+
+    impl<T> Cell<T> {
+        pub(crate) fn get(&self) -> Option<&Arc<T>> {
+            let filled = self.filled.load(Ordering::Acquire);
+            filled.then(|| self.value.get()).flatten()
+        }
+
+        pub(crate) fn set(&self, value: Arc<T>) -> Result<(), Arc<T>> {
+            self.value.set(value)?;
+            self.filled.store(true, Ordering::Release);
+            Ok(())
+        }
+    }
+
+    pub(crate) const SEGMENT_FRAMES: usize = 2;
 }
 
 /// A frame is its number and its size here.
@@ -67,7 +107,12 @@ mod marks;
 #[path = "../src/bus/ring.rs"]
 mod ring;
 
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::{
+    collections::BTreeSet,
+    future::poll_fn,
+    sync::{Arc, Mutex},
+    task::Poll,
+};
 
 use marks::Marks;
 use ring::{Ring, RingWriter};
@@ -158,32 +203,67 @@ fn whoever_takes_the_last_mark_sees_the_last_frame() {
     });
 }
 
-/// A reader beside a writer that overwrites: each frame below the head is there, whole and under its own number, or the
-/// tail says that the reader was too slow.
-#[test]
-fn a_frame_below_the_head_is_there_or_the_tail_is_beyond_it() {
-    for (max_bytes, keep) in [(usize::MAX, u64::MAX), (2, u64::MAX), (usize::MAX, 1)] {
-        check(move || {
-            let ring = Arc::new(Ring::new(2));
-            let writer = {
-                let ring = ring.clone();
-                loom::thread::spawn(move || {
-                    let mut writer = RingWriter::new(ring, max_bytes);
-                    (0..3).for_each(|seq| writer.push(frame(seq), keep));
-                })
-            };
-            let head = ring.head();
-            for seq in 0..head {
-                match ring.get(seq) {
-                    Some(frame) => assert_eq!(frame.seq(), seq),
-                    None => assert!(ring.tail() > seq, "{seq} is gone without a word"),
-                }
+/// A reader beside a writer that frees: each frame below the head is there, whole and under its own number, or the tail says that
+/// the reader was too slow.
+fn a_frame_is_there_or_the_tail_is_beyond_it(max_bytes: usize, keep: u64, frames: u64) {
+    let heads = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = heads.clone();
+    check(move || {
+        let ring = Arc::new(Ring::new(2));
+        let writer = {
+            let ring = ring.clone();
+            loom::thread::spawn(move || {
+                let mut writer = RingWriter::new(ring, max_bytes);
+                (0..frames).for_each(|seq| writer.push(frame(seq), keep));
+            })
+        };
+        let mut published = ring.read();
+        let head = published.head();
+        heads.lock().unwrap().insert(head);
+        for seq in 0..head {
+            match published.get(seq) {
+                Some(frame) => assert_eq!(frame.seq(), seq),
+                None => assert!(ring.tail() > seq, "{seq} is gone without a word"),
             }
-            assert!(ring.tail() <= ring.head());
-            writer.join().unwrap();
-            assert_eq!(ring.head(), 3);
-        });
-    }
+        }
+        assert!(
+            published.get(head).is_none(),
+            "the head is that of its moment"
+        );
+        assert!(ring.tail() <= ring.head());
+        drop(published);
+        writer.join().unwrap();
+        assert_eq!(ring.head(), frames);
+        let mut published = ring.read();
+        for seq in ring.tail()..frames {
+            assert_eq!(published.get(seq).unwrap().seq(), seq);
+        }
+    });
+    let seen = seen.lock().unwrap();
+    assert!(
+        (0..=frames).all(|head| seen.contains(&head)),
+        "the checker looked at the heads {seen:?} alone"
+    );
+}
+
+#[test]
+fn frames_are_there_until_their_segment_is_full_and_others_are_enough() {
+    a_frame_is_there_or_the_tail_is_beyond_it(usize::MAX, u64::MAX, 4);
+    a_frame_is_there_or_the_tail_is_beyond_it(usize::MAX, 1, 3);
+}
+
+/// Of the four places of segments the first has the fifth segment in the end.
+#[test]
+fn a_segment_is_not_taken_for_the_one_that_had_its_place() {
+    a_frame_is_there_or_the_tail_is_beyond_it(usize::MAX, 1, 9);
+}
+
+/// Segments go whole, lose their first frame while they are the oldest, and while they are being filled.
+#[test]
+fn frames_are_there_until_they_are_too_many_bytes() {
+    a_frame_is_there_or_the_tail_is_beyond_it(4, u64::MAX, 5);
+    a_frame_is_there_or_the_tail_is_beyond_it(2, u64::MAX, 4);
+    a_frame_is_there_or_the_tail_is_beyond_it(1, u64::MAX, 3);
 }
 
 fn frame(seq: u64) -> Arc<SharedFrame> {

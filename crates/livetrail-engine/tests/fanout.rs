@@ -277,7 +277,8 @@ async fn a_stream_holds_no_more_frames_than_its_gops_and_the_lag_need() {
         }
     }
     let held = Arc::strong_count(&left) - 1;
-    assert!((50..=80).contains(&held), "{held} of 1000 are held");
+    // The lag and a GOP, and those that share the oldest one's segment.
+    assert!((50..=77 + 15).contains(&held), "{held} of 1000 are held");
     let behind = drain(slow.as_mut().unwrap());
     assert_eq!(numbers(&behind), (950..1_000).collect::<Vec<_>>());
     assert_eq!(journal.labels(), ["publish_started", "play_started"]);

@@ -70,7 +70,8 @@ impl Cursor {
         out.clear();
         // Closed is read before the head: what was published before the end is still handed out.
         let closed = stream.is_closed();
-        let head = stream.head();
+        let mut published = stream.ring.read();
+        let head = published.head();
         let lag = head.saturating_sub(self.next);
         if lag <= stream.settings.subscriber_max_lag {
             self.grace = 0;
@@ -87,13 +88,13 @@ impl Cursor {
         let mut need_keyframe = self.need_keyframe;
         let mut seq = self.next;
         while seq < head.min(until) && out.len() < limit {
-            let Some(frame) = stream.ring.get(seq) else {
-                // Overwritten while we looked.
+            let Some(frame) = published.get(seq) else {
+                // Freed while we looked.
                 return self.skip(stream);
             };
-            if wanted(&frame, need_keyframe, stream) {
+            if wanted(frame, need_keyframe, stream) {
                 need_keyframe &= !frame.is_keyframe();
-                out.push(frame);
+                out.push(frame.clone());
             } else if out.is_empty() {
                 self.next = seq + 1;
             }

@@ -1,4 +1,4 @@
-//! The fan-out bus: one ring per stream, a single writer, many readers.
+//! The fan-out bus: one ring of frames per stream, a single writer, many readers.
 //!
 //! The writer never waits for a reader. A reader is a *cursor*: a sequence number into the ring, not a queue. The replay
 //! that a late joiner gets is a place in the same ring, so the join between replay and live has no seam: no frame can be

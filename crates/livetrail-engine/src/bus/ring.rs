@@ -1,31 +1,85 @@
-//! The ring itself: a fixed number of slots, a head that only the writer moves, and a tail that bounds what is kept.
+//! The ring itself: segments of frames, each cell filled once, a head that only the writer moves, and a tail that bounds what
+//! is kept.
 
-use std::sync::Arc;
+use std::{array, collections::VecDeque, sync::Arc};
 
 use super::wire::SharedFrame;
-use crate::sync::{AtomicU64, Ordering, Slot};
+use crate::sync::{AtomicU64, Cell, Loaded, Ordering, SEGMENT_FRAMES, Slot};
 
-/// Slots of frames by sequence number.
+const SEGMENT: u64 = SEGMENT_FRAMES as u64;
+
+/// Frames by sequence number.
 ///
 /// ```text
 ///        tail            replay start            head
 ///  ─ ─ ─ ─┬──────────────────┬────────────────────┬─ ─ ─
 ///  gone   │ for slow readers │  the current GOP   │ next frame
+/// ─ ─ ─ ─ ┼──────────────┬───┴──────────┬─────────┴────┬─
+///         │   segment    │   segment    │   segment    │
 /// ```
+///
+/// A frame is published by filling a cell of the newest segment, which costs neither writer nor readers more than the frame's
+/// own count. Only where a segment begins or goes is something replaced that readers may be looking at.
 pub(super) struct Ring {
-    slots: Box<[Slot<SharedFrame>]>,
+    /// Segments by their number, modulo the number of slots.
+    slots: Box<[Slot<Segment>]>,
+    /// Frames that are kept at most, beside those that share the oldest one's segment.
+    capacity: u64,
     /// Sequence number of the next frame. Everything below is published.
     head: AtomicU64,
     /// Oldest frame that is still here.
     tail: AtomicU64,
 }
 
+/// Frames that came one after another.
+struct Segment {
+    /// Number of the frame in the first cell.
+    first: u64,
+    cells: [Cell<SharedFrame>; SEGMENT_FRAMES],
+}
+
+impl Segment {
+    fn new(first: u64) -> Self {
+        Self {
+            first,
+            cells: array::from_fn(|_| Cell::default()),
+        }
+    }
+
+    /// The same frames from this one on.
+    fn from(&self, seq: u64) -> Self {
+        let rest = Self::new(self.first);
+        for (at, cell) in self.cells.iter().enumerate() {
+            if self.first + at as u64 >= seq
+                && let Some(frame) = cell.get()
+            {
+                // A new cell is empty.
+                let _ = rest.cells[at].set(frame.clone());
+            }
+        }
+        rest
+    }
+
+    fn cell(&self, seq: u64) -> &Cell<SharedFrame> {
+        // The remainder keeps the index in bounds.
+        &self.cells[(seq % SEGMENT) as usize]
+    }
+}
+
+/// Number of the first frame of the segment that this frame is in.
+fn first_of(seq: u64) -> u64 {
+    seq - seq % SEGMENT
+}
+
 impl Ring {
-    /// A ring of at least `capacity` slots (rounded up to a power of two).
+    /// A ring of at least `capacity` frames (rounded up to a power of two).
     pub(super) fn new(capacity: usize) -> Self {
-        let slots = capacity.max(2).next_power_of_two();
+        let capacity = capacity.max(2).next_power_of_two();
+        // The oldest and the newest segment may be in use in part.
+        let slots = (capacity / SEGMENT_FRAMES + 2).next_power_of_two();
         Self {
             slots: (0..slots).map(|_| Slot::empty()).collect(),
+            capacity: capacity as u64,
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
         }
@@ -39,61 +93,163 @@ impl Ring {
         self.tail.load(Ordering::Acquire)
     }
 
-    /// The frame with this number; `None` when it is gone or not yet here.
-    pub(super) fn get(&self, seq: u64) -> Option<Arc<SharedFrame>> {
-        self.slot(seq)
-            .load_full()
-            .filter(|frame| frame.seq() == seq)
+    /// The frames that are published at this moment, to be looked at one by one.
+    pub(super) fn read(&self) -> Published<'_> {
+        Published {
+            head: self.head(),
+            segment: None,
+            ring: self,
+        }
     }
 
-    fn slot(&self, seq: u64) -> &Slot<SharedFrame> {
+    fn slot(&self, seq: u64) -> &Slot<Segment> {
         // The number of slots is a power of two, so the mask keeps the index in bounds; truncation keeps the low bits.
-        &self.slots[seq as usize & (self.slots.len() - 1)]
+        &self.slots[(seq / SEGMENT) as usize & (self.slots.len() - 1)]
+    }
+}
+
+/// The frames below the head of a moment, as far as they are still there when they are looked at.
+pub(super) struct Published<'a> {
+    head: u64,
+    /// The segment that was looked at last. It was loaded after the head, so that nothing below the head is missing in it
+    /// that is not below the tail.
+    segment: Option<Loaded<Segment>>,
+    ring: &'a Ring,
+}
+
+impl Published<'_> {
+    /// Number of the first frame that is not among them.
+    pub(super) fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// The frame with this number; `None` when it is gone or was not yet here.
+    pub(super) fn get(&mut self, seq: u64) -> Option<&Arc<SharedFrame>> {
+        if seq >= self.head {
+            return None;
+        }
+        let first = first_of(seq);
+        let known = self.segment.as_ref().and_then(|loaded| loaded.as_ref());
+        if known.is_none_or(|segment| segment.first != first) {
+            self.segment = Some(self.ring.slot(seq).load());
+        }
+        let segment = self.segment.as_ref()?.as_ref()?;
+        // Another segment may have its place by now.
+        (segment.first == first)
+            .then(|| segment.cell(seq).get())
+            .flatten()
     }
 }
 
 /// The one who may write. Keeps what only the writer needs, so that readers never share its cache lines.
 pub(super) struct RingWriter {
     ring: Arc<Ring>,
+    /// The ring's, of which this is the only writer.
+    head: u64,
+    tail: u64,
     max_bytes: usize,
     pub(super) kept_bytes: usize,
+    /// The segment that is being filled.
+    newest: Arc<Segment>,
+    /// Bytes in each segment, the oldest first.
+    bytes: VecDeque<usize>,
 }
 
 impl RingWriter {
     pub(super) fn new(ring: Arc<Ring>, max_bytes: usize) -> Self {
         Self {
-            ring,
+            head: 0,
+            tail: 0,
             max_bytes,
             kept_bytes: 0,
+            newest: Arc::new(Segment::new(0)),
+            bytes: VecDeque::with_capacity(ring.slots.len()),
+            ring,
         }
     }
 
     /// Number of the next frame.
     pub(super) fn next_seq(&self) -> u64 {
-        self.ring.head.load(Ordering::Relaxed)
+        self.head
     }
 
     /// Publishes the next frame; its number must be [`next_seq`](Self::next_seq). Frees the oldest where a bound asks for it, and
-    /// all but the newest `keep`: nobody may be further behind, and frames that are freed late are freed cold.
+    /// the segments before that of the newest `keep`: nobody may be further behind, and frames that are freed late are freed cold.
     pub(super) fn push(&mut self, frame: Arc<SharedFrame>, keep: u64) {
-        let seq = self.next_seq();
+        let seq = self.head;
         debug_assert_eq!(frame.seq(), seq);
-        let slots = self.ring.slots.len() as u64;
-        let mut tail = self.ring.tail.load(Ordering::Relaxed);
-        self.kept_bytes += frame.payload.len();
-        // The tail moves before its slot changes: a reader that finds its frame gone also finds itself behind.
-        if seq - tail >= slots {
-            tail += 1;
-            self.ring.tail.store(tail, Ordering::Release);
+        if seq.is_multiple_of(SEGMENT) {
+            self.newest = Arc::new(Segment::new(seq));
+            self.bytes.push_back(0);
+            let before = self.ring.slot(seq).swap(Some(self.newest.clone()));
+            debug_assert!(before.is_none());
         }
-        let overwritten = self.ring.slot(seq).swap(Some(frame));
-        self.kept_bytes -= overwritten.map_or(0, |old| old.payload.len());
-        while tail < seq && (self.kept_bytes > self.max_bytes || seq - tail >= keep) {
-            tail += 1;
-            self.ring.tail.store(tail, Ordering::Release);
-            let freed = self.ring.slot(tail - 1).swap(None);
-            self.kept_bytes -= freed.map_or(0, |old| old.payload.len());
+        let bytes = frame.payload.len();
+        self.kept_bytes += bytes;
+        if let Some(newest) = self.bytes.back_mut() {
+            *newest += bytes;
         }
-        self.ring.head.store(seq + 1, Ordering::Release);
+        let filled = self.newest.cell(seq).set(frame);
+        debug_assert!(filled.is_ok());
+        self.free(seq, keep.min(self.ring.capacity));
+        self.head = seq + 1;
+        self.ring.head.store(self.head, Ordering::Release);
+    }
+
+    /// Frees what is beyond the bounds, but never frame `seq`, the newest.
+    fn free(&mut self, seq: u64, keep: u64) {
+        loop {
+            let second = first_of(self.tail) + SEGMENT;
+            let many = second <= seq && seq - second + 1 >= keep;
+            let heavy = self.kept_bytes > self.max_bytes;
+            // Half of what may be kept is left of the newest frames in any case: the GOP that is replayed is among them.
+            let oldest = self.bytes.front().copied().unwrap_or(0);
+            if many || heavy && second <= seq && oldest <= self.max_bytes / 2 {
+                self.drop_oldest(second);
+            } else if heavy && self.tail < seq {
+                self.trim_oldest(second.min(seq));
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Lets go of the oldest segment; `second` is the first frame of the next one.
+    fn drop_oldest(&mut self, second: u64) {
+        self.move_tail(second);
+        self.ring.slot(second - SEGMENT).swap(None);
+        self.kept_bytes -= self.bytes.pop_front().unwrap_or(0);
+    }
+
+    /// Lets go of the oldest frames below `until`, until the rest is within its bound: of few that are so large that they must not
+    /// go or stay together.
+    fn trim_oldest(&mut self, until: u64) {
+        let Some(oldest) = self.ring.slot(self.tail).load_full() else {
+            return;
+        };
+        let (mut from, mut freed) = (self.tail, 0);
+        while from < until && self.kept_bytes - freed > self.max_bytes {
+            freed += oldest.cell(from).get().map_or(0, |f| f.payload.len());
+            from += 1;
+        }
+        if from == oldest.first + SEGMENT {
+            return self.drop_oldest(from);
+        }
+        let rest = Arc::new(oldest.from(from));
+        if self.newest.first == rest.first {
+            self.newest = rest.clone();
+        }
+        self.move_tail(from);
+        self.ring.slot(from).swap(Some(rest));
+        self.kept_bytes -= freed;
+        if let Some(bytes) = self.bytes.front_mut() {
+            *bytes -= freed;
+        }
+    }
+
+    /// The tail moves before a slot changes: a reader that finds its frame gone also finds itself behind.
+    fn move_tail(&mut self, to: u64) {
+        self.tail = to;
+        self.ring.tail.store(to, Ordering::Release);
     }
 }

@@ -372,10 +372,11 @@ impl<T> Shard<T> {
         if let Some(group) = self.group_mut(index) {
             // Closed is read before the head: what was published before the end is still handed out.
             let closed = group.stream.is_closed();
-            let (first, head) = (group.seen, group.stream.head());
+            let mut published = group.stream.published();
+            let (first, head) = (group.seen, published.head());
             let last = head.min(first + BATCH_FRAMES as u64);
             let pushed_us = group.stream.pushed_us();
-            batch.extend((first..last).map_while(|seq| group.stream.frame(seq)));
+            batch.extend((first..last).map_while(|seq| published.get(seq).cloned()));
             let whole = batch.len() as u64 == last - first;
             // After the frames: whoever sees the first of the video sees that there is some.
             let has_video = group.stream.has_video();

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 
 use super::{
     listener::Listener,
-    ring::{Ring, RingWriter},
+    ring::{Published, Ring, RingWriter},
     wire::SharedFrame,
 };
 use crate::{
@@ -89,9 +89,9 @@ impl Stream {
         self.pushed_us.load(Ordering::Relaxed)
     }
 
-    /// The frame with this number, if it is still there.
-    pub(super) fn frame(&self, seq: u64) -> Option<Arc<SharedFrame>> {
-        self.ring.get(seq)
+    /// The frames that are published at this moment, as far as they are still there.
+    pub(super) fn published(&self) -> Published<'_> {
+        self.ring.read()
     }
 
     /// Whether the stream has video, as far as it has shown.
