@@ -60,6 +60,15 @@ impl Witness {
     #[track_caller]
     pub fn start(&mut self, origin: &str, vkey: &str) {
         self.know(origin, vkey);
+        self.start_again();
+    }
+
+    /// Starts it with what it knows.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    pub fn start_again(&mut self) {
         let listen = self.url.trim_start_matches("http://").to_owned();
         let serve = self.command("serve", &["--listen", &listen, "--log-level", "DEBUG"]);
         let process = Process::spawn("aics-witness", &serve);
@@ -77,6 +86,18 @@ impl Witness {
     pub fn know(&self, origin: &str, vkey: &str) {
         let known = self.command("add-log", &["--origin", origin, "--vkey", vkey]);
         run("aics-witness add-log", &known, TIMEOUT).success();
+    }
+
+    /// Stops it where it is (`SIGSTOP`), or lets it go on (`SIGCONT`): then it is reached, and does not answer.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        self.process
+            .as_ref()
+            .expect("a running witness")
+            .signal(signal);
     }
 
     /// How often it has cosigned since it was started.

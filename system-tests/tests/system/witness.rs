@@ -4,12 +4,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use system_tests::rtmp::RawRtmp;
-use system_tests::{Config, Server, Witness, clock, run};
+use system_tests::{Config, Server, Signal, Witness, clock, run};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// A server whose trail a witness cosigns.
-fn witnessed() -> (Server, Witness) {
+/// A server whose trail a witness cosigns, with one more line in its settings.
+fn witnessed(line: &str) -> (Server, Witness) {
     let mut server = Server::start(Config::new());
     server.stop();
     let vkey = std::fs::read_to_string(server.data().join("trail.vkey")).expect("verifier keys");
@@ -17,7 +17,9 @@ fn witnessed() -> (Server, Witness) {
     let origin = vkey.split('+').next().expect("its name");
     let mut witness = Witness::new(server.file("witness"));
     witness.start(origin, vkey);
-    let config = Config::new().trail("witness_interval = \"100ms\"");
+    let config = Config::new()
+        .trail("witness_interval = \"100ms\"")
+        .trail(line);
     server.set_config(config.witness(&witness.url, &witness.key));
     server.start_again();
     (server, witness)
@@ -29,7 +31,8 @@ fn happen(server: &Server, times: usize) {
     for _ in 0..times {
         let mut publisher = RawRtmp::connect(server.rtmp()).expect("a handshake");
         publisher.open("live").expect("a connection");
-        publisher.publish("cam").expect("an answer");
+        let answer = publisher.publish("cam").expect("an answer");
+        assert_eq!(answer, "NetStream.Publish.Start");
         drop(publisher);
         clock::wait_until("the end of a stream", SOON, || server.sessions().is_empty());
     }
@@ -46,7 +49,7 @@ fn metric(server: &Server, name: &str) -> u64 {
 #[test]
 fn a_witness_cosigns_the_trail_of_a_server_and_an_older_data_directory_is_refused_with_exit_code_2()
 {
-    let (mut server, mut witness) = witnessed();
+    let (mut server, mut witness) = witnessed("");
     happen(&server, 2);
     clock::wait_until("cosignatures", SOON, || witness.cosigned() > 2);
     clock::wait_until("the metric", SOON, || {
@@ -93,6 +96,62 @@ fn a_witness_cosigns_the_trail_of_a_server_and_an_older_data_directory_is_refuse
     clock::wait_until("cosignatures", SOON, || {
         metric(&server, "livetrail_trail_witness_cosigned_entries{") > size
     });
+    server.stop();
+    assert_eq!(witness.answers()(422), 0);
+}
+
+/// Waits until `/health` says this, and gives who is overdue.
+fn await_health(server: &Server, status: &str) -> serde_json::Value {
+    let what = format!("/health to be {status}");
+    let answer = clock::wait_for(&what, SOON, || {
+        let answer = server.get("/health");
+        (answer.json()["status"] == status).then_some(answer)
+    });
+    assert_eq!(answer.status, 200, "it keeps nothing from working");
+    answer.json()["overdue_witnesses"].clone()
+}
+
+#[test]
+fn a_witness_that_is_silent_for_too_long_is_loud_in_log_and_health_and_delays_nothing() {
+    let (mut server, mut witness) = witnessed("witness_overdue_after = \"1s\"");
+    happen(&server, 1);
+    clock::wait_until("cosignatures", SOON, || witness.cosigned() > 0);
+    await_health(&server, "ok");
+    let errors = |server: &Server| {
+        let log = server.log();
+        let of_it = |line: &&str| line.contains("ERROR") && line.contains("witness.example/w1");
+        log.lines().filter(of_it).count()
+    };
+    let backs = |server: &Server| server.log().matches("cosigns the trail again").count();
+
+    // First nobody answers at its address, then somebody who says nothing: a request to that one takes 5 s.
+    for outage in 1..=2 {
+        if outage == 1 {
+            assert_eq!(witness.answers()(422), 0);
+        } else {
+            witness.signal(Signal::STOP);
+        }
+        let sealed = || metric(&server, "livetrail_trail_entries_sealed ");
+        let (told, told_back, before) = (errors(&server), backs(&server), sealed());
+        // Strict is the default for a publisher: later than after 2 s it would be refused.
+        happen(&server, 3);
+        clock::wait_until("checkpoints without the witness", SOON, || {
+            sealed() >= before + 6
+        });
+        let overdue = await_health(&server, "degraded");
+        assert_eq!(overdue, serde_json::json!(["witness.example/w1"]));
+        assert_eq!(metric(&server, "livetrail_trail_witness_overdue{"), 1);
+        clock::wait_until("an error in the log", SOON, || errors(&server) > told);
+        happen(&server, 1);
+
+        if outage == 1 {
+            witness.start_again();
+        } else {
+            witness.signal(Signal::CONT);
+        }
+        assert_eq!(await_health(&server, "ok"), serde_json::Value::Null);
+        clock::wait_until("its return in the log", SOON, || backs(&server) > told_back);
+    }
     server.stop();
     assert_eq!(witness.answers()(422), 0);
 }

@@ -22,7 +22,7 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "disk_full")]
     trouble: Option<&'static str>,
-    /// Witnesses that have not cosigned the trail for longer than a minute although they were asked.
+    /// Witnesses that have not cosigned the trail for longer than `trail.witness_overdue_after` although they were asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["witness.example.com/w1"]))]
     overdue_witnesses: Vec<String>,

@@ -281,7 +281,7 @@ impl Now {
         )?;
         w.of_witnesses(
             "trail_witness_overdue",
-            "1 when that is longer than a minute",
+            "1 when that is longer than trail.witness_overdue_after",
             &status,
             |one| u64::from(one.overdue),
         )?;

@@ -30,6 +30,11 @@ const WAL_SEGMENT_SIZES: std::ops::RangeInclusive<usize> = (9 << 20)..=(1 << 30)
 /// More often, and a witness would see to nothing else; less often, and a rollback goes unseen for too long.
 const WITNESS_INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3_600);
+
+/// Sooner, and one lost packet would be told of; later, and nobody would know for days that nobody watches.
+const WITNESS_OVERDUE_AFTERS: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(86_400);
+
 /// Each has a thread, and two batches in memory.
 const MAX_SINKS: usize = 32;
 
@@ -405,6 +410,12 @@ fn check_trail(
         return Err(wrong(
             "trail.witness_interval",
             "must be 100ms to 1h".to_owned(),
+        ));
+    }
+    if !WITNESS_OVERDUE_AFTERS.contains(&trail.witness_overdue_after.0) {
+        return Err(wrong(
+            "trail.witness_overdue_after",
+            "must be 1s to 1d".to_owned(),
         ));
     }
     for (i, witness) in trail.witness.iter().enumerate() {

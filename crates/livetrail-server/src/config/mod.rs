@@ -348,6 +348,7 @@ pub(crate) struct Trail {
     pub(crate) reserve_size: ByteSize,
     pub(crate) retention: Option<Span>,
     pub(crate) witness_interval: Span,
+    pub(crate) witness_overdue_after: Span,
     pub(crate) witness: Vec<Witness>,
 }
 
@@ -379,6 +380,7 @@ impl Default for Trail {
             reserve_size: ByteSize(64 << 20),
             retention: None,
             witness_interval: Span::secs(10),
+            witness_overdue_after: Span::secs(60),
             witness: Vec::new(),
         }
     }

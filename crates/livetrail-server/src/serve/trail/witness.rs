@@ -25,6 +25,7 @@ impl Configured {
         let witnesses = settings.witness.iter().map(config::Witness::witness);
         let mut options = WitnessOptions::default();
         options.interval = settings.witness_interval.0;
+        options.overdue_after = settings.witness_overdue_after.0;
         Ok(Some(Self {
             witnesses: witnesses.collect::<Result<_, _>>()?,
             options,
