@@ -1,6 +1,6 @@
 //! The sessions whose last record is not there yet, as the worker sees them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 use std::sync::Arc;
 
 use livetrail_engine::SessionContext;
@@ -95,20 +95,28 @@ impl Sessions {
         if self.lost_ends == [0, 0] {
             return Vec::new();
         }
-        let mut ended = Vec::new();
-        let lost_ends = &mut self.lost_ends;
-        self.open.retain(|session, open| {
-            let gone =
+        let mut gone = Vec::new();
+        for (session, open) in &mut self.open {
+            let is_gone =
                 matches!(&open.origin, Origin::Engine(context) if Arc::strong_count(context) == 1);
-            let lost = &mut lost_ends[usize::from(!open.publish)];
-            if gone && open.forsaken && *lost > 0 {
-                *lost -= 1;
-                ended.push(open.end(*session));
-                return false;
+            if is_gone && open.forsaken {
+                gone.push(*session);
             }
-            open.forsaken = gone;
-            true
-        });
+            open.forsaken = is_gone;
+        }
+        // Oldest first.
+        gone.sort_unstable();
+        let mut ended = Vec::new();
+        for session in gone {
+            let Entry::Occupied(open) = self.open.entry(session) else {
+                continue;
+            };
+            let lost = &mut self.lost_ends[usize::from(!open.get().publish)];
+            if *lost > 0 {
+                *lost -= 1;
+                ended.push(open.remove().end(session));
+            }
+        }
         ended
     }
 
@@ -142,5 +150,48 @@ impl Open {
         record.session = Some(session);
         record.inferred = true;
         record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_engine::{AppName, Role, SessionId, StreamId, StreamKey};
+
+    use super::*;
+
+    fn context(session: u128) -> Arc<SessionContext> {
+        let key = StreamKey {
+            app: AppName::new("live").unwrap(),
+            stream_id: StreamId::new("cam").unwrap(),
+        };
+        let session = SessionId::from_uuid(Uuid::from_u128(session));
+        Arc::new(SessionContext::new(session, Role::Play, key))
+    }
+
+    #[test]
+    fn of_those_whose_end_may_have_been_lost_the_oldest_end_first_and_no_more_than_were_lost() {
+        let mut sessions = Sessions::default();
+        let lives = context(1);
+        for session in (1..=100).rev() {
+            let mut record = AuditRecord::new(AuditAction::PlayStarted, "live");
+            record.session = Some(Uuid::from_u128(session));
+            let context = if session == 1 {
+                Arc::clone(&lives)
+            } else {
+                context(session)
+            };
+            sessions.see(&record, Some(context));
+        }
+        assert_eq!(sessions.forsaken(), [], "no end was lost");
+        sessions.ends_lost(5, 60);
+        assert_eq!(sessions.forsaken(), [], "seen gone for the first time");
+        let of = |records: Vec<AuditRecord>| -> Vec<u128> {
+            let sessions = records.iter().filter_map(|record| record.session);
+            sessions.map(|session| session.as_u128()).collect()
+        };
+        assert_eq!(of(sessions.forsaken()), (2..=61).collect::<Vec<_>>());
+        assert_eq!(sessions.forsaken(), [], "all that was lost is made up for");
+        let all: Vec<u128> = [1].into_iter().chain(62..=100).collect();
+        assert_eq!(of(sessions.all()), all);
     }
 }
