@@ -194,12 +194,14 @@ impl Engine {
     ///
     /// True if all of that was done in time.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
-        let cores: Vec<_> = {
+        let mut cores: Vec<_> = {
             let mut registry = self.inner.registry();
             registry.closed = true;
             registry.sessions.values().cloned().collect()
         };
-        // Viewers first: otherwise they would end because their stream did.
+        // Oldest first, so that the trail of an end reads as that of a beginning.
+        cores.sort_unstable_by_key(|core| core.context.session);
+        // Viewers before: otherwise they would end because their stream did.
         let (viewers, publishers): (Vec<_>, Vec<_>) =
             cores.iter().partition(|c| c.context.role == Role::Play);
         for core in viewers.into_iter().chain(publishers) {

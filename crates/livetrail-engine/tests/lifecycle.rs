@@ -481,6 +481,32 @@ async fn shutdown_ends_everything_refuses_the_rest_and_flushes() {
 }
 
 #[tokio::test]
+async fn a_shutdown_ends_viewers_and_then_publishers_in_the_order_in_which_they_began() {
+    let (journal, clock) = (Journal::default(), ManualClock::at(0));
+    let engine = engine(&journal, &clock).build().unwrap();
+    let mut publications = Vec::new();
+    let mut playbacks = Vec::new();
+    for n in 0..20 {
+        let stream = format!("cam{n}");
+        publications.push(engine.publish(attempt(&stream)).await.unwrap());
+        clock.advance(Duration::from_millis(1));
+        playbacks.push(engine.play(attempt(&stream)).await.unwrap());
+        clock.advance(Duration::from_millis(1));
+    }
+    let begun = journal.events();
+    assert!(engine.shutdown(Duration::from_secs(1)).await);
+    let ended = journal.events().split_off(begun.len());
+    let of = |role| {
+        let of_role = begun.iter().filter(move |event| event.context.role == role);
+        of_role.map(|event| event.session)
+    };
+    let order: Vec<_> = of(Role::Play).chain(of(Role::Publish)).collect();
+    assert_eq!(order.len(), 40);
+    let ended: Vec<_> = ended.iter().map(|event| event.session).collect();
+    assert_eq!(ended, order);
+}
+
+#[tokio::test]
 async fn a_shutdown_does_not_wait_longer_than_its_deadline() {
     struct Hung;
     #[async_trait]
