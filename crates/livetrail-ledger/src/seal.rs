@@ -1,6 +1,11 @@
 //! From a tree in the stage to a published checkpoint. **The order is the design**: each step says what a crash right there means.
 
-use std::{collections::HashSet, io, sync::Arc, thread};
+use std::{
+    collections::{BTreeSet, HashSet},
+    io,
+    sync::Arc,
+    thread,
+};
 
 use livetrail_tlog::{
     Checkpoint, Note, NoteSignature, TreeHead, VerifiedCheckpoint, new_bundles, new_tiles,
@@ -160,7 +165,8 @@ impl Sealer {
         paths: &[String],
         named: &mut usize,
     ) -> Result<(), Blocked> {
-        let mut dirs = HashSet::new();
+        // In their order, as all that is done to the store: what fails at one step of a run fails at the same one in the next.
+        let mut dirs = BTreeSet::new();
         for path in paths {
             dirs.insert(parent(path));
         }
@@ -389,7 +395,7 @@ fn name_file(store: &dyn Store, path: &str) -> Result<(), Blocked> {
 pub(crate) fn drop_stale_partials(store: &dyn Store, size: u64) -> io::Result<()> {
     // Only the last full place of each level, and the one before it, can have been partial under an earlier checkpoint of this size's
     // neighbourhood; older ones are in the same directory or the one before.
-    let mut dirs = HashSet::new();
+    let mut dirs = BTreeSet::new();
     let levels = (0_u32..8).zip((8..).step_by(8));
     let levels = levels.map(|(level, bits)| (format!("{}/{level}", layout::TILES), bits));
     let places = levels.chain([(format!("{}/entries", layout::TILES), 8)]);
