@@ -11,6 +11,10 @@ use crate::verify::Found;
 /// The most directories that wait to be looked into; a log has some thousand in each.
 const MAX_DIRS: usize = 1 << 17;
 
+/// The most files of a directory that are looked at in the order of their names, so that two reports of one trail are equal; a log has some
+/// thousand in each.
+const MAX_SORTED: usize = 1 << 17;
+
 /// Compares every file of an earlier width with what it must be, and counts the others.
 pub(crate) fn check(source: &dyn Source, size: u64, figures: &mut Figures, found: &mut Found) {
     if !source.lists() {
@@ -22,9 +26,12 @@ pub(crate) fn check(source: &dyn Source, size: u64, figures: &mut Figures, found
     let mut dirs = vec!["tile".to_owned()];
     while let Some(dir) = dirs.pop() {
         let mut too_many = false;
+        let (mut files, waiting) = (Vec::new(), dirs.len());
         let listed = source.list(&dir, &mut |name, is_dir| {
             let path = format!("{dir}/{name}");
-            if !is_dir {
+            if !is_dir && files.len() < MAX_SORTED {
+                files.push(path);
+            } else if !is_dir {
                 one(source, &path, size, figures, found);
             } else if dirs.len() < MAX_DIRS {
                 dirs.push(path);
@@ -32,6 +39,14 @@ pub(crate) fn check(source: &dyn Source, size: u64, figures: &mut Figures, found
                 too_many = true;
             }
         });
+        files.sort_unstable();
+        for path in files {
+            one(source, &path, size, figures, found);
+        }
+        // The last one is taken first.
+        if let Some(new) = dirs.get_mut(waiting..) {
+            new.sort_unstable_by(|a, b| b.cmp(a));
+        }
         if let Err(error) = listed {
             found.problems.push(format!("cannot list {dir}: {error}"));
         }

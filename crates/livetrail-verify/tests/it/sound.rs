@@ -1,6 +1,6 @@
 //! Sound trails are called sound, whatever their size and whatever lies beside the current tree.
 
-use livetrail_verify::{Class, Verdict};
+use livetrail_verify::{Class, Files, Source, SourceError, Verdict};
 
 use crate::support::{archive, assert_found, assert_sound, check, check_with, keys, story};
 
@@ -87,6 +87,62 @@ fn files_of_earlier_widths_may_lie_about_and_are_compared() {
         assert_eq!(report.verdict, Verdict::NotSound, "{path}");
         assert_eq!(report.findings[0].path.as_deref(), Some(path));
     }
+}
+
+/// Lists every directory backwards.
+struct Backwards<'a>(&'a Files);
+
+impl Source for Backwards<'_> {
+    fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        self.0.read(path, most)
+    }
+
+    fn list(&self, dir: &str, each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError> {
+        let mut names = Vec::new();
+        let listed = self.0.list(dir, &mut |name, is_dir| {
+            names.push((name.to_owned(), is_dir))
+        })?;
+        for (name, is_dir) in names.into_iter().rev() {
+            each(&name, is_dir);
+        }
+        Ok(listed)
+    }
+
+    fn lists(&self) -> bool {
+        true
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
+    }
+}
+
+#[test]
+fn the_report_does_not_hang_on_the_order_in_which_a_file_system_lists() {
+    let log = story(700).log();
+    let mut files = log.files(&keys());
+    for size in (1..700).step_by(7) {
+        let mut part = log.clone();
+        part.entries.truncate(size);
+        part.write_tree(&mut files);
+        archive(&log, size, &keys(), &mut files);
+    }
+    for (path, bytes) in &mut files.0 {
+        if path.contains(".p/") || path.starts_with("private/checkpoints") {
+            *bytes.last_mut().unwrap() ^= 1;
+        }
+    }
+    let options = keys().options();
+    let of = |source: &dyn Source| {
+        let report = livetrail_verify::verify(source, &options, &mut |_, _| {}).unwrap();
+        serde_json::to_string(&report).unwrap()
+    };
+    let report = of(&files);
+    assert!(
+        report.matches("of an earlier width").count() > 100,
+        "{report}"
+    );
+    assert_eq!(of(&Backwards(&files)), report);
 }
 
 #[test]
