@@ -1,9 +1,15 @@
-//! Allocations for one offer, on the thread that offers. A program of its own: a counting allocator would slow the others.
+//! Allocations for one offer, on the thread that offers, and for one frame, on the publisher's. A program of its own: a counting
+//! allocator would slow the others.
 
+use bytes::Bytes;
 use livetrail_benches::{self as bench, offer};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 const OFFERS: u64 = 10_000;
+
+/// Whole segments of our ring.
+const FRAMES: u64 = 16_000;
+const GOP_FRAMES: u64 = 60;
 
 fn main() -> anyhow::Result<()> {
     let runtime = Builder::new_multi_thread()
@@ -24,5 +30,72 @@ fn main() -> anyhow::Result<()> {
         ]);
     }
     bench::table(&["way", "allocations/offer", "bytes/offer"], &lines);
+    println!();
+    let lines = [
+        frames("Livetrail", livetrail(&runtime)?),
+        frames("arcly-stream", arcly(&runtime)?),
+    ];
+    bench::table(&["way", "allocations/frame", "bytes/frame"], &lines);
     Ok(())
+}
+
+/// Counts what `publish`, which is given the frame's number, does of frames whose payload is there already.
+fn frames(name: &str, mut publish: impl FnMut(u64)) -> Vec<String> {
+    // Until as many frames are kept as ever will be, and the clocks and maps of the thread are there.
+    (0..FRAMES).for_each(&mut publish);
+    let counted = allocation_counter::measure(|| (FRAMES..2 * FRAMES).for_each(&mut publish));
+    let per_frame = |total: u64| format!("{:.2}", total as f64 / FRAMES as f64);
+    vec![
+        name.to_owned(),
+        per_frame(counted.count_total),
+        per_frame(counted.bytes_total),
+    ]
+}
+
+fn payload() -> Bytes {
+    Bytes::from(vec![0x65; 4_096])
+}
+
+fn livetrail(runtime: &Runtime) -> anyhow::Result<impl FnMut(u64) + use<>> {
+    use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, StreamKey};
+
+    let engine = Engine::builder()
+        .application(AppSpec::new("live").gop_cache(120))
+        .build()?;
+    let attempt = Attempt::new(StreamKey::parse("live", "bench")?, "bench");
+    let mut publication = runtime.block_on(engine.publish(attempt))?;
+    let payload = payload();
+    Ok(move |number: u64| {
+        // The engine lives as long as its publisher.
+        let _engine = &engine;
+        let flags = if number.is_multiple_of(GOP_FRAMES) {
+            FrameFlags::KEYFRAME
+        } else {
+            FrameFlags::NONE
+        };
+        let time = number as i64;
+        let frame = MediaFrame::video(CodecId::H264, time, time, flags, payload.clone());
+        let _ = publication.push(frame);
+    })
+}
+
+fn arcly(runtime: &Runtime) -> anyhow::Result<impl FnMut(u64) + use<>> {
+    use arcly_stream::prelude::*;
+
+    let engine = Engine::builder()
+        .application(
+            AppSpec::new("live")
+                .gop_cache(120)
+                .broadcast_capacity(1_024),
+        )
+        .build();
+    let key = StreamKey::new("live", "bench");
+    let publisher = runtime.block_on(engine.start_publish(&key))?;
+    let payload = payload();
+    Ok(move |number: u64| {
+        let _engine = &engine;
+        let (time, key) = (number as i64, number.is_multiple_of(GOP_FRAMES));
+        let frame = MediaFrame::new_video(time, time, payload.clone(), CodecId::H264, key);
+        let _ = publisher.publish_frame(frame);
+    })
 }

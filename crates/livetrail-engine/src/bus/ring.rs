@@ -156,6 +156,7 @@ pub(super) struct RingWriter {
 }
 
 impl RingWriter {
+    /// Of a new ring.
     pub(super) fn new(ring: Arc<Ring>, max_bytes: usize) -> Self {
         Self {
             head: 0,
