@@ -29,7 +29,8 @@ pub fn livetrail() -> &'static Path {
     })
 }
 
-/// The `livetrail-verify` binary, with everything that it can read. Built when first asked for.
+/// The `livetrail-verify` binary, with everything that it can read. Built when first asked for; `LIVETRAIL_VERIFY_BIN` names one that is there
+/// already.
 ///
 /// # Panics
 /// As [`livetrail`].
@@ -37,7 +38,10 @@ pub fn livetrail() -> &'static Path {
 pub fn livetrail_verify() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     let features = ["--features", "postgres,s3"];
-    BINARY.get_or_init(|| build("livetrail-verify", "livetrail-verify", &features))
+    BINARY.get_or_init(|| match std::env::var_os("LIVETRAIL_VERIFY_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => build("livetrail-verify", "livetrail-verify", &features),
+    })
 }
 
 /// The workspace's root folder.

@@ -1,12 +1,18 @@
 //! As much of an object store as a broker needs to keep its records in: the part of S3's protocol that stores, fetches, lists and
-//! compares, in memory, on loopback. It asks for no credentials.
+//! compares, on loopback. It asks for no credentials. What is large is on disk, so that its memory does not grow with what it holds.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::{Bound, Range};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tempfile::TempDir;
 
 use crate::server::own_address;
 
@@ -22,11 +28,58 @@ pub(crate) struct ObjectStore {
     ended: Arc<AtomicBool>,
 }
 
-/// Tag and bytes of each object.
-type Held = BTreeMap<String, (String, Arc<[u8]>)>;
+/// Objects of up to so many bytes are in memory.
+const SMALL_BYTES: usize = 1 << 10;
 
-#[derive(Debug, Default)]
+type Held = BTreeMap<String, Object>;
+
+#[derive(Clone, Debug)]
+struct Object {
+    tag: String,
+    bytes: Bytes,
+}
+
+#[derive(Clone, Debug)]
+enum Bytes {
+    Small(Arc<[u8]>),
+    /// A file, which is removed when nobody reads it any more, and its length.
+    Large(Arc<tempfile::TempPath>, usize),
+}
+
+impl Bytes {
+    fn keep(bytes: Vec<u8>, folder: &Path) -> Self {
+        if bytes.len() <= SMALL_BYTES {
+            return Self::Small(bytes.into());
+        }
+        let mut file = tempfile::NamedTempFile::new_in(folder).expect("a file for an object");
+        file.write_all(&bytes).expect("an object is kept");
+        Self::Large(Arc::new(file.into_temp_path()), bytes.len())
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Small(bytes) => bytes.len(),
+            Self::Large(_, length) => *length,
+        }
+    }
+
+    fn part(&self, range: Range<usize>) -> Vec<u8> {
+        match self {
+            Self::Small(bytes) => bytes.get(range).unwrap_or_default().to_vec(),
+            Self::Large(path, _) => {
+                let mut part = vec![0; range.len()];
+                let file = File::open(&**path).expect("an object's file");
+                file.read_exact_at(&mut part, range.start as u64)
+                    .expect("an object is read");
+                part
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Objects {
+    folder: TempDir,
     held: Mutex<Held>,
     written: AtomicU64,
 }
@@ -57,7 +110,11 @@ impl ObjectStore {
         let ended = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&ended);
         std::thread::spawn(move || {
-            let objects = Arc::new(Objects::default());
+            let objects = Arc::new(Objects {
+                folder: TempDir::with_prefix("livetrail-objects").expect("a folder"),
+                held: Mutex::default(),
+                written: AtomicU64::new(0),
+            });
             for connection in listener.incoming().map_while(Result::ok) {
                 if end.load(Ordering::SeqCst) {
                     return;
@@ -100,11 +157,9 @@ fn serve(connection: &TcpStream, objects: &Objects) {
     let mut reader = BufReader::new(connection);
     let mut writer = connection;
     while let Some(request) = read(&mut reader) {
-        let answer = objects.answer(&request);
-        if writer
-            .write_all(&answer.encode(request.method == "HEAD"))
-            .is_err()
-        {
+        let head_only = request.method == "HEAD";
+        let answer = objects.answer(request);
+        if writer.write_all(&answer.encode(head_only)).is_err() {
             return;
         }
     }
@@ -145,14 +200,14 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
 }
 
 impl Objects {
-    fn answer(&self, request: &Request) -> Answer {
+    fn answer(&self, request: Request) -> Answer {
         let rest = request.path.trim_start_matches('/');
-        let (_, key) = rest.split_once('/').unwrap_or((rest, ""));
-        match (request.method.as_str(), key) {
-            ("GET", "") => self.list(request),
-            ("POST", "") => self.remove_many(request),
+        let key = rest.split_once('/').map_or("", |(_, key)| key).to_owned();
+        match (request.method.as_str(), key.as_str()) {
+            ("GET", "") => self.list(&request),
+            ("POST", "") => self.remove_many(&request),
             ("PUT", key) => self.put(key, request),
-            ("GET" | "HEAD", key) => self.get(key, request),
+            ("GET" | "HEAD", key) => self.get(key, &request),
             ("DELETE", key) => {
                 self.lock().remove(key);
                 Answer::empty("204 No Content")
@@ -165,9 +220,10 @@ impl Objects {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, key: &str, request: &Request) -> Answer {
+    fn put(&self, key: &str, request: Request) -> Answer {
+        let bytes = Bytes::keep(request.body, self.folder.path());
         let mut held = self.lock();
-        let there = held.get(key).map(|(tag, _)| tag.as_str());
+        let there = held.get(key).map(|object| object.tag.as_str());
         let header = |name: &str| request.headers.get(name).map(String::as_str);
         let exists = header("if-none-match").is_some() && there.is_some();
         let other = header("if-match").is_some_and(|wanted| there != Some(wanted));
@@ -175,15 +231,16 @@ impl Objects {
             return Answer::empty("412 Precondition Failed");
         }
         let tag = format!("\"{}\"", self.written.fetch_add(1, Ordering::SeqCst));
-        held.insert(
-            key.to_owned(),
-            (tag.clone(), request.body.as_slice().into()),
-        );
+        let object = Object {
+            tag: tag.clone(),
+            bytes,
+        };
+        held.insert(key.to_owned(), object);
         Answer::empty("200 OK").with("ETag", tag)
     }
 
     fn get(&self, key: &str, request: &Request) -> Answer {
-        let Some((tag, bytes)) = self.lock().get(key).cloned() else {
+        let Some(Object { tag, bytes }) = self.lock().get(key).cloned() else {
             return Answer::empty("404 Not Found");
         };
         let answer = |status| {
@@ -203,7 +260,7 @@ impl Objects {
             .get("range")
             .and_then(|range| parse_range(range, bytes.len()));
         match range {
-            None => answer("200 OK").body(bytes.to_vec()),
+            None => answer("200 OK").body(bytes.part(0..bytes.len())),
             Some(range) => {
                 let told = format!(
                     "bytes {}-{}/{}",
@@ -211,7 +268,7 @@ impl Objects {
                     range.end.saturating_sub(1),
                     bytes.len()
                 );
-                let part = bytes.get(range).unwrap_or_default().to_vec();
+                let part = bytes.part(range);
                 answer("206 Partial Content")
                     .with("Content-Range", told)
                     .body(part)
@@ -224,13 +281,9 @@ impl Objects {
         let query = |name| request.query.get(name).map_or("", String::as_str);
         let (prefix, delimiter, after) =
             (query("prefix"), query("delimiter"), query("start-after"));
-        let held = self.lock();
         let mut contents = String::new();
         let mut common = std::collections::BTreeSet::new();
-        let matching = held
-            .iter()
-            .filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after);
-        for (key, (tag, bytes)) in matching {
+        for (key, Object { tag, bytes }) in self.matching(prefix, after) {
             let rest = key.get(prefix.len()..).unwrap_or_default();
             if let Some(end) = rest.find(delimiter).filter(|_| !delimiter.is_empty()) {
                 common.insert(format!(
@@ -259,6 +312,21 @@ impl Objects {
         Answer::empty("200 OK")
             .with("Content-Type", "application/xml".to_owned())
             .body(text.into_bytes())
+    }
+
+    /// What begins so and comes behind that.
+    fn matching(&self, prefix: &str, after: &str) -> Vec<(String, Object)> {
+        let from = if after < prefix {
+            Bound::Included(prefix)
+        } else {
+            Bound::Excluded(after)
+        };
+        let held = self.lock();
+        let from = held.range::<str, _>((from, Bound::Unbounded));
+        let matching = from.take_while(|(key, _)| key.starts_with(prefix));
+        matching
+            .map(|(key, object)| (key.clone(), object.clone()))
+            .collect()
     }
 
     fn remove_many(&self, request: &Request) -> Answer {
@@ -317,7 +385,7 @@ impl Answer {
 }
 
 /// `bytes=A-B`, `bytes=A-` and `bytes=-N`.
-fn parse_range(text: &str, length: usize) -> Option<std::ops::Range<usize>> {
+fn parse_range(text: &str, length: usize) -> Option<Range<usize>> {
     let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
     let range = match (first.parse::<usize>().ok(), last.parse::<usize>().ok()) {
         (Some(first), Some(last)) => first..last.saturating_add(1).min(length),

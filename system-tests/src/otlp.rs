@@ -1,6 +1,8 @@
 //! Receivers of OpenTelemetry's logs that nobody here wrote the reading part of: one in Python with the messages that OpenTelemetry publishes, which
 //! keeps what it gets in a file before it answers; and a whole collector, Rotel, to stand before it.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -121,6 +123,21 @@ impl OtlpCollector {
     #[must_use]
     pub fn received(&self) -> Vec<Value> {
         self.lines("received")
+    }
+
+    /// Calls `each` with every record that it received, in order, one at a time.
+    ///
+    /// # Panics
+    /// When its file cannot be read.
+    pub fn each_received(&self, mut each: impl FnMut(Value)) {
+        let Ok(file) = File::open(self.file("received")) else {
+            return;
+        };
+        for line in BufReader::new(file).split(b'\n') {
+            if let Ok(record) = serde_json::from_slice(&line.expect("a line")) {
+                each(record);
+            }
+        }
     }
 
     /// Every request that it got, in order: path, headers, number of records.

@@ -1,4 +1,4 @@
-//! What CI and people run: `cargo xtask test`, `tidy`, `fuzz`, `torture`, `soak` and `bench`.
+//! What CI and people run: `cargo xtask test`, `tidy`, `fuzz`, `torture`, `outage`, `soak` and `bench`.
 //!
 //! Everything here drives the same tools that a person would type, prints the command when one fails, and exits with 0
 //! only if everything asked for was done and was right.
@@ -6,6 +6,7 @@
 mod bench;
 mod clock;
 mod fuzz;
+mod outage;
 mod process;
 mod soak;
 mod test;
@@ -37,6 +38,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Kill the ledger's writer and break its disk, hundreds of times, and verify the trail each time
     Torture(torture::Arguments),
+    /// Take each sink's place away for an hour's records, kill both sides, and compare and verify what is there afterwards
+    Outage(outage::Arguments),
     /// Let viewers and publishers come, go and stall at random for ten minutes, and check the trail
     Soak(soak::Arguments),
     /// Run the benchmarks and print ratios against a peer
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Torture(arguments) => torture::run(&arguments),
+        Command::Outage(arguments) => outage::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };

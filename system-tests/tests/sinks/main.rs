@@ -4,6 +4,7 @@ mod beside;
 mod file;
 mod kafka;
 mod otlp;
+mod outage;
 mod page;
 mod postgres;
 mod received;

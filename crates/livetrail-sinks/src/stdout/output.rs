@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
 
 use livetrail_audit::replica::{Gap, ReplicaError, SealedRange};
 use livetrail_record::parse_canonical;
@@ -103,8 +105,8 @@ impl Output {
         let goes_on =
             self.origin == batch.origin && (batch.first..=batch.next).contains(&self.next);
         if !goes_on {
-            if self.torn > 0 {
-                // Nobody asks for the rest of that line any more.
+            // Nobody asks for the rest of that line any more; and one that an earlier process was killed in would swallow ours.
+            if self.torn > 0 || (self.origin.is_empty() && ends_in_a_line(&self.file)) {
                 self.file.write_all(b"\n")?;
             }
             self.origin.clone_from(&batch.origin);
@@ -138,6 +140,21 @@ fn told(error: io::Error) -> ReplicaError {
         };
     }
     ReplicaError::unavailable("cannot write to standard output", error)
+}
+
+/// Whether it is a file that was written to before and has no LF at its end, or may have none: an empty line too many harms nobody.
+fn ends_in_a_line(file: &File) -> bool {
+    let Ok(found) = file.metadata() else {
+        return false;
+    };
+    let Some(last) = found.len().checked_sub(1).filter(|_| found.is_file()) else {
+        return false;
+    };
+    // The handle is for writing alone.
+    let mut byte = [0];
+    let read = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        .and_then(|again| again.read_exact_at(&mut byte, last));
+    read.is_err() || byte != *b"\n"
 }
 
 /// Whether it is `/dev/null`.

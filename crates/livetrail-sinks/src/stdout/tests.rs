@@ -91,6 +91,24 @@ async fn a_process_that_comes_after_one_that_had_not_noted_it_writes_the_batch_a
 }
 
 #[tokio::test]
+async fn behind_a_line_that_a_killed_process_did_not_end_a_new_one_begins() {
+    let log = TestLog::with(ORIGIN, 60);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lines");
+    let all = lines(&log, 60);
+    for (before, between) in [("", ""), ("{\"index\":0,\"le", "\n"), ("other\n", "")] {
+        std::fs::write(&path, before).unwrap();
+        let output = File::options().append(true).open(&path).unwrap();
+        let cursors = folder.path().join(format!("cursors-{}", before.len()));
+        let sink = StdoutSink::over("out", output, &cursors);
+        sink.append(&log.range(0, 20)).await.unwrap();
+        sink.append(&log.range(20, 40)).await.unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("{before}{between}{all}"));
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_is_gone_is_said_in_words_and_the_cursor_stays() {
     let log = TestLog::with(ORIGIN, 40);
     let (sink, reader, _folder) = piped();

@@ -1,7 +1,7 @@
 //! A trail as a sink's lines of JSON: the log is built anew from the exact bytes in them, and compared with a signed checkpoint.
 //!
 //! Lines may come again, with the same bytes: a sink that cannot ask where it is sends some twice. Lines of others in between are told and
-//! left alone. Whatever else differs from what the checkpoint covers is a failure, with the file and the line.
+//! left alone, and so is one that was cut off, as by the end of a process, if it comes again whole. Whatever else differs from what the checkpoint covers is a failure, with the file and the line.
 
 mod input;
 mod line;
@@ -26,6 +26,9 @@ pub use self::input::{Lines, checkpoint_in};
 
 /// A line that comes again is compared with what came before if that lies no farther back than so many entries: 32 MiB of hashes.
 const MAX_BACK: usize = 1 << 20;
+
+/// Lines that were cut off and may come again: a process that is killed leaves one. At most a line's bytes of each.
+const MAX_TORN: usize = 100;
 
 /// How many problems are kept.
 const MAX_PROBLEMS: usize = 100;
@@ -59,6 +62,7 @@ pub fn verify_lines(
         tree: Some(Frontier::new()),
         next: 0,
         back: VecDeque::new(),
+        torn: Vec::new(),
         computed: None,
         trust,
         older: OlderCheckpoints::collect(&Files::default(), &options.against)?,
@@ -95,6 +99,8 @@ struct Check {
     next: u64,
     /// Leaf hashes of the last entries; the last one is of `next` - 1. `None` for one that is not there.
     back: VecDeque<Option<Hash>>,
+    /// Lines that begin as an entry's and end too early, at most [`MAX_TORN`].
+    torn: Vec<Torn>,
     /// What the entries give at the checkpoint's size.
     computed: Option<TreeHead>,
     trust: Trust,
@@ -104,6 +110,13 @@ struct Check {
     found: Found,
     strict: bool,
     /// The line that is looked at: `FILE:NUMBER`.
+    at: String,
+}
+
+/// A line that may be the beginning of one.
+struct Torn {
+    index: u64,
+    line: Vec<u8>,
     at: String,
 }
 
@@ -135,12 +148,16 @@ impl Check {
 
     fn line(&mut self, line: &[u8]) {
         match line::parse(line) {
-            Line::Entry { index, leaf, entry } => self.entry(index, leaf, &entry),
-            Line::Gap { first, next } => self.gap(first, next),
-            Line::Broken { index } => {
-                let text = "the line begins as an entry's and goes on otherwise: it was changed";
-                self.fails(Class::Line, Some(index), text.to_owned());
+            Line::Entry { index, leaf, entry } => {
+                self.entry(index, leaf, &entry);
+                self.whole(index, line);
             }
+            Line::Gap { first, next } => self.gap(first, next),
+            Line::Broken { index } => self.broken(Torn {
+                index,
+                line: line.to_vec(),
+                at: self.at.clone(),
+            }),
             Line::Other if line.is_empty() => {}
             Line::Other => self.other("is none of a sink's lines, and was left alone"),
         }
@@ -160,6 +177,38 @@ impl Check {
             self.missing(index);
         }
         self.push(computed, entry);
+    }
+
+    /// Whether it was cut off or changed the rest will tell.
+    fn broken(&mut self, line: Torn) {
+        if self.torn.len() < MAX_TORN {
+            self.torn.push(line);
+        } else {
+            self.changed(&line);
+        }
+    }
+
+    fn changed(&mut self, line: &Torn) {
+        let text = "the line begins as an entry's and goes on otherwise: it was changed";
+        let finding = Finding::failure(Class::Line, text).at(line.index);
+        self.found.findings.add(finding.path(&line.at));
+    }
+
+    /// A line that was cut off is here again, whole.
+    fn whole(&mut self, index: u64, line: &[u8]) {
+        if self.torn.is_empty() {
+            return;
+        }
+        let mut torn = std::mem::take(&mut self.torn);
+        let again = |torn: &mut Torn| torn.index == index && line.starts_with(&torn.line);
+        for torn in torn.extract_if(.., again) {
+            let there = std::mem::replace(&mut self.at, torn.at);
+            self.other(&format!(
+                "was cut off, as by the end of the process that wrote it, and is there whole: {there}"
+            ));
+            self.at = there;
+        }
+        self.torn = torn;
     }
 
     /// The entry at `next`.
@@ -330,6 +379,17 @@ impl Check {
         );
         self.older
             .settle(&Files::default(), &self.trust, &mut self.found);
+        for torn in std::mem::take(&mut self.torn) {
+            if torn.index < size {
+                self.changed(&torn);
+                continue;
+            }
+            let text = format!(
+                "{}: the line is not whole, and of an entry that the checkpoint does not cover; it was not read",
+                torn.at
+            );
+            self.found.notes.push(text);
+        }
         if size > self.next {
             let last = size.saturating_sub(1);
             let text = format!(

@@ -194,6 +194,54 @@ fn others_lines_are_told_and_a_torn_end_is_a_note() {
 }
 
 #[test]
+fn a_line_that_was_cut_off_is_told_if_it_comes_again_whole_and_else_a_failure() {
+    let log = story(100).log();
+    let all = lines(&log);
+    // Killed in entry 60, and begun again with entry 50; each place of the cut.
+    for cut in (1..all[60].len()).step_by(7) {
+        let text = [
+            &all[..60].concat(),
+            &all[60][..cut],
+            "\n",
+            &all[50..].concat(),
+        ]
+        .concat();
+        let report = one(text, &log);
+        assert_sound(&report);
+        assert_eq!(report.figures.repeated, 10, "{cut}: {report}");
+        assert_eq!(report.remarks, 1, "{cut}: {report}");
+        assert!(report.to_string().contains("f:61"), "{cut}: {report}");
+    }
+    // Changed, which is no beginning of what comes again.
+    let changed = all[60].replacen("leaf", "leak", 1);
+    let text = all[..60].concat() + &changed + &all[50..].concat();
+    assert_eq!(places(&one(text, &log), Class::Line), ["f:61"]);
+    // Nobody has written it again: it is missing; and then one that nothing covers yet.
+    let text = [
+        &all[..60].concat(),
+        &all[60][..40],
+        "\n",
+        &all[61..].concat(),
+    ]
+    .concat();
+    let report = one(text, &log);
+    assert_eq!(places(&report, Class::Line), ["f:61"]);
+    assert_eq!(places(&report, Class::Missing), ["f:62"]);
+    let text = [&all[..60].concat(), &all[60][..40], "\n"].concat();
+    let note = log.checkpoint(60, &keys());
+    let report = check(&[("f", text)], &note, &keys().options());
+    assert_sound(&report);
+    assert!(
+        report.notes.iter().any(|note| note.contains("f:61")),
+        "{report}"
+    );
+    // As many as there may be, and one more.
+    let beginnings: String = (0..101).map(|_| all[60][..40].to_owned() + "\n").collect();
+    let text = all[..60].concat() + &beginnings + &all[60..].concat();
+    assert_eq!(places(&one(text, &log), Class::Line), ["f:161"]);
+}
+
+#[test]
 fn what_the_sink_itself_says_it_never_had_cannot_be_checked() {
     let log = story(600).log();
     let all = lines(&log);

@@ -4,6 +4,7 @@ mod conformance;
 mod faults;
 mod gate;
 mod login;
+mod outage;
 mod own;
 mod page;
 
@@ -104,6 +105,14 @@ fn reader(brokers: &str) -> ClientConfig {
 /// What any consumer sees of a log: in all partitions, from the beginning, what is committed.
 fn held(client: &ClientConfig, partitions: i32, origin: &str) -> Vec<(u64, Vec<u8>)> {
     let mut held = Vec::new();
+    each(client, partitions, origin, &mut |index, entry| {
+        held.push((index, entry.to_vec()));
+    });
+    held
+}
+
+/// The same, one after the other.
+fn each(client: &ClientConfig, partitions: i32, origin: &str, found: &mut dyn FnMut(u64, &[u8])) {
     for partition in 0..partitions {
         let consumer: BaseConsumer = client.create().unwrap();
         let mut assigned = TopicPartitionList::new();
@@ -117,7 +126,7 @@ fn held(client: &ClientConfig, partitions: i32, origin: &str) -> Vec<(u64, Vec<u
                     let headers = message.headers().unwrap();
                     let index = headers.iter().find(|header| header.key == "index").unwrap();
                     let index = std::str::from_utf8(index.value.unwrap()).unwrap();
-                    held.push((index.parse().unwrap(), message.payload().unwrap().to_vec()));
+                    found(index.parse().unwrap(), message.payload().unwrap());
                 }
                 Some(Ok(_)) => {}
                 Some(Err(KafkaError::PartitionEOF(_))) => break,
@@ -126,5 +135,4 @@ fn held(client: &ClientConfig, partitions: i32, origin: &str) -> Vec<(u64, Vec<u
             }
         }
     }
-    held
 }

@@ -1,20 +1,16 @@
 //! What is Kafka's own: fencing, topics that would lose records, one log a partition, and an auditor who reads the topic back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::{PATIENCE, Place as _, TestLog, run_case};
-use livetrail_audit::replica::{
-    ErrorClass, Gap, ReplicaOptions, ReplicaSink, ReplicaWatch, Replicator,
-};
-use livetrail_engine::SystemClock;
+use livetrail_audit::replica::conformance::{Place as _, TestLog, run_case};
+use livetrail_audit::replica::{ErrorClass, Gap, ReplicaSink};
 use livetrail_sinks::kafka::{KafkaSink, read_back};
 use livetrail_verify::{Directory, Options, Policy, Report, Verdict, keys_in, verify};
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use system_tests::{KafkaBroker, clock};
-use tokio::task::{JoinHandle, block_in_place};
+use system_tests::KafkaBroker;
+use tokio::task::block_in_place;
 
 use super::{TOPIC, Topic, target};
 
@@ -286,109 +282,5 @@ fn an_auditor_reads_the_topic_back_and_finds_what_was_changed() {
         assert_eq!(read.size, 40);
         let report = audit(dir.path(), &small);
         assert_eq!(report.verdict, Verdict::NotSound, "{report}");
-    });
-}
-
-/// What an hour has at 1,000 records a second, in the short form a hundredth of it.
-const OUTAGE_RECORDS: u64 = 36_000;
-
-/// A replicator as a process of its own would have it.
-struct Following {
-    watch: ReplicaWatch,
-    task: JoinHandle<()>,
-}
-
-impl Following {
-    async fn start(topic: &Topic, log: &TestLog) -> Self {
-        let mut options = ReplicaOptions::default();
-        options.batch_records = 1_000;
-        options.attempt_timeout = Duration::from_secs(10);
-        options.backoff_first = Duration::from_millis(5);
-        options.backoff_max = Duration::from_millis(50);
-        let clock = Arc::new(SystemClock::new());
-        let replicator = Replicator::new(
-            log.handle(),
-            log.reader(),
-            topic.sink().await,
-            options,
-            clock,
-        )
-        .unwrap();
-        Self {
-            watch: replicator.watch(),
-            task: tokio::spawn(replicator.run()),
-        }
-    }
-
-    /// It is gone between any two steps.
-    async fn kill(self) {
-        self.task.abort();
-        let _ = self.task.await;
-    }
-
-    fn until(&self, what: &str, condition: impl Fn(&ReplicaWatch) -> bool) {
-        self.until_within(PATIENCE, what, condition);
-    }
-
-    fn until_within(
-        &self,
-        patience: Duration,
-        what: &str,
-        condition: impl Fn(&ReplicaWatch) -> bool,
-    ) {
-        block_in_place(|| clock::wait_until(what, patience, || condition(&self.watch)));
-    }
-}
-
-/// The broker is away while the log grows; it is killed once more and ours twice while it catches up.
-#[test]
-fn a_long_outage_costs_nothing_but_disk() {
-    let asked = std::env::var("LIVETRAIL_OUTAGE_RECORDS").ok();
-    let records = asked.map_or(OUTAGE_RECORDS, |asked| asked.parse().unwrap());
-    // Some thousands a second at least, also on a machine that does other things.
-    let patience = PATIENCE + Duration::from_secs(records / 1_000);
-    run_case(async move {
-        let topic = Topic::fresh().await;
-        let log = TestLog::with(ORIGIN, 1_000);
-        let following = Following::start(&topic, &log).await;
-        following.until("the beginning is there", |watch| {
-            watch.status().cursor == Some(1_000)
-        });
-        topic.broker.kill();
-        log.add(records);
-        following.until("it is noticed", |watch| watch.status().errors > 1);
-        following.kill().await;
-        topic.broker.restart();
-        for part in [1, 2] {
-            let following = Following::start(&topic, &log).await;
-            let some = records / 3 * part;
-            following.until_within(patience, "a part is there", |watch| {
-                watch.status().cursor > Some(some)
-            });
-            if part == 1 {
-                topic.broker.kill();
-                following.until("it is noticed", |watch| watch.status().errors > 1);
-                topic.broker.restart();
-            }
-            following.kill().await;
-        }
-        let following = Following::start(&topic, &log).await;
-        following.until_within(patience, "everything is there", |watch| {
-            watch.status().cursor == Some(log.size())
-        });
-        following.kill().await;
-        let held = topic.held(ORIGIN).await;
-        let entries = log.entries();
-        assert_eq!(held.len(), entries.len());
-        for ((wanted, ours), (index, theirs)) in (0_u64..).zip(&entries).zip(&held) {
-            assert_eq!((*index, theirs.as_slice()), (wanted, &ours[..]));
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let read =
-            block_in_place(|| read_back(&target(&topic.address()), ORIGIN, dir.path())).unwrap();
-        assert_eq!(read.size, log.size());
-        let report = audit(dir.path(), &log);
-        assert_eq!(report.verdict, Verdict::Sound, "{report}");
-        assert_eq!(report.figures.entries, log.size(), "{report}");
     });
 }

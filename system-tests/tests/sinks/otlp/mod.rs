@@ -1,6 +1,7 @@
 //! OTLP over HTTP: what every sink must do that has its cursor in a file, against a receiver that reads with OpenTelemetry's own messages.
 
 mod conformance;
+mod outage;
 mod own;
 mod page;
 mod server;

@@ -1,6 +1,7 @@
 //! The append-only table of PostgreSQL.
 
 mod conformance;
+mod outage;
 mod own;
 mod schema;
 mod tls;

@@ -1,5 +1,6 @@
 //! Standard output as lines of JSON: what every sink must do that cannot say what it holds, and a server with readers of every kind.
 
+mod outage;
 mod page;
 mod server;
 

@@ -1,6 +1,7 @@
 //! Syslog over TLS: what every sink must do that has its cursor in a file, against receivers that others wrote.
 
 mod conformance;
+mod outage;
 mod own;
 mod page;
 mod receiver;

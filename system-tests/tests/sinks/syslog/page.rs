@@ -21,14 +21,21 @@ fn the_commands_for_syslog_do_what_the_page_says() {
     ] {
         typist.knows(name, file.to_str().expect("a path in UTF-8"));
     }
-    let mut compared = 0;
+    let (mut compared, mut verified) = (0, 0);
     for command in commands_of(HEADING) {
         if command.starts_with("livetrail trail sinks status") {
             clock::wait_until("the first messages are there", PATIENCE, || {
                 std::fs::read_to_string(&received).is_ok_and(|text| text.ends_with("}\n"))
             });
         }
+        if command.starts_with("sed") {
+            typist.awaits_metric("livetrail_sink_lag_records{", "0");
+        }
         let said = typist.types(&command);
+        if command.starts_with("livetrail-verify") {
+            assert!(said.starts_with("SOUND"), "{said}");
+            verified += 1;
+        }
         if command.starts_with("livetrail trail sinks status") {
             assert!(
                 said.contains("siem") && said.contains("at_least_once"),
@@ -40,7 +47,7 @@ fn the_commands_for_syslog_do_what_the_page_says() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 1);
+    assert_eq!((compared, verified), (1, 1));
     let first = typist.types("head -n 1 received.jsonl");
     assert!(first.contains("\"server_started\""), "{first}");
     typist.stops();

@@ -1,6 +1,8 @@
 //! Receivers of syslog that others wrote, on loopback and a free port: Debian's rsyslog and syslog-ng, each with what it received in a file.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -117,17 +119,33 @@ impl Receiver {
         if self.kind == Kind::SyslogNg {
             self.stop();
         }
-        let text = std::fs::read_to_string(self.file("received")).unwrap_or_default();
+        let mut held = Vec::new();
+        self.each(origin, &mut |index, entry| {
+            held.push((index, entry.to_vec()))
+        });
         if self.kind == Kind::SyslogNg {
             self.restart();
         }
+        held
+    }
+
+    /// The same, one after the other.
+    pub(super) fn each(&self, origin: &str, found: &mut dyn FnMut(u64, &[u8])) {
+        let Ok(file) = File::open(self.file("received")) else {
+            return;
+        };
         let of_log = format!(" origin=\"{origin}\"");
-        text.split(MARK)
-            .skip(1)
-            .filter_map(whole)
-            .filter(|(data, ..)| data.contains(&of_log))
-            .map(|(_, index, entry)| (index, entry))
-            .collect()
+        let mut lines = BufReader::new(file);
+        let mut line = String::new();
+        while lines.read_line(&mut line).unwrap() > 0 {
+            // Behind what a kill cut off the next message begins on the same line. No message has the mark in it: its quotes would be escaped.
+            let last = line.rfind(MARK).map(|at| &line[at + MARK.len()..]);
+            match last.and_then(whole) {
+                Some((data, index, entry)) if data.contains(&of_log) => found(index, entry),
+                _ => {}
+            }
+            line.clear();
+        }
     }
 
     fn take(&self) -> Process {
@@ -213,13 +231,13 @@ impl Receiver {
 }
 
 /// Structured data behind the mark, index and message of one that was written to its end, with the hash that it says it has.
-fn whole(piece: &str) -> Option<(&str, u64, Vec<u8>)> {
+fn whole(piece: &str) -> Option<(&str, u64, &[u8])> {
     let line = piece.strip_suffix('\n')?;
     let (data, message) = line.split_once("\"]\t")?;
     let (index, data) = data.split_once('"')?;
     let leaf = leaf_hash(message.as_bytes()).to_string();
     assert!(data.contains(&format!(" leaf=\"{leaf}\"")), "{line}");
-    Some((data, index.parse().unwrap(), message.as_bytes().to_vec()))
+    Some((data, index.parse().unwrap(), message.as_bytes()))
 }
 
 fn rsyslog() -> &'static Unpacked {

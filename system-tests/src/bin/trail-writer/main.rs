@@ -1,6 +1,6 @@
 //! Writes audit records into a ledger and says how far it is, for tests that kill it or break its disk.
 //!
-//! `trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY | bucket ADDRESS NAME CREDENTIALS | file PATH]]`: makes the trail if there is none (keys in `DIR.keys`), closes the sessions
+//! `trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY | SINK …]]`: makes the trail if there is none (keys in `DIR.keys`), closes the sessions
 //! that a crash left open, appends records in small batches with a pause between them until there are `COUNT`, closes all and ends. When it is patient
 //! it goes on when the disk is full, else it ends with an error. It prints
 //!
@@ -14,19 +14,22 @@
 //! closed <entries>
 //! ```
 //!
-//! A bucket follows the trail, or files of JSON lines do; at the end they have everything (`replicated <entries>`). A witness is asked before the trail is opened and while it grows, and has cosigned the last checkpoint before the end.
+//! A sink (`sinks.rs` has their words) follows the trail, says how far it is (`followed <entries>`), and has everything at the end (`replicated <entries>`). A
+//! witness is asked before the trail is opened and while it grows, and has cosigned the last checkpoint before the end.
 //!
-//! The ledger is set up small, so that in a second it does all that a big one does in a day: segments begin and go, bundles fill.
+//! The ledger is set up small, so that in a second it does all that a big one does in a day: segments begin and go, bundles fill. Beside a sink it is
+//! as big as a server's, so that an hour's records are there in a minute.
+
+mod sinks;
 
 use std::collections::VecDeque;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use livetrail_audit::replica::{ReplicaOptions, ReplicaSink, Replicas, Replicator};
-use livetrail_engine::SystemClock;
 use livetrail_ledger::{
     AppendError, Builder, CheckpointHook, Class, HttpTransport, Identity, Ledger, Options, Reader,
     RealStore, SharedStore, Witness, WitnessFloor, WitnessOptions, WitnessTransport, Witnesses,
@@ -35,10 +38,6 @@ use livetrail_ledger::{
 use livetrail_record::{
     AuditAction, AuditRecord, LossCounts, Outcome, Reason, Uuid, encode_canonical, parse_canonical,
 };
-use livetrail_s3::{CredentialSource, LockMode};
-use livetrail_sinks::file::{FileReplica, Format, Rotation};
-use livetrail_sinks::s3::{Retention, S3Options, S3Sink};
-use system_tests::bucket_at;
 use system_tests::clock::{Stopwatch, wait_until, wall_ms};
 
 type Error = Box<dyn std::error::Error>;
@@ -55,8 +54,8 @@ const SESSION_EVERY: u64 = 7;
 /// How many of the last records are searched for sessions that a crash left open: far more than one can span.
 const SEARCHED: u64 = 512;
 
-/// How long a sink may take for what it has not when the trail is closed.
-const REPLICA_TIMEOUT: Duration = Duration::from_mins(30);
+/// Beside a sink, an hour's records are told of in steps of so many.
+const TOLD_EVERY: u64 = 5_000;
 
 /// How long a record may take to be durable.
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -78,22 +77,19 @@ fn main() -> ExitCode {
 
 fn write() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY | bucket ADDRESS NAME CREDENTIALS | file PATH]]";
+    let usage =
+        "usage: trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY | SINK ...]]";
     let dir = PathBuf::from(arguments.next().ok_or(usage)?);
     let count: u64 = arguments.next().ok_or(usage)?.parse()?;
     let pause: u64 = arguments.next().map_or(Ok(0), |pause| pause.parse())?;
-    let (word, key) = (arguments.next(), arguments.next());
-    let patient = word.as_deref() == Some("patient");
-    let (mut witness, mut sink) = (None, None);
-    match (word.as_deref(), key) {
-        (Some("bucket"), Some(address)) => {
-            let named = arguments.next().zip(arguments.next()).ok_or(usage)?;
-            sink = Some(bucket(&address, named)?);
-        }
-        (Some("file"), Some(path)) => sink = Some(lines(&path)),
-        (Some(url), Some(key)) => witness = Some(Witness::new(url.to_owned(), key.parse()?)?),
-        _ => {}
-    }
+    let rest: Vec<String> = arguments.collect();
+    let patient = rest == ["patient"];
+    let sink = sinks::named(&rest)?;
+    let witness = match rest.as_slice() {
+        [url, key] if sink.is_none() => Some(Witness::new(url.clone(), key.parse()?)?),
+        rest if rest.is_empty() || patient || sink.is_some() => None,
+        _ => return Err(usage.into()),
+    };
     let store: SharedStore = Arc::new(RealStore::new(&dir));
     let identity = identity(&dir)?;
     if !store.exists("private/log.json")? {
@@ -101,7 +97,7 @@ fn write() -> Result<(), Error> {
     }
     let asked = Asked::new(witness);
     let builder = Ledger::builder(Arc::clone(&store), identity)
-        .options(options())
+        .options(if sink.is_some() { big() } else { small() })
         .hook(Say);
     let (ledger, report) = asked.before(builder, &store)?.open()?;
     let witnesses = asked.beside(&ledger)?;
@@ -112,12 +108,10 @@ fn write() -> Result<(), Error> {
     };
     say(&format!("open {} {found}", report.entries));
     ledger.wait_sealed(report.entries, DURABLE_TIMEOUT)?;
-    let replicas = match sink {
-        Some(sink) => follow(&ledger, &store, sink)?,
-        None => Replicas::new(),
-    };
+    let told_every = if sink.is_some() { TOLD_EVERY } else { 1 };
+    let replicas = sinks::Following::start(&ledger, &store, sink)?;
     let left_open = left_open(&store, report.entries)?;
-    let mut boot = Boot::new(&ledger, report.entries, patient);
+    let mut boot = Boot::new(&ledger, report.entries, patient, told_every);
     boot.begin(&left_open)?;
     while boot.next < count {
         boot.batch()?;
@@ -133,61 +127,7 @@ fn write() -> Result<(), Error> {
     wait_until("the last cosignature", DURABLE_TIMEOUT, cosigned);
     witnesses.stop();
     say(&format!("closed {}", ledger.close()?.head().size));
-    for status in replicas.close(REPLICA_TIMEOUT) {
-        if status.cursor != Some(end) {
-            return Err(format!("the sink is behind: {status:?}").into());
-        }
-        say(&format!("replicated {end}"));
-    }
-    Ok(())
-}
-
-/// A bucket: its server's address, its name, and the file with the credentials.
-fn bucket(
-    address: &str,
-    (name, credentials): (String, String),
-) -> Result<Arc<dyn ReplicaSink>, Error> {
-    let kept = Retention::all(LockMode::Compliance, Duration::from_hours(24));
-    let mut bucket = S3Options::new(bucket_at(address.parse()?, &name), Some(kept));
-    bucket.prefix = "some/where".to_owned();
-    bucket.credentials = CredentialSource::Profile {
-        path: credentials.into(),
-        profile: "trail".to_owned(),
-    };
-    let clock = Arc::new(|| wall_ms() / 1_000);
-    Ok(Arc::new(S3Sink::new("bucket", bucket, clock)?))
-}
-
-/// Files of JSON lines, small ones.
-fn lines(path: &str) -> Arc<dyn ReplicaSink> {
-    let rotation = Rotation {
-        max_bytes: Some(1 << 20),
-        ..Rotation::default()
-    };
-    Arc::new(FileReplica::rotating("lines", path, Format::Json, rotation))
-}
-
-/// Lets a sink follow the ledger.
-fn follow(
-    ledger: &Ledger,
-    store: &SharedStore,
-    sink: Arc<dyn ReplicaSink>,
-) -> Result<Replicas, Error> {
-    let mut options = ReplicaOptions::default();
-    options.backoff_max = Duration::from_secs(1);
-    options.reprobe_interval = Duration::from_secs(1);
-    options.batch_interval = Duration::from_secs(1);
-    let reader = Arc::new(Reader::open(Arc::clone(store))?);
-    let clock = Arc::new(SystemClock::new());
-    let mut replicas = Replicas::new();
-    replicas.start(Replicator::new(
-        ledger.handle(),
-        reader,
-        sink,
-        options,
-        clock,
-    )?)?;
-    Ok(replicas)
+    replicas.finish(end)
 }
 
 /// The witness that is asked, if there is one.
@@ -225,7 +165,14 @@ impl Asked {
     }
 }
 
-fn options() -> Options {
+fn big() -> Options {
+    let mut options = Options::default();
+    options.ballast_bytes = 1 << 20;
+    options.checkpoint_interval = Duration::from_millis(50);
+    options
+}
+
+fn small() -> Options {
     let mut options = Options::default();
     options.queue_bytes = 128 << 10;
     options.commit_bytes = 16 << 10;
@@ -244,11 +191,19 @@ impl CheckpointHook for Say {
     }
 }
 
+/// Standard output is a sink: what is to be said goes to standard error.
+static OUTPUT_IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// One line, whole, so that a reader sees it however this process ends.
 fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
+    let line = format!("{line}\n");
     // Nobody listens any more: then there is nothing to say.
-    let _ = out.write_all(format!("{line}\n").as_bytes());
+    if OUTPUT_IS_TAKEN.load(Ordering::Relaxed) {
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        return;
+    }
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(line.as_bytes());
     let _ = out.flush();
 }
 
@@ -305,6 +260,7 @@ struct Boot<'a> {
     next: u64,
     /// The last number that was said to be durable.
     told: u64,
+    told_every: u64,
     lost: Option<Lost>,
 }
 
@@ -323,7 +279,7 @@ struct Run {
 }
 
 impl<'a> Boot<'a> {
-    fn new(ledger: &'a Ledger, entries: u64, patient: bool) -> Self {
+    fn new(ledger: &'a Ledger, entries: u64, patient: bool, told_every: u64) -> Self {
         Self {
             ledger,
             patient,
@@ -333,6 +289,7 @@ impl<'a> Boot<'a> {
             sessions: VecDeque::new(),
             next: entries,
             told: entries,
+            told_every,
             lost: None,
         }
     }
@@ -481,11 +438,11 @@ impl<'a> Boot<'a> {
     fn append(&mut self, class: Class, records: &[AuditRecord]) -> Result<(), Error> {
         let entries: Result<Vec<_>, _> = records.iter().map(encode_canonical).collect();
         self.next = self.ledger.append(class, &entries?)?.next;
-        if self.next.saturating_sub(self.told) >= AHEAD {
+        if self.next.saturating_sub(self.told) >= AHEAD.max(2 * self.told_every) {
             self.ledger.wait_durable(self.next, DURABLE_TIMEOUT)?;
         }
         let durable = self.ledger.durable_entries();
-        if durable > self.told {
+        if durable >= self.told + self.told_every {
             self.told = durable;
             say(&format!("durable {durable}"));
         }
