@@ -18,9 +18,18 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use system_tests::KafkaBroker;
 use system_tests::clock::{Stopwatch, wait_until};
 use system_tests::resources::cpu_seconds;
+use system_tests::{CommandLine, KafkaBroker};
+
+const USAGE: &str = "\
+How many records a second a Kafka broker on this machine takes, and what of the sink costs how much.
+
+Usage: kafka_speed [RECORDS [ROUNDS]]
+
+  RECORDS     of each turn [default: 400000]
+  ROUNDS      of which the medians are told [default: 3]
+  -h, --help  Print this";
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -43,13 +52,13 @@ enum Kind {
 }
 
 fn main() {
-    let mut given = std::env::args().skip(1);
-    let mut number = |or| {
-        given
-            .next()
-            .map_or(or, |text| text.parse().expect("a number"))
+    let mut given = CommandLine::of_process(USAGE);
+    let mut number = |of, or| {
+        let text = given.take();
+        text.map_or(or, |text| given.number(of, &text, 1))
     };
-    let (records, rounds) = (number(400_000), number(3).max(1));
+    let (records, rounds) = (number("RECORDS", 400_000), number("ROUNDS", 3));
+    given.end();
     let log = TestLog::with(ORIGIN, records);
     let address = KafkaBroker::free_address();
     let broker = KafkaBroker::start(address, address);

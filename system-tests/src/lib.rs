@@ -9,6 +9,7 @@
 //! | a Kafka broker whose records outlive it | [`KafkaBroker`] |
 //! | an S3 server with Object Lock | [`S3Server`] |
 //! | a receiver of OpenTelemetry's logs, and a collector before it | [`OtlpCollector`], [`Rotel`] |
+//! | receivers of syslog that others wrote | [`syslog::Receiver`] |
 //! | TLS before a server that has none | [`TlsFront`] |
 //! | programs of Debian that keep each other off a machine | [`Unpacked`] |
 //! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`] |
@@ -16,6 +17,7 @@
 //! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
 //! | clients that misbehave | [`rtmp`], [`socket`], [`http`] |
 //! | a disk that can really be full, a clock that is wrong | [`SmallDisk`], [`faketime`] |
+//! | the command lines of the programs in `examples/` | [`CommandLine`] |
 //! | waiting for a condition with a deadline | [`clock`] |
 //!
 //! Everything listens on loopback, on addresses of its own. Nothing waits for a time in the hope that something will have
@@ -24,6 +26,7 @@
 mod binary;
 pub mod clip;
 pub mod clock;
+mod command_line;
 mod config;
 mod debian;
 pub mod faketime;
@@ -43,6 +46,7 @@ mod server;
 mod small_disk;
 pub mod socket;
 mod story;
+pub mod syslog;
 mod tls_front;
 pub mod tool;
 mod trail;
@@ -50,6 +54,7 @@ mod wheel;
 mod witness;
 
 pub use binary::{livetrail, livetrail_verify};
+pub use command_line::CommandLine;
 pub use config::Config;
 pub use debian::Unpacked;
 pub use ffmpeg8::ffmpeg8;

@@ -367,6 +367,15 @@ impl Server {
         self.earlier.push(process.end_by(signal, timeout));
     }
 
+    /// What the run that ended last wrote to its standard output.
+    ///
+    /// # Panics
+    /// When none has ended.
+    #[must_use]
+    pub fn printed(&self) -> &str {
+        &self.earlier.last().expect("a run that has ended").stdout
+    }
+
     /// The data folder.
     #[must_use]
     pub fn data(&self) -> PathBuf {

@@ -12,7 +12,7 @@ use livetrail_benches::{
         client::{Client, Plan},
         clip,
         load::{self, Report},
-        server::{self, Kind, Server},
+        server::{self, Kind, STDOUT_SINK, Server},
     },
 };
 
@@ -77,6 +77,7 @@ struct Sample {
     trail: f64,
     replicas: f64,
     others: f64,
+    whole: f64,
     servers: f64,
 }
 
@@ -91,9 +92,9 @@ fn is_trail(name: &str) -> bool {
     name.starts_with("ledger") || name.starts_with("livetrail-audit") || name.starts_with("trail")
 }
 
-/// A sink's own thread, its reads of the ledger, and librdkafka's.
+/// A sink's own thread, its reads of the ledger, librdkafka's, and who writes to standard output.
 fn is_replica(name: &str) -> bool {
-    ["replica", "kafka", "rdk:"]
+    ["replica", "kafka", "rdk:", "stdout"]
         .iter()
         .any(|own| name.starts_with(own))
 }
@@ -131,14 +132,17 @@ fn measure(
     clip: &Path,
     options: &Compare,
 ) -> Result<Sample> {
-    let servers = servers.map(|path| SinkServers::start(path)).transpose()?;
-    let sinks = servers.as_ref().map_or("", |servers| &servers.config);
+    let mut servers = servers.map(|path| SinkServers::start(path)).transpose()?;
+    let sinks = servers
+        .as_ref()
+        .map(|servers| servers.config.clone() + STDOUT_SINK)
+        .unwrap_or_default();
     let kind = Kind::Livetrail {
         interval_ms: options.send_interval,
         threads: 0,
         http: false,
     };
-    let server = Server::start_with(&kind, program, clip, sinks)?;
+    let server = Server::start_with(&kind, program, clip, &sinks)?;
     // What happens at the start is not what is measured: each is where it should be.
     beside::await_following(server.http())?;
     let plan = Plan {
@@ -161,7 +165,8 @@ fn measure(
     let (before, servers_before) = (server.usage()?, cpu_of(&servers)?);
     let report = client.report()?;
     let (after, servers_after) = (server.usage()?, cpu_of(&servers)?);
-    let seconds = after.since(&before).seconds;
+    let used = after.since(&before);
+    let seconds = used.seconds;
     let share = |cpu_seconds: f64| cpu_seconds * 1e3 / seconds;
     let of = |named: &dyn Fn(&str) -> bool| share(after.of_threads(&before, named));
     let sample = Sample {
@@ -169,6 +174,7 @@ fn measure(
         trail: of(&is_trail),
         replicas: of(&is_replica),
         others: of(&|name| !is_media(name) && !is_trail(name) && !is_replica(name)),
+        whole: share(used.whole_cpu_seconds),
         servers: share(servers_after - servers_before),
         report,
     };
@@ -191,7 +197,35 @@ fn measure(
         told += &format!(" {name} {}+{}", sink.records, sink.lag_records);
     }
     tell(servers.is_some(), &sample, &told);
+    drop(client);
+    if let Some(servers) = &mut servers {
+        check_all_is_there(server, servers, sinks.len())?;
+    }
     Ok(sample)
+}
+
+/// Ends the server, and insists that each of so many sinks has the whole trail then.
+fn check_all_is_there(server: Server, servers: &mut SinkServers, sinks: usize) -> Result<()> {
+    beside::await_caught_up(server.http())?;
+    let ended = server.stop()?;
+    let mut held = servers.held(&ended.origin)?;
+    held.extend(ended.lines.map(|lines| ("stdout".to_owned(), lines)));
+    ensure!(
+        held.len() == sinks,
+        "{sinks} sinks, of which were counted: {held:?}"
+    );
+    for (name, records) in &held {
+        ensure!(
+            *records == ended.records,
+            "sink {name} holds {records} of {} records",
+            ended.records
+        );
+    }
+    eprintln!(
+        "  each of {sinks} sinks holds all {} records",
+        ended.records
+    );
+    Ok(())
 }
 
 /// One line for each turn.
@@ -210,7 +244,7 @@ fn tell(with_sinks: bool, sample: &Sample, told: &str) {
 
 type Value = fn(&Sample) -> f64;
 
-const ROWS: [(&str, Value); 13] = [
+const ROWS: [(&str, Value); 14] = [
     ("frames, viewer with fewest", |s| {
         s.report.least_frames as f64
     }),
@@ -227,6 +261,7 @@ const ROWS: [(&str, Value); 13] = [
     ("trail threads, ms/s", |s| s.trail),
     ("replica threads, ms/s", |s| s.replicas),
     ("other threads, ms/s", |s| s.others),
+    ("the whole server, ms/s", |s| s.whole),
     ("sinks' servers, ms/s", |s| s.servers),
 ];
 

@@ -3,30 +3,31 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Lines, Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 
-/// What [`SinkServers`] is told by, and what is waited for.
+/// What [`SinkServers`] says when it can be written to.
 const READY: &str = "# ready";
+
+/// What it says when it has counted what is there.
+const COUNTED: &str = "# counted";
 
 /// For an answer of our server about its sinks.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// For all sinks to begin.
-const START_PATIENCE: Duration = Duration::from_secs(60);
-
-/// The kernel's clock in `/proc/PID/stat`, on every Linux that we know.
-const TICKS_PER_SECOND: f64 = 100.0;
+/// For all sinks to begin, and to get the last records.
+const SINK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Servers that run until this is dropped.
 pub struct SinkServers {
     child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
     /// The `[[sink]]` tables with which our server follows to each of them.
     pub config: String,
 }
@@ -42,17 +43,42 @@ impl SinkServers {
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let output = child.stdout.take().context("piped")?;
-        let mut config = String::new();
-        for line in BufReader::new(output).lines() {
-            let line = line?;
-            if line == READY {
-                return Ok(Self { child, config });
-            }
-            config.push_str(&line);
-            config.push('\n');
+        let mut servers = Self {
+            child,
+            lines: BufReader::new(output).lines(),
+            config: String::new(),
+        };
+        for line in servers.lines_until(READY)? {
+            servers.config.push_str(&line);
+            servers.config.push('\n');
         }
-        let _ = child.kill();
-        let status = child.wait()?;
+        Ok(servers)
+    }
+
+    /// How many records of this trail each of them holds, from its first one on and without a hole: counted where they are, and not taken
+    /// from what our server says. For after that server's end.
+    pub fn held(&mut self, origin: &str) -> Result<HashMap<String, u64>> {
+        let input = self.child.stdin.as_mut().context("piped")?;
+        writeln!(input, "{origin}")?;
+        let lines = self.lines_until(COUNTED)?;
+        let counts = lines.iter().map(|line| {
+            let (name, count) = line.split_once(' ').context("a sink and a number")?;
+            Ok((name.to_owned(), count.parse()?))
+        });
+        counts.collect()
+    }
+
+    fn lines_until(&mut self, last: &str) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for line in self.lines.by_ref() {
+            let line = line?;
+            if line == last {
+                return Ok(lines);
+            }
+            lines.push(line);
+        }
+        let _ = self.child.kill();
+        let status = self.child.wait()?;
         anyhow::bail!("the sinks' servers ended with {status}");
     }
 
@@ -72,18 +98,9 @@ impl SinkServers {
             let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
                 continue;
             };
-            // The name, which may have anything in it, is in parentheses.
-            let fields: Vec<u64> = stat
-                .rsplit(')')
-                .next()
-                .unwrap_or_default()
-                .split_whitespace()
-                .skip(1)
-                .map(|field| field.parse().unwrap_or(0))
-                .collect();
-            // Parent; user, system, and the same of children that it has waited for.
-            parents.insert(pid, fields.first().copied().unwrap_or(0) as u32);
-            ticks.insert(pid, fields.iter().skip(10).take(4).sum::<u64>());
+            let stat = super::stat(&stat);
+            parents.insert(pid, stat.parent);
+            ticks.insert(pid, stat.ticks + stat.ticks_of_children);
         }
         let ours = self.child.id();
         let is_ours = |pid: u32| {
@@ -98,7 +115,7 @@ impl SinkServers {
             .filter(|(pid, _)| is_ours(**pid))
             .map(|(_, ticks)| ticks)
             .sum();
-        Ok(sum as f64 / TICKS_PER_SECOND)
+        Ok(sum as f64 / super::TICKS_PER_SECOND)
     }
 }
 
@@ -152,10 +169,19 @@ pub fn sinks(http: SocketAddr) -> Result<HashMap<String, Sink>> {
 
 /// Waits until each sink has what the trail had at its start.
 pub fn await_following(http: SocketAddr) -> Result<()> {
-    let deadline = Instant::now() + START_PATIENCE;
+    await_all(http, |sink| sink.records > 0)
+}
+
+/// Waits until each sink has what is sealed.
+pub fn await_caught_up(http: SocketAddr) -> Result<()> {
+    await_all(http, |sink| sink.lag_records == 0)
+}
+
+fn await_all(http: SocketAddr, there: impl Fn(&Sink) -> bool) -> Result<()> {
+    let deadline = Instant::now() + SINK_PATIENCE;
     loop {
         let sinks = sinks(http)?;
-        if sinks.values().all(|sink| sink.records > 0) {
+        if sinks.values().all(&there) {
             return Ok(());
         }
         ensure!(

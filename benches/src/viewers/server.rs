@@ -3,17 +3,26 @@
 use std::{
     collections::HashMap,
     fs,
+    io::Read,
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// For a server to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For it to end in order, with viewers who have just gone.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A sink on the server's standard output. Whoever configures it gets its lines counted.
+pub const STDOUT_SINK: &str = "[[sink]]\nname = \"stdout\"\n[sink.stdout]\n";
 
 /// Where Debian puts nginx's module.
 const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
@@ -94,7 +103,20 @@ pub struct Server {
     rtmp: SocketAddr,
     http: SocketAddr,
     kind: Kind,
-    _dir: TempDir,
+    dir: TempDir,
+    /// Reads its standard output to the end, when that is a sink.
+    output: Option<JoinHandle<std::io::Result<u64>>>,
+}
+
+/// What a server of ours has left when it ended.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// The trail's name.
+    pub origin: String,
+    /// How many records it has.
+    pub records: u64,
+    /// Lines on standard output, when that was a sink.
+    pub lines: Option<u64>,
 }
 
 impl Server {
@@ -156,17 +178,25 @@ impl Server {
             }
         };
         super::raise_open_files();
-        let child = command
+        // The sink refuses to write into nothing.
+        let stdout = match more.contains(STDOUT_SINK) {
+            true => Stdio::piped(),
+            false => Stdio::null(),
+        };
+        let mut child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .spawn()
             .with_context(|| format!("cannot start {}", kind.name()))?;
+        let output = child.stdout.take();
+        let output = output.map(|output| std::thread::spawn(move || count_lines(output)));
         let mut server = Self {
             child,
             rtmp,
             http,
             kind: kind.clone(),
-            _dir: dir,
+            dir,
+            output,
         };
         server.await_listening()?;
         Ok(server)
@@ -201,6 +231,32 @@ impl Server {
         Usage::of(self.pid())
     }
 
+    /// Ends our server in order: what it has recorded is sealed and goes to the sinks.
+    pub fn stop(mut self) -> Result<Ended> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let deadline = Instant::now() + STOP_PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            ensure!(Instant::now() < deadline, "the server does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        ensure!(status.success(), "the server ended with {status}");
+        let lines = self.output.take().map(|output| {
+            let lines = output.join().map_err(|_| anyhow!("the reader panicked"))?;
+            anyhow::Ok(lines?)
+        });
+        // The name, the size, the root (C2SP tlog-checkpoint).
+        let checkpoint = fs::read_to_string(self.dir.path().join("data/trail/checkpoint"))?;
+        let mut text = checkpoint.lines();
+        Ok(Ended {
+            origin: text.next().context("a name")?.to_owned(),
+            records: text.next().context("a size")?.parse()?,
+            lines: lines.transpose()?,
+        })
+    }
+
     fn await_listening(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(self.rtmp).is_err() {
@@ -220,6 +276,17 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+fn count_lines(mut output: ChildStdout) -> std::io::Result<u64> {
+    let mut bytes = vec![0; 64 << 10];
+    let mut lines = 0;
+    loop {
+        match output.read(&mut bytes)? {
+            0 => return Ok(lines),
+            n => lines += bytes[..n].iter().filter(|byte| **byte == b'\n').count() as u64,
+        }
     }
 }
 
@@ -280,6 +347,8 @@ pub struct Usage {
     names: HashMap<u64, String>,
     /// Switches that it wanted and that it did not, of each thread.
     switches: HashMap<u64, (u64, u64)>,
+    /// The processor time of the whole process in ticks, with threads that have ended.
+    ticks: u64,
     pub rss_bytes: u64,
     at: Instant,
 }
@@ -288,6 +357,8 @@ pub struct Usage {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Used {
     pub cpu_seconds: f64,
+    /// Also of threads that have ended in between; a multiple of 10 ms.
+    pub whole_cpu_seconds: f64,
     pub voluntary: u64,
     pub involuntary: u64,
     pub seconds: f64,
@@ -299,6 +370,7 @@ impl Usage {
             cpu_ns: HashMap::new(),
             names: HashMap::new(),
             switches: HashMap::new(),
+            ticks: 0,
             rss_bytes: 0,
             at: Instant::now(),
         };
@@ -326,6 +398,7 @@ impl Usage {
             );
             usage.switches.insert(id, switches);
         }
+        usage.ticks = super::stat(&fs::read_to_string(process.join("stat"))?).ticks;
         let status = fs::read_to_string(process.join("status"))?;
         usage.rss_bytes = field(&status, "VmRSS:") * 1_024;
         Ok(usage)
@@ -343,10 +416,11 @@ impl Usage {
         seconds
     }
 
-    /// Since `before`. What threads used that have ended in between is not counted.
+    /// Since `before`. What threads used that have ended in between is counted in `whole_cpu_seconds` alone.
     pub fn since(&self, before: &Self) -> Used {
         let mut used = Used {
             seconds: (self.at - before.at).as_secs_f64(),
+            whole_cpu_seconds: (self.ticks - before.ticks) as f64 / super::TICKS_PER_SECOND,
             ..Used::default()
         };
         for (id, ns) in &self.cpu_ns {

@@ -17,7 +17,22 @@ use std::time::Duration;
 use livetrail_audit::replica::conformance::TestLog;
 use livetrail_audit::replica::{ReplicaOptions, ReplicaSink, Replicas, Replicator};
 use livetrail_engine::SystemClock;
+use system_tests::CommandLine;
 use system_tests::clock::{Stopwatch, wait_until};
+
+const USAGE: &str = "\
+How many records a second each sink takes, beside a bare client that brings the same records to the same server.
+
+Usage: sinks_speed [--records N] [--rounds N] [--quick] [SINK]...
+
+  SINK         postgres, kafka, s3 or file; without one, all
+  --records N  of each turn; s3 gets a quarter of them [default: 400000]
+  --rounds N   of which the medians are told [default: 3]
+  --quick      100,000 records, once
+  -h, --help   Print this";
+
+/// So that also the sink with the smallest share gets some.
+const LEAST_RECORDS: u64 = 8;
 
 /// For all records to arrive.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -101,20 +116,18 @@ fn arguments() -> Arguments {
         rounds: 3,
         names: Vec::new(),
     };
-    let mut given = std::env::args().skip(1);
-    let number = |text: Option<String>| -> u64 {
-        let text = text.expect("a number behind the option");
-        text.parse().expect("a number")
-    };
-    while let Some(argument) = given.next() {
+    let mut given = CommandLine::of_process(USAGE);
+    while let Some(argument) = given.take() {
         match argument.as_str() {
-            "--records" => arguments.records = number(given.next()).max(8),
-            "--rounds" => arguments.rounds = number(given.next()).max(1) as usize,
+            "--records" => arguments.records = given.take_number("--records", LEAST_RECORDS),
+            "--rounds" => arguments.rounds = given.take_number("--rounds", 1) as usize,
             "--quick" => (arguments.records, arguments.rounds) = (100_000, 1),
             name if KINDS.iter().any(|kind| kind.name == name) => {
                 arguments.names.push(argument);
             }
-            other => panic!("there is no `{other}`; the sinks are postgres, kafka, s3 and file"),
+            other => given.refuse(&format!(
+                "there is no `{other}`; the sinks are postgres, kafka, s3 and file"
+            )),
         }
     }
     arguments

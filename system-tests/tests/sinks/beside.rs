@@ -9,11 +9,17 @@ use std::time::Duration;
 use livetrail_audit::replica::conformance::{Place as _, Server as _};
 use livetrail_record::Reason;
 use system_tests::rtmp::{Message, RawRtmp, assert_every_frame, flv_messages, play_to_the_end};
-use system_tests::{Config, Server, Trail, clip, clock, livetrail, livetrail_verify, run, tool};
+use system_tests::syslog::{Kind, Receiver};
+use system_tests::{
+    Config, OtlpCollector, Server, Trail, clip, clock, livetrail_verify, run, tool,
+};
 
+use crate::file::server::{exported, records};
 use crate::kafka::Topic;
 use crate::postgres::Table;
+use crate::received::{Receives as _, each_once};
 use crate::s3::Place;
+use crate::syslog::OfLog;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -45,11 +51,21 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
     });
     let mut server = Server::start(Config::new());
     server.stop();
-    let config = config(&server, &table, &bucket, &topic);
+    let syslog = OfLog(Receiver::start(Kind::Rsyslog), origin(&server));
+    let otlp = OtlpCollector::start();
+    let config = config(&server, &table, &bucket, &topic)
+        .sink("siem", "syslog", &syslog.settings())
+        .sink(
+            "logs",
+            "otlp",
+            &format!("endpoint = \"http://{}\"\n", otlp.address()),
+        );
     server.set_config(config);
     server.start_again();
 
-    for sink in ["postgres", "bucket", "topic", "file"] {
+    for sink in [
+        "postgres", "bucket", "topic", "file", "stdout", "siem", "logs",
+    ] {
         await_state(&server, sink, "following");
     }
     let (url, sent) = (server.rtmp_url("live/cam"), server.file("sent.flv"));
@@ -65,7 +81,9 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
             table.kill().await;
             topic.kill().await;
         });
-        for sink in ["postgres", "topic"] {
+        syslog.kill();
+        otlp.kill();
+        for sink in ["postgres", "topic", "siem", "logs"] {
             await_state(&server, sink, "retrying");
         }
         pass_through(&server, rtmp, 1);
@@ -89,10 +107,12 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
         table.restart().await;
         topic.restart().await;
     });
+    syslog.restart();
+    otlp.restart();
     bucket.proxy().slow_down(Duration::ZERO);
     // What hangs is not waited for.
     bucket.proxy().cut();
-    for sink in ["postgres", "bucket", "topic"] {
+    for sink in ["postgres", "bucket", "topic", "siem", "logs"] {
         await_state(&server, sink, "following");
     }
     let trail = server.stop();
@@ -116,6 +136,10 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
     let indexes: Vec<_> = held.iter().map(|(index, _)| *index).collect();
     let wanted: Vec<_> = (0..trail.records().len() as u64).collect();
     assert_eq!(indexes, wanted, "the topic");
+    let entries = exported(&server, "entries");
+    assert_eq!(records(server.printed()), entries, "standard output");
+    assert_eq!(each_once(&syslog), entries, "syslog");
+    assert_eq!(each_once(&otlp), entries, "the collector");
 }
 
 /// The trail's name.
@@ -138,6 +162,7 @@ fn config(server: &Server, table: &Table, bucket: &Place, topic: &Topic) -> Conf
         .sink("bucket", "s3", &s3)
         .sink("topic", "kafka", &kafka)
         .sink("file", "file", &path)
+        .sink("stdout", "stdout", "")
 }
 
 /// Viewers who join, are let in, and leave, and whose records are sealed while the sinks are away.
@@ -194,10 +219,7 @@ fn assert_all_have_all(server: &Server, trail: &Trail, table: &Table, bucket: &P
         "--s3-region",
         "us-east-1",
     ]);
-    let mut export = Command::new(livetrail());
-    export.args(["trail", "export"]).arg(server.data());
-    export.args(["--format", "tsv"]);
-    let exported = run("trail export", &export, PATIENCE).success().stdout;
+    let exported = exported(server, "tsv");
     let lines = std::fs::read_to_string(server.file("trail.tsv")).expect("the file");
     assert_eq!(lines, exported);
 }

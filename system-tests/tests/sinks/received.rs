@@ -50,7 +50,7 @@ pub(crate) fn assert_all_is_received(server: &mut Server, receiver: &impl Receiv
 }
 
 /// The first of each index, a line each.
-fn each_once(receiver: &impl Receives) -> String {
+pub(crate) fn each_once(receiver: &impl Receives) -> String {
     let mut first: Vec<String> = Vec::new();
     for (index, entry) in receiver.held() {
         let record = String::from_utf8(entry).expect("JSON");

@@ -4,7 +4,6 @@ mod conformance;
 mod outage;
 mod own;
 mod page;
-mod receiver;
 mod server;
 
 use std::path::Path;
@@ -14,8 +13,9 @@ use async_trait::async_trait;
 use livetrail_audit::replica::ReplicaSink;
 use livetrail_audit::replica::conformance::{Access, Place, Proxy, Server};
 use livetrail_sinks::syslog::{SyslogSink, SyslogTarget, Transport};
+use system_tests::syslog::{Kind, Receiver};
 
-use receiver::{Kind, Receiver};
+pub(crate) use server::OfLog;
 
 /// rsyslog that asks for certificates.
 pub(crate) struct Rsyslog(Behind);

@@ -4,8 +4,8 @@ use livetrail_audit::replica::conformance::TestLog;
 use livetrail_audit::replica::{Delivery, ErrorClass, Gap, ReplicaError, ReplicaSink as _};
 use livetrail_sinks::syslog::{SyslogTarget, Transport};
 
-use super::receiver::{Kind, Receiver};
 use super::sink;
+use system_tests::syslog::{Kind, Receiver};
 
 const ORIGIN: &str = "example.com/a";
 

@@ -2,8 +2,8 @@
 
 use system_tests::clock;
 
-use super::receiver::{Kind, Receiver};
 use crate::page::{PATIENCE, Typist, block_of, commands_of};
+use system_tests::syslog::{Kind, Receiver};
 
 const HEADING: &str = "Syslog";
 

@@ -1,12 +1,23 @@
 //! A server with `[sink.syslog]`, restarted and killed in the middle.
 
+use system_tests::syslog::{Kind, Receiver};
 use system_tests::{Config, Server};
 
-use super::receiver::{Kind, Receiver};
 use crate::received::{Receives, assert_all_is_received};
 
 /// Of one log.
-struct OfLog(Receiver, String);
+pub(crate) struct OfLog(pub(crate) Receiver, pub(crate) String);
+
+impl OfLog {
+    /// The lines of a server's `[sink.syslog]` for it, over TLS.
+    pub(crate) fn settings(&self) -> String {
+        format!(
+            "address = {:?}\nca_file = {:?}\n",
+            self.0.address().to_string(),
+            self.0.file("ca.pem")
+        )
+    }
+}
 
 impl Receives for OfLog {
     fn held(&self) -> Vec<(u64, Vec<u8>)> {
@@ -27,13 +38,9 @@ fn every_record_is_received_in_order_across_a_restart_and_a_kill() {
     let receiver = Receiver::start(Kind::Rsyslog);
     let mut server = Server::start(Config::new());
     server.stop();
-    let lines = format!(
-        "address = {:?}\nca_file = {:?}\n",
-        receiver.address().to_string(),
-        receiver.file("ca.pem")
-    );
-    server.set_config(Config::new().sink("siem", "syslog", &lines));
     let checkpoint = std::fs::read_to_string(server.data().join("trail/checkpoint")).unwrap();
     let origin = checkpoint.lines().next().unwrap().to_owned();
-    assert_all_is_received(&mut server, &OfLog(receiver, origin));
+    let receiver = OfLog(receiver, origin);
+    server.set_config(Config::new().sink("siem", "syslog", &receiver.settings()));
+    assert_all_is_received(&mut server, &receiver);
 }

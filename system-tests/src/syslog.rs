@@ -11,7 +11,13 @@ use std::time::Duration;
 
 use livetrail_tlog::leaf_hash;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use system_tests::{Process, Signal, Unpacked, clock, free_address};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::clock;
+use crate::debian::Unpacked;
+use crate::process::Process;
+use crate::server::free_address;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -20,7 +26,7 @@ const MARK: &str = "[livetrail@32473 index=\"";
 
 /// Which receiver, and how it is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// rsyslog with the TLS of OpenSSL. It answers a `close_notify` with its own, as it must.
     Rsyslog,
     /// The same, and whoever sends must show a certificate of the authority.
@@ -34,16 +40,21 @@ pub(super) enum Kind {
 }
 
 /// A receiver, running or not. Dropping it ends it and removes what it received.
-pub(super) struct Receiver {
+pub struct Receiver {
     kind: Kind,
-    folder: tempfile::TempDir,
+    folder: TempDir,
     address: SocketAddr,
     running: Mutex<Option<Process>>,
 }
 
 impl Receiver {
-    pub(super) fn start(kind: Kind) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    /// One of this kind.
+    ///
+    /// # Panics
+    /// When its program cannot be had or does not start.
+    #[must_use]
+    pub fn start(kind: Kind) -> Self {
+        let folder = TempDir::with_prefix("livetrail-syslog").expect("a folder");
         let address = free_address();
         make_certificates(folder.path(), address.ip());
         let receiver = Self {
@@ -56,33 +67,48 @@ impl Receiver {
         receiver
     }
 
-    pub(super) const fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// A file beside what it received: `ca.pem`, `client.pem`, `client.key`, and those of an authority that it does not know
     /// (`other.pem`, `other-client.pem`, `other-client.key`).
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Ends it at once, as `kill -9` does.
-    pub(super) fn kill(&self) {
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&self) {
         drop(self.take());
     }
 
     /// Ends it in order: what it keeps in memory is written first.
-    pub(super) fn stop(&self) {
+    ///
+    /// # Panics
+    /// When it does not run, or does not end in time.
+    pub fn stop(&self) {
         self.take().end_by(Signal::TERM, PATIENCE);
     }
 
     /// Starts it, over what it received before, at the same address. Returns when it can be connected to.
-    pub(super) fn restart(&self) {
+    ///
+    /// # Panics
+    /// When it does not start in time, or runs already.
+    pub fn restart(&self) {
         self.restart_believing("ca.pem");
     }
 
     /// The same, and it takes certificates of the authority in this file alone.
-    pub(super) fn restart_believing(&self, authority: &str) {
+    ///
+    /// # Panics
+    /// As [`restart`](Self::restart).
+    pub fn restart_believing(&self, authority: &str) {
         let command = match self.kind {
             Kind::SyslogNg => self.syslog_ng(),
             _ => self.rsyslog(&self.settings(authority)),
@@ -101,7 +127,10 @@ impl Receiver {
     }
 
     /// The same with rsyslog and this configuration, whose files and address are replaced by those here.
-    pub(super) fn restart_with(&self, configuration: &str) {
+    ///
+    /// # Panics
+    /// As [`restart`](Self::restart).
+    pub fn restart_with(&self, configuration: &str) {
         let here = self.folder.path().display().to_string();
         let (ip, port) = (self.address.ip(), self.address.port());
         let text = configuration
@@ -114,7 +143,11 @@ impl Receiver {
 
     /// Index and bytes of each message about this log in the order in which they were written. What a kill cut off in the middle is left out:
     /// nobody was told that it was read.
-    pub(super) fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
+    ///
+    /// # Panics
+    /// When a message has another hash than it says.
+    #[must_use]
+    pub fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
         // What syslog-ng keeps in memory it writes when it ends.
         if self.kind == Kind::SyslogNg {
             self.stop();
@@ -130,14 +163,17 @@ impl Receiver {
     }
 
     /// The same, one after the other.
-    pub(super) fn each(&self, origin: &str, found: &mut dyn FnMut(u64, &[u8])) {
+    ///
+    /// # Panics
+    /// As [`held`](Self::held), and when what it received cannot be read.
+    pub fn each(&self, origin: &str, found: &mut dyn FnMut(u64, &[u8])) {
         let Ok(file) = File::open(self.file("received")) else {
             return;
         };
         let of_log = format!(" origin=\"{origin}\"");
         let mut lines = BufReader::new(file);
         let mut line = String::new();
-        while lines.read_line(&mut line).unwrap() > 0 {
+        while lines.read_line(&mut line).expect("text") > 0 {
             // Behind what a kill cut off the next message begins on the same line. No message has the mark in it: its quotes would be escaped.
             let last = line.rfind(MARK).map(|at| &line[at + MARK.len()..]);
             match last.and_then(whole) {
@@ -189,7 +225,7 @@ impl Receiver {
     }
 
     fn rsyslog(&self, settings: &str) -> Command {
-        std::fs::write(self.file("rsyslog.conf"), settings).unwrap();
+        std::fs::write(self.file("rsyslog.conf"), settings).expect("a configuration");
         let rsyslog = rsyslog();
         let mut command = rsyslog.command("usr/sbin/rsyslogd");
         command.args(["-n", "-i", "NONE"]);
@@ -211,7 +247,7 @@ impl Receiver {
              destination received {{ file(\"{here}/received\" template(\"${{SDATA}}\\t${{MSG}}\\n\") template-escape(no)); }};\n\
              log {{ source(trail); destination(received); flags(flow-control); }};\n"
         );
-        std::fs::write(self.file("syslog-ng.conf"), text).unwrap();
+        std::fs::write(self.file("syslog-ng.conf"), text).expect("a configuration");
         let syslog_ng = syslog_ng();
         let mut command = syslog_ng.command("usr/sbin/syslog-ng");
         command.args(["--foreground", "--no-caps", "--stderr"]);
@@ -237,7 +273,7 @@ fn whole(piece: &str) -> Option<(&str, u64, &[u8])> {
     let (index, data) = data.split_once('"')?;
     let leaf = leaf_hash(message.as_bytes()).to_string();
     assert!(data.contains(&format!(" leaf=\"{leaf}\"")), "{line}");
-    Some((data, index.parse().unwrap(), message.as_bytes()))
+    Some((data, index.parse().ok()?, message.as_bytes()))
 }
 
 fn rsyslog() -> &'static Unpacked {
@@ -279,19 +315,22 @@ fn make_certificates(folder: &Path, address: IpAddr) {
         let name = format!("authority {prefix}");
         authority.distinguished_name.push(DnType::CommonName, name);
         let authority =
-            CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-        std::fs::write(folder.join(authority_file), authority.pem()).unwrap();
+            CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key"))
+                .expect("an authority");
+        std::fs::write(folder.join(authority_file), authority.pem()).expect("a file");
         for name in ["server", "client"] {
-            let key = KeyPair::generate().unwrap();
+            let key = KeyPair::generate().expect("a key");
             let names = vec!["127.0.0.1".to_owned(), address.to_string()];
-            let mut certificate = CertificateParams::new(names).unwrap();
+            let mut certificate = CertificateParams::new(names).expect("names");
             certificate
                 .distinguished_name
                 .push(DnType::CommonName, name);
-            let certificate = certificate.signed_by(&key, &authority).unwrap();
+            let certificate = certificate
+                .signed_by(&key, &authority)
+                .expect("a certificate");
             let file = |kind| folder.join(format!("{prefix}{name}.{kind}"));
-            std::fs::write(file("pem"), certificate.pem()).unwrap();
-            std::fs::write(file("key"), key.serialize_pem()).unwrap();
+            std::fs::write(file("pem"), certificate.pem()).expect("a file");
+            std::fs::write(file("key"), key.serialize_pem()).expect("a file");
         }
     }
 }

@@ -1,0 +1,69 @@
+//! The command lines of the programs in `examples/`: `--help`, and exit code 2 with the usage for what they do not know.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "these are command lines"
+)]
+
+/// What was given to this process and has not been taken yet.
+pub struct CommandLine {
+    usage: &'static str,
+    given: std::vec::IntoIter<String>,
+}
+
+impl CommandLine {
+    /// All that was given. When `-h` or `--help` is among it, prints the usage and ends the process.
+    #[must_use]
+    pub fn of_process(usage: &'static str) -> Self {
+        let given: Vec<_> = std::env::args_os()
+            .skip(1)
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        if given.iter().any(|one| one == "-h" || one == "--help") {
+            println!("{usage}");
+            std::process::exit(0);
+        }
+        Self {
+            usage,
+            given: given.into_iter(),
+        }
+    }
+
+    /// The next one.
+    pub fn take(&mut self) -> Option<String> {
+        self.given.next()
+    }
+
+    /// The next one, which must be a number of at least `least`; `of` is what it is for. Else [`refuse`](Self::refuse)s.
+    pub fn take_number(&mut self, of: &str, least: u64) -> u64 {
+        let Some(text) = self.take() else {
+            self.refuse(&format!("{of} needs a number behind it"));
+        };
+        self.number(of, &text, least)
+    }
+
+    /// This text as a number of at least `least`; `of` is what it is for. Else [`refuse`](Self::refuse)s.
+    #[must_use]
+    pub fn number(&self, of: &str, text: &str, least: u64) -> u64 {
+        match text.parse() {
+            Ok(number) if number >= least => number,
+            _ => self.refuse(&format!(
+                "{of} is a number of at least {least}, not `{text}`"
+            )),
+        }
+    }
+
+    /// Says what is wrong and how it would be right, and ends the process with exit code 2.
+    pub fn refuse(&self, problem: &str) -> ! {
+        eprintln!("error: {problem}\n\n{}", self.usage);
+        std::process::exit(2);
+    }
+
+    /// Refuses what nobody has taken.
+    pub fn end(mut self) {
+        if let Some(one) = self.take() {
+            self.refuse(&format!("there is no `{one}`"));
+        }
+    }
+}
