@@ -13,6 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The command line of a program that can be told nothing else.
+#[derive(Debug, clap::Parser)]
+pub struct Quick {
+    /// A short look: fewer rounds
+    #[arg(long)]
+    pub quick: bool,
+}
+
 /// Processor time that this process has used, all threads together.
 pub fn process_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);

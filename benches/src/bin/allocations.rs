@@ -2,6 +2,7 @@
 //! allocator would slow the others.
 
 use bytes::Bytes;
+use clap::Parser as _;
 use livetrail_benches::{self as bench, offer};
 use tokio::runtime::{Builder, Runtime};
 
@@ -12,6 +13,8 @@ const FRAMES: u64 = 16_000;
 const GOP_FRAMES: u64 = 60;
 
 fn main() -> anyhow::Result<()> {
+    // There is nothing that could be shorter.
+    let _ = bench::Quick::parse();
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use clap::Parser as _;
 use livetrail_benches::{self as bench, offer};
 use tokio::runtime::Builder;
 
@@ -35,8 +36,7 @@ fn main() -> Result<()> {
     {
         return run_child(way, Path::new(path), records.parse()?);
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    parent(if quick { 1 } else { 5 })
+    parent(if bench::Quick::parse().quick { 1 } else { 5 })
 }
 
 fn parent(rounds: usize) -> Result<()> {

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::Parser as _;
 use livetrail_benches::{self as bench, offer};
 use offer::Offer;
 use tokio::runtime::Builder;
@@ -24,8 +25,7 @@ const IDLE: Duration = Duration::from_millis(5);
 type Measure = fn(&dyn Offer) -> f64;
 
 fn main() -> anyhow::Result<()> {
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let rounds = if quick { 3 } else { 15 };
+    let rounds = if bench::Quick::parse().quick { 3 } else { 15 };
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

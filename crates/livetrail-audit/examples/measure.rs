@@ -5,6 +5,7 @@
 
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::unwrap_used,
     reason = "a measurement for people"
@@ -18,6 +19,14 @@ use livetrail_audit::{AuditPipeline, AuditRecord, AuditSink, FileAuditSink};
 use livetrail_engine::{
     Observer, Role, SessionContext, SessionId, StreamEvent, StreamEventKind, StreamKey,
 };
+
+const USAGE: &str = "\
+What the audit pipeline costs.
+
+Usage: measure [PART]...
+
+  PART        offers, file or idle; without one, all
+  -h, --help  Print this";
 
 struct Nothing;
 
@@ -45,10 +54,19 @@ fn event() -> StreamEvent {
 }
 
 fn main() {
-    let only = std::env::args().nth(1);
+    let only: Vec<_> = std::env::args_os().skip(1).collect();
     let parts: [(&str, fn()); 3] = [("offers", offers), ("file", file), ("idle", idle)];
+    if only.iter().any(|word| word == "-h" || word == "--help") {
+        println!("{USAGE}");
+        return;
+    }
+    let known = |word: &&std::ffi::OsString| parts.iter().any(|(name, _)| *word == name);
+    if let Some(word) = only.iter().find(|word| !known(word)) {
+        eprintln!("error: there is no `{}`\n\n{USAGE}", word.display());
+        std::process::exit(2);
+    }
     for (name, part) in parts {
-        if only.as_deref().is_none_or(|only| only == name) {
+        if only.is_empty() || only.iter().any(|word| word == name) {
             part();
         }
     }

@@ -10,10 +10,16 @@
 //! closed <entries>
 //! ```
 
-#![allow(clippy::print_stdout, reason = "what it prints is what it is for")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what it prints is what it is for"
+)]
+
+mod command_line;
 
 use std::{
-    env, error,
+    error,
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,6 +31,16 @@ use livetrail_ledger::{
     CheckpointHook, Class, Identity, Ledger, Options, RealStore, SharedStore, generate_seed,
     read_seed, write_seed,
 };
+
+const USAGE: &str = "\
+Appends numbered entries to a trail and prints how many are durable.
+
+Usage: append DIR [COUNT] [PAUSE_US]
+
+  DIR         of the trail, which is made if there is none; its keys are in DIR.keys
+  COUNT       entries that are there at the end [default: it goes on for ever]
+  PAUSE_US    microseconds between two of them [default: 0]
+  -h, --help  Print this";
 
 /// Entries that may be appended and not yet known to be durable.
 const AHEAD: u64 = 10_000;
@@ -47,10 +63,15 @@ fn say(line: &str) {
 }
 
 fn main() -> Result<(), Box<dyn error::Error>> {
-    let mut args = env::args().skip(1);
-    let dir = PathBuf::from(args.next().ok_or("usage: append DIR [COUNT] [PAUSE_US]")?);
-    let count: u64 = args.next().map_or(Ok(u64::MAX), |count| count.parse())?;
-    let pause: u64 = args.next().map_or(Ok(0), |pause| pause.parse())?;
+    let mut given = command_line::given(USAGE, 3);
+    let Some(dir) = given.next().map(PathBuf::from) else {
+        command_line::refuse(USAGE, "which directory?");
+    };
+    let number = |of, word: Option<String>, or| {
+        word.map_or(or, |word| command_line::number(USAGE, of, &word))
+    };
+    let count = number("COUNT", given.next(), u64::MAX);
+    let pause = number("PAUSE_US", given.next(), 0);
     let store: SharedStore = Arc::new(RealStore::new(&dir));
     let identity = identity(&dir)?;
     if !store.exists("private/log.json")? {

@@ -5,12 +5,15 @@
 
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "it prints what it measures, and measuring needs a clock"
 )]
 
+mod command_line;
+
 use std::{
-    env, error,
+    error,
     fs::{self, OpenOptions},
     os::unix::fs::FileExt as _,
     path::Path,
@@ -21,6 +24,15 @@ use std::{
 
 use livetrail_ledger::{Class, Identity, Ledger, RealStore, SharedStore, generate_seed};
 
+const USAGE: &str = "\
+Measures a ledger on a real disk.
+
+Usage: measure [SECONDS] [DIR]
+
+  SECONDS     of throughput [default: 10]
+  DIR         is made, and removed after [default: ledger-measure]
+  -h, --help  Print this";
+
 const ENTRY_BYTES: usize = 200;
 const CALL: usize = 1000;
 const LONG: Duration = Duration::from_secs(120);
@@ -28,9 +40,10 @@ const LONG: Duration = Duration::from_secs(120);
 type Result<T> = std::result::Result<T, Box<dyn error::Error>>;
 
 fn main() -> Result<()> {
-    let mut args = env::args().skip(1);
-    let seconds: u64 = args.next().map_or(Ok(10), |seconds| seconds.parse())?;
-    let dir = args.next().unwrap_or_else(|| "ledger-measure".to_owned());
+    let mut given = command_line::given(USAGE, 2);
+    let seconds = given.next();
+    let seconds = seconds.map_or(10, |word| command_line::number(USAGE, "SECONDS", &word));
+    let dir = given.next().unwrap_or_else(|| "ledger-measure".to_owned());
     let dir = Path::new(&dir);
     throughput(&dir.join("throughput"), Duration::from_secs(seconds))?;
     latency(&dir.join("latency"))?;

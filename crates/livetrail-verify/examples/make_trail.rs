@@ -6,7 +6,11 @@
 //! ```
 //!
 //! The records are those of viewers who come and go, about 290 bytes each as the server writes them; the keys are known to everybody.
-#![allow(clippy::print_stdout, reason = "an example talks to people")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example talks to people"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -20,13 +24,27 @@ use livetrail_tlog::{
     encode_entry_into, leaf_hash,
 };
 
+const USAGE: &str = "\
+Makes a trail of so many records in a directory.
+
+Usage: make_trail DIR RECORDS
+
+  -h, --help  Print this";
+
 const ORIGIN: &str = "example.com/measured";
 
 fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let dir = arguments.next().context("which directory?")?;
-    let size: u64 = arguments.next().context("how many records?")?.parse()?;
-    let dir = Path::new(&dir);
+    let given: Vec<_> = std::env::args_os().skip(1).collect();
+    if given.iter().any(|word| word == "-h" || word == "--help") {
+        println!("{USAGE}");
+        return Ok(());
+    }
+    let size = given.get(1).and_then(|size| size.to_str()?.parse().ok());
+    let ([dir, _], Some(size)) = (given.as_slice(), size) else {
+        eprintln!("error: which directory, and how many records?\n\n{USAGE}");
+        std::process::exit(2);
+    };
+    let dir = Path::new(dir);
     let mut builder = TileBuilder::new();
     let (mut bundle, mut entry) = (Vec::new(), Vec::new());
     let mut bytes = 0;

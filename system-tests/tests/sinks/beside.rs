@@ -83,10 +83,11 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
         });
         syslog.kill();
         otlp.kill();
+        pass_through(&server, rtmp, 1);
+        // Each notices when there is something to send.
         for sink in ["postgres", "topic", "siem", "logs"] {
             await_state(&server, sink, "retrying");
         }
-        pass_through(&server, rtmp, 1);
         // Connected, and without an answer from now on.
         bucket.proxy().slow_down(HANGS);
         pass_through(&server, rtmp, 2);

@@ -21,14 +21,19 @@ pub(super) const SLICE: Duration = Duration::from_millis(20);
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// What came beside the answers of one client. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Events(Arc<Mutex<Seen>>);
+#[derive(Clone, Debug)]
+pub(super) struct Events {
+    /// Where we looked for brokers at first.
+    addresses: Arc<str>,
+    seen: Arc<Mutex<Seen>>,
+}
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// No broker can be reached, and the newest reason.
-    down: bool,
-    reason: String,
+    /// No broker can be reached, in librdkafka's words.
+    down: Option<String>,
+    /// Why the last connection broke that did, if any has.
+    broke: String,
     /// We are not let in, or do not believe who answers.
     refused: Option<(Code, String)>,
     /// The first record that was not taken.
@@ -36,9 +41,22 @@ struct Seen {
 }
 
 impl Events {
-    /// Forgets what was before: connections that broke while nobody asked are made anew by themselves.
+    /// Nothing has come yet.
+    pub(super) fn of(target: &KafkaTarget) -> Self {
+        Self {
+            addresses: target.brokers().into(),
+            seen: Arc::default(),
+        }
+    }
+
+    /// Forgets what was before: connections that broke while nobody asked are made anew by themselves. Why the last one broke is kept: when none
+    /// can be made, librdkafka may say so without saying that again.
     pub(super) fn begin(&self) {
-        *self.seen() = Seen::default();
+        let mut seen = self.seen();
+        *seen = Seen {
+            broke: std::mem::take(&mut seen.broke),
+            ..Seen::default()
+        };
     }
 
     /// Whether waiting on makes sense.
@@ -50,9 +68,16 @@ impl Events {
         if let Some(code) = seen.undelivered {
             return Err(error::of_code(code, "a record was not taken"));
         }
-        if seen.down {
+        if let Some(words) = &seen.down {
+            let broke = match seen.broke.as_str() {
+                "" => String::new(),
+                broke => format!("; of the last connection: {broke}"),
+            };
             return Err(ReplicaError::Unavailable {
-                what: format!("no broker can be reached: {}", seen.reason),
+                what: format!(
+                    "no broker can be reached at {}: {words}{broke}",
+                    self.addresses
+                ),
                 source: None,
             });
         }
@@ -73,7 +98,7 @@ impl Events {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,12 +113,12 @@ impl ClientContext for Events {
         };
         let mut seen = self.seen();
         match code {
-            Code::AllBrokersDown => seen.down = true,
+            Code::AllBrokersDown => seen.down = Some(reason.to_owned()),
             _ if error::is_refusal(code, reason) => {
                 seen.refused
                     .get_or_insert_with(|| (code, reason.to_owned()));
             }
-            _ => reason.clone_into(&mut seen.reason),
+            _ => reason.clone_into(&mut seen.broke),
         }
     }
 }
@@ -158,4 +183,51 @@ pub(super) fn consumer(
     config
         .create_with_context(events.clone())
         .map_err(|error| error::of(error, "a client that reads cannot be made"))
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_audit::replica::ReplicaSink as _;
+
+    use super::*;
+    use crate::kafka::KafkaSink;
+
+    /// Nobody listens there: it takes root to.
+    const NOBODY: &str = "127.0.0.1:1";
+
+    fn target() -> KafkaTarget {
+        KafkaTarget::new(&[NOBODY], "audit").unwrap()
+    }
+
+    #[test]
+    fn brokers_that_cannot_be_reached_are_named_with_the_reason() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let sink = KafkaSink::new("topic", target()).unwrap();
+        let said = runtime
+            .block_on(sink.cursor("example.com/log"))
+            .unwrap_err();
+        let said = said.to_string();
+        assert!(said.contains(&format!("reached at {NOBODY}: ")), "{said}");
+        assert!(said.contains("Connection refused"), "{said}");
+    }
+
+    #[test]
+    fn a_reason_outlives_the_attempt_that_it_came_in_and_without_one_librdkafkas_words_are_told() {
+        let events = Events::of(&target());
+        let tell = |code, words| events.error(KafkaError::Global(code), words);
+        let said = || events.check().unwrap_err().to_string();
+        let down = || tell(Code::AllBrokersDown, "1/1 brokers are down");
+        down();
+        assert!(said().ends_with("127.0.0.1:1: 1/1 brokers are down"));
+        tell(Code::BrokerTransportFailure, "refused");
+        let whole = "127.0.0.1:1: 1/1 brokers are down; of the last connection: refused";
+        assert!(said().ends_with(whole));
+        events.begin();
+        events.check().unwrap();
+        down();
+        assert!(said().ends_with(whole));
+    }
 }

@@ -42,7 +42,7 @@ impl Session {
     /// Fences off whoever wrote there, has what they left open aborted, and reads the tail once more.
     pub(super) fn take_over(reading: &Reading) -> Result<Self, ReplicaError> {
         let partition = reading.partition();
-        let events = Events::default();
+        let events = Events::of(&partition.target);
         let producer = producer(&partition.target, partition.number, &events)?;
         let wait = Wait::of(ANSWER * 2);
         until_done(

@@ -91,7 +91,7 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) fn new(partition: &Partition) -> Result<Self, ReplicaError> {
-        let events = Events::default();
+        let events = Events::of(&partition.target);
         let consumer = consumer(&partition.target, &events)?;
         Ok(Self {
             partition: partition.clone(),

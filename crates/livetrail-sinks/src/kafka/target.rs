@@ -209,6 +209,11 @@ impl KafkaTarget {
         format!("kafka://{}/{}", self.brokers, self.topic)
     }
 
+    /// Where brokers are looked for at first, with commas between them.
+    pub(super) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
     /// The topic.
     #[must_use]
     pub fn topic(&self) -> &str {

@@ -111,7 +111,7 @@ pub fn set_up(
 
 /// `false` when somebody else was faster.
 fn make(target: &KafkaTarget, partitions: u16, replicas: u8) -> Result<bool, ReplicaError> {
-    let events = Events::default();
+    let events = Events::of(target);
     let failed = |error| error::of(error, "the brokers do not make it");
     let admin: AdminClient<Events> = target
         .config()
@@ -231,14 +231,14 @@ impl Shape {
             if let Some(shape) = Self::find(target)? {
                 return Ok(shape);
             }
-            wait.check(&Events::default(), "the topic is not to be seen yet")?;
+            wait.check(&Events::of(target), "the topic is not to be seen yet")?;
             std::thread::sleep(SLICE);
         }
     }
 
     /// `None` when there is no such topic.
     fn find(target: &KafkaTarget) -> Result<Option<Self>, ReplicaError> {
-        let events = Events::default();
+        let events = Events::of(target);
         let client = consumer(target, &events)?;
         let topic = target.topic();
         let metadata = metadata(&client, &events, topic)?;
@@ -315,7 +315,7 @@ fn settings(target: &KafkaTarget) -> Result<Settings, ReplicaError> {
     let failed = |error| error::of(error, doing);
     let admin: AdminClient<Events> = target
         .config()
-        .create_with_context(Events::default())
+        .create_with_context(Events::of(target))
         .map_err(failed)?;
     let topic = [ResourceSpecifier::Topic(target.topic())];
     let options = AdminOptions::new().request_timeout(Some(ANSWER));
