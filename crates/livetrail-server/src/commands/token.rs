@@ -1,12 +1,12 @@
 //! `livetrail token`.
 
-use std::{fs, process::ExitCode};
+use std::process::ExitCode;
 
-use anyhow::Context;
 use livetrail_engine::{SignedTokens, SystemClock, TokenClaims};
 
 use crate::{
     cli::{Token, TokenIssue},
+    config::{Secret, SecretText},
     output::{Failure, Outcome, say},
 };
 
@@ -20,13 +20,10 @@ pub(crate) fn run(command: &Token) -> Outcome {
 
 fn make(issue: &TokenIssue) -> anyhow::Result<String> {
     let key = match (&issue.key_file, &issue.key) {
-        (Some(path), _) => fs::read_to_string(path)
-            .with_context(|| format!("cannot read the key file {}", path.display()))?,
-        (None, Some(key)) => key.clone(),
+        (Some(path), _) => Secret::of("key").file(Some(path)).read()?,
+        (None, Some(key)) => SecretText::new(key.trim_end_matches(['\r', '\n'])),
         (None, None) => anyhow::bail!("give --key-file, or the key in LIVETRAIL_TOKEN_KEY"),
     };
-    // As the server reads it from `secret_file`.
-    let key = key.trim_end_matches(['\r', '\n']);
     let mut claims = TokenClaims::new().grant(issue.grant.into());
     if let Some(subject) = &issue.subject {
         claims = claims.subject(subject);
@@ -37,6 +34,7 @@ fn make(issue: &TokenIssue) -> anyhow::Result<String> {
     if let Some(stream) = &issue.stream {
         claims = claims.stream(stream);
     }
-    let tokens = SignedTokens::new(SystemClock::new()).key("command line", key.as_bytes())?;
+    let tokens =
+        SignedTokens::new(SystemClock::new()).key("command line", key.expose().as_bytes())?;
     Ok(tokens.issue(&claims, issue.valid_for.0)?)
 }

@@ -24,12 +24,12 @@ pub(crate) enum ConfigError {
         problem: String,
     },
     /// The file with a secret cannot be read.
-    #[error("{place}cannot read {}", path.display())]
+    #[error("{place}cannot read {path}")]
     SecretFile {
         /// File and line; and the key.
         place: Place,
         /// The secret's file.
-        path: PathBuf,
+        path: String,
         /// Why.
         source: io::Error,
     },

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-#[cfg(feature = "kafka")]
-use super::SecretText;
+use super::load::beside;
+use super::{Secret, TlsFiles};
 
 /// A topic, and how to get in.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -60,63 +60,45 @@ pub(crate) enum Accept {
 
 impl Kafka {
     pub(super) fn resolve(&mut self, base: &Path) {
-        for file in [
-            &mut self.password_file,
-            &mut self.ca_file,
-            &mut self.certificate_file,
-            &mut self.key_file,
-        ] {
-            *file = file.take().map(|file| base.join(file));
-        }
+        let Self {
+            password_file,
+            ca_file,
+            certificate_file,
+            key_file,
+            ..
+        } = self;
+        beside(base, [password_file, ca_file, certificate_file, key_file]);
     }
 
     pub(super) fn wrong(&self) -> Option<(&'static str, String)> {
-        let password = self.password_file.is_some() || self.password_env.is_some();
+        let (password, tls) = (self.password(), self.tls());
         let problem = if self.brokers.is_empty() {
-            "needs at least one of brokers, as \"HOST:PORT\""
-        } else if self.password_file.is_some() && self.password_env.is_some() {
-            "needs one of password_file and password_env, not both"
-        } else if self.user.is_some() != password {
-            "needs user and one of password_file and password_env, or none of them"
-        } else if self.certificate_file.is_some() != self.key_file.is_some() {
-            "needs both of certificate_file and key_file, or none"
-        } else if self.tls == Some(false)
-            && (self.ca_file.is_some() || self.certificate_file.is_some())
-        {
-            "has tls = false and files that only TLS makes use of"
+            "needs at least one of brokers, as \"HOST:PORT\"".to_owned()
+        } else if self.user.is_some() != password.is_given() {
+            let keys = password.keys();
+            format!("needs user and one of {keys}, or none of them")
+        } else if let Some(error) = password.check().err().filter(|_| password.is_given()) {
+            error.to_string()
+        } else if let Some(problem) = tls.wrong() {
+            problem.to_owned()
+        } else if self.tls == Some(false) && tls.are_given() {
+            "has tls = false and files that only TLS makes use of".to_owned()
         } else {
             return None;
         };
-        Some(("kafka", problem.to_owned()))
+        Some(("kafka", problem))
     }
 
-    /// The password, from where it is kept; `None` when nobody logs in.
-    ///
-    /// # Errors
-    /// The file or the variable is not there.
-    #[cfg(feature = "kafka")]
-    pub(crate) fn password(&self) -> anyhow::Result<Option<SecretText>> {
-        if let Some(file) = &self.password_file {
-            return secret_in(file).map(Some);
-        }
-        let Some(name) = &self.password_env else {
-            return Ok(None);
-        };
-        match std::env::var(name) {
-            Ok(password) => Ok(Some(SecretText::new(password))),
-            Err(_) => anyhow::bail!("the variable {name} is not set, or not text"),
-        }
+    /// The password of the user, if there is one.
+    pub(crate) fn password(&self) -> Secret<'_> {
+        Secret::of("password")
+            .file(self.password_file.as_deref())
+            .variable(self.password_env.as_deref())
     }
-}
 
-/// The password in a file, without white space around it.
-///
-/// # Errors
-/// It is not there, or not text.
-#[cfg(feature = "kafka")]
-pub(crate) fn secret_in(file: &Path) -> anyhow::Result<SecretText> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        anyhow::anyhow!("cannot read the password in {}: {error}", file.display())
-    })?;
-    Ok(SecretText::new(text.trim()))
+    /// Its files.
+    pub(crate) fn tls(&self) -> TlsFiles<'_> {
+        let (chain, key) = (&self.certificate_file, &self.key_file);
+        TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())
+    }
 }

@@ -10,8 +10,9 @@ use livetrail_ledger::{LedgerError, MAX_WITNESSES};
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, LogFormat, NamedSecret, SecretText,
+    Config, ConfigError, LogFormat, NamedSecret, Secret, SecretText,
     place::{Place, Source},
+    secret::SecretError,
     types::{LogFilter, Span},
 };
 
@@ -126,18 +127,24 @@ pub(crate) fn load(
     }
     apply(&mut config, overrides);
     let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
-    for file in [
-        &mut config.trail.signer_key_file,
-        &mut config.trail.cosigner_key_file,
-    ] {
-        *file = file.take().map(|file| base.join(file));
-    }
+    let trail = &mut config.trail;
+    beside(
+        base,
+        [&mut trail.signer_key_file, &mut trail.cosigner_key_file],
+    );
     for sink in &mut config.sink {
         sink.resolve(base);
     }
     read_secrets(&mut config, base, &source)?;
     check(&config, &source)?;
     Ok(config)
+}
+
+/// Files are named from where the configuration file is.
+pub(super) fn beside<'a>(base: &Path, files: impl IntoIterator<Item = &'a mut Option<PathBuf>>) {
+    for file in files {
+        *file = file.take().map(|file| base.join(file));
+    }
 }
 
 fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
@@ -264,40 +271,30 @@ fn read_secrets(config: &mut Config, base: &Path, source: &Source<'_>) -> Result
             .map(move |(i, key)| (format!("{name}[{i}]"), &mut key.secret, &key.secret_file))
     });
     for (key, secret, file) in keys.chain(named) {
-        let problem = match (&secret, file) {
-            (Some(_), Some(_)) => Some("has secret and secret_file; one of them is allowed"),
-            (None, None) => Some("needs secret or secret_file"),
-            (Some(text), None) if text.expose().is_empty() => Some("the secret is empty"),
-            (Some(_), None) | (None, Some(_)) => None,
-        };
-        if let Some(problem) = problem {
-            return Err(ConfigError::Setting {
-                place: source.of(&key),
-                problem: problem.to_owned(),
-            });
-        }
-        if let Some(file) = file {
-            *secret = Some(read_secret(&base.join(file), source, &key)?);
-        }
+        let path = file.as_ref().map(|file| base.join(file));
+        let places = Secret::of("secret").itself(secret.as_ref());
+        let read = places.file(path.as_deref()).read();
+        *secret = Some(read.map_err(|error| without_secret(error, source, &key))?);
     }
     Ok(())
 }
 
-fn read_secret(path: &Path, source: &Source<'_>, key: &str) -> Result<SecretText, ConfigError> {
-    let place = || source.of(&format!("{key}.secret_file"));
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::SecretFile {
-        place: place(),
-        path: path.to_owned(),
-        source: error,
-    })?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() {
-        return Err(ConfigError::Setting {
-            place: place(),
-            problem: format!("{} is empty", path.display()),
-        });
+fn without_secret(error: SecretError, source: &Source<'_>, key: &str) -> ConfigError {
+    let place = match error.key() {
+        Some(own) => source.of(&format!("{key}.{own}")),
+        None => source.of(key),
+    };
+    match error {
+        SecretError::File { path, source, .. } => ConfigError::SecretFile {
+            place,
+            path,
+            source,
+        },
+        error => ConfigError::Setting {
+            place,
+            problem: error.to_string(),
+        },
     }
-    Ok(SecretText::new(text))
 }
 
 /// What no single value shows.

@@ -10,10 +10,10 @@ mod load;
 mod otlp;
 mod place;
 mod s3;
-#[cfg(any(feature = "otlp", feature = "postgres"))]
 mod secret;
 mod sink;
 mod syslog;
+mod tls;
 mod types;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -26,7 +26,7 @@ pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};
 pub(crate) use error::ConfigError;
 pub(crate) use kafka::Kafka;
 #[cfg(feature = "kafka")]
-pub(crate) use kafka::{Accept, Sasl, secret_in};
+pub(crate) use kafka::{Accept, Sasl};
 pub(crate) use load::{Overrides, load, variables, warn_of_unknown_variables};
 pub(crate) use otlp::Otlp;
 #[cfg(feature = "otlp")]
@@ -34,6 +34,9 @@ pub(crate) use otlp::OtlpCompression;
 #[cfg(feature = "s3")]
 pub(crate) use s3::Lock;
 pub(crate) use s3::S3;
+pub(crate) use secret::Secret;
+#[cfg(any(feature = "kafka", feature = "otlp", feature = "postgres"))]
+pub(crate) use secret::SecretError;
 #[cfg(feature = "postgres")]
 pub(crate) use sink::Postgres;
 pub(crate) use sink::Sink;
@@ -42,6 +45,7 @@ pub(crate) use sink::{LineFile, LineFormat};
 pub(crate) use syslog::Syslog;
 #[cfg(feature = "syslog")]
 pub(crate) use syslog::SyslogTransport;
+pub(crate) use tls::TlsFiles;
 pub(crate) use types::{ByteSize, LogFilter, NamedSecret, SecretText, Span};
 
 /// The commented example, which is also the reference: it has every key, and its values are the defaults.

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::SecretText;
+use super::load::beside;
+use super::{Secret, SecretText, TlsFiles};
 
 /// A collector.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -56,46 +57,41 @@ fn service_name() -> String {
 
 impl Otlp {
     pub(super) fn resolve(&mut self, base: &Path) {
-        let headers = self.header.iter_mut().map(|header| &mut header.value_file);
-        for file in headers.chain([
-            &mut self.ca_file,
-            &mut self.certificate_file,
-            &mut self.key_file,
-        ]) {
-            *file = file.take().map(|file| base.join(file));
-        }
+        beside(
+            base,
+            [
+                &mut self.ca_file,
+                &mut self.certificate_file,
+                &mut self.key_file,
+            ],
+        );
+        let headers = self.header.iter_mut();
+        beside(base, headers.map(|header| &mut header.value_file));
     }
 
     pub(super) fn wrong(&self) -> Option<(&'static str, String)> {
-        let mut headers = self.header.iter();
-        let problem = if self.certificate_file.is_some() != self.key_file.is_some() {
-            "needs both of certificate_file and key_file, or none"
-        } else if headers.any(|header| header.sources() != 1) {
-            "has a header that needs one of value, value_file and value_env"
-        } else {
-            return None;
-        };
-        Some(("otlp", problem.to_owned()))
+        if let Some(problem) = self.tls().wrong() {
+            return Some(("otlp", problem.to_owned()));
+        }
+        self.header.iter().find_map(|header| {
+            let error = header.secret().check().err()?;
+            Some(("otlp", format!("header {:?}: {error}", header.name)))
+        })
+    }
+
+    /// Its files.
+    pub(crate) fn tls(&self) -> TlsFiles<'_> {
+        let (chain, key) = (&self.certificate_file, &self.key_file);
+        TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())
     }
 }
 
 impl OtlpHeader {
-    fn sources(&self) -> usize {
-        let sources = [
-            self.value.is_some(),
-            self.value_file.is_some(),
-            self.value_env.is_some(),
-        ];
-        sources.into_iter().filter(|there| *there).count()
-    }
-
-    /// The value, from where it is kept.
-    ///
-    /// # Errors
-    /// The file or the variable is not there.
-    #[cfg(feature = "otlp")]
-    pub(crate) fn secret(&self) -> anyhow::Result<SecretText> {
-        let (file, variable) = (self.value_file.as_deref(), self.value_env.as_deref());
-        super::secret::secret_from("header's value", self.value.as_ref(), file, variable)
+    /// Its value.
+    pub(crate) fn secret(&self) -> Secret<'_> {
+        Secret::of("value")
+            .itself(self.value.as_ref())
+            .file(self.value_file.as_deref())
+            .variable(self.value_env.as_deref())
     }
 }

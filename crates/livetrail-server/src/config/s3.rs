@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Span;
+use super::load::beside;
 
 /// Readers see a record at most so much later than it is sealed.
 const MAX_BATCH_INTERVAL: Duration = Duration::from_secs(60);
@@ -59,9 +60,7 @@ const fn batch_interval() -> Span {
 
 impl S3 {
     pub(super) fn resolve(&mut self, base: &Path) {
-        for file in [&mut self.credentials_file, &mut self.ca_file] {
-            *file = file.take().map(|file| base.join(file));
-        }
+        beside(base, [&mut self.credentials_file, &mut self.ca_file]);
     }
 
     pub(super) fn wrong(&self) -> Option<(&'static str, String)> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use livetrail_audit::replica::ReplicaOptions;
 use serde::Deserialize;
 
-use super::{ByteSize, Kafka, Otlp, S3, SecretText, Span, Syslog};
+use super::load::beside;
+use super::{ByteSize, Kafka, Otlp, S3, Secret, SecretText, Span, Syslog, TlsFiles};
 
 /// One that follows the trail.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -162,14 +163,15 @@ impl Sink {
             receiver.resolve(base);
         }
         if let Some(postgres) = &mut self.postgres {
-            for file in [
-                &mut postgres.url_file,
-                &mut postgres.ca_file,
-                &mut postgres.certificate_file,
-                &mut postgres.key_file,
-            ] {
-                *file = file.take().map(|file| base.join(file));
-            }
+            let Postgres {
+                url: _,
+                url_file,
+                url_env: _,
+                ca_file,
+                certificate_file,
+                key_file,
+            } = postgres;
+            beside(base, [url_file, ca_file, certificate_file, key_file]);
         }
     }
 
@@ -241,28 +243,25 @@ impl LineFile {
 
 impl Postgres {
     fn wrong(&self) -> Option<(&'static str, String)> {
-        let sources = [
-            self.url.is_some(),
-            self.url_file.is_some(),
-            self.url_env.is_some(),
-        ];
-        if sources.into_iter().filter(|there| *there).count() != 1 {
-            let problem = "needs one of url, url_file and url_env";
-            return Some(("postgres", problem.to_owned()));
-        }
-        (self.certificate_file.is_some() != self.key_file.is_some()).then(|| {
-            let problem = "needs both of certificate_file and key_file, or none";
-            ("postgres", problem.to_owned())
-        })
+        let problem = match (self.address().check(), self.tls().wrong()) {
+            (Err(error), _) => error.to_string(),
+            (Ok(()), Some(problem)) => problem.to_owned(),
+            (Ok(()), None) => return None,
+        };
+        Some(("postgres", problem))
     }
 
-    /// The address, with whatever secret is in it, from where it is kept.
-    ///
-    /// # Errors
-    /// The file or the variable is not there.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn address(&self) -> anyhow::Result<SecretText> {
-        let (file, variable) = (self.url_file.as_deref(), self.url_env.as_deref());
-        super::secret::secret_from("address", self.url.as_ref(), file, variable)
+    /// The address, with whatever secret is in it.
+    pub(crate) fn address(&self) -> Secret<'_> {
+        Secret::of("url")
+            .itself(self.url.as_ref())
+            .file(self.url_file.as_deref())
+            .variable(self.url_env.as_deref())
+    }
+
+    /// Its files.
+    pub(crate) fn tls(&self) -> TlsFiles<'_> {
+        let (chain, key) = (&self.certificate_file, &self.key_file);
+        TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())
     }
 }

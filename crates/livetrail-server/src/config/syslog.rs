@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::TlsFiles;
+use super::load::beside;
+
 /// A receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,23 +55,24 @@ const fn enterprise() -> u32 {
 
 impl Syslog {
     pub(super) fn resolve(&mut self, base: &Path) {
-        for file in [
-            &mut self.ca_file,
-            &mut self.certificate_file,
-            &mut self.key_file,
-        ] {
-            *file = file.take().map(|file| base.join(file));
-        }
+        beside(
+            base,
+            [
+                &mut self.ca_file,
+                &mut self.certificate_file,
+                &mut self.key_file,
+            ],
+        );
     }
 
     pub(super) fn wrong(&self) -> Option<(&'static str, String)> {
-        let names = [&self.ca_file, &self.certificate_file, &self.key_file];
-        let tls = names.iter().any(|file| file.is_some()) || self.accept_plain_close;
+        let files = self.tls();
+        let tls = files.are_given() || self.accept_plain_close;
+        if let Some(problem) = files.wrong() {
+            return Some(("syslog", problem.to_owned()));
+        }
         let problem = match self.transport {
             _ if self.facility > 23 => "has a facility above 23",
-            _ if self.certificate_file.is_some() != self.key_file.is_some() => {
-                "needs both of certificate_file and key_file, or none"
-            }
             SyslogTransport::Tcp if tls || self.server_name.is_some() => {
                 "has settings of TLS and transport = \"tcp\""
             }
@@ -78,5 +82,11 @@ impl Syslog {
             SyslogTransport::Tls | SyslogTransport::Tcp => return None,
         };
         Some(("syslog", problem.to_owned()))
+    }
+
+    /// Its files.
+    pub(crate) fn tls(&self) -> TlsFiles<'_> {
+        let (chain, key) = (&self.certificate_file, &self.key_file);
+        TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())
     }
 }

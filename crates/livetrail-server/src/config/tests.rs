@@ -93,7 +93,7 @@ fn a_topic_says_where_it_is_and_who_logs_in_without_a_password_in_the_file() {
         ("password_env = \"P\"\n", "needs user and one of"),
         (
             "user = \"w\"\npassword_env = \"P\"\npassword_file = \"f\"\n",
-            "not both",
+            "has password_file and password_env",
         ),
         ("key_file = \"k\"\n", "certificate_file and key_file"),
         ("tls = false\nca_file = \"ca.pem\"\n", "tls = false"),
@@ -202,12 +202,40 @@ fn a_header_for_a_collector_has_its_value_in_one_place() {
         (header(""), "one of value, value_file and value_env"),
         (
             header("value = \"hunter2\"\nvalue_env = \"T\"\n"),
-            "one of value, value_file and value_env",
+            "header \"k\": has value and value_env; one of them is allowed",
         ),
+        (header("value = \"\"\n"), "the secret is empty"),
         (collector("compression = \"zstd\"\n"), "zstd"),
         (collector("key_file = \"a\"\n"), "both of certificate_file"),
     ] {
         let said = said.unwrap_err();
+        assert!(said.contains(words) && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn a_tables_address_is_in_one_place_and_the_line_of_the_table_is_named() {
+    let table = |more: &str| load_text(&format!("[[sink]]\nname = \"p\"\n[sink.postgres]\n{more}"));
+    let file = table("url_file = \"secret.txt\"\n").unwrap();
+    let file = file.sink[0].postgres.clone().unwrap().url_file.unwrap();
+    assert!(file.is_absolute() && file.ends_with("secret.txt"));
+    for (more, words) in [
+        ("", "needs one of url, url_file and url_env"),
+        (
+            "url = \"hunter2\"\nurl_env = \"P\"\n",
+            "has url and url_env; one",
+        ),
+        ("url = \"\"\n", "the secret is empty"),
+        (
+            "url_env = \"P\"\nkey_file = \"k\"\n",
+            "needs both of certificate_file and key_file",
+        ),
+    ] {
+        let said = table(more).unwrap_err();
+        assert!(
+            said.starts_with("livetrail.toml:3: sink[0].postgres: "),
+            "{said}"
+        );
         assert!(said.contains(words) && !said.contains("hunter2"), "{said}");
     }
 }
@@ -349,7 +377,7 @@ fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
             "[[auth.key]]\nname = \"a\"",
             &[
                 "livetrail.toml:1: auth.key[0]: ",
-                "needs secret or secret_file",
+                "needs one of secret and secret_file",
             ],
         ),
         (

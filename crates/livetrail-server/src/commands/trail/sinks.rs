@@ -146,12 +146,12 @@ mod postgres {
 
     use std::process::ExitCode;
 
-    use anyhow::Context as _;
     use livetrail_sinks::postgres::{PostgresTarget, set_up};
 
     use crate::{
         cli::SinksInitPostgres,
         commands::runtime,
+        config::{Secret, SecretText},
         output::{Failure, Outcome, say},
     };
 
@@ -176,15 +176,13 @@ mod postgres {
     }
 
     fn target(args: &SinksInitPostgres) -> anyhow::Result<PostgresTarget> {
-        let address = match (&args.url, &args.url_file) {
-            (Some(url), _) => url.clone(),
-            (None, Some(file)) => std::fs::read_to_string(file)
-                .with_context(|| format!("cannot read {}", file.display()))?,
-            (None, None) => {
-                anyhow::bail!("needs --url, --url-file or LIVETRAIL_POSTGRES_ADMIN_URL")
-            }
-        };
-        let target = PostgresTarget::parse(&address)?;
+        let url = args.url.clone().map(SecretText::new);
+        let address = Secret::of("url").itself(url.as_ref());
+        let address = address.file(args.url_file.as_deref());
+        if !address.is_given() {
+            anyhow::bail!("needs --url, --url-file or LIVETRAIL_POSTGRES_ADMIN_URL");
+        }
+        let target = PostgresTarget::parse(address.read()?.expose())?;
         Ok(match &args.ca_file {
             Some(file) => target.with_ca_file(file),
             None => target,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use livetrail_audit::replica::ReplicaSink;
 use livetrail_sinks::kafka::{KafkaSink, KafkaTarget, SaslMechanism, Weakness};
 
-use crate::config::{self, Accept, Sasl};
+use crate::config::{self, Accept, Sasl, SecretError};
 
 pub(super) fn make(name: &str, settings: &config::Kafka) -> anyhow::Result<Arc<dyn ReplicaSink>> {
     Ok(Arc::new(KafkaSink::new(name, target(settings)?)?))
@@ -14,11 +14,11 @@ pub(super) fn make(name: &str, settings: &config::Kafka) -> anyhow::Result<Arc<d
 /// As the sink takes it, with the password from where it is kept.
 pub(crate) fn target(settings: &config::Kafka) -> anyhow::Result<KafkaTarget> {
     let target = place(settings)?;
-    let login = settings.user.as_ref().zip(settings.password()?);
-    Ok(match login {
-        Some((user, password)) => target.with_user(user).with_password(password.expose()),
-        None => target,
-    })
+    let Some(user) = &settings.user else {
+        return Ok(target);
+    };
+    let password = settings.password().read().map_err(SecretError::named)?;
+    Ok(target.with_user(user).with_password(password.expose()))
 }
 
 /// All of it but who logs in.
@@ -32,12 +32,11 @@ pub(crate) fn place(settings: &config::Kafka) -> anyhow::Result<KafkaTarget> {
     if let Some(number) = settings.partition {
         target = target.with_partition(number);
     }
-    if let Some(file) = &settings.ca_file {
-        target = target.with_ca_file(file);
-    }
-    if let (Some(chain), Some(key)) = (&settings.certificate_file, &settings.key_file) {
-        target = target.with_certificate(chain, key);
-    }
+    target = settings.tls().onto(
+        target,
+        KafkaTarget::with_ca_file,
+        KafkaTarget::with_certificate,
+    );
     if let Some(tls) = settings.tls {
         target = target.with_tls(tls);
     }

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use livetrail_audit::replica::ReplicaSink;
 use livetrail_sinks::otlp::{OtlpSink, OtlpTarget};
 
-use crate::config;
+use crate::config::{self, SecretError};
 
 pub(super) fn make(
     name: &str,
@@ -26,14 +27,15 @@ fn target(settings: &config::Otlp) -> anyhow::Result<OtlpTarget> {
     if settings.compression == config::OtlpCompression::None {
         target = target.uncompressed();
     }
-    if let Some(file) = &settings.ca_file {
-        target = target.with_ca_file(file);
-    }
-    if let (Some(chain), Some(key)) = (&settings.certificate_file, &settings.key_file) {
-        target = target.with_certificate(chain, key);
-    }
+    target = settings.tls().onto(
+        target,
+        OtlpTarget::with_ca_file,
+        OtlpTarget::with_certificate,
+    );
     for header in &settings.header {
-        target = target.with_header(&header.name, header.secret()?.expose())?;
+        let value = header.secret().read().map_err(SecretError::named);
+        let value = value.with_context(|| format!("header {:?}", header.name))?;
+        target = target.with_header(&header.name, value.expose())?;
     }
     Ok(target)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use livetrail_audit::replica::ReplicaSink;
 use livetrail_sinks::postgres::{PostgresSink, PostgresTarget};
 
-use crate::config;
+use crate::config::{self, SecretError};
 
 pub(super) fn make(
     name: &str,
@@ -15,12 +15,11 @@ pub(super) fn make(
 }
 
 fn target(settings: &config::Postgres) -> anyhow::Result<PostgresTarget> {
-    let mut target = PostgresTarget::parse(settings.address()?.expose())?;
-    if let Some(file) = &settings.ca_file {
-        target = target.with_ca_file(file);
-    }
-    if let (Some(chain), Some(key)) = (&settings.certificate_file, &settings.key_file) {
-        target = target.with_certificate(chain, key);
-    }
-    Ok(target)
+    let address = settings.address().read().map_err(SecretError::named)?;
+    let target = PostgresTarget::parse(address.expose())?;
+    Ok(settings.tls().onto(
+        target,
+        PostgresTarget::with_ca_file,
+        PostgresTarget::with_certificate,
+    ))
 }

@@ -33,11 +33,10 @@ fn target(settings: &config::Syslog) -> anyhow::Result<SyslogTarget> {
     if let Some(name) = &settings.server_name {
         target = target.with_server_name(name);
     }
-    if let Some(file) = &settings.ca_file {
-        target = target.with_ca_file(file);
-    }
-    if let (Some(chain), Some(key)) = (&settings.certificate_file, &settings.key_file) {
-        target = target.with_certificate(chain, key);
-    }
+    target = settings.tls().onto(
+        target,
+        SyslogTarget::with_ca_file,
+        SyslogTarget::with_certificate,
+    );
     Ok(target)
 }

@@ -8,7 +8,7 @@ use livetrail_sinks::kafka::{KafkaTarget, TopicSetUp, read_back, set_up};
 
 use crate::{
     cli::{KafkaLogin, SinksInitKafka, SinksReadKafka},
-    config::{self, Accept, Config, Kafka, Overrides, secret_in},
+    config::{self, Accept, Config, Kafka, Overrides, Secret},
     output::{Failure, Outcome, say},
     serve::{kafka, trail_directory},
 };
@@ -102,7 +102,7 @@ fn topics<'c>(config: &'c Config, name: Option<&str>) -> anyhow::Result<Vec<(&'c
 fn target(settings: &Kafka, login: &KafkaLogin) -> anyhow::Result<KafkaTarget> {
     match (&login.user, &login.password_file) {
         (Some(user), Some(file)) => {
-            let password = secret_in(file)?;
+            let password = Secret::of("password").file(Some(file)).read()?;
             let place = kafka::place(settings)?;
             Ok(place.with_user(user).with_password(password.expose()))
         }
