@@ -1,7 +1,7 @@
 //! An hour's outage of rsyslog, which is killed and comes back; the verifier reads what it wrote alone.
 
-use super::receiver::{Kind, Receiver};
 use crate::outage::{self, Lines, Log, ORIGIN};
+use system_tests::syslog::{Kind, Receiver};
 
 impl outage::Place for Receiver {
     const NAME: &'static str = "syslog";
