@@ -1,5 +1,7 @@
 //! Names of the files in a trail's directory (ledger-format §4).
 
+use livetrail_tlog::KeyId;
+
 /// The published checkpoint.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 /// Everything that is not served.
@@ -18,6 +20,8 @@ pub(crate) const PRUNED: &str = "private/pruned";
 pub(crate) const WITNESSES: &str = "private/witness.json";
 /// Every checkpoint that a witness has cosigned, for ever.
 pub(crate) const CHECKPOINTS: &str = "private/checkpoints";
+/// Under a key's id, the checkpoint under which it was given up; served.
+pub(crate) const HAND_OVERS: &str = "handover";
 /// Space kept for bad times.
 pub(crate) const BALLAST: &str = "private/ballast";
 /// Tiles and bundles that are not durable yet, under names of their own; wiped at every start.
@@ -30,7 +34,7 @@ pub(crate) const WAL_SPARE: &str = "private/wal/spare";
 pub(crate) const WAL_SPARE_NEW: &str = "private/wal/spare.new";
 /// A segment before it has its header and its name.
 pub(crate) const WAL_NEW: &str = "private/wal/segment.new";
-/// Everything that is served, but the checkpoint.
+/// Everything that is served, but the checkpoint and the hand-overs.
 pub(crate) const TILES: &str = "tile";
 
 /// The segment that begins with this index: 20 digits, so that names sort as indices do.
@@ -50,6 +54,11 @@ pub(crate) fn archived(size: u64) -> String {
     format!("{CHECKPOINTS}/{size:020}.note")
 }
 
+/// The checkpoint under which this key was given up.
+pub(crate) fn hand_over(key: KeyId) -> String {
+    format!("{HAND_OVERS}/{key}")
+}
+
 /// Where a tile or bundle waits until it is durable: its path with the slashes made flat.
 pub(crate) fn staged(path: &str) -> String {
     format!("{STAGE}/{}", path.replace('/', "-"))
@@ -60,7 +69,7 @@ pub(crate) fn staging_place(path: &str) -> String {
     if path.starts_with(PRIVATE) {
         path.to_owned()
     } else {
-        format!("{PRIVATE}/{path}")
+        format!("{PRIVATE}/{}", path.replace('/', "-"))
     }
 }
 

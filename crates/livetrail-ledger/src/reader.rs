@@ -3,8 +3,8 @@
 use std::{fmt, io, ops::Range, sync::Arc};
 
 use livetrail_tlog::{
-    Bundle, Hash, ProofFile, TILE_WIDTH, Tile, TilePath, TileReader as _, TileTree, TreeHead,
-    VerifiedCheckpoint, VerifierKey, parse_bundle,
+    Bundle, Hash, KeyId, ProofFile, TILE_WIDTH, Tile, TilePath, TileReader as _, TileTree,
+    TreeHead, VerifiedCheckpoint, VerifierKey, parse_bundle,
 };
 
 use crate::{
@@ -83,6 +83,20 @@ impl Reader {
     /// As for [`open`](Self::open).
     pub fn retired_keys(&self) -> Result<Vec<VerifierKey>, LedgerError> {
         Manifest::read(self.store.as_ref())?.retired_keys()
+    }
+
+    /// The checkpoint under which this key was given up, as it was published: signed with it and with the one that took its place. `None` when it
+    /// was not, or before there were such files.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn hand_over(&self, key: KeyId) -> Result<Option<Vec<u8>>, LedgerError> {
+        let path = layout::hand_over(key);
+        match self.store.read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LedgerError::io("read", path, error)),
+        }
     }
 
     /// The published checkpoint, verified.

@@ -1,8 +1,8 @@
 //! Older checkpoints: that the tree contains each of them, and which keys they vouch for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use livetrail_tlog::{Checkpoint, Note, TreeHead, VerifiedCheckpoint};
+use livetrail_tlog::{Checkpoint, KeyId, Note, TreeHead, VerifiedCheckpoint, VerifierKey};
 
 use crate::error::VerifyError;
 use crate::finding::{Class, Finding};
@@ -11,9 +11,16 @@ use crate::scan::{Got, get};
 use crate::source::Source;
 use crate::trail::Trail;
 use crate::trust::{Signed, Trust};
-use crate::verify::{Found, MAX_SMALL_BYTES};
+use crate::verify::{Found, MAX_SMALL_BYTES, stated};
 
 const ARCHIVE: &str = "private/checkpoints";
+
+/// Under a key's id, the checkpoint under which that key was given up. It is published, so that whoever has only a site and an old key can
+/// follow.
+const HAND_OVERS: &str = "handover";
+
+/// The most of those that are looked for without a key that names them; a log has a few.
+const MAX_HAND_OVERS: usize = 1 << 12;
 
 /// The most checkpoints of the archive that are checked; of more, the newest.
 const MAX_ARCHIVED: usize = 1 << 20;
@@ -25,16 +32,31 @@ const MAX_PENDING: usize = 1 << 12;
 #[derive(Clone)]
 pub(crate) struct Older {
     size: u64,
-    /// The name and the note, when it was given; one in the archive is read when its turn comes.
-    given: Option<(String, Vec<u8>)>,
+    whence: Whence,
+}
+
+#[derive(Clone)]
+enum Whence {
+    /// From whoever asked: its name, and the note.
+    Given(String, Vec<u8>),
+    /// The archive: it is read when its turn comes.
+    Archive,
+    /// The key that was given up under it, and the note.
+    HandOver(KeyId, Vec<u8>),
 }
 
 impl Older {
     fn name(&self) -> String {
-        match &self.given {
-            Some((name, _)) => name.clone(),
-            None => format!("{ARCHIVE}/{:020}.note", self.size),
+        match &self.whence {
+            Whence::Given(name, _) => name.clone(),
+            Whence::Archive => format!("{ARCHIVE}/{:020}.note", self.size),
+            Whence::HandOver(key, _) => format!("{HAND_OVERS}/{key}"),
         }
+    }
+
+    /// What is wrong with it is wrong with the trail.
+    const fn is_of_trail(&self) -> bool {
+        !matches!(self.whence, Whence::Given(..))
     }
 }
 
@@ -44,6 +66,10 @@ pub(crate) struct OlderCheckpoints {
     given: BTreeMap<u64, Vec<Older>>,
     /// Sizes, largest first.
     archived: Vec<u64>,
+    /// Keys whose hand-over was looked for.
+    followed: BTreeSet<KeyId>,
+    /// All below this size were compared.
+    passed: u64,
     pending: Vec<(Older, TreeHead)>,
     unread: usize,
     unlisted: Option<String>,
@@ -65,7 +91,7 @@ impl OlderCheckpoints {
             let size = Checkpoint::parse(note.text()).map_err(refused)?.head().size;
             all.given.entry(size).or_default().push(Older {
                 size,
-                given: Some((name.clone(), bytes.clone())),
+                whence: Whence::Given(name.clone(), bytes.clone()),
             });
             all.report.given = all.report.given.saturating_add(1);
         }
@@ -95,6 +121,78 @@ impl OlderCheckpoints {
         Ok(all)
     }
 
+    /// Takes the checkpoints under which keys were given up: all that can be listed, and those of the trusted keys.
+    pub(crate) fn hand_overs(&mut self, source: &dyn Source, trust: &Trust, found: &mut Found) {
+        let mut keys = BTreeSet::new();
+        let mut more = false;
+        let listed = source.list(HAND_OVERS, &mut |name, is_dir| {
+            let Some(key) = key_in(name).filter(|_| !is_dir) else {
+                return;
+            };
+            keys.insert(key);
+            if keys.len() > MAX_HAND_OVERS {
+                keys.pop_last();
+                more = true;
+            }
+        });
+        if let Err(error) = listed {
+            found
+                .notes
+                .push(format!("cannot list {HAND_OVERS}: {error}"));
+        }
+        if more {
+            let text = format!("{HAND_OVERS} has more than a log: not all were looked into");
+            found.notes.push(text);
+        }
+        for key in keys {
+            self.hand_over(key, source, found);
+        }
+        self.follow(source, trust, found);
+    }
+
+    /// The same for keys that are trusted by now.
+    fn follow(&mut self, source: &dyn Source, trust: &Trust, found: &mut Found) {
+        let policy = trust.policy();
+        for key in policy.log.iter().chain(&policy.own) {
+            self.hand_over(key.id(), source, found);
+        }
+    }
+
+    fn hand_over(&mut self, key: KeyId, source: &dyn Source, found: &mut Found) {
+        if !self.followed.insert(key) {
+            return;
+        }
+        let name = format!("{HAND_OVERS}/{key}");
+        let bytes = match get(source, &name, MAX_SMALL_BYTES) {
+            Got::Bytes(bytes) => bytes,
+            // It was not given up, or before there were such files.
+            Got::Missing => return,
+            Got::Bad(text) => {
+                let finding = Finding::failure(Class::Older, text);
+                found.findings.add(finding.path(name));
+                return;
+            }
+            // Should it be needed, then a signature by a trusted key is missing, too.
+            Got::Problem(problem) => {
+                found.notes.push(problem);
+                return;
+            }
+        };
+        let Some(size) = stated(&bytes).map(|checkpoint| checkpoint.head().size) else {
+            let finding = Finding::failure(Class::Older, "not a signed checkpoint");
+            found.findings.add(finding.path(name));
+            return;
+        };
+        // A key of which the trail tells later than it was given up is trusted without it.
+        if size >= self.passed {
+            self.report.handed_over = self.report.handed_over.saturating_add(1);
+            self.given.entry(size).or_default().push(Older {
+                size,
+                whence: Whence::HandOver(key, bytes),
+            });
+        }
+    }
+
     /// The smallest size that is still to be checked.
     pub(crate) fn next_size(&self) -> Option<u64> {
         let given = self.given.keys().next().copied();
@@ -107,9 +205,11 @@ impl OlderCheckpoints {
 
     /// One of this size.
     pub(crate) fn take(&mut self, size: u64) -> Option<Older> {
+        self.passed = size;
         if self.archived.last() == Some(&size) {
             self.archived.pop();
-            return Some(Older { size, given: None });
+            let whence = Whence::Archive;
+            return Some(Older { size, whence });
         }
         let mut entry = match self.given.first_entry() {
             Some(entry) if *entry.key() == size => entry,
@@ -140,14 +240,16 @@ impl OlderCheckpoints {
                 if !contains(older, head, verified.head(), found) {
                     return;
                 }
-                if older.given.is_none() && trust.check_second(&verified).is_some() {
-                    // A later rotation may name the second key that it had.
-                    accept_rotations(trust, trail, head.size);
+                let no_second = older.is_of_trail() && trust.check_second(&verified).is_some();
+                if trail.accept(trust, head.size, &older.name()) {
+                    self.follow(source, trust, found);
+                }
+                // A later rotation may name the second key that it had, or the key that was given up.
+                if no_second || handed_over(older, trust, trail).is_some() {
                     self.wait(older, head, found);
                     return;
                 }
                 self.report.consistent = self.report.consistent.saturating_add(1);
-                accept_rotations(trust, trail, head.size);
             }
             Signed::UnknownKey(stated) => {
                 if !contains(older, head, stated.head(), found) {
@@ -187,7 +289,7 @@ impl OlderCheckpoints {
         let finding = match signed {
             Signed::Good(mut verified) => {
                 // With a key that it vouches for itself, it may have a line more that can be verified.
-                if accept_rotations(trust, trail, size)
+                if trail.accept(trust, size, "checkpoint")
                     && let Signed::Good(again) = trust.check(bytes)
                 {
                     verified = again;
@@ -216,15 +318,23 @@ impl OlderCheckpoints {
     }
 
     /// What is left: those that waited for a key, and those that are larger than the trail.
-    pub(crate) fn settle(&mut self, source: &dyn Source, trust: &Trust, found: &mut Found) {
+    pub(crate) fn settle(
+        &mut self,
+        source: &dyn Source,
+        trust: &Trust,
+        trail: &Trail,
+        found: &mut Found,
+    ) {
         for (older, head) in std::mem::take(&mut self.pending) {
             let Some(bytes) = read(&older, source, found) else {
                 continue;
             };
             match trust.check(&bytes) {
                 Signed::Good(verified) if verified.head() == head => {
-                    let second = trust.check_second(&verified);
-                    if let Some(finding) = second.filter(|_| older.given.is_none()) {
+                    let wrong = trust
+                        .check_second(&verified)
+                        .or_else(|| handed_over(&older, trust, trail));
+                    if let Some(finding) = wrong.filter(|_| older.is_of_trail()) {
                         found.findings.add(finding.path(older.name()));
                         continue;
                     }
@@ -252,17 +362,17 @@ impl OlderCheckpoints {
         let archived = std::mem::take(&mut self.archived);
         let largest = archived.first().map(|size| Older {
             size: *size,
-            given: None,
+            whence: Whence::Archive,
         });
         let size = size_now(source);
         for older in given.into_iter().chain(largest) {
             if size.is_none_or(|size| older.size <= size) {
                 // The tree could not be computed so far, and that was said; or the log has grown since.
                 let text = format!("{} was not compared", older.name());
-                if older.given.is_some() {
-                    found.problems.push(text);
-                } else {
+                if older.is_of_trail() {
                     found.notes.push(text);
+                } else {
+                    found.problems.push(text);
                 }
                 continue;
             }
@@ -300,21 +410,35 @@ fn size_now(source: &dyn Source) -> Option<u64> {
     Some(Checkpoint::parse(note.text()).ok()?.head().size)
 }
 
-/// Trusts the keys of rotations below `size`. Says whether there were any that were not trusted before.
-fn accept_rotations(trust: &mut Trust, trail: &mut Trail, size: u64) -> bool {
-    let mut accepted = false;
-    for rotation in trail
-        .rotations
-        .iter_mut()
-        .filter(|rotation| !rotation.accepted && rotation.index < size)
-    {
-        rotation.accepted = trust.add(&rotation.new);
-        if let Some(old) = &rotation.old {
-            trust.add(old);
-        }
-        accepted = true;
-    }
-    accepted
+/// Whether a hand-over is one: signed with the key that was given up and, when a record names it, with the one that takes its place, as far as these
+/// are trusted.
+fn handed_over(older: &Older, trust: &Trust, trail: &Trail) -> Option<Finding> {
+    let Whence::HandOver(key, bytes) = &older.whence else {
+        return None;
+    };
+    let verified = match trust.check(bytes) {
+        Signed::Good(verified) => verified,
+        Signed::Bad(finding) => return Some(finding),
+        // It was judged before by whom it is signed.
+        Signed::UnknownKey(_) => return None,
+    };
+    let mut rotations = trail.rotations.iter().rev();
+    let of_key = |old: &VerifierKey| old.id() == *key;
+    let next = rotations
+        .find(|rotation| rotation.index < older.size && rotation.old.as_ref().is_some_and(of_key));
+    let policy = trust.policy();
+    let has_signed = |key: KeyId| {
+        let own = verified.log_cosignatures().iter();
+        let mut lines = verified.log_signatures().iter().chain(own);
+        let mut trusted = policy.log.iter().chain(&policy.own);
+        lines.any(|line| line.key_id == key) || !trusted.any(|trusted| trusted.id() == key)
+    };
+    let next = next.map(|rotation| rotation.new.id());
+    let missing = [*key].into_iter().chain(next).find(|key| !has_signed(*key));
+    missing.map(|missing| {
+        let text = format!("the key {key} was given up under it, and {missing} has not signed it");
+        Finding::failure(Class::Signature, text)
+    })
 }
 
 fn contains(older: &Older, head: TreeHead, stated: TreeHead, found: &mut Found) -> bool {
@@ -341,7 +465,7 @@ fn contains(older: &Older, head: TreeHead, stated: TreeHead, found: &mut Found) 
 /// What is wrong with a checkpoint of the archive is wrong with the trail; what was given is the asker's.
 fn bad(older: &Older, finding: Finding, found: &mut Found) {
     let name = older.name();
-    if older.given.is_none() {
+    if older.is_of_trail() {
         found.findings.add(finding.path(name));
     } else {
         found
@@ -351,7 +475,7 @@ fn bad(older: &Older, finding: Finding, found: &mut Found) {
 }
 
 fn read(older: &Older, source: &dyn Source, found: &mut Found) -> Option<Vec<u8>> {
-    if let Some((_, bytes)) = &older.given {
+    if let Whence::Given(_, bytes) | Whence::HandOver(_, bytes) = &older.whence {
         return Some(bytes.clone());
     }
     let name = older.name();
@@ -366,6 +490,12 @@ fn read(older: &Older, source: &dyn Source, found: &mut Found) -> Option<Vec<u8>
         Got::Problem(problem) => found.problems.push(problem),
     }
     None
+}
+
+/// The key whose id, in eight hexadecimal digits, this is.
+fn key_in(name: &str) -> Option<KeyId> {
+    let id = KeyId(u32::from_str_radix(name, 16).ok()?.to_be_bytes());
+    (id.to_string() == name).then_some(id)
 }
 
 fn size_in(name: &str) -> Option<u64> {

@@ -151,6 +151,8 @@ pub struct OlderReport {
     pub given: u64,
     /// Found in the trail.
     pub archived: u64,
+    /// Found in the trail, each the last of a key that was given up.
+    pub handed_over: u64,
     /// Contained in the tree and signed by a trusted key.
     pub consistent: u64,
 }
@@ -263,6 +265,11 @@ pub struct RotationReport {
     pub key: String,
     /// The key whose place it takes.
     pub old_key: Option<String>,
+    /// When it was recorded, in milliseconds since 1970 (UTC).
+    pub ts_ms: u64,
     /// A trusted checkpoint covers the record, so the new key is trusted.
     pub accepted: bool,
+    /// Which checkpoint: its file in the trail, or the name under which it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted_by: Option<String>,
 }

@@ -194,17 +194,17 @@ impl Report {
             )?;
         }
         for rotation in self.rotations.iter().take(SHOWN) {
-            writeln!(
+            write!(
                 f,
-                "  key changed to {} in entry {}{}",
+                "  key changed to {} in entry {}, at {} s since 1970, ",
                 rotation.key,
                 rotation.index,
-                if rotation.accepted {
-                    ""
-                } else {
-                    ", which no trusted checkpoint covers"
-                }
+                rotation.ts_ms / 1000
             )?;
+            match &rotation.accepted_by {
+                Some(checkpoint) => writeln!(f, "followed by {checkpoint}")?,
+                None => writeln!(f, "which no trusted checkpoint covers")?,
+            }
         }
         Ok(())
     }

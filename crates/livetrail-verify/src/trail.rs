@@ -11,6 +11,7 @@ use livetrail_tlog::VerifierKey;
 
 use crate::finding::{Class, Finding, Findings, Severity};
 use crate::report::{BootReport, OpenSessionReport, PrunedReport, RotationReport, Sessions};
+use crate::trust::Trust;
 
 /// The most sessions that may be open at once, boots, and irregular numbers of a trail that can be checked. Beyond, memory would grow
 /// with what the trail's author likes.
@@ -62,8 +63,11 @@ pub(crate) struct Rotation {
     pub(crate) index: u64,
     pub(crate) new: VerifierKey,
     pub(crate) old: Option<VerifierKey>,
+    ts_ms: u64,
     /// A checkpoint that is trusted covers the record.
-    pub(crate) accepted: bool,
+    accepted: bool,
+    /// Which.
+    accepted_by: Option<String>,
 }
 
 impl Rotation {
@@ -72,7 +76,9 @@ impl Rotation {
             index: self.index,
             key: self.new.to_string(),
             old_key: self.old.as_ref().map(ToString::to_string),
+            ts_ms: self.ts_ms,
             accepted: self.accepted,
+            accepted_by: self.accepted_by.clone(),
         }
     }
 }
@@ -120,6 +126,25 @@ impl Trail {
             }
         }
         self.limit();
+    }
+
+    /// Trusts the keys of rotations below `size`, which a checkpoint of this name covers that is trusted. Says whether there were any that were not
+    /// trusted before.
+    pub(crate) fn accept(&mut self, trust: &mut Trust, size: u64, checkpoint: &str) -> bool {
+        let mut accepted = false;
+        let new = self
+            .rotations
+            .iter_mut()
+            .filter(|rotation| !rotation.accepted && rotation.index < size);
+        for rotation in new {
+            rotation.accepted = trust.add(&rotation.new);
+            rotation.accepted_by = rotation.accepted.then(|| checkpoint.to_owned());
+            if let Some(old) = &rotation.old {
+                trust.add(old);
+            }
+            accepted = true;
+        }
+        accepted
     }
 
     /// The entries of this range are not there.
@@ -361,7 +386,9 @@ impl Trail {
                 index,
                 new,
                 old: key("old_vkey").and_then(Result::ok),
+                ts_ms: record.ts_ms,
                 accepted: false,
+                accepted_by: None,
             });
         }
     }

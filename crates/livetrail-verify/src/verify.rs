@@ -97,6 +97,7 @@ pub fn verify(
         return Err(VerifyError::NoKey);
     }
     let mut older = OlderCheckpoints::collect(source, &options.against)?;
+    older.hand_overs(source, &trust, &mut found);
     let latest = bytes.as_deref().map(|bytes| (bytes, trust.check(bytes)));
     let stated = latest.as_ref().and_then(|(bytes, _)| stated(bytes));
 
@@ -119,7 +120,7 @@ pub fn verify(
         let size = stated.as_ref().map_or(0, |stated| stated.head().size);
         older.latest(bytes, signed, size, &mut trust, &mut trail, &mut found)
     });
-    older.settle(source, &trust, &mut found);
+    older.settle(source, &trust, &trail, &mut found);
     for range in removed.unexplained(&trail.pruned) {
         let text = format!(
             "entries {} to {} were removed and no record of pruning covers them",

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use livetrail_verify::{Directory, Options, Policy, Report, Verdict, keys_in, verify};
-use system_tests::{Config, Finished, Server, clock, livetrail, run};
+use system_tests::{Config, Finished, Server, clock, livetrail, livetrail_verify, run};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -109,11 +109,46 @@ fn a_trail_gets_new_keys_on_record_and_whoever_trusts_the_old_ones_learns_of_the
         assert_eq!(report.rotations.len(), 2, "{report}");
         assert!(report.rotations.iter().all(|one| one.accepted), "{report}");
     }
+    // So does who has the key that signed first, and the site alone: the running server's, or a copy.
+    let first = server.file("first.vkey");
+    std::fs::write(&first, &lines(&old)[0]).expect("a key to write");
+    let site = server.file("site");
+    trail_command(&server, "export", &["--site", &site.display().to_string()]).success();
+    server.start_again();
+    let address = format!("http://{}/trail", server.http());
+    for place in [&address, &site.display().to_string()] {
+        let report = by_command(place, &first).success();
+        for words in ["SOUND", "in entry ", "followed by handover/"] {
+            assert!(report.stdout.contains(words), "{}", report.told());
+        }
+    }
+    // One that somebody else wrote: with keys of their own, and under the same name.
+    let id = lines(&old)[0].split('+').nth(1).expect("an id").to_owned();
+    let handed_over = server.data().join("trail/handover").join(&id);
+    let published = std::fs::read(server.data().join("trail/checkpoint")).expect("a checkpoint");
+    let honest = std::fs::read(&handed_over).expect("a hand-over");
+    assert_ne!(published, honest);
+    std::fs::write(&handed_over, published).expect("a file to write");
+    let report = by_command(&address, &first);
+    assert_eq!(report.status.code(), Some(1), "{}", report.told());
+    stop(&mut server);
+    let report = verified(&server, &old);
+    assert_eq!(report.verdict, Verdict::NotSound, "{report}");
+    std::fs::write(&handed_over, honest).expect("a file to write");
+    assert_sound(&verified(&server, &old));
     // Without the checkpoint of the hand-over, the old key proves nothing of what came after.
     let archive = server.data().join("trail/private/checkpoints");
     std::fs::rename(&archive, server.file("archive")).expect("the archive to move");
+    assert_sound(&verified(&server, &old));
+    std::fs::rename(handed_over, server.file("handover")).expect("a hand-over to move");
     let report = verified(&server, &old);
     assert_eq!(report.verdict, Verdict::NotSound, "{report}");
+}
+
+fn by_command(place: &str, key: &Path) -> Finished {
+    let mut command = Command::new(livetrail_verify());
+    command.arg(place).arg("--vkey").arg(key);
+    run("livetrail-verify", &command, SOON)
 }
 
 #[test]

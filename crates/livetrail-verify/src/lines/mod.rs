@@ -378,7 +378,7 @@ impl Check {
             &mut self.found,
         );
         self.older
-            .settle(&Files::default(), &self.trust, &mut self.found);
+            .settle(&Files::default(), &self.trust, &self.trail, &mut self.found);
         for torn in std::mem::take(&mut self.torn) {
             if torn.index < size {
                 self.changed(&torn);

@@ -1,7 +1,10 @@
 //! What happens in the life of a log is no false alarm; what breaks the rules of records is found.
 
 use livetrail_record::{AuditAction, AuditRecord, LossCounts, Value};
-use livetrail_verify::{Class, Files, Verdict};
+use livetrail_tlog::{Note, VerifierKey};
+use livetrail_verify::{
+    Class, Files, Options, Policy, Report, Source, SourceError, Verdict, verify,
+};
 
 use crate::support::{
     Keys, Log, NEXT_BOOT, Story, archive, assert_found, assert_sound, check, check_with, keys,
@@ -265,6 +268,236 @@ fn a_rotation_on_record_carries_trust_from_either_key_to_the_other() {
         assert!(report.rotations[0].accepted);
         assert_eq!(report.older.consistent, 3);
     }
+}
+
+/// Trusted without the second key, as by whoever was given one key.
+fn signer_alone(keys: &Keys) -> Options {
+    let mut policy = Policy::default();
+    policy.add(keys.vkey()).unwrap();
+    Options {
+        policy,
+        threads: 2,
+        ..Options::default()
+    }
+}
+
+/// One note with the lines of several keys.
+fn signed_by(log: &Log, size: usize, all: &[&Keys]) -> Vec<u8> {
+    let mut note = Note::parse(&sign(log.head(size), all[0])).unwrap();
+    for keys in &all[1..] {
+        for line in Note::parse(&sign(log.head(size), keys))
+            .unwrap()
+            .signatures()
+        {
+            if !note.signatures().contains(line) {
+                note.push(line.clone()).unwrap();
+            }
+        }
+    }
+    note.encode().into_bytes()
+}
+
+fn hand_over(files: &mut Files, key: &VerifierKey, note: Vec<u8>) -> String {
+    let path = format!("handover/{}", key.id());
+    files.0.insert(path.clone(), note);
+    path
+}
+
+/// What a site shows: nothing private, and no lists.
+struct Shown<'a>(&'a Files);
+
+impl Source for Shown<'_> {
+    fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        if path.starts_with("private") {
+            return Ok(None);
+        }
+        self.0.read(path, most)
+    }
+
+    fn list(&self, _dir: &str, _each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError> {
+        Ok(false)
+    }
+
+    fn lists(&self) -> bool {
+        false
+    }
+
+    fn place(&self) -> String {
+        "a site".to_owned()
+    }
+}
+
+fn of_site(files: &Files, options: &Options) -> Report {
+    verify(&Shown(files), options, &mut |_, _| {}).unwrap()
+}
+
+/// Three keys one after the other: entry 29 records the first change, entry 35 the second, each handed over at the next entry.
+fn twice_rotated() -> (Log, Files, [Keys; 3]) {
+    let [one, two, three] = [1, 2, 3].map(|seed| Keys {
+        second: keys().second,
+        ..Keys::new(seed)
+    });
+    let mut story = story(29);
+    story.push(rotation(&one, &two));
+    for session in 0..5 {
+        story.of(0x200 + session, AuditAction::PlayDenied);
+    }
+    story.push(rotation(&two, &three));
+    for session in 0..300 {
+        story.of(0x300 + session, AuditAction::PlayDenied);
+    }
+    let log = story.log();
+    let mut files = log.files(&three);
+    let first = signed_by(&log, 30, &[&one, &two]);
+    hand_over(&mut files, &one.vkey(), first);
+    let second = signed_by(&log, 36, &[&two, &three]);
+    hand_over(&mut files, &two.vkey(), second);
+    (log, files, [one, two, three])
+}
+
+#[test]
+fn whoever_has_the_oldest_key_alone_and_the_site_alone_follows_every_change_and_is_told_of_it() {
+    let (_, files, all) = twice_rotated();
+    for keys in &all {
+        for options in [keys.options(), signer_alone(keys)] {
+            let report = of_site(&files, &options);
+            assert_sound(&report);
+            assert!(report.rotations.iter().all(|one| one.accepted), "{report}");
+            assert_sound(&check_with(&files, &options));
+        }
+    }
+    let report = of_site(&files, &signer_alone(&all[0]));
+    let by: Vec<_> = report
+        .rotations
+        .iter()
+        .map(|one| (one.index, one.accepted_by.clone().unwrap()))
+        .collect();
+    let path = |keys: &Keys| format!("handover/{}", keys.vkey().id());
+    assert_eq!(by, [(29, path(&all[0])), (35, path(&all[1]))]);
+    assert_eq!((report.older.handed_over, report.older.consistent), (2, 2));
+    let text = report.to_string();
+    for rotation in &report.rotations {
+        assert!(rotation.ts_ms > 0);
+        let words = format!(
+            "key changed to {} in entry {}, at {} s since 1970, followed by {}",
+            rotation.key,
+            rotation.index,
+            rotation.ts_ms / 1000,
+            rotation.accepted_by.as_ref().unwrap()
+        );
+        assert!(text.contains(&words), "{text}");
+    }
+}
+
+#[test]
+fn a_forged_change_of_keys_is_found() {
+    let (log, files, [one, two, three]) = twice_rotated();
+    let stranger = Keys::new(9);
+    let path = format!("handover/{}", one.vkey().id());
+    let forged = |what: &str, note: Option<Vec<u8>>| {
+        let mut files = files.clone();
+        match note {
+            Some(note) => files.0.insert(path.clone(), note),
+            None => files.0.remove(&path),
+        };
+        for options in [one.options(), signer_alone(&one)] {
+            for report in [of_site(&files, &options), check_with(&files, &options)] {
+                assert_found(&report, Class::Signature);
+                assert_eq!(report.verdict, Verdict::NotSound, "{what}: {report}");
+            }
+        }
+    };
+    forged("none", None);
+    forged("of the new key alone", Some(sign(log.head(30), &two)));
+    forged("of a stranger", Some(sign(log.head(30), &stranger)));
+    forged("of others", Some(signed_by(&log, 30, &[&two, &three])));
+    forged("before the record", Some(sign(log.head(29), &one)));
+    forged("long before it", Some(sign(log.head(3), &one)));
+    forged("not by the new key", Some(sign(log.head(30), &one)));
+    forged(
+        "by another than the new one",
+        Some(signed_by(&log, 30, &[&one, &three])),
+    );
+    // Of another tree: an honest one of the old key, of a trail that was cut behind it and written anew.
+    let mut other = log.clone();
+    other.entries[12] = b"{}".to_vec();
+    let mut changed = files.clone();
+    changed
+        .0
+        .insert(path.clone(), signed_by(&other, 30, &[&one, &two]));
+    for report in [
+        of_site(&changed, &one.options()),
+        check_with(&changed, &one.options()),
+    ] {
+        assert_found(&report, Class::Older);
+    }
+    // Whoever trusts the new key sees that what stands under the old one is none, if the files can be listed.
+    let mut changed = files.clone();
+    changed.0.insert(path.clone(), sign(log.head(30), &two));
+    assert_found(&check_with(&changed, &three.options()), Class::Signature);
+}
+
+#[test]
+fn every_bit_of_a_hand_over_is_evidence() {
+    let (_, files, [one, two, three]) = twice_rotated();
+    for key in [&one, &two] {
+        let path = format!("handover/{}", key.vkey().id());
+        for at in 0..files.0[&path].len() {
+            let mut spoiled = files.clone();
+            spoiled.0.get_mut(&path).unwrap()[at] ^= 1 << (at % 8);
+            for options in [one.options(), three.options()] {
+                let report = check_with(&spoiled, &options);
+                assert_eq!(
+                    report.verdict,
+                    Verdict::NotSound,
+                    "{path}, byte {at}: {report}"
+                );
+            }
+            let report = of_site(&spoiled, &one.options());
+            assert_eq!(
+                report.verdict,
+                Verdict::NotSound,
+                "{path}, byte {at}: {report}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_change_that_was_begun_and_not_ended_and_one_whose_record_was_removed_are_no_alarm() {
+    // The old key went on after its hand-over: the change was given up, and recorded again with another key.
+    let [one, two, three] = [1, 2, 3].map(|seed| Keys {
+        second: keys().second,
+        ..Keys::new(seed)
+    });
+    let mut story = story(29);
+    story.push(rotation(&one, &two));
+    story.of(0x200, AuditAction::PlayDenied);
+    let log = story.log();
+    let mut files = log.files(&one);
+    let note = signed_by(&log, 30, &[&one, &two]);
+    hand_over(&mut files, &one.vkey(), note);
+    for source in [&files as &dyn Source, &Shown(&files)] {
+        assert_sound(&verify(source, &one.options(), &mut |_, _| {}).unwrap());
+    }
+    story.push(rotation(&one, &three));
+    story.of(0x201, AuditAction::PlayDenied);
+    let log = story.log();
+    let mut files = log.files(&three);
+    let note = signed_by(&log, 32, &[&one, &three]);
+    hand_over(&mut files, &one.vkey(), note.clone());
+    archive(&log, 32, &one, &mut files);
+    for keys in [&one, &three] {
+        assert_sound(&check_with(&files, &signer_alone(keys)));
+        assert_sound(&of_site(&files, &signer_alone(keys)));
+    }
+    // A larger tree than that of the checkpoint: the end was cut off.
+    let mut cut = log.clone();
+    cut.entries.truncate(31);
+    let mut files = cut.files(&one);
+    hand_over(&mut files, &one.vkey(), note);
+    assert_found(&check_with(&files, &one.options()), Class::Older);
+    assert_found(&of_site(&files, &one.options()), Class::Older);
 }
 
 #[test]

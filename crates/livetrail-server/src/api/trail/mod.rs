@@ -7,6 +7,7 @@
 //! | `/trail/tile/entries/<N>[.p/<W>]` | an entry bundle | who may use the API | likewise, `private` behind a token |
 //! | `/trail/proof?index=N` | a receipt for one entry, a `.tlog-proof` file | all | asked for again |
 //! | `/trail/trail.vkey` | the verifier keys | all | asked for again |
+//! | `/trail/handover/<id>` | the checkpoint under which a key was given up | all | asked for again |
 //!
 //! Hashes tell nothing about the records, each of which has a random nonce in it; records are for those who may see them. Nothing beyond the
 //! published size is given out. The disk is read off the runtime's workers, by [`MOST_READS`] requests at a time.
@@ -24,7 +25,7 @@ use axum::{
     routing::get,
 };
 use livetrail_ledger::{LedgerError, Reader};
-use livetrail_tlog::TilePath;
+use livetrail_tlog::{KeyId, TilePath};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 use utoipa::OpenApi;
@@ -55,7 +56,7 @@ const FOR_ONE: &str = "private, max-age=604800, immutable";
 
 /// The site in the API's document.
 #[derive(OpenApi)]
-#[openapi(paths(checkpoint, hashes, entries, proof, vkey), tags((name = "trail")))]
+#[openapi(paths(checkpoint, hashes, entries, proof, vkey, hand_over), tags((name = "trail")))]
 pub(super) struct Document;
 
 /// How many more may read the disk now.
@@ -76,6 +77,7 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/trail/tile/{level}/{*index}", get(hashes))
         .route("/trail/proof", get(proof))
         .route("/trail/trail.vkey", get(vkey))
+        .route("/trail/handover/{key}", get(hand_over))
 }
 
 /// The published checkpoint: size and root, signed.
@@ -194,6 +196,40 @@ async fn proof(
 )]
 async fn vkey(State(state): State<ApiState>) -> Response {
     respond(TEXT, ASK_AGAIN, state.inner.trail.vkeys.to_string())
+}
+
+/// The checkpoint under which a key was given up, signed with it and with the one that took its place: whoever trusts the old key learns of the
+/// new one by it.
+#[utoipa::path(
+    get,
+    path = "/trail/handover/{key}",
+    operation_id = "hand_over",
+    tag = "trail",
+    params(("key" = String, Path, description = "The old key's id: the eight hexadecimal digits in its verifier key.")),
+    responses(
+        (status = 200, description = "A signed checkpoint.", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = 404, description = "No key of this id was given up.", body = Problem),
+    )
+)]
+async fn hand_over(
+    State(state): State<ApiState>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let key = uri.path().strip_prefix("/trail/handover/");
+    let id = key.and_then(key_id).ok_or(ApiError::NotThere)?;
+    let note = read(&state, move |reader| reader.hand_over(id)).await?;
+    let note = note.and_then(|note| String::from_utf8(note).ok());
+    Ok(conditional::answer(
+        &headers,
+        note.ok_or(ApiError::NotThere)?,
+    ))
+}
+
+/// The id in the one spelling that it has.
+fn key_id(text: &str) -> Option<KeyId> {
+    let id = KeyId(u32::from_str_radix(text, 16).ok()?.to_be_bytes());
+    (id.to_string() == text).then_some(id)
 }
 
 /// The path as it was sent: a client that escapes a character of it, or leaves a detour in it, asks for something else.

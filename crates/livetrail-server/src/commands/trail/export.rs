@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use livetrail_index::Found;
 use livetrail_ledger::{LedgerError, Reader};
 use livetrail_record::encode_line;
-use livetrail_tlog::{TilePath, leaf_hash, tree_bundles, tree_tiles};
+use livetrail_tlog::{Checkpoint, Note, TilePath, leaf_hash, tree_bundles, tree_tiles};
 use serde_json::{json, value::RawValue};
 
 use super::{filter::filter, query::tell_what_is_not_shown, source::LedgerSource};
@@ -152,11 +152,25 @@ pub(crate) fn copy_site(
         progress(done, total);
     }
     fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for key in reader.retired_keys()? {
+        if let Some(note) = reader.hand_over(key.id())?
+            && covers(&note, size)
+        {
+            put(to, &format!("handover/{}", key.id()), &note)?;
+        }
+    }
     let keys = reader.verifier_keys().iter();
     let vkeys: String = keys.map(|key| format!("{key}\n")).collect();
     write_vkeys(&vkey_file(to), &vkeys)?;
     put(to, "checkpoint", checkpoint.note().encode().as_bytes())?;
     Ok(size)
+}
+
+/// Whether the tree of this size contains the checkpoint: a key may be changed while the rest is copied.
+fn covers(note: &[u8], size: u64) -> bool {
+    let note = Note::parse(note).ok();
+    let checkpoint = note.and_then(|note| Checkpoint::parse(note.text()).ok());
+    checkpoint.is_some_and(|checkpoint| checkpoint.head().size <= size)
 }
 
 fn put(to: &Path, path: &str, bytes: &[u8]) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! The trail over HTTP: our verifier takes it, caches may keep what never changes, nobody gets what is not for them.
 
 use livetrail_audit::AuditAction;
+use livetrail_ledger::{Access, Store as _};
 use livetrail_tlog::{TilePath, parse_bundle};
 use livetrail_verify::{Options, Policy, Report, Site, Verdict, keys_in, verify, verify_proof};
 
@@ -232,6 +233,42 @@ async fn entries_that_retention_removed_are_not_there_and_their_hashes_are() {
         "/trail/proof?index=7",
     ] {
         assert_eq!(get(api, path).await.status, 200, "{path}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hand_over_is_shown_under_the_id_of_the_key_that_was_given_up_and_nothing_else_is() {
+    let disk = disk();
+    let server = start(config(), &disk).await;
+    record(&server, 10).await;
+    let api = server.addresses().api;
+    let keys = get(api, "/trail/trail.vkey").await.body;
+    let keys = String::from_utf8(keys).unwrap();
+    let id = keys.split('+').nth(1).unwrap();
+    let path = format!("/trail/handover/{id}");
+    let none = get(api, &path).await;
+    assert_eq!((none.status, none.cache()), (404, "no-store"));
+    let note = disk.read("checkpoint").unwrap();
+    disk.create_dir("handover").unwrap();
+    disk.write(&format!("handover/{id}"), &note, Access::Checkpoint)
+        .unwrap();
+    let shown = get(api, &path).await;
+    assert_eq!((shown.status, shown.cache()), (200, "no-cache"));
+    assert_eq!(shown.body, note);
+    let tag = shown.header("etag").unwrap();
+    let again = send(api, "GET", &path, &[&format!("If-None-Match: {tag}")]).await;
+    assert_eq!(again.status, 304);
+    let escaped = format!("/trail/handover/%{:02x}{}", id.as_bytes()[0], &id[1..]);
+    for path in [
+        &format!("/trail/handover/{id}0"),
+        &format!("/trail/handover/+{}", &id[1..]),
+        &escaped,
+        "/trail/handover/..",
+        "/trail/handover/%2e%2e%2fprivate",
+        "/trail/handover/00000000",
+    ] {
+        assert_eq!(get(api, path).await.status, 404, "{path}");
     }
     server.stop().await;
 }

@@ -158,7 +158,10 @@ pub(super) fn settle(store: &SharedStore, files: &[PathBuf; 2]) -> anyhow::Resul
         if !reader.verifier_keys().contains(key) {
             continue;
         }
-        fs::rename(&next, file)
+        // The old secret goes with this, so first: that the log has the new key may be in the page cache alone.
+        store
+            .sync_dir("private")
+            .and_then(|()| fs::rename(&next, file))
             .and_then(|()| create::sync_directory(file.parent().unwrap_or(Path::new("."))))
             .with_context(|| format!("cannot put {} in its place", next.display()))?;
         settled.push(file.clone());
