@@ -38,12 +38,12 @@ impl Clock for Still {
 }
 
 pub(crate) fn identity() -> Identity {
-    Identity::from_seeds(
-        "example.com/audit",
-        &Seed::new([1; 32]),
-        &Seed::new([2; 32]),
-    )
-    .unwrap()
+    with_keys(1, 2)
+}
+
+pub(super) fn with_keys(signer: u8, cosigner: u8) -> Identity {
+    let (signer, cosigner) = (Seed::new([signer; 32]), Seed::new([cosigner; 32]));
+    Identity::from_seeds("example.com/audit", &signer, &cosigner).unwrap()
 }
 
 /// Small enough that a few hundred entries fill several segments.
@@ -117,9 +117,18 @@ impl Core {
         seen: &Seen,
         floors: &mut [Box<dyn ExternalFloor>],
     ) -> Result<Self, LedgerError> {
+        Self::open_as(store, seen, &Arc::new(identity()), floors)
+    }
+
+    pub(super) fn open_as(
+        store: &SharedStore,
+        seen: &Seen,
+        identity: &Arc<Identity>,
+        floors: &mut [Box<dyn ExternalFloor>],
+    ) -> Result<Self, LedgerError> {
         let clock: Arc<dyn Clock> = Arc::new(Still);
         let hooks: Vec<Box<dyn CheckpointHook>> = vec![Box::new(seen.clone())];
-        let recovered = recover(store, &Arc::new(identity()), &clock, hooks, floors)?;
+        let recovered = recover(store, identity, &clock, hooks, floors)?;
         let size = recovered.integrator.size();
         Ok(Self {
             writer: Writer::new(Arc::clone(store), recovered.log_id, SEGMENT_BYTES),

@@ -3,14 +3,21 @@
 
 use std::{io, sync::Arc};
 
-use super::harness::{Core, Ended, Seen, check_names, check_whole, created, entry};
+use livetrail_tlog::{Checkpoint, Note, leaf_hash, tree_root};
+
+use super::harness::{
+    Core, Ended, Seen, Still, check_names, check_whole, created, entry, with_keys,
+};
 use crate::{
+    clock::Clock,
     cursor::{Cursor, prunable_below, read_cursors, write_cursor},
     error::LedgerError,
-    manifest::Intent,
+    identity::Identity,
+    manifest::{Intent, Manifest},
     prune::{Pruned, bound, prune},
     reader::Reader,
-    store::{Fault, FaultPlan, FaultStore, MemStore, Op, PowerCut, SharedStore},
+    rotate::rotate,
+    store::{Fault, FaultPlan, FaultStore, MemStore, Op, PowerCut, SharedStore, Store as _},
     wal::list_segments,
 };
 
@@ -41,6 +48,46 @@ struct Life {
     acked: u64,
     /// Entries that were ever appended: no more than these may be found.
     appended: u64,
+    keys: Keys,
+}
+
+/// Each pair of seeds, of the key that signs and of the one that cosigns.
+struct Keys {
+    now: (u8, u8),
+    /// To which a change was begun that did not end; it may have happened.
+    next: Option<(u8, u8)>,
+    /// The last seed that was ever used.
+    last: u8,
+    /// From which to which it was changed.
+    changes: Vec<[(u8, u8); 2]>,
+}
+
+impl Keys {
+    fn of((signer, cosigner): (u8, u8)) -> Arc<Identity> {
+        Arc::new(with_keys(signer, cosigner))
+    }
+
+    /// Whose the trail is now.
+    fn settle(&mut self, store: &MemStore) -> Arc<Identity> {
+        let manifest = Manifest::read(store).unwrap();
+        let now = Self::of(self.now);
+        let Some(next) = self.next else {
+            assert!(manifest.check(&now).is_ok(), "the keys have gone");
+            return now;
+        };
+        if manifest.check(&now).is_ok() {
+            return now;
+        }
+        let identity = Self::of(next);
+        assert!(manifest.check(&identity).is_ok(), "neither has the keys");
+        self.changed(next);
+        identity
+    }
+
+    fn changed(&mut self, next: (u8, u8)) {
+        self.changes.push([self.now, next]);
+        (self.now, self.next) = (next, None);
+    }
 }
 
 /// Carries out what `bytes` say, checks all invariants on the way, and in the end that the trail opens.
@@ -58,6 +105,12 @@ fn live(bytes: &[u8]) -> MemStore {
         core: None,
         acked: 0,
         appended: 0,
+        keys: Keys {
+            now: (1, 2),
+            next: None,
+            last: 2,
+            changes: Vec::new(),
+        },
     };
     let mut bytes = bytes.iter().copied();
     for _ in 0..MOST_OPERATIONS {
@@ -73,7 +126,7 @@ fn live(bytes: &[u8]) -> MemStore {
 impl Life {
     fn act(&mut self, operation: u8, bytes: &mut impl Iterator<Item = u8>) {
         let mut next = || bytes.next().unwrap_or(0);
-        match operation % 15 {
+        match operation % 16 {
             0 | 1 => self.append(u64::from(next() % 40) + 1),
             2 => self.append(u64::from(next()) + 200),
             3 | 4 => self.step(Core::commit),
@@ -97,7 +150,8 @@ impl Life {
             }),
             12 => self.cursor(next(), next()),
             13 => self.read(next()),
-            _ => self.prune(next()),
+            14 => self.prune(next()),
+            _ => self.rotate(next()),
         }
     }
 
@@ -105,7 +159,8 @@ impl Life {
     fn open(&mut self) -> Option<&mut Core> {
         if self.core.is_none() {
             let store: SharedStore = Arc::new(self.faulty.clone());
-            match Core::open(&store, &self.seen) {
+            let identity = self.keys.settle(&self.mem);
+            match Core::open_as(&store, &self.seen, &identity, &mut []) {
                 Ok(core) => {
                     assert!(core.acked >= self.acked, "lost what was durable");
                     assert!(core.acked <= self.appended, "more than was appended");
@@ -217,6 +272,38 @@ impl Life {
         }
     }
 
+    /// The trail gets new keys, with whoever had it open gone. A change that did not end is tried again, or another one is.
+    fn rotate(&mut self, how: u8) {
+        self.core = None;
+        let old = self.keys.settle(&self.mem);
+        let (signer, cosigner) = self.keys.now;
+        let fresh = self.keys.last + 1;
+        let next = match (self.keys.next, how % 4) {
+            (Some(next), 0 | 1) => next,
+            (_, 0 | 2) => (fresh, cosigner),
+            (_, 1) => (signer, fresh),
+            _ => (fresh, fresh + 1),
+        };
+        self.keys.last = self.keys.last.max(next.0).max(next.1);
+        let store: SharedStore = Arc::new(self.faulty.clone());
+        let clock: Arc<dyn Clock> = Arc::new(Still);
+        match rotate(&store, &old, &Keys::of(next), &clock, &mut []) {
+            Ok(handed_over) => {
+                self.seen.0.lock().unwrap().push(handed_over.head());
+                self.keys.changed(next);
+            }
+            Err(LedgerError::RotationUnrecorded) => {}
+            Err(error) => {
+                assert!(self.faulty.fired(), "{error}");
+                self.keys.next = Some(next);
+                self.restart(None);
+            }
+        }
+        if self.open().is_some() {
+            self.check_invariants();
+        }
+    }
+
     fn sealed(&self) -> u64 {
         let reader = Reader::open(Arc::new(self.mem.clone())).unwrap();
         reader.checkpoint().unwrap().head().size
@@ -250,6 +337,7 @@ impl Life {
         // I1, I2, I4: every file that is served is a function of the durable entries; no head that was ever seen is contradicted.
         let sealed = check_whole(&self.mem, &self.seen, self.acked);
         check_names(&self.mem, self.acked);
+        self.check_kept(sealed);
         // I3: nothing was signed that was not intended before.
         let intent = Intent::read(&self.mem).unwrap().head;
         assert!(
@@ -278,11 +366,53 @@ impl Life {
             }
         }
     }
+
+    /// What is kept for ever is of this tree, and signed with keys that were the trail's; under each key that was given up stands what hands over.
+    fn check_kept(&self, sealed: u64) {
+        let leaves: Vec<_> = (0..sealed).map(|index| leaf_hash(&entry(index))).collect();
+        let changes = &self.keys.changes;
+        let ever = changes.iter().flatten().chain(&self.keys.next);
+        let ever: Vec<_> = ever
+            .chain([&self.keys.now])
+            .map(|keys| Keys::of(*keys))
+            .collect();
+        for path in self.mem.paths() {
+            let is_kept = path.starts_with("private/checkpoints/") && path.ends_with(".note");
+            if !is_kept && !path.starts_with("handover/") {
+                continue;
+            }
+            let note = Note::parse(&self.mem.read(&path).unwrap()).unwrap();
+            let head = Checkpoint::parse(note.text()).unwrap().head();
+            assert!(head.size <= sealed, "{path} is of {} entries", head.size);
+            let before = &leaves[..usize::try_from(head.size).unwrap()];
+            assert_eq!(head.root, tree_root(before), "{path}");
+            let is_signed =
+                |keys: &Arc<Identity>| keys.verifier().unwrap().verify_note(note.clone()).is_ok();
+            assert!(ever.iter().any(is_signed), "{path}");
+        }
+        for [old, new] in changes {
+            let (old, new) = (Keys::of(*old), Keys::of(*new));
+            for (key, next) in [
+                (old.signer_key(), new.signer_key()),
+                (old.cosigner_key(), new.cosigner_key()),
+            ] {
+                if key == next {
+                    continue;
+                }
+                let note = self.mem.read(&format!("handover/{}", key.id())).unwrap();
+                let note = Note::parse(&note).unwrap();
+                for keys in [&old, &new] {
+                    keys.verifier().unwrap().verify_note(note.clone()).unwrap();
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Pruned, live, run};
+    use super::super::faults::changes;
+    use super::{Op, Pruned, live, run};
     use proptest::prelude::*;
 
     proptest! {
@@ -311,6 +441,28 @@ mod tests {
             1,
             "of 1,365 entries the last, which are no full bundle"
         );
+    }
+
+    #[test]
+    fn keys_are_changed_whatever_fails_and_what_the_new_ones_sign_is_not_lost_to_a_power_cut() {
+        // Append, commit, integrate, seal; a fault; a change of both keys, which the next opening takes as it finds it; append and seal; a power cut;
+        // the change again, and one of the second key; append, close.
+        for op in (0..)
+            .zip(Op::ALL)
+            .filter(|(_, op)| changes(*op))
+            .map(|(at, _)| at)
+        {
+            for nth in 0..8 {
+                for fault in [2, 4] {
+                    for cut in 0..3 {
+                        run(&[
+                            0, 30, 3, 5, 6, 11, op, nth, fault, 15, 3, 0, 9, 3, 5, 6, 10, nth, cut,
+                            15, 1, 15, 1, 0, 4, 8,
+                        ]);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,16 +5,11 @@ use std::{io, sync::Arc};
 use livetrail_tlog::{CheckpointVerifier, Ed25519Verifier, Note, VerifiedCheckpoint};
 
 use super::faults::changes;
-use super::harness::{Core, Seen, Still, check_whole, created, entry, identity, small};
+use super::harness::{Core, Seen, Still, check_whole, created, entry, identity, small, with_keys};
 use crate::{
     Class, Fault, FaultPlan, FaultStore, Identity, Ledger, LedgerError, MemStore, PowerCut, Reader,
     Seed, SharedStore, Store as _, clock::Clock, rotate::rotate,
 };
-
-fn with_keys(signer: u8, cosigner: u8) -> Identity {
-    let (signer, cosigner) = (Seed::new([signer; 32]), Seed::new([cosigner; 32]));
-    Identity::from_seeds("example.com/audit", &signer, &cosigner).unwrap()
-}
 
 /// A trail of 30 sealed entries and 2 that are only durable.
 fn trail() -> MemStore {
@@ -55,6 +50,17 @@ fn from_the_hand_over_on_the_new_keys_sign_and_both_believe_it() {
     assert_eq!(kept.unwrap(), published);
     let note = Note::parse(&published).unwrap();
     assert_eq!(note.signatures().len(), 4);
+    // It stands under the id of each key that was given up, and of no other.
+    for key in [identity().signer_key(), identity().cosigner_key()] {
+        assert_eq!(
+            mem.read(&format!("handover/{}", key.id())).unwrap(),
+            published
+        );
+        let found = follower.hand_over(key.id()).unwrap();
+        assert_eq!(found, Some(published.clone()));
+    }
+    assert_eq!(follower.hand_over(new.signer_key().id()).unwrap(), None);
+    assert_eq!(mem.list("handover").unwrap().len(), 2);
     for who in [identity(), new.clone()] {
         assert!(who.verifier().unwrap().verify_note(note.clone()).is_ok());
     }
@@ -210,6 +216,15 @@ fn comes_back(mem: &MemStore, done: bool, what: &str) {
     to(&store, &with_keys(3, 4)).unwrap_or_else(|error| panic!("{what}: {error}"));
     let kept = store.read("private/checkpoints/00000000000000000032.note");
     let kept = Note::parse(&kept.unwrap()).unwrap();
+    let served = store.read(&format!("handover/{}", identity().signer_key().id()));
+    let served = Note::parse(&served.unwrap()).unwrap();
+    assert_eq!(served.text(), kept.text(), "{what}");
+    for who in [identity(), with_keys(3, 4)] {
+        assert!(
+            who.verifier().unwrap().verify_note(served.clone()).is_ok(),
+            "{what}"
+        );
+    }
     for who in [identity(), with_keys(3, 4)] {
         assert!(
             who.verifier().unwrap().verify_note(kept.clone()).is_ok(),
