@@ -19,6 +19,7 @@ pub struct Config {
     ingress: String,
     limits: String,
     audit: String,
+    rtmp: String,
     http: String,
     trail: String,
     keys: String,
@@ -58,6 +59,13 @@ impl Config {
     #[must_use]
     pub fn audit(mut self, line: &str) -> Self {
         add(&mut self.audit, line);
+        self
+    }
+
+    /// A line of `[rtmp]`.
+    #[must_use]
+    pub fn rtmp(mut self, line: &str) -> Self {
+        add(&mut self.rtmp, line);
         self
     }
 
@@ -139,7 +147,7 @@ impl Config {
         let filter = self.log_filter.as_deref();
         let filter = filter.unwrap_or("info,livetrail_rtmp=debug");
         let mut text = format!("data = {data:?}\n\n[log]\nfilter = {filter:?}\n");
-        let rtmp = format!("listen = \"{rtmp}\"\n");
+        let rtmp = format!("listen = \"{rtmp}\"\n{}", self.rtmp);
         let http = format!("listen = \"{http}\"\n{}", self.http);
         for (section, lines) in [
             ("[rtmp]", &rtmp),

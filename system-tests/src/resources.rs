@@ -35,6 +35,22 @@ pub fn open_files(pid: Pid) -> usize {
     std::fs::read_dir(&path).expect("the process runs").count()
 }
 
+/// io_urings that a process has.
+///
+/// # Panics
+/// When the process is no more.
+#[track_caller]
+#[must_use]
+pub fn rings(pid: Pid) -> usize {
+    let path = format!("/proc/{}/fd", pid.as_raw_nonzero());
+    let files = std::fs::read_dir(&path).expect("the process runs");
+    // One that was closed meanwhile has no target any more.
+    let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    targets
+        .filter(|target| target.as_os_str() == "anon_inode:[io_uring]")
+        .count()
+}
+
 /// Bytes that a process has written or will have written to disks, as the kernel accounts for them; what goes to sockets and pipes does not
 /// count.
 ///

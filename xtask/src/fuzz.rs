@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 }
 
 /// What cargo-fuzz passes to rustc: coverage counters and comparisons for libFuzzer to follow, overflow checks, and
-/// AddressSanitizer for the unsafe code of dependencies (our own crates forbid it).
+/// AddressSanitizer for the unsafe code of dependencies (our own crates but one forbid it).
 const RUSTFLAGS: &[&str] = &[
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -136,7 +136,7 @@ fn build(fuzz: &Path) -> Result<PathBuf> {
 }
 
 /// The platform that rustc builds for when it is told nothing.
-fn host() -> Result<String> {
+pub(crate) fn host() -> Result<String> {
     let version = read(Command::new("rustc").arg("-vV"))?;
     version
         .lines()

@@ -140,6 +140,7 @@ fn measure(
     let kind = Kind::Livetrail {
         interval_ms: options.send_interval,
         threads: 0,
+        io_uring: true,
         http: false,
     };
     let server = Server::start_with(&kind, program, clip, &sinks)?;

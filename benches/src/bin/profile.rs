@@ -82,6 +82,7 @@ fn profile(options: &Options) -> Result<()> {
             interval_ms,
             threads: 0,
             http: false,
+            io_uring: true,
         },
         Which::Gateway => Kind::Gateway {
             interval_ms,
@@ -89,7 +90,10 @@ fn profile(options: &Options) -> Result<()> {
             audited: false,
         },
         Which::Nginx => Kind::Nginx,
-        Which::Bare => Kind::Bare { interval_ms },
+        Which::Bare => Kind::Bare {
+            interval_ms,
+            io_uring: false,
+        },
     };
     if Command::new("perf").arg("--version").output().is_err() {
         println!("left out: `perf` (Debian's package `linux-perf`) is not there");
@@ -164,8 +168,13 @@ fn print(shares: &Shares<'_>) {
     let rows = [
         ("in the kernel", shares.in_module("[kernel]")),
         (
-            "below `writev` (nginx: `send`)",
-            below(&["do_writev", "__x64_sys_sendto", "__x64_sys_sendmsg"]),
+            "below `io_uring_enter` (without: `writev`; nginx: `send`)",
+            below(&[
+                "__x64_sys_io_uring_enter",
+                "do_writev",
+                "__x64_sys_sendto",
+                "__x64_sys_sendmsg",
+            ]),
         ),
         ("– TCP's transmission", below(&["tcp_write_xmit"])),
         (

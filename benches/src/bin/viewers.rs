@@ -56,11 +56,14 @@ struct Compare {
     /// Threads of ours that send, 0 is one a processor; each number is a server of its own in the table
     #[arg(long, value_delimiter = ',', default_value = "0")]
     egress_threads: Vec<usize>,
+    /// How our server writes: `auto` is its default, by io_uring, `off` is without; each is a server of its own in the table
+    #[arg(long, value_delimiter = ',', default_value = "auto", value_parser = ["auto", "off"])]
+    io_uring: Vec<String>,
     /// What our server's viewers speak: `rtmp`, `http-flv`, or `rtmp-unaudited`: our gateway without a trail or any observer
     #[arg(long, value_delimiter = ',', default_value = "rtmp,http-flv")]
     protocol: Vec<String>,
-    /// What else is measured: `nginx`, `bare`, or `none`
-    #[arg(long, value_delimiter = ',', default_value = "nginx,bare")]
+    /// What else is measured: `nginx`, `bare` (a loop of `writev`), `bare-uring` (one of io_uring), or `none`
+    #[arg(long, value_delimiter = ',', default_value = "nginx,bare,bare-uring")]
     peers: Vec<String>,
     /// Streams over which the viewers are spread
     #[arg(long, default_value_t = 1)]
@@ -194,13 +197,16 @@ fn candidates(options: &Compare) -> Vec<Candidate> {
         };
         for (interval_ms, threads) in options.sendings() {
             for (protocol, http) in [("rtmp", false), ("http-flv", true)] {
-                if speaks(protocol) {
-                    let kind = Kind::Livetrail {
-                        interval_ms,
-                        threads,
-                        http,
-                    };
-                    add(kind, program, mark());
+                for way in &options.io_uring {
+                    if speaks(protocol) {
+                        let kind = Kind::Livetrail {
+                            interval_ms,
+                            threads,
+                            http,
+                            io_uring: way == "auto",
+                        };
+                        add(kind, program, mark());
+                    }
                 }
             }
         }
@@ -215,9 +221,15 @@ fn candidates(options: &Compare) -> Vec<Candidate> {
             add(kind, Path::new(""), String::new());
         }
     }
-    if wants("bare") {
+    for (peer, io_uring) in [("bare", false), ("bare-uring", true)] {
         for &interval_ms in &options.send_interval {
-            add(Kind::Bare { interval_ms }, Path::new(""), String::new());
+            if wants(peer) {
+                let kind = Kind::Bare {
+                    interval_ms,
+                    io_uring,
+                };
+                add(kind, Path::new(""), String::new());
+            }
         }
     }
     candidates
@@ -297,7 +309,7 @@ fn print(candidates: &[Candidate]) {
             let interval_ms = match c.kind {
                 Kind::Livetrail { interval_ms, .. }
                 | Kind::Gateway { interval_ms, .. }
-                | Kind::Bare { interval_ms } => interval_ms,
+                | Kind::Bare { interval_ms, .. } => interval_ms,
                 Kind::Nginx => 0,
             };
             let sum = |value: &dyn Fn(&Report) -> u64| {
@@ -307,7 +319,13 @@ fn print(candidates: &[Candidate]) {
                 c.name.clone(),
                 bench::spread(&cpu, 3),
                 share(c, &Kind::Nginx),
-                share(c, &Kind::Bare { interval_ms }),
+                share(
+                    c,
+                    &Kind::Bare {
+                        interval_ms,
+                        io_uring: false,
+                    },
+                ),
                 format!(
                     "{:.0}",
                     of(&|s| s.report.bytes as f64 * 8e-6 / s.report.seconds)

@@ -1,8 +1,10 @@
-//! The limit: the same messages from a loop that does nothing but `writev`. No protocol before, no session, no viewer that may be slow.
+//! The limit: the same messages from a loop that does nothing but `writev`, or nothing but io_uring. No protocol before, no session,
+//! no viewer that may be slow.
 
 use std::{
     io::{ErrorKind, IoSlice, Write},
     net::{TcpListener, TcpStream},
+    os::fd::AsFd as _,
     path::PathBuf,
     thread::sleep,
     time::{Duration, Instant},
@@ -11,6 +13,7 @@ use std::{
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
 use livetrail_rtmp::protocol::{DEFAULT_CHUNK_BYTES, FrameChunks, Message, write_message};
+use livetrail_uring::Ring;
 
 use super::{
     clip::{self, Clip},
@@ -27,6 +30,9 @@ pub struct Options {
     /// Frames are collected for so long
     #[arg(long, default_value_t = 0)]
     pub interval_ms: u64,
+    /// The writes of a message are one system call
+    #[arg(long)]
+    pub io_uring: bool,
     #[arg(long)]
     pub clip: Option<PathBuf>,
 }
@@ -39,6 +45,7 @@ pub fn run(options: &Options) -> Result<()> {
     listener.set_nonblocking(true)?;
     let interval = Duration::from_millis(options.interval_ms);
     let mut sockets: Vec<TcpStream> = Vec::new();
+    let mut ring = options.io_uring.then(Ring::new).transpose()?;
     let (start, mut batch) = (Instant::now(), Vec::new());
     // When what waits is sent: so long after the first of it, as our server does.
     let mut send_at: Option<Instant> = None;
@@ -46,7 +53,7 @@ pub fn run(options: &Options) -> Result<()> {
         let due = start + Duration::from_millis(at_ms.unsigned_abs());
         if let Some(at) = send_at.take_if(|at| *at < due) {
             sleep(at.saturating_duration_since(Instant::now()));
-            send(&mut sockets, &mut batch);
+            send(&mut sockets, &mut batch, ring.as_mut())?;
         }
         sleep(due.saturating_duration_since(Instant::now()));
         let mut frame = item.frame.clone();
@@ -54,7 +61,7 @@ pub fn run(options: &Options) -> Result<()> {
         frame.dts = at_ms;
         batch.push(FrameChunks::new(&frame, 1, CHUNK_BYTES)?);
         if interval.is_zero() {
-            send(&mut sockets, &mut batch);
+            send(&mut sockets, &mut batch, ring.as_mut())?;
         } else {
             send_at.get_or_insert(due + interval);
         }
@@ -68,7 +75,11 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn send(sockets: &mut Vec<TcpStream>, batch: &mut Vec<FrameChunks>) {
+fn send(
+    sockets: &mut Vec<TcpStream>,
+    batch: &mut Vec<FrameChunks>,
+    ring: Option<&mut Ring>,
+) -> Result<()> {
     let slices: Vec<_> = batch
         .iter()
         .flat_map(FrameChunks::parts)
@@ -76,9 +87,19 @@ fn send(sockets: &mut Vec<TcpStream>, batch: &mut Vec<FrameChunks>) {
         .collect();
     let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
     // Who does not take all of it at once is no viewer of this bench.
-    sockets.retain_mut(|socket| write_all(socket, &slices, bytes));
+    match ring {
+        None => sockets.retain_mut(|socket| write_all(socket, &slices, bytes)),
+        Some(ring) => {
+            let mut results = Vec::new();
+            let sends = sockets.iter().map(|socket| (socket.as_fd(), &slices[..]));
+            ring.send(sends, &mut results)?;
+            let mut results = results.into_iter();
+            sockets.retain(|_| matches!(results.next(), Some(Ok(written)) if written == bytes));
+        }
+    }
     drop(slices);
     batch.clear();
+    Ok(())
 }
 
 /// The only word to a viewer that is no frame.

@@ -35,6 +35,8 @@ pub enum Kind {
         interval_ms: u64,
         threads: usize,
         http: bool,
+        /// By io_uring where the system has it, as by default; else never.
+        io_uring: bool,
     },
     /// [`gateway`](super::gateway).
     Gateway {
@@ -45,7 +47,7 @@ pub enum Kind {
     /// nginx with the RTMP module, as Debian packages it and with its defaults: each message is written at once.
     Nginx,
     /// [`bare`](super::bare).
-    Bare { interval_ms: u64 },
+    Bare { interval_ms: u64, io_uring: bool },
 }
 
 impl Kind {
@@ -61,9 +63,12 @@ impl Kind {
                 interval_ms,
                 threads: n,
                 http,
+                io_uring,
             } => {
                 let protocol = if http { "HTTP-FLV" } else { "RTMP" };
-                (format!("livetrail {protocol}{}", threads(n)), interval_ms)
+                let way = if io_uring { "" } else { " by writev" };
+                let name = format!("livetrail {protocol}{way}{}", threads(n));
+                (name, interval_ms)
             }
             Self::Gateway {
                 interval_ms,
@@ -74,7 +79,13 @@ impl Kind {
                 (format!("gateway {trail}{}", threads(n)), interval_ms)
             }
             Self::Nginx => ("nginx-rtmp".to_owned(), 0),
-            Self::Bare { interval_ms } => ("bare writev".to_owned(), interval_ms),
+            Self::Bare {
+                interval_ms,
+                io_uring,
+            } => {
+                let way = if io_uring { "io_uring" } else { "writev" };
+                (format!("bare {way}"), interval_ms)
+            }
         };
         match interval_ms {
             0 => format!("{name}, at once"),
@@ -133,10 +144,12 @@ impl Server {
             Kind::Livetrail {
                 interval_ms,
                 threads,
+                io_uring,
                 ..
             } => {
                 let path = dir.path().join("livetrail.toml");
-                let config = livetrail_config(dir.path(), rtmp, http, *interval_ms, *threads);
+                let sending = sending(*interval_ms, *threads, *io_uring);
+                let config = livetrail_config(dir.path(), rtmp, http, &sending);
                 fs::write(&path, config + more)?;
                 // A build from before there were ledgers has no such command, and makes its trail itself.
                 let mut init = Command::new(livetrail);
@@ -169,11 +182,17 @@ impl Server {
                 }
                 command
             }
-            Kind::Bare { interval_ms } => {
+            Kind::Bare {
+                interval_ms,
+                io_uring,
+            } => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.arg("bare").arg("--clip").arg(clip);
                 command.arg("--port").arg(rtmp.port().to_string());
                 command.arg("--interval-ms").arg(interval_ms.to_string());
+                if *io_uring {
+                    command.arg("--io-uring");
+                }
                 command
             }
         };
@@ -310,18 +329,22 @@ fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn livetrail_config(
-    dir: &Path,
-    rtmp: SocketAddr,
-    http: SocketAddr,
-    interval_ms: u64,
-    threads: usize,
-) -> String {
+/// How frames are sent, for either gateway.
+fn sending(interval_ms: u64, threads: usize, io_uring: bool) -> String {
+    let mut lines = format!("send_interval = \"{interval_ms}ms\"\negress_threads = {threads}\n");
+    if !io_uring {
+        // Left out otherwise: a build from before does not know it.
+        lines += "io_uring = \"off\"\n";
+    }
+    lines
+}
+
+fn livetrail_config(dir: &Path, rtmp: SocketAddr, http: SocketAddr, sending: &str) -> String {
     let data = dir.join("data");
     format!(
         "node = \"bench\"\ndata = {data:?}\n[log]\nfilter = \"warn\"\n\
-         [rtmp]\nlisten = \"{rtmp}\"\nmax_connections = 60000\nsend_interval = \"{interval_ms}ms\"\negress_threads = {threads}\n\
-         [http]\nlisten = \"{http}\"\nmax_connections = 60000\nsend_interval = \"{interval_ms}ms\"\negress_threads = {threads}\n\
+         [rtmp]\nlisten = \"{rtmp}\"\nmax_connections = 60000\n{sending}\
+         [http]\nlisten = \"{http}\"\nmax_connections = 60000\n{sending}\
          [limits]\nmax_publishers = 10000\n\
          [audit]\npublish = \"strict\"\nplay = \"strict\"\n"
     )

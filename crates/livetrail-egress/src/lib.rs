@@ -2,10 +2,10 @@
 //!
 //! A viewer's connection keeps its task, which reads what the viewer says and waits for the socket when it is full; frames
 //! never go through that task. When a frame comes, each thread wakes once, and writes it (and whatever else is due) to each of
-//! its viewers with one vectored write from shared buffers.
+//! its viewers with one vectored write from shared buffers; where the system has io_uring, those of many viewers are one system call.
 //!
 //! ```text
-//!  connection's task ── seat, say, resume, leave ──▶ orders ─▶ thread: Shard ── writev ──▶ sockets
+//!  connection's task ── seat, say, resume, leave ──▶ orders ─▶ thread: Shard ── sendmsg ──▶ sockets
 //!        ▲                                                        │
 //!        └──────────── bell: full, failed ◀───────────────────────┘
 //! ```
@@ -34,6 +34,7 @@
 mod format;
 mod rest;
 mod seat;
+mod sender;
 mod socket;
 mod thread;
 mod unsent;

@@ -20,15 +20,20 @@ use tokio::{
 use crate::{
     format::Format,
     rest::Rest,
+    sender::Rings,
     socket::Socket,
     thread::{Order, Thread},
 };
 
 /// Orders that wait for a thread; who gives one more waits.
 const MAX_ORDERS: usize = 1_024;
-/// Viewers of one stream that one thread serves before the next thread is woken for that stream as well: it has written to half of
-/// them after a quarter of a millisecond.
+/// Viewers of one stream that one thread serves before the next thread is woken for that stream as well, when frames do not wait: it has
+/// written to half of them after a quarter of a millisecond.
 const TOGETHER: usize = 64;
+/// The same at most, when they do.
+const MOST_TOGETHER: usize = 1_024;
+/// What a write costs, about.
+const A_WRITE: Duration = Duration::from_micros(4);
 
 /// How the threads send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +43,15 @@ pub struct EgressConfig {
     /// From the first frame that waits until all that wait are sent; zero sends each as it comes. A viewer's first frames never
     /// wait.
     pub send_interval: Duration,
+    /// Whether the threads hand the writes of a frame to the kernel together, by io_uring, where the system lets them: one system
+    /// call for up to 256 viewers. Where it does not, that is logged, and each viewer is written to by itself.
+    pub io_uring: bool,
 }
 
 /// The threads. Dropping it ends them once no viewer sits there any more.
 pub struct Egress<F: Format> {
     threads: Vec<Handle<F>>,
+    rings: Arc<Rings>,
     spread: Arc<Spread>,
 }
 
@@ -150,10 +159,11 @@ impl<F: Format> Egress<F> {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
+        let rings = Arc::new(Rings::new(name, config.io_uring));
         let threads = (0..count).map(|n| {
             let (orders, inbox) = mpsc::channel(MAX_ORDERS);
             let left = Arc::<Left>::default();
-            let thread = Thread::new(inbox, left.clone(), config.send_interval);
+            let thread = Thread::new(inbox, left.clone(), rings.clone(), config.send_interval);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_time()
                 .build()?;
@@ -164,7 +174,8 @@ impl<F: Format> Egress<F> {
         });
         Ok(Self {
             threads: threads.collect::<io::Result<_>>()?,
-            spread: Spread::new(count, TOGETHER),
+            rings,
+            spread: Spread::new(count, together(config.send_interval)),
         })
     }
 
@@ -172,6 +183,12 @@ impl<F: Format> Egress<F> {
     #[must_use]
     pub fn viewers(&self) -> usize {
         self.spread.placed()
+    }
+
+    /// Threads that write by io_uring. A thread finds out before it takes its first viewer.
+    #[must_use]
+    pub fn io_uring_threads(&self) -> usize {
+        self.rings.in_use()
     }
 
     /// Seats a viewer, to whom `first` is to be written before any frame. `None` when the threads are full or gone: the session has
@@ -206,6 +223,16 @@ impl<F: Format> Egress<F> {
             _placed: placed,
         })
     }
+}
+
+/// Viewers of one stream for one thread: as many as it writes to in half of the time for which a frame waits anyway. A second thread
+/// would have its half sooner, and each write would cost more: two processors then take turns with what all sockets share.
+fn together(send_interval: Duration) -> usize {
+    let two_writes = A_WRITE.saturating_mul(2).as_nanos();
+    let writes = send_interval.as_nanos().checked_div(two_writes);
+    usize::try_from(writes.unwrap_or(0))
+        .unwrap_or(usize::MAX)
+        .clamp(TOGETHER, MOST_TOGETHER)
 }
 
 impl<F: Format> Seat<F> {
@@ -277,5 +304,25 @@ impl<F: Format> Drop for Seat<F> {
             // Full: then the thread is awake, and looks after its orders.
             let _ = self.thread.orders.try_send(Order::Look);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_frames_wait_the_more_viewers_share_a_thread_within_bounds() {
+        for (micros, viewers) in [
+            (0, 64),
+            (500, 64),
+            (1_000, 125),
+            (8_000, 1_000),
+            (10_000, 1_024),
+            (1_000_000, 1_024),
+        ] {
+            assert_eq!(together(Duration::from_micros(micros)), viewers);
+        }
+        assert_eq!(together(Duration::MAX), 1_024);
     }
 }

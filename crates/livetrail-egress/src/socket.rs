@@ -1,102 +1,28 @@
 //! A viewer's socket, and what the egress writes to it.
 
 use std::{
-    hint::black_box,
     io::{self, IoSlice},
-    os::fd::AsRawFd as _,
     sync::Arc,
 };
 
-use livetrail_engine::{Deliver, LiveViewers, Reason, SharedFrame, ViewerId};
-use rustix::io::Errno;
+use livetrail_engine::SharedFrame;
 use tokio::net::TcpStream;
 
-use crate::{format::Format, rest::Rest, seat::Bell, unsent::Unsent as _};
+use crate::{format::Format, rest::Rest, seat::Bell, sender::Prepared, unsent::Unsent as _};
 
 /// Slices in one vectored write; Linux takes up to 1,024.
-const MAX_SLICES: usize = 256;
+pub(crate) const MAX_SLICES: usize = 256;
 
 /// What a thread keeps for a viewer.
 pub(crate) struct Socket<F: Format> {
     /// It keeps up: the preface is sent, nothing is left over, writing has not failed. All that a frame looks at of most viewers.
     clear: bool,
-    variant: F::Variant,
+    pub(crate) variant: F::Variant,
     pub(crate) stream: Arc<TcpStream>,
     pub(crate) rest: Rest<F>,
     bell: Arc<Bell>,
     prefaced: bool,
     failed: bool,
-}
-
-/// Frames as they are sent to every viewer of one variant.
-struct Prepared<'a, F: Format> {
-    variant: F::Variant,
-    slices: Vec<IoSlice<'a>>,
-    bytes: usize,
-}
-
-impl<'a, F: Format> Prepared<'a, F> {
-    fn new(frames: &'a [Arc<SharedFrame>], variant: F::Variant) -> Self {
-        let parts = frames
-            .iter()
-            .flat_map(|frame| F::parts(frame, variant))
-            .map(IoSlice::new);
-        let slices: Vec<_> = parts.collect();
-        let bytes = slices
-            .iter()
-            .fold(0_usize, |sum, slice| sum.saturating_add(slice.len()));
-        Self {
-            variant,
-            slices,
-            bytes,
-        }
-    }
-}
-
-/// Writes what the shard offers.
-pub(crate) struct Sender;
-
-impl<F: Format> Deliver<Socket<F>> for Sender {
-    fn deliver(
-        &mut self,
-        _viewer: ViewerId,
-        socket: &mut Socket<F>,
-        frames: &[Arc<SharedFrame>],
-    ) -> usize {
-        socket.send(frames)
-    }
-
-    fn deliver_live(
-        &mut self,
-        frames: &[Arc<SharedFrame>],
-        viewers: &mut LiveViewers<'_, Socket<F>>,
-    ) {
-        // One for each variant that is there; they are few.
-        let mut all: Vec<Prepared<'_, F>> = Vec::with_capacity(2);
-        let touch = |socket: &Socket<F>| {
-            // All that a write reads which is not in the shard itself.
-            black_box(socket.stream.as_raw_fd());
-        };
-        viewers.for_each_touched(touch, |_, socket| {
-            if !socket.clear {
-                return socket.send(frames);
-            }
-            let known = all.iter().position(|p| p.variant == socket.variant);
-            let at = known.unwrap_or_else(|| {
-                all.push(Prepared::new(frames, socket.variant));
-                all.len().saturating_sub(1)
-            });
-            match all.get(at) {
-                Some(prepared) => socket.send_prepared(prepared, frames),
-                None => 0,
-            }
-        });
-    }
-
-    fn ended(&mut self, _viewer: ViewerId, socket: Socket<F>, _reason: Reason) {
-        // The connection hears of it from the session.
-        socket.hand_over();
-    }
 }
 
 impl<F: Format> Socket<F> {
@@ -144,27 +70,48 @@ impl<F: Format> Socket<F> {
         self.rest.is_empty() && !self.failed
     }
 
-    /// Writes frames that have been prepared for many; gives how many are no longer the shard's concern.
+    /// Whether it gets what the others get, as they get it.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.clear
+    }
+
+    /// Writes frames that have been prepared for many, which are one write; gives how many are no longer the shard's concern.
     ///
     /// Past tokio's readiness: most sockets have room, and to ask costs a look at memory that nothing else touches. When one
     /// has none, it is tried again by way of tokio, which then knows that somebody waits for it.
-    fn send_prepared(&mut self, prepared: &Prepared<'_, F>, frames: &[Arc<SharedFrame>]) -> usize {
-        if prepared.bytes == 0 {
-            return frames.len();
-        }
-        if prepared.slices.len() > MAX_SLICES {
-            return self.send(frames);
-        }
-        match rustix::io::writev(&*self.stream, &prepared.slices) {
+    pub(crate) fn send_prepared(
+        &mut self,
+        prepared: &Prepared<'_, F>,
+        frames: &[Arc<SharedFrame>],
+    ) -> usize {
+        let result = rustix::io::writev(&*self.stream, &prepared.slices);
+        self.sent_prepared(result.map_err(Into::into), prepared, frames)
+    }
+
+    /// The same after the write, of which this is the result.
+    pub(crate) fn sent_prepared(
+        &mut self,
+        result: io::Result<usize>,
+        prepared: &Prepared<'_, F>,
+        frames: &[Arc<SharedFrame>],
+    ) -> usize {
+        match result {
             Ok(written) if written == prepared.bytes => frames.len(),
             Ok(written) => {
                 let whole = self.keep_begun(frames, written);
                 let left = frames.get(whole..).unwrap_or_default();
                 whole.saturating_add(self.send(left))
             }
-            Err(Errno::AGAIN | Errno::INTR) => self.send(frames),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                self.send(frames)
+            }
             Err(error) => {
-                self.fail(error.into());
+                self.fail(error);
                 0
             }
         }
@@ -172,7 +119,7 @@ impl<F: Format> Socket<F> {
 
     /// Writes what is left over, then frames, straight from their shared bytes; gives how many are no longer the shard's concern.
     /// The last of these may be begun only: its rest is kept here.
-    fn send(&mut self, frames: &[Arc<SharedFrame>]) -> usize {
+    pub(crate) fn send(&mut self, frames: &[Arc<SharedFrame>]) -> usize {
         if !self.prefaced && !frames.is_empty() {
             self.prefaced = true;
             self.rest.say(&F::preface(frames, self.variant));

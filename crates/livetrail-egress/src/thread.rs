@@ -22,7 +22,8 @@ use tracing::error;
 use crate::{
     format::Format,
     seat::Left,
-    socket::{Sender, Socket},
+    sender::{Rings, Sender},
+    socket::Socket,
 };
 
 /// Orders in one turn. One costs a few microseconds, and a write when there is something left over to be written.
@@ -51,6 +52,7 @@ pub(crate) struct Thread<F: Format> {
     shard: Shard<Socket<F>>,
     inbox: mpsc::Receiver<Order<F>>,
     left: Arc<Left>,
+    rings: Arc<Rings>,
     send_interval: Duration,
     orders: Vec<Order<F>>,
     /// There is news, and when it is to be sent.
@@ -61,12 +63,14 @@ impl<F: Format> Thread<F> {
     pub(crate) fn new(
         inbox: mpsc::Receiver<Order<F>>,
         left: Arc<Left>,
+        rings: Arc<Rings>,
         send_interval: Duration,
     ) -> Self {
         Self {
             shard: Shard::new(),
             inbox,
             left,
+            rings,
             send_interval,
             orders: Vec::new(),
             due: None,
@@ -75,6 +79,7 @@ impl<F: Format> Thread<F> {
 
     /// Until nobody can give orders any more.
     pub(crate) async fn run(mut self) {
+        let mut sender = Sender::new(self.rings.clone());
         let mut timer = Box::pin(sleep_until(Instant::now()));
         while self.wait(timer.as_mut()).await {
             let mut orders = std::mem::take(&mut self.orders);
@@ -87,9 +92,9 @@ impl<F: Format> Thread<F> {
             }
             if self.is_due() {
                 self.due = None;
-                self.shard.serve_news(&mut Sender);
+                self.shard.serve_news(&mut sender);
             }
-            self.shard.serve_waiting(WAITING_A_TURN, &mut Sender);
+            self.shard.serve_waiting(WAITING_A_TURN, &mut sender);
         }
     }
 

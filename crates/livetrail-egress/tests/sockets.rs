@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use livetrail_egress::{Egress, EgressConfig, Format, Seat};
 use livetrail_engine::*;
+use livetrail_uring::Ring;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -39,6 +40,31 @@ impl Format for Plain {
     }
 }
 
+/// Each of these is two tests: with io_uring, where the system has it, and without.
+macro_rules! both_ways {
+    ($($test:ident),* $(,)?) => {
+        both_ways! { by_io_uring true $($test)* }
+        both_ways! { by_writev false $($test)* }
+    };
+    ($way:ident $io_uring:literal $($test:ident)*) => {
+        mod $way {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test($io_uring).await;
+                }
+            )*
+        }
+    };
+}
+
+both_ways!(
+    every_viewer_gets_its_variants_bytes_in_order_however_slowly_it_reads,
+    who_leaves_takes_along_what_has_to_be_written_first,
+    a_connection_that_is_cut_off_gives_its_place_up_and_its_session_ends,
+    a_peer_that_is_gone_is_told_of_and_the_others_go_on,
+);
+
 fn engine() -> Engine {
     let app = AppSpec::new("live")
         .gop_cache(1_000)
@@ -50,10 +76,11 @@ fn attempt() -> Attempt {
     Attempt::new(StreamKey::parse("live", "cam").unwrap(), "test")
 }
 
-fn egress(interval_ms: u64) -> Egress<Plain> {
+fn egress(interval_ms: u64, io_uring: bool) -> Egress<Plain> {
     let config = EgressConfig {
         threads: 2,
         send_interval: Duration::from_millis(interval_ms),
+        io_uring,
     };
     Egress::start("test", config).unwrap()
 }
@@ -118,16 +145,15 @@ async fn read_exact(client: StdStream, bytes: usize) -> Vec<u8> {
     tokio::task::spawn_blocking(read).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_viewer_gets_its_variants_bytes_in_order_however_slowly_it_reads() {
+async fn every_viewer_gets_its_variants_bytes_in_order_however_slowly_it_reads(io_uring: bool) {
     for interval_ms in [0, 5] {
-        let (engine, egress) = (engine(), egress(interval_ms));
+        let (engine, egress) = (engine(), egress(interval_ms, io_uring));
         let mut publication = engine.publish(attempt()).await.unwrap();
         let sizes = (1..=100).map(|n| (n, 50 + 97 * usize::from(n)));
         let frames: Vec<_> = [(0, 30_000)].into_iter().chain(sizes).collect();
         publication.push(frame(0, 30_000)).unwrap();
         let (mut clients, mut tasks) = (Vec::new(), Vec::new());
-        for n in 0..8 {
+        for n in 0..24 {
             let (client, seat) = seat(&engine, &egress, b"first ", n % 2 == 0).await;
             clients.push(client);
             // What a connection's task does: it looks after the socket while that is full.
@@ -135,7 +161,9 @@ async fn every_viewer_gets_its_variants_bytes_in_order_however_slowly_it_reads()
                 poll_fn(|cx| seat.poll_full(cx)).await
             }));
         }
-        assert_eq!(egress.viewers(), 8);
+        assert_eq!(egress.viewers(), 24);
+        let threads = usize::from(io_uring && Ring::new().is_ok()) * 2;
+        assert_eq!(egress.io_uring_threads(), threads);
         for (n, bytes) in frames.iter().skip(1) {
             publication.push(frame(*n, *bytes)).unwrap();
             tokio::task::yield_now().await;
@@ -149,9 +177,8 @@ async fn every_viewer_gets_its_variants_bytes_in_order_however_slowly_it_reads()
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_leaves_takes_along_what_has_to_be_written_first() {
-    let (engine, egress) = (engine(), egress(0));
+async fn who_leaves_takes_along_what_has_to_be_written_first(io_uring: bool) {
+    let (engine, egress) = (engine(), egress(0, io_uring));
     let mut publication = engine.publish(attempt()).await.unwrap();
     publication.push(frame(0, 3_000_000)).unwrap();
     let (client, seat) = seat(&engine, &egress, b"", false).await;
@@ -169,9 +196,8 @@ async fn who_leaves_takes_along_what_has_to_be_written_first() {
     assert!([&sent[..], &rest[..]].concat() == wanted);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_is_cut_off_gives_its_place_up_and_its_session_ends() {
-    let (engine, egress) = (engine(), egress(0));
+async fn a_connection_that_is_cut_off_gives_its_place_up_and_its_session_ends(io_uring: bool) {
+    let (engine, egress) = (engine(), egress(0, io_uring));
     let _publication = engine.publish(attempt()).await.unwrap();
     let mut ends = Vec::new();
     for _ in 0..20 {
@@ -187,12 +213,14 @@ async fn a_connection_that_is_cut_off_gives_its_place_up_and_its_session_ends() 
     assert_eq!(egress.viewers(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_that_is_gone_is_told_of_and_the_others_go_on() {
-    let (engine, egress) = (engine(), egress(0));
+async fn a_peer_that_is_gone_is_told_of_and_the_others_go_on(io_uring: bool) {
+    let (engine, egress) = (engine(), egress(0, io_uring));
     let mut publication = engine.publish(attempt()).await.unwrap();
     publication.push(frame(0, 100)).unwrap();
-    let (stays, _seat) = seat(&engine, &egress, b"", false).await;
+    let mut stay = Vec::new();
+    for _ in 0..12 {
+        stay.push(seat(&engine, &egress, b"", false).await);
+    }
     let (goes, seat) = seat(&engine, &egress, b"", false).await;
     drop(goes);
     let mut told = std::pin::pin!(poll_fn(|cx| seat.poll_full(cx)));
@@ -209,5 +237,36 @@ async fn a_peer_that_is_gone_is_told_of_and_the_others_go_on() {
     let gone = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
     assert!(gone.contains(&error.kind()), "{error}");
     let wanted = expected(b"", false, sent.into_iter());
-    assert!(read_exact(stays, wanted.len()).await == wanted);
+    for (stays, _seat) in stay {
+        assert!(read_exact(stays, wanted.len()).await == wanted);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_system_forbids_io_uring_each_viewer_is_written_to_by_itself() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+
+    let start = || {
+        // Of this thread and of those that it starts.
+        let rules = [(libc::SYS_io_uring_setup, vec![])].into();
+        let refuse = SeccompAction::Errno(libc::EPERM as u32);
+        let arch = std::env::consts::ARCH.try_into().unwrap();
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap();
+        apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+        egress(0, true)
+    };
+    let (engine, egress) = (engine(), std::thread::spawn(start).join().unwrap());
+    let mut publication = engine.publish(attempt()).await.unwrap();
+    publication.push(frame(0, 100)).unwrap();
+    let mut viewers = Vec::new();
+    for _ in 0..12 {
+        viewers.push(seat(&engine, &egress, b"", false).await);
+    }
+    assert_eq!(egress.io_uring_threads(), 0);
+    publication.push(frame(1, 100)).unwrap();
+    let wanted = expected(b"", false, [(0, 100), (1, 100)].into_iter());
+    for (client, _seat) in viewers {
+        assert!(read_exact(client, wanted.len()).await == wanted);
+    }
 }

@@ -44,7 +44,8 @@ pub use auth::{
 };
 pub use builder::{EngineBuilder, Limits};
 pub use bus::{
-    AttachError, Deliver, LiveViewers, Placed, Shard, SharedFrame, Spread, ViewerId, WireFormat,
+    AttachError, Deliver, LiveBatch, LiveViewers, Placed, Shard, SharedFrame, Spread, ViewerId,
+    WireFormat,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use engine::Engine;

@@ -161,6 +161,79 @@ async fn everybody_is_touched_once_before_it_is_their_turn_and_gets_one_turn() {
     assert_eq!(toucher.0.len(), 100);
 }
 
+/// Fills plates batch by batch, and passes over every third batch.
+#[derive(Default)]
+struct Batcher {
+    waiter: Waiter,
+    sizes: Vec<usize>,
+}
+
+impl Deliver<Plate> for Batcher {
+    fn deliver(
+        &mut self,
+        viewer: ViewerId,
+        plate: &mut Plate,
+        frames: &[Arc<SharedFrame>],
+    ) -> usize {
+        self.waiter.deliver(viewer, plate, frames)
+    }
+
+    fn deliver_live(&mut self, frames: &[Arc<SharedFrame>], viewers: &mut LiveViewers<'_, Plate>) {
+        viewers.for_each_batch(7, |batch| {
+            let sessions: Vec<_> = batch.states().map(|plate| plate.session).collect();
+            self.sizes.push(sessions.len());
+            if self.sizes.len().is_multiple_of(3) {
+                return;
+            }
+            let mut sessions = sessions.into_iter();
+            batch.take(|viewer, plate| {
+                assert_eq!(sessions.next(), Some(plate.session));
+                self.waiter.deliver(viewer, plate, frames)
+            });
+            assert_eq!(sessions.next(), None, "each has its turn");
+        });
+        viewers.for_each(|_, _| panic!("a frame is offered once"));
+    }
+
+    fn ended(&mut self, viewer: ViewerId, plate: Plate, reason: Reason) {
+        self.waiter.ended(viewer, plate, reason);
+    }
+}
+
+#[tokio::test]
+async fn batches_are_all_who_are_up_to_date_and_who_is_passed_over_has_taken_nothing() {
+    let (engine, _journal) = engine(AppSpec::new("live"));
+    let mut publication = engine.publish(attempt("cam")).await.unwrap();
+    publication.push(keyframe(0)).unwrap();
+    let (mut shard, mut batcher) = (Shard::new(), Batcher::default());
+    let mut viewers = Vec::new();
+    for n in 0..40 {
+        // Some are full at once, and some after a while.
+        let appetite = if n % 5 == 0 { 1 + n } else { usize::MAX };
+        viewers.push(join(&engine, &mut shard, appetite).await);
+    }
+    shard.serve(&mut batcher);
+    publication.push(delta(1)).unwrap();
+    shard.serve(&mut batcher);
+    assert_eq!(batcher.sizes, [7, 7, 7, 7, 7, 5]);
+    for n in 2..=30 {
+        for &viewer in &viewers {
+            shard.resume(viewer);
+        }
+        publication.push(delta(n)).unwrap();
+        shard.serve(&mut batcher);
+    }
+    for &viewer in &viewers {
+        shard.state_mut(viewer).unwrap().appetite = usize::MAX;
+        shard.resume(viewer);
+    }
+    shard.serve(&mut batcher);
+    for viewer in viewers {
+        let got = numbers(&shard.state_mut(viewer).unwrap().got);
+        assert_eq!(got, (0..=30).collect::<Vec<_>>());
+    }
+}
+
 #[tokio::test]
 async fn a_few_at_a_time_wait_their_turn_and_lose_nothing() {
     let (engine, _journal) = engine(AppSpec::new("live"));

@@ -30,6 +30,8 @@ pub struct RtmpConfig {
     /// picture. Zero sends each as it comes. A player's first frames are never held back. Default 10 ms, somewhat less than half
     /// the time of an AAC frame: most sound then travels with the picture next to it, and the last of a thousand players has both within 20 ms.
     pub send_interval: Duration,
+    /// Whether the writes of a frame to many players are one system call (io_uring) where the system allows it. Default true.
+    pub io_uring: bool,
     /// What one connection can make the server hold before it is a frame.
     pub chunks: ChunkLimits,
 }
@@ -45,6 +47,7 @@ impl Default for RtmpConfig {
             max_connections_per_ip: 0,
             egress_threads: 0,
             send_interval: DEFAULT_SEND_INTERVAL,
+            io_uring: true,
             chunks: ChunkLimits::default(),
         }
     }

@@ -93,6 +93,7 @@ impl RtmpServer {
         let egress = EgressConfig {
             threads: config.egress_threads,
             send_interval: config.send_interval,
+            io_uring: config.io_uring,
         };
         Ok(Self {
             listener,

@@ -2,12 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use system_tests::rtmp::{
     Message, assert_every_frame, flv_messages, flv_messages_of, play_to_the_end,
 };
-use system_tests::{Config, Server, Story, clip, http, tool};
+use system_tests::{Config, Server, Story, clip, http, resources, tool};
 
 const ENDS: Duration = Duration::from_secs(30);
 
@@ -16,7 +17,23 @@ const VIEWERS: usize = 40;
 
 #[test]
 fn eighty_viewers_who_join_one_after_the_other_get_every_frame_from_their_keyframe_on() {
-    let mut server = Server::start(Config::new());
+    // By io_uring, where this system lets the server have it.
+    let rings = match livetrail_uring::Ring::new() {
+        Ok(_) => 1..=usize::MAX,
+        Err(_) => 0..=0,
+    };
+    eighty_viewers_get_every_frame(Config::new(), rings);
+}
+
+#[test]
+fn eighty_viewers_get_the_same_when_each_is_written_to_by_itself() {
+    let off = "io_uring = \"off\"";
+    eighty_viewers_get_every_frame(Config::new().rtmp(off).http(off), 0..=0);
+}
+
+/// With so many rings in the server while they watch.
+fn eighty_viewers_get_every_frame(config: Config, rings: RangeInclusive<usize>) {
+    let mut server = Server::start(config);
     let (url, sent) = (server.rtmp_url("live/cam"), server.file("sent.flv"));
     let publisher = tool::ffmpeg_publish(clip::small(), &url, 6, Some(&sent));
     server.await_frames("live/cam", 30);
@@ -40,6 +57,8 @@ fn eighty_viewers_who_join_one_after_the_other_get_every_frame_from_their_keyfra
             // One after the other: spread over the stream's time and over its GOPs.
             server.await_frames("live/cam", 30 + 5 * viewer as u64);
         }
+        let found = resources::rings(server.pid());
+        assert!(rings.contains(&found), "{found} rings of {rings:?}");
         publisher.wait(ENDS).success();
         viewers
             .into_iter()

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{Context, Outcome, deny, packages};
 use crate::workspace::BESIDE;
-use crate::{tidy, workspace};
+use crate::{fuzz, tidy, workspace};
 
 /// One check.
 #[derive(Clone, Copy)]
@@ -55,6 +55,13 @@ pub(crate) fn all() -> Vec<Step> {
             &[],
             true,
             unit,
+        ),
+        step(
+            "unsafe",
+            "the crate with unsafe code under AddressSanitizer",
+            &[],
+            false,
+            sanitized,
         ),
         step(
             "beside",
@@ -165,6 +172,20 @@ fn unit(context: &mut Context) -> Result<Outcome> {
         "--all-targets",
         "--no-fail-fast",
     ]);
+    tests(context, command)
+}
+
+fn sanitized(context: &mut Context) -> Result<Outcome> {
+    let mut command = context.cargo(&["test", "--locked", "--package", "livetrail-uring", "--lib"]);
+    // Naming the host as the target keeps the flag away from build scripts and macros; a folder of its own keeps the rest warm.
+    command.arg("--target").arg(fuzz::host()?);
+    command
+        .arg("--target-dir")
+        .arg(workspace::target(&context.root).join("asan"));
+    // Sanitizers are not stabilised; this lets the one toolchain that there is have them.
+    command
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Zsanitizer=address");
     tests(context, command)
 }
 

@@ -29,8 +29,12 @@ const ANY: &[&str] = &[
     "livetrail-s3",
     "livetrail-sinks",
     "livetrail-tlog",
+    "livetrail-uring",
     "livetrail-verify",
 ];
+
+/// The one crate that may have unsafe code, and so cannot inherit the lints that forbid it: it repeats the others.
+const UNSAFE: &str = "livetrail-uring";
 
 const RULES: &[Rule] = &[
     Rule {
@@ -47,9 +51,15 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "livetrail-egress",
-        may_use: &["livetrail-engine"],
+        may_use: &["livetrail-engine", "livetrail-uring"],
         never_below: &["livetrail-audit", "livetrail-record", "axum", "hyper"],
         words: "what sends to viewers knows the engine and sockets; no protocol, no container, no audit",
+    },
+    Rule {
+        name: UNSAFE,
+        may_use: &[],
+        never_below: RUNTIMES,
+        words: "the one crate with unsafe code knows sockets and bytes: nothing of ours, no runtime",
     },
     Rule {
         name: "livetrail-rtmp",
@@ -219,7 +229,7 @@ pub(crate) fn check_manifest(member: &Member, manifest: &str) -> Vec<Broken> {
         inherits |= (section == "[lints]" && line == "workspace=true")
             || (section.is_empty() && line == "lints.workspace=true");
     }
-    if !inherits {
+    if !inherits && member.name != UNSAFE {
         broken.push(Broken::new(
             &place,
             "every crate has the lints of the workspace",
@@ -234,6 +244,50 @@ pub(crate) fn check_manifest(member: &Member, manifest: &str) -> Vec<Broken> {
         ));
     }
     broken
+}
+
+/// The lints of the crate with unsafe code are those of the workspace, but for the one that forbids it; and that each unsafe block
+/// says why it is sound.
+pub(crate) fn check_unsafe_lints(workspace: &str, member: &Member, manifest: &str) -> Vec<Broken> {
+    if member.name != UNSAFE {
+        return Vec::new();
+    }
+    let forbids: (&str, &str) = ("rust", "unsafe_code=\"forbid\"");
+    let has = lints(manifest, "[lints.");
+    let wanted = lints(workspace, "[workspace.lints.")
+        .into_iter()
+        .filter(|(of, lint)| (of.as_str(), lint.as_str()) != forbids)
+        .chain([(
+            "clippy".to_owned(),
+            "undocumented_unsafe_blocks=\"deny\"".to_owned(),
+        )]);
+    let missing = wanted.filter(|lint| !has.contains(lint));
+    missing
+        .map(|(of, lint)| {
+            Broken::new(
+                format!("crates/{}/Cargo.toml", member.folder),
+                "the crate with unsafe code has every other lint of the workspace",
+                format!("add `{lint}` to its section [lints.{of}]"),
+            )
+        })
+        .collect()
+}
+
+/// Each lint below a section that begins so: whose it is, and its line without blanks.
+fn lints(manifest: &str, sections: &str) -> Vec<(String, String)> {
+    let mut of = None;
+    let mut lints = Vec::new();
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            let rest = line.strip_prefix(sections);
+            of = rest.and_then(|rest| rest.strip_suffix(']'));
+        } else if let Some(of) = of
+            && line.contains('=')
+        {
+            lints.push((of.to_owned(), line.split_whitespace().collect()));
+        }
+    }
+    lints
 }
 
 #[cfg(test)]
@@ -354,5 +408,28 @@ mod tests {
             1,
             "the description is missing"
         );
+    }
+
+    #[test]
+    fn the_crate_with_unsafe_code_lists_the_other_lints_and_no_other_crate_may() {
+        let workspace = "[workspace.lints.rust]\nunsafe_code = \"forbid\"\nmissing_docs = \"warn\"\n\
+                         [workspace.lints.clippy]\ntodo = \"warn\"\n[profile.dev]\ndebug = true\n";
+        let whole = "[lints.rust]\nmissing_docs = \"warn\"\n[lints.clippy]\ntodo = \"warn\"\n\
+                     undocumented_unsafe_blocks = \"deny\"\n[dependencies]\na = \"1\"\n";
+        let member = |name: &str| Member {
+            name: name.to_owned(),
+            description: "d".to_owned(),
+            ..Member::default()
+        };
+        let uring = member(UNSAFE);
+        assert_eq!(check_manifest(&uring, whole), []);
+        assert_eq!(check_manifest(&member("livetrail-rtmp"), whole).len(), 1);
+        assert_eq!(check_unsafe_lints(workspace, &uring, whole), []);
+        for lint in ["missing_docs", "todo", "undocumented_unsafe_blocks"] {
+            let less = whole.replace(lint, "another");
+            let broken = check_unsafe_lints(workspace, &uring, &less);
+            assert_eq!(broken.len(), 1, "{lint}");
+            assert!(broken[0].mend.contains(lint));
+        }
     }
 }

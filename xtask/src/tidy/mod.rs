@@ -87,11 +87,14 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Broken>> {
         }
     };
     let graph = Graph::read(&metadata)?;
+    let workspace =
+        std::fs::read_to_string(root.join("Cargo.toml")).context("cannot read Cargo.toml")?;
     broken.extend(crates::check(&graph));
     for member in graph.members() {
         let manifest = std::fs::read_to_string(&member.manifest)
             .with_context(|| format!("cannot read {}", member.manifest))?;
         broken.extend(crates::check_manifest(member, &manifest));
+        broken.extend(crates::check_unsafe_lints(&workspace, member, &manifest));
     }
     let readme =
         std::fs::read_to_string(root.join("README.md")).context("cannot read README.md")?;

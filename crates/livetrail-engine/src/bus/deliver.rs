@@ -87,19 +87,27 @@ impl<'a, T> LiveViewers<'a, T> {
         touch: impl Fn(&T),
         mut take: impl FnMut(ViewerId, &mut T) -> usize,
     ) {
+        self.for_each_batch(TOUCHED_AT_ONCE, |batch| {
+            batch.states().for_each(&touch);
+            batch.take(&mut take);
+        });
+    }
+
+    /// The same, up to `size` subscribers at a time, at least one: for those who do for many at once what they do for each.
+    pub fn for_each_batch(&mut self, size: usize, mut give: impl FnMut(LiveBatch<'_, T>)) {
         if std::mem::replace(&mut self.visited, true) {
             return;
         }
-        let mut at = 0;
-        for few in self.live.chunks_mut(TOUCHED_AT_ONCE) {
-            few.iter().for_each(|viewer| touch(&viewer.state));
-            for viewer in few {
-                let taken = take(viewer.id, &mut viewer.state);
-                if taken < self.frames {
-                    self.short.push((at, taken));
-                }
-                at += 1;
-            }
+        let mut first = 0;
+        for live in self.live.chunks_mut(size.max(1)) {
+            let next = first + live.len();
+            give(LiveBatch {
+                live,
+                short: self.short,
+                first,
+                frames: self.frames,
+            });
+            first = next;
         }
     }
 }
@@ -108,5 +116,44 @@ impl<T> Drop for LiveViewers<'_, T> {
     /// Who was not asked has taken nothing.
     fn drop(&mut self) {
         self.for_each(|_, _| 0);
+    }
+}
+
+/// Some of the subscribers that are up to date.
+pub struct LiveBatch<'a, T> {
+    live: &'a mut [Live<T>],
+    short: &'a mut Vec<(usize, usize)>,
+    /// Where the first of them is among all.
+    first: usize,
+    frames: usize,
+}
+
+impl<T> LiveBatch<'_, T> {
+    /// What is kept for each.
+    pub fn states(&self) -> impl Iterator<Item = &T> {
+        self.live.iter().map(|viewer| &viewer.state)
+    }
+
+    /// Calls `take` for each, in the order of [`states`](Self::states), which says how many of the frames the subscriber took, in
+    /// order from the first.
+    pub fn take(mut self, take: impl FnMut(ViewerId, &mut T) -> usize) {
+        self.ask(take);
+    }
+
+    fn ask(&mut self, mut take: impl FnMut(ViewerId, &mut T) -> usize) {
+        let live = std::mem::take(&mut self.live);
+        for (at, viewer) in live.iter_mut().enumerate() {
+            let taken = take(viewer.id, &mut viewer.state);
+            if taken < self.frames {
+                self.short.push((self.first + at, taken));
+            }
+        }
+    }
+}
+
+impl<T> Drop for LiveBatch<'_, T> {
+    /// Who was not asked has taken nothing.
+    fn drop(&mut self) {
+        self.ask(|_, _| 0);
     }
 }

@@ -17,7 +17,7 @@ mod stream;
 mod wire;
 
 pub(crate) use cursor::{Cursor, Found};
-pub use deliver::{Deliver, LiveViewers, ViewerId};
+pub use deliver::{Deliver, LiveBatch, LiveViewers, ViewerId};
 pub(crate) use listener::Listener;
 pub(crate) use marks::Wake;
 pub use shard::{AttachError, Shard};

@@ -38,6 +38,7 @@ impl Shared {
             let config = EgressConfig {
                 threads: self.limits.egress_threads,
                 send_interval: self.limits.send_interval,
+                io_uring: self.limits.io_uring,
             };
             let started = Egress::start("http", config);
             if let Err(error) = &started {

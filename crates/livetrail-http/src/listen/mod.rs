@@ -54,6 +54,8 @@ pub struct HttpLimits {
     /// A frame waits for so long for those that come after it, and is sent with them: fewer and larger writes for a later picture
     /// (10 ms, somewhat less than half the time of an AAC frame). Zero sends each as it comes. A viewer's first frames are never held back.
     pub send_interval: Duration,
+    /// Whether the writes of a frame to many viewers are one system call (io_uring) where the system allows it (true).
+    pub io_uring: bool,
 }
 
 impl Default for HttpLimits {
@@ -66,6 +68,7 @@ impl Default for HttpLimits {
             linger: Duration::from_secs(5),
             egress_threads: 0,
             send_interval: Duration::from_millis(10),
+            io_uring: true,
         }
     }
 }

@@ -121,6 +121,16 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Whether many writes are one system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum IoUring {
+    /// Where the system has io_uring for us.
+    Auto,
+    /// Never.
+    Off,
+}
+
 /// The RTMP gateway.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -133,6 +143,7 @@ pub(crate) struct Rtmp {
     pub(crate) write_stall_timeout: Span,
     pub(crate) egress_threads: usize,
     pub(crate) send_interval: Span,
+    pub(crate) io_uring: IoUring,
 }
 
 impl Default for Rtmp {
@@ -146,6 +157,7 @@ impl Default for Rtmp {
             write_stall_timeout: Span::secs(30),
             egress_threads: 0,
             send_interval: Span::millis(10),
+            io_uring: IoUring::Auto,
         }
     }
 }
@@ -160,6 +172,7 @@ pub(crate) struct Http {
     pub(crate) write_stall_timeout: Span,
     pub(crate) egress_threads: usize,
     pub(crate) send_interval: Span,
+    pub(crate) io_uring: IoUring,
     pub(crate) allow_origin: types::Origin,
 }
 
@@ -172,6 +185,7 @@ impl Default for Http {
             write_stall_timeout: Span::secs(30),
             egress_threads: 0,
             send_interval: Span::millis(10),
+            io_uring: IoUring::Auto,
             allow_origin: types::Origin("*".to_owned()),
         }
     }

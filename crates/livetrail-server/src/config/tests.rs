@@ -366,6 +366,10 @@ fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
             &["livetrail.toml:2: http.send_interval: ", "at most 1s"],
         ),
         (
+            "[rtmp]\nio_uring = \"on\"",
+            &["livetrail.toml:2: rtmp.io_uring: ", "auto", "off"],
+        ),
+        (
             "[rtmp]\nlisten = \"everywhere\"",
             &["livetrail.toml:2: rtmp.listen: ", "socket address"],
         ),

@@ -40,7 +40,7 @@ pub(crate) use trail::{
 use crate::{
     api::{self, ApiState, Outcomes},
     cli,
-    config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable, Overrides},
+    config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable, IoUring, Overrides},
     output::{Failure, Outcome, complain, say},
 };
 
@@ -354,6 +354,7 @@ impl Server {
         limits.write_stall_timeout = config.http.write_stall_timeout.0;
         limits.egress_threads = config.http.egress_threads;
         limits.send_interval = config.http.send_interval.0;
+        limits.io_uring = config.http.io_uring == IoUring::Auto;
         let gateway = HttpGateway::new(router).limits(limits);
         state.add_http(gateway.handle());
         let stopping = self.stopping();
@@ -405,6 +406,7 @@ async fn bind_rtmp(config: &Config, engine: &Engine) -> anyhow::Result<RtmpServe
     limits.write_timeout = config.rtmp.write_stall_timeout.0;
     limits.egress_threads = config.rtmp.egress_threads;
     limits.send_interval = config.rtmp.send_interval.0;
+    limits.io_uring = config.rtmp.io_uring == IoUring::Auto;
     let address = config.rtmp.listen;
     RtmpServer::bind(address, engine.clone(), limits)
         .await
