@@ -36,6 +36,9 @@ pub(crate) trait Place {
     /// How many records it takes while it is away.
     const TAKES_WHILE_AWAY: u64 = 0;
 
+    /// Whether it and our process die only when no batch is on its way.
+    const DIES_BETWEEN_BATCHES: bool = false;
+
     /// The words for `trail-writer`, behind its first three.
     fn words(&self, log: &Log) -> Vec<String>;
 
@@ -112,6 +115,17 @@ impl Log {
         std::fs::rename(new, self.beside("limit")).expect("in its place");
     }
 
+    /// The same, and this happens while a batch is on its way; or before one is.
+    fn goes_on<P: Place>(&self, below: u64, happens: impl FnOnce()) {
+        if P::DIES_BETWEEN_BATCHES {
+            happens();
+            self.allow(below);
+        } else {
+            self.allow(below);
+            happens();
+        }
+    }
+
     fn start<P: Place>(&self, place: &P, count: u64) -> Process {
         let mut writer = Command::new(env!("CARGO_BIN_EXE_trail-writer"));
         writer
@@ -151,18 +165,19 @@ pub(crate) fn out_and_back<P: Place>(place: &P) {
     log.allow(records / 4);
     place.comes_back();
     await_said(&mut writer, "followed ", records / 4);
-    log.allow(records / 2);
-    place.goes_away();
-    place.comes_back();
+    log.goes_on::<P>(records / 2, || {
+        place.goes_away();
+        place.comes_back();
+    });
     await_said(&mut writer, "followed ", records / 2);
-    log.allow(records / 4 * 3);
-    writer.crash();
+    log.goes_on::<P>(records / 4 * 3, || _ = writer.crash());
     // It adds how it was ended, and catches up.
     let mut writer = log.start(place, 0);
     await_said(&mut writer, "followed ", records / 4 * 3);
-    log.allow(u64::MAX);
-    place.goes_away();
-    place.comes_back();
+    log.goes_on::<P>(u64::MAX, || {
+        place.goes_away();
+        place.comes_back();
+    });
     let finished = writer.wait(PATIENCE).success();
     let said = format!("{}{}", finished.stdout, finished.stderr);
     let total = said

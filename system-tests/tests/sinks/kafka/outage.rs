@@ -24,6 +24,9 @@ impl Broker {
 
 impl outage::Place for Broker {
     const NAME: &'static str = "kafka";
+    /// This broker shows readers what was aborted: when it is killed in the middle of a batch, that one may be there twice. What brokers do that
+    /// hide it is in `faults`.
+    const DIES_BETWEEN_BATCHES: bool = true;
 
     fn words(&self, _log: &Log) -> Vec<String> {
         vec!["kafka".to_owned(), self.url()]
