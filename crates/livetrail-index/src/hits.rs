@@ -1,6 +1,6 @@
 //! The records that fit, read from the ledger and proven.
 
-use std::ops::Range;
+use std::{collections::VecDeque, ops::Range};
 
 use livetrail_ledger::{LedgerError, ProvenLeaves, Reader};
 use livetrail_record::AuditRecord;
@@ -96,6 +96,37 @@ impl<'a> Hits<'a> {
         &self.absent
     }
 
+    /// The last `wanted` of those that were not read yet, in the order of the trail. It is read from its end, and no further than they reach; at most
+    /// `wanted` and what one bundle has of them are in memory.
+    ///
+    /// # Errors
+    /// Those of reading on; nothing can be read after it.
+    pub fn newest(&mut self, wanted: usize) -> Result<Vec<Found>, IndexError> {
+        let mut last = VecDeque::new();
+        let not_read = std::mem::take(&mut self.ranges);
+        let begun = std::mem::replace(&mut self.range, 0..0);
+        let ready = std::mem::take(&mut self.ready);
+        let numbers = std::iter::once(begun)
+            .chain(not_read)
+            .rev()
+            .flat_map(Range::rev);
+        let take = |found: std::vec::IntoIter<Found>, last: &mut VecDeque<Found>| {
+            let room = wanted.saturating_sub(last.len());
+            for found in found.rev().take(room) {
+                last.push_front(found);
+            }
+        };
+        for number in numbers {
+            if last.len() >= wanted {
+                return Ok(last.into());
+            }
+            self.load(number)?;
+            take(std::mem::take(&mut self.ready), &mut last);
+        }
+        take(ready, &mut last);
+        Ok(last.into())
+    }
+
     fn next_bundle(&mut self) -> Option<u64> {
         loop {
             if let Some(number) = self.range.next() {
@@ -174,6 +205,7 @@ impl<'a> Hits<'a> {
             .min(self.checkpoint.head().size);
         match self.absent.last_mut() {
             Some(last) if last.end == first => last.end = end,
+            Some(last) if last.start == end => last.start = first,
             _ => self.absent.push(first..end),
         }
     }

@@ -227,7 +227,15 @@ proptest! {
         let wanted = wanted(&filter);
         let mut index = INDEXED.open(&reader);
         prop_assert_eq!(index.indexed(), 2 * SEGMENT_RECORDS);
-        prop_assert_eq!(found(index.find(&reader, filter).unwrap()), wanted);
+        prop_assert_eq!(found(index.find(&reader, filter.clone()).unwrap()), &wanted[..]);
+        for (skip, most) in [(0, 0), (0, 1), (0, 7), (0, usize::MAX), (2, 3)] {
+            let mut hits = index.find(&reader, filter.clone()).unwrap();
+            let rest = &wanted[hits.by_ref().take(skip).count()..];
+            let last = hits.newest(most).unwrap();
+            let last: Vec<_> = last.iter().map(|found| found.index).collect();
+            prop_assert_eq!(&last, &rest[rest.len().saturating_sub(most)..]);
+            prop_assert!(hits.next().is_none());
+        }
     }
 }
 
@@ -266,6 +274,30 @@ fn a_question_for_one_session_reads_the_bundles_that_have_it_and_what_is_not_ind
         assert!((1..=2).contains(&count));
         assert!(hits.bundles_read() <= rest + 4, "{}", hits.bundles_read());
     }
+}
+
+#[test]
+fn the_last_of_a_long_trail_are_found_without_reading_the_rest() {
+    let reader = reader();
+    let mut index = INDEXED.open(&reader);
+    let rest = (TRAIL.1.len() as u64 - index.indexed()).div_ceil(256);
+    let mut hits = index.find(&reader, Filter::default()).unwrap();
+    let last = hits.newest(300).unwrap();
+    let end = TRAIL.1.len() as u64;
+    let indices: Vec<_> = last.iter().map(|found| found.index).collect();
+    assert_eq!(indices, (end - 300..end).collect::<Vec<_>>());
+    assert!(hits.bundles_read() <= 3, "{}", hits.bundles_read());
+    // Fewer than are wanted, and long ago.
+    let at = TRAIL.1.iter().position(|r| r.session.is_some()).unwrap();
+    let filter = Filter {
+        session: Some(TRAIL.1[at].session.unwrap().to_string()),
+        ..Filter::default()
+    };
+    let mut hits = index.find(&reader, filter.clone()).unwrap();
+    let last = hits.newest(10).unwrap();
+    let indices: Vec<_> = last.iter().map(|found| found.index).collect();
+    assert_eq!(indices, wanted(&filter));
+    assert!(hits.bundles_read() <= rest + 4, "{}", hits.bundles_read());
 }
 
 fn replayed(reader: &Reader) -> Vec<OpenSession> {

@@ -239,9 +239,9 @@ pub enum LedgerError {
     /// An entry that was pruned by policy.
     #[error("entry {index} was pruned: the trail has its hash, and entries from {below} on")]
     Pruned {
-        /// What was asked for, or the first of it.
+        /// What was asked for; of a bundle, its first.
         index: u64,
-        /// The first entry that is kept.
+        /// The first entry that is still there.
         below: u64,
     },
     /// `private/pruned` cannot be understood.

@@ -305,7 +305,14 @@ impl Entries<'_> {
                 size: self.size,
             });
         };
-        let bytes = self.files.bundle(bundle)?;
+        let bytes = match self.files.bundle(bundle) {
+            // A bundle goes whole: what was asked for is this entry of it.
+            Err(LedgerError::Pruned { below, .. }) => {
+                let index = self.next;
+                return Err(LedgerError::Pruned { index, below });
+            }
+            read => read?,
+        };
         let entries = parse_bundle(bundle, &bytes).map_err(|error| LedgerError::FileCorrupt {
             path: bundle.to_string(),
             what: error.to_string(),

@@ -323,7 +323,7 @@ impl Life {
         };
         match reader.entry(index) {
             Err(LedgerError::Pruned { index: at, below }) => {
-                assert!(at <= index && index < below);
+                assert!(at == index && index < below);
             }
             read => assert_eq!(read.unwrap(), entry(index)),
         }

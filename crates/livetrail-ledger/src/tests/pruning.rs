@@ -62,8 +62,12 @@ fn entries_go_and_their_hashes_and_proofs_stay() {
     for index in [0, 511] {
         let error = reader.entry(index).unwrap_err();
         assert!(
-            matches!(error, LedgerError::Pruned { below: 512, .. }),
+            matches!(error, LedgerError::Pruned { index: at, below: 512 } if at == index),
             "{error}"
+        );
+        assert_eq!(
+            error.to_string(),
+            format!("entry {index} was pruned: the trail has its hash, and entries from 512 on")
         );
         let proof = reader.inclusion_proof(index).unwrap();
         let proof = ProofFile::parse(proof.as_bytes()).unwrap();

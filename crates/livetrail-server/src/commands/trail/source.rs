@@ -8,6 +8,7 @@ use livetrail_index::{Filter, Hits, Index, IndexError, scan};
 use livetrail_ledger::{LedgerError, Reader, RealStore};
 use livetrail_record::parse_canonical;
 
+use super::query::tell_what_is_not_shown;
 use crate::{
     cli::TrailPath,
     commands::progress as progress_bar,
@@ -17,9 +18,6 @@ use crate::{
 
 /// How the bar on a terminal looks while the index is made.
 const BAR: &str = "making the query index {bar:40} {human_pos} of {human_len} records, {eta} left";
-
-/// How many entries are looked at at once when a trail is read from its end.
-const STEP: u64 = 4_096;
 
 /// One thing in a trail.
 pub(super) struct Item {
@@ -92,22 +90,22 @@ impl Source {
     pub(super) fn last(
         &mut self,
         wanted: usize,
-        fits: impl Fn(&AuditRecord) -> bool,
+        filter: &Filter,
     ) -> Result<Vec<AuditRecord>, Failure> {
-        let mut last = std::collections::VecDeque::new();
-        match self {
-            Self::Ledger(ledger) => ledger.last(wanted, &fits, &mut last)?,
-            Self::File { .. } => self.each(|item| {
-                let fitting = item.record.ok().filter(|record| fits(record));
-                if let Some(record) = fitting.filter(|_| wanted > 0) {
-                    if last.len() == wanted {
-                        last.pop_front();
-                    }
-                    last.push_back(record);
-                }
-                Ok(())
-            })?,
+        if let Self::Ledger(ledger) = self {
+            return ledger.last(wanted, filter);
         }
+        let mut last = std::collections::VecDeque::new();
+        self.each(|item| {
+            let fitting = item.record.ok().filter(|record| filter.fits(record));
+            if let Some(record) = fitting.filter(|_| wanted > 0) {
+                if last.len() == wanted {
+                    last.pop_front();
+                }
+                last.push_back(record);
+            }
+            Ok(())
+        })?;
         Ok(last.into())
     }
 }
@@ -212,29 +210,18 @@ impl LedgerSource {
         Ok(())
     }
 
-    /// From the end backwards, so that the last of a long trail are found soon.
-    fn last(
-        &mut self,
-        wanted: usize,
-        fits: &dyn Fn(&AuditRecord) -> bool,
-        last: &mut std::collections::VecDeque<AuditRecord>,
-    ) -> Result<(), Failure> {
-        let mut end = self.size()?;
-        self.next = end;
-        while end > self.first && last.len() < wanted {
-            let start = end.saturating_sub(STEP).max(self.first);
-            let mut fitting = Vec::new();
-            self.range(start..end, |item| {
-                fitting.extend(item.record.ok().filter(|record| fits(record)));
-                Ok(())
-            })?;
-            let room = wanted - last.len();
-            for record in fitting.into_iter().rev().take(room) {
-                last.push_front(record);
-            }
-            end = start;
-        }
-        Ok(())
+    /// From the end backwards, and with the index where there is something to look for: the last of a long trail are found soon, also when they are
+    /// few and long ago.
+    fn last(&mut self, wanted: usize, filter: &Filter) -> Result<Vec<AuditRecord>, Failure> {
+        let is_selective = *filter != Filter::default();
+        let mut filter = filter.clone();
+        filter.entries.get_or_insert(self.first..u64::MAX);
+        let mut hits = self.find(filter, is_selective && wanted > 0)?;
+        let last = hits.newest(wanted).map_err(Failure::unusable)?;
+        tell_what_is_not_shown(&hits);
+        let size = hits.checkpoint().head().size;
+        self.next = size;
+        Ok(last.into_iter().map(|found| found.record).collect())
     }
 }
 

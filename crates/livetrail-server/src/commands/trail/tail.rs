@@ -19,7 +19,7 @@ pub(super) fn run(args: &TrailTail) -> Outcome {
     let filter = filter(&args.filter)?;
     let mut trail = Source::open(&args.trail)?;
     let wanted = args.lines.min(MAX_LINES);
-    for record in trail.last(wanted, |record| filter.fits(record))? {
+    for record in trail.last(wanted, &filter)? {
         say(&show::line(&record, args.format)?)?;
     }
     if !args.follow {
