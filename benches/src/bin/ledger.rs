@@ -145,9 +145,11 @@ fn show_sustained(folder: &Path, arguments: &Arguments) -> Result<()> {
             line("usual design, each record synced", synced),
         ],
     );
-    let [start, middle, end, peak] = ours.resident_kib.map(mib);
+    let samples: Vec<_> = ours.resident_kib.iter().copied().map(mib).collect();
     println!(
-        "\nMemory: {start} after 3 s, {middle} in the middle, {end} at the end, {peak} at most. The prototype made {} before and {} after.\n",
+        "\nMemory after 3 s, then every 10 s, and at the end: {}; {} at most. The prototype made {} before and {} after.\n",
+        samples.join(", "),
+        mib(ours.peak_kib),
         rate(before),
         rate(after)
     );

@@ -17,6 +17,9 @@ const BATCH: usize = 100;
 /// Memory is taken as that of the start so long after the start: by then every buffer has been used once.
 const SETTLED: Duration = Duration::from_secs(3);
 
+/// How often it is looked at after that.
+const SAMPLED: Duration = Duration::from_secs(10);
+
 /// How long the rest may take to be sealed.
 const SEALED_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -27,8 +30,10 @@ pub struct Sustained {
     pub entries: u64,
     /// From the first append until a published checkpoint covers all.
     pub seconds: f64,
-    /// Resident KiB after 3 s, in the middle, when the last was appended, and the most.
-    pub resident_kib: [u64; 4],
+    /// Resident KiB after 3 s, then every 10 s, and when the last was appended.
+    pub resident_kib: Vec<u64>,
+    /// The most, in KiB.
+    pub peak_kib: u64,
     /// Processors used.
     pub processors: f64,
     /// The most entries that were durable and not yet under a published checkpoint.
@@ -43,24 +48,30 @@ impl Sustained {
 
     /// As one line, for the process that asked.
     pub fn line(&self) -> String {
-        let [start, middle, end, peak] = self.resident_kib;
+        let samples: Vec<_> = self.resident_kib.iter().map(u64::to_string).collect();
         format!(
-            "{} {} {start} {middle} {end} {peak} {} {}",
-            self.entries, self.seconds, self.processors, self.unsealed
+            "{} {} {} {} {} {}",
+            self.entries,
+            self.seconds,
+            self.processors,
+            self.unsealed,
+            self.peak_kib,
+            samples.join(" ")
         )
     }
 
     /// From that line.
     pub fn parse(line: &str) -> Result<Self> {
         let words: Vec<_> = line.split_whitespace().collect();
-        ensure!(words.len() == 8, "not a measurement: {line}");
+        ensure!(words.len() > 5, "not a measurement: {line}");
         let number = |at: usize| words[at].parse::<u64>().context("a number");
         Ok(Self {
             entries: number(0)?,
             seconds: words[1].parse()?,
-            resident_kib: [number(2)?, number(3)?, number(4)?, number(5)?],
-            processors: words[6].parse()?,
-            unsealed: number(7)?,
+            processors: words[2].parse()?,
+            unsealed: number(3)?,
+            peak_kib: number(4)?,
+            resident_kib: (5..words.len()).map(number).collect::<Result<_>>()?,
         })
     }
 }
@@ -72,6 +83,7 @@ pub fn run(dir: &Path, time: Duration) -> Result<Sustained> {
     let mut measured = Sustained::default();
     let (begin, cpu) = (Instant::now(), process_cpu());
     let mut looked = Duration::ZERO;
+    let mut sampled = SETTLED.min(time / 4);
     loop {
         let elapsed = begin.elapsed();
         if elapsed >= time {
@@ -82,21 +94,18 @@ pub fn run(dir: &Path, time: Duration) -> Result<Sustained> {
             let status = ledger.status();
             let unsealed = status.durable.saturating_sub(status.sealed.size);
             measured.unsealed = measured.unsealed.max(unsealed);
-            let [start, middle, ..] = &mut measured.resident_kib;
-            if *start == 0 && elapsed >= SETTLED.min(time / 4) {
-                *start = resident_kib()?;
-            }
-            if *middle == 0 && elapsed >= time / 2 {
-                *middle = resident_kib()?;
+            if elapsed >= sampled {
+                sampled = elapsed + SAMPLED;
+                measured.resident_kib.push(resident_kib()?);
             }
         }
         measured.entries = ledger.append(Class::BestEffort, entries.take(BATCH))?.next;
     }
-    measured.resident_kib[2] = resident_kib()?;
+    measured.resident_kib.push(resident_kib()?);
     ledger.wait_sealed(measured.entries, SEALED_TIMEOUT)?;
     measured.seconds = begin.elapsed().as_secs_f64();
     measured.processors = (process_cpu() - cpu).as_secs_f64() / measured.seconds;
-    measured.resident_kib[3] = peak_kib()?;
+    measured.peak_kib = peak_kib()?;
     ledger.close()?;
     Ok(measured)
 }
