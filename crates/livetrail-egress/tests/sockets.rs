@@ -59,6 +59,7 @@ macro_rules! both_ways {
 }
 
 both_ways!(
+    a_frame_that_no_socket_takes_whole_is_begun_for_all_and_ended_for_each_as_it_reads,
     every_viewer_gets_its_variants_bytes_in_order_however_slowly_it_reads,
     who_leaves_takes_along_what_has_to_be_written_first,
     a_connection_that_is_cut_off_gives_its_place_up_and_its_session_ends,
@@ -175,6 +176,39 @@ async fn every_viewer_gets_its_variants_bytes_in_order_however_slowly_it_reads(i
         }
         tasks.into_iter().for_each(|task| task.abort());
     }
+}
+
+async fn a_frame_that_no_socket_takes_whole_is_begun_for_all_and_ended_for_each_as_it_reads(
+    io_uring: bool,
+) {
+    let (engine, egress) = (engine(), egress(0, io_uring));
+    let mut publication = engine.publish(attempt()).await.unwrap();
+    publication.push(frame(0, 100)).unwrap();
+    let (mut clients, mut tasks) = (Vec::new(), Vec::new());
+    for n in 0..24 {
+        let (client, seat) = seat(&engine, &egress, b"", n % 2 == 0).await;
+        clients.push(client);
+        tasks.push(tokio::spawn(async move {
+            poll_fn(|cx| seat.poll_full(cx)).await
+        }));
+    }
+    // All are up to date before the large one comes: they have what all got together.
+    publication.push(frame(1, 10)).unwrap();
+    let small = [(0, 100), (1, 10)];
+    for (n, client) in clients.iter().enumerate() {
+        let wanted = expected(b"", n % 2 == 0, small.into_iter());
+        assert!(read_exact(client.try_clone().unwrap(), wanted.len()).await == wanted);
+    }
+    publication.push(frame(2, 3_000_000)).unwrap();
+    publication.push(frame(3, 10)).unwrap();
+    let large = [(2, 3_000_000), (3, 10)];
+    for (n, client) in clients.into_iter().enumerate() {
+        let all = small.into_iter().chain(large);
+        let wanted = expected(b"", n % 2 == 0, all);
+        let had = expected(b"", n % 2 == 0, small.into_iter()).len();
+        assert!(read_exact(client, wanted.len() - had).await == wanted[had..]);
+    }
+    tasks.into_iter().for_each(|task| task.abort());
 }
 
 async fn who_leaves_takes_along_what_has_to_be_written_first(io_uring: bool) {
