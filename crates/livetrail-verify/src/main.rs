@@ -39,6 +39,7 @@ Examples:
 
   What a sink keeps in files of JSON lines (rotated ones first), against the signed checkpoint in the last one's cursor; or piped in:
     livetrail-verify --lines trail.json.0* trail.json --vkey trail.vkey
+    livetrail-verify --lines trail.json.0* trail.json --without-head --vkey trail.vkey    # the first files were removed
     zcat -f collected.*.gz | livetrail-verify --lines - --checkpoint newest.checkpoint --vkey trail.vkey
 
   Sessions and numbers of a file of lines, in which there are no signatures:
@@ -79,6 +80,10 @@ struct Arguments {
     /// The signed checkpoint, or the cursor of a sink, that lines are compared with; without it, the cursor beside the last file
     #[arg(long, value_name = "FILE", requires = "lines")]
     checkpoint: Option<PathBuf>,
+    /// The first files are gone, as `keep_files` removes them: prove the rest alone, from the tree's hashes where it begins. That nothing else was
+    /// removed before that place is not seen
+    #[arg(long, requires = "lines")]
+    without_head: bool,
     /// The trail that a sink keeps in this database of PostgreSQL; a password also from the variable PGPASSWORD
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
@@ -359,6 +364,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
         strict: arguments.strict,
         boot_records: !arguments.without_boot_records,
         heartbeat_s: arguments.heartbeat,
+        without_head: arguments.without_head,
     })
 }
 

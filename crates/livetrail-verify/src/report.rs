@@ -126,6 +126,8 @@ pub struct KeysReport {
 pub struct Figures {
     /// Entries whose hashes are in the tree that was computed.
     pub entries: u64,
+    /// The index of the first entry: above 0 where a sink's first files are gone, and that was allowed.
+    pub from: u64,
     /// Records that were read and judged.
     pub records: u64,
     /// Bytes of bundles and level-0 tiles.

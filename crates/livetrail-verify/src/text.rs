@@ -11,6 +11,13 @@ const SHOWN: usize = 20;
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.verdict {
+            Verdict::Sound if self.figures.from > 0 => {
+                writeln!(
+                    f,
+                    "SOUND from entry {} on  {}",
+                    self.figures.from, self.place
+                )?;
+            }
             Verdict::Sound => writeln!(f, "SOUND  {}", self.place)?,
             Verdict::NotSound => writeln!(f, "NOT SOUND  {}", self.place)?,
             Verdict::CouldNotCheck => writeln!(f, "COULD NOT CHECK  {}", self.place)?,

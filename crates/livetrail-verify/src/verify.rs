@@ -40,6 +40,8 @@ pub struct Options {
     pub boot_records: bool,
     /// How often the trail has a heartbeat, in seconds.
     pub heartbeat_s: u64,
+    /// Whether a sink's lines may begin later than the log: the rest is proven alone then, and the report says from where on.
+    pub without_head: bool,
 }
 
 impl Default for Options {
@@ -52,6 +54,7 @@ impl Default for Options {
             strict: false,
             boot_records: true,
             heartbeat_s: 60,
+            without_head: false,
         }
     }
 }

@@ -169,7 +169,8 @@ impl Target {
         self.after(after, Step::Cut)?;
         // A crash here: some of the lines, or holes where they should be, behind the cursor's length. They are cut off.
         file.seek(SeekFrom::Start(cursor.bytes))
-            .and_then(|_| file.write_all(piece.text.as_bytes()))
+            .and_then(|_| file.write_all(piece.head.as_bytes()))
+            .and_then(|()| file.write_all(piece.text.as_bytes()))
             .map_err(told("write to"))?;
         self.after(after, Step::Written)?;
         // A crash here: all of the lines, and they are cut off and written again. A failed sync is not tried again by itself: the next

@@ -32,6 +32,8 @@ struct Line {
 
 /// Some lines of a batch that belong into one file.
 pub(super) struct Piece<'a> {
+    /// What the file begins with, when they are its first ones: the tree of the entries before it.
+    pub(super) head: String,
     pub(super) text: &'a str,
     /// The cursor behind them.
     pub(super) cursor: Cursor,
@@ -91,6 +93,14 @@ impl Batch {
     ) -> Option<Piece<'_>> {
         let start = done.checked_sub(1).map_or(0, |last| self.lines[last].end);
         let mut behind = cursor.clone();
+        let mut head = String::new();
+        if cursor.bytes == 0
+            && cursor.next > 0
+            && let Some(tree) = &cursor.tree
+        {
+            line::tree(&mut head, tree);
+            behind.bytes = u64::try_from(head.len()).unwrap_or(u64::MAX);
+        }
         let mut end = start;
         let mut count = 0;
         for line in &self.lines[done..] {
@@ -102,6 +112,11 @@ impl Batch {
             behind.since_ms = behind.since_ms.or(line.ts_ms);
             behind.next = line.next;
             behind.last_leaf = line.leaf;
+            // Entries are missing for good where a line has no leaf.
+            behind.tree = behind.tree.and_then(|mut tree| {
+                let appended = tree.append(line.leaf?);
+                appended.ok().map(|()| tree)
+            });
             end = line.end;
             count += 1;
         }
@@ -113,6 +128,7 @@ impl Batch {
             self.keep_checkpoint(&mut behind);
         }
         Some(Piece {
+            head,
             text: &self.text[Range { start, end }],
             cursor: behind,
             done,
@@ -135,7 +151,8 @@ impl Batch {
 impl Rotation {
     /// Whether a line of this length and time does not belong behind what the cursor is of.
     fn begins_another(self, cursor: &Cursor, bytes: u64, ts_ms: Option<u64>) -> bool {
-        if cursor.bytes == 0 {
+        // Whatever comes first in a file belongs there.
+        if cursor.next == cursor.first {
             return false;
         }
         let is_full = self

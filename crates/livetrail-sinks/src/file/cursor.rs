@@ -4,11 +4,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use livetrail_audit::replica::SinkCursor;
-use livetrail_tlog::Hash;
+use livetrail_tlog::{Frontier, Hash};
 
 use super::Format;
 
-const FIRST_LINE: &[u8] = b"livetrail-file-cursor 1";
+const FIRST_LINE: &[u8] = b"livetrail-file-cursor 2";
+
+/// The same without the tree.
+const FIRST_LINE_BEFORE: &[u8] = b"livetrail-file-cursor 1";
 
 /// The most bytes that are read of a cursor. A checkpoint with many cosignatures has some thousands.
 pub(super) const MAX_CURSOR_BYTES: u64 = 1 << 20;
@@ -30,6 +33,8 @@ pub(super) struct Cursor {
     pub(super) inode: Option<u64>,
     /// Of the entry before `next`.
     pub(super) last_leaf: Option<Hash>,
+    /// Of all entries below `next`; for JSON, and as long as none of them is missing. The next file begins with it.
+    pub(super) tree: Option<Frontier>,
     /// The newest signed checkpoint that covers nothing beyond `next`: with the files' lines it can be verified.
     pub(super) checkpoint: Option<Bytes>,
     /// A newer one, of which some entries are still to come.
@@ -48,6 +53,7 @@ impl Cursor {
             since_ms: None,
             inode: None,
             last_leaf: None,
+            tree: (format == Format::Json).then(Frontier::new),
             checkpoint: None,
             ahead: None,
         }
@@ -67,7 +73,7 @@ impl Cursor {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = FIRST_LINE.to_vec();
         let lines = format!(
-            "\norigin {}\nformat {}\nnext {}\nbytes {}\nfirst {}\nsince {}\ninode {}\nleaf {}\n",
+            "\norigin {}\nformat {}\nnext {}\nbytes {}\nfirst {}\nsince {}\ninode {}\nleaf {}\ntree {}\n",
             self.origin,
             self.format.label(),
             self.next,
@@ -76,6 +82,11 @@ impl Cursor {
             or_dash(self.since_ms),
             or_dash(self.inode),
             or_dash(self.last_leaf),
+            or_dash(
+                self.tree
+                    .as_ref()
+                    .map(|tree| STANDARD.encode(tree.encode()))
+            ),
         );
         out.extend_from_slice(lines.as_bytes());
         for (name, note) in [("checkpoint", &self.checkpoint), ("ahead", &self.ahead)] {
@@ -89,9 +100,11 @@ impl Cursor {
     /// Reads it back. An error says which line is wrong.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
         let mut rest = Rest(bytes);
-        if rest.line() != Some(FIRST_LINE) {
-            return Err("does not begin with \"livetrail-file-cursor 1\"");
-        }
+        let has_tree = match rest.line() {
+            Some(FIRST_LINE) => true,
+            Some(FIRST_LINE_BEFORE) => false,
+            _ => return Err("does not begin with \"livetrail-file-cursor 2\""),
+        };
         let origin = rest.value("origin").ok_or("has no origin in line 2")?;
         let origin = std::str::from_utf8(origin).map_err(|_| "has no origin in line 2")?;
         let format = rest.value("format").and_then(Format::from_label);
@@ -113,8 +126,17 @@ impl Cursor {
         let inode = inode.ok_or("has no inode in line 8")?;
         let last_leaf = rest.value("leaf").and_then(|text| unless_dash(text, hash));
         let last_leaf = last_leaf.ok_or("has no leaf hash in line 9")?;
+        let tree = match has_tree {
+            true => rest
+                .value("tree")
+                .and_then(|text| unless_dash(text, frontier)),
+            false => Some(None),
+        };
+        let of_these =
+            |tree: &Option<Frontier>| tree.as_ref().is_none_or(|tree| tree.size() == next);
+        let tree = tree.filter(of_these).ok_or("has no tree in line 10")?;
         let checkpoint = rest.note("checkpoint");
-        let checkpoint = checkpoint.ok_or("has no checkpoint from line 10 on")?;
+        let checkpoint = checkpoint.ok_or("has no checkpoint behind line 9 or 10")?;
         let ahead = rest.note("ahead");
         let ahead = ahead.filter(|_| rest.0.is_empty());
         let ahead = ahead.ok_or("has no second checkpoint behind the first")?;
@@ -127,6 +149,7 @@ impl Cursor {
             since_ms,
             inode,
             last_leaf,
+            tree,
             checkpoint,
             ahead,
         })
@@ -188,6 +211,10 @@ fn hash(text: &[u8]) -> Option<Hash> {
     Hash::try_from(bytes.as_slice()).ok()
 }
 
+fn frontier(text: &[u8]) -> Option<Frontier> {
+    Frontier::parse(&STANDARD.decode(text).ok()?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use livetrail_tlog::leaf_hash;
@@ -205,6 +232,7 @@ mod tests {
             since_ms: Some(1_700_000_000_000),
             inode: Some(77),
             last_leaf: Some(leaf_hash(b"x")),
+            tree: Some(Frontier::from_peaks(300, vec![leaf_hash(b"y"); 4]).unwrap()),
             checkpoint: Some(Bytes::from_static(b"example.com/a\n300\n\n- sig\n")),
             ahead: Some(Bytes::from_static(b"example.com/a\n900\n\n- sig\n")),
             ..empty.clone()
@@ -214,7 +242,7 @@ mod tests {
         }
         let text = String::from_utf8(full.encode()).unwrap();
         for (line, told) in [
-            ("livetrail-file-cursor 1", "begin"),
+            ("livetrail-file-cursor 2", "begin"),
             ("origin ", "line 2"),
             ("format ", "line 3"),
             ("next ", "line 4"),
@@ -224,12 +252,16 @@ mod tests {
             ("since ", "line 7"),
             ("inode ", "line 8"),
             ("leaf ", "line 9"),
-            ("checkpoint ", "line 10"),
-            ("checkpoint 2", "line 10"),
+            ("tree ", "line 10"),
+            ("next 3", "line 10"),
+            ("checkpoint ", "no checkpoint"),
+            ("checkpoint 2", "no checkpoint"),
             ("ahead ", "second"),
             ("ahead 2", "second"),
         ] {
-            let with = if line.ends_with('2') {
+            let with = if line == "next 3" {
+                "next 4".to_owned()
+            } else if line.ends_with('2') && line.contains(' ') && !line.starts_with("live") {
                 format!("{line}99")
             } else {
                 "x".to_owned()
@@ -237,6 +269,18 @@ mod tests {
             let error = Cursor::parse(text.replacen(line, &with, 1).as_bytes()).unwrap_err();
             assert!(error.contains(told), "{line}: {error}");
         }
+        // A cursor of before has no tree, and is read all the same.
+        let before = text.replacen("cursor 2", "cursor 1", 1);
+        let tree = before
+            .lines()
+            .find(|line| line.starts_with("tree "))
+            .unwrap();
+        let read = Cursor::parse(before.replacen(&format!("{tree}\n"), "", 1).as_bytes());
+        let wanted = Cursor {
+            tree: None,
+            ..full.clone()
+        };
+        assert_eq!(read, Ok(wanted));
         for end in 0..text.len() {
             assert!(Cursor::parse(&text.as_bytes()[..end]).is_err(), "{end}");
         }

@@ -4,7 +4,7 @@ use livetrail_audit::replica::Gap;
 use livetrail_record::{
     AuditAction, AuditRecord, Personal, Value, encode_line_into, parse_canonical,
 };
-use livetrail_tlog::Hash;
+use livetrail_tlog::{Frontier, Hash};
 
 use super::Format;
 use crate::json_line;
@@ -52,6 +52,16 @@ pub(super) fn gap(out: &mut String, format: Format, gap: &Gap) {
         }
         Format::Json => json_line::gap(out, gap),
     }
+}
+
+/// Appends the line with which a file begins that is not the first: the tree of all entries before it.
+pub(super) fn tree(out: &mut String, tree: &Frontier) {
+    out.push_str(&format!("{{\"tree_size\":{},\"peaks\":[", tree.size()));
+    for (number, peak) in tree.peaks().iter().enumerate() {
+        let comma = if number > 0 { "," } else { "" };
+        out.push_str(&format!("{comma}\"{peak}\""));
+    }
+    out.push_str("]}\n");
 }
 
 /// An event that is on no trail: it has no time, and the same entry always gives the same line.

@@ -5,7 +5,7 @@
 //!  PATH.FIRST     earlier ones, where files are rotated: FIRST is the index that the file begins with, in 20 digits. All in the
 //!                 order of their names and then PATH are the log, each entry once
 //!  PATH.lock      empty; held while something is written
-//!  PATH.cursor    livetrail-file-cursor 1 LF     how far it is committed: replaced as a whole, never changed in place
+//!  PATH.cursor    livetrail-file-cursor 2 LF     how far it is committed: replaced as a whole, never changed in place
 //!                 origin ORIGIN LF               of which log
 //!                 format lines|json LF
 //!                 next INDEX LF                  the first index that is in no file
@@ -14,6 +14,7 @@
 //!                 since MS LF                    the time of its first record, in milliseconds since 1970; `-` where there is none
 //!                 inode NUMBER LF                its number in the file system; `-` where there are none
 //!                 leaf HASH LF                   the leaf hash of the entry before `next`, base64; `-` where there is none
+//!                 tree BASE64 LF                the tree of all entries below `next` (`Frontier::encode`); `-` where it is not known
 //!                 checkpoint LENGTH LF NOTE      the newest signed checkpoint that covers nothing beyond `next`; LENGTH may be 0
 //!                 ahead LENGTH LF NOTE           a newer one, of which some entries are still to come; LENGTH may be 0
 //! ```
@@ -24,6 +25,9 @@
 //!   computed again. An entry that is no record has `"entry_base64":"…"` in place of `"record"`.
 //! - **Entries that were pruned** before an optional sink had them: a free-form event `gap` with `first_index` and `next_index` (without the
 //!   latter), or `{"first_index":N,"next_index":M,"gap":"why"}`.
+//! - **A file of JSON that is not the first** begins with `{"tree_size":N,"peaks":["…",…]}`: N is its first index, and the hashes are those of the
+//!   full subtrees of the entries before it, the largest first. So what is left can be proven when the first files are gone. There is no such line behind
+//!   entries that were pruned, nor with a cursor of version 1, which had no tree.
 //! - **What is behind the cursor's length is not committed.** A crash can leave it there, and the next append cuts it off. So
 //!   a reader that follows the file may see lines twice across a crash, and one that reads up to `bytes` never does.
 //! - **Rotation** is by [`Rotation`], whose bounds depend on lines alone and on no clock; or by somebody else, who moves the file away and

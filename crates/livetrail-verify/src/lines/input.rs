@@ -9,7 +9,7 @@ use crate::verify::stated;
 const MAX_LINE_BYTES: usize = 128 << 10;
 
 /// What a file's cursor begins with; and that of a sink which cannot say itself what it holds.
-const FILE_CURSOR: &[u8] = b"livetrail-file-cursor 1\n";
+const FILE_CURSORS: [&[u8]; 2] = [b"livetrail-file-cursor 2\n", b"livetrail-file-cursor 1\n"];
 const SINK_CURSOR: &[u8] = b"livetrail-sink-cursor 1\n";
 
 /// A file of lines, or a stream of them.
@@ -30,7 +30,10 @@ impl std::fmt::Debug for Lines {
 /// that covers entries which are still to come.
 #[must_use]
 pub fn checkpoint_in(bytes: &[u8]) -> Option<&[u8]> {
-    if let Some(mut rest) = bytes.strip_prefix(FILE_CURSOR) {
+    let of_file = FILE_CURSORS
+        .iter()
+        .find_map(|line| bytes.strip_prefix(*line));
+    if let Some(mut rest) = of_file {
         loop {
             let line = line_of(&mut rest)?;
             if let Some(length) = line.strip_prefix(b"checkpoint ") {
@@ -181,6 +184,8 @@ mod tests {
         assert_eq!(checkpoint_in(b"note\n"), Some(&b"note\n"[..]));
         let cursor = b"livetrail-file-cursor 1\norigin a\nnext 3\ncheckpoint 5\nnote\nahead 2\nx\n";
         assert_eq!(checkpoint_in(cursor), Some(&b"note\n"[..]));
+        let newer = b"livetrail-file-cursor 2\norigin a\ntree 3 -\ncheckpoint 5\nnote\nahead 0\n";
+        assert_eq!(checkpoint_in(newer), Some(&b"note\n"[..]));
         for none in [
             &b"livetrail-file-cursor 1\norigin a\ncheckpoint 0\nahead 0\n"[..],
             b"livetrail-file-cursor 1\norigin a\ncheckpoint 99\nnote\n",

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use livetrail_tlog::{Frontier, Hash, MAX_FRONTIER_HASHES};
 
 /// What a line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(crate) enum Line<'a> {
     },
     /// Entries that were pruned before the sink had them.
     Gap { first: u64, next: u64 },
+    /// The tree of all entries before this place, whose files may be gone.
+    Tree(Frontier),
     /// It begins as an entry's does, and goes on otherwise.
     Broken { index: u64 },
     /// Something else's.
@@ -26,6 +29,7 @@ pub(crate) enum Line<'a> {
 /// {"index":N,"leaf":"BASE64","record":{…}}
 /// {"index":N,"leaf":"BASE64","entry_base64":"BASE64"}
 /// {"first_index":N,"next_index":M,"gap":"…"}
+/// {"tree_size":N,"peaks":["BASE64",…]}
 /// ```
 pub(crate) fn parse(line: &[u8]) -> Line<'_> {
     if let Some(rest) = line.strip_prefix(b"{\"index\":")
@@ -33,7 +37,7 @@ pub(crate) fn parse(line: &[u8]) -> Line<'_> {
     {
         return entry(index, rest).unwrap_or(Line::Broken { index });
     }
-    gap(line).unwrap_or(Line::Other)
+    gap(line).or_else(|| tree(line)).unwrap_or(Line::Other)
 }
 
 fn entry(index: u64, rest: &[u8]) -> Option<Line<'_>> {
@@ -60,6 +64,17 @@ fn gap(line: &[u8]) -> Option<Line<'_>> {
     is_gap.then_some(Line::Gap { first, next })
 }
 
+/// One hash for each 1 bit of the size.
+fn tree(line: &[u8]) -> Option<Line<'_>> {
+    let (size, rest) = number(line.strip_prefix(b"{\"tree_size\":")?)?;
+    let rest = rest.strip_prefix(b",\"peaks\":[\"")?;
+    let hashes = std::str::from_utf8(rest.strip_suffix(b"\"]}")?).ok()?;
+    let hash = |text| Hash::try_from(STANDARD.decode(text).ok()?.as_slice()).ok();
+    let peaks = hashes.split("\",\"").take(MAX_FRONTIER_HASHES + 1);
+    let peaks = peaks.map(hash).collect::<Option<_>>()?;
+    Frontier::from_peaks(size, peaks).ok().map(Line::Tree)
+}
+
 /// A number in decimal as we write it: no sign, no zeros before it.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let end = text.iter().position(|byte| !byte.is_ascii_digit())?;
@@ -73,6 +88,8 @@ fn number(text: &[u8]) -> Option<(u64, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use livetrail_tlog::leaf_hash;
+
     use super::*;
 
     #[test]
@@ -93,6 +110,16 @@ mod tests {
         assert_eq!(parse(bytes), wanted);
         let gap = br#"{"first_index":3,"next_index":8,"gap":"say \"why\""}"#;
         assert_eq!(parse(gap), Line::Gap { first: 3, next: 8 });
+        let peaks = vec![leaf_hash(b"a"), leaf_hash(b"b")];
+        let text = format!(
+            "{{\"tree_size\":5,\"peaks\":[\"{}\",\"{}\"]}}",
+            peaks[0], peaks[1]
+        );
+        let tree = text.as_bytes();
+        let wanted = Line::Tree(Frontier::from_peaks(5, peaks).unwrap());
+        assert_eq!(parse(tree), wanted);
+        assert_eq!(parse(text.replace(":5,", ":4,").as_bytes()), Line::Other);
+        assert_eq!(parse(text.replace(":5,", ":7,").as_bytes()), Line::Other);
         for (line, wanted) in [
             ("", Line::Other),
             ("{}", Line::Other),
@@ -122,7 +149,7 @@ mod tests {
             assert_eq!(parse(line.as_bytes()), wanted, "{line}");
         }
         // Cut off anywhere, it is never taken for a whole one.
-        for whole in [&record[..], bytes, gap] {
+        for whole in [&record[..], bytes, gap, tree] {
             for end in 0..whole.len() {
                 let cut = parse(&whole[..end]);
                 assert!(

@@ -1,5 +1,9 @@
 //! A trail as a sink's lines of JSON: the log is built anew from the exact bytes in them, and compared with a signed checkpoint.
 //!
+//! Where rotated files begin, the sink writes the hashes of the tree that all entries before form. When the first files are gone and that is
+//! allowed, the rest is built upon the hashes where it begins. They need no trust: with them and the entries that follow, the tree has the root that is
+//! signed, or something is wrong.
+//!
 //! Lines may come again, with the same bytes: a sink that cannot ask where it is sends some twice. Lines of others in between are told and
 //! left alone, and so is one that was cut off, as by the end of a process, if it comes again whole. Whatever else differs from what the checkpoint covers is a failure, with the file and the line.
 
@@ -58,6 +62,8 @@ pub fn verify_lines(
     })?;
     let signed = trust.check(bytes);
     let mut check = Check {
+        without_head: options.without_head,
+        from: 0,
         stated: stated(bytes),
         tree: Some(Frontier::new()),
         next: 0,
@@ -92,6 +98,10 @@ fn place(names: &[String]) -> String {
 }
 
 struct Check {
+    /// Whether the lines may begin later than the log does.
+    without_head: bool,
+    /// Where they begin.
+    from: u64,
     /// What the checkpoint says, whoever signed it.
     stated: Option<Checkpoint>,
     /// Of all entries below `next`; none when some of them are not there.
@@ -153,6 +163,7 @@ impl Check {
                 self.whole(index, line);
             }
             Line::Gap { first, next } => self.gap(first, next),
+            Line::Tree(tree) => self.tree_before(tree),
             Line::Broken { index } => self.broken(Torn {
                 index,
                 line: line.to_vec(),
@@ -236,7 +247,7 @@ impl Check {
         if tree.append(leaf).is_err() {
             return;
         }
-        self.figures.entries = self.next;
+        self.figures.entries = self.next.saturating_sub(self.from);
         if is_asked_for {
             let head = tree.head();
             self.older_of(head);
@@ -246,6 +257,11 @@ impl Check {
 
     /// An entry that was there before.
     fn again(&mut self, index: u64, leaf: Hash) {
+        if index < self.from {
+            let text = "the entry comes after those that follow it";
+            self.fails(Class::Line, Some(index), text.to_owned());
+            return;
+        }
         let back = usize::try_from(self.next.saturating_sub(index)).unwrap_or(usize::MAX);
         let known = self
             .back
@@ -271,12 +287,38 @@ impl Check {
         }
     }
 
+    /// The sink's word for the tree of all entries that come before this place.
+    fn tree_before(&mut self, said: Frontier) {
+        let size = said.size();
+        if self.next == 0 && size > 0 && self.without_head {
+            self.begin_at(said);
+            return;
+        }
+        let differs = self.tree.as_ref().is_some_and(|tree| *tree != said);
+        if self.next == size && differs {
+            let text =
+                "the hashes of the tree before this line are not those of the entries before it";
+            self.fails(Class::Root, Some(size), text.to_owned());
+        }
+    }
+
+    /// The lines begin here; what is before is gone. The hashes are as good as the root that comes out at the checkpoint.
+    fn begin_at(&mut self, tree: Frontier) {
+        self.from = tree.size();
+        self.next = tree.size();
+        self.trail.gap(&mut self.found.findings);
+        let head = tree.head();
+        self.tree = Some(tree);
+        self.older_of(head);
+        self.covered(head);
+    }
+
     /// Entries from `next` on up to this one are not there.
     fn missing(&mut self, index: u64) {
         let (first, last) = (self.next, index.saturating_sub(1));
         let text = if first == 0 {
             format!(
-                "entries 0 to {last} are not there: the lines begin later. Give the earlier files, too"
+                "entries 0 to {last} are not there: the lines begin later. Give the earlier files, too; or, if they are gone, prove the rest alone with --without-head"
             )
         } else {
             format!("entries {first} to {last} are not there: this line is of entry {index}")
@@ -337,6 +379,25 @@ impl Check {
         self.stated.as_ref().map(|stated| stated.head().size)
     }
 
+    /// What follows from lines that begin later than the log.
+    fn tell_of_the_head(&mut self, size: u64) {
+        let from = self.from;
+        self.figures.from = from;
+        if from == 0 {
+            return;
+        }
+        if from >= size {
+            self.problem(format!(
+                "the lines begin with entry {from}, and the checkpoint covers {size}: nothing in them is proven by it"
+            ));
+            return;
+        }
+        self.found.notes.push(format!(
+            "from entry {from} on: entries 0 to {} are not there, and nothing is said of them but that the log had them",
+            from.saturating_sub(1)
+        ));
+    }
+
     fn fails(&mut self, class: Class, index: Option<u64>, text: String) {
         let finding = Finding::failure(class, text).path(&self.at);
         self.found.findings.add(Finding { index, ..finding });
@@ -369,6 +430,7 @@ impl Check {
         signed: crate::trust::Signed,
     ) -> Report {
         let size = self.size().unwrap_or(0);
+        self.tell_of_the_head(size);
         let verified = self.older.latest(
             bytes,
             signed,
@@ -407,6 +469,12 @@ impl Check {
                 computed.root,
                 stated.head().root
             );
+            let text = match self.from {
+                0 => text,
+                from => {
+                    format!("{text}; those before entry {from} by the hashes where the lines begin")
+                }
+            };
             self.found
                 .findings
                 .add(Finding::failure(Class::Root, text).path(name));

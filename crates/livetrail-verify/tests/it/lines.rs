@@ -1,6 +1,6 @@
 //! Lines of JSON as a sink writes them: sound as they came, and each change is found, with its file and its line.
 
-use livetrail_tlog::leaf_hash;
+use livetrail_tlog::{Frontier, leaf_hash};
 use livetrail_verify::{
     Class, Lines, Options, Report, Severity, Verdict, VerifyError, verify_lines,
 };
@@ -258,6 +258,129 @@ fn what_the_sink_itself_says_it_never_had_cannot_be_checked() {
     );
     assert_found(&report, Class::EntryChanged);
     assert_eq!(report.first_index, Some(530));
+}
+
+/// The line with which the sink begins a file: the tree of the entries before it.
+fn tree(log: &Log, size: usize) -> String {
+    let mut tree = Frontier::new();
+    for entry in &log.entries[..size] {
+        tree.append(leaf_hash(entry)).unwrap();
+    }
+    let peaks: Vec<_> = tree.peaks().iter().map(|peak| format!("{peak}")).collect();
+    let peaks = peaks.join("\",\"");
+    format!("{{\"tree_size\":{size},\"peaks\":[\"{peaks}\"]}}\n")
+}
+
+#[test]
+fn what_is_left_when_the_first_files_are_gone_is_proven_from_the_trees_hashes() {
+    let log = story(700).log();
+    let all = lines(&log);
+    let note = log.checkpoint(700, &keys());
+    let strict = Options {
+        strict: true,
+        ..keys().options()
+    };
+    for from in [1, 2, 255, 256, 300, 511, 699] {
+        let head = tree(&log, from);
+        let rest = [&head, &all[from..].concat()[..]].concat();
+        // With all that is before it, too; there it is compared.
+        let whole = [("a", all[..from].concat()), ("b", rest.clone())];
+        assert_sound(&check(&whole, &note, &strict));
+        // Alone only if that was asked for.
+        let report = check(&[("b", rest.clone())], &note, &strict);
+        assert_found(&report, Class::Missing);
+        let alone = Options {
+            without_head: true,
+            against: vec![("older".to_owned(), log.checkpoint(from, &keys()))],
+            ..keys().options()
+        };
+        let report = check(&[("b", rest.clone())], &note, &alone);
+        assert_eq!(report.verdict, Verdict::Sound, "{from}: {report}");
+        let figures = &report.figures;
+        let counted = (figures.from, figures.entries, figures.records);
+        let left = (700 - from) as u64;
+        assert_eq!(counted, (from as u64, left, left), "{report}");
+        assert_eq!(report.older.consistent, 1, "{report}");
+        let said = format!("SOUND from entry {from} on  b\n");
+        assert!(report.to_string().starts_with(&said), "{report}");
+        // What is before is not there to be compared.
+        let before = Options {
+            against: vec![("older".to_owned(), log.checkpoint(from - 1, &keys()))],
+            ..alone.clone()
+        };
+        if from > 1 {
+            let report = check(&[("b", rest)], &note, &before);
+            assert_eq!(report.verdict, Verdict::CouldNotCheck, "{report}");
+        }
+    }
+}
+
+#[test]
+fn a_forged_tree_or_anything_changed_behind_it_is_found() {
+    let log = story(700).log();
+    let all = lines(&log);
+    let note = log.checkpoint(700, &keys());
+    let alone = Options {
+        without_head: true,
+        ..keys().options()
+    };
+    let (from, head) = (300, tree(&log, 300));
+    let rest = all[from..].concat();
+    let broken = |head: &str, rest: &str, class| {
+        let report = check(&[("b", [head, rest].concat())], &note, &alone);
+        assert_found(&report, class);
+    };
+    let last = head.rsplit('"').nth(1).unwrap();
+    let forged = head.replace(last, &leaf_hash(b"forged").to_string());
+    assert_ne!(forged, head);
+    broken(&forged, &rest, Class::Root);
+    // Hashes in another order, and of another place.
+    let mut peaks: Vec<_> = head.split('"').collect();
+    peaks.swap(5, 7);
+    broken(&peaks.join("\""), &rest, Class::Root);
+    // 300 and 306 have as many hashes each.
+    broken(&tree(&log, 306).replace("306", "300"), &rest, Class::Root);
+    broken(&tree(&log, 299), &rest, Class::Missing);
+    broken(&tree(&log, 301), &rest, Class::Line);
+    // An entry behind it that is gone, or another with a hash that fits to it.
+    broken(&head, &all[from + 1..].concat(), Class::Missing);
+    let (mut changed, mut entry) = (all.clone(), log.entries[400].clone());
+    let at = entry.windows(3).position(|part| part == b"cam").unwrap();
+    entry[at] = b'd';
+    changed[400] = format!(
+        "{{\"index\":400,\"leaf\":\"{}\",\"record\":{}}}\n",
+        leaf_hash(&entry),
+        String::from_utf8(entry).unwrap()
+    );
+    broken(&head, &changed[from..].concat(), Class::Root);
+    // The whole is there, and the hashes are wrong all the same.
+    let whole = [&all[..from].concat(), &forged[..], &rest].concat();
+    let report = check(&[("a", whole)], &note, &keys().options());
+    assert_found(&report, Class::Root);
+    assert_eq!(report.first_index, Some(300));
+}
+
+#[test]
+fn a_checkpoint_of_what_is_gone_proves_nothing_of_what_is_left() {
+    let log = story(700).log();
+    let rest = [tree(&log, 300), lines(&log)[300..].concat()].concat();
+    let alone = Options {
+        without_head: true,
+        ..keys().options()
+    };
+    for size in [0, 299, 300] {
+        let report = check(
+            &[("b", rest.clone())],
+            &log.checkpoint(size, &keys()),
+            &alone,
+        );
+        assert_eq!(report.verdict, Verdict::CouldNotCheck, "{size}: {report}");
+        let words = "nothing in them is proven";
+        assert!(report.problems[0].contains(words), "{report}");
+    }
+    let report = check(&[("b", rest)], &log.checkpoint(301, &keys()), &alone);
+    assert_eq!(report.verdict, Verdict::Sound, "{report}");
+    assert_eq!((report.figures.entries, report.figures.beyond), (1, 399));
 }
 
 #[test]

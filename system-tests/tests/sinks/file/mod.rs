@@ -42,6 +42,11 @@ impl AnyPlace for Place {
     }
 }
 
+/// Whether a line is that with which a rotated file begins: the tree of the entries before it.
+pub(crate) fn is_tree(line: &str) -> bool {
+    line.starts_with("{\"tree_size\":")
+}
+
 /// The index and the entry's exact bytes in a line.
 pub(crate) fn held_in(line: &str) -> (u64, Vec<u8>) {
     let parsed: serde_json::Value = serde_json::from_str(line).unwrap();

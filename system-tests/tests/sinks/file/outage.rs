@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
-use super::held_in;
+use super::{held_in, is_tree};
 use crate::outage::{self, Log, assert_sound};
 
 /// Files of JSON lines, rotated by size.
@@ -60,8 +60,11 @@ impl outage::Place for Folder {
     fn read(&self, each: &mut dyn FnMut(u64, &[u8])) {
         for file in self.files() {
             for line in BufReader::new(File::open(file).unwrap()).lines() {
-                let (index, entry) = held_in(&line.unwrap());
-                each(index, &entry);
+                let line = line.unwrap();
+                if !is_tree(&line) {
+                    let (index, entry) = held_in(&line);
+                    each(index, &entry);
+                }
             }
         }
     }

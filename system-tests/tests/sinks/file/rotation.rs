@@ -72,7 +72,50 @@ fn the_files_that_a_server_rotates_are_the_trail_together_across_kills() {
     verify.arg("--lines").args(rotated(&server, "trail.json"));
     verify.arg("--vkey").arg(server.data().join("trail.vkey"));
     let verified = run("livetrail-verify --lines", &verify, SOON).success();
-    assert!(verified.stdout.starts_with("SOUND"), "{}", verified.stdout);
+    assert!(
+        verified.stdout.starts_with("SOUND  "),
+        "{}",
+        verified.stdout
+    );
+    assert_the_rest_is_proven(&server, &rotated(&server, "trail.json")[1..]);
+}
+
+/// Without the files before these: found to be missing, and proven from where they begin if that is asked for.
+fn assert_the_rest_is_proven(server: &Server, files: &[PathBuf]) {
+    let verify = |more: &[&str]| {
+        let mut verify = Command::new(livetrail_verify());
+        verify.arg("--lines").args(files).args(more);
+        verify.arg("--vkey").arg(server.data().join("trail.vkey"));
+        run("livetrail-verify --lines", &verify, SOON)
+    };
+    let missing = verify(&[]);
+    assert_eq!(missing.status.code(), Some(1), "{}", missing.told());
+    assert!(
+        missing.stdout.contains("--without-head"),
+        "{}",
+        missing.told()
+    );
+    let from = files[0].extension().unwrap().to_str().unwrap();
+    let from: u64 = from.parse().unwrap();
+    let proven = verify(&["--without-head"]).success();
+    let said = format!("SOUND from entry {from} on  ");
+    assert!(proven.stdout.starts_with(&said), "{}", proven.stdout);
+
+    // Another tree before them, and they do not fit.
+    let text = std::fs::read_to_string(&files[0]).unwrap();
+    let (tree, rest) = text.split_once('\n').unwrap();
+    let at = tree.find("[\"").unwrap() + 2;
+    let other = if tree.as_bytes()[at] == b'A' {
+        "B"
+    } else {
+        "A"
+    };
+    let forged = format!("{}{other}{}\n{rest}", &tree[..at], &tree[at + 1..]);
+    std::fs::write(&files[0], forged).unwrap();
+    let found = verify(&["--without-head"]);
+    std::fs::write(&files[0], text).unwrap();
+    assert_eq!(found.status.code(), Some(1), "{}", found.told());
+    assert!(found.stdout.contains("the root"), "{}", found.told());
 }
 
 /// Debian's logrotate, with the lines of a block for the file, and what it types when it has moved the file.

@@ -29,7 +29,9 @@ pub(crate) fn exported(server: &Server, format: &str) -> String {
 
 /// The entries' exact bytes, one a line, out of the file in JSON.
 pub(crate) fn records(json: &str) -> String {
-    let records = json.lines().map(|line| {
+    // Rotated files begin with the tree before them.
+    let lines = json.lines().filter(|line| !super::is_tree(line));
+    let records = lines.map(|line| {
         let (_, record) = line.split_once(",\"record\":").expect("a record");
         record.strip_suffix('}').expect("its end").to_owned() + "\n"
     });

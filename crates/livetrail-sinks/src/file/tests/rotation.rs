@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use livetrail_tlog::{Frontier, leaf_hash};
+
 use super::*;
 
 /// All files with lines, by name, in the order in which they are put together.
@@ -192,6 +194,99 @@ fn the_old_file_is_whole_and_synced_before_it_has_its_name_and_the_new_one_empty
         ]
     );
     assert!(next >= 18);
+}
+
+/// The line of the tree that the log's first entries form.
+fn tree_of(log: &TestLog, size: usize) -> String {
+    let mut tree = Frontier::new();
+    for entry in &log.entries()[..size] {
+        tree.append(leaf_hash(entry)).unwrap();
+    }
+    let peaks: Vec<_> = tree.peaks().iter().map(|peak| format!("{peak}")).collect();
+    let peaks = peaks.join("\",\"");
+    format!("{{\"tree_size\":{size},\"peaks\":[\"{peaks}\"]}}\n")
+}
+
+#[test]
+fn each_file_of_json_but_the_first_begins_with_the_tree_before_it_at_whatever_step_the_process_ends()
+ {
+    let log = TestLog::with(ORIGIN, 60);
+    let whole = Folder::new();
+    append(&mut whole.target(Format::Json), &log, 0, 60).unwrap();
+    let all = whole.text();
+    assert!(!all.contains("tree_size"));
+    let rotation = Rotation {
+        max_bytes: Some(all.len() as u64 / 5),
+        ..Rotation::default()
+    };
+    for ends_after in 0.. {
+        let folder = Folder::new();
+        let mut target = folder.rotating(Format::Json, rotation);
+        append(&mut target, &log, 0, 10).unwrap();
+        let batch = Batch::of_range(&log.range(10, 30), Format::Json);
+        let mut count = 0;
+        let ended = target.append(ORIGIN, &batch, &mut |_| {
+            count += 1;
+            match count > ends_after {
+                true => Err(io::Error::other("the process ends")),
+                false => Ok(()),
+            }
+        });
+        let mut next = folder.rotating(Format::Json, rotation);
+        let at = next.cursor(ORIGIN).unwrap().unwrap().next as usize;
+        append(&mut next, &log, at as u64, 60 - at).unwrap();
+        let (mut index, mut entries) = (0, String::new());
+        let files = files(&folder);
+        assert!(files.len() >= 5, "{}", files.len());
+        for (name, text) in &files {
+            let rest = match index {
+                0 => text,
+                _ => text.strip_prefix(&tree_of(&log, index)).expect(name),
+            };
+            assert!(text.len() as u64 <= rotation.max_bytes.unwrap(), "{name}");
+            entries += rest;
+            index += rest.lines().count();
+        }
+        assert_eq!(entries, all, "{ends_after}");
+        if ended.is_ok() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn behind_entries_that_are_missing_and_with_a_cursor_of_before_there_is_no_tree() {
+    let log = TestLog::with(ORIGIN, 60);
+    let rotation = Rotation {
+        max_bytes: Some(2_000),
+        ..Rotation::default()
+    };
+    let folder = Folder::new();
+    let mut target = folder.rotating(Format::Json, rotation);
+    append(&mut target, &log, 0, 2).unwrap();
+    let gap = Gap::new(ORIGIN, 2..20, "pruned");
+    let gap = Batch::of_gap(&gap, Format::Json);
+    target.append(ORIGIN, &gap, &mut nothing_happens).unwrap();
+    append(&mut target, &log, 20, 40).unwrap();
+    assert!(files(&folder).len() > 3);
+    assert!(!together(&folder).contains("tree_size"));
+
+    let folder = Folder::new();
+    append(&mut folder.rotating(Format::Json, rotation), &log, 0, 2).unwrap();
+    let cursor = fs::read_to_string(folder.cursor_path()).unwrap();
+    let tree = cursor
+        .lines()
+        .find(|line| line.starts_with("tree "))
+        .unwrap();
+    let before = cursor.replacen("cursor 2", "cursor 1", 1);
+    fs::write(
+        folder.cursor_path(),
+        before.replacen(&format!("{tree}\n"), "", 1),
+    )
+    .unwrap();
+    append(&mut folder.rotating(Format::Json, rotation), &log, 2, 58).unwrap();
+    assert!(files(&folder).len() > 3);
+    assert!(!together(&folder).contains("tree_size"));
 }
 
 #[test]
