@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::{Bound, Range};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +26,8 @@ const MODIFIED: (&str, &str) = ("2026-01-01T00:00:00.000Z", "Thu, 01 Jan 2026 00
 pub(crate) struct ObjectStore {
     address: SocketAddr,
     ended: Arc<AtomicBool>,
+    /// Removed with this, whatever the threads do.
+    _folder: TempDir,
 }
 
 /// Objects of up to so many bytes are in memory.
@@ -79,7 +81,7 @@ impl Bytes {
 
 #[derive(Debug)]
 struct Objects {
-    folder: TempDir,
+    folder: PathBuf,
     held: Mutex<Held>,
     written: AtomicU64,
 }
@@ -109,9 +111,11 @@ impl ObjectStore {
         let address = listener.local_addr().expect("its address");
         let ended = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&ended);
+        let folder = TempDir::with_prefix("livetrail-objects").expect("a folder");
+        let path = folder.path().to_path_buf();
         std::thread::spawn(move || {
             let objects = Arc::new(Objects {
-                folder: TempDir::with_prefix("livetrail-objects").expect("a folder"),
+                folder: path,
                 held: Mutex::default(),
                 written: AtomicU64::new(0),
             });
@@ -126,7 +130,11 @@ impl ObjectStore {
                     .expect("a thread");
             }
         });
-        Self { address, ended }
+        Self {
+            address,
+            ended,
+            _folder: folder,
+        }
     }
 
     /// What a client takes from its environment.
@@ -221,7 +229,7 @@ impl Objects {
     }
 
     fn put(&self, key: &str, request: Request) -> Answer {
-        let bytes = Bytes::keep(request.body, self.folder.path());
+        let bytes = Bytes::keep(request.body, &self.folder);
         let mut held = self.lock();
         let there = held.get(key).map(|object| object.tag.as_str());
         let header = |name: &str| request.headers.get(name).map(String::as_str);
