@@ -296,7 +296,7 @@ fn a_configuration_has_all_of_it_and_no_password() {
             config("ca.pem", "password_env = \"TEST_NONE\"");
             fails(dir, &status, 2, "the variable TEST_NONE is not set");
             config("ca.pem", "password_file = \"none\"");
-            fails(dir, &status, 2, "cannot read the password in");
+            fails(dir, &status, 2, "password_file: cannot read none");
         });
     });
 }
