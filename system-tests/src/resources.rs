@@ -1,5 +1,6 @@
 //! What a process holds, from `/proc`, and what it may hold.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit};
@@ -24,15 +25,14 @@ pub fn resident_kib(pid: Pid) -> u64 {
         .expect("a running process has VmRSS")
 }
 
-/// Open file descriptors.
+/// Open file descriptors, without the [`rings`]: a server has one for each thread that sends, from the gateway's first viewer on.
 ///
 /// # Panics
 /// When the process is no more.
 #[track_caller]
 #[must_use]
 pub fn open_files(pid: Pid) -> usize {
-    let path = format!("/proc/{}/fd", pid.as_raw_nonzero());
-    std::fs::read_dir(&path).expect("the process runs").count()
+    targets(pid).filter(|target| !is_ring(target)).count()
 }
 
 /// io_urings that a process has.
@@ -42,13 +42,20 @@ pub fn open_files(pid: Pid) -> usize {
 #[track_caller]
 #[must_use]
 pub fn rings(pid: Pid) -> usize {
+    targets(pid).filter(|target| is_ring(target)).count()
+}
+
+/// What a process's file descriptors are.
+#[track_caller]
+fn targets(pid: Pid) -> impl Iterator<Item = PathBuf> {
     let path = format!("/proc/{}/fd", pid.as_raw_nonzero());
     let files = std::fs::read_dir(&path).expect("the process runs");
     // One that was closed meanwhile has no target any more.
-    let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
-    targets
-        .filter(|target| target.as_os_str() == "anon_inode:[io_uring]")
-        .count()
+    files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok())
+}
+
+fn is_ring(target: &Path) -> bool {
+    target.as_os_str() == "anon_inode:[io_uring]"
 }
 
 /// Bytes that a process has written or will have written to disks, as the kernel accounts for them; what goes to sockets and pipes does not
