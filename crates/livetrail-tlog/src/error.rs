@@ -335,6 +335,33 @@ pub enum Error {
     /// Only cosigners have signed.
     #[error("no key of the log has signed the checkpoint")]
     NoLogSignature,
+    /// The key was given up under a smaller tree, or under another one of this size.
+    #[error(
+        "the key {key_id} was given up at {until} entries: its signature does not count for a tree of {size}"
+    )]
+    KeyGivenUp {
+        /// Which key.
+        key_id: KeyId,
+        /// Leaves of the tree under which it was given up.
+        until: u64,
+        /// Leaves of the tree that it has signed.
+        size: u64,
+    },
+    /// A hand-over that one of its two keys has not signed.
+    #[error("not a hand-over: {key_id} has not signed it")]
+    HandOver {
+        /// Which of the two.
+        key_id: KeyId,
+    },
+    /// Not a line of a key that was given up.
+    #[error("not `<verifier key> <size> <root>`: {line:?}")]
+    RetiredKeyLine {
+        /// What there was.
+        line: String,
+    },
+    /// More keys that were given up than any log has.
+    #[error("more than 4096 keys that were given up")]
+    TooManyRetiredKeys,
     /// A checkpoint of another log.
     #[error("the checkpoint is of {found:?}, not of {wanted:?}")]
     OriginMismatch {

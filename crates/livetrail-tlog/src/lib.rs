@@ -13,6 +13,7 @@
 //! | proofs from leaf hashes; checking any proof | [`inclusion_proof`], [`consistency_proof`], [`TreeHead`] |
 //! | signed notes and keys | [`Note`], [`Signer`], [`Verifier`], [`VerifierKey`], [`Ed25519Signer`] |
 //! | checkpoints, and the proof that one was verified | [`Checkpoint`], [`CheckpointVerifier`], [`VerifiedCheckpoint`] |
+//! | keys that were given up, and the trees up to which they count | [`RetiredKey`] |
 //! | timestamped cosignatures (0x04) | [`CosignatureSigner`], [`CosignatureVerifier`] |
 //! | asking a witness | [`AddCheckpoint`], [`WitnessAnswer`] |
 //! | a receipt that stands alone | [`ProofFile`] |
@@ -68,6 +69,7 @@ mod path;
 mod proof;
 mod proof_file;
 mod reader;
+mod retired;
 mod text;
 mod tile;
 mod tree;
@@ -101,6 +103,7 @@ pub use path::TilePath;
 pub use proof::{MAX_PROOF_HASHES, consistency_proof, inclusion_proof};
 pub use proof_file::{MAX_EXTRA_BYTES, MAX_PROOF_FILE_BYTES, ProofFile};
 pub use reader::{TileReader, TileTree};
+pub use retired::{MAX_RETIRED_KEYS, RetiredKey};
 pub use tile::{Bundle, MAX_LEVEL, TILE_WIDTH, Tile};
 pub use tree::TreeHead;
 pub use verified::{CheckpointVerifier, VerifiedCheckpoint};

@@ -3,7 +3,9 @@
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::hash::Hash;
+use crate::key::KeyType;
 use crate::note::{Note, VerifiedSignature, Verifier};
+use crate::retired::{self, RetiredKey};
 use crate::tree::TreeHead;
 
 /// What makes a [`VerifiedCheckpoint`]: an origin, the keys of its log, and those of cosigners.
@@ -12,6 +14,7 @@ pub struct CheckpointVerifier {
     log: Vec<Box<dyn Verifier>>,
     log_cosigners: Vec<Box<dyn Verifier>>,
     cosigners: Vec<Box<dyn Verifier>>,
+    retired: Vec<RetiredKey>,
     quorum: usize,
 }
 
@@ -24,6 +27,7 @@ impl CheckpointVerifier {
             log: vec![Box::new(log)],
             log_cosigners: Vec::new(),
             cosigners: Vec::new(),
+            retired: Vec::new(),
             quorum: 0,
         }
     }
@@ -41,6 +45,28 @@ impl CheckpointVerifier {
     pub fn with_log_cosigner(mut self, key: impl Verifier + 'static) -> Self {
         self.log_cosigners.push(Box::new(key));
         self
+    }
+
+    /// A key of the log that was given up, of either kind: its lines count up to its hand-over. That holds also when the
+    /// same key was added as one without a bound. Of several bounds the lowest counts.
+    ///
+    /// # Errors
+    /// [`Error::KeyType`], [`Error::KeyInvalid`] or [`Error::KeyWeak`] for a key that cannot be verified with.
+    pub fn with_retired(mut self, retired: &RetiredKey) -> Result<Self, Error> {
+        let verifier = retired::verifier(retired.key())?;
+        let keys = if retired.key().key_type() == KeyType::COSIGNATURE {
+            &mut self.log_cosigners
+        } else {
+            &mut self.log
+        };
+        let is_same = |known: &Box<dyn Verifier>| {
+            known.key_id() == verifier.key_id() && known.name() == verifier.name()
+        };
+        if !keys.iter().any(is_same) {
+            keys.push(verifier);
+        }
+        self.retired.push(retired.clone());
+        Ok(self)
     }
 
     /// A cosigner, that is a witness. Its lines are verified, and reported with their times.
@@ -75,7 +101,8 @@ impl CheckpointVerifier {
     ///
     /// # Errors
     /// Those of [`Note::verify`], [`Error::NoLogSignature`] when only cosigners have signed, those of [`Checkpoint::parse`],
-    /// [`Error::OriginMismatch`], [`Error::EmptyTreeRoot`], [`Error::Quorum`].
+    /// [`Error::OriginMismatch`], [`Error::EmptyTreeRoot`], [`Error::KeyGivenUp`] when the log's signatures are all of keys
+    /// that were given up before, [`Error::Quorum`].
     pub fn verify_note(&self, note: Note) -> Result<VerifiedCheckpoint, Error> {
         let keys: Vec<&dyn Verifier> = self.keys().collect();
         let signatures = note.verify(&keys)?;
@@ -83,11 +110,11 @@ impl CheckpointVerifier {
             let by_them = |signature: &&VerifiedSignature| is_by_any(signature, keys);
             signatures.iter().filter(by_them).cloned().collect()
         };
-        let log_signatures = of(&self.log);
-        if log_signatures.is_empty() {
+        let mut log_signatures = of(&self.log);
+        let Some(first) = log_signatures.first().map(|line| line.key_id) else {
             return Err(Error::NoLogSignature);
-        }
-        let log_cosignatures = of(&self.log_cosigners);
+        };
+        let mut log_cosignatures = of(&self.log_cosigners);
         let cosignatures = of(&self.cosigners);
         let checkpoint = Checkpoint::parse(note.text())?;
         if checkpoint.origin() != self.origin {
@@ -96,7 +123,22 @@ impl CheckpointVerifier {
                 found: crate::text::shortened(checkpoint.origin()),
             });
         }
-        checkpoint.head().check_empty_root()?;
+        let head = checkpoint.head();
+        head.check_empty_root()?;
+        let passed = |line: &VerifiedSignature| self.bound_below(line, head).is_none();
+        if let Some(until) = log_signatures
+            .first()
+            .and_then(|line| self.bound_below(line, head))
+            && !log_signatures.iter().any(passed)
+        {
+            return Err(Error::KeyGivenUp {
+                key_id: first,
+                until: until.size,
+                size: head.size,
+            });
+        }
+        log_signatures.retain(passed);
+        log_cosignatures.retain(passed);
         let cosigners = self
             .cosigners
             .iter()
@@ -115,6 +157,19 @@ impl CheckpointVerifier {
             log_cosignatures,
             cosignatures,
         })
+    }
+
+    /// The lowest bound of this line's key, if the tree is beyond it.
+    fn bound_below(&self, line: &VerifiedSignature, head: TreeHead) -> Option<TreeHead> {
+        self.retired
+            .iter()
+            .filter(|retired| {
+                let key = retired.key();
+                line.key_id == key.id() && line.name == *key.name()
+            })
+            .filter(|retired| !retired.covers(head))
+            .map(RetiredKey::until)
+            .min_by_key(|until| until.size)
     }
 
     fn keys(&self) -> impl Iterator<Item = &dyn Verifier> {
