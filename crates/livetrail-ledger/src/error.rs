@@ -148,6 +148,36 @@ pub enum LedgerError {
         /// What is wrong with it.
         source: livetrail_tlog::Error,
     },
+    /// A checkpoint that came from elsewhere is not signed with keys of this trail, or is not a checkpoint.
+    #[error("the checkpoint is not signed with a key of this trail")]
+    CheckpointForeign {
+        /// What is wrong with it.
+        source: livetrail_tlog::Error,
+    },
+    /// A checkpoint that came from elsewhere is larger than the hand-over under which the keys that signed it were given up.
+    #[error(
+        "the checkpoint of {size} entries is signed with a key that was given up at {bound} entries: it proves nothing beyond those"
+    )]
+    CheckpointRetired {
+        /// The checkpoint's size.
+        size: u64,
+        /// The size of the hand-over.
+        bound: u64,
+    },
+    /// An earlier start held signing back until these had said what they have seen, and they have not.
+    #[error(
+        "signing waits since an earlier start for {}: make it answer, or say in the configuration that it is not required; until then the trail does not go on, because what was recorded since must not be signed",
+        names.join(", ")
+    )]
+    SigningHeld {
+        /// Who has not answered.
+        names: Vec<String>,
+    },
+    /// `private/held` cannot be understood.
+    #[error(
+        "private/held cannot be understood: it begins with \"livetrail-held/v1\" and has one name in each further line"
+    )]
+    HeldFile,
     /// `private/intent` is not there or cannot be understood.
     #[error(
         "private/intent {what}: without it nobody knows what was signed last; restore the whole trail from one copy"

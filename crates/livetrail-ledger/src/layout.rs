@@ -16,6 +16,8 @@ pub(crate) const INTENT: &str = "private/intent";
 pub(crate) const CURSORS: &str = "private/cursors";
 /// Up to where entries were pruned.
 pub(crate) const PRUNED: &str = "private/pruned";
+/// Whose answers signing waits for.
+pub(crate) const HELD: &str = "private/held";
 /// What each witness has cosigned last.
 pub(crate) const WITNESSES: &str = "private/witness.json";
 /// Every checkpoint that a witness has cosigned, for ever.

@@ -13,6 +13,7 @@ use crate::{
     identity::OwnVerifier,
     layout,
     manifest::Manifest,
+    own_keys::{self, HandOver},
     prune::Pruned,
     store::SharedStore,
     tree_files::{Place, TreeFiles},
@@ -116,14 +117,27 @@ impl Reader {
         }
     }
 
-    /// Verifies a checkpoint of this log that came from elsewhere: from a replica, an archive, an auditor.
+    /// Every checkpoint under which keys of this trail were given up, by size.
     ///
     /// # Errors
-    /// [`LedgerError::CheckpointInvalid`].
+    /// As for [`open`](Self::open), and [`LedgerError::Log`] for a file that is not a checkpoint.
+    pub fn hand_overs(&self) -> Result<Vec<HandOver>, LedgerError> {
+        own_keys::hand_overs(&self.store, &Manifest::read(self.store.as_ref())?)
+    }
+
+    /// Verifies a checkpoint of this log that came from elsewhere: from a replica, an archive, an auditor. Keys that were given up are
+    /// believed up to their hand-over and no further.
+    ///
+    /// # Errors
+    /// [`LedgerError::CheckpointForeign`], [`LedgerError::CheckpointRetired`], or whatever the store says.
     pub fn verify_checkpoint(&self, note: &[u8]) -> Result<VerifiedCheckpoint, LedgerError> {
-        self.verifier
-            .verify(note)
-            .map_err(|source| LedgerError::CheckpointInvalid { source })
+        match self.verifier.verify(note) {
+            Ok(checkpoint) => Ok(checkpoint),
+            Err(_) if self.trusts_manifest => {
+                own_keys::verify(&self.store, &Manifest::read(self.store.as_ref())?, note)
+            }
+            Err(source) => Err(LedgerError::CheckpointForeign { source }),
+        }
     }
 
     fn checkpoint_bytes(&self) -> Result<Vec<u8>, LedgerError> {

@@ -1,12 +1,13 @@
 //! Creating a trail, and opening one. Recovery **is** the start-up code: after a clean end it finds nothing to do (ledger-format §3).
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use livetrail_tlog::{Checkpoint, Note, TileTree, TreeHead, VerifiedCheckpoint};
 
 use crate::{
     clock::Clock,
     error::LedgerError,
+    held,
     identity::Identity,
     integrate::{Blocked, Integrator},
     layout,
@@ -42,10 +43,22 @@ pub enum SeenTree {
     },
 }
 
-/// Asked once at every start, before anything is written or signed. Whoever cannot be reached is left out.
+/// Asked once at every start, before anything is written or signed. Anyone who cannot be reached is left out.
 pub trait ExternalFloor {
     /// What each of them has seen. Has a deadline of its own: the start waits for it.
     fn largest_seen(&mut self) -> Vec<Floor>;
+
+    /// Those who must answer and did not, by the names that their floors would have. Asked after [`largest_seen`](Self::largest_seen). While
+    /// there are any, the log takes entries and makes them durable, and signs nothing new: see [`Handle::answered`](crate::Handle::answered).
+    fn unanswered(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether the log need not wait for this one any longer, for whom an earlier start held signing back: the operator said so.
+    fn dismisses(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
 }
 
 /// What a start has found and done.
@@ -79,6 +92,8 @@ pub(crate) struct Recovered {
     pub(crate) integrator: Integrator,
     pub(crate) sealer: Sealer,
     pub(crate) report: RecoveryReport,
+    /// For whose answers signing waits from now on.
+    pub(crate) held: BTreeSet<String>,
 }
 
 /// Makes a trail: directories, an intent and a checkpoint of size 0, and last the manifest, which makes it one. A crash before that leaves a
@@ -194,11 +209,22 @@ pub(crate) fn recover(
     let pruned = Pruned::read(store.as_ref())?;
     // 5. Has anybody seen more, or something else?
     let mut asked = 0_usize;
+    let mut waited_for = held::read(store.as_ref())?;
+    let mut unanswered = BTreeSet::new();
     for floor in floors {
         for floor in floor.largest_seen() {
             check_floor(store.as_ref(), sealed, intent, &floor)?;
+            waited_for.remove(&floor.source_name);
             asked = asked.saturating_add(1);
         }
+        waited_for.retain(|name| !floor.dismisses(name));
+        unanswered.extend(floor.unanswered());
+    }
+    // What was recorded under the hold must not be sealed now.
+    if !waited_for.is_empty() {
+        return Err(LedgerError::SigningHeld {
+            names: waited_for.into_iter().collect(),
+        });
     }
     let sealer = Sealer::new(
         Arc::clone(store),
@@ -220,9 +246,12 @@ pub(crate) fn recover(
             completed: (intent.head.size > sealed.size).then_some(intent.head.size),
             floors: asked,
         },
+        held: unanswered,
     };
     recovered.repair(store.as_ref(), &scan, intent)?;
     pruned.finish(store.as_ref())?;
+    // A crash before this: nothing was recorded since, so there is nothing that must wait.
+    held::write(store.as_ref(), &recovered.held)?;
     Ok(recovered)
 }
 

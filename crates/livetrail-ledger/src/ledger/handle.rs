@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     cursor::{Cursor, read_cursors, write_cursor},
     error::{AppendError, Fatal, LedgerError, WaitError},
-    prune,
+    held, prune,
     space::{Class, Pressure},
     store::SharedStore,
     wal::{HEAD_BYTES, framed_bytes},
@@ -53,6 +53,8 @@ pub struct Status {
     pub pressure: Pressure,
     /// Why the log stopped, if it did.
     pub stopped: Option<Arc<Fatal>>,
+    /// For whose answers signing waits since the start: see [`Handle::answered`].
+    pub held: Vec<String>,
 }
 
 impl Handle {
@@ -204,6 +206,7 @@ impl Handle {
             backlog_bytes: state.backlog_bytes,
             pressure: state.pressure(),
             stopped: state.stopped.clone(),
+            held: state.held.iter().cloned().collect(),
         }
     }
 
@@ -232,6 +235,24 @@ impl Handle {
         self.shared.stop(Fatal::Halted {
             reason: reason.into(),
         });
+    }
+
+    /// This one has said what they have seen of the log since it was opened, and that fits: signing no longer waits for them. Durable when it
+    /// returns. Nothing happens for a name that nobody waits for.
+    ///
+    /// # Errors
+    /// Whatever the store says: signing waits on then.
+    pub fn answered(&self, name: &str) -> Result<(), LedgerError> {
+        let _one = self.shared.pruning();
+        let mut left = self.shared.state().held.clone();
+        if !left.remove(name) {
+            return Ok(());
+        }
+        // A crash behind this: the next start may seal what was recorded under the hold, and the answer allows that.
+        held::write(self.shared.store.as_ref(), &left)?;
+        self.shared.state().held = left;
+        self.shared.batches.notify_one();
+        Ok(())
     }
 
     /// Sets, or with `None` removes, the cursor of a replica or a legal hold. Durable when it returns.

@@ -76,10 +76,12 @@ fn next_job(shared: &Shared, integrator: &Integrator, last: &LastCut) -> Option<
         let finishing = state.committer_done && state.ready.is_empty();
         let sealer_free = state.cut.is_none() && !state.sealing;
         let mut timeout = None;
-        if unsealed == 0 && finishing {
+        let is_held = !state.held.is_empty();
+        // Under a hold the next start seals what is durable, once it has its answer.
+        if finishing && (unsealed == 0 || is_held) {
             return None;
         }
-        if unsealed > 0 && sealer_free {
+        if unsealed > 0 && sealer_free && !is_held {
             let wait = last.at.map_or(Duration::ZERO, |at| {
                 at.saturating_add(shared.options.checkpoint_interval)
                     .saturating_sub(shared.clock.monotonic())

@@ -229,6 +229,7 @@ impl Builder {
             self.clock,
             recovered.sealer.published().clone(),
             recovered.integrator.frontier(),
+            recovered.held,
         ));
         shared.measure_room();
         if shared.pressure() < Pressure::ShedBestEffort {

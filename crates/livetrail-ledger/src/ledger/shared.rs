@@ -1,7 +1,7 @@
 //! What the threads share: one lock, and who waits on it for what.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     fmt,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -72,6 +72,8 @@ pub(super) struct State {
     pub(super) cosignatures: VecDeque<(VerifiedCheckpoint, Vec<NoteSignature>)>,
     pub(super) published: VerifiedCheckpoint,
     pub(super) frontier: Frontier,
+    /// For whose answers signing waits; nothing is cut for the sealer while there are any.
+    pub(super) held: BTreeSet<String>,
     /// How far the sealer is to write the zeros of the next segment.
     pub(super) want_zeros: Option<u64>,
     /// How far it has.
@@ -97,6 +99,7 @@ impl Shared {
         clock: Arc<dyn Clock>,
         published: VerifiedCheckpoint,
         frontier: Frontier,
+        held: BTreeSet<String>,
     ) -> Self {
         let size = published.head().size;
         Self {
@@ -118,6 +121,7 @@ impl Shared {
                 cosignatures: VecDeque::new(),
                 published,
                 frontier,
+                held,
                 want_zeros: None,
                 zeros: 0,
                 want_segment: false,
@@ -266,6 +270,7 @@ mod tests {
             Arc::new(SystemClock::new()),
             checkpoint,
             Frontier::new(),
+            BTreeSet::new(),
         )
     }
 

@@ -10,6 +10,8 @@ mod clocks;
 mod faults;
 pub(crate) mod harness;
 #[cfg(test)]
+mod held;
+#[cfg(test)]
 mod invariants;
 #[cfg(test)]
 mod large;

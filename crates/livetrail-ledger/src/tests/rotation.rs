@@ -96,6 +96,65 @@ fn from_the_hand_over_on_the_new_keys_sign_and_both_believe_it() {
 }
 
 #[test]
+fn a_key_that_was_given_up_is_believed_up_to_its_hand_over_and_no_further() {
+    let mem = trail();
+    let before = mem.read("checkpoint").unwrap();
+    let store: SharedStore = Arc::new(mem.clone());
+    let reader = Reader::open(Arc::clone(&store)).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(Still);
+    let change =
+        |old: Identity, new: Identity| rotate(&store, &Arc::new(old), &new, &clock, &mut []);
+    change(identity(), with_keys(3, 2)).unwrap();
+    change(with_keys(3, 2), with_keys(3, 4)).unwrap();
+    let text = |size| {
+        let head = livetrail_tlog::TreeHead {
+            size,
+            root: livetrail_tlog::leaf_hash(b"any"),
+        };
+        livetrail_tlog::Checkpoint::new("example.com/audit", head)
+            .unwrap()
+            .encode()
+    };
+    let signed = |who: Identity, size| who.sign(&text(size), 7).unwrap().encode();
+    // A reader from before the changes, and one from after them.
+    for reader in [&reader, &Reader::open(Arc::clone(&store)).unwrap()] {
+        let size = |note: &[u8]| Ok::<_, LedgerError>(reader.verify_checkpoint(note)?.head().size);
+        assert_eq!(size(&before).unwrap(), 30);
+        for who in [identity(), with_keys(3, 2), with_keys(3, 4)] {
+            assert_eq!(size(signed(who, 32).as_bytes()).unwrap(), 32);
+        }
+        assert_eq!(size(signed(with_keys(3, 4), 33).as_bytes()).unwrap(), 33);
+        let stranger = size(signed(with_keys(9, 9), 32).as_bytes());
+        assert!(matches!(
+            stranger,
+            Err(LedgerError::CheckpointForeign { .. })
+        ));
+    }
+    // One from before knows of no change, as long as nobody tells it.
+    let reader = Reader::open(Arc::clone(&store)).unwrap();
+    for who in [identity(), with_keys(3, 2), with_keys(1, 4)] {
+        let beyond = reader.verify_checkpoint(signed(who, 33).as_bytes());
+        assert!(
+            matches!(
+                beyond,
+                Err(LedgerError::CheckpointRetired {
+                    size: 33,
+                    bound: 32
+                })
+            ),
+            "{beyond:?}"
+        );
+    }
+    let told = reader.hand_overs().unwrap();
+    assert_eq!(
+        told.len(),
+        2,
+        "two notes, because the second has more lines"
+    );
+    assert!(told.iter().all(|one| one.size == 32 && one.keys.len() == 1));
+}
+
+#[test]
 fn one_of_the_keys_can_be_changed_alone_and_again() {
     let mem = trail();
     let store: SharedStore = Arc::new(mem.clone());
