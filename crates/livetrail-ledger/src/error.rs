@@ -102,6 +102,14 @@ pub enum LedgerError {
         /// The verifier key.
         key: String,
     },
+    /// A hand-over is not signed by the key that was given up and by its successor.
+    #[error("{path} is not the hand-over of that key: restore it from a copy of the trail")]
+    HandOver {
+        /// The file.
+        path: String,
+        /// Which rule it breaks.
+        source: livetrail_tlog::Error,
+    },
     /// The log is empty, so no entry says that its keys change.
     #[error("the log has no entry: one that records the change of keys must be sealed first")]
     RotationUnrecorded,

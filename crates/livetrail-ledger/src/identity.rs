@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc};
 
 use livetrail_tlog::{
     CheckpointVerifier, CosignatureSigner, CosignatureVerifier, Ed25519Signer, Ed25519Verifier,
-    Error, KeyName, Note, Signer, VerifiedCheckpoint, VerifierKey,
+    Error, KeyName, Note, RetiredKey, Signer, VerifiedCheckpoint, VerifierKey,
 };
 use zeroize::Zeroizing;
 
@@ -143,9 +143,22 @@ impl OwnVerifier {
         signer: &VerifierKey,
         cosigner: &VerifierKey,
     ) -> Result<Self, LedgerError> {
+        Self::with_retired(origin, signer, cosigner, &[])
+    }
+
+    /// The same, and keys that were given up: each counts up to its hand-over.
+    pub(crate) fn with_retired(
+        origin: &str,
+        signer: &VerifierKey,
+        cosigner: &VerifierKey,
+        retired: &[RetiredKey],
+    ) -> Result<Self, LedgerError> {
         let signer = Ed25519Verifier::new(signer)?;
         let cosigner = CosignatureVerifier::new(cosigner)?;
-        let verifier = CheckpointVerifier::new(origin, signer).with_log_cosigner(cosigner);
+        let mut verifier = CheckpointVerifier::new(origin, signer).with_log_cosigner(cosigner);
+        for key in retired {
+            verifier = verifier.with_retired(key)?;
+        }
         Ok(Self(verifier))
     }
 

@@ -1,6 +1,6 @@
 //! All keys of a log: those that sign now, and those that were given up, each believed up to its hand-over and no further.
 
-use livetrail_tlog::{Checkpoint, KeyId, KeyType, Note, VerifiedCheckpoint, VerifierKey};
+use livetrail_tlog::{Checkpoint, Error, KeyId, Note, RetiredKey, VerifiedCheckpoint};
 
 use crate::{
     error::LedgerError, identity::OwnVerifier, layout, manifest::Manifest, store::SharedStore,
@@ -55,53 +55,66 @@ fn size_in(note: &[u8], origin: &str) -> Result<u64, LedgerError> {
     Ok(checkpoint.head().size)
 }
 
-/// Verifies a checkpoint with any pair of the log's keys, none of which was given up under a smaller one.
+/// The keys that were given up, oldest first, each with its hand-over. One whose hand-over is not there is left out.
+pub(crate) fn retired(
+    store: &SharedStore,
+    manifest: &Manifest,
+) -> Result<Vec<RetiredKey>, LedgerError> {
+    let keys = manifest.retired_keys()?;
+    let now = [manifest.signer_key()?, manifest.cosigner_key()?];
+    let mut retired = Vec::new();
+    for (at, key) in keys.iter().enumerate() {
+        let later = keys.iter().skip(at.saturating_add(1)).chain(&now);
+        let mut later = later.filter(|later| later.key_type() == key.key_type());
+        let path = layout::hand_over(key.id());
+        let note = match store.read(&path) {
+            Ok(note) => note,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(LedgerError::io("read", path, error)),
+        };
+        let Some(successor) = later.next() else {
+            continue;
+        };
+        let read = RetiredKey::from_hand_over(&manifest.origin, key, successor, &note);
+        retired.push(read.map_err(|source| LedgerError::HandOver { path, source })?);
+    }
+    Ok(retired)
+}
+
+/// Verifies a checkpoint with a key of each kind, none of which was given up under a smaller one.
 pub(crate) fn verify(
     store: &SharedStore,
     manifest: &Manifest,
     bytes: &[u8],
 ) -> Result<VerifiedCheckpoint, LedgerError> {
-    let invalid = |source| LedgerError::CheckpointForeign { source };
-    let note = Note::parse(bytes).map_err(invalid)?;
-    let bounds = hand_overs(store, manifest)?;
-    let mut keys = vec![
-        (manifest.signer_key()?, u64::MAX),
-        (manifest.cosigner_key()?, u64::MAX),
-    ];
-    for key in manifest.retired_keys()? {
-        let own = |hand_over: &&HandOver| hand_over.keys.contains(&key.id());
-        if let Some(hand_over) = bounds.iter().find(own) {
-            keys.push((key, hand_over.size));
-        }
+    let (signer, cosigner) = (manifest.signer_key()?, manifest.cosigner_key()?);
+    // Most are signed with the keys of today: then no other file is read.
+    if let Ok(checkpoint) = OwnVerifier::new(&manifest.origin, &signer, &cosigner)?.verify(bytes) {
+        return Ok(checkpoint);
     }
-    let named = |key: &VerifierKey| {
-        let mut ids = note.signatures().iter().map(|line| line.key_id());
-        ids.any(|id| id == key.id())
-    };
-    keys.retain(|(key, _)| named(key));
-    let mut refused = livetrail_tlog::Error::NoLogSignature;
-    for (signer, signed_to) in of_type(&keys, KeyType::ED25519) {
-        for (cosigner, cosigned_to) in of_type(&keys, KeyType::COSIGNATURE) {
-            let verifier = OwnVerifier::new(&manifest.origin, signer, cosigner)?;
-            match verifier.verify_note(note.clone()) {
-                Ok(checkpoint) => {
-                    let bound = (*signed_to).min(*cosigned_to);
-                    let size = checkpoint.head().size;
-                    if size <= bound {
-                        return Ok(checkpoint);
-                    }
-                    return Err(LedgerError::CheckpointRetired { size, bound });
-                }
-                Err(error) => refused = error,
+    let retired = retired(store, manifest)?;
+    let foreign = |source| LedgerError::CheckpointForeign { source };
+    let note = Note::parse(bytes).map_err(foreign)?;
+    OwnVerifier::with_retired(&manifest.origin, &signer, &cosigner, &retired)?
+        .verify_note(note.clone())
+        .map_err(|source| match source {
+            Error::KeyGivenUp { until, size, .. } => {
+                LedgerError::CheckpointRetired { size, bound: until }
             }
-        }
-    }
-    Err(invalid(refused))
+            // The signature counts and the cosignature does not.
+            Error::Quorum { .. } => given_up(&retired, &note).unwrap_or_else(|| foreign(source)),
+            source => foreign(source),
+        })
 }
 
-fn of_type(
-    keys: &[(VerifierKey, u64)],
-    wanted: KeyType,
-) -> impl Iterator<Item = &(VerifierKey, u64)> {
-    keys.iter().filter(move |(key, _)| key.key_type() == wanted)
+/// That a key that was given up under a smaller tree is in the note.
+fn given_up(retired: &[RetiredKey], note: &Note) -> Option<LedgerError> {
+    let head = Checkpoint::parse(note.text()).ok()?.head();
+    let has_signed = |key: KeyId| note.signatures().iter().any(|line| line.key_id() == key);
+    let mut passed = retired.iter().filter(|key| !key.covers(head));
+    let key = passed.find(|key| has_signed(key.key().id()))?;
+    Some(LedgerError::CheckpointRetired {
+        size: head.size,
+        bound: key.until().size,
+    })
 }

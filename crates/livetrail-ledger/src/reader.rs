@@ -3,8 +3,8 @@
 use std::{fmt, io, ops::Range, sync::Arc};
 
 use livetrail_tlog::{
-    Bundle, Hash, KeyId, ProofFile, TILE_WIDTH, Tile, TilePath, TileReader as _, TileTree,
-    TreeHead, VerifiedCheckpoint, VerifierKey, parse_bundle,
+    Bundle, Hash, KeyId, ProofFile, RetiredKey, TILE_WIDTH, Tile, TilePath, TileReader as _,
+    TileTree, TreeHead, VerifiedCheckpoint, VerifierKey, parse_bundle,
 };
 
 use crate::{
@@ -117,6 +117,15 @@ impl Reader {
         }
     }
 
+    /// The keys that signed before, oldest first, each with the tree of its hand-over: it counts for that tree and smaller ones, and for no
+    /// other. A key whose hand-over is not there is left out: nothing says up to which tree it counts.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open); [`LedgerError::HandOver`] for one that the key and its successor have not both signed.
+    pub fn retired(&self) -> Result<Vec<RetiredKey>, LedgerError> {
+        own_keys::retired(&self.store, &Manifest::read(self.store.as_ref())?)
+    }
+
     /// Every checkpoint under which keys of this trail were given up, by size.
     ///
     /// # Errors
@@ -131,13 +140,12 @@ impl Reader {
     /// # Errors
     /// [`LedgerError::CheckpointForeign`], [`LedgerError::CheckpointRetired`], or whatever the store says.
     pub fn verify_checkpoint(&self, note: &[u8]) -> Result<VerifiedCheckpoint, LedgerError> {
-        match self.verifier.verify(note) {
-            Ok(checkpoint) => Ok(checkpoint),
-            Err(_) if self.trusts_manifest => {
-                own_keys::verify(&self.store, &Manifest::read(self.store.as_ref())?, note)
-            }
-            Err(source) => Err(LedgerError::CheckpointForeign { source }),
+        if self.trusts_manifest {
+            // The log may have changed its keys since this reader was made.
+            return own_keys::verify(&self.store, &Manifest::read(self.store.as_ref())?, note);
         }
+        let verified = self.verifier.verify(note);
+        verified.map_err(|source| LedgerError::CheckpointForeign { source })
     }
 
     fn checkpoint_bytes(&self) -> Result<Vec<u8>, LedgerError> {

@@ -59,10 +59,11 @@ impl CheckpointVerifier {
         } else {
             &mut self.log
         };
-        let is_same = |known: &Box<dyn Verifier>| {
-            known.key_id() == verifier.key_id() && known.name() == verifier.name()
-        };
-        if !keys.iter().any(is_same) {
+        let (id, name) = (verifier.key_id(), verifier.name());
+        if !keys
+            .iter()
+            .any(|known| known.key_id() == id && known.name() == name)
+        {
             keys.push(verifier);
         }
         self.retired.push(retired.clone());

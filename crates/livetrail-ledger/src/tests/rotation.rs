@@ -121,7 +121,7 @@ fn a_key_that_was_given_up_is_believed_up_to_its_hand_over_and_no_further() {
         let size = |note: &[u8]| Ok::<_, LedgerError>(reader.verify_checkpoint(note)?.head().size);
         assert_eq!(size(&before).unwrap(), 30);
         for who in [identity(), with_keys(3, 2), with_keys(3, 4)] {
-            assert_eq!(size(signed(who, 32).as_bytes()).unwrap(), 32);
+            assert_eq!(size(signed(who, 31).as_bytes()).unwrap(), 31);
         }
         assert_eq!(size(signed(with_keys(3, 4), 33).as_bytes()).unwrap(), 33);
         let stranger = size(signed(with_keys(9, 9), 32).as_bytes());
@@ -130,8 +130,14 @@ fn a_key_that_was_given_up_is_believed_up_to_its_hand_over_and_no_further() {
             Err(LedgerError::CheckpointForeign { .. })
         ));
     }
-    // One from before knows of no change, as long as nobody tells it.
-    let reader = Reader::open(Arc::clone(&store)).unwrap();
+    // At the size of the hand-over only its tree, above it none; also for a reader from before the change.
+    for who in [identity(), with_keys(3, 2)] {
+        let other = reader.verify_checkpoint(signed(who, 32).as_bytes());
+        assert!(
+            matches!(other, Err(LedgerError::CheckpointRetired { size: 32, .. })),
+            "{other:?}"
+        );
+    }
     for who in [identity(), with_keys(3, 2), with_keys(1, 4)] {
         let beyond = reader.verify_checkpoint(signed(who, 33).as_bytes());
         assert!(
@@ -152,6 +158,23 @@ fn a_key_that_was_given_up_is_believed_up_to_its_hand_over_and_no_further() {
         "two notes, because the second has more lines"
     );
     assert!(told.iter().all(|one| one.size == 32 && one.keys.len() == 1));
+    let retired = reader.retired().unwrap();
+    assert!(retired.iter().all(|retired| retired.until().size == 32));
+    let known: Vec<_> = retired.into_iter().map(|one| one.key().clone()).collect();
+    assert_eq!(known, reader.retired_keys().unwrap());
+    // A file that is not a hand-over is named, and the key that it is about is not believed.
+    let path = format!("handover/{}", identity().signer_key().id());
+    mem.write(&path, &before, crate::Access::Checkpoint)
+        .unwrap();
+    for refused in [
+        reader.retired().map(|_| ()),
+        reader.verify_checkpoint(&before).map(|_| ()),
+    ] {
+        assert!(
+            matches!(refused, Err(LedgerError::HandOver { .. })),
+            "{refused:?}"
+        );
+    }
 }
 
 #[test]
