@@ -69,12 +69,12 @@ async fn every_kind_of_transition_has_its_record() {
     let other = context(Role::Publish, "other");
     pipeline.on_publish_denied(&event(
         &other,
-        StreamEventKind::PublishDenied { reason: denied },
+        StreamEventKind::denied(Role::Publish, denied, None),
     ));
     let other = context(Role::Play, "other");
     pipeline.on_play_denied(&event(
         &other,
-        StreamEventKind::PlayDenied { reason: denied },
+        StreamEventKind::denied(Role::Play, denied, None),
     ));
     pipeline.close().await;
 

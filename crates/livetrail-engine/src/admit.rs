@@ -1,16 +1,19 @@
 //! Admission: what an attempt says of itself, and who may refuse it.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use crate::{
-    event::{Reason, Role, SessionContext},
+    event::{Reason, Role, SessionContext, clean},
     identity::{SessionId, StreamKey},
 };
 
-/// Longest user agent that is kept, in bytes.
-const MAX_USER_AGENT_BYTES: usize = 255;
+/// Longest user agent that is recorded, in bytes.
+pub(crate) const MAX_USER_AGENT_BYTES: usize = 255;
+
+/// Longest user agent that is searched for secrets before it is cut, in bytes.
+const MAX_SEARCHED_BYTES: usize = 4_096;
 
 /// Something that must never be shown. `Debug` hides it.
 #[derive(Clone)]
@@ -72,7 +75,7 @@ pub struct Attempt {
     pub protocol: &'static str,
     /// The peer's address, if there is one.
     pub peer: Option<SocketAddr>,
-    /// What the client calls itself; cut to 255 bytes, control characters replaced.
+    /// What the client calls itself, up to 4,096 bytes, control characters replaced. 255 bytes of it are recorded.
     pub user_agent: Option<Arc<str>>,
 }
 
@@ -99,15 +102,7 @@ impl Attempt {
     /// Says what the client calls itself.
     #[must_use]
     pub fn user_agent(mut self, text: &str) -> Self {
-        let mut end = text.len().min(MAX_USER_AGENT_BYTES);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let clean: String = text[..end]
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        self.user_agent = Some(clean.into());
+        self.user_agent = Some(clean(text, MAX_SEARCHED_BYTES).into());
         self
     }
 
@@ -132,6 +127,8 @@ pub struct Denied {
     pub role: Role,
     /// Which stream.
     pub key: StreamKey,
+    /// When it makes sense to try again, if the engine knows; at least a second.
+    pub retry_after: Option<Duration>,
 }
 
 impl Denied {
@@ -141,6 +138,7 @@ impl Denied {
             session: context.session,
             role: context.role,
             key: context.key.clone(),
+            retry_after: None,
         }
     }
 }
@@ -152,14 +150,24 @@ impl Denied {
 /// waits until the session's first record is durable.
 #[async_trait]
 pub trait Gate: Send + Sync + 'static {
-    /// Lets the session go on, or ends it with a reason. May take its time, within a deadline of its own.
+    /// Lets the session go on, or ends it with a reason. May take its time: the engine stops waiting at
+    /// [`Limits::admission_timeout`](crate::Limits::admission_timeout), and when the session ends, its client leaves or the
+    /// engine stops. The future is then dropped.
     async fn confirm(&self, session: &SessionContext) -> Result<(), Reason>;
+
+    /// The reason with which a session ends that this gate kept waiting for too long (`audit_unavailable`).
+    fn overdue(&self) -> Reason {
+        Reason::AuditUnavailable
+    }
 }
 
 #[async_trait]
 impl<G: Gate + ?Sized> Gate for Arc<G> {
     async fn confirm(&self, session: &SessionContext) -> Result<(), Reason> {
         (**self).confirm(session).await
+    }
+    fn overdue(&self) -> Reason {
+        (**self).overdue()
     }
 }
 
@@ -179,10 +187,10 @@ mod tests {
         let attempt = Attempt::new(StreamKey::parse("live", "cam").unwrap(), "rtmp");
         let long = attempt
             .clone()
-            .user_agent(&"å".repeat(200))
+            .user_agent(&format!("x{}", "å".repeat(4_000)))
             .user_agent
             .unwrap();
-        assert_eq!(long.len(), 254);
+        assert_eq!(long.len(), 4_095);
         assert_eq!(&*attempt.user_agent("a\tb\n").user_agent.unwrap(), "a b ");
     }
 }

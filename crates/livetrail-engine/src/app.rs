@@ -32,6 +32,8 @@ pub(crate) struct AppSettings {
     pub(crate) subscriber_stall_timeout: Duration,
     pub(crate) duplicate_publisher: DuplicatePublisher,
     pub(crate) ingress: IngressLimit,
+    pub(crate) max_publishers: usize,
+    pub(crate) wait_for_publisher: Duration,
 }
 
 impl AppSettings {
@@ -64,6 +66,8 @@ impl AppSpec {
             subscriber_stall_timeout: Duration::from_secs(5),
             duplicate_publisher: DuplicatePublisher::default(),
             ingress: IngressLimit::default(),
+            max_publishers: 0,
+            wait_for_publisher: Duration::ZERO,
         };
         Self {
             name: name.into(),
@@ -127,6 +131,22 @@ impl AppSpec {
     #[must_use]
     pub fn ingress_limit(mut self, limit: IngressLimit) -> Self {
         self.settings.ingress = limit;
+        self
+    }
+
+    /// Publishers at once in this application (0); 0 leaves it to
+    /// [`Limits::max_publishers_per_application`](crate::Limits::max_publishers_per_application).
+    #[must_use]
+    pub fn max_publishers(mut self, n: usize) -> Self {
+        self.settings.max_publishers = n;
+        self
+    }
+
+    /// For how long viewers wait for a publisher, both for the first and while one reconnects (zero: they do not). Their
+    /// sessions go on with the new publisher's configurations and frames.
+    #[must_use]
+    pub fn wait_for_publisher(mut self, grace: Duration) -> Self {
+        self.settings.wait_for_publisher = grace;
         self
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 use crate::{
     admit::Gate,
     app::AppSpec,
+    attempts::Rate,
     auth::Authenticator,
     clock::{Clock, SystemClock},
     engine::{Engine, Inner, Registry, Totals, check_apps},
@@ -21,23 +22,60 @@ use crate::{
 /// Events that a receiver of [`Engine::subscribe_events`] may be behind.
 const EVENT_BACKLOG: usize = 1_024;
 
-/// Limits that can be changed while the engine runs.
+/// Limits that can be changed while the engine runs. The values in parentheses are the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Publishers at once (1,000).
     pub max_publishers: usize,
+    /// Publishers at once from one address, IPv6 by /64 (256); 0 is no limit.
+    pub max_publishers_per_address: usize,
+    /// Publishers at once with one principal: one key, or one subject of tokens (0); 0 is no limit.
+    pub max_publishers_per_principal: usize,
+    /// Publishers at once in one application (0), unless [`AppSpec::max_publishers`] says otherwise; 0 is no limit.
+    pub max_publishers_per_application: usize,
+    /// Sessions at once from one address, publishers and viewers, IPv6 by /64 (0); 0 is no limit.
+    pub max_sessions_per_address: usize,
     /// Subscribers to one stream at once (100,000).
     pub max_subscribers_per_stream: usize,
-    /// A stream without a frame for so long is reaped (30 s); zero is never.
+    /// Viewers that wait for a publisher at once, in all applications that let them
+    /// ([`AppSpec::wait_for_publisher`]) (1,000).
+    pub max_waiting_viewers: usize,
+    /// A stream without a frame for this long is reaped (30 s); zero is never.
     pub idle_timeout: Duration,
+    /// A publisher that has sent no frame this long after it was admitted is ended (`idle`) (5 s); zero is never.
+    pub first_frame_timeout: Duration,
+    /// Authenticators and gates together may take this long (10 s); zero is without limit. Then the attempt is refused, with
+    /// `auth_unavailable` or with what the gate says ([`Gate::overdue`]).
+    pub admission_timeout: Duration,
+    /// Refusals, and sessions shorter than a second, of one address, IPv6 by /64 (10 a second, 100 at once). See
+    /// [`Engine::publish`] for what happens beyond.
+    pub attempts: Rate,
+    /// Sessions shorter than a second, of all addresses together (100 a second, 1,000 at once). Beyond it, those who had
+    /// such sessions before wait for up to two seconds to be let in.
+    pub short_sessions: Rate,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_publishers: 1_000,
+            max_publishers_per_address: 256,
+            max_publishers_per_principal: 0,
+            max_publishers_per_application: 0,
+            max_sessions_per_address: 0,
             max_subscribers_per_stream: 100_000,
+            max_waiting_viewers: 1_000,
             idle_timeout: Duration::from_secs(30),
+            first_frame_timeout: Duration::from_secs(5),
+            admission_timeout: Duration::from_secs(10),
+            attempts: Rate {
+                per_second: 10,
+                burst: 100,
+            },
+            short_sessions: Rate {
+                per_second: 100,
+                burst: 1_000,
+            },
         }
     }
 }
@@ -49,7 +87,7 @@ pub struct EngineBuilder {
     authenticators: Vec<Arc<dyn Authenticator>>,
     gates: Vec<Arc<dyn Gate>>,
     limits: Limits,
-    clock: Option<Arc<dyn Clock>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl EngineBuilder {
@@ -60,7 +98,7 @@ impl EngineBuilder {
             authenticators: Vec::new(),
             gates: Vec::new(),
             limits: Limits::default(),
-            clock: None,
+            clock: Arc::new(SystemClock::new()),
         }
     }
 
@@ -93,6 +131,13 @@ impl EngineBuilder {
         self
     }
 
+    /// All limits at once.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Publishers at once.
     #[must_use]
     pub fn max_publishers(mut self, n: usize) -> Self {
@@ -114,11 +159,18 @@ impl EngineBuilder {
         self
     }
 
-    /// Where time comes from; the operating system unless set.
+    /// Where time comes from; the operating system unless set. What else tells the time of this engine's sessions, such as
+    /// an audit pipeline, must have the same clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Some(Arc::new(clock));
+        self.clock = Arc::new(clock);
         self
+    }
+
+    /// The clock that the engine will have, unless another is set.
+    #[must_use]
+    pub fn shared_clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
     }
 
     /// Makes the engine.
@@ -128,7 +180,7 @@ impl EngineBuilder {
     pub fn build(self) -> Result<Engine> {
         Ok(Engine {
             inner: Arc::new(Inner {
-                clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+                clock: self.clock,
                 observers: Observers::new(self.observers),
                 authenticators: self.authenticators,
                 gates: self.gates,

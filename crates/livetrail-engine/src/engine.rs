@@ -13,14 +13,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
 
 use crate::{
-    admit::{Attempt, Denied, Gate},
+    admit::{Attempt, Denied, Gate, MAX_USER_AGENT_BYTES},
     app::{AppSettings, AppSpec, DuplicatePublisher},
     auth::{Authenticator, Verdict},
     builder::{EngineBuilder, Limits},
     bus::Stream,
     clock::Clock,
     error::{Error, Result},
-    event::{Reason, Role, SessionContext, StreamEvent, StreamEventKind},
+    event::{Detail, Reason, Role, SessionContext, StreamEvent, StreamEventKind, clean},
     identity::{AppName, SessionId, StreamKey},
     info::{EngineTotals, SessionInfo, StreamInfo},
     janitor,
@@ -113,6 +113,21 @@ impl Engine {
         Ok(playback)
     }
 
+    /// Refuses an attempt that a gateway could not make: its name is not a name
+    /// ([`StreamKey::sanitized`] gives one that stands for it), or its request cannot be decoded. Reported as one
+    /// `*_denied`, like any refusal.
+    pub fn refuse(&self, role: Role, attempt: Attempt, reason: Reason) -> Denied {
+        let context = self.inner.context_of(role, &attempt);
+        self.inner.report_denied(&context, reason, None);
+        Denied::of(&context, reason)
+    }
+
+    /// The clock of this engine, for what else tells the time of its sessions.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.inner.clock.clone()
+    }
+
     /// Every event from now on. A receiver that is more than 1,024 events behind loses the oldest, and is told so; an
     /// audit trail is an [`Observer`](crate::Observer) instead.
     #[must_use]
@@ -132,7 +147,7 @@ impl Engine {
             .get(&session)
             .cloned()
             .ok_or(Error::NoSuchSession)?;
-        core.end(None, Reason::Kicked);
+        core.end(Reason::Kicked);
         Ok(())
     }
 
@@ -205,7 +220,7 @@ impl Engine {
         let (viewers, publishers): (Vec<_>, Vec<_>) =
             cores.iter().partition(|c| c.context.role == Role::Play);
         for core in viewers.into_iter().chain(publishers) {
-            core.end(None, Reason::ServerShutdown);
+            core.end(Reason::ServerShutdown);
         }
         tokio::time::timeout(deadline, self.inner.observers.flush())
             .await
@@ -235,7 +250,7 @@ struct Pending<'a> {
 impl Pending<'_> {
     fn deny(mut self, reason: Reason) -> Denied {
         self.judged = true;
-        self.engine.report_denied(&self.context, reason);
+        self.engine.report_denied(&self.context, reason, None);
         Denied::of(&self.context, reason)
     }
 }
@@ -248,7 +263,7 @@ impl Drop for Pending<'_> {
             } else {
                 Reason::ClientClosed
             };
-            self.engine.report_denied(&self.context, reason);
+            self.engine.report_denied(&self.context, reason, None);
         }
     }
 }
@@ -264,17 +279,9 @@ impl Inner {
         role: Role,
         attempt: Attempt,
     ) -> Result<Arc<SessionCore>, Denied> {
-        let mut context = SessionContext::new(
-            SessionId::at(self.clock.unix_ms()),
-            role,
-            attempt.key.clone(),
-        );
-        context.protocol = attempt.protocol;
-        context.peer = attempt.peer;
-        context.user_agent = attempt.user_agent.clone();
         let mut pending = Pending {
             engine: self,
-            context: Arc::new(context.clone()),
+            context: self.context_of(role, &attempt),
             judged: false,
         };
 
@@ -282,10 +289,13 @@ impl Inner {
             return Err(pending.deny(Reason::AppNotFound));
         };
         match self.authenticate(role, &attempt).await {
-            Ok(principal) => context.principal = principal,
+            Ok(principal) => {
+                let mut context = SessionContext::clone(&pending.context);
+                context.principal = principal;
+                pending.context = Arc::new(context);
+            }
             Err(reason) => return Err(pending.deny(reason)),
         }
-        pending.context = Arc::new(context);
         let registered = match role {
             Role::Publish => self.start_publish(&pending.context, settings),
             Role::Play => self.start_play(&pending.context),
@@ -300,6 +310,17 @@ impl Inner {
         }
     }
 
+    /// Who and what an attempt is, as it is recorded.
+    fn context_of(&self, role: Role, attempt: &Attempt) -> Arc<SessionContext> {
+        let session = SessionId::at(self.clock.unix_ms());
+        let mut context = SessionContext::new(session, role, attempt.key.clone());
+        context.protocol = attempt.protocol;
+        context.peer = attempt.peer;
+        let agent = attempt.user_agent.as_deref();
+        context.user_agent = agent.map(|text| clean(text, MAX_USER_AGENT_BYTES).into());
+        Arc::new(context)
+    }
+
     async fn authenticate(
         &self,
         role: Role,
@@ -309,7 +330,11 @@ impl Inner {
             return Ok(None);
         }
         for authenticator in &self.authenticators {
-            match authenticator.authenticate(role, attempt).await {
+            let verdict = match authenticator.judge_locally(role, attempt) {
+                Some(verdict) => verdict,
+                None => authenticator.authenticate(role, attempt).await,
+            };
+            match verdict {
                 Verdict::Allow(principal) => return Ok(principal),
                 Verdict::Deny(reason) => return Err(reason),
                 Verdict::Abstain => {}
@@ -321,7 +346,7 @@ impl Inner {
     async fn pass_gates(&self, core: &Arc<SessionCore>) -> Result<(), Denied> {
         for gate in &self.gates {
             if let Err(reason) = gate.confirm(&core.context).await {
-                core.end(None, reason);
+                core.end(reason);
             }
             if let Some(reason) = core.end_reason() {
                 return Err(Denied::of(&core.context, reason));
@@ -342,7 +367,7 @@ impl Inner {
         loop {
             let present = self.registry().publishers.get(&context.key).cloned();
             match present {
-                Some(old) if replace => old.end(None, Reason::Replaced),
+                Some(old) if replace => old.end(Reason::Replaced),
                 Some(_) => return Err(Reason::AlreadyPublishing),
                 None => {}
             }
@@ -423,12 +448,11 @@ impl Inner {
             .fetch_add(totals.dropped_frames, Relaxed);
     }
 
-    fn report_denied(&self, context: &Arc<SessionContext>, reason: Reason) {
-        let kind = match context.role {
-            Role::Publish => StreamEventKind::PublishDenied { reason },
-            Role::Play => StreamEventKind::PlayDenied { reason },
-        };
-        self.report(context, kind);
+    fn report_denied(&self, context: &Arc<SessionContext>, reason: Reason, detail: Option<Detail>) {
+        self.report(
+            context,
+            StreamEventKind::denied(context.role, reason, detail),
+        );
     }
 
     /// Tells everybody. Each transition comes through here, once.

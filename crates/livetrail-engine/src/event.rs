@@ -64,6 +64,16 @@ pub enum Reason {
     AuditUnavailable,
     /// A fault of ours.
     InternalError,
+    /// The application's or stream's name is not a name.
+    BadName,
+    /// The budget of memory for streams is used up.
+    MemoryLimit,
+    /// The key or token that let the session in is no longer valid.
+    CredentialsRevoked,
+    /// An authenticator did not answer before the admission deadline.
+    AuthUnavailable,
+    /// The client's address is not allowed.
+    AddressDenied,
 }
 
 impl Reason {
@@ -89,6 +99,11 @@ impl Reason {
             Self::RateLimited => "rate_limited",
             Self::AuditUnavailable => "audit_unavailable",
             Self::InternalError => "internal_error",
+            Self::BadName => "bad_name",
+            Self::MemoryLimit => "memory_limit",
+            Self::CredentialsRevoked => "credentials_revoked",
+            Self::AuthUnavailable => "auth_unavailable",
+            Self::AddressDenied => "address_denied",
         }
     }
 }
@@ -112,8 +127,54 @@ pub struct SessionTotals {
     pub dropped_frames: u64,
 }
 
+/// A short text that says more than a [`Reason`]: what exactly was wrong with a message, for example.
+///
+/// At most [`Detail::MAX_BYTES`] bytes, without control characters. Cloning costs one reference count.
+#[derive(Clone, PartialEq, Eq)]
+// Twice boxed, so that an event that has none carries one word for it.
+pub struct Detail(Arc<Box<str>>);
+
+impl Detail {
+    /// Longest text that is kept, in bytes.
+    pub const MAX_BYTES: usize = 512;
+
+    /// Keeps the text, cut at a character; a control character becomes a space. `None` when nothing is left.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let clean = clean(text, Self::MAX_BYTES);
+        (!clean.trim().is_empty()).then(|| Self(Arc::new(clean.into())))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Detail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl std::fmt::Display for Detail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The first `max_bytes` bytes of a text, cut at a character, with spaces in place of control characters.
+pub(crate) fn clean(text: &str, max_bytes: usize) -> String {
+    let end = text.floor_char_boundary(max_bytes);
+    let cut = text.get(..end).unwrap_or_default();
+    cut.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamEventKind {
     /// A publish was admitted.
@@ -124,11 +185,15 @@ pub enum StreamEventKind {
         reason: Reason,
         /// What it did in all.
         totals: SessionTotals,
+        /// More about the reason.
+        detail: Option<Detail>,
     },
     /// A publish was refused: the only event of its session.
     PublishDenied {
         /// Why.
         reason: Reason,
+        /// More about the reason.
+        detail: Option<Detail>,
     },
     /// A play was admitted.
     PlayStarted,
@@ -138,11 +203,15 @@ pub enum StreamEventKind {
         reason: Reason,
         /// What it did in all.
         totals: SessionTotals,
+        /// More about the reason.
+        detail: Option<Detail>,
     },
     /// A play was refused: the only event of its session.
     PlayDenied {
         /// Why.
         reason: Reason,
+        /// More about the reason.
+        detail: Option<Detail>,
     },
     /// A viewer was too slow and skipped frames. At most one a second for a session.
     SubscriberLagged {
@@ -174,6 +243,49 @@ pub enum StreamEventKind {
 }
 
 impl StreamEventKind {
+    /// The end of a session of this role.
+    #[must_use]
+    pub fn ended(
+        role: Role,
+        reason: Reason,
+        totals: SessionTotals,
+        detail: Option<Detail>,
+    ) -> Self {
+        match role {
+            Role::Publish => Self::PublishEnded {
+                reason,
+                totals,
+                detail,
+            },
+            Role::Play => Self::PlayEnded {
+                reason,
+                totals,
+                detail,
+            },
+        }
+    }
+
+    /// The refusal of an attempt of this role.
+    #[must_use]
+    pub fn denied(role: Role, reason: Reason, detail: Option<Detail>) -> Self {
+        match role {
+            Role::Publish => Self::PublishDenied { reason, detail },
+            Role::Play => Self::PlayDenied { reason, detail },
+        }
+    }
+
+    /// Why, if this is the last event of a session.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::PublishEnded { reason, .. }
+            | Self::PlayEnded { reason, .. }
+            | Self::PublishDenied { reason, .. }
+            | Self::PlayDenied { reason, .. } => Some(*reason),
+            _ => None,
+        }
+    }
+
     /// The stable label, such as `publish_started`.
     #[must_use]
     pub fn label(&self) -> &'static str {

@@ -67,7 +67,11 @@ pub(crate) fn sweep(engine: &Inner) {
 fn reap_if_idle(core: &SessionCore, now_ms: u64, idle_timeout: Duration) {
     let idle = Duration::from_millis(now_ms.saturating_sub(core.stream.qos.last_frame_ms()));
     if !idle_timeout.is_zero() && idle >= idle_timeout {
-        core.end(Some(StreamEventKind::StreamReaped { idle }), Reason::Idle);
+        core.end_with(
+            Some(StreamEventKind::StreamReaped { idle }),
+            Reason::Idle,
+            None,
+        );
     }
 }
 
@@ -84,11 +88,12 @@ fn evict_if_stalled(core: &SessionCore, now_ms: u64) {
     }
     let lag = core.stream.head().saturating_sub(position);
     if core.stream.is_closed() {
-        core.end(None, Reason::StreamEnded);
+        core.end(Reason::StreamEnded);
     } else if lag > core.stream.settings.subscriber_max_lag {
-        core.end(
+        core.end_with(
             Some(StreamEventKind::SubscriberEvicted { lag }),
             Reason::Evicted,
+            None,
         );
     }
 }

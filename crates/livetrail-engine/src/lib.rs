@@ -18,6 +18,7 @@
 
 mod admit;
 mod app;
+mod attempts;
 mod auth;
 mod builder;
 mod bus;
@@ -38,6 +39,7 @@ mod sync;
 
 pub use admit::{Attempt, Credentials, Denied, Gate, Secret};
 pub use app::{AppSpec, DuplicatePublisher};
+pub use attempts::Rate;
 pub use auth::{
     AllowAll, Authenticator, Chain, Grant, IpRules, SignedTokens, StaticKey, StaticKeys,
     TokenClaims, Verdict,
@@ -50,9 +52,13 @@ pub use bus::{
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use engine::Engine;
 pub use error::{Ended, Error, Result};
-pub use event::{Reason, Role, SessionContext, SessionTotals, StreamEvent, StreamEventKind};
+pub use event::{
+    Detail, Reason, Role, SessionContext, SessionTotals, StreamEvent, StreamEventKind,
+};
 pub use frame::{CodecId, FrameFlags, MediaFrame, MediaKind, TimeBase};
-pub use identity::{AppName, MAX_NAME_BYTES, NameError, SessionId, StreamId, StreamKey};
+pub use identity::{
+    AppName, MAX_NAME_BYTES, NameError, SessionId, StreamId, StreamKey, is_visible,
+};
 pub use info::{EngineTotals, RoleCounts, SessionInfo, StreamInfo};
 pub use limit::IngressLimit;
 pub use observe::Observer;

@@ -16,7 +16,7 @@ use crate::{
     bus::{Cursor, Found, Listener, SharedFrame, Stream, Wake, Writer},
     engine::Inner,
     error::Ended,
-    event::{Reason, Role, SessionContext, SessionTotals, StreamEventKind},
+    event::{Detail, Reason, Role, SessionContext, SessionTotals, StreamEventKind},
     frame::{MediaFrame, MediaKind},
     identity::{SessionId, StreamKey},
     limit::{Limiter, Ruling},
@@ -101,8 +101,18 @@ impl SessionCore {
         }
     }
 
+    /// Ends the session, unless it has ended.
+    pub(crate) fn end(&self, reason: Reason) {
+        self.end_with(None, reason, None);
+    }
+
     /// Ends the session, unless it has ended; `cause` is reported just before.
-    pub(crate) fn end(&self, cause: Option<StreamEventKind>, reason: Reason) {
+    pub(crate) fn end_with(
+        &self,
+        cause: Option<StreamEventKind>,
+        reason: Reason,
+        detail: Option<Detail>,
+    ) {
         {
             let _reporting = self
                 .reporting
@@ -115,10 +125,7 @@ impl SessionCore {
                 self.engine.report(&self.context, cause);
             }
             let totals = self.totals();
-            let kind = match self.context.role {
-                Role::Publish => StreamEventKind::PublishEnded { reason, totals },
-                Role::Play => StreamEventKind::PlayEnded { reason, totals },
-            };
+            let kind = StreamEventKind::ended(self.context.role, reason, totals, detail);
             self.engine.report(&self.context, kind);
         }
         self.engine.unregister(self);
@@ -286,7 +293,7 @@ impl Publication {
             }
             Ruling::Drop => {}
             Ruling::End => {
-                self.core.end(None, Reason::RateLimited);
+                self.core.end(Reason::RateLimited);
                 return Err(Ended {
                     reason: Reason::RateLimited,
                 });
@@ -314,7 +321,13 @@ impl Publication {
 
     /// Ends the session with a reason. Nothing happens if it has ended.
     pub fn end(self, reason: Reason) {
-        self.core.end(None, reason);
+        self.core.end(reason);
+    }
+
+    /// Ends the session with a reason and a text that says more about it; of the text, what [`Detail`] keeps is recorded.
+    /// Nothing happens if the session has ended.
+    pub fn end_with(self, reason: Reason, detail: &str) {
+        self.core.end_with(None, reason, Detail::new(detail));
     }
 
     /// Why it ended; `None` while it lives.
@@ -334,7 +347,7 @@ impl Publication {
 
 impl Drop for Publication {
     fn drop(&mut self) {
-        self.core.end(None, SessionCore::drop_reason());
+        self.core.end(SessionCore::drop_reason());
     }
 }
 
@@ -453,7 +466,13 @@ impl Playback {
 
     /// Ends the session with a reason. Nothing happens if it has ended.
     pub fn end(self, reason: Reason) {
-        self.core.end(None, reason);
+        self.core.end(reason);
+    }
+
+    /// Ends the session with a reason and a text that says more about it; of the text, what [`Detail`] keeps is recorded.
+    /// Nothing happens if the session has ended.
+    pub fn end_with(self, reason: Reason, detail: &str) {
+        self.core.end_with(None, reason, Detail::new(detail));
     }
 
     /// Why it ended; `None` while it lives.
@@ -492,7 +511,7 @@ impl Playback {
                     return Ok(());
                 }
                 Found::Skipped(frames) => self.note_lag(frames),
-                Found::End => self.core.end(None, Reason::StreamEnded),
+                Found::End => self.core.end(Reason::StreamEnded),
             }
         }
     }
@@ -528,7 +547,7 @@ impl Playback {
     /// Ends the session because its stream is over and everything was handed out.
     pub(crate) fn end_with_stream(&self) -> Reason {
         self.stand();
-        self.core.end(None, Reason::StreamEnded);
+        self.core.end(Reason::StreamEnded);
         self.core.end_reason().unwrap_or(Reason::StreamEnded)
     }
 
@@ -582,9 +601,10 @@ impl Playback {
         }
         self.strikes += 1;
         if self.strikes > self.core.stream.settings.subscriber_lag_budget {
-            self.core.end(
+            self.core.end_with(
                 Some(StreamEventKind::SubscriberEvicted { lag: frames }),
                 Reason::Evicted,
+                None,
             );
         }
     }
@@ -593,7 +613,7 @@ impl Playback {
 impl Drop for Playback {
     fn drop(&mut self) {
         self.unlisten();
-        self.core.end(None, SessionCore::drop_reason());
+        self.core.end(SessionCore::drop_reason());
     }
 }
 

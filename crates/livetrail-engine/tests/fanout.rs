@@ -198,6 +198,7 @@ async fn a_slow_viewer_is_moved_to_the_newest_keyframe_counted_and_evicted_past_
     let Some(StreamEventKind::PlayEnded {
         reason: Reason::Evicted,
         totals,
+        ..
     }) = kinds.last()
     else {
         panic!()

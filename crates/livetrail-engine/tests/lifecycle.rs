@@ -54,7 +54,8 @@ async fn a_publish_and_a_play_are_two_events_each_with_totals() {
             StreamEventKind::PublishStarted,
             StreamEventKind::PublishEnded {
                 reason: Reason::ClientClosed,
-                totals
+                totals,
+                detail: None,
             }
         ]
     );
@@ -64,7 +65,8 @@ async fn a_publish_and_a_play_are_two_events_each_with_totals() {
             StreamEventKind::PlayStarted,
             StreamEventKind::PlayEnded {
                 reason: Reason::NetworkError,
-                totals
+                totals,
+                detail: None,
             }
         ]
     );
@@ -128,7 +130,8 @@ async fn refusals_are_one_event_with_the_reason() {
     assert_eq!(
         journal.of(refused.session),
         [StreamEventKind::PlayDenied {
-            reason: Reason::LimitReached
+            reason: Reason::LimitReached,
+            detail: None
         }]
     );
     assert_eq!(
@@ -248,9 +251,14 @@ async fn an_attempt_that_is_given_up_is_recorded() {
     let gone = tokio::time::timeout(Duration::from_millis(5), engine.publish(attempt("cam"))).await;
     assert!(gone.is_err());
     assert_eq!(
-        journal.events().iter().map(|e| e.kind).collect::<Vec<_>>(),
+        journal
+            .events()
+            .iter()
+            .map(|e| e.kind.clone())
+            .collect::<Vec<_>>(),
         [StreamEventKind::PublishDenied {
-            reason: Reason::ClientClosed
+            reason: Reason::ClientClosed,
+            detail: None
         }]
     );
 }
@@ -370,7 +378,8 @@ async fn an_idle_stream_is_reaped_and_a_live_one_is_not() {
                 totals: SessionTotals {
                     duration: Duration::from_secs(10),
                     ..SessionTotals::default()
-                }
+                },
+                detail: None,
             }
         ]
     );

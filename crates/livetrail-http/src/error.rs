@@ -103,11 +103,19 @@ impl Error {
 
 fn status_of(reason: Reason) -> StatusCode {
     match reason {
-        Reason::Unauthorized | Reason::Kicked => StatusCode::FORBIDDEN,
+        Reason::Unauthorized
+        | Reason::Kicked
+        | Reason::AddressDenied
+        | Reason::CredentialsRevoked => StatusCode::FORBIDDEN,
         // The stream may also end while its viewer is being admitted.
-        Reason::AppNotFound | Reason::StreamNotFound | Reason::StreamEnded => StatusCode::NOT_FOUND,
+        Reason::AppNotFound | Reason::StreamNotFound | Reason::StreamEnded | Reason::BadName => {
+            StatusCode::NOT_FOUND
+        }
         Reason::LimitReached | Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        Reason::AuditUnavailable | Reason::ServerShutdown => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::AuditUnavailable
+        | Reason::AuthUnavailable
+        | Reason::MemoryLimit
+        | Reason::ServerShutdown => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

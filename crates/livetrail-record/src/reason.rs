@@ -121,6 +121,16 @@ reasons! {
     AuditUnavailable = "audit_unavailable",
     /// Our bug.
     InternalError = "internal_error",
+    /// The application's or stream's name is not a name.
+    BadName = "bad_name",
+    /// The budget of memory for streams is used up.
+    MemoryLimit = "memory_limit",
+    /// The key or token that let it in is no longer valid.
+    CredentialsRevoked = "credentials_revoked",
+    /// An authenticator did not answer before the admission deadline.
+    AuthUnavailable = "auth_unavailable",
+    /// The client's address is not allowed.
+    AddressDenied = "address_denied",
 }
 
 impl fmt::Display for Reason {

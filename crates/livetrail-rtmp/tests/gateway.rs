@@ -25,7 +25,7 @@ struct Seen(Arc<Mutex<Vec<StreamEventKind>>>);
 
 impl Observer for Seen {
     fn on_event(&self, event: &StreamEvent) {
-        self.0.lock().unwrap().push(event.kind);
+        self.0.lock().unwrap().push(event.kind.clone());
     }
 }
 
@@ -35,8 +35,8 @@ impl Seen {
         let label = |kind: &StreamEventKind| match kind {
             StreamEventKind::PublishEnded { reason, .. }
             | StreamEventKind::PlayEnded { reason, .. }
-            | StreamEventKind::PublishDenied { reason }
-            | StreamEventKind::PlayDenied { reason } => format!("{} {reason}", kind.label()),
+            | StreamEventKind::PublishDenied { reason, .. }
+            | StreamEventKind::PlayDenied { reason, .. } => format!("{} {reason}", kind.label()),
             _ => kind.label().to_owned(),
         };
         self.0.lock().unwrap().iter().map(label).collect()

@@ -87,7 +87,7 @@ impl AuditPipelineBuilder {
         builder
     }
 
-    /// How many records the queue holds; 0 means 1. 65,536 unless set, in 104 bytes each.
+    /// How many records the queue holds; 0 means 1. 65,536 unless set, in 112 bytes each.
     #[must_use]
     pub const fn capacity(mut self, records: usize) -> Self {
         self.capacity = records;

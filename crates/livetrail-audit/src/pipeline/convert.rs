@@ -24,9 +24,22 @@ pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> Aud
             record.outcome = Some(Outcome::Success);
             record.user_agent = context.user_agent.as_deref().map(Into::into);
         }
-        StreamEventKind::PublishEnded { reason, totals }
-        | StreamEventKind::PlayEnded { reason, totals } => end(&mut record, *reason, totals),
-        StreamEventKind::PublishDenied { reason } | StreamEventKind::PlayDenied { reason } => {
+        StreamEventKind::PublishEnded {
+            reason,
+            totals,
+            detail,
+        }
+        | StreamEventKind::PlayEnded {
+            reason,
+            totals,
+            detail,
+        } => {
+            end(&mut record, *reason, totals);
+            record.detail = detail.as_ref().map(|detail| detail.as_str().into());
+        }
+        StreamEventKind::PublishDenied { reason, detail }
+        | StreamEventKind::PlayDenied { reason, detail } => {
+            record.detail = detail.as_ref().map(|detail| detail.as_str().into());
             record.outcome = Some(Outcome::Denied);
             record.reason = Some(Reason::from_label(reason.label()));
             record.user_agent = context.user_agent.as_deref().map(Into::into);
@@ -151,6 +164,8 @@ fn went_wrong(reason: &Reason) -> bool {
             | Reason::AuditUnavailable
             | Reason::ServerCrash
             | Reason::InternalError
+            | Reason::MemoryLimit
+            | Reason::AuthUnavailable
     )
 }
 

@@ -118,7 +118,7 @@ impl Intake {
             return false;
         };
         let what = What::Transition {
-            kind: event.kind,
+            kind: event.kind.clone(),
             session: event.session,
             context: Arc::clone(&event.context),
         };
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn a_place_in_the_queue_costs_what_the_builder_says() {
         // The queue adds a counter to each.
-        assert_eq!(size_of::<Offered>() + size_of::<usize>(), 104);
+        assert_eq!(size_of::<Offered>() + size_of::<usize>(), 112);
     }
 
     #[test]

@@ -149,8 +149,8 @@ pub(crate) fn started(context: &Arc<SessionContext>) -> StreamEvent {
 pub(crate) fn ended(context: &Arc<SessionContext>, reason: Reason) -> StreamEvent {
     let totals = totals();
     let kind = match context.role {
-        Role::Publish => StreamEventKind::PublishEnded { reason, totals },
-        Role::Play => StreamEventKind::PlayEnded { reason, totals },
+        Role::Publish => StreamEventKind::ended(Role::Publish, reason, totals, None),
+        Role::Play => StreamEventKind::ended(Role::Play, reason, totals, None),
     };
     event(context, kind)
 }

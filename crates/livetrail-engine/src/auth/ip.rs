@@ -42,23 +42,34 @@ impl IpRules {
         self
     }
 
-    fn refuses(&self, ip: Option<IpAddr>) -> bool {
+    /// Whether these rules refuse an address; `None` is a peer without one. For a gateway that asks before it reads
+    /// anything.
+    #[must_use]
+    pub fn refuses(&self, ip: Option<IpAddr>) -> bool {
         let Some(ip) = ip.map(|ip| ip.to_canonical()) else {
             return !self.allow.is_empty();
         };
         let within = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&ip));
         within(&self.deny) || !(self.allow.is_empty() || within(&self.allow))
     }
+
+    fn judge(&self, attempt: &Attempt) -> Verdict {
+        if self.refuses(attempt.peer.map(|peer| peer.ip())) {
+            Verdict::Deny(Reason::AddressDenied)
+        } else {
+            Verdict::Abstain
+        }
+    }
 }
 
 #[async_trait]
 impl Authenticator for IpRules {
     async fn authenticate(&self, _role: Role, attempt: &Attempt) -> Verdict {
-        if self.refuses(attempt.peer.map(|peer| peer.ip())) {
-            Verdict::Deny(Reason::Unauthorized)
-        } else {
-            Verdict::Abstain
-        }
+        self.judge(attempt)
+    }
+
+    fn judge_locally(&self, _role: Role, attempt: &Attempt) -> Option<Verdict> {
+        Some(self.judge(attempt))
     }
 }
 

@@ -81,9 +81,8 @@ impl StaticKeys {
     }
 }
 
-#[async_trait]
-impl Authenticator for StaticKeys {
-    async fn authenticate(&self, role: Role, attempt: &Attempt) -> Verdict {
+impl StaticKeys {
+    fn judge(&self, role: Role, attempt: &Attempt) -> Verdict {
         let Some(token) = &attempt.credentials.token else {
             return Verdict::Abstain;
         };
@@ -98,6 +97,17 @@ impl Authenticator for StaticKeys {
         found.map_or(Verdict::Abstain, |key| {
             Verdict::Allow(Some(key.name.as_str().into()))
         })
+    }
+}
+
+#[async_trait]
+impl Authenticator for StaticKeys {
+    async fn authenticate(&self, role: Role, attempt: &Attempt) -> Verdict {
+        self.judge(role, attempt)
+    }
+
+    fn judge_locally(&self, role: Role, attempt: &Attempt) -> Option<Verdict> {
+        Some(self.judge(role, attempt))
     }
 }
 

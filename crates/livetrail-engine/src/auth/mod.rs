@@ -31,14 +31,39 @@ pub enum Verdict {
 /// Judges attempts. Several are asked in order until one allows or denies; if all abstain, the attempt is refused.
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// Judges an attempt. May take its time; the gateway limits how long a client waits.
+    /// Judges an attempt. May take its time: the engine stops waiting at
+    /// [`Limits::admission_timeout`](crate::Limits::admission_timeout) (`auth_unavailable`), when the client leaves, or when
+    /// the engine stops. The future is then dropped.
     async fn authenticate(&self, role: Role, attempt: &Attempt) -> Verdict;
+
+    /// The same verdict, given at once: for an authenticator that asks nobody outside this process and never waits.
+    /// `None`, the default, when this attempt needs [`authenticate`](Self::authenticate).
+    ///
+    /// Credentials are to be compared in constant time. An address that is over its budget of attempts is judged by this
+    /// method alone, so that it cannot drive load to a service outside.
+    fn judge_locally(&self, _role: Role, _attempt: &Attempt) -> Option<Verdict> {
+        None
+    }
+
+    /// The name of the configured key whose secret stands somewhere in this text, raw or percent-encoded. `None`, the
+    /// default, when there is none. The engine records the name in place of the text.
+    ///
+    /// How long this takes must not depend on how much of a secret was guessed.
+    fn secret_in(&self, _text: &str) -> Option<Arc<str>> {
+        None
+    }
 }
 
 #[async_trait]
 impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
     async fn authenticate(&self, role: Role, attempt: &Attempt) -> Verdict {
         (**self).authenticate(role, attempt).await
+    }
+    fn judge_locally(&self, role: Role, attempt: &Attempt) -> Option<Verdict> {
+        (**self).judge_locally(role, attempt)
+    }
+    fn secret_in(&self, text: &str) -> Option<Arc<str>> {
+        (**self).secret_in(text)
     }
 }
 
@@ -73,14 +98,24 @@ pub struct AllowAll(
     pub Grant,
 );
 
-#[async_trait]
-impl Authenticator for AllowAll {
-    async fn authenticate(&self, role: Role, _attempt: &Attempt) -> Verdict {
+impl AllowAll {
+    fn judge(self, role: Role) -> Verdict {
         if self.0.covers(role) {
             Verdict::Allow(None)
         } else {
             Verdict::Abstain
         }
+    }
+}
+
+#[async_trait]
+impl Authenticator for AllowAll {
+    async fn authenticate(&self, role: Role, _attempt: &Attempt) -> Verdict {
+        self.judge(role)
+    }
+
+    fn judge_locally(&self, role: Role, _attempt: &Attempt) -> Option<Verdict> {
+        Some(self.judge(role))
     }
 }
 
@@ -116,6 +151,21 @@ impl Authenticator for Chain {
         }
         Verdict::Abstain
     }
+
+    /// As far as the links decide locally: one that cannot must not be passed over.
+    fn judge_locally(&self, role: Role, attempt: &Attempt) -> Option<Verdict> {
+        for link in &self.links {
+            match link.judge_locally(role, attempt)? {
+                Verdict::Abstain => {}
+                verdict @ (Verdict::Allow(_) | Verdict::Deny(_)) => return Some(verdict),
+            }
+        }
+        Some(Verdict::Abstain)
+    }
+
+    fn secret_in(&self, text: &str) -> Option<Arc<str>> {
+        self.links.iter().find_map(|link| link.secret_in(text))
+    }
 }
 
 #[cfg(test)]
@@ -149,11 +199,11 @@ mod tests {
         assert_eq!(ask(Role::Play, "wrong", home).await, Verdict::Allow(None));
         assert_eq!(
             ask(Role::Publish, "s3cret", "10.1.2.3:1").await,
-            Verdict::Deny(Reason::Unauthorized)
+            Verdict::Deny(Reason::AddressDenied)
         );
         assert_eq!(
             ask(Role::Play, "", "[::ffff:10.1.2.3]:1").await,
-            Verdict::Deny(Reason::Unauthorized)
+            Verdict::Deny(Reason::AddressDenied)
         );
     }
 }

@@ -33,7 +33,7 @@ impl Journal {
         self.events()
             .iter()
             .filter(|e| e.session == session)
-            .map(|e| e.kind)
+            .map(|e| e.kind.clone())
             .collect()
     }
 }

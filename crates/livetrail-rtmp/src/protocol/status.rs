@@ -109,6 +109,11 @@ fn describe(reason: Reason) -> String {
         Reason::LimitReached => "a limit on sessions was reached",
         Reason::RateLimited => "more than the ingress limit",
         Reason::AuditUnavailable => "the audit trail cannot record the session",
+        Reason::BadName => "this is not a stream's name",
+        Reason::MemoryLimit => "the memory for streams is used up",
+        Reason::CredentialsRevoked => "the key is no longer valid",
+        Reason::AuthUnavailable => "the authorisation service does not answer",
+        Reason::AddressDenied => "this address is not allowed",
         _ => "a fault of the server",
     };
     format!("{reason}: {meaning}")

@@ -37,9 +37,8 @@ struct RoleAndReason {
 impl Observer for Outcomes {
     fn on_event(&self, event: &StreamEvent) {
         let (family, reason): (_, Reason) = match event.kind {
-            StreamEventKind::PublishDenied { reason } | StreamEventKind::PlayDenied { reason } => {
-                (&self.denied, reason)
-            }
+            StreamEventKind::PublishDenied { reason, .. }
+            | StreamEventKind::PlayDenied { reason, .. } => (&self.denied, reason),
             StreamEventKind::PublishEnded { reason, .. }
             | StreamEventKind::PlayEnded { reason, .. } => (&self.ended, reason),
             _ => return,

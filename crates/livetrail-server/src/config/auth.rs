@@ -168,4 +168,16 @@ impl Authenticator for Exchangeable {
         let chain = self.chain.load_full();
         chain.authenticate(role, attempt).await
     }
+
+    fn judge_locally(
+        &self,
+        role: livetrail_engine::Role,
+        attempt: &livetrail_engine::Attempt,
+    ) -> Option<livetrail_engine::Verdict> {
+        self.chain.load().judge_locally(role, attempt)
+    }
+
+    fn secret_in(&self, text: &str) -> Option<std::sync::Arc<str>> {
+        self.chain.load().secret_in(text)
+    }
 }

@@ -316,6 +316,7 @@ impl SessionLimits {
             max_publishers: self.max_publishers,
             max_subscribers_per_stream: self.max_subscribers_per_stream,
             idle_timeout: self.idle_timeout.0,
+            ..Limits::default()
         }
     }
 }
