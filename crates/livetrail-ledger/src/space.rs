@@ -3,14 +3,18 @@
 use crate::store::Space;
 
 /// What the ledger still takes.
+///
+/// A reserve that is not on the disk counts as used: what was given back to write the last entries is not room for others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pressure {
-    /// Everything.
+    /// Every class.
     #[default]
     Normal,
-    /// Everything; 80 % of the volume are used, somebody should be told.
+    /// Every class; 80 % of the volume are used, an operator should make room.
     Warn,
-    /// 90 % used: no [`Class::BestEffort`].
+    /// 90 % used: no [`Class::Refusal`].
+    ShedRefusals,
+    /// 95 % used: no [`Class::Refusal`] and no [`Class::BestEffort`].
     ShedBestEffort,
     /// 97 % used, or a write found no room: only [`Class::Essential`].
     RefuseStrict,
@@ -20,7 +24,8 @@ impl Pressure {
     pub(crate) fn of(space: &Space) -> Self {
         match space.used_percent() {
             97.. => Self::RefuseStrict,
-            90.. => Self::ShedBestEffort,
+            95.. => Self::ShedBestEffort,
+            90.. => Self::ShedRefusals,
             80.. => Self::Warn,
             _ => Self::Normal,
         }
@@ -28,24 +33,31 @@ impl Pressure {
 
     /// Whether entries of this class are taken.
     #[must_use]
-    pub const fn takes(self, class: Class) -> bool {
+    pub fn takes(self, class: Class) -> bool {
+        class >= self.least_taken()
+    }
+
+    const fn least_taken(self) -> Class {
         match self {
-            Self::Normal | Self::Warn => true,
-            Self::ShedBestEffort => !matches!(class, Class::BestEffort),
-            Self::RefuseStrict => matches!(class, Class::Essential),
+            Self::Normal | Self::Warn => Class::Refusal,
+            Self::ShedRefusals => Class::BestEffort,
+            Self::ShedBestEffort => Class::Strict,
+            Self::RefuseStrict => Class::Essential,
         }
     }
 }
 
-/// How much an entry is worth when room is short. The ledger knows nothing else of an entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How much an entry is worth when room is short, in rising order. The ledger knows nothing else of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// Shed first.
+    /// Shed from 90 % on: what strangers can cause without end, such as refused attempts.
+    Refusal,
+    /// Shed from 95 % on: starts under a best-effort policy.
     BestEffort,
-    /// Refused when next to nothing is left.
+    /// Refused from 97 % on: starts under a strict policy.
     #[default]
     Strict,
-    /// Taken as long as there is any room, the ballast's included: what reports a loss, what closes what was opened.
+    /// Taken as long as there is any room, the reserve included: ends of what was started, boots, losses, operator actions.
     Essential,
 }
 
@@ -54,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_watermarks_are_80_90_and_97_percent() {
+    fn the_watermarks_are_80_90_95_and_97_percent() {
         let at = |available_bytes| {
             Pressure::of(&Space {
                 total_bytes: 1000,
@@ -64,7 +76,9 @@ mod tests {
         assert_eq!(at(201), Pressure::Normal);
         assert_eq!(at(200), Pressure::Warn);
         assert_eq!(at(101), Pressure::Warn);
-        assert_eq!(at(100), Pressure::ShedBestEffort);
+        assert_eq!(at(100), Pressure::ShedRefusals);
+        assert_eq!(at(51), Pressure::ShedRefusals);
+        assert_eq!(at(50), Pressure::ShedBestEffort);
         assert_eq!(at(31), Pressure::ShedBestEffort);
         assert_eq!(at(30), Pressure::RefuseStrict);
         assert_eq!(at(0), Pressure::RefuseStrict);
@@ -72,10 +86,13 @@ mod tests {
 
     #[test]
     fn what_is_worth_least_goes_first() {
-        use Class::{BestEffort, Essential, Strict};
-        let taken = |pressure: Pressure| [BestEffort, Strict, Essential].map(|c| pressure.takes(c));
-        assert_eq!(taken(Pressure::Warn), [true, true, true]);
-        assert_eq!(taken(Pressure::ShedBestEffort), [false, true, true]);
-        assert_eq!(taken(Pressure::RefuseStrict), [false, false, true]);
+        use Class::{BestEffort, Essential, Refusal, Strict};
+        let taken = |pressure: Pressure| {
+            [Refusal, BestEffort, Strict, Essential].map(|class| pressure.takes(class))
+        };
+        assert_eq!(taken(Pressure::Warn), [true, true, true, true]);
+        assert_eq!(taken(Pressure::ShedRefusals), [false, true, true, true]);
+        assert_eq!(taken(Pressure::ShedBestEffort), [false, false, true, true]);
+        assert_eq!(taken(Pressure::RefuseStrict), [false, false, false, true]);
     }
 }

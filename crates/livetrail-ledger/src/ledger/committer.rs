@@ -18,7 +18,7 @@ const SPARE_WORTH: Duration = Duration::from_millis(1500);
 pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
     let mut segments = Segments::default();
     while let Some(batch) = next_batch(shared) {
-        shared.measure_room_if_due();
+        shared.measure_room_if_due(batch.bytes().len() as u64);
         if std::mem::take(&mut shared.state().want_segment) {
             // If this fails the segment is longer than it need be.
             let _ = writer.trim();
@@ -124,7 +124,7 @@ fn commit(shared: &Arc<Shared>, writer: &mut Writer, batch: &Batch) -> Result<()
     let mut stuck = Stuck::new(Arc::clone(shared));
     loop {
         let published = shared.state().frontier.clone();
-        match writer.commit(batch, &published) {
+        match writer.commit(batch, &published, || shared.segment_bytes()) {
             Ok(()) => return Ok(()),
             Err(CommitError::Fatal(fatal)) => return Err(fatal),
             Err(CommitError::NoSpace(source)) if !stuck.wait() => {

@@ -35,6 +35,17 @@ pub struct Appended {
     pub next: u64,
 }
 
+/// What became of the entries of one call that had several classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendedSome {
+    /// Where those that were taken stand, in their order, without a gap. No index when none was taken.
+    pub appended: Appended,
+    /// Which entries of the call were not taken because of their class, from 0, rising.
+    pub refused: Vec<usize>,
+    /// How full the disk was, and so which classes were refused.
+    pub pressure: Pressure,
+}
+
 /// How a ledger is doing.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -58,7 +69,7 @@ pub struct Status {
 }
 
 impl Handle {
-    /// Appends entries, all or none of them; waits for room in the queue. For a thread of its own: it may block as long as the disk hangs.
+    /// Appends entries of one class, all or none of them; waits for room in the queue. For a thread of its own: it may block as long as the disk hangs.
     ///
     /// The entries are in memory when it returns. Wait for [`Appended::next`] to know that they are durable.
     ///
@@ -69,10 +80,10 @@ impl Handle {
         class: Class,
         entries: &[E],
     ) -> Result<Appended, AppendError> {
-        self.push(class, entries, true)
+        self.push_one_class(class, entries, true)
     }
 
-    /// Appends entries, all or none of them; never waits.
+    /// Appends entries of one class, all or none of them; never waits.
     ///
     /// # Errors
     /// [`AppendError`].
@@ -81,24 +92,63 @@ impl Handle {
         class: Class,
         entries: &[E],
     ) -> Result<Appended, AppendError> {
-        self.push(class, entries, false)
+        self.push_one_class(class, entries, false)
     }
 
-    fn push<E: AsRef<[u8]>>(
+    /// Appends entries of several classes in their order; never waits. Entries of a class that is refused now are left out, and the answer names them:
+    /// the others are appended, all or none of them.
+    ///
+    /// # Errors
+    /// [`AppendError`], but not [`AppendError::NoSpace`]. None of the entries was taken then.
+    pub fn try_append_some<E: AsRef<[u8]>>(
+        &self,
+        entries: &[(Class, E)],
+    ) -> Result<AppendedSome, AppendError> {
+        let bytes = self.framed_total(entries.iter().map(|(_, entry)| entry.as_ref()))?;
+        let state = self.shared.state();
+        may_append(&state)?;
+        let pressure = state.pressure();
+        let takes = |(class, _): &&(Class, E)| pressure.takes(*class);
+        let refused: Vec<_> = (0..)
+            .zip(entries)
+            .filter_map(|(at, entry)| (!takes(&entry)).then_some(at))
+            .collect();
+        let bytes = if refused.is_empty() {
+            bytes
+        } else {
+            self.framed_total(
+                entries
+                    .iter()
+                    .filter(takes)
+                    .map(|(_, entry)| entry.as_ref()),
+            )?
+        };
+        if !self.has_room(&state, bytes) {
+            return Err(AppendError::QueueFull);
+        }
+        let taken = entries.iter().filter(takes);
+        Ok(AppendedSome {
+            appended: self.push(state, taken.map(|(_, entry)| entry.as_ref())),
+            refused,
+            pressure,
+        })
+    }
+
+    fn push_one_class<E: AsRef<[u8]>>(
         &self,
         class: Class,
         entries: &[E],
         wait: bool,
     ) -> Result<Appended, AppendError> {
-        let limit = self.shared.options.queue_bytes;
-        let bytes = framed_total(entries)?;
-        if bytes.saturating_add(HEAD_BYTES) > limit {
-            return Err(AppendError::TooMuch { bytes, limit });
-        }
+        let bytes = self.framed_total(entries.iter().map(AsRef::as_ref))?;
         let mut state = self.shared.state();
         loop {
-            may_append(&state, class)?;
-            if state.open.bytes().len().saturating_add(bytes) <= limit {
+            may_append(&state)?;
+            let pressure = state.pressure();
+            if !pressure.takes(class) {
+                return Err(AppendError::NoSpace { pressure });
+            }
+            if self.has_room(&state, bytes) {
                 break;
             }
             if !wait {
@@ -110,13 +160,26 @@ impl Handle {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        Ok(self.push(state, entries.iter().map(AsRef::as_ref)))
+    }
+
+    fn has_room(&self, state: &State, bytes: usize) -> bool {
+        state.open.bytes().len().saturating_add(bytes) <= self.shared.options.queue_bytes
+    }
+
+    /// Puts entries into the queue, for which there is room, and signals the committer.
+    fn push<'a>(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        entries: impl Iterator<Item = &'a [u8]>,
+    ) -> Appended {
         let was_empty = state.open.is_empty();
         if was_empty {
             state.opened_at = self.shared.clock.monotonic();
         }
         let first = state.open.next_index();
         for entry in entries {
-            state.open.push(entry.as_ref());
+            state.open.push(entry);
         }
         let next = state.open.next_index();
         let full = state.open.bytes().len() >= self.shared.options.commit_bytes;
@@ -127,7 +190,30 @@ impl Handle {
         if was_empty || full {
             self.shared.work.notify_one();
         }
-        Ok(Appended { first, next })
+        Appended { first, next }
+    }
+
+    /// Bytes of entries with their frames. Refuses what can never be taken.
+    fn framed_total<'a>(
+        &self,
+        entries: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<usize, AppendError> {
+        let mut total = 0_usize;
+        for (at, entry) in entries.enumerate() {
+            let bytes = entry.len();
+            if bytes > MAX_ENTRY_BYTES {
+                return Err(AppendError::EntryTooLong { at, bytes });
+            }
+            total = total.saturating_add(framed_bytes(bytes));
+        }
+        let limit = self.shared.options.queue_bytes;
+        if total.saturating_add(HEAD_BYTES) > limit {
+            return Err(AppendError::TooMuch {
+                bytes: total,
+                limit,
+            });
+        }
+        Ok(total)
     }
 
     /// Waits, on this thread and at most so long, until `entries` entries are durable. Hastens the commit.
@@ -324,30 +410,14 @@ fn queued(state: &MutexGuard<'_, State>) -> usize {
     }
 }
 
-fn may_append(state: &State, class: Class) -> Result<(), AppendError> {
+fn may_append(state: &State) -> Result<(), AppendError> {
     if let Some(fatal) = &state.stopped {
         return Err(AppendError::Stopped(Arc::clone(fatal)));
     }
     if state.closing {
         return Err(AppendError::Closed);
     }
-    let pressure = state.pressure();
-    if !pressure.takes(class) {
-        return Err(AppendError::NoSpace { pressure });
-    }
     Ok(())
-}
-
-fn framed_total<E: AsRef<[u8]>>(entries: &[E]) -> Result<usize, AppendError> {
-    let mut total = 0_usize;
-    for (at, entry) in entries.iter().enumerate() {
-        let bytes = entry.as_ref().len();
-        if bytes > MAX_ENTRY_BYTES {
-            return Err(AppendError::EntryTooLong { at, bytes });
-        }
-        total = total.saturating_add(framed_bytes(bytes));
-    }
-    Ok(total)
 }
 
 impl fmt::Debug for Handle {

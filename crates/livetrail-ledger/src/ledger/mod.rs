@@ -17,7 +17,7 @@ use std::{
 
 use livetrail_tlog::VerifiedCheckpoint;
 
-pub use handle::{Appended, Handle, Status};
+pub use handle::{Appended, AppendedSome, Handle, Status};
 
 use crate::{
     clock::{Clock, SystemClock},
@@ -218,11 +218,7 @@ impl Builder {
             self.hooks,
             &mut self.floors,
         )?;
-        let writer = Writer::new(
-            Arc::clone(&self.store),
-            recovered.log_id,
-            self.options.segment_bytes,
-        );
+        let writer = Writer::new(Arc::clone(&self.store), recovered.log_id);
         let shared = Arc::new(Shared::new(
             self.store,
             self.options,
@@ -231,8 +227,9 @@ impl Builder {
             recovered.integrator.frontier(),
             recovered.held,
         ));
+        shared.find_ballast();
         shared.measure_room();
-        if shared.pressure() < Pressure::ShedBestEffort {
+        if shared.pressure_with(shared.options.segment_bytes) < Pressure::ShedRefusals {
             // Without it the first segment is slower; that is all.
             let _ = prepare_spare(&shared.store, shared.options.segment_bytes);
         }

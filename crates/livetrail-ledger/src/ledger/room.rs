@@ -1,50 +1,109 @@
 //! What happens when the disk is too full, and when it is so no longer (ledger-format §5).
+//!
+//! The reserve is a file, the ballast. It goes when a write finds no room, and its room is then for what is on its way to the disk, for
+//! essential entries and for a checkpoint. Three rules keep that room for them:
+//!
+//! - a reserve that is not there counts as used ([`Shared::measure_room`]): giving it back does not open the door to other classes;
+//! - segments of the write-ahead log get small when room is short ([`Shared::segment_bytes`]): one of the usual length would take all of it;
+//! - it is made again as soon as there is room for it below the mark from which only essential entries are taken.
 
 use std::sync::{Arc, PoisonError};
 
 use super::shared::Shared;
-use crate::{layout, space::Pressure};
+use crate::{layout, space::Pressure, store::Space};
+
+/// The reserve is at most this part of the volume.
+const BALLAST_SHARE: u64 = 16;
+
+/// While room is short it is measured each time this many bytes were committed: a flood writes tens of megabytes in a `space_interval`.
+const MEASURE_BYTES: u64 = 1 << 20;
 
 impl Shared {
-    /// Looks how full the volume is. At 97 % the ballast goes; when all is well it is made again.
+    /// Looks whether the reserve is there: once, before the first measurement.
+    pub(super) fn find_ballast(&self) {
+        let there = self.store.exists(layout::BALLAST).unwrap_or(false);
+        self.state().ballast = there;
+    }
+
+    /// Measures how full the volume is, and makes the reserve again when there is room for it.
     pub(super) fn measure_room(&self) {
         // A volume that does not say how full it is counts as it did before.
-        let measured = self.store.space().ok().as_ref().map(Pressure::of);
+        let space = self.store.space().ok();
         let now = self.clock.monotonic();
         let mut state = self.state();
-        let measured = measured.unwrap_or(state.measured);
-        state.measured = measured;
+        if let Some(space) = space {
+            let missing = self.missing_ballast(state.ballast, &space);
+            state.measured = Pressure::of(&space.with_used(missing));
+        }
         state.measured_at = now;
-        let had = state.ballast;
+        state.unmeasured_bytes = 0;
+        let make = !state.ballast && state.stuck == 0 && state.measured < Pressure::RefuseStrict;
         drop(state);
-        match measured {
-            Pressure::RefuseStrict => self.release_ballast(),
-            Pressure::Normal if !had => self.make_ballast(),
-            Pressure::Normal | Pressure::Warn | Pressure::ShedBestEffort => {}
+        if let Some(space) = space.filter(|_| make) {
+            self.make_ballast(&space);
         }
     }
 
-    /// As [`measure_room`](Self::measure_room), but no more often than `space_interval`.
-    pub(super) fn measure_room_if_due(&self) {
-        let due = self
-            .state()
+    /// As [`measure_room`](Self::measure_room) after a commit of `bytes` bytes, but no more often than `space_interval`; when room is short, also after
+    /// [`MEASURE_BYTES`].
+    pub(super) fn measure_room_if_due(&self, bytes: u64) {
+        let mut state = self.state();
+        state.unmeasured_bytes = state.unmeasured_bytes.saturating_add(bytes);
+        let much = state.measured >= Pressure::Warn && state.unmeasured_bytes >= MEASURE_BYTES;
+        let due = state
             .measured_at
             .saturating_add(self.options.space_interval);
-        if self.clock.monotonic() >= due {
+        drop(state);
+        if much || self.clock.monotonic() >= due {
             self.measure_room();
         }
     }
 
-    pub(super) fn release_ballast(&self) {
+    /// How long the next segment of the write-ahead log is: shorter when one of the usual length would bring the volume to the next mark, and
+    /// as short as is sensible when only essential entries are taken.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        let whole = self.options.segment_bytes;
+        let now = self.pressure();
+        let fits = |bytes: &u64| {
+            now < Pressure::RefuseStrict && self.pressure_with(*bytes) <= now.max(Pressure::Warn)
+        };
+        [whole, whole / 8]
+            .into_iter()
+            .find(fits)
+            .unwrap_or(whole / 64)
+    }
+
+    /// How full the volume would count with this many bytes more.
+    pub(super) fn pressure_with(&self, bytes: u64) -> Pressure {
+        let had = self.state().ballast;
+        self.store.space().map_or(Pressure::Normal, |space| {
+            let missing = self.missing_ballast(had, &space);
+            Pressure::of(&space.with_used(missing.saturating_add(bytes)))
+        })
+    }
+
+    fn missing_ballast(&self, had: bool, space: &Space) -> u64 {
+        if had { 0 } else { self.ballast_bytes(space) }
+    }
+
+    fn ballast_bytes(&self, space: &Space) -> u64 {
+        let share = space.total_bytes / BALLAST_SHARE;
+        self.options.ballast_bytes.min(share)
+    }
+
+    fn release_ballast(&self) {
         if self.store.remove(layout::BALLAST).is_ok() {
             self.state().ballast = false;
         }
     }
 
-    fn make_ballast(&self) {
-        let there = self.store.exists(layout::BALLAST).unwrap_or(false);
-        let bytes = self.options.ballast_bytes;
-        let made = there || bytes == 0 || self.store.preallocate(layout::BALLAST, bytes).is_ok();
+    fn make_ballast(&self, space: &Space) {
+        let bytes = self.ballast_bytes(space);
+        let made = bytes == 0 || self.store.preallocate(layout::BALLAST, bytes).is_ok();
+        if !made {
+            // Half of one helps nobody.
+            let _ = self.store.remove(layout::BALLAST);
+        }
         self.state().ballast = made;
     }
 }
@@ -88,6 +147,8 @@ impl Stuck {
             .unwrap_or_else(PoisonError::into_inner);
         drop(waited);
         self.shared.measure_room();
+        // Another thread may have made it while this one found that there is no room.
+        self.shared.release_ballast();
         true
     }
 }

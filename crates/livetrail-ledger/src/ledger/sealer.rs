@@ -76,6 +76,9 @@ fn write_zeros(shared: &Shared, spare: &mut Option<Spare>, to: u64) {
 fn extend_spare(shared: &Shared, spare: &mut Option<Spare>, to: u64) -> io::Result<u64> {
     let segment = shared.options.segment_bytes;
     if spare.is_none() {
+        if shared.pressure_with(segment) >= Pressure::ShedRefusals {
+            return Ok(segment);
+        }
         *spare = Spare::begin(&shared.store, segment)?;
     }
     let Some(making) = spare.as_mut() else {
@@ -120,7 +123,7 @@ fn next_job(shared: &Shared) -> Option<Job> {
         if state.integrator_done {
             return None;
         }
-        let tight = state.pressure() >= Pressure::ShedBestEffort;
+        let tight = state.pressure() >= Pressure::ShedRefusals;
         if let Some(to) = state.want_zeros.take().filter(|_| !tight && !state.closing) {
             return Some(Job::Zeros(to));
         }

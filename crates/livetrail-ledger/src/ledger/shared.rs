@@ -83,8 +83,11 @@ pub(super) struct State {
     /// As the volume says.
     pub(super) measured: Pressure,
     pub(super) measured_at: Duration,
+    /// Bytes committed since then.
+    pub(super) unmeasured_bytes: u64,
     /// Threads that found the disk full and have not got on since.
     pub(super) stuck: usize,
+    /// The reserve is on the disk.
     pub(super) ballast: bool,
     pub(super) closing: bool,
     pub(super) committer_done: bool,
@@ -127,6 +130,7 @@ impl Shared {
                 want_segment: false,
                 measured: Pressure::Normal,
                 measured_at: Duration::ZERO,
+                unmeasured_bytes: 0,
                 stuck: 0,
                 ballast: false,
                 closing: false,

@@ -63,6 +63,15 @@ pub struct Space {
 }
 
 impl Space {
+    /// The same volume with this many bytes more in use.
+    #[must_use]
+    pub const fn with_used(self, bytes: u64) -> Self {
+        Self {
+            total_bytes: self.total_bytes,
+            available_bytes: self.available_bytes.saturating_sub(bytes),
+        }
+    }
+
     /// How full the volume is, in hundredths, rounded down; 0 for a volume without size.
     #[must_use]
     pub fn used_percent(&self) -> u8 {

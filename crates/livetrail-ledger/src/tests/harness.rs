@@ -131,7 +131,7 @@ impl Core {
         let recovered = recover(store, identity, &clock, hooks, floors)?;
         let size = recovered.integrator.size();
         Ok(Self {
-            writer: Writer::new(Arc::clone(store), recovered.log_id, SEGMENT_BYTES),
+            writer: Writer::new(Arc::clone(store), recovered.log_id),
             open: Batch::new(size, Vec::new()),
             frontier: recovered.integrator.frontier(),
             appended: size,
@@ -157,7 +157,10 @@ impl Core {
             return Ok(());
         }
         for attempt in 0.. {
-            match self.writer.commit(&self.open, &self.frontier) {
+            match self
+                .writer
+                .commit(&self.open, &self.frontier, || SEGMENT_BYTES)
+            {
                 Ok(()) => break,
                 Err(CommitError::NoSpace(_)) if attempt < 2 => {}
                 Err(CommitError::NoSpace(_)) => return Err(Ended::NoSpace),

@@ -60,12 +60,14 @@ fn trail() -> MemStore {
     let note = identity.sign(&text, intent.unix_s).unwrap();
     put(layout::CHECKPOINT, note.encode().as_bytes());
     let log_id = Manifest::read(&mem).unwrap().log_id().unwrap();
-    let mut writer = Writer::new(Arc::new(mem.clone()), log_id, 64 << 10);
+    let mut writer = Writer::new(Arc::new(mem.clone()), log_id);
     let mut batch = Batch::new(full, Vec::new());
     for entry in &entries {
         batch.push(entry);
     }
-    writer.commit(&batch, &Frontier::new()).unwrap();
+    writer
+        .commit(&batch, &Frontier::new(), || 64 << 10)
+        .unwrap();
     mem
 }
 

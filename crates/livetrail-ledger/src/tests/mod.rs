@@ -23,6 +23,8 @@ mod pruning;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod room;
+#[cfg(test)]
 mod rotation;
 #[cfg(test)]
 mod running;

@@ -4,7 +4,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use super::harness::{Seen, Still, check_whole, created, entry, identity, small};
 use crate::{
-    AppendError, Class, Identity, Ledger, Options, Pressure, Reader, Seed, WaitError,
+    AppendError, Class, Identity, Ledger, Options, Reader, Seed, WaitError,
     recover::create,
     store::{Fault, FaultPlan, FaultStore, MemStore, Op, SharedStore, Store as _},
 };
@@ -381,69 +381,6 @@ fn a_line_that_comes_after_the_next_checkpoint_is_kept_with_the_one_that_it_sign
 }
 
 #[test]
-fn a_full_disk_refuses_then_recovers_by_itself_with_one_continuous_log() {
-    let mem = created();
-    let mut options = small();
-    options.space_interval = Duration::from_millis(5);
-    options.ballast_bytes = 200 << 10;
-    mem.set_capacity(Some(3 << 20));
-    let ledger = open(&mem, options);
-    let piece: Vec<_> = vec![vec![1; 2000]; 20];
-    let mut refused = 0;
-    let mut taken = 0;
-    while refused < 3 {
-        match ledger.append(Class::BestEffort, &piece) {
-            Ok(_) => taken += 20,
-            Err(AppendError::NoSpace { pressure }) => {
-                assert!(pressure >= Pressure::ShedBestEffort);
-                refused += 1;
-                thread::sleep(Duration::from_millis(20));
-            }
-            Err(error) => panic!("{error}"),
-        }
-        assert!(taken < 100_000, "a volume of 3 MiB takes no end of entries");
-    }
-    let mut strict_refused = false;
-    for _ in 0..2000 {
-        match ledger.append(Class::Strict, &piece) {
-            Ok(_) => taken += 20,
-            Err(AppendError::NoSpace { pressure }) => {
-                assert_eq!(pressure, Pressure::RefuseStrict);
-                strict_refused = true;
-                break;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-    assert!(strict_refused);
-    // Now the loss is reported, in what the ballast has left.
-    let appended = ledger
-        .append(Class::Essential, &["records_dropped"])
-        .unwrap();
-    taken += 1;
-    mem.set_capacity(Some(64 << 20));
-    ledger.wait_sealed(appended.next, LONG).unwrap();
-    let mut tries = 0;
-    while ledger.pressure() != Pressure::Normal {
-        tries += 1;
-        assert!(tries < 3000, "space returned and nobody noticed");
-        thread::sleep(Duration::from_millis(10));
-    }
-    ledger.append(Class::BestEffort, &piece).unwrap();
-    taken += 20;
-    assert_eq!(ledger.close().unwrap().head().size, taken);
-    let reader = Reader::open(Arc::new(mem)).unwrap();
-    assert_eq!(
-        reader
-            .entries(0..taken)
-            .unwrap()
-            .filter(Result::is_ok)
-            .count() as u64,
-        taken
-    );
-}
-
-#[test]
 fn closing_does_not_wait_for_ever_for_a_disk_that_hangs() {
     let faulty = FaultStore::over_memory(created());
     let store: SharedStore = Arc::new(faulty.clone());
@@ -475,58 +412,4 @@ fn closing_with_a_deadline_is_closing_when_nothing_hangs() {
     ledger.append(Class::Strict, &entries(0..3)).unwrap();
     let closed = ledger.close_within(LONG).unwrap();
     assert_eq!(closed.head().size, 3);
-}
-
-#[test]
-fn who_waits_for_room_in_the_queue_is_told_that_there_is_none_on_the_disk() {
-    let mem = created();
-    let faulty = FaultStore::over_memory(mem.clone());
-    let options = Options {
-        segment_bytes: 140 << 10,
-        space_interval: Duration::from_millis(5),
-        ..small()
-    };
-    let (ledger, _) = Ledger::builder(Arc::new(faulty.clone()), identity())
-        .options(options)
-        .open()
-        .unwrap();
-    let first = ledger
-        .append(Class::Strict, &[vec![1; 50_000], vec![1; 30_000]])
-        .unwrap();
-    ledger.wait_durable(first.next, LONG).unwrap();
-    ledger.wait_sealed(first.next, LONG).unwrap();
-    // Who commits hangs where it makes the next segment, while there still is room on the disk.
-    faulty.arm(FaultPlan {
-        op: Op::Preallocate,
-        nth: 0,
-        fault: Fault::Hang,
-    });
-    let second = ledger
-        .append(Class::Strict, &[vec![2; 50_000], vec![2; 30_000]])
-        .unwrap();
-    let _hastened = ledger.durable(second.next);
-    assert!(await_that(|| faulty.fired()));
-    mem.set_capacity(Some(1));
-
-    let handle = ledger.handle();
-    let waiting = thread::spawn(move || {
-        loop {
-            if let Err(error) = handle.append(Class::Strict, &[vec![3; 40_000]]) {
-                return error;
-            }
-        }
-    });
-    // Three fit; the fourth waits.
-    assert!(await_that(|| ledger.status().queue_bytes > 120_000));
-    thread::sleep(Duration::from_millis(50));
-    assert!(!waiting.is_finished(), "the queue has no room for it");
-    faulty.release();
-    assert!(await_that(|| waiting.is_finished()), "it waits for ever");
-    let error = waiting.join().unwrap();
-    assert!(matches!(error, AppendError::NoSpace { .. }), "{error}");
-
-    mem.set_capacity(None);
-    let next = second.next.saturating_add(3);
-    ledger.wait_sealed(next, LONG).unwrap();
-    assert_eq!(ledger.close().unwrap().head().size, next);
 }

@@ -27,7 +27,6 @@ pub(crate) enum CommitError {
 pub(crate) struct Writer {
     store: SharedStore,
     log_id: LogId,
-    segment_bytes: u64,
     current: Option<Segment>,
 }
 
@@ -43,16 +42,16 @@ struct Segment {
 
 impl Writer {
     /// A writer that begins a segment of its own with the first batch.
-    pub(crate) fn new(store: SharedStore, log_id: LogId, segment_bytes: u64) -> Self {
+    pub(crate) fn new(store: SharedStore, log_id: LogId) -> Self {
         Self {
             store,
             log_id,
-            segment_bytes,
             current: None,
         }
     }
 
-    /// Makes a batch durable. `published` is the frontier of the published tree, for a new segment's header.
+    /// Makes a batch durable. `published` is the frontier of the published tree, for a new segment's header; `segment_bytes` says how long a new
+    /// segment is at least.
     ///
     /// A crash before the sync is back leaves any part of the batch: nobody was told that it is durable, and recovery cuts what is not
     /// whole. A crash after it leaves all of it, told or not.
@@ -63,27 +62,35 @@ impl Writer {
         &mut self,
         batch: &Batch,
         published: &Frontier,
+        segment_bytes: impl Fn() -> u64,
     ) -> Result<(), CommitError> {
-        match self.try_commit(batch, published) {
+        match self.try_commit(batch, published, &segment_bytes) {
             Ok(()) => Ok(()),
-            Err(_) => self.try_commit(batch, published).map_err(|error| {
-                if is_no_space(&error) {
-                    return CommitError::NoSpace(error);
-                }
-                CommitError::Fatal(Fatal::WalWrite {
-                    index: batch.first_index(),
-                    source: error,
-                })
-            }),
+            Err(_) => self
+                .try_commit(batch, published, &segment_bytes)
+                .map_err(|error| {
+                    if is_no_space(&error) {
+                        return CommitError::NoSpace(error);
+                    }
+                    CommitError::Fatal(Fatal::WalWrite {
+                        index: batch.first_index(),
+                        source: error,
+                    })
+                }),
         }
     }
 
-    fn try_commit(&mut self, batch: &Batch, published: &Frontier) -> io::Result<()> {
+    fn try_commit(
+        &mut self,
+        batch: &Batch,
+        published: &Frontier,
+        segment_bytes: &impl Fn() -> u64,
+    ) -> io::Result<()> {
         let length = batch.bytes().len() as u64;
         let room = |segment: &Segment| segment.len.saturating_sub(segment.offset);
         if self.current.as_ref().is_none_or(|s| room(s) < length) {
             self.current = None;
-            self.current = Some(self.begin(batch, published)?);
+            self.current = Some(self.begin(batch, published, segment_bytes())?);
         }
         let Some(mut segment) = self.current.take() else {
             return Err(io::ErrorKind::NotFound.into());
@@ -103,13 +110,18 @@ impl Writer {
     }
 
     /// Begins a segment: header durable first, then its name. A crash between leaves a file that is no segment.
-    fn begin(&self, batch: &Batch, published: &Frontier) -> io::Result<Segment> {
+    fn begin(
+        &self,
+        batch: &Batch,
+        published: &Frontier,
+        segment_bytes: u64,
+    ) -> io::Result<Segment> {
         let store = self.store.as_ref();
         let first_index = batch.first_index();
         let (path, mut file) = if store.exists(layout::WAL_SPARE)? {
             (layout::WAL_SPARE, store.open(layout::WAL_SPARE, false)?)
         } else {
-            (layout::WAL_NEW, self.reserve(batch)?)
+            (layout::WAL_NEW, self.reserve(batch, segment_bytes)?)
         };
         let len = file.byte_len()?;
         let header = Header {
@@ -136,9 +148,9 @@ impl Writer {
     }
 
     /// A new file for a segment; on a full disk one that holds just this batch.
-    fn reserve(&self, batch: &Batch) -> io::Result<Box<dyn File>> {
+    fn reserve(&self, batch: &Batch, segment_bytes: u64) -> io::Result<Box<dyn File>> {
         let least = (HEADER_BYTES as u64).saturating_add(batch.bytes().len() as u64);
-        let wanted = self.segment_bytes.max(least);
+        let wanted = segment_bytes.max(least);
         match self.store.preallocate(layout::WAL_NEW, wanted) {
             Err(error) if is_no_space(&error) => self.store.preallocate(layout::WAL_NEW, least),
             other => other,

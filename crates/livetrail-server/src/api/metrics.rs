@@ -241,7 +241,7 @@ impl Now {
             ),
             (
                 "trail_disk_pressure",
-                "0 normal, 1 from 80 % on, 2 from 90 % on, 3 full: strict sessions are refused",
+                "0 normal, 1 from 80 % on, 2 from 90 % on, 3 from 95 % on, 4 full: strict sessions are refused",
                 status.pressure as u64,
             ),
             (

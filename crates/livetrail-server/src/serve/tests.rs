@@ -296,7 +296,7 @@ async fn a_full_disk_makes_health_red_and_refuses_publishers_until_there_is_room
     let metrics = ask(api, "GET", "/metrics", None).await.text;
     for line in [
         "livetrail_trail_healthy 0",
-        "livetrail_trail_disk_pressure 3",
+        "livetrail_trail_disk_pressure 4",
     ] {
         assert!(metrics.contains(line), "no {line}\n{metrics}");
     }

@@ -131,11 +131,12 @@ impl Looked {
             Pressure::RefuseStrict => {}
             Pressure::Normal => tracing::info!("the trail's disk has room again"),
             Pressure::Warn => tracing::warn!("the trail's disk is 80 % full"),
-            Pressure::ShedBestEffort => {
-                tracing::error!(
-                    "the trail's disk is 90 % full: how best-effort sessions begin is no longer recorded, only counted; at 97 % strict ones are refused"
-                );
-            }
+            Pressure::ShedRefusals => tracing::error!(
+                "the trail's disk is 90 % full: refused attempts are no longer recorded one by one, only counted"
+            ),
+            Pressure::ShedBestEffort => tracing::error!(
+                "the trail's disk is 95 % full: starts of best-effort sessions are no longer recorded, only counted; at 97 % strict sessions are refused"
+            ),
         }
     }
 
