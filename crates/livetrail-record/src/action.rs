@@ -86,6 +86,9 @@ const FIXED: [(AuditAction, &str); 22] = [
     (AuditAction::AdminReplicaGap, "admin_replica_gap"),
 ];
 
+/// Actions that are written by their label alone.
+const BY_LABEL: [&str; 2] = ["admin_key_rotated", "admin_trail_continued"];
+
 /// The label of every free-form event.
 pub(crate) const EVENT: &str = "event";
 
@@ -119,6 +122,12 @@ impl AuditAction {
             Self::Event(_) => EVENT,
             Self::Other(label) => label,
         }
+    }
+
+    /// Every label that this version knows, `event` last.
+    pub fn labels() -> impl Iterator<Item = &'static str> {
+        let fixed = FIXED.iter().map(|(_, label)| *label);
+        fixed.chain(BY_LABEL).chain([EVENT])
     }
 
     /// The action with this label; `event` gives an event with an empty free-form label, an unknown label [`Other`](Self::Other).
@@ -156,6 +165,14 @@ mod tests {
             assert_eq!(action.label(), label);
             assert_eq!(AuditAction::from_label(label), action);
         }
+    }
+
+    #[test]
+    fn every_label_is_there_once() {
+        let labels: Vec<_> = AuditAction::labels().collect();
+        let different: std::collections::HashSet<_> = labels.iter().collect();
+        assert_eq!(labels.len(), different.len());
+        assert!(labels.contains(&"heartbeat") && labels.ends_with(&["event"]));
     }
 
     #[test]

@@ -4,14 +4,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{GrantName, LogFilter, LogFormat, Span};
+use crate::config::{GrantName, LogFilter, LogFormat, Span, parse_address};
 
-/// A live-streaming server that puts every transition of every session on record.
+/// A live-streaming server (RTMP, HTTP-FLV) whose every session is on verifiable record.
 #[derive(Debug, Parser)]
 #[command(
     name = "livetrail",
     version,
-    about,
+    about = "A live-streaming server (RTMP, HTTP-FLV) whose every session is on verifiable record",
     propagate_version = true,
     arg_required_else_help = true,
     after_help = "\
@@ -43,10 +43,21 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Trail(Trail),
     /// Make tokens for publishers and viewers.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  livetrail token issue --key-file tokens-2026.txt --grant play --stream cam --valid-for 8h --subject alice"
+    )]
     Token(Token),
     /// Print and check configuration.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  livetrail config example > livetrail.toml
+  livetrail config check livetrail.toml"
+    )]
     Config(ConfigCommand),
 }
 
@@ -76,6 +87,9 @@ pub(crate) struct Serve {
     /// Make the trail before serving, as `livetrail trail init` does; refused if there is one already.
     #[arg(long)]
     pub(crate) init: bool,
+    /// Check the configuration, the flags and the variables, and exit: 0 when they can be used, 2 when not.
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Print the configuration file with every setting and its default, and exit.
     #[arg(long)]
     pub(crate) print_config: bool,
@@ -88,10 +102,10 @@ pub(crate) struct ServeOverrides {
     #[arg(long, value_name = "DIR", env = "LIVETRAIL_DATA")]
     pub(crate) data: Option<PathBuf>,
     /// Address for RTMP [default: 0.0.0.0:1935].
-    #[arg(long, value_name = "ADDR", env = "LIVETRAIL_RTMP")]
+    #[arg(long, value_name = "ADDR", env = "LIVETRAIL_RTMP", value_parser = parse_address)]
     pub(crate) rtmp: Option<SocketAddr>,
     /// Address for HTTP: playback, health, metrics, API [default: 127.0.0.1:8080].
-    #[arg(long, value_name = "ADDR", env = "LIVETRAIL_HTTP")]
+    #[arg(long, value_name = "ADDR", env = "LIVETRAIL_HTTP", value_parser = parse_address)]
     pub(crate) http: Option<SocketAddr>,
     /// What is logged: error, warn, info, debug, trace, or directives [default: info].
     #[arg(long, value_name = "FILTER", env = "LIVETRAIL_LOG")]
@@ -207,7 +221,14 @@ pub(crate) enum Trail {
     Prune(TrailPrune),
     Hold(TrailHold),
     /// Who follows the trail: set them up, and see how far they are.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  livetrail trail sinks status --config livetrail.toml
+  livetrail trail sinks init s3 --config livetrail.toml
+  livetrail trail sinks read kafka --config livetrail.toml --to copy"
+    )]
     Sinks(TrailSinks),
 }
 
@@ -419,7 +440,7 @@ Each record that is shown was proven to be in the tree that the checkpoint signs
 millions; it is derived, kept up by the server and by this command, and may be removed at any time. It could at worst leave a record out:
 --scan asks without it.
 
-Exit codes: 0 done, also when nothing fits; 2 the trail cannot be read.")]
+Exit codes: 0 done, also when nothing fits; 2 the trail cannot be read, or there is no such action.")]
 pub(crate) struct TrailQuery {
     #[command(flatten)]
     pub(crate) trail: TrailPath,
@@ -439,7 +460,9 @@ pub(crate) struct TrailQuery {
 Examples:
   livetrail trail tail ./livetrail-data
   livetrail trail tail -f ./livetrail-data --action play_denied
-  livetrail trail tail -f -n 0 --format json ./livetrail-data | jq .")]
+  livetrail trail tail -f -n 0 --format json ./livetrail-data | jq .
+
+Exit codes: 0 done, also when nothing fits, or when what reads the output has seen enough; 2 the trail cannot be read, or there is no such action.")]
 pub(crate) struct TrailTail {
     #[command(flatten)]
     pub(crate) trail: TrailPath,
@@ -717,7 +740,9 @@ pub(crate) enum Token {
 #[command(after_help = "\
 Examples:
   livetrail token issue --key-file tokens-2026.txt --grant play --stream cam --valid-for 8h --subject alice
-  LIVETRAIL_TOKEN_KEY=… livetrail token issue --valid-for 1h")]
+  LIVETRAIL_TOKEN_KEY=… livetrail token issue --valid-for 1h
+
+Exit codes: 0 the token is on standard output; 2 the key cannot be read or is shorter than 32 bytes.")]
 pub(crate) struct TokenIssue {
     /// File with the signing key, at least 32 bytes.
     #[arg(long, value_name = "FILE", required_unless_present = "key")]
@@ -752,12 +777,28 @@ pub(crate) struct TokenIssue {
 pub(crate) enum ConfigCommand {
     /// Print a configuration file with every setting, its default and what it does.
     Example,
-    /// Check a configuration file as `serve` would, without serving.
-    Check {
-        /// The file.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
+    Check(ConfigCheck),
+}
+
+/// Check a configuration file, with the variables and flags, as `serve` would, without serving.
+///
+/// Reads every file with a secret that the configuration names, and connects to nothing. Without FILE it checks the defaults with the variables
+/// and flags.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  livetrail config check livetrail.toml
+  livetrail config check livetrail.toml --http 0.0.0.0:8080
+  LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m livetrail config check livetrail.toml
+  livetrail serve --config livetrail.toml --check       the same, with the command line of the server
+
+Exit codes: 0 it can be used; 2 it cannot, and which setting is wrong, where, and what is allowed.")]
+pub(crate) struct ConfigCheck {
+    /// The file.
+    #[arg(value_name = "FILE", env = "LIVETRAIL_CONFIG")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overrides: ServeOverrides,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

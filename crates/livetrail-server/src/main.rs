@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod config;
 mod demo;
+mod nearest;
 mod output;
 mod serve;
 mod time;
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         Command::Play(args) => commands::play::run(&args),
         Command::Trail(command) => commands::trail::run(&command),
         Command::Token(command) => commands::token::run(&command),
-        Command::Config(command) => commands::config::run(&command),
+        Command::Config(command) => commands::config::run(command),
     };
     outcome.unwrap_or_else(Failure::report)
 }

@@ -35,13 +35,19 @@ impl Failure {
             // Whoever read our output has seen enough.
             return ExitCode::SUCCESS;
         }
-        complain(&format!("error: {:#}", self.error));
+        complain(&format!("error: {self}"));
         ExitCode::from(self.code)
     }
 
     fn is_broken_pipe(&self) -> bool {
         let io = self.error.downcast_ref::<Broken>();
         io.is_some_and(|Broken(error)| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#}", self.error)
     }
 }
 
@@ -98,11 +104,30 @@ pub(crate) fn bytes(n: u64) -> String {
     }
 }
 
-/// Text from elsewhere, made safe for a terminal: control characters are replaced.
+/// Text from elsewhere, made safe for a terminal and for readers: what is not a visible character stands as `\u{202e}`, so that nothing
+/// moves the cursor, reverses the line, or hides.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == ' ' || c.is_ascii_graphic() {
+            shown.push(c);
+            continue;
+        }
+        // Behind a letter, because a combining mark is escaped only where it has nothing to combine with.
+        let pair = String::from_iter(['a', c]);
+        shown.extend(pair.escape_debug().skip(1));
+    }
+    shown
+}
+
+/// At most so many characters, the last of them `…` where something is missing.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    if text.chars().nth(most).is_none() {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(most.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
 }
 
 /// An error and what caused it, on one line.
@@ -114,4 +139,35 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_visible_is_escaped_and_every_script_is_readable() {
+        for plain in ["live/cam", "Käse", "日本語", "नमस्ते", "e\u{301}", "a\\b\"c'"]
+        {
+            assert_eq!(printable(plain), plain);
+        }
+        for (text, shown) in [
+            ("a\u{202e}gpj.exe", "a\\u{202e}gpj.exe"),
+            ("a\u{200b}b", "a\\u{200b}b"),
+            ("\x1b[2J", "\\u{1b}[2J"),
+            ("a\nb\tc", "a\\nb\\tc"),
+            ("\u{2028}\u{e000}\u{378}", "\\u{2028}\\u{e000}\\u{378}"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+    }
+
+    #[test]
+    fn long_text_is_cut_and_shows_it() {
+        assert_eq!(
+            (cut("abc", 3), cut("abcd", 3)),
+            ("abc".into(), "ab…".into())
+        );
+        assert_eq!(cut("äöüß", 3), "äö…");
+    }
 }

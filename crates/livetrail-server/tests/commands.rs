@@ -111,6 +111,15 @@ fn help_teaches_and_wrong_usage_is_exit_code_2() {
         (&["trail", "export", "--help"], "--site"),
         (&["trail", "checkpoint", "--help"], "from time to time"),
         (&["token", "issue", "--help"], "--valid-for 8h"),
+        (&["token", "issue", "--help"], "Exit codes: 0"),
+        (&["token", "--help"], "livetrail token issue"),
+        (&["trail", "tail", "--help"], "Exit codes: 0"),
+        (&["trail", "sinks", "--help"], "sinks status --config"),
+        (
+            &["config", "check", "--help"],
+            "serve --config livetrail.toml --check",
+        ),
+        (&["--help"], "whose every session is on verifiable record"),
     ] {
         let (code, out, _) = run(arguments);
         assert_eq!(code, 0, "{arguments:?}");
@@ -169,6 +178,129 @@ fn a_wrong_setting_is_named_with_file_line_and_what_is_allowed() {
     let (code, _, error) = run(&["serve", "--http", "0.0.0.0:0"]);
     assert_eq!(code, 2);
     assert!(error.contains("LIVETRAIL_API_TOKEN"), "{error}");
+}
+
+#[test]
+fn a_check_takes_flags_and_variables_and_starts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("livetrail.toml");
+    fs::write(&file, "node = \"a\"\n").unwrap();
+    let checked = |arguments: &[&str], name: &str, value: &str| {
+        let mut command = livetrail();
+        command.current_dir(dir.path()).args(arguments);
+        outcome(command.env(name, value).output().unwrap())
+    };
+    let none = ("LIVETRAIL_TEST", "");
+    for (arguments, (name, value), exit, words) in [
+        (&["config", "check"] as &[_], none, 0, "the defaults"),
+        (
+            &["config", "check", "livetrail.toml"],
+            none,
+            0,
+            "livetrail.toml: fine",
+        ),
+        (&["serve", "--check"], none, 0, "fine"),
+        (
+            &["config", "check"],
+            ("LIVETRAIL_CONFIG", "livetrail.toml"),
+            0,
+            "livetrail.toml: fine",
+        ),
+        (
+            &["serve", "--check", "--http", ":8080"],
+            none,
+            2,
+            "0.0.0.0:8080",
+        ),
+        (
+            &["config", "check", "--rtmp", "localhost:8080"],
+            none,
+            2,
+            "each needs a port of its own",
+        ),
+        (
+            &["config", "check", "--rtmp", "media:1935"],
+            none,
+            2,
+            "other names are not taken",
+        ),
+        (
+            &["config", "check"],
+            ("LIVETRAIL__AUDIT__CAPACITY", "99999999999"),
+            2,
+            "must be 1 to 16777216, which take 1.7 GB",
+        ),
+        (
+            &["config", "check"],
+            ("LIVETRAIL_API_TOKEN", "short"),
+            2,
+            "at least 16",
+        ),
+        (
+            &["config", "check"],
+            ("LIVETRAIL_RTPM", "127.0.0.1:1935"),
+            0,
+            "did you mean LIVETRAIL_RTMP?",
+        ),
+    ] {
+        let (code, out, errors) = checked(arguments, name, value);
+        let said = format!("{out}{errors}");
+        assert_eq!(code, exit, "{arguments:?} {name}: {said}");
+        assert!(said.contains(words), "{arguments:?} {name}: {said}");
+    }
+    let there: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
+    assert_eq!(there.len(), 1, "a check makes nothing");
+}
+
+#[test]
+fn a_file_with_a_secret_that_others_may_write_is_refused_and_a_readable_one_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("livetrail.toml");
+    let secret = dir.path().join("key.txt");
+    fs::write(&secret, "0123456789abcdef").unwrap();
+    let key = "[[auth.key]]\nname = \"a\"\n";
+    let check = |text: &str, of: &Path, mode: u32| {
+        fs::write(&file, format!("{key}{text}\n")).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(of, Permissions::from_mode(mode)).unwrap();
+        let (code, _, errors) = run(&["config", "check", path(&file)]);
+        (code, errors)
+    };
+    let inside = "secret = \"0123456789abcdef\"";
+    let beside = "secret_file = \"key.txt\"";
+    for (text, of) in [(inside, &file), (beside, &secret)] {
+        let name = path(of);
+        assert_eq!(check(text, of, 0o600), (0, String::new()));
+        let (code, told) = check(text, of, 0o640);
+        assert!(
+            code == 0 && told.contains(name) && told.contains("0640"),
+            "{told}"
+        );
+        let (code, told) = check(text, of, 0o620);
+        assert!(
+            code == 2 && told.contains(name) && told.contains("chmod 600"),
+            "{told}"
+        );
+    }
+    // A configuration without a secret in it may be anybody's to read.
+    assert_eq!(check(beside, &file, 0o644), (0, String::new()));
+}
+
+#[test]
+fn an_action_or_a_session_that_cannot_be_is_refused_with_what_was_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["trail", "init", path(dir.path())]).0, 0);
+    for command in ["query", "tail"] {
+        for (flag, value, words) in [
+            ("--action", "play_deneid", "did you mean play_denied?"),
+            ("--session", "zz", "not a session's id"),
+        ] {
+            let (code, out, errors) = run(&["trail", command, path(dir.path()), flag, value]);
+            assert_eq!((code, out.as_str()), (2, ""), "{command} {flag}");
+            assert!(errors.contains(words), "{errors}");
+        }
+    }
 }
 
 /// `livetrail serve` on free ports that is expected not to start.
@@ -406,7 +538,7 @@ fn our_client_publishes_plays_and_is_refused() {
     let file = dir.path().join("livetrail.toml");
     fs::write(
         &file,
-        "[[auth.key]]\nname = \"studio\"\nsecret = \"sesame\"\ngrant = \"publish\"\n",
+        "[[auth.key]]\nname = \"studio\"\nsecret = \"sesame-0123456789\"\ngrant = \"publish\"\n",
     )
     .unwrap();
     let mut server = Serving::start(&data, &["--config", path(&file)]);
@@ -424,7 +556,7 @@ fn our_client_publishes_plays_and_is_refused() {
 
     let publisher = livetrail()
         .args(["publish", CLIP, &rtmp, "--json"])
-        .env("LIVETRAIL_TOKEN", "sesame")
+        .env("LIVETRAIL_TOKEN", "sesame-0123456789")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

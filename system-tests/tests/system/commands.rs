@@ -55,7 +55,7 @@ fn the_demo_shows_sessions_and_trail_and_keeps_a_sound_one() {
 
 #[test]
 fn our_publisher_and_our_player_carry_every_frame_over_rtmp_and_http_flv() {
-    let mut server = Server::start(Config::new().key("studio-1", "opensesame", "publish"));
+    let mut server = Server::start(Config::new().key("studio-1", "opensesame-73-1150", "publish"));
     let (by_rtmp, by_http) = (server.file("rtmp.flv"), server.file("http.flv"));
     let url = server.rtmp_url("live/cam");
     let clip = path(clip::short());
@@ -64,7 +64,7 @@ fn our_publisher_and_our_player_carry_every_frame_over_rtmp_and_http_flv() {
     assert_eq!(refused.status.code(), Some(1), "{}", refused.told());
 
     let mut publish = livetrail(&["publish", clip, &url]);
-    publish.env("LIVETRAIL_TOKEN", "opensesame");
+    publish.env("LIVETRAIL_TOKEN", "opensesame-73-1150");
     let publisher = Process::spawn("livetrail publish", &publish);
     server.await_records("publish_started", 1);
     let play = |url: &str, out: &Path| {

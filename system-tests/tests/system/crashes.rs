@@ -64,9 +64,9 @@ fn a_viewer_that_is_killed_is_on_record_and_nobody_else_notices() {
 
 #[test]
 fn a_server_that_is_killed_closes_at_its_next_start_what_it_left_open() {
-    let mut server = Server::start(Config::new().key("studio-1", "opensesame", "publish"));
+    let mut server = Server::start(Config::new().key("studio-1", "opensesame-73-1150", "publish"));
     let url = server.rtmp_url("live/cam");
-    let with_key = format!("{url}?token=opensesame");
+    let with_key = format!("{url}?token=opensesame-73-1150");
     let publisher = tool::ffmpeg_publish(clip::small(), &with_key, 30, None);
     server.await_frames("live/cam", 30);
     let viewers = [

@@ -10,7 +10,7 @@ const ENDS: Duration = Duration::from_secs(30);
 
 #[test]
 fn an_operator_kicks_a_viewer_and_a_publisher_by_session() {
-    let config = Config::new().operator("night-shift", "letmekick-55");
+    let config = Config::new().operator("night-shift", "letmekick-55-6120");
     let mut server = Server::start(config);
     let url = server.rtmp_url("live/cam");
     let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
@@ -26,10 +26,13 @@ fn an_operator_kicks_a_viewer_and_a_publisher_by_session() {
         let answer = http::request(server.http(), "DELETE", &path, &[header]);
         answer.expect("an answer").status
     };
-    let allowed = "authorization: Bearer letmekick-55";
+    let allowed = "authorization: Bearer letmekick-55-6120";
 
     let (watching, sending) = (session("play_started"), session("publish_started"));
-    assert_eq!(delete(&watching, "authorization: Bearer wrong-77"), 401);
+    assert_eq!(
+        delete(&watching, "authorization: Bearer wrong-77-6120-888"),
+        401
+    );
     assert_eq!(delete(&watching, "accept: */*"), 401);
     assert!((200..300).contains(&delete(&watching, allowed)));
     viewer.wait(ENDS);
@@ -58,7 +61,7 @@ fn an_operator_kicks_a_viewer_and_a_publisher_by_session() {
         let whom = kicked.session.map(|session| session.to_string());
         assert_eq!(whom, Some(session), "\n{trail}");
     }
-    trail.assert_tells_nothing_of(&["letmekick-55", "wrong-77"]);
+    trail.assert_tells_nothing_of(&["letmekick-55-6120", "wrong-77-6120-888"]);
 }
 
 #[test]
@@ -127,11 +130,11 @@ fn a_viewer_that_does_not_read_does_not_keep_the_server_from_stopping() {
 
 #[test]
 fn sighup_takes_new_keys_and_limits_and_running_sessions_go_on() {
-    let mut server = Server::start(Config::new().key("old", "old-secret-1", "publish"));
+    let mut server = Server::start(Config::new().key("old", "old-secret-1-9021", "publish"));
     let with = |stream: &str| server.rtmp_url(stream);
     let (old, new) = (
-        with("live/a?token=old-secret-1"),
-        with("live/b?token=new-secret-2"),
+        with("live/a?token=old-secret-1-9021"),
+        with("live/b?token=new-secret-2-9022"),
     );
     let running = tool::ffmpeg_publish(clip::small(), &old, 30, None);
     server.await_records("publish_started", 1);
@@ -139,14 +142,14 @@ fn sighup_takes_new_keys_and_limits_and_running_sessions_go_on() {
         .wait(ENDS)
         .failure();
 
-    let changed = Config::new().key("new", "new-secret-2", "publish");
+    let changed = Config::new().key("new", "new-secret-2-9022", "publish");
     server.set_config(changed.limits("max_publishers = 2"));
     server.signal(Signal::HUP);
     server.await_records("admin_config_changed", 1);
     tool::ffmpeg_publish(clip::small(), &with_b(&server), 1, None)
         .wait(ENDS)
         .success();
-    let refused = server.rtmp_url("live/c?token=old-secret-1");
+    let refused = server.rtmp_url("live/c?token=old-secret-1-9021");
     tool::ffmpeg_publish(clip::small(), &refused, 2, None)
         .wait(ENDS)
         .failure();
@@ -178,9 +181,9 @@ fn sighup_takes_new_keys_and_limits_and_running_sessions_go_on() {
         new(),
     ]);
     trail.assert_server_records(&["server_started", "admin_config_changed", "server_stopped"]);
-    trail.assert_tells_nothing_of(&["old-secret-1", "new-secret-2"]);
+    trail.assert_tells_nothing_of(&["old-secret-1-9021", "new-secret-2-9022"]);
 }
 
 fn with_b(server: &Server) -> String {
-    server.rtmp_url("live/b?token=new-secret-2")
+    server.rtmp_url("live/b?token=new-secret-2-9022")
 }

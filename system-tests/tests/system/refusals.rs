@@ -10,13 +10,13 @@ const ENDS: Duration = Duration::from_secs(30);
 #[test]
 fn a_publisher_with_a_wrong_key_and_one_with_none_are_refused_and_the_right_one_is_let_in_under_its_name()
  {
-    let mut server = Server::start(Config::new().key("studio-1", "opensesame-91", "publish"));
-    for wrong in ["live/cam?token=closesesame-17", "live/cam"] {
+    let mut server = Server::start(Config::new().key("studio-1", "opensesame-91-2041", "publish"));
+    for wrong in ["live/cam?token=closesesame-17-2041", "live/cam"] {
         let publisher = tool::ffmpeg_publish(clip::small(), &server.rtmp_url(wrong), 3, None);
         publisher.wait(ENDS).failure();
     }
     server.await_records("publish_denied", 2);
-    let right = server.rtmp_url("live/cam?token=opensesame-91");
+    let right = server.rtmp_url("live/cam?token=opensesame-91-2041");
     tool::ffmpeg_publish(clip::small(), &right, 1, None)
         .wait(ENDS)
         .success();
@@ -30,17 +30,20 @@ fn a_publisher_with_a_wrong_key_and_one_with_none_are_refused_and_the_right_one_
             .by("studio-1")
             .published("client_closed"),
     ]);
-    trail.assert_tells_nothing_of(&["opensesame-91", "closesesame-17"]);
+    trail.assert_tells_nothing_of(&["opensesame-91-2041", "closesesame-17-2041"]);
 }
 
 #[test]
 fn a_viewer_is_refused_for_a_wrong_key_a_missing_stream_and_a_missing_application() {
-    let mut server = Server::start(Config::new().key("friend", "hunter-2-two", "play"));
+    let mut server = Server::start(Config::new().key("friend", "hunter-2-two-and-three", "play"));
     let publisher = tool::ffmpeg_publish(clip::small(), &server.rtmp_url("live/cam"), 30, None);
     server.await_records("publish_started", 1);
 
     let out = server.file("out.flv");
-    for stream in ["live/cam?token=wrong-3", "live/none?token=hunter-2-two"] {
+    for stream in [
+        "live/cam?token=wrong-3",
+        "live/none?token=hunter-2-two-and-three",
+    ] {
         for url in [server.rtmp_url(stream), server.flv_url(stream)] {
             tool::ffmpeg_play(&url, &out).wait(ENDS).failure();
         }
@@ -48,8 +51,8 @@ fn a_viewer_is_refused_for_a_wrong_key_a_missing_stream_and_a_missing_applicatio
     let status = |path: &str| http::get(server.http(), path).status;
     assert_eq!(status("/live/cam.flv"), 401);
     assert_eq!(status("/live/cam.flv?token=wrong-3"), 403);
-    assert_eq!(status("/live/none.flv?token=hunter-2-two"), 404);
-    assert_eq!(status("/vod/cam.flv?token=hunter-2-two"), 404);
+    assert_eq!(status("/live/none.flv?token=hunter-2-two-and-three"), 404);
+    assert_eq!(status("/vod/cam.flv?token=hunter-2-two-and-three"), 404);
     let mut raw = RawRtmp::connect(server.rtmp()).expect("a handshake");
     raw.open("live").expect("a connection");
     let code = raw.play("cam?token=wrong-3").expect("an answer");
@@ -82,7 +85,7 @@ fn a_viewer_is_refused_for_a_wrong_key_a_missing_stream_and_a_missing_applicatio
         friend("http-flv", "live/none", "stream_not_found"),
         denied("http-flv", "vod/cam", "app_not_found"),
     ]);
-    trail.assert_tells_nothing_of(&["hunter-2-two", "wrong-3"]);
+    trail.assert_tells_nothing_of(&["hunter-2-two-and-three", "wrong-3"]);
 }
 
 #[test]

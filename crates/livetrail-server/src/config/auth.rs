@@ -16,7 +16,9 @@ use super::types::{self, NamedSecret, SecretText};
 pub(crate) struct Auth {
     pub(crate) publish: AdmissionRule,
     pub(crate) play: AdmissionRule,
+    #[serde(with = "types::networks")]
     pub(crate) allow_ips: Vec<IpNet>,
+    #[serde(with = "types::networks")]
     pub(crate) deny_ips: Vec<IpNet>,
     pub(crate) key: Vec<Key>,
     pub(crate) token_key: Vec<NamedSecret>,
@@ -124,6 +126,17 @@ impl Auth {
 }
 
 impl Key {
+    /// Whether some attempt is covered by both.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        fn meet<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
+            one.zip(other).is_none_or(|(one, other)| one == other)
+        }
+        let grants =
+            self.grant == other.grant || [self.grant, other.grant].contains(&GrantName::Both);
+        let apps = meet(self.app.as_ref(), other.app.as_ref());
+        grants && apps && meet(self.stream.as_ref(), other.stream.as_ref())
+    }
+
     fn static_key(&self) -> StaticKey {
         let mut key = StaticKey::new(self.name.clone(), exposed(self.secret.as_ref()))
             .grant(self.grant.into());

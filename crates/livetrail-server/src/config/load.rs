@@ -3,41 +3,19 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use livetrail_ledger::{LedgerError, MAX_WITNESSES};
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, LogFormat, NamedSecret, Secret, SecretText,
+    Config, ConfigError, LogFormat, NamedSecret, Secret, SecretText, bounds,
+    check::check,
+    modes,
     place::{Place, Source},
     secret::SecretError,
-    types::{LogFilter, Span},
+    types::LogFilter,
 };
-
-/// Longer, and players would run dry between two writes.
-const MAX_SEND_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Longer, and an auditor would wait too long for what was just recorded.
-const MAX_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Longer, and best-effort records would be at risk for too long.
-const MAX_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A segment of the write-ahead log holds at least one commit, which has 8 MiB at most, and is no larger than this.
-const WAL_SEGMENT_SIZES: std::ops::RangeInclusive<usize> = (9 << 20)..=(1 << 30);
-
-/// More often, and a witness would see to nothing else; less often, and a rollback goes unseen for too long.
-const WITNESS_INTERVALS: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(3_600);
-
-/// Sooner, and one lost packet would be told of; later, and nobody would know for days that nobody watches.
-const WITNESS_OVERDUE_AFTERS: std::ops::RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_secs(86_400);
-
-/// Each has a thread, and two batches in memory.
-const MAX_SINKS: usize = 32;
+use crate::{cli::ServeOverrides, nearest::nearest};
 
 /// Variables that set any key: `LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m` is `limits.idle_timeout`.
 const VARIABLE_PREFIX: &str = "LIVETRAIL__";
@@ -64,6 +42,19 @@ impl Overrides {
     }
 }
 
+impl From<ServeOverrides> for Overrides {
+    fn from(flags: ServeOverrides) -> Self {
+        Self {
+            data: flags.data,
+            rtmp: flags.rtmp,
+            http: flags.http,
+            log: flags.log,
+            log_format: flags.log_format,
+            ..Self::from_environment()
+        }
+    }
+}
+
 /// The process's variables, as far as they are text.
 pub(crate) fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
@@ -84,15 +75,24 @@ const KNOWN_VARIABLES: [&str; 10] = [
     "LIVETRAIL_TOKEN_KEY",
 ];
 
-/// Says which variables look like ours and are not: misspelt, or set by a container platform for its own ends, so that this is no
+/// Variables that look like ours and are not, each in words: misspelt, or set by a container platform for its own ends, so that this is no
 /// error.
-pub(crate) fn warn_of_unknown_variables() {
-    for (name, _) in variables() {
+pub(crate) fn unknown_variables(
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Vec<String> {
+    let unknown = |name: &String| {
         let is_ours = name.starts_with("LIVETRAIL_") && !name.starts_with(VARIABLE_PREFIX);
-        if is_ours && !KNOWN_VARIABLES.contains(&name.as_str()) {
-            tracing::warn!(name, "this variable means nothing here");
-        }
-    }
+        is_ours && !KNOWN_VARIABLES.contains(&name.as_str())
+    };
+    let words = |name: String| match nearest(&name, KNOWN_VARIABLES) {
+        Some(near) => format!("the variable {name} is unknown and ignored; did you mean {near}?"),
+        None => format!(
+            "the variable {name} is unknown and ignored; LIVETRAIL__SECTION__KEY sets any setting, and there are {}",
+            KNOWN_VARIABLES.join(", ")
+        ),
+    };
+    let names = variables.into_iter().map(|(name, _)| name);
+    names.filter(unknown).map(words).collect()
 }
 
 /// Reads, overrides and checks.
@@ -135,6 +135,8 @@ pub(crate) fn load(
     for sink in &mut config.sink {
         sink.resolve(base);
     }
+    config.secret_files = config.files_with_secrets(path, base);
+    check_modes(&config, path)?;
     read_secrets(&mut config, base, &source)?;
     check(&config, &source)?;
     Ok(config)
@@ -154,20 +156,50 @@ fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
             // The place is that of the table; which key it lacks is in the message.
             place.line = None;
         }
-        let is_secret = place
-            .key
-            .as_deref()
-            .is_some_and(|key| key.ends_with("secret"));
+        let (key, line) = (place.key.clone(), place.line.clone());
+        let is_secret = key.as_deref().is_some_and(|key| key.ends_with("secret"));
         ConfigError::Setting {
             place,
             problem: if is_secret {
                 // The message would repeat it.
                 "not a secret; allowed is text in quotes".to_owned()
             } else {
-                error.message().to_owned()
+                in_plain_words(error.message(), key.as_deref(), line.as_deref())
             },
         }
     })
+}
+
+/// What the parser says, in words of the configuration instead of Rust's.
+fn in_plain_words(message: &str, key: Option<&str>, line: Option<&str>) -> String {
+    if message == "invalid type: map, expected a sequence" {
+        let header = line.map(str::trim).filter(|line| line.starts_with('['));
+        let key = key.unwrap_or_default();
+        return match header {
+            Some(header) if header.trim_matches(['[', ']']) == key => {
+                format!("{header} is one of several: write [[{key}]]")
+            }
+            Some(header) => format!("{header} needs [[{key}]] with its name before it"),
+            None => format!("is a list of tables: write [[{key}]]"),
+        };
+    }
+    let Some((what, expected)) = message.rsplit_once("expected ") else {
+        return message.to_owned();
+    };
+    let most = match expected {
+        "u8" => Some(u64::from(u8::MAX)),
+        "u16" => Some(u64::from(u16::MAX)),
+        "u32" => Some(u64::from(u32::MAX)),
+        "u64" | "usize" => None,
+        _ => return message.to_owned(),
+    };
+    let bound = key.and_then(bounds::of);
+    let allowed = match (bound, most) {
+        (Some(bound), _) => format!("a number, {}", bound.allowed()),
+        (None, Some(most)) => format!("a number, 0 to {most}"),
+        (None, None) => "a number of 0 or more".to_owned(),
+    };
+    format!("{what}expected {allowed}")
 }
 
 /// Sets one key, and checks at once, so that what is wrong is this variable's fault.
@@ -201,7 +233,9 @@ fn set_by_variable(set: &mut Table, name: &str, text: &str) -> Result<Config, Co
             Err(error) => last_error = error,
         }
     }
-    Err(wrong(format!("{}: {last_error}", parts.join("."))))
+    let key = parts.join(".");
+    let problem = in_plain_words(&last_error, Some(&key), None);
+    Err(wrong(format!("{key}: {problem}")))
 }
 
 fn insert(table: &mut Table, path: &[&str], value: Value) -> bool {
@@ -253,6 +287,25 @@ fn apply(config: &mut Config, overrides: &Overrides) {
     }
 }
 
+/// A secret that others may write is anybody's.
+fn check_modes(config: &Config, file: Option<&Path>) -> Result<(), ConfigError> {
+    for path in &config.secret_files {
+        // What cannot be looked at cannot be read either, and is refused then, with its key.
+        let Ok(Some(mode)) = modes::writable_by_others(path) else {
+            continue;
+        };
+        let origin = file.map(|file| file.display().to_string());
+        return Err(ConfigError::Setting {
+            place: Place {
+                origin: origin.filter(|_| file != Some(path)),
+                ..Place::default()
+            },
+            problem: modes::refusal(path, mode),
+        });
+    }
+    Ok(())
+}
+
 /// Puts the secrets that stand in files of their own into the configuration.
 fn read_secrets(config: &mut Config, base: &Path, source: &Source<'_>) -> Result<(), ConfigError> {
     let keys = config
@@ -295,247 +348,4 @@ fn without_secret(error: SecretError, source: &Source<'_>, key: &str) -> ConfigE
             problem: error.to_string(),
         },
     }
-}
-
-/// What no single value shows.
-fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
-    let wrong = |key: &str, problem: String| ConfigError::Setting {
-        place: source.of(key),
-        problem,
-    };
-    let at_least_one = [
-        ("rtmp.max_connections", config.rtmp.max_connections),
-        ("http.max_connections", config.http.max_connections),
-        ("audit.capacity", config.audit.capacity),
-    ];
-    for (key, value) in at_least_one {
-        if value == 0 {
-            return Err(wrong(key, "must be at least 1".to_owned()));
-        }
-    }
-    let not_zero = [
-        ("rtmp.handshake_timeout", config.rtmp.handshake_timeout),
-        ("rtmp.command_timeout", config.rtmp.command_timeout),
-        ("rtmp.write_stall_timeout", config.rtmp.write_stall_timeout),
-        ("http.header_timeout", config.http.header_timeout),
-        ("http.write_stall_timeout", config.http.write_stall_timeout),
-        ("audit.deadline", config.audit.deadline),
-        ("audit.heartbeat", config.audit.heartbeat),
-        (
-            "trail.checkpoint_interval",
-            config.trail.checkpoint_interval,
-        ),
-        ("shutdown_timeout", config.shutdown_timeout),
-    ];
-    for (key, Span(value)) in not_zero {
-        if value.is_zero() {
-            return Err(wrong(key, "must be longer than 0".to_owned()));
-        }
-    }
-    for (key, interval) in [
-        ("rtmp.send_interval", config.rtmp.send_interval),
-        ("http.send_interval", config.http.send_interval),
-    ] {
-        if interval.0 > MAX_SEND_INTERVAL {
-            return Err(wrong(key, "must be at most 1s".to_owned()));
-        }
-    }
-    check_trail(&config.trail, &wrong)?;
-    check_sinks(&config.sink, &wrong)?;
-    check_applications(config, &wrong)?;
-    check_names(config, &wrong)?;
-    if let Err(error) = config.auth.chain() {
-        let at = config
-            .auth
-            .token_key
-            .iter()
-            .position(|key| key.secret.as_ref().is_none_or(|s| s.expose().len() < 32))
-            .unwrap_or(0);
-        return Err(wrong(&format!("auth.token_key[{at}]"), error.to_string()));
-    }
-    let api = config.api.listen.unwrap_or(config.http.listen);
-    if !api.ip().is_loopback() && config.api.token.is_empty() {
-        let key = if config.api.listen.is_some() {
-            "api.listen"
-        } else {
-            "http.listen"
-        };
-        return Err(wrong(
-            key,
-            format!(
-                "the API would listen on {api}, which others can reach, without a token; allowed is one of: a token \
-                 ([[api.token]] or LIVETRAIL_API_TOKEN), an api.listen on a loopback address such as 127.0.0.1:8081 \
-                 (viewers then stay on http.listen), or an http.listen on a loopback address"
-            ),
-        ));
-    }
-    if config.api.listen == Some(config.http.listen) && config.http.listen.port() != 0 {
-        return Err(wrong(
-            "api.listen",
-            "is the same as http.listen; leave it out to serve both there".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
-fn check_trail(
-    trail: &super::Trail,
-    wrong: &dyn Fn(&str, String) -> ConfigError,
-) -> Result<(), ConfigError> {
-    if trail.checkpoint_interval.0 > MAX_CHECKPOINT_INTERVAL {
-        return Err(wrong(
-            "trail.checkpoint_interval",
-            "must be at most 1m".to_owned(),
-        ));
-    }
-    if trail.commit_interval.0 > MAX_COMMIT_INTERVAL {
-        return Err(wrong(
-            "trail.commit_interval",
-            "must be at most 1s".to_owned(),
-        ));
-    }
-    if !WAL_SEGMENT_SIZES.contains(&trail.wal_segment_size.0) {
-        return Err(wrong(
-            "trail.wal_segment_size",
-            "must be 9MiB to 1GiB".to_owned(),
-        ));
-    }
-    if trail.retention.is_some_and(|span| span < Span::secs(10)) {
-        return Err(wrong("trail.retention", "must be at least 10s".to_owned()));
-    }
-    if !WITNESS_INTERVALS.contains(&trail.witness_interval.0) {
-        return Err(wrong(
-            "trail.witness_interval",
-            "must be 100ms to 1h".to_owned(),
-        ));
-    }
-    if !WITNESS_OVERDUE_AFTERS.contains(&trail.witness_overdue_after.0) {
-        return Err(wrong(
-            "trail.witness_overdue_after",
-            "must be 1s to 1d".to_owned(),
-        ));
-    }
-    for (i, witness) in trail.witness.iter().enumerate() {
-        if let Err(error) = witness.witness() {
-            let key = match &error {
-                LedgerError::WitnessUrl { .. } => "url",
-                _ => "key",
-            };
-            let problem = crate::output::chain(&error);
-            return Err(wrong(&format!("trail.witness[{i}].{key}"), problem));
-        }
-        let before = trail.witness.iter().take(i);
-        if before.into_iter().any(|other| other.key == witness.key) {
-            let problem = "the same witness is given twice".to_owned();
-            return Err(wrong(&format!("trail.witness[{i}].key"), problem));
-        }
-    }
-    if trail.witness.len() > MAX_WITNESSES {
-        let problem = format!("must be at most {MAX_WITNESSES}");
-        return Err(wrong("trail.witness", problem));
-    }
-    if trail.origin.as_ref().is_some_and(String::is_empty) {
-        return Err(wrong(
-            "trail.origin",
-            "is empty; leave it out to take the trail as it is".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
-fn check_sinks(
-    sinks: &[super::Sink],
-    wrong: &dyn Fn(&str, String) -> ConfigError,
-) -> Result<(), ConfigError> {
-    for (i, sink) in sinks.iter().enumerate() {
-        if let Some((key, problem)) = sink.wrong() {
-            return Err(wrong(&format!("sink[{i}].{key}"), problem));
-        }
-        if sinks.iter().take(i).any(|other| other.name == sink.name) {
-            let problem = format!("{:?} is there twice", sink.name);
-            return Err(wrong(&format!("sink[{i}].name"), problem));
-        }
-    }
-    for (i, sink) in sinks.iter().enumerate() {
-        let path = |sink: &super::Sink| sink.file.as_ref().map(|file| file.path.clone());
-        let others = sinks.iter().take(i);
-        if let Some(own) = path(sink)
-            && others.filter_map(path).any(|other| other == own)
-        {
-            let problem = format!("{} is another sink's file already", own.display());
-            return Err(wrong(&format!("sink[{i}].file.path"), problem));
-        }
-    }
-    let outputs: Vec<_> = sinks.iter().filter(|sink| sink.stdout.is_some()).collect();
-    if let [first, second, ..] = outputs.as_slice() {
-        let problem = format!(
-            "{:?} and {:?} are both standard output, and their lines would be mixed",
-            first.name, second.name
-        );
-        return Err(wrong("sink.stdout", problem));
-    }
-    if sinks.len() > MAX_SINKS {
-        return Err(wrong("sink", format!("must be at most {MAX_SINKS}")));
-    }
-    Ok(())
-}
-
-fn check_applications(
-    config: &Config,
-    wrong: &dyn Fn(&str, String) -> ConfigError,
-) -> Result<(), ConfigError> {
-    for (i, app) in config.application.iter().enumerate() {
-        let builder = livetrail_engine::Engine::builder();
-        let upto = config.application.iter().take(i + 1);
-        let built = upto
-            .fold(builder, |b, app| b.application(app.spec()))
-            .build();
-        if let Err(error) = built {
-            return Err(wrong(&format!("application[{i}].name"), error.to_string()));
-        }
-        let reserved = ["api", "health", "metrics"];
-        if reserved.contains(&app.name.as_str()) {
-            return Err(wrong(
-                &format!("application[{i}].name"),
-                format!(
-                    "{} is a path of the server's own; allowed is any other name",
-                    app.name
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// A principal on record must name one secret.
-fn check_names(
-    config: &Config,
-    wrong: &dyn Fn(&str, String) -> ConfigError,
-) -> Result<(), ConfigError> {
-    let keys = config.auth.key.iter().map(|key| &key.name);
-    let token_keys = config.auth.token_key.iter().map(|key| &key.name);
-    let named = keys
-        .enumerate()
-        .map(|(i, name)| (format!("auth.key[{i}].name"), name))
-        .chain(
-            token_keys
-                .enumerate()
-                .map(|(i, name)| (format!("auth.token_key[{i}].name"), name)),
-        );
-    let mut seen = std::collections::HashSet::new();
-    for (key, name) in named {
-        if !seen.insert(name) {
-            return Err(wrong(&key, format!("the name {name:?} is given twice")));
-        }
-    }
-    let mut seen = std::collections::HashSet::new();
-    for (i, token) in config.api.token.iter().enumerate() {
-        if !seen.insert(&token.name) {
-            return Err(wrong(
-                &format!("api.token[{i}].name"),
-                format!("the name {:?} is given twice", token.name),
-            ));
-        }
-    }
-    Ok(())
 }

@@ -3,10 +3,14 @@
 //! Precedence, lowest first: defaults, the file, `LIVETRAIL__SECTION__KEY` variables, `LIVETRAIL_*` variables, flags.
 //! [`load()`] checks all of it and names the key, the line and what is allowed.
 
+mod address;
 mod auth;
+mod bounds;
+mod check;
 mod error;
 mod kafka;
 mod load;
+mod modes;
 mod otlp;
 mod place;
 mod s3;
@@ -22,12 +26,14 @@ use livetrail_engine::{AppName, AppSpec, DuplicatePublisher, IngressLimit, Limit
 use livetrail_ledger::LedgerError;
 use serde::Deserialize;
 
+pub(crate) use address::parse as parse_address;
 pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};
 pub(crate) use error::ConfigError;
 pub(crate) use kafka::Kafka;
 #[cfg(feature = "kafka")]
 pub(crate) use kafka::{Accept, Sasl};
-pub(crate) use load::{Overrides, load, variables, warn_of_unknown_variables};
+pub(crate) use load::{Overrides, load, unknown_variables, variables};
+pub(crate) use modes::readable_secrets;
 pub(crate) use otlp::Otlp;
 #[cfg(feature = "otlp")]
 pub(crate) use otlp::OtlpCompression;
@@ -68,6 +74,9 @@ pub(crate) struct Config {
     pub(crate) audit: Audit,
     pub(crate) trail: Trail,
     pub(crate) sink: Vec<Sink>,
+    /// Files with secrets in them, this configuration's own included where it has any; filled by [`load()`].
+    #[serde(skip)]
+    pub(crate) secret_files: Vec<PathBuf>,
 }
 
 impl Default for Config {
@@ -86,6 +95,7 @@ impl Default for Config {
             audit: Audit::default(),
             trail: Trail::default(),
             sink: Vec::new(),
+            secret_files: Vec::new(),
         }
     }
 }
@@ -135,6 +145,7 @@ pub(crate) enum IoUring {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Rtmp {
+    #[serde(with = "address")]
     pub(crate) listen: SocketAddr,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_ip: usize,
@@ -166,6 +177,7 @@ impl Default for Rtmp {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Http {
+    #[serde(with = "address")]
     pub(crate) listen: SocketAddr,
     pub(crate) max_connections: usize,
     pub(crate) header_timeout: Span,
@@ -186,7 +198,7 @@ impl Default for Http {
             egress_threads: 0,
             send_interval: Span::millis(10),
             io_uring: IoUring::Auto,
-            allow_origin: types::Origin("*".to_owned()),
+            allow_origin: types::Origin(String::new()),
         }
     }
 }
@@ -195,6 +207,7 @@ impl Default for Http {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Api {
+    #[serde(with = "address::optional")]
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) token: Vec<NamedSecret>,
 }

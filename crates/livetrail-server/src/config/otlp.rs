@@ -69,6 +69,14 @@ impl Otlp {
         beside(base, headers.map(|header| &mut header.value_file));
     }
 
+    pub(super) fn has_a_secret_inside(&self) -> bool {
+        self.header.iter().any(|header| header.value.is_some())
+    }
+
+    pub(super) fn value_files(&self) -> impl Iterator<Item = &Option<PathBuf>> {
+        self.header.iter().map(|header| &header.value_file)
+    }
+
     pub(super) fn wrong(&self) -> Option<(&'static str, String)> {
         if let Some(problem) = self.tls().wrong() {
             return Some(("otlp", problem.to_owned()));

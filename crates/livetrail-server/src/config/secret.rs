@@ -3,7 +3,7 @@
 
 use std::{io, path::Path};
 
-use super::SecretText;
+use super::{SecretText, modes};
 
 /// The places of a setting's secret that this setting has, and what is given there.
 ///
@@ -55,6 +55,16 @@ pub(crate) enum SecretError {
         path: String,
         /// Why.
         source: io::Error,
+    },
+    /// Others may write the file.
+    #[error("{}", modes::refusal(Path::new(path), *mode))]
+    Writable {
+        /// The key.
+        key: String,
+        /// Where it is.
+        path: String,
+        /// Its mode.
+        mode: u32,
     },
     /// There is no such variable.
     #[error("the variable {name} is not set, or not text")]
@@ -124,11 +134,19 @@ impl<'a> Secret<'a> {
         match self.only()? {
             (_, Found::Itself(text)) => Ok(text.clone()),
             (key, Found::File(path)) => {
-                let text = std::fs::read_to_string(path).map_err(|source| SecretError::File {
+                let unreadable = |source| SecretError::File {
                     key: key.to_owned(),
                     path: path.display().to_string(),
                     source,
-                })?;
+                };
+                if let Some(mode) = modes::writable_by_others(path).map_err(unreadable)? {
+                    return Err(SecretError::Writable {
+                        key: key.to_owned(),
+                        path: path.display().to_string(),
+                        mode,
+                    });
+                }
+                let text = std::fs::read_to_string(path).map_err(unreadable)?;
                 without_the_lines_end(key, &text, || path.display().to_string())
             }
             (key, Found::Variable(name)) => {
@@ -163,9 +181,10 @@ impl SecretError {
     pub(crate) fn key(&self) -> Option<&str> {
         match self {
             Self::Missing { .. } | Self::Several { .. } => None,
-            Self::Empty { key, .. } | Self::File { key, .. } | Self::Variable { key, .. } => {
-                Some(key)
-            }
+            Self::Empty { key, .. }
+            | Self::File { key, .. }
+            | Self::Writable { key, .. }
+            | Self::Variable { key, .. } => Some(key),
         }
     }
 

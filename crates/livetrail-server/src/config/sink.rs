@@ -175,6 +175,28 @@ impl Sink {
         }
     }
 
+    /// Whether a secret stands in the configuration itself.
+    pub(super) fn has_a_secret_inside(&self) -> bool {
+        let address = self
+            .postgres
+            .as_ref()
+            .is_some_and(|table| table.url.is_some());
+        address || self.otlp.as_ref().is_some_and(Otlp::has_a_secret_inside)
+    }
+
+    /// The files that have a secret in them.
+    pub(super) fn files_with_secrets(&self) -> impl Iterator<Item = &PathBuf> {
+        let kafka = self.kafka.iter();
+        let kafka = kafka.flat_map(|it| [&it.password_file, &it.key_file]);
+        let postgres = self.postgres.iter();
+        let postgres = postgres.flat_map(|it| [&it.url_file, &it.key_file]);
+        let keys = self.otlp.iter().map(|it| &it.key_file);
+        let keys = keys.chain(self.syslog.iter().map(|it| &it.key_file));
+        let keys = keys.chain(self.s3.iter().map(|it| &it.credentials_file));
+        let headers = self.otlp.iter().flat_map(Otlp::value_files);
+        kafka.chain(postgres).chain(keys).chain(headers).flatten()
+    }
+
     /// What is wrong with it by itself: the key in it, and why.
     pub(super) fn wrong(&self) -> Option<(&'static str, String)> {
         if let Err(error) = self.options().check(&self.name) {

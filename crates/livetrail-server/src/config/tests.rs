@@ -18,7 +18,7 @@ fn load_with(
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("livetrail.toml");
     std::fs::write(&path, text).unwrap();
-    std::fs::write(dir.path().join("secret.txt"), "from-a-file\n").unwrap();
+    std::fs::write(dir.path().join("secret.txt"), "from-a-file-beside\n").unwrap();
     let variables = variables
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -53,12 +53,15 @@ fn a_file_is_beside_the_configuration_and_its_format_is_one_of_two() {
         ("", "path"),
         ("path = \"..\"\n", "the name of a file"),
         ("path = \"a\"\nformat = \"csv\"\n", "csv"),
-        ("path = \"a\"\nrotate_bytes = \"1KiB\"\n", "at least 64KiB"),
-        ("path = \"a\"\nrotate_every = \"59s\"\n", "at least 1m"),
+        (
+            "path = \"a\"\nrotate_bytes = \"1KiB\"\n",
+            "64KiB to 16384GiB",
+        ),
+        ("path = \"a\"\nrotate_every = \"59s\"\n", "must be 1m to"),
         ("path = \"a\"\nkeep_files = 3\n", "rotates nothing"),
         (
             "path = \"a\"\nrotate_every = \"1d\"\nkeep_files = 0\n",
-            "at least 1",
+            "must be 1 to 1000000",
         ),
         (
             "path = \"a\"\n[sink.postgres]\nurl = \"x\"\n",
@@ -153,10 +156,7 @@ fn a_bucket_says_how_long_and_who_may_delete() {
         ),
         (&format!("lock = \"none\"\n{keep}"), "choose \"governance\""),
         ("lock = \"none\"\nprofile = \"p\"\n", "no credentials_file"),
-        (
-            "lock = \"none\"\nbatch_interval = \"61s\"\n",
-            "more than 60s",
-        ),
+        ("lock = \"none\"\nbatch_interval = \"61s\"\n", "0s to 1m"),
     ] {
         let said = bucket(more).unwrap_err();
         assert!(said.contains(words), "{more}: {said}");
@@ -175,7 +175,7 @@ fn a_receiver_of_syslog_is_over_tls_unless_it_says_otherwise() {
     assert!(own.ca_file.is_some_and(|file| file.is_absolute()));
     assert!(receiver("transport = \"tcp\"\ninsecure = true\n").is_ok());
     for (more, words) in [
-        ("facility = 24\n", "facility above 23"),
+        ("facility = 24\n", "must be 0 to 23"),
         (
             "key_file = \"a\"\n",
             "both of certificate_file and key_file",
@@ -339,7 +339,10 @@ fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
         ),
         (
             "[[application]]\nmax_lag_frames = 99999999",
-            &["livetrail.toml:1: application[0].name: ", "1048576"],
+            &[
+                "livetrail.toml:2: application[0].max_lag_frames: ",
+                "1048576",
+            ],
         ),
         (
             "[audit]\npublish = \"maybe\"",
@@ -351,7 +354,10 @@ fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
         ),
         (
             "[audit]\ncapacity = 0",
-            &["livetrail.toml:2: audit.capacity: ", "at least 1"],
+            &[
+                "livetrail.toml:2: audit.capacity: ",
+                "must be 1 to 16777216, which take 1.7 GB",
+            ],
         ),
         (
             "[audit]\ndeadline = \"0s\"",
@@ -359,11 +365,11 @@ fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
         ),
         (
             "[rtmp]\nsend_interval = \"2s\"",
-            &["livetrail.toml:2: rtmp.send_interval: ", "at most 1s"],
+            &["livetrail.toml:2: rtmp.send_interval: ", "0s to 1s"],
         ),
         (
             "[http]\nsend_interval = \"2s\"",
-            &["livetrail.toml:2: http.send_interval: ", "at most 1s"],
+            &["livetrail.toml:2: http.send_interval: ", "0s to 1s"],
         ),
         (
             "[rtmp]\nio_uring = \"on\"",
@@ -406,7 +412,10 @@ fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
         ),
         (
             "[auth]\nallow_ips = [\"10.0.0.0/99\"]",
-            &["livetrail.toml:2: auth.allow_ips", "IP"],
+            &[
+                "livetrail.toml:2: auth.allow_ips[0]",
+                "10.0.0.0 is /0 to /32",
+            ],
         ),
         (
             "[http]\nlisten = \"0.0.0.0:8080\"",
@@ -445,8 +454,190 @@ fn a_wrong_setting_names_its_line_its_key_and_what_is_allowed() {
 }
 
 #[test]
+fn what_cannot_be_meant_is_refused_with_what_to_do() {
+    let key = "[[auth.key]]\nname = \"a\"\nsecret = \"0123456789abcdef\"\n";
+    let other = key.replace("\"a\"", "\"b\"");
+    let play = "grant = \"play\"\n";
+    for (text, expected) in [
+        (
+            "data = \"\"",
+            &["livetrail.toml:1: data: ", "is empty"] as &[_],
+        ),
+        (
+            "[http]\nlisten = \"0.0.0.0:1935\"\n[[api.token]]\nname = \"o\"\nsecret = \"0123456789abcdef\"",
+            &["livetrail.toml:2: http.listen: ", "rtmp.listen"],
+        ),
+        (
+            "[api]\nlisten = \"127.0.0.1:1935\"",
+            &["livetrail.toml:2: api.listen: ", "rtmp.listen"],
+        ),
+        (
+            "[limits]\nmax_publishers = 0",
+            &["limits.max_publishers: must be 1 to 100000"],
+        ),
+        (
+            "[auth]\npublish = \"keys\"",
+            &["livetrail.toml:2: auth.publish: ", "nobody could publish"],
+        ),
+        (
+            &format!("[auth]\npublish = \"keys\"\n{key}{play}"),
+            &["auth.publish: ", "nobody could publish"],
+        ),
+        (
+            "[auth]\nplay = \"keys\"",
+            &["livetrail.toml:2: auth.play: ", "nobody could play"],
+        ),
+        (
+            &format!("{key}app = \"lvie\""),
+            &["livetrail.toml:4: auth.key[0].app: ", "did you mean live?"],
+        ),
+        (
+            "[[auth.key]]\nname = \"a\"\nsecret = \"0123456789abcde\"",
+            &["livetrail.toml:1: auth.key[0]: ", "15 bytes", "at least 16"],
+        ),
+        (
+            "[[api.token]]\nname = \"a\"\nsecret = \"a\"",
+            &["livetrail.toml:1: api.token[0]: ", "at least 16"],
+        ),
+        (
+            &format!("{key}{other}"),
+            &["livetrail.toml:4: auth.key[1]: ", "the secret of \"a\""],
+        ),
+        (
+            "[auth]\nallow_ips = [\"10.1.0.0/16\"]\ndeny_ips = [\"10.0.0.0/8\"]",
+            &["auth.allow_ips[0]: ", "within 10.0.0.0/8"],
+        ),
+        ("application = []", &["application: must be 1 to 10000"]),
+        (
+            "[application.ingress]\nburst = \"1s\"",
+            &["[application.ingress] needs [[application]] with its name before it"],
+        ),
+        ("[application]\nname = \"a\"", &["write [[application]]"]),
+        (
+            "[rtmp]\nmax_connections = -1",
+            &[
+                "livetrail.toml:2: rtmp.max_connections: ",
+                "expected a number, 1 to 1000000",
+            ],
+        ),
+        (
+            "[[application]]\nlag_budget = 5000000000",
+            &[
+                "livetrail.toml:2: application[0].lag_budget: ",
+                "expected a number, 0 to 10000",
+            ],
+        ),
+        (
+            "[http]\nallow_origin = \"https://example.org/page\"",
+            &[
+                "livetrail.toml:2: http.allow_origin: ",
+                "https://example.org",
+            ],
+        ),
+        (
+            "[trail]\norigin = \"a b\"",
+            &[
+                "livetrail.toml:2: trail.origin: ",
+                "no spaces",
+                "example.com/studio-1",
+            ],
+        ),
+        (
+            "[rtmp]\nlisten = 70000",
+            &["livetrail.toml:2: rtmp.listen: ", "0 to 65535"],
+        ),
+    ] {
+        let error = load_text(text).expect_err(text);
+        for part in expected {
+            assert!(
+                error.contains(part),
+                "{text:?} gives {error:?}, which lacks {part:?}"
+            );
+        }
+        assert!(!error.contains("0123456789"), "{error}");
+    }
+    // The same secret for different streams is one that the record can tell.
+    load_text(&format!("{key}stream = \"x\"\n{other}stream = \"y\"")).unwrap();
+    load_text(&format!("{key}{play}{other}grant = \"publish\"")).unwrap();
+}
+
+#[test]
+fn every_number_size_and_span_of_the_example_has_an_upper_bound() {
+    let whole: toml::Table = example_uncommented().parse().unwrap();
+    let mut tried = 0;
+    each_value(&toml::Value::Table(whole.clone()), "", &mut |key, value| {
+        let huge: toml::Value = match value {
+            toml::Value::Integer(_) => i64::from(u32::MAX).into(),
+            toml::Value::String(text) if text.parse::<Span>().is_ok() => "9999999d".into(),
+            toml::Value::String(text) if text.parse::<ByteSize>().is_ok() => "999999GiB".into(),
+            _ => return,
+        };
+        // An enterprise number is a name: every one of 32 bits is fine.
+        if key == "sink[0].syslog.enterprise" {
+            return;
+        }
+        tried += 1;
+        let mut changed = toml::Value::Table(whole.clone());
+        *at(&mut changed, key) = huge.clone();
+        let refused = match changed.try_into::<Config>() {
+            // A type of fewer bits.
+            Err(_) => true,
+            Ok(config) => {
+                let wrong: Vec<_> = bounds::all(&config)
+                    .into_iter()
+                    .filter(|bound| bound.problem().is_some())
+                    .map(|bound| bound.key)
+                    .collect();
+                wrong == [key]
+            }
+        };
+        assert!(
+            refused,
+            "{key} = {huge} is not refused: give it a bound in bounds.rs"
+        );
+    });
+    assert!(tried > 45, "{tried}");
+    assert!(
+        bounds::all(&Config::default())
+            .iter()
+            .all(|bound| bound.problem().is_none())
+    );
+}
+
+fn each_value(value: &toml::Value, key: &str, each: &mut dyn FnMut(&str, &toml::Value)) {
+    match value {
+        toml::Value::Table(table) => {
+            for (name, inner) in table {
+                let dot = if key.is_empty() { "" } else { "." };
+                each_value(inner, &format!("{key}{dot}{name}"), each);
+            }
+        }
+        toml::Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                each_value(item, &format!("{key}[{i}]"), each);
+            }
+        }
+        value => each(key, value),
+    }
+}
+
+fn at<'a>(value: &'a mut toml::Value, key: &str) -> &'a mut toml::Value {
+    key.split('.').fold(value, |value, part| {
+        let (name, index) = part
+            .trim_end_matches(']')
+            .split_once('[')
+            .unwrap_or((part, ""));
+        let inner = &mut value[name];
+        match index.parse::<usize>() {
+            Ok(index) => &mut inner[index],
+            Err(_) => inner,
+        }
+    })
+}
+
+#[test]
 fn an_address_for_all_is_fine_with_a_token_or_with_an_api_address_of_its_own() {
-    let token = "[[api.token]]\nname = \"ops\"\nsecret = \"x\"";
+    let token = "[[api.token]]\nname = \"ops\"\nsecret = \"0123456789abcdef\"";
     load_text(&format!("[http]\nlisten = \"0.0.0.0:8080\"\n{token}")).unwrap();
     load_text("[http]\nlisten = \"0.0.0.0:8080\"\n[api]\nlisten = \"127.0.0.1:8081\"").unwrap();
 }
@@ -494,8 +685,8 @@ fn a_wrong_variable_is_named() {
 fn a_secret_can_stand_in_a_file_beside_the_configuration() {
     let config = load_text("[[auth.key]]\nname = \"a\"\nsecret_file = \"secret.txt\"").unwrap();
     let secret = config.auth.key[0].secret.as_ref().unwrap();
-    assert_eq!(secret.expose(), "from-a-file");
-    assert!(!format!("{:?}", config).contains("from-a-file"));
+    assert_eq!(secret.expose(), "from-a-file-beside");
+    assert!(!format!("{:?}", config).contains("from-a-file-beside"));
 }
 
 #[test]
@@ -503,13 +694,17 @@ fn everybody_may_do_what_no_key_is_for() {
     let auth = |text: &str| load_text(text).unwrap().auth;
     let none = auth("");
     assert!(none.publish_is_open() && none.play_is_open());
-    let publish = auth("[[auth.key]]\nname = \"a\"\nsecret = \"x\"\ngrant = \"publish\"");
+    let publish =
+        auth("[[auth.key]]\nname = \"a\"\nsecret = \"0123456789abcdef\"\ngrant = \"publish\"");
     assert!(!publish.publish_is_open() && publish.play_is_open());
-    let both = auth("[[auth.key]]\nname = \"a\"\nsecret = \"x\"");
+    let both = auth("[[auth.key]]\nname = \"a\"\nsecret = \"0123456789abcdef\"");
     assert!(!both.publish_is_open() && !both.play_is_open());
-    let said = auth("[auth]\nplay = \"open\"\n[[auth.key]]\nname = \"a\"\nsecret = \"x\"");
+    let said =
+        auth("[auth]\nplay = \"open\"\n[[auth.key]]\nname = \"a\"\nsecret = \"0123456789abcdef\"");
     assert!(!said.publish_is_open() && said.play_is_open());
-    let closed = auth("[auth]\npublish = \"keys\"");
+    let closed = toml::from_str::<Config>("[auth]\npublish = \"keys\"")
+        .unwrap()
+        .auth;
     assert!(!closed.publish_is_open() && closed.play_is_open());
 }
 

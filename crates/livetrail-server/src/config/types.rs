@@ -24,6 +24,33 @@ impl Span {
     }
 }
 
+/// In the largest units that fit: `1h30m`, `500ms`.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.as_millis();
+        if rest == 0 {
+            return f.write_str("0s");
+        }
+        for (name, unit_ms) in UNITS {
+            let number = rest / u128::from(unit_ms);
+            rest %= u128::from(unit_ms);
+            if number > 0 {
+                write!(f, "{number}{name}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Units of time in milliseconds, the largest first.
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
 impl std::str::FromStr for Span {
     type Err = String;
 
@@ -41,14 +68,8 @@ fn parse_span(text: &str) -> Option<Duration> {
         let after_number = rest.trim_start_matches(|c: char| c.is_ascii_digit());
         let number: u64 = rest.strip_suffix(after_number)?.parse().ok()?;
         let after_unit = after_number.trim_start_matches(|c: char| c.is_ascii_alphabetic());
-        let unit_ms: u64 = match after_number.strip_suffix(after_unit)? {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return None,
-        };
+        let unit = after_number.strip_suffix(after_unit)?;
+        let (_, unit_ms) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
         sum = sum.checked_add(Duration::from_millis(number.checked_mul(unit_ms)?))?;
         rest = after_unit.trim_start();
     }
@@ -64,6 +85,20 @@ impl<'de> Deserialize<'de> for Span {
 /// A number of bytes: `"16MiB"`, `"64KiB"`, or plain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ByteSize(pub(crate) usize);
+
+/// In the largest unit that divides it: `16MiB`.
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        match units
+            .iter()
+            .find(|(size, _)| self.0 > 0 && self.0 % size == 0)
+        {
+            Some((size, name)) => write!(f, "{}{name}", self.0 / size),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
 
 impl std::str::FromStr for ByteSize {
     type Err = String;
@@ -186,9 +221,15 @@ impl std::str::FromStr for Origin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let origin = text.starts_with("http://") || text.starts_with("https://");
-        let visible = text.chars().all(|c| c.is_ascii_graphic());
-        if text.is_empty() || text == "*" || (origin && visible) {
+        let host = text
+            .strip_prefix("http://")
+            .or_else(|| text.strip_prefix("https://"));
+        // An origin has no path, no query and no user.
+        let origin = host.is_some_and(|host| {
+            let of_a_host = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+            !host.is_empty() && host.chars().all(of_a_host)
+        });
+        if text.is_empty() || text == "*" || origin {
             Ok(Self(text.to_owned()))
         } else {
             Err(format!(
@@ -254,6 +295,50 @@ pub(super) mod app_name {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<AppName, D::Error> {
         d.deserialize_str(Parsed::new("an application's name"))
+    }
+}
+
+pub(super) mod networks {
+    //! Networks, or addresses alone.
+    use ipnet::IpNet;
+
+    use super::{Deserialize, Deserializer, Parsed};
+
+    /// A network; what is wrong with it in words.
+    struct Network(IpNet);
+
+    impl std::str::FromStr for Network {
+        type Err = String;
+
+        fn from_str(text: &str) -> Result<Self, String> {
+            let (ip, length) = text.split_once('/').unwrap_or((text, ""));
+            let ip: std::net::IpAddr = ip.parse().map_err(|_| {
+                format!("{text:?} is not a network; allowed is an IP address, or one with a length, such as \"10.0.0.0/8\" or \"2001:db8::/32\"")
+            })?;
+            let net = if length.is_empty() && !text.contains('/') {
+                Some(IpNet::from(ip))
+            } else {
+                length
+                    .parse()
+                    .ok()
+                    .and_then(|length| IpNet::new(ip, length).ok())
+            };
+            let most = if ip.is_ipv4() { 32 } else { 128 };
+            net.map(Self).ok_or_else(|| {
+                format!("{text} is not a network: the length of {ip} is /0 to /{most}")
+            })
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Network {
+        fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+            d.deserialize_str(Parsed::new("a network such as \"10.0.0.0/8\""))
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<IpNet>, D::Error> {
+        let networks = Vec::<Network>::deserialize(d)?;
+        Ok(networks.into_iter().map(|Network(net)| net).collect())
     }
 }
 

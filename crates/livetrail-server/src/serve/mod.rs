@@ -33,13 +33,13 @@ pub(crate) use sinks::s3;
 pub(crate) use sinks::{Configured as ConfiguredSinks, is_in_trouble as sink_is_in_trouble};
 pub(crate) use trail::{
     Created, Maintenance, Predecessor, Role, Trail, TrailPlace, TrailView, Trouble, Wanted,
-    create as create_trail, hold_record, index_directory, open_sessions, plan, rotate_key,
-    trail_directory, vkey_file, write_vkeys,
+    check_origin, create as create_trail, hold_record, index_directory, open_sessions, plan,
+    rotate_key, trail_directory, vkey_file, write_vkeys,
 };
 
 use crate::{
     api::{self, ApiState, Outcomes},
-    cli,
+    cli, commands,
     config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable, IoUring, Overrides},
     output::{Failure, Outcome, complain, say},
 };
@@ -50,18 +50,17 @@ pub(crate) fn run(args: cli::Serve) -> Outcome {
         say(config::EXAMPLE.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let overrides = Overrides {
-        data: args.overrides.data,
-        rtmp: args.overrides.rtmp,
-        http: args.overrides.http,
-        log: args.overrides.log,
-        log_format: args.overrides.log_format,
-        ..Overrides::from_environment()
-    };
+    let overrides = Overrides::from(args.overrides);
+    if args.check {
+        commands::config::check(args.config.as_deref(), &overrides)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let load = move || config::load(args.config.as_deref(), config::variables(), &overrides);
     let config = load().map_err(|error| Failure::unusable(error.in_full()))?;
     init_log(&config.log);
-    config::warn_of_unknown_variables();
+    for warning in commands::config::warnings(&config) {
+        tracing::warn!("{warning}");
+    }
     limits::raise_open_files();
     if args.init {
         let created = create_trail(&config.data, &config.trail).map_err(Failure::unusable)?;

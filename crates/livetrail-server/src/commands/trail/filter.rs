@@ -1,14 +1,20 @@
 //! Which records are asked for.
 
+use livetrail_audit::AuditAction;
 use livetrail_engine::{Clock, SystemClock};
 use livetrail_index::Filter;
 
-use crate::{cli::TrailFilter, output::Failure, time};
+use crate::{
+    cli::TrailFilter,
+    nearest::nearest,
+    output::{Failure, printable},
+    time,
+};
 
 /// What the arguments ask for.
 ///
 /// # Errors
-/// A time that is none.
+/// A time that is not one, an action that no record can have, and a session that cannot be an id.
 pub(super) fn filter(args: &TrailFilter) -> Result<Filter, Failure> {
     let now_ms = SystemClock::new().unix_ms();
     let time = |text: &Option<String>| {
@@ -25,7 +31,10 @@ pub(super) fn filter(args: &TrailFilter) -> Result<Filter, Failure> {
     let mut filter = Filter::default();
     filter.app = app;
     filter.stream = stream;
-    filter.session = args.session.as_deref().map(session_text);
+    filter.session = args.session.as_deref().map(session_text).transpose()?;
+    for action in &args.action {
+        check_action(action)?;
+    }
     filter.actions.clone_from(&args.action);
     filter.principal.clone_from(&args.principal);
     filter.since_ms = time(&args.since)?;
@@ -34,8 +43,32 @@ pub(super) fn filter(args: &TrailFilter) -> Result<Filter, Failure> {
 }
 
 /// An id as it is shown in tables begins with `…`.
-fn session_text(text: &str) -> String {
-    text.trim_matches(['…', '.']).to_lowercase()
+fn session_text(text: &str) -> Result<String, Failure> {
+    let id = text.trim_matches(['…', '.']).to_lowercase();
+    let is_part = !id.is_empty() && id.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    if is_part && id.len() <= 36 {
+        return Ok(id);
+    }
+    Err(Failure::unusable(anyhow::anyhow!(
+        "--session {}: not a session's id; allowed are hexadecimal digits and `-`, the first or the last of an id such as 0199a7b2-5c1e-7000-8000-00c04fd430c8",
+        printable(text)
+    )))
+}
+
+fn check_action(action: &str) -> Result<(), Failure> {
+    let known = AuditAction::labels().collect::<Vec<_>>();
+    if known.contains(&action) {
+        return Ok(());
+    }
+    let shown = printable(action);
+    let problem = match nearest(action, known.iter().copied()) {
+        Some(near) => format!("no such action: {shown}; did you mean {near}?"),
+        None => format!(
+            "no such action: {shown}; the actions are {}",
+            known.join(", ")
+        ),
+    };
+    Err(Failure::unusable(anyhow::anyhow!(problem)))
 }
 
 #[cfg(test)]
@@ -59,5 +92,31 @@ mod tests {
         assert_eq!(asked.actions, ["play_denied"]);
         assert_eq!(asked.principal.as_deref(), Some("alice"));
         assert_eq!((asked.since_ms, asked.until_ms), (Some(5_000), None));
+    }
+
+    #[test]
+    fn what_no_record_can_have_is_refused_with_what_was_meant() {
+        let asked = |action: &str, session: Option<&str>| {
+            let refused = filter(&TrailFilter {
+                stream: None,
+                session: session.map(str::to_owned),
+                action: vec![action.to_owned()],
+                principal: None,
+                since: None,
+                until: None,
+            });
+            refused.err().map(|failure| failure.to_string())
+        };
+        assert_eq!(asked("play_denied", Some("0199a7")), None);
+        assert_eq!(asked("event", None), None);
+        for (action, session, words) in [
+            ("play_deneid", None, "did you mean play_denied?"),
+            ("foo", None, "the actions are publish_started"),
+            ("play_denied", Some("zz"), "not a session's id"),
+            ("play_denied", Some("…"), "not a session's id"),
+        ] {
+            let said = asked(action, session).unwrap_or_default();
+            assert!(said.contains(words), "{action}: {said}");
+        }
     }
 }

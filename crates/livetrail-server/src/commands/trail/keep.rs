@@ -31,12 +31,14 @@ pub(super) fn prune(args: &TrailPrune) -> Outcome {
         let open = open_sessions(Some(&trail_directory(&config.data)), &reader)
             .map_err(Failure::unusable)?;
         let plan = plan(&reader, &open, wanted).map_err(Failure::unusable)?;
-        say(&format!(
-            "would remove {} entries: {} to {}",
-            plan.entries(),
-            plan.first,
-            plan.below
-        ))?;
+        say(&match plan.entries() {
+            0 => "would remove nothing".to_owned(),
+            entries => format!(
+                "would remove {entries} entries: {} to {}",
+                plan.first,
+                plan.below.saturating_sub(1)
+            ),
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     let maintenance =

@@ -8,12 +8,15 @@ use livetrail_record::{encode_canonical, encode_line};
 
 use crate::{
     cli::TrailFormat,
-    output::{bytes, printable},
+    output::{bytes, cut, printable},
     time,
 };
 
 /// The table's columns.
 const COLUMNS: [&str; 6] = ["time", "action", "stream", "session", "who", "what"];
+
+/// Characters of a cell. A name may have 255, and a row must stay readable in a pager.
+const MAX_CELL: usize = 60;
 
 /// An empty table with a header, as wide as the terminal at most.
 pub(crate) fn table<const N: usize>(columns: [&str; N]) -> Table {
@@ -32,7 +35,7 @@ pub(crate) fn table<const N: usize>(columns: [&str; N]) -> Table {
 pub(crate) fn trail_rows<'a>(records: impl IntoIterator<Item = &'a AuditRecord>) -> Table {
     let mut table = table(COLUMNS);
     for record in records {
-        table.add_row(row(record));
+        table.add_row(row(record).map(|cell| cut(&cell, MAX_CELL)));
     }
     table
 }
@@ -41,7 +44,8 @@ pub(crate) fn trail_rows<'a>(records: impl IntoIterator<Item = &'a AuditRecord>)
 pub(super) fn line(record: &AuditRecord, format: TrailFormat) -> anyhow::Result<String> {
     Ok(match format {
         TrailFormat::Table => {
-            let [time, action, stream, session, who, what] = row(record);
+            let [time, action, stream, session, who, what] =
+                row(record).map(|cell| cut(&cell, MAX_CELL));
             format!("{time}  {action:<18} {stream:<16} {session:<13} {who:<28} {what}")
                 .trim_end()
                 .to_owned()
@@ -130,5 +134,17 @@ mod tests {
         let shown = line(&record, TrailFormat::Table).unwrap();
         assert!(!shown.contains('\x1b') && !shown.contains('\n'), "{shown}");
         assert!(shown.contains("unauthorized"), "{shown}");
+        assert!(shown.contains("cam\\u{1b}[2J"), "{shown}");
+    }
+
+    #[test]
+    fn long_names_do_not_make_wide_tables() {
+        let record = AuditRecord::new(AuditAction::PlayDenied, "live")
+            .with_ts_ms(1)
+            .with_stream("x".repeat(255));
+        let shown = trail_rows([&record]).to_string();
+        let widest = shown.lines().map(|line| line.chars().count()).max();
+        assert!(widest.is_some_and(|width| width < 180), "{shown}");
+        assert!(shown.contains("xx…"), "{shown}");
     }
 }

@@ -49,6 +49,12 @@ pub(crate) fn create(data: &Path, settings: &config::Trail) -> anyhow::Result<Cr
         Some(origin) => origin.clone(),
         None => new_origin()?,
     };
+    check_origin(&origin)?;
+    if origin.contains("://") {
+        bail!(
+            "{origin:?} has a scheme, and the name of a log has none: such as example.com/studio-1"
+        );
+    }
     make_directory(data, DATA_MODE)?;
     let key_files = key_files(&directory, settings);
     let seeds = match &key_files {
@@ -88,8 +94,22 @@ pub(super) fn key_files(trail: &Path, settings: &config::Trail) -> [PathBuf; 2] 
     ]
 }
 
+/// Whether a log can have this name.
+///
+/// # Errors
+/// It cannot; what is allowed.
+pub(crate) fn check_origin(origin: &str) -> anyhow::Result<()> {
+    if livetrail_tlog::KeyName::new(origin).is_err() {
+        bail!(
+            "{origin:?} cannot be the name of a log: no scheme, no spaces, no +, such as example.com/studio-1"
+        );
+    }
+    Ok(())
+}
+
 /// Who the log is, from its origin and the seeds of its two keys.
 pub(super) fn identity(origin: &str, seeds: &[Seed; 2]) -> anyhow::Result<Identity> {
+    check_origin(origin)?;
     let [signer, cosigner] = seeds;
     Identity::from_seeds(origin, signer, cosigner)
         .with_context(|| format!("{origin:?} cannot be the name of a log"))

@@ -26,7 +26,7 @@ use livetrail_ledger::{
     Witnesses, read_seed,
 };
 
-pub(crate) use create::{Created, create, write_vkeys};
+pub(crate) use create::{Created, check_origin, create, write_vkeys};
 pub(crate) use index::{index_directory, open_sessions};
 pub(crate) use keys::{Role, rotate as rotate_key};
 pub(crate) use maintenance::Maintenance;
