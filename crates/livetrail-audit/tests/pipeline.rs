@@ -55,6 +55,7 @@ async fn every_kind_of_transition_has_its_record() {
     let kind = StreamEventKind::GopTruncated {
         frames: 300,
         bytes: 4_000,
+        count: 1,
     };
     pipeline.on_gop_truncated(&event(&publisher, kind));
     pipeline.on_rate_limited(&event(

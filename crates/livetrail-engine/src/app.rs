@@ -43,13 +43,33 @@ impl AppSettings {
     }
 
     fn needed_ring_frames(&self) -> usize {
+        self.gop_ring_frames()
+            .saturating_add(self.lag_ring_frames())
+    }
+
+    fn lag_ring_frames(&self) -> usize {
         let lag = usize::try_from(self.subscriber_max_lag).unwrap_or(usize::MAX);
-        self.gop_cache_frames.saturating_add(lag).saturating_add(2)
+        lag.saturating_add(2)
+    }
+
+    /// Whether GOPs are kept for late joiners at all.
+    pub(crate) fn keeps_gops(&self) -> bool {
+        self.gop_cache_frames > 0 && self.gop_cache_bytes > 0
+    }
+
+    /// Frames of all kinds of a GOP that is kept: with each of video up to three of sound and data, as far as a ring has room for them.
+    pub(crate) fn gop_ring_frames(&self) -> usize {
+        let room = MAX_RING_FRAMES.saturating_sub(self.lag_ring_frames());
+        let all = self.gop_cache_frames.saturating_mul(FRAMES_PER_PICTURE);
+        all.min(room).max(self.gop_cache_frames)
     }
 
     /// Payload bytes that a stream's ring holds at most: the GOP, and as much again for readers that lag.
     pub(crate) fn ring_bytes(&self) -> usize {
-        self.gop_cache_bytes.saturating_mul(2)
+        match self.gop_cache_bytes {
+            0 => DEFAULT_GOP_BYTES,
+            bytes => bytes.saturating_mul(2),
+        }
     }
 }
 
@@ -59,7 +79,7 @@ impl AppSpec {
     pub fn new(name: impl Into<String>) -> Self {
         let settings = AppSettings {
             gop_cache_frames: 1_024,
-            gop_cache_bytes: 16 << 20,
+            gop_cache_bytes: DEFAULT_GOP_BYTES,
             ring_capacity: 0,
             subscriber_max_lag: 512,
             subscriber_lag_budget: 3,
@@ -75,15 +95,16 @@ impl AppSpec {
         }
     }
 
-    /// Most frames of a GOP that are kept for late joiners (1,024). A longer GOP is not replayed: who joins in it waits
-    /// for the next keyframe. 0 keeps none.
+    /// Most video frames of a GOP that are kept for late joiners (1,024), with up to three frames of sound and data for each. A longer
+    /// GOP is not replayed: who joins in it waits for the next keyframe, without sound for up to 2 s. 0 keeps none.
     #[must_use]
     pub fn gop_cache(mut self, frames: usize) -> Self {
         self.settings.gop_cache_frames = frames;
         self
     }
 
-    /// Most payload bytes of a GOP that are kept for late joiners (16 MiB). A stream's ring holds at most twice that.
+    /// Most payload bytes of a GOP that are kept for late joiners (16 MiB). A stream's ring holds at most twice that. 0 keeps no
+    /// GOP; the ring then holds up to 16 MiB for viewers that lag.
     #[must_use]
     pub fn gop_cache_bytes(mut self, bytes: usize) -> Self {
         self.settings.gop_cache_bytes = bytes;
@@ -99,7 +120,7 @@ impl AppSpec {
         self
     }
 
-    /// Frames that a subscriber may be behind before it is moved to the newest keyframe (512).
+    /// Frames that a subscriber may be behind before it is moved to the newest keyframe (512); at least 1.
     #[must_use]
     pub fn subscriber_max_lag(mut self, frames: u64) -> Self {
         self.settings.subscriber_max_lag = frames;
@@ -153,6 +174,9 @@ impl AppSpec {
     pub(crate) fn check(mut self) -> Result<(AppName, AppSettings), Error> {
         let settings = &mut self.settings;
         settings.ring_capacity = settings.ring_capacity.max(settings.needed_ring_frames());
+        if settings.subscriber_max_lag == 0 {
+            return Err(Error::NoLag { app: self.name });
+        }
         if settings.ring_capacity > MAX_RING_FRAMES {
             return Err(Error::RingTooLarge {
                 app: self.name,
@@ -168,6 +192,12 @@ impl AppSpec {
         }
     }
 }
+
+/// Payload bytes of a GOP that are kept unless the application says otherwise.
+const DEFAULT_GOP_BYTES: usize = 16 << 20;
+
+/// Frames of all kinds for each of video: at 25 pictures a second and 47 frames of sound there are three.
+const FRAMES_PER_PICTURE: usize = 4;
 
 /// Most frames in a stream's ring.
 pub(crate) const MAX_RING_FRAMES: usize = 1 << 20;

@@ -37,6 +37,12 @@ pub enum Error {
         /// Frames asked for.
         frames: usize,
     },
+    /// A viewer that may not be behind by a single frame would never get one.
+    #[error("application {app:?}: a viewer's lag of 0 frames is not allowed, the least is 1")]
+    NoLag {
+        /// The application.
+        app: String,
+    },
     /// There is no such session, or it has ended.
     #[error("no live session has this id")]
     NoSuchSession,

@@ -233,12 +233,14 @@ pub enum StreamEventKind {
         /// For how long there was none.
         idle: Duration,
     },
-    /// A GOP outgrew its cache: who joins now waits for the next keyframe.
+    /// A GOP outgrew its cache: who joins now waits for the next keyframe. At most one a second for a session.
     GopTruncated {
-        /// Frames of the GOP so far.
+        /// Frames of the newest such GOP so far.
         frames: u64,
-        /// Payload bytes of the GOP so far.
+        /// Payload bytes of the newest such GOP so far.
         bytes: u64,
+        /// GOPs since the last such event of the session, this one included.
+        count: u64,
     },
 }
 

@@ -28,6 +28,28 @@ pub enum CodecId {
     G711Alaw,
     /// ITU-T G.711 µ-law.
     G711Ulaw,
+    /// Dolby AC-3 (ETSI TS 102 366).
+    Ac3,
+    /// Dolby E-AC-3 (ETSI TS 102 366).
+    Eac3,
+    /// FLAC; the configuration is what Enhanced RTMP defines for it.
+    Flac,
+    /// ITU-T H.266, passed on as received.
+    Vvc,
+    /// Sorenson H.263, passed on as received.
+    H263,
+    /// On2 VP6, passed on as received.
+    Vp6,
+    /// Speex, passed on as received.
+    Speex,
+    /// Nellymoser, passed on as received.
+    Nellymoser,
+    /// Linear PCM, passed on as received.
+    Pcm,
+    /// ADPCM, passed on as received.
+    Adpcm,
+    /// A codec that Livetrail has no name for, passed on as received.
+    Other,
     /// Timed data whose format the gateway knows (AMF0 `onMetaData`).
     Amf0,
 }
@@ -47,6 +69,17 @@ impl CodecId {
             Self::Mp3 => "mp3",
             Self::G711Alaw => "g711a",
             Self::G711Ulaw => "g711u",
+            Self::Ac3 => "ac3",
+            Self::Eac3 => "eac3",
+            Self::Flac => "flac",
+            Self::Vvc => "vvc",
+            Self::H263 => "h263",
+            Self::Vp6 => "vp6",
+            Self::Speex => "speex",
+            Self::Nellymoser => "nellymoser",
+            Self::Pcm => "pcm",
+            Self::Adpcm => "adpcm",
+            Self::Other => "other",
             Self::Amf0 => "amf0",
         }
     }
@@ -109,6 +142,12 @@ impl FrameFlags {
     pub const CONFIG: Self = Self(2);
     /// The codec's sequence ends here.
     pub const END_OF_SEQUENCE: Self = Self(4);
+    /// The payload is the whole FLV tag body or RTMP message, with its header: of a codec or a packet that Livetrail does not take
+    /// apart. Only the gateways for FLV and RTMP can send it.
+    pub const AS_RECEIVED: Self = Self(8);
+    /// Together with [`CONFIG`](Self::CONFIG): describes a track in addition to its decoder configuration, such as colours for HDR or
+    /// the layout of speakers. Kept next to the configuration, not in its place.
+    pub const METADATA: Self = Self(16);
 
     /// Whether all of `other` hold.
     #[must_use]
@@ -132,7 +171,8 @@ impl std::ops::BitOr for FrameFlags {
 
 /// One frame (an access unit, an audio frame, a configuration record) of one track.
 ///
-/// The payload is the codec's data without any container's or protocol's header, and is never copied after ingest.
+/// The payload is the codec's data without any container's or protocol's header (but see [`FrameFlags::AS_RECEIVED`]), and is never
+/// copied after ingest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaFrame {
     /// When it is shown, in ticks of `time_base`.
@@ -141,6 +181,8 @@ pub struct MediaFrame {
     pub dts: i64,
     /// How long it is shown, in ticks of `time_base`; 0 when unknown.
     pub duration: u32,
+    /// Nanoseconds to add to `pts`, 0 to 999,999: what a sender says beyond milliseconds.
+    pub pts_nanos: u32,
     /// The unit of the three above.
     pub time_base: TimeBase,
     /// The codec's data; see [`CodecId`] for its form.
@@ -192,6 +234,7 @@ impl MediaFrame {
             pts,
             dts,
             duration: 0,
+            pts_nanos: 0,
             time_base: TimeBase::MILLIS,
             payload,
             codec,
@@ -213,6 +256,18 @@ impl MediaFrame {
     #[must_use]
     pub fn is_config(&self) -> bool {
         self.flags.contains(FrameFlags::CONFIG)
+    }
+
+    /// Whether this describes a track in addition to its decoder configuration.
+    #[must_use]
+    pub fn is_metadata(&self) -> bool {
+        self.flags.contains(FrameFlags::METADATA)
+    }
+
+    /// Whether the payload includes the header that it came with.
+    #[must_use]
+    pub fn is_as_received(&self) -> bool {
+        self.flags.contains(FrameFlags::AS_RECEIVED)
     }
 
     /// Decode time in milliseconds.

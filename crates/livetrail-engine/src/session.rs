@@ -207,6 +207,7 @@ pub struct Publication {
     /// A video frame was dropped: those that depend on it go too.
     broken_gop: bool,
     limited: Repeated,
+    truncated: Repeated,
 }
 
 /// Counts what may happen often and is reported at most once a second.
@@ -240,6 +241,7 @@ impl Publication {
             limiter,
             broken_gop: false,
             limited: Repeated::default(),
+            truncated: Repeated::default(),
         }
     }
 
@@ -263,10 +265,13 @@ impl Publication {
             .frame(&self.core.context.key, &frame);
         let truncated = self.writer.push(frame, now);
         self.core.progress.count(1, bytes);
-        if let Some(t) = truncated {
+        if let Some(t) = truncated
+            && let Some(count) = self.truncated.add(1, now_ms)
+        {
             self.core.report(StreamEventKind::GopTruncated {
                 frames: t.frames,
                 bytes: t.bytes,
+                count,
             });
         }
         Ok(Pushed::Accepted)
@@ -518,7 +523,7 @@ impl Playback {
 
     /// Moves past the first `taken` of what [`collect`](Self::collect) gave.
     pub(crate) fn commit(&mut self, frames: &[Arc<SharedFrame>], taken: usize) {
-        self.cursor.commit(frames, taken);
+        self.cursor.commit(&self.core.stream, frames, taken);
         self.count(frames.iter().take(taken));
     }
 

@@ -105,6 +105,43 @@ async fn joining_and_resuming_offers_nothing_to_those_who_are_up_to_date() {
     assert_eq!(numbers(&shard.state_mut(late).unwrap().got), [0, 1, 2, 3]);
 }
 
+#[tokio::test]
+async fn without_a_picture_those_who_hear_are_up_to_date_and_see_nothing_before_a_keyframe() {
+    let clock = ManualClock::at(0);
+    let engine = Engine::builder()
+        .application(AppSpec::new("live").gop_cache(1))
+        .clock(clock.clone())
+        .idle_timeout(Duration::ZERO)
+        .build()
+        .unwrap();
+    let mut publication = engine.publish(attempt("cam")).await.unwrap();
+    for frame in [keyframe(0), delta(1)] {
+        publication.push(frame).unwrap();
+    }
+    let (mut shard, mut waiter) = (Shard::new(), Waiter::default());
+    let late = join(&engine, &mut shard, usize::MAX).await;
+    shard.serve(&mut waiter);
+    clock.advance(Duration::from_secs(1));
+    for n in 2..6 {
+        publication.push(audio(n)).unwrap();
+        waiter.offered = 0;
+        shard.serve_news(&mut waiter);
+        // The first comes to it when it is its turn, and from then on with the others.
+        assert_eq!(waiter.offered, usize::from(n > 2));
+        shard.serve(&mut waiter);
+    }
+    // The shard does not look for a while: the camera came back, and went again.
+    publication.push(delta(6)).unwrap();
+    clock.advance(Duration::from_secs(1));
+    publication.push(audio(7)).unwrap();
+    shard.serve(&mut waiter);
+    publication.push(keyframe(8)).unwrap();
+    publication.push(delta(9)).unwrap();
+    shard.serve(&mut waiter);
+    let got = numbers(&shard.state_mut(late).unwrap().got);
+    assert_eq!(got, [2, 3, 4, 5, 7, 8, 9]);
+}
+
 /// Notes whom it was told to look at, and whose turn it was.
 #[derive(Default)]
 struct Toucher(Vec<(bool, ViewerId)>);

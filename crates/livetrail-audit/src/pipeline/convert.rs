@@ -50,9 +50,14 @@ pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> Aud
         StreamEventKind::StreamReaped { idle } => {
             record.duration_ms = u64::try_from(idle.as_millis()).ok();
         }
-        StreamEventKind::GopTruncated { frames, bytes } => {
+        StreamEventKind::GopTruncated {
+            frames,
+            bytes,
+            count,
+        } => {
             record.frames = Some(*frames);
             record.bytes = Some(*bytes);
+            record.count = Some(*count);
         }
         _ => {}
     }

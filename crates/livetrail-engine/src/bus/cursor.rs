@@ -14,6 +14,7 @@ pub(crate) struct Cursor {
     next: u64,
     /// Video is skipped until a keyframe comes.
     need_keyframe: bool,
+    sound: Sound,
     /// Configurations to hand out before the next frame.
     configs: Configs,
     configs_done: usize,
@@ -38,6 +39,7 @@ impl Cursor {
         let mut cursor = Self {
             next: 0,
             need_keyframe: true,
+            sound: Sound::default(),
             configs: Arc::new([]),
             configs_done: 0,
             grace: 0,
@@ -92,8 +94,9 @@ impl Cursor {
                 // Freed while we looked.
                 return self.skip(stream);
             };
-            if wanted(frame, need_keyframe, stream) {
-                need_keyframe &= !frame.is_keyframe();
+            let starts = stream.is_start(frame);
+            if !need_keyframe || frame.is_config() || starts || self.sound.goes(frame, stream) {
+                need_keyframe &= !starts;
                 out.push(frame.clone());
             } else if out.is_empty() {
                 self.next = seq + 1;
@@ -108,7 +111,7 @@ impl Cursor {
     }
 
     /// Moves past the first `taken` of the frames that [`collect`](Self::collect) gave.
-    pub(crate) fn commit(&mut self, frames: &[Arc<SharedFrame>], taken: usize) {
+    pub(crate) fn commit(&mut self, stream: &Stream, frames: &[Arc<SharedFrame>], taken: usize) {
         let configs = (self.configs.len() - self.configs_done).min(taken);
         self.configs_done += configs;
         if self.configs_done == self.configs.len() && !self.configs.is_empty() {
@@ -117,12 +120,12 @@ impl Cursor {
         }
         for frame in frames.iter().take(taken).skip(configs) {
             self.next = frame.seq() + 1;
-            self.need_keyframe &= !frame.is_keyframe();
+            self.need_keyframe &= !stream.is_start(frame);
         }
     }
 
     /// Whether the next frame is `seq`, and whatever it is this reader takes it. Such readers can share one batch.
-    /// Where there is no video, nobody waits for a keyframe.
+    /// Where there is no video to wait for, nobody waits for a keyframe.
     pub(crate) fn is_live_at(&self, seq: u64, has_video: bool) -> bool {
         self.next == seq
             && !(self.need_keyframe && has_video)
@@ -157,20 +160,33 @@ impl Cursor {
         };
         self.next = next;
         self.need_keyframe = true;
+        self.sound = Sound::default();
         self.configs = configs.clone();
         self.configs_done = 0;
         self.grace = head.saturating_sub(self.next);
     }
 }
 
-/// Whether a reader takes this frame. Without a keyframe it takes sound only when there is no video to begin with: sound
-/// that runs ahead of the picture makes players stall.
-fn wanted(frame: &SharedFrame, need_keyframe: bool, stream: &Stream) -> bool {
-    if !need_keyframe || frame.is_config() || frame.is_keyframe() {
-        return true;
-    }
-    match frame.kind {
-        MediaKind::Video => false,
-        MediaKind::Audio | MediaKind::Data => !stream.replay.load().has_video,
+/// Of a reader without a keyframe: since when sound and data that it could take wait for one, by the engine's clock in
+/// microseconds.
+///
+/// Sound that runs ahead of the picture makes players stall, so it waits for the keyframe; but only for [`SOUND_WAITS_US`], because the
+/// keyframe may be minutes away, and where no video comes it does not wait at all.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sound {
+    since_us: Option<u64>,
+}
+
+/// This long at most does sound wait for a keyframe.
+const SOUND_WAITS_US: u64 = 2_000_000;
+
+impl Sound {
+    fn goes(&mut self, frame: &SharedFrame, stream: &Stream) -> bool {
+        if frame.kind == MediaKind::Video {
+            return false;
+        }
+        let now = stream.pushed_us();
+        let waited = now.saturating_sub(*self.since_us.get_or_insert(now));
+        waited >= SOUND_WAITS_US || !stream.has_video(frame.seq())
     }
 }

@@ -120,7 +120,7 @@ struct Group<T> {
     seen: u64,
     /// What those were offered since the group began.
     pace: Arc<Pace>,
-    /// Whether the stream had video when it was last looked at.
+    /// Whether there was video to wait for when the stream was last looked at.
     has_video: bool,
     live: Vec<Live<T>>,
     /// Those who have nothing to take until there is news: a keyframe, or the frames that they are ahead by.
@@ -379,8 +379,9 @@ impl<T> Shard<T> {
             batch.extend((first..last).map_while(|seq| published.get(seq).cloned()));
             let whole = batch.len() as u64 == last - first;
             // After the frames: whoever sees the first of the video sees that there is some.
-            let has_video = group.stream.has_video();
-            let video_began = has_video && !std::mem::replace(&mut group.has_video, has_video);
+            let has_video = group.stream.has_video(first);
+            let had_video = std::mem::replace(&mut group.has_video, has_video);
+            let video_began = has_video && !had_video;
             if !whole {
                 self.set_aside(index, |_| true);
                 self.advance(index, &[], head);
@@ -631,7 +632,7 @@ impl<T> Shard<T> {
             listener,
             seen,
             pace: Arc::new(Pace::at(seen)),
-            has_video: stream.has_video(),
+            has_video: stream.has_video(seen),
             live: Vec::new(),
             idle: Vec::new(),
             viewers: 0,

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -23,6 +23,9 @@ use crate::{
 
 /// Configurations that a stream may have at once: a frame over this bound is carried, but not kept for late joiners.
 const MAX_CONFIGS: usize = 32;
+
+/// After this long without a video frame, sound does not wait for the picture any longer: a camera was switched off.
+const NO_VIDEO_US: u64 = 1_000_000;
 
 /// Where a subscriber may begin, and what it needs first. Replaced as a whole, so that joining reads one consistent state.
 pub(crate) struct Replay {
@@ -54,6 +57,12 @@ pub(crate) struct Stream {
     closed: AtomicBool,
     /// When the newest frame came, by the engine's clock in microseconds.
     pushed_us: AtomicU64,
+    /// The same of the newest video frame.
+    video_us: AtomicU64,
+    /// Number of the frame after the newest video frame; 0 before the first.
+    video_next: AtomicU64,
+    /// The video track whose keyframes count, the lowest that has come: GOPs of others begin elsewhere.
+    gop_track: AtomicU8,
     /// Live subscribers, for limits and for people.
     pub(crate) subscribers: AtomicU64,
 }
@@ -73,6 +82,9 @@ impl Stream {
             listeners: ArcSwap::default(),
             closed: AtomicBool::new(false),
             pushed_us: AtomicU64::new(0),
+            video_us: AtomicU64::new(0),
+            video_next: AtomicU64::new(0),
+            gop_track: AtomicU8::new(u8::MAX),
             subscribers: AtomicU64::new(0),
             qos: Qos::new(now_ms),
             settings,
@@ -94,9 +106,24 @@ impl Stream {
         self.ring.read()
     }
 
-    /// Whether the stream has video, as far as it has shown.
-    pub(crate) fn has_video(&self) -> bool {
-        self.replay.load().has_video
+    /// Whether, from frame `seq` on, there is a picture to wait for: the stream has shown that it has video, and not
+    /// stopped sending it [`NO_VIDEO_US`] before its newest frame.
+    ///
+    /// To be asked after the frames were looked at: whoever has seen a video frame is told that there is one.
+    pub(crate) fn has_video(&self, seq: u64) -> bool {
+        if !self.replay.load().has_video {
+            return false;
+        }
+        let since = || {
+            let newest = self.pushed_us.load(Ordering::Relaxed);
+            newest.saturating_sub(self.video_us.load(Ordering::Relaxed))
+        };
+        self.video_next.load(Ordering::Relaxed) > seq || since() < NO_VIDEO_US
+    }
+
+    /// Whether decoding can start at this frame.
+    pub(super) fn is_start(&self, frame: &MediaFrame) -> bool {
+        frame.is_keyframe() && frame.track <= self.gop_track.load(Ordering::Relaxed)
     }
 
     /// The decoder configurations and metadata of the moment.
@@ -154,6 +181,7 @@ pub(crate) struct Writer {
     qos: QosWriter,
     configs: Vec<MediaFrame>,
     has_video: bool,
+    gop_track: u8,
     gop: Option<Gop>,
     /// Frames of the GOP before, as far as it was replayed.
     last_gop_frames: u64,
@@ -163,7 +191,7 @@ pub(crate) struct Writer {
 struct Gop {
     /// Its keyframe's number.
     seq: u64,
-    frames: u64,
+    video_frames: u64,
     bytes: u64,
     truncated: bool,
 }
@@ -181,6 +209,7 @@ impl Writer {
             qos: QosWriter::default(),
             configs: Vec::new(),
             has_video: false,
+            gop_track: u8::MAX,
             gop: None,
             last_gop_frames: 0,
             stream,
@@ -194,6 +223,14 @@ impl Writer {
         self.stream.pushed_us.store(now_us, Ordering::Relaxed);
         self.qos.frame(&self.stream.qos, &frame, now_ms);
         let seq = self.ring.next_seq();
+        if frame.kind == MediaKind::Video && !frame.is_config() {
+            self.stream.video_us.store(now_us, Ordering::Relaxed);
+            self.stream.video_next.store(seq + 1, Ordering::Relaxed);
+            if frame.track < self.gop_track {
+                self.gop_track = frame.track;
+                self.stream.gop_track.store(frame.track, Ordering::Relaxed);
+            }
+        }
         let truncated = self.keep(seq, &frame);
         let keep = self.keep_frames(seq);
         self.ring.push(Arc::new(SharedFrame::new(seq, frame)), keep);
@@ -213,34 +250,43 @@ impl Writer {
             self.has_video = true;
             self.publish_replay(None, self.stream.replay.load().live.clone());
         }
-        if frame.is_keyframe() {
-            self.has_video = true;
-            self.last_gop_frames = self.gop_frames(seq);
-            self.gop = Some(Gop {
-                seq,
-                frames: 0,
-                bytes: 0,
-                truncated: false,
-            });
-            let place = self.place(seq, Some(frame));
-            self.publish_replay(Some(place.clone()), place);
+        if frame.is_keyframe() && frame.track == self.gop_track {
+            self.begin_gop(seq, frame);
         }
         let settings = &self.stream.settings;
         let gop = self.gop.as_mut()?;
-        gop.frames += 1;
+        gop.video_frames += u64::from(frame.kind == MediaKind::Video);
         gop.bytes += frame.payload.len() as u64;
-        let fits = gop.frames <= settings.gop_cache_frames as u64
+        let frames = seq + 1 - gop.seq;
+        let fits = gop.video_frames <= settings.gop_cache_frames as u64
+            && frames <= settings.gop_ring_frames() as u64
             && gop.bytes <= settings.gop_cache_bytes as u64;
         if fits || gop.truncated {
             return None;
         }
         gop.truncated = true;
         let truncated = Truncated {
-            frames: gop.frames,
+            frames,
             bytes: gop.bytes,
         };
         self.publish_replay(None, self.place(seq, Some(frame)));
         Some(truncated)
+    }
+
+    fn begin_gop(&mut self, seq: u64, frame: &MediaFrame) {
+        self.has_video = true;
+        let place = self.place(seq, Some(frame));
+        if !self.stream.settings.keeps_gops() {
+            return self.publish_replay(None, place);
+        }
+        self.last_gop_frames = self.gop_frames(seq);
+        self.gop = Some(Gop {
+            seq,
+            video_frames: 0,
+            bytes: 0,
+            truncated: false,
+        });
+        self.publish_replay(Some(place.clone()), place);
     }
 
     /// How many of the newest frames somebody may need once frame `seq` is there: what a subscriber may be behind, and before
@@ -257,7 +303,7 @@ impl Writer {
 
     /// Frames of the GOP that is being written, below `seq` and as far as it is replayed.
     fn gop_frames(&self, seq: u64) -> u64 {
-        let cached = self.stream.settings.gop_cache_frames as u64;
+        let cached = self.stream.settings.gop_ring_frames() as u64;
         let gop = self.gop.as_ref();
         gop.map_or(0, |gop| {
             seq.saturating_sub(gop.seq).min(cached.saturating_add(1))
@@ -266,11 +312,9 @@ impl Writer {
 
     fn keep_config(&mut self, seq: u64, frame: &MediaFrame) {
         self.has_video |= frame.kind == MediaKind::Video;
-        match self
-            .configs
-            .iter()
-            .position(|c| c.kind == frame.kind && c.track == frame.track)
-        {
+        // What describes a track in addition is kept next to its configuration.
+        let key = |c: &MediaFrame| (c.kind, c.track, c.is_metadata());
+        match self.configs.iter().position(|c| key(c) == key(frame)) {
             Some(known) => self.configs[known] = frame.clone(),
             None if self.configs.len() < MAX_CONFIGS => self.configs.push(frame.clone()),
             None => return,
