@@ -16,9 +16,6 @@ pub enum Error {
         /// The marker byte.
         marker: u8,
     },
-    /// An AMF0 string that is not UTF-8.
-    #[error("AMF0: a string is not UTF-8")]
-    Amf0Utf8,
     /// AMF0 values nested deeper than [`amf0::Limits::max_depth`](crate::amf0::Limits::max_depth).
     #[error("AMF0: values are nested deeper than {limit}")]
     Amf0Depth {
@@ -60,25 +57,7 @@ pub enum Error {
     /// A tag with the encryption filter bit set (FLV annex F).
     #[error("encrypted FLV tags are not supported")]
     FlvEncrypted,
-    /// A legacy video codec id that Livetrail does not carry.
-    #[error("video codec id {id} is not supported (H.264 is; H.265, AV1, VP8 and VP9 by FourCC)")]
-    VideoCodec {
-        /// The `CodecID` of the tag.
-        id: u8,
-    },
-    /// A legacy sound format that Livetrail does not carry.
-    #[error("sound format {id} is not supported (AAC, MP3 and G.711 are; Opus by FourCC)")]
-    AudioCodec {
-        /// The `SoundFormat` of the tag.
-        id: u8,
-    },
-    /// An enhanced RTMP FourCC that Livetrail does not carry.
-    #[error("codec {} is not supported", .fourcc.escape_ascii())]
-    FourCc {
-        /// The four bytes as sent.
-        fourcc: [u8; 4],
-    },
-    /// A packet type that the tag's codec does not define.
+    /// A packet type, or shape of a multitrack message, that is not defined.
     #[error("{what}: undefined packet type {value}")]
     PacketType {
         /// The header that was being read.

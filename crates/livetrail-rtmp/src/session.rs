@@ -18,7 +18,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
     config::RtmpConfig,
@@ -209,6 +209,9 @@ impl Connection {
     async fn advance(&mut self) -> Result<(), End> {
         loop {
             let event = self.protocol.poll_event();
+            while let Some(report) = self.protocol.take_report() {
+                warn!(peer = %self.peer, "{report}");
+            }
             let output = self.protocol.take_output();
             self.say(output).await;
             match event.map_err(End::Peer)? {
@@ -304,11 +307,11 @@ impl Connection {
         self.outbox.push_bytes(self.protocol.take_output());
         // What is to be said first goes along: from here on one writer writes.
         let first = std::mem::take(&mut self.outbox).into_bytes();
-        let multitrack = self.protocol.accepts_multitrack();
+        let accepts = self.protocol.accepts();
         let seat = self
             .host
             .egress
-            .seat(playback, self.stream.clone(), first, multitrack);
+            .seat(playback, self.stream.clone(), first, accepts);
         let seat = seat.await.ok_or(Reason::LimitReached)?;
         self.media = Media::Play(seat, Box::pin(async move { signal.wait().await }));
         Ok(())

@@ -3,7 +3,7 @@
 use livetrail_egress::Format;
 use livetrail_engine::{MediaFrame, SharedFrame, WireFormat};
 
-use crate::protocol::{FrameChunks, MEDIA_STREAM_ID, OUT_CHUNK_BYTES};
+use crate::protocol::{Accepts, FrameChunks, MEDIA_STREAM_ID, OUT_CHUNK_BYTES};
 
 /// RTMP to players: absolute time, message stream 1, chunks of 65,536 bytes; equal for every player.
 ///
@@ -19,21 +19,89 @@ impl WireFormat for RtmpWire {
     }
 }
 
-/// Whether a player understands more than one track. One that does not gets the first alone.
-pub(crate) type Multitrack = bool;
+/// The same with the nanoseconds of times, for players that understand them. Made only of frames that have some.
+#[derive(Debug)]
+struct ExactWire;
+
+impl WireFormat for ExactWire {
+    type Wire = Option<FrameChunks>;
+
+    fn make(frame: &MediaFrame) -> Self::Wire {
+        FrameChunks::exact(frame, MEDIA_STREAM_ID, OUT_CHUNK_BYTES).ok()
+    }
+}
+
+impl RtmpWire {
+    /// The chunks for a player; `None` for a frame that it does not understand. One that knows only one track gets the first.
+    fn chunks(frame: &SharedFrame, accepts: Accepts) -> Option<&FrameChunks> {
+        let wanted =
+            (frame.track == 0 || accepts.multitrack) && (!frame.is_metadata() || accepts.metadata);
+        if !wanted {
+            None
+        } else if frame.pts_nanos != 0 && accepts.modifiers {
+            frame.wire::<ExactWire>().as_ref()
+        } else {
+            frame.wire::<Self>().as_ref()
+        }
+    }
+}
 
 impl Format for RtmpWire {
-    type Variant = Multitrack;
+    type Variant = Accepts;
 
-    fn parts(frame: &SharedFrame, multitrack: Multitrack) -> impl Iterator<Item = &[u8]> {
-        let wanted = frame.track == 0 || multitrack;
-        let chunks = wanted.then(|| frame.wire::<Self>().as_ref()).flatten();
+    fn parts(frame: &SharedFrame, accepts: Accepts) -> impl Iterator<Item = &[u8]> {
+        let chunks = Self::chunks(frame, accepts);
         chunks.into_iter().flat_map(FrameChunks::parts)
     }
 
-    fn len(frame: &SharedFrame, multitrack: Multitrack) -> usize {
-        let wanted = frame.track == 0 || multitrack;
-        let chunks = wanted.then(|| frame.wire::<Self>().as_ref()).flatten();
-        chunks.map_or(0, FrameChunks::len)
+    fn len(frame: &SharedFrame, accepts: Accepts) -> usize {
+        Self::chunks(frame, accepts).map_or(0, FrameChunks::len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, StreamKey};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_player_gets_what_it_said_that_it_understands() {
+        let engine = Engine::builder().application(AppSpec::new("live"));
+        let engine = engine.build().unwrap();
+        let attempt = || Attempt::new(StreamKey::parse("live", "cam").unwrap(), "test");
+        let mut publication = engine.publish(attempt()).await.unwrap();
+        let frame = |flags| MediaFrame::video(CodecId::H265, 0, 0, flags, "x".into());
+        let describes = FrameFlags::CONFIG | FrameFlags::METADATA | FrameFlags::AS_RECEIVED;
+        let frames = [
+            frame(FrameFlags::CONFIG),
+            frame(describes),
+            MediaFrame {
+                pts_nanos: 7,
+                ..frame(FrameFlags::KEYFRAME)
+            },
+            MediaFrame {
+                track: 1,
+                ..frame(FrameFlags::KEYFRAME)
+            },
+        ];
+        for frame in frames {
+            publication.push(frame).unwrap();
+        }
+        // Joined late: what describes the track comes with its configuration, and does not replace it.
+        let mut viewer = engine.play(attempt()).await.unwrap();
+        let mut seen = Vec::new();
+        while seen.len() < 4 {
+            seen.push(viewer.next().await.unwrap());
+        }
+        let all = Accepts {
+            multitrack: true,
+            modifiers: true,
+            metadata: true,
+        };
+        let got = |accepts| Vec::from_iter(seen.iter().map(|f| RtmpWire::len(f, accepts)));
+        let header = 12;
+        assert_eq!(got(all), [header + 6, header + 1, header + 11, header + 8]);
+        assert_eq!(got(Accepts::default()), [header + 6, 0, header + 6, 0]);
     }
 }

@@ -539,7 +539,7 @@ async fn a_server_that_stops_ends_its_sessions_and_says_so() {
 }
 
 #[tokio::test]
-async fn malformed_media_ends_the_publish_as_a_protocol_error() {
+async fn malformed_media_costs_that_message_and_malformed_framing_the_session() {
     let gateway = plain().await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     let amf = |text: &str| {
@@ -562,9 +562,26 @@ async fn malformed_media_ends_the_publish_as_a_protocol_error() {
     let object = [&[3, 0, 3][..], b"app", &amf("live"), &[0, 0, 9]].concat();
     let connect = command(&[amf("connect"), number(1.0), object]);
     let publish = command(&[amf("publish"), number(5.0), vec![5], amf("cam")]);
-    let bad_video = [6, 0, 0, 0, 0, 0, 2, 9, 1, 0, 0, 0, 0x22, 0];
-    let bytes = [&[3][..], &[0; 3072], &connect, &publish, &bad_video].concat();
-    stream.write_all(&bytes).await.unwrap();
+    let bad_video = [6, 0, 0, 0, 0, 0, 1, 9, 1, 0, 0, 0, 0x27];
+    let good_video = [6, 0, 0, 0, 0, 0, 6, 9, 1, 0, 0, 0, 0x17, 1, 0, 0, 0, 7];
+    let bytes = [
+        &[3][..],
+        &[0; 3072],
+        &connect,
+        &publish,
+        &bad_video,
+        &good_video,
+    ];
+    stream.write_all(&bytes.concat()).await.unwrap();
+    gateway.seen.wait_for("publish_started").await;
+    let mut player = RtmpClient::new()
+        .play(&gateway.url("live/cam"))
+        .await
+        .unwrap();
+    let frame = player.next().await.unwrap().unwrap();
+    assert_eq!(&frame.payload[..], [7], "what came after the bad message");
+    let no_chunk_size = [2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    stream.write_all(&no_chunk_size).await.unwrap();
     gateway.seen.wait_for("publish_ended protocol_error").await;
     let mut bytes = Vec::new();
     timeout(Duration::from_secs(5), stream.read_to_end(&mut bytes))
@@ -574,7 +591,7 @@ async fn malformed_media_ends_the_publish_as_a_protocol_error() {
     let shown = String::from_utf8_lossy(&bytes);
     assert!(shown.contains("NetStream.Publish.Rejected"));
     assert!(
-        shown.contains("protocol_error: video codec id 2 is not supported"),
+        shown.contains("protocol_error: chunk size 0x0 is not allowed"),
         "{shown}"
     );
 }

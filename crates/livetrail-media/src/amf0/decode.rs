@@ -29,7 +29,10 @@ pub struct Decoder<'a> {
     reader: Reader<'a>,
     limits: Limits,
     values: usize,
+    lenient: bool,
     failed: bool,
+    /// Of a lenient decoder: why it ended.
+    error: Option<Error>,
 }
 
 /// Decodes all values of `bytes` within the default [`Limits`].
@@ -47,6 +50,16 @@ impl<'a> Decoder<'a> {
         Self::with_limits(bytes, Limits::default())
     }
 
+    /// A decoder that takes what stands before an error: an object or array ends there, with what it has until then, and so does
+    /// the iterator, which never gives an error. [`error`](Self::error) says what it was.
+    #[must_use]
+    pub fn lenient(bytes: &'a [u8]) -> Self {
+        Self {
+            lenient: true,
+            ..Self::new(bytes)
+        }
+    }
+
     /// A decoder with limits of one's own.
     #[must_use]
     pub fn with_limits(bytes: &'a [u8], limits: Limits) -> Self {
@@ -54,7 +67,9 @@ impl<'a> Decoder<'a> {
             reader: Reader::new(bytes, "AMF0"),
             limits,
             values: 0,
+            lenient: false,
             failed: false,
+            error: None,
         }
     }
 
@@ -62,6 +77,12 @@ impl<'a> Decoder<'a> {
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.reader.rest()
+    }
+
+    /// Why a lenient decoder ended before the bytes did.
+    #[must_use]
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
     }
 
     fn value(&mut self, depth: usize) -> Result<Value> {
@@ -80,7 +101,7 @@ impl<'a> Decoder<'a> {
         Ok(match self.reader.u8()? {
             0x00 => Value::Number(self.reader.f64()?),
             0x01 => Value::Boolean(self.reader.u8()? != 0),
-            0x02 => Value::String(self.short_string()?),
+            0x02 => text(self.short_bytes()?),
             0x03 => Value::Object(self.properties(deeper)?),
             0x05 => Value::Null,
             0x06 => Value::Undefined,
@@ -96,11 +117,11 @@ impl<'a> Decoder<'a> {
                 unix_ms: self.reader.f64()?,
                 time_zone: self.reader.array().map(i16::from_be_bytes)?,
             },
-            0x0c => Value::String(self.long_string()?),
+            0x0c => text(self.long_bytes()?),
             0x0d => Value::Unsupported,
-            0x0f => Value::XmlDocument(self.long_string()?),
+            0x0f => Value::XmlDocument(lossy(self.long_bytes()?)),
             0x10 => Value::TypedObject {
-                class: self.short_string()?,
+                class: lossy(self.short_bytes()?),
                 properties: self.properties(deeper)?,
             },
             marker => return Err(Error::Amf0Marker { marker }),
@@ -110,37 +131,71 @@ impl<'a> Decoder<'a> {
     fn properties(&mut self, depth: usize) -> Result<Vec<(String, Value)>> {
         let mut properties = Vec::new();
         loop {
-            let key = self.short_string()?;
-            if key.is_empty() && self.reader.rest().first() == Some(&0x09) {
-                self.reader.u8()?;
+            match self.property(depth) {
+                Ok(Some(property)) => properties.push(property),
+                Ok(None) => return Ok(properties),
+                Err(error) => self.forgive(error)?,
+            }
+            if self.error.is_some() {
                 return Ok(properties);
             }
-            properties.push((key, self.value(depth)?));
         }
+    }
+
+    /// The next property; `None` at the end marker.
+    fn property(&mut self, depth: usize) -> Result<Option<(String, Value)>> {
+        let key = self.short_bytes()?;
+        if key.is_empty() && self.reader.rest().first() == Some(&0x09) {
+            self.reader.u8()?;
+            return Ok(None);
+        }
+        Ok(Some((lossy(key), self.value(depth)?)))
     }
 
     /// The vector grows with the elements that are there, never with the count that is claimed.
     fn elements(&mut self, depth: usize) -> Result<Vec<Value>> {
-        let count = self.reader.u32()?;
-        (0..count).map(|_| self.value(depth)).collect::<Result<_>>()
+        let mut elements = Vec::new();
+        for _ in 0..self.reader.u32()? {
+            match self.value(depth) {
+                Ok(value) => elements.push(value),
+                Err(error) => self.forgive(error)?,
+            }
+            if self.error.is_some() {
+                break;
+            }
+        }
+        Ok(elements)
     }
 
-    fn short_string(&mut self) -> Result<String> {
+    /// Of a lenient decoder: remembers the error, and nothing is read after it.
+    fn forgive(&mut self, error: Error) -> Result<()> {
+        if !self.lenient {
+            return Err(error);
+        }
+        self.error.get_or_insert(error);
+        Ok(())
+    }
+
+    fn short_bytes(&mut self) -> Result<&'a [u8]> {
         let len = self.reader.u16()?;
-        self.string(usize::from(len))
+        self.reader.take(usize::from(len))
     }
 
-    fn long_string(&mut self) -> Result<String> {
+    fn long_bytes(&mut self) -> Result<&'a [u8]> {
         let len = self.reader.u32()?;
-        self.string(usize::try_from(len).unwrap_or(usize::MAX))
+        self.reader.take(usize::try_from(len).unwrap_or(usize::MAX))
     }
+}
 
-    fn string(&mut self, len: usize) -> Result<String> {
-        let bytes = self.reader.take(len)?;
-        std::str::from_utf8(bytes)
-            .map(str::to_owned)
-            .map_err(|_| Error::Amf0Utf8)
+fn text(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::String(text.to_owned()),
+        Err(_) => Value::NotUtf8(bytes.to_vec()),
     }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 impl Iterator for Decoder<'_> {
@@ -150,8 +205,18 @@ impl Iterator for Decoder<'_> {
         if self.failed || self.reader.is_empty() {
             return None;
         }
-        let value = self.value(1);
-        self.failed = value.is_err();
-        Some(value)
+        match self.value(1) {
+            Ok(value) => {
+                self.failed = self.error.is_some();
+                Some(Ok(value))
+            }
+            Err(error) => {
+                self.failed = true;
+                match self.forgive(error) {
+                    Ok(()) => None,
+                    Err(error) => Some(Err(error)),
+                }
+            }
+        }
     }
 }

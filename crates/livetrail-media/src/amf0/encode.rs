@@ -9,7 +9,7 @@ impl Value {
     /// Appends the value's encoding to `out`.
     ///
     /// Keys and class names have 16-bit lengths: what is beyond 65,535 bytes is cut at a character
-    /// boundary. A decoded value never has such keys.
+    /// boundary. A decoded value has such a key only where replacement characters made it longer.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Number(number) => {
@@ -17,11 +17,8 @@ impl Value {
                 out.extend_from_slice(&number.to_be_bytes());
             }
             Self::Boolean(value) => out.extend_from_slice(&[0x01, u8::from(*value)]),
-            Self::String(text) if text.len() > SHORT_MAX => long_string(0x0c, text, out),
-            Self::String(text) => {
-                out.push(0x02);
-                short_string(text, out);
-            }
+            Self::String(text) => string(text.as_bytes(), out),
+            Self::NotUtf8(bytes) => string(bytes, out),
             Self::Object(properties) => {
                 out.push(0x03);
                 encode_properties(properties, out);
@@ -48,7 +45,7 @@ impl Value {
                 out.extend_from_slice(&time_zone.to_be_bytes());
             }
             Self::Unsupported => out.push(0x0d),
-            Self::XmlDocument(text) => long_string(0x0f, text, out),
+            Self::XmlDocument(text) => long_string(0x0f, text.as_bytes(), out),
             Self::TypedObject { class, properties } => {
                 out.push(0x10);
                 short_string(class, out);
@@ -74,6 +71,17 @@ fn encode_properties(properties: &[(String, Value)], out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, 0, 0x09]);
 }
 
+fn string(text: &[u8], out: &mut Vec<u8>) {
+    match u16::try_from(text.len()) {
+        Ok(len) => {
+            out.push(0x02);
+            out.extend_from_slice(&len.to_be_bytes());
+            out.extend_from_slice(text);
+        }
+        Err(_) => long_string(0x0c, text, out),
+    }
+}
+
 fn short_string(text: &str, out: &mut Vec<u8>) {
     let cut = text
         .get(..text.floor_char_boundary(SHORT_MAX))
@@ -82,10 +90,10 @@ fn short_string(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(cut.as_bytes());
 }
 
-fn long_string(marker: u8, text: &str, out: &mut Vec<u8>) {
+fn long_string(marker: u8, text: &[u8], out: &mut Vec<u8>) {
     out.push(marker);
     out.extend_from_slice(&count(text.len()));
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text);
 }
 
 fn count(len: usize) -> [u8; 4] {

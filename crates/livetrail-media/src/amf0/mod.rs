@@ -2,9 +2,14 @@
 //!
 //! Decoding is total: any input gives values or an [`Error`](crate::Error), within [`Limits`] that bound
 //! stack depth and memory. Encoding a decoded value and decoding it again is the identity.
+//!
+//! The format says UTF-8; firmware sends what it has. A text that is something else is a [`Value::NotUtf8`] with its bytes, and keys are
+//! decoded with replacement characters. [`Decoder::lenient`] also takes what stands before an error.
 
 mod decode;
 mod encode;
+
+use std::borrow::Cow;
 
 pub use decode::{Decoder, Limits, decode_all};
 
@@ -18,6 +23,8 @@ pub enum Value {
     Boolean(bool),
     /// Markers 0x02 and 0x0c: which of them is chosen by length when encoding.
     String(String),
+    /// Markers 0x02 and 0x0c with a text that is not UTF-8: its bytes.
+    NotUtf8(Vec<u8>),
     /// Marker 0x03, in the order of the wire; keys may repeat.
     Object(Vec<(String, Self)>),
     /// Marker 0x05.
@@ -51,13 +58,33 @@ pub enum Value {
 }
 
 impl Value {
-    /// The text of a string value.
+    /// The text of a string value that is UTF-8: for names, where two texts must never become one.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self {
             Some(text)
         } else {
             None
+        }
+    }
+
+    /// The text of a string value, with replacement characters where it is not UTF-8: for what is only shown.
+    #[must_use]
+    pub fn to_text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::String(text) => Some(Cow::Borrowed(text)),
+            Self::NotUtf8(bytes) => Some(String::from_utf8_lossy(bytes)),
+            _ => None,
+        }
+    }
+
+    /// The bytes of a string value, as they came.
+    #[must_use]
+    pub fn text_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::String(text) => Some(text.as_bytes()),
+            Self::NotUtf8(bytes) => Some(bytes),
+            _ => None,
         }
     }
 
@@ -91,6 +118,7 @@ impl Value {
             Self::Number(_)
             | Self::Boolean(_)
             | Self::String(_)
+            | Self::NotUtf8(_)
             | Self::Null
             | Self::Undefined
             | Self::Reference(_)

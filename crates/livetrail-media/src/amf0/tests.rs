@@ -12,6 +12,7 @@ fn any_value() -> impl Strategy<Value = Value> {
             .prop_map(Value::Number),
         any::<bool>().prop_map(Value::Boolean),
         ".{0,20}".prop_map(Value::String),
+        "[a-z]{0,8}".prop_map(|text| Value::NotUtf8([text.as_bytes(), &[0xe9]].concat())),
         Just(Value::Null),
         Just(Value::Undefined),
         Just(Value::Unsupported),
@@ -111,4 +112,44 @@ fn the_decoder_stops_after_an_error_and_says_what_is_left() {
     assert_eq!(decoder.rest(), &[0x04, 0x05]);
     assert_eq!(decoder.next(), Some(Err(Error::Amf0Marker { marker: 4 })));
     assert_eq!(decoder.next(), None);
+}
+
+#[test]
+fn text_that_is_not_utf8_keeps_its_bytes_and_can_be_shown() {
+    let values = decode_all(b"\x02\0\x03caf\x02\0\x04caf\xe9").unwrap();
+    assert_eq!(values[0].as_str(), Some("caf"));
+    assert_eq!(values[1].as_str(), None, "two names must never become one");
+    assert_eq!(values[1].to_text().unwrap(), "caf\u{fffd}");
+    assert_eq!(values[1].text_bytes(), Some(&b"caf\xe9"[..]));
+    assert_eq!(values[1].to_bytes(), b"\x02\0\x04caf\xe9");
+    let object = decode_all(b"\x03\0\x01\xe9\x05\0\0\x09").unwrap();
+    assert_eq!(object[0].get("\u{fffd}"), Some(&Value::Null), "a key");
+}
+
+#[test]
+fn a_lenient_decoder_takes_what_stands_before_an_error() {
+    let app = Value::object([("app", Value::from("live"))]);
+    let open = b"\x03\0\x03app\x02\0\x04live";
+    let endings: [&[u8]; 6] = [
+        b"",
+        // An AMF3 value, a movie clip and a record set; an object that ends in a key; one in another.
+        b"\0\x01a\x11\x06\x01",
+        b"\0\x01a\x04",
+        b"\0\x01a\x0e",
+        b"\0",
+        b"\0\x05ab",
+    ];
+    for ending in endings {
+        let bytes = [&open[..], ending].concat();
+        let mut decoder = Decoder::lenient(&bytes);
+        assert_eq!(decoder.next(), Some(Ok(app.clone())), "{ending:?}");
+        assert_eq!(decoder.next(), None, "nothing is read after an error");
+        assert!(decoder.error().is_some());
+        assert!(decode_all(&bytes).is_err());
+    }
+    let nested = [&open[..], b"\0\x01o\x03\0\x01n\x05\0\x01x\x11"].concat();
+    let object = Decoder::lenient(&nested).next().unwrap().unwrap();
+    assert_eq!(object.get("o").and_then(|o| o.get("n")), Some(&Value::Null));
+    let values: Vec<_> = Decoder::lenient(b"\x05\x11\x05").collect();
+    assert_eq!(values, [Ok(Value::Null)]);
 }

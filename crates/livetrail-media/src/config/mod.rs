@@ -40,7 +40,7 @@ impl TrackInfo {
             sample_rate_hz: None,
             channels: None,
         };
-        if !frame.is_config() {
+        if !frame.is_config() || frame.is_metadata() || frame.is_as_received() {
             return Ok(info);
         }
         match frame.codec {

@@ -1,7 +1,7 @@
 //! Audio tag bodies to frames.
 
 use bytes::Bytes;
-use livetrail_engine::{CodecId, MediaFrame, MediaKind};
+use livetrail_engine::{CodecId, FrameFlags, MediaFrame, MediaKind};
 
 use super::{Decoded, Packet, Skipped, enhanced};
 use crate::{
@@ -12,27 +12,30 @@ use crate::{
 const WHAT: &str = "audio tag";
 /// The sound format that announces an enhanced header.
 const FORMAT_EX_HEADER: u8 = 9;
-const FORMAT_AAC: u8 = 10;
 
 pub(super) fn decode(body: &Bytes, pts_ms: i64) -> Result<Decoded> {
     let mut reader = Reader::new(body, WHAT);
     let first = reader.u8()?;
-    let (codec, packet, track) = match first >> 4 {
-        FORMAT_EX_HEADER => match enhanced_header(first & 0x0f, &mut reader)? {
-            Ok(found) => found,
-            Err(skipped) => return Ok(Decoded::Skipped(skipped)),
-        },
-        FORMAT_AAC => (CodecId::Aac, aac_packet(reader.u8()?)?, 0),
-        2 | 14 => (CodecId::Mp3, Packet::Coded, 0),
-        7 => (CodecId::G711Alaw, Packet::Coded, 0),
-        8 => (CodecId::G711Ulaw, Packet::Coded, 0),
-        id => return Err(Error::AudioCodec { id }),
+    let (codec, packet) = match first >> 4 {
+        FORMAT_EX_HEADER => return decode_enhanced(first, reader, body, pts_ms),
+        10 => (CodecId::Aac, aac_packet(reader.u8()?)?),
+        2 | 14 => (CodecId::Mp3, Packet::Coded),
+        7 => (CodecId::G711Alaw, Packet::Coded),
+        8 => (CodecId::G711Ulaw, Packet::Coded),
+        // Rate, size and channels are in the first byte and nowhere else.
+        0 | 3 => return Ok(as_received(CodecId::Pcm, &reader, body, pts_ms)),
+        1 => return Ok(as_received(CodecId::Adpcm, &reader, body, pts_ms)),
+        4..=6 => return Ok(as_received(CodecId::Nellymoser, &reader, body, pts_ms)),
+        11 => return Ok(as_received(CodecId::Speex, &reader, body, pts_ms)),
+        _ => return Ok(as_received(CodecId::Other, &reader, body, pts_ms)),
     };
     let Some(payload) = packet.payload(&reader, body) else {
         return Ok(Decoded::Skipped(Skipped::Empty));
     };
-    let frame = MediaFrame::audio(codec, pts_ms, packet.flags(false), payload);
-    Ok(Decoded::Frame(MediaFrame { track, ..frame }))
+    let flags = packet.flags(false);
+    Ok(Decoded::Frame(MediaFrame::audio(
+        codec, pts_ms, flags, payload,
+    )))
 }
 
 fn aac_packet(value: u8) -> Result<Packet> {
@@ -43,21 +46,29 @@ fn aac_packet(value: u8) -> Result<Packet> {
     }
 }
 
-fn enhanced_header(
-    packet_type: u8,
-    reader: &mut Reader<'_>,
-) -> Result<Result<(CodecId, Packet, u8), Skipped>> {
-    let packet_type = enhanced::skip_modifiers(packet_type, reader)?;
-    let (packet_type, codec, track) = match enhanced::track(MediaKind::Audio, packet_type, reader)?
-    {
-        Ok(found) => found,
-        Err(skipped) => return Ok(Err(skipped)),
+fn as_received(codec: CodecId, reader: &Reader<'_>, body: &Bytes, pts_ms: i64) -> Decoded {
+    if reader.is_empty() {
+        return Decoded::Skipped(Skipped::Empty);
+    }
+    let flags = FrameFlags::AS_RECEIVED;
+    Decoded::Frame(MediaFrame::audio(codec, pts_ms, flags, body.clone()))
+}
+
+fn decode_enhanced(
+    first: u8,
+    mut reader: Reader<'_>,
+    body: &Bytes,
+    pts_ms: i64,
+) -> Result<Decoded> {
+    let modifiers = enhanced::modifiers(first & 0x0f, &mut reader)?;
+    let message = enhanced::Message {
+        what: WHAT,
+        kind: MediaKind::Audio,
+        first: first & 0xf0,
+        keyframe: false,
+        time_ms: pts_ms,
+        pts_nanos: modifiers.pts_nanos,
+        body,
     };
-    Ok(match packet_type {
-        enhanced::SEQUENCE_START => Ok((codec, Packet::Config, track)),
-        enhanced::CODED_FRAMES => Ok((codec, Packet::Coded, track)),
-        enhanced::SEQUENCE_END => Ok((codec, Packet::End, track)),
-        enhanced::METADATA => Err(Skipped::MultichannelConfig),
-        value => return Err(Error::PacketType { what: WHAT, value }),
-    })
+    message.decode(modifiers.packet_type, &mut reader)
 }

@@ -1,8 +1,20 @@
-//! What the enhanced audio and video headers have in common: FourCC, ModEx and multitrack.
+//! What the enhanced audio and video headers have in common: modifiers, FourCC, packet type and tracks.
+//!
+//! ```text
+//! one track        [first 4 | packet type 4] ModEx* FourCC                        data
+//! multitrack       [first 4 | 5 or 6]        ModEx* [shape 4 | packet type 4] …
+//!   OneTrack                                        FourCC  track 8               data
+//!   ManyTracks                                      FourCC (track 8  size 24      data)*
+//!   ManyCodecs                                     (FourCC  track 8  size 24      data)*
+//! ```
+//!
+//! A message with several tracks becomes a frame for each, so that the bus keeps each track's configuration, and players that know one
+//! track get the first.
 
-use livetrail_engine::{CodecId, MediaKind};
+use bytes::Bytes;
+use livetrail_engine::{CodecId, FrameFlags, MediaFrame, MediaKind};
 
-use super::Skipped;
+use super::{Decoded, Packet, Skipped, video::has_composition_time};
 use crate::{
     error::{Error, Result},
     read::Reader,
@@ -12,24 +24,36 @@ use crate::{
 pub(super) const SEQUENCE_START: u8 = 0;
 pub(super) const CODED_FRAMES: u8 = 1;
 pub(super) const SEQUENCE_END: u8 = 2;
-/// Video only: coded frames whose composition time is 0 and left out.
+/// H.264, H.265 and their like only: coded frames whose composition time is 0 and left out.
 pub(super) const CODED_FRAMES_X: u8 = 3;
 /// `Metadata` for video, `MultichannelConfig` for audio.
 pub(super) const METADATA: u8 = 4;
 /// Video only.
-pub(super) const MPEG2TS_SEQUENCE_START: u8 = 5;
-const MOD_EX: u8 = 7;
+const MPEG2TS_SEQUENCE_START: u8 = 5;
+pub(super) const MOD_EX: u8 = 7;
 
-/// One track in the message: `AvMultitrackType.OneTrack`.
+/// `AvMultitrackType`.
 pub(super) const ONE_TRACK: u8 = 0;
+const MANY_TRACKS: u8 = 1;
+const MANY_CODECS: u8 = 2;
+
+/// Tracks in one message that are read; a track's number has 8 bits.
+const MAX_TRACKS: usize = 256;
+
+/// A modifier of this type refines the presentation time, in 24 bits.
+pub(super) const TIMESTAMP_NANOS: u8 = 0;
+/// More is the next millisecond.
+const MAX_NANOS: u32 = 999_999;
+
+type FourCc = [u8; 4];
 
 /// Where the packet type of a multitrack message stands.
 pub(super) fn multitrack_packet_type(kind: MediaKind) -> u8 {
     if kind == MediaKind::Audio { 5 } else { 6 }
 }
 
-/// The FourCC of a codec, if the enhanced headers know it.
-pub(super) fn fourcc(codec: CodecId) -> Option<&'static [u8; 4]> {
+/// The FourCC of a codec, if the enhanced headers know it and Livetrail takes its packets apart.
+pub(super) fn fourcc(codec: CodecId) -> Option<&'static FourCc> {
     Some(match codec {
         CodecId::H264 => b"avc1",
         CodecId::H265 => b"hvc1",
@@ -39,51 +63,249 @@ pub(super) fn fourcc(codec: CodecId) -> Option<&'static [u8; 4]> {
         CodecId::Aac => b"mp4a",
         CodecId::Opus => b"Opus",
         CodecId::Mp3 => b".mp3",
+        CodecId::Ac3 => b"ac-3",
+        CodecId::Eac3 => b"ec-3",
+        CodecId::Flac => b"fLaC",
         _ => return None,
     })
 }
 
-fn codec(kind: MediaKind, fourcc: [u8; 4]) -> Result<CodecId> {
+/// The codec, and whether its packets are taken apart: otherwise they are passed on as they are.
+fn codec(kind: MediaKind, fourcc: FourCc) -> (CodecId, bool) {
     match (kind, &fourcc) {
-        (MediaKind::Video, b"avc1") => Ok(CodecId::H264),
-        (MediaKind::Video, b"hvc1") => Ok(CodecId::H265),
-        (MediaKind::Video, b"av01") => Ok(CodecId::Av1),
-        (MediaKind::Video, b"vp08") => Ok(CodecId::Vp8),
-        (MediaKind::Video, b"vp09") => Ok(CodecId::Vp9),
-        (MediaKind::Audio, b"mp4a") => Ok(CodecId::Aac),
-        (MediaKind::Audio, b"Opus") => Ok(CodecId::Opus),
-        (MediaKind::Audio, b".mp3") => Ok(CodecId::Mp3),
-        _ => Err(Error::FourCc { fourcc }),
+        (MediaKind::Video, b"avc1") => (CodecId::H264, true),
+        (MediaKind::Video, b"hvc1") => (CodecId::H265, true),
+        (MediaKind::Video, b"av01") => (CodecId::Av1, true),
+        (MediaKind::Video, b"vp08") => (CodecId::Vp8, true),
+        (MediaKind::Video, b"vp09") => (CodecId::Vp9, true),
+        (MediaKind::Video, b"vvc1") => (CodecId::Vvc, false),
+        (MediaKind::Audio, b"mp4a") => (CodecId::Aac, true),
+        (MediaKind::Audio, b"Opus") => (CodecId::Opus, true),
+        (MediaKind::Audio, b".mp3") => (CodecId::Mp3, true),
+        (MediaKind::Audio, b"ac-3") => (CodecId::Ac3, true),
+        (MediaKind::Audio, b"ec-3") => (CodecId::Eac3, true),
+        (MediaKind::Audio, b"fLaC") => (CodecId::Flac, true),
+        _ => (CodecId::Other, false),
     }
 }
 
-/// Skips the modifiers before the real packet type and gives that. The only one defined so far refines the time by
-/// nanoseconds, which is below what a frame's milliseconds can say.
-pub(super) fn skip_modifiers(mut packet_type: u8, reader: &mut Reader<'_>) -> Result<u8> {
+/// The modifiers before the real packet type.
+pub(super) struct Modifiers {
+    pub(super) packet_type: u8,
+    pub(super) pts_nanos: u32,
+}
+
+/// Reads the modifiers. Those of an unknown type are passed over: they are optional by their definition.
+pub(super) fn modifiers(mut packet_type: u8, reader: &mut Reader<'_>) -> Result<Modifiers> {
+    let mut pts_nanos = 0;
     while packet_type == MOD_EX {
         let mut size = usize::from(reader.u8()?).saturating_add(1);
         if size == 256 {
             size = usize::from(reader.u16()?).saturating_add(1);
         }
-        reader.take(size)?;
-        packet_type = reader.u8()? & 0x0f;
+        let data = reader.take(size)?;
+        let types = reader.u8()?;
+        if types >> 4 == TIMESTAMP_NANOS
+            && let Some([a, b, c]) = data.first_chunk()
+        {
+            pts_nanos = u32::from_be_bytes([0, *a, *b, *c]).min(MAX_NANOS);
+        }
+        packet_type = types & 0x0f;
     }
-    Ok(packet_type)
+    Ok(Modifiers {
+        packet_type,
+        pts_nanos,
+    })
 }
 
-/// Packet type, codec and track of an enhanced header whose modifiers have been skipped.
-pub(super) fn track(
-    kind: MediaKind,
+/// A message whose first byte and modifiers have been read.
+pub(super) struct Message<'a> {
+    pub(super) what: &'static str,
+    pub(super) kind: MediaKind,
+    /// The first byte, without its packet type.
+    pub(super) first: u8,
+    pub(super) keyframe: bool,
+    pub(super) time_ms: i64,
+    pub(super) pts_nanos: u32,
+    pub(super) body: &'a Bytes,
+}
+
+/// One track's part of a message.
+struct Part<'a> {
     packet_type: u8,
-    reader: &mut Reader<'_>,
-) -> Result<Result<(u8, CodecId, u8), Skipped>> {
-    if packet_type != multitrack_packet_type(kind) {
-        return Ok(Ok((packet_type, codec(kind, reader.array()?)?, 0)));
+    fourcc: FourCc,
+    track: u8,
+    data: &'a [u8],
+    /// The message has no other.
+    alone: bool,
+}
+
+impl Message<'_> {
+    /// The frames of all tracks.
+    pub(super) fn decode(&self, packet_type: u8, reader: &mut Reader<'_>) -> Result<Decoded> {
+        if packet_type != multitrack_packet_type(self.kind) {
+            return self.part(&Part {
+                packet_type,
+                fourcc: reader.array()?,
+                track: 0,
+                data: reader.rest(),
+                alone: true,
+            });
+        }
+        let types = reader.u8()?;
+        let packet_type = types & 0x0f;
+        match types >> 4 {
+            ONE_TRACK => {
+                let fourcc = reader.array()?;
+                self.part(&Part {
+                    packet_type,
+                    fourcc,
+                    track: reader.u8()?,
+                    data: reader.rest(),
+                    alone: true,
+                })
+            }
+            MANY_TRACKS => {
+                let fourcc = reader.array()?;
+                self.parts(packet_type, Some(fourcc), reader)
+            }
+            MANY_CODECS => self.parts(packet_type, None, reader),
+            value => Err(Error::PacketType {
+                what: "multitrack tag",
+                value,
+            }),
+        }
     }
-    let types = reader.u8()?;
-    if types >> 4 != ONE_TRACK {
-        return Ok(Err(Skipped::ManyTracks));
+
+    /// Each track by itself: one that cannot be read costs that track. What comes after a size that does not fit is lost.
+    fn parts(
+        &self,
+        packet_type: u8,
+        shared: Option<FourCc>,
+        reader: &mut Reader<'_>,
+    ) -> Result<Decoded> {
+        let mut frames = Vec::new();
+        let mut failed = None;
+        for _ in 0..MAX_TRACKS {
+            if reader.is_empty() {
+                break;
+            }
+            let part = match Part::read(packet_type, shared, reader) {
+                Ok(part) => part,
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    break;
+                }
+            };
+            match self.part(&part) {
+                Ok(decoded) => frames.extend(decoded.into_frames()),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        match failed {
+            Some(error) if frames.is_empty() => Err(error),
+            _ if frames.is_empty() => Ok(Decoded::Skipped(Skipped::Empty)),
+            _ => Ok(Decoded::Frames(frames)),
+        }
     }
-    let codec = codec(kind, reader.array()?)?;
-    Ok(Ok((types & 0x0f, codec, reader.u8()?)))
+
+    fn part(&self, part: &Part<'_>) -> Result<Decoded> {
+        let (codec, known) = codec(self.kind, part.fourcc);
+        let is_video = self.kind == MediaKind::Video;
+        let packet = match part.packet_type {
+            SEQUENCE_START => Packet::Config,
+            CODED_FRAMES => Packet::Coded,
+            CODED_FRAMES_X if is_video => Packet::Coded,
+            SEQUENCE_END => Packet::End,
+            METADATA => Packet::Metadata,
+            MPEG2TS_SEQUENCE_START if is_video => {
+                return Ok(Decoded::Skipped(Skipped::Mpeg2TsSequenceStart));
+            }
+            value => {
+                return Err(Error::PacketType {
+                    what: self.what,
+                    value,
+                });
+            }
+        };
+        if part.data.is_empty() && packet != Packet::End {
+            return Ok(Decoded::Skipped(Skipped::Empty));
+        }
+        if !known || packet == Packet::Metadata {
+            return Ok(Decoded::Frame(self.as_received(codec, packet, part)));
+        }
+        let mut reader = Reader::new(part.data, self.what);
+        let mut composition_ms = 0;
+        if part.packet_type == CODED_FRAMES && has_composition_time(codec) {
+            composition_ms = reader.i24()?;
+        }
+        let Some(payload) = packet.payload(&reader, self.body) else {
+            return Ok(Decoded::Skipped(Skipped::Empty));
+        };
+        let frame = self.frame(codec, composition_ms, packet.flags(self.keyframe), payload);
+        let pts_nanos = if packet == Packet::Coded {
+            self.pts_nanos
+        } else {
+            0
+        };
+        Ok(Decoded::Frame(MediaFrame {
+            track: part.track,
+            pts_nanos,
+            ..frame
+        }))
+    }
+
+    /// The message as it is, or, of one with several tracks, as this one alone would have come.
+    fn as_received(&self, codec: CodecId, packet: Packet, part: &Part<'_>) -> MediaFrame {
+        let payload = if part.alone {
+            self.body.clone()
+        } else {
+            let first = self.first | multitrack_packet_type(self.kind);
+            let types = (ONE_TRACK << 4) | part.packet_type;
+            let [a, b, c, d] = part.fourcc;
+            [&[first, types, a, b, c, d, part.track], part.data]
+                .concat()
+                .into()
+        };
+        let flags = packet.flags(self.keyframe) | FrameFlags::AS_RECEIVED;
+        MediaFrame {
+            track: part.track,
+            ..self.frame(codec, 0, flags, payload)
+        }
+    }
+
+    fn frame(
+        &self,
+        codec: CodecId,
+        composition_ms: i32,
+        flags: FrameFlags,
+        payload: Bytes,
+    ) -> MediaFrame {
+        let dts_ms = self.time_ms;
+        if self.kind == MediaKind::Audio {
+            return MediaFrame::audio(codec, dts_ms, flags, payload);
+        }
+        let pts_ms = dts_ms.saturating_add(i64::from(composition_ms));
+        MediaFrame::video(codec, dts_ms, pts_ms, flags, payload)
+    }
+}
+
+impl<'a> Part<'a> {
+    fn read(packet_type: u8, shared: Option<FourCc>, reader: &mut Reader<'a>) -> Result<Self> {
+        let fourcc = match shared {
+            Some(fourcc) => fourcc,
+            None => reader.array()?,
+        };
+        let track = reader.u8()?;
+        let size = reader.u24()? as usize;
+        Ok(Self {
+            packet_type,
+            fourcc,
+            track,
+            data: reader.take(size)?,
+            alone: false,
+        })
+    }
 }

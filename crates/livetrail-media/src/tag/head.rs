@@ -5,8 +5,8 @@ use livetrail_engine::{CodecId, FrameFlags, MediaFrame, MediaKind};
 use super::{TagKind, enhanced, video::has_composition_time};
 use crate::error::{Error, Result};
 
-/// The longest header that [`head`] makes: multitrack, with a composition time.
-const MAX_LEN: usize = 10;
+/// The longest header: multitrack, with a modifier and a composition time.
+const MAX_LEN: usize = 15;
 
 /// What stands before a frame's payload in a tag or message. The body is `bytes()` and then the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl TagHead {
         }
     }
 
-    /// The header, 0 to 10 bytes.
+    /// The header, 0 to 15 bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
@@ -51,28 +51,44 @@ impl TagHead {
 }
 
 /// The header for a frame: legacy for H.264, AAC, MP3 and G.711, enhanced for the other codecs and for every track but
-/// the first.
+/// the first; nothing for a payload that includes its header.
 ///
-/// Times in other bases are rescaled to milliseconds, rounded towards minus infinity. A composition time beyond what 24 bits
-/// hold (2.3 hours) is cut to that.
+/// Times in other bases are rescaled to milliseconds, rounded towards minus infinity, and nanoseconds are left out. A composition
+/// time beyond what 24 bits hold (2.3 hours) is cut to that.
 ///
 /// # Errors
 /// [`Error::NotInFlv`] for a codec, or a configuration, that has no place in FLV.
 pub fn head(frame: &MediaFrame) -> Result<TagHead> {
+    make(frame, 0)
+}
+
+/// The same with the nanoseconds of the presentation time, as a modifier in an enhanced header: for a player that said that it
+/// understands modifiers.
+///
+/// # Errors
+/// As [`head`].
+pub fn exact_head(frame: &MediaFrame) -> Result<TagHead> {
+    let coded = packet_type(frame) == enhanced::CODED_FRAMES;
+    make(frame, if coded { frame.pts_nanos } else { 0 })
+}
+
+fn make(frame: &MediaFrame, nanos: u32) -> Result<TagHead> {
     match frame.kind {
         MediaKind::Data if frame.codec == CodecId::Amf0 => Ok(TagHead::new(TagKind::Script, frame)),
-        MediaKind::Video => video_head(frame),
-        MediaKind::Audio => audio_head(frame),
+        MediaKind::Video if frame.is_as_received() => Ok(TagHead::new(TagKind::Video, frame)),
+        MediaKind::Audio if frame.is_as_received() => Ok(TagHead::new(TagKind::Audio, frame)),
+        MediaKind::Video => video_head(frame, nanos),
+        MediaKind::Audio => audio_head(frame, nanos),
         MediaKind::Data => Err(not_in_flv(frame)),
     }
 }
 
-fn video_head(frame: &MediaFrame) -> Result<TagHead> {
+fn video_head(frame: &MediaFrame, nanos: u32) -> Result<TagHead> {
     let head = TagHead::new(TagKind::Video, frame);
     let starts =
         frame.flags.contains(FrameFlags::KEYFRAME) || packet_type(frame) != enhanced::CODED_FRAMES;
     let frame_type: u8 = if starts { 0x10 } else { 0x20 };
-    if frame.codec == CodecId::H264 && frame.track == 0 {
+    if frame.codec == CodecId::H264 && frame.track == 0 && nanos == 0 {
         let head = head.with(&[frame_type | 7, packet_type(frame)]);
         return Ok(head.with(&composition_time(frame)));
     }
@@ -82,52 +98,74 @@ fn video_head(frame: &MediaFrame) -> Result<TagHead> {
     ) {
         return Err(not_in_flv(frame));
     }
-    let reordered = has_composition_time(frame.codec) && composition_time(frame) != [0; 3];
+    // Only codecs with a composition time have a packet type that says that it is 0.
+    let timed = has_composition_time(frame.codec);
     let packet_type = match packet_type(frame) {
-        enhanced::CODED_FRAMES if !reordered => enhanced::CODED_FRAMES_X,
+        enhanced::CODED_FRAMES if timed && composition_time(frame) == [0; 3] => {
+            enhanced::CODED_FRAMES_X
+        }
         other => other,
     };
-    let head = enhanced_head(head, 0x80 | frame_type, packet_type, frame)?;
-    let coded = packet_type == enhanced::CODED_FRAMES;
-    Ok(if coded {
+    let head = enhanced_head(head, 0x80 | frame_type, packet_type, frame, nanos)?;
+    Ok(if timed && packet_type == enhanced::CODED_FRAMES {
         head.with(&composition_time(frame))
     } else {
         head
     })
 }
 
-fn audio_head(frame: &MediaFrame) -> Result<TagHead> {
+fn audio_head(frame: &MediaFrame, nanos: u32) -> Result<TagHead> {
     let head = TagHead::new(TagKind::Audio, frame);
     let packet_type = packet_type(frame);
     let coded = packet_type == enhanced::CODED_FRAMES;
+    let plain = frame.track == 0 && nanos == 0;
     match frame.codec {
         // The format has no end marker for AAC: the enhanced header has.
-        CodecId::Aac if frame.track == 0 && packet_type != enhanced::SEQUENCE_END => {
+        CodecId::Aac if plain && packet_type != enhanced::SEQUENCE_END => {
             // Rate, size and channels are fixed for AAC: 44 kHz, 16 bits, stereo; the real ones are in its configuration.
             Ok(head.with(&[0xaf, packet_type]))
         }
-        CodecId::Mp3 if frame.track == 0 && coded => Ok(head.with(&[0x2f])),
+        CodecId::Mp3 if plain && coded => Ok(head.with(&[0x2f])),
         // G.711 is 8 kHz, 16 bits, mono.
         CodecId::G711Alaw if frame.track == 0 && coded => Ok(head.with(&[0x72])),
         CodecId::G711Ulaw if frame.track == 0 && coded => Ok(head.with(&[0x82])),
-        CodecId::Aac | CodecId::Opus | CodecId::Mp3 => {
-            enhanced_head(head, 0x90, packet_type, frame)
-        }
+        CodecId::Aac
+        | CodecId::Opus
+        | CodecId::Mp3
+        | CodecId::Ac3
+        | CodecId::Eac3
+        | CodecId::Flac => enhanced_head(head, 0x90, packet_type, frame, nanos),
         _ => Err(not_in_flv(frame)),
     }
 }
 
-fn enhanced_head(head: TagHead, first: u8, packet_type: u8, frame: &MediaFrame) -> Result<TagHead> {
+fn enhanced_head(
+    head: TagHead,
+    first: u8,
+    packet_type: u8,
+    frame: &MediaFrame,
+    nanos: u32,
+) -> Result<TagHead> {
     let fourcc = enhanced::fourcc(frame.codec).ok_or_else(|| not_in_flv(frame))?;
-    if frame.track == 0 {
-        return Ok(head.with(&[first | packet_type]).with(fourcc));
+    let multitrack = frame.track != 0;
+    let outer = if multitrack {
+        enhanced::multitrack_packet_type(frame.kind)
+    } else {
+        packet_type
+    };
+    let head = if nanos == 0 {
+        head.with(&[first | outer])
+    } else {
+        let [_, a, b, c] = nanos.to_be_bytes();
+        let last_byte_of_data = 2;
+        head.with(&[first | enhanced::MOD_EX, last_byte_of_data, a, b, c])
+            .with(&[(enhanced::TIMESTAMP_NANOS << 4) | outer])
+    };
+    if !multitrack {
+        return Ok(head.with(fourcc));
     }
-    let multitrack = first | enhanced::multitrack_packet_type(frame.kind);
     let types = (enhanced::ONE_TRACK << 4) | packet_type;
-    Ok(head
-        .with(&[multitrack, types])
-        .with(fourcc)
-        .with(&[frame.track]))
+    Ok(head.with(&[types]).with(fourcc).with(&[frame.track]))
 }
 
 fn packet_type(frame: &MediaFrame) -> u8 {

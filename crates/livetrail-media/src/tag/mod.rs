@@ -8,21 +8,24 @@
 //! ```
 //!
 //! [`decode`] takes a body apart without copying its payload; [`head`] makes the few bytes that go before a frame's
-//! payload. Adobe FLV 10.1 annex E.4; Enhanced RTMP v2.
+//! payload. [`Intake`] does the first for a whole connection or file, and counts what cannot be used. A codec that Livetrail does not
+//! know is passed on as it came ([`FrameFlags::AS_RECEIVED`]). Adobe FLV 10.1 annex E.4; Enhanced RTMP v2.
 
 mod audio;
 mod enhanced;
 mod head;
+mod intake;
 mod timestamp;
 mod video;
 
 use bytes::Bytes;
 use livetrail_engine::{CodecId, FrameFlags, MediaFrame};
 
-pub use head::{TagHead, head};
+pub use head::{TagHead, exact_head, head};
+pub use intake::{Intake, Unusable};
 pub use timestamp::Unwrapper;
 
-use crate::{error::Result, read::Reader};
+use crate::{amf0, error::Result, read::Reader};
 
 /// What a tag or message carries. The numbers are those of FLV tag types and of RTMP message types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,18 +66,30 @@ impl TagKind {
 pub enum Decoded {
     /// A frame; its payload is a slice of the body.
     Frame(MediaFrame),
+    /// A frame for each of several tracks, at least one.
+    Frames(Vec<MediaFrame>),
     /// Nothing to carry, and why.
     Skipped(Skipped),
 }
 
 impl Decoded {
-    /// The frame, if there is one.
+    /// The frame, if there is exactly one.
     #[must_use]
     pub fn into_frame(self) -> Option<MediaFrame> {
         match self {
             Self::Frame(frame) => Some(frame),
-            Self::Skipped(_) => None,
+            Self::Frames(_) | Self::Skipped(_) => None,
         }
+    }
+
+    /// All frames, in the order of their tracks in the message.
+    pub fn into_frames(self) -> impl Iterator<Item = MediaFrame> {
+        let (one, many) = match self {
+            Self::Frame(frame) => (Some(frame), Vec::new()),
+            Self::Frames(frames) => (None, frames),
+            Self::Skipped(_) => (None, Vec::new()),
+        };
+        one.into_iter().chain(many)
     }
 }
 
@@ -86,24 +101,18 @@ pub enum Skipped {
     Empty,
     /// A seek marker for the player (frame type 5).
     Command,
-    /// Colour information or the like, for the player's renderer (enhanced packet type 4).
-    Metadata,
-    /// Speaker layout (enhanced audio packet type 4).
-    MultichannelConfig,
     /// An AV1 descriptor for MPEG-2 TS, which no known encoder sends (enhanced video packet type 5).
     Mpeg2TsSequenceStart,
-    /// Several tracks in one message; one track a message, as OBS and ffmpeg send it, is carried.
-    ManyTracks,
     /// `@clearDataFrame`.
     ClearDataFrame,
 }
 
 /// Takes a tag's body apart. `timestamp_ms` is the tag's time, unwrapped (see [`Unwrapper`]).
 ///
-/// The payload of the frame is a slice of `body`.
+/// The payload of the frame is a slice of `body`; of unknown codecs in a message of several tracks it is a copy.
 ///
 /// # Errors
-/// A body that is cut short, and a codec that Livetrail does not carry.
+/// A body that is cut short, and a packet type that is not defined. Neither says anything about the next body.
 pub fn decode(kind: TagKind, body: &Bytes, timestamp_ms: i64) -> Result<Decoded> {
     if body.is_empty() {
         return Ok(Decoded::Skipped(Skipped::Empty));
@@ -120,21 +129,33 @@ const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 const CLEAR_DATA_FRAME: &[u8] = b"\x02\x00\x0f@clearDataFrame";
 const ON_META_DATA: &[u8] = b"\x02\x00\x0aonMetaData";
 
+/// Values before the name that are passed over: cameras send two numbers.
+const MAX_LEADING_VALUES: usize = 16;
+
 /// Script data is passed on as it is, less the instruction to the server; only `onMetaData` is kept for late joiners. That
 /// describes the whole stream, so it is always at time 0.
 fn decode_script(body: &Bytes, timestamp_ms: i64) -> Decoded {
     let mut payload = &body[..];
+    let mut metadata = false;
     // More than once is odd, but what is left must not begin with an instruction: it would be one for the next server.
-    while let Some(rest) = payload.strip_prefix(SET_DATA_FRAME) {
-        payload = rest;
-    }
-    if payload.starts_with(CLEAR_DATA_FRAME) {
-        return Decoded::Skipped(Skipped::ClearDataFrame);
+    loop {
+        let named = without_leading_values(payload);
+        if let Some(rest) = named.strip_prefix(SET_DATA_FRAME) {
+            payload = rest;
+            continue;
+        }
+        if named.starts_with(CLEAR_DATA_FRAME) {
+            return Decoded::Skipped(Skipped::ClearDataFrame);
+        }
+        if named.starts_with(ON_META_DATA) {
+            metadata = true;
+            payload = named;
+        }
+        break;
     }
     if payload.is_empty() {
         return Decoded::Skipped(Skipped::Empty);
     }
-    let metadata = payload.starts_with(ON_META_DATA);
     let (flags, time_ms) = if metadata {
         (FrameFlags::CONFIG, 0)
     } else {
@@ -148,12 +169,29 @@ fn decode_script(body: &Bytes, timestamp_ms: i64) -> Decoded {
     ))
 }
 
+/// What is left from the first text on; all of it where there is no text within the bound.
+fn without_leading_values(payload: &[u8]) -> &[u8] {
+    const SHORT_STRING: u8 = 0x02;
+    let mut decoder = amf0::Decoder::new(payload);
+    for _ in 0..=MAX_LEADING_VALUES {
+        if decoder.rest().first() == Some(&SHORT_STRING) {
+            return decoder.rest();
+        }
+        if !matches!(decoder.next(), Some(Ok(_))) {
+            break;
+        }
+    }
+    payload
+}
+
 /// The role of a packet within its codec's sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Packet {
     Config,
     Coded,
     End,
+    /// Describes the track in addition to its configuration.
+    Metadata,
 }
 
 impl Packet {
@@ -161,7 +199,7 @@ impl Packet {
     fn payload(self, reader: &Reader<'_>, body: &Bytes) -> Option<Bytes> {
         match self {
             Self::End => Some(Bytes::new()),
-            Self::Config | Self::Coded => {
+            Self::Config | Self::Coded | Self::Metadata => {
                 (!reader.is_empty()).then(|| body.slice_ref(reader.rest()))
             }
         }
@@ -170,6 +208,7 @@ impl Packet {
     fn flags(self, keyframe: bool) -> FrameFlags {
         match self {
             Self::Config => FrameFlags::CONFIG,
+            Self::Metadata => FrameFlags::CONFIG | FrameFlags::METADATA,
             Self::End => FrameFlags::END_OF_SEQUENCE,
             Self::Coded if keyframe => FrameFlags::KEYFRAME,
             Self::Coded => FrameFlags::NONE,

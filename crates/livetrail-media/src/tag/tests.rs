@@ -6,11 +6,11 @@ use bytes::Bytes;
 use livetrail_engine::{CodecId, FrameFlags, MediaFrame, TimeBase};
 use proptest::prelude::*;
 
-use super::{Decoded, Skipped, TagKind, Unwrapper, decode, head};
+use super::{Decoded, Intake, Skipped, TagKind, Unwrapper, decode, exact_head, head};
 use crate::Error;
 
 fn body(frame: &MediaFrame) -> (TagKind, u32, Bytes) {
-    let head = head(frame).unwrap();
+    let head = exact_head(frame).unwrap();
     (
         head.kind,
         head.timestamp_ms,
@@ -40,7 +40,14 @@ fn any_frame() -> impl Strategy<Value = MediaFrame> {
         CodecId::Vp8,
         CodecId::Vp9,
     ]);
-    let audio = prop::sample::select(vec![CodecId::Aac, CodecId::Opus, CodecId::Mp3]);
+    let audio = prop::sample::select(vec![
+        CodecId::Aac,
+        CodecId::Opus,
+        CodecId::Mp3,
+        CodecId::Ac3,
+        CodecId::Eac3,
+        CodecId::Flac,
+    ]);
     let time = 0i64..0x1_0000_0000;
     let payload = prop::collection::vec(any::<u8>(), 1..50);
     (
@@ -51,10 +58,10 @@ fn any_frame() -> impl Strategy<Value = MediaFrame> {
         time,
         -0x80_0000i64..0x80_0000,
         payload,
-        0u8..3,
+        (0u8..3, prop_oneof![Just(0), 1..1_000_000u32]),
     )
         .prop_map(
-            |(is_video, video, audio, flags, dts, composition, payload, track)| {
+            |(is_video, video, audio, flags, dts, composition, payload, (track, nanos))| {
                 let ends = flags == FrameFlags::END_OF_SEQUENCE;
                 let payload = if ends {
                     Bytes::new()
@@ -78,7 +85,12 @@ fn any_frame() -> impl Strategy<Value = MediaFrame> {
                     };
                     MediaFrame::audio(audio, dts, flags, payload)
                 };
-                MediaFrame { track, ..frame }
+                let coded = !ends && flags != FrameFlags::CONFIG;
+                MediaFrame {
+                    track,
+                    pts_nanos: if coded { nanos } else { 0 },
+                    ..frame
+                }
             },
         )
 }
@@ -95,7 +107,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..40),
     ) {
         let body = Bytes::from(bytes);
-        if let Ok(Decoded::Frame(frame)) = decode(kind, &body, 1000) {
+        for frame in decode(kind, &body, 1000).ok().into_iter().flat_map(Decoded::into_frames) {
             prop_assert_eq!(there_and_back(&frame), frame);
         }
     }
@@ -204,39 +216,206 @@ fn modifiers_are_skipped_whatever_their_size() {
     );
 }
 
+fn video(body: &'static [u8]) -> crate::Result<Decoded> {
+    decode(TagKind::Video, &Bytes::from_static(body), 7)
+}
+
+fn audio(body: &'static [u8]) -> crate::Result<Decoded> {
+    decode(TagKind::Audio, &Bytes::from_static(body), 7)
+}
+
 #[test]
-fn what_is_not_carried_is_skipped_or_refused_by_name() {
-    let video = |body: &'static [u8]| decode(TagKind::Video, &Bytes::from_static(body), 0);
-    let audio = |body: &'static [u8]| decode(TagKind::Audio, &Bytes::from_static(body), 0);
+fn only_codecs_with_a_composition_time_have_it_left_out() {
+    let bytes = |codec, flags| {
+        let frame = MediaFrame::video(codec, 0, 0, flags, Bytes::from_static(b"x"));
+        head(&frame).unwrap().bytes().to_vec()
+    };
+    assert_eq!(bytes(CodecId::Av1, FrameFlags::KEYFRAME), b"\x91av01");
+    assert_eq!(bytes(CodecId::Av1, FrameFlags::NONE), b"\xa1av01");
+    assert_eq!(bytes(CodecId::Vp8, FrameFlags::KEYFRAME), b"\x91vp08");
+    assert_eq!(bytes(CodecId::Vp9, FrameFlags::NONE), b"\xa1vp09");
+    assert_eq!(bytes(CodecId::H265, FrameFlags::KEYFRAME), b"\x93hvc1");
+    // A sender that got it wrong is put right.
+    let wrong = video(b"\x93av01x").unwrap().into_frame().unwrap();
+    assert_eq!(head(&wrong).unwrap().bytes(), b"\x91av01");
+}
+
+#[test]
+fn what_carries_nothing_is_skipped_and_what_is_cut_short_is_an_error() {
     assert_eq!(video(b""), Ok(Decoded::Skipped(Skipped::Empty)));
     assert_eq!(video(b"\x57\x00"), Ok(Decoded::Skipped(Skipped::Command)));
-    assert_eq!(
-        video(b"\x94hvc1\x02\x00"),
-        Ok(Decoded::Skipped(Skipped::Metadata))
+    assert_eq!(video(b"\x22"), Ok(Decoded::Skipped(Skipped::Empty)));
+    let truncated = |what| Err(Error::Truncated { what });
+    assert_eq!(video(b"\x27"), truncated("video tag"));
+    assert_eq!(video(b"\x17\x01\0\0"), truncated("video tag"));
+    assert_eq!(audio(b"\xaf"), truncated("audio tag"));
+    let undefined = |what, value| Err(Error::PacketType { what, value });
+    assert_eq!(video(b"\x17\x03\0\0\0x"), undefined("video tag", 3));
+    assert_eq!(video(b"\x98hvc1x"), undefined("video tag", 8));
+    assert_eq!(audio(b"\x93Opusx"), undefined("audio tag", 3));
+    let end = video(b"\x17\x02").unwrap().into_frame().unwrap();
+    assert_eq!(end.flags, FrameFlags::END_OF_SEQUENCE);
+}
+
+#[test]
+fn unknown_codecs_are_passed_on_as_they_came() {
+    let bodies: [(&'static [u8], TagKind, CodecId, FrameFlags); 13] = [
+        (
+            b"\x12x",
+            TagKind::Video,
+            CodecId::H263,
+            FrameFlags::KEYFRAME,
+        ),
+        (b"\x22x", TagKind::Video, CodecId::H263, FrameFlags::NONE),
+        (b"\x14x", TagKind::Video, CodecId::Vp6, FrameFlags::KEYFRAME),
+        (
+            b"\x13x",
+            TagKind::Video,
+            CodecId::Other,
+            FrameFlags::KEYFRAME,
+        ),
+        (
+            b"\x90vvc1x",
+            TagKind::Video,
+            CodecId::Vvc,
+            FrameFlags::CONFIG,
+        ),
+        (b"\xa3vvc1x", TagKind::Video, CodecId::Vvc, FrameFlags::NONE),
+        (
+            b"\x91\0\0\0\0x",
+            TagKind::Video,
+            CodecId::Other,
+            FrameFlags::KEYFRAME,
+        ),
+        (b"\xb2x", TagKind::Audio, CodecId::Speex, FrameFlags::NONE),
+        (
+            b"\x52x",
+            TagKind::Audio,
+            CodecId::Nellymoser,
+            FrameFlags::NONE,
+        ),
+        (b"\x3fx", TagKind::Audio, CodecId::Pcm, FrameFlags::NONE),
+        (b"\x1fx", TagKind::Audio, CodecId::Adpcm, FrameFlags::NONE),
+        (b"\xffx", TagKind::Audio, CodecId::Other, FrameFlags::NONE),
+        (
+            b"\x95\0abcd\x02x",
+            TagKind::Audio,
+            CodecId::Other,
+            FrameFlags::CONFIG,
+        ),
+    ];
+    for (bytes, kind, codec, flags) in bodies {
+        let body = Bytes::from_static(bytes);
+        let frame = decode(kind, &body, 7).unwrap().into_frame().unwrap();
+        assert_eq!(frame.codec, codec, "{bytes:?}");
+        assert_eq!(frame.flags, flags | FrameFlags::AS_RECEIVED, "{bytes:?}");
+        assert_eq!(frame.payload.as_ptr(), body.as_ptr(), "nothing is copied");
+        assert_eq!(head(&frame).unwrap().bytes(), b"");
+        assert_eq!(there_and_back(&frame), frame);
+    }
+    let known: [(&'static [u8], CodecId); 3] = [
+        (b"\x91ac-3x", CodecId::Ac3),
+        (b"\x91ec-3x", CodecId::Eac3),
+        (b"\x91fLaCx", CodecId::Flac),
+    ];
+    for (bytes, codec) in known {
+        let frame = audio(bytes).unwrap().into_frame().unwrap();
+        assert_eq!((frame.codec, &frame.payload[..]), (codec, &b"x"[..]));
+        assert_eq!(body(&frame).2, bytes);
+    }
+}
+
+#[test]
+fn colours_and_speaker_layouts_are_kept_next_to_the_configuration() {
+    let expected = FrameFlags::CONFIG | FrameFlags::METADATA | FrameFlags::AS_RECEIVED;
+    let colours = b"\xd4hvc1\x02\x00\x09colorInfo\x05";
+    let frame = video(colours).unwrap().into_frame().unwrap();
+    assert_eq!((frame.codec, frame.flags), (CodecId::H265, expected));
+    assert_eq!(body(&frame), (TagKind::Video, 7, colours[..].into()));
+    let layout = b"\x94Opus\x01\x06\0\0\0\x3f";
+    let frame = audio(layout).unwrap().into_frame().unwrap();
+    assert_eq!((frame.codec, frame.flags), (CodecId::Opus, expected));
+    assert_eq!(body(&frame), (TagKind::Audio, 7, layout[..].into()));
+}
+
+#[test]
+fn a_message_of_several_tracks_is_a_frame_for_each() {
+    // Two of one codec, the second with a composition time; then two codecs, one of them unknown.
+    let same = b"\x96\x11hvc1\x00\0\0\x04\0\0\0a\x01\0\0\x05\0\0\x28bc";
+    let frames: Vec<_> = video(same).unwrap().into_frames().collect();
+    let seen: Vec<_> = frames
+        .iter()
+        .map(|f| (f.track, f.pts - f.dts, &f.payload[..]))
+        .collect();
+    assert_eq!(seen, [(0, 0, &b"a"[..]), (1, 40, b"bc")]);
+    assert!(frames.iter().all(MediaFrame::is_keyframe));
+    let mixed = b"\x95\x20mp4a\x00\0\0\x01cabcd\x01\0\0\x02de";
+    let frames: Vec<_> = audio(mixed).unwrap().into_frames().collect();
+    assert_eq!(frames[0].codec, CodecId::Aac);
+    assert!(frames[1].is_as_received() && frames[1].is_config());
+    assert_eq!(&frames[1].payload[..], b"\x95\x00abcd\x01de");
+    frames
+        .iter()
+        .for_each(|frame| assert_eq!(there_and_back(frame), *frame));
+    // A size that does not fit costs the rest.
+    let cut = b"\x95\x11Opus\x00\0\0\x01a\x01\0\0\x09b";
+    assert_eq!(audio(cut).unwrap().into_frames().count(), 1);
+    assert!(audio(b"\x95\x11Opus\x00\0\0\x09a").is_err());
+    assert!(
+        audio(b"\x95\x31Opus\x00\0\0\x01a").is_err(),
+        "no such shape"
     );
+}
+
+#[test]
+fn nanoseconds_are_kept_for_players_that_understand_them() {
+    let frame = video(b"\x97\x02\x01\x02\x03\x01hvc1\0\0\x28frame").unwrap();
+    let frame = frame.into_frame().unwrap();
+    assert_eq!((frame.pts_nanos, frame.pts), (0x01_02_03, 47));
+    assert_eq!(head(&frame).unwrap().bytes(), b"\x91hvc1\0\0\x28");
+    let exact = exact_head(&frame).unwrap();
+    assert_eq!(exact.bytes(), b"\x97\x02\x01\x02\x03\x01hvc1\0\0\x28");
+    let legacy = MediaFrame {
+        codec: CodecId::H264,
+        track: 3,
+        ..frame
+    };
     assert_eq!(
-        video(b"\x96\x11hvc1\x00\x00\x00\x01x"),
-        Ok(Decoded::Skipped(Skipped::ManyTracks))
+        exact_head(&legacy).unwrap().bytes(),
+        b"\x97\x02\x01\x02\x03\x06\x01avc1\x03\0\0\x28",
+        "the longest"
     );
-    assert_eq!(video(b"\x22x"), Err(Error::VideoCodec { id: 2 }));
-    assert_eq!(video(b"\x91vvc1x"), Err(Error::FourCc { fourcc: *b"vvc1" }));
+}
+
+#[test]
+fn an_intake_counts_what_it_cannot_use_and_reports_each_kind_once() {
+    let mut intake = Intake::new();
+    let mut take = |kind, body: &'static [u8]| {
+        let frame = intake.take(kind, 0, &Bytes::from_static(body));
+        (frame.is_some(), intake.take_report().map(|r| r.to_string()))
+    };
+    assert_eq!(take(TagKind::Video, b"\x17\x01\0\0\0x"), (true, None));
+    let report = "video message left out: video tag: the input ends too early";
     assert_eq!(
-        video(b"\x17\x05\0\0\0x"),
-        Err(Error::PacketType {
-            what: "video tag",
-            value: 5
-        })
+        take(TagKind::Video, b"\x27"),
+        (false, Some(report.to_owned()))
     );
-    assert_eq!(audio(b"\x91ac-3x"), Err(Error::FourCc { fourcc: *b"ac-3" }));
-    assert_eq!(
-        audio(b"\x94Opus\x01\x02"),
-        Ok(Decoded::Skipped(Skipped::MultichannelConfig))
-    );
-    assert_eq!(audio(b"\x5fx"), Err(Error::AudioCodec { id: 5 }));
-    assert_eq!(
-        Error::FourCc { fourcc: *b"ac-3" }.to_string(),
-        "codec ac-3 is not supported"
-    );
+    assert_eq!(take(TagKind::Video, b"\x27"), (false, None));
+    assert!(take(TagKind::Audio, b"\xaf").1.is_some());
+    assert_eq!(take(TagKind::Audio, b"\xaf\x01x"), (true, None));
+    assert_eq!(intake.unusable(), 3);
+    let tracks = Bytes::from_static(b"\x95\x11Opus\x00\0\0\x01a\x01\0\0\x01b");
+    assert_eq!(intake.take(TagKind::Audio, 0, &tracks).unwrap().track, 0);
+    assert_eq!(intake.next_frame().unwrap().track, 1);
+    assert_eq!(intake.next_frame(), None);
+    let mut reports = 0;
+    for kind in 0..200 {
+        for (tag, first) in [(TagKind::Audio, 0xaf), (TagKind::Video, 0x17)] {
+            intake.take(tag, 0, &Bytes::from(vec![first, kind]));
+            reports += usize::from(intake.take_report().is_some());
+        }
+    }
+    assert_eq!(reports, 14, "two came before");
 }
 
 #[test]
@@ -260,6 +439,20 @@ fn metadata_loses_the_instruction_to_the_server_and_is_kept() {
         Ok(Decoded::Skipped(Skipped::ClearDataFrame))
     );
     assert_eq!(there_and_back(&set), set);
+    for leading in [
+        &b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..],
+        b"\x05\x01\x01",
+    ] {
+        let camera = [
+            leading,
+            b"\x02\x00\x0d@setDataFrame\x02\x00\x0aonMetaData\x05",
+        ];
+        let frame = decode(TagKind::Script, &camera.concat().into(), 3).unwrap();
+        assert_eq!(frame.into_frame().unwrap(), set, "values before the name");
+    }
+    let endless = Bytes::from([5].repeat(20));
+    let frame = decode(TagKind::Script, &endless, 3).unwrap();
+    assert_eq!(frame.into_frame().unwrap().payload, endless);
     let late = MediaFrame {
         dts: 5_000,
         pts: 5_000,

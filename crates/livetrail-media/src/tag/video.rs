@@ -1,7 +1,7 @@
 //! Video tag bodies to frames.
 
 use bytes::Bytes;
-use livetrail_engine::{CodecId, MediaFrame, MediaKind};
+use livetrail_engine::{CodecId, FrameFlags, MediaFrame, MediaKind};
 
 use super::{Decoded, Packet, Skipped, enhanced};
 use crate::{
@@ -31,30 +31,57 @@ fn decode_legacy(first: u8, mut reader: Reader<'_>, body: &Bytes, dts_ms: i64) -
     if frame_type == FRAME_COMMAND {
         return Ok(Decoded::Skipped(Skipped::Command));
     }
+    let keyframe = is_key(frame_type);
     let codec = match first & 0x0f {
         7 => CodecId::H264,
         // Not Adobe's, but what encoders used for H.265 before there were FourCCs.
         12 => CodecId::H265,
-        id => return Err(Error::VideoCodec { id }),
+        2 => return Ok(as_received(CodecId::H263, keyframe, &reader, body, dts_ms)),
+        4 | 5 => return Ok(as_received(CodecId::Vp6, keyframe, &reader, body, dts_ms)),
+        _ => return Ok(as_received(CodecId::Other, keyframe, &reader, body, dts_ms)),
     };
     let packet = match reader.u8()? {
         0 => Packet::Config,
         1 => Packet::Coded,
+        // Nothing in the rest of it counts, and some senders leave that out.
         2 => Packet::End,
         value => return Err(Error::PacketType { what: WHAT, value }),
     };
-    let composition_ms = reader.i24()?;
-    Ok(frame(
-        Header {
-            codec,
-            packet,
-            frame_type,
-            composition_ms,
-            track: 0,
-        },
-        &reader,
-        body,
+    let composition_ms = match packet {
+        Packet::End => 0,
+        _ => reader.i24()?,
+    };
+    let Some(payload) = packet.payload(&reader, body) else {
+        return Ok(Decoded::Skipped(Skipped::Empty));
+    };
+    let pts_ms = match packet {
+        Packet::Coded => dts_ms.saturating_add(i64::from(composition_ms)),
+        _ => dts_ms,
+    };
+    let flags = packet.flags(keyframe);
+    Ok(Decoded::Frame(MediaFrame::video(
+        codec, dts_ms, pts_ms, flags, payload,
+    )))
+}
+
+/// A codec without a configuration of its own; its first byte says what the decoder needs.
+fn as_received(
+    codec: CodecId,
+    keyframe: bool,
+    reader: &Reader<'_>,
+    body: &Bytes,
+    dts_ms: i64,
+) -> Decoded {
+    if reader.is_empty() {
+        return Decoded::Skipped(Skipped::Empty);
+    }
+    let flags = Packet::Coded.flags(keyframe) | FrameFlags::AS_RECEIVED;
+    Decoded::Frame(MediaFrame::video(
+        codec,
         dts_ms,
+        dts_ms,
+        flags,
+        body.clone(),
     ))
 }
 
@@ -65,72 +92,28 @@ fn decode_enhanced(
     dts_ms: i64,
 ) -> Result<Decoded> {
     let frame_type = (first >> 4) & 0x07;
-    let packet_type = enhanced::skip_modifiers(first & 0x0f, &mut reader)?;
-    if frame_type == FRAME_COMMAND && packet_type != enhanced::METADATA {
+    let modifiers = enhanced::modifiers(first & 0x0f, &mut reader)?;
+    // The frame type of metadata has no meaning.
+    if frame_type == FRAME_COMMAND && modifiers.packet_type != enhanced::METADATA {
         return Ok(Decoded::Skipped(Skipped::Command));
     }
-    let (packet_type, codec, track) =
-        match enhanced::track(MediaKind::Video, packet_type, &mut reader)? {
-            Ok(found) => found,
-            Err(skipped) => return Ok(Decoded::Skipped(skipped)),
-        };
-    let mut composition_ms = 0;
-    let packet = match packet_type {
-        enhanced::SEQUENCE_START => Packet::Config,
-        enhanced::CODED_FRAMES => {
-            if has_composition_time(codec) {
-                composition_ms = reader.i24()?;
-            }
-            Packet::Coded
-        }
-        enhanced::CODED_FRAMES_X => Packet::Coded,
-        enhanced::SEQUENCE_END => Packet::End,
-        enhanced::METADATA => return Ok(Decoded::Skipped(Skipped::Metadata)),
-        enhanced::MPEG2TS_SEQUENCE_START => {
-            return Ok(Decoded::Skipped(Skipped::Mpeg2TsSequenceStart));
-        }
-        value => return Err(Error::PacketType { what: WHAT, value }),
-    };
-    Ok(frame(
-        Header {
-            codec,
-            packet,
-            frame_type,
-            composition_ms,
-            track,
-        },
-        &reader,
+    let message = enhanced::Message {
+        what: WHAT,
+        kind: MediaKind::Video,
+        first: first & 0xf0,
+        keyframe: is_key(frame_type),
+        time_ms: dts_ms,
+        pts_nanos: modifiers.pts_nanos,
         body,
-        dts_ms,
-    ))
+    };
+    message.decode(modifiers.packet_type, &mut reader)
+}
+
+fn is_key(frame_type: u8) -> bool {
+    matches!(frame_type, FRAME_KEY | FRAME_GENERATED_KEY)
 }
 
 /// H.264 and H.265 reorder pictures; their coded frames carry the distance from decoding to showing.
 pub(super) fn has_composition_time(codec: CodecId) -> bool {
     matches!(codec, CodecId::H264 | CodecId::H265)
-}
-
-struct Header {
-    codec: CodecId,
-    packet: Packet,
-    frame_type: u8,
-    composition_ms: i32,
-    track: u8,
-}
-
-fn frame(header: Header, reader: &Reader<'_>, body: &Bytes, dts_ms: i64) -> Decoded {
-    let Some(payload) = header.packet.payload(reader, body) else {
-        return Decoded::Skipped(Skipped::Empty);
-    };
-    let pts_ms = match header.packet {
-        Packet::Coded => dts_ms.saturating_add(i64::from(header.composition_ms)),
-        Packet::Config | Packet::End => dts_ms,
-    };
-    let keyframe = matches!(header.frame_type, FRAME_KEY | FRAME_GENERATED_KEY);
-    let flags = header.packet.flags(keyframe);
-    let frame = MediaFrame::video(header.codec, dts_ms, pts_ms, flags, payload);
-    Decoded::Frame(MediaFrame {
-        track: header.track,
-        ..frame
-    })
 }

@@ -151,9 +151,10 @@ impl ClientSession {
                 Incoming::Command(command) => self.command(&command)?,
                 Incoming::Media(media) if self.role == Role::Play => self
                     .link
-                    .frame(&media)?
+                    .frame(&media)
                     .filter(|frame| !is_talk(frame))
                     .map(ClientEvent::Frame),
+                Incoming::Frame(frame) => Some(ClientEvent::Frame(frame)),
                 // The status that says why comes with it.
                 Incoming::Media(_) | Incoming::StreamEof => None,
             };

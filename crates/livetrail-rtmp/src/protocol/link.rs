@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use livetrail_engine::MediaFrame;
-use livetrail_media::tag::{self, Decoded, TagKind, Unwrapper};
+use livetrail_media::tag::{Intake, TagKind};
 
 use super::{
     chunk::{ChunkLimits, ChunkReader, DEFAULT_CHUNK_BYTES, Message, write_message},
     message::{Command, Meaning, split_aggregate},
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// After so many bytes the other side shall acknowledge, and so do we unless it says otherwise.
 pub(super) const WINDOW_ACK_BYTES: u32 = 2_500_000;
@@ -22,6 +22,8 @@ const MIN_WINDOW_ACK_BYTES: u32 = 4_096;
 pub(super) enum Incoming {
     Command(Command),
     Media(Media),
+    /// Another frame of the media message before, which had several tracks.
+    Frame(MediaFrame),
     /// The stream that was played has no more data.
     StreamEof,
 }
@@ -45,7 +47,10 @@ pub(super) struct Link {
     window_bytes: u32,
     /// What a split aggregate still has: at most one message's worth.
     aggregated: VecDeque<Media>,
-    clock: Unwrapper,
+    intake: Intake,
+    /// Commands that could not be read.
+    unreadable: u64,
+    report: Option<String>,
 }
 
 impl Link {
@@ -57,7 +62,9 @@ impl Link {
             acknowledged: 0,
             window_bytes: WINDOW_ACK_BYTES,
             aggregated: VecDeque::new(),
-            clock: Unwrapper::new(),
+            intake: Intake::new(),
+            unreadable: 0,
+            report: None,
         }
     }
 
@@ -68,6 +75,9 @@ impl Link {
         output: &mut BytesMut,
     ) -> Result<Option<Incoming>> {
         loop {
+            if let Some(frame) = self.intake.next_frame() {
+                return Ok(Some(Incoming::Frame(frame)));
+            }
             if let Some(media) = self.aggregated.pop_front() {
                 return Ok(Some(Incoming::Media(media)));
             }
@@ -84,7 +94,7 @@ impl Link {
                 Meaning::WindowAckSize(bytes) => {
                     self.window_bytes = bytes.max(MIN_WINDOW_ACK_BYTES)
                 }
-                Meaning::SetPeerBandwidth(_) => {
+                Meaning::SetPeerBandwidth => {
                     self.send(&Message::window_ack_size(WINDOW_ACK_BYTES), output)
                 }
                 Meaning::PingRequest(timestamp) => {
@@ -94,6 +104,7 @@ impl Link {
                 | Meaning::StreamBegin
                 | Meaning::OtherControl
                 | Meaning::Unknown => {}
+                Meaning::Unreadable(error) => self.count_unreadable(&error),
                 Meaning::StreamEof => return Ok(Some(Incoming::StreamEof)),
                 Meaning::Command(command) => return Ok(Some(Incoming::Command(command))),
                 Meaning::Media { kind, body } => {
@@ -116,13 +127,29 @@ impl Link {
         }
     }
 
-    /// The frame of a media message, if it has one.
-    pub(super) fn frame(&mut self, media: &Media) -> Result<Option<MediaFrame>> {
-        let time = match media.kind {
-            TagKind::Audio | TagKind::Video => self.clock.unwrap_ms(media.timestamp_ms),
-            TagKind::Script => self.clock.peek_ms(media.timestamp_ms),
-        };
-        Ok(tag::decode(media.kind, &media.body, time).map(Decoded::into_frame)?)
+    /// The frame of a media message, if it has one. Of a message with several tracks the others come as [`Incoming::Frame`].
+    pub(super) fn frame(&mut self, media: &Media) -> Option<MediaFrame> {
+        self.intake
+            .take(media.kind, media.timestamp_ms, &media.body)
+    }
+
+    /// Messages that could not be read and were left out.
+    pub(super) fn unusable(&self) -> u64 {
+        self.intake.unusable().saturating_add(self.unreadable)
+    }
+
+    /// A fault of a message that the other side has not made before: to be logged.
+    pub(super) fn take_report(&mut self) -> Option<String> {
+        let media = || self.intake.take_report().map(|report| report.to_string());
+        self.report.take().or_else(media)
+    }
+
+    /// What cannot be read costs that message: the framing around it is intact.
+    fn count_unreadable(&mut self, error: &Error) {
+        if self.unreadable == 0 {
+            self.report = Some(format!("command left out: {error}"));
+        }
+        self.unreadable = self.unreadable.saturating_add(1);
     }
 
     pub(super) fn send(&self, message: &Message, output: &mut BytesMut) {

@@ -30,7 +30,7 @@ const EVENT_PING_RESPONSE: u16 = 7;
 const LIMIT_DYNAMIC: u8 = 2;
 
 /// A message by its meaning.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Meaning {
     SetChunkSize(u32),
     Abort {
@@ -38,7 +38,7 @@ pub(crate) enum Meaning {
     },
     Acknowledgement,
     WindowAckSize(u32),
-    SetPeerBandwidth(u32),
+    SetPeerBandwidth,
     StreamBegin,
     StreamEof,
     PingRequest(u32),
@@ -52,6 +52,8 @@ pub(crate) enum Meaning {
     Aggregate(Bytes),
     /// A message type that nobody uses (shared objects).
     Unknown,
+    /// A command without a name.
+    Unreadable(Error),
 }
 
 /// A command message (section 7.2).
@@ -78,24 +80,20 @@ impl Command {
         self.values.get(index.saturating_add(1))
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self> {
-        let mut decoder = amf0::Decoder::new(bytes);
-        let mut next = || decoder.next().transpose();
-        let Some(Value::String(name)) = next()? else {
-            return Err(Error::Command {
+    /// A command needs its name; what stands behind an error is left out.
+    fn parse(bytes: &[u8]) -> Meaning {
+        let mut values = amf0::Decoder::lenient(bytes).flatten();
+        let Some(Value::String(name)) = values.next() else {
+            return Meaning::Unreadable(Error::Command {
                 command: "(unnamed)",
                 detail: "the name is not a string",
             });
         };
-        let transaction = next()?.and_then(|value| value.as_number()).unwrap_or(0.0);
-        let mut values = Vec::new();
-        while let Some(value) = next()? {
-            values.push(value);
-        }
-        Ok(Self {
+        let transaction = values.next().and_then(|value| value.as_number());
+        Meaning::Command(Self {
             name,
-            transaction,
-            values,
+            transaction: transaction.unwrap_or(0.0),
+            values: values.collect(),
         })
     }
 
@@ -112,7 +110,7 @@ impl Message {
     /// What the message means.
     ///
     /// # Errors
-    /// Control messages that are too short, and commands that are not AMF0.
+    /// Control messages that are too short.
     pub(crate) fn meaning(self) -> Result<Meaning> {
         let type_id = self.type_id;
         let short = Error::ControlTooShort { type_id };
@@ -124,10 +122,10 @@ impl Message {
             ACKNOWLEDGEMENT => Meaning::Acknowledgement,
             USER_CONTROL => user_control(&self.payload).ok_or(short)?,
             WINDOW_ACK_SIZE => Meaning::WindowAckSize(u32_at(&self.payload, 0).ok_or(short)?),
-            SET_PEER_BANDWIDTH => Meaning::SetPeerBandwidth(u32_at(&self.payload, 0).ok_or(short)?),
+            SET_PEER_BANDWIDTH => Meaning::SetPeerBandwidth,
             AGGREGATE => Meaning::Aggregate(self.payload),
-            COMMAND => Meaning::Command(Command::parse(&self.payload)?),
-            AMF3_COMMAND => Meaning::Command(Command::parse(&without_format(self.payload))?),
+            COMMAND => Command::parse(&self.payload),
+            AMF3_COMMAND => Command::parse(&without_format(self.payload)),
             AMF3_DATA => Meaning::Media {
                 kind: TagKind::Script,
                 body: without_format(self.payload),

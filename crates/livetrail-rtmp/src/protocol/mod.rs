@@ -27,7 +27,7 @@ pub use chunk::{
 };
 pub use client::{ClientEvent, ClientSession};
 pub use handshake::{ClientHandshake, ServerHandshake};
-pub use server::{Request, ServerEvent, ServerSession};
+pub use server::{Accepts, Request, ServerEvent, ServerSession};
 pub use status::Status;
 
 /// The chunk size that we write with, both as server and as client: large enough that most frames are one chunk.

@@ -25,8 +25,8 @@ const MAX_COMMAND_BYTES: usize = 64 << 10;
 const MAX_EARLY_PARTIAL_BYTES: usize = 2 * MAX_COMMAND_BYTES;
 
 /// Codecs that are passed on (Enhanced RTMP, "Enhancing NetConnection connect Command").
-const VIDEO_FOURCCS: [&str; 5] = ["avc1", "hvc1", "av01", "vp09", "vp08"];
-const AUDIO_FOURCCS: [&str; 3] = ["mp4a", "Opus", ".mp3"];
+const VIDEO_FOURCCS: [&str; 6] = ["avc1", "hvc1", "av01", "vp09", "vp08", "vvc1"];
+const AUDIO_FOURCCS: [&str; 6] = ["mp4a", "Opus", ".mp3", "ac-3", "ec-3", "fLaC"];
 const CAN_FORWARD: f64 = 4.0;
 const CAPS_MULTITRACK: u32 = 2;
 const CAPS_MOD_EX: u32 = 4;
@@ -71,7 +71,19 @@ struct Client {
     /// Where a token may be besides the stream's name. Never shown.
     places: [Secretive; 2],
     user_agent: Option<String>,
-    multitrack: bool,
+    accepts: Accepts,
+}
+
+/// What a player understands beyond RTMP 1.0, as its `connect` says. It is sent nothing that it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Accepts {
+    /// Several tracks of one kind (`capsEx`).
+    pub multitrack: bool,
+    /// Modifiers of packets, such as nanoseconds (`capsEx`).
+    pub modifiers: bool,
+    /// Enhanced RTMP at all, and with it packets that describe a track: colours, speakers.
+    pub metadata: bool,
 }
 
 #[derive(Default)]
@@ -222,10 +234,21 @@ impl ServerSession {
         }
     }
 
-    /// Whether the client said that it understands several tracks of one kind.
+    /// What the client said that it understands.
     #[must_use]
-    pub fn accepts_multitrack(&self) -> bool {
-        self.client.multitrack
+    pub fn accepts(&self) -> Accepts {
+        self.client.accepts
+    }
+
+    /// Messages that could not be read and were left out.
+    #[must_use]
+    pub fn unusable(&self) -> u64 {
+        self.link.unusable()
+    }
+
+    /// A fault of a message that this client has not made before: to be logged. At most 17 in a session.
+    pub fn take_report(&mut self) -> Option<String> {
+        self.link.take_report()
     }
 
     fn step(&mut self) -> Result<Option<ServerEvent>> {
@@ -244,8 +267,9 @@ impl ServerSession {
                 Incoming::Command(command) => self.command(&command)?,
                 // Media outside of a publish is what was under way when it ended.
                 Incoming::Media(media) if matches!(self.phase, Phase::Publishing) => {
-                    self.link.frame(&media)?.map(ServerEvent::Frame)
+                    self.link.frame(&media).map(ServerEvent::Frame)
                 }
+                Incoming::Frame(frame) => Some(ServerEvent::Frame(frame)),
                 Incoming::Media(_) | Incoming::StreamEof => None,
             };
             if event.is_some() {
@@ -307,10 +331,11 @@ impl ServerSession {
         let text = |key| {
             object
                 .and_then(|o| o.get(key))
-                .and_then(Value::as_str)
+                .and_then(Value::to_text)
                 .unwrap_or_default()
         };
-        let app = target::app_name(text("app"));
+        let app_text = object.and_then(|o| o.get("app")).and_then(Value::as_str);
+        let app = target::app_name(app_text.unwrap_or_default());
         if AppName::new(app).is_err() {
             let status = Status::new(
                 Level::Error,
@@ -334,13 +359,22 @@ impl ServerSession {
         self.client = Client {
             app: app.to_owned(),
             places: [
-                Secretive(text("app").to_owned()),
-                Secretive(text("tcUrl").to_owned()),
+                Secretive(text("app").into_owned()),
+                Secretive(text("tcUrl").into_owned()),
             ],
-            user_agent: Some(text("flashVer"))
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned),
-            multitrack: caps as u32 & CAPS_MULTITRACK != 0,
+            user_agent: Some(text("flashVer").into_owned()).filter(|text| !text.is_empty()),
+            accepts: Accepts {
+                multitrack: caps as u32 & CAPS_MULTITRACK != 0,
+                modifiers: caps as u32 & CAPS_MOD_EX != 0,
+                metadata: [
+                    "fourCcList",
+                    "videoFourCcInfoMap",
+                    "audioFourCcInfoMap",
+                    "capsEx",
+                ]
+                .iter()
+                .any(|key| object.is_some_and(|o| o.get(key).is_some())),
+            },
         };
         self.phase = Phase::Idle;
         self.send(&Message::window_ack_size(WINDOW_ACK_BYTES));

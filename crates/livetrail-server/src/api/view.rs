@@ -97,7 +97,7 @@ impl StreamView {
         let tracks = info
             .configs
             .iter()
-            .filter(|c| c.kind != livetrail_engine::MediaKind::Data);
+            .filter(|c| c.kind != livetrail_engine::MediaKind::Data && !c.is_metadata());
         let tracks = tracks.map(|config| {
             TrackInfo::of(config)
                 .map_or_else(|_| config.codec.label().to_owned(), |t| t.to_string())

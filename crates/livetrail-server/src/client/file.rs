@@ -10,7 +10,7 @@ use anyhow::Context;
 use livetrail_engine::{MediaFrame, MediaKind};
 use livetrail_media::{
     flv::{self, Demuxer, FrameTag},
-    tag::Unwrapper,
+    tag::Intake,
 };
 
 const READ_BYTES: usize = 8 << 10;
@@ -22,7 +22,7 @@ const FLAGS_OFFSET: u64 = 4;
 pub(crate) struct FlvReader<R> {
     source: R,
     demuxer: Demuxer,
-    times: Unwrapper,
+    intake: Intake,
     buffer: Vec<u8>,
     read_bytes: u64,
 }
@@ -39,7 +39,7 @@ impl<R: Read> FlvReader<R> {
         Self {
             source,
             demuxer: Demuxer::new(),
-            times: Unwrapper::new(),
+            intake: Intake::new(),
             buffer: vec![0; READ_BYTES],
             read_bytes: 0,
         }
@@ -56,11 +56,15 @@ impl<R: Read> FlvReader<R> {
     /// What is not FLV, and a file that ends inside a tag.
     pub(crate) fn next(&mut self) -> anyhow::Result<Option<MediaFrame>> {
         loop {
+            if let Some(frame) = self.intake.next_frame() {
+                return Ok(Some(frame));
+            }
             while let Some(tag) = self.demuxer.next_tag()? {
-                let at = self.times.unwrap_ms(tag.timestamp_ms);
-                let decoded = livetrail_media::tag::decode(tag.kind, &tag.body, at)?;
-                if let Some(frame) = decoded.into_frame() {
+                if let Some(frame) = self.intake.take(tag.kind, tag.timestamp_ms, &tag.body) {
                     return Ok(Some(frame));
+                }
+                if let Some(unusable) = self.intake.take_report() {
+                    tracing::warn!("{unusable}");
                 }
             }
             let read = self.source.read(&mut self.buffer).context("cannot read")?;

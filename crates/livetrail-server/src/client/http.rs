@@ -13,7 +13,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use livetrail_engine::MediaFrame;
-use livetrail_media::{flv::Demuxer, tag::Unwrapper};
+use livetrail_media::{flv::Demuxer, tag::Intake};
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 
 use super::{address::HttpUrl, player::Refused};
@@ -28,7 +28,7 @@ const MAX_REFUSAL_BYTES: usize = 4_096;
 pub(crate) struct HttpPlayer {
     body: Incoming,
     demuxer: Demuxer,
-    times: Unwrapper,
+    intake: Intake,
     connection: JoinHandle<()>,
 }
 
@@ -65,7 +65,7 @@ impl HttpPlayer {
         Ok(Self {
             body,
             demuxer: Demuxer::new(),
-            times: Unwrapper::new(),
+            intake: Intake::new(),
             connection,
         })
     }
@@ -73,11 +73,15 @@ impl HttpPlayer {
     /// The next frame; `None` at the end of the answer.
     pub(super) async fn next(&mut self) -> anyhow::Result<Option<MediaFrame>> {
         loop {
+            if let Some(frame) = self.intake.next_frame() {
+                return Ok(Some(frame));
+            }
             while let Some(tag) = self.demuxer.next_tag()? {
-                let at = self.times.unwrap_ms(tag.timestamp_ms);
-                let decoded = livetrail_media::tag::decode(tag.kind, &tag.body, at)?;
-                if let Some(frame) = decoded.into_frame() {
+                if let Some(frame) = self.intake.take(tag.kind, tag.timestamp_ms, &tag.body) {
                     return Ok(Some(frame));
+                }
+                if let Some(unusable) = self.intake.take_report() {
+                    tracing::warn!("{unusable}");
                 }
             }
             match next_data(&mut self.body).await {

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use livetrail_engine::MediaFrame;
-use livetrail_media::tag::{self, TagKind};
+use livetrail_media::tag::{self, TagHead, TagKind};
 
 use super::{EXTENDED, Message};
 use crate::error::Result;
@@ -58,7 +58,23 @@ impl FrameChunks {
     /// # Errors
     /// A codec that RTMP does not carry, and a frame beyond the 24 bits of a message's length.
     pub fn new(frame: &MediaFrame, stream_id: u32, chunk_bytes: u32) -> Result<Self> {
-        let tag = tag::head(frame)?;
+        Self::with_head(frame, &tag::head(frame)?, stream_id, chunk_bytes)
+    }
+
+    /// The same with the nanoseconds of the frame's time, for a player that understands modifiers.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn exact(frame: &MediaFrame, stream_id: u32, chunk_bytes: u32) -> Result<Self> {
+        Self::with_head(frame, &tag::exact_head(frame)?, stream_id, chunk_bytes)
+    }
+
+    fn with_head(
+        frame: &MediaFrame,
+        tag: &TagHead,
+        stream_id: u32,
+        chunk_bytes: u32,
+    ) -> Result<Self> {
         let chunk_bytes = chunk_bytes.max(16) as usize;
         let length = tag.bytes().len().saturating_add(frame.payload.len());
         if length > livetrail_media::flv::MAX_TAG_BYTES {
