@@ -46,8 +46,8 @@ pub use auth::{
 };
 pub use builder::{EngineBuilder, Limits};
 pub use bus::{
-    AttachError, Deliver, LiveBatch, LiveViewers, Placed, Shard, SharedFrame, Spread, ViewerId,
-    WireFormat,
+    AttachError, Carries, Deliver, LiveBatch, LiveViewers, Placed, Shard, SharedFrame, Spread,
+    ViewerId, WireFormat,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use engine::Engine;

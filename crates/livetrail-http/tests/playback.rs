@@ -258,15 +258,25 @@ async fn head_is_an_attempt_whose_session_ends_at_once() {
 
 #[tokio::test]
 async fn the_header_promises_the_tracks_that_the_configurations_show() {
-    use livetrail_engine::{CodecId, FrameFlags, MediaFrame};
+    use livetrail_engine::{CodecId, FrameFlags, ManualClock, MediaFrame};
+    let clock = ManualClock::at(0);
     let server = serve(
-        Engine::builder().application(AppSpec::new("live")),
+        Engine::builder()
+            .application(AppSpec::new("live"))
+            .clock(clock.clone()),
         HttpLimits::default(),
     )
     .await;
     let mut publication = publish(&server.engine).await;
+    // Where a second of frames decides, what was announced does not: neither here nor in the metadata.
+    let announced = b"\x02\0\x0aonMetaData\x03\0\x0cvideocodecid\0\x40\x1c\0\0\0\0\0\0\0\0\x09";
+    let metadata = FrameFlags::CONFIG;
+    let metadata = MediaFrame::data(CodecId::Amf0, 0, metadata, announced[..].into());
+    publication.push(metadata).unwrap();
     let audio = |flags| MediaFrame::audio(CodecId::Aac, 0, flags, "aa".into());
     publication.push(audio(FrameFlags::CONFIG)).unwrap();
+    publication.push(audio(FrameFlags::NONE)).unwrap();
+    clock.advance(Duration::from_secs(1));
     publication.push(audio(FrameFlags::NONE)).unwrap();
     let viewer = get(server.address, "/live/cam.flv").await;
     let engine = server.engine.clone();

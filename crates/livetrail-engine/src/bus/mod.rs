@@ -22,5 +22,6 @@ pub(crate) use listener::Listener;
 pub(crate) use marks::Wake;
 pub use shard::{AttachError, Shard};
 pub use spread::{Placed, Spread};
+pub use stream::Carries;
 pub(crate) use stream::{Stream, Writer};
 pub use wire::{SharedFrame, WireFormat};

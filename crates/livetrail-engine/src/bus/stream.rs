@@ -27,6 +27,22 @@ const MAX_CONFIGS: usize = 32;
 /// After this long without a video frame, sound does not wait for the picture any longer: a camera was switched off.
 const NO_VIDEO_US: u64 = 1_000_000;
 
+/// A stream shows what it carries within this time from its first frame.
+const SHOWN_US: u64 = 1_000_000;
+
+/// A stream without a video frame for this long has no picture for whoever joins now.
+const DARK_US: u64 = 5_000_000;
+
+/// What a stream carries, by what has come and not by what was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Carries {
+    /// Sound has come.
+    pub audio: bool,
+    /// Video has come in the last five seconds.
+    pub video: bool,
+}
+
 /// Where a subscriber may begin, and what it needs first. Replaced as a whole, so that joining reads one consistent state.
 pub(crate) struct Replay {
     /// Where the current GOP starts, when all of it is in the ring.
@@ -59,6 +75,10 @@ pub(crate) struct Stream {
     pushed_us: AtomicU64,
     /// The same of the newest video frame.
     video_us: AtomicU64,
+    /// When the first frame came that is not a configuration.
+    first_us: AtomicU64,
+    /// Sound has come.
+    heard: AtomicBool,
     /// Number of the frame after the newest video frame; 0 before the first.
     video_next: AtomicU64,
     /// The video track whose keyframes count, the lowest that has come: GOPs of others begin elsewhere.
@@ -83,6 +103,8 @@ impl Stream {
             closed: AtomicBool::new(false),
             pushed_us: AtomicU64::new(0),
             video_us: AtomicU64::new(0),
+            first_us: AtomicU64::new(u64::MAX),
+            heard: AtomicBool::new(false),
             video_next: AtomicU64::new(0),
             gop_track: AtomicU8::new(u8::MAX),
             subscribers: AtomicU64::new(0),
@@ -119,6 +141,19 @@ impl Stream {
             newest.saturating_sub(self.video_us.load(Ordering::Relaxed))
         };
         self.video_next.load(Ordering::Relaxed) > seq || since() < NO_VIDEO_US
+    }
+
+    /// What it carries; `None` in its first second.
+    pub(super) fn carries(&self) -> Option<Carries> {
+        let newest = self.pushed_us();
+        if newest.saturating_sub(self.first_us.load(Ordering::Relaxed)) < SHOWN_US {
+            return None;
+        }
+        let dark = newest.saturating_sub(self.video_us.load(Ordering::Relaxed)) >= DARK_US;
+        Some(Carries {
+            audio: self.heard.load(Ordering::Relaxed),
+            video: self.video_next.load(Ordering::Relaxed) > 0 && !dark,
+        })
     }
 
     /// Whether decoding can start at this frame.
@@ -181,6 +216,8 @@ pub(crate) struct Writer {
     qos: QosWriter,
     configs: Vec<MediaFrame>,
     has_video: bool,
+    begun: bool,
+    heard: bool,
     gop_track: u8,
     gop: Option<Gop>,
     /// Frames of the GOP before, as far as it was replayed.
@@ -209,6 +246,8 @@ impl Writer {
             qos: QosWriter::default(),
             configs: Vec::new(),
             has_video: false,
+            begun: false,
+            heard: false,
             gop_track: u8::MAX,
             gop: None,
             last_gop_frames: 0,
@@ -223,19 +262,40 @@ impl Writer {
         self.stream.pushed_us.store(now_us, Ordering::Relaxed);
         self.qos.frame(&self.stream.qos, &frame, now_ms);
         let seq = self.ring.next_seq();
-        if frame.kind == MediaKind::Video && !frame.is_config() {
-            self.stream.video_us.store(now_us, Ordering::Relaxed);
-            self.stream.video_next.store(seq + 1, Ordering::Relaxed);
-            if frame.track < self.gop_track {
-                self.gop_track = frame.track;
-                self.stream.gop_track.store(frame.track, Ordering::Relaxed);
-            }
-        }
+        self.note(seq, &frame, now_us);
         let truncated = self.keep(seq, &frame);
         let keep = self.keep_frames(seq);
         self.ring.push(Arc::new(SharedFrame::new(seq, frame)), keep);
         self.stream.notify();
         truncated
+    }
+
+    /// What readers decide by. Before the frame is published: whoever sees the frame sees this too.
+    fn note(&mut self, seq: u64, frame: &MediaFrame, now_us: u64) {
+        let stream = &self.stream;
+        if frame.kind == MediaKind::Video {
+            stream.video_us.store(now_us, Ordering::Relaxed);
+        }
+        if frame.is_config() {
+            return;
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            stream.first_us.store(now_us, Ordering::Relaxed);
+        }
+        match frame.kind {
+            MediaKind::Video => {
+                stream.video_next.store(seq + 1, Ordering::Relaxed);
+                if frame.track < self.gop_track {
+                    self.gop_track = frame.track;
+                    stream.gop_track.store(frame.track, Ordering::Relaxed);
+                }
+            }
+            MediaKind::Audio if !self.heard => {
+                self.heard = true;
+                stream.heard.store(true, Ordering::Relaxed);
+            }
+            MediaKind::Audio | MediaKind::Data => {}
+        }
     }
 
     /// Updates what late joiners start from. Before the frame is published: a joiner that sees the new replay waits for
@@ -333,7 +393,8 @@ impl Writer {
                 (config.dts, config.pts, config.time_base) =
                     (frame.dts, frame.dts, frame.time_base);
             }
-            Arc::new(SharedFrame::new(seq, config))
+            let stream = Arc::downgrade(&self.stream);
+            Arc::new(SharedFrame::replayed(seq, config, stream))
         });
         Place {
             seq,

@@ -4,9 +4,10 @@ use std::{
     any::{Any, TypeId},
     fmt,
     ops::Deref,
-    sync::OnceLock,
+    sync::{OnceLock, Weak},
 };
 
+use super::stream::{Carries, Stream};
 use crate::frame::MediaFrame;
 
 /// How a protocol writes a frame. What it makes must be equal for all subscribers of that protocol.
@@ -23,6 +24,8 @@ pub struct SharedFrame {
     seq: u64,
     frame: MediaFrame,
     wire: OnceLock<Box<WireNode>>,
+    /// Of a replayed configuration.
+    stream: Weak<Stream>,
 }
 
 /// One wire form; a frame has as many as there are protocols in use, so a list is the fastest map.
@@ -38,7 +41,23 @@ impl SharedFrame {
             seq,
             frame,
             wire: OnceLock::new(),
+            stream: Weak::new(),
         }
+    }
+
+    /// A configuration as late joiners get it.
+    pub(super) fn replayed(seq: u64, config: MediaFrame, stream: Weak<Stream>) -> Self {
+        Self {
+            stream,
+            ..Self::new(seq, config)
+        }
+    }
+
+    /// Of a configuration that a late joiner gets first: what its stream carries at this moment. `None` when the stream is too young to
+    /// tell, and of any other frame.
+    #[must_use]
+    pub fn stream_carries(&self) -> Option<Carries> {
+        self.stream.upgrade()?.carries()
     }
 
     /// The frame's number within its stream, from 0. A replayed configuration has the number of the frame it precedes.

@@ -4,9 +4,9 @@ use std::{fmt::Write as _, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use livetrail_egress::Format;
-use livetrail_engine::{MediaFrame, MediaKind, SharedFrame, WireFormat};
+use livetrail_engine::{Carries, MediaFrame, MediaKind, SharedFrame, WireFormat};
 use livetrail_media::{
-    amf0,
+    amf0::{self, Value},
     flv::{self, FrameTag},
 };
 
@@ -132,9 +132,48 @@ pub(crate) fn tag_parts(frame: &SharedFrame) -> impl Iterator<Item = Bytes> {
         .filter(|part| !part.is_empty())
 }
 
-/// The file header that fits what a viewer gets first: the configurations come before anything else, so they tell which tracks
-/// there are. Of a stream so young that it has none yet, its metadata may tell; failing that, both are promised.
+/// The file header that fits what a viewer gets: players wait for what it promises, without end.
+///
+/// What a stream carries is what has come in its first second. Of a stream so young that it has not shown that, the configurations tell,
+/// and its metadata may; failing that, both are promised.
 pub(crate) fn file_header(first: &[Arc<SharedFrame>]) -> Bytes {
+    let carries = first.iter().find_map(|frame| frame.stream_carries());
+    let frames: Vec<_> = first.iter().map(|frame| frame.frame()).collect();
+    Bytes::copy_from_slice(&flv::file_header(header(carries, &frames)))
+}
+
+fn header(carries: Option<Carries>, first: &[&MediaFrame]) -> flv::Header {
+    let carried = carries.map(|carries| flv::Header {
+        has_audio: carries.audio,
+        has_video: carries.video,
+    });
+    let mut header = carried
+        .or_else(|| came(first))
+        .unwrap_or_else(|| announced(first));
+    if !header.has_audio && !header.has_video {
+        (header.has_audio, header.has_video) = (true, true);
+    }
+    header
+}
+
+/// Media time after which frames decide.
+const SHOWN_MS: i64 = 1_000;
+
+/// What is among a second of frames.
+fn came(first: &[&MediaFrame]) -> Option<flv::Header> {
+    let media = || {
+        let media = first.iter().filter(|frame| !frame.is_config());
+        media.filter(|frame| frame.kind != MediaKind::Data)
+    };
+    let times = || media().map(|frame| frame.dts_ms());
+    let span_ms = times().max()?.saturating_sub(times().min()?);
+    (span_ms >= SHOWN_MS).then(|| flv::Header {
+        has_audio: media().any(|frame| frame.kind == MediaKind::Audio),
+        has_video: media().any(|frame| frame.kind == MediaKind::Video),
+    })
+}
+
+fn announced(first: &[&MediaFrame]) -> flv::Header {
     let mut header = flv::Header {
         has_audio: false,
         has_video: false,
@@ -144,18 +183,27 @@ pub(crate) fn file_header(first: &[Arc<SharedFrame>]) -> Bytes {
             MediaKind::Video => header.has_video = true,
             MediaKind::Audio => header.has_audio = true,
             MediaKind::Data if frame.is_config() => {
-                let values = amf0::decode_all(&frame.payload).unwrap_or_default();
-                let says = |key| values.iter().any(|value| value.get(key).is_some());
-                header.has_video |= says("videocodecid");
-                header.has_audio |= says("audiocodecid");
+                let values: Vec<_> = amf0::Decoder::lenient(&frame.payload).flatten().collect();
+                header.has_video |= promises(&values, "hasVideo", "videocodecid");
+                header.has_audio |= promises(&values, "hasAudio", "audiocodecid");
             }
             MediaKind::Data => {}
         }
     }
-    if !header.has_audio && !header.has_video {
-        (header.has_audio, header.has_video) = (true, true);
+    header
+}
+
+/// Whether metadata says that there is such a track. Cameras have a codec id of 0 or null for what they do not send.
+fn promises(values: &[Value], has: &str, codec_id: &str) -> bool {
+    let find = |key| values.iter().find_map(|value| value.get(key));
+    match find(has) {
+        Some(Value::Boolean(has)) => *has,
+        _ => match find(codec_id) {
+            Some(Value::Number(id)) => *id > 0.0,
+            Some(Value::String(fourcc)) => !fourcc.is_empty(),
+            _ => false,
+        },
     }
-    Bytes::copy_from_slice(&flv::file_header(header))
 }
 
 #[cfg(test)]
@@ -200,5 +248,52 @@ mod tests {
             assert_eq!(chunked, [size.as_bytes(), &plain, b"\r\n"].concat());
         }
         assert_eq!(parts[..2], parts[2..]);
+    }
+
+    fn header_of(frames: Vec<MediaFrame>) -> (bool, bool) {
+        let header = header(None, &frames.iter().collect::<Vec<_>>());
+        (header.has_audio, header.has_video)
+    }
+
+    fn metadata(properties: &[(&str, Value)]) -> MediaFrame {
+        let object = Value::object(properties.iter().cloned());
+        let mut payload = Vec::new();
+        Value::from("onMetaData").encode(&mut payload);
+        object.encode(&mut payload);
+        MediaFrame::data(CodecId::Amf0, 0, FrameFlags::CONFIG, payload.into())
+    }
+
+    #[test]
+    fn the_header_promises_only_what_comes() {
+        let audio_only_if = |id: Value| {
+            let video = ("videocodecid", Value::from(7.0));
+            header_of(vec![metadata(&[video, ("audiocodecid", id)])])
+        };
+        assert_eq!(audio_only_if(Value::from(10.0)), (true, true));
+        assert_eq!(audio_only_if(Value::from("Opus")), (true, true));
+        for nothing in [Value::from(0.0), Value::Null, Value::from("")] {
+            assert_eq!(audio_only_if(nothing), (false, true));
+        }
+        let denied = [
+            ("hasVideo", Value::from(true)),
+            ("hasAudio", Value::from(false)),
+            ("audiocodecid", Value::from(10.0)),
+        ];
+        assert_eq!(header_of(vec![metadata(&denied)]), (false, true));
+        assert_eq!(header_of(vec![metadata(&[])]), (true, true), "nobody knows");
+        // A second of frames decides, whatever was announced.
+        let promise = metadata(&[("audiocodecid", Value::from(10.0))]);
+        let video = |ms| MediaFrame::video(CodecId::H264, ms, ms, FrameFlags::NONE, "x".into());
+        let audio = MediaFrame::audio(CodecId::Aac, 500, FrameFlags::NONE, "x".into());
+        let frames = |until: i64| {
+            [
+                vec![promise.clone()],
+                (0..=until).map(|n| video(n * 40)).collect(),
+            ]
+            .concat()
+        };
+        assert_eq!(header_of(frames(24)), (true, true));
+        assert_eq!(header_of(frames(25)), (false, true));
+        assert_eq!(header_of([frames(25), vec![audio]].concat()), (true, true));
     }
 }
