@@ -13,6 +13,7 @@ use crate::{
     app::AppSpec,
     attempts::Rate,
     auth::Authenticator,
+    bus::Budget,
     clock::{Clock, SystemClock},
     engine::{Engine, Inner, Registry, Totals, check_apps},
     error::Result,
@@ -40,6 +41,9 @@ pub struct Limits {
     /// Viewers that wait for a publisher at once, in all applications that let them
     /// ([`AppSpec::wait_for_publisher`]) (1,000).
     pub max_waiting_viewers: usize,
+    /// Bytes that all streams together keep for their viewers (2 GiB). Beyond that publishers are refused (`memory_limit`), streams that
+    /// keep more than an equal share drop their oldest frames, and the others do not grow; but each may keep 1 MiB.
+    pub stream_memory: u64,
     /// A stream without a frame for this long is reaped (30 s); zero is never.
     pub idle_timeout: Duration,
     /// A publisher that has sent no frame this long after it was admitted is ended (`idle`) (5 s); zero is never.
@@ -65,6 +69,7 @@ impl Default for Limits {
             max_sessions_per_address: 0,
             max_subscribers_per_stream: 100_000,
             max_waiting_viewers: 1_000,
+            stream_memory: 2 << 30,
             idle_timeout: Duration::from_secs(30),
             first_frame_timeout: Duration::from_secs(5),
             admission_timeout: Duration::from_secs(10),
@@ -173,6 +178,13 @@ impl EngineBuilder {
         self.clock.clone()
     }
 
+    /// Bytes that all streams together keep for their viewers; see [`Limits::stream_memory`].
+    #[must_use]
+    pub fn stream_memory(mut self, bytes: u64) -> Self {
+        self.limits.stream_memory = bytes;
+        self
+    }
+
     /// Makes the engine.
     ///
     /// # Errors
@@ -185,6 +197,7 @@ impl EngineBuilder {
                 authenticators: self.authenticators,
                 gates: self.gates,
                 apps: ArcSwap::from_pointee(check_apps(self.apps)?),
+                memory: Budget::new(self.limits.stream_memory),
                 limits: ArcSwap::from_pointee(self.limits),
                 events: broadcast::channel(EVENT_BACKLOG).0,
                 registry: Mutex::new(Registry::default()),

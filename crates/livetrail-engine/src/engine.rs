@@ -17,7 +17,7 @@ use crate::{
     app::{AppSettings, AppSpec, DuplicatePublisher},
     auth::{Authenticator, Verdict},
     builder::{EngineBuilder, Limits},
-    bus::Stream,
+    bus::{Budget, Stream},
     clock::Clock,
     error::{Error, Result},
     event::{Detail, Reason, Role, SessionContext, StreamEvent, StreamEventKind, clean},
@@ -44,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) gates: Vec<Arc<dyn Gate>>,
     pub(crate) apps: ArcSwap<Apps>,
     pub(crate) limits: ArcSwap<Limits>,
+    /// What streams keep; its limit is one of the above.
+    pub(crate) memory: Arc<Budget>,
     pub(crate) events: broadcast::Sender<StreamEvent>,
     pub(crate) registry: Mutex<Registry>,
     pub(crate) totals: Totals,
@@ -187,6 +189,7 @@ impl Engine {
 
     /// Puts other limits in force. Sessions that run already are left alone.
     pub fn set_limits(&self, limits: Limits) {
+        self.inner.memory.set_limit(limits.stream_memory);
         self.inner.limits.store(Arc::new(limits));
     }
 
@@ -362,7 +365,7 @@ impl Inner {
     ) -> Result<Arc<SessionCore>, Reason> {
         let replace = settings.duplicate_publisher == DuplicatePublisher::Replace;
         let now_ms = self.clock.monotonic().as_millis() as u64;
-        let stream = Arc::new(Stream::new(settings, now_ms));
+        let stream = Arc::new(Stream::new(settings, self.memory.open(), now_ms));
         let core = Arc::new(SessionCore::new(context.clone(), stream, self.clone()));
         loop {
             let present = self.registry().publishers.get(&context.key).cloned();
@@ -390,6 +393,9 @@ impl Inner {
         }
         if registry.publishers.len() >= self.limits.load().max_publishers {
             return Err(Reason::LimitReached);
+        }
+        if !self.memory.has_room() {
+            return Err(Reason::MemoryLimit);
         }
         registry
             .publishers

@@ -112,6 +112,8 @@ pub struct EngineTotals {
     pub rate_limited: u64,
     /// Panics of observers that were caught.
     pub observer_panics: u64,
+    /// Bytes that streams keep for their viewers at present: payloads, and about 512 bytes a frame. Each stream is at most 64 KiB ahead.
+    pub buffered_bytes: u64,
 }
 
 impl EngineTotals {
@@ -127,6 +129,7 @@ impl EngineTotals {
             reaped: engine.totals.reaped.load(Relaxed),
             rate_limited: engine.totals.rate_limited.load(Relaxed),
             observer_panics: engine.observers.panics(),
+            buffered_bytes: engine.memory.used_bytes(),
         };
         for core in cores.iter().filter(|core| core.end_reason().is_none()) {
             let counts = match core.context.role {

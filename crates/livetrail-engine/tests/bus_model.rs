@@ -102,6 +102,8 @@ mod wire {
     }
 }
 
+#[path = "../src/bus/budget.rs"]
+mod budget;
 #[path = "../src/bus/marks.rs"]
 mod marks;
 #[path = "../src/bus/ring.rs"]
@@ -114,6 +116,7 @@ use std::{
     task::Poll,
 };
 
+use budget::Budget;
 use marks::Marks;
 use ring::{Ring, RingWriter};
 use wire::SharedFrame;
@@ -173,7 +176,10 @@ fn a_worker_is_woken_for_every_mark(looks: u32) {
 #[test]
 fn whoever_takes_the_last_mark_sees_the_last_frame() {
     check(|| {
-        let (marks, ring) = (Arc::new(Marks::new(1)), Arc::new(Ring::new(4)));
+        let (marks, ring) = (
+            Arc::new(Marks::new(1)),
+            Arc::new(Ring::new(4, Budget::new(u64::MAX).open())),
+        );
         let writer = {
             let (marks, ring) = (marks.clone(), ring.clone());
             loom::thread::spawn(move || {
@@ -209,7 +215,7 @@ fn a_frame_is_there_or_the_tail_is_beyond_it(max_bytes: usize, keep: u64, frames
     let heads = Arc::new(Mutex::new(BTreeSet::new()));
     let seen = heads.clone();
     check(move || {
-        let ring = Arc::new(Ring::new(2));
+        let ring = Arc::new(Ring::new(2, Budget::new(u64::MAX).open()));
         let writer = {
             let ring = ring.clone();
             loom::thread::spawn(move || {

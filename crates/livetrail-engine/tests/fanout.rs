@@ -295,6 +295,58 @@ async fn what_describes_a_track_is_kept_next_to_its_configuration() {
     assert_eq!(seen, [(true, 2), (true, 1), (false, 3)]);
 }
 
+#[tokio::test]
+async fn streams_share_one_budget_and_publishers_are_refused_beyond_it() {
+    const MIB: usize = 1 << 20;
+    let engine = Engine::builder()
+        .application(spec())
+        .stream_memory(8 * MIB as u64)
+        .clock(ManualClock::at(0))
+        .build()
+        .unwrap();
+    let large = |n, flags| MediaFrame {
+        payload: vec![0; MIB / 8].into(),
+        ..video(n, flags)
+    };
+    let mut one = engine.publish(attempt("one")).await.unwrap();
+    let mut two = engine.publish(attempt("two")).await.unwrap();
+    one.push(large(0, FrameFlags::KEYFRAME)).unwrap();
+    for n in 1..80 {
+        one.push(large(n, FrameFlags::NONE)).unwrap();
+    }
+    let used = || engine.totals().buffered_bytes as usize;
+    assert!((5 * MIB..9 * MIB).contains(&used()), "{}", used());
+    // It grows to its share, and the other shrinks.
+    two.push(large(0, FrameFlags::KEYFRAME)).unwrap();
+    let (mut refused, mut most) = (0, 0);
+    for n in 80..200 {
+        one.push(large(n, FrameFlags::NONE)).unwrap();
+        two.push(large(n, FrameFlags::NONE)).unwrap();
+        most = most.max(used());
+        match engine.publish(attempt("three")).await {
+            Err(denied) => {
+                assert_eq!(denied.reason, Reason::MemoryLimit);
+                refused += 1;
+            }
+            Ok(third) => drop(third),
+        }
+    }
+    assert!(refused > 0);
+    assert!(
+        most < 11 * MIB,
+        "the limit, and a floor and a frame each: {most}"
+    );
+    // Who joins gets what is there, and nobody keeps what is gone.
+    two.push(keyframe(200)).unwrap();
+    let mut viewer = engine.play(attempt("two")).await.unwrap();
+    assert_eq!(numbers(&drain(&mut viewer)), [200]);
+    drop((one, two));
+    assert_ne!(used(), 0, "the viewer has the ring");
+    drop(viewer);
+    assert_eq!(used(), 0);
+    engine.publish(attempt("three")).await.unwrap();
+}
+
 #[test]
 fn settings_with_which_nobody_could_watch_are_refused() {
     let build = |app: AppSpec| Engine::builder().application(app).build();

@@ -4,6 +4,7 @@
 //! that a late joiner gets is a place in the same ring, so the join between replay and live has no seam: no frame can be
 //! missing there and none can come twice.
 
+mod budget;
 mod cursor;
 mod deliver;
 mod listener;
@@ -16,6 +17,7 @@ mod spread;
 mod stream;
 mod wire;
 
+pub(crate) use budget::Budget;
 pub(crate) use cursor::{Cursor, Found};
 pub use deliver::{Deliver, LiveBatch, LiveViewers, ViewerId};
 pub(crate) use listener::Listener;

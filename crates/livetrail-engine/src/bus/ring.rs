@@ -3,10 +3,13 @@
 
 use std::{array, collections::VecDeque, sync::Arc};
 
-use super::wire::SharedFrame;
+use super::{budget::Share, wire::SharedFrame};
 use crate::sync::{AtomicU64, Cell, Loaded, Ordering, SEGMENT_FRAMES, Slot};
 
 const SEGMENT: u64 = SEGMENT_FRAMES as u64;
+
+/// What a frame takes besides its payload, about: itself, and its headers in each protocol.
+const FRAME_BYTES: u64 = 512;
 
 /// Frames by sequence number.
 ///
@@ -29,6 +32,8 @@ pub(super) struct Ring {
     head: AtomicU64,
     /// Oldest frame that is still here.
     tail: AtomicU64,
+    /// What is kept here counts until the last reader has gone.
+    share: Share,
 }
 
 /// Frames that came one after another.
@@ -73,7 +78,7 @@ fn first_of(seq: u64) -> u64 {
 
 impl Ring {
     /// A ring of at least `capacity` frames (rounded up to a power of two).
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, share: Share) -> Self {
         let capacity = capacity.max(2).next_power_of_two();
         // The oldest and the newest segment may be in use in part.
         let slots = (capacity / SEGMENT_FRAMES + 2).next_power_of_two();
@@ -82,6 +87,7 @@ impl Ring {
             capacity: capacity as u64,
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
+            share,
         }
     }
 
@@ -147,8 +153,12 @@ pub(super) struct RingWriter {
     /// The ring's, of which this is the only writer.
     head: u64,
     tail: u64,
+    /// Payload bytes that may be kept, and how many of them at this moment.
     max_bytes: usize,
+    bound_bytes: usize,
     pub(super) kept_bytes: usize,
+    /// Bytes that the stream holds besides its frames.
+    pub(super) other_bytes: u64,
     /// The segment that is being filled.
     newest: Arc<Segment>,
     /// Bytes in each segment, the oldest first.
@@ -162,7 +172,9 @@ impl RingWriter {
             head: 0,
             tail: 0,
             max_bytes,
+            bound_bytes: max_bytes,
             kept_bytes: 0,
+            other_bytes: 0,
             newest: Arc::new(Segment::new(0)),
             bytes: VecDeque::with_capacity(ring.slots.len()),
             ring,
@@ -194,7 +206,21 @@ impl RingWriter {
         debug_assert!(filled.is_ok());
         self.free(seq, keep.min(self.ring.capacity));
         self.head = seq + 1;
+        self.account();
         self.ring.head.store(self.head, Ordering::Release);
+    }
+
+    /// Tells the budget what is held when that has changed by a step, and once a segment asks what may be.
+    fn account(&mut self) {
+        let payload = self.kept_bytes as u64;
+        let slots = size_of_val(&*self.ring.slots) as u64;
+        let held = payload + (self.head - self.tail) * FRAME_BYTES + slots + self.other_bytes;
+        if !self.head.is_multiple_of(SEGMENT) && !self.ring.share.is_due(held) {
+            return;
+        }
+        let may = self.ring.share.tell(held).saturating_sub(held - payload);
+        self.bound_bytes =
+            usize::try_from(may).map_or(self.max_bytes, |may| may.min(self.max_bytes));
     }
 
     /// Frees what is beyond the bounds, but never frame `seq`, the newest.
@@ -202,10 +228,10 @@ impl RingWriter {
         loop {
             let second = first_of(self.tail) + SEGMENT;
             let many = second <= seq && seq - second + 1 >= keep;
-            let heavy = self.kept_bytes > self.max_bytes;
+            let heavy = self.kept_bytes > self.bound_bytes;
             // Half of what may be kept is left of the newest frames in any case: the GOP that is replayed is among them.
             let oldest = self.bytes.front().copied().unwrap_or(0);
-            if many || heavy && second <= seq && oldest <= self.max_bytes / 2 {
+            if many || heavy && second <= seq && oldest <= self.bound_bytes / 2 {
                 self.drop_oldest(second);
             } else if heavy && self.tail < seq {
                 self.trim_oldest(second.min(seq));
@@ -229,7 +255,7 @@ impl RingWriter {
             return;
         };
         let (mut from, mut freed) = (self.tail, 0);
-        while from < until && self.kept_bytes - freed > self.max_bytes {
+        while from < until && self.kept_bytes - freed > self.bound_bytes {
             freed += oldest.cell(from).get().map_or(0, |f| f.payload.len());
             from += 1;
         }

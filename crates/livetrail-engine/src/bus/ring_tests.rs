@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{
+    budget::Budget,
     ring::{Ring, RingWriter},
     wire::SharedFrame,
 };
@@ -26,7 +27,7 @@ fn frame(seq: u64, bytes: usize) -> Arc<SharedFrame> {
 
 #[test]
 fn keeps_the_newest_frames_and_those_that_share_the_oldest_ones_segment() {
-    let ring = Arc::new(Ring::new(2 * SEGMENT_FRAMES));
+    let ring = Arc::new(Ring::new(2 * SEGMENT_FRAMES, Budget::new(u64::MAX).open()));
     let mut writer = RingWriter::new(ring.clone(), usize::MAX);
     for seq in 0..3 * SEGMENT - 1 {
         writer.push(frame(seq, 1), u64::MAX);
@@ -41,7 +42,7 @@ fn keeps_the_newest_frames_and_those_that_share_the_oldest_ones_segment() {
 
 #[test]
 fn frames_that_are_too_many_bytes_go_one_by_one_where_their_segment_is_large() {
-    let ring = Arc::new(Ring::new(64));
+    let ring = Arc::new(Ring::new(64, Budget::new(u64::MAX).open()));
     let mut writer = RingWriter::new(ring.clone(), 50);
     for seq in 0..3 {
         writer.push(frame(seq, 20), u64::MAX);
@@ -60,7 +61,7 @@ fn frames_that_are_too_many_bytes_go_one_by_one_where_their_segment_is_large() {
 
 #[test]
 fn what_nobody_may_need_goes_with_its_segment() {
-    let ring = Arc::new(Ring::new(64));
+    let ring = Arc::new(Ring::new(64, Budget::new(u64::MAX).open()));
     let mut writer = RingWriter::new(ring.clone(), usize::MAX);
     let mut frames = Vec::new();
     let mut push = |seq, keep| {
@@ -91,7 +92,7 @@ proptest! {
         max_bytes in 0..4_000_usize,
         pushes in prop::collection::vec((0..5_u8, 0..400_usize, 0..100_u64), 1..200),
     ) {
-        let ring = Arc::new(Ring::new(capacity));
+        let ring = Arc::new(Ring::new(capacity, Budget::new(u64::MAX).open()));
         let mut writer = RingWriter::new(ring.clone(), max_bytes);
         let capacity = capacity.max(2).next_power_of_two() as u64;
         let mut sizes = Vec::new();
@@ -128,7 +129,7 @@ proptest! {
         keep in 0..100_u64,
         pushes in prop::collection::vec((0..5_u8, 0..400_usize), 1..200),
     ) {
-        let ring = Arc::new(Ring::new(capacity));
+        let ring = Arc::new(Ring::new(capacity, Budget::new(u64::MAX).open()));
         let mut writer = RingWriter::new(ring.clone(), max_bytes);
         let capacity = capacity.max(2).next_power_of_two() as u64;
         let mut sizes = Vec::new();

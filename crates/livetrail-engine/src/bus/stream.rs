@@ -11,6 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
+    budget::Share,
     listener::Listener,
     ring::{Published, Ring, RingWriter},
     wire::SharedFrame,
@@ -23,6 +24,9 @@ use crate::{
 
 /// Configurations that a stream may have at once: a frame over this bound is carried, but not kept for late joiners.
 const MAX_CONFIGS: usize = 32;
+
+/// Their bytes together, likewise.
+const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
 /// After this long without a video frame, sound does not wait for the picture any longer: a camera was switched off.
 const NO_VIDEO_US: u64 = 1_000_000;
@@ -88,9 +92,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(settings: Arc<AppSettings>, now_ms: u64) -> Self {
+    pub(crate) fn new(settings: Arc<AppSettings>, share: Share, now_ms: u64) -> Self {
         Self {
-            ring: Arc::new(Ring::new(settings.ring_capacity)),
+            ring: Arc::new(Ring::new(settings.ring_capacity, share)),
             replay: ArcSwap::from_pointee(Replay {
                 gop: None,
                 live: Place {
@@ -374,11 +378,19 @@ impl Writer {
         self.has_video |= frame.kind == MediaKind::Video;
         // What describes a track in addition is kept next to its configuration.
         let key = |c: &MediaFrame| (c.kind, c.track, c.is_metadata());
-        match self.configs.iter().position(|c| key(c) == key(frame)) {
-            Some(known) => self.configs[known] = frame.clone(),
-            None if self.configs.len() < MAX_CONFIGS => self.configs.push(frame.clone()),
+        let known = self.configs.iter().position(|c| key(c) == key(frame));
+        let before = known.map_or(0, |known| self.configs[known].payload.len() as u64);
+        let others = self.ring.other_bytes - before;
+        let fits = others + frame.payload.len() as u64 <= MAX_CONFIG_BYTES;
+        match known {
+            Some(known) if fits => self.configs[known] = frame.clone(),
+            // What held before does not hold any longer.
+            Some(known) => drop(self.configs.remove(known)),
+            None if fits && self.configs.len() < MAX_CONFIGS => self.configs.push(frame.clone()),
             None => return,
         }
+        let kept = if fits { frame.payload.len() as u64 } else { 0 };
+        self.ring.other_bytes = others + kept;
         // Who starts at the GOP's keyframe meets this configuration in its place in the ring.
         let gop = self.stream.replay.load().gop.clone();
         self.publish_replay(gop, self.place(seq + 1, None));

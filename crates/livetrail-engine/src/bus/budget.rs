@@ -1,0 +1,146 @@
+//! One budget of bytes for what all streams of an engine keep.
+//!
+//! A stream's ring counts what it holds, and tells the budget in steps of [`STEP_BYTES`], so that most frames touch nothing that streams
+//! share. While the streams hold more than the limit:
+//!
+//! - publishers are refused (`memory_limit`),
+//! - a stream that holds more than an equal share drops its oldest frames until it has that, and the others do not grow,
+//! - but each may hold [`FLOOR_BYTES`], and its newest frame whatever that is.
+//!
+//! Publishers are refused as well when so many streams could not have that much each. So all of them together hold at most the limit, and
+//! for each stream a step, a floor and a frame.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// A stream may hold this many bytes in any case.
+pub(crate) const FLOOR_BYTES: u64 = 1 << 20;
+
+/// The budget is at most this much behind what a stream holds.
+pub(crate) const STEP_BYTES: u64 = 64 << 10;
+
+/// What all streams of an engine hold, and what they may hold.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit_bytes: AtomicU64,
+    used_bytes: AtomicU64,
+    streams: AtomicU64,
+}
+
+/// One stream's part of a budget, given back when it is dropped: with the last handle on the stream's frames.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Arc<Budget>,
+    /// What the budget was told. Only the stream's writer changes it.
+    told_bytes: AtomicU64,
+}
+
+impl Budget {
+    pub(crate) fn new(limit_bytes: u64) -> Arc<Self> {
+        Arc::new(Self {
+            limit_bytes: AtomicU64::new(limit_bytes),
+            used_bytes: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn set_limit(&self, bytes: u64) {
+        self.limit_bytes.store(bytes, Relaxed);
+    }
+
+    /// What the streams hold.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Relaxed)
+    }
+
+    /// Whether a stream whose share is open already may begin.
+    pub(crate) fn has_room(&self) -> bool {
+        let limit = self.limit_bytes.load(Relaxed);
+        let floors = self.streams.load(Relaxed).saturating_mul(FLOOR_BYTES);
+        self.used_bytes() < limit && floors <= limit
+    }
+
+    /// For a stream that holds nothing yet.
+    pub(crate) fn open(self: &Arc<Self>) -> Share {
+        self.streams.fetch_add(1, Relaxed);
+        Share {
+            budget: self.clone(),
+            told_bytes: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Share {
+    /// Whether what the stream holds differs by a step from what the budget knows.
+    pub(crate) fn is_due(&self, held_bytes: u64) -> bool {
+        held_bytes.abs_diff(self.told_bytes.load(Relaxed)) >= STEP_BYTES
+    }
+
+    /// Tells the budget what the stream holds, and gives what it may hold.
+    pub(crate) fn tell(&self, held_bytes: u64) -> u64 {
+        let before = self.told_bytes.load(Relaxed);
+        self.told_bytes.store(held_bytes, Relaxed);
+        let budget = &*self.budget;
+        // Modulo 2^64: a smaller value is a negative difference.
+        let change = held_bytes.wrapping_sub(before);
+        let used = budget
+            .used_bytes
+            .fetch_add(change, Relaxed)
+            .wrapping_add(change);
+        let limit = budget.limit_bytes.load(Relaxed);
+        if used <= limit {
+            return u64::MAX;
+        }
+        let equal = limit / budget.streams.load(Relaxed).max(1);
+        equal.min(held_bytes).max(FLOOR_BYTES)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let told = self.told_bytes.load(Relaxed);
+        self.budget.used_bytes.fetch_sub(told, Relaxed);
+        self.budget.streams.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn a_stream_over_its_equal_share_shrinks_and_the_others_do_not_grow() {
+        let budget = Budget::new(16 * MIB);
+        let (large, small) = (budget.open(), budget.open());
+        assert_eq!(large.tell(12 * MIB), u64::MAX);
+        assert_eq!(small.tell(4 * MIB), u64::MAX);
+        assert!(!budget.has_room(), "all of it is used");
+        assert_eq!(small.tell(5 * MIB), 5 * MIB, "it may stay as it is");
+        assert_eq!(large.tell(13 * MIB), 8 * MIB);
+        assert_eq!(large.tell(8 * MIB), u64::MAX);
+        assert!(budget.has_room());
+        drop(large);
+        assert_eq!(budget.used_bytes(), 5 * MIB);
+        drop(small);
+        assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn each_stream_has_its_floor_and_no_more_streams_begin_than_have_one() {
+        let budget = Budget::new(3 * MIB);
+        let shares: Vec<_> = (0..3).map(|_| budget.open()).collect();
+        assert!(budget.has_room());
+        assert_eq!(shares[0].tell(9 * MIB), FLOOR_BYTES);
+        assert_eq!(shares[1].tell(1), FLOOR_BYTES);
+        shares[0].tell(0);
+        assert!(budget.has_room());
+        let _fourth = budget.open();
+        assert!(!budget.has_room());
+        budget.set_limit(u64::MAX);
+        assert!(budget.has_room());
+    }
+}
