@@ -89,7 +89,7 @@ fn evict_if_stalled(core: &SessionCore, now_ms: u64) {
     let lag = core.stream.head().saturating_sub(position);
     if core.stream.is_closed() {
         core.end(Reason::StreamEnded);
-    } else if lag > core.stream.settings.subscriber_max_lag {
+    } else if lag > core.stream.settings.subscriber_max_lag && !core.paused.load(Relaxed) {
         core.end_with(
             Some(StreamEventKind::SubscriberEvicted { lag }),
             Reason::Evicted,

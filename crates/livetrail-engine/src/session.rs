@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -42,6 +42,8 @@ pub(crate) struct SessionCore {
     /// Of a viewer, kept by the janitor: the position that it last saw, and since when it has been that.
     pub(crate) stalled_at: AtomicU64,
     pub(crate) stalled_since_ms: AtomicU64,
+    /// Of a viewer: it takes nothing because it wants nothing.
+    pub(crate) paused: AtomicBool,
     ended: OnceLock<Reason>,
     /// Held while an event of this session is reported, so that none can come after its last.
     reporting: Mutex<()>,
@@ -65,6 +67,7 @@ impl SessionCore {
             dropped_frames: AtomicU64::new(0),
             stalled_at: AtomicU64::new(u64::MAX),
             stalled_since_ms: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
             ended: OnceLock::new(),
             reporting: Mutex::new(()),
             notify: Notify::new(),
@@ -434,6 +437,18 @@ impl Playback {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Says that its owner takes nothing for a while: it is not evicted for that. The owner bounds the time.
+    pub fn pause(&self) {
+        self.core.paused.store(true, Relaxed);
+    }
+
+    /// Goes on after [`pause`](Self::pause) with configurations and the current GOP, like one that joins. The frames of the
+    /// pause are skipped, and do not count as lag.
+    pub fn resume(&mut self) {
+        self.rejoin();
+        self.core.paused.store(false, Relaxed);
     }
 
     /// The frames that are there now, up to `limit`, into `out` (cleared first).

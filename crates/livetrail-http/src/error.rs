@@ -1,12 +1,20 @@
 //! The crate's one error type: why a request for a stream is not answered with one.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
+    response::IntoResponse as _,
 };
 use livetrail_engine::{Denied, Reason};
 
-/// Why a request for a stream was refused. Shown to the client as a status code and a short JSON body.
+use crate::problem::Problem;
+
+/// When to try again where the engine does not say it.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Why a request for a stream was refused. Shown to the client as a status code and a [`Problem`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -30,9 +38,9 @@ pub enum Error {
     /// Another method than GET, HEAD or OPTIONS.
     #[error("method not allowed")]
     Method,
-    /// Admission took longer than allowed; the attempt is on record as given up.
-    #[error("admission took too long")]
-    AdmissionTimeout,
+    /// The gateway stops while the attempt waits to be admitted; it is on record as given up.
+    #[error("the server is stopping")]
+    Stopping,
 }
 
 /// The crate's result type.
@@ -47,7 +55,7 @@ impl Error {
             Self::CredentialsMissing { .. } => StatusCode::UNAUTHORIZED,
             Self::NoSuchPath => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::AdmissionTimeout => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -58,30 +66,39 @@ impl Error {
             Self::Denied { denied } | Self::CredentialsMissing { denied } => denied.reason.label(),
             Self::NoSuchPath => "not_found",
             Self::Method => "method_not_allowed",
-            Self::AdmissionTimeout => "admission_timeout",
+            Self::Stopping => Reason::ServerShutdown.label(),
+        }
+    }
+
+    fn denied(&self) -> Option<&Denied> {
+        match self {
+            Self::Denied { denied } | Self::CredentialsMissing { denied } => Some(denied),
+            Self::NoSuchPath | Self::Method | Self::Stopping => None,
+        }
+    }
+
+    fn detail(&self) -> &'static str {
+        match self {
+            Self::Denied { denied } => meaning(denied.reason),
+            Self::CredentialsMissing { .. } => {
+                "a key is needed: as Authorization: Bearer, or as ?token="
+            }
+            Self::NoSuchPath => "there is nothing here; a stream is /APP/STREAM.flv",
+            Self::Method => "a stream is asked for with GET",
+            Self::Stopping => meaning(Reason::ServerShutdown),
         }
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {
         let status = self.status();
-        // Labels and session ids need no escaping.
-        let body = match &self {
-            Self::Denied { denied } | Self::CredentialsMissing { denied } => format!(
-                "{{\"reason\":\"{}\",\"session\":\"{}\"}}\n",
-                self.label(),
-                denied.session
-            ),
-            Self::NoSuchPath | Self::Method | Self::AdmissionTimeout => {
-                format!("{{\"reason\":\"{}\"}}\n", self.label())
-            }
-        };
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = status;
+        let mut problem = Problem::new(status, self.label()).detail(self.detail());
+        let denied = self.denied();
+        if let Some(denied) = denied {
+            problem = problem.session(denied.session);
+        }
+        let retry_after = denied.and_then(|denied| denied.retry_after);
+        let mut response = problem.into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -95,7 +112,8 @@ impl Error {
             status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         ) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            let seconds = retry_after.unwrap_or(RETRY_AFTER).as_secs().max(1);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -103,19 +121,39 @@ impl Error {
 
 fn status_of(reason: Reason) -> StatusCode {
     match reason {
+        Reason::BadName => StatusCode::BAD_REQUEST,
         Reason::Unauthorized
         | Reason::Kicked
         | Reason::AddressDenied
         | Reason::CredentialsRevoked => StatusCode::FORBIDDEN,
         // The stream may also end while its viewer is being admitted.
-        Reason::AppNotFound | Reason::StreamNotFound | Reason::StreamEnded | Reason::BadName => {
-            StatusCode::NOT_FOUND
-        }
+        Reason::AppNotFound | Reason::StreamNotFound | Reason::StreamEnded => StatusCode::NOT_FOUND,
         Reason::LimitReached | Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Reason::AuditUnavailable
         | Reason::AuthUnavailable
         | Reason::MemoryLimit
         | Reason::ServerShutdown => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// For people.
+fn meaning(reason: Reason) -> &'static str {
+    match reason {
+        Reason::BadName => "this is not a stream's name",
+        Reason::Unauthorized => "the key is wrong",
+        Reason::Kicked => "an operator ended the session",
+        Reason::AddressDenied => "this address is not let in",
+        Reason::CredentialsRevoked => "the key is no longer valid",
+        Reason::AppNotFound => "there is no such application",
+        Reason::StreamNotFound => "nobody publishes this stream",
+        Reason::StreamEnded => "the stream's publisher ended",
+        Reason::LimitReached => "a limit on sessions or connections was reached",
+        Reason::RateLimited => "too many attempts from this address",
+        Reason::AuditUnavailable => "the audit trail cannot record the session",
+        Reason::AuthUnavailable => "the key could not be checked in time",
+        Reason::MemoryLimit => "the memory for streams is used up",
+        Reason::ServerShutdown => "the server is stopping",
+        _ => "a fault of the server",
     }
 }

@@ -42,9 +42,11 @@
 
 mod error;
 mod listen;
+mod problem;
 mod protocol;
 mod session;
 
 pub use error::{Error, Result};
 pub use listen::{GatewayHandle, GatewayStats, HttpGateway, HttpLimits};
+pub use problem::{PROBLEM_JSON, Problem};
 pub use protocol::{FlvTag, FlvWire, Framing, PlaybackOptions, router};

@@ -128,6 +128,9 @@ struct Tie {
     handover: Mutex<Option<Handover>>,
     /// How far the head of the answer is on its way.
     stage: AtomicU8,
+    /// The connection is in reserve: it may carry anything but a stream.
+    reserved: bool,
+    stopping: watch::Receiver<bool>,
 }
 
 const NOTHING: u8 = 0;
@@ -135,12 +138,26 @@ const HEAD_IS_QUEUED: u8 = 1;
 const HEAD_IS_SENT: u8 = 2;
 
 impl Link {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(reserved: bool, stopping: watch::Receiver<bool>) -> Self {
         Self(Arc::new(Tie {
             session: watch::Sender::new(None),
             handover: Mutex::new(None),
             stage: AtomicU8::new(NOTHING),
+            reserved,
+            stopping,
         }))
+    }
+
+    /// Whether the connection is in reserve, and so must not carry a stream.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.0.reserved
+    }
+
+    /// Completes when the gateway stops.
+    pub(crate) async fn stopping(&self) {
+        let mut stopping = self.0.stopping.clone();
+        // A gateway that is gone has stopped, too.
+        let _ = stopping.wait_for(|stop| *stop).await;
     }
 
     /// The socket has taken everything that hyper had to write.

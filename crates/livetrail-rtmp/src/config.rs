@@ -18,11 +18,14 @@ pub struct RtmpConfig {
     /// Without the peer taking a byte that is queued for it. Default 30 s: longer than the engine's stall timeout for viewers, which
     /// comes first and says `evicted`.
     pub write_timeout: Duration,
+    /// For how long a player may pause. Then its session ends (`idle`). Default 10 minutes.
+    pub pause_timeout: Duration,
     /// After a refusal or the server's end of a session, for the peer to read why. Default 1 s.
     pub linger: Duration,
     /// Connections in all; one more is closed at once. Default 10,000.
     pub max_connections: usize,
-    /// Connections from one IP address; 0 is no limit. Default 0.
+    /// Connections without an admitted session from one address, IPv6 by /64; 0 is no limit. Four times as many may wait, each
+    /// for at most half a second, so that an audience behind one address can arrive at once. Default 256.
     pub max_connections_per_ip: usize,
     /// Threads that send to players; 0 is one a processor. Default 0.
     pub egress_threads: usize,
@@ -42,9 +45,10 @@ impl Default for RtmpConfig {
             handshake_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
+            pause_timeout: Duration::from_secs(600),
             linger: Duration::from_secs(1),
             max_connections: 10_000,
-            max_connections_per_ip: 0,
+            max_connections_per_ip: 256,
             egress_threads: 0,
             send_interval: DEFAULT_SEND_INTERVAL,
             io_uring: true,

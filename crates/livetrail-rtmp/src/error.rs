@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use livetrail_engine::Reason;
+use livetrail_gateway::ListenError;
 
 /// Why a connection, or an attempt to make one, failed.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +94,9 @@ pub enum Error {
         /// What is wrong with it.
         detail: &'static str,
     },
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Listen(ListenError),
     /// The peer took longer than allowed.
     #[error("timed out after {limit:?}: {what}")]
     Timeout {
@@ -110,6 +114,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn listen(error: io::Error) -> Self {
+        Self::Listen(error.into())
+    }
+
     /// Why a session that meets this error ends.
     #[must_use]
     pub fn reason(&self) -> Reason {

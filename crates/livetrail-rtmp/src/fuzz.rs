@@ -150,7 +150,10 @@ fn drain(session: &mut ServerSession, accept: bool) -> Result<()> {
             ServerEvent::Frame(frame) => {
                 assert!(FrameChunks::new(&frame, MEDIA_STREAM_ID, 128).is_ok())
             }
-            ServerEvent::HandshakeDone | ServerEvent::Finished => {}
+            ServerEvent::HandshakeDone
+            | ServerEvent::Refused { .. }
+            | ServerEvent::Paused(_)
+            | ServerEvent::Finished => {}
         }
     }
     Ok(())

@@ -1,36 +1,34 @@
 //! The listening socket and the connections it has accepted.
 
 use std::{
-    collections::HashMap,
     future::Future,
     hash::{BuildHasher, RandomState},
-    net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
+    io,
+    net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
 use livetrail_egress::{Egress, EgressConfig};
 use livetrail_engine::Engine;
+use livetrail_gateway::{ConnectionLimits, Connections, DenyRules, Listener, Opened, RefusalLog};
 use tokio::{
-    net::{TcpListener, TcpStream, ToSocketAddrs},
+    net::{TcpListener, ToSocketAddrs},
     sync::watch,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tracing::{debug, info, warn};
 
 use crate::{
     config::RtmpConfig,
-    error::Result,
+    error::{Error, Result},
     session::{self, Host},
     wire::RtmpWire,
 };
 
-/// After a failed accept, such as for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How the gateway is named in logs and reports.
+const GATEWAY: &str = "rtmp";
 /// For connections to end by themselves when the server stops; they have nothing left to do but to say goodbye.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -38,43 +36,35 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// One task a connection, and a few threads that send to all players. Every limit is in [`RtmpConfig`].
 pub struct RtmpServer {
-    listener: TcpListener,
+    listener: Listener,
     local_addr: SocketAddr,
     engine: Engine,
     config: Arc<RtmpConfig>,
     egress: Arc<Egress<RtmpWire>>,
-    stats: RtmpStats,
+    connections: Connections,
 }
 
 /// What a server has counted. Cloning gives another handle to the same counters.
-#[derive(Debug, Clone, Default)]
-pub struct RtmpStats(Arc<Counters>);
-
-#[derive(Debug, Default)]
-struct Counters {
-    open: AtomicUsize,
-    accepted: AtomicU64,
-    turned_away: AtomicU64,
-    by_ip: Mutex<HashMap<IpAddr, usize>>,
-}
+#[derive(Debug, Clone)]
+pub struct RtmpStats(Connections);
 
 impl RtmpStats {
     /// Connections that are open now.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.0.open.load(Relaxed)
+        usize::try_from(self.0.stats().open).unwrap_or(usize::MAX)
     }
 
     /// Connections that were served or are being served.
     #[must_use]
     pub fn accepted(&self) -> u64 {
-        self.0.accepted.load(Relaxed)
+        self.0.stats().accepted
     }
 
-    /// Connections that were closed at once, over a limit on connections.
+    /// Connections that were closed because there were too many, in all or from their address.
     #[must_use]
     pub fn turned_away(&self) -> u64 {
-        self.0.turned_away.load(Relaxed)
+        self.0.stats().turned_away()
     }
 }
 
@@ -82,27 +72,47 @@ impl RtmpServer {
     /// Opens the listening socket. Nothing is accepted before [`run`](Self::run).
     ///
     /// # Errors
-    /// The socket's: the address is taken, or not ours. Or the system gives no thread.
+    /// [`Error::Listen`]: the address is taken, or not ours. Or the system gives no thread.
     pub async fn bind(
         addr: impl ToSocketAddrs,
         engine: Engine,
         config: RtmpConfig,
     ) -> Result<Self> {
-        let listener = TcpListener::bind(addr).await?;
+        let listener = TcpListener::bind(addr).await.map_err(Error::listen)?;
+        Ok(Self::new(listener, engine, config)?)
+    }
+
+    /// Serves on a socket that listens already. Nothing is accepted before [`run`](Self::run).
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn new(listener: TcpListener, engine: Engine, config: RtmpConfig) -> io::Result<Self> {
         let local_addr = listener.local_addr()?;
         let egress = EgressConfig {
             threads: config.egress_threads,
             send_interval: config.send_interval,
             io_uring: config.io_uring,
         };
+        let limits = ConnectionLimits {
+            max_connections: config.max_connections,
+            max_per_address: config.max_connections_per_ip,
+            reserve: 0,
+        };
         Ok(Self {
-            listener,
+            listener: Listener::new(GATEWAY, listener),
             local_addr,
             engine,
-            egress: Arc::new(Egress::start("rtmp", egress)?),
+            egress: Arc::new(Egress::start(GATEWAY, egress)?),
             config: Arc::new(config),
-            stats: RtmpStats::default(),
+            connections: Connections::new(GATEWAY, limits),
         })
+    }
+
+    /// Sets the networks whose connections are closed as they come.
+    #[must_use]
+    pub fn deny(mut self, rules: DenyRules) -> Self {
+        self.listener = self.listener.deny(rules);
+        self
     }
 
     /// The address that it listens on, with the port that the system chose if it was asked to.
@@ -114,7 +124,7 @@ impl RtmpServer {
     /// The server's counters.
     #[must_use]
     pub fn stats(&self) -> RtmpStats {
-        self.stats.clone()
+        RtmpStats(self.connections.clone())
     }
 
     /// Serves until `shutdown` resolves; then accepts no more, ends every session (`server_shutdown`) and returns once
@@ -124,24 +134,41 @@ impl RtmpServer {
         let (stop, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
+        let refusals = Arc::new(RefusalLog::new());
         // Differs per process and needs no source of randomness of its own.
         let seeds = RandomState::new();
         loop {
-            tokio::select! {
+            let (stream, peer) = tokio::select! {
                 () = &mut shutdown => break,
                 Some(ended) = connections.join_next(), if !connections.is_empty() => {
                     if let Err(error) = ended {
                         warn!(%error, "a connection's task failed");
                     }
+                    continue;
                 }
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => self.begin(stream, peer, &mut connections, &stopped, &seeds),
-                    Err(error) => {
-                        warn!(%error, "cannot accept a connection");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
+                accepted = self.listener.accept() => accepted,
+            };
+            // There is no reserve: no connection here is for anything but a session.
+            let Some(Opened::Slot(mut slot)) = self.connections.open(peer) else {
+                debug!(%peer, "turned away: too many connections");
+                continue;
+            };
+            let host = Host {
+                engine: self.engine.clone(),
+                config: self.config.clone(),
+                egress: self.egress.clone(),
+                refusals: refusals.clone(),
+            };
+            let seed = seeds.hash_one(self.connections.stats().accepted);
+            let stop = stop_of(stopped.clone());
+            connections.spawn(async move {
+                if slot.turn().await {
+                    session::serve(stream, peer, host, slot, seed, stop).await;
+                } else {
+                    let _ = slot.into_reserve();
+                    debug!(%peer, "turned away: too many connections from its address");
+                }
+            });
         }
         drop(self.listener);
         stop.send_replace(true);
@@ -157,82 +184,11 @@ impl RtmpServer {
             connections.shutdown().await;
         }
     }
-
-    fn begin(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        connections: &mut JoinSet<()>,
-        stopped: &watch::Receiver<bool>,
-        seeds: &RandomState,
-    ) {
-        let Some(guard) = OpenConnection::count(&self.stats, peer.ip(), &self.config) else {
-            debug!(%peer, "turned away: too many connections");
-            return;
-        };
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%peer, %error, "cannot turn off Nagle's algorithm");
-        }
-        let mut stopped = stopped.clone();
-        let stop = Box::pin(async move {
-            // A server that is gone has stopped, too.
-            let _ = stopped.wait_for(|stopped| *stopped).await;
-        });
-        let host = Host {
-            engine: self.engine.clone(),
-            config: self.config.clone(),
-            egress: self.egress.clone(),
-        };
-        let seed = seeds.hash_one(self.stats.accepted());
-        connections.spawn(async move {
-            let _guard = guard;
-            session::serve(stream, peer, host, seed, stop).await;
-        });
-    }
 }
 
-/// Counts a connection for as long as it lives, also if its task panics.
-struct OpenConnection {
-    stats: RtmpStats,
-    ip: IpAddr,
-}
-
-impl OpenConnection {
-    fn count(stats: &RtmpStats, ip: IpAddr, config: &RtmpConfig) -> Option<Self> {
-        let counters = &stats.0;
-        let mut by_ip = counters
-            .by_ip
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let from_ip = by_ip.get(&ip).copied().unwrap_or(0);
-        let ip_full = config.max_connections_per_ip > 0 && from_ip >= config.max_connections_per_ip;
-        if ip_full || counters.open.load(Relaxed) >= config.max_connections {
-            counters.turned_away.fetch_add(1, Relaxed);
-            return None;
-        }
-        by_ip.insert(ip, from_ip.saturating_add(1));
-        counters.open.fetch_add(1, Relaxed);
-        counters.accepted.fetch_add(1, Relaxed);
-        Some(Self {
-            stats: stats.clone(),
-            ip,
-        })
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        let counters = &self.stats.0;
-        let mut by_ip = counters
-            .by_ip
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        counters.open.fetch_sub(1, Relaxed);
-        match by_ip.get_mut(&self.ip) {
-            Some(count) if *count > 1 => *count = count.saturating_sub(1),
-            _ => {
-                by_ip.remove(&self.ip);
-            }
-        }
-    }
+fn stop_of(mut stopped: watch::Receiver<bool>) -> session::Stop {
+    Box::pin(async move {
+        // A server that is gone has stopped, too.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    })
 }

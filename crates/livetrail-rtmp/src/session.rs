@@ -12,13 +12,17 @@ use std::{
 
 use bytes::Bytes;
 use livetrail_egress::{Egress, Seat, Unsent as _};
-use livetrail_engine::{Attempt, Engine, Publication, Reason, Role, StreamKey};
+use livetrail_engine::{
+    Attempt, Denied, Engine, Playback, Publication, Reason, Role, SessionId, StreamKey,
+};
+use livetrail_gateway::{Refusal, RefusalLog, Slot};
 use socket2::SockRef;
 use tokio::{
+    io::Interest,
     net::TcpStream,
     time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     config::RtmpConfig,
@@ -39,6 +43,11 @@ const MAX_UNSENT_BYTES: usize = 64 << 10;
 /// What is read, and not looked at, while a peer reads why it was refused.
 const MAX_LINGER_BYTES: usize = 4 << 20;
 
+/// What a client may send ahead while it waits to be admitted; more stays with the system.
+const MAX_EARLY_BYTES: usize = 64 << 10;
+/// Between two looks whether a client that has sent that much is still there.
+const EARLY_LOOK: Duration = Duration::from_millis(250);
+
 /// For players to end before publishers do when the server stops, and how often it is looked whether they have.
 const PLAYERS_END_TIMEOUT: Duration = Duration::from_secs(1);
 const PLAYERS_POLL: Duration = Duration::from_millis(5);
@@ -52,17 +61,31 @@ pub(crate) struct Host {
     pub(crate) engine: Engine,
     pub(crate) config: Arc<RtmpConfig>,
     pub(crate) egress: Arc<Egress<RtmpWire>>,
+    pub(crate) refusals: Arc<RefusalLog>,
 }
 
 /// Serves one connection to its end. Each of its sessions ends exactly once, with its reason.
-pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, host: Host, seed: u64, stop: Stop) {
-    let deadline = Instant::now().checked_add(host.config.handshake_timeout);
+pub(crate) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    host: Host,
+    slot: Slot,
+    seed: u64,
+    stop: Stop,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%peer, %error, "cannot turn off Nagle's algorithm");
+    }
+    let handshake_timeout = host.config.handshake_timeout;
     let mut connection = Connection {
         protocol: ServerSession::new(host.config.chunks, seed),
         outbox: Outbox::default(),
         media: Media::None,
-        timer: Box::pin(sleep_until(deadline.unwrap_or_else(Instant::now))),
+        timer: Box::pin(sleep_until(Instant::now())),
         awaits: Awaits::Handshake,
+        current: None,
+        skipped: Skipped::default(),
+        slot,
         progress: Instant::now(),
         writes_seen: 0,
         stream: Arc::new(stream),
@@ -70,6 +93,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, host: Host, seed:
         host,
         stop,
     };
+    connection.set_timer(Instant::now().checked_add(handshake_timeout));
     let end = connection.run().await;
     connection.finish(end).await;
 }
@@ -82,7 +106,11 @@ struct Connection {
     /// What is to be written; unused while a player sits with the egress, which then does all writing.
     outbox: Outbox,
     media: Media,
-    /// The next deadline: of the handshake, of the next command, or of a stalled write.
+    /// The session, for the log.
+    current: Option<(SessionId, StreamKey)>,
+    skipped: Skipped,
+    slot: Slot,
+    /// The next deadline: of the handshake, of the next command, of a pause, or of a stalled write.
     timer: Pin<Box<Sleep>>,
     awaits: Awaits,
     /// When the peer last took a byte, or there was none for it to take.
@@ -92,12 +120,22 @@ struct Connection {
     stop: Stop,
 }
 
+/// Messages of the session that could not be read.
+#[derive(Default)]
+struct Skipped {
+    /// How many the connection had before.
+    before: u64,
+    first: Option<String>,
+}
+
 /// What the timer is for.
 #[derive(Clone, Copy)]
 enum Awaits {
     Handshake,
     /// `publish` or `play`.
     Command,
+    /// That a paused player goes on.
+    Unpause,
     /// That the peer takes what is sent, while media flows.
     Progress,
 }
@@ -107,6 +145,7 @@ impl Awaits {
         let (what, limit) = match self {
             Self::Handshake => ("the handshake", config.handshake_timeout),
             Self::Command => ("publish or play", config.command_timeout),
+            Self::Unpause => ("a paused player to go on", config.pause_timeout),
             Self::Progress => ("the peer to take what is sent", config.write_timeout),
         };
         Error::Timeout { what, limit }
@@ -118,6 +157,8 @@ enum Media {
     None,
     Publish(Box<Publication>, Ended),
     Play(Seat<RtmpWire>, Ended),
+    /// A player that wants nothing at the moment. Its connection writes to it.
+    Paused(Box<Playback>, Ended),
 }
 
 impl Media {
@@ -125,19 +166,20 @@ impl Media {
         match self {
             Self::None => None,
             Self::Publish(..) => Some(Role::Publish),
-            Self::Play(..) => Some(Role::Play),
+            Self::Play(..) | Self::Paused(..) => Some(Role::Play),
         }
     }
 
     /// Ends the session; gives what was to be written to a player.
-    async fn end(self, reason: Reason) -> Bytes {
+    async fn end(self, reason: Reason, detail: &str) -> Bytes {
         match self {
             Self::None => {}
-            Self::Publish(publication, _) => publication.end(reason),
+            Self::Publish(publication, _) => publication.end_with(reason, detail),
+            Self::Paused(playback, _) => playback.end_with(reason, detail),
             Self::Play(seat, _) => {
                 let (playback, rest) = seat.leave().await;
                 if let Some(playback) = playback {
-                    playback.end(reason);
+                    playback.end_with(reason, detail);
                 }
                 return rest;
             }
@@ -210,7 +252,7 @@ impl Connection {
         loop {
             let event = self.protocol.poll_event();
             while let Some(report) = self.protocol.take_report() {
-                warn!(peer = %self.peer, "{report}");
+                self.report(report);
             }
             let output = self.protocol.take_output();
             self.say(output).await;
@@ -219,6 +261,11 @@ impl Connection {
                 Some(event) => self.on_event(event).await?,
             }
         }
+        self.write()
+    }
+
+    /// Writes what the socket takes.
+    fn write(&mut self) -> Result<(), End> {
         if self.outbox.is_empty()
             || self
                 .outbox
@@ -248,63 +295,142 @@ impl Connection {
                         .map_err(|ended| End::Server(ended.reason))?;
                 }
             }
+            ServerEvent::Refused {
+                request,
+                reason,
+                detail,
+                over,
+            } => {
+                let (Ok(attempt) | Err(attempt)) = self.attempt(&request);
+                let role = request.role;
+                let denied = self.host.engine.refuse(role, attempt, reason);
+                self.log_refusal(&denied, Some(detail));
+                if over {
+                    return Err(End::Refused);
+                }
+            }
+            ServerEvent::Paused(true) => self.pause().await,
+            ServerEvent::Paused(false) => self.unpause().await?,
             ServerEvent::Finished => {
                 let media = std::mem::replace(&mut self.media, Media::None);
-                self.take_over(media.end(Reason::ClientClosed).await);
+                let detail = self.left_out();
+                let rest = media.end(Reason::ClientClosed, &detail).await;
+                self.outbox.push_bytes(rest);
+                self.current = None;
+                if !self.slot.idle() {
+                    debug!(peer = %self.peer, "turned away: too many connections from its address");
+                    return Err(End::Refused);
+                }
                 self.expect_command();
             }
         }
         Ok(())
     }
 
-    async fn admit(&mut self, request: Request) -> Result<(), End> {
-        let role = request.role;
-        let Ok(key) = StreamKey::parse(&request.app, &request.stream) else {
-            debug!(peer = %self.peer, role = role.label(), "refused: not a stream's name");
-            let nowhere = match role {
-                Role::Publish => Reason::Unauthorized,
-                Role::Play => Reason::StreamNotFound,
-            };
-            let status = Status::refused(role, nowhere).because("this is not a stream's name");
-            self.protocol.refuse(&status);
-            return Err(End::Refused);
-        };
-        let mut attempt = Attempt::new(key, PROTOCOL)
-            .peer(self.peer)
-            .credentials(request.credentials);
-        if let Some(user_agent) = &request.user_agent {
-            attempt = attempt.user_agent(user_agent);
-        }
-        let admitted = match role {
-            Role::Publish => self.start_publish(attempt).await,
-            Role::Play => self.start_play(attempt).await,
-        };
-        admitted.map_err(|denied| {
-            self.protocol.refuse(&Status::refused(role, denied));
-            End::Refused
-        })
+    /// Each fault that is new has a line in the log; the first of a session is on its record.
+    fn report(&mut self, report: String) {
+        let stream = self.current.as_ref().map(|(_, key)| key.to_string());
+        warn!(peer = %self.peer, stream, "{report}");
+        self.skipped.first.get_or_insert(report);
     }
 
-    async fn start_publish(&mut self, attempt: Attempt) -> Result<(), Reason> {
-        let admitted = self.host.engine.publish(attempt).await;
-        let publication = admitted.map_err(|denied| denied.reason)?;
+    /// What was left out of the session, for its record.
+    fn left_out(&self) -> String {
+        let unusable = self.protocol.unusable();
+        let count = unusable.saturating_sub(self.skipped.before);
+        match (count, &self.skipped.first) {
+            (0, _) => String::new(),
+            (count, Some(first)) => format!("{count} messages were left out; the first: {first}"),
+            (count, None) => format!("{count} messages were left out"),
+        }
+    }
+
+    async fn admit(&mut self, request: Request) -> Result<(), End> {
+        let role = request.role;
+        let attempt = match self.attempt(&request) {
+            Ok(attempt) => attempt,
+            Err(stand_in) => {
+                let denied = self.host.engine.refuse(role, stand_in, Reason::BadName);
+                return Err(self.refuse(&denied));
+            }
+        };
+        match role {
+            Role::Publish => self.start_publish(attempt).await,
+            Role::Play => self.start_play(attempt).await,
+        }
+    }
+
+    /// What the client wants as an attempt; if its names are not names, an attempt that stands for it on record.
+    fn attempt(&self, request: &Request) -> Result<Attempt, Attempt> {
+        let Request { app, stream, .. } = request;
+        let with_key = |key| {
+            let attempt = Attempt::new(key, PROTOCOL)
+                .peer(self.peer)
+                .credentials(request.credentials.clone());
+            match &request.user_agent {
+                Some(user_agent) => attempt.user_agent(user_agent),
+                None => attempt,
+            }
+        };
+        StreamKey::parse(app, stream)
+            .map(with_key)
+            .map_err(|_| with_key(StreamKey::sanitized(app.as_bytes(), stream.as_bytes())))
+    }
+
+    fn refuse(&mut self, denied: &Denied) -> End {
+        self.log_refusal(denied, None);
+        self.protocol
+            .refuse(&Status::refused(denied.role, denied.reason));
+        End::Refused
+    }
+
+    fn log_refusal(&self, denied: &Denied, detail: Option<&str>) {
+        self.host.refusals.log(&Refusal {
+            peer: Some(self.peer),
+            protocol: PROTOCOL,
+            role: denied.role.label(),
+            stream: &denied.key,
+            reason: denied.reason.label(),
+            detail,
+        });
+    }
+
+    async fn start_publish(&mut self, attempt: Attempt) -> Result<(), End> {
+        let engine = self.host.engine.clone();
+        let admitted = self.while_connected(engine.publish(attempt)).await?;
+        let publication = admitted.map_err(|denied| self.refuse(&denied))?;
+        self.begin(publication.session(), publication.key().clone());
         let signal = publication.end_signal();
         self.media = Media::Publish(
             Box::new(publication),
             Box::pin(async move { signal.wait().await }),
         );
-        self.awaits = Awaits::Progress;
         self.protocol.accept();
         Ok(())
     }
 
-    async fn start_play(&mut self, attempt: Attempt) -> Result<(), Reason> {
-        let admitted = self.host.engine.play(attempt).await;
-        let playback = admitted.map_err(|denied| denied.reason)?;
-        let signal = playback.end_signal();
-        self.awaits = Awaits::Progress;
+    async fn start_play(&mut self, attempt: Attempt) -> Result<(), End> {
+        let engine = self.host.engine.clone();
+        let admitted = self.while_connected(engine.play(attempt)).await?;
+        let playback = admitted.map_err(|denied| self.refuse(&denied))?;
+        self.begin(playback.session(), playback.key().clone());
         self.protocol.accept();
         self.outbox.push_bytes(self.protocol.take_output());
+        self.seat(playback).await
+    }
+
+    fn begin(&mut self, session: SessionId, key: StreamKey) {
+        self.slot.admitted();
+        self.awaits = Awaits::Progress;
+        self.current = Some((session, key));
+        self.skipped = Skipped {
+            before: self.protocol.unusable(),
+            first: None,
+        };
+    }
+
+    async fn seat(&mut self, playback: Playback) -> Result<(), End> {
+        let signal = playback.end_signal();
         // What is to be said first goes along: from here on one writer writes.
         let first = std::mem::take(&mut self.outbox).into_bytes();
         let accepts = self.protocol.accepts();
@@ -312,9 +438,93 @@ impl Connection {
             .host
             .egress
             .seat(playback, self.stream.clone(), first, accepts);
-        let seat = seat.await.ok_or(Reason::LimitReached)?;
+        let Some(seat) = seat.await else {
+            return Err(End::Server(signal.reason().unwrap_or(Reason::LimitReached)));
+        };
         self.media = Media::Play(seat, Box::pin(async move { signal.wait().await }));
         Ok(())
+    }
+
+    /// The player gives its seat up and keeps its session.
+    async fn pause(&mut self) {
+        match std::mem::replace(&mut self.media, Media::None) {
+            Media::Play(seat, ended) => {
+                let (playback, rest) = seat.leave().await;
+                self.outbox.push_bytes(rest);
+                // One that is gone has ended, and that is what wakes the connection next.
+                if let Some(playback) = playback {
+                    playback.pause();
+                    self.media = Media::Paused(Box::new(playback), ended);
+                    self.awaits = Awaits::Unpause;
+                    self.set_timer(Instant::now().checked_add(self.host.config.pause_timeout));
+                }
+            }
+            media => self.media = media,
+        }
+    }
+
+    /// From the newest keyframe on, as somebody who joins.
+    async fn unpause(&mut self) -> Result<(), End> {
+        match std::mem::replace(&mut self.media, Media::None) {
+            Media::Paused(mut playback, _) => {
+                playback.resume();
+                self.awaits = Awaits::Progress;
+                self.set_timer(Instant::now().checked_add(self.host.config.write_timeout));
+                self.seat(*playback).await
+            }
+            media => {
+                self.media = media;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for the engine as long as the client does, and no longer than the server runs.
+    ///
+    /// Reads ahead meanwhile, up to [`MAX_EARLY_BYTES`]: only a read tells that a client has closed.
+    async fn while_connected<T>(&mut self, admission: impl Future<Output = T>) -> Result<T, End> {
+        // What the client must have read before it waits.
+        self.write()?;
+        let mut admission = std::pin::pin!(admission);
+        let mut look = Box::pin(sleep(EARLY_LOOK));
+        poll_fn(|cx| {
+            if let Poll::Ready(admitted) = admission.as_mut().poll(cx) {
+                return Poll::Ready(Ok(admitted));
+            }
+            if self.stop.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(End::Server(Reason::ServerShutdown)));
+            }
+            while !self.outbox.is_empty() && self.stream.poll_write_ready(cx).is_ready() {
+                if let Err(end) = self.write() {
+                    return Poll::Ready(Err(end));
+                }
+            }
+            while self.protocol.input().len() < MAX_EARLY_BYTES
+                && self.stream.poll_read_ready(cx).is_ready()
+            {
+                if let Err(error) = self.read() {
+                    return Poll::Ready(Err(End::Peer(error)));
+                }
+            }
+            while look.as_mut().poll(cx).is_ready() {
+                look.set(sleep(EARLY_LOOK));
+                if self.protocol.input().len() >= MAX_EARLY_BYTES && self.has_closed(cx) {
+                    return Poll::Ready(Err(End::Peer(Error::Closed)));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Whether the client has closed its side, although there is more to read.
+    fn has_closed(&self, cx: &mut Context<'_>) -> bool {
+        let ready = std::pin::pin!(self.stream.ready(Interest::READABLE));
+        match ready.poll(cx) {
+            Poll::Ready(Ok(ready)) => ready.is_read_closed(),
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        }
     }
 
     async fn wake(&mut self) -> Wake {
@@ -328,7 +538,7 @@ impl Connection {
         let mut unsaid = self.outbox.answer_bytes() > MAX_UNSENT_BYTES;
         match &mut self.media {
             Media::None => {}
-            Media::Publish(_, ended) => {
+            Media::Publish(_, ended) | Media::Paused(_, ended) => {
                 if let Poll::Ready(reason) = ended.as_mut().poll(cx) {
                     return Poll::Ready(Wake::Ended(reason));
                 }
@@ -387,7 +597,7 @@ impl Connection {
 
     /// While media flows, the timer only looks whether the peer still takes what is sent.
     fn check_deadline(&mut self) -> Result<()> {
-        if matches!(self.awaits, Awaits::Handshake | Awaits::Command) {
+        if !matches!(self.awaits, Awaits::Progress) {
             return Err(self.awaits.timeout(&self.host.config));
         }
         let now = Instant::now();
@@ -396,7 +606,7 @@ impl Connection {
                 let before = std::mem::replace(&mut self.writes_seen, seat.writes());
                 !seat.is_full() || before != self.writes_seen
             }
-            Media::None | Media::Publish(..) => self.outbox.is_empty(),
+            Media::None | Media::Publish(..) | Media::Paused(..) => self.outbox.is_empty(),
         };
         let since = if takes { now } else { self.progress };
         self.progress = since;
@@ -421,22 +631,40 @@ impl Connection {
     async fn finish(mut self, end: End) {
         let media = std::mem::replace(&mut self.media, Media::None);
         let role = media.role().unwrap_or(Role::Publish);
+        let skipped = self.left_out();
         match end {
-            End::Refused => {}
+            End::Refused => {
+                let rest = media.end(Reason::ClientClosed, &skipped).await;
+                self.outbox.push_bytes(rest);
+            }
             End::Server(reason) => {
                 debug!(peer = %self.peer, %reason, "ended by the server");
-                self.take_over(media.end(reason).await);
-                self.protocol.end(&Status::ended(role, reason));
+                let rest = media.end(reason, &skipped).await;
+                self.outbox.push_bytes(rest);
+                let mut status = Status::ended(role, reason);
+                if reason == Reason::Idle && !skipped.is_empty() {
+                    status = status.because(&skipped);
+                }
+                self.protocol.end(&status);
+            }
+            End::Peer(Error::Closed) => {
+                media.end(Reason::ClientClosed, &skipped).await;
+                return;
             }
             End::Peer(error) => {
-                debug!(peer = %self.peer, %error, "ended by the peer");
-                let reason = error.reason();
-                self.take_over(media.end(reason).await);
-                if matches!(error, Error::Closed | Error::Io(_)) {
+                let cause = causes(&error);
+                let reason = match self.awaits {
+                    Awaits::Unpause => Reason::Idle,
+                    _ => error.reason(),
+                };
+                self.log_failure(reason, &cause);
+                let rest = media.end(reason, &cause).await;
+                if matches!(error, Error::Io(_)) {
                     return;
                 }
+                self.outbox.push_bytes(rest);
                 self.protocol
-                    .end(&Status::ended(role, reason).because(&error));
+                    .end(&Status::ended(role, reason).because(&cause));
             }
         }
         self.outbox.push_bytes(self.protocol.take_output());
@@ -445,9 +673,14 @@ impl Connection {
         let _ = timeout(linger, self.say_goodbye()).await;
     }
 
-    /// What was left to be written to a player; its connection wrote nothing itself in the meantime.
-    fn take_over(&mut self, rest: Bytes) {
-        self.outbox.push_bytes(rest);
+    /// A session that an error ends has a line; a connection that never had one is of no interest.
+    fn log_failure(&self, reason: Reason, cause: &str) {
+        match &self.current {
+            Some((session, key)) => {
+                info!(peer = %self.peer, stream = ?key.to_string(), %session, %reason, cause, "an error ended a session");
+            }
+            None => debug!(peer = %self.peer, cause, "an error ended a connection"),
+        }
     }
 
     async fn say_goodbye(&mut self) -> io::Result<()> {
@@ -472,4 +705,15 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// An error and what caused it, in one line.
+fn causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

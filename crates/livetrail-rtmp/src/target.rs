@@ -3,6 +3,7 @@
 use std::fmt;
 
 use livetrail_engine::{Credentials, Secret};
+use livetrail_gateway::query_token;
 
 use crate::error::{Error, Result};
 
@@ -145,36 +146,110 @@ fn split_port(authority: &str) -> Option<(&str, u16)> {
     }
 }
 
-/// The application that a `connect` names: the first part of its path, without its query. Encoders add an instance, or a slash.
-pub(crate) fn app_name(app: &str) -> &str {
-    let (path, _) = split_query(app);
-    path.split('/')
-        .find(|part| !part.is_empty())
-        .unwrap_or_default()
+/// The instance that stands for none.
+const DEFAULT_INSTANCE: &str = "_definst_";
+
+/// What a `publish` or `play` names, together with the `app` of its `connect`.
+///
+/// ```text
+/// app                    name                  application  stream         query
+/// live                   cam?token=x           live         cam            token=x
+/// live/tenantA           cam                   live         tenantA/cam
+/// live/_definst_         mp4:cam               live         cam
+/// live?token=x           cam                   live         cam            token=x
+/// live/cam?token=ab      cd                    live         cam            token=ab/cd
+/// live/cam               ?token=x              live         cam            token=x
+/// ```
+///
+/// Clients cut an address at its last or second `/`, also one inside of a key. If `app` names more than an application and
+/// has a query, or the name has nothing but one, both are one address again, which is split at its first `?`: so no part of a
+/// key becomes a stream's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// The application; may be empty or invalid.
+    pub(crate) app: String,
+    /// The stream, with its instance before a `/` if there is one; may be empty or invalid.
+    pub(crate) stream: String,
+    token: Option<Secretive>,
 }
 
-/// The stream that a `publish` or `play` names, without its query and without the prefix of a file format.
-pub(crate) fn stream_name(name: &str) -> &str {
-    let (path, _) = split_query(name);
-    let path = path.trim_matches('/');
+/// Never shown.
+#[derive(Clone, PartialEq, Eq)]
+struct Secretive(String);
+
+impl fmt::Debug for Secretive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Address {
+    /// Of the `app` and `tcUrl` of a `connect`, and the name in a `publish` or `play`.
+    pub(crate) fn new(app: &str, tc_url: &str, name: &str) -> Self {
+        let (app_path, app_query) = split_query(app);
+        let names_stream = parts(app_path).count() > 1;
+        let (name, queries) = match app_query {
+            Some(query) if names_stream => {
+                let query = match name {
+                    "" => query.to_owned(),
+                    rest => format!("{query}/{rest}"),
+                };
+                ("", [Some(query), None])
+            }
+            _ => {
+                let (name, query) = split_query(name);
+                let queries = [query, app_query];
+                (name, queries.map(|query| query.map(str::to_owned)))
+            }
+        };
+        let mut of_app = parts(app_path);
+        let app = of_app.next().unwrap_or_default().to_owned();
+        let name = without_prefix(name.trim_start_matches('/'));
+        let stream = of_app.chain(parts(name)).collect::<Vec<_>>().join("/");
+        let token = queries
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .chain(split_query(tc_url).1)
+            .find_map(query_token);
+        Self {
+            app,
+            stream: without_prefix(&stream).to_owned(),
+            token: token.map(Secretive),
+        }
+    }
+
+    /// The token, from wherever the client has put it: the stream's query, the application's, that of `tcUrl`.
+    pub(crate) fn credentials(&self) -> Credentials {
+        match &self.token {
+            Some(token) => Credentials::token(token.0.as_str()),
+            None => Credentials::none(),
+        }
+    }
+
+    /// Whether both name the same stream.
+    pub(crate) fn is_same_stream(&self, other: &Self) -> bool {
+        (&self.app, &self.stream) == (&other.app, &other.stream)
+    }
+}
+
+/// The application that a `connect` names: the first part of its path, without its query.
+pub(crate) fn app_name(app: &str) -> &str {
+    parts(split_query(app).0).next().unwrap_or_default()
+}
+
+/// The parts of a path that say something: encoders add slashes, and the instance that is none.
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/')
+        .filter(|part| !part.is_empty() && *part != DEFAULT_INSTANCE)
+}
+
+/// Players put the format of a file in front of a stream's name.
+fn without_prefix(name: &str) -> &str {
     ["flv:", "mp4:", "live:"]
         .iter()
-        .find_map(|prefix| path.strip_prefix(prefix))
-        .unwrap_or(path)
-}
-
-/// The token, from wherever the client has put it: the stream's query, the application's, that of `tcUrl`.
-pub(crate) fn credentials<'a>(places: impl IntoIterator<Item = &'a str>) -> Credentials {
-    let token = places.into_iter().find_map(|place| {
-        let (_, query) = split_query(place);
-        query?
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("token="))
-            .filter(|token| !token.is_empty())
-    });
-    token.map_or_else(Credentials::none, |token| {
-        Credentials::token(percent_decode(token))
-    })
+        .find_map(|prefix| name.strip_prefix(prefix))
+        .unwrap_or(name)
 }
 
 fn split_query(text: &str) -> (&str, Option<&str>) {
@@ -184,38 +259,9 @@ fn split_query(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// `%41` becomes `A`; what is not a valid escape, or would not be UTF-8, stays as it is.
-fn percent_decode(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let escape = match after {
-            [high, low, ..] if *byte == b'%' => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        match escape {
-            Some((high, low)) => {
-                out.push((high << 4) | low);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{RtmpUrl, app_name, credentials, stream_name};
+    use super::{Address, RtmpUrl, app_name};
 
     #[test]
     fn an_address_is_taken_apart_and_shown_without_its_token() {
@@ -259,31 +305,70 @@ mod tests {
         }
     }
 
+    fn named(app: &str, name: &str) -> (String, String, String) {
+        let address = Address::new(app, "", name);
+        let token = address.credentials().token;
+        let token = token.map(|token| token.expose().to_owned());
+        (address.app, address.stream, token.unwrap_or_default())
+    }
+
     #[test]
-    fn applications_and_streams_lose_what_encoders_add() {
-        assert_eq!(app_name("live/"), "live");
-        assert_eq!(app_name("live/_definst_"), "live");
-        assert_eq!(app_name("/live?token=x"), "live");
-        assert_eq!(app_name(""), "");
-        assert_eq!(stream_name("cam?token=x"), "cam");
-        assert_eq!(stream_name("mp4:cam"), "cam");
-        assert_eq!(stream_name("/cam/"), "cam");
-        assert_eq!(stream_name("a/b"), "a/b");
+    fn an_address_is_the_same_however_a_client_cuts_it() {
+        for (app, name, stream) in [
+            ("live", "cam", "cam"),
+            ("live/", "/cam/", "cam"),
+            ("/live", "mp4:cam", "cam"),
+            ("live/_definst_", "cam", "cam"),
+            ("live", "_definst_/cam", "cam"),
+            ("live/tenantA", "cam", "tenantA/cam"),
+            ("live//tenantA/", "flv:cam", "tenantA/cam"),
+            ("live", "tenantA/cam", "tenantA/cam"),
+            ("live/a/b", "cam", "a/b/cam"),
+            ("live", "", ""),
+        ] {
+            let expected = ("live".to_owned(), stream.to_owned(), String::new());
+            assert_eq!(named(app, name), expected, "{app} {name}");
+        }
+        assert_eq!(named("", "").0, "");
+        assert_eq!(app_name("live/tenantA?token=x"), "live");
+    }
+
+    #[test]
+    fn a_key_with_a_slash_or_a_question_mark_works_and_is_no_name() {
+        for (app, name, stream, token) in [
+            ("live", "cam?token=ab/cd", "cam", "ab/cd"),
+            ("live/cam?token=ab", "cd", "cam", "ab/cd"),
+            ("live/cam?token=ab", "cd/ef?g", "cam", "ab/cd/ef?g"),
+            ("live/a/cam?token=ab", "cd", "a/cam", "ab/cd"),
+            ("live/cam", "?token=ab/cd", "cam", "ab/cd"),
+            ("live/cam?token=ab/", "", "cam", "ab/"),
+            ("live?token=ab", "cam", "cam", "ab"),
+            ("live/_definst_?token=ab", "cam", "cam", "ab"),
+            ("live", "?token=ab", "", "ab"),
+        ] {
+            let expected = ("live".to_owned(), stream.to_owned(), token.to_owned());
+            assert_eq!(named(app, name), expected, "{app} {name}");
+        }
     }
 
     #[test]
     fn the_first_place_with_a_token_counts() {
-        let token = |places: &[&str]| {
-            credentials(places.iter().copied())
-                .token
-                .map(|t| t.expose().to_owned())
+        let token = |app: &str, tc_url: &str, name: &str| {
+            let token = Address::new(app, tc_url, name).credentials().token;
+            token.map(|token| token.expose().to_owned())
         };
-        assert_eq!(
-            token(&["cam?a=1&token=x%2By", "live?token=z"]).as_deref(),
-            Some("x+y")
+        let all = token(
+            "live?token=b",
+            "rtmp://h/live?token=c",
+            "cam?x=1&token=a%2Bb",
         );
-        assert_eq!(token(&["cam", "live?token=z", ""]).as_deref(), Some("z"));
-        assert_eq!(token(&["cam?token=", "live?nottoken=z"]), None);
-        assert_eq!(token(&["cam?token=%zz%f"]).as_deref(), Some("%zz%f"));
+        assert_eq!(all.as_deref(), Some("a+b"));
+        let app = token("live?token=b", "rtmp://h/live?token=c", "cam?token=");
+        assert_eq!(app.as_deref(), Some("b"));
+        let url = token("live", "rtmp://h/live?token=c", "cam");
+        assert_eq!(url.as_deref(), Some("c"));
+        assert_eq!(token("live", "", "cam?nottoken=z"), None);
+        let address = Address::new("live", "", "cam?token=hunter2");
+        assert!(!format!("{address:?}").contains("hunter2"));
     }
 }

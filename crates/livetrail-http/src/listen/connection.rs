@@ -1,4 +1,4 @@
-//! One connection: hyper's HTTP/1 state machine, who may end it early, and what becomes of it when a stream begins.
+//! One connection: hyper's HTTP/1 state machine, what may end it early, and what becomes of it when a stream begins.
 
 use std::{
     future::{Future as _, poll_fn},
@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::Poll,
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
@@ -16,9 +17,10 @@ use hyper_util::{
 };
 use livetrail_egress::{Egress, EgressConfig};
 use livetrail_engine::Reason;
+use livetrail_gateway::{Opened, Reserved, Slot};
 use tokio::{net::TcpStream, sync::watch};
 
-use super::{HttpLimits, stalled::StallGuard, viewer};
+use super::{HttpLimits, host, stalled::StallGuard, viewer};
 use crate::{protocol::FlvWire, session::Link};
 
 /// hyper's least buffer for reading.
@@ -54,40 +56,93 @@ impl Shared {
 enum Next {
     /// It is over.
     Over(Result<(), hyper::Error>),
-    /// To be cut: its session ended, and that cannot be told otherwise.
+    /// To be cut: its session ended, and the client cannot be told in any other way.
     Cut(Reason),
+    /// It is in reserve and said nothing, and another takes its place.
+    Displaced,
     /// The head of an answer that is a stream is sent; the rest is not hyper's.
     Stream,
 }
 
-/// Serves one connection to its end. True if it was cut because its session's end could not be told otherwise.
+/// How a connection is counted.
+enum Counted {
+    Slot(Slot),
+    Reserved(Arc<Reserved>),
+}
+
+impl Counted {
+    /// Waits for the connection's turn. `None` when it is to be closed.
+    async fn new(opened: Opened) -> Option<Self> {
+        let reserved = match opened {
+            Opened::Slot(mut slot) => {
+                if slot.turn().await {
+                    return Some(Self::Slot(slot));
+                }
+                slot.into_reserve()?
+            }
+            Opened::Reserved(reserved) => reserved,
+        };
+        Some(Self::Reserved(Arc::new(reserved)))
+    }
+
+    fn reserved(&self) -> Option<Arc<Reserved>> {
+        match self {
+            Self::Slot(_) => None,
+            Self::Reserved(reserved) => Some(reserved.clone()),
+        }
+    }
+}
+
+/// Serves one connection to its end. True if it was cut because its session's end could not be told in any other way.
 pub(super) async fn serve(
     shared: &Arc<Shared>,
     stream: TcpStream,
     peer: SocketAddr,
+    opened: Opened,
     mut stopping: watch::Receiver<bool>,
 ) -> bool {
+    let Some(mut counted) = Counted::new(opened).await else {
+        return false;
+    };
     // Frames are written as they come: waiting to fill a segment would only add latency.
     let _ = stream.set_nodelay(true);
     let limits = shared.limits;
-    let link = Link::new();
+    let link = Link::new(counted.reserved().is_some(), stopping.clone());
     let service = TowerToHyperService::new(shared.service.clone());
     let of_connection = {
-        let link = link.clone();
+        let (link, reserved) = (link.clone(), counted.reserved());
         hyper::service::service_fn(move |request: Request<Incoming>| {
+            if let Some(reserved) = &reserved {
+                reserved.busy();
+            }
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(link.clone());
-            service.call(request)
+            let service = service.clone();
+            async move {
+                match host::check(request.version(), request.headers()) {
+                    Ok(()) => service.call(request).await,
+                    Err(problem) => Ok(problem.into_response()),
+                }
+            }
         })
     };
     let io = StallGuard::new(stream, limits.write_stall_timeout, link.clone());
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        .header_read_timeout(unless_never(limits.header_timeout))
         .max_buf_size(limits.max_header_bytes.max(MIN_HEADER_BYTES))
+        // A connection in reserve answers once.
+        .keep_alive(counted.reserved().is_none())
         .serve_connection(TokioIo::new(io), of_connection);
     let next = {
+        let reserved = counted.reserved();
+        let mut displaced = std::pin::pin!(async move {
+            match reserved {
+                Some(reserved) => reserved.displaced().await,
+                None => std::future::pending().await,
+            }
+        });
         let mut cut = std::pin::pin!(link.cut(limits.linger));
         let mut stop = std::pin::pin!(stopping.wait_for(|stop| *stop));
         let mut told = false;
@@ -103,6 +158,9 @@ pub(super) async fn serve(
             if link.is_head_sent() {
                 return Poll::Ready(Next::Stream);
             }
+            if displaced.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Next::Displaced);
+            }
             cut.as_mut().poll(cx).map(Next::Cut)
         })
         .await
@@ -114,11 +172,18 @@ pub(super) async fn serve(
             }
             false
         }
+        Next::Displaced => {
+            tracing::debug!(%peer, "HTTP connection in reserve closed: it said nothing, and a newer one came");
+            false
+        }
         Next::Cut(reason) => {
             tracing::info!(%peer, %reason, "HTTP connection cut: its viewer's session has ended");
             true
         }
         Next::Stream => {
+            if let Counted::Slot(slot) = &mut counted {
+                slot.admitted();
+            }
             let handover = link.take_handover();
             let stream = connection.into_parts().io.into_inner().into_inner();
             let (Some(handover), Some(egress)) = (handover, shared.egress()) else {
@@ -131,4 +196,10 @@ pub(super) async fn serve(
             cut
         }
     }
+}
+
+/// A time that lies beyond what a clock can say is no limit.
+fn unless_never(limit: Duration) -> Option<Duration> {
+    const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+    (limit < NEVER).then_some(limit)
 }

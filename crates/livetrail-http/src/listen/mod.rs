@@ -2,19 +2,18 @@
 //!
 //! | what a client may do | what bounds it |
 //! |---|---|
-//! | connect | [`HttpLimits::max_connections`] |
+//! | connect | [`HttpLimits::max_connections`], [`HttpLimits::max_connections_per_ip`], [`HttpLimits::reserve`] |
 //! | say nothing, or a header slowly | [`HttpLimits::header_timeout`] |
 //! | send a long header | [`HttpLimits::max_header_bytes`] |
 //! | not read an answer | [`HttpLimits::write_stall_timeout`]; of a stream, the engine's stall timeout |
 
 mod connection;
+mod host;
 mod stalled;
 mod viewer;
 
 use std::{
     future::Future,
-    io,
-    net::SocketAddr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -23,24 +22,24 @@ use std::{
 };
 
 use axum::Router;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
-    task::JoinSet,
-};
+use livetrail_gateway::{ConnectionLimits, Connections, DenyRules, Listener};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-/// After an error of `accept` that is not one connection's own (no file descriptors left), for how long none is accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// So many failures in a row are one line in the log: one in ten seconds.
-const FAILURES_PER_WARNING: u32 = 100;
+/// How the gateway is named in logs and reports.
+const GATEWAY: &str = "http";
 
 /// What a gateway allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpLimits {
-    /// Connections at once (10,000); more are closed as they come.
+    /// Connections at once (10,000).
     pub max_connections: usize,
+    /// Connections without an admitted session from one address (256), IPv6 by /64; 0 is no limit. Four times as many may
+    /// wait, each for at most half a second, so that an audience behind one address can arrive at once.
+    pub max_connections_per_ip: usize,
+    /// Connections beyond both limits (64), for everything but streams: health, metrics, and the API. Each answers one
+    /// request. When all are taken, one that has not asked yet is closed for the next; further ones are closed as they come.
+    pub reserve: usize,
     /// From a connection's begin, or the end of an answer, to the end of the next request's header (10 s).
     pub header_timeout: Duration,
     /// Longest request header (16 KiB, at least 8 KiB).
@@ -62,6 +61,8 @@ impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            max_connections_per_ip: 256,
+            reserve: 64,
             header_timeout: Duration::from_secs(10),
             max_header_bytes: 16 << 10,
             write_stall_timeout: Duration::from_secs(30),
@@ -81,35 +82,33 @@ pub struct GatewayStats {
     pub connections: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections closed at once because there were too many.
+    /// Connections at present in reserve: no slot was left for them.
+    pub reserved: u64,
+    /// Connections closed because there were too many, in all or from their address.
     pub refused: u64,
     /// Connections cut because their viewer was evicted or would not take the rest.
     pub cut: u64,
 }
 
-#[derive(Default)]
-struct Counters {
-    connections: AtomicU64,
-    accepted: AtomicU64,
-    refused: AtomicU64,
-    cut: AtomicU64,
-}
-
 /// Reads a gateway's counts while it serves.
 #[derive(Clone)]
 pub struct GatewayHandle {
-    counters: Arc<Counters>,
+    connections: Arc<OnceLock<Connections>>,
+    cut: Arc<AtomicU64>,
 }
 
 impl GatewayHandle {
     /// The counts of this moment.
     #[must_use]
     pub fn stats(&self) -> GatewayStats {
+        let connections = self.connections.get().map(Connections::stats);
+        let connections = connections.unwrap_or_default();
         GatewayStats {
-            connections: self.counters.connections.load(Relaxed),
-            accepted: self.counters.accepted.load(Relaxed),
-            refused: self.counters.refused.load(Relaxed),
-            cut: self.counters.cut.load(Relaxed),
+            connections: connections.open,
+            accepted: connections.accepted,
+            reserved: connections.reserved,
+            refused: connections.turned_away(),
+            cut: self.cut.load(Relaxed),
         }
     }
 }
@@ -118,7 +117,8 @@ impl GatewayHandle {
 pub struct HttpGateway {
     router: Router,
     limits: HttpLimits,
-    counters: Arc<Counters>,
+    deny: DenyRules,
+    handle: GatewayHandle,
 }
 
 impl HttpGateway {
@@ -128,7 +128,11 @@ impl HttpGateway {
         Self {
             router,
             limits: HttpLimits::default(),
-            counters: Arc::default(),
+            deny: DenyRules::default(),
+            handle: GatewayHandle {
+                connections: Arc::default(),
+                cut: Arc::default(),
+            },
         }
     }
 
@@ -139,12 +143,17 @@ impl HttpGateway {
         self
     }
 
+    /// Sets the networks whose connections are closed as they come.
+    #[must_use]
+    pub fn deny(mut self, rules: DenyRules) -> Self {
+        self.deny = rules;
+        self
+    }
+
     /// For reading the counts later.
     #[must_use]
     pub fn handle(&self) -> GatewayHandle {
-        GatewayHandle {
-            counters: self.counters.clone(),
-        }
+        self.handle.clone()
     }
 
     /// Serves until `shutdown` completes; then lets each connection finish its answer for at most [`HttpLimits::linger`].
@@ -152,33 +161,36 @@ impl HttpGateway {
     /// Streams are ended by the engine's shutdown, not by this one: stop the engine, too. Dropping the future closes all
     /// connections.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
+        let listener = Listener::new(GATEWAY, listener).deny(self.deny);
         let shared = Arc::new(connection::Shared {
             service: self.router,
             limits: self.limits,
             egress: OnceLock::new(),
         });
-        let slots = Arc::new(Semaphore::new(self.limits.max_connections));
+        let limits = ConnectionLimits {
+            max_connections: self.limits.max_connections,
+            max_per_address: self.limits.max_connections_per_ip,
+            reserve: self.limits.reserve,
+        };
+        let open = Connections::new(GATEWAY, limits);
+        let _ = self.handle.connections.set(open.clone());
         let (stop, stopping) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let (stream, peer) = tokio::select! {
                 () = &mut shutdown => break,
-                accepted = accept(&listener) => accepted,
+                accepted = listener.accept() => accepted,
                 Some(_) = connections.join_next() => continue,
             };
-            let Ok(slot) = slots.clone().try_acquire_owned() else {
-                self.counters.refused.fetch_add(1, Relaxed);
+            let Some(opened) = open.open(peer) else {
                 continue;
             };
-            self.counters.accepted.fetch_add(1, Relaxed);
-            let (shared, counters, stopping) =
-                (shared.clone(), self.counters.clone(), stopping.clone());
+            let (shared, stopping) = (shared.clone(), stopping.clone());
+            let cut = self.handle.cut.clone();
             connections.spawn(async move {
-                let _slot = slot;
-                let _count = Counted::new(&counters.connections);
-                if connection::serve(&shared, stream, peer, stopping).await {
-                    counters.cut.fetch_add(1, Relaxed);
+                if connection::serve(&shared, stream, peer, opened, stopping).await {
+                    cut.fetch_add(1, Relaxed);
                 }
             });
         }
@@ -192,47 +204,4 @@ impl HttpGateway {
             tracing::info!("HTTP connections that would not end are closed");
         }
     }
-}
-
-/// Counts a connection for as long as it is there, also when its task is aborted.
-struct Counted<'a>(&'a AtomicU64);
-
-impl<'a> Counted<'a> {
-    fn new(counter: &'a AtomicU64) -> Self {
-        counter.fetch_add(1, Relaxed);
-        Self(counter)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
-
-/// The next connection. Errors of a single one are skipped; those of the process are waited out.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    let mut failures: u32 = 0;
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                if failures.is_multiple_of(FAILURES_PER_WARNING) {
-                    tracing::warn!(%error, "HTTP: accepting connections is not possible at the moment");
-                }
-                failures = failures.wrapping_add(1);
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-    )
 }

@@ -4,6 +4,7 @@
 //! GET /live/cam.flv?token=…  ─▶  200  video/x-flv  "FLV" header | onMetaData, configurations | the GOP from its keyframe | live
 //! ```
 
+mod path;
 mod request;
 mod wire;
 

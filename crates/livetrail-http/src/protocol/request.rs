@@ -1,29 +1,33 @@
 //! The request for a stream, and its answer.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, Path, Query, Request, State, rejection::PathRejection},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts},
     routing::any,
 };
-use livetrail_engine::{Attempt, Credentials, Engine, Playback, Reason, StreamKey};
-use serde::Deserialize;
+use livetrail_engine::{Attempt, Credentials, Denied, Engine, Playback, Reason, Role, StreamKey};
+use livetrail_gateway::{Refusal, RefusalLog, query_token};
 
+use super::path::{Named, named};
 use crate::{
     error::{Error, Result},
     protocol::Framing,
     session::{FlvBody, Handover, HandoverBody, Link},
 };
 
+/// The protocol's name in attempts, and so in records.
+const PROTOCOL: &str = "http-flv";
+/// Headers that a page's preflight may ask for, in bytes; a longer list is answered with what a player needs.
+const MAX_ASKED_HEADERS_BYTES: usize = 1_024;
+
 /// What of playback can be chosen.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PlaybackOptions {
-    /// For how long a client waits to be admitted (10 s).
-    pub admission_timeout: Duration,
     /// `Access-Control-Allow-Origin`: which web pages may play (`*`); `None` is those of this server alone.
     pub allow_origin: Option<HeaderValue>,
 }
@@ -31,7 +35,6 @@ pub struct PlaybackOptions {
 impl Default for PlaybackOptions {
     fn default() -> Self {
         Self {
-            admission_timeout: Duration::from_secs(10),
             allow_origin: Some(HeaderValue::from_static("*")),
         }
     }
@@ -41,30 +44,32 @@ impl Default for PlaybackOptions {
 struct Context {
     engine: Engine,
     options: PlaybackOptions,
+    refusals: Arc<RefusalLog>,
 }
 
-/// Serves `GET` and `HEAD` of `/{app}/{stream}.flv` from the engine's streams.
+/// Serves `GET` and `HEAD` of `/{app}/{stream}.flv` and `/{app}/{instance}/{stream}.flv` from the engine's streams.
 ///
 /// A token is taken from `Authorization: Bearer`, else from `?token=`. The peer's address comes from axum's `ConnectInfo`, which
-/// [`HttpGateway`](crate::HttpGateway) provides. `HEAD` is an attempt like any other, whose session ends at once. The router has
-/// no fallback, so that it can be merged into another.
+/// [`HttpGateway`](crate::HttpGateway) provides. `HEAD` is an attempt like any other, whose session ends at once. How long a
+/// client waits to be admitted is the engine's to limit; one that leaves takes its attempt along. The router has no fallback,
+/// so that it can be merged into another.
 pub fn router(engine: Engine, options: PlaybackOptions) -> Router {
     Router::new()
-        .route("/{app}/{file}", any(answer))
-        .with_state(Context { engine, options })
+        .route("/{app}/{*stream}", any(answer))
+        .with_state(Context {
+            engine,
+            options,
+            refusals: Arc::default(),
+        })
 }
 
-async fn answer(
-    State(context): State<Context>,
-    path: Result<Path<(String, String)>, PathRejection>,
-    request: Request,
-) -> Response<Body> {
+async fn answer(State(context): State<Context>, request: Request) -> Response<Body> {
     // A player sends no body; if one comes it is not read.
     let (request, _) = request.into_parts();
     let mut response = if request.method == Method::OPTIONS {
-        preflight()
+        preflight(&request.headers)
     } else {
-        play(&context, path, &request)
+        play(&context, &request)
             .await
             .unwrap_or_else(Error::into_response)
     };
@@ -76,48 +81,80 @@ async fn answer(
     response
 }
 
-fn preflight() -> Response<Body> {
+/// Any header may be sent: none but `Authorization` means anything here, and players send `Range` and others.
+fn preflight(asked: &HeaderMap) -> Response<Body> {
+    let asked = asked
+        .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
+        .filter(|value| value.len() <= MAX_ASKED_HEADERS_BYTES);
+    let allowed = asked
+        .cloned()
+        .unwrap_or(HeaderValue::from_static("authorization, range"));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
     for (name, value) in [
         (header::ALLOW, "GET, HEAD, OPTIONS"),
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization"),
         (header::ACCESS_CONTROL_MAX_AGE, "86400"),
     ] {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        headers.insert(name, HeaderValue::from_static(value));
     }
     response
 }
 
-async fn play(
-    context: &Context,
-    path: Result<Path<(String, String)>, PathRejection>,
-    request: &Parts,
-) -> Result<Response<Body>> {
+async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
+    let named = named(request.uri.path()).ok_or(Error::NoSuchPath)?;
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(Error::Method);
     }
-    let key = stream_key(path)?;
-    let token = bearer(&request.headers).or_else(|| query_token(request));
+    let token = bearer(&request.headers)
+        .or_else(|| request.uri.query().and_then(query_token))
+        .or_else(|| named.query.as_deref().and_then(query_token));
     let shown = token.is_some();
-    let attempt = attempt(key, token, request);
-    let admission = context.engine.play(attempt);
-    let playback = match tokio::time::timeout(context.options.admission_timeout, admission).await {
-        Err(_) => return Err(Error::AdmissionTimeout),
-        Ok(Err(denied)) if denied.reason == Reason::Unauthorized && !shown => {
-            return Err(Error::CredentialsMissing { denied });
+    let refused = |denied: Denied| {
+        context.refusals.log(&Refusal {
+            peer: peer(request),
+            protocol: PROTOCOL,
+            role: denied.role.label(),
+            stream: &denied.key,
+            reason: denied.reason.label(),
+            detail: None,
+        });
+        if denied.reason == Reason::Unauthorized && !shown {
+            Error::CredentialsMissing { denied }
+        } else {
+            Error::Denied { denied }
         }
-        Ok(admitted) => admitted?,
     };
-    let mut response = stream(playback, request);
+    let refuse = |key, reason| {
+        let attempt = attempt(key, token.clone(), request);
+        refused(context.engine.refuse(Role::Play, attempt, reason))
+    };
+    let key = stream_key(&named).map_err(|stand_in| refuse(stand_in, Reason::BadName))?;
+    let link = request.extensions.get::<Link>();
+    if link.is_some_and(Link::is_reserved) {
+        return Err(refuse(key, Reason::LimitReached));
+    }
+    let admission = context.engine.play(attempt(key, token.clone(), request));
+    let admitted = tokio::select! {
+        admitted = admission => admitted,
+        () = stopping(link) => return Err(Error::Stopping),
+    };
+    let mut response = stream(admitted.map_err(refused)?, request);
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("video/x-flv"),
     );
     Ok(response)
+}
+
+/// Completes when our own gateway stops; never in another server.
+async fn stopping(link: Option<&Link>) {
+    match link {
+        Some(link) => link.stopping().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// On a connection of our gateway's, the stream is sent by the egress, and the connection ends with it.
@@ -133,23 +170,35 @@ fn stream(playback: Playback, request: &Parts) -> Response<Body> {
     };
     let handover = Handover { playback, framing };
     let mut response = Response::new(Body::new(HandoverBody::new(link.clone(), handover)));
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if framing == Framing::Plain {
+        // An answer of HTTP/1.0 ends with its connection, and hyper adds no `keep-alive` to it.
+        *response.version_mut() = Version::HTTP_10;
+    } else {
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
-fn stream_key(path: Result<Path<(String, String)>, PathRejection>) -> Result<StreamKey> {
-    let Ok(Path((app, file))) = path else {
-        return Err(Error::NoSuchPath);
-    };
-    let stream = file.strip_suffix(".flv").ok_or(Error::NoSuchPath)?;
-    StreamKey::parse(&app, stream).map_err(|_| Error::NoSuchPath)
+/// The stream's key, or one that stands for it on record.
+fn stream_key(named: &Named) -> Result<StreamKey, StreamKey> {
+    let stand_in = || StreamKey::sanitized(&named.app, &named.stream);
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| stand_in());
+    if !named.is_valid {
+        return Err(stand_in());
+    }
+    StreamKey::parse(text(&named.app)?, text(&named.stream)?).map_err(|_| stand_in())
+}
+
+fn peer(request: &Parts) -> Option<SocketAddr> {
+    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
+    peer.map(|ConnectInfo(peer)| *peer)
 }
 
 fn attempt(key: StreamKey, token: Option<String>, request: &Parts) -> Attempt {
-    let mut attempt = Attempt::new(key, "http-flv");
-    if let Some(ConnectInfo(peer)) = request.extensions.get::<ConnectInfo<SocketAddr>>() {
-        attempt = attempt.peer(*peer);
+    let mut attempt = Attempt::new(key, PROTOCOL);
+    if let Some(peer) = peer(request) {
+        attempt = attempt.peer(peer);
     }
     if let Some(agent) = request.headers.get(header::USER_AGENT) {
         attempt = attempt.user_agent(&String::from_utf8_lossy(agent.as_bytes()));
@@ -166,13 +215,4 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
-}
-
-fn query_token(request: &Parts) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Shown {
-        token: Option<String>,
-    }
-    let Query(shown) = Query::<Shown>::try_from_uri(&request.uri).ok()?;
-    shown.token.filter(|token| !token.is_empty())
 }

@@ -148,7 +148,7 @@ impl ClientSession {
                 return Ok(None);
             };
             let event = match incoming {
-                Incoming::Command(command) => self.command(&command)?,
+                Incoming::Command(_, command) => self.command(&command)?,
                 Incoming::Media(media) if self.role == Role::Play => self
                     .link
                     .frame(&media)
@@ -156,7 +156,7 @@ impl ClientSession {
                     .map(ClientEvent::Frame),
                 Incoming::Frame(frame) => Some(ClientEvent::Frame(frame)),
                 // The status that says why comes with it.
-                Incoming::Media(_) | Incoming::StreamEof => None,
+                Incoming::Media(_) | Incoming::StreamEof | Incoming::Unreadable => None,
             };
             if event.is_some() {
                 return Ok(event);

@@ -20,10 +20,13 @@ const MIN_WINDOW_ACK_BYTES: u32 = 4_096;
 /// What is left of a message once the link has done its part.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    Command(Command),
+    /// A command, and the message stream that it came on.
+    Command(u32, Command),
     Media(Media),
     /// Another frame of the media message before, which had several tracks.
     Frame(MediaFrame),
+    /// A command that could not be read, and is left out. The next message can be: its bounds are the chunk stream's.
+    Unreadable,
     /// The stream that was played has no more data.
     StreamEof,
 }
@@ -32,6 +35,7 @@ pub(super) enum Incoming {
 #[derive(Debug)]
 pub(super) struct Media {
     kind: TagKind,
+    stream_id: u32,
     timestamp_ms: u32,
     body: Bytes,
 }
@@ -48,7 +52,7 @@ pub(super) struct Link {
     /// What a split aggregate still has: at most one message's worth.
     aggregated: VecDeque<Media>,
     intake: Intake,
-    /// Commands that could not be read.
+    /// Commands and control messages that could not be read.
     unreadable: u64,
     report: Option<String>,
 }
@@ -87,8 +91,9 @@ impl Link {
             let Some(message) = message else {
                 return Ok(None);
             };
-            let timestamp_ms = message.timestamp_ms;
-            match message.meaning()? {
+            let (timestamp_ms, stream_id) = (message.timestamp_ms, message.stream_id);
+            let is_command = message.is_command();
+            match message.meaning() {
                 Meaning::SetChunkSize(size) => self.reader.set_chunk_size(size)?,
                 Meaning::Abort { chunk_stream } => self.reader.abort(chunk_stream),
                 Meaning::WindowAckSize(bytes) => {
@@ -104,12 +109,20 @@ impl Link {
                 | Meaning::StreamBegin
                 | Meaning::OtherControl
                 | Meaning::Unknown => {}
-                Meaning::Unreadable(error) => self.count_unreadable(&error),
+                Meaning::Unreadable(error) => {
+                    self.count_unreadable(&error);
+                    if is_command {
+                        return Ok(Some(Incoming::Unreadable));
+                    }
+                }
                 Meaning::StreamEof => return Ok(Some(Incoming::StreamEof)),
-                Meaning::Command(command) => return Ok(Some(Incoming::Command(command))),
+                Meaning::Command(command) => {
+                    return Ok(Some(Incoming::Command(stream_id, command)));
+                }
                 Meaning::Media { kind, body } => {
                     return Ok(Some(Incoming::Media(Media {
                         kind,
+                        stream_id,
                         timestamp_ms,
                         body,
                     })));
@@ -119,6 +132,7 @@ impl Link {
                     self.aggregated
                         .extend(split.map(|(kind, timestamp_ms, body)| Media {
                             kind,
+                            stream_id,
                             timestamp_ms,
                             body,
                         }));
@@ -147,7 +161,7 @@ impl Link {
     /// What cannot be read costs that message: the framing around it is intact.
     fn count_unreadable(&mut self, error: &Error) {
         if self.unreadable == 0 {
-            self.report = Some(format!("command left out: {error}"));
+            self.report = Some(format!("message left out: {error}"));
         }
         self.unreadable = self.unreadable.saturating_add(1);
     }
@@ -172,5 +186,12 @@ impl Link {
             self.acknowledged = self.received;
             self.send(&Message::acknowledgement(self.received), output);
         }
+    }
+}
+
+impl Media {
+    /// The message stream that it came on.
+    pub(super) fn stream_id(&self) -> u32 {
+        self.stream_id
     }
 }

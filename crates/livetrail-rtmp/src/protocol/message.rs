@@ -7,7 +7,7 @@ use livetrail_media::{
 };
 
 use super::chunk::Message;
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 const SET_CHUNK_SIZE: u8 = 1;
 const ABORT: u8 = 2;
@@ -52,7 +52,7 @@ pub(crate) enum Meaning {
     Aggregate(Bytes),
     /// A message type that nobody uses (shared objects).
     Unknown,
-    /// A command without a name.
+    /// A command without a name, or a control message that is too short.
     Unreadable(Error),
 }
 
@@ -107,21 +107,28 @@ impl Command {
 }
 
 impl Message {
+    pub(crate) fn is_command(&self) -> bool {
+        matches!(self.type_id, COMMAND | AMF3_COMMAND)
+    }
+
     /// What the message means.
-    ///
-    /// # Errors
-    /// Control messages that are too short.
-    pub(crate) fn meaning(self) -> Result<Meaning> {
+    pub(crate) fn meaning(self) -> Meaning {
         let type_id = self.type_id;
-        let short = Error::ControlTooShort { type_id };
-        Ok(match type_id {
-            SET_CHUNK_SIZE => Meaning::SetChunkSize(u32_at(&self.payload, 0).ok_or(short)?),
+        self.try_meaning()
+            .unwrap_or(Meaning::Unreadable(Error::ControlTooShort { type_id }))
+    }
+
+    /// `None` for a control message that is too short.
+    fn try_meaning(self) -> Option<Meaning> {
+        let type_id = self.type_id;
+        Some(match type_id {
+            SET_CHUNK_SIZE => Meaning::SetChunkSize(u32_at(&self.payload, 0)?),
             ABORT => Meaning::Abort {
-                chunk_stream: u32_at(&self.payload, 0).ok_or(short)?,
+                chunk_stream: u32_at(&self.payload, 0)?,
             },
             ACKNOWLEDGEMENT => Meaning::Acknowledgement,
-            USER_CONTROL => user_control(&self.payload).ok_or(short)?,
-            WINDOW_ACK_SIZE => Meaning::WindowAckSize(u32_at(&self.payload, 0).ok_or(short)?),
+            USER_CONTROL => user_control(&self.payload)?,
+            WINDOW_ACK_SIZE => Meaning::WindowAckSize(u32_at(&self.payload, 0)?),
             SET_PEER_BANDWIDTH => Meaning::SetPeerBandwidth,
             AGGREGATE => Meaning::Aggregate(self.payload),
             COMMAND => Command::parse(&self.payload),

@@ -21,6 +21,7 @@ mod link;
 mod message;
 mod server;
 mod status;
+mod streams;
 
 pub use chunk::{
     ChunkLimits, ChunkParts, ChunkReader, DEFAULT_CHUNK_BYTES, FrameChunks, Message, write_message,

@@ -1,9 +1,9 @@
 //! The server's side of one connection.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use bytes::{Bytes, BytesMut};
-use livetrail_engine::{AppName, Credentials, MediaFrame, Role};
+use livetrail_engine::{AppName, Credentials, MediaFrame, Reason, Role};
 use livetrail_media::amf0::Value;
 
 use super::{
@@ -13,16 +13,20 @@ use super::{
     link::{Incoming, Link, WINDOW_ACK_BYTES},
     message::Command,
     status::{Level, Status},
+    streams::Streams,
 };
 use crate::{
     error::{Error, Result},
-    target,
+    target::{self, Address},
 };
 
 /// The longest message before a publish is admitted: commands are far shorter, and nobody has been let in yet.
 const MAX_COMMAND_BYTES: usize = 64 << 10;
 /// Incomplete messages, all together, before a publish is admitted.
 const MAX_EARLY_PARTIAL_BYTES: usize = 2 * MAX_COMMAND_BYTES;
+
+/// Requests for a second stream that are refused alone; with one more, the connection ends.
+const MAX_DECLINED: u32 = 8;
 
 /// Codecs that are passed on (Enhanced RTMP, "Enhancing NetConnection connect Command").
 const VIDEO_FOURCCS: [&str; 6] = ["avc1", "hvc1", "av01", "vp09", "vp08", "vvc1"];
@@ -31,7 +35,8 @@ const CAN_FORWARD: f64 = 4.0;
 const CAPS_MULTITRACK: u32 = 2;
 const CAPS_MOD_EX: u32 = 4;
 
-/// One connection to a server, for one publish or one play at a time.
+/// One connection to a server, for one publish or one play at a time. A second stream is refused alone; the same request again is
+/// answered again.
 ///
 /// Follows the drain rule of [`protocol`](super): append to [`input`](Self::input), call [`poll_event`](Self::poll_event)
 /// until it gives `None`, send [`take_output`](Self::take_output).
@@ -47,6 +52,18 @@ pub struct ServerSession {
     link: Link,
     limits: ChunkLimits,
     client: Client,
+    streams: Streams,
+    /// What was asked for last; what is published or played now, if anything is.
+    active: Option<Active>,
+    declined: u32,
+}
+
+/// What a client has asked for.
+#[derive(Debug)]
+struct Active {
+    address: Address,
+    /// The message stream on which it asked, and gets its statuses.
+    stream_id: u32,
 }
 
 #[derive(Debug)]
@@ -64,12 +81,11 @@ enum Phase {
     Over,
 }
 
-/// What `connect` said.
+/// What `connect` said. A token may be in `app` and in `tcUrl`, which are never shown.
 #[derive(Debug, Default)]
 struct Client {
-    app: String,
-    /// Where a token may be besides the stream's name. Never shown.
-    places: [Secretive; 2],
+    app: Secretive,
+    tc_url: Secretive,
     user_agent: Option<String>,
     accepts: Accepts,
 }
@@ -101,9 +117,9 @@ impl fmt::Debug for Secretive {
 pub struct Request {
     /// To send or to watch.
     pub role: Role,
-    /// The application: as sent, without instance and query, and not validated.
+    /// The application: without instance and query, and not validated.
     pub app: String,
-    /// The stream: as sent, without query, and not validated.
+    /// The stream, behind its instance and a `/` if it has one: without query, and not validated.
     pub stream: String,
     /// The token, from `?token=` of the stream or of the application.
     pub credentials: Credentials,
@@ -121,6 +137,19 @@ pub enum ServerEvent {
     Requested(Request),
     /// A frame from the publisher; its payload is a slice of what was received.
     Frame(MediaFrame),
+    /// A request that the session has refused itself. It is for the record; nothing is to be answered.
+    Refused {
+        /// What the client wanted.
+        request: Request,
+        /// Why it was refused.
+        reason: Reason,
+        /// What exactly was wrong.
+        detail: &'static str,
+        /// Nothing follows: the host sends the output and closes.
+        over: bool,
+    },
+    /// The player wants nothing more to be sent, or to go on (false).
+    Paused(bool),
     /// The client is done publishing or playing. It may ask again.
     Finished,
 }
@@ -142,6 +171,9 @@ impl ServerSession {
             link: Link::new(early),
             limits,
             client: Client::default(),
+            streams: Streams::default(),
+            active: None,
+            declined: 0,
         }
     }
 
@@ -173,38 +205,14 @@ impl ServerSession {
         let Phase::Asked(role) = self.phase else {
             return;
         };
-        self.send(&Message::stream_begin(MEDIA_STREAM_ID));
-        match role {
-            Role::Publish => {
-                self.link.set_limits(self.limits);
-                self.send_status(&Status::new(
-                    Level::Status,
-                    "NetStream.Publish.Start",
-                    "publishing",
-                ));
-                self.phase = Phase::Publishing;
-            }
-            Role::Play => {
-                self.send_status(&Status::new(
-                    Level::Status,
-                    "NetStream.Play.Reset",
-                    "resetting",
-                ));
-                self.send_status(&Status::new(
-                    Level::Status,
-                    "NetStream.Play.Start",
-                    "playing",
-                ));
-                let access = [
-                    Value::from("|RtmpSampleAccess"),
-                    Value::from(true),
-                    Value::from(true),
-                ];
-                self.send(&Message::data(MEDIA_STREAM_ID, &access));
-                self.phase = Phase::Playing;
-                self.playing = true;
-            }
+        if role == Role::Publish {
+            self.link.set_limits(self.limits);
+            self.phase = Phase::Publishing;
+        } else {
+            self.phase = Phase::Playing;
+            self.playing = true;
         }
+        self.say_started(role);
     }
 
     /// Refuses what was asked for. The host sends the output and closes.
@@ -218,7 +226,7 @@ impl ServerSession {
     pub fn end(&mut self, status: &Status) {
         let playing = std::mem::take(&mut self.playing);
         self.phase = Phase::Over;
-        if self.client.app.is_empty() {
+        if self.client.app.0.is_empty() {
             return;
         }
         if playing {
@@ -231,6 +239,34 @@ impl ServerSession {
                 "NetStream.Play.Stop",
                 "stopped",
             ));
+        }
+    }
+
+    fn say_started(&mut self, role: Role) {
+        let started = match role {
+            Role::Publish => {
+                let id = self.active_stream_id();
+                self.send(&Message::stream_begin(id));
+                Status::new(Level::Status, "NetStream.Publish.Start", "publishing")
+            }
+            Role::Play => {
+                self.send(&Message::stream_begin(MEDIA_STREAM_ID));
+                self.send_status(&Status::new(
+                    Level::Status,
+                    "NetStream.Play.Reset",
+                    "resetting",
+                ));
+                Status::new(Level::Status, "NetStream.Play.Start", "playing")
+            }
+        };
+        self.send_status(&started);
+        if role == Role::Play {
+            let access = [
+                Value::from("|RtmpSampleAccess"),
+                Value::from(true),
+                Value::from(true),
+            ];
+            self.send(&Message::data(MEDIA_STREAM_ID, &access));
         }
     }
 
@@ -264,13 +300,23 @@ impl ServerSession {
                 return Ok(None);
             };
             let event = match incoming {
-                Incoming::Command(command) => self.command(&command)?,
-                // Media outside of a publish is what was under way when it ended.
-                Incoming::Media(media) if matches!(self.phase, Phase::Publishing) => {
+                Incoming::Command(stream_id, command) => self.command(stream_id, &command)?,
+                // Media outside of a publish is what was under way when it ended; media of another stream that was created is
+                // what belongs to a request that was refused alone.
+                Incoming::Media(media)
+                    if matches!(self.phase, Phase::Publishing)
+                        && !self
+                            .streams
+                            .is_other(media.stream_id(), self.active_stream_id()) =>
+                {
                     self.link.frame(&media).map(ServerEvent::Frame)
                 }
                 Incoming::Frame(frame) => Some(ServerEvent::Frame(frame)),
-                Incoming::Media(_) | Incoming::StreamEof => None,
+                // The first command of a connection is its `connect`.
+                Incoming::Unreadable if matches!(self.phase, Phase::Connect) => {
+                    Some(self.reject(None, "connect cannot be decoded"))
+                }
+                Incoming::Media(_) | Incoming::StreamEof | Incoming::Unreadable => None,
             };
             if event.is_some() {
                 return Ok(event);
@@ -279,19 +325,19 @@ impl ServerSession {
         Ok(None)
     }
 
-    fn command(&mut self, command: &Command) -> Result<Option<ServerEvent>> {
+    fn command(&mut self, stream_id: u32, command: &Command) -> Result<Option<ServerEvent>> {
         match command.name.as_str() {
-            "connect" => self.connect(command).map(|()| None),
+            "connect" => self.connect(command),
             "createStream" => {
-                self.reply(
-                    command,
-                    vec![Value::Null, Value::from(f64::from(MEDIA_STREAM_ID))],
-                );
+                self.create_stream(command);
                 Ok(None)
             }
-            "publish" => self.request(Role::Publish, "publish", command).map(Some),
-            "play" => self.request(Role::Play, "play", command).map(Some),
-            "deleteStream" | "closeStream" | "FCUnpublish" | "close" => Ok(self.finish(command)),
+            "publish" => self.request(Role::Publish, stream_id, command),
+            "play" => self.request(Role::Play, stream_id, command),
+            "deleteStream" | "closeStream" | "FCUnpublish" | "close" => {
+                Ok(self.finish(stream_id, command))
+            }
+            "pause" | "pauseRaw" => Ok(self.pause(command)),
             "getStreamLength" => {
                 // In seconds; a live stream has none.
                 self.reply(command, vec![Value::Null, Value::from(0.0)]);
@@ -299,28 +345,19 @@ impl ServerSession {
             }
             // What encoders and players say besides; nothing here depends on it.
             "releaseStream" | "FCPublish" | "FCSubscribe" | "FCUnsubscribe" | "_checkbw"
-            | "checkBandwidth" | "pause" | "pauseRaw" | "seek" | "receiveAudio"
-            | "receiveVideo" => {
+            | "checkBandwidth" | "seek" | "receiveAudio" | "receiveVideo" => {
                 self.reply(command, vec![Value::Null, Value::Undefined]);
                 Ok(None)
             }
             "_result" | "_error" | "onStatus" => Ok(None),
             _ => {
-                if command.transaction > 0.0 {
-                    let status =
-                        Status::new(Level::Error, "NetConnection.Call.Failed", "no such command");
-                    self.answer(
-                        "_error",
-                        command.transaction,
-                        vec![Value::Null, status.to_value()],
-                    );
-                }
+                self.fail(command, "no such command");
                 Ok(None)
             }
         }
     }
 
-    fn connect(&mut self, command: &Command) -> Result<()> {
+    fn connect(&mut self, command: &Command) -> Result<Option<ServerEvent>> {
         if !matches!(self.phase, Phase::Connect) {
             return Err(Error::Command {
                 command: "connect",
@@ -334,34 +371,13 @@ impl ServerSession {
                 .and_then(Value::to_text)
                 .unwrap_or_default()
         };
-        let app_text = object.and_then(|o| o.get("app")).and_then(Value::as_str);
-        let app = target::app_name(app_text.unwrap_or_default());
-        if AppName::new(app).is_err() {
-            let status = Status::new(
-                Level::Error,
-                "NetConnection.Connect.Rejected",
-                "app is not an application's name",
-            );
-            self.answer(
-                "_error",
-                command.transaction,
-                vec![Value::Null, status.to_value()],
-            );
-            return Err(Error::Command {
-                command: "connect",
-                detail: "app is not an application's name",
-            });
-        }
         let caps = object
             .and_then(|o| o.get("capsEx"))
             .and_then(Value::as_number)
             .unwrap_or_default();
         self.client = Client {
-            app: app.to_owned(),
-            places: [
-                Secretive(text("app").into_owned()),
-                Secretive(text("tcUrl").into_owned()),
-            ],
+            app: Secretive(text("app").into_owned()),
+            tc_url: Secretive(text("tcUrl").into_owned()),
             user_agent: Some(text("flashVer").into_owned()).filter(|text| !text.is_empty()),
             accepts: Accepts {
                 multitrack: caps as u32 & CAPS_MULTITRACK != 0,
@@ -376,49 +392,149 @@ impl ServerSession {
                 .any(|key| object.is_some_and(|o| o.get(key).is_some())),
             },
         };
+        if AppName::new(target::app_name(&self.client.app.0)).is_err() {
+            let detail = "app is not an application's name";
+            return Ok(Some(self.reject(Some(command.transaction), detail)));
+        }
         self.phase = Phase::Idle;
         self.send(&Message::window_ack_size(WINDOW_ACK_BYTES));
         self.send(&Message::set_peer_bandwidth(WINDOW_ACK_BYTES));
         self.link
             .set_out_chunk_size(OUT_CHUNK_BYTES, &mut self.output);
         self.answer("_result", command.transaction, connected());
-        Ok(())
+        Ok(None)
+    }
+
+    /// Refuses a `connect`. Whether its client would have published or played is not known: it counts as a publish.
+    fn reject(&mut self, transaction: Option<f64>, detail: &'static str) -> ServerEvent {
+        if let Some(transaction) = transaction {
+            let status = Status::new(Level::Error, "NetConnection.Connect.Rejected", detail);
+            self.answer("_error", transaction, vec![Value::Null, status.to_value()]);
+        }
+        self.phase = Phase::Over;
+        let address = Address::new(&self.client.app.0, "", "");
+        self.refused(Role::Publish, &address, Reason::BadName, detail, true)
+    }
+
+    fn create_stream(&mut self, command: &Command) {
+        match self.streams.create() {
+            Some(id) => self.reply(command, vec![Value::Null, Value::from(f64::from(id))]),
+            None => self.fail(command, "too many streams on one connection"),
+        }
     }
 
     fn request(
         &mut self,
         role: Role,
-        name: &'static str,
+        stream_id: u32,
         command: &Command,
-    ) -> Result<ServerEvent> {
-        if !matches!(self.phase, Phase::Idle) {
-            return Err(Error::Command {
-                command: name,
-                detail: "before connect, or while publishing or playing",
-            });
+    ) -> Result<Option<ServerEvent>> {
+        let name = command.argument(0);
+        // `publish(false)` and `play(false)` stop what is going on.
+        if name == Some(&Value::Boolean(false)) {
+            return Ok(self.finish(stream_id, command));
         }
-        let Some(stream) = command.argument(0).and_then(Value::as_str) else {
-            return Err(Error::Command {
-                command: name,
-                detail: "the stream's name is not a string",
-            });
-        };
-        let [app, tc_url] = &self.client.places;
+        // A name that is no text is no name; the host refuses it.
+        let name = name.and_then(Value::to_text).unwrap_or_default();
+        let address = Address::new(&self.client.app.0, &self.client.tc_url.0, &name);
+        match self.phase {
+            Phase::Idle => {}
+            Phase::Publishing | Phase::Playing => {
+                return self.ask_again(role, stream_id, &address);
+            }
+            Phase::Handshake(_) | Phase::Connect | Phase::Asked(_) | Phase::Over => {
+                self.phase = Phase::Over;
+                let detail = "it came before connect";
+                return Ok(Some(self.refused(
+                    role,
+                    &address,
+                    Reason::ProtocolError,
+                    detail,
+                    true,
+                )));
+            }
+        }
+        let request = self.wish(role, &address);
         self.phase = Phase::Asked(role);
-        Ok(ServerEvent::Requested(Request {
-            role,
-            app: self.client.app.clone(),
-            stream: target::stream_name(stream).to_owned(),
-            credentials: target::credentials([stream, &app.0, &tc_url.0]),
-            user_agent: self.client.user_agent.clone(),
-        }))
+        self.active = Some(Active { address, stream_id });
+        Ok(Some(ServerEvent::Requested(request)))
     }
 
-    fn finish(&mut self, command: &Command) -> Option<ServerEvent> {
-        if command.transaction > 0.0 {
-            self.reply(command, vec![Value::Null, Value::Undefined]);
+    /// The same again is answered again. Anything else is a second stream, which is refused alone.
+    fn ask_again(
+        &mut self,
+        role: Role,
+        stream_id: u32,
+        address: &Address,
+    ) -> Result<Option<ServerEvent>> {
+        let same_role = matches!(self.phase, Phase::Publishing) == (role == Role::Publish);
+        let is_same = |active: &Active| {
+            active.stream_id == stream_id && active.address.is_same_stream(address)
+        };
+        if same_role && self.active.as_ref().is_some_and(is_same) {
+            self.say_started(role);
+            return Ok(None);
         }
+        self.declined = self.declined.saturating_add(1);
+        if self.declined > MAX_DECLINED {
+            return Err(Error::Command {
+                command: "publish or play",
+                detail: "it came again and again for another stream",
+            });
+        }
+        let detail = "a connection carries one stream at a time";
+        let status = Status::refused(role, Reason::LimitReached).because(detail);
+        self.send_status_on(stream_id, &status);
+        Ok(Some(self.refused(
+            role,
+            address,
+            Reason::LimitReached,
+            detail,
+            false,
+        )))
+    }
+
+    fn refused(
+        &self,
+        role: Role,
+        address: &Address,
+        reason: Reason,
+        detail: &'static str,
+        over: bool,
+    ) -> ServerEvent {
+        ServerEvent::Refused {
+            request: self.wish(role, address),
+            reason,
+            detail,
+            over,
+        }
+    }
+
+    fn wish(&self, role: Role, address: &Address) -> Request {
+        Request {
+            role,
+            app: address.app.clone(),
+            stream: address.stream.clone(),
+            credentials: address.credentials(),
+            user_agent: self.client.user_agent.clone(),
+        }
+    }
+
+    fn finish(&mut self, stream_id: u32, command: &Command) -> Option<ServerEvent> {
+        self.reply(command, vec![Value::Null, Value::Undefined]);
+        let id = command.argument(0).and_then(Value::as_number);
+        let id = id.map_or(0, |id| id as u32);
+        let is_ours = match command.name.as_str() {
+            "deleteStream" => {
+                self.streams.delete(id);
+                self.is_active_stream(id)
+            }
+            "FCUnpublish" => self.is_published(command.argument(0).and_then(Value::to_text)),
+            "close" => true,
+            _ => self.is_active_stream(stream_id),
+        };
         let done = match self.phase {
+            _ if !is_ours => return None,
             Phase::Publishing => {
                 Status::new(Level::Status, "NetStream.Unpublish.Success", "unpublished")
             }
@@ -426,9 +542,53 @@ impl ServerSession {
             _ => return None,
         };
         self.send_status(&done);
+        self.streams.delete(self.active_stream_id());
         self.phase = Phase::Idle;
+        self.active = None;
         self.playing = false;
         Some(ServerEvent::Finished)
+    }
+
+    /// Whether a stream's end is that of what is published or played. Clients that do not know their stream's id say 0.
+    fn is_active_stream(&self, stream_id: u32) -> bool {
+        let active = self.active.as_ref().map_or(0, |active| active.stream_id);
+        stream_id == 0 || active == 0 || stream_id == active
+    }
+
+    fn is_published(&self, name: Option<Cow<'_, str>>) -> bool {
+        let Some(active) = &self.active else {
+            return false;
+        };
+        let same = |name: Cow<'_, str>| {
+            Address::new(&self.client.app.0, "", &name).is_same_stream(&active.address)
+        };
+        matches!(self.phase, Phase::Publishing) && name.is_none_or(same)
+    }
+
+    fn pause(&mut self, command: &Command) -> Option<ServerEvent> {
+        self.reply(command, vec![Value::Null, Value::Undefined]);
+        let Some(Value::Boolean(pause)) = command.argument(0) else {
+            return None;
+        };
+        if !matches!(self.phase, Phase::Playing) {
+            return None;
+        }
+        let status = if *pause {
+            Status::new(Level::Status, "NetStream.Pause.Notify", "paused")
+        } else {
+            Status::new(Level::Status, "NetStream.Unpause.Notify", "going on")
+        };
+        self.send_status(&status);
+        Some(ServerEvent::Paused(*pause))
+    }
+
+    /// An `_error`, for a command that wants an answer.
+    fn fail(&mut self, command: &Command, detail: &str) {
+        if command.transaction > 0.0 {
+            let status = Status::new(Level::Error, "NetConnection.Call.Failed", detail);
+            let values = vec![Value::Null, status.to_value()];
+            self.answer("_error", command.transaction, values);
+        }
     }
 
     /// A `_result`, for a command that wants one.
@@ -445,9 +605,19 @@ impl ServerSession {
         ));
     }
 
+    /// The message stream of what was asked for last; the first that we give out for clients that asked on none.
+    fn active_stream_id(&self) -> u32 {
+        let id = self.active.as_ref().map(|active| active.stream_id);
+        id.filter(|id| *id != 0).unwrap_or(MEDIA_STREAM_ID)
+    }
+
     fn send_status(&mut self, status: &Status) {
+        self.send_status_on(self.active_stream_id(), status);
+    }
+
+    fn send_status_on(&mut self, stream_id: u32, status: &Status) {
         let command = Command::new("onStatus", 0.0, vec![Value::Null, status.to_value()]);
-        self.send(&Message::command(MEDIA_STREAM_ID, &command));
+        self.send(&Message::command(stream_id, &command));
     }
 
     fn send(&mut self, message: &Message) {

@@ -32,11 +32,13 @@ impl Status {
     pub fn refused(role: Role, reason: Reason) -> Self {
         let code = match (role, reason) {
             (_, Reason::AppNotFound) => "NetConnection.Connect.InvalidApp",
-            (Role::Publish, Reason::Unauthorized | Reason::AlreadyPublishing) => {
+            (Role::Publish, Reason::Unauthorized | Reason::AlreadyPublishing | Reason::BadName) => {
                 "NetStream.Publish.BadName"
             }
             (Role::Publish, _) => "NetStream.Publish.Rejected",
-            (Role::Play, Reason::StreamNotFound) => "NetStream.Play.StreamNotFound",
+            (Role::Play, Reason::StreamNotFound | Reason::BadName) => {
+                "NetStream.Play.StreamNotFound"
+            }
             (Role::Play, _) => "NetStream.Play.Failed",
         };
         Self::new(Level::Error, code, describe(reason))

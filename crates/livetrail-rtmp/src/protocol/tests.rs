@@ -62,6 +62,7 @@ impl Pair {
                     ServerEvent::Frame(frame) => seen.frames.push(frame),
                     ServerEvent::Finished => seen.finished = true,
                     ServerEvent::HandshakeDone => {}
+                    other => panic!("{other:?}"),
                 }
             }
             let some = self
@@ -392,7 +393,11 @@ fn before_a_publish_is_admitted_messages_are_short() {
 #[test]
 fn an_application_that_is_not_a_name_is_rejected_in_the_answer_to_connect() {
     let mut server = after_handshake();
-    assert!(send(&mut server, &connect("\u{7}")).is_err());
+    let Ok(Some(ServerEvent::Refused { request, over, .. })) = send(&mut server, &connect("\u{7}"))
+    else {
+        panic!("not refused")
+    };
+    assert!(over && request.app == "\u{7}" && request.stream.is_empty());
     let output = server.take_output();
     assert!(
         output
@@ -405,13 +410,10 @@ fn an_application_that_is_not_a_name_is_rejected_in_the_answer_to_connect() {
 fn commands_at_the_wrong_time_are_errors_and_unknown_ones_are_answered() {
     let mut server = after_handshake();
     let publish = call("publish", 5.0, vec![Value::Null, Value::from("cam")]);
-    assert!(matches!(
-        send(&mut server, &publish),
-        Err(Error::Command {
-            command: "publish",
-            ..
-        })
-    ));
+    let Ok(Some(ServerEvent::Refused { request, over, .. })) = send(&mut server, &publish) else {
+        panic!("not refused")
+    };
+    assert!(over && request.app.is_empty() && request.stream == "cam");
     let mut server = after_handshake();
     send(&mut server, &connect("live")).unwrap();
     assert!(matches!(
@@ -429,65 +431,7 @@ fn commands_at_the_wrong_time_are_errors_and_unknown_ones_are_answered() {
 }
 
 #[test]
-fn a_message_that_cannot_be_read_costs_that_message() {
-    let mut server = after_handshake();
-    let raw = |type_id, payload: &[u8]| Message {
-        type_id,
-        timestamp_ms: 0,
-        stream_id: 0,
-        payload: payload.to_vec().into(),
-    };
-    // Agent in Latin-1, an AMF3 value behind what counts, and no end.
-    let object = b"\x03\0\x03app\x02\0\x04live\0\x08flashVer\x02\0\x04caf\xe9\0\x01x\x11\x06\x01";
-    let odd = [&b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0"[..], object].concat();
-    send(&mut server, &raw(20, &odd)).unwrap();
-    assert!(server.take_output().windows(7).any(|w| w == b"_result"));
-    send(&mut server, &raw(20, b"\x11\x06")).unwrap();
-    let report = server.take_report();
-    assert!(report.is_some_and(|report| report.contains("the name is not a string")));
-    let publish = call("publish", 5.0, vec![Value::Null, Value::from("cam")]);
-    let Ok(Some(ServerEvent::Requested(request))) = send(&mut server, &publish) else {
-        panic!("no request")
-    };
-    assert_eq!(request.user_agent.as_deref(), Some("caf\u{fffd}"));
-    server.accept();
-    let bad: [&[u8]; 6] = [
-        b"\xaf",
-        b"\x27",
-        b"\x17\x01\0\0",
-        b"\x17\x03\0\0\0x",
-        b"\x98hvc1x",
-        b"\x90hv",
-    ];
-    for payload in bad {
-        let type_id = if payload[0] == 0xaf { 8 } else { 9 };
-        assert!(send(&mut server, &raw(type_id, payload)).unwrap().is_none());
-        assert!(
-            server
-                .take_report()
-                .is_none_or(|report| report.contains("message left out"))
-        );
-    }
-    assert_eq!(server.unusable(), 7);
-    let good = send(&mut server, &raw(9, b"\x17\x01\0\0\0x")).unwrap();
-    assert!(matches!(good, Some(ServerEvent::Frame(_))));
-    // Both frames of a message with two tracks.
-    let two = raw(8, b"\x95\x11Opus\x00\0\0\x01a\x01\0\0\x01b");
-    for track in [0, 1] {
-        let event = if track == 0 {
-            send(&mut server, &two)
-        } else {
-            server.poll_event()
-        };
-        let Ok(Some(ServerEvent::Frame(frame))) = event else {
-            panic!("{event:?}")
-        };
-        assert_eq!(frame.track, track);
-    }
-}
-
-#[test]
-fn nested_amf_in_a_command_ends_before_what_counts() {
+fn nested_amf_in_a_command_is_as_if_it_were_not_there() {
     let mut server = after_handshake();
     let bomb = [
         &b"\x02\x00\x07connect\x00\x3f\xf0\0\0\0\0\0\0"[..],
@@ -502,10 +446,7 @@ fn nested_amf_in_a_command_ends_before_what_counts() {
     };
     assert!(matches!(
         send(&mut server, &message),
-        Err(Error::Command {
-            command: "connect",
-            ..
-        })
+        Ok(Some(ServerEvent::Refused { over: true, .. }))
     ));
 }
 
@@ -575,4 +516,225 @@ fn amf3_wrappers_of_commands_are_accepted() {
     };
     send(&mut server, &message).unwrap();
     assert!(server.take_output().windows(7).any(|w| w == b"_result"));
+}
+
+fn on_stream(stream_id: u32, message: Message) -> Message {
+    Message {
+        stream_id,
+        ..message
+    }
+}
+
+/// A session that publishes `live/cam` on message stream 1, without what it has said so far.
+fn publishing() -> ServerSession {
+    let mut server = after_handshake();
+    send(&mut server, &connect("live")).unwrap();
+    send(&mut server, &call("createStream", 2.0, vec![Value::Null])).unwrap();
+    let publish = call(
+        "publish",
+        5.0,
+        vec![Value::Null, Value::from("cam?token=x")],
+    );
+    send(&mut server, &on_stream(1, publish)).unwrap();
+    server.accept();
+    server.take_output();
+    server
+}
+
+fn audio(stream_id: u32) -> Message {
+    Message {
+        type_id: 8,
+        timestamp_ms: 1,
+        stream_id,
+        payload: Bytes::from_static(&[0xaf, 1, 7]),
+    }
+}
+
+fn says(server: &mut ServerSession, text: &str) -> bool {
+    let output = server.take_output();
+    output.windows(text.len()).any(|w| w == text.as_bytes())
+}
+
+#[test]
+fn a_second_stream_is_refused_alone() {
+    let mut server = publishing();
+    let created = call("createStream", 6.0, vec![Value::Null]);
+    assert!(send(&mut server, &created).unwrap().is_none());
+    let answer = decode_all(&server.take_output()[12..]).unwrap();
+    assert_eq!(answer[3].as_number(), Some(2.0));
+    let second = call("publish", 7.0, vec![Value::Null, Value::from("low")]);
+    let event = send(&mut server, &on_stream(2, second)).unwrap();
+    let Some(ServerEvent::Refused {
+        request,
+        reason: Reason::LimitReached,
+        over: false,
+        ..
+    }) = event
+    else {
+        panic!("{event:?}")
+    };
+    assert_eq!(
+        (request.app.as_str(), request.stream.as_str()),
+        ("live", "low")
+    );
+    assert!(says(&mut server, "NetStream.Publish.Rejected"));
+    // What comes on the refused stream is not the first one's.
+    assert!(send(&mut server, &audio(2)).unwrap().is_none());
+    assert!(matches!(
+        send(&mut server, &audio(1)),
+        Ok(Some(ServerEvent::Frame(_)))
+    ));
+    for (name, argument) in [
+        ("FCUnpublish", Value::from("low")),
+        ("deleteStream", Value::from(2.0)),
+    ] {
+        let other = call(name, 0.0, vec![Value::Null, argument]);
+        assert!(send(&mut server, &other).unwrap().is_none(), "{name}");
+    }
+    let ours = call("FCUnpublish", 0.0, vec![Value::Null, Value::from("cam")]);
+    assert!(matches!(
+        send(&mut server, &ours),
+        Ok(Some(ServerEvent::Finished))
+    ));
+}
+
+#[test]
+fn the_same_request_again_is_answered_again() {
+    let mut server = publishing();
+    let again = call("publish", 6.0, vec![Value::Null, Value::from("cam")]);
+    assert!(send(&mut server, &on_stream(1, again)).unwrap().is_none());
+    assert!(says(&mut server, "NetStream.Publish.Start"));
+    let mut server = after_handshake();
+    send(&mut server, &connect("live")).unwrap();
+    let play = call("play", 5.0, vec![Value::Null, Value::from("cam")]);
+    send(&mut server, &play).unwrap();
+    server.accept();
+    server.take_output();
+    assert!(send(&mut server, &play).unwrap().is_none());
+    assert!(says(&mut server, "NetStream.Play.Start"));
+}
+
+#[test]
+fn asking_for_other_streams_without_end_ends_the_connection() {
+    let mut server = publishing();
+    let other = call("publish", 7.0, vec![Value::Null, Value::from("low")]);
+    let asked = (0..100)
+        .take_while(|_| send(&mut server, &other).is_ok())
+        .count();
+    assert_eq!(asked, 8);
+}
+
+#[test]
+fn a_message_that_cannot_be_read_costs_that_message() {
+    let mut server = after_handshake();
+    let raw = |type_id, payload: &[u8]| Message {
+        type_id,
+        timestamp_ms: 0,
+        stream_id: 0,
+        payload: payload.to_vec().into(),
+    };
+    // Agent in Latin-1, an AMF3 value behind what counts, and no end.
+    let object = b"\x03\0\x03app\x02\0\x04live\0\x08flashVer\x02\0\x04caf\xe9\0\x01x\x11\x06\x01";
+    let odd = [&b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0"[..], object].concat();
+    send(&mut server, &raw(20, &odd)).unwrap();
+    assert!(server.take_output().windows(7).any(|w| w == b"_result"));
+    send(&mut server, &raw(20, b"\x11\x06")).unwrap();
+    send(&mut server, &raw(4, b"\0")).unwrap();
+    let report = server.take_report();
+    assert!(report.is_some_and(|report| report.contains("the name is not a string")));
+    let publish = call("publish", 5.0, vec![Value::Null, Value::from("cam")]);
+    let Ok(Some(ServerEvent::Requested(request))) = send(&mut server, &publish) else {
+        panic!("no request")
+    };
+    assert_eq!(request.user_agent.as_deref(), Some("caf\u{fffd}"));
+    server.accept();
+    let bad: [&[u8]; 6] = [
+        b"\xaf",
+        b"\x27",
+        b"\x17\x01\0\0",
+        b"\x17\x03\0\0\0x",
+        b"\x98hvc1x",
+        b"\x90hv",
+    ];
+    for payload in bad {
+        let type_id = if payload[0] == 0xaf { 8 } else { 9 };
+        assert!(send(&mut server, &raw(type_id, payload)).unwrap().is_none());
+        assert!(
+            server
+                .take_report()
+                .is_none_or(|report| report.contains("message left out"))
+        );
+    }
+    assert_eq!(server.unusable(), 8);
+    let good = send(&mut server, &raw(9, b"\x17\x01\0\0\0x")).unwrap();
+    assert!(matches!(good, Some(ServerEvent::Frame(_))));
+    // Both frames of a message with two tracks.
+    let two = raw(8, b"\x95\x11Opus\x00\0\0\x01a\x01\0\0\x01b");
+    for track in [0, 1] {
+        let event = if track == 0 {
+            send(&mut server, &two)
+        } else {
+            server.poll_event()
+        };
+        let Ok(Some(ServerEvent::Frame(frame))) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(frame.track, track);
+    }
+}
+
+#[test]
+fn what_comes_behind_an_unreadable_value_of_a_command_is_left_out() {
+    let mut server = after_handshake();
+    let connect = connect("live");
+    // A movie clip, which nobody can decode.
+    let message = Message {
+        payload: [&connect.payload[..], &[4, 1, 2, 3]].concat().into(),
+        ..connect
+    };
+    assert!(send(&mut server, &message).unwrap().is_none());
+    assert!(says(&mut server, "NetConnection.Connect.Success"));
+}
+
+#[test]
+fn a_player_pauses_and_goes_on() {
+    let mut server = after_handshake();
+    send(&mut server, &connect("live")).unwrap();
+    let pause = |on: bool| {
+        let values = vec![Value::Null, Value::from(on), Value::from(0.0)];
+        call("pause", 0.0, values)
+    };
+    assert!(send(&mut server, &pause(true)).unwrap().is_none());
+    let play = call("play", 5.0, vec![Value::Null, Value::from("cam")]);
+    send(&mut server, &play).unwrap();
+    server.accept();
+    for (on, code) in [
+        (true, "NetStream.Pause.Notify"),
+        (false, "NetStream.Unpause.Notify"),
+    ] {
+        let event = send(&mut server, &pause(on)).unwrap();
+        assert!(matches!(event, Some(ServerEvent::Paused(paused)) if paused == on));
+        assert!(says(&mut server, code));
+    }
+}
+
+#[test]
+fn an_instance_belongs_to_the_stream_and_a_cut_key_to_nobody() {
+    for (app, name, stream, token) in [
+        ("live/tenantA", "cam", "tenantA/cam", None),
+        ("live/cam?token=ab", "cd", "cam", Some("ab/cd")),
+    ] {
+        let mut server = after_handshake();
+        send(&mut server, &connect(app)).unwrap();
+        let publish = call("publish", 5.0, vec![Value::Null, Value::from(name)]);
+        let Ok(Some(ServerEvent::Requested(request))) = send(&mut server, &publish) else {
+            panic!("no request")
+        };
+        assert_eq!(
+            (request.app.as_str(), request.stream.as_str()),
+            ("live", stream)
+        );
+        let shown = request.credentials.token;
+        assert_eq!(shown.as_ref().map(|token| token.expose()), token);
+    }
 }

@@ -1,0 +1,441 @@
+//! How many connections may be open: in all, per address, and in reserve.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    address::AddressGroup,
+    reserve::{Reserve, Reserved},
+};
+
+/// For a connection beyond its address's limit to get a turn: those before it may be about to be admitted.
+const TURN_TIMEOUT: Duration = Duration::from_millis(500);
+/// For each connection without a session that an address may have, so many more may wait for a turn.
+const WAITING_PER_TURN: usize = 4;
+/// Between two warnings that connections were turned away.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What a gateway allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Connections at once, whatever they are for.
+    pub max_connections: usize,
+    /// Connections without an admitted session from one address (IPv6: from one network of 64 bits); 0 is no limit. Four
+    /// times as many may wait, each for at most half a second, so that an audience behind one address can arrive at once.
+    pub max_per_address: usize,
+    /// Connections beyond both limits, for requests that are no session; 0 is no reserve.
+    pub reserve: usize,
+}
+
+/// Counts of one gateway since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ConnectionStats {
+    /// Connections at present, those in reserve included.
+    pub open: u64,
+    /// Connections in reserve at present.
+    pub reserved: u64,
+    /// Connections that were served or are being served.
+    pub accepted: u64,
+    /// Connections that were closed because there were too many in all.
+    pub over_total: u64,
+    /// Connections that were closed because there were too many without a session from their address.
+    pub over_address: u64,
+    /// Connections in reserve that had said nothing and were closed for a newer one.
+    pub displaced: u64,
+}
+
+impl ConnectionStats {
+    /// Connections that were closed because of any limit.
+    #[must_use]
+    pub fn turned_away(&self) -> u64 {
+        let over = self.over_total.saturating_add(self.over_address);
+        over.saturating_add(self.displaced)
+    }
+}
+
+/// The connections of one gateway. Cloning gives another handle to the same table.
+///
+/// Holds one entry for each address that has a connection, so no more than `max_connections`.
+#[derive(Clone)]
+pub struct Connections(Arc<Inner>);
+
+struct Inner {
+    gateway: &'static str,
+    limits: ConnectionLimits,
+    open: AtomicUsize,
+    accepted: AtomicU64,
+    over_total: AtomicU64,
+    over_address: AtomicU64,
+    by_address: Mutex<HashMap<AddressGroup, Address>>,
+    reserve: Arc<Reserve>,
+    warning: Mutex<Warning>,
+}
+
+/// What one address has.
+struct Address {
+    /// One permit for each connection without an admitted session.
+    turns: Arc<Semaphore>,
+    connections: usize,
+    waiting: usize,
+}
+
+/// Turned away since the last warning.
+#[derive(Default)]
+struct Warning {
+    last: Option<Instant>,
+    count: u64,
+}
+
+/// What a new connection gets.
+#[derive(Debug)]
+pub enum Opened {
+    /// A slot of its own. Ask it for its turn first.
+    Slot(Slot),
+    /// Both limits are reached: a connection in reserve, for anything but a session.
+    Reserved(Reserved),
+}
+
+/// Counts one connection while it is open, also when its task panics.
+#[derive(Debug)]
+pub struct Slot {
+    connections: Connections,
+    peer: SocketAddr,
+    group: AddressGroup,
+    turns: Arc<Semaphore>,
+    turn: Turn,
+}
+
+#[derive(Debug)]
+enum Turn {
+    /// Counts among the connections of its address that have no session.
+    Taken {
+        _permit: OwnedSemaphorePermit,
+    },
+    Waiting,
+    /// Its session was admitted, or the wait was in vain.
+    None,
+}
+
+impl Connections {
+    /// An empty table. `gateway` names it in logs, such as `rtmp`.
+    #[must_use]
+    pub fn new(gateway: &'static str, limits: ConnectionLimits) -> Self {
+        Self(Arc::new(Inner {
+            gateway,
+            limits,
+            open: AtomicUsize::new(0),
+            accepted: AtomicU64::new(0),
+            over_total: AtomicU64::new(0),
+            over_address: AtomicU64::new(0),
+            by_address: Mutex::default(),
+            reserve: Arc::new(Reserve::new(limits.reserve)),
+            warning: Mutex::default(),
+        }))
+    }
+
+    /// The counts of this moment.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        let inner = &self.0;
+        let reserved = inner.reserve.len();
+        ConnectionStats {
+            open: as_u64(inner.open.load(Relaxed).saturating_add(reserved)),
+            reserved: as_u64(reserved),
+            accepted: inner.accepted.load(Relaxed),
+            over_total: inner.over_total.load(Relaxed),
+            over_address: inner.over_address.load(Relaxed),
+            displaced: inner.reserve.displaced(),
+        }
+    }
+
+    /// Counts a connection that was accepted. `None` when it is to be closed at once.
+    #[must_use]
+    pub fn open(&self, peer: SocketAddr) -> Option<Opened> {
+        let inner = &self.0;
+        let limits = &inner.limits;
+        let group = AddressGroup::from(peer.ip());
+        let mut by_address = self.by_address();
+        if inner.open.load(Relaxed) >= limits.max_connections {
+            drop(by_address);
+            return self.reserve(peer, &inner.over_total, "max_connections");
+        }
+        let turns = match limits.max_per_address {
+            0 => Semaphore::MAX_PERMITS,
+            limit => limit.min(Semaphore::MAX_PERMITS),
+        };
+        let address = by_address.entry(group).or_insert_with(|| Address {
+            turns: Arc::new(Semaphore::new(turns)),
+            connections: 0,
+            waiting: 0,
+        });
+        let turn = match address.turns.clone().try_acquire_owned() {
+            Ok(permit) => {
+                inner.accepted.fetch_add(1, Relaxed);
+                Turn::Taken { _permit: permit }
+            }
+            Err(_) if address.waiting < turns.saturating_mul(WAITING_PER_TURN) => {
+                address.waiting = address.waiting.saturating_add(1);
+                Turn::Waiting
+            }
+            Err(_) => {
+                drop(by_address);
+                return self.reserve(peer, &inner.over_address, "max_connections_per_ip");
+            }
+        };
+        address.connections = address.connections.saturating_add(1);
+        inner.open.fetch_add(1, Relaxed);
+        Some(Opened::Slot(Slot {
+            connections: self.clone(),
+            peer,
+            group,
+            turns: address.turns.clone(),
+            turn,
+        }))
+    }
+
+    fn reserve(&self, peer: SocketAddr, over: &AtomicU64, limit: &'static str) -> Option<Opened> {
+        self.warn(peer, limit);
+        match self.0.reserve.take(peer) {
+            Some(reserved) => {
+                self.0.accepted.fetch_add(1, Relaxed);
+                Some(Opened::Reserved(reserved))
+            }
+            None => {
+                over.fetch_add(1, Relaxed);
+                None
+            }
+        }
+    }
+
+    /// One line a minute, however many are turned away.
+    fn warn(&self, peer: SocketAddr, limit: &'static str) {
+        let now = Instant::now();
+        let count = {
+            let mut warning = self
+                .0
+                .warning
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            warning.count = warning.count.saturating_add(1);
+            let since = warning.last.map(|last| now.saturating_duration_since(last));
+            if since.is_some_and(|since| since < WARNING_INTERVAL) {
+                return;
+            }
+            warning.last = Some(now);
+            std::mem::take(&mut warning.count)
+        };
+        tracing::warn!(
+            gateway = self.0.gateway,
+            limit,
+            count,
+            last_address = %peer.ip(),
+            "connections are turned away: too many are open"
+        );
+    }
+
+    /// Nothing that can panic runs under it.
+    fn by_address(&self) -> MutexGuard<'_, HashMap<AddressGroup, Address>> {
+        self.0
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// Waits until the connection counts among those of its address, for half a second at most. False when it does not:
+    /// it is to be closed, or to go on [in reserve](Self::into_reserve).
+    pub async fn turn(&mut self) -> bool {
+        if matches!(self.turn, Turn::Taken { .. }) {
+            return true;
+        }
+        let turn = timeout(TURN_TIMEOUT, self.turns.clone().acquire_owned()).await;
+        self.stop_waiting();
+        match turn {
+            Ok(Ok(permit)) => {
+                self.connections.0.accepted.fetch_add(1, Relaxed);
+                self.turn = Turn::Taken { _permit: permit };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Its session was admitted: it no longer counts among those of its address that have none.
+    pub fn admitted(&mut self) {
+        self.stop_waiting();
+        self.turn = Turn::None;
+    }
+
+    /// Its session is over, and the connection goes on: it counts again. False when its address has too many.
+    #[must_use]
+    pub fn idle(&mut self) -> bool {
+        if matches!(self.turn, Turn::Taken { .. }) {
+            return true;
+        }
+        match self.turns.clone().try_acquire_owned() {
+            Ok(permit) => {
+                self.turn = Turn::Taken { _permit: permit };
+                true
+            }
+            Err(_) => {
+                let connections = &self.connections;
+                connections.0.over_address.fetch_add(1, Relaxed);
+                connections.warn(self.peer, "max_connections_per_ip");
+                false
+            }
+        }
+    }
+
+    /// Gives the slot up for a place in reserve, if there is one; else the connection is to be closed.
+    #[must_use]
+    pub fn into_reserve(self) -> Option<Reserved> {
+        let connections = self.connections.clone();
+        let peer = self.peer;
+        drop(self);
+        let over = &connections.0.over_address;
+        match connections.reserve(peer, over, "max_connections_per_ip") {
+            Some(Opened::Reserved(reserved)) => Some(reserved),
+            _ => None,
+        }
+    }
+
+    fn stop_waiting(&mut self) {
+        if matches!(self.turn, Turn::Waiting) {
+            self.turn = Turn::None;
+            let connections = self.connections.clone();
+            if let Some(address) = connections.by_address().get_mut(&self.group) {
+                address.waiting = address.waiting.saturating_sub(1);
+            }
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.stop_waiting();
+        let mut by_address = self.connections.by_address();
+        self.connections.0.open.fetch_sub(1, Relaxed);
+        if let Some(address) = by_address.get_mut(&self.group) {
+            address.connections = address.connections.saturating_sub(1);
+            if address.connections == 0 {
+                by_address.remove(&self.group);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Connections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connections")
+            .field("gateway", &self.0.gateway)
+            .field("limits", &self.0.limits)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+fn as_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections(max_connections: usize, max_per_address: usize, reserve: usize) -> Connections {
+        Connections::new(
+            "test",
+            ConnectionLimits {
+                max_connections,
+                max_per_address,
+                reserve,
+            },
+        )
+    }
+
+    fn peer(ip: &str) -> SocketAddr {
+        SocketAddr::new(ip.parse().unwrap(), 5_000)
+    }
+
+    fn slot(connections: &Connections, ip: &str) -> Option<Slot> {
+        match connections.open(peer(ip)) {
+            Some(Opened::Slot(slot)) => Some(slot),
+            Some(Opened::Reserved(_)) | None => None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_has_so_many_connections_without_a_session_and_any_number_with_one() {
+        let connections = connections(1_000, 2, 0);
+        let mut open = Vec::new();
+        for _ in 0..100 {
+            let mut slot = slot(&connections, "2001:db8::1").unwrap();
+            assert!(slot.turn().await);
+            slot.admitted();
+            open.push(slot);
+        }
+        let _silent = [
+            slot(&connections, "2001:db8::2").unwrap(),
+            slot(&connections, "2001:db8::3").unwrap(),
+        ];
+        let mut third = slot(&connections, "2001:db8::4").unwrap();
+        assert!(
+            !third.turn().await,
+            "the network of 64 bits has two already"
+        );
+        assert!(third.into_reserve().is_none());
+        assert_eq!(connections.stats().over_address, 1);
+        assert!(slot(&connections, "2001:db8:1::1").unwrap().turn().await);
+        assert!(!open[0].idle(), "its session is over, and there is no turn");
+        open.clear();
+        assert_eq!(connections.stats().open, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_waits_for_its_turn() {
+        let connections = connections(1_000, 2, 0);
+        let admit = |mut slot: Slot| async move {
+            assert!(slot.turn().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            slot.admitted();
+            slot
+        };
+        let burst: Vec<_> = (0..10)
+            .map(|_| tokio::spawn(admit(slot(&connections, "192.0.2.1").unwrap())))
+            .collect();
+        assert!(
+            connections.open(peer("192.0.2.1")).is_none(),
+            "two have their turn and eight wait"
+        );
+        for task in burst {
+            task.await.unwrap();
+        }
+        assert!(connections.by_address().is_empty());
+    }
+
+    #[tokio::test]
+    async fn beyond_all_slots_there_is_a_reserve() {
+        let connections = connections(1, 0, 2);
+        let only = slot(&connections, "192.0.2.1").unwrap();
+        let Some(Opened::Reserved(_first)) = connections.open(peer("192.0.2.2")) else {
+            panic!("no reserve")
+        };
+        assert_eq!(connections.stats().reserved, 1);
+        drop(only);
+        assert!(slot(&connections, "192.0.2.3").is_some());
+    }
+}

@@ -1,0 +1,320 @@
+//! Networks whose connections are closed as they come.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use tokio::time::{Instant, sleep};
+
+use crate::address::AddressGroup;
+
+/// Between two reports about the same group of addresses.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+/// Between two looks at what is due.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Groups that are reported by themselves at the same time; all further ones are reported together.
+const MAX_GROUPS: usize = 64;
+
+/// Which networks are denied. Cloning gives another handle to the same rules, which can be exchanged while they are in use.
+///
+/// A denied connection costs no more than its `accept`. The first one of a group of addresses is reported at once; those
+/// after it in one report each 10 seconds, with their number. At most 64 groups are reported by themselves in 10 seconds,
+/// and all others together in one report more.
+#[derive(Clone, Default)]
+pub struct DenyRules(Arc<Inner>);
+
+/// Connections that were denied, for a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeniedConnections {
+    /// Where they arrived, such as `rtmp`: of the last of them.
+    pub gateway: &'static str,
+    /// The peer of the last of them; `None` for those of many groups together.
+    pub peer: Option<SocketAddr>,
+    /// How many: at least one.
+    pub count: u64,
+    /// How long ago the first of them was.
+    pub first_ago: Duration,
+    /// How long ago the last of them was.
+    pub last_ago: Duration,
+}
+
+type Hook = Box<dyn Fn(DeniedConnections) + Send + Sync>;
+
+#[derive(Default)]
+struct Inner {
+    networks: ArcSwap<Vec<IpNet>>,
+    denied: AtomicU64,
+    hook: OnceLock<Hook>,
+    table: Mutex<Table>,
+}
+
+/// At most [`MAX_GROUPS`] entries, and one for all others.
+#[derive(Default)]
+struct Table {
+    groups: HashMap<AddressGroup, Entry>,
+    others: Option<Entry>,
+}
+
+/// Connections since the last report.
+struct Entry {
+    gateway: &'static str,
+    peer: SocketAddr,
+    count: u64,
+    first: Instant,
+    last: Instant,
+    reported: Instant,
+}
+
+impl Entry {
+    fn new(gateway: &'static str, peer: SocketAddr, now: Instant) -> Self {
+        Self {
+            gateway,
+            peer,
+            count: 0,
+            first: now,
+            last: now,
+            reported: now,
+        }
+    }
+
+    fn add(&mut self, gateway: &'static str, peer: SocketAddr, now: Instant) {
+        if self.count == 0 {
+            self.first = now;
+        }
+        self.count = self.count.saturating_add(1);
+        (self.gateway, self.peer, self.last) = (gateway, peer, now);
+    }
+
+    fn take(&mut self, now: Instant) -> Option<DeniedConnections> {
+        self.reported = now;
+        let count = std::mem::take(&mut self.count);
+        (count > 0).then(|| DeniedConnections {
+            gateway: self.gateway,
+            peer: Some(self.peer),
+            count,
+            first_ago: now.saturating_duration_since(self.first),
+            last_ago: now.saturating_duration_since(self.last),
+        })
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.reported) >= REPORT_INTERVAL
+    }
+}
+
+impl DenyRules {
+    /// Denies these networks.
+    #[must_use]
+    pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
+        let rules = Self::default();
+        rules.exchange(networks);
+        rules
+    }
+
+    /// Puts other networks in force, for connections that come from now on.
+    pub fn exchange(&self, networks: impl IntoIterator<Item = IpNet>) {
+        self.0
+            .networks
+            .store(Arc::new(networks.into_iter().collect()));
+    }
+
+    /// Sets what is called with each report, once: a second hook is ignored. It is called on the accepting task and must
+    /// not wait.
+    pub fn on_report(&self, hook: impl Fn(DeniedConnections) + Send + Sync + 'static) {
+        let _ = self.0.hook.set(Box::new(hook));
+    }
+
+    /// Connections that were denied so far.
+    #[must_use]
+    pub fn denied(&self) -> u64 {
+        self.0.denied.load(Relaxed)
+    }
+
+    /// Whether an address is denied. Counts nothing.
+    #[must_use]
+    pub fn is_denied(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.0.networks.load().iter().any(|net| net.contains(&ip))
+    }
+
+    /// Reports what has not been reported yet, whether it is due or not: for a host that stops.
+    pub fn flush(&self) {
+        self.report(Instant::now(), true);
+    }
+
+    pub(crate) fn refuses(&self, gateway: &'static str, peer: SocketAddr, now: Instant) -> bool {
+        if !self.is_denied(peer.ip()) {
+            return false;
+        }
+        self.0.denied.fetch_add(1, Relaxed);
+        let group = AddressGroup::from(peer.ip());
+        let report = {
+            let mut table = self.table();
+            let full = table.groups.len() >= MAX_GROUPS;
+            match table.groups.get_mut(&group) {
+                Some(entry) => {
+                    entry.add(gateway, peer, now);
+                    None
+                }
+                None if full => {
+                    let others = &mut table.others;
+                    let entry = others.get_or_insert_with(|| Entry::new(gateway, peer, now));
+                    entry.add(gateway, peer, now);
+                    None
+                }
+                None => {
+                    let mut entry = Entry::new(gateway, peer, now);
+                    entry.add(gateway, peer, now);
+                    let report = entry.take(now);
+                    table.groups.insert(group, entry);
+                    report
+                }
+            }
+        };
+        report.into_iter().for_each(|report| self.hand_out(report));
+        true
+    }
+
+    /// Waits for a moment, then reports what is due. Forever while there is nothing to report.
+    pub(crate) async fn report_due(&self) {
+        // Nothing is added without an accepted connection, after which the accepting task asks again.
+        if self.table().is_empty() {
+            return std::future::pending().await;
+        }
+        sleep(LOOK_INTERVAL).await;
+        self.report(Instant::now(), false);
+    }
+
+    fn report(&self, now: Instant, all: bool) {
+        let mut due = Vec::new();
+        {
+            let mut table = self.table();
+            table.groups.retain(|_, entry| {
+                if !(all || entry.is_due(now)) {
+                    return true;
+                }
+                let report = entry.take(now);
+                let keep = report.is_some();
+                due.extend(report);
+                keep
+            });
+            if table.others.as_ref().is_some_and(|e| all || e.is_due(now)) {
+                let others = table.others.take().and_then(|mut entry| entry.take(now));
+                due.extend(others.map(|report| DeniedConnections {
+                    peer: None,
+                    ..report
+                }));
+            }
+        }
+        due.into_iter().for_each(|report| self.hand_out(report));
+    }
+
+    fn hand_out(&self, report: DeniedConnections) {
+        let address = report.peer.map_or_else(
+            || "others".to_owned(),
+            |peer| AddressGroup::from(peer.ip()).to_string(),
+        );
+        let DeniedConnections { gateway, count, .. } = report;
+        tracing::info!(%address, gateway, count, "denied connections were closed");
+        if let Some(hook) = self.0.hook.get() {
+            hook(report);
+        }
+    }
+
+    /// Nothing that can panic runs under it.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.others.is_none()
+    }
+}
+
+impl fmt::Debug for DenyRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DenyRules")
+            .field("networks", &self.0.networks.load())
+            .field("denied", &self.denied())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> (DenyRules, Arc<Mutex<Vec<DeniedConnections>>>) {
+        let rules = DenyRules::new(["10.0.0.0/8".parse().unwrap()]);
+        let reports = Arc::<Mutex<Vec<_>>>::default();
+        let sink = reports.clone();
+        rules.on_report(move |report| sink.lock().unwrap().push(report));
+        (rules, reports)
+    }
+
+    fn peer(ip: &str) -> SocketAddr {
+        SocketAddr::new(ip.parse().unwrap(), 5_000)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_is_reported_at_once_and_the_others_by_number() {
+        let (rules, reports) = rules();
+        for _ in 0..1_000 {
+            assert!(rules.refuses("rtmp", peer("::ffff:10.1.1.1"), Instant::now()));
+        }
+        assert!(!rules.refuses("rtmp", peer("192.0.2.1"), Instant::now()));
+        assert_eq!(reports.lock().unwrap().len(), 1);
+        for _ in 0..9 {
+            rules.report_due().await;
+        }
+        assert_eq!(reports.lock().unwrap().len(), 1, "not due yet");
+        rules.report_due().await;
+        let counts: Vec<_> = reports.lock().unwrap().iter().map(|r| r.count).collect();
+        assert_eq!(counts, [1, 999]);
+        assert_eq!(reports.lock().unwrap()[1].last_ago, REPORT_INTERVAL);
+        for _ in 0..10 {
+            rules.report_due().await;
+        }
+        assert!(
+            rules.table().is_empty(),
+            "a group that has gone is forgotten"
+        );
+        assert_eq!((reports.lock().unwrap().len(), rules.denied()), (2, 1_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_addresses_are_a_bounded_number_of_reports() {
+        let (rules, reports) = rules();
+        for n in 0..10_000_u32 {
+            let [_, a, b, c] = n.to_be_bytes();
+            let ip = format!("10.{a}.{b}.{c}");
+            assert!(rules.refuses("http", peer(&ip), Instant::now()));
+        }
+        rules.flush();
+        let reports = reports.lock().unwrap();
+        assert_eq!(reports.len(), MAX_GROUPS + 1);
+        assert_eq!(reports.iter().map(|r| r.count).sum::<u64>(), 10_000);
+        assert_eq!(reports.last().unwrap().peer, None);
+    }
+
+    #[test]
+    fn rules_are_exchanged_while_in_use() {
+        let rules = DenyRules::new(["10.0.0.0/8".parse().unwrap()]);
+        let other = rules.clone();
+        other.exchange(["2001:db8::/32".parse().unwrap()]);
+        assert!(!rules.is_denied("10.1.1.1".parse().unwrap()));
+        assert!(rules.is_denied("2001:db8::7".parse().unwrap()));
+    }
+}
