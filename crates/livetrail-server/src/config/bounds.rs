@@ -133,6 +133,13 @@ impl List {
             1_000_000,
             connections,
         );
+        self.number(
+            "http.max_connections_per_ip",
+            http.max_connections_per_ip,
+            0,
+            1_000_000,
+            "",
+        );
         self.span("http.header_timeout", http.header_timeout, 1, 3_600);
         self.span(
             "http.write_stall_timeout",

@@ -162,7 +162,7 @@ impl Default for Rtmp {
         Self {
             listen: ([0, 0, 0, 0], 1935).into(),
             max_connections: 10_000,
-            max_connections_per_ip: 0,
+            max_connections_per_ip: 256,
             handshake_timeout: Span::secs(5),
             command_timeout: Span::secs(10),
             write_stall_timeout: Span::secs(30),
@@ -180,6 +180,7 @@ pub(crate) struct Http {
     #[serde(with = "address")]
     pub(crate) listen: SocketAddr,
     pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_ip: usize,
     pub(crate) header_timeout: Span,
     pub(crate) write_stall_timeout: Span,
     pub(crate) egress_threads: usize,
@@ -193,6 +194,7 @@ impl Default for Http {
         Self {
             listen: ([127, 0, 0, 1], 8080).into(),
             max_connections: 10_000,
+            max_connections_per_ip: 256,
             header_timeout: Span::secs(10),
             write_stall_timeout: Span::secs(30),
             egress_threads: 0,

@@ -13,6 +13,7 @@ use anyhow::Context;
 use livetrail_audit::replica::Replicas;
 use livetrail_audit::{AuditPipeline, CloseReport, Mode, Policy};
 use livetrail_engine::{Engine, EngineBuilder, SystemClock};
+use livetrail_gateway::ListenError;
 use livetrail_http::{HttpGateway, HttpLimits, PlaybackOptions};
 use livetrail_rtmp::{RtmpConfig, RtmpServer};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -349,6 +350,7 @@ impl Server {
     ) {
         let mut limits = HttpLimits::default();
         limits.max_connections = config.http.max_connections;
+        limits.max_connections_per_ip = config.http.max_connections_per_ip;
         limits.header_timeout = config.http.header_timeout.0;
         limits.write_stall_timeout = config.http.write_stall_timeout.0;
         limits.egress_threads = config.http.egress_threads;
@@ -393,6 +395,7 @@ impl Server {
 async fn bind(key: &'static str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
+        .map_err(ListenError::from)
         .with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
