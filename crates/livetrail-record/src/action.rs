@@ -36,6 +36,10 @@ pub enum AuditAction {
     RecordsDropped,
     /// Nothing happened, and the trail is alive.
     Heartbeat,
+    /// Connections from a denied network were closed as they came in, with their count. No session.
+    ConnectionDenied,
+    /// A request to the API with a missing or wrong token was refused, with reason. No session.
+    AdminDenied,
     /// An operator ended a session.
     AdminSessionKicked,
     /// An operator changed the configuration.
@@ -58,7 +62,7 @@ pub enum AuditAction {
 }
 
 /// Every action that has a fixed label and no text of its own.
-const FIXED: [(AuditAction, &str); 22] = [
+const FIXED: [(AuditAction, &str); 24] = [
     (AuditAction::PublishStarted, "publish_started"),
     (AuditAction::PublishEnded, "publish_ended"),
     (AuditAction::PublishDenied, "publish_denied"),
@@ -74,6 +78,8 @@ const FIXED: [(AuditAction, &str); 22] = [
     (AuditAction::ServerStopped, "server_stopped"),
     (AuditAction::RecordsDropped, "records_dropped"),
     (AuditAction::Heartbeat, "heartbeat"),
+    (AuditAction::ConnectionDenied, "connection_denied"),
+    (AuditAction::AdminDenied, "admin_denied"),
     (AuditAction::AdminSessionKicked, "admin_session_kicked"),
     (AuditAction::AdminConfigChanged, "admin_config_changed"),
     (AuditAction::AdminExported, "admin_exported"),
@@ -112,6 +118,8 @@ impl AuditAction {
             Self::ServerStopped => "server_stopped",
             Self::RecordsDropped => "records_dropped",
             Self::Heartbeat => "heartbeat",
+            Self::ConnectionDenied => "connection_denied",
+            Self::AdminDenied => "admin_denied",
             Self::AdminSessionKicked => "admin_session_kicked",
             Self::AdminConfigChanged => "admin_config_changed",
             Self::AdminExported => "admin_exported",
@@ -139,6 +147,15 @@ impl AuditAction {
         FIXED.iter().find(|(_, known)| *known == label).map_or_else(
             || Self::Other(label.to_owned()),
             |(action, _)| action.clone(),
+        )
+    }
+
+    /// Whether it is a refusal: a record that may stand for many attempts (`*_denied`).
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::PublishDenied | Self::PlayDenied | Self::ConnectionDenied | Self::AdminDenied
         )
     }
 

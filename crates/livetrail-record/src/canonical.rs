@@ -103,16 +103,20 @@ pub(crate) fn parse_in_general(bytes: &[u8]) -> Result<AuditRecord, RecordError>
 
 // ---- Writing ----------------------------------------------------------------------------------------------------------
 
-fn check_integers(record: &AuditRecord) -> Result<(), RecordError> {
+pub(crate) fn check_integers(record: &AuditRecord) -> Result<(), RecordError> {
     let optional = [
         ("bytes", record.bytes),
         ("count", record.count),
+        ("distinct", record.distinct),
         ("dropped_frames", record.dropped_frames),
         ("duration_ms", record.duration_ms),
         ("first_seq", record.first_seq),
+        ("first_ts_ms", record.first_ts_ms),
         ("frames", record.frames),
         ("last_seq", record.last_seq),
+        ("last_ts_ms", record.last_ts_ms),
         ("mono_ms", record.mono_ms),
+        ("refused_before", record.refused_before),
         ("seq", record.seq),
         ("ts_ms", Some(record.ts_ms)),
     ];
@@ -150,9 +154,11 @@ fn write_record(out: &mut Vec<u8>, r: &AuditRecord, detail: Option<&str>, detail
     w.integer(key!("count"), r.count);
     w.optional_text(key!("detail"), detail);
     w.flag(key!("detail_cut"), detail_cut);
+    w.integer(key!("distinct"), r.distinct);
     w.integer(key!("dropped_frames"), r.dropped_frames);
     w.integer(key!("duration_ms"), r.duration_ms);
     w.integer(key!("first_seq"), r.first_seq);
+    w.integer(key!("first_ts_ms"), r.first_ts_ms);
     w.integer(key!("frames"), r.frames);
     w.flag(key!("inferred"), r.inferred);
     if let AuditAction::Event(label) = &r.action
@@ -161,6 +167,7 @@ fn write_record(out: &mut Vec<u8>, r: &AuditRecord, detail: Option<&str>, detail
         w.text(key!("label"), label);
     }
     w.integer(key!("last_seq"), r.last_seq);
+    w.integer(key!("last_ts_ms"), r.last_ts_ms);
     w.integer(key!("mono_ms"), r.mono_ms);
     w.optional_text(key!("node"), r.node.as_deref());
     w.nonce(r.nonce);
@@ -172,6 +179,7 @@ fn write_record(out: &mut Vec<u8>, r: &AuditRecord, detail: Option<&str>, detail
     );
     w.optional_text(key!("protocol"), r.protocol.as_deref());
     w.optional_text(key!("reason"), r.reason.as_ref().map(Reason::label));
+    w.integer(key!("refused_before"), r.refused_before);
     w.integer(key!("seq"), r.seq);
     w.uuid(key!("session"), r.session);
     w.optional_text(key!("stream"), r.stream.as_deref());
@@ -409,13 +417,16 @@ fn from_members(members: serde_json::Map<String, Json>) -> Result<AuditRecord, R
             "count" => record.count = Some(integer(&name, &value)?),
             "detail" => record.detail = Some(text(&name, value)?.into()),
             "detail_cut" => record.detail_cut = flag(&name, &value)?,
+            "distinct" => record.distinct = Some(integer(&name, &value)?),
             "dropped_frames" => record.dropped_frames = Some(integer(&name, &value)?),
             "duration_ms" => record.duration_ms = Some(integer(&name, &value)?),
             "first_seq" => record.first_seq = Some(integer(&name, &value)?),
+            "first_ts_ms" => record.first_ts_ms = Some(integer(&name, &value)?),
             "frames" => record.frames = Some(integer(&name, &value)?),
             "inferred" => record.inferred = flag(&name, &value)?,
             "label" => label = Some(text(&name, value)?),
             "last_seq" => record.last_seq = Some(integer(&name, &value)?),
+            "last_ts_ms" => record.last_ts_ms = Some(integer(&name, &value)?),
             "mono_ms" => record.mono_ms = Some(integer(&name, &value)?),
             "node" => record.node = Some(text(&name, value)?),
             "nonce" => {
@@ -431,6 +442,7 @@ fn from_members(members: serde_json::Map<String, Json>) -> Result<AuditRecord, R
             "principal" => record.principal = Some(text(&name, value)?.into()),
             "protocol" => record.protocol = Some(text(&name, value)?),
             "reason" => record.reason = Some(Reason::from_label(&text(&name, value)?)),
+            "refused_before" => record.refused_before = Some(integer(&name, &value)?),
             "seq" => record.seq = Some(integer(&name, &value)?),
             "session" => record.session = Some(uuid(&name, value)?),
             "stream" => record.stream = Some(text(&name, value)?),

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// Why a record could not be encoded or parsed.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordError {
     /// An integer does not fit RFC 8785's exact range, below 2^53.

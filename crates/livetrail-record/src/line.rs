@@ -111,6 +111,10 @@ fn write_detail(out: &mut String, r: &AuditRecord) {
     w.integer("last_seq", r.last_seq);
     w.text("detail", r.detail.as_ref().map(Personal::expose));
     w.flag("detail_cut", r.detail_cut);
+    w.integer("distinct", r.distinct);
+    w.integer("first_ts_ms", r.first_ts_ms);
+    w.integer("last_ts_ms", r.last_ts_ms);
+    w.integer("refused_before", r.refused_before);
     for (name, value) in r.extra.iter() {
         w.space();
         escape(w.out, name, in_value);
@@ -302,6 +306,10 @@ fn read_field(record: &mut AuditRecord, key: &str, value: &str) -> Result<(), Re
         "count" => record.count = Some(integer(key, value)?),
         "first_seq" => record.first_seq = Some(integer(key, value)?),
         "last_seq" => record.last_seq = Some(integer(key, value)?),
+        "first_ts_ms" => record.first_ts_ms = Some(integer(key, value)?),
+        "last_ts_ms" => record.last_ts_ms = Some(integer(key, value)?),
+        "distinct" => record.distinct = Some(integer(key, value)?),
+        "refused_before" => record.refused_before = Some(integer(key, value)?),
         "detail" => record.detail = Some(value.into()),
         "detail_cut" => record.detail_cut = flag(key, value)?,
         "node" => record.node = Some(value.to_owned()),

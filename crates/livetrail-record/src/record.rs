@@ -11,7 +11,7 @@ use crate::reason::{Outcome, Reason};
 pub const SCHEMA: u32 = 1;
 
 /// The names of all fields in canonical order.
-pub(crate) const FIELDS: [&str; 28] = [
+pub(crate) const FIELDS: [&str; 32] = [
     "action",
     "app",
     "boot",
@@ -19,13 +19,16 @@ pub(crate) const FIELDS: [&str; 28] = [
     "count",
     "detail",
     "detail_cut",
+    "distinct",
     "dropped_frames",
     "duration_ms",
     "first_seq",
+    "first_ts_ms",
     "frames",
     "inferred",
     "label",
     "last_seq",
+    "last_ts_ms",
     "mono_ms",
     "node",
     "nonce",
@@ -34,6 +37,7 @@ pub(crate) const FIELDS: [&str; 28] = [
     "principal",
     "protocol",
     "reason",
+    "refused_before",
     "seq",
     "session",
     "stream",
@@ -94,6 +98,15 @@ pub struct AuditRecord {
     pub first_seq: Option<u64>,
     /// The last `seq` the record stands for.
     pub last_seq: Option<u64>,
+    /// When the first of the facts happened that the record stands for, in milliseconds since 1970 UTC.
+    pub first_ts_ms: Option<u64>,
+    /// When the last of them happened.
+    pub last_ts_ms: Option<u64>,
+    /// How many different names those facts had: exact up to 32, an estimate beyond.
+    pub distinct: Option<u64>,
+    /// Of a session that was admitted: how many attempts from its address were refused before it, since the last one that
+    /// was admitted.
+    pub refused_before: Option<u64>,
     /// Free text.
     pub detail: Option<Personal>,
     /// `detail` was cut to fit an entry.
@@ -136,6 +149,10 @@ impl AuditRecord {
             count: None,
             first_seq: None,
             last_seq: None,
+            first_ts_ms: None,
+            last_ts_ms: None,
+            distinct: None,
+            refused_before: None,
             detail: None,
             detail_cut: false,
             node: None,
@@ -207,6 +224,14 @@ impl AuditRecord {
     ) -> Result<Self, crate::RecordError> {
         self.extra.insert(name, value)?;
         Ok(self)
+    }
+
+    /// Whether every number is one that a record can carry: below 2^53. Encoding refuses one that is not.
+    ///
+    /// # Errors
+    /// [`RecordError::IntegerTooLarge`](crate::RecordError::IntegerTooLarge) names the first that is not.
+    pub fn check_numbers(&self) -> Result<(), crate::RecordError> {
+        crate::canonical::check_integers(self)
     }
 
     /// The record without personal data: each piece of it is replaced by [`REDACTED`](crate::REDACTED).
@@ -290,6 +315,10 @@ setters! {
         count with_count,
         first_seq with_first_seq,
         last_seq with_last_seq,
+        first_ts_ms with_first_ts_ms,
+        last_ts_ms with_last_ts_ms,
+        distinct with_distinct,
+        refused_before with_refused_before,
     }
 }
 

@@ -28,14 +28,17 @@ pub struct RecordView<'a> {
     pub count: Option<u64>,
     pub detail: Option<&'a str>,
     pub detail_cut: bool,
+    pub distinct: Option<u64>,
     pub dropped_frames: Option<u64>,
     pub duration_ms: Option<u64>,
     pub first_seq: Option<u64>,
+    pub first_ts_ms: Option<u64>,
     pub frames: Option<u64>,
     pub inferred: bool,
     /// The label of a free-form event.
     pub label: Option<&'a str>,
     pub last_seq: Option<u64>,
+    pub last_ts_ms: Option<u64>,
     pub mono_ms: Option<u64>,
     pub node: Option<&'a str>,
     /// In base64, of the right length and canonical.
@@ -45,6 +48,7 @@ pub struct RecordView<'a> {
     pub principal: Option<&'a str>,
     pub protocol: Option<&'a str>,
     pub reason: Option<&'a str>,
+    pub refused_before: Option<u64>,
     pub seq: Option<u64>,
     pub session: Option<Uuid>,
     pub stream: Option<&'a str>,
@@ -73,13 +77,16 @@ impl<'a> RecordView<'a> {
             count: c.integer_of(",\"count\":")?,
             detail: c.text_of(",\"detail\":")?,
             detail_cut: c.has(",\"detail_cut\":true"),
+            distinct: c.integer_of(",\"distinct\":")?,
             dropped_frames: c.integer_of(",\"dropped_frames\":")?,
             duration_ms: c.integer_of(",\"duration_ms\":")?,
             first_seq: c.integer_of(",\"first_seq\":")?,
+            first_ts_ms: c.integer_of(",\"first_ts_ms\":")?,
             frames: c.integer_of(",\"frames\":")?,
             inferred: c.has(",\"inferred\":true"),
             label: c.text_of(",\"label\":")?,
             last_seq: c.integer_of(",\"last_seq\":")?,
+            last_ts_ms: c.integer_of(",\"last_ts_ms\":")?,
             mono_ms: c.integer_of(",\"mono_ms\":")?,
             node: c.text_of(",\"node\":")?,
             nonce: c.nonce_of(",\"nonce\":")?,
@@ -88,6 +95,7 @@ impl<'a> RecordView<'a> {
             principal: c.text_of(",\"principal\":")?,
             protocol: c.text_of(",\"protocol\":")?,
             reason: c.text_of(",\"reason\":")?,
+            refused_before: c.integer_of(",\"refused_before\":")?,
             seq: c.integer_of(",\"seq\":")?,
             session: c.uuid_of(",\"session\":")?,
             stream: c.text_of(",\"stream\":")?,
@@ -136,6 +144,10 @@ impl<'a> RecordView<'a> {
             count: self.count,
             first_seq: self.first_seq,
             last_seq: self.last_seq,
+            first_ts_ms: self.first_ts_ms,
+            last_ts_ms: self.last_ts_ms,
+            distinct: self.distinct,
+            refused_before: self.refused_before,
             detail: self.detail.map(Personal::from),
             detail_cut: self.detail_cut,
             node: self.node.map(str::to_owned),
@@ -390,7 +402,11 @@ mod tests {
             .with_dropped_frames(13)
             .with_count(14)
             .with_first_seq(15)
-            .with_last_seq(16);
+            .with_last_seq(16)
+            .with_first_ts_ms(17)
+            .with_last_ts_ms(18)
+            .with_distinct(19)
+            .with_refused_before(20);
         record.detail_cut = true;
         record
     }

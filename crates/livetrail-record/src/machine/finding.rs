@@ -62,6 +62,9 @@ pub enum Rule {
     /// A session goes on in another boot than the one that opened it.
     #[error("the session belongs to another boot")]
     WrongBoot,
+    /// What a record says of the attempts that it stands for contradicts itself, or a record says it that stands for none.
+    #[error("what the record says of refused attempts contradicts itself")]
+    RefusalMalformed,
     /// An eviction or reaping is followed by another end than its own.
     #[error("the session must end with reason {expected}")]
     WrongEnd {

@@ -347,13 +347,16 @@ impl TrailChecker {
     // ---- Sessions -----------------------------------------------------------------------------------------------------
 
     fn feed_session(&mut self, record: &AuditRecord, found: &mut Found) {
-        let Some(role) = Role::of(&record.action) else {
-            return;
-        };
         let at = At {
             index: self.index,
             boot: record.boot,
             session: record.session,
+        };
+        if contradicts_itself(record) {
+            found.add(at, Rule::RefusalMalformed);
+        }
+        let Some(role) = Role::of(&record.action) else {
+            return;
         };
         let Some(session) = record.session else {
             if role.needs_session() {
@@ -602,6 +605,26 @@ impl Role {
     fn needs_session(&self) -> bool {
         matches!(self, Self::Opens(_) | Self::Closes(_) | Self::Denied)
     }
+}
+
+/// Whether a record says something of refused attempts that cannot be. A refusal may stand for many: then it has their
+/// number, the first and last time, and the number of different names, and it has one session and one `seq` like any other.
+fn contradicts_itself(record: &AuditRecord) -> bool {
+    let starts = matches!(
+        record.action,
+        AuditAction::PublishStarted | AuditAction::PlayStarted
+    );
+    let backwards = record
+        .first_ts_ms
+        .zip(record.last_ts_ms)
+        .is_some_and(|(first, last)| first > last);
+    let refused = record.action.is_refusal()
+        && (backwards
+            || record.count == Some(0)
+            || record
+                .distinct
+                .is_some_and(|names| names > record.count.unwrap_or(1)));
+    refused || (record.refused_before.is_some() && !starts)
 }
 
 /// Whether the record closes a session that an earlier boot left open.

@@ -480,3 +480,42 @@ fn findings_of_one_moment_come_in_the_trails_order() {
         .collect();
     assert_eq!(order, (1..=40).collect::<Vec<u64>>());
 }
+
+#[test]
+fn a_refusal_may_stand_for_many_attempts_with_one_session_and_one_number() {
+    let many = || {
+        AuditRecord::new(PlayDenied, "live")
+            .with_session(A)
+            .with_count(4_000)
+            .with_distinct(3_999)
+            .with_first_ts_ms(10)
+            .with_last_ts_ms(20)
+    };
+    let admitted = AuditRecord::new(PlayStarted, "live")
+        .with_session(B)
+        .with_refused_before(4_001);
+    let trail = Trail::begun()
+        .push(BOOT, many())
+        .push(BOOT, admitted)
+        .of(B, PlayEnded)
+        .push(
+            BOOT,
+            AuditRecord::new(AuditAction::AdminDenied, "").with_count(7),
+        )
+        .server(BOOT, ServerStopped);
+    let (findings, report) = TrailChecker::new().check(&trail.records);
+    assert_eq!(findings, []);
+    assert_eq!(report.closed_sessions, 2);
+    let wrong = [
+        many().with_count(0),
+        many().with_first_ts_ms(21),
+        many().with_distinct(4_001),
+        many().with_refused_before(1),
+    ];
+    for record in wrong {
+        let trail = Trail::begun().push(BOOT, record);
+        let (findings, _) = TrailChecker::new().check(&trail.records);
+        let rules: Vec<_> = findings.into_iter().map(|finding| finding.rule).collect();
+        assert_eq!(rules, [Rule::RefusalMalformed]);
+    }
+}

@@ -69,6 +69,7 @@ prop_compose! {
         ids in (any::<Option<u128>>(), any::<Option<u128>>(), any::<Option<[u8; 16]>>()),
         labels in (option::of(text()), option::of(text())),
         numbers in (number(), number(), number(), number(), number(), number(), number(), number(), number()),
+        more in (number(), number(), number(), number()),
         flags in any::<(bool, bool)>(),
         ts_ms in 0..=MAX_INTEGER,
         v in 0..3_u32,
@@ -91,6 +92,7 @@ prop_compose! {
         (r.seq, r.mono_ms, r.duration_ms) = (numbers.0, numbers.1, numbers.2);
         (r.bytes, r.frames, r.dropped_frames) = (numbers.3, numbers.4, numbers.5);
         (r.count, r.first_seq, r.last_seq) = (numbers.6, numbers.7, numbers.8);
+        (r.first_ts_ms, r.last_ts_ms, r.distinct, r.refused_before) = more;
         (r.inferred, r.detail_cut) = flags;
         for (name, value) in extra {
             r.extra.insert(&name, value).expect("a name that begins with x is not known");

@@ -104,6 +104,17 @@ fn what(record: &AuditRecord) -> String {
         .map(|reason| reason.label().to_owned()));
     add(record.inferred.then(|| "inferred".to_owned()));
     add(record.count.map(|count| format!("{count} times")));
+    add(record.distinct.map(|names| match names {
+        1 => "1 name".to_owned(),
+        names => format!("{names} different names"),
+    }));
+    add(record
+        .first_ts_ms
+        .zip(record.last_ts_ms)
+        .map(|(first, last)| format!("{} to {}", time::rfc3339(first), time::rfc3339(last))));
+    add(record
+        .refused_before
+        .map(|attempts| format!("after {attempts} refused attempts")));
     add(record
         .duration_ms
         .map(|ms| format!("{:.1} s", ms as f64 / 1_000.0)));
@@ -146,5 +157,23 @@ mod tests {
         let widest = shown.lines().map(|line| line.chars().count()).max();
         assert!(widest.is_some_and(|width| width < 180), "{shown}");
         assert!(shown.contains("xx…"), "{shown}");
+    }
+
+    #[test]
+    fn a_record_that_stands_for_many_attempts_says_how_many_when_and_of_how_many_names() {
+        let record = AuditRecord::new(AuditAction::PublishDenied, "live")
+            .with_ts_ms(20_000)
+            .with_outcome(Outcome::Denied)
+            .with_count(4_000)
+            .with_distinct(17)
+            .with_first_ts_ms(1_000)
+            .with_last_ts_ms(11_000);
+        let shown = line(&record, TrailFormat::Table).unwrap();
+        let expected =
+            "4000 times, 17 different names, 1970-01-01T00:00:01.000Z to 1970-01-01T00:00:11.000Z";
+        assert!(shown.contains(expected), "{shown}");
+        let admitted = AuditRecord::new(AuditAction::PlayStarted, "live").with_refused_before(41);
+        let shown = line(&admitted, TrailFormat::Table).unwrap();
+        assert!(shown.contains("after 41 refused attempts"), "{shown}");
     }
 }
