@@ -66,6 +66,14 @@ pub enum AuditError {
         /// Why.
         source: RecordError,
     },
+    /// The queue would be too long.
+    #[error("a queue for {records} records is too long: at most {limit}")]
+    Capacity {
+        /// How many records it was to hold.
+        records: usize,
+        /// The most it can.
+        limit: usize,
+    },
     /// A thread could not be started.
     #[error("cannot start the thread {name}")]
     Thread {
@@ -92,6 +100,39 @@ pub enum AuditError {
         /// How many.
         waiting: usize,
     },
+}
+
+/// Why a record of a host's was not taken: see [`AuditPipeline::record`](crate::AuditPipeline::record).
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The queue has no slot. The record counts as dropped, and the trail reports it.
+    #[error("the audit queue is full")]
+    Full,
+    /// The pipeline is closed. The record counts as dropped.
+    #[error("the pipeline is closed")]
+    Closed,
+    /// The action begins, ends or refuses a session, and the record names none.
+    #[error("a record of {action} names its session")]
+    NoSession {
+        /// The action.
+        action: String,
+    },
+    /// The pipeline alone makes such records.
+    #[error("{action} is recorded by the pipeline alone")]
+    ReservedAction {
+        /// The action.
+        action: String,
+    },
+    /// The boot after a crash alone gives this reason.
+    #[error("reason {reason} is given by the boot after a crash alone")]
+    ReservedReason {
+        /// The reason.
+        reason: String,
+    },
+    /// The record cannot be written down: a number is 2^53 or more.
+    #[error("the record has no canonical form")]
+    NotCanonical(#[source] RecordError),
 }
 
 /// Why a sink could not make durable what it was given.

@@ -16,15 +16,17 @@ use livetrail_record::{
 };
 
 use crate::error::{AuditError, SinkError};
-use crate::sink::AuditSink;
+use crate::sink::{AuditSink, RecordClass};
 
 /// Between two tries when the ledger takes nothing more at the moment.
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
 /// A ledger as a sink: each record's canonical bytes are one entry.
 ///
-/// A batch that the ledger cannot take (its queue is full, or the disk) is kept and tried again until it can, so no number of
-/// the boot is ever skipped here: the pipeline's queue fills meanwhile, and what that drops is counted and reported.
+/// The ledger's [`Pressure`] says which classes of records it takes, and the pipeline keeps to that: refused attempts are left out from
+/// 90 % disk use on, best-effort starts from 95 %, and from 97 % on only what is essential is written, from the ledger's reserve. A
+/// batch that the ledger cannot take (its queue is full, or there is no room at all) is kept and tried again until it can, so no
+/// number of the boot is ever skipped here: the pipeline's queue fills meanwhile, and what that drops is counted and reported.
 /// [`flush`](AuditSink::flush) waits for the durable watermark, so a strict session starts when its record is on disk.
 ///
 /// ```
@@ -40,7 +42,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 ///
 /// let sink = Arc::new(LedgerSink::new(ledger));
 /// let pipeline = AuditPipeline::new(sink.clone(), 1_024);
-/// pipeline.record(AuditRecord::new(AuditAction::Event("hello".into()), "live"));
+/// pipeline.record(AuditRecord::new(AuditAction::Event("hello".into()), "live"))?;
 /// pipeline.close().await;
 /// sink.close(Duration::from_secs(5))?; // signs the last checkpoint
 /// assert_eq!(Reader::open(store)?.checkpoint()?.head().size, 1);
@@ -134,8 +136,10 @@ impl LedgerSink {
             .map(|range| &buffer.bytes[range.clone()])
             .collect();
         let mut told = false;
+        // Whoever hands records over asks first which classes there is room for; what was handed over is under way, and may use the
+        // reserve. That is one batch at most for each time that the disk gets short.
         loop {
-            let error = match self.handle.try_append(Class::Strict, &entries) {
+            let error = match self.handle.try_append(Class::Essential, &entries) {
                 Ok(appended) => {
                     self.appended.store(appended.next, Ordering::Release);
                     self.set_trouble(None);
@@ -193,7 +197,16 @@ impl AuditSink for LedgerSink {
     }
 
     fn short_of_room(&self) -> bool {
-        self.handle.pressure() >= Pressure::ShedBestEffort
+        !self.takes(RecordClass::Refusal)
+    }
+
+    fn takes(&self, class: RecordClass) -> bool {
+        self.handle.pressure().takes(match class {
+            RecordClass::Refusal => Class::Refusal,
+            RecordClass::BestEffort => Class::BestEffort,
+            RecordClass::Strict => Class::Strict,
+            RecordClass::Essential => Class::Essential,
+        })
     }
 
     fn failing(&self) -> Option<SinkError> {

@@ -16,19 +16,22 @@
 
 mod error;
 mod file;
+mod install;
 mod ledger;
 mod pipeline;
 pub mod replica;
 mod sink;
 mod trail;
 
-pub use error::{AuditError, SinkError};
+pub use error::{AuditError, Refused, SinkError};
 pub use file::FileAuditSink;
+pub use install::Audited;
 pub use ledger::{LedgerSink, open_sessions_of_ledger};
 pub use pipeline::{
-    AuditGate, AuditPipeline, AuditPipelineBuilder, CloseReport, Mode, Policy, Status,
+    AuditGate, AuditPipeline, AuditPipelineBuilder, CloseReport, Counters, Mode, Monitor, Policy,
+    Status,
 };
-pub use sink::{AuditSink, PanickedWrites};
+pub use sink::{AuditSink, PanickedWrites, RecordClass};
 pub use trail::{FileTrail, Recovered, TrailLine, open_sessions};
 
 pub use livetrail_record::{AuditAction, AuditRecord, OpenSession, Outcome, Personal, Reason};

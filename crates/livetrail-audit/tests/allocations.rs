@@ -29,7 +29,7 @@ fn offering_allocates_nothing_whether_there_is_room_or_not() {
         pipeline.on_event(&event);
     }
     for record in records {
-        assert!(pipeline.record(record));
+        assert_eq!(pipeline.record(record), Ok(()));
     }
     assert_eq!(pipeline.queue_depth(), 100);
     for _ in 0..1_000 {

@@ -85,7 +85,7 @@ fn a_worker_that_sleeps_is_woken_for_every_record() {
             if taken == PRODUCERS {
                 break;
             }
-            if pipeline.asleep.lie_down(&pipeline.next, taken as u64) {
+            if pipeline.asleep.lie_down([(&pipeline.next, taken as u64)]) {
                 pipeline.park();
                 pipeline.asleep.get_up();
             } else {

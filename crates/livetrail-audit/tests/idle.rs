@@ -48,7 +48,8 @@ fn an_idle_worker_sleeps_until_an_offer_wakes_it() {
             clock.monotonic() - since >= SILENCE
         });
         let begin = clock.monotonic();
-        assert!(pipeline.record(AuditRecord::new(AuditAction::Event("e".into()), "live")));
+        let event = AuditRecord::new(AuditAction::Event("e".into()), "live");
+        assert_eq!(pipeline.record(event), Ok(()));
         wait_until(|| sink.len() == offered);
         let waited = clock.monotonic() - begin;
         assert!(waited < SOON, "{waited:?}");

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livetrail_audit::{
-    AuditAction, AuditPipeline, AuditRecord, AuditSink, LedgerSink, Mode, OpenSession, Policy,
-    open_sessions_of_ledger,
+    AuditAction, AuditPipeline, AuditRecord, AuditSink, Audited as _, LedgerSink, Mode,
+    OpenSession, Policy, open_sessions_of_ledger,
 };
 use livetrail_engine::{AppSpec, Attempt, Engine, Reason, StreamKey};
 use livetrail_ledger::{Identity, Ledger, MemStore, PowerCut, Reader, RealStore, SharedStore};
-use livetrail_record::parse_canonical;
+use livetrail_record::{LossCounts, Value, parse_canonical};
 use livetrail_verify::{Directory, Files, Options, Verdict, verify};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -157,21 +157,21 @@ async fn a_full_disk_is_loud_and_loses_nothing_that_was_accepted() {
     let sink = Arc::new(LedgerSink::new(open(&store)));
     let pipeline = AuditPipeline::new(sink.clone(), 10_000);
     let record = |n: u64| AuditRecord::new(AuditAction::Event(format!("n{n}")), "live");
-    pipeline.record(record(0));
+    pipeline.record(record(0)).unwrap();
     pipeline.sync().await.unwrap();
     disk.set_capacity(Some(1));
     // Long enough to be noticed, however often the ledger looks.
     let noticed = tokio::time::timeout(Duration::from_secs(10), async {
         let mut n = 1;
         while sink.failing().is_none() {
-            pipeline.record(record(n));
+            pipeline.record(record(n)).unwrap();
             n += 1;
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         n
     });
     let offered = noticed.await.expect("a full disk is noticed");
-    pipeline.record(record(offered));
+    pipeline.record(record(offered)).unwrap();
     let synced = tokio::time::timeout(Duration::from_millis(200), pipeline.sync()).await;
     assert!(
         !matches!(synced, Ok(Ok(()))),
@@ -201,72 +201,248 @@ async fn a_log_that_stops_while_nothing_comes_in_is_failing_at_once() {
     let words = sink.failing().unwrap().to_string();
     assert!(words.contains("a witness has seen more"), "{words}");
     // What was durable before does not stand for what comes now.
-    pipeline.record(AuditRecord::new(AuditAction::Event("late".into()), "live"));
+    pipeline
+        .record(AuditRecord::new(AuditAction::Event("late".into()), "live"))
+        .unwrap();
     assert!(pipeline.sync().await.is_err());
     assert!(!pipeline.close().await.durable);
 }
 
-/// From 90 % of the disk on, viewers' sessions are let in and left out, the loss is on record, and what they end with and publishers are kept.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_nearly_full_disk_best_effort_is_left_out_counted_and_reported() {
-    let disk = MemStore::new();
-    let store: SharedStore = Arc::new(disk.clone());
-    Ledger::create(&store, &identity()).unwrap();
-    let mut options = livetrail_ledger::Options::default();
-    options.space_interval = Duration::ZERO;
-    options.queue_bytes = 128 << 10;
-    options.segment_bytes = 1 << 20;
-    options.ballast_bytes = 0;
-    let builder = Ledger::builder(store.clone(), identity()).options(options);
-    let sink = Arc::new(LedgerSink::new(builder.open().unwrap().0));
-    let policy = Policy::default();
-    let pipeline = AuditPipeline::builder(sink.clone()).sheds(policy);
-    let pipeline = Arc::new(pipeline.build().unwrap());
-    let engine = Engine::builder()
-        .application(AppSpec::new("live"))
-        .observer(Arc::clone(&pipeline))
-        .gate(pipeline.gate(policy))
-        .build()
-        .unwrap();
-    let publication = engine.publish(attempt("cam")).await.unwrap();
-    sink.handle().wait_sealed(2, PATIENCE).unwrap();
-    // So few records want no zeros for the next segment: from now on the trail grows by records alone.
-    let space = store.space().unwrap();
-    let used = space.total_bytes - space.available_bytes;
-    disk.set_capacity(Some(used * 100 / 93));
-    // The next commit looks.
-    pipeline.record(AuditRecord::new(AuditAction::Event("look".into()), "live"));
-    pipeline.sync().await.unwrap();
-    assert!(sink.short_of_room() && sink.failing().is_none());
+/// A trail on a disk whose size a test sets, with an engine under the server's policy.
+struct Disk {
+    disk: MemStore,
+    store: SharedStore,
+    sink: Arc<LedgerSink>,
+    pipeline: Arc<AuditPipeline>,
+    engine: Engine,
+}
 
-    let playback = engine.play(attempt("cam")).await.unwrap();
+impl Disk {
+    fn new(policy: Policy) -> Self {
+        let disk = MemStore::new();
+        let store: SharedStore = Arc::new(disk.clone());
+        Ledger::create(&store, &identity()).unwrap();
+        let mut options = livetrail_ledger::Options::default();
+        options.space_interval = Duration::ZERO;
+        options.queue_bytes = 128 << 10;
+        options.segment_bytes = 1 << 20;
+        options.ballast_bytes = 0;
+        let builder = Ledger::builder(store.clone(), identity()).options(options);
+        let sink = Arc::new(LedgerSink::new(builder.open().unwrap().0));
+        let pipeline = AuditPipeline::builder(sink.clone()).node("a").build();
+        let pipeline = Arc::new(pipeline.unwrap());
+        let engine = Engine::builder()
+            .application(AppSpec::new("live"))
+            .audit(&pipeline, policy)
+            .build()
+            .unwrap();
+        Self {
+            disk,
+            store,
+            sink,
+            pipeline,
+            engine,
+        }
+    }
+
+    /// Makes the disk so full, in thousandths, and has the ledger look.
+    async fn fill(&self, per_mille: u64) {
+        let space = self.store.space().unwrap();
+        let used = space.total_bytes - space.available_bytes;
+        self.disk.set_capacity(Some(used * 1_000 / per_mille));
+        let look = AuditRecord::new(AuditAction::from_label("admin_looked"), "");
+        self.pipeline.record(look).unwrap();
+        self.pipeline.sync().await.unwrap();
+    }
+
+    /// Ends everything. Gives the trail's records; the trail is sound.
+    async fn end(self) -> Vec<AuditRecord> {
+        assert!(self.engine.shutdown(PATIENCE).await);
+        self.end_without_flush().await
+    }
+
+    async fn end_without_flush(self) -> Vec<AuditRecord> {
+        let report = self.pipeline.close().await;
+        assert!(report.durable && report.unwritten == 0, "{report:?}");
+        self.sink.close(PATIENCE).unwrap();
+        let files: std::collections::BTreeMap<_, _> = self
+            .disk
+            .paths()
+            .into_iter()
+            .map(|path| (path.clone(), self.store.read(&path).unwrap()))
+            .collect();
+        let report = verify(&Files(files), &Options::default(), &mut |_, _| {}).unwrap();
+        assert_eq!(report.verdict, Verdict::Sound, "{report}");
+        records(&self.store)
+    }
+}
+
+fn labels(records: &[AuditRecord], stream: &str) -> Vec<String> {
+    let of_stream = records
+        .iter()
+        .filter(|r| r.stream.as_deref() == Some(stream));
+    of_stream.map(|r| r.action.label().to_owned()).collect()
+}
+
+/// How many records were lost, of which action, and how many refused attempts their records stood for.
+fn lost(records: &[AuditRecord], action: &str) -> (u64, i64) {
+    let losses = records
+        .iter()
+        .filter(|r| r.action == AuditAction::RecordsDropped);
+    let (mut of_action, mut attempts) = (0, 0);
+    for loss in losses {
+        let detail = loss.detail.as_ref().unwrap().expose();
+        of_action += LossCounts::parse(detail).unwrap().get(action);
+        if let Some(Value::Integer(more)) = loss.extra.get("refused_attempts") {
+            attempts += more;
+        }
+    }
+    (of_action, attempts)
+}
+
+/// From 90 % of the disk on, refused attempts are left out, whatever the policy, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_90_percent_on_refusals_alone_are_left_out_counted_and_reported() {
+    let disk = Disk::new(Policy::of(Mode::Strict));
+    let publication = disk.engine.publish(attempt("cam")).await.unwrap();
+    disk.sink.handle().wait_sealed(2, PATIENCE).unwrap();
+    disk.fill(920).await;
+    assert!(disk.sink.short_of_room() && disk.sink.failing().is_none());
+    let playback = disk.engine.play(attempt("cam")).await.unwrap();
     for _ in 0..9 {
-        engine.play(attempt("none")).await.unwrap_err();
+        disk.engine.play(attempt("none")).await.unwrap_err();
     }
     drop(playback);
-    pipeline.sync().await.unwrap();
     publication.end(Reason::ClientClosed);
-    assert!(engine.shutdown(Duration::from_secs(2)).await);
-    let report = pipeline.close().await;
-    assert!(report.durable, "{report:?}");
-    assert_eq!(report.dropped, 10);
-    sink.close(PATIENCE).unwrap();
+    let counters = disk.pipeline.monitor();
+    let records = disk.end().await;
+    let expected = [
+        "publish_started",
+        "play_started",
+        "play_ended",
+        "publish_ended",
+    ];
+    assert_eq!(labels(&records, "cam"), expected);
+    assert!(labels(&records, "none").is_empty());
+    // The first of its kind, and the record that stands for the other eight.
+    assert_eq!(lost(&records, "play_denied"), (2, 9));
+    let counters = counters.counters();
+    assert_eq!((counters.dropped, counters.lost_attempts), (9, 9));
+}
 
-    let records = records(&store);
-    let of = |action: AuditAction| records.iter().filter(move |r| r.action == action);
-    let lost: u64 = of(AuditAction::RecordsDropped)
-        .filter_map(|r| r.count)
-        .sum();
-    assert_eq!(lost, 10);
-    assert!(of(AuditAction::RecordsDropped).count() <= 3, "{records:?}");
-    assert_eq!(of(AuditAction::PlayDenied).count(), 0);
-    assert_eq!(of(AuditAction::PlayEnded).count(), 1);
-    let files: std::collections::BTreeMap<_, _> = disk
-        .paths()
-        .into_iter()
-        .map(|path| (path.clone(), store.read(&path).unwrap()))
-        .collect();
-    let report = verify(&Files(files), &Options::default(), &mut |_, _| {}).unwrap();
-    assert_eq!(report.verdict, Verdict::Sound, "{report}");
-    assert_eq!(report.sessions.dropped, 10, "{report}");
+/// From 95 % on, how sessions of a best-effort role begin is left out as well; how they end, and strict roles, are kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_95_percent_on_best_effort_starts_are_left_out_counted_and_reported() {
+    let disk = Disk::new(Policy::default());
+    let first = disk.engine.publish(attempt("cam")).await.unwrap();
+    disk.sink.handle().wait_sealed(2, PATIENCE).unwrap();
+    disk.fill(954).await;
+    let playback = disk.engine.play(attempt("cam")).await.unwrap();
+    disk.engine.play(attempt("none")).await.unwrap_err();
+    drop(playback);
+    disk.pipeline.sync().await.unwrap();
+    let second = disk.engine.publish(attempt("two")).await.unwrap();
+    drop((first, second));
+    let records = disk.end().await;
+    let expected = ["publish_started", "play_ended", "publish_ended"];
+    assert_eq!(labels(&records, "cam"), expected);
+    assert_eq!(
+        labels(&records, "two"),
+        ["publish_started", "publish_ended"]
+    );
+    assert_eq!(lost(&records, "play_started").0, 1);
+    assert_eq!(lost(&records, "play_denied"), (1, 1));
+}
+
+/// From 97 % on only what is essential is written: ends of sessions that are on record among it, although starts wait before them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_97_percent_on_ends_are_written_and_strict_starts_wait_or_are_refused() {
+    let policy = Policy::default().deadline(Duration::from_millis(300));
+    let disk = Disk::new(policy);
+    let honest = disk.engine.publish(attempt("cam")).await.unwrap();
+    let viewer = disk.engine.play(attempt("cam")).await.unwrap();
+    disk.pipeline.sync().await.unwrap();
+    disk.fill(975).await;
+    assert!(disk.sink.failing().is_some());
+    // Strict: it waits for room and is refused. Both of its records are held back.
+    let refused = disk.engine.publish(attempt("late")).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::AuditUnavailable);
+    let note = AuditRecord::new(AuditAction::Event("a host's".into()), "live").with_stream("note");
+    disk.pipeline.record(note).unwrap();
+    // Ends of what is on record are written now, past these.
+    let entries = disk.sink.handle().durable_entries();
+    drop((viewer, honest));
+    let written = async {
+        while disk.sink.handle().durable_entries() < entries + 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, written).await;
+    in_time.expect("the ends are written without room for anything else");
+    let held = async {
+        while disk.pipeline.counters().held_records < 3 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, held).await.unwrap();
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), disk.pipeline.sync())
+            .await
+            .is_err(),
+        "what is held back is not durable"
+    );
+    // A start that finds room before its deadline is admitted.
+    let patient = disk.pipeline.gate(policy.deadline(PATIENCE));
+    let engine = Engine::builder()
+        .application(AppSpec::new("live"))
+        .clock(disk.pipeline.clock())
+        .observer(Arc::clone(&disk.pipeline))
+        .gate(patient)
+        .build()
+        .unwrap();
+    let (publication, ()) = tokio::join!(engine.publish(attempt("patient")), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        disk.disk.set_capacity(None);
+    });
+    drop(publication.unwrap());
+    let records = disk.end().await;
+    assert_eq!(lost(&records, "publish_started"), (0, 0));
+    let pair = ["publish_started", "publish_ended"];
+    assert_eq!(labels(&records, "late"), pair);
+    assert_eq!(labels(&records, "patient"), pair);
+    assert_eq!(labels(&records, "note"), ["event"]);
+    let at = |label: &str, stream: &str| {
+        records
+            .iter()
+            .position(|r| r.action.label() == label && r.stream.as_deref() == Some(stream))
+            .unwrap()
+    };
+    assert!(at("publish_ended", "cam") < at("publish_started", "late"));
+}
+
+/// A disk that stays full: closing does not wait for it, and what was held back is a reported loss.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_on_a_full_disk_reports_what_was_held_back() {
+    let disk = Disk::new(Policy::default().deadline(Duration::from_millis(100)));
+    let honest = disk.engine.publish(attempt("cam")).await.unwrap();
+    disk.pipeline.sync().await.unwrap();
+    disk.fill(975).await;
+    disk.engine.publish(attempt("late")).await.unwrap_err();
+    drop(honest);
+    let held = async {
+        while disk.pipeline.counters().held_records < 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, held).await.unwrap();
+    disk.engine.play(attempt("none")).await.unwrap_err();
+    let records = disk.end_without_flush().await;
+    assert_eq!(
+        labels(&records, "cam"),
+        ["publish_started", "publish_ended"]
+    );
+    assert!(labels(&records, "late").is_empty());
+    assert_eq!(lost(&records, "publish_started").0, 1);
+    assert_eq!(lost(&records, "publish_ended").0, 1);
+    assert_eq!(records.last().unwrap().action, AuditAction::ServerStopped);
 }

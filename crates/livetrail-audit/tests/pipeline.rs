@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Memory, context, ended, event, key, started, totals, wait_until};
 use livetrail_audit::{
-    AuditAction, AuditPipeline, AuditRecord, Outcome, Reason, Status, open_sessions,
+    AuditAction, AuditPipeline, AuditRecord, Outcome, Reason, Refused, Status, open_sessions,
 };
 use livetrail_engine::{
     AppSpec, Attempt, CodecId, Engine, FrameFlags, ManualClock, MediaFrame, Observer,
@@ -195,7 +195,8 @@ async fn what_a_full_queue_cannot_take_is_counted_and_reported() {
     for stream in ["a", "b", "c"] {
         pipeline.on_event(&started(&context(Role::Play, stream)));
     }
-    pipeline.record(AuditRecord::new(AuditAction::AdminConfigChanged, ""));
+    let changed = pipeline.record(AuditRecord::new(AuditAction::AdminConfigChanged, ""));
+    assert_eq!(changed, Err(Refused::Full));
     assert_eq!(
         (pipeline.offered(), pipeline.accepted(), pipeline.dropped()),
         (6, 2, 4)
@@ -208,7 +209,7 @@ async fn what_a_full_queue_cannot_take_is_counted_and_reported() {
     assert_eq!(losses(&sink.records()), [(4, 2, 5, expected)]);
     let loss = sink.records().pop().unwrap();
     assert_eq!(loss.seq, Some(6));
-    assert!(loss.extra.get("first_ts_ms").is_some() && loss.extra.get("last_ts_ms").is_some());
+    assert!(loss.first_ts_ms.is_some() && loss.last_ts_ms.is_some());
     let report = pipeline.close().await;
     assert_eq!((report.dropped, report.written), (4, 3));
     let (findings, report) = TrailChecker::without_boot_records().check(&sink.records());
@@ -348,7 +349,8 @@ async fn a_closed_pipeline_refuses_counts_and_reports_the_same_again() {
     let report = pipeline.close().await;
     assert!(matches!(pipeline.status(), Status::Closed));
     pipeline.on_event(&started(&context(Role::Play, "cam")));
-    assert!(!pipeline.record(AuditRecord::new(AuditAction::Event("late".into()), "live")));
+    let late = pipeline.record(AuditRecord::new(AuditAction::Event("late".into()), "live"));
+    assert_eq!(late, Err(Refused::Closed));
     assert_eq!((pipeline.offered(), pipeline.dropped()), (3, 2));
     assert_eq!(pipeline.close().await, report);
     assert!(pipeline.sync().await.is_err());
@@ -401,12 +403,26 @@ async fn a_panicking_sink_is_survived_and_costs_only_the_record_it_panicked_at()
     for stream in ["a", "bad", "b", "bad", "c"] {
         pipeline.on_event(&started(&context(Role::Play, stream)));
     }
-    wait_until(|| sink.len() == 3);
+    wait_until(|| {
+        losses(&sink.records())
+            .iter()
+            .map(|loss| loss.0)
+            .sum::<u64>()
+            == 2
+    });
     pipeline.on_event(&started(&context(Role::Play, "d")));
     let report = pipeline.close().await;
-    assert_eq!((report.sink_panics, report.written), (2, 4));
+    assert_eq!(report.sink_panics, 2);
+    assert_eq!((report.offered, report.accepted, report.dropped), (6, 4, 2));
     assert_eq!(pipeline.sink_panics(), 2);
-    assert_eq!(sink.len(), 4);
+    let streams: Vec<_> = sink
+        .records()
+        .into_iter()
+        .filter_map(|r| r.stream)
+        .collect();
+    assert_eq!(streams, ["a", "b", "c", "d"]);
+    let (findings, _) = TrailChecker::without_boot_records().check(&sink.records());
+    assert_eq!(findings, []);
 }
 
 #[tokio::test]
@@ -457,7 +473,7 @@ async fn a_boot_begins_beats_and_ends() {
 }
 
 #[tokio::test]
-async fn a_session_whose_end_was_dropped_gets_an_inferred_one() {
+async fn an_end_that_finds_no_slot_waits_and_is_written_as_it_was() {
     let sink = Memory::new();
     let clock = ManualClock::at(1_000_000);
     let pipeline = AuditPipeline::builder(sink.clone())
@@ -474,12 +490,26 @@ async fn a_session_whose_end_was_dropped_gets_an_inferred_one() {
     pipeline.on_event(&started(&context(Role::Publish, "a")));
     wait_until(|| pipeline.queue_depth() == 0);
     pipeline.on_event(&started(&context(Role::Publish, "b")));
+    // A session whose begin was dropped may lose its end as well.
+    let unheard = context(Role::Play, "c");
+    pipeline.on_event(&started(&unheard));
+    pipeline.on_event(&ended(&unheard, EngineReason::ClientClosed));
+    assert_eq!(pipeline.dropped(), 2);
     pipeline.on_event(&ended(&gone, EngineReason::ClientClosed));
-    assert_eq!(pipeline.dropped(), 1);
+    assert_eq!(
+        (pipeline.dropped(), pipeline.counters().waiting_ends),
+        (2, 1)
+    );
     let session = gone.session.as_uuid();
     drop(gone);
     sink.open();
     wait_until(|| sink.labels().contains(&"records_dropped".to_owned()));
+    let of_gone = |record: &AuditRecord| record.session == Some(session);
+    let end = sink.records().into_iter().filter(of_gone).nth(1).unwrap();
+    assert_eq!(
+        (end.reason, end.inferred),
+        (Some(Reason::ClientClosed), false)
+    );
     for _ in 0..3 {
         let before = sink.len();
         clock.advance(Duration::from_secs(61));
@@ -492,14 +522,10 @@ async fn a_session_whose_end_was_dropped_gets_an_inferred_one() {
             .map(|r| r.session.unwrap())
             .collect()
     };
-    assert_eq!(
-        inferred(&sink.records()),
-        [session],
-        "only the one that is gone"
-    );
+    assert!(inferred(&sink.records()).is_empty());
     pipeline.on_event(&ended(&alive, EngineReason::ClientClosed));
     pipeline.close().await;
-    assert_eq!(inferred(&sink.records()).len(), 3);
+    assert_eq!(inferred(&sink.records()).len(), 2, "those that were live");
     assert_eq!(sink.check().0, []);
 }
 

@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     pipeline.record(
         AuditRecord::new(AuditAction::Event("the show begins".to_owned()), "live")
             .with_stream("cam"),
-    );
+    )?;
     drop(publication);
     pipeline.close().await;
     Ok(())

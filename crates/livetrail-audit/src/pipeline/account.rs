@@ -6,9 +6,10 @@ use super::loss::Loss;
 
 /// The account of a boot's numbers, kept by the worker.
 ///
-/// Numbers arrive nearly in order. Those that are missing below the highest one are either on their way (their producer is
-/// between taking the number and using it), in the queue, or lost. A loss can be reported when every number that is missing up
-/// to its last one is one of those it counts.
+/// Numbers arrive when the sink has taken their record, nearly in order. Those that are missing below the highest one are on their
+/// way (their producer is between taking the number and using it), in the queue, held back for want of room, or lost. A loss can be
+/// reported when every number that is missing up to its last one is one of those it counts; it is settled when the sink has
+/// taken that report.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     /// One past the highest number that is there.
@@ -20,7 +21,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// This number is in the worker's hand.
+    /// The sink has taken the record with this number.
     pub(crate) fn arrived(&mut self, seq: u64) {
         if seq >= self.next {
             if seq > self.next {
@@ -52,7 +53,13 @@ impl Account {
         });
     }
 
-    /// A loss that can be reported now: its count is exactly what is missing up to its last number.
+    /// Whether losses are known that have not been reported.
+    pub(crate) const fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// A loss that can be reported now: its count is exactly what is missing up to its last number. To be followed by
+    /// [`reported`](Self::reported) or [`lost`](Self::lost), before this is asked again.
     pub(crate) fn report(&mut self) -> Option<Loss> {
         let last = self.pending.as_ref()?.last_seq;
         // Numbers that the worker has not seen yet, up to the last lost one, are missing as well.
@@ -65,8 +72,12 @@ impl Account {
         if seen + unseen != self.pending.as_ref()?.total() {
             return None;
         }
-        let loss = self.pending.take()?;
-        // Everything up to there is accounted for now.
+        self.pending.take()
+    }
+
+    /// The sink has taken the report of this loss: everything up to there is accounted for.
+    pub(crate) fn reported(&mut self, loss: &Loss) {
+        let last = loss.last_seq;
         if let Some((&first, &hole_last)) = self.holes.range(..=last).next_back()
             && hole_last > last
         {
@@ -75,7 +86,6 @@ impl Account {
         }
         self.holes = self.holes.split_off(&(last + 1));
         self.next = self.next.max(last + 1);
-        Some(loss)
     }
 
     /// Everything up to and with this number is accounted for; `None` while not even the first is.
@@ -119,6 +129,13 @@ mod tests {
     use super::*;
     use crate::pipeline::loss::KINDS;
 
+    /// Reports what can be reported, and the report is written.
+    fn report(account: &mut Account) -> Option<Loss> {
+        let loss = account.report()?;
+        account.reported(&loss);
+        Some(loss)
+    }
+
     fn loss(first_seq: u64, last_seq: u64, count: u64) -> Loss {
         let mut counts = [0; KINDS];
         counts[3] = count;
@@ -138,15 +155,15 @@ mod tests {
         account.arrived(3);
         account.lost(loss(1, 1, 1));
         // 2 is on its way, but beyond the loss.
-        assert_eq!(account.report().map(|loss| loss.total()), Some(1));
+        assert_eq!(report(&mut account).map(|loss| loss.total()), Some(1));
         assert_eq!((account.settled(), account.all_settled()), (Some(1), None));
         account.arrived(6);
         account.lost(loss(5, 5, 1));
         // 2 and 4 are on their way.
-        assert_eq!(account.report(), None);
+        assert_eq!(report(&mut account), None);
         account.arrived(2);
         account.arrived(4);
-        assert_eq!(account.report(), Some(loss(5, 5, 1)));
+        assert_eq!(report(&mut account), Some(loss(5, 5, 1)));
         assert_eq!(
             (account.settled(), account.all_settled()),
             (Some(6), Some(7))
@@ -160,12 +177,12 @@ mod tests {
         account.arrived(0);
         account.arrived(9);
         account.lost(loss(2, 8, 3));
-        assert_eq!(account.report(), None);
+        assert_eq!(report(&mut account), None);
         account.arrived(5);
         account.arrived(6);
-        assert_eq!(account.report(), None);
+        assert_eq!(report(&mut account), None);
         account.lost(loss(1, 7, 3));
-        assert_eq!(account.report(), Some(loss(1, 8, 6)));
+        assert_eq!(report(&mut account), Some(loss(1, 8, 6)));
         assert_eq!(account.settled(), Some(9));
     }
 
@@ -174,10 +191,24 @@ mod tests {
         let mut account = Account::default();
         account.arrived(0);
         account.lost(loss(1, 4, 4));
-        assert_eq!(account.report(), Some(loss(1, 4, 4)));
+        assert_eq!(report(&mut account), Some(loss(1, 4, 4)));
         assert_eq!(account.settled(), Some(4));
         account.arrived(5);
         assert_eq!(account.settled(), Some(5));
+    }
+
+    #[test]
+    fn a_report_that_the_sink_did_not_take_is_made_again_with_its_own_number_in_it() {
+        let mut account = Account::default();
+        account.arrived(0);
+        account.lost(loss(1, 2, 2));
+        let report_1 = account.report().unwrap();
+        // It had number 3.
+        account.lost(report_1);
+        account.lost(loss(3, 3, 1));
+        assert_eq!(account.settled(), Some(0));
+        assert_eq!(report(&mut account), Some(loss(1, 3, 3)));
+        assert_eq!(account.settled(), Some(3));
     }
 
     proptest! {
@@ -206,13 +237,13 @@ mod tests {
                 if harvest && let Some(taken) = bank.take() {
                     account.lost(taken);
                 }
-                reports.extend(account.report());
+                reports.extend(report(&mut account));
             }
             if let Some(taken) = bank.take() {
                 account.lost(taken);
             }
             prop_assert_eq!(account.unresolved(end), 0);
-            reports.extend(account.report());
+            reports.extend(report(&mut account));
             prop_assert!(account.pending.is_none() && account.holes.is_empty());
             prop_assert_eq!(account.settled(), Some(end - 1));
             let mut after = None;

@@ -1,6 +1,7 @@
 //! Whether the worker sleeps until somebody wakes it: how the first offer after a long silence knows, at no cost to the others.
 //!
-//! Two variables, `asleep` and the boot's next number; each side changes or reads both, in opposite orders:
+//! Two variables, `asleep` and a counter (the boot's next number, or the refusals' next ticket); each side changes or reads both, in
+//! opposite orders. The worker looks at both counters, each producer changes one of them: the proof is the same for each.
 //!
 //! ```text
 //! producer   takes a number (RMW) ─▶ offers its record ─▶ reads `asleep`; if set, clears it and wakes the worker
@@ -34,11 +35,15 @@ impl Asleep {
         next.fetch_add(1, Ordering::Acquire)
     }
 
-    /// The worker is about to sleep, with every number below `settled` accounted for. `false`: more were given since, it must not.
-    pub(crate) fn lie_down(&self, next: &AtomicU64, settled: u64) -> bool {
+    /// The worker is about to sleep, with every number below the settled one accounted for, of each counter. `false`: more were
+    /// given since, it must not.
+    pub(crate) fn lie_down<const N: usize>(&self, counters: [(&AtomicU64, u64); N]) -> bool {
         self.0.swap(true, Ordering::AcqRel);
         // Changes nothing, and yet is a change: it stands before or behind each producer's. Release: with it goes the store above.
-        if next.fetch_add(0, Ordering::AcqRel) == settled {
+        let settled = counters
+            .iter()
+            .all(|(next, settled)| next.fetch_add(0, Ordering::AcqRel) == *settled);
+        if settled {
             return true;
         }
         self.get_up();

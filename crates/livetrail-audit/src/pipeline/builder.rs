@@ -18,6 +18,12 @@ use crate::sink::AuditSink;
 /// Records that the queue holds unless told otherwise.
 const DEFAULT_CAPACITY: usize = 65_536;
 
+/// The longest queue: 1.9 GB of slots.
+const MAX_CAPACITY: usize = 1 << 24;
+
+/// Records of refused attempts in a second unless told otherwise.
+const REFUSAL_RECORDS_PER_SECOND: u32 = 10;
+
 /// How often the trail says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
@@ -39,15 +45,40 @@ pub(crate) struct Config {
     pub(crate) sync_interval: Option<Duration>,
     pub(crate) recovered: Vec<OpenSession>,
     pub(crate) started_detail: Option<String>,
-    /// Roles whose sessions may be left out when room is short: publishers, viewers.
-    pub(crate) sheds: Sheds,
+    /// Records of refused attempts in a second, at most.
+    pub(crate) refusal_records_per_second: u32,
+    pub(crate) close_deadline: Duration,
 }
 
-/// What may be left out when the sink is short of room.
+/// Roles whose sessions' first records may be left out when the sink is short of room.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sheds {
-    pub(crate) publish: bool,
-    pub(crate) play: bool,
+    publish: bool,
+    play: bool,
+}
+
+impl Sheds {
+    pub(crate) fn of(policy: Policy) -> Self {
+        Self {
+            publish: policy.publish == Mode::BestEffort,
+            play: policy.play == Mode::BestEffort,
+        }
+    }
+
+    pub(crate) const fn covers(self, publish: bool) -> bool {
+        if publish { self.publish } else { self.play }
+    }
+
+    pub(crate) const fn bits(self) -> u8 {
+        self.publish as u8 | (self.play as u8) << 1
+    }
+
+    pub(crate) const fn from_bits(bits: u8) -> Self {
+        Self {
+            publish: bits & 1 != 0,
+            play: bits & 2 != 0,
+        }
+    }
 }
 
 /// Sets up an [`AuditPipeline`]: from [`AuditPipeline::builder`].
@@ -55,7 +86,7 @@ pub struct AuditPipelineBuilder {
     sink: Arc<dyn AuditSink>,
     capacity: usize,
     clock: Arc<dyn Clock>,
-    close_deadline: Duration,
+    sheds: Sheds,
     config: Config,
 }
 
@@ -68,13 +99,14 @@ impl AuditPipelineBuilder {
             sync_interval: Some(SYNC_INTERVAL),
             recovered: Vec::new(),
             started_detail: None,
-            sheds: Sheds::default(),
+            refusal_records_per_second: REFUSAL_RECORDS_PER_SECOND,
+            close_deadline: CLOSE_DEADLINE,
         };
         Self {
             sink,
             capacity: DEFAULT_CAPACITY,
             clock: Arc::new(SystemClock::new()),
-            close_deadline: CLOSE_DEADLINE,
+            sheds: Sheds::default(),
             config,
         }
     }
@@ -87,7 +119,8 @@ impl AuditPipelineBuilder {
         builder
     }
 
-    /// How many records the queue holds; 0 means 1. 65,536 unless set, in 112 bytes each.
+    /// How many records the queue holds; 0 means 1, and at most 2^24. 65,536 unless set. Each slot takes 112 bytes, and there are more: an
+    /// eighth of them for ends and operators' records alone, and 64 to 8,192 for refused attempts.
     #[must_use]
     pub const fn capacity(mut self, records: usize) -> Self {
         self.capacity = records;
@@ -110,7 +143,7 @@ impl AuditPipelineBuilder {
     }
 
     /// How often a `heartbeat` is recorded, with the last number up to which everything is accounted for. Every 60 s unless
-    /// set; zero is never.
+    /// set; zero is never, and so is what no clock can reach.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.config.heartbeat = (!interval.is_zero()).then_some(interval);
@@ -118,7 +151,7 @@ impl AuditPipelineBuilder {
     }
 
     /// How often the sink is asked to sync while records come in and nobody waits for it. Every second unless set; zero is
-    /// never.
+    /// never, and so is what no clock can reach.
     #[must_use]
     pub fn sync_interval(mut self, interval: Duration) -> Self {
         self.config.sync_interval = (!interval.is_zero()).then_some(interval);
@@ -135,7 +168,7 @@ impl AuditPipelineBuilder {
     /// How long [`AuditPipeline::close`] may take. 30 s unless set. Dropping takes 5 s or this, whichever is less.
     #[must_use]
     pub const fn close_deadline(mut self, deadline: Duration) -> Self {
-        self.close_deadline = deadline;
+        self.config.close_deadline = deadline;
         self
     }
 
@@ -155,22 +188,29 @@ impl AuditPipelineBuilder {
         self
     }
 
-    /// What is left out while the sink is [short of room](AuditSink::short_of_room): how the sessions of a role that this policy calls best
-    /// effort begin or are refused. Each such record counts as dropped and is reported as lost, once a second; ends are always kept.
-    /// Nothing unless set.
+    /// Whose sessions' first records are left out while the sink has [no room](AuditSink::takes) for best effort: those of a role that this
+    /// policy calls best effort. Each such record counts as dropped and is reported as lost, once a second; ends are kept. Nobody's
+    /// unless set here or by [`Audited::audit`](crate::Audited::audit). Refused attempts are left out first, whatever the policy.
     #[must_use]
     pub fn sheds(mut self, policy: Policy) -> Self {
-        self.config.sheds = Sheds {
-            publish: policy.publish == Mode::BestEffort,
-            play: policy.play == Mode::BestEffort,
-        };
+        self.sheds = Sheds::of(policy);
+        self
+    }
+
+    /// How many records of refused attempts are written in a second at most, over all addresses: the first of each kind and those
+    /// that stand for many. 10 unless set. Half of them, rounded down, are for attempts that name a known principal. What is
+    /// beyond is counted by a record of all others, at most one in ten seconds for each action, also when this is 0.
+    #[must_use]
+    pub const fn refusal_records_per_second(mut self, records: u32) -> Self {
+        self.config.refusal_records_per_second = records;
         self
     }
 
     /// Starts the pipeline's thread. May be called inside or outside of a tokio runtime.
     ///
     /// # Errors
-    /// [`AuditError::Thread`] or [`AuditError::Randomness`] when the operating system has none.
+    /// [`AuditError::Capacity`] when the queue would be too long; [`AuditError::Thread`] or [`AuditError::Randomness`] when the
+    /// operating system has none.
     pub fn build(self) -> Result<AuditPipeline, AuditError> {
         let (pipeline, started) = self.start();
         started.map(|()| pipeline)
@@ -189,16 +229,25 @@ impl AuditPipelineBuilder {
     }
 
     fn start(self) -> (AuditPipeline, Result<(), AuditError>) {
-        let intake = Intake::new(self.capacity, worker::reserved(&self.config));
-        let shared = Arc::new(Shared::new(intake, self.sink, self.clock));
+        let too_long = self.capacity > MAX_CAPACITY;
+        let capacity = if too_long { 1 } else { self.capacity };
+        let intake = Intake::new(capacity, worker::reserved(&self.config));
+        let shared = Arc::new(Shared::new(intake, self.sink, self.clock, self.sheds));
         let boot = boot_id(shared.clock.unix_ms());
         let pipeline = AuditPipeline {
             shared: Arc::clone(&shared),
             boot: boot.as_ref().map_or(Uuid::nil(), |boot| *boot),
-            close_deadline: self.close_deadline,
-            drop_deadline: self.close_deadline.min(DROP_DEADLINE),
+            close_deadline: self.config.close_deadline,
+            drop_deadline: self.config.close_deadline.min(DROP_DEADLINE),
         };
-        let started = boot.and_then(|boot| spawn(&shared, self.config, boot));
+        let started = if too_long {
+            Err(AuditError::Capacity {
+                records: self.capacity,
+                limit: MAX_CAPACITY,
+            })
+        } else {
+            boot.and_then(|boot| spawn(&shared, self.config, boot))
+        };
         if started.is_err() {
             shared.intake.seal();
             shared.end(shared.account(false, false));
@@ -216,8 +265,8 @@ fn spawn(shared: &Arc<Shared>, config: Config, boot: Uuid) -> Result<(), AuditEr
         .map_err(failed)?;
     let for_worker = Arc::clone(shared);
     let body = move || {
-        let worker = Worker::new(Arc::clone(&for_worker), config, boot, runtime);
-        let run = std::panic::AssertUnwindSafe(|| worker.run());
+        let run = || Worker::new(Arc::clone(&for_worker), config, boot, runtime).run();
+        let run = std::panic::AssertUnwindSafe(run);
         let report = std::panic::catch_unwind(run).unwrap_or_else(|_| {
             // Our bug. What is offered from now on is refused and counted, and the status says why.
             tracing::error!("the audit worker panicked: nothing is recorded any more");

@@ -2,8 +2,11 @@
 
 use livetrail_engine::{Reason as EngineReason, SessionContext, SessionTotals, StreamEventKind};
 use livetrail_record::{
-    AuditAction, AuditRecord, Outcome, Reason, encode_canonical, parse_canonical,
+    AuditAction, AuditRecord, MAX_INTEGER, Outcome, Reason, encode_canonical, parse_canonical,
 };
+
+use super::intake::Part;
+use super::refusals::Refused;
 
 /// Beyond this many bytes of text a record is checked for fitting into an entry.
 const SURELY_FITS_BYTES: usize = 8_192;
@@ -64,6 +67,48 @@ pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> Aud
     record
 }
 
+/// What a transition is to its session.
+pub(crate) const fn part_of_event(kind: &StreamEventKind) -> Part {
+    use StreamEventKind as Kind;
+    match kind {
+        Kind::PublishStarted => Part::Begin { publish: true },
+        Kind::PlayStarted => Part::Begin { publish: false },
+        Kind::PublishEnded { .. } | Kind::PlayEnded { .. } => Part::End,
+        Kind::PublishDenied { .. } => Part::Refusal(Refused::Publish),
+        Kind::PlayDenied { .. } => Part::Refusal(Refused::Play),
+        Kind::SubscriberEvicted { .. } | Kind::StreamReaped { .. } => Part::Cause,
+        Kind::SubscriberLagged { .. } | Kind::RateLimited { .. } | Kind::GopTruncated { .. } => {
+            Part::Remark
+        }
+        _ => Part::Other,
+    }
+}
+
+/// What a host's record is to its session or to the server.
+pub(crate) fn part_of(action: &AuditAction) -> Part {
+    if let Some(refused) = Refused::of(action) {
+        return Part::Refusal(refused);
+    }
+    match action {
+        AuditAction::PublishStarted => Part::Begin { publish: true },
+        AuditAction::PlayStarted => Part::Begin { publish: false },
+        AuditAction::PublishEnded | AuditAction::PlayEnded => Part::End,
+        AuditAction::SubscriberEvicted | AuditAction::StreamReaped => Part::Cause,
+        AuditAction::RateLimited => Part::Remark,
+        action if action.is_admin() => Part::Operator,
+        _ => Part::Other,
+    }
+}
+
+/// What a transition refuses, and why.
+pub(crate) fn refusal(kind: &StreamEventKind) -> Option<(Refused, &'static str)> {
+    match kind {
+        StreamEventKind::PublishDenied { reason, .. } => Some((Refused::Publish, reason.label())),
+        StreamEventKind::PlayDenied { reason, .. } => Some((Refused::Play, reason.label())),
+        _ => None,
+    }
+}
+
 /// What has no action of its own is a free-form event.
 fn action_of(kind: &StreamEventKind) -> AuditAction {
     match kind {
@@ -81,7 +126,11 @@ fn action_of(kind: &StreamEventKind) -> AuditAction {
 }
 
 fn end(record: &mut AuditRecord, reason: EngineReason, totals: &SessionTotals) {
-    let reason = Reason::from_label(reason.label());
+    let reason = match reason {
+        // Only the boot after a crash may say so.
+        EngineReason::ServerCrash => Reason::InternalError,
+        reason => Reason::from_label(reason.label()),
+    };
     let wrong = went_wrong(&reason);
     record.outcome = Some(if wrong {
         Outcome::Failed
@@ -95,8 +144,26 @@ fn end(record: &mut AuditRecord, reason: EngineReason, totals: &SessionTotals) {
     record.duration_ms = u64::try_from(totals.duration.as_millis()).ok();
 }
 
-/// Makes the record surely fit into an entry, by cutting its texts if it must.
+/// Makes the record surely fit into an entry, by cutting its texts if it must. A number that is too large for one becomes the
+/// largest that is not: an engine's totals and a clock's time are never near it.
 pub(crate) fn bound(record: &mut AuditRecord) {
+    record.ts_ms = record.ts_ms.min(MAX_INTEGER);
+    for number in [
+        &mut record.mono_ms,
+        &mut record.duration_ms,
+        &mut record.bytes,
+        &mut record.frames,
+        &mut record.dropped_frames,
+        &mut record.count,
+        &mut record.first_seq,
+        &mut record.last_seq,
+        &mut record.first_ts_ms,
+        &mut record.last_ts_ms,
+        &mut record.distinct,
+        &mut record.refused_before,
+    ] {
+        *number = number.map(|number| number.min(MAX_INTEGER));
+    }
     let texts = [
         Some(record.app.as_str()),
         record.stream.as_deref(),

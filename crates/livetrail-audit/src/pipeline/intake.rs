@@ -1,31 +1,50 @@
 //! The hot path: numbering a transition and putting it into the bounded queue.
 //!
-//! Every offer takes the boot's next number, then tries the queue once. What the queue cannot take is counted in the loss
-//! banks under its number. So each number ends in exactly one of three places: the queue, a loss bank, or (the worker's own
-//! records) the worker's hand. Nothing here allocates, waits, makes a system call or wakes anybody; whoever offers sees to a worker that
-//! sleeps afterwards (see `asleep`).
+//! Every offer but a refusal takes the boot's next number, then tries the queue once. What the queue cannot take is counted in the
+//! loss banks under its number. So each number ends in exactly one of these: the queue, the ends that wait, a loss bank, or (the
+//! worker's own records) the worker's hand. Nothing here allocates, waits, makes a system call or wakes anybody; whoever offers
+//! sees to a worker that sleeps afterwards (see `asleep`).
+//!
+//! What displaces what when there is no slot:
+//!
+//! | record | slot |
+//! |---|---|
+//! | a refused attempt | a lane of its own; else counted alone, for the record of all others |
+//! | how a session begins, what happens in it, a host's event | the queue, but not its last eighth; else dropped and counted |
+//! | what an operator did | any slot of the queue; else dropped and counted |
+//! | how a session ends | any slot of the queue; else it waits beside it, which allocates; dropped only where its begin was |
+//!
+//! So at most one record for each session waits beside the queue, of sessions that were live when it became full or whose begin is in it.
 //!
 //! The number's top bit says that the pipeline is closed: closing and numbering are one atomic variable, so that there is no
 //! moment in which an offer is neither refused nor accounted for.
 
 use std::sync::Arc;
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::{ArrayQueue, SegQueue};
 use livetrail_engine::{SessionContext, SessionId, StreamEvent, StreamEventKind};
 use livetrail_record::{AuditAction, AuditRecord};
+use uuid::Uuid;
 
 use super::asleep::Asleep;
+use super::convert;
+pub(crate) use super::lanes::Overflow;
+use super::lanes::{RefusalLane, Unrecorded};
 use super::loss::{KINDS, LossBanks};
+use super::refusals::Refused;
 use super::sync::{AtomicU64, Ordering};
 
 /// Set in `next` when the pipeline is closed.
-const CLOSED: u64 = 1 << 63;
+pub(crate) const CLOSED: u64 = 1 << 63;
 
 /// `sealed_at` before the pipeline is closed.
-const NOT_SEALED: u64 = u64::MAX;
+pub(crate) const NOT_SEALED: u64 = u64::MAX;
 
 /// Boxes for hosts' records that are kept for being used again.
 const SPARE_BOXES: usize = 256;
+
+/// The part of the queue that only ends and operators' records may use, on top of the capacity: an eighth of it.
+const RESERVED_PART: usize = 8;
 
 /// The labels that losses are told apart by; a kind of loss is an index into it.
 pub(crate) const KIND_LABELS: [&str; KINDS] = [
@@ -44,21 +63,26 @@ pub(crate) const KIND_LABELS: [&str; KINDS] = [
     "server_stopped",
     "records_dropped",
     "heartbeat",
+    "connection_denied",
+    "admin_denied",
     "admin_session_kicked",
     "admin_config_changed",
     "admin_exported",
     "admin_pruned",
     "admin_held",
+    "admin_replica_left_behind",
+    "admin_replica_gap",
     "event",
     "other",
 ];
 
-const EVENT_KIND: usize = 20;
-const OTHER_KIND: usize = 21;
+const EVENT_KIND: usize = 24;
+const OTHER_KIND: usize = 25;
 
 /// What waits in the queue.
 #[derive(Debug)]
 pub(crate) struct Offered {
+    /// The boot's number; of a refusal, the number that was next.
     pub(crate) seq: u64,
     pub(crate) ts_ms: u64,
     pub(crate) mono_ms: u64,
@@ -76,11 +100,59 @@ pub(crate) enum What {
     Record(Box<AuditRecord>),
 }
 
+impl What {
+    /// The session, if it names one.
+    pub(crate) fn session(&self) -> Option<Uuid> {
+        match self {
+            Self::Transition { session, .. } => Some(session.as_uuid()),
+            Self::Record(record) => record.session,
+        }
+    }
+
+    /// What it is to its session or to the server.
+    pub(crate) fn part(&self) -> Part {
+        match self {
+            Self::Transition { kind, .. } => convert::part_of_event(kind),
+            Self::Record(record) => convert::part_of(&record.action),
+        }
+    }
+}
+
+/// What a record is to its session or to the server: this decides what it may displace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// How a session begins.
+    Begin { publish: bool },
+    /// How it ends.
+    End,
+    /// The cause of an end: the end follows.
+    Cause,
+    /// What else happens in a session, of little weight: it may be repeated.
+    Remark,
+    /// A refused attempt.
+    Refusal(Refused),
+    /// What an operator did.
+    Operator,
+    /// Anything else.
+    Other,
+}
+
+/// Numbers that the worker has accounted for. It is read with each offer and written once a batch: on a cache line of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Drained(AtomicU64);
+
 /// The queue, the numbers, and the account of what was offered.
 #[derive(Debug)]
 pub(crate) struct Intake {
     next: AtomicU64,
     queue: ArrayQueue<Offered>,
+    capacity: usize,
+    drained: Drained,
+    /// Ends that the queue had no slot for.
+    waiting: SegQueue<Offered>,
+    unrecorded: Unrecorded,
+    pub(crate) refusals: RefusalLane,
     pub(crate) losses: LossBanks,
     /// Empty boxes for hosts' records: taken on an offer, given back by the worker.
     boxes: ArrayQueue<Box<AuditRecord>>,
@@ -88,8 +160,21 @@ pub(crate) struct Intake {
     refused: AtomicU64,
     /// Numbers below `next` that the worker gave to records of its own.
     own: AtomicU64,
+    /// Losses among these.
+    own_lost: AtomicU64,
+    /// Offers of refusals whose record was lost.
+    lost_refusals: AtomicU64,
     /// `next` without its top bit at the moment of closing.
     sealed_at: AtomicU64,
+}
+
+/// Why an offer was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// There is no slot.
+    Full,
+    /// The pipeline is closed.
+    Closed,
 }
 
 impl Intake {
@@ -103,40 +188,47 @@ impl Intake {
         }
         Self {
             next: AtomicU64::new(reserved),
-            queue: ArrayQueue::new(capacity),
+            queue: ArrayQueue::new(capacity + capacity / RESERVED_PART),
+            capacity,
+            drained: Drained(AtomicU64::new(reserved)),
+            waiting: SegQueue::new(),
+            unrecorded: Unrecorded::new(),
+            refusals: RefusalLane::for_capacity(capacity),
             losses: LossBanks::new(),
             boxes,
             refused: AtomicU64::new(0),
             own: AtomicU64::new(reserved),
+            own_lost: AtomicU64::new(0),
+            lost_refusals: AtomicU64::new(0),
             sealed_at: AtomicU64::new(NOT_SEALED),
         }
     }
 
-    /// Offers a transition; `false` when it was dropped.
-    pub(crate) fn offer(&self, event: &StreamEvent) -> bool {
-        let Some(seq) = self.number() else {
-            return false;
-        };
-        let what = What::Transition {
-            kind: event.kind.clone(),
-            session: event.session,
-            context: Arc::clone(&event.context),
-        };
-        self.push(Offered {
+    /// Offers a transition.
+    pub(crate) fn offer(&self, event: &StreamEvent) -> Result<(), NotTaken> {
+        let part = convert::part_of_event(&event.kind);
+        let offered = |seq| Offered {
             seq,
             ts_ms: event.ts_ms,
             mono_ms: event.mono_ms,
-            what,
-        })
+            what: What::Transition {
+                kind: event.kind.clone(),
+                session: event.session,
+                context: Arc::clone(&event.context),
+            },
+        };
+        if let Part::Refusal(refused) = part {
+            return self.offer_refusal(refused, offered(self.position()));
+        }
+        let seq = self.number().ok_or(NotTaken::Closed)?;
+        self.push(part, offered(seq))
     }
 
-    /// Offers a record that a host made, with its time set; `false` when it was dropped.
-    pub(crate) fn offer_record(&self, record: AuditRecord) -> bool {
-        let Some(seq) = self.number() else {
-            return false;
-        };
+    /// Offers a record that a host made, with its time set.
+    pub(crate) fn offer_record(&self, record: AuditRecord) -> Result<(), NotTaken> {
+        let part = convert::part_of(&record.action);
         let (ts_ms, mono_ms) = (record.ts_ms, record.mono_ms.unwrap_or_default());
-        let record = match self.boxes.pop() {
+        let boxed = |record| match self.boxes.pop() {
             Some(mut spare) => {
                 *spare = record;
                 spare
@@ -144,12 +236,17 @@ impl Intake {
             // More than the spare ones are in the queue.
             None => Box::new(record),
         };
-        self.push(Offered {
+        let offered = |seq, record| Offered {
             seq,
             ts_ms,
             mono_ms,
-            what: What::Record(record),
-        })
+            what: What::Record(boxed(record)),
+        };
+        if let Part::Refusal(refused) = part {
+            return self.offer_refusal(refused, offered(self.position(), record));
+        }
+        let seq = self.number().ok_or(NotTaken::Closed)?;
+        self.push(part, offered(seq, record))
     }
 
     fn number(&self) -> Option<u64> {
@@ -161,15 +258,63 @@ impl Intake {
         Some(seq)
     }
 
-    fn push(&self, offered: Offered) -> bool {
-        let Err(offered) = self.queue.push(offered) else {
-            return true;
+    /// The number that is next: a refusal that happens before a success has a position up to the success's number.
+    fn position(&self) -> u64 {
+        self.next.load(Ordering::Relaxed) & !CLOSED
+    }
+
+    fn offer_refusal(&self, refused: Refused, offered: Offered) -> Result<(), NotTaken> {
+        self.refusals.offer(refused, offered).map_err(|offered| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.give_back(offered);
+            NotTaken::Closed
+        })
+    }
+
+    fn push(&self, part: Part, offered: Offered) -> Result<(), NotTaken> {
+        let offered = match part {
+            Part::End => return self.push_end(offered),
+            Part::Operator => match self.queue.push(offered) {
+                Ok(()) => return Ok(()),
+                Err(offered) => offered,
+            },
+            _ if !self.has_room_for(offered.seq) => offered,
+            _ => match self.queue.push(offered) {
+                Ok(()) => return Ok(()),
+                Err(offered) => offered,
+            },
         };
-        self.lose(&offered);
-        if let What::Record(record) = offered.what {
-            self.take_back(record);
+        if let (Part::Begin { .. }, Some(session)) = (part, offered.what.session()) {
+            self.unrecorded.add(session);
         }
-        false
+        self.lose(&offered);
+        self.give_back(offered);
+        Err(NotTaken::Full)
+    }
+
+    /// The last record of a session waits where there is no slot, unless the session's first was dropped.
+    fn push_end(&self, offered: Offered) -> Result<(), NotTaken> {
+        let session = offered.what.session();
+        let unrecorded = session.is_some_and(|session| self.unrecorded.remove(&session));
+        let Err(offered) = self.queue.push(offered) else {
+            return Ok(());
+        };
+        // A host's own ends have no sessions of the engine behind them that would bound their number.
+        let unbounded =
+            matches!(offered.what, What::Record(_)) && self.waiting.len() >= self.capacity;
+        if unrecorded || unbounded {
+            self.lose(&offered);
+            self.give_back(offered);
+            return Err(NotTaken::Full);
+        }
+        self.waiting.push(offered);
+        Ok(())
+    }
+
+    /// Whether the queue's common part has a slot for the record with this number. One load, until the queue may be full.
+    fn has_room_for(&self, seq: u64) -> bool {
+        let unaccounted = seq.saturating_sub(self.drained.0.load(Ordering::Relaxed));
+        unaccounted < self.capacity as u64 || self.queue.len() < self.capacity
     }
 
     /// Counts one that goes to nobody.
@@ -178,11 +323,38 @@ impl Intake {
             .lose(kind_of(&offered.what), offered.seq, offered.ts_ms);
     }
 
+    fn give_back(&self, offered: Offered) {
+        if let What::Record(record) = offered.what {
+            self.take_back(record);
+        }
+    }
+
     // ---- The worker's side --------------------------------------------------------------------------------------------
 
     /// The next in the queue.
     pub(crate) fn pop(&self) -> Option<Offered> {
         self.queue.pop()
+    }
+
+    /// The next of the ends that the queue had no slot for. Their sessions' other records are in the queue, or were.
+    pub(crate) fn pop_waiting(&self) -> Option<Offered> {
+        self.waiting.pop()
+    }
+
+    /// The worker has accounted for so many numbers.
+    pub(crate) fn drained(&self, numbers: u64) {
+        self.drained.0.store(numbers, Ordering::Relaxed);
+    }
+
+    /// Counts a record that was in the worker's hand.
+    pub(crate) fn lose_taken(&self, kind: usize, seq: u64, ts_ms: u64, own: bool) {
+        self.own_lost.fetch_add(u64::from(own), Ordering::Relaxed);
+        self.losses.lose(kind, seq, ts_ms);
+    }
+
+    /// The record that so many offers of refusals ended in was lost.
+    pub(crate) fn lose_refusals(&self, offers: u64) {
+        self.lost_refusals.fetch_add(offers, Ordering::Relaxed);
     }
 
     /// Takes the record out of its box and keeps the box.
@@ -208,9 +380,10 @@ impl Intake {
         Some(seq)
     }
 
-    /// The worker is about to sleep, with every number below `settled` accounted for. `false`: there are more, it must not.
-    pub(crate) fn lie_down(&self, asleep: &Asleep, settled: u64) -> bool {
-        asleep.lie_down(&self.next, settled)
+    /// The worker is about to sleep, with every number below `settled` and so many refusals accounted for. `false`: there are
+    /// more, it must not.
+    pub(crate) fn lie_down(&self, asleep: &Asleep, settled: u64, refusals: u64) -> bool {
+        asleep.lie_down([(&self.next, settled), (self.refusals.tickets(), refusals)])
     }
 
     /// Refuses every further offer.
@@ -219,6 +392,7 @@ impl Intake {
         if before & CLOSED == 0 {
             self.sealed_at.store(before, Ordering::Release);
         }
+        self.refusals.seal();
     }
 
     /// How many numbers were given before the pipeline was closed.
@@ -231,27 +405,43 @@ impl Intake {
 
     /// How many records were offered, refused ones included.
     pub(crate) fn offered(&self) -> u64 {
-        self.numbered() + self.refused.load(Ordering::Relaxed)
+        self.numbered() + self.refusals.offered() + self.refused.load(Ordering::Relaxed)
     }
 
-    /// How many records got into the queue.
+    /// How many records were taken and not lost since.
     pub(crate) fn accepted(&self) -> u64 {
-        self.numbered().saturating_sub(self.losses.total())
+        (self.numbered() + self.refusals.offered()).saturating_sub(self.lost())
     }
 
-    /// How many records did not.
+    /// How many records were not.
     pub(crate) fn dropped(&self) -> u64 {
-        self.losses.total() + self.refused.load(Ordering::Relaxed)
+        self.lost() + self.refused.load(Ordering::Relaxed)
     }
 
-    /// How many records are in the queue now.
+    /// How many were offered after closing.
+    pub(crate) fn late(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn lost(&self) -> u64 {
+        let own = self.own_lost.load(Ordering::Relaxed);
+        let numbered = self.losses.total().saturating_sub(own);
+        numbered + self.lost_refusals.load(Ordering::Relaxed)
+    }
+
+    /// How many records wait for the worker now.
     pub(crate) fn len(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.waiting.len() + self.refusals.len()
     }
 
-    /// How many it can hold.
-    pub(crate) fn capacity(&self) -> usize {
-        self.queue.capacity()
+    /// How many ends wait because the queue had no slot for them.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many records of sessions and events it can hold.
+    pub(crate) const fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Numbers that were given to offers.
@@ -271,6 +461,14 @@ fn empty() -> AuditRecord {
     AuditRecord::new(AuditAction::Heartbeat, String::new())
 }
 
+/// Which kind of loss a record is.
+pub(crate) fn kind_of_label(label: &str) -> usize {
+    KIND_LABELS
+        .iter()
+        .position(|kind| *kind == label)
+        .unwrap_or(OTHER_KIND)
+}
+
 fn kind_of(what: &What) -> usize {
     match what {
         What::Transition { kind, .. } => match kind {
@@ -286,13 +484,7 @@ fn kind_of(what: &What) -> usize {
             // What has no action of its own is recorded as a free-form event.
             _ => EVENT_KIND,
         },
-        What::Record(record) => {
-            let label = record.action.label();
-            KIND_LABELS
-                .iter()
-                .position(|kind| *kind == label)
-                .unwrap_or(OTHER_KIND)
-        }
+        What::Record(record) => kind_of_label(record.action.label()),
     }
 }
 
@@ -321,8 +513,9 @@ mod tests {
     fn a_full_queue_drops_and_the_account_adds_up() {
         let intake = Intake::new(0, 3);
         assert_eq!(intake.capacity(), 1);
-        assert!(intake.offer_record(empty()));
-        assert!(!intake.offer_record(empty()));
+        let event = || AuditRecord::new(AuditAction::Event(String::new()), "");
+        assert_eq!(intake.offer_record(event()), Ok(()));
+        assert_eq!(intake.offer_record(event()), Err(NotTaken::Full));
         assert_eq!(
             (intake.offered(), intake.accepted(), intake.dropped()),
             (2, 1, 1)
@@ -330,7 +523,7 @@ mod tests {
         assert_eq!(intake.pop().map(|offered| offered.seq), Some(3));
         intake.seal();
         intake.seal();
-        assert!(!intake.offer_record(empty()));
+        assert_eq!(intake.offer_record(event()), Err(NotTaken::Closed));
         assert_eq!(intake.own_number(), None);
         assert_eq!(intake.sealed_at(), Some(5));
         assert_eq!(

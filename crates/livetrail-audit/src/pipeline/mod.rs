@@ -4,12 +4,16 @@ mod account;
 mod asleep;
 mod builder;
 mod convert;
+mod counters;
 mod intake;
+mod lanes;
 mod loss;
 mod nonce;
 mod policy;
+mod refusals;
 mod sessions;
 mod shared;
+mod timer;
 mod worker;
 
 /// The atomics of the hot path; a model checker puts its own in their place.
@@ -21,16 +25,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use livetrail_engine::{MediaFrame, Observer, StreamEvent, StreamKey};
-use livetrail_record::AuditRecord;
+use livetrail_engine::{Clock, MediaFrame, Observer, StreamEvent, StreamKey};
+use livetrail_record::{AuditAction, AuditRecord, Reason};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use uuid::Uuid;
 
 pub use self::builder::AuditPipelineBuilder;
 pub(crate) use self::builder::{Config, Sheds};
+pub use self::counters::Counters;
+use self::intake::{NotTaken, Part};
 pub use self::policy::{AuditGate, Mode, Policy};
 use self::shared::Shared;
 use self::sync::Ordering;
-use crate::error::{AuditError, SinkError};
+use crate::error::{AuditError, Refused, SinkError};
 use crate::sink::AuditSink;
 
 /// Records every transition of an engine: install it with `Engine::builder().observer(…)`.
@@ -42,9 +49,17 @@ use crate::sink::AuditSink;
 ///   wakes the worker, with one system call, if it sleeps by then.
 /// - When the queue is full the record is dropped, [`dropped`](Self::dropped) goes up by one, and a `records_dropped` record
 ///   says how many of which action, with the first and last number and time, as soon as everything up to there is
-///   accounted for.
+///   accounted for. A record that the sink panicked at is reported likewise.
+/// - The last record of a session whose first was not dropped is never dropped while the process lives: where the queue has no slot for
+///   it, it waits next to the queue (at most one for each such session; that allocates, and takes a lock where first records
+///   are being dropped), and is written as soon as there is room. An eighth of the queue is for ends and operators' records alone.
+/// - Refused attempts have a lane of their own and take no number: the first of its kind (address, action, application, reason) is
+///   recorded in full, further ones within ten seconds as one record with a count. See
+///   [`refusal_records_per_second`](AuditPipelineBuilder::refusal_records_per_second).
 /// - Whatever was accepted goes to the sink, in batches, on a thread of the pipeline's own; [`close`](Self::close) returns
-///   when that is done. Dropping the pipeline does the same, and blocks its thread for 5 s at most.
+///   when that is done. Dropping the pipeline does the same, and blocks its thread for 5 s at most. Dropped inside a current-thread runtime,
+///   which the sink may need, it blocks only while the sink takes records, and leaves the rest to another thread when it has taken
+///   none for 250 ms. A [`Monitor`] says afterwards what became of all of it.
 pub struct AuditPipeline {
     shared: Arc<Shared>,
     boot: Uuid,
@@ -72,10 +87,21 @@ impl AuditPipeline {
     }
 
     /// Offers a record that the host made: a free-form event, or what an operator did. The pipeline sets its number, boot,
-    /// node and nonce, and its time where that is 0. `false` when it was dropped.
+    /// node and nonce, and its time where that is 0.
+    ///
+    /// A refused attempt (`*_denied`) is counted with others of its kind; its `count` is how many attempts it stands for.
     ///
     /// Not for the media path: it reads the clock, and it wakes the worker when the queue is half full.
-    pub fn record(&self, mut record: AuditRecord) -> bool {
+    ///
+    /// # Errors
+    /// [`Refused`] when there is no slot, and for a record that would make the trail unsound: one that begins, ends or refuses a
+    /// session and names none, an action or a reason that the pipeline alone records, or a number from 2^53 on.
+    pub fn record(&self, mut record: AuditRecord) -> Result<(), Refused> {
+        if let AuditAction::Other(label) = &record.action {
+            // By whatever name: it is written as that.
+            record.action = AuditAction::from_label(label);
+        }
+        check(&record)?;
         if record.ts_ms == 0 {
             record.ts_ms = self.shared.clock.unix_ms();
         }
@@ -86,7 +112,10 @@ impl AuditPipeline {
         if self.shared.intake.len() > self.shared.intake.capacity() / 2 {
             self.shared.wake();
         }
-        accepted
+        accepted.map_err(|why| match why {
+            NotTaken::Full => Refused::Full,
+            NotTaken::Closed => Refused::Closed,
+        })
     }
 
     /// The policy as a gate for the engine's builder.
@@ -130,13 +159,14 @@ impl AuditPipeline {
         self.shared.intake.offered()
     }
 
-    /// How many records were accepted: they are in the queue or with the sink.
+    /// How many records were accepted: they are on their way to the sink, with it, or counted by a record that is.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.shared.intake.accepted()
     }
 
-    /// How many records were offered and not accepted: the queue was full, or the pipeline closed.
+    /// How many records were offered and are not on record: the queue was full, the disk nearly so, the sink panicked, or the pipeline was
+    /// closed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.shared.intake.dropped()
@@ -154,7 +184,7 @@ impl AuditPipeline {
         self.shared.durable.load(Ordering::Relaxed)
     }
 
-    /// How many records are in the queue.
+    /// How many records are on their way: in the queue, next to it, and in the refusals' lane.
     #[must_use]
     pub fn queue_depth(&self) -> usize {
         self.shared.intake.len()
@@ -184,6 +214,31 @@ impl AuditPipeline {
         self.shared.status()
     }
 
+    /// All numbers at once.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared.counters()
+    }
+
+    /// A handle that says how the pipeline is doing, also when the pipeline was closed or dropped.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        Monitor {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Where the pipeline's time comes from: for whatever else must agree with it, such as the engine and the ledger.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.clock)
+    }
+
+    /// Leaves out how sessions of best-effort roles begin while the sink is short of room.
+    pub(crate) fn shed(&self, policy: Policy) {
+        self.shared.set_sheds(Sheds::of(policy));
+    }
+
     /// This boot, a UUIDv7: in every record of the pipeline.
     #[must_use]
     pub const fn boot(&self) -> Uuid {
@@ -193,8 +248,82 @@ impl AuditPipeline {
 
 impl Drop for AuditPipeline {
     fn drop(&mut self) {
-        self.shared.finish(self.drop_deadline);
+        let late = self.shared.intake.late();
+        if late > 0 {
+            tracing::warn!(
+                records = late,
+                "records were offered after the audit pipeline was closed: they are not in the trail"
+            );
+        }
+        let of_one_thread =
+            |runtime: Handle| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
+        if Handle::try_current().is_ok_and(of_one_thread) {
+            self.shared.finish_while_it_moves(self.drop_deadline);
+        } else {
+            self.shared.finish(self.drop_deadline);
+        }
     }
+}
+
+/// How a pipeline is doing, for longer than it lives: from [`AuditPipeline::monitor`].
+#[derive(Clone)]
+pub struct Monitor {
+    shared: Arc<Shared>,
+}
+
+impl Monitor {
+    /// All numbers at once.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared.counters()
+    }
+
+    /// Whether records reach the sink.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// How the pipeline ended; `None` while its worker runs.
+    #[must_use]
+    pub fn report(&self) -> Option<CloseReport> {
+        self.shared.report()
+    }
+}
+
+impl std::fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Monitor").field(&self.counters()).finish()
+    }
+}
+
+/// What only the pipeline may record, and what no trail can hold.
+fn check(record: &AuditRecord) -> Result<(), Refused> {
+    let label = record.action.label();
+    let action = || label.to_owned();
+    if matches!(
+        record.action,
+        AuditAction::ServerStarted
+            | AuditAction::ServerStopped
+            | AuditAction::RecordsDropped
+            | AuditAction::Heartbeat
+    ) {
+        return Err(Refused::ReservedAction { action: action() });
+    }
+    let of_session = match convert::part_of(&record.action) {
+        Part::Begin { .. } | Part::End | Part::Cause => true,
+        Part::Refusal(refused) => refused.has_session(),
+        Part::Remark | Part::Operator | Part::Other => false,
+    };
+    if of_session && record.session.is_none() {
+        return Err(Refused::NoSession { action: action() });
+    }
+    if record.reason.as_ref().map(Reason::label) == Some(Reason::ServerCrash.label()) {
+        return Err(Refused::ReservedReason {
+            reason: Reason::ServerCrash.label().to_owned(),
+        });
+    }
+    record.check_numbers().map_err(Refused::NotCanonical)
 }
 
 impl std::fmt::Debug for AuditPipeline {
@@ -267,8 +396,10 @@ pub struct CloseReport {
     pub offered: u64,
     /// Records accepted.
     pub accepted: u64,
-    /// Records offered and not accepted.
+    /// Records offered and not recorded, as far as the trail could still report it.
     pub dropped: u64,
+    /// Records accepted whose fate the trail does not tell: the sink did not take them within the deadline.
+    pub unwritten: u64,
     /// Records the sink took, the pipeline's own among them.
     pub written: u64,
     /// Writes that panicked in the sink.

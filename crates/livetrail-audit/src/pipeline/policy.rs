@@ -84,7 +84,8 @@ impl Policy {
 /// A policy as the engine's gate: from [`AuditPipeline::gate`](crate::AuditPipeline::gate).
 ///
 /// Many sessions that wait share one sync. A sink that hangs, a session whose first record was dropped, a sync that fails and
-/// a pipeline that is closed all refuse with `audit_unavailable`, at the deadline at the latest.
+/// a pipeline that is closed all refuse with `audit_unavailable`, at the deadline at the latest. While the sink has no room for
+/// strict records, a session waits for room until then. Works in every runtime, and in none.
 pub struct AuditGate {
     shared: Arc<Shared>,
     policy: Policy,
@@ -103,13 +104,13 @@ impl Gate for AuditGate {
             return Ok(());
         }
         let asked = self.shared.ask(Some(session.session.as_uuid()));
-        match tokio::time::timeout(self.policy.deadline, asked).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
+        match self.shared.timer.within(self.policy.deadline, asked).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => {
                 tracing::error!(session = %session.session, %error, "refused: the audit trail cannot record it");
                 Err(Reason::AuditUnavailable)
             }
-            Err(_) => {
+            None => {
                 tracing::error!(session = %session.session, "refused: the audit trail did not answer in time");
                 Err(Reason::AuditUnavailable)
             }

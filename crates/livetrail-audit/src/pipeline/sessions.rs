@@ -1,6 +1,6 @@
 //! The sessions whose last record is not there yet, as the worker sees them.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use livetrail_engine::SessionContext;
@@ -24,31 +24,22 @@ struct Open {
     forsaken: bool,
 }
 
-/// Sessions by identity. Bounded by the engine's live sessions and the ends that were dropped since the last
+/// Sessions by identity. Bounded by the engine's live sessions and the ends that wait or were dropped since the last
 /// [`forsaken`](Self::forsaken).
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     open: HashMap<Uuid, Open>,
-    /// First records that the sink has not taken yet.
-    fresh: Vec<Uuid>,
     /// Ends that were dropped and are not made up for, of publishers and of viewers.
     lost_ends: [u64; 2],
+    /// Sessions whose last record the sink did not take.
+    unended: Vec<Uuid>,
 }
 
 impl Sessions {
-    /// A record goes to the sink.
-    pub(crate) fn see(&mut self, record: &AuditRecord, context: Option<Arc<SessionContext>>) {
+    /// The first record of a session goes to the sink.
+    pub(crate) fn begin(&mut self, record: &AuditRecord, context: Option<Arc<SessionContext>>) {
         let Some(session) = record.session else {
             return;
-        };
-        let publish = match record.action {
-            AuditAction::PublishStarted => true,
-            AuditAction::PlayStarted => false,
-            AuditAction::PublishEnded | AuditAction::PlayEnded => {
-                self.open.remove(&session);
-                return;
-            }
-            _ => return,
         };
         let origin = context.map_or_else(
             || Origin::Host {
@@ -60,22 +51,36 @@ impl Sessions {
         self.open.insert(
             session,
             Open {
-                publish,
+                publish: record.action == AuditAction::PublishStarted,
                 origin,
                 recorded: false,
                 forsaken: false,
             },
         );
-        self.fresh.push(session);
     }
 
-    /// The sink took what was seen so far, or it did not.
-    pub(crate) fn taken(&mut self, taken: bool) {
-        for session in self.fresh.drain(..) {
-            if let Some(open) = self.open.get_mut(&session) {
-                open.recorded = taken;
-            }
+    /// The sink took the session's first record.
+    pub(crate) fn begun(&mut self, session: &Uuid) {
+        if let Some(open) = self.open.get_mut(session) {
+            open.recorded = true;
         }
+    }
+
+    /// The sink took the session's last record.
+    pub(crate) fn ended(&mut self, session: &Uuid) {
+        self.open.remove(session);
+    }
+
+    /// The sink did not take the session's last record: it gets an inferred one.
+    pub(crate) fn not_ended(&mut self, session: Uuid) {
+        if self.open.contains_key(&session) {
+            self.unended.push(session);
+        }
+    }
+
+    /// Whether the session's first record went to the sink, and the sink has not taken its last.
+    pub(crate) fn is_open(&self, session: &Uuid) -> bool {
+        self.open.contains_key(session)
     }
 
     /// Whether the session is open and the sink took its first record.
@@ -89,32 +94,42 @@ impl Sessions {
         self.lost_ends[1] += play;
     }
 
+    /// Forgets sessions that nobody but this map has known for two looks. For a trail in which none is inferred.
+    pub(crate) fn forget(&mut self) {
+        for session in std::mem::take(&mut self.unended) {
+            self.open.remove(&session);
+        }
+        self.open.retain(|_, open| !open.is_gone_twice());
+    }
+
     /// Last records for sessions whose own was dropped: those that nobody but this map has known for two looks, as many as
-    /// ends were dropped.
+    /// ends were dropped; and those whose last record the sink did not take.
     pub(crate) fn forsaken(&mut self) -> Vec<AuditRecord> {
+        // They stay until the sink has taken these.
+        let unended: BTreeSet<Uuid> = std::mem::take(&mut self.unended).into_iter().collect();
+        let mut ended: Vec<AuditRecord> = unended
+            .iter()
+            .filter_map(|session| Some(self.open.get(session)?.end(*session)))
+            .collect();
         if self.lost_ends == [0, 0] {
-            return Vec::new();
+            return ended;
         }
-        let mut gone = Vec::new();
-        for (session, open) in &mut self.open {
-            let is_gone =
-                matches!(&open.origin, Origin::Engine(context) if Arc::strong_count(context) == 1);
-            if is_gone && open.forsaken {
-                gone.push(*session);
-            }
-            open.forsaken = is_gone;
-        }
+        let mut gone: Vec<Uuid> = self
+            .open
+            .iter_mut()
+            .filter_map(|(session, open)| open.is_gone_twice().then_some(*session))
+            .filter(|session| !unended.contains(session))
+            .collect();
         // Oldest first.
         gone.sort_unstable();
-        let mut ended = Vec::new();
         for session in gone {
-            let Entry::Occupied(open) = self.open.entry(session) else {
+            let Some(open) = self.open.get(&session) else {
                 continue;
             };
-            let lost = &mut self.lost_ends[usize::from(!open.get().publish)];
+            let lost = &mut self.lost_ends[usize::from(!open.publish)];
             if *lost > 0 {
                 *lost -= 1;
-                ended.push(open.remove().end(session));
+                ended.push(open.end(session));
             }
         }
         ended
@@ -131,6 +146,13 @@ impl Sessions {
 }
 
 impl Open {
+    /// Whether nobody but this map knows the session, and nobody did at the last look.
+    fn is_gone_twice(&mut self) -> bool {
+        let is_gone =
+            matches!(&self.origin, Origin::Engine(context) if Arc::strong_count(context) == 1);
+        std::mem::replace(&mut self.forsaken, is_gone) && is_gone
+    }
+
     /// Nobody saw why it ended, so the record gives no reason.
     fn end(&self, session: Uuid) -> AuditRecord {
         let action = if self.publish {
@@ -180,7 +202,7 @@ mod tests {
             } else {
                 context(session)
             };
-            sessions.see(&record, Some(context));
+            sessions.begin(&record, Some(context));
         }
         assert_eq!(sessions.forsaken(), [], "no end was lost");
         sessions.ends_lost(5, 60);
@@ -191,7 +213,31 @@ mod tests {
         };
         assert_eq!(of(sessions.forsaken()), (2..=61).collect::<Vec<_>>());
         assert_eq!(sessions.forsaken(), [], "all that was lost is made up for");
+        sessions.not_ended(Uuid::from_u128(7));
+        assert_eq!(of(sessions.forsaken()), [7], "the sink did not take it");
+        for session in 2..=61 {
+            sessions.ended(&Uuid::from_u128(session));
+        }
         let all: Vec<u128> = [1].into_iter().chain(62..=100).collect();
         assert_eq!(of(sessions.all()), all);
+    }
+
+    #[test]
+    fn a_trail_without_inferred_ends_forgets_what_is_gone() {
+        let mut sessions = Sessions::default();
+        let lives = context(1);
+        for context in [Arc::clone(&lives), context(2), context(3)] {
+            let mut record = AuditRecord::new(AuditAction::PlayStarted, "live");
+            record.session = Some(context.session.as_uuid());
+            sessions.begin(&record, Some(context));
+        }
+        sessions.not_ended(Uuid::from_u128(3));
+        sessions.forget();
+        assert_eq!(sessions.open.len(), 2);
+        sessions.forget();
+        assert_eq!(
+            sessions.open.keys().collect::<Vec<_>>(),
+            [&lives.session.as_uuid()]
+        );
     }
 }

@@ -1,20 +1,22 @@
 //! What the pipeline's handles and its worker share.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use livetrail_engine::{Clock, StreamEvent};
+use livetrail_engine::{Clock, StreamEvent, SystemClock};
 use livetrail_record::AuditRecord;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use super::asleep::Asleep;
-use super::intake::Intake;
+use super::counters::{Counters, Published};
+use super::intake::{Intake, NotTaken};
 use super::sync::{AtomicU64, Ordering};
-use super::{CloseReport, Status};
+use super::timer::Timer;
+use super::{CloseReport, Sheds, Status};
 use crate::error::{AuditError, SinkError};
 use crate::sink::AuditSink;
 
@@ -26,6 +28,9 @@ pub(crate) const HUNG_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a worker whose sink hangs gets to end after it was told to give up.
 const GIVE_UP_GRACE: Duration = Duration::from_millis(200);
+
+/// When a sink that takes nothing is left to another thread.
+const STANDSTILL: Duration = Duration::from_millis(250);
 
 /// Not busy, in `busy_since_ms`.
 const IDLE: u64 = u64::MAX;
@@ -56,6 +61,11 @@ pub(crate) struct Shared {
     pub(crate) durable: AtomicU64,
     pub(crate) sink_panics: AtomicU64,
     pub(crate) flush_errors: AtomicU64,
+    pub(crate) published: Published,
+    /// Which roles' starts are left out when room is short: see [`Sheds`].
+    sheds: AtomicU8,
+    /// What the gate's deadlines run on.
+    pub(crate) timer: Timer,
     /// Since when the worker waits for the sink, in monotonic milliseconds; [`IDLE`] when it does not.
     busy_since_ms: AtomicU64,
     trouble: Mutex<Option<Trouble>>,
@@ -70,7 +80,12 @@ struct Trouble {
 }
 
 impl Shared {
-    pub(crate) fn new(intake: Intake, sink: Arc<dyn AuditSink>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        intake: Intake,
+        sink: Arc<dyn AuditSink>,
+        clock: Arc<dyn Clock>,
+        sheds: Sheds,
+    ) -> Self {
         Self {
             intake,
             sink,
@@ -86,6 +101,9 @@ impl Shared {
             durable: AtomicU64::new(0),
             sink_panics: AtomicU64::new(0),
             flush_errors: AtomicU64::new(0),
+            published: Published::default(),
+            sheds: AtomicU8::new(sheds.bits()),
+            timer: Timer::new(),
             busy_since_ms: AtomicU64::new(IDLE),
             trouble: Mutex::new(None),
             report: Mutex::new(None),
@@ -99,18 +117,26 @@ impl Shared {
 
     // ---- Offering -----------------------------------------------------------------------------------------------------
 
-    /// Offers a transition; `false` when it was dropped.
-    pub(crate) fn offer(&self, event: &StreamEvent) -> bool {
-        let accepted = self.intake.offer(event);
+    /// Offers a transition. What is dropped is counted.
+    pub(crate) fn offer(&self, event: &StreamEvent) {
+        let _ = self.intake.offer(event);
+        self.rouse();
+    }
+
+    /// Offers a record that a host made, with its time set.
+    pub(crate) fn offer_record(&self, record: AuditRecord) -> Result<(), NotTaken> {
+        let accepted = self.intake.offer_record(record);
         self.rouse();
         accepted
     }
 
-    /// Offers a record that a host made, with its time set; `false` when it was dropped.
-    pub(crate) fn offer_record(&self, record: AuditRecord) -> bool {
-        let accepted = self.intake.offer_record(record);
-        self.rouse();
-        accepted
+    /// Whether starts of publishers, or of viewers, are left out when room is short.
+    pub(crate) fn sheds(&self, publish: bool) -> bool {
+        Sheds::from_bits(self.sheds.load(Ordering::Relaxed)).covers(publish)
+    }
+
+    pub(crate) fn set_sheds(&self, sheds: Sheds) {
+        self.sheds.store(sheds.bits(), Ordering::Relaxed);
     }
 
     /// Wakes a worker that sleeps because nothing came. One load, but for the first offer after a silence.
@@ -232,8 +258,45 @@ impl Shared {
         self.abort.store(true, Ordering::Release);
         self.abort_signal.notify_one();
         self.wake();
-        self.wait(GIVE_UP_GRACE)
-            .unwrap_or_else(|| self.account(false, true))
+        if let Some(report) = self.wait(GIVE_UP_GRACE) {
+            return report;
+        }
+        let mut report = lock(&self.report);
+        report
+            .get_or_insert_with(|| self.account(false, true))
+            .clone()
+    }
+
+    /// As [`finish`](Self::finish), on a thread whose runtime the sink may need: waits while the sink takes something, and leaves the
+    /// rest to another thread when it has taken nothing for a moment.
+    pub(crate) fn finish_while_it_moves(self: &Arc<Self>, deadline: Duration) {
+        self.intake.seal();
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+        let clock = SystemClock::new();
+        let moved = || {
+            let taken = self.published.taken_offers.load(Ordering::Relaxed);
+            (self.written.load(Ordering::Relaxed), taken)
+        };
+        let mut before = moved();
+        while clock.monotonic() < deadline {
+            if self.wait(STANDSTILL.min(deadline)).is_some() {
+                return;
+            }
+            let now = moved();
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        let left = deadline.saturating_sub(clock.monotonic());
+        let shared = Arc::clone(self);
+        let thread = std::thread::Builder::new()
+            .name("audit-close".to_owned())
+            .spawn(move || shared.finish(left));
+        if thread.is_err() {
+            self.finish(left);
+        }
     }
 
     fn wait(&self, at_most: Duration) -> Option<CloseReport> {
@@ -245,11 +308,38 @@ impl Shared {
         report.clone()
     }
 
-    /// How things stand.
-    pub(crate) fn account(&self, durable: bool, timed_out: bool) -> CloseReport {
-        CloseReport {
+    /// Numbers for whoever asks.
+    pub(crate) fn counters(&self) -> Counters {
+        let mut counters = Counters {
             offered: self.intake.offered(),
             accepted: self.intake.accepted(),
+            dropped: self.intake.dropped(),
+            written: self.written.load(Ordering::Relaxed),
+            durable: self.durable.load(Ordering::Relaxed),
+            queue_depth: self.intake.len(),
+            queue_capacity: self.intake.capacity(),
+            waiting_ends: self.intake.waiting(),
+            sink_panics: self.sink_panics.load(Ordering::Relaxed),
+            sync_errors: self.flush_errors.load(Ordering::Relaxed),
+            ..Counters::default()
+        };
+        self.published.read(&mut counters);
+        counters
+    }
+
+    /// How the pipeline ended, if it has.
+    pub(crate) fn report(&self) -> Option<CloseReport> {
+        lock(&self.report).clone()
+    }
+
+    /// How things stand.
+    pub(crate) fn account(&self, durable: bool, timed_out: bool) -> CloseReport {
+        let accepted = self.intake.accepted();
+        let taken = self.published.taken_offers.load(Ordering::Relaxed);
+        CloseReport {
+            offered: self.intake.offered(),
+            accepted,
+            unwritten: accepted.saturating_sub(taken),
             dropped: self.intake.dropped(),
             written: self.written.load(Ordering::Relaxed),
             sink_panics: self.sink_panics.load(Ordering::Relaxed),

@@ -100,10 +100,10 @@ pub(super) async fn kick(
     // It may have ended by itself since; then nobody kicked it, and nothing is recorded.
     engine.kick(id).map_err(|_| ApiError::NoSuchSession)?;
     tracing::info!(session = %id, %peer, operator = operator.0.as_deref(), "session kicked");
-    state
-        .inner
-        .pipeline
-        .record(kicked(&context, operator, peer, &headers));
+    let record = kicked(&context, operator, peer, &headers);
+    if let Err(error) = state.inner.pipeline.record(record) {
+        tracing::error!(session = %id, %error, "who kicked the session is not on record");
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

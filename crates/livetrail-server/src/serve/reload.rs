@@ -58,12 +58,15 @@ impl Reloadable {
                 "changed, and in force only after a restart"
             );
         }
-        pipeline.record(
+        let recorded = pipeline.record(
             AuditRecord::new(AuditAction::AdminConfigChanged, "")
                 .with_outcome(Outcome::Success)
                 .with_protocol("signal")
                 .with_detail(changes.to_string()),
         );
+        if let Err(error) = recorded {
+            tracing::error!(%error, "the change of the configuration is not on record");
+        }
     }
 
     fn apply(&self, config: Config, engine: &Engine) -> anyhow::Result<Changes> {

@@ -111,8 +111,11 @@ impl Configured {
 fn event(pipeline: &Arc<AuditPipeline>) -> RecordEvent {
     let pipeline = Arc::downgrade(pipeline);
     Arc::new(move |record| {
-        if let Some(pipeline) = pipeline.upgrade() {
-            pipeline.record(record);
+        let what = record.action.label().to_owned();
+        if let Some(pipeline) = pipeline.upgrade()
+            && let Err(error) = pipeline.record(record)
+        {
+            tracing::error!(what, %error, "what happened to a sink is not on record");
         }
     })
 }

@@ -60,7 +60,10 @@ async fn serving(config: Config, records: usize) -> Server {
 async fn record(server: &Server, records: usize) {
     for _ in 0..records {
         let event = AuditAction::Event("tick".to_owned());
-        server.pipeline.record(AuditRecord::new(event, "live"));
+        server
+            .pipeline
+            .record(AuditRecord::new(event, "live"))
+            .unwrap();
     }
     server.pipeline.sync().await.unwrap();
     let handle = &server.trail.view().handle;

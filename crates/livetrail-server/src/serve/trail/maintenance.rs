@@ -104,9 +104,8 @@ pub(super) async fn recorded(
     record: AuditRecord,
 ) -> anyhow::Result<u64> {
     let what = record.action.label().to_owned();
-    if !pipeline.record(record) {
-        bail!("{what} cannot be recorded: the queue is full");
-    }
+    let recorded = pipeline.record(record);
+    recorded.with_context(|| format!("{what} cannot be recorded"))?;
     within(pipeline.sync(), &what).await??;
     let entries = view.handle.durable_entries();
     within(view.handle.sealed(entries), &what).await??;

@@ -182,8 +182,10 @@ fn record_holds(
     let lifted = before.keys().filter(|name| !now.contains_key(*name));
     for (name, from) in set.chain(lifted.map(|name| (name, None))) {
         tracing::info!(hold = name, from, "a legal hold was changed");
-        if let Ok(record) = hold_record(name, from) {
-            pipeline.record(record);
+        if let Ok(record) = hold_record(name, from)
+            && let Err(error) = pipeline.record(record)
+        {
+            tracing::error!(hold = name, %error, "the change of a legal hold is not on record");
         }
     }
 }

@@ -1,0 +1,491 @@
+//! The thread that drains the queue to the sink.
+//!
+//! It polls: while records come, an offer never wakes it. Between looks it sleeps shortly after it found something and twice as long each time it
+//! found nothing; how short and how long follows from what the queue can hold ([`Sleep`]). Whoever waits for an answer wakes it.
+//!
+//! After a second without a record it sleeps until something is due, and the next offer wakes it ([`Asleep`](super::asleep::Asleep)): one futex
+//! call after a silence. A slow sink cannot bring that about under load, because only a worker with nothing left to account for sleeps so.
+
+mod parked;
+mod records;
+mod send;
+mod sleep;
+mod take;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use livetrail_engine::{Clock as _, SystemClock};
+use livetrail_record::{AuditAction, AuditRecord};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use self::parked::Parked;
+use self::records::{crash_closure, loss_record};
+use self::send::{Batch, Role};
+use self::sleep::{LONGEST_SLEEP, Sleep};
+use self::take::Room;
+use super::account::Account;
+use super::convert;
+use super::intake::{self, Offered};
+use super::loss::{Harvester, KINDS, Loss};
+use super::nonce::Nonces;
+use super::refusals::Refusals;
+use super::sessions::Sessions;
+use super::shared::{Ask, Shared};
+use super::sync::Ordering;
+use super::{CloseReport, Config};
+
+/// The most records that a sink gets at once.
+const MAX_BATCH: usize = 1_024;
+
+/// How often it is looked for sessions whose end was dropped when there are no heartbeats.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often what was left out for want of room is reported: a report a record would take the room that is saved. Also how long a
+/// report waits that the sink panicked at.
+const SHED_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a loss may wait to be reported for records that are held back: after that they are lost as well.
+const PARKED_AT_MOST: Duration = Duration::from_secs(10);
+
+/// How long a producer may stand between taking a number and using it when the pipeline closes.
+const STRAGGLER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long closing waits for room for what is held back; no longer than half the close deadline.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the end of a boot tries to report what the sink panicked at.
+const LAST_REPORTS: usize = 8;
+
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    config: Config,
+    boot: Uuid,
+    runtime: Runtime,
+    account: Account,
+    harvester: Harvester,
+    nonces: Nonces,
+    sessions: Sessions,
+    refusals: Refusals,
+    /// Numbers after the last offer's, once the pipeline is closed.
+    after_seal: u64,
+    popped: Vec<Offered>,
+    /// One past the highest number that was popped or given to a record of the worker's own.
+    seen: u64,
+    /// Refusals that are before numbers that were not popped when they were.
+    early: Vec<Offered>,
+    batch: Batch,
+    /// The sink took something since the last sync.
+    unsynced: bool,
+    /// The last batch panicked in the sink.
+    panicked: bool,
+    next_heartbeat: Option<Duration>,
+    next_sweep: Duration,
+    next_sync: Option<Duration>,
+    /// What the sink had room for when it was asked last.
+    room: Room,
+    parked: Parked,
+    /// Questions about records that are held back.
+    held: Vec<Ask>,
+    next_loss_report: Duration,
+    /// Numbers that are accounted for: popped, lost or its own.
+    accounted: u64,
+    /// Losses among these that the worker counted itself, and that were accounted for before.
+    lost_again: u64,
+    /// Refusals that are accounted for.
+    refusals_taken: u64,
+    /// Attempts whose records were lost since the last report of losses.
+    lost_attempts: u64,
+}
+
+/// How many numbers the worker has given before the first offer: `server_started` and what a crash left open.
+pub(crate) fn reserved(config: &Config) -> u64 {
+    if !config.boot_records {
+        return 0;
+    }
+    1 + u64::try_from(config.recovered.len()).unwrap_or(u64::MAX)
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, config: Config, boot: Uuid, runtime: Runtime) -> Self {
+        let now = shared.clock.monotonic();
+        // What would be due after the end of time is never due.
+        let after = |interval: Option<Duration>| now.checked_add(interval?);
+        let reserved = reserved(&config);
+        Self {
+            next_heartbeat: after(config.heartbeat),
+            next_sweep: now.saturating_add(SWEEP_INTERVAL),
+            next_sync: after(config.sync_interval),
+            refusals: Refusals::new(config.refusal_records_per_second, now),
+            parked: Parked::with_capacity(shared.intake.capacity()),
+            accounted: reserved,
+            shared,
+            config,
+            boot,
+            runtime,
+            account: Account::default(),
+            harvester: Harvester::default(),
+            nonces: Nonces::new(),
+            sessions: Sessions::default(),
+            after_seal: 0,
+            popped: Vec::with_capacity(MAX_BATCH),
+            seen: reserved,
+            early: Vec::new(),
+            batch: Batch::default(),
+            unsynced: false,
+            panicked: false,
+            room: Room::ALL,
+            held: Vec::new(),
+            next_loss_report: now,
+            lost_again: 0,
+            refusals_taken: 0,
+            lost_attempts: 0,
+        }
+    }
+
+    pub(crate) fn run(mut self) -> CloseReport {
+        self.begin();
+        let mut sleep = Sleep::for_capacity(self.shared.intake.capacity());
+        loop {
+            let stopping = self.shared.stop.load(Ordering::Acquire);
+            let found = self.round();
+            if stopping && found == 0 {
+                return self.close();
+            }
+            if found >= MAX_BATCH / 2 {
+                continue;
+            }
+            let pause = sleep.after(found);
+            if !(sleep.is_silent() && self.sleep_until_woken()) {
+                std::thread::park_timeout(pause);
+            }
+        }
+    }
+
+    /// Sleeps until an offer or a question comes, or something is due. `false`: there is something to do, or soon will be.
+    fn sleep_until_woken(&self) -> bool {
+        let Some(settled) = self.account.all_settled() else {
+            return false;
+        };
+        let due = [
+            self.next_heartbeat,
+            Some(self.next_sweep),
+            self.next_sync.filter(|_| self.unsynced),
+            self.refusals.next_due(),
+        ];
+        let due = due.into_iter().flatten().min().unwrap_or_default();
+        let time = due.saturating_sub(self.shared.clock.monotonic());
+        let intake = &self.shared.intake;
+        if !intake.lie_down(&self.shared.asleep, settled, self.refusals_taken) {
+            return false;
+        }
+        std::thread::park_timeout(time.min(LONGEST_SLEEP));
+        self.shared.asleep.get_up();
+        true
+    }
+
+    /// One look at everything: questions, the queue, losses, what is due. Gives how many offers it found.
+    fn round(&mut self) -> usize {
+        // Questions first: what their askers offered is in the queue by now.
+        let asks = self.questions();
+        self.look_for_room();
+        self.unpark();
+        // Ends that wait before the queue: what else there is of their sessions is in the queue by now, or was before.
+        let waiting: Vec<Offered> = (0..MAX_BATCH)
+            .map_while(|_| self.shared.intake.pop_waiting())
+            .collect();
+        let ahead = if asks.is_empty() && waiting.is_empty() {
+            1
+        } else {
+            self.shared.intake.len().max(1)
+        };
+        let mut found = 0;
+        while found < ahead {
+            let more = self.pop_batch();
+            if more == 0 {
+                break;
+            }
+            found += more;
+            self.write();
+        }
+        found += waiting.len();
+        self.take_waiting(waiting);
+        self.report_losses();
+        self.what_is_due();
+        self.write();
+        self.shared.intake.drained(self.accounted);
+        self.shared.published.refusals(self.refusals.counts());
+        if !asks.is_empty() {
+            self.answer(asks);
+        }
+        found
+    }
+
+    // ---- Records of its own -------------------------------------------------------------------------------------------
+
+    /// `server_started`, and the last records of what a crash left open.
+    fn begin(&mut self) {
+        if !self.config.boot_records {
+            return;
+        }
+        let recovered = std::mem::take(&mut self.config.recovered);
+        let mut started = AuditRecord::new(AuditAction::ServerStarted, "");
+        started.count = u64::try_from(recovered.len())
+            .ok()
+            .filter(|count| *count > 0);
+        started.detail = self.config.started_detail.take().map(Into::into);
+        self.push_own(0, started, Role::Plain);
+        for (seq, session) in (1..).zip(&recovered) {
+            self.push_own(seq, crash_closure(session), Role::Plain);
+        }
+        self.write();
+    }
+
+    /// A number for a record of the worker's own: the boot's next.
+    fn next_number(&mut self) -> u64 {
+        if let Some(seq) = self.shared.intake.own_number() {
+            self.accounted += 1;
+            self.seen = self.seen.max(seq + 1);
+            return seq;
+        }
+        self.number_after_seal()
+    }
+
+    /// A record of the worker's own, under the boot's next number.
+    fn push_next(&mut self, record: AuditRecord, role: Role) {
+        let seq = self.next_number();
+        self.push_own(seq, record, role);
+    }
+
+    fn push_own(&mut self, seq: u64, mut record: AuditRecord, role: Role) {
+        if record.ts_ms == 0 {
+            record.ts_ms = self.shared.clock.unix_ms();
+            record.mono_ms = Some(self.shared.mono_ms());
+        }
+        self.push(seq, record, role, true);
+    }
+
+    fn push(&mut self, seq: u64, mut record: AuditRecord, role: Role, own: bool) {
+        if self.batch.len() >= MAX_BATCH {
+            self.write();
+        }
+        record.node.clone_from(&self.config.node);
+        record.boot = Some(self.boot);
+        record.seq = Some(seq);
+        record.nonce = self.nonces.next();
+        convert::bound(&mut record);
+        self.batch.push(seq, record, role, own);
+    }
+
+    fn number_after_seal(&mut self) -> u64 {
+        let end = loop {
+            match self.shared.intake.sealed_at() {
+                Some(end) => break end,
+                // The pipeline is just being closed: the next instruction of that thread says where.
+                None => std::thread::yield_now(),
+            }
+        };
+        let seq = end + self.after_seal;
+        self.after_seal += 1;
+        seq
+    }
+
+    /// Takes over what the full queue cost.
+    fn harvest_losses(&mut self) {
+        if let Some(loss) = self.harvester.take(&self.shared.intake.losses) {
+            // What the worker lost itself was accounted for when it was popped.
+            let again = self.lost_again.min(loss.total());
+            self.lost_again -= again;
+            self.accounted += loss.total() - again;
+            self.sessions.ends_lost(loss.counts[1], loss.counts[4]);
+            let now = self.shared.clock.unix_ms();
+            let last = &self.shared.published.last_loss_ms;
+            last.store(now.max(1), Ordering::Relaxed);
+            self.account.lost(loss);
+        }
+    }
+
+    /// Takes over what the full queue cost, and reports what can be reported.
+    fn report_losses(&mut self) {
+        self.harvest_losses();
+        if !self.account.is_pending() {
+            return;
+        }
+        let now = self.shared.clock.monotonic();
+        if now < self.next_loss_report {
+            return;
+        }
+        let Some(loss) = self.account.report() else {
+            if self.parked.is_held_longer_than(PARKED_AT_MOST, now) {
+                self.lose_parked();
+            }
+            return;
+        };
+        if self.room != Room::ALL {
+            self.next_loss_report = now.saturating_add(SHED_REPORT_INTERVAL);
+        }
+        self.push_loss(loss);
+    }
+
+    fn push_loss(&mut self, loss: Loss) {
+        tracing::warn!(
+            records = loss.total(),
+            first_seq = loss.first_seq,
+            last_seq = loss.last_seq,
+            "the audit queue was full, the disk nearly so, or the sink panicked: records were dropped"
+        );
+        let attempts = std::mem::take(&mut self.lost_attempts);
+        let record = loss_record(&loss, attempts);
+        self.push_next(record, Role::Loss(Box::new(loss), attempts));
+    }
+
+    fn what_is_due(&mut self) {
+        let now = self.shared.clock.monotonic();
+        for aggregate in self.refusals.due(now) {
+            self.push_refusal(aggregate);
+        }
+        if let Some(interval) = self.config.heartbeat
+            && self.next_heartbeat.is_some_and(|due| due <= now)
+        {
+            self.next_heartbeat = now.checked_add(interval);
+            // What the sink has taken is accounted for.
+            self.write();
+            let mut heartbeat = AuditRecord::new(AuditAction::Heartbeat, "");
+            heartbeat.last_seq = self.account.settled();
+            self.push_next(heartbeat, Role::Plain);
+        }
+        if self.next_sweep <= now {
+            self.next_sweep = now.saturating_add(SWEEP_INTERVAL);
+            if self.config.boot_records {
+                for ended in self.sessions.forsaken() {
+                    self.push_end(ended);
+                }
+            } else {
+                self.sessions.forget();
+            }
+        }
+        if let Some(interval) = self.config.sync_interval
+            && self.next_sync.is_some_and(|due| due <= now)
+        {
+            self.next_sync = now.checked_add(interval);
+            if self.unsynced {
+                self.write();
+                let _ = self.sync();
+            }
+        }
+    }
+
+    fn push_end(&mut self, ended: AuditRecord) {
+        let role = ended.session.map_or(Role::Plain, Role::End);
+        self.push_next(ended, role);
+    }
+
+    // ---- The end ------------------------------------------------------------------------------------------------------
+
+    /// The pipeline is closed and the queue is empty: account for every number, close what is open, say that the boot ends.
+    fn close(mut self) -> CloseReport {
+        let end = loop {
+            if let Some(end) = self.shared.intake.sealed_at() {
+                break end;
+            }
+            std::thread::yield_now();
+        };
+        // A host's clock may stand still.
+        let real = SystemClock::new();
+        let mut began = real.monotonic();
+        let for_room = ROOM_PATIENCE.min(self.config.close_deadline / 2);
+        loop {
+            self.round();
+            if self.shared.abort.load(Ordering::Acquire) {
+                break;
+            }
+            let waited = real.monotonic().saturating_sub(began);
+            if !self.parked.is_empty() {
+                if waited < for_room {
+                    std::thread::park_timeout(Duration::from_millis(1));
+                    continue;
+                }
+                self.lose_parked();
+                self.harvest_losses();
+                began = real.monotonic();
+                continue;
+            }
+            let refusals = self.shared.intake.refusals.offered() - self.refusals_taken;
+            if self.account.unresolved(end) == 0 && refusals == 0 {
+                break;
+            }
+            if waited >= STRAGGLER_PATIENCE {
+                self.give_up_stragglers(end, refusals);
+                break;
+            }
+            std::thread::park_timeout(Duration::from_micros(100));
+        }
+        let now = self.shared.clock.monotonic();
+        for aggregate in self.refusals.flush(now) {
+            self.push_refusal(aggregate);
+        }
+        if self.config.boot_records {
+            self.write();
+            for ended in self.sessions.all() {
+                self.push_end(ended);
+            }
+        }
+        self.write();
+        self.report_last_losses();
+        if self.config.boot_records {
+            self.push_next(
+                AuditRecord::new(AuditAction::ServerStopped, ""),
+                Role::Plain,
+            );
+        }
+        self.write();
+        let durable = self.sync().is_ok();
+        // What a sink left running there must not hold up the end.
+        self.runtime.shutdown_background();
+        self.shared
+            .account(durable, self.shared.abort.load(Ordering::Acquire))
+    }
+
+    /// Every loss must be on record before the boot ends; a sink may panic at the report, too.
+    fn report_last_losses(&mut self) {
+        for _ in 0..LAST_REPORTS {
+            self.harvest_losses();
+            let Some(loss) = self.account.report() else {
+                return;
+            };
+            self.push_loss(loss);
+            self.write();
+        }
+    }
+
+    /// Producers that took a number and were never seen again: their records are lost, of which action nobody knows.
+    fn give_up_stragglers(&mut self, end: u64, refusals: u64) {
+        let unresolved = self.account.unresolved(end);
+        tracing::error!(
+            records = unresolved,
+            refusals,
+            "records were offered and never arrived"
+        );
+        self.shared.intake.lose_refusals(refusals);
+        if unresolved == 0 {
+            return;
+        }
+        let mut counts = [0; KINDS];
+        counts[KINDS - 1] = unresolved;
+        let now = self.shared.clock.unix_ms();
+        let first_seq = self.account.first_missing(end);
+        self.account.lost(Loss {
+            counts,
+            first_seq,
+            last_seq: end - 1,
+            first_ts_ms: now,
+            last_ts_ms: now,
+        });
+    }
+}
+
+/// Which kind of loss a record is.
+fn kind_of(record: &AuditRecord) -> usize {
+    intake::kind_of_label(record.action.label())
+}

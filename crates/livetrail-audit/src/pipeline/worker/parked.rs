@@ -1,0 +1,89 @@
+//! Records that the sink has no room for now.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::pipeline::intake::Offered;
+
+/// What waits for room, in order: how strict sessions begin, what hosts recorded, and how sessions end whose begin is here. At most as many as the
+/// queue holds.
+pub(super) struct Parked {
+    offers: VecDeque<Offered>,
+    /// Sessions that are named by these, and how often.
+    sessions: HashMap<Uuid, usize>,
+    capacity: usize,
+    since: Duration,
+}
+
+impl Parked {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self {
+            offers: VecDeque::new(),
+            sessions: HashMap::new(),
+            capacity,
+            since: Duration::ZERO,
+        }
+    }
+
+    /// Gives it back when there is no slot.
+    pub(super) fn push(&mut self, offered: Offered, now: Duration) -> Result<(), Offered> {
+        if self.offers.len() >= self.capacity {
+            return Err(offered);
+        }
+        if self.offers.is_empty() {
+            self.since = now;
+        }
+        if let Some(session) = offered.what.session() {
+            *self.sessions.entry(session).or_default() += 1;
+        }
+        self.offers.push_back(offered);
+        Ok(())
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Offered> {
+        let offered = self.offers.pop_front()?;
+        if let Some(session) = offered.what.session()
+            && let Some(times) = self.sessions.get_mut(&session)
+        {
+            *times -= 1;
+            if *times == 0 {
+                self.sessions.remove(&session);
+            }
+        }
+        Some(offered)
+    }
+
+    /// Takes out what there is of a session.
+    pub(super) fn remove(&mut self, session: &Uuid) -> Vec<Offered> {
+        if self.sessions.remove(session).is_none() {
+            return Vec::new();
+        }
+        let mut removed = Vec::new();
+        for offered in std::mem::take(&mut self.offers) {
+            if offered.what.session().as_ref() == Some(session) {
+                removed.push(offered);
+            } else {
+                self.offers.push_back(offered);
+            }
+        }
+        removed
+    }
+
+    pub(super) fn has(&self, session: &Uuid) -> bool {
+        self.sessions.contains_key(session)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.offers.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.offers.len()
+    }
+
+    pub(super) fn is_held_longer_than(&self, time: Duration, now: Duration) -> bool {
+        !self.offers.is_empty() && now.saturating_sub(self.since) >= time
+    }
+}

@@ -1,0 +1,49 @@
+//! The records that the worker makes itself.
+
+use livetrail_record::{
+    AuditAction, AuditRecord, LossCounts, OpenSession, Outcome, Reason, SessionKind, Value,
+};
+
+use crate::pipeline::intake::KIND_LABELS;
+use crate::pipeline::loss::Loss;
+
+/// `records_dropped`. `refused_attempts` is how many attempts the lost records of refusals stood for.
+pub(super) fn loss_record(loss: &Loss, refused_attempts: u64) -> AuditRecord {
+    let mut counts = LossCounts::new();
+    for (label, count) in KIND_LABELS.iter().zip(loss.counts) {
+        counts.add(label, count);
+    }
+    let mut record = AuditRecord::new(AuditAction::RecordsDropped, "")
+        .with_count(loss.total())
+        .with_first_seq(loss.first_seq)
+        .with_last_seq(loss.last_seq)
+        .with_detail(counts.to_detail());
+    record.first_ts_ms = Some(loss.first_ts_ms);
+    record.last_ts_ms = Some(loss.last_ts_ms);
+    if refused_attempts > 0
+        && let Ok(attempts) = i64::try_from(refused_attempts)
+    {
+        // Only a number from 2^53 on is refused; the record does without it then.
+        let _ = record
+            .extra
+            .insert("refused_attempts", Value::Integer(attempts));
+    }
+    record
+}
+
+pub(super) fn crash_closure(session: &OpenSession) -> AuditRecord {
+    let action = match session.kind {
+        Some(SessionKind::Publish) => AuditAction::PublishEnded,
+        _ => AuditAction::PlayEnded,
+    };
+    let mut record = AuditRecord::new(action, session.app.clone())
+        .with_session(session.session)
+        .with_outcome(Outcome::Failed)
+        .with_reason(Reason::ServerCrash)
+        .with_inferred(true);
+    record.stream.clone_from(&session.stream);
+    record.protocol.clone_from(&session.protocol);
+    record.principal.clone_from(&session.principal);
+    record.peer.clone_from(&session.peer);
+    record
+}

@@ -1,0 +1,286 @@
+//! What the worker hands to the sink, and what the sink says of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+
+use livetrail_record::AuditRecord;
+use uuid::Uuid;
+
+use super::{MAX_BATCH, SHED_REPORT_INTERVAL, Worker, kind_of};
+use crate::error::SinkError;
+use crate::pipeline::loss::Loss;
+use crate::pipeline::shared::{Ask, HUNG_AFTER, Shared};
+use crate::pipeline::sync::Ordering;
+use crate::sink::PanickedWrites;
+
+/// Records for the sink, and what is to be done when it has taken them.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    records: Vec<AuditRecord>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    seq: u64,
+    ts_ms: u64,
+    kind: usize,
+    role: Role,
+    /// The worker made it.
+    own: bool,
+}
+
+/// What a record is to the worker's own account.
+#[derive(Debug)]
+pub(super) enum Role {
+    Plain,
+    /// The first record of a session.
+    Begin(Uuid),
+    /// The last one.
+    End(Uuid),
+    /// The report of a loss, and how many refused attempts it counts.
+    Loss(Box<Loss>, u64),
+    /// A record that stands for so many refused attempts, which were so many offers.
+    Refusal {
+        attempts: u64,
+        offers: u64,
+    },
+}
+
+impl Batch {
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn push(&mut self, seq: u64, record: AuditRecord, role: Role, own: bool) {
+        self.entries.push(Entry {
+            seq,
+            ts_ms: record.ts_ms,
+            kind: kind_of(&record),
+            role,
+            own,
+        });
+        self.records.push(record);
+    }
+
+    fn clear(&mut self) {
+        self.records.clear();
+        self.entries.clear();
+    }
+}
+
+/// Which records of a batch the sink did not take.
+enum NotTaken {
+    None,
+    Some(Vec<usize>),
+    All,
+}
+
+impl NotTaken {
+    fn has(&self, at: usize) -> bool {
+        match self {
+            Self::None => false,
+            Self::Some(places) => places.contains(&at),
+            Self::All => true,
+        }
+    }
+}
+
+enum Called<T> {
+    Done(T),
+    GivenUp,
+    Panicked(Option<PanickedWrites>),
+}
+
+impl Worker {
+    /// Hands the batch to the sink.
+    pub(super) fn write(&mut self) {
+        if self.batch.records.is_empty() || self.shared.abort.load(Ordering::Acquire) {
+            self.batch.clear();
+            return;
+        }
+        let Batch { records, entries } = std::mem::take(&mut self.batch);
+        self.batch.records.reserve(MAX_BATCH);
+        let sink = Arc::clone(&self.shared.sink);
+        let not_taken = match self.call(async move { sink.write_batch(records).await }) {
+            Called::Done(()) => NotTaken::None,
+            // What the sink has taken of it nobody knows, and nobody asks any more.
+            Called::GivenUp => return,
+            Called::Panicked(writes) => {
+                self.shared.set_trouble(Some(SinkError::Panicked));
+                self.panicked = true;
+                writes.map_or(NotTaken::All, |PanickedWrites(places)| {
+                    NotTaken::Some(places)
+                })
+            }
+        };
+        if matches!(not_taken, NotTaken::None) && std::mem::take(&mut self.panicked) {
+            self.shared.set_trouble(None);
+        }
+        let mut written = 0;
+        for (at, entry) in entries.into_iter().enumerate() {
+            if not_taken.has(at) {
+                self.not_taken(entry);
+            } else {
+                written += 1;
+                self.taken(entry);
+            }
+        }
+        self.unsynced |= written > 0;
+        self.shared.written.fetch_add(written, Ordering::Relaxed);
+    }
+
+    fn taken(&mut self, entry: Entry) {
+        match entry.role {
+            Role::Plain => {}
+            Role::Begin(session) => self.sessions.begun(&session),
+            Role::End(session) => self.sessions.ended(&session),
+            Role::Loss(loss, _) => self.account.reported(&loss),
+            Role::Refusal { offers, .. } => {
+                let published = &self.shared.published;
+                published.refusal_records.fetch_add(1, Ordering::Relaxed);
+                published.taken_offers.fetch_add(offers, Ordering::Relaxed);
+            }
+        }
+        let taken = &self.shared.published.taken_offers;
+        taken.fetch_add(u64::from(!entry.own), Ordering::Relaxed);
+        self.account.arrived(entry.seq);
+    }
+
+    /// The sink panicked at it: its number is lost, like one that the queue could not take.
+    fn not_taken(&mut self, entry: Entry) {
+        match entry.role {
+            Role::Plain | Role::Begin(_) => {}
+            Role::End(session) => self.sessions.not_ended(session),
+            Role::Loss(loss, attempts) => {
+                self.account.lost(*loss);
+                self.lost_attempts = self.lost_attempts.saturating_add(attempts);
+                // A sink that panics at each report is not asked without a pause.
+                let now = self.shared.clock.monotonic();
+                self.next_loss_report = now.saturating_add(SHED_REPORT_INTERVAL);
+            }
+            Role::Refusal { attempts, offers } => self.lose_refusals(attempts, offers),
+        }
+        self.lose_taken(entry.kind, entry.seq, entry.ts_ms, entry.own);
+    }
+
+    /// Asks the sink whether all it took is durable.
+    pub(super) fn sync(&mut self) -> Result<(), SinkError> {
+        let written = self.shared.written.load(Ordering::Relaxed);
+        let sink = Arc::clone(&self.shared.sink);
+        let result = match self.call(async move { sink.flush().await }) {
+            Called::Done(result) => result,
+            Called::GivenUp => Err(SinkError::Closed),
+            Called::Panicked(_) => Err(SinkError::Panicked),
+        };
+        match &result {
+            Ok(()) => {
+                self.unsynced = false;
+                self.shared.durable.store(written, Ordering::Relaxed);
+                self.shared.set_trouble(None);
+            }
+            Err(error) => {
+                self.shared.flush_errors.fetch_add(1, Ordering::Relaxed);
+                self.shared.set_trouble(Some(error.clone()));
+            }
+        }
+        result
+    }
+
+    // ---- Questions ----------------------------------------------------------------------------------------------------
+
+    /// The questions that can be answered now: new ones, and those that were held because records are held back.
+    pub(super) fn questions(&mut self) -> Vec<Ask> {
+        let mut asks: Vec<Ask> = (0..self.shared.asks.len())
+            .map_while(|_| self.shared.asks.pop())
+            .collect();
+        let held = std::mem::take(&mut self.held);
+        for ask in held {
+            if ask.answer.is_closed() {
+                continue;
+            }
+            if self.is_held_back(&ask) {
+                self.held.push(ask);
+            } else {
+                asks.push(ask);
+            }
+        }
+        asks
+    }
+
+    /// One sync answers all that wait, but for those whose records wait for room.
+    pub(super) fn answer(&mut self, asks: Vec<Ask>) {
+        let synced = self.sync();
+        for ask in asks {
+            if synced.is_ok() && self.is_held_back(&ask) {
+                self.held.push(ask);
+                continue;
+            }
+            let result = match (&synced, ask.session) {
+                (Err(error), _) => Err(error.clone()),
+                (Ok(()), Some(session)) if !self.sessions.is_recorded(&session) => Err(
+                    SinkError::Other("the session's first record was dropped".to_owned()),
+                ),
+                (Ok(()), _) => Ok(()),
+            };
+            // Who asked may have given up.
+            let _ = ask.answer.send(result);
+        }
+    }
+
+    fn is_held_back(&self, ask: &Ask) -> bool {
+        match &ask.session {
+            Some(session) => self.parked.has(session) && !self.sessions.is_open(session),
+            None => !self.parked.is_empty(),
+        }
+    }
+
+    /// Runs a call of the sink to its end, or until the pipeline gives up. A panic is caught and counted.
+    fn call<T>(&self, call: impl Future<Output = T>) -> Called<T> {
+        if self.shared.abort.load(Ordering::Acquire) {
+            return Called::GivenUp;
+        }
+        self.shared.set_busy(true);
+        let shared = &self.shared;
+        let run = AssertUnwindSafe(|| self.runtime.block_on(watched(shared, call)));
+        let result = catch_unwind(run);
+        self.shared.set_busy(false);
+        match result {
+            Ok(Some(value)) => Called::Done(value),
+            Ok(None) => Called::GivenUp,
+            Err(payload) => {
+                let writes = payload
+                    .downcast::<PanickedWrites>()
+                    .ok()
+                    .map(|writes| *writes);
+                let panics = writes
+                    .as_ref()
+                    .map_or(1, |PanickedWrites(places)| places.len());
+                self.shared
+                    .sink_panics
+                    .fetch_add(panics as u64, Ordering::Relaxed);
+                tracing::error!(panics, "the audit sink panicked");
+                Called::Panicked(writes)
+            }
+        }
+    }
+}
+
+/// Waits for the sink: says so when that takes long, and gives up when the pipeline does.
+async fn watched<T>(shared: &Shared, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = pin!(call);
+    let mut slow = pin!(tokio::time::sleep(HUNG_AFTER));
+    let mut told = false;
+    loop {
+        tokio::select! {
+            biased;
+            value = &mut call => return Some(value),
+            () = shared.abort_signal.notified() => return None,
+            () = &mut slow, if !told => {
+                told = true;
+                tracing::error!("the audit sink has not answered for one second");
+            }
+        }
+    }
+}
