@@ -8,8 +8,12 @@ use crate::{error::Error, identity::AppName, limit::IngressLimit};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DuplicatePublisher {
     /// The new one is refused (`already_publishing`).
-    #[default]
     Refuse,
+    /// The new one replaces the old one if both have the same principal, that is, were let in by the same key or the same
+    /// subject of a token: an encoder that reconnects does not wait for its own ghost. Refused otherwise, and always where
+    /// publishers have no principal.
+    #[default]
+    ReplaceOwn,
     /// The old one ends (`replaced`); its viewers end with it (`stream_ended`).
     Replace,
 }
@@ -141,7 +145,8 @@ impl AppSpec {
         self
     }
 
-    /// What happens to a second publisher (refused).
+    /// What happens to a second publisher ([`ReplaceOwn`](DuplicatePublisher::ReplaceOwn)). A publisher that is replaced goes
+    /// on until the new one has passed all gates.
     #[must_use]
     pub fn duplicate_publisher(mut self, policy: DuplicatePublisher) -> Self {
         self.settings.duplicate_publisher = policy;

@@ -1,7 +1,10 @@
 //! Configuring an engine.
 
 use std::{
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     time::Duration,
 };
 
@@ -11,13 +14,15 @@ use tokio::sync::broadcast;
 use crate::{
     admit::Gate,
     app::AppSpec,
-    attempts::Rate,
+    attempts::{Attempts, Rate},
     auth::Authenticator,
     bus::Budget,
     clock::{Clock, SystemClock},
-    engine::{Engine, Inner, Registry, Totals, check_apps},
+    engine::{Engine, Inner, Totals, check_apps},
     error::Result,
     observe::{Observer, Observers},
+    registry::Registry,
+    timers::Timers,
 };
 
 /// Events that a receiver of [`Engine::subscribe_events`] may be behind.
@@ -202,7 +207,11 @@ impl EngineBuilder {
                 events: broadcast::channel(EVENT_BACKLOG).0,
                 registry: Mutex::new(Registry::default()),
                 totals: Totals::default(),
-                janitor: AtomicBool::new(false),
+                attempts: Arc::new(Attempts::new()),
+                timers: Timers::new(),
+                bell: Arc::default(),
+                stopping: AtomicBool::new(false),
+                deciding: AtomicUsize::new(0),
             }),
         })
     }

@@ -81,10 +81,13 @@ impl ManualClock {
         }
     }
 
-    /// Moves both times forward, in whole microseconds.
+    /// Moves both times forward, in whole microseconds; not beyond 2^64 of them.
     pub fn advance(&self, by: Duration) {
         let us = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
-        self.monotonic_us.fetch_add(us, Ordering::SeqCst);
+        let advanced = |now: u64| Some(now.saturating_add(us));
+        let _ = self
+            .monotonic_us
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, advanced);
     }
 }
 

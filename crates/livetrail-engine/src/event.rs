@@ -108,6 +108,19 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// As a host, an authenticator or a gate may give it: what the engine alone can know becomes `internal_error`.
+    pub(crate) fn of_host(self) -> Self {
+        match self {
+            Self::Idle | Self::Evicted | Self::Replaced | Self::StreamEnded | Self::ServerCrash => {
+                tracing::error!(reason = %self, "only the engine may give this reason; internal_error is recorded");
+                Self::InternalError
+            }
+            other => other,
+        }
+    }
+}
+
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.label())

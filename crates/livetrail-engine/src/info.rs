@@ -9,8 +9,8 @@ use crate::{
     engine::{Inner, RoleTotals},
     event::{Role, SessionContext, SessionTotals},
     frame::MediaFrame,
+    lifecycle::SessionCore,
     qos::QosSnapshot,
-    session::SessionCore,
 };
 
 /// A live stream at one moment.
@@ -131,7 +131,7 @@ impl EngineTotals {
             observer_panics: engine.observers.panics(),
             buffered_bytes: engine.memory.used_bytes(),
         };
-        for core in cores.iter().filter(|core| core.end_reason().is_none()) {
+        for core in cores.iter().filter(|core| core.ending().is_none()) {
             let counts = match core.context.role {
                 Role::Publish => &mut totals.publish,
                 Role::Play => &mut totals.play,

@@ -1,9 +1,16 @@
-//! Looks after what nobody else can: streams that went silent, and subscribers that nobody polls any more.
+//! Does what nobody else can: ends streams that went silent and subscribers that nobody polls any more, and fires the
+//! tickets whose time is over (see `timers`).
+//!
+//! A thread of the engine's own, so that it needs no runtime and outlives any. It starts with the first session or ticket,
+//! sleeps while there is neither, and ends with the engine.
 
 use std::{
     sync::{
-        Arc,
-        atomic::Ordering::{AcqRel, Relaxed, Release},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{
+            AtomicBool,
+            Ordering::{AcqRel, Relaxed, Release, SeqCst},
+        },
     },
     time::Duration,
 };
@@ -11,72 +18,199 @@ use std::{
 use crate::{
     engine::Inner,
     event::{Reason, Role, StreamEventKind},
-    session::SessionCore,
+    lifecycle::SessionCore,
+    timers::{Outcome, Purpose, Ticket},
 };
 
 /// Time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Starts the janitor, unless it is at work: for after a session was registered. Building an engine needs no runtime, and an engine without sessions
-/// has no janitor.
-pub(crate) fn ensure(engine: &Arc<Inner>) {
-    if engine.janitor.swap(true, AcqRel) {
-        return;
+/// What wakes the thread.
+#[derive(Default)]
+pub(crate) struct Bell {
+    running: AtomicBool,
+    /// The thread has nothing to do: who gives it something rings.
+    idle: AtomicBool,
+    rung: Mutex<bool>,
+    condvar: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung() = true;
+        self.condvar.notify_one();
     }
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-        engine.janitor.store(false, Release);
-        return;
-    };
-    let engine = Arc::downgrade(engine);
-    runtime.spawn(async move {
-        let mut interval = tokio::time::interval(SWEEP_INTERVAL);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            interval.tick().await;
+
+    fn rung(&self) -> MutexGuard<'_, bool> {
+        self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps until somebody rings; not longer than `at_most`, if that is given.
+    fn sleep(&self, at_most: Option<Duration>) {
+        let rung = self.rung();
+        let asleep = |rung: &mut bool| !*rung;
+        let mut rung = match at_most {
+            Some(at_most) => {
+                let waited = self.condvar.wait_timeout_while(rung, at_most, asleep);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let waited = self.condvar.wait_while(rung, asleep);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        *rung = false;
+    }
+
+    /// The engine is gone.
+    pub(crate) fn end(&self) {
+        self.ring();
+    }
+}
+
+/// There is a new session.
+pub(crate) fn ensure(engine: &Arc<Inner>) {
+    if !engine.bell.running.swap(true, AcqRel) {
+        start(engine);
+    } else if engine.bell.idle.swap(false, SeqCst) {
+        engine.bell.ring();
+    }
+}
+
+/// There is a new ticket.
+pub(crate) fn wake(engine: &Arc<Inner>) {
+    ensure(engine);
+    engine.bell.ring();
+}
+
+fn start(engine: &Arc<Inner>) {
+    let (bell, engine) = (engine.bell.clone(), Arc::downgrade(engine));
+    let running = Running(bell.clone());
+    let spawned = std::thread::Builder::new()
+        .name("livetrail-engine".to_owned())
+        .spawn(move || {
+            let running = running;
+            run(&running.0, &engine);
+        });
+    if let Err(error) = spawned {
+        // The closure is gone, and with it `Running`: the next session or ticket tries again.
+        tracing::error!(%error, "cannot start the engine's thread; deadlines and timeouts do not hold until it starts");
+    }
+}
+
+/// Clears the flag when the thread ends, however it ends.
+struct Running(Arc<Bell>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.store(false, Release);
+    }
+}
+
+fn run(bell: &Bell, engine: &Weak<Inner>) {
+    let mut swept = Duration::ZERO;
+    loop {
+        let at_most = {
             let Some(engine) = engine.upgrade() else {
                 return;
             };
-            sweep(&engine);
-            if engine.registry().sessions.is_empty() && may_go(&engine) {
-                return;
+            fire(&engine, engine.timers.take_due());
+            let now = engine.timers.now();
+            if now.saturating_sub(swept) >= SWEEP_INTERVAL {
+                sweep(&engine);
+                swept = now;
             }
-        }
-    });
+            time_to_sleep(&engine, swept)
+        };
+        bell.sleep(at_most);
+    }
 }
 
-/// Ends the work, unless a session came whose attempt saw it going on.
-fn may_go(engine: &Inner) -> bool {
-    // A swap: if an attempt came before it, its session is seen.
-    engine.janitor.swap(false, AcqRel);
-    engine.registry().sessions.is_empty() || engine.janitor.swap(true, AcqRel)
+/// How long there is nothing to do; `None` when there is nothing to look after.
+fn time_to_sleep(engine: &Inner, swept: Duration) -> Option<Duration> {
+    // First the flag, then a look: who adds something looks at the flag afterwards.
+    engine.bell.idle.store(true, SeqCst);
+    if engine.timers.is_empty() && engine.registry().is_empty() {
+        return None;
+    }
+    engine.bell.idle.store(false, SeqCst);
+    let next_sweep = swept.saturating_add(SWEEP_INTERVAL);
+    let deadline = engine.timers.next_deadline().unwrap_or(Duration::MAX);
+    Some(next_sweep.min(deadline).saturating_sub(engine.timers.now()))
 }
 
 /// One round.
-pub(crate) fn sweep(engine: &Inner) {
+pub(crate) fn sweep(engine: &Arc<Inner>) {
+    let now = engine.clock.monotonic();
+    fire(engine, engine.timers.take_due_by(now));
     let cores: Vec<_> = engine.registry().sessions.values().cloned().collect();
-    let now_ms = engine.clock.monotonic().as_millis() as u64;
-    let idle_timeout = engine.limits.load().idle_timeout;
+    let limits = **engine.limits.load();
+    let now_ms = now.as_millis() as u64;
     for core in &cores {
         match core.context.role {
-            Role::Publish => reap_if_idle(core, now_ms, idle_timeout),
+            Role::Publish => {
+                end_if_it_never_sent(core, now_ms, limits.first_frame_timeout);
+                reap_if_idle(core, now_ms, limits.idle_timeout);
+            }
             Role::Play => evict_if_stalled(core, now_ms),
         }
     }
 }
 
-fn reap_if_idle(core: &SessionCore, now_ms: u64, idle_timeout: Duration) {
-    let idle = Duration::from_millis(now_ms.saturating_sub(core.stream.qos.last_frame_ms()));
-    if !idle_timeout.is_zero() && idle >= idle_timeout {
-        core.end_with(
-            Some(StreamEventKind::StreamReaped { idle }),
-            Reason::Idle,
-            None,
-        );
+/// Does what tickets are for whose time is over.
+pub(crate) fn fire(engine: &Inner, tickets: Vec<Arc<Ticket>>) {
+    for ticket in tickets {
+        match &ticket.purpose {
+            Purpose::Sleep => {
+                ticket.settle(Outcome::Came);
+            }
+            Purpose::Attempt(context, reason) => stop_attempt(engine, &ticket, context, *reason),
+            Purpose::Gate(core, reason) => core.end(*reason),
+        }
+        ticket.wake();
     }
 }
 
+/// Refuses an attempt that waits, unless what it waits for has come.
+pub(crate) fn stop_attempt(
+    engine: &Inner,
+    ticket: &Ticket,
+    context: &Arc<crate::event::SessionContext>,
+    reason: Reason,
+) {
+    if ticket.settle(Outcome::Stopped(reason)) {
+        engine.refuse(context, reason);
+    }
+}
+
+fn end_if_it_never_sent(core: &Arc<SessionCore>, now_ms: u64, timeout: Duration) {
+    let admitted_ms = core.admitted_ms.load(Relaxed);
+    if timeout.is_zero() || admitted_ms == u64::MAX || core.progress.carried().frames > 0 {
+        return;
+    }
+    let idle = Duration::from_millis(now_ms.saturating_sub(admitted_ms));
+    if idle >= timeout {
+        reap(core, idle);
+    }
+}
+
+fn reap_if_idle(core: &Arc<SessionCore>, now_ms: u64, idle_timeout: Duration) {
+    let idle = Duration::from_millis(now_ms.saturating_sub(core.stream.qos.last_frame_ms()));
+    if !idle_timeout.is_zero() && idle >= idle_timeout {
+        reap(core, idle);
+    }
+}
+
+fn reap(core: &Arc<SessionCore>, idle: Duration) {
+    core.end_with(
+        Some(StreamEventKind::StreamReaped { idle }),
+        Reason::Idle,
+        None,
+    );
+}
+
 /// A subscriber moves itself forward when it is polled; one that is stuck in a write is not polled.
-fn evict_if_stalled(core: &SessionCore, now_ms: u64) {
+fn evict_if_stalled(core: &Arc<SessionCore>, now_ms: u64) {
     let position = core.progress.carried().position;
     if core.stalled_at.swap(position, Relaxed) != position {
         core.stalled_since_ms.store(now_ms, Relaxed);

@@ -16,6 +16,7 @@
 //! # Ok(()) }
 //! ```
 
+mod admission;
 mod admit;
 mod app;
 mod attempts;
@@ -30,12 +31,17 @@ mod frame;
 mod identity;
 mod info;
 mod janitor;
+mod lifecycle;
 mod limit;
 mod observe;
 mod progress;
 mod qos;
+mod registry;
+mod scrub;
 mod session;
+mod shutdown;
 mod sync;
+mod timers;
 
 pub use admit::{Attempt, Credentials, Denied, Gate, Secret};
 pub use app::{AppSpec, DuplicatePublisher};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How much a publisher may send. `None` is no limit.
+/// How much a publisher may send. `None` is no limit; of `Some(0)`, one frame passes and nothing after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IngressLimit {
     /// Payload bytes a second.

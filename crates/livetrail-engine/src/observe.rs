@@ -1,11 +1,13 @@
 //! Observers: who wants to hear of each transition.
 
 use std::{
+    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
 };
 
 use async_trait::async_trait;
@@ -19,8 +21,8 @@ use crate::{
 /// Hears every transition of every session of an engine, exactly once, on the thread that made it.
 ///
 /// Override [`on_event`](Self::on_event) to hear all in one place, or single hooks: `on_event` forwards to them.
-/// Nothing here may block, nor end the session whose event it hears: that waits until the event has been heard, for ever.
-/// Hand such a wish to another task. A panic is caught and counted, and harms neither the stream nor other observers.
+/// Nothing here may block. It may end sessions, also the one whose event it hears: that is done when the event has been
+/// heard by all observers. A panic is caught and counted, and harms neither the stream nor other observers.
 #[async_trait]
 pub trait Observer: Send + Sync + 'static {
     /// A transition. Forwards to the hook of its kind unless overridden.
@@ -71,7 +73,8 @@ pub trait Observer: Send + Sync + 'static {
         true
     }
 
-    /// The engine shuts down: hand on what is held back. Cut off at the shutdown's deadline.
+    /// The engine shuts down: hand on what is held back. All observers are flushed at once; dropped at the shutdown's
+    /// deadline.
     async fn flush(&self) {}
 }
 
@@ -153,10 +156,29 @@ impl Observers {
         }
     }
 
+    /// Flushes all at once, so that one that hangs or panics keeps no other from it.
     pub(crate) async fn flush(&self) {
-        for observer in &self.all {
-            observer.flush().await;
-        }
+        let mut flushes: Vec<_> = self.all.iter().map(|o| Some(o.flush())).collect();
+        poll_fn(|cx| {
+            for flush in &mut flushes {
+                let Some(running) = flush else { continue };
+                let polled = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));
+                match polled {
+                    Ok(Poll::Pending) => {}
+                    Ok(Poll::Ready(())) => *flush = None,
+                    Err(_) => {
+                        self.count_panic();
+                        *flush = None;
+                    }
+                }
+            }
+            if flushes.iter().all(Option::is_none) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     /// Panics of observers so far.
@@ -167,8 +189,12 @@ impl Observers {
     fn guarded(&self, call: impl FnOnce()) {
         // What an observer leaves behind when it panics is its own affair: the engine shares no state with it.
         if catch_unwind(AssertUnwindSafe(call)).is_err() {
-            self.panics.fetch_add(1, Ordering::Relaxed);
-            tracing::error!("an observer panicked; the stream and other observers go on");
+            self.count_panic();
         }
+    }
+
+    fn count_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("an observer panicked; the stream and other observers go on");
     }
 }

@@ -2,25 +2,20 @@
 
 use std::{
     future::poll_fn,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::sync::Notify;
-
 use crate::{
     bus::{Cursor, Found, Listener, SharedFrame, Stream, Wake, Writer},
-    engine::Inner,
     error::Ended,
-    event::{Detail, Reason, Role, SessionContext, SessionTotals, StreamEventKind},
+    event::{Reason, StreamEventKind},
     frame::{MediaFrame, MediaKind},
     identity::{SessionId, StreamKey},
+    lifecycle::SessionCore,
     limit::{Limiter, Ruling},
-    progress::{Pace, Progress},
+    progress::Pace,
 };
 
 /// Least time between two events of one session that say how often something happened.
@@ -29,143 +24,6 @@ const REPORT_INTERVAL_MS: u64 = 1_000;
 /// Within so long a subscriber's lag budget counts.
 const LAG_WINDOW_MS: u64 = 60_000;
 
-/// What the engine knows of a session, shared with its handle.
-pub(crate) struct SessionCore {
-    pub(crate) context: Arc<SessionContext>,
-    pub(crate) stream: Arc<Stream>,
-    engine: Arc<Inner>,
-    pub(crate) started: Duration,
-    pub(crate) started_unix_ms: u64,
-    /// What was carried; of a viewer, also where it is.
-    pub(crate) progress: Progress,
-    pub(crate) dropped_frames: AtomicU64,
-    /// Of a viewer, kept by the janitor: the position that it last saw, and since when it has been that.
-    pub(crate) stalled_at: AtomicU64,
-    pub(crate) stalled_since_ms: AtomicU64,
-    /// Of a viewer: it takes nothing because it wants nothing.
-    pub(crate) paused: AtomicBool,
-    ended: OnceLock<Reason>,
-    /// Held while an event of this session is reported, so that none can come after its last.
-    reporting: Mutex<()>,
-    notify: Notify,
-    listener: Mutex<Option<Listener>>,
-}
-
-impl SessionCore {
-    pub(crate) fn new(
-        context: Arc<SessionContext>,
-        stream: Arc<Stream>,
-        engine: Arc<Inner>,
-    ) -> Self {
-        Self {
-            context,
-            stream,
-            started: engine.clock.monotonic(),
-            started_unix_ms: engine.clock.unix_ms(),
-            engine,
-            progress: Progress::default(),
-            dropped_frames: AtomicU64::new(0),
-            stalled_at: AtomicU64::new(u64::MAX),
-            stalled_since_ms: AtomicU64::new(0),
-            paused: AtomicBool::new(false),
-            ended: OnceLock::new(),
-            reporting: Mutex::new(()),
-            notify: Notify::new(),
-            listener: Mutex::new(None),
-        }
-    }
-
-    /// Makes the session known with `register`, then reports its start, before anybody can end it.
-    pub(crate) fn start<E>(
-        self: &Arc<Self>,
-        register: impl FnOnce() -> Result<(), E>,
-    ) -> Result<(), E> {
-        let _reporting = self
-            .reporting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        register()?;
-        let kind = match self.context.role {
-            Role::Publish => StreamEventKind::PublishStarted,
-            Role::Play => StreamEventKind::PlayStarted,
-        };
-        self.engine.report(&self.context, kind);
-        Ok(())
-    }
-
-    /// Reports something that happened inside the session; not after its end.
-    pub(crate) fn report(&self, kind: StreamEventKind) {
-        let _reporting = self
-            .reporting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if self.ended.get().is_none() {
-            self.engine.report(&self.context, kind);
-        }
-    }
-
-    /// Ends the session, unless it has ended.
-    pub(crate) fn end(&self, reason: Reason) {
-        self.end_with(None, reason, None);
-    }
-
-    /// Ends the session, unless it has ended; `cause` is reported just before.
-    pub(crate) fn end_with(
-        &self,
-        cause: Option<StreamEventKind>,
-        reason: Reason,
-        detail: Option<Detail>,
-    ) {
-        {
-            let _reporting = self
-                .reporting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if self.ended.set(reason).is_err() {
-                return;
-            }
-            if let Some(cause) = cause {
-                self.engine.report(&self.context, cause);
-            }
-            let totals = self.totals();
-            let kind = StreamEventKind::ended(self.context.role, reason, totals, detail);
-            self.engine.report(&self.context, kind);
-        }
-        self.engine.unregister(self);
-        self.notify.notify_waiters();
-        if let Some(listener) = &*self.listener() {
-            listener.notify();
-        }
-    }
-
-    fn listener(&self) -> MutexGuard<'_, Option<Listener>> {
-        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn end_reason(&self) -> Option<Reason> {
-        self.ended.get().copied()
-    }
-
-    pub(crate) fn totals(&self) -> SessionTotals {
-        let carried = self.progress.carried();
-        SessionTotals {
-            duration: self.engine.clock.monotonic().saturating_sub(self.started),
-            bytes: carried.bytes,
-            frames: carried.frames,
-            dropped_frames: self.dropped_frames.load(Relaxed),
-        }
-    }
-
-    /// Why a handle that goes away without a word ends its session.
-    fn drop_reason() -> Reason {
-        if std::thread::panicking() {
-            Reason::InternalError
-        } else {
-            Reason::ClientClosed
-        }
-    }
-}
-
 /// Tells when a session has ended, to somebody who does not hold it.
 #[derive(Clone)]
 pub struct EndSignal {
@@ -173,17 +31,10 @@ pub struct EndSignal {
 }
 
 impl EndSignal {
-    /// Waits for the session's end, whoever ends it; at once if it has ended.
+    /// Waits for the session's end, whoever ends it; at once if it has ended. By then, the stream of a publisher can be
+    /// published again.
     pub async fn wait(&self) -> Reason {
-        let mut notified = std::pin::pin!(self.core.notify.notified());
-        loop {
-            notified.as_mut().enable();
-            if let Some(reason) = self.core.end_reason() {
-                return reason;
-            }
-            notified.as_mut().await;
-            notified.set(self.core.notify.notified());
-        }
+        self.core.wait_for_end().await
     }
 
     /// Why it ended; `None` while it lives.
@@ -198,7 +49,8 @@ impl EndSignal {
 pub enum Pushed {
     /// It is on its way to the subscribers.
     Accepted,
-    /// It was over the ingress limit, or depends on a frame that was; it is counted and gone.
+    /// It was over the ingress limit, or depends on a frame that was; it is counted and gone. Or the session is just
+    /// ending: the next call says why.
     Dropped,
 }
 
@@ -253,13 +105,13 @@ impl Publication {
     /// # Errors
     /// [`Ended`] when the session has ended: kicked, replaced, reaped, over its limit for too long, or the server stops.
     pub fn push(&mut self, frame: MediaFrame) -> Result<Pushed, Ended> {
-        if let Some(reason) = self.core.end_reason() {
-            return Err(Ended { reason });
+        if self.core.ending().is_some() {
+            return self.ended();
         }
         let now = self.core.engine.clock.monotonic();
         let now_ms = now.as_millis() as u64;
-        if !self.within_limit(&frame, now, now_ms)? {
-            return Ok(Pushed::Dropped);
+        if !self.within_limit(&frame, now, now_ms) {
+            return self.ended();
         }
         let bytes = frame.payload.len() as u64;
         self.core
@@ -280,31 +132,32 @@ impl Publication {
         Ok(Pushed::Accepted)
     }
 
-    fn within_limit(
-        &mut self,
-        frame: &MediaFrame,
-        now: Duration,
-        now_ms: u64,
-    ) -> Result<bool, Ended> {
+    /// What becomes of a frame that is not sent.
+    fn ended(&self) -> Result<Pushed, Ended> {
+        match self.core.end_reason() {
+            Some(reason) => Err(Ended { reason }),
+            None => Ok(Pushed::Dropped),
+        }
+    }
+
+    fn within_limit(&mut self, frame: &MediaFrame, now: Duration, now_ms: u64) -> bool {
         let Some(limiter) = &mut self.limiter else {
-            return Ok(true);
+            return true;
         };
         match limiter.frame(frame.payload.len(), now) {
             Ruling::Pass => {
                 let video = frame.kind == MediaKind::Video && !frame.is_config();
                 self.broken_gop &= !(video && frame.is_keyframe());
                 if !(video && self.broken_gop) {
-                    return Ok(true);
+                    return true;
                 }
                 self.core.dropped_frames.fetch_add(1, Relaxed);
-                return Ok(false);
+                return false;
             }
             Ruling::Drop => {}
             Ruling::End => {
                 self.core.end(Reason::RateLimited);
-                return Err(Ended {
-                    reason: Reason::RateLimited,
-                });
+                return false;
             }
         }
         self.broken_gop |= frame.kind == MediaKind::Video;
@@ -312,7 +165,7 @@ impl Publication {
         if let Some(count) = self.limited.add(1, now_ms) {
             self.core.report(StreamEventKind::RateLimited { count });
         }
-        Ok(false)
+        false
     }
 
     /// The session.
@@ -327,15 +180,16 @@ impl Publication {
         &self.core.context.key
     }
 
-    /// Ends the session with a reason. Nothing happens if it has ended.
+    /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine alone can know (`idle`,
+    /// `evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as `internal_error`.
     pub fn end(self, reason: Reason) {
-        self.core.end(reason);
+        self.core.end(reason.of_host());
     }
 
-    /// Ends the session with a reason and a text that says more about it; of the text, what [`Detail`] keeps is recorded.
-    /// Nothing happens if the session has ended.
+    /// Ends the session like [`end`](Self::end), with a text that says more about the reason; of the text, what
+    /// [`Detail`](crate::Detail) keeps is recorded.
     pub fn end_with(self, reason: Reason, detail: &str) {
-        self.core.end_with(None, reason, Detail::new(detail));
+        self.core.end_by_host(reason, detail);
     }
 
     /// Why it ended; `None` while it lives.
@@ -484,15 +338,16 @@ impl Playback {
         self.cursor.lag(&self.core.stream)
     }
 
-    /// Ends the session with a reason. Nothing happens if it has ended.
+    /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine alone can know (`idle`,
+    /// `evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as `internal_error`.
     pub fn end(self, reason: Reason) {
-        self.core.end(reason);
+        self.core.end(reason.of_host());
     }
 
-    /// Ends the session with a reason and a text that says more about it; of the text, what [`Detail`] keeps is recorded.
-    /// Nothing happens if the session has ended.
+    /// Ends the session like [`end`](Self::end), with a text that says more about the reason; of the text, what
+    /// [`Detail`](crate::Detail) keeps is recorded.
     pub fn end_with(self, reason: Reason, detail: &str) {
-        self.core.end_with(None, reason, Detail::new(detail));
+        self.core.end_by_host(reason, detail);
     }
 
     /// Why it ended; `None` while it lives.
@@ -521,7 +376,7 @@ impl Playback {
         until: u64,
     ) -> Result<(), Reason> {
         loop {
-            if let Some(reason) = self.core.end_reason() {
+            if let Some(reason) = self.core.ending() {
                 out.clear();
                 return Err(reason);
             }
@@ -568,7 +423,7 @@ impl Playback {
     pub(crate) fn end_with_stream(&self) -> Reason {
         self.stand();
         self.core.end(Reason::StreamEnded);
-        self.core.end_reason().unwrap_or(Reason::StreamEnded)
+        self.core.ending().unwrap_or(Reason::StreamEnded)
     }
 
     /// From now on a shard serves this subscriber, and is told when its session ends.

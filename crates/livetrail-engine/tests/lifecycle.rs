@@ -322,8 +322,8 @@ async fn a_second_publisher_replaces_the_first_where_that_is_the_policy() {
         [
             "publish_started",
             "play_started",
-            "publish_ended",
-            "publish_started"
+            "publish_started",
+            "publish_ended"
         ]
     );
 }
@@ -361,6 +361,7 @@ async fn an_idle_stream_is_reaped_and_a_live_one_is_not() {
         .unwrap();
     let mut live = engine.publish(attempt("live")).await.unwrap();
     let mut silent = engine.publish(attempt("silent")).await.unwrap();
+    silent.push(delta(0)).unwrap();
     for n in 0..11 {
         clock.advance(Duration::from_secs(1));
         live.push(delta(n)).unwrap();
@@ -377,6 +378,8 @@ async fn an_idle_stream_is_reaped_and_a_live_one_is_not() {
                 reason: Reason::Idle,
                 totals: SessionTotals {
                     duration: Duration::from_secs(10),
+                    bytes: 8,
+                    frames: 1,
                     ..SessionTotals::default()
                 },
                 detail: None,

@@ -1,0 +1,531 @@
+//! Admission: from a client's wish to a session, or to a refusal that is on record.
+//!
+//! | step | what may refuse | how |
+//! |---|---|---|
+//! | 1. the application | there is none | `*_denied` |
+//! | 2. the address's budget (see `attempts`) | over it, and not let in by an authenticator that decides locally | `*_denied`, after a delay |
+//! | 3. the authenticators, in order | the first that denies; none that allows; none in time | `*_denied` |
+//! | 4. the pace of short sessions (see `attempts`) | too many wait | `*_denied` |
+//! | 5. limits, and who publishes the stream already | | `*_denied` |
+//! | 6. the session is registered, and its start reported | | |
+//! | 7. the gates, in order | the first that refuses; one that is overdue | the session ends |
+//! | 8. a publisher that replaces another takes the stream over | another was faster | the session ends |
+//!
+//! Whatever is waited for in between is given up when its client is gone (the future is dropped), when its session ends,
+//! when the engine stops, and at the deadline.
+
+use std::{
+    future::{Future, poll_fn},
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, SeqCst},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use crate::{
+    admit::{Attempt, Denied, MAX_USER_AGENT_BYTES},
+    app::{AppSettings, DuplicatePublisher},
+    attempts::{Address, DELAY, Pace},
+    auth::Verdict,
+    builder::Limits,
+    bus::Stream,
+    engine::Inner,
+    event::{Reason, Role, SessionContext, StreamEventKind, clean},
+    identity::SessionId,
+    janitor,
+    lifecycle::SessionCore,
+    session::{Playback, Publication},
+    timers::{Outcome, Purpose, Ticket},
+};
+
+/// An attempt that nobody has judged yet. Dropped so, it was given up, or a panic came between: reported as a refusal,
+/// because every attempt has an outcome.
+struct Pending<'a> {
+    engine: &'a Arc<Inner>,
+    context: Arc<SessionContext>,
+    limits: Limits,
+    /// When it has to be decided, by the process's time and by the engine's clock.
+    deadline: Option<Duration>,
+    clock_deadline: Option<Duration>,
+    /// The address is over its budget; then, when it has one attempt again.
+    over: Option<Duration>,
+    judged: bool,
+    /// It is counted in `Inner::deciding`: a stop waits for it.
+    counted: bool,
+}
+
+impl<'a> Pending<'a> {
+    fn new(engine: &'a Arc<Inner>, role: Role, attempt: &Attempt) -> Self {
+        // Before a look whether the engine stops: a stop looks the other way around.
+        engine.deciding.fetch_add(1, SeqCst);
+        let limits = **engine.limits.load();
+        let timeout = limits.admission_timeout;
+        let at = |now: Duration| {
+            (!timeout.is_zero())
+                .then(|| now.checked_add(timeout))
+                .flatten()
+        };
+        let now = engine.clock.monotonic();
+        let address = attempt.peer.map(Address::of);
+        Self {
+            context: engine.context_of(role, attempt),
+            limits,
+            deadline: at(engine.timers.now()),
+            clock_deadline: at(now),
+            over: engine.attempts.over(address, limits.attempts, now),
+            judged: false,
+            counted: true,
+            engine,
+        }
+    }
+
+    fn address(&self) -> Option<Address> {
+        Address::of_session(&self.context)
+    }
+
+    /// Reports the refusal, and delays it if its address is over its budget.
+    async fn deny(mut self, reason: Reason) -> Denied {
+        let reason = match reason {
+            // Over its budget an address learns nothing.
+            Reason::Unauthorized
+            | Reason::AppNotFound
+            | Reason::StreamNotFound
+            | Reason::AddressDenied
+            | Reason::BadName
+                if self.over.is_some() =>
+            {
+                Reason::RateLimited
+            }
+            other => other,
+        };
+        let mut denied = Denied::of(&self.context, reason);
+        if self.judged {
+            // By whoever stopped it, and reported.
+            return denied;
+        }
+        self.judged = true;
+        self.engine.refuse(&self.context, reason);
+        let Some(wait) = self.over else {
+            return denied;
+        };
+        denied.retry_after = Some(at_least_a_second(wait));
+        let (engine, address) = (self.engine.clone(), self.address());
+        drop(self);
+        let delayed = address.and_then(|address| engine.attempts.delay(address));
+        if delayed.is_some() {
+            engine.sleep(DELAY).await;
+        }
+        denied
+    }
+
+    /// Waits for `what`, but not longer than this attempt may take. An error is the reason for which it is refused: by then
+    /// it is judged, unless the engine had stopped before.
+    async fn wait<T>(&mut self, what: impl Future<Output = T>, late: Reason) -> Result<T, Reason> {
+        let mut what = std::pin::pin!(what);
+        if let Poll::Ready(done) = poll_once(what.as_mut()).await {
+            return Ok(done);
+        }
+        let engine = self.engine;
+        let purpose = Purpose::Attempt(self.context.clone(), late);
+        let Some(held) = engine.hold(purpose, self.deadline, self.clock_deadline) else {
+            return Err(Reason::ServerShutdown);
+        };
+        // Whoever settles the ticket decides: what stops waiting attempts must not wait for this one.
+        self.uncount();
+        let settle = Settle {
+            ticket: &held.ticket,
+            judged: &mut self.judged,
+        };
+        let done = poll_fn(|cx| match held.ticket.poll(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => what.as_mut().poll(cx).map(Some),
+        })
+        .await;
+        drop(settle);
+        match (held.ticket.outcome(), done) {
+            (Some(Outcome::Stopped(reason)), _) => Err(reason),
+            (_, Some(done)) => {
+                self.count();
+                Ok(done)
+            }
+            (_, None) => Err(Reason::InternalError),
+        }
+    }
+
+    fn count(&mut self) {
+        if !self.counted {
+            self.engine.deciding.fetch_add(1, SeqCst);
+            self.counted = true;
+        }
+    }
+
+    fn uncount(&mut self) {
+        if self.counted {
+            self.engine.deciding.fetch_sub(1, SeqCst);
+            self.counted = false;
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.judged {
+            let reason = SessionCore::drop_reason();
+            self.engine.refuse(&self.context, reason);
+        }
+        self.uncount();
+    }
+}
+
+/// Gives a future its first chance, without a ticket: most have their answer at hand.
+async fn poll_once<F: Future>(mut what: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(what.as_mut().poll(cx))).await
+}
+
+/// A ticket that is given back.
+pub(crate) struct Held<'a> {
+    engine: &'a Arc<Inner>,
+    pub(crate) ticket: Arc<Ticket>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.engine.timers.remove(&self.ticket);
+    }
+}
+
+/// Settles an attempt's ticket when what is waited for came, or nobody waits any more.
+struct Settle<'a> {
+    ticket: &'a Ticket,
+    judged: &'a mut bool,
+}
+
+impl Drop for Settle<'_> {
+    fn drop(&mut self) {
+        // Somebody was faster: then the attempt is refused, and that is reported.
+        *self.judged |= !self.ticket.settle(Outcome::Came);
+    }
+}
+
+/// A session whose gates have not all let it pass. Dropped so, its client is gone.
+struct Entering {
+    core: Arc<SessionCore>,
+    entered: bool,
+}
+
+impl Drop for Entering {
+    fn drop(&mut self) {
+        if !self.entered {
+            self.core.end(SessionCore::drop_reason());
+        }
+    }
+}
+
+/// A session that is registered, and by when its gates have to let it pass.
+struct Admitted {
+    core: Arc<SessionCore>,
+    deadline: Option<Duration>,
+    clock_deadline: Option<Duration>,
+}
+
+impl Inner {
+    pub(crate) async fn publish(self: &Arc<Self>, attempt: Attempt) -> Result<Publication, Denied> {
+        let admitted = self.admit(Role::Publish, attempt).await?;
+        let core = &admitted.core;
+        let mut entering = Entering {
+            core: core.clone(),
+            entered: false,
+        };
+        self.pass_gates(&admitted).await?;
+        self.take_over(core).await?;
+        entering.entered = true;
+        core.admitted_ms.store(self.now_ms(), Relaxed);
+        Ok(Publication::new(core.clone()))
+    }
+
+    pub(crate) async fn play(self: &Arc<Self>, attempt: Attempt) -> Result<Playback, Denied> {
+        let admitted = self.admit(Role::Play, attempt).await?;
+        // Its session ends when it is dropped.
+        let mut playback = Playback::new(admitted.core.clone());
+        self.pass_gates(&admitted).await?;
+        playback.rejoin();
+        Ok(playback)
+    }
+
+    /// Who and what an attempt is, as it is recorded.
+    pub(crate) fn context_of(&self, role: Role, attempt: &Attempt) -> Arc<SessionContext> {
+        let session = SessionId::at(self.clock.unix_ms());
+        let mut context = SessionContext::new(session, role, self.scrub_key(&attempt.key));
+        context.protocol = attempt.protocol;
+        context.peer = attempt.peer;
+        let agent = attempt.user_agent.as_deref().map(|text| self.scrub(text));
+        context.user_agent = agent.map(|text| clean(&text, MAX_USER_AGENT_BYTES).into());
+        Arc::new(context)
+    }
+
+    /// Refuses what nobody has to be asked about.
+    pub(crate) fn refuse_unasked(&self, role: Role, attempt: &Attempt, reason: Reason) -> Denied {
+        let context = self.context_of(role, attempt);
+        let (rate, now) = (self.limits.load().attempts, self.clock.monotonic());
+        let over = self.attempts.over(Address::of_session(&context), rate, now);
+        let reason = over.map_or(reason, |_| Reason::RateLimited);
+        self.refuse(&context, reason);
+        let mut denied = Denied::of(&context, reason);
+        denied.retry_after = over.map(at_least_a_second);
+        denied
+    }
+
+    /// Reports a refusal, which the budget of its address pays for.
+    pub(crate) fn refuse(&self, context: &Arc<SessionContext>, reason: Reason) {
+        if reason != Reason::ServerShutdown {
+            let rate = self.limits.load().attempts;
+            let address = Address::of_session(context);
+            self.attempts.refused(address, rate, self.clock.monotonic());
+        }
+        self.report(context, StreamEventKind::denied(context.role, reason, None));
+    }
+
+    async fn admit(self: &Arc<Self>, role: Role, mut attempt: Attempt) -> Result<Admitted, Denied> {
+        let mut pending = Pending::new(self, role, &attempt);
+        attempt.key = pending.context.key.clone();
+        match self.decide(&mut pending, role, &attempt).await {
+            Ok(core) => {
+                pending.judged = true;
+                janitor::ensure(self);
+                Ok(Admitted {
+                    core,
+                    deadline: pending.deadline,
+                    clock_deadline: pending.clock_deadline,
+                })
+            }
+            Err(reason) => Err(pending.deny(reason).await),
+        }
+    }
+
+    async fn decide(
+        self: &Arc<Self>,
+        pending: &mut Pending<'_>,
+        role: Role,
+        attempt: &Attempt,
+    ) -> Result<Arc<SessionCore>, Reason> {
+        if self.stopping.load(SeqCst) {
+            return Err(Reason::ServerShutdown);
+        }
+        let app = self.apps.load().get(&attempt.key.app).cloned();
+        let settings = app.ok_or(Reason::AppNotFound)?;
+        loop {
+            let revocations = self.registry().revocations;
+            let principal = self.authenticate(pending, role, attempt).await?;
+            if pending.context.principal != principal {
+                let mut context = SessionContext::clone(&pending.context);
+                context.principal = principal;
+                pending.context = Arc::new(context);
+            }
+            let paced = self.keep_pace(pending).await?;
+            let started = match role {
+                Role::Publish => self.start_publish(pending, &settings, revocations, paced),
+                Role::Play => self.start_play(pending, revocations, paced),
+            };
+            // Credentials were revoked meanwhile, perhaps these.
+            if let Some(started) = started {
+                return started;
+            }
+        }
+    }
+
+    async fn authenticate(
+        &self,
+        pending: &mut Pending<'_>,
+        role: Role,
+        attempt: &Attempt,
+    ) -> Result<Option<Arc<str>>, Reason> {
+        if self.authenticators.is_empty() {
+            return Ok(None);
+        }
+        for authenticator in &self.authenticators {
+            let verdict = match authenticator.judge_locally(role, attempt) {
+                Some(verdict) => verdict,
+                // Nobody outside is asked, and nobody is passed over either.
+                None if pending.over.is_some() => return Err(Reason::RateLimited),
+                None => {
+                    let asked = authenticator.authenticate(role, attempt);
+                    pending.wait(asked, Reason::AuthUnavailable).await?
+                }
+            };
+            match verdict {
+                Verdict::Allow(principal) => return Ok(principal),
+                Verdict::Deny(reason) => return Err(reason.of_host()),
+                Verdict::Abstain => {}
+            }
+        }
+        Err(Reason::Unauthorized)
+    }
+
+    /// Waits for this attempt's turn, if there are too many short sessions; whether it had to.
+    async fn keep_pace(self: &Arc<Self>, pending: &mut Pending<'_>) -> Result<bool, Reason> {
+        let rate = pending.limits.short_sessions;
+        let now = self.clock.monotonic();
+        match self.attempts.pace(&pending.context, rate, now) {
+            Pace::Go => Ok(false),
+            Pace::Wait(wait) => {
+                let turn = self.sleep(wait);
+                pending.wait(turn, Reason::RateLimited).await?;
+                Ok(true)
+            }
+            Pace::Refuse(wait) => {
+                pending.over = Some(wait);
+                Err(Reason::RateLimited)
+            }
+        }
+    }
+
+    /// Registers a publisher and reports its start; `None` when credentials were revoked since `revocations`.
+    fn start_publish(
+        self: &Arc<Self>,
+        pending: &Pending<'_>,
+        settings: &Arc<AppSettings>,
+        revocations: u64,
+        paced: bool,
+    ) -> Option<Result<Arc<SessionCore>, Reason>> {
+        let context = pending.context.clone();
+        let memory = self.memory.open();
+        let stream = Arc::new(Stream::new(settings.clone(), memory, self.now_ms()));
+        let core = Arc::new(SessionCore::new(context, stream, self.clone(), paced));
+        {
+            let mut registry = self.registry();
+            if registry.closed {
+                return Some(Err(Reason::ServerShutdown));
+            }
+            if registry.revocations != revocations {
+                return None;
+            }
+            let limits = self.limits.load();
+            let may_replace = |old: &SessionCore| may_replace(&core, old);
+            if let Err(reason) = registry.add_publisher(&core, &limits, may_replace) {
+                return Some(Err(reason));
+            }
+        }
+        core.report_start();
+        Some(Ok(core))
+    }
+
+    /// Registers a viewer and reports its start; `None` when credentials were revoked since `revocations`.
+    fn start_play(
+        self: &Arc<Self>,
+        pending: &Pending<'_>,
+        revocations: u64,
+        paced: bool,
+    ) -> Option<Result<Arc<SessionCore>, Reason>> {
+        let context = pending.context.clone();
+        let core = {
+            let mut registry = self.registry();
+            if registry.closed {
+                return Some(Err(Reason::ServerShutdown));
+            }
+            if registry.revocations != revocations {
+                return None;
+            }
+            let publisher = registry.publishers.get(&context.key);
+            let live = publisher.filter(|publisher| publisher.ending().is_none());
+            let Some(stream) = live.map(|publisher| publisher.stream.clone()) else {
+                return Some(Err(Reason::StreamNotFound));
+            };
+            let core = Arc::new(SessionCore::new(context, stream, self.clone(), paced));
+            let limits = self.limits.load();
+            if let Err(reason) = registry.add_viewer(&core, &limits) {
+                return Some(Err(reason));
+            }
+            core
+        };
+        core.report_start();
+        Some(Ok(core))
+    }
+
+    async fn pass_gates(self: &Arc<Self>, admitted: &Admitted) -> Result<(), Denied> {
+        let core = &admitted.core;
+        for gate in &self.gates {
+            let mut confirmed = std::pin::pin!(gate.confirm(&core.context));
+            let answer = match poll_once(confirmed.as_mut()).await {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => {
+                    let purpose = Purpose::Gate(core.clone(), gate.overdue().of_host());
+                    // Without a ticket the engine is stopping, and ends this session.
+                    let _held = self.hold(purpose, admitted.deadline, admitted.clock_deadline);
+                    let mut ended = std::pin::pin!(core.wait_for_end());
+                    poll_fn(|cx| match ended.as_mut().poll(cx) {
+                        Poll::Ready(_) => Poll::Ready(None),
+                        Poll::Pending => confirmed.as_mut().poll(cx).map(Some),
+                    })
+                    .await
+                }
+            };
+            if let Some(Err(reason)) = answer {
+                core.end(reason.of_host());
+            }
+            if core.ending().is_some() {
+                let reason = core.wait_for_end().await;
+                return Err(Denied::of(&core.context, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the publisher that this one replaces, if there is one.
+    async fn take_over(&self, core: &Arc<SessionCore>) -> Result<(), Denied> {
+        if core.standby.load(Relaxed) {
+            let may_replace = |old: &SessionCore| may_replace(core, old);
+            let taken = self.registry().take_over(core, may_replace);
+            match taken {
+                Ok(Some(old)) => old.end(Reason::Replaced),
+                Ok(None) => {}
+                Err(reason) => core.end(reason),
+            }
+        }
+        if core.ending().is_some() {
+            let reason = core.wait_for_end().await;
+            return Err(Denied::of(&core.context, reason));
+        }
+        Ok(())
+    }
+
+    /// A ticket, and somebody who fires it; `None` when the engine stops.
+    fn hold(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        deadline: Option<Duration>,
+        clock_deadline: Option<Duration>,
+    ) -> Option<Held<'_>> {
+        let ticket = self.timers.add(purpose, deadline, clock_deadline)?;
+        janitor::wake(self);
+        Some(Held {
+            engine: self,
+            ticket,
+        })
+    }
+
+    /// Sleeps without a runtime.
+    pub(crate) async fn sleep(self: &Arc<Self>, time: Duration) {
+        let at = |now: Duration| now.checked_add(time);
+        let (deadline, clock_deadline) = (at(self.timers.now()), at(self.clock.monotonic()));
+        if let Some(held) = self.hold(Purpose::Sleep, deadline, clock_deadline) {
+            poll_fn(|cx| held.ticket.poll(cx)).await;
+        }
+    }
+}
+
+/// Whether `new` may take the stream over from `old`.
+fn may_replace(new: &SessionCore, old: &SessionCore) -> bool {
+    match new.stream.settings.duplicate_publisher {
+        DuplicatePublisher::Refuse => false,
+        DuplicatePublisher::ReplaceOwn => {
+            new.context.principal.is_some() && new.context.principal == old.context.principal
+        }
+        DuplicatePublisher::Replace => true,
+    }
+}
+
+fn at_least_a_second(time: Duration) -> Duration {
+    time.max(Duration::from_secs(1))
+}

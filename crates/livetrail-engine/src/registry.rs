@@ -1,0 +1,270 @@
+//! Who is there: streams and their publishers, sessions, and how many of them are whose.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use crate::{
+    attempts::Address,
+    builder::Limits,
+    event::{Reason, Role},
+    identity::{AppName, SessionId, StreamKey},
+    lifecycle::SessionCore,
+};
+
+/// Who is there. Bounded by the limits on publishers and subscribers, and by what the gateways let in.
+#[derive(Default)]
+pub(crate) struct Registry {
+    pub(crate) closed: bool,
+    /// How often credentials were revoked: who was authenticated before is asked again.
+    pub(crate) revocations: u64,
+    pub(crate) publishers: HashMap<StreamKey, Arc<SessionCore>>,
+    pub(crate) sessions: HashMap<SessionId, Arc<SessionCore>>,
+    /// Publishers that take a stream over once all gates have let them pass.
+    standby: usize,
+    started: u64,
+    by_address: HashMap<Address, OfAddress>,
+    /// Publishers.
+    by_principal: HashMap<Arc<str>, usize>,
+    /// Publishers.
+    by_app: HashMap<AppName, usize>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct OfAddress {
+    publishers: usize,
+    sessions: usize,
+}
+
+/// How a publisher begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// It is the stream's publisher.
+    Key,
+    /// It will be when the gates have let it pass; another is until then.
+    Standby,
+}
+
+impl Registry {
+    /// Registers a publisher, unless a limit forbids it or the stream's publisher is not to be replaced.
+    pub(crate) fn add_publisher(
+        &mut self,
+        core: &Arc<SessionCore>,
+        limits: &Limits,
+        may_replace: impl FnOnce(&SessionCore) -> bool,
+    ) -> Result<(), Reason> {
+        let present = self.publishers.get(&core.context.key).cloned();
+        // One whose end is decided is as good as gone.
+        let live = present.as_ref().filter(|old| old.ending().is_none());
+        if live.is_some_and(|old| !may_replace(old)) {
+            return Err(Reason::AlreadyPublishing);
+        }
+        let holds = match live {
+            Some(_) => Holds::Standby,
+            None => Holds::Key,
+        };
+        self.check_publisher(core, present.as_deref(), holds, limits)?;
+        self.check_address(core, present.as_deref(), limits)?;
+        if !core.engine.memory.has_room() {
+            return Err(Reason::MemoryLimit);
+        }
+        match holds {
+            Holds::Standby => {
+                core.standby.store(true, Relaxed);
+                self.standby += 1;
+            }
+            Holds::Key => {
+                self.publishers
+                    .insert(core.context.key.clone(), core.clone());
+            }
+        }
+        self.add(core);
+        Ok(())
+    }
+
+    /// Registers a viewer, unless a limit forbids it.
+    pub(crate) fn add_viewer(
+        &mut self,
+        core: &Arc<SessionCore>,
+        limits: &Limits,
+    ) -> Result<(), Reason> {
+        let subscribers = &core.stream.subscribers;
+        if subscribers.load(Relaxed) >= limits.max_subscribers_per_stream as u64 {
+            return Err(Reason::LimitReached);
+        }
+        self.check_address(core, None, limits)?;
+        // Under the registry's lock, so the limit cannot be passed by two at once.
+        subscribers.fetch_add(1, Relaxed);
+        self.add(core);
+        Ok(())
+    }
+
+    /// The gates have let `core` pass. Puts it in the place of the stream's publisher, which is returned and is to be ended.
+    pub(crate) fn take_over(
+        &mut self,
+        core: &Arc<SessionCore>,
+        may_replace: impl FnOnce(&SessionCore) -> bool,
+    ) -> Result<Option<Arc<SessionCore>>, Reason> {
+        if let Some(reason) = core.ending() {
+            return Err(reason);
+        }
+        let present = self.publishers.get(&core.context.key).cloned();
+        if present
+            .as_ref()
+            .is_some_and(|old| old.ending().is_none() && !may_replace(old))
+        {
+            return Err(Reason::AlreadyPublishing);
+        }
+        self.stand_down(core);
+        self.publishers
+            .insert(core.context.key.clone(), core.clone());
+        Ok(present)
+    }
+
+    /// Whether there is nothing that anybody has to look after.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// All sessions, in the order in which they started.
+    pub(crate) fn in_order(&self) -> Vec<Arc<SessionCore>> {
+        let mut sessions: Vec<_> = self.sessions.values().cloned().collect();
+        sessions.sort_unstable_by_key(|core| core.number.load(Relaxed));
+        sessions
+    }
+
+    /// Forgets a session that has ended. True if it was its stream's publisher.
+    pub(crate) fn remove(&mut self, core: &SessionCore) -> bool {
+        let context = &core.context;
+        if self.sessions.remove(&context.session).is_none() {
+            return false;
+        }
+        let publishes = context.role == Role::Publish;
+        if let Some(address) = Address::of_session(context)
+            && let Entry::Occupied(mut of_address) = self.by_address.entry(address)
+        {
+            of_address.get_mut().sessions -= 1;
+            of_address.get_mut().publishers -= usize::from(publishes);
+            if of_address.get().sessions == 0 {
+                of_address.remove();
+            }
+        }
+        if !publishes {
+            core.stream.subscribers.fetch_sub(1, Relaxed);
+            return false;
+        }
+        if let Some(principal) = &context.principal {
+            subtract(&mut self.by_principal, principal);
+        }
+        subtract(&mut self.by_app, &context.key.app);
+        let holds = self
+            .publishers
+            .get(&context.key)
+            .is_some_and(|present| std::ptr::eq(&raw const **present, core));
+        if holds {
+            self.publishers.remove(&context.key);
+        }
+        self.stand_down(core);
+        holds
+    }
+
+    fn stand_down(&mut self, core: &SessionCore) {
+        if core.standby.swap(false, Relaxed) {
+            self.standby -= 1;
+        }
+    }
+
+    fn add(&mut self, core: &Arc<SessionCore>) {
+        let context = &core.context;
+        let publishes = context.role == Role::Publish;
+        core.number.store(self.started, Relaxed);
+        self.started += 1;
+        if let Some(address) = Address::of_session(context) {
+            let of_address = self.by_address.entry(address).or_default();
+            of_address.sessions += 1;
+            of_address.publishers += usize::from(publishes);
+        }
+        if publishes {
+            if let Some(principal) = &context.principal {
+                *self.by_principal.entry(principal.clone()).or_default() += 1;
+            }
+            *self.by_app.entry(context.key.app.clone()).or_default() += 1;
+        }
+        self.sessions.insert(context.session, core.clone());
+    }
+
+    /// The one that is replaced does not count.
+    fn check_publisher(
+        &self,
+        core: &SessionCore,
+        replaced: Option<&SessionCore>,
+        holds: Holds,
+        limits: &Limits,
+    ) -> Result<(), Reason> {
+        let context = &core.context;
+        let of_app = self.by_app.get(&context.key.app).copied().unwrap_or(0);
+        let max_of_app = match core.stream.settings.max_publishers {
+            0 => limits.max_publishers_per_application,
+            n => n,
+        };
+        within(
+            of_app.saturating_sub(usize::from(replaced.is_some())),
+            max_of_app,
+        )?;
+        if let Some(principal) = &context.principal {
+            let of_principal = self.by_principal.get(principal).copied().unwrap_or(0);
+            let same = replaced.is_some_and(|old| old.context.principal == context.principal);
+            let others = of_principal.saturating_sub(usize::from(same));
+            within(others, limits.max_publishers_per_principal)?;
+        }
+        // Who takes a stream over needs no further slot; and there are no more of those than of slots.
+        let present = match (holds, replaced) {
+            (Holds::Standby, _) => self.standby,
+            (Holds::Key, Some(_)) => self.publishers.len().saturating_sub(1),
+            (Holds::Key, None) => self.publishers.len(),
+        };
+        if present >= limits.max_publishers {
+            return Err(Reason::LimitReached);
+        }
+        Ok(())
+    }
+
+    fn check_address(
+        &self,
+        core: &SessionCore,
+        replaced: Option<&SessionCore>,
+        limits: &Limits,
+    ) -> Result<(), Reason> {
+        let Some(address) = Address::of_session(&core.context) else {
+            return Ok(());
+        };
+        let of_address = self.by_address.get(&address).copied().unwrap_or_default();
+        let same = replaced.is_some_and(|old| Address::of_session(&old.context) == Some(address));
+        let others = of_address.sessions.saturating_sub(usize::from(same));
+        within(others, limits.max_sessions_per_address)?;
+        if core.context.role == Role::Publish {
+            let others = of_address.publishers.saturating_sub(usize::from(same));
+            within(others, limits.max_publishers_per_address)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether there may be one more; 0 is no limit.
+fn within(present: usize, limit: usize) -> Result<(), Reason> {
+    if limit > 0 && present >= limit {
+        return Err(Reason::LimitReached);
+    }
+    Ok(())
+}
+
+fn subtract<K: Eq + Hash + Clone>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Keeping configured secrets out of everything that is reported.
+
+use std::{borrow::Cow, sync::Arc};
+
+use crate::{engine::Inner, identity::StreamKey};
+
+impl Inner {
+    /// The text, or the name of the key whose secret stands in it.
+    pub(crate) fn scrub<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.secret_in(text) {
+            Some(name) => format!("key:{name}").into(),
+            None => text.into(),
+        }
+    }
+
+    /// The key, with the name of a key in place of each part in which that key's secret stands.
+    pub(crate) fn scrub_key(&self, key: &StreamKey) -> StreamKey {
+        if self.authenticators.is_empty() {
+            return key.clone();
+        }
+        let (app, stream) = (
+            self.scrub(key.app.as_str()),
+            self.scrub(key.stream_id.as_str()),
+        );
+        match (&app, &stream) {
+            (Cow::Borrowed(_), Cow::Borrowed(_)) => key.clone(),
+            _ => StreamKey::sanitized(app.as_bytes(), stream.as_bytes()),
+        }
+    }
+
+    fn secret_in(&self, text: &str) -> Option<Arc<str>> {
+        self.authenticators
+            .iter()
+            .find_map(|authenticator| authenticator.secret_in(text))
+    }
+}

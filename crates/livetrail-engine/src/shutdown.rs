@@ -1,0 +1,109 @@
+//! Stopping an engine in order, within a deadline.
+
+use std::{
+    future::{Future, poll_fn},
+    sync::{Arc, atomic::Ordering::SeqCst},
+    task::Poll,
+    time::Duration,
+};
+
+use crate::{
+    engine::{Engine, Inner},
+    event::{Reason, Role},
+    janitor,
+    lifecycle::SessionCore,
+    timers::{Outcome, Purpose},
+};
+
+/// Time between two looks whether sessions and attempts are over.
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+
+impl Engine {
+    /// Stops: refuses attempts (`server_shutdown`), also those that wait for an authenticator or a gate; ends all sessions
+    /// (`server_shutdown`), viewers before publishers; and lets observers flush, all at once. `deadline` counts from now.
+    ///
+    /// True if all of that was done in time. Sessions are ended on a thread of the engine's own, which goes on with them after
+    /// the deadline; a quarter of the time is kept for flushing. No runtime is needed.
+    pub async fn shutdown(&self, deadline: Duration) -> bool {
+        let inner = &self.inner;
+        let began = inner.timers.now();
+        let left = |part: Duration| part.saturating_sub(inner.timers.now().saturating_sub(began));
+        inner.stopping.store(true, SeqCst);
+        let cores = {
+            let mut registry = inner.registry();
+            registry.closed = true;
+            registry.in_order()
+        };
+        refuse_waiting(inner);
+        end_all(cores);
+        let for_ends = deadline - deadline / 4;
+        let over = inner.within(left(for_ends), inner.until_over()).await;
+        let flushed = inner.within(left(deadline), inner.observers.flush()).await;
+        over && flushed
+    }
+}
+
+/// Refuses the attempts that wait for an authenticator, or for their turn.
+fn refuse_waiting(inner: &Inner) {
+    for ticket in inner.timers.stop() {
+        match &ticket.purpose {
+            Purpose::Attempt(context, _) => {
+                janitor::stop_attempt(inner, &ticket, context, Reason::ServerShutdown);
+            }
+            Purpose::Sleep => {
+                ticket.settle(Outcome::Came);
+            }
+            // Its session is ended with the others.
+            Purpose::Gate(..) => {}
+        }
+        ticket.wake();
+    }
+}
+
+/// Ends all sessions, in the order in which they started, so that the trail of an end reads as that of a beginning; viewers
+/// first, because they would otherwise end with their stream.
+fn end_all(cores: Vec<Arc<SessionCore>>) {
+    if cores.is_empty() {
+        return;
+    }
+    let cores = Arc::new(cores);
+    let on_thread = cores.clone();
+    // Observers hear each of them: that may take longer than the deadline, and must not keep a runtime from its other tasks.
+    let spawned = std::thread::Builder::new()
+        .name("livetrail-stop".to_owned())
+        .spawn(move || end_in_order(&on_thread));
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "cannot start a thread to end the sessions; ending them here");
+        end_in_order(&cores);
+    }
+}
+
+fn end_in_order(cores: &[Arc<SessionCore>]) {
+    for role in [Role::Play, Role::Publish] {
+        for core in cores.iter().filter(|core| core.context.role == role) {
+            core.end(Reason::ServerShutdown);
+        }
+    }
+}
+
+impl Inner {
+    /// Ready when no attempt is being judged and no session is left.
+    async fn until_over(self: &Arc<Self>) {
+        while self.deciding.load(SeqCst) > 0 || !self.registry().is_empty() {
+            self.sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Whether this is done in time. It is begun in any case.
+    async fn within(self: &Arc<Self>, time: Duration, what: impl Future<Output = ()>) -> bool {
+        let mut what = std::pin::pin!(what);
+        let mut late = std::pin::pin!(self.sleep(time));
+        poll_fn(|cx| {
+            if what.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            late.as_mut().poll(cx).map(|()| false)
+        })
+        .await
+    }
+}
