@@ -44,7 +44,9 @@ pub struct EgressConfig {
     /// wait.
     pub send_interval: Duration,
     /// Whether the threads hand the writes of a frame to the kernel together, by io_uring, where the system lets them: one system
-    /// call for up to 256 viewers. Where it does not, that is logged, and each viewer is written to by itself.
+    /// call for up to 256 viewers. Where it does not, that is logged, and each viewer is written to by itself; where it stops doing so,
+    /// it is asked again after a pause of 1 s, which doubles up to a minute. The process is aborted should the kernel keep what it was
+    /// lent: see [`livetrail_uring`].
     pub io_uring: bool,
 }
 

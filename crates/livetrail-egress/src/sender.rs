@@ -8,10 +8,12 @@ use std::{
         Arc, Once,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use livetrail_engine::{Deliver, LiveBatch, LiveViewers, Reason, SharedFrame, ViewerId};
 use livetrail_uring::{BATCH, Ring};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -31,6 +33,8 @@ pub(crate) struct Rings {
     /// Threads that have one.
     in_use: AtomicUsize,
     said: Once,
+    /// How long a thread goes without one after the kernel refused it, at first.
+    first_pause: Duration,
 }
 
 impl Rings {
@@ -40,6 +44,7 @@ impl Rings {
             wanted,
             in_use: AtomicUsize::new(0),
             said: Once::new(),
+            first_pause: FIRST_PAUSE,
         }
     }
 
@@ -47,10 +52,10 @@ impl Rings {
         self.in_use.load(Ordering::Relaxed)
     }
 
-    /// One for the thread that asks; what is the same for all of them is said once.
-    fn open(&self) -> Option<Ring> {
+    /// One for the thread that asks; what is the same for all of them is said once. `Err` says whether it may be had later.
+    fn open(&self) -> Result<Ring, bool> {
         if !self.wanted {
-            return None;
+            return Err(false);
         }
         match Ring::new() {
             Ok(ring) => {
@@ -58,23 +63,31 @@ impl Rings {
                 self.said
                     .call_once(|| debug!(name, "the writes to many viewers are one system call"));
                 self.in_use.fetch_add(1, Ordering::Relaxed);
-                Some(ring)
+                Ok(ring)
             }
             Err(error) => {
+                let passing = error.is_passing();
                 let error: &dyn std::error::Error = &error;
                 let name = &self.name;
                 self.said
                     .call_once(|| info!(name, error, "each viewer is written to by itself"));
-                None
+                Err(passing)
             }
         }
     }
 }
 
+/// After a refusal a thread goes without a ring for this long, then for twice as long after each further one, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// Writes what the shard offers. Made by the thread that uses it.
 pub(crate) struct Sender {
     rings: Arc<Rings>,
     ring: Option<Ring>,
+    /// When a ring is asked for again; never where the system has none.
+    again: Option<Instant>,
+    pause: Duration,
     /// Scratch, kept for its capacity: up to [`BATCH`].
     results: Vec<io::Result<usize>>,
 }
@@ -144,12 +157,45 @@ impl<'a, F: Format> Variants<'a, F> {
 
 impl Sender {
     pub(crate) fn new(rings: Arc<Rings>) -> Self {
-        let ring = rings.open();
-        Self {
+        let mut sender = Self {
+            ring: None,
+            again: None,
+            pause: rings.first_pause,
             rings,
-            ring,
             results: Vec::new(),
+        };
+        sender.open();
+        sender
+    }
+
+    fn open(&mut self) {
+        self.again = None;
+        match self.rings.open() {
+            Ok(ring) => self.ring = Some(ring),
+            Err(true) => self.ask_later(),
+            Err(false) => {}
         }
+    }
+
+    /// The kernel refused it for longer than a moment. Another may work.
+    fn retire(&mut self) {
+        if self.ring.take().is_some() {
+            self.rings.in_use.fetch_sub(1, Ordering::Relaxed);
+            self.ask_later();
+        }
+    }
+
+    fn ask_later(&mut self) {
+        self.again = Instant::now().checked_add(self.pause);
+        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+
+    /// Whether there is a ring, which may have been refused before.
+    fn has_ring(&mut self) -> bool {
+        if self.again.is_some_and(|again| again <= Instant::now()) {
+            self.open();
+        }
+        self.ring.is_some()
     }
 
     /// Writes to all of a batch with one system call.
@@ -169,9 +215,13 @@ impl Sender {
             });
             if let Err(error) = ring.send(sends, &mut self.results) {
                 let error: &dyn std::error::Error = &error;
-                warn!(error, "from now on each viewer is written to by itself");
-                self.ring = None;
-                self.rings.in_use.fetch_sub(1, Ordering::Relaxed);
+                let pause = self.pause;
+                warn!(
+                    error,
+                    ?pause,
+                    "each viewer is written to by itself for a while"
+                );
+                self.retire();
             }
         }
         let mut results = self.results.drain(..);
@@ -204,7 +254,7 @@ impl<F: Format> Deliver<Socket<F>> for Sender {
     ) {
         let all = Vec::with_capacity(2);
         let mut variants = Variants::<F> { frames, all };
-        if self.ring.is_some() && viewers.len() >= WORTH_A_BATCH {
+        if viewers.len() >= WORTH_A_BATCH && self.has_ring() {
             viewers.for_each_batch(BATCH, |batch| self.send_together(&mut variants, batch));
             return;
         }
@@ -226,5 +276,42 @@ impl<F: Format> Deliver<Socket<F>> for Sender {
     fn ended(&mut self, _viewer: ViewerId, socket: Socket<F>, _reason: Reason) {
         // The connection hears of it from the session.
         socket.hand_over();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_whose_ring_was_refused_gets_another_after_a_pause() {
+        let mut rings = Rings::new("test", true);
+        rings.first_pause = Duration::from_millis(20);
+        let rings = Arc::new(rings);
+        let mut sender = Sender::new(rings.clone());
+        if sender.ring.is_none() {
+            assert!(
+                sender.again.is_none(),
+                "a system without it is not asked again"
+            );
+            return;
+        }
+        for pauses in 1..4u32 {
+            let retired = Instant::now();
+            sender.retire();
+            assert_eq!(rings.in_use(), 0);
+            assert_eq!(sender.pause, rings.first_pause * 2u32.pow(pauses));
+            while !sender.has_ring() {
+                assert!(retired.elapsed() < Duration::from_secs(20));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert!(retired.elapsed() >= sender.pause / 2);
+            assert_eq!(rings.in_use(), 1);
+        }
+        sender.pause = LONGEST_PAUSE;
+        sender.retire();
+        assert_eq!(sender.pause, LONGEST_PAUSE);
+        let unwanted = Sender::new(Arc::new(Rings::new("test", false)));
+        assert!(unwanted.ring.is_none() && unwanted.again.is_none());
     }
 }

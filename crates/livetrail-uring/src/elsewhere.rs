@@ -30,3 +30,7 @@ impl Ring {
         match *self {}
     }
 }
+
+pub(crate) fn passes(_error: &io::Error) -> bool {
+    false
+}

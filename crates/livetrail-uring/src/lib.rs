@@ -5,6 +5,14 @@
 //! io_uring's concern for who owns a buffer, and for how long, is seen outside.
 //!
 //! This is the one crate of Livetrail that has unsafe code. It knows nothing of streams, viewers or protocols.
+//!
+//! # When the process is aborted
+//!
+//! In two cases, each of which is a bug of the kernel or of this crate, this crate calls [`std::process::abort`], and with it the program
+//! that uses it ends at once, without unwinding and without destructors: when the kernel refuses, for a reason that does not pass, to say
+//! what became of a send that it has taken; and when this crate panics while the kernel may have addresses of lent memory. To return
+//! would let the kernel read memory that has a new owner. A panic of the caller's iterator is not such a case. A host that cannot accept
+//! this does without io_uring (`io_uring = "off"`, `EgressConfig::io_uring`): then this crate is not used.
 
 #![deny(
     clippy::indexing_slicing,
@@ -63,6 +71,28 @@ pub enum Error {
         source: io::Error,
     },
 }
+
+impl Error {
+    /// Whether a new ring may work at another time. Where a ring could not be made because the system has none, or forbids it, it
+    /// will not.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Setup { source } | Self::Probe { source } => {
+                let errno = source.raw_os_error();
+                ring::passes(source) || errno.is_some_and(|errno| LACKS.contains(&errno))
+            }
+            // It worked, so the system has it.
+            Self::Enter { .. } => true,
+        }
+    }
+}
+
+/// Too little memory or too few descriptors at this moment.
+#[cfg(target_os = "linux")]
+const LACKS: [i32; 3] = [libc::ENOMEM, libc::EMFILE, libc::ENFILE];
+#[cfg(not(target_os = "linux"))]
+const LACKS: [i32; 0] = [];
 
 /// What a system's refusal means, as far as it is known.
 fn hint(source: &io::Error) -> &'static str {

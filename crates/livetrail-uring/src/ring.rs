@@ -19,7 +19,9 @@
 //!    completed* (entries put in, less those still in the queue, less completions, is zero). Then the ring is given up: entries that
 //!    are left in its queue would be taken by `io_uring_enter` alone, which is never called for it again; no kernel thread polls the
 //!    queue (`IORING_SETUP_SQPOLL` is not used).
-//! 4. If the kernel refused to wait for something that it has taken, there would be no way to return soundly, and the process ends.
+//! 4. A refusal that passes (`EINTR`, `EAGAIN`, `EBUSY`: a signal, no memory for a request, completions that were not taken) ends no
+//!    round by itself: what is completed is taken, and the kernel is asked again, [`ATTEMPTS`] times without progress.
+//! 5. If the kernel refused to wait for something that it has taken, there would be no way to return soundly, and the process ends.
 //!    This does not happen: each send has `MSG_DONTWAIT`, and is therefore tried and completed while it is taken.
 //!
 //! Memory stays where it is meanwhile: `queue` is not touched during a round, and the slices and their bytes are borrowed for `'a`,
@@ -42,6 +44,9 @@ use crate::{BATCH, Error};
 /// What stands for a send that was not tried: try again.
 const NOT_TRIED: i32 = -libc::EAGAIN;
 
+/// How often in a row the kernel is asked while it refuses for a reason that passes, and nothing is completed.
+const ATTEMPTS: u32 = 16;
+
 /// One socket's message, as the kernel wants it.
 struct Message {
     socket: RawFd,
@@ -50,7 +55,15 @@ struct Message {
 
 /// A ring for sends, to be used by the thread that has made it and by no other (hence not [`Send`]).
 ///
-/// ```compile_fail
+/// It works on the thread that has made it:
+///
+/// ```
+/// fn is_send<T: Send>() {}
+/// is_send::<Option<u8>>();
+/// let _ = livetrail_uring::Ring::new();
+/// ```
+///
+/// ```compile_fail,E0277
 /// fn is_send<T: Send>() {}
 /// is_send::<livetrail_uring::Ring>();
 /// ```
@@ -63,6 +76,9 @@ pub struct Ring {
     /// Every other send is taken by a thread of the kernel, and is completed when that comes to it.
     #[cfg(test)]
     pub(crate) out_of_order: bool,
+    /// Errors that the kernel gives in place of taking anything, the last first.
+    #[cfg(test)]
+    pub(crate) refusals: Vec<i32>,
 }
 
 impl fmt::Debug for Ring {
@@ -92,6 +108,8 @@ impl Ring {
             given_up: false,
             #[cfg(test)]
             out_of_order: false,
+            #[cfg(test)]
+            refusals: Vec::new(),
         };
         ring.probe().map_err(|source| Error::Probe { source })?;
         Ok(ring)
@@ -105,7 +123,8 @@ impl Ring {
     /// of messages, and never again.
     ///
     /// # Errors
-    /// The kernel refused to go on: what was not sent is `WouldBlock` in `results`, and nothing will be sent with this ring any more.
+    /// The kernel refused to go on: what was not sent is `WouldBlock` in `results`, and nothing will be sent with this ring any more. A
+    /// new ring may work ([`Error::is_passing`]).
     pub fn send<'a>(
         &mut self,
         messages: impl IntoIterator<Item = (BorrowedFd<'a>, &'a [IoSlice<'a>])>,
@@ -167,12 +186,10 @@ impl Ring {
 
     /// Has the kernel take what is in the queue, and takes what it says until that is all.
     fn complete(&mut self, given: usize, results: &mut [io::Result<usize>]) -> io::Result<()> {
-        let mut completed = 0_usize;
+        let (mut completed, mut attempts) = (0_usize, 0_u32);
         while completed < given {
-            let entered = self
-                .ring
-                .submit_and_wait(given.saturating_sub(completed))
-                .map(|_| ());
+            let entered = self.enter(given.saturating_sub(completed));
+            let before = completed;
             for completion in self.ring.completion() {
                 completed = completed.saturating_add(1);
                 let at = usize::try_from(completion.user_data()).ok();
@@ -180,20 +197,32 @@ impl Ring {
                     *result = taken(completion.result());
                 }
             }
-            match entered {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    let untaken = self.ring.submission().len();
-                    if given != completed.saturating_add(untaken) {
-                        // It has memory of ours, and will not say when it no longer has.
-                        std::process::abort();
-                    }
-                    self.given_up = true;
-                    return Err(error);
-                }
-                _ => {}
+            let Err(error) = entered else { continue };
+            attempts = if completed > before {
+                0
+            } else {
+                attempts.saturating_add(1)
+            };
+            if passes(&error) && attempts < ATTEMPTS {
+                continue;
             }
+            let untaken = self.ring.submission().len();
+            if given != completed.saturating_add(untaken) {
+                // It has memory of ours, and will not say when it no longer has.
+                std::process::abort();
+            }
+            self.given_up = true;
+            return Err(error);
         }
         Ok(())
+    }
+
+    fn enter(&mut self, want: usize) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(errno) = self.refusals.pop() {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        self.ring.submit_and_wait(want).map(|_| ())
     }
 
     fn probe(&mut self) -> io::Result<()> {
@@ -231,6 +260,14 @@ fn header(slices: &[IoSlice<'_>]) -> libc::msghdr {
     header.msg_iov = slices.as_ptr().cast::<libc::iovec>().cast_mut();
     header.msg_iovlen = slices.len() as _;
     header
+}
+
+/// Whether the kernel may take the same at another time.
+pub(crate) fn passes(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    [libc::EINTR, libc::EAGAIN, libc::EBUSY]
+        .iter()
+        .any(|passing| errno == Some(*passing))
 }
 
 /// What the kernel says, as a system call's wrapper says it.

@@ -283,6 +283,29 @@ fn a_ring_that_the_kernel_refuses_gives_up_with_nothing_lent_and_says_so_ever_af
     thread::spawn(there).join().unwrap();
 }
 
+#[test]
+fn a_refusal_that_passes_costs_nothing_and_one_that_stays_costs_the_ring() {
+    let Some(mut ring) = ring() else { return };
+    let (from, to) = connection();
+    ring.refusals = [libc::EAGAIN, libc::EBUSY, libc::EINTR].repeat(5);
+    let results = send_all(&mut ring, &[&from, &from], &[b"kept"]);
+    assert!(results.iter().all(|result| matches!(result, Ok(4))));
+    assert_eq!(read(&to, 8), b"keptkept");
+    assert!(ring.refusals.is_empty());
+    for refusals in [vec![libc::EAGAIN; 16], vec![libc::EIO]] {
+        let Some(mut ring) = self::ring() else { return };
+        ring.refusals = refusals;
+        let text = [IoSlice::new(b"lost")];
+        let mut results = Vec::new();
+        let refused = ring.send([(from.as_fd(), &text[..])], &mut results);
+        assert!(refused.is_err_and(|error| error.is_passing()));
+        assert!(matches!(&results[0], Err(error) if error.kind() == ErrorKind::WouldBlock));
+    }
+    to.set_nonblocking(true).unwrap();
+    let nothing = (&to).read(&mut [0]).unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+}
+
 /// Why there is no ring on a thread on which this system call gives that error.
 fn refusal(call: i64, errno: i32) -> Option<String> {
     let refused = move || {
