@@ -57,6 +57,18 @@ pub struct Egress<F: Format> {
     spread: Arc<Spread>,
 }
 
+/// How many threads of an egress write by io_uring. It keeps none of them alive.
+#[derive(Debug, Clone)]
+pub struct IoUringUse(Arc<Rings>);
+
+impl IoUringUse {
+    /// The count of this moment.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.0.in_use()
+    }
+}
+
 /// A thread, as others reach it.
 struct Handle<F: Format> {
     orders: mpsc::Sender<Order<F>>,
@@ -191,6 +203,12 @@ impl<F: Format> Egress<F> {
     #[must_use]
     pub fn io_uring_threads(&self) -> usize {
         self.rings.in_use()
+    }
+
+    /// Counts them after the egress itself has been handed out.
+    #[must_use]
+    pub fn io_uring_use(&self) -> IoUringUse {
+        IoUringUse(self.rings.clone())
     }
 
     /// Seats a viewer, to whom `first` is to be written before any frame. `None` when the threads are full or gone: the session has

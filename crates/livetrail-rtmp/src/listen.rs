@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use livetrail_egress::{Egress, EgressConfig};
+use livetrail_egress::{Egress, EgressConfig, IoUringUse};
 use livetrail_engine::Engine;
 use livetrail_gateway::{ConnectionLimits, Connections, DenyRules, Listener, Opened, RefusalLog};
 use tokio::{
@@ -46,7 +46,7 @@ pub struct RtmpServer {
 
 /// What a server has counted. Cloning gives another handle to the same counters.
 #[derive(Debug, Clone)]
-pub struct RtmpStats(Connections);
+pub struct RtmpStats(Connections, IoUringUse);
 
 impl RtmpStats {
     /// Connections that are open now.
@@ -65,6 +65,12 @@ impl RtmpStats {
     #[must_use]
     pub fn turned_away(&self) -> u64 {
         self.0.stats().turned_away()
+    }
+
+    /// Threads that write to players by io_uring.
+    #[must_use]
+    pub fn io_uring_threads(&self) -> usize {
+        self.1.threads()
     }
 }
 
@@ -124,7 +130,7 @@ impl RtmpServer {
     /// The server's counters.
     #[must_use]
     pub fn stats(&self) -> RtmpStats {
-        RtmpStats(self.connections.clone())
+        RtmpStats(self.connections.clone(), self.egress.io_uring_use())
     }
 
     /// Serves until `shutdown` resolves; then accepts no more, ends every session (`server_shutdown`) and returns once

@@ -287,14 +287,14 @@ fn a_ring_that_the_kernel_refuses_gives_up_with_nothing_lent_and_says_so_ever_af
 fn a_refusal_that_passes_costs_nothing_and_one_that_stays_costs_the_ring() {
     let Some(mut ring) = ring() else { return };
     let (from, to) = connection();
-    ring.refusals = [libc::EAGAIN, libc::EBUSY, libc::EINTR].repeat(5);
+    ring.refusals = [libc::EAGAIN, libc::EBUSY, libc::EINTR].repeat(5).into();
     let results = send_all(&mut ring, &[&from, &from], &[b"kept"]);
     assert!(results.iter().all(|result| matches!(result, Ok(4))));
     assert_eq!(read(&to, 8), b"keptkept");
-    assert!(ring.refusals.is_empty());
+    assert!(ring.refusals.borrow().is_empty());
     for refusals in [vec![libc::EAGAIN; 16], vec![libc::EIO]] {
         let Some(mut ring) = self::ring() else { return };
-        ring.refusals = refusals;
+        ring.refusals = refusals.into();
         let text = [IoSlice::new(b"lost")];
         let mut results = Vec::new();
         let refused = ring.send([(from.as_fd(), &text[..])], &mut results);

@@ -15,7 +15,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use livetrail_egress::{Egress, EgressConfig};
+use livetrail_egress::{Egress, EgressConfig, IoUringUse};
 use livetrail_engine::Reason;
 use livetrail_gateway::{Opened, Reserved, Slot};
 use tokio::{net::TcpStream, sync::watch};
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub(super) limits: HttpLimits,
     /// What sends to viewers: started with the first, `None` if that fails.
     pub(super) egress: OnceLock<Option<Egress<FlvWire>>>,
+    /// Set with it.
+    pub(super) io_uring: Arc<OnceLock<IoUringUse>>,
 }
 
 impl Shared {
@@ -43,8 +45,11 @@ impl Shared {
                 io_uring: self.limits.io_uring,
             };
             let started = Egress::start("http", config);
-            if let Err(error) = &started {
-                tracing::error!(%error, "no threads to send to viewers: their connections are cut");
+            match &started {
+                Ok(egress) => drop(self.io_uring.set(egress.io_uring_use())),
+                Err(error) => {
+                    tracing::error!(%error, "no threads to send to viewers: their connections are cut");
+                }
             }
             started.ok()
         };

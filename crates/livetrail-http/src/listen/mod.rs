@@ -22,6 +22,7 @@ use std::{
 };
 
 use axum::Router;
+use livetrail_egress::IoUringUse;
 use livetrail_gateway::{ConnectionLimits, Connections, DenyRules, Listener};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
@@ -88,6 +89,8 @@ pub struct GatewayStats {
     pub refused: u64,
     /// Connections cut because their viewer was evicted or would not take the rest.
     pub cut: u64,
+    /// Threads that write to viewers by io_uring; 0 before the first viewer.
+    pub io_uring_threads: u64,
 }
 
 /// Reads a gateway's counts while it serves.
@@ -95,6 +98,7 @@ pub struct GatewayStats {
 pub struct GatewayHandle {
     connections: Arc<OnceLock<Connections>>,
     cut: Arc<AtomicU64>,
+    io_uring: Arc<OnceLock<IoUringUse>>,
 }
 
 impl GatewayHandle {
@@ -109,6 +113,7 @@ impl GatewayHandle {
             reserved: connections.reserved,
             refused: connections.turned_away(),
             cut: self.cut.load(Relaxed),
+            io_uring_threads: self.io_uring.get().map_or(0, |used| used.threads() as u64),
         }
     }
 }
@@ -132,6 +137,7 @@ impl HttpGateway {
             handle: GatewayHandle {
                 connections: Arc::default(),
                 cut: Arc::default(),
+                io_uring: Arc::default(),
             },
         }
     }
@@ -166,6 +172,7 @@ impl HttpGateway {
             service: self.router,
             limits: self.limits,
             egress: OnceLock::new(),
+            io_uring: self.handle.io_uring.clone(),
         });
         let limits = ConnectionLimits {
             max_connections: self.limits.max_connections,
