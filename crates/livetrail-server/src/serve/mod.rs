@@ -1,5 +1,6 @@
 //! The server: everything wired together, started, reloaded and stopped.
 
+mod denied;
 mod limits;
 mod log;
 mod reload;
@@ -13,7 +14,7 @@ use anyhow::Context;
 use livetrail_audit::replica::Replicas;
 use livetrail_audit::{AuditPipeline, CloseReport, Mode, Policy};
 use livetrail_engine::{Engine, EngineBuilder, SystemClock};
-use livetrail_gateway::ListenError;
+use livetrail_gateway::{DenyRules, ListenError};
 use livetrail_http::{HttpGateway, HttpLimits, PlaybackOptions};
 use livetrail_rtmp::{RtmpConfig, RtmpServer};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -123,6 +124,8 @@ pub(crate) struct Server {
     /// Closed after the trail, so that they get its end.
     replicas: Replicas,
     reloadable: Reloadable,
+    /// Networks whose connections are closed as they come.
+    deny: DenyRules,
     addresses: Addresses,
     stop: watch::Sender<bool>,
     gateways: JoinSet<()>,
@@ -227,6 +230,7 @@ impl Server {
                 api: api.as_ref().unwrap_or(&http).local_addr()?,
             },
             reloadable: Reloadable::new(config.clone(), auth, state.tokens()),
+            deny: denied::rules(&config, pipeline.clone(), clock.clone()),
             shutdown_timeout: config.shutdown_timeout.0,
             engine,
             pipeline,
@@ -255,6 +259,8 @@ impl Server {
     /// Puts what can be changed of another configuration in force, and records it.
     pub(crate) fn reload(&self, loaded: Result<Config, config::ConfigError>) {
         self.reloadable.reload(loaded, &self.engine, &self.pipeline);
+        let denied = &self.reloadable.current().auth.deny_ips;
+        self.deny.exchange(denied.iter().copied());
     }
 
     /// Tells the sinks that what they write to may have been moved away.
@@ -276,6 +282,7 @@ impl Server {
             tracing::warn!("connections were closed without a goodbye");
             self.gateways.abort_all();
         }
+        self.deny.flush();
         let records = self.pipeline.close().await;
         let sealed = self.trail.close(part).await;
         let replicas = self.replicas;
@@ -315,6 +322,7 @@ impl Server {
     fn serve_rtmp(&mut self, rtmp: RtmpServer, state: &ApiState) {
         state.set_rtmp(rtmp.stats());
         let stopping = self.stopping();
+        let rtmp = rtmp.deny(self.deny.clone());
         self.gateways.spawn(rtmp.run(stopping));
     }
 
@@ -332,11 +340,14 @@ impl Server {
         match api {
             None => {
                 let both = api::with_fallback(playback.merge(api_routes));
-                self.serve_one(config, http, both, state);
+                self.serve_one(config, http, both, state, self.deny.clone());
             }
             Some(api) => {
-                self.serve_one(config, http, api::with_fallback(playback), state);
-                self.serve_one(config, api, api::with_fallback(api_routes), state);
+                let playback = api::with_fallback(playback);
+                self.serve_one(config, http, playback, state, self.deny.clone());
+                // Its tokens say who may use the API; the networks are those of publishers and viewers.
+                let api_routes = api::with_fallback(api_routes);
+                self.serve_one(config, api, api_routes, state, DenyRules::default());
             }
         }
     }
@@ -347,6 +358,7 @@ impl Server {
         listener: TcpListener,
         router: axum::Router,
         state: &ApiState,
+        deny: DenyRules,
     ) {
         let mut limits = HttpLimits::default();
         limits.max_connections = config.http.max_connections;
@@ -356,7 +368,7 @@ impl Server {
         limits.egress_threads = config.http.egress_threads;
         limits.send_interval = config.http.send_interval.0;
         limits.io_uring = config.http.io_uring == IoUring::Auto;
-        let gateway = HttpGateway::new(router).limits(limits);
+        let gateway = HttpGateway::new(router).limits(limits).deny(deny);
         state.add_http(gateway.handle());
         let stopping = self.stopping();
         self.gateways.spawn(gateway.serve(listener, stopping));

@@ -1,0 +1,91 @@
+//! The networks whose connections are closed as they come, and the record of that.
+
+use std::sync::Arc;
+
+use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, Outcome, Reason};
+use livetrail_engine::{Clock, Reason as EngineReason, SessionId};
+use livetrail_gateway::{DeniedConnections, DenyRules};
+
+use crate::config::Config;
+
+/// What stands for an application and a stream that nobody has named yet.
+const UNNAMED: &str = "-";
+
+/// The rules of `auth.deny_ips`, whose reports become records.
+pub(super) fn rules(
+    config: &Config,
+    pipeline: Arc<AuditPipeline>,
+    clock: Arc<dyn Clock>,
+) -> DenyRules {
+    let rules = DenyRules::new(config.auth.deny_ips.iter().copied());
+    rules.on_report(move |denied| {
+        let record = record_of(&denied, clock.unix_ms());
+        let _ = pipeline.record(record);
+    });
+    rules
+}
+
+/// A connection is closed before it says what it wants: over RTMP it counts as an attempt to publish, over HTTP as one to play.
+fn record_of(denied: &DeniedConnections, now_ms: u64) -> AuditRecord {
+    let (action, protocol) = match denied.gateway {
+        "rtmp" => (AuditAction::PublishDenied, "rtmp"),
+        _ => (AuditAction::PlayDenied, "http"),
+    };
+    let reason = Reason::from_label(EngineReason::AddressDenied.label());
+    let mut record = AuditRecord::new(action, UNNAMED)
+        .with_session(SessionId::at(now_ms).as_uuid())
+        .with_stream(UNNAMED)
+        .with_protocol(protocol)
+        .with_outcome(Outcome::Denied)
+        .with_reason(reason);
+    if let Some(peer) = denied.peer {
+        record = record.with_peer(peer);
+    }
+    if denied.count > 1 {
+        record = record.with_count(denied.count);
+    }
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn denied_connections_are_a_refusal_with_a_number() {
+        let rules = DenyRules::new(["127.0.0.0/8".parse().unwrap()]);
+        let (reports, heard) = std::sync::mpsc::sync_channel(10);
+        rules.on_report(move |denied| reports.send(denied).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let listener = livetrail_gateway::Listener::bind("rtmp", "127.0.0.1:0").await;
+            let listener = listener.unwrap().deny(rules.clone());
+            let address = listener.local_addr().unwrap();
+            for _ in 0..3 {
+                tokio::net::TcpStream::connect(address).await.unwrap();
+            }
+            let wait = tokio::time::timeout(Duration::from_secs(10), listener.accept());
+            tokio::pin!(wait);
+            while rules.denied() < 3 {
+                tokio::select! {
+                    _ = &mut wait => panic!("nobody is let in, and soon enough"),
+                    () = tokio::time::sleep(Duration::from_millis(5)) => {}
+                }
+            }
+        });
+        rules.flush();
+        let records: Vec<_> = heard.try_iter().map(|d| record_of(&d, 1_000)).collect();
+        assert_eq!(records.len(), 2, "the first, and the others by number");
+        assert_eq!(records[1].count, Some(2));
+        for record in &records {
+            assert_eq!(record.action, AuditAction::PublishDenied);
+            assert!(record.session.is_some() && record.peer.is_some());
+            assert_eq!(record.reason, Some(Reason::from_label("address_denied")));
+        }
+    }
+}
