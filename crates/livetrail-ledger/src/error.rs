@@ -110,6 +110,14 @@ pub enum LedgerError {
         /// Which rule it breaks.
         source: livetrail_tlog::Error,
     },
+    /// A change of keys was handed over and did not end: the key may not sign any more.
+    #[error(
+        "the key {key} was given up, and the change to the next one did not end: put the file with the next key (`.next`) back where it was, then start the server or run `livetrail trail rotate-key` again"
+    )]
+    KeyGivenUp {
+        /// The verifier key.
+        key: String,
+    },
     /// The log is empty, so no entry says that its keys change.
     #[error("the log has no entry: one that records the change of keys must be sealed first")]
     RotationUnrecorded,

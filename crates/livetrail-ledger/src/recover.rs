@@ -13,6 +13,7 @@ use crate::{
     layout,
     manifest::{Intent, Manifest},
     prune::Pruned,
+    rotate::refuse_given_up,
     seal::{CheckpointHook, Sealer, Sealing, drop_stale_partials},
     store::{Access, Lock, SharedStore, Store, replace},
     tree_files::{Place, TreeFiles},
@@ -190,6 +191,28 @@ pub(crate) fn recover(
     hooks: Vec<Box<dyn CheckpointHook>>,
     floors: &mut [Box<dyn ExternalFloor>],
 ) -> Result<Recovered, LedgerError> {
+    let check = |published: &_| refuse_given_up(store.as_ref(), identity, published);
+    open(store, identity, clock, hooks, floors, &check)
+}
+
+/// The same for a change of keys, which may have been interrupted before.
+pub(crate) fn recover_to_rotate(
+    store: &SharedStore,
+    identity: &Arc<Identity>,
+    clock: &Arc<dyn Clock>,
+    floors: &mut [Box<dyn ExternalFloor>],
+) -> Result<Recovered, LedgerError> {
+    open(store, identity, clock, Vec::new(), floors, &|_| Ok(()))
+}
+
+fn open(
+    store: &SharedStore,
+    identity: &Arc<Identity>,
+    clock: &Arc<dyn Clock>,
+    hooks: Vec<Box<dyn CheckpointHook>>,
+    floors: &mut [Box<dyn ExternalFloor>],
+    check_keys: &dyn Fn(&VerifiedCheckpoint) -> Result<(), LedgerError>,
+) -> Result<Recovered, LedgerError> {
     // 1. Whose trail is it, and is it ours alone?
     let manifest = Manifest::read(store.as_ref())?;
     let lock = lock(store.as_ref())?;
@@ -197,6 +220,7 @@ pub(crate) fn recover(
     let log_id = manifest.log_id()?;
     // 2. What was published, what was intended?
     let published = read_checkpoint(store.as_ref(), identity)?;
+    check_keys(&published)?;
     let sealed = published.head();
     let intent = read_intent(store.as_ref(), sealed)?;
     // 3. What is durable?

@@ -4,17 +4,16 @@
 //! ledger does not know what an entry means, so that is its owner's part.
 //!
 //! 1. The trail is recovered with the old keys. *Crash: as in any start.*
-//! 2. The published checkpoint, signed with the old keys, gets the lines of the new ones, and is archived for ever: the hand-over. *Crash: the
-//!    archive has it; nothing else has changed, and the log can go on with either the old keys or this again.*
-//! 3. It is published. *Crash: whoever has either key believes it; `log.json` says the old ones still.*
-//! 4. It is published once more, for good, under the id of the key that is given up (`handover/<id>`): whoever has only what is served and that key
-//!    finds it there. *Crash: as in 3; done again, a later one takes its place.*
-//! 5. `log.json` names the new keys, and keeps the old ones by name: from here on the log opens with the new ones alone. *Crash before: as in 3.
+//! 2. The published checkpoint, signed with the old keys, gets the lines of the new ones, and is kept for good under the id of the key that is given
+//!    up (`handover/<id>`). **From here on the old key signs nothing more**: it counts up to this size and no further, so no start takes it.
+//!    *Crash before: nothing has changed. After: this is done again, with the same keys.*
+//! 3. It is archived and published with all lines: whoever has either key believes it. *Crash: as in 2.*
+//! 4. `log.json` names the new keys, and keeps the old ones by name: from here on the log opens with the new ones alone. *Crash before: as in 3.
 //!    After: done.*
 
 use std::sync::Arc;
 
-use livetrail_tlog::VerifiedCheckpoint;
+use livetrail_tlog::{Note, RetiredKey, VerifiedCheckpoint, VerifierKey};
 
 use crate::{
     clock::Clock,
@@ -23,8 +22,8 @@ use crate::{
     integrate::Blocked,
     layout,
     manifest::Manifest,
-    recover::{ExternalFloor, Recovered, recover},
-    store::{Access, SharedStore, parent, replace},
+    recover::{ExternalFloor, Recovered, recover_to_rotate},
+    store::{Access, SharedStore, Store, parent, replace},
 };
 
 /// Takes a log from one identity to another; can be done again after a failure or a crash at any point.
@@ -48,7 +47,7 @@ pub(crate) fn rotate(
         mut sealer,
         lock: _lock,
         ..
-    } = recover(store, old, clock, Vec::new(), floors)?;
+    } = recover_to_rotate(store, old, clock, floors)?;
     let published = sealer.published();
     if published.head().size == 0 {
         return Err(LedgerError::RotationUnrecorded);
@@ -66,6 +65,17 @@ pub(crate) fn rotate(
         .cloned()
         .collect();
     let published = published.clone();
+    for (key, next) in pairs(old, new) {
+        check_successor(store.as_ref(), key, next, &published)?;
+    }
+    let mut note = published.note().clone();
+    for line in &lines {
+        note.push(line.clone())?;
+    }
+    // Both must take what is published then, or the log would be lost to one of them.
+    old.verifier()?.verify_note(note.clone())?;
+    let handed_over = new.verifier()?.verify_note(note.clone())?;
+    hand_over(store, old, new, &note.encode())?;
     sealer
         .add_cosignatures(&published, &lines)
         .map_err(|blocked| match blocked {
@@ -76,11 +86,6 @@ pub(crate) fn rotate(
                 std::io::ErrorKind::StorageFull.into(),
             ),
         })?;
-    // Both must take what is published now, or the log would be lost to one of them.
-    let handed_over = new
-        .verifier()?
-        .verify_note(sealer.published().note().clone())?;
-    hand_over(store, old, new, &sealer.published().note().encode())?;
     replace(
         store.as_ref(),
         layout::MANIFEST,
@@ -91,7 +96,7 @@ pub(crate) fn rotate(
     Ok(handed_over)
 }
 
-/// Step 4.
+/// Step 2.
 fn hand_over(
     store: &SharedStore,
     old: &Identity,
@@ -102,14 +107,73 @@ fn hand_over(
     for made in store.create_dir(layout::HAND_OVERS).map_err(told)? {
         store.sync_dir(parent(&made)).map_err(told)?;
     }
-    for (key, next) in [
+    for (key, _) in pairs(old, new) {
+        let path = layout::hand_over(key.id());
+        replace(store.as_ref(), &path, note.as_bytes(), Access::Checkpoint)
+            .map_err(|error| LedgerError::io("write", path, error))?;
+    }
+    Ok(())
+}
+
+/// The keys that are given up, each with the one that takes its place.
+fn pairs<'a>(
+    old: &'a Identity,
+    new: &'a Identity,
+) -> impl Iterator<Item = (&'a VerifierKey, &'a VerifierKey)> {
+    [
         (old.signer_key(), new.signer_key()),
         (old.cosigner_key(), new.cosigner_key()),
-    ] {
-        if key != next {
-            let path = layout::hand_over(key.id());
-            replace(store.as_ref(), &path, note.as_bytes(), Access::Checkpoint)
-                .map_err(|error| LedgerError::io("write", path, error))?;
+    ]
+    .into_iter()
+    .filter(|(key, next)| key != next)
+}
+
+/// A key that was given up under the published checkpoint has one successor: a second one would be another history of the keys.
+fn check_successor(
+    store: &dyn Store,
+    key: &VerifierKey,
+    next: &VerifierKey,
+    published: &VerifiedCheckpoint,
+) -> Result<(), LedgerError> {
+    let Some(note) = given_up_under(store, key, published)? else {
+        return Ok(());
+    };
+    let origin = published.checkpoint().origin();
+    RetiredKey::from_hand_over(origin, key, next, &note)
+        .map(|_| ())
+        .map_err(|_| LedgerError::KeyGivenUp {
+            key: key.to_string(),
+        })
+}
+
+/// The hand-over of this key under the published checkpoint, if a change of keys was interrupted after step 2. An older hand-over is of a version
+/// that let the log go on with the old key: then a later one takes its place.
+fn given_up_under(
+    store: &dyn Store,
+    key: &VerifierKey,
+    published: &VerifiedCheckpoint,
+) -> Result<Option<Vec<u8>>, LedgerError> {
+    let path = layout::hand_over(key.id());
+    let bytes = match store.read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LedgerError::io("read", path, error)),
+    };
+    let note = Note::parse(&bytes).map_err(|source| LedgerError::HandOver { path, source })?;
+    Ok((note.text() == published.note().text()).then_some(bytes))
+}
+
+/// Refuses keys that were given up in a change that did not end: they sign nothing more.
+pub(crate) fn refuse_given_up(
+    store: &dyn Store,
+    identity: &Identity,
+    published: &VerifiedCheckpoint,
+) -> Result<(), LedgerError> {
+    for key in [identity.signer_key(), identity.cosigner_key()] {
+        if given_up_under(store, key, published)?.is_some() {
+            return Err(LedgerError::KeyGivenUp {
+                key: key.to_string(),
+            });
         }
     }
     Ok(())

@@ -312,7 +312,7 @@ fn a_clean_start_changes_nothing_and_the_cut_writes_few_files() {
         assert_eq!(counts.get(&op), None, "{op:?}");
     }
     assert!(
-        counts[&Op::Read] < 12,
+        counts[&Op::Read] <= 12,
         "{counts:?}: the right edge and no more"
     );
 }

@@ -160,6 +160,9 @@ impl Life {
         if self.core.is_none() {
             let store: SharedStore = Arc::new(self.faulty.clone());
             let identity = self.keys.settle(&self.mem);
+            if self.end_change(&identity) {
+                return self.open();
+            }
             match Core::open_as(&store, &self.seen, &identity, &mut []) {
                 Ok(core) => {
                     assert!(core.acked >= self.acked, "lost what was durable");
@@ -176,6 +179,35 @@ impl Life {
             }
         }
         self.core.as_mut()
+    }
+
+    /// Ends a change of keys whose hand-over was made. Whether there was one, and the trail must be opened with other keys.
+    fn end_change(&mut self, old: &Arc<Identity>) -> bool {
+        let Some(next) = self.keys.next else {
+            return false;
+        };
+        let published = self.mem.read("checkpoint").unwrap();
+        let made = [old.signer_key(), old.cosigner_key()].iter().any(|key| {
+            let note = self.mem.read(&format!("handover/{}", key.id()));
+            let text = |bytes: &[u8]| Note::parse(bytes).unwrap().text().to_owned();
+            note.is_ok_and(|note| text(&note) == text(&published))
+        });
+        if !made {
+            return false;
+        }
+        let store: SharedStore = Arc::new(self.faulty.clone());
+        let refused = Core::open_as(&store, &self.seen, old, &mut []).map(|_| ());
+        assert!(
+            matches!(refused, Err(LedgerError::KeyGivenUp { .. })) || self.faulty.fired(),
+            "{refused:?}"
+        );
+        self.restart(None);
+        let store: SharedStore = Arc::new(self.mem.clone());
+        let clock: Arc<dyn Clock> = Arc::new(Still);
+        let handed_over = rotate(&store, old, &Keys::of(next), &clock, &mut []).unwrap();
+        self.seen.0.lock().unwrap().push(handed_over.head());
+        self.keys.changed(next);
+        true
     }
 
     /// The process is gone, and perhaps the power. The next one has a store that works.
@@ -293,6 +325,8 @@ impl Life {
                 self.keys.changed(next);
             }
             Err(LedgerError::RotationUnrecorded) => {}
+            // A change to other keys was begun, and must end.
+            Err(LedgerError::KeyGivenUp { .. }) => assert!(self.keys.next != Some(next)),
             Err(error) => {
                 assert!(self.faulty.fired(), "{error}");
                 self.keys.next = Some(next);

@@ -244,7 +244,7 @@ fn what_is_not_this_log_is_refused_with_nothing_changed() {
 }
 
 #[test]
-fn a_crash_at_any_step_leaves_a_log_that_one_of_the_keys_opens_and_can_be_done_again() {
+fn after_a_crash_at_any_step_one_of_the_keys_opens_the_log_or_the_change_must_end() {
     let fresh = trail();
     let counting = FaultStore::over_memory(fresh.copy());
     to(
@@ -287,18 +287,36 @@ fn a_crash_at_any_step_leaves_a_log_that_one_of_the_keys_opens_and_can_be_done_a
     assert!(crashes > 400, "{crashes}");
 }
 
+fn hand_over_of(identity: &Identity) -> String {
+    format!("handover/{}", identity.signer_key().id())
+}
+
 fn comes_back(mem: &MemStore, done: bool, what: &str) {
     let (old, new) = (opens(mem, identity()), opens(mem, with_keys(3, 4)));
-    assert!(
-        matches!((&old, &new), (Ok(32), Err(_)) | (Err(_), Ok(32))),
+    // Once the old key was given up it signs nothing more, also before the log has the new one.
+    let given_up = matches!(old, Err(LedgerError::KeyGivenUp { .. }));
+    assert_eq!(
+        given_up,
+        new.is_err() && mem.read(&hand_over_of(&identity())).is_ok(),
         "{what}: {old:?}, {new:?}"
     );
+    assert!(
+        given_up || matches!((&old, &new), (Ok(32), Err(_)) | (Err(_), Ok(32))),
+        "{what}: {old:?}, {new:?}"
+    );
+    if given_up {
+        let other = to(&(Arc::new(mem.copy()) as SharedStore), &with_keys(7, 8));
+        assert!(
+            matches!(other, Err(LedgerError::KeyGivenUp { .. })),
+            "{what}: a second successor: {other:?}"
+        );
+    }
     assert!(!done || new.is_ok(), "{what}: it was done");
     let store: SharedStore = Arc::new(mem.copy());
     to(&store, &with_keys(3, 4)).unwrap_or_else(|error| panic!("{what}: {error}"));
     let kept = store.read("private/checkpoints/00000000000000000032.note");
     let kept = Note::parse(&kept.unwrap()).unwrap();
-    let served = store.read(&format!("handover/{}", identity().signer_key().id()));
+    let served = store.read(&hand_over_of(&identity()));
     let served = Note::parse(&served.unwrap()).unwrap();
     assert_eq!(served.text(), kept.text(), "{what}");
     for who in [identity(), with_keys(3, 4)] {
