@@ -71,7 +71,7 @@ pub fn verify_file(
             "there are no signatures and no checkpoints in a file trail: the keys and checkpoints that were given prove nothing about it".to_owned(),
         );
     }
-    let mut report = finish(place.to_owned(), TrailKind::File, trail, found);
+    let mut report = finish(place.to_owned(), TrailKind::File, trail, None, found);
     report.figures.records = records;
     report.figures.entries = index;
     report.figures.bytes = bytes;

@@ -5,7 +5,7 @@
 //! | checking a ledger's trail | [`verify`], [`Options`] |
 //! | checking a receipt for one record, without the trail | [`verify_proof`], [`ProofReport`] |
 //! | where its files are | [`Source`], [`Directory`], [`Site`], [`Files`] |
-//! | whom to trust | [`Policy`], [`keys_in`] |
+//! | whom to trust | [`Policy`], [`KeyFile`] |
 //! | checking a sink's lines of JSON against a signed checkpoint | [`verify_lines`], [`Lines`] |
 //! | checking a file of lines, which has no evidence in it | [`verify_file`] |
 //! | the answer | [`Report`], [`Verdict`], [`Finding`] |
@@ -44,6 +44,7 @@ mod file_trail;
 mod finding;
 mod fuzz;
 mod http;
+mod key_file;
 mod leftovers;
 mod lines;
 mod older;
@@ -56,6 +57,7 @@ mod report;
 #[cfg(feature = "s3")]
 mod s3;
 mod scan;
+mod show;
 mod source;
 mod text;
 mod trail;
@@ -70,6 +72,7 @@ pub use finding::{Class, Finding, MAX_FINDINGS, Severity};
 #[doc(hidden)]
 pub use fuzz::{fuzz_lines, fuzz_trail};
 pub use http::Site;
+pub use key_file::KeyFile;
 pub use lines::{Lines, checkpoint_in, verify_lines};
 pub use policy::{MAX_POLICY_BYTES, Policy};
 #[cfg(feature = "postgres")]
@@ -81,5 +84,6 @@ pub use report::{
 };
 #[cfg(feature = "s3")]
 pub use s3::BucketSite;
+pub use show::shown;
 pub use source::{Alteration, Directory, Files, Source, SourceError};
 pub use verify::{Options, keys_in, verify};

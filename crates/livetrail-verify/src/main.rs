@@ -10,8 +10,8 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use livetrail_tlog::{MAX_ENTRY_BYTES, MAX_PROOF_FILE_BYTES};
 use livetrail_verify::{
-    Directory, Lines, MAX_POLICY_BYTES, Options, Policy, ProofReport, Report, Site, Source,
-    Verdict, VerifyError, keys_in, verify, verify_file, verify_lines, verify_proof,
+    Directory, KeyFile, Lines, MAX_POLICY_BYTES, Options, Policy, ProofReport, Report, Site,
+    Source, Verdict, VerifyError, shown, verify, verify_file, verify_lines, verify_proof,
 };
 
 const EXAMPLES: &str = "\
@@ -140,15 +140,30 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(answer) => match print(&answer, arguments.json) {
             Ok(()) => ExitCode::from(answer.verdict().exit_code()),
+            // Whoever reads it has seen enough, as `head` does: the verdict is the same.
+            Err(error) if is_broken_pipe(&error) => ExitCode::from(answer.verdict().exit_code()),
             Err(error) => could_not(&error, false),
         },
         Err(error) => could_not(&error, arguments.json),
     }
 }
 
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let kind = cause
+            .downcast_ref::<std::io::Error>()
+            .map(std::io::Error::kind);
+        let of_json = cause
+            .downcast_ref::<serde_json::Error>()
+            .and_then(serde_json::Error::io_error_kind);
+        kind.or(of_json) == Some(std::io::ErrorKind::BrokenPipe)
+    })
+}
+
 #[expect(clippy::print_stderr, reason = "the command-line layer")]
 fn could_not(error: &anyhow::Error, json: bool) -> ExitCode {
-    eprintln!("could not check: {error:#}");
+    let text = format!("{error:#}");
+    eprintln!("could not check: {}", shown(&text));
     if json {
         let answer = serde_json::json!({
             "format": 1,
@@ -335,22 +350,19 @@ fn options(arguments: &Arguments) -> Result<Options> {
             .with_context(|| path.display().to_string())?,
         None => Policy::default(),
     };
-    let mut keys = Vec::new();
+    let mut keys = KeyFile::default();
     for text in &arguments.vkey {
         if text.contains('+') && !Path::new(text).exists() {
-            keys.extend(keys_in(text)?);
-        } else {
-            let path = Path::new(text);
-            let found = keys_in(&small(path, MAX_POLICY_BYTES)?)?;
-            ensure!(!found.is_empty(), "there is no key in {text}");
-            keys.extend(found);
+            keys.read(text)?;
+            continue;
         }
+        let mut found = KeyFile::default();
+        let file = small(Path::new(text), MAX_POLICY_BYTES)?;
+        found.read(&file)?;
+        ensure!(!found.is_empty(), "there is no key in {text}");
+        keys.read(&file)?;
     }
-    // Keys that sign first: their names tell the log's second key from a witness's.
-    keys.sort_by_key(livetrail_tlog::VerifierKey::key_type);
-    for key in keys {
-        policy.add(key)?;
-    }
+    policy.add_file(keys)?;
     let mut against = Vec::new();
     for path in &arguments.against {
         let note = small(path, livetrail_tlog::MAX_NOTE_BYTES)?;

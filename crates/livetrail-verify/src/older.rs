@@ -26,7 +26,7 @@ const MAX_HAND_OVERS: usize = 1 << 12;
 const MAX_ARCHIVED: usize = 1 << 20;
 
 /// The most that wait for a key to be vouched for.
-const MAX_PENDING: usize = 1 << 12;
+const MAX_PENDING: usize = 1 << 16;
 
 /// An older checkpoint.
 #[derive(Clone)]
@@ -158,7 +158,8 @@ impl OlderCheckpoints {
         }
     }
 
-    fn hand_over(&mut self, key: KeyId, source: &dyn Source, found: &mut Found) {
+    /// Looks for the checkpoint under which this key was given up.
+    pub(crate) fn hand_over(&mut self, key: KeyId, source: &dyn Source, found: &mut Found) {
         if !self.followed.insert(key) {
             return;
         }
@@ -241,8 +242,17 @@ impl OlderCheckpoints {
                     return;
                 }
                 let no_second = older.is_of_trail() && trust.check_second(&verified).is_some();
-                if trail.accept(trust, head.size, &older.name()) {
+                let (again, accepted) = learn(verified, &bytes, &older.name(), trust, trail);
+                if accepted {
                     self.follow(source, trust, found);
+                }
+                match again {
+                    Signed::Good(verified) => bound_by_name(older, &verified, trust),
+                    Signed::Bad(finding) => {
+                        bad(older, finding, found);
+                        return;
+                    }
+                    Signed::UnknownKey(_) | Signed::GivenUp(..) => {}
                 }
                 // A later rotation may name the second key that it had, or the key that was given up.
                 if no_second || handed_over(older, trust, trail).is_some() {
@@ -251,12 +261,8 @@ impl OlderCheckpoints {
                 }
                 self.report.consistent = self.report.consistent.saturating_add(1);
             }
-            Signed::UnknownKey(stated) => {
-                if !contains(older, head, stated.head(), found) {
-                    return;
-                }
-                self.wait(older, head, found);
-            }
+            // Whoever signed it is judged first: a stranger's checkpoint says nothing of this trail.
+            Signed::UnknownKey(_) | Signed::GivenUp(..) => self.wait(older, head, found),
             Signed::Bad(finding) => bad(older, finding, found),
         }
     }
@@ -276,26 +282,23 @@ impl OlderCheckpoints {
     pub(crate) fn latest(
         &self,
         bytes: &[u8],
-        first: Signed,
-        size: u64,
         trust: &mut Trust,
         trail: &mut Trail,
         found: &mut Found,
     ) -> Option<Box<VerifiedCheckpoint>> {
-        let signed = match first {
-            Signed::UnknownKey(_) => trust.check(bytes),
-            other => other,
+        // Keys may have been added since it was looked at first, and others bounded.
+        let signed = match trust.check(bytes) {
+            // With a key that it vouches for itself, it may have a line more that can be verified.
+            Signed::Good(verified) => learn(verified, bytes, "checkpoint", trust, trail).0,
+            signed => signed,
         };
         let finding = match signed {
-            Signed::Good(mut verified) => {
-                // With a key that it vouches for itself, it may have a line more that can be verified.
-                if trail.accept(trust, size, "checkpoint")
-                    && let Signed::Good(again) = trust.check(bytes)
-                {
-                    verified = again;
-                }
+            Signed::Good(verified) => {
                 let findings = [trust.check_second(&verified), trust.check_quorum(&verified)];
                 for finding in findings.into_iter().flatten() {
+                    found.findings.add(finding.path("checkpoint"));
+                }
+                if let Some(finding) = trail.untested_change(&verified) {
                     found.findings.add(finding.path("checkpoint"));
                 }
                 return Some(verified);
@@ -310,6 +313,9 @@ impl OlderCheckpoints {
                     );
                 }
                 Finding::failure(Class::Signature, text)
+            }
+            Signed::GivenUp(_, given_up) => {
+                Finding::failure(Class::Signature, given_up.to_string())
             }
             Signed::Bad(finding) => finding,
         };
@@ -330,7 +336,19 @@ impl OlderCheckpoints {
                 continue;
             };
             match trust.check(&bytes) {
-                Signed::Good(verified) if verified.head() == head => {
+                Signed::Good(verified) => {
+                    if verified.head() != head
+                        && !older.is_of_trail()
+                        && trust.is_in_doubt(&verified)
+                    {
+                        let text = "it is of another tree, and signed only with a key that was given up, nobody says under which tree: give the file \
+                                    trail.retired with --vkey";
+                        bad(&older, Finding::failure(Class::Signature, text), found);
+                        continue;
+                    }
+                    if !contains(&older, head, verified.head(), found) {
+                        continue;
+                    }
                     let wrong = trust
                         .check_second(&verified)
                         .or_else(|| handed_over(&older, trust, trail));
@@ -340,7 +358,14 @@ impl OlderCheckpoints {
                     }
                     self.report.consistent = self.report.consistent.saturating_add(1);
                 }
-                Signed::Good(_) => {}
+                // In the tree it shows what the tree shows; any other one whoever found the old secret could have made.
+                Signed::GivenUp(stated, _) if stated.head() == head => {
+                    self.report.consistent = self.report.consistent.saturating_add(1);
+                }
+                Signed::GivenUp(_, given_up) => {
+                    let finding = Finding::failure(Class::Signature, given_up.to_string());
+                    bad(&older, finding, found);
+                }
                 Signed::UnknownKey(_) => {
                     let text = "an older checkpoint that no trusted key signed";
                     bad(&older, Finding::failure(Class::Signature, text), found);
@@ -391,6 +416,10 @@ impl OlderCheckpoints {
                         .findings
                         .add(finding.at(size.unwrap_or(0)).path(older.name()));
                 }
+                Signed::GivenUp(_, given_up) => {
+                    let finding = Finding::failure(Class::Signature, given_up.to_string());
+                    bad(&older, finding, found);
+                }
                 Signed::UnknownKey(_) => {
                     let text = "an older checkpoint that no trusted key signed";
                     bad(&older, Finding::failure(Class::Signature, text), found);
@@ -398,6 +427,39 @@ impl OlderCheckpoints {
                 Signed::Bad(finding) => bad(&older, finding, found),
             }
         }
+    }
+}
+
+/// Trusts the keys that a trusted checkpoint vouches for, and bounds those that were given up below it. Gives what the note is with these keys, and
+/// whether there are new ones.
+fn learn(
+    verified: Box<VerifiedCheckpoint>,
+    bytes: &[u8],
+    name: &str,
+    trust: &mut Trust,
+    trail: &mut Trail,
+) -> (Signed, bool) {
+    let accepted = trail.accept(trust, verified.head().size, name);
+    let again = if accepted {
+        trust.check(bytes)
+    } else {
+        Signed::Good(verified)
+    };
+    if let Signed::Good(verified) = &again {
+        trail.bound(trust, verified);
+    }
+    (again, accepted)
+}
+
+/// A hand-over says under whose id it stands up to where that key counts, also when the record of the change was pruned.
+fn bound_by_name(older: &Older, verified: &VerifiedCheckpoint, trust: &mut Trust) {
+    if let Whence::HandOver(key, _) = &older.whence
+        && verified
+            .log_signatures()
+            .iter()
+            .any(|line| line.key_id != *key)
+    {
+        trust.bound(*key, verified.head(), true);
     }
 }
 
@@ -420,7 +482,7 @@ fn handed_over(older: &Older, trust: &Trust, trail: &Trail) -> Option<Finding> {
         Signed::Good(verified) => verified,
         Signed::Bad(finding) => return Some(finding),
         // It was judged before by whom it is signed.
-        Signed::UnknownKey(_) => return None,
+        Signed::UnknownKey(_) | Signed::GivenUp(..) => return None,
     };
     let mut rotations = trail.rotations.iter().rev();
     let of_key = |old: &VerifierKey| old.id() == *key;

@@ -8,9 +8,10 @@
 //! quorum <name>|none                         once; none asks for no witness
 //! ```
 
-use livetrail_tlog::{KeyType, VerifierKey};
+use livetrail_tlog::{KeyType, RetiredKey, VerifierKey};
 
 use crate::error::VerifyError;
+use crate::key_file::KeyFile;
 
 /// The most bytes of a policy file.
 pub const MAX_POLICY_BYTES: usize = 64 * 1024;
@@ -24,6 +25,10 @@ pub struct Policy {
     pub(crate) own: Vec<VerifierKey>,
     /// Witnesses (0x04), by name.
     pub(crate) witnesses: Vec<(String, VerifierKey)>,
+    /// Keys of the log that were given up; each counts up to its hand-over. They are among `log` and `own` too.
+    pub(crate) retired: Vec<RetiredKey>,
+    /// Keys of the log that were given up, and nothing says at which size. They are among `log` and `own` too.
+    pub(crate) given_up: Vec<VerifierKey>,
     groups: Vec<Group>,
     quorum: Option<String>,
 }
@@ -139,6 +144,39 @@ impl Policy {
             self.quorum = Some(group);
             return Ok(());
         }
+        self.add_of_log(key)
+    }
+
+    /// Adds the keys of files, those that sign first, so that their names tell the log's second key from a witness's.
+    ///
+    /// # Errors
+    /// [`VerifyError::Key`] for a key of another type than those of logs and witnesses.
+    pub fn add_file(&mut self, mut file: KeyFile) -> Result<(), VerifyError> {
+        file.now.sort_by_key(VerifierKey::key_type);
+        for key in file.now {
+            self.add(key)?;
+        }
+        for retired in file.retired {
+            self.add_retired(retired)?;
+        }
+        for key in file.given_up {
+            self.add_of_log(key.clone())?;
+            self.given_up.push(key);
+        }
+        Ok(())
+    }
+
+    /// Adds a key that the log gave up: it counts up to its hand-over and no further, also when it is given as a valid one too.
+    ///
+    /// # Errors
+    /// [`VerifyError::Key`] for a key of another type than a log's.
+    pub fn add_retired(&mut self, retired: RetiredKey) -> Result<(), VerifyError> {
+        self.add_of_log(retired.key().clone())?;
+        self.retired.push(retired);
+        Ok(())
+    }
+
+    fn add_of_log(&mut self, key: VerifierKey) -> Result<(), VerifyError> {
         let text = key.to_string();
         let found = key.key_type();
         self.add_log(key).map_err(|_| VerifyError::Key {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::error::VerifyError;
 use crate::finding::{Class, Finding};
 use crate::report::{CheckpointReport, Verdict};
+use crate::show::Lines;
 use crate::trust::{Signed, Trust};
 use crate::verify::{Options, checkpoint_report};
 
@@ -18,7 +19,7 @@ use crate::verify::{Options, checkpoint_report};
 pub struct ProofReport {
     /// The report's format, 1.
     pub format: u32,
-    /// The answer: sound, or not.
+    /// The answer.
     pub verdict: Verdict,
     /// The index at which the record stands in the log, if the receipt says so.
     pub index: Option<u64>,
@@ -28,6 +29,9 @@ pub struct ProofReport {
     pub checkpoint: Option<CheckpointReport>,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// What could not be checked, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     /// What the reader should know.
     pub notes: Vec<String>,
 }
@@ -55,6 +59,7 @@ pub fn verify_proof(
         leaf_hash: leaf_hash(entry).to_string(),
         checkpoint: None,
         findings: Vec::new(),
+        problems: Vec::new(),
         notes: Vec::new(),
     };
     if let Err(error) = parse_canonical(entry) {
@@ -70,6 +75,8 @@ pub fn verify_proof(
     }
     if !report.findings.is_empty() {
         report.verdict = Verdict::NotSound;
+    } else if !report.problems.is_empty() {
+        report.verdict = Verdict::CouldNotCheck;
     }
     Ok(report)
 }
@@ -106,6 +113,15 @@ impl ProofReport {
                 let text = "no signature is of a key that is trusted";
                 self.findings.push(Finding::failure(Class::Signature, text));
             }
+            Signed::GivenUp(checkpoint, given_up) => {
+                self.checkpoint = Some(checkpoint_report(&checkpoint, None));
+                let text = format!("the receipt's checkpoint is {given_up}");
+                if given_up.is_certain() {
+                    self.findings.push(Finding::failure(Class::Signature, text));
+                } else {
+                    self.problems.push(text);
+                }
+            }
             Signed::Bad(finding) => self.findings.push(finding),
         }
     }
@@ -128,30 +144,37 @@ impl ProofReport {
 
 impl fmt::Display for ProofReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = Lines::new(f);
         let verdict = match self.verdict {
             Verdict::Sound => "SOUND",
             Verdict::NotSound => "NOT SOUND",
             Verdict::CouldNotCheck => "COULD NOT CHECK",
         };
-        writeln!(f, "{verdict}  a receipt for one record")?;
+        out.line(format_args!("{verdict}  a receipt for one record"))?;
         if !self.findings.is_empty() {
-            writeln!(f, "\nWhat is wrong")?;
+            out.title(format_args!("What is wrong"))?;
             for finding in &self.findings {
-                writeln!(f, "  {}", finding.text)?;
+                out.line(format_args!("  {}", finding.text))?;
             }
         }
-        writeln!(f, "\nRecord")?;
-        writeln!(f, "  leaf hash   {}", self.leaf_hash)?;
+        if !self.problems.is_empty() {
+            out.title(format_args!("What could not be checked"))?;
+            for problem in &self.problems {
+                out.line(format_args!("  {problem}"))?;
+            }
+        }
+        out.title(format_args!("Record"))?;
+        out.line(format_args!("  leaf hash   {}", self.leaf_hash))?;
         if let Some(index) = self.index {
-            writeln!(f, "  index       {index}")?;
+            out.line(format_args!("  index       {index}"))?;
         }
         if let Some(checkpoint) = &self.checkpoint {
-            write!(f, "{checkpoint}")?;
+            checkpoint.write(&mut out)?;
         }
         if !self.notes.is_empty() {
-            writeln!(f, "\nNotes")?;
+            out.title(format_args!("Notes"))?;
             for note in &self.notes {
-                writeln!(f, "  {note}")?;
+                out.line(format_args!("  {note}"))?;
             }
         }
         Ok(())

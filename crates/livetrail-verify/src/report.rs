@@ -113,10 +113,13 @@ pub struct CosignatureReport {
 pub struct KeysReport {
     /// They were found in the trail itself: this shows that the trail is consistent, not whose it is.
     pub from_trail: bool,
-    /// Those that sign.
+    /// Those that sign now.
     pub log: Vec<String>,
     /// The log's second keys.
     pub log_cosigners: Vec<String>,
+    /// Keys of the log that were given up, each with size and root of the tree up to which it counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<String>,
     /// Witnesses.
     pub witnesses: Vec<String>,
 }
@@ -274,4 +277,8 @@ pub struct RotationReport {
     /// Which checkpoint: its file in the trail, or the name under which it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted_by: Option<String>,
+    /// Entries of the tree under which the old key was given up, as far as the trail or the keys that were given say: above it the old key counts
+    /// for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_key_until: Option<u64>,
 }

@@ -7,7 +7,7 @@ use livetrail_record::{
     AuditAction, AuditRecord, BootEnd, Finding as Broken, Reason, Rule, TrailChecker, TrailReport,
     Uuid, Value,
 };
-use livetrail_tlog::VerifierKey;
+use livetrail_tlog::{Hash, KeyId, TreeHead, VerifiedCheckpoint, VerifierKey};
 
 use crate::finding::{Class, Finding, Findings, Severity};
 use crate::report::{BootReport, OpenSessionReport, PrunedReport, RotationReport, Sessions};
@@ -68,10 +68,14 @@ pub(crate) struct Rotation {
     accepted: bool,
     /// Which.
     accepted_by: Option<String>,
+    /// The new key has signed a checkpoint that is trusted.
+    happened: bool,
+    /// The tree of the hand-over, in a record that repeats one that was pruned.
+    handed_over: Option<TreeHead>,
 }
 
 impl Rotation {
-    pub(crate) fn report(&self) -> RotationReport {
+    pub(crate) fn report(&self, trust: Option<&Trust>) -> RotationReport {
         RotationReport {
             index: self.index,
             key: self.new.to_string(),
@@ -79,6 +83,9 @@ impl Rotation {
             ts_ms: self.ts_ms,
             accepted: self.accepted,
             accepted_by: self.accepted_by.clone(),
+            old_key_until: trust
+                .zip(self.old.as_ref())
+                .and_then(|(trust, old)| trust.bound_of(old.id())),
         }
     }
 }
@@ -145,6 +152,97 @@ impl Trail {
             accepted = true;
         }
         accepted
+    }
+
+    /// Learns from a checkpoint that is trusted and in the tree up to where keys count that were given up: a record below it says that a key
+    /// changed, and the successor has signed it, or the old key has not.
+    pub(crate) fn bound(&mut self, trust: &mut Trust, checkpoint: &VerifiedCheckpoint) {
+        let head = checkpoint.head();
+        let own = checkpoint.log_cosignatures().iter();
+        let lines = || checkpoint.log_signatures().iter().chain(own.clone());
+        let has_signed = |key: KeyId| lines().any(|line| line.key_id == key);
+        for rotation in &mut self.rotations {
+            if !rotation.accepted || rotation.index >= head.size {
+                continue;
+            }
+            let by_new = has_signed(rotation.new.id());
+            rotation.happened |= by_new;
+            let Some(old) = rotation.old.as_ref().map(VerifierKey::id) else {
+                continue;
+            };
+            if let Some(said) = rotation.handed_over.filter(|said| said.size <= head.size) {
+                trust.bound(old, said, true);
+            }
+            let by_old = has_signed(old);
+            if by_new || !by_old {
+                trust.bound(old, head, by_new && by_old);
+            }
+        }
+    }
+
+    /// The keys that records say were given up, from this record of a change on.
+    pub(crate) fn given_up_since(&self, first: usize) -> Vec<KeyId> {
+        let new = self.rotations.get(first..).unwrap_or_default().iter();
+        new.filter_map(|rotation| rotation.old.as_ref().map(VerifierKey::id))
+            .collect()
+    }
+
+    /// Records of one change of keys that contradict each other: a key has one successor.
+    pub(crate) fn compare_rotations(&self, findings: &mut Findings) {
+        for (at, rotation) in self.rotations.iter().enumerate() {
+            let Some(old) = rotation.old.as_ref() else {
+                continue;
+            };
+            let earlier = self.rotations.get(..at).unwrap_or_default();
+            let Some(first) = earlier.iter().find(|one| one.old.as_ref() == Some(old)) else {
+                continue;
+            };
+            let mut told = earlier.iter().filter(|one| one.old.as_ref() == Some(old));
+            let told = told.find_map(|one| one.handed_over);
+            let other_tree = told
+                .zip(rotation.handed_over)
+                .is_some_and(|(one, other)| one != other);
+            if first.new == rotation.new && !other_tree {
+                continue;
+            }
+            let text = format!(
+                "entry {} says that the key {} was given up for {}, and entry {} that it was for {}",
+                first.index,
+                old.id(),
+                first.new.id(),
+                rotation.index,
+                rotation.new.id()
+            );
+            // A change that was recorded and did not happen may be followed by another one.
+            let finding = if first.happened || other_tree {
+                Finding::failure(Class::Administration, text)
+            } else {
+                let text = format!("{text}; the first change did not happen");
+                Finding::remark(Class::Administration, text)
+            };
+            findings.add(finding.at(rotation.index));
+        }
+    }
+
+    /// What the holder of an old key alone must know: a change from the key that has signed this is on record, and nothing that is here is signed
+    /// with the new one.
+    pub(crate) fn untested_change(&self, checkpoint: &VerifiedCheckpoint) -> Option<Finding> {
+        let size = checkpoint.head().size;
+        let own = checkpoint.log_cosignatures().iter();
+        let lines = checkpoint.log_signatures().iter().chain(own);
+        let signed: Vec<KeyId> = lines.map(|line| line.key_id).collect();
+        let rotation = self.rotations.iter().rev().find(|rotation| {
+            let old = rotation.old.as_ref().map(VerifierKey::id);
+            !rotation.happened
+                && rotation.index < size
+                && old.is_some_and(|old| signed.contains(&old))
+        })?;
+        let text = format!(
+            "a change to the key {} is on record, and nothing that is here is signed with it: the change did not happen, or this trail was signed again \
+             with the secret of the key that was given up. The old key alone cannot tell: ask for the new one",
+            rotation.new
+        );
+        Some(Finding::remark(Class::Signature, text).at(rotation.index))
     }
 
     /// The entries of this range are not there.
@@ -389,9 +487,25 @@ impl Trail {
                 ts_ms: record.ts_ms,
                 accepted: false,
                 accepted_by: None,
+                happened: false,
+                handed_over: handed_over(record),
             });
         }
     }
+}
+
+/// The tree of a hand-over that a repeated record of a change of keys names.
+fn handed_over(record: &AuditRecord) -> Option<TreeHead> {
+    let Some(Value::Integer(size)) = record.extra.get("handed_over_size") else {
+        return None;
+    };
+    let Some(Value::Text(root)) = record.extra.get("handed_over_root") else {
+        return None;
+    };
+    Some(TreeHead {
+        size: u64::try_from(*size).ok()?,
+        root: Hash::parse(root).ok()?,
+    })
 }
 
 fn checker(rules: Rules) -> TrailChecker {

@@ -1,8 +1,10 @@
 //! From keys to the answer whether a signed checkpoint may be believed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use livetrail_tlog::{
-    Checkpoint, CheckpointVerifier, CosignatureVerifier, Ed25519Verifier, Error, Note,
-    VerifiedCheckpoint, VerifierKey,
+    Checkpoint, CheckpointVerifier, CosignatureVerifier, Ed25519Verifier, Error, KeyId, Note,
+    RetiredKey, TreeHead, VerifiedCheckpoint, VerifierKey,
 };
 
 use crate::error::VerifyError;
@@ -13,6 +15,12 @@ use crate::policy::Policy;
 pub(crate) struct Trust {
     policy: Policy,
     origin: String,
+    /// The tree under which a key was given up: it counts for that one and smaller ones. The lowest that was seen.
+    bounds: BTreeMap<KeyId, TreeHead>,
+    /// Keys that were given up, and nothing has said yet under which tree.
+    unbounded: BTreeSet<KeyId>,
+    /// Keys that were given up at their bound or before: no hand-over has said at which size.
+    loose: BTreeSet<KeyId>,
     verifier: CheckpointVerifier,
 }
 
@@ -22,18 +30,99 @@ pub(crate) enum Signed {
     Good(Box<VerifiedCheckpoint>),
     /// Well formed, of this origin, and no line is of a trusted key: a later rotation may still vouch for one.
     UnknownKey(Box<Checkpoint>),
+    /// The only trusted keys that have signed were given up before.
+    GivenUp(Box<Checkpoint>, GivenUp),
     /// Not to be believed.
     Bad(Finding),
 }
 
+/// A key that no longer signed when a tree had the size in question.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GivenUp {
+    key: KeyId,
+    /// Entries of the tree under which it was given up, if that is known.
+    until: Option<u64>,
+}
+
+impl GivenUp {
+    /// Whether it is known at which size.
+    pub(crate) const fn is_certain(&self) -> bool {
+        self.until.is_some()
+    }
+}
+
+impl std::fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = self.key;
+        match self.until {
+            Some(until) => write!(
+                f,
+                "signed only with the key {key}, which was given up at {until} entries: whoever has its secret can sign a larger tree, and only \
+                 its successor counts there"
+            ),
+            None => write!(
+                f,
+                "signed only with the key {key}, which was given up, and nothing here says at how many entries: give the file trail.retired with --vkey"
+            ),
+        }
+    }
+}
+
 impl Trust {
     pub(crate) fn new(policy: Policy, origin: String) -> Result<Self, VerifyError> {
-        let verifier = verifier(&policy, &origin)?;
+        let mut bounds: BTreeMap<KeyId, TreeHead> = BTreeMap::new();
+        for retired in &policy.retired {
+            lower(&mut bounds, retired.key().id(), retired.until());
+        }
+        let given_up = policy.given_up.iter().map(VerifierKey::id);
+        let unbounded = given_up.filter(|key| !bounds.contains_key(key)).collect();
+        let verifier = verifier(&policy, &origin, &bounds)?;
         Ok(Self {
             policy,
             origin,
+            bounds,
+            unbounded,
+            loose: BTreeSet::new(),
             verifier,
         })
+    }
+
+    /// A key was given up under this tree, as a checkpoint that is trusted shows, or somewhere below it when it is not the hand-over. The lowest bound
+    /// counts.
+    pub(crate) fn bound(&mut self, key: KeyId, head: TreeHead, is_hand_over: bool) {
+        self.unbounded.remove(&key);
+        if is_hand_over {
+            self.loose.remove(&key);
+        } else if !self.bounds.contains_key(&key) {
+            self.loose.insert(key);
+        }
+        if !lower(&mut self.bounds, key, head) {
+            return;
+        }
+        // A key that is not known yet gets its bound when it is added.
+        if let Ok(verifier) = verifier(&self.policy, &self.origin, &self.bounds) {
+            self.verifier = verifier;
+        }
+    }
+
+    /// Whether it is not known if the keys that signed this had been given up before.
+    pub(crate) fn is_in_doubt(&self, checkpoint: &VerifiedCheckpoint) -> bool {
+        let mut lines = checkpoint.log_signatures().iter();
+        lines.all(|line| self.loose.contains(&line.key_id))
+    }
+
+    /// Known keys that were given up, each with its bound.
+    pub(crate) fn retired(&self) -> impl Iterator<Item = RetiredKey> {
+        let known = self.policy.log.iter().chain(&self.policy.own);
+        known.filter_map(|key| {
+            let until = self.bounds.get(&key.id())?;
+            Some(RetiredKey::new(key.clone(), *until))
+        })
+    }
+
+    /// Entries of the tree under which this key was given up, if that is known.
+    pub(crate) fn bound_of(&self, key: KeyId) -> Option<u64> {
+        self.bounds.get(&key).map(|head| head.size)
     }
 
     pub(crate) fn origin(&self) -> &str {
@@ -56,7 +145,7 @@ impl Trust {
             return true;
         }
         keys.push(key.clone());
-        match verifier(&policy, &self.origin) {
+        match verifier(&policy, &self.origin, &self.bounds) {
             Ok(verifier) => {
                 self.policy = policy;
                 self.verifier = verifier;
@@ -96,7 +185,14 @@ impl Trust {
             ));
         }
         match self.verifier.verify_note(note) {
-            Ok(verified) => Signed::Good(Box::new(verified)),
+            Ok(verified) => match self.unbounded_alone(&verified) {
+                Some(given_up) => Signed::GivenUp(Box::new(checkpoint), given_up),
+                None => Signed::Good(Box::new(verified)),
+            },
+            Err(Error::KeyGivenUp { key_id, until, .. }) => {
+                let until = Some(until);
+                Signed::GivenUp(Box::new(checkpoint), GivenUp { key: key_id, until })
+            }
             Err(Error::NoVerifiedSignature | Error::NoLogSignature) => {
                 Signed::UnknownKey(Box::new(checkpoint))
             }
@@ -106,13 +202,28 @@ impl Trust {
 
     /// The log's second key, if one is known, must have cosigned.
     pub(crate) fn check_second(&self, checkpoint: &VerifiedCheckpoint) -> Option<Finding> {
-        let missing = !self.policy.own.is_empty() && checkpoint.log_cosignatures().is_empty();
+        let counts = |key: &VerifierKey| {
+            let bound = self.bounds.get(&key.id());
+            bound.is_none_or(|until| RetiredKey::new(key.clone(), *until).covers(checkpoint.head()))
+        };
+        let missing =
+            checkpoint.log_cosignatures().is_empty() && self.policy.own.iter().any(counts);
         missing.then(|| {
             Finding::failure(
                 Class::Signature,
                 "no cosignature of the log's own second key",
             )
         })
+    }
+
+    /// The key, if all that signed were given up and nothing says under which tree.
+    fn unbounded_alone(&self, checkpoint: &VerifiedCheckpoint) -> Option<GivenUp> {
+        let mut lines = checkpoint.log_signatures().iter();
+        let all = lines
+            .clone()
+            .all(|line| self.unbounded.contains(&line.key_id));
+        let key = lines.next().filter(|_| all)?.key_id;
+        Some(GivenUp { key, until: None })
     }
 
     pub(crate) fn check_quorum(&self, checkpoint: &VerifiedCheckpoint) -> Option<Finding> {
@@ -134,7 +245,23 @@ impl Trust {
     }
 }
 
-fn verifier(policy: &Policy, origin: &str) -> Result<CheckpointVerifier, VerifyError> {
+/// Keeps the lower of two bounds. `false` when nothing has changed.
+fn lower(bounds: &mut BTreeMap<KeyId, TreeHead>, key: KeyId, head: TreeHead) -> bool {
+    if bounds
+        .get(&key)
+        .is_some_and(|known| known.size <= head.size)
+    {
+        return false;
+    }
+    bounds.insert(key, head);
+    true
+}
+
+fn verifier(
+    policy: &Policy,
+    origin: &str,
+    bounds: &BTreeMap<KeyId, TreeHead>,
+) -> Result<CheckpointVerifier, VerifyError> {
     let refused = |key: &VerifierKey, source| VerifyError::Key {
         text: key.to_string(),
         source,
@@ -152,6 +279,13 @@ fn verifier(policy: &Policy, origin: &str) -> Result<CheckpointVerifier, VerifyE
     }
     for (_, key) in &policy.witnesses {
         verifier = verifier.with_cosigner(second(key)?);
+    }
+    for key in policy.log.iter().chain(&policy.own) {
+        if let Some(until) = bounds.get(&key.id()) {
+            verifier = verifier
+                .with_retired(&RetiredKey::new(key.clone(), *until))
+                .map_err(|error| refused(key, error))?;
+        }
     }
     Ok(verifier)
 }

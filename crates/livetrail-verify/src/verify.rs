@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use crate::error::VerifyError;
 use crate::finding::{Class, Finding, Findings};
+use crate::key_file::KeyFile;
 use crate::older::{Older, OlderCheckpoints};
 use crate::policy::Policy;
 use crate::report::{
@@ -101,8 +102,8 @@ pub fn verify(
     }
     let mut older = OlderCheckpoints::collect(source, &options.against)?;
     older.hand_overs(source, &trust, &mut found);
-    let latest = bytes.as_deref().map(|bytes| (bytes, trust.check(bytes)));
-    let stated = latest.as_ref().and_then(|(bytes, _)| stated(bytes));
+    let latest = bytes.as_deref();
+    let stated = latest.and_then(stated);
 
     let mut figures = Figures::default();
     let mut trail = Trail::new(options.rules());
@@ -119,11 +120,9 @@ pub fn verify(
         };
         check.tree(checkpoint.head(), options.threads(), progress)?;
     }
-    let verified = latest.and_then(|(bytes, signed)| {
-        let size = stated.as_ref().map_or(0, |stated| stated.head().size);
-        older.latest(bytes, signed, size, &mut trust, &mut trail, &mut found)
-    });
+    let verified = latest.and_then(|bytes| older.latest(bytes, &mut trust, &mut trail, &mut found));
     older.settle(source, &trust, &trail, &mut found);
+    trail.compare_rotations(&mut found.findings);
     for range in removed.unexplained(&trail.pruned) {
         let text = format!(
             "entries {} to {} were removed and no record of pruning covers them",
@@ -145,7 +144,13 @@ pub fn verify(
                 .to_owned(),
         );
     }
-    let mut report = finish(source.place(), TrailKind::Ledger, trail, found);
+    let mut report = finish(
+        source.place(),
+        TrailKind::Ledger,
+        trail,
+        Some(&trust),
+        found,
+    );
     report.checkpoint = checkpoint;
     report.keys = keys;
     report.figures = figures;
@@ -154,7 +159,13 @@ pub fn verify(
 }
 
 /// The report's common part: sessions, findings, verdict.
-pub(crate) fn finish(place: String, kind: TrailKind, mut trail: Trail, found: Found) -> Report {
+pub(crate) fn finish(
+    place: String,
+    kind: TrailKind,
+    mut trail: Trail,
+    trust: Option<&Trust>,
+    found: Found,
+) -> Report {
     let Found {
         mut findings,
         mut problems,
@@ -164,7 +175,7 @@ pub(crate) fn finish(place: String, kind: TrailKind, mut trail: Trail, found: Fo
     let rotations = trail
         .rotations
         .iter()
-        .map(crate::trail::Rotation::report)
+        .map(|rotation| rotation.report(trust))
         .collect();
     let (mut sessions, too_much) = trail.finish(&mut findings);
     sessions.sum_up();
@@ -284,11 +295,16 @@ impl Check<'_> {
             }
             self.trail.gap(&mut self.found.findings);
         }
+        let known = self.trail.rotations.len();
         for (index, record) in (first..).zip(&scanned.records) {
             if let Some(record) = record {
                 self.figures.records = self.figures.records.saturating_add(1);
                 self.trail.feed(index, record, &mut self.found.findings);
             }
+        }
+        // In time to be compared: a hand-over is larger than the record of the change.
+        for key in self.trail.given_up_since(known) {
+            self.older.hand_over(key, self.source, self.found);
         }
         while let Some(size) = self.older.next_size().filter(|size| *size < next) {
             let within = size.saturating_sub(first);
@@ -385,9 +401,14 @@ fn policy(
         if let Some(key) = &manifest.vkey {
             policy.add(key.clone())?;
         } else if let Got::Bytes(bytes) = get(source, "trail.vkey", MAX_SMALL_BYTES) {
-            for key in keys_in(&String::from_utf8_lossy(&bytes))? {
-                policy.add(key)?;
-            }
+            let mut keys = KeyFile::default();
+            keys.read(&String::from_utf8_lossy(&bytes))?;
+            policy.add_file(keys)?;
+        }
+        if let Got::Bytes(bytes) = get(source, "trail.retired", MAX_SMALL_BYTES) {
+            let mut keys = KeyFile::default();
+            keys.read(&String::from_utf8_lossy(&bytes))?;
+            policy.add_file(keys)?;
         }
         if policy.is_empty() {
             return Err(VerifyError::NoKey);
@@ -413,30 +434,28 @@ fn origin(options: &Options, manifest: &Manifest, policy: &Policy, from_trail: b
         .unwrap_or_default()
 }
 
-/// Keys in a text: one a line; empty lines and those that begin with `#` are nothing.
+/// Keys in a text that sign now, without those that were given up; [`KeyFile`] has all.
 ///
 /// # Errors
 /// [`VerifyError::Key`] for the first line that is none.
 pub fn keys_in(text: &str) -> Result<Vec<VerifierKey>, VerifyError> {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| {
-            line.parse().map_err(|source| VerifyError::Key {
-                text: line.chars().take(80).collect(),
-                source,
-            })
-        })
-        .collect()
+    let mut file = KeyFile::default();
+    file.read(text)?;
+    Ok(file.now)
 }
 
 pub(crate) fn keys_report(trust: &Trust, from_trail: bool) -> KeysReport {
     let policy = trust.policy();
     let witnesses = policy.witnesses.iter();
+    let now = |keys: &[VerifierKey]| {
+        let now = keys.iter().filter(|key| trust.bound_of(key.id()).is_none());
+        now.map(ToString::to_string).collect()
+    };
     KeysReport {
         from_trail,
-        log: policy.log.iter().map(ToString::to_string).collect(),
-        log_cosigners: policy.own.iter().map(ToString::to_string).collect(),
+        log: now(&policy.log),
+        log_cosigners: now(&policy.own),
+        retired: trust.retired().map(|key| key.to_string()).collect(),
         witnesses: witnesses.map(|(_, key)| key.to_string()).collect(),
     }
 }

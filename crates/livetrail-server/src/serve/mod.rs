@@ -36,7 +36,7 @@ pub(crate) use sinks::{Configured as ConfiguredSinks, is_in_trouble as sink_is_i
 pub(crate) use trail::{
     Created, Maintenance, Predecessor, Role, Trail, TrailPlace, TrailView, Trouble, Wanted,
     check_origin, create as create_trail, hold_record, index_directory, open_sessions, plan,
-    rotate_key, trail_directory, vkey_file, write_vkeys,
+    retired_file, retired_text, rotate_key, trail_directory, vkey_file, write_vkeys,
 };
 
 use crate::{

@@ -226,6 +226,7 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
             "/trail/proof",
             "/trail/tile/entries/{index}",
             "/trail/tile/{level}/{index}",
+            "/trail/trail.retired",
             "/trail/trail.vkey",
         ]
     );

@@ -60,7 +60,6 @@ pub fn verify_lines(
     let bytes = checkpoint_in(checkpoint).ok_or_else(|| VerifyError::NoCheckpoint {
         path: name.to_owned(),
     })?;
-    let signed = trust.check(bytes);
     let mut check = Check {
         without_head: options.without_head,
         from: 0,
@@ -86,7 +85,7 @@ pub fn verify_lines(
         names.push(input.name.clone());
         check.input(input, progress)?;
     }
-    Ok(check.report(place(&names), (name, bytes), signed))
+    Ok(check.report(place(&names), (name, bytes)))
 }
 
 /// The inputs, for people: the first and the last of many.
@@ -423,24 +422,15 @@ impl Check {
         }
     }
 
-    fn report(
-        mut self,
-        place: String,
-        (name, bytes): (&str, &[u8]),
-        signed: crate::trust::Signed,
-    ) -> Report {
+    fn report(mut self, place: String, (name, bytes): (&str, &[u8])) -> Report {
         let size = self.size().unwrap_or(0);
         self.tell_of_the_head(size);
-        let verified = self.older.latest(
-            bytes,
-            signed,
-            size,
-            &mut self.trust,
-            &mut self.trail,
-            &mut self.found,
-        );
+        let verified = self
+            .older
+            .latest(bytes, &mut self.trust, &mut self.trail, &mut self.found);
         self.older
             .settle(&Files::default(), &self.trust, &self.trail, &mut self.found);
+        self.trail.compare_rotations(&mut self.found.findings);
         for torn in std::mem::take(&mut self.torn) {
             if torn.index < size {
                 self.changed(&torn);
@@ -487,7 +477,13 @@ impl Check {
             .stated
             .as_ref()
             .map(|stated| checkpoint_report(stated, verified.as_deref()));
-        let mut report = finish(place, TrailKind::Lines, self.trail, self.found);
+        let mut report = finish(
+            place,
+            TrailKind::Lines,
+            self.trail,
+            Some(&self.trust),
+            self.found,
+        );
         report.checkpoint = checkpoint;
         report.keys = keys_report(&self.trust, false);
         report.figures = self.figures;

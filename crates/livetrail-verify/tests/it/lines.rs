@@ -8,7 +8,7 @@ use livetrail_verify::{
 use crate::support::{Keys, Log, assert_found, assert_sound, keys, story};
 
 /// The log's lines, written in another way than the sink does.
-fn lines(log: &Log) -> Vec<String> {
+pub(crate) fn lines(log: &Log) -> Vec<String> {
     let entries = log.entries.iter().enumerate();
     let line = |(index, entry): (usize, &Vec<u8>)| {
         let record = String::from_utf8(entry.clone()).unwrap();
@@ -25,7 +25,7 @@ fn input(name: &str, text: &str) -> Result<Lines, VerifyError> {
     })
 }
 
-fn check(files: &[(&str, String)], note: &[u8], options: &Options) -> Report {
+pub(crate) fn check(files: &[(&str, String)], note: &[u8], options: &Options) -> Report {
     let inputs = files.iter().map(|(name, text)| input(name, text));
     verify_lines(inputs, ("note", note), options, &mut |_, _| {}).unwrap()
 }

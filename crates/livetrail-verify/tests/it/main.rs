@@ -2,6 +2,7 @@
 
 mod command;
 mod events;
+mod given_up;
 mod hostile;
 mod lines;
 mod proof;

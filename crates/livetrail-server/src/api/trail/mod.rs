@@ -7,6 +7,7 @@
 //! | `/trail/tile/entries/<N>[.p/<W>]` | an entry bundle | who may use the API | likewise, `private` behind a token |
 //! | `/trail/proof?index=N` | a receipt for one entry, a `.tlog-proof` file | all | asked for again |
 //! | `/trail/trail.vkey` | the verifier keys | all | asked for again |
+//! | `/trail/trail.retired` | the keys that were given up, with their hand-overs | all | asked for again |
 //! | `/trail/handover/<id>` | the checkpoint under which a key was given up | all | asked for again |
 //!
 //! Hashes tell nothing about the records, each of which has a random nonce in it; records are for those who may see them. Nothing beyond the
@@ -56,7 +57,7 @@ const FOR_ONE: &str = "private, max-age=604800, immutable";
 
 /// The site in the API's document.
 #[derive(OpenApi)]
-#[openapi(paths(checkpoint, hashes, entries, proof, vkey, hand_over), tags((name = "trail")))]
+#[openapi(paths(checkpoint, hashes, entries, proof, vkey, retired, hand_over), tags((name = "trail")))]
 pub(super) struct Document;
 
 /// How many more may read the disk now.
@@ -77,6 +78,7 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/trail/tile/{level}/{*index}", get(hashes))
         .route("/trail/proof", get(proof))
         .route("/trail/trail.vkey", get(vkey))
+        .route("/trail/trail.retired", get(retired))
         .route("/trail/handover/{key}", get(hand_over))
 }
 
@@ -196,6 +198,25 @@ async fn proof(
 )]
 async fn vkey(State(state): State<ApiState>) -> Response {
     respond(TEXT, ASK_AGAIN, state.inner.trail.vkeys.to_string())
+}
+
+/// The keys that were given up, each with size and root of the tree up to which it counts.
+#[utoipa::path(
+    get,
+    path = "/trail/trail.retired",
+    operation_id = "retired_keys",
+    tag = "trail",
+    responses(
+        (status = 200, description = "A key a line: `<verifier key> <size> <root>`.", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = 404, description = "No key was given up.", body = Problem),
+    )
+)]
+async fn retired(State(state): State<ApiState>) -> Result<Response, ApiError> {
+    let keys = state.inner.trail.retired.to_string();
+    if keys.is_empty() {
+        return Err(ApiError::NotThere);
+    }
+    Ok(respond(TEXT, ASK_AGAIN, keys))
 }
 
 /// The checkpoint under which a key was given up, signed with it and with the one that took its place: whoever trusts the old key learns of the

@@ -19,7 +19,7 @@ use crate::{
     cli::{ExportFormat, TrailExport},
     commands::progress,
     output::{Failure, Outcome, complain, write_all},
-    serve::{vkey_file, write_vkeys},
+    serve::{retired_file, retired_text, vkey_file, write_vkeys},
 };
 
 /// How the bar on a terminal looks.
@@ -162,6 +162,10 @@ pub(crate) fn copy_site(
     let keys = reader.verifier_keys().iter();
     let vkeys: String = keys.map(|key| format!("{key}\n")).collect();
     write_vkeys(&vkey_file(to), &vkeys)?;
+    let retired = retired_text(reader)?;
+    if !retired.is_empty() {
+        write_vkeys(&retired_file(to), &retired)?;
+    }
     put(to, "checkpoint", checkpoint.note().encode().as_bytes())?;
     Ok(size)
 }

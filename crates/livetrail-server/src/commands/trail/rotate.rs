@@ -26,10 +26,12 @@ pub(super) fn run(args: &TrailRotateKey) -> Outcome {
     };
     say(&format!(
         "{done}.\n\nThe new verifier key, also in {}; give it to auditors and witnesses before the next start:\n\n{}\n\nThe new secret key is in {}, the \
-         old one is gone from there. Keep a copy where the trail is not.",
+         old one is gone from there. Keep a copy where the trail is not. The old verifier key is in {}: it counts for what was signed before, and for \
+         nothing else.",
         rotated.vkey_file.display(),
         rotated.new,
         rotated.key_file.display(),
+        rotated.retired_file.display(),
     ))?;
     Ok(ExitCode::SUCCESS)
 }

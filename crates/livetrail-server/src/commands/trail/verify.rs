@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use livetrail_verify::{
-    Directory, MAX_POLICY_BYTES, Options, Policy, Report, keys_in, verify, verify_file,
+    Directory, KeyFile, MAX_POLICY_BYTES, Options, Policy, Report, verify, verify_file,
 };
 
 use crate::{
@@ -60,6 +60,11 @@ fn check(args: &TrailVerify) -> anyhow::Result<Report> {
             if let Some(file) = beside {
                 add_keys(&mut options.policy, &small(file)?)
                     .with_context(|| file.display().to_string())?;
+                let retired = file.with_extension("retired");
+                if retired.is_file() {
+                    add_keys(&mut options.policy, &small(&retired)?)
+                        .with_context(|| retired.display().to_string())?;
+                }
             }
             let mut report = verify(&Directory::new(directory), &options, &mut show)?;
             report.notes.extend(beside.map(|file| {
@@ -104,13 +109,9 @@ fn policy(args: &TrailVerify) -> anyhow::Result<Policy> {
 }
 
 fn add_keys(policy: &mut Policy, text: &str) -> anyhow::Result<()> {
-    let mut keys = keys_in(text)?;
-    // Keys that sign first: their names tell the log's second key from a witness's.
-    keys.sort_by_key(livetrail_tlog::VerifierKey::key_type);
-    for key in keys {
-        policy.add(key)?;
-    }
-    Ok(())
+    let mut keys = KeyFile::default();
+    keys.read(text)?;
+    Ok(policy.add_file(keys)?)
 }
 
 fn older(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {

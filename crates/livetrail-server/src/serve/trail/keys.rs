@@ -2,10 +2,12 @@
 //!
 //! 1. The new secret is written beside the old one, as `<file>.next`. *Crash: the next try takes it.*
 //! 2. The change is recorded with the old key, and sealed. *Crash: it is on record and did not happen; the next try records it again.*
-//! 3. The ledger is handed over ([`Builder::rotate_to`](livetrail_ledger::Builder::rotate_to)). *Crash: the log has one of the two keys.*
+//! 3. The ledger is handed over ([`Builder::rotate_to`](livetrail_ledger::Builder::rotate_to)). *Crash: with a hand-over the old key signs nothing
+//!    more, and whoever opens the trail next does this step again; without one as in 2.*
 //! 4. `<file>.next` takes the place of the old secret, which is gone with that. *Crash before: whoever opens the trail next does it, because the log
 //!    has the key of `<file>.next`.*
-//! 5. `trail.vkey` gets the new verifier key, and keeps the old one. *Crash before: the next start of the server does it.*
+//! 5. `trail.vkey` gets the new verifier key alone, and `trail.retired` the old one with its hand-over. *Crash before: the next start of the server
+//!    does it.*
 
 use std::{
     fs,
@@ -50,6 +52,8 @@ pub(crate) struct Rotated {
     pub(crate) key_file: PathBuf,
     /// The file with the verifier keys.
     pub(crate) vkey_file: PathBuf,
+    /// The file with the keys that were given up.
+    pub(crate) retired_file: PathBuf,
     /// Entries under the checkpoint of the hand-over; `None` when a change that was begun before came to its end.
     pub(crate) handed_over: Option<u64>,
 }
@@ -67,7 +71,7 @@ pub(crate) fn rotate(config: &Config, role: Role) -> anyhow::Result<Rotated> {
         Role::Signer => identity.signer_key().clone(),
         Role::Cosigner => identity.cosigner_key().clone(),
     };
-    if settle(&store, &files)?.contains(file) {
+    if complete(config, &store, &files)?.contains(file) {
         let identity = identity(&store, &files)?;
         return finish(config, &store, &identity, file, key_of(&identity), None);
     }
@@ -84,11 +88,7 @@ pub(crate) fn rotate(config: &Config, role: Role) -> anyhow::Result<Rotated> {
     let new = create::identity(old.origin(), &seeds)?;
     maintenance.record(rotation(&key_of(&new), &key_of(&old))?)?;
     maintenance.end()?;
-    let mut builder = Ledger::builder(store.clone(), old);
-    if let Some(witnesses) = witness::Configured::of(&config.trail)? {
-        builder = builder.floor(witnesses.floor(store.clone())?);
-    }
-    let size = builder.rotate_to(&new)?.head().size;
+    let size = hand_over(config, &store, old, &new)?;
     if settle(&store, &files)?.is_empty() {
         bail!("{} is not the key of the trail", next.display());
     }
@@ -113,26 +113,174 @@ fn finish(
     handed_over: Option<u64>,
 ) -> anyhow::Result<Rotated> {
     let vkey_file = place::vkey_file(&config.data);
-    create::write_vkeys(&vkey_file, &vkeys(store, identity)?)?;
+    Published::of(store, identity)?.write(&config.data)?;
     Ok(Rotated {
         new,
         key_file: file.to_owned(),
         vkey_file,
+        retired_file: place::retired_file(&config.data),
         handed_over,
     })
 }
 
-/// The verifier keys of a trail for `trail.vkey`: those that sign now, and those that did.
-pub(super) fn vkeys(store: &SharedStore, identity: &Identity) -> anyhow::Result<String> {
-    let mut text = create::vkeys_of(identity);
-    let retired = Reader::open(store.clone())?.retired_keys()?;
-    if !retired.is_empty() {
-        text += "# Given up: they verify what was signed before.\n";
+/// The verifier keys of a trail as auditors get them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Published {
+    /// `trail.vkey`: those that sign now, a line each.
+    pub(super) vkeys: String,
+    /// `trail.retired`: those that signed before, each with size and root of its hand-over; empty when there are none.
+    pub(super) retired: String,
+    /// Every key that was given up, also one whose hand-over is not there.
+    given_up: Vec<String>,
+}
+
+impl Published {
+    pub(super) fn of(store: &SharedStore, identity: &Identity) -> anyhow::Result<Self> {
+        let reader = Reader::open(store.clone())?;
+        let given_up = reader.retired_keys()?;
+        Ok(Self {
+            vkeys: create::vkeys_of(identity),
+            retired: retired_text(&reader)?,
+            given_up: given_up.iter().map(ToString::to_string).collect(),
+        })
     }
+
+    /// Writes both files for auditors. The one with retired keys first: a crash between the two leaves a key in both, and that counts up to its
+    /// hand-over.
+    pub(super) fn write(&self, data: &Path) -> anyhow::Result<()> {
+        if !self.retired.is_empty() {
+            create::write_vkeys(&place::retired_file(data), &self.retired)?;
+        }
+        create::write_vkeys(&place::vkey_file(data), &self.vkeys)
+    }
+
+    /// The files are there, and have the trail's keys. They are for auditors: that they cannot be written keeps nobody from serving.
+    pub(super) fn keep_up(&self, data: &Path) {
+        let file = place::vkey_file(data);
+        let keys = |text: &str| -> Vec<String> {
+            let lines = text.lines().map(str::trim);
+            lines
+                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                .map(str::to_owned)
+                .collect()
+        };
+        let now = keys(&self.vkeys);
+        let is_known = |key: &String| now.contains(key) || self.given_up.contains(key);
+        match fs::read_to_string(&file) {
+            Ok(text) if !keys(&text).iter().all(is_known) => {
+                tracing::warn!(
+                    file = %file.display(),
+                    "the file does not have the verifier keys of this trail: put it right before you give it to an auditor; they are in the trail's private/log.json"
+                );
+                return;
+            }
+            Ok(text) if keys(&text) == now && self.is_retired_kept(data) => return,
+            _ => {}
+        }
+        match self.write(data) {
+            Ok(()) => tracing::info!(file = %file.display(), "wrote the verifier keys"),
+            Err(error) => tracing::warn!("the verifier keys are not on disk: {error:#}"),
+        }
+    }
+
+    fn is_retired_kept(&self, data: &Path) -> bool {
+        let kept = fs::read_to_string(place::retired_file(data)).unwrap_or_default();
+        kept == self.retired
+    }
+}
+
+/// The keys that a trail gave up, a line each, for `trail.retired`; empty when there are none.
+///
+/// # Errors
+/// As [`Reader::retired`].
+pub(crate) fn retired_text(reader: &Reader) -> anyhow::Result<String> {
+    let retired = reader.retired()?;
+    if retired.is_empty() {
+        return Ok(String::new());
+    }
+    let mut text =
+        "# Keys that were given up. Each counts up to the tree of this size and root, and no further.\n"
+            .to_owned();
     for key in retired {
         text += &format!("{key}\n");
     }
     Ok(text)
+}
+
+/// The same record again, for entries that are pruned: with size and root of the hand-over, which whoever reads it then can no longer find out.
+pub(super) fn again(reader: &Reader, record: AuditRecord) -> AuditRecord {
+    let mut again = AuditRecord::new(record.action, "");
+    again.extra = record.extra;
+    let old = match again.extra.get("old_vkey") {
+        Some(Value::Text(old)) => old.clone(),
+        _ => return again,
+    };
+    let retired = reader.retired().unwrap_or_default();
+    let Some(until) = retired
+        .iter()
+        .find(|retired| retired.key().to_string() == old)
+        .map(livetrail_tlog::RetiredKey::until)
+    else {
+        return again;
+    };
+    let size = Value::Integer(i64::try_from(until.size).unwrap_or(i64::MAX));
+    let root = Value::Text(until.root.to_string());
+    // A record without them says less, and is as good.
+    let _ = again.extra.insert("handed_over_size", size);
+    let _ = again.extra.insert("handed_over_root", root);
+    again
+}
+
+/// Step 3. Gives the size of the hand-over.
+fn hand_over(
+    config: &Config,
+    store: &SharedStore,
+    old: Identity,
+    new: &Identity,
+) -> anyhow::Result<u64> {
+    let mut builder = Ledger::builder(store.clone(), old);
+    if let Some(witnesses) = witness::Configured::of(&config.trail)? {
+        builder = builder.floor(witnesses.floor(store.clone())?);
+    }
+    Ok(builder.rotate_to(new)?.head().size)
+}
+
+/// Ends a change of keys that was interrupted after its hand-over. Gives the files of the secrets that were put in their places.
+///
+/// # Errors
+/// The new secret is not there, or a file cannot be read or renamed.
+pub(super) fn complete(
+    config: &Config,
+    store: &SharedStore,
+    files: &[PathBuf; 2],
+) -> anyhow::Result<Vec<PathBuf>> {
+    let mut settled = settle(store, files)?;
+    let reader = Reader::open(store.clone())?;
+    let published = reader.checkpoint()?.note().text().to_owned();
+    for (role, key) in [Role::Signer, Role::Cosigner]
+        .into_iter()
+        .zip(reader.verifier_keys())
+    {
+        let note = reader.hand_over(key.id())?;
+        let note = note.and_then(|note| livetrail_tlog::Note::parse(&note).ok());
+        if note.is_none_or(|note| note.text() != published) {
+            continue;
+        }
+        let file = role.of(files);
+        let next = next_file(file);
+        let mut seeds = [read_seed(&files[0])?, read_seed(&files[1])?];
+        seeds[usize::from(role == Role::Cosigner)] = read_seed(&next).with_context(|| {
+            format!(
+                "the key {key} was given up, and the change to the next one did not end: its secret must be in {}",
+                next.display()
+            )
+        })?;
+        let new = create::identity(reader.origin(), &seeds)?;
+        let size = hand_over(config, store, identity(store, files)?, &new)?;
+        tracing::info!(size, "ended a change of keys that was interrupted");
+        settled.extend(settle(store, files)?);
+    }
+    Ok(settled)
 }
 
 /// Puts the secrets in their places that a change of keys has left beside them. Gives their files.
@@ -200,7 +348,7 @@ mod tests {
     }
 
     /// Steps 1 to 3, and not the rest.
-    fn hand_over(config: &Config, store: &SharedStore, files: &[PathBuf; 2]) {
+    fn hand_over_to_next(config: &Config, store: &SharedStore, files: &[PathBuf; 2]) {
         let next = next_file(&files[0]);
         write_seed(&next, &generate_seed().unwrap()).unwrap();
         let old = identity(store, files).unwrap();
@@ -217,26 +365,82 @@ mod tests {
     fn a_change_of_keys_that_was_killed_before_the_secret_had_its_place_ends_at_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
         let (config, store, files) = made(dir.path());
-        hand_over(&config, &store, &files);
+        hand_over_to_next(&config, &store, &files);
         assert!(next_file(&files[0]).exists());
         let maintenance = Maintenance::begin(&config, "the next start").unwrap();
         maintenance.end().unwrap();
         assert!(!next_file(&files[0]).exists());
-        // The file for auditors has both, the new one first.
+        // The files for auditors: the keys that sign, and the one that was given up with its hand-over.
         let vkeys = fs::read_to_string(place::vkey_file(dir.path())).unwrap();
         let now = identity(&store, &files).unwrap();
-        assert!(vkeys.starts_with(&now.signer_key().to_string()), "{vkeys}");
         assert_eq!(
-            vkeys.lines().filter(|line| !line.starts_with('#')).count(),
-            3
+            vkeys,
+            format!("{}\n{}\n", now.signer_key(), now.cosigner_key())
         );
+        let retired = fs::read_to_string(place::retired_file(dir.path())).unwrap();
+        let retired = livetrail_tlog::RetiredKey::lines(&retired).unwrap();
+        assert_eq!(retired, Reader::open(store).unwrap().retired().unwrap());
+        assert_eq!(retired.len(), 1);
+    }
+
+    #[test]
+    fn a_change_of_keys_that_was_killed_after_its_hand_over_ends_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, store, files) = made(dir.path());
+        let manifest = trail_directory(dir.path()).join("private/log.json");
+        let before = fs::read(&manifest).unwrap();
+        hand_over_to_next(&config, &store, &files);
+        // The log still says the old key, which may not sign any more.
+        fs::write(&manifest, before).unwrap();
+        let old = identity(&store, &files).unwrap();
+        let refused = Ledger::builder(store.clone(), old).open().map(|_| ());
+        assert!(matches!(refused, Err(LedgerError::KeyGivenUp { .. })));
+        let next = next_file(&files[0]);
+        let kept = fs::read(&next).unwrap();
+        fs::remove_file(&next).unwrap();
+        let error = Trail::open(&config).map(|_| ()).unwrap_err();
+        assert!(format!("{error:#}").contains("signer.next"), "{error:#}");
+        fs::write(&next, kept).unwrap();
+        fs::set_permissions(&next, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        drop(Trail::open(&config).unwrap());
+        assert!(!next.exists());
+        assert_eq!(Reader::open(store).unwrap().retired().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_loses_the_keys_that_were_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, store, files) = made(dir.path());
+        rotate(&config, Role::Signer).unwrap();
+        let (vkeys, retired) = (
+            place::vkey_file(dir.path()),
+            place::retired_file(dir.path()),
+        );
+        let now = fs::read_to_string(&vkeys).unwrap();
+        let kept = fs::read_to_string(&retired).unwrap();
+        let old = Reader::open(store.clone()).unwrap().retired_keys().unwrap();
+        fs::write(&vkeys, format!("{now}# Given up\n{}\n", old[0])).unwrap();
+        fs::remove_file(&retired).unwrap();
+        drop(Trail::open(&config).unwrap());
+        assert_eq!(fs::read_to_string(&vkeys).unwrap(), now);
+        assert_eq!(fs::read_to_string(&retired).unwrap(), kept);
+        // Keys of another trail are not overwritten.
+        let stranger = create::identity(
+            "other",
+            &[generate_seed().unwrap(), generate_seed().unwrap()],
+        );
+        let foreign = create::vkeys_of(&stranger.unwrap());
+        fs::write(&vkeys, &foreign).unwrap();
+        drop(Trail::open(&config).unwrap());
+        assert_eq!(fs::read_to_string(&vkeys).unwrap(), foreign);
+        drop(files);
     }
 
     #[test]
     fn the_command_ends_what_it_had_begun_and_begins_nothing_new_then() {
         let dir = tempfile::tempdir().unwrap();
         let (config, store, files) = made(dir.path());
-        hand_over(&config, &store, &files);
+        hand_over_to_next(&config, &store, &files);
         let rotated = rotate(&config, Role::Signer).unwrap();
         assert_eq!(rotated.handed_over, None);
         let reader = Reader::open(store).unwrap();

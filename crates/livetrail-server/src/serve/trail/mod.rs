@@ -28,9 +28,9 @@ use livetrail_ledger::{
 
 pub(crate) use create::{Created, check_origin, create, write_vkeys};
 pub(crate) use index::{index_directory, open_sessions};
-pub(crate) use keys::{Role, rotate as rotate_key};
+pub(crate) use keys::{Role, retired_text, rotate as rotate_key};
 pub(crate) use maintenance::Maintenance;
-pub(crate) use place::{TrailPlace, trail_directory, vkey_file};
+pub(crate) use place::{TrailPlace, retired_file, trail_directory, vkey_file};
 pub(crate) use predecessor::Predecessor;
 pub(crate) use retain::{Wanted, hold_record, plan};
 pub(crate) use watch::{Trouble, Watch};
@@ -58,6 +58,8 @@ pub(crate) struct TrailView {
     pub(crate) reader: Arc<Reader>,
     /// The verifier keys, a line each.
     pub(crate) vkeys: Arc<str>,
+    /// The keys that were given up, a line each with size and root of the hand-over; empty when there are none.
+    pub(crate) retired: Arc<str>,
     /// What is wrong.
     pub(crate) watch: Arc<Watch>,
     /// Who cosigns it, if anybody is to.
@@ -84,13 +86,14 @@ impl Trail {
         let origin = origin.unwrap_or_else(|| found.origin());
         let files = create::key_files(&directory, &config.trail);
         // A change of keys that did not come to its end.
-        keys::settle(&store, &files)?;
+        keys::complete(config, &store, &files)?;
         let [signer, cosigner] = &files;
         let seeds = [read_seed(signer)?, read_seed(cosigner)?];
         let identity = create::identity(origin, &seeds)?;
         let sinks = Configured::of(&config.sink, &config.data)?;
+        let published = keys::Published::of(&store, &identity)?;
         let trail = Self::of_store(store, identity, &config.trail, Some(&directory), sinks)?;
-        see_to_vkeys(&config.data, &trail.view.vkeys);
+        published.keep_up(&config.data);
         Ok(trail)
     }
 
@@ -102,7 +105,7 @@ impl Trail {
         directory: Option<&Path>,
         sinks: Configured,
     ) -> anyhow::Result<Self> {
-        let vkeys = keys::vkeys(&store, &identity)?;
+        let published = keys::Published::of(&store, &identity)?;
         let mut builder = Ledger::builder(store.clone(), identity).options(options(settings));
         if let Some(floor) = sinks.floor(Arc::new(Reader::open(store.clone())?)) {
             builder = builder.floor(floor);
@@ -123,7 +126,8 @@ impl Trail {
             witnesses: witnesses.transpose()?.map(Arc::new),
             handle: sink.handle().clone(),
             reader: Arc::new(Reader::open(store)?),
-            vkeys: vkeys.into(),
+            vkeys: published.vkeys.into(),
+            retired: published.retired.into(),
             watch: Arc::default(),
             sinks: Arc::default(),
         };
@@ -285,34 +289,4 @@ fn no_trail(data: &Path) -> String {
         );
     }
     words
-}
-
-/// The file with the verifier keys is there, and has the trail's. It is for auditors: that it cannot be written keeps nobody from serving.
-fn see_to_vkeys(data: &Path, vkeys: &str) {
-    let file = vkey_file(data);
-    match std::fs::read_to_string(&file) {
-        Ok(text)
-            if vkeys
-                .lines()
-                .all(|key| text.lines().any(|line| line.trim() == key)) => {}
-        // Written before the keys were changed: what it has is all this trail's.
-        Ok(text)
-            if text
-                .lines()
-                .all(|line| vkeys.lines().any(|key| line.trim() == key)) =>
-        {
-            match write_vkeys(&file, vkeys) {
-                Ok(()) => tracing::info!(file = %file.display(), "wrote the new verifier keys"),
-                Err(error) => tracing::warn!("the new verifier keys are not on disk: {error:#}"),
-            }
-        }
-        Ok(_) => tracing::warn!(
-            file = %file.display(),
-            "the file does not have the verifier keys of this trail: put it right before you give it to an auditor; they are in the trail's private/log.json"
-        ),
-        Err(_) => match write_vkeys(&file, vkeys) {
-            Ok(()) => tracing::info!(file = %file.display(), "wrote the verifier keys"),
-            Err(error) => tracing::warn!("the verifier keys are not on disk: {error:#}"),
-        },
-    }
 }

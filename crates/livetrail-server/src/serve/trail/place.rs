@@ -8,6 +8,9 @@ const TRAIL_DIRECTORY: &str = "trail";
 /// The verifier keys, in the data directory: for auditors, not secret.
 const VKEY_FILE: &str = "trail.vkey";
 
+/// The keys that were given up, with their hand-overs, in the data directory: for auditors, not secret.
+const RETIRED_FILE: &str = "trail.retired";
+
 /// The trail of an earlier version, in the data directory: a file of lines.
 const OLD_TRAIL_FILE: &str = "trail.tsv";
 
@@ -22,6 +25,11 @@ pub(crate) fn trail_directory(data: &Path) -> PathBuf {
 /// The file with the verifier keys of this data directory's trail.
 pub(crate) fn vkey_file(data: &Path) -> PathBuf {
     data.join(VKEY_FILE)
+}
+
+/// The file with the keys that this data directory's trail gave up.
+pub(crate) fn retired_file(data: &Path) -> PathBuf {
+    data.join(RETIRED_FILE)
 }
 
 /// The keys in a trail's directory, where no others are configured: the one that signs, and the one that cosigns.

@@ -7,7 +7,7 @@ use livetrail_engine::{Clock, SystemClock};
 use livetrail_ledger::{Cursor, LedgerError, Reader};
 use livetrail_record::{Value, parse_canonical};
 
-use super::{TrailView, index::open_sessions, maintenance::recorded};
+use super::{TrailView, index::open_sessions, keys, maintenance::recorded};
 
 /// How often a running server looks whether holds have changed.
 const HOLDS_INTERVAL: Duration = Duration::from_secs(5);
@@ -88,9 +88,7 @@ fn survey(
             return Ok((index, rotations));
         }
         if record.action.label() == "admin_key_rotated" {
-            let mut again = AuditRecord::new(record.action, "");
-            again.extra = record.extra;
-            rotations.push((index, again));
+            rotations.push((index, keys::again(reader, record)));
         }
     }
     Ok((bound, rotations))

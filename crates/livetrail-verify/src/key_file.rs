@@ -1,0 +1,65 @@
+//! Files with verifier keys: `trail.vkey`, `trail.retired`, and the `trail.vkey` of earlier versions.
+
+use livetrail_tlog::{Error, MAX_RETIRED_KEYS, RetiredKey, VerifierKey};
+
+use crate::error::VerifyError;
+
+/// What a `trail.vkey` of an earlier version has above the keys that no longer sign.
+const GIVEN_UP: &str = "# Given up";
+
+/// The keys of one or more files.
+///
+/// A line is a verifier key, or a verifier key with size and root: one that was given up, and counts up to that tree. Empty
+/// lines and those that begin with `#` are left out. Keys below a line that begins with `# Given up` no longer sign, and
+/// nothing says up to which tree they count: the trail must say so, or a file with their bounds.
+#[derive(Clone, Debug, Default)]
+pub struct KeyFile {
+    pub(crate) now: Vec<VerifierKey>,
+    pub(crate) retired: Vec<RetiredKey>,
+    pub(crate) given_up: Vec<VerifierKey>,
+}
+
+impl KeyFile {
+    /// Adds the keys of a text.
+    ///
+    /// # Errors
+    /// [`VerifyError::Key`] for the first line that is not a key, or beyond 4,096 keys.
+    pub fn read(&mut self, text: &str) -> Result<(), VerifyError> {
+        let mut is_given_up = false;
+        for line in text.lines().map(str::trim) {
+            is_given_up |= line.starts_with(GIVEN_UP);
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let refused = |source| VerifyError::Key {
+                text: line.chars().take(80).collect(),
+                source,
+            };
+            if self.count() >= MAX_RETIRED_KEYS {
+                return Err(refused(Error::TooManyRetiredKeys));
+            }
+            if line.contains(' ') {
+                self.retired.push(line.parse().map_err(refused)?);
+                continue;
+            }
+            let key = line.parse().map_err(refused)?;
+            if is_given_up {
+                self.given_up.push(key);
+            } else {
+                self.now.push(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is no key in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
+    fn count(&self) -> usize {
+        let others = self.retired.len().saturating_add(self.given_up.len());
+        self.now.len().saturating_add(others)
+    }
+}
