@@ -25,6 +25,7 @@ pub struct Config {
     keys: String,
     api_tokens: String,
     log_filter: Option<String>,
+    default_trail: bool,
 }
 
 impl Config {
@@ -90,6 +91,13 @@ impl Config {
         self
     }
 
+    /// The server's own defaults for the trail, instead of those that let a test soon see what was recorded.
+    #[must_use]
+    pub fn default_trail(mut self) -> Self {
+        self.default_trail = true;
+        self
+    }
+
     /// A witness of the trail.
     #[must_use]
     pub fn witness(mut self, url: &str, key: &str) -> Self {
@@ -149,6 +157,8 @@ impl Config {
         let mut text = format!("data = {data:?}\n\n[log]\nfilter = {filter:?}\n");
         let rtmp = format!("listen = \"{rtmp}\"\n{}", self.rtmp);
         let http = format!("listen = \"{http}\"\n{}", self.http);
+        let trail = if self.default_trail { "" } else { TRAIL };
+        let trail = format!("{trail}{}", self.trail);
         for (section, lines) in [
             ("[rtmp]", &rtmp),
             ("[http]", &http),
@@ -156,7 +166,7 @@ impl Config {
             ("[application.ingress]", &self.ingress),
             ("[limits]", &self.limits),
             ("[audit]", &self.audit),
-            ("[trail]", &format!("{TRAIL}{}", self.trail)),
+            ("[trail]", &trail),
         ] {
             let _ = write!(text, "\n{section}\n{lines}");
         }

@@ -33,6 +33,14 @@ impl Answer {
         }
     }
 
+    /// The value of a header, whose name is in small letters.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.header.iter();
+        let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        values.next()
+    }
+
     /// The body as text.
     #[must_use]
     pub fn text(&self) -> String {

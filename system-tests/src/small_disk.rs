@@ -90,6 +90,22 @@ impl SmallDisk {
         }
     }
 
+    /// Takes room until so many percent are used, counted as programs count that are not root.
+    ///
+    /// # Panics
+    /// When it cannot.
+    #[track_caller]
+    pub fn fill_to(&self, percent: u64) {
+        let size = rustix::fs::statvfs(&self.path()).expect("the size of a file system");
+        let available = size.f_bavail * size.f_frsize;
+        let left = size.f_blocks * size.f_frsize * (100 - percent) / 100;
+        let path = self.path().join(FILLER);
+        let mut fallocate = Command::new("fallocate");
+        let bytes = available.saturating_sub(left).to_string();
+        fallocate.args(["-l", &bytes]).arg(path);
+        process::run("fallocate", &fallocate, TIMEOUT).success();
+    }
+
     /// Gives back what [`fill`](Self::fill) took.
     ///
     /// # Panics

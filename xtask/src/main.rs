@@ -1,10 +1,11 @@
-//! What CI and people run: `cargo xtask test`, `tidy`, `fuzz`, `torture`, `outage`, `soak` and `bench`.
+//! What CI and people run: `cargo xtask test`, `tidy`, `fuzz`, `torture`, `outage`, `flood`, `soak` and `bench`.
 //!
 //! Everything here drives the same tools that a person would type, prints the command when one fails, and exits with 0
 //! only if everything asked for was done and was right.
 
 mod bench;
 mod clock;
+mod flood;
 mod fuzz;
 mod outage;
 mod process;
@@ -40,6 +41,8 @@ enum Command {
     Torture(torture::Arguments),
     /// Take each sink's place away for an hour's records, kill both sides, and compare and verify what is there afterwards
     Outage(outage::Arguments),
+    /// Flood the server with refused attempts and churn, each attack for a minute, and check what honest sessions notice
+    Flood(flood::Arguments),
     /// Let viewers and publishers come, go and stall at random for ten minutes, and check the trail
     Soak(soak::Arguments),
     /// Run the benchmarks and print ratios against a peer
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Torture(arguments) => torture::run(&arguments),
         Command::Outage(arguments) => outage::run(&arguments),
+        Command::Flood(arguments) => flood::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };

@@ -85,7 +85,7 @@ pub use clock::{Clock, SystemClock};
 pub use cursor::{Cursor, prunable_below, set_hold};
 pub use error::{AppendError, Fatal, LedgerError, WaitError};
 pub use identity::{Cosigner, Identity, Seed, generate_seed, read_seed, write_seed};
-pub use ledger::{Appended, AppendedSome, Builder, Handle, Ledger, Status};
+pub use ledger::{Appended, AppendedSome, Builder, CommitTimes, Handle, Ledger, Status};
 pub use options::Options;
 pub use own_keys::HandOver;
 pub use proven::ProvenLeaves;

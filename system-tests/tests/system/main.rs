@@ -6,6 +6,7 @@
 
 mod clocks;
 mod commands;
+mod conventions;
 mod crashes;
 mod documents;
 mod full_disk;

@@ -86,7 +86,7 @@ pub(crate) fn all() -> Vec<Step> {
         ),
         step(
             "deny",
-            "licences, bans and sources of all dependencies",
+            "licences, bans, sources and advisories of all dependencies",
             &[],
             false,
             deny::check,

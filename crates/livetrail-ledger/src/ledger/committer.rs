@@ -124,8 +124,13 @@ fn commit(shared: &Arc<Shared>, writer: &mut Writer, batch: &Batch) -> Result<()
     let mut stuck = Stuck::new(Arc::clone(shared));
     loop {
         let published = shared.state().frontier.clone();
+        let began = shared.clock.monotonic();
         match writer.commit(batch, &published, || shared.segment_bytes()) {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                let ended = shared.clock.monotonic();
+                shared.commits.took(ended.saturating_sub(began));
+                return Ok(());
+            }
             Err(CommitError::Fatal(fatal)) => return Err(fatal),
             Err(CommitError::NoSpace(source)) if !stuck.wait() => {
                 return Err(no_room(batch, source));

@@ -1,21 +1,24 @@
 //! What the ledger's users hold: appending, waiting, looking.
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use livetrail_tlog::{MAX_ENTRY_BYTES, NoteSignature, TreeHead, VerifiedCheckpoint};
 
-use super::shared::{MAX_COSIGNATURES, Shared, State};
+use super::{
+    shared::{MAX_COSIGNATURES, Shared, State},
+    times::CommitTimes,
+};
 use crate::{
     clock::Clock,
     cursor::{Cursor, read_cursors, write_cursor},
     error::{AppendError, Fatal, LedgerError, WaitError},
     held, prune,
     space::{Class, Pressure},
-    store::SharedStore,
+    store::{SharedStore, Space},
     wal::{HEAD_BYTES, framed_bytes},
     watermark::Reached,
 };
@@ -272,6 +275,20 @@ impl Handle {
     #[must_use]
     pub fn pressure(&self) -> Pressure {
         self.shared.pressure()
+    }
+
+    /// Room on the volume, asked now: a system call.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn space(&self) -> io::Result<Space> {
+        self.shared.store.space()
+    }
+
+    /// How long commits took since the ledger was opened.
+    #[must_use]
+    pub fn commit_times(&self) -> CommitTimes {
+        self.shared.commits.now()
     }
 
     /// The published checkpoint.

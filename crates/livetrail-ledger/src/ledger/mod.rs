@@ -6,6 +6,7 @@ mod integrator;
 mod room;
 mod sealer;
 mod shared;
+mod times;
 
 use std::{
     fmt,
@@ -18,6 +19,7 @@ use std::{
 use livetrail_tlog::VerifiedCheckpoint;
 
 pub use handle::{Appended, AppendedSome, Handle, Status};
+pub use times::CommitTimes;
 
 use crate::{
     clock::{Clock, SystemClock},

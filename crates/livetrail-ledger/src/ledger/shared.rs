@@ -9,6 +9,7 @@ use std::{
 
 use livetrail_tlog::{Frontier, NoteSignature, VerifiedCheckpoint};
 
+use super::times::Times;
 use crate::{
     clock::Clock,
     error::Fatal,
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(super) store: SharedStore,
     pub(super) options: Options,
     pub(super) clock: Arc<dyn Clock>,
+    /// How long commits took.
+    pub(super) commits: Times,
     pub(super) durable: Arc<Watermark>,
     pub(super) sealed: Arc<Watermark>,
     /// Entries that were appended when the queue was empty last: grows once a commit.
@@ -109,6 +112,7 @@ impl Shared {
             store,
             options,
             clock,
+            commits: Times::default(),
             durable: Arc::new(Watermark::new(size)),
             sealed: Arc::new(Watermark::new(size)),
             begun: Arc::new(Watermark::new(size)),

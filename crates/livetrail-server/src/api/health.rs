@@ -1,24 +1,33 @@
 //! `/health`.
 
+use std::time::Duration;
+
 use axum::{Json, extract::State, http::StatusCode};
 use livetrail_audit::Status;
 use livetrail_audit::replica::ReplicaStatus;
+use livetrail_engine::Clock as _;
+use livetrail_ledger::Pressure;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ApiState;
 use crate::serve::sink_is_in_trouble;
 
+/// After a loss of records the health is `degraded` for this long.
+const LOSS_SHOWN: Duration = Duration::from_secs(60);
+
 /// Whether the server does what it is there for.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
-    /// `ok`; `degraded` when a witness has not cosigned the trail for a while or a sink of the trail needs looking at, which keeps nothing
-    /// from working; `trail_failing` when the trail cannot record; `stopping`.
+    /// `ok`; `degraded` when a person should look although nothing is kept from working: a witness has not cosigned the trail for a while, a
+    /// sink of the trail is in trouble, the trail's disk is 90 % full, or records were lost in the last minute; `trail_failing` when the trail
+    /// cannot record; `stopping`.
     #[schema(example = "ok")]
     status: &'static str,
     /// The server's version.
     version: &'static str,
-    /// What is wrong with the trail's ledger, if anything: `disk_full`, `log_stopped` or `sealing_late`.
+    /// What is wrong with the trail's ledger, if anything: `disk_full`, `log_stopped` or `sealing_late`, or `disk_short` from 90 % on, when
+    /// records are already shed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "disk_full")]
     trouble: Option<&'static str>,
@@ -31,8 +40,11 @@ pub(super) struct Health {
     sinks: Vec<SinkHealth>,
     /// Records that wait to be written.
     queue_depth: usize,
-    /// Records that were lost since the start because the queue was full.
+    /// Records that were lost since the start.
     dropped: u64,
+    /// How long ago the last of them was lost, in seconds, if that is less than a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped_seconds_ago: Option<u64>,
     /// Since when the trail fails, in milliseconds since 1970 (UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     failing_since_ms: Option<u64>,
@@ -77,7 +89,7 @@ impl From<ReplicaStatus> for SinkHealth {
     path = "/health",
     tag = "server",
     responses(
-        (status = 200, description = "It works, if perhaps without a witness.", body = Health),
+        (status = 200, description = "It works; `degraded` says that a person should look.", body = Health),
         (status = 503, description = "The trail cannot record, or the server is stopping.", body = Health),
     )
 )]
@@ -86,7 +98,17 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
     let trouble = state.inner.trail.watch.trouble().label();
     let overdue_witnesses = overdue_witnesses(&state);
     let sinks = state.inner.trail.sinks.statuses();
-    let degraded = !overdue_witnesses.is_empty() || sinks.iter().any(sink_is_in_trouble);
+    let short = state.inner.trail.handle.pressure() >= Pressure::ShedRefusals;
+    let now_ms = state.inner.engine.clock().unix_ms();
+    let lost_ago = pipeline
+        .counters()
+        .last_loss_ms
+        .map(|lost_ms| Duration::from_millis(now_ms.saturating_sub(lost_ms)))
+        .filter(|ago| *ago < LOSS_SHOWN);
+    let degraded = short
+        || lost_ago.is_some()
+        || !overdue_witnesses.is_empty()
+        || sinks.iter().any(sink_is_in_trouble);
     let failing = (StatusCode::SERVICE_UNAVAILABLE, "trail_failing");
     let ((code, status), failing_since_ms) = match pipeline.status() {
         Status::Healthy if trouble.is_some() => (failing, None),
@@ -97,12 +119,13 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
     };
     let health = Health {
         status,
-        trouble,
+        trouble: trouble.or(short.then_some("disk_short")),
         overdue_witnesses,
         sinks: sinks.into_iter().map(SinkHealth::from).collect(),
         version: env!("CARGO_PKG_VERSION"),
         queue_depth: pipeline.queue_depth(),
         dropped: pipeline.dropped(),
+        dropped_seconds_ago: lost_ago.map(|ago| ago.as_secs()),
         failing_since_ms,
     };
     (code, Json(health))

@@ -1,25 +1,33 @@
-//! `/metrics`, in the OpenMetrics text format that Prometheus reads.
+//! `/metrics`, for Prometheus and whatever else reads its text formats.
 //!
 //! Nothing is counted twice: what the engine, the pipeline and the gateways count already is read when somebody asks.
 
+mod followers;
+mod writer;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use axum::{
     extract::State,
-    http::{HeaderName, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
 };
-use livetrail_audit::replica::{ReplicaState, ReplicaStatus};
 use livetrail_engine::{
-    Clock, Observer, Reason, RoleCounts, StreamEvent, StreamEventKind, SystemClock,
+    Clock, Gate, Observer, Reason, SessionContext, StreamEvent, StreamEventKind, SystemClock,
 };
-use livetrail_ledger::WitnessStatus;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, text::encode},
-    metrics::{counter::ConstCounter, counter::Counter, family::Family, gauge::ConstGauge},
+    encoding::{
+        DescriptorEncoder, EncodeLabelSet,
+        text::{encode_eof, encode_registry},
+    },
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
-use super::{ApiState, Problem};
+use super::{ApiState, exposition, process::Process};
 use crate::serve::Trouble;
+use writer::Writer;
 
 /// Counts refusals and ends by their reason, which the engine does not.
 #[derive(Debug, Clone, Default)]
@@ -56,39 +64,204 @@ impl Observer for Outcomes {
     }
 }
 
-/// All metrics as text.
+/// Upper bounds of the time that an admission takes, in seconds.
+const ADMISSION_SECONDS: [f64; 11] = [
+    0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRole {
+    role: &'static str,
+}
+
+/// How long sessions waited for the gates: a strict one for its first record.
+#[derive(Debug, Clone)]
+pub(crate) struct Admissions(Family<OfRole, Histogram, fn() -> Histogram>);
+
+impl Default for Admissions {
+    fn default() -> Self {
+        Self(Family::new_with_constructor(|| {
+            Histogram::new(ADMISSION_SECONDS)
+        }))
+    }
+}
+
+/// A gate whose time is counted.
+pub(crate) struct TimedGate<G> {
+    gate: G,
+    clock: Arc<dyn Clock>,
+    admissions: Admissions,
+}
+
+impl<G> TimedGate<G> {
+    pub(crate) fn new(gate: G, clock: Arc<dyn Clock>, admissions: Admissions) -> Self {
+        Self {
+            gate,
+            clock,
+            admissions,
+        }
+    }
+}
+
+#[async_trait]
+impl<G: Gate> Gate for TimedGate<G> {
+    async fn confirm(&self, session: &SessionContext) -> Result<(), Reason> {
+        let began = self.clock.monotonic();
+        let confirmed = self.gate.confirm(session).await;
+        let took = self.clock.monotonic().saturating_sub(began);
+        let role = session.role.label();
+        let times = self.admissions.0.get_or_create(&OfRole { role });
+        times.observe(took.as_secs_f64());
+        confirmed
+    }
+
+    fn overdue(&self) -> Reason {
+        self.gate.overdue()
+    }
+}
+
+/// Counts the API's answers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Requests {
+    answers: Family<OfCode, Counter>,
+    wrong_tokens: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCode {
+    code: u16,
+}
+
+impl Requests {
+    pub(super) fn answered(&self, status: StatusCode) {
+        let code = status.as_u16();
+        self.answers.get_or_create(&OfCode { code }).inc();
+    }
+
+    pub(super) fn wrong_token(&self) {
+        self.wrong_tokens.inc();
+    }
+}
+
+/// All metrics as text: OpenMetrics where `Accept` asks for it, Prometheus' own format otherwise.
 #[utoipa::path(
     get,
     path = "/metrics",
     tag = "server",
     security((), ("token" = [])),
     responses(
-        (status = 200, description = "All metrics.", body = String, content_type = "application/openmetrics-text"),
-        (status = 401, description = "No token was shown, or one that is not known.", body = Problem),
-        (status = 403, description = "No token is needed, but the request's Host is no local name.", body = Problem),
+        (status = 200, description = "All metrics.", content(
+            (String = "text/plain"),
+            (String = "application/openmetrics-text"),
+        )),
     )
 )]
 pub(super) async fn metrics(
     State(state): State<ApiState>,
+    headers: HeaderMap,
 ) -> ([(HeaderName, &'static str); 1], String) {
+    let accept = headers.get_all(header::ACCEPT).into_iter();
+    let open = accept
+        .filter_map(|value| value.to_str().ok())
+        .any(exposition::wants_open_metrics);
+    let mut text = String::new();
+    if let Err(error) = write(&mut text, state) {
+        tracing::error!(%error, "metrics cannot be written");
+    }
+    if open {
+        ([(header::CONTENT_TYPE, exposition::OPEN_METRICS)], text)
+    } else {
+        let text = exposition::plain(&text);
+        ([(header::CONTENT_TYPE, exposition::PLAIN)], text)
+    }
+}
+
+fn write(text: &mut String, state: ApiState) -> std::fmt::Result {
     let mut registry = Registry::with_prefix("livetrail");
+    let counted = &state.inner;
     registry.register(
         "sessions_denied",
         "Attempts refused, by role and reason",
-        state.inner.outcomes.denied.clone(),
+        counted.outcomes.denied.clone(),
     );
     registry.register(
         "sessions_ended",
         "Sessions ended, by role and reason",
-        state.inner.outcomes.ended.clone(),
+        counted.outcomes.ended.clone(),
+    );
+    registry.register_with_unit(
+        "admission_wait",
+        "Time that admitted sessions waited for their gates, a strict one for its first record",
+        Unit::Seconds,
+        counted.admissions.0.clone(),
+    );
+    registry.register(
+        "api_requests",
+        "Requests to the API, health, metrics and the trail's site, by status code",
+        counted.requests.answers.clone(),
+    );
+    registry.register(
+        "api_wrong_tokens",
+        "Requests to the API with a wrong token",
+        counted.requests.wrong_tokens.clone(),
     );
     registry.register_collector(Box::new(Now(state)));
-    let mut text = String::new();
-    if let Err(error) = encode(&mut text, &registry) {
-        tracing::error!(%error, "metrics cannot be written");
+    encode_registry(text, &registry)?;
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(ThisProcess(Process::now())));
+    encode_registry(text, &registry)?;
+    encode_eof(text)
+}
+
+/// What the system knows of this process.
+#[derive(Debug)]
+struct ThisProcess(Process);
+
+impl Collector for ThisProcess {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut w = Writer { encoder };
+        let process = &self.0;
+        if let Some(seconds) = process.cpu_seconds {
+            let help = "Total user and system CPU time spent in seconds";
+            w.counter_f64("process_cpu_seconds", help, seconds)?;
+        }
+        if let Some(seconds) = process.start_time_seconds {
+            let help = "Start time of the process since unix epoch in seconds";
+            w.gauge_f64("process_start_time_seconds", help, seconds)?;
+        }
+        for (name, help, value) in [
+            (
+                "process_resident_memory_bytes",
+                "Resident memory size in bytes",
+                process.resident_bytes,
+            ),
+            (
+                "process_virtual_memory_bytes",
+                "Virtual memory size in bytes",
+                process.virtual_bytes,
+            ),
+            (
+                "process_threads",
+                "Number of threads in the process",
+                process.threads,
+            ),
+            (
+                "process_open_fds",
+                "Number of open file descriptors",
+                process.open_fds,
+            ),
+            (
+                "process_max_fds",
+                "Maximum number of open file descriptors",
+                process.max_fds,
+            ),
+        ] {
+            if let Some(value) = value {
+                w.gauge(name, help, value)?;
+            }
+        }
+        Ok(())
     }
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], text)
 }
 
 /// What others count, as of the moment that it is asked for.
@@ -103,6 +276,8 @@ impl std::fmt::Debug for Now {
 impl Collector for Now {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let mut writer = Writer { encoder };
+        let version = [(env!("CARGO_PKG_VERSION"), 1)];
+        writer.gauges("build_info", "This program; always 1", "version", version)?;
         self.engine(&mut writer)?;
         self.trail(&mut writer)?;
         self.sinks(&mut writer)?;
@@ -114,23 +289,34 @@ impl Now {
     fn engine(&self, w: &mut Writer<'_>) -> std::fmt::Result {
         let engine = &self.0.inner.engine;
         let totals = engine.totals();
-        let roles = [("publish", totals.publish), ("play", totals.play)];
-        w.gauges("sessions", "Live sessions", &roles, |c| c.live)?;
-        w.counters("sessions_started", "Sessions admitted", &roles, |c| {
-            c.started
-        })?;
-        w.counters("frames", "Frames carried", &roles, |c| c.frames)?;
-        w.counters("payload_bytes", "Payload bytes carried", &roles, |c| {
-            c.bytes
-        })?;
-        w.counters(
-            "dropped_frames",
-            "Frames not carried: over a limit, or skipped for lag",
-            &roles,
-            |c| c.dropped_frames,
+        let roles = [("publish", &totals.publish), ("play", &totals.play)];
+        w.gauges(
+            "sessions",
+            "Live sessions",
+            "role",
+            roles.map(|(role, counts)| (role, counts.live)),
         )?;
+        let counters: [(&str, &str, fn(&livetrail_engine::RoleCounts) -> u64); 4] = [
+            ("sessions_started", "Sessions admitted", |c| c.started),
+            ("frames", "Frames carried", |c| c.frames),
+            ("payload_bytes", "Payload bytes carried", |c| c.bytes),
+            (
+                "dropped_frames",
+                "Frames not carried: over a limit, or skipped for lag",
+                |c| c.dropped_frames,
+            ),
+        ];
+        for (name, help, figure) in counters {
+            let values = roles.map(|(role, counts)| (role, figure(counts)));
+            w.counters(name, help, "role", values)?;
+        }
         let worst_lag = engine.sessions().iter().map(|session| session.lag).max();
         w.gauge("streams", "Live streams", engine.streams().len() as u64)?;
+        w.gauge(
+            "buffered_bytes",
+            "Payload bytes that all streams keep for their viewers, of limits.stream_memory",
+            totals.buffered_bytes,
+        )?;
         w.gauge(
             "viewer_lag_frames_max",
             "Frames between the viewer that is furthest behind and its stream's newest",
@@ -184,6 +370,46 @@ impl Now {
             pipeline.dropped(),
         )?;
         w.counter("trail_written", "Records written", pipeline.written())?;
+        let counters = pipeline.counters();
+        for (name, help, value) in [
+            (
+                "trail_refused_attempts",
+                "Refused attempts that were heard of",
+                counters.refused_attempts,
+            ),
+            (
+                "trail_refused_attempts_aggregated",
+                "Of these, those that only a record of their kind counts",
+                counters.aggregated_attempts,
+            ),
+            (
+                "trail_refused_attempts_suppressed",
+                "Of these, those that only a record of all others counts",
+                counters.suppressed_attempts,
+            ),
+            (
+                "trail_refused_attempts_lost",
+                "Of these, those whose record was lost",
+                counters.lost_attempts,
+            ),
+            (
+                "trail_refusal_records",
+                "Records of refused attempts that were written",
+                counters.refusal_records,
+            ),
+        ] {
+            w.counter(name, help, value)?;
+        }
+        w.gauge(
+            "trail_waiting_ends",
+            "Last records of sessions that wait for a slot in the queue",
+            counters.waiting_ends as u64,
+        )?;
+        w.gauge(
+            "trail_held_records",
+            "Records that wait for room on the disk",
+            counters.held_records as u64,
+        )?;
         w.counter(
             "trail_durable",
             "Records written and synced",
@@ -208,22 +434,26 @@ impl Now {
             .max()
             .unwrap_or(0);
         let now_s = SystemClock::new().unix_ms() / 1_000;
-        let gauges = [
+        for (name, help, value) in [
             (
                 "trail_entries_appended",
-                "Entries that the ledger has taken",
+                "Entries of the trail, from its beginning",
                 status.appended,
             ),
             (
                 "trail_entries_durable",
-                "Entries that are on the disk, synced",
+                "Entries of the trail that are on the disk, synced",
                 status.durable,
             ),
             (
                 "trail_entries_sealed",
-                "Entries that a published checkpoint covers",
+                "Entries of the trail that a published checkpoint covers",
                 status.sealed.size,
             ),
+        ] {
+            w.counter(name, help, value)?;
+        }
+        for (name, help, value) in [
             (
                 "trail_checkpoint_age_seconds",
                 "Time since the published checkpoint was signed",
@@ -254,126 +484,52 @@ impl Now {
                 "1 when durable entries wait too long for a checkpoint",
                 u64::from(trail.watch.trouble() == Trouble::SealingLate),
             ),
-        ];
-        for (name, help, value) in gauges {
+        ] {
             w.gauge(name, help, value)?;
         }
+        if let Ok(space) = trail.handle.space() {
+            let used = space.total_bytes.saturating_sub(space.available_bytes);
+            let help = "Bytes of the trail's volume that this process cannot write to";
+            w.gauge("trail_disk_used_bytes", help, used)?;
+            let help = "Bytes of the trail's volume";
+            w.gauge("trail_disk_total_bytes", help, space.total_bytes)?;
+        }
+        w.commits(&trail.handle.commit_times())?;
         self.witnesses(w)
-    }
-
-    fn witnesses(&self, w: &mut Writer<'_>) -> std::fmt::Result {
-        let Some(witnesses) = &self.0.inner.trail.witnesses else {
-            return Ok(());
-        };
-        let status = witnesses.status();
-        w.of_witnesses(
-            "trail_witness_cosigned_entries",
-            "Size of the checkpoint that a witness has cosigned last, since the start",
-            &status,
-            |one| one.cosigned_size.unwrap_or(0),
-        )?;
-        w.of_witnesses(
-            "trail_witness_failing_seconds",
-            "How long a witness has not cosigned although it was asked",
-            &status,
-            |one| one.failing_for.map_or(0, |time| time.as_secs()),
-        )?;
-        w.of_witnesses(
-            "trail_witness_overdue",
-            "1 when that is longer than trail.witness_overdue_after",
-            &status,
-            |one| u64::from(one.overdue),
-        )?;
-        w.answers_of_witnesses(&status)
-    }
-
-    fn sinks(&self, w: &mut Writer<'_>) -> std::fmt::Result {
-        let sinks = self.0.inner.trail.sinks.statuses();
-        if sinks.is_empty() {
-            return Ok(());
-        }
-        let gauges: [(&str, &str, OfSink); 6] = [
-            (
-                "sink_lag_records",
-                "Sealed records that the sink does not have",
-                |sink| sink.lag_records,
-            ),
-            (
-                "sink_lag_seconds",
-                "Age of the oldest record that the sink does not have",
-                |sink| sink.lag.as_secs(),
-            ),
-            (
-                "sink_failing_seconds",
-                "How long the sink has failed without a success in between",
-                |sink| sink.failing.as_secs(),
-            ),
-            (
-                "sink_blocked",
-                "1 while a person must mend something at the sink",
-                |sink| u64::from(sink.state == ReplicaState::Blocked),
-            ),
-            (
-                "sink_forked",
-                "1 when the sink holds another history than the trail",
-                |sink| u64::from(sink.state == ReplicaState::Forked),
-            ),
-            (
-                "sink_left_behind",
-                "1 while the trail does not wait for the sink any longer",
-                |sink| u64::from(sink.left_behind),
-            ),
-        ];
-        for (name, help, of) in gauges {
-            w.of_sinks(name, help, &ConstGauge::new(0i64), &sinks, |sink| {
-                ConstGauge::new(i64::try_from(of(sink)).unwrap_or(i64::MAX))
-            })?;
-        }
-        let counters: [(&str, &str, OfSink); 4] = [
-            (
-                "sink_records",
-                "Records that the sink has committed since the start",
-                |sink| sink.records,
-            ),
-            ("sink_bytes", "Bytes of those records", |sink| sink.bytes),
-            (
-                "sink_errors",
-                "Attempts that failed since the start",
-                |sink| sink.errors,
-            ),
-            (
-                "sink_skipped_records",
-                "Records that were pruned before the sink had them",
-                |sink| sink.skipped_records,
-            ),
-        ];
-        for (name, help, of) in counters {
-            w.of_sinks(name, help, &ConstCounter::new(0u64), &sinks, |sink| {
-                ConstCounter::new(of(sink))
-            })?;
-        }
-        Ok(())
     }
 
     fn connections(&self, w: &mut Writer<'_>) -> std::fmt::Result {
         let http = self.0.http_stats();
-        let (open, refused, cut) = http.iter().fold((0, 0, 0), |(open, refused, cut), stats| {
-            (
-                open + stats.connections,
-                refused + stats.refused,
-                cut + stats.cut,
-            )
-        });
-        w.gauge("http_connections", "HTTP connections", open)?;
+        let sum = |of: fn(&livetrail_http::GatewayStats) -> u64| http.iter().map(of).sum::<u64>();
+        w.gauge(
+            "http_connections",
+            "HTTP connections",
+            sum(|s| s.connections),
+        )?;
+        w.gauge(
+            "http_connections_reserved",
+            "HTTP connections in the slots that are kept for everything but streams",
+            sum(|s| s.reserved),
+        )?;
+        w.counter(
+            "connections_denied",
+            "Connections of networks in auth.deny_ips, closed as they came",
+            self.0.inner.denied.denied(),
+        )?;
+        w.counter(
+            "http_connections_accepted",
+            "HTTP connections that were served",
+            sum(|s| s.accepted),
+        )?;
         w.counter(
             "http_connections_refused",
-            "HTTP connections over the limit",
-            refused,
+            "HTTP connections turned away over a limit",
+            sum(|s| s.refused),
         )?;
         w.counter(
             "http_connections_cut",
             "HTTP connections of viewers that would not read",
-            cut,
+            sum(|s| s.cut),
         )?;
         let Some(rtmp) = self.0.inner.rtmp.get() else {
             return Ok(());
@@ -384,122 +540,14 @@ impl Now {
             rtmp.open_connections() as u64,
         )?;
         w.counter(
+            "rtmp_connections_accepted",
+            "RTMP connections that were served",
+            rtmp.accepted(),
+        )?;
+        w.counter(
             "rtmp_connections_refused",
-            "RTMP connections over the limit",
+            "RTMP connections turned away over a limit",
             rtmp.turned_away(),
         )
-    }
-}
-
-/// A figure of one sink.
-type OfSink = fn(&ReplicaStatus) -> u64;
-
-/// Writes single metrics.
-struct Writer<'a> {
-    encoder: DescriptorEncoder<'a>,
-}
-
-type Roles = [(&'static str, RoleCounts); 2];
-
-impl Writer<'_> {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> std::fmt::Result {
-        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-        let encoder = self.describe(name, help, &gauge)?;
-        gauge.encode(encoder)
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> std::fmt::Result {
-        let counter = ConstCounter::new(value);
-        let encoder = self.describe(name, help, &counter)?;
-        counter.encode(encoder)
-    }
-
-    fn of_witnesses(
-        &mut self,
-        name: &str,
-        help: &str,
-        status: &[WitnessStatus],
-        of: impl Fn(&WitnessStatus) -> u64,
-    ) -> std::fmt::Result {
-        let mut family = self.describe(name, help, &ConstGauge::new(0i64))?;
-        for one in status {
-            let gauge = ConstGauge::new(i64::try_from(of(one)).unwrap_or(i64::MAX));
-            gauge.encode(family.encode_family(&[("witness", one.name.as_str())])?)?;
-        }
-        Ok(())
-    }
-
-    fn answers_of_witnesses(&mut self, status: &[WitnessStatus]) -> std::fmt::Result {
-        let help = "Requests to a witness, by what came of them";
-        let none = ConstCounter::new(0u64);
-        let mut family = self.describe("trail_witness_requests", help, &none)?;
-        for one in status {
-            for (outcome, count) in [
-                ("cosigned", one.cosignatures),
-                ("conflict", one.conflicts),
-                ("failed", one.failures),
-            ] {
-                let labels = [("witness", one.name.as_str()), ("outcome", outcome)];
-                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn gauges(
-        &mut self,
-        name: &str,
-        help: &str,
-        roles: &Roles,
-        of: impl Fn(&RoleCounts) -> u64,
-    ) -> std::fmt::Result {
-        let mut family = self.describe(name, help, &ConstGauge::new(0i64))?;
-        for (role, counts) in roles {
-            let gauge = ConstGauge::new(i64::try_from(of(counts)).unwrap_or(i64::MAX));
-            gauge.encode(family.encode_family(&[("role", *role)])?)?;
-        }
-        Ok(())
-    }
-
-    fn counters(
-        &mut self,
-        name: &str,
-        help: &str,
-        roles: &Roles,
-        of: impl Fn(&RoleCounts) -> u64,
-    ) -> std::fmt::Result {
-        let mut family = self.describe(name, help, &ConstCounter::new(0u64))?;
-        for (role, counts) in roles {
-            let counter = ConstCounter::new(of(counts));
-            counter.encode(family.encode_family(&[("role", *role)])?)?;
-        }
-        Ok(())
-    }
-
-    fn of_sinks<M: EncodeMetric>(
-        &mut self,
-        name: &str,
-        help: &str,
-        kind: &M,
-        sinks: &[ReplicaStatus],
-        of: impl Fn(&ReplicaStatus) -> M,
-    ) -> std::fmt::Result {
-        let mut family = self.describe(name, help, kind)?;
-        for sink in sinks {
-            let labels = [("sink", sink.name.as_str())];
-            of(sink).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-
-    fn describe<'s>(
-        &'s mut self,
-        name: &'s str,
-        help: &'s str,
-        metric: &impl EncodeMetric,
-    ) -> Result<MetricEncoder<'s>, std::fmt::Error> {
-        let no_unit: Option<&Unit> = None;
-        self.encoder
-            .encode_descriptor(name, help, no_unit, metric.metric_type())
     }
 }

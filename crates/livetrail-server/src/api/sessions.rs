@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::{
     Extension, Json,
-    extract::{ConnectInfo, Path, Query, State},
+    extract::{ConnectInfo, Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode, header},
 };
 use livetrail_audit::{AuditAction, AuditRecord, Outcome};
@@ -12,18 +12,22 @@ use livetrail_engine::{Role, SessionContext, SessionId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ApiError, ApiState, Problem, token::Operator, view::SessionView};
+use super::{
+    ApiError, ApiState, Problem, query::Asked, query::Nothing, token::Operator, view::SessionView,
+};
 
 /// Which sessions.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Of this role alone.
     role: Option<RoleName>,
 }
 
+/// What a session does.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum RoleName {
+pub(super) enum RoleName {
     Publish,
     Play,
 }
@@ -41,17 +45,15 @@ pub(super) struct Sessions {
     operation_id = "list_sessions",
     tag = "sessions",
     security((), ("token" = [])),
-    params(("role" = Option<RoleName>, Query, description = "Of this role alone.")),
+    params(("role" = inline(Option<RoleName>), Query, description = "Of this role alone.")),
     responses(
         (status = 200, description = "The live sessions.", body = Sessions),
-        (status = 400, description = "Not a role."),
-        (status = 401, description = "No token was shown, or one that is not known.", body = Problem),
-        (status = 403, description = "No token is needed, but the request's Host is no local name.", body = Problem),
+        (status = 400, description = "Not a role, or an unknown key.", body = Problem),
     )
 )]
 pub(super) async fn list(
     State(state): State<ApiState>,
-    Query(which): Query<Which>,
+    Asked(which): Asked<Which>,
 ) -> Json<Sessions> {
     let role = which.role.map(|role| match role {
         RoleName::Publish => Role::Publish,
@@ -73,12 +75,10 @@ pub(super) async fn list(
     operation_id = "kick_session",
     tag = "sessions",
     security((), ("token" = [])),
-    params(("id" = String, Path, description = "The session's id, a UUID.")),
+    params(("id" = String, Path, format = "uuid", description = "The session's id.")),
     responses(
         (status = 204, description = "It has ended."),
-        (status = 400, description = "Not an id.", body = Problem),
-        (status = 401, description = "No token was shown, or one that is not known.", body = Problem),
-        (status = 403, description = "No token is needed, but the request's Host is no local name.", body = Problem),
+        (status = 400, description = "Not an id, or a query key.", body = Problem),
         (status = 404, description = "No live session has this id.", body = Problem),
     )
 )]
@@ -86,9 +86,11 @@ pub(super) async fn kick(
     State(state): State<ApiState>,
     Extension(operator): Extension<Operator>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
+    Asked(Nothing {}): Asked<Nothing>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::NotASessionId)?;
     let id: SessionId = id.parse().map_err(|_| ApiError::NotASessionId)?;
     let engine = &state.inner.engine;
     let context = engine
@@ -125,9 +127,14 @@ fn kicked(
     if let Some(name) = operator.0 {
         record = record.with_principal(name);
     }
-    let agent = headers.get(header::USER_AGENT);
-    if let Some(agent) = agent.and_then(|agent| agent.to_str().ok()) {
-        record = record.with_user_agent(agent.chars().take(255).collect::<String>());
+    if let Some(agent) = user_agent(headers) {
+        record = record.with_user_agent(agent);
     }
     record
+}
+
+/// What an operator's program calls itself, as far as a record takes it.
+pub(super) fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(agent.chars().take(255).collect())
 }

@@ -5,7 +5,7 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ApiState, Problem, view::StreamView};
+use super::{ApiState, Problem, query::Asked, query::Nothing, view::StreamView};
 
 /// The answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -22,11 +22,13 @@ pub(super) struct Streams {
     security((), ("token" = [])),
     responses(
         (status = 200, description = "The live streams.", body = Streams),
-        (status = 401, description = "No token was shown, or one that is not known.", body = Problem),
-        (status = 403, description = "No token is needed, but the request's Host is no local name.", body = Problem),
+        (status = 400, description = "A query key.", body = Problem),
     )
 )]
-pub(super) async fn list(State(state): State<ApiState>) -> Json<Streams> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Asked(Nothing {}): Asked<Nothing>,
+) -> Json<Streams> {
     let streams = state.inner.engine.streams();
     let sessions = state.inner.engine.sessions();
     let views = streams

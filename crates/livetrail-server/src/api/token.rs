@@ -1,17 +1,21 @@
 //! Who may use the API.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, header},
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderName, Method, header},
     middleware::Next,
     response::Response,
 };
+use livetrail_audit::{AuditAction, AuditRecord, Outcome, Reason};
 use subtle::ConstantTimeEq;
 
-use super::{ApiError, ApiState};
+use super::{ApiError, ApiState, sessions::user_agent};
 use crate::config::{NamedSecret, SecretText};
 
 /// The tokens in force.
@@ -68,9 +72,77 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let operator = state.inner.tokens.judge(request.headers())?;
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|ConnectInfo(peer)| *peer);
+    let operator = admit(&state, request.method(), request.headers(), peer).await?;
     request.extensions_mut().insert(operator);
     Ok(next.run(request).await)
+}
+
+/// Who asks. A wrong token is counted, logged and on record; an address that has shown too many waits for its answer. A right one is
+/// never held back, because others may be behind the same address: guessing is kept from success by long secrets, not by the delay.
+pub(super) async fn admit(
+    state: &ApiState,
+    method: &Method,
+    headers: &HeaderMap,
+    peer: Option<SocketAddr>,
+) -> Result<Operator, ApiError> {
+    if !method.is_safe() && is_of_another_origin(headers) {
+        return Err(ApiError::ForeignOrigin);
+    }
+    let judged = state.inner.tokens.judge(headers);
+    if judged != Err(ApiError::TokenWrong) {
+        return judged;
+    }
+    state.inner.requests.wrong_token();
+    if let Err(error) = state.inner.pipeline.record(refused(headers, peer)) {
+        // The pipeline counts what it cannot take.
+        tracing::debug!(%error, "a wrong API token is not on record by itself");
+    }
+    let Some(peer) = peer else {
+        return judged;
+    };
+    match state.inner.failures.count(peer.ip()) {
+        Ok(()) => {
+            tracing::warn!(%peer, "a wrong API token was shown");
+            judged
+        }
+        Err(wait) => {
+            state.inner.failures.delay().await;
+            Err(ApiError::TooManyWrong(wait))
+        }
+    }
+}
+
+fn refused(headers: &HeaderMap, peer: Option<SocketAddr>) -> AuditRecord {
+    let mut record = AuditRecord::new(AuditAction::from_label("admin_denied"), "")
+        .with_outcome(Outcome::Denied)
+        .with_reason(Reason::Unauthorized)
+        .with_protocol("http-api");
+    if let Some(peer) = peer {
+        record = record.with_peer(peer);
+    }
+    if let Some(agent) = user_agent(headers) {
+        record = record.with_user_agent(agent);
+    }
+    record
+}
+
+/// Whether a browser sends this for a page that is not this server's. Other programs say nothing of an origin.
+fn is_of_another_origin(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    let site = text(HeaderName::from_static("sec-fetch-site"));
+    if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+        return true;
+    }
+    let Some(origin) = text(header::ORIGIN) else {
+        return false;
+    };
+    let authority = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    let host = text(header::HOST).filter(|host| !host.is_empty());
+    authority.is_none_or(|authority| Some(authority) != host)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -90,20 +162,29 @@ fn host_is_local(headers: &HeaderMap) -> bool {
     let Ok(host) = host.to_str() else {
         return false;
     };
-    let name = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next(),
-        None => host.split(':').next(),
+    let (name, rest) = match host.strip_prefix('[') {
+        Some(v6) => match v6.split_once(']') {
+            Some((name, rest)) => (name, rest),
+            None => return false,
+        },
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
-    name.is_some_and(|name| {
-        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
-    })
+    let is_port =
+        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    if !rest.is_empty() && !rest.strip_prefix(':').is_some_and(is_port) {
+        return false;
+    }
+    if host.starts_with('[') {
+        return name.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
+    fn headers(name: HeaderName, value: &str) -> HeaderMap {
         [(name, value.parse().unwrap())].into_iter().collect()
     }
 
@@ -125,10 +206,49 @@ mod tests {
             "evil.example:8080",
             "127.0.0.1.evil.example",
             "",
+            "[::1]evil",
+            "[::1]:8080evil",
+            "[127.0.0.1]",
+            "[localhost]",
+            "localhost:",
+            "localhost:+80",
+            "127.0.0.1:80:80",
+            "[::1",
+            "::1",
         ] {
             let judged = tokens.judge(&headers(header::HOST, host));
             assert_eq!(judged, Err(ApiError::HostNotLocal), "{host}");
         }
+    }
+
+    #[test]
+    fn a_page_of_another_origin_changes_nothing() {
+        let site = HeaderName::from_static("sec-fetch-site");
+        let own = ("origin", "http://localhost:8080");
+        for (more, foreign) in [
+            (&[] as &[(&str, &str)], false),
+            (&[own], false),
+            (&[own, ("sec-fetch-site", "same-origin")], false),
+            (&[("sec-fetch-site", "none")], false),
+            (&[("origin", "http://evil.example")], true),
+            (&[("origin", "http://localhost:8081")], true),
+            (&[("origin", "null")], true),
+            (&[("sec-fetch-site", "cross-site")], true),
+            (&[("sec-fetch-site", "same-site")], true),
+        ] {
+            let mut headers = headers(header::HOST, "localhost:8080");
+            for (name, value) in more {
+                let name = if *name == "origin" {
+                    header::ORIGIN
+                } else {
+                    site.clone()
+                };
+                headers.insert(name, value.parse().unwrap());
+            }
+            assert_eq!(is_of_another_origin(&headers), foreign, "{more:?}");
+        }
+        let without_host = headers(header::ORIGIN, "http://");
+        assert!(is_of_another_origin(&without_host));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use ipnet::IpNet;
 use livetrail_engine::{
-    AllowAll, AppName, Authenticator, Chain, Grant, IpRules, SignedTokens, StaticKey, StaticKeys,
-    StreamId, SystemClock,
+    AllowAll, AppName, Authenticator, Chain, Grant, IpRules, Role, SignedTokens, StaticKey,
+    StaticKeys, StreamId, StreamKey, SystemClock,
 };
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -99,16 +99,17 @@ impl Auth {
         }
     }
 
+    /// Which addresses are let in.
+    pub(crate) fn networks(&self) -> IpRules {
+        let allowed = self.allow_ips.iter().copied();
+        let rules = allowed.fold(IpRules::new(), IpRules::allow);
+        self.deny_ips.iter().copied().fold(rules, IpRules::deny)
+    }
+
     /// The authenticators in their order: addresses, keys, tokens, and then everybody where that is the rule. Secrets from
     /// files must have been read.
     pub(crate) fn chain(&self) -> Result<Chain, livetrail_engine::Error> {
-        let mut ips = IpRules::new();
-        for net in &self.allow_ips {
-            ips = ips.allow(*net);
-        }
-        for net in &self.deny_ips {
-            ips = ips.deny(*net);
-        }
+        let ips = self.networks();
         let keys = StaticKeys::new(self.key.iter().map(Key::static_key));
         let mut tokens = SignedTokens::new(SystemClock::new());
         for key in &self.token_key {
@@ -135,6 +136,16 @@ impl Key {
             self.grant == other.grant || [self.grant, other.grant].contains(&GrantName::Both);
         let apps = meet(self.app.as_ref(), other.app.as_ref());
         grants && apps && meet(self.stream.as_ref(), other.stream.as_ref())
+    }
+
+    /// Whether it is good for a session of this role and stream.
+    pub(crate) fn covers(&self, role: Role, stream: &StreamKey) -> bool {
+        Grant::from(self.grant).covers(role)
+            && self.app.as_ref().is_none_or(|app| *app == stream.app)
+            && self
+                .stream
+                .as_ref()
+                .is_none_or(|id| *id == stream.stream_id)
     }
 
     fn static_key(&self) -> StaticKey {
@@ -175,7 +186,7 @@ impl Exchangeable {
 impl Authenticator for Exchangeable {
     async fn authenticate(
         &self,
-        role: livetrail_engine::Role,
+        role: Role,
         attempt: &livetrail_engine::Attempt,
     ) -> livetrail_engine::Verdict {
         let chain = self.chain.load_full();
@@ -184,7 +195,7 @@ impl Authenticator for Exchangeable {
 
     fn judge_locally(
         &self,
-        role: livetrail_engine::Role,
+        role: Role,
         attempt: &livetrail_engine::Attempt,
     ) -> Option<livetrail_engine::Verdict> {
         self.chain.load().judge_locally(role, attempt)

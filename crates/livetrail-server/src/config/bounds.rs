@@ -118,6 +118,7 @@ impl List {
         );
         self.span("rtmp.handshake_timeout", rtmp.handshake_timeout, 1, 3_600);
         self.span("rtmp.command_timeout", rtmp.command_timeout, 1, 3_600);
+        self.span("rtmp.pause_timeout", rtmp.pause_timeout, 1, DAY);
         self.span(
             "rtmp.write_stall_timeout",
             rtmp.write_stall_timeout,
@@ -172,6 +173,57 @@ impl List {
             100_000,
             "",
         );
+        for (key, value, most) in [
+            (
+                "limits.max_publishers_per_ip",
+                limits.max_publishers_per_ip,
+                100_000,
+            ),
+            (
+                "limits.max_publishers_per_key",
+                limits.max_publishers_per_key,
+                100_000,
+            ),
+            (
+                "limits.max_publishers_per_application",
+                limits.max_publishers_per_application,
+                100_000,
+            ),
+            (
+                "limits.max_sessions_per_ip",
+                limits.max_sessions_per_ip,
+                10_000_000,
+            ),
+            (
+                "limits.max_waiting_viewers",
+                limits.max_waiting_viewers,
+                1_000_000,
+            ),
+        ] {
+            self.number(key, value, 0, most, "");
+        }
+        for (key, value) in [
+            ("limits.attempts.rate", limits.attempts.rate),
+            ("limits.attempts.burst", limits.attempts.burst),
+            ("limits.short_sessions.rate", limits.short_sessions.rate),
+            ("limits.short_sessions.burst", limits.short_sessions.burst),
+        ] {
+            self.number(key, value, 1, 1_000_000, "");
+        }
+        // Each stream may keep 1 MiB, however little there is.
+        self.bytes(
+            "limits.stream_memory",
+            limits.stream_memory,
+            1 << 20,
+            1 << 40,
+        );
+        self.span(
+            "limits.first_frame_timeout",
+            limits.first_frame_timeout,
+            0,
+            3_600,
+        );
+        self.span("limits.admission_timeout", limits.admission_timeout, 1, 300);
         let viewers = limits.max_subscribers_per_stream;
         self.number(
             "limits.max_subscribers_per_stream",
@@ -184,6 +236,13 @@ impl List {
 
         let queue = ", which take 1.7 GB beside the records' text";
         self.number("audit.capacity", audit.capacity, 1, 1 << 24, queue);
+        self.number(
+            "audit.refusals_per_second",
+            audit.refusals_per_second,
+            0,
+            10_000,
+            "",
+        );
         self.span("audit.deadline", audit.deadline, 1, 60);
         self.span("audit.heartbeat", audit.heartbeat, 10, DAY);
 
@@ -229,6 +288,8 @@ impl List {
         self.number(&key("max_lag_frames"), app.max_lag_frames, 1, 1 << 20, "");
         self.number(&key("lag_budget"), app.lag_budget, 0, 10_000, "");
         self.span(&key("stall_timeout"), app.stall_timeout, 1, 3_600);
+        self.number(&key("max_publishers"), app.max_publishers, 0, 100_000, "");
+        self.span(&key("wait_for_publisher"), app.wait_for_publisher, 0, 3_600);
         let ingress = &app.ingress;
         if let Some(rate) = ingress.bytes_per_second {
             self.bytes(&key("ingress.bytes_per_second"), rate, 1, 16 << 30);

@@ -36,6 +36,16 @@ pub(crate) enum ConfigError {
 }
 
 impl ConfigError {
+    /// Where it is wrong, without any value.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Read { path, .. } => format!("{} cannot be read", path.display()),
+            Self::Setting { place, .. } | Self::SecretFile { place, .. } => {
+                place.to_string().trim_end_matches(": ").to_owned()
+            }
+        }
+    }
+
     /// All that can be said: the error, what caused it, and the line of the file below.
     pub(crate) fn in_full(self) -> anyhow::Error {
         let line = self.line().map(|line| format!("\n  | {line}"));

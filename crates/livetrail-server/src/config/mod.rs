@@ -22,7 +22,7 @@ mod types;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use livetrail_engine::{AppName, AppSpec, DuplicatePublisher, IngressLimit, Limits};
+use livetrail_engine::{AppName, AppSpec, DuplicatePublisher, IngressLimit, Limits, Rate};
 use livetrail_ledger::LedgerError;
 use serde::Deserialize;
 
@@ -152,6 +152,7 @@ pub(crate) struct Rtmp {
     pub(crate) handshake_timeout: Span,
     pub(crate) command_timeout: Span,
     pub(crate) write_stall_timeout: Span,
+    pub(crate) pause_timeout: Span,
     pub(crate) egress_threads: usize,
     pub(crate) send_interval: Span,
     pub(crate) io_uring: IoUring,
@@ -166,6 +167,7 @@ impl Default for Rtmp {
             handshake_timeout: Span::secs(5),
             command_timeout: Span::secs(10),
             write_stall_timeout: Span::secs(30),
+            pause_timeout: Span::secs(600),
             egress_threads: 0,
             send_interval: Span::millis(10),
             io_uring: IoUring::Auto,
@@ -226,6 +228,8 @@ pub(crate) struct Application {
     pub(crate) lag_budget: u32,
     pub(crate) stall_timeout: Span,
     pub(crate) duplicate_publisher: Duplicate,
+    pub(crate) max_publishers: usize,
+    pub(crate) wait_for_publisher: Span,
     pub(crate) ingress: Ingress,
 }
 
@@ -239,6 +243,8 @@ impl Default for Application {
             lag_budget: 3,
             stall_timeout: Span::secs(5),
             duplicate_publisher: Duplicate::Refuse,
+            max_publishers: 0,
+            wait_for_publisher: Span::secs(0),
             ingress: Ingress::default(),
         }
     }
@@ -261,6 +267,8 @@ impl Application {
                 Duplicate::Refuse => DuplicatePublisher::Refuse,
                 Duplicate::Replace => DuplicatePublisher::Replace,
             })
+            .max_publishers(self.max_publishers)
+            .wait_for_publisher(self.wait_for_publisher.0)
             .ingress_limit(self.ingress.limit())
     }
 }
@@ -310,16 +318,70 @@ impl Ingress {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SessionLimits {
     pub(crate) max_publishers: usize,
+    pub(crate) max_publishers_per_ip: usize,
+    pub(crate) max_publishers_per_key: usize,
+    pub(crate) max_publishers_per_application: usize,
+    pub(crate) max_sessions_per_ip: usize,
     pub(crate) max_subscribers_per_stream: usize,
+    pub(crate) max_waiting_viewers: usize,
+    pub(crate) stream_memory: ByteSize,
     pub(crate) idle_timeout: Span,
+    pub(crate) first_frame_timeout: Span,
+    pub(crate) admission_timeout: Span,
+    pub(crate) attempts: Attempts,
+    pub(crate) short_sessions: ShortSessions,
+}
+
+/// How many refusals, and sessions shorter than a second, an address may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Attempts {
+    pub(crate) rate: u32,
+    pub(crate) burst: u32,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self {
+            rate: 10,
+            burst: 100,
+        }
+    }
+}
+
+/// How many sessions shorter than a second all addresses together may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ShortSessions {
+    pub(crate) rate: u32,
+    pub(crate) burst: u32,
+}
+
+impl Default for ShortSessions {
+    fn default() -> Self {
+        Self {
+            rate: 100,
+            burst: 1_000,
+        }
+    }
 }
 
 impl Default for SessionLimits {
     fn default() -> Self {
         Self {
             max_publishers: 1_000,
+            max_publishers_per_ip: 256,
+            max_publishers_per_key: 0,
+            max_publishers_per_application: 0,
+            max_sessions_per_ip: 0,
             max_subscribers_per_stream: 100_000,
+            max_waiting_viewers: 1_000,
+            stream_memory: ByteSize(2 << 30),
             idle_timeout: Span::secs(30),
+            first_frame_timeout: Span::secs(5),
+            admission_timeout: Span::secs(10),
+            attempts: Attempts::default(),
+            short_sessions: ShortSessions::default(),
         }
     }
 }
@@ -329,9 +391,24 @@ impl SessionLimits {
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             max_publishers: self.max_publishers,
+            max_publishers_per_address: self.max_publishers_per_ip,
+            max_publishers_per_principal: self.max_publishers_per_key,
+            max_publishers_per_application: self.max_publishers_per_application,
+            max_sessions_per_address: self.max_sessions_per_ip,
             max_subscribers_per_stream: self.max_subscribers_per_stream,
+            max_waiting_viewers: self.max_waiting_viewers,
+            stream_memory: self.stream_memory.0 as u64,
             idle_timeout: self.idle_timeout.0,
-            ..Limits::default()
+            first_frame_timeout: self.first_frame_timeout.0,
+            admission_timeout: self.admission_timeout.0,
+            attempts: Rate {
+                per_second: self.attempts.rate,
+                burst: self.attempts.burst,
+            },
+            short_sessions: Rate {
+                per_second: self.short_sessions.rate,
+                burst: self.short_sessions.burst,
+            },
         }
     }
 }
@@ -341,6 +418,7 @@ impl SessionLimits {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Audit {
     pub(crate) capacity: usize,
+    pub(crate) refusals_per_second: u32,
     pub(crate) publish: AuditPolicy,
     pub(crate) play: AuditPolicy,
     pub(crate) deadline: Span,
@@ -351,6 +429,7 @@ impl Default for Audit {
     fn default() -> Self {
         Self {
             capacity: 65_536,
+            refusals_per_second: 10,
             publish: AuditPolicy::Strict,
             play: AuditPolicy::BestEffort,
             deadline: Span(Duration::from_secs(2)),

@@ -40,7 +40,7 @@ pub(crate) use trail::{
 };
 
 use crate::{
-    api::{self, ApiState, Outcomes},
+    api::{self, Admissions, ApiState, Outcomes, TimedGate},
     cli, commands,
     config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable, IoUring, Overrides},
     output::{Failure, Outcome, complain, say},
@@ -78,14 +78,14 @@ pub(crate) fn run(args: cli::Serve) -> Outcome {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let hangup = {
+    let harmless = {
         let _context = runtime.enter();
-        signals::Hangup::new().context("cannot listen for signals")?
+        signals::Harmless::new().context("cannot listen for signals")?
     };
     // Refused before anything else is done: without a trail there is no server.
     let trail = Trail::open(&config).map_err(Failure::unusable)?;
     runtime.block_on(async {
-        let signals = signals::Signals::new(hangup).context("cannot listen for signals")?;
+        let signals = signals::Signals::new(harmless).context("cannot listen for signals")?;
         let server = Server::start_with(config, trail).await?;
         server.log_addresses();
         let clean = signals.serve(server, load).await;
@@ -163,6 +163,8 @@ impl Server {
     /// # Errors
     /// An address is taken.
     pub(crate) async fn start_with(config: Config, mut trail: Trail) -> anyhow::Result<Self> {
+        // All of them before anything is on record: a server that cannot listen has not been there.
+        let rtmp = bind("rtmp.listen", config.rtmp.listen).await?;
         let http = bind("http.listen", config.http.listen).await?;
         let api = match config.api.listen {
             Some(address) => Some(bind("api.listen", address).await?),
@@ -187,6 +189,7 @@ impl Server {
                 .started_detail(started)
                 .recovered(open)
                 .sheds(policy(&config))
+                .refusal_records_per_second(config.audit.refusals_per_second)
                 .build()?,
         );
         // What was left open is closed on disk before anything new can happen. A trail that cannot do so is loud from its
@@ -199,15 +202,18 @@ impl Server {
         let dyn_clock: Arc<dyn livetrail_engine::Clock> = clock.clone();
         let replicas = trail.start_sinks(&dyn_clock, &pipeline)?;
         let auth = Arc::new(Exchangeable::new(config.auth.chain()?));
-        let outcomes = Outcomes::default();
+        let (outcomes, admissions) = (Outcomes::default(), Admissions::default());
+        let gate = pipeline.gate(policy(&config));
+        let gate = TimedGate::new(gate, dyn_clock, admissions.clone());
         let engine = engine_builder(&config)
             .clock(clock.clone())
             .observer(pipeline.clone())
             .observer(outcomes.clone())
             .authenticator(auth.clone())
-            .gate(pipeline.gate(policy(&config)))
+            .gate(gate)
             .build()?;
-        let rtmp = match bind_rtmp(&config, &engine).await {
+        let deny = denied::rules(&config, pipeline.clone(), clock.clone());
+        let rtmp = match rtmp_server(&config, rtmp, &engine) {
             Ok(rtmp) => rtmp,
             Err(error) => {
                 // The boot is on record already; so is that it came to nothing.
@@ -220,8 +226,9 @@ impl Server {
             &config,
             engine.clone(),
             pipeline.clone(),
-            outcomes,
+            (outcomes, admissions),
             trail.view(),
+            deny.clone(),
         );
         let mut server = Self {
             addresses: Addresses {
@@ -229,8 +236,8 @@ impl Server {
                 http: http.local_addr()?,
                 api: api.as_ref().unwrap_or(&http).local_addr()?,
             },
-            reloadable: Reloadable::new(config.clone(), auth, state.tokens()),
-            deny: denied::rules(&config, pipeline.clone(), clock.clone()),
+            reloadable: Reloadable::new(config.clone(), auth, state.tokens(), deny.clone()),
+            deny,
             shutdown_timeout: config.shutdown_timeout.0,
             engine,
             pipeline,
@@ -259,8 +266,6 @@ impl Server {
     /// Puts what can be changed of another configuration in force, and records it.
     pub(crate) fn reload(&self, loaded: Result<Config, config::ConfigError>) {
         self.reloadable.reload(loaded, &self.engine, &self.pipeline);
-        let denied = &self.reloadable.current().auth.deny_ips;
-        self.deny.exchange(denied.iter().copied());
     }
 
     /// Tells the sinks that what they write to may have been moved away.
@@ -339,14 +344,14 @@ impl Server {
         let api_routes = api::router(state.clone());
         match api {
             None => {
-                let both = api::with_fallback(playback.merge(api_routes));
+                let both = api::with_fallback(playback.merge(api_routes), state);
                 self.serve_one(config, http, both, state, self.deny.clone());
             }
             Some(api) => {
-                let playback = api::with_fallback(playback);
+                let playback = api::with_fallback(playback, state);
                 self.serve_one(config, http, playback, state, self.deny.clone());
                 // Its tokens say who may use the API; the networks are those of publishers and viewers.
-                let api_routes = api::with_fallback(api_routes);
+                let api_routes = api::with_fallback(api_routes, state);
                 self.serve_one(config, api, api_routes, state, DenyRules::default());
             }
         }
@@ -411,28 +416,26 @@ async fn bind(key: &'static str, address: SocketAddr) -> anyhow::Result<TcpListe
         .with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
-async fn bind_rtmp(config: &Config, engine: &Engine) -> anyhow::Result<RtmpServer> {
+fn rtmp_server(
+    config: &Config,
+    listener: TcpListener,
+    engine: &Engine,
+) -> anyhow::Result<RtmpServer> {
     let mut limits = RtmpConfig::default();
     limits.max_connections = config.rtmp.max_connections;
     limits.max_connections_per_ip = config.rtmp.max_connections_per_ip;
     limits.handshake_timeout = config.rtmp.handshake_timeout.0;
     limits.command_timeout = config.rtmp.command_timeout.0;
     limits.write_timeout = config.rtmp.write_stall_timeout.0;
+    limits.pause_timeout = config.rtmp.pause_timeout.0;
     limits.egress_threads = config.rtmp.egress_threads;
     limits.send_interval = config.rtmp.send_interval.0;
     limits.io_uring = config.rtmp.io_uring == IoUring::Auto;
-    let address = config.rtmp.listen;
-    RtmpServer::bind(address, engine.clone(), limits)
-        .await
-        .with_context(|| format!("rtmp.listen: cannot listen on {address}"))
+    RtmpServer::new(listener, engine.clone(), limits).context("the RTMP gateway cannot start")
 }
 
 fn engine_builder(config: &Config) -> EngineBuilder {
-    let limits = config.limits.limits();
-    let builder = Engine::builder()
-        .max_publishers(limits.max_publishers)
-        .max_subscribers_per_stream(limits.max_subscribers_per_stream)
-        .idle_timeout(limits.idle_timeout);
+    let builder = Engine::builder().limits(config.limits.limits());
     config
         .application
         .iter()

@@ -3,26 +3,38 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, Outcome};
-use livetrail_engine::Engine;
+use livetrail_engine::{Engine, SessionContext};
+use livetrail_gateway::DenyRules;
 
 use crate::{
     api::ApiTokens,
-    config::{Config, ConfigError, Exchangeable},
+    config::{AdmissionRule, Auth, Config, ConfigError, Exchangeable, NamedSecret},
+    output::cut,
 };
+
+/// Names of keys that a record lists of one kind; the rest is a number.
+const MOST_NAMES: usize = 20;
 
 /// What can be exchanged, and the configuration in force.
 pub(crate) struct Reloadable {
     current: Mutex<Arc<Config>>,
     auth: Arc<Exchangeable>,
     tokens: Arc<ApiTokens>,
+    denied: DenyRules,
 }
 
 impl Reloadable {
-    pub(super) fn new(config: Config, auth: Arc<Exchangeable>, tokens: Arc<ApiTokens>) -> Self {
+    pub(super) fn new(
+        config: Config,
+        auth: Arc<Exchangeable>,
+        tokens: Arc<ApiTokens>,
+        denied: DenyRules,
+    ) -> Self {
         Self {
             current: Mutex::new(Arc::new(config)),
             auth,
             tokens,
+            denied,
         }
     }
 
@@ -34,44 +46,57 @@ impl Reloadable {
             .clone()
     }
 
-    /// Puts what can be exchanged in force, says what cannot, and records both. A configuration that is wrong changes nothing.
+    /// Puts what can be exchanged in force, ends the sessions whose credentials are gone by that, says what needs a restart, and records it.
+    /// A configuration that is wrong changes nothing, and that is on record, too.
     pub(super) fn reload(
         &self,
         loaded: Result<Config, ConfigError>,
         engine: &Engine,
         pipeline: &AuditPipeline,
     ) {
-        let applied = loaded
-            .map_err(anyhow::Error::new)
-            .and_then(|config| self.apply(config, engine));
-        let changes = match applied {
-            Ok(changes) => changes,
-            Err(error) => {
+        let record = AuditRecord::new(AuditAction::AdminConfigChanged, "").with_protocol("signal");
+        let (outcome, detail) = match self.try_reload(loaded, engine) {
+            Ok(changes) => {
+                tracing::info!("configuration read again: {changes}");
+                if !changes.need_restart.is_empty() {
+                    tracing::warn!(
+                        sections = changes.need_restart.join(", "),
+                        "changed, and in force only after a restart"
+                    );
+                }
+                for what in &changes.stays_closed {
+                    tracing::warn!(
+                        "no key grants anybody to {what} any more: nobody may {what}; say `{what} = \"open\"` in [auth] if everybody is to"
+                    );
+                }
+                (Outcome::Success, changes.to_string())
+            }
+            Err((place, error)) => {
                 tracing::error!("the configuration stays as it was: {error:#}");
-                return;
+                (Outcome::Failed, format!("refused: {place}"))
             }
         };
-        tracing::info!("configuration read again: {changes}");
-        if !changes.need_restart.is_empty() {
-            tracing::warn!(
-                sections = changes.need_restart.join(", "),
-                "changed, and in force only after a restart"
-            );
-        }
-        let recorded = pipeline.record(
-            AuditRecord::new(AuditAction::AdminConfigChanged, "")
-                .with_outcome(Outcome::Success)
-                .with_protocol("signal")
-                .with_detail(changes.to_string()),
-        );
-        if let Err(error) = recorded {
+        let record = record.with_outcome(outcome).with_detail(detail);
+        if let Err(error) = pipeline.record(record) {
             tracing::error!(%error, "the change of the configuration is not on record");
         }
     }
 
-    fn apply(&self, config: Config, engine: &Engine) -> anyhow::Result<Changes> {
-        let chain = config.auth.chain()?;
+    /// In an error, what a record may say of it: the place, which shows no value.
+    fn try_reload(
+        &self,
+        loaded: Result<Config, ConfigError>,
+        engine: &Engine,
+    ) -> Result<Changes, (String, anyhow::Error)> {
+        let config = loaded.map_err(|error| (error.place(), error.in_full()))?;
+        self.apply(config, engine)
+            .map_err(|error| ("it cannot be put in force".to_owned(), error))
+    }
+
+    fn apply(&self, mut config: Config, engine: &Engine) -> anyhow::Result<Changes> {
         let old = self.current();
+        let stays_closed = keep_closed(&old.auth, &mut config.auth);
+        let chain = config.auth.chain()?;
         // The address stays what it was, whatever the file says of it now.
         let api = old.api.listen.unwrap_or(old.http.listen);
         anyhow::ensure!(
@@ -82,7 +107,14 @@ impl Reloadable {
         engine.set_limits(config.limits.limits());
         self.auth.exchange(chain);
         self.tokens.exchange(&config.api.token);
-        let changes = Changes::between(&old, &config);
+        self.denied.exchange(config.auth.deny_ips.iter().copied());
+        let revoked = revoked(&old.auth, &config.auth);
+        let ended = engine.revoke(revoked);
+        let changes = Changes {
+            ended,
+            stays_closed,
+            ..Changes::between(&old, &config)
+        };
         // What needs a restart stays as it was, so that the next reload says so again.
         let in_force = Config {
             application: config.application,
@@ -99,11 +131,63 @@ impl Reloadable {
     }
 }
 
+/// What was closed stays closed when its last key is removed: `auto` opens only at a start. Says what was kept so.
+fn keep_closed(old: &Auth, new: &mut Auth) -> Vec<&'static str> {
+    let mut kept = Vec::new();
+    if new.publish == AdmissionRule::Auto && new.publish_is_open() && !old.publish_is_open() {
+        new.publish = AdmissionRule::Keys;
+        kept.push("publish");
+    }
+    if new.play == AdmissionRule::Auto && new.play_is_open() && !old.play_is_open() {
+        new.play = AdmissionRule::Keys;
+        kept.push("play");
+    }
+    kept
+}
+
+/// Which sessions were let in by what no longer holds: a key that is gone, has another secret, or is no longer good for the stream; an
+/// address that is refused now. A token does not say which key signed it, so when one of these keys is gone, the sessions of all tokens end;
+/// those that hold another key's token come back.
+fn revoked<'a>(old: &'a Auth, new: &'a Auth) -> impl Fn(&SessionContext) -> bool + 'a {
+    let networks = new.networks();
+    let tokens_gone = old.token_key.iter().any(|key| !has(&new.token_key, key));
+    move |session| {
+        if networks.refuses(session.peer.map(|peer| peer.ip())) {
+            return true;
+        }
+        let Some(principal) = session.principal.as_deref() else {
+            return false;
+        };
+        match old.key.iter().find(|key| key.name == principal) {
+            None => tokens_gone,
+            Some(before) => {
+                let same = |key: &&crate::config::Key| {
+                    key.name == before.name && key.secret == before.secret
+                };
+                let now = new.key.iter().find(same);
+                now.is_none_or(|key| !key.covers(session.role, &session.key))
+            }
+        }
+    }
+}
+
+/// Whether a key of this name and secret is among them, wherever it stands.
+fn has(keys: &[NamedSecret], key: &NamedSecret) -> bool {
+    let same = |other: &NamedSecret| other.name == key.name && other.secret == key.secret;
+    keys.iter().any(same)
+}
+
 /// Which sections differ.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Changes {
     in_force: Vec<&'static str>,
     need_restart: Vec<&'static str>,
+    /// `keys removed: a, b`, and so on: names, never secrets.
+    keys: Vec<String>,
+    /// Sessions that ended because their credentials are gone.
+    ended: usize,
+    /// What nobody may do although the rule is `auto`.
+    stays_closed: Vec<&'static str>,
 }
 
 impl Changes {
@@ -134,7 +218,56 @@ impl Changes {
                 ("trail", old.trail == new.trail),
                 ("sink", old.sink == new.sink),
             ]),
+            keys: [
+                keys("keys", &old.auth.key, &new.auth.key, |key| &key.name),
+                keys(
+                    "token keys",
+                    &old.auth.token_key,
+                    &new.auth.token_key,
+                    |key| &key.name,
+                ),
+                keys("API tokens", &old.api.token, &new.api.token, |key| {
+                    &key.name
+                }),
+            ]
+            .concat(),
+            ..Self::default()
         }
+    }
+}
+
+/// Which of these keys were added, removed and changed, by their names.
+fn keys<K: PartialEq>(what: &str, old: &[K], new: &[K], name: fn(&K) -> &String) -> Vec<String> {
+    let find = |keys: &'_ [K], key: &K| keys.iter().position(|other| name(other) == name(key));
+    let missing = |from: &[K], of: &[K]| -> Vec<String> {
+        let missing = of.iter().filter(|key| find(from, key).is_none());
+        missing.map(|key| name(key).clone()).collect()
+    };
+    let changed = new.iter().filter(|key| {
+        let before = find(old, key).and_then(|at| old.get(at));
+        before.is_some_and(|before| before != *key)
+    });
+    let changed: Vec<String> = changed.map(|key| name(key).clone()).collect();
+    [
+        ("added", missing(old, new)),
+        ("removed", missing(new, old)),
+        ("changed", changed),
+    ]
+    .into_iter()
+    .filter(|(_, names)| !names.is_empty())
+    .map(|(how, names)| format!("{what} {how}: {}", listed(&names)))
+    .collect()
+}
+
+fn listed(names: &[String]) -> String {
+    let shown: Vec<_> = names
+        .iter()
+        .take(MOST_NAMES)
+        .map(|name| cut(name, 64))
+        .collect();
+    match names.len().saturating_sub(shown.len()) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
@@ -143,6 +276,15 @@ impl std::fmt::Display for Changes {
         match self.in_force.as_slice() {
             [] => f.write_str("nothing changed")?,
             changed => write!(f, "changed: {}", changed.join(", "))?,
+        }
+        for keys in &self.keys {
+            write!(f, "; {keys}")?;
+        }
+        if self.ended > 0 {
+            write!(f, "; sessions ended: {}", self.ended)?;
+        }
+        if !self.stays_closed.is_empty() {
+            write!(f, "; stays closed: {}", self.stays_closed.join(", "))?;
         }
         if !self.need_restart.is_empty() {
             write!(f, "; needs a restart: {}", self.need_restart.join(", "))?;
@@ -153,7 +295,7 @@ impl std::fmt::Display for Changes {
 
 #[cfg(test)]
 mod tests {
-    use livetrail_engine::Chain;
+    use livetrail_engine::{Chain, Role, SessionId, StreamKey};
 
     use super::*;
     use crate::config::{NamedSecret, SecretText};
@@ -170,11 +312,108 @@ mod tests {
         public.api.token = vec![token.clone()];
         let tokens = Arc::new(ApiTokens::new(&public.api.token));
         let auth = Arc::new(Exchangeable::new(Chain::new()));
-        let reloadable = Reloadable::new(public, auth, tokens);
+        let reloadable = Reloadable::new(public, auth, tokens, DenyRules::default());
         let engine = Engine::builder().build().unwrap();
         // Right as a file, wrong for the address that stays until the next restart.
         let refused = reloadable.apply(Config::default(), &engine).unwrap_err();
         assert!(refused.to_string().contains("api.token"), "{refused}");
         assert_eq!(reloadable.current().api.token, [token]);
+    }
+
+    fn auth(text: &str) -> Auth {
+        toml::from_str::<Config>(text).unwrap().auth
+    }
+
+    fn session(role: Role, stream: &str, principal: Option<&str>) -> SessionContext {
+        let key = StreamKey::parse("live", stream).unwrap();
+        let mut context = SessionContext::new(SessionId::at(1), role, key);
+        context.principal = principal.map(Into::into);
+        context.peer = Some(([192, 0, 2, 1], 1).into());
+        context
+    }
+
+    #[test]
+    fn sessions_end_whose_credentials_are_gone_and_no_others() {
+        let a = "[[auth.key]]\nname = \"a\"\nsecret = \"one\"\n";
+        let b = "[[auth.key]]\nname = \"b\"\nsecret = \"two\"\n";
+        let t = "[[auth.token_key]]\nname = \"t\"\nsecret = \"three\"\n";
+        let play = |principal| session(Role::Play, "cam", principal);
+        let old = auth(&format!("{a}{b}{t}"));
+        for (new, ended) in [
+            (format!("{a}{b}{t}"), [false, false, false, false]),
+            (format!("{b}{t}"), [true, false, false, false]),
+            (a.replace("one", "uno") + b + t, [true, false, false, false]),
+            (
+                format!("{a}stream = \"other\"\n{b}{t}"),
+                [true, false, false, false],
+            ),
+            (
+                format!("{a}stream = \"cam\"\n{b}{t}"),
+                [false, false, false, false],
+            ),
+            (
+                format!("{a}grant = \"publish\"\n{b}{t}"),
+                [true, false, false, false],
+            ),
+            (format!("{a}{b}"), [false, false, true, false]),
+            (
+                format!("{a}{b}{}", t.replace("three", "tres")),
+                [false, false, true, false],
+            ),
+            (
+                format!("[auth]\ndeny_ips = [\"192.0.2.0/24\"]\n{a}{b}{t}"),
+                [true, true, true, true],
+            ),
+        ] {
+            let now = auth(&new);
+            let revoked = revoked(&old, &now);
+            let sessions = [
+                play(Some("a")),
+                play(Some("b")),
+                play(Some("alice")),
+                play(None),
+            ];
+            assert_eq!(sessions.each_ref().map(&revoked), ended, "{new}");
+        }
+    }
+
+    #[test]
+    fn removing_the_last_key_opens_nothing_unless_the_file_says_open() {
+        let key = "[[auth.key]]\nname = \"a\"\nsecret = \"one\"\n";
+        let closed = auth(key);
+        for (new, kept) in [
+            ("", &["publish", "play"] as &[_]),
+            ("[auth]\nplay = \"open\"", &["publish"]),
+            ("[auth]\npublish = \"open\"\nplay = \"open\"", &[]),
+        ] {
+            let mut new = auth(new);
+            assert_eq!(keep_closed(&closed, &mut new), kept);
+            assert_eq!(new.publish_is_open(), !kept.contains(&"publish"));
+            assert_eq!(new.play_is_open(), !kept.contains(&"play"));
+            // And so it stays at the next reload.
+            let mut again = auth("");
+            keep_closed(&new, &mut again);
+            assert_eq!(again.publish_is_open(), new.publish_is_open());
+        }
+        let mut still = auth("");
+        assert!(keep_closed(&auth(""), &mut still).is_empty() && still.play_is_open());
+    }
+
+    #[test]
+    fn keys_are_named_and_their_secrets_are_not() {
+        let key = |name: &str, secret: &str| {
+            format!("[[auth.key]]\nname = {name:?}\nsecret = {secret:?}\n")
+        };
+        let config = |text: &str| toml::from_str::<Config>(text).unwrap();
+        let old = config(&(key("a", "one") + &key("b", "two") + &key("c", "three")));
+        let new = config(&(key("b", "zwei") + &key("c", "three") + &key("d", "four")));
+        let told = Changes::between(&old, &new).to_string();
+        assert_eq!(
+            told,
+            "changed: auth; keys added: d; keys removed: a; keys changed: b"
+        );
+        let many: String = (0..30).map(|i| key(&format!("k{i}"), "x")).collect();
+        let told = Changes::between(&config(""), &config(&many)).to_string();
+        assert!(told.ends_with("k19 and 10 more"), "{told}");
     }
 }

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT stop, SIGHUP reloads and reopens.
+//! SIGTERM and SIGINT stop, SIGHUP reloads and reopens, SIGUSR1 reopens, SIGUSR2 does nothing.
 
 use std::{io, process};
 
@@ -11,26 +11,34 @@ use crate::config::{Config, ConfigError};
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
+    harmless: Harmless,
 }
 
-/// SIGHUP alone, from before there is a server: whoever rotates files sends it at any time, and it must end nothing.
-pub(super) struct Hangup(Signal);
+/// The signals that must end nothing, from before there is a server: programs that rotate files send them at any time.
+pub(super) struct Harmless {
+    hangup: Signal,
+    user_1: Signal,
+    user_2: Signal,
+}
 
-impl Hangup {
+impl Harmless {
     /// Begins to listen, in a runtime's context.
     pub(super) fn new() -> io::Result<Self> {
-        signal(SignalKind::hangup()).map(Self)
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            user_1: signal(SignalKind::user_defined1())?,
+            user_2: signal(SignalKind::user_defined2())?,
+        })
     }
 }
 
 impl Signals {
     /// Begins to listen to the others as well.
-    pub(super) fn new(hangup: Hangup) -> io::Result<Self> {
+    pub(super) fn new(harmless: Harmless) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: hangup.0,
+            harmless,
         })
     }
 
@@ -42,7 +50,14 @@ impl Signals {
     ) -> bool {
         loop {
             tokio::select! {
-                _ = self.hangup.recv() => {
+                _ = self.harmless.user_1.recv() => {
+                    tracing::info!(signal = "SIGUSR1", "reopening the files of sinks");
+                    server.reopen_sinks();
+                }
+                _ = self.harmless.user_2.recv() => {
+                    tracing::info!(signal = "SIGUSR2", "this signal does nothing here");
+                }
+                _ = self.harmless.hangup.recv() => {
                     tracing::info!(signal = "SIGHUP", "reading the configuration again, and reopening the files of sinks");
                     server.reload(load());
                     server.reopen_sinks();

@@ -230,6 +230,12 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
             "/trail/trail.vkey",
         ]
     );
+    let problem = &document["components"]["schemas"]["Problem"]["properties"];
+    assert!(problem["reason"].is_object(), "{document}");
+    let kick = &document["paths"]["/api/v1/sessions/{id}"]["delete"];
+    assert_eq!(kick["parameters"][0]["schema"]["format"], "uuid");
+    assert!(kick["responses"]["429"]["content"]["application/problem+json"].is_object());
+    assert!(document["paths"]["/health"]["head"].is_object());
     let role = &document["paths"]["/api/v1/sessions"]["get"]["parameters"][0];
     assert_eq!(
         (&role["in"], &role["required"]),
@@ -245,8 +251,14 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
         "livetrail_trail_healthy 1",
         "livetrail_trail_dropped_total 0",
         "livetrail_trail_offered_total 1",
-        "livetrail_trail_entries_durable ",
-        "livetrail_trail_entries_sealed ",
+        "livetrail_trail_entries_durable_total ",
+        "livetrail_trail_entries_sealed_total ",
+        "livetrail_trail_commit_seconds_count ",
+        "livetrail_build_info{version=",
+        "process_resident_memory_bytes ",
+        "livetrail_api_requests_total{code=\"200\"} 1",
+        "livetrail_api_wrong_tokens_total 0",
+        "livetrail_http_connections_accepted_total ",
         "livetrail_trail_checkpoint_age_seconds ",
         "livetrail_trail_ledger_queue_bytes ",
         "livetrail_trail_ledger_backlog_bytes ",
@@ -254,12 +266,32 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
         "livetrail_trail_stopped 0",
         "livetrail_trail_sealing_late 0",
         "livetrail_rtmp_connections 0",
-        "# EOF",
+        "# TYPE livetrail_trail_dropped_total counter",
     ] {
         assert!(metrics.contains(line), "no {line}\n{metrics}");
     }
-    assert_eq!(ask(api, "GET", "/nothing", None).await.status, 404);
-    assert_eq!(ask(api, "POST", "/health", None).await.status, 405);
+    assert!(!metrics.contains("# EOF") && !metrics.contains("# UNIT"));
+    for (method, path, status, reason) in [
+        ("GET", "/nothing", 404, "not_found"),
+        ("POST", "/health", 405, "method_not_allowed"),
+        ("PUT", "/api/v1/streams", 405, "method_not_allowed"),
+        ("GET", "/api/v1/sessions?role=bogus", 400, "bad_query"),
+        ("GET", "/api/v1/sessions?rol=play", 400, "bad_query"),
+        ("GET", "/api/v1/streams?x=1", 400, "bad_query"),
+        ("GET", "/trail/proof", 400, "bad_query"),
+        ("GET", "/trail/proof?index=0&x=1", 400, "bad_query"),
+        ("GET", "/trail/tile/0/x", 400, "not_a_tile"),
+        ("GET", "/trail/handover/00000000", 404, "no_hand_over"),
+        ("DELETE", "/api/v1/sessions/%ff", 400, "not_a_session_id"),
+    ] {
+        let answer = ask(api, method, path, None).await;
+        let problem = answer.json();
+        assert_eq!(answer.status, status, "{method} {path}: {problem}");
+        assert_eq!(problem["reason"], reason, "{method} {path}");
+        assert_eq!(problem["status"], status, "{method} {path}");
+        assert_eq!(problem["type"], "about:blank", "{method} {path}");
+        assert!(problem["title"].is_string() && problem["detail"].is_string());
+    }
     server.stop().await;
 }
 
@@ -425,8 +457,9 @@ async fn a_reload_changes_keys_limits_and_tokens_and_says_what_needs_a_restart()
     assert_eq!(
         details,
         [
-            "changed: limits, auth, api.token; needs a restart: audit",
-            "nothing changed; needs a restart: audit"
+            "changed: limits, auth, api.token; API tokens added: ops; needs a restart: audit",
+            "nothing changed; needs a restart: audit",
+            "refused: /not/there.toml cannot be read"
         ]
     );
 }
@@ -499,7 +532,139 @@ async fn an_address_that_is_taken_is_named_and_the_trail_is_let_go() {
             _ => config.http.listen = address,
         }
         let error = try_start(config, &disk).await.err().unwrap();
-        assert!(format!("{error:#}").starts_with(key), "{error:#}");
+        let error = format!("{error:#}");
+        assert!(
+            error.starts_with(key) && error.contains("another program"),
+            "{error}"
+        );
+        assert!(
+            trail(&disk).is_empty(),
+            "a server that cannot listen was never there"
+        );
     }
+    let mut elsewhere = config();
+    elsewhere.rtmp.listen = ([192, 0, 2, 1], 0).into();
+    let error = try_start(elsewhere, &disk).await.err().unwrap();
+    assert!(
+        format!("{error:#}").contains("no such address"),
+        "{error:#}"
+    );
     assert!(start(config(), &disk).await.stop().await.is_clean());
+}
+
+fn key(name: &str, secret: &str) -> config::Key {
+    let text = format!("[[auth.key]]\nname = {name:?}\nsecret = {secret:?}\n");
+    toml::from_str::<Config>(&text).unwrap().auth.key.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_taken_away_ends_its_sessions_and_opens_nothing() {
+    let disk = disk();
+    let mut first = config();
+    first.auth.key = vec![
+        key("gone", "secret-of-the-first"),
+        key("kept", "secret-of-the-second"),
+    ];
+    let server = start(first.clone(), &disk).await;
+    let with = |secret: &str| attempt().credentials(Credentials::token(secret));
+    let gone = server
+        .engine()
+        .publish(with("secret-of-the-first"))
+        .await
+        .unwrap();
+    let viewer = server
+        .engine()
+        .play(with("secret-of-the-second"))
+        .await
+        .unwrap();
+    let mut second = first.clone();
+    second.auth.key.remove(0);
+    server.reload(Ok(second));
+    assert_eq!(
+        gone.end_reason().map(|r| r.label()),
+        Some("credentials_revoked")
+    );
+    assert_ne!(
+        viewer.end_reason().map(|r| r.label()),
+        Some("credentials_revoked")
+    );
+    let again = server
+        .engine()
+        .publish(with("secret-of-the-first"))
+        .await
+        .err();
+    assert_eq!(
+        again.map(|denied| denied.reason.label()),
+        Some("unauthorized")
+    );
+    // The last key goes, and `auto` would mean everybody.
+    let mut third = first.clone();
+    third.auth.key.clear();
+    server.reload(Ok(third));
+    let stranger = server.engine().publish(attempt()).await.err();
+    assert_eq!(
+        stranger.map(|denied| denied.reason.label()),
+        Some("unauthorized")
+    );
+    drop((gone, viewer));
+    server.stop().await;
+    let trail = trail(&disk);
+    let details: Vec<_> = trail
+        .iter()
+        .filter(|record| record.action.label() == "admin_config_changed")
+        .filter_map(|record| record.detail.as_ref().map(Personal::expose))
+        .collect();
+    assert_eq!(
+        details,
+        [
+            "changed: auth; keys removed: gone; sessions ended: 1",
+            "changed: auth; keys removed: kept; sessions ended: 1; stays closed: publish, play",
+        ]
+    );
+    let ends = trail
+        .iter()
+        .filter(|record| record.action.label() == "publish_ended");
+    let reasons: Vec<_> = ends
+        .filter_map(|r| r.reason.as_ref().map(|r| r.label().to_owned()))
+        .collect();
+    assert_eq!(reasons, ["credentials_revoked"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_tokens_are_counted_slowed_down_and_on_record_and_a_right_one_still_gets_in() {
+    let disk = disk();
+    let mut config = config();
+    config.api.token = vec![token("ops", "the-right-secret-1")];
+    let server = start(config, &disk).await;
+    let api = server.addresses().api;
+    for _ in 0..10 {
+        assert_eq!(ask(api, "GET", "/metrics", Some("wrong")).await.status, 401);
+    }
+    let answer = ask(api, "GET", "/trail/tile/entries/000", Some("wrong")).await;
+    assert_eq!(answer.status, 429);
+    assert_eq!(answer.json()["reason"], "too_many_wrong_tokens");
+    let metrics = ask(api, "GET", "/metrics", Some("the-right-secret-1")).await;
+    assert_eq!(metrics.status, 200);
+    for line in [
+        "livetrail_api_wrong_tokens_total 11",
+        "livetrail_api_requests_total{code=\"401\"} 10",
+        "livetrail_api_requests_total{code=\"429\"} 1",
+    ] {
+        assert!(metrics.text.contains(line), "no {line}\n{}", metrics.text);
+    }
+    server.stop().await;
+    let trail = trail(&disk);
+    let denied: Vec<_> = trail
+        .iter()
+        .filter(|record| record.action.label() == "admin_denied")
+        .collect();
+    let counted: u64 = denied.iter().map(|record| record.count.unwrap_or(1)).sum();
+    assert_eq!(counted, 11);
+    assert!(
+        denied
+            .iter()
+            .all(|record| record.peer.is_some() && record.principal.is_none())
+    );
+    let (findings, _) = TrailChecker::new().check(&trail);
+    assert!(findings.is_empty(), "{findings:?}");
 }

@@ -15,13 +15,13 @@
 
 mod conditional;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Body,
-    extract::{Query, State, rejection::QueryRejection},
-    http::{HeaderMap, HeaderValue, Uri, header},
+    extract::{ConnectInfo, State},
+    http::{HeaderMap, HeaderValue, Method, Uri, header},
     response::Response,
     routing::get,
 };
@@ -31,7 +31,12 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 
-use super::{ApiError, ApiState, Problem, token::Operator};
+use super::{
+    ApiError, ApiState, Problem,
+    document::Bytes,
+    query::Asked,
+    token::{Operator, admit},
+};
 use crate::output::chain;
 
 /// Requests that read the disk at the same time; the others wait, at most [`PATIENCE`].
@@ -108,11 +113,11 @@ async fn checkpoint(
     operation_id = "hash_tile",
     tag = "trail",
     params(
-        ("level" = u8, Path, description = "0 to 63."),
-        ("index" = String, Path, description = "`067`, `x001/x234/067`, or with `.p/<width>` behind it."),
+        ("level" = u8, Path, maximum = 63, description = "0 to 63."),
+        ("index" = String, Path, pattern = r"^(x[0-9]{3}/)*[0-9]{3}(\.p/[1-9][0-9]{0,2})?$", description = "`067`, `x001/x234/067`, or with `.p/<width>` behind it, 1 to 255."),
     ),
     responses(
-        (status = 200, description = "The hashes.", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 200, description = "The hashes.", body = inline(Bytes), content_type = "application/octet-stream"),
         (status = 400, description = "No path of a tile.", body = Problem),
         (status = 404, description = "The published checkpoint does not cover it.", body = Problem),
     )
@@ -134,23 +139,22 @@ async fn hashes(State(state): State<ApiState>, uri: Uri) -> Result<Response, Api
     operation_id = "entry_bundle",
     tag = "trail",
     params(
-        ("index" = String, Path, description = "`067`, `x001/x234/067`, or with `.p/<width>` behind it."),
+        ("index" = String, Path, pattern = r"^(x[0-9]{3}/)*[0-9]{3}(\.p/[1-9][0-9]{0,2})?$", description = "`067`, `x001/x234/067`, or with `.p/<width>` behind it, 1 to 255."),
     ),
     security((), ("token" = [])),
     responses(
-        (status = 200, description = "The entries.", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 200, description = "The entries.", body = inline(Bytes), content_type = "application/octet-stream"),
         (status = 400, description = "No path of a bundle.", body = Problem),
-        (status = 401, description = "No token was shown, or one that is not known.", body = Problem),
-        (status = 403, description = "No token is needed, but the request's Host is no local name.", body = Problem),
         (status = 404, description = "The published checkpoint does not cover it, or retention removed it.", body = Problem),
     )
 )]
 async fn entries(
     State(state): State<ApiState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Operator(name) = state.inner.tokens.judge(&headers)?;
+    let Operator(name) = admit(&state, &Method::GET, &headers, Some(peer)).await?;
     let path = tile_path(&uri)?;
     let bytes = read(&state, move |reader| reader.file(path)).await?;
     let cache = if name.is_some() { FOR_ONE } else { FOR_ALL };
@@ -159,6 +163,7 @@ async fn entries(
 
 /// Which entry.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Entry {
     /// Its index, from 0.
     index: u64,
@@ -173,15 +178,14 @@ struct Entry {
     params(("index" = u64, Query, description = "Which entry, from 0.")),
     responses(
         (status = 200, description = "The receipt.", body = String, content_type = "text/plain; charset=utf-8"),
-        (status = 400, description = "No index was given, or none that is a number.", body = Problem),
+        (status = 400, description = "No index was given, or not a number, or an unknown key.", body = Problem),
         (status = 404, description = "The published checkpoint does not cover it.", body = Problem),
     )
 )]
 async fn proof(
     State(state): State<ApiState>,
-    entry: Result<Query<Entry>, QueryRejection>,
+    Asked(Entry { index }): Asked<Entry>,
 ) -> Result<Response, ApiError> {
-    let Query(Entry { index }) = entry.map_err(|_| ApiError::NotAnIndex)?;
     let proof = read(&state, move |reader| reader.inclusion_proof(index)).await?;
     Ok(respond(TEXT, ASK_AGAIN, proof))
 }
@@ -226,7 +230,7 @@ async fn retired(State(state): State<ApiState>) -> Result<Response, ApiError> {
     path = "/trail/handover/{key}",
     operation_id = "hand_over",
     tag = "trail",
-    params(("key" = String, Path, description = "The old key's id: the eight hexadecimal digits in its verifier key.")),
+    params(("key" = String, Path, pattern = "^[0-9a-f]{8}$", description = "The old key's id: the eight hexadecimal digits in its verifier key.")),
     responses(
         (status = 200, description = "A signed checkpoint.", body = String, content_type = "text/plain; charset=utf-8"),
         (status = 404, description = "No key of this id was given up.", body = Problem),
@@ -238,12 +242,12 @@ async fn hand_over(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let key = uri.path().strip_prefix("/trail/handover/");
-    let id = key.and_then(key_id).ok_or(ApiError::NotThere)?;
+    let id = key.and_then(key_id).ok_or(ApiError::NoHandOver)?;
     let note = read(&state, move |reader| reader.hand_over(id)).await?;
     let note = note.and_then(|note| String::from_utf8(note).ok());
     Ok(conditional::answer(
         &headers,
-        note.ok_or(ApiError::NotThere)?,
+        note.ok_or(ApiError::NoHandOver)?,
     ))
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn table<const N: usize>(columns: [&str; N]) -> Table {
 pub(crate) fn trail_rows<'a>(records: impl IntoIterator<Item = &'a AuditRecord>) -> Table {
     let mut table = table(COLUMNS);
     for record in records {
-        table.add_row(row(record).map(|cell| cut(&cell, MAX_CELL)));
+        table.add_row(row(record, MAX_CELL));
     }
     table
 }
@@ -44,8 +44,7 @@ pub(crate) fn trail_rows<'a>(records: impl IntoIterator<Item = &'a AuditRecord>)
 pub(super) fn line(record: &AuditRecord, format: TrailFormat) -> anyhow::Result<String> {
     Ok(match format {
         TrailFormat::Table => {
-            let [time, action, stream, session, who, what] =
-                row(record).map(|cell| cut(&cell, MAX_CELL));
+            let [time, action, stream, session, who, what] = row(record, usize::MAX);
             format!("{time}  {action:<18} {stream:<16} {session:<13} {who:<28} {what}")
                 .trim_end()
                 .to_owned()
@@ -61,7 +60,8 @@ pub(crate) fn short_session(id: &str) -> String {
     format!("…{tail}")
 }
 
-fn row(record: &AuditRecord) -> [String; COLUMNS.len()] {
+/// The cells; names and texts from elsewhere have at most so many characters each.
+fn row(record: &AuditRecord, most: usize) -> [String; COLUMNS.len()] {
     let stream = match &record.stream {
         Some(stream) => format!("{}/{stream}", record.app),
         None => record.app.clone(),
@@ -72,10 +72,10 @@ fn row(record: &AuditRecord) -> [String; COLUMNS.len()] {
     [
         time::rfc3339(record.ts_ms),
         action(record),
-        printable(&stream),
+        cut(&printable(&stream), most),
         session,
-        printable(&who(record)),
-        printable(&what(record)),
+        cut(&printable(&who(record)), most),
+        printable(&what(record, most)),
     ]
 }
 
@@ -94,7 +94,7 @@ fn who(record: &AuditRecord) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-fn what(record: &AuditRecord) -> String {
+fn what(record: &AuditRecord, most: usize) -> String {
     let mut parts = Vec::new();
     let mut add = |part: Option<String>| parts.extend(part);
     add(record.protocol.clone());
@@ -124,7 +124,7 @@ fn what(record: &AuditRecord) -> String {
         .dropped_frames
         .filter(|frames| *frames > 0)
         .map(|frames| format!("{frames} dropped")));
-    add(record.detail.as_ref().map(|text| text.expose().to_owned()));
+    add(record.detail.as_ref().map(|text| cut(text.expose(), most)));
     parts.join(", ")
 }
 
@@ -154,6 +154,11 @@ mod tests {
             .with_ts_ms(1)
             .with_stream("x".repeat(255));
         let shown = trail_rows([&record]).to_string();
+        assert!(
+            line(&record, TrailFormat::Table)
+                .unwrap()
+                .contains(&"x".repeat(255))
+        );
         let widest = shown.lines().map(|line| line.chars().count()).max();
         assert!(widest.is_some_and(|width| width < 180), "{shown}");
         assert!(shown.contains("xx…"), "{shown}");

@@ -1,0 +1,29 @@
+//! What stands behind the `?` of a request. A key that nobody reads is refused: it is a slip, and the answer would not be what was asked for.
+
+use axum::{
+    extract::{FromRequestParts, Query},
+    http::request::Parts,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::ApiError;
+
+/// The query of a request, as `T` has it.
+#[derive(Debug)]
+pub(super) struct Asked<T>(pub(super) T);
+
+/// For requests that take no query.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Query::from_request_parts(parts, state)
+            .await
+            .map(|Query(asked)| Self(asked))
+            .map_err(|rejection| ApiError::BadQuery(rejection.body_text()))
+    }
+}

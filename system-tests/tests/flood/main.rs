@@ -1,0 +1,185 @@
+//! A flood by strangers: honest sessions go on, the disk does not fill, and every honest session is on record.
+//!
+//! Six attacks, each from one address and from 250, one after the other at full speed, on a file system of 900 MB and with default settings,
+//! while an honest publisher comes back again and again and twenty viewers come and go. Here each attack lasts a few seconds;
+//! `cargo xtask flood` lets each last a minute, checks the time in which publishers are admitted, and begins once more with a disk that is
+//! 92 % full.
+
+mod attack;
+mod honest;
+
+use std::path::Path;
+use std::time::Duration;
+
+use attack::{Attack, Sources};
+use honest::{Audience, Publisher};
+use livetrail_record::{AuditRecord, Personal};
+use system_tests::clock::Stopwatch;
+use system_tests::{Config, Server, SmallDisk, Trail};
+
+/// The file system, as the promise is made for.
+const DISK_MIB: u64 = 900;
+
+/// How much the data may grow in a minute by refusals.
+const GROWTH_A_MINUTE: u64 = 5 << 20;
+
+/// What a record takes on the disk at most, with its hash: honest sessions are counted with this.
+const RECORD_BYTES: u64 = 1_500;
+
+/// Sessions shorter than a second that the server lets through in the long run, and at once: its defaults.
+const CHURN: (u64, u64) = (100, 1_000);
+
+/// In the long form a publisher is admitted within this time, but for one in a hundred.
+const ADMITTED_WITHIN: Duration = Duration::from_millis(250);
+
+/// The keys, with names that the records carry.
+const STUDIO: (&str, &str) = ("studio", "the-studio-has-this-key");
+const AUDIENCE: (&str, &str) = ("audience", "the-audience-has-this-key");
+const CROWD: (&str, &str) = ("crowd", "the-crowd-has-this-other-key");
+
+/// How long each attack lasts, and whether this is the long form.
+fn seconds() -> (Duration, bool) {
+    let given = std::env::var("LIVETRAIL_FLOOD_SECONDS").ok();
+    let given = given.and_then(|text| text.parse::<u64>().ok());
+    (Duration::from_secs(given.unwrap_or(3)), given.is_some())
+}
+
+fn config() -> Config {
+    Config::new()
+        .default_trail()
+        .log_filter("warn")
+        .key(STUDIO.0, STUDIO.1, "publish")
+        .key(AUDIENCE.0, AUDIENCE.1, "play")
+        .key(CROWD.0, CROWD.1, "play")
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "it says aloud what it has not shown")]
+fn a_flood_neither_fills_the_disk_nor_keeps_an_honest_session_from_its_record() {
+    let Some(disk) = SmallDisk::new(DISK_MIB) else {
+        eprintln!("NOT SHOWN: a flood on a small disk; LIVETRAIL_NO_MOUNTS is set");
+        return;
+    };
+    flood(&disk, None);
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "it says aloud what it has not shown")]
+fn a_flood_on_a_disk_that_is_nearly_full_takes_no_honest_record_its_room() {
+    let Some(disk) = SmallDisk::new(DISK_MIB) else {
+        eprintln!("NOT SHOWN: a flood on a nearly full disk; LIVETRAIL_NO_MOUNTS is set");
+        return;
+    };
+    flood(&disk, Some(92));
+}
+
+#[allow(clippy::print_stderr, reason = "the long form shows its figures")]
+fn flood(disk: &SmallDisk, full_percent: Option<u64>) {
+    let (time, long) = seconds();
+    let mut server = Server::start_in(config(), &disk.path());
+    let steady = Publisher::steady(&server, "live/steady");
+    server.await_frames("live/steady", 30);
+    let again = Publisher::again_and_again(&server, "live/again");
+    let audience = Audience::come_and_go(&server, "live/steady", 20);
+    server.await_records("play_started", 20);
+    if let Some(percent) = full_percent {
+        disk.fill_to(percent);
+    }
+
+    for attack in Attack::ALL {
+        for sources in Sources::ALL {
+            if !long && full_percent.is_some() && sources == Sources::Many {
+                // The short form looks at each attack once here.
+                continue;
+            }
+            let before = bytes_on_disk(&server.data());
+            let begun = again.sessions() + audience.sessions();
+            let watch = Stopwatch::start();
+            let attempts = attack::run(&server, attack, sources, time);
+            let took = watch.elapsed();
+            let honest = again.sessions() + audience.sessions() - begun;
+            let grown = bytes_on_disk(&server.data()).saturating_sub(before);
+            let allowed = allowed(attack, took, honest);
+            if long {
+                eprintln!(
+                    "{attack:?} from {sources:?}: {attempts} attempts in {took:?}, {grown} bytes more on the disk of {allowed} allowed, {honest} honest sessions"
+                );
+            }
+            assert!(attempts > 0, "{attack:?} from {sources:?} attacked nothing");
+            assert!(
+                grown <= allowed,
+                "{attack:?} from {sources:?}: {attempts} attempts made the data grow by {grown} bytes in {took:?}; {allowed} are allowed"
+            );
+            let health = server.get("/health");
+            assert_eq!(health.status, 200, "{attack:?}: {}", health.text());
+        }
+    }
+
+    let admitted = again.stop();
+    let watched = audience.stop();
+    steady.stop();
+    let trail = server.stop_after_losses();
+    assert_on_record(&trail, STUDIO.0, "publish", admitted.len() + 1);
+    assert_on_record(&trail, AUDIENCE.0, "play", watched);
+    assert!(trail.count("play_denied") + trail.count("publish_denied") > 0);
+    let slowest = p99(admitted);
+    if long {
+        eprintln!("publishers were admitted within {slowest:?} (p99)");
+        assert!(slowest < ADMITTED_WITHIN, "p99 {slowest:?}");
+    }
+}
+
+/// What the data may grow by: refusals, the honest sessions' two records each, and under churn what the server lets through.
+fn allowed(attack: Attack, took: Duration, honest: usize) -> u64 {
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    // Tiles and a checkpoint are written whole, however little is new in them.
+    let whole_files = 2 << 20;
+    let refusals = GROWTH_A_MINUTE * ms / 60_000 + whole_files;
+    let churned = match attack {
+        Attack::Churn => CHURN.1 + CHURN.0 * ms / 1_000,
+        _ => 0,
+    };
+    // Sessions that are under way at both ends are counted at neither.
+    refusals + (honest as u64 + 42 + churned) * 2 * RECORD_BYTES
+}
+
+/// Every session of this principal is there by itself, with its start and its end, and no other.
+#[track_caller]
+fn assert_on_record(trail: &Trail, principal: &str, role: &str, sessions: usize) {
+    let by = |action: String| {
+        let of = |record: &&AuditRecord| {
+            record.action.label() == action
+                && record.principal.as_ref().map(Personal::expose) == Some(principal)
+        };
+        trail.records().iter().filter(of).count()
+    };
+    let found = (by(format!("{role}_started")), by(format!("{role}_ended")));
+    assert_eq!(
+        found,
+        (sessions, sessions),
+        "{role} sessions of {principal} on record: started and ended"
+    );
+}
+
+fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    let at = (times.len() * 99).div_ceil(100).saturating_sub(1);
+    times.get(at).copied().unwrap_or_default()
+}
+
+/// What a folder's files take, in whole blocks: with what was reserved beforehand.
+fn bytes_on_disk(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_on_disk(&entry.path()),
+            Ok(metadata) => metadata.blocks() * 512,
+            // It was removed meanwhile.
+            Err(_) => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,69 @@
+//! What programs of others say of the API's document and of the metrics.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use system_tests::{Config, Server, Unpacked, clip, http, openapi_python, run, tool};
+
+const WAIT: Duration = Duration::from_secs(60);
+
+fn get(server: &Server, path: &str, headers: &[&str]) -> http::Answer {
+    let answer = http::request(server.http(), "GET", path, headers).expect("an answer");
+    assert_eq!(answer.status, 200, "{path}");
+    answer
+}
+
+#[test]
+fn the_document_of_the_api_is_valid_openapi() {
+    let mut server = Server::start(Config::new());
+    let document = get(&server, "/api/v1/openapi.json", &[]).text();
+    let file = server.file("openapi.json");
+    std::fs::write(&file, document).expect("a file");
+    let mut validate = openapi_python();
+    validate.args(["-m", "openapi_spec_validator"]).arg(&file);
+    run("openapi-spec-validator", &validate, WAIT).success();
+    server.stop();
+}
+
+#[test]
+fn promtool_finds_nothing_to_say_of_the_metrics() {
+    let prometheus = Unpacked::provide("prometheus", &["prometheus"], &[]);
+    let mut server = Server::start(Config::new());
+    let url = server.rtmp_url("live/cam");
+    let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
+    server.await_frames("live/cam", 30);
+    http::request(server.http(), "GET", "/live/none.flv", &[]).expect("an answer");
+    let metrics = get(&server, "/metrics", &[]);
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(metrics.header("content-type"), Some(kind));
+    let text = metrics.text();
+    assert!(
+        text.contains("livetrail_sessions{role=\"publish\"} 1"),
+        "{text}"
+    );
+
+    let program = prometheus.path("usr/bin/promtool");
+    let mut promtool = Command::new(program)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool starts");
+    let mut input = promtool.stdin.take().expect("its standard input");
+    input.write_all(text.as_bytes()).expect("it reads");
+    drop(input);
+    let said = promtool.wait_with_output().expect("it ends");
+    let words = [said.stdout, said.stderr].concat();
+    let words = String::from_utf8_lossy(&words);
+    assert!(said.status.success() && words.is_empty(), "{words}\n{text}");
+
+    let accept = "accept: application/openmetrics-text; version=1.0.0";
+    let open = get(&server, "/metrics", &[accept]);
+    let kind = open.header("content-type").unwrap_or_default().to_owned();
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    assert!(open.text().ends_with("# EOF\n"));
+    server.stop();
+    publisher.wait(WAIT);
+}
