@@ -356,7 +356,7 @@ impl Inner {
             };
             match verdict {
                 Verdict::Allow(principal) => return Ok(principal),
-                Verdict::Deny(reason) => return Err(reason.of_host()),
+                Verdict::Deny(reason) => return Err(reason.of_host(role)),
                 Verdict::Abstain => {}
             }
         }
@@ -450,7 +450,8 @@ impl Inner {
             let answer = match poll_once(confirmed.as_mut()).await {
                 Poll::Ready(answer) => Some(answer),
                 Poll::Pending => {
-                    let purpose = Purpose::Gate(core.clone(), gate.overdue().of_host());
+                    let purpose =
+                        Purpose::Gate(core.clone(), gate.overdue().of_host(core.context.role));
                     // Without a ticket the engine is stopping, and ends this session.
                     let _held = self.hold(purpose, admitted.deadline, admitted.clock_deadline);
                     let mut ended = std::pin::pin!(core.wait_for_end());
@@ -462,7 +463,7 @@ impl Inner {
                 }
             };
             if let Some(Err(reason)) = answer {
-                core.end(reason.of_host());
+                core.end(reason.of_host(core.context.role));
             }
             if core.ending().is_some() {
                 let reason = core.wait_for_end().await;

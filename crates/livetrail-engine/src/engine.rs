@@ -122,7 +122,8 @@ impl Engine {
     /// ([`StreamKey::sanitized`](crate::StreamKey::sanitized) gives one that stands for it), or its request cannot be decoded. Reported as one
     /// `*_denied`, like any refusal.
     pub fn refuse(&self, role: Role, attempt: Attempt, reason: Reason) -> Denied {
-        self.inner.refuse_unasked(role, &attempt, reason.of_host())
+        self.inner
+            .refuse_unasked(role, &attempt, reason.of_host(role))
     }
 
     /// The text, or `key:NAME` in its place if a configured secret stands in it: for what a gateway logs of a client.

@@ -109,9 +109,11 @@ impl Reason {
 }
 
 impl Reason {
-    /// As a host, an authenticator or a gate may give it: what the engine alone can know becomes `internal_error`.
-    pub(crate) fn of_host(self) -> Self {
+    /// As a host, an authenticator or a gate may give it to a session of this role: what the engine alone can know becomes
+    /// `internal_error`. That a viewer is idle, a gateway may know.
+    pub(crate) fn of_host(self, role: Role) -> Self {
         match self {
+            Self::Idle if role == Role::Play => self,
             Self::Idle | Self::Evicted | Self::Replaced | Self::StreamEnded | Self::ServerCrash => {
                 tracing::error!(reason = %self, "only the engine may give this reason; internal_error is recorded");
                 Self::InternalError

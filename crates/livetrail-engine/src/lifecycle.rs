@@ -154,7 +154,7 @@ impl SessionCore {
     /// Ends the session for a host, which may say more about the reason.
     pub(crate) fn end_by_host(self: &Arc<Self>, reason: Reason, detail: &str) {
         let detail = Detail::new(&self.engine.scrub(detail));
-        self.end_with(None, reason.of_host(), detail);
+        self.end_with(None, reason.of_host(self.context.role), detail);
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {

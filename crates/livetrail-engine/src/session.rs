@@ -183,7 +183,7 @@ impl Publication {
     /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine alone can know (`idle`,
     /// `evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as `internal_error`.
     pub fn end(self, reason: Reason) {
-        self.core.end(reason.of_host());
+        self.core.end(reason.of_host(self.core.context.role));
     }
 
     /// Ends the session like [`end`](Self::end), with a text that says more about the reason; of the text, what
@@ -338,10 +338,10 @@ impl Playback {
         self.cursor.lag(&self.core.stream)
     }
 
-    /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine alone can know (`idle`,
-    /// `evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as `internal_error`.
+    /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine alone can know
+    /// (`evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as `internal_error`.
     pub fn end(self, reason: Reason) {
-        self.core.end(reason.of_host());
+        self.core.end(reason.of_host(self.core.context.role));
     }
 
     /// Ends the session like [`end`](Self::end), with a text that says more about the reason; of the text, what

@@ -205,8 +205,8 @@ async fn refusals_have_their_status_and_their_reason() {
     engine.shutdown(Duration::from_secs(1)).await;
     assert_eq!(
         status("GET /live/cam.flv?token=right HTTP/1.0").await.0,
-        "404",
-        "the stream has ended with the engine"
+        "503",
+        "the engine has stopped"
     );
 }
 

@@ -1,20 +1,23 @@
 //! Static stream keys.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Authenticator, Grant, Verdict};
+use super::{Authenticator, Grant, Verdict, secrets::Secrets};
 use crate::{
-    admit::Attempt,
+    admit::{Attempt, Secret},
     event::Role,
     identity::{AppName, StreamId},
 };
 
-/// A stream key: a secret with a name. The name is recorded, the secret never is, and only its SHA-256 is kept.
-#[derive(Debug, Clone)]
+/// A stream key: a secret with a name. The name is recorded, the secret never is.
+#[derive(Clone)]
 pub struct StaticKey {
-    name: String,
+    name: Arc<str>,
+    secret: Secret,
     digest: [u8; 32],
     app: Option<AppName>,
     stream: Option<StreamId>,
@@ -26,7 +29,8 @@ impl StaticKey {
     #[must_use]
     pub fn new(name: impl Into<String>, secret: &str) -> Self {
         Self {
-            name: name.into(),
+            name: name.into().into(),
+            secret: Secret::new(secret),
             digest: digest(secret),
             app: None,
             stream: None,
@@ -65,19 +69,40 @@ impl StaticKey {
     }
 }
 
+impl std::fmt::Debug for StaticKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StaticKey")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Lets in who shows one of these keys; abstains otherwise.
-#[derive(Debug, Clone, Default)]
+///
+/// A space in what is shown counts as `+` too: clients write the `+` of a key into an address as it is, where it means a
+/// space to some.
+#[derive(Clone, Default)]
 pub struct StaticKeys {
     keys: Vec<StaticKey>,
+    secrets: Secrets,
+}
+
+impl std::fmt::Debug for StaticKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.keys).finish()
+    }
 }
 
 impl StaticKeys {
     /// These keys.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = StaticKey>) -> Self {
-        Self {
-            keys: keys.into_iter().collect(),
+        let keys: Vec<StaticKey> = keys.into_iter().collect();
+        let mut secrets = Secrets::default();
+        for key in &keys {
+            secrets.add(key.secret.expose().as_bytes(), &key.name);
         }
+        Self { keys, secrets }
     }
 }
 
@@ -87,15 +112,17 @@ impl StaticKeys {
             return Verdict::Abstain;
         };
         let shown = digest(token.expose());
+        let as_form = digest(&token.expose().replace(' ', "+"));
         // Every key is compared, each in constant time: how long it takes tells nothing of the keys.
         let mut found = None;
         for key in &self.keys {
-            if bool::from(key.digest.ct_eq(&shown)) && key.is_for(role, attempt) {
+            let same = key.digest.ct_eq(&shown) | key.digest.ct_eq(&as_form);
+            if bool::from(same) && key.is_for(role, attempt) {
                 found = Some(key);
             }
         }
         found.map_or(Verdict::Abstain, |key| {
-            Verdict::Allow(Some(key.name.as_str().into()))
+            Verdict::Allow(Some(key.name.clone()))
         })
     }
 }
@@ -108,6 +135,10 @@ impl Authenticator for StaticKeys {
 
     fn judge_locally(&self, role: Role, attempt: &Attempt) -> Option<Verdict> {
         Some(self.judge(role, attempt))
+    }
+
+    fn secret_in(&self, text: &str) -> Option<Arc<str>> {
+        self.secrets.find(text)
     }
 }
 
@@ -146,5 +177,21 @@ mod tests {
             assert_eq!(ask(role, app, stream, token).await, Verdict::Abstain);
         }
         assert!(!format!("{keys:?}").contains("one"));
+    }
+
+    #[tokio::test]
+    async fn a_plus_that_became_a_space_is_a_plus() {
+        let keys = StaticKeys::new([StaticKey::new("a", "abc+def/ghi==")]);
+        for (token, good) in [
+            ("abc+def/ghi==", true),
+            ("abc def/ghi==", true),
+            ("abc-def/ghi==", false),
+        ] {
+            let attempt = Attempt::new(StreamKey::parse("live", "cam").unwrap(), "x")
+                .credentials(Credentials::token(token));
+            let verdict = keys.authenticate(Role::Play, &attempt).await;
+            assert_eq!(verdict != Verdict::Abstain, good, "{token}");
+            assert_eq!(keys.judge_locally(Role::Play, &attempt), Some(verdict));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod ip;
 mod keys;
+mod secrets;
 mod token;
 
 use std::sync::Arc;

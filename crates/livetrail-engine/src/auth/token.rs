@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use jwt_compact::{AlgorithmExt, Claims, Header, UntrustedToken, alg::Hs256, alg::Hs256Key};
 use serde::{Deserialize, Serialize};
 
-use super::{Authenticator, Grant, Verdict};
+use super::{Authenticator, Grant, Verdict, secrets::Secrets};
 use crate::{
     admit::Attempt,
     clock::Clock,
@@ -96,6 +96,7 @@ impl TokenClaims {
 #[derive(Clone)]
 pub struct SignedTokens {
     keys: Vec<(Arc<str>, Hs256Key)>,
+    secrets: Secrets,
     clock: Arc<dyn Clock>,
 }
 
@@ -105,6 +106,7 @@ impl SignedTokens {
     pub fn new(clock: impl Clock) -> Self {
         Self {
             keys: Vec::new(),
+            secrets: Secrets::default(),
             clock: Arc::new(clock),
         }
     }
@@ -120,7 +122,9 @@ impl SignedTokens {
                 what: "needs at least 32 bytes (RFC 7518)",
             });
         }
-        self.keys.push((name.into(), Hs256Key::new(secret)));
+        let name: Arc<str> = name.into();
+        self.secrets.add(secret, &name);
+        self.keys.push((name, Hs256Key::new(secret)));
         Ok(self)
     }
 
@@ -195,6 +199,31 @@ impl Authenticator for SignedTokens {
     fn judge_locally(&self, role: Role, attempt: &Attempt) -> Option<Verdict> {
         Some(self.judge(role, attempt))
     }
+
+    /// A key's secret, or what looks like a token: nobody has to know whose that is.
+    fn secret_in(&self, text: &str) -> Option<Arc<str>> {
+        self.secrets
+            .find(text)
+            .or_else(|| has_token(text).then(|| "token".into()))
+    }
+}
+
+/// Whether something in the text looks like a token: three parts of base64url, the first a JSON object.
+fn has_token(text: &str) -> bool {
+    let is_part = |part: &str| {
+        part.chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
+    text.match_indices("eyJ").any(|(at, _)| {
+        let rest = text.get(at..).unwrap_or_default();
+        let end = rest.find(|c: char| !(is_part(c.encode_utf8(&mut [0; 4])) || c == '.'));
+        let token = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+        let mut parts = token.split('.');
+        matches!(
+            (parts.next(), parts.next(), parts.next()),
+            (Some(_), Some(claims), Some(signature)) if !claims.is_empty() && signature.len() >= 20
+        )
+    })
 }
 
 impl std::fmt::Debug for SignedTokens {
@@ -246,6 +275,23 @@ mod tests {
             tokens.judge(Role::Publish, &attempt(&token)),
             Verdict::Deny(Reason::Unauthorized)
         );
+    }
+
+    #[test]
+    fn tokens_and_their_keys_are_recognised() {
+        let clock = ManualClock::at(1_800_000_000_000);
+        let tokens = SignedTokens::new(clock).key("k1", SECRET).unwrap();
+        let token = tokens
+            .issue(&TokenClaims::new(), Duration::from_secs(60))
+            .unwrap();
+        let found = |text: &str| tokens.secret_in(text);
+        assert_eq!(found(&format!("cam;{token}")).as_deref(), Some("token"));
+        assert_eq!(found(&format!("({token})")).as_deref(), Some("token"));
+        let secret = std::str::from_utf8(SECRET).unwrap();
+        assert_eq!(found(secret).as_deref(), Some("k1"));
+        for text in ["eyJ", "eyJhbGci.x.y", "greyJay.v1.mp4", "cam"] {
+            assert_eq!(found(text), None, "{text}");
+        }
     }
 
     #[test]
