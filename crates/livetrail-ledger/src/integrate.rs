@@ -8,34 +8,10 @@ use livetrail_tlog::{
 use crate::{
     error::{Fatal, LedgerError},
     layout,
+    passing::Blocked,
     store::{Access, SharedStore},
     tree_files::{Place, TreeFiles},
-    wal::is_no_space,
 };
-
-/// Why a step did not come to its end.
-#[derive(Debug)]
-pub(crate) enum Blocked {
-    /// No room. The same step may be tried again when there is; nothing is lost.
-    NoSpace,
-    /// The log stops here.
-    Fatal(Fatal),
-}
-
-impl Blocked {
-    pub(crate) fn store(op: &'static str, path: &str, error: std::io::Error) -> Self {
-        if is_no_space(&error) {
-            return Self::NoSpace;
-        }
-        Self::Fatal(Fatal::store(op, path, error))
-    }
-}
-
-impl From<Fatal> for Blocked {
-    fn from(fatal: Fatal) -> Self {
-        Self::Fatal(fatal)
-    }
-}
 
 /// The tree as it is to be signed. All of its files are in the stage, or published.
 #[derive(Clone, Debug)]
@@ -53,7 +29,7 @@ pub(crate) struct Integrator {
     bundle: Vec<u8>,
     /// Size of the last cut: files of that width are made.
     cut_size: u64,
-    /// Files to be written, in order. Empty but within a call and after a [`Blocked::NoSpace`].
+    /// Files to be written, in order. Empty but within a call and after a [`Blocked::Passing`].
     pending: Vec<Pending>,
     /// Files go on their way to the disk when they are written.
     early: bool,
@@ -160,7 +136,7 @@ impl Integrator {
             if let Err(error) = done {
                 // What was written of it goes, so that writing it again begins with nothing.
                 let _ = self.store.remove(path);
-                result = Err(Blocked::store("write", path, error));
+                result = Err(Blocked::store("write", path.as_str(), error));
                 break;
             }
             written = written.saturating_add(1);

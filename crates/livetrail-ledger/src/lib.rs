@@ -9,6 +9,7 @@
 //! | witnesses | [`Witness`], [`Witnesses`], [`WitnessFloor`], [`WitnessTransport`] |
 //! | new keys for a log | [`Builder::rotate_to`], [`Reader::retired_keys`] |
 //! | a full disk | [`Pressure`], [`Class`] |
+//! | errors that pass, and those that stop the log | [`Passing`], [`Fatal`] |
 //! | replicas and legal holds | [`Cursor`], [`set_hold`], [`Handle::prune`], [`prunable_below`], [`Reader::sealed_bundle`] |
 //! | reading a trail, also one that another process writes | [`Reader`] |
 //! | the seam to the disk | [`Store`], [`RealStore`], [`MemStore`], [`FaultStore`] |
@@ -64,6 +65,7 @@ mod ledger;
 mod manifest;
 mod options;
 mod own_keys;
+mod passing;
 mod proven;
 mod prune;
 mod reader;
@@ -88,6 +90,7 @@ pub use identity::{Cosigner, Identity, Seed, generate_seed, read_seed, write_see
 pub use ledger::{Appended, AppendedSome, Builder, CommitTimes, Handle, Ledger, Status};
 pub use options::Options;
 pub use own_keys::HandOver;
+pub use passing::Passing;
 pub use proven::ProvenLeaves;
 pub use reader::{Entries, Reader};
 pub use recover::{ExternalFloor, Floor, RecoveryReport, SeenTree};
@@ -95,8 +98,8 @@ pub use seal::CheckpointHook;
 pub use sealed::SealedBundle;
 pub use space::{Class, Pressure};
 pub use store::{
-    Access, Fault, FaultPlan, FaultStore, File, Listed, Lock, MemStore, Op, PowerCut, RealStore,
-    SECTOR_BYTES, SharedStore, Space, Store,
+    Access, Fault, FaultPlan, FaultStore, File, Listed, Lock, MemStore, Op, PowerCut,
+    RESERVED_FILES, RealStore, SECTOR_BYTES, SharedStore, Space, Store,
 };
 pub use watermark::Reached;
 #[cfg(feature = "witness-http")]

@@ -38,6 +38,7 @@ impl Reader {
     /// # Errors
     /// [`LedgerError::NoTrail`], [`LedgerError::Manifest`], [`LedgerError::Format`], or whatever the store says.
     pub fn open(store: SharedStore) -> Result<Self, LedgerError> {
+        let store = store.for_reading().unwrap_or(store);
         let manifest = Manifest::read(store.as_ref())?;
         let keys = [manifest.signer_key()?, manifest.cosigner_key()?];
         let mut reader = Self::with_keys(store, manifest.origin, keys)?;

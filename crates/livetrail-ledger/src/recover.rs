@@ -9,7 +9,7 @@ use crate::{
     error::LedgerError,
     held,
     identity::Identity,
-    integrate::{Blocked, Integrator},
+    integrate::Integrator,
     layout,
     manifest::{Intent, Manifest},
     prune::Pruned,
@@ -307,7 +307,7 @@ impl Recovered {
         replay(store, scan, sealed, |batch| {
             for entry in batch.payloads() {
                 integrator.append(entry)?;
-                integrator.flush().map_err(no_room)?;
+                integrator.flush()?;
                 let size = integrator.size();
                 let unsealed = size.saturating_sub(sealer.published().head().size);
                 if size == intent.head.size && unsealed > 0 {
@@ -336,7 +336,7 @@ fn seal_intended(
     sealer: &mut Sealer,
     intent: Intent,
 ) -> Result<(), LedgerError> {
-    let cut = integrator.cut().map_err(no_room)?;
+    let cut = integrator.cut()?;
     if cut.head != intent.head {
         return Err(LedgerError::IntentRoot {
             size: intent.head.size,
@@ -344,23 +344,12 @@ fn seal_intended(
             found: cut.head.root,
         });
     }
-    sealer.seal(&mut Sealing::new(cut)).map_err(no_room)
+    Ok(sealer.seal(&mut Sealing::new(cut))?)
 }
 
 fn seal(integrator: &mut Integrator, sealer: &mut Sealer) -> Result<(), LedgerError> {
-    let cut = integrator.cut().map_err(no_room)?;
-    sealer.seal(&mut Sealing::new(cut)).map_err(no_room)
-}
-
-fn no_room(blocked: Blocked) -> LedgerError {
-    match blocked {
-        Blocked::Fatal(fatal) => LedgerError::Stopped(fatal),
-        Blocked::NoSpace => LedgerError::io(
-            "make room: the disk is full, for",
-            "the tiles",
-            io::ErrorKind::StorageFull.into(),
-        ),
-    }
+    let cut = integrator.cut()?;
+    Ok(sealer.seal(&mut Sealing::new(cut))?)
 }
 
 /// Removes what the last process left half done: files without a name of their own.

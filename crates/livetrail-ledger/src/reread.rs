@@ -9,6 +9,7 @@ use livetrail_tlog::{
 
 use crate::{
     error::{Fatal, LedgerError},
+    passing::Blocked,
     store::Store,
     tree_files::{Place, TreeFiles},
 };
@@ -16,7 +17,7 @@ use crate::{
 /// Reads every file that came between `old`, which was signed, and `new`, which is to be, and derives the root from the entries up: each
 /// entry's hash is in its tile, each full tile's hash is in the tile above, the right edge gives `new`'s root, and its tree of `old`'s size gives
 /// `old`'s root. One file of each level is in memory at a time, and one hash for each full tile that is new.
-pub(crate) fn reread(store: &dyn Store, old: TreeHead, new: TreeHead) -> Result<(), Fatal> {
+pub(crate) fn reread(store: &dyn Store, old: TreeHead, new: TreeHead) -> Result<(), Blocked> {
     let files = TreeFiles {
         store,
         place: Place::StagedFirst,
@@ -29,34 +30,36 @@ pub(crate) fn reread(store: &dyn Store, old: TreeHead, new: TreeHead) -> Result<
         below = reread_level(&files, level, old.size, new.size, &below)?;
     }
     let tree = TileTree::new(files, new);
-    let found = tree.computed_root().map_err(fatal)?;
+    let found = tree.computed_root().map_err(blocked)?;
     if found != new.root {
-        return Err(Fatal::RereadRoot {
+        return Err(Blocked::Fatal(Fatal::RereadRoot {
             size: new.size,
             wanted: new.root,
             found,
-        });
+        }));
     }
-    let (before, _) = tree.consistency_proof(old.size).map_err(fatal)?;
+    let (before, _) = tree.consistency_proof(old.size).map_err(blocked)?;
     if before != old {
-        return Err(Fatal::RereadRoot {
+        return Err(Blocked::Fatal(Fatal::RereadRoot {
             size: old.size,
             wanted: old.root,
             found: before.root,
-        });
+        }));
     }
     Ok(())
 }
 
 /// Bundles against level 0. Gives the hashes of the full tiles.
-fn reread_entries(files: &TreeFiles<'_>, old: u64, new: u64) -> Result<Vec<(u64, Hash)>, Fatal> {
+fn reread_entries(files: &TreeFiles<'_>, old: u64, new: u64) -> Result<Vec<(u64, Hash)>, Blocked> {
     let mut full = Vec::new();
     for bundle in new_bundles(old, new) {
-        let bad = |what: String| Fatal::Reread {
-            path: bundle.to_string(),
-            what,
+        let bad = |what: String| {
+            Blocked::Fatal(Fatal::Reread {
+                path: bundle.to_string(),
+                what,
+            })
         };
-        let bytes = files.bundle(bundle).map_err(fatal)?;
+        let bytes = files.bundle(bundle).map_err(blocked)?;
         let entries = parse_bundle(bundle, &bytes).map_err(|error| bad(error.to_string()))?;
         let hashes = read(files, bundle.tile())?;
         let differs = |(entry, hash): (&&[u8], &Hash)| leaf_hash(entry) != *hash;
@@ -79,7 +82,7 @@ fn reread_level(
     old: u64,
     new: u64,
     below: &[(u64, Hash)],
-) -> Result<Vec<(u64, Hash)>, Fatal> {
+) -> Result<Vec<(u64, Hash)>, Blocked> {
     let mut full = Vec::new();
     let mut below = below.iter().peekable();
     for tile in new_tiles(old, new).filter(|tile| tile.level() == level) {
@@ -89,10 +92,10 @@ fn reread_level(
         while let Some((index, hash)) = below.next_if(|(index, _)| *index < end) {
             let at = usize::try_from(index.saturating_sub(first)).unwrap_or(usize::MAX);
             if hashes.get(at) != Some(hash) {
-                return Err(Fatal::Reread {
+                return Err(Blocked::Fatal(Fatal::Reread {
                     path: tile.to_string(),
                     what: format!("its hash {at} is not that of the tile below"),
-                });
+                }));
             }
         }
         if tile.is_full() {
@@ -102,17 +105,19 @@ fn reread_level(
     Ok(full)
 }
 
-fn read(files: &TreeFiles<'_>, tile: Tile) -> Result<Vec<Hash>, Fatal> {
-    let bytes = files.read_tile(tile).map_err(fatal)?;
-    tile.parse(&bytes).map_err(|error| Fatal::Reread {
-        path: tile.to_string(),
-        what: error.to_string(),
+fn read(files: &TreeFiles<'_>, tile: Tile) -> Result<Vec<Hash>, Blocked> {
+    let bytes = files.read_tile(tile).map_err(blocked)?;
+    tile.parse(&bytes).map_err(|error| {
+        Blocked::Fatal(Fatal::Reread {
+            path: tile.to_string(),
+            what: error.to_string(),
+        })
     })
 }
 
-fn fatal(error: LedgerError) -> Fatal {
-    match error {
-        LedgerError::Io { op, path, source } => Fatal::Store { op, path, source },
+fn blocked(error: LedgerError) -> Blocked {
+    Blocked::Fatal(match error {
+        LedgerError::Io { op, path, source } => return Blocked::store(op, path, source),
         LedgerError::FileMissing { path } => Fatal::Reread {
             path,
             what: "it is missing".to_owned(),
@@ -122,5 +127,5 @@ fn fatal(error: LedgerError) -> Fatal {
             path: crate::layout::TILES.to_owned(),
             what: other.to_string(),
         },
-    }
+    })
 }

@@ -19,7 +19,6 @@ use crate::{
     clock::Clock,
     error::LedgerError,
     identity::Identity,
-    integrate::Blocked,
     layout,
     manifest::Manifest,
     recover::{ExternalFloor, Recovered, recover_to_rotate},
@@ -76,16 +75,7 @@ pub(crate) fn rotate(
     old.verifier()?.verify_note(note.clone())?;
     let handed_over = new.verifier()?.verify_note(note.clone())?;
     hand_over(store, old, new, &note.encode())?;
-    sealer
-        .add_cosignatures(&published, &lines)
-        .map_err(|blocked| match blocked {
-            Blocked::Fatal(fatal) => LedgerError::Stopped(fatal),
-            Blocked::NoSpace => LedgerError::io(
-                "make room: the disk is full, for",
-                layout::CHECKPOINT,
-                std::io::ErrorKind::StorageFull.into(),
-            ),
-        })?;
+    sealer.add_cosignatures(&published, &lines)?;
     replace(
         store.as_ref(),
         layout::MANIFEST,

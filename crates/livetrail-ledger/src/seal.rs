@@ -16,9 +16,10 @@ use crate::{
     clock::Clock,
     error::{Fatal, LedgerError},
     identity::{Identity, OwnVerifier},
-    integrate::{Blocked, TreeCut},
+    integrate::TreeCut,
     layout,
     manifest::Intent,
+    passing::Blocked,
     reread::reread,
     store::{Access, SharedStore, Store, parent, replace},
     wal::list_segments,
@@ -63,10 +64,14 @@ pub(crate) struct Sealing {
 }
 
 enum Step {
-    /// Files are in the stage.
-    Staged,
-    /// Files are durable and were read back; so many of them have their names.
-    Checked { paths: Vec<String>, named: usize },
+    /// Files are in the stage. `again`: a sync of them failed, with an error that passes.
+    Staged { again: bool },
+    /// Files are durable and were read back; so many of them have their names. `again`: the step was begun before, and met an error that passes.
+    Checked {
+        paths: Vec<String>,
+        named: usize,
+        again: bool,
+    },
     /// All files of the size are durable under their names.
     Named,
     /// The intent is durable.
@@ -77,7 +82,7 @@ impl Sealing {
     pub(crate) const fn new(cut: TreeCut) -> Self {
         Self {
             cut,
-            step: Step::Staged,
+            step: Step::Staged { again: false },
         }
     }
 
@@ -112,16 +117,29 @@ impl Sealer {
         &self.published
     }
 
-    /// Takes a cut to its checkpoint. After [`Blocked::NoSpace`] it goes on where it was when called again.
+    /// Takes a cut to its checkpoint. After [`Blocked::Passing`] it goes on where it was when called again.
     pub(crate) fn seal(&mut self, sealing: &mut Sealing) -> Result<(), Blocked> {
         loop {
             match &mut sealing.step {
-                Step::Staged => {
-                    let paths = self.make_durable(&sealing.cut)?;
-                    sealing.step = Step::Checked { paths, named: 0 };
+                Step::Staged { again } => {
+                    let paths = self.make_durable(&sealing.cut, again)?;
+                    sealing.step = Step::Checked {
+                        paths,
+                        named: 0,
+                        again: false,
+                    };
                 }
-                Step::Checked { paths, named } => {
-                    Self::name_files(self.store.as_ref(), &mut self.known_dirs, paths, named)?;
+                Step::Checked {
+                    paths,
+                    named,
+                    again,
+                } => {
+                    let was_begun = std::mem::replace(again, true);
+                    self.name_files(paths, named, was_begun)?;
+                    if was_begun {
+                        // A name may have been taken although the system said that it was not.
+                        reread(self.store.as_ref(), self.published.head(), sealing.cut.head)?;
+                    }
                     sealing.step = Step::Named;
                 }
                 Step::Named => {
@@ -143,52 +161,75 @@ impl Sealer {
     /// 2. They are read back and hashed again, up to the root; the tree signed last must be in it. *Crash: as before.* A flipped
     ///    bit, in memory or on the disk, stops the log here, before anybody has seen it.
     ///
-    /// A failed sync is not repeated: the log stops, and the next start makes the files again from the write-ahead log.
-    fn make_durable(&self, cut: &TreeCut) -> Result<Vec<String>, Blocked> {
+    /// A failed sync is not repeated on the same files: the log stops, and the next start makes them again from the write-ahead log. When the error
+    /// is one that passes, they are made again here, from what was written; what is read back is checked as always.
+    fn make_durable(&self, cut: &TreeCut, again: &mut bool) -> Result<Vec<String>, Blocked> {
         let old = self.published.head();
-        let bundles = new_bundles(old.size, cut.head.size).map(|bundle| bundle.to_string());
-        let tiles = new_tiles(old.size, cut.head.size).map(|tile| tile.to_string());
-        let paths: Vec<_> = bundles.chain(tiles).collect();
+        let store = self.store.as_ref();
+        let mut paths: Vec<_> = new_bundles(old.size, cut.head.size)
+            .map(|bundle| bundle.to_string())
+            .collect();
+        let bundles = paths.len();
+        paths.extend(new_tiles(old.size, cut.head.size).map(|tile| tile.to_string()));
         let staged: Vec<_> = paths.iter().map(|path| layout::staged(path)).collect();
-        self.store
+        if *again {
+            for (at, path) in staged.iter().enumerate() {
+                let access = if at < bundles {
+                    Access::Entries
+                } else {
+                    Access::Tile
+                };
+                write_again(store, path, access)
+                    .map_err(|error| Blocked::store("write", path, error))?;
+            }
+        }
+        *again = true;
+        store
             .sync_files(&staged)
-            .map_err(|error| Fatal::store("sync", layout::STAGE, error))?;
-        reread(self.store.as_ref(), old, cut.head)?;
+            .map_err(|error| Blocked::store("sync", layout::STAGE, error))?;
+        *again = false;
+        reread(store, old, cut.head)?;
         Ok(paths)
     }
 
     /// 3. Files get their names, directories are synced. *Crash: some have their names. The next start makes all of them again from the
     ///    write-ahead log and finds these there, with the same bytes (I2); nobody asks for them before a checkpoint covers them.*
+    ///
+    /// `again`: it was begun before. Then what was made in that attempt is not known, and each directory above a file is synced.
     fn name_files(
-        store: &dyn Store,
-        known_dirs: &mut HashSet<String>,
+        &mut self,
         paths: &[String],
         named: &mut usize,
+        again: bool,
     ) -> Result<(), Blocked> {
+        let store = self.store.as_ref();
         // In their order, as all that is done to the store: what fails at one step of a run fails at the same one in the next.
         let mut dirs = BTreeSet::new();
         for path in paths {
             dirs.insert(parent(path));
         }
         for dir in &dirs {
-            if known_dirs.contains(*dir) {
+            if self.known_dirs.contains(*dir) {
                 continue;
             }
-            let made = store
+            let mut made = store
                 .create_dir(dir)
-                .map_err(|error| Blocked::store("make the directory", dir, error))?;
+                .map_err(|error| Blocked::store("make the directory", *dir, error))?;
+            if again {
+                made = with_those_above(dir);
+            }
             for made in &made {
                 store
                     .sync_dir(parent(made))
                     .map_err(|error| Blocked::store("sync the directory", made, error))?;
             }
-            if known_dirs.len() >= KNOWN_DIRS {
-                known_dirs.clear();
+            if self.known_dirs.len() >= KNOWN_DIRS {
+                self.known_dirs.clear();
             }
-            known_dirs.insert((*dir).to_owned());
+            self.known_dirs.insert((*dir).to_owned());
         }
         for path in paths.iter().skip(*named) {
-            name_file(store, path)?;
+            name_file(store, path, again)?;
             *named = named.saturating_add(1);
             // As with re-reading: nobody waits for this thread.
             thread::yield_now();
@@ -196,7 +237,7 @@ impl Sealer {
         for dir in dirs {
             store
                 .sync_dir(dir)
-                .map_err(|error| Fatal::store("sync the directory", dir, error))?;
+                .map_err(|error| Blocked::store("sync the directory", dir, error))?;
         }
         Ok(())
     }
@@ -275,7 +316,7 @@ impl Sealer {
         let kept = match self.store.read(&path) {
             Ok(bytes) => Note::parse(&bytes).ok(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Blocked::store("read", &path, error)),
+            Err(error) => return Err(Blocked::store("read", path.as_str(), error)),
         };
         let is_new = kept.is_none();
         let mut note = kept.unwrap_or_else(|| checkpoint.note().clone());
@@ -297,7 +338,7 @@ impl Sealer {
                     Access::Private,
                 )
             })
-            .map_err(|error| Blocked::store("write", &path, error))
+            .map_err(|error| Blocked::store("write", path.as_str(), error))
     }
 
     fn replace_checkpoint(&mut self, note: Note) -> Result<(), Blocked> {
@@ -368,17 +409,41 @@ fn push_all(note: &mut Note, lines: &[NoteSignature]) -> bool {
     note.signatures().len() > before
 }
 
-fn name_file(store: &dyn Store, path: &str) -> Result<(), Blocked> {
+/// A directory and those above it, without the trail's own.
+fn with_those_above(dir: &str) -> Vec<String> {
+    let above = std::iter::successors(Some(dir), |dir| Some(parent(dir)));
+    above
+        .take_while(|dir| !dir.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Writes a file in the stage once more, as another file: a sync of that one says something about all of it.
+fn write_again(store: &dyn Store, staged: &str, access: Access) -> io::Result<()> {
+    let bytes = store.read(staged)?;
+    let unfinished = format!("{staged}.again");
+    // Of an attempt before: such a file may not be writable.
+    store.remove(&unfinished)?;
+    store.write(&unfinished, &bytes, access)?;
+    store.rename(&unfinished, staged)
+}
+
+fn name_file(store: &dyn Store, path: &str, again: bool) -> Result<(), Blocked> {
     let staged = layout::staged(path);
+    let read = |path: &str| {
+        store
+            .read(path)
+            .map_err(|error| Blocked::store("read", path, error))
+    };
     match store.rename_new(&staged, path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let read = |path: &str| {
-                store
-                    .read(path)
-                    .map_err(|error| Blocked::Fatal(Fatal::store("read", path, error)))
+            let ours = match store.read(&staged) {
+                // As below.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && again => return Ok(()),
+                ours => ours.map_err(|error| Blocked::store("read", staged.as_str(), error))?,
             };
-            if read(path)? != read(&staged)? {
+            if read(path)? != ours {
                 return Err(Blocked::Fatal(Fatal::FileDiffers {
                     path: path.to_owned(),
                 }));
@@ -387,6 +452,8 @@ fn name_file(store: &dyn Store, path: &str) -> Result<(), Blocked> {
             let _ = store.remove(&staged);
             Ok(())
         }
+        // It was done although the system had reported an error; what the file has is checked once more.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && again => read(path).map(drop),
         Err(error) => Err(Blocked::store("name", path, error)),
     }
 }

@@ -1,15 +1,14 @@
 //! The thread that makes batches durable.
 
 use std::{
-    io,
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
-use super::{room::Stuck, shared::Shared};
+use super::{room::retrying, shared::Shared};
 use crate::{
     error::Fatal,
-    wal::{Batch, CommitError, Writer},
+    wal::{Batch, Writer},
 };
 
 /// When segments fill faster than this, zeroing the next one costs more than it saves: commits are large then.
@@ -121,28 +120,12 @@ fn next_batch(shared: &Shared) -> Option<Batch> {
 }
 
 fn commit(shared: &Arc<Shared>, writer: &mut Writer, batch: &Batch) -> Result<(), Fatal> {
-    let mut stuck = Stuck::new(Arc::clone(shared));
-    loop {
+    retrying(shared, || {
         let published = shared.state().frontier.clone();
         let began = shared.clock.monotonic();
-        match writer.commit(batch, &published, || shared.segment_bytes()) {
-            Ok(()) => {
-                let ended = shared.clock.monotonic();
-                shared.commits.took(ended.saturating_sub(began));
-                return Ok(());
-            }
-            Err(CommitError::Fatal(fatal)) => return Err(fatal),
-            Err(CommitError::NoSpace(source)) if !stuck.wait() => {
-                return Err(no_room(batch, source));
-            }
-            Err(CommitError::NoSpace(_)) => {}
-        }
-    }
-}
-
-fn no_room(batch: &Batch, source: io::Error) -> Fatal {
-    Fatal::WalWrite {
-        index: batch.first_index(),
-        source,
-    }
+        writer.commit(batch, &published, || shared.segment_bytes())?;
+        let ended = shared.clock.monotonic();
+        shared.commits.took(ended.saturating_sub(began));
+        Ok(())
+    })
 }

@@ -16,7 +16,9 @@ use crate::{
     clock::Clock,
     cursor::{Cursor, read_cursors, write_cursor},
     error::{AppendError, Fatal, LedgerError, WaitError},
-    held, prune,
+    held,
+    passing::Passing,
+    prune,
     space::{Class, Pressure},
     store::{SharedStore, Space},
     wal::{HEAD_BYTES, framed_bytes},
@@ -65,6 +67,12 @@ pub struct Status {
     pub backlog_bytes: usize,
     /// How full the disk is.
     pub pressure: Pressure,
+    /// What the log waits out now: the disk has no room, or the system no file or memory for it. It tries again by itself.
+    pub retrying: Option<Arc<Passing>>,
+    /// How often it had to since it was opened.
+    pub retries: u64,
+    /// What it had to wait for last.
+    pub last_retry: Option<Arc<Passing>>,
     /// Why the log stopped, if it did.
     pub stopped: Option<Arc<Fatal>>,
     /// For whose answers signing waits since the start: see [`Handle::answered`].
@@ -308,6 +316,9 @@ impl Handle {
             queue_bytes: queued(&state),
             backlog_bytes: state.backlog_bytes,
             pressure: state.pressure(),
+            retrying: state.retrying.now(),
+            retries: state.retrying.count,
+            last_retry: state.retrying.last.clone(),
             stopped: state.stopped.clone(),
             held: state.held.iter().cloned().collect(),
         }

@@ -5,13 +5,9 @@ use std::{
     time::Duration,
 };
 
-use super::{room::Stuck, shared::Shared};
+use super::{room::retrying, shared::Shared};
 use crate::{
-    error::Fatal,
-    integrate::{Blocked, Integrator, TreeCut},
-    recover::MAX_UNSEALED,
-    seal::Sealing,
-    wal::Batch,
+    error::Fatal, integrate::Integrator, recover::MAX_UNSEALED, seal::Sealing, wal::Batch,
 };
 
 enum Job {
@@ -40,7 +36,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut integrator: Integrator) {
                     shared.work.notify_one();
                 })
             }
-            Job::Cut => cut(shared, &mut integrator).map(|cut| {
+            Job::Cut => retrying(shared, || integrator.cut()).map(|cut| {
                 last = LastCut {
                     size: cut.head.size,
                     at: Some(shared.clock.monotonic()),
@@ -121,35 +117,7 @@ fn integrate(
 ) -> Result<(), Fatal> {
     for entry in batch.payloads() {
         integrator.append(entry)?;
-        if let Err(blocked) = integrator.flush() {
-            let mut stuck = Stuck::new(Arc::clone(shared));
-            wait_for_room(&mut stuck, blocked)?;
-            while let Err(blocked) = integrator.flush() {
-                wait_for_room(&mut stuck, blocked)?;
-            }
-        }
+        retrying(shared, || integrator.flush())?;
     }
     Ok(())
-}
-
-fn cut(shared: &Arc<Shared>, integrator: &mut Integrator) -> Result<TreeCut, Fatal> {
-    let mut stuck = Stuck::new(Arc::clone(shared));
-    loop {
-        match integrator.cut() {
-            Ok(cut) => return Ok(cut),
-            Err(blocked) => wait_for_room(&mut stuck, blocked)?,
-        }
-    }
-}
-
-pub(super) fn wait_for_room(stuck: &mut Stuck, blocked: Blocked) -> Result<(), Fatal> {
-    match blocked {
-        Blocked::Fatal(fatal) => Err(fatal),
-        Blocked::NoSpace if stuck.wait() => Ok(()),
-        Blocked::NoSpace => Err(Fatal::store(
-            "find room, while closing, for",
-            "tiles and checkpoint",
-            std::io::ErrorKind::StorageFull.into(),
-        )),
-    }
 }

@@ -1,4 +1,4 @@
-//! What happens when the disk is too full, and when it is so no longer (ledger-format §5).
+//! What happens when the disk is too full or another error of the store passes, and when it is so no longer (ledger-format §5).
 //!
 //! The reserve is a file, the ballast. It goes when a write finds no room, and its room is then for what is on its way to the disk, for
 //! essential entries and for a checkpoint. Three rules keep that room for them:
@@ -7,16 +7,32 @@
 //! - segments of the write-ahead log get small when room is short ([`Shared::segment_bytes`]): one of the usual length would take all of it;
 //! - it is made again as soon as there is room for it below the mark from which only essential entries are taken.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use super::shared::Shared;
-use crate::{layout, space::Pressure, store::Space};
+use crate::{
+    error::Fatal,
+    layout,
+    passing::{Blocked, Passing},
+    space::Pressure,
+    store::Space,
+};
 
 /// The reserve is at most this part of the volume.
 const BALLAST_SHARE: u64 = 16;
 
 /// While room is short it is measured each time this many bytes were committed: a flood writes tens of megabytes in a `space_interval`.
 const MEASURE_BYTES: u64 = 1 << 20;
+
+/// How long a thread waits before the second retry; twice as long each time, up to `space_interval`.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long it waits, and how often, while the ledger is being closed: two seconds in all.
+const CLOSING_PAUSE: Duration = Duration::from_millis(20);
+const CLOSING_RETRIES: u32 = 100;
 
 impl Shared {
     /// Looks whether the reserve is there: once, before the first measurement.
@@ -108,55 +124,91 @@ impl Shared {
     }
 }
 
-/// Held from the first "no room" of a thread until it has got on: meanwhile the ledger takes only what is essential.
-pub(super) struct Stuck {
+/// Carries a step to its end: what passes is waited out and the step tried again, for as long as the log is open.
+pub(super) fn retrying<T>(
+    shared: &Arc<Shared>,
+    mut step: impl FnMut() -> Result<T, Blocked>,
+) -> Result<T, Fatal> {
+    let mut stuck = match step() {
+        Ok(done) => return Ok(done),
+        Err(Blocked::Fatal(fatal)) => return Err(fatal),
+        Err(Blocked::Passing(passing)) => Stuck::begin(shared, passing)?,
+    };
+    loop {
+        match step() {
+            Ok(done) => return Ok(done),
+            Err(Blocked::Fatal(fatal)) => return Err(fatal),
+            Err(Blocked::Passing(passing)) => stuck.wait(passing)?,
+        }
+    }
+}
+
+/// A thread's, from the first error that passes until it has got on. Meanwhile the owner is told; and when it is room that is missing, the ledger
+/// takes only what is essential.
+struct Stuck {
     shared: Arc<Shared>,
-    stuck: bool,
+    /// Room was missing at least once.
+    no_space: bool,
+    retries: u32,
 }
 
 impl Stuck {
-    pub(super) const fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            stuck: false,
-        }
+    fn begin(shared: &Arc<Shared>, passing: Passing) -> Result<Self, Fatal> {
+        shared.state().retrying.threads += 1;
+        let mut stuck = Self {
+            shared: Arc::clone(shared),
+            no_space: false,
+            retries: 0,
+        };
+        stuck.wait(passing)?;
+        Ok(stuck)
     }
 
-    /// Gives up the ballast and waits a moment. `false`: the ledger is being closed, or stopped, and there is still no room.
-    pub(super) fn wait(&mut self) -> bool {
-        let first = !self.stuck;
-        if first {
+    /// Waits a moment; the first time not at all, because what was given up for it may be enough.
+    ///
+    /// # Errors
+    /// The ledger was stopped, or is being closed and it does not pass.
+    fn wait(&mut self, passing: Passing) -> Result<(), Fatal> {
+        let first_without_room = passing.is_no_space() && !self.no_space;
+        if first_without_room {
+            self.no_space = true;
             let mut state = self.shared.state();
             state.stuck = state.stuck.saturating_add(1);
             drop(state);
-            self.stuck = true;
-            // Who waits for room in the queue is told that there is none on the disk.
+            // An appender that waits for room in the queue learns that there is none on the disk.
             self.shared.room.notify_all();
+        }
+        if passing.is_no_space() {
             self.shared.release_ballast();
-            // With the ballast's room it may go on at once.
-            return true;
         }
-        let state = self.shared.state();
-        if state.closing || state.stopped.is_some() {
-            return false;
+        let closes = passing.is_no_space() || self.retries >= CLOSING_RETRIES;
+        let mut state = self.shared.state();
+        if state.stopped.is_some() || (state.closing && closes && !first_without_room) {
+            return Err(Fatal::store(passing.op, passing.path, passing.source));
         }
-        let waited = self
-            .shared
-            .space
-            .wait_timeout(state, self.shared.options.space_interval)
-            .unwrap_or_else(PoisonError::into_inner);
-        drop(waited);
-        self.shared.measure_room();
-        // Another thread may have made it while this one found that there is no room.
-        self.shared.release_ballast();
-        true
+        let pause = if state.closing {
+            CLOSING_PAUSE
+        } else {
+            let longer = FIRST_PAUSE.saturating_mul(1 << self.retries.min(16));
+            longer.min(self.shared.options.space_interval)
+        };
+        state.retrying.note(passing);
+        let waits = self.retries > 0 && !first_without_room;
+        self.retries = self.retries.saturating_add(1);
+        if waits {
+            let waited = self.shared.space.wait_timeout(state, pause);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+            self.shared.measure_room();
+        }
+        Ok(())
     }
 }
 
 impl Drop for Stuck {
     fn drop(&mut self) {
-        if self.stuck {
-            let mut state = self.shared.state();
+        let mut state = self.shared.state();
+        state.retrying.threads = state.retrying.threads.saturating_sub(1);
+        if self.no_space {
             state.stuck = state.stuck.saturating_sub(1);
         }
     }

@@ -7,10 +7,8 @@ use std::{
 
 use livetrail_tlog::{Frontier, NoteSignature, VerifiedCheckpoint};
 
-use super::{integrator::wait_for_room, room::Stuck, shared::Shared};
+use super::{room::retrying, shared::Shared};
 use crate::{
-    error::Fatal,
-    integrate::Blocked,
     seal::{Sealer, Sealing},
     space::Pressure,
     wal::{Spare, discard_spare},
@@ -28,8 +26,8 @@ pub(super) fn run(shared: &Arc<Shared>, mut sealer: Sealer) {
     let mut spare = None;
     while let Some(job) = next_job(shared) {
         let done = match job {
-            Job::Seal(mut sealing, frontier) => with_room(shared, || sealer.seal(&mut sealing))
-                .map(|()| {
+            Job::Seal(mut sealing, frontier) => {
+                retrying(shared, || sealer.seal(&mut sealing)).map(|()| {
                     let mut state = shared.state();
                     state.published = sealer.published().clone();
                     state.frontier = frontier;
@@ -37,9 +35,10 @@ pub(super) fn run(shared: &Arc<Shared>, mut sealer: Sealer) {
                     drop(state);
                     shared.sealed.advance(sealing.size());
                     shared.batches.notify_one();
-                }),
+                })
+            }
             Job::Cosign(checkpoint, lines) => {
-                with_room(shared, || sealer.add_cosignatures(&checkpoint, &lines)).map(|()| {
+                retrying(shared, || sealer.add_cosignatures(&checkpoint, &lines)).map(|()| {
                     shared.state().published = sealer.published().clone();
                 })
             }
@@ -93,17 +92,6 @@ fn extend_spare(shared: &Shared, spare: &mut Option<Spare>, to: u64) -> io::Resu
         whole.finish()?;
     }
     Ok(segment)
-}
-
-fn with_room(
-    shared: &Arc<Shared>,
-    mut act: impl FnMut() -> Result<(), Blocked>,
-) -> Result<(), Fatal> {
-    let mut stuck = Stuck::new(Arc::clone(shared));
-    while let Err(blocked) = act() {
-        wait_for_room(&mut stuck, blocked)?;
-    }
-    Ok(())
 }
 
 /// Parked until there is something to do. A timer runs only while the disk is too full: somebody must see when it is not any more.

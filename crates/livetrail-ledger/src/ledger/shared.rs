@@ -14,6 +14,7 @@ use crate::{
     clock::Clock,
     error::Fatal,
     options::Options,
+    passing::Passing,
     seal::Sealing,
     space::Pressure,
     store::SharedStore,
@@ -90,12 +91,35 @@ pub(super) struct State {
     pub(super) unmeasured_bytes: u64,
     /// Threads that found the disk full and have not got on since.
     pub(super) stuck: usize,
+    pub(super) retrying: Retrying,
     /// The reserve is on the disk.
     pub(super) ballast: bool,
     pub(super) closing: bool,
     pub(super) committer_done: bool,
     pub(super) integrator_done: bool,
     pub(super) stopped: Option<Arc<Fatal>>,
+}
+
+/// Errors that pass.
+#[derive(Debug, Default)]
+pub(super) struct Retrying {
+    /// Threads that met one and have not got on since.
+    pub(super) threads: usize,
+    /// How often one came.
+    pub(super) count: u64,
+    pub(super) last: Option<Arc<Passing>>,
+}
+
+impl Retrying {
+    pub(super) fn note(&mut self, passing: Passing) {
+        self.count = self.count.saturating_add(1);
+        self.last = Some(Arc::new(passing));
+    }
+
+    /// What some thread waits out now.
+    pub(super) fn now(&self) -> Option<Arc<Passing>> {
+        self.last.clone().filter(|_| self.threads > 0)
+    }
 }
 
 impl Shared {
@@ -136,6 +160,7 @@ impl Shared {
                 measured_at: Duration::ZERO,
                 unmeasured_bytes: 0,
                 stuck: 0,
+                retrying: Retrying::default(),
                 ballast: false,
                 closing: false,
                 committer_done: false,

@@ -84,6 +84,10 @@ pub enum Fault {
     Error(io::ErrorKind),
     /// It reports an error and was done all the same.
     ErrorButDone(io::ErrorKind),
+    /// As [`Fault::Error`], with an error number of the system: such as `EMFILE`, for which there is no kind.
+    ErrorNumber(i32),
+    /// As [`Fault::ErrorButDone`], with an error number of the system.
+    ErrorNumberButDone(i32),
     /// A write does the first half of its bytes and reports an error; anything else is as [`Fault::Error`].
     Short,
     /// The process ends before it: this and everything after it does nothing and reports an error.
@@ -126,8 +130,8 @@ struct State {
 
 enum Verdict {
     Go,
-    Fail(io::ErrorKind),
-    DoThenFail(io::ErrorKind),
+    Fail(io::Error),
+    DoThenFail(io::Error),
     HalfThenFail,
 }
 
@@ -204,8 +208,12 @@ impl FaultStore {
         }
         state.fired = true;
         Ok(match plan.fault {
-            Fault::Error(kind) => Verdict::Fail(kind),
-            Fault::ErrorButDone(kind) => Verdict::DoThenFail(kind),
+            Fault::Error(kind) => Verdict::Fail(kind.into()),
+            Fault::ErrorButDone(kind) => Verdict::DoThenFail(kind.into()),
+            Fault::ErrorNumber(number) => Verdict::Fail(io::Error::from_raw_os_error(number)),
+            Fault::ErrorNumberButDone(number) => {
+                Verdict::DoThenFail(io::Error::from_raw_os_error(number))
+            }
             Fault::Short => Verdict::HalfThenFail,
             Fault::KilledBefore => {
                 state.killed = true;
@@ -219,7 +227,7 @@ impl FaultStore {
             }
             Fault::KilledAfter => {
                 state.killed = true;
-                Verdict::DoThenFail(io::ErrorKind::Other)
+                Verdict::DoThenFail(io::ErrorKind::Other.into())
             }
         })
     }
@@ -227,11 +235,11 @@ impl FaultStore {
     fn run<T>(&self, op: Op, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         match self.verdict(op)? {
             Verdict::Go => act(),
-            Verdict::Fail(kind) => Err(kind.into()),
+            Verdict::Fail(error) => Err(error),
             Verdict::HalfThenFail => Err(io::ErrorKind::Other.into()),
-            Verdict::DoThenFail(kind) => {
+            Verdict::DoThenFail(error) => {
                 act()?;
-                Err(kind.into())
+                Err(error)
             }
         }
     }
@@ -244,10 +252,10 @@ impl FaultStore {
     ) -> io::Result<()> {
         match self.verdict(op)? {
             Verdict::Go => act(bytes),
-            Verdict::Fail(kind) => Err(kind.into()),
-            Verdict::DoThenFail(kind) => {
+            Verdict::Fail(error) => Err(error),
+            Verdict::DoThenFail(error) => {
                 act(bytes)?;
-                Err(kind.into())
+                Err(error)
             }
             Verdict::HalfThenFail => {
                 act(bytes.get(..bytes.len() / 2).unwrap_or_default())?;
@@ -264,17 +272,20 @@ impl FaultStore {
     ) -> io::Result<()> {
         match self.verdict(op)? {
             Verdict::Go => act(),
-            Verdict::DoThenFail(kind) => {
+            Verdict::DoThenFail(error) => {
                 act()?;
-                Err(kind.into())
+                Err(error)
             }
-            Verdict::Fail(_) | Verdict::HalfThenFail => {
+            failed @ (Verdict::Fail(_) | Verdict::HalfThenFail) => {
                 if let Some(mem) = &self.mem {
                     for path in paths {
                         mem.forget_unsynced(path);
                     }
                 }
-                Err(io::ErrorKind::Other.into())
+                Err(match failed {
+                    Verdict::Fail(error) => error,
+                    _ => io::ErrorKind::Other.into(),
+                })
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Paths are relative to the trail's directory, with `/` between their parts; no part is `..`.
 
 mod fault;
+mod file_reserve;
 mod key_file;
 mod mem;
 mod real;
@@ -12,6 +13,7 @@ use std::{fmt, io, sync::Arc};
 pub(crate) use key_file::{read_key_file, write_key_file};
 
 pub use fault::{Fault, FaultPlan, FaultStore, Op};
+pub use file_reserve::RESERVED_FILES;
 pub use mem::{MemStore, PowerCut};
 pub use real::RealStore;
 
@@ -237,6 +239,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// Whatever the system says.
     fn space(&self) -> io::Result<Space>;
+
+    /// Another store of the same place, for those who only read: what this one keeps for the log is not for them. `None` when this one keeps
+    /// nothing.
+    fn for_reading(&self) -> Option<SharedStore> {
+        None
+    }
 }
 
 /// Writes a small file so that after a crash there is the old one whole or the new one whole.

@@ -2,33 +2,53 @@
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     num::NonZeroU64,
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::fs::{
     Advice, CWD, FallocateFlags, FlockOperation, RenameFlags, fadvise, fallocate, fdatasync, flock,
     renameat_with, statvfs, syncfs,
 };
+use rustix::io::retry_on_intr;
 
-use super::{Access, File, Listed, Lock, Space, Store};
+use super::{Access, File, Listed, Lock, SharedStore, Space, Store, file_reserve::FileReserve};
 
 /// From so many files on, one `syncfs` is cheaper than a sync of each (a sync costs 3 to 4 ms, whatever the file's size).
 const SYNCFS_FROM_FILES: usize = 24;
 
 /// A directory of the file system.
+///
+/// The store of a trail that is open for writing ([`Store::lock`]) keeps [`RESERVED_FILES`] file descriptors for itself. One is given up when a file
+/// cannot be opened because there are no more, and taken back afterwards.
 #[derive(Debug)]
 pub struct RealStore {
     root: PathBuf,
+    reserve: FileReserve,
 }
 
 impl RealStore {
     /// The directory `root`, which need not be there yet: [`Ledger::create`](crate::Ledger::create) makes it.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            reserve: FileReserve::default(),
+        }
+    }
+
+    /// Opens a file, if need be with a descriptor of the reserve, and does something with it.
+    fn with<T>(
+        &self,
+        open: impl Fn() -> io::Result<fs::File>,
+        act: impl FnOnce(fs::File) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let done = self.reserve.open(open).and_then(act);
+        self.reserve.fill_up();
+        done
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -108,30 +128,45 @@ impl Store for RealStore {
     }
 
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        fs::read(self.at(path))
+        let at = self.at(path);
+        self.with(
+            || fs::File::open(&at),
+            |mut file| {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes)?;
+                Ok(bytes)
+            },
+        )
     }
 
     fn write(&self, path: &str, bytes: &[u8], access: Access) -> io::Result<()> {
-        create(&self.at(path), access)?.write_all(bytes)
+        let at = self.at(path);
+        self.with(|| create(&at, access), |mut file| file.write_all(bytes))
     }
 
     fn write_early(&self, path: &str, bytes: &[u8], access: Access) -> io::Result<()> {
-        let mut file = create(&self.at(path), access)?;
-        file.write_all(bytes)?;
-        begin_write_back(&file, 0, None);
-        Ok(())
+        let at = self.at(path);
+        self.with(
+            || create(&at, access),
+            |mut file| {
+                file.write_all(bytes)?;
+                begin_write_back(&file, 0, None);
+                Ok(())
+            },
+        )
     }
 
     fn preallocate(&self, path: &str, len: u64) -> io::Result<Box<dyn File>> {
-        let file = create(&self.at(path), Access::Private)?;
-        match fallocate(&file, FallocateFlags::empty(), 0, len) {
+        let at = self.at(path);
+        let file = self.reserve.open(|| create(&at, Access::Private))?;
+        match retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, len)) {
             Ok(()) => {}
             // Not every file system can reserve; there the length alone is set, and `StorageFull` comes with a write.
             Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(len)?,
             Err(error) => {
                 drop(file);
                 // What was reserved until there was no more is given back. If that fails too, the first error says more.
-                let _ = fs::remove_file(self.at(path));
+                let _ = fs::remove_file(at);
                 return Err(error.into());
             }
         }
@@ -139,25 +174,24 @@ impl Store for RealStore {
     }
 
     fn open(&self, path: &str, read_only: bool) -> io::Result<Box<dyn File>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(!read_only)
-            .open(self.at(path))?;
-        Ok(Box::new(RealFile(file)))
+        let at = self.at(path);
+        let open = || OpenOptions::new().read(true).write(!read_only).open(&at);
+        Ok(Box::new(RealFile(self.reserve.open(open)?)))
     }
 
     fn sync_files(&self, paths: &[String]) -> io::Result<()> {
         if paths.len() >= SYNCFS_FROM_FILES {
-            return Ok(syncfs(fs::File::open(&self.root)?)?);
+            return self.with(|| fs::File::open(&self.root), |file| Ok(syncfs(file)?));
         }
         for path in paths {
-            fdatasync(fs::File::open(self.at(path))?)?;
+            let at = self.at(path);
+            self.with(|| fs::File::open(&at), |file| Ok(fdatasync(file)?))?;
         }
         Ok(())
     }
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
-        fs::File::open(self.at(path))?.sync_all()
+        self.with(|| fs::File::open(self.at(path)), |file| file.sync_all())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -195,7 +229,7 @@ impl Store for RealStore {
                 // Those above the trail's own are not ours to restrict.
                 fs::create_dir_all(&at)?;
                 if let Some(above) = at.parent().filter(|above| !above.as_os_str().is_empty()) {
-                    fs::File::open(above)?.sync_all()?;
+                    self.with(|| fs::File::open(above), |file| file.sync_all())?;
                 }
                 continue;
             }
@@ -220,7 +254,8 @@ impl Store for RealStore {
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<Listed>> {
-        let entries = match fs::read_dir(self.at(path)) {
+        let at = self.at(path);
+        let entries = match self.reserve.open(|| fs::read_dir(&at)) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
@@ -234,6 +269,7 @@ impl Store for RealStore {
             });
         }
         listed.sort();
+        self.reserve.fill_up();
         Ok(listed)
     }
 
@@ -250,11 +286,12 @@ impl Store for RealStore {
             .mode(Access::Private.mode())
             .open(self.at(path))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        self.reserve.begin();
         Ok(Box::new(RealLock(file)))
     }
 
     fn space(&self) -> io::Result<Space> {
-        let stat = statvfs(&self.root)?;
+        let stat = retry_on_intr(|| statvfs(&self.root))?;
         // `f_blocks` counts what is kept for root as well; to us that is as good as used.
         let reserved = stat.f_bfree.saturating_sub(stat.f_bavail);
         Ok(Space {
@@ -264,6 +301,11 @@ impl Store for RealStore {
                 .saturating_mul(stat.f_frsize),
             available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
         })
+    }
+
+    fn for_reading(&self) -> Option<SharedStore> {
+        // Its own, without a reserve: whoever reads must not use up what is for the log.
+        Some(Arc::new(Self::new(&self.root)))
     }
 }
 

@@ -14,14 +14,14 @@ use crate::{
     clock::Clock,
     error::{Fatal, LedgerError},
     identity::{Identity, Seed},
-    integrate::Blocked,
     options::Options,
+    passing::{Blocked, Passing},
     prune::Pruned,
     recover::{ExternalFloor, Recovered, RecoveryReport, create, recover},
     seal::{CheckpointHook, Sealing},
     store::{MemStore, SharedStore, Store},
     tree_files::{Place, TreeFiles},
-    wal::{Batch, CommitError, Writer},
+    wal::{Batch, Writer},
 };
 
 /// A clock that stands still.
@@ -102,9 +102,10 @@ pub(super) struct Core {
 
 /// Why a step of the harness ended a life.
 #[derive(Debug)]
+#[expect(dead_code, reason = "shown when a test fails")]
 pub(super) enum Ended {
     Fatal(Fatal),
-    NoSpace,
+    Passing(Passing),
 }
 
 impl Core {
@@ -162,9 +163,9 @@ impl Core {
                 .commit(&self.open, &self.frontier, || SEGMENT_BYTES)
             {
                 Ok(()) => break,
-                Err(CommitError::NoSpace(_)) if attempt < 2 => {}
-                Err(CommitError::NoSpace(_)) => return Err(Ended::NoSpace),
-                Err(CommitError::Fatal(fatal)) => return Err(Ended::Fatal(fatal)),
+                Err(Blocked::Passing(_)) if attempt < 2 => {}
+                Err(Blocked::Passing(passing)) => return Err(Ended::Passing(passing)),
+                Err(Blocked::Fatal(fatal)) => return Err(Ended::Fatal(fatal)),
             }
         }
         self.acked = self.open.next_index();
@@ -210,17 +211,17 @@ impl Core {
     }
 }
 
-/// Tries what found no room twice more.
+/// Tries what passes twice more.
 fn again<T>(mut act: impl FnMut() -> Result<T, Blocked>) -> Result<T, Ended> {
     for attempt in 0.. {
         match act() {
             Ok(done) => return Ok(done),
             Err(Blocked::Fatal(fatal)) => return Err(Ended::Fatal(fatal)),
-            Err(Blocked::NoSpace) if attempt < 2 => {}
-            Err(Blocked::NoSpace) => break,
+            Err(Blocked::Passing(_)) if attempt < 2 => {}
+            Err(Blocked::Passing(passing)) => return Err(Ended::Passing(passing)),
         }
     }
-    Err(Ended::NoSpace)
+    unreachable!("it is tried until it is done or given up")
 }
 
 /// Recomputes the whole tree from the model and compares every file that is served with it.

@@ -23,8 +23,7 @@ pub(crate) use batch::Batch;
 pub(crate) use record::{HEAD_BYTES, framed_bytes};
 pub(crate) use scan::{Scan, Tail, scan_log};
 pub(crate) use segment::{HEADER_BYTES, LogId};
-pub(crate) use writer::{CommitError, Writer};
+pub(crate) use writer::Writer;
 
 pub(crate) use scan::{fuzz_segment, list_segments, replay};
 pub(crate) use spare::{Spare, discard_spare, prepare_spare};
-pub(crate) use writer::is_no_space;

@@ -9,18 +9,10 @@ use super::{
 use crate::{
     error::Fatal,
     layout,
+    passing::{Blocked, is_no_space, is_passing},
     store::{File, SharedStore},
 };
 use livetrail_tlog::Frontier;
-
-/// Why a batch is not durable.
-#[derive(Debug)]
-pub(crate) enum CommitError {
-    /// No room. The same batch may be committed again when there is.
-    NoSpace(io::Error),
-    /// The log stops here.
-    Fatal(Fatal),
-}
 
 /// The end of the log. Owned by the one thread that commits.
 #[derive(Debug)]
@@ -57,27 +49,27 @@ impl Writer {
     /// whole. A crash after it leaves all of it, told or not.
     ///
     /// An error of a write or a sync is never followed by another sync of that file, because the pages count as clean after it: the
-    /// batch goes into a new segment, once; if that fails too, the log stops.
+    /// batch goes into a new segment, once; if that fails too, the log stops, unless the error is one that passes.
     pub(crate) fn commit(
         &mut self,
         batch: &Batch,
         published: &Frontier,
         segment_bytes: impl Fn() -> u64,
-    ) -> Result<(), CommitError> {
-        match self.try_commit(batch, published, &segment_bytes) {
-            Ok(()) => Ok(()),
-            Err(_) => self
-                .try_commit(batch, published, &segment_bytes)
-                .map_err(|error| {
-                    if is_no_space(&error) {
-                        return CommitError::NoSpace(error);
-                    }
-                    CommitError::Fatal(Fatal::WalWrite {
-                        index: batch.first_index(),
-                        source: error,
-                    })
-                }),
+    ) -> Result<(), Blocked> {
+        if self.try_commit(batch, published, &segment_bytes).is_ok() {
+            return Ok(());
         }
+        self.try_commit(batch, published, &segment_bytes)
+            .map_err(|error| {
+                if is_passing(&error) {
+                    // The same batch may be committed again.
+                    return Blocked::store("write", layout::WAL, error);
+                }
+                Blocked::Fatal(Fatal::WalWrite {
+                    index: batch.first_index(),
+                    source: error,
+                })
+            })
     }
 
     fn try_commit(
@@ -175,12 +167,4 @@ impl Writer {
         segment.file.set_len(segment.offset)?;
         segment.file.sync()
     }
-}
-
-/// Whether an error says that there is no room.
-pub(crate) fn is_no_space(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }

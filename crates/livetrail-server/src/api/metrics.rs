@@ -475,6 +475,11 @@ impl Now {
                 status.pressure as u64,
             ),
             (
+                "trail_retrying",
+                "1 while the log waits for what the system refuses for now, such as open files",
+                u64::from(status.retrying.is_some()),
+            ),
+            (
                 "trail_stopped",
                 "1 when the log stopped: nothing more is recorded until a restart",
                 u64::from(status.stopped.is_some()),

@@ -14,6 +14,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Checkpoints that come so much later than they should are trouble.
 const LATE: Duration = Duration::from_secs(5);
 
+/// How often a line in the log says that the ledger waits for something that passes.
+const RETRIES_LOGGED: Duration = Duration::from_secs(10);
+
 /// What is wrong with a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
@@ -23,6 +26,8 @@ pub(crate) enum Trouble {
     None,
     /// Durable records are not covered by a checkpoint, long after they should be.
     SealingLate,
+    /// The system refuses the log something for now, such as another open file. It tries again.
+    Retrying,
     /// The disk has no room for records.
     DiskFull,
     /// The log stopped; only a restart can help.
@@ -30,13 +35,20 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    const ALL: [Self; 4] = [Self::None, Self::SealingLate, Self::DiskFull, Self::Stopped];
+    const ALL: [Self; 5] = [
+        Self::None,
+        Self::SealingLate,
+        Self::Retrying,
+        Self::DiskFull,
+        Self::Stopped,
+    ];
 
     /// A stable label; `None` when nothing is wrong.
     pub(crate) const fn label(self) -> Option<&'static str> {
         match self {
             Self::None => None,
             Self::SealingLate => Some("sealing_late"),
+            Self::Retrying => Some("log_retrying"),
             Self::DiskFull => Some("disk_full"),
             Self::Stopped => Some("log_stopped"),
         }
@@ -93,6 +105,8 @@ struct Looked {
     trouble: Trouble,
     /// Since when there is something to seal, and which size was published then.
     sealing: Option<(Duration, u64)>,
+    /// How many retries there were, and when they were logged last.
+    retries: (u64, Option<Duration>),
 }
 
 impl Looked {
@@ -102,16 +116,20 @@ impl Looked {
             pressure: Pressure::Normal,
             trouble: Trouble::None,
             sealing: None,
+            retries: (0, None),
         }
     }
 
     fn at(&mut self, status: &Status, now: Duration) -> Trouble {
         self.tell_pressure(status.pressure);
+        self.tell_retries(status, now);
         let late = self.sealing_is_late(status, now);
         let trouble = if status.stopped.is_some() {
             Trouble::Stopped
         } else if status.pressure >= Pressure::RefuseStrict {
             Trouble::DiskFull
+        } else if status.retrying.is_some() {
+            Trouble::Retrying
         } else if late {
             Trouble::SealingLate
         } else {
@@ -121,6 +139,24 @@ impl Looked {
             tell(trouble, status);
         }
         trouble
+    }
+
+    /// At most a line in [`RETRIES_LOGGED`], also of what passed between two looks.
+    fn tell_retries(&mut self, status: &Status, now: Duration) {
+        let (before, logged) = self.retries;
+        let soon = logged.is_some_and(|at| now.saturating_sub(at) < RETRIES_LOGGED);
+        let Some(last) = status.last_retry.as_ref() else {
+            return;
+        };
+        if status.retries == before || soon || last.is_no_space() {
+            return;
+        }
+        self.retries = (status.retries, Some(now));
+        tracing::error!(
+            retries = status.retries.saturating_sub(before),
+            "the trail's log had to wait and tries again: {}",
+            crate::output::chain(last.as_ref())
+        );
     }
 
     fn tell_pressure(&mut self, pressure: Pressure) {
@@ -164,6 +200,8 @@ fn tell(trouble: Trouble, status: &Status) {
             sealed = status.sealed.size,
             "no checkpoint covers what was recorded: signing or writing tiles hangs"
         ),
+        // Told with what it waits for.
+        Trouble::Retrying => {}
         Trouble::DiskFull => tracing::error!(
             "the trail's disk is full: strict sessions are refused until there is room"
         ),

@@ -1,0 +1,130 @@
+//! Errors that pass: what the system cannot do now and may be able to do in a moment.
+//!
+//! A full disk, too few file descriptors, too little memory, an interrupted call. The step that met one is tried again until it is done: the log
+//! waits, its owner is told ([`Status::retrying`](crate::Status::retrying)), and nothing is lost. Every other error of the store stops the log.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::error::{Fatal, LedgerError};
+
+/// What stands for a condition that ends without anybody mending the trail.
+const CODES: [Errno; 5] = [
+    Errno::MFILE,
+    Errno::NFILE,
+    Errno::NOMEM,
+    Errno::AGAIN,
+    Errno::INTR,
+];
+
+/// A step that the system refuses for now. The log tries it again.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {op} {path}")]
+#[non_exhaustive]
+pub struct Passing {
+    /// What was tried.
+    pub op: &'static str,
+    /// With which file or directory.
+    pub path: String,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl Passing {
+    /// Whether it is room on the disk that is missing.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        is_no_space(&self.source)
+    }
+}
+
+/// Why a step did not come to its end.
+#[derive(Debug)]
+pub(crate) enum Blocked {
+    /// Not now. The same step may be tried again; nothing is lost.
+    Passing(Passing),
+    /// The log stops here.
+    Fatal(Fatal),
+}
+
+impl Blocked {
+    pub(crate) fn store(op: &'static str, path: impl Into<String>, source: io::Error) -> Self {
+        if is_passing(&source) {
+            return Self::Passing(Passing {
+                op,
+                path: path.into(),
+                source,
+            });
+        }
+        Self::Fatal(Fatal::store(op, path, source))
+    }
+}
+
+impl From<Fatal> for Blocked {
+    fn from(fatal: Fatal) -> Self {
+        Self::Fatal(fatal)
+    }
+}
+
+/// Where nobody tries again: while a trail is opened or handed over.
+impl From<Blocked> for LedgerError {
+    fn from(blocked: Blocked) -> Self {
+        match blocked {
+            Blocked::Passing(Passing { op, path, source }) => Self::Io { op, path, source },
+            Blocked::Fatal(fatal) => Self::Stopped(fatal),
+        }
+    }
+}
+
+/// Whether an error ends by itself, or when somebody makes room.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    is_no_space(error)
+        || matches!(
+            error.kind(),
+            io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+        )
+        || Errno::from_io_error(error).is_some_and(|code| CODES.contains(&code))
+}
+
+/// Whether an error says that there is no room.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Whether an error says that no further file can be opened, by this process or on this machine.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_told_from_what_does_not() {
+        for code in CODES {
+            assert!(is_passing(&code.into()), "{code:?}");
+        }
+        for code in [Errno::NOSPC, Errno::DQUOT] {
+            assert!(is_passing(&code.into()), "{code:?}");
+            assert!(is_no_space(&code.into()), "{code:?}");
+        }
+        for code in [
+            Errno::IO,
+            Errno::ROFS,
+            Errno::ACCESS,
+            Errno::NOENT,
+            Errno::EXIST,
+            Errno::BADF,
+        ] {
+            assert!(!is_passing(&code.into()), "{code:?}");
+        }
+    }
+}

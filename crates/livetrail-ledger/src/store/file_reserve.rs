@@ -1,0 +1,117 @@
+//! File descriptors that the log keeps for itself, so that a server whose connections use all others can still write its trail.
+//!
+//! They are open on `/dev/null`. When a file cannot be opened because there are no more descriptors, one of them is closed and the file opened with
+//! its number; when that file is closed, the reserve is filled up again. Between the two another thread may take the number: then the next one is
+//! given up, and in the end the step is tried again as any other that cannot be done now.
+
+use std::{
+    fs::File,
+    io,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use crate::passing::is_out_of_files;
+
+/// How many a store keeps once it is locked for writing: what the three threads of a ledger open at once, twice.
+pub const RESERVED_FILES: usize = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct FileReserve {
+    kept: Mutex<Vec<File>>,
+    /// How many there should be: 0 before [`begin`](Self::begin).
+    wanted: AtomicUsize,
+    /// How many are missing; read without the lock.
+    missing: AtomicUsize,
+}
+
+impl FileReserve {
+    /// Keeps descriptors from now on.
+    pub(super) fn begin(&self) {
+        self.wanted.store(RESERVED_FILES, Ordering::Relaxed);
+        self.missing.store(RESERVED_FILES, Ordering::Relaxed);
+        self.fill_up();
+    }
+
+    /// Opens a file, or a directory; gives up a descriptor for it when there are no others.
+    pub(super) fn open<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            let opened = open();
+            match &opened {
+                Err(error) if is_out_of_files(error) && self.give_up_one() => {}
+                _ => return opened,
+            }
+        }
+    }
+
+    /// Takes back what was given up, as far as there are descriptors again.
+    pub(super) fn fill_up(&self) {
+        if self.missing.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut kept = self.kept();
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        while kept.len() < wanted {
+            let Ok(file) = File::open("/dev/null") else {
+                break;
+            };
+            kept.push(file);
+        }
+        self.missing
+            .store(wanted.saturating_sub(kept.len()), Ordering::Relaxed);
+    }
+
+    fn give_up_one(&self) -> bool {
+        let mut kept = self.kept();
+        let given_up = kept.pop().is_some();
+        if given_up {
+            self.missing.fetch_add(1, Ordering::Relaxed);
+        }
+        given_up
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<File>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_is_given_up_for_a_file_and_taken_back() {
+        let reserve = FileReserve::default();
+        let tries = Cell::new(0);
+        // The first number that is given up goes to another thread.
+        let open = || {
+            tries.set(tries.get() + 1);
+            if tries.get() < 3 {
+                Err(io::Error::from(Errno::MFILE))
+            } else {
+                Ok(())
+            }
+        };
+        assert!(reserve.open(open).is_err(), "nothing is kept yet");
+        reserve.begin();
+        assert_eq!(reserve.kept().len(), RESERVED_FILES);
+        tries.set(0);
+        reserve.open(open).unwrap();
+        assert_eq!(reserve.kept().len(), RESERVED_FILES - 2);
+        reserve.fill_up();
+        assert_eq!(reserve.kept().len(), RESERVED_FILES);
+        let never = || Err::<(), _>(io::Error::from(Errno::NFILE));
+        assert!(is_out_of_files(&reserve.open(never).unwrap_err()));
+        assert_eq!(reserve.kept().len(), 0);
+        let denied = || Err::<(), _>(io::Error::from(Errno::ACCESS));
+        reserve.fill_up();
+        assert!(reserve.open(denied).is_err());
+        assert_eq!(reserve.kept().len(), RESERVED_FILES, "of no use here");
+    }
+}
