@@ -39,6 +39,8 @@ pub struct Server {
     earlier: Vec<Finished>,
     /// The file that says what its wall clock shows, of a server whose clock the test sets.
     time: Option<PathBuf>,
+    /// How many files it may have open at most, of a server that the test restricts so.
+    open_files: Option<u64>,
     /// What was published while the test looked.
     checkpoints: Mutex<VecDeque<Vec<u8>>>,
 }
@@ -80,6 +82,19 @@ impl Server {
         server
     }
 
+    /// As [`start`](Self::start), with a hard limit on open files.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[track_caller]
+    #[must_use]
+    pub fn start_with_open_files(config: Config, files: u64) -> Self {
+        let mut server = Self::prepare(config, &std::env::temp_dir());
+        server.open_files = Some(files);
+        server.start_again();
+        server
+    }
+
     /// Sets the wall clock of a server that was begun with [`start_at`](Self::start_at).
     ///
     /// # Panics
@@ -104,6 +119,7 @@ impl Server {
             process: None,
             earlier: Vec::new(),
             time: None,
+            open_files: None,
             checkpoints: Mutex::default(),
         };
         server.write_config();
@@ -141,7 +157,15 @@ impl Server {
     /// What starts it, for a start that is to fail.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(binary::livetrail());
+        let mut command = match self.open_files {
+            None => Command::new(binary::livetrail()),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(script).arg(binary::livetrail());
+                shell
+            }
+        };
         command.arg("serve");
         command.arg("--config").arg(self.config_file());
         command.current_dir(self.folder.path());

@@ -15,6 +15,7 @@ mod idle;
 mod keeping;
 mod limits;
 mod many;
+mod open_files;
 mod operator;
 mod real_clients;
 mod refusals;

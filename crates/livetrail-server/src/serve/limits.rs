@@ -2,8 +2,21 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::config::Config;
+
 /// With fewer files a server of the default limits cannot hold what it lets in.
 const FEW_FILES: u64 = 4_096;
+
+/// Files that a server needs besides connections and what is open when its limits are set: rings and event queues of its sender threads, requests
+/// of authenticators, sinks and witnesses, tiles that are being read. And a sixteenth of all, at most [`MOST_HEADROOM`].
+const HEADROOM: u64 = 12;
+const MOST_HEADROOM: u64 = 256;
+
+/// For each sink or witness: its connections and its files.
+const OF_A_SINK: u64 = 4;
+
+/// A listener keeps at least this many connections, however few files there are.
+const LEAST_CONNECTIONS: usize = 4;
 
 /// Raises the number of files and connections that may be open to what the system allows at most: the usual default, 1,024, is
 /// for programs that use `select`.
@@ -24,5 +37,70 @@ pub(super) fn raise_open_files() {
             );
         }
         _ => tracing::debug!(files, "open files"),
+    }
+}
+
+/// The configuration with limits on connections that fit the number of files that may be open. What the trail's log keeps for itself is open
+/// already and counts as used, so that connections can never take it.
+pub(super) fn fit_connections(config: &Config) -> Config {
+    let mut fitted = config.clone();
+    let files = getrlimit(Resource::Nofile).current;
+    if let Some(files) = files {
+        let others = config.sink.len().saturating_add(config.trail.witness.len());
+        let others = OF_A_SINK.saturating_mul(others as u64);
+        let headroom = HEADROOM + (files / 16).min(MOST_HEADROOM);
+        let used = open_files().saturating_add(headroom).saturating_add(others);
+        let listeners = if config.api.listen.is_some() { 2 } else { 1 };
+        let limits = [config.rtmp.max_connections, config.http.max_connections];
+        let [rtmp, http] = share(files.saturating_sub(used), limits, listeners);
+        fitted.rtmp.max_connections = rtmp;
+        fitted.http.max_connections = http;
+    }
+    let (rtmp, http) = (fitted.rtmp.max_connections, fitted.http.max_connections);
+    if (rtmp, http) == (config.rtmp.max_connections, config.http.max_connections) {
+        tracing::info!(files, rtmp, http, "limits on connections");
+    } else {
+        tracing::warn!(
+            files,
+            rtmp,
+            http,
+            "limits on connections are lowered to what the limit on open files allows; raise it (ulimit -n, LimitNOFILE)"
+        );
+    }
+    fitted
+}
+
+/// Shares `budget` between RTMP and `http_listeners` listeners for HTTP, in proportion to what each may have.
+fn share(budget: u64, [rtmp, http]: [usize; 2], http_listeners: usize) -> [usize; 2] {
+    let wanted = http.saturating_mul(http_listeners).saturating_add(rtmp);
+    let budget = usize::try_from(budget).unwrap_or(usize::MAX);
+    if wanted <= budget {
+        return [rtmp, http];
+    }
+    [rtmp, http].map(|limit| {
+        let part = budget as u128 * limit as u128 / wanted.max(1) as u128;
+        let part = usize::try_from(part).unwrap_or(limit);
+        part.max(LEAST_CONNECTIONS).min(limit)
+    })
+}
+
+/// How many files this process has open; a guess where the system does not say.
+fn open_files() -> u64 {
+    const GUESS: u64 = 32;
+    std::fs::read_dir("/proc/self/fd").map_or(GUESS, |files| files.count() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_get_what_files_there_are_in_proportion() {
+        assert_eq!(share(30_000, [10_000, 10_000], 1), [10_000, 10_000]);
+        assert_eq!(share(1_000, [10_000, 10_000], 1), [500, 500]);
+        assert_eq!(share(900, [10_000, 10_000], 2), [300, 300]);
+        assert_eq!(share(400, [100, 300], 1), [100, 300]);
+        assert_eq!(share(200, [100, 300], 1), [50, 150]);
+        assert_eq!(share(0, [10_000, 1], 1), [LEAST_CONNECTIONS, 1]);
     }
 }

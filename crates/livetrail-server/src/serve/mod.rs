@@ -163,6 +163,7 @@ impl Server {
     /// # Errors
     /// An address is taken.
     pub(crate) async fn start_with(config: Config, mut trail: Trail) -> anyhow::Result<Self> {
+        let fitted = limits::fit_connections(&config);
         // All of them before anything is on record: a server that cannot listen has not been there.
         let rtmp = bind("rtmp.listen", config.rtmp.listen).await?;
         let http = bind("http.listen", config.http.listen).await?;
@@ -213,7 +214,7 @@ impl Server {
             .gate(gate)
             .build()?;
         let deny = denied::rules(&config, pipeline.clone(), clock.clone());
-        let rtmp = match rtmp_server(&config, rtmp, &engine) {
+        let rtmp = match rtmp_server(&fitted, rtmp, &engine) {
             Ok(rtmp) => rtmp,
             Err(error) => {
                 // The boot is on record already; so is that it came to nothing.
@@ -248,7 +249,7 @@ impl Server {
         };
         server.watch_trail(clock, &config);
         server.serve_rtmp(rtmp, &state);
-        server.serve_http(&config, http, api, &state);
+        server.serve_http(&fitted, http, api, &state);
         Ok(server)
     }
 
