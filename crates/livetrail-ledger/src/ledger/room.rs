@@ -154,7 +154,9 @@ struct Stuck {
 
 impl Stuck {
     fn begin(shared: &Arc<Shared>, passing: Passing) -> Result<Self, Fatal> {
-        shared.state().retrying.threads += 1;
+        let mut state = shared.state();
+        state.retrying.threads = state.retrying.threads.saturating_add(1);
+        drop(state);
         let mut stuck = Self {
             shared: Arc::clone(shared),
             no_space: false,
