@@ -154,7 +154,8 @@ impl Server {
                 // A build from before there were ledgers has no such command, and makes its trail itself.
                 let mut init = Command::new(livetrail);
                 init.args(["trail", "init"]).arg(dir.path().join("data"));
-                let _ = init.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+                let init = init.stdout(Stdio::null()).stderr(Stdio::null()).status();
+                let _ = init.with_context(|| format!("cannot start {}", livetrail.display()))?;
                 let mut command = Command::new(livetrail);
                 command.arg("serve").arg("--config").arg(path);
                 command
@@ -317,7 +318,8 @@ pub fn build(features: &str) -> Result<PathBuf> {
         .current_dir(&root)
         .args(["build", "--quiet", "--profile", "dist", "--locked"])
         .args(["--package", "livetrail-server", "--features", features])
-        .status()?;
+        .status()
+        .context("cannot start cargo")?;
     ensure!(status.success(), "the server does not build");
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);

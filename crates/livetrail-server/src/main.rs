@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod nearest;
 mod output;
+mod owner;
 mod serve;
 mod time;
 

@@ -536,7 +536,20 @@ impl Now {
             "HTTP connections of viewers that would not read",
             sum(|s| s.cut),
         )?;
-        let Some(rtmp) = self.0.inner.rtmp.get() else {
+        let rtmp = self.0.inner.rtmp.get();
+        w.gauges(
+            "io_uring_threads",
+            "Threads that write to many viewers with one system call",
+            "gateway",
+            [
+                ("http", sum(|s| s.io_uring_threads)),
+                (
+                    "rtmp",
+                    rtmp.map_or(0, |rtmp| rtmp.io_uring_threads() as u64),
+                ),
+            ],
+        )?;
+        let Some(rtmp) = rtmp else {
             return Ok(());
         };
         w.gauge(

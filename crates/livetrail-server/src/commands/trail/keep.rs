@@ -9,6 +9,7 @@ use crate::{
     cli::{TrailHold, TrailKeeper, TrailPrune},
     config::{self, Config, Overrides, Span},
     output::{Failure, Outcome, say},
+    owner::explain,
     serve::{Maintenance, Wanted, hold_record, open_sessions, plan, trail_directory},
 };
 
@@ -165,8 +166,9 @@ fn told(name: &str, from: Option<u64>) -> String {
 }
 
 fn reader(config: &Config) -> Result<Reader, Failure> {
-    let store = RealStore::new(trail_directory(&config.data));
-    Reader::open(Arc::new(store)).map_err(Failure::unusable)
+    let directory = trail_directory(&config.data);
+    let reader = Reader::open(Arc::new(RealStore::new(&directory)));
+    reader.map_err(|error| Failure::unusable(explain(error, &directory)))
 }
 
 fn is_locked(error: &anyhow::Error) -> bool {

@@ -13,6 +13,7 @@ use crate::{
     cli::TrailPath,
     commands::progress as progress_bar,
     output::{Failure, chain, complain},
+    owner::explain,
     serve::{TrailPlace, index_directory},
 };
 
@@ -131,7 +132,7 @@ impl LedgerSource {
                     .with_context(|| format!("the keys in {}", file.display()))
                     .map_err(Failure::unusable)?
             }
-            (reader, _) => reader.map_err(Failure::unusable)?,
+            (reader, _) => reader.map_err(|error| Failure::unusable(explain(error, &directory)))?,
         };
         let first = reader.first_index().map_err(Failure::unusable)?;
         Ok(Self {

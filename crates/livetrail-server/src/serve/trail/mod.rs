@@ -37,6 +37,7 @@ pub(crate) use watch::{Trouble, Watch};
 
 use super::sinks::{Configured, SinkWatch};
 use crate::config::{self, Config};
+use crate::owner::explain;
 
 /// A trail that is open for writing, and what its start has found.
 pub(crate) struct Trail {
@@ -80,7 +81,7 @@ impl Trail {
         let found = match Reader::open(store.clone()) {
             Ok(reader) => reader,
             Err(LedgerError::NoTrail { .. }) => bail!(no_trail(&config.data)),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(explain(error, &directory)),
         };
         let origin = config.trail.origin.as_deref();
         let origin = origin.unwrap_or_else(|| found.origin());
