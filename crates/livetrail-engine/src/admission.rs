@@ -30,15 +30,19 @@ use crate::{
     attempts::{Address, DELAY, Pace},
     auth::Verdict,
     builder::Limits,
-    bus::Stream,
+    bus::{Stream, Writer},
     engine::Inner,
     event::{Reason, Role, SessionContext, StreamEventKind, clean},
     identity::SessionId,
     janitor,
     lifecycle::SessionCore,
+    registry::Registry,
     session::{Playback, Publication},
     timers::{Outcome, Purpose, Ticket},
 };
+
+/// A publisher that goes on with another's stream waits for this long until the other's handle is gone.
+const HANDOVER: Duration = Duration::from_secs(2);
 
 /// An attempt that nobody has judged yet. Dropped so, it was given up, or a panic came between: reported as a refusal,
 /// because every attempt has an outcome.
@@ -240,9 +244,10 @@ impl Inner {
         };
         self.pass_gates(&admitted).await?;
         self.take_over(core).await?;
+        let writer = self.writer_of(core).await?;
         entering.entered = true;
         core.admitted_ms.store(self.now_ms(), Relaxed);
-        Ok(Publication::new(core.clone()))
+        Ok(Publication::new(core.clone(), writer))
     }
 
     pub(crate) async fn play(self: &Arc<Self>, attempt: Attempt) -> Result<Playback, Denied> {
@@ -326,7 +331,7 @@ impl Inner {
             let paced = self.keep_pace(pending).await?;
             let started = match role {
                 Role::Publish => self.start_publish(pending, &settings, revocations, paced),
-                Role::Play => self.start_play(pending, revocations, paced),
+                Role::Play => self.start_play(pending, &settings, revocations, paced),
             };
             // Credentials were revoked meanwhile, perhaps these.
             if let Some(started) = started {
@@ -390,10 +395,8 @@ impl Inner {
         paced: bool,
     ) -> Option<Result<Arc<SessionCore>, Reason>> {
         let context = pending.context.clone();
-        let memory = self.memory.open();
-        let stream = Arc::new(Stream::new(settings.clone(), memory, self.now_ms()));
-        let core = Arc::new(SessionCore::new(context, stream, self.clone(), paced));
-        {
+        let fresh = self.new_stream(settings);
+        let core = {
             let mut registry = self.registry();
             if registry.closed {
                 return Some(Err(Reason::ServerShutdown));
@@ -401,12 +404,18 @@ impl Inner {
             if registry.revocations != revocations {
                 return None;
             }
+            let resumed = registry.stream_to_resume(&context.key, settings);
+            let resumes = resumed.is_some();
+            let stream = resumed.unwrap_or(fresh);
+            let core = SessionCore::new(context, stream, self.clone(), resumes, paced);
+            let core = Arc::new(core);
             let limits = self.limits.load();
             let may_replace = |old: &SessionCore| may_replace(&core, old);
             if let Err(reason) = registry.add_publisher(&core, &limits, may_replace) {
                 return Some(Err(reason));
             }
-        }
+            core
+        };
         core.report_start();
         Some(Ok(core))
     }
@@ -415,6 +424,7 @@ impl Inner {
     fn start_play(
         self: &Arc<Self>,
         pending: &Pending<'_>,
+        settings: &Arc<AppSettings>,
         revocations: u64,
         paced: bool,
     ) -> Option<Result<Arc<SessionCore>, Reason>> {
@@ -427,13 +437,28 @@ impl Inner {
             if registry.revocations != revocations {
                 return None;
             }
-            let publisher = registry.publishers.get(&context.key);
-            let live = publisher.filter(|publisher| publisher.ending().is_none());
-            let Some(stream) = live.map(|publisher| publisher.stream.clone()) else {
-                return Some(Err(Reason::StreamNotFound));
-            };
-            let core = Arc::new(SessionCore::new(context, stream, self.clone(), paced));
             let limits = self.limits.load();
+            let stream = match registry.stream_to_watch(&context.key) {
+                Some(stream) => stream,
+                None if settings.wait_for_publisher.is_zero() => {
+                    return Some(Err(Reason::StreamNotFound));
+                }
+                None => match self.wait_for_stream(&mut registry, &context, settings) {
+                    Ok(stream) => stream,
+                    Err(reason) => return Some(Err(reason)),
+                },
+            };
+            let waits = stream.publishers.load(Relaxed) == 0;
+            if waits && registry.kept.viewers() >= limits.max_waiting_viewers as u64 {
+                return Some(Err(Reason::LimitReached));
+            }
+            let core = Arc::new(SessionCore::new(
+                context,
+                stream,
+                self.clone(),
+                false,
+                paced,
+            ));
             if let Err(reason) = registry.add_viewer(&core, &limits) {
                 return Some(Err(reason));
             }
@@ -441,6 +466,76 @@ impl Inner {
         };
         core.report_start();
         Some(Ok(core))
+    }
+
+    fn new_stream(&self, settings: &Arc<AppSettings>) -> Arc<Stream> {
+        let memory = self.memory.open();
+        Arc::new(Stream::new(settings.clone(), memory, self.now_ms()))
+    }
+
+    /// A stream for viewers that come before its first publisher.
+    fn wait_for_stream(
+        &self,
+        registry: &mut Registry,
+        context: &SessionContext,
+        settings: &Arc<AppSettings>,
+    ) -> Result<Arc<Stream>, Reason> {
+        let stream = self.new_stream(settings);
+        if !self.memory.has_room() {
+            return Err(Reason::MemoryLimit);
+        }
+        let grace = settings.wait_for_publisher;
+        let until = self.clock.monotonic().saturating_add(grace);
+        if registry.kept.wait(&context.key, &stream, until) {
+            Ok(stream)
+        } else {
+            Err(Reason::LimitReached)
+        }
+    }
+
+    /// The writer of a publisher's stream. One that goes on with another's stream waits until the other's handle is gone.
+    async fn writer_of(self: &Arc<Self>, core: &Arc<SessionCore>) -> Result<Writer, Denied> {
+        if !core.resumes {
+            return Ok(Writer::new(core.stream.clone()));
+        }
+        let mut late = std::pin::pin!(self.sleep(HANDOVER));
+        loop {
+            let mut parked = std::pin::pin!(self.parked.notified());
+            parked.as_mut().enable();
+            if core.ending().is_none() {
+                let mut registry = self.registry();
+                if let Some(writer) = registry.kept.take_writer(&core.context.key, &core.stream) {
+                    return Ok(writer);
+                }
+            }
+            let mut ended = std::pin::pin!(core.wait_for_end());
+            let stopped = poll_fn(|cx| {
+                if ended.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(true);
+                }
+                if late.as_mut().poll(cx).is_ready() {
+                    core.end(Reason::AlreadyPublishing);
+                    return Poll::Ready(true);
+                }
+                parked.as_mut().poll(cx).map(|()| false)
+            })
+            .await;
+            if stopped {
+                let reason = core.wait_for_end().await;
+                return Err(Denied::of(&core.context, reason));
+            }
+        }
+    }
+
+    /// A publisher's handle is gone.
+    pub(crate) fn park(&self, core: &SessionCore, writer: Writer) {
+        if core.stream.settings.wait_for_publisher.is_zero() {
+            return;
+        }
+        self.registry()
+            .kept
+            .park(&core.context.key, &core.stream, writer);
+        self.parked.notify_waiters();
     }
 
     async fn pass_gates(self: &Arc<Self>, admitted: &Admitted) -> Result<(), Denied> {

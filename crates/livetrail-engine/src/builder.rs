@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::{
     admit::Gate,
@@ -211,6 +211,7 @@ impl EngineBuilder {
                 timers: Timers::new(),
                 bell: Arc::default(),
                 stopping: AtomicBool::new(false),
+                parked: Notify::new(),
                 deciding: AtomicUsize::new(0),
             }),
         })

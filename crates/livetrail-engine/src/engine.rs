@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 #[cfg(doc)]
 use crate::Observer;
@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) bell: Arc<Bell>,
     /// The engine stops: no attempt is judged any more.
     pub(crate) stopping: AtomicBool,
+    /// A publisher has left its writer for the next one.
+    pub(crate) parked: Notify,
     /// Attempts that are being judged at this moment. Those that wait for an authenticator are tickets instead.
     pub(crate) deciding: AtomicUsize,
 }
@@ -258,11 +260,12 @@ impl Inner {
 
     /// A session has ended, and its end was reported.
     pub(crate) fn unregister(&self, core: &SessionCore, reason: Reason, totals: SessionTotals) {
-        self.registry().remove(core);
-        let context = &core.context;
-        if context.role == Role::Publish {
-            core.stream.close();
+        let now = self.clock.monotonic();
+        let over = self.registry().remove(core, reason, now);
+        if let Some(stream) = over {
+            stream.close();
         }
+        let context = &core.context;
         let sums = self.totals.of(context.role);
         sums.bytes.fetch_add(totals.bytes, Relaxed);
         sums.frames.fetch_add(totals.frames, Relaxed);
@@ -271,7 +274,6 @@ impl Inner {
         if totals.duration < SHORT && reason != Reason::ServerShutdown {
             let limits = self.limits.load();
             let (of_address, of_all) = (limits.attempts, limits.short_sessions);
-            let now = self.clock.monotonic();
             self.attempts
                 .short_session(context, core.paced, of_address, of_all, now);
         }

@@ -143,7 +143,14 @@ fn time_to_sleep(engine: &Inner, swept: Duration) -> Option<Duration> {
 pub(crate) fn sweep(engine: &Arc<Inner>) {
     let now = engine.clock.monotonic();
     fire(engine, engine.timers.take_due_by(now));
-    let cores: Vec<_> = engine.registry().sessions.values().cloned().collect();
+    let (cores, over) = {
+        let mut registry = engine.registry();
+        let cores: Vec<_> = registry.sessions.values().cloned().collect();
+        (cores, registry.kept.take_expired(now))
+    };
+    for stream in over {
+        stream.close();
+    }
     let limits = **engine.limits.load();
     let now_ms = now.as_millis() as u64;
     for core in &cores {
@@ -195,7 +202,10 @@ fn end_if_it_never_sent(core: &Arc<SessionCore>, now_ms: u64, timeout: Duration)
 }
 
 fn reap_if_idle(core: &Arc<SessionCore>, now_ms: u64, idle_timeout: Duration) {
-    let idle = Duration::from_millis(now_ms.saturating_sub(core.stream.qos.last_frame_ms()));
+    // A stream that this publisher goes on with may have been silent for longer than it has been here.
+    let since_ms = core.stream.qos.last_frame_ms();
+    let since_ms = since_ms.max(core.started.as_millis() as u64);
+    let idle = Duration::from_millis(now_ms.saturating_sub(since_ms));
     if !idle_timeout.is_zero() && idle >= idle_timeout {
         reap(core, idle);
     }
@@ -222,7 +232,7 @@ fn evict_if_stalled(core: &Arc<SessionCore>, now_ms: u64) {
     }
     let lag = core.stream.head().saturating_sub(position);
     if core.stream.is_closed() {
-        core.end(Reason::StreamEnded);
+        core.end(core.stream.close_reason());
     } else if lag > core.stream.settings.subscriber_max_lag && !core.paused.load(Relaxed) {
         core.end_with(
             Some(StreamEventKind::SubscriberEvicted { lag }),

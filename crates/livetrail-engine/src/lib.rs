@@ -31,6 +31,7 @@ mod frame;
 mod identity;
 mod info;
 mod janitor;
+mod kept;
 mod lifecycle;
 mod limit;
 mod observe;

@@ -43,6 +43,8 @@ pub(crate) struct SessionCore {
     pub(crate) admitted_ms: AtomicU64,
     /// It will be its stream's publisher when the gates have let it pass; another is until then.
     pub(crate) standby: AtomicBool,
+    /// A publisher that goes on with the stream of another, or one that viewers wait for: it needs that stream's writer.
+    pub(crate) resumes: bool,
     /// It waited for its turn to be let in: see [`Attempts::pace`](crate::attempts::Attempts::pace).
     pub(crate) paced: bool,
     /// What was carried; of a viewer, also where it is.
@@ -86,6 +88,7 @@ impl SessionCore {
         context: Arc<SessionContext>,
         stream: Arc<Stream>,
         engine: Arc<Inner>,
+        resumes: bool,
         paced: bool,
     ) -> Self {
         Self {
@@ -97,6 +100,7 @@ impl SessionCore {
             number: AtomicU64::new(u64::MAX),
             admitted_ms: AtomicU64::new(u64::MAX),
             standby: AtomicBool::new(false),
+            resumes,
             paced,
             progress: Progress::default(),
             dropped_frames: AtomicU64::new(0),

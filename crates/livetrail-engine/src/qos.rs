@@ -70,6 +70,11 @@ impl Qos {
         self.last_frame_ms.load(Relaxed)
     }
 
+    /// A publisher begins: silence counts from now.
+    pub(crate) fn touch(&self, now_ms: u64) {
+        self.last_frame_ms.store(now_ms, Relaxed);
+    }
+
     pub(crate) fn snapshot(&self, now_ms: u64) -> QosSnapshot {
         let since_last_frame = Duration::from_millis(now_ms.saturating_sub(self.last_frame_ms()));
         let live = u64::from(since_last_frame < STALE);

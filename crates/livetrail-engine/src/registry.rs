@@ -4,13 +4,17 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     hash::Hash,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use crate::{
+    app::AppSettings,
     attempts::Address,
     builder::Limits,
+    bus::Stream,
     event::{Reason, Role},
     identity::{AppName, SessionId, StreamKey},
+    kept::{KeptStreams, may_come_back},
     lifecycle::SessionCore,
 };
 
@@ -22,6 +26,8 @@ pub(crate) struct Registry {
     pub(crate) revocations: u64,
     pub(crate) publishers: HashMap<StreamKey, Arc<SessionCore>>,
     pub(crate) sessions: HashMap<SessionId, Arc<SessionCore>>,
+    /// Streams without a publisher.
+    pub(crate) kept: KeptStreams,
     /// Publishers that take a stream over once all gates have let them pass.
     standby: usize,
     started: u64,
@@ -80,6 +86,8 @@ impl Registry {
                     .insert(core.context.key.clone(), core.clone());
             }
         }
+        core.stream.publishers.fetch_add(1, Relaxed);
+        self.kept.published(&core.context.key);
         self.add(core);
         Ok(())
     }
@@ -125,7 +133,35 @@ impl Registry {
 
     /// Whether there is nothing that anybody has to look after.
     pub(crate) fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
+        self.sessions.is_empty() && self.kept.is_empty()
+    }
+
+    /// The stream that a publisher of this key goes on with, if its application lets viewers wait: the one of the present
+    /// publisher, or the one that is kept.
+    pub(crate) fn stream_to_resume(
+        &self,
+        key: &StreamKey,
+        settings: &AppSettings,
+    ) -> Option<Arc<Stream>> {
+        if settings.wait_for_publisher.is_zero() {
+            return None;
+        }
+        let present = self.publishers.get(key).map(|publisher| &publisher.stream);
+        let stream = present.or_else(|| self.kept.get(key))?;
+        (!stream.is_closed()).then(|| stream.clone())
+    }
+
+    /// The stream that a viewer of this key watches.
+    pub(crate) fn stream_to_watch(&self, key: &StreamKey) -> Option<Arc<Stream>> {
+        let publisher = self.publishers.get(key);
+        let live = publisher.filter(|publisher| {
+            let may_end = publisher
+                .ending()
+                .map(|reason| may_come_back(publisher, reason));
+            may_end.unwrap_or(true)
+        });
+        let stream = live.map(|publisher| &publisher.stream);
+        stream.or_else(|| self.kept.get(key)).cloned()
     }
 
     /// All sessions, in the order in which they started.
@@ -135,12 +171,15 @@ impl Registry {
         sessions
     }
 
-    /// Forgets a session that has ended. True if it was its stream's publisher.
-    pub(crate) fn remove(&mut self, core: &SessionCore) -> bool {
+    /// Forgets a session that has ended, for this reason. Gives its stream if that ends with it.
+    pub(crate) fn remove(
+        &mut self,
+        core: &SessionCore,
+        reason: Reason,
+        now: Duration,
+    ) -> Option<Arc<Stream>> {
         let context = &core.context;
-        if self.sessions.remove(&context.session).is_none() {
-            return false;
-        }
+        self.sessions.remove(&context.session)?;
         let publishes = context.role == Role::Publish;
         if let Some(address) = Address::of_session(context)
             && let Entry::Occupied(mut of_address) = self.by_address.entry(address)
@@ -153,7 +192,7 @@ impl Registry {
         }
         if !publishes {
             core.stream.subscribers.fetch_sub(1, Relaxed);
-            return false;
+            return None;
         }
         if let Some(principal) = &context.principal {
             subtract(&mut self.by_principal, principal);
@@ -167,7 +206,29 @@ impl Registry {
             self.publishers.remove(&context.key);
         }
         self.stand_down(core);
-        holds
+        let (key, stream) = (&context.key, &core.stream);
+        let others = stream.publishers.fetch_sub(1, Relaxed) > 1;
+        let watched = stream.subscribers.load(Relaxed) > 0;
+        let grace = stream.settings.wait_for_publisher;
+        if holds && may_come_back(core, reason) && (others || watched) {
+            self.kept.keep(key, stream, now.saturating_add(grace));
+            return None;
+        }
+        let present = self.publishers.get(key);
+        if present.is_some_and(|present| Arc::ptr_eq(&present.stream, stream)) {
+            return None;
+        }
+        if !holds
+            && self
+                .kept
+                .get(key)
+                .is_some_and(|kept| Arc::ptr_eq(kept, stream))
+        {
+            self.kept.keep(key, stream, now.saturating_add(grace));
+            return None;
+        }
+        self.kept.forget(key, stream);
+        Some(stream.clone())
     }
 
     fn stand_down(&mut self, core: &SessionCore) {

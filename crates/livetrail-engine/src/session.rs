@@ -57,7 +57,8 @@ pub enum Pushed {
 /// The right to send one stream. Dropping it ends the session (`client_closed`; `internal_error` in a panic).
 pub struct Publication {
     core: Arc<SessionCore>,
-    writer: Writer,
+    /// Until it is dropped.
+    writer: Option<Writer>,
     limiter: Option<Limiter>,
     /// A video frame was dropped: those that depend on it go too.
     broken_gop: bool,
@@ -87,12 +88,12 @@ impl Repeated {
 }
 
 impl Publication {
-    pub(crate) fn new(core: Arc<SessionCore>) -> Self {
+    pub(crate) fn new(core: Arc<SessionCore>, mut writer: Writer) -> Self {
         let limiter = Limiter::new(&core.stream.settings.ingress, core.started);
-        let writer = Writer::new(core.stream.clone());
+        writer.begin(core.engine.clock.monotonic());
         Self {
             core,
-            writer,
+            writer: Some(writer),
             limiter,
             broken_gop: false,
             limited: Repeated::default(),
@@ -118,7 +119,7 @@ impl Publication {
             .engine
             .observers
             .frame(&self.core.context.key, &frame);
-        let truncated = self.writer.push(frame, now);
+        let truncated = self.writer.as_mut().and_then(|w| w.push(frame, now));
         self.core.progress.count(1, bytes);
         if let Some(t) = truncated
             && let Some(count) = self.truncated.add(1, now_ms)
@@ -210,6 +211,9 @@ impl Publication {
 impl Drop for Publication {
     fn drop(&mut self) {
         self.core.end(SessionCore::drop_reason());
+        if let Some(writer) = self.writer.take() {
+            self.core.engine.park(&self.core, writer);
+        }
     }
 }
 
@@ -386,7 +390,7 @@ impl Playback {
                     return Ok(());
                 }
                 Found::Skipped(frames) => self.note_lag(frames),
-                Found::End => self.core.end(Reason::StreamEnded),
+                Found::End => self.core.end(self.core.stream.close_reason()),
             }
         }
     }
@@ -422,8 +426,9 @@ impl Playback {
     /// Ends the session because its stream is over and everything was handed out.
     pub(crate) fn end_with_stream(&self) -> Reason {
         self.stand();
-        self.core.end(Reason::StreamEnded);
-        self.core.ending().unwrap_or(Reason::StreamEnded)
+        let reason = self.core.stream.close_reason();
+        self.core.end(reason);
+        self.core.ending().unwrap_or(reason)
     }
 
     /// From now on a shard serves this subscriber, and is told when its session ends.

@@ -35,7 +35,7 @@ impl Engine {
             registry.in_order()
         };
         refuse_waiting(inner);
-        end_all(cores);
+        end_all(inner, cores);
         let for_ends = deadline - deadline / 4;
         let over = inner.within(left(for_ends), inner.until_over()).await;
         let flushed = inner.within(left(deadline), inner.observers.flush()).await;
@@ -62,34 +62,39 @@ fn refuse_waiting(inner: &Inner) {
 
 /// Ends all sessions, in the order in which they started, so that the trail of an end reads as that of a beginning; viewers
 /// first, because they would otherwise end with their stream.
-fn end_all(cores: Vec<Arc<SessionCore>>) {
+fn end_all(inner: &Arc<Inner>, cores: Vec<Arc<SessionCore>>) {
     if cores.is_empty() {
         return;
     }
     let cores = Arc::new(cores);
-    let on_thread = cores.clone();
+    let on_thread = (inner.clone(), cores.clone());
     // Observers hear each of them: that may take longer than the deadline, and must not keep a runtime from its other tasks.
     let spawned = std::thread::Builder::new()
         .name("livetrail-stop".to_owned())
-        .spawn(move || end_in_order(&on_thread));
+        .spawn(move || end_in_order(&on_thread.0, &on_thread.1));
     if let Err(error) = spawned {
         tracing::warn!(%error, "cannot start a thread to end the sessions; ending them here");
-        end_in_order(&cores);
+        end_in_order(inner, &cores);
     }
 }
 
-fn end_in_order(cores: &[Arc<SessionCore>]) {
+fn end_in_order(inner: &Inner, cores: &[Arc<SessionCore>]) {
     for role in [Role::Play, Role::Publish] {
         for core in cores.iter().filter(|core| core.context.role == role) {
             core.end(Reason::ServerShutdown);
         }
+    }
+    // No publisher will come.
+    let kept = inner.registry().kept.take_all();
+    for stream in kept {
+        stream.close();
     }
 }
 
 impl Inner {
     /// Ready when no attempt is being judged and no session is left.
     async fn until_over(self: &Arc<Self>) {
-        while self.deciding.load(SeqCst) > 0 || !self.registry().is_empty() {
+        while self.deciding.load(SeqCst) > 0 || !self.registry().sessions.is_empty() {
             self.sleep(LOOK_INTERVAL).await;
         }
     }

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     app::AppSettings,
-    frame::{MediaFrame, MediaKind},
+    event::Reason,
+    frame::{MediaFrame, MediaKind, TimeBase},
     qos::{Qos, QosWriter},
 };
 
@@ -75,6 +76,8 @@ pub(crate) struct Stream {
     pub(super) replay: ArcSwap<Replay>,
     listeners: ArcSwap<Vec<Listener>>,
     closed: AtomicBool,
+    /// It has or had a publisher.
+    published: AtomicBool,
     /// When the newest frame came, by the engine's clock in microseconds.
     pushed_us: AtomicU64,
     /// The same of the newest video frame.
@@ -89,6 +92,8 @@ pub(crate) struct Stream {
     gop_track: AtomicU8,
     /// Live subscribers, for limits and for people.
     pub(crate) subscribers: AtomicU64,
+    /// Publishers whose stream it is: more than one while one takes over from another. Changed under the registry's lock.
+    pub(crate) publishers: AtomicU64,
 }
 
 impl Stream {
@@ -105,6 +110,7 @@ impl Stream {
             }),
             listeners: ArcSwap::default(),
             closed: AtomicBool::new(false),
+            published: AtomicBool::new(false),
             pushed_us: AtomicU64::new(0),
             video_us: AtomicU64::new(0),
             first_us: AtomicU64::new(u64::MAX),
@@ -112,6 +118,7 @@ impl Stream {
             video_next: AtomicU64::new(0),
             gop_track: AtomicU8::new(u8::MAX),
             subscribers: AtomicU64::new(0),
+            publishers: AtomicU64::new(0),
             qos: Qos::new(now_ms),
             settings,
         }
@@ -186,6 +193,27 @@ impl Stream {
         self.notify();
     }
 
+    /// It has no publisher for a while: whoever joins now waits for the next, and is not shown what the last one sent.
+    pub(crate) fn pause(&self) {
+        self.replay.store(Arc::new(Replay {
+            gop: None,
+            live: Place {
+                seq: self.head(),
+                configs: Arc::new([]),
+            },
+            has_video: false,
+        }));
+    }
+
+    /// Why its subscribers end when it is closed.
+    pub(crate) fn close_reason(&self) -> Reason {
+        if self.published.load(Ordering::Relaxed) {
+            Reason::StreamEnded
+        } else {
+            Reason::StreamNotFound
+        }
+    }
+
     pub(crate) fn notify(&self) {
         for listener in self.listeners.load().iter() {
             listener.notify();
@@ -226,6 +254,48 @@ pub(crate) struct Writer {
     gop: Option<Gop>,
     /// Frames of the GOP before, as far as it was replayed.
     last_gop_frames: u64,
+    /// Time of the newest frame, and its unit.
+    newest: (i64, TimeBase),
+    /// Of a second or later publisher of this stream.
+    resumed: Option<Resumed>,
+}
+
+/// A publisher that goes on where another has left off: its times are shifted, so that the stream's go on.
+struct Resumed {
+    /// The stream's time when it began, in milliseconds.
+    began_ms: i64,
+    /// What is added to its times, in milliseconds; known with its first frame that is not a configuration.
+    shift_ms: Option<i64>,
+    /// No keyframe has come: what depends on one that never was is not sent.
+    need_keyframe: bool,
+}
+
+impl Resumed {
+    /// Shifts the frame's times; `false` when it is not to be sent.
+    fn takes(&mut self, frame: &mut MediaFrame) -> bool {
+        let ticks = |ms: i64| {
+            let ticks = i128::from(ms) * i128::from(frame.time_base.hz()) / 1_000;
+            i64::try_from(ticks).unwrap_or(if ms < 0 { i64::MIN } else { i64::MAX })
+        };
+        if frame.is_config() && self.shift_ms.is_none() {
+            (frame.dts, frame.pts) = (ticks(self.began_ms), ticks(self.began_ms));
+            return true;
+        }
+        if frame.kind == MediaKind::Video && !frame.is_config() && self.need_keyframe {
+            if !frame.is_keyframe() {
+                return false;
+            }
+            self.need_keyframe = false;
+        }
+        let shift_ms = *self.shift_ms.get_or_insert_with(|| {
+            let first_ms = frame.time_base.to_millis(frame.dts);
+            self.began_ms.saturating_sub(first_ms)
+        });
+        let shift = ticks(shift_ms);
+        frame.dts = frame.dts.saturating_add(shift);
+        frame.pts = frame.pts.saturating_add(shift);
+        true
+    }
 }
 
 /// The GOP that is being written.
@@ -255,12 +325,51 @@ impl Writer {
             gop_track: u8::MAX,
             gop: None,
             last_gop_frames: 0,
+            newest: (0, TimeBase::MILLIS),
+            resumed: None,
             stream,
         }
     }
 
+    /// A publisher begins to write, perhaps after another.
+    pub(crate) fn begin(&mut self, now: Duration) {
+        let stream = &self.stream;
+        stream.qos.touch(now.as_millis() as u64);
+        if !stream.published.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let silent_us = (now.as_micros() as u64).saturating_sub(stream.pushed_us());
+        let silent_ms = i64::try_from(silent_us / 1_000).unwrap_or(i64::MAX).max(1);
+        let (time, base) = self.newest;
+        self.resumed = Some(Resumed {
+            began_ms: base.to_millis(time).saturating_add(silent_ms),
+            shift_ms: None,
+            need_keyframe: true,
+        });
+        // Nothing of what the other sent holds for what comes now.
+        stream.first_us.store(u64::MAX, Ordering::Relaxed);
+        stream.heard.store(false, Ordering::Relaxed);
+        stream.gop_track.store(u8::MAX, Ordering::Relaxed);
+        (self.begun, self.heard, self.has_video) = (false, false, false);
+        self.gop_track = u8::MAX;
+        self.qos = QosWriter::default();
+        self.configs.clear();
+        self.ring.other_bytes = 0;
+        (self.gop, self.last_gop_frames) = (None, 0);
+        let place = self.place(self.ring.next_seq(), None);
+        self.publish_replay(None, place);
+    }
+
     /// Publishes a frame and wakes the listeners. Never waits.
-    pub(crate) fn push(&mut self, frame: MediaFrame, now: Duration) -> Option<Truncated> {
+    pub(crate) fn push(&mut self, mut frame: MediaFrame, now: Duration) -> Option<Truncated> {
+        if let Some(resumed) = &mut self.resumed
+            && !resumed.takes(&mut frame)
+        {
+            return None;
+        }
+        if !frame.is_config() {
+            self.newest = (frame.dts, frame.time_base);
+        }
         let now_ms = now.as_millis() as u64;
         let now_us = now.as_micros() as u64;
         self.stream.pushed_us.store(now_us, Ordering::Relaxed);
