@@ -11,7 +11,7 @@ pub trait Audited: Sized {
     /// Installs the pipeline as an observer, its [gate](AuditPipeline::gate) with this policy, and its clock, so that the times of all
     /// records have one origin. While the sink is short of room, how sessions of this policy's best-effort roles begin is left out.
     ///
-    /// Give a ledger below the pipeline the same clock: [`LedgerClock`](crate::LedgerClock).
+    /// A ledger below the pipeline has that clock, too, when it is opened with [`LedgerSink::open`](crate::LedgerSink::open).
     ///
     /// ```
     /// use std::sync::Arc;

@@ -2,14 +2,16 @@
 
 use std::ops::Range;
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use std::time::Duration;
 
 use async_trait::async_trait;
+use livetrail_engine::Clock;
 use livetrail_ledger::{
-    AppendError, Class, Handle, Ledger, LedgerError, Pressure, Reader, WaitError,
+    AppendError, Builder, Class, Handle, Ledger, LedgerError, Pressure, Reader, RecoveryReport,
+    WaitError,
 };
 use livetrail_record::{
     AuditRecord, OpenSession, TrailChecker, encode_canonical_into, parse_canonical,
@@ -32,15 +34,16 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 /// ```
 /// use std::{sync::Arc, time::Duration};
 /// use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, LedgerSink};
+/// use livetrail_engine::SystemClock;
 /// use livetrail_ledger::{Identity, Ledger, MemStore, Reader, SharedStore, generate_seed};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store: SharedStore = Arc::new(MemStore::new());
 /// let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
 /// Ledger::create(&store, &identity)?;
-/// let (ledger, _recovery) = Ledger::builder(store.clone(), identity).open()?;
+/// let (sink, _recovery) = LedgerSink::open(Ledger::builder(store.clone(), identity), SystemClock::new())?;
 ///
-/// let sink = Arc::new(LedgerSink::new(ledger));
+/// let sink = Arc::new(sink);
 /// let pipeline = AuditPipeline::new(sink.clone(), 1_024);
 /// pipeline.record(AuditRecord::new(AuditAction::Event("hello".into()), "live"))?;
 /// pipeline.close().await;
@@ -60,6 +63,36 @@ pub struct LedgerSink {
     trouble: Mutex<Option<SinkError>>,
     buffer: Mutex<Buffer>,
     ledger: Mutex<Option<Ledger>>,
+    clock: Option<LedgerClock>,
+}
+
+/// An engine's clock for a ledger, so that both tell the same time.
+#[derive(Clone)]
+pub struct LedgerClock(Arc<dyn Clock>);
+
+impl LedgerClock {
+    /// The same clock.
+    pub fn new(clock: impl Clock) -> Self {
+        Self(Arc::new(clock))
+    }
+}
+
+impl livetrail_ledger::Clock for LedgerClock {
+    fn unix_s(&self) -> u64 {
+        self.0.unix_ms() / 1_000
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+}
+
+impl std::fmt::Debug for LedgerClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("LedgerClock")
+            .field(&self.0.unix_ms())
+            .finish()
+    }
 }
 
 /// Entries, one behind the other; kept for its capacity, at most a batch's size.
@@ -70,8 +103,24 @@ struct Buffer {
 }
 
 impl LedgerSink {
-    /// Takes the ledger over. [`close`](Self::close) it after the pipeline; dropping the sink does the same, and waits as long
-    /// as the disk takes.
+    /// Opens a ledger with this clock, which becomes the pipeline's, and with [`Audited::audit`](crate::Audited::audit) the engine's:
+    /// all three tell the same time. [`close`](Self::close) the sink after the pipeline.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    pub fn open(
+        builder: Builder,
+        clock: impl Clock,
+    ) -> Result<(Self, RecoveryReport), LedgerError> {
+        let clock = LedgerClock::new(clock);
+        let (ledger, recovery) = builder.clock(Arc::new(clock.clone())).open()?;
+        let mut sink = Self::new(ledger);
+        sink.clock = Some(clock);
+        Ok((sink, recovery))
+    }
+
+    /// Takes over a ledger that is open, whose clock may be another one than the pipeline's. [`close`](Self::close) it after the
+    /// pipeline; dropping the sink does the same, and waits as long as the disk takes.
     #[must_use]
     pub fn new(ledger: Ledger) -> Self {
         let handle = ledger.handle();
@@ -83,6 +132,7 @@ impl LedgerSink {
             trouble: Mutex::new(None),
             buffer: Mutex::new(Buffer::default()),
             ledger: Mutex::new(Some(ledger)),
+            clock: None,
         }
     }
 
@@ -207,6 +257,10 @@ impl AuditSink for LedgerSink {
             RecordClass::Strict => Class::Strict,
             RecordClass::Essential => Class::Essential,
         })
+    }
+
+    fn clock(&self) -> Option<Arc<dyn Clock>> {
+        self.clock.as_ref().map(|clock| Arc::clone(&clock.0))
     }
 
     fn failing(&self) -> Option<SinkError> {

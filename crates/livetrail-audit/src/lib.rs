@@ -26,7 +26,7 @@ mod trail;
 pub use error::{AuditError, Refused, SinkError};
 pub use file::FileAuditSink;
 pub use install::Audited;
-pub use ledger::{LedgerSink, open_sessions_of_ledger};
+pub use ledger::{LedgerClock, LedgerSink, open_sessions_of_ledger};
 pub use pipeline::{
     AuditGate, AuditPipeline, AuditPipelineBuilder, CloseReport, Counters, Mode, Monitor, Policy,
     Status,

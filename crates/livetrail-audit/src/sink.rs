@@ -2,9 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use async_trait::async_trait;
+use livetrail_engine::Clock;
 use livetrail_record::AuditRecord;
 
 use crate::error::SinkError;
@@ -68,6 +70,11 @@ pub trait AuditSink: Send + Sync + 'static {
     /// Unless overridden, a sink that is [short of room](Self::short_of_room) takes neither refusals nor best-effort starts.
     fn takes(&self, class: RecordClass) -> bool {
         class >= RecordClass::Strict || !self.short_of_room()
+    }
+
+    /// The clock of what the sink writes to, if it has one: the pipeline's, unless told otherwise.
+    fn clock(&self) -> Option<Arc<dyn Clock>> {
+        None
     }
 
     /// What is wrong with the sink now, if anything. Health checks ask it; it must not block.

@@ -49,7 +49,7 @@ fn as_before(records: &[AuditRecord]) -> Vec<AuditRecord> {
                     record.extra.insert(name, value).unwrap();
                 }
             }
-            if let AuditAction::AdminDenied | AuditAction::ConnectionDenied = record.action {
+            if record.action == AuditAction::AdminDenied {
                 record.action = AuditAction::Other(record.action.label().to_owned());
             }
             record
@@ -227,7 +227,7 @@ async fn a_success_after_refusals_from_its_address_says_how_many() {
 }
 
 #[tokio::test]
-async fn refused_tokens_and_connections_are_counted_by_address_and_have_no_session() {
+async fn refused_tokens_are_counted_by_address_and_a_host_may_count_connections_itself() {
     let sink = Memory::new();
     let pipeline = AuditPipeline::builder(sink.clone()).build().unwrap();
     for port in 1..=300 {
@@ -238,24 +238,23 @@ async fn refused_tokens_and_connections_are_counted_by_address_and_have_no_sessi
         pipeline.record(record).unwrap();
         wait_until(|| pipeline.queue_depth() < 50);
     }
-    let connections = AuditRecord::new(AuditAction::ConnectionDenied, "")
+    let connections = AuditRecord::new(AuditAction::PublishDenied, "-")
+        .with_session(SessionId::at(1).as_uuid())
         .with_reason(Reason::from_label("address_denied"))
         .with_peer("192.0.2.66:9")
-        .with_count(12_345)
-        .with_first_ts_ms(5)
-        .with_last_ts_ms(9);
+        .with_count(12_345);
     pipeline.record(connections).unwrap();
     pipeline.close().await;
     let found: Vec<_> = refusals(&sink)
         .into_iter()
-        .map(|r| (r.action.label().to_owned(), r.count, r.session))
+        .map(|r| (r.action.label().to_owned(), r.count, r.session.is_some()))
         .collect();
     assert_eq!(
         found,
         [
-            ("admin_denied".to_owned(), None, None),
-            ("connection_denied".to_owned(), Some(12_345), None),
-            ("admin_denied".to_owned(), Some(299), None),
+            ("admin_denied".to_owned(), None, false),
+            ("publish_denied".to_owned(), Some(12_345), true),
+            ("admin_denied".to_owned(), Some(299), false),
         ]
     );
     assert_sound(&sink);

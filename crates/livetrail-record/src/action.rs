@@ -36,8 +36,6 @@ pub enum AuditAction {
     RecordsDropped,
     /// Nothing happened, and the trail is alive.
     Heartbeat,
-    /// Connections from a denied network were closed as they came in, with their count. No session.
-    ConnectionDenied,
     /// A request to the API with a missing or wrong token was refused, with reason. No session.
     AdminDenied,
     /// An operator ended a session.
@@ -62,7 +60,7 @@ pub enum AuditAction {
 }
 
 /// Every action that has a fixed label and no text of its own.
-const FIXED: [(AuditAction, &str); 24] = [
+const FIXED: [(AuditAction, &str); 23] = [
     (AuditAction::PublishStarted, "publish_started"),
     (AuditAction::PublishEnded, "publish_ended"),
     (AuditAction::PublishDenied, "publish_denied"),
@@ -78,7 +76,6 @@ const FIXED: [(AuditAction, &str); 24] = [
     (AuditAction::ServerStopped, "server_stopped"),
     (AuditAction::RecordsDropped, "records_dropped"),
     (AuditAction::Heartbeat, "heartbeat"),
-    (AuditAction::ConnectionDenied, "connection_denied"),
     (AuditAction::AdminDenied, "admin_denied"),
     (AuditAction::AdminSessionKicked, "admin_session_kicked"),
     (AuditAction::AdminConfigChanged, "admin_config_changed"),
@@ -118,7 +115,6 @@ impl AuditAction {
             Self::ServerStopped => "server_stopped",
             Self::RecordsDropped => "records_dropped",
             Self::Heartbeat => "heartbeat",
-            Self::ConnectionDenied => "connection_denied",
             Self::AdminDenied => "admin_denied",
             Self::AdminSessionKicked => "admin_session_kicked",
             Self::AdminConfigChanged => "admin_config_changed",
@@ -155,7 +151,7 @@ impl AuditAction {
     pub const fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::PublishDenied | Self::PlayDenied | Self::ConnectionDenied | Self::AdminDenied
+            Self::PublishDenied | Self::PlayDenied | Self::AdminDenied
         )
     }
 

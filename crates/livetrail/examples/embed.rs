@@ -21,8 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     let engine = Engine::builder()
         .application(AppSpec::new("live"))
-        .observer(pipeline.clone())
-        .gate(pipeline.gate(Policy::default()))
+        .audit(&pipeline, Policy::default())
         .build()?;
 
     let key = StreamKey::parse("live", "cam")?;

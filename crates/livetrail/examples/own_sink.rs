@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pipeline = Arc::new(AuditPipeline::new(Arc::new(Collector), 1_024));
     let engine = Engine::builder()
         .application(AppSpec::new("live"))
-        .observer(pipeline.clone())
+        .audit(&pipeline, Policy::of(Mode::BestEffort))
         .build()?;
     let publication = engine
         .publish(Attempt::new(StreamKey::parse("live", "cam")?, "example"))

@@ -10,8 +10,7 @@
 //! let pipeline = Arc::new(AuditPipeline::new(Arc::new(FileAuditSink::open(&path)?), 65_536));
 //! let engine = Engine::builder()
 //!     .application(AppSpec::new("live"))
-//!     .observer(pipeline.clone())
-//!     .gate(pipeline.gate(Policy::default())) // nobody publishes off the record
+//!     .audit(&pipeline, Policy::default()) // observer, gate and clock: nobody publishes off the record
 //!     .build()?;
 //! let publication = engine.publish(Attempt::new(StreamKey::parse("live", "cam")?, "example")).await?;
 //! drop(publication);
@@ -45,7 +44,7 @@
 //!
 //! ```
 //! use livetrail::ledger::{Identity, Ledger, Reader, RealStore, SharedStore, generate_seed};
-//! use livetrail::{LedgerSink, open_sessions_of_ledger, prelude::*};
+//! use livetrail::{LedgerSink, SystemClock, open_sessions_of_ledger, prelude::*};
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = std::env::temp_dir().join(format!("livetrail-doc-{}.trail", std::process::id()));
 //! # std::fs::create_dir_all(&dir)?;
@@ -55,11 +54,11 @@
 //! let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
 //! Ledger::create(&store, &identity)?;
 //! // Every start, after a crash as well: what it left open is closed on record.
-//! let (ledger, _recovery) = Ledger::builder(store.clone(), identity).open()?;
+//! let (sink, _recovery) = LedgerSink::open(Ledger::builder(store.clone(), identity), SystemClock::new())?;
 //! let open = open_sessions_of_ledger(&Reader::open(store)?)?;
-//! let sink = Arc::new(LedgerSink::new(ledger));
-//! let pipeline = AuditPipeline::builder(sink.clone()).recovered(open).build()?;
-//! // … an engine with `.observer(…)`; and in the end:
+//! let sink = Arc::new(sink);
+//! let pipeline = Arc::new(AuditPipeline::builder(sink.clone()).recovered(open).build()?);
+//! // … an engine with `.audit(&pipeline, …)`: engine, pipeline and ledger have one clock. And in the end:
 //! pipeline.close().await;
 //! sink.close(std::time::Duration::from_secs(5))?; // signs the last checkpoint
 //! # std::fs::remove_dir_all(&dir)?;
@@ -133,9 +132,9 @@
 pub use async_trait::async_trait;
 pub use livetrail_audit::{
     AuditAction, AuditError, AuditGate, AuditPipeline, AuditPipelineBuilder, AuditRecord,
-    AuditSink, CloseReport, FileAuditSink, FileTrail, LedgerSink, Mode, OpenSession, Outcome,
-    Personal, Policy, Recovered, SinkError, Status, TrailLine, open_sessions,
-    open_sessions_of_ledger,
+    AuditSink, Audited, CloseReport, Counters, FileAuditSink, FileTrail, LedgerClock, LedgerSink,
+    Mode, Monitor, OpenSession, Outcome, Personal, Policy, RecordClass, Recovered, Refused,
+    SinkError, Status, TrailLine, open_sessions, open_sessions_of_ledger,
 };
 pub use livetrail_engine::*;
 
@@ -164,8 +163,9 @@ pub mod prelude {
     pub use std::sync::Arc;
 
     pub use crate::{
-        AppName, AppSpec, Attempt, AuditAction, AuditPipeline, AuditRecord, AuditSink, CodecId,
-        Credentials, Engine, FileAuditSink, FrameFlags, MediaFrame, Mode, Observer, Policy,
-        SessionId, SinkError, StreamEvent, StreamEventKind, StreamId, StreamKey, async_trait,
+        AppName, AppSpec, Attempt, AuditAction, AuditPipeline, AuditRecord, AuditSink, Audited,
+        CodecId, Credentials, Engine, FileAuditSink, FrameFlags, MediaFrame, Mode, Observer,
+        Policy, SessionId, SinkError, StreamEvent, StreamEventKind, StreamId, StreamKey,
+        async_trait,
     };
 }

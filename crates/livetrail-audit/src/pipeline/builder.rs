@@ -85,7 +85,7 @@ impl Sheds {
 pub struct AuditPipelineBuilder {
     sink: Arc<dyn AuditSink>,
     capacity: usize,
-    clock: Arc<dyn Clock>,
+    clock: Option<Arc<dyn Clock>>,
     sheds: Sheds,
     config: Config,
 }
@@ -105,7 +105,7 @@ impl AuditPipelineBuilder {
         Self {
             sink,
             capacity: DEFAULT_CAPACITY,
-            clock: Arc::new(SystemClock::new()),
+            clock: None,
             sheds: Sheds::default(),
             config,
         }
@@ -158,10 +158,11 @@ impl AuditPipelineBuilder {
         self
     }
 
-    /// Where the time comes from: give the engine's, so that `mono_ms` of all records has one origin.
+    /// Where the time comes from: the [sink's](AuditSink::clock) unless set, or else the operating system. The engine must have the same,
+    /// so that `mono_ms` of all records has one origin: [`Audited::audit`](crate::Audited::audit) sees to that.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -232,7 +233,9 @@ impl AuditPipelineBuilder {
         let too_long = self.capacity > MAX_CAPACITY;
         let capacity = if too_long { 1 } else { self.capacity };
         let intake = Intake::new(capacity, worker::reserved(&self.config));
-        let shared = Arc::new(Shared::new(intake, self.sink, self.clock, self.sheds));
+        let clock = self.clock.or_else(|| self.sink.clock());
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let shared = Arc::new(Shared::new(intake, self.sink, clock, self.sheds));
         let boot = boot_id(shared.clock.unix_ms());
         let pipeline = AuditPipeline {
             shared: Arc::clone(&shared),

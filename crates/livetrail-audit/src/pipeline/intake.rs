@@ -63,7 +63,6 @@ pub(crate) const KIND_LABELS: [&str; KINDS] = [
     "server_stopped",
     "records_dropped",
     "heartbeat",
-    "connection_denied",
     "admin_denied",
     "admin_session_kicked",
     "admin_config_changed",
@@ -76,8 +75,8 @@ pub(crate) const KIND_LABELS: [&str; KINDS] = [
     "other",
 ];
 
-const EVENT_KIND: usize = 24;
-const OTHER_KIND: usize = 25;
+const EVENT_KIND: usize = 23;
+const OTHER_KIND: usize = 24;
 
 /// What waits in the queue.
 #[derive(Debug)]
@@ -205,23 +204,23 @@ impl Intake {
     }
 
     /// Offers a transition.
+    #[inline]
     pub(crate) fn offer(&self, event: &StreamEvent) -> Result<(), NotTaken> {
         let part = convert::part_of_event(&event.kind);
-        let offered = |seq| Offered {
-            seq,
-            ts_ms: event.ts_ms,
-            mono_ms: event.mono_ms,
-            what: What::Transition {
-                kind: event.kind.clone(),
-                session: event.session,
-                context: Arc::clone(&event.context),
-            },
-        };
         if let Part::Refusal(refused) = part {
-            return self.offer_refusal(refused, offered(self.position()));
+            return self.offer_refusal(refused, transition(self.position(), event));
         }
-        let seq = self.number().ok_or(NotTaken::Closed)?;
-        self.push(part, offered(seq))
+        let Some(seq) = self.number() else {
+            return Err(NotTaken::Closed);
+        };
+        // What is not the rule is out of line: moving a record costs more than all the rest here.
+        if !self.may_enter(part, seq) {
+            return self.turn_away(part, transition(seq, event));
+        }
+        match self.queue.push(transition(seq, event)) {
+            Ok(()) => Ok(()),
+            Err(offered) => self.no_slot(part, offered),
+        }
     }
 
     /// Offers a record that a host made, with its time set.
@@ -246,9 +245,17 @@ impl Intake {
             return self.offer_refusal(refused, offered(self.position(), record));
         }
         let seq = self.number().ok_or(NotTaken::Closed)?;
-        self.push(part, offered(seq, record))
+        let offered = offered(seq, record);
+        if !self.may_enter(part, seq) {
+            return self.turn_away(part, offered);
+        }
+        match self.queue.push(offered) {
+            Ok(()) => Ok(()),
+            Err(offered) => self.no_slot(part, offered),
+        }
     }
 
+    #[inline]
     fn number(&self) -> Option<u64> {
         let seq = Asleep::number(&self.next);
         if seq & CLOSED != 0 {
@@ -263,6 +270,7 @@ impl Intake {
         self.next.load(Ordering::Relaxed) & !CLOSED
     }
 
+    #[cold]
     fn offer_refusal(&self, refused: Refused, offered: Offered) -> Result<(), NotTaken> {
         self.refusals.offer(refused, offered).map_err(|offered| {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -271,50 +279,55 @@ impl Intake {
         })
     }
 
-    fn push(&self, part: Part, offered: Offered) -> Result<(), NotTaken> {
-        let offered = match part {
-            Part::End => return self.push_end(offered),
-            Part::Operator => match self.queue.push(offered) {
-                Ok(()) => return Ok(()),
-                Err(offered) => offered,
-            },
-            _ if !self.has_room_for(offered.seq) => offered,
-            _ => match self.queue.push(offered) {
-                Ok(()) => return Ok(()),
-                Err(offered) => offered,
-            },
-        };
+    /// Whether the record with this number may use the slots that there are, and nothing is to be seen to before. One load, until the
+    /// queue may be full.
+    #[inline]
+    fn may_enter(&self, part: Part, seq: u64) -> bool {
+        match part {
+            Part::End => self.unrecorded.is_empty(),
+            Part::Operator => true,
+            _ => {
+                let unaccounted = seq.saturating_sub(self.drained.0.load(Ordering::Relaxed));
+                unaccounted < self.capacity as u64 || self.queue.len() < self.capacity
+            }
+        }
+    }
+
+    /// The queue may be full, or first records were dropped.
+    #[cold]
+    fn turn_away(&self, part: Part, offered: Offered) -> Result<(), NotTaken> {
+        if part != Part::End {
+            return self.drop(part, offered);
+        }
+        let session = offered.what.session();
+        let unrecorded = session.is_some_and(|session| self.unrecorded.remove(&session));
+        match self.queue.push(offered) {
+            Ok(()) => Ok(()),
+            Err(offered) if unrecorded => self.drop(part, offered),
+            Err(offered) => self.no_slot(part, offered),
+        }
+    }
+
+    /// Every slot is taken. The last record of a session waits, as its first was not dropped.
+    #[cold]
+    fn no_slot(&self, part: Part, offered: Offered) -> Result<(), NotTaken> {
+        // A host's own ends have no sessions of the engine behind them that would bound their number.
+        let of_host = matches!(offered.what, What::Record(_));
+        let unbounded = of_host && self.waiting.len() >= self.capacity;
+        if part != Part::End || unbounded {
+            return self.drop(part, offered);
+        }
+        self.waiting.push(offered);
+        Ok(())
+    }
+
+    fn drop(&self, part: Part, offered: Offered) -> Result<(), NotTaken> {
         if let (Part::Begin { .. }, Some(session)) = (part, offered.what.session()) {
             self.unrecorded.add(session);
         }
         self.lose(&offered);
         self.give_back(offered);
         Err(NotTaken::Full)
-    }
-
-    /// The last record of a session waits where there is no slot, unless the session's first was dropped.
-    fn push_end(&self, offered: Offered) -> Result<(), NotTaken> {
-        let session = offered.what.session();
-        let unrecorded = session.is_some_and(|session| self.unrecorded.remove(&session));
-        let Err(offered) = self.queue.push(offered) else {
-            return Ok(());
-        };
-        // A host's own ends have no sessions of the engine behind them that would bound their number.
-        let unbounded =
-            matches!(offered.what, What::Record(_)) && self.waiting.len() >= self.capacity;
-        if unrecorded || unbounded {
-            self.lose(&offered);
-            self.give_back(offered);
-            return Err(NotTaken::Full);
-        }
-        self.waiting.push(offered);
-        Ok(())
-    }
-
-    /// Whether the queue's common part has a slot for the record with this number. One load, until the queue may be full.
-    fn has_room_for(&self, seq: u64) -> bool {
-        let unaccounted = seq.saturating_sub(self.drained.0.load(Ordering::Relaxed));
-        unaccounted < self.capacity as u64 || self.queue.len() < self.capacity
     }
 
     /// Counts one that goes to nobody.
@@ -454,6 +467,20 @@ impl Intake {
             self.sealed_at().unwrap_or(next & !CLOSED)
         };
         given.saturating_sub(own)
+    }
+}
+
+#[inline]
+fn transition(seq: u64, event: &StreamEvent) -> Offered {
+    Offered {
+        seq,
+        ts_ms: event.ts_ms,
+        mono_ms: event.mono_ms,
+        what: What::Transition {
+            kind: event.kind.clone(),
+            session: event.session,
+            context: Arc::clone(&event.context),
+        },
     }
 }
 

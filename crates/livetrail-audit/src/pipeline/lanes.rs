@@ -138,11 +138,14 @@ impl Unrecorded {
         }
     }
 
+    /// Whether there is no such session.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Acquire) == 0
+    }
+
     /// The session ends. Whether its first record was dropped.
     pub(crate) fn remove(&self, session: &Uuid) -> bool {
-        if self.len.load(Ordering::Acquire) == 0 {
-            return false;
-        }
         let mut sessions = lock(&self.sessions);
         let was_there = sessions.remove(session);
         self.len.store(sessions.len(), Ordering::Release);

@@ -13,7 +13,7 @@ use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Durat
 use anyhow::Context;
 use livetrail_audit::replica::Replicas;
 use livetrail_audit::{AuditPipeline, CloseReport, Mode, Policy};
-use livetrail_engine::{Engine, EngineBuilder, SystemClock};
+use livetrail_engine::{Clock, Engine, EngineBuilder};
 use livetrail_gateway::{DenyRules, ListenError};
 use livetrail_http::{HttpGateway, HttpLimits, PlaybackOptions};
 use livetrail_rtmp::{RtmpConfig, RtmpServer};
@@ -171,7 +171,6 @@ impl Server {
             Some(address) => Some(bind("api.listen", address).await?),
             None => None,
         };
-        let clock = Arc::new(SystemClock::new());
         let started = trail.started_detail();
         let open = trail.take_open();
         if !open.is_empty() {
@@ -182,7 +181,6 @@ impl Server {
         }
         let pipeline = Arc::new(
             AuditPipeline::builder(trail.sink())
-                .clock(clock.clone())
                 .capacity(config.audit.capacity)
                 .node(config.node.0.clone())
                 .heartbeat(config.audit.heartbeat.0)
@@ -200,12 +198,12 @@ impl Server {
             Ok(Err(error)) => tracing::error!(%error, "the trail cannot be synced"),
             Err(_) => tracing::error!("the trail was not synced within audit.deadline"),
         }
-        let dyn_clock: Arc<dyn livetrail_engine::Clock> = clock.clone();
-        let replicas = trail.start_sinks(&dyn_clock, &pipeline)?;
+        let clock = pipeline.clock();
+        let replicas = trail.start_sinks(&clock, &pipeline)?;
         let auth = Arc::new(Exchangeable::new(config.auth.chain()?));
         let (outcomes, admissions) = (Outcomes::default(), Admissions::default());
         let gate = pipeline.gate(policy(&config));
-        let gate = TimedGate::new(gate, dyn_clock, admissions.clone());
+        let gate = TimedGate::new(gate, clock.clone(), admissions.clone());
         let engine = engine_builder(&config)
             .clock(clock.clone())
             .observer(pipeline.clone())
@@ -311,7 +309,7 @@ impl Server {
     }
 
     /// Looks after the ledger until the server stops.
-    fn watch_trail(&mut self, clock: Arc<SystemClock>, config: &Config) {
+    fn watch_trail(&mut self, clock: Arc<dyn Clock>, config: &Config) {
         let watched = self.trail.watched(clock, &config.trail);
         let pipeline = self.pipeline.clone();
         let kept = self.trail.kept(pipeline, config, self.stopping());

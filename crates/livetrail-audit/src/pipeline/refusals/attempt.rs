@@ -37,18 +37,16 @@ impl std::fmt::Display for AddressGroup {
 pub(crate) enum Refused {
     Publish,
     Play,
-    Connection,
     Admin,
 }
 
 impl Refused {
-    pub(crate) const ALL: [Self; 4] = [Self::Publish, Self::Play, Self::Connection, Self::Admin];
+    pub(crate) const ALL: [Self; 3] = [Self::Publish, Self::Play, Self::Admin];
 
     pub(crate) fn of(action: &AuditAction) -> Option<Self> {
         match action {
             AuditAction::PublishDenied => Some(Self::Publish),
             AuditAction::PlayDenied => Some(Self::Play),
-            AuditAction::ConnectionDenied => Some(Self::Connection),
             AuditAction::AdminDenied => Some(Self::Admin),
             _ => None,
         }
@@ -58,7 +56,6 @@ impl Refused {
         match self {
             Self::Publish => AuditAction::PublishDenied,
             Self::Play => AuditAction::PlayDenied,
-            Self::Connection => AuditAction::ConnectionDenied,
             Self::Admin => AuditAction::AdminDenied,
         }
     }

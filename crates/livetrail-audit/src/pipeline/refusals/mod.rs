@@ -20,7 +20,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use livetrail_record::{AuditRecord, Outcome, Personal};
+use livetrail_record::{AuditRecord, Outcome};
 
 use self::attempt::Attempt;
 pub(crate) use self::attempt::{AddressGroup, Refused, peer_of};
@@ -41,9 +41,6 @@ const MAX_PRINCIPALS: usize = 256;
 
 /// How many times a second's records may be written when the pipeline closes.
 const SECONDS_AT_CLOSE: u64 = 10;
-
-/// Refusals that are logged one by one, in a second.
-const LOGGED_PER_SECOND: u32 = 20;
 
 /// A record to be written, and what it stands for.
 #[derive(Debug)]
@@ -106,6 +103,7 @@ struct Kind {
     what: Refused,
     /// What all refusals of the kind have in common.
     sample: AuditRecord,
+    group: Option<AddressGroup>,
     /// The name, while there is only one.
     stream: Option<String>,
     principal: bool,
@@ -133,7 +131,6 @@ pub(crate) struct Refusals {
     anyone: Bucket,
     known: Bucket,
     cap: u64,
-    log: Bucket,
     counts: RefusalCounts,
     /// When something is due; `None` when nothing is counted.
     next_due: Option<Duration>,
@@ -154,7 +151,6 @@ impl Refusals {
             anyone: Bucket::new(per_second - known, now),
             known: Bucket::new(known, now),
             cap: u64::from(per_second),
-            log: Bucket::new(LOGGED_PER_SECOND, now),
             counts: RefusalCounts::default(),
             next_due: None,
             behind: false,
@@ -178,7 +174,6 @@ impl Refusals {
         if let Some(group) = group {
             self.before.refused(group, attempt.count, now);
         }
-        self.log(&attempt, now);
         self.counts.attempts += attempt.count;
         let key = self.keys.hash_one((
             group,
@@ -215,6 +210,7 @@ impl Refusals {
             Kind {
                 what: attempt.what,
                 sample: sample_of(&record, &attempt),
+                group,
                 stream: attempt.stream.map(str::to_owned),
                 principal: attempt.principal.is_some(),
                 since: now,
@@ -308,8 +304,7 @@ impl Refusals {
             } else {
                 let others = &mut self.others[kind.what as usize];
                 others.tally.merge(kind.tally);
-                let peer = kind.sample.peer.as_ref().map(Personal::expose);
-                others.addresses.add(self.keys.hash_one(peer));
+                others.addresses.add(self.keys.hash_one(kind.group));
             }
         }
         self.principals = 0;
@@ -356,22 +351,6 @@ impl Refusals {
             let pause = Duration::from_millis(1_000 / self.cap.max(1));
             self.next_due = Some(now.saturating_add(pause));
         }
-    }
-
-    /// For people and for programs that block addresses.
-    fn log(&mut self, attempt: &Attempt<'_>, now: Duration) {
-        let Some(address) = attempt.peer.filter(|_| self.log.take(now)) else {
-            return;
-        };
-        tracing::info!(
-            %address,
-            action = attempt.what.action().label(),
-            reason = attempt.reason.unwrap_or_default(),
-            app = attempt.app,
-            stream = attempt.stream.unwrap_or_default(),
-            count = attempt.count,
-            "refused"
-        );
     }
 }
 

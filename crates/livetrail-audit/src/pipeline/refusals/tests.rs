@@ -229,7 +229,7 @@ fn without_a_cap_for_records_only_all_others_are_counted() {
 fn what_there_was_no_slot_for_is_counted_with_all_others() {
     let mut bench = Bench::new(10);
     let overflow = Overflow {
-        attempts: [3, 40_000, 0, 2],
+        attempts: [3, 40_000, 2],
         first_ts_ms: 7,
         last_ts_ms: 9,
     };

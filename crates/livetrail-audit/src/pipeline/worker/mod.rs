@@ -55,6 +55,9 @@ const STRAGGLER_PATIENCE: Duration = Duration::from_secs(1);
 /// How long closing waits for room for what is held back; no longer than half the close deadline.
 const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a sink that panicked at the first records of a boot is left alone; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+
 /// How often the end of a boot tries to report what the sink panicked at.
 const LAST_REPORTS: usize = 8;
 
@@ -93,6 +96,8 @@ pub(crate) struct Worker {
     accounted: u64,
     /// Losses among these that the worker counted itself, and that were accounted for before.
     lost_again: u64,
+    /// Which of the boot's first records the sink did not take.
+    not_first: Vec<usize>,
     /// Refusals that are accounted for.
     refusals_taken: u64,
     /// Attempts whose records were lost since the last report of losses.
@@ -139,6 +144,7 @@ impl Worker {
             held: Vec::new(),
             next_loss_report: now,
             lost_again: 0,
+            not_first: Vec::new(),
             refusals_taken: 0,
             lost_attempts: 0,
         }
@@ -235,11 +241,32 @@ impl Worker {
             .ok()
             .filter(|count| *count > 0);
         started.detail = self.config.started_detail.take().map(Into::into);
-        self.push_own(0, started, Role::Plain);
-        for (seq, session) in (1..).zip(&recovered) {
-            self.push_own(seq, crash_closure(session), Role::Plain);
+        // Nothing may come before these, so a sink that panics at them is asked again.
+        self.first(0, &[started]);
+        let closures: Vec<AuditRecord> = recovered.iter().map(crash_closure).collect();
+        self.first(1, &closures);
+    }
+
+    /// Writes records that come before all others, the first time under the numbers from `seq` on, until the sink has taken
+    /// all of them, the pipeline is closed, or it was tried too often after that.
+    fn first(&mut self, seq: u64, records: &[AuditRecord]) {
+        let mut left: Vec<(u64, usize)> = (seq..).zip(0..records.len()).collect();
+        let mut pause = FIRST_PAUSE;
+        for tries in 1.. {
+            for (seq, at) in left {
+                self.push_own(seq, records[at].clone(), Role::First(at));
+            }
+            self.write();
+            let stops = self.shared.stop.load(Ordering::Acquire) && tries >= LAST_REPORTS;
+            let again = std::mem::take(&mut self.not_first);
+            if again.is_empty() || stops || self.shared.abort.load(Ordering::Acquire) {
+                return;
+            }
+            let number = |at| (self.next_number(), at);
+            left = again.into_iter().map(number).collect();
+            std::thread::park_timeout(pause);
+            pause = (pause * 2).min(LONGEST_SLEEP);
         }
-        self.write();
     }
 
     /// A number for a record of the worker's own: the boot's next.

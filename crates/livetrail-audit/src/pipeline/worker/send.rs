@@ -35,6 +35,8 @@ struct Entry {
 #[derive(Debug)]
 pub(super) enum Role {
     Plain,
+    /// One of the boot's first records, by its place among them.
+    First(usize),
     /// The first record of a session.
     Begin(Uuid),
     /// The last one.
@@ -133,7 +135,7 @@ impl Worker {
 
     fn taken(&mut self, entry: Entry) {
         match entry.role {
-            Role::Plain => {}
+            Role::Plain | Role::First(_) => {}
             Role::Begin(session) => self.sessions.begun(&session),
             Role::End(session) => self.sessions.ended(&session),
             Role::Loss(loss, _) => self.account.reported(&loss),
@@ -152,6 +154,7 @@ impl Worker {
     fn not_taken(&mut self, entry: Entry) {
         match entry.role {
             Role::Plain | Role::Begin(_) => {}
+            Role::First(at) => self.not_first.push(at),
             Role::End(session) => self.sessions.not_ended(session),
             Role::Loss(loss, attempts) => {
                 self.account.lost(*loss);

@@ -20,7 +20,7 @@ use std::{
 use anyhow::bail;
 use livetrail_audit::replica::Replicas;
 use livetrail_audit::{AuditPipeline, LedgerSink, OpenSession};
-use livetrail_engine::Clock;
+use livetrail_engine::{Clock, SystemClock};
 use livetrail_ledger::{
     Handle, Identity, Ledger, LedgerError, Options, Reader, RealStore, RecoveryReport, SharedStore,
     Witnesses, read_seed,
@@ -115,13 +115,15 @@ impl Trail {
         if let Some(witnesses) = &witnesses {
             builder = builder.floor(witnesses.floor(store.clone())?);
         }
-        let (ledger, recovery) = builder.open().map_err(with_way_out)?;
+        // The clock of everything that has to do with the trail: the pipeline takes it from the sink, the engine from the pipeline.
+        let opened = LedgerSink::open(builder, SystemClock::new());
+        let (sink, recovery) = opened.map_err(with_way_out)?;
         tracing::info!(
             entries = recovery.entries,
             clean = recovery.is_clean(),
             "the trail is open"
         );
-        let sink = Arc::new(LedgerSink::new(ledger));
+        let sink = Arc::new(sink);
         let witnesses = witnesses.map(|witnesses| witnesses.follow(sink.handle().clone()));
         let view = TrailView {
             witnesses: witnesses.transpose()?.map(Arc::new),
