@@ -7,12 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use livetrail_audit::replica::conformance::TestLog;
 use livetrail_audit::replica::{
-    Gap, ReplicaError, ReplicaFloor, ReplicaOptions, ReplicaSink, ReplicaState, ReplicaWatch,
-    Replicas, Replicator, SealedRange, SinkCursor,
+    Gap, ReplicaError, ReplicaOptions, ReplicaSink, ReplicaState, ReplicaWatch, Replicas,
+    Replicator, SealedRange, SinkCursor,
 };
 use livetrail_audit::{AuditAction, AuditRecord};
 use livetrail_engine::ManualClock;
-use livetrail_ledger::{Cursor, ExternalFloor as _, SeenTree};
+use livetrail_ledger::Cursor;
 use livetrail_record::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -445,21 +445,4 @@ fn many_replicas_run_beside_each_other() {
         assert_eq!(sink.state.lock().unwrap().next, 1_000, "{status:?}");
         assert_eq!(status.state, ReplicaState::Ended);
     }
-}
-
-#[test]
-fn at_a_start_sinks_are_asked_for_the_largest_size_that_they_have_seen() {
-    let log = TestLog::with(ORIGIN, 1_000);
-    let at = |next| -> Arc<dyn ReplicaSink> {
-        let sink = Scripted::after([]);
-        sink.state.lock().unwrap().next = next;
-        sink
-    };
-    let down = Scripted::after([]);
-    down.state.lock().unwrap().down = true;
-    let sinks = vec![at(900), at(1_000), at(1_001), down];
-    let seen = ReplicaFloor::new(log.reader(), sinks, Duration::from_secs(5)).largest_seen();
-    let sizes: Vec<_> = seen.iter().map(|floor| floor.seen).collect();
-    assert_eq!(sizes, [900, 1_000, 1_001].map(SeenTree::Size));
-    assert_eq!(seen[0].source_name, "sink scripted");
 }

@@ -62,6 +62,20 @@ pub trait ExternalFloor {
     }
 }
 
+impl ExternalFloor for Box<dyn ExternalFloor> {
+    fn largest_seen(&mut self) -> Vec<Floor> {
+        self.as_mut().largest_seen()
+    }
+
+    fn unanswered(&self) -> Vec<String> {
+        self.as_ref().unanswered()
+    }
+
+    fn dismisses(&self, name: &str) -> bool {
+        self.as_ref().dismisses(name)
+    }
+}
+
 /// What a start has found and done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -236,16 +250,20 @@ fn open(
     let mut waited_for = held::read(store.as_ref())?;
     let mut unanswered = BTreeSet::new();
     for floor in floors {
-        for floor in floor.largest_seen() {
+        let seen = floor.largest_seen();
+        unanswered.extend(floor.unanswered());
+        for floor in seen {
             check_floor(store.as_ref(), sealed, intent, &floor)?;
-            waited_for.remove(&floor.source_name);
+            // Half an answer is none to go on with.
+            if !unanswered.contains(&floor.source_name) {
+                waited_for.remove(&floor.source_name);
+            }
             asked = asked.saturating_add(1);
         }
         waited_for.retain(|name| !floor.dismisses(name));
-        unanswered.extend(floor.unanswered());
     }
     // What was recorded under the hold must not be sealed now.
-    if !waited_for.is_empty() {
+    if !waited_for.is_empty() && scan.next_index > sealed.size {
         return Err(LedgerError::SigningHeld {
             names: waited_for.into_iter().collect(),
         });

@@ -28,6 +28,8 @@ pub struct ReplicaOptions {
     pub backoff_max: Duration,
     /// How often a sink is looked at again that a person must mend.
     pub reprobe_interval: Duration,
+    /// How often a sink that follows is asked again where it is, so that one that lost what it had is noticed. At least 1 ms.
+    pub recheck_interval: Duration,
     /// How long retention waits for a sink that is not required and takes nothing.
     pub patience: Duration,
     /// How often the local copy of the cursor is written while it moves.
@@ -45,6 +47,7 @@ impl Default for ReplicaOptions {
             backoff_first: Duration::from_millis(100),
             backoff_max: Duration::from_secs(30),
             reprobe_interval: Duration::from_mins(5),
+            recheck_interval: Duration::from_mins(15),
             patience: Duration::from_hours(24),
             cursor_interval: Duration::from_secs(10),
         }
@@ -70,6 +73,9 @@ pub enum ReplicaOptionsError {
     /// The deadline.
     #[error("attempt_timeout is {0:?} and must be at least 1 ms")]
     AttemptTimeout(Duration),
+    /// How often a sink is asked again.
+    #[error("recheck_interval is {0:?} and must be at least 1 ms")]
+    RecheckInterval(Duration),
 }
 
 impl ReplicaOptions {
@@ -91,6 +97,9 @@ impl ReplicaOptions {
         }
         if self.attempt_timeout < Duration::from_millis(1) {
             return Err(ReplicaOptionsError::AttemptTimeout(self.attempt_timeout));
+        }
+        if self.recheck_interval < Duration::from_millis(1) {
+            return Err(ReplicaOptionsError::RecheckInterval(self.recheck_interval));
         }
         Ok(())
     }
@@ -127,6 +136,12 @@ mod tests {
         assert_eq!(
             options.check("a"),
             Err(ReplicaOptionsError::AttemptTimeout(Duration::ZERO))
+        );
+        let mut options = ReplicaOptions::default();
+        options.recheck_interval = Duration::ZERO;
+        assert_eq!(
+            options.check("a"),
+            Err(ReplicaOptionsError::RecheckInterval(Duration::ZERO))
         );
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use livetrail_ledger::HandOver;
 use livetrail_tlog::{Hash, MAX_ENTRY_BYTES, VerifiedCheckpoint, leaf_hash};
 use thiserror::Error;
 
@@ -20,6 +21,7 @@ pub struct SealedRange {
     entry_bytes: usize,
     checkpoint: Arc<VerifiedCheckpoint>,
     note: Bytes,
+    hand_overs: Arc<[HandOver]>,
 }
 
 /// Why entries are no range that a checkpoint covers.
@@ -108,7 +110,22 @@ impl SealedRange {
             entry_bytes,
             checkpoint,
             note,
+            hand_overs: Arc::default(),
         })
+    }
+
+    /// The same with the hand-overs from key to key that the sink is to keep with it.
+    #[must_use]
+    pub fn with_hand_overs(mut self, hand_overs: Arc<[HandOver]>) -> Self {
+        self.hand_overs = hand_overs;
+        self
+    }
+
+    /// The hand-overs from key to key that belong next to the checkpoints of the sink and were not in an earlier range, by size. A sink keeps them for
+    /// as long as its entries: somebody who has an earlier key and the sink alone follows them to the key of today. As a rule there are none.
+    #[must_use]
+    pub fn hand_overs(&self) -> &[HandOver] {
+        &self.hand_overs
     }
 
     /// Which log.
@@ -179,6 +196,7 @@ impl SealedRange {
             leaves: leaves.into(),
             checkpoint: Arc::clone(&self.checkpoint),
             note: self.note.clone(),
+            hand_overs: Arc::clone(&self.hand_overs),
         })
     }
 

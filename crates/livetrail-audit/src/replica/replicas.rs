@@ -1,13 +1,9 @@
 //! All replicas of a ledger: each on a thread and a runtime of its own, so that none can hold another up.
 
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use livetrail_ledger::{ExternalFloor, Floor, Reader, SeenTree};
-
 use super::replicator::{ReplicaWatch, Replicator};
-use super::sink::ReplicaSink;
 use super::status::ReplicaStatus;
 use crate::error::AuditError;
 
@@ -95,87 +91,5 @@ impl Replicas {
             }
         }
         statuses
-    }
-}
-
-/// Asks sinks at the start of a ledger what they have seen of it: a ledger that was restored from an older copy must not sign.
-pub struct ReplicaFloor {
-    reader: Arc<Reader>,
-    sinks: Vec<Arc<dyn ReplicaSink>>,
-    timeout: Duration,
-}
-
-impl ReplicaFloor {
-    /// Asks these sinks about the ledger behind this reader, each for at most `timeout`, all at once.
-    #[must_use]
-    pub const fn new(
-        reader: Arc<Reader>,
-        sinks: Vec<Arc<dyn ReplicaSink>>,
-        timeout: Duration,
-    ) -> Self {
-        Self {
-            reader,
-            sinks,
-            timeout,
-        }
-    }
-
-    async fn ask(&self, origin: &str, sink: &Arc<dyn ReplicaSink>) -> Option<Floor> {
-        let cursor = tokio::time::timeout(self.timeout, sink.cursor(origin))
-            .await
-            .ok()?
-            .inspect_err(|error| {
-                tracing::warn!(sink = sink.name(), %error, "cannot be asked what it has seen of the trail");
-            })
-            .ok()?;
-        let source_name = format!("sink {}", sink.name());
-        let signed = cursor
-            .checkpoint()
-            .and_then(|note| self.reader.verify_checkpoint(note).ok())
-            .map(|checkpoint| checkpoint.head());
-        let seen = match signed {
-            Some(head) if head.size >= cursor.next() => SeenTree::Tree(head),
-            _ => SeenTree::Size(cursor.next()),
-        };
-        Some(Floor { source_name, seen })
-    }
-}
-
-impl ExternalFloor for ReplicaFloor {
-    fn largest_seen(&mut self) -> Vec<Floor> {
-        let Ok(checkpoint) = self.reader.checkpoint() else {
-            return Vec::new();
-        };
-        let origin = checkpoint.checkpoint().origin().to_owned();
-        std::thread::scope(|scope| {
-            let asked: Vec<_> = self
-                .sinks
-                .iter()
-                .map(|sink| {
-                    let (this, origin) = (&*self, origin.as_str());
-                    scope.spawn(move || {
-                        let runtime = tokio::runtime::Builder::new_current_thread()
-                            .enable_all()
-                            .build()
-                            .ok()?;
-                        let floor = runtime.block_on(this.ask(origin, sink));
-                        runtime.shutdown_background();
-                        floor
-                    })
-                })
-                .collect();
-            asked
-                .into_iter()
-                .filter_map(|thread| thread.join().ok().flatten())
-                .collect()
-        })
-    }
-}
-
-impl std::fmt::Debug for ReplicaFloor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReplicaFloor")
-            .field("sinks", &self.sinks.len())
-            .finish_non_exhaustive()
     }
 }

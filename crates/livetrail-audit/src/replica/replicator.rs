@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use livetrail_engine::Clock;
-use livetrail_ledger::{Cursor, Handle, Reader};
+use livetrail_ledger::{Cursor, HandOver, Handle, Reader};
 use livetrail_record::{AuditAction, AuditRecord, Value, parse_canonical};
 use livetrail_tlog::VerifiedCheckpoint;
 use tokio::sync::{Notify, watch};
@@ -17,8 +17,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::backoff::Backoff;
 use super::error::{ErrorClass, ReplicaError};
+use super::floor::source_name;
+use super::judge::{self, Contradiction};
 use super::options::{ReplicaOptions, ReplicaOptionsError};
 use super::range::SealedRange;
+use super::sightings::Sightings;
 use super::sink::{Gap, ReplicaSink, SinkCursor};
 use super::source::{self, Batch};
 use super::status::{Board, ReplicaStatus};
@@ -30,9 +33,13 @@ pub type RecordEvent = Arc<dyn Fn(AuditRecord) + Send + Sync>;
 ///
 /// # Loop contract
 ///
-/// 1. The sink is asked for its cursor, and what it says is compared with the ledger: another tree is a fork.
-/// 2. Batches go out from there, one at a time, while the next is read; each is proven against the published checkpoint.
-/// 3. After any error the pause of its class, then from 1 again: only the sink knows whether a batch was committed.
+/// 1. The sink is asked once what it has seen ([`ReplicaSink::sightings`]): a checkpoint with the ledger's own signature that contradicts it
+///    stops the ledger. After an answer the ledger no longer waits for this sink with signing.
+/// 2. It is asked for its cursor, and what it says is compared with the ledger: another tree is a fork. A cursor below the one that it had is
+///    reported: in the log, in the status, and on record.
+/// 3. Batches go out from there, one at a time, while the next is read; each is proven against the published checkpoint.
+/// 4. After any error the pause of its class, then from 1 again: only the sink knows whether a batch was committed. Without one, from 2 again
+///    each `recheck_interval`, and when it is told to. After a fork also 1 is asked again.
 ///
 /// The local copy of the cursor (`private/cursors/NAME`) is written behind the sink's: retention may keep too much, never
 /// too little.
@@ -50,6 +57,24 @@ pub struct Replicator {
     retry: Arc<Notify>,
     /// The local copy of the cursor that was written last, and when.
     written: Option<(Cursor, Instant)>,
+    /// The sink has said what it has seen.
+    has_answered: bool,
+    /// How far it had come before this process, by the local copy of its cursor.
+    known: u64,
+}
+
+/// How following ended without an error.
+enum Turn {
+    /// The sink is to be asked again where it is.
+    Again,
+    /// It is closed.
+    End,
+}
+
+/// What a wait for entries came to.
+enum Wait {
+    More,
+    Turn(Turn),
 }
 
 /// Looks at a replicator and ends it.
@@ -68,7 +93,7 @@ impl ReplicaWatch {
         self.board.status(self.ledger.checkpoint().head().size)
     }
 
-    /// Ends the pause after an error: somebody has mended something. A sink with another history stays where it is.
+    /// Asks the sink again now, whatever it is at: somebody has mended something, or wants to know.
     pub fn retry(&self) {
         self.retry.notify_one();
     }
@@ -106,6 +131,8 @@ impl Replicator {
             closer,
             retry: Arc::default(),
             written: None,
+            has_answered: false,
+            known: 0,
         })
     }
 
@@ -143,15 +170,17 @@ impl Replicator {
     async fn follow_for_ever(&mut self) {
         self.hold_retention().await;
         loop {
-            let Err(error) = self.follow().await else {
-                return;
+            let error = match self.follow().await {
+                Ok(Turn::Again) => continue,
+                Ok(Turn::End) => return,
+                Err(error) => error,
             };
             let pause = self.pause_after(&error).await;
             // What may pass is tried until the time for closing is over; the rest will not change by then.
             let mut closing = self.closing.clone();
             tokio::select! {
                 () = sleep(pause) => {}
-                () = self.retry.notified(), if error.class() != ErrorClass::Fork => {}
+                () = self.retry.notified() => {}
                 () = closed(&mut closing), if error.class() != ErrorClass::Passing => return,
             }
         }
@@ -159,28 +188,52 @@ impl Replicator {
 
     /// Before the sink has answered for the first time: nothing that it may still need is pruned.
     async fn hold_retention(&mut self) {
-        let known = self
-            .ledger
-            .cursors()
-            .is_ok_and(|cursors| cursors.iter().any(|(name, _)| name == self.sink.name()));
-        if !known {
-            self.write_cursor(Cursor::Required(0)).await;
+        let cursors = self.ledger.cursors().unwrap_or_default();
+        let mut of_it = cursors.iter().filter(|(name, _)| name == self.sink.name());
+        match of_it.next() {
+            Some((_, Cursor::Required(next) | Cursor::Optional(next))) => self.known = *next,
+            Some((_, Cursor::Hold(_))) => {}
+            None => self.write_cursor(Cursor::Required(0)).await,
         }
     }
 
-    /// From the sink's cursor on, until an error or the end.
-    async fn follow(&mut self) -> Result<(), ReplicaError> {
+    /// What the place has seen, whatever else is wrong with it. What it has shown before an error counts.
+    async fn ask(&mut self) -> Result<(), ReplicaError> {
+        let seen = Sightings::new(Arc::clone(&self.reader));
+        let asked = self.attempt(self.sink.sightings(&seen)).await;
+        let reader = Arc::clone(&self.reader);
+        let judged = blocking(move || judge::judge_sightings(&reader, &seen)).await?;
+        judged.map_err(|contradiction| self.contradicted(contradiction))?;
+        asked?;
+        self.has_answered = true;
+        let (ledger, name) = (self.ledger.clone(), source_name(self.sink.as_ref()));
+        blocking(move || ledger.answered(&name))
+            .await?
+            .map_err(ReplicaError::Ledger)
+    }
+
+    /// From the sink's cursor on, until an error, or until it is to be asked again, or the end.
+    async fn follow(&mut self) -> Result<Turn, ReplicaError> {
+        if !self.has_answered {
+            self.ask().await?;
+        }
         let origin = self.origin();
+        let hand_overs = self.hand_overs().await?;
         let cursor = self.attempt(self.sink.cursor(&origin)).await?;
         self.compare(&cursor).await?;
+        let ask_again_at = Instant::now() + self.options.recheck_interval;
         let mut next = cursor.next();
+        self.notice_going_back(next);
+        // Hand-overs below it came with the entries that it has.
+        let mut told = next;
         self.board.answered(next);
         let mut ahead = None;
         // The last batch was cut off by its bounds: more is waiting.
         let mut is_behind = false;
         loop {
-            if !self.wait_beyond(next).await {
-                return Ok(());
+            match self.wait_beyond(next, ask_again_at).await {
+                Wait::More => {}
+                Wait::Turn(turn) => return Ok(turn),
             }
             if ahead.is_none() && !is_behind {
                 self.gather(next).await;
@@ -198,12 +251,14 @@ impl Replicator {
                 }
             };
             self.note_age(&range);
+            let range = with_those_due(range, &hand_overs, told);
             let (sent, read) = tokio::join!(
                 self.attempt(self.sink.append(&range)),
                 self.read_ahead(range.next())
             );
             sent?;
             next = range.next();
+            told = next;
             is_behind = next < range.checkpoint().head().size;
             self.board.committed(next, range.len(), range.entry_bytes());
             self.backoff.reset();
@@ -213,11 +268,14 @@ impl Replicator {
         }
     }
 
-    /// Waits until something beyond `next` is sealed. `false` when it ends.
-    async fn wait_beyond(&mut self, next: u64) -> bool {
+    /// Waits until something beyond `next` is sealed, but not beyond `ask_again_at`.
+    async fn wait_beyond(&mut self, next: u64, ask_again_at: Instant) -> Wait {
+        if ask_again_at <= Instant::now() {
+            return Wait::Turn(Turn::Again);
+        }
         let target = next.saturating_add(1);
         if self.sealed() >= target {
-            return true;
+            return Wait::More;
         }
         self.board.caught_up();
         let mut closing = self.closing.clone();
@@ -234,12 +292,18 @@ impl Replicator {
                     break;
                 }
                 () = closed(&mut closing) => break,
+                () = self.retry.notified() => return Wait::Turn(Turn::Again),
+                () = sleep_until(ask_again_at) => return Wait::Turn(Turn::Again),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     self.keep_cursor(true).await;
                 }
             }
         }
-        self.sealed() >= target
+        if self.sealed() >= target {
+            Wait::More
+        } else {
+            Wait::Turn(Turn::End)
+        }
     }
 
     /// Gives a batch the time to become full.
@@ -305,17 +369,46 @@ impl Replicator {
         let reader = Arc::clone(&self.reader);
         let checkpoint: VerifiedCheckpoint = self.ledger.checkpoint();
         let cursor = cursor.clone();
-        let checked = blocking(move || source::check(&reader, &checkpoint, &cursor)).await?;
-        checked.map_err(|contradiction| {
-            if contradiction.proven {
-                self.ledger.halt(format!(
-                    "sink {}: {}. Do not start this copy of the trail again: restore the newest one, or go on with a new log",
-                    self.sink.name(),
-                    contradiction.error
-                ));
-            }
-            contradiction.error
-        })
+        let judged = blocking(move || judge::judge_cursor(&reader, &checkpoint, &cursor)).await?;
+        judged.map_err(|contradiction| self.contradicted(contradiction))
+    }
+
+    /// What our own signature proves stops the log.
+    fn contradicted(&self, contradiction: Contradiction) -> ReplicaError {
+        if contradiction.proven {
+            self.ledger.halt(format!(
+                "sink {}: {}. Do not start this copy of the trail again: restore the newest one, or go on with a new log",
+                self.sink.name(),
+                contradiction.error
+            ));
+        }
+        contradiction.error
+    }
+
+    /// Keys change while no server runs, so this is the same for the life of a process.
+    async fn hand_overs(&self) -> Result<Vec<HandOver>, ReplicaError> {
+        let reader = Arc::clone(&self.reader);
+        blocking(move || reader.hand_overs())
+            .await?
+            .map_err(ReplicaError::Ledger)
+    }
+
+    /// The sink needs entries again that it had: somebody has emptied it, or put an older copy in its place.
+    fn notice_going_back(&mut self, next: u64) {
+        let had = self.board.cursor().unwrap_or(0).max(self.known);
+        self.known = 0;
+        if next >= had {
+            return;
+        }
+        self.board.went_back();
+        tracing::error!(
+            sink = self.sink.name(),
+            has = next,
+            had,
+            "A SINK HAS LESS THAN IT HAD: was it emptied, or an older copy put in its place? What it lacks is written again"
+        );
+        let action = AuditAction::Other("admin_replica_went_back".to_owned());
+        self.record(action, next..had);
     }
 
     async fn skip(&self, missing: std::ops::Range<u64>) -> Result<(), ReplicaError> {
@@ -373,6 +466,13 @@ impl Replicator {
         }
         let failing = self.board.failed(error.class(), what);
         self.lose_patience(failing).await;
+        if error.class() == ErrorClass::Fork {
+            // Another server may have written there under our own key: then this log must not sign on.
+            if let Err(error) = self.ask().await {
+                let (sink, error) = (self.sink.name(), chain(&error));
+                tracing::error!(sink, error, "asked what it has seen");
+            }
+        }
         match error.class() {
             ErrorClass::Passing => self.backoff.next(),
             ErrorClass::Permanent => self.options.reprobe_interval,
@@ -489,6 +589,20 @@ async fn deadline(closing: &mut watch::Receiver<Option<Instant>>) {
     }
 }
 
+/// The hand-overs that the sink was not told of, and that lie before the range's end.
+fn with_those_due(range: SealedRange, hand_overs: &[HandOver], told: u64) -> SealedRange {
+    let due = told..range.next();
+    let due: Vec<_> = hand_overs
+        .iter()
+        .filter(|one| due.contains(&one.size))
+        .cloned()
+        .collect();
+    if due.is_empty() {
+        return range;
+    }
+    range.with_hand_overs(due.into())
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ReplicaError> {
@@ -498,7 +612,9 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// A panic of the sink is an error like others: it must not take the replicator with it.
-async fn caught<T>(call: impl Future<Output = Result<T, ReplicaError>>) -> Result<T, ReplicaError> {
+pub(super) async fn caught<T>(
+    call: impl Future<Output = Result<T, ReplicaError>>,
+) -> Result<T, ReplicaError> {
     let mut call = pin!(call);
     std::future::poll_fn(|context| {
         catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)))
@@ -518,7 +634,7 @@ fn panicked(panic: &(dyn Any + Send)) -> ReplicaError {
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &ReplicaError) -> String {
+pub(super) fn chain(error: &ReplicaError) -> String {
     let mut line = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

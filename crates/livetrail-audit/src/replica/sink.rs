@@ -8,6 +8,7 @@ use livetrail_tlog::Hash;
 
 use super::error::ReplicaError;
 use super::range::SealedRange;
+use super::sightings::Sightings;
 
 /// A place outside that keeps a copy of the ledger: a table, a topic, a bucket, a file; or what a host writes itself.
 ///
@@ -79,6 +80,22 @@ pub trait ReplicaSink: Send + Sync + 'static {
     /// # Errors
     /// When the sink cannot be asked.
     async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError>;
+
+    /// Offers every checkpoint of the log that the place holds and that may be the largest with the log's own signature, whatever else is wrong
+    /// with the place: settings that would keep it from being written to, content of others, objects that are damaged or gone. An answer
+    /// that leaves something out must be an error; what was offered by then counts all the same.
+    ///
+    /// Unless overridden: the checkpoint of [`cursor`](Self::cursor).
+    ///
+    /// # Errors
+    /// When the place, or a part of it in which there may be a checkpoint, cannot be read.
+    async fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
+        let cursor = self.cursor(seen.origin()).await?;
+        if let Some(note) = cursor.checkpoint() {
+            seen.offer(note);
+        }
+        Ok(())
+    }
 
     /// Commits a range and moves the cursor behind it. Durable when it returns.
     ///

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use livetrail_ledger::{LedgerError, Reader};
-use livetrail_tlog::{Hash, TILE_WIDTH, VerifiedCheckpoint, parse_bundle};
+use livetrail_tlog::{TILE_WIDTH, VerifiedCheckpoint, parse_bundle};
 
 use super::error::ReplicaError;
 use super::options::ReplicaOptions;
 use super::range::SealedRange;
-use super::sink::SinkCursor;
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
@@ -97,98 +96,4 @@ fn pruned_below(
         }
     }
     Ok(Some(there.saturating_mul(WIDTH)))
-}
-
-/// A sink's cursor that the ledger contradicts, and whether that proves that the ledger itself must stop.
-#[derive(Debug)]
-pub(super) struct Contradiction {
-    pub(super) error: ReplicaError,
-    /// A checkpoint with our own signature says so: no other explanation is left.
-    pub(super) proven: bool,
-}
-
-impl From<ReplicaError> for Contradiction {
-    fn from(error: ReplicaError) -> Self {
-        Self {
-            error,
-            proven: false,
-        }
-    }
-}
-
-/// Compares what a sink says of itself with the ledger.
-pub(super) fn check(
-    reader: &Reader,
-    checkpoint: &VerifiedCheckpoint,
-    cursor: &SinkCursor,
-) -> Result<(), Contradiction> {
-    if let Some(note) = cursor.checkpoint() {
-        check_checkpoint(reader, checkpoint, note)?;
-    }
-    let ours = checkpoint.head().size;
-    if cursor.next() > ours {
-        let theirs = cursor.next();
-        return Err(ReplicaError::Ahead { ours, theirs }.into());
-    }
-    let last = cursor.next().checked_sub(1).zip(cursor.last_leaf());
-    if let Some((index, theirs)) = last {
-        check_leaf(reader, checkpoint, index, theirs)?;
-    }
-    Ok(())
-}
-
-fn check_checkpoint(
-    reader: &Reader,
-    checkpoint: &VerifiedCheckpoint,
-    note: &Bytes,
-) -> Result<(), Contradiction> {
-    let theirs = reader
-        .verify_checkpoint(note)
-        .map_err(|source| ReplicaError::Damaged {
-            what: "its newest checkpoint is none of this log".to_owned(),
-            source: Some(source.into()),
-        })?
-        .head();
-    let ours = checkpoint.head().size;
-    let proven = |error| Contradiction {
-        error,
-        proven: true,
-    };
-    if theirs.size > ours {
-        return Err(proven(ReplicaError::Ahead {
-            ours,
-            theirs: theirs.size,
-        }));
-    }
-    let (then, _) = reader
-        .consistency_proof(theirs.size, ours)
-        .map_err(ReplicaError::Ledger)?;
-    if then.root != theirs.root {
-        return Err(proven(ReplicaError::ForkedTree {
-            size: theirs.size,
-            ours: then.root,
-            theirs: theirs.root,
-        }));
-    }
-    Ok(())
-}
-
-fn check_leaf(
-    reader: &Reader,
-    checkpoint: &VerifiedCheckpoint,
-    index: u64,
-    theirs: &Hash,
-) -> Result<(), ReplicaError> {
-    let leaves = reader
-        .sealed_leaves(checkpoint, index / WIDTH)
-        .map_err(ReplicaError::Ledger)?;
-    let at = usize::try_from(index % WIDTH).unwrap_or(0);
-    match leaves.get(at) {
-        Some(ours) if ours != theirs => Err(ReplicaError::Fork {
-            index,
-            ours: *ours,
-            theirs: *theirs,
-        }),
-        _ => Ok(()),
-    }
 }

@@ -41,6 +41,8 @@ pub struct ReplicaStatus {
     pub left_behind: bool,
     /// Entries that it never got because they were pruned first, since the start.
     pub skipped_records: u64,
+    /// How often it was found to hold less than it had before, since the start.
+    pub went_back: u64,
 }
 
 /// What a replica is at.
@@ -104,6 +106,7 @@ struct Noted {
     last_error: Option<String>,
     left_behind: bool,
     skipped_records: u64,
+    went_back: u64,
 }
 
 impl Board {
@@ -123,6 +126,7 @@ impl Board {
                 last_error: None,
                 left_behind: false,
                 skipped_records: 0,
+                went_back: 0,
             }),
         }
     }
@@ -162,6 +166,11 @@ impl Board {
         let mut noted = self.noted();
         noted.cursor = Some(cursor);
         noted.skipped_records = noted.skipped_records.saturating_add(records);
+    }
+
+    pub(super) fn went_back(&self) {
+        let mut noted = self.noted();
+        noted.went_back = noted.went_back.saturating_add(1);
     }
 
     /// Gives how long it has been failing.
@@ -225,6 +234,7 @@ impl Board {
             last_error: noted.last_error.clone(),
             left_behind: noted.left_behind,
             skipped_records: noted.skipped_records,
+            went_back: noted.went_back,
         }
     }
 

@@ -20,7 +20,7 @@ const LOSS_SHOWN: Duration = Duration::from_secs(60);
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
     /// `ok`; `degraded` when a person should look although nothing is kept from working: a witness has not cosigned the trail for a while, a
-    /// sink of the trail is in trouble, the trail's disk is 90 % full, or records were lost in the last minute; `trail_failing` when the trail
+    /// sink of the trail is in trouble, signing waits for a sink, the trail's disk is 90 % full, or records were lost in the last minute; `trail_failing` when the trail
     /// cannot record; `stopping`.
     #[schema(example = "ok")]
     status: &'static str,
@@ -35,6 +35,10 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["witness.example.com/w1"]))]
     overdue_witnesses: Vec<String>,
+    /// Sinks that have not said what they have seen of the trail since the start: records are kept, and none is signed until they have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["sink archive"]))]
+    signing_waits_for: Vec<String>,
     /// Who follows the trail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sinks: Vec<SinkHealth>,
@@ -66,6 +70,8 @@ pub(super) struct SinkHealth {
     delivery: &'static str,
     /// Records that it does not have yet.
     lag_records: u64,
+    /// How often it was found to have less than it had, since the server's start.
+    went_back: u64,
     /// Age of the oldest of them, in seconds.
     lag_seconds: u64,
 }
@@ -78,6 +84,7 @@ impl From<ReplicaStatus> for SinkHealth {
             required: status.required,
             delivery: status.delivery.label(),
             lag_records: status.lag_records,
+            went_back: status.went_back,
             lag_seconds: status.lag.as_secs(),
         }
     }
@@ -98,6 +105,7 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
     let trouble = state.inner.trail.watch.trouble().label();
     let overdue_witnesses = overdue_witnesses(&state);
     let sinks = state.inner.trail.sinks.statuses();
+    let signing_waits_for = state.inner.trail.handle.status().held;
     let short = state.inner.trail.handle.pressure() >= Pressure::ShedRefusals;
     let now_ms = state.inner.engine.clock().unix_ms();
     let lost_ago = pipeline
@@ -108,6 +116,7 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
     let degraded = short
         || lost_ago.is_some()
         || !overdue_witnesses.is_empty()
+        || !signing_waits_for.is_empty()
         || sinks.iter().any(sink_is_in_trouble);
     let failing = (StatusCode::SERVICE_UNAVAILABLE, "trail_failing");
     let ((code, status), failing_since_ms) = match pipeline.status() {
@@ -121,6 +130,7 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         status,
         trouble: trouble.or(short.then_some("disk_short")),
         overdue_witnesses,
+        signing_waits_for,
         sinks: sinks.into_iter().map(SinkHealth::from).collect(),
         version: env!("CARGO_PKG_VERSION"),
         queue_depth: pipeline.queue_depth(),

@@ -489,6 +489,11 @@ impl Now {
                 "1 when durable entries wait too long for a checkpoint",
                 u64::from(trail.watch.trouble() == Trouble::SealingLate),
             ),
+            (
+                "trail_signing_held",
+                "Sinks that have not said what they have seen: records are kept and not signed until they have",
+                status.held.len() as u64,
+            ),
         ] {
             w.gauge(name, help, value)?;
         }

@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use livetrail_ledger::{Class, Handle, Identity, Ledger, MemStore, Options, Reader, SharedStore};
+use livetrail_ledger::{
+    Class, ExternalFloor, Handle, Identity, Ledger, LedgerError, MemStore, Options, Reader,
+    SharedStore,
+};
 use livetrail_record::{AuditAction, AuditRecord, Outcome, Reason, Uuid, encode_canonical_into};
 use livetrail_tlog::{Bundle, TILE_WIDTH};
 
@@ -18,6 +21,9 @@ use crate::replica::ReplicaOptions;
 #[derive(Debug)]
 pub struct TestLog {
     origin: String,
+    /// The seeds of both keys.
+    seeds: (u8, u8),
+    memory: MemStore,
     store: SharedStore,
     ledger: Ledger,
     reader: Arc<Reader>,
@@ -31,26 +37,77 @@ impl TestLog {
     /// When the ledger cannot be made.
     #[must_use]
     pub fn new(origin: &str) -> Self {
-        let store: SharedStore = Arc::new(MemStore::new());
-        let identity =
-            || Identity::from_seeds(origin, &[1; 32].into(), &[2; 32].into()).expect("an identity");
-        Ledger::create(&store, &identity()).expect("a new ledger");
+        let memory = MemStore::new();
+        let seeds = (1, 2);
+        let store: SharedStore = Arc::new(memory.clone());
+        Ledger::create(&store, &identity(origin, seeds)).expect("a new ledger");
+        Self::open(origin, seeds, memory, Vec::new(), None).expect("the ledger opens")
+    }
+
+    fn open(
+        origin: &str,
+        seeds: (u8, u8),
+        memory: MemStore,
+        entries: Vec<Bytes>,
+        floor: Option<Box<dyn ExternalFloor>>,
+    ) -> Result<Self, LedgerError> {
         let mut options = Options::default();
         options.queue_bytes = 1 << 20;
         options.segment_bytes = 4 << 20;
         options.ballast_bytes = 0;
         options.checkpoint_interval = Duration::from_millis(5);
-        let (ledger, _) = Ledger::builder(Arc::clone(&store), identity())
-            .options(options)
-            .open()
-            .expect("the ledger opens");
-        Self {
+        let store: SharedStore = Arc::new(memory.clone());
+        let mut builder =
+            Ledger::builder(Arc::clone(&store), identity(origin, seeds)).options(options);
+        if let Some(floor) = floor {
+            builder = builder.floor(floor);
+        }
+        let (ledger, _) = builder.open()?;
+        Ok(Self {
             origin: origin.to_owned(),
+            seeds,
+            memory,
             store: Arc::clone(&store),
             ledger,
-            reader: Arc::new(Reader::open(store).expect("a reader")),
-            entries: Mutex::default(),
-        }
+            reader: Arc::new(Reader::open(store)?),
+            entries: Mutex::new(entries),
+        })
+    }
+
+    /// The same log on a disk of its own, as a back-up has it: it is not written to any more.
+    ///
+    /// # Panics
+    /// When the copy does not open.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let entries = self.entries();
+        let copy = Self::open(&self.origin, self.seeds, self.memory.copy(), entries, None);
+        copy.expect("a copy opens")
+    }
+
+    /// Ends it and starts it again, as a server does that asks somebody first.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn restarted(self, floor: Option<Box<dyn ExternalFloor>>) -> Result<Self, LedgerError> {
+        let entries = self.entries();
+        let _ = self.ledger.close();
+        Self::open(&self.origin, self.seeds, self.memory, entries, floor)
+    }
+
+    /// Ends it, gives it new keys, and starts it again.
+    ///
+    /// # Panics
+    /// When that is refused.
+    #[must_use]
+    pub fn with_keys(self, signer: u8, cosigner: u8) -> Self {
+        let entries = self.entries();
+        let (old, seeds) = (self.seeds, (signer, cosigner));
+        self.ledger.close().expect("it closes");
+        Ledger::builder(Arc::clone(&self.store), identity(&self.origin, old))
+            .rotate_to(&identity(&self.origin, seeds))
+            .expect("new keys");
+        Self::open(&self.origin, seeds, self.memory, entries, None).expect("it opens")
     }
 
     /// One with so many entries.
@@ -144,6 +201,10 @@ impl TestLog {
             other => panic!("entries {first} and on: {other:?}"),
         }
     }
+}
+
+fn identity(origin: &str, (signer, cosigner): (u8, u8)) -> Identity {
+    Identity::from_seeds(origin, &[signer; 32].into(), &[cosigner; 32].into()).expect("an identity")
 }
 
 /// The record at this place: sessions of four records, one of which is refused.

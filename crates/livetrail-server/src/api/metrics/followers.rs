@@ -93,7 +93,7 @@ impl Now {
             let values = sinks.iter().map(|sink| (sink.name.as_str(), figure(sink)));
             w.gauges(name, help, "sink", values)?;
         }
-        let counters: [(&str, &str, OfSink); 4] = [
+        let counters: [(&str, &str, OfSink); 5] = [
             (
                 "sink_records",
                 "Records that the sink has committed since the start",
@@ -109,6 +109,11 @@ impl Now {
                 "sink_skipped_records",
                 "Records that were pruned before the sink had them",
                 |sink| sink.skipped_records,
+            ),
+            (
+                "sink_went_back",
+                "How often the sink was found to have less than it had, since the start",
+                |sink| sink.went_back,
             ),
         ];
         for (name, help, figure) in counters {

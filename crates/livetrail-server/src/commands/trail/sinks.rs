@@ -5,8 +5,8 @@ mod kafka;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use livetrail_audit::replica::{ReplicaError, ReplicaSink};
-use livetrail_ledger::{Reader, RealStore, SharedStore};
+use livetrail_audit::replica::{ReplicaSink, examine};
+use livetrail_ledger::{Cursor, Reader, RealStore, SharedStore};
 use serde::Serialize;
 
 use super::show::table;
@@ -71,7 +71,7 @@ fn status(args: &SinksStatus) -> Outcome {
         .map_err(|error| Failure::unusable(error.in_full()))?;
     let sinks = ConfiguredSinks::of(&config.sink, &config.data).map_err(Failure::unusable)?;
     let store: SharedStore = Arc::new(RealStore::new(trail_directory(&config.data)));
-    let reader = Reader::open(store).map_err(Failure::unusable)?;
+    let reader = Arc::new(Reader::open(store).map_err(Failure::unusable)?);
     let mut answers = Vec::new();
     for (sink, settings) in sinks.sinks().zip(&config.sink) {
         let mut answer = ask(sink, &reader, args.timeout.0)?;
@@ -92,24 +92,27 @@ fn status(args: &SinksStatus) -> Outcome {
     })
 }
 
-/// Asks on a runtime of its own: what a sink leaves behind ends with it.
-fn ask(sink: &Arc<dyn ReplicaSink>, reader: &Reader, timeout: Duration) -> anyhow::Result<Answer> {
+/// Asks on a runtime of its own: what a sink leaves behind ends with it. Judged as a server judges it.
+fn ask(
+    sink: &Arc<dyn ReplicaSink>,
+    reader: &Arc<Reader>,
+    timeout: Duration,
+) -> anyhow::Result<Answer> {
+    // First: a server that runs next to this moves it on.
+    let had = known(reader, sink.name())?;
     let answer = runtime()?.block_on(async {
-        let both = async {
-            let cursor = sink.cursor(reader.origin()).await?;
-            sink.health().await?;
-            Ok::<_, ReplicaError>(cursor.next())
-        };
-        match tokio::time::timeout(timeout, both).await {
-            Ok(answer) => answer.map_err(|error| chain(&error)),
+        match tokio::time::timeout(timeout, examine(sink.as_ref(), reader)).await {
+            Ok(answer) => answer
+                .map(|cursor| cursor.next())
+                .map_err(|error| chain(&error)),
             Err(_) => Err(format!("no answer within {timeout:?}")),
         }
     });
-    // Afterwards: a server that runs beside this seals, and its sinks go on.
+    // Afterwards: a server that runs next to this seals, and its sinks go on.
     let sealed = reader.checkpoint()?.head().size;
     let cursor = answer.as_ref().ok().copied();
-    let ahead = cursor.filter(|cursor| *cursor > sealed).map(|cursor| {
-        format!("it holds {cursor} records and the trail has sealed {sealed}: an older copy of the trail is here")
+    let lost = cursor.filter(|cursor| *cursor < had).map(|cursor| {
+        format!("it has {cursor} records and had {had}: was it emptied, or an older copy put in its place?")
     });
     Ok(Answer {
         name: sink.name().to_owned(),
@@ -117,7 +120,17 @@ fn ask(sink: &Arc<dyn ReplicaSink>, reader: &Reader, timeout: Duration) -> anyho
         delivery: sink.delivery().label(),
         cursor,
         lag_records: cursor.map(|cursor| sealed.saturating_sub(cursor)),
-        error: answer.err().or(ahead),
+        error: answer.err().or(lost),
+    })
+}
+
+/// How far the sink had come, by the trail's own copy of its cursor; 0 if it never followed.
+fn known(reader: &Reader, name: &str) -> anyhow::Result<u64> {
+    let cursors = reader.cursors()?;
+    let mut of_it = cursors.iter().filter(|(known, _)| known == name);
+    Ok(match of_it.next() {
+        Some((_, Cursor::Required(next) | Cursor::Optional(next))) => *next,
+        _ => 0,
     })
 }
 

@@ -32,8 +32,8 @@ use tokio::sync::Semaphore;
 use super::trail::TrailView;
 use crate::config;
 
-/// How long the start waits for a sink to say what it has seen of the trail.
-const FLOOR_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the start waits for a sink to say what it has seen of the trail. All are asked at once.
+const FLOOR_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A sink that fails for so long makes the server's health `degraded`.
 const OVERDUE: Duration = Duration::from_secs(60);
@@ -72,10 +72,17 @@ impl Configured {
         self.sinks.iter().map(|(sink, _)| sink)
     }
 
-    /// Asks them what they have seen, before the trail is opened. `None` when there are none.
-    pub(super) fn floor(&self, reader: Arc<Reader>) -> Option<ReplicaFloor> {
-        let sinks: Vec<_> = self.sinks().map(Arc::clone).collect();
-        (!sinks.is_empty()).then(|| ReplicaFloor::new(reader, sinks, FLOOR_TIMEOUT))
+    /// Asks them what they have seen, before the trail is opened. Also without any: one for which an earlier start waits may be gone from the
+    /// configuration.
+    pub(super) fn floor(&self, reader: Arc<Reader>) -> ReplicaFloor {
+        let asked = |(sink, options): &(Arc<dyn ReplicaSink>, ReplicaOptions)| {
+            (Arc::clone(sink), options.required)
+        };
+        ReplicaFloor::new(
+            reader,
+            self.sinks.iter().map(asked).collect(),
+            FLOOR_TIMEOUT,
+        )
     }
 
     /// Lets each follow the trail from now on.

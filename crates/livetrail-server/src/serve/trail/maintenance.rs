@@ -30,6 +30,14 @@ impl Maintenance {
     /// As [`Trail::open`].
     pub(crate) fn begin(config: &Config, what: &str) -> anyhow::Result<Self> {
         let mut trail = Trail::open(config)?;
+        let held = trail.view().handle.status().held;
+        if !held.is_empty() {
+            bail!(
+                "{} has not said what it has seen of this trail, and without that nothing new is signed: try again when it answers, or set \
+                 `required = false` for it",
+                held.join(", ")
+            );
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

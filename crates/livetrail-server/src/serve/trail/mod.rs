@@ -108,9 +108,7 @@ impl Trail {
     ) -> anyhow::Result<Self> {
         let published = keys::Published::of(&store, &identity)?;
         let mut builder = Ledger::builder(store.clone(), identity).options(options(settings));
-        if let Some(floor) = sinks.floor(Arc::new(Reader::open(store.clone())?)) {
-            builder = builder.floor(floor);
-        }
+        builder = builder.floor(sinks.floor(Arc::new(Reader::open(store.clone())?)));
         let witnesses = witness::Configured::of(settings)?;
         if let Some(witnesses) = &witnesses {
             builder = builder.floor(witnesses.floor(store.clone())?);

@@ -178,7 +178,8 @@ impl Looked {
 
     fn sealing_is_late(&mut self, status: &Status, now: Duration) -> bool {
         let sealed = status.sealed.size;
-        if status.durable <= sealed {
+        // Under a hold nothing is sealed, and that is said elsewhere.
+        if status.durable <= sealed || !status.held.is_empty() {
             self.sealing = None;
             return false;
         }
@@ -278,6 +279,17 @@ mod tests {
         let seen = tokio::time::timeout(Duration::from_secs(10), seen).await;
         assert!(seen.is_ok());
         running.abort();
+    }
+
+    #[test]
+    fn signing_that_waits_for_a_sink_is_not_late() {
+        let ledger = ledger();
+        let mut held = ledger.status();
+        held.held = vec!["sink bucket".to_owned()];
+        held.durable += 1;
+        let mut looked = Looked::new(LATE);
+        assert_eq!(looked.at(&held, Duration::ZERO), Trouble::None);
+        assert_eq!(looked.at(&held, LATE * 100), Trouble::None);
     }
 
     #[test]

@@ -1,0 +1,163 @@
+//! The question at the start of a ledger, to all of its sinks at once: a copy of the ledger that is older than what they have seen must not
+//! sign.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use livetrail_ledger::{Cursor, ExternalFloor, Floor, Reader, SeenTree};
+use livetrail_tlog::TreeHead;
+
+use super::replicator::{caught, chain};
+use super::sightings::Sightings;
+use super::sink::ReplicaSink;
+
+/// Under which name a ledger waits for a sink, and speaks of it.
+pub(super) fn source_name(sink: &dyn ReplicaSink) -> String {
+    format!("sink {}", sink.name())
+}
+
+/// Asks sinks at the start of a ledger what they have seen of it.
+///
+/// What a checkpoint with the log's own signature says counts, and nothing else: an unsigned claim never stops a start. A sink that does not answer
+/// in time, or not in full, is reported. If it is required and has followed this log before (`private/cursors` has its cursor), the
+/// ledger takes entries but signs none of them until the sink has answered its replicator; see
+/// [`Handle::answered`](livetrail_ledger::Handle::answered).
+pub struct ReplicaFloor {
+    reader: Arc<Reader>,
+    sinks: Vec<(Arc<dyn ReplicaSink>, bool)>,
+    timeout: Duration,
+    unanswered: Vec<String>,
+}
+
+/// What a sink has said.
+struct Answer {
+    largest: Option<TreeHead>,
+    /// Why there may be more than that.
+    missing: Option<String>,
+}
+
+impl ReplicaFloor {
+    /// Asks these sinks, of which each is required or not, about the ledger behind this reader; each for at most `timeout`, all at once.
+    #[must_use]
+    pub const fn new(
+        reader: Arc<Reader>,
+        sinks: Vec<(Arc<dyn ReplicaSink>, bool)>,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            reader,
+            sinks,
+            timeout,
+            unanswered: Vec::new(),
+        }
+    }
+
+    async fn ask(&self, sink: &dyn ReplicaSink) -> Answer {
+        let seen = Sightings::new(Arc::clone(&self.reader));
+        let asked = tokio::time::timeout(self.timeout, caught(sink.sightings(&seen))).await;
+        let missing = match asked {
+            Ok(Ok(())) => seen.failure().map(|error| error.to_string()),
+            Ok(Err(error)) => Some(chain(&error)),
+            Err(_) => Some(format!("no answer within {:?}", self.timeout)),
+        };
+        Answer {
+            largest: seen.largest(),
+            missing,
+        }
+    }
+
+    /// Whether this log has followed into that sink before.
+    fn is_known(&self, name: &str) -> bool {
+        // One that cannot be read is reported by whoever prunes; here it may be the one that matters.
+        self.reader.cursors().map_or(true, |cursors| {
+            let of_it = |(known, cursor): &(String, Cursor)| {
+                known == name
+                    && matches!(cursor, Cursor::Required(next) | Cursor::Optional(next) if *next > 0)
+            };
+            cursors.iter().any(of_it)
+        })
+    }
+
+    fn floor(&mut self, sink: &dyn ReplicaSink, required: bool, answer: Answer) -> Option<Floor> {
+        let source_name = source_name(sink);
+        let Some(error) = answer.missing else {
+            let seen = answer.largest.map_or(SeenTree::Size(0), SeenTree::Tree);
+            return Some(Floor { source_name, seen });
+        };
+        let name = sink.name();
+        if required && self.is_known(name) {
+            tracing::error!(
+                sink = name,
+                error,
+                "a required sink has not said what it has seen of the trail: records are kept and not signed until it has"
+            );
+            self.unanswered.push(source_name.clone());
+        } else {
+            tracing::error!(
+                sink = name,
+                error,
+                "a sink has not said what it has seen of the trail, so an older copy of the trail would not be noticed by it"
+            );
+        }
+        // What it has said so far counts.
+        let seen = SeenTree::Tree(answer.largest?);
+        Some(Floor { source_name, seen })
+    }
+}
+
+impl ExternalFloor for ReplicaFloor {
+    fn largest_seen(&mut self) -> Vec<Floor> {
+        self.unanswered.clear();
+        let answers: Vec<Option<Answer>> = std::thread::scope(|scope| {
+            let this = &*self;
+            let asked: Vec<_> = this
+                .sinks
+                .iter()
+                .map(|(sink, _)| {
+                    scope.spawn(move || {
+                        let runtime = tokio::runtime::Builder::new_current_thread()
+                            .enable_all()
+                            .build()
+                            .ok()?;
+                        let answer = runtime.block_on(this.ask(sink.as_ref()));
+                        runtime.shutdown_background();
+                        Some(answer)
+                    })
+                })
+                .collect();
+            asked
+                .into_iter()
+                .map(|thread| thread.join().ok().flatten())
+                .collect()
+        });
+        let sinks = self.sinks.clone();
+        let both = sinks.into_iter().zip(answers);
+        both.filter_map(|((sink, required), answer)| {
+            let answer = answer.unwrap_or_else(|| Answer {
+                largest: None,
+                missing: Some("no thread could ask it".to_owned()),
+            });
+            self.floor(sink.as_ref(), required, answer)
+        })
+        .collect()
+    }
+
+    fn unanswered(&self) -> Vec<String> {
+        self.unanswered.clone()
+    }
+
+    /// One that is no longer required, or no longer there.
+    fn dismisses(&self, name: &str) -> bool {
+        let mut required = self.sinks.iter().filter(|(_, required)| *required);
+        !required.any(|(sink, _)| source_name(sink.as_ref()) == name)
+    }
+}
+
+impl fmt::Debug for ReplicaFloor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplicaFloor")
+            .field("sinks", &self.sinks.len())
+            .finish_non_exhaustive()
+    }
+}

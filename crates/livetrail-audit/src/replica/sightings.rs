@@ -1,0 +1,93 @@
+//! The question at a start: what has a place seen of this log, whatever else is wrong with it?
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use livetrail_ledger::{LedgerError, Reader};
+use livetrail_tlog::TreeHead;
+
+/// Takes the checkpoints that a place holds of one log, and keeps the largest that the log's own keys signed.
+///
+/// A sink [offers](Self::offer) every note that it finds, as it finds it. What was offered counts, also when the sink fails or runs out of time
+/// later. Anything that is not signed with a key of the log (for keys that were given up: up to their hand-over) counts for nothing, so nobody
+/// without such a key can hold a log up. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Sightings {
+    reader: Arc<Reader>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    largest: Option<TreeHead>,
+    /// The ledger could not be read while a note was judged.
+    failed: Option<LedgerError>,
+}
+
+impl Sightings {
+    /// None yet, of the log behind this reader.
+    #[must_use]
+    pub fn new(reader: Arc<Reader>) -> Self {
+        Self {
+            reader,
+            kept: Arc::default(),
+        }
+    }
+
+    /// The log's name.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.reader.origin()
+    }
+
+    /// Takes a note, and says what tree it is of, if the log's own keys signed it. Any bytes may be offered.
+    pub fn offer(&self, note: &[u8]) -> Option<TreeHead> {
+        let found = self.reader.verify_checkpoint(note);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Ok(checkpoint) => {
+                let head = checkpoint.head();
+                if kept.largest.is_none_or(|known| known.size < head.size) {
+                    kept.largest = Some(head);
+                }
+                Some(head)
+            }
+            Err(error) => {
+                if !is_no_signature(&error) {
+                    kept.failed.get_or_insert(error);
+                }
+                None
+            }
+        }
+    }
+
+    /// The tree of the largest checkpoint that was offered and is signed.
+    #[must_use]
+    pub fn largest(&self) -> Option<TreeHead> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.largest
+    }
+
+    /// Why a note could not be judged, if one could not: then the answer is not whole.
+    pub(super) fn failure(&self) -> Option<LedgerError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.failed.take()
+    }
+}
+
+/// The note is to blame, and not the ledger's store.
+const fn is_no_signature(error: &LedgerError) -> bool {
+    matches!(
+        error,
+        LedgerError::CheckpointForeign { .. } | LedgerError::CheckpointRetired { .. }
+    )
+}
+
+impl fmt::Debug for Sightings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sightings")
+            .field("origin", &self.origin())
+            .field("largest", &self.largest())
+            .finish_non_exhaustive()
+    }
+}
