@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use livetrail_audit::replica::conformance::{self, Place};
+use livetrail_audit::replica::conformance::{self, Manipulation, Place, TestLog};
 use livetrail_audit::replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
 use livetrail_tlog::Hash;
 
@@ -57,9 +57,24 @@ impl<M: Mistake> Place for Memory<M> {
                 .collect()
         })
     }
+
+    async fn manipulate(&self, log: &TestLog, what: Manipulation) -> bool {
+        let mut shelf = self.0.lock().unwrap();
+        let held = shelf.entry(Self::key(log.origin()).to_owned());
+        Self::manipulated(held.or_default(), what)
+    }
 }
 
 impl<M: Mistake> Memory<M> {
+    fn manipulated(held: &mut Held, what: Manipulation) -> bool {
+        match what {
+            Manipulation::Emptied => *held = Held::default(),
+            Manipulation::Claimed => held.next += 100,
+            Manipulation::Foreign => return false,
+        }
+        true
+    }
+
     fn key(origin: &str) -> &str {
         if M::KIND == Kind::MixesOrigins {
             "one for all"

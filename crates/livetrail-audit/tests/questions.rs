@@ -151,6 +151,18 @@ fn floor(log: &TestLog, place: &Arc<Place>, required: bool, patience: Duration) 
     ReplicaFloor::new(log.reader(), vec![(place.clone(), required)], patience)
 }
 
+#[test]
+fn whoever_does_not_know_all_sinks_dismisses_none() {
+    let log = TestLog::with(ORIGIN, 1);
+    let floor = |sinks| ReplicaFloor::new(log.reader(), sinks, LONG);
+    let place = || -> Arc<dyn ReplicaSink> { Place::at(0, []) };
+    assert!(!floor(vec![]).dismisses("sink place"));
+    assert!(floor(vec![]).and_no_others().dismisses("sink place"));
+    let required = floor(vec![(place(), true)]).and_no_others();
+    assert!(!required.dismisses("sink place"));
+    assert!(floor(vec![(place(), false)]).dismisses("sink place"));
+}
+
 fn restart(
     log: TestLog,
     place: &Arc<Place>,

@@ -27,6 +27,8 @@ pub struct ReplicaFloor {
     reader: Arc<Reader>,
     sinks: Vec<(Arc<dyn ReplicaSink>, bool)>,
     timeout: Duration,
+    /// There are no others.
+    are_all: bool,
     unanswered: Vec<String>,
 }
 
@@ -49,8 +51,16 @@ impl ReplicaFloor {
             reader,
             sinks,
             timeout,
+            are_all: false,
             unanswered: Vec::new(),
         }
+    }
+
+    /// These are all sinks that the log has: one for which an earlier start waits and that is not among them was given up by the operator.
+    #[must_use]
+    pub const fn and_no_others(mut self) -> Self {
+        self.are_all = true;
+        self
     }
 
     async fn ask(&self, sink: &dyn ReplicaSink) -> Answer {
@@ -149,8 +159,11 @@ impl ExternalFloor for ReplicaFloor {
 
     /// One that is no longer required, or no longer there.
     fn dismisses(&self, name: &str) -> bool {
-        let mut required = self.sinks.iter().filter(|(_, required)| *required);
-        !required.any(|(sink, _)| source_name(sink.as_ref()) == name)
+        let mut sinks = self.sinks.iter();
+        match sinks.find(|(sink, _)| source_name(sink.as_ref()) == name) {
+            Some((_, required)) => !required,
+            None => self.are_all,
+        }
     }
 }
 

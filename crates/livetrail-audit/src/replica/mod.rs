@@ -31,6 +31,7 @@ mod status;
 pub use error::{BoxError, ErrorClass, ReplicaError};
 pub use floor::ReplicaFloor;
 pub use judge::examine;
+pub use livetrail_ledger::HandOver;
 pub use options::{ReplicaOptions, ReplicaOptionsError};
 pub use range::{RangeError, SealedRange};
 pub use replicas::Replicas;

@@ -85,13 +85,16 @@ pub trait ReplicaSink: Send + Sync + 'static {
     /// with the place: settings that would keep it from being written to, content of others, objects that are damaged or gone. An answer
     /// that leaves something out must be an error; what was offered by then counts all the same.
     ///
-    /// Unless overridden: the checkpoint of [`cursor`](Self::cursor).
+    /// Hand-overs from key to key belong to them: a copy of the ledger from before a change of keys knows no other signature by which it could tell
+    /// that the log went on.
+    ///
+    /// Unless overridden: the checkpoint and the hand-overs of [`cursor`](Self::cursor).
     ///
     /// # Errors
     /// When the place, or a part of it in which there may be a checkpoint, cannot be read.
     async fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
         let cursor = self.cursor(seen.origin()).await?;
-        if let Some(note) = cursor.checkpoint() {
+        for note in cursor.checkpoint().into_iter().chain(cursor.hand_overs()) {
             seen.offer(note);
         }
         Ok(())
@@ -159,6 +162,7 @@ pub struct SinkCursor {
     next: u64,
     last_leaf: Option<Hash>,
     checkpoint: Option<Bytes>,
+    hand_overs: Vec<Bytes>,
 }
 
 impl SinkCursor {
@@ -169,6 +173,7 @@ impl SinkCursor {
             next,
             last_leaf: None,
             checkpoint: None,
+            hand_overs: Vec::new(),
         }
     }
 
@@ -184,6 +189,13 @@ impl SinkCursor {
     #[must_use]
     pub fn with_checkpoint(mut self, note: impl Into<Bytes>) -> Self {
         self.checkpoint = Some(note.into());
+        self
+    }
+
+    /// Adds the hand-overs from key to key that the sink holds next to its cursor.
+    #[must_use]
+    pub fn with_hand_overs(mut self, notes: impl IntoIterator<Item = Bytes>) -> Self {
+        self.hand_overs.extend(notes);
         self
     }
 
@@ -203,6 +215,12 @@ impl SinkCursor {
     #[must_use]
     pub const fn checkpoint(&self) -> Option<&Bytes> {
         self.checkpoint.as_ref()
+    }
+
+    /// The hand-overs from key to key, as far as the sink keeps them next to its cursor. Not verified.
+    #[must_use]
+    pub fn hand_overs(&self) -> &[Bytes] {
+        &self.hand_overs
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod access;
 mod log;
+mod owner;
 mod place;
 mod proxy;
 mod server;
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 
 pub use access::*;
 pub use log::TestLog;
+pub use owner::*;
 pub use place::*;
 pub use proxy::Proxy;
 pub use server::*;
@@ -57,6 +59,24 @@ pub trait Place: Send + Sync + Sized + 'static {
     async fn verify(&self, log: &TestLog) {
         let _ = log;
     }
+
+    /// Does with the place what its owner can do behind the sink's back. `false`: nobody can do that to such a place, or the test's server
+    /// cannot.
+    async fn manipulate(&self, log: &TestLog, what: Manipulation) -> bool {
+        let _ = (log, what);
+        false
+    }
+}
+
+/// What the owner of a place can do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manipulation {
+    /// All that the place has of the log is gone, as if it were new.
+    Emptied,
+    /// Something that is not of the log stands among what is, as far as the place has room for that also where the sink looks first.
+    Foreign,
+    /// The place says that it has more entries than it has, which no signed checkpoint covers.
+    Claimed,
 }
 
 /// A place behind a server that can die, and a network that can break.
@@ -243,6 +263,11 @@ macro_rules! replica_conformance {
             two_processes_at_once_write_each_entry_once,
             our_process_may_end_at_any_moment,
             a_days_backlog_arrives,
+            new_keys_stop_no_sink,
+            an_older_copy_does_not_start,
+            foreign_content_hides_nothing_that_was_seen,
+            a_claim_without_a_signature_stops_no_start,
+            a_place_that_is_emptied_is_reported_and_filled_again,
         );
     };
     (@ server $place:ty) => {

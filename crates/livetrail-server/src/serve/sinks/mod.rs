@@ -44,6 +44,8 @@ const CURSORS: &str = "sinks";
 /// Sinks as they are configured, not yet asked for anything.
 pub(crate) struct Configured {
     sinks: Vec<(Arc<dyn ReplicaSink>, ReplicaOptions)>,
+    /// The configuration is the server's: there are no others.
+    are_all: bool,
 }
 
 impl Configured {
@@ -59,12 +61,22 @@ impl Configured {
         });
         Ok(Self {
             sinks: made.collect::<anyhow::Result<_>>()?,
+            are_all: false,
         })
+    }
+
+    /// These are all that the trail has.
+    pub(super) const fn and_no_others(mut self) -> Self {
+        self.are_all = true;
+        self
     }
 
     /// None.
     pub(crate) const fn none() -> Self {
-        Self { sinks: Vec::new() }
+        Self {
+            sinks: Vec::new(),
+            are_all: false,
+        }
     }
 
     /// The sinks themselves.
@@ -78,11 +90,13 @@ impl Configured {
         let asked = |(sink, options): &(Arc<dyn ReplicaSink>, ReplicaOptions)| {
             (Arc::clone(sink), options.required)
         };
-        ReplicaFloor::new(
-            reader,
-            self.sinks.iter().map(asked).collect(),
-            FLOOR_TIMEOUT,
-        )
+        let sinks = self.sinks.iter().map(asked).collect();
+        let floor = ReplicaFloor::new(reader, sinks, FLOOR_TIMEOUT);
+        if self.are_all {
+            floor.and_no_others()
+        } else {
+            floor
+        }
     }
 
     /// Lets each follow the trail from now on.

@@ -29,7 +29,7 @@ impl Maintenance {
     /// # Errors
     /// As [`Trail::open`].
     pub(crate) fn begin(config: &Config, what: &str) -> anyhow::Result<Self> {
-        let mut trail = Trail::open(config)?;
+        let mut trail = Trail::open_for(config, false)?;
         let held = trail.view().handle.status().held;
         if !held.is_empty() {
             bail!(

@@ -76,6 +76,11 @@ impl Trail {
     /// There is no trail, another server has it, its keys are not there or not its own, or it is damaged: each in words that say what to
     /// do. Nothing is changed by then.
     pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
+        Self::open_for(config, true)
+    }
+
+    /// The same for the server, whose configuration names all sinks, or for a command, which may not know of them.
+    fn open_for(config: &Config, is_server: bool) -> anyhow::Result<Self> {
         let directory = trail_directory(&config.data);
         let store: SharedStore = Arc::new(RealStore::new(&directory));
         let found = match Reader::open(store.clone()) {
@@ -91,7 +96,10 @@ impl Trail {
         let [signer, cosigner] = &files;
         let seeds = [read_seed(signer)?, read_seed(cosigner)?];
         let identity = create::identity(origin, &seeds)?;
-        let sinks = Configured::of(&config.sink, &config.data)?;
+        let mut sinks = Configured::of(&config.sink, &config.data)?;
+        if is_server {
+            sinks = sinks.and_no_others();
+        }
         let published = keys::Published::of(&store, &identity)?;
         let trail = Self::of_store(store, identity, &config.trail, Some(&directory), sinks)?;
         published.keep_up(&config.data);
