@@ -50,6 +50,11 @@ impl Layout {
         format!("{}checkpoints/", self.site)
     }
 
+    /// The checkpoint under which the key with this id was given up.
+    pub(super) fn hand_over(&self, key: impl std::fmt::Display) -> String {
+        format!("{}handover/{key}", self.site)
+    }
+
     /// What the keys of all commits begin with.
     pub(super) fn commits(&self) -> String {
         format!("{}commits/", self.site)

@@ -27,8 +27,10 @@ mod layout;
 mod options;
 mod put;
 mod set_up;
+mod sightings;
 mod sink;
 mod site;
+mod sizes;
 mod store;
 
 pub use client::UnixSeconds;

@@ -1,7 +1,7 @@
 //! Each kind of object of a log: put where none is, and what it means when another one is there.
 
 use bytes::Bytes;
-use livetrail_audit::replica::ReplicaError;
+use livetrail_audit::replica::{HandOver, ReplicaError};
 use livetrail_tlog::{
     Bundle, Checkpoint, HASH_BYTES, Hash, Note, TILE_WIDTH, Tile, TreeHead, leaf_hash, parse_bundle,
 };
@@ -67,6 +67,7 @@ pub(super) async fn put_tile(
 pub(super) async fn put_checkpoint(
     client: &Client,
     layout: &Layout,
+    origin: &str,
     head: TreeHead,
     note: &Bytes,
 ) -> Result<(), ReplicaError> {
@@ -75,8 +76,9 @@ pub(super) async fn put_checkpoint(
         .put_once(Class::Checkpoints, &key, note.clone())
         .await?
     {
-        let note = Note::parse(&theirs).map_err(unreadable(&key))?;
-        same_tree(head, head_in(note.text().as_bytes(), &key)?)?;
+        let text = Note::parse(&theirs).map_err(unreadable(&key));
+        let theirs = text.and_then(|note| head_in(note.text().as_bytes(), &key, origin));
+        same_tree(head, theirs, &key)?;
     }
     let key = layout.newest_checkpoint();
     client
@@ -96,19 +98,62 @@ pub(super) async fn put_commit(
     let body = Bytes::from(text.encode());
     match client.put_once(Class::Checkpoints, &key, body).await? {
         Put::Written => Ok(()),
-        Put::Present(theirs) => same_tree(head, head_in(&theirs, &key)?),
+        Put::Present(theirs) => same_tree(head, head_in(&theirs, &key, origin), &key),
     }
 }
 
-fn same_tree(ours: TreeHead, theirs: TreeHead) -> Result<(), ReplicaError> {
-    if ours == theirs {
-        return Ok(());
+/// Compares what stands in our place. Another tree of this size is a fork. What is none of this size was put there before its time: it is
+/// logged, and keeps nothing from going on, because the next batch has another size.
+fn same_tree(
+    ours: TreeHead,
+    theirs: Result<TreeHead, ReplicaError>,
+    key: &str,
+) -> Result<(), ReplicaError> {
+    match theirs {
+        Ok(theirs) if theirs == ours => Ok(()),
+        Ok(theirs) if theirs.size == ours.size => Err(ReplicaError::ForkedTree {
+            size: ours.size,
+            ours: ours.root,
+            theirs: theirs.root,
+        }),
+        Ok(theirs) => {
+            tracing::error!(
+                key,
+                size = theirs.size,
+                "an object in the bucket has the name that ours should have, and another size in it"
+            );
+            Ok(())
+        }
+        Err(error @ ReplicaError::Damaged { .. }) => {
+            tracing::error!(key, %error, "an object in the bucket has the name that ours should have, and cannot be read");
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
-    Err(ReplicaError::ForkedTree {
-        size: ours.size,
-        ours: ours.root,
-        theirs: theirs.root,
-    })
+}
+
+/// Each under the id of the key that was given up, as in the trail itself.
+pub(super) async fn put_hand_overs(
+    client: &Client,
+    layout: &Layout,
+    hand_overs: &[HandOver],
+) -> Result<(), ReplicaError> {
+    for hand_over in hand_overs {
+        for id in &hand_over.keys {
+            let key = layout.hand_over(id);
+            let note = Bytes::from(hand_over.note.clone());
+            let put = client.put_once(Class::Checkpoints, &key, note.clone());
+            if let Put::Present(theirs) = put.await?
+                && theirs != note
+            {
+                tracing::error!(
+                    key,
+                    "an object in the bucket has the name of a hand-over from key to key, and is another"
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The first entry that differs in bundle or tile `number`.

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_audit::replica::{ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor};
 use tokio::sync::Mutex;
 
 use super::client::{Client, UnixSeconds};
+use super::layout::Layout;
 use super::options::S3Options;
+use super::sightings;
 use super::site::Site;
 use crate::error::SinksError;
 
@@ -73,11 +75,15 @@ impl ReplicaSink for S3Sink {
         if let Some(leaf) = site.last_leaf(&self.client).await? {
             cursor = cursor.with_last_leaf(leaf);
         }
-        if let Some(note) = site.checkpoint(&self.client).await? {
-            cursor = cursor.with_checkpoint(note);
-        }
         *kept = Some(site);
         Ok(cursor)
+    }
+
+    /// Whatever the bucket's settings are.
+    async fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
+        self.client.forget_credentials();
+        let layout = Layout::new(&self.client.options().prefix, seen.origin());
+        sightings::offer(&self.client, &layout, seen).await
     }
 
     async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {

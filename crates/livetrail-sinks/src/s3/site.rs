@@ -13,7 +13,8 @@ use livetrail_tlog::{
 
 use super::client::Client;
 use super::layout::{Layout, sized};
-use super::put::{put_bundle, put_checkpoint, put_commit, put_tile};
+use super::put::{put_bundle, put_checkpoint, put_commit, put_hand_overs, put_tile};
+use super::sizes::{Sizes, is_beyond};
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
@@ -29,7 +30,12 @@ pub(super) struct Site {
     tree: TileBuilder,
     /// The bytes of the bundle that is not full yet; less than 256 entries.
     open: Vec<u8>,
+    /// The largest size that a commit has in its name, sound or not.
+    named: u64,
 }
+
+/// Commits that may be unusable before the bucket is given up.
+const MAX_UNUSABLE: usize = 64;
 
 /// What a batch adds.
 struct Growth {
@@ -46,28 +52,70 @@ impl Site {
         origin: &str,
     ) -> Result<Self, ReplicaError> {
         let layout = Layout::new(prefix, origin);
-        let Some(size) = client.largest(&layout.commits()).await? else {
-            return Ok(Self {
-                origin: origin.to_owned(),
-                layout,
-                tree: TileBuilder::new(),
-                open: Vec::new(),
-            });
-        };
+        let commits = layout.commits();
+        let mut sizes = Sizes::new(client, &commits);
+        let mut named = None;
+        let mut unusable = 0;
+        loop {
+            let Some(size) = sizes.next().await? else {
+                if unusable > 0 {
+                    break;
+                }
+                return Ok(Self {
+                    origin: origin.to_owned(),
+                    layout,
+                    tree: TileBuilder::new(),
+                    open: Vec::new(),
+                    named: 0,
+                });
+            };
+            let named = *named.get_or_insert(size);
+            match Self::read_at(client, &layout, origin, size).await {
+                Ok((tree, open)) => {
+                    return Ok(Self {
+                        origin: origin.to_owned(),
+                        layout,
+                        tree,
+                        open,
+                        named,
+                    });
+                }
+                // One object is not the bucket: the commit below it is as good, and what follows it is written again.
+                Err(error @ ReplicaError::Damaged { .. }) => {
+                    tracing::error!(commit = sized(&commits, size), %error, "a commit in the bucket cannot be gone on from; the one below it is looked at");
+                    unusable += 1;
+                }
+                Err(error) => return Err(error),
+            }
+            if unusable >= MAX_UNUSABLE {
+                break;
+            }
+        }
+        Err(damaged(format!(
+            "none of the {unusable} largest commits under {commits} can be gone on from"
+        )))
+    }
+
+    /// What stands there at a commit. Unless all of it fits together it is [`ReplicaError::Damaged`].
+    async fn read_at(
+        client: &Client,
+        layout: &Layout,
+        origin: &str,
+        size: u64,
+    ) -> Result<(TileBuilder, Vec<u8>), ReplicaError> {
         let commit = sized(&layout.commits(), size);
         let text = client.wanted(&commit, MAX_NOTE_BYTES).await?;
-        let head = head_in(&text, &commit)?;
-        let tree = read_tree(client, &layout, head).await?;
+        let head = head_in(&text, &commit, origin)?;
+        if head.size != size {
+            let found = head.size;
+            return Err(damaged(format!("{commit} is of {found} entries")));
+        }
+        let tree = read_tree(client, layout, head).await?;
         let open = match partial_bundle(size) {
-            Some(bundle) => read_open(client, &layout, bundle, &tree).await?,
+            Some(bundle) => read_open(client, layout, bundle, &tree).await?,
             None => Vec::new(),
         };
-        Ok(Self {
-            origin: origin.to_owned(),
-            layout,
-            tree,
-            open,
-        })
+        Ok((tree, open))
     }
 
     pub(super) fn is_of(&self, origin: &str) -> bool {
@@ -80,7 +128,9 @@ impl Site {
 
     /// Whether somebody else has committed more by now.
     pub(super) async fn is_overtaken(&self, client: &Client) -> Result<bool, ReplicaError> {
-        client.is_beyond(&self.layout.commits(), self.size()).await
+        // An unusable commit with a larger name is known already.
+        let known = self.size().max(self.named);
+        is_beyond(client, &self.layout.commits(), known).await
     }
 
     /// The leaf hash of the last entry.
@@ -89,16 +139,6 @@ impl Site {
             return Ok(None);
         };
         Ok(self.leaves(client, last / WIDTH).await?.last().copied())
-    }
-
-    /// The signed checkpoint of the largest size.
-    pub(super) async fn checkpoint(&self, client: &Client) -> Result<Option<Bytes>, ReplicaError> {
-        let beginning = self.layout.checkpoints();
-        let Some(size) = client.largest(&beginning).await? else {
-            return Ok(None);
-        };
-        let key = sized(&beginning, size);
-        client.wanted(&key, MAX_NOTE_BYTES).await.map(Some)
     }
 
     /// Compares what is there already with the beginning of a range.
@@ -181,8 +221,9 @@ impl Site {
                 put_tile(client, layout, tile, hashes)
             })
             .await?;
+        put_hand_overs(client, layout, range.hand_overs()).await?;
         if sealed.size == head.size {
-            put_checkpoint(client, layout, sealed, range.note()).await?;
+            put_checkpoint(client, layout, &grown.origin, sealed, range.note()).await?;
         }
         put_commit(client, layout, &grown.origin, head).await?;
         Ok(grown)
@@ -261,12 +302,15 @@ async fn read_open(
 }
 
 /// What a commit says.
-pub(super) fn head_in(text: &[u8], key: &str) -> Result<TreeHead, ReplicaError> {
+pub(super) fn head_in(text: &[u8], key: &str, origin: &str) -> Result<TreeHead, ReplicaError> {
     let text = std::str::from_utf8(text).map_err(|error| ReplicaError::Damaged {
         what: format!("{key} is not text"),
         source: Some(error.into()),
     })?;
     let checkpoint = Checkpoint::parse(text).map_err(unreadable(key))?;
+    if checkpoint.origin() != origin {
+        return Err(damaged(format!("{key} is of another log")));
+    }
     Ok(checkpoint.head())
 }
 

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use livetrail_audit::replica::ReplicaError;
+use livetrail_s3::ObjectLock;
 use livetrail_s3::answer::{self, MAX_ANSWER_BYTES};
-use livetrail_s3::{MAX_LISTED, ObjectLock};
 
 use super::client::{Client, refused};
-use super::layout::{size_in, sized};
+
+/// Versions of one object that are kept in memory.
+const MAX_VERSIONS: usize = 4_096;
 
 /// What an object is, which says how long it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,50 +59,63 @@ impl Client {
         self.ask(request).await.map(drop)
     }
 
-    /// An object that must be there.
+    /// The first version of an object that must be there: what was put above it, or a delete marker, changes nothing.
     pub(super) async fn wanted(&self, key: &str, most: usize) -> Result<Bytes, ReplicaError> {
-        let request = self.bucket().get(key);
-        let what = request.what();
-        let reply = self.send(request, most).await?;
-        match reply.status {
-            200 => Ok(reply.body),
-            404 if answer::refusal(&reply.body).code != "NoSuchBucket" => {
-                self.oldest(key, most).await
-            }
-            status => Err(refused(&what, status, &reply.body)),
-        }
+        self.first(key, most)
+            .await?
+            .ok_or_else(|| ReplicaError::Damaged {
+                what: format!("{key} is not there, and what was written later is: was it deleted?"),
+                source: None,
+            })
     }
 
-    /// The first version of an object that somebody put a delete marker above.
-    async fn oldest(&self, key: &str, most: usize) -> Result<Bytes, ReplicaError> {
+    /// The first version of an object, if it has any.
+    async fn first(&self, key: &str, most: usize) -> Result<Option<Bytes>, ReplicaError> {
+        let versions = self.versions(key).await?;
+        let mut contents = versions.iter().filter(|one| !one.is_delete_marker);
+        let Some(first) = contents.next_back() else {
+            return Ok(None);
+        };
+        if versions.len() > 1 {
+            let above = versions.len() - 1;
+            tracing::error!(
+                key,
+                above,
+                "somebody overwrote or deleted an object of the trail; its first version is still there and is what counts"
+            );
+        }
+        self.version(first, most).await.map(Some)
+    }
+
+    /// All versions of an object, the newest first.
+    async fn versions(&self, key: &str) -> Result<Vec<answer::Version>, ReplicaError> {
         let mut after = None;
-        let mut oldest = None;
+        let mut found: Vec<answer::Version> = Vec::new();
         loop {
             let body = self
                 .ask(self.bucket().list_versions(key, after.as_ref()))
                 .await?;
             let listed = answer::versions(&body).map_err(unreadable)?;
-            let is_ours =
-                |version: &&answer::Version| version.key == key && !version.is_delete_marker;
-            oldest = listed.versions.iter().rfind(is_ours).cloned().or(oldest);
-            // Versions of one key stand together.
-            let goes_on = listed.next.filter(|(next, _)| next == key);
-            if goes_on.is_none() {
-                break;
+            found.extend(listed.versions.into_iter().filter(|one| one.key == key));
+            // The first one is the last that is listed: of those in between some are enough.
+            if found.len() > MAX_VERSIONS {
+                found.drain(MAX_VERSIONS / 2..found.len() - MAX_VERSIONS / 4);
             }
-            after = goes_on;
+            // Versions of one key stand together.
+            after = listed.next.filter(|(next, _)| next == key);
+            if after.is_none() {
+                return Ok(found);
+            }
         }
-        let Some(oldest) = oldest else {
-            return Err(ReplicaError::Damaged {
-                what: format!("{key} is not there, and what was written later is: was it deleted?"),
-                source: None,
-            });
-        };
-        tracing::error!(
-            key,
-            "somebody deleted an object of the trail; its first version is still there"
-        );
-        let request = self.bucket().get_version(key, &oldest.version_id);
+    }
+
+    /// The contents of one version.
+    pub(super) async fn version(
+        &self,
+        version: &answer::Version,
+        most: usize,
+    ) -> Result<Bytes, ReplicaError> {
+        let request = self.bucket().get_version(&version.key, &version.version_id);
         let what = request.what();
         let reply = self.send(request, most).await?;
         match reply.status {
@@ -109,44 +124,33 @@ impl Client {
         }
     }
 
-    /// The largest size under such a beginning.
-    pub(super) async fn largest(&self, beginning: &str) -> Result<Option<u64>, ReplicaError> {
-        let mut search = Search::new();
-        loop {
-            let after = search.probe.map(|size| sized(beginning, size));
-            let after = after.as_deref().unwrap_or_default();
-            let (last, more) = self.page(beginning, after).await?;
-            if search.is_over(last, more) {
-                return Ok(search.known);
-            }
-        }
-    }
-
-    /// Whether a larger size than this is under such a beginning.
-    pub(super) async fn is_beyond(&self, beginning: &str, size: u64) -> Result<bool, ReplicaError> {
-        let after = if size == 0 {
-            String::new()
-        } else {
-            sized(beginning, size)
-        };
-        Ok(self.page(beginning, &after).await?.0.is_some())
-    }
-
-    /// The last size of a page of keys, and whether there are more.
-    async fn page(
+    /// Keys with such a beginning that have a version, at most `count`; also those above which there is a delete marker.
+    pub(super) async fn keys_below(
         &self,
         beginning: &str,
-        after: &str,
-    ) -> Result<(Option<u64>, bool), ReplicaError> {
+        count: usize,
+    ) -> Result<Vec<String>, ReplicaError> {
         let body = self
-            .ask(self.bucket().list(beginning, after, MAX_LISTED))
+            .ask(self.bucket().list_versions(beginning, None))
             .await?;
-        let listed = answer::keys(&body).map_err(unreadable)?;
-        let sizes = listed.keys.iter().rev();
-        Ok((
-            sizes.filter_map(|key| size_in(beginning, key)).next(),
-            listed.more,
-        ))
+        let listed = answer::versions(&body).map_err(unreadable)?.versions;
+        let with_contents = listed.into_iter().filter(|one| !one.is_delete_marker);
+        let mut keys: Vec<_> = with_contents.map(|one| one.key).collect();
+        keys.dedup();
+        keys.truncate(count);
+        Ok(keys)
+    }
+
+    /// The newest versions of an object, at most `count`, without delete markers.
+    pub(super) async fn newest(
+        &self,
+        key: &str,
+        count: usize,
+    ) -> Result<Vec<answer::Version>, ReplicaError> {
+        let body = self.ask(self.bucket().list_versions(key, None)).await?;
+        let listed = answer::versions(&body).map_err(unreadable)?.versions;
+        let of_key = |one: &answer::Version| one.key == key && !one.is_delete_marker;
+        Ok(listed.into_iter().filter(of_key).take(count).collect())
     }
 
     /// That the bucket keeps versions and can lock them, where that is wanted.
@@ -208,96 +212,6 @@ impl Client {
     }
 }
 
-/// Looks for the largest of sizes that can only be listed from the smallest up, in some 130 pages at most, however many there are.
-///
-/// Ask for a page of those beyond [`probe`](Self::probe) and tell [`is_over`](Self::is_over) what was on it, until that says so.
-#[derive(Debug)]
-struct Search {
-    known: Option<u64>,
-    probe: Option<u64>,
-    /// How far beyond the largest that is known it looks: doubled while something is there, then halved.
-    step: u64,
-    grows: bool,
-}
-
-impl Search {
-    const fn new() -> Self {
-        Self {
-            known: None,
-            probe: None,
-            step: 256,
-            grows: true,
-        }
-    }
-
-    /// Takes the last size of the page, and whether there are more behind it.
-    fn is_over(&mut self, last: Option<u64>, more: bool) -> bool {
-        match last {
-            Some(_) if !more => {
-                self.known = last;
-                return true;
-            }
-            Some(size) => {
-                self.known = Some(size);
-                if self.grows {
-                    self.step = self.step.saturating_mul(2).max(size / 2);
-                }
-            }
-            None if self.probe.is_none() || self.step == 0 => return true,
-            None => {
-                self.grows = false;
-                self.step /= 2;
-            }
-        }
-        self.probe = Some(self.known.unwrap_or(0).saturating_add(self.step));
-        false
-    }
-}
-
-fn unreadable(error: livetrail_s3::Error) -> ReplicaError {
+pub(super) fn unreadable(error: livetrail_s3::Error) -> ReplicaError {
     ReplicaError::unavailable("the server's answer cannot be read", error)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Pages of ten; how often it was asked, and the answer.
-    fn find(sizes: &[u64]) -> (u32, Option<u64>) {
-        let mut search = Search::new();
-        for asked in 1.. {
-            let after = search.probe;
-            let first = sizes.partition_point(|size| after.is_some_and(|after| *size <= after));
-            let beyond = &sizes[first..];
-            let page = beyond.iter().take(10).next_back();
-            if search.is_over(page.copied(), beyond.len() > 10) {
-                return (asked, search.known);
-            }
-        }
-        unreachable!()
-    }
-
-    #[test]
-    fn the_largest_of_a_million_is_found_with_few_questions() {
-        assert_eq!(find(&[]), (1, None));
-        assert_eq!(find(&[7]), (1, Some(7)));
-        let many: Vec<u64> = (1..=100_000).map(|number| number * 60).collect();
-        let (asked, found) = find(&many);
-        assert_eq!(found, Some(6_000_000));
-        assert!(asked < 60, "{asked}");
-        let (_, found) = find(&[many.as_slice(), &[u64::MAX - 1, u64::MAX]].concat());
-        assert_eq!(found, Some(u64::MAX));
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_the_sizes_the_largest_is_found(
-            sizes in proptest::collection::btree_set(prop_oneof![0_u64..2_000, any::<u64>()], 0..200)
-        ) {
-            let sizes: Vec<u64> = sizes.into_iter().collect();
-            prop_assert_eq!(find(&sizes).1, sizes.last().copied());
-        }
-    }
 }
