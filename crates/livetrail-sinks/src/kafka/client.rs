@@ -8,6 +8,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::Message as _;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use tokio::time::Instant;
 
@@ -38,6 +39,8 @@ struct Seen {
     refused: Option<(Code, String)>,
     /// The first record that was not taken.
     undelivered: Option<Code>,
+    /// The least and the largest offset of those that were.
+    delivered: Option<(i64, i64)>,
 }
 
 impl Events {
@@ -89,6 +92,11 @@ impl Events {
         self.seen().undelivered
     }
 
+    /// The least and the largest offset of the records that were taken since the beginning.
+    pub(super) fn delivered(&self) -> Option<(i64, i64)> {
+        self.seen().delivered
+    }
+
     /// Whether everything that was sent was taken.
     pub(super) fn check_delivered(&self) -> Result<(), ReplicaError> {
         match self.undelivered() {
@@ -129,9 +137,17 @@ impl ProducerContext for Events {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
-            self.seen().undelivered.get_or_insert(code);
+        let mut seen = self.seen();
+        match result {
+            Ok(message) => {
+                let offset = message.offset();
+                let (least, largest) = seen.delivered.unwrap_or((offset, offset));
+                seen.delivered = Some((least.min(offset), largest.max(offset)));
+            }
+            Err((error, _)) => {
+                let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+                seen.undelivered.get_or_insert(code);
+            }
         }
     }
 }
@@ -163,18 +179,32 @@ impl Wait {
     }
 }
 
-/// A client that reads what is committed, from where it is told to.
+/// What a client sees of transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Isolation {
+    /// What is committed, up to the first transaction that is open.
+    Committed,
+    /// Everything that ever stood there, also what was aborted or is open.
+    Everything,
+}
+
+/// A client that reads from where it is told to.
 pub(super) fn consumer(
     target: &KafkaTarget,
     events: &Events,
+    isolation: Isolation,
 ) -> Result<BaseConsumer<Events>, ReplicaError> {
+    let isolation = match isolation {
+        Isolation::Committed => "read_committed",
+        Isolation::Everything => "read_uncommitted",
+    };
     let mut config = target.config();
     config
         // It never joins: librdkafka wants a name here to read a partition that it is told.
         .set("group.id", "livetrail")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        .set("isolation.level", "read_committed")
+        .set("isolation.level", isolation)
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest")
         .set("check.crcs", "true")

@@ -1,11 +1,13 @@
 //! What stands in the partition: the format of a record.
 
+use livetrail_audit::replica::HandOver;
 use livetrail_tlog::{Hash, leaf_hash};
 use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
 
 const INDEX: &str = "index";
 const LEAF: &str = "leaf";
 const CHECKPOINT: &str = "checkpoint";
+const HAND_OVER: &str = "hand_over";
 const GAP: &str = "gap";
 
 /// A record of ours, as it was read.
@@ -15,6 +17,8 @@ pub(super) struct Record {
     pub(super) what: What,
     /// The signed checkpoint that came with it. Not verified.
     pub(super) checkpoint: Option<Vec<u8>>,
+    /// The hand-overs from key to key that came with it, each with the id of the key that was given up. Not verified.
+    pub(super) hand_overs: Vec<(String, Vec<u8>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +42,13 @@ pub(super) enum Wrong {
     Foreign(i64),
     /// Of this log, and not as it was written.
     Damaged(String),
+}
+
+/// The checkpoints that a message has with it, whatever else it is: that of a batch, and those of hand-overs.
+pub(super) fn checkpoints_in(message: &impl Message) -> Vec<Vec<u8>> {
+    let own = header(message, CHECKPOINT).map(<[u8]>::to_vec);
+    let handed_over = hand_overs_in(message).into_iter().map(|(_, note)| note);
+    own.into_iter().chain(handed_over).collect()
 }
 
 impl Record {
@@ -93,6 +104,7 @@ impl Record {
             offset,
             what,
             checkpoint: header(CHECKPOINT).map(<[u8]>::to_vec),
+            hand_overs: hand_overs_in(message),
         })
     }
 }
@@ -108,6 +120,32 @@ pub(super) fn entry_headers(index: u64, leaf: &Hash, checkpoint: Option<&[u8]>) 
         Some(note) => with(headers, CHECKPOINT, note),
         None => headers,
     }
+}
+
+/// The same with hand-overs: `ID LF NOTE` each, the id being that of the key that was given up.
+pub(super) fn with_hand_overs(headers: OwnedHeaders, hand_overs: &[HandOver]) -> OwnedHeaders {
+    let each = hand_overs
+        .iter()
+        .flat_map(|one| one.keys.iter().map(move |key| (key, &one.note)));
+    each.fold(headers, |headers, (key, note)| {
+        let mut value = format!("{key}\n").into_bytes();
+        value.extend_from_slice(note);
+        with(headers, HAND_OVER, &value)
+    })
+}
+
+fn hand_overs_in(message: &impl Message) -> Vec<(String, Vec<u8>)> {
+    let headers = message.headers().into_iter().flat_map(|all| all.iter());
+    let values = headers.filter(|one| one.key == HAND_OVER);
+    let parsed = values.filter_map(|one| {
+        let value = one.value?;
+        let end = value.iter().position(|byte| *byte == b'\n')?;
+        let (id, note) = value.split_at_checked(end)?;
+        let id = std::str::from_utf8(id).ok()?;
+        let is_id = id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_id.then(|| (id.to_owned(), note.get(1..).unwrap_or_default().to_vec()))
+    });
+    parsed.collect()
 }
 
 /// The headers of a gap.
@@ -176,6 +214,22 @@ mod tests {
         assert_eq!(record.checkpoint, None);
         let record = Record::parse(&message("o", b"why", gap_headers(7, 300)), "o").unwrap();
         assert_eq!((record.first(), record.next()), (7, 300));
+    }
+
+    #[test]
+    fn hand_overs_come_with_the_ids_of_their_keys_and_what_is_none_is_left_out() {
+        let hand_over = HandOver {
+            size: 7,
+            keys: vec![livetrail_tlog::KeyId([1, 2, 3, 4])],
+            note: b"a note\n".to_vec(),
+        };
+        let leaf = leaf_hash(b"entry");
+        let headers = with_hand_overs(entry_headers(7, &leaf, None), &[hand_over]);
+        let headers = with(headers, HAND_OVER, b"../../x\nnote");
+        let headers = with(headers, HAND_OVER, b"01020304");
+        let record = Record::parse(&message("o", b"entry", headers), "o").unwrap();
+        let wanted = ("01020304".to_owned(), b"a note\n".to_vec());
+        assert_eq!(record.hand_overs, [wanted]);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-use super::client::{ANSWER, Events, SLICE, Wait};
+use super::client::{ANSWER, Events, Isolation, SLICE, Wait};
 use super::error;
-use super::record::{entry_headers, gap_headers};
+use super::record::{entry_headers, gap_headers, with_hand_overs};
 use super::tail::Reading;
 use super::target::KafkaTarget;
 
@@ -36,6 +36,10 @@ pub(super) struct Session {
     number: i32,
     origin: String,
     next: u64,
+    /// The offset of the last record that is committed.
+    last: Option<i64>,
+    /// Where the partition ended when that was asked last, as the broker counts.
+    end: i64,
 }
 
 impl Session {
@@ -52,8 +56,12 @@ impl Session {
             "taking the partition over",
             || producer.init_transactions(SLICE),
         )?;
+        reading.wait_until_decided()?;
+        let tail = reading.tail()?;
         Ok(Self {
-            next: reading.tail()?.next,
+            next: tail.next,
+            last: tail.last_offset,
+            end: reading.end(Isolation::Everything)?,
             producer,
             events,
             topic: partition.target.topic().to_owned(),
@@ -71,13 +79,42 @@ impl Session {
         self.origin == origin
     }
 
+    /// That what was written last is still there, before anything is sent. Also for the client library's sake: a topic that is gone while it sends
+    /// makes it take in answers about where the topic went, and brokers have been seen to leave the topic's name out of those.
+    pub(super) fn is_still_there(&mut self, reading: &Reading) -> Result<(), ReplicaError> {
+        let end = reading.end(Isolation::Everything)?;
+        if end < self.end || (end == 0 && self.last.is_some()) {
+            return Err(self.was_made_again());
+        }
+        self.end = end;
+        Ok(())
+    }
+
+    fn was_made_again(&self) -> ReplicaError {
+        ReplicaError::Unavailable {
+            what: format!(
+                "partition {} of topic `{}` has no record at offset {}, which was written there: the topic was made again, or lost its end",
+                self.number,
+                self.topic,
+                self.last.unwrap_or_default()
+            ),
+            source: None,
+        }
+    }
+
     /// Commits a range, which begins at `next`. After an error this session is of no use any more.
     pub(super) fn write(&mut self, range: &SealedRange) -> Result<(), ReplicaError> {
         let last = range.next().saturating_sub(1);
+        let is_covered = range.checkpoint().head().size <= range.next();
         self.begin()?;
         for (index, entry, leaf) in range.iter() {
-            let note = (index == last).then(|| &range.note()[..]);
-            self.send(entry, entry_headers(index, leaf, note))?;
+            // One that covers entries which are still to come would look like an end that was cut off: it comes with the last of them.
+            let note = (index == last && is_covered).then(|| &range.note()[..]);
+            let mut headers = entry_headers(index, leaf, note);
+            if index == last {
+                headers = with_hand_overs(headers, range.hand_overs());
+            }
+            self.send(entry, headers)?;
         }
         self.commit()?;
         self.next = range.next();
@@ -127,7 +164,7 @@ impl Session {
         }
     }
 
-    fn commit(&self) -> Result<(), ReplicaError> {
+    fn commit(&mut self) -> Result<(), ReplicaError> {
         let wait = Wait::of(ANSWER * 2);
         let sent = until_done(
             &self.producer,
@@ -140,6 +177,11 @@ impl Session {
             let broken = self.events.undelivered().is_some_and(is_consequence);
             return Err(if broken { self.cause(error) } else { error });
         }
+        // Between the look before it and now: nothing of it counts then, as of a process that is killed here.
+        let delivered = self.events.delivered();
+        if delivered.is_some_and(|(least, _)| self.last.is_some_and(|last| least <= last)) {
+            return Err(self.was_made_again());
+        }
         let wait = Wait::of(ANSWER);
         until_done(
             &self.producer,
@@ -147,7 +189,11 @@ impl Session {
             &wait,
             "committing a batch",
             || self.producer.commit_transaction(SLICE),
-        )
+        )?;
+        if let Some((_, largest)) = delivered {
+            self.last = Some(largest);
+        }
+        Ok(())
     }
 
     /// Why the transaction is broken, which the answer to a commit tells: it cannot be had any more, and what was to be sent in

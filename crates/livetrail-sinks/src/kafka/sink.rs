@@ -1,7 +1,9 @@
 //! The sink: a thread that may block, and the calls to it.
 
 use async_trait::async_trait;
-use livetrail_audit::replica::{Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_audit::replica::{
+    Gap, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::target::KafkaTarget;
@@ -72,6 +74,11 @@ impl ReplicaSink for KafkaSink {
     async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
         let origin = origin.to_owned();
         self.call(move |writer| writer.cursor(&origin)).await
+    }
+
+    async fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
+        let seen = seen.clone();
+        self.call(move |writer| writer.sightings(&seen)).await
     }
 
     async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {

@@ -1,10 +1,11 @@
 //! Reading a log back out of its partition, for an auditor: into a directory that any tile-log client can check.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_audit::replica::{ErrorClass, ReplicaError};
 use livetrail_tlog::{
     Bundle, Checkpoint, Error as TlogError, Hash, Note, TILE_WIDTH, Tile, TileBuilder,
     encode_entry_into,
@@ -19,23 +20,29 @@ use crate::error::SinksError;
 const WIDTH: u64 = TILE_WIDTH as u64;
 
 /// What was read back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadBack {
     /// The entries that are in the directory now: all that the newest checkpoint covers of which everything is there.
     pub size: u64,
-    /// The entries in the partition. Those beyond `size` are covered by a checkpoint that covers more than is there yet.
+    /// The entries in the partition, up to where it is spoiled. Those beyond `size` are covered by a checkpoint that covers more than is there yet,
+    /// or by none that can be read.
     pub entries: u64,
+    /// What is wrong with the partition behind those entries, and where. Nothing behind it was read.
+    pub spoiled: Option<String>,
+    /// Checkpoints that cannot be read.
+    pub unreadable: u64,
 }
 
 /// Writes what the topic has of a log into a directory, which must be new or empty: a tlog-tiles site, for
-/// `livetrail-verify DIRECTORY --vkey KEY`. Nothing but the topic is read, and nothing is believed: the verifier judges.
+/// `livetrail-verify DIRECTORY --vkey KEY`. Nothing but the topic is read, and nothing is believed: the verifier judges. Of a partition with
+/// something else in it, it is what the checkpoints before that cover.
 ///
 /// Reads the partition twice, in a memory that does not depend on its length. Blocks its thread: call it outside of a runtime,
 /// or where that is allowed.
 ///
 /// # Errors
-/// The partition cannot be read, does not begin with entry 0, or has a gap; no checkpoint covers just what is there; the
+/// The partition cannot be read, has nothing of this log, does not begin with entry 0, or has a gap; no checkpoint covers just what is there; the
 /// directory is used or cannot be written.
 pub fn read_back(target: &KafkaTarget, origin: &str, to: &Path) -> Result<ReadBack, SinksError> {
     target.check()?;
@@ -51,34 +58,46 @@ pub fn read_back(target: &KafkaTarget, origin: &str, to: &Path) -> Result<ReadBa
     let found = survey(&partition).map_err(reading)?;
     let mut site = Site::new(to, found.size)?;
     let mut broken = Ok(());
+    let mut next = 0;
     partition
         .all(|record| {
-            if broken.is_ok() {
-                broken = site.add(record);
-            }
-            Ok(())
+            next = record.next();
+            broken = site.add(record);
+            Ok(broken.is_ok() && next < found.size)
         })
         .map_err(reading)?;
     broken?;
+    site.hand_overs(&found.hand_overs)?;
     site.finish(&found.note)?;
     Ok(ReadBack {
         size: found.size,
         entries: found.entries,
+        spoiled: found.spoiled,
+        unreadable: found.unreadable,
     })
 }
 
 /// What there is, found in a first pass.
+#[derive(Default)]
 struct Survey {
     entries: u64,
     size: u64,
     note: Vec<u8>,
+    spoiled: Option<String>,
+    unreadable: u64,
+    /// At most [`MAX_HAND_OVERS`], by the ids of their keys.
+    hand_overs: BTreeMap<String, Vec<u8>>,
 }
 
+/// Changes of keys that are taken in: more in one topic are not of a log that anybody keeps.
+const MAX_HAND_OVERS: usize = 1_024;
+
 fn survey(partition: &Reading) -> Result<Survey, ReplicaError> {
-    let mut next = 0;
+    let mut found = Survey::default();
     let mut notes: Vec<(u64, Vec<u8>)> = Vec::new();
     let mut best: Option<(u64, Vec<u8>)> = None;
-    partition.all(|record| {
+    let mut next = 0;
+    let read = partition.all(|record| {
         if record.first() != next {
             return Err(missing(next, record.first()));
         }
@@ -86,26 +105,77 @@ fn survey(partition: &Reading) -> Result<Survey, ReplicaError> {
             return Err(missing(first, next));
         }
         next = record.next();
-        if let Some((size, note)) = record.checkpoint.and_then(sized) {
-            // One that covers more than is there waits until that is there; a newer one stands for all that cover no more.
-            notes.retain(|(known, _)| *known != size);
-            notes.push((size, note));
+        for (id, note) in record.hand_overs {
+            if found.hand_overs.len() < MAX_HAND_OVERS {
+                found.hand_overs.entry(id).or_insert(note);
+            }
+        }
+        if let Some(note) = record.checkpoint {
+            match sized(note) {
+                Some((size, note)) => {
+                    // One that covers more than is there waits until that is there; a newer one stands for all that cover no more.
+                    notes.retain(|(known, _)| *known != size);
+                    notes.push((size, note));
+                }
+                None => found.unreadable = found.unreadable.saturating_add(1),
+            }
         }
         let covered = notes.extract_if(.., |(size, _)| *size <= next);
         let newest = covered.max_by_key(|(size, _)| *size);
         best = newest.or_else(|| best.take());
-        Ok(())
-    })?;
-    let (size, note) = best.ok_or_else(|| {
-        ReplicaError::unsuitable(format!(
-            "there are {next} entries and no checkpoint that covers just those or fewer: wait until the sink has come up with the trail"
-        ))
-    })?;
+        Ok(true)
+    });
+    match read {
+        Ok(()) => {}
+        // What was before it is as good as ever: Kafka cannot delete what came in between.
+        Err(error) if error.class() != ErrorClass::Passing && best.is_some() => {
+            found.spoiled = Some(error.to_string());
+        }
+        Err(error) => return Err(error),
+    }
+    let (size, note) = best.ok_or_else(|| nothing_whole(partition, next, found.unreadable))?;
     Ok(Survey {
         entries: next,
         size,
         note,
+        ..found
     })
+}
+
+/// Why nothing can be written, as far as that can be told.
+fn nothing_whole(partition: &Reading, entries: u64, unreadable: u64) -> ReplicaError {
+    let partition = partition.partition();
+    let (number, topic) = (partition.number, partition.target.topic());
+    if entries == 0 {
+        let origin = &partition.origin;
+        let elsewhere = topic::everywhere(&partition.target, origin).and_then(|all| {
+            let others = all.iter().filter(|other| other.number != number);
+            for other in others {
+                if Reading::new(other)?.is_its()? {
+                    return Ok(Some(other.number));
+                }
+            }
+            Ok(None)
+        });
+        return ReplicaError::unsuitable(match elsewhere {
+            Ok(Some(other)) => format!(
+                "the log `{origin}` is in partition {other} of topic `{topic}`, and was looked for in {number}: set `partition = {other}`"
+            ),
+            Ok(None) | Err(_) => format!(
+                "partition {number} of topic `{topic}` has nothing of the log `{origin}`: is that its name, as the first line of its checkpoint says it?"
+            ),
+        });
+    }
+    let why = if unreadable > 0 {
+        format!(
+            "{unreadable} checkpoints in partition {number} of topic `{topic}` cannot be read, and no other covers its {entries} entries or fewer"
+        )
+    } else {
+        format!(
+            "there are {entries} entries and no checkpoint that covers just those or fewer: wait until the sink has come up with the trail"
+        )
+    };
+    ReplicaError::unsuitable(why)
 }
 
 fn missing(first: u64, next: u64) -> ReplicaError {
@@ -167,6 +237,14 @@ impl<'a> Site<'a> {
                 self.put(&bundle.to_string(), &self.bundle)?;
             }
             self.bundle.clear();
+        }
+        Ok(())
+    }
+
+    /// Each where the trail itself has it.
+    fn hand_overs(&self, hand_overs: &BTreeMap<String, Vec<u8>>) -> Result<(), SinksError> {
+        for (id, note) in hand_overs {
+            self.put(&format!("handover/{id}"), note)?;
         }
         Ok(())
     }

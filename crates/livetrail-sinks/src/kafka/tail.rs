@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use livetrail_audit::replica::{ErrorClass, ReplicaError, SinkCursor};
+use livetrail_audit::replica::{ErrorClass, ReplicaError, Sightings, SinkCursor};
 use livetrail_tlog::Hash;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{ANSWER, Events, SLICE, Wait, consumer};
+use super::client::{ANSWER, Events, Isolation, SLICE, Wait, consumer};
 use super::error;
-use super::record::{Record, What, Wrong};
-use super::target::KafkaTarget;
+use super::record::{Record, What, Wrong, checkpoints_in};
+use super::target::{KafkaTarget, Weakness};
 
 /// How far before the end reading begins: more each time until it holds what is looked for, then everything.
 const BEFORE_END: [Offset; 5] = [
@@ -33,6 +34,8 @@ pub(super) struct Tail {
     pub(super) next: u64,
     last_leaf: Option<Hash>,
     checkpoint: Option<Vec<u8>>,
+    /// Of the last record.
+    pub(super) last_offset: Option<i64>,
 }
 
 impl Tail {
@@ -49,6 +52,7 @@ impl Tail {
 
     fn add(&mut self, record: Record) {
         self.next = record.next();
+        self.last_offset = Some(record.offset);
         if record.checkpoint.is_some() {
             self.checkpoint = record.checkpoint;
         }
@@ -87,16 +91,23 @@ pub(super) struct Reading {
     partition: Partition,
     events: Events,
     consumer: BaseConsumer<Events>,
+    /// For offsets alone: it sees transactions that are open, too.
+    everything: BaseConsumer<Events>,
 }
 
 impl Reading {
     pub(super) fn new(partition: &Partition) -> Result<Self, ReplicaError> {
         let events = Events::of(&partition.target);
-        let consumer = consumer(&partition.target, &events)?;
+        let client = |isolation| consumer(&partition.target, &events, isolation);
+        let (consumer, everything) = (
+            client(Isolation::Committed)?,
+            client(Isolation::Everything)?,
+        );
         Ok(Self {
             partition: partition.clone(),
             events,
             consumer,
+            everything,
         })
     }
 
@@ -144,12 +155,85 @@ impl Reading {
         Ok(leaves)
     }
 
-    /// Everything, in order, until the end of what is committed.
+    /// Everything, in order, until the end of what is committed or until `each` has enough.
     pub(super) fn all(
         &self,
-        mut each: impl FnMut(Record) -> Result<(), ReplicaError>,
+        each: impl FnMut(Record) -> Result<bool, ReplicaError>,
     ) -> Result<(), ReplicaError> {
-        self.run(Offset::Beginning, |record| each(record).map(|()| true))?;
+        self.run(Offset::Beginning, each)?;
+        Ok(())
+    }
+
+    /// Offers the checkpoints that stand there, whatever else does: of other logs, damaged, aborted, or behind a transaction that is open.
+    ///
+    /// Where the last records are as they should be, with a checkpoint that is signed and covers them, it is the newest. Else everything is read.
+    pub(super) fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
+        match self.tail() {
+            Ok(tail) => {
+                let newest = tail.checkpoint.and_then(|note| seen.offer(&note));
+                let is_undecided =
+                    self.end(Isolation::Committed)? < self.end(Isolation::Everything)?;
+                if newest.is_some_and(|head| head.size >= tail.next) && !is_undecided {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.class() == ErrorClass::Passing => return Err(error),
+            Err(_) => {}
+        }
+        let client = &self.everything;
+        self.start_at(client, Offset::Beginning)?;
+        let read = self.each_message(client, |message| {
+            for note in checkpoints_in(message) {
+                seen.offer(&note);
+            }
+            Ok(true)
+        });
+        let _ = client.unassign();
+        read
+    }
+
+    /// That the log begins with entry 0 there. A topic that was made again while its log went on has a hole instead.
+    pub(super) fn has_its_head(&self) -> Result<(), ReplicaError> {
+        if self.partition.target.accepts(Weakness::Retention) {
+            return Ok(());
+        }
+        let mut first = None;
+        self.run(Offset::Beginning, |record| {
+            first = Some(record.first());
+            Ok(false)
+        })?;
+        let Some(first) = first.filter(|first| *first > 0) else {
+            return Ok(());
+        };
+        let (number, topic) = (self.partition.number, self.partition.target.topic());
+        Err(ReplicaError::unsuitable(format!(
+            "partition {number} of topic `{topic}` begins with entry {first}: what was before it is gone. Was the topic deleted and made again, or its \
+             head removed? Name a new topic or another partition: everything is written there again"
+        )))
+    }
+
+    /// The offset behind the last record that such a client can see. Only good for comparing two of them: brokers have been seen to count in their own way.
+    pub(super) fn end(&self, isolation: Isolation) -> Result<i64, ReplicaError> {
+        let client = match isolation {
+            Isolation::Committed => &self.consumer,
+            Isolation::Everything => &self.everything,
+        };
+        let (topic, number) = (self.partition.target.topic(), self.partition.number);
+        let (_, end) = client
+            .fetch_watermarks(topic, number, ANSWER)
+            .map_err(|error| error::of(error, "the partition's offsets are not told"))?;
+        Ok(end)
+    }
+
+    /// Waits until nothing in the partition is undecided. Behind a transaction that is open nobody sees what is committed, and it would be written
+    /// again.
+    pub(super) fn wait_until_decided(&self) -> Result<(), ReplicaError> {
+        let wait = Wait::of(ANSWER);
+        while self.end(Isolation::Committed)? < self.end(Isolation::Everything)? {
+            let what = "a transaction is open in the partition, which only the server should write to: what stands behind it is not seen until it ends";
+            wait.check(&self.events, what)?;
+            std::thread::sleep(SLICE);
+        }
         Ok(())
     }
 
@@ -169,53 +253,53 @@ impl Reading {
         from: Offset,
         mut each: impl FnMut(Record) -> Result<bool, ReplicaError>,
     ) -> Result<bool, ReplicaError> {
-        self.start_at(from)?;
-        let answer = self.run_on(from, &mut each);
-        // Else it would go on fetching.
-        let _ = self.consumer.unassign();
-        answer
-    }
-
-    fn run_on(
-        &self,
-        from: Offset,
-        each: &mut dyn FnMut(Record) -> Result<bool, ReplicaError>,
-    ) -> Result<bool, ReplicaError> {
+        self.start_at(&self.consumer, from)?;
         let mut next = None;
         let mut complete = from == Offset::Beginning;
-        let mut wait = Wait::of(ANSWER);
-        loop {
-            let record = match self.consumer.poll(SLICE) {
-                None => {
-                    wait.check(&self.events, "reading the partition")?;
-                    continue;
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => break,
-                Some(Err(error)) => {
-                    self.judge(error)?;
-                    wait.check(&self.events, "reading the partition")?;
-                    continue;
-                }
-                Some(Ok(message)) => Record::parse(&message, &self.partition.origin),
-            };
-            wait.renew(ANSWER);
+        let answer = self.each_message(&self.consumer, |message| {
+            let record = Record::parse(message, &self.partition.origin);
             let record = record.map_err(|wrong| self.wrong(wrong))?;
             if next.is_none() {
                 complete |= record.offset == 0;
             }
             follows(next, &record)?;
             next = Some(record.next());
-            if !each(record)? {
-                break;
-            }
-        }
-        Ok(complete && next.is_some())
+            each(record)
+        });
+        // Else it would go on fetching.
+        let _ = self.consumer.unassign();
+        answer.map(|()| complete && next.is_some())
     }
 
-    fn start_at(&self, from: Offset) -> Result<(), ReplicaError> {
+    /// Calls `each` with every message, until the end or until it says that it has enough.
+    fn each_message(
+        &self,
+        client: &BaseConsumer<Events>,
+        mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<bool, ReplicaError>,
+    ) -> Result<(), ReplicaError> {
+        let mut wait = Wait::of(ANSWER);
+        loop {
+            match client.poll(SLICE) {
+                None => wait.check(&self.events, "reading the partition")?,
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
+                Some(Err(error)) => {
+                    self.judge(error)?;
+                    wait.check(&self.events, "reading the partition")?;
+                }
+                Some(Ok(message)) => {
+                    wait.renew(ANSWER);
+                    if !each(&message)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn start_at(&self, client: &BaseConsumer<Events>, from: Offset) -> Result<(), ReplicaError> {
         // Connections that broke while nobody asked are made anew by themselves.
         for _ in 0..MAX_STALE {
-            if self.consumer.poll(Duration::ZERO).is_none() {
+            if client.poll(Duration::ZERO).is_none() {
                 break;
             }
         }
@@ -224,7 +308,7 @@ impl Reading {
         let mut assigned = TopicPartitionList::new();
         assigned
             .add_partition_offset(topic, self.partition.number, from)
-            .and_then(|()| self.consumer.assign(&assigned))
+            .and_then(|()| client.assign(&assigned))
             .map_err(|error| error::of(error, "a partition cannot be read"))
     }
 

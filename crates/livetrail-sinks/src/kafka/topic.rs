@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
 use sha2::{Digest as _, Sha256};
 
-use super::client::{ANSWER, Events, SLICE, Wait, consumer};
+use super::client::{ANSWER, Events, Isolation, SLICE, Wait, consumer};
 use super::error;
 use super::tail::{Partition, Reading};
 use super::target::{KafkaTarget, Weakness};
@@ -158,6 +158,22 @@ pub(super) fn locate(target: &Arc<KafkaTarget>, origin: &str) -> Result<Partitio
     Ok(Partition::new(target, number, origin))
 }
 
+/// All partitions in which the log may be, whatever the topic's settings are: first the one that it should be in. With more partitions than before
+/// that may be another one.
+pub(super) fn everywhere(
+    target: &Arc<KafkaTarget>,
+    origin: &str,
+) -> Result<Vec<Partition>, ReplicaError> {
+    let own = locate(target, origin)?;
+    let mut all = vec![own.clone()];
+    if target.partition().is_none() {
+        let shape = Shape::ask(target)?;
+        let others = shape.replicas.keys().filter(|other| **other != own.number);
+        all.extend(others.map(|other| own.beside(*other)));
+    }
+    Ok(all)
+}
+
 /// The topic is there, and keeps what is written.
 pub(super) fn check(target: &KafkaTarget) -> Result<Shape, ReplicaError> {
     let shape = Shape::ask(target)?;
@@ -239,7 +255,7 @@ impl Shape {
     /// `None` when there is no such topic.
     fn find(target: &KafkaTarget) -> Result<Option<Self>, ReplicaError> {
         let events = Events::of(target);
-        let client = consumer(target, &events)?;
+        let client = consumer(target, &events, Isolation::Committed)?;
         let topic = target.topic();
         let metadata = metadata(&client, &events, topic)?;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {

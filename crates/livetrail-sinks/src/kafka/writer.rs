@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use livetrail_audit::replica::{Gap, ReplicaError, SealedRange, SinkCursor};
+use livetrail_audit::replica::{Gap, ReplicaError, SealedRange, Sightings, SinkCursor};
 
 use super::session::Session;
 use super::tail::{Partition, Reading};
@@ -39,11 +39,28 @@ impl Writer {
     }
 
     pub(super) fn cursor(&mut self, origin: &str) -> Result<SinkCursor, ReplicaError> {
-        let tail = self.reading(origin, Reading::tail)?;
+        // Another client each time: one that has known the topic for long takes in answers about where it went, if it was made again meanwhile.
+        self.reading = None;
+        let tail = self.reading(origin, |reading| {
+            let tail = reading.tail()?;
+            reading.has_its_head()?;
+            Ok(tail)
+        })?;
         // Somebody else was here.
         self.session
             .take_if(|session| !session.is_for(origin) || session.next() != tail.next);
         Ok(tail.cursor())
+    }
+
+    /// Whatever the topic's settings are, with clients of its own.
+    pub(super) fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
+        for partition in topic::everywhere(&self.target, seen.origin())? {
+            Reading::new(&partition)?.sightings(seen)?;
+            if seen.largest().is_some() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn append(&mut self, range: &SealedRange) -> Result<(), ReplicaError> {
@@ -77,7 +94,7 @@ impl Writer {
             .as_ref()
             .map(|partition| partition.origin.clone());
         match origin {
-            Some(origin) => self.reading(&origin, Reading::tail).map(drop),
+            Some(origin) => self.cursor(&origin).map(drop),
             None => Ok(()),
         }
     }
@@ -107,6 +124,7 @@ impl Writer {
             }
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
+                self.reading = None;
                 Err(error)
             }
         }
@@ -115,7 +133,10 @@ impl Writer {
     /// The session, out of its place: after an error it is of no use any more.
     fn session_for(&mut self, origin: &str) -> Result<Session, ReplicaError> {
         match self.session.take() {
-            Some(session) if session.is_for(origin) => Ok(session),
+            Some(mut session) if session.is_for(origin) => {
+                self.reading(origin, |reading| session.is_still_there(reading))?;
+                Ok(session)
+            }
             _ => self.reading(origin, Session::take_over),
         }
     }

@@ -76,7 +76,22 @@ pub(super) fn read(args: &SinksReadKafka) -> Outcome {
         args.to.display(),
         args.to.display(),
     ))?;
-    Ok(ExitCode::SUCCESS)
+    if let Some(spoiled) = &read.spoiled {
+        crate::output::complain(&format!(
+            "error: the topic is spoiled behind these: {spoiled}. What stands behind that was not read"
+        ));
+    }
+    if read.unreadable > 0 {
+        crate::output::complain(&format!(
+            "error: {} checkpoints in the topic cannot be read, so that fewer entries are covered than might be",
+            read.unreadable
+        ));
+    }
+    Ok(if read.spoiled.is_none() && read.unreadable == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The sinks that are topics: all, or the one of this name.
