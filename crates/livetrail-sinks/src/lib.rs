@@ -22,6 +22,8 @@ mod blocking;
 mod error;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(any(feature = "file", feature = "local-cursor"))]
+mod hand_overs;
 #[cfg(any(feature = "file", feature = "stdout"))]
 mod json_line;
 #[cfg(feature = "kafka")]

@@ -7,6 +7,8 @@
 //!                               origin ORIGIN LF
 //!                               next INDEX LF                 the first index that the place has not taken
 //!                               leaf HASH LF                  the leaf hash of the entry before that index, base64; `-` where there is none
+//!                               hand_over ID NOTE LF          one line for each key that was given up: its id, and the checkpoint of the
+//!                                                             hand-over, base64; as a rule none
 //!                               checkpoint LF NOTE            the newest signed checkpoint that came with entries, to the end; may be empty
 //!  FOLDER/SINK/ORIGIN.lock      empty; locked by whoever sends
 //! ```
@@ -28,6 +30,7 @@ use livetrail_audit::replica::{Gap, ReplicaError, SealedRange, SinkCursor};
 use livetrail_tlog::{Hash, leaf_hash};
 
 use crate::blocking::blocking;
+use crate::hand_overs::KeptHandOvers;
 
 const FIRST_LINE: &[u8] = b"livetrail-sink-cursor 1";
 
@@ -102,6 +105,7 @@ impl Claim {
         let moved = Cursor {
             next: range.next(),
             last_leaf: range.leaves().last().copied(),
+            hand_overs: self.cursor.hand_overs.clone().and(range.hand_overs()),
             checkpoint: Some(range.note().clone()),
         };
         self.replace(moved).await
@@ -115,6 +119,7 @@ impl Claim {
         let moved = Cursor {
             next: gap.missing.end,
             last_leaf: None,
+            hand_overs: self.cursor.hand_overs.clone(),
             checkpoint: self.cursor.checkpoint.clone(),
         };
         self.replace(moved).await
@@ -135,12 +140,13 @@ impl Claim {
 struct Cursor {
     next: u64,
     last_leaf: Option<Hash>,
+    hand_overs: KeptHandOvers,
     checkpoint: Option<Bytes>,
 }
 
 impl Cursor {
     fn to_sink_cursor(&self) -> SinkCursor {
-        let mut cursor = SinkCursor::at(self.next);
+        let mut cursor = SinkCursor::at(self.next).with_hand_overs(self.hand_overs.notes());
         if let Some(leaf) = self.last_leaf {
             cursor = cursor.with_last_leaf(leaf);
         }
@@ -258,8 +264,11 @@ impl CursorFile {
             .map_or_else(|| "-".to_owned(), |leaf| leaf.to_string());
         let mut out = FIRST_LINE.to_vec();
         let lines = format!(
-            "\nsink {}\norigin {}\nnext {}\nleaf {leaf}\ncheckpoint\n",
-            self.sink, self.origin, cursor.next
+            "\nsink {}\norigin {}\nnext {}\nleaf {leaf}\n{}checkpoint\n",
+            self.sink,
+            self.origin,
+            cursor.next,
+            cursor.hand_overs.lines()
         );
         out.extend_from_slice(lines.as_bytes());
         out.extend_from_slice(cursor.checkpoint.as_deref().unwrap_or_default());
@@ -288,13 +297,15 @@ impl CursorFile {
             Some(b"-") => None,
             text => Some(text.and_then(hash).ok_or("has no leaf hash in line 5")?),
         };
-        let note = parts
-            .next()
-            .and_then(|rest| rest.strip_prefix(b"checkpoint\n"))
-            .ok_or("has no checkpoint from line 6 on")?;
+        let mut rest = parts.next().unwrap_or_default();
+        let hand_overs = KeptHandOvers::take(&mut rest).ok_or("has a hand-over that is none")?;
+        let note = rest
+            .strip_prefix(b"checkpoint\n")
+            .ok_or("has no checkpoint from line 6 on, or behind the hand-overs")?;
         Ok(Cursor {
             next,
             last_leaf,
+            hand_overs,
             checkpoint: (!note.is_empty()).then(|| Bytes::copy_from_slice(note)),
         })
     }

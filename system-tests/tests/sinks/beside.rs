@@ -144,12 +144,12 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
 }
 
 /// The trail's name.
-fn origin(server: &Server) -> String {
+pub(crate) fn origin(server: &Server) -> String {
     let keys = std::fs::read_to_string(server.data().join("trail.vkey")).expect("the keys");
     keys.split('+').next().expect("a name").to_owned()
 }
 
-fn config(server: &Server, table: &Table, bucket: &Place, topic: &Topic) -> Config {
+pub(crate) fn config(server: &Server, table: &Table, bucket: &Place, topic: &Topic) -> Config {
     let postgres = format!("url = \"{}\"\n", table.url());
     let s3 = bucket.settings(&format!("http://{}", bucket.proxy().address()));
     let kafka = format!(
@@ -181,7 +181,7 @@ fn publisher_ended(server: &Server) -> bool {
     server.trail().count("publish_ended") > 0
 }
 
-fn await_state(server: &Server, sink: &str, state: &str) {
+pub(crate) fn await_state(server: &Server, sink: &str, state: &str) {
     clock::wait_until(&format!("{sink} is {state}"), PATIENCE, || {
         let health = server.get("/health").json();
         let sinks = health["sinks"].as_array().cloned().unwrap_or_default();

@@ -1,8 +1,10 @@
 //! Sinks against their real servers: the conformance suite, and what is each one's own.
 
 mod beside;
+mod cursors;
 mod file;
 mod kafka;
+mod keys;
 mod otlp;
 mod outage;
 mod page;

@@ -9,7 +9,7 @@ use livetrail_audit::replica::ReplicaError;
 use super::batch::{Batch, Piece};
 use super::cursor::{Cursor, MAX_CURSOR_BYTES};
 use super::place::{Place, inode_of, is_deleted, open_options};
-use super::{Format, Rotation, error};
+use super::{Format, Rotation, error, rotated};
 
 /// How often who only asks looks again, because a writer went on in between.
 const LOOKS: usize = 8;
@@ -57,6 +57,8 @@ pub(super) struct Target {
     held: Option<Held>,
     /// Somebody has moved the file away and said so.
     told_to_reopen: bool,
+    /// The rotated files were looked at.
+    is_checked: bool,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,16 @@ impl Target {
             rotation,
             held: None,
             told_to_reopen: false,
+            is_checked: false,
         }
+    }
+
+    /// What is wrong with the rotated files, looked at once.
+    pub(super) fn complaints(&mut self, cursor: &Cursor) -> Vec<String> {
+        if std::mem::replace(&mut self.is_checked, true) {
+            return Vec::new();
+        }
+        rotated::complaints(&self.place, self.format, self.rotation, cursor)
     }
 
     pub(super) const fn format(&self) -> Format {

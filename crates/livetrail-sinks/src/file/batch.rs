@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use livetrail_audit::replica::{Gap, SealedRange};
+use livetrail_audit::replica::{Gap, HandOver, SealedRange};
 use livetrail_record::AuditRecord;
 use livetrail_tlog::Hash;
 
@@ -18,6 +18,7 @@ pub(super) struct Batch {
     lines: Vec<Line>,
     /// The signed checkpoint that came with them, and how many entries it covers.
     checkpoint: Option<(u64, Bytes)>,
+    hand_overs: Vec<HandOver>,
 }
 
 #[derive(Debug)]
@@ -59,6 +60,7 @@ impl Batch {
             text,
             lines,
             checkpoint: Some((range.checkpoint().head().size, range.note().clone())),
+            hand_overs: range.hand_overs().to_vec(),
         }
     }
 
@@ -76,6 +78,7 @@ impl Batch {
             text,
             lines: vec![only],
             checkpoint: None,
+            hand_overs: Vec::new(),
         }
     }
 
@@ -137,6 +140,7 @@ impl Batch {
 
     /// All of the batch is written: what its checkpoint covers may be there now.
     fn keep_checkpoint(&self, cursor: &mut Cursor) {
+        cursor.hand_overs = std::mem::take(&mut cursor.hand_overs).and(&self.hand_overs);
         match &self.checkpoint {
             Some((size, note)) if *size <= cursor.next => {
                 cursor.checkpoint = Some(note.clone());

@@ -7,6 +7,7 @@ use livetrail_audit::replica::SinkCursor;
 use livetrail_tlog::{Frontier, Hash};
 
 use super::Format;
+use crate::hand_overs::KeptHandOvers;
 
 const FIRST_LINE: &[u8] = b"livetrail-file-cursor 2";
 
@@ -35,6 +36,8 @@ pub(super) struct Cursor {
     pub(super) last_leaf: Option<Hash>,
     /// Of all entries below `next`; for JSON, and as long as none of them is missing. The next file begins with it.
     pub(super) tree: Option<Frontier>,
+    /// Hand-overs from key to key.
+    pub(super) hand_overs: KeptHandOvers,
     /// The newest signed checkpoint that covers nothing beyond `next`: with the files' lines it can be verified.
     pub(super) checkpoint: Option<Bytes>,
     /// A newer one, of which some entries are still to come.
@@ -54,6 +57,7 @@ impl Cursor {
             inode: None,
             last_leaf: None,
             tree: (format == Format::Json).then(Frontier::new),
+            hand_overs: KeptHandOvers::default(),
             checkpoint: None,
             ahead: None,
         }
@@ -89,6 +93,7 @@ impl Cursor {
             ),
         );
         out.extend_from_slice(lines.as_bytes());
+        out.extend_from_slice(self.hand_overs.lines().as_bytes());
         for (name, note) in [("checkpoint", &self.checkpoint), ("ahead", &self.ahead)] {
             let note = note.as_deref().unwrap_or_default();
             out.extend_from_slice(format!("{name} {}\n", note.len()).as_bytes());
@@ -135,6 +140,8 @@ impl Cursor {
         let of_these =
             |tree: &Option<Frontier>| tree.as_ref().is_none_or(|tree| tree.size() == next);
         let tree = tree.filter(of_these).ok_or("has no tree in line 10")?;
+        let hand_overs = KeptHandOvers::take(&mut rest.0);
+        let hand_overs = hand_overs.ok_or("has a hand-over that is none behind line 9 or 10")?;
         let checkpoint = rest.note("checkpoint");
         let checkpoint = checkpoint.ok_or("has no checkpoint behind line 9 or 10")?;
         let ahead = rest.note("ahead");
@@ -150,13 +157,14 @@ impl Cursor {
             inode,
             last_leaf,
             tree,
+            hand_overs,
             checkpoint,
             ahead,
         })
     }
 
     pub(super) fn to_sink_cursor(&self) -> SinkCursor {
-        let mut cursor = SinkCursor::at(self.next);
+        let mut cursor = SinkCursor::at(self.next).with_hand_overs(self.hand_overs.notes());
         if let Some(leaf) = self.last_leaf {
             cursor = cursor.with_last_leaf(leaf);
         }

@@ -15,6 +15,8 @@
 //!                 inode NUMBER LF                its number in the file system; `-` where there are none
 //!                 leaf HASH LF                   the leaf hash of the entry before `next`, base64; `-` where there is none
 //!                 tree BASE64 LF                the tree of all entries below `next` (`Frontier::encode`); `-` where it is not known
+//!                 hand_over ID NOTE LF           one line for each key that was given up: its id, and the checkpoint of the hand-over,
+//!                                                base64; as a rule none
 //!                 checkpoint LENGTH LF NOTE      the newest signed checkpoint that covers nothing beyond `next`; LENGTH may be 0
 //!                 ahead LENGTH LF NOTE           a newer one, of which some entries are still to come; LENGTH may be 0
 //! ```
@@ -42,6 +44,7 @@ mod cursor;
 mod error;
 mod line;
 mod place;
+mod rotated;
 mod sink;
 #[cfg(test)]
 mod tests;

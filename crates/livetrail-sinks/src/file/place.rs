@@ -112,6 +112,22 @@ impl Place {
         Ok(())
     }
 
+    /// The rotated files, each with the index that it begins with, in order.
+    pub(super) fn rotated_files(&self) -> Result<Vec<(u64, PathBuf)>, ReplicaError> {
+        let mut found: Vec<_> = self
+            .beside()?
+            .into_iter()
+            .filter(|name| self.is_rotated(name))
+            .filter_map(|name| {
+                let text = name.to_str()?;
+                let first = text.get(text.len().checked_sub(DIGITS)?..)?.parse().ok()?;
+                Some((first, self.directory().join(name)))
+            })
+            .collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
     /// Makes names durable: of a new file, of a file that was renamed.
     pub(super) fn sync_directory(&self) -> Result<(), ReplicaError> {
         let synced = File::open(self.directory()).and_then(|directory| directory.sync_all());

@@ -72,10 +72,15 @@ impl ReplicaSink for FileReplica {
 
     async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
         // After a call that was given up and is not done yet: what it leaves is the answer.
-        let target = Arc::clone(&self.target).lock_owned().await;
-        let origin = origin.to_owned();
+        let mut target = Arc::clone(&self.target).lock_owned().await;
+        let (origin, sink) = (origin.to_owned(), self.name.clone());
         blocking(move || {
             let cursor = target.cursor(&origin)?;
+            if let Some(cursor) = &cursor {
+                for complaint in target.complaints(cursor) {
+                    tracing::error!(sink, "{complaint}");
+                }
+            }
             Ok(cursor.map_or(SinkCursor::at(0), |cursor| cursor.to_sink_cursor()))
         })
         .await

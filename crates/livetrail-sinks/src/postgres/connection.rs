@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt as _;
-use livetrail_audit::replica::{Gap, ReplicaError, SealedRange, SinkCursor};
+use livetrail_audit::replica::{Gap, HandOver, ReplicaError, SealedRange, Sightings, SinkCursor};
 use livetrail_record::AuditRecord;
 use livetrail_tlog::Hash;
 use tokio::task::JoinHandle;
@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Error, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{is_lost_swap, replica_error};
-use super::schema::SCHEMA_VERSION;
+use super::schema::{OLDEST_VERSION, SCHEMA_VERSION};
 use super::{copy, target::PostgresTarget};
 
 /// Rows are handed to the server when so many bytes of them are there.
@@ -40,6 +40,20 @@ const COMMIT: &str = "INSERT INTO livetrail.commits (log_id, first_index, next_i
 
 const CHECKPOINT: &str = "INSERT INTO livetrail.checkpoints (log_id, size, note) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
 
+const HAND_OVER: &str = "INSERT INTO livetrail.hand_overs (log_id, key_id, size, note) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+
+/// Checkpoints that are asked for at once when it is looked what the table has seen, the largest first.
+const SEEN_AT_ONCE: i64 = 16;
+
+/// Rows of `checkpoints` that may be something else before the answer is given up as incomplete.
+const MAX_UNSIGNED: usize = 4_096;
+
+const HANDED_OVER: &str = "SELECT h.note FROM livetrail.hand_overs h JOIN livetrail.logs l USING (log_id) \
+    WHERE l.origin = $1 AND length(h.note) <= 1000000 ORDER BY h.size DESC LIMIT 64";
+
+const SEEN: &str = "SELECT k.size, k.note FROM livetrail.checkpoints k JOIN livetrail.logs l USING (log_id) \
+    WHERE l.origin = $1 AND k.size < $2 AND length(k.note) <= 1000000 ORDER BY k.size DESC LIMIT $3";
+
 const LEAVES: &str = "SELECT index, leaf FROM livetrail.records \
     WHERE log_id = $1 AND index >= $2 AND index < $3 ORDER BY index";
 
@@ -53,6 +67,7 @@ pub(super) struct Connection {
     client: Client,
     _driver: Driver,
     place: String,
+    version: i32,
     commit: Statement,
     checkpoint: Statement,
     copy: Statement,
@@ -84,7 +99,7 @@ impl Connection {
         }));
         let failed = |error| replica_error(&format!("cannot prepare a session at {place}"), error);
         client.batch_execute(SESSION).await.map_err(failed)?;
-        check_version(&client, &place).await?;
+        let version = check_version(&client, &place).await?;
         let commit = client.prepare(COMMIT).await.map_err(failed)?;
         let checkpoint = client.prepare(CHECKPOINT).await.map_err(failed)?;
         let copy = client.prepare(copy::STATEMENT).await.map_err(failed)?;
@@ -92,6 +107,7 @@ impl Connection {
             client,
             _driver: driver,
             place,
+            version,
             commit,
             checkpoint,
             copy,
@@ -121,6 +137,47 @@ impl Connection {
             cursor = cursor.with_checkpoint(note);
         }
         Ok(cursor)
+    }
+
+    /// Offers checkpoints from the largest down, until one of them is signed. Rows of others and what was cut off them change nothing.
+    pub(super) async fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
+        if self.version >= SCHEMA_VERSION {
+            let rows = self.client.query(HANDED_OVER, &[&seen.origin()]).await;
+            let rows = rows.map_err(|error| self.failed("read hand-overs", error))?;
+            for row in &rows {
+                seen.offer(self.get(row, 0)?);
+            }
+        }
+        let mut below = i64::MAX;
+        let mut unsigned = 0;
+        while unsigned < MAX_UNSIGNED {
+            let params: [&(dyn ToSql + Sync); 3] = [&seen.origin(), &below, &SEEN_AT_ONCE];
+            let rows = self.client.query(SEEN, &params).await;
+            let rows = rows.map_err(|error| self.failed("read checkpoints", error))?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in &rows {
+                below = self.get(row, 0)?;
+                let note: &[u8] = self.get(row, 1)?;
+                match seen.offer(note) {
+                    Some(head) if int(head.size) == below => return Ok(()),
+                    _ => unsigned = unsigned.saturating_add(1),
+                }
+                tracing::error!(
+                    place = self.place,
+                    size = below,
+                    "a row of livetrail.checkpoints is not what its size says, or is not signed with a key of the trail"
+                );
+            }
+        }
+        Err(ReplicaError::Damaged {
+            what: format!(
+                "the {MAX_UNSIGNED} largest checkpoints at {} are not signed with a key of the trail",
+                self.place
+            ),
+            source: None,
+        })
     }
 
     /// All of the contract's `append`: new entries are committed, known ones compared.
@@ -218,13 +275,40 @@ impl Connection {
             Err(error) => return Err(failed(error)),
         }
         self.copy(log, range, &records).await?;
-        let note: &[u8] = range.note();
-        self.client
-            .execute(&self.checkpoint, &[&log, &size, &note])
-            .await
-            .map_err(failed)?;
+        // One that covers rows which are still to come would accuse whoever has the table now: it comes with the last of them.
+        if size <= next {
+            let note: &[u8] = range.note();
+            self.client
+                .execute(&self.checkpoint, &[&log, &size, &note])
+                .await
+                .map_err(failed)?;
+        }
+        self.add_hand_overs(log, range.hand_overs()).await?;
         self.client.batch_execute("COMMIT").await.map_err(failed)?;
         Ok(Swap::Done)
+    }
+
+    async fn add_hand_overs(&self, log: i32, hand_overs: &[HandOver]) -> Result<(), ReplicaError> {
+        if hand_overs.is_empty() {
+            return Ok(());
+        }
+        if self.version < SCHEMA_VERSION {
+            tracing::warn!(
+                place = self.place,
+                "the trail has new keys, and this schema has no place for their hand-over: run `livetrail trail sinks init postgres`, so that later ones are kept"
+            );
+            return Ok(());
+        }
+        for one in hand_overs {
+            for key in &one.keys {
+                let (key, size, note) = (key.to_string(), int(one.size), one.note.as_slice());
+                self.client
+                    .execute(HAND_OVER, &[&log, &key, &size, &note])
+                    .await
+                    .map_err(|error| self.failed("add a hand-over", error))?;
+            }
+        }
+        Ok(())
     }
 
     async fn copy(
@@ -378,7 +462,7 @@ impl Connection {
     }
 }
 
-async fn check_version(client: &Client, place: &str) -> Result<(), ReplicaError> {
+async fn check_version(client: &Client, place: &str) -> Result<i32, ReplicaError> {
     let statement = "SELECT max(version) FROM livetrail.schema_version";
     let row = client.query_one(statement, &[]).await;
     let row = row.map_err(|error| {
@@ -390,13 +474,14 @@ async fn check_version(client: &Client, place: &str) -> Result<(), ReplicaError>
     let version: Option<i32> = row
         .try_get(0)
         .map_err(|error| replica_error("the schema's version is no number", error))?;
-    if version != Some(SCHEMA_VERSION) {
+    let usable = version.filter(|found| (OLDEST_VERSION..=SCHEMA_VERSION).contains(found));
+    let Some(usable) = usable else {
         return Err(ReplicaError::unsuitable(format!(
             "{place} has schema version {}, and this program needs {SCHEMA_VERSION}: run `livetrail trail sinks init postgres` with the newer of the two programs",
             version.unwrap_or(0)
         )));
-    }
-    Ok(())
+    };
+    Ok(usable)
 }
 
 /// An index or a count; they are below 2^53.

@@ -6,10 +6,13 @@ use super::target::PostgresTarget;
 use crate::error::SinksError;
 
 /// The version of the schema that this program writes to.
-pub const SCHEMA_VERSION: i32 = 1;
+pub const SCHEMA_VERSION: i32 = 2;
+
+/// The oldest that it writes to as well, without what came later: hand-overs from key to key.
+pub(super) const OLDEST_VERSION: i32 = 1;
 
 /// What leads from each version to the next, from none on. What was published is never changed: a change is a new file.
-const MIGRATIONS: [&str; 1] = [include_str!("sql/001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("sql/001.sql"), include_str!("sql/002.sql")];
 
 const _: () = assert!(MIGRATIONS.len() == SCHEMA_VERSION as usize);
 

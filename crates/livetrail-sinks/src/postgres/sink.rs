@@ -1,7 +1,9 @@
 //! The sink: one connection at a time, made when it is needed and given up after any error.
 
 use async_trait::async_trait;
-use livetrail_audit::replica::{Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_audit::replica::{
+    Gap, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor,
+};
 use tokio::sync::Mutex;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -66,6 +68,12 @@ impl ReplicaSink for PostgresSink {
     async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
         let connection = self.take().await?;
         let answer = connection.cursor(origin).await;
+        self.done(connection, answer).await
+    }
+
+    async fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
+        let connection = self.take().await?;
+        let answer = connection.sightings(seen).await;
         self.done(connection, answer).await
     }
 

@@ -38,6 +38,19 @@ const LEAVES: &str = "SELECT index, leaf FROM livetrail.records \
 
 const NOTE: &str = "SELECT note FROM livetrail.checkpoints WHERE log_id = $1 AND size = $2";
 
+/// Where hand-overs from key to key are looked for.
+const HAND_OVERS: &str = "handover";
+
+/// Whether the schema has a place for them, which version 1 has not.
+const HAS_HAND_OVERS: &str = "SELECT to_regclass('livetrail.hand_overs') IS NOT NULL";
+
+/// More keys than these are of no log; the reader of the list has a bound of its own.
+const KEYS_GIVEN_UP: &str =
+    "SELECT key_id FROM livetrail.hand_overs WHERE log_id = $1 ORDER BY size LIMIT 4096";
+
+const HAND_OVER: &str = "SELECT note FROM livetrail.hand_overs \
+    WHERE log_id = $1 AND key_id = $2 AND length(note) <= 1000000";
+
 /// The log that is meant, and the newest checkpoint that all its records are there for.
 const LOG: &str = "SELECT log_id, origin, next_index, covered_by FROM livetrail.cursors \
     WHERE $1::text IS NULL OR origin = $1 ORDER BY log_id LIMIT 2";
@@ -226,6 +239,19 @@ impl PostgresTrail {
         Ok((bytes, leaves))
     }
 
+    fn hand_over(&self, key: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        if !self.has_hand_overs()? {
+            return Ok(None);
+        }
+        let rows = self.inner().ask(HAND_OVER, &[&self.log_id, &key])?;
+        rows.first().map(|row| get(row, 0)).transpose()
+    }
+
+    fn has_hand_overs(&self) -> Result<bool, SourceError> {
+        let rows = self.inner().ask(HAS_HAND_OVERS, &[])?;
+        rows.first().map_or(Ok(false), |row| get(row, 0))
+    }
+
     fn note(&self, size: i64) -> Result<Option<Vec<u8>>, SourceError> {
         let rows = self.inner().ask(NOTE, &[&self.log_id, &size])?;
         rows.first().map(|row| get(row, 0)).transpose()
@@ -245,9 +271,10 @@ impl Source for PostgresTrail {
                 Some(size) => self.note(size)?,
                 None => None,
             },
-            Err(_) => match archived(path) {
-                Some(size) => self.note(size)?,
-                None => None,
+            Err(_) => match (archived(path), path.strip_prefix(HAND_OVERS)) {
+                (Some(size), _) => self.note(size)?,
+                (None, Some(key)) => self.hand_over(key.trim_start_matches('/'))?,
+                (None, None) => None,
             },
         };
         match found {
@@ -257,6 +284,13 @@ impl Source for PostgresTrail {
     }
 
     fn list(&self, dir: &str, each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError> {
+        if dir == HAND_OVERS && self.has_hand_overs()? {
+            let rows = self.inner().ask(KEYS_GIVEN_UP, &[&self.log_id])?;
+            for row in rows {
+                each(get(&row, 0)?, false);
+            }
+            return Ok(true);
+        }
         let Some(size) = self.size.filter(|_| dir == ARCHIVE) else {
             return Ok(false);
         };

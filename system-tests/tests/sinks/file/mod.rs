@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::Place as AnyPlace;
+use livetrail_audit::replica::conformance::{Manipulation, Place as AnyPlace, TestLog};
 use livetrail_sinks::file::{FileReplica, Format};
 
 livetrail_audit::replica_conformance!(Place: one_log);
@@ -39,6 +39,24 @@ impl AnyPlace for Place {
         let text = std::fs::read_to_string(self.path()).unwrap();
         assert!(text.ends_with('\n'), "a torn last line");
         text.lines().map(held_in).collect()
+    }
+
+    async fn manipulate(&self, _log: &TestLog, what: Manipulation) -> bool {
+        let beside = |end: &str| self.0.path().join(format!("trail.json{end}"));
+        match what {
+            Manipulation::Emptied => {
+                std::fs::remove_file(self.path()).unwrap();
+                std::fs::remove_file(beside(".cursor")).unwrap();
+            }
+            Manipulation::Foreign => {
+                let mut lines = std::fs::read(self.path()).unwrap();
+                lines.extend_from_slice(b"a line of somebody else\n");
+                std::fs::write(self.path(), lines).unwrap();
+            }
+            // The tree in the cursor would not fit: it is damaged, which is an alarm of its own.
+            Manipulation::Claimed => return false,
+        }
+        true
     }
 }
 

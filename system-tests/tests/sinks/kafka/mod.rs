@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::{Place, Proxy, Server};
+use livetrail_audit::replica::conformance::{Manipulation, Place, Proxy, Server, TestLog};
 use livetrail_sinks::kafka::{KafkaSink, KafkaTarget, set_up};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -73,6 +73,40 @@ impl Place for Topic {
             .await
             .unwrap()
     }
+
+    async fn manipulate(&self, log: &TestLog, what: Manipulation) -> bool {
+        use rdkafka::message::{Header, OwnedHeaders};
+
+        let (origin, size) = (log.origin(), log.size());
+        let partition = self.partition_of(origin).await;
+        match what {
+            Manipulation::Emptied => self.make_again().await,
+            Manipulation::Foreign => {
+                own::produce(
+                    &self.broker,
+                    partition,
+                    "somebody",
+                    b"else",
+                    OwnedHeaders::new(),
+                );
+            }
+            Manipulation::Claimed => {
+                let leaf = livetrail_tlog::leaf_hash(b"forged").to_string();
+                let index = size.to_string();
+                let headers = [("index", &index), ("leaf", &leaf)];
+                let headers = headers
+                    .iter()
+                    .fold(OwnedHeaders::new(), |all, (key, value)| {
+                        all.insert(Header {
+                            key,
+                            value: Some(value.as_bytes()),
+                        })
+                    });
+                own::produce(&self.broker, partition, origin, b"forged", headers);
+            }
+        }
+        true
+    }
 }
 
 #[async_trait]
@@ -87,6 +121,41 @@ impl Server for Topic {
 
     async fn restart(&self) {
         self.broker.restart();
+    }
+}
+
+impl Topic {
+    /// The partition in which a log is.
+    async fn partition_of(&self, origin: &str) -> i32 {
+        let client = reader(&self.broker.clients_address().to_string());
+        let origin = origin.to_owned();
+        let found = tokio::task::spawn_blocking(move || {
+            (0..i32::from(PARTITIONS)).find(|partition| {
+                let mut any = false;
+                each_in(&client, *partition, &origin, &mut |_, _| any = true);
+                any
+            })
+        });
+        found.await.unwrap().expect("it is in one")
+    }
+
+    /// Deletes the topic and makes it again, with nothing in it.
+    pub(crate) async fn make_again(&self) {
+        use rdkafka::admin::{AdminClient, AdminOptions};
+        use rdkafka::client::DefaultClientContext;
+
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set(
+                "bootstrap.servers",
+                self.broker.clients_address().to_string(),
+            )
+            .create()
+            .unwrap();
+        let deleted = admin.delete_topics(&[TOPIC], &AdminOptions::new()).await;
+        deleted.unwrap().into_iter().next().unwrap().unwrap();
+        let target = target(&self.address());
+        let made = tokio::task::spawn_blocking(move || set_up(&target, PARTITIONS, 1));
+        assert!(made.await.unwrap().unwrap().made, "it was deleted");
     }
 }
 
@@ -114,25 +183,30 @@ fn held(client: &ClientConfig, partitions: i32, origin: &str) -> Vec<(u64, Vec<u
 /// The same, one after the other.
 fn each(client: &ClientConfig, partitions: i32, origin: &str, found: &mut dyn FnMut(u64, &[u8])) {
     for partition in 0..partitions {
-        let consumer: BaseConsumer = client.create().unwrap();
-        let mut assigned = TopicPartitionList::new();
-        assigned
-            .add_partition_offset(TOPIC, partition, Offset::Beginning)
-            .unwrap();
-        consumer.assign(&assigned).unwrap();
-        loop {
-            match consumer.poll(Duration::from_secs(20)) {
-                Some(Ok(message)) if message.key() == Some(origin.as_bytes()) => {
-                    let headers = message.headers().unwrap();
-                    let index = headers.iter().find(|header| header.key == "index").unwrap();
-                    let index = std::str::from_utf8(index.value.unwrap()).unwrap();
-                    found(index.parse().unwrap(), message.payload().unwrap());
-                }
-                Some(Ok(_)) => {}
-                Some(Err(KafkaError::PartitionEOF(_))) => break,
-                Some(Err(error)) => panic!("partition {partition}: {error}"),
-                None => panic!("partition {partition}: no answer"),
+        each_in(client, partition, origin, found);
+    }
+}
+
+/// The same in one partition.
+fn each_in(client: &ClientConfig, partition: i32, origin: &str, found: &mut dyn FnMut(u64, &[u8])) {
+    let consumer: BaseConsumer = client.create().unwrap();
+    let mut assigned = TopicPartitionList::new();
+    assigned
+        .add_partition_offset(TOPIC, partition, Offset::Beginning)
+        .unwrap();
+    consumer.assign(&assigned).unwrap();
+    loop {
+        match consumer.poll(Duration::from_secs(20)) {
+            Some(Ok(message)) if message.key() == Some(origin.as_bytes()) => {
+                let headers = message.headers().unwrap();
+                let index = headers.iter().find(|header| header.key == "index").unwrap();
+                let index = std::str::from_utf8(index.value.unwrap()).unwrap();
+                found(index.parse().unwrap(), message.payload().unwrap());
             }
+            Some(Ok(_)) => {}
+            Some(Err(KafkaError::PartitionEOF(_))) => break,
+            Some(Err(error)) => panic!("partition {partition}: {error}"),
+            None => panic!("partition {partition}: no answer"),
         }
     }
 }

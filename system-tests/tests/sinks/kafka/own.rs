@@ -183,7 +183,13 @@ fn another_log_in_the_same_partition_is_refused() {
     });
 }
 
-fn produce(broker: &KafkaBroker, partition: i32, key: &str, value: &[u8], headers: OwnedHeaders) {
+pub(super) fn produce(
+    broker: &KafkaBroker,
+    partition: i32,
+    key: &str,
+    value: &[u8],
+    headers: OwnedHeaders,
+) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", broker.clients_address().to_string())
         .create()
@@ -282,5 +288,131 @@ fn an_auditor_reads_the_topic_back_and_finds_what_was_changed() {
         assert_eq!(read.size, 40);
         let report = audit(dir.path(), &small);
         assert_eq!(report.verdict, Verdict::NotSound, "{report}");
+    });
+}
+
+/// A topic that is deleted and made again while its log goes on: noticed with the next batch, and all of it is written again, from entry 0 on.
+#[test]
+fn a_topic_that_was_made_again_is_noticed_at_once_and_has_no_hole() {
+    run_case(async {
+        let topic = Topic::fresh().await;
+        let log = TestLog::with(ORIGIN, 300);
+        let sink = sink(&topic.address());
+        sink.append(&log.range(0, 300)).await.unwrap();
+        topic.make_again().await;
+        log.add(100);
+        let refused = sink.append(&log.range(300, 100)).await.unwrap_err();
+        assert_eq!(refused.class(), ErrorClass::Passing, "{refused:?}");
+        assert_eq!(next(&sink).await, 0, "{refused}");
+        assert_eq!(topic.held(ORIGIN).await.len(), 0, "nothing was written");
+        sink.append(&log.range(0, 400)).await.unwrap();
+        assert_eq!(topic.held(ORIGIN).await.len(), 400);
+    });
+}
+
+/// A partition that begins with a later entry has a hole, and is never well.
+#[test]
+fn a_partition_without_its_head_is_refused_in_words() {
+    run_case(async {
+        let topic = Topic::fresh().await;
+        let log = TestLog::with(ORIGIN, 60);
+        let range = log.range(50, 10);
+        let address = format!("{}&partition=3", topic.address());
+        for (index, entry, leaf) in range.iter() {
+            let (index, leaf) = (index.to_string(), leaf.to_string());
+            let note = (index == "59").then_some(("checkpoint", range.note().to_vec()));
+            let headers = [("index", index.into_bytes()), ("leaf", leaf.into_bytes())];
+            let headers = headers.into_iter().chain(note);
+            let headers = headers.fold(OwnedHeaders::new(), |all, (key, value)| {
+                all.insert(Header {
+                    key,
+                    value: Some(&value),
+                })
+            });
+            produce(&topic.broker, 3, ORIGIN, entry, headers);
+        }
+        let refused = sink(&address).cursor(ORIGIN).await.unwrap_err();
+        assert_eq!(refused.class(), ErrorClass::Permanent, "{refused:?}");
+        let words = refused.to_string();
+        assert!(words.contains("begins with entry 50"), "{words}");
+        let taken = sink(&format!("{address}&accept=one-replica,retention"));
+        assert_eq!(next(&taken).await, 60);
+    });
+}
+
+/// Behind a transaction of somebody else that is open nobody sees what is there: it is waited for, and nothing is written twice.
+#[test]
+fn behind_a_foreign_transaction_that_is_open_nothing_is_written_twice() {
+    run_case(async {
+        let topic = Topic::fresh().await;
+        let log = TestLog::with(ORIGIN, 300);
+        let first = sink(&topic.address());
+        first.append(&log.range(0, 100)).await.unwrap();
+        let producer: BaseProducer = ClientConfig::new()
+            .set(
+                "bootstrap.servers",
+                topic.broker.clients_address().to_string(),
+            )
+            .set("transactional.id", "somebody else")
+            .create()
+            .unwrap();
+        let soon = Duration::from_secs(20);
+        block_in_place(|| {
+            producer.init_transactions(soon).unwrap();
+            producer.begin_transaction().unwrap();
+            // The one that the origin's hash names.
+            let record = BaseRecord::to(TOPIC).partition(2);
+            let sent = producer.send(record.key("somebody").payload("else"));
+            sent.map_err(|(error, _)| error).unwrap();
+            producer.flush(soon).unwrap();
+        });
+        // It has the partition, and goes on without looking.
+        first.append(&log.range(100, 100)).await.unwrap();
+        drop(first);
+        // Another process sees 100 entries, and must not write behind them.
+        let heir = sink(&topic.address());
+        let refused = heir.append(&log.range(100, 200)).await.unwrap_err();
+        assert_eq!(refused.class(), ErrorClass::Passing, "{refused:?}");
+        assert!(
+            refused.to_string().contains("a transaction is open"),
+            "{refused}"
+        );
+        block_in_place(|| producer.abort_transaction(soon)).unwrap();
+        let held = topic.held(ORIGIN).await;
+        let indexes: Vec<_> = held.iter().map(|(index, _)| *index).collect();
+        assert_eq!(indexes, (0..200).collect::<Vec<_>>());
+    });
+}
+
+/// What a signed checkpoint covers before something else in the partition is read back, and the rest is named.
+#[test]
+fn of_a_spoiled_partition_the_part_that_is_signed_is_read_back() {
+    run_case(async {
+        let topic = Topic::fresh().await;
+        let log = TestLog::with(ORIGIN, 500);
+        let sink = sink(&topic.address());
+        sink.append(&log.range(0, 500)).await.unwrap();
+        produce(&topic.broker, 2, "somebody", b"else", OwnedHeaders::new());
+        let dir = tempfile::tempdir().unwrap();
+        let target = target(&topic.address());
+        let read = block_in_place(|| read_back(&target, ORIGIN, dir.path())).unwrap();
+        assert_eq!((read.size, read.entries, read.unreadable), (500, 500, 0));
+        let spoiled = read.spoiled.unwrap();
+        assert!(
+            spoiled.contains("what is no record of a trail"),
+            "{spoiled}"
+        );
+        assert_eq!(audit(dir.path(), &log).verdict, Verdict::Sound);
+        // A name that is not the log's, and a partition that has another.
+        let dir = tempfile::tempdir().unwrap();
+        let told = block_in_place(|| read_back(&target, "example.com/aa", dir.path()));
+        let told = told.unwrap_err();
+        let told = std::error::Error::source(&told).unwrap().to_string();
+        assert!(told.contains("holds the log `example.com/a`"), "{told}");
+        let elsewhere = super::target(&format!("{}&partition=5", topic.address()));
+        let told = block_in_place(|| read_back(&elsewhere, ORIGIN, dir.path()));
+        let told = told.unwrap_err();
+        let told = std::error::Error::source(&told).unwrap().to_string();
+        assert!(told.contains("has nothing of the log"), "{told}");
     });
 }

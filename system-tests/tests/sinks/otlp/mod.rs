@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::{Access, Place, Proxy, Server};
+use livetrail_audit::replica::conformance::{Access, Manipulation, Place, Proxy, Server, TestLog};
 use livetrail_sinks::otlp::{OtlpSink, OtlpTarget};
 use serde_json::Value;
 use system_tests::OtlpCollector;
@@ -67,6 +67,10 @@ impl Place for Collector {
 
     async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
         held_by(&self.receiver, origin)
+    }
+
+    async fn manipulate(&self, log: &TestLog, what: Manipulation) -> bool {
+        crate::cursors::manipulate(self.cursors.path(), log, what)
     }
 }
 

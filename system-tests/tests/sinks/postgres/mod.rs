@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::{Access, Place, Proxy, Server, TestLog};
+use livetrail_audit::replica::conformance::{Access, Manipulation, Place, Proxy, Server, TestLog};
 use livetrail_sinks::postgres::{PostgresSink, PostgresTarget, set_up};
 use system_tests::Postgres;
 
@@ -66,6 +66,32 @@ impl Place for Table {
 
     async fn verify(&self, log: &TestLog) {
         verify::assert_sound(&self.server, log);
+    }
+
+    /// As an administrator who is above every trigger.
+    async fn manipulate(&self, log: &TestLog, what: Manipulation) -> bool {
+        let size = log.size();
+        let statements = match what {
+            Manipulation::Emptied => {
+                "DELETE FROM livetrail.records; DELETE FROM livetrail.checkpoints; \
+                DELETE FROM livetrail.commits; DELETE FROM livetrail.logs;"
+                    .to_owned()
+            }
+            Manipulation::Foreign => format!(
+                "INSERT INTO livetrail.checkpoints (log_id, size, note) \
+                 SELECT log_id, {size} + n, 'somebody else' FROM livetrail.logs, generate_series(1, 40) n;"
+            ),
+            Manipulation::Claimed => format!(
+                "INSERT INTO livetrail.commits (log_id, first_index, next_index, checkpoint_size) \
+                 SELECT log_id, {size}, {size} + 100, {size} + 100 FROM livetrail.logs;"
+            ),
+        };
+        self.server.sql(&format!(
+            "SET session_replication_role = replica; ALTER TABLE livetrail.records DISABLE TRIGGER ALL; \
+             ALTER TABLE livetrail.checkpoints DISABLE TRIGGER ALL; ALTER TABLE livetrail.commits DISABLE TRIGGER ALL; \
+             ALTER TABLE livetrail.logs DISABLE TRIGGER ALL; {statements}"
+        ));
+        true
     }
 }
 

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::{Access, Place as AnyPlace, Proxy, Server};
+use livetrail_audit::replica::conformance::{
+    Access, Manipulation, Place as AnyPlace, Proxy, Server, TestLog,
+};
 use livetrail_s3::answer::{Version, versions};
 use livetrail_s3::{Bucket, CredentialSource, LockMode};
 use livetrail_sinks::s3::{Retention, S3Options, S3Sink};
@@ -58,6 +60,11 @@ impl Place {
     /// The bucket's name.
     pub(crate) fn name(&self) -> &str {
         self.bucket.name()
+    }
+
+    /// Where the proxy before the guard listens.
+    pub(crate) const fn proxy_address(&self) -> SocketAddr {
+        self.proxy.address()
     }
 
     /// Where the guard before the server listens.
@@ -163,6 +170,36 @@ impl AnyPlace for Place {
             .into_iter()
             .flat_map(|(number, (_, entries))| (number * 256..).zip(entries))
             .collect()
+    }
+
+    /// Above the locks, which keep first versions.
+    async fn manipulate(&self, log: &TestLog, what: Manipulation) -> bool {
+        let site = format!("some/where/{}/", log.origin().replace('/', "_2F"));
+        let size = |size: u64| format!("{size:020}");
+        match what {
+            Manipulation::Foreign => {
+                let size = size(log.size());
+                let rubbish = [
+                    format!("commits/{size}"),
+                    format!("checkpoints/{size}"),
+                    "checkpoint".to_owned(),
+                    "commits/00000000000000999999".to_owned(),
+                    "checkpoints/00000000000000999999".to_owned(),
+                    format!("tile/0/001.p/{}", log.size() - 256),
+                ];
+                for key in rubbish {
+                    let put = self.bucket.put(&format!("{site}{key}"), "rubbish");
+                    assert_eq!(S3Server::shared().ask(put).status, 200);
+                }
+                for key in [format!("commits/{size}"), format!("checkpoints/{size}")] {
+                    let delete = self.bucket.delete(&format!("{site}{key}"));
+                    assert_eq!(S3Server::shared().ask(delete).status, 204);
+                }
+                true
+            }
+            // A commit that nothing stands behind is passed over, and COMPLIANCE lets nobody remove anything.
+            Manipulation::Claimed | Manipulation::Emptied => false,
+        }
     }
 }
 

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::Place as AnyPlace;
+use livetrail_audit::replica::conformance::{Manipulation, Place as AnyPlace, TestLog};
 use livetrail_sinks::stdout::StdoutSink;
 
+use crate::cursors;
 use crate::file::held_in;
 
 livetrail_audit::replica_conformance!(Place: one_log);
@@ -65,5 +66,9 @@ impl AnyPlace for Place {
         };
         assert!(text.is_empty() || text.ends_with('\n'), "a torn line");
         text.lines().map(held_in).collect()
+    }
+
+    async fn manipulate(&self, log: &TestLog, what: Manipulation) -> bool {
+        cursors::manipulate(self.cursors.path(), log, what)
     }
 }

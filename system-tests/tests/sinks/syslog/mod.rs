@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::{Access, Place, Proxy, Server};
+use livetrail_audit::replica::conformance::{Access, Manipulation, Place, Proxy, Server, TestLog};
 use livetrail_sinks::syslog::{SyslogSink, SyslogTarget, Transport};
 use system_tests::syslog::{Kind, Receiver};
 
@@ -77,6 +77,10 @@ impl Place for Rsyslog {
 
     async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
         self.0.receiver.held(origin)
+    }
+
+    async fn manipulate(&self, log: &TestLog, what: Manipulation) -> bool {
+        crate::cursors::manipulate(self.0.cursors.path(), log, what)
     }
 }
 

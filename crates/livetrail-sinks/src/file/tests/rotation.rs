@@ -360,3 +360,56 @@ fn a_checkpoint_counts_as_the_files_when_all_that_it_covers_is_there() {
     let cursor = target.cursor(ORIGIN).unwrap().unwrap();
     assert_eq!((cursor.checkpoint, cursor.ahead), (Some(note), None));
 }
+
+#[test]
+fn rotated_files_that_are_gone_cut_or_exchanged_are_told_at_the_next_start() {
+    let log = TestLog::with(ORIGIN, 300);
+    let folder = Folder::new();
+    let rotation = Rotation {
+        max_bytes: Some(20_000),
+        ..Rotation::default()
+    };
+    let mut target = folder.rotating(Format::Json, rotation);
+    append(&mut target, &log, 0, 300).unwrap();
+    let cursor = target.cursor(ORIGIN).unwrap().unwrap();
+    let told = |rotation| {
+        let mut target = folder.rotating(Format::Json, rotation);
+        let told = target.complaints(&cursor);
+        assert!(target.complaints(&cursor).is_empty(), "once in a process");
+        told
+    };
+    assert!(told(rotation).is_empty());
+    let rotated = super::super::place::Place::new(folder.path.clone())
+        .rotated_files()
+        .unwrap();
+    assert!(rotated.len() >= 3, "{rotated:?}");
+    let paths: Vec<_> = rotated.iter().map(|(_, path)| path.clone()).collect();
+    let whole: Vec<_> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+    // A line less, half a line, another file's lines, nothing.
+    let last_line = whole[1][..whole[1].len() - 1]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .unwrap();
+    for (spoiled, words) in [
+        (&whole[1][..=last_line], "ends before entry"),
+        (&whole[1][..whole[1].len() - 10], "does not end with a line"),
+        (&whole[2][..], "ends before entry"),
+        (&[][..], "does not end with a line"),
+    ] {
+        fs::write(&paths[1], spoiled).unwrap();
+        let told = told(rotation);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(words), "{told:?}");
+    }
+    fs::remove_file(&paths[1]).unwrap();
+    assert!(told(rotation)[0].contains("ends before entry"));
+    fs::write(&paths[1], &whole[1]).unwrap();
+    fs::remove_file(&paths[0]).unwrap();
+    assert!(told(rotation)[0].contains("earlier ones are gone"));
+    // Unless that is how it should be.
+    let keeping = Rotation {
+        keep_files: Some(2),
+        ..rotation
+    };
+    assert!(told(keeping).is_empty());
+}

@@ -1,0 +1,98 @@
+//! Hand-overs from key to key in a cursor file: a line each.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use livetrail_audit::replica::HandOver;
+
+/// The most that a cursor may have: more are not of a log that anybody keeps.
+const MAX_KEPT: usize = 1_024;
+
+/// What a cursor keeps: by the id of each key that was given up, the checkpoint of its hand-over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KeptHandOvers(BTreeMap<String, Vec<u8>>);
+
+impl KeptHandOvers {
+    /// These as well. The first of each key stays.
+    pub(crate) fn and(mut self, more: &[HandOver]) -> Self {
+        for one in more {
+            for key in &one.keys {
+                if self.0.len() < MAX_KEPT {
+                    self.0
+                        .entry(key.to_string())
+                        .or_insert_with(|| one.note.clone());
+                }
+            }
+        }
+        self
+    }
+
+    /// The notes.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = Bytes> {
+        self.0.values().map(|note| Bytes::copy_from_slice(note))
+    }
+
+    /// `hand_over ID NOTE LF` each, the note in base64.
+    pub(crate) fn lines(&self) -> String {
+        let mut lines = String::new();
+        for (id, note) in &self.0 {
+            let _ = writeln!(lines, "hand_over {id} {}", STANDARD.encode(note));
+        }
+        lines
+    }
+
+    /// Takes such lines from the beginning, as many as there are. `None` when one is none.
+    pub(crate) fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let mut kept = BTreeMap::new();
+        while let Some(rest) = bytes.strip_prefix(b"hand_over ") {
+            let end = rest.iter().position(|byte| *byte == b'\n')?;
+            let (line, after) = rest.split_at_checked(end)?;
+            let (id, note) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+            let is_id = id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if !is_id || kept.len() >= MAX_KEPT {
+                return None;
+            }
+            kept.insert(id.to_owned(), STANDARD.decode(note).ok()?);
+            *bytes = after.get(1..)?;
+        }
+        Some(Self(kept))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_audit::replica::conformance::TestLog;
+
+    use super::*;
+
+    #[test]
+    fn they_are_read_back_and_what_is_none_is_refused() {
+        let log = TestLog::with("example.com/a", 5).with_keys(3, 4);
+        let hand_overs = log.reader().hand_overs().unwrap();
+        let kept = KeptHandOvers::default().and(&hand_overs).and(&hand_overs);
+        let text = format!("{}checkpoint\n", kept.lines());
+        assert_eq!(text.lines().count(), 3, "both keys, and what follows");
+        let mut rest = text.as_bytes();
+        assert_eq!(KeptHandOvers::take(&mut rest), Some(kept));
+        assert_eq!(rest, b"checkpoint\n");
+        for wrong in [
+            "hand_over x y\n",
+            "hand_over 01020304 !\n",
+            "hand_over 01020304",
+        ] {
+            assert_eq!(
+                KeptHandOvers::take(&mut wrong.as_bytes()),
+                None,
+                "{wrong:?}"
+            );
+        }
+        let mut none = &b"checkpoint\n"[..];
+        assert_eq!(
+            KeptHandOvers::take(&mut none),
+            Some(KeptHandOvers::default())
+        );
+    }
+}
