@@ -2,11 +2,18 @@
 
 use std::io::{BufRead, Read as _};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::error::VerifyError;
+use crate::source::Files;
 use crate::verify::stated;
 
 /// The longest line: the longest entry in base64, with room for what is around it.
 const MAX_LINE_BYTES: usize = 128 << 10;
+
+/// Hand-overs that are taken from a cursor: more are not of a log that anybody keeps.
+const MAX_HAND_OVERS: usize = 1_024;
 
 /// What a file's cursor begins with; and that of a sink which cannot say itself what it holds.
 const FILE_CURSORS: [&[u8]; 2] = [b"livetrail-file-cursor 2\n", b"livetrail-file-cursor 1\n"];
@@ -55,6 +62,34 @@ pub fn checkpoint_in(bytes: &[u8]) -> Option<&[u8]> {
             return stated(rest).and_then(|stated| (stated.head().size <= next).then_some(rest));
         }
     }
+}
+
+/// The hand-overs from key to key in the cursor of a sink, each where a trail has it. None in anything else.
+pub(super) fn hand_overs_in(bytes: &[u8]) -> Files {
+    let mut found = Files::default();
+    let is_cursor = FILE_CURSORS
+        .iter()
+        .chain(&[SINK_CURSOR])
+        .any(|line| bytes.starts_with(line));
+    let mut rest = bytes;
+    while let Some(line) = line_of(&mut rest).filter(|_| is_cursor) {
+        if line.starts_with(b"checkpoint") {
+            break;
+        }
+        let Some(line) = line.strip_prefix(b"hand_over ") else {
+            continue;
+        };
+        let line = std::str::from_utf8(line).ok();
+        let Some((id, note)) = line.and_then(|line| line.split_once(' ')) else {
+            continue;
+        };
+        if found.0.len() < MAX_HAND_OVERS
+            && let Ok(note) = STANDARD.decode(note)
+        {
+            found.0.insert(format!("handover/{id}"), note);
+        }
+    }
+    found
 }
 
 fn line_of<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {

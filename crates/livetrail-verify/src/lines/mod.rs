@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use livetrail_tlog::{Checkpoint, Frontier, Hash, TreeHead, leaf_hash};
 
-use self::input::Reader;
+use self::input::{Reader, hand_overs_in};
 use self::line::Line;
 use crate::canonical::read_entry;
 use crate::error::VerifyError;
@@ -71,12 +71,16 @@ pub fn verify_lines(
         computed: None,
         trust,
         older: OlderCheckpoints::collect(&Files::default(), &options.against)?,
+        hand_overs: hand_overs_in(checkpoint),
         trail: Trail::new(options.rules()),
         figures: Figures::default(),
         found: Found::default(),
         strict: options.strict,
         at: String::new(),
     };
+    check
+        .older
+        .hand_overs(&check.hand_overs, &check.trust, &mut check.found);
     check.older_of(TreeHead::EMPTY);
     check.covered(TreeHead::EMPTY);
     let mut names = Vec::new();
@@ -114,6 +118,8 @@ struct Check {
     computed: Option<TreeHead>,
     trust: Trust,
     older: OlderCheckpoints,
+    /// Those that the sink keeps next to the checkpoint, where the trail has them.
+    hand_overs: Files,
     trail: Trail,
     figures: Figures,
     found: Found,
@@ -236,7 +242,11 @@ impl Check {
         match read_entry(entry) {
             Ok(record) => {
                 self.figures.records = self.figures.records.saturating_add(1);
+                let known = self.trail.rotations.len();
                 self.trail.feed(index, &record, &mut self.found.findings);
+                for key in self.trail.given_up_since(known) {
+                    self.older.hand_over(key, &self.hand_overs, &mut self.found);
+                }
             }
             Err(error) => self.fails(Class::Record, Some(index), format!("not a record: {error}")),
         }
@@ -293,8 +303,10 @@ impl Check {
             self.begin_at(said);
             return;
         }
+        // Beyond the checkpoint nothing is proven, and no tree is built.
+        let is_covered = self.size().is_none_or(|covered| size <= covered);
         let differs = self.tree.as_ref().is_some_and(|tree| *tree != said);
-        if self.next == size && differs {
+        if self.next == size && is_covered && differs {
             let text =
                 "the hashes of the tree before this line are not those of the entries before it";
             self.fails(Class::Root, Some(size), text.to_owned());
@@ -366,7 +378,7 @@ impl Check {
             self.older.check(
                 &older,
                 head,
-                &Files::default(),
+                &self.hand_overs,
                 &mut self.trust,
                 &mut self.trail,
                 &mut self.found,
@@ -429,7 +441,7 @@ impl Check {
             .older
             .latest(bytes, &mut self.trust, &mut self.trail, &mut self.found);
         self.older
-            .settle(&Files::default(), &self.trust, &self.trail, &mut self.found);
+            .settle(&self.hand_overs, &self.trust, &self.trail, &mut self.found);
         self.trail.compare_rotations(&mut self.found.findings);
         for torn in std::mem::take(&mut self.torn) {
             if torn.index < size {

@@ -306,6 +306,45 @@ fn lines_too_are_believed_up_to_the_hand_over_alone() {
     assert_sound(&check(200, &changed.new, &both));
 }
 
+/// With the first key alone, and nothing but the lines and a sink's cursor: the hand-overs in it lead to the key of today.
+#[test]
+fn the_hand_overs_in_a_sinks_cursor_lead_from_the_first_key_to_the_last() {
+    use base64::Engine as _;
+
+    let changed = Changed::new();
+    let all = lines::lines(&changed.log).concat();
+    let size = changed.log.entries.len();
+    let note = sign(changed.log.head(size), &changed.new);
+    let encoded = base64::engine::general_purpose::STANDARD.encode(changed.note());
+    let hand_overs: String = [changed.old.vkey(), changed.old.second.verifier_key()]
+        .iter()
+        .map(|key| format!("hand_over {} {encoded}\n", key.id()))
+        .collect();
+    let check = |hand_overs: &str, options: &Options| {
+        let text = format!(
+            "livetrail-sink-cursor 1\nsink a\norigin o\nnext {size}\nleaf -\n{hand_overs}checkpoint\n"
+        );
+        let cursor = [text.as_bytes(), &note].concat();
+        let of_file = format!(
+            "livetrail-file-cursor 2\norigin o\nnext {size}\n{hand_overs}checkpoint {}\n",
+            note.len()
+        );
+        let of_file = [of_file.as_bytes(), &note, b"ahead 0\n"].concat();
+        let reports =
+            [cursor, of_file].map(|cursor| lines::check(&[("f", all.clone())], &cursor, options));
+        let [report, other] = reports;
+        assert_eq!(report.verdict, other.verdict, "{report}\n{other}");
+        report
+    };
+    assert_sound(&check(&hand_overs, &changed.new.options()));
+    assert_sound(&check(&hand_overs, &changed.old.options()));
+    // Without them the first key leads nowhere, and rubbish is no hand-over.
+    for none in ["", "hand_over x y\n", "hand_over 01020304 AAAA\n"] {
+        let report = check(none, &changed.old.options());
+        assert_ne!(report.verdict, Verdict::Sound, "{none:?}: {report}");
+    }
+}
+
 #[test]
 fn a_repeated_record_of_a_change_that_differs_is_found() {
     let (old, new) = (keys(), Keys::new(2));

@@ -316,6 +316,23 @@ fn what_is_left_when_the_first_files_are_gone_is_proven_from_the_trees_hashes() 
 }
 
 #[test]
+fn an_older_checkpoint_says_nothing_of_the_trees_behind_it() {
+    let log = story(700).log();
+    let all = lines(&log);
+    let files = [
+        ("a", all[..300].concat()),
+        ("b", [tree(&log, 300), all[300..500].concat()].concat()),
+        ("c", [tree(&log, 500), all[500..].concat()].concat()),
+    ];
+    for size in [250, 300, 301, 499, 500, 700] {
+        let note = log.checkpoint(size, &keys());
+        let report = check(&files, &note, &keys().options());
+        assert_sound(&report);
+        assert_eq!(report.figures.entries, size as u64, "{report}");
+    }
+}
+
+#[test]
 fn a_forged_tree_or_anything_changed_behind_it_is_found() {
     let log = story(700).log();
     let all = lines(&log);
