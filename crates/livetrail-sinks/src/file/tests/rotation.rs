@@ -379,9 +379,7 @@ fn rotated_files_that_are_gone_cut_or_exchanged_are_told_at_the_next_start() {
         told
     };
     assert!(told(rotation).is_empty());
-    let rotated = super::super::place::Place::new(folder.path.clone())
-        .rotated_files()
-        .unwrap();
+    let rotated = Place::new(folder.path.clone()).rotated_files().unwrap();
     assert!(rotated.len() >= 3, "{rotated:?}");
     let paths: Vec<_> = rotated.iter().map(|(_, path)| path.clone()).collect();
     let whole: Vec<_> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
