@@ -77,6 +77,11 @@ macro_rules! reasons {
                 }
             }
 
+            /// Every label that this version knows.
+            pub fn labels() -> impl Iterator<Item = &'static str> {
+                [$($label,)*].into_iter()
+            }
+
             /// Every reason that this version knows.
             #[cfg(test)]
             pub(crate) const KNOWN: &'static [Self] = &[$(Self::$variant,)*];

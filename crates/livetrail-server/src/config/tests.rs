@@ -562,6 +562,33 @@ fn what_cannot_be_meant_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn every_setting_of_the_example_has_a_comment_above_it() {
+    let lines: Vec<&str> = EXAMPLE.lines().collect();
+    let is_comment = |line: &str| line.starts_with("# ") || line == "#";
+    let is_setting = |line: &str| {
+        let name = line.trim_start_matches('#');
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.contains(" = ")
+            && !is_comment(line)
+    };
+    let mut settings = 0;
+    for (at, line) in lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| is_setting(line))
+    {
+        settings += 1;
+        let above = lines[..at].iter().rev();
+        let first = above
+            .copied()
+            .take_while(|line| !line.is_empty())
+            .find(|line| is_comment(line));
+        assert!(first.is_some(), "line {}: {line} has no comment", at + 1);
+    }
+    assert!(settings > 100, "{settings}");
+}
+
+#[test]
 fn every_number_size_and_span_of_the_example_has_an_upper_bound() {
     let whole: toml::Table = example_uncommented().parse().unwrap();
     let mut tried = 0;
