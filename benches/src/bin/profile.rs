@@ -116,7 +116,8 @@ fn profile(options: &Options) -> Result<()> {
     );
     println!("{title}\n");
     print(&Shares(&stacks));
-    std::fs::write(&options.svg, stacks::flame_graph(&stacks, &title))?;
+    std::fs::write(&options.svg, stacks::flame_graph(&stacks, &title))
+        .with_context(|| format!("cannot write {}", options.svg.display()))?;
     println!("\nflame graph: {}", options.svg.display());
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use livetrail_audit::{AuditPipeline, LedgerSink, Mode, Policy};
 use livetrail_engine::{AppSpec, Engine, EngineBuilder};
 use livetrail_rtmp::{RtmpConfig, RtmpServer};
@@ -56,7 +56,7 @@ pub(super) fn engine(trail: Option<&Path>) -> Result<EngineBuilder> {
     let Some(dir) = trail else {
         return Ok(engine);
     };
-    std::fs::create_dir_all(dir)?;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let sink = Arc::new(LedgerSink::new(new_ledger(dir)?));
     let pipeline = Arc::new(AuditPipeline::builder(sink).build()?);
     let policy = Policy::default().publish(Mode::Strict).play(Mode::Strict);

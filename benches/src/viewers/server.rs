@@ -268,7 +268,9 @@ impl Server {
             anyhow::Ok(lines?)
         });
         // The name, the size, the root (C2SP tlog-checkpoint).
-        let checkpoint = fs::read_to_string(self.dir.path().join("data/trail/checkpoint"))?;
+        let path = self.dir.path().join("data/trail/checkpoint");
+        let checkpoint =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut text = checkpoint.lines();
         Ok(Ended {
             origin: text.next().context("a name")?.to_owned(),

@@ -48,6 +48,7 @@ fn an_operator_kicks_a_viewer_and_a_publisher_by_session() {
     ]);
     trail.assert_server_records(&[
         "server_started",
+        "admin_denied",
         "admin_session_kicked",
         "admin_session_kicked",
         "server_stopped",
@@ -129,7 +130,7 @@ fn a_viewer_that_does_not_read_does_not_keep_the_server_from_stopping() {
 }
 
 #[test]
-fn sighup_takes_new_keys_and_limits_and_running_sessions_go_on() {
+fn sighup_takes_new_keys_and_limits_and_ends_the_sessions_of_keys_that_are_gone() {
     let mut server = Server::start(Config::new().key("old", "old-secret-1-9021", "publish"));
     let with = |stream: &str| server.rtmp_url(stream);
     let (old, new) = (
@@ -146,6 +147,7 @@ fn sighup_takes_new_keys_and_limits_and_running_sessions_go_on() {
     server.set_config(changed.limits("max_publishers = 2"));
     server.signal(Signal::HUP);
     server.await_records("admin_config_changed", 1);
+    running.wait(ENDS);
     tool::ffmpeg_publish(clip::small(), &with_b(&server), 1, None)
         .wait(ENDS)
         .success();
@@ -164,7 +166,6 @@ fn sighup_takes_new_keys_and_limits_and_running_sessions_go_on() {
         .success();
 
     let trail = server.stop();
-    running.wait(ENDS);
     let denied = |stream| Story::new("rtmp", stream).then_because("publish_denied", "unauthorized");
     let new = || {
         Story::new("rtmp", "live/b")
@@ -174,13 +175,34 @@ fn sighup_takes_new_keys_and_limits_and_running_sessions_go_on() {
     trail.assert_sessions(&[
         Story::new("rtmp", "live/a")
             .by("old")
-            .published("server_shutdown"),
+            .published("credentials_revoked"),
         denied("live/b"),
         new(),
         denied("live/c"),
         new(),
     ]);
-    trail.assert_server_records(&["server_started", "admin_config_changed", "server_stopped"]);
+    trail.assert_server_records(&[
+        "server_started",
+        "admin_config_changed",
+        "admin_config_changed",
+        "server_stopped",
+    ]);
+    let details = trail.of("admin_config_changed").map(|record| {
+        let detail = record
+            .detail
+            .as_ref()
+            .map(|detail| detail.expose().to_owned());
+        detail.unwrap_or_default()
+    });
+    let [taken, refused] = details.collect::<Vec<_>>().try_into().expect("two of them");
+    assert_eq!(
+        taken,
+        "changed: limits, auth; keys added: new; keys removed: old; sessions ended: 1"
+    );
+    assert!(
+        refused.starts_with("refused: ") && refused.ends_with("limits.idle_timeout"),
+        "{refused}"
+    );
     trail.assert_tells_nothing_of(&["old-secret-1-9021", "new-secret-2-9022"]);
 }
 

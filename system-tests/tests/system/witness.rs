@@ -131,7 +131,7 @@ fn a_witness_that_is_silent_for_too_long_is_loud_in_log_and_health_and_delays_no
         } else {
             witness.signal(Signal::STOP);
         }
-        let sealed = || metric(&server, "livetrail_trail_entries_sealed ");
+        let sealed = || metric(&server, "livetrail_trail_entries_sealed_total ");
         let (told, told_back, before) = (errors(&server), backs(&server), sealed());
         // Strict is the default for a publisher: later than after 2 s it would be refused.
         happen(&server, 3);
