@@ -1,7 +1,7 @@
 //! Those who mean it: publishers and viewers whose every session must be on record.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -18,6 +18,9 @@ const STAYS: Duration = Duration::from_secs(2);
 
 /// A viewer stays for at least this long, and up to twice as long: more than a second, so that it is no churn.
 const WATCHES: Duration = Duration::from_millis(1_300);
+
+/// For anything that the server does at once when it can.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A publisher of the clip.
 pub(super) struct Publisher {
@@ -95,6 +98,9 @@ fn publish(
             let timestamp = round * length_ms + message.timestamp;
             let due = Duration::from_millis(timestamp.into());
             if until(watch) {
+                // Until the server has seen it go the stream is taken.
+                let _ = raw.stream().shutdown(Shutdown::Write);
+                assert!(raw.closes_within(PATIENCE), "the server lets go of it");
                 return admitted;
             }
             std::thread::sleep(due.saturating_sub(watch.elapsed()));
@@ -154,8 +160,7 @@ impl Audience {
 
 fn watch(to: SocketAddr, stream: &str, time: Duration) {
     let mut viewer = TcpStream::connect(to).expect("a connection");
-    let patience = Some(Duration::from_secs(20));
-    viewer.set_read_timeout(patience).expect("a timeout");
+    viewer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let path = format!("/{stream}.flv?token={}", AUDIENCE.1);
     let get = http::request_bytes(to, "GET", &path, &[]);
     viewer.write_all(&get).expect("a request is taken");

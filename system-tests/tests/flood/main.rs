@@ -14,7 +14,7 @@ use std::time::Duration;
 use attack::{Attack, Sources};
 use honest::{Audience, Publisher};
 use livetrail_record::{AuditRecord, Personal};
-use system_tests::clock::Stopwatch;
+use system_tests::clock::{self, Stopwatch};
 use system_tests::{Config, Server, SmallDisk, Trail};
 
 /// The file system, as the promise is made for.
@@ -22,6 +22,12 @@ const DISK_MIB: u64 = 900;
 
 /// How much the data may grow in a minute by refusals.
 const GROWTH_A_MINUTE: u64 = 5 << 20;
+
+/// Two segments of the write-ahead log, of which one is reserved beforehand: what is there from the start is no growth.
+const RESERVED: u64 = 2 * (64 << 20);
+
+/// For a server to reserve its room while honest sessions come and go.
+const SETTLED: Duration = Duration::from_secs(120);
 
 /// What a record takes on the disk at most, with its hash: honest sessions are counted with this.
 const RECORD_BYTES: u64 = 1_500;
@@ -82,6 +88,10 @@ fn flood(disk: &SmallDisk, full_percent: Option<u64>) {
     let again = Publisher::again_and_again(&server, "live/again");
     let audience = Audience::come_and_go(&server, "live/steady", 20);
     server.await_records("play_started", 20);
+    let log = server.data().join("trail/private/wal");
+    clock::wait_until("the server has reserved its room", SETTLED, || {
+        bytes_on_disk(&log) >= RESERVED
+    });
     if let Some(percent) = full_percent {
         disk.fill_to(percent);
     }

@@ -264,6 +264,9 @@ impl Collector for ThisProcess {
     }
 }
 
+/// A figure of one role.
+type OfRoleCounts = fn(&livetrail_engine::RoleCounts) -> u64;
+
 /// What others count, as of the moment that it is asked for.
 struct Now(ApiState);
 
@@ -296,7 +299,7 @@ impl Now {
             "role",
             roles.map(|(role, counts)| (role, counts.live)),
         )?;
-        let counters: [(&str, &str, fn(&livetrail_engine::RoleCounts) -> u64); 4] = [
+        let counters: [(&str, &str, OfRoleCounts); 4] = [
             ("sessions_started", "Sessions admitted", |c| c.started),
             ("frames", "Frames carried", |c| c.frames),
             ("payload_bytes", "Payload bytes carried", |c| c.bytes),
