@@ -157,6 +157,10 @@ impl SessionCore {
 
     /// Ends the session for a host, which may say more about the reason.
     pub(crate) fn end_by_host(self: &Arc<Self>, reason: Reason, detail: &str) {
+        // A host that repeats why the engine has ended the session has given no reason of its own.
+        if self.ending.get().is_some() {
+            return;
+        }
         let detail = Detail::new(&self.engine.scrub(detail));
         self.end_with(None, reason.of_host(self.context.role), detail);
     }

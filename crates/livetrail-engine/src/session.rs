@@ -184,7 +184,7 @@ impl Publication {
     /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine alone can know (`idle`,
     /// `evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as `internal_error`.
     pub fn end(self, reason: Reason) {
-        self.core.end(reason.of_host(self.core.context.role));
+        self.core.end_by_host(reason, "");
     }
 
     /// Ends the session like [`end`](Self::end), with a text that says more about the reason; of the text, what
@@ -345,7 +345,7 @@ impl Playback {
     /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine alone can know
     /// (`evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as `internal_error`.
     pub fn end(self, reason: Reason) {
-        self.core.end(reason.of_host(self.core.context.role));
+        self.core.end_by_host(reason, "");
     }
 
     /// Ends the session like [`end`](Self::end), with a text that says more about the reason; of the text, what

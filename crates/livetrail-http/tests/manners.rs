@@ -134,7 +134,7 @@ async fn an_instance_is_a_part_of_the_streams_address() {
 #[tokio::test]
 async fn a_key_works_wherever_a_client_puts_it() {
     let keys = StaticKeys::new([StaticKey::new("viewer", "a+b/c==")]);
-    let server = serve(live().authenticator(keys), HttpLimits::default()).await;
+    let mut server = serve(live().authenticator(keys), HttpLimits::default()).await;
     let attempt =
         Attempt::new(key(), "test").credentials(livetrail_engine::Credentials::token("a+b/c=="));
     let _publication = server.engine.publish(attempt).await.unwrap();
@@ -149,6 +149,11 @@ async fn a_key_works_wherever_a_client_puts_it() {
         let (head, _) = answer(request(server.address, &head).await).await;
         assert!(head.starts_with("HTTP/1.0 200"), "{target}: {head}");
     }
+    let pasted = "/live/x/y/a+b%2Fc==.flv";
+    let (head, _) = answer(get(server.address, pasted).await).await;
+    assert!(head.starts_with("HTTP/1.0 400"), "{head}");
+    let (_, key) = denied(&mut server).await;
+    assert_eq!(key.to_string(), "live/key:viewer");
 }
 
 #[tokio::test]

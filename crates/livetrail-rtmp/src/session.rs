@@ -1,6 +1,7 @@
 //! One connection to the gateway, from its handshake to its end, in one task.
 
 use std::{
+    borrow::Cow,
     future::{Future, poll_fn},
     io,
     net::{Shutdown, SocketAddr},
@@ -362,7 +363,15 @@ impl Connection {
 
     /// What the client wants as an attempt; if its names are not names, an attempt that stands for it on record.
     fn attempt(&self, request: &Request) -> Result<Attempt, Attempt> {
-        let Request { app, stream, .. } = request;
+        let engine = &self.host.engine;
+        // Whole texts are compared with the configured keys: what is replaced or cut in a name would hide them.
+        let is_scrubbed = |text: &str| matches!(engine.scrub(text), Cow::Owned(_));
+        let cut = request.cut.as_ref();
+        let stream = match cut.is_some_and(|cut| is_scrubbed(cut.expose())) {
+            true => "",
+            false => &request.stream,
+        };
+        let app = &request.app;
         let with_key = |key| {
             let attempt = Attempt::new(key, PROTOCOL)
                 .peer(self.peer)
@@ -372,9 +381,10 @@ impl Connection {
                 None => attempt,
             }
         };
-        StreamKey::parse(app, stream)
-            .map(with_key)
-            .map_err(|_| with_key(StreamKey::sanitized(app.as_bytes(), stream.as_bytes())))
+        StreamKey::parse(app, stream).map(with_key).map_err(|_| {
+            let (app, stream) = (engine.scrub(app), engine.scrub(stream));
+            with_key(StreamKey::sanitized(app.as_bytes(), stream.as_bytes()))
+        })
     }
 
     fn refuse(&mut self, denied: &Denied) -> End {
@@ -654,7 +664,7 @@ impl Connection {
             End::Peer(error) => {
                 let cause = causes(&error);
                 let reason = match self.awaits {
-                    Awaits::Unpause => Reason::Idle,
+                    Awaits::Unpause => Reason::LimitReached,
                     _ => error.reason(),
                 };
                 self.log_failure(reason, &cause);

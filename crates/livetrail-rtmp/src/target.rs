@@ -171,6 +171,8 @@ pub(crate) struct Address {
     /// The stream, with its instance before a `/` if there is one; may be empty or invalid.
     pub(crate) stream: String,
     token: Option<Secretive>,
+    /// What may be one key that a client has cut at a `/`, so that its second half stands as the stream's name.
+    cut: Option<Secretive>,
 }
 
 /// Never shown.
@@ -188,6 +190,9 @@ impl Address {
     pub(crate) fn new(app: &str, tc_url: &str, name: &str) -> Self {
         let (app_path, app_query) = split_query(app);
         let names_stream = parts(app_path).count() > 1;
+        let cut = app_query
+            .filter(|_| !names_stream)
+            .map(|query| Secretive(format!("{query}/{name}")));
         let (name, queries) = match app_query {
             Some(query) if names_stream => {
                 let query = match name {
@@ -216,6 +221,7 @@ impl Address {
             app,
             stream: without_prefix(&stream).to_owned(),
             token: token.map(Secretive),
+            cut,
         }
     }
 
@@ -225,6 +231,12 @@ impl Address {
             Some(token) => Credentials::token(token.0.as_str()),
             None => Credentials::none(),
         }
+    }
+
+    /// The application's query and the stream's name as one text: if a configured key stands in it, the name is a part of
+    /// that.
+    pub(crate) fn cut(&self) -> Option<Secret> {
+        self.cut.as_ref().map(|cut| Secret::new(cut.0.as_str()))
     }
 
     /// Whether both name the same stream.

@@ -131,7 +131,8 @@ async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
         let attempt = attempt(key, token.clone(), request);
         refused(context.engine.refuse(Role::Play, attempt, reason))
     };
-    let key = stream_key(&named).map_err(|stand_in| refuse(stand_in, Reason::BadName))?;
+    let key = stream_key(&context.engine, &named)
+        .map_err(|stand_in| refuse(stand_in, Reason::BadName))?;
     let link = request.extensions.get::<Link>();
     if link.is_some_and(Link::is_reserved) {
         return Err(refuse(key, Reason::LimitReached));
@@ -181,8 +182,14 @@ fn stream(playback: Playback, request: &Parts) -> Response<Body> {
 }
 
 /// The stream's key, or one that stands for it on record.
-fn stream_key(named: &Named) -> Result<StreamKey, StreamKey> {
-    let stand_in = || StreamKey::sanitized(&named.app, &named.stream);
+fn stream_key(engine: &Engine, named: &Named) -> Result<StreamKey, StreamKey> {
+    let stand_in = || {
+        // Whole texts are compared with the configured keys: what is replaced or cut in a name would hide them.
+        let app = String::from_utf8_lossy(&named.app);
+        let stream = String::from_utf8_lossy(&named.stream);
+        let (app, stream) = (engine.scrub(&app), engine.scrub(&stream));
+        StreamKey::sanitized(app.as_bytes(), stream.as_bytes())
+    };
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| stand_in());
     if !named.is_valid {
         return Err(stand_in());

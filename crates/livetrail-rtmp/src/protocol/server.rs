@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use bytes::{Bytes, BytesMut};
-use livetrail_engine::{AppName, Credentials, MediaFrame, Reason, Role};
+use livetrail_engine::{AppName, Credentials, MediaFrame, Reason, Role, Secret};
 use livetrail_media::amf0::Value;
 
 use super::{
@@ -123,6 +123,9 @@ pub struct Request {
     pub stream: String,
     /// The token, from `?token=` of the stream or of the application.
     pub credentials: Credentials,
+    /// If the application has a query and nothing else names the stream: both as one text. A client that gave no stream has cut
+    /// its key at a `/`, and if a configured key stands in this text, `stream` is a part of it.
+    pub cut: Option<Secret>,
     /// What the client calls itself (`flashVer`).
     pub user_agent: Option<String>,
 }
@@ -516,6 +519,7 @@ impl ServerSession {
             app: address.app.clone(),
             stream: address.stream.clone(),
             credentials: address.credentials(),
+            cut: address.cut(),
             user_agent: self.client.user_agent.clone(),
         }
     }
