@@ -22,6 +22,7 @@ pub struct Config {
     rtmp: String,
     http: String,
     trail: String,
+    auth: String,
     keys: String,
     api_tokens: String,
     log_filter: Option<String>,
@@ -117,6 +118,13 @@ impl Config {
         self
     }
 
+    /// A line of `[auth]`.
+    #[must_use]
+    pub fn auth(mut self, line: &str) -> Self {
+        add(&mut self.auth, line);
+        self
+    }
+
     /// A stream key that grants `publish`, `play` or `both`.
     #[must_use]
     pub fn key(mut self, name: &str, secret: &str, grant: &str) -> Self {
@@ -166,6 +174,7 @@ impl Config {
             ("[application.ingress]", &self.ingress),
             ("[limits]", &self.limits),
             ("[audit]", &self.audit),
+            ("[auth]", &self.auth),
             ("[trail]", &trail),
         ] {
             let _ = write!(text, "\n{section}\n{lines}");

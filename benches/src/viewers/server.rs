@@ -347,7 +347,7 @@ fn livetrail_config(dir: &Path, rtmp: SocketAddr, http: SocketAddr, sending: &st
     let data = dir.join("data");
     format!(
         "node = \"bench\"\ndata = {data:?}\n[log]\nfilter = \"warn\"\n\
-         [rtmp]\nlisten = \"{rtmp}\"\nmax_connections = 60000\n{sending}\
+         [rtmp]\nlisten = \"{rtmp}\"\nmax_connections = 60000\nmax_connections_per_ip = 0\n{sending}\
          [http]\nlisten = \"{http}\"\nmax_connections = 60000\n{sending}\
          [limits]\nmax_publishers = 10000\n\
          [audit]\npublish = \"strict\"\nplay = \"strict\"\n"

@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// For a connection beyond its address's limit to get a turn: those before it may be about to be admitted.
-const TURN_TIMEOUT: Duration = Duration::from_millis(500);
+const TURN_TIMEOUT: Duration = Duration::from_secs(1);
 /// For each connection without a session that an address may have, so many more may wait for a turn.
-const WAITING_PER_TURN: usize = 4;
+const WAITING_PER_TURN: usize = 8;
 /// Between two warnings that connections were turned away.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -32,8 +32,8 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 pub struct ConnectionLimits {
     /// Connections at once, whatever they are for.
     pub max_connections: usize,
-    /// Connections without an admitted session from one address (IPv6: from one network of 64 bits); 0 is no limit. Four
-    /// times as many may wait, each for at most half a second, so that an audience behind one address can arrive at once.
+    /// Connections without an admitted session from one address (IPv6: from one network of 64 bits); 0 is no limit. Eight
+    /// times as many may wait, each for at most a second, so that an audience behind one address can arrive at once.
     pub max_per_address: usize,
     /// Connections beyond both limits, for requests that are no session; 0 is no reserve.
     pub reserve: usize,
@@ -256,7 +256,7 @@ impl Connections {
 }
 
 impl Slot {
-    /// Waits until the connection counts among those of its address, for half a second at most. False when it does not:
+    /// Waits until the connection counts among those of its address, for a second at most. False when it does not:
     /// it is to be closed, or to go on [in reserve](Self::into_reserve).
     pub async fn turn(&mut self) -> bool {
         if matches!(self.turn, Turn::Taken { .. }) {
@@ -414,12 +414,12 @@ mod tests {
             slot.admitted();
             slot
         };
-        let burst: Vec<_> = (0..10)
+        let burst: Vec<_> = (0..18)
             .map(|_| tokio::spawn(admit(slot(&connections, "192.0.2.1").unwrap())))
             .collect();
         assert!(
             connections.open(peer("192.0.2.1")).is_none(),
-            "two have their turn and eight wait"
+            "two have their turn and sixteen wait"
         );
         for task in burst {
             task.await.unwrap();

@@ -24,8 +24,8 @@ pub struct RtmpConfig {
     pub linger: Duration,
     /// Connections in all; one more is closed at once. Default 10,000.
     pub max_connections: usize,
-    /// Connections without an admitted session from one address, IPv6 by /64; 0 is no limit. Four times as many may wait, each
-    /// for at most half a second, so that an audience behind one address can arrive at once. Default 256.
+    /// Connections without an admitted session from one address, IPv6 by /64; 0 is no limit. Eight times as many may wait, each
+    /// for at most a second, so that an audience behind one address can arrive at once. Default 256.
     pub max_connections_per_ip: usize,
     /// Threads that send to players; 0 is one a processor. Default 0.
     pub egress_threads: usize,

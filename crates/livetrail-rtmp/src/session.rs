@@ -310,7 +310,7 @@ impl Connection {
                     return Err(End::Refused);
                 }
             }
-            ServerEvent::Paused(true) => self.pause().await,
+            ServerEvent::Paused(true) => self.pause().await?,
             ServerEvent::Paused(false) => self.unpause().await?,
             ServerEvent::Finished => {
                 let media = std::mem::replace(&mut self.media, Media::None);
@@ -456,21 +456,22 @@ impl Connection {
     }
 
     /// The player gives its seat up and keeps its session.
-    async fn pause(&mut self) {
+    async fn pause(&mut self) -> Result<(), End> {
         match std::mem::replace(&mut self.media, Media::None) {
             Media::Play(seat, ended) => {
                 let (playback, rest) = seat.leave().await;
                 self.outbox.push_bytes(rest);
-                // One that is gone has ended, and that is what wakes the connection next.
-                if let Some(playback) = playback {
-                    playback.pause();
-                    self.media = Media::Paused(Box::new(playback), ended);
-                    self.awaits = Awaits::Unpause;
-                    self.set_timer(Instant::now().checked_add(self.host.config.pause_timeout));
-                }
+                let Some(playback) = playback else {
+                    return Err(End::Server(ended.await));
+                };
+                playback.pause();
+                self.media = Media::Paused(Box::new(playback), ended);
+                self.awaits = Awaits::Unpause;
+                self.set_timer(Instant::now().checked_add(self.host.config.pause_timeout));
             }
             media => self.media = media,
         }
+        Ok(())
     }
 
     /// From the newest keyframe on, as somebody who joins.
@@ -608,7 +609,14 @@ impl Connection {
     /// While media flows, the timer only looks whether the peer still takes what is sent.
     fn check_deadline(&mut self) -> Result<()> {
         if !matches!(self.awaits, Awaits::Progress) {
-            return Err(self.awaits.timeout(&self.host.config));
+            let error = self.awaits.timeout(&self.host.config);
+            // A limit beyond what the clock can say is no limit.
+            if matches!(error, Error::Timeout { limit, .. } if Instant::now().checked_add(limit).is_none())
+            {
+                self.set_timer(None);
+                return Ok(());
+            }
+            return Err(error);
         }
         let now = Instant::now();
         let takes = match &self.media {
@@ -629,7 +637,7 @@ impl Connection {
     }
 
     fn set_timer(&mut self, at: Option<Instant>) {
-        // A limit beyond what the clock can say is no limit: look again in a day.
+        // Look again in a day.
         let day = Duration::from_secs(86_400);
         let at = at
             .or_else(|| Instant::now().checked_add(day))

@@ -25,7 +25,8 @@ const ALL_CHUNK_STREAMS: u32 = 65_536;
 /// One hostile peer: what it is, and what it does with its connection.
 type Hostile = (&'static str, fn(TcpStream) -> io::Result<TcpStream>);
 
-/// None of them gets as far as an attempt to publish or play. They read nothing unless they say so.
+/// None of them gets as far as an attempt to publish or play, but the one whose `connect` names no application, which is refused
+/// on record. They read nothing unless they say so.
 const BEFORE_AN_ATTEMPT: &[Hostile] = &[
     ("says nothing", Ok),
     ("stops in the middle of the handshake", |mut stream| {
@@ -107,7 +108,7 @@ const BEFORE_AN_ATTEMPT: &[Hostile] = &[
 ];
 
 #[test]
-fn hostile_peers_are_closed_in_time_cost_little_memory_and_leave_no_record() {
+fn hostile_peers_are_closed_in_time_and_cost_little_memory() {
     let mut server = Server::start(Config::new());
     let before = Resources::settled(&server);
     let rtmp = server.rtmp();
@@ -130,7 +131,8 @@ fn hostile_peers_are_closed_in_time_cost_little_memory_and_leave_no_record() {
     });
     before.are_back(&server);
     assert_eq!(server.get("/health").status, 200);
-    server.stop().assert_sessions(&[]);
+    let refused = Story::new("rtmp", "-/-").then_because("publish_denied", "bad_name");
+    server.stop().assert_sessions(&[refused]);
 }
 
 #[test]
@@ -185,7 +187,12 @@ fn publishers_that_break_the_protocol_end_with_a_reason() {
 fn two_thousand_connections_that_say_nothing_do_not_keep_others_from_streaming() {
     const SILENT: usize = 2_000;
     resources::allow_open_files(SILENT as u64 * 2 + 512);
-    let mut server = Server::start(Config::new().http("header_timeout = \"5s\""));
+    // All come from one address, like the two who stream.
+    let config = Config::new()
+        .http("header_timeout = \"5s\"")
+        .http("max_connections_per_ip = 0")
+        .rtmp("max_connections_per_ip = 0");
+    let mut server = Server::start(config);
     let before = Resources::settled(&server);
     let connect = |to| {
         let stream = TcpStream::connect_timeout(&to, Duration::from_secs(10));

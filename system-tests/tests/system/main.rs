@@ -14,6 +14,7 @@ mod hostile;
 mod idle;
 mod keeping;
 mod limits;
+mod manners;
 mod many;
 mod open_files;
 mod operator;

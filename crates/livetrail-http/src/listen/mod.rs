@@ -35,8 +35,8 @@ const GATEWAY: &str = "http";
 pub struct HttpLimits {
     /// Connections at once (10,000).
     pub max_connections: usize,
-    /// Connections without an admitted session from one address (256), IPv6 by /64; 0 is no limit. Four times as many may
-    /// wait, each for at most half a second, so that an audience behind one address can arrive at once.
+    /// Connections without an admitted session from one address (256), IPv6 by /64; 0 is no limit. Eight times as many may
+    /// wait, each for at most a second, so that an audience behind one address can arrive at once.
     pub max_connections_per_ip: usize,
     /// Connections beyond both limits (64), for everything but streams: health, metrics, and the API. Each answers one
     /// request. When all are taken, one that has not asked yet is closed for the next; further ones are closed as they come.

@@ -1,0 +1,153 @@
+//! Clients that exist: addresses with instances, keys that clients cut, networks that are not let in, and an operator who asks what happened.
+
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use system_tests::rtmp::RawRtmp;
+use system_tests::{Config, Process, Server, Story, clip, http, tool};
+
+const ENDS: Duration = Duration::from_secs(30);
+
+#[test]
+fn each_instance_has_its_own_stream_and_its_own_viewers() {
+    let mut server = Server::start(Config::new());
+    let (a, b) = ("live/tenantA/cam", "live/tenantB/cam");
+    let publishers = [a, b].map(|stream| {
+        let url = server.rtmp_url(stream);
+        tool::ffmpeg_publish(clip::small(), &url, 20, None)
+    });
+    server.await_records("publish_started", 2);
+    server.await_frames(a, 50);
+    let out = server.file("out.flv");
+    let over_http = tool::ffmpeg_play(&server.flv_url(a), &out);
+    let over_rtmp = tool::ffmpeg_play(&server.rtmp_url(b), &server.file("out2.flv"));
+    server.await_records("play_started", 2);
+    assert_eq!(http::get(server.http(), "/live/cam.flv").status, 404);
+    for publisher in publishers {
+        tool::interrupt(publisher);
+    }
+    over_http.wait(ENDS);
+    over_rtmp.wait(ENDS);
+    tool::assert_decodes(&out);
+    server.stop().assert_sessions(&[
+        Story::new("rtmp", a).published("client_closed"),
+        Story::new("rtmp", b).published("client_closed"),
+        Story::new("http-flv", a).played("stream_ended"),
+        Story::new("rtmp", b).played("stream_ended"),
+        Story::new("http-flv", "live/cam").then_because("play_denied", "stream_not_found"),
+    ]);
+}
+
+#[test]
+fn a_key_that_ffmpeg_cuts_at_a_slash_lets_in_and_no_half_of_it_is_on_record() {
+    let (secret, wrong) = (
+        "opensesame+91/hunter-2041==",
+        "opensesame+91/closesesame-17",
+    );
+    let mut server = Server::start(Config::new().key("studio", secret, "both"));
+    let url = |key: &str| server.rtmp_url(&format!("live/cam?token={key}"));
+    let refused = tool::ffmpeg_publish(clip::small(), &url(wrong), 1, None);
+    refused.wait(ENDS).failure();
+    let publisher = tool::ffmpeg_publish(clip::small(), &url(secret), 20, None);
+    server.await_records("publish_started", 1);
+    server.await_frames("live/cam", 20);
+    let target = format!("/live/cam.flv?token={secret}");
+    let answer = http::request(server.http(), "HEAD", &target, &[]);
+    assert_eq!(answer.expect("an answer").status, 200);
+    tool::interrupt(publisher);
+    let log = server.log();
+    let studio = |protocol| Story::new(protocol, "live/cam").by("studio");
+    let trail = server.stop();
+    trail.assert_sessions(&[
+        Story::new("rtmp", "live/cam").then_because("publish_denied", "unauthorized"),
+        studio("rtmp").published("client_closed"),
+        studio("http-flv").played("client_closed"),
+    ]);
+    trail.assert_tells_nothing_of(&["hunter-2041", "closesesame-17", "opensesame+91"]);
+    assert!(
+        !log.contains("hunter-2041") && !log.contains("closesesame-17"),
+        "{log}"
+    );
+}
+
+#[test]
+fn an_operator_finds_who_was_refused_and_why_a_session_ended() {
+    let mut server = Server::start(Config::new());
+    let mut scanner = RawRtmp::connect(server.rtmp()).expect("a handshake");
+    scanner.open("live").expect("a connection");
+    let code = scanner.publish("../\u{202e}cam").expect("an answer");
+    assert_eq!(code, "NetStream.Publish.BadName");
+    let mut broken = RawRtmp::connect(server.rtmp()).expect("a handshake");
+    broken.open("live").expect("a connection");
+    broken.publish("cam").expect("an answer");
+    // A chunk size of 0.
+    let no_size = [2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    broken.send_bytes(&no_size).expect("bytes are taken");
+    let trail = server.await_records("publish_ended", 1);
+    let ended = trail.of("publish_ended").next();
+    let detail = ended.and_then(|record| record.detail.as_ref());
+    assert_eq!(
+        detail.map(|detail| detail.expose()),
+        Some("chunk size 0x0 is not allowed")
+    );
+    let log = server.log();
+    let refused = "refused address=127.0.0.1 protocol=\"rtmp\" role=\"publish\" stream=\"live/__/_cam\" reason=\"bad_name\"";
+    assert!(log.contains(refused), "{log}");
+    let ended = log
+        .lines()
+        .find(|line| line.contains("an error ended a session"));
+    assert!(
+        ended.is_some_and(|line| line.contains("chunk size 0x0")),
+        "{log}"
+    );
+    server.stop().assert_sessions(&[
+        Story::new("rtmp", "live/__/_cam").then_because("publish_denied", "bad_name"),
+        Story::new("rtmp", "live/cam").published("protocol_error"),
+    ]);
+}
+
+#[test]
+fn health_answers_although_silent_connections_hold_every_slot() {
+    let server = Server::start(Config::new().http("max_connections = 5"));
+    let held: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(server.http()).expect("the system takes it"))
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(server.get("/health").status, 200);
+        assert_eq!(server.get("/live/cam.flv").status, 429);
+    }
+    assert!(server.log().contains("connections are turned away"));
+    drop(held);
+}
+
+#[test]
+fn a_network_that_is_denied_is_closed_at_once_and_on_record_by_number() {
+    let mut server = Server::start(Config::new().auth("deny_ips = [\"127.0.0.2/32\"]"));
+    let from = |address: &str| {
+        let mut curl = Command::new("curl");
+        let url = format!("http://{}/live/cam.flv", server.http());
+        curl.args(["--silent", "--max-time", "10", "--interface", address, &url]);
+        Process::spawn("curl", &curl).wait(ENDS)
+    };
+    for _ in 0..30 {
+        from("127.0.0.2").failure();
+    }
+    from("127.0.0.1").success();
+    let trail = server.stop();
+    let denied: Vec<_> = trail
+        .of("play_denied")
+        .filter(|r| {
+            r.reason
+                .as_ref()
+                .is_some_and(|r| r.label() == "address_denied")
+        })
+        .collect();
+    let attempts: u64 = denied.iter().map(|record| record.count.unwrap_or(1)).sum();
+    assert_eq!(attempts, 30, "{trail}");
+    assert!(
+        denied.len() <= 5,
+        "{} records for 30 connections",
+        denied.len()
+    );
+}
