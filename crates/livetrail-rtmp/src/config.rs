@@ -18,7 +18,7 @@ pub struct RtmpConfig {
     /// Without the peer taking a byte that is queued for it. Default 30 s: longer than the engine's stall timeout for viewers, which
     /// comes first and says `evicted`.
     pub write_timeout: Duration,
-    /// For how long a player may pause. Then its session ends (`limit_reached`). Default 10 minutes.
+    /// For how long a player may pause. Then its session ends (`idle`). Default 10 minutes.
     pub pause_timeout: Duration,
     /// After a refusal or the server's end of a session, for the peer to read why. Default 1 s.
     pub linger: Duration,

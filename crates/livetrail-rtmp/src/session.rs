@@ -672,7 +672,7 @@ impl Connection {
             End::Peer(error) => {
                 let cause = causes(&error);
                 let reason = match self.awaits {
-                    Awaits::Unpause => Reason::LimitReached,
+                    Awaits::Unpause => Reason::Idle,
                     _ => error.reason(),
                 };
                 self.log_failure(reason, &cause);

@@ -344,10 +344,7 @@ async fn a_pause_has_an_end() {
     player.rest().await;
     let lines = gateway.seen.lines();
     assert!(
-        lines
-            .last()
-            .unwrap()
-            .contains("play_ended limit_reached live/cam: "),
+        lines.last().unwrap().contains("play_ended idle live/cam: "),
         "{lines:?}"
     );
 }
