@@ -366,11 +366,10 @@ impl Connection {
         let engine = &self.host.engine;
         // Whole texts are compared with the configured keys: what is replaced or cut in a name would hide them.
         let is_scrubbed = |text: &str| matches!(engine.scrub(text), Cow::Owned(_));
-        let cut = request.cut.as_ref();
-        let stream = match cut.is_some_and(|cut| is_scrubbed(cut.expose())) {
-            true => "",
-            false => &request.stream,
-        };
+        let is_cut = request.cut.as_ref().is_some_and(|[query, whole]| {
+            is_scrubbed(whole.expose()) && !is_scrubbed(query.expose())
+        });
+        let stream = if is_cut { "" } else { &request.stream };
         let app = &request.app;
         let with_key = |key| {
             let attempt = Attempt::new(key, PROTOCOL)

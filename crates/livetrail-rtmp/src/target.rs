@@ -172,7 +172,7 @@ pub(crate) struct Address {
     pub(crate) stream: String,
     token: Option<Secretive>,
     /// What may be one key that a client has cut at a `/`, so that its second half stands as the stream's name.
-    cut: Option<Secretive>,
+    cut: Option<[Secretive; 2]>,
 }
 
 /// Never shown.
@@ -192,7 +192,7 @@ impl Address {
         let names_stream = parts(app_path).count() > 1;
         let cut = app_query
             .filter(|_| !names_stream)
-            .map(|query| Secretive(format!("{query}/{name}")));
+            .map(|query| [query.to_owned(), format!("{query}/{name}")].map(Secretive));
         let (name, queries) = match app_query {
             Some(query) if names_stream => {
                 let query = match name {
@@ -233,10 +233,11 @@ impl Address {
         }
     }
 
-    /// The application's query and the stream's name as one text: if a configured key stands in it, the name is a part of
-    /// that.
-    pub(crate) fn cut(&self) -> Option<Secret> {
-        self.cut.as_ref().map(|cut| Secret::new(cut.0.as_str()))
+    /// The application's query, and the same with the stream's name behind a `/`. If a configured key stands in the second alone,
+    /// the name is a part of that key.
+    pub(crate) fn cut(&self) -> Option<[Secret; 2]> {
+        let cut = self.cut.as_ref()?;
+        Some(cut.each_ref().map(|text| Secret::new(text.0.as_str())))
     }
 
     /// Whether both name the same stream.

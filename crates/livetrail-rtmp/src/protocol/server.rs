@@ -123,9 +123,10 @@ pub struct Request {
     pub stream: String,
     /// The token, from `?token=` of the stream or of the application.
     pub credentials: Credentials,
-    /// If the application has a query and nothing else names the stream: both as one text. A client that gave no stream has cut
-    /// its key at a `/`, and if a configured key stands in this text, `stream` is a part of it.
-    pub cut: Option<Secret>,
+    /// The query of the application, if it has one and names no stream, and the same with the stream's name behind a `/`. A client
+    /// that was given no stream cuts its key at a `/`: if a configured key stands in the second text alone, `stream` is a part
+    /// of that key.
+    pub cut: Option<[Secret; 2]>,
     /// What the client calls itself (`flashVer`).
     pub user_agent: Option<String>,
 }
