@@ -6,7 +6,6 @@
 //! | networks that are closed as they connect, counted, and reported in aggregate | [`DenyRules`] |
 //! | limits on connections: in all, per address, and a reserve beyond them | [`Connections`] |
 //! | the token in the query of an address | [`query_token`] |
-//! | one line per refused attempt for the log, at a bounded rate | [`RefusalLog`] |
 //!
 //! Nothing here knows a protocol, the engine, or an auditor. Each table is bounded where it is made.
 
@@ -31,7 +30,6 @@ mod connections;
 mod deny;
 mod listen;
 mod query;
-mod refusals;
 mod reserve;
 
 pub use address::{AddressGroup, canonical};
@@ -39,5 +37,4 @@ pub use connections::{ConnectionLimits, ConnectionStats, Connections, Opened, Sl
 pub use deny::{DeniedConnections, DenyRules};
 pub use listen::{ListenError, Listener};
 pub use query::{percent_decode, percent_decode_bytes, token as query_token};
-pub use refusals::{Refusal, RefusalLog};
 pub use reserve::Reserved;

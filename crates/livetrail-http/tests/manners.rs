@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use axum::routing::get as route_get;
 use common::*;
 use livetrail_engine::{
-    Attempt, Authenticator, Reason, Role, StaticKey, StaticKeys, StreamEventKind, StreamKey,
-    Verdict,
+    AppSpec, Attempt, Authenticator, Engine, Reason, Role, StaticKey, StaticKeys, StreamEventKind,
+    StreamKey, Verdict,
 };
 use livetrail_http::HttpLimits;
 use tokio::{io::AsyncReadExt, net::TcpStream};
@@ -262,4 +262,31 @@ async fn an_address_has_a_limit_that_its_viewers_do_not_count_towards() {
         closed += u32::from(read.is_ok());
     }
     assert_eq!(closed, 10);
+}
+
+#[tokio::test]
+async fn a_viewer_waits_for_a_publisher_and_stays_through_its_reconnect() {
+    let app = AppSpec::new("live").wait_for_publisher(Duration::from_secs(60));
+    let server = serve(Engine::builder().application(app), HttpLimits::default()).await;
+    let viewer = get(server.address, "/live/cam.flv").await;
+    let engine = server.engine.clone();
+    until(|| engine.sessions().len() == 1).await;
+    let viewing = engine.sessions()[0].context.session;
+    for n in 0..3 {
+        let mut publication = publish(&engine).await;
+        publication.push(frame(n, true, 100)).unwrap();
+        let taken = || {
+            engine
+                .sessions()
+                .iter()
+                .any(|s| s.context.session == viewing && s.totals.frames == u64::from(n) + 1)
+        };
+        until(taken).await;
+        publication.end(Reason::ClientClosed);
+    }
+    server.engine.shutdown(Duration::from_secs(1)).await;
+    let (head, body) = answer(viewer).await;
+    assert!(head.starts_with("HTTP/1.0 200"), "{head}");
+    let numbers: Vec<_> = tags(&body).1.iter().filter_map(number).collect();
+    assert_eq!(numbers, [0, 1, 2]);
 }

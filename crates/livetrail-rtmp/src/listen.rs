@@ -11,7 +11,7 @@ use std::{
 
 use livetrail_egress::{Egress, EgressConfig, IoUringUse};
 use livetrail_engine::Engine;
-use livetrail_gateway::{ConnectionLimits, Connections, DenyRules, Listener, Opened, RefusalLog};
+use livetrail_gateway::{ConnectionLimits, Connections, DenyRules, Listener, Opened};
 use tokio::{
     net::{TcpListener, ToSocketAddrs},
     sync::watch,
@@ -140,7 +140,6 @@ impl RtmpServer {
         let (stop, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
-        let refusals = Arc::new(RefusalLog::new());
         // Differs per process and needs no source of randomness of its own.
         let seeds = RandomState::new();
         loop {
@@ -163,7 +162,6 @@ impl RtmpServer {
                 engine: self.engine.clone(),
                 config: self.config.clone(),
                 egress: self.egress.clone(),
-                refusals: refusals.clone(),
             };
             let seed = seeds.hash_one(self.connections.stats().accepted);
             let stop = stop_of(stopped.clone());

@@ -16,7 +16,7 @@ use livetrail_egress::{Egress, Seat, Unsent as _};
 use livetrail_engine::{
     Attempt, Denied, Engine, Playback, Publication, Reason, Role, SessionId, StreamKey,
 };
-use livetrail_gateway::{Refusal, RefusalLog, Slot};
+use livetrail_gateway::Slot;
 use socket2::SockRef;
 use tokio::{
     io::Interest,
@@ -62,7 +62,6 @@ pub(crate) struct Host {
     pub(crate) engine: Engine,
     pub(crate) config: Arc<RtmpConfig>,
     pub(crate) egress: Arc<Egress<RtmpWire>>,
-    pub(crate) refusals: Arc<RefusalLog>,
 }
 
 /// Serves one connection to its end. Each of its sessions ends exactly once, with its reason.
@@ -304,8 +303,8 @@ impl Connection {
             } => {
                 let (Ok(attempt) | Err(attempt)) = self.attempt(&request);
                 let role = request.role;
-                let denied = self.host.engine.refuse(role, attempt, reason);
-                self.log_refusal(&denied, Some(detail));
+                self.host.engine.refuse(role, attempt, reason);
+                debug!(peer = %self.peer, role = role.label(), detail, "refused");
                 if over {
                     return Err(End::Refused);
                 }
@@ -387,21 +386,9 @@ impl Connection {
     }
 
     fn refuse(&mut self, denied: &Denied) -> End {
-        self.log_refusal(denied, None);
         self.protocol
             .refuse(&Status::refused(denied.role, denied.reason));
         End::Refused
-    }
-
-    fn log_refusal(&self, denied: &Denied, detail: Option<&str>) {
-        self.host.refusals.log(&Refusal {
-            peer: Some(self.peer),
-            protocol: PROTOCOL,
-            role: denied.role.label(),
-            stream: &denied.key,
-            reason: denied.reason.label(),
-            detail,
-        });
     }
 
     async fn start_publish(&mut self, attempt: Attempt) -> Result<(), End> {

@@ -361,3 +361,24 @@ async fn viewers_do_not_count_among_the_connections_without_a_session() {
     }
     assert_eq!(gateway.stats.turned_away(), 0);
 }
+
+#[tokio::test]
+async fn a_viewer_waits_for_a_publisher_and_stays_through_its_reconnect() {
+    let app = AppSpec::new("patient").wait_for_publisher(Duration::from_secs(60));
+    let gateway = Gateway::start(RtmpConfig::default(), |b| b.application(app)).await;
+    let url = gateway.url("patient/cam");
+    let mut player = RtmpClient::new().play(&url).await.unwrap();
+    for round in 0..3 {
+        let mut publisher = RtmpClient::new().publish(&url).await.unwrap();
+        let sent = picture(round * 40, true);
+        publisher.push(&sent).await.unwrap();
+        let played = timeout(Duration::from_secs(10), player.next())
+            .await
+            .unwrap();
+        assert_eq!(played.unwrap().unwrap().payload, sent.payload);
+        publisher.close().await.unwrap();
+    }
+    let plays = gateway.seen.labels();
+    let plays = plays.iter().filter(|label| label.starts_with("play"));
+    assert_eq!(plays.collect::<Vec<_>>(), ["play_started"]);
+}

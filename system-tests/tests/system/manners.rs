@@ -92,7 +92,7 @@ fn an_operator_finds_who_was_refused_and_why_a_session_ended() {
         Some("chunk size 0x0 is not allowed")
     );
     let log = server.log();
-    let refused = "refused address=127.0.0.1 protocol=\"rtmp\" role=\"publish\" stream=\"live/__/_cam\" reason=\"bad_name\"";
+    let refused = "refused address=127.0.0.1 action=\"publish_denied\" reason=\"bad_name\" app=\"live\" stream=\"__/_cam\"";
     assert!(log.contains(refused), "{log}");
     let ended = log
         .lines()

@@ -1,6 +1,6 @@
 //! The request for a stream, and its answer.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use axum::{
     Router,
@@ -10,7 +10,7 @@ use axum::{
     routing::any,
 };
 use livetrail_engine::{Attempt, Credentials, Denied, Engine, Playback, Reason, Role, StreamKey};
-use livetrail_gateway::{Refusal, RefusalLog, query_token};
+use livetrail_gateway::query_token;
 
 use super::path::{Named, named};
 use crate::{
@@ -44,7 +44,6 @@ impl Default for PlaybackOptions {
 struct Context {
     engine: Engine,
     options: PlaybackOptions,
-    refusals: Arc<RefusalLog>,
 }
 
 /// Serves `GET` and `HEAD` of `/{app}/{stream}.flv` and `/{app}/{instance}/{stream}.flv` from the engine's streams.
@@ -56,11 +55,7 @@ struct Context {
 pub fn router(engine: Engine, options: PlaybackOptions) -> Router {
     Router::new()
         .route("/{app}/{*stream}", any(answer))
-        .with_state(Context {
-            engine,
-            options,
-            refusals: Arc::default(),
-        })
+        .with_state(Context { engine, options })
 }
 
 async fn answer(State(context): State<Context>, request: Request) -> Response<Body> {
@@ -113,14 +108,6 @@ async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
         .or_else(|| named.query.as_deref().and_then(query_token));
     let shown = token.is_some();
     let refused = |denied: Denied| {
-        context.refusals.log(&Refusal {
-            peer: peer(request),
-            protocol: PROTOCOL,
-            role: denied.role.label(),
-            stream: &denied.key,
-            reason: denied.reason.label(),
-            detail: None,
-        });
         if denied.reason == Reason::Unauthorized && !shown {
             Error::CredentialsMissing { denied }
         } else {
