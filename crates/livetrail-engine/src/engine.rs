@@ -19,6 +19,7 @@ use crate::{
     app::{AppSettings, AppSpec},
     attempts::{Attempts, SHORT},
     auth::Authenticator,
+    bell::Bell,
     builder::{EngineBuilder, Limits},
     bus::Budget,
     clock::Clock,
@@ -26,7 +27,7 @@ use crate::{
     event::{Reason, Role, SessionContext, SessionTotals, StreamEvent, StreamEventKind},
     identity::{AppName, SessionId},
     info::{EngineTotals, SessionInfo, StreamInfo},
-    janitor::{self, Bell},
+    janitor,
     lifecycle::{SessionCore, reporting},
     observe::Observers,
     registry::Registry,
@@ -58,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) timers: Timers,
     pub(crate) bell: Arc<Bell>,
+    /// The engine's thread runs.
+    pub(crate) has_thread: AtomicBool,
     /// The engine stops: no attempt is judged any more.
     pub(crate) stopping: AtomicBool,
     /// A publisher has left its writer for the next one.
@@ -294,7 +297,8 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.bell.end();
+        // The thread sees that the engine is gone.
+        self.bell.ring();
     }
 }
 

@@ -6,16 +6,14 @@
 
 use std::{
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{
-            AtomicBool,
-            Ordering::{AcqRel, Relaxed, Release, SeqCst},
-        },
+        Arc, Weak,
+        atomic::Ordering::{AcqRel, Relaxed, Release},
     },
     time::Duration,
 };
 
 use crate::{
+    bell::Bell,
     engine::Inner,
     event::{Reason, Role, StreamEventKind},
     lifecycle::SessionCore,
@@ -25,55 +23,12 @@ use crate::{
 /// Time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What wakes the thread.
-#[derive(Default)]
-pub(crate) struct Bell {
-    running: AtomicBool,
-    /// The thread has nothing to do: who gives it something rings.
-    idle: AtomicBool,
-    rung: Mutex<bool>,
-    condvar: Condvar,
-}
-
-impl Bell {
-    fn ring(&self) {
-        *self.rung() = true;
-        self.condvar.notify_one();
-    }
-
-    fn rung(&self) -> MutexGuard<'_, bool> {
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sleeps until somebody rings; not longer than `at_most`, if that is given.
-    fn sleep(&self, at_most: Option<Duration>) {
-        let rung = self.rung();
-        let asleep = |rung: &mut bool| !*rung;
-        let mut rung = match at_most {
-            Some(at_most) => {
-                let waited = self.condvar.wait_timeout_while(rung, at_most, asleep);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => {
-                let waited = self.condvar.wait_while(rung, asleep);
-                waited.unwrap_or_else(PoisonError::into_inner)
-            }
-        };
-        *rung = false;
-    }
-
-    /// The engine is gone.
-    pub(crate) fn end(&self) {
-        self.ring();
-    }
-}
-
 /// There is a new session.
 pub(crate) fn ensure(engine: &Arc<Inner>) {
-    if !engine.bell.running.swap(true, AcqRel) {
+    if engine.has_thread.swap(true, AcqRel) {
+        engine.bell.added();
+    } else {
         start(engine);
-    } else if engine.bell.idle.swap(false, SeqCst) {
-        engine.bell.ring();
     }
 }
 
@@ -85,12 +40,12 @@ pub(crate) fn wake(engine: &Arc<Inner>) {
 
 fn start(engine: &Arc<Inner>) {
     let (bell, engine) = (engine.bell.clone(), Arc::downgrade(engine));
-    let running = Running(bell.clone());
+    let running = Running(engine.clone());
     let spawned = std::thread::Builder::new()
         .name("livetrail-engine".to_owned())
         .spawn(move || {
             let running = running;
-            run(&running.0, &engine);
+            run(&bell, &running.0);
         });
     if let Err(error) = spawned {
         // The closure is gone, and with it `Running`: the next session or ticket tries again.
@@ -99,11 +54,13 @@ fn start(engine: &Arc<Inner>) {
 }
 
 /// Clears the flag when the thread ends, however it ends.
-struct Running(Arc<Bell>);
+struct Running(Weak<Inner>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.running.store(false, Release);
+        if let Some(engine) = self.0.upgrade() {
+            engine.has_thread.store(false, Release);
+        }
     }
 }
 
@@ -128,12 +85,10 @@ fn run(bell: &Bell, engine: &Weak<Inner>) {
 
 /// How long there is nothing to do; `None` when there is nothing to look after.
 fn time_to_sleep(engine: &Inner, swept: Duration) -> Option<Duration> {
-    // First the flag, then a look: who adds something looks at the flag afterwards.
-    engine.bell.idle.store(true, SeqCst);
-    if engine.timers.is_empty() && engine.registry().is_empty() {
+    let nothing_there = || engine.timers.is_empty() && engine.registry().is_empty();
+    if engine.bell.is_idle(nothing_there) {
         return None;
     }
-    engine.bell.idle.store(false, SeqCst);
     let next_sweep = swept.saturating_add(SWEEP_INTERVAL);
     let deadline = engine.timers.next_deadline().unwrap_or(Duration::MAX);
     Some(next_sweep.min(deadline).saturating_sub(engine.timers.now()))

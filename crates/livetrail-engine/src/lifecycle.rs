@@ -27,6 +27,7 @@ use crate::{
     bus::{Listener, Stream},
     engine::Inner,
     event::{Detail, Reason, Role, SessionContext, SessionTotals, StreamEventKind},
+    outbox::Outbox,
     progress::Progress,
 };
 
@@ -59,19 +60,9 @@ pub(crate) struct SessionCore {
     ending: OnceLock<Reason>,
     /// It has ended: reported and unregistered.
     ended: AtomicBool,
-    outbox: Mutex<Outbox>,
+    outbox: Outbox<Message>,
     notify: Notify,
     listener: Mutex<Option<Listener>>,
-}
-
-/// Most events of a session that wait for the thread that reports, besides the last: further ones are dropped. An observer
-/// that keeps a thread for so long breaks its promise.
-const MAX_WAITING: usize = 64;
-
-/// Events of a session that wait for the thread that reports.
-struct Outbox {
-    busy: bool,
-    waiting: VecDeque<Message>,
 }
 
 enum Message {
@@ -110,10 +101,7 @@ impl SessionCore {
             ending: OnceLock::new(),
             ended: AtomicBool::new(false),
             // Until its start is reported.
-            outbox: Mutex::new(Outbox {
-                busy: true,
-                waiting: VecDeque::new(),
-            }),
+            outbox: Outbox::busy(),
             notify: Notify::new(),
             listener: Mutex::new(None),
         }
@@ -131,7 +119,8 @@ impl SessionCore {
 
     /// Reports something that happened inside the session; not after its end.
     pub(crate) fn report(self: &Arc<Self>, kind: StreamEventKind) {
-        self.post(Message::Event(kind));
+        let posted = self.outbox.post(Message::Event(kind));
+        self.deliver_posted(posted);
     }
 
     /// Ends the session, unless it ends already.
@@ -146,13 +135,19 @@ impl SessionCore {
         reason: Reason,
         detail: Option<Detail>,
     ) {
-        if self.ending.get().is_none() {
-            self.post(Message::End {
-                cause,
-                reason,
-                detail,
-            });
+        if self.ending.get().is_some() {
+            return;
         }
+        let message = Message::End {
+            cause,
+            reason,
+            detail,
+        };
+        let decided = || {
+            let _ = self.ending.set(reason);
+        };
+        let posted = self.outbox.post_last(message, decided);
+        self.deliver_posted(posted);
     }
 
     /// Ends the session for a host, which may say more about the reason.
@@ -165,51 +160,22 @@ impl SessionCore {
         self.end_with(None, reason.of_host(self.context.role), detail);
     }
 
-    fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn post(self: &Arc<Self>, message: Message) {
-        let mut outbox = self.outbox();
-        if self.ending.get().is_some() {
-            return;
-        }
-        match &message {
-            Message::End { reason, .. } => {
-                let _ = self.ending.set(*reason);
-            }
-            Message::Event(_) if outbox.waiting.len() >= MAX_WAITING => return,
-            Message::Event(_) => {}
-        }
-        if outbox.busy {
-            outbox.waiting.push_back(message);
-            return;
-        }
-        outbox.busy = true;
+    /// Delivers what is this thread's to deliver; later, if it is in an observer.
+    fn deliver_posted(self: &Arc<Self>, posted: Option<Message>) {
+        let Some(message) = posted else { return };
         if is_reporting() {
-            outbox.waiting.push_back(message);
-            drop(outbox);
+            self.outbox.put_back(message);
             defer(self.clone());
-            return;
+        } else {
+            self.deliver(message);
+            self.report_waiting();
         }
-        drop(outbox);
-        self.deliver(message);
-        self.report_waiting();
     }
 
     /// Reports what waits in the outbox, which is this thread's.
     fn report_waiting(&self) {
-        loop {
-            let message = {
-                let mut outbox = self.outbox();
-                let message = outbox.waiting.pop_front();
-                outbox.busy = message.is_some();
-                message
-            };
-            match message {
-                Some(message) => self.deliver(message),
-                None => return,
-            }
+        while let Some(message) = self.outbox.next() {
+            self.deliver(message);
         }
     }
 

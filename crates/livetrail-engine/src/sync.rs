@@ -1,10 +1,13 @@
-//! What the ring and the marks share between threads with; `tests/bus_model.rs` puts a model checker's in its place.
+//! What the ring, the marks, the bell and the outbox share between threads with; `tests/bus_model.rs` and
+//! `tests/thread_model.rs` put a model checker's in its place.
 
 pub(crate) use std::{
     hint::spin_loop,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread::yield_now,
 };
+
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
 use std::sync::{Arc, OnceLock};
 

@@ -242,7 +242,7 @@ impl Default for Application {
             max_lag_frames: 512,
             lag_budget: 3,
             stall_timeout: Span::secs(5),
-            duplicate_publisher: Duplicate::Refuse,
+            duplicate_publisher: Duplicate::Own,
             max_publishers: 0,
             wait_for_publisher: Span::secs(0),
             ingress: Ingress::default(),
@@ -265,6 +265,7 @@ impl Application {
             .subscriber_stall_timeout(self.stall_timeout.0)
             .duplicate_publisher(match self.duplicate_publisher {
                 Duplicate::Refuse => DuplicatePublisher::Refuse,
+                Duplicate::Own => DuplicatePublisher::ReplaceOwn,
                 Duplicate::Replace => DuplicatePublisher::Replace,
             })
             .max_publishers(self.max_publishers)
@@ -278,6 +279,8 @@ impl Application {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Duplicate {
     Refuse,
+    /// Replaced by one with the same key.
+    Own,
     Replace,
 }
 

@@ -1,0 +1,88 @@
+//! The order of a session's events: whoever finds the outbox free delivers, and whoever does not leaves the message there.
+//!
+//! `tests/thread_model.rs` checks in every order of steps that each message is delivered once, in the order in which they
+//! were posted, never two at a time, and none after the last.
+
+use std::{collections::VecDeque, sync::PoisonError};
+
+use crate::sync::{Mutex, MutexGuard};
+
+/// Most messages that wait, besides the last: further ones are dropped. An observer that keeps a thread for so long breaks
+/// its promise.
+const MAX_WAITING: usize = 64;
+
+/// Messages of one session.
+pub(crate) struct Outbox<M> {
+    state: Mutex<State<M>>,
+}
+
+struct State<M> {
+    /// Somebody delivers.
+    busy: bool,
+    /// The last message was posted.
+    over: bool,
+    waiting: VecDeque<M>,
+}
+
+impl<M> Outbox<M> {
+    /// An outbox that its maker delivers from: what others post waits for [`next`](Self::next).
+    pub(crate) fn busy() -> Self {
+        Self {
+            state: Mutex::new(State {
+                busy: true,
+                over: false,
+                waiting: VecDeque::new(),
+            }),
+        }
+    }
+
+    /// Posts a message, unless the last was posted. `Some`: the caller is to deliver it, and then what [`next`](Self::next)
+    /// gives.
+    pub(crate) fn post(&self, message: M) -> Option<M> {
+        let mut state = self.state();
+        if state.over {
+            return None;
+        }
+        if !state.busy {
+            state.busy = true;
+            return Some(message);
+        }
+        if state.waiting.len() < MAX_WAITING {
+            state.waiting.push_back(message);
+        }
+        None
+    }
+
+    /// Posts the last message, unless that was posted; `decided` runs when it is this one, before anybody delivers it.
+    pub(crate) fn post_last(&self, message: M, decided: impl FnOnce()) -> Option<M> {
+        let mut state = self.state();
+        if state.over {
+            return None;
+        }
+        state.over = true;
+        decided();
+        if !state.busy {
+            state.busy = true;
+            return Some(message);
+        }
+        state.waiting.push_back(message);
+        None
+    }
+
+    /// Puts a message back that the caller was to deliver: [`next`](Self::next) gives it. The outbox stays the caller's.
+    pub(crate) fn put_back(&self, message: M) {
+        self.state().waiting.push_front(message);
+    }
+
+    /// The next message to deliver; with `None` the outbox is free.
+    pub(crate) fn next(&self) -> Option<M> {
+        let mut state = self.state();
+        let message = state.waiting.pop_front();
+        state.busy = message.is_some();
+        message
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<M>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

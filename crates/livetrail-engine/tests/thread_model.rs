@@ -1,0 +1,143 @@
+//! The engine's thread and a session's outbox under a model checker: every interleaving that the memory model allows.
+
+#![allow(
+    dead_code,
+    reason = "the modules are the library's, of which the models need the protocols alone"
+)]
+
+mod sync {
+    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+}
+
+#[path = "../src/bell.rs"]
+mod bell;
+#[path = "../src/outbox.rs"]
+mod outbox;
+
+use bell::Bell;
+use loom::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+use outbox::Outbox;
+
+/// Two preemptions reach every order of the protocols' steps.
+fn model(run: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.check(run);
+}
+
+/// Two threads add work, one of them after the thread may have gone to sleep for good: it does all of it.
+#[test]
+fn whatever_is_added_is_seen() {
+    model(|| {
+        let (bell, work) = (Arc::new(Bell::new()), Arc::new(Mutex::new(0)));
+        let adders: Vec<_> = (0..2)
+            .map(|_| {
+                let (bell, work) = (bell.clone(), work.clone());
+                thread::spawn(move || {
+                    *work.lock().unwrap() += 1;
+                    bell.added();
+                })
+            })
+            .collect();
+        let mut done = 0;
+        loop {
+            done += std::mem::take(&mut *work.lock().unwrap());
+            if done == 2 {
+                break;
+            }
+            if bell.is_idle(|| *work.lock().unwrap() == 0) {
+                bell.sleep(None);
+            }
+        }
+        for adder in adders {
+            adder.join().unwrap();
+        }
+    });
+}
+
+/// What a session's events are delivered to: never two at a time.
+#[derive(Default)]
+struct Observer {
+    entered: AtomicBool,
+    heard: Mutex<Vec<u32>>,
+}
+
+const START: u32 = 0;
+const END: u32 = 100;
+
+impl Observer {
+    fn hear(&self, message: u32) {
+        assert!(!self.entered.swap(true, Ordering::SeqCst));
+        self.heard.lock().unwrap().push(message);
+        self.entered.store(false, Ordering::SeqCst);
+    }
+
+    fn deliver(&self, outbox: &Outbox<u32>, first: Option<u32>) {
+        let Some(first) = first else { return };
+        self.hear(first);
+        while let Some(message) = outbox.next() {
+            self.hear(message);
+        }
+    }
+}
+
+/// One thread starts the session and reports of it, another ends it meanwhile.
+#[test]
+fn events_are_heard_once_in_order_and_none_after_the_last() {
+    model(|| {
+        let (outbox, observer) = (Arc::new(Outbox::busy()), Arc::new(Observer::default()));
+        let ended = {
+            let (outbox, observer) = (outbox.clone(), observer.clone());
+            thread::spawn(move || {
+                let last = outbox.post_last(END, || {});
+                observer.deliver(&outbox, last);
+                let again = outbox.post_last(END, || {});
+                observer.deliver(&outbox, again);
+            })
+        };
+        observer.deliver(&outbox, Some(START));
+        for message in 1..3 {
+            let posted = outbox.post(message);
+            observer.deliver(&outbox, posted);
+        }
+        ended.join().unwrap();
+        let heard = observer.heard.lock().unwrap();
+        assert_eq!(heard.first(), Some(&START));
+        assert_eq!(heard.last(), Some(&END));
+        assert!(heard.is_sorted() && heard.iter().filter(|m| **m == END).count() == 1);
+    });
+}
+
+/// A thread that is to deliver puts the message back, because it is delivering another session's: the order stays.
+#[test]
+fn what_is_put_back_keeps_its_place() {
+    model(|| {
+        let (outbox, observer) = (Arc::new(Outbox::busy()), Arc::new(Observer::default()));
+        observer.deliver(&outbox, Some(START));
+        let other = {
+            let (outbox, observer) = (outbox.clone(), observer.clone());
+            thread::spawn(move || {
+                let posted = outbox.post(2);
+                observer.deliver(&outbox, posted);
+                let last = outbox.post_last(END, || {});
+                observer.deliver(&outbox, last);
+            })
+        };
+        if let Some(message) = outbox.post(1) {
+            outbox.put_back(message);
+            while let Some(message) = outbox.next() {
+                observer.hear(message);
+            }
+        }
+        other.join().unwrap();
+        let heard = observer.heard.lock().unwrap();
+        assert_eq!(heard.last(), Some(&END), "{heard:?}");
+        assert_eq!(heard.iter().filter(|message| **message == 2).count(), 1);
+    });
+}
