@@ -224,6 +224,16 @@ pub(crate) enum Trail {
     RotateKey(TrailRotateKey),
     Prune(TrailPrune),
     Hold(TrailHold),
+    /// Say that this machine's clock is right, on record, when retention waits because it is far ahead of the trail's time.
+    ///
+    /// Retention waits when the wall clock is more than a day ahead of the trail: the clock is wrong, or the server was down for long. A
+    /// synchronised clock or a witness ends that by itself; where there is neither, this does. Look at `date` first. Also while the server runs.
+    #[command(after_help = "\
+Examples:
+  date; livetrail trail confirm-clock ./livetrail-data
+
+Exit codes: 0 confirmed; 2 it does not count, and why.")]
+    ConfirmClock(TrailKeeper),
     /// Who follows the trail: set them up, and see how far they are.
     #[command(
         subcommand,

@@ -31,6 +31,9 @@ const CLOCK_STEP_MS: u64 = 2_000;
 /// The action of a record of key rotation.
 const KEY_ROTATED: &str = "admin_key_rotated";
 
+/// The action of a record that says that records are missing and nobody knows how many. It belongs to no boot.
+const LOG_STOPPED: &str = "log_stopped";
+
 /// How records are judged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
@@ -371,6 +374,10 @@ impl Trail {
         match record.action {
             AuditAction::Heartbeat => self.sums.heartbeats = self.sums.heartbeats.saturating_add(1),
             AuditAction::RecordsDropped => self.irregular = self.irregular.saturating_add(1),
+            AuditAction::Other(ref label) if label == LOG_STOPPED => {
+                let text = "the log had stopped while the server went on: records are missing, and how many is not known";
+                findings.add(Finding::remark(Class::Sessions, text.to_owned()).at(index));
+            }
             _ => {}
         }
         let Some(id) = record.boot else { return };

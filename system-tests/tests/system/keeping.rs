@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use livetrail_verify::{Directory, Options, Policy, Report, Verdict, keys_in, verify};
-use system_tests::{Config, Finished, Server, clock, livetrail, livetrail_verify, run};
+use system_tests::{Config, Finished, Server, clock, faketime, livetrail, livetrail_verify, run};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -290,4 +290,43 @@ fn a_running_server_removes_what_is_old_and_not_what_is_held() {
     server.start_again();
     stop(&mut server);
     assert_sound(&verified(&server, &vkeys(&server)));
+}
+
+#[test]
+fn a_clock_in_2099_removes_nothing_before_it_is_confirmed() {
+    let mut server = Server::start_at(Config::new().trail("retention = \"400d\""), "+0");
+    fill(&server, 600);
+    stop(&mut server);
+    server.set_time("2099-01-02 00:00:00");
+    // The second time the trail has records of 2099: they do not make it right.
+    for starts in 1..=2 {
+        server.start_again();
+        server.await_records("retention_waits", starts);
+        let health = server.get("/health").json();
+        assert_eq!(health["retention_waits"], true, "{health}");
+        assert!(bundle(&server, 0) && bundle(&server, 1));
+        if starts == 1 {
+            stop(&mut server);
+        }
+    }
+    let data = server.data().display().to_string();
+    let confirm = |fake: bool| {
+        let mut command = Command::new(livetrail());
+        command.args(["trail", "confirm-clock", &data]);
+        if fake {
+            faketime::apply(&mut command, &server.file("time"));
+        }
+        run("livetrail trail confirm-clock", &command, SOON).success();
+    };
+    // Somebody whose clock says something else does not confirm this one.
+    confirm(false);
+    server.await_records("admin_clock_confirmed", 1);
+    assert!(bundle(&server, 0) && bundle(&server, 1));
+    confirm(true);
+    clock::wait_until("what is old by then", SOON, || !bundle(&server, 1));
+    server.await_records("retention_continues", 1);
+    stop(&mut server);
+    let report = verified(&server, &vkeys(&server));
+    assert_sound(&report);
+    assert!(report.figures.removed >= 512, "{report}");
 }

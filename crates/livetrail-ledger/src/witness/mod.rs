@@ -25,7 +25,7 @@ mod tests;
 
 use std::{fmt, time::Duration};
 
-use livetrail_tlog::{CosignatureVerifier, Verifier as _, VerifierKey};
+use livetrail_tlog::{CosignatureVerifier, Note, Verifier as _, VerifierKey};
 
 pub use floor::WitnessFloor;
 pub use follow::{WitnessEvent, WitnessStatus, Witnesses};
@@ -79,6 +79,16 @@ impl Witness {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// When it cosigned this note, in seconds since 1970; `None` when it has not.
+    #[must_use]
+    pub fn cosigned_at_s(&self, note: &Note) -> Option<u64> {
+        let lines = note.signatures().iter();
+        let mut own = lines.filter(|line| {
+            line.name() == self.verifier.name() && line.key_id() == self.verifier.key_id()
+        });
+        own.find_map(|line| self.verifier.verify(note.text(), line.signature()).ok()?)
     }
 
     /// Its key.

@@ -26,11 +26,14 @@ pub(super) struct Health {
     status: &'static str,
     /// The server's version.
     version: &'static str,
-    /// What is wrong with the trail's ledger, if anything: `disk_full`, `log_stopped` or `sealing_late`, or `disk_short` from 90 % on, when
+    /// What is wrong with the trail's ledger, if anything: `disk_full`, `log_stopped`, `log_retrying` or `sealing_late`, or `disk_short` from 90 % on, when
     /// records are already shed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "disk_full")]
     trouble: Option<&'static str>,
+    /// Retention removes nothing because the wall clock is far ahead of the trail's time and nothing agrees with it.
+    #[serde(skip_serializing_if = "is_false")]
+    retention_waits: bool,
     /// Witnesses that have not cosigned the trail for longer than `trail.witness_overdue_after` although they were asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["witness.example.com/w1"]))]
@@ -52,6 +55,11 @@ pub(super) struct Health {
     /// Since when the trail fails, in milliseconds since 1970 (UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     failing_since_ms: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How a sink of the trail is doing. What went wrong is in the log.
@@ -113,8 +121,10 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         .last_loss_ms
         .map(|lost_ms| Duration::from_millis(now_ms.saturating_sub(lost_ms)))
         .filter(|ago| *ago < LOSS_SHOWN);
+    let retention_waits = state.inner.trail.watch.retention_waits();
     let degraded = short
         || lost_ago.is_some()
+        || retention_waits
         || !overdue_witnesses.is_empty()
         || !signing_waits_for.is_empty()
         || sinks.iter().any(sink_is_in_trouble);
@@ -128,6 +138,7 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
     };
     let health = Health {
         status,
+        retention_waits,
         trouble: trouble.or(short.then_some("disk_short")),
         overdue_witnesses,
         signing_waits_for,

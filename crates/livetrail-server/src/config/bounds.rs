@@ -264,6 +264,9 @@ impl List {
         if let Some(retention) = trail.retention {
             self.span("trail.retention", retention, 10_000, 36_500 * DAY);
         }
+        if let Some(size) = trail.retention_size {
+            self.bytes("trail.retention_size", size, 1 << 20, 1 << 49);
+        }
         self.span("trail.witness_interval", trail.witness_interval, 100, 3_600);
         self.span(
             "trail.witness_overdue_after",

@@ -35,8 +35,9 @@ pub(crate) use sinks::s3;
 pub(crate) use sinks::{Configured as ConfiguredSinks, is_in_trouble as sink_is_in_trouble};
 pub(crate) use trail::{
     Created, Maintenance, Predecessor, Role, Trail, TrailPlace, TrailView, Trouble, Wanted,
-    check_origin, create as create_trail, hold_record, index_directory, open_sessions, plan,
-    retired_file, retired_text, rotate_key, trail_directory, vkey_file, write_vkeys,
+    ask_to_confirm, check_origin, confirmed_record, create as create_trail, hold_record,
+    index_directory, keep_clock, open_sessions, plan, retired_file, retired_text, rotate_key,
+    trail_directory, trail_ms, vkey_file, write_vkeys,
 };
 
 use crate::{

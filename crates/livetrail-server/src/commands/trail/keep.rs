@@ -10,7 +10,10 @@ use crate::{
     config::{self, Config, Overrides, Span},
     output::{Failure, Outcome, say},
     owner::explain,
-    serve::{Maintenance, Wanted, hold_record, open_sessions, plan, trail_directory},
+    serve::{
+        Maintenance, Wanted, ask_to_confirm, confirmed_record, hold_record, keep_clock,
+        open_sessions, plan, trail_directory, trail_ms,
+    },
 };
 
 /// The server's configuration, with this data directory.
@@ -26,7 +29,7 @@ pub(super) fn configuration(keeper: &TrailKeeper) -> Result<Config, Failure> {
 /// Removes entries by age or number, on record. Exit code 2: nothing was removed, and why.
 pub(super) fn prune(args: &TrailPrune) -> Outcome {
     let config = configuration(&args.keeper)?;
-    let (wanted, policy) = wanted(args)?;
+    let (wanted, policy) = wanted(args, &config)?;
     let reader = reader(&config)?;
     if args.dry_run {
         let open = open_sessions(Some(&trail_directory(&config.data)), &reader)
@@ -60,7 +63,7 @@ pub(super) fn prune(args: &TrailPrune) -> Outcome {
 }
 
 /// What is to go, and the policy in words for the record.
-fn wanted(args: &TrailPrune) -> Result<(Wanted, String), Failure> {
+fn wanted(args: &TrailPrune, config: &Config) -> Result<(Wanted, String), Failure> {
     let refuse = |words: String| Failure::unusable(anyhow::anyhow!(words));
     if let Some(below) = args.below {
         return Ok((
@@ -71,7 +74,12 @@ fn wanted(args: &TrailPrune) -> Result<(Wanted, String), Failure> {
     let text = args.older_than.as_deref().unwrap_or_default();
     let Span(age) = text.parse().map_err(refuse)?;
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    let before_ms = SystemClock::new().unix_ms().saturating_sub(age_ms);
+    let directory = trail_directory(&config.data);
+    let store: SharedStore = Arc::new(RealStore::new(&directory));
+    let witnesses = config.trail.witness.iter();
+    let witnesses: Vec<_> = witnesses.filter_map(|w| w.witness().ok()).collect();
+    let now_ms = trail_ms(&directory, &store, &witnesses).map_err(Failure::unusable)?;
+    let before_ms = now_ms.saturating_sub(age_ms);
     Ok((
         Wanted::Before(before_ms),
         format!("older than {text}, by an operator"),
@@ -136,6 +144,28 @@ pub(super) fn hold(args: &TrailHold) -> Outcome {
     if from.is_some_and(|from| from < first) {
         say(&format!("entries below {first} were pruned before"))?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Confirms the clock. Exit code 2: it does not count, and why.
+pub(super) fn confirm_clock(keeper: &TrailKeeper) -> Outcome {
+    let config = configuration(keeper)?;
+    let directory = trail_directory(&config.data);
+    let now_ms = SystemClock::new().unix_ms();
+    let maintenance = match Maintenance::begin(&config, "the clock is confirmed") {
+        Ok(maintenance) => maintenance,
+        Err(error) if is_locked(&error) => {
+            ask_to_confirm(&directory, now_ms).map_err(Failure::unusable)?;
+            say("the clock is confirmed; the running server records it within a few seconds")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => return Err(Failure::unusable(error)),
+    };
+    let recorded = confirmed_record(now_ms).and_then(|record| maintenance.record(record));
+    let kept = recorded.and_then(|_| keep_clock(&directory, now_ms));
+    maintenance.end()?;
+    kept.map_err(Failure::unusable)?;
+    say("the clock is confirmed, on record")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -34,5 +34,6 @@ pub(crate) fn run(command: &Trail) -> Outcome {
         Trail::RotateKey(args) => rotate::run(args),
         Trail::Prune(args) => keep::prune(args),
         Trail::Hold(args) => keep::hold(args),
+        Trail::ConfirmClock(keeper) => keep::confirm_clock(keeper),
     }
 }

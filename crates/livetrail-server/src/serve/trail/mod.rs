@@ -1,8 +1,10 @@
 //! The server's trail: a ledger in the data directory, opened, watched and closed.
 
+mod clock;
 mod create;
 mod index;
 mod keys;
+mod loss;
 mod maintenance;
 mod place;
 mod predecessor;
@@ -23,12 +25,15 @@ use livetrail_audit::{AuditPipeline, LedgerSink, OpenSession};
 use livetrail_engine::{Clock, SystemClock};
 use livetrail_ledger::{
     Handle, Identity, Ledger, LedgerError, Options, Reader, RealStore, RecoveryReport, SharedStore,
-    Witnesses, read_seed,
+    WaitError, Witnesses, read_seed,
 };
 
+use clock::TrailTime;
+pub(crate) use clock::{ask_to_confirm, confirmed_record, keep as keep_clock, trail_ms};
 pub(crate) use create::{Created, check_origin, create, write_vkeys};
 pub(crate) use index::{index_directory, open_sessions};
 pub(crate) use keys::{Role, retired_text, rotate as rotate_key};
+use loss::{LossNote, NotedSink};
 pub(crate) use maintenance::Maintenance;
 pub(crate) use place::{TrailPlace, retired_file, trail_directory, vkey_file};
 pub(crate) use predecessor::Predecessor;
@@ -39,11 +44,18 @@ use super::sinks::{Configured, SinkWatch};
 use crate::config::{self, Config};
 use crate::owner::explain;
 
+/// How long the disk may take for the note of what is not recorded.
+const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A trail that is open for writing, and what its start has found.
 pub(crate) struct Trail {
     sink: Arc<LedgerSink>,
+    /// Says to the next start what a log that stopped did not record. None for a trail that is in no directory.
+    loss_note: Option<Arc<LossNote>>,
     view: TrailView,
     recovery: RecoveryReport,
+    /// The trail's time when it was left, in milliseconds since 1970.
+    left_at_ms: Option<u64>,
     open: Vec<OpenSession>,
     sinks: Configured,
     /// Keeps the query index up.
@@ -115,6 +127,7 @@ impl Trail {
         sinks: Configured,
     ) -> anyhow::Result<Self> {
         let published = keys::Published::of(&store, &identity)?;
+        let left_at_ms = clock::left_at_ms(directory, &store);
         let mut builder = Ledger::builder(store.clone(), identity).options(options(settings));
         builder = builder.floor(sinks.floor(Arc::new(Reader::open(store.clone())?)));
         let witnesses = witness::Configured::of(settings)?;
@@ -130,11 +143,17 @@ impl Trail {
             "the trail is open"
         );
         let sink = Arc::new(sink);
+        let reader = Arc::new(Reader::open(store)?);
+        let loss_note = directory
+            .and_then(Path::parent)
+            .map(|data| LossNote::begin(data, sink.handle(), &reader))
+            .transpose()?
+            .map(Arc::new);
         let witnesses = witnesses.map(|witnesses| witnesses.follow(sink.handle().clone()));
         let view = TrailView {
             witnesses: witnesses.transpose()?.map(Arc::new),
             handle: sink.handle().clone(),
-            reader: Arc::new(Reader::open(store)?),
+            reader,
             vkeys: published.vkeys.into(),
             retired: published.retired.into(),
             watch: Arc::default(),
@@ -146,8 +165,10 @@ impl Trail {
             .transpose()?;
         Ok(Self {
             sink,
+            loss_note,
             view,
             recovery,
+            left_at_ms,
             open,
             sinks,
             index: Mutex::new(index),
@@ -155,8 +176,9 @@ impl Trail {
     }
 
     /// Where records go.
-    pub(super) fn sink(&self) -> Arc<LedgerSink> {
-        self.sink.clone()
+    pub(super) fn sink(&self) -> Arc<NotedSink> {
+        let note = self.loss_note.clone();
+        Arc::new(NotedSink::new(self.sink.clone(), note))
     }
 
     /// The trail for others to look at.
@@ -197,7 +219,18 @@ impl Trail {
     ) -> impl Future<Output = ()> + Send + 'static {
         let (watch, handle) = (self.view.watch.clone(), self.view.handle.clone());
         let checkpoint_interval = settings.checkpoint_interval.0;
-        async move { watch.run(handle, clock, checkpoint_interval).await }
+        let note = self.loss_note.clone();
+        let stopped = handle.sealed(u64::MAX);
+        async move {
+            let noted = async {
+                if matches!(stopped.await, Err(WaitError::Stopped(_)))
+                    && let Some(note) = note
+                {
+                    note.look();
+                }
+            };
+            tokio::join!(watch.run(handle, clock, checkpoint_interval), noted);
+        }
     }
 
     /// Looks after retention and legal holds until the server stops.
@@ -207,9 +240,23 @@ impl Trail {
         config: &Config,
         stopping: impl Future<Output = ()> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let retention = config.trail.retention.map(|span| span.0);
-        let directory = trail_directory(&config.data);
-        retain::keep(pipeline, self.view(), retention, directory, stopping)
+        let clock = SystemClock::new();
+        let base_ms = self.left_at_ms.unwrap_or_else(|| clock.unix_ms());
+        let keeper = retain::Keeper {
+            pipeline,
+            view: self.view(),
+            retention: retain::Retention::of(&config.trail),
+            directory: trail_directory(&config.data),
+            witnesses: config
+                .trail
+                .witness
+                .iter()
+                .filter_map(|witness| witness.witness().ok())
+                .collect(),
+            time: TrailTime::new(base_ms, clock.monotonic()),
+            clock,
+        };
+        keeper.run(stopping)
     }
 
     /// Seals what is durable and lets go of the directory; waits no longer than `timeout` for the disk. For after the pipeline's end.
@@ -235,6 +282,9 @@ impl Trail {
             closed
         })
         .await;
+        if let Some(note) = self.loss_note.clone() {
+            let _ = tokio::task::spawn_blocking(move || note.end_within(NOTE_TIMEOUT)).await;
+        }
         match closed {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {

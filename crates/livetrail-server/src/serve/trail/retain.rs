@@ -1,19 +1,38 @@
 //! Retention: which entries may go by a policy, and letting them go, on record first.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, OpenSession};
 use livetrail_engine::{Clock, SystemClock};
-use livetrail_ledger::{Cursor, LedgerError, Reader};
+use livetrail_ledger::{Cursor, LedgerError, Reader, Witness};
 use livetrail_record::{Value, parse_canonical};
+use livetrail_tlog::{Bundle, TILE_WIDTH};
 
-use super::{TrailView, index::open_sessions, keys, maintenance::recorded};
+use super::{
+    TrailView,
+    clock::{self, TrailTime, confirmed_record, kernel_ms, take_confirmation, witness_times_ms},
+    index::open_sessions,
+    keys,
+    maintenance::recorded,
+};
+use crate::config;
 
 /// How often a running server looks whether holds have changed.
 const HOLDS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often entries are let go, at most and at least: a tenth of the time that they are kept for.
 const PRUNE_INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3_600)];
+
+/// How often a policy about size is looked at, at least.
+const SIZE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Entries of a bundle.
+const BUNDLE: u64 = TILE_WIDTH as u64;
 
 /// What is to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,36 +142,202 @@ fn pruning(plan: &Plan, policy: &str) -> anyhow::Result<AuditRecord> {
         .with_extra("policy", Value::Text(policy.to_owned()))?)
 }
 
-/// Looks after retention until the server stops: records holds that were set or lifted, and lets go of what is older than `retention`.
-pub(super) async fn keep(
-    pipeline: Arc<AuditPipeline>,
-    view: TrailView,
-    retention: Option<Duration>,
-    directory: PathBuf,
-    stopping: impl Future<Output = ()>,
-) {
-    tokio::pin!(stopping);
-    let [least, most] = PRUNE_INTERVALS;
-    let mut prunes = tokio::time::interval((retention.unwrap_or(most) / 10).clamp(least, most));
-    let mut holds = tokio::time::interval(HOLDS_INTERVAL);
-    for interval in [&mut prunes, &mut holds] {
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// What a policy keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Retention {
+    /// Entries that are older go.
+    age: Option<Duration>,
+    /// When bundles of entries take more, the oldest go.
+    bytes: Option<u64>,
+}
+
+impl Retention {
+    pub(super) fn of(settings: &config::Trail) -> Self {
+        let bytes = settings.retention_size;
+        Self {
+            age: settings.retention.map(|span| span.0),
+            bytes: bytes.map(|size| u64::try_from(size.0).unwrap_or(u64::MAX)),
+        }
     }
-    let mut known = holds_of(&view);
-    loop {
-        tokio::select! {
-            () = &mut stopping => return record_holds(&pipeline, &view, &mut known),
-            _ = holds.tick() => record_holds(&pipeline, &view, &mut known),
-            _ = prunes.tick(), if retention.is_some() => {
-                // A hold is on record as lifted before what it held goes.
-                record_holds(&pipeline, &view, &mut known);
-                let age = retention.unwrap_or_default();
-                if let Err(error) = prune_older(&pipeline, &view, age, directory.clone()).await {
-                    tracing::error!("old records cannot be removed: {error:#}");
+}
+
+/// Looks after retention until the server stops.
+pub(super) struct Keeper {
+    pub(super) pipeline: Arc<AuditPipeline>,
+    pub(super) view: TrailView,
+    pub(super) retention: Retention,
+    pub(super) directory: PathBuf,
+    pub(super) witnesses: Vec<Witness>,
+    pub(super) time: TrailTime,
+    pub(super) clock: SystemClock,
+}
+
+impl Keeper {
+    /// Records holds that were set or lifted, and lets go of what the policy does not keep.
+    pub(super) async fn run(mut self, stopping: impl Future<Output = ()>) {
+        tokio::pin!(stopping);
+        let [least, most] = PRUNE_INTERVALS;
+        let mut interval = (self.retention.age.unwrap_or(most) / 10).clamp(least, most);
+        if self.retention.bytes.is_some() {
+            interval = interval.min(SIZE_INTERVAL);
+        }
+        let mut prunes = tokio::time::interval(interval);
+        let mut holds = tokio::time::interval(HOLDS_INTERVAL);
+        for interval in [&mut prunes, &mut holds] {
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        }
+        let mut known = holds_of(&self.view);
+        loop {
+            tokio::select! {
+                () = &mut stopping => {
+                    record_holds(&self.pipeline, &self.view, &mut known);
+                    self.read_clocks(None);
+                    return;
+                }
+                _ = holds.tick() => {
+                    record_holds(&self.pipeline, &self.view, &mut known);
+                    if let Some(confirmed) = take_confirmation(&self.directory) {
+                        self.confirmed(confirmed);
+                        self.prune_or_tell().await;
+                    }
+                }
+                _ = prunes.tick() => {
+                    // A hold is on record as lifted before what it held goes.
+                    record_holds(&self.pipeline, &self.view, &mut known);
+                    self.prune_or_tell().await;
                 }
             }
         }
     }
+
+    async fn prune_or_tell(&mut self) {
+        if let Err(error) = self.prune().await {
+            tracing::error!("old records cannot be removed: {error:#}");
+        }
+    }
+
+    async fn prune(&mut self) -> anyhow::Result<()> {
+        let trail_ms = self.read_clocks(None);
+        if let Some(age) = self.retention.age {
+            let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+            let wanted = Wanted::Before(trail_ms.saturating_sub(age_ms));
+            let policy = format!("older than {}", span(age));
+            self.let_go(wanted, &policy).await?;
+        }
+        if let Some(bytes) = self.retention.bytes {
+            let (reader, directory) = (Arc::clone(&self.view.reader), self.directory.clone());
+            let below = move || beyond(&reader, &directory, bytes);
+            let below = tokio::task::spawn_blocking(below).await??;
+            let policy = format!("more than {bytes} bytes");
+            self.let_go(Wanted::Below(below), &policy).await?;
+        }
+        Ok(())
+    }
+
+    async fn let_go(&self, wanted: Wanted, policy: &str) -> anyhow::Result<()> {
+        let (reader, directory) = (Arc::clone(&self.view.reader), self.directory.clone());
+        let plan = tokio::task::spawn_blocking(move || -> anyhow::Result<Plan> {
+            // Most of the time nothing is to go: then it costs one bundle.
+            let plan = plan(&reader, &[], wanted)?;
+            if plan.entries() == 0 {
+                return Ok(plan);
+            }
+            let open = open_sessions(Some(&directory), &reader)?;
+            Ok(self::plan(&reader, &open, wanted)?)
+        });
+        let plan = plan.await??;
+        if plan.entries() == 0 {
+            return Ok(());
+        }
+        let (entries, below) = (plan.entries(), plan.below);
+        prune(&self.pipeline, &self.view, plan, policy).await?;
+        tracing::info!(entries, below, "records were removed by policy");
+        Ok(())
+    }
+
+    /// Gives trail time and keeps it; says once when retention has to wait, and when it goes on.
+    fn read_clocks(&mut self, confirmed: Option<u64>) -> u64 {
+        let (directory, view, witnesses) = (&self.directory, &self.view, &self.witnesses);
+        let others = || {
+            let mut others = witness_times_ms(directory, &view.reader, witnesses);
+            others.extend(kernel_ms());
+            others.extend(confirmed);
+            others
+        };
+        let (wall_ms, monotonic) = (self.clock.unix_ms(), self.clock.monotonic());
+        let read = self.time.read(wall_ms, monotonic, others);
+        let waits = read.ahead.is_some();
+        if self.view.watch.set_retention_waits(waits) != waits {
+            self.tell(read.ahead);
+        }
+        // A trail that was never opened in a directory has nothing to keep it in.
+        if self.directory.join("private").is_dir()
+            && let Err(error) = clock::keep(&self.directory, read.trail_ms)
+        {
+            tracing::warn!("the trail's time is not kept: {error:#}");
+        }
+        read.trail_ms
+    }
+
+    fn tell(&self, ahead: Option<Duration>) {
+        let (action, words) = match ahead {
+            Some(ahead) => (
+                "retention_waits",
+                format!(
+                    "the wall clock is {} s ahead of the trail's time, and nothing agrees with it: no record counts as older for it until a synchronised \
+                     clock or a witness does, or `livetrail trail confirm-clock` is run",
+                    ahead.as_secs()
+                ),
+            ),
+            None => (
+                "retention_continues",
+                "another source agrees with the wall clock, or it went back".to_owned(),
+            ),
+        };
+        tracing::warn!("retention: {words}");
+        let mut record = AuditRecord::new(AuditAction::Other(action.to_owned()), "");
+        record.detail = Some(words.into());
+        if let Err(error) = self.pipeline.record(record) {
+            tracing::warn!(%error, action, "this is not on record");
+        }
+    }
+
+    /// An operator says that the wall clock is right, which showed this then.
+    fn confirmed(&mut self, wall_ms: u64) {
+        let recorded = confirmed_record(wall_ms)
+            .and_then(|record| self.pipeline.record(record).map_err(Into::into));
+        if let Err(error) = recorded {
+            tracing::error!(
+                "the confirmation of the clock cannot be recorded and does not count: {error:#}"
+            );
+            return;
+        }
+        tracing::info!(wall_ms, "an operator confirmed the clock");
+        self.read_clocks(Some(wall_ms));
+    }
+}
+
+/// Up to which entry bundles must go so that the rest has no more than `bytes` bytes. Looks at the length of each bundle that is there.
+fn beyond(reader: &Reader, directory: &Path, bytes: u64) -> anyhow::Result<u64> {
+    let size = reader.checkpoint()?.head().size;
+    let first = reader.first_index()? / BUNDLE;
+    let lengths = (first..size / BUNDLE)
+        .map(|number| {
+            let bundle = Bundle::new(number, TILE_WIDTH)?;
+            let length = std::fs::metadata(directory.join(bundle.to_string()));
+            Ok((number, length.map_or(0, |file| file.len())))
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut total: u64 = lengths.iter().map(|(_, length)| length).sum();
+    let mut below = first;
+    for (number, length) in lengths {
+        if total <= bytes {
+            break;
+        }
+        total = total.saturating_sub(length);
+        below = number.saturating_add(1);
+    }
+    Ok(below.saturating_mul(BUNDLE))
 }
 
 fn holds_of(view: &TrailView) -> Option<BTreeMap<String, u64>> {
@@ -188,35 +373,6 @@ fn record_holds(
     }
 }
 
-async fn prune_older(
-    pipeline: &AuditPipeline,
-    view: &TrailView,
-    age: Duration,
-    directory: PathBuf,
-) -> anyhow::Result<()> {
-    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    let wanted = Wanted::Before(SystemClock::new().unix_ms().saturating_sub(age_ms));
-    let reader = Arc::clone(&view.reader);
-    let plan = tokio::task::spawn_blocking(move || -> anyhow::Result<Plan> {
-        // Most of the time nothing is old enough: then it costs one bundle.
-        let plan = plan(&reader, &[], wanted)?;
-        if plan.entries() == 0 {
-            return Ok(plan);
-        }
-        let open = open_sessions(Some(&directory), &reader)?;
-        Ok(self::plan(&reader, &open, wanted)?)
-    });
-    let plan = plan.await??;
-    if plan.entries() == 0 {
-        return Ok(());
-    }
-    let (entries, below) = (plan.entries(), plan.below);
-    let policy = format!("older than {}", span(age));
-    prune(pipeline, view, plan, &policy).await?;
-    tracing::info!(entries, below, "records were removed by policy");
-    Ok(())
-}
-
 /// As it is written in the configuration.
 fn span(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -236,4 +392,35 @@ pub(crate) fn hold_record(name: &str, from: Option<u64>) -> anyhow::Result<Audit
         Some(from) => record.with_extra("from_index", Value::Integer(i64::try_from(from)?))?,
         None => record.with_extra("lifted", Value::Bool(true))?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_ledger::{Class, Identity, Ledger, RealStore, SharedStore};
+
+    use super::*;
+
+    #[test]
+    fn a_policy_about_size_takes_whole_bundles_the_oldest_first_and_no_more_than_it_must() {
+        let folder = tempfile::tempdir().unwrap();
+        let store: SharedStore = Arc::new(RealStore::new(folder.path()));
+        let identity =
+            Identity::from_seeds("example.com/test", &[1; 32].into(), &[2; 32].into()).unwrap();
+        Ledger::create(&store, &identity).unwrap();
+        let (ledger, _) = Ledger::builder(store.clone(), identity).open().unwrap();
+        for _ in 0..10 {
+            ledger
+                .append(Class::Essential, &vec![[7_u8; 98]; 100])
+                .unwrap();
+        }
+        ledger.close().unwrap();
+        // Three full bundles of 256 entries with 100 bytes each, and a part of one that is never counted.
+        let reader = Reader::open(store).unwrap();
+        let below = |bytes| beyond(&reader, folder.path(), bytes).unwrap();
+        assert_eq!(below(76_800), 0);
+        assert_eq!(below(76_799), 256);
+        assert_eq!(below(51_200), 256);
+        assert_eq!(below(51_199), 512);
+        assert_eq!(below(0), 768);
+    }
 }

@@ -1,7 +1,7 @@
 //! Being loud about the ledger: within a second of its trouble there is a line in the log and a red `/health`.
 
 use std::{
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -59,6 +59,7 @@ impl Trouble {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     trouble: AtomicU8,
+    retention_waits: AtomicBool,
 }
 
 impl Watch {
@@ -66,6 +67,16 @@ impl Watch {
     pub(crate) fn trouble(&self) -> Trouble {
         let now = usize::from(self.trouble.load(Ordering::Relaxed));
         Trouble::ALL.get(now).copied().unwrap_or_default()
+    }
+
+    /// Whether retention waits because nothing agrees with the wall clock.
+    pub(crate) fn retention_waits(&self) -> bool {
+        self.retention_waits.load(Ordering::Relaxed)
+    }
+
+    /// Gives what it was before.
+    pub(super) fn set_retention_waits(&self, waits: bool) -> bool {
+        self.retention_waits.swap(waits, Ordering::Relaxed)
     }
 
     /// Looks at the ledger for as long as it is polled.

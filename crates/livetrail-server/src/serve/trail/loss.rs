@@ -1,0 +1,494 @@
+//! What a log that stopped did not record, and the note from which the next start reports it.
+//!
+//! A log that cannot write does not keep the server from serving: from then on records are offered and go nowhere. The note says so, next to the
+//! trail and not in it: `DATA/trail.loss`, 4,096 bytes that are allocated and opened before anything can go wrong, so that writing it needs neither
+//! room nor another file. It is written in one call, and its last line is a checksum.
+//!
+//! | `state` | written | the next start |
+//! |---|---|---|
+//! | `running` | when the trail was opened | the process was killed, as far as anybody knows while its log worked: nothing to report |
+//! | `stopped` | when the log stopped, and after each batch that went nowhere | reports what is counted, and that more may be missing |
+//! | `final` | at the end, of a log that had stopped | reports what is counted: that is all |
+//! | `ended` | at the end, of a log that worked | nothing to report |
+//!
+//! Counted is by numbers: the trail's last number of that boot and the last one offered say how many records are missing between them.
+
+use std::{
+    collections::VecDeque,
+    fmt::Write as _,
+    fs::File,
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context;
+use async_trait::async_trait;
+use livetrail_audit::{AuditAction, AuditRecord, AuditSink, LedgerSink, RecordClass, SinkError};
+use livetrail_engine::{Clock, SystemClock};
+use livetrail_ledger::{Class, Handle, Reader, generate_seed};
+use livetrail_record::{LossCounts, Uuid, Value, encode_canonical, parse_canonical};
+use livetrail_tlog::leaf_hash;
+
+/// The note's length, in bytes. A longer text is cut.
+const NOTE_BYTES: usize = 4_096;
+
+/// Longest text of why the log stopped, in bytes.
+const WHY_BYTES: usize = 512;
+
+/// Batches that are not durable yet are told apart up to this many; more are counted together.
+const MOST_BATCHES: usize = 64;
+
+/// How far back the last record of a boot is looked for.
+const LOOK_BACK: u64 = 4_096;
+
+/// How long the report may take to become durable.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+const FIRST_LINE: &str = "livetrail-loss/v1";
+
+/// The action of the record that says that records are missing and nobody knows how many. It belongs to no boot.
+pub(crate) const LOG_STOPPED: &str = "log_stopped";
+
+/// The note of the trail in this data directory.
+pub(crate) fn note_file(data: &Path) -> PathBuf {
+    data.join("trail.loss")
+}
+
+/// Records that are in no durable entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Missing {
+    boot: Option<Uuid>,
+    /// The highest number among them.
+    last_seq: u64,
+    counts: LossCounts,
+}
+
+impl Missing {
+    fn of(records: &[AuditRecord]) -> Self {
+        let mut missing = Self::default();
+        for record in records {
+            missing.boot = record.boot.or(missing.boot);
+            missing.last_seq = missing.last_seq.max(record.seq.unwrap_or(0));
+            missing.counts.add(record.action.label(), 1);
+        }
+        missing
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.boot = more.boot.or(self.boot);
+        self.last_seq = self.last_seq.max(more.last_seq);
+        let counts = more.counts.to_detail();
+        for part in counts.split(',') {
+            if let Some((label, count)) = part.rsplit_once(':') {
+                self.counts.add(label, count.parse().unwrap_or(0));
+            }
+        }
+    }
+}
+
+/// What a note says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Said {
+    /// Nothing that must be reported.
+    Nothing,
+    /// The log stopped.
+    Stopped {
+        /// When, in milliseconds since 1970.
+        at_ms: u64,
+        why: String,
+        missing: Missing,
+        /// Nothing was offered after that.
+        is_all: bool,
+    },
+    /// It is not whole.
+    Unreadable,
+}
+
+/// Writes the note of a running server.
+#[derive(Debug)]
+pub(crate) struct LossNote {
+    file: File,
+    handle: Handle,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Batches that are in the log and not durable, with the entry after each.
+    pending: VecDeque<(u64, Missing)>,
+    stopped: Option<Stop>,
+}
+
+#[derive(Debug)]
+struct Stop {
+    at_ms: u64,
+    missing: Missing,
+}
+
+impl LossNote {
+    /// Reports what the note of the boot before says, and begins one for this boot.
+    ///
+    /// # Errors
+    /// The report is not durable, or the note cannot be written: a server that could not tell its next start what it missed must not serve.
+    pub(super) fn begin(data: &Path, handle: &Handle, reader: &Reader) -> anyhow::Result<Self> {
+        let path = note_file(data);
+        let report = || format!("cannot report what the note {} says", path.display());
+        settle(&path, handle, reader).with_context(report)?;
+        let file = open(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self {
+            file,
+            handle: handle.clone(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// The log may have stopped: then the note says so from now on.
+    pub(super) fn look(&self) {
+        self.note(&mut self.state(), None, false);
+    }
+
+    /// The server has ended: nothing more is offered.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        self.note(&mut state, None, true);
+        if state.stopped.is_none() {
+            self.write("state ended\n", true);
+        }
+    }
+
+    /// As [`end`](Self::end), and gives up on a disk that does not answer.
+    pub(super) fn end_within(self: &Arc<Self>, timeout: Duration) {
+        let (note, (done, answer)) = (Arc::clone(self), std::sync::mpsc::sync_channel(1));
+        let thread = std::thread::Builder::new().name("trail-loss".to_owned());
+        let begun = thread.spawn(move || {
+            note.end();
+            let _ = done.send(());
+        });
+        if begun.is_err() || answer.recv_timeout(timeout).is_err() {
+            tracing::error!("the note of what is not recorded was not written in time");
+        }
+    }
+
+    fn take(&self, missing: Missing) {
+        let mut state = self.state();
+        let status = self.handle.status();
+        if status.stopped.is_some() {
+            self.note(&mut state, Some(&missing), false);
+            return;
+        }
+        let durable = status.durable;
+        state.pending.retain(|(next, _)| *next > durable);
+        if state.pending.len() >= MOST_BATCHES
+            && let Some((next, last)) = state.pending.back_mut()
+        {
+            *next = status.appended;
+            last.add(&missing);
+        } else {
+            state.pending.push_back((status.appended, missing));
+        }
+    }
+
+    fn note(&self, state: &mut State, more: Option<&Missing>, is_all: bool) {
+        let status = self.handle.status();
+        let Some(fatal) = status.stopped else { return };
+        let pending = std::mem::take(&mut state.pending);
+        let stop = state.stopped.get_or_insert_with(|| Stop {
+            at_ms: SystemClock::new().unix_ms(),
+            missing: Missing::default(),
+        });
+        let not_durable = pending
+            .iter()
+            .filter(|(next, _)| *next > status.durable)
+            .map(|(_, missing)| missing);
+        for missing in not_durable.chain(more) {
+            stop.missing.add(missing);
+        }
+        let text = text_of(stop, &crate::output::chain(fatal.as_ref()), is_all);
+        // A killed process leaves what was written; only a power cut needs the sync, and who calls here must not wait for a disk in trouble.
+        self.write(&text, is_all);
+    }
+
+    fn write(&self, lines: &str, durable: bool) {
+        let written = write(&self.file, lines).and_then(|()| {
+            if durable {
+                self.file.sync_data()
+            } else {
+                Ok(())
+            }
+        });
+        if let Err(error) = written {
+            tracing::error!("the note of what is not recorded cannot be written: {error}");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The ledger as a sink that keeps count of what it could not make durable.
+#[derive(Debug)]
+pub(crate) struct NotedSink {
+    inner: Arc<LedgerSink>,
+    note: Option<Arc<LossNote>>,
+}
+
+impl NotedSink {
+    pub(super) fn new(inner: Arc<LedgerSink>, note: Option<Arc<LossNote>>) -> Self {
+        Self { inner, note }
+    }
+}
+
+#[async_trait]
+impl AuditSink for NotedSink {
+    async fn write(&self, record: AuditRecord) {
+        self.write_batch(vec![record]).await;
+    }
+
+    async fn write_batch(&self, records: Vec<AuditRecord>) {
+        let missing = self.note.as_ref().map(|_| Missing::of(&records));
+        self.inner.write_batch(records).await;
+        if let (Some(note), Some(missing)) = (&self.note, missing) {
+            note.take(missing);
+        }
+    }
+
+    async fn flush(&self) -> Result<(), SinkError> {
+        self.inner.flush().await
+    }
+
+    fn short_of_room(&self) -> bool {
+        self.inner.short_of_room()
+    }
+
+    fn takes(&self, class: RecordClass) -> bool {
+        self.inner.takes(class)
+    }
+
+    fn failing(&self) -> Option<SinkError> {
+        self.inner.failing()
+    }
+}
+
+// ---- The report -------------------------------------------------------------------------------------------------------
+
+fn settle(path: &Path, handle: &Handle, reader: &Reader) -> anyhow::Result<()> {
+    let said = match std::fs::read(path) {
+        Ok(bytes) => parse(&bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Said::Nothing,
+        Err(error) => return Err(error.into()),
+    };
+    let records = reports(&said, reader)?;
+    if records.is_empty() {
+        return Ok(());
+    }
+    let mut entries = Vec::with_capacity(records.len());
+    for mut record in records {
+        record.ts_ms = SystemClock::new().unix_ms();
+        record.nonce = generate_seed()?.first_chunk().copied();
+        tracing::error!(
+            records = record.count,
+            "the log of an earlier boot stopped while the server went on: {}",
+            record.detail.as_ref().map_or("", |detail| detail.expose())
+        );
+        entries.push(encode_canonical(&record)?);
+    }
+    let appended = handle.append(Class::Essential, &entries)?;
+    Ok(handle.wait_durable(appended.next, TIMEOUT)?)
+}
+
+/// What is to be put on record about an earlier boot.
+fn reports(said: &Said, reader: &Reader) -> anyhow::Result<Vec<AuditRecord>> {
+    let (at_ms, why, missing, is_all) = match said {
+        Said::Nothing => return Ok(Vec::new()),
+        Said::Unreadable => {
+            return Ok(vec![unknown(
+                "the note of what an earlier boot did not record is damaged: how many records are missing is not known",
+            )]);
+        }
+        Said::Stopped {
+            at_ms,
+            why,
+            missing,
+            is_all,
+        } => (*at_ms, why, missing, *is_all),
+    };
+    let last = match missing.boot {
+        Some(boot) => last_of(reader, boot)?,
+        None => None,
+    };
+    let (Some(boot), Some(last)) = (missing.boot, last) else {
+        return Ok(vec![unknown(&format!(
+            "the log stopped at {at_ms} ms since 1970 ({why}) and the server went on: how many records are missing is not known"
+        ))]);
+    };
+    let mut records = Vec::new();
+    if missing.last_seq > last.seq {
+        let mut loss = AuditRecord::new(AuditAction::RecordsDropped, "").with_boot(boot);
+        let count = missing.last_seq.saturating_sub(last.seq);
+        loss.node = last.node;
+        loss.seq = Some(missing.last_seq.saturating_add(1));
+        loss.count = Some(count);
+        loss.first_seq = Some(last.seq.saturating_add(1));
+        loss.last_seq = Some(missing.last_seq);
+        loss.detail = Some(counted(&missing.counts, count).to_detail().into());
+        let time = i64::try_from(at_ms).unwrap_or(i64::MAX);
+        records.push(
+            loss.with_extra("log_stopped_ms", Value::Integer(time))?
+                .with_extra("log_stopped_why", Value::Text(why.clone()))?,
+        );
+    }
+    if !is_all {
+        records.push(unknown(&format!(
+            "the log stopped at {at_ms} ms since 1970 ({why}) and the server was killed later: more records may be missing than are reported"
+        )));
+    }
+    Ok(records)
+}
+
+fn unknown(words: &str) -> AuditRecord {
+    let mut record = AuditRecord::new(AuditAction::Other(LOG_STOPPED.to_owned()), "");
+    record.detail = Some(words.to_owned().into());
+    record
+}
+
+/// The counts, made to give `total`: what was lost before it had an action to be counted by is counted as `other`.
+fn counted(counts: &LossCounts, total: u64) -> LossCounts {
+    let mut counts = match counts.total() {
+        more if more > total => LossCounts::new(),
+        _ => counts.clone(),
+    };
+    counts.add("other", total.saturating_sub(counts.total()));
+    counts
+}
+
+struct Last {
+    seq: u64,
+    node: Option<String>,
+}
+
+/// The record with the highest number of a boot, among the trail's last entries: a boot whose log stopped has nothing after it.
+fn last_of(reader: &Reader, boot: Uuid) -> anyhow::Result<Option<Last>> {
+    let size = reader.checkpoint()?.head().size;
+    let first = reader.first_index()?.max(size.saturating_sub(LOOK_BACK));
+    let mut last: Option<Last> = None;
+    for entry in reader.entries(first..size)? {
+        let Ok(record) = parse_canonical(&entry?) else {
+            continue;
+        };
+        let Some(seq) = record.seq.filter(|_| record.boot == Some(boot)) else {
+            continue;
+        };
+        if last.as_ref().is_none_or(|last| seq > last.seq) {
+            let node = record.node;
+            last = Some(Last { seq, node });
+        }
+    }
+    Ok(last)
+}
+
+// ---- The file ---------------------------------------------------------------------------------------------------------
+
+/// Opens the note, with its room allocated, for a boot that begins.
+fn open(path: &Path) -> io::Result<File> {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o640)
+        .open(path)?;
+    file.set_len(NOTE_BYTES as u64)?;
+    write(&file, "state running\n")?;
+    file.sync_all()?;
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        super::create::sync_directory(above)?;
+    }
+    Ok(file)
+}
+
+fn text_of(stop: &Stop, why: &str, is_all: bool) -> String {
+    let mut text = String::new();
+    let state = if is_all { "final" } else { "stopped" };
+    let why: String = why.chars().filter(|c| !c.is_control()).collect();
+    let end = (0..=WHY_BYTES).rev().find(|at| why.is_char_boundary(*at));
+    let why = why.get(..end.unwrap_or(0).min(why.len())).unwrap_or(&why);
+    let _ = writeln!(text, "state {state}");
+    let _ = writeln!(text, "at_ms {}", stop.at_ms);
+    let _ = writeln!(text, "why {why}");
+    if let Some(boot) = stop.missing.boot {
+        let _ = writeln!(text, "boot {boot}");
+    }
+    let _ = writeln!(text, "last_seq {}", stop.missing.last_seq);
+    let _ = writeln!(text, "counts {}", stop.missing.counts.to_detail());
+    text
+}
+
+/// Writes the whole note in one call.
+fn write(file: &File, lines: &str) -> io::Result<()> {
+    let mut bytes = framed(lines);
+    bytes.resize(NOTE_BYTES, 0);
+    file.write_all_at(&bytes, 0)
+}
+
+/// ```text
+/// livetrail-loss/v1 LF
+/// state <state> LF  …                  further lines, by state
+/// sum <hash> LF                        of all above
+/// zeros
+/// ```
+fn framed(lines: &str) -> Vec<u8> {
+    let text = format!("{FIRST_LINE}\n{lines}");
+    let sum = leaf_hash(text.as_bytes());
+    format!("{text}sum {sum}\n").into_bytes()
+}
+
+fn parse(bytes: &[u8]) -> Said {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    let bytes = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+    if bytes.is_empty() {
+        // A crash between making the file and its first line.
+        return Said::Nothing;
+    }
+    let text = str::from_utf8(bytes).ok();
+    text.and_then(parse_text).unwrap_or(Said::Unreadable)
+}
+
+fn parse_text(text: &str) -> Option<Said> {
+    let (above, _) = text.strip_suffix('\n')?.rsplit_once('\n')?;
+    let lines = above.strip_prefix(FIRST_LINE)?.strip_prefix('\n')?;
+    if framed(&format!("{lines}\n")) != text.as_bytes() {
+        return None;
+    }
+    let field = |name: &str| {
+        lines
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+    };
+    let is_all = match field("state")? {
+        "running" | "ended" => return Some(Said::Nothing),
+        "stopped" => false,
+        "final" => true,
+        _ => return None,
+    };
+    let boot = match field("boot") {
+        Some(boot) => Some(boot.parse().ok()?),
+        None => None,
+    };
+    Some(Said::Stopped {
+        at_ms: field("at_ms")?.parse().ok()?,
+        why: field("why")?.to_owned(),
+        missing: Missing {
+            boot,
+            last_seq: field("last_seq")?.parse().ok()?,
+            counts: LossCounts::parse(field("counts")?)?,
+        },
+        is_all,
+    })
+}
+
+#[cfg(test)]
+mod tests;
