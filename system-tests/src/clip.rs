@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::{binary, ffmpeg8, process, tool};
 
 /// Part of the files' names: another number for other content.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Frames between keyframes that are a second apart.
 const SECOND: &str = "25";
@@ -113,7 +113,16 @@ pub fn enhanced(codec: &str) -> PathBuf {
             "-x265-params",
             "log-level=none:keyint=25:min-keyint=25",
         ],
-        "av1" => &["libsvtav1", "-preset", "12", "-crf", "45"],
+        // The browser's player cannot read all that SVT-AV1 writes.
+        "av1" => &[
+            "libaom-av1",
+            "-usage",
+            "realtime",
+            "-cpu-used",
+            "8",
+            "-b:v",
+            "200k",
+        ],
         "vp9" => &[
             "libvpx-vp9",
             "-deadline",

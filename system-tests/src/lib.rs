@@ -24,6 +24,7 @@
 //! happened: a test waits for the trail, the API or a process to say so.
 
 mod binary;
+mod browser;
 pub mod clip;
 pub mod clock;
 mod command_line;
@@ -54,6 +55,7 @@ mod wheel;
 mod witness;
 
 pub use binary::{livetrail, livetrail_verify};
+pub use browser::{Browser, Shown};
 pub use command_line::CommandLine;
 pub use config::Config;
 pub use debian::Unpacked;

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: builds the workspace `benches/` with optimisation and runs its programs one after the other, and at last the
-//! one that needs what the system tests have: the servers that sinks write to.
+//! `cargo xtask bench`: builds the workspace `benches/` with optimisation and runs its programs one after the other, and at last those
+//! that need what the system tests have: the servers that sinks write to, and ours.
 
 use std::path::Path;
 use std::process::Command;
@@ -32,14 +32,16 @@ const BENCHES: &[&str] = &[
     "beside",
 ];
 
-/// The program of the system tests that measures sinks, and its name here.
+/// The programs of the system tests that measure, and their names here: with optimisation, and as tests are built, because what counts is
+/// what the server leaves and not how fast it is.
 const SINKS: (&str, &str) = ("sinks", "sinks_speed");
+const MEMORY: (&str, &str) = ("memory", "memory");
 
 /// Runs what is asked for; `false` when a benchmark could not be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let root = workspace::root()?;
     let wanted = |name: &str| arguments.name.as_deref().is_none_or(|only| only == name);
-    let all = BENCHES.iter().copied().chain([SINKS.0]);
+    let all = BENCHES.iter().copied().chain([SINKS.0, MEMORY.0]);
     if !all.clone().any(wanted) {
         let names: Vec<_> = all.collect();
         bail!(
@@ -73,6 +75,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         let mut command = cargo(&root);
         command.args(["run", "--release", "--package", "system-tests"]);
         command.args(["--example", SINKS.1, "--"]);
+        sound &= pass_through(command.args(&arguments.rest))?.success();
+    }
+    if wanted(MEMORY.0) {
+        say(&format!("\n## {}\n", MEMORY.0));
+        let mut command = cargo(&root);
+        command.args(["run", "--quiet", "--package", "system-tests"]);
+        command.args(["--example", MEMORY.1, "--"]);
         sound &= pass_through(command.args(&arguments.rest))?.success();
     }
     Ok(sound)

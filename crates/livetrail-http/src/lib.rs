@@ -49,4 +49,4 @@ mod session;
 pub use error::{Error, Result};
 pub use listen::{GatewayHandle, GatewayStats, HttpGateway, HttpLimits};
 pub use problem::{PROBLEM_JSON, Problem};
-pub use protocol::{FlvTag, FlvWire, Framing, PlaybackOptions, router};
+pub use protocol::{FlvTag, FlvWire, Framing, PlaybackOptions, Variant, router};

@@ -20,7 +20,7 @@ use hyper::body::{Body, Frame};
 use livetrail_engine::{EndSignal, Playback, Reason, SharedFrame};
 use tokio::sync::watch;
 
-use crate::protocol::{Framing, file_header, tag_parts};
+use crate::protocol::{Variant, file_header, tag_parts};
 
 /// Frames taken from the engine at once: what a viewer holds beside what its socket holds.
 const BATCH_FRAMES: usize = 16;
@@ -33,11 +33,13 @@ pub(crate) struct FlvBody {
     batch: Vec<Arc<SharedFrame>>,
     parts: VecDeque<Bytes>,
     begun: bool,
+    metadata: bool,
 }
 
 impl FlvBody {
-    pub(crate) fn new(playback: Playback) -> Self {
+    pub(crate) fn new(playback: Playback, metadata: bool) -> Self {
         Self {
+            metadata,
             playback: Some(playback),
             batch: Vec::with_capacity(BATCH_FRAMES),
             parts: VecDeque::new(),
@@ -69,7 +71,9 @@ impl Body for FlvBody {
             if !std::mem::replace(&mut this.begun, true) {
                 this.parts.push_back(file_header(&this.batch));
             }
-            for frame in this.batch.drain(..) {
+            let metadata = this.metadata;
+            let wanted = |frame: &Arc<SharedFrame>| metadata || !frame.is_metadata();
+            for frame in this.batch.drain(..).filter(wanted) {
                 this.parts.extend(tag_parts(&frame));
             }
         }
@@ -113,7 +117,7 @@ impl Drop for HandoverBody {
 /// What a connection takes over when its answer is a stream.
 pub(crate) struct Handover {
     pub(crate) playback: Playback,
-    pub(crate) framing: Framing,
+    pub(crate) variant: Variant,
 }
 
 /// Ties a connection to the session that it carries.

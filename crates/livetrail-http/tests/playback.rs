@@ -280,3 +280,32 @@ async fn the_header_promises_the_tracks_that_the_configurations_show() {
     let (header, _) = tags(&answer(viewer).await.1);
     assert!(header.has_audio && !header.has_video);
 }
+
+#[tokio::test]
+async fn a_web_page_is_not_sent_what_its_player_takes_for_an_error() {
+    use livetrail_engine::{CodecId, FrameFlags, MediaFrame};
+    let engine = Engine::builder().application(AppSpec::new("live"));
+    let server = serve(engine, HttpLimits::default()).await;
+    let mut publication = publish(&server.engine).await;
+    let video = |flags, payload: &'static [u8]| {
+        MediaFrame::video(CodecId::H265, 0, 0, flags, payload.into())
+    };
+    let describes = FrameFlags::CONFIG | FrameFlags::METADATA | FrameFlags::AS_RECEIVED;
+    publication.push(video(FrameFlags::CONFIG, b"c")).unwrap();
+    publication.push(video(describes, b"\x94hvc1c")).unwrap();
+    publication.push(video(FrameFlags::KEYFRAME, b"k")).unwrap();
+    let mut viewers = Vec::new();
+    for agent in ["Lavf/61", "Mozilla/5.0 (X11)"] {
+        let line = format!("GET /live/cam.flv HTTP/1.0\r\nUser-Agent: {agent}");
+        viewers.push(request(server.address, &line).await);
+    }
+    let engine = server.engine.clone();
+    until(|| engine.sessions().len() == 3).await;
+    drop(publication);
+    let mut seen = Vec::new();
+    for viewer in viewers {
+        let (_, tags) = tags(&answer(viewer).await.1);
+        seen.push(tags.len());
+    }
+    assert_eq!(seen, [3, 2]);
+}

@@ -21,6 +21,9 @@ enum Probe {
 const NEEDED: &[(Probe, &str)] = &[
     (Probe::Program("ffmpeg"), "ffmpeg"),
     (Probe::Program("ffprobe"), "ffmpeg"),
+    // A browser, and what brings its player.
+    (Probe::Program("chromium"), "chromium"),
+    (Probe::Program("npm"), "npm"),
     (Probe::Program("rtmpdump"), "rtmpdump"),
     (Probe::Program("strace"), "strace"),
     (Probe::Program("curl"), "curl"),

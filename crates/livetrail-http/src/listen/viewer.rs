@@ -43,10 +43,10 @@ pub(super) async fn serve(
     stream: TcpStream,
     handover: Handover,
 ) -> bool {
-    let Handover { playback, framing } = handover;
+    let Handover { playback, variant } = handover;
     let stream = Arc::new(stream);
     let ended = playback.end_signal();
-    let seat = egress.seat(playback, stream.clone(), Bytes::new(), framing);
+    let seat = egress.seat(playback, stream.clone(), Bytes::new(), variant);
     let Some(seat) = seat.await else {
         return true;
     };
@@ -79,7 +79,7 @@ pub(super) async fn serve(
         }
         Over::Ended(_) => {
             let rest = leave(seat).await;
-            let goodbye = say_goodbye(&stream, rest, framing);
+            let goodbye = say_goodbye(&stream, rest, variant.framing);
             timeout(limits.linger, goodbye).await.is_err()
         }
         Over::Gone | Over::Stalled => {

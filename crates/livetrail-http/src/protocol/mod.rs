@@ -9,5 +9,5 @@ mod request;
 mod wire;
 
 pub use request::{PlaybackOptions, router};
-pub use wire::{FlvTag, FlvWire, Framing};
+pub use wire::{FlvTag, FlvWire, Framing, Variant};
 pub(crate) use wire::{LAST_CHUNK, file_header, tag_parts};

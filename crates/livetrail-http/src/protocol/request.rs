@@ -15,7 +15,7 @@ use livetrail_gateway::query_token;
 use super::path::{Named, named};
 use crate::{
     error::{Error, Result},
-    protocol::Framing,
+    protocol::{Framing, Variant},
     session::{FlvBody, Handover, HandoverBody, Link},
 };
 
@@ -148,15 +148,17 @@ async fn stopping(link: Option<&Link>) {
 /// On a connection of our gateway's, the stream is sent by the egress, and the connection ends with it.
 fn stream(playback: Playback, request: &Parts) -> Response<Body> {
     let link = request.extensions.get::<Link>();
+    let metadata = !is_of_a_page(request);
     let Some(link) = link.filter(|_| request.method == Method::GET) else {
-        return Response::new(Body::new(FlvBody::new(playback)));
+        return Response::new(Body::new(FlvBody::new(playback, metadata)));
     };
     let framing = if request.version < Version::HTTP_11 {
         Framing::Plain
     } else {
         Framing::Chunked
     };
-    let handover = Handover { playback, framing };
+    let variant = Variant { framing, metadata };
+    let handover = Handover { playback, variant };
     let mut response = Response::new(Body::new(HandoverBody::new(link.clone(), handover)));
     if framing == Framing::Plain {
         // An answer of HTTP/1.0 ends with its connection, and hyper adds no `keep-alive` to it.
@@ -166,6 +168,13 @@ fn stream(playback: Playback, request: &Parts) -> Response<Body> {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Whether a web page asks: browsers call themselves Mozilla since there are any.
+fn is_of_a_page(request: &Parts) -> bool {
+    let agent = request.headers.get(header::USER_AGENT);
+    let is_browser = agent.is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"));
+    is_browser || request.headers.contains_key(header::ORIGIN)
 }
 
 /// The stream's key, or one that stands for it on record.

@@ -42,6 +42,16 @@ pub enum Framing {
     Chunked,
 }
 
+/// What differs from viewer to viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variant {
+    /// How the answer's end is told.
+    pub framing: Framing,
+    /// Packets that describe a track in addition to its configuration (colours, speakers) are sent too. Players in web pages report an
+    /// error for each.
+    pub metadata: bool,
+}
+
 /// The last chunk, with no trailer.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
@@ -106,16 +116,18 @@ fn size_line(bytes: usize) -> String {
 }
 
 impl Format for FlvWire {
-    type Variant = Framing;
+    type Variant = Variant;
 
-    fn parts(frame: &SharedFrame, framing: Framing) -> impl Iterator<Item = &[u8]> {
-        let tag = frame.wire::<Self>().as_ref();
-        tag.into_iter().flat_map(move |tag| tag.parts(framing))
+    fn parts(frame: &SharedFrame, variant: Variant) -> impl Iterator<Item = &[u8]> {
+        let wanted = variant.metadata || !frame.is_metadata();
+        let tag = wanted.then(|| frame.wire::<Self>().as_ref()).flatten();
+        tag.into_iter()
+            .flat_map(move |tag| tag.parts(variant.framing))
     }
 
-    fn preface(first: &[Arc<SharedFrame>], framing: Framing) -> Bytes {
+    fn preface(first: &[Arc<SharedFrame>], variant: Variant) -> Bytes {
         let header = file_header(first);
-        match framing {
+        match variant.framing {
             Framing::Plain => header,
             Framing::Chunked => [size_line(header.len()).as_bytes(), &header, b"\r\n"]
                 .concat()
@@ -227,20 +239,24 @@ mod tests {
         for _ in 0..2 {
             let mut viewer = engine.play(attempt()).await.unwrap();
             let frame = viewer.next().await.unwrap();
+            let variant = |framing| Variant {
+                framing,
+                metadata: true,
+            };
             for framing in [Framing::Chunked, Framing::Plain] {
-                let shared: Vec<_> = FlvWire::parts(&frame, framing)
+                let shared: Vec<_> = FlvWire::parts(&frame, variant(framing))
                     .map(<[u8]>::as_ptr)
                     .collect();
                 assert_eq!(shared[1], payload.as_ptr());
                 parts.push(shared);
             }
-            let plain: Vec<u8> = FlvWire::parts(&frame, Framing::Plain)
+            let plain: Vec<u8> = FlvWire::parts(&frame, variant(Framing::Plain))
                 .flatten()
                 .copied()
                 .collect();
             let buffers: Vec<u8> = tag_parts(&frame).flatten().collect();
             assert_eq!(buffers, plain);
-            let chunked: Vec<u8> = FlvWire::parts(&frame, Framing::Chunked)
+            let chunked: Vec<u8> = FlvWire::parts(&frame, variant(Framing::Chunked))
                 .flatten()
                 .copied()
                 .collect();
