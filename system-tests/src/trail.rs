@@ -72,6 +72,12 @@ impl Trail {
             .filter(move |record| record.action.label() == label)
     }
 
+    /// How many attempts were refused with this action's label, those that a record counts included.
+    #[must_use]
+    pub fn refused(&self, label: &str) -> u64 {
+        self.of(label).map(|record| record.count.unwrap_or(1)).sum()
+    }
+
     /// How many records have this action's label.
     #[must_use]
     pub fn count(&self, label: &str) -> usize {
@@ -87,7 +93,8 @@ impl Trail {
             .filter(|record| !record.action.is_admin())
     }
 
-    /// What happened in each session, in the order of their first records.
+    /// What happened in each session, in the order of their first records. A record that counts refused attempts is as many stories, at
+    /// most 100.
     #[must_use]
     pub fn stories(&self) -> Vec<Story> {
         let mut order = Vec::new();
@@ -107,7 +114,14 @@ impl Trail {
         }
         order
             .iter()
-            .map(|session| Story::of(&sessions[session]))
+            .flat_map(|session| {
+                let records = &sessions[session];
+                let attempts = match records[0].action.is_refusal() {
+                    true => records[0].count.unwrap_or(1).min(100),
+                    false => 1,
+                };
+                (0..attempts).map(|_| Story::of(records))
+            })
             .collect()
     }
 

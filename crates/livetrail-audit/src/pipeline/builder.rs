@@ -18,7 +18,7 @@ use crate::sink::AuditSink;
 /// Records that the queue holds unless told otherwise.
 const DEFAULT_CAPACITY: usize = 65_536;
 
-/// The longest queue: 1.9 GB of slots.
+/// The longest queue: 1.8 GB of slots.
 const MAX_CAPACITY: usize = 1 << 24;
 
 /// Records of refused attempts in a second unless told otherwise.
@@ -119,7 +119,7 @@ impl AuditPipelineBuilder {
         builder
     }
 
-    /// How many records the queue holds; 0 means 1, and at most 2^24. 65,536 unless set. Each slot takes 112 bytes, and there are more: an
+    /// How many records the queue holds; 0 means 1, and at most 2^24. 65,536 unless set. Each slot takes 96 bytes, and there are more: an
     /// eighth of them for ends and operators' records alone, and 64 to 8,192 for refused attempts.
     #[must_use]
     pub const fn capacity(mut self, records: usize) -> Self {

@@ -22,7 +22,7 @@
 use std::sync::Arc;
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
-use livetrail_engine::{SessionContext, SessionId, StreamEvent, StreamEventKind};
+use livetrail_engine::{SessionContext, StreamEvent, StreamEventKind};
 use livetrail_record::{AuditAction, AuditRecord};
 use uuid::Uuid;
 
@@ -93,7 +93,6 @@ pub(crate) struct Offered {
 pub(crate) enum What {
     Transition {
         kind: StreamEventKind,
-        session: SessionId,
         context: Arc<SessionContext>,
     },
     Record(Box<AuditRecord>),
@@ -103,7 +102,7 @@ impl What {
     /// The session, if it names one.
     pub(crate) fn session(&self) -> Option<Uuid> {
         match self {
-            Self::Transition { session, .. } => Some(session.as_uuid()),
+            Self::Transition { context, .. } => Some(context.session.as_uuid()),
             Self::Record(record) => record.session,
         }
     }
@@ -478,7 +477,6 @@ fn transition(seq: u64, event: &StreamEvent) -> Offered {
         mono_ms: event.mono_ms,
         what: What::Transition {
             kind: event.kind.clone(),
-            session: event.session,
             context: Arc::clone(&event.context),
         },
     }
@@ -522,7 +520,7 @@ mod tests {
     #[test]
     fn a_place_in_the_queue_costs_what_the_builder_says() {
         // The queue adds a counter to each.
-        assert_eq!(size_of::<Offered>() + size_of::<usize>(), 112);
+        assert_eq!(size_of::<Offered>() + size_of::<usize>(), 96);
     }
 
     #[test]

@@ -42,6 +42,10 @@ const MAX_PRINCIPALS: usize = 256;
 /// How many times a second's records may be written when the pipeline closes.
 const SECONDS_AT_CLOSE: u64 = 10;
 
+/// Refusals that are logged one by one: in a second, and of a kind between two of its records.
+const LOGGED_PER_SECOND: u32 = 20;
+const LOGGED_OF_A_KIND: u64 = 10;
+
 /// A record to be written, and what it stands for.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
@@ -60,9 +64,27 @@ struct Tally {
     first_ts_ms: u64,
     last_ts_ms: u64,
     names: Distinct,
+    /// Of a kind: the name and the protocol, where all have the same.
+    stream: Option<String>,
+    protocol: Option<String>,
 }
 
 impl Tally {
+    /// Keeps what all attempts have in common.
+    fn common(&mut self, attempt: &Attempt<'_>) {
+        let is_first = self.attempts == 0;
+        for (common, of_this) in [
+            (&mut self.stream, attempt.stream),
+            (&mut self.protocol, attempt.protocol),
+        ] {
+            if is_first {
+                *common = of_this.map(str::to_owned);
+            } else if common.as_deref() != of_this {
+                *common = None;
+            }
+        }
+    }
+
     fn add(&mut self, attempts: u64, offers: u64, first_ts_ms: u64, last_ts_ms: u64) {
         if self.attempts == 0 {
             (self.first_ts_ms, self.last_ts_ms) = (first_ts_ms, last_ts_ms);
@@ -104,8 +126,6 @@ struct Kind {
     /// What all refusals of the kind have in common.
     sample: AuditRecord,
     group: Option<AddressGroup>,
-    /// The name, while there is only one.
-    stream: Option<String>,
     principal: bool,
     since: Duration,
     tally: Tally,
@@ -131,6 +151,7 @@ pub(crate) struct Refusals {
     anyone: Bucket,
     known: Bucket,
     cap: u64,
+    log: Bucket,
     counts: RefusalCounts,
     /// When something is due; `None` when nothing is counted.
     next_due: Option<Duration>,
@@ -151,6 +172,7 @@ impl Refusals {
             anyone: Bucket::new(per_second - known, now),
             known: Bucket::new(known, now),
             cap: u64::from(per_second),
+            log: Bucket::new(LOGGED_PER_SECOND, now),
             counts: RefusalCounts::default(),
             next_due: None,
             behind: false,
@@ -184,13 +206,17 @@ impl Refusals {
         ));
         let name = self.keys.hash_one((attempt.app, attempt.stream));
         if let Some(kind) = self.kinds.get_mut(&key) {
-            if kind.stream.as_deref() != attempt.stream {
-                kind.stream = None;
+            if kind.tally.attempts < LOGGED_OF_A_KIND && self.log.take(now) {
+                log(&attempt);
             }
+            kind.tally.common(&attempt);
             count(&mut kind.tally, &attempt, name);
             due(&mut self.next_due, kind.since);
             self.counts.aggregated += attempt.count;
             return None;
+        }
+        if self.log.take(now) {
+            log(&attempt);
         }
         if !self.has_room_for(attempt.principal.is_some(), now) {
             let others = &mut self.others[attempt.what as usize];
@@ -211,7 +237,6 @@ impl Refusals {
                 what: attempt.what,
                 sample: sample_of(&record, &attempt),
                 group,
-                stream: attempt.stream.map(str::to_owned),
                 principal: attempt.principal.is_some(),
                 since: now,
                 tally: Tally::default(),
@@ -357,10 +382,11 @@ impl Refusals {
 impl Kind {
     /// The record of what was counted; counting begins again.
     fn take(&mut self, now: Duration) -> Aggregate {
-        let tally = std::mem::take(&mut self.tally);
+        let mut tally = std::mem::take(&mut self.tally);
         self.since = now;
         let mut record = self.sample.clone();
-        record.stream.clone_from(&self.stream);
+        record.stream = tally.stream.take();
+        record.protocol = tally.protocol.take();
         tally.record(record)
     }
 }
@@ -370,6 +396,23 @@ impl Refused {
     pub(crate) fn opens_session(record: &AuditRecord) -> bool {
         Self::of(&record.action).is_some_and(Self::has_session)
     }
+}
+
+/// For people, and for programs that block addresses.
+fn log(attempt: &Attempt<'_>) {
+    let Some(address) = attempt.peer.map(|peer| peer.to_canonical()) else {
+        return;
+    };
+    // The address comes first, so that nothing that a client chooses can stand in front of it.
+    tracing::info!(
+        %address,
+        action = attempt.what.action().label(),
+        reason = attempt.reason.unwrap_or_default(),
+        app = attempt.app,
+        stream = attempt.stream.unwrap_or_default(),
+        count = attempt.count,
+        "refused"
+    );
 }
 
 fn count(tally: &mut Tally, attempt: &Attempt<'_>, name: u64) {
@@ -383,7 +426,7 @@ fn due(next: &mut Option<Duration>, since: Duration) {
     *next = Some(next.map_or(at, |next| next.min(at)));
 }
 
-/// What a kind's records have in common. Ports, protocols, user agents and details differ from attempt to attempt.
+/// What a kind's records have in common. Ports, user agents and details differ from attempt to attempt.
 fn sample_of(record: &AuditRecord, attempt: &Attempt<'_>) -> AuditRecord {
     let app = attempt.app_of_kind().unwrap_or_default();
     let mut sample = AuditRecord::new(record.action.clone(), app).with_outcome(Outcome::Denied);

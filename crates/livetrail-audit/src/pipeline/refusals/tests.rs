@@ -45,7 +45,6 @@ impl Bench {
             mono_ms: 0,
             what: What::Transition {
                 kind: event.kind.clone(),
-                session: event.session,
                 context: Arc::clone(&event.context),
             },
         };

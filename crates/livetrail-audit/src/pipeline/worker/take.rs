@@ -172,13 +172,9 @@ impl Worker {
         }
         let (seq, ts_ms, mono_ms) = (offered.seq, offered.ts_ms, offered.mono_ms);
         let (mut record, context) = match offered.what {
-            What::Transition {
-                kind,
-                session,
-                context,
-            } => {
+            What::Transition { kind, context } => {
                 let mut record = convert::record_of(&kind, &context);
-                record.session = Some(session.as_uuid());
+                record.session = Some(context.session.as_uuid());
                 record.ts_ms = ts_ms;
                 record.mono_ms = Some(mono_ms);
                 (record, Some(context))
@@ -208,13 +204,9 @@ impl Worker {
         let now = self.shared.clock.monotonic();
         let in_full = || {
             let mut record = match &offered.what {
-                What::Transition {
-                    kind,
-                    session,
-                    context,
-                } => {
+                What::Transition { kind, context } => {
                     let mut record = convert::record_of(kind, context);
-                    record.session = Some(session.as_uuid());
+                    record.session = Some(context.session.as_uuid());
                     record
                 }
                 What::Record(record) => AuditRecord::clone(record),
