@@ -11,6 +11,9 @@ use serde_json::Value;
 const TRAIL: &str =
     "checkpoint_interval = \"100ms\"\nwal_segment_size = \"9MiB\"\nreserve_size = \"1MiB\"\n";
 
+/// A test is one address, and is not held back for what many do.
+const BUDGETS: &str = "[limits.attempts]\nrate = 1000000\nburst = 1000000\n[limits.short_sessions]\nrate = 1000000\nburst = 1000000\n";
+
 /// What differs from test to test, in the words of the configuration file. What a test does not set is the server's default:
 /// one application, `live`, that everybody may publish to and play; publishing is audited strictly.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +30,7 @@ pub struct Config {
     api_tokens: String,
     log_filter: Option<String>,
     default_trail: bool,
+    default_budgets: bool,
 }
 
 impl Config {
@@ -96,6 +100,13 @@ impl Config {
     #[must_use]
     pub fn default_trail(mut self) -> Self {
         self.default_trail = true;
+        self
+    }
+
+    /// The server's own budgets of attempts, instead of none.
+    #[must_use]
+    pub fn default_budgets(mut self) -> Self {
+        self.default_budgets = true;
         self
     }
 
@@ -178,6 +189,9 @@ impl Config {
             ("[trail]", &trail),
         ] {
             let _ = write!(text, "\n{section}\n{lines}");
+        }
+        if !self.default_budgets {
+            text += BUDGETS;
         }
         text + "\n" + &self.keys + "\n" + &self.api_tokens
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::clock::{wait_for, wait_until};
 use crate::config::Config;
 use crate::http::{self, Answer};
 use crate::process::{Finished, Process, run};
+use crate::rtmp::RawRtmp;
 use crate::trail::Trail;
 use crate::{binary, config, faketime};
 
@@ -262,6 +263,23 @@ impl Server {
         wait_until(&what, SOON, || {
             config::frames_of(&self.get("/api/v1/streams").json(), stream) >= frames
         });
+    }
+
+    /// Lets the trail grow by at least so many records: the start and the end of publishers that leave at once.
+    ///
+    /// # Panics
+    /// When one is not let in.
+    #[track_caller]
+    pub fn grow(&self, records: u64) {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        for _ in 0..records.div_ceil(2) {
+            // A name of its own: the server may still be seeing the one before it go.
+            let n = COUNT.fetch_add(1, Ordering::Relaxed);
+            let mut publisher = RawRtmp::connect(self.rtmp).expect("a handshake");
+            publisher.open("live").expect("a connection");
+            let answer = publisher.publish(&format!("grow-{n}"));
+            assert_eq!(answer.expect("an answer"), "NetStream.Publish.Start");
+        }
     }
 
     /// `GET` of a path.

@@ -53,6 +53,7 @@ fn seconds() -> (Duration, bool) {
 fn config() -> Config {
     Config::new()
         .default_trail()
+        .default_budgets()
         .log_filter("warn")
         .key(STUDIO.0, STUDIO.1, "publish")
         .key(AUDIENCE.0, AUDIENCE.1, "play")
