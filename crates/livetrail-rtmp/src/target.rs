@@ -274,6 +274,8 @@ fn split_query(text: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{Address, RtmpUrl, app_name};
 
     #[test]
@@ -383,5 +385,25 @@ mod tests {
         assert_eq!(token("live", "", "cam?nottoken=z"), None);
         let address = Address::new("live", "", "cam?token=hunter2");
         assert!(!format!("{address:?}").contains("hunter2"));
+    }
+
+    proptest! {
+        #[test]
+        fn wherever_an_address_is_cut_its_key_is_whole_and_in_no_name(
+            key in "[A-Za-z0-9+/=?]{0,40}[A-Za-z0-9+=?]",
+            instance in prop::option::of("[a-z]{1,8}"),
+        ) {
+            let stream = match &instance {
+                Some(instance) => format!("{instance}/cam"),
+                None => "cam".to_owned(),
+            };
+            let whole = format!("live/{stream}?token={key}");
+            // Cut before the query a client has parts of a path, cut inside it a part of the key.
+            for (at, _) in whole.match_indices('/') {
+                let (app, name) = (&whole[..at], &whole[at + 1..]);
+                let expected = ("live".to_owned(), stream.clone(), key.clone());
+                prop_assert_eq!(named(app, name), expected, "{} {}", app, name);
+            }
+        }
     }
 }
