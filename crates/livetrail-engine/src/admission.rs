@@ -32,7 +32,7 @@ use crate::{
     builder::Limits,
     bus::{Stream, Writer},
     engine::Inner,
-    event::{Reason, Role, SessionContext, StreamEventKind, clean},
+    event::{Detail, Reason, Role, SessionContext, StreamEventKind, clean},
     identity::SessionId,
     janitor,
     lifecycle::SessionCore,
@@ -271,12 +271,19 @@ impl Inner {
     }
 
     /// Refuses what nobody has to be asked about.
-    pub(crate) fn refuse_unasked(&self, role: Role, attempt: &Attempt, reason: Reason) -> Denied {
+    pub(crate) fn refuse_unasked(
+        &self,
+        role: Role,
+        attempt: &Attempt,
+        reason: Reason,
+        detail: &str,
+    ) -> Denied {
         let context = self.context_of(role, attempt);
         let (rate, now) = (self.limits.load().attempts, self.clock.monotonic());
         let over = self.attempts.over(Address::of_session(&context), rate, now);
         let reason = over.map_or(reason, |_| Reason::RateLimited);
-        self.refuse(&context, reason);
+        let detail = Detail::new(&self.scrub(detail));
+        self.refuse_with(&context, reason, detail);
         let mut denied = Denied::of(&context, reason);
         denied.retry_after = over.map(at_least_a_second);
         denied
@@ -284,12 +291,19 @@ impl Inner {
 
     /// Reports a refusal, which the budget of its address pays for.
     pub(crate) fn refuse(&self, context: &Arc<SessionContext>, reason: Reason) {
+        self.refuse_with(context, reason, None);
+    }
+
+    fn refuse_with(&self, context: &Arc<SessionContext>, reason: Reason, detail: Option<Detail>) {
         if reason != Reason::ServerShutdown {
             let rate = self.limits.load().attempts;
             let address = Address::of_session(context);
             self.attempts.refused(address, rate, self.clock.monotonic());
         }
-        self.report(context, StreamEventKind::denied(context.role, reason, None));
+        self.report(
+            context,
+            StreamEventKind::denied(context.role, reason, detail),
+        );
     }
 
     async fn admit(self: &Arc<Self>, role: Role, mut attempt: Attempt) -> Result<Admitted, Denied> {

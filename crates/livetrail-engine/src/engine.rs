@@ -127,8 +127,20 @@ impl Engine {
     /// ([`StreamKey::sanitized`](crate::StreamKey::sanitized) gives one that stands for it), or its request cannot be decoded. Reported as one
     /// `*_denied`, like any refusal.
     pub fn refuse(&self, role: Role, attempt: Attempt, reason: Reason) -> Denied {
+        self.refuse_with(role, attempt, reason, "")
+    }
+
+    /// Refuses an attempt like [`refuse`](Self::refuse), with a text that says more about the reason; of the text, what
+    /// [`Detail`](crate::Detail) keeps is recorded.
+    pub fn refuse_with(
+        &self,
+        role: Role,
+        attempt: Attempt,
+        reason: Reason,
+        detail: &str,
+    ) -> Denied {
         self.inner
-            .refuse_unasked(role, &attempt, reason.of_host(role))
+            .refuse_unasked(role, &attempt, reason.of_host(role), detail)
     }
 
     /// The text, or `key:NAME` in its place if a configured secret stands in it: for what a gateway logs of a client.

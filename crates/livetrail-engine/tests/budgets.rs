@@ -310,6 +310,8 @@ async fn no_secret_reaches_an_event() {
             Reason::BadName,
         );
         assert_eq!(engine.scrub(text), "key:studio");
+        let why = format!("not a name: {text}");
+        engine.refuse_with(Role::Play, attempt("cam"), Reason::BadName, &why);
     }
     let both = StreamKey::parse("correct+horse", "battery=staple").unwrap();
     let _ = engine.publish(Attempt::new(both, "test")).await;

@@ -303,6 +303,14 @@ async fn an_end_may_say_more_than_its_reason() {
         panic!("no end");
     };
     assert_eq!(detail.unwrap().as_str(), "codec id 2 is not supported");
+    let denied = engine.refuse_with(Role::Play, attempt("cam"), Reason::BadName, "no UTF-8");
+    assert_eq!(
+        journal.of(denied.session),
+        [StreamEventKind::PlayDenied {
+            reason: Reason::BadName,
+            detail: Detail::new("no UTF-8"),
+        }]
+    );
 }
 
 /// The wall clock goes back between two sessions; their order is the one in which they started.
