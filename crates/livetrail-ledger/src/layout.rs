@@ -24,6 +24,8 @@ pub(crate) const WITNESSES: &str = "private/witness.json";
 pub(crate) const CHECKPOINTS: &str = "private/checkpoints";
 /// Under a key's id, the checkpoint under which it was given up; served.
 pub(crate) const HAND_OVERS: &str = "handover";
+/// Under a number, the newest checkpoint that at least so many witnesses have cosigned; served.
+pub(crate) const COSIGNED: &str = "cosigned";
 /// Space kept for bad times.
 pub(crate) const BALLAST: &str = "private/ballast";
 /// Tiles and bundles that are not durable yet, under names of their own; wiped at every start.
@@ -36,7 +38,7 @@ pub(crate) const WAL_SPARE: &str = "private/wal/spare";
 pub(crate) const WAL_SPARE_NEW: &str = "private/wal/spare.new";
 /// A segment before it has its header and its name.
 pub(crate) const WAL_NEW: &str = "private/wal/segment.new";
-/// Everything that is served, but the checkpoint and the hand-overs.
+/// Everything that is served, but checkpoints.
 pub(crate) const TILES: &str = "tile";
 
 /// The segment that begins with this index: 20 digits, so that names sort as indices do.
@@ -59,6 +61,11 @@ pub(crate) fn archived(size: u64) -> String {
 /// The checkpoint under which this key was given up.
 pub(crate) fn hand_over(key: KeyId) -> String {
     format!("{HAND_OVERS}/{key}")
+}
+
+/// The newest checkpoint that at least this many witnesses have cosigned.
+pub(crate) fn cosigned(witnesses: usize) -> String {
+    format!("{COSIGNED}/{witnesses}")
 }
 
 /// Where a tile or bundle waits until it is durable: its path with the slashes made flat.

@@ -17,6 +17,7 @@ use crate::{
     prune::Pruned,
     store::SharedStore,
     tree_files::{Place, TreeFiles},
+    witness::MAX_WITNESSES,
 };
 
 /// Reads a trail. It needs no key, takes no lock and writes nothing.
@@ -99,6 +100,37 @@ impl Reader {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(LedgerError::io("read", path, error)),
         }
+    }
+
+    /// The newest checkpoint that at least `witnesses` of the log's witnesses have cosigned, as it was published; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn cosigned(&self, witnesses: usize) -> Result<Option<Vec<u8>>, LedgerError> {
+        let path = layout::cosigned(witnesses);
+        match self.store.read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LedgerError::io("read", path, error)),
+        }
+    }
+
+    /// The checkpoint for a receipt of an entry: the one that most witnesses have cosigned of those that cover it, else the published one.
+    fn checkpoint_over(&self, index: u64) -> Result<VerifiedCheckpoint, LedgerError> {
+        let published = self.checkpoint()?;
+        let mut best = None;
+        for witnesses in 1..=MAX_WITNESSES {
+            let Some(note) = self.cosigned(witnesses)? else {
+                break;
+            };
+            // One that cannot be verified is of keys before these: the published one is as good for a receipt.
+            if let Ok(cosigned) = self.verifier.verify(&note)
+                && (index < cosigned.head().size && cosigned.head().size <= published.head().size)
+            {
+                best = Some(cosigned);
+            }
+        }
+        Ok(best.unwrap_or(published))
     }
 
     /// The published checkpoint, verified.
@@ -247,12 +279,13 @@ impl Reader {
         Ok(Pruned::read(self.store.as_ref())?.below)
     }
 
-    /// A receipt for one entry that stands alone: a `.tlog-proof` file, with the published checkpoint in it.
+    /// A receipt for one entry that stands alone: a `.tlog-proof` file with a checkpoint in it: the published one or, where witnesses have cosigned one
+    /// that covers the entry, that one.
     ///
     /// # Errors
     /// [`LedgerError::BeyondPublished`], and [`LedgerError::Log`] when the tiles do not lead to the signed root.
     pub fn inclusion_proof(&self, index: u64) -> Result<String, LedgerError> {
-        let checkpoint = self.checkpoint()?;
+        let checkpoint = self.checkpoint_over(index)?;
         let size = checkpoint.head().size;
         if index >= size {
             return Err(LedgerError::BeyondPublished { index, size });

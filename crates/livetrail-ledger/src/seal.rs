@@ -298,7 +298,9 @@ impl Sealer {
         if ours.is_err() || checkpoint.head().size > self.published.head().size {
             return Ok(());
         }
-        self.archive(checkpoint, lines)?;
+        if let Some(kept) = self.archive(checkpoint, lines)? {
+            self.publish_cosigned(&kept)?;
+        }
         let mut note = self.published.note().clone();
         if self.published.head() != checkpoint.head() || !push_all(&mut note, lines) {
             return Ok(());
@@ -306,12 +308,12 @@ impl Sealer {
         self.replace_checkpoint(note)
     }
 
-    /// Writes a checkpoint into the archive, with the lines that are there already and the further ones.
+    /// Writes a checkpoint into the archive, with the lines that are there already and the further ones. Gives what was written, if anything was.
     fn archive(
         &self,
         checkpoint: &VerifiedCheckpoint,
         lines: &[NoteSignature],
-    ) -> Result<(), Blocked> {
+    ) -> Result<Option<Note>, Blocked> {
         let path = layout::archived(checkpoint.head().size);
         let kept = match self.store.read(&path) {
             Ok(bytes) => Note::parse(&bytes).ok(),
@@ -322,10 +324,10 @@ impl Sealer {
         let mut note = kept.unwrap_or_else(|| checkpoint.note().clone());
         if note.text() != checkpoint.note().text() {
             // Never over what was kept: it is somebody's evidence.
-            return Ok(());
+            return Ok(None);
         }
         if !push_all(&mut note, lines) && !is_new {
-            return Ok(());
+            return Ok(None);
         }
         let bytes = note.encode();
         self.store
@@ -338,7 +340,51 @@ impl Sealer {
                     Access::Private,
                 )
             })
-            .map_err(|error| Blocked::store("write", path.as_str(), error))
+            .map_err(|error| Blocked::store("write", path.as_str(), error))?;
+        Ok(Some(note))
+    }
+
+    /// Publishes a checkpoint under the numbers of witnesses that have cosigned it, where it is newer than what is there: whoever asks for some of
+    /// them finds the newest that enough have cosigned, although the published one has none yet. *Crash: some numbers have an older one; the next
+    /// cosignature replaces it.*
+    fn publish_cosigned(&self, note: &Note) -> Result<(), Blocked> {
+        let own = [
+            self.identity.signer_key().name(),
+            self.identity.cosigner_key().name(),
+        ];
+        let witnesses: BTreeSet<_> = note
+            .signatures()
+            .iter()
+            .filter(|line| !own.contains(&line.name()))
+            .map(|line| (line.name().as_str(), line.key_id().0))
+            .collect();
+        let size = |note: &Note| Checkpoint::parse(note.text()).map(|stated| stated.head().size);
+        let ours = size(note).unwrap_or(0);
+        for number in 1..=witnesses.len().min(crate::witness::MAX_WITNESSES) {
+            let path = layout::cosigned(number);
+            let there = match self.store.read(&path) {
+                Ok(bytes) => Note::parse(&bytes).ok().and_then(|note| size(&note).ok()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(Blocked::store("read", path.as_str(), error)),
+            };
+            if there.is_some_and(|there| there > ours) {
+                continue;
+            }
+            let text = note.encode();
+            let write = || -> io::Result<()> {
+                for made in self.store.create_dir(layout::COSIGNED)? {
+                    self.store.sync_dir(parent(&made))?;
+                }
+                replace(
+                    self.store.as_ref(),
+                    &path,
+                    text.as_bytes(),
+                    Access::Checkpoint,
+                )
+            };
+            write().map_err(|error| Blocked::store("write", path.as_str(), error))?;
+        }
+        Ok(())
     }
 
     fn replace_checkpoint(&mut self, note: Note) -> Result<(), Blocked> {

@@ -79,8 +79,9 @@ pub use policy::{MAX_POLICY_BYTES, Policy};
 pub use postgres::PostgresTrail;
 pub use proof::{ProofReport, verify_proof};
 pub use report::{
-    BootReport, CheckpointReport, CosignatureReport, Figures, KeysReport, OlderReport,
-    OpenSessionReport, PrunedReport, Report, RotationReport, Sessions, TrailKind, Verdict,
+    BootReport, CheckpointReport, CosignatureReport, CosignedReport, Figures, KeysReport,
+    OlderReport, OpenSessionReport, PrunedReport, Report, RotationReport, Sessions, TrailKind,
+    Verdict,
 };
 #[cfg(feature = "s3")]
 pub use s3::BucketSite;

@@ -5,19 +5,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use livetrail_tlog::{Checkpoint, KeyId, Note, TreeHead, VerifiedCheckpoint, VerifierKey};
 
 use crate::error::VerifyError;
-use crate::finding::{Class, Finding};
-use crate::report::OlderReport;
+use crate::finding::{Class, Finding, Severity};
+use crate::policy::Policy;
+use crate::report::{CosignedReport, OlderReport};
 use crate::scan::{Got, get};
+use crate::show::span;
 use crate::source::Source;
 use crate::trail::Trail;
 use crate::trust::{Signed, Trust};
-use crate::verify::{Found, MAX_SMALL_BYTES, stated};
+use crate::verify::{Found, MAX_SMALL_BYTES, cosignatures, stated};
 
 const ARCHIVE: &str = "private/checkpoints";
 
 /// Under a key's id, the checkpoint under which that key was given up. It is published, so that whoever has only a site and an old key can
 /// follow.
 const HAND_OVERS: &str = "handover";
+
+/// Under a number, the newest checkpoint that so many witnesses have cosigned.
+const COSIGNED: &str = "cosigned";
+
+/// The most witnesses of a log.
+const MAX_WITNESSES: usize = 32;
+
+/// For how long the newest entries may be without the cosignatures asked for, before that is worth a remark.
+const COSIGNED_WITHIN_S: u64 = 3_600;
 
 /// The most of those that are looked for without a key that names them; a log has a few.
 const MAX_HAND_OVERS: usize = 1 << 12;
@@ -43,6 +54,8 @@ enum Whence {
     Archive,
     /// The key that was given up under it, and the note.
     HandOver(KeyId, Vec<u8>),
+    /// How many witnesses have cosigned it, as its name says, and the note.
+    Cosigned(usize, Vec<u8>),
 }
 
 impl Older {
@@ -51,6 +64,7 @@ impl Older {
             Whence::Given(name, _) => name.clone(),
             Whence::Archive => format!("{ARCHIVE}/{:020}.note", self.size),
             Whence::HandOver(key, _) => format!("{HAND_OVERS}/{key}"),
+            Whence::Cosigned(witnesses, _) => format!("{COSIGNED}/{witnesses}"),
         }
     }
 
@@ -73,6 +87,8 @@ pub(crate) struct OlderCheckpoints {
     pending: Vec<(Older, TreeHead)>,
     unread: usize,
     unlisted: Option<String>,
+    /// The newest one in the tree that the witnesses asked for have cosigned.
+    cosigned: Option<CosignedReport>,
     pub(crate) report: OlderReport,
 }
 
@@ -148,6 +164,100 @@ impl OlderCheckpoints {
             self.hand_over(key, source, found);
         }
         self.follow(source, trust, found);
+    }
+
+    /// Takes the newest checkpoints that witnesses have cosigned.
+    pub(crate) fn cosigned(&mut self, notes: Vec<(usize, Got)>, found: &mut Found) {
+        for (witnesses, got) in notes {
+            let name = format!("{COSIGNED}/{witnesses}");
+            let bytes = match got {
+                Got::Bytes(bytes) => bytes,
+                Got::Missing => return,
+                Got::Bad(text) => {
+                    let finding = Finding::failure(Class::Older, text);
+                    found.findings.add(finding.path(name));
+                    continue;
+                }
+                Got::Problem(problem) => {
+                    found.notes.push(problem);
+                    return;
+                }
+            };
+            let Some(size) = stated(&bytes).map(|checkpoint| checkpoint.head().size) else {
+                let finding = Finding::failure(Class::Older, "not a signed checkpoint");
+                found.findings.add(finding.path(name));
+                continue;
+            };
+            self.report.cosigned = self.report.cosigned.saturating_add(1);
+            let whence = Whence::Cosigned(witnesses, bytes);
+            let older = Older { size, whence };
+            self.given.entry(size).or_default().push(older);
+        }
+    }
+
+    /// Remembers one of the tree that the witnesses asked for have cosigned.
+    fn remember_cosigned(&mut self, verified: &VerifiedCheckpoint, trust: &Trust) {
+        let size = verified.head().size;
+        if trust.policy().has_quorum()
+            && self
+                .cosigned
+                .as_ref()
+                .is_none_or(|newest| newest.size < size)
+            && trust.check_quorum(verified).is_none()
+        {
+            let by = cosignatures(verified.cosignatures());
+            self.cosigned = Some(CosignedReport { size, by });
+        }
+    }
+
+    /// What the newest checkpoint lacks of the cosignatures that the policy asks for: nothing, or those of an older one count and what is above it is
+    /// not cosigned yet.
+    fn quorum(
+        &mut self,
+        verified: &VerifiedCheckpoint,
+        trust: &Trust,
+        is_strict: bool,
+        found: &mut Found,
+    ) {
+        self.remember_cosigned(verified, trust);
+        let Some(missing) = trust.check_quorum(verified) else {
+            return;
+        };
+        let Some(newest) = &self.cosigned else {
+            found.findings.add(missing.path("checkpoint"));
+            return;
+        };
+        let above = verified.head().size.saturating_sub(newest.size);
+        found.notes.push(format!(
+            "the witnesses asked for have cosigned the first {} entries; {above} entries above them are not cosigned yet",
+            newest.size
+        ));
+        let signed = verified.log_cosignatures().iter();
+        let signed = signed.filter_map(|line| line.timestamp_s).max();
+        let cosigned = newest.by.iter().map(|line| line.time_s).max();
+        let behind = signed.unwrap_or(0).saturating_sub(cosigned.unwrap_or(0));
+        if behind > COSIGNED_WITHIN_S {
+            let text = format!(
+                "no checkpoint of the {} before the newest one is cosigned by the witnesses asked for: {above} entries stand on the log's signature alone",
+                span(behind.saturating_mul(1000))
+            );
+            let finding = Finding::remark(Class::Signature, text).at(newest.size);
+            let severity = if is_strict {
+                Severity::Failure
+            } else {
+                Severity::Remark
+            };
+            let finding = Finding {
+                severity,
+                ..finding
+            };
+            found.findings.add(finding.path("checkpoint"));
+        }
+    }
+
+    /// What the witnesses asked for have cosigned, if any were asked for.
+    pub(crate) fn take_cosigned(&mut self) -> Option<CosignedReport> {
+        self.cosigned.take()
     }
 
     /// The same for keys that are trusted by now.
@@ -247,7 +357,10 @@ impl OlderCheckpoints {
                     self.follow(source, trust, found);
                 }
                 match again {
-                    Signed::Good(verified) => bound_by_name(older, &verified, trust),
+                    Signed::Good(verified) => {
+                        bound_by_name(older, &verified, trust);
+                        self.remember_cosigned(&verified, trust);
+                    }
                     Signed::Bad(finding) => {
                         bad(older, finding, found);
                         return;
@@ -280,7 +393,7 @@ impl OlderCheckpoints {
 
     /// Judges the latest checkpoint, now that the older ones have said which keys they vouch for.
     pub(crate) fn latest(
-        &self,
+        &mut self,
         bytes: &[u8],
         trust: &mut Trust,
         trail: &mut Trail,
@@ -294,10 +407,10 @@ impl OlderCheckpoints {
         };
         let finding = match signed {
             Signed::Good(verified) => {
-                let findings = [trust.check_second(&verified), trust.check_quorum(&verified)];
-                for finding in findings.into_iter().flatten() {
+                if let Some(finding) = trust.check_second(&verified) {
                     found.findings.add(finding.path("checkpoint"));
                 }
+                self.quorum(&verified, trust, trail.is_strict(), found);
                 if let Some(finding) = trail.untested_change(&verified) {
                     found.findings.add(finding.path("checkpoint"));
                 }
@@ -356,6 +469,7 @@ impl OlderCheckpoints {
                         found.findings.add(finding.path(older.name()));
                         continue;
                     }
+                    self.remember_cosigned(&verified, trust);
                     self.report.consistent = self.report.consistent.saturating_add(1);
                 }
                 // In the tree it shows what the tree shows; any other one whoever found the old secret could have made.
@@ -463,6 +577,23 @@ fn bound_by_name(older: &Older, verified: &VerifiedCheckpoint, trust: &mut Trust
     }
 }
 
+/// The newest checkpoints that witnesses have cosigned, when the policy asks for some. They are read before the newest checkpoint of all: a log that
+/// goes on meanwhile has none that is larger.
+pub(crate) fn read_cosigned(source: &dyn Source, policy: &Policy) -> Vec<(usize, Got)> {
+    let most = policy.witnesses.len().min(MAX_WITNESSES);
+    let numbers = (1..=most).filter(|_| policy.has_quorum());
+    let mut notes = Vec::new();
+    for witnesses in numbers {
+        let got = get(source, &format!("{COSIGNED}/{witnesses}"), MAX_SMALL_BYTES);
+        let is_last = !matches!(got, Got::Bytes(_));
+        notes.push((witnesses, got));
+        if is_last {
+            break;
+        }
+    }
+    notes
+}
+
 /// The size that is published now: the log may have grown while it was checked.
 fn size_now(source: &dyn Source) -> Option<u64> {
     let Got::Bytes(bytes) = get(source, "checkpoint", MAX_SMALL_BYTES) else {
@@ -537,7 +668,9 @@ fn bad(older: &Older, finding: Finding, found: &mut Found) {
 }
 
 fn read(older: &Older, source: &dyn Source, found: &mut Found) -> Option<Vec<u8>> {
-    if let Whence::Given(_, bytes) | Whence::HandOver(_, bytes) = &older.whence {
+    if let Whence::Given(_, bytes) | Whence::HandOver(_, bytes) | Whence::Cosigned(_, bytes) =
+        &older.whence
+    {
         return Some(bytes.clone());
     }
     let name = older.name();

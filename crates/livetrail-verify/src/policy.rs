@@ -188,6 +188,11 @@ impl Policy {
         })
     }
 
+    /// Whether witnesses are asked for.
+    pub(crate) const fn has_quorum(&self) -> bool {
+        self.quorum.is_some()
+    }
+
     /// Whether no key that signs is known.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -98,7 +98,12 @@ impl ProofReport {
                     Some(&checkpoint),
                 ));
                 self.findings.extend(trust.check_second(&checkpoint));
-                self.findings.extend(trust.check_quorum(&checkpoint));
+                self.problems.extend(trust.check_quorum(&checkpoint).map(|missing| {
+                    format!(
+                        "{}; they have not cosigned this checkpoint yet: ask for the receipt again later",
+                        missing.text
+                    )
+                }));
                 self.unknown_lines(note.signatures().len(), &checkpoint);
                 let leaf = leaf_hash(entry);
                 if let Err(error) = checkpoint.verify_inclusion(proof.index(), &leaf, proof.proof())

@@ -54,6 +54,9 @@ pub struct Report {
     pub kind: TrailKind,
     /// The latest checkpoint, if it could be read.
     pub checkpoint: Option<CheckpointReport>,
+    /// The newest checkpoint that the witnesses asked for have cosigned; entries above it are not cosigned yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cosigned: Option<CosignedReport>,
     /// Keys that were trusted.
     pub keys: KeysReport,
     /// What was counted.
@@ -108,6 +111,15 @@ pub struct CosignatureReport {
     pub time_s: u64,
 }
 
+/// The newest checkpoint with the cosignatures that the policy asks for.
+#[derive(Clone, Debug, Serialize)]
+pub struct CosignedReport {
+    /// Entries.
+    pub size: u64,
+    /// Who has cosigned it, and when.
+    pub by: Vec<CosignatureReport>,
+}
+
 /// The keys.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct KeysReport {
@@ -158,6 +170,8 @@ pub struct OlderReport {
     pub archived: u64,
     /// Found in the trail, each the last of a key that was given up.
     pub handed_over: u64,
+    /// Found in the trail, published because witnesses have cosigned them; looked for when the policy asks for witnesses.
+    pub cosigned: u64,
     /// Contained in the tree and signed by a trusted key.
     pub consistent: u64,
 }

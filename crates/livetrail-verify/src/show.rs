@@ -72,6 +72,17 @@ pub(crate) fn date(unix_ms: u64) -> String {
     )
 }
 
+/// A span as people say it: seconds, minutes, hours or days.
+pub(crate) fn span(ms: u64) -> String {
+    let (count, unit) = match ms / 1000 {
+        s if s < 120 => (s, "s"),
+        s if s < 7_200 => (s / 60, "min"),
+        s if s < 172_800 => (s / 3_600, "h"),
+        s => (s / 86_400, "days"),
+    };
+    format!("{count} {unit}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +104,7 @@ mod tests {
         assert_eq!(date(1_796_028_147_512), "2026-11-30 08:42:27 UTC");
         assert_eq!(date(0), "1970-01-01 00:00:00 UTC");
         assert_eq!(date(u64::MAX), "18446744073709551615 ms since 1970");
+        let spans = [119_999, 120_000, 7_200_000, 172_800_000].map(span);
+        assert_eq!(spans, ["119 s", "2 min", "2 h", "2 days"]);
     }
 }

@@ -193,7 +193,8 @@ impl Report {
             older
                 .given
                 .saturating_add(older.archived)
-                .saturating_add(older.handed_over),
+                .saturating_add(older.handed_over)
+                .saturating_add(older.cosigned),
             older.given,
             older.archived,
             older.handed_over

@@ -1,12 +1,12 @@
 //! The whole check of a ledger's trail.
 
-use livetrail_tlog::{Checkpoint, Note, TreeHead, VerifierKey};
+use livetrail_tlog::{Checkpoint, Note, TreeHead, VerifiedSignature, VerifierKey};
 use serde_json::Value as Json;
 
 use crate::error::VerifyError;
 use crate::finding::{Class, Finding, Findings};
 use crate::key_file::KeyFile;
-use crate::older::{Older, OlderCheckpoints};
+use crate::older::{Older, OlderCheckpoints, read_cosigned};
 use crate::policy::Policy;
 use crate::report::{
     CheckpointReport, CosignatureReport, Figures, KeysReport, Report, TrailKind, Verdict,
@@ -93,6 +93,7 @@ pub fn verify(
     let mut found = Found::default();
     altered(source, options.strict, &mut found);
     let manifest = Manifest::read(source, &mut found);
+    let cosigned = read_cosigned(source, &options.policy);
     let bytes = checkpoint_bytes(source, &manifest, &mut found)?;
     let (policy, from_trail) = policy(source, options, &manifest)?;
     let origin = origin(options, &manifest, &policy, from_trail);
@@ -102,6 +103,7 @@ pub fn verify(
     }
     let mut older = OlderCheckpoints::collect(source, &options.against)?;
     older.hand_overs(source, &trust, &mut found);
+    older.cosigned(cosigned, &mut found);
     let latest = bytes.as_deref();
     let stated = latest.and_then(stated);
 
@@ -155,6 +157,7 @@ pub fn verify(
     report.keys = keys;
     report.figures = figures;
     report.older = older.report;
+    report.cosigned = older.take_cosigned();
     Ok(report)
 }
 
@@ -195,6 +198,7 @@ pub(crate) fn finish(
         place,
         kind,
         checkpoint: None,
+        cosigned: None,
         keys: KeysReport::default(),
         figures: Figures::default(),
         older: crate::report::OlderReport::default(),
@@ -464,29 +468,35 @@ pub(crate) fn checkpoint_report(
     stated: &Checkpoint,
     verified: Option<&livetrail_tlog::VerifiedCheckpoint>,
 ) -> CheckpointReport {
-    let by = |line: &livetrail_tlog::VerifiedSignature| format!("{}+{}", line.name, line.key_id);
-    let cosigned = |lines: &[livetrail_tlog::VerifiedSignature]| {
-        lines
-            .iter()
-            .map(|line| CosignatureReport {
-                by: by(line),
-                time_s: line.timestamp_s.unwrap_or(0),
-            })
-            .collect()
-    };
     CheckpointReport {
         origin: stated.origin().to_owned(),
         size: stated.head().size,
         root: stated.head().root.to_string(),
         verified: verified.is_some(),
         signed_by: verified.map_or_else(Vec::new, |checkpoint| {
-            checkpoint.log_signatures().iter().map(by).collect()
+            checkpoint.log_signatures().iter().map(signer).collect()
         }),
         log_cosigned: verified.map_or_else(Vec::new, |checkpoint| {
-            cosigned(checkpoint.log_cosignatures())
+            cosignatures(checkpoint.log_cosignatures())
         }),
-        witnessed: verified.map_or_else(Vec::new, |checkpoint| cosigned(checkpoint.cosignatures())),
+        witnessed: verified.map_or_else(Vec::new, |checkpoint| {
+            cosignatures(checkpoint.cosignatures())
+        }),
     }
+}
+
+fn signer(line: &VerifiedSignature) -> String {
+    format!("{}+{}", line.name, line.key_id)
+}
+
+pub(crate) fn cosignatures(lines: &[VerifiedSignature]) -> Vec<CosignatureReport> {
+    lines
+        .iter()
+        .map(|line| CosignatureReport {
+            by: signer(line),
+            time_s: line.timestamp_s.unwrap_or(0),
+        })
+        .collect()
 }
 
 /// What `private/log.json` says, where it can be read. It is no evidence, but it must not contradict what is.

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use livetrail_verify::{Directory, Options, Policy, Site, Source, Verdict, verify};
 use system_tests::rtmp::RawRtmp;
 use system_tests::{Config, Server, Signal, Witness, clock, run};
 
@@ -10,6 +11,11 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// A server whose trail a witness cosigns, with one more line in its settings.
 fn witnessed(line: &str) -> (Server, Witness) {
+    witnessed_each("100ms", line)
+}
+
+/// The same with an interval at which it is asked.
+fn witnessed_each(interval: &str, line: &str) -> (Server, Witness) {
     let mut server = Server::start(Config::new());
     server.stop();
     let vkey = std::fs::read_to_string(server.data().join("trail.vkey")).expect("verifier keys");
@@ -18,7 +24,7 @@ fn witnessed(line: &str) -> (Server, Witness) {
     let mut witness = Witness::new(server.file("witness"));
     witness.start(origin, vkey);
     let config = Config::new()
-        .trail("witness_interval = \"100ms\"")
+        .trail(&format!("witness_interval = \"{interval}\""))
         .trail(line);
     server.set_config(config.witness(&witness.url, &witness.key));
     server.start_again();
@@ -154,4 +160,49 @@ fn a_witness_that_is_silent_for_too_long_is_loud_in_log_and_health_and_delays_no
     }
     server.stop();
     assert_eq!(witness.answers()(422), 0);
+}
+
+/// Verifications with a policy that asks for the witness; more with LIVETRAIL_VERIFICATIONS.
+const VERIFICATIONS: usize = 12;
+
+#[test]
+fn whoever_asks_for_the_witness_gets_no_false_alarm_from_a_busy_server_nor_after_its_stop() {
+    let (mut server, witness) = witnessed_each("1s", "");
+    let vkeys = std::fs::read_to_string(server.data().join("trail.vkey")).expect("verifier keys");
+    let log: String = vkeys.lines().map(|key| format!("log {key}\n")).collect();
+    let policy = format!("{log}witness w {}\nquorum w\n", witness.key);
+    let options = Options {
+        policy: Policy::parse(&policy).expect("a policy"),
+        strict: true,
+        ..Options::default()
+    };
+    happen(&server, 1);
+    clock::wait_until("a cosignature", SOON, || witness.cosigned() > 1);
+    let directory = Directory::new(server.data().join("trail"));
+    let site = Site::new(&format!("http://{}/trail", server.http())).expect("a site");
+    let told = std::env::var("LIVETRAIL_VERIFICATIONS").ok();
+    let most = told
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(VERIFICATIONS);
+    for number in 0..most {
+        happen(&server, 1);
+        let source: [&dyn Source; 2] = [&directory, &site];
+        let report = verify(source[number % 2], &options, &mut |_, _| {}).expect("a trail");
+        assert_eq!(
+            report.verdict,
+            Verdict::Sound,
+            "verification {number}: {report}"
+        );
+        assert_eq!(report.remarks, 0, "verification {number}: {report}");
+    }
+    server.stop();
+    // The last checkpoint was shown to the witness as well.
+    let report = verify(&directory, &options, &mut |_, _| {}).expect("a trail");
+    assert_eq!(report.verdict, Verdict::Sound, "{report}");
+    let size = report.checkpoint.as_ref().map(|checkpoint| checkpoint.size);
+    assert_eq!(
+        report.cosigned.as_ref().map(|cosigned| cosigned.size),
+        size,
+        "{report}"
+    );
 }

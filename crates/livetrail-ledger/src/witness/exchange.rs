@@ -129,6 +129,16 @@ impl Exchange {
         }
     }
 
+    /// What to do at an orderly stop: show the newest checkpoint once more, whatever the interval, and then nothing.
+    pub(super) fn last(&self, newest: TreeHead) -> Next {
+        if self.alarmed || self.cosigned == Some(newest) {
+            return Next::Never;
+        }
+        Next::Ask {
+            old: self.known.unwrap_or(0),
+        }
+    }
+
     /// What came of asking for `checkpoint` from `old`: an answer, or why there is none.
     pub(super) fn answered(
         &mut self,

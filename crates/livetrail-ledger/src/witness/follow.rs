@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use livetrail_tlog::VerifiedCheckpoint;
+
 use super::{
     Witness, WitnessOptions, WitnessTransport,
     ask::ask,
@@ -89,6 +91,12 @@ struct Shared {
 
 struct State {
     ending: bool,
+    /// The newest checkpoint is shown once more, whatever the interval, and then the threads end.
+    finishing: bool,
+    /// Threads that have not ended.
+    running: usize,
+    /// What all of them are shown, and since when: different ones would leave no checkpoint that enough have cosigned.
+    shown: Option<(VerifiedCheckpoint, Duration)>,
     /// One for each witness.
     talks: Vec<Talk>,
 }
@@ -139,6 +147,9 @@ impl Witnesses {
             known: Mutex::new(known),
             state: Mutex::new(State {
                 ending: false,
+                finishing: false,
+                running: 0,
+                shown: None,
                 talks,
             }),
             wake: Condvar::new(),
@@ -156,9 +167,17 @@ impl Witnesses {
             let seed = u64::from_le_bytes(seed);
             let shared = Arc::clone(&started.shared);
             let exchange = Exchange::new(&shared.options, seed);
+            {
+                let mut state = started.shared.state();
+                state.running = state.running.saturating_add(1);
+            }
+            let ended = Ended(Arc::clone(&shared));
             let thread = thread::Builder::new()
                 .name(format!("witness-{at}"))
-                .spawn(move || shared.follow(at, &witness, exchange));
+                .spawn(move || {
+                    shared.follow(at, &witness, exchange);
+                    drop(ended);
+                });
             let thread = thread
                 .map_err(|error| LedgerError::io("start the thread", "of a witness", error))?;
             started.threads.push(thread);
@@ -181,6 +200,24 @@ impl Witnesses {
             }
         };
         state.talks.iter().map(status).collect()
+    }
+
+    /// Shows each witness the newest checkpoint once more, at an orderly stop, and ends the threads. Waits at most `within`; `false` when one has
+    /// not answered by then.
+    pub fn finish(&self, within: Duration) -> bool {
+        let mut state = self.shared.state();
+        state.finishing = true;
+        self.shared.wake.notify_all();
+        let waited = self
+            .shared
+            .wake
+            .wait_timeout_while(state, within, |state| state.running > 0);
+        let mut state = waited.map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+        state.ending = true;
+        let in_time = state.running == 0;
+        drop(state);
+        self.shared.wake.notify_all();
+        in_time
     }
 
     /// Tells the threads to end: at once, but for one that is in the middle of a request.
@@ -210,8 +247,18 @@ impl Shared {
             if exchange.is_newly_overdue(now) {
                 self.overdue(at, witness);
             }
-            let checkpoint = self.handle.checkpoint();
-            match exchange.next(now, checkpoint.head()) {
+            let is_finishing = self.state().finishing;
+            let checkpoint = if is_finishing {
+                self.handle.checkpoint()
+            } else {
+                self.shown(now)
+            };
+            let next = if is_finishing {
+                exchange.last(checkpoint.head())
+            } else {
+                exchange.next(now, checkpoint.head())
+            };
+            match next {
                 Next::Never => return,
                 Next::Wait(until) => self.wait(until.saturating_sub(now)),
                 Next::Ask { old } => {
@@ -249,11 +296,25 @@ impl Shared {
                             self.handle.halt(reason.clone());
                             (self.listener)(&WitnessEvent::Alarm { reason });
                         }
+                        Outcome::Failed(_) if is_finishing => return,
                         Outcome::Again | Outcome::Failed(_) => {}
                     }
                 }
             }
         }
+    }
+
+    /// The checkpoint that witnesses are shown now. It stays the same for an interval, so that all of them cosign the same one.
+    fn shown(&self, now: Duration) -> VerifiedCheckpoint {
+        let newest = self.handle.checkpoint();
+        let mut state = self.state();
+        if let Some((shown, since)) = &state.shown
+            && now < since.saturating_add(self.options.interval)
+        {
+            return shown.clone();
+        }
+        state.shown = Some((newest.clone(), now));
+        newest
     }
 
     fn note(&self, at: usize, outcome: &Outcome, size: u64, failing_since: Option<Duration>) {
@@ -303,7 +364,7 @@ impl Shared {
         let state = self.state();
         let waited = self
             .wake
-            .wait_timeout_while(state, time, |state| !state.ending);
+            .wait_timeout_while(state, time, |state| !state.ending && !state.finishing);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -314,6 +375,18 @@ impl Shared {
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+}
+
+/// Counts a thread out, however it ends.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.running = state.running.saturating_sub(1);
+        drop(state);
+        self.0.wake.notify_all();
     }
 }
 

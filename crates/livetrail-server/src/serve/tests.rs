@@ -222,6 +222,7 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
             "/health",
             "/metrics",
             "/trail/checkpoint",
+            "/trail/cosigned/{witnesses}",
             "/trail/handover/{key}",
             "/trail/proof",
             "/trail/tile/entries/{index}",

@@ -500,6 +500,7 @@ impl Check {
         report.keys = keys_report(&self.trust, false);
         report.figures = self.figures;
         report.older = self.older.report;
+        report.cosigned = self.older.take_cosigned();
         report
     }
 }

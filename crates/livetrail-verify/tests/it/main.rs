@@ -9,3 +9,4 @@ mod proof;
 mod sound;
 mod support;
 mod tampered;
+mod witnesses;

@@ -265,3 +265,136 @@ fn what_cannot_be_a_witness_is_refused_in_words() {
     };
     assert!(with(vec![witness(1)], never).is_err());
 }
+
+#[test]
+fn all_witnesses_cosign_the_same_checkpoints_and_the_newest_of_them_are_published() {
+    let models = [Model::new(1), Model::new(2), Model::new(3)];
+    let mem = created();
+    let store: SharedStore = Arc::new(mem.clone());
+    let (ledger, _) = Ledger::builder(Arc::clone(&store), identity())
+        .options(small())
+        .open()
+        .unwrap();
+    let transport: Arc<dyn WitnessTransport> = Arc::new(Several(models.to_vec()));
+    let given = (1..=3).map(witness).collect();
+    let quiet = |_: &WitnessEvent| {};
+    let witnesses = Witnesses::start(ledger.handle(), given, options(), transport, quiet).unwrap();
+    let newest = |number: usize| {
+        let bytes = mem.read(&format!("cosigned/{number}")).ok()?;
+        let note = Note::parse(&bytes).unwrap();
+        let keys = [1, 2, 3].map(|seed| witness(seed).verifier);
+        let lines = keys
+            .iter()
+            .filter(|key| note.verify(&[*key]).is_ok())
+            .count();
+        assert!(
+            lines >= number,
+            "cosigned/{number} has {lines} cosignatures"
+        );
+        Some(
+            livetrail_tlog::Checkpoint::parse(note.text())
+                .unwrap()
+                .head()
+                .size,
+        )
+    };
+    // A log that is never quiet: without a common checkpoint no two of them would ever cosign the same one.
+    for _ in 0..4 {
+        let before = newest(3);
+        until("a checkpoint of all three", || {
+            append(&ledger, 7);
+            newest(3) > before
+        });
+        let sizes = [newest(1), newest(2), newest(3)];
+        assert!(sizes[0] >= sizes[1] && sizes[1] >= sizes[2], "{sizes:?}");
+    }
+    // With one away, two are enough for those who ask for two.
+    models[2].state.lock().unwrap().down = true;
+    let before = newest(2);
+    until("a checkpoint of two", || {
+        append(&ledger, 7);
+        newest(2) > before
+    });
+    assert!(witnesses.finish(60 * SECOND));
+    ledger.close().unwrap();
+    // A receipt carries a checkpoint that most have cosigned, as far as it covers the entry.
+    let reader = crate::Reader::open(store).unwrap();
+    let receipt = reader.inclusion_proof(3).unwrap();
+    let receipt = livetrail_tlog::ProofFile::parse(receipt.as_bytes()).unwrap();
+    let of_all = mem.read("cosigned/3").unwrap();
+    assert_eq!(receipt.checkpoint().encode().into_bytes(), of_all);
+    let last = reader.checkpoint().unwrap().head().size - 1;
+    let receipt = reader.inclusion_proof(last).unwrap();
+    let receipt = livetrail_tlog::ProofFile::parse(receipt.as_bytes()).unwrap();
+    assert_eq!(receipt.index(), last);
+}
+
+#[test]
+fn at_an_orderly_stop_the_last_checkpoint_is_cosigned_whatever_the_interval() {
+    let model = Model::new(1);
+    let mem = created();
+    let store: SharedStore = Arc::new(mem.clone());
+    let ledger = open(&store, &model, 1).unwrap();
+    let seldom = WitnessOptions {
+        interval: 600 * SECOND,
+        longest_pause: 600 * SECOND,
+        ..options()
+    };
+    let start = |transport: Arc<dyn WitnessTransport>| {
+        let options = seldom.clone();
+        Witnesses::start(
+            ledger.handle(),
+            vec![witness(1)],
+            options,
+            transport,
+            |_| {},
+        )
+        .unwrap()
+    };
+    let witnesses = start(model.clone());
+    append(&ledger, 5);
+    until("the first cosignature", || {
+        witnesses.status()[0].cosigned_size.is_some()
+    });
+    let last = append(&ledger, 40);
+    assert!(model.size() < last, "the interval is long");
+    assert!(witnesses.finish(60 * SECOND));
+    assert_eq!(model.size(), last);
+    // One that is away is asked once, and waited for no longer than is said.
+    let witnesses = start(model.clone());
+    append(&ledger, 3);
+    model.state.lock().unwrap().down = true;
+    assert!(
+        witnesses.finish(60 * SECOND),
+        "it has answered, with an error"
+    );
+    drop(witnesses);
+    let witnesses = start(Arc::new(Never));
+    append(&ledger, 3);
+    assert!(!witnesses.finish(Duration::from_millis(50)));
+    ledger.close().unwrap();
+    let kept = Note::parse(&mem.read("cosigned/1").unwrap()).unwrap();
+    let kept = livetrail_tlog::Checkpoint::parse(kept.text()).unwrap();
+    assert_eq!(kept.head().size, last);
+}
+
+/// Several witnesses behind one network, by their numbers.
+struct Several(Vec<Arc<Model>>);
+
+impl WitnessTransport for Several {
+    fn post(&self, url: &str, body: &str, timeout: Duration) -> Result<crate::RawAnswer, String> {
+        let named = |number: &usize| url.starts_with(&format!("http://witness{number}."));
+        let number = (1..=self.0.len()).find(named).unwrap();
+        self.0[number - 1].post(url, body, timeout)
+    }
+}
+
+/// A network that gives nothing back for a long time.
+struct Never;
+
+impl WitnessTransport for Never {
+    fn post(&self, _: &str, _: &str, _: Duration) -> Result<crate::RawAnswer, String> {
+        thread::sleep(SECOND);
+        Err("no answer".to_owned())
+    }
+}

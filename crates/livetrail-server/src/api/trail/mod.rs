@@ -8,6 +8,7 @@
 //! | `/trail/proof?index=N` | a receipt for one entry, a `.tlog-proof` file | all | asked for again |
 //! | `/trail/trail.vkey` | the verifier keys | all | asked for again |
 //! | `/trail/trail.retired` | the keys that were given up, with their hand-overs | all | asked for again |
+//! | `/trail/cosigned/<n>` | the newest checkpoint that at least n witnesses have cosigned | all | asked for again |
 //! | `/trail/handover/<id>` | the checkpoint under which a key was given up | all | asked for again |
 //!
 //! Hashes tell nothing about the records, each of which has a random nonce in it; records are for those who may see them. Nothing beyond the
@@ -25,7 +26,7 @@ use axum::{
     response::Response,
     routing::get,
 };
-use livetrail_ledger::{LedgerError, Reader};
+use livetrail_ledger::{LedgerError, MAX_WITNESSES, Reader};
 use livetrail_tlog::{KeyId, TilePath};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
@@ -62,7 +63,7 @@ const FOR_ONE: &str = "private, max-age=604800, immutable";
 
 /// The site in the API's document.
 #[derive(OpenApi)]
-#[openapi(paths(checkpoint, hashes, entries, proof, vkey, retired, hand_over), tags((name = "trail")))]
+#[openapi(paths(checkpoint, hashes, entries, proof, vkey, retired, hand_over, cosigned), tags((name = "trail")))]
 pub(super) struct Document;
 
 /// How many more may read the disk now.
@@ -85,6 +86,7 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/trail/trail.vkey", get(vkey))
         .route("/trail/trail.retired", get(retired))
         .route("/trail/handover/{key}", get(hand_over))
+        .route("/trail/cosigned/{witnesses}", get(cosigned))
 }
 
 /// The published checkpoint: size and root, signed.
@@ -248,6 +250,36 @@ async fn hand_over(
     Ok(conditional::answer(
         &headers,
         note.ok_or(ApiError::NoHandOver)?,
+    ))
+}
+
+/// The newest checkpoint that at least so many witnesses have cosigned: the published one has no cosignature yet when it is new.
+#[utoipa::path(
+    get,
+    path = "/trail/cosigned/{witnesses}",
+    operation_id = "cosigned",
+    tag = "trail",
+    params(("witnesses" = u8, Path, description = "How many witnesses, from 1.")),
+    responses(
+        (status = 200, description = "A signed and cosigned checkpoint.", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = 404, description = "So many have not cosigned one.", body = Problem),
+    )
+)]
+async fn cosigned(
+    State(state): State<ApiState>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let number = uri.path().strip_prefix("/trail/cosigned/").unwrap_or("");
+    let witnesses: usize = number.parse().map_err(|_| ApiError::NotThere)?;
+    if witnesses == 0 || witnesses > MAX_WITNESSES || witnesses.to_string() != number {
+        return Err(ApiError::NotThere);
+    }
+    let note = read(&state, move |reader| reader.cosigned(witnesses)).await?;
+    let note = note.and_then(|note| String::from_utf8(note).ok());
+    Ok(conditional::answer(
+        &headers,
+        note.ok_or(ApiError::NotThere)?,
     ))
 }
 

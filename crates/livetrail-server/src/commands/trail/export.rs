@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use livetrail_index::Found;
-use livetrail_ledger::{LedgerError, Reader};
+use livetrail_ledger::{LedgerError, MAX_WITNESSES, Reader};
 use livetrail_record::encode_line;
 use livetrail_tlog::{Checkpoint, Note, TilePath, leaf_hash, tree_bundles, tree_tiles};
 use serde_json::{json, value::RawValue};
@@ -157,6 +157,14 @@ pub(crate) fn copy_site(
             && covers(&note, size)
         {
             put(to, &format!("handover/{}", key.id()), &note)?;
+        }
+    }
+    for witnesses in 1..=MAX_WITNESSES {
+        match reader.cosigned(witnesses)? {
+            Some(note) if covers(&note, size) => {
+                put(to, &format!("cosigned/{witnesses}"), &note)?;
+            }
+            _ => break,
         }
     }
     let keys = reader.verifier_keys().iter();

@@ -46,6 +46,8 @@ use crate::owner::explain;
 
 /// How long the disk may take for the note of what is not recorded.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long witnesses have for the last checkpoint at an orderly stop.
+const LAST_COSIGNATURES: Duration = Duration::from_secs(5);
 
 /// A trail that is open for writing, and what its start has found.
 pub(crate) struct Trail {
@@ -259,11 +261,29 @@ impl Trail {
         keeper.run(stopping)
     }
 
+    /// Shows witnesses the checkpoint over the last record: whoever asks for their cosignatures finds one over all of the trail while the server is
+    /// down. Waits at most [`LAST_COSIGNATURES`], and no longer than half of `timeout`.
+    async fn show_the_last(&self, witnesses: Arc<Witnesses>, timeout: Duration) {
+        let within = LAST_COSIGNATURES.min(timeout / 2);
+        let handle = &self.view.handle;
+        let sealed = handle.sealed(handle.durable_entries());
+        if tokio::time::timeout(within, sealed).await.is_err() {
+            witnesses.end();
+            return;
+        }
+        let finished = tokio::task::spawn_blocking(move || witnesses.finish(within)).await;
+        if !matches!(finished, Ok(true)) {
+            tracing::warn!(
+                "the last checkpoint is not cosigned by every witness: one did not answer in time"
+            );
+        }
+    }
+
     /// Seals what is durable and lets go of the directory; waits no longer than `timeout` for the disk. For after the pipeline's end.
     /// `false` when the last records are not covered by a checkpoint: the next start sees to it.
     pub(super) async fn close(&self, timeout: Duration) -> bool {
         if let Some(witnesses) = &self.view.witnesses {
-            witnesses.end();
+            self.show_the_last(witnesses.clone(), timeout).await;
         }
         let sink = self.sink.clone();
         let index = self
