@@ -102,6 +102,10 @@ impl Source for Site {
         false
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     fn place(&self) -> String {
         self.prefix.clone()
     }

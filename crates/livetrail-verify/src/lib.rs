@@ -46,6 +46,7 @@ mod fuzz;
 mod http;
 mod key_file;
 mod leftovers;
+mod limits;
 mod lines;
 mod older;
 mod pipeline;
@@ -73,6 +74,7 @@ pub use finding::{Class, Finding, MAX_FINDINGS, Severity};
 pub use fuzz::{fuzz_lines, fuzz_trail};
 pub use http::Site;
 pub use key_file::KeyFile;
+pub use limits::Limits;
 pub use lines::{Lines, checkpoint_in, verify_lines};
 pub use policy::{MAX_POLICY_BYTES, Policy};
 #[cfg(feature = "postgres")]
@@ -86,5 +88,5 @@ pub use report::{
 #[cfg(feature = "s3")]
 pub use s3::BucketSite;
 pub use show::shown;
-pub use source::{Alteration, Directory, Files, Source, SourceError};
+pub use source::{Alteration, Directory, Files, Found, Source, SourceError};
 pub use verify::{Options, keys_in, verify};

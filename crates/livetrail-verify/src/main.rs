@@ -4,14 +4,15 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use livetrail_tlog::{MAX_ENTRY_BYTES, MAX_PROOF_FILE_BYTES};
 use livetrail_verify::{
-    Directory, KeyFile, Lines, MAX_POLICY_BYTES, Options, Policy, ProofReport, Report, Site,
-    Source, Verdict, VerifyError, shown, verify, verify_file, verify_lines, verify_proof,
+    Directory, KeyFile, Limits, Lines, MAX_POLICY_BYTES, Options, Policy, ProofReport, Report,
+    Site, Source, Verdict, VerifyError, shown, verify, verify_file, verify_lines, verify_proof,
 };
 
 const EXAMPLES: &str = "\
@@ -124,6 +125,9 @@ struct Arguments {
         default_value = "us-east-1"
     )]
     s3_region: String,
+    /// How long a site, a bucket or a database may take, all in all
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    time_limit: u64,
     /// A file with the token that the site wants for its entries
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -377,6 +381,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
         boot_records: !arguments.without_boot_records,
         heartbeat_s: arguments.heartbeat,
         without_head: arguments.without_head,
+        limits: Limits::within(Duration::from_secs(arguments.time_limit)),
     })
 }
 

@@ -54,6 +54,8 @@ enum Whence {
     Archive,
     /// The key that was given up under it, and the note.
     HandOver(KeyId, Vec<u8>),
+    /// Somewhere else in the place: where, and the note.
+    Elsewhere(String, Vec<u8>),
     /// How many witnesses have cosigned it, as its name says, and the note.
     Cosigned(usize, Vec<u8>),
 }
@@ -61,7 +63,7 @@ enum Whence {
 impl Older {
     fn name(&self) -> String {
         match &self.whence {
-            Whence::Given(name, _) => name.clone(),
+            Whence::Given(name, _) | Whence::Elsewhere(name, _) => name.clone(),
             Whence::Archive => format!("{ARCHIVE}/{:020}.note", self.size),
             Whence::HandOver(key, _) => format!("{HAND_OVERS}/{key}"),
             Whence::Cosigned(witnesses, _) => format!("{COSIGNED}/{witnesses}"),
@@ -89,6 +91,10 @@ pub(crate) struct OlderCheckpoints {
     unlisted: Option<String>,
     /// The newest one in the tree that the witnesses asked for have cosigned.
     cosigned: Option<CosignedReport>,
+    /// Whether what is a remark otherwise is a failure.
+    pub(crate) is_strict: bool,
+    /// The archive is in a place to which others may add.
+    is_remote: bool,
     pub(crate) report: OlderReport,
 }
 
@@ -97,7 +103,10 @@ impl OlderCheckpoints {
         source: &dyn Source,
         against: &[(String, Vec<u8>)],
     ) -> Result<Self, VerifyError> {
-        let mut all = Self::default();
+        let mut all = Self {
+            is_remote: source.is_remote(),
+            ..Self::default()
+        };
         for (name, bytes) in against {
             let refused = |source| VerifyError::Older {
                 path: name.clone(),
@@ -195,6 +204,78 @@ impl OlderCheckpoints {
         }
     }
 
+    /// Takes what else the place says of the trail's size. `size` is that of the newest checkpoint.
+    pub(crate) fn found(
+        &mut self,
+        source: &dyn Source,
+        size: u64,
+        trust: &Trust,
+        found: &mut Found,
+    ) {
+        let is_strict = self.is_strict;
+        let remark = |class, text: String| {
+            let finding = Finding::remark(class, text);
+            let severity = if is_strict {
+                Severity::Failure
+            } else {
+                Severity::Remark
+            };
+            Finding {
+                severity,
+                ..finding
+            }
+        };
+        for one in source.found() {
+            let (name, note, is_shown) = match one {
+                crate::source::Found::Checkpoint {
+                    name,
+                    note,
+                    is_shown,
+                } => (name, note, is_shown),
+                crate::source::Found::Beyond {
+                    first,
+                    text,
+                    may_be_honest,
+                } => {
+                    // No accusation, strict or not, of what a writer leaves that is not done yet.
+                    if may_be_honest && is_strict {
+                        found.problems.push(text);
+                    } else {
+                        found.findings.add(remark(Class::Altered, text).at(first));
+                    }
+                    continue;
+                }
+            };
+            match trust.check(&note) {
+                Signed::Bad(finding) => {
+                    found
+                        .findings
+                        .add(remark(Class::Altered, finding.text).path(name));
+                }
+                Signed::Good(verified) => {
+                    let theirs = verified.head().size;
+                    if is_shown && theirs < size {
+                        let text = format!(
+                            "it is the checkpoint of {theirs} entries, and the newest one that is there is of {size}: whoever looks at it alone is shown an older trail"
+                        );
+                        found.findings.add(remark(Class::Altered, text).path(&name));
+                    }
+                    self.elsewhere(theirs, name, note);
+                }
+                // Its key may be vouched for yet.
+                Signed::UnknownKey(stated) | Signed::GivenUp(stated, _) => {
+                    self.elsewhere(stated.head().size, name, note);
+                }
+            }
+        }
+    }
+
+    fn elsewhere(&mut self, size: u64, name: String, note: Vec<u8>) {
+        let whence = Whence::Elsewhere(name, note);
+        let older = Older { size, whence };
+        self.given.entry(size).or_default().push(older);
+    }
+
     /// Remembers one of the tree that the witnesses asked for have cosigned.
     fn remember_cosigned(&mut self, verified: &VerifiedCheckpoint, trust: &Trust) {
         let size = verified.head().size;
@@ -212,13 +293,7 @@ impl OlderCheckpoints {
 
     /// What the newest checkpoint lacks of the cosignatures that the policy asks for: nothing, or those of an older one count and what is above it is
     /// not cosigned yet.
-    fn quorum(
-        &mut self,
-        verified: &VerifiedCheckpoint,
-        trust: &Trust,
-        is_strict: bool,
-        found: &mut Found,
-    ) {
+    fn quorum(&mut self, verified: &VerifiedCheckpoint, trust: &Trust, found: &mut Found) {
         self.remember_cosigned(verified, trust);
         let Some(missing) = trust.check_quorum(verified) else {
             return;
@@ -242,7 +317,7 @@ impl OlderCheckpoints {
                 span(behind.saturating_mul(1000))
             );
             let finding = Finding::remark(Class::Signature, text).at(newest.size);
-            let severity = if is_strict {
+            let severity = if self.is_strict {
                 Severity::Failure
             } else {
                 Severity::Remark
@@ -343,10 +418,18 @@ impl OlderCheckpoints {
         trail: &mut Trail,
         found: &mut Found,
     ) {
-        let Some(bytes) = read(older, source, found) else {
+        let Some(bytes) = self.read(older, source, found) else {
             return;
         };
         match trust.check(&bytes) {
+            Signed::Good(verified) if verified.head().size != older.size => {
+                let text = format!(
+                    "a checkpoint of {} entries under the name of one of {}",
+                    verified.head().size,
+                    older.size
+                );
+                self.doubtful(older, Finding::failure(Class::Older, text), found);
+            }
             Signed::Good(verified) => {
                 if !contains(older, head, verified.head(), found) {
                     return;
@@ -376,7 +459,7 @@ impl OlderCheckpoints {
             }
             // Whoever signed it is judged first: a stranger's checkpoint says nothing of this trail.
             Signed::UnknownKey(_) | Signed::GivenUp(..) => self.wait(older, head, found),
-            Signed::Bad(finding) => bad(older, finding, found),
+            Signed::Bad(finding) => self.doubtful(older, finding, found),
         }
     }
 
@@ -410,7 +493,7 @@ impl OlderCheckpoints {
                 if let Some(finding) = trust.check_second(&verified) {
                     found.findings.add(finding.path("checkpoint"));
                 }
-                self.quorum(&verified, trust, trail.is_strict(), found);
+                self.quorum(&verified, trust, found);
                 if let Some(finding) = trail.untested_change(&verified) {
                     found.findings.add(finding.path("checkpoint"));
                 }
@@ -436,6 +519,55 @@ impl OlderCheckpoints {
         None
     }
 
+    /// One that a trusted key has not signed. Somebody who may only add to a place can put one there: that is no fault of the trail in it.
+    fn doubtful(&self, older: &Older, finding: Finding, found: &mut Found) {
+        let is_anybodys = match older.whence {
+            Whence::Elsewhere(..) => true,
+            Whence::Archive => self.is_remote,
+            _ => false,
+        };
+        if !is_anybodys {
+            bad(older, finding, found);
+            return;
+        }
+        let severity = if self.is_strict {
+            Severity::Failure
+        } else {
+            Severity::Remark
+        };
+        let class = Class::Altered;
+        found.findings.add(
+            Finding {
+                severity,
+                class,
+                ..finding
+            }
+            .path(older.name()),
+        );
+    }
+
+    fn read(&self, older: &Older, source: &dyn Source, found: &mut Found) -> Option<Vec<u8>> {
+        if let Whence::Given(_, bytes)
+        | Whence::HandOver(_, bytes)
+        | Whence::Elsewhere(_, bytes)
+        | Whence::Cosigned(_, bytes) = &older.whence
+        {
+            return Some(bytes.clone());
+        }
+        let name = older.name();
+        match get(source, &name, MAX_SMALL_BYTES) {
+            Got::Bytes(bytes) => return Some(bytes),
+            Got::Missing => found
+                .notes
+                .push(format!("{name} has gone while the trail was read")),
+            Got::Bad(text) => {
+                self.doubtful(older, Finding::failure(Class::Older, text), found);
+            }
+            Got::Problem(problem) => found.problems.push(problem),
+        }
+        None
+    }
+
     /// What is left: those that waited for a key, and those that are larger than the trail.
     pub(crate) fn settle(
         &mut self,
@@ -445,7 +577,7 @@ impl OlderCheckpoints {
         found: &mut Found,
     ) {
         for (older, head) in std::mem::take(&mut self.pending) {
-            let Some(bytes) = read(&older, source, found) else {
+            let Some(bytes) = self.read(&older, source, found) else {
                 continue;
             };
             match trust.check(&bytes) {
@@ -478,13 +610,13 @@ impl OlderCheckpoints {
                 }
                 Signed::GivenUp(_, given_up) => {
                     let finding = Finding::failure(Class::Signature, given_up.to_string());
-                    bad(&older, finding, found);
+                    self.doubtful(&older, finding, found);
                 }
                 Signed::UnknownKey(_) => {
                     let text = "an older checkpoint that no trusted key signed";
-                    bad(&older, Finding::failure(Class::Signature, text), found);
+                    self.doubtful(&older, Finding::failure(Class::Signature, text), found);
                 }
-                Signed::Bad(finding) => bad(&older, finding, found),
+                Signed::Bad(finding) => self.doubtful(&older, finding, found),
             }
         }
         found.notes.extend(self.unlisted.take());
@@ -499,7 +631,10 @@ impl OlderCheckpoints {
             .flatten()
             .collect();
         let archived = std::mem::take(&mut self.archived);
-        let largest = archived.first().map(|size| Older {
+        // Where the newest checkpoint was chosen among several, those above it were judged with that.
+        let was_chosen = source.newest().len() > 1;
+        let largest = archived.first().filter(|_| !was_chosen);
+        let largest = largest.map(|size| Older {
             size: *size,
             whence: Whence::Archive,
         });
@@ -515,7 +650,7 @@ impl OlderCheckpoints {
                 }
                 continue;
             }
-            let Some(bytes) = read(&older, source, found) else {
+            let Some(bytes) = self.read(&older, source, found) else {
                 continue;
             };
             match trust.check(&bytes) {
@@ -532,11 +667,11 @@ impl OlderCheckpoints {
                 }
                 Signed::GivenUp(_, given_up) => {
                     let finding = Finding::failure(Class::Signature, given_up.to_string());
-                    bad(&older, finding, found);
+                    self.doubtful(&older, finding, found);
                 }
                 Signed::UnknownKey(_) => {
                     let text = "an older checkpoint that no trusted key signed";
-                    bad(&older, Finding::failure(Class::Signature, text), found);
+                    self.doubtful(&older, Finding::failure(Class::Signature, text), found);
                 }
                 Signed::Bad(finding) => bad(&older, finding, found),
             }
@@ -665,26 +800,6 @@ fn bad(older: &Older, finding: Finding, found: &mut Found) {
             .problems
             .push(format!("{name} cannot be compared with: {}", finding.text));
     }
-}
-
-fn read(older: &Older, source: &dyn Source, found: &mut Found) -> Option<Vec<u8>> {
-    if let Whence::Given(_, bytes) | Whence::HandOver(_, bytes) | Whence::Cosigned(_, bytes) =
-        &older.whence
-    {
-        return Some(bytes.clone());
-    }
-    let name = older.name();
-    match get(source, &name, MAX_SMALL_BYTES) {
-        Got::Bytes(bytes) => return Some(bytes),
-        Got::Missing => found
-            .notes
-            .push(format!("{name} has gone while the trail was read")),
-        Got::Bad(text) => found
-            .findings
-            .add(Finding::failure(Class::Older, text).path(name)),
-        Got::Problem(problem) => found.problems.push(problem),
-    }
-    None
 }
 
 /// The key whose id, in eight hexadecimal digits, this is.

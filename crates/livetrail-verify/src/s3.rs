@@ -3,16 +3,17 @@
 //! The layout is what `livetrail-sinks` writes: a tlog-tiles site, with every checkpoint under `checkpoints/SIZE` beside `checkpoint`. The
 //! largest of those is the latest; the others are older ones that the trail must contain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use livetrail_s3::answer::{self, MAX_ANSWER_BYTES, Version};
 use livetrail_s3::{Bucket, Credentials, Endpoint, MAX_LISTED, Request};
+use livetrail_tlog::MAX_NOTE_BYTES;
 use ureq::Agent;
 
 use crate::error::VerifyError;
-use crate::source::{Alteration, Source, SourceError, read_at_most};
+use crate::source::{Alteration, Found, Source, SourceError, read_at_most};
 use crate::web;
 
 /// The most objects that were overwritten or deleted and can still be told apart.
@@ -20,6 +21,15 @@ const MAX_ALTERED: usize = 100_000;
 
 const NEWEST: &str = "checkpoint";
 const CHECKPOINTS: &str = "checkpoints";
+const COMMITS: &str = "commits";
+
+/// How many of the largest checkpoints, and of the versions of the newest one, are looked into.
+const MAX_NEWEST: usize = 64;
+
+/// The most pages of a listing, of a thousand keys as a rule, and the most time that one may take.
+const MAX_PAGES: u32 = 1 << 20;
+const LIST_TIMEOUT: Duration = Duration::from_secs(86_400);
+
 /// Where a directory has what is under [`CHECKPOINTS`].
 const ARCHIVE: &str = "private/checkpoints";
 const ARCHIVED: &str = ".note";
@@ -34,6 +44,12 @@ pub struct BucketSite {
     prefix: String,
     /// The largest size under [`CHECKPOINTS`].
     largest: Option<u64>,
+    /// The largest sizes there, at most [`MAX_NEWEST`].
+    sizes: BTreeSet<u64>,
+    /// The largest size under [`COMMITS`].
+    committed: Option<u64>,
+    /// Versions of [`NEWEST`], the newest first, at most [`MAX_NEWEST`].
+    shown: Vec<String>,
     /// Objects with more than one version or a delete marker: the first version, if there is one.
     altered: BTreeMap<String, Altered>,
 }
@@ -74,6 +90,9 @@ impl BucketSite {
             credentials,
             prefix: format!("{prefix}{slash}"),
             largest: None,
+            sizes: BTreeSet::new(),
+            committed: None,
+            shown: Vec::new(),
             altered: BTreeMap::new(),
         };
         site.look_through().map_err(|error| VerifyError::Read {
@@ -85,23 +104,37 @@ impl BucketSite {
 
     /// Lists all versions: what was overwritten or deleted, and the largest checkpoint.
     fn look_through(&mut self) -> Result<(), SourceError> {
-        let mut after = None;
+        let mut after: Option<(String, String)> = None;
         // What is of one key stands together, also over two pages.
         let mut current = (String::new(), Altered::default());
+        let newest = format!("{}{NEWEST}", self.prefix);
+        let mut progress = Progress::new();
         loop {
             let request = self.bucket.list_versions(&self.prefix, after.as_ref());
             let page = answer::versions(&self.ask(request)?).map_err(io::Error::other)?;
             for version in page.versions {
+                if version.key == newest
+                    && !version.is_delete_marker
+                    && self.shown.len() < MAX_NEWEST
+                {
+                    self.shown.push(version.version_id.clone());
+                }
                 if version.key != current.0 {
                     self.settle(std::mem::take(&mut current))?;
                     current.0.clone_from(&version.key);
                 }
                 current.1.add(version);
             }
+            if let (Some(before), Some(next)) = (&after, &page.next)
+                && (next.0 < before.0 || next == before)
+            {
+                return Err(repeats());
+            }
             after = page.next;
             if after.is_none() {
                 break;
             }
+            progress.page()?;
         }
         self.settle(current)
     }
@@ -110,13 +143,14 @@ impl BucketSite {
         let Some(path) = key.strip_prefix(&self.prefix) else {
             return Ok(());
         };
-        let size = path
-            .strip_prefix(CHECKPOINTS)
-            .and_then(|rest| rest.strip_prefix('/'))
-            .filter(|digits| digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit()))
-            .and_then(|digits| digits.parse().ok());
         if altered.first.is_some() {
+            let size = size_under(CHECKPOINTS, path);
             self.largest = self.largest.max(size);
+            self.sizes.extend(size);
+            if self.sizes.len() > MAX_NEWEST {
+                self.sizes.pop_first();
+            }
+            self.committed = self.committed.max(size_under(COMMITS, path));
         }
         if altered.versions > 1 || altered.is_deleted {
             if self.altered.len() >= MAX_ALTERED {
@@ -169,6 +203,7 @@ impl BucketSite {
         let beginning = format!("{}{dir}/", self.prefix);
         let mut after = String::new();
         let mut any = false;
+        let mut progress = Progress::new();
         loop {
             let request = self.bucket.list(&beginning, &after, MAX_LISTED);
             let page = answer::keys(&self.ask(request)?).map_err(io::Error::other)?;
@@ -179,9 +214,11 @@ impl BucketSite {
                 }
             }
             match page.keys.last() {
+                Some(last) if page.more && *last <= after => return Err(repeats()),
                 Some(last) if page.more => after.clone_from(last),
                 _ => break,
             }
+            progress.page()?;
         }
         // What has a delete marker above it is in no listing.
         for (path, altered) in &self.altered {
@@ -266,6 +303,60 @@ impl Source for BucketSite {
         true
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn newest(&self) -> Vec<String> {
+        if self.sizes.is_empty() {
+            return vec![NEWEST.to_owned()];
+        }
+        let sizes = self.sizes.iter().rev();
+        sizes
+            .map(|size| format!("{CHECKPOINTS}/{size:020}"))
+            .collect()
+    }
+
+    fn found(&self) -> Vec<Found> {
+        let Some(largest) = self.largest else {
+            return Vec::new();
+        };
+        let key = format!("{}{NEWEST}", self.prefix);
+        let mut found = Vec::new();
+        for (at, version) in self.shown.iter().enumerate() {
+            let got = self.send(self.bucket.get_version(&key, version), MAX_NOTE_BYTES);
+            // What cannot be read says nothing; as the newest version it is what others are shown.
+            let note = match got {
+                Ok((200, note)) => note,
+                _ if at == 0 => Vec::new(),
+                _ => continue,
+            };
+            found.push(Found::Checkpoint {
+                name: format!("{NEWEST}, version {version}"),
+                note,
+                is_shown: at == 0,
+            });
+        }
+        if self.shown.is_empty() {
+            found.push(Found::Checkpoint {
+                name: NEWEST.to_owned(),
+                note: Vec::new(),
+                is_shown: true,
+            });
+        }
+        if let Some(committed) = self.committed.filter(|committed| *committed > largest) {
+            found.push(Found::Beyond {
+                first: largest,
+                text: format!(
+                    "{COMMITS}/ says that {committed} entries were written, and the largest checkpoint is of {largest}: the sink has not caught up, or \
+                     checkpoints were removed"
+                ),
+                may_be_honest: true,
+            });
+        }
+        found
+    }
+
     fn place(&self) -> String {
         let prefix = self.prefix.trim_end_matches('/');
         format!("s3://{}/{prefix}", self.bucket.name())
@@ -283,6 +374,47 @@ impl Source for BucketSite {
         };
         self.altered.iter().filter_map(of_site).collect()
     }
+}
+
+/// The size in a path below a directory of sizes.
+fn size_under(dir: &str, path: &str) -> Option<u64> {
+    let digits = path.strip_prefix(dir)?.strip_prefix('/')?;
+    let is_size = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_size.then(|| digits.parse().ok()).flatten()
+}
+
+/// That a listing comes to an end.
+struct Progress {
+    pages: u32,
+    begun: Instant,
+}
+
+impl Progress {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a deadline for what others answer"
+    )]
+    fn new() -> Self {
+        Self {
+            pages: 0,
+            begun: Instant::now(),
+        }
+    }
+
+    fn page(&mut self) -> Result<(), SourceError> {
+        self.pages = self.pages.saturating_add(1);
+        if self.pages >= MAX_PAGES || self.begun.elapsed() >= LIST_TIMEOUT {
+            let pages = self.pages;
+            let words = format!("the listing does not come to an end: stopped after {pages} pages");
+            return Err(io::Error::other(words).into());
+        }
+        Ok(())
+    }
+}
+
+fn repeats() -> SourceError {
+    io::Error::other("the listing goes in a circle: a page does not begin behind the one before it")
+        .into()
 }
 
 fn refused(what: &str, status: u16, body: &[u8]) -> SourceError {
@@ -314,6 +446,9 @@ mod tests {
             credentials: Credentials::new("id", "secret", None).unwrap(),
             prefix: "a/".to_owned(),
             largest,
+            sizes: largest.into_iter().collect(),
+            committed: None,
+            shown: Vec::new(),
             altered: altered
                 .iter()
                 .map(|(path, altered)| ((*path).to_owned(), altered.clone()))

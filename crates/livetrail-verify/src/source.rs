@@ -52,6 +52,47 @@ pub trait Source: Send + Sync {
     fn alterations(&self) -> Vec<Alteration> {
         Vec::new()
     }
+
+    /// Whether somebody else answers for it, who can go on without end. Nothing of such a place is read beyond the limits of the check, and its tree
+    /// only under a checkpoint that is signed by a trusted key or may yet be vouched for.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Where the newest checkpoint may be, in the order in which they are tried: a name other than `checkpoint` ends with the size that it must
+    /// have.
+    fn newest(&self) -> Vec<String> {
+        vec!["checkpoint".to_owned()]
+    }
+
+    /// What else the place says of the trail's size, next to the newest checkpoint and the archive. Nothing, unless overridden.
+    fn found(&self) -> Vec<Found> {
+        Vec::new()
+    }
+}
+
+/// What a place says of a trail's size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Found {
+    /// A further checkpoint: where it is, and the note.
+    Checkpoint {
+        /// Its name, for people.
+        name: String,
+        /// The note, or what is there in its place.
+        note: Vec<u8>,
+        /// What a reader without the history is shown: it must be the newest.
+        is_shown: bool,
+    },
+    /// Entries beyond what the newest checkpoint covers, of which nothing is signed: why that is worth a look.
+    Beyond {
+        /// The first of them.
+        first: u64,
+        /// How it comes about.
+        text: String,
+        /// Whether an honest writer leaves such a state, while it catches up.
+        may_be_honest: bool,
+    },
 }
 
 /// What was done to a file whose first version is still there.

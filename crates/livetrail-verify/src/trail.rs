@@ -120,11 +120,6 @@ impl Trail {
         }
     }
 
-    /// Whether what is a remark otherwise is a failure.
-    pub(crate) const fn is_strict(&self) -> bool {
-        self.rules.strict
-    }
-
     /// The record at `index` of the log.
     pub(crate) fn feed(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
         self.shift_to(index);

@@ -1,11 +1,14 @@
 //! The whole check of a ledger's trail.
 
-use livetrail_tlog::{Checkpoint, Note, TreeHead, VerifiedSignature, VerifierKey};
+use livetrail_tlog::{
+    Checkpoint, KeyId, Note, NoteSignature, TreeHead, VerifiedSignature, VerifierKey,
+};
 use serde_json::Value as Json;
 
 use crate::error::VerifyError;
-use crate::finding::{Class, Finding, Findings};
+use crate::finding::{Class, Finding, Findings, Severity};
 use crate::key_file::KeyFile;
+use crate::limits::{Limited, Limits};
 use crate::older::{Older, OlderCheckpoints, read_cosigned};
 use crate::policy::Policy;
 use crate::report::{
@@ -15,7 +18,7 @@ use crate::scan::{Got, Scanned, get};
 use crate::source::Source;
 use crate::trail::{Removed, Rules, Trail};
 use crate::tree::Tree;
-use crate::trust::Trust;
+use crate::trust::{Signed, Trust};
 use crate::{leftovers, pipeline};
 
 /// The most bytes of a checkpoint, of `private/log.json` and of a file with keys.
@@ -43,6 +46,8 @@ pub struct Options {
     pub heartbeat_s: u64,
     /// Whether a sink's lines may begin later than the log: the rest is proven alone then, and the report says from where on.
     pub without_head: bool,
+    /// How much a place beyond this machine may take: a site, a bucket, a database.
+    pub limits: Limits,
 }
 
 impl Default for Options {
@@ -56,6 +61,7 @@ impl Default for Options {
             boot_records: true,
             heartbeat_s: 60,
             without_head: false,
+            limits: Limits::default(),
         }
     }
 }
@@ -90,6 +96,8 @@ pub fn verify(
     options: &Options,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, VerifyError> {
+    let limited = Limited::new(source, options.limits);
+    let source: &dyn Source = &limited;
     let mut found = Found::default();
     altered(source, options.strict, &mut found);
     let manifest = Manifest::read(source, &mut found);
@@ -101,11 +109,15 @@ pub fn verify(
     if from_trail && options.strict {
         return Err(VerifyError::NoKey);
     }
+    let (_, bytes) = choose(source, bytes, &trust, options.strict, &mut found);
     let mut older = OlderCheckpoints::collect(source, &options.against)?;
+    older.is_strict = options.strict;
     older.hand_overs(source, &trust, &mut found);
     older.cosigned(cosigned, &mut found);
     let latest = bytes.as_deref();
     let stated = latest.and_then(stated);
+    let size = stated.as_ref().map_or(0, |stated| stated.head().size);
+    older.found(source, size, &trust, &mut found);
 
     let mut figures = Figures::default();
     let mut trail = Trail::new(options.rules());
@@ -119,6 +131,7 @@ pub fn verify(
             removed: &mut removed,
             figures: &mut figures,
             found: &mut found,
+            latest,
         };
         check.tree(checkpoint.head(), options.threads(), progress)?;
     }
@@ -230,6 +243,8 @@ struct Check<'a> {
     removed: &'a mut Removed,
     figures: &'a mut Figures,
     found: &'a mut Found,
+    /// The newest checkpoint, whoever signed it.
+    latest: Option<&'a [u8]>,
 }
 
 impl Check<'_> {
@@ -241,6 +256,9 @@ impl Check<'_> {
     ) -> Result<(), VerifyError> {
         let mut tree = Tree::new(self.source);
         self.check_older(TreeHead::EMPTY);
+        if !self.may_be_trusted() {
+            return Ok(());
+        }
         let mut whole = true;
         pipeline::run(self.source, head.size, threads, |scanned| {
             whole = self.bundle(scanned, head, &mut tree);
@@ -325,7 +343,17 @@ impl Check<'_> {
         if self.older.next_size() == Some(next) {
             self.check_older(tree.head());
         }
-        true
+        self.may_be_trusted()
+    }
+
+    /// Whether the tree is worth reading: the newest checkpoint is signed by a trusted key, or one of the older ones may yet vouch for its key. A server
+    /// makes up tiles for any size, and without end; what is in a directory is there.
+    fn may_be_trusted(&self) -> bool {
+        !self.source.is_remote()
+            || self.older.next_size().is_some()
+            || self
+                .latest
+                .is_some_and(|bytes| matches!(self.trust.check(bytes), Signed::Good(_)))
     }
 
     /// Checks all older checkpoints of this size.
@@ -387,6 +415,107 @@ fn checkpoint_bytes(
         Err(error) => found.findings.add(wrong(error.to_string())),
     }
     Ok(None)
+}
+
+/// The most places of the newest checkpoint that are tried.
+const MAX_NEWEST: usize = 64;
+
+/// The newest checkpoint, and where it is, where there may be several: the first that a trusted key has signed, or whose key may be vouched for. What is
+/// there above it is named.
+fn choose(
+    source: &dyn Source,
+    plain: Option<Vec<u8>>,
+    trust: &Trust,
+    is_strict: bool,
+    found: &mut Found,
+) -> (String, Option<Vec<u8>>) {
+    let names = source.newest();
+    if matches!(names.as_slice(), [] | [_]) {
+        return ("checkpoint".to_owned(), plain);
+    }
+    let mut remark = |name: &str, text: String| {
+        let severity = if is_strict {
+            Severity::Failure
+        } else {
+            Severity::Remark
+        };
+        let finding = Finding::remark(Class::Altered, text).path(name);
+        found.findings.add(Finding {
+            severity,
+            ..finding
+        });
+    };
+    // Of unknown keys; the newest.
+    let mut unknown: Option<(String, Vec<u8>)> = None;
+    let mut skipped: Vec<String> = Vec::new();
+    for name in names.into_iter().take(MAX_NEWEST) {
+        let bytes = match source.read(&name, MAX_SMALL_BYTES) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => continue,
+            Err(error) => {
+                remark(&name, format!("the checkpoint cannot be read: {error}"));
+                continue;
+            }
+        };
+        let wanted = name.rsplit('/').next().and_then(|size| size.parse().ok());
+        let size = stated(&bytes).map(|stated| stated.head().size);
+        if size.is_none() || size != wanted {
+            let text =
+                "not a signed checkpoint of the size in its name; the largest one that is counts";
+            remark(&name, text.to_owned());
+            continue;
+        }
+        match trust.check(&bytes) {
+            Signed::Good(_) => {
+                // A successor's are larger and of a key that is not known yet; a stranger's are that too.
+                let vouched = unknown.filter(|(_, bytes)| shares_a_key(source, bytes, trust));
+                if let Some((name, bytes)) = vouched {
+                    return (name, Some(bytes));
+                }
+                for name in skipped {
+                    remark(&name, "no trusted key has signed it, and no hand-over names its key; the largest checkpoint that is of the trail counts".to_owned());
+                }
+                return (name, Some(bytes));
+            }
+            Signed::UnknownKey(_) | Signed::GivenUp(..) => {
+                skipped.push(name.clone());
+                unknown.get_or_insert((name, bytes));
+            }
+            Signed::Bad(finding) => remark(&name, finding.text),
+        }
+    }
+    match unknown {
+        Some((name, bytes)) => (name, Some(bytes)),
+        None => ("checkpoint".to_owned(), plain),
+    }
+}
+
+/// Whether a line of the note is of a key that has signed a hand-over from a trusted key, or from one that such a hand-over leads to.
+fn shares_a_key(source: &dyn Source, bytes: &[u8], trust: &Trust) -> bool {
+    let ids = |bytes: &[u8]| -> Vec<KeyId> {
+        let note = Note::parse(bytes);
+        let lines = note.as_ref().map_or(&[][..], Note::signatures);
+        lines.iter().map(NoteSignature::key_id).collect()
+    };
+    let policy = trust.policy();
+    let known = policy.log.iter().chain(&policy.own);
+    let mut waiting: Vec<KeyId> = known.map(VerifierKey::id).collect();
+    let signed = ids(bytes);
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(key) = waiting.pop() {
+        if !seen.insert(key) || seen.len() > MAX_NEWEST {
+            continue;
+        }
+        let path = format!("handover/{key}");
+        if let Got::Bytes(note) = get(source, &path, MAX_SMALL_BYTES) {
+            let handed = ids(&note);
+            if handed.iter().any(|id| *id != key && signed.contains(id)) {
+                return true;
+            }
+            waiting.extend(handed);
+        }
+    }
+    false
 }
 
 /// What a note says, whoever signed it.

@@ -11,32 +11,37 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use livetrail_tlog::{Bundle, HASH_BYTES, Hash, Tile, TilePath, encode_entry_into, tree_root};
+use livetrail_tlog::{
+    Bundle, HASH_BYTES, Hash, MAX_ENTRY_BYTES, MAX_NOTE_BYTES, Tile, TilePath, encode_entry_into,
+    tree_root,
+};
 use tokio::runtime::Runtime;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Config, Row};
 
 use crate::error::VerifyError;
-use crate::source::{Source, SourceError};
+use crate::source::{Found, Source, SourceError};
 
 /// How long one question may take, all in all.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How many checkpoints are compared with the trail: the newest of each day.
 const ARCHIVED: &str = "SELECT max(size) FROM livetrail.checkpoints WHERE log_id = $1 AND size <= $2 \
-    GROUP BY added_at::date ORDER BY 1";
+    GROUP BY added_at::date ORDER BY 1 DESC LIMIT 10000";
 
 /// Where older checkpoints are looked for.
 const ARCHIVE: &str = "private/checkpoints";
 
-const ROWS: &str = "SELECT index, entry, leaf FROM livetrail.records \
-    WHERE log_id = $1 AND index >= $2 AND index < $3 ORDER BY index";
+/// What is longer than it can be comes as NULL, so that no row costs more memory than a right one.
+const ROWS: &str = "SELECT index, CASE WHEN octet_length(entry) <= $4 THEN entry END, CASE WHEN octet_length(leaf) = 32 THEN leaf END \
+    FROM livetrail.records WHERE log_id = $1 AND index >= $2 AND index < $3 ORDER BY index LIMIT 257";
 
-const LEAVES: &str = "SELECT index, leaf FROM livetrail.records \
-    WHERE log_id = $1 AND index >= $2 AND index < $3 ORDER BY index";
+const LEAVES: &str = "SELECT index, CASE WHEN octet_length(leaf) = 32 THEN leaf END FROM livetrail.records \
+    WHERE log_id = $1 AND index >= $2 AND index < $3 ORDER BY index LIMIT 257";
 
-const NOTE: &str = "SELECT note FROM livetrail.checkpoints WHERE log_id = $1 AND size = $2";
+const NOTE: &str = "SELECT CASE WHEN octet_length(note) <= $3 THEN note END FROM livetrail.checkpoints \
+    WHERE log_id = $1 AND size = $2 LIMIT 1";
 
 /// Where hand-overs from key to key are looked for.
 const HAND_OVERS: &str = "handover";
@@ -51,9 +56,12 @@ const KEYS_GIVEN_UP: &str =
 const HAND_OVER: &str = "SELECT note FROM livetrail.hand_overs \
     WHERE log_id = $1 AND key_id = $2 AND length(note) <= 1000000";
 
-/// The log that is meant, and the newest checkpoint that all its records are there for.
-const LOG: &str = "SELECT log_id, origin, next_index, covered_by FROM livetrail.cursors \
-    WHERE $1::text IS NULL OR origin = $1 ORDER BY log_id LIMIT 2";
+/// The log that is meant, the newest checkpoint that all its records are there for, the newest one of all, and the last record: in one statement, so
+/// that a writer's transaction is seen whole or not at all.
+const LOG: &str = "SELECT log_id, origin, next_index, covered_by, \
+    (SELECT max(k.size) FROM livetrail.checkpoints k WHERE k.log_id = c.log_id) AS newest, \
+    (SELECT r.index FROM livetrail.records r WHERE r.log_id = c.log_id ORDER BY r.index DESC LIMIT 1) AS last_index \
+    FROM livetrail.cursors c WHERE $1::text IS NULL OR origin = $1 ORDER BY log_id LIMIT 2";
 
 /// Entries of a bundle, and hashes of a tile.
 const WIDTH: u64 = livetrail_tlog::TILE_WIDTH as u64;
@@ -65,6 +73,12 @@ pub struct PostgresTrail {
     log_id: i32,
     /// The newest checkpoint that is covered; `None` when there is none.
     size: Option<i64>,
+    /// One past the last record that was committed.
+    next_index: i64,
+    /// The newest checkpoint of all.
+    newest: Option<i64>,
+    /// The last record that is there.
+    last_index: Option<i64>,
     inner: Mutex<Inner>,
 }
 
@@ -76,6 +90,8 @@ struct Inner {
     last: Option<(u64, Vec<u8>, Vec<Vec<u8>>)>,
     /// Hashes of level 1 that are known, in order: 32 bytes for 256 entries.
     roots: Vec<Hash>,
+    /// A question had no answer in time: the connection is still at it, and any further one would wait behind it.
+    is_lost: std::sync::atomic::AtomicBool,
 }
 
 impl PostgresTrail {
@@ -127,6 +143,7 @@ impl PostgresTrail {
             client,
             last: None,
             roots: Vec::new(),
+            is_lost: false.into(),
         };
         let rows = inner
             .ask(LOG, &[&origin])
@@ -142,15 +159,19 @@ impl PostgresTrail {
                 return Err(failed("find the log", why));
             }
         };
-        let read = || -> Result<(i32, String, Option<i64>), SourceError> {
-            Ok((get(row, 0)?, get(row, 1)?, get(row, 3)?))
+        let read = || -> Result<_, SourceError> {
+            let name: (i32, String) = (get(row, 0)?, get(row, 1)?);
+            Ok((name, get(row, 2)?, get(row, 3)?, get(row, 4)?, get(row, 5)?))
         };
-        let (log_id, origin, size) =
+        let ((log_id, origin), next_index, size, newest, last_index) =
             read().map_err(|error| failed("find the log", error.to_string()))?;
         Ok(Self {
             place: format!("{} of {origin}", database(&config)),
             log_id,
             size,
+            next_index,
+            newest,
+            last_index,
             inner: Mutex::new(inner),
         })
     }
@@ -197,9 +218,10 @@ impl PostgresTrail {
         let (from, to) = (int(first), int(first.saturating_add(WIDTH)));
         let mut inner = self.inner();
         let rows = inner.ask(LEAVES, &[&self.log_id, &from, &to])?;
-        let leaves = in_order(&rows, first).map(|row| get(row, 1));
+        let leaves = in_order(&rows, first).map(|row| get::<Option<Vec<u8>>>(row, 1));
         let leaves: Result<Vec<_>, SourceError> = leaves.collect();
-        let Some(leaves) = complete(leaves?, WIDTH) else {
+        let leaves = leaves?.into_iter().map_while(|leaf| leaf).collect();
+        let Some(leaves) = complete(leaves, WIDTH) else {
             return Ok(None);
         };
         let hashes: Result<Vec<_>, _> = leaves
@@ -225,15 +247,21 @@ impl PostgresTrail {
         }
         let first = number.saturating_mul(WIDTH);
         let (from, to) = (int(first), int(first.saturating_add(width)));
-        let rows = inner.ask(ROWS, &[&self.log_id, &from, &to])?;
+        let most = i32::try_from(MAX_ENTRY_BYTES).unwrap_or(i32::MAX);
+        let rows = inner.ask(ROWS, &[&self.log_id, &from, &to, &most])?;
         let (mut bytes, mut leaves) = (Vec::new(), Vec::new());
         for row in in_order(&rows, first) {
-            let entry: &[u8] = get(row, 1)?;
+            let (Some(entry), Some(leaf)) = (
+                get::<Option<&[u8]>>(row, 1)?,
+                get::<Option<Vec<u8>>>(row, 2)?,
+            ) else {
+                break;
+            };
             // What is longer than any entry is none, so the bundle ends before it.
             if encode_entry_into(&mut bytes, entry).is_err() {
                 break;
             }
-            leaves.push(get(row, 2)?);
+            leaves.push(leaf);
         }
         inner.last = Some((number, bytes.clone(), leaves.clone()));
         Ok((bytes, leaves))
@@ -253,8 +281,15 @@ impl PostgresTrail {
     }
 
     fn note(&self, size: i64) -> Result<Option<Vec<u8>>, SourceError> {
-        let rows = self.inner().ask(NOTE, &[&self.log_id, &size])?;
-        rows.first().map(|row| get(row, 0)).transpose()
+        let most = i32::try_from(MAX_NOTE_BYTES).unwrap_or(i32::MAX);
+        let rows = self.inner().ask(NOTE, &[&self.log_id, &size, &most])?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let too_long = SourceError::TooLong {
+            most: MAX_NOTE_BYTES,
+        };
+        get::<Option<Vec<u8>>>(row, 0)?.map(Some).ok_or(too_long)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -306,6 +341,42 @@ impl Source for PostgresTrail {
         false
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn found(&self) -> Vec<Found> {
+        let mut found = Vec::new();
+        if let Some(newest) = self.newest.filter(|newest| Some(*newest) > self.size) {
+            let name = format!("livetrail.checkpoints, size {newest}");
+            match self.note(newest) {
+                Ok(Some(note)) => found.push(Found::Checkpoint {
+                    name,
+                    note,
+                    is_shown: false,
+                }),
+                Ok(None) => {}
+                Err(error) => found.push(Found::Checkpoint {
+                    name: format!("{name}: {error}"),
+                    note: Vec::new(),
+                    is_shown: false,
+                }),
+            }
+        }
+        if let Some(last) = self.last_index.filter(|last| *last >= self.next_index) {
+            let first = u64::try_from(self.next_index).unwrap_or(0);
+            found.push(Found::Beyond {
+                first,
+                text: format!(
+                    "there are records up to {last} beyond entry {}, where the last commit ends: rows of livetrail.commits were removed, or records put in",
+                    self.next_index.saturating_sub(1)
+                ),
+                may_be_honest: false,
+            });
+        }
+        found
+    }
+
     fn place(&self) -> String {
         self.place.clone()
     }
@@ -326,6 +397,11 @@ impl Inner {
         question: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, SourceError> {
+        use std::sync::atomic::Ordering::Relaxed;
+
+        if self.is_lost.load(Relaxed) {
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        }
         let answer = self.runtime.block_on(async {
             let question = self.client.query(question, parameters);
             tokio::time::timeout(QUESTION_TIMEOUT, question).await
@@ -333,7 +409,10 @@ impl Inner {
         match answer {
             Ok(Ok(rows)) => Ok(rows),
             Ok(Err(error)) => Err(io::Error::other(chain(&error)).into()),
-            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+            Err(_) => {
+                self.is_lost.store(true, Relaxed);
+                Err(io::Error::from(io::ErrorKind::TimedOut).into())
+            }
         }
     }
 

@@ -1,0 +1,124 @@
+//! A source that may be a stranger's, with an end to what it can make the verifier read.
+
+use std::io;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::source::{Alteration, Found, Source, SourceError};
+
+/// How much a source beyond this machine may take. A directory is as large as it is; a server can go on for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// All in all, from the first request on.
+    pub time: Duration,
+    /// Bytes that are read, all in all.
+    pub bytes: u64,
+}
+
+impl Limits {
+    /// Limits of this time, and of as many bytes as the default.
+    #[must_use]
+    pub fn within(time: Duration) -> Self {
+        Self {
+            time,
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Limits {
+    /// A day, and a tebibyte.
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(86_400),
+            bytes: 1 << 40,
+        }
+    }
+}
+
+/// Passes on what a source says until a limit is reached, and after that nothing.
+pub(crate) struct Limited<'a> {
+    source: &'a dyn Source,
+    limits: Limits,
+    begun: Instant,
+    bytes: Mutex<u64>,
+}
+
+impl<'a> Limited<'a> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a deadline for what others answer"
+    )]
+    pub(crate) fn new(source: &'a dyn Source, limits: Limits) -> Self {
+        Self {
+            source,
+            limits,
+            begun: Instant::now(),
+            bytes: Mutex::new(0),
+        }
+    }
+
+    fn check(&self) -> Result<(), SourceError> {
+        if !self.source.is_remote() {
+            return Ok(());
+        }
+        let read = *lock(&self.bytes);
+        let words = if self.begun.elapsed() >= self.limits.time {
+            let seconds = self.limits.time.as_secs();
+            format!("the check was stopped after {seconds} s, its time limit")
+        } else if read >= self.limits.bytes {
+            format!("the check was stopped after {read} bytes, its limit")
+        } else {
+            return Ok(());
+        };
+        Err(io::Error::new(io::ErrorKind::TimedOut, words).into())
+    }
+}
+
+fn lock(bytes: &Mutex<u64>) -> std::sync::MutexGuard<'_, u64> {
+    bytes
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Source for Limited<'_> {
+    fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        self.check()?;
+        let read = self.source.read(path, most)?;
+        let length = read.as_ref().map_or(0, Vec::len);
+        let mut bytes = lock(&self.bytes);
+        *bytes = bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        drop(bytes);
+        Ok(read)
+    }
+
+    fn list(&self, dir: &str, each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError> {
+        self.check()?;
+        self.source.list(dir, each)
+    }
+
+    fn lists(&self) -> bool {
+        self.source.lists()
+    }
+
+    fn place(&self) -> String {
+        self.source.place()
+    }
+
+    fn alterations(&self) -> Vec<Alteration> {
+        self.source.alterations()
+    }
+
+    fn is_remote(&self) -> bool {
+        self.source.is_remote()
+    }
+
+    fn newest(&self) -> Vec<String> {
+        self.source.newest()
+    }
+
+    fn found(&self) -> Vec<Found> {
+        self.source.found()
+    }
+}
