@@ -374,6 +374,9 @@ pub(crate) struct TrailVerify {
     /// Take silence, such as missing heartbeats, for a failure.
     #[arg(long)]
     pub(crate) strict: bool,
+    /// When this copy was made: silence at its end is judged by that time, and not by the time that it is now
+    #[arg(long, value_name = "TIME")]
+    pub(crate) as_of: Option<String>,
     /// Print the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,

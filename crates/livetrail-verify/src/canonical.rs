@@ -4,10 +4,10 @@
 //! plain goes to [`parse_canonical`]; a test holds the two together.
 
 use livetrail_record::{
-    AuditAction, AuditRecord, Reason, RecordError, RecordView, parse_canonical,
+    AuditAction, AuditRecord, Outcome, Reason, RecordError, RecordView, parse_canonical,
 };
 
-/// The record in an entry, as far as the checks need it: without outcome, protocol, personal data, totals and nonce, and with `detail`
+/// The record in an entry, as far as the checks need it: without protocol, personal data, totals and nonce, and with `detail`
 /// only in a record of loss.
 ///
 /// # Errors
@@ -25,6 +25,7 @@ fn needed(view: &RecordView<'_>) -> AuditRecord {
     record.ts_ms = view.ts_ms;
     record.stream = view.stream.map(str::to_owned);
     record.session = view.session;
+    record.outcome = view.outcome.map(Outcome::from_label);
     record.reason = view.reason.map(Reason::from_label);
     record.inferred = view.inferred;
     record.count = view.count;
@@ -44,11 +45,10 @@ fn needed(view: &RecordView<'_>) -> AuditRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use livetrail_record::{MAX_INTEGER, Outcome, Uuid, encode_canonical};
+    use livetrail_record::{MAX_INTEGER, Uuid, encode_canonical};
 
     /// What is not kept.
     fn stripped(mut record: AuditRecord) -> AuditRecord {
-        record.outcome = None;
         record.protocol = None;
         record.principal = None;
         record.peer = None;

@@ -22,6 +22,12 @@ pub enum VerifyError {
         /// The place.
         place: String,
     },
+    /// A file in which no line is a record: it is something else.
+    #[error("{path} is not a trail: none of its lines is a record")]
+    NotATrail {
+        /// The file.
+        path: String,
+    },
     /// Nobody said with which key the trail must be signed.
     #[error("no key to verify with: give the trail's verifier key with --vkey or --policy")]
     NoKey,

@@ -7,7 +7,7 @@ use livetrail_record::parse_line;
 use crate::error::VerifyError;
 use crate::finding::{Class, Finding};
 use crate::report::{Report, TrailKind};
-use crate::trail::Trail;
+use crate::trail::{Rules, Trail};
 use crate::verify::{Found, Options, finish};
 
 /// The longest line: every byte of the longest record percent-encoded, with room.
@@ -24,7 +24,11 @@ pub fn verify_file(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, VerifyError> {
     let mut found = Found::default();
-    let mut trail = Trail::new(options.rules());
+    // Several nodes may write one file.
+    let mut trail = Trail::new(Rules {
+        one_writer: false,
+        ..options.rules()
+    });
     let mut line = Vec::new();
     let (mut index, mut records, mut bytes) = (0_u64, 0_u64, 0_u64);
     loop {
@@ -61,6 +65,11 @@ pub fn verify_file(
         if index.is_multiple_of(256) {
             progress(index, 0);
         }
+    }
+    if records == 0 && found.findings.failures() > 0 {
+        return Err(VerifyError::NotATrail {
+            path: place.to_owned(),
+        });
     }
     found.notes.push(
         "a file trail has no cryptographic evidence: whoever could write to it could change it; only sessions, boots and numbers were checked"

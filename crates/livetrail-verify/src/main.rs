@@ -106,6 +106,9 @@ struct Arguments {
     /// Ask for a key from outside the trail, and take silence for a failure
     #[arg(long)]
     strict: bool,
+    /// When this copy was made (2026-11-30, or 2026-11-30T12:00:00Z; UTC): silence at its end is judged by that, and not by the time that it is now
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    as_of: Option<u64>,
     /// How often the trail has a heartbeat, in seconds; three in a row that are missing are reported
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     heartbeat: u64,
@@ -381,7 +384,31 @@ fn options(arguments: &Arguments) -> Result<Options> {
         boot_records: !arguments.without_boot_records,
         heartbeat_s: arguments.heartbeat,
         without_head: arguments.without_head,
+        now_ms: Some(arguments.as_of.unwrap_or_else(now_ms)),
         limits: Limits::within(Duration::from_secs(arguments.time_limit)),
+    })
+}
+
+/// A time as people write it, in milliseconds since 1970.
+fn time(text: &str) -> Result<u64, String> {
+    let time = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let civil: jiff::civil::DateTime = text.parse().ok()?;
+        Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    });
+    time.and_then(|time| u64::try_from(time.as_millisecond()).ok())
+        .ok_or_else(|| {
+            "not a time: 2026-11-30T12:00:00Z, or a date such as 2026-11-30 (UTC)".to_owned()
+        })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how old the newest record is, and nothing else"
+)]
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })
 }
 

@@ -271,6 +271,7 @@ impl OlderCheckpoints {
     }
 
     fn elsewhere(&mut self, size: u64, name: String, note: Vec<u8>) {
+        self.report.elsewhere = self.report.elsewhere.saturating_add(1);
         let whence = Whence::Elsewhere(name, note);
         let older = Older { size, whence };
         self.given.entry(size).or_default().push(older);

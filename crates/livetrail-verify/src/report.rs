@@ -172,6 +172,8 @@ pub struct OlderReport {
     pub handed_over: u64,
     /// Found in the trail, published because witnesses have cosigned them; looked for when the policy asks for witnesses.
     pub cosigned: u64,
+    /// Found elsewhere in the place: versions of a bucket's newest checkpoint, a table's checkpoint that its rows do not reach.
+    pub elsewhere: u64,
     /// Contained in the tree and signed by a trusted key.
     pub consistent: u64,
 }
@@ -191,6 +193,12 @@ pub struct Sessions {
     pub heartbeats: u64,
     /// How often the wall clock was set by more than two seconds.
     pub clock_steps: u64,
+    /// When the newest record was made, in milliseconds since 1970 (UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest_ms: Option<u64>,
+    /// How long ago that was, in milliseconds, where the check was told what time it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
     /// How many boots there are.
     pub boots_total: u64,
     /// The last of them, at most 100.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::finding::Severity;
 use crate::report::{CheckpointReport, Report, TrailKind, Verdict};
-use crate::show::{Lines, date};
+use crate::show::{Lines, date, span};
 
 /// How many findings, sessions and boots the text shows; the JSON report has more.
 const SHOWN: usize = 20;
@@ -194,7 +194,8 @@ impl Report {
                 .given
                 .saturating_add(older.archived)
                 .saturating_add(older.handed_over)
-                .saturating_add(older.cosigned),
+                .saturating_add(older.cosigned)
+                .saturating_add(older.elsewhere),
             older.given,
             older.archived,
             older.handed_over
@@ -239,6 +240,12 @@ impl Report {
             "  {} records, {} heartbeats",
             self.figures.records, s.heartbeats
         ))?;
+        if let Some(newest_ms) = s.newest_ms {
+            let age = s
+                .age_ms
+                .map_or_else(String::new, |age_ms| format!(", {} ago", span(age_ms)));
+            f.line(format_args!("  the newest of {}{age}", date(newest_ms)))?;
+        }
         f.line(format_args!(
             "  {} sessions closed, {} open",
             s.closed, s.open_total

@@ -11,6 +11,7 @@ use livetrail_tlog::{Hash, KeyId, TreeHead, VerifiedCheckpoint, VerifierKey};
 
 use crate::finding::{Class, Finding, Findings, Severity};
 use crate::report::{BootReport, OpenSessionReport, PrunedReport, RotationReport, Sessions};
+use crate::show::{date, span};
 use crate::trust::Trust;
 
 /// The most sessions that may be open at once, boots, and irregular numbers of a trail that can be checked. Beyond, memory would grow
@@ -28,6 +29,10 @@ const MAX_EVENTS: usize = 1 << 16;
 /// How far the wall clock may run away from the monotonic one between two records before it counts as a step.
 const CLOCK_STEP_MS: u64 = 2_000;
 
+/// How long before its first record a session's id can have been made: an attempt waits for its authenticator and for gates, and one record may stand
+/// for ten seconds of attempts.
+const MAX_ID_AGE_MS: u64 = 600_000;
+
 /// The action of a record of key rotation.
 const KEY_ROTATED: &str = "admin_key_rotated";
 
@@ -40,6 +45,10 @@ pub(crate) struct Rules {
     pub(crate) boot_records: bool,
     pub(crate) strict: bool,
     pub(crate) silent_ms: u64,
+    /// Whether one process at a time writes it.
+    pub(crate) one_writer: bool,
+    /// The time that counts as now, if the end of the trail is to be judged by it.
+    pub(crate) now_ms: Option<u64>,
 }
 
 pub(crate) struct Trail {
@@ -53,6 +62,10 @@ pub(crate) struct Trail {
     after_gap: bool,
     boots: HashMap<Uuid, BootState>,
     crash_closed: HashSet<Uuid>,
+    /// Holds on record that were not lifted: the first entry that each keeps.
+    holds: HashMap<String, u64>,
+    /// The last record: its time, and whether it ended its boot.
+    newest: Option<(u64, bool)>,
     irregular: u64,
     too_much: Option<&'static str>,
     sums: Sessions,
@@ -99,6 +112,8 @@ struct BootState {
     begins_at: Option<u64>,
     next_seq: u64,
     last: Option<(u64, u64)>,
+    /// The wall clock was set while it ran.
+    stepped: bool,
 }
 
 impl Trail {
@@ -111,6 +126,8 @@ impl Trail {
             after_gap: false,
             boots: HashMap::new(),
             crash_closed: HashSet::new(),
+            holds: HashMap::new(),
+            newest: None,
             irregular: 0,
             too_much: None,
             sums: Sessions::default(),
@@ -125,6 +142,7 @@ impl Trail {
         self.shift_to(index);
         self.administration(index, record, findings);
         self.clock(index, record, findings);
+        self.old_id(index, record, findings);
         if self.too_much.is_some() {
             return;
         }
@@ -261,6 +279,7 @@ impl Trail {
     /// The trail ends here. Gives why the state machine could not be checked to the end, if it was not.
     pub(crate) fn finish(mut self, findings: &mut Findings) -> (Sessions, Option<&'static str>) {
         self.end_segment(findings, true);
+        self.age(findings);
         (self.sums, self.too_much)
     }
 
@@ -380,13 +399,23 @@ impl Trail {
             }
             _ => {}
         }
+        let before = self.newest;
+        self.newest = Some((record.ts_ms, record.action == AuditAction::ServerStopped));
         let Some(id) = record.boot else { return };
         let after_gap = self.after_gap;
+        // Between boots no second clock tells how much time passed; that it went back is seen.
+        if !self.boots.contains_key(&id)
+            && before
+                .is_some_and(|(last_ms, _)| record.ts_ms.saturating_add(CLOCK_STEP_MS) < last_ms)
+        {
+            self.sums.clock_steps = self.sums.clock_steps.saturating_add(1);
+        }
         let boot = self.boots.entry(id).or_insert_with(|| BootState {
             begins_at: (after_gap && record.action != AuditAction::ServerStarted)
                 .then_some(record.seq.unwrap_or(0)),
             next_seq: record.seq.unwrap_or(0),
             last: None,
+            stepped: false,
         });
         if record.seq != Some(boot.next_seq) {
             self.irregular = self.irregular.saturating_add(1);
@@ -400,6 +429,7 @@ impl Trail {
             let expected_ms = last_ts_ms.saturating_add(passed_ms);
             if record.ts_ms.abs_diff(expected_ms) > CLOCK_STEP_MS {
                 self.sums.clock_steps = self.sums.clock_steps.saturating_add(1);
+                boot.stepped = true;
             }
             if passed_ms > self.rules.silent_ms {
                 let severity = if self.rules.strict {
@@ -420,6 +450,84 @@ impl Trail {
         }
     }
 
+    /// A session's id has the time in it at which it was made. One that is much older than the session was used before, and long enough ago that the
+    /// state machine has forgotten it. In a boot whose clock was set nothing follows from times.
+    fn old_id(&self, index: u64, record: &AuditRecord, findings: &mut Findings) {
+        let opens = matches!(
+            record.action,
+            AuditAction::PublishStarted
+                | AuditAction::PlayStarted
+                | AuditAction::PublishDenied
+                | AuditAction::PlayDenied
+        );
+        let made_ms = record.session.filter(|_| opens).and_then(made_ms);
+        let stepped = record
+            .boot
+            .and_then(|boot| self.boots.get(&boot))
+            .is_none_or(|boot| boot.stepped);
+        let (Some(session), Some(made_ms)) = (record.session, made_ms) else {
+            return;
+        };
+        let age_ms = record.ts_ms.saturating_sub(made_ms);
+        if stepped || age_ms <= MAX_ID_AGE_MS {
+            return;
+        }
+        let text = format!(
+            "the session's id was made {} before its first record: it is used a second time, or a record was written long after its time",
+            span(age_ms)
+        );
+        findings.add(Finding {
+            session: Some(session.to_string()),
+            ..Finding::failure(Class::Sessions, text).at(index)
+        });
+    }
+
+    /// `admin_held`: from which entry on a hold keeps everything, or that it was lifted.
+    fn hold(&mut self, record: &AuditRecord) {
+        let Some(Value::Text(name)) = record.extra.get("hold") else {
+            return;
+        };
+        match record.extra.get("from_index") {
+            Some(Value::Integer(from)) if self.holds.len() < MAX_EVENTS => {
+                let from = u64::try_from(*from).unwrap_or(0);
+                self.holds.insert(name.clone(), from);
+            }
+            _ => {
+                self.holds.remove(name);
+            }
+        }
+    }
+
+    /// How long ago the newest record was made, and whether that is silence: a boot that did not stop says something at each heartbeat.
+    fn age(&mut self, findings: &mut Findings) {
+        let Some((newest_ms, stopped)) = self.newest else {
+            return;
+        };
+        self.sums.newest_ms = Some(newest_ms);
+        let Some(now_ms) = self.rules.now_ms else {
+            return;
+        };
+        let age_ms = now_ms.saturating_sub(newest_ms);
+        self.sums.age_ms = Some(age_ms);
+        if stopped || age_ms <= self.rules.silent_ms {
+            return;
+        }
+        let text = format!(
+            "nothing was recorded for {} since {}, and the server did not stop: it is not running, or this is an older copy (--as-of says when it was made)",
+            span(age_ms),
+            date(newest_ms)
+        );
+        let severity = if self.rules.strict {
+            Severity::Failure
+        } else {
+            Severity::Remark
+        };
+        findings.add(Finding {
+            severity,
+            ..Finding::remark(Class::Silent, text)
+        });
+    }
+
     fn limit(&mut self) {
         self.too_much = if self.checker.open_sessions() > MAX_OPEN {
             Some("more than 1,048,576 sessions are open at once")
@@ -435,6 +543,7 @@ impl Trail {
     fn administration(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
         match &record.action {
             AuditAction::AdminPruned => self.pruning(index, record, findings),
+            AuditAction::AdminHeld => self.hold(record),
             action if action.label() == KEY_ROTATED => self.rotation(index, record, findings),
             _ => {}
         }
@@ -460,6 +569,18 @@ impl Trail {
             findings.add(Finding::failure(Class::Administration, text).at(index));
             return;
         };
+        let mut broken: Vec<_> = self
+            .holds
+            .iter()
+            .filter(|(_, from)| **from <= last)
+            .collect();
+        broken.sort();
+        for (name, from) in broken {
+            let text = format!(
+                "entries up to {last} were removed although the hold {name:?} keeps those from {from} on and was not lifted"
+            );
+            findings.add(Finding::failure(Class::NotPruned, text).at(index));
+        }
         let policy = match record.extra.get("policy") {
             Some(Value::Text(policy)) => Some(policy.clone()),
             _ => None,
@@ -515,11 +636,27 @@ fn handed_over(record: &AuditRecord) -> Option<TreeHead> {
     })
 }
 
+/// The time in a session's id, if it is of the kind that has one (UUIDv7).
+fn made_ms(session: Uuid) -> Option<u64> {
+    if session.get_version_num() != 7 {
+        return None;
+    }
+    let (seconds, nanos) = session.get_timestamp()?.to_unix();
+    seconds
+        .checked_mul(1000)?
+        .checked_add(u64::from(nanos / 1_000_000))
+}
+
 fn checker(rules: Rules) -> TrailChecker {
-    if rules.boot_records {
+    let checker = if rules.boot_records {
         TrailChecker::new()
     } else {
         TrailChecker::without_boot_records()
+    };
+    if rules.one_writer {
+        checker.with_one_writer()
+    } else {
+        checker
     }
 }
 

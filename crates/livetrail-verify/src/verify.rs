@@ -46,6 +46,9 @@ pub struct Options {
     pub heartbeat_s: u64,
     /// Whether a sink's lines may begin later than the log: the rest is proven alone then, and the report says from where on.
     pub without_head: bool,
+    /// What time it is, in milliseconds since 1970 (UTC): then the trail's age is reported, and silence at its end is one. For a copy that was kept, the
+    /// time at which it was made. Not judged without it.
+    pub now_ms: Option<u64>,
     /// How much a place beyond this machine may take: a site, a bucket, a database.
     pub limits: Limits,
 }
@@ -61,6 +64,7 @@ impl Default for Options {
             boot_records: true,
             heartbeat_s: 60,
             without_head: false,
+            now_ms: None,
             limits: Limits::default(),
         }
     }
@@ -75,6 +79,8 @@ impl Options {
                 .heartbeat_s
                 .saturating_mul(1000)
                 .saturating_mul(SILENT_HEARTBEATS),
+            one_writer: true,
+            now_ms: self.now_ms,
         }
     }
 

@@ -10,6 +10,9 @@ use crate::action::AuditAction;
 use crate::personal::Personal;
 use crate::record::AuditRecord;
 
+/// The most records that the queue of a pipeline can be set to hold: more than these cannot be lost without a word.
+const MAX_QUEUE: u64 = 1 << 24;
+
 /// How many records of which action a loss took: the `detail` of a `records_dropped` record.
 ///
 /// Written as `play_started:3,publish_ended:1`, labels in order, absent where 0.
@@ -208,6 +211,10 @@ impl Boot {
             }
         }
         self.summary.unsettled = unsettled;
+        if unsettled > MAX_QUEUE {
+            let (missing, most) = (unsettled, MAX_QUEUE);
+            found.add(at, Rule::TooManyUnsettled { missing, most });
+        }
         for orphan in self.unexplained_starts() {
             // What was in the queue when the boot crashed may have been the first record that is missing.
             match unsettled.checked_sub(1) {

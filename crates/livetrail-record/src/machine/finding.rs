@@ -59,6 +59,25 @@ pub enum Rule {
     /// A viewer's record in a publisher's session, or the other way round.
     #[error("publish and play records in one session")]
     WrongKind,
+    /// A session's record names another application or stream than the record that opened it.
+    #[error("the record is of {found}, and the session was opened on {opened}")]
+    WrongStream {
+        /// Application and stream of the session's first record.
+        opened: String,
+        /// Those of this one.
+        found: String,
+    },
+    /// A record says that a session was opened and that it was refused, or that it was refused and succeeded.
+    #[error("the record's outcome contradicts its action")]
+    WrongOutcome,
+    /// More records are missing at a crash than any queue holds.
+    #[error("{missing} records are missing at the crash, and no queue holds more than {most}")]
+    TooManyUnsettled {
+        /// Numbers that are missing.
+        missing: u64,
+        /// The most that a queue holds.
+        most: u64,
+    },
     /// A session goes on in another boot than the one that opened it.
     #[error("the session belongs to another boot")]
     WrongBoot,

@@ -2,7 +2,8 @@
 //!
 //! Memory grows with the open sessions, the boots, and the losses of boots that still run; never with the trail's length.
 //! [`RECENT_SESSIONS`] closed sessions are remembered, so that a record after the last one of its session is called that; one
-//! that comes later still is found too, as a record before the first.
+//! that comes later still is found too, as a record before the first, if it is not one that opens a session: whoever knows the time at which ids
+//! were made tells those.
 
 mod boot;
 mod finding;
@@ -17,7 +18,7 @@ pub use self::boot::{BootEnd, BootSummary, LossCounts};
 pub use self::finding::{Finding, Rule};
 use crate::action::AuditAction;
 use crate::personal::Personal;
-use crate::reason::Reason;
+use crate::reason::{Outcome, Reason};
 use crate::record::AuditRecord;
 
 /// How many closed sessions are remembered.
@@ -108,6 +109,8 @@ impl TrailReport {
 #[derive(Debug)]
 pub struct TrailChecker {
     needs_boot_records: bool,
+    /// Whether all boots write one after the other, whatever their nodes are called.
+    has_one_writer: bool,
     index: u64,
     findings_total: u64,
     closed_sessions: u64,
@@ -133,6 +136,7 @@ impl TrailChecker {
     pub fn new() -> Self {
         Self {
             needs_boot_records: true,
+            has_one_writer: false,
             index: 0,
             findings_total: 0,
             closed_sessions: 0,
@@ -153,6 +157,13 @@ impl TrailChecker {
             needs_boot_records: false,
             ..Self::new()
         }
+    }
+
+    /// For a log that one process at a time writes: a new boot means that the one before it is over, also when the node has another name since.
+    #[must_use]
+    pub fn with_one_writer(mut self) -> Self {
+        self.has_one_writer = true;
+        self
     }
 
     /// Checks a whole trail: the findings in the order in which they were made, and the report.
@@ -238,7 +249,7 @@ impl TrailChecker {
         let begins = record.action == AuditAction::ServerStarted;
         if !self.boots.contains_key(&id) {
             if begins {
-                self.crash_others(record.node.as_ref(), found);
+                self.crash_others(self.writer_of(record).as_ref(), found);
             } else if self.needs_boot_records {
                 found.add(at, Rule::BootNotBegun);
             }
@@ -247,12 +258,17 @@ impl TrailChecker {
         } else if begins {
             found.add(at, Rule::BootBegunTwice);
         }
-        if !begins && !is_crash_closure(record) {
-            self.give_up_crashed(record.node.as_ref(), found);
+        if !begins && !self.crashed.is_empty() && !is_crash_closure(record) {
+            self.give_up_crashed(self.writer_of(record).as_ref(), found);
         }
         if let Some(boot) = self.boots.get_mut(&id) {
             boot.feed(record, self.index, found);
         }
+    }
+
+    /// Who writes one boot after the other: the node, or whoever has the log.
+    fn writer_of(&self, record: &AuditRecord) -> Option<String> {
+        record.node.clone().filter(|_| !self.has_one_writer)
     }
 
     /// A node's new boot means that its boots before it crashed.
@@ -260,7 +276,7 @@ impl TrailChecker {
         let mut others: Vec<(u64, Uuid)> = self
             .boots
             .iter()
-            .filter(|(_, boot)| boot.summary.node.as_ref() == node)
+            .filter(|(_, boot)| self.has_one_writer || boot.summary.node.as_ref() == node)
             .map(|(id, boot)| (boot.summary.first_index, *id))
             .collect();
         others.sort_unstable();
@@ -364,6 +380,14 @@ impl TrailChecker {
             }
             return;
         };
+        let contradicts = match role {
+            Role::Opens(_) => record.outcome == Some(Outcome::Denied),
+            Role::Denied => record.outcome == Some(Outcome::Success),
+            Role::Closes(_) | Role::Inside(_) => false,
+        };
+        if contradicts {
+            found.add(at, Rule::WrongOutcome);
+        }
         match role {
             Role::Opens(kind) => self.open(session, Some(kind), record, found),
             Role::Denied => {
@@ -454,6 +478,22 @@ impl TrailChecker {
                     ..orphan
                 },
                 found,
+            );
+        }
+        let same_stream =
+            open.stream.is_none() || record.stream.is_none() || open.stream == record.stream;
+        if open.app != record.app || !same_stream {
+            let name = |app: &str, stream: &Option<String>| {
+                format!("{app}/{}", stream.as_deref().unwrap_or("-"))
+            };
+            let opened = name(&open.app, &open.stream);
+            let found_here = name(&record.app, &record.stream);
+            found.add(
+                at,
+                Rule::WrongStream {
+                    opened,
+                    found: found_here,
+                },
             );
         }
         let crashed = is_crash_closure(record);

@@ -417,3 +417,32 @@ fn without_a_key_or_a_checkpoint_nothing_is_checked() {
     let told = verify_lines(nothing, ("c", cursor), &keys().options(), &mut |_, _| {});
     assert!(matches!(told, Err(VerifyError::NoCheckpoint { .. })));
 }
+
+#[test]
+fn rotated_files_are_sound_against_any_older_checkpoint() {
+    let log = story(700).log();
+    let all = lines(&log);
+    let files = |from: &[usize]| -> Vec<(String, String)> {
+        let mut ends = from[1..].to_vec();
+        ends.push(700);
+        let parts = from.iter().zip(ends);
+        parts
+            .map(|(from, to)| {
+                (
+                    from.to_string(),
+                    [tree(&log, *from), all[*from..to].concat()].concat(),
+                )
+            })
+            .collect()
+    };
+    let files = files(&[0, 256, 300, 500]);
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.clone()))
+        .collect();
+    for size in [1, 255, 256, 257, 299, 300, 301, 499, 500, 650, 700] {
+        let report = check(&files, &log.checkpoint(size, &keys()), &keys().options());
+        assert_sound(&report);
+        assert_eq!(report.figures.entries, size as u64, "{report}");
+    }
+}

@@ -1,11 +1,15 @@
 //! Trails made by an independent writer, sound ones and every way of spoiling them.
 
+#[cfg(feature = "s3")]
+mod bucket;
 mod command;
 mod events;
 mod given_up;
 mod hostile;
+mod judged;
 mod lines;
 mod proof;
+mod site;
 mod sound;
 mod support;
 mod tampered;

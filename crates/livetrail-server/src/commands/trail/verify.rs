@@ -12,6 +12,8 @@ use livetrail_verify::{
     Directory, KeyFile, MAX_POLICY_BYTES, Options, Policy, Report, verify, verify_file,
 };
 
+use livetrail_engine::{Clock, SystemClock};
+
 use crate::{
     cli::TrailVerify,
     commands::progress,
@@ -38,10 +40,16 @@ pub(super) fn run(args: &TrailVerify) -> Outcome {
 
 fn check(args: &TrailVerify) -> anyhow::Result<Report> {
     let place = TrailPlace::of(&args.trail.path);
+    let now_ms = SystemClock::new().unix_ms();
+    let now_ms = match &args.as_of {
+        Some(text) => crate::time::parse(text, now_ms).map_err(anyhow::Error::msg)?,
+        None => now_ms,
+    };
     let mut options = Options {
         policy: policy(args)?,
         against: older(&args.against)?,
         strict: args.strict,
+        now_ms: Some(now_ms),
         ..Options::default()
     };
     let bar = progress(Some(0), BAR);
