@@ -28,6 +28,7 @@ pub(crate) fn of_record(record: &AuditRecord) -> Severity {
         | Action::StreamReaped
         | Action::AdminReplicaLeftBehind
         | Action::AdminReplicaGap => Severity::Warning,
+        Action::Other(label) if label == "admin_replica_went_back" => Severity::Warning,
         // What nobody saw and a later start inferred.
         _ if record.inferred || record.outcome == Some(Outcome::Denied) => Severity::Warning,
         Action::ServerStarted | Action::ServerStopped => Severity::Notice,
@@ -51,6 +52,8 @@ mod tests {
         ] {
             assert_eq!(of(refused), Severity::Warning);
         }
+        let went_back = AuditAction::Other("admin_replica_went_back".to_owned());
+        assert_eq!(of(went_back), Severity::Warning);
         assert_eq!(of(AuditAction::AdminHeld), Severity::Notice);
         assert_eq!(of(AuditAction::PlayStarted), Severity::Informational);
         assert_eq!(of(AuditAction::Heartbeat), Severity::Informational);

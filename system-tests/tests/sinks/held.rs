@@ -20,9 +20,11 @@ fn while_a_required_sink_has_not_answered_sessions_go_on_and_nothing_is_signed()
         .build()
         .expect("a runtime");
     let table = runtime.block_on(Table::fresh());
-    let required = Config::new()
-        .audit("publish = \"strict\"")
-        .sink("archive", "postgres", &format!("url = \"{}\"\n", table.url()));
+    let required = Config::new().audit("publish = \"strict\"").sink(
+        "archive",
+        "postgres",
+        &format!("url = \"{}\"\n", table.url()),
+    );
     let mut server = Server::start(required);
     await_state(&server, "archive", "following");
     server.stop();

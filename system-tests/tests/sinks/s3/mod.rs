@@ -4,6 +4,7 @@ mod conformance;
 mod guard;
 mod outage;
 mod own;
+mod owner;
 mod page;
 mod tls;
 
