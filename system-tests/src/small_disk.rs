@@ -96,7 +96,7 @@ impl SmallDisk {
     /// When it cannot.
     #[track_caller]
     pub fn fill_to(&self, percent: u64) {
-        let size = rustix::fs::statvfs(&self.path()).expect("the size of a file system");
+        let size = rustix::fs::statvfs(self.path()).expect("the size of a file system");
         let available = size.f_bavail * size.f_frsize;
         let left = size.f_blocks * size.f_frsize * (100 - percent) / 100;
         let path = self.path().join(FILLER);
