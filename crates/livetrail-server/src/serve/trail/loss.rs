@@ -268,6 +268,10 @@ impl AuditSink for NotedSink {
         self.inner.takes(class)
     }
 
+    fn clock(&self) -> Option<Arc<dyn Clock>> {
+        self.inner.clock()
+    }
+
     fn failing(&self) -> Option<SinkError> {
         self.inner.failing()
     }
