@@ -78,6 +78,7 @@ mod space;
 mod store;
 #[cfg(any(test, feature = "fuzz"))]
 mod tests;
+mod tile_check;
 mod tree_files;
 mod wal;
 mod watermark;

@@ -26,7 +26,7 @@ pub(super) struct Health {
     status: &'static str,
     /// The server's version.
     version: &'static str,
-    /// What is wrong with the trail's ledger, if anything: `disk_full`, `log_stopped`, `log_retrying` or `sealing_late`, or `disk_short` from 90 % on, when
+    /// What is wrong with the trail's ledger, if anything: `disk_full`, `log_stopped`, `log_retrying`, `tile_damaged` or `sealing_late`, or `disk_short` from 90 % on, when
     /// records are already shed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "disk_full")]

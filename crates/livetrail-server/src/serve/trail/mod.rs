@@ -9,6 +9,7 @@ mod maintenance;
 mod place;
 mod predecessor;
 mod retain;
+mod tiles;
 mod watch;
 mod witness;
 
@@ -161,6 +162,9 @@ impl Trail {
             watch: Arc::default(),
             sinks: Arc::default(),
         };
+        if directory.is_some() {
+            tiles::check(view.reader.clone(), view.handle.clone(), view.watch.clone())?;
+        }
         let open = open_sessions(directory, &view.reader)?;
         let index = directory
             .map(|directory| index::keep_up(directory, view.reader.clone(), view.handle.clone()))

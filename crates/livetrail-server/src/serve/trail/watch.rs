@@ -30,16 +30,19 @@ pub(crate) enum Trouble {
     Retrying,
     /// The disk has no room for records.
     DiskFull,
+    /// A hash tile is missing or changed. Recording goes on; proofs that need the tile do not.
+    Damaged,
     /// The log stopped; only a restart can help.
     Stopped,
 }
 
 impl Trouble {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::None,
         Self::SealingLate,
         Self::Retrying,
         Self::DiskFull,
+        Self::Damaged,
         Self::Stopped,
     ];
 
@@ -50,6 +53,7 @@ impl Trouble {
             Self::SealingLate => Some("sealing_late"),
             Self::Retrying => Some("log_retrying"),
             Self::DiskFull => Some("disk_full"),
+            Self::Damaged => Some("tile_damaged"),
             Self::Stopped => Some("log_stopped"),
         }
     }
@@ -60,18 +64,27 @@ impl Trouble {
 pub(crate) struct Watch {
     trouble: AtomicU8,
     retention_waits: AtomicBool,
+    damaged: AtomicBool,
 }
 
 impl Watch {
     /// What is wrong now.
     pub(crate) fn trouble(&self) -> Trouble {
         let now = usize::from(self.trouble.load(Ordering::Relaxed));
-        Trouble::ALL.get(now).copied().unwrap_or_default()
+        match Trouble::ALL.get(now).copied().unwrap_or_default() {
+            Trouble::None if self.damaged.load(Ordering::Relaxed) => Trouble::Damaged,
+            trouble => trouble,
+        }
     }
 
     /// Whether retention waits because nothing agrees with the wall clock.
     pub(crate) fn retention_waits(&self) -> bool {
         self.retention_waits.load(Ordering::Relaxed)
+    }
+
+    /// A file of the trail is missing, or not what was signed: for the rest of this boot.
+    pub(super) fn set_damaged(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
     }
 
     /// Gives what it was before.
@@ -213,7 +226,7 @@ fn tell(trouble: Trouble, status: &Status) {
             "no checkpoint covers what was recorded: signing or writing tiles hangs"
         ),
         // Told with what it waits for.
-        Trouble::Retrying => {}
+        Trouble::Retrying | Trouble::Damaged => {}
         Trouble::DiskFull => tracing::error!(
             "the trail's disk is full: strict sessions are refused until there is room"
         ),

@@ -1,0 +1,40 @@
+//! Reads all full hash tiles once after each start, in the background: a tile that is missing or changed is reported within minutes and not by the
+//! next auditor.
+
+use std::{io, sync::Arc, thread::Builder, time::Duration};
+
+use livetrail_ledger::{Handle, LedgerError, Reader, WaitError};
+
+use super::Watch;
+use crate::output::chain;
+
+/// After this many tiles (512 KiB) the thread pauses, so that neither the disk nor a processor is busy with it.
+const PIECE: u64 = 64;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Checks them on a thread of its own, which ends with the check or with the ledger.
+///
+/// # Errors
+/// No thread could be started.
+pub(super) fn check(reader: Arc<Reader>, handle: Handle, watch: Arc<Watch>) -> io::Result<()> {
+    let thread = Builder::new().name("trail-tiles".to_owned());
+    thread.spawn(move || {
+        let checked = reader.check_tiles(&mut |checked| {
+            if checked > 0 && checked.is_multiple_of(PIECE) {
+                std::thread::sleep(PAUSE);
+                let wait = handle.wait_sealed(u64::MAX, Duration::ZERO);
+                return matches!(wait, Ok(()) | Err(WaitError::TimedOut));
+            }
+            true
+        });
+        match checked {
+            Ok(tiles) => tracing::debug!(tiles, "the hash tiles are whole"),
+            Err(error @ (LedgerError::FileMissing { .. } | LedgerError::FileCorrupt { .. })) => {
+                watch.set_damaged();
+                tracing::error!("the trail is damaged, and goes on: {}", chain(&error));
+            }
+            Err(error) => tracing::warn!("the hash tiles cannot be checked: {}", chain(&error)),
+        }
+    })?;
+    Ok(())
+}
