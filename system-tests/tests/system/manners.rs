@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use system_tests::rtmp::RawRtmp;
-use system_tests::{Config, Process, Server, Story, clip, http, tool};
+use system_tests::{Config, Process, Server, Story, clip, clock, http, tool};
 
 const ENDS: Duration = Duration::from_secs(30);
 
@@ -91,9 +91,11 @@ fn an_operator_finds_who_was_refused_and_why_a_session_ended() {
         detail.map(|detail| detail.expose()),
         Some("chunk size 0x0 is not allowed")
     );
-    let log = server.log();
     let refused = "refused address=127.0.0.1 action=\"publish_denied\" reason=\"bad_name\" app=\"live\" stream=\"__/_cam\"";
-    assert!(log.contains(refused), "{log}");
+    clock::wait_until("the refusal is in the log", ENDS, || {
+        server.log().contains(refused)
+    });
+    let log = server.log();
     let ended = log
         .lines()
         .find(|line| line.contains("an error ended a session"));
