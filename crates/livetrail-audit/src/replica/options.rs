@@ -137,8 +137,10 @@ mod tests {
             options.check("a"),
             Err(ReplicaOptionsError::AttemptTimeout(Duration::ZERO))
         );
-        let mut options = ReplicaOptions::default();
-        options.recheck_interval = Duration::ZERO;
+        let options = ReplicaOptions {
+            recheck_interval: Duration::ZERO,
+            ..ReplicaOptions::default()
+        };
         assert_eq!(
             options.check("a"),
             Err(ReplicaOptionsError::RecheckInterval(Duration::ZERO))
