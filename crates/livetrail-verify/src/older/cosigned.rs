@@ -1,0 +1,134 @@
+//! What witnesses have cosigned: the newest checkpoint with enough of them counts, and what is above it is not cosigned yet.
+
+use livetrail_tlog::VerifiedCheckpoint;
+
+use super::{Older, OlderCheckpoints, Whence};
+use crate::finding::{Class, Finding, Severity};
+use crate::policy::Policy;
+use crate::report::CosignedReport;
+use crate::scan::{Got, get};
+use crate::show::span;
+use crate::source::Source;
+use crate::trust::Trust;
+use crate::verify::{Found, MAX_SMALL_BYTES, cosignatures, stated};
+
+/// Under a number, the newest checkpoint that so many witnesses have cosigned.
+pub(super) const COSIGNED: &str = "cosigned";
+
+/// The most witnesses of a log.
+const MAX_WITNESSES: usize = 32;
+
+/// For how long the newest entries may be without the cosignatures asked for, before that is worth a remark.
+const COSIGNED_WITHIN_S: u64 = 3_600;
+
+impl OlderCheckpoints {
+    /// Takes the newest checkpoints that witnesses have cosigned.
+    pub(crate) fn cosigned(&mut self, notes: Vec<(usize, Got)>, found: &mut Found) {
+        for (witnesses, got) in notes {
+            let name = format!("{COSIGNED}/{witnesses}");
+            let bytes = match got {
+                Got::Bytes(bytes) => bytes,
+                Got::Missing => return,
+                Got::Bad(text) => {
+                    let finding = Finding::failure(Class::Older, text);
+                    found.findings.add(finding.path(name));
+                    continue;
+                }
+                Got::Problem(problem) => {
+                    found.notes.push(problem);
+                    return;
+                }
+            };
+            let Some(size) = stated(&bytes).map(|checkpoint| checkpoint.head().size) else {
+                let finding = Finding::failure(Class::Older, "not a signed checkpoint");
+                found.findings.add(finding.path(name));
+                continue;
+            };
+            self.report.cosigned = self.report.cosigned.saturating_add(1);
+            let whence = Whence::Cosigned(witnesses, bytes);
+            let older = Older { size, whence };
+            self.given.entry(size).or_default().push(older);
+        }
+    }
+
+    /// Remembers one of the tree that the witnesses asked for have cosigned.
+    pub(super) fn remember_cosigned(&mut self, verified: &VerifiedCheckpoint, trust: &Trust) {
+        let size = verified.head().size;
+        if trust.policy().has_quorum()
+            && self
+                .cosigned
+                .as_ref()
+                .is_none_or(|newest| newest.size < size)
+            && trust.check_quorum(verified).is_none()
+        {
+            let by = cosignatures(verified.cosignatures());
+            self.cosigned = Some(CosignedReport { size, by });
+        }
+    }
+
+    /// What the newest checkpoint lacks of the cosignatures that the policy asks for: nothing, or those of an older one count and what is above it is
+    /// not cosigned yet.
+    pub(super) fn quorum(
+        &mut self,
+        verified: &VerifiedCheckpoint,
+        trust: &Trust,
+        found: &mut Found,
+    ) {
+        self.remember_cosigned(verified, trust);
+        let Some(missing) = trust.check_quorum(verified) else {
+            return;
+        };
+        let Some(newest) = &self.cosigned else {
+            found.findings.add(missing.path("checkpoint"));
+            return;
+        };
+        let above = verified.head().size.saturating_sub(newest.size);
+        found.notes.push(format!(
+            "the witnesses asked for have cosigned the first {} entries; {above} entries above them are not cosigned yet",
+            newest.size
+        ));
+        let signed = verified.log_cosignatures().iter();
+        let signed = signed.filter_map(|line| line.timestamp_s).max();
+        let cosigned = newest.by.iter().map(|line| line.time_s).max();
+        let behind = signed.unwrap_or(0).saturating_sub(cosigned.unwrap_or(0));
+        if behind > COSIGNED_WITHIN_S {
+            let text = format!(
+                "no checkpoint of the {} before the newest one is cosigned by the witnesses asked for: {above} entries stand on the log's signature alone",
+                span(behind.saturating_mul(1000))
+            );
+            let finding = Finding::remark(Class::Signature, text).at(newest.size);
+            let severity = if self.is_strict {
+                Severity::Failure
+            } else {
+                Severity::Remark
+            };
+            let finding = Finding {
+                severity,
+                ..finding
+            };
+            found.findings.add(finding.path("checkpoint"));
+        }
+    }
+
+    /// What the witnesses asked for have cosigned, if any were asked for.
+    pub(crate) fn take_cosigned(&mut self) -> Option<CosignedReport> {
+        self.cosigned.take()
+    }
+}
+
+/// The newest checkpoints that witnesses have cosigned, when the policy asks for some. They are read before the newest checkpoint of all: a log that
+/// goes on meanwhile has none that is larger.
+pub(crate) fn read_cosigned(source: &dyn Source, policy: &Policy) -> Vec<(usize, Got)> {
+    let most = policy.witnesses.len().min(MAX_WITNESSES);
+    let numbers = (1..=most).filter(|_| policy.has_quorum());
+    let mut notes = Vec::new();
+    for witnesses in numbers {
+        let got = get(source, &format!("{COSIGNED}/{witnesses}"), MAX_SMALL_BYTES);
+        let is_last = !matches!(got, Got::Bytes(_));
+        notes.push((witnesses, got));
+        if is_last {
+            break;
+        }
+    }
+    notes
+}
