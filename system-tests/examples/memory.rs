@@ -16,7 +16,7 @@ use system_tests::rtmp::{Message, RawRtmp};
 use system_tests::{Config, Server, resources};
 
 /// After the last publisher has gone: long enough for what is done a moment later.
-const REST: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_secs(8);
 
 fn main() {
     let number = |name: &str, default: usize| {
@@ -33,7 +33,7 @@ fn main() {
         "{publishers} publishers of a GOP of {frames} frames of {} KiB",
         frame_bytes >> 10
     );
-    println!("| round | resident with all of them | 5 s after the last has gone |");
+    println!("| round | resident with all of them | 8 s after the last has gone |");
     println!("|------:|--------------------------:|----------------------------:|");
     println!(
         "| start |                           | {:>23} MiB |",

@@ -224,6 +224,13 @@ impl Engine {
         EngineTotals::of(&self.inner)
     }
 
+    /// Bytes that streams keep for their viewers at present, as in [`EngineTotals::buffered_bytes`](crate::EngineTotals), but without
+    /// counting anything else.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> u64 {
+        self.inner.memory.used_bytes()
+    }
+
     /// The limits in force.
     #[must_use]
     pub fn limits(&self) -> Limits {

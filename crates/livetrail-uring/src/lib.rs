@@ -1,4 +1,4 @@
-//! Many sends with one system call, by io_uring.
+//! Many sends with one system call, by io_uring; and freed memory back to the system.
 //!
 //! The kernel is handed a message and a socket for each of many, tries each once without waiting, and says what became of it, all
 //! within one call of [`Ring::send`]. What is sent is borrowed for the length of that call, as it is for a `writev`; so nothing of
@@ -30,6 +30,7 @@
     )
 )]
 
+mod heap;
 #[cfg(not(target_os = "linux"))]
 #[path = "elsewhere.rs"]
 mod ring;
@@ -40,6 +41,7 @@ mod tests;
 
 use std::io;
 
+pub use heap::return_freed_memory;
 pub use ring::Ring;
 
 /// Sends that the kernel is given at once; more are given to it one such batch after the other.

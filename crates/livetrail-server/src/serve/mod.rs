@@ -1,6 +1,7 @@
 //! The server: everything wired together, started, reloaded and stopped.
 
 mod denied;
+mod heap;
 mod limits;
 mod log;
 mod reload;
@@ -329,6 +330,8 @@ impl Server {
         let stopping = self.stopping();
         let rtmp = rtmp.deny(self.deny.clone());
         self.gateways.spawn(rtmp.run(stopping));
+        self.gateways
+            .spawn(heap::keep_small(self.engine.clone(), self.stopping()));
     }
 
     fn serve_http(
