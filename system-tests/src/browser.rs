@@ -135,7 +135,7 @@ fn install(all: &Path, folder: &Path) {
     }
 }
 
-/// Tells lock files apart, no more.
+/// Only distinguishes lock files.
 fn crc(bytes: &[u8]) -> u32 {
     bytes
         .iter()

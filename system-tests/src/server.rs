@@ -265,7 +265,8 @@ impl Server {
         });
     }
 
-    /// Lets the trail grow by at least so many records: the start and the end of publishers that leave at once.
+    /// Lets the trail grow by at least this many records: the start and the end of publishers that
+    /// leave at once.
     ///
     /// # Panics
     /// When one is not let in.

@@ -90,7 +90,7 @@ impl SmallDisk {
         }
     }
 
-    /// Takes room until so many percent are used, counted as programs count that are not root.
+    /// Takes room until this many percent are used, counted as programs count that are not root.
     ///
     /// # Panics
     /// When it cannot.

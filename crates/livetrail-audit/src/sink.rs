@@ -72,7 +72,7 @@ pub trait AuditSink: Send + Sync + 'static {
         class >= RecordClass::Strict || !self.short_of_room()
     }
 
-    /// The clock of what the sink writes to, if it has one: the pipeline's, unless told otherwise.
+    /// The clock of what the sink writes to, if it has one: the pipeline's by default.
     fn clock(&self) -> Option<Arc<dyn Clock>> {
         None
     }

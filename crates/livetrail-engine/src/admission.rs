@@ -106,7 +106,7 @@ impl<'a> Pending<'a> {
         };
         let mut denied = Denied::of(&self.context, reason);
         if self.judged {
-            // By whoever stopped it, and reported.
+            // Something else stopped it, and reported that.
             return denied;
         }
         self.judged = true;
@@ -136,7 +136,8 @@ impl<'a> Pending<'a> {
         let Some(held) = engine.hold(purpose, self.deadline, self.clock_deadline) else {
             return Err(Reason::ServerShutdown);
         };
-        // Whoever settles the ticket decides: what stops waiting attempts must not wait for this one.
+        // The thread that settles the ticket decides: what stops waiting attempts must not wait for
+        // this one.
         self.uncount();
         let settle = Settle {
             ticket: &held.ticket,

@@ -1,8 +1,9 @@
-//! How the engine's thread sleeps while it has nothing to do, and how whoever gives it something wakes it.
+//! How the engine's thread sleeps while it has nothing to do, and how a thread that gives it
+//! something wakes it.
 //!
-//! The thread says that it is idle, looks once more, and only then sleeps. Whoever adds something looks afterwards whether
-//! it is idle. So the thread sees what was added, or it is woken. `tests/thread_model.rs` checks that in every order of
-//! steps.
+//! The thread says that it is idle, looks once more, and only then sleeps. A thread that adds
+//! something checks afterwards whether it is idle. So the thread sees what was added, or it is
+//! woken. `tests/thread_model.rs` checks that in every order of steps.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -45,7 +46,8 @@ impl Bell {
         self.condvar.notify_one();
     }
 
-    /// Of the thread: whether there is nothing to do. It is told of whatever is added from now on.
+    /// Of the thread: whether there is nothing to do. It is woken for whatever is added from now
+    /// on.
     pub(crate) fn is_idle(&self, nothing_there: impl FnOnce() -> bool) -> bool {
         self.state().idle = true;
         let nothing_there = nothing_there();

@@ -135,7 +135,8 @@ fn sanitize(text: &str, max_bytes: usize) -> String {
     }
 }
 
-/// Bytes of a name that are looked at when it is made valid: enough for what is kept, whatever it is encoded in.
+/// Bytes of a name that are read when it is made valid: enough for what is kept, whatever it is
+/// encoded in.
 const SANITIZED_BYTES: usize = 4 * MAX_NAME_BYTES;
 
 fn lossy(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
@@ -219,8 +220,8 @@ name! {
 name! {
     /// A stream within its application: a name, or an instance and a name, as in `tenant/cam`.
     ///
-    /// At most 255 bytes. Both parts follow the rules of an [`AppName`]. An instance that is empty or `_definst_` is none:
-    /// `_definst_/cam` and `/cam` are `cam`.
+    /// At most 255 bytes. Both parts follow the rules of an [`AppName`]. An instance that is empty
+    /// or `_definst_` means no instance: `_definst_/cam` and `/cam` are `cam`.
     StreamId,
     check_stream
 }

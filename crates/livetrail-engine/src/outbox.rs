@@ -1,4 +1,5 @@
-//! The order of a session's events: whoever finds the outbox free delivers, and whoever does not leaves the message there.
+//! The order of a session's events: a thread that finds the outbox free delivers, any other leaves
+//! the message there.
 //!
 //! `tests/thread_model.rs` checks in every order of steps that each message is delivered once, in the order in which they
 //! were posted, never two at a time, and none after the last.
@@ -7,8 +8,8 @@ use std::{collections::VecDeque, sync::PoisonError};
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// Most messages that wait, besides the last: further ones are dropped. An observer that keeps a thread for so long breaks
-/// its promise.
+/// Most messages that wait, in addition to the last: further ones are dropped. An observer that
+/// keeps a thread for this long breaks its promise.
 const MAX_WAITING: usize = 64;
 
 /// Messages of one session.

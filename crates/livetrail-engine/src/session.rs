@@ -31,8 +31,8 @@ pub struct EndSignal {
 }
 
 impl EndSignal {
-    /// Waits for the session's end, whoever ends it; at once if it has ended. By then, the stream of a publisher can be
-    /// published again.
+    /// Waits for the session's end, for any reason; at once if it has ended. By then, the stream of
+    /// a publisher can be published again.
     pub async fn wait(&self) -> Reason {
         self.core.wait_for_end().await
     }

@@ -232,7 +232,7 @@ async fn a_publisher_replaces_its_own_ghost_and_nobody_elses() {
     drop(anonymous);
 }
 
-/// Whoever hears the end of a publisher, by any way, can publish at once.
+/// An owner that learns of the end of a publisher, by any way, can publish at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_is_heard_when_the_stream_is_free() {
     struct Slow;

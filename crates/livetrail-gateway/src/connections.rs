@@ -22,7 +22,8 @@ use crate::{
 
 /// For a connection beyond its address's limit to get a turn: those before it may be about to be admitted.
 const TURN_TIMEOUT: Duration = Duration::from_secs(1);
-/// For each connection without a session that an address may have, so many more may wait for a turn.
+/// For each connection without a session that an address may have, this many more may wait for a
+/// turn.
 const WAITING_PER_TURN: usize = 8;
 /// Between two warnings that connections were turned away.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use crate::{address::canonical, deny::DenyRules};
 
 /// After an error of `accept` that is not one connection's own, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// So many failures in a row are one line in the log: one in ten seconds.
+/// This many failures in a row are one line in the log: one in ten seconds.
 const FAILURES_PER_WARNING: u32 = 100;
 
 /// Why an address cannot be listened on.

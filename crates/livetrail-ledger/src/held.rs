@@ -1,4 +1,5 @@
-//! Signing that waits for an answer: whoever must say what they have seen of this log, and has not.
+//! Signing that waits for an answer: from those who must say what they have seen of this log, and
+//! have not.
 //!
 //! A start seals what was durable before it: a copy of the log, however old, has a beginning of what the newest one has, and a tree of that
 //! beginning accuses nobody. What is recorded from then on is made durable and waits, unsigned, until everyone named here has answered.

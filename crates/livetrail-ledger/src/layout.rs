@@ -24,7 +24,7 @@ pub(crate) const WITNESSES: &str = "private/witness.json";
 pub(crate) const CHECKPOINTS: &str = "private/checkpoints";
 /// Under a key's id, the checkpoint under which it was given up; served.
 pub(crate) const HAND_OVERS: &str = "handover";
-/// Under a number, the newest checkpoint that at least so many witnesses have cosigned; served.
+/// Under a number, the newest checkpoint that at least this many witnesses have cosigned; served.
 pub(crate) const COSIGNED: &str = "cosigned";
 /// Space kept for bad times.
 pub(crate) const BALLAST: &str = "private/ballast";

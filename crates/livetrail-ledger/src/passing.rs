@@ -1,7 +1,8 @@
 //! Errors that pass: what the system cannot do now and may be able to do in a moment.
 //!
 //! A full disk, too few file descriptors, too little memory, an interrupted call. The step that met one is tried again until it is done: the log
-//! waits, its owner is told ([`Status::retrying`](crate::Status::retrying)), and nothing is lost. Every other error of the store stops the log.
+//! waits, its status says so ([`Status::retrying`](crate::Status::retrying)), and nothing is lost.
+//! Every other error of the store stops the log.
 
 use std::io;
 

@@ -254,7 +254,7 @@ fn open(
         unanswered.extend(floor.unanswered());
         for floor in seen {
             check_floor(store.as_ref(), sealed, intent, &floor)?;
-            // Half an answer is none to go on with.
+            // Half an answer is not enough to go on with.
             if !unanswered.contains(&floor.source_name) {
                 waited_for.remove(&floor.source_name);
             }

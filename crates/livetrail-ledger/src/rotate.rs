@@ -7,7 +7,8 @@
 //! 2. The published checkpoint, signed with the old keys, gets the lines of the new ones, and is kept for good under the id of the key that is given
 //!    up (`handover/<id>`). **From here on the old key signs nothing more**: it counts up to this size and no further, so no start takes it.
 //!    *Crash before: nothing has changed. After: this is done again, with the same keys.*
-//! 3. It is archived and published with all lines: whoever has either key believes it. *Crash: as in 2.*
+//! 3. It is archived and published with all lines: anyone who has either key believes it. *Crash:
+//!    as in 2.*
 //! 4. `log.json` names the new keys, and keeps the old ones by name: from here on the log opens with the new ones alone. *Crash before: as in 3.
 //!    After: done.*
 

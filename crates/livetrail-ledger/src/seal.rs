@@ -66,7 +66,8 @@ pub(crate) struct Sealing {
 enum Step {
     /// Files are in the stage. `again`: a sync of them failed, with an error that passes.
     Staged { again: bool },
-    /// Files are durable and were read back; so many of them have their names. `again`: the step was begun before, and met an error that passes.
+    /// Files are durable and were read back; this many of them have their names. `again`: the step
+    /// was begun before, and met an error that passes.
     Checked {
         paths: Vec<String>,
         named: usize,
@@ -344,9 +345,10 @@ impl Sealer {
         Ok(Some(note))
     }
 
-    /// Publishes a checkpoint under the numbers of witnesses that have cosigned it, where it is newer than what is there: whoever asks for some of
-    /// them finds the newest that enough have cosigned, although the published one has none yet. *Crash: some numbers have an older one; the next
-    /// cosignature replaces it.*
+    /// Publishes a checkpoint under the numbers of witnesses that have cosigned it, where it is
+    /// newer than what is there: a reader that asks for some of them finds the newest that enough
+    /// have cosigned, although the published one has none yet. *Crash: some numbers have an older
+    /// one; the next cosignature replaces it.*
     fn publish_cosigned(&self, note: &Note) -> Result<(), Blocked> {
         let own = [
             self.identity.signer_key().name(),

@@ -251,7 +251,8 @@ pub(crate) fn app_name(app: &str) -> &str {
     parts(split_query(app).0).next().unwrap_or_default()
 }
 
-/// The parts of a path that say something: encoders add slashes, and the instance that is none.
+/// The parts of a path that say something: encoders add slashes, and `_definst_`, which means no
+/// instance.
 fn parts(path: &str) -> impl Iterator<Item = &str> {
     path.split('/')
         .filter(|part| !part.is_empty() && *part != DEFAULT_INSTANCE)

@@ -120,7 +120,7 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// At most so many characters, the last of them `…` where something is missing.
+/// At most this many characters, the last of them `…` where something is missing.
 pub(crate) fn cut(text: &str, most: usize) -> String {
     if text.chars().nth(most).is_none() {
         return text.to_owned();

@@ -18,7 +18,8 @@ pub(crate) fn explain(error: LedgerError, trail: &Path) -> anyhow::Error {
     }
 }
 
-/// The nearest file or folder on the way there that can be looked at, its owner, and this process's user.
+/// The nearest file or folder on the way there that can be examined, its owner, and this process's
+/// user.
 fn whose(file: &Path) -> Option<String> {
     let (at, metadata) = file
         .ancestors()

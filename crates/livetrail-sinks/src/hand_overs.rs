@@ -44,7 +44,8 @@ impl KeptHandOvers {
         lines
     }
 
-    /// Takes such lines from the beginning, as many as there are. `None` when one is none.
+    /// Takes such lines from the beginning, as many as there are. `None` when one of them is not a
+    /// hand-over.
     pub(crate) fn take(bytes: &mut &[u8]) -> Option<Self> {
         let mut kept = BTreeMap::new();
         while let Some(rest) = bytes.strip_prefix(b"hand_over ") {

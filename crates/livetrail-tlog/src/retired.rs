@@ -234,7 +234,8 @@ mod tests {
                     size: late.size,
                 };
                 assert_eq!(refused, wanted);
-                // The successor's signature counts, and the line of the old key beside it does not.
+                // The successor's signature counts, and the line of the old key next to it does
+                // not.
                 let both = verifier.verify_note(note(late, &[&old, &new])).unwrap();
                 assert_eq!(both.log_signatures().len(), 1);
                 assert_eq!(both.log_signatures()[0].key_id, new.verifier_key().id());

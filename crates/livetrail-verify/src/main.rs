@@ -147,7 +147,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(answer) => match print(&answer, arguments.json) {
             Ok(()) => ExitCode::from(answer.verdict().exit_code()),
-            // Whoever reads it has seen enough, as `head` does: the verdict is the same.
+            // The reader has seen enough, as `head` has: the verdict is the same.
             Err(error) if is_broken_pipe(&error) => ExitCode::from(answer.verdict().exit_code()),
             Err(error) => could_not(&error, false),
         },

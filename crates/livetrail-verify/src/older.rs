@@ -364,7 +364,7 @@ impl OlderCheckpoints {
                 }
                 self.report.consistent = self.report.consistent.saturating_add(1);
             }
-            // Whoever signed it is judged first: a stranger's checkpoint says nothing of this trail.
+            // The signer is judged first: a stranger's checkpoint says nothing of this trail.
             Signed::UnknownKey(_) | Signed::GivenUp(..) => self.wait(older, head, found),
             Signed::Bad(finding) => self.doubtful(older, finding, found),
         }
@@ -389,7 +389,7 @@ impl OlderCheckpoints {
         trail: &mut Trail,
         found: &mut Found,
     ) -> Option<Box<VerifiedCheckpoint>> {
-        // Keys may have been added since it was looked at first, and others bounded.
+        // Keys may have been added since it was first checked, and others bounded.
         let signed = match trust.check(bytes) {
             // With a key that it vouches for itself, it may have a line more that can be verified.
             Signed::Good(verified) => learn(verified, bytes, "checkpoint", trust, trail).0,
@@ -511,7 +511,8 @@ impl OlderCheckpoints {
                     self.remember_cosigned(&verified, trust);
                     self.report.consistent = self.report.consistent.saturating_add(1);
                 }
-                // In the tree it shows what the tree shows; any other one whoever found the old secret could have made.
+                // In the tree it shows what the tree shows; any other one could be by anyone who
+                // found the old secret.
                 Signed::GivenUp(stated, _) if stated.head() == head => {
                     self.report.consistent = self.report.consistent.saturating_add(1);
                 }

@@ -196,7 +196,7 @@ pub struct Sessions {
     /// When the newest record was made, in milliseconds since 1970 (UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest_ms: Option<u64>,
-    /// How long ago that was, in milliseconds, where the check was told what time it is.
+    /// How long ago that was, in milliseconds, where the check knows what time it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
     /// How many boots there are.

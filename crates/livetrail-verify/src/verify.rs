@@ -249,7 +249,7 @@ struct Check<'a> {
     removed: &'a mut Removed,
     figures: &'a mut Figures,
     found: &'a mut Found,
-    /// The newest checkpoint, whoever signed it.
+    /// The newest checkpoint, with any signer.
     latest: Option<&'a [u8]>,
 }
 

@@ -90,7 +90,7 @@ pub(super) fn run(server: &Server, attack: Attack, sources: Sources, time: Durat
             tokio::spawn(async move {
                 loop {
                     let source = sources.address(connections.fetch_add(1, Relaxed));
-                    // What the server does with it is looked at elsewhere.
+                    // What the server does with it is checked elsewhere.
                     let _ = match attack {
                         Attack::RefusedPublishes => publish(source, rtmp, &attempts).await,
                         Attack::Churn => join_and_leave(source, http, &attempts).await,

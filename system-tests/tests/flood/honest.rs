@@ -122,7 +122,7 @@ pub(super) struct Audience {
 }
 
 impl Audience {
-    /// So many viewers at a time, each of which stays for one to three seconds and comes back.
+    /// This many viewers at a time, each of which stays for one to three seconds and comes back.
     pub(super) fn come_and_go(server: &Server, stream: &'static str, viewers: u64) -> Self {
         let (stop, sessions) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let threads = (0..viewers).map(|viewer| {

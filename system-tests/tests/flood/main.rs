@@ -100,7 +100,7 @@ fn flood(disk: &SmallDisk, full_percent: Option<u64>) {
     for attack in Attack::ALL {
         for sources in Sources::ALL {
             if !long && full_percent.is_some() && sources == Sources::Many {
-                // The short form looks at each attack once here.
+                // The short form checks each attack once here.
                 continue;
             }
             let before = bytes_on_disk(&server.data());

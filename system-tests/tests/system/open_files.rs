@@ -26,7 +26,7 @@ fn watch(viewers: &mut [TcpStream]) {
     }
 }
 
-/// With so many open files allowed: more viewers than that come, go, and come again.
+/// With this many open files allowed: more viewers than that come, go, and come again.
 fn the_trail_goes_on(files: u64) {
     resources::allow_open_files(files + 400);
     let mut server = Server::start_with_open_files(Config::new(), files);

@@ -21,7 +21,7 @@ const DEFAULT_CAPACITY: usize = 65_536;
 /// The longest queue: 1.8 GB of slots.
 const MAX_CAPACITY: usize = 1 << 24;
 
-/// Records of refused attempts in a second unless told otherwise.
+/// Records of refused attempts in a second by default.
 const REFUSAL_RECORDS_PER_SECOND: u32 = 10;
 
 /// How often the trail says that it lives.

@@ -2,8 +2,8 @@
 //!
 //! Every offer but a refusal takes the boot's next number, then tries the queue once. What the queue cannot take is counted in the
 //! loss banks under its number. So each number ends in exactly one of these: the queue, the ends that wait, a loss bank, or (the
-//! worker's own records) the worker's hand. Nothing here allocates, waits, makes a system call or wakes anybody; whoever offers
-//! sees to a worker that sleeps afterwards (see `asleep`).
+//! worker's own records) the worker's hand. Nothing here allocates, waits, makes a system call or
+//! wakes anybody; the thread that offers wakes a sleeping worker afterwards (see `asleep`).
 //!
 //! What displaces what when there is no slot:
 //!
@@ -12,9 +12,10 @@
 //! | a refused attempt | a lane of its own; else counted alone, for the record of all others |
 //! | how a session begins, what happens in it, a host's event | the queue, but not its last eighth; else dropped and counted |
 //! | what an operator did | any slot of the queue; else dropped and counted |
-//! | how a session ends | any slot of the queue; else it waits beside it, which allocates; dropped only where its begin was |
+//! | how a session ends | any slot of the queue; else it waits next to it, which allocates; dropped only where its begin was |
 //!
-//! So at most one record for each session waits beside the queue, of sessions that were live when it became full or whose begin is in it.
+//! So at most one record for each session waits next to the queue, of sessions that were live when
+//! it became full or whose begin is in it.
 //!
 //! The number's top bit says that the pipeline is closed: closing and numbering are one atomic variable, so that there is no
 //! moment in which an offer is neither refused nor accounted for.
@@ -353,7 +354,7 @@ impl Intake {
         self.waiting.pop()
     }
 
-    /// The worker has accounted for so many numbers.
+    /// The worker has accounted for this many numbers.
     pub(crate) fn drained(&self, numbers: u64) {
         self.drained.0.store(numbers, Ordering::Relaxed);
     }
@@ -364,7 +365,7 @@ impl Intake {
         self.losses.lose(kind, seq, ts_ms);
     }
 
-    /// The record that so many offers of refusals ended in was lost.
+    /// The record that stood for this many offers of refusals was lost.
     pub(crate) fn lose_refusals(&self, offers: u64) {
         self.lost_refusals.fetch_add(offers, Ordering::Relaxed);
     }
@@ -392,8 +393,8 @@ impl Intake {
         Some(seq)
     }
 
-    /// The worker is about to sleep, with every number below `settled` and so many refusals accounted for. `false`: there are
-    /// more, it must not.
+    /// The worker is about to sleep, with every number below `settled` and this many refusals
+    /// accounted for. `false`: there are more, it must not.
     pub(crate) fn lie_down(&self, asleep: &Asleep, settled: u64, refusals: u64) -> bool {
         asleep.lie_down([(&self.next, settled), (self.refusals.tickets(), refusals)])
     }

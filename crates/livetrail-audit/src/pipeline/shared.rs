@@ -308,7 +308,7 @@ impl Shared {
         report.clone()
     }
 
-    /// Numbers for whoever asks.
+    /// Numbers for monitoring.
     pub(crate) fn counters(&self) -> Counters {
         let mut counters = Counters {
             offered: self.intake.offered(),

@@ -45,7 +45,8 @@ impl Timer {
 
     /// Gives what the future gives, or `None` when it takes longer. Works in every runtime and in none.
     ///
-    /// A deadline after the end of time is none. Where the operating system gives no thread, nothing is waited for.
+    /// A deadline after the end of time means no deadline. Where the operating system gives no
+    /// thread, nothing is waited for.
     pub(crate) async fn within<T>(
         &self,
         deadline: Duration,

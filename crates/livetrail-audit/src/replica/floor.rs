@@ -79,7 +79,8 @@ impl ReplicaFloor {
 
     /// Whether this log has followed into that sink before.
     fn is_known(&self, name: &str) -> bool {
-        // One that cannot be read is reported by whoever prunes; here it may be the one that matters.
+        // One that cannot be read is reported when somebody prunes; here it may be the one that
+        // matters.
         self.reader.cursors().map_or(true, |cursors| {
             let of_it = |(known, cursor): &(String, Cursor)| {
                 known == name

@@ -39,7 +39,7 @@ pub type RecordEvent = Arc<dyn Fn(AuditRecord) + Send + Sync>;
 ///    reported: in the log, in the status, and on record.
 /// 3. Batches go out from there, one at a time, while the next is read; each is proven against the published checkpoint.
 /// 4. After any error the pause of its class, then from 1 again: only the sink knows whether a batch was committed. Without one, from 2 again
-///    each `recheck_interval`, and when it is told to. After a fork also 1 is asked again.
+///    each `recheck_interval`, and on request. After a fork also 1 is asked again.
 ///
 /// The local copy of the cursor (`private/cursors/NAME`) is written behind the sink's: retention may keep too much, never
 /// too little.
@@ -589,7 +589,7 @@ async fn deadline(closing: &mut watch::Receiver<Option<Instant>>) {
     }
 }
 
-/// The hand-overs that the sink was not told of, and that lie before the range's end.
+/// The hand-overs that the sink did not get yet, and that lie before the range's end.
 fn with_those_due(range: SealedRange, hand_overs: &[HandOver], told: u64) -> SealedRange {
     let due = told..range.next();
     let due: Vec<_> = hand_overs

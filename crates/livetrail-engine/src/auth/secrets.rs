@@ -2,9 +2,10 @@
 //!
 //! A text is searched for every secret at every place, raw and percent-decoded, with a space taken for the `+` that forms
 //! make of it. To compare each place with each secret would take long, so places are found by a hash with a key that is made
-//! anew in each process, over windows as long as a secret; what has the right hash is compared in constant time. How long
-//! that takes says nothing of how much of a secret was guessed: a window whose hash is not the secret's is not looked at
-//! again, and hashes of near misses are as far apart as any.
+//! for each process, over windows as long as a secret; what has the right hash is compared in
+//! constant time. How long that takes says nothing of how much of a secret was guessed: a window
+//! whose hash is not the secret's is not checked again, and hashes of near misses are as far apart
+//! as any.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 

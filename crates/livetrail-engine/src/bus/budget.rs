@@ -1,14 +1,14 @@
 //! One budget of bytes for what all streams of an engine keep.
 //!
-//! A stream's ring counts what it holds, and tells the budget in steps of [`STEP_BYTES`], so that most frames touch nothing that streams
-//! share. While the streams hold more than the limit:
+//! A stream's ring counts what it holds, and reports to the budget in steps of [`STEP_BYTES`], so
+//! that most frames touch nothing that streams share. While the streams hold more than the limit:
 //!
 //! - publishers are refused (`memory_limit`),
 //! - a stream that holds more than an equal share drops its oldest frames until it has that, and the others do not grow,
 //! - but each may hold [`FLOOR_BYTES`], and its newest frame whatever that is.
 //!
-//! Publishers are refused as well when so many streams could not have that much each. So all of them together hold at most the limit, and
-//! for each stream a step, a floor and a frame.
+//! Publishers are refused as well when there are too many streams for that. So all of
+//! them together hold at most the limit, and for each stream a step, a floor and a frame.
 
 use std::sync::{
     Arc,
@@ -33,7 +33,7 @@ pub(crate) struct Budget {
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
-    /// What the budget was told. Only the stream's writer changes it.
+    /// What the budget has counted. Only the stream's writer changes it.
     told_bytes: AtomicU64,
 }
 

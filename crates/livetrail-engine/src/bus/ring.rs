@@ -8,7 +8,7 @@ use crate::sync::{AtomicU64, Cell, Loaded, Ordering, SEGMENT_FRAMES, Slot};
 
 const SEGMENT: u64 = SEGMENT_FRAMES as u64;
 
-/// What a frame takes besides its payload, about: itself, and its headers in each protocol.
+/// About what a frame takes in addition to its payload: itself, and its headers in each protocol.
 const FRAME_BYTES: u64 = 512;
 
 /// Frames by sequence number.
@@ -157,7 +157,7 @@ pub(super) struct RingWriter {
     max_bytes: usize,
     bound_bytes: usize,
     pub(super) kept_bytes: usize,
-    /// Bytes that the stream holds besides its frames.
+    /// Bytes that the stream holds in addition to its frames.
     pub(super) other_bytes: u64,
     /// The segment that is being filled.
     newest: Arc<Segment>,

@@ -120,7 +120,7 @@ struct Group<T> {
     seen: u64,
     /// What those were offered since the group began.
     pace: Arc<Pace>,
-    /// Whether there was video to wait for when the stream was last looked at.
+    /// Whether there was video to wait for when the stream was last checked.
     has_video: bool,
     live: Vec<Live<T>>,
     /// Those who have nothing to take until there is news: a keyframe, or the frames that they are ahead by.

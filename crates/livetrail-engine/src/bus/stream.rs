@@ -35,7 +35,7 @@ const NO_VIDEO_US: u64 = 1_000_000;
 /// A stream shows what it carries within this time from its first frame.
 const SHOWN_US: u64 = 1_000_000;
 
-/// A stream without a video frame for this long has no picture for whoever joins now.
+/// A stream without a video frame for this long has no picture for a viewer that joins now.
 const DARK_US: u64 = 5_000_000;
 
 /// What a stream carries, by what has come and not by what was announced.
@@ -142,7 +142,7 @@ impl Stream {
     /// Whether, from frame `seq` on, there is a picture to wait for: the stream has shown that it has video, and not
     /// stopped sending it [`NO_VIDEO_US`] before its newest frame.
     ///
-    /// To be asked after the frames were looked at: whoever has seen a video frame is told that there is one.
+    /// Ask after reading the frames: a reader that has seen a video frame gets `true`.
     pub(crate) fn has_video(&self, seq: u64) -> bool {
         if !self.replay.load().has_video {
             return false;
@@ -193,7 +193,8 @@ impl Stream {
         self.notify();
     }
 
-    /// It has no publisher for a while: whoever joins now waits for the next, and is not shown what the last one sent.
+    /// It has no publisher for a while: a viewer that joins now waits for the next one, and gets
+    /// nothing of what the last one sent.
     pub(crate) fn pause(&self) {
         self.replay.store(Arc::new(Replay {
             gop: None,
@@ -383,7 +384,8 @@ impl Writer {
         truncated
     }
 
-    /// What readers decide by. Before the frame is published: whoever sees the frame sees this too.
+    /// What readers decide by. Set before the frame is published: a reader that sees the frame sees
+    /// this too.
     fn note(&mut self, seq: u64, frame: &MediaFrame, now_us: u64) {
         let stream = &self.stream;
         if frame.kind == MediaKind::Video {

@@ -61,7 +61,7 @@ impl Shared {
 enum Next {
     /// It is over.
     Over(Result<(), hyper::Error>),
-    /// To be cut: its session ended, and the client cannot be told in any other way.
+    /// To be cut: its session ended, and the client cannot learn of it in any other way.
     Cut(Reason),
     /// It is in reserve and said nothing, and another takes its place.
     Displaced,
@@ -98,7 +98,8 @@ impl Counted {
     }
 }
 
-/// Serves one connection to its end. True if it was cut because its session's end could not be told in any other way.
+/// Serves one connection to its end. True if it was cut because its session's end could not be
+/// reported in any other way.
 pub(super) async fn serve(
     shared: &Arc<Shared>,
     stream: TcpStream,

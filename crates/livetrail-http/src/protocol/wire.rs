@@ -45,7 +45,7 @@ pub enum Framing {
 /// What differs from viewer to viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variant {
-    /// How the answer's end is told.
+    /// How the answer's end is marked.
     pub framing: Framing,
     /// Packets that describe a track in addition to its configuration (colours, speakers) are sent too. Players in web pages report an
     /// error for each.

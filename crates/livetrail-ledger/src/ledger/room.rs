@@ -143,8 +143,8 @@ pub(super) fn retrying<T>(
     }
 }
 
-/// A thread's, from the first error that passes until it has got on. Meanwhile the owner is told; and when it is room that is missing, the ledger
-/// takes only what is essential.
+/// A thread's, from the first error that passes until it has got on. Meanwhile the status reports
+/// it; and when it is room that is missing, the ledger takes only what is essential.
 struct Stuck {
     shared: Arc<Shared>,
     /// Room was missing at least once.

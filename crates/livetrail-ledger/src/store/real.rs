@@ -304,7 +304,7 @@ impl Store for RealStore {
     }
 
     fn for_reading(&self) -> Option<SharedStore> {
-        // Its own, without a reserve: whoever reads must not use up what is for the log.
+        // Its own, without a reserve: a reader must not use up what is for the log.
         Some(Arc::new(Self::new(&self.root)))
     }
 }

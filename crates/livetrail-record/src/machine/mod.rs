@@ -2,8 +2,8 @@
 //!
 //! Memory grows with the open sessions, the boots, and the losses of boots that still run; never with the trail's length.
 //! [`RECENT_SESSIONS`] closed sessions are remembered, so that a record after the last one of its session is called that; one
-//! that comes later still is found too, as a record before the first, if it is not one that opens a session: whoever knows the time at which ids
-//! were made tells those.
+//! that comes later still is found too, as a record before the first, if it is not one that opens a
+//! session: anyone who knows the time at which ids were made tells those.
 
 mod boot;
 mod finding;
@@ -266,7 +266,7 @@ impl TrailChecker {
         }
     }
 
-    /// Who writes one boot after the other: the node, or whoever has the log.
+    /// The writer of one boot after the other: the node, or the owner of the log.
     fn writer_of(&self, record: &AuditRecord) -> Option<String> {
         record.node.clone().filter(|_| !self.has_one_writer)
     }

@@ -19,7 +19,7 @@ pub(super) enum ApiError {
     BadQuery(String),
     TokenMissing,
     TokenWrong,
-    /// Too many wrong tokens came from this address; how long until the next is looked at.
+    /// Too many wrong tokens came from this address; how long until the next is checked.
     TooManyWrong(Duration),
     HostNotLocal,
     ForeignOrigin,
@@ -31,7 +31,7 @@ pub(super) enum ApiError {
     TrailUnreadable,
 }
 
-/// So long a client should wait before it asks the trail again.
+/// How long a client should wait before it asks the trail again.
 const BUSY_SECONDS: u64 = 5;
 
 impl ApiError {

@@ -19,7 +19,7 @@ const FORGIVEN_EVERY: Duration = Duration::from_secs(6);
 /// Addresses that are kept. When all are in use, those that come new share one entry.
 const MOST_ADDRESSES: usize = 4_096;
 
-/// A full table is looked through for those that are forgiven no more often than this.
+/// A full table is searched for those that are forgiven no more often than this.
 const SWEPT_EVERY: Duration = Duration::from_secs(1);
 
 /// An answer to an address over its budget is held back for this long.

@@ -19,9 +19,10 @@ const LOSS_SHOWN: Duration = Duration::from_secs(60);
 /// Whether the server does what it is there for.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
-    /// `ok`; `degraded` when a person should look although nothing is kept from working: a witness has not cosigned the trail for a while, a
-    /// sink of the trail is in trouble, signing waits for a sink, retention waits, the trail's disk is 90 % full, or records were lost in the last minute; `trail_failing` when the trail
-    /// cannot record; `stopping`.
+    /// `ok`; `degraded` when a person should look although nothing is kept from working: a witness
+    /// has not cosigned the trail for a while, a sink of the trail is in trouble, signing waits for
+    /// a sink, retention waits, the trail's disk is 90 % full, or records were lost in the last
+    /// minute; `trail_failing` when the trail cannot record; `stopping`.
     #[schema(example = "ok")]
     status: &'static str,
     /// The server's version.

@@ -13,14 +13,14 @@ pub(crate) enum TrailSinks {
     /// Make what a sink needs at its place. Does nothing where all is there.
     #[command(subcommand)]
     Init(SinksInit),
-    /// Read back what a sink holds, for whoever audits it.
+    /// Read back what a sink holds, for an audit.
     #[command(subcommand)]
     Read(SinksRead),
 }
 
 /// Ask each configured sink how far it is with the trail, and whether it could take records now.
 ///
-/// Works beside a running server and without one.
+/// Works while a server runs and without one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -290,7 +290,7 @@ fn apply(config: &mut Config, overrides: &Overrides) {
 /// A secret that others may write is anybody's.
 fn check_modes(config: &Config, file: Option<&Path>) -> Result<(), ConfigError> {
     for path in &config.secret_files {
-        // What cannot be looked at cannot be read either, and is refused then, with its key.
+        // What cannot be examined cannot be read either, and is refused then, with its key.
         let Ok(Some(mode)) = modes::writable_by_others(path) else {
             continue;
         };

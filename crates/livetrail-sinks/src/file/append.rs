@@ -57,7 +57,7 @@ pub(super) struct Target {
     held: Option<Held>,
     /// Somebody has moved the file away and said so.
     told_to_reopen: bool,
-    /// The rotated files were looked at.
+    /// The rotated files were checked.
     is_checked: bool,
 }
 
@@ -92,7 +92,7 @@ impl Target {
         }
     }
 
-    /// What is wrong with the rotated files, looked at once.
+    /// What is wrong with the rotated files, checked once.
     pub(super) fn complaints(&mut self, cursor: &Cursor) -> Vec<String> {
         if std::mem::replace(&mut self.is_checked, true) {
             return Vec::new();

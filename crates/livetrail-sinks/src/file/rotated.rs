@@ -1,7 +1,8 @@
 //! Whether the rotated files are what this sink left: all there, each with the entries that its name and the next one's say.
 //!
-//! Looked at once in a process, and reported alone: lines go on into the file that is written to, whatever became of earlier ones. What stands
-//! between a file's first and last line is for `livetrail-verify --lines` to prove.
+//! Checked once in a process, and only reported: lines go on into the file that is written to,
+//! whatever became of earlier ones. What stands between a file's first and last line is for
+//! `livetrail-verify --lines` to prove.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};

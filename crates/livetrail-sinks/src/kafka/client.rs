@@ -188,7 +188,7 @@ pub(super) enum Isolation {
     Everything,
 }
 
-/// A client that reads from where it is told to.
+/// A client that reads from a given offset.
 pub(super) fn consumer(
     target: &KafkaTarget,
     events: &Events,

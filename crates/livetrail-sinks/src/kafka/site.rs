@@ -142,7 +142,7 @@ fn survey(partition: &Reading) -> Result<Survey, ReplicaError> {
     })
 }
 
-/// Why nothing can be written, as far as that can be told.
+/// Why nothing can be written, as far as that is known.
 fn nothing_whole(partition: &Reading, entries: u64, unreadable: u64) -> ReplicaError {
     let partition = partition.partition();
     let (number, topic) = (partition.number, partition.target.topic());

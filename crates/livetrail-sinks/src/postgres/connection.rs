@@ -275,7 +275,8 @@ impl Connection {
             Err(error) => return Err(failed(error)),
         }
         self.copy(log, range, &records).await?;
-        // One that covers rows which are still to come would accuse whoever has the table now: it comes with the last of them.
+        // One that covers rows which are still to come would accuse the present owner of the table:
+        // it comes with the last of them.
         if size <= next {
             let note: &[u8] = range.note();
             self.client

@@ -102,8 +102,9 @@ pub(super) async fn put_commit(
     }
 }
 
-/// Compares what stands in our place. Another tree of this size is a fork. What is none of this size was put there before its time: it is
-/// logged, and keeps nothing from going on, because the next batch has another size.
+/// Compares what stands in our place. Another tree of this size is a fork. Content that is not a
+/// tree of this size was put there before its time: it is logged, and keeps nothing from going on,
+/// because the next batch has another size.
 fn same_tree(
     ours: TreeHead,
     theirs: Result<TreeHead, ReplicaError>,

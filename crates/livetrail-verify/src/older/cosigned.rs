@@ -12,7 +12,7 @@ use crate::source::Source;
 use crate::trust::Trust;
 use crate::verify::{Found, MAX_SMALL_BYTES, cosignatures, stated};
 
-/// Under a number, the newest checkpoint that so many witnesses have cosigned.
+/// Under a number, the newest checkpoint that this many witnesses have cosigned.
 pub(super) const COSIGNED: &str = "cosigned";
 
 /// The most witnesses of a log.

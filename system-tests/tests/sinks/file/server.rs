@@ -7,7 +7,7 @@ use system_tests::{Config, Server, clock, livetrail, run};
 
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-/// Publishers that leave at once: two records each, at least so many in all.
+/// Publishers that leave at once: two records each, at least this many in all.
 pub(crate) fn refuse(server: &Server, count: usize) {
     server.grow(count as u64);
 }

@@ -46,7 +46,7 @@ impl Owned {
         Arc::new(sink(options))
     }
 
-    /// What yesterday's copy of the ledger is told at its start.
+    /// What yesterday's copy of the ledger learns at its start.
     fn told(&self) -> Option<u64> {
         let sinks = vec![(self.sink(), true)];
         let mut floor = ReplicaFloor::new(self.yesterday.reader(), sinks, LONG);

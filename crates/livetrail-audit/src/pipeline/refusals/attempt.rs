@@ -1,4 +1,4 @@
-//! A refused attempt, as far as kinds are told apart.
+//! A refused attempt, as far as kinds are distinguished.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

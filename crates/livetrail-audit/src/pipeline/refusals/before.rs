@@ -38,7 +38,7 @@ impl Before {
         }
     }
 
-    /// So many attempts from there were refused.
+    /// This many attempts from there were refused.
     pub(super) fn refused(&mut self, group: AddressGroup, attempts: u64, now: Duration) {
         if self.slots.is_empty() {
             self.slots = vec![[None; WAYS]; SETS];

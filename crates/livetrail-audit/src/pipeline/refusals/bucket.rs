@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Lets so many pass in a second, and as many at once after a pause.
+/// Lets this many pass in a second, and as many at once after a pause.
 #[derive(Debug)]
 pub(super) struct Bucket {
     per_second: u64,

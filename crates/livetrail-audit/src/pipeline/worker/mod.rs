@@ -1,7 +1,8 @@
 //! The thread that drains the queue to the sink.
 //!
 //! It polls: while records come, an offer never wakes it. Between looks it sleeps shortly after it found something and twice as long each time it
-//! found nothing; how short and how long follows from what the queue can hold ([`Sleep`]). Whoever waits for an answer wakes it.
+//! found nothing; how short and how long follows from what the queue can hold ([`Sleep`]). A thread
+//! that waits for an answer wakes it.
 //!
 //! After a second without a record it sleeps until something is due, and the next offer wakes it ([`Asleep`](super::asleep::Asleep)): one futex
 //! call after a silence. A slow sink cannot bring that about under load, because only a worker with nothing left to account for sleeps so.

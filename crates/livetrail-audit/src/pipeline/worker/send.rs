@@ -43,7 +43,7 @@ pub(super) enum Role {
     End(Uuid),
     /// The report of a loss, and how many refused attempts it counts.
     Loss(Box<Loss>, u64),
-    /// A record that stands for so many refused attempts, which were so many offers.
+    /// A record that stands for this many refused attempts, which were this many offers.
     Refusal {
         attempts: u64,
         offers: u64,

@@ -14,7 +14,7 @@ pub(super) struct Sleep {
     silent: Duration,
 }
 
-/// After so long without a record the worker sleeps until it is woken.
+/// After this long without a record the worker sleeps until it is woken.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// But no longer than this at once: a host's clock may be ahead of what it was when something became due.

@@ -33,7 +33,8 @@ async fn follow_to_the_end(place: &impl Place, log: &TestLog) {
     Following::start(log, place.sink().await).finish(log).await;
 }
 
-/// Both keys are changed, one after the other: whoever follows goes on, a start asks and is let, and a person is told the same.
+/// Both keys are changed, one after the other: a follower goes on, a start is allowed, and
+/// `examine` agrees.
 pub async fn new_keys_stop_no_sink<P: Place>() {
     let place = P::fresh().await;
     let mut log = TestLog::with(ORIGIN, 300);

@@ -60,7 +60,7 @@ pub(crate) fn short_session(id: &str) -> String {
     format!("…{tail}")
 }
 
-/// The cells; names and texts from elsewhere have at most so many characters each.
+/// The cells; names and texts from elsewhere have at most this many characters each.
 fn row(record: &AuditRecord, most: usize) -> [String; COLUMNS.len()] {
     let stream = match &record.stream {
         Some(stream) => format!("{}/{stream}", record.app),

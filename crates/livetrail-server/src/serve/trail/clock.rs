@@ -29,7 +29,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// How far the wall clock may be ahead of trail time before retention waits. Also how far two clocks may differ that agree.
 pub(crate) const MOST_AHEAD: Duration = Duration::from_secs(86_400);
 
-/// Cosigned checkpoints that are looked at, from the newest on.
+/// Cosigned checkpoints that are read, from the newest on.
 const MOST_CHECKPOINTS: usize = 16;
 
 /// Of systemd: there since the clock was synchronised after this start of the machine.

@@ -1,6 +1,7 @@
-//! The query index beside the trail: asked at a start for what a crash left open, and kept up while the server runs.
+//! The query index next to the trail: asked at a start for what a crash left open, and kept up
+//! while the server runs.
 //!
-//! It is derived. Whatever is wrong with it is said in the log, and never harms the trail.
+//! It is derived. Anything wrong with it is reported in the log, and never harms the trail.
 
 use std::{
     io,

@@ -1,10 +1,12 @@
 //! New keys for a trail: `livetrail trail rotate-key`.
 //!
-//! 1. The new secret is written beside the old one, as `<file>.next`. *Crash: the next try takes it.*
+//! 1. The new secret is written next to the old one, as `<file>.next`. *Crash: the next try takes
+//!    it.*
 //! 2. The change is recorded with the old key, and sealed. *Crash: it is on record and did not happen; the next try records it again.*
 //! 3. The ledger is handed over ([`Builder::rotate_to`](livetrail_ledger::Builder::rotate_to)). *Crash: with a hand-over the old key signs nothing
-//!    more, and whoever opens the trail next does this step again; without one as in 2.*
-//! 4. `<file>.next` takes the place of the old secret, which is gone with that. *Crash before: whoever opens the trail next does it, because the log
+//!    more, and the next process that opens the trail does this step again; without one as in 2.*
+//! 4. `<file>.next` takes the place of the old secret, which is gone with that. *Crash before: the
+//!    next process that opens the trail does it, because the log
 //!    has the key of `<file>.next`.*
 //! 5. `trail.vkey` gets the new verifier key alone, and `trail.retired` the old one with its hand-over. *Crash before: the next start of the server
 //!    does it.*
@@ -207,7 +209,8 @@ pub(crate) fn retired_text(reader: &Reader) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The same record again, for entries that are pruned: with size and root of the hand-over, which whoever reads it then can no longer find out.
+/// The same record again, for entries that are pruned: with size and root of the hand-over, which
+/// its reader can then no longer find out.
 pub(super) fn again(reader: &Reader, record: AuditRecord) -> AuditRecord {
     let mut again = AuditRecord::new(record.action, "");
     again.extra = record.extra;

@@ -38,7 +38,7 @@ const NOTE_BYTES: usize = 4_096;
 /// Longest text of why the log stopped, in bytes.
 const WHY_BYTES: usize = 512;
 
-/// Batches that are not durable yet are told apart up to this many; more are counted together.
+/// Batches that are not durable yet are distinguished up to this many; more are counted together.
 const MOST_BATCHES: usize = 64;
 
 /// How far back the last record of a boot is looked for.

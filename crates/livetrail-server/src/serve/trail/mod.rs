@@ -265,8 +265,9 @@ impl Trail {
         keeper.run(stopping)
     }
 
-    /// Shows witnesses the checkpoint over the last record: whoever asks for their cosignatures finds one over all of the trail while the server is
-    /// down. Waits at most [`LAST_COSIGNATURES`], and no longer than half of `timeout`.
+    /// Shows witnesses the checkpoint over the last record: a reader that asks for their
+    /// cosignatures finds one over all of the trail while the server is down. Waits at most
+    /// [`LAST_COSIGNATURES`], and no longer than half of `timeout`.
     async fn show_the_last(&self, witnesses: Arc<Witnesses>, timeout: Duration) {
         let within = LAST_COSIGNATURES.min(timeout / 2);
         let handle = &self.view.handle;

@@ -28,7 +28,7 @@ const HOLDS_INTERVAL: Duration = Duration::from_secs(5);
 /// How often entries are let go, at most and at least: a tenth of the time that they are kept for.
 const PRUNE_INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3_600)];
 
-/// How often a policy about size is looked at, at least.
+/// How often a policy about size is checked, at least.
 const SIZE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Entries of a bundle.
@@ -317,7 +317,8 @@ impl Keeper {
     }
 }
 
-/// Up to which entry bundles must go so that the rest has no more than `bytes` bytes. Looks at the length of each bundle that is there.
+/// Up to which entry bundles must go so that the rest has no more than `bytes` bytes. Reads the
+/// length of each bundle that is there.
 fn beyond(reader: &Reader, directory: &Path, bytes: u64) -> anyhow::Result<u64> {
     let size = reader.checkpoint()?.head().size;
     let first = reader.first_index()? / BUNDLE;
