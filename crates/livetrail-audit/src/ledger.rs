@@ -66,7 +66,7 @@ pub struct LedgerSink {
     clock: Option<LedgerClock>,
 }
 
-/// An engine's clock for a ledger, so that both tell the same time.
+/// An engine's clock for a ledger, so that both have the same time.
 #[derive(Clone)]
 pub struct LedgerClock(Arc<dyn Clock>);
 
@@ -104,7 +104,7 @@ struct Buffer {
 
 impl LedgerSink {
     /// Opens a ledger with this clock, which becomes the pipeline's, and with [`Audited::audit`](crate::Audited::audit) the engine's:
-    /// all three tell the same time. [`close`](Self::close) the sink after the pipeline.
+    /// all three have the same time. [`close`](Self::close) the sink after the pipeline.
     ///
     /// # Errors
     /// As [`Builder::open`].

@@ -62,7 +62,7 @@ struct Pending<'a> {
 
 impl<'a> Pending<'a> {
     fn new(engine: &'a Arc<Inner>, role: Role, attempt: &Attempt) -> Self {
-        // Before a look whether the engine stops: a stop looks the other way around.
+        // Before the check whether the engine stops: a stop checks in the opposite order.
         engine.deciding.fetch_add(1, SeqCst);
         let limits = **engine.limits.load();
         let timeout = limits.admission_timeout;

@@ -100,7 +100,8 @@ impl AppSpec {
     }
 
     /// Most video frames of a GOP that are kept for late joiners (1,024), with up to three frames of sound and data for each. A longer
-    /// GOP is not replayed: who joins in it waits for the next keyframe, without sound for up to 2 s. 0 keeps none.
+    /// GOP is not replayed: a viewer that joins in it waits for the next keyframe, without sound
+    /// for up to 2 s. 0 keeps none.
     #[must_use]
     pub fn gop_cache(mut self, frames: usize) -> Self {
         self.settings.gop_cache_frames = frames;

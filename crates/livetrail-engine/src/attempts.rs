@@ -6,8 +6,9 @@
 //! | of an address ([`Limits::attempts`](crate::Limits::attempts)) | its refusals, its sessions shorter than a second | only authenticators that decide locally are asked; what is refused is refused as `rate_limited`, after [`DELAY`] |
 //! | of all ([`Limits::short_sessions`](crate::Limits::short_sessions)) | sessions shorter than a second | who had such sessions within [`SUSPECT_FOR`] is let in at a pace, or refused when more than [`LONGEST_WAIT`] would pass |
 //!
-//! An address is an IPv4 address or an IPv6 network of 64 bits; who comes without one is never counted. Only refusals and
-//! short sessions are: any number of good viewers behind one address costs nothing.
+//! An address is an IPv4 address or an IPv6 network of 64 bits; an attempt without one is never
+//! counted. Only refusals and short sessions are: any number of good viewers behind one address
+//! costs nothing.
 //!
 //! **Bounds.** Each table holds at most 65,536 entries in two halves: what was used last is in the young half, and when that
 //! is full, the old one is forgotten whole. So an entry is forgotten after 32,768 others were used, at the earliest. At most
@@ -439,7 +440,7 @@ mod tests {
                 assert!(n % 500 != 0 || attempts.over(address(0), RATE, now).is_some());
             }
             if n % 1_000 == 0 && n < 100_000 {
-                // Who is used stays.
+                // A used entry stays.
                 attempts.refused(address(0), RATE, now);
             }
         }
@@ -525,7 +526,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(6))]
 
-        /// Whoever churns, from however many addresses: in the long run there are no more short sessions than the rate allows.
+        /// Churn from any number of addresses: in the long run there are no more short sessions
+        /// than the rate allows.
         #[test]
         fn churn_is_bounded_by_the_rate(
             addresses in 1..5_000u32,

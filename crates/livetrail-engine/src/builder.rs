@@ -170,8 +170,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Where time comes from; the operating system unless set. What else tells the time of this engine's sessions, such as
-    /// an audit pipeline, must have the same clock.
+    /// Where time comes from; the operating system unless set. Anything else with times of this
+    /// engine's sessions, such as an audit pipeline, must have the same clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);

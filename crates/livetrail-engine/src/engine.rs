@@ -166,7 +166,7 @@ impl Engine {
             .count()
     }
 
-    /// The clock of this engine, for what else tells the time of its sessions.
+    /// The clock of this engine, for anything else with times of its sessions.
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {
         self.inner.clock.clone()

@@ -248,7 +248,8 @@ pub enum StreamEventKind {
         /// For how long there was none.
         idle: Duration,
     },
-    /// A GOP outgrew its cache: who joins now waits for the next keyframe. At most one a second for a session.
+    /// A GOP outgrew its cache: a viewer that joins now waits for the next keyframe. At most one a
+    /// second for a session.
     GopTruncated {
         /// Frames of the newest such GOP so far.
         frames: u64,

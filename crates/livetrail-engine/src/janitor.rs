@@ -83,7 +83,7 @@ fn run(bell: &Bell, engine: &Weak<Inner>) {
     }
 }
 
-/// How long there is nothing to do; `None` when there is nothing to look after.
+/// How long there is nothing to do; `None` when there is nothing to watch.
 fn time_to_sleep(engine: &Inner, swept: Duration) -> Option<Duration> {
     let nothing_there = || engine.timers.is_empty() && engine.registry().is_empty();
     if engine.bell.is_idle(nothing_there) {

@@ -5,8 +5,8 @@
 //! thread is in, and an observer may end any session: while a thread reports, what it would report of other sessions is
 //! deferred until it has done.
 //!
-//! **An end** is decided, reported, unregistered, and then known to the session's owner, in this order: who hears that a
-//! publisher has ended can publish again at once.
+//! **An end** is decided, reported, unregistered, and then known to the session's owner, in this
+//! order: a host that learns that a publisher has ended can publish again at once.
 
 use std::{
     cell::RefCell,

@@ -1,4 +1,5 @@
-//! Who is there: streams and their publishers, sessions, and how many of them are whose.
+//! What the engine has at present: streams and their publishers, sessions, and their counts for
+//! each owner.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -18,11 +19,13 @@ use crate::{
     lifecycle::SessionCore,
 };
 
-/// Who is there. Bounded by the limits on publishers and subscribers, and by what the gateways let in.
+/// Streams, publishers and sessions. Bounded by the limits on publishers and subscribers, and by
+/// what the gateways let in.
 #[derive(Default)]
 pub(crate) struct Registry {
     pub(crate) closed: bool,
-    /// How often credentials were revoked: who was authenticated before is asked again.
+    /// How often credentials were revoked: attempts that were authenticated before are checked
+    /// again.
     pub(crate) revocations: u64,
     pub(crate) publishers: HashMap<StreamKey, Arc<SessionCore>>,
     pub(crate) sessions: HashMap<SessionId, Arc<SessionCore>>,
@@ -131,7 +134,7 @@ impl Registry {
         Ok(present)
     }
 
-    /// Whether there is nothing that anybody has to look after.
+    /// Whether there is nothing to watch.
     pub(crate) fn is_empty(&self) -> bool {
         self.sessions.is_empty() && self.kept.is_empty()
     }
@@ -280,7 +283,8 @@ impl Registry {
             let others = of_principal.saturating_sub(usize::from(same));
             within(others, limits.max_publishers_per_principal)?;
         }
-        // Who takes a stream over needs no further slot; and there are no more of those than of slots.
+        // A publisher that takes a stream over needs no further slot; and there are no more of
+        // those than of slots.
         let present = match (holds, replaced) {
             (Holds::Standby, _) => self.standby,
             (Holds::Key, Some(_)) => self.publishers.len().saturating_sub(1),

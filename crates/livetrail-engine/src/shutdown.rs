@@ -15,7 +15,7 @@ use crate::{
     timers::{Outcome, Purpose},
 };
 
-/// Time between two looks whether sessions and attempts are over.
+/// Time between two checks whether sessions and attempts are over.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 impl Engine {

@@ -357,7 +357,7 @@ fn a_shutdown_needs_no_runtime() {
     assert_eq!(publication.end_reason(), Some(Reason::ServerShutdown));
 }
 
-/// The first session's runtime is gone, the next has no timers: sessions are looked after all the same.
+/// The first session's runtime is gone, the next has no timers: sessions still end in time.
 #[test]
 fn timeouts_outlive_every_runtime() {
     let (journal, clock) = (Journal::default(), ManualClock::at(0));

@@ -95,7 +95,8 @@ async fn over_its_budget_an_address_is_judged_here_and_slowly() {
     assert_eq!(denied.reason, Reason::Unauthorized, "ten a second");
 }
 
-/// As many as are delayed at once; the rest of a flood is refused without delay, and with nothing to wait for.
+/// As many as are delayed at once; the others of a flood are refused without delay, and with
+/// nothing to wait for.
 #[tokio::test]
 async fn a_flood_does_not_make_the_engine_wait_for_all_of_it() {
     let journal = Journal::default();
@@ -141,7 +142,8 @@ async fn thousands_of_good_joins_from_one_address_cost_nothing() {
     assert_eq!(denied.unwrap_err().reason, Reason::StreamNotFound);
 }
 
-/// Who comes and goes all the time is let in at a pace; a viewer from elsewhere is not held up.
+/// A viewer that comes and goes all the time is let in at a pace; a viewer from elsewhere is not
+/// held up.
 #[tokio::test]
 async fn who_comes_and_goes_is_let_in_at_a_pace() {
     let (journal, clock) = (Journal::default(), ManualClock::at(0));

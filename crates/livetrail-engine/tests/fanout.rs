@@ -336,7 +336,7 @@ async fn streams_share_one_budget_and_publishers_are_refused_beyond_it() {
         most < 11 * MIB,
         "the limit, and a floor and a frame each: {most}"
     );
-    // Who joins gets what is there, and nobody keeps what is gone.
+    // A viewer that joins gets what is there, and nobody keeps what is gone.
     two.push(keyframe(200)).unwrap();
     let mut viewer = engine.play(attempt("two")).await.unwrap();
     assert_eq!(numbers(&drain(&mut viewer)), [200]);

@@ -130,7 +130,7 @@ async fn without_a_picture_those_who_hear_are_up_to_date_and_see_nothing_before_
         assert_eq!(waiter.offered, usize::from(n > 2));
         shard.serve(&mut waiter);
     }
-    // The shard does not look for a while: the camera came back, and went again.
+    // The shard does not poll for a while: the camera came back, and went again.
     publication.push(delta(6)).unwrap();
     clock.advance(Duration::from_secs(1));
     publication.push(audio(7)).unwrap();

@@ -81,7 +81,7 @@ async fn viewers_stay_while_an_encoder_reconnects() {
     assert!(taken(&mut viewer).is_empty());
     assert_eq!(viewer.end_reason(), None);
     assert!(engine.streams().is_empty());
-    // Who comes now waits as well.
+    // A viewer that comes now waits as well.
     let mut late = engine.play(attempt("cam")).await.unwrap();
     let mut publication = engine.publish(attempt("cam")).await.unwrap();
     // A new encoder: other configurations, times from the beginning, and not with a keyframe.
@@ -96,7 +96,7 @@ async fn viewers_stay_while_an_encoder_reconnects() {
     ];
     assert_eq!(taken(&mut viewer), expected, "the stream's time goes on");
     assert_eq!(taken(&mut late), expected);
-    // Who joins later gets the new configuration alone.
+    // A viewer that joins later gets the new configuration alone.
     let mut later = engine.play(attempt("cam")).await.unwrap();
     assert_eq!(taken(&mut later).len(), 3);
     clock.advance(Duration::from_secs(11));

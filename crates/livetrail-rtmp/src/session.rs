@@ -46,7 +46,7 @@ const MAX_LINGER_BYTES: usize = 4 << 20;
 
 /// What a client may send ahead while it waits to be admitted; more stays with the system.
 const MAX_EARLY_BYTES: usize = 64 << 10;
-/// Between two looks whether a client that has sent that much is still there.
+/// Between two checks whether a client that has sent that much is still there.
 const EARLY_LOOK: Duration = Duration::from_millis(250);
 
 /// For players to end before publishers do when the server stops, and how often it is looked whether they have.
@@ -334,7 +334,7 @@ impl Connection {
         self.skipped.first.get_or_insert(report);
     }
 
-    /// What was left out of the session, for its record.
+    /// What was dropped of the session, for its record.
     fn left_out(&self) -> String {
         let unusable = self.protocol.unusable();
         let count = unusable.saturating_sub(self.skipped.before);
@@ -478,7 +478,8 @@ impl Connection {
 
     /// Waits for the engine as long as the client does, and no longer than the server runs.
     ///
-    /// Reads ahead meanwhile, up to [`MAX_EARLY_BYTES`]: only a read tells that a client has closed.
+    /// Reads ahead meanwhile, up to [`MAX_EARLY_BYTES`]: only a read shows that a client has
+    /// closed.
     async fn while_connected<T>(&mut self, admission: impl Future<Output = T>) -> Result<T, End> {
         // What the client must have read before it waits.
         self.write()?;

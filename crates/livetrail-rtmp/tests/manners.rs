@@ -40,7 +40,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 async fn a_client_that_leaves_while_it_waits_takes_its_attempt_along() {
     let gateway = Gateway::start(RtmpConfig::default(), |b| b.authenticator(Hangs)).await;
     let publisher = Raw::saying(&gateway, &[connect_to(b"live"), ask("publish", b"cam")]).await;
-    // This one has sent more ahead than is read, so that a read does not tell that it has closed.
+    // This one has sent more ahead than is read, so that a read does not show that it has closed.
     let early = vec![message(9, 1, &[0x17; 60_000]); 40];
     let wants = [vec![connect_to(b"live"), ask("publish", b"low")], early].concat();
     let busy = tokio::spawn({

@@ -298,7 +298,7 @@ impl CursorFile {
             text => Some(text.and_then(hash).ok_or("has no leaf hash in line 5")?),
         };
         let mut rest = parts.next().unwrap_or_default();
-        let hand_overs = KeptHandOvers::take(&mut rest).ok_or("has a hand-over that is none")?;
+        let hand_overs = KeptHandOvers::take(&mut rest).ok_or("has an invalid hand-over")?;
         let note = rest
             .strip_prefix(b"checkpoint\n")
             .ok_or("has no checkpoint from line 6 on, or behind the hand-overs")?;

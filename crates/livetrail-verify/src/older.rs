@@ -221,7 +221,7 @@ impl OlderCheckpoints {
                     let theirs = verified.head().size;
                     if is_shown && theirs < size {
                         let text = format!(
-                            "it is the checkpoint of {theirs} entries, and the newest one that is there is of {size}: whoever looks at it alone is shown an older trail"
+                            "it is the checkpoint of {theirs} entries, and the newest one that is there is of {size}: a reader of that one alone is shown an older trail"
                         );
                         found.findings.add(remark(Class::Altered, text).path(&name));
                     }

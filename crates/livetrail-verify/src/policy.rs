@@ -147,7 +147,8 @@ impl Policy {
         self.add_of_log(key)
     }
 
-    /// Adds the keys of files, those that sign first, so that their names tell the log's second key from a witness's.
+    /// Adds the keys of files, those that sign first, so that their names distinguish the log's
+    /// second key from a witness's.
     ///
     /// # Errors
     /// [`VerifyError::Key`] for a key of another type than those of logs and witnesses.

@@ -403,7 +403,7 @@ impl Trail {
         self.newest = Some((record.ts_ms, record.action == AuditAction::ServerStopped));
         let Some(id) = record.boot else { return };
         let after_gap = self.after_gap;
-        // Between boots no second clock tells how much time passed; that it went back is seen.
+        // Between boots no second clock shows how much time passed; only a step back is seen.
         if !self.boots.contains_key(&id)
             && before
                 .is_some_and(|(last_ms, _)| record.ts_ms.saturating_add(CLOCK_STEP_MS) < last_ms)

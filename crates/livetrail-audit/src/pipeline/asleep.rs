@@ -1,7 +1,8 @@
 //! Whether the worker sleeps until somebody wakes it: how the first offer after a long silence knows, at no cost to the others.
 //!
 //! Two variables, `asleep` and a counter (the boot's next number, or the refusals' next ticket); each side changes or reads both, in
-//! opposite orders. The worker looks at both counters, each producer changes one of them: the proof is the same for each.
+//! opposite orders. The worker reads both counters, each producer changes one of them: the proof is
+//! the same for each.
 //!
 //! ```text
 //! producer   takes a number (RMW) ─▶ offers its record ─▶ reads `asleep`; if set, clears it and wakes the worker

@@ -213,7 +213,7 @@ impl Intake {
         let Some(seq) = self.number() else {
             return Err(NotTaken::Closed);
         };
-        // What is not the rule is out of line: moving a record costs more than all the rest here.
+        // The rare case is out of line: moving a record costs more than everything else here.
         if !self.may_enter(part, seq) {
             return self.turn_away(part, transition(seq, event));
         }

@@ -398,7 +398,8 @@ pub struct CloseReport {
     pub accepted: u64,
     /// Records offered and not recorded, as far as the trail could still report it.
     pub dropped: u64,
-    /// Records accepted whose fate the trail does not tell: the sink did not take them within the deadline.
+    /// Accepted records whose fate the trail does not show: the sink did not take them within the
+    /// deadline.
     pub unwritten: u64,
     /// Records the sink took, the pipeline's own among them.
     pub written: u64,

@@ -85,8 +85,8 @@ pub trait ReplicaSink: Send + Sync + 'static {
     /// with the place: settings that would keep it from being written to, content of others, objects that are damaged or gone. An answer
     /// that leaves something out must be an error; what was offered by then counts all the same.
     ///
-    /// Hand-overs from key to key belong to them: a copy of the ledger from before a change of keys knows no other signature by which it could tell
-    /// that the log went on.
+    /// Hand-overs from key to key belong to them: a copy of the ledger from before a change of keys
+    /// knows no other signature by which it could know that the log went on.
     ///
     /// Unless overridden: the checkpoint and the hand-overs of [`cursor`](Self::cursor).
     ///

@@ -7,7 +7,7 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-/// Figures of this process. What the system does not tell is left out.
+/// Figures of this process. What the system does not report is missing.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Process {
     /// Processor time, user and system, in seconds.

@@ -1,4 +1,5 @@
-//! What stands behind the `?` of a request. A key that nobody reads is refused: it is a slip, and the answer would not be what was asked for.
+//! What stands behind the `?` of a request. A key that is not known is refused: it is a slip, and
+//! the answer would not fit the question.
 
 use axum::{
     extract::{FromRequestParts, Query},

@@ -79,8 +79,9 @@ pub(super) async fn guard(
     Ok(next.run(request).await)
 }
 
-/// Who asks. A wrong token is counted, logged and on record; an address that has shown too many waits for its answer. A right one is
-/// never held back, because others may be behind the same address: guessing is kept from success by long secrets, not by the delay.
+/// The caller. A wrong token is counted, logged and on record; an address that has shown too many
+/// waits for its answer. A right one is never held back, because others may be behind the same
+/// address: guessing is kept from success by long secrets, not by the delay.
 pub(super) async fn admit(
     state: &ApiState,
     method: &Method,

@@ -16,7 +16,7 @@ pub(super) struct Bound {
     least: u128,
     most: u128,
     unit: Unit,
-    /// What so much would take.
+    /// What a value that large would take.
     cost: &'static str,
 }
 

@@ -7,8 +7,9 @@ use crate::config::Config;
 /// With fewer files a server of the default limits cannot hold what it lets in.
 const FEW_FILES: u64 = 4_096;
 
-/// Files that a server needs besides connections and what is open when its limits are set: rings and event queues of its sender threads, requests
-/// of authenticators, sinks and witnesses, tiles that are being read. And a sixteenth of all, at most [`MOST_HEADROOM`].
+/// Files that a server needs in addition to connections and what is open when its limits are set:
+/// rings and event queues of its sender threads, requests of authenticators, sinks and witnesses,
+/// tiles that are being read. And a sixteenth of all, at most [`MOST_HEADROOM`].
 const HEADROOM: u64 = 12;
 const MOST_HEADROOM: u64 = 256;
 

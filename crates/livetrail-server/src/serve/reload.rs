@@ -12,7 +12,7 @@ use crate::{
     output::cut,
 };
 
-/// Names of keys that a record lists of one kind; the rest is a number.
+/// Names of keys that a record lists of one kind; of the others it has the number.
 const MOST_NAMES: usize = 20;
 
 /// What can be exchanged, and the configuration in force.

@@ -141,7 +141,7 @@ impl Cursor {
             |tree: &Option<Frontier>| tree.as_ref().is_none_or(|tree| tree.size() == next);
         let tree = tree.filter(of_these).ok_or("has no tree in line 10")?;
         let hand_overs = KeptHandOvers::take(&mut rest.0);
-        let hand_overs = hand_overs.ok_or("has a hand-over that is none behind line 9 or 10")?;
+        let hand_overs = hand_overs.ok_or("has an invalid hand-over behind line 9 or 10")?;
         let checkpoint = rest.note("checkpoint");
         let checkpoint = checkpoint.ok_or("has no checkpoint behind line 9 or 10")?;
         let ahead = rest.note("ahead");

@@ -46,7 +46,7 @@ pub(super) fn complaints(
         }
         match ends_before(path, format) {
             Ok(End::Before(found)) if found == next => {}
-            // Without indexes in its lines, that they are whole is all that can be told.
+            // Without indexes in its lines, all that can be checked is that they are whole.
             Ok(End::Whole) if *first < next => {}
             Ok(End::Before(found)) => all.push(format!(
                 "{} ends before entry {found}, and the next file begins with entry {next}",

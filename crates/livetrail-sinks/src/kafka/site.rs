@@ -127,7 +127,7 @@ fn survey(partition: &Reading) -> Result<Survey, ReplicaError> {
     });
     match read {
         Ok(()) => {}
-        // What was before it is as good as ever: Kafka cannot delete what came in between.
+        // The entries before it are still good: Kafka cannot delete what came in between.
         Err(error) if error.class() != ErrorClass::Passing && best.is_some() => {
             found.spoiled = Some(error.to_string());
         }

@@ -221,7 +221,7 @@ impl Reading {
         let (topic, number) = (self.partition.target.topic(), self.partition.number);
         let (_, end) = client
             .fetch_watermarks(topic, number, ANSWER)
-            .map_err(|error| error::of(error, "the partition's offsets are not told"))?;
+            .map_err(|error| error::of(error, "the partition's offsets are not known"))?;
         Ok(end)
     }
 
@@ -348,7 +348,7 @@ impl Reading {
         let (low, _) = self
             .consumer
             .fetch_watermarks(topic, number, ANSWER)
-            .map_err(|error| error::of(error, "the partition's offsets are not told"))?;
+            .map_err(|error| error::of(error, "the partition's offsets are not known"))?;
         if low > 0 {
             return Err(ReplicaError::unsuitable(format!(
                 "all records of partition {number} of topic `{topic}` before offset {low} were removed: the place of the trail is not known any more. Name another partition, or a new topic whose settings keep records"

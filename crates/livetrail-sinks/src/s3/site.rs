@@ -82,7 +82,7 @@ impl Site {
                 }
                 // One object is not the bucket: the commit below it is as good, and what follows it is written again.
                 Err(error @ ReplicaError::Damaged { .. }) => {
-                    tracing::error!(commit = sized(&commits, size), %error, "a commit in the bucket cannot be gone on from; the one below it is looked at");
+                    tracing::error!(commit = sized(&commits, size), %error, "cannot go on from a commit in the bucket; trying the one below it");
                     unusable += 1;
                 }
                 Err(error) => return Err(error),

@@ -33,7 +33,8 @@ const ARCHIVED: &str = "SELECT max(size) FROM livetrail.checkpoints WHERE log_id
 /// Where older checkpoints are looked for.
 const ARCHIVE: &str = "private/checkpoints";
 
-/// What is longer than it can be comes as NULL, so that no row costs more memory than a right one.
+/// A value that is longer than allowed comes as NULL, so that no row costs more memory than a right
+/// one.
 const ROWS: &str = "SELECT index, CASE WHEN octet_length(entry) <= $4 THEN entry END, CASE WHEN octet_length(leaf) = 32 THEN leaf END \
     FROM livetrail.records WHERE log_id = $1 AND index >= $2 AND index < $3 ORDER BY index LIMIT 257";
 

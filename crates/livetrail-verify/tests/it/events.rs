@@ -478,7 +478,7 @@ fn a_change_that_was_begun_and_not_ended_and_one_whose_record_was_removed_are_no
     for source in [&files as &dyn Source, &Shown(&files)] {
         let report = verify(source, &one.options(), &mut |_, _| {}).unwrap();
         assert_sound(&report);
-        // The old key alone cannot tell it from a trail that was signed again with it.
+        // The old key alone cannot distinguish it from a trail that was signed again with it.
         let remark = &report.findings[0];
         assert!(remark.text.contains("ask for the new one"), "{report}");
         assert_eq!(remark.index, Some(29));

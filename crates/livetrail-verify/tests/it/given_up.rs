@@ -89,7 +89,7 @@ impl Changed {
         format!("{now}\n{next}\n# Given up: they verify what was signed before.\n{old}\n{second}\n")
     }
 
-    /// Everybody who may look at it: with the old keys, with the new ones, with both.
+    /// All readers: with the old keys, with the new ones, with both.
     fn everybody(&self) -> Vec<(&'static str, Options)> {
         let alone = |key| {
             let mut policy = Policy::default();

@@ -119,8 +119,8 @@ impl<'a> Attempt<'a> {
         self.peer.map(AddressGroup::from)
     }
 
-    /// The application, where it tells kinds apart: unknown applications and invalid names are one kind each, or anyone could
-    /// make a new kind with each attempt.
+    /// The application, where it distinguishes kinds: unknown applications and invalid names are
+    /// one kind each, or anyone could make a new kind with each attempt.
     pub(super) fn app_of_kind(&self) -> Option<&'a str> {
         let any = matches!(self.reason, Some("app_not_found" | "bad_name"));
         (!any).then_some(self.app)

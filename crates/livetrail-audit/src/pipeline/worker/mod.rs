@@ -40,7 +40,7 @@ use super::{CloseReport, Config};
 /// The most records that a sink gets at once.
 const MAX_BATCH: usize = 1_024;
 
-/// How often it is looked for sessions whose end was dropped when there are no heartbeats.
+/// How often the worker searches for sessions whose end was dropped, when there are no heartbeats.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often what was left out for want of room is reported: a report a record would take the room that is saved. Also how long a

@@ -107,7 +107,7 @@ impl Worker {
         let sink = Arc::clone(&self.shared.sink);
         let not_taken = match self.call(async move { sink.write_batch(records).await }) {
             Called::Done(()) => NotTaken::None,
-            // What the sink has taken of it nobody knows, and nobody asks any more.
+            // It is not known what the sink has taken of it, and nobody asks any longer.
             Called::GivenUp => return,
             Called::Panicked(writes) => {
                 self.shared.set_trouble(Some(SinkError::Panicked));
@@ -227,7 +227,7 @@ impl Worker {
                 ),
                 (Ok(()), _) => Ok(()),
             };
-            // Who asked may have given up.
+            // The caller may have given up.
             let _ = ask.answer.send(result);
         }
     }

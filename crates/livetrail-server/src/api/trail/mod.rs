@@ -253,7 +253,8 @@ async fn hand_over(
     ))
 }
 
-/// The newest checkpoint that at least so many witnesses have cosigned: the published one has no cosignature yet when it is new.
+/// The newest checkpoint that at least this many witnesses have cosigned: the published one has no
+/// cosignature yet when it is new.
 #[utoipa::path(
     get,
     path = "/trail/cosigned/{witnesses}",

@@ -1,4 +1,4 @@
-//! Trail time: how old entries are, told without believing a wall clock that is suddenly far ahead.
+//! Trail time: how old entries are, without believing a wall clock that is suddenly far ahead.
 //!
 //! Trail time is the newest sealed time before this boot plus the monotonic time since; it follows the wall clock as long as that is ahead by no more
 //! than [`MOST_AHEAD`]. When the wall clock is further ahead (it is wrong, or the server was down for long), trail time goes on by itself and retention

@@ -41,7 +41,7 @@ const WHY_BYTES: usize = 512;
 /// Batches that are not durable yet are distinguished up to this many; more are counted together.
 const MOST_BATCHES: usize = 64;
 
-/// How far back the last record of a boot is looked for.
+/// How far back the search for the last record of a boot goes.
 const LOOK_BACK: u64 = 4_096;
 
 /// How long the report may take to become durable.
@@ -132,7 +132,8 @@ impl LossNote {
     /// Reports what the note of the boot before says, and begins one for this boot.
     ///
     /// # Errors
-    /// The report is not durable, or the note cannot be written: a server that could not tell its next start what it missed must not serve.
+    /// The report is not durable, or the note cannot be written: a server that could not report to
+    /// its next start what it missed must not serve.
     pub(super) fn begin(data: &Path, handle: &Handle, reader: &Reader) -> anyhow::Result<Self> {
         let path = note_file(data);
         let report = || format!("cannot report what the note {} says", path.display());
