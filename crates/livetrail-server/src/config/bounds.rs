@@ -234,7 +234,7 @@ impl List {
         );
         self.span("limits.idle_timeout", limits.idle_timeout, 0, DAY);
 
-        let queue = ", which take 1.7 GB beside the records' text";
+        let queue = ", which take 1.7 GB in addition to the records' text";
         self.number("audit.capacity", audit.capacity, 1, 1 << 24, queue);
         self.number(
             "audit.refusals_per_second",
