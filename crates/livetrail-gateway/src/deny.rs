@@ -19,7 +19,7 @@ use crate::address::AddressGroup;
 
 /// Between two reports about the same group of addresses.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
-/// Between two looks at what is due.
+/// Between two checks of what is due.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Groups that are reported by themselves at the same time; all further ones are reported together.
 const MAX_GROUPS: usize = 64;

@@ -146,8 +146,8 @@ pub(crate) fn tag_parts(frame: &SharedFrame) -> impl Iterator<Item = Bytes> {
 
 /// The file header that fits what a viewer gets: players wait for what it promises, without end.
 ///
-/// What a stream carries is what has come in its first second. Of a stream so young that it has not shown that, the configurations tell,
-/// and its metadata may; failing that, both are promised.
+/// What a stream carries is what has come in its first second. Of a stream so young that it has not
+/// shown that, the configurations decide, and its metadata may; failing that, both are promised.
 pub(crate) fn file_header(first: &[Arc<SharedFrame>]) -> Bytes {
     let carries = first.iter().find_map(|frame| frame.stream_carries());
     let frames: Vec<_> = first.iter().map(|frame| frame.frame()).collect();

@@ -241,7 +241,7 @@ fn who_waits_for_room_in_the_queue_is_told_that_there_is_none_on_the_disk() {
         .unwrap();
     ledger.wait_durable(first.next, LONG).unwrap();
     ledger.wait_sealed(first.next, LONG).unwrap();
-    // Who commits hangs where it makes the next segment, while there still is room on the disk.
+    // The committer hangs where it makes the next segment, while there still is room on the disk.
     faulty.arm(FaultPlan {
         op: Op::Preallocate,
         nth: 0,

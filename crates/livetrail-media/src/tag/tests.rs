@@ -357,7 +357,7 @@ fn a_message_of_several_tracks_is_a_frame_for_each() {
     frames
         .iter()
         .for_each(|frame| assert_eq!(there_and_back(frame), *frame));
-    // A size that does not fit costs the rest.
+    // A size that does not fit costs all that follows.
     let cut = b"\x95\x11Opus\x00\0\0\x01a\x01\0\0\x09b";
     assert_eq!(audio(cut).unwrap().into_frames().count(), 1);
     assert!(audio(b"\x95\x11Opus\x00\0\0\x09a").is_err());

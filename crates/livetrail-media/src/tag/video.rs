@@ -43,7 +43,7 @@ fn decode_legacy(first: u8, mut reader: Reader<'_>, body: &Bytes, dts_ms: i64) -
     let packet = match reader.u8()? {
         0 => Packet::Config,
         1 => Packet::Coded,
-        // Nothing in the rest of it counts, and some senders leave that out.
+        // Nothing that follows in it counts, and some senders leave that out.
         2 => Packet::End,
         value => return Err(Error::PacketType { what: WHAT, value }),
     };

@@ -3,7 +3,7 @@
 //! Memory grows with the open sessions, the boots, and the losses of boots that still run; never with the trail's length.
 //! [`RECENT_SESSIONS`] closed sessions are remembered, so that a record after the last one of its session is called that; one
 //! that comes later still is found too, as a record before the first, if it is not one that opens a
-//! session: anyone who knows the time at which ids were made tells those.
+//! session: anyone who knows the time at which ids were made finds those.
 
 mod boot;
 mod finding;
