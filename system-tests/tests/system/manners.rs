@@ -96,6 +96,16 @@ fn an_operator_finds_who_was_refused_and_why_a_session_ended() {
         server.log().contains(refused)
     });
     let log = server.log();
+    let line = log.lines().find(|line| line.contains(refused));
+    let line = line.expect("the line about the refusal");
+    let (time, rest) = line.split_once(' ').expect("a time and the rest");
+    assert!(time.ends_with('Z'), "{line}");
+    // As it is, and as fail2ban leaves it when it has taken the time out.
+    for line in [line, &format!(" {rest}")] {
+        assert_eq!(address_for_fail2ban(line), "127.0.0.1", "{line}");
+    }
+    let of_another = "INFO other: refused address=127.0.0.1 action=\"x\" reason=\"bad_name\"";
+    assert_eq!(address_for_fail2ban(of_another), "");
     let ended = log
         .lines()
         .find(|line| line.contains("an error ended a session"));
@@ -107,6 +117,25 @@ fn an_operator_finds_who_was_refused_and_why_a_session_ended() {
         Story::new("rtmp", "live/__/_cam").then_because("publish_denied", "bad_name"),
         Story::new("rtmp", "live/cam").published("protocol_error"),
     ]);
+}
+
+/// The address that the filter in the operator's guide finds in a line, or nothing. fail2ban's expressions are Python's.
+fn address_for_fail2ban(line: &str) -> String {
+    const GUIDE: &str = include_str!("../../../docs/operator.md");
+    let mut filters = GUIDE
+        .lines()
+        .filter_map(|line| line.strip_prefix("failregex = "));
+    let filter = filters.next().expect("a filter in docs/operator.md");
+    assert_eq!(filters.next(), None);
+    let filter = filter.replace("<ADDR>", r"(?P<address>[0-9a-f:.]+)");
+    let script = "import re, sys\nfound = re.search(sys.argv[1], sys.argv[2])\nprint(found.group('address') if found else '')";
+    let output = Command::new("python3")
+        .args(["-c", script, &filter, line])
+        .output()
+        .expect("python3 is there");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 #[test]
