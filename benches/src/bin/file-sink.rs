@@ -52,7 +52,8 @@ fn parent(rounds: usize) -> Result<()> {
                 .args(["child", way])
                 .arg(&path)
                 .arg(records.to_string())
-                .output()?;
+                .output()
+                .with_context(|| format!("cannot start this program again to measure {way}"))?;
             let errors = String::from_utf8_lossy(&output.stderr);
             anyhow::ensure!(output.status.success(), "{way} failed: {errors}");
             if let Ok(seconds) = String::from_utf8_lossy(&output.stdout)

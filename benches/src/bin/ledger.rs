@@ -99,7 +99,9 @@ fn child(arguments: &[&str], dir: &Path, last: Option<u64>) -> Result<String> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(arguments).arg(dir);
     command.args(last.map(|last| last.to_string()));
-    let output = command.output()?;
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{arguments:?} failed: {errors}");
     let said = String::from_utf8(output.stdout)?;

@@ -147,7 +147,8 @@ fn sample(kind: &Kind, program: &Path, options: &Options) -> Result<String> {
         .arg(server.pid().to_string())
         .args(["--", "sleep", &options.seconds.to_string()])
         .stdout(Stdio::null())
-        .status()?;
+        .status()
+        .context("cannot start perf record")?;
     ensure!(recorded.success(), "perf record ended with {recorded}");
     let seen = client.report()?;
     ensure!(

@@ -135,7 +135,8 @@ pub fn build() -> Result<PathBuf> {
         .current_dir(&root)
         .args(["build", "--quiet", "--release", "--locked"])
         .args(["--package", "system-tests", "--example", "sink_servers"])
-        .status()?;
+        .status()
+        .context("cannot start cargo")?;
     ensure!(status.success(), "the sinks' servers do not build");
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);

@@ -56,7 +56,8 @@ impl Client {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()?;
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
         let output = child.stdout.take().context("piped")?;
         let lines = BufReader::new(output).lines();
         let mut client = Self { child, lines };

@@ -140,7 +140,9 @@ fn status_of(reason: Reason) -> StatusCode {
 /// For people.
 fn meaning(reason: Reason) -> &'static str {
     match reason {
-        Reason::BadName => "this is not a stream's name",
+        Reason::BadName => {
+            "a name has 1 to 255 bytes, no control or invisible characters, no white space at its ends, and is not . or .."
+        }
         Reason::Unauthorized => "the key is wrong",
         Reason::Kicked => "an operator ended the session",
         Reason::AddressDenied => "this address is not let in",

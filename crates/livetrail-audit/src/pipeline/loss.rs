@@ -10,7 +10,7 @@
 use super::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// How many kinds of records are told apart.
-pub(crate) const KINDS: usize = 25;
+pub(crate) const KINDS: usize = 31;
 
 /// What was lost, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]

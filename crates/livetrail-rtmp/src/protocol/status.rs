@@ -111,7 +111,9 @@ fn describe(reason: Reason) -> String {
         Reason::LimitReached => "a limit on sessions was reached",
         Reason::RateLimited => "more than the ingress limit",
         Reason::AuditUnavailable => "the audit trail cannot record the session",
-        Reason::BadName => "this is not a stream's name",
+        Reason::BadName => {
+            "a name has 1 to 255 bytes, no control or invisible characters, no white space at its ends, and is not . or .."
+        }
         Reason::MemoryLimit => "the memory for streams is used up",
         Reason::CredentialsRevoked => "the key is no longer valid",
         Reason::AuthUnavailable => "the authorisation service does not answer",
