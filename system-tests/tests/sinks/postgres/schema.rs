@@ -182,6 +182,35 @@ async fn questions_of_a_compliance_officer_have_their_views() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn views_count_attempts_where_one_record_stands_for_many() {
+    let table = Table::fresh().await;
+    let of = |action, session, count| {
+        let mut record = AuditRecord::new(action, "live")
+            .with_ts_ms(1_700_000_000_000)
+            .with_session(Uuid::from_u128(session));
+        record.stream = Some("cam".into());
+        record.count = count;
+        encode_canonical(&record).unwrap()
+    };
+    let entries = [
+        of(AuditAction::PlayDenied, 1, None),
+        of(AuditAction::PlayDenied, 2, Some(7)),
+        of(AuditAction::PublishDenied, 3, Some(5)),
+        of(AuditAction::PlayStarted, 4, None),
+    ];
+    table.direct().append(&sealed(&entries)).await.unwrap();
+    let sql = |sql: &str| table.server.sql(sql);
+    assert_eq!(
+        sql("SELECT action, sum(attempts) FROM livetrail.refusals GROUP BY action ORDER BY action"),
+        "play_denied|8\npublish_denied|5"
+    );
+    assert_eq!(
+        sql("SELECT stream, viewers, watching, refused FROM livetrail.viewers_per_stream"),
+        "cam|1|1|8"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_that_no_column_can_hold_are_there_byte_for_byte() {
     let table = Table::fresh().await;
     let mut odd = AuditRecord::new(AuditAction::Event("l\0abel".to_owned()), "live")
