@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use livetrail_audit::{AuditAction, AuditRecord, Outcome};
-use livetrail_engine::{Role, SessionContext, SessionId};
+use livetrail_engine::{Engine, Role, SessionContext, SessionId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -102,7 +102,7 @@ pub(super) async fn kick(
     // It may have ended by itself since; then nobody kicked it, and nothing is recorded.
     engine.kick(id).map_err(|_| ApiError::NoSuchSession)?;
     tracing::info!(session = %id, %peer, operator = operator.0.as_deref(), "session kicked");
-    let record = kicked(&context, operator, peer, &headers);
+    let record = kicked(&context, operator, peer, user_agent(&headers, engine));
     if let Err(error) = state.inner.pipeline.record(record) {
         tracing::error!(session = %id, %error, "who kicked the session is not on record");
     }
@@ -113,7 +113,7 @@ fn kicked(
     context: &SessionContext,
     operator: Operator,
     peer: SocketAddr,
-    headers: &HeaderMap,
+    agent: Option<String>,
 ) -> AuditRecord {
     let mut record = AuditRecord::new(
         AuditAction::AdminSessionKicked,
@@ -127,14 +127,15 @@ fn kicked(
     if let Some(name) = operator.0 {
         record = record.with_principal(name);
     }
-    if let Some(agent) = user_agent(headers) {
+    if let Some(agent) = agent {
         record = record.with_user_agent(agent);
     }
     record
 }
 
-/// What an operator's program calls itself, as far as a record takes it.
-pub(super) fn user_agent(headers: &HeaderMap) -> Option<String> {
+/// What an operator's program calls itself, as far as a record takes it, without any configured secret.
+pub(super) fn user_agent(headers: &HeaderMap, engine: &Engine) -> Option<String> {
     let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    let agent = engine.scrub(agent);
     Some(agent.chars().take(255).collect())
 }

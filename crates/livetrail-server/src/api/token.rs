@@ -96,7 +96,8 @@ pub(super) async fn admit(
         return judged;
     }
     state.inner.requests.wrong_token();
-    if let Err(error) = state.inner.pipeline.record(refused(headers, peer)) {
+    let agent = user_agent(headers, &state.inner.engine);
+    if let Err(error) = state.inner.pipeline.record(refused(agent, peer)) {
         // The pipeline counts what it cannot take.
         tracing::debug!(%error, "a wrong API token is not on record by itself");
     }
@@ -115,7 +116,7 @@ pub(super) async fn admit(
     }
 }
 
-fn refused(headers: &HeaderMap, peer: Option<SocketAddr>) -> AuditRecord {
+fn refused(agent: Option<String>, peer: Option<SocketAddr>) -> AuditRecord {
     let mut record = AuditRecord::new(AuditAction::from_label("admin_denied"), "")
         .with_outcome(Outcome::Denied)
         .with_reason(Reason::Unauthorized)
@@ -123,7 +124,7 @@ fn refused(headers: &HeaderMap, peer: Option<SocketAddr>) -> AuditRecord {
     if let Some(peer) = peer {
         record = record.with_peer(peer);
     }
-    if let Some(agent) = user_agent(headers) {
+    if let Some(agent) = agent {
         record = record.with_user_agent(agent);
     }
     record

@@ -168,18 +168,32 @@ fn exposed(secret: Option<&SecretText>) -> &str {
 /// An authenticator that can be exchanged while the server runs.
 pub(crate) struct Exchangeable {
     chain: arc_swap::ArcSwap<Chain>,
+    /// The API's tokens. They let nobody publish or play; they are only recognised, so that none of them is recorded.
+    api_tokens: arc_swap::ArcSwap<StaticKeys>,
 }
 
 impl Exchangeable {
-    pub(crate) fn new(chain: Chain) -> Self {
+    pub(crate) fn new(chain: Chain, api_tokens: &[NamedSecret]) -> Self {
         Self {
             chain: arc_swap::ArcSwap::from_pointee(chain),
+            api_tokens: arc_swap::ArcSwap::from_pointee(recognised(api_tokens)),
         }
     }
 
-    pub(crate) fn exchange(&self, chain: Chain) {
+    pub(crate) fn exchange(&self, chain: Chain, api_tokens: &[NamedSecret]) {
         self.chain.store(std::sync::Arc::new(chain));
+        let api_tokens = recognised(api_tokens);
+        self.api_tokens.store(std::sync::Arc::new(api_tokens));
     }
+}
+
+/// The API's tokens under the names that stand for them on record.
+fn recognised(api_tokens: &[NamedSecret]) -> StaticKeys {
+    let named = |token: &NamedSecret| {
+        let name = format!("api:{}", token.name);
+        StaticKey::new(name, exposed(token.secret.as_ref()))
+    };
+    StaticKeys::new(api_tokens.iter().map(named))
 }
 
 #[async_trait::async_trait]
@@ -202,6 +216,7 @@ impl Authenticator for Exchangeable {
     }
 
     fn secret_in(&self, text: &str) -> Option<std::sync::Arc<str>> {
-        self.chain.load().secret_in(text)
+        let of_stream = self.chain.load().secret_in(text);
+        of_stream.or_else(|| self.api_tokens.load().secret_in(text))
     }
 }

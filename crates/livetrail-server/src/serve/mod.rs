@@ -202,7 +202,7 @@ impl Server {
         }
         let clock = pipeline.clock();
         let replicas = trail.start_sinks(&clock, &pipeline)?;
-        let auth = Arc::new(Exchangeable::new(config.auth.chain()?));
+        let auth = Arc::new(Exchangeable::new(config.auth.chain()?, &config.api.token));
         let (outcomes, admissions) = (Outcomes::default(), Admissions::default());
         let gate = pipeline.gate(policy(&config));
         let gate = TimedGate::new(gate, clock.clone(), admissions.clone());

@@ -105,7 +105,7 @@ impl Reloadable {
         );
         engine.set_applications(config.application.iter().map(|app| app.spec()))?;
         engine.set_limits(config.limits.limits());
-        self.auth.exchange(chain);
+        self.auth.exchange(chain, &config.api.token);
         self.tokens.exchange(&config.api.token);
         self.denied.exchange(config.auth.deny_ips.iter().copied());
         let revoked = revoked(&old.auth, &config.auth);
@@ -311,7 +311,7 @@ mod tests {
         public.http.listen = ([0, 0, 0, 0], 8080).into();
         public.api.token = vec![token.clone()];
         let tokens = Arc::new(ApiTokens::new(&public.api.token));
-        let auth = Arc::new(Exchangeable::new(Chain::new()));
+        let auth = Arc::new(Exchangeable::new(Chain::new(), &public.api.token));
         let reloadable = Reloadable::new(public, auth, tokens, DenyRules::default());
         let engine = Engine::builder().build().unwrap();
         // Right as a file, wrong for the address that stays until the next restart.

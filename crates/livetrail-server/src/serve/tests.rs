@@ -1,5 +1,6 @@
 //! A running server, asked over its sockets.
 
+mod secrets;
 mod site;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
