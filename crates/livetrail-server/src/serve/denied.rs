@@ -1,6 +1,6 @@
 //! The networks whose connections are closed as they come, and the record of that.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, Outcome, Reason};
 use livetrail_engine::{Clock, Reason as EngineReason, SessionId};
@@ -42,15 +42,20 @@ fn record_of(denied: &DeniedConnections, now_ms: u64) -> AuditRecord {
         record = record.with_peer(peer);
     }
     if denied.count > 1 {
-        record = record.with_count(denied.count);
+        let ago = |ago: Duration| {
+            let ago_ms = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+            now_ms.saturating_sub(ago_ms)
+        };
+        record = record
+            .with_count(denied.count)
+            .with_first_ts_ms(ago(denied.first_ago))
+            .with_last_ts_ms(ago(denied.last_ago));
     }
     record
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -79,9 +84,17 @@ mod tests {
             }
         });
         rules.flush();
-        let records: Vec<_> = heard.try_iter().map(|d| record_of(&d, 1_000)).collect();
+        let mut reports: Vec<_> = heard.try_iter().collect();
+        if let Some(others) = reports.last_mut() {
+            others.first_ago = Duration::from_millis(900);
+            others.last_ago = Duration::from_secs(9);
+        }
+        let records: Vec<_> = reports.iter().map(|d| record_of(d, 1_000)).collect();
         assert_eq!(records.len(), 2, "the first, and the others by number");
         assert_eq!(records[1].count, Some(2));
+        let times = |record: &AuditRecord| (record.first_ts_ms, record.last_ts_ms);
+        assert_eq!(times(&records[0]), (None, None));
+        assert_eq!(times(&records[1]), (Some(100), Some(0)));
         for record in &records {
             assert_eq!(record.action, AuditAction::PublishDenied);
             assert!(record.session.is_some() && record.peer.is_some());
