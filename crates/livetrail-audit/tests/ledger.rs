@@ -223,7 +223,7 @@ impl Disk {
         let store: SharedStore = Arc::new(disk.clone());
         Ledger::create(&store, &identity()).unwrap();
         let mut options = livetrail_ledger::Options::default();
-        options.space_interval = Duration::ZERO;
+        options.space_interval = Duration::from_millis(1);
         options.queue_bytes = 128 << 10;
         options.segment_bytes = 1 << 20;
         options.ballast_bytes = 0;
@@ -250,6 +250,8 @@ impl Disk {
         let space = self.store.space().unwrap();
         let used = space.total_bytes - space.available_bytes;
         self.disk.set_capacity(Some(used * 1_000 / per_mille));
+        // Room is measured again a `space_interval` later.
+        std::thread::sleep(Duration::from_millis(2));
         let look = AuditRecord::new(AuditAction::from_label("admin_looked"), "");
         self.pipeline.record(look).unwrap();
         self.pipeline.sync().await.unwrap();

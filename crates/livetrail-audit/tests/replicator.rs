@@ -446,3 +446,23 @@ fn many_replicas_run_beside_each_other() {
         assert_eq!(status.state, ReplicaState::Ended);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn intervals_beyond_what_a_clock_says_are_never_over() {
+    let log = TestLog::with(ORIGIN, 10);
+    let sink = Scripted::after([]);
+    let mut options = ReplicaOptions::default();
+    options.recheck_interval = Duration::MAX;
+    options.cursor_interval = Duration::MAX;
+    let run = start(&log, &sink, options);
+    until("it arrives", || run.watch.status().cursor == Some(10)).await;
+    until("its first place is written", || {
+        local_cursor(&log).is_some()
+    })
+    .await;
+    log.add(5);
+    until("the rest arrives", || run.watch.status().cursor == Some(15)).await;
+    run.watch.close(Duration::MAX);
+    run.task.await.unwrap();
+    assert_eq!(local_cursor(&log), Some(Cursor::Required(15)));
+}

@@ -13,7 +13,7 @@ use crate::{error::LedgerError, wal::HEADER_BYTES};
 pub struct Options {
     /// Bytes of entries, framed, that may wait for a commit; also the most that one commit has. 128 KiB to 1 GiB.
     pub queue_bytes: usize,
-    /// Bytes of durable entries that may wait to be integrated before commits wait. At least 1.
+    /// Bytes of durable entries that may wait to be integrated before commits wait. 1 to 1 GiB.
     pub backlog_bytes: usize,
     /// A commit that nobody waits for goes out when it has so many bytes.
     pub commit_bytes: usize,
@@ -21,11 +21,11 @@ pub struct Options {
     pub commit_interval: Duration,
     /// A log that grew gets a checkpoint so long after the last one, at the latest.
     pub checkpoint_interval: Duration,
-    /// Length of a segment of the write-ahead log. At least `queue_bytes` and a header.
+    /// Length of a segment of the write-ahead log. At least `queue_bytes` and a header, at most 64 GiB.
     pub segment_bytes: u64,
-    /// What is kept on the disk for bad times; 0 for nothing.
+    /// What is kept on the disk for bad times; 0 for nothing. At most 1 TiB.
     pub ballast_bytes: u64,
-    /// How often room is looked at while entries come, and while the disk is too full.
+    /// How often room is looked at while entries come, and while the disk is too full. At least 1 ms.
     pub space_interval: Duration,
 }
 
@@ -60,8 +60,29 @@ impl Options {
                 self.segment_bytes
             ));
         }
-        if self.backlog_bytes == 0 {
-            return refuse("backlog_bytes is 0 and must be at least 1".to_owned());
+        if self.segment_bytes > 64 << 30 {
+            return refuse(format!(
+                "segment_bytes is {} and must be at most 64 GiB",
+                self.segment_bytes
+            ));
+        }
+        if !(1..=1 << 30).contains(&self.backlog_bytes) {
+            return refuse(format!(
+                "backlog_bytes is {} and must be 1 to 1 GiB",
+                self.backlog_bytes
+            ));
+        }
+        if self.ballast_bytes > 1 << 40 {
+            return refuse(format!(
+                "ballast_bytes is {} and must be at most 1 TiB",
+                self.ballast_bytes
+            ));
+        }
+        if self.space_interval < Duration::from_millis(1) {
+            return refuse(format!(
+                "space_interval is {:?} and must be at least 1 ms",
+                self.space_interval
+            ));
         }
         Ok(())
     }
@@ -74,16 +95,32 @@ mod tests {
     #[test]
     fn options_out_of_bounds_are_refused_in_words() {
         assert!(Options::default().check().is_ok());
-        let small_segment = Options {
-            segment_bytes: 1 << 20,
-            ..Options::default()
+        let of = |set: fn(&mut Options)| {
+            let mut options = Options::default();
+            set(&mut options);
+            options.check()
         };
-        let words = small_segment.check().unwrap_err().to_string();
-        assert!(words.contains("segment_bytes"), "{words}");
-        let small_queue = Options {
-            queue_bytes: 1,
-            ..Options::default()
-        };
-        assert!(small_queue.check().is_err());
+        for (setting, set) in [
+            ("queue_bytes", (|o| o.queue_bytes = 1) as fn(&mut Options)),
+            ("queue_bytes", |o| o.queue_bytes = (1 << 30) + 1),
+            ("segment_bytes", |o| o.segment_bytes = 1 << 20),
+            ("segment_bytes", |o| o.segment_bytes = (64 << 30) + 1),
+            ("backlog_bytes", |o| o.backlog_bytes = 0),
+            ("backlog_bytes", |o| o.backlog_bytes = (1 << 30) + 1),
+            ("ballast_bytes", |o| o.ballast_bytes = (1 << 40) + 1),
+            ("space_interval", |o| {
+                o.space_interval = Duration::from_micros(999);
+            }),
+        ] {
+            let words = of(set).unwrap_err().to_string();
+            assert!(words.contains(&format!("{setting} is ")), "{words}");
+        }
+        let at_their_bounds = of(|o| {
+            o.segment_bytes = 64 << 30;
+            o.backlog_bytes = 1 << 30;
+            o.ballast_bytes = 1 << 40;
+            o.space_interval = Duration::from_millis(1);
+        });
+        assert!(at_their_bounds.is_ok());
     }
 }

@@ -31,7 +31,8 @@ impl Backoff {
     pub(super) fn next(&mut self) -> Duration {
         let bound = self.bound();
         self.errors = self.errors.saturating_add(1);
-        bound.mul_f64(fraction())
+        let pause = bound.as_secs_f64() * fraction();
+        Duration::try_from_secs_f64(pause).unwrap_or(bound)
     }
 
     fn bound(&self) -> Duration {
@@ -49,6 +50,12 @@ fn fraction() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bound_without_end_is_a_long_pause() {
+        let mut backoff = Backoff::new(Duration::MAX, Duration::MAX);
+        assert!((0..100).any(|_| backoff.next() > Duration::from_hours(1)));
+    }
 
     #[test]
     fn the_bound_doubles_up_to_the_longest_and_success_starts_anew() {

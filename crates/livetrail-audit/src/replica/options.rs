@@ -22,17 +22,17 @@ pub struct ReplicaOptions {
     pub batch_interval: Duration,
     /// The deadline of one attempt: a sink that has not answered by then is asked anew. At least 1 ms.
     pub attempt_timeout: Duration,
-    /// The longest pause after a first error; doubled with each further one.
+    /// The longest pause after a first error; doubled with each further one. At least 1 ms.
     pub backoff_first: Duration,
-    /// The longest pause after any error that may pass.
+    /// The longest pause after any error that may pass. At least 1 ms.
     pub backoff_max: Duration,
-    /// How often a sink is looked at again that a person must mend.
+    /// How often a sink is looked at again that a person must mend. At least 1 ms.
     pub reprobe_interval: Duration,
     /// How often a sink that follows is asked again where it is, so that one that lost what it had is noticed. At least 1 ms.
     pub recheck_interval: Duration,
     /// How long retention waits for a sink that is not required and takes nothing.
     pub patience: Duration,
-    /// How often the local copy of the cursor is written while it moves.
+    /// How often the local copy of the cursor is written while it moves. At least 1 ms.
     pub cursor_interval: Duration,
 }
 
@@ -73,6 +73,18 @@ pub enum ReplicaOptionsError {
     /// The deadline.
     #[error("attempt_timeout is {0:?} and must be at least 1 ms")]
     AttemptTimeout(Duration),
+    /// The pause after a first error.
+    #[error("backoff_first is {0:?} and must be at least 1 ms")]
+    BackoffFirst(Duration),
+    /// The longest pause.
+    #[error("backoff_max is {0:?} and must be at least 1 ms")]
+    BackoffMax(Duration),
+    /// How often a sink is looked at that a person must mend.
+    #[error("reprobe_interval is {0:?} and must be at least 1 ms")]
+    ReprobeInterval(Duration),
+    /// How often the cursor is written.
+    #[error("cursor_interval is {0:?} and must be at least 1 ms")]
+    CursorInterval(Duration),
     /// How often a sink is asked again.
     #[error("recheck_interval is {0:?} and must be at least 1 ms")]
     RecheckInterval(Duration),
@@ -95,13 +107,23 @@ impl ReplicaOptions {
         if !(1..=256 << 20).contains(&self.batch_bytes) {
             return Err(ReplicaOptionsError::BatchBytes(self.batch_bytes));
         }
-        if self.attempt_timeout < Duration::from_millis(1) {
-            return Err(ReplicaOptionsError::AttemptTimeout(self.attempt_timeout));
+        type Told = fn(Duration) -> ReplicaOptionsError;
+        let spans: [(Duration, Told); 6] = [
+            (
+                self.attempt_timeout,
+                ReplicaOptionsError::AttemptTimeout as Told,
+            ),
+            (self.backoff_first, ReplicaOptionsError::BackoffFirst),
+            (self.backoff_max, ReplicaOptionsError::BackoffMax),
+            (self.reprobe_interval, ReplicaOptionsError::ReprobeInterval),
+            (self.recheck_interval, ReplicaOptionsError::RecheckInterval),
+            (self.cursor_interval, ReplicaOptionsError::CursorInterval),
+        ];
+        let short = |(span, _): &&(Duration, Told)| *span < Duration::from_millis(1);
+        match spans.iter().find(short) {
+            Some((span, told)) => Err(told(*span)),
+            None => Ok(()),
         }
-        if self.recheck_interval < Duration::from_millis(1) {
-            return Err(ReplicaOptionsError::RecheckInterval(self.recheck_interval));
-        }
-        Ok(())
     }
 }
 
@@ -131,19 +153,25 @@ mod tests {
             options.check("a"),
             Err(ReplicaOptionsError::BatchBytes(1 << 30))
         );
-        let mut options = sound;
-        options.attempt_timeout = Duration::ZERO;
-        assert_eq!(
-            options.check("a"),
-            Err(ReplicaOptionsError::AttemptTimeout(Duration::ZERO))
-        );
-        let options = ReplicaOptions {
-            recheck_interval: Duration::ZERO,
-            ..ReplicaOptions::default()
-        };
-        assert_eq!(
-            options.check("a"),
-            Err(ReplicaOptionsError::RecheckInterval(Duration::ZERO))
-        );
+        type Set = fn(&mut ReplicaOptions, Duration);
+        let spans: [(Set, &str); 6] = [
+            (|o, span| o.attempt_timeout = span, "attempt_timeout"),
+            (|o, span| o.backoff_first = span, "backoff_first"),
+            (|o, span| o.backoff_max = span, "backoff_max"),
+            (|o, span| o.reprobe_interval = span, "reprobe_interval"),
+            (|o, span| o.recheck_interval = span, "recheck_interval"),
+            (|o, span| o.cursor_interval = span, "cursor_interval"),
+        ];
+        for (set, setting) in spans {
+            let mut options = sound.clone();
+            set(&mut options, Duration::from_micros(999));
+            let words = options.check("a").unwrap_err().to_string();
+            assert_eq!(
+                words,
+                format!("{setting} is 999µs and must be at least 1 ms")
+            );
+            set(&mut options, Duration::MAX);
+            assert_eq!(options.check("a"), Ok(()));
+        }
     }
 }

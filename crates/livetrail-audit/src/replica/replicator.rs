@@ -100,7 +100,8 @@ impl ReplicaWatch {
 
     /// Lets it send what is sealed already and then end, at the latest after `within`.
     pub fn close(&self, within: Duration) {
-        self.closer.send_replace(Some(Instant::now() + within));
+        self.closer
+            .send_replace(Some(later(Instant::now(), within)));
     }
 }
 
@@ -221,7 +222,7 @@ impl Replicator {
         let hand_overs = self.hand_overs().await?;
         let cursor = self.attempt(self.sink.cursor(&origin)).await?;
         self.compare(&cursor).await?;
-        let ask_again_at = Instant::now() + self.options.recheck_interval;
+        let ask_again_at = later(Instant::now(), self.options.recheck_interval);
         let mut next = cursor.next();
         self.notice_going_back(next);
         // Hand-overs below it came with the entries that it has.
@@ -312,7 +313,7 @@ impl Replicator {
         if self.options.batch_interval.is_zero() || self.sealed() >= full {
             return;
         }
-        let until = Instant::now() + self.options.batch_interval;
+        let until = later(Instant::now(), self.options.batch_interval);
         let mut closing = self.closing.clone();
         let mut sealed = self.ledger.sealed(full);
         loop {
@@ -513,7 +514,7 @@ impl Replicator {
         match self.written {
             None => Some(Instant::now()),
             Some((written, when)) => {
-                (written != cursor).then(|| when + self.options.cursor_interval)
+                (written != cursor).then(|| later(when, self.options.cursor_interval))
             }
         }
     }
@@ -567,6 +568,12 @@ impl Replicator {
             Err(error) => tracing::error!(%error, "an event of a replica is not on record"),
         }
     }
+}
+
+/// When a span is over; one that is longer than a hundred years, in a hundred years.
+fn later(from: Instant, span: Duration) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+    from.checked_add(span.min(LONGEST)).unwrap_or(from)
 }
 
 /// Resolves when it is to be closed.
