@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::source::{Alteration, Found, Source, SourceError};
 
-/// How much a source beyond this machine may take. A directory is as large as it is; a server can go on for ever.
+/// How much a source beyond this machine may take. A directory is as large as it is; a server can go on for ever, and so can what
+/// writes lines into a pipe: they have the limit in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -37,24 +38,51 @@ impl Default for Limits {
     }
 }
 
-/// Passes on what a source says until a limit is reached, and after that nothing.
-pub(crate) struct Limited<'a> {
-    source: &'a dyn Source,
-    limits: Limits,
+/// When a check has to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
     begun: Instant,
-    bytes: Mutex<u64>,
+    time: Duration,
 }
 
-impl<'a> Limited<'a> {
+impl Deadline {
+    /// So long from now on.
     #[expect(
         clippy::disallowed_methods,
         reason = "a deadline for what others answer"
     )]
+    pub(crate) fn after(time: Duration) -> Self {
+        Self {
+            begun: Instant::now(),
+            time,
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.begun.elapsed() >= self.time
+    }
+
+    /// What the report says of it.
+    pub(crate) fn words(&self) -> String {
+        let seconds = self.time.as_secs();
+        format!("the check was stopped after {seconds} s, its time limit")
+    }
+}
+
+/// Passes on what a source says until a limit is reached, and after that nothing.
+pub(crate) struct Limited<'a> {
+    source: &'a dyn Source,
+    most_bytes: u64,
+    deadline: Deadline,
+    bytes: Mutex<u64>,
+}
+
+impl<'a> Limited<'a> {
     pub(crate) fn new(source: &'a dyn Source, limits: Limits) -> Self {
         Self {
             source,
-            limits,
-            begun: Instant::now(),
+            most_bytes: limits.bytes,
+            deadline: Deadline::after(limits.time),
             bytes: Mutex::new(0),
         }
     }
@@ -64,10 +92,9 @@ impl<'a> Limited<'a> {
             return Ok(());
         }
         let read = *lock(&self.bytes);
-        let words = if self.begun.elapsed() >= self.limits.time {
-            let seconds = self.limits.time.as_secs();
-            format!("the check was stopped after {seconds} s, its time limit")
-        } else if read >= self.limits.bytes {
+        let words = if self.deadline.is_over() {
+            self.deadline.words()
+        } else if read >= self.most_bytes {
             format!("the check was stopped after {read} bytes, its limit")
         } else {
             return Ok(());

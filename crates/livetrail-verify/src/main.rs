@@ -128,7 +128,7 @@ struct Arguments {
         default_value = "us-east-1"
     )]
     s3_region: String,
-    /// How long a site, a bucket or a database may take, all in all
+    /// How long a site, a bucket, a database or --lines may take, all in all
     #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
     time_limit: u64,
     /// A file with the token that the site wants for its entries

@@ -49,7 +49,7 @@ pub struct Options {
     /// What time it is, in milliseconds since 1970 (UTC): then the trail's age is reported, and silence at its end is one. For a copy that was kept, the
     /// time at which it was made. Not judged without it.
     pub now_ms: Option<u64>,
-    /// How much a place beyond this machine may take: a site, a bucket, a database.
+    /// How much a place beyond this machine may take: a site, a bucket, a database. Its time is a limit for a sink's lines, too.
     pub limits: Limits,
 }
 

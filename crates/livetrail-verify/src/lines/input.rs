@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::error::VerifyError;
+use crate::limits::Deadline;
 use crate::source::Files;
 use crate::verify::stated;
 
@@ -111,20 +112,24 @@ pub(super) enum Read {
     Torn,
     /// It was skipped.
     TooLong,
+    /// The time is over; there may be more.
+    Stopped,
 }
 
 /// Takes lines out of a stream, each of bounded length.
 pub(super) struct Reader {
     input: Lines,
+    deadline: Deadline,
     line: Vec<u8>,
     number: u64,
     bytes: u64,
 }
 
 impl Reader {
-    pub(super) fn new(input: Lines) -> Self {
+    pub(super) const fn new(input: Lines, deadline: Deadline) -> Self {
         Self {
             input,
+            deadline,
             line: Vec::new(),
             number: 0,
             bytes: 0,
@@ -148,6 +153,9 @@ impl Reader {
 
     /// Reads the next line.
     pub(super) fn next(&mut self) -> Result<Option<Read>, VerifyError> {
+        if self.deadline.is_over() {
+            return Ok(Some(Read::Stopped));
+        }
         self.number = self.number.saturating_add(1);
         self.bytes = 0;
         if self.part()? == 0 {
@@ -160,7 +168,11 @@ impl Reader {
         if self.line.len() < MAX_LINE_BYTES {
             return Ok(Some(Read::Torn));
         }
-        while self.line.last() != Some(&b'\n') && self.part()? > 0 {}
+        while self.line.last() != Some(&b'\n') && self.part()? > 0 {
+            if self.deadline.is_over() {
+                return Ok(Some(Read::Stopped));
+            }
+        }
         Ok(Some(Read::TooLong))
     }
 
@@ -182,13 +194,16 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn read(text: &[u8]) -> Vec<String> {
-        let mut reader = Reader::new(Lines {
+        let lines = Lines {
             name: "f".to_owned(),
             reader: Box::new(std::io::Cursor::new(text.to_vec())),
-        });
+        };
+        let mut reader = Reader::new(lines, Deadline::after(Duration::from_secs(3_600)));
         let mut all = Vec::new();
         loop {
             let said = match reader.next().unwrap() {
@@ -196,6 +211,7 @@ mod tests {
                 Some(Read::Whole) => String::from_utf8(reader.line().to_vec()).unwrap(),
                 Some(Read::Torn) => "torn".to_owned(),
                 Some(Read::TooLong) => "too long".to_owned(),
+                Some(Read::Stopped) => "stopped".to_owned(),
             };
             all.push(format!("{} {said}", reader.at()));
         }

@@ -19,6 +19,7 @@ use self::line::Line;
 use crate::canonical::read_entry;
 use crate::error::VerifyError;
 use crate::finding::{Class, Finding, Severity};
+use crate::limits::Deadline;
 use crate::older::OlderCheckpoints;
 use crate::report::{Figures, Report, TrailKind};
 use crate::source::Files;
@@ -38,7 +39,8 @@ const MAX_TORN: usize = 100;
 const MAX_PROBLEMS: usize = 100;
 
 /// Checks the log in lines of JSON against a signed checkpoint. `inputs` are opened one after the other; `checkpoint` is its note, or the
-/// cursor that a sink keeps, and its name is for the report. `progress` is told how many entries were read.
+/// cursor that a sink keeps, and its name is for the report. `progress` is told how many entries were read. When the limit in time of
+/// the options is over, the rest stays unread and the report says so; a reader that gives nothing is waited for.
 ///
 /// # Errors
 /// [`VerifyError`] when a file cannot be read, there is no key, or the checkpoint is none. Whatever is wrong with the lines is in the
@@ -62,6 +64,8 @@ pub fn verify_lines(
     })?;
     let mut check = Check {
         without_head: options.without_head,
+        deadline: Deadline::after(options.limits.time),
+        is_stopped: false,
         from: 0,
         stated: stated(bytes),
         tree: Some(Frontier::new()),
@@ -88,6 +92,9 @@ pub fn verify_lines(
         let input = input?;
         names.push(input.name.clone());
         check.input(input, progress)?;
+        if check.is_stopped {
+            break;
+        }
     }
     Ok(check.report(place(&names), (name, bytes)))
 }
@@ -103,6 +110,9 @@ fn place(names: &[String]) -> String {
 struct Check {
     /// Whether the lines may begin later than the log does.
     without_head: bool,
+    deadline: Deadline,
+    /// Whether it has passed: more lines may follow, and nothing is said of their absence.
+    is_stopped: bool,
     /// Where they begin.
     from: u64,
     /// What the checkpoint says, whoever signed it.
@@ -142,7 +152,7 @@ impl Check {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(), VerifyError> {
         let total = self.size().unwrap_or(0);
-        let mut reader = Reader::new(input);
+        let mut reader = Reader::new(input, self.deadline);
         while let Some(read) = reader.next()? {
             self.at = reader.at();
             self.figures.bytes = self.figures.bytes.saturating_add(reader.bytes());
@@ -153,12 +163,24 @@ impl Check {
                     self.at
                 )),
                 input::Read::TooLong => self.other("is longer than any line of a sink"),
+                input::Read::Stopped => {
+                    self.stop();
+                    return Ok(());
+                }
             }
             if self.next.is_multiple_of(256) {
                 progress(self.next, total);
             }
         }
         Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.is_stopped = true;
+        // At the front: when there are too many, this one is kept.
+        let words = format!("{}: {}", self.at, self.deadline.words());
+        self.found.problems.insert(0, words);
+        self.trail.gap(&mut self.found.findings);
     }
 
     fn line(&mut self, line: &[u8]) {
@@ -437,24 +459,36 @@ impl Check {
     fn report(mut self, place: String, (name, bytes): (&str, &[u8])) -> Report {
         let size = self.size().unwrap_or(0);
         self.tell_of_the_head(size);
+        // Without the rest, a key that a later record vouches for is not known yet: that is no finding.
+        let mut unknown = Found::default();
+        let found = if self.is_stopped {
+            &mut unknown
+        } else {
+            &mut self.found
+        };
         let verified = self
             .older
-            .latest(bytes, &mut self.trust, &mut self.trail, &mut self.found);
+            .latest(bytes, &mut self.trust, &mut self.trail, found);
         self.older
-            .settle(&self.hand_overs, &self.trust, &self.trail, &mut self.found);
+            .settle(&self.hand_overs, &self.trust, &self.trail, found);
         self.trail.compare_rotations(&mut self.found.findings);
         for torn in std::mem::take(&mut self.torn) {
-            if torn.index < size {
+            if torn.index < size && !self.is_stopped {
                 self.changed(&torn);
                 continue;
             }
             let text = format!(
-                "{}: the line is not whole, and of an entry that the checkpoint does not cover; it was not read",
-                torn.at
+                "{}: the line is not whole, and {}; it was not read",
+                torn.at,
+                if torn.index < size {
+                    "it may come again"
+                } else {
+                    "of an entry that the checkpoint does not cover"
+                }
             );
             self.found.notes.push(text);
         }
-        if size > self.next {
+        if size > self.next && !self.is_stopped {
             let last = size.saturating_sub(1);
             let text = format!(
                 "entries {} to {last} are not there, and the checkpoint covers them",

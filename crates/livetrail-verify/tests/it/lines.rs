@@ -1,8 +1,11 @@
 //! Lines of JSON as a sink writes them: sound as they came, and each change is found, with its file and its line.
 
+use std::io::{BufReader, Read};
+use std::time::Duration;
+
 use livetrail_tlog::{Frontier, leaf_hash};
 use livetrail_verify::{
-    Class, Lines, Options, Report, Severity, Verdict, VerifyError, verify_lines,
+    Class, Limits, Lines, Options, Report, Severity, Verdict, VerifyError, verify_lines,
 };
 
 use crate::support::{Keys, Log, assert_found, assert_sound, keys, story};
@@ -444,5 +447,48 @@ fn rotated_files_are_sound_against_any_older_checkpoint() {
         let report = check(&files, &log.checkpoint(size, &keys()), &keys().options());
         assert_sound(&report);
         assert_eq!(report.figures.entries, size as u64, "{report}");
+    }
+}
+
+/// Says the same for ever.
+struct Endless {
+    text: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let rest = &self.text[self.at..];
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        self.at = (self.at + length) % self.text.len();
+        Ok(length)
+    }
+}
+
+#[test]
+fn lines_without_end_have_a_time_limit_and_are_no_finding() {
+    let log = story(20).log();
+    let first = lines(&log).remove(0);
+    let note = log.checkpoint(20, &keys());
+    let options = Options {
+        limits: Limits::within(Duration::from_secs(1)),
+        ..keys().options()
+    };
+    for text in [first, "one line without end".to_owned()] {
+        let endless = Endless {
+            text: text.clone().into_bytes(),
+            at: 0,
+        };
+        let pipe = Lines {
+            name: "pipe".to_owned(),
+            reader: Box::new(BufReader::new(endless)),
+        };
+        let inputs = [Ok(pipe), input("never", "not read")];
+        let report = verify_lines(inputs, ("note", &note), &options, &mut |_, _| {}).unwrap();
+        assert_eq!(report.verdict, Verdict::CouldNotCheck, "{text}: {report}");
+        let said = "the check was stopped after 1 s, its time limit";
+        assert!(report.problems[0].contains(said), "{text}: {report}");
+        assert_eq!(report.place, "pipe");
     }
 }
