@@ -220,7 +220,7 @@ fn entry(index: u64, stream: &str) -> Bytes {
         .with_session(Uuid::from_u128(u128::from(session) + 1))
         .with_boot(Uuid::from_u128(7))
         .with_nonce(u128::from(index).to_be_bytes());
-    record.stream = Some(format!("{stream}-{}", index % 7));
+    record.stream = Some(format!("{stream}-{}", session % 7));
     record.seq = Some(index);
     record.mono_ms = Some(index * 250);
     record.node = Some("a".to_owned());
