@@ -3,7 +3,7 @@
 use livetrail_audit::replica::ReplicaSink as _;
 use livetrail_audit::replica::conformance::{Place as _, TestLog};
 use livetrail_verify::{
-    Options, Policy, PostgresTrail, Report, Verdict, VerifyError, keys_in, verify,
+    Class, Options, Policy, PostgresTrail, Report, Verdict, VerifyError, keys_in, verify,
 };
 use system_tests::Postgres;
 
@@ -54,9 +54,11 @@ async fn a_sound_table_is_sound_and_each_change_is_found_and_named() {
     tokio::task::block_in_place(|| assert_sound(&table.server, &log));
     let swap = "UPDATE livetrail.records a SET entry = b.entry, leaf = b.leaf FROM livetrail.records b \
         WHERE a.index IN (10, 11) AND b.index = 21 - a.index";
-    let keep = "CREATE TABLE kept AS SELECT * FROM livetrail.records; CREATE TABLE notes AS SELECT * FROM livetrail.checkpoints";
+    let keep = "CREATE TABLE kept AS SELECT * FROM livetrail.records; CREATE TABLE notes AS SELECT * FROM livetrail.checkpoints; \
+        CREATE TABLE ends AS SELECT * FROM livetrail.commits";
     let restore = "DELETE FROM livetrail.records; INSERT INTO livetrail.records SELECT * FROM kept; \
-        DELETE FROM livetrail.checkpoints; INSERT INTO livetrail.checkpoints SELECT * FROM notes";
+        DELETE FROM livetrail.checkpoints; INSERT INTO livetrail.checkpoints SELECT * FROM notes; \
+        DELETE FROM livetrail.commits; INSERT INTO livetrail.commits SELECT * FROM ends";
     with_change(&table, keep);
     for (what, change, where_) in [
         (
@@ -117,6 +119,43 @@ async fn a_sound_table_is_sound_and_each_change_is_found_and_named() {
         with_change(&table, restore);
     }
     tokio::task::block_in_place(|| assert_sound(&table.server, &log));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_that_was_cut_off_is_told_by_the_checkpoints_that_are_left() {
+    let log = TestLog::new(ORIGIN);
+    let table = Table::fresh().await;
+    log.add(700);
+    table.direct().append(&log.range(0, 700)).await.unwrap();
+    log.add(800);
+    table.direct().append(&log.range(700, 800)).await.unwrap();
+    let counted = table
+        .server
+        .sql("SELECT string_agg(size::text, ' ' ORDER BY size) FROM livetrail.checkpoints");
+    assert_eq!(counted, "700 1500");
+    let report_of = || {
+        tokio::task::block_in_place(|| {
+            std::thread::scope(|scope| scope.spawn(|| report(&table.server, &log)).join().unwrap())
+        })
+    };
+    // A note of 50 MB is not taken.
+    let large = "CREATE TABLE notes AS SELECT * FROM livetrail.checkpoints; \
+        UPDATE livetrail.checkpoints SET note = convert_to(repeat('0123456789', 5000000), 'UTF8') WHERE size = 1500";
+    with_change(&table, large);
+    let report = report_of();
+    assert_ne!(report.verdict, Verdict::Sound, "{report}");
+    let restore =
+        "DELETE FROM livetrail.checkpoints; INSERT INTO livetrail.checkpoints SELECT * FROM notes";
+    with_change(&table, restore);
+    let cut = "DELETE FROM livetrail.records WHERE index >= 700; DELETE FROM livetrail.commits WHERE next_index > 700";
+    with_change(&table, cut);
+    let report = report_of();
+    assert_eq!(report.verdict, Verdict::NotSound, "{report}");
+    let said = report
+        .findings
+        .iter()
+        .any(|finding| finding.class == Class::Older && finding.text.contains("cut off"));
+    assert!(said, "{report}");
 }
 
 #[test]
