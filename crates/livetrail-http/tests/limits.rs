@@ -69,6 +69,52 @@ async fn a_viewer_that_never_reads_is_evicted_and_its_connection_closed() {
 }
 
 #[tokio::test]
+async fn a_viewer_that_takes_nothing_ends_with_that_on_record() {
+    let app = AppSpec::new("live")
+        .subscriber_max_lag(1_000_000)
+        .gop_cache_bytes(256 << 20);
+    let mut server = serve(Engine::builder().application(app), limits()).await;
+    let mut publication = publish(&server.engine).await;
+    // More than the buffers of both ends take.
+    for n in 0..100 {
+        publication.push(frame(n, n == 0, 1_000_000)).unwrap();
+    }
+    let viewer = ask_and_never_read(server.address, "/live/cam.flv").await;
+    assert_eq!(
+        why(&mut server).await,
+        (
+            Reason::ClientClosed,
+            Some("it took nothing for 500ms".to_owned())
+        )
+    );
+    drop(viewer);
+    // A client whose connection breaks.
+    let viewer = ask_and_never_read(server.address, "/live/cam.flv").await;
+    let engine = server.engine.clone();
+    until(|| engine.sessions().len() == 2).await;
+    let mut first = [0; 16];
+    viewer.readable().await.unwrap();
+    assert_eq!(viewer.try_read(&mut first).unwrap(), 16);
+    // Closing with unread input resets the connection.
+    drop(viewer);
+    let (reason, detail) = why(&mut server).await;
+    assert_eq!(reason, Reason::ClientClosed);
+    let detail = detail.unwrap();
+    assert!(detail.contains("ing failed: "), "{detail}");
+}
+
+/// Why the next viewer's session ended.
+async fn why(server: &mut Server) -> (Reason, Option<String>) {
+    event(&mut server.events, |e| match &e.kind {
+        StreamEventKind::PlayEnded { reason, detail, .. } => {
+            Some((*reason, detail.as_ref().map(ToString::to_string)))
+        }
+        _ => None,
+    })
+    .await
+}
+
+#[tokio::test]
 async fn an_answer_that_is_never_read_is_cut_off() {
     let server = serve_router(live(), limits(), |router| {
         router.route("/big", route_get(|| async { vec![0u8; 64 << 20] }))

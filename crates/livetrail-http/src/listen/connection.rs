@@ -195,7 +195,7 @@ pub(super) async fn serve(
             let (Some(handover), Some(egress)) = (handover, shared.egress()) else {
                 return true;
             };
-            let cut = viewer::serve(egress, &limits, stream, handover).await;
+            let cut = viewer::serve(egress, &limits, (stream, peer), handover).await;
             if cut {
                 tracing::info!(%peer, "HTTP connection cut: its viewer's session has ended");
             }

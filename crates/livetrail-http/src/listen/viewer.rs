@@ -3,14 +3,14 @@
 use std::{
     future::{Future as _, poll_fn},
     io,
-    net::Shutdown,
+    net::{Shutdown, SocketAddr},
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use livetrail_egress::{Egress, Seat};
-use livetrail_engine::Reason;
+use livetrail_engine::{Playback, Reason};
 use socket2::SockRef;
 use tokio::{
     net::TcpStream,
@@ -30,17 +30,17 @@ const SINK_BYTES: usize = 512;
 enum Over {
     /// The session ended, whoever ended it.
     Ended(Reason),
-    /// The client closed, or cannot be reached.
+    /// The client closed.
     Gone,
-    /// The client takes nothing.
-    Stalled,
+    /// The client cannot be reached, or takes nothing: how that was noticed.
+    Failed(String),
 }
 
 /// Sends the stream to its end. True if the connection was cut because the end could not be told otherwise.
 pub(super) async fn serve(
     egress: &Egress<FlvWire>,
     limits: &HttpLimits,
-    stream: TcpStream,
+    (stream, peer): (TcpStream, SocketAddr),
     handover: Handover,
 ) -> bool {
     let Handover { playback, variant } = handover;
@@ -58,13 +58,17 @@ pub(super) async fn serve(
             if let Poll::Ready(reason) = ended.as_mut().poll(cx) {
                 return Poll::Ready(Over::Ended(reason));
             }
-            if seat.poll_full(cx).is_ready() || poll_gone(&stream, cx).is_ready() {
-                return Poll::Ready(Over::Gone);
+            if let Poll::Ready(error) = seat.poll_full(cx) {
+                return Poll::Ready(Over::Failed(format!("writing failed: {error}")));
+            }
+            if let Poll::Ready(over) = poll_gone(&stream, cx) {
+                return Poll::Ready(over);
             }
             while look.as_mut().poll(cx).is_ready() {
                 let before = std::mem::replace(&mut writes, seat.writes());
                 if seat.is_full() && before == writes {
-                    return Poll::Ready(Over::Stalled);
+                    let cause = format!("it took nothing for {:?}", limits.write_stall_timeout);
+                    return Poll::Ready(Over::Failed(cause));
                 }
                 look.set(sleep(limits.write_stall_timeout));
             }
@@ -82,8 +86,17 @@ pub(super) async fn serve(
             let goodbye = say_goodbye(&stream, rest, variant.framing);
             timeout(limits.linger, goodbye).await.is_err()
         }
-        Over::Gone | Over::Stalled => {
+        Over::Gone => {
             leave(seat).await;
+            false
+        }
+        Over::Failed(cause) => {
+            let (playback, _) = seat.leave().await;
+            // One whose session has ended meanwhile has its reason.
+            if let Some(playback) = playback {
+                log_failure(&playback, peer, &cause);
+                playback.end_with(Reason::ClientClosed, &cause);
+            }
             false
         }
     }
@@ -96,15 +109,22 @@ async fn leave(seat: Seat<FlvWire>) -> Bytes {
     rest
 }
 
-/// Ready when the client has closed.
-fn poll_gone(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+/// An error of a connection ends its session: one line says which.
+fn log_failure(playback: &Playback, peer: SocketAddr, cause: &str) {
+    let (stream, session) = (playback.key().to_string(), playback.session());
+    let reason = Reason::ClientClosed;
+    tracing::info!(%peer, ?stream, %session, %reason, cause, "an error ended a session");
+}
+
+/// Ready when the client has closed, or cannot be reached.
+fn poll_gone(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<Over> {
     let mut sink = [0; SINK_BYTES];
     while stream.poll_read_ready(cx).is_ready() {
         match stream.try_read(&mut sink) {
-            Ok(0) => return Poll::Ready(()),
+            Ok(0) => return Poll::Ready(Over::Gone),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return Poll::Ready(()),
+            Err(error) => return Poll::Ready(Over::Failed(format!("reading failed: {error}"))),
         }
     }
     Poll::Pending
