@@ -15,6 +15,7 @@ struct Held {
     entries: Vec<(u64, Vec<u8>, Hash)>,
     next: u64,
     checkpoint: Vec<u8>,
+    hand_overs: Vec<Vec<u8>>,
     appends: u32,
 }
 
@@ -94,6 +95,9 @@ impl<M: Mistake> Memory<M> {
         }
         held.next = range.next().max(held.next);
         held.checkpoint = range.note().to_vec();
+        let hand_overs = range.hand_overs().iter();
+        held.hand_overs
+            .extend(hand_overs.map(|hand_over| hand_over.note.clone()));
         Ok(())
     }
 
@@ -142,7 +146,10 @@ impl<M: Mistake> ReplicaSink for Memory<M> {
         }
         let note = held.checkpoint.clone();
         Ok(match held.entries.last() {
-            Some((.., leaf)) => cursor.with_last_leaf(*leaf).with_checkpoint(note),
+            Some((.., leaf)) => cursor
+                .with_last_leaf(*leaf)
+                .with_checkpoint(note)
+                .with_hand_overs(held.hand_overs.iter().cloned().map(Into::into)),
             None => cursor,
         })
     }
