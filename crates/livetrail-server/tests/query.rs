@@ -33,7 +33,8 @@ fn run(arguments: &[&str]) -> (String, String) {
 }
 
 fn session(number: u64) -> Uuid {
-    Uuid::from_u128(0x0199_a000_0000_7000_8000_0000_0000_0000 | u128::from(number) << 4)
+    // Its time is that of the trail's first record.
+    Uuid::from_u128(0x019a_ab01_9900_7000_8000_0000_0000_0000 | u128::from(number) << 4)
 }
 
 /// A boot with more than a segment of sessions, of which each 1,000th stays open: it crashed.
