@@ -22,7 +22,8 @@ const SYNCFS_FROM_FILES: usize = 24;
 
 /// A directory of the file system.
 ///
-/// The store of a trail that is open for writing ([`Store::lock`]) keeps [`RESERVED_FILES`] file descriptors for itself. One is given up when a file
+/// The store of a trail that is open for writing ([`Store::lock`]) keeps [`RESERVED_FILES`](super::RESERVED_FILES) file
+/// descriptors for itself. One is given up when a file
 /// cannot be opened because there are no more, and taken back afterwards.
 #[derive(Debug)]
 pub struct RealStore {
