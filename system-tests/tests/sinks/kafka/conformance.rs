@@ -1,10 +1,10 @@
-//! The suite for sinks. Of the cases for those behind a server two are missing. When an answer is lost after the commit librdkafka asks
+//! The suite for sinks. Of the cases for those behind a server one is missing: when an answer is lost after the commit librdkafka asks
 //! for it again by itself, so that the suite never sees the doubt that it looks for. `own` has that case.
-//! A slow server is another one: after attempts that were given up, this sink has taken more than a minute to follow again.
 //! Rights that are taken away: `login` has that for passwords, `faults` for a topic's access list.
 
 livetrail_audit::replica_conformance!(super::Topic: place);
 livetrail_audit::replica_conformance!(@@ super::Topic:
     the_server_is_killed_and_comes_back,
     the_connection_breaks_in_the_middle_of_a_batch,
+    a_slow_server_is_given_up_and_asked_again,
 );

@@ -146,11 +146,10 @@ pub async fn a_slow_server_is_given_up_and_asked_again<P: Server>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 1_000);
     let options = ReplicaOptions {
-        // Enough for an attempt of every kind of sink, also of one that asks with a new client.
-        attempt_timeout: Duration::from_secs(3),
+        attempt_timeout: Duration::from_millis(250),
         ..quick()
     };
-    place.proxy().slow_down(Duration::from_millis(3_500));
+    place.proxy().slow_down(Duration::from_millis(300));
     let following = Following::start_with(&log, place.sink().await, options);
     wait_until("it is given up", || {
         let status = following.watch.status();
