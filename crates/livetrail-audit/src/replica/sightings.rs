@@ -24,6 +24,14 @@ struct Kept {
     failed: Option<LedgerError>,
 }
 
+impl Kept {
+    fn see(&mut self, head: TreeHead) {
+        if self.largest.is_none_or(|known| known.size < head.size) {
+            self.largest = Some(head);
+        }
+    }
+}
+
 impl Sightings {
     /// None yet, of the log behind this reader.
     #[must_use]
@@ -47,9 +55,7 @@ impl Sightings {
         match found {
             Ok(checkpoint) => {
                 let head = checkpoint.head();
-                if kept.largest.is_none_or(|known| known.size < head.size) {
-                    kept.largest = Some(head);
-                }
+                kept.see(head);
                 Some(head)
             }
             Err(error) => {
@@ -66,6 +72,22 @@ impl Sightings {
     pub fn largest(&self) -> Option<TreeHead> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.largest
+    }
+
+    /// Takes over what another collection of the same log has: for a sink that finishes a question
+    /// after whoever asked it has given up.
+    pub fn merge(&self, other: &Self) {
+        if Arc::ptr_eq(&self.kept, &other.kept) {
+            return;
+        }
+        let (largest, failed) = (other.largest(), other.failure());
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(head) = largest {
+            kept.see(head);
+        }
+        if let Some(error) = failed {
+            kept.failed.get_or_insert(error);
+        }
     }
 
     /// Why a note could not be judged, if one could not: then the answer is not whole.

@@ -1,10 +1,14 @@
 //! The sink: a thread that may block, and the calls to it.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use async_trait::async_trait;
 use livetrail_audit::replica::{
     Gap, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::target::KafkaTarget;
 use super::writer::Writer;
@@ -12,17 +16,36 @@ use crate::error::SinksError;
 
 type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
+/// How old an answer may be that nobody waited for. Older ones are asked for again.
+const MAX_AGE: Duration = Duration::from_secs(10);
+
 /// A partition of a topic of Kafka as a replica of the ledger.
 ///
-/// Many logs may share one topic, each in a partition of its own. Whoever writes a partition fences off whoever did before, so
-/// that two by mistake cannot write anything twice.
+/// Many logs may share one topic, each in a partition of its own. Whoever writes a partition fences
+/// off whoever did before, so that two by mistake cannot write anything twice.
 ///
-/// It has a thread of its own, which ends with it. A call that is given up is finished there all the same, and the next one
-/// waits for it: at most one is waiting.
+/// It has a thread of its own, which ends with it. A call that is given up is finished there all
+/// the same. If it was a question, the next call that asks the same takes its answer: so a broker
+/// that is slower than one attempt is still followed.
 #[derive(Debug)]
 pub struct KafkaSink {
     name: String,
     jobs: mpsc::Sender<Job>,
+    cursor: Mutex<Option<Asked<SinkCursor>>>,
+    sightings: Mutex<Option<(Sightings, Asked<()>)>>,
+}
+
+/// A question on its way through the thread, or its answer.
+#[derive(Debug)]
+struct Asked<T> {
+    origin: String,
+    answer: oneshot::Receiver<Answer<T>>,
+}
+
+#[derive(Debug)]
+struct Answer<T> {
+    at: Instant,
+    result: Result<T, ReplicaError>,
 }
 
 impl KafkaSink {
@@ -43,25 +66,39 @@ impl KafkaSink {
                 }
             })
             .map_err(SinksError::Thread)?;
-        Ok(Self { name, jobs })
+        Ok(Self {
+            name,
+            jobs,
+            cursor: Mutex::default(),
+            sightings: Mutex::default(),
+        })
     }
 
+    /// Sends a call to the thread. A call whose receiver is dropped before its turn is not made.
+    async fn send<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Writer) -> Result<T, ReplicaError> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Answer<T>>, ReplicaError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |writer| {
+            if !answer.is_closed() {
+                let result = call(writer);
+                let at = Instant::now();
+                let _ = answer.send(Answer { at, result });
+            }
+        });
+        self.jobs.send(job).await.map_err(|_| thread_is_gone())?;
+        Ok(answered)
+    }
+
+    /// Makes a call that changes something: answers from before it are of no use any more.
     async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Writer) -> Result<T, ReplicaError> + Send + 'static,
     ) -> Result<T, ReplicaError> {
-        let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |writer| {
-            // Who asked may have given up before it was begun.
-            if !answer.is_closed() {
-                let _ = answer.send(call(writer));
-            }
-        });
-        let gone = || ReplicaError::Panicked {
-            what: "the thread that talks to Kafka has ended".to_owned(),
-        };
-        self.jobs.send(job).await.map_err(|_| gone())?;
-        answered.await.unwrap_or_else(|_| Err(gone()))
+        take(&self.cursor);
+        let answer = self.send(call).await?.await;
+        answer.map_or_else(|_| Err(thread_is_gone()), |answer| answer.result)
     }
 }
 
@@ -72,13 +109,36 @@ impl ReplicaSink for KafkaSink {
     }
 
     async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
-        let origin = origin.to_owned();
-        self.call(move |writer| writer.cursor(&origin)).await
+        let asked = take(&self.cursor).and_then(|asked| asked.still_of_use(origin));
+        let asked = match asked {
+            Some(asked) => asked,
+            None => {
+                let origin = origin.to_owned();
+                let of = origin.clone();
+                let answer = self.send(move |writer| writer.cursor(&of)).await?;
+                Asked { origin, answer }
+            }
+        };
+        Kept::new(&self.cursor, asked).answer(|asked| asked).await
     }
 
     async fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
-        let seen = seen.clone();
-        self.call(move |writer| writer.sightings(&seen)).await
+        let asked = take(&self.sightings)
+            .and_then(|(found, asked)| Some((found, asked.still_of_use(seen.origin())?)));
+        let asked = match asked {
+            Some(asked) => asked,
+            None => {
+                let into = seen.clone();
+                let answer = self.send(move |writer| writer.sightings(&into)).await?;
+                let origin = seen.origin().to_owned();
+                (seen.clone(), Asked { origin, answer })
+            }
+        };
+        let found = asked.0.clone();
+        let _merged = Merge { found, into: seen };
+        Kept::new(&self.sightings, asked)
+            .answer(|(_, asked)| asked)
+            .await
     }
 
     async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
@@ -93,5 +153,83 @@ impl ReplicaSink for KafkaSink {
 
     async fn health(&self) -> Result<(), ReplicaError> {
         self.call(|writer| writer.health()).await
+    }
+}
+
+impl<T> Asked<T> {
+    /// `None` when it is another question, or its answer came long ago.
+    fn still_of_use(mut self, origin: &str) -> Option<Self> {
+        if self.origin != origin {
+            return None;
+        }
+        match self.answer.try_recv() {
+            Ok(answer) if answer.at.elapsed() >= MAX_AGE => None,
+            Ok(answer) => {
+                let (sender, receiver) = oneshot::channel();
+                sender.send(answer).ok()?;
+                self.answer = receiver;
+                Some(self)
+            }
+            Err(oneshot::error::TryRecvError::Empty) => Some(self),
+            Err(oneshot::error::TryRecvError::Closed) => None,
+        }
+    }
+}
+
+/// A question while somebody waits for its answer. If they give up, it goes back for the next one.
+struct Kept<'a, A> {
+    slot: &'a Mutex<Option<A>>,
+    asked: Option<A>,
+}
+
+impl<'a, A> Kept<'a, A> {
+    const fn new(slot: &'a Mutex<Option<A>>, asked: A) -> Self {
+        Self {
+            slot,
+            asked: Some(asked),
+        }
+    }
+
+    /// Waits for the answer. Dropping this before leaves the question for the next call.
+    async fn answer<T>(
+        mut self,
+        question: impl Fn(&mut A) -> &mut Asked<T>,
+    ) -> Result<T, ReplicaError> {
+        let answer = match &mut self.asked {
+            Some(asked) => (&mut question(asked).answer).await.ok(),
+            None => None,
+        };
+        self.asked = None;
+        answer.map_or_else(|| Err(thread_is_gone()), |answer| answer.result)
+    }
+}
+
+impl<A> Drop for Kept<'_, A> {
+    fn drop(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+        }
+    }
+}
+
+/// What an earlier call has found counts for this one, however far it came.
+struct Merge<'a> {
+    found: Sightings,
+    into: &'a Sightings,
+}
+
+impl Drop for Merge<'_> {
+    fn drop(&mut self) {
+        self.into.merge(&self.found);
+    }
+}
+
+fn take<A>(slot: &Mutex<Option<A>>) -> Option<A> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn thread_is_gone() -> ReplicaError {
+    ReplicaError::Panicked {
+        what: "the thread that talks to Kafka has ended".to_owned(),
     }
 }
