@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: builds the workspace `benches/` with optimisation and runs its programs one after the other, and at last those
-//! that need what the system tests have: the servers that sinks write to, and ours.
+//! `cargo xtask bench`: builds the workspace `benches/` with optimisation and runs its programs one
+//! after the other, and at last those that need what the system tests have: the servers that sinks
+//! write to, and ours.
 
 use std::path::Path;
 use std::process::Command;
@@ -32,8 +33,8 @@ const BENCHES: &[&str] = &[
     "beside",
 ];
 
-/// The programs of the system tests that measure, and their names here: with optimisation, and as tests are built, because what counts is
-/// what the server leaves and not how fast it is.
+/// The programs of the system tests that measure, and their names here: with optimisation, and as
+/// tests are built, because what counts is what the server leaves and not how fast it is.
 const SINKS: (&str, &str) = ("sinks", "sinks_speed");
 const MEMORY: (&str, &str) = ("memory", "memory");
 

@@ -1,5 +1,5 @@
-//! `cargo xtask flood`: the long form of the flood by strangers: each attack for a minute, from one address and from 250, on a disk with room
-//! and on one that is nearly full.
+//! `cargo xtask flood`: the long form of the flood by strangers: each attack for a minute, from one
+//! address and from 250, on a disk with room and on one that is nearly full.
 
 use std::process::Command;
 

@@ -1,7 +1,9 @@
-//! `cargo xtask fuzz`: the targets of `fuzz/`, built with coverage and AddressSanitizer, each run for a bounded time.
+//! `cargo xtask fuzz`: the targets of `fuzz/`, built with coverage and AddressSanitizer, each run
+//! for a bounded time.
 //!
-//! `fuzz/` has the layout of cargo-fuzz, so `cargo fuzz run TARGET` works too where that is installed. It is not needed:
-//! a build with the flags below and the arguments of libFuzzer are all that it would add.
+//! `fuzz/` has the layout of cargo-fuzz, so `cargo fuzz run TARGET` works too where that is
+//! installed. It is not needed: a build with the flags below and the arguments of libFuzzer are all
+//! that it would add.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,8 +26,9 @@ pub(crate) struct Arguments {
     reproduce: Option<PathBuf>,
 }
 
-/// What cargo-fuzz passes to rustc: coverage counters and comparisons for libFuzzer to follow, overflow checks, and
-/// AddressSanitizer for the unsafe code of dependencies (our own crates but one forbid it).
+/// What cargo-fuzz passes to rustc: coverage counters and comparisons for libFuzzer to follow,
+/// overflow checks, and AddressSanitizer for the unsafe code of dependencies (our own crates but
+/// one forbid it).
 const RUSTFLAGS: &[&str] = &[
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -135,7 +138,7 @@ fn build(fuzz: &Path) -> Result<PathBuf> {
     Ok(target.join(host).join("release"))
 }
 
-/// The platform that rustc builds for when it is told nothing.
+/// The platform that rustc builds for when it has no `--target`.
 pub(crate) fn host() -> Result<String> {
     let version = read(Command::new("rustc").arg("-vV"))?;
     version
@@ -206,7 +209,8 @@ fn run_target(
     Ok(false)
 }
 
-/// How many lines of a finding are shown, and how much of each: a panic's message, not its whole stack.
+/// How many lines of a finding are shown, and how much of each: a panic's message, not its whole
+/// stack.
 const FOUND_LINES: usize = 6;
 const FOUND_LINE_CHARACTERS: usize = 400;
 

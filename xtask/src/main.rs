@@ -1,7 +1,8 @@
-//! What CI and people run: `cargo xtask test`, `tidy`, `fuzz`, `torture`, `outage`, `flood`, `soak` and `bench`.
+//! What CI and people run: `cargo xtask test`, `tidy`, `prose`, `fuzz`, `torture`, `outage`,
+//! `flood`, `soak` and `bench`.
 //!
-//! Everything here drives the same tools that a person would type, prints the command when one fails, and exits with 0
-//! only if everything asked for was done and was right.
+//! Everything here drives the same tools that a person would type, prints the command when one
+//! fails, and exits with 0 only if everything asked for was done and was right.
 
 mod bench;
 mod clock;
@@ -9,6 +10,7 @@ mod flood;
 mod fuzz;
 mod outage;
 mod process;
+mod prose;
 mod soak;
 mod test;
 mod tidy;
@@ -35,13 +37,15 @@ enum Command {
     Test(test::Arguments),
     /// The rules of the house: which crate may know what, how files begin, how long they are
     Tidy,
+    /// How this project writes: the places to rewrite, or a random sample for a careful reader
+    Prose(prose::Arguments),
     /// Fuzz the parsers with libFuzzer, each target for a bounded time
     Fuzz(fuzz::Arguments),
-    /// Kill the ledger's writer and break its disk, hundreds of times, and verify the trail each time
+    /// Kill the ledger's writer and break its disk, hundreds of times; verify the trail each time
     Torture(torture::Arguments),
-    /// Take each sink's place away for an hour's records, kill both sides, and compare and verify what is there afterwards
+    /// Stop each sink's server for an hour's records, kill both sides, then compare and verify
     Outage(outage::Arguments),
-    /// Flood the server with refused attempts and churn, each attack for a minute, and check what honest sessions notice
+    /// Flood the server with refused attempts and short sessions; check what honest sessions notice
     Flood(flood::Arguments),
     /// Let viewers and publishers come, go and stall at random for ten minutes, and check the trail
     Soak(soak::Arguments),
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Test(arguments) => test::run(&arguments),
         Command::Tidy => tidy::run(),
+        Command::Prose(arguments) => prose::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Torture(arguments) => torture::run(&arguments),
         Command::Outage(arguments) => outage::run(&arguments),

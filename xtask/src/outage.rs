@@ -1,4 +1,5 @@
-//! `cargo xtask outage`: the long form of the sinks' outages: an hour's records at 1,000 a second, for one sink after the other.
+//! `cargo xtask outage`: the long form of the sinks' outages: an hour's records at 1,000 a second,
+//! for one sink after the other.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +25,8 @@ const OURS: &[(&str, &str)] = &[
     ("sinks-", "test"),
 ];
 
-/// How often memory is looked at. What is told is the largest that the system has noted of each process, so only one's last moments are missed.
+/// How often the memory of the processes is read. The system keeps the largest value of each
+/// process, so only the last moments of one are missed.
 const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args)]

@@ -1,4 +1,5 @@
-//! Running other programs: output into a log file, the latest line on a terminal, the tail of the log on failure.
+//! Running other programs: output into a log file, the latest line on a terminal, the tail of the
+//! log on failure.
 #![expect(clippy::print_stdout, reason = "the command-line layer")]
 
 use std::collections::VecDeque;
@@ -59,8 +60,8 @@ pub(crate) fn typed(command: &Command) -> String {
     words.join(" ")
 }
 
-/// Runs `command` to its end. Both its streams go to `log` (appended) and, line by line, to `on_line`; `label` stands in
-/// front of what is shown meanwhile.
+/// Runs `command` to its end. Both its streams go to `log` (appended) and, line by line, to
+/// `on_line`; `label` stands in front of what is shown meanwhile.
 pub(crate) fn run(
     command: &mut Command,
     label: &str,

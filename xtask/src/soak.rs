@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: the long form of the server's soak: minutes of viewers and publishers that come, go and stall at random.
+//! `cargo xtask soak`: the long form of the server's soak: minutes of viewers and publishers that
+//! come, go and stall at random.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! `cargo xtask torture`: the long form of the ledger's system tests: hundreds of kills, several rounds of faults.
+//! `cargo xtask torture`: the long form of the ledger's system tests: hundreds of kills, several
+//! rounds of faults.
 
 use std::process::Command;
 

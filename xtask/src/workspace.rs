@@ -12,7 +12,8 @@ pub(crate) const BESIDE: &[&str] = &["fuzz", "benches"];
 
 /// The root of the source tree: the folder above `xtask/`.
 pub(crate) fn root() -> Result<PathBuf> {
-    // Cargo sets this when it runs us; the compiled-in value would be wrong after the tree was moved.
+    // Cargo sets this when it runs us; the compiled-in value would be wrong after the tree was
+    // moved.
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
         .context("run this as `cargo xtask`, so that cargo says where the source tree is")?;
     Path::new(&manifest)

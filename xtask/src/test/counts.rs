@@ -11,7 +11,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Adds what a line says, if it is a closing line: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    /// Adds what a line says, if it is a closing line: `test result: ok. 3 passed; 0 failed; 1
+    /// ignored; …`.
     pub(crate) fn read(&mut self, line: &str) {
         let Some((_, numbers)) = line
             .trim()

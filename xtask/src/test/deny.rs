@@ -1,4 +1,5 @@
-//! Licences, bans, sources and advisories of all dependencies, by `cargo deny` with the rules of `deny.toml`.
+//! Licences, bans, sources and advisories of all dependencies, by `cargo deny` with the rules of
+//! `deny.toml`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +12,7 @@ use crate::workspace;
 /// The version that `deny.toml` is written for.
 const VERSION: &str = "0.20.2";
 
-/// Checks the workspace, and the two beside it that have lock files of their own.
+/// Checks the workspace, and the two workspaces next to it that have lock files of their own.
 pub(crate) fn check(context: &mut Context) -> Result<Outcome> {
     let program = provide(context)?;
     // The database of advisories is a repository of others, which not every machine may reach.
@@ -42,7 +43,8 @@ fn provide(context: &mut Context) -> Result<PathBuf> {
     if version(&program).as_deref() == Some(VERSION) {
         return Ok(program);
     }
-    // Without optimisation and debug information: it runs for a second, and so builds in a third of the time.
+    // Without optimisation and debug information: it runs for a second, and so builds in a third of
+    // the time.
     let mut command = context.cargo(&[
         "install",
         "cargo-deny",

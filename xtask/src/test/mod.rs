@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every check of CI, one after the other, each with its time, all of them also when one fails.
+//! `cargo xtask test`: every check of CI, one after the other, each with its time, all of them also
+//! when one fails.
 
 mod counts;
 mod deny;

@@ -1,4 +1,5 @@
-//! The programs that the system tests start. They are installed where that is allowed, else named with the way to get them.
+//! The programs that the system tests start. They are installed where that is allowed, else named
+//! with the way to get them.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! The steps of `cargo xtask test`, in the order in which they run: what is cheap and fails often comes first.
+//! The steps of `cargo xtask test`, in the order in which they run: what is cheap and fails often
+//! comes first.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -148,7 +149,8 @@ fn clippy(context: &mut Context) -> Result<Outcome> {
 
 fn beside(context: &mut Context) -> Result<Outcome> {
     for folder in BESIDE {
-        // Without `--locked`: their lock files follow the dependencies of our crates, whose changes must not fail here.
+        // Without `--locked`: their lock files follow the dependencies of our crates, whose changes
+        // must not fail here.
         let mut command = context.cargo(&["clippy", "--all-targets"]);
         // Into the same folder as the rest: most dependencies are there already.
         command
@@ -177,7 +179,8 @@ fn unit(context: &mut Context) -> Result<Outcome> {
 
 fn sanitized(context: &mut Context) -> Result<Outcome> {
     let mut command = context.cargo(&["test", "--locked", "--package", "livetrail-uring", "--lib"]);
-    // Naming the host as the target keeps the flag away from build scripts and macros; a folder of its own keeps the rest warm.
+    // Naming the host as the target keeps the flag away from build scripts and macros; a folder of
+    // its own keeps the rest warm.
     command.arg("--target").arg(fuzz::host()?);
     command
         .arg("--target-dir")
@@ -202,8 +205,8 @@ fn docs(context: &mut Context) -> Result<Outcome> {
 }
 
 fn system(context: &mut Context) -> Result<Outcome> {
-    // The tests start the server as a process of its own; cargo builds no other package's binary for them.
-    // With every sink, as `binary.rs` there builds it.
+    // The tests start the server as a process of its own; cargo builds no other package's binary
+    // for them. With every sink, as `binary.rs` there builds it.
     let command = context.cargo(&[
         "build",
         "--locked",

@@ -34,7 +34,8 @@ const ANY: &[&str] = &[
     "livetrail-verify",
 ];
 
-/// The one crate that may have unsafe code, and so cannot inherit the lints that forbid it: it repeats the others.
+/// The one crate that may have unsafe code, and so cannot inherit the lints that forbid it: it
+/// repeats the others.
 const UNSAFE: &str = "livetrail-uring";
 
 const RULES: &[Rule] = &[
@@ -263,8 +264,8 @@ pub(crate) fn check_manifest(member: &Member, manifest: &str) -> Vec<Broken> {
     broken
 }
 
-/// The lints of the crate with unsafe code are those of the workspace, but for the one that forbids it; and that each unsafe block
-/// says why it is sound.
+/// The lints of the crate with unsafe code are those of the workspace, but for the one that forbids
+/// it; and that each unsafe block says why it is sound.
 pub(crate) fn check_unsafe_lints(workspace: &str, member: &Member, manifest: &str) -> Vec<Broken> {
     if member.name != UNSAFE {
         return Vec::new();

@@ -8,7 +8,8 @@ const MOST_LINES: usize = 800;
 /// A file larger than this belongs into a build step, not into the history.
 const MOST_BYTES: usize = 1024 * 1024;
 
-/// Left-overs in source: the text, and what to do about it. Spliced, so that this file does not find itself.
+/// Left-overs in source: the text, and what to do about it. Spliced, so that this file does not
+/// find itself.
 const UNFINISHED: &[(&str, &str)] = &[
     (
         concat!("todo", "!("),

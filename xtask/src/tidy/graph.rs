@@ -18,7 +18,8 @@ pub(crate) struct Member {
     pub(crate) product: bool,
 }
 
-/// Members, and for every package, also those from outside, the packages that it needs to be built (tests aside).
+/// Members, and for every package, also those from outside, the packages that it needs to be built
+/// (tests aside).
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     members: BTreeMap<String, Member>,
@@ -100,7 +101,8 @@ impl Graph {
             .map(String::as_str)
     }
 
-    /// The shortest way from `from` down to `to`, both included, or `None` when `to` is not below `from`.
+    /// The shortest way from `from` down to `to`, both included, or `None` when `to` is not below
+    /// `from`.
     pub(crate) fn way(&self, from: &str, to: &str) -> Option<Vec<String>> {
         let mut seen = BTreeSet::from([from.to_owned()]);
         let mut ways = std::collections::VecDeque::from([vec![from.to_owned()]]);
@@ -140,8 +142,8 @@ fn name_of(names: &BTreeMap<&str, &str>, id: &Value) -> Result<String> {
 
 #[cfg(test)]
 impl Graph {
-    /// A graph of crates in `crates/`, for tests of rules: `("a", &["b", "c"])` is a crate `a` that needs `b` and `c`; what
-    /// has no line of its own is from outside.
+    /// A graph of crates in `crates/`, for tests of rules: `("a", &["b", "c"])` is a crate `a` that
+    /// needs `b` and `c`; what has no line of its own is from outside.
     pub(crate) fn of(lines: &[(&str, &[&str])]) -> Self {
         let mut graph = Self::default();
         for (name, needs) in lines {

@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: the rules of the house that a machine can check.
 //!
-//! A rule is a function from a small input to what is broken, so that every rule has its own tests. What is broken is told
-//! in words: which rule, where, and how to mend it.
+//! A rule is a function from a small input to what is broken, so that every rule has its own tests.
+//! A failure names the rule, the place, and how to mend it.
 
 mod crates;
 mod files;
@@ -15,7 +15,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::process::{read, say};
-use crate::workspace;
+use crate::{prose, workspace};
 use graph::Graph;
 
 /// One place where a rule is not kept.
@@ -53,26 +53,19 @@ pub(crate) fn run() -> Result<bool> {
 /// Everything that is broken in the tree below `root`.
 pub(crate) fn check(root: &Path) -> Result<Vec<Broken>> {
     let mut broken = Vec::new();
-    let listed = read(
-        Command::new("git")
-            .args([
-                "ls-files",
-                "-z",
-                "--cached",
-                "--others",
-                "--exclude-standard",
-            ])
-            .current_dir(root),
-    )
-    .context("tidy checks the files that git knows; run it in a clone")?;
-    for path in listed.split('\0').filter(|path| !path.is_empty()) {
-        let full = root.join(path);
-        // A file that was removed and not yet committed is still in the list.
-        if full.is_file() {
-            let content = std::fs::read(&full).with_context(|| format!("cannot read {path}"))?;
-            broken.extend(files::check(path, &content));
+    let mut places = prose::Places::new();
+    for path in listed(root)? {
+        let content =
+            std::fs::read(root.join(&path)).with_context(|| format!("cannot read {path}"))?;
+        broken.extend(files::check(&path, &content));
+        if let Ok(text) = std::str::from_utf8(&content) {
+            prose::add(&mut places, &path, text);
         }
     }
+    let ratchet = std::fs::read_to_string(root.join(prose::RATCHET))
+        .with_context(|| format!("cannot read {}", prose::RATCHET))?;
+    let unwritten = prose::check(&ratchet, &places)?.into_iter();
+    broken.extend(unwritten.map(|(place, rule, mend)| Broken::new(place, rule, mend)));
 
     let metadata = match metadata(root) {
         Ok(metadata) => metadata,
@@ -103,6 +96,39 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Broken>> {
         .context("cannot read ARCHITECTURE.md")?;
     broken.extend(readme::check_architecture(&architecture, &graph));
     Ok(broken)
+}
+
+/// The files that git knows, also those that are not committed yet.
+fn listed(root: &Path) -> Result<Vec<String>> {
+    let listed = read(
+        Command::new("git")
+            .args([
+                "ls-files",
+                "-z",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+            ])
+            .current_dir(root),
+    )
+    .context("tidy checks the files that git knows; run it in a clone")?;
+    let paths = listed.split('\0').filter(|path| !path.is_empty());
+    // A file that was removed and not yet committed is still in the list.
+    let paths = paths.filter(|path| root.join(path).is_file());
+    Ok(paths.map(str::to_owned).collect())
+}
+
+/// Every file that is text, with its path from the root.
+pub(crate) fn files(root: &Path) -> Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    for path in listed(root)? {
+        let content =
+            std::fs::read(root.join(&path)).with_context(|| format!("cannot read {path}"))?;
+        if let Ok(text) = String::from_utf8(content) {
+            files.push((path, text));
+        }
+    }
+    Ok(files)
 }
 
 /// What cargo knows of the workspace in `folder`, if its lock file is in step.

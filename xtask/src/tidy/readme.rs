@@ -1,4 +1,5 @@
-//! The crate table in `README.md` is the crates that there are, each with the description in its `Cargo.toml`.
+//! The crate table in `README.md` is the crates that there are, each with the description in its
+//! `Cargo.toml`.
 
 use std::collections::BTreeMap;
 
