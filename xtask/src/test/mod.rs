@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check of CI, one after the other, each with its time, all of them also
 //! when one fails.
 
+mod changed;
 mod counts;
 mod deny;
 mod packages;
@@ -22,6 +23,15 @@ pub(crate) struct Arguments {
     /// What a developer runs every few minutes: format, lints, rules, unit and property tests
     #[arg(long)]
     fast: bool,
+    /// The fast steps for the crates with changes since BASE, and for the crates that need them
+    #[arg(
+        long,
+        value_name = "BASE",
+        num_args = 0..=1,
+        default_missing_value = "main",
+        conflicts_with = "fast"
+    )]
+    changed: Option<String>,
     /// Only this step, and those that it needs; may be given several times
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
@@ -33,9 +43,20 @@ pub(crate) enum Outcome {
     Tests(Counts),
 }
 
+/// What is linted and tested.
+pub(crate) enum Scope {
+    /// Every crate with every feature.
+    Whole,
+    /// Every crate but the system tests, which need every sink and so librdkafka.
+    Fast,
+    /// These crates.
+    Crates(Vec<String>),
+}
+
 /// What a step works with.
 pub(crate) struct Context {
     pub(crate) root: PathBuf,
+    pub(crate) scope: Scope,
     logs: PathBuf,
     label: String,
     log: PathBuf,
@@ -78,18 +99,35 @@ struct Line {
 
 /// Runs the steps; `false` when one of them failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    let chosen = choose(&steps::all(), arguments.fast, &arguments.only)?;
+    let fast = arguments.fast || arguments.changed.is_some();
+    let chosen = choose(&steps::all(), fast, &arguments.only)?;
     let root = workspace::root()?;
+    let scope = match &arguments.changed {
+        Some(base) => Scope::Crates(changed::crates(&root, base)?),
+        None if fast => Scope::Fast,
+        None => Scope::Whole,
+    };
     let logs = workspace::target(&root).join("xtask-logs");
     std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
     let mut context = Context {
         root,
+        scope,
         log: logs.clone(),
         logs,
         label: String::new(),
         counts: Counts::default(),
     };
 
+    if let Scope::Crates(crates) = &context.scope {
+        let names = if crates.is_empty() {
+            "none".to_owned()
+        } else {
+            crates.join(", ")
+        };
+        say(&format!(
+            "crates with changes, and those that need them: {names}"
+        ));
+    }
     let watch = Stopwatch::start();
     say(&format!(
         "{} steps; full output in {}",
@@ -308,6 +346,7 @@ mod tests {
         let folder = std::env::temp_dir();
         let mut context = Context {
             root: folder.clone(),
+            scope: Scope::Whole,
             logs: folder.clone(),
             label: String::new(),
             log: folder,

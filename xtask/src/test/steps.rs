@@ -3,9 +3,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Context, Outcome, deny, packages};
+use super::{Context, Outcome, Scope, deny, packages};
 use crate::workspace::BESIDE;
 use crate::{fuzz, tidy, workspace};
+
+/// The package whose tests start the server under real clients.
+const SYSTEM: &str = "system-tests";
 
 /// One check.
 #[derive(Clone, Copy)]
@@ -121,30 +124,49 @@ fn tidy_rules(context: &mut Context) -> Result<Outcome> {
 }
 
 fn clippy(context: &mut Context) -> Result<Outcome> {
-    let command = context.cargo(&[
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]);
+    let Some(packages) = packages_of(&context.scope, true) else {
+        return Ok(Outcome::no_crate());
+    };
+    let mut command = context.cargo(&["clippy", "--locked", "--all-targets"]);
+    command.args(packages).args(["--", "-D", "warnings"]);
     context.must(command)?;
-    // What is not in the default build: only the server is another one.
-    let command = context.cargo(&[
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--features",
-        "livetrail-server/kafka-tls",
-        "--",
-        "-D",
-        "warnings",
-    ]);
-    context.must(command)?;
+    if matches!(context.scope, Scope::Whole) {
+        // What is not in the default build: only the server is another one.
+        let command = context.cargo(&[
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            "livetrail-server/kafka-tls",
+            "--",
+            "-D",
+            "warnings",
+        ]);
+        context.must(command)?;
+    }
     Ok(Outcome::nothing_to_add())
+}
+
+/// The arguments of cargo that choose the packages, or `None` when there is no package.
+fn packages_of(scope: &Scope, system_tests: bool) -> Option<Vec<String>> {
+    let all = || vec!["--workspace".to_owned()];
+    let without = || {
+        let mut arguments = all();
+        arguments.extend(["--exclude".to_owned(), SYSTEM.to_owned()]);
+        arguments
+    };
+    match scope {
+        Scope::Whole if system_tests => Some(all()),
+        Scope::Whole | Scope::Fast => Some(without()),
+        Scope::Crates(names) => {
+            let names = names.iter().filter(|name| system_tests || *name != SYSTEM);
+            let arguments: Vec<_> = names
+                .flat_map(|name| ["--package".to_owned(), name.clone()])
+                .collect();
+            (!arguments.is_empty()).then_some(arguments)
+        }
+    }
 }
 
 fn beside(context: &mut Context) -> Result<Outcome> {
@@ -165,15 +187,11 @@ fn beside(context: &mut Context) -> Result<Outcome> {
 }
 
 fn unit(context: &mut Context) -> Result<Outcome> {
-    let command = context.cargo(&[
-        "test",
-        "--locked",
-        "--workspace",
-        "--exclude",
-        "system-tests",
-        "--all-targets",
-        "--no-fail-fast",
-    ]);
+    let Some(packages) = packages_of(&context.scope, false) else {
+        return Ok(Outcome::no_crate());
+    };
+    let mut command = context.cargo(&["test", "--locked", "--all-targets", "--no-fail-fast"]);
+    command.args(packages);
     tests(context, command)
 }
 
@@ -240,5 +258,33 @@ fn tests(context: &mut Context, command: std::process::Command) -> Result<Outcom
 impl Outcome {
     fn nothing_to_add() -> Self {
         Self::Passed(String::new())
+    }
+
+    fn no_crate() -> Self {
+        Self::Passed("no crate has changed".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fast_run_leaves_out_what_needs_librdkafka() {
+        let fast = packages_of(&Scope::Fast, true);
+        assert_eq!(fast.unwrap(), ["--workspace", "--exclude", SYSTEM]);
+        assert_eq!(packages_of(&Scope::Whole, true).unwrap(), ["--workspace"]);
+    }
+
+    #[test]
+    fn a_run_of_changed_crates_names_them_and_runs_no_system_test() {
+        let crates = Scope::Crates(vec!["a".to_owned(), SYSTEM.to_owned()]);
+        let linted = packages_of(&crates, true).unwrap();
+        assert_eq!(linted, ["--package", "a", "--package", SYSTEM]);
+        assert_eq!(packages_of(&crates, false).unwrap(), ["--package", "a"]);
+        assert_eq!(
+            packages_of(&Scope::Crates(vec![SYSTEM.to_owned()]), false),
+            None
+        );
     }
 }

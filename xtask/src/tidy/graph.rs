@@ -24,6 +24,8 @@ pub(crate) struct Member {
 pub(crate) struct Graph {
     members: BTreeMap<String, Member>,
     needs: BTreeMap<String, BTreeSet<String>>,
+    /// The packages that the tests of a member need in addition.
+    tests: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Graph {
@@ -46,17 +48,14 @@ impl Graph {
             }
         }
         for node in list(&metadata["resolve"]["nodes"]) {
-            let needs = graph
-                .needs
-                .entry(name_of(&names, &node["id"])?)
-                .or_default();
+            let name = name_of(&names, &node["id"])?;
+            let needs = graph.needs.entry(name.clone()).or_default();
+            let tests = graph.tests.entry(name).or_default();
             for dependency in list(&node["deps"]) {
-                if list(&dependency["dep_kinds"])
-                    .iter()
-                    .any(|kind| kind["kind"] != "dev")
-                {
-                    needs.insert(name_of(&names, &dependency["pkg"])?);
-                }
+                let kinds = list(&dependency["dep_kinds"]);
+                let for_tests = kinds.iter().all(|kind| kind["kind"] == "dev");
+                let of = if for_tests { &mut *tests } else { &mut *needs };
+                of.insert(name_of(&names, &dependency["pkg"])?);
             }
         }
         Ok(graph)
@@ -99,6 +98,28 @@ impl Graph {
             .into_iter()
             .flatten()
             .map(String::as_str)
+    }
+
+    /// These members, all that need one of them, and all whose tests do.
+    pub(crate) fn dependents(&self, of: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut built = of.clone();
+        loop {
+            let before = built.len();
+            for name in self.members.keys() {
+                if self.direct(name).any(|needed| built.contains(needed)) {
+                    built.insert(name.clone());
+                }
+            }
+            if built.len() == before {
+                break;
+            }
+        }
+        let tested = self.tests.iter().filter(|(name, needs)| {
+            self.is_member(name) && needs.iter().any(|needed| built.contains(needed))
+        });
+        let tested: Vec<_> = tested.map(|(name, _)| name.clone()).collect();
+        built.extend(tested);
+        built
     }
 
     /// The shortest way from `from` down to `to`, both included, or `None` when `to` is not below
@@ -151,7 +172,7 @@ impl Graph {
                 name: (*name).to_owned(),
                 description: format!("what {name} does"),
                 folder: (*name).to_owned(),
-                product: true,
+                product: *name != "system-tests",
                 ..Member::default()
             };
             graph.members.insert((*name).to_owned(), member);
@@ -161,6 +182,15 @@ impl Graph {
             );
         }
         graph
+    }
+
+    /// The same with what the tests of crates need.
+    pub(crate) fn and_tests(mut self, lines: &[(&str, &[&str])]) -> Self {
+        for (name, needs) in lines {
+            let needs = needs.iter().map(|need| (*need).to_owned());
+            self.tests.insert((*name).to_owned(), needs.collect());
+        }
+        self
     }
 
     /// The same with what packages from outside need.

@@ -5,7 +5,7 @@
 
 mod crates;
 mod files;
-mod graph;
+pub(crate) mod graph;
 mod readme;
 
 use std::fmt::Write as _;
@@ -129,6 +129,11 @@ pub(crate) fn files(root: &Path) -> Result<Vec<(String, String)>> {
         }
     }
     Ok(files)
+}
+
+/// The crates of the tree below `root`, and who needs whom.
+pub(crate) fn graph(root: &Path) -> Result<Graph> {
+    Graph::read(&metadata(root)?)
 }
 
 /// What cargo knows of the workspace in `folder`, if its lock file is in step.
