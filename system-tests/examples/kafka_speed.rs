@@ -10,9 +10,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::TestLog;
-use livetrail_audit::replica::{ReplicaOptions, Replicas, Replicator};
-use livetrail_engine::SystemClock;
+use livetrail_clock::SystemClock;
+use livetrail_replica::conformance::TestLog;
+use livetrail_replica::{ReplicaOptions, Replicas, Replicator};
 use livetrail_sinks::kafka::{KafkaSink, KafkaTarget, set_up};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};

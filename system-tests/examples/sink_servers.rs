@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use livetrail_audit::replica::ReplicaSink;
+use livetrail_replica::ReplicaSink;
 use livetrail_s3::CredentialSource;
 use livetrail_sinks::kafka::{self, KafkaSink, KafkaTarget};
 use livetrail_sinks::postgres::{PostgresSink, PostgresTarget, set_up};

@@ -8,7 +8,7 @@ use std::sync::{
 use std::time::Duration;
 
 use async_trait::async_trait;
-use livetrail_engine::Clock;
+use livetrail_clock::Clock;
 use livetrail_ledger::{
     AppendError, Builder, Class, Handle, Ledger, LedgerError, Pressure, Reader, RecoveryReport,
     WaitError,
@@ -34,7 +34,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 /// ```
 /// use std::{sync::Arc, time::Duration};
 /// use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, LedgerSink};
-/// use livetrail_engine::SystemClock;
+/// use livetrail_clock::SystemClock;
 /// use livetrail_ledger::{Identity, Ledger, MemStore, Reader, SharedStore, generate_seed};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -63,36 +63,7 @@ pub struct LedgerSink {
     trouble: Mutex<Option<SinkError>>,
     buffer: Mutex<Buffer>,
     ledger: Mutex<Option<Ledger>>,
-    clock: Option<LedgerClock>,
-}
-
-/// An engine's clock for a ledger, so that both have the same time.
-#[derive(Clone)]
-pub struct LedgerClock(Arc<dyn Clock>);
-
-impl LedgerClock {
-    /// The same clock.
-    pub fn new(clock: impl Clock) -> Self {
-        Self(Arc::new(clock))
-    }
-}
-
-impl livetrail_ledger::Clock for LedgerClock {
-    fn unix_s(&self) -> u64 {
-        self.0.unix_ms() / 1_000
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-}
-
-impl std::fmt::Debug for LedgerClock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("LedgerClock")
-            .field(&self.0.unix_ms())
-            .finish()
-    }
+    clock: Option<Arc<dyn Clock>>,
 }
 
 /// Entries, one behind the other; kept for its capacity, at most a batch's size.
@@ -112,8 +83,8 @@ impl LedgerSink {
         builder: Builder,
         clock: impl Clock,
     ) -> Result<(Self, RecoveryReport), LedgerError> {
-        let clock = LedgerClock::new(clock);
-        let (ledger, recovery) = builder.clock(Arc::new(clock.clone())).open()?;
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let (ledger, recovery) = builder.clock(Arc::clone(&clock)).open()?;
         let mut sink = Self::new(ledger);
         sink.clock = Some(clock);
         Ok((sink, recovery))
@@ -261,7 +232,7 @@ impl AuditSink for LedgerSink {
     }
 
     fn clock(&self) -> Option<Arc<dyn Clock>> {
-        self.clock.as_ref().map(|clock| Arc::clone(&clock.0))
+        self.clock.clone()
     }
 
     fn failing(&self) -> Option<SinkError> {

@@ -1,6 +1,6 @@
 //! The audit trail of an engine: [`AuditPipeline`] is an observer that records every transition, [`AuditSink`] is where the
 //! records go, [`FileAuditSink`] writes them to a file, [`LedgerSink`] to a Merkle log that strangers can verify, which any number
-//! of [`replica`]s follow.
+//! of replicas (`livetrail-replica`) follow.
 //!
 //! ```text
 //!  engine ── StreamEvent ──▶ AuditPipeline (Observer): number, try_push; no allocation, no system call, no wait
@@ -19,14 +19,13 @@ mod file;
 mod install;
 mod ledger;
 mod pipeline;
-pub mod replica;
 mod sink;
 mod trail;
 
 pub use error::{AuditError, Refused, SinkError};
 pub use file::FileAuditSink;
 pub use install::Audited;
-pub use ledger::{LedgerClock, LedgerSink, open_sessions_of_ledger};
+pub use ledger::{LedgerSink, open_sessions_of_ledger};
 pub use pipeline::{
     AuditGate, AuditPipeline, AuditPipelineBuilder, CloseReport, Counters, Mode, Monitor, Policy,
     Status,

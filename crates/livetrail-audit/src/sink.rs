@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use async_trait::async_trait;
-use livetrail_engine::Clock;
+use livetrail_clock::Clock;
 use livetrail_record::AuditRecord;
 
 use crate::error::SinkError;

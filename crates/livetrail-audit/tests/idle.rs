@@ -6,7 +6,7 @@ use std::{fs, time::Duration};
 
 use common::{Memory, wait_until};
 use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord};
-use livetrail_engine::{Clock as _, SystemClock};
+use livetrail_clock::{Clock as _, SystemClock};
 
 /// A worker that only polled would be up as often as this: it wakes some 100 times a second.
 const SILENCE: Duration = Duration::from_millis(500);

@@ -12,13 +12,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, broadcast};
 
 use crate::{
+    Clock, SystemClock,
     admit::Gate,
     app::AppSpec,
     attempts::{Attempts, Rate},
     auth::Authenticator,
     bell::Bell,
     bus::Budget,
-    clock::{Clock, SystemClock},
     engine::{Engine, Inner, Totals, check_apps},
     error::Result,
     observe::{Observer, Observers},

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, broadcast};
 #[cfg(doc)]
 use crate::Observer;
 use crate::{
+    Clock,
     admit::{Attempt, Denied, Gate},
     app::{AppSettings, AppSpec},
     attempts::{Attempts, SHORT},
@@ -22,7 +23,6 @@ use crate::{
     bell::Bell,
     builder::{EngineBuilder, Limits},
     bus::Budget,
-    clock::Clock,
     error::{Error, Result},
     event::{Reason, Role, SessionContext, SessionTotals, StreamEvent, StreamEventKind},
     identity::{AppName, SessionId},

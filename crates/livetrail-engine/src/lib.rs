@@ -24,7 +24,6 @@ mod auth;
 mod bell;
 mod builder;
 mod bus;
-mod clock;
 mod engine;
 mod error;
 mod event;
@@ -58,7 +57,6 @@ pub use bus::{
     AttachError, Carries, Deliver, LiveBatch, LiveViewers, Placed, Shard, SharedFrame, Spread,
     ViewerId, WireFormat,
 };
-pub use clock::{Clock, ManualClock, SystemClock};
 pub use engine::Engine;
 pub use error::{Ended, Error, Result};
 pub use event::{
@@ -70,6 +68,7 @@ pub use identity::{
 };
 pub use info::{EngineTotals, RoleCounts, SessionInfo, StreamInfo};
 pub use limit::IngressLimit;
+pub use livetrail_clock::{Clock, ManualClock, SystemClock};
 pub use observe::Observer;
 pub use qos::QosSnapshot;
 pub use session::{EndSignal, Playback, Publication, Pushed};

@@ -17,7 +17,7 @@ use std::{
 use atomic_waker::AtomicWaker;
 
 use crate::{
-    clock::{Clock, SystemClock},
+    Clock, SystemClock,
     event::{Reason, SessionContext},
     lifecycle::SessionCore,
 };

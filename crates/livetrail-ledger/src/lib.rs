@@ -54,7 +54,6 @@
     )
 )]
 
-mod clock;
 mod cursor;
 mod error;
 mod held;
@@ -84,11 +83,11 @@ mod wal;
 mod watermark;
 mod witness;
 
-pub use clock::{Clock, SystemClock};
 pub use cursor::{Cursor, prunable_below, set_hold};
 pub use error::{AppendError, Fatal, LedgerError, WaitError};
 pub use identity::{Cosigner, Identity, Seed, generate_seed, read_seed, write_seed};
 pub use ledger::{Appended, AppendedSome, Builder, CommitTimes, Handle, Ledger, Status};
+pub use livetrail_clock::{Clock, SystemClock};
 pub use options::Options;
 pub use own_keys::HandOver;
 pub use passing::Passing;

@@ -4,7 +4,7 @@ use livetrail_tlog::{Hash, MAX_TIMESTAMP_S, TreeHead, VerifierKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::Clock,
+    Clock,
     error::LedgerError,
     identity::Identity,
     layout,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io, sync::Arc};
 use livetrail_tlog::{Checkpoint, Note, TileTree, TreeHead, VerifiedCheckpoint};
 
 use crate::{
-    clock::Clock,
+    Clock,
     error::LedgerError,
     held,
     identity::Identity,

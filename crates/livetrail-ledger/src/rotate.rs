@@ -17,7 +17,7 @@ use std::sync::Arc;
 use livetrail_tlog::{Note, RetiredKey, VerifiedCheckpoint, VerifierKey};
 
 use crate::{
-    clock::Clock,
+    Clock,
     error::LedgerError,
     identity::Identity,
     layout,

@@ -13,7 +13,7 @@ use livetrail_tlog::{
 };
 
 use crate::{
-    clock::Clock,
+    Clock,
     error::{Fatal, LedgerError},
     identity::{Identity, OwnVerifier},
     integrate::TreeCut,

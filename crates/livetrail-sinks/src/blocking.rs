@@ -1,6 +1,6 @@
 //! Work that may wait for a disk, kept off the threads of a runtime.
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 
 /// Does what may wait for the disk on a thread that may wait.
 pub(crate) async fn blocking<T: Send + 'static>(

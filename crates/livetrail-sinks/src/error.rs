@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use livetrail_audit::replica::BoxError;
+use livetrail_replica::BoxError;
 use thiserror::Error;
 
 /// Why a sink could not be made or set up. No message holds a secret.

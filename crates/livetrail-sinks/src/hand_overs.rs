@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use livetrail_audit::replica::HandOver;
+use livetrail_replica::HandOver;
 
 /// The most that a cursor may have: more are not of a log that anybody keeps.
 const MAX_KEPT: usize = 1_024;
@@ -65,7 +65,7 @@ impl KeptHandOvers {
 
 #[cfg(test)]
 mod tests {
-    use livetrail_audit::replica::conformance::TestLog;
+    use livetrail_replica::conformance::TestLog;
 
     use super::*;
 

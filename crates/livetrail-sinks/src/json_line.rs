@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use livetrail_audit::replica::Gap;
+use livetrail_replica::Gap;
 use livetrail_tlog::Hash;
 
 /// Appends an entry's line, with its LF.

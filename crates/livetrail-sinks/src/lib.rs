@@ -1,4 +1,4 @@
-//! Sinks of the ledger outside: each is a [`ReplicaSink`](livetrail_audit::replica::ReplicaSink) in a module of its own, behind a
+//! Sinks of the ledger outside: each is a [`ReplicaSink`](livetrail_replica::ReplicaSink) in a module of its own, behind a
 //! feature of its own; none knows another.
 //!
 //! | feature | module | where the records go |
@@ -14,7 +14,7 @@
 //! Where a place cannot say what it holds, module `local_cursor` (feature `local-cursor`) keeps the cursor. Of such a sink the suite holds as it
 //! stands, but for an answer that is lost after the place has taken a batch: that batch comes again.
 //!
-//! All of them pass one suite, `livetrail_audit::replica::conformance`, against a real server; the file, which holds one log and has no
+//! All of them pass one suite, `livetrail_replica::conformance`, against a real server; the file, which holds one log and has no
 //! server, those of its cases that apply.
 
 #[cfg(any(feature = "file", feature = "local-cursor"))]

@@ -1,5 +1,5 @@
 //! A cursor in a file of our own, for places that cannot say what they hold: also for a host's own sink
-//! ([`Delivery::AtLeastOnce`](livetrail_audit::replica::Delivery::AtLeastOnce)).
+//! ([`Delivery::AtLeastOnce`](livetrail_replica::Delivery::AtLeastOnce)).
 //!
 //! ```text
 //!  FOLDER/SINK/ORIGIN.cursor    livetrail-sink-cursor 1 LF    replaced as a whole, never changed in place
@@ -26,7 +26,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use livetrail_audit::replica::{Gap, ReplicaError, SealedRange, SinkCursor};
+use livetrail_replica::{Gap, ReplicaError, SealedRange, SinkCursor};
 use livetrail_tlog::{Hash, leaf_hash};
 
 use crate::blocking::blocking;
@@ -365,8 +365,8 @@ fn failed(step: &str, path: &Path, source: io::Error) -> ReplicaError {
 
 #[cfg(test)]
 mod tests {
-    use livetrail_audit::replica::ErrorClass;
-    use livetrail_audit::replica::conformance::TestLog;
+    use livetrail_replica::ErrorClass;
+    use livetrail_replica::conformance::TestLog;
 
     use super::*;
 

@@ -66,11 +66,11 @@
 //! ```
 //!
 //! A place of your own that follows such a trail: it gets every entry once in effect, with its place, its leaf hash and the checkpoint that covers
-//! it, whatever breaks on the way ([`ReplicaSink`](audit::replica::ReplicaSink) is the contract):
+//! it, whatever breaks on the way ([`ReplicaSink`](replica::ReplicaSink) is the contract):
 //!
 //! ```
 //! use std::{sync::Mutex, time::Duration};
-//! use livetrail::audit::replica::{ReplicaError, ReplicaOptions, ReplicaSink, Replicas, Replicator, SealedRange, SinkCursor};
+//! use livetrail::replica::{ReplicaError, ReplicaOptions, ReplicaSink, Replicas, Replicator, SealedRange, SinkCursor};
 //! use livetrail::engine::SystemClock;
 //! use livetrail::ledger::{Class, Identity, Ledger, MemStore, Reader, SharedStore, generate_seed};
 //! use livetrail::prelude::*;
@@ -125,6 +125,7 @@
 //! | engine, sessions, frames, observers | here and in [`engine`] |
 //! | pipeline, sinks, policy, reading a file trail | here and in [`audit`] |
 //! | the durable log below a [`LedgerSink`] | [`ledger`] |
+//! | replicas that follow a ledger, and sinks of your own | [`replica`] |
 //! | records, canonical bytes, the checker of a trail | [`record`] |
 //!
 //! Two types are called `Reason`: [`Reason`] is the engine's, [`record::Reason`] a record's. Their labels are the same.
@@ -132,9 +133,9 @@
 pub use async_trait::async_trait;
 pub use livetrail_audit::{
     AuditAction, AuditError, AuditGate, AuditPipeline, AuditPipelineBuilder, AuditRecord,
-    AuditSink, Audited, CloseReport, Counters, FileAuditSink, FileTrail, LedgerClock, LedgerSink,
-    Mode, Monitor, OpenSession, Outcome, Personal, Policy, RecordClass, Recovered, Refused,
-    SinkError, Status, TrailLine, open_sessions, open_sessions_of_ledger,
+    AuditSink, Audited, CloseReport, Counters, FileAuditSink, FileTrail, LedgerSink, Mode, Monitor,
+    OpenSession, Outcome, Personal, Policy, RecordClass, Recovered, Refused, SinkError, Status,
+    TrailLine, open_sessions, open_sessions_of_ledger,
 };
 pub use livetrail_engine::*;
 
@@ -156,6 +157,11 @@ pub mod ledger {
 /// The audit record: what `livetrail-record` exports.
 pub mod record {
     pub use livetrail_record::*;
+}
+
+/// Replicas of the ledger: what `livetrail-replica` exports.
+pub mod replica {
+    pub use livetrail_replica::*;
 }
 
 /// What most programs need: `use livetrail::prelude::*`.

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use livetrail_audit::replica::ReplicaOptions;
-use livetrail_audit::replica::conformance::TestLog;
+use livetrail_replica::ReplicaOptions;
+use livetrail_replica::conformance::TestLog;
 use livetrail_sinks::file::{FileReplica, Format};
 
 use crate::{Round, follow, in_turns, rate};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::TestLog;
+use livetrail_replica::conformance::TestLog;
 use livetrail_sinks::kafka::{KafkaSink, KafkaTarget, set_up};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

@@ -14,9 +14,9 @@ mod s3;
 use std::sync::Arc;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::TestLog;
-use livetrail_audit::replica::{ReplicaOptions, ReplicaSink, Replicas, Replicator};
-use livetrail_engine::SystemClock;
+use livetrail_clock::SystemClock;
+use livetrail_replica::conformance::TestLog;
+use livetrail_replica::{ReplicaOptions, ReplicaSink, Replicas, Replicator};
 use system_tests::CommandLine;
 use system_tests::clock::{Stopwatch, wait_until};
 

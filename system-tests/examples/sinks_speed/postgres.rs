@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use livetrail_audit::replica::ReplicaSink as _;
-use livetrail_audit::replica::conformance::TestLog;
+use livetrail_replica::ReplicaSink as _;
+use livetrail_replica::conformance::TestLog;
 use livetrail_sinks::postgres::{PostgresSink, PostgresTarget, set_up};
 use system_tests::Postgres;
 use tokio::runtime::Runtime;

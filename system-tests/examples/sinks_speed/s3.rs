@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::TestLog;
+use livetrail_replica::conformance::TestLog;
 use livetrail_s3::answer::versions;
 use livetrail_s3::{Bucket, CredentialSource, LockMode};
 use livetrail_sinks::s3::{Retention, S3Options, S3Sink};

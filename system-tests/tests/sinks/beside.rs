@@ -6,8 +6,8 @@ use std::process::Command;
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::{Place as _, Server as _};
 use livetrail_record::Reason;
+use livetrail_replica::conformance::{Place as _, Server as _};
 use system_tests::rtmp::{Message, RawRtmp, assert_every_frame, flv_messages, play_to_the_end};
 use system_tests::syslog::{Kind, Receiver};
 use system_tests::{

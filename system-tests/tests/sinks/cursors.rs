@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use livetrail_audit::replica::conformance::{Manipulation, TestLog};
+use livetrail_replica::conformance::{Manipulation, TestLog};
 
 /// Of a sink whose cursors are in this folder.
 pub(crate) fn manipulate(folder: &Path, log: &TestLog, what: Manipulation) -> bool {

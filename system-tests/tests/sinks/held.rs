@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::{Place as _, Server as _};
+use livetrail_replica::conformance::{Place as _, Server as _};
 use serde_json::Value;
 use system_tests::rtmp::RawRtmp;
 use system_tests::{Config, Server, clock, run};

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::Place as _;
+use livetrail_replica::conformance::Place as _;
 use system_tests::syslog::{Kind, Receiver};
 use system_tests::{
     Config, Finished, OtlpCollector, Server, clock, livetrail, livetrail_verify, run,

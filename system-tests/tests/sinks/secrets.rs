@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::{Access as _, Place as _};
+use livetrail_replica::conformance::{Access as _, Place as _};
 use system_tests::{
     Config, Finished, OtlpCollector, Postgres, Server, clock, free_address, livetrail, run,
 };

@@ -18,6 +18,7 @@ const RUNTIMES: &[&str] = &["tokio", "async-std", "smol"];
 const ANY: &[&str] = &[
     "livetrail",
     "livetrail-audit",
+    "livetrail-clock",
     "livetrail-egress",
     "livetrail-engine",
     "livetrail-gateway",
@@ -26,6 +27,7 @@ const ANY: &[&str] = &[
     "livetrail-ledger",
     "livetrail-media",
     "livetrail-record",
+    "livetrail-replica",
     "livetrail-rtmp",
     "livetrail-s3",
     "livetrail-sinks",
@@ -40,8 +42,14 @@ const UNSAFE: &str = "livetrail-uring";
 
 const RULES: &[Rule] = &[
     Rule {
-        name: "livetrail-engine",
+        name: "livetrail-clock",
         may_use: &[],
+        never_below: RUNTIMES,
+        words: "the clock is std's alone: everything may use it, so it uses nothing",
+    },
+    Rule {
+        name: "livetrail-engine",
+        may_use: &["livetrail-clock"],
         never_below: &["livetrail-audit", "livetrail-record", "axum", "hyper"],
         words: "the kernel does not know that an auditor exists, nor sockets, nor wire protocols",
     },
@@ -111,7 +119,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "livetrail-ledger",
-        may_use: &["livetrail-tlog"],
+        may_use: &["livetrail-clock", "livetrail-tlog"],
         never_below: &["livetrail-engine", "livetrail-record"],
         words: "the ledger stores bytes: it knows neither streaming nor what an entry means",
     },
@@ -128,26 +136,49 @@ const RULES: &[Rule] = &[
         words: "the query index is derived from the ledger and read by anybody: it knows no pipeline, no streaming, no runtime",
     },
     Rule {
+        name: "livetrail-replica",
+        may_use: &[
+            "livetrail-clock",
+            "livetrail-ledger",
+            "livetrail-record",
+            "livetrail-tlog",
+        ],
+        never_below: &["livetrail-audit", "livetrail-engine", "axum", "hyper"],
+        words: "a replica follows the ledger; it knows neither streaming nor the pipeline",
+    },
+    Rule {
         name: "livetrail-audit",
         may_use: &[
+            "livetrail-clock",
             "livetrail-engine",
             "livetrail-ledger",
             "livetrail-record",
             "livetrail-tlog",
         ],
-        never_below: &["livetrail-http", "livetrail-rtmp", "axum", "hyper"],
-        words: "the audit pipeline observes the engine; it knows no gateway and no HTTP",
+        never_below: &[
+            "livetrail-http",
+            "livetrail-replica",
+            "livetrail-rtmp",
+            "axum",
+            "hyper",
+        ],
+        words: "the audit pipeline observes the engine; it knows no gateway, no replica and no HTTP",
     },
     Rule {
         name: "livetrail-sinks",
         may_use: &[
-            "livetrail-audit",
             "livetrail-record",
+            "livetrail-replica",
             "livetrail-s3",
             "livetrail-tlog",
         ],
-        never_below: &["livetrail-http", "livetrail-rtmp"],
-        words: "a sink takes records; it knows no gateway",
+        never_below: &[
+            "livetrail-audit",
+            "livetrail-engine",
+            "livetrail-http",
+            "livetrail-rtmp",
+        ],
+        words: "a sink takes sealed records; it links neither the streaming engine nor the pipeline nor a gateway",
     },
     Rule {
         name: "livetrail-verify",
@@ -388,6 +419,24 @@ mod tests {
             ("livetrail-ledger", &[]),
         ]);
         assert!(places(&check(&graph)).contains(&"livetrail-verify"));
+    }
+
+    #[test]
+    fn a_sink_never_links_the_streaming_engine() {
+        let graph = Graph::of(&[
+            ("livetrail-sinks", &["livetrail-replica"]),
+            ("livetrail-replica", &["livetrail-ledger"]),
+            ("livetrail-ledger", &["livetrail-clock"]),
+            ("livetrail-clock", &[]),
+        ]);
+        assert_eq!(check(&graph), []);
+        let broken = check(&Graph::of(&[
+            ("livetrail-sinks", &["livetrail-replica"]),
+            ("livetrail-replica", &["livetrail-engine"]),
+            ("livetrail-engine", &[]),
+        ]));
+        assert!(places(&broken).contains(&"livetrail-sinks"), "{broken:?}");
+        assert!(places(&broken).contains(&"livetrail-replica"), "{broken:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use livetrail_engine::{Clock, SystemClock};
+use livetrail_clock::{Clock, SystemClock};
 use livetrail_record::OpenSession;
 use uuid::Uuid;
 

@@ -25,7 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use livetrail_engine::{Clock, MediaFrame, Observer, StreamEvent, StreamKey};
+use livetrail_clock::Clock;
+use livetrail_engine::{MediaFrame, Observer, StreamEvent, StreamKey};
 use livetrail_record::{AuditAction, AuditRecord, Reason};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use uuid::Uuid;

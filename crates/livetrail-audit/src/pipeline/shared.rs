@@ -6,7 +6,8 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use livetrail_engine::{Clock, StreamEvent, SystemClock};
+use livetrail_clock::{Clock, SystemClock};
+use livetrail_engine::StreamEvent;
 use livetrail_record::AuditRecord;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use livetrail_engine::{Clock as _, SystemClock};
+use livetrail_clock::{Clock as _, SystemClock};
 use tokio::sync::oneshot;
 
 use super::shared::lock;

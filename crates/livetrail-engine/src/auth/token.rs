@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Authenticator, Grant, Verdict, secrets::Secrets};
 use crate::{
+    Clock,
     admit::Attempt,
-    clock::Clock,
     error::Error,
     event::{Reason, Role},
 };
@@ -237,7 +237,7 @@ impl std::fmt::Debug for SignedTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{admit::Credentials, clock::ManualClock, identity::StreamKey};
+    use crate::{ManualClock, admit::Credentials, identity::StreamKey};
 
     const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 

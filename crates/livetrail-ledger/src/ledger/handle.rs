@@ -13,7 +13,7 @@ use super::{
     times::CommitTimes,
 };
 use crate::{
-    clock::Clock,
+    Clock,
     cursor::{Cursor, read_cursors, write_cursor},
     error::{AppendError, Fatal, LedgerError, WaitError},
     held,

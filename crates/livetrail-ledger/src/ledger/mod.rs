@@ -22,7 +22,7 @@ pub use handle::{Appended, AppendedSome, Handle, Status};
 pub use times::CommitTimes;
 
 use crate::{
-    clock::{Clock, SystemClock},
+    Clock, SystemClock,
     error::{Fatal, LedgerError},
     identity::Identity,
     options::Options,

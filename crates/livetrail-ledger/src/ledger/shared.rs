@@ -11,7 +11,7 @@ use livetrail_tlog::{Frontier, NoteSignature, VerifiedCheckpoint};
 
 use super::times::Times;
 use crate::{
-    clock::Clock,
+    Clock,
     error::Fatal,
     options::Options,
     passing::Passing,
@@ -289,7 +289,7 @@ impl Drop for PanicGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::SystemClock, store::MemStore, tests::harness};
+    use crate::{SystemClock, store::MemStore, tests::harness};
 
     fn shared() -> Shared {
         let store = harness::created();

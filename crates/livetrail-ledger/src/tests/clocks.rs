@@ -23,6 +23,9 @@ const NOW_S: u64 = 1_763_805_600;
 struct Set(AtomicU64, SystemClock);
 
 impl Clock for Set {
+    fn unix_ms(&self) -> u64 {
+        self.unix_s().saturating_mul(1_000)
+    }
     fn unix_s(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }

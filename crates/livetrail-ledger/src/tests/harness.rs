@@ -11,7 +11,7 @@ use livetrail_tlog::{
 };
 
 use crate::{
-    clock::Clock,
+    Clock,
     error::{Fatal, LedgerError},
     identity::{Identity, Seed},
     options::Options,
@@ -29,8 +29,8 @@ use crate::{
 pub(super) struct Still;
 
 impl Clock for Still {
-    fn unix_s(&self) -> u64 {
-        1_700_000_000
+    fn unix_ms(&self) -> u64 {
+        1_700_000_000_000
     }
     fn monotonic(&self) -> Duration {
         Duration::ZERO

@@ -9,8 +9,7 @@ use livetrail_tlog::{
 
 use super::harness::{Core, Seen, Still, created, entry, identity};
 use crate::{
-    clock::Clock as _,
-    layout,
+    Clock as _, layout,
     manifest::{Intent, Manifest},
     store::{Access, FaultStore, MemStore, Op, SharedStore, Store, parent},
     wal::{Batch, Writer},

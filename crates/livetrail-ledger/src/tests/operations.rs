@@ -9,7 +9,7 @@ use super::harness::{
     Core, Ended, Seen, Still, check_names, check_whole, created, entry, with_keys,
 };
 use crate::{
-    clock::Clock,
+    Clock,
     cursor::{Cursor, prunable_below, read_cursors, write_cursor},
     error::LedgerError,
     identity::Identity,

@@ -7,8 +7,8 @@ use livetrail_tlog::{CheckpointVerifier, Ed25519Verifier, Note, VerifiedCheckpoi
 use super::faults::changes;
 use super::harness::{Core, Seen, Still, check_whole, created, entry, identity, small, with_keys};
 use crate::{
-    Class, Fault, FaultPlan, FaultStore, Identity, Ledger, LedgerError, MemStore, PowerCut, Reader,
-    Seed, SharedStore, Store as _, clock::Clock, rotate::rotate,
+    Class, Clock, Fault, FaultPlan, FaultStore, Identity, Ledger, LedgerError, MemStore, PowerCut,
+    Reader, Seed, SharedStore, Store as _, rotate::rotate,
 };
 
 /// A trail of 30 sealed entries and 2 that are only durable.

@@ -16,7 +16,7 @@ use super::{
     exchange::{Exchange, Next, Outcome},
     known::Known,
 };
-use crate::{clock::Clock, error::LedgerError, ledger::Handle, reader::Reader, store::SharedStore};
+use crate::{Clock, error::LedgerError, ledger::Handle, reader::Reader, store::SharedStore};
 
 /// Something that people should hear of.
 #[derive(Clone, Debug, PartialEq, Eq)]

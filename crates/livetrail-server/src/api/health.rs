@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
 use livetrail_audit::Status;
-use livetrail_audit::replica::ReplicaStatus;
 use livetrail_engine::Clock as _;
 use livetrail_ledger::Pressure;
+use livetrail_replica::ReplicaStatus;
 use serde::Serialize;
 use utoipa::ToSchema;
 

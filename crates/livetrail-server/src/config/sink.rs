@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use livetrail_audit::replica::ReplicaOptions;
+use livetrail_replica::ReplicaOptions;
 use serde::Deserialize;
 
 use super::load::beside;
@@ -200,7 +200,7 @@ impl Sink {
     /// What is wrong with it by itself: the key in it, and why.
     pub(super) fn wrong(&self) -> Option<(&'static str, String)> {
         if let Err(error) = self.options().check(&self.name) {
-            use livetrail_audit::replica::ReplicaOptionsError as Wrong;
+            use livetrail_replica::ReplicaOptionsError as Wrong;
             let key = match &error {
                 Wrong::Name { .. } => "name",
                 Wrong::BatchRecords(_) => "batch_records",

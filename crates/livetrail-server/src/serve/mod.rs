@@ -12,11 +12,11 @@ mod trail;
 use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use livetrail_audit::replica::Replicas;
 use livetrail_audit::{AuditPipeline, CloseReport, Mode, Policy};
 use livetrail_engine::{Clock, Engine, EngineBuilder};
 use livetrail_gateway::{DenyRules, ListenError};
 use livetrail_http::{HttpGateway, HttpLimits, PlaybackOptions};
+use livetrail_replica::Replicas;
 use livetrail_rtmp::{RtmpConfig, RtmpServer};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 

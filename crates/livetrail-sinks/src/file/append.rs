@@ -4,7 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 
 use super::batch::{Batch, Piece};
 use super::cursor::{Cursor, MAX_CURSOR_BYTES};

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use livetrail_audit::replica::{Gap, HandOver, SealedRange};
 use livetrail_record::AuditRecord;
+use livetrail_replica::{Gap, HandOver, SealedRange};
 use livetrail_tlog::Hash;
 
 use super::cursor::Cursor;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use livetrail_audit::replica::SinkCursor;
+use livetrail_replica::SinkCursor;
 use livetrail_tlog::{Frontier, Hash};
 
 use super::Format;

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 
 use super::cursor::Cursor;
 

@@ -1,9 +1,9 @@
 //! What stands in the file: one line an entry.
 
-use livetrail_audit::replica::Gap;
 use livetrail_record::{
     AuditAction, AuditRecord, Personal, Value, encode_line_into, parse_canonical,
 };
+use livetrail_replica::Gap;
 use livetrail_tlog::{Frontier, Hash};
 
 use super::Format;

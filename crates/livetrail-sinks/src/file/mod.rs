@@ -33,7 +33,7 @@
 //! - **What is behind the cursor's length is not committed.** A crash can leave it there, and the next append cuts it off. So
 //!   a reader that follows the file may see lines twice across a crash, and one that reads up to `bytes` never does.
 //! - **Rotation** is by [`Rotation`], whose bounds depend on lines alone and on no clock; or by somebody else, who moves the file away and
-//!   then says so ([`ReplicaSink::reopen`](livetrail_audit::replica::ReplicaSink::reopen)). Until then lines go on into the file that was
+//!   then says so ([`ReplicaSink::reopen`](livetrail_replica::ReplicaSink::reopen)). Until then lines go on into the file that was
 //!   moved. One that was moved while nobody wrote is found by its inode under whatever name in the same folder.
 //!
 //! The order of an append, and what a crash in the middle means, is in `append.rs`.

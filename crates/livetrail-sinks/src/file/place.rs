@@ -5,7 +5,7 @@ use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 
 use super::error;
 

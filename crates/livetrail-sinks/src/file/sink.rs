@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::{Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_replica::{Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
 use tokio::sync::Mutex;
 
 use super::append::{Target, nothing_happens};

@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use livetrail_audit::replica::conformance::TestLog;
-use livetrail_audit::replica::{ErrorClass, Gap, ReplicaError, ReplicaSink as _};
 use livetrail_record::{encode_line, parse_canonical};
+use livetrail_replica::conformance::TestLog;
+use livetrail_replica::{ErrorClass, Gap, ReplicaError, ReplicaSink as _};
 
 use super::append::{Step, Target, nothing_happens};
 use super::batch::Batch;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
@@ -217,7 +217,7 @@ pub(super) fn consumer(
 
 #[cfg(test)]
 mod tests {
-    use livetrail_audit::replica::ReplicaSink as _;
+    use livetrail_replica::ReplicaSink as _;
 
     use super::*;
     use crate::kafka::KafkaSink;

@@ -1,6 +1,6 @@
 //! What follows from what librdkafka says.
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 /// An error, and what was being done. No setting is repeated in it: one may be the password.
@@ -100,7 +100,7 @@ fn unsuitable(what: String, code: Code) -> ReplicaError {
 
 #[cfg(test)]
 mod tests {
-    use livetrail_audit::replica::ErrorClass;
+    use livetrail_replica::ErrorClass;
 
     use super::*;
 

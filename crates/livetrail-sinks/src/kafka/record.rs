@@ -1,6 +1,6 @@
 //! What stands in the partition: the format of a record.
 
-use livetrail_audit::replica::HandOver;
+use livetrail_replica::HandOver;
 use livetrail_tlog::{Hash, leaf_hash};
 use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
 

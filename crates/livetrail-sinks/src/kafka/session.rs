@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use livetrail_audit::replica::{Gap, ReplicaError, SealedRange};
+use livetrail_replica::{Gap, ReplicaError, SealedRange};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};

@@ -4,9 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::{
-    Gap, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor,
-};
+use livetrail_replica::{Gap, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 

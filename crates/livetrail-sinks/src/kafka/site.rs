@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use livetrail_audit::replica::{ErrorClass, ReplicaError};
+use livetrail_replica::{ErrorClass, ReplicaError};
 use livetrail_tlog::{
     Bundle, Checkpoint, Error as TlogError, Hash, Note, TILE_WIDTH, Tile, TileBuilder,
     encode_entry_into,

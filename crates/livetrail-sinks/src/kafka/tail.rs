@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use livetrail_audit::replica::{ErrorClass, ReplicaError, Sightings, SinkCursor};
+use livetrail_replica::{ErrorClass, ReplicaError, Sightings, SinkCursor};
 use livetrail_tlog::Hash;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};

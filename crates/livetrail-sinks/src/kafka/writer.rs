@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use livetrail_audit::replica::{Gap, ReplicaError, SealedRange, Sightings, SinkCursor};
+use livetrail_replica::{Gap, ReplicaError, SealedRange, Sightings, SinkCursor};
 
 use super::session::Session;
 use super::tail::{Partition, Reading};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
 use jiff::fmt::rfc2822;
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message;
 
@@ -107,7 +107,7 @@ fn cut(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use hyper::header::HeaderValue;
-    use livetrail_audit::replica::ErrorClass;
+    use livetrail_replica::ErrorClass;
     use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsPartialSuccess;
 
     use super::*;

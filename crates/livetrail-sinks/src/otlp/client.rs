@@ -15,7 +15,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client as Http, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 use livetrail_tlog::Hash;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message as _;

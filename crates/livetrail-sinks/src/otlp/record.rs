@@ -1,7 +1,7 @@
 //! Entries as log records of OpenTelemetry.
 
-use livetrail_audit::replica::Gap;
 use livetrail_record::{AuditRecord, parse_canonical};
+use livetrail_replica::Gap;
 use livetrail_tlog::Hash;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;

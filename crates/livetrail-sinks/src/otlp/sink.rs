@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::{Delivery, Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_replica::{Delivery, Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
 
 use super::client::Client;
 use super::record;

@@ -5,8 +5,8 @@ use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt as _;
-use livetrail_audit::replica::{Gap, HandOver, ReplicaError, SealedRange, Sightings, SinkCursor};
 use livetrail_record::AuditRecord;
+use livetrail_replica::{Gap, HandOver, ReplicaError, SealedRange, Sightings, SinkCursor};
 use livetrail_tlog::Hash;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{FromSql, ToSql};

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 

@@ -1,9 +1,7 @@
 //! The sink: one connection at a time, made when it is needed and given up after any error.
 
 use async_trait::async_trait;
-use livetrail_audit::replica::{
-    Gap, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor,
-};
+use livetrail_replica::{Gap, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor};
 use tokio::sync::Mutex;
 use tokio_postgres_rustls::MakeRustlsConnect;
 

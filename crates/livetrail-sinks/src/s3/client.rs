@@ -10,7 +10,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 use livetrail_s3::answer::{MAX_ANSWER_BYTES, Refusal, refusal};
 use livetrail_s3::{Bucket, Credentials, Request};
 use rustls::pki_types::CertificateDer;
@@ -276,7 +276,7 @@ pub(super) fn refused(what: &str, status: u16, body: &[u8]) -> ReplicaError {
 
 #[cfg(test)]
 mod tests {
-    use livetrail_audit::replica::ErrorClass;
+    use livetrail_replica::ErrorClass;
 
     use super::*;
 

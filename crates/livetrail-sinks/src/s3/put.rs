@@ -1,7 +1,7 @@
 //! Each kind of object of a log: put where none is, and what it means when another one is there.
 
 use bytes::Bytes;
-use livetrail_audit::replica::{HandOver, ReplicaError};
+use livetrail_replica::{HandOver, ReplicaError};
 use livetrail_tlog::{
     Bundle, Checkpoint, HASH_BYTES, Hash, Note, TILE_WIDTH, Tile, TreeHead, leaf_hash, parse_bundle,
 };

@@ -1,6 +1,6 @@
 //! Making the bucket.
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 
 use super::client::{Client, UnixSeconds, refused};
 use super::options::S3Options;

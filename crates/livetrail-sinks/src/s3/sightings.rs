@@ -1,7 +1,7 @@
 //! What the bucket has seen of a log: its checkpoints, read without any other object.
 
 use futures_util::stream::{self, StreamExt as _};
-use livetrail_audit::replica::{ReplicaError, Sightings};
+use livetrail_replica::{ReplicaError, Sightings};
 use livetrail_tlog::MAX_NOTE_BYTES;
 
 use super::client::Client;

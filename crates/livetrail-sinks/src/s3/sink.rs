@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::{ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor};
+use livetrail_replica::{ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor};
 use tokio::sync::Mutex;
 
 use super::client::{Client, UnixSeconds};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures_util::stream::{self, TryStreamExt as _};
-use livetrail_audit::replica::{ReplicaError, SealedRange};
+use livetrail_replica::{ReplicaError, SealedRange};
 use livetrail_tlog::{
     Bundle, Checkpoint, Error as TlogError, Hash, MAX_ENTRY_BYTES, MAX_NOTE_BYTES, TILE_WIDTH,
     Tile, TileBuilder, TileReader, TreeHead, encode_entry_into, leaf_hash, parse_bundle,

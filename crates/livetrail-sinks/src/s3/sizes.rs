@@ -1,6 +1,6 @@
 //! The sizes in the keys of commits and checkpoints, from the largest down: also those above which somebody put a delete marker.
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 use livetrail_s3::answer;
 
 use super::client::Client;

@@ -1,7 +1,7 @@
 //! Objects that are written once: put if absent, compared if present, found again if somebody deleted them.
 
 use bytes::Bytes;
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 use livetrail_s3::ObjectLock;
 use livetrail_s3::answer::{self, MAX_ANSWER_BYTES};
 

@@ -5,8 +5,8 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 
-use livetrail_audit::replica::{Gap, ReplicaError, SealedRange};
 use livetrail_record::parse_canonical;
+use livetrail_replica::{Gap, ReplicaError, SealedRange};
 
 use crate::json_line;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::{Delivery, Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_replica::{Delivery, Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::output::{Batch, Output};

@@ -5,8 +5,8 @@ use std::io::{PipeReader, Read as _};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::TestLog;
-use livetrail_audit::replica::{ErrorClass, Gap, ReplicaError, ReplicaSink as _};
+use livetrail_replica::conformance::TestLog;
+use livetrail_replica::{ErrorClass, Gap, ReplicaError, ReplicaSink as _};
 use tempfile::TempDir;
 
 use super::StdoutSink;

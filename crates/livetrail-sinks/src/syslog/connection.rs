@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

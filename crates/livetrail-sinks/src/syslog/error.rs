@@ -2,7 +2,7 @@
 
 use std::io;
 
-use livetrail_audit::replica::ReplicaError;
+use livetrail_replica::ReplicaError;
 
 use super::target::SyslogTarget;
 use crate::tls;

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use livetrail_audit::replica::Gap;
 use livetrail_record::{AuditRecord, parse_canonical};
+use livetrail_replica::Gap;
 use livetrail_tlog::Hash;
 
 use super::target::SyslogTarget;

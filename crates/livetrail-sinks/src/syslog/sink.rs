@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::{Delivery, Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_replica::{Delivery, Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 

@@ -20,12 +20,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::{
+use livetrail_clock::SystemClock;
+use livetrail_ledger::{Ledger, Reader, SharedStore};
+use livetrail_replica::{
     Delivery, Gap, ReplicaError, ReplicaOptions, ReplicaSink, ReplicaState, ReplicaWatch, Replicas,
     Replicator, SealedRange, SinkCursor,
 };
-use livetrail_engine::SystemClock;
-use livetrail_ledger::{Ledger, Reader, SharedStore};
 use livetrail_s3::{CredentialSource, LockMode};
 use livetrail_sinks::file::{FileReplica, Format, Rotation};
 use livetrail_sinks::kafka::{KafkaSink, KafkaTarget};

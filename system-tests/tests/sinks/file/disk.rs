@@ -1,7 +1,7 @@
 //! A real small disk that is full: what was written in part is not committed, and when there is room each entry is there once.
 
-use livetrail_audit::replica::conformance::TestLog;
-use livetrail_audit::replica::{ErrorClass, ReplicaSink as _};
+use livetrail_replica::conformance::TestLog;
+use livetrail_replica::{ErrorClass, ReplicaSink as _};
 use livetrail_sinks::file::{FileReplica, Format};
 use system_tests::SmallDisk;
 

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::{Manipulation, Place as AnyPlace, TestLog};
+use livetrail_replica::ReplicaSink;
+use livetrail_replica::conformance::{Manipulation, Place as AnyPlace, TestLog};
 use livetrail_sinks::file::{FileReplica, Format};
 
-livetrail_audit::replica_conformance!(Place: one_log);
+livetrail_replica::replica_conformance!(Place: one_log);
 
 /// A folder on a real disk with a file in JSON, from which each entry's bytes can be read.
 pub(crate) struct Place(tempfile::TempDir);

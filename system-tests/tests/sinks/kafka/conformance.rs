@@ -2,8 +2,8 @@
 //! for it again by itself, so that the suite never sees the doubt that it looks for. `own` has that case.
 //! Rights that are taken away: `login` has that for passwords, `faults` for a topic's access list.
 
-livetrail_audit::replica_conformance!(super::Topic: place);
-livetrail_audit::replica_conformance!(@@ super::Topic:
+livetrail_replica::replica_conformance!(super::Topic: place);
+livetrail_replica::replica_conformance!(@@ super::Topic:
     the_server_is_killed_and_comes_back,
     the_connection_breaks_in_the_middle_of_a_batch,
     a_slow_server_is_given_up_and_asked_again,

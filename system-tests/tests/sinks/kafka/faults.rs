@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::conformance::{Access, Place, TestLog, run_case};
-use livetrail_audit::replica::{ErrorClass, ReplicaError, ReplicaSink};
+use livetrail_replica::conformance::{Access, Place, TestLog, run_case};
+use livetrail_replica::{ErrorClass, ReplicaError, ReplicaSink};
 use livetrail_sinks::kafka::KafkaSink;
 use rdkafka::config::ClientConfig;
 use rdkafka::mocking::{MockCluster, MockCoordinator};
@@ -80,7 +80,7 @@ impl Access for Cluster {
     }
 }
 
-livetrail_audit::replica_conformance!(Cluster: access);
+livetrail_replica::replica_conformance!(Cluster: access);
 
 /// What passes by itself, wherever in a batch it comes: throttling, an election, too few replicas, an answer that the leader gave too late, a
 /// coordinator that moves, a connection that breaks. A refusal behind each in the same queue shows that the client got so far.

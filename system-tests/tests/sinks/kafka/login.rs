@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::conformance::{Access, Place, TestLog, run_case};
-use livetrail_audit::replica::{ReplicaError, ReplicaSink};
+use livetrail_replica::conformance::{Access, Place, TestLog, run_case};
+use livetrail_replica::{ReplicaError, ReplicaSink};
 use livetrail_sinks::kafka::{KafkaSink, KafkaTarget, SaslMechanism, set_up};
 use system_tests::{Finished, KafkaBroker, livetrail, run};
 use tempfile::TempDir;
@@ -88,7 +88,7 @@ impl Access for Login {
     }
 }
 
-livetrail_audit::replica_conformance!(Login: access);
+livetrail_replica::replica_conformance!(Login: access);
 
 /// Either mechanism lets in who knows the password, and nobody else.
 #[test]

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::{Manipulation, Place, Proxy, Server, TestLog};
+use livetrail_replica::ReplicaSink;
+use livetrail_replica::conformance::{Manipulation, Place, Proxy, Server, TestLog};
 use livetrail_sinks::kafka::{KafkaSink, KafkaTarget, set_up};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::{Place as _, TestLog, run_case};
-use livetrail_audit::replica::{ErrorClass, Gap, ReplicaSink};
+use livetrail_replica::conformance::{Place as _, TestLog, run_case};
+use livetrail_replica::{ErrorClass, Gap, ReplicaSink};
 use livetrail_sinks::kafka::{KafkaSink, read_back};
 use livetrail_verify::{Directory, Options, Policy, Report, Verdict, keys_in, verify};
 use rdkafka::config::ClientConfig;

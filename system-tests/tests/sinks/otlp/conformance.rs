@@ -2,4 +2,4 @@
 
 use super::Collector;
 
-livetrail_audit::replica_conformance!(Collector: place, server_at_least_once, access);
+livetrail_replica::replica_conformance!(Collector: place, server_at_least_once, access);

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::TestLog;
-use livetrail_audit::replica::{Delivery, ErrorClass, Gap, ReplicaError, ReplicaSink as _};
+use livetrail_replica::conformance::TestLog;
+use livetrail_replica::{Delivery, ErrorClass, Gap, ReplicaError, ReplicaSink as _};
 use livetrail_sinks::otlp::OtlpTarget;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! What is the table's own: its connection.
 
-use livetrail_audit::replica::ReplicaSink as _;
-use livetrail_audit::replica::conformance::Place as _;
+use livetrail_replica::ReplicaSink as _;
+use livetrail_replica::conformance::Place as _;
 
 use super::Table;
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::{Place as _, TestLog};
-use livetrail_audit::replica::{ErrorClass, Gap, ReplicaError, ReplicaSink as _, SealedRange};
 use livetrail_ledger::{Class, Identity, Ledger, MemStore, Reader, SharedStore};
 use livetrail_record::{AuditAction, AuditRecord, Reason, Uuid, encode_canonical};
+use livetrail_replica::conformance::{Place as _, TestLog};
+use livetrail_replica::{ErrorClass, Gap, ReplicaError, ReplicaSink as _, SealedRange};
 use livetrail_sinks::SinksError;
 use livetrail_sinks::postgres::{PostgresTarget, SCHEMA_VERSION, set_up};
 use livetrail_tlog::leaf_hash;

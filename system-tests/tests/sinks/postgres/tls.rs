@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use livetrail_audit::replica::{ReplicaError, ReplicaSink as _};
+use livetrail_replica::{ReplicaError, ReplicaSink as _};
 use livetrail_sinks::postgres::{PostgresSink, PostgresTarget, set_up};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use system_tests::Postgres;

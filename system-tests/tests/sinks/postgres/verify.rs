@@ -1,7 +1,7 @@
 //! What the verifier says of the table alone: sound as it came, and every change by somebody with all rights is found and named.
 
-use livetrail_audit::replica::ReplicaSink as _;
-use livetrail_audit::replica::conformance::{Place as _, TestLog};
+use livetrail_replica::ReplicaSink as _;
+use livetrail_replica::conformance::{Place as _, TestLog};
 use livetrail_verify::{
     Class, Options, Policy, PostgresTrail, Report, Verdict, VerifyError, keys_in, verify,
 };

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::{
+use livetrail_replica::ReplicaSink;
+use livetrail_replica::conformance::{
     Access, Manipulation, Place as AnyPlace, Proxy, Server, TestLog,
 };
 use livetrail_s3::answer::{Version, versions};

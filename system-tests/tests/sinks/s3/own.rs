@@ -1,7 +1,7 @@
 //! What is the bucket's own: locks, refusals at the start, objects that somebody deleted or overwrote.
 
-use livetrail_audit::replica::conformance::{Place as AnyPlace, TestLog, run_case};
-use livetrail_audit::replica::{ErrorClass, ReplicaError, ReplicaSink as _};
+use livetrail_replica::conformance::{Place as AnyPlace, TestLog, run_case};
+use livetrail_replica::{ErrorClass, ReplicaError, ReplicaSink as _};
 use livetrail_s3::LockMode;
 use livetrail_sinks::s3::Retention;
 use system_tests::{S3Server, clock};

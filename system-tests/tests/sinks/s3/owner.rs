@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::{TestLog, run_case};
-use livetrail_audit::replica::{ReplicaFloor, ReplicaSink};
 use livetrail_ledger::{ExternalFloor as _, SeenTree};
+use livetrail_replica::conformance::{TestLog, run_case};
+use livetrail_replica::{ReplicaFloor, ReplicaSink};
 use livetrail_s3::answer::Version;
 use system_tests::S3Server;
 

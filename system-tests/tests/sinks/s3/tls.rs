@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use livetrail_audit::replica::conformance::{Place as AnyPlace, TestLog, run_case};
-use livetrail_audit::replica::{ErrorClass, ReplicaError, ReplicaSink as _};
+use livetrail_replica::conformance::{Place as AnyPlace, TestLog, run_case};
+use livetrail_replica::{ErrorClass, ReplicaError, ReplicaSink as _};
 use livetrail_s3::{Bucket, Endpoint};
 use livetrail_sinks::s3::S3Options;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};

@@ -10,14 +10,14 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::{Manipulation, Place as AnyPlace, TestLog};
+use livetrail_replica::ReplicaSink;
+use livetrail_replica::conformance::{Manipulation, Place as AnyPlace, TestLog};
 use livetrail_sinks::stdout::StdoutSink;
 
 use crate::cursors;
 use crate::file::held_in;
 
-livetrail_audit::replica_conformance!(Place: one_log);
+livetrail_replica::replica_conformance!(Place: one_log);
 
 /// A pipe with a reader at its other end, who keeps all.
 pub(crate) struct Place {

@@ -2,13 +2,13 @@
 
 use super::Rsyslog;
 
-livetrail_audit::replica_conformance!(Rsyslog: place, server_at_least_once, access);
+livetrail_replica::replica_conformance!(Rsyslog: place, server_at_least_once, access);
 
 /// Without TLS a receiver that is killed cannot be told from one that is done, so this is all that holds.
 mod plain {
     use super::super::RsyslogPlain;
 
-    livetrail_audit::replica_conformance!(@@ RsyslogPlain:
+    livetrail_replica::replica_conformance!(@@ RsyslogPlain:
         everything_arrives_once_in_order,
     );
 }
@@ -16,7 +16,7 @@ mod plain {
 mod syslog_ng {
     use super::super::SyslogNg;
 
-    livetrail_audit::replica_conformance!(@@ SyslogNg:
+    livetrail_replica::replica_conformance!(@@ SyslogNg:
         everything_arrives_once_in_order,
         the_server_is_killed_and_comes_back,
         the_connection_breaks_in_the_middle_of_a_batch,

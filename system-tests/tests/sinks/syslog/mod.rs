@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::ReplicaSink;
-use livetrail_audit::replica::conformance::{Access, Manipulation, Place, Proxy, Server, TestLog};
+use livetrail_replica::ReplicaSink;
+use livetrail_replica::conformance::{Access, Manipulation, Place, Proxy, Server, TestLog};
 use livetrail_sinks::syslog::{SyslogSink, SyslogTarget, Transport};
 use system_tests::syslog::{Kind, Receiver};
 

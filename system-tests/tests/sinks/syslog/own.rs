@@ -1,7 +1,7 @@
 //! What is syslog's own: whom it believes, receivers that do not say that they have read, a cursor that was lost, a gap.
 
-use livetrail_audit::replica::conformance::TestLog;
-use livetrail_audit::replica::{Delivery, ErrorClass, Gap, ReplicaError, ReplicaSink as _};
+use livetrail_replica::conformance::TestLog;
+use livetrail_replica::{Delivery, ErrorClass, Gap, ReplicaError, ReplicaSink as _};
 use livetrail_sinks::syslog::{SyslogTarget, Transport};
 
 use super::sink;

@@ -16,7 +16,7 @@ mod take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use livetrail_engine::{Clock as _, SystemClock};
+use livetrail_clock::{Clock as _, SystemClock};
 use livetrail_record::{AuditAction, AuditRecord};
 use tokio::runtime::Runtime;
 use uuid::Uuid;

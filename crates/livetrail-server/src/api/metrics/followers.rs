@@ -1,6 +1,6 @@
 //! Who follows the trail: witnesses and sinks.
 
-use livetrail_audit::replica::{ReplicaState, ReplicaStatus};
+use livetrail_replica::{ReplicaState, ReplicaStatus};
 
 use super::{Now, writer::Writer};
 

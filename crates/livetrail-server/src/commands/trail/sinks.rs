@@ -5,8 +5,8 @@ mod kafka;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use livetrail_audit::replica::{ReplicaSink, examine};
 use livetrail_ledger::{Cursor, Reader, RealStore, SharedStore};
+use livetrail_replica::{ReplicaSink, examine};
 use serde::Serialize;
 
 use super::show::table;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use livetrail_audit::replica::ReplicaSink;
+use livetrail_replica::ReplicaSink;
 use livetrail_sinks::file::{FileReplica, Format, Rotation};
 
 use crate::config;

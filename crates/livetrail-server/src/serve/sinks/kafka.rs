@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use livetrail_audit::replica::ReplicaSink;
+use livetrail_replica::ReplicaSink;
 use livetrail_sinks::kafka::{KafkaSink, KafkaTarget, SaslMechanism, Weakness};
 
 use crate::config::{self, Accept, Sasl, SecretError};

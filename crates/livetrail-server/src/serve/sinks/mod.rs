@@ -21,12 +21,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use livetrail_audit::AuditPipeline;
-use livetrail_audit::replica::{
+use livetrail_engine::Clock;
+use livetrail_ledger::Reader;
+use livetrail_replica::{
     RecordEvent, ReplicaFloor, ReplicaOptions, ReplicaSink, ReplicaState, ReplicaStatus,
     ReplicaWatch, Replicas, Replicator,
 };
-use livetrail_engine::Clock;
-use livetrail_ledger::Reader;
 use tokio::sync::Semaphore;
 
 use super::trail::TrailView;

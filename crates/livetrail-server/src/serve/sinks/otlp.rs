@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use livetrail_audit::replica::ReplicaSink;
+use livetrail_replica::ReplicaSink;
 use livetrail_sinks::otlp::{OtlpSink, OtlpTarget};
 
 use crate::config::{self, SecretError};

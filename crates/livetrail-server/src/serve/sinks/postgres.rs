@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use livetrail_audit::replica::ReplicaSink;
+use livetrail_replica::ReplicaSink;
 use livetrail_sinks::postgres::{PostgresSink, PostgresTarget};
 
 use crate::config::{self, SecretError};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use livetrail_audit::replica::ReplicaSink;
 use livetrail_engine::{Clock as _, SystemClock};
+use livetrail_replica::ReplicaSink;
 use livetrail_s3::{Bucket, CredentialSource, Endpoint, LockMode};
 use livetrail_sinks::s3::{Retention, S3Options, S3Sink, UnixSeconds};
 

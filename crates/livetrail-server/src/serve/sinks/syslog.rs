@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use livetrail_audit::replica::ReplicaSink;
+use livetrail_replica::ReplicaSink;
 use livetrail_sinks::syslog::{SyslogSink, SyslogTarget, Transport};
 
 use crate::config;

@@ -21,13 +21,13 @@ use std::{
 };
 
 use anyhow::bail;
-use livetrail_audit::replica::Replicas;
 use livetrail_audit::{AuditPipeline, LedgerSink, OpenSession};
 use livetrail_engine::{Clock, SystemClock};
 use livetrail_ledger::{
     Handle, Identity, Ledger, LedgerError, Options, Reader, RealStore, RecoveryReport, SharedStore,
     WaitError, Witnesses, read_seed,
 };
+use livetrail_replica::Replicas;
 
 use clock::TrailTime;
 pub(crate) use clock::{ask_to_confirm, confirmed_record, keep as keep_clock, trail_ms};

@@ -1,6 +1,11 @@
 //! The one place that reads the time.
+//!
+//! A host gives one [`Clock`] to the engine, the audit pipeline, the ledger and the replicas, so
+//! that all of them have the same time. [`SystemClock`] is the operating system's,
+//! [`ManualClock`] is for tests.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -8,13 +13,25 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Where an engine gets its time from. Wall time is for showing, monotonic time for deciding.
+/// A source of time. Wall time is for showing, monotonic time for deciding.
 pub trait Clock: Send + Sync + 'static {
-    /// Milliseconds since 1970 (UTC). May jump.
+    /// Milliseconds since 1970 (UTC). May jump, stand still or be wrong.
     fn unix_ms(&self) -> u64;
 
     /// Time since some fixed moment of this process. Never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// Seconds since 1970 (UTC): [`unix_ms`](Self::unix_ms), rounded down.
+    fn unix_s(&self) -> u64 {
+        self.unix_ms() / 1_000
+    }
+}
+
+/// Shows the wall time, so that structures with a clock can derive `Debug`.
+impl fmt::Debug for dyn Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Clock").field(&self.unix_ms()).finish()
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
@@ -23,6 +40,9 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
     fn monotonic(&self) -> Duration {
         (**self).monotonic()
+    }
+    fn unix_s(&self) -> u64 {
+        (**self).unix_s()
     }
 }
 
@@ -64,7 +84,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told to move: an hour of a test passes in no time. Clones share it.
+/// A clock that stands still until [`advance`](Self::advance) moves it, so that an hour of a test
+/// passes in no time. Clones share it.
 #[derive(Debug, Clone)]
 pub struct ManualClock {
     unix_ms_at_zero: u64,
@@ -99,5 +120,41 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Duration {
         Duration::from_micros(self.monotonic_us.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_and_its_clones_move_together_and_only_when_told() {
+        let clock = ManualClock::at(1_999);
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        assert_eq!((shared.unix_ms(), shared.unix_s()), (1_999, 1));
+        clock.advance(Duration::from_micros(1_500));
+        assert_eq!((shared.unix_ms(), shared.unix_s()), (2_000, 2));
+        assert_eq!(shared.monotonic(), Duration::from_micros(1_500));
+        assert_eq!(format!("{shared:?}"), "Clock(2000)");
+    }
+
+    #[test]
+    fn a_manual_clock_stops_at_its_end_and_does_not_wrap() {
+        let clock = ManualClock::at(u64::MAX);
+        clock.advance(Duration::MAX);
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.unix_ms(), u64::MAX);
+        assert_eq!(clock.monotonic(), Duration::from_micros(u64::MAX));
+    }
+
+    #[test]
+    fn the_systems_clock_agrees_with_itself() {
+        let clock = SystemClock::new();
+        let before = clock.monotonic();
+        assert!(
+            clock.unix_s() > 1_700_000_000,
+            "it is later than November 2023"
+        );
+        assert!(clock.monotonic() >= before);
     }
 }

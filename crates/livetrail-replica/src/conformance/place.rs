@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::error::ReplicaError;
-use super::super::status::ReplicaState;
 use super::{Following, Place, TestLog, assert_equal, quick, wait_until};
-use crate::replica::ReplicaOptions;
+use crate::ReplicaOptions;
+use crate::error::ReplicaError;
+use crate::status::ReplicaState;
 
 const ORIGIN: &str = "example.com/a";
 

@@ -4,15 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::conformance::TestLog;
-use livetrail_audit::replica::{
+use livetrail_clock::SystemClock;
+use livetrail_ledger::{Cursor, ExternalFloor, LedgerError, SeenTree};
+use livetrail_record::{AuditAction, AuditRecord, Value};
+use livetrail_replica::conformance::TestLog;
+use livetrail_replica::{
     ReplicaError, ReplicaFloor, ReplicaOptions, ReplicaSink, ReplicaState, ReplicaWatch,
     Replicator, SealedRange, Sightings, SinkCursor, examine,
 };
-use livetrail_audit::{AuditAction, AuditRecord};
-use livetrail_engine::SystemClock;
-use livetrail_ledger::{Cursor, ExternalFloor, LedgerError, SeenTree};
-use livetrail_record::Value;
 use tokio::task::JoinHandle;
 
 const ORIGIN: &str = "example.com/a";

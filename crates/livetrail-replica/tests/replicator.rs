@@ -5,15 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use livetrail_audit::replica::conformance::TestLog;
-use livetrail_audit::replica::{
+use livetrail_clock::ManualClock;
+use livetrail_ledger::Cursor;
+use livetrail_record::{AuditAction, AuditRecord, Value};
+use livetrail_replica::conformance::TestLog;
+use livetrail_replica::{
     Gap, ReplicaError, ReplicaOptions, ReplicaSink, ReplicaState, ReplicaWatch, Replicas,
     Replicator, SealedRange, SinkCursor,
 };
-use livetrail_audit::{AuditAction, AuditRecord};
-use livetrail_engine::ManualClock;
-use livetrail_ledger::Cursor;
-use livetrail_record::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::error::ErrorClass;
-use super::sink::Delivery;
+use crate::error::ErrorClass;
+use crate::sink::Delivery;
 
 /// How a replica is doing.
 #[derive(Clone, Debug)]

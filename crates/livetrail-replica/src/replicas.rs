@@ -3,9 +3,9 @@
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::replicator::{ReplicaWatch, Replicator};
-use super::status::ReplicaStatus;
-use crate::error::AuditError;
+use crate::error::StartError;
+use crate::replicator::{ReplicaWatch, Replicator};
+use crate::status::ReplicaStatus;
 
 /// How often a close looks whether the threads have ended.
 const CLOSE_POLL: Duration = Duration::from_millis(5);
@@ -29,10 +29,10 @@ impl Replicas {
     /// Runs one more.
     ///
     /// # Errors
-    /// [`AuditError::Thread`] when the system gives no thread or no runtime.
-    pub fn start(&mut self, replicator: Replicator) -> Result<(), AuditError> {
+    /// [`StartError`] when the system gives no thread or no runtime.
+    pub fn start(&mut self, replicator: Replicator) -> Result<(), StartError> {
         let name = "replica";
-        let failed = |source| AuditError::Thread { name, source };
+        let failed = |source| StartError { name, source };
         let watch = replicator.watch();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

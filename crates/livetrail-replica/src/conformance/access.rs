@@ -1,7 +1,7 @@
 //! Cases for sinks whose rights can be taken away.
 
-use super::super::status::ReplicaState;
 use super::{Access, Following, TestLog, assert_equal, wait_until};
+use crate::status::ReplicaState;
 
 const ORIGIN: &str = "example.com/a";
 

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use livetrail_tlog::Hash;
 
-use super::error::ReplicaError;
-use super::range::SealedRange;
-use super::sightings::Sightings;
+use crate::error::ReplicaError;
+use crate::range::SealedRange;
+use crate::sightings::Sightings;
 
 /// A place outside that keeps a copy of the ledger: a table, a topic, a bucket, a file; or what a host writes itself.
 ///
@@ -36,7 +36,7 @@ use super::sightings::Sightings;
 /// use std::collections::BTreeMap;
 /// use std::sync::Mutex;
 /// use async_trait::async_trait;
-/// use livetrail_audit::replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+/// use livetrail_replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
 ///
 /// /// Keeps everything in memory. A real sink commits entries and cursor in one transaction.
 /// struct Shelf(Mutex<BTreeMap<(String, u64), Vec<u8>>>);

@@ -8,23 +8,23 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use livetrail_engine::Clock;
+use livetrail_clock::Clock;
 use livetrail_ledger::{Cursor, HandOver, Handle, Reader};
 use livetrail_record::{AuditAction, AuditRecord, Value, parse_canonical};
 use livetrail_tlog::VerifiedCheckpoint;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::backoff::Backoff;
-use super::error::{ErrorClass, ReplicaError};
-use super::floor::source_name;
-use super::judge::{self, Contradiction};
-use super::options::{ReplicaOptions, ReplicaOptionsError};
-use super::range::SealedRange;
-use super::sightings::Sightings;
-use super::sink::{Gap, ReplicaSink, SinkCursor};
-use super::source::{self, Batch};
-use super::status::{Board, ReplicaStatus};
+use crate::backoff::Backoff;
+use crate::error::{ErrorClass, ReplicaError};
+use crate::floor::source_name;
+use crate::judge::{self, Contradiction};
+use crate::options::{ReplicaOptions, ReplicaOptionsError};
+use crate::range::SealedRange;
+use crate::sightings::Sightings;
+use crate::sink::{Gap, ReplicaSink, SinkCursor};
+use crate::source::{self, Batch};
+use crate::status::{Board, ReplicaStatus};
 
 /// Where the replicator's own records go: into the trail that it follows. Must not wait.
 pub type RecordEvent = Arc<dyn Fn(AuditRecord) + Send + Sync>;

@@ -1,11 +1,12 @@
 //! What a sink can answer when it cannot do what it was asked, and what follows from it.
 
+use std::io;
 use std::time::Duration;
 
 use livetrail_tlog::Hash;
 use thiserror::Error;
 
-use super::range::RangeError;
+use crate::range::RangeError;
 
 /// Any error, as a source.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -19,6 +20,16 @@ pub enum ErrorClass {
     Permanent,
     /// The sink holds another history than the ledger: an alarm, and that sink stops until the process is started anew.
     Fork,
+}
+
+/// A replicator's thread or its runtime could not be started.
+#[derive(Debug, Error)]
+#[error("cannot start the thread {name}")]
+pub struct StartError {
+    /// The thread's name.
+    pub name: &'static str,
+    /// Why.
+    pub source: io::Error,
 }
 
 /// Why a sink could not do what it was asked. No message holds a secret.

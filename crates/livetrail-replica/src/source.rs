@@ -6,9 +6,9 @@ use bytes::Bytes;
 use livetrail_ledger::{LedgerError, Reader};
 use livetrail_tlog::{TILE_WIDTH, VerifiedCheckpoint, parse_bundle};
 
-use super::error::ReplicaError;
-use super::options::ReplicaOptions;
-use super::range::SealedRange;
+use crate::error::ReplicaError;
+use crate::options::ReplicaOptions;
+use crate::range::SealedRange;
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 

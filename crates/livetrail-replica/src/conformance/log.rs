@@ -11,10 +11,10 @@ use livetrail_ledger::{
 use livetrail_record::{AuditAction, AuditRecord, Outcome, Reason, Uuid, encode_canonical_into};
 use livetrail_tlog::{Bundle, TILE_WIDTH};
 
-use super::super::range::SealedRange;
-use super::super::source::{self, Batch};
 use super::PATIENCE;
-use crate::replica::ReplicaOptions;
+use crate::ReplicaOptions;
+use crate::range::SealedRange;
+use crate::source::{self, Batch};
 
 /// A ledger in memory whose entries are records. The same steps give the same entries, so two of one origin can have a common
 /// beginning, or be the same log at different ages.

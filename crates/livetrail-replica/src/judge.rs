@@ -5,9 +5,9 @@ use std::sync::Arc;
 use livetrail_ledger::{LedgerError, Reader};
 use livetrail_tlog::{Hash, TILE_WIDTH, TreeHead, VerifiedCheckpoint};
 
-use super::error::ReplicaError;
-use super::sightings::Sightings;
-use super::sink::{ReplicaSink, SinkCursor};
+use crate::error::ReplicaError;
+use crate::sightings::Sightings;
+use crate::sink::{ReplicaSink, SinkCursor};
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
@@ -32,7 +32,7 @@ impl From<ReplicaError> for Contradiction {
 /// entries now. Writes nothing. It is judged as a replicator does it.
 ///
 /// # Errors
-/// What is wrong with the sink; [`ReplicaError::class`] is [`ErrorClass::Fork`](super::ErrorClass::Fork) where it holds another history.
+/// What is wrong with the sink; [`ReplicaError::class`] is [`ErrorClass::Fork`](crate::ErrorClass::Fork) where it holds another history.
 pub async fn examine(
     sink: &dyn ReplicaSink,
     reader: &Arc<Reader>,

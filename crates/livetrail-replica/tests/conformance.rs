@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use livetrail_audit::replica::conformance::{self, Manipulation, Place, TestLog};
-use livetrail_audit::replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_replica::conformance::{self, Manipulation, Place, TestLog};
+use livetrail_replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
 use livetrail_tlog::Hash;
 
 /// What is held of one log.
@@ -195,7 +195,7 @@ mistakes!(
     MovesItsCursorFirst
 );
 
-livetrail_audit::replica_conformance!(Memory<Right>: place);
+livetrail_replica::replica_conformance!(Memory<Right>: place);
 
 /// The cases that a sink fails.
 macro_rules! failing {

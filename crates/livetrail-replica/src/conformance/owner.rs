@@ -2,10 +2,10 @@
 
 use livetrail_ledger::{Cursor, ExternalFloor, LedgerError};
 
-use super::super::floor::ReplicaFloor;
-use super::super::judge::examine;
-use super::super::status::ReplicaState;
 use super::{Following, Manipulation, PATIENCE, Place, TestLog, assert_equal, wait_until};
+use crate::floor::ReplicaFloor;
+use crate::judge::examine;
+use crate::status::ReplicaState;
 
 const ORIGIN: &str = "example.com/a";
 

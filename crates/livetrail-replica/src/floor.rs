@@ -8,9 +8,9 @@ use std::time::Duration;
 use livetrail_ledger::{Cursor, ExternalFloor, Floor, Reader, SeenTree};
 use livetrail_tlog::TreeHead;
 
-use super::replicator::{caught, chain};
-use super::sightings::Sightings;
-use super::sink::ReplicaSink;
+use crate::replicator::{caught, chain};
+use crate::sightings::Sightings;
+use crate::sink::ReplicaSink;
 
 /// Under which name a ledger waits for a sink, and speaks of it.
 pub(super) fn source_name(sink: &dyn ReplicaSink) -> String {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::status::ReplicaState;
 use super::{Following, PATIENCE, Server, TestLog, assert_equal, quick, wait_until, wait_within};
-use crate::replica::ReplicaOptions;
+use crate::ReplicaOptions;
+use crate::status::ReplicaState;
 
 const ORIGIN: &str = "example.com/a";
 

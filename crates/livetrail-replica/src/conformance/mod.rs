@@ -5,7 +5,7 @@
 //! contract of [`ReplicaSink`]. Each takes seconds, waits with a deadline, and leaves nothing behind.
 //!
 //! ```text
-//! livetrail_audit::replica_conformance!(MyPlace: place, server, access);
+//! livetrail_replica::replica_conformance!(MyPlace: place, server, access);
 //! ```
 
 mod access;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use livetrail_engine::SystemClock;
+use livetrail_clock::SystemClock;
 use tokio::task::JoinHandle;
 
 pub use access::*;
@@ -30,9 +30,9 @@ pub use place::*;
 pub use proxy::Proxy;
 pub use server::*;
 
-use super::options::ReplicaOptions;
-use super::replicator::{ReplicaWatch, Replicator};
-use super::sink::{Delivery, ReplicaSink};
+use crate::options::ReplicaOptions;
+use crate::replicator::{ReplicaWatch, Replicator};
+use crate::sink::{Delivery, ReplicaSink};
 
 /// The longest that anything in a case may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -139,7 +139,7 @@ impl Following {
         wait_within(patience, "the sink has everything", || {
             let status = self.watch.status();
             assert!(
-                !matches!(status.state, super::ReplicaState::Forked),
+                !matches!(status.state, crate::ReplicaState::Forked),
                 "{status:?}"
             );
             status.cursor == Some(size)
@@ -297,8 +297,8 @@ macro_rules! replica_conformance {
         $(
             #[test]
             fn $case() {
-                $crate::replica::conformance::run_case(
-                    $crate::replica::conformance::$case::<$place>(),
+                $crate::conformance::run_case(
+                    $crate::conformance::$case::<$place>(),
                 );
             }
         )+
