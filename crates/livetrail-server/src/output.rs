@@ -5,6 +5,8 @@ use std::{
     process::ExitCode,
 };
 
+use crate::config::ConfigError;
+
 /// It failed, or was refused.
 const FAILED: u8 = 1;
 /// Wrong usage or configuration; of a check: it could not be made.
@@ -27,6 +29,11 @@ impl Failure {
             error: error.into(),
             code: UNUSABLE,
         }
+    }
+
+    /// Exit code 2: the configuration cannot be used.
+    pub(crate) fn configuration(error: ConfigError) -> Self {
+        Self::unusable(error.in_full())
     }
 
     /// Tells it on standard error.

@@ -1,19 +1,43 @@
 //! `livetrail config`.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use crate::{
-    cli::{ConfigCheck, ConfigCommand},
-    config::{self, Config, Overrides},
+    cli::ConfigCommand,
+    config::{self, Config, Overrides, ServeOverrides},
     output::{Failure, Outcome, complain, say},
     serve::ConfiguredSinks,
 };
+
+/// Check a configuration file, with the variables and flags, as `serve` would, without serving.
+///
+/// Reads every file with a secret that the configuration names, and connects to nothing. Without FILE it checks the defaults with the variables
+/// and flags.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail config check livetrail.toml
+  livetrail config check livetrail.toml --http 0.0.0.0:8080
+  LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m livetrail config check livetrail.toml
+  livetrail serve --config livetrail.toml --check       the same, with the command line of the server
+
+Exit codes: 0 it can be used; 2 it cannot, and which setting is wrong, where, and what is allowed.")]
+pub(crate) struct CheckArgs {
+    /// The file.
+    #[arg(value_name = "FILE", env = "LIVETRAIL_CONFIG")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overrides: ServeOverrides,
+}
 
 /// Runs it.
 pub(crate) fn run(command: ConfigCommand) -> Outcome {
     match command {
         ConfigCommand::Example => say(config::EXAMPLE.trim_end())?,
-        ConfigCommand::Check(ConfigCheck { file, overrides }) => {
+        ConfigCommand::Check(CheckArgs { file, overrides }) => {
             check(file.as_deref(), &Overrides::from(overrides))?;
         }
     }
@@ -22,8 +46,8 @@ pub(crate) fn run(command: ConfigCommand) -> Outcome {
 
 /// Checks what `serve` would read, and says so.
 pub(crate) fn check(file: Option<&Path>, overrides: &Overrides) -> Result<(), Failure> {
-    let config = config::load(file, config::variables(), overrides)
-        .map_err(|error| Failure::unusable(error.in_full()))?;
+    let config =
+        config::load(file, config::variables(), overrides).map_err(Failure::configuration)?;
     // Their secrets and certificates are read, and that this program was built with them is seen.
     ConfiguredSinks::of(&config.sink, &config.data).map_err(Failure::unusable)?;
     for warning in warnings(&config) {

@@ -15,6 +15,19 @@ use crate::{
     output::{complain, say},
 };
 
+/// What a client shows to be let in.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClientToken {
+    /// Stream key or signed token; a variable keeps it out of the process list.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "LIVETRAIL_TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) token: Option<String>,
+}
+
 /// A progress bar on standard error if that is a terminal; nothing elsewhere.
 pub(crate) fn progress(length: Option<u64>, template: &str) -> ProgressBar {
     let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);

@@ -1,19 +1,58 @@
 //! `livetrail play`.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::anyhow;
 use tokio::time::{sleep, timeout};
 
-use super::{progress, runtime, show};
+use super::{ClientToken, progress, runtime, show};
 use crate::{
-    cli::Play,
     client::{Ended, FlvWriter, PlayAddress, Player, Tally},
     output::{Failure, Outcome},
 };
 
+/// Watch a stream over RTMP or HTTP-FLV, and count or keep what comes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail play rtmp://127.0.0.1/live/cam --seconds 10
+  livetrail play http://127.0.0.1:8080/live/cam.flv -o cam.flv
+  livetrail play 'http://127.0.0.1:8080/live/cam.flv?token=SECRET' --seconds 5 --json
+
+Exit codes: 0 something was played; 1 refused, the connection failed, or no frame came; 2 wrong usage.")]
+pub(crate) struct Args {
+    /// Where from.
+    #[arg(
+        value_name = "URL",
+        help = "rtmp://HOST[:PORT]/APPLICATION/STREAM or http://HOST[:PORT]/APPLICATION/STREAM.flv"
+    )]
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) token: ClientToken,
+    /// Stop after so many seconds; otherwise at the stream's end or at Ctrl-C.
+    #[arg(long, value_name = "N", value_parser = seconds)]
+    pub(crate) seconds: Option<Duration>,
+    /// Write the stream to this file; `-` is standard output.
+    #[arg(long, short, value_name = "FILE.flv")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "allowed is a number of seconds, such as 5 or 0.5".to_owned())
+}
+
 /// Runs it.
-pub(crate) fn run(args: &Play) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let address =
         PlayAddress::parse(&args.url, args.token.token.as_deref()).map_err(Failure::unusable)?;
     let mut tally = Tally::new();
@@ -32,7 +71,7 @@ pub(crate) fn run(args: &Play) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn play(args: &Play, address: &PlayAddress, tally: &mut Tally) -> anyhow::Result<Ended> {
+async fn play(args: &Args, address: &PlayAddress, tally: &mut Tally) -> anyhow::Result<Ended> {
     let mut player = Player::start(address).await?;
     let mut file = match &args.output {
         Some(path) => Some(FlvWriter::create(path)?),
@@ -71,7 +110,7 @@ async fn play(args: &Play, address: &PlayAddress, tally: &mut Tally) -> anyhow::
     // What came is kept, also when the end was not what one wished.
     let finished = file.map_or(Ok(()), FlvWriter::finish);
     // A server that is busy must not keep us.
-    let _ = timeout(std::time::Duration::from_secs(2), player.close()).await;
+    let _ = timeout(Duration::from_secs(2), player.close()).await;
     let ended = ended?;
     finished?;
     Ok(ended)

@@ -1,18 +1,49 @@
 //! `livetrail publish`.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use indicatif::ProgressBar;
 use livetrail_engine::{MediaFrame, MediaKind};
 use livetrail_rtmp::{Pacer, RtmpClient, RtmpPublisher, RtmpUrl};
 use tokio::time::timeout;
 
-use super::{progress, runtime, show};
+use super::{ClientToken, progress, runtime, show};
 use crate::{
-    cli::Publish,
     client::{Ended, FlvReader, Tally, told},
     output::{Failure, Outcome},
 };
+
+/// Publish an FLV file to a server over RTMP, in real time.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail publish clip.flv rtmp://127.0.0.1/live/cam
+  livetrail publish clip.flv 'rtmp://127.0.0.1/live/cam?token=SECRET' --loop 0
+  livetrail publish clip.flv rtmp://127.0.0.1/live/cam --fast --json
+
+Exit codes: 0 all was sent; 1 refused, or the connection failed; 2 wrong usage.")]
+pub(crate) struct Args {
+    /// The file.
+    #[arg(value_name = "FILE.flv")]
+    pub(crate) file: PathBuf,
+    /// Where to.
+    #[arg(
+        value_name = "URL",
+        help = "rtmp://HOST[:PORT]/APPLICATION/STREAM[?token=SECRET]"
+    )]
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) token: ClientToken,
+    /// As fast as the server takes it, instead of in real time.
+    #[arg(long)]
+    pub(crate) fast: bool,
+    /// So many times one after the other; 0 is for ever.
+    #[arg(long = "loop", value_name = "N", default_value_t = 1)]
+    pub(crate) times: u64,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Ctrl-C, in the way of shells.
 const INTERRUPTED: u8 = 130;
@@ -21,7 +52,7 @@ const INTERRUPTED: u8 = 130;
 const DEFAULT_FRAME_MS: i64 = 40;
 
 /// Runs it.
-pub(crate) fn run(args: &Publish) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let mut url = RtmpUrl::parse(&args.url).map_err(Failure::unusable)?;
     if let Some(token) = &args.token.token {
         url = url.with_token(token);
@@ -43,7 +74,7 @@ pub(crate) fn run(args: &Publish) -> Outcome {
     }
 }
 
-async fn publish(args: &Publish, url: &RtmpUrl, tally: &mut Tally) -> anyhow::Result<Ended> {
+async fn publish(args: &Args, url: &RtmpUrl, tally: &mut Tally) -> anyhow::Result<Ended> {
     let publisher = RtmpClient::new().publish(url).await.map_err(told)?;
     let size = std::fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
     let bar = progress(Some(size), "{elapsed_precise} [{bar:30}] {msg}");
@@ -74,7 +105,7 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    async fn send_all(&mut self, args: &Publish) -> anyhow::Result<()> {
+    async fn send_all(&mut self, args: &Args) -> anyhow::Result<()> {
         let mut done: u64 = 0;
         while args.times == 0 || done < args.times {
             let mut file = FlvReader::open(&args.file)?;

@@ -1,14 +1,51 @@
 //! `livetrail token`.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use livetrail_engine::{SignedTokens, SystemClock, TokenClaims};
 
 use crate::{
-    cli::{Token, TokenIssue},
-    config::{Secret, SecretText},
+    cli::Token,
+    config::{GrantName, Secret, SecretText, Span},
     output::{Failure, Outcome, say},
 };
+
+/// Make a signed token (JWT, HS256) that a server with the same key under `[[auth.token_key]]` accepts.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail token issue --key-file tokens-2026.txt --grant play --stream cam --valid-for 8h --subject alice
+  LIVETRAIL_TOKEN_KEY=… livetrail token issue --valid-for 1h
+
+Exit codes: 0 the token is on standard output; 2 the key cannot be read or is shorter than 32 bytes.")]
+pub(crate) struct Args {
+    /// File with the signing key, at least 32 bytes.
+    #[arg(long, value_name = "FILE", required_unless_present = "key")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The signing key itself.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "LIVETRAIL_TOKEN_KEY",
+        hide_env_values = true
+    )]
+    pub(crate) key: Option<String>,
+    /// Who holds the token; goes on record.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subject: Option<String>,
+    /// Good for this application alone.
+    #[arg(long, value_name = "APP")]
+    pub(crate) app: Option<String>,
+    /// Good for this stream alone.
+    #[arg(long, value_name = "STREAM")]
+    pub(crate) stream: Option<String>,
+    /// What it is good for.
+    #[arg(long, value_name = "GRANT", default_value = "both")]
+    pub(crate) grant: GrantName,
+    /// For how long it is good, such as `8h`.
+    #[arg(long, value_name = "SPAN", default_value = "1h")]
+    pub(crate) valid_for: Span,
+}
 
 /// Runs it.
 pub(crate) fn run(command: &Token) -> Outcome {
@@ -18,7 +55,7 @@ pub(crate) fn run(command: &Token) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn make(issue: &TokenIssue) -> anyhow::Result<String> {
+fn make(issue: &Args) -> anyhow::Result<String> {
     let key = match (&issue.key_file, &issue.key) {
         (Some(path), _) => Secret::of("key").file(Some(path)).read()?,
         (None, Some(key)) => SecretText::new(key.trim_end_matches(['\r', '\n'])),

@@ -8,14 +8,14 @@ use std::{
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, LogFormat, NamedSecret, Secret, SecretText, bounds,
+    Config, ConfigError, LogFormat, NamedSecret, Secret, SecretText, ServeOverrides, bounds,
     check::check,
     modes,
     place::{Place, Source},
     secret::SecretError,
     types::LogFilter,
 };
-use crate::{cli::ServeOverrides, nearest::nearest};
+use crate::nearest::nearest;
 
 /// Variables that set any key: `LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m` is `limits.idle_timeout`.
 const VARIABLE_PREFIX: &str = "LIVETRAIL__";

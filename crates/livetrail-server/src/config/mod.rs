@@ -8,6 +8,7 @@ mod auth;
 mod bounds;
 mod check;
 mod error;
+mod flags;
 mod kafka;
 mod load;
 mod modes;
@@ -29,6 +30,7 @@ use serde::Deserialize;
 pub(crate) use address::parse as parse_address;
 pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};
 pub(crate) use error::ConfigError;
+pub(crate) use flags::{ConfigFile, ConfigFileAndData, RequiredConfigFile, ServeOverrides};
 pub(crate) use kafka::Kafka;
 #[cfg(feature = "kafka")]
 pub(crate) use kafka::{Accept, Sasl};

@@ -1,5 +1,6 @@
 //! The server: everything wired together, started, reloaded and stopped.
 
+mod args;
 mod denied;
 mod heap;
 mod limits;
@@ -20,6 +21,7 @@ use livetrail_replica::Replicas;
 use livetrail_rtmp::{RtmpConfig, RtmpServer};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
+pub(crate) use args::Args;
 pub(crate) use log::init as init_log;
 pub(crate) use reload::Reloadable;
 #[cfg(feature = "kafka")]
@@ -43,24 +45,24 @@ pub(crate) use trail::{
 
 use crate::{
     api::{self, Admissions, ApiState, Outcomes, TimedGate},
-    cli, commands,
+    commands,
     config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable, IoUring, Overrides},
     output::{Failure, Outcome, complain, say},
 };
 
 /// `livetrail serve`.
-pub(crate) fn run(args: cli::Serve) -> Outcome {
+pub(crate) fn run(args: Args) -> Outcome {
     if args.print_config {
         say(config::EXAMPLE.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let overrides = Overrides::from(args.overrides);
     if args.check {
-        commands::config::check(args.config.as_deref(), &overrides)?;
+        commands::config::check(args.file.config.as_deref(), &overrides)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let load = move || config::load(args.config.as_deref(), config::variables(), &overrides);
-    let config = load().map_err(|error| Failure::unusable(error.in_full()))?;
+    let load = move || config::load(args.file.config.as_deref(), config::variables(), &overrides);
+    let config = load().map_err(Failure::configuration)?;
     init_log(&config.log);
     for warning in commands::config::warnings(&config) {
         tracing::warn!("{warning}");

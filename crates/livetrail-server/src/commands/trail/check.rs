@@ -5,11 +5,23 @@ use std::{path::Path, process::ExitCode};
 use livetrail_record::{BootEnd, TrailChecker, TrailReport};
 use serde_json::json;
 
-use super::source::Source;
-use crate::{
-    cli::TrailCheck,
-    output::{Failure, Outcome, say},
-};
+use super::source::{Source, TrailPath};
+use crate::output::{Failure, Outcome, say};
+
+/// Check that a trail is complete: every session begins and ends exactly once, no record is missing unreported.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail check ./livetrail-data
+
+Exit codes: 0 sound; 1 not sound, and it says what and where; 2 it could not be checked.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Findings that are kept to be shown; the rest are counted.
 const MAX_SHOWN: usize = 100;
@@ -30,7 +42,7 @@ impl Checked {
 }
 
 /// Runs it. Exit code 1 is: not sound.
-pub(super) fn run(args: &TrailCheck) -> Outcome {
+pub(super) fn run(args: &Args) -> Outcome {
     let mut trail = Source::open(&args.trail)?;
     if let Source::Ledger(ledger) = &trail
         && ledger.first > 0

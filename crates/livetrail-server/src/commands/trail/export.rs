@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -14,19 +14,64 @@ use livetrail_record::encode_line;
 use livetrail_tlog::{Checkpoint, Note, TilePath, leaf_hash, tree_bundles, tree_tiles};
 use serde_json::{json, value::RawValue};
 
-use super::{filter::filter, query::tell_what_is_not_shown, source::LedgerSource};
+use super::{
+    filter::{FilterArgs, filter},
+    query::tell_what_is_not_shown,
+    source::{LedgerSource, TrailPath},
+};
 use crate::{
-    cli::{ExportFormat, TrailExport},
     commands::progress,
     output::{Failure, Outcome, complain, write_all},
     serve::{retired_file, retired_text, vkey_file, write_vkeys},
 };
 
+/// Write records for other programs, or a copy of the whole trail that others can verify.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail export ./livetrail-data --stream cam --since 2026-11-01 -o cam.jsonl
+  livetrail trail export ./livetrail-data --from 1000 --to 2000 --format json
+  livetrail trail export ./livetrail-data --site ./for-the-auditor && livetrail-verify ./for-the-auditor --vkey trail.vkey
+
+Exit codes: 0 done; 1 it could not be written; 2 the trail cannot be read.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// The first entry.
+    #[arg(long, value_name = "INDEX", default_value_t = 0)]
+    pub(crate) from: u64,
+    /// The entry after the last.
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) to: Option<u64>,
+    /// One record a line: as it was hashed, with its index and hash, or with tabs.
+    #[arg(long, value_name = "FORMAT", default_value = "entries")]
+    pub(crate) format: ExportFormat,
+    /// Write to this file, which must not be there yet, instead of standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Copy everything that is published, with the verifier keys, into this new directory instead.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "to", "format", "output", "stream", "session", "action", "principal", "since", "until"])]
+    pub(crate) site: Option<PathBuf>,
+}
+
+/// How records are exported, one a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// The entry's bytes: canonical JSON. The SHA-256 of a zero byte and the line without its LF is the leaf hash.
+    Entries,
+    /// A JSON object with `index`, `leaf_hash` and `record`.
+    Json,
+    /// Five columns with tabs between them, as the file sink writes them.
+    Tsv,
+}
+
 /// How the bar on a terminal looks.
 const BAR: &str = "{bar:40} {human_pos} of {human_len} files, {eta} left";
 
 /// Runs it.
-pub(super) fn run(args: &TrailExport) -> Outcome {
+pub(super) fn run(args: &Args) -> Outcome {
     let ledger = LedgerSource::open(&args.trail)?;
     match &args.site {
         Some(directory) => site(&ledger, directory).map_err(Failure::unusable)?,
@@ -35,7 +80,7 @@ pub(super) fn run(args: &TrailExport) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn records(ledger: &LedgerSource, args: &TrailExport) -> Result<(), Failure> {
+fn records(ledger: &LedgerSource, args: &Args) -> Result<(), Failure> {
     let mut filter = filter(&args.filter)?;
     filter.entries = Some(args.from..args.to.unwrap_or(u64::MAX));
     let mut out = Out::new(args.output.as_deref())?;

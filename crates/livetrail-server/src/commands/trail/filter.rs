@@ -5,17 +5,39 @@ use livetrail_engine::{Clock, SystemClock};
 use livetrail_index::Filter;
 
 use crate::{
-    cli::TrailFilter,
     nearest::nearest,
     output::{Failure, printable},
     time,
 };
 
+/// Which records.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FilterArgs {
+    /// Of this stream: `cam`, or with its application `live/cam`.
+    #[arg(long, value_name = "STREAM")]
+    pub(crate) stream: Option<String>,
+    /// Of this session; the first or the last characters of its id are enough, and 8 or more are found fast.
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// With this action, such as `play_denied`; several times for several.
+    #[arg(long, value_name = "ACTION")]
+    pub(crate) action: Vec<String>,
+    /// By this principal: who it was, as authenticated.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) principal: Option<String>,
+    /// Not before: RFC 3339 (`2026-11-22T14:00:00Z`), a date, or a time span before now (`1h`).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Before: as `--since`.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
 /// What the arguments ask for.
 ///
 /// # Errors
 /// A time that is not one, an action that no record can have, and a session that cannot be an id.
-pub(super) fn filter(args: &TrailFilter) -> Result<Filter, Failure> {
+pub(super) fn filter(args: &FilterArgs) -> Result<Filter, Failure> {
     let now_ms = SystemClock::new().unix_ms();
     let time = |text: &Option<String>| {
         let parsed = text.as_deref().map(|text| time::parse(text, now_ms));
@@ -77,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_arguments_become_conditions() {
-        let asked = filter(&TrailFilter {
+        let asked = filter(&FilterArgs {
             stream: Some("live/cam".into()),
             session: Some("…ABCD".into()),
             action: vec!["play_denied".into()],
@@ -97,7 +119,7 @@ mod tests {
     #[test]
     fn what_no_record_can_have_is_refused_with_what_was_meant() {
         let asked = |action: &str, session: Option<&str>| {
-            let refused = filter(&TrailFilter {
+            let refused = filter(&FilterArgs {
                 stream: None,
                 session: session.map(str::to_owned),
                 action: vec![action.to_owned()],

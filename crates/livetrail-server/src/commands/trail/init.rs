@@ -1,16 +1,49 @@
 //! `livetrail trail init`.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use crate::{
-    cli::TrailInit,
     config,
     output::{Failure, Outcome, say},
     serve::{Predecessor, create_trail, created_words},
 };
 
+/// Make the trail of a server: its keys, and an empty log with a signed checkpoint. Once, before the first start.
+///
+/// The trail is made in DIR/trail, its verifier keys are printed and written to DIR/trail.vkey, its secret keys go to
+/// DIR/trail/private/keys unless said otherwise. A key file that is there already is taken as it is.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The origin is the log's name in every checkpoint, and that of its keys. It must never be another log's: witnesses and auditors tell logs apart
+by it. Without --origin it is made of this host's name and a random number: media-1.example.com/livetrail/3f9c2a17. It cannot be changed later.
+
+Examples:
+  livetrail trail init /var/lib/livetrail
+  livetrail trail init /var/lib/livetrail --origin example.com/studio-1
+  livetrail trail init /var/lib/new --after newest.checkpoint
+  livetrail trail init /var/lib/livetrail --signer-key-file /etc/livetrail/signer --cosigner-key-file /etc/livetrail/cosigner
+
+Exit codes: 0 made; 2 there is a trail already, or it could not be made.")]
+pub(crate) struct Args {
+    /// The server's data directory; made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The log's name: without a scheme, such as `example.com/studio-1`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) origin: Option<String>,
+    /// The last checkpoint of a log that is lost and that this one goes on from: it becomes the first entry. The origin must be a new one.
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) after: Option<PathBuf>,
+    /// The key that signs checkpoints, elsewhere; the server's configuration must say so, too (`trail.signer_key_file`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signer_key_file: Option<PathBuf>,
+    /// The key that cosigns them with the time, elsewhere; as above (`trail.cosigner_key_file`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cosigner_key_file: Option<PathBuf>,
+}
+
 /// Runs it. Exit code 2: there is a trail already, or it cannot be made.
-pub(super) fn run(args: &TrailInit) -> Outcome {
+pub(super) fn run(args: &Args) -> Outcome {
     let settings = config::Trail {
         origin: args.origin.clone(),
         signer_key_file: args.signer_key_file.clone(),

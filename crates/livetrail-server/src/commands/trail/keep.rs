@@ -1,13 +1,12 @@
 //! `livetrail trail prune` and `livetrail trail hold`: what is kept, and for how long.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use livetrail_engine::{Clock, SystemClock};
 use livetrail_ledger::{Cursor, LedgerError, Reader, RealStore, SharedStore, set_hold};
 
 use crate::{
-    cli::{TrailHold, TrailKeeper, TrailPrune},
-    config::{self, Config, Overrides, Span},
+    config::{self, Config, ConfigFile, Overrides, Span},
     output::{Failure, Outcome, say},
     owner::explain,
     serve::{
@@ -16,18 +15,86 @@ use crate::{
     },
 };
 
+/// Remove old entries, on record. With the server stopped; a running one does it by `trail.retention`.
+///
+/// The entries go, in bundles of 256; their hashes and all checkpoints stay, so that proofs and the rest of the trail go on to verify. What a
+/// required replica or a legal hold needs stays, and so does what an open session began with.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail prune ./livetrail-data --older-than 400d --dry-run
+  livetrail trail prune ./livetrail-data --older-than 400d
+  livetrail trail prune ./livetrail-data --below 1000000
+
+Exit codes: 0 done, also when nothing was to go; 1 it was begun, and the next start goes on with it; 2 nothing was removed, and why.")]
+pub(crate) struct PruneArgs {
+    #[command(flatten)]
+    pub(crate) keeper: Keeper,
+    /// What was recorded longer ago than this, such as `400d`. A clock that went back makes nothing older.
+    #[arg(long, value_name = "SPAN", required_unless_present = "below")]
+    pub(crate) older_than: Option<String>,
+    /// What comes before this entry.
+    #[arg(long, value_name = "INDEX", conflicts_with = "older_than")]
+    pub(crate) below: Option<u64>,
+    /// Only say what would go.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Set, lift or list legal holds: entries that nobody may remove. Also while the server runs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail hold ./livetrail-data
+  livetrail trail hold ./livetrail-data case-2026-17 --from 104000
+  livetrail trail hold ./livetrail-data case-2026-17 --release
+
+Exit codes: 0 done; 2 nothing was changed, and why.")]
+pub(crate) struct HoldArgs {
+    #[command(flatten)]
+    pub(crate) keeper: Keeper,
+    /// The hold: 1 to 64 letters, digits, `-` and `_`. Without a name all holds are listed, and the replicas.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The first entry that must stay, with all after it.
+    #[arg(
+        long,
+        value_name = "INDEX",
+        requires = "name",
+        conflicts_with = "release"
+    )]
+    pub(crate) from: Option<u64>,
+    /// Lift it.
+    #[arg(long, requires = "name")]
+    pub(crate) release: bool,
+}
+
+/// Which trail, for what changes it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Keeper {
+    /// The server's data directory.
+    #[arg(value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+}
+
 /// The server's configuration, with this data directory.
-pub(super) fn configuration(keeper: &TrailKeeper) -> Result<Config, Failure> {
+pub(super) fn configuration(keeper: &Keeper) -> Result<Config, Failure> {
     let overrides = Overrides {
         data: Some(keeper.data.clone()),
         ..Overrides::default()
     };
-    config::load(keeper.config.as_deref(), config::variables(), &overrides)
-        .map_err(|error| Failure::unusable(error.in_full()))
+    config::load(
+        keeper.file.config.as_deref(),
+        config::variables(),
+        &overrides,
+    )
+    .map_err(Failure::configuration)
 }
 
 /// Removes entries by age or number, on record. Exit code 2: nothing was removed, and why.
-pub(super) fn prune(args: &TrailPrune) -> Outcome {
+pub(super) fn prune(args: &PruneArgs) -> Outcome {
     let config = configuration(&args.keeper)?;
     let (wanted, policy) = wanted(args, &config)?;
     let reader = reader(&config)?;
@@ -63,7 +130,7 @@ pub(super) fn prune(args: &TrailPrune) -> Outcome {
 }
 
 /// What is to go, and the policy in words for the record.
-fn wanted(args: &TrailPrune, config: &Config) -> Result<(Wanted, String), Failure> {
+fn wanted(args: &PruneArgs, config: &Config) -> Result<(Wanted, String), Failure> {
     let refuse = |words: String| Failure::unusable(anyhow::anyhow!(words));
     if let Some(below) = args.below {
         return Ok((
@@ -87,7 +154,7 @@ fn wanted(args: &TrailPrune, config: &Config) -> Result<(Wanted, String), Failur
 }
 
 /// Sets, lifts or lists legal holds. Exit code 2: nothing was changed, and why.
-pub(super) fn hold(args: &TrailHold) -> Outcome {
+pub(super) fn hold(args: &HoldArgs) -> Outcome {
     let config = configuration(&args.keeper)?;
     let reader = reader(&config)?;
     let Some(name) = &args.name else {
@@ -148,7 +215,7 @@ pub(super) fn hold(args: &TrailHold) -> Outcome {
 }
 
 /// Confirms the clock. Exit code 2: it does not count, and why.
-pub(super) fn confirm_clock(keeper: &TrailKeeper) -> Outcome {
+pub(super) fn confirm_clock(keeper: &Keeper) -> Outcome {
     let config = configuration(keeper)?;
     let directory = trail_directory(&config.data);
     let now_ms = SystemClock::new().unix_ms();

@@ -1,18 +1,18 @@
 //! `livetrail trail`.
 
-mod check;
-mod export;
+pub(crate) mod check;
+pub(crate) mod export;
 mod filter;
-mod init;
-mod keep;
-mod prove;
-mod query;
-mod rotate;
+pub(crate) mod init;
+pub(crate) mod keep;
+pub(crate) mod prove;
+pub(crate) mod query;
+pub(crate) mod rotate;
 mod show;
-mod sinks;
+pub(crate) mod sinks;
 mod source;
-mod tail;
-mod verify;
+pub(crate) mod tail;
+pub(crate) mod verify;
 
 use crate::{cli::Trail, output::Outcome};
 

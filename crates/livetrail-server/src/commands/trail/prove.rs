@@ -1,17 +1,48 @@
 //! `livetrail trail checkpoint` and `livetrail trail prove`: what an auditor keeps.
 
-use std::{fs, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 
-use super::source::LedgerSource;
-use crate::{
-    cli::{TrailCheckpoint, TrailProve},
-    output::{Failure, Outcome, say},
-};
+use super::source::{LedgerSource, TrailPath};
+use crate::output::{Failure, Outcome, say};
+
+/// Print the published checkpoint: size and root of the trail, signed. Keep one from time to time, where the trail is not.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail checkpoint ./livetrail-data > 2026-11-01.checkpoint
+
+Exit codes: 0 done; 2 the trail cannot be read.")]
+pub(crate) struct CheckpointArgs {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+}
+
+/// Print a receipt that a record is in the trail: a .tlog-proof file, which stands alone.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail prove ./livetrail-data 1041 -o 1041.tlog-proof --record 1041.json
+  livetrail-verify --proof 1041.tlog-proof --record 1041.json --vkey trail.vkey
+
+Exit codes: 0 done; 2 the trail cannot be read, or no checkpoint covers the entry yet.")]
+pub(crate) struct ProveArgs {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+    /// The record's place in the trail, from 0; `trail export --format json` shows it.
+    #[arg(value_name = "INDEX")]
+    pub(crate) index: u64,
+    /// Write the receipt to this file instead of standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write the record itself to this file, byte for byte as it was hashed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+}
 
 /// Prints the published checkpoint: a signed note.
-pub(super) fn checkpoint(args: &TrailCheckpoint) -> Outcome {
+pub(super) fn checkpoint(args: &CheckpointArgs) -> Outcome {
     let ledger = LedgerSource::open(&args.trail)?;
     let checkpoint = ledger.reader.checkpoint().map_err(Failure::unusable)?;
     say(checkpoint.note().encode().trim_end())?;
@@ -19,7 +50,7 @@ pub(super) fn checkpoint(args: &TrailCheckpoint) -> Outcome {
 }
 
 /// Prints a receipt for one record: a `.tlog-proof` file.
-pub(super) fn prove(args: &TrailProve) -> Outcome {
+pub(super) fn prove(args: &ProveArgs) -> Outcome {
     let ledger = LedgerSource::open(&args.trail)?;
     let entry = ledger.reader.entry(args.index).map_err(Failure::unusable)?;
     let proof = ledger.reader.inclusion_proof(args.index);

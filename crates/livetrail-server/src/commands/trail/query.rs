@@ -5,17 +5,44 @@ use std::process::ExitCode;
 use livetrail_audit::AuditRecord;
 use livetrail_index::Hits;
 
-use super::{filter::filter, show, source::Source};
-use crate::{
-    cli::{TrailFormat, TrailQuery},
-    output::{Failure, Outcome, complain, say},
+use super::{
+    filter::{FilterArgs, filter},
+    show::{self, TrailFormat},
+    source::{Source, TrailPath},
 };
+use crate::output::{Failure, Outcome, complain, say};
+
+/// Show the records that fit.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail query ./livetrail-data --stream cam --since 1h
+  livetrail trail query ./livetrail-data --action play_denied --since 2026-11-22T14:00:00Z --until 2026-11-22T15:00:00Z
+  livetrail trail query ./livetrail-data --session 0199a7… --format json
+
+Each record that is shown was proven to be in the tree that the checkpoint signs. The query index in the trail's private part finds it among
+millions; it is derived, kept up by the server and by this command, and may be removed at any time. It could at worst leave a record out:
+--scan asks without it.
+
+Exit codes: 0 done, also when nothing fits; 2 the trail cannot be read, or there is no such action.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// How to show them: a table for people, one JSON object a line, or tab-separated lines.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: TrailFormat,
+    /// Look through the whole trail, without the query index.
+    #[arg(long)]
+    pub(crate) scan: bool,
+}
 
 /// Rows of one table: a trail of any length is shown in bounded memory, as several tables if need be.
 const TABLE_ROWS: usize = 5_000;
 
 /// Runs it.
-pub(super) fn run(args: &TrailQuery) -> Outcome {
+pub(super) fn run(args: &Args) -> Outcome {
     let filter = filter(&args.filter)?;
     let mut shown = Shown::new(args.format);
     match Source::open(&args.trail)? {

@@ -2,15 +2,33 @@
 
 use std::process::ExitCode;
 
-use super::keep::configuration;
+use super::keep::{Keeper, configuration};
 use crate::{
-    cli::TrailRotateKey,
     output::{Failure, Outcome, say},
     serve::{Role, rotate_key},
 };
 
+/// Give the trail a new key, on record. With the server stopped.
+///
+/// The change is recorded and sealed with the old key; the checkpoint that covers it is signed with both, and kept; from then on the new key
+/// signs. Whoever trusts the old key learns of the new one from the trail. The old secret is overwritten. If it is killed, run it again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail rotate-key ./livetrail-data
+  livetrail trail rotate-key /var/lib/livetrail --config /etc/livetrail.toml --cosigner
+
+Exit codes: 0 done; 2 nothing was changed, and why.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) keeper: Keeper,
+    /// The key that cosigns checkpoints with the time, instead of the one that signs them.
+    #[arg(long)]
+    pub(crate) cosigner: bool,
+}
+
 /// Runs it. Exit code 2: nothing was changed, and why.
-pub(super) fn run(args: &TrailRotateKey) -> Outcome {
+pub(super) fn run(args: &Args) -> Outcome {
     let config = configuration(&args.keeper)?;
     let role = if args.cosigner {
         Role::Cosigner

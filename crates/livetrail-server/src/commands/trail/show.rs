@@ -7,10 +7,20 @@ use livetrail_audit::{AuditAction, AuditRecord, Personal};
 use livetrail_record::{encode_canonical, encode_line};
 
 use crate::{
-    cli::TrailFormat,
     output::{bytes, cut, printable},
     time,
 };
+
+/// How records are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TrailFormat {
+    /// For people.
+    Table,
+    /// One JSON object a line, canonical.
+    Json,
+    /// Five columns with tabs between them, as the file sink writes them.
+    Tsv,
+}
 
 /// The table's columns.
 const COLUMNS: [&str; 6] = ["time", "action", "stream", "session", "who", "what"];

@@ -1,5 +1,6 @@
 //! `livetrail trail sinks`: who follows the trail, asked directly.
 
+mod args;
 #[cfg(feature = "kafka")]
 mod kafka;
 
@@ -9,16 +10,39 @@ use livetrail_ledger::{Cursor, Reader, RealStore, SharedStore};
 use livetrail_replica::{ReplicaSink, examine};
 use serde::Serialize;
 
+pub(crate) use args::{InitKafkaArgs, InitPostgresArgs, InitS3Args, ReadKafkaArgs};
+
 use super::show::table;
 #[cfg(not(all(feature = "kafka", feature = "postgres", feature = "s3")))]
 use crate::serve::not_built;
 use crate::{
-    cli::{SinksInit, SinksRead, SinksStatus, TrailSinks},
+    cli::{SinksInit, SinksRead, TrailSinks},
     commands::runtime,
-    config::{self, Overrides},
+    config::{ConfigFileAndData, Span},
     output::{Failure, Outcome, chain, say},
     serve::{ConfiguredSinks, trail_directory},
 };
+
+/// Ask each configured sink how far it is with the trail, and whether it could take records now.
+///
+/// Works while a server runs and without one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail sinks status --config livetrail.toml
+  livetrail trail sinks status --config livetrail.toml --json
+
+Exit codes: 0 every sink answers and holds no more than the trail; 1 some sink does not; 2 the configuration or the trail cannot be read.")]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) server: ConfigFileAndData,
+    /// How long to wait for each.
+    #[arg(long, value_name = "SPAN", default_value = "5s")]
+    pub(crate) timeout: Span,
+    /// Print the answers as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Runs it.
 pub(super) fn run(command: &TrailSinks) -> Outcome {
@@ -62,13 +86,8 @@ struct Answer {
     error: Option<String>,
 }
 
-fn status(args: &SinksStatus) -> Outcome {
-    let overrides = Overrides {
-        data: args.data.clone(),
-        ..Overrides::from_environment()
-    };
-    let config = config::load(Some(&args.config), config::variables(), &overrides)
-        .map_err(|error| Failure::unusable(error.in_full()))?;
+fn status(args: &StatusArgs) -> Outcome {
+    let config = args.server.load().map_err(Failure::configuration)?;
     let sinks = ConfiguredSinks::of(&config.sink, &config.data).map_err(Failure::unusable)?;
     let store: SharedStore = Arc::new(RealStore::new(trail_directory(&config.data)));
     let reader = Arc::new(Reader::open(store).map_err(Failure::unusable)?);
@@ -161,14 +180,14 @@ mod postgres {
 
     use livetrail_sinks::postgres::{PostgresTarget, set_up};
 
+    use super::InitPostgresArgs;
     use crate::{
-        cli::SinksInitPostgres,
         commands::runtime,
         config::{Secret, SecretText},
         output::{Failure, Outcome, say},
     };
 
-    pub(super) fn init(args: &SinksInitPostgres) -> Outcome {
+    pub(super) fn init(args: &InitPostgresArgs) -> Outcome {
         let target = target(args).map_err(Failure::unusable)?;
         let done = runtime()?.block_on(set_up(&target));
         let done = done.map_err(anyhow::Error::from)?;
@@ -188,7 +207,7 @@ mod postgres {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn target(args: &SinksInitPostgres) -> anyhow::Result<PostgresTarget> {
+    fn target(args: &InitPostgresArgs) -> anyhow::Result<PostgresTarget> {
         let url = args.url.clone().map(SecretText::new);
         let address = Secret::of("url").itself(url.as_ref());
         let address = address.file(args.url_file.as_deref());
@@ -212,18 +231,15 @@ mod s3 {
     use anyhow::Context as _;
     use livetrail_sinks::s3::{BucketSetUp, set_up};
 
+    use super::InitS3Args;
     use crate::{
-        cli::SinksInitS3,
         commands::runtime,
-        config::{self, Overrides},
         output::{Failure, Outcome, say},
         serve::s3::{options, unix_seconds},
     };
 
-    pub(super) fn init(args: &SinksInitS3) -> Outcome {
-        let overrides = Overrides::from_environment();
-        let config = config::load(Some(&args.config), config::variables(), &overrides)
-            .map_err(|error| Failure::unusable(error.in_full()))?;
+    pub(super) fn init(args: &InitS3Args) -> Outcome {
+        let config = args.file.load(None).map_err(Failure::configuration)?;
         let mut any = false;
         for sink in &config.sink {
             let Some(settings) = &sink.s3 else { continue };

@@ -10,12 +10,19 @@ use livetrail_record::parse_canonical;
 
 use super::query::tell_what_is_not_shown;
 use crate::{
-    cli::TrailPath,
     commands::progress as progress_bar,
     output::{Failure, chain, complain},
     owner::explain,
     serve::{TrailPlace, index_directory},
 };
+
+/// Which trail.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TrailPath {
+    /// The server's data directory, a trail's directory, or a trail file of an earlier version.
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+}
 
 /// How the bar on a terminal looks while the index is made.
 const BAR: &str = "making the query index {bar:40} {human_pos} of {human_len} records, {eta} left";

@@ -2,11 +2,37 @@
 
 use std::{process::ExitCode, thread, time::Duration};
 
-use super::{filter::filter, show, source::Source};
-use crate::{
-    cli::TrailTail,
-    output::{Outcome, complain, say},
+use super::{
+    filter::{FilterArgs, filter},
+    show::{self, TrailFormat},
+    source::{Source, TrailPath},
 };
+use crate::output::{Outcome, complain, say};
+
+/// Show the last records, and with -f those that follow. A ledger's records are seen when a checkpoint covers them, a second later at most.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  livetrail trail tail ./livetrail-data
+  livetrail trail tail -f ./livetrail-data --action play_denied
+  livetrail trail tail -f -n 0 --format json ./livetrail-data | jq .
+
+Exit codes: 0 done, also when nothing fits, or when what reads the output has seen enough; 2 the trail cannot be read, or there is no such action.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Wait for records that follow, until Ctrl-C.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How many of the last records that fit.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    pub(crate) lines: usize,
+    /// How to show them: short lines for people, one JSON object a line, or tab-separated lines.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: TrailFormat,
+}
 
 /// How soon a new record is seen, once it is published.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -15,7 +41,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 const MAX_LINES: usize = 100_000;
 
 /// Runs it.
-pub(super) fn run(args: &TrailTail) -> Outcome {
+pub(super) fn run(args: &Args) -> Outcome {
     let filter = filter(&args.filter)?;
     let mut trail = Source::open(&args.trail)?;
     let wanted = args.lines.min(MAX_LINES);

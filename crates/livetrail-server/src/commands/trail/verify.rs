@@ -14,12 +14,48 @@ use livetrail_verify::{
 
 use livetrail_engine::{Clock, SystemClock};
 
+use super::source::TrailPath;
 use crate::{
-    cli::TrailVerify,
     commands::progress,
     output::{Failure, Outcome, say},
     serve::TrailPlace,
 };
+
+/// Check a trail as an outsider would: signatures, every entry and hash, every session. The check is that of `livetrail-verify`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Without --vkey and --policy the keys are those of trail.vkey in the data directory: good for finding damage, not for convincing others. Who does
+not trust those who keep the trail brings the key that they were given, an older checkpoint (`livetrail trail checkpoint` printed it then), and
+their own copy of livetrail-verify.
+
+Examples:
+  livetrail trail verify ./livetrail-data
+  livetrail trail verify ./livetrail-data --vkey from-the-contract.vkey --against 2025-11-01.checkpoint --strict
+  livetrail trail verify ./livetrail-data --json
+
+Exit codes: 0 sound; 1 not sound, and it says what, where and from which entry on; 2 could not be checked, and why.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) trail: TrailPath,
+    /// A key to trust, or a file with one on each line.
+    #[arg(long, value_name = "KEY-OR-FILE")]
+    pub(crate) vkey: Vec<String>,
+    /// A policy file (C2SP tlog-policy): keys of the log, witnesses, groups, quorum.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// An older checkpoint that the trail must contain; several times for several.
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) against: Vec<PathBuf>,
+    /// Take silence, such as missing heartbeats, for a failure.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// When this copy was made: silence at its end is judged by that time, and not by the time that it is now
+    #[arg(long, value_name = "TIME")]
+    pub(crate) as_of: Option<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// A key file, a policy or a checkpoint has no more bytes than this.
 const MAX_SMALL_BYTES: u64 = 1 << 20;
@@ -28,7 +64,7 @@ const MAX_SMALL_BYTES: u64 = 1 << 20;
 const BAR: &str = "{bar:40} {human_pos} of {human_len} entries, {per_sec}, {eta} left";
 
 /// Runs it. Exit codes as of `livetrail-verify`: 0, 1 and 2.
-pub(super) fn run(args: &TrailVerify) -> Outcome {
+pub(super) fn run(args: &Args) -> Outcome {
     let report = check(args).map_err(Failure::unusable)?;
     if args.json {
         say(&serde_json::to_string_pretty(&report)?)?;
@@ -38,7 +74,7 @@ pub(super) fn run(args: &TrailVerify) -> Outcome {
     Ok(ExitCode::from(report.verdict.exit_code()))
 }
 
-fn check(args: &TrailVerify) -> anyhow::Result<Report> {
+fn check(args: &Args) -> anyhow::Result<Report> {
     let place = TrailPlace::of(&args.trail.path);
     let now_ms = SystemClock::new().unix_ms();
     let now_ms = match &args.as_of {
@@ -88,7 +124,7 @@ fn check(args: &TrailVerify) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn policy(args: &TrailVerify) -> anyhow::Result<Policy> {
+fn policy(args: &Args) -> anyhow::Result<Policy> {
     let mut policy = match &args.policy {
         Some(path) => {
             let text = small(path)?;

@@ -6,21 +6,16 @@ use anyhow::Context as _;
 use livetrail_ledger::{Reader, RealStore, SharedStore};
 use livetrail_sinks::kafka::{KafkaTarget, TopicSetUp, read_back, set_up};
 
+use super::args::{InitKafkaArgs, KafkaLogin, ReadKafkaArgs};
 use crate::{
-    cli::{KafkaLogin, SinksInitKafka, SinksReadKafka},
-    config::{self, Accept, Config, Kafka, Overrides, Secret},
+    config::{Accept, Config, Kafka, Secret},
     output::{Failure, Outcome, say},
     serve::{kafka, trail_directory},
 };
 
 /// Makes the topics.
-pub(super) fn init(args: &SinksInitKafka) -> Outcome {
-    let config = config::load(
-        Some(&args.config),
-        config::variables(),
-        &Overrides::from_environment(),
-    )
-    .map_err(|error| Failure::unusable(error.in_full()))?;
+pub(super) fn init(args: &InitKafkaArgs) -> Outcome {
+    let config = args.file.load(None).map_err(Failure::configuration)?;
     let mut weak = 0_u32;
     for (name, settings) in topics(&config, None).map_err(Failure::unusable)? {
         let target = target(settings, &args.login).map_err(Failure::unusable)?;
@@ -46,13 +41,8 @@ pub(super) fn init(args: &SinksInitKafka) -> Outcome {
 }
 
 /// Writes what a topic has of a log into a directory.
-pub(super) fn read(args: &SinksReadKafka) -> Outcome {
-    let overrides = Overrides {
-        data: args.data.clone(),
-        ..Overrides::from_environment()
-    };
-    let config = config::load(Some(&args.config), config::variables(), &overrides)
-        .map_err(|error| Failure::unusable(error.in_full()))?;
+pub(super) fn read(args: &ReadKafkaArgs) -> Outcome {
+    let config = args.server.load().map_err(Failure::configuration)?;
     let found = topics(&config, args.sink.as_deref()).map_err(Failure::unusable)?;
     let [(_, settings)] = found.as_slice() else {
         let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();

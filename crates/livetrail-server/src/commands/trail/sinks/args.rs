@@ -1,70 +1,22 @@
-//! `livetrail trail sinks`: what there is to type.
+//! The arguments of `livetrail trail sinks init` and `read`. They are there whichever sinks this program has.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
-
-use crate::config::Span;
-
-/// `livetrail trail sinks`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum TrailSinks {
-    Status(SinksStatus),
-    /// Make what a sink needs at its place. Does nothing where all is there.
-    #[command(subcommand)]
-    Init(SinksInit),
-    /// Read back what a sink holds, for an audit.
-    #[command(subcommand)]
-    Read(SinksRead),
-}
-
-/// Ask each configured sink how far it is with the trail, and whether it could take records now.
-///
-/// Works while a server runs and without one.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  livetrail trail sinks status --config livetrail.toml
-  livetrail trail sinks status --config livetrail.toml --json
-
-Exit codes: 0 every sink answers and holds no more than the trail; 1 some sink does not; 2 the configuration or the trail cannot be read.")]
-pub(crate) struct SinksStatus {
-    /// The server's configuration file.
-    #[arg(long, short, value_name = "FILE", env = "LIVETRAIL_CONFIG")]
-    pub(crate) config: PathBuf,
-    /// The server's data directory, where it is not that of the configuration.
-    #[arg(long, value_name = "DIR", env = "LIVETRAIL_DATA")]
-    pub(crate) data: Option<PathBuf>,
-    /// How long to wait for each.
-    #[arg(long, value_name = "SPAN", default_value = "5s")]
-    pub(crate) timeout: Span,
-    /// Print the answers as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// What can be set up.
-#[derive(Debug, Subcommand)]
-pub(crate) enum SinksInit {
-    Kafka(SinksInitKafka),
-    Postgres(SinksInitPostgres),
-    S3(SinksInitS3),
-}
+use crate::config::{ConfigFileAndData, RequiredConfigFile};
 
 /// Make the topics of the configuration that are not there, with settings that keep what is written, and say how those are that are.
 ///
 /// A topic that is there is never changed. For an administrator: the server itself needs no right to make topics.
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   livetrail trail sinks init kafka --config livetrail.toml
   livetrail trail sinks init kafka --config livetrail.toml --partitions 8 --user admin --password-file admin.password
 
 Exit codes: 0 every topic keeps what is written; 1 one could not be made, or would lose records, and it says how; 2 the configuration cannot be used.")]
-pub(crate) struct SinksInitKafka {
-    /// The server's configuration file.
-    #[arg(long, short, value_name = "FILE", env = "LIVETRAIL_CONFIG")]
-    pub(crate) config: PathBuf,
+pub(crate) struct InitKafkaArgs {
+    #[command(flatten)]
+    pub(crate) file: RequiredConfigFile,
     /// Partitions of a new topic; each holds one log. Without it as many as the configuration's `partition` takes, or 1.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) partitions: Option<u16>,
@@ -76,7 +28,7 @@ pub(crate) struct SinksInitKafka {
 }
 
 /// Who talks to the brokers.
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct KafkaLogin {
     /// Log in as this user instead of the configuration's.
     #[arg(long, value_name = "NAME", requires = "password_file")]
@@ -86,17 +38,11 @@ pub(crate) struct KafkaLogin {
     pub(crate) password_file: Option<PathBuf>,
 }
 
-/// What can be read back.
-#[derive(Debug, Subcommand)]
-pub(crate) enum SinksRead {
-    Kafka(SinksReadKafka),
-}
-
 /// Write what a topic has of a log into a new directory, for `livetrail-verify DIR --vkey FILE`.
 ///
 /// Only the topic is read, and nothing of it is believed: whether it is the log, and whole, is for the verifier to say. Takes rights to read and
 /// to describe the topic. What the newest checkpoint does not cover yet is left out.
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Of the configuration only the [[sink]] with [sink.kafka] counts: an auditor's may have nothing else in it.
 
@@ -105,19 +51,15 @@ Examples:
   livetrail trail sinks read kafka --config audit.toml --origin example.com/audit --user auditor --password-file auditor.password --to copy
 
 Exit codes: 0 written; 1 the topic cannot be read, or not from its beginning, or the directory is used; 2 the configuration cannot be used.")]
-pub(crate) struct SinksReadKafka {
-    /// The server's configuration file, or one with the sink alone.
-    #[arg(long, short, value_name = "FILE", env = "LIVETRAIL_CONFIG")]
-    pub(crate) config: PathBuf,
+pub(crate) struct ReadKafkaArgs {
+    #[command(flatten)]
+    pub(crate) server: ConfigFileAndData,
     /// The directory to write. It must be new, or empty.
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,
     /// The log's name, as in its checkpoints and keys. Without it that of the trail in the data directory.
     #[arg(long, value_name = "NAME")]
     pub(crate) origin: Option<String>,
-    /// The server's data directory, where it is not that of the configuration.
-    #[arg(long, value_name = "DIR", env = "LIVETRAIL_DATA")]
-    pub(crate) data: Option<PathBuf>,
     /// The sink's name, where the configuration has several of this kind.
     #[arg(long, value_name = "NAME")]
     pub(crate) sink: Option<String>,
@@ -128,30 +70,29 @@ pub(crate) struct SinksReadKafka {
 /// Make the buckets of the configuration that are not there, with Object Lock, and check those that are.
 ///
 /// For an administrator, with the credentials that the environment or the configuration has; the server itself needs no right to make buckets.
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   livetrail trail sinks init s3 --config livetrail.toml
   AWS_PROFILE=administrator livetrail trail sinks init s3 --config livetrail.toml
 
 Exit codes: 0 every bucket is as it should be; 1 one could not be made or is otherwise; 2 the configuration cannot be used.")]
-pub(crate) struct SinksInitS3 {
-    /// The server's configuration file.
-    #[arg(long, short, value_name = "FILE", env = "LIVETRAIL_CONFIG")]
-    pub(crate) config: PathBuf,
+pub(crate) struct InitS3Args {
+    #[command(flatten)]
+    pub(crate) file: RequiredConfigFile,
 }
 
 /// Make the schema `livetrail` in a database of PostgreSQL, or bring it up to date, with the group roles livetrail_writer and livetrail_reader.
 ///
 /// For an administrator of the database, who owns the schema from then on and should not be whom the server logs in as.
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   livetrail trail sinks init postgres --url postgres://postgres@127.0.0.1/trail
   livetrail trail sinks init postgres --url-file admin.url --ca-file ca.pem
 
 Exit codes: 0 done, also when all was there; 1 it could not be made; 2 the address or a file cannot be used.")]
-pub(crate) struct SinksInitPostgres {
+pub(crate) struct InitPostgresArgs {
     /// The administrator's address. A password in it is seen by everybody on this machine: then rather --url-file, or the variable.
     #[arg(
         long,
