@@ -1,4 +1,5 @@
-//! The commands in `docs/sinks.md`: each section's are typed one after the other, and each must do what the page says.
+//! The commands on the pages in `docs/sinks/`: those of a page are typed one after the other, and
+//! each must do what the page says.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,34 +10,29 @@ use system_tests::{Postgres, Process, clock, http, livetrail, livetrail_verify, 
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The commands (lines that begin with `$ `) of the `console` blocks below this heading.
-pub(crate) fn commands_of(heading: &str) -> Vec<String> {
-    let page = include_str!("../../../docs/sinks.md");
-    let section = page
-        .split("\n## ")
-        .find(|section| section.starts_with(heading))
-        .unwrap_or_else(|| panic!("docs/sinks.md has no section {heading:?}"));
-    let blocks = section.split("```console\n").skip(1);
+/// The page of this kind of sink.
+fn page(kind: &str) -> String {
+    let path = format!("{}/../docs/sinks/{kind}.md", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The commands (lines that begin with `$ `) of the `console` blocks on this page.
+pub(crate) fn commands_of(kind: &str) -> Vec<String> {
+    let page = page(kind);
+    let blocks = page.split("```console\n").skip(1);
     let lines = blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines());
     let commands: Vec<_> = lines
         .filter_map(|line| line.strip_prefix("$ "))
         .map(str::to_owned)
         .collect();
-    assert!(
-        !commands.is_empty(),
-        "the section {heading:?} has no commands"
-    );
+    assert!(!commands.is_empty(), "docs/sinks/{kind}.md has no commands");
     commands
 }
 
-/// The first `text` block below this heading.
-pub(crate) fn block_of(heading: &str) -> String {
-    let page = include_str!("../../../docs/sinks.md");
-    let section = page
-        .split("\n## ")
-        .find(|section| section.starts_with(heading))
-        .unwrap_or_else(|| panic!("docs/sinks.md has no section {heading:?}"));
-    let block = section.split("```text\n").nth(1);
+/// The first `text` block on this page.
+pub(crate) fn block_of(kind: &str) -> String {
+    let page = page(kind);
+    let block = page.split("```text\n").nth(1);
     let block = block.and_then(|rest| rest.split("```").next());
     block.expect("a text block").to_owned()
 }
@@ -128,7 +124,7 @@ fn the_commands_for_postgresql_do_what_the_page_says() {
     let here = postgres.address().to_string();
     let mut typist = Typist::new();
     let mut last = String::new();
-    for command in commands_of("PostgreSQL") {
+    for command in commands_of("postgresql") {
         let command = command.replace("127.0.0.1:5432", &here);
         if command.starts_with("livetrail-verify") {
             typist.awaits_metric("livetrail_sink_lag_records{", "0");

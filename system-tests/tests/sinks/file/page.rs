@@ -1,4 +1,4 @@
-//! The commands for a file in `docs/sinks.md`.
+//! The commands in `docs/sinks/file.md`.
 
 use system_tests::clock;
 
@@ -9,7 +9,7 @@ const STATUS: &str = "livetrail trail sinks status --config livetrail.toml --dat
 #[test]
 fn the_commands_for_a_file_do_what_the_page_says() {
     let mut typist = Typist::new();
-    let commands = commands_of("A file");
+    let commands = commands_of("file");
     let set_up = commands
         .iter()
         .take_while(|typed| !typed.contains("--lines"));

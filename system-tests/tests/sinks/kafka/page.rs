@@ -1,4 +1,4 @@
-//! The commands for a topic in `docs/sinks.md`.
+//! The commands in `docs/sinks/kafka.md`.
 
 use system_tests::{KafkaBroker, clock};
 
@@ -15,7 +15,7 @@ fn the_commands_for_a_topic_do_what_the_page_says() {
     let here = broker.clients_address().to_string();
     let mut typist = Typist::new();
     let mut verified = 0;
-    let commands = commands_of("Kafka");
+    let commands = commands_of("kafka");
     let auditing = commands
         .iter()
         .position(|command| command.contains("sinks read kafka"));

@@ -1,4 +1,4 @@
-//! The commands for OTLP in `docs/sinks.md`.
+//! The commands in `docs/sinks/otlp.md`.
 
 use system_tests::{OtlpCollector, Rotel, clock};
 
@@ -11,7 +11,7 @@ fn the_commands_for_otlp_do_what_the_page_says() {
     let mut typist = Typist::new();
     typist.knows("COLLECTOR", &format!("http://{}", rotel.address()));
     let mut asked = 0;
-    for command in commands_of("OpenTelemetry") {
+    for command in commands_of("otlp") {
         if command.starts_with("livetrail trail sinks status") {
             clock::wait_until("the first records are there", PATIENCE, || {
                 !receiver.received().is_empty()

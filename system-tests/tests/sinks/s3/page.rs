@@ -1,4 +1,4 @@
-//! The commands for a bucket in `docs/sinks.md`.
+//! The commands in `docs/sinks/s3.md`.
 
 use system_tests::{S3Server, clock};
 
@@ -14,7 +14,7 @@ fn the_commands_for_a_bucket_do_what_the_page_says() {
     typist.knows("AWS_ACCESS_KEY_ID", "administrator");
     typist.knows("AWS_SECRET_ACCESS_KEY", "a-secret");
     let mut verified = 0;
-    for command in commands_of("S3") {
+    for command in commands_of("s3") {
         if command.starts_with("livetrail-verify") {
             clock::wait_until("the first batch is there", PATIENCE, || {
                 let status = typist.types(&format!("{STATUS} --json"));

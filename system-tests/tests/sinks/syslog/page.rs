@@ -1,17 +1,15 @@
-//! The commands for syslog in `docs/sinks.md`, with the receiver that stands there.
+//! The commands in `docs/sinks/syslog.md`, with the receiver that stands there.
 
 use system_tests::clock;
 
 use crate::page::{PATIENCE, Typist, block_of, commands_of};
 use system_tests::syslog::{Kind, Receiver};
 
-const HEADING: &str = "Syslog";
-
 #[test]
 fn the_commands_for_syslog_do_what_the_page_says() {
     let receiver = Receiver::start(Kind::Rsyslog);
     receiver.kill();
-    receiver.restart_with(&block_of(HEADING));
+    receiver.restart_with(&block_of("syslog"));
     let received = receiver.file("received");
     let mut typist = Typist::new();
     typist.knows("RECEIVER", &receiver.address().to_string());
@@ -22,7 +20,7 @@ fn the_commands_for_syslog_do_what_the_page_says() {
         typist.knows(name, file.to_str().expect("a path in UTF-8"));
     }
     let (mut compared, mut verified) = (0, 0);
-    for command in commands_of(HEADING) {
+    for command in commands_of("syslog") {
         if command.starts_with("livetrail trail sinks status") {
             clock::wait_until("the first messages are there", PATIENCE, || {
                 std::fs::read_to_string(&received).is_ok_and(|text| text.ends_with("}\n"))
