@@ -36,8 +36,8 @@ pub fn run(options: &Options) -> Result<()> {
     config.max_connections = 60_000;
     // All viewers come from one address, as fast as they can.
     config.max_connections_per_ip = 0;
-    config.send_interval = Duration::from_millis(options.interval_ms);
-    config.egress_threads = options.egress_threads;
+    config.egress.send_interval = Duration::from_millis(options.interval_ms);
+    config.egress.threads = options.egress_threads;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -40,5 +40,5 @@ mod thread;
 mod unsent;
 
 pub use format::Format;
-pub use seat::{Egress, EgressConfig, IoUringUse, Seat};
+pub use seat::{Egress, EgressConfig, IoUringUse, LeftSeat, Seat};
 pub use unsent::Unsent;

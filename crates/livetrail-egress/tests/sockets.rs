@@ -78,11 +78,10 @@ fn attempt() -> Attempt {
 }
 
 fn egress(interval_ms: u64, io_uring: bool) -> Egress<Plain> {
-    let config = EgressConfig {
-        threads: 2,
-        send_interval: Duration::from_millis(interval_ms),
-        io_uring,
-    };
+    let mut config = EgressConfig::default();
+    config.threads = 2;
+    config.send_interval = Duration::from_millis(interval_ms);
+    config.io_uring = io_uring;
     Egress::start("test", config).unwrap()
 }
 
@@ -221,8 +220,9 @@ async fn who_leaves_takes_along_what_has_to_be_written_first(io_uring: bool) {
         tokio::task::yield_now().await;
     }
     seat.say(Bytes::from_static(b"bye")).await;
-    let (playback, rest) = seat.leave().await;
-    assert_eq!(playback.unwrap().end_reason(), None);
+    let left = seat.leave().await;
+    let rest = left.unwritten;
+    assert_eq!(left.playback.unwrap().end_reason(), None);
     let wanted = expected(b"", false, [(0, 3_000_000)].into_iter());
     let wanted = [&wanted[..], b"bye"].concat();
     assert!(wanted.ends_with(&rest) && rest.len() > 3);

@@ -35,7 +35,7 @@ pub struct ConnectionLimits {
     pub max_connections: usize,
     /// Connections without an admitted session from one address (IPv6: from one network of 64 bits); 0 is no limit. Eight
     /// times as many may wait, each for at most a second, so that an audience behind one address can arrive at once.
-    pub max_per_address: usize,
+    pub max_connections_per_ip: usize,
     /// Connections beyond both limits, for requests that are no session; 0 is no reserve.
     pub reserve: usize,
 }
@@ -56,12 +56,14 @@ pub struct ConnectionStats {
     pub over_address: u64,
     /// Connections in reserve that had said nothing and were closed for a newer one.
     pub displaced: u64,
+    /// Connections that were closed before their client had read why.
+    pub cut: u64,
 }
 
 impl ConnectionStats {
     /// Connections that were closed because of any limit.
     #[must_use]
-    pub fn turned_away(&self) -> u64 {
+    pub fn refused(&self) -> u64 {
         let over = self.over_total.saturating_add(self.over_address);
         over.saturating_add(self.displaced)
     }
@@ -80,6 +82,7 @@ struct Inner {
     accepted: AtomicU64,
     over_total: AtomicU64,
     over_address: AtomicU64,
+    cut: AtomicU64,
     by_address: Mutex<HashMap<AddressGroup, Address>>,
     reserve: Arc<Reserve>,
     warning: Mutex<Warning>,
@@ -141,6 +144,7 @@ impl Connections {
             accepted: AtomicU64::new(0),
             over_total: AtomicU64::new(0),
             over_address: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
             by_address: Mutex::default(),
             reserve: Arc::new(Reserve::new(limits.reserve)),
             warning: Mutex::default(),
@@ -159,7 +163,20 @@ impl Connections {
             over_total: inner.over_total.load(Relaxed),
             over_address: inner.over_address.load(Relaxed),
             displaced: inner.reserve.displaced(),
+            cut: inner.cut.load(Relaxed),
         }
+    }
+
+    pub(crate) fn gateway(&self) -> &'static str {
+        self.0.gateway
+    }
+
+    pub(crate) fn has_reserve(&self) -> bool {
+        self.0.limits.reserve > 0
+    }
+
+    pub(crate) fn count_cut(&self) {
+        self.0.cut.fetch_add(1, Relaxed);
     }
 
     /// Counts a connection that was accepted. `None` when it is to be closed at once.
@@ -173,7 +190,7 @@ impl Connections {
             drop(by_address);
             return self.reserve(peer, &inner.over_total, "max_connections");
         }
-        let turns = match limits.max_per_address {
+        let turns = match limits.max_connections_per_ip {
             0 => Semaphore::MAX_PERMITS,
             limit => limit.min(Semaphore::MAX_PERMITS),
         };
@@ -253,6 +270,22 @@ impl Connections {
             .by_address
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Opened {
+    /// Waits until a slot counts among those of its address, for a second at most; then goes on in
+    /// reserve. `None` when the connection is to be closed.
+    pub(crate) async fn turn(self) -> Option<Self> {
+        match self {
+            Self::Slot(mut slot) => {
+                if slot.turn().await {
+                    return Some(Self::Slot(slot));
+                }
+                slot.into_reserve().map(Self::Reserved)
+            }
+            Self::Reserved(reserved) => Some(Self::Reserved(reserved)),
+        }
     }
 }
 
@@ -357,12 +390,16 @@ fn as_u64(count: usize) -> u64 {
 mod tests {
     use super::*;
 
-    fn connections(max_connections: usize, max_per_address: usize, reserve: usize) -> Connections {
+    fn connections(
+        max_connections: usize,
+        max_connections_per_ip: usize,
+        reserve: usize,
+    ) -> Connections {
         Connections::new(
             "test",
             ConnectionLimits {
                 max_connections,
-                max_per_address,
+                max_connections_per_ip,
                 reserve,
             },
         )

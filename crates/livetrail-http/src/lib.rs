@@ -2,8 +2,8 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | `GET /{app}/{stream}.flv` as an axum router | [`router`], [`PlaybackOptions`] |
-//! | serving a router on a listener, with limits on connections, time and stalled writes | [`HttpGateway`], [`HttpLimits`] |
+//! | `GET /{app}/{stream}.flv` on a listener, with limits on connections, time and stalled writes | [`HttpGateway`], [`HttpConfig`] |
+//! | the same as an axum router, for another server | [`router`], [`PlaybackOptions`] |
 //! | a frame as an FLV tag, made once for all viewers | [`FlvWire`], [`FlvTag`], [`Framing`] |
 //!
 //! On a connection of the gateway's, hyper reads the request and writes the answer's head; then the socket goes over to the threads
@@ -14,13 +14,12 @@
 //!
 //! ```no_run
 //! use livetrail_engine::{AppSpec, Engine};
-//! use livetrail_http::{HttpGateway, PlaybackOptions, router};
+//! use livetrail_http::{HttpConfig, HttpGateway};
 //!
 //! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::builder().application(AppSpec::new("live")).build()?;
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-//! let gateway = HttpGateway::new(router(engine, PlaybackOptions::default()));
-//! gateway.serve(listener, std::future::pending()).await;
+//! let gateway = HttpGateway::bind("127.0.0.1:8080", engine, HttpConfig::default()).await?;
+//! gateway.run(std::future::pending()).await;
 //! # Ok(()) }
 //! ```
 
@@ -40,13 +39,15 @@
     )
 )]
 
+mod config;
 mod error;
 mod listen;
 mod problem;
 mod protocol;
 mod session;
 
+pub use config::{HttpConfig, PlaybackOptions};
 pub use error::{Error, Result};
-pub use listen::{GatewayHandle, GatewayStats, HttpGateway, HttpLimits};
+pub use listen::HttpGateway;
 pub use problem::{PROBLEM_JSON, Problem};
-pub use protocol::{FlvTag, FlvWire, Framing, PlaybackOptions, Variant, router};
+pub use protocol::{FlvTag, FlvWire, Framing, Variant, router};

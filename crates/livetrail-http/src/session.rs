@@ -18,6 +18,7 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use livetrail_engine::{EndSignal, Playback, Reason, SharedFrame};
+use livetrail_gateway::Stop;
 use tokio::sync::watch;
 
 use crate::protocol::{Variant, file_header, tag_parts};
@@ -134,7 +135,7 @@ struct Tie {
     stage: AtomicU8,
     /// The connection is in reserve: it may carry anything but a stream.
     reserved: bool,
-    stopping: watch::Receiver<bool>,
+    stop: Stop,
 }
 
 const NOTHING: u8 = 0;
@@ -142,13 +143,13 @@ const HEAD_IS_QUEUED: u8 = 1;
 const HEAD_IS_SENT: u8 = 2;
 
 impl Link {
-    pub(crate) fn new(reserved: bool, stopping: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(reserved: bool, stop: Stop) -> Self {
         Self(Arc::new(Tie {
             session: watch::Sender::new(None),
             handover: Mutex::new(None),
             stage: AtomicU8::new(NOTHING),
             reserved,
-            stopping,
+            stop,
         }))
     }
 
@@ -159,9 +160,7 @@ impl Link {
 
     /// Completes when the gateway stops.
     pub(crate) async fn stopping(&self) {
-        let mut stopping = self.0.stopping.clone();
-        // A gateway that is gone has stopped, too.
-        let _ = stopping.wait_for(|stop| *stop).await;
+        self.0.stop.clone().wait().await;
     }
 
     /// The socket has taken everything that hyper had to write.

@@ -7,14 +7,14 @@ use std::time::Duration;
 use axum::routing::get as route_get;
 use common::*;
 use livetrail_engine::{AppSpec, Engine, Reason, StreamEventKind};
-use livetrail_http::HttpLimits;
+use livetrail_http::HttpConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
 };
 
-fn limits() -> HttpLimits {
-    let mut limits = HttpLimits::default();
+fn limits() -> HttpConfig {
+    let mut limits = HttpConfig::default();
     limits.header_timeout = Duration::from_millis(300);
     limits.write_stall_timeout = Duration::from_millis(500);
     limits.linger = Duration::from_millis(500);
@@ -59,8 +59,8 @@ async fn a_viewer_that_never_reads_is_evicted_and_its_connection_closed() {
     .await;
     assert_eq!(reason, Reason::Evicted);
     let gateway = server.gateway.clone();
-    until(|| gateway.stats().connections == 0).await;
-    assert_eq!(gateway.stats().cut, 1);
+    until(|| gateway.counts().open == 0).await;
+    assert_eq!(gateway.counts().cut, 1);
     // What was in the kernel's buffers comes, and then the end, without the last chunk of a complete answer.
     let mut rest = Vec::new();
     let _ = within(viewer.read_to_end(&mut rest)).await;
@@ -122,8 +122,8 @@ async fn an_answer_that_is_never_read_is_cut_off() {
     .await;
     let mut client = ask_and_never_read(server.address, "/big").await;
     let gateway = server.gateway.clone();
-    until(|| gateway.stats().connections == 1).await;
-    until(|| gateway.stats().connections == 0).await;
+    until(|| gateway.counts().open == 1).await;
+    until(|| gateway.counts().open == 0).await;
     let mut rest = Vec::new();
     let _ = within(client.read_to_end(&mut rest)).await;
     assert!(rest.len() < 64 << 20);
@@ -140,14 +140,14 @@ async fn silent_connections_are_bounded_and_closed() {
         silent.push(TcpStream::connect(server.address).await.unwrap());
     }
     let gateway = server.gateway.clone();
-    until(|| gateway.stats().accepted + gateway.stats().refused == 150).await;
-    assert!(gateway.stats().refused >= 50);
+    until(|| gateway.counts().accepted + gateway.counts().refused == 150).await;
+    assert!(gateway.counts().refused >= 50);
     for stream in &mut silent {
         let mut rest = Vec::new();
         // Closed, however: cleanly, with a reset, or after a 408.
         let _ = within(stream.read_to_end(&mut rest)).await;
     }
-    until(|| gateway.stats().connections == 0).await;
+    until(|| gateway.counts().open == 0).await;
     let (head, _) = answer(get(server.address, "/live/cam.flv").await).await;
     assert!(
         head.starts_with("HTTP/1.0 404"),

@@ -11,7 +11,7 @@ use livetrail_engine::{
     AppSpec, Attempt, Authenticator, Engine, Reason, Role, StaticKey, StaticKeys, StreamEventKind,
     StreamKey, Verdict,
 };
-use livetrail_http::HttpLimits;
+use livetrail_http::HttpConfig;
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
 /// Never answers viewers.
@@ -37,29 +37,29 @@ async fn denied(server: &mut Server) -> (Reason, StreamKey) {
 
 #[tokio::test]
 async fn a_client_that_leaves_while_it_waits_takes_its_attempt_along() {
-    let mut server = serve(live().authenticator(Hangs), HttpLimits::default()).await;
+    let mut server = serve(live().authenticator(Hangs), HttpConfig::default()).await;
     let _publication = publish(&server.engine).await;
     for version in ["1.0", "1.1\r\nHost: x"] {
         let head = format!("GET /live/cam.flv HTTP/{version}");
         let viewer = request(server.address, &head).await;
         let gateway = server.gateway.clone();
-        until(|| gateway.stats().connections == 1).await;
+        until(|| gateway.counts().open == 1).await;
         drop(viewer);
         let (reason, _) = denied(&mut server).await;
         assert_eq!(reason, Reason::ClientClosed);
-        until(|| gateway.stats().connections == 0).await;
+        until(|| gateway.counts().open == 0).await;
     }
 }
 
 #[tokio::test]
 async fn a_gateway_stops_although_somebody_waits_to_be_admitted() {
-    let mut limits = HttpLimits::default();
+    let mut limits = HttpConfig::default();
     limits.linger = Duration::from_secs(600);
     let server = serve(live().authenticator(Hangs), limits).await;
     let _publication = publish(&server.engine).await;
     let viewer = get(server.address, "/live/cam.flv").await;
     let gateway = server.gateway.clone();
-    until(|| gateway.stats().connections == 1).await;
+    until(|| gateway.counts().open == 1).await;
     server.stop.send(()).unwrap();
     let (head, _) = answer(viewer).await;
     assert!(head.starts_with("HTTP/1.0 503"), "{head}");
@@ -68,7 +68,7 @@ async fn a_gateway_stops_although_somebody_waits_to_be_admitted() {
 
 #[tokio::test]
 async fn a_time_without_end_is_no_limit() {
-    let mut limits = HttpLimits::default();
+    let mut limits = HttpConfig::default();
     limits.header_timeout = Duration::MAX;
     limits.write_stall_timeout = Duration::MAX;
     limits.linger = Duration::MAX;
@@ -79,7 +79,7 @@ async fn a_time_without_end_is_no_limit() {
 
 #[tokio::test]
 async fn names_that_are_not_names_are_refused_on_record() {
-    let mut server = serve(live(), HttpLimits::default()).await;
+    let mut server = serve(live(), HttpConfig::default()).await;
     for (path, key) in [
         ("/live/.flv", "live/-"),
         ("/live/%00.flv", "live/_"),
@@ -112,7 +112,7 @@ async fn names_that_are_not_names_are_refused_on_record() {
 
 #[tokio::test]
 async fn an_instance_is_a_part_of_the_streams_address() {
-    let server = serve(live(), HttpLimits::default()).await;
+    let server = serve(live(), HttpConfig::default()).await;
     let key = StreamKey::parse("live", "tenantA/cam").unwrap();
     let mut publication = server
         .engine
@@ -134,7 +134,7 @@ async fn an_instance_is_a_part_of_the_streams_address() {
 #[tokio::test]
 async fn a_key_works_wherever_a_client_puts_it() {
     let keys = StaticKeys::new([StaticKey::new("viewer", "a+b/c==")]);
-    let mut server = serve(live().authenticator(keys), HttpLimits::default()).await;
+    let mut server = serve(live().authenticator(keys), HttpConfig::default()).await;
     let attempt =
         Attempt::new(key(), "test").credentials(livetrail_engine::Credentials::token("a+b/c=="));
     let _publication = server.engine.publish(attempt).await.unwrap();
@@ -158,7 +158,7 @@ async fn a_key_works_wherever_a_client_puts_it() {
 
 #[tokio::test]
 async fn a_request_says_once_for_which_host_it_is() {
-    let server = serve(live(), HttpLimits::default()).await;
+    let server = serve(live(), HttpConfig::default()).await;
     for head in [
         "GET /live/cam.flv HTTP/1.1",
         "GET /live/cam.flv HTTP/1.1\r\nHost: a\r\nHost: b",
@@ -173,7 +173,7 @@ async fn a_request_says_once_for_which_host_it_is() {
 
 #[tokio::test]
 async fn a_preflight_is_told_that_it_may_send_what_it_asks_for() {
-    let server = serve(live(), HttpLimits::default()).await;
+    let server = serve(live(), HttpConfig::default()).await;
     let head = "OPTIONS /live/cam.flv HTTP/1.0\r\nOrigin: http://page.example\r\nAccess-Control-Request-Method: GET";
     let (plain, _) = answer(request(server.address, head).await).await;
     assert!(
@@ -192,7 +192,7 @@ async fn a_preflight_is_told_that_it_may_send_what_it_asks_for() {
 
 #[tokio::test]
 async fn a_proxy_of_http_1_0_is_not_told_two_things_about_its_connection() {
-    let server = serve(live(), HttpLimits::default()).await;
+    let server = serve(live(), HttpConfig::default()).await;
     let mut publication = publish(&server.engine).await;
     publication.push(frame(0, true, 10)).unwrap();
     let head = "GET /live/cam.flv HTTP/1.0\r\nConnection: keep-alive";
@@ -208,7 +208,7 @@ async fn a_proxy_of_http_1_0_is_not_told_two_things_about_its_connection() {
 
 #[tokio::test]
 async fn what_is_no_stream_is_answered_although_every_slot_is_taken() {
-    let mut limits = HttpLimits::default();
+    let mut limits = HttpConfig::default();
     limits.max_connections = 3;
     limits.reserve = 2;
     let mut server = serve_router(live(), limits, |router| {
@@ -223,7 +223,7 @@ async fn what_is_no_stream_is_answered_although_every_slot_is_taken() {
         open.push(TcpStream::connect(server.address).await.unwrap());
     }
     let gateway = server.gateway.clone();
-    until(|| gateway.stats().refused == 15).await;
+    until(|| gateway.counts().refused == 15).await;
     let (head, body) = answer(get(server.address, "/health").await).await;
     assert!(
         head.starts_with("HTTP/1.0 200") && body == b"fine",
@@ -237,7 +237,7 @@ async fn what_is_no_stream_is_answered_although_every_slot_is_taken() {
 
 #[tokio::test]
 async fn an_address_has_a_limit_that_its_viewers_do_not_count_towards() {
-    let mut limits = HttpLimits::default();
+    let mut limits = HttpConfig::default();
     limits.max_connections_per_ip = 2;
     limits.reserve = 0;
     let server = serve(live(), limits).await;
@@ -254,8 +254,8 @@ async fn an_address_has_a_limit_that_its_viewers_do_not_count_towards() {
         silent.push(TcpStream::connect(server.address).await.unwrap());
     }
     let gateway = server.gateway.clone();
-    until(|| gateway.stats().refused == 10).await;
-    assert_eq!(gateway.stats().connections, 12);
+    until(|| gateway.counts().refused == 10).await;
+    assert_eq!(gateway.counts().open, 12);
     let mut closed = 0;
     for stream in &mut silent {
         let read = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut [0; 1])).await;
@@ -267,7 +267,7 @@ async fn an_address_has_a_limit_that_its_viewers_do_not_count_towards() {
 #[tokio::test]
 async fn a_viewer_waits_for_a_publisher_and_stays_through_its_reconnect() {
     let app = AppSpec::new("live").wait_for_publisher(Duration::from_secs(60));
-    let server = serve(Engine::builder().application(app), HttpLimits::default()).await;
+    let server = serve(Engine::builder().application(app), HttpConfig::default()).await;
     let viewer = get(server.address, "/live/cam.flv").await;
     let engine = server.engine.clone();
     until(|| engine.sessions().len() == 1).await;

@@ -9,11 +9,11 @@ use common::*;
 use livetrail_engine::{
     AppSpec, Engine, Gate, Reason, SessionContext, StaticKey, StaticKeys, StreamEventKind,
 };
-use livetrail_http::HttpLimits;
+use livetrail_http::HttpConfig;
 
 #[tokio::test]
 async fn a_late_viewer_gets_configurations_the_gop_and_then_every_frame_to_the_end() {
-    let server = serve(live(), HttpLimits::default()).await;
+    let server = serve(live(), HttpConfig::default()).await;
     let mut publication = publish(&server.engine).await;
     publication.push(config()).unwrap();
     for n in 0..15 {
@@ -60,7 +60,7 @@ fn unchunk(mut body: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_client_of_http_1_1_gets_the_same_in_chunks_and_the_last_one() {
-    let server = serve(live(), HttpLimits::default()).await;
+    let server = serve(live(), HttpConfig::default()).await;
     let mut publication = publish(&server.engine).await;
     publication.push(config()).unwrap();
     publication.push(frame(0, true, 3_000)).unwrap();
@@ -108,7 +108,7 @@ async fn in_another_server_the_answers_feed_themselves() {
 
 #[tokio::test]
 async fn a_viewer_that_goes_ends_its_session() {
-    let mut server = serve(live(), HttpLimits::default()).await;
+    let mut server = serve(live(), HttpConfig::default()).await;
     let _publication = publish(&server.engine).await;
     let viewer = request(
         server.address,
@@ -133,7 +133,7 @@ async fn a_viewer_that_goes_ends_its_session() {
 
 #[tokio::test]
 async fn a_kicked_viewers_connection_ends() {
-    let server = serve(live(), HttpLimits::default()).await;
+    let server = serve(live(), HttpConfig::default()).await;
     let mut publication = publish(&server.engine).await;
     publication.push(frame(0, true, 10)).unwrap();
     let viewer = get(server.address, "/live/cam.flv").await;
@@ -149,7 +149,7 @@ async fn a_kicked_viewers_connection_ends() {
 async fn refusals_have_their_status_and_their_reason() {
     let keys = StaticKeys::new([StaticKey::new("viewer", "right")]);
     let builder = live().authenticator(keys).max_subscribers_per_stream(1);
-    let server = serve(builder, HttpLimits::default()).await;
+    let server = serve(builder, HttpConfig::default()).await;
     let engine = &server.engine;
     let attempt = livetrail_engine::Attempt::new(key(), "test")
         .credentials(livetrail_engine::Credentials::token("right"));
@@ -224,7 +224,7 @@ impl Gate for Closed {
 
 #[tokio::test]
 async fn a_trail_that_cannot_record_is_a_503() {
-    let server = serve(live().gate(Closed), HttpLimits::default()).await;
+    let server = serve(live().gate(Closed), HttpConfig::default()).await;
     let _publication = publish(&server.engine).await;
     let (head, body) = answer(get(server.address, "/live/cam.flv").await).await;
     assert!(head.starts_with("HTTP/1.0 503"), "{head}");
@@ -237,7 +237,7 @@ async fn a_trail_that_cannot_record_is_a_503() {
 
 #[tokio::test]
 async fn head_is_an_attempt_whose_session_ends_at_once() {
-    let mut server = serve(live(), HttpLimits::default()).await;
+    let mut server = serve(live(), HttpConfig::default()).await;
     let _publication = publish(&server.engine).await;
     let (head, body) = answer(request(server.address, "HEAD /live/cam.flv HTTP/1.0").await).await;
     assert!(
@@ -258,7 +258,7 @@ async fn the_header_promises_the_tracks_that_the_configurations_show() {
         Engine::builder()
             .application(AppSpec::new("live"))
             .clock(clock.clone()),
-        HttpLimits::default(),
+        HttpConfig::default(),
     )
     .await;
     let mut publication = publish(&server.engine).await;
@@ -285,7 +285,7 @@ async fn the_header_promises_the_tracks_that_the_configurations_show() {
 async fn a_web_page_is_not_sent_what_its_player_takes_for_an_error() {
     use livetrail_engine::{CodecId, FrameFlags, MediaFrame};
     let engine = Engine::builder().application(AppSpec::new("live"));
-    let server = serve(engine, HttpLimits::default()).await;
+    let server = serve(engine, HttpConfig::default()).await;
     let mut publication = publish(&server.engine).await;
     let video = |flags, payload: &'static [u8]| {
         MediaFrame::video(CodecId::H265, 0, 0, flags, payload.into())

@@ -53,6 +53,6 @@ pub use config::RtmpConfig;
 pub use error::{Error, Result};
 #[doc(hidden)]
 pub use fuzz::{fuzz_chunk, fuzz_handshake, fuzz_session};
-pub use listen::{RtmpServer, RtmpStats};
+pub use listen::RtmpServer;
 pub use target::{DEFAULT_PORT, RtmpUrl};
 pub use wire::RtmpWire;

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     future::{Future, poll_fn},
     io,
-    net::{Shutdown, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -12,12 +12,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use livetrail_egress::{Egress, Seat, Unsent as _};
+use livetrail_egress::Unsent as _;
 use livetrail_engine::{
     Attempt, Denied, Engine, Playback, Publication, Reason, Role, SessionId, StreamKey,
 };
-use livetrail_gateway::Slot;
-use socket2::SockRef;
+use livetrail_gateway::{
+    Closed, ConnectedViewer, Incoming, LeftViewer, Opened, Slot, ViewerEnd, Viewers, say_goodbye,
+};
 use tokio::{
     io::Interest,
     net::TcpStream,
@@ -41,9 +42,6 @@ const READ_BYTES: usize = 4 << 10;
 const READ_MEDIA_BYTES: usize = 64 << 10;
 /// With more answers than this unsent, nothing more is read: a peer that only asks cannot make the server queue answers.
 const MAX_UNSENT_BYTES: usize = 64 << 10;
-/// What is read, and not looked at, while a peer reads why it was refused.
-const MAX_LINGER_BYTES: usize = 4 << 20;
-
 /// What a client may send ahead while it waits to be admitted; more stays with the system.
 const MAX_EARLY_BYTES: usize = 64 << 10;
 /// Between two checks whether a client that has sent that much is still there.
@@ -54,28 +52,30 @@ const PLAYERS_END_TIMEOUT: Duration = Duration::from_secs(1);
 const PLAYERS_POLL: Duration = Duration::from_millis(5);
 
 /// Resolves when the server stops.
-pub(crate) type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Ended = Pin<Box<dyn Future<Output = Reason> + Send>>;
 
 /// What all connections of a server share.
+#[derive(Clone)]
 pub(crate) struct Host {
     pub(crate) engine: Engine,
     pub(crate) config: Arc<RtmpConfig>,
-    pub(crate) egress: Arc<Egress<RtmpWire>>,
+    pub(crate) viewers: Arc<Viewers<RtmpWire>>,
 }
 
 /// Serves one connection to its end. Each of its sessions ends exactly once, with its reason.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    host: Host,
-    slot: Slot,
-    seed: u64,
-    stop: Stop,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "cannot turn off Nagle's algorithm");
-    }
+pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
+    let Incoming {
+        stream,
+        peer,
+        opened,
+        stop,
+        ..
+    } = incoming;
+    // There is no reserve: no connection here is for anything but a session.
+    let Opened::Slot(slot) = opened else {
+        return Closed::Cut;
+    };
     let handshake_timeout = host.config.handshake_timeout;
     let mut connection = Connection {
         protocol: ServerSession::new(host.config.chunks, seed),
@@ -87,15 +87,14 @@ pub(crate) async fn serve(
         skipped: Skipped::default(),
         slot,
         progress: Instant::now(),
-        writes_seen: 0,
         stream: Arc::new(stream),
         peer,
         host,
-        stop,
+        stop: Box::pin(stop.wait()),
     };
     connection.set_timer(Instant::now().checked_add(handshake_timeout));
     let end = connection.run().await;
-    connection.finish(end).await;
+    connection.finish(end).await
 }
 
 struct Connection {
@@ -115,8 +114,6 @@ struct Connection {
     awaits: Awaits,
     /// When the peer last took a byte, or there was none for it to take.
     progress: Instant,
-    /// Of a player: how often it had taken something when the timer last looked.
-    writes_seen: usize,
     stop: Stop,
 }
 
@@ -146,7 +143,7 @@ impl Awaits {
             Self::Handshake => ("the handshake", config.handshake_timeout),
             Self::Command => ("publish or play", config.command_timeout),
             Self::Unpause => ("a paused player to go on", config.pause_timeout),
-            Self::Progress => ("the peer to take what is sent", config.write_timeout),
+            Self::Progress => ("the peer to take what is sent", config.write_stall_timeout),
         };
         Error::Timeout { what, limit }
     }
@@ -156,7 +153,7 @@ impl Awaits {
 enum Media {
     None,
     Publish(Box<Publication>, Ended),
-    Play(Seat<RtmpWire>, Ended),
+    Play(Box<ConnectedViewer<RtmpWire>>),
     /// A player that wants nothing at the moment. Its connection writes to it.
     Paused(Box<Playback>, Ended),
 }
@@ -176,12 +173,12 @@ impl Media {
             Self::None => {}
             Self::Publish(publication, _) => publication.end_with(reason, detail),
             Self::Paused(playback, _) => playback.end_with(reason, detail),
-            Self::Play(seat, _) => {
-                let (playback, rest) = seat.leave().await;
-                if let Some(playback) = playback {
+            Self::Play(viewer) => {
+                let left = viewer.leave().await;
+                if let Ok(playback) = left.playback {
                     playback.end_with(reason, detail);
                 }
-                return rest;
+                return left.unwritten;
             }
         }
         Bytes::new()
@@ -192,8 +189,8 @@ impl Media {
 enum Wake {
     Readable,
     Writable,
-    /// Sending to the player failed.
-    Broken(io::Error),
+    /// A viewer cannot be sent to any more.
+    Broken(Error),
     /// The engine ended the session, or there is nothing more to watch.
     Ended(Reason),
     Stop,
@@ -219,7 +216,7 @@ impl Connection {
             let result = match self.wake().await {
                 Wake::Readable => self.read(),
                 Wake::Writable => Ok(()),
-                Wake::Broken(error) => Err(error.into()),
+                Wake::Broken(error) => Err(error),
                 Wake::Ended(reason) => return End::Server(reason),
                 Wake::Stop => {
                     self.let_players_end().await;
@@ -236,9 +233,9 @@ impl Connection {
     /// Players end first when the server stops: otherwise they would end because their stream did.
     fn let_players_end(&self) -> impl Future<Output = ()> + use<> {
         let publishes = self.media.role() == Some(Role::Publish);
-        let egress = self.host.egress.clone();
+        let viewers = self.host.viewers.clone();
         let ended = async move {
-            while publishes && egress.viewers() > 0 {
+            while publishes && viewers.count() > 0 {
                 sleep(PLAYERS_POLL).await;
             }
         };
@@ -279,7 +276,7 @@ impl Connection {
 
     async fn say(&mut self, bytes: Bytes) {
         match &self.media {
-            Media::Play(seat, _) if !bytes.is_empty() => seat.say(bytes).await,
+            Media::Play(viewer) if !bytes.is_empty() => viewer.say(bytes).await,
             _ => self.outbox.push_bytes(bytes),
         }
     }
@@ -412,7 +409,7 @@ impl Connection {
         self.begin(playback.session(), playback.key().clone());
         self.protocol.accept();
         self.outbox.push_bytes(self.protocol.take_output());
-        self.seat(playback).await
+        self.connect(playback).await
     }
 
     fn begin(&mut self, session: SessionId, key: StreamKey) {
@@ -425,32 +422,33 @@ impl Connection {
         };
     }
 
-    async fn seat(&mut self, playback: Playback) -> Result<(), End> {
-        let signal = playback.end_signal();
+    async fn connect(&mut self, playback: Playback) -> Result<(), End> {
         // What is to be said first goes along: from here on one writer writes.
         let first = std::mem::take(&mut self.outbox).into_bytes();
         let accepts = self.protocol.accepts();
-        let seat = self
-            .host
-            .egress
-            .seat(playback, self.stream.clone(), first, accepts);
-        let Some(seat) = seat.await else {
-            return Err(End::Server(signal.reason().unwrap_or(Reason::LimitReached)));
-        };
-        self.media = Media::Play(seat, Box::pin(async move { signal.wait().await }));
+        let Host {
+            viewers, config, ..
+        } = &self.host;
+        let stall = config.write_stall_timeout;
+        let viewer = viewers.connect(playback, self.stream.clone(), first, accepts, stall);
+        self.media = Media::Play(Box::new(viewer.await.map_err(End::Server)?));
         Ok(())
     }
 
-    /// The player gives its seat up and keeps its session.
+    /// The viewer's connection takes its socket back, and the session goes on.
     async fn pause(&mut self) -> Result<(), End> {
         match std::mem::replace(&mut self.media, Media::None) {
-            Media::Play(seat, ended) => {
-                let (playback, rest) = seat.leave().await;
-                self.outbox.push_bytes(rest);
-                let Some(playback) = playback else {
-                    return Err(End::Server(ended.await));
-                };
+            Media::Play(viewer) => {
+                let LeftViewer {
+                    playback,
+                    unwritten,
+                    ..
+                } = viewer.leave().await;
+                self.outbox.push_bytes(unwritten);
+                let playback = playback.map_err(End::Server)?;
                 playback.pause();
+                let ended = playback.end_signal();
+                let ended = Box::pin(async move { ended.wait().await });
                 self.media = Media::Paused(Box::new(playback), ended);
                 self.awaits = Awaits::Unpause;
                 self.set_timer(Instant::now().checked_add(self.host.config.pause_timeout));
@@ -466,8 +464,8 @@ impl Connection {
             Media::Paused(mut playback, _) => {
                 playback.resume();
                 self.awaits = Awaits::Progress;
-                self.set_timer(Instant::now().checked_add(self.host.config.write_timeout));
-                self.seat(*playback).await
+                self.set_timer(Instant::now().checked_add(self.host.config.write_stall_timeout));
+                self.connect(*playback).await
             }
             media => {
                 self.media = media;
@@ -541,15 +539,18 @@ impl Connection {
                     return Poll::Ready(Wake::Ended(reason));
                 }
             }
-            Media::Play(seat, ended) => {
-                if let Poll::Ready(reason) = ended.as_mut().poll(cx) {
-                    return Poll::Ready(Wake::Ended(reason));
-                }
-                if let Poll::Ready(error) = seat.poll_full(cx) {
-                    return Poll::Ready(Wake::Broken(error));
+            Media::Play(viewer) => {
+                if let Poll::Ready(end) = viewer.poll_end(cx) {
+                    return Poll::Ready(match end {
+                        ViewerEnd::Ended(reason) => Wake::Ended(reason),
+                        ViewerEnd::Failed(error) => Wake::Broken(error.into()),
+                        ViewerEnd::Stalled(_) => {
+                            Wake::Broken(Awaits::Progress.timeout(&self.host.config))
+                        }
+                    });
                 }
                 // One that does not take what it is sent gets no more answers.
-                unsaid |= seat.is_full();
+                unsaid |= viewer.is_full();
             }
         }
         // What the socket says goes wrong, the read or write that follows says too.
@@ -606,16 +607,11 @@ impl Connection {
             return Err(error);
         }
         let now = Instant::now();
-        let takes = match &self.media {
-            Media::Play(seat, _) => {
-                let before = std::mem::replace(&mut self.writes_seen, seat.writes());
-                !seat.is_full() || before != self.writes_seen
-            }
-            Media::None | Media::Publish(..) | Media::Paused(..) => self.outbox.is_empty(),
-        };
+        // A viewer has a watch of its own, and its outbox is empty.
+        let takes = self.outbox.is_empty();
         let since = if takes { now } else { self.progress };
         self.progress = since;
-        let due = since.checked_add(self.host.config.write_timeout);
+        let due = since.checked_add(self.host.config.write_stall_timeout);
         if due.is_some_and(|due| due <= now) {
             return Err(self.awaits.timeout(&self.host.config));
         }
@@ -633,7 +629,7 @@ impl Connection {
     }
 
     /// Ends the session, if there is one, then lets the peer read why, within the linger time.
-    async fn finish(mut self, end: End) {
+    async fn finish(mut self, end: End) -> Closed {
         let media = std::mem::replace(&mut self.media, Media::None);
         let role = media.role().unwrap_or(Role::Publish);
         let skipped = self.left_out();
@@ -654,7 +650,7 @@ impl Connection {
             }
             End::Peer(Error::Closed) => {
                 media.end(Reason::ClientClosed, &skipped).await;
-                return;
+                return Closed::Whole;
             }
             End::Peer(error) => {
                 let cause = causes(&error);
@@ -665,7 +661,7 @@ impl Connection {
                 self.log_failure(reason, &cause);
                 let rest = media.end(reason, &cause).await;
                 if matches!(error, Error::Io(_)) {
-                    return;
+                    return Closed::Whole;
                 }
                 self.outbox.push_bytes(rest);
                 self.protocol
@@ -673,9 +669,9 @@ impl Connection {
             }
         }
         self.outbox.push_bytes(self.protocol.take_output());
-        let linger = self.host.config.linger;
         // Whatever happens from here on, the session has ended; only the last words may be lost.
-        let _ = timeout(linger, self.say_goodbye()).await;
+        let last = self.outbox.into_bytes();
+        say_goodbye(&self.stream, [&last[..]], self.host.config.linger).await
     }
 
     /// A session that an error ends has a line; a connection that never had one is of no interest.
@@ -686,29 +682,6 @@ impl Connection {
             }
             None => debug!(peer = %self.peer, cause, "an error ended a connection"),
         }
-    }
-
-    async fn say_goodbye(&mut self) -> io::Result<()> {
-        while !self.outbox.is_empty() {
-            self.stream.writable().await?;
-            self.outbox.try_write(&self.stream)?;
-        }
-        // The egress lets go of the socket with the player, so that this is the last handle; what counts is that no more
-        // will be sent.
-        SockRef::from(&*self.stream).shutdown(Shutdown::Write)?;
-        // Closing with unread input would make the system drop what the peer has not read yet.
-        let mut sink = vec![0; READ_BYTES];
-        let mut left = MAX_LINGER_BYTES;
-        while left > 0 {
-            self.stream.readable().await?;
-            match self.stream.try_read(&mut sink) {
-                Ok(0) => break,
-                Ok(read) => left = left.saturating_sub(read),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }
 

@@ -271,14 +271,14 @@ async fn two_thousand_silent_connections_leave_room_for_a_publisher_and_go() {
         .await
         .unwrap();
     let all_gone = timeout(Duration::from_secs(10), async {
-        while gateway.stats.open_connections() > 0 {
+        while gateway.stats.counts().open > 0 {
             sleep(Duration::from_millis(20)).await;
         }
     });
     assert!(
         all_gone.await.is_ok(),
         "{} are left",
-        gateway.stats.open_connections()
+        gateway.stats.counts().open
     );
 }
 
@@ -345,7 +345,7 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
         TcpStream::connect(gateway.address).await.unwrap(),
         TcpStream::connect(gateway.address).await.unwrap(),
     ];
-    while gateway.stats.open_connections() < 2 {
+    while gateway.stats.counts().open < 2 {
         sleep(Duration::from_millis(5)).await;
     }
     let mut third = TcpStream::connect(gateway.address).await.unwrap();
@@ -357,7 +357,10 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
         0
     );
     assert_eq!(
-        (gateway.stats.turned_away(), gateway.stats.accepted()),
+        (
+            gateway.stats.counts().refused,
+            gateway.stats.counts().accepted
+        ),
         (1, 2)
     );
 }

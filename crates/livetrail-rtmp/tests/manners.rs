@@ -57,10 +57,10 @@ async fn a_client_that_leaves_while_it_waits_takes_its_attempt_along() {
     });
     let player = Raw::saying(&gateway, &[connect_to(b"live"), ask("play", b"cam")]).await;
     let stats = gateway.stats.clone();
-    until("three wait", || stats.open_connections() >= 2).await;
+    until("three wait", || stats.counts().open >= 2).await;
     busy.await.unwrap();
     drop((publisher, player));
-    until("all are gone", || stats.open_connections() == 0).await;
+    until("all are gone", || stats.counts().open == 0).await;
     let mut lines = gateway.seen.lines();
     lines.sort();
     assert_eq!(
@@ -89,7 +89,7 @@ async fn a_time_without_end_is_no_limit() {
     let config = configured(|config| {
         config.handshake_timeout = Duration::MAX;
         config.command_timeout = Duration::MAX;
-        config.write_timeout = Duration::MAX;
+        config.write_stall_timeout = Duration::MAX;
         config.linger = Duration::MAX;
     });
     let gateway = Gateway::start(config, |builder| builder).await;
@@ -359,7 +359,7 @@ async fn viewers_do_not_count_among_the_connections_without_a_session() {
     for _ in 0..10 {
         players.push(RtmpClient::new().play(&url).await.unwrap());
     }
-    assert_eq!(gateway.stats.turned_away(), 0);
+    assert_eq!(gateway.stats.counts().refused, 0);
 }
 
 #[tokio::test]

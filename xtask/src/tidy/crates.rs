@@ -73,9 +73,9 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "livetrail-gateway",
-        may_use: &[],
-        never_below: &["livetrail-engine", "axum", "hyper"],
-        words: "the floor under gateways knows sockets and addresses: nothing of ours, no protocol",
+        may_use: &["livetrail-egress", "livetrail-engine"],
+        never_below: &["livetrail-audit", "livetrail-record", "axum", "hyper"],
+        words: "the floor under gateways knows sockets, viewers and the egress; no protocol, no container, no audit",
     },
     Rule {
         name: "livetrail-rtmp",

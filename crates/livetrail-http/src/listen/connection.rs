@@ -2,26 +2,23 @@
 
 use std::{
     future::{Future as _, poll_fn},
-    net::SocketAddr,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use hyper::{Request, body::Incoming, server::conn::http1, service::Service};
+use hyper::{Request, body, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use livetrail_egress::{Egress, EgressConfig, IoUringUse};
 use livetrail_engine::Reason;
-use livetrail_gateway::{Opened, Reserved, Slot};
-use tokio::{net::TcpStream, sync::watch};
+use livetrail_gateway::{Closed, Incoming, Opened, Reserved, Slot, Viewers};
 
-use super::{HttpLimits, host, stalled::StallGuard, viewer};
-use crate::{protocol::FlvWire, session::Link};
+use super::{host, stalled::StallGuard, viewer};
+use crate::{config::HttpConfig, protocol::FlvWire, session::Link};
 
 /// hyper's least buffer for reading.
 const MIN_HEADER_BYTES: usize = 8 << 10;
@@ -29,32 +26,8 @@ const MIN_HEADER_BYTES: usize = 8 << 10;
 /// What all connections of a gateway share.
 pub(super) struct Shared {
     pub(super) service: Router,
-    pub(super) limits: HttpLimits,
-    /// What sends to viewers: started with the first, `None` if that fails.
-    pub(super) egress: OnceLock<Option<Egress<FlvWire>>>,
-    /// Set with it.
-    pub(super) io_uring: Arc<OnceLock<IoUringUse>>,
-}
-
-impl Shared {
-    fn egress(&self) -> Option<&Egress<FlvWire>> {
-        let start = || {
-            let config = EgressConfig {
-                threads: self.limits.egress_threads,
-                send_interval: self.limits.send_interval,
-                io_uring: self.limits.io_uring,
-            };
-            let started = Egress::start("http", config);
-            match &started {
-                Ok(egress) => drop(self.io_uring.set(egress.io_uring_use())),
-                Err(error) => {
-                    tracing::error!(%error, "no threads to send to viewers: their connections are cut");
-                }
-            }
-            started.ok()
-        };
-        self.egress.get_or_init(start).as_ref()
-    }
+    pub(super) config: HttpConfig,
+    pub(super) viewers: Viewers<FlvWire>,
 }
 
 /// What becomes of a connection.
@@ -76,18 +49,11 @@ enum Counted {
 }
 
 impl Counted {
-    /// Waits for the connection's turn. `None` when it is to be closed.
-    async fn new(opened: Opened) -> Option<Self> {
-        let reserved = match opened {
-            Opened::Slot(mut slot) => {
-                if slot.turn().await {
-                    return Some(Self::Slot(slot));
-                }
-                slot.into_reserve()?
-            }
-            Opened::Reserved(reserved) => reserved,
-        };
-        Some(Self::Reserved(Arc::new(reserved)))
+    fn new(opened: Opened) -> Self {
+        match opened {
+            Opened::Slot(slot) => Self::Slot(slot),
+            Opened::Reserved(reserved) => Self::Reserved(Arc::new(reserved)),
+        }
     }
 
     fn reserved(&self) -> Option<Arc<Reserved>> {
@@ -98,26 +64,23 @@ impl Counted {
     }
 }
 
-/// Serves one connection to its end. True if it was cut because its session's end could not be
-/// reported in any other way.
-pub(super) async fn serve(
-    shared: &Arc<Shared>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    opened: Opened,
-    mut stopping: watch::Receiver<bool>,
-) -> bool {
-    let Some(mut counted) = Counted::new(opened).await else {
-        return false;
-    };
-    // Frames are written as they come: waiting to fill a segment would only add latency.
-    let _ = stream.set_nodelay(true);
-    let limits = shared.limits;
-    let link = Link::new(counted.reserved().is_some(), stopping.clone());
+/// Serves one connection to its end. It is cut if the end of its session could not be reported in
+/// any other way.
+pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
+    let Incoming {
+        stream,
+        peer,
+        opened,
+        stop,
+        ..
+    } = incoming;
+    let mut counted = Counted::new(opened);
+    let config = &shared.config;
+    let link = Link::new(counted.reserved().is_some(), stop.clone());
     let service = TowerToHyperService::new(shared.service.clone());
     let of_connection = {
         let (link, reserved) = (link.clone(), counted.reserved());
-        hyper::service::service_fn(move |request: Request<Incoming>| {
+        hyper::service::service_fn(move |request: Request<body::Incoming>| {
             if let Some(reserved) = &reserved {
                 reserved.busy();
             }
@@ -133,11 +96,11 @@ pub(super) async fn serve(
             }
         })
     };
-    let io = StallGuard::new(stream, limits.write_stall_timeout, link.clone());
+    let io = StallGuard::new(stream, config.write_stall_timeout, link.clone());
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(unless_never(limits.header_timeout))
-        .max_buf_size(limits.max_header_bytes.max(MIN_HEADER_BYTES))
+        .header_read_timeout(unless_never(config.header_timeout))
+        .max_buf_size(config.max_header_bytes.max(MIN_HEADER_BYTES))
         // A connection in reserve answers once.
         .keep_alive(counted.reserved().is_none())
         .serve_connection(TokioIo::new(io), of_connection);
@@ -149,8 +112,8 @@ pub(super) async fn serve(
                 None => std::future::pending().await,
             }
         });
-        let mut cut = std::pin::pin!(link.cut(limits.linger));
-        let mut stop = std::pin::pin!(stopping.wait_for(|stop| *stop));
+        let mut cut = std::pin::pin!(link.cut(config.linger));
+        let mut stop = std::pin::pin!(stop.wait());
         let mut told = false;
         poll_fn(|cx| {
             if !told && stop.as_mut().poll(cx).is_ready() {
@@ -176,15 +139,15 @@ pub(super) async fn serve(
             if let Err(error) = ended {
                 tracing::debug!(%peer, %error, "HTTP connection failed");
             }
-            false
+            Closed::Whole
         }
         Next::Displaced => {
             tracing::debug!(%peer, "HTTP connection in reserve closed: it said nothing, and a newer one came");
-            false
+            Closed::Whole
         }
         Next::Cut(reason) => {
             tracing::info!(%peer, %reason, "HTTP connection cut: its viewer's session has ended");
-            true
+            Closed::Cut
         }
         Next::Stream => {
             if let Counted::Slot(slot) = &mut counted {
@@ -192,14 +155,14 @@ pub(super) async fn serve(
             }
             let handover = link.take_handover();
             let stream = connection.into_parts().io.into_inner().into_inner();
-            let (Some(handover), Some(egress)) = (handover, shared.egress()) else {
-                return true;
+            let Some(handover) = handover else {
+                return Closed::Cut;
             };
-            let cut = viewer::serve(egress, &limits, (stream, peer), handover).await;
-            if cut {
+            let closed = viewer::serve(&shared, (stream, peer), handover).await;
+            if closed == Closed::Cut {
                 tracing::info!(%peer, "HTTP connection cut: its viewer's session has ended");
             }
-            cut
+            closed
         }
     }
 }

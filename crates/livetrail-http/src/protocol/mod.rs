@@ -8,6 +8,6 @@ mod path;
 mod request;
 mod wire;
 
-pub use request::{PlaybackOptions, router};
+pub use request::router;
 pub use wire::{FlvTag, FlvWire, Framing, Variant};
 pub(crate) use wire::{LAST_CHUNK, file_header, tag_parts};

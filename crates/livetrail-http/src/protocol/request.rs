@@ -14,6 +14,7 @@ use livetrail_gateway::query_token;
 
 use super::path::{Named, named};
 use crate::{
+    config::PlaybackOptions,
     error::{Error, Result},
     protocol::{Framing, Variant},
     session::{FlvBody, Handover, HandoverBody, Link},
@@ -23,22 +24,6 @@ use crate::{
 const PROTOCOL: &str = "http-flv";
 /// Headers that a page's preflight may ask for, in bytes; a longer list is answered with what a player needs.
 const MAX_ASKED_HEADERS_BYTES: usize = 1_024;
-
-/// What of playback can be chosen.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct PlaybackOptions {
-    /// `Access-Control-Allow-Origin`: which web pages may play (`*`); `None` is those of this server alone.
-    pub allow_origin: Option<HeaderValue>,
-}
-
-impl Default for PlaybackOptions {
-    fn default() -> Self {
-        Self {
-            allow_origin: Some(HeaderValue::from_static("*")),
-        }
-    }
-}
 
 #[derive(Clone)]
 struct Context {

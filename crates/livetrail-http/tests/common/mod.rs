@@ -9,11 +9,12 @@ use livetrail_engine::{
     AppSpec, Attempt, CodecId, Engine, EngineBuilder, FrameFlags, MediaFrame, Publication,
     StreamEvent, StreamKey,
 };
-use livetrail_http::{GatewayHandle, HttpGateway, HttpLimits, PlaybackOptions, router};
+use livetrail_gateway::GatewayStats;
+use livetrail_http::{HttpConfig, HttpGateway};
 use livetrail_media::flv::{Demuxer, Header, Tag};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{broadcast, oneshot},
     task::JoinHandle,
 };
@@ -22,36 +23,36 @@ pub(crate) struct Server {
     pub(crate) engine: Engine,
     pub(crate) events: broadcast::Receiver<StreamEvent>,
     pub(crate) address: SocketAddr,
-    pub(crate) gateway: GatewayHandle,
+    pub(crate) gateway: GatewayStats,
     pub(crate) stop: oneshot::Sender<()>,
     pub(crate) serving: JoinHandle<()>,
 }
 
-pub(crate) async fn serve(engine: EngineBuilder, limits: HttpLimits) -> Server {
+pub(crate) async fn serve(engine: EngineBuilder, limits: HttpConfig) -> Server {
     serve_router(engine, limits, |router| router).await
 }
 
 pub(crate) async fn serve_router(
     engine: EngineBuilder,
-    limits: HttpLimits,
+    limits: HttpConfig,
     with: impl FnOnce(axum::Router) -> axum::Router,
 ) -> Server {
     let engine = engine.build().unwrap();
     let events = engine.subscribe_events();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let routes = with(router(engine.clone(), PlaybackOptions::default()));
-    let gateway = HttpGateway::new(routes).limits(limits);
-    let handle = gateway.handle();
+    let gateway = HttpGateway::bind("127.0.0.1:0", engine.clone(), limits)
+        .await
+        .unwrap()
+        .routes(with);
+    let (address, stats) = (gateway.local_addr(), gateway.stats());
     let (stop, stopped) = oneshot::channel();
-    let serving = tokio::spawn(gateway.serve(listener, async {
+    let serving = tokio::spawn(gateway.run(async {
         let _ = stopped.await;
     }));
     Server {
         engine,
         events,
         address,
-        gateway: handle,
+        gateway: stats,
         stop,
         serving,
     }

@@ -13,7 +13,8 @@ use livetrail_engine::{
     AppSpec, CodecId, Engine, EngineBuilder, FrameFlags, MediaFrame, Observer, StreamEvent,
     StreamEventKind,
 };
-use livetrail_rtmp::{Error, RtmpConfig, RtmpServer, RtmpStats, RtmpUrl};
+use livetrail_gateway::GatewayStats;
+use livetrail_rtmp::{Error, RtmpConfig, RtmpServer, RtmpUrl};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -78,7 +79,7 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
     pub(crate) seen: Seen,
-    pub(crate) stats: RtmpStats,
+    pub(crate) stats: GatewayStats,
     pub(crate) stop: oneshot::Sender<()>,
     pub(crate) task: JoinHandle<()>,
 }

@@ -511,69 +511,50 @@ impl Now {
         self.witnesses(w)
     }
 
+    /// The same of each gateway, whatever it speaks.
     fn connections(&self, w: &mut Writer<'_>) -> std::fmt::Result {
-        let http = self.0.http_stats();
-        let sum = |of: fn(&livetrail_http::GatewayStats) -> u64| http.iter().map(of).sum::<u64>();
-        w.gauge(
-            "http_connections",
-            "HTTP connections",
-            sum(|s| s.connections),
-        )?;
-        w.gauge(
-            "http_connections_reserved",
-            "HTTP connections in the slots that are kept for everything but streams",
-            sum(|s| s.reserved),
-        )?;
         w.counter(
             "connections_denied",
             "Connections of networks in auth.deny_ips, closed as they came",
             self.0.inner.denied.denied(),
         )?;
-        w.counter(
-            "http_connections_accepted",
-            "HTTP connections that were served",
-            sum(|s| s.accepted),
-        )?;
-        w.counter(
-            "http_connections_refused",
-            "HTTP connections turned away over a limit",
-            sum(|s| s.refused),
-        )?;
-        w.counter(
-            "http_connections_cut",
-            "HTTP connections of viewers that would not read",
-            sum(|s| s.cut),
-        )?;
-        let rtmp = self.0.inner.rtmp.get();
+        let gateways = self.0.gateway_counts();
         w.gauges(
             "io_uring_threads",
             "Threads that write to many viewers with one system call",
             "gateway",
-            [
-                ("http", sum(|s| s.io_uring_threads)),
-                (
-                    "rtmp",
-                    rtmp.map_or(0, |rtmp| rtmp.io_uring_threads() as u64),
-                ),
-            ],
+            gateways
+                .iter()
+                .map(|(name, counts)| (*name, counts.io_uring_threads as u64)),
         )?;
-        let Some(rtmp) = rtmp else {
-            return Ok(());
-        };
-        w.gauge(
-            "rtmp_connections",
-            "RTMP connections",
-            rtmp.open_connections() as u64,
-        )?;
-        w.counter(
-            "rtmp_connections_accepted",
-            "RTMP connections that were served",
-            rtmp.accepted(),
-        )?;
-        w.counter(
-            "rtmp_connections_refused",
-            "RTMP connections turned away over a limit",
-            rtmp.turned_away(),
-        )
+        for (name, counts) in gateways {
+            let protocol = name.to_uppercase();
+            w.gauge(
+                &format!("{name}_connections"),
+                &format!("{protocol} connections"),
+                counts.open,
+            )?;
+            if let Some(reserved) = counts.reserved {
+                w.gauge(
+                    &format!("{name}_connections_reserved"),
+                    &format!(
+                        "{protocol} connections in the slots that are kept for everything but streams"
+                    ),
+                    reserved,
+                )?;
+            }
+            for (what, help, count) in [
+                ("accepted", "that were served", counts.accepted),
+                ("refused", "turned away over a limit", counts.refused),
+                ("cut", "closed before their client had read why", counts.cut),
+            ] {
+                w.counter(
+                    &format!("{name}_connections_{what}"),
+                    &format!("{protocol} connections {help}"),
+                    count,
+                )?;
+            }
+        }
+        Ok(())
     }
 }

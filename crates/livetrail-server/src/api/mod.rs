@@ -14,7 +14,10 @@ mod token;
 mod trail;
 mod view;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use axum::{
     Json, Router,
@@ -26,9 +29,7 @@ use axum::{
 };
 use livetrail_audit::AuditPipeline;
 use livetrail_engine::Engine;
-use livetrail_gateway::DenyRules;
-use livetrail_http::{GatewayHandle, GatewayStats};
-use livetrail_rtmp::RtmpStats;
+use livetrail_gateway::{DenyRules, GatewayCounts, GatewayStats};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -58,8 +59,7 @@ struct Inner {
     trail: TrailView,
     denied: DenyRules,
     reads: trail::Reads,
-    rtmp: OnceLock<RtmpStats>,
-    http: Mutex<Vec<GatewayHandle>>,
+    gateways: Mutex<Vec<GatewayStats>>,
 }
 
 impl ApiState {
@@ -83,8 +83,7 @@ impl ApiState {
                 trail,
                 denied,
                 reads: trail::Reads::default(),
-                rtmp: OnceLock::new(),
-                http: Mutex::default(),
+                gateways: Mutex::default(),
             }),
         }
     }
@@ -94,28 +93,27 @@ impl ApiState {
         self.inner.tokens.clone()
     }
 
-    /// Counts the RTMP gateway's connections from now on.
-    pub(crate) fn set_rtmp(&self, stats: RtmpStats) {
-        let _ = self.inner.rtmp.set(stats);
+    /// Counts another gateway's connections from now on.
+    pub(crate) fn add_gateway(&self, stats: GatewayStats) {
+        self.gateways().push(stats);
     }
 
-    /// Counts another HTTP gateway's connections from now on.
-    pub(crate) fn add_http(&self, handle: GatewayHandle) {
-        let mut all = self
-            .inner
-            .http
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        all.push(handle);
+    /// The counts of the gateways by name. Gateways with the same name are counted together.
+    fn gateway_counts(&self) -> BTreeMap<&'static str, GatewayCounts> {
+        let mut by_name = BTreeMap::new();
+        for gateway in &*self.gateways() {
+            let sum: &mut GatewayCounts = by_name.entry(gateway.name()).or_default();
+            *sum += gateway.counts();
+        }
+        by_name
     }
 
-    fn http_stats(&self) -> Vec<GatewayStats> {
-        let all = self
-            .inner
-            .http
+    /// Nothing that can panic runs under it.
+    fn gateways(&self) -> MutexGuard<'_, Vec<GatewayStats>> {
+        self.inner
+            .gateways
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(GatewayHandle::stats).collect()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,6 +9,7 @@ mod bounds;
 mod check;
 mod error;
 mod flags;
+mod gateways;
 mod kafka;
 mod load;
 mod modes;
@@ -31,6 +32,7 @@ pub(crate) use address::parse as parse_address;
 pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};
 pub(crate) use error::ConfigError;
 pub(crate) use flags::{ConfigFile, ConfigFileAndData, RequiredConfigFile, ServeOverrides};
+pub(crate) use gateways::{Http, Rtmp};
 pub(crate) use kafka::Kafka;
 #[cfg(feature = "kafka")]
 pub(crate) use kafka::{Accept, Sasl};
@@ -131,82 +133,6 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// Whether many writes are one system call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum IoUring {
-    /// Where the system has io_uring for us.
-    Auto,
-    /// Never.
-    Off,
-}
-
-/// The RTMP gateway.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Rtmp {
-    #[serde(with = "address")]
-    pub(crate) listen: SocketAddr,
-    pub(crate) max_connections: usize,
-    pub(crate) max_connections_per_ip: usize,
-    pub(crate) handshake_timeout: Span,
-    pub(crate) command_timeout: Span,
-    pub(crate) write_stall_timeout: Span,
-    pub(crate) pause_timeout: Span,
-    pub(crate) egress_threads: usize,
-    pub(crate) send_interval: Span,
-    pub(crate) io_uring: IoUring,
-}
-
-impl Default for Rtmp {
-    fn default() -> Self {
-        Self {
-            listen: ([0, 0, 0, 0], 1935).into(),
-            max_connections: 10_000,
-            max_connections_per_ip: 256,
-            handshake_timeout: Span::secs(5),
-            command_timeout: Span::secs(10),
-            write_stall_timeout: Span::secs(30),
-            pause_timeout: Span::secs(600),
-            egress_threads: 0,
-            send_interval: Span::millis(10),
-            io_uring: IoUring::Auto,
-        }
-    }
-}
-
-/// The HTTP gateway.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Http {
-    #[serde(with = "address")]
-    pub(crate) listen: SocketAddr,
-    pub(crate) max_connections: usize,
-    pub(crate) max_connections_per_ip: usize,
-    pub(crate) header_timeout: Span,
-    pub(crate) write_stall_timeout: Span,
-    pub(crate) egress_threads: usize,
-    pub(crate) send_interval: Span,
-    pub(crate) io_uring: IoUring,
-    pub(crate) allow_origin: types::Origin,
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            listen: ([127, 0, 0, 1], 8080).into(),
-            max_connections: 10_000,
-            max_connections_per_ip: 256,
-            header_timeout: Span::secs(10),
-            write_stall_timeout: Span::secs(30),
-            egress_threads: 0,
-            send_interval: Span::millis(10),
-            io_uring: IoUring::Auto,
-            allow_origin: types::Origin(String::new()),
-        }
-    }
 }
 
 /// Health, metrics, and the API for operators.

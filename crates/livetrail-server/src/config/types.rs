@@ -18,10 +18,6 @@ impl Span {
     pub(crate) const fn secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
     }
-
-    pub(crate) const fn millis(millis: u64) -> Self {
-        Self(Duration::from_millis(millis))
-    }
 }
 
 /// In the largest units that fit: `1h30m`, `500ms`.

@@ -16,9 +16,9 @@ use anyhow::Context;
 use livetrail_audit::{AuditPipeline, CloseReport, Mode, Policy};
 use livetrail_engine::{Clock, Engine, EngineBuilder};
 use livetrail_gateway::{DenyRules, ListenError};
-use livetrail_http::{HttpGateway, HttpLimits, PlaybackOptions};
+use livetrail_http::HttpGateway;
 use livetrail_replica::Replicas;
-use livetrail_rtmp::{RtmpConfig, RtmpServer};
+use livetrail_rtmp::RtmpServer;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 pub(crate) use args::Args;
@@ -46,7 +46,7 @@ pub(crate) use trail::{
 use crate::{
     api::{self, Admissions, ApiState, Outcomes, TimedGate},
     commands,
-    config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable, IoUring, Overrides},
+    config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable, Overrides},
     output::{Failure, Outcome, complain, say},
 };
 
@@ -216,8 +216,8 @@ impl Server {
             .gate(gate)
             .build()?;
         let deny = denied::rules(&config, pipeline.clone(), clock.clone());
-        let rtmp = match rtmp_server(&fitted, rtmp, &engine) {
-            Ok(rtmp) => rtmp,
+        let gateways = match Gateways::new(&fitted, &engine, rtmp, http, api) {
+            Ok(gateways) => gateways,
             Err(error) => {
                 // The boot is on record already; so is that it came to nothing.
                 pipeline.close().await;
@@ -235,9 +235,9 @@ impl Server {
         );
         let mut server = Self {
             addresses: Addresses {
-                rtmp: rtmp.local_addr(),
-                http: http.local_addr()?,
-                api: api.as_ref().unwrap_or(&http).local_addr()?,
+                rtmp: gateways.rtmp.local_addr(),
+                http: gateways.http.local_addr(),
+                api: gateways.api.as_ref().unwrap_or(&gateways.http).local_addr(),
             },
             reloadable: Reloadable::new(config.clone(), auth, state.tokens(), deny.clone()),
             deny,
@@ -250,8 +250,8 @@ impl Server {
             replicas,
         };
         server.watch_trail(clock, &config);
-        server.serve_rtmp(rtmp, &state);
-        server.serve_http(&fitted, http, api, &state);
+        server.serve_rtmp(gateways.rtmp, &state);
+        server.serve_http(gateways.http, gateways.api, &state);
         Ok(server)
     }
 
@@ -328,7 +328,7 @@ impl Server {
     }
 
     fn serve_rtmp(&mut self, rtmp: RtmpServer, state: &ApiState) {
-        state.set_rtmp(rtmp.stats());
+        state.add_gateway(rtmp.stats());
         let stopping = self.stopping();
         let rtmp = rtmp.deny(self.deny.clone());
         self.gateways.spawn(rtmp.run(stopping));
@@ -336,52 +336,28 @@ impl Server {
             .spawn(heap::keep_small(self.engine.clone(), self.stopping()));
     }
 
-    fn serve_http(
-        &mut self,
-        config: &Config,
-        http: TcpListener,
-        api: Option<TcpListener>,
-        state: &ApiState,
-    ) {
-        let mut options = PlaybackOptions::default();
-        options.allow_origin = config.http.allow_origin.header();
-        let playback = livetrail_http::router(self.engine.clone(), options);
+    fn serve_http(&mut self, http: HttpGateway, api: Option<HttpGateway>, state: &ApiState) {
         let api_routes = api::router(state.clone());
         match api {
             None => {
-                let both = api::with_fallback(playback.merge(api_routes), state);
-                self.serve_one(config, http, both, state, self.deny.clone());
+                let http =
+                    http.routes(|playback| api::with_fallback(playback.merge(api_routes), state));
+                self.serve_one(http.deny(self.deny.clone()), state);
             }
             Some(api) => {
-                let playback = api::with_fallback(playback, state);
-                self.serve_one(config, http, playback, state, self.deny.clone());
+                let http = http.routes(|playback| api::with_fallback(playback, state));
+                self.serve_one(http.deny(self.deny.clone()), state);
                 // Its tokens say who may use the API; the networks are those of publishers and viewers.
-                let api_routes = api::with_fallback(api_routes, state);
-                self.serve_one(config, api, api_routes, state, DenyRules::default());
+                let api = api.routes(|_| api::with_fallback(api_routes, state));
+                self.serve_one(api, state);
             }
         }
     }
 
-    fn serve_one(
-        &mut self,
-        config: &Config,
-        listener: TcpListener,
-        router: axum::Router,
-        state: &ApiState,
-        deny: DenyRules,
-    ) {
-        let mut limits = HttpLimits::default();
-        limits.max_connections = config.http.max_connections;
-        limits.max_connections_per_ip = config.http.max_connections_per_ip;
-        limits.header_timeout = config.http.header_timeout.0;
-        limits.write_stall_timeout = config.http.write_stall_timeout.0;
-        limits.egress_threads = config.http.egress_threads;
-        limits.send_interval = config.http.send_interval.0;
-        limits.io_uring = config.http.io_uring == IoUring::Auto;
-        let gateway = HttpGateway::new(router).limits(limits).deny(deny);
-        state.add_http(gateway.handle());
+    fn serve_one(&mut self, gateway: HttpGateway, state: &ApiState) {
+        state.add_gateway(gateway.stats());
         let stopping = self.stopping();
-        self.gateways.spawn(gateway.serve(listener, stopping));
+        self.gateways.spawn(gateway.run(stopping));
     }
 
     fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
@@ -421,22 +397,33 @@ async fn bind(key: &'static str, address: SocketAddr) -> anyhow::Result<TcpListe
         .with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
-fn rtmp_server(
-    config: &Config,
-    listener: TcpListener,
-    engine: &Engine,
-) -> anyhow::Result<RtmpServer> {
-    let mut limits = RtmpConfig::default();
-    limits.max_connections = config.rtmp.max_connections;
-    limits.max_connections_per_ip = config.rtmp.max_connections_per_ip;
-    limits.handshake_timeout = config.rtmp.handshake_timeout.0;
-    limits.command_timeout = config.rtmp.command_timeout.0;
-    limits.write_timeout = config.rtmp.write_stall_timeout.0;
-    limits.pause_timeout = config.rtmp.pause_timeout.0;
-    limits.egress_threads = config.rtmp.egress_threads;
-    limits.send_interval = config.rtmp.send_interval.0;
-    limits.io_uring = config.rtmp.io_uring == IoUring::Auto;
-    RtmpServer::new(listener, engine.clone(), limits).context("the RTMP gateway cannot start")
+/// What listens, not yet serving.
+struct Gateways {
+    rtmp: RtmpServer,
+    http: HttpGateway,
+    /// The API, if it has an address of its own.
+    api: Option<HttpGateway>,
+}
+
+impl Gateways {
+    fn new(
+        config: &Config,
+        engine: &Engine,
+        rtmp: TcpListener,
+        http: TcpListener,
+        api: Option<TcpListener>,
+    ) -> anyhow::Result<Self> {
+        let of_http = |listener| HttpGateway::new(listener, engine.clone(), config.http.gateway());
+        Ok(Self {
+            rtmp: RtmpServer::new(rtmp, engine.clone(), config.rtmp.gateway())
+                .context("the RTMP gateway cannot start")?,
+            http: of_http(http).context("the HTTP gateway cannot start")?,
+            api: api
+                .map(of_http)
+                .transpose()
+                .context("the API cannot start")?,
+        })
+    }
 }
 
 fn engine_builder(config: &Config) -> EngineBuilder {

@@ -1,0 +1,182 @@
+//! The accept loop of a gateway, and how it stops.
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use livetrail_egress::{EgressConfig, Format};
+use tokio::{
+    net::{TcpListener, TcpStream, ToSocketAddrs},
+    task::JoinSet,
+    time::timeout,
+};
+
+use crate::{
+    connections::{ConnectionLimits, Connections, Opened},
+    deny::DenyRules,
+    listen::{ListenError, Listener},
+    stats::GatewayStats,
+    stop::Stop,
+    viewers::Viewers,
+};
+
+/// A listening socket with limits, counts and an ordered stop. A gateway adds what its connections
+/// say.
+#[derive(Debug)]
+pub struct Acceptor {
+    name: &'static str,
+    listener: Listener,
+    local_addr: SocketAddr,
+    stats: GatewayStats,
+}
+
+/// A connection that has its turn. Nagle's algorithm is off.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The socket.
+    pub stream: TcpStream,
+    /// The peer's [`canonical`](crate::canonical) address.
+    pub peer: SocketAddr,
+    /// How the connection is counted. A gateway without a reserve gets slots only.
+    pub opened: Opened,
+    /// Tells when the gateway stops. The connection is then to end.
+    pub stop: Stop,
+    /// Its number among the connections of the gateway.
+    pub number: u64,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// The client closed it, or had the time to read why the gateway did.
+    Whole,
+    /// It was closed before its client had read why.
+    Cut,
+}
+
+impl Acceptor {
+    /// Opens a listening socket. `name` is the gateway's in logs and reports, such as `rtmp`.
+    ///
+    /// # Errors
+    /// [`ListenError`]: the address is taken, not this machine's, or not allowed.
+    pub async fn bind(
+        name: &'static str,
+        address: impl ToSocketAddrs,
+        limits: ConnectionLimits,
+    ) -> Result<Self, ListenError> {
+        let socket = TcpListener::bind(address).await?;
+        Ok(Self::new(name, socket, limits)?)
+    }
+
+    /// Accepts from a socket that listens already.
+    ///
+    /// # Errors
+    /// The system does not say where the socket listens.
+    pub fn new(
+        name: &'static str,
+        socket: TcpListener,
+        limits: ConnectionLimits,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            name,
+            local_addr: socket.local_addr()?,
+            listener: Listener::new(name, socket),
+            stats: GatewayStats::new(Connections::new(name, limits)),
+        })
+    }
+
+    /// Sets the networks whose connections are closed at once.
+    #[must_use]
+    pub fn deny(mut self, rules: DenyRules) -> Self {
+        self.listener = self.listener.deny(rules);
+        self
+    }
+
+    /// The address that it listens on, with the port that the system chose if it was asked to.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The counts of the gateway.
+    #[must_use]
+    pub fn stats(&self) -> GatewayStats {
+        self.stats.clone()
+    }
+
+    /// What sends to the gateway's viewers. Its threads start with the first viewer.
+    #[must_use]
+    pub fn viewers<F: Format>(&self, config: EgressConfig) -> Viewers<F> {
+        Viewers::new(self.name, config, self.stats.io_uring.clone())
+    }
+
+    /// Gives each connection to `serve`, in a task of its own, until `shutdown` completes.
+    ///
+    /// Then accepts no more, signals [`Stop`], and returns when all connections are closed. Those
+    /// that are open after `stop_timeout` are cut. Dropping the future cuts all connections.
+    pub async fn run<F>(
+        self,
+        shutdown: impl Future<Output = ()>,
+        stop_timeout: Duration,
+        serve: impl Fn(Incoming) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = Closed> + Send + 'static,
+    {
+        let gateway = self.name;
+        tracing::info!(gateway, address = %self.local_addr, "the gateway listens");
+        let connections = &self.stats.connections;
+        let serve = Arc::new(serve);
+        let (stop, stopping) = Stop::channel();
+        let mut tasks = JoinSet::new();
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            let (stream, peer) = tokio::select! {
+                () = &mut shutdown => break,
+                Some(ended) = tasks.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::warn!(gateway, %error, "the task of a connection failed");
+                    }
+                    continue;
+                }
+                accepted = self.listener.accept() => accepted,
+            };
+            let Some(opened) = connections.open(peer) else {
+                tracing::debug!(gateway, %peer, "turned away: too many connections");
+                continue;
+            };
+            // Every message is written when it is there: waiting to fill a segment adds latency.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(gateway, %peer, %error, "cannot turn off Nagle's algorithm");
+            }
+            let number = connections.stats().accepted;
+            let (connections, serve) = (connections.clone(), serve.clone());
+            let stop = stopping.clone();
+            tasks.spawn(async move {
+                let Some(opened) = opened.turn().await else {
+                    tracing::debug!(gateway, %peer, "turned away: too many from its address");
+                    return;
+                };
+                let incoming = Incoming {
+                    stream,
+                    peer,
+                    opened,
+                    stop,
+                    number,
+                };
+                if serve(incoming).await == Closed::Cut {
+                    connections.count_cut();
+                }
+            });
+        }
+        drop(self.listener);
+        stop.send_replace(true);
+        let drained = async { while tasks.join_next().await.is_some() {} };
+        if timeout(stop_timeout, drained).await.is_err() {
+            let open = tasks.len();
+            tracing::warn!(
+                gateway,
+                open,
+                "connections did not close in time: they are cut"
+            );
+            tasks.shutdown().await;
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The end of a connection: the last bytes, and the time to read them.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::Shutdown,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use socket2::SockRef;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::accept::Closed;
+
+/// What a client sends meanwhile is read and dropped, this many bytes at a time.
+const SINK_BYTES: usize = 512;
+/// A client that sends more than this while it is to read is closed.
+const MAX_LINGER_BYTES: usize = 4 << 20;
+
+/// Writes the last bytes, closes the sending side, and waits for the client to close the other, for
+/// at most `linger` and 4 MiB of input.
+///
+/// Closing a socket with unread input makes the system drop what the client has not read yet. So
+/// input is read and dropped meanwhile. [`Closed::Cut`] when the client did not close in time.
+pub async fn say_goodbye<'a>(
+    stream: &TcpStream,
+    last: impl IntoIterator<Item = &'a [u8]>,
+    linger: Duration,
+) -> Closed {
+    let goodbye = async {
+        for bytes in last {
+            write_all(stream, bytes).await?;
+        }
+        // Others may hold the socket for a moment, so that dropping it closes nothing.
+        SockRef::from(stream).shutdown(Shutdown::Write)?;
+        let mut left = MAX_LINGER_BYTES;
+        poll_fn(|cx| poll_closed(stream, cx, &mut left)).await
+    };
+    match timeout(linger, goodbye).await {
+        // A client that cannot be reached reads nothing more.
+        Ok(Ok(()) | Err(_)) => Closed::Whole,
+        Err(_) => Closed::Cut,
+    }
+}
+
+/// Ready when the client has closed its side, or cannot be reached. What it sends is dropped.
+pub fn poll_gone(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let mut any = usize::MAX;
+    poll_closed(stream, cx, &mut any)
+}
+
+/// [`poll_gone`] for a client that may send only `left` bytes.
+fn poll_closed(stream: &TcpStream, cx: &mut Context<'_>, left: &mut usize) -> Poll<io::Result<()>> {
+    let mut sink = [0; SINK_BYTES];
+    while stream.poll_read_ready(cx).is_ready() {
+        match stream.try_read(&mut sink) {
+            Ok(0) => return Poll::Ready(Ok(())),
+            Ok(read) => *left = left.saturating_sub(read),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        if *left == 0 {
+            return Poll::Ready(Ok(()));
+        }
+    }
+    Poll::Pending
+}
+
+async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, server) = tokio::join!(client, listener.accept());
+        (client.unwrap(), server.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_still_sends_reads_every_last_byte() {
+        let (mut client, server) = pair().await;
+        client.write_all(&[1; 64 << 10]).await.unwrap();
+        let last = vec![2; 32 << 10];
+        let goodbye = tokio::spawn(async move {
+            let parts = [&last[..], &b"bye"[..]];
+            say_goodbye(&server, parts, Duration::from_secs(10)).await
+        });
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard.len(), (32 << 10) + 3);
+        drop(client);
+        assert_eq!(goodbye.await.unwrap(), Closed::Whole);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stays_is_cut_and_one_that_sends_on_as_well() {
+        let (_silent, server) = pair().await;
+        let linger = Duration::from_millis(50);
+        assert_eq!(say_goodbye(&server, [], linger).await, Closed::Cut);
+
+        let (mut busy, server) = pair().await;
+        let sends = tokio::spawn(async move { while busy.write_all(&[0; 4096]).await.is_ok() {} });
+        let goodbye = say_goodbye(&server, [], Duration::from_secs(30));
+        let closed = timeout(Duration::from_secs(20), goodbye).await;
+        assert!(closed.is_ok(), "4 MiB are the end of it");
+        drop(server);
+        sends.await.unwrap();
+    }
+}

@@ -1,0 +1,78 @@
+//! What a gateway has counted.
+
+use std::sync::{Arc, OnceLock};
+
+use livetrail_egress::IoUringUse;
+
+use crate::connections::Connections;
+
+/// Reads a gateway's counts while it serves and afterwards. Cloning gives another handle to the
+/// same counts.
+#[derive(Debug, Clone)]
+pub struct GatewayStats {
+    pub(crate) connections: Connections,
+    /// Set when the threads that send to viewers start.
+    pub(crate) io_uring: Arc<OnceLock<IoUringUse>>,
+}
+
+/// Counts of one gateway since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct GatewayCounts {
+    /// Connections that are open, those in reserve included.
+    pub open: u64,
+    /// Connections that are open in reserve; `None` for a gateway without a reserve.
+    pub reserved: Option<u64>,
+    /// Connections that were served or are being served.
+    pub accepted: u64,
+    /// Connections that were closed because there were too many, in all or from their address.
+    pub refused: u64,
+    /// Connections that were closed before their client had read why: its viewer was evicted, or it
+    /// did not take the last bytes in time.
+    pub cut: u64,
+    /// Threads that write to viewers by io_uring; 0 before the first viewer.
+    pub io_uring_threads: usize,
+}
+
+impl std::ops::AddAssign for GatewayCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.open = self.open.saturating_add(other.open);
+        self.reserved = match (self.reserved, other.reserved) {
+            (Some(one), Some(more)) => Some(one.saturating_add(more)),
+            (one, more) => one.or(more),
+        };
+        self.accepted = self.accepted.saturating_add(other.accepted);
+        self.refused = self.refused.saturating_add(other.refused);
+        self.cut = self.cut.saturating_add(other.cut);
+        self.io_uring_threads = self.io_uring_threads.saturating_add(other.io_uring_threads);
+    }
+}
+
+impl GatewayStats {
+    pub(crate) fn new(connections: Connections) -> Self {
+        Self {
+            connections,
+            io_uring: Arc::default(),
+        }
+    }
+
+    /// The gateway's name, such as `rtmp`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.connections.gateway()
+    }
+
+    /// The counts of this moment.
+    #[must_use]
+    pub fn counts(&self) -> GatewayCounts {
+        let of = self.connections.stats();
+        GatewayCounts {
+            open: of.open,
+            reserved: self.connections.has_reserve().then_some(of.reserved),
+            accepted: of.accepted,
+            refused: of.refused(),
+            cut: of.cut,
+            io_uring_threads: self.io_uring.get().map_or(0, IoUringUse::threads),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The signal that a gateway stops.
+
+use tokio::sync::watch;
+
+/// Tells a connection that its gateway stops. Cloning gives another handle to the same signal.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// The signal, and what sends it.
+    pub(crate) fn channel() -> (watch::Sender<bool>, Self) {
+        let (stop, stopping) = watch::channel(false);
+        (stop, Self(stopping))
+    }
+
+    /// Completes when the gateway stops; at once if it has stopped.
+    pub async fn wait(mut self) {
+        // A gateway that is gone has stopped, too.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+}

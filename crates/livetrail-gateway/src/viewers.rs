@@ -1,0 +1,250 @@
+//! The connected viewer: its socket is the egress's, and its connection watches what may end it.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use livetrail_egress::{Egress, EgressConfig, Format, IoUringUse, Seat};
+use livetrail_engine::{EndSignal, Playback, Reason};
+use tokio::{
+    net::TcpStream,
+    time::{Sleep, sleep},
+};
+
+/// What sends to the viewers of one gateway: threads that start with the first viewer.
+pub struct Viewers<F: Format> {
+    gateway: &'static str,
+    config: EgressConfig,
+    /// `None` when the system gave no threads.
+    egress: OnceLock<Option<Egress<F>>>,
+    io_uring: Arc<OnceLock<IoUringUse>>,
+}
+
+/// A viewer whose socket is written by the egress, as its connection sees it.
+///
+/// Poll [`poll_end`](Self::poll_end) whenever the connection's task is polled. Until
+/// [`leave`](Self::leave) nothing else may write to the socket.
+pub struct ConnectedViewer<F: Format> {
+    seat: Seat<F>,
+    signal: EndSignal,
+    ended: Pin<Box<dyn Future<Output = Reason> + Send + Sync>>,
+    stall: StallWatch,
+}
+
+/// Why a viewer gets no more frames.
+#[derive(Debug)]
+pub enum ViewerEnd {
+    /// Its session ended.
+    Ended(Reason),
+    /// Writing to it failed.
+    Failed(io::Error),
+    /// It took nothing for this long, although there was something to take.
+    Stalled(Duration),
+}
+
+/// What a viewer leaves.
+pub struct LeftViewer {
+    /// The session, or why it ended.
+    pub playback: Result<Playback, Reason>,
+    /// Bytes that have to be written before anything else.
+    pub unwritten: Bytes,
+    /// How writing failed, if it did. The socket may report a broken connection to its writer only,
+    /// and to the connection that the client has closed.
+    pub failed: Option<io::Error>,
+}
+
+impl<F: Format> Viewers<F> {
+    pub(crate) fn new(
+        gateway: &'static str,
+        config: EgressConfig,
+        io_uring: Arc<OnceLock<IoUringUse>>,
+    ) -> Self {
+        Self {
+            gateway,
+            config,
+            egress: OnceLock::new(),
+            io_uring,
+        }
+    }
+
+    /// Starts the threads now instead of with the first viewer.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(&self) -> io::Result<()> {
+        let egress = Egress::start(self.gateway, self.config)?;
+        let _ = self.io_uring.set(egress.io_uring_use());
+        // Another start came first: these threads end.
+        let _ = self.egress.set(Some(egress));
+        Ok(())
+    }
+
+    /// Viewers that are connected now.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let egress = self.egress.get().and_then(Option::as_ref);
+        egress.map_or(0, Egress::viewers)
+    }
+
+    /// Gives a viewer's socket to the threads, which write `first` before any frame. A viewer that
+    /// takes nothing for `write_stall_timeout` has [stalled](ViewerEnd::Stalled).
+    ///
+    /// # Errors
+    /// Why the session ended: the threads are full, or there are none.
+    pub async fn connect(
+        &self,
+        playback: Playback,
+        stream: Arc<TcpStream>,
+        first: Bytes,
+        variant: F::Variant,
+        write_stall_timeout: Duration,
+    ) -> Result<ConnectedViewer<F>, Reason> {
+        let signal = playback.end_signal();
+        let Some(egress) = self.egress() else {
+            playback.end(Reason::InternalError);
+            return Err(signal.reason().unwrap_or(Reason::InternalError));
+        };
+        let Some(seat) = egress.seat(playback, stream, first, variant).await else {
+            return Err(signal.reason().unwrap_or(Reason::LimitReached));
+        };
+        let ended = signal.clone();
+        Ok(ConnectedViewer {
+            stall: StallWatch::new(write_stall_timeout, seat.writes()),
+            seat,
+            signal,
+            ended: Box::pin(async move { ended.wait().await }),
+        })
+    }
+
+    fn egress(&self) -> Option<&Egress<F>> {
+        let start = || match Egress::start(self.gateway, self.config) {
+            Ok(egress) => {
+                let _ = self.io_uring.set(egress.io_uring_use());
+                Some(egress)
+            }
+            Err(error) => {
+                let gateway = self.gateway;
+                tracing::error!(gateway, %error, "no threads to send to viewers: they are cut");
+                None
+            }
+        };
+        self.egress.get_or_init(start).as_ref()
+    }
+}
+
+impl<F: Format> std::fmt::Debug for Viewers<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Viewers")
+            .field("gateway", &self.gateway)
+            .field("config", &self.config)
+            .field("count", &self.count())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Format> ConnectedViewer<F> {
+    /// Ready when the viewer gets no more frames. Waits for the socket when it is full.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<ViewerEnd> {
+        if let Poll::Ready(reason) = self.ended.as_mut().poll(cx) {
+            return Poll::Ready(ViewerEnd::Ended(reason));
+        }
+        if let Poll::Ready(error) = self.seat.poll_full(cx) {
+            return Poll::Ready(ViewerEnd::Failed(error));
+        }
+        let seat = &self.seat;
+        let stalled = self.stall.poll(cx, || (seat.is_full(), seat.writes()));
+        stalled.map(|()| ViewerEnd::Stalled(self.stall.timeout))
+    }
+
+    /// Sends bytes that are no frame, after what is being sent. When this returns,
+    /// [`is_full`](Self::is_full) includes them.
+    pub async fn say(&self, bytes: Bytes) {
+        self.seat.say(bytes).await;
+    }
+
+    /// Whether the viewer has to take something before it gets more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.seat.is_full()
+    }
+
+    /// Takes the socket back from the threads. The session goes on, unless it has ended.
+    pub async fn leave(self) -> LeftViewer {
+        let left = self.seat.leave().await;
+        let playback = match left.playback {
+            Some(playback) => Ok(playback),
+            None => Err(self.signal.wait().await),
+        };
+        LeftViewer {
+            playback,
+            unwritten: left.unwritten,
+            failed: left.failed.map(io::Error::from),
+        }
+    }
+}
+
+/// Finds a viewer that takes nothing: between one and two timeouts after it stopped.
+#[derive(Debug)]
+struct StallWatch {
+    timeout: Duration,
+    check: Pin<Box<Sleep>>,
+    writes: usize,
+}
+
+impl StallWatch {
+    fn new(timeout: Duration, writes: usize) -> Self {
+        Self {
+            timeout,
+            check: Box::pin(sleep(timeout)),
+            writes,
+        }
+    }
+
+    /// `state` gives whether the viewer is full, and how often it has taken something.
+    fn poll(&mut self, cx: &mut Context<'_>, state: impl Fn() -> (bool, usize)) -> Poll<()> {
+        while self.check.as_mut().poll(cx).is_ready() {
+            let (is_full, writes) = state();
+            let before = std::mem::replace(&mut self.writes, writes);
+            if is_full && before == writes {
+                return Poll::Ready(());
+            }
+            self.check.set(sleep(self.timeout));
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::poll_fn};
+
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_has_stalled_when_it_is_full_and_takes_nothing() {
+        let limit = Duration::from_secs(30);
+        let (is_full, writes) = (Cell::new(false), Cell::new(0));
+        let mut watch = StallWatch::new(limit, 0);
+        let mut waits = async |limit| {
+            let stalled = poll_fn(|cx| watch.poll(cx, || (is_full.get(), writes.get())));
+            timeout(limit, stalled).await
+        };
+        assert!(waits(limit * 10).await.is_err(), "it has all it gets");
+        is_full.set(true);
+        for taken in 1..10 {
+            writes.set(taken);
+            assert!(waits(limit).await.is_err(), "it took something");
+        }
+        let since = Instant::now();
+        assert!(waits(limit * 3).await.is_ok());
+        assert!(since.elapsed() <= limit * 2);
+    }
+}

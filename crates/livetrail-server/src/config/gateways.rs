@@ -1,0 +1,152 @@
+//! The gateways' sections. Their defaults are those of the gateways' own configurations.
+
+use std::{net::SocketAddr, time::Duration};
+
+use livetrail_egress::EgressConfig;
+use livetrail_http::HttpConfig;
+use livetrail_rtmp::RtmpConfig;
+use serde::Deserialize;
+
+use super::{
+    address,
+    types::{self, Span},
+};
+
+/// Whether many writes are one system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum IoUring {
+    /// Where the system has io_uring for us.
+    Auto,
+    /// Never.
+    Off,
+}
+
+impl IoUring {
+    fn of(egress: &EgressConfig) -> Self {
+        if egress.io_uring {
+            Self::Auto
+        } else {
+            Self::Off
+        }
+    }
+}
+
+/// The RTMP gateway.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Rtmp {
+    #[serde(with = "address")]
+    pub(crate) listen: SocketAddr,
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_ip: usize,
+    pub(crate) handshake_timeout: Span,
+    pub(crate) command_timeout: Span,
+    pub(crate) write_stall_timeout: Span,
+    pub(crate) pause_timeout: Span,
+    pub(crate) egress_threads: usize,
+    pub(crate) send_interval: Span,
+    pub(crate) io_uring: IoUring,
+}
+
+impl Default for Rtmp {
+    fn default() -> Self {
+        let of = RtmpConfig::default();
+        Self {
+            listen: ([0, 0, 0, 0], 1935).into(),
+            max_connections: of.max_connections,
+            max_connections_per_ip: of.max_connections_per_ip,
+            handshake_timeout: Span(of.handshake_timeout),
+            command_timeout: Span(of.command_timeout),
+            write_stall_timeout: Span(of.write_stall_timeout),
+            pause_timeout: Span(of.pause_timeout),
+            egress_threads: of.egress.threads,
+            send_interval: Span(of.egress.send_interval),
+            io_uring: IoUring::of(&of.egress),
+        }
+    }
+}
+
+impl Rtmp {
+    /// As the gateway takes it.
+    pub(crate) fn gateway(&self) -> RtmpConfig {
+        let mut config = RtmpConfig::default();
+        config.max_connections = self.max_connections;
+        config.max_connections_per_ip = self.max_connections_per_ip;
+        config.handshake_timeout = self.handshake_timeout.0;
+        config.command_timeout = self.command_timeout.0;
+        config.write_stall_timeout = self.write_stall_timeout.0;
+        config.pause_timeout = self.pause_timeout.0;
+        config.egress = egress(self.egress_threads, self.send_interval.0, self.io_uring);
+        config
+    }
+}
+
+/// The HTTP gateway.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Http {
+    #[serde(with = "address")]
+    pub(crate) listen: SocketAddr,
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_ip: usize,
+    pub(crate) header_timeout: Span,
+    pub(crate) write_stall_timeout: Span,
+    pub(crate) egress_threads: usize,
+    pub(crate) send_interval: Span,
+    pub(crate) io_uring: IoUring,
+    pub(crate) allow_origin: types::Origin,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let of = HttpConfig::default();
+        Self {
+            listen: ([127, 0, 0, 1], 8080).into(),
+            max_connections: of.max_connections,
+            max_connections_per_ip: of.max_connections_per_ip,
+            header_timeout: Span(of.header_timeout),
+            write_stall_timeout: Span(of.write_stall_timeout),
+            egress_threads: of.egress.threads,
+            send_interval: Span(of.egress.send_interval),
+            io_uring: IoUring::of(&of.egress),
+            // Stricter than the library, which does not know who else uses its address.
+            allow_origin: types::Origin(String::new()),
+        }
+    }
+}
+
+impl Http {
+    /// As the gateway takes it.
+    pub(crate) fn gateway(&self) -> HttpConfig {
+        let mut config = HttpConfig::default();
+        config.max_connections = self.max_connections;
+        config.max_connections_per_ip = self.max_connections_per_ip;
+        config.header_timeout = self.header_timeout.0;
+        config.write_stall_timeout = self.write_stall_timeout.0;
+        config.egress = egress(self.egress_threads, self.send_interval.0, self.io_uring);
+        config.playback.allow_origin = self.allow_origin.header();
+        config
+    }
+}
+
+fn egress(threads: usize, send_interval: Duration, io_uring: IoUring) -> EgressConfig {
+    let mut config = EgressConfig::default();
+    config.threads = threads;
+    config.send_interval = send_interval;
+    config.io_uring = io_uring == IoUring::Auto;
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_reach_the_gateways_unchanged() {
+        assert_eq!(Rtmp::default().gateway(), RtmpConfig::default());
+        let mut http = HttpConfig::default();
+        http.playback.allow_origin = None;
+        assert_eq!(Http::default().gateway(), http);
+    }
+}
