@@ -36,6 +36,33 @@ fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, S
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
+/// As behind `| head`, which has read what it wants.
+#[test]
+fn a_reader_that_has_gone_changes_no_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    write(&story(300).log().files(&keys()), dir.path());
+    let own = keys().vkey().to_string();
+    let other = Keys::new(2).vkey().to_string();
+    for (arguments, code) in [
+        (&["--vkey", &own][..], 0),
+        (&["--vkey", &other], 1),
+        (&["--strict"], 2),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = Command::new(env!("CARGO_BIN_EXE_livetrail-verify"))
+            .arg(place)
+            .args(arguments)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
 #[test]
 fn exit_codes_and_words() {
     let dir = tempfile::tempdir().unwrap();

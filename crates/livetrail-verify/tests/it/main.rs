@@ -11,6 +11,7 @@ mod lines;
 mod proof;
 mod site;
 mod sound;
+mod stopped;
 mod support;
 mod tampered;
 mod witnesses;
