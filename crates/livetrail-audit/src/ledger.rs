@@ -157,9 +157,9 @@ impl LedgerSink {
             .map(|range| &buffer.bytes[range.clone()])
             .collect();
         let mut told = false;
-        // The pipeline asks first which classes there is room for; a record that was handed over is
-        // under way, and may use the reserve. That is one batch at most for each time that the disk
-        // gets short.
+        // The pipeline asks first which classes there is room for, and accounts for what it drops. A
+        // record that was handed over has its number and may use the reserve: dropped here it would
+        // be a hole. That is one batch at most for each time that the disk gets short.
         loop {
             let error = match self.handle.try_append(Class::Essential, &entries) {
                 Ok(appended) => {

@@ -86,7 +86,7 @@ mod witness;
 pub use cursor::{Cursor, prunable_below, set_hold};
 pub use error::{AppendError, Fatal, LedgerError, WaitError};
 pub use identity::{Cosigner, Identity, Seed, generate_seed, read_seed, write_seed};
-pub use ledger::{Appended, AppendedSome, Builder, CommitTimes, Handle, Ledger, Status};
+pub use ledger::{Appended, Builder, CommitTimes, Handle, Ledger, Status};
 pub use livetrail_clock::{Clock, SystemClock};
 pub use options::Options;
 pub use own_keys::HandOver;

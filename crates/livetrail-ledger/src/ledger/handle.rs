@@ -40,17 +40,6 @@ pub struct Appended {
     pub next: u64,
 }
 
-/// What became of the entries of one call that had several classes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppendedSome {
-    /// Where those that were taken stand, in their order, without a gap. No index when none was taken.
-    pub appended: Appended,
-    /// Which entries of the call were not taken because of their class, from 0, rising.
-    pub refused: Vec<usize>,
-    /// How full the disk was, and so which classes were refused.
-    pub pressure: Pressure,
-}
-
 /// How a ledger is doing.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -104,45 +93,6 @@ impl Handle {
         entries: &[E],
     ) -> Result<Appended, AppendError> {
         self.push_one_class(class, entries, false)
-    }
-
-    /// Appends entries of several classes in their order; never waits. Entries of a class that is refused now are left out, and the answer names them:
-    /// the others are appended, all or none of them.
-    ///
-    /// # Errors
-    /// [`AppendError`], but not [`AppendError::NoSpace`]. None of the entries was taken then.
-    pub fn try_append_some<E: AsRef<[u8]>>(
-        &self,
-        entries: &[(Class, E)],
-    ) -> Result<AppendedSome, AppendError> {
-        let bytes = self.framed_total(entries.iter().map(|(_, entry)| entry.as_ref()))?;
-        let state = self.shared.state();
-        may_append(&state)?;
-        let pressure = state.pressure();
-        let takes = |(class, _): &&(Class, E)| pressure.takes(*class);
-        let refused: Vec<_> = (0..)
-            .zip(entries)
-            .filter_map(|(at, entry)| (!takes(&entry)).then_some(at))
-            .collect();
-        let bytes = if refused.is_empty() {
-            bytes
-        } else {
-            self.framed_total(
-                entries
-                    .iter()
-                    .filter(takes)
-                    .map(|(_, entry)| entry.as_ref()),
-            )?
-        };
-        if !self.has_room(&state, bytes) {
-            return Err(AppendError::QueueFull);
-        }
-        let taken = entries.iter().filter(takes);
-        Ok(AppendedSome {
-            appended: self.push(state, taken.map(|(_, entry)| entry.as_ref())),
-            refused,
-            pressure,
-        })
     }
 
     fn push_one_class<E: AsRef<[u8]>>(

@@ -18,7 +18,7 @@ use std::{
 
 use livetrail_tlog::VerifiedCheckpoint;
 
-pub use handle::{Appended, AppendedSome, Handle, Status};
+pub use handle::{Appended, Handle, Status};
 pub use times::CommitTimes;
 
 use crate::{

@@ -122,45 +122,6 @@ fn the_reserve_is_for_essential_entries_alone_and_checkpoints_fit_into_it() {
 }
 
 #[test]
-fn entries_of_several_classes_are_appended_in_one_call_and_what_is_refused_is_named() {
-    let (mem, ledger) = beside_others();
-    let mixed = [
-        (Class::Refusal, "a refusal"),
-        (Class::Essential, "an end"),
-        (Class::Strict, "a start"),
-        (Class::BestEffort, "a play"),
-    ];
-    let all = ledger.try_append_some(&mixed).unwrap();
-    assert_eq!((all.appended.first, all.appended.next), (0, 4));
-    assert!(all.refused.is_empty());
-
-    use_up(&mem, 960);
-    thread::sleep(Duration::from_millis(3));
-    seal_an_end(&ledger);
-    let some = ledger.try_append_some(&mixed).unwrap();
-    assert_eq!(some.refused, [0, 3], "{some:?}");
-    assert_eq!(some.pressure, Pressure::ShedBestEffort);
-    assert_eq!((some.appended.first, some.appended.next), (5, 7));
-    let none = ledger.try_append_some(&mixed[..1]).unwrap();
-    assert_eq!(none.refused, [0]);
-    assert_eq!(none.appended.first, none.appended.next);
-
-    ledger.close().unwrap();
-    let reader = Reader::open(Arc::new(mem)).unwrap();
-    let entries: Vec<_> = reader.entries(0..7).unwrap().map(Result::unwrap).collect();
-    let wanted = [
-        "a refusal",
-        "an end",
-        "a start",
-        "a play",
-        "an end",
-        "an end",
-        "a start",
-    ];
-    assert_eq!(entries, wanted.map(|entry| entry.as_bytes().to_vec()));
-}
-
-#[test]
 fn a_full_disk_refuses_then_recovers_by_itself_with_one_continuous_log() {
     let mem = created();
     let mut options = small();
