@@ -1,4 +1,4 @@
-//! A disk that can really be full: a small file system in a file, mounted for one test.
+//! A disk that can really be full, and fail: a small file system in a file, mounted for one test.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process;
-use crate::tool::tool;
+use crate::process::{self, Finished};
+use crate::{clock, tool::tool};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The name of the file that takes the room.
 const FILLER: &str = "filler";
+
+/// The name of the file that the file system is in.
+const IMAGE: &str = "image";
 
 /// A file system of its own. Dropping it unmounts it.
 pub struct SmallDisk {
@@ -34,7 +37,7 @@ impl SmallDisk {
             return None;
         }
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let image = folder.path().join("image");
+        let image = folder.path().join(IMAGE);
         let file = File::create(&image).expect("a file for a file system");
         file.set_len(mib << 20).expect("its length");
         let mut mkfs = tool("mkfs.ext4", "e2fsprogs");
@@ -43,9 +46,7 @@ impl SmallDisk {
         process::run("mkfs.ext4", &mkfs, TIMEOUT).success();
         let disk = Self { folder };
         fs::create_dir(disk.path()).expect("a place to mount it");
-        let mut mount = Command::new("mount");
-        mount.args(["-o", "loop"]).arg(&image).arg(disk.path());
-        let mounted = process::run("mount", &mount, TIMEOUT);
+        let mounted = disk.mount();
         assert!(
             mounted.status.success(),
             "a small file system cannot be mounted, so a full disk cannot be shown. Run this as root on a machine with loop devices, or set \
@@ -106,6 +107,52 @@ impl SmallDisk {
         process::run("fallocate", &fallocate, TIMEOUT).success();
     }
 
+    /// Writes out what programs have written so far.
+    ///
+    /// # Panics
+    /// When it cannot.
+    #[track_caller]
+    pub fn sync(&self) {
+        let mut sync = Command::new("sync");
+        sync.arg("-f").arg(self.path());
+        process::run("sync", &sync, TIMEOUT).success();
+    }
+
+    /// From now on every write fails, as after an error of the device that the file system does not
+    /// survive. Files that are open stay so.
+    ///
+    /// # Panics
+    /// When it cannot.
+    #[track_caller]
+    pub fn break_down(&self) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "remount,abort"]).arg(self.path());
+        process::run("mount -o remount,abort", &mount, TIMEOUT).success();
+    }
+
+    /// Ends [`break_down`](Self::break_down): mounts the file system again, with what it had taken
+    /// before. Nobody may have a file open.
+    ///
+    /// # Panics
+    /// When it cannot.
+    #[track_caller]
+    pub fn repair(&self) {
+        let mut umount = Command::new("umount");
+        umount.arg(self.path());
+        clock::wait_until("nobody uses the file system", TIMEOUT, || {
+            umount.output().is_ok_and(|done| done.status.success())
+        });
+        self.mount().success();
+    }
+
+    #[track_caller]
+    fn mount(&self) -> Finished {
+        let mut mount = Command::new("mount");
+        let image = self.folder.path().join(IMAGE);
+        mount.args(["-o", "loop"]).arg(image).arg(self.path());
+        process::run("mount", &mount, TIMEOUT)
+    }
+
     /// Gives back what [`fill`](Self::fill) took.
     ///
     /// # Panics
@@ -145,5 +192,23 @@ mod tests {
         assert_eq!(full, Err(ErrorKind::StorageFull));
         disk.free();
         fs::write(disk.path().join("more"), [1; 4096]).expect("room");
+    }
+
+    #[test]
+    fn it_takes_nothing_while_it_is_broken_and_has_what_it_took_before() {
+        let Some(disk) = SmallDisk::new(8) else {
+            return;
+        };
+        let path = disk.path().join("kept");
+        let mut kept = File::create(&path).expect("a file");
+        kept.write_all(b"kept").expect("room");
+        kept.sync_all().expect("a disk that works");
+        disk.break_down();
+        let failed = kept.write_all(b" no longer").map_err(|error| error.kind());
+        assert_eq!(failed, Err(ErrorKind::ReadOnlyFilesystem));
+        drop(kept);
+        disk.repair();
+        assert_eq!(fs::read(&path).expect("the file"), b"kept");
+        fs::write(&path, "again").expect("a disk that works");
     }
 }

@@ -116,15 +116,30 @@ pub(crate) fn bytes(n: u64) -> String {
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c == ' ' || c.is_ascii_graphic() {
+        if is_plain(c) {
             shown.push(c);
-            continue;
+        } else {
+            shown.extend(escaped(c));
         }
-        // Behind a letter, because a combining mark is escaped only where it has nothing to combine with.
-        let pair = String::from_iter(['a', c]);
-        shown.extend(pair.escape_debug().skip(1));
     }
     shown
+}
+
+/// Whether a character is visible. One that moves the cursor or turns the text is not.
+pub(crate) fn is_visible(c: char) -> bool {
+    is_plain(c) || escaped(c).eq([c])
+}
+
+const fn is_plain(c: char) -> bool {
+    c == ' ' || c.is_ascii_graphic()
+}
+
+/// A character, or its escape if it is not visible.
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    // After a letter: a combining mark is escaped only where it has nothing to combine with.
+    let pair = String::from_iter(['a', c]);
+    let escaped: Vec<_> = pair.escape_debug().skip(1).collect();
+    escaped.into_iter()
 }
 
 /// At most this many characters, the last of them `…` where something is missing.

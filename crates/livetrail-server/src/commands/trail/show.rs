@@ -1,13 +1,13 @@
 //! Records for people and for programs.
 
-use std::io::IsTerminal;
+use std::{fmt::Write as _, io::IsTerminal};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use livetrail_audit::{AuditAction, AuditRecord, Personal};
 use livetrail_record::{encode_canonical, encode_line};
 
 use crate::{
-    output::{bytes, cut, printable},
+    output::{bytes, cut, is_visible, printable},
     time,
 };
 
@@ -16,9 +16,9 @@ use crate::{
 pub(crate) enum TrailFormat {
     /// For people.
     Table,
-    /// One JSON object a line, canonical.
+    /// One JSON object per line, canonical. On a terminal, invisible characters are escaped.
     Json,
-    /// Five columns with tabs between them, as the file sink writes them.
+    /// Five columns with tabs between them. Invisible characters are percent-encoded.
     Tsv,
 }
 
@@ -59,9 +59,57 @@ pub(super) fn line(record: &AuditRecord, format: TrailFormat) -> anyhow::Result<
                 .trim_end()
                 .to_owned()
         }
-        TrailFormat::Json => String::from_utf8(encode_canonical(record)?)?,
-        TrailFormat::Tsv => encode_line(record).trim_end_matches('\n').to_owned(),
+        TrailFormat::Json => {
+            let json = String::from_utf8(encode_canonical(record)?)?;
+            match std::io::stdout().is_terminal() {
+                true => readable_json(json),
+                false => json,
+            }
+        }
+        TrailFormat::Tsv => readable_tsv(encode_line(record).trim_end_matches('\n')),
     })
+}
+
+/// A canonical record for a terminal: the same JSON value, with invisible characters escaped.
+fn readable_json(json: String) -> String {
+    if is_plain(&json) {
+        return json;
+    }
+    let mut shown = String::with_capacity(json.len());
+    // Canonical JSON has invisible characters in strings only.
+    for c in json.chars() {
+        if is_visible(c) {
+            shown.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(shown, "\\u{unit:04x}");
+        }
+    }
+    shown
+}
+
+/// A record's line with invisible characters percent-encoded. It reads back as the same record.
+fn readable_tsv(line: &str) -> String {
+    if is_plain(line) {
+        return line.to_owned();
+    }
+    let mut shown = String::with_capacity(line.len());
+    for c in line.chars() {
+        if c == '\t' || is_visible(c) {
+            shown.push(c);
+            continue;
+        }
+        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+            let _ = write!(shown, "%{byte:02X}");
+        }
+    }
+    shown
+}
+
+fn is_plain(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| matches!(byte, b' ' | b'\t') || byte.is_ascii_graphic())
 }
 
 /// The last part of a session's id: the first is a time, and much the same for neighbours.
@@ -156,6 +204,31 @@ mod tests {
         assert!(!shown.contains('\x1b') && !shown.contains('\n'), "{shown}");
         assert!(shown.contains("unauthorized"), "{shown}");
         assert!(shown.contains("cam\\u{1b}[2J"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_not_visible_is_escaped_in_lines_and_json_which_read_back_as_the_same_record() {
+        let plain = AuditRecord::new(AuditAction::PlayDenied, "live").with_stream("Käse 日本語");
+        let text = line(&plain, TrailFormat::Tsv).unwrap();
+        assert!(text.contains("Käse 日本語"), "{text}");
+        for hidden in ['\u{202e}', '\u{200b}', '\u{7f}', '\u{9b}', '\u{e0001}'] {
+            let record = AuditRecord::new(AuditAction::Event(format!("a{hidden}b")), "live")
+                .with_ts_ms(1)
+                .with_stream(format!("a{hidden}gpj.exe"))
+                .with_user_agent(format!("OBS{hidden}"))
+                .with_extra("key", livetrail_record::Value::Text(hidden.to_string()))
+                .unwrap();
+            let tsv = line(&record, TrailFormat::Tsv).unwrap();
+            let canonical = String::from_utf8(encode_canonical(&record).unwrap()).unwrap();
+            let json = readable_json(canonical.clone());
+            for text in [&tsv, &json] {
+                assert!(!text.contains(hidden), "{text:?}");
+            }
+            let read = livetrail_record::parse_line(tsv.as_bytes()).unwrap();
+            assert_eq!(read, record, "{tsv}");
+            let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            assert_eq!(value(&json), value(&canonical), "{json}");
+        }
     }
 
     #[test]

@@ -11,7 +11,12 @@
 //! | `final` | at the end, of a log that had stopped | reports what is counted: that is all |
 //! | `ended` | at the end, of a log that worked | nothing to report |
 //!
+//! A disk that fails may not take the note either, or lose it later. So the note of a log that
+//! stopped is also written to memory that outlives the process ([`Spare`]).
+//!
 //! Counted is by numbers: the trail's last number of that boot and the last one offered say how many records are missing between them.
+
+mod spare;
 
 use std::{
     collections::VecDeque,
@@ -20,7 +25,10 @@ use std::{
     io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,6 +39,8 @@ use livetrail_engine::{Clock, SystemClock};
 use livetrail_ledger::{Class, Handle, Reader, generate_seed};
 use livetrail_record::{LossCounts, Uuid, Value, encode_canonical, parse_canonical};
 use livetrail_tlog::leaf_hash;
+
+use spare::Spare;
 
 /// The note's length, in bytes. A longer text is cut.
 const NOTE_BYTES: usize = 4_096;
@@ -111,6 +121,8 @@ enum Said {
 #[derive(Debug)]
 pub(crate) struct LossNote {
     file: File,
+    spare: Spare,
+    is_told: AtomicBool,
     handle: Handle,
     state: Mutex<State>,
 }
@@ -137,10 +149,14 @@ impl LossNote {
     pub(super) fn begin(data: &Path, handle: &Handle, reader: &Reader) -> anyhow::Result<Self> {
         let path = note_file(data);
         let report = || format!("cannot report what the note {} says", path.display());
-        settle(&path, handle, reader).with_context(report)?;
+        let spare = Spare::of(data);
+        settle(&path, &spare, handle, reader).with_context(report)?;
+        spare.remove();
         let file = open(&path).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self {
             file,
+            spare,
+            is_told: AtomicBool::new(false),
             handle: handle.clone(),
             state: Mutex::default(),
         })
@@ -209,10 +225,18 @@ impl LossNote {
         }
         let text = text_of(stop, &crate::output::chain(fatal.as_ref()), is_all);
         // A killed process leaves what was written; only a power cut needs the sync, and who calls here must not wait for a disk in trouble.
-        self.write(&text, is_all);
+        let is_on_disk = self.write(&text, is_all);
+        if is_on_disk && is_all {
+            self.spare.remove();
+        } else if let Err(error) = self.spare.write(&text)
+            && !is_on_disk
+        {
+            tracing::error!("the note of what is not recorded cannot be kept in memory: {error}");
+        }
     }
 
-    fn write(&self, lines: &str, durable: bool) {
+    /// Whether the disk took it. That it did not is logged once.
+    fn write(&self, lines: &str, durable: bool) -> bool {
         let written = write(&self.file, lines).and_then(|()| {
             if durable {
                 self.file.sync_data()
@@ -220,9 +244,12 @@ impl LossNote {
                 Ok(())
             }
         });
-        if let Err(error) = written {
+        if let Err(error) = &written
+            && !self.is_told.swap(true, Ordering::Relaxed)
+        {
             tracing::error!("the note of what is not recorded cannot be written: {error}");
         }
+        written.is_ok()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -280,11 +307,16 @@ impl AuditSink for NotedSink {
 
 // ---- The report -------------------------------------------------------------------------------------------------------
 
-fn settle(path: &Path, handle: &Handle, reader: &Reader) -> anyhow::Result<()> {
-    let said = match std::fs::read(path) {
-        Ok(bytes) => parse(&bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Said::Nothing,
-        Err(error) => return Err(error.into()),
+fn settle(path: &Path, spare: &Spare, handle: &Handle, reader: &Reader) -> anyhow::Result<()> {
+    let said = match spare.read().map(|bytes| parse(&bytes)) {
+        // It is there only because the log stopped.
+        Some(Said::Nothing) => Said::Unreadable,
+        Some(said) => said,
+        None => match std::fs::read(path) {
+            Ok(bytes) => parse(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Said::Nothing,
+            Err(error) => return Err(error.into()),
+        },
     };
     let records = reports(&said, reader)?;
     if records.is_empty() {

@@ -156,6 +156,61 @@ async fn a_kill_after_the_log_stopped_is_reported_with_what_is_known_and_that_mo
 }
 
 #[tokio::test]
+async fn what_the_disk_did_not_take_is_kept_in_memory_and_reported_once() {
+    let data = Data::new();
+    let boot = Uuid::from_u128(7);
+    let path = note_file(data.folder.path());
+    // As if nothing that was written after the start had reached the disk.
+    let (sink, ..) = data.boot();
+    sink.close(LONG).unwrap();
+    let running = std::fs::read(&path).unwrap();
+    stopped(&data, boot, false).await;
+    std::fs::write(&path, &running).unwrap();
+    for _ in 0..2 {
+        let (sink, note, _) = data.boot();
+        sink.close(LONG).unwrap();
+        note.end();
+        assert!(Spare::of(data.folder.path()).read().is_none());
+    }
+    let records = data.records();
+    let [.., loss, unknown] = records.as_slice() else {
+        panic!("{records:?}");
+    };
+    assert_eq!(records.len(), 6, "{records:?}");
+    assert_eq!((loss.count, loss.last_seq), (Some(3), Some(6)));
+    assert_eq!(unknown.action.label(), LOG_STOPPED);
+    assert_sound(&records);
+}
+
+#[tokio::test]
+async fn a_log_that_stopped_and_ended_in_order_leaves_nothing_in_memory() {
+    let data = Data::new();
+    stopped(&data, Uuid::from_u128(7), true).await;
+    assert!(Spare::of(data.folder.path()).read().is_none());
+}
+
+#[test]
+fn what_others_put_in_memory_counts_for_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let spare = Spare::of(data.path());
+    let target = data.path().join("target");
+    std::fs::write(&target, framed("state stopped\n")).unwrap();
+    std::os::unix::fs::symlink(&target, spare.path().unwrap()).unwrap();
+    assert!(spare.read().is_none(), "a link");
+    assert!(spare.write("state stopped\n").is_err(), "a link");
+    assert_eq!(std::fs::read(&target).unwrap(), framed("state stopped\n"));
+    spare.remove();
+    assert!(target.exists());
+    std::fs::create_dir(spare.path().unwrap()).unwrap();
+    assert!(spare.read().is_none(), "a directory");
+    std::fs::remove_dir(spare.path().unwrap()).unwrap();
+    spare.write("state stopped\n").unwrap();
+    assert!(spare.read().is_some(), "our own");
+    spare.remove();
+    assert!(spare.read().is_none());
+}
+
+#[tokio::test]
 async fn a_kill_while_the_log_works_and_an_orderly_end_leave_nothing_to_report() {
     let data = Data::new();
     for ends in [false, true, false] {
