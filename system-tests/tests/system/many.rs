@@ -1,14 +1,15 @@
 //! Many viewers of one stream, who join when they like: each gets every frame from its keyframe on.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use system_tests::rtmp::{
-    Message, assert_every_frame, flv_messages, flv_messages_of, play_to_the_end,
+    Message, RawRtmp, assert_every_frame, flv_messages, flv_messages_of, play_to_the_end,
 };
-use system_tests::{Config, Server, Story, clip, http, resources, tool};
+use system_tests::{Config, Server, Story, clip, clock, http, resources, tool};
 
 const ENDS: Duration = Duration::from_secs(30);
 
@@ -29,6 +30,104 @@ fn eighty_viewers_who_join_one_after_the_other_get_every_frame_from_their_keyfra
 fn eighty_viewers_get_the_same_when_each_is_written_to_by_itself() {
     let off = "io_uring = \"off\"";
     eighty_viewers_get_every_frame(Config::new().rtmp(off).http(off), 0..=0);
+}
+
+/// An audience behind one address.
+const AUDIENCE: usize = 5_000;
+
+/// How many of them ask at the same time.
+const KNOCKING: usize = 100;
+
+/// Two seconds are promised. This bound is for a debug build on a busy machine.
+const JOINED_WITHIN: Duration = Duration::from_secs(120);
+
+#[test]
+fn five_thousand_viewers_with_a_key_join_from_one_address_and_none_is_refused() {
+    resources::allow_open_files(2 * AUDIENCE as u64 + 2_000);
+    let config = Config::new()
+        .default_budgets()
+        .key("studio", "a-secret-of-the-studio", "publish")
+        .key("audience", "a-secret-of-the-audience", "play");
+    let mut server = Server::start(config);
+    let (rtmp, http) = (server.rtmp(), server.http());
+    let joined = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| publish_slowly(rtmp, &joined));
+        server.await_frames("live/cam", 20);
+        let watch = clock::Stopwatch::start();
+        let knocking: Vec<_> = (0..KNOCKING)
+            .map(|_| {
+                scope.spawn(|| {
+                    let viewers = (0..AUDIENCE / KNOCKING).map(|_| join(http));
+                    viewers.collect::<Result<Vec<_>, _>>()
+                })
+            })
+            .collect();
+        let audience: Vec<TcpStream> = knocking
+            .into_iter()
+            .flat_map(|joins| joins.join().expect("no panic").expect("all are let in"))
+            .collect();
+        let took = watch.elapsed();
+        assert!(took < JOINED_WITHIN, "{took:?}");
+        // None of them may be a session shorter than a second.
+        clock::wait_until("the last one is there for a second", ENDS, || {
+            watch.elapsed() > took + Duration::from_millis(1_200)
+        });
+        joined.store(true, Ordering::Relaxed);
+        publisher.join().expect("no panic").expect("a publisher");
+        clock::wait_until("all have left", JOINED_WITHIN, || {
+            server.sessions().is_empty()
+        });
+        drop(audience);
+    });
+    let trail = server.stop();
+    for (action, count) in [
+        ("play_started", AUDIENCE),
+        ("play_ended", AUDIENCE),
+        ("play_denied", 0),
+        ("publish_denied", 0),
+    ] {
+        assert_eq!(trail.count(action), count, "{action}");
+    }
+}
+
+/// Some frames at once, then five a second until `end` is set. The test is about joins, not about
+/// how much is sent.
+fn publish_slowly(to: SocketAddr, end: &AtomicBool) -> io::Result<()> {
+    let mut publisher = RawRtmp::connect(to)?;
+    publisher.open("live")?;
+    let answer = publisher.publish("cam?token=a-secret-of-the-studio")?;
+    assert_eq!(answer, "NetStream.Publish.Start");
+    for (number, message) in flv_messages(clip::small()).iter().enumerate() {
+        if end.load(Ordering::Relaxed) {
+            break;
+        }
+        publisher.send(1, message)?;
+        if number > 40 {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+    Ok(())
+}
+
+/// A viewer that has been let in, and has the beginning of the stream.
+fn join(to: SocketAddr) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(to)?;
+    stream.set_read_timeout(Some(JOINED_WITHIN))?;
+    let path = "/live/cam.flv?token=a-secret-of-the-audience";
+    stream.write_all(&http::request_bytes(to, "GET", path, &[]))?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4 << 10];
+    while !answer.windows(3).any(|three| three == b"FLV") {
+        match stream.read(&mut buffer)? {
+            0 => {
+                let told = String::from_utf8_lossy(&answer).into_owned();
+                return Err(io::Error::other(format!("turned away: {told}")));
+            }
+            read => answer.extend_from_slice(&buffer[..read]),
+        }
+    }
+    Ok(stream)
 }
 
 /// With so many rings in the server while they watch.
