@@ -1,4 +1,5 @@
-//! How fast one core hashes and integrates entries of 200 bytes, and checks proofs and signatures.
+//! Measures how fast one core hashes and integrates entries of 200 bytes, and checks proofs and
+//! signatures.
 //!
 //! `cargo run --release --package livetrail-tlog --example throughput`
 
@@ -85,7 +86,8 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// How long this thread has run on a core, so that other load does not count; where the system does not tell, the time.
+/// The time that this thread has run on a core, so that other load does not count; wall time where
+/// the system does not report it.
 fn processor_time() -> Duration {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     let since_start = START.elapsed();

@@ -8,10 +8,12 @@ use crate::reader::TileReader;
 use crate::tile::{TILE_HEIGHT, TILE_WIDTH, Tile};
 use crate::tree::TreeHead;
 
-/// The right edge of a tree's tiles: at most 255 hashes on each of eight levels (64 KiB), whatever the tree's size.
+/// The right edge of a tree's tiles: at most 255 hashes on each of eight levels (64 KiB), for a
+/// tree of any size.
 ///
-/// Appending hands out every tile that becomes full; [`partial_tiles`](Self::partial_tiles) are those to write for the size
-/// reached. Making the tiles and keeping the tree is one computation: an entry costs its leaf hash and on average one more.
+/// Appending hands out every tile that becomes full. [`partial_tiles`](Self::partial_tiles) gives
+/// the partial tiles to write at the current size. Making the tiles and keeping the tree is one
+/// computation: an entry costs its leaf hash and, on average, one more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TileBuilder {
     size: u64,
@@ -20,14 +22,14 @@ pub struct TileBuilder {
 }
 
 impl TileBuilder {
-    /// For an empty tree.
+    /// An empty tree.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// For a tree of `size` leaves, from its partial tiles. Nothing here tells whether they are right: compare
-    /// [`head`](Self::head) with a root that is trusted.
+    /// A tree of `size` leaves, resumed from its partial tiles. Nothing here checks the tiles:
+    /// compare [`head`](Self::head) with a trusted root.
     ///
     /// # Errors
     /// The reader's, and [`Error::TileLength`].
@@ -43,11 +45,12 @@ impl TileBuilder {
         Ok(Self { size, levels })
     }
 
-    /// Appends a leaf's hash; its index is the size before. Calls `full` with each tile that has become full by it, lowest
-    /// first: every 256th time one, every 65,536th two, and so on.
+    /// Appends a leaf's hash; its index is the size before. Calls `full` with each tile that this
+    /// leaf completes, lowest level first: one tile for every 256th leaf, two for every 65,536th,
+    /// and so on.
     ///
     /// # Errors
-    /// [`Error::TreeFull`] at `u64::MAX` leaves; nothing has changed then.
+    /// [`Error::TreeFull`] at `u64::MAX` leaves; the builder is then unchanged.
     pub fn append(&mut self, leaf: Hash, mut full: impl FnMut(Tile, &[Hash])) -> Result<(), Error> {
         let size = self.size.checked_add(1).ok_or(Error::TreeFull)?;
         let mut hash = leaf;
@@ -78,7 +81,7 @@ impl TileBuilder {
         self.size
     }
 
-    /// The partial tiles at this size with their hashes, from the leaves up: at most one a level.
+    /// The partial tiles at this size with their hashes, from the leaves up: at most one per level.
     pub fn partial_tiles(&self) -> impl Iterator<Item = (Tile, &[Hash])> {
         partial_tiles(self.size).filter_map(|tile| {
             let hashes = self.levels.get(usize::from(tile.level()))?;
@@ -86,19 +89,20 @@ impl TileBuilder {
         })
     }
 
-    /// Size and root now. Costs at most 255 hashes for each level, 2 or 3 in a log of some millions.
+    /// The current size and root. Costs at most 255 hashes per level, 2 or 3 in a log of some
+    /// millions.
     #[must_use]
     pub fn head(&self) -> TreeHead {
         self.frontier().head()
     }
 
-    /// The frontier now, at the cost of [`head`](Self::head).
+    /// The current frontier, at the cost of [`head`](Self::head).
     #[must_use]
     pub fn frontier(&self) -> Frontier {
         let mut peaks = Vec::new();
         for hashes in self.levels.iter().rev() {
             let mut rest = hashes.as_slice();
-            // A level's hashes are so many full subtrees as their number has 1 bits, largest first.
+            // A level's hashes form one full subtree per 1 bit of their number, largest first.
             while let Some(height) = rest.len().checked_ilog2() {
                 let (subtree, after) = rest.split_at(1_usize.checked_shl(height).unwrap_or(0));
                 peaks.push(tree_root(subtree));

@@ -1,15 +1,15 @@
-//! Entry bundles: up to 256 entries, each with its length before it (tlog-tiles, "Log entries").
+//! Entry bundles: up to 256 entries, each preceded by its length (tlog-tiles, "Log entries").
 
 use crate::error::Error;
 use crate::tile::Bundle;
 
-/// The most bytes that an entry may have: its length is written in 16 bits.
+/// The most bytes that an entry may have: its length is a 16-bit number.
 pub const MAX_ENTRY_BYTES: usize = 65_535;
 
 /// Appends one entry to a bundle's bytes: `length u16 BE │ bytes`.
 ///
 /// # Errors
-/// [`Error::EntryTooLong`]; nothing has been appended then.
+/// [`Error::EntryTooLong`]; the bundle is then unchanged.
 pub fn encode_entry_into(bundle: &mut Vec<u8>, entry: &[u8]) -> Result<(), Error> {
     let length =
         u16::try_from(entry.len()).map_err(|_| Error::EntryTooLong { bytes: entry.len() })?;
@@ -30,10 +30,11 @@ pub fn encode_bundle<E: AsRef<[u8]>>(entries: &[E]) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// The entries of `bundle` from its bytes: exactly as many as it is wide, and nothing behind them.
+/// The entries of `bundle` from its bytes: exactly as many as its width, with nothing after them.
 ///
 /// # Errors
-/// [`Error::BundleShort`] when the bytes end within or before an entry, [`Error::BundleTrailing`] when bytes are left.
+/// [`Error::BundleShort`] when the bytes end within or before an entry, [`Error::BundleTrailing`]
+/// when bytes remain.
 pub fn parse_bundle(bundle: Bundle, bytes: &[u8]) -> Result<Vec<&[u8]>, Error> {
     let mut entries = Vec::with_capacity(usize::from(bundle.width()));
     let mut rest = bytes;

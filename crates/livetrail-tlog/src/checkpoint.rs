@@ -5,7 +5,8 @@ use crate::hash::Hash;
 use crate::text::{decimal, next_line, no_control, shortened};
 use crate::tree::TreeHead;
 
-/// What a checkpoint states. That anybody signed it is another matter: [`VerifiedCheckpoint`](crate::VerifiedCheckpoint).
+/// A checkpoint's statement. It says nothing about signatures: see
+/// [`VerifiedCheckpoint`](crate::VerifiedCheckpoint).
 ///
 /// ```text
 /// <origin> LF
@@ -24,8 +25,8 @@ impl Checkpoint {
     /// A checkpoint of three lines.
     ///
     /// # Errors
-    /// [`Error::Origin`] when the origin is empty or has a control character, [`Error::EmptyTreeRoot`] when size and root
-    /// contradict each other.
+    /// [`Error::Origin`] when the origin is empty or has a control character,
+    /// [`Error::EmptyTreeRoot`] when size and root contradict each other.
     pub fn new(origin: impl Into<String>, head: TreeHead) -> Result<Self, Error> {
         let origin = origin.into();
         if origin.is_empty() || origin.contains('\n') || no_control(&origin).is_err() {
@@ -44,8 +45,9 @@ impl Checkpoint {
     /// Reads a note's text.
     ///
     /// # Errors
-    /// [`Error::ControlCharacter`], [`Error::CheckpointLines`] when there are fewer than three lines, or one is empty or
-    /// without its LF, [`Error::Decimal`] for the size, [`Error::Base64`] or [`Error::HashLength`] for the root.
+    /// [`Error::ControlCharacter`], [`Error::CheckpointLines`] when there are fewer than three
+    /// lines, or one is empty or lacks its LF, [`Error::Decimal`] for the size, [`Error::Base64`]
+    /// or [`Error::HashLength`] for the root.
     pub fn parse(text: &str) -> Result<Self, Error> {
         no_control(text)?;
         let mut rest = text;
@@ -76,7 +78,7 @@ impl Checkpoint {
         })
     }
 
-    /// Which log it is of.
+    /// The origin, which identifies the log.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
@@ -88,13 +90,13 @@ impl Checkpoint {
         self.head
     }
 
-    /// Lines below the root, without their LF. Opaque; nothing here relies on one.
+    /// The lines below the root, without their LF. Opaque; nothing here relies on them.
     #[must_use]
     pub fn extensions(&self) -> &[String] {
         &self.extensions
     }
 
-    /// Its text, as it is signed; what [`parse`](Self::parse) has read is given back byte for byte.
+    /// The text that is signed. A text read by [`parse`](Self::parse) comes back byte for byte.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = format!("{}\n{}\n{}\n", self.origin, self.head.size, self.head.root);

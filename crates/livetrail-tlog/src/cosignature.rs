@@ -18,7 +18,8 @@ use crate::note::{Signer, Verifier};
 /// The largest time that a cosignature may have, in seconds since 1970: 2^63 - 1.
 pub const MAX_TIMESTAMP_S: u64 = i64::MAX.unsigned_abs();
 
-/// The bytes that Ed25519 signs in a cosignature, for signers whose key is elsewhere. `text` is the checkpoint's.
+/// The bytes that Ed25519 signs in a cosignature, for signers whose key is elsewhere. `text` is the
+/// checkpoint's.
 ///
 /// # Errors
 /// [`Error::CosignatureTime`] beyond [`MAX_TIMESTAMP_S`].
@@ -29,7 +30,8 @@ pub fn cosignature_message(timestamp_s: u64, text: &str) -> Result<Vec<u8>, Erro
     Ok(format!("cosignature/v1\ntime {timestamp_s}\n{text}").into_bytes())
 }
 
-/// The signature of a cosignature's line from its time and the 64 bytes that Ed25519 gave for [`cosignature_message`].
+/// The signature in a cosignature's line, from its time and the 64 bytes of Ed25519's signature of
+/// [`cosignature_message`].
 #[must_use]
 pub fn cosignature_blob(timestamp_s: u64, signature: &[u8; 64]) -> Vec<u8> {
     let mut blob = timestamp_s.to_be_bytes().to_vec();
@@ -37,7 +39,8 @@ pub fn cosignature_blob(timestamp_s: u64, signature: &[u8; 64]) -> Vec<u8> {
     blob
 }
 
-/// The time in a cosignature, in seconds since 1970. It is only worth something when the cosignature was verified.
+/// The time in a cosignature, in seconds since 1970. Trust it only after the cosignature is
+/// verified.
 ///
 /// # Errors
 /// [`Error::CosignatureLength`], [`Error::CosignatureTime`].
@@ -57,10 +60,11 @@ fn split(blob: &[u8]) -> Result<(u64, &[u8]), Error> {
     Ok((timestamp_s, signature))
 }
 
-/// Cosigns checkpoints. Time is the caller's: [`at`](Self::at) gives a [`Signer`] for one moment.
+/// Cosigns checkpoints. The caller supplies the time: [`at`](Self::at) gives a [`Signer`] for one
+/// moment.
 ///
-/// `Debug` shows name and id, never the seed; dropping it wipes the seed. One Ed25519 key must not cosign under two names:
-/// the name is not in what is signed.
+/// `Debug` shows name and id, never the seed; dropping it wipes the seed. One Ed25519 key must not
+/// cosign under two names, because the signed bytes do not include the name.
 pub struct CosignatureSigner(SecretKey);
 
 impl CosignatureSigner {
@@ -73,7 +77,8 @@ impl CosignatureSigner {
     /// Reads `PRIVATE+KEY+<name>+<8 hex>+<base64(0x04 || seed)>`, without an LF.
     ///
     /// # Errors
-    /// As for a [`VerifierKey`], and [`Error::KeyType`], [`Error::KeyLength`]. No error has a part of the secret in it.
+    /// As for a [`VerifierKey`], and [`Error::KeyType`], [`Error::KeyLength`]. No error contains
+    /// any part of the secret.
     pub fn parse(text: &str) -> Result<Self, Error> {
         SecretKey::parse(text, KeyType::COSIGNATURE).map(Self)
     }
@@ -121,8 +126,8 @@ impl Signer for TimedCosigner<'_> {
         self.key.key_id()
     }
 
-    /// # Errors
-    /// Those of [`Checkpoint::parse`]: nothing but a checkpoint is cosigned; [`Error::CosignatureTime`].
+    /// # Errors Those of [`Checkpoint::parse`], because only checkpoints are cosigned;
+    /// [`Error::CosignatureTime`].
     fn sign(&self, text: &str) -> Result<Vec<u8>, Error> {
         Checkpoint::parse(text)?;
         let message = cosignature_message(self.timestamp_s, text)?;
@@ -137,13 +142,15 @@ impl fmt::Debug for TimedCosigner<'_> {
     }
 }
 
-/// Verifies cosignatures of type 0x04, strictly, and tells their time. Whether that time is plausible is the caller's to say.
+/// Verifies cosignatures of type 0x04, strictly, and returns their time. The caller decides whether
+/// that time is plausible.
 #[derive(Clone, Debug)]
 pub struct CosignatureVerifier(PublicKey);
 
 impl CosignatureVerifier {
     /// # Errors
-    /// [`Error::KeyType`] when it is not of type 0x04, [`Error::KeyLength`], [`Error::KeyInvalid`], [`Error::KeyWeak`].
+    /// [`Error::KeyType`] when it is not of type 0x04, [`Error::KeyLength`], [`Error::KeyInvalid`],
+    /// [`Error::KeyWeak`].
     pub fn new(key: &VerifierKey) -> Result<Self, Error> {
         PublicKey::new(key, KeyType::COSIGNATURE).map(Self)
     }

@@ -1,4 +1,4 @@
-//! Which tiles and bundles a tree has, and which ones come with its growth.
+//! Which tiles and bundles a tree has, and which ones its growth adds.
 //!
 //! The iterators are lazy: a tree of 10^12 leaves costs nothing until it is walked.
 
@@ -7,14 +7,15 @@ use crate::tile::{Bundle, TILE_WIDTH_U64, Tile, hashes_at};
 /// Levels on which a tree with fewer than 2^64 leaves has tiles.
 const LEVELS: u8 = 8;
 
-/// All tiles of a tree of `size` leaves: level by level from the leaves up, in each by index; the last of a level is partial
-/// unless the level's hashes are a multiple of 256.
+/// All tiles of a tree of `size` leaves: level by level from the leaves up, by index within a
+/// level. The last tile of a level is partial unless the number of the level's hashes is a multiple
+/// of 256.
 pub fn tree_tiles(size: u64) -> impl Iterator<Item = Tile> {
     new_tiles(0, size)
 }
 
-/// The tiles that a tree of `size` leaves has and one of `old_size` had not, or not in that width, in the order of
-/// [`tree_tiles`]. None when it did not grow.
+/// The tiles that a tree of `size` leaves has and a tree of `old_size` lacks, or has with another
+/// width, in the order of [`tree_tiles`]. Empty when the tree did not grow.
 pub fn new_tiles(old_size: u64, size: u64) -> impl Iterator<Item = Tile> {
     (0..LEVELS).flat_map(move |level| {
         new_indices(hashes_at(level, old_size), hashes_at(level, size))
@@ -22,8 +23,8 @@ pub fn new_tiles(old_size: u64, size: u64) -> impl Iterator<Item = Tile> {
     })
 }
 
-/// The partial tiles of a tree of `size` leaves, from the leaves up: at most one a level. Their hashes are all that is needed
-/// to go on appending.
+/// The partial tiles of a tree of `size` leaves, from the leaves up: at most one per level. Their
+/// hashes are enough to continue appending.
 pub fn partial_tiles(size: u64) -> impl Iterator<Item = Tile> {
     (0..LEVELS).filter_map(move |level| {
         let index = hashes_at(level, size) / TILE_WIDTH_U64;
@@ -31,12 +32,14 @@ pub fn partial_tiles(size: u64) -> impl Iterator<Item = Tile> {
     })
 }
 
-/// All bundles of a log of `size` entries, by index; the last is partial unless `size` is a multiple of 256.
+/// All bundles of a log of `size` entries, by index; the last is partial unless `size` is a
+/// multiple of 256.
 pub fn tree_bundles(size: u64) -> impl Iterator<Item = Bundle> {
     new_bundles(0, size)
 }
 
-/// The bundles that a log of `size` entries has and one of `old_size` had not, or not in that width.
+/// The bundles that a log of `size` entries has and a log of `old_size` lacks, or has with another
+/// width.
 pub fn new_bundles(old_size: u64, size: u64) -> impl Iterator<Item = Bundle> {
     new_indices(old_size, size).filter_map(move |index| Bundle::in_tree(index, size))
 }
@@ -47,7 +50,7 @@ pub fn partial_bundle(size: u64) -> Option<Bundle> {
     Bundle::in_tree(size / TILE_WIDTH_U64, size)
 }
 
-/// The tiles of one level into which new hashes fall, when they become `hashes` from `old`.
+/// The tiles of one level that gain hashes when their number grows from `old` to `hashes`.
 fn new_indices(old: u64, hashes: u64) -> std::ops::Range<u64> {
     if hashes <= old {
         return 0..0;

@@ -1,4 +1,5 @@
-//! Ed25519 keys: signatures of a note's text (type 0x01), and what the cosignatures (0x04) share with them.
+//! Ed25519 keys: signatures of a note's text (type 0x01), and the code that cosignatures (0x04)
+//! share.
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use crate::key::{KeyId, KeyName, KeyType, VerifierKey, check_id, parse_key_text}
 use crate::note::{Signer, Verifier};
 use crate::text::base64_encode;
 
-/// What the text of a signing key begins with.
+/// The prefix of a signing key's text.
 const PRIVATE: &str = "PRIVATE+KEY+";
 
 /// Signs notes with Ed25519 (type 0x01).
@@ -28,7 +29,8 @@ impl Ed25519Signer {
     /// Reads `PRIVATE+KEY+<name>+<8 hex>+<base64(0x01 || seed)>`, without an LF.
     ///
     /// # Errors
-    /// As for a [`VerifierKey`], and [`Error::KeyType`], [`Error::KeyLength`]. No error has a part of the secret in it.
+    /// As for a [`VerifierKey`], and [`Error::KeyType`], [`Error::KeyLength`]. No error contains
+    /// any part of the secret.
     pub fn parse(text: &str) -> Result<Self, Error> {
         SecretKey::parse(text, KeyType::ED25519).map(Self)
     }
@@ -66,13 +68,15 @@ impl fmt::Debug for Ed25519Signer {
     }
 }
 
-/// Verifies notes signed with Ed25519 (type 0x01), strictly: no second encoding of a signature or key, no key of small order.
+/// Verifies notes signed with Ed25519 (type 0x01), strictly: it refuses a second encoding of a
+/// signature or key, and keys of small order.
 #[derive(Clone, Debug)]
 pub struct Ed25519Verifier(PublicKey);
 
 impl Ed25519Verifier {
     /// # Errors
-    /// [`Error::KeyType`] when it is not of type 0x01, [`Error::KeyLength`], [`Error::KeyInvalid`], [`Error::KeyWeak`].
+    /// [`Error::KeyType`] when it is not of type 0x01, [`Error::KeyLength`], [`Error::KeyInvalid`],
+    /// [`Error::KeyWeak`].
     pub fn new(key: &VerifierKey) -> Result<Self, Error> {
         PublicKey::new(key, KeyType::ED25519).map(Self)
     }
@@ -183,7 +187,7 @@ impl PublicKey {
     pub(crate) fn new(key: &VerifierKey, wanted: KeyType) -> Result<Self, Error> {
         let bytes = key.ed25519_bytes(wanted)?;
         let point = VerifyingKey::from_bytes(bytes).map_err(|_| Error::KeyInvalid)?;
-        // A point with a coordinate not below the field's prime decodes, but has a second encoding.
+        // A coordinate that is not below the field's prime decodes, but has a second encoding.
         if point.to_edwards().compress().as_bytes() != bytes {
             return Err(Error::KeyInvalid);
         }

@@ -1,21 +1,21 @@
-//! What can be wrong: one variant for each rule that can be broken.
+//! The errors: one variant for each rule that can be broken.
 
 use thiserror::Error as ThisError;
 
 use crate::key::{KeyId, KeyType};
 
-/// Why something was refused. Text from outside is cut to 64 characters in it; no secret is ever in it.
+/// Why an input was refused. Outside text is cut to 64 characters; no error contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq, ThisError)]
 #[non_exhaustive]
 pub enum Error {
-    // What the formats share.
-    /// Not standard base64 with padding, or not its one spelling.
+    // Shared by the formats.
+    /// Not standard base64 with padding, or not the canonical spelling.
     #[error("not canonical base64")]
     Base64,
-    /// Not a decimal number as it must be written.
+    /// Not a canonical decimal number.
     #[error("not a decimal number below 2^64 without sign or leading zeros: {text:?}")]
     Decimal {
-        /// What there was.
+        /// The text.
         text: String,
     },
     /// Not UTF-8.
@@ -33,7 +33,7 @@ pub enum Error {
     /// A hash is not of 32 bytes.
     #[error("a hash has 32 bytes, not {bytes}")]
     HashLength {
-        /// What there was.
+        /// The number of bytes found.
         bytes: usize,
     },
 
@@ -47,7 +47,7 @@ pub enum Error {
     /// Not a frontier's length.
     #[error("{bytes} bytes are not a frontier: 8, and 32 for each of at most 64 hashes")]
     FrontierLength {
-        /// What there was.
+        /// The number of bytes found.
         bytes: usize,
     },
     /// Not as many hashes as the size has 1 bits.
@@ -55,15 +55,15 @@ pub enum Error {
     FrontierHashes {
         /// Leaves.
         size: u64,
-        /// The 1 bits of the size.
+        /// The number of 1 bits of the size.
         wanted: u32,
-        /// What there was.
+        /// The number found.
         found: usize,
     },
     /// The index is not below the size.
     #[error("there is no leaf {index} in a tree of size {size}")]
     IndexBeyondTree {
-        /// What was asked for.
+        /// The index asked for.
         index: u64,
         /// Leaves.
         size: u64,
@@ -79,9 +79,9 @@ pub enum Error {
     /// The proof has too many hashes or too few.
     #[error("the proof must have {wanted} hashes and has {found}")]
     ProofLength {
-        /// The one right number.
+        /// The only correct number.
         wanted: usize,
-        /// What there was.
+        /// The number found.
         found: usize,
     },
     /// The inclusion proof does not lead to the root.
@@ -119,13 +119,13 @@ pub enum Error {
     /// The level is above 63.
     #[error("there is no tile level {level}; the highest is 63")]
     TileLevel {
-        /// What was given.
+        /// The value given.
         level: u8,
     },
     /// The width is not 1 to 256.
     #[error("a tile or bundle has a width of 1 to 256, not {width}")]
     TileWidth {
-        /// What was given.
+        /// The value given.
         width: u16,
     },
     /// A tile's contents are not 32 bytes for each of its hashes.
@@ -141,40 +141,40 @@ pub enum Error {
     /// Longer than any path.
     #[error("a tile's path is not {bytes} bytes long")]
     PathTooLong {
-        /// What there was.
+        /// The number of bytes found.
         bytes: usize,
     },
     /// It does not begin with `tile/<level or entries>/`.
     #[error("not a path of a tile or bundle: {path:?}")]
     PathPrefix {
-        /// What was given.
+        /// The value given.
         path: String,
     },
     /// The level is neither `entries` nor 0 to 63.
     #[error("the path has no level from 0 to 63: {path:?}")]
     PathLevel {
-        /// What was given.
+        /// The value given.
         path: String,
     },
-    /// The index is not in groups of three digits, or too large.
+    /// The index is not in groups of three digits, or is too large.
     #[error("the path has no index in groups of three digits: {path:?}")]
     PathIndex {
-        /// What was given.
+        /// The value given.
         path: String,
     },
-    /// The width behind `.p/` is not 1 to 255.
+    /// The width after `.p/` is not 1 to 255.
     #[error("the path has no width from 1 to 255: {path:?}")]
     PathWidth {
-        /// What was given.
+        /// The value given.
         path: String,
     },
-    /// It means a place whose path is another.
+    /// A valid tile or bundle, but not its canonical path.
     #[error("the path is not the canonical one: {path:?}")]
     PathNotCanonical {
-        /// What was given.
+        /// The value given.
         path: String,
     },
-    /// An entry is longer than its length can say.
+    /// An entry is longer than its 16-bit length field can express.
     #[error("an entry has at most 65,535 bytes, not {bytes}")]
     EntryTooLong {
         /// Its length.
@@ -185,17 +185,17 @@ pub enum Error {
     BundleShort {
         /// The bundle's width.
         wanted: u16,
-        /// Entries before, which is the place of the broken one.
+        /// The number of entries before the broken one, which is also its position.
         found: usize,
         /// Where it begins.
         offset: usize,
     },
-    /// Bytes behind the last entry.
+    /// Bytes after the last entry.
     #[error("{bytes} bytes are left behind the {wanted} entries of the bundle")]
     BundleTrailing {
         /// The bundle's width.
         wanted: u16,
-        /// What is left.
+        /// The number of bytes left.
         bytes: usize,
     },
 
@@ -203,7 +203,7 @@ pub enum Error {
     /// An empty name, or one with white space, `+` or a control character.
     #[error("not a name of a key: {name:?}")]
     KeyName {
-        /// What was given.
+        /// The value given.
         name: String,
     },
     /// Not the text of a key.
@@ -212,7 +212,7 @@ pub enum Error {
     /// Longer than any key's text.
     #[error("the text of a key is not {bytes} bytes long")]
     KeyTextTooLong {
-        /// What there was.
+        /// The number of bytes found.
         bytes: usize,
     },
     /// Not eight hexadecimal digits.
@@ -221,26 +221,26 @@ pub enum Error {
     /// The id is not that of this name, type and key.
     #[error("the key's text says id {written}, and its name and key have id {computed}")]
     KeyIdMismatch {
-        /// In the text.
+        /// The id in the text.
         written: KeyId,
-        /// Of name, type and key.
+        /// The id of name, type and key.
         computed: KeyId,
     },
     /// A key of another type.
     #[error("a key of type {wanted} is needed, not {found}")]
     KeyType {
-        /// What is needed.
+        /// The type needed.
         wanted: KeyType,
-        /// What was given.
+        /// The value given.
         found: KeyType,
     },
     /// Not 32 bytes.
     #[error("an Ed25519 key has 32 bytes, not {bytes}")]
     KeyLength {
-        /// What there was.
+        /// The number of bytes found.
         bytes: usize,
     },
-    /// Not a point of the curve, or not its one encoding.
+    /// Not a point of the curve, or not its canonical encoding.
     #[error("not an Ed25519 public key")]
     KeyInvalid,
     /// A point of small order, for which almost any signature verifies.
@@ -251,7 +251,7 @@ pub enum Error {
     /// More bytes than a note may have.
     #[error("the note has {bytes} bytes and may have {most}")]
     NoteTooLong {
-        /// What there was.
+        /// The number of bytes found.
         bytes: usize,
         /// The bound.
         most: usize,
@@ -280,10 +280,10 @@ pub enum Error {
     /// A longer signature line than is read.
     #[error("the signature line is too long: {bytes} bytes")]
     SignatureLineTooLong {
-        /// What there was.
+        /// The number of bytes found.
         bytes: usize,
     },
-    /// A key id and nothing behind it.
+    /// A key id without a signature.
     #[error("the signature line has no signature")]
     SignatureEmpty,
     /// Not an Ed25519 signature's length.
@@ -291,7 +291,7 @@ pub enum Error {
     SignatureLength {
         /// The key's name.
         name: String,
-        /// What there was.
+        /// The number of bytes found.
         bytes: usize,
     },
     /// A known key did not make this signature.
@@ -307,7 +307,7 @@ pub enum Error {
     Signer {
         /// The key's name.
         name: String,
-        /// What it said.
+        /// The reason that it gave.
         reason: String,
     },
     /// Two known keys have the same name and id.
@@ -318,7 +318,7 @@ pub enum Error {
         /// Their id.
         key_id: KeyId,
     },
-    /// No line is of a known key.
+    /// No line is from a known key.
     #[error("no known key has signed the note")]
     NoVerifiedSignature,
 
@@ -326,7 +326,7 @@ pub enum Error {
     /// An empty origin, or one with a control character.
     #[error("not an origin: {origin:?}")]
     Origin {
-        /// What was given.
+        /// The value given.
         origin: String,
     },
     /// Fewer than three lines, or one that is empty or without its LF.
@@ -335,16 +335,17 @@ pub enum Error {
     /// Only cosigners have signed.
     #[error("no key of the log has signed the checkpoint")]
     NoLogSignature,
-    /// The key was given up under a smaller tree, or under another one of this size.
+    /// The key was retired under a smaller tree, or under another one of this size.
     #[error(
-        "the key {key_id} was given up at {until} entries: its signature does not count for a tree of {size}"
+        "the key {key_id} was given up at {until} entries: its signature does not count for a tree \
+         of {size}"
     )]
     KeyGivenUp {
         /// Which key.
         key_id: KeyId,
-        /// Leaves of the tree under which it was given up.
+        /// The number of leaves of the tree under which it was retired.
         until: u64,
-        /// Leaves of the tree that it has signed.
+        /// The number of leaves of the tree that it signed.
         size: u64,
     },
     /// A hand-over that one of its two keys has not signed.
@@ -353,19 +354,19 @@ pub enum Error {
         /// Which of the two.
         key_id: KeyId,
     },
-    /// Not a line of a key that was given up.
+    /// Not the line of a retired key.
     #[error("not `<verifier key> <size> <root>`: {line:?}")]
     RetiredKeyLine {
-        /// What there was.
+        /// The line found.
         line: String,
     },
-    /// More keys that were given up than any log has.
+    /// More retired keys than any log has.
     #[error("more than 4096 keys that were given up")]
     TooManyRetiredKeys,
     /// A checkpoint of another log.
     #[error("the checkpoint is of {found:?}, not of {wanted:?}")]
     OriginMismatch {
-        /// The origin that is meant.
+        /// The origin expected.
         wanted: String,
         /// The origin in the text.
         found: String,
@@ -373,15 +374,15 @@ pub enum Error {
     /// Too few cosigners.
     #[error("{found} cosigners have signed and {wanted} are needed")]
     Quorum {
-        /// Those needed.
+        /// The number needed.
         wanted: usize,
-        /// Different ones whose cosignature verified.
+        /// The number of different cosigners whose cosignature verified.
         found: usize,
     },
     /// Not a time and an Ed25519 signature.
     #[error("a cosignature has 72 bytes, not {bytes}")]
     CosignatureLength {
-        /// What there was.
+        /// The number of bytes found.
         bytes: usize,
     },
     /// A time of 2^63 seconds or more.
@@ -401,7 +402,7 @@ pub enum Error {
     /// A longer request than is read.
     #[error("the request has {bytes} bytes, which is too many")]
     WitnessRequestTooLong {
-        /// What there was.
+        /// The number of bytes found.
         bytes: usize,
     },
     /// The request does not begin with `old <size>`.
@@ -413,13 +414,13 @@ pub enum Error {
     /// A status that the protocol does not know.
     #[error("a witness does not answer with status {status}")]
     WitnessStatus {
-        /// What it answered.
+        /// The status.
         status: u16,
     },
     /// A longer answer than is read.
     #[error("the answer has {bytes} bytes, which is too many")]
     WitnessAnswerTooLong {
-        /// What there was.
+        /// The number of bytes found.
         bytes: usize,
     },
     /// A 200 without a line, or whose last one has no LF.
@@ -428,7 +429,7 @@ pub enum Error {
     /// A 409 of another content type.
     #[error("the content type of the witness's 409 is not text/x.tlog.size: {found:?}")]
     WitnessSizeType {
-        /// What it was.
+        /// The content type found.
         found: String,
     },
     /// A 409 whose body is not a size and LF.
@@ -437,13 +438,13 @@ pub enum Error {
     /// A longer proof file than is read.
     #[error("the proof file has {bytes} bytes, which is too many")]
     ProofFileTooLong {
-        /// What there was.
+        /// The number of bytes found.
         bytes: usize,
     },
-    /// The first line is not the format's.
+    /// The first line is not that of the format.
     #[error("not a proof file: its first line is not c2sp.org/tlog-proof@v1")]
     ProofFileHeader,
-    /// The extra data are not base64, or too long.
+    /// The extra data are not base64, or are too long.
     #[error("the proof file's extra data are not base64, or more than 64 KiB")]
     ProofFileExtra,
     /// No line `index <n>`.

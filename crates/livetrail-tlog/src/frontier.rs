@@ -1,4 +1,4 @@
-//! The frontier: what must be kept of a tree so that it can grow.
+//! The frontier: the part of a tree that must be kept so that it can grow.
 
 use crate::error::Error;
 use crate::hash::{HASH_BYTES, Hash, node_hash};
@@ -7,9 +7,9 @@ use crate::tree::TreeHead;
 /// The most hashes in a frontier: one for each bit of the size.
 pub const MAX_FRONTIER_HASHES: usize = 64;
 
-/// The roots of the full subtrees that a tree consists of, largest (leftmost) first: one for each 1 bit of its size.
+/// The roots of a tree's full subtrees, largest (leftmost) first: one for each 1 bit of its size.
 ///
-/// Appending costs two hashes on average (the leaf's own not counted), the root at most 63.
+/// Appending costs two hashes on average (not counting the leaf's own), the root at most 63.
 ///
 /// ```text
 /// serialised:  size u64 BE │ count(size's 1 bits) × 32 bytes, largest subtree first
@@ -22,7 +22,7 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// The empty tree's.
+    /// The frontier of the empty tree.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -31,7 +31,7 @@ impl Frontier {
     /// A frontier from its parts, largest subtree first.
     ///
     /// # Errors
-    /// [`Error::FrontierHashes`] when `peaks` are not as many as `size` has 1 bits.
+    /// [`Error::FrontierHashes`] unless there are as many `peaks` as `size` has 1 bits.
     pub fn from_peaks(size: u64, peaks: Vec<Hash>) -> Result<Self, Error> {
         let wanted = size.count_ones();
         if usize::try_from(wanted) != Ok(peaks.len()) {
@@ -44,10 +44,12 @@ impl Frontier {
         Ok(Self { size, peaks })
     }
 
-    /// Reads what [`encode`](Self::encode) wrote. That the hashes are right can only be seen from the root.
+    /// Reads the output of [`encode`](Self::encode). Only the root shows whether the hashes are
+    /// right.
     ///
     /// # Errors
-    /// [`Error::FrontierLength`] or [`Error::FrontierHashes`] when the length is not the one that the size asks for.
+    /// [`Error::FrontierLength`] or [`Error::FrontierHashes`] when the length does not match the
+    /// size.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let length = || Error::FrontierLength { bytes: bytes.len() };
         let (size, rest) = bytes.split_first_chunk().ok_or_else(length)?;
@@ -64,11 +66,12 @@ impl Frontier {
     /// Appends a leaf's hash; its index is the size before.
     ///
     /// # Errors
-    /// [`Error::TreeFull`] at `u64::MAX` leaves; nothing has changed then.
+    /// [`Error::TreeFull`] at `u64::MAX` leaves; the frontier is then unchanged.
     pub fn append(&mut self, leaf: Hash) -> Result<(), Error> {
         let size = self.size.checked_add(1).ok_or(Error::TreeFull)?;
         let mut node = leaf;
-        // Each 1 bit at the low end is a full subtree as large as the new one: the two become one of twice the size.
+        // Each 1 bit at the low end is a full subtree as large as the new one: the two merge into
+        // one of twice the size.
         for _ in 0..self.size.trailing_ones() {
             if let Some(left) = self.peaks.pop() {
                 node = node_hash(&left, &node);
@@ -91,7 +94,7 @@ impl Frontier {
         &self.peaks
     }
 
-    /// The tree's root now.
+    /// The tree's current root.
     #[must_use]
     pub fn root(&self) -> Hash {
         self.peaks
@@ -102,7 +105,7 @@ impl Frontier {
             .unwrap_or(Hash::EMPTY_TREE)
     }
 
-    /// Size and root now.
+    /// The current size and root.
     #[must_use]
     pub fn head(&self) -> TreeHead {
         TreeHead {

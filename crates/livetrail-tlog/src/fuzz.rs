@@ -1,4 +1,4 @@
-//! Bodies of the fuzz targets: what must hold for any bytes.
+//! Bodies of the fuzz targets: the properties that hold for any bytes.
 
 use std::sync::LazyLock;
 
@@ -16,10 +16,11 @@ use crate::tile::Bundle;
 use crate::verified::CheckpointVerifier;
 use crate::witness::{AddCheckpoint, WITNESS_SIZE_TYPE, WitnessAnswer};
 
-/// Notes, checkpoints and keys: what parses, encodes to the same bytes; nobody's signature verifies by chance.
+/// Notes, checkpoints and keys: parsed input encodes to the same bytes, and no signature verifies
+/// by chance.
 ///
 /// # Panics
-/// When it does not; that is what the fuzzer looks for.
+/// When a property is violated; the fuzzer looks for that.
 #[doc(hidden)]
 pub fn fuzz_note(data: &[u8]) {
     if let Ok(note) = Note::parse(data) {
@@ -29,7 +30,8 @@ pub fn fuzz_note(data: &[u8]) {
         }
     }
     if let (Some(verifier), Ok(verified)) = (VERIFIER.as_ref(), Note::parse(data)) {
-        // The fuzzer has no secret key: what verifies was signed by the seeds' maker, who signs checkpoints.
+        // The fuzzer has no secret key: the maker of the seeds signed every note that verifies, and
+        // signs only checkpoints.
         if let Ok(verified) = verifier.verify_note(verified) {
             assert!(!verified.log_signatures().is_empty());
         }
@@ -46,10 +48,11 @@ pub fn fuzz_note(data: &[u8]) {
     }
 }
 
-/// The text of a checkpoint, without signatures: what parses, encodes to the same bytes, and so does it when it is signed.
+/// The text of a checkpoint, without signatures: parsed input encodes to the same bytes, also once
+/// signed.
 ///
 /// # Panics
-/// When it does not.
+/// When a property is violated.
 #[doc(hidden)]
 pub fn fuzz_checkpoint(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
@@ -68,7 +71,7 @@ pub fn fuzz_checkpoint(data: &[u8]) {
     };
     assert_eq!(Note::parse(note.encode().as_bytes()).as_ref(), Ok(&note));
     if let Some(verifier) = VERIFIER.as_ref() {
-        // A tree of no entries has one root: another is refused, whoever signed it.
+        // A tree without entries has one root: any other is refused, whoever signed it.
         if let Ok(verified) = verifier.verify_note(note) {
             assert_eq!(verified.head(), checkpoint.head());
             assert_eq!(checkpoint.origin(), "example.com/audit");
@@ -94,10 +97,11 @@ pub fn fuzz_tile_path(data: &[u8]) {
     }
 }
 
-/// Bundles: the first byte is the width, the rest the contents; what parses, encodes to the same bytes.
+/// Bundles: the first byte is the width, the rest the contents; parsed input encodes to the same
+/// bytes.
 ///
 /// # Panics
-/// When it does not.
+/// When a property is violated.
 #[doc(hidden)]
 pub fn fuzz_bundle(data: &[u8]) {
     let Some((width, contents)) = data.split_first() else {
@@ -115,10 +119,10 @@ pub fn fuzz_bundle(data: &[u8]) {
     }
 }
 
-/// Proof files: what parses, encodes to the same bytes, and verifying it ends.
+/// Proof files: parsed input encodes to the same bytes, and verification terminates.
 ///
 /// # Panics
-/// When it does not.
+/// When a property is violated.
 #[doc(hidden)]
 pub fn fuzz_proof_file(data: &[u8]) {
     let Ok(file) = ProofFile::parse(data) else {
@@ -136,10 +140,10 @@ pub fn fuzz_proof_file(data: &[u8]) {
     }
 }
 
-/// Requests to a witness and its answers: what parses, encodes to the same bytes.
+/// Requests to a witness and its answers: parsed input encodes to the same bytes.
 ///
 /// # Panics
-/// When it does not.
+/// When a property is violated.
 #[doc(hidden)]
 pub fn fuzz_witness(data: &[u8]) {
     if let Ok(request) = AddCheckpoint::parse(data) {
@@ -161,7 +165,7 @@ pub fn fuzz_witness(data: &[u8]) {
     }
 }
 
-/// Of the log and the witness whose seeds are public, as in the seeds of the fuzzer.
+/// Knows the log and the witness of the fuzzer's seeds, whose secret keys are public.
 static VERIFIER: LazyLock<Option<CheckpointVerifier>> = LazyLock::new(verifier);
 
 fn verifier() -> Option<CheckpointVerifier> {

@@ -12,7 +12,8 @@ pub const HASH_BYTES: usize = 32;
 
 /// A SHA-256 hash of the tree: of a leaf, of a node, or a root.
 ///
-/// `Display` and `Debug` write it as the text formats do, in standard base64 with padding (44 characters).
+/// `Display` and `Debug` write it as the text formats do, in standard base64 with padding (44
+/// characters).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash([u8; HASH_BYTES]);
 
@@ -33,7 +34,8 @@ impl Hash {
     /// Reads standard base64 with padding, 44 characters and nothing else.
     ///
     /// # Errors
-    /// [`Error::Base64`] when it is not canonical base64, [`Error::HashLength`] when it is not 32 bytes.
+    /// [`Error::Base64`] when it is not canonical base64, [`Error::HashLength`] when it is not 32
+    /// bytes.
     pub fn parse(base64: &str) -> Result<Self, Error> {
         let bytes = text::base64_decode(base64)?;
         Self::try_from(bytes.as_slice())
@@ -75,7 +77,8 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// The hash of a leaf: `SHA-256(0x00 || entry)`. `entry` is the entry's bytes without any length prefix.
+/// The hash of a leaf: `SHA-256(0x00 || entry)`. `entry` is the entry's bytes without any length
+/// prefix.
 #[must_use]
 pub fn leaf_hash(entry: &[u8]) -> Hash {
     let mut sha = Sha256::new();
@@ -94,14 +97,15 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     Hash(sha.finalize().into())
 }
 
-/// The root over a list of hashes, taken as leaves: RFC 6962's `MTH` (which splits at the largest power of two below the
-/// length). Of none it is [`Hash::EMPTY_TREE`], of one it is that one.
+/// The root over a list of hashes, taken as leaves: RFC 6962's `MTH`, which splits at the largest
+/// power of two below the length. The root of no hashes is [`Hash::EMPTY_TREE`], the root of one is
+/// itself.
 ///
-/// Given the 256 hashes of a full tile this is the hash in the tile above.
+/// For the 256 hashes of a full tile this is the hash in the tile above.
 #[must_use]
 pub fn tree_root(hashes: &[Hash]) -> Hash {
-    // Halving level by level: pairs are hashed, and one left over goes up as it is. That is the same tree, because in RFC
-    // 6962's every left subtree is full.
+    // Halves the list level by level: hashes each pair, and passes an odd last one up unchanged.
+    // That gives the same tree, because every left subtree in RFC 6962 is full.
     let mut level = Vec::with_capacity(hashes.len().div_ceil(2));
     halve(hashes, |node| level.push(node));
     while level.len() > 1 {

@@ -1,4 +1,5 @@
-//! Names and ids of keys, and verifier keys as text (signed-note, "Signatures" and "Verifier keys").
+//! Names and ids of keys, and verifier keys as text (signed-note, "Signatures" and "Verifier
+//! keys").
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +9,11 @@ use sha2::{Digest, Sha256};
 use crate::error::Error;
 use crate::text::{base64_decode, base64_encode, shortened};
 
-/// The longest text of a key: room for several kilobytes of a post-quantum key.
+/// The longest text of a key, with room for several kilobytes of a post-quantum key.
 pub const MAX_KEY_TEXT_BYTES: usize = 16 * 1024;
 
-/// The name in a signature line: not empty, no white space (in Unicode's sense), no `+`, no control character.
+/// The name in a signature line: not empty, without white space (as Unicode defines it), `+` and
+/// control characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyName(String);
 
@@ -61,7 +63,8 @@ impl KeyType {
     pub const ED25519: Self = Self(0x01);
     /// Timestamped Ed25519 cosignature of a checkpoint.
     pub const COSIGNATURE: Self = Self(0x04);
-    /// ML-DSA-44 cosignature of a checkpoint. Not implemented here; a [`Verifier`](crate::Verifier) of one's own may be.
+    /// ML-DSA-44 cosignature of a checkpoint. Not implemented here; implement
+    /// [`Verifier`](crate::Verifier) for it.
     pub const ML_DSA_44: Self = Self(0x06);
 }
 
@@ -71,7 +74,8 @@ impl fmt::Display for KeyType {
     }
 }
 
-/// The four bytes that, with the name, tell which key made a signature. Not a strong hash: it identifies, it proves nothing.
+/// The four bytes that, together with the name, identify the key of a signature. Not a strong hash:
+/// it identifies, but proves nothing.
 ///
 /// `Display` writes eight hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,7 +121,8 @@ pub struct VerifierKey {
 }
 
 impl VerifierKey {
-    /// A key from its parts. The bytes are not checked here: what they must be is known to whoever verifies with them.
+    /// A key from its parts. The bytes are not checked here; the verifier for this type checks
+    /// them.
     pub fn new(name: KeyName, key_type: KeyType, public_key: impl Into<Vec<u8>>) -> Self {
         Self {
             name,
@@ -132,7 +137,7 @@ impl VerifierKey {
         &self.name
     }
 
-    /// What kind of signatures it verifies.
+    /// The kind of signatures that it verifies.
     #[must_use]
     pub const fn key_type(&self) -> KeyType {
         self.key_type
@@ -170,9 +175,9 @@ impl VerifierKey {
 impl FromStr for VerifierKey {
     type Err = Error;
 
-    /// # Errors
-    /// [`Error::KeyTextTooLong`], [`Error::KeyText`], [`Error::KeyName`], [`Error::KeyIdText`], [`Error::Base64`], and
-    /// [`Error::KeyIdMismatch`] when the id is not that of name, type and key.
+    /// # Errors [`Error::KeyTextTooLong`], [`Error::KeyText`], [`Error::KeyName`],
+    /// [`Error::KeyIdText`], [`Error::Base64`], and [`Error::KeyIdMismatch`] when the id does not
+    /// match name, type and key.
     fn from_str(text: &str) -> Result<Self, Error> {
         let (name, id, mut key) = parse_key_text(text)?;
         if key.is_empty() {
@@ -193,7 +198,7 @@ impl fmt::Display for VerifierKey {
     }
 }
 
-/// Splits `<name>+<8 hex>+<base64>`; the base64 may itself have a `+`.
+/// Splits `<name>+<8 hex>+<base64>`; the base64 may also contain a `+`.
 pub(crate) fn parse_key_text(text: &str) -> Result<(KeyName, KeyId, Vec<u8>), Error> {
     if text.len() > MAX_KEY_TEXT_BYTES {
         return Err(Error::KeyTextTooLong { bytes: text.len() });

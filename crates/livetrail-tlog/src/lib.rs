@@ -1,31 +1,38 @@
 //! The mathematics and the formats of a Merkle log, pure: bytes in, bytes out.
 //!
-//! The formats are those of C2SP (tlog-tiles, tlog-checkpoint, signed-note, tlog-cosignature, tlog-witness, tlog-proof) over
-//! the tree of RFC 6962 with SHA-256, so that anybody's tools can check a log that this crate wrote.
+//! The formats are those of C2SP (tlog-tiles, tlog-checkpoint, signed-note, tlog-cosignature,
+//! tlog-witness, tlog-proof) over the tree of RFC 6962 with SHA-256. So any such tool can check a
+//! log that this crate wrote.
 //!
 //! | what | where |
 //! |---|---|
-//! | hashes of leaves and nodes, roots | [`struct@Hash`], [`leaf_hash`], [`node_hash`], [`tree_root`], [`TreeHead`] |
+//! | hashes of leaves, nodes, roots | [`struct@Hash`], [`leaf_hash`], [`node_hash`], [`tree_root`] |
+//! | a tree's size and root | [`TreeHead`] |
 //! | appending with at most 64 hashes | [`Frontier`] |
-//! | tiles: places, paths, contents | [`Tile`], [`Bundle`], [`TilePath`], [`tree_tiles`], [`new_tiles`], [`partial_tiles`] |
+//! | tiles: positions, paths, contents | [`Tile`], [`Bundle`], [`TilePath`] |
+//! | the tiles of a tree, and of its growth | [`tree_tiles`], [`new_tiles`], [`partial_tiles`] |
 //! | making tiles, reading a tree through them | [`TileBuilder`], [`TileReader`], [`TileTree`] |
 //! | entry bundles | [`encode_entry_into`], [`parse_bundle`] |
-//! | proofs from leaf hashes; checking any proof | [`inclusion_proof`], [`consistency_proof`], [`TreeHead`] |
-//! | signed notes and keys | [`Note`], [`Signer`], [`Verifier`], [`VerifierKey`], [`Ed25519Signer`] |
-//! | checkpoints, and the proof that one was verified | [`Checkpoint`], [`CheckpointVerifier`], [`VerifiedCheckpoint`] |
-//! | keys that were given up, and the trees up to which they count | [`RetiredKey`] |
+//! | proofs from leaf hashes | [`inclusion_proof`], [`consistency_proof`] |
+//! | checking any proof | [`TreeHead`] |
+//! | signed notes | [`Note`], [`Signer`], [`Verifier`] |
+//! | keys | [`VerifierKey`], [`Ed25519Signer`] |
+//! | checkpoints | [`Checkpoint`] |
+//! | the proof that one was verified | [`CheckpointVerifier`], [`VerifiedCheckpoint`] |
+//! | retired keys, and the trees up to which they count | [`RetiredKey`] |
 //! | timestamped cosignatures (0x04) | [`CosignatureSigner`], [`CosignatureVerifier`] |
 //! | asking a witness | [`AddCheckpoint`], [`WitnessAnswer`] |
 //! | a receipt that stands alone | [`ProofFile`] |
 //!
-//! Nothing here does I/O, reads a clock, makes a key or knows what an entry means; writer and verifier both link it. Any
-//! input gets an answer or an [`Error`], never a panic, and no input makes it reserve more memory than a small multiple of
-//! the input's own length.
+//! Nothing here does I/O, reads a clock, makes a key or knows the meaning of an entry; writer and
+//! verifier both link it. Any input gets an answer or an [`Error`], never a panic. No input makes
+//! it reserve more memory than a small multiple of the input's length.
 //!
 //! ```
 //! use livetrail_tlog::{TileBuilder, inclusion_proof, leaf_hash};
 //!
-//! let leaves: Vec<_> = ["first", "second", "third"].map(|entry| leaf_hash(entry.as_bytes())).into();
+//! let entries = ["first", "second", "third"];
+//! let leaves: Vec<_> = entries.map(|entry| leaf_hash(entry.as_bytes())).into();
 //! let mut tiles = TileBuilder::new();
 //! for leaf in &leaves {
 //!     tiles.append(*leaf, |_tile, _hashes| { /* a full tile: write it */ })?;

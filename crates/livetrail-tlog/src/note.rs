@@ -9,16 +9,17 @@ use crate::text::{base64_decode, base64_encode, checked_utf8, no_control};
 /// The most signature lines in a note. (16 must be accepted.)
 pub const MAX_SIGNATURES: usize = 64;
 
-/// The most bytes in a signature line, its LF not counted. (8 KiB must be accepted.)
+/// The most bytes in a signature line, not counting its LF. (8 KiB must be accepted.)
 pub const MAX_SIGNATURE_LINE_BYTES: usize = 16 * 1024;
 
-/// The most bytes in a note: every signature line that it may have, and as much text.
+/// The most bytes in a note: room for all its signature lines, and as much for the text.
 pub const MAX_NOTE_BYTES: usize = 2 * 1024 * 1024;
 
-/// What a signature line begins with: an em dash and a space.
+/// The prefix of a signature line: an em dash and a space.
 const MARK: &str = "— ";
 
-/// Makes signatures under one name and key. A key in a file, in a PKCS#11 token or in a key service all fit.
+/// Makes signatures under one name and key. The key may be in a file, in a PKCS#11 token or in a
+/// key service.
 pub trait Signer: Send + Sync {
     /// The name in the signature line.
     fn name(&self) -> &KeyName;
@@ -29,23 +30,23 @@ pub trait Signer: Send + Sync {
     /// The signature of a note's text, without the key id before it.
     ///
     /// # Errors
-    /// Whatever keeps it from signing; [`Error::Signer`] has room for a foreign reason.
+    /// The reason why it cannot sign; [`Error::Signer`] has room for a foreign one.
     fn sign(&self, text: &str) -> Result<Vec<u8>, Error>;
 }
 
 /// Checks signatures of one name and key.
 pub trait Verifier: Send + Sync {
-    /// The name in the signature lines that it answers for.
+    /// The name in the signature lines that it verifies.
     fn name(&self) -> &KeyName;
 
-    /// The id in the signature lines that it answers for.
+    /// The id in the signature lines that it verifies.
     fn key_id(&self) -> KeyId;
 
-    /// Checks a signature of a note's text, given without the key id before it. Gives the time in it, in seconds since 1970,
-    /// if this kind of signature has one.
+    /// Checks a signature of a note's text, given without the key id before it. Returns the time in
+    /// it, in seconds since 1970, if this kind of signature has one.
     ///
     /// # Errors
-    /// [`Error::SignatureInvalid`], or a more exact reason. The whole note is refused then.
+    /// [`Error::SignatureInvalid`], or a more exact reason. The whole note is then refused.
     fn verify(&self, text: &str, signature: &[u8]) -> Result<Option<u64>, Error>;
 }
 
@@ -78,8 +79,8 @@ impl NoteSignature {
     /// Reads a line, without its LF.
     ///
     /// # Errors
-    /// [`Error::SignatureLineTooLong`], [`Error::SignatureLine`], [`Error::KeyName`], [`Error::Base64`],
-    /// [`Error::SignatureEmpty`] when nothing stands behind the key id.
+    /// [`Error::SignatureLineTooLong`], [`Error::SignatureLine`], [`Error::KeyName`],
+    /// [`Error::Base64`], [`Error::SignatureEmpty`] when nothing follows the key id.
     pub fn parse(line: &str) -> Result<Self, Error> {
         check_line_length(line.len())?;
         no_control(line)?;
@@ -100,13 +101,13 @@ impl NoteSignature {
         })
     }
 
-    /// Who signed, as the line says.
+    /// The signer's name, as the line states it.
     #[must_use]
     pub const fn name(&self) -> &KeyName {
         &self.name
     }
 
-    /// With which key, as the line says.
+    /// The signing key's id, as the line states it.
     #[must_use]
     pub const fn key_id(&self) -> KeyId {
         self.key_id
@@ -141,15 +142,16 @@ fn check_line_length(bytes: usize) -> Result<(), Error> {
 /// A signature that was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedSignature {
-    /// Who signed.
+    /// The signer's name.
     pub name: KeyName,
-    /// With which key.
+    /// The signing key's id.
     pub key_id: KeyId,
-    /// When, in seconds since 1970, if this kind of signature says so.
+    /// The time of signing, in seconds since 1970, if this kind of signature has one.
     pub timestamp_s: Option<u64>,
 }
 
-/// Text and signature lines, well formed; that the signatures are good is only known after [`verify`](Self::verify).
+/// Text and signature lines, well formed. Only [`verify`](Self::verify) shows whether the
+/// signatures are valid.
 ///
 /// ```text
 /// <text, ending in LF>
@@ -166,8 +168,8 @@ impl Note {
     /// A note from its parts.
     ///
     /// # Errors
-    /// [`Error::NoteText`] when the text does not end in LF, [`Error::ControlCharacter`], [`Error::NoSignatures`],
-    /// [`Error::TooManySignatures`], [`Error::NoteTooLong`].
+    /// [`Error::NoteText`] when the text does not end in LF, [`Error::ControlCharacter`],
+    /// [`Error::NoSignatures`], [`Error::TooManySignatures`], [`Error::NoteTooLong`].
     pub fn new(text: impl Into<String>, signatures: Vec<NoteSignature>) -> Result<Self, Error> {
         let text = text.into();
         check_text(&text)?;
@@ -193,8 +195,9 @@ impl Note {
     /// Reads a note. The text ends at the last empty line.
     ///
     /// # Errors
-    /// [`Error::NoteTooLong`], [`Error::NotUtf8`], [`Error::ControlCharacter`], [`Error::NoteSeparator`],
-    /// [`Error::NoSignatures`], [`Error::NoteEnd`], [`Error::TooManySignatures`], and those of [`NoteSignature::parse`].
+    /// [`Error::NoteTooLong`], [`Error::NotUtf8`], [`Error::ControlCharacter`],
+    /// [`Error::NoteSeparator`], [`Error::NoSignatures`], [`Error::NoteEnd`],
+    /// [`Error::TooManySignatures`], and those of [`NoteSignature::parse`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         check_note_length(bytes.len())?;
         let note = checked_utf8(bytes)?;
@@ -233,7 +236,7 @@ impl Note {
     /// Adds a signature line, unless the same line is there already.
     ///
     /// # Errors
-    /// [`Error::TooManySignatures`], [`Error::NoteTooLong`]; the note is as it was then.
+    /// [`Error::TooManySignatures`], [`Error::NoteTooLong`]; the note is then unchanged.
     pub fn push(&mut self, signature: NoteSignature) -> Result<(), Error> {
         if self.signatures.contains(&signature) {
             return Ok(());
@@ -253,10 +256,11 @@ impl Note {
         self.push(signature)
     }
 
-    /// Adds those of `lines` that are of a known key and good, as a witness's answer; ignores those of other keys.
+    /// Adds the valid lines of known keys from `lines`, such as a witness's answer; ignores lines
+    /// of other keys.
     ///
     /// # Errors
-    /// Those of [`verify`](Self::verify) and [`push`](Self::push); the note is as it was then.
+    /// Those of [`verify`](Self::verify) and [`push`](Self::push); the note is then unchanged.
     pub fn add_verified(
         &mut self,
         lines: Vec<NoteSignature>,
@@ -274,12 +278,13 @@ impl Note {
         Ok(verified)
     }
 
-    /// Verifies it with the keys that are known. Lines of other keys are ignored, also when they have the name or the id, but
-    /// not both, of a known one.
+    /// Verifies it with the known keys. Lines of other keys are ignored, also when they share
+    /// either the name or the id with a known one.
     ///
     /// # Errors
-    /// The verifier's for the first line of a known key that is not good; [`Error::NoVerifiedSignature`] when no line is of a
-    /// known key; [`Error::AmbiguousKey`] when two of `verifiers` have the same name and id.
+    /// The verifier's error for the first invalid line of a known key;
+    /// [`Error::NoVerifiedSignature`] when no line is from a known key; [`Error::AmbiguousKey`]
+    /// when two of `verifiers` have the same name and id.
     pub fn verify(&self, verifiers: &[&dyn Verifier]) -> Result<Vec<VerifiedSignature>, Error> {
         let mut verified = Vec::new();
         for line in &self.signatures {
@@ -305,7 +310,7 @@ impl Note {
         Ok(verified)
     }
 
-    /// Its bytes; what [`parse`](Self::parse) has read is given back byte for byte.
+    /// Its bytes. A note read by [`parse`](Self::parse) comes back byte for byte.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut note = format!("{}\n", self.text);
@@ -354,7 +359,8 @@ fn signature_of(signer: &dyn Signer, text: &str) -> Result<NoteSignature, Error>
 mod tests {
     use super::*;
 
-    /// A signature is the text's length and a letter; good for rules that do not depend on cryptography.
+    /// A signature is the text's length and a letter; enough for rules that do not depend on
+    /// cryptography.
     struct Toy(KeyName, u8);
 
     fn toy(name: &str, id: u8) -> Toy {

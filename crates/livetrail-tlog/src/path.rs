@@ -1,4 +1,4 @@
-//! The paths of tiles and bundles, as file names and in URLs: one spelling each.
+//! The paths of tiles and bundles, as file names and in URLs: exactly one spelling each.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,15 +10,16 @@ use crate::tile::{Bundle, TILE_WIDTH, Tile};
 /// Longer than any path: `tile/entries/`, 20 digits in groups, `.p/255`.
 const MAX_PATH_BYTES: usize = 64;
 
-/// What a path names.
+/// A path's tile or bundle.
 ///
 /// ```text
 /// tile/<L>/<N>[.p/<W>]          hashes
 /// tile/entries/<N>[.p/<W>]      entries
 /// ```
 ///
-/// `<L>` is 0 to 63, `<W>` 1 to 255, `<N>` the index in groups of three digits, all but the last with an `x` before them.
-/// `Display` writes a path, [`FromStr`] reads one and refuses every other spelling.
+/// `<L>` is 0 to 63, `<W>` 1 to 255, `<N>` the index in groups of three digits, each but the last
+/// with an `x` before it. `Display` writes a path; [`FromStr`] reads one and refuses every other
+/// spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TilePath {
     /// A tile of hashes.
@@ -51,8 +52,8 @@ impl FromStr for TilePath {
     type Err = Error;
 
     /// # Errors
-    /// [`Error::PathTooLong`], [`Error::PathPrefix`], [`Error::PathLevel`], [`Error::PathIndex`], [`Error::PathWidth`],
-    /// [`Error::PathNotCanonical`].
+    /// [`Error::PathTooLong`], [`Error::PathPrefix`], [`Error::PathLevel`], [`Error::PathIndex`],
+    /// [`Error::PathWidth`], [`Error::PathNotCanonical`].
     fn from_str(path: &str) -> Result<Self, Error> {
         if path.len() > MAX_PATH_BYTES {
             return Err(Error::PathTooLong { bytes: path.len() });
@@ -91,7 +92,8 @@ fn parse_width(text: &str) -> Option<u16> {
     (1..TILE_WIDTH).contains(&width).then_some(width)
 }
 
-/// Reads groups of three digits. Leading groups of zeros are left to the comparison with the canonical spelling.
+/// Reads groups of three digits. The comparison with the canonical spelling finds leading groups of
+/// zeros.
 fn parse_index(text: &str) -> Option<u64> {
     let (leading, last) = match text.rsplit_once('/') {
         Some((leading, last)) => (Some(leading), last),

@@ -1,17 +1,21 @@
-//! Making inclusion and consistency proofs (RFC 6962 §2.1.1 and §2.1.2). Checking them is [`TreeHead`](crate::TreeHead)'s.
+//! Making inclusion and consistency proofs (RFC 6962 §2.1.1 and §2.1.2).
+//! [`TreeHead`](crate::TreeHead) checks them.
 //!
-//! A proof is a way down from the root, noting the sibling at each turn; its hashes are the siblings' in the order from the
-//! bottom up. Maker and checker walk the same way, so a proof has exactly one right length.
+//! A proof is a path down from the root that notes the sibling at each turn. Its hashes are those
+//! of the siblings, from the bottom up. Maker and checker walk the same path, so a proof has
+//! exactly one correct length.
 
 use std::ops::Range;
 
 use crate::error::Error;
 use crate::hash::{Hash, node_hash, tree_root};
 
-/// The most hashes in any proof: one for each level of the largest tree, and one where a consistency proof begins.
+/// The most hashes in any proof: one for each level of the largest tree, and one for the start of a
+/// consistency proof.
 pub const MAX_PROOF_HASHES: usize = 65;
 
-/// The hashes that prove that leaf `index` is in the tree over `leaves`, from the leaf's sibling up to the root's child.
+/// The hashes that prove that leaf `index` is in the tree over `leaves`, from the leaf's sibling up
+/// to the root's child.
 ///
 /// # Errors
 /// [`Error::IndexBeyondTree`].
@@ -20,8 +24,8 @@ pub fn inclusion_proof(leaves: &[Hash], index: u64) -> Result<Vec<Hash>, Error> 
     path.resolve(&mut InMemory(leaves))
 }
 
-/// The hashes that prove that the tree over `leaves` begins with the tree over its first `old_size`. Empty for 0 and for
-/// the whole.
+/// The hashes that prove that the tree over `leaves` begins with the tree over its first
+/// `old_size`. Empty for 0 and for the whole tree.
 ///
 /// # Errors
 /// [`Error::OldSizeBeyondTree`].
@@ -30,24 +34,24 @@ pub fn consistency_proof(leaves: &[Hash], old_size: u64) -> Result<Vec<Hash>, Er
     path.resolve(&mut InMemory(leaves))
 }
 
-/// Which child of a node the way down goes to.
+/// The child to which the path down goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Left,
     Right,
 }
 
-/// One turn of the way down: where it went, and the leaves below the other child.
+/// One turn of the path down: its direction, and the leaves below the other child.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) side: Side,
     sibling: Range<u64>,
 }
 
-/// A way, from the bottom up.
+/// A path, from the bottom up.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Path {
-    /// In a consistency proof: the subtree that the old tree ends with, unless it is the old tree itself.
+    /// In a consistency proof: the last subtree of the old tree, unless it is the old tree itself.
     pub(crate) start: Option<Range<u64>>,
     pub(crate) steps: Vec<Step>,
 }
@@ -60,7 +64,7 @@ impl Path {
             .saturating_add(usize::from(self.start.is_some()))
     }
 
-    /// The proof's hashes from whoever has the tree.
+    /// Takes the proof's hashes from a tree.
     pub(crate) fn resolve<S: Subtrees>(self, subtrees: &mut S) -> Result<Vec<Hash>, S::Error> {
         self.start
             .into_iter()
@@ -101,7 +105,7 @@ pub(crate) fn consistency_path(old_size: u64, size: u64) -> Result<Path, Error> 
         steps.push(descend(&mut here, middle, old_size <= middle));
     }
     steps.reverse();
-    // Without a turn to the right the subtree here is the old tree, whose root the checker has.
+    // Without a turn to the right this subtree is the old tree, whose root the checker has.
     let start = (here.start != 0).then_some(here);
     Ok(Path { start, steps })
 }
@@ -125,24 +129,25 @@ fn descend(here: &mut Range<u64>, middle: u64, left: bool) -> Step {
     }
 }
 
-/// Where RFC 6962 splits the tree over these leaves: after the largest power of two strictly below their number. `None` for
-/// a single leaf.
+/// The position where RFC 6962 splits the tree over these leaves: after the largest power of two
+/// strictly below their number. `None` for a single leaf.
 fn split(here: &Range<u64>) -> Option<u64> {
     let last = here.end.checked_sub(here.start)?.checked_sub(1)?;
     let half = 1_u64.checked_shl(last.checked_ilog2()?)?;
     here.start.checked_add(half)
 }
 
-/// Whoever has the hashes of full subtrees.
+/// A source of the hashes of full subtrees.
 pub(crate) trait Subtrees {
     type Error;
 
-    /// The hash over the leaves `index·2^height .. (index+1)·2^height`, all of which are in the tree.
+    /// The hash over the leaves `index·2^height .. (index+1)·2^height`, all of which are in the
+    /// tree.
     fn subtree(&mut self, height: u32, index: u64) -> Result<Hash, Self::Error>;
 }
 
-/// The root over the leaves of `range`, which is aligned as the subtrees of a tree are: it consists of full subtrees, one for
-/// each 1 bit of its length, largest first.
+/// The root over the leaves of `range`, which is aligned like the subtrees of a tree: it consists
+/// of full subtrees, one for each 1 bit of its length, largest first.
 pub(crate) fn range_root<S: Subtrees>(
     range: Range<u64>,
     subtrees: &mut S,
@@ -168,7 +173,7 @@ fn full_subtrees(mut range: Range<u64>) -> impl Iterator<Item = (u32, u64)> {
     })
 }
 
-/// All leaf hashes, at hand.
+/// All leaf hashes, in memory.
 struct InMemory<'a>(&'a [Hash]);
 
 impl Subtrees for InMemory<'_> {

@@ -1,4 +1,4 @@
-//! A receipt for one entry that stands alone (tlog-proof): index, inclusion proof, signed checkpoint.
+//! A self-contained receipt for one entry (tlog-proof): index, inclusion proof, signed checkpoint.
 
 use crate::error::Error;
 use crate::hash::Hash;
@@ -56,9 +56,10 @@ impl ProofFile {
     /// Reads a file. Nothing is verified.
     ///
     /// # Errors
-    /// [`Error::ProofFileTooLong`], [`Error::NotUtf8`], [`Error::ControlCharacter`], [`Error::ProofFileHeader`],
-    /// [`Error::ProofFileExtra`], [`Error::ProofFileIndex`], [`Error::Decimal`], [`Error::ProofFileSeparator`] without the
-    /// empty line, [`Error::Base64`], [`Error::HashLength`], [`Error::TooManyProofHashes`], and those of [`Note::parse`].
+    /// [`Error::ProofFileTooLong`], [`Error::NotUtf8`], [`Error::ControlCharacter`],
+    /// [`Error::ProofFileHeader`], [`Error::ProofFileExtra`], [`Error::ProofFileIndex`],
+    /// [`Error::Decimal`], [`Error::ProofFileSeparator`] without the empty line, [`Error::Base64`],
+    /// [`Error::HashLength`], [`Error::TooManyProofHashes`], and those of [`Note::parse`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() > MAX_PROOF_FILE_BYTES {
             return Err(Error::ProofFileTooLong { bytes: bytes.len() });
@@ -102,7 +103,7 @@ impl ProofFile {
         &self.checkpoint
     }
 
-    /// Extra data that came with it. Nobody signed it.
+    /// Extra data in the file. They are not signed.
     #[must_use]
     pub fn extra(&self) -> Option<&[u8]> {
         self.extra.as_deref()
@@ -111,7 +112,8 @@ impl ProofFile {
     /// Verifies the checkpoint, and that the entry with this leaf hash stands at the file's index.
     ///
     /// # Errors
-    /// Those of [`CheckpointVerifier::verify_note`] and of [`TreeHead::verify_inclusion`](crate::TreeHead::verify_inclusion).
+    /// Those of [`CheckpointVerifier::verify_note`] and of
+    /// [`TreeHead::verify_inclusion`](crate::TreeHead::verify_inclusion).
     pub fn verify(
         &self,
         leaf: &Hash,
@@ -122,7 +124,7 @@ impl ProofFile {
         Ok(checkpoint)
     }
 
-    /// Its bytes; what [`parse`](Self::parse) has read is given back byte for byte.
+    /// Its bytes. A file read by [`parse`](Self::parse) comes back byte for byte.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = format!("{HEADER}\n");

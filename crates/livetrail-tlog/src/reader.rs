@@ -6,16 +6,16 @@ use crate::proof::{Subtrees, consistency_path, inclusion_path, range_root};
 use crate::tile::{TILE_HEIGHT, TILE_WIDTH_U64, Tile, hashes_at};
 use crate::tree::TreeHead;
 
-/// Whoever has the tiles: a directory, a web site, a map in a test.
+/// A source of tiles: a directory, a web site, a map in a test.
 pub trait TileReader {
-    /// Why a tile could not be had; takes up this crate's errors, so that a caller has one type.
+    /// Why a tile cannot be read. It includes this crate's errors, so that a caller has one type.
     type Error: From<Error>;
 
-    /// The contents of `tile`: exactly [`Tile::byte_len`] bytes. A partial tile that is no longer there is the beginning of
-    /// the full one.
+    /// The contents of `tile`: exactly [`Tile::byte_len`] bytes. If a partial tile no longer
+    /// exists, these are the first bytes of the full one.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// When it cannot be read.
     fn read_tile(&self, tile: Tile) -> Result<Vec<u8>, Self::Error>;
 }
 
@@ -29,8 +29,9 @@ impl<R: TileReader + ?Sized> TileReader for &R {
 
 /// A tree of known head, read through its tiles.
 ///
-/// Tiles are not trusted: every proof and every hash that is handed out has been checked against the head's root, so a flipped
-/// bit in a tile gives an error here and not a bad proof elsewhere. Each call reads the tiles that it needs once, at most 17.
+/// Tiles are not trusted: every proof and every hash is checked against the head's root before it
+/// is returned. So a flipped bit in a tile gives an error here and not an invalid proof elsewhere.
+/// Each call reads each tile that it needs once, at most 17 in all.
 #[derive(Clone, Debug)]
 pub struct TileTree<R> {
     reader: R,
@@ -43,13 +44,13 @@ impl<R: TileReader> TileTree<R> {
         Self { reader, head }
     }
 
-    /// The head that everything is checked against.
+    /// The head against which everything is checked.
     #[must_use]
     pub const fn head(&self) -> TreeHead {
         self.head
     }
 
-    /// The root that the tiles' right edge gives, computed from them: equal to the head's in a sound tree.
+    /// The root computed from the tiles on the right edge. It equals the head's in a sound tree.
     ///
     /// # Errors
     /// The reader's, and [`Error::TileLength`].
@@ -60,8 +61,8 @@ impl<R: TileReader> TileTree<R> {
     /// The hash of the leaf at `index`, and the proof that it stands there.
     ///
     /// # Errors
-    /// The reader's, [`Error::TileLength`], [`Error::IndexBeyondTree`], and [`Error::InclusionRoot`] when the tiles do not
-    /// belong to this head.
+    /// The reader's, [`Error::TileLength`], [`Error::IndexBeyondTree`], and
+    /// [`Error::InclusionRoot`] when the tiles do not belong to this head.
     pub fn inclusion_proof(&self, index: u64) -> Result<(Hash, Vec<Hash>), R::Error> {
         let path = inclusion_path(index, self.head.size)?;
         let mut tiles = self.tiles();
@@ -71,11 +72,12 @@ impl<R: TileReader> TileTree<R> {
         Ok((leaf, proof))
     }
 
-    /// The head that this tree had at `old_size`, and the proof that it grew out of that one.
+    /// The head that this tree had at `old_size`, and the proof that it grew out of that tree.
     ///
     /// # Errors
-    /// The reader's, [`Error::TileLength`], [`Error::OldSizeBeyondTree`], and [`Error::ConsistencyRoot`] or
-    /// [`Error::ConsistencyOldRoot`] when the tiles do not belong to this head.
+    /// The reader's, [`Error::TileLength`], [`Error::OldSizeBeyondTree`], and
+    /// [`Error::ConsistencyRoot`] or [`Error::ConsistencyOldRoot`] when the tiles do not belong to
+    /// this head.
     pub fn consistency_proof(&self, old_size: u64) -> Result<(TreeHead, Vec<Hash>), R::Error> {
         let path = consistency_path(old_size, self.head.size)?;
         let mut tiles = self.tiles();
@@ -97,7 +99,8 @@ impl<R: TileReader> TileTree<R> {
     }
 }
 
-/// The tiles that one call has read. A way down touches two tiles a level, or three with the old root's.
+/// The tiles that one call has read. A path down touches two tiles per level, or three with the old
+/// root's.
 struct Tiles<'a, R> {
     reader: &'a R,
     size: u64,
@@ -121,30 +124,30 @@ impl<R: TileReader> Tiles<'_, R> {
 impl<R: TileReader> Subtrees for Tiles<'_, R> {
     type Error = R::Error;
 
-    /// A full subtree of height `8·level + h` is 2^h neighbours in one tile of that level.
+    /// A full subtree of height `8·level + h` is 2^h adjacent hashes in one tile of that level.
     fn subtree(&mut self, height: u32, index: u64) -> Result<Hash, R::Error> {
         let beyond = Error::IndexBeyondTree {
             index,
             size: self.size,
         };
-        let Some(place) = Place::of(height, index, self.size) else {
+        let Some(position) = Position::of(height, index, self.size) else {
             return Err(beyond.into());
         };
-        let hashes = self.tile(place.tile)?;
-        match hashes.get(place.hashes) {
+        let hashes = self.tile(position.tile)?;
+        match hashes.get(position.hashes) {
             Some(below) => Ok(tree_root(below)),
             None => Err(beyond.into()),
         }
     }
 }
 
-/// Where in the tiles a full subtree's hashes are.
-struct Place {
+/// The position of a full subtree's hashes in the tiles.
+struct Position {
     tile: Tile,
     hashes: std::ops::Range<usize>,
 }
 
-impl Place {
+impl Position {
     fn of(height: u32, index: u64, size: u64) -> Option<Self> {
         let level = u8::try_from(height / TILE_HEIGHT).ok()?;
         let width = 1_u64.checked_shl(height % TILE_HEIGHT)?;

@@ -1,4 +1,4 @@
-//! Keys that were given up, each with the tree up to which it is believed.
+//! Retired keys, each with the tree up to which it is trusted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,10 +16,10 @@ use crate::tree::TreeHead;
 /// The most keys of a [`RetiredKey::lines`] text. A log has a few.
 pub const MAX_RETIRED_KEYS: usize = 4096;
 
-/// A key that a log gave up, and the tree under which it did: its hand-over.
+/// A key that a log retired, and the tree under which it did so: its hand-over.
 ///
-/// Anyone who has the key's secret can sign with it for ever, so its signatures count for that tree and smaller ones, and
-/// not for any other tree. The text form is one line:
+/// Anyone who has the key's secret can sign with it for ever, so its signatures count for that tree
+/// and smaller ones, and not for any other tree. The text form is one line:
 ///
 /// ```text
 /// <verifier key> SP <size, decimal> SP <root, base64>
@@ -31,19 +31,19 @@ pub struct RetiredKey {
 }
 
 impl RetiredKey {
-    /// This key, given up under this tree.
+    /// This key, retired under this tree.
     #[must_use]
     pub const fn new(key: VerifierKey, until: TreeHead) -> Self {
         Self { key, until }
     }
 
-    /// What a hand-over says: a checkpoint of this origin that both the key and its successor have signed. The two are of
-    /// the same type.
+    /// The statement of a hand-over: a checkpoint of this origin that both the key and its
+    /// successor have signed. The two are of the same type.
     ///
     /// # Errors
-    /// Those of [`Note::parse`], [`Note::verify`] and [`Checkpoint::parse`]; [`Error::KeyType`] for a key that is neither
-    /// 0x01 nor 0x04, or a successor of another type; [`Error::OriginMismatch`]; [`Error::HandOver`] when one of the two
-    /// has not signed.
+    /// Those of [`Note::parse`], [`Note::verify`] and [`Checkpoint::parse`]; [`Error::KeyType`] for
+    /// a key that is neither 0x01 nor 0x04, or a successor of another type;
+    /// [`Error::OriginMismatch`]; [`Error::HandOver`] when one of the two has not signed.
     pub fn from_hand_over(
         origin: &str,
         key: &VerifierKey,
@@ -83,22 +83,23 @@ impl RetiredKey {
         &self.key
     }
 
-    /// The largest tree that its signature counts for.
+    /// The largest tree for which its signature counts.
     #[must_use]
     pub const fn until(&self) -> TreeHead {
         self.until
     }
 
-    /// Whether a signature of this key counts for this tree: it is smaller than the hand-over's, or is that one.
+    /// Whether a signature of this key counts for this tree: a tree smaller than the hand-over's,
+    /// or that tree.
     #[must_use]
     pub fn covers(&self, head: TreeHead) -> bool {
         head.size < self.until.size || head == self.until
     }
 
-    /// Keys in a text, one a line. Empty lines and those that begin with `#` are left out.
+    /// Keys in a text, one per line. Empty lines and lines that begin with `#` are ignored.
     ///
     /// # Errors
-    /// [`Error::RetiredKeyLine`] for the first line that is not one, [`Error::TooManyRetiredKeys`].
+    /// [`Error::RetiredKeyLine`] for the first invalid line, [`Error::TooManyRetiredKeys`].
     pub fn lines(text: &str) -> Result<Vec<Self>, Error> {
         let lines = text
             .lines()
@@ -142,7 +143,7 @@ impl fmt::Display for RetiredKey {
     }
 }
 
-/// Verifies with a key of a log, whichever of its two kinds it is.
+/// The verifier for a log's key of either kind.
 pub(crate) fn verifier(key: &VerifierKey) -> Result<Box<dyn Verifier>, Error> {
     if key.key_type() == KeyType::COSIGNATURE {
         return Ok(Box::new(CosignatureVerifier::new(key)?));

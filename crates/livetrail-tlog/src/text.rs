@@ -1,4 +1,4 @@
-//! What the text formats share: strict base64, canonical decimals, lines.
+//! Shared by the text formats: strict base64, canonical decimals, lines.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ pub(crate) fn base64_encode(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The inverse of [`base64_encode`] and nothing more: padding is there, its unused bits are zero, no white space.
+/// The exact inverse of [`base64_encode`]: with padding, its unused bits zero, without white space.
 pub(crate) fn base64_decode(text: &str) -> Result<Vec<u8>, Error> {
     STANDARD.decode(text).map_err(|_| Error::Base64)
 }
@@ -37,7 +37,7 @@ pub(crate) fn next_line(text: &str) -> Option<(&str, &str)> {
     text.split_once('\n')
 }
 
-/// UTF-8 in which no control character below 0x20 stands but LF (signed-note, "Format").
+/// UTF-8 without control characters below 0x20 other than LF (signed-note, "Format").
 pub(crate) fn checked_utf8(bytes: &[u8]) -> Result<&str, Error> {
     let text = std::str::from_utf8(bytes).map_err(|error| Error::NotUtf8 {
         offset: error.valid_up_to(),

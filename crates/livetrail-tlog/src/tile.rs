@@ -1,4 +1,5 @@
-//! Tiles and entry bundles: their places, widths and contents (tlog-tiles, "Merkle Tree" and "Log entries").
+//! Tiles and entry bundles: their positions, widths and contents (tlog-tiles, "Merkle Tree" and
+//! "Log entries").
 
 use std::fmt;
 
@@ -6,20 +7,21 @@ use crate::error::Error;
 use crate::hash::{HASH_BYTES, Hash};
 use crate::path::TilePath;
 
-/// Hashes in a full tile, entries in a full bundle.
+/// Hashes in a full tile, and entries in a full bundle.
 pub const TILE_WIDTH: u16 = 256;
 
 /// The same number, for indices.
 pub(crate) const TILE_WIDTH_U64: u64 = TILE_WIDTH as u64;
 
-/// The highest level that a path may name. (With fewer than 2^64 leaves no tile stands above level 7.)
+/// The highest level that a path may name. (With fewer than 2^64 leaves no tile exists above level
+/// 7.)
 pub const MAX_LEVEL: u8 = 63;
 
-/// Levels of nodes that one level of tiles spans: `TILE_WIDTH` is 2 to this.
+/// Levels of nodes that one level of tiles spans: `TILE_WIDTH` is 2 to this power.
 pub(crate) const TILE_HEIGHT: u32 = 8;
 
-/// The place of a hash tile and how much of it there is: hash `i` of tile (`level`, `index`) is the tree hash of the entries
-/// from `(256·index + i)·256^level` up to `(256·index + i + 1)·256^level`.
+/// The position and width of a hash tile: hash `i` of tile (`level`, `index`) is the tree hash of
+/// the entries from `(256·index + i)·256^level` up to `(256·index + i + 1)·256^level`.
 ///
 /// `Display` is its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,7 +50,8 @@ impl Tile {
         })
     }
 
-    /// The tile at this place in a tree of `size` leaves, as wide as it is there; `None` when nothing of it exists.
+    /// The tile at this position in a tree of `size` leaves, with its width there; `None` when the
+    /// tree has no part of it.
     #[must_use]
     pub fn in_tree(level: u8, index: u64, size: u64) -> Option<Self> {
         let width = width_at(index, hashes_at(level, size));
@@ -79,7 +82,7 @@ impl Tile {
         self.width == TILE_WIDTH
     }
 
-    /// The same place, full.
+    /// The tile at the same position, full.
     #[must_use]
     pub const fn full(self) -> Self {
         Self {
@@ -94,7 +97,7 @@ impl Tile {
         width_at(self.index, hashes_at(self.level, size)) >= self.width
     }
 
-    /// Length of its contents: 32 bytes a hash.
+    /// The length of its contents: 32 bytes per hash.
     #[must_use]
     pub fn byte_len(self) -> usize {
         usize::from(self.width).saturating_mul(HASH_BYTES)
@@ -138,7 +141,7 @@ impl fmt::Display for Tile {
     }
 }
 
-/// The place of an entry bundle and how much of it there is: entries `256·index` up to `256·index + width`.
+/// The position and width of an entry bundle: entries `256·index` up to `256·index + width`.
 ///
 /// `Display` is its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,7 +162,7 @@ impl Bundle {
         Ok(Self { index, width })
     }
 
-    /// The bundle at this index in a log of `size` entries; `None` when nothing of it exists.
+    /// The bundle at this index in a log of `size` entries; `None` when the log has no part of it.
     #[must_use]
     pub fn in_tree(index: u64, size: u64) -> Option<Self> {
         Self::new(index, width_at(index, size)).ok()
@@ -183,7 +186,7 @@ impl Bundle {
         self.width == TILE_WIDTH
     }
 
-    /// The same place, full.
+    /// The bundle at the same position, full.
     #[must_use]
     pub const fn full(self) -> Self {
         Self {
@@ -221,7 +224,8 @@ impl fmt::Display for Bundle {
     }
 }
 
-/// How many hashes the tiles of a level hold in a tree of `size` leaves: `floor(size / 256^level)`.
+/// The number of hashes in the tiles of a level in a tree of `size` leaves: `floor(size /
+/// 256^level)`.
 pub(crate) fn hashes_at(level: u8, size: u64) -> u64 {
     u32::from(level)
         .checked_mul(TILE_HEIGHT)
@@ -229,7 +233,7 @@ pub(crate) fn hashes_at(level: u8, size: u64) -> u64 {
         .unwrap_or(0)
 }
 
-/// How many of a level's hashes fall into the tile at `index`: 0 to 256.
+/// The number of a level's hashes in the tile at `index`: 0 to 256.
 fn width_at(index: u64, hashes: u64) -> u16 {
     let before = index.saturating_mul(TILE_WIDTH_U64);
     let width = hashes.saturating_sub(before).min(TILE_WIDTH_U64);

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::hash::{Hash, node_hash};
 use crate::proof::{Side, consistency_path, inclusion_path};
 
-/// Size and root: what a checkpoint states, and what a proof is checked against.
+/// Size and root: the statement of a checkpoint, and the basis for checking proofs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TreeHead {
     /// Number of leaves.
@@ -14,7 +14,7 @@ pub struct TreeHead {
 }
 
 impl TreeHead {
-    /// The empty tree's.
+    /// The head of the empty tree.
     pub const EMPTY: Self = Self {
         size: 0,
         root: Hash::EMPTY_TREE,
@@ -23,7 +23,8 @@ impl TreeHead {
     /// Checks that the leaf with this hash stands at `index` (RFC 6962 §2.1.1).
     ///
     /// # Errors
-    /// [`Error::IndexBeyondTree`], [`Error::ProofLength`], or [`Error::InclusionRoot`] when the proof leads elsewhere.
+    /// [`Error::IndexBeyondTree`], [`Error::ProofLength`], or [`Error::InclusionRoot`] when the
+    /// proof leads to another root.
     pub fn verify_inclusion(&self, index: u64, leaf: &Hash, proof: &[Hash]) -> Result<(), Error> {
         let path = inclusion_path(index, self.size)?;
         check_length(path.steps.len(), proof.len())?;
@@ -44,13 +45,14 @@ impl TreeHead {
         Ok(())
     }
 
-    /// Checks that this tree is `older` with leaves appended (RFC 6962 §2.1.2). From the empty tree, and from a tree of the
-    /// same size, the proof is empty; roots are compared in any case.
+    /// Checks that this tree is `older` with leaves appended (RFC 6962 §2.1.2). The proof is empty
+    /// from the empty tree and from a tree of the same size; the roots are compared in any case.
     ///
     /// # Errors
-    /// [`Error::OldSizeBeyondTree`], [`Error::ProofLength`], [`Error::ConsistencyOldRoot`] when the proof is not one for
-    /// `older`, [`Error::ConsistencyRoot`] when it does not lead to this tree, [`Error::SameSizeOtherRoot`],
-    /// [`Error::EmptyTreeRoot`] when an empty tree has a root that is not the empty tree's.
+    /// [`Error::OldSizeBeyondTree`], [`Error::ProofLength`], [`Error::ConsistencyOldRoot`] when the
+    /// proof does not fit `older`, [`Error::ConsistencyRoot`] when it does not lead to this tree,
+    /// [`Error::SameSizeOtherRoot`], [`Error::EmptyTreeRoot`] when an empty tree has a root that is
+    /// not the empty tree's.
     pub fn verify_consistency(&self, older: &Self, proof: &[Hash]) -> Result<(), Error> {
         older.check_empty_root()?;
         self.check_empty_root()?;
@@ -71,7 +73,7 @@ impl TreeHead {
         let (mut old, mut new) = (seed, seed);
         for (step, sibling) in path.steps.iter().zip(hashes) {
             match step.side {
-                // What stands right of the way down came after the old tree.
+                // Everything to the right of the path down was added after the old tree.
                 Side::Left => new = node_hash(&new, sibling),
                 Side::Right => {
                     old = node_hash(sibling, &old);

@@ -1,4 +1,4 @@
-//! Checkpoints that were verified: the token that functions which rely on a tree take.
+//! Verified checkpoints: a token that functions take which rely on a tree.
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
@@ -8,7 +8,8 @@ use crate::note::{Note, VerifiedSignature, Verifier};
 use crate::retired::{self, RetiredKey};
 use crate::tree::TreeHead;
 
-/// What makes a [`VerifiedCheckpoint`]: an origin, the keys of its log, and those of cosigners.
+/// The conditions for a [`VerifiedCheckpoint`]: an origin, the keys of its log, and those of
+/// cosigners.
 pub struct CheckpointVerifier {
     origin: String,
     log: Vec<Box<dyn Verifier>>,
@@ -19,8 +20,8 @@ pub struct CheckpointVerifier {
 }
 
 impl CheckpointVerifier {
-    /// Takes checkpoints of this origin that a key of the log has signed. Further keys of the log (after a rotation) and
-    /// cosigners are added.
+    /// Accepts checkpoints of this origin that a key of the log has signed. The methods below add
+    /// further keys of the log (after a rotation) and cosigners.
     pub fn new(origin: impl Into<String>, log: impl Verifier + 'static) -> Self {
         Self {
             origin: origin.into(),
@@ -32,26 +33,27 @@ impl CheckpointVerifier {
         }
     }
 
-    /// A further key of the log: a signature of any one of them is enough.
+    /// Adds a key of the log: a signature of any one of the log's keys is enough.
     #[must_use]
     pub fn with_log_key(mut self, key: impl Verifier + 'static) -> Self {
         self.log.push(Box::new(key));
         self
     }
 
-    /// A key with which the log cosigns its own checkpoints, so that they have a time. It stands neither for the log's
-    /// signature nor for a witness.
+    /// Adds a key with which the log cosigns its own checkpoints, so that they have a time. It
+    /// counts neither as the log's signature nor as a witness.
     #[must_use]
     pub fn with_log_cosigner(mut self, key: impl Verifier + 'static) -> Self {
         self.log_cosigners.push(Box::new(key));
         self
     }
 
-    /// A key of the log that was given up, of either kind: its lines count up to its hand-over. That holds also when the
-    /// same key was added as one without a bound. Of several bounds the lowest counts.
+    /// Adds a retired key of the log, of either kind: its lines count up to its hand-over. That
+    /// holds also when the same key was added as one without a bound. The lowest of several bounds
+    /// counts.
     ///
     /// # Errors
-    /// [`Error::KeyType`], [`Error::KeyInvalid`] or [`Error::KeyWeak`] for a key that cannot be verified with.
+    /// [`Error::KeyType`], [`Error::KeyInvalid`] or [`Error::KeyWeak`] for an unusable key.
     pub fn with_retired(mut self, retired: &RetiredKey) -> Result<Self, Error> {
         let verifier = retired::verifier(retired.key())?;
         let keys = if retired.key().key_type() == KeyType::COSIGNATURE {
@@ -70,21 +72,21 @@ impl CheckpointVerifier {
         Ok(self)
     }
 
-    /// A cosigner, that is a witness. Its lines are verified, and reported with their times.
+    /// Adds a cosigner, that is a witness. Its lines are verified, and returned with their times.
     #[must_use]
     pub fn with_cosigner(mut self, key: impl Verifier + 'static) -> Self {
         self.cosigners.push(Box::new(key));
         self
     }
 
-    /// How many of the cosigners must have signed; 0 unless said otherwise. The log's own do not count.
+    /// The number of cosigners that must have signed; 0 by default. The log's own do not count.
     #[must_use]
     pub const fn with_quorum(mut self, cosigners: usize) -> Self {
         self.quorum = cosigners;
         self
     }
 
-    /// The origin that it takes.
+    /// The origin that it accepts.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
@@ -98,12 +100,13 @@ impl CheckpointVerifier {
         self.verify_note(Note::parse(bytes)?)
     }
 
-    /// Verifies a signed checkpoint: first the signatures, then what the text says, then whether it is of this origin.
+    /// Verifies a signed checkpoint: first the signatures, then the text, then the origin.
     ///
     /// # Errors
-    /// Those of [`Note::verify`], [`Error::NoLogSignature`] when only cosigners have signed, those of [`Checkpoint::parse`],
-    /// [`Error::OriginMismatch`], [`Error::EmptyTreeRoot`], [`Error::KeyGivenUp`] when the log's signatures are all of keys
-    /// that were given up before, [`Error::Quorum`].
+    /// Those of [`Note::verify`], [`Error::NoLogSignature`] when only cosigners have signed, those
+    /// of [`Checkpoint::parse`], [`Error::OriginMismatch`], [`Error::EmptyTreeRoot`],
+    /// [`Error::KeyGivenUp`] when all the log's signatures are of keys that were retired before,
+    /// [`Error::Quorum`].
     pub fn verify_note(&self, note: Note) -> Result<VerifiedCheckpoint, Error> {
         let keys: Vec<&dyn Verifier> = self.keys().collect();
         let signatures = note.verify(&keys)?;
@@ -204,8 +207,8 @@ fn is_by(signature: &VerifiedSignature, key: &dyn Verifier) -> bool {
     signature.key_id == key.key_id() && signature.name == *key.name()
 }
 
-/// A checkpoint whose origin and signatures were verified. Only a [`CheckpointVerifier`] can make one, so who holds it need not
-/// ask again.
+/// A checkpoint whose origin and signatures were verified. Only a [`CheckpointVerifier`] can make
+/// one, so its holder need not verify again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedCheckpoint {
     checkpoint: Checkpoint,
@@ -216,7 +219,7 @@ pub struct VerifiedCheckpoint {
 }
 
 impl VerifiedCheckpoint {
-    /// What it states.
+    /// The checkpoint.
     #[must_use]
     pub const fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
@@ -228,31 +231,32 @@ impl VerifiedCheckpoint {
         self.checkpoint.head()
     }
 
-    /// The note that was verified, with all its lines, also those of unknown keys.
+    /// The verified note, with all its lines, also those of unknown keys.
     #[must_use]
     pub const fn note(&self) -> &Note {
         &self.note
     }
 
-    /// The log's signatures that were verified, at least one.
+    /// The log's verified signatures, at least one.
     #[must_use]
     pub fn log_signatures(&self) -> &[VerifiedSignature] {
         &self.log_signatures
     }
 
-    /// The log's own cosignatures that were verified; they tell when it was signed, as far as the log is believed.
+    /// The log's own verified cosignatures. They give the time of signing, as far as the log is
+    /// trusted.
     #[must_use]
     pub fn log_cosignatures(&self) -> &[VerifiedSignature] {
         &self.log_cosignatures
     }
 
-    /// The cosigners' signatures that were verified, in the order of the lines.
+    /// The cosigners' verified signatures, in the order of the lines.
     #[must_use]
     pub fn cosignatures(&self) -> &[VerifiedSignature] {
         &self.cosignatures
     }
 
-    /// Checks that the entry with this leaf hash stands at `index`.
+    /// Checks that the entry with this leaf hash is at `index`.
     ///
     /// # Errors
     /// Those of [`TreeHead::verify_inclusion`].
@@ -263,7 +267,8 @@ impl VerifiedCheckpoint {
     /// Checks that this tree is `older` with entries appended.
     ///
     /// # Errors
-    /// [`Error::OriginMismatch`] when they are of different logs, and those of [`TreeHead::verify_consistency`].
+    /// [`Error::OriginMismatch`] when they are of different logs, and those of
+    /// [`TreeHead::verify_consistency`].
     pub fn verify_consistency(&self, older: &Self, proof: &[Hash]) -> Result<(), Error> {
         if self.checkpoint.origin() != older.checkpoint.origin() {
             return Err(Error::OriginMismatch {

@@ -1,4 +1,5 @@
-//! What a log and a witness say to each other (tlog-witness): `POST <prefix>/add-checkpoint`. The HTTP is elsewhere.
+//! The messages between a log and a witness (tlog-witness): `POST <prefix>/add-checkpoint`. HTTP is
+//! implemented elsewhere.
 
 use std::fmt::Write as _;
 
@@ -32,8 +33,8 @@ pub struct AddCheckpoint {
 }
 
 impl AddCheckpoint {
-    /// A request. `old_size` is the size that the witness cosigned last; 0 with an empty proof when that is not known, which a
-    /// witness that knows the log answers with [`WitnessAnswer::Conflict`].
+    /// A request. `old_size` is the size that the witness cosigned last. When it is unknown, use 0
+    /// with an empty proof: a witness that knows the log answers with [`WitnessAnswer::Conflict`].
     ///
     /// # Errors
     /// [`Error::TooManyProofHashes`].
@@ -50,12 +51,13 @@ impl AddCheckpoint {
         })
     }
 
-    /// Reads a request. Nothing is verified; a witness does that next.
+    /// Reads a request. Nothing is verified; the witness does that next.
     ///
     /// # Errors
-    /// [`Error::WitnessRequestTooLong`], [`Error::NotUtf8`], [`Error::ControlCharacter`], [`Error::WitnessOldLine`],
-    /// [`Error::Decimal`], [`Error::WitnessSeparator`] without the empty line, [`Error::Base64`], [`Error::HashLength`],
-    /// [`Error::TooManyProofHashes`], and those of [`Note::parse`].
+    /// [`Error::WitnessRequestTooLong`], [`Error::NotUtf8`], [`Error::ControlCharacter`],
+    /// [`Error::WitnessOldLine`], [`Error::Decimal`], [`Error::WitnessSeparator`] without the empty
+    /// line, [`Error::Base64`], [`Error::HashLength`], [`Error::TooManyProofHashes`], and those of
+    /// [`Note::parse`].
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
         if body.len() > MAX_REQUEST_BYTES {
             return Err(Error::WitnessRequestTooLong { bytes: body.len() });
@@ -67,7 +69,7 @@ impl AddCheckpoint {
         Self::new(old_size, proof, Note::parse(note.as_bytes())?)
     }
 
-    /// The size that the witness is believed to have.
+    /// The size that the sender expects the witness to have.
     #[must_use]
     pub const fn old_size(&self) -> u64 {
         self.old_size
@@ -103,7 +105,8 @@ pub(crate) fn push_proof(text: &mut String, proof: &[Hash]) {
     text.push('\n');
 }
 
-/// Reads hashes, one a line, up to the empty line; gives what is below it. `None` without the empty line.
+/// Reads hashes, one per line, up to the empty line; returns them and the text below it. `None`
+/// without the empty line.
 pub(crate) fn split_proof(mut text: &str, most: usize) -> Result<Option<(Vec<Hash>, &str)>, Error> {
     let mut proof = Vec::new();
     loop {
@@ -121,24 +124,24 @@ pub(crate) fn split_proof(mut text: &str, most: usize) -> Result<Option<(Vec<Has
     }
 }
 
-/// What a witness answers.
+/// A witness's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WitnessAnswer {
-    /// 200: cosignature lines, not verified. [`Note::add_verified`] takes those that are.
+    /// 200: cosignature lines, not verified. [`Note::add_verified`] takes the valid ones.
     Cosigned(Vec<NoteSignature>),
-    /// 400: it could not read the request, or the old size was larger than the checkpoint's.
+    /// 400: the witness could not read the request, or the old size exceeded the checkpoint's.
     BadRequest,
-    /// 403: no signature of a key that it trusts for this origin.
+    /// 403: no signature of a key that the witness trusts for this origin.
     Forbidden,
-    /// 404: it does not know the origin.
+    /// 404: the witness does not know the origin.
     UnknownOrigin,
-    /// 409: it has cosigned another size than the request's old one. If that is larger than the checkpoint's, our log has
-    /// been rolled back: an alarm, never a retry.
+    /// 409: the witness cosigned another size than the request's old one. If that size is larger
+    /// than the checkpoint's, our log was rolled back: an alarm, never a retry.
     Conflict {
         /// The size that it cosigned last.
         size: u64,
     },
-    /// 422: the proof does not hold, or it knows this size with another root.
+    /// 422: the proof is invalid, or the witness knows this size with another root.
     Inconsistent,
 }
 
@@ -146,9 +149,9 @@ impl WitnessAnswer {
     /// Reads an answer from its status, content type and body.
     ///
     /// # Errors
-    /// [`Error::WitnessStatus`] for a status that the protocol does not know; for 200 [`Error::WitnessAnswerTooLong`],
-    /// [`Error::WitnessLines`] and those of [`NoteSignature::parse`]; for 409 [`Error::WitnessSizeType`] and
-    /// [`Error::WitnessSize`].
+    /// [`Error::WitnessStatus`] for a status that the protocol does not define; for 200
+    /// [`Error::WitnessAnswerTooLong`], [`Error::WitnessLines`] and those of
+    /// [`NoteSignature::parse`]; for 409 [`Error::WitnessSizeType`] and [`Error::WitnessSize`].
     pub fn parse(status: u16, content_type: Option<&str>, body: &[u8]) -> Result<Self, Error> {
         match status {
             200 => parse_lines(body).map(Self::Cosigned),

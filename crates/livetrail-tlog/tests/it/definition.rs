@@ -1,4 +1,4 @@
-//! RFC 6962 §2.1 written down as it stands there, slow and recursive; the crate must agree with it.
+//! RFC 6962 §2.1 transcribed literally, slow and recursive; the crate must agree with it.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ fn sha256(parts: &[&[u8]]) -> Hash {
     Hash::new(sha.finalize().into())
 }
 
-/// The definition over leaf hashes. Subtrees are remembered, since all sizes up to 600 are asked for.
+/// The definition over leaf hashes. Caches subtrees, since all sizes up to 600 are needed.
 struct Definition {
     leaves: Vec<Hash>,
     known: BTreeMap<(usize, usize), Hash>,
@@ -116,7 +116,8 @@ fn roots_frontiers_and_proofs_of_every_size_up_to_600_are_those_of_the_definitio
         if size < 600 {
             frontier.append(all[size]).unwrap();
         }
-        // Every index and old size in small trees; in larger ones those at the edges and some in between.
+        // Every index and old size in small trees; in larger ones those at the edges and some
+        // between.
         let step = if size <= 70 { 1 } else { 37 };
         let edges = [
             size.saturating_sub(2),
@@ -162,7 +163,7 @@ fn every_old_and_new_size_up_to_70_consistent_and_no_other_root_is() {
             if old_size == 0 || old_size == size {
                 assert!(proof.is_empty());
             }
-            // The roots of all other sizes, claimed to be of these.
+            // The roots of all other sizes, presented as roots of these.
             for other in &heads {
                 let claimed_old = TreeHead {
                     root: other.root,
@@ -175,7 +176,7 @@ fn every_old_and_new_size_up_to_70_consistent_and_no_other_root_is() {
                 if other.size != old.size {
                     assert!(new.verify_consistency(&claimed_old, &proof).is_err());
                 }
-                // From the empty tree every tree has grown: there only the old root can be wrong.
+                // Every tree has grown from the empty tree: there only the old root can be wrong.
                 if other.size != new.size && old_size != 0 {
                     assert!(claimed_new.verify_consistency(old, &proof).is_err());
                 }

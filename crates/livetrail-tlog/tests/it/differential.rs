@@ -1,5 +1,6 @@
-//! Other people's implementations say the same: `ct-merkle` of trees, `tlog_tiles` of tiles and checkpoints, `signed_note` of
-//! notes. They are asked within what they are made for: `tlog_tiles` has another path layout and panics on hostile paths.
+//! Independent implementations agree: `ct-merkle` on trees, `tlog_tiles` on tiles and checkpoints,
+//! `signed_note` on notes. They get only supported input: `tlog_tiles` has another path layout and
+//! panics on hostile paths.
 
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use livetrail_tlog::{

@@ -1,5 +1,5 @@
-//! Ed25519 against constants from elsewhere: RFC 8032 §7.1, notes signed with Go's `note` package, and a signature that
-//! lenient verifiers take. All were checked with OpenSSL.
+//! Ed25519 against external constants: RFC 8032 §7.1, notes signed with Go's `note` package, and a
+//! signature that lenient verifiers accept. All were checked with OpenSSL.
 
 use livetrail_tlog::{
     Ed25519Signer, Ed25519Verifier, Error, KeyName, Note, Signer, Verifier, VerifierKey,
@@ -58,7 +58,7 @@ fn a_note_with_two_signatures_made_by_go() {
 
 #[test]
 fn a_signature_whose_r_is_of_small_order_is_refused() {
-    // R is the neutral element and S = k·a, so S·B = R + k·A holds: OpenSSL says valid.
+    // R is the neutral element and S = k·a, so S·B = R + k·A holds: OpenSSL accepts it.
     let signature = hex(
         "01000000000000000000000000000000000000000000000000000000000000009a9d4d6ba8cbbffd7527f783948c57738a4b96e033683cec566a822ebb88360a",
     );

@@ -1,4 +1,4 @@
-//! Every flipped bit of what was signed or proved is found.
+//! Every flipped bit of signed or proven data is detected.
 
 use livetrail_tlog::{
     AddCheckpoint, Checkpoint, Error, Hash, Note, ProofFile, TreeHead, consistency_proof,
@@ -27,8 +27,9 @@ fn in_a_signed_checkpoint() {
             let Ok(verified) = with_witness().verify(&flipped) else {
                 continue;
             };
-            // A flip in the name or key id of a cosigner makes it a stranger, whose line is ignored: the checkpoint still
-            // stands, with fewer cosignatures. Nothing of the text may have been touched, nor of the log's line.
+            // A flip in the name or key id of a cosigner makes its key unknown, so the line is
+            // ignored: the checkpoint remains valid, with fewer cosignatures. The text and the
+            // log's line must be unchanged.
             assert!(bit / 8 > lines_at, "{name} bit {bit}");
             assert_eq!(verified.checkpoint(), sound.checkpoint());
             assert_eq!(verified.log_signatures(), sound.log_signatures());
@@ -86,7 +87,7 @@ fn in_a_request_to_a_witness() {
         size: 2,
         root: tree_root(&leaves(2)),
     };
-    // What a witness does.
+    // A witness's steps.
     let take = |body: &[u8]| {
         let request = AddCheckpoint::parse(body)?;
         let verified = log_only().verify_note(request.checkpoint().clone())?;

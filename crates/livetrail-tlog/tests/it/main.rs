@@ -1,4 +1,5 @@
-//! The crate from outside: test vectors, RFC 6962 by its definition, other implementations, every flipped bit.
+//! The crate from outside: test vectors, RFC 6962 by its definition, other implementations, every
+//! flipped bit.
 
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 

@@ -1,4 +1,4 @@
-//! What several of the tests need: the vectors' keys, their entries, a tree in memory.
+//! Shared by several tests: the vectors' keys, their entries, a tree in memory.
 
 use std::collections::BTreeMap;
 

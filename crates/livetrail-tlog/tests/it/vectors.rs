@@ -386,7 +386,8 @@ fn after_a_rotation_either_key_of_the_log_is_enough() {
     );
 }
 
-/// Stands for a post-quantum cosigner of type 0x06: its signature is 2,420 times the text's length.
+/// A stand-in for a post-quantum cosigner of type 0x06: a signature is 2,420 bytes, each the text's
+/// length.
 struct PostQuantum(VerifierKey);
 
 impl Verifier for PostQuantum {
@@ -423,7 +424,7 @@ fn a_key_type_that_is_not_built_in_plugs_in() {
         .verify(bytes.as_bytes())
         .unwrap();
     assert_eq!(verified.cosignatures()[0].timestamp_s, Some(7));
-    // Who does not know the type ignores the line.
+    // A verifier that does not know the type ignores the line.
     assert!(
         log_only()
             .verify(bytes.as_bytes())
