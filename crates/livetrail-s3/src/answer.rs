@@ -1,23 +1,24 @@
-//! What a server answered: listings, settings, errors. All of it is outside data.
+//! Reading a server's answers: listings, settings, errors. All of it is outside data.
 
 use roxmltree::{Document, Node};
 
 use crate::error::Error;
 
-/// The most bytes of an answer in XML that are read: a listing of 1,000 keys of full length is below that.
+/// The longest XML answer that is read: a listing of 1,000 keys of full length is shorter.
 pub const MAX_ANSWER_BYTES: usize = 4 << 20;
 
-/// What a server says with an error.
+/// The code and message of a server's error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The code, such as `AccessDenied`; empty when the answer has none.
+    /// The code, such as `AccessDenied`; empty if the answer has none.
     pub code: String,
     /// The message, for people, cut to 300 characters.
     pub message: String,
 }
 
-/// Reads the body of an answer that is an error. An answer that is none in XML, a proxy's for example, gives an empty one.
+/// Reads the body of an error answer. A body that is not XML, such as a proxy's, gives an empty
+/// refusal.
 #[must_use]
 pub fn refusal(body: &[u8]) -> Refusal {
     let cut = |text: String| text.chars().filter(|c| !c.is_control()).take(300).collect();
@@ -34,13 +35,13 @@ pub fn refusal(body: &[u8]) -> Refusal {
     }
 }
 
-/// Some keys of a bucket.
+/// A page of a bucket's keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Keys {
-    /// In the order of their bytes.
+    /// In byte order.
     pub keys: Vec<String>,
-    /// Whether there are more behind the last.
+    /// Whether there are more keys after the last one.
     pub more: bool,
 }
 
@@ -62,29 +63,31 @@ pub fn keys(body: &[u8]) -> Result<Keys, Error> {
     })
 }
 
-/// One version of an object, or a marker that says that it was deleted.
+/// One version of an object, or a delete marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Version {
     /// The object's key.
     pub key: String,
-    /// The version's name.
+    /// The version's id.
     pub version_id: String,
     /// Whether it is a delete marker, which has no contents.
     pub is_delete_marker: bool,
-    /// Whether it is the newest of its key. A delete marker that is hides the object.
+    /// Whether it is the newest version of its key. A delete marker that is the newest hides the
+    /// object.
     pub is_latest: bool,
-    /// When it was made, as the server writes it.
+    /// The time of its creation, as the server writes it.
     pub last_modified: String,
 }
 
-/// Some versions of a bucket.
+/// A page of a bucket's versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Versions {
-    /// By key; of one key the newest first, but delete markers where the server puts them.
+    /// In order of keys, and for each key the newest first. Delete markers stay where the server
+    /// puts them.
     pub versions: Vec<Version>,
-    /// Where to go on, when there are more: a key and a version.
+    /// Where the next page starts, if there is one: a key and a version id.
     pub next: Option<(String, String)>,
 }
 
@@ -110,7 +113,7 @@ pub fn versions(body: &[u8]) -> Result<Versions, Error> {
                 last_modified: child(entry, "LastModified").unwrap_or_default(),
             });
         }
-        // Some servers list all delete markers behind all versions.
+        // Some servers list all delete markers after all versions.
         versions.sort_by(|one, other| one.key.cmp(&other.key));
         let next = match child(root, "IsTruncated").as_deref() {
             Some("true") => Some((
@@ -123,7 +126,8 @@ pub fn versions(body: &[u8]) -> Result<Versions, Error> {
     })
 }
 
-/// Reads the answer to [`Bucket::get_versioning`](crate::Bucket::get_versioning): whether new versions are kept.
+/// Reads the answer to [`Bucket::get_versioning`](crate::Bucket::get_versioning): whether the
+/// bucket keeps versions.
 ///
 /// # Errors
 /// [`Error::Answer`].
@@ -136,7 +140,8 @@ pub fn keeps_versions(body: &[u8]) -> Result<bool, Error> {
     )
 }
 
-/// Reads the answer to [`Bucket::get_object_lock`](crate::Bucket::get_object_lock): whether objects can be locked.
+/// Reads the answer to [`Bucket::get_object_lock`](crate::Bucket::get_object_lock): whether objects
+/// can be locked.
 ///
 /// # Errors
 /// [`Error::Answer`].
@@ -160,8 +165,8 @@ fn read<T>(
         return Err(failed("it is too long".to_owned()));
     }
     let text = std::str::from_utf8(body).map_err(|_| failed("it is not text".to_owned()))?;
-    // Declarations of entities are refused: nothing grows by them.
-    let document = Document::parse(text).map_err(|error| failed(format!("no XML: {error}")))?;
+    // The parser refuses entity declarations, so no entity can expand.
+    let document = Document::parse(text).map_err(|error| failed(format!("not XML: {error}")))?;
     let root = document.root_element();
     if root.tag_name().name() != root_name {
         return Err(failed(format!("it is no {root_name}")));
@@ -174,7 +179,7 @@ fn children<'a, 'i>(node: Node<'a, 'i>, name: &'static str) -> impl Iterator<Ite
         .filter(move |child| child.tag_name().name() == name)
 }
 
-/// The text of the child of this name.
+/// The text of the first child of this name.
 fn child(node: Node<'_, '_>, name: &'static str) -> Option<String> {
     let found = children(node, name).next()?;
     Some(found.text().unwrap_or_default().to_owned())

@@ -1,4 +1,4 @@
-//! Where a bucket is, and what can be asked of it.
+//! A bucket's address, and the requests for it.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::request::{Method, Request};
 use crate::sign::percent_encode;
 
-/// The most keys that one listing gives.
+/// The most keys in one listing.
 pub const MAX_LISTED: u16 = 1_000;
 
 /// A server that speaks S3.
@@ -19,14 +19,15 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The server at `url` (`https://host[:port]`), for requests of this region. With `path_style` the bucket's name is in the path, as
-    /// most servers but Amazon's want it; otherwise in front of the host.
+    /// The server at `url` (`https://host[:port]`), for requests of this region. With `path_style`
+    /// the bucket's name is in the path, which most servers except Amazon's expect; otherwise it
+    /// precedes the host.
     ///
     /// # Errors
     /// [`Error::Endpoint`], [`Error::Region`].
     pub fn new(url: &str, region: &str, path_style: bool) -> Result<Self, Error> {
         let refuse = |what| Error::Endpoint {
-            // Behind an `@`: no password is shown.
+            // Only the part after an `@`, so that no password is shown.
             endpoint: url
                 .rsplit('@')
                 .next()
@@ -39,12 +40,10 @@ impl Endpoint {
         let (scheme, rest) = match url.split_once("://") {
             Some(("https", rest)) => ("https", rest),
             Some(("http", rest)) => ("http", rest),
-            _ => return Err(refuse("it begins neither with https:// nor with http://")),
+            _ => return Err(refuse("it must begin with https:// or http://")),
         };
         if rest.contains('@') {
-            return Err(refuse(
-                "it has a user in it; credentials have a place of their own",
-            ));
+            return Err(refuse("it contains a user; set the credentials separately"));
         }
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let plain = |byte: u8| {
@@ -52,7 +51,7 @@ impl Endpoint {
         };
         if authority.is_empty() || !authority.bytes().all(plain) {
             return Err(refuse(
-                "behind the scheme is no plain host with or without a port",
+                "the part after the scheme must be a host, with or without a port",
             ));
         }
         check_region(region)?;
@@ -64,7 +63,7 @@ impl Endpoint {
         })
     }
 
-    /// Amazon's server of a region.
+    /// Amazon's server in a region.
     ///
     /// # Errors
     /// [`Error::Region`].
@@ -146,13 +145,13 @@ impl Bucket {
         request
     }
 
-    /// Deletes an object: with versioning, puts a delete marker above it.
+    /// Deletes an object: a bucket with versioning adds a delete marker.
     #[must_use]
     pub fn delete(&self, key: &str) -> Request {
         self.request(Method::Delete, key)
     }
 
-    /// Deletes one version of an object for good, where nothing keeps it.
+    /// Deletes one version of an object permanently, unless a lock or hold keeps it.
     #[must_use]
     pub fn delete_version(&self, key: &str, version_id: &str) -> Request {
         let mut request = self.delete(key);
@@ -160,8 +159,8 @@ impl Bucket {
         request
     }
 
-    /// Lists keys that begin with `prefix` and stand behind `after` in the order of their bytes; at most `most`, which is at most
-    /// [`MAX_LISTED`].
+    /// Lists keys that begin with `prefix` and follow `after` in byte order; at most `most`, which
+    /// is at most [`MAX_LISTED`].
     #[must_use]
     pub fn list(&self, prefix: &str, after: &str, most: u16) -> Request {
         let mut request = self.get("");
@@ -176,8 +175,8 @@ impl Bucket {
         request
     }
 
-    /// Lists all versions of the keys that begin with `prefix`, and delete markers, from where the last answer ended
-    /// ([`Versions::next`](crate::answer::Versions)).
+    /// Lists all versions and delete markers of the keys that begin with `prefix`, from the end of
+    /// the last answer on ([`Versions::next`](crate::answer::Versions)).
     #[must_use]
     pub fn list_versions(&self, prefix: &str, after: Option<&(String, String)>) -> Request {
         let mut request = self.get("");
@@ -211,7 +210,7 @@ impl Bucket {
         request
     }
 
-    /// Makes the bucket, with or without Object Lock, which brings versioning with it.
+    /// Creates the bucket, with or without Object Lock. Object Lock enables versioning.
     #[must_use]
     pub fn create(&self, object_lock: bool) -> Request {
         let mut request = self.request(Method::Put, "");
@@ -219,7 +218,7 @@ impl Bucket {
             let header = ("x-amz-bucket-object-lock-enabled", "true".to_owned());
             request.headers.push(header);
         }
-        // The first region is the one that must not be named.
+        // S3's first region is the one that must not be named.
         let region = &self.endpoint.region;
         if region != "us-east-1" {
             request.body = format!(
@@ -238,7 +237,7 @@ impl Bucket {
             path_style,
         } = &self.endpoint;
         let key = percent_encode(key, true);
-        // No certificate of `*.host` is for a name with a dot in it.
+        // A certificate of `*.host` does not cover a name with a dot.
         let (host, path) = if *path_style || self.name.contains('.') {
             let slash = if key.is_empty() { "" } else { "/" };
             (authority.clone(), format!("/{}{slash}{key}", self.name))
@@ -304,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_refused_and_no_password_shown() {
+    fn an_invalid_address_is_refused_and_no_password_shown() {
         for endpoint in [
             "",
             "ftp://x",

@@ -1,4 +1,4 @@
-//! Who asks: a key, its secret, and a session's token; where they are looked for.
+//! Credentials: a key, its secret, and a session's token; and their sources.
 
 use std::fmt;
 use std::fs::File;
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
-/// The most bytes that a file with credentials may have.
+/// The most bytes that a credentials file may have.
 pub const MAX_CREDENTIALS_BYTES: u64 = 1 << 20;
 
 /// A key with its secret. Neither the secret nor the token is ever shown.
@@ -20,12 +20,14 @@ pub struct Credentials {
     session_token: Option<Zeroizing<String>>,
 }
 
-/// Where credentials are looked for, each time anew: they may change while a process runs.
+/// The source of credentials. It is read again each time, because credentials may change while a
+/// process runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CredentialSource {
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; if the first two are not there, the profile
-    /// `AWS_PROFILE` or else `default` of the file `AWS_SHARED_CREDENTIALS_FILE` or else `~/.aws/credentials`.
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`. If one of the first
+    /// two is missing: the profile `AWS_PROFILE` (default `default`) of the file
+    /// `AWS_SHARED_CREDENTIALS_FILE` (default `~/.aws/credentials`).
     Environment,
     /// A profile of a file in the format of `~/.aws/credentials`.
     Profile {
@@ -37,7 +39,7 @@ pub enum CredentialSource {
 }
 
 impl CredentialSource {
-    /// Looks there. Reads files: quick, but not for a thread that must never wait.
+    /// Loads the credentials. Reads files: quick, but not for a thread that must never block.
     ///
     /// # Errors
     /// [`Error::NoCredentials`], [`Error::CredentialsFile`], [`Error::CredentialsText`].
@@ -50,10 +52,10 @@ impl CredentialSource {
 }
 
 impl Credentials {
-    /// These.
+    /// Credentials from their parts.
     ///
     /// # Errors
-    /// [`Error::CredentialsText`] for what cannot stand in a header.
+    /// [`Error::CredentialsText`] for characters that a header cannot contain.
     pub fn new(id: &str, secret: &str, token: Option<&str>) -> Result<Self, Error> {
         Self::checked("the configuration", id, secret, token)
     }
@@ -79,7 +81,7 @@ impl Credentials {
         })
     }
 
-    /// The key's name. Not secret.
+    /// The key's id. Not secret.
     #[must_use]
     pub fn access_key_id(&self) -> &str {
         &self.access_key_id
@@ -163,8 +165,8 @@ fn in_profile(text: &str, profile: &str, place: &str) -> Result<Credentials, Err
         place: place.to_owned(),
         what,
     };
-    let id = id.ok_or_else(|| missing("there is no aws_access_key_id"))?;
-    let secret = secret.ok_or_else(|| missing("there is no aws_secret_access_key"))?;
+    let id = id.ok_or_else(|| missing("aws_access_key_id is missing"))?;
+    let secret = secret.ok_or_else(|| missing("aws_secret_access_key is missing"))?;
     Credentials::checked(place, id, secret, token)
 }
 

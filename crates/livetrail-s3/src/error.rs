@@ -1,70 +1,70 @@
-//! What can be wrong with a place, with credentials, or with an answer.
+//! Errors in an address, in credentials, or in an answer.
 
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why a request cannot be made or an answer not be read. No message holds a secret.
+/// Why a request cannot be made or an answer cannot be read. No message contains a secret.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The endpoint is no address of a server.
-    #[error("{endpoint:?} is no endpoint: {what}; write it as https://host[:port]")]
+    /// The endpoint is not the address of a server.
+    #[error("{endpoint:?} is not an endpoint: {what}; write it as https://host[:port]")]
     Endpoint {
-        /// What was given, without any user and password.
+        /// The value given, without user and password.
         endpoint: String,
-        /// What is wrong with it.
+        /// The mistake in it.
         what: &'static str,
     },
-    /// The region is none.
-    #[error("{region:?} is no region: letters, digits and `-`, such as eu-central-1")]
+    /// The region's name is invalid.
+    #[error("{region:?} is not a region: use letters, digits and `-`, as in eu-central-1")]
     Region {
-        /// What was given, cut to 80 characters.
+        /// The value given, cut to 80 characters.
         region: String,
     },
-    /// The bucket's name is none.
-    #[error("{name:?} is no name of a bucket: 3 to 63 small letters, digits, `-` and `.`")]
+    /// The bucket's name is invalid.
+    #[error("{name:?} is not a bucket name: use 3 to 63 of a-z, 0-9, `-` and `.`")]
     BucketName {
-        /// What was given, cut to 80 characters.
+        /// The value given, cut to 80 characters.
         name: String,
     },
-    /// No credentials where they were looked for.
+    /// The source has no credentials.
     #[error("no credentials in {place}: {what}")]
     NoCredentials {
-        /// Where they were looked for.
+        /// The source.
         place: String,
-        /// What is missing there.
+        /// The missing part.
         what: &'static str,
     },
-    /// A file with credentials cannot be read.
+    /// A credentials file cannot be read.
     #[error("cannot read the credentials in {path}")]
     CredentialsFile {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// A key or token has characters that no header may have.
+    /// A key or token has characters that a header cannot contain.
     #[error("the {what} in {place} has characters that a key cannot have")]
     CredentialsText {
-        /// Where it is from.
+        /// The source.
         place: String,
-        /// Which of them.
+        /// The part with these characters.
         what: &'static str,
     },
-    /// The time is beyond what can be written.
-    #[error("{seconds} seconds after 1970 is no time that a request can have")]
+    /// The time cannot be written as a date.
+    #[error("{seconds} seconds after 1970 is not a valid time for a request")]
     Time {
         /// The time.
         seconds: u64,
     },
-    /// The server's answer is not what was asked for.
+    /// The server's answer does not fit the request.
     #[error("the answer to {asked} cannot be read: {what}")]
     Answer {
-        /// What was asked.
+        /// The subject of the request.
         asked: &'static str,
-        /// What is wrong with it.
+        /// The mistake in it.
         what: String,
     },
 }

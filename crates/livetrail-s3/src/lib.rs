@@ -1,15 +1,17 @@
-//! The S3 protocol without sockets: what to ask, signed, and what the answer says.
+//! The S3 protocol without sockets: signed requests, and reading the answers.
 //!
-//! | what | where |
+//! | task | where |
 //! |---|---|
-//! | where a bucket is | [`Endpoint`], [`Bucket`] |
-//! | what to ask of it | [`Bucket::put`], [`Bucket::get`], [`Bucket::list`], [`Bucket::list_versions`], … |
-//! | signing it (AWS Signature Version 4, in headers) | [`Request::sign`], [`Credentials`] |
+//! | a bucket's address | [`Endpoint`], [`Bucket`] |
+//! | reading and writing objects | [`Bucket::put`], [`Bucket::get`], … |
+//! | listings | [`Bucket::list`], [`Bucket::list_versions`] |
+//! | signing (AWS Signature Version 4, in headers) | [`Request::sign`], [`Credentials`] |
 //! | retention and legal hold of an object | [`ObjectLock`], [`LockMode`] |
-//! | what was answered | [`answer`] |
+//! | answers | [`answer`] |
 //!
-//! Bytes and the time in, bytes out: who sends them, over what and when, is up to the caller. So the sink that writes a bucket and the
-//! verifier that reads it can share this and nothing else. It does what an audit trail needs, for any server that speaks S3.
+//! The time and bytes go in, bytes come out; the caller decides how and when to send them. So the
+//! sink that writes a bucket and the verifier that reads it share only this crate. It covers the
+//! needs of an audit trail, for any server that speaks S3.
 
 #![deny(
     clippy::indexing_slicing,

@@ -1,14 +1,14 @@
-//! Object Lock: until when an object can be neither overwritten nor deleted.
+//! Object Lock: the time until which an object can be neither overwritten nor deleted.
 
 use crate::error::Error;
 use crate::sign::rfc3339;
 
-/// Who may lift a retention before it is over.
+/// Who can lift a retention before it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LockMode {
     /// Nobody, the account's root user included.
     Compliance,
-    /// Whoever has `s3:BypassGovernanceRetention`.
+    /// Anyone with `s3:BypassGovernanceRetention`.
     Governance,
 }
 
@@ -23,17 +23,17 @@ impl LockMode {
     }
 }
 
-/// What keeps one object.
+/// The retention and legal hold of one object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ObjectLock {
-    /// The mode, and until when in seconds after 1970; `None` for what only the bucket's own default keeps.
+    /// The mode, and the end in seconds after 1970; `None` for only the bucket's own default.
     pub retain: Option<(LockMode, u64)>,
-    /// Kept until somebody lifts it, whatever the retention.
+    /// Kept until somebody lifts the hold, whatever the retention.
     pub legal_hold: bool,
 }
 
 impl ObjectLock {
-    /// The headers of a put.
+    /// The headers of the put.
     pub(crate) fn headers(&self) -> Result<Vec<(&'static str, String)>, Error> {
         let mut headers = Vec::new();
         if let Some((mode, until_s)) = self.retain {

@@ -12,12 +12,12 @@ use crate::error::Error;
 use crate::lock::ObjectLock;
 use crate::sign::{Canonical, amz_date, authorization, hex, percent_encode};
 
-/// What is done with it.
+/// The action of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// Reads.
     Get,
-    /// Asks whether it is there.
+    /// Asks whether the object exists.
     Head,
     /// Writes.
     Put,
@@ -26,7 +26,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// As HTTP writes it.
+    /// The name in HTTP.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Method {
     }
 }
 
-/// A request that is not signed yet. Made by [`Bucket`](crate::Bucket).
+/// A request before it is signed. [`Bucket`](crate::Bucket) makes it.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub(crate) method: Method,
@@ -53,14 +53,15 @@ pub struct Request {
 }
 
 impl Request {
-    /// Only when there is no object at this key: answered with 412 otherwise.
+    /// Writes only if there is no object at this key; otherwise the server answers with 412.
     #[must_use]
     pub fn if_absent(mut self) -> Self {
         self.headers.push(("if-none-match", "*".to_owned()));
         self
     }
 
-    /// With the body's SHA-256, which the server checks and keeps. Object Lock asks for such a checksum.
+    /// Adds the body's SHA-256, which the server checks and keeps. Object Lock requires such a
+    /// checksum.
     #[must_use]
     pub fn checksummed(mut self) -> Self {
         let checksum = BASE64.encode(Sha256::digest(&self.body));
@@ -68,7 +69,7 @@ impl Request {
         self
     }
 
-    /// With retention and legal hold.
+    /// Adds retention and legal hold.
     ///
     /// # Errors
     /// [`Error::Time`].
@@ -77,14 +78,15 @@ impl Request {
         Ok(self)
     }
 
-    /// With a type for whoever reads it over the web.
+    /// Adds a content type for readers over the web.
     #[must_use]
     pub fn typed(mut self, content_type: &str) -> Self {
         self.headers.push(("content-type", content_type.to_owned()));
         self
     }
 
-    /// Signs it as of `now`, in seconds after 1970; servers take it for some 15 minutes.
+    /// Signs it as of `now_s`, in seconds after 1970. Servers accept the signature for some 15
+    /// minutes.
     ///
     /// # Errors
     /// [`Error::Time`].
@@ -118,7 +120,7 @@ impl Request {
             body_sha256: &body_sha256,
         };
         let authorization = authorization(&canonical, credentials, &self.region, &date_time);
-        // The one who sends it writes the host, from the address.
+        // The sender writes the host, from the address.
         headers.retain(|(name, _)| name != "host");
         headers.push(("authorization".to_owned(), authorization));
         let question_mark = if query.is_empty() { "" } else { "?" };
@@ -133,7 +135,7 @@ impl Request {
         })
     }
 
-    /// What is asked, for people: no secret is in it.
+    /// The method and address, for people; contains no secret.
     #[must_use]
     pub fn what(&self) -> String {
         format!("{} {}{}", self.method.as_str(), self.host, self.path)
@@ -146,10 +148,10 @@ impl Request {
 pub struct SignedRequest {
     /// The method.
     pub method: Method,
-    /// The address; no secret is in it.
+    /// The address; contains no secret.
     pub url: String,
-    /// All headers but `host` and `content-length`, which follow from the address and the body. Secret: they hold the signature, and a
-    /// session's token.
+    /// All headers except `host` and `content-length`, which follow from the address and the body.
+    /// Secret: they contain the signature, and a session's token.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,

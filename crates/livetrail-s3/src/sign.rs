@@ -1,4 +1,4 @@
-//! AWS Signature Version 4, in the `Authorization` header, with the hash of the body in it.
+//! AWS Signature Version 4, in the `Authorization` header, including the hash of the body.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
 
@@ -14,14 +14,14 @@ use crate::error::Error;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// What is signed of a request.
+/// The signed parts of a request.
 pub(crate) struct Canonical<'a> {
     pub(crate) method: &'a str,
     /// Percent-encoded, from `/` on.
     pub(crate) path: &'a str,
-    /// Percent-encoded, in the order of names.
+    /// Percent-encoded, sorted by name.
     pub(crate) query: &'a str,
-    /// Names in lower case and in order, `host` and `x-amz-date` among them.
+    /// Names in lower case and sorted, including `host` and `x-amz-date`.
     pub(crate) headers: &'a [(String, String)],
     pub(crate) body_sha256: &'a str,
 }
@@ -99,7 +99,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Percent-encodes all but letters, digits, `-`, `.`, `_`, `~` and, with `slash`, `/`.
+/// Percent-encodes everything except letters, digits, `-`, `.`, `_`, `~` and, with `slash`, `/`.
 pub(crate) fn percent_encode(text: &str, slash: bool) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
