@@ -1,6 +1,6 @@
 //! The crate's one error type: one variant per distinct violation.
 
-/// What was wrong with the bytes, or with the frame that was to become bytes.
+/// A violation in the input bytes, or in the frame to encode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -19,13 +19,13 @@ pub enum Error {
     /// AMF0 values nested deeper than [`amf0::Limits::max_depth`](crate::amf0::Limits::max_depth).
     #[error("AMF0: values are nested deeper than {limit}")]
     Amf0Depth {
-        /// The limit that was passed.
+        /// The exceeded limit.
         limit: usize,
     },
     /// More AMF0 values than [`amf0::Limits::max_values`](crate::amf0::Limits::max_values).
     #[error("AMF0: more than {limit} values")]
     Amf0Count {
-        /// The limit that was passed.
+        /// The exceeded limit.
         limit: usize,
     },
     /// An AMF0 object whose end marker is not preceded by an empty key.
@@ -46,8 +46,8 @@ pub enum Error {
         /// The offset as stored.
         offset: u32,
     },
-    /// A tag that is larger than the demuxer accepts, or than 24 bits can say.
-    #[error("FLV tag of {size} bytes, allowed are {limit}")]
+    /// A tag that is larger than the demuxer accepts, or than a 24-bit size can express.
+    #[error("FLV tag of {size} bytes exceeds the limit of {limit}")]
     FlvTagSize {
         /// Size of the tag's body in bytes.
         size: usize,
@@ -76,7 +76,7 @@ pub enum Error {
     Config {
         /// The record that was being read.
         what: &'static str,
-        /// What is wrong with it.
+        /// The contradiction.
         detail: &'static str,
     },
 }

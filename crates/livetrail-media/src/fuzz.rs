@@ -1,4 +1,4 @@
-//! Fuzz bodies: each takes any bytes and checks what must hold for them.
+//! Fuzz bodies: each takes any bytes and checks the properties that hold for them.
 
 use bytes::Bytes;
 use livetrail_engine::MediaFrame;
@@ -9,11 +9,11 @@ use crate::{
     tag::{self, Decoded, TagKind},
 };
 
-/// What was decoded must encode to bytes that decode to the same values; what a lenient decoder takes begins with what a strict one
-/// takes.
+/// Decoded values encode to bytes that decode to the same values. The output of a lenient decoder
+/// begins with the output of a strict one.
 ///
 /// # Panics
-/// When that does not hold.
+/// When a property is violated.
 pub fn fuzz_amf0(bytes: &[u8]) {
     survives(amf0::Decoder::lenient(bytes));
     survives(amf0::Decoder::new(bytes));
@@ -22,10 +22,14 @@ pub fn fuzz_amf0(bytes: &[u8]) {
     let lenient: Vec<_> = decoder.by_ref().collect();
     assert!(
         lenient.iter().all(Result::is_ok),
-        "an error was not forgiven"
+        "the lenient decoder returned an error"
     );
     let whole = amf0::decode_all(bytes).is_ok();
-    assert_eq!(whole, decoder.error().is_none(), "an error was hidden");
+    assert_eq!(
+        whole,
+        decoder.error().is_none(),
+        "an error was not recorded"
+    );
     let lenient: Vec<_> = lenient.into_iter().flatten().collect();
     assert!(lenient.len() <= strict.len().saturating_add(1));
     let bytes_of = |values: &[amf0::Value]| {
@@ -57,12 +61,13 @@ fn survives(mut decoder: amf0::Decoder<'_>) {
     assert_eq!(count, 0);
 }
 
-/// The tags must not depend on how the stream is cut, and a frame must survive being written and read again.
+/// The tags do not depend on how the stream is cut, and a frame survives being written and read
+/// again.
 ///
-/// The first byte says how large the pieces are.
+/// The first byte gives the size of the pieces.
 ///
 /// # Panics
-/// When that does not hold.
+/// When a property is violated.
 pub fn fuzz_flv(bytes: &[u8]) {
     let Some((first, stream)) = bytes.split_first() else {
         return;
@@ -77,19 +82,19 @@ pub fn fuzz_flv(bytes: &[u8]) {
     let mut frames = Vec::new();
     for tag in &whole.0 {
         for frame in tag.decode().ok().into_iter().flat_map(Decoded::into_frames) {
-            // A file has no place for nanoseconds that every player understands.
+            // A file has no field for nanoseconds that every player understands.
             let frame = MediaFrame {
                 pts_nanos: 0,
                 ..frame
             };
             let tag = FrameTag::new(&frame);
             tag.iter().for_each(|tag| tag.write_to(&mut out));
-            // A track's part may grow by a few bytes when it stands alone.
+            // A track's part may grow by a few bytes when it becomes a message of its own.
             frames.extend(tag.is_ok().then_some(frame));
         }
     }
     let (again, failed) = tags(&out, out.len());
-    assert!(!failed, "what was written must be read");
+    assert!(!failed, "a written stream must be readable");
     let again: Vec<_> = again
         .iter()
         .filter_map(|tag| tag.decode().ok())
@@ -114,12 +119,12 @@ fn tags(stream: &[u8], piece: usize) -> (Vec<crate::flv::Tag>, bool) {
     (tags, false)
 }
 
-/// A frame must survive being written as a tag and read again; its configuration is looked into.
+/// A frame survives being written as a tag and read again; its configuration is parsed.
 ///
-/// The first byte says which kind of tag it is.
+/// The first byte gives the kind of tag.
 ///
 /// # Panics
-/// When that does not hold.
+/// When a property is violated.
 pub fn fuzz_tag(bytes: &[u8]) {
     let Some((first, body)) = bytes.split_first() else {
         return;
@@ -134,7 +139,7 @@ pub fn fuzz_tag(bytes: &[u8]) {
         return;
     };
     for frame in decoded.into_frames() {
-        // Any answer will do; only a panic would not.
+        // Any result is fine, except a panic.
         config::TrackInfo::of(&frame).ok();
         frame_survives(tag::exact_head(&frame), &frame);
         let plain = MediaFrame {
@@ -162,7 +167,7 @@ mod tests {
 
     use super::{fuzz_amf0, fuzz_flv, fuzz_tag};
 
-    /// Bytes that are an enhanced or legacy header more often than random ones are.
+    /// Bytes that are an enhanced or legacy header more often than random bytes.
     fn likely_tag() -> impl Strategy<Value = Vec<u8>> {
         let fourccs = [
             b"avc1", b"hvc1", b"av01", b"vp09", b"vvc1", b"mp4a", b"Opus", b"ac-3", b"????",

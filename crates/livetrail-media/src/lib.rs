@@ -1,10 +1,11 @@
-//! Containers and codec headers, once for all gateways: FLV, AMF0, H.264 and AAC configuration.
+//! Containers and codec headers, shared by all gateways: FLV, AMF0, H.264 and AAC configuration.
 //!
-//! Everything here is total: any bytes give a value or an [`Error`], within stated bounds of memory and stack. Nothing here knows
-//! of sockets, clocks, or of the engine beyond its [`MediaFrame`](livetrail_engine::MediaFrame).
+//! Everything here is total: any bytes give a value or an [`Error`], within stated bounds of memory
+//! and stack. Nothing here knows sockets, clocks, or the engine beyond its
+//! [`MediaFrame`](livetrail_engine::MediaFrame).
 //!
 //! - [`amf0`]: the value encoding of RTMP commands and FLV metadata
-//! - [`flv`]: files and streams, in and out
+//! - [`flv`]: reading and writing files and streams
 //! - [`tag`]: the header before a payload in FLV tags and RTMP messages, legacy and enhanced
 //! - [`config`]: picture size and sampling rate from decoder configurations
 

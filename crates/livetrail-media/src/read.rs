@@ -1,4 +1,4 @@
-//! A cursor over bytes from outside: every read is checked, none panics.
+//! A cursor over outside bytes: every read is checked, none panics.
 
 use crate::error::{Error, Result};
 
@@ -46,7 +46,7 @@ impl<'a> Reader<'a> {
         Ok(u32::from_be_bytes([0, a, b, c]))
     }
 
-    /// A signed 24-bit field, sign extended.
+    /// A signed 24-bit field, sign-extended.
     pub(crate) fn i24(&mut self) -> Result<i32> {
         let [a, b, c] = self.array()?;
         Ok(i32::from_be_bytes([a, b, c, 0]) >> 8)

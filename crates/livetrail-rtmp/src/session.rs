@@ -337,8 +337,8 @@ impl Connection {
         let count = unusable.saturating_sub(self.skipped.before);
         match (count, &self.skipped.first) {
             (0, _) => String::new(),
-            (count, Some(first)) => format!("{count} messages were left out; the first: {first}"),
-            (count, None) => format!("{count} messages were left out"),
+            (count, Some(first)) => format!("{count} messages were dropped; the first: {first}"),
+            (count, None) => format!("{count} messages were dropped"),
         }
     }
 

@@ -4,17 +4,18 @@ use super::Value;
 use crate::error::{Error, Result};
 use crate::read::Reader;
 
-/// Bounds on what one [`Decoder`] may build.
+/// Bounds on the values that one [`Decoder`] may build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Nesting of objects and arrays; a scalar has depth 1. Bounds the stack.
     pub max_depth: usize,
-    /// Values in all, nested ones included. Bounds memory: a value of 1 byte takes up to 56 bytes decoded.
+    /// The total number of values, nested ones included. Bounds memory: a value of 1 byte takes up
+    /// to 56 bytes decoded.
     pub max_values: usize,
 }
 
 impl Default for Limits {
-    /// Depth 32 and 4,096 values: ten times what real encoders send.
+    /// Depth 32 and 4,096 values: ten times the needs of real encoders.
     fn default() -> Self {
         Self {
             max_depth: 32,
@@ -31,7 +32,7 @@ pub struct Decoder<'a> {
     values: usize,
     lenient: bool,
     failed: bool,
-    /// Of a lenient decoder: why it ended.
+    /// The error at which a lenient decoder stopped.
     error: Option<Error>,
 }
 
@@ -50,8 +51,9 @@ impl<'a> Decoder<'a> {
         Self::with_limits(bytes, Limits::default())
     }
 
-    /// A decoder that takes what stands before an error: an object or array ends there, with what it has until then, and so does
-    /// the iterator, which never gives an error. [`error`](Self::error) says what it was.
+    /// A decoder that keeps the values before an error: an object or array ends there with the
+    /// properties read so far, and so does the iterator, which never gives an error.
+    /// [`error`](Self::error) returns it.
     #[must_use]
     pub fn lenient(bytes: &'a [u8]) -> Self {
         Self {
@@ -60,7 +62,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// A decoder with limits of one's own.
+    /// A decoder with custom limits.
     #[must_use]
     pub fn with_limits(bytes: &'a [u8], limits: Limits) -> Self {
         Self {
@@ -73,13 +75,13 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// What has not been decoded yet.
+    /// The bytes that are not decoded yet.
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.reader.rest()
     }
 
-    /// Why a lenient decoder ended before the bytes did.
+    /// The error at which a lenient decoder stopped before the end.
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         self.error.as_ref()
@@ -152,7 +154,7 @@ impl<'a> Decoder<'a> {
         Ok(Some((lossy(key), self.value(depth)?)))
     }
 
-    /// The vector grows with the elements that are there, never with the count that is claimed.
+    /// The vector grows with the actual elements, never with the claimed count.
     fn elements(&mut self, depth: usize) -> Result<Vec<Value>> {
         let mut elements = Vec::new();
         for _ in 0..self.reader.u32()? {
@@ -167,7 +169,7 @@ impl<'a> Decoder<'a> {
         Ok(elements)
     }
 
-    /// Of a lenient decoder: remembers the error, and nothing is read after it.
+    /// In a lenient decoder: remembers the error, and stops reading.
     fn forgive(&mut self, error: Error) -> Result<()> {
         if !self.lenient {
             return Err(error);

@@ -2,13 +2,13 @@
 
 use super::Value;
 
-/// The longest text that a 16-bit length can announce.
+/// The longest text that fits a 16-bit length.
 const SHORT_MAX: usize = u16::MAX as usize;
 
 impl Value {
     /// Appends the value's encoding to `out`.
     ///
-    /// Keys and class names have 16-bit lengths: what is beyond 65,535 bytes is cut at a character
+    /// Keys and class names have 16-bit lengths: longer ones are cut to 65,535 bytes at a character
     /// boundary. A decoded value has such a key only where replacement characters made it longer.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {

@@ -1,10 +1,11 @@
 //! AMF0, the value encoding of RTMP commands and FLV script data (Adobe AMF0, 2007).
 //!
-//! Decoding is total: any input gives values or an [`Error`](crate::Error), within [`Limits`] that bound
-//! stack depth and memory. Encoding a decoded value and decoding it again is the identity.
+//! Decoding is total: any input gives values or an [`Error`](crate::Error), within [`Limits`] that
+//! bound stack depth and memory. Encoding a decoded value and decoding it again is the identity.
 //!
-//! The format says UTF-8; firmware sends what it has. A text that is something else is a [`Value::NotUtf8`] with its bytes, and keys are
-//! decoded with replacement characters. [`Decoder::lenient`] also takes what stands before an error.
+//! The format requires UTF-8, but some firmware sends other text. A text that is not UTF-8 becomes
+//! a [`Value::NotUtf8`] with its bytes; keys are decoded with replacement characters.
+//! [`Decoder::lenient`] also returns the values before an error.
 
 mod decode;
 mod encode;
@@ -21,11 +22,11 @@ pub enum Value {
     Number(f64),
     /// Marker 0x01.
     Boolean(bool),
-    /// Markers 0x02 and 0x0c: which of them is chosen by length when encoding.
+    /// Markers 0x02 and 0x0c; encoding chooses by length.
     String(String),
     /// Markers 0x02 and 0x0c with a text that is not UTF-8: its bytes.
     NotUtf8(Vec<u8>),
-    /// Marker 0x03, in the order of the wire; keys may repeat.
+    /// Marker 0x03, in wire order; keys may repeat.
     Object(Vec<(String, Self)>),
     /// Marker 0x05.
     Null,
@@ -33,7 +34,8 @@ pub enum Value {
     Undefined,
     /// Marker 0x07, an index into the objects seen before; never resolved.
     Reference(u16),
-    /// Marker 0x08, an associative array; the count on the wire is a hint and is written as the length.
+    /// Marker 0x08, an associative array. The count on the wire is a hint; encoding writes the
+    /// length.
     EcmaArray(Vec<(String, Self)>),
     /// Marker 0x0a.
     StrictArray(Vec<Self>),
@@ -52,13 +54,14 @@ pub enum Value {
     TypedObject {
         /// The registered class name.
         class: String,
-        /// The object's properties, in the order of the wire.
+        /// The object's properties, in wire order.
         properties: Vec<(String, Self)>,
     },
 }
 
 impl Value {
-    /// The text of a string value that is UTF-8: for names, where two texts must never become one.
+    /// The text of a string value that is UTF-8. Use it for names, where two texts must never
+    /// become equal.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self {
@@ -68,7 +71,8 @@ impl Value {
         }
     }
 
-    /// The text of a string value, with replacement characters where it is not UTF-8: for what is only shown.
+    /// The text of a string value, with replacement characters where it is not UTF-8. For display
+    /// only.
     #[must_use]
     pub fn to_text(&self) -> Option<Cow<'_, str>> {
         match self {
@@ -78,7 +82,7 @@ impl Value {
         }
     }
 
-    /// The bytes of a string value, as they came.
+    /// The bytes of a string value, as received.
     #[must_use]
     pub fn text_bytes(&self) -> Option<&[u8]> {
         match self {
@@ -129,7 +133,7 @@ impl Value {
         }
     }
 
-    /// The first property named `key`, when this has properties.
+    /// The first property named `key`, if this value has properties.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.properties()?

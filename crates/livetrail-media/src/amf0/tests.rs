@@ -1,4 +1,4 @@
-//! What the AMF0 codec promises.
+//! The promises of the AMF0 codec.
 
 use proptest::prelude::*;
 
@@ -118,7 +118,11 @@ fn the_decoder_stops_after_an_error_and_says_what_is_left() {
 fn text_that_is_not_utf8_keeps_its_bytes_and_can_be_shown() {
     let values = decode_all(b"\x02\0\x03caf\x02\0\x04caf\xe9").unwrap();
     assert_eq!(values[0].as_str(), Some("caf"));
-    assert_eq!(values[1].as_str(), None, "two names must never become one");
+    assert_eq!(
+        values[1].as_str(),
+        None,
+        "two names must never become equal"
+    );
     assert_eq!(values[1].to_text().unwrap(), "caf\u{fffd}");
     assert_eq!(values[1].text_bytes(), Some(&b"caf\xe9"[..]));
     assert_eq!(values[1].to_bytes(), b"\x02\0\x04caf\xe9");
@@ -132,7 +136,8 @@ fn a_lenient_decoder_takes_what_stands_before_an_error() {
     let open = b"\x03\0\x03app\x02\0\x04live";
     let endings: [&[u8]; 6] = [
         b"",
-        // An AMF3 value, a movie clip and a record set; an object that ends in a key; one in another.
+        // An AMF3 value, a movie clip and a record set; an object that ends in a key; one in
+        // another.
         b"\0\x01a\x11\x06\x01",
         b"\0\x01a\x04",
         b"\0\x01a\x0e",

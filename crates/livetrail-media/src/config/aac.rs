@@ -14,17 +14,17 @@ const SAMPLE_RATES_HZ: [u32; 13] = [
 pub struct AudioSpecificConfig {
     /// 2 for AAC-LC, 5 for HE-AAC, 29 for HE-AAC v2.
     pub object_type: u8,
-    /// Samples a second; with HE-AAC that of the extension, which is what comes out.
+    /// Samples per second; with HE-AAC the extension's rate, which is the output rate.
     pub sample_rate_hz: u32,
-    /// Channels; 0 when a program config element says.
+    /// Channels; 0 when a program config element defines them.
     pub channels: u8,
 }
 
 impl AudioSpecificConfig {
-    /// Reads the record. What follows the fields is not looked at.
+    /// Reads the record, and ignores everything after its fields.
     ///
     /// # Errors
-    /// A record that is cut short, or has a reserved sampling rate or channel configuration.
+    /// A record that is too short, or has a reserved sampling rate or channel configuration.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let mut bits = Bits::new(bytes, WHAT);
         let object_type = object_type(&mut bits)?;

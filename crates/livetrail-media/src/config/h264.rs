@@ -1,5 +1,5 @@
-//! `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15 section 5.3.3) and the part of the sequence parameter set
-//! (H.264 section 7.3.2.1) that gives the picture's size.
+//! `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15 section 5.3.3) and the part of the sequence
+//! parameter set (H.264 section 7.3.2.1) that gives the picture's size.
 
 use super::bits::Bits;
 use crate::{
@@ -10,14 +10,14 @@ use crate::{
 const RECORD: &str = "AVCDecoderConfigurationRecord";
 const SPS: &str = "H.264 sequence parameter set";
 const NAL_SPS: u8 = 7;
-/// Profiles whose parameter set says how colour is stored.
+/// Profiles whose parameter set contains the chroma format.
 const PROFILES_WITH_CHROMA: [u8; 13] =
     [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
-/// Level 6.2 allows 16,880 pixels (1,055 macroblocks) a side.
+/// Level 6.2 allows 16,880 pixels (1,055 macroblocks) per side.
 const MAX_MACROBLOCKS_A_SIDE: u32 = 1_055;
 const MAX_REFERENCE_FRAMES_IN_CYCLE: u32 = 255;
 
-/// What an H.264 configuration says of the stream.
+/// The stream's properties in an H.264 configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AvcConfig {
     /// `profile_idc`: 66 baseline, 77 main, 100 high.
@@ -36,7 +36,7 @@ impl AvcConfig {
     /// Reads the record and its first sequence parameter set.
     ///
     /// # Errors
-    /// A record that is cut short, contradicts its specification, or has no sequence parameter set.
+    /// A record that is too short, contradicts its specification, or has no sequence parameter set.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes, RECORD);
         let [version, profile, compatibility, level, lengths, sets] = reader.array()?;
@@ -141,7 +141,7 @@ enum Chroma {
 }
 
 impl Chroma {
-    /// Pixels for one unit of cropping, horizontally and vertically (table 6-1).
+    /// Pixels per cropping unit, horizontally and vertically (table 6-1).
     fn crop_steps(self) -> (u32, u32) {
         match self {
             Self::Yuv420 => (2, 2),
@@ -165,7 +165,7 @@ fn chroma(bits: &mut Bits<'_>) -> Result<Chroma> {
         }
     };
     if matches!(chroma, Chroma::Yuv444) && bits.flag()? {
-        // Three planes coded apart are cropped like one.
+        // Three separately coded planes are cropped like one.
         chroma = Chroma::Monochrome;
     }
     bits.unsigned()?;

@@ -1,4 +1,5 @@
-//! Decoder configuration records, as far as people and interfaces want to know: codec, picture size, sampling rate.
+//! Decoder configuration records, as far as people and interfaces need them: codec, picture size,
+//! sampling rate.
 
 mod aac;
 mod bits;
@@ -13,7 +14,8 @@ pub use h264::AvcConfig;
 
 use crate::{error::Result, read::Reader};
 
-/// What a track carries, as its configuration says. Shown as `h264 1280x720` or `aac 48000 Hz`.
+/// A track's content according to its configuration. Displayed as `h264 1280x720` or `aac 48000
+/// Hz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TrackInfo {
@@ -21,15 +23,15 @@ pub struct TrackInfo {
     pub codec: CodecId,
     /// Width and height of the picture in pixels, after cropping.
     pub picture: Option<(u32, u32)>,
-    /// Samples a second.
+    /// Samples per second.
     pub sample_rate_hz: Option<u32>,
-    /// Channels of sound.
+    /// Audio channels.
     pub channels: Option<u8>,
 }
 
 impl TrackInfo {
-    /// What the frame says about its track: of a configuration as much as it holds (H.264, AAC and Opus are understood), of
-    /// any other frame its codec.
+    /// The information that a frame gives about its track. A configuration gives all its fields (of
+    /// H.264, AAC and Opus), any other frame only its codec.
     ///
     /// # Errors
     /// A configuration that contradicts its specification.

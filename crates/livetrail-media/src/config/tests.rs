@@ -1,4 +1,4 @@
-//! What the readers of configuration records promise. The records are x264's and ffmpeg's.
+//! The promises of the readers of configuration records. The records are from x264 and ffmpeg.
 
 use bytes::Bytes;
 use livetrail_engine::{CodecId, FrameFlags, MediaFrame};
@@ -141,7 +141,8 @@ proptest! {
     fn any_bytes_give_a_record_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = AvcConfig::parse(&bytes);
         let _ = AudioSpecificConfig::parse(&bytes);
-        // Most random bytes fail early: begin like a record, so that the parameter set is reached.
+        // Most random bytes fail early. These begin like a record, so that parsing reaches the
+        // parameter set.
         bytes.splice(..0, *b"\x01\x64\x00\x1e\xff\xe1\x00\x20\x67\x64\x00\x1e");
         if let Ok(config) = AvcConfig::parse(&bytes) {
             prop_assert!(config.picture.0 > 0 && config.picture.1 > 0);

@@ -1,4 +1,4 @@
-//! Bytes to tags, as they come.
+//! Bytes to tags, incrementally.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -9,19 +9,20 @@ use crate::{
     tag::TagKind,
 };
 
-/// The largest tag body that a demuxer accepts unless told otherwise: what 24 bits can say.
+/// A demuxer's default limit for a tag's body: the largest 24-bit size.
 pub const DEFAULT_MAX_TAG_BYTES: usize = MAX_TAG_BYTES;
 
 const FILE_HEADER_BYTES: usize = 9;
-/// A header may be longer than the nine bytes that are defined; nobody writes more than a few.
+/// A header may be longer than the nine defined bytes, but no known writer adds more than a few.
 const MAX_DATA_OFFSET: u32 = 4096;
 const WHAT: &str = "FLV";
 
-/// Takes an FLV stream apart, whatever the pieces it comes in.
+/// Takes an FLV stream apart, in pieces of any size.
 ///
-/// The drain contract: [`push`](Self::push) bytes, then call [`next_tag`](Self::next_tag) until it gives `None`, then push more.
-/// Between drains it holds at most one incomplete tag (11 bytes and the largest body) beside what was pushed since.
-/// The first error is final: it is given again for whatever follows.
+/// The drain contract: [`push`](Self::push) bytes, then call [`next_tag`](Self::next_tag) until it
+/// gives `None`, then push more. Between drains it holds at most one incomplete tag (11 bytes and
+/// the largest body) in addition to the bytes pushed since. The first error is final: all later
+/// calls return it again.
 #[derive(Debug)]
 pub struct Demuxer {
     buffer: BytesMut,
@@ -33,7 +34,8 @@ pub struct Demuxer {
 enum State {
     /// The file's header is next.
     FileHeader,
-    /// Bytes of the header that nobody defined, and then the size of no previous tag.
+    /// Undefined bytes of the header, and then the size field of the previous tag, which does not
+    /// exist.
     Skip {
         header: Header,
         left: usize,
@@ -42,7 +44,7 @@ enum State {
     TagHeader {
         header: Header,
     },
-    /// A tag's body and then its size, of which nobody needs to be told twice.
+    /// A tag's body and then its size, which is redundant.
     Body {
         header: Header,
         kind: Option<TagKind>,
@@ -75,17 +77,18 @@ impl Demuxer {
         }
     }
 
-    /// Takes the next bytes of the stream, in pieces of any size.
+    /// Adds the next bytes of the stream, in pieces of any size.
     pub fn push(&mut self, bytes: &[u8]) {
         if !matches!(self.state, State::Failed(_)) {
             self.buffer.extend_from_slice(bytes);
         }
     }
 
-    /// The next whole tag; `None` until more bytes come. Tags of undefined types are passed over.
+    /// The next whole tag; `None` until more bytes arrive. Skips tags of undefined types.
     ///
     /// # Errors
-    /// What is not FLV, and tags that are encrypted or too large. The size that follows each tag is not checked: files get it wrong.
+    /// Input that is not FLV, and tags that are encrypted or too large. The size after each tag is
+    /// not checked, because some files have wrong ones.
     pub fn next_tag(&mut self) -> Result<Option<Tag>> {
         loop {
             match self.step() {
@@ -101,7 +104,7 @@ impl Demuxer {
         }
     }
 
-    /// The file's header, once it is there.
+    /// The file's header, once it was read.
     #[must_use]
     pub fn header(&self) -> Option<Header> {
         match &self.state {
@@ -112,7 +115,8 @@ impl Demuxer {
         }
     }
 
-    /// Whether the stream may end here: after a whole tag (its trailing size may be missing), or before the first.
+    /// Whether the stream may end here: after a whole tag (its trailing size may be missing), or
+    /// before the first.
     #[must_use]
     pub fn is_at_boundary(&self) -> bool {
         matches!(self.state, State::TagHeader { .. } | State::Skip { .. }) && self.buffer.is_empty()
@@ -176,7 +180,8 @@ impl Demuxer {
             has_audio: flags & 4 != 0,
             has_video: flags & 1 != 0,
         };
-        // The size of the tag before the first one counts as header too: nine bytes are read, four are to come.
+        // The size field before the first tag counts as header too: nine bytes are read, four
+        // follow.
         let left = (offset as usize)
             .saturating_sub(FILE_HEADER_BYTES)
             .saturating_add(4);

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! "FLV" version=1 flags offset=9 | previous tag size = 0
-//! type 8 | size 24 | time 24 | time high 8 | stream id 24 = 0 | body … | previous tag size 32     (repeated)
+//! type 8 | size 24 | time 24 | time high 8 | stream id 24 = 0 | body … | previous tag size 32
+//! (the second line repeats)
 //! ```
 
 mod demux;
@@ -18,10 +19,10 @@ use crate::tag::{Decoded, TagKind};
 /// Bytes of a tag's header.
 pub const TAG_HEADER_BYTES: usize = 11;
 
-/// The largest body that a tag's 24-bit size can say.
+/// The largest body size that fits a tag's 24-bit field.
 pub const MAX_TAG_BYTES: usize = 0xff_ffff;
 
-/// What the file's header promises. Files get it wrong; a player looks at the tags.
+/// The streams announced in the file's header. Some files announce wrong ones; rely on the tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// There are audio tags.
@@ -37,12 +38,12 @@ pub struct Tag {
     pub kind: TagKind,
     /// Milliseconds, modulo 2^32; see [`Unwrapper`](crate::tag::Unwrapper).
     pub timestamp_ms: u32,
-    /// What [`tag::decode`](crate::tag::decode) takes apart.
+    /// The body for [`tag::decode`](crate::tag::decode).
     pub body: Bytes,
 }
 
 impl Tag {
-    /// Takes the tag's body apart, without copying its payload, at the tag's own time.
+    /// Decodes the tag's body, without copying its payload, at the tag's own time.
     ///
     /// # Errors
     /// As [`tag::decode`](crate::tag::decode).

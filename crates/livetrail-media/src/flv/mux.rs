@@ -9,14 +9,15 @@ use crate::{
     tag::{self, TagHead},
 };
 
-/// The 13 bytes that begin a file: its header, and the size of the tag before the first, 0.
+/// The first 13 bytes of a file: its header, and the size of the tag before the first, 0.
 #[must_use]
 pub fn file_header(header: Header) -> [u8; 13] {
     let flags = (u8::from(header.has_audio) << 2) | u8::from(header.has_video);
     [b'F', b'L', b'V', 1, flags, 0, 0, 0, 9, 0, 0, 0, 0]
 }
 
-/// A frame as one FLV tag, in three parts so that the payload is not copied: write `head`, `payload`, `tail`.
+/// A frame as one FLV tag, in three parts so that the payload is not copied. Write `head`,
+/// `payload`, `tail`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameTag {
     /// Tag header and body header, 11 to 21 bytes.
@@ -31,7 +32,7 @@ impl FrameTag {
     /// The tag for a frame, with the frame's decode time in milliseconds modulo 2^32.
     ///
     /// # Errors
-    /// A codec that has no place in FLV, and a payload beyond 24 bits of size.
+    /// A codec that FLV cannot carry, and a payload that exceeds a 24-bit size.
     pub fn new(frame: &MediaFrame) -> Result<Self> {
         let head = tag::head(frame)?;
         let (head, tail) = frame_parts(&head, frame.payload.len())?;
@@ -42,7 +43,7 @@ impl FrameTag {
         })
     }
 
-    /// Bytes in all.
+    /// The total number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.head
@@ -51,7 +52,7 @@ impl FrameTag {
             .saturating_add(self.tail.len())
     }
 
-    /// Never: a tag has at least its header.
+    /// Always false: a tag has at least its header.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

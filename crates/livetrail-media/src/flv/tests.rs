@@ -1,4 +1,4 @@
-//! What the FLV reader and writer promise.
+//! The promises of the FLV reader and writer.
 
 use bytes::Bytes;
 use livetrail_engine::{CodecId, FrameFlags, MediaFrame};

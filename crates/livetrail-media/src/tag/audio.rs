@@ -22,7 +22,7 @@ pub(super) fn decode(body: &Bytes, pts_ms: i64) -> Result<Decoded> {
         2 | 14 => (CodecId::Mp3, Packet::Coded),
         7 => (CodecId::G711Alaw, Packet::Coded),
         8 => (CodecId::G711Ulaw, Packet::Coded),
-        // Rate, size and channels are in the first byte and nowhere else.
+        // Rate, size and channels exist only in the first byte.
         0 | 3 => return Ok(as_received(CodecId::Pcm, &reader, body, pts_ms)),
         1 => return Ok(as_received(CodecId::Adpcm, &reader, body, pts_ms)),
         4..=6 => return Ok(as_received(CodecId::Nellymoser, &reader, body, pts_ms)),

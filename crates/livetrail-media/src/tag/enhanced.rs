@@ -1,4 +1,4 @@
-//! What the enhanced audio and video headers have in common: modifiers, FourCC, packet type and tracks.
+//! The common parts of enhanced audio and video headers: modifiers, FourCC, packet type and tracks.
 //!
 //! ```text
 //! one track        [first 4 | packet type 4] ModEx* FourCC                        data
@@ -8,8 +8,8 @@
 //!   ManyCodecs                                     (FourCC  track 8  size 24      data)*
 //! ```
 //!
-//! A message with several tracks becomes a frame for each, so that the bus keeps each track's configuration, and players that know one
-//! track get the first.
+//! A message with several tracks becomes one frame per track. So the bus keeps each track's
+//! configuration, and players that know one track get the first.
 
 use bytes::Bytes;
 use livetrail_engine::{CodecId, FrameFlags, MediaFrame, MediaKind};
@@ -24,7 +24,7 @@ use crate::{
 pub(super) const SEQUENCE_START: u8 = 0;
 pub(super) const CODED_FRAMES: u8 = 1;
 pub(super) const SEQUENCE_END: u8 = 2;
-/// H.264, H.265 and their like only: coded frames whose composition time is 0 and left out.
+/// H.264, H.265 and related codecs only: coded frames that omit their composition time, which is 0.
 pub(super) const CODED_FRAMES_X: u8 = 3;
 /// `Metadata` for video, `MultichannelConfig` for audio.
 pub(super) const METADATA: u8 = 4;
@@ -37,22 +37,22 @@ pub(super) const ONE_TRACK: u8 = 0;
 const MANY_TRACKS: u8 = 1;
 const MANY_CODECS: u8 = 2;
 
-/// Tracks in one message that are read; a track's number has 8 bits.
+/// The most tracks that are read from one message; a track's number has 8 bits.
 const MAX_TRACKS: usize = 256;
 
 /// A modifier of this type refines the presentation time, in 24 bits.
 pub(super) const TIMESTAMP_NANOS: u8 = 0;
-/// More is the next millisecond.
+/// Larger values would reach the next millisecond.
 const MAX_NANOS: u32 = 999_999;
 
 type FourCc = [u8; 4];
 
-/// Where the packet type of a multitrack message stands.
+/// The position of the packet type in a multitrack message.
 pub(super) fn multitrack_packet_type(kind: MediaKind) -> u8 {
     if kind == MediaKind::Audio { 5 } else { 6 }
 }
 
-/// The FourCC of a codec, if the enhanced headers know it and Livetrail takes its packets apart.
+/// The FourCC of a codec, if the enhanced headers define one and Livetrail decodes its packets.
 pub(super) fn fourcc(codec: CodecId) -> Option<&'static FourCc> {
     Some(match codec {
         CodecId::H264 => b"avc1",
@@ -70,7 +70,7 @@ pub(super) fn fourcc(codec: CodecId) -> Option<&'static FourCc> {
     })
 }
 
-/// The codec, and whether its packets are taken apart: otherwise they are passed on as they are.
+/// The codec, and whether its packets are decoded; the others pass through unchanged.
 fn codec(kind: MediaKind, fourcc: FourCc) -> (CodecId, bool) {
     match (kind, &fourcc) {
         (MediaKind::Video, b"avc1") => (CodecId::H264, true),
@@ -89,13 +89,13 @@ fn codec(kind: MediaKind, fourcc: FourCc) -> (CodecId, bool) {
     }
 }
 
-/// The modifiers before the real packet type.
+/// The modifiers before the actual packet type.
 pub(super) struct Modifiers {
     pub(super) packet_type: u8,
     pub(super) pts_nanos: u32,
 }
 
-/// Reads the modifiers. Those of an unknown type are passed over: they are optional by their definition.
+/// Reads the modifiers. Skips those of an unknown type: they are optional by definition.
 pub(super) fn modifiers(mut packet_type: u8, reader: &mut Reader<'_>) -> Result<Modifiers> {
     let mut pts_nanos = 0;
     while packet_type == MOD_EX {
@@ -122,7 +122,7 @@ pub(super) fn modifiers(mut packet_type: u8, reader: &mut Reader<'_>) -> Result<
 pub(super) struct Message<'a> {
     pub(super) what: &'static str,
     pub(super) kind: MediaKind,
-    /// The first byte, without its packet type.
+    /// The first byte, without the packet type.
     pub(super) first: u8,
     pub(super) keyframe: bool,
     pub(super) time_ms: i64,
@@ -136,7 +136,7 @@ struct Part<'a> {
     fourcc: FourCc,
     track: u8,
     data: &'a [u8],
-    /// The message has no other.
+    /// The message has no other part.
     alone: bool,
 }
 
@@ -177,7 +177,8 @@ impl Message<'_> {
         }
     }
 
-    /// Each track by itself: one that cannot be read costs that track. What comes after a size that does not fit is lost.
+    /// Each track separately: an unreadable track affects only itself. Data after a wrong size is
+    /// lost.
     fn parts(
         &self,
         packet_type: u8,
@@ -257,7 +258,7 @@ impl Message<'_> {
         }))
     }
 
-    /// The message as it is, or, of one with several tracks, as this one alone would have come.
+    /// The whole message or, if it has several tracks, a message with this track alone.
     fn as_received(&self, codec: CodecId, packet: Packet, part: &Part<'_>) -> MediaFrame {
         let payload = if part.alone {
             self.body.clone()

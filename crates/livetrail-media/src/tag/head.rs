@@ -1,4 +1,4 @@
-//! Frames to the bytes that go before their payload.
+//! Frames to the header bytes before their payload.
 
 use livetrail_engine::{CodecId, FrameFlags, MediaFrame, MediaKind};
 
@@ -8,13 +8,15 @@ use crate::error::{Error, Result};
 /// The longest header: multitrack, with a modifier and a composition time.
 const MAX_LEN: usize = 15;
 
-/// What stands before a frame's payload in a tag or message. The body is `bytes()` and then the payload.
+/// The header before a frame's payload in a tag or message. The body is `bytes()` and then the
+/// payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TagHead {
     /// Audio, video or script.
     pub kind: TagKind,
-    /// The frame's decode time in milliseconds, modulo 2^32; a time before 0 is 0. That of `onMetaData` is always 0: it describes the
-    /// whole stream, and players take it for a subtitle elsewhere.
+    /// The frame's decode time in milliseconds, modulo 2^32; a time before 0 becomes 0. For
+    /// `onMetaData` it is always 0: that describes the whole stream, and players take it for a
+    /// subtitle at other times.
     pub timestamp_ms: u32,
     bytes: [u8; MAX_LEN],
     len: u8,
@@ -50,20 +52,20 @@ impl TagHead {
     }
 }
 
-/// The header for a frame: legacy for H.264, AAC, MP3 and G.711, enhanced for the other codecs and for every track but
-/// the first; nothing for a payload that includes its header.
+/// The header for a frame: legacy for H.264, AAC, MP3 and G.711, enhanced for the other codecs and
+/// for every track except the first; empty for a payload that includes its header.
 ///
-/// Times in other bases are rescaled to milliseconds, rounded towards minus infinity, and nanoseconds are left out. A composition
-/// time beyond what 24 bits hold (2.3 hours) is cut to that.
+/// Times in other bases are rescaled to milliseconds, rounded towards minus infinity; nanoseconds
+/// are dropped. A composition time that exceeds 24 bits (2.3 hours) is clamped.
 ///
 /// # Errors
-/// [`Error::NotInFlv`] for a codec, or a configuration, that has no place in FLV.
+/// [`Error::NotInFlv`] for a codec, or a configuration, that FLV cannot carry.
 pub fn head(frame: &MediaFrame) -> Result<TagHead> {
     make(frame, 0)
 }
 
-/// The same with the nanoseconds of the presentation time, as a modifier in an enhanced header: for a player that said that it
-/// understands modifiers.
+/// Like [`head`], with the nanoseconds of the presentation time as a modifier in an enhanced
+/// header. For a player that announced support for modifiers.
 ///
 /// # Errors
 /// As [`head`].
@@ -98,7 +100,7 @@ fn video_head(frame: &MediaFrame, nanos: u32) -> Result<TagHead> {
     ) {
         return Err(not_in_flv(frame));
     }
-    // Only codecs with a composition time have a packet type that says that it is 0.
+    // Only codecs with a composition time have a packet type that means 0.
     let timed = has_composition_time(frame.codec);
     let packet_type = match packet_type(frame) {
         enhanced::CODED_FRAMES if timed && composition_time(frame) == [0; 3] => {
@@ -120,9 +122,10 @@ fn audio_head(frame: &MediaFrame, nanos: u32) -> Result<TagHead> {
     let coded = packet_type == enhanced::CODED_FRAMES;
     let plain = frame.track == 0 && nanos == 0;
     match frame.codec {
-        // The format has no end marker for AAC: the enhanced header has.
+        // The legacy format has no end marker for AAC, but the enhanced header has.
         CodecId::Aac if plain && packet_type != enhanced::SEQUENCE_END => {
-            // Rate, size and channels are fixed for AAC: 44 kHz, 16 bits, stereo; the real ones are in its configuration.
+            // Rate, size and channels are fixed for AAC: 44 kHz, 16 bits, stereo. The actual ones
+            // are in its configuration.
             Ok(head.with(&[0xaf, packet_type]))
         }
         CodecId::Mp3 if plain && coded => Ok(head.with(&[0x2f])),
@@ -178,7 +181,8 @@ fn packet_type(frame: &MediaFrame) -> u8 {
     }
 }
 
-/// From decoding to showing, 24 bits in two's complement; 0 for what is not a coded frame.
+/// The time from decoding to presentation, 24 bits in two's complement; 0 unless the frame is
+/// coded.
 fn composition_time(frame: &MediaFrame) -> [u8; 3] {
     if packet_type(frame) != enhanced::CODED_FRAMES {
         return [0; 3];

@@ -8,41 +8,42 @@ use livetrail_engine::MediaFrame;
 use super::{Decoded, TagKind, Unwrapper, decode};
 use crate::error::Error;
 
-/// Different causes of which one sender's first is reported.
+/// The most different faults that are reported per sender.
 const MAX_REPORTS: usize = 16;
 
-/// Takes the tags of one connection or file apart, on one clock.
+/// Decodes the tags of one connection or file, on one clock.
 ///
-/// What cannot be read costs that message and nothing else: the framing around it is intact. It is counted, and the first of each kind
-/// of fault is reported.
+/// An unreadable message is dropped, and only that message: the framing around it is intact. It is
+/// counted, and the first fault of each kind is reported.
 #[derive(Debug, Default)]
 pub struct Intake {
     clock: Unwrapper,
-    /// Of a message with several tracks: at most 256.
+    /// The remaining frames of a message with several tracks: at most 256.
     more: VecDeque<MediaFrame>,
     unusable: u64,
     faults: Vec<Unusable>,
-    /// Of the faults, those that the host has taken.
+    /// The number of faults that the host has taken.
     reported: usize,
 }
 
-/// A message that could not be used.
+/// An unusable message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unusable {
-    /// What it was to carry.
+    /// The kind of its content.
     pub kind: TagKind,
-    /// What is wrong with it.
+    /// The fault.
     pub error: Error,
 }
 
 impl Intake {
-    /// For a sender that has sent nothing yet.
+    /// An intake for a new sender.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The first frame of a message, if it has one; [`next_frame`](Self::next_frame) has the others.
+    /// Decodes a message and returns its first frame, if any; [`next_frame`](Self::next_frame)
+    /// returns the others.
     pub fn take(&mut self, kind: TagKind, timestamp_ms: u32, body: &Bytes) -> Option<MediaFrame> {
         let time_ms = match kind {
             TagKind::Audio | TagKind::Video => self.clock.unwrap_ms(timestamp_ms),
@@ -62,18 +63,18 @@ impl Intake {
         }
     }
 
-    /// The next frame of the message that was taken last.
+    /// The next frame of the last message.
     pub fn next_frame(&mut self) -> Option<MediaFrame> {
         self.more.pop_front()
     }
 
-    /// Messages that could not be used.
+    /// The number of unusable messages.
     #[must_use]
     pub fn unusable(&self) -> u64 {
         self.unusable
     }
 
-    /// A fault that this sender has not made before: to be logged. Up to 16 in all.
+    /// A fault that is new for this sender, for the log. Up to 16 per sender.
     pub fn take_report(&mut self) -> Option<Unusable> {
         let report = self.faults.get(self.reported)?.clone();
         self.reported = self.reported.saturating_add(1);
@@ -95,6 +96,6 @@ impl fmt::Display for Unusable {
             TagKind::Video => "video",
             TagKind::Script => "data",
         };
-        write!(f, "{kind} message left out: {}", self.error)
+        write!(f, "{kind} message dropped: {}", self.error)
     }
 }

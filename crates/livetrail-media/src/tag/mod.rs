@@ -1,15 +1,17 @@
-//! The header of an FLV tag's body, which is also that of an RTMP audio, video or data message.
+//! The header of an FLV tag's body. RTMP audio, video and data messages have the same header.
 //!
 //! ```text
 //! legacy video    [frame type 4 | codec id 4] [AVC packet type 8] [composition time 24] data
 //! legacy audio    [format 4 | rate 2 | size 1 | stereo 1] [AAC packet type 8] data
-//! enhanced video  [1 | frame type 3 | packet type 4] ModEx* [FourCC 32] [composition time 24, H.26x only] data
+//! enhanced video  [1 | frame type 3 | packet type 4] ModEx* [FourCC 32] [composition time 24] data
+//!                 (composition time in H.264 and H.265 only)
 //! enhanced audio  [9 (4) | packet type 4] ModEx* [FourCC 32] data
 //! ```
 //!
-//! [`decode`] takes a body apart without copying its payload; [`head`] makes the few bytes that go before a frame's
-//! payload. [`Intake`] does the first for a whole connection or file, and counts what cannot be used. A codec that Livetrail does not
-//! know is passed on as it came ([`FrameFlags::AS_RECEIVED`]). Adobe FLV 10.1 annex E.4; Enhanced RTMP v2.
+//! [`decode`] splits a body without copying its payload. [`head`] makes the few bytes before a
+//! frame's payload. [`Intake`] decodes for a whole connection or file, and counts unusable
+//! messages. A codec unknown to Livetrail passes through unchanged ([`FrameFlags::AS_RECEIVED`]).
+//! Adobe FLV 10.1 annex E.4; Enhanced RTMP v2.
 
 mod audio;
 mod enhanced;
@@ -27,7 +29,7 @@ pub use timestamp::Unwrapper;
 
 use crate::{amf0, error::Result, read::Reader};
 
-/// What a tag or message carries. The numbers are those of FLV tag types and of RTMP message types.
+/// The content of a tag or message. The numbers are FLV tag types and RTMP message types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TagKind {
     /// 8.
@@ -39,7 +41,7 @@ pub enum TagKind {
 }
 
 impl TagKind {
-    /// The kind with this number, if it is one.
+    /// The kind with this number, if it is defined.
     #[must_use]
     pub fn from_id(id: u8) -> Option<Self> {
         match id {
@@ -61,14 +63,14 @@ impl TagKind {
     }
 }
 
-/// What became of a well-formed tag body.
+/// The result of decoding a well-formed tag body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
     /// A frame; its payload is a slice of the body.
     Frame(MediaFrame),
     /// A frame for each of several tracks, at least one.
     Frames(Vec<MediaFrame>),
-    /// Nothing to carry, and why.
+    /// No frame, and the reason.
     Skipped(Skipped),
 }
 
@@ -101,7 +103,8 @@ pub enum Skipped {
     Empty,
     /// A seek marker for the player (frame type 5).
     Command,
-    /// An AV1 descriptor for MPEG-2 TS, which no known encoder sends (enhanced video packet type 5).
+    /// An AV1 descriptor for MPEG-2 TS, which no known encoder sends (enhanced video packet type
+    /// 5).
     Mpeg2TsSequenceStart,
     /// `@clearDataFrame`.
     ClearDataFrame,
@@ -109,10 +112,11 @@ pub enum Skipped {
 
 /// Takes a tag's body apart. `timestamp_ms` is the tag's time, unwrapped (see [`Unwrapper`]).
 ///
-/// The payload of the frame is a slice of `body`; of unknown codecs in a message of several tracks it is a copy.
+/// The payload of the frame is a slice of `body`, or a copy for an unknown codec in a message with
+/// several tracks.
 ///
 /// # Errors
-/// A body that is cut short, and a packet type that is not defined. Neither says anything about the next body.
+/// A body that is too short, or an undefined packet type. The next body may still be fine.
 pub fn decode(kind: TagKind, body: &Bytes, timestamp_ms: i64) -> Result<Decoded> {
     if body.is_empty() {
         return Ok(Decoded::Skipped(Skipped::Empty));
@@ -124,20 +128,22 @@ pub fn decode(kind: TagKind, body: &Bytes, timestamp_ms: i64) -> Result<Decoded>
     }
 }
 
-/// The AMF0 string `@setDataFrame`, as publishers send it before metadata that the server shall keep.
+/// The AMF0 string `@setDataFrame`, which publishers send before metadata that the server should
+/// keep.
 const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 const CLEAR_DATA_FRAME: &[u8] = b"\x02\x00\x0f@clearDataFrame";
 const ON_META_DATA: &[u8] = b"\x02\x00\x0aonMetaData";
 
-/// Values before the name that are passed over: cameras send two numbers.
+/// The most values that are skipped before the name: cameras send two numbers.
 const MAX_LEADING_VALUES: usize = 16;
 
-/// Script data is passed on as it is, less the instruction to the server; only `onMetaData` is kept for late joiners. That
-/// describes the whole stream, so it is always at time 0.
+/// Passes script data through, without the instruction to the server. Only `onMetaData` is kept for
+/// late joiners; it describes the whole stream, so its time is always 0.
 fn decode_script(body: &Bytes, timestamp_ms: i64) -> Decoded {
     let mut payload = &body[..];
     let mut metadata = false;
-    // More than once is odd, but what is left must not begin with an instruction: it would be one for the next server.
+    // A repeated instruction is odd, but must not remain: it would be an instruction to the next
+    // server.
     loop {
         let named = without_leading_values(payload);
         if let Some(rest) = named.strip_prefix(SET_DATA_FRAME) {
@@ -169,7 +175,7 @@ fn decode_script(body: &Bytes, timestamp_ms: i64) -> Decoded {
     ))
 }
 
-/// What is left from the first text on; all of it where there is no text within the bound.
+/// The payload from its first text on, or all of it if there is no text within the bound.
 fn without_leading_values(payload: &[u8]) -> &[u8] {
     const SHORT_STRING: u8 = 0x02;
     let mut decoder = amf0::Decoder::new(payload);
@@ -190,12 +196,13 @@ enum Packet {
     Config,
     Coded,
     End,
-    /// Describes the track in addition to its configuration.
+    /// A description of the track, in addition to its configuration.
     Metadata,
 }
 
 impl Packet {
-    /// The payload is what the reader has left; a coded packet without one is nothing.
+    /// The payload: the rest of the reader's input. `None` if that is empty, unless the packet ends
+    /// the sequence.
     fn payload(self, reader: &Reader<'_>, body: &Bytes) -> Option<Bytes> {
         match self {
             Self::End => Some(Bytes::new()),

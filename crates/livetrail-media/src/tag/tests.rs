@@ -1,4 +1,4 @@
-//! What the tag headers promise.
+//! The promises of the tag headers.
 
 use std::num::NonZeroU32;
 
@@ -119,7 +119,7 @@ proptest! {
         prop_assert_eq!(unwrapper.unwrap_ms(start), time);
         for step in steps {
             time += step;
-            // Nothing is before 0: such a step is one forwards.
+            // No time is before 0: such a step is a forward one.
             time += if time < 0 { 1 << 32 } else { 0 };
             prop_assert_eq!(unwrapper.unwrap_ms(time.rem_euclid(1 << 32) as u32), time);
         }
@@ -235,7 +235,7 @@ fn only_codecs_with_a_composition_time_have_it_left_out() {
     assert_eq!(bytes(CodecId::Vp8, FrameFlags::KEYFRAME), b"\x91vp08");
     assert_eq!(bytes(CodecId::Vp9, FrameFlags::NONE), b"\xa1vp09");
     assert_eq!(bytes(CodecId::H265, FrameFlags::KEYFRAME), b"\x93hvc1");
-    // A sender that got it wrong is put right.
+    // A wrong value from the sender is corrected.
     let wrong = video(b"\x93av01x").unwrap().into_frame().unwrap();
     assert_eq!(head(&wrong).unwrap().bytes(), b"\x91av01");
 }
@@ -340,7 +340,8 @@ fn colours_and_speaker_layouts_are_kept_next_to_the_configuration() {
 
 #[test]
 fn a_message_of_several_tracks_is_a_frame_for_each() {
-    // Two of one codec, the second with a composition time; then two codecs, one of them unknown.
+    // Two tracks of one codec, the second with a composition time; then two codecs, one of them
+    // unknown.
     let same = b"\x96\x11hvc1\x00\0\0\x04\0\0\0a\x01\0\0\x05\0\0\x28bc";
     let frames: Vec<_> = video(same).unwrap().into_frames().collect();
     let seen: Vec<_> = frames
@@ -357,7 +358,7 @@ fn a_message_of_several_tracks_is_a_frame_for_each() {
     frames
         .iter()
         .for_each(|frame| assert_eq!(there_and_back(frame), *frame));
-    // A size that does not fit costs all that follows.
+    // A wrong size loses all the data that follows.
     let cut = b"\x95\x11Opus\x00\0\0\x01a\x01\0\0\x09b";
     assert_eq!(audio(cut).unwrap().into_frames().count(), 1);
     assert!(audio(b"\x95\x11Opus\x00\0\0\x09a").is_err());
@@ -395,7 +396,7 @@ fn an_intake_counts_what_it_cannot_use_and_reports_each_kind_once() {
         (frame.is_some(), intake.take_report().map(|r| r.to_string()))
     };
     assert_eq!(take(TagKind::Video, b"\x17\x01\0\0\0x"), (true, None));
-    let report = "video message left out: video tag: the input ends too early";
+    let report = "video message dropped: video tag: the input ends too early";
     assert_eq!(
         take(TagKind::Video, b"\x27"),
         (false, Some(report.to_owned()))

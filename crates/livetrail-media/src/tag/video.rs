@@ -34,7 +34,7 @@ fn decode_legacy(first: u8, mut reader: Reader<'_>, body: &Bytes, dts_ms: i64) -
     let keyframe = is_key(frame_type);
     let codec = match first & 0x0f {
         7 => CodecId::H264,
-        // Not Adobe's, but what encoders used for H.265 before there were FourCCs.
+        // Not Adobe's, but encoders used it for H.265 before FourCCs existed.
         12 => CodecId::H265,
         2 => return Ok(as_received(CodecId::H263, keyframe, &reader, body, dts_ms)),
         4 | 5 => return Ok(as_received(CodecId::Vp6, keyframe, &reader, body, dts_ms)),
@@ -43,7 +43,7 @@ fn decode_legacy(first: u8, mut reader: Reader<'_>, body: &Bytes, dts_ms: i64) -
     let packet = match reader.u8()? {
         0 => Packet::Config,
         1 => Packet::Coded,
-        // Nothing that follows in it counts, and some senders leave that out.
+        // The rest of it has no meaning, and some senders omit it.
         2 => Packet::End,
         value => return Err(Error::PacketType { what: WHAT, value }),
     };
@@ -64,7 +64,7 @@ fn decode_legacy(first: u8, mut reader: Reader<'_>, body: &Bytes, dts_ms: i64) -
     )))
 }
 
-/// A codec without a configuration of its own; its first byte says what the decoder needs.
+/// A codec without a separate configuration; its first byte has the decoder's parameters.
 fn as_received(
     codec: CodecId,
     keyframe: bool,
@@ -93,7 +93,7 @@ fn decode_enhanced(
 ) -> Result<Decoded> {
     let frame_type = (first >> 4) & 0x07;
     let modifiers = enhanced::modifiers(first & 0x0f, &mut reader)?;
-    // The frame type of metadata has no meaning.
+    // For metadata the frame type has no meaning.
     if frame_type == FRAME_COMMAND && modifiers.packet_type != enhanced::METADATA {
         return Ok(Decoded::Skipped(Skipped::Command));
     }
@@ -113,7 +113,8 @@ fn is_key(frame_type: u8) -> bool {
     matches!(frame_type, FRAME_KEY | FRAME_GENERATED_KEY)
 }
 
-/// H.264 and H.265 reorder pictures; their coded frames carry the distance from decoding to showing.
+/// H.264 and H.265 reorder pictures, so their coded frames carry the time from decoding to
+/// presentation.
 pub(super) fn has_composition_time(codec: CodecId) -> bool {
     matches!(codec, CodecId::H264 | CodecId::H265)
 }

@@ -161,7 +161,7 @@ impl Link {
     /// What cannot be read costs that message: the framing around it is intact.
     fn count_unreadable(&mut self, error: &Error) {
         if self.unreadable == 0 {
-            self.report = Some(format!("message left out: {error}"));
+            self.report = Some(format!("message dropped: {error}"));
         }
         self.unreadable = self.unreadable.saturating_add(1);
     }

@@ -662,7 +662,7 @@ fn a_message_that_cannot_be_read_costs_that_message() {
         assert!(
             server
                 .take_report()
-                .is_none_or(|report| report.contains("message left out"))
+                .is_none_or(|report| report.contains("message dropped"))
         );
     }
     assert_eq!(server.unusable(), 8);
