@@ -7,12 +7,12 @@ use std::{
 
 use crate::Error;
 
-/// A ring, of which there is none here: this has no values.
+/// A ring, which does not exist on this system: this type has no values.
 #[derive(Debug)]
 pub enum Ring {}
 
 impl Ring {
-    /// Says that there is none.
+    /// Fails, because there is no ring.
     ///
     /// # Errors
     /// Always.
@@ -21,7 +21,7 @@ impl Ring {
         Err(Error::Setup { source })
     }
 
-    /// Sends, where there is a ring.
+    /// Sends, on systems that have a ring.
     pub fn send<'a>(
         &mut self,
         _messages: impl IntoIterator<Item = (BorrowedFd<'a>, &'a [IoSlice<'a>])>,

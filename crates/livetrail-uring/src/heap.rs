@@ -1,13 +1,15 @@
 //! Giving freed memory back to the system.
 
-/// Has the allocator give freed memory back to the system: glibc's keeps it, whole heaps of it, when something small that lives lies
-/// above. Takes about a tenth of a millisecond for each MiB, in which threads that allocate may wait. True if some was given back;
-/// elsewhere than with glibc nothing is done.
+/// Makes the allocator return freed memory to the system. glibc's keeps it, even whole heaps, as
+/// long as a small live allocation lies above. Takes about a tenth of a millisecond per MiB, in
+/// which threads that allocate may wait. Returns true if some memory was returned. Without glibc it
+/// does nothing.
 #[must_use]
 pub fn return_freed_memory() -> bool {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        // SAFETY: `malloc_trim` takes a number and touches only memory that is free; it may be called by any thread at any time.
+        // SAFETY: `malloc_trim` takes a number and touches only free memory; any thread may call it
+        // at any time.
         unsafe { libc::malloc_trim(0) == 1 }
     }
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
@@ -25,14 +27,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_freed_below_something_that_lives_is_given_back() {
+    fn memory_freed_below_a_live_allocation_is_returned() {
         let freed: Vec<_> = (0..20_000).map(|_| vec![1_u8; 10_000]).collect();
         let lives = Box::new([1_u8; 100]);
         drop(freed);
         let before = resident_kib();
         let given = return_freed_memory();
         let after = resident_kib();
-        // Where the allocator is another one, as under a checker of memory, there is nothing to see.
+        // With another allocator, such as a memory checker's, there is nothing to see.
         assert!(!given || after < 120_000, "{before} to {after} KiB");
         drop(lives);
     }

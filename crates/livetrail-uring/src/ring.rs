@@ -1,31 +1,38 @@
-//! The ring, and the proof that nothing of what is lent to the kernel is lent for longer than a call.
+//! The ring, and the proof that memory is lent to the kernel for one call only.
 //!
 //! # Proof
 //!
-//! io_uring is unsafe because an operation reads memory by an address that was given to it, until it is *completed*, whatever the
-//! program has done with that memory meanwhile. Here that memory is a `msghdr` (in [`Ring::queue`]), the `iovec`s that it points to
-//! (the caller's slices) and the bytes these point to. The invariant:
+//! io_uring is unsafe because an operation reads memory at an address that it was given until it is
+//! *completed*, whatever the program does with that memory meanwhile. Here that memory is a
+//! `msghdr` (in [`Ring::queue`]), the `iovec`s that it points to (the caller's slices) and the
+//! bytes that these point to. The invariant:
 //!
-//! > **Between two calls of [`Ring::send`] there is no entry in the submission queue that the kernel could still take, and no
-//! > operation that it has taken and not completed.**
+//! > **Between two calls of [`Ring::send`] there is no entry in the submission queue that the
+//! > kernel could still take, and no operation that it has taken and not completed.**
 //!
-//! It holds when a ring is made. A call keeps it:
+//! It holds when a ring is created. A call preserves it:
 //!
-//! 1. All of the caller's code (its iterator) runs before the first entry is put into the queue. When it panics, there is none.
-//! 2. From the first entry until the last completion ([`Ring::round`]) no code but this module's runs, which does not return early
-//!    and does not panic; should it do so after all, [`Lent`] ends the process.
-//! 3. A round ends in one of two ways. Either every entry has its completion; the kernel posts one for each operation that it takes,
-//!    and does not read the operation's memory after that. Or the kernel refused to go on and *has taken nothing that is not
-//!    completed* (entries put in, less those still in the queue, less completions, is zero). Then the ring is given up: entries that
-//!    are left in its queue would be taken by `io_uring_enter` alone, which is never called for it again; no kernel thread polls the
-//!    queue (`IORING_SETUP_SQPOLL` is not used).
-//! 4. A refusal that passes (`EINTR`, `EAGAIN`, `EBUSY`: a signal, no memory for a request, completions that were not taken) ends no
-//!    round by itself: what is completed is taken, and the kernel is asked again, [`ATTEMPTS`] times without progress.
-//! 5. If the kernel refused to wait for something that it has taken, there would be no way to return soundly, and the process ends.
-//!    This does not happen: each send has `MSG_DONTWAIT`, and is therefore tried and completed while it is taken.
+//! 1. All of the caller's code (its iterator) runs before the first entry is put into the queue.
+//!    When it panics, there is no entry.
+//! 2. From the first entry until the last completion ([`Ring::round`]) only this module's code
+//!    runs. It does not return early and does not panic; if it panics after all, [`Lent`] aborts
+//!    the process.
+//! 3. A round ends in one of two ways. Either every entry has its completion: the kernel posts one
+//!    for each operation that it takes, and does not read the operation's memory after that. Or the
+//!    kernel refused to continue and *has taken nothing that is not completed* (entries queued,
+//!    minus those still in the queue, minus completions, is zero). Then the ring is abandoned: only
+//!    `io_uring_enter` could take the entries that remain in its queue, and it is never called for
+//!    this ring again; no kernel thread polls the queue (`IORING_SETUP_SQPOLL` is not used).
+//! 4. A refusal that passes (`EINTR`, `EAGAIN`, `EBUSY`: a signal, no memory for a request, pending
+//!    completions) does not end a round: completions are collected and the kernel is asked again,
+//!    [`ATTEMPTS`] times without progress.
+//! 5. If the kernel refused to wait for an operation that it has taken, no return would be sound,
+//!    and the process aborts. This does not happen: each send has `MSG_DONTWAIT`, so the kernel
+//!    tries and completes it while taking it.
 //!
-//! Memory stays where it is meanwhile: `queue` is not touched during a round, and the slices and their bytes are borrowed for `'a`,
-//! which outlives the call. The sockets are borrowed as well, so that no descriptor is closed and given to something else.
+//! Memory does not move meanwhile: `queue` is not touched during a round, and the slices and their
+//! bytes are borrowed for `'a`, which outlives the call. The sockets are borrowed as well, so that
+//! no descriptor is closed and reused.
 
 use std::{
     fmt,
@@ -41,21 +48,22 @@ use io_uring::{IoUring, opcode, types};
 
 use crate::{BATCH, Error};
 
-/// What stands for a send that was not tried: try again.
+/// The result of a send that was not tried: try again.
 const NOT_TRIED: i32 = -libc::EAGAIN;
 
-/// How often in a row the kernel is asked while it refuses for a reason that passes, and nothing is completed.
+/// How often in a row the kernel is asked while it refuses for a passing reason and nothing
+/// completes.
 const ATTEMPTS: u32 = 16;
 
-/// One socket's message, as the kernel wants it.
+/// One socket's message, in the kernel's format.
 struct Message {
     socket: RawFd,
     header: libc::msghdr,
 }
 
-/// A ring for sends, to be used by the thread that has made it and by no other (hence not [`Send`]).
+/// A ring for sends. Only the thread that created it can use it, so it is not [`Send`].
 ///
-/// It works on the thread that has made it:
+/// It works on the thread that created it:
 ///
 /// ```
 /// fn is_send<T: Send>() {}
@@ -69,14 +77,14 @@ struct Message {
 /// ```
 pub struct Ring {
     ring: IoUring,
-    /// What a call sends. Between calls it is empty, and kept for its capacity.
+    /// The messages of one call. Empty between calls; kept for its capacity.
     queue: Vec<Message>,
-    /// The kernel refused to go on.
+    /// The kernel refused to continue.
     given_up: bool,
-    /// Every other send is taken by a thread of the kernel, and is completed when that comes to it.
+    /// A kernel thread takes every other send, and completes it later.
     #[cfg(test)]
     pub(crate) out_of_order: bool,
-    /// Errors that the kernel gives in place of taking anything, the last first.
+    /// Errors that the kernel returns instead of taking anything, the last first.
     #[cfg(test)]
     pub(crate) refusals: std::cell::RefCell<Vec<i32>>,
 }
@@ -90,12 +98,15 @@ impl fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// A ring, with which a byte has been sent from one end of a pair of sockets: what a filter of system calls forbids is known now.
+    /// Creates a ring and sends one byte through a pair of sockets with it, so that a filter of
+    /// system calls is noticed now.
     ///
     /// # Errors
-    /// The system has none for us (Linux before 6.1, a seccomp filter, `kernel.io_uring_disabled`), or nothing can be sent with it.
+    /// The system allows no ring (Linux before 6.1, a seccomp filter, `kernel.io_uring_disabled`),
+    /// or the ring cannot send.
     pub fn new() -> Result<Self, Error> {
-        // Sends are tried while they are taken, and nobody but this thread ever asks: the kernel need not interrupt it.
+        // Sends complete while they are taken, and only this thread ever asks, so the kernel need
+        // not interrupt it.
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -115,23 +126,24 @@ impl Ring {
         Ok(ring)
     }
 
-    /// Sends each message on its socket, once and without waiting. `results` has then for each, in the order of `messages`, what
-    /// `sendmsg` gives: how many bytes the socket took, or an error; [`WouldBlock`](io::ErrorKind::WouldBlock) is a socket that is
-    /// full. A peer that is gone raises no signal. A message has up to 1,024 slices.
+    /// Sends each message on its socket, once and without waiting. Afterwards `results` has for
+    /// each, in the order of `messages`, the result of `sendmsg`: the number of bytes that the
+    /// socket took, or an error; [`WouldBlock`](io::ErrorKind::WouldBlock) means a full socket. A
+    /// closed peer raises no signal. A message has up to 1,024 slices.
     ///
-    /// With no more than [`BATCH`] messages that is one system call. Allocates while `results` and its own memory grow to the number
-    /// of messages, and never again.
+    /// Up to [`BATCH`] messages need one system call. Allocates only while `results` and its own
+    /// memory grow to the number of messages.
     ///
     /// # Errors
-    /// The kernel refused to go on: what was not sent is `WouldBlock` in `results`, and nothing will be sent with this ring any more. A
-    /// new ring may work ([`Error::is_passing`]).
+    /// The kernel refused to continue: unsent messages are `WouldBlock` in `results`, and this ring
+    /// sends nothing any longer. A new ring may work ([`Error::is_passing`]).
     pub fn send<'a>(
         &mut self,
         messages: impl IntoIterator<Item = (BorrowedFd<'a>, &'a [IoSlice<'a>])>,
         results: &mut Vec<io::Result<usize>>,
     ) -> Result<(), Error> {
         results.clear();
-        // A panic in the iterator may have left some.
+        // A panic in the iterator may have left some messages.
         self.queue.clear();
         for (socket, slices) in messages {
             self.queue.push(Message {
@@ -151,7 +163,7 @@ impl Ring {
         sent.map_err(|source| Error::Enter { source })
     }
 
-    /// Sends up to [`BATCH`] messages from `first` on, and waits until all of them are completed.
+    /// Sends up to [`BATCH`] messages from `first` on, and waits until all are completed.
     fn round(&mut self, first: usize, results: &mut [io::Result<usize>]) -> io::Result<()> {
         if self.given_up {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -170,10 +182,11 @@ impl Ring {
             } else {
                 send
             };
-            // SAFETY: by the module's proof: header, slices and bytes stay until this round ends, which is when the kernel has
-            // completed the operation or will never take it.
+            // SAFETY: by the module's proof: header, slices and bytes remain until this round ends.
+            // By then the kernel has completed the operation or will never take it.
             if unsafe { entries.push(&send) }.is_err() {
-                // Full. Rounds are no longer than the queue and begin with an empty one, so it is not.
+                // The queue is full. Rounds are no longer than the queue and begin with an empty
+                // one, so this does not happen.
                 break;
             }
             given = given.saturating_add(1);
@@ -184,7 +197,7 @@ impl Ring {
         done
     }
 
-    /// Has the kernel take what is in the queue, and takes what it says until that is all.
+    /// Makes the kernel take the queue's entries, and collects all their completions.
     fn complete(&mut self, given: usize, results: &mut [io::Result<usize>]) -> io::Result<()> {
         let (mut completed, mut attempts) = (0_usize, 0_u32);
         while completed < given {
@@ -208,7 +221,8 @@ impl Ring {
             }
             let untaken = self.ring.submission().len();
             if given != completed.saturating_add(untaken) {
-                // It has memory of ours, and will not say when it no longer has.
+                // The kernel holds addresses of our memory, and will not report when it no longer
+                // does.
                 std::process::abort();
             }
             self.given_up = true;
@@ -243,7 +257,8 @@ impl Ring {
     }
 }
 
-/// While it lives, the kernel may have addresses of memory that its owner believes to be its own again after a panic.
+/// While it lives, the kernel may hold addresses of memory that its owner would reuse after a
+/// panic.
 struct Lent;
 
 impl Drop for Lent {
@@ -254,15 +269,17 @@ impl Drop for Lent {
 
 /// A message without address and control data.
 fn header(slices: &[IoSlice<'_>]) -> libc::msghdr {
-    // SAFETY: a `msghdr` is integers and pointers, for which zero is a value: no name, no control data, no flags.
+    // SAFETY: a `msghdr` consists of integers and pointers, for which zero is a valid value: no
+    // name, no control data, no flags.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
-    // An `IoSlice` has the layout of an `iovec` (std's promise on Unix). `sendmsg` reads these and writes none of them.
+    // An `IoSlice` has the layout of an `iovec` (std guarantees it on Unix). `sendmsg` reads these
+    // and writes none.
     header.msg_iov = slices.as_ptr().cast::<libc::iovec>().cast_mut();
     header.msg_iovlen = slices.len() as _;
     header
 }
 
-/// Whether the kernel may take the same at another time.
+/// Whether the kernel may accept the same call later.
 pub(crate) fn passes(error: &io::Error) -> bool {
     let errno = error.raw_os_error();
     [libc::EINTR, libc::EAGAIN, libc::EBUSY]
@@ -270,7 +287,7 @@ pub(crate) fn passes(error: &io::Error) -> bool {
         .any(|passing| errno == Some(*passing))
 }
 
-/// What the kernel says, as a system call's wrapper says it.
+/// The kernel's result, as a system call's wrapper returns it.
 fn taken(result: i32) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(result.saturating_neg()))
 }

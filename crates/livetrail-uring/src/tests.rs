@@ -1,4 +1,5 @@
-//! Sends on real sockets: full, closed, gone; more than a batch; out of order; and a system that has no ring for us.
+//! Sends on real sockets: full, closed, disconnected; more than a batch; out of order; and a system
+//! that allows no ring.
 
 use std::{
     collections::BTreeMap,
@@ -14,12 +15,9 @@ use socket2::SockRef;
 
 use super::*;
 
-/// A ring; `None`, and a word about it, on a machine that has none for us, as in most containers. There is nothing to test there
-/// but that it is told.
-#[expect(
-    clippy::print_stderr,
-    reason = "who reads the output of tests should know"
-)]
+/// A ring. `None`, and a line that says so, on a machine without one, such as in most containers:
+/// there the tests can only check the report.
+#[expect(clippy::print_stderr, reason = "the output of tests should say so")]
 fn ring() -> Option<Ring> {
     match Ring::new() {
         Ok(ring) => Some(ring),
@@ -31,7 +29,7 @@ fn ring() -> Option<Ring> {
     }
 }
 
-/// Two ends of a connection that buffer little: what is sent, and where it arrives.
+/// Two ends of a connection with small buffers: the sender's and the receiver's.
 fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let from = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -41,7 +39,7 @@ fn connection() -> (TcpStream, TcpStream) {
     (from, to)
 }
 
-/// Sends the same on all.
+/// Sends the same message on all sockets.
 fn send_all(ring: &mut Ring, sockets: &[&TcpStream], slices: &[&[u8]]) -> Vec<io::Result<usize>> {
     let slices: Vec<_> = slices.iter().copied().map(IoSlice::new).collect();
     let mut results = vec![Ok(usize::MAX)];
@@ -109,7 +107,7 @@ fn a_full_socket_takes_a_part_and_then_nothing_until_it_is_read_whether_or_not_i
         };
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
         assert!(parts > 0);
-        // A socket beside a full one gets its own.
+        // A socket next to a full one gets its message.
         let results = send_all(&mut ring, &[&full, &other], &[b"beside"]);
         assert_eq!(
             results[0].as_ref().unwrap_err().kind(),
@@ -141,7 +139,7 @@ fn a_peer_that_is_gone_is_an_error_of_its_socket_alone_and_no_signal() {
     };
     let gone = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
     assert!(gone.contains(&error.kind()), "{error}");
-    // Once more, now that it is known: this is what would raise SIGPIPE.
+    // Once more, after the disconnection is known: this is the send that would raise SIGPIPE.
     let error = send_all(&mut ring, &[&from], &[b"x"]).remove(0);
     assert_eq!(error.unwrap_err().kind(), ErrorKind::BrokenPipe);
 }
@@ -151,7 +149,7 @@ fn what_is_no_open_socket_is_an_error_of_its_own_alone() {
     let Some(mut ring) = ring() else { return };
     let (from, to) = connection();
     let file = std::fs::File::open("/dev/null").unwrap();
-    // SAFETY: descriptors are given out from below, and no process has so many: nobody's is used.
+    // SAFETY: descriptors are numbered from 0, and no process has that many: this one is unused.
     let closed = unsafe { BorrowedFd::borrow_raw(i32::MAX - 1) };
     let text = [IoSlice::new(b"text")];
     let sockets = [closed, from.as_fd(), file.as_fd(), from.as_fd()];
@@ -215,7 +213,7 @@ fn a_result_is_its_messages_own_in_whatever_order_the_kernel_completes_them() {
         let messages = messages.map(|((from, _), slices)| (from.as_fd(), &slices[..]));
         let mut results = Vec::new();
         ring.send(messages, &mut results).unwrap();
-        // All of it is done: what was lent can go.
+        // All sends are done: the borrowed memory can be freed.
         drop(slices);
         for (n, ((_, to), result)) in ends.iter().zip(results).enumerate() {
             let wanted = (n + round) % 100 + 1;
@@ -256,7 +254,8 @@ fn a_panic_while_messages_are_gathered_sends_none_of_them_then_or_later() {
 #[test]
 fn a_ring_that_the_kernel_refuses_gives_up_with_nothing_lent_and_says_so_ever_after() {
     struct Moved(Ring);
-    // SAFETY: wrong on purpose, and no more than the kernel expects: it refuses whoever has not made the ring.
+    // SAFETY: wrong on purpose, and harmless: the kernel refuses any thread that did not create the
+    // ring.
     unsafe impl Send for Moved {}
     let Some(ring) = ring() else { return };
     let moved = Moved(ring);
@@ -306,7 +305,7 @@ fn a_refusal_that_passes_costs_nothing_and_one_that_stays_costs_the_ring() {
     assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
 }
 
-/// Why there is no ring on a thread on which this system call gives that error.
+/// The reason why there is no ring on a thread where this system call fails with that error.
 fn refusal(call: i64, errno: i32) -> Option<String> {
     let refused = move || {
         let rules = BTreeMap::from([(call, vec![])]);
@@ -331,17 +330,17 @@ fn a_system_that_forbids_or_lacks_it_is_told_apart() {
         (
             libc::SYS_io_uring_setup,
             libc::EPERM,
-            &["not to be had", "kernel.io_uring_disabled", "seccomp"][..],
+            &["cannot create", "kernel.io_uring_disabled", "seccomp"][..],
         ),
         (
             libc::SYS_io_uring_setup,
             libc::ENOSYS,
-            &["not to be had", "has no io_uring"],
+            &["cannot create", "has no io_uring"],
         ),
         (
             libc::SYS_io_uring_setup,
             libc::EINVAL,
-            &["not to be had", "Linux 6.1"],
+            &["cannot create", "Linux 6.1"],
         ),
         (
             libc::SYS_io_uring_enter,
