@@ -1,4 +1,4 @@
-//! Which bundles may have what is asked for.
+//! The bundles that may contain matching records.
 
 use std::ops::Range;
 
@@ -11,7 +11,8 @@ use crate::segment::{
     Bundles, SEGMENT_BUNDLES, SEGMENT_RECORDS, bundles_with, bundles_within, posting_place,
 };
 
-/// Ranges of bundles, by number, in order: what the index says of the first `indexed` records, and everything behind them.
+/// Ranges of bundles, by number, in order: those that the index gives for the first `indexed`
+/// records, and all bundles after them.
 pub(crate) fn bundles(
     filter: &Filter,
     snapshot: &Snapshot<'_>,
@@ -61,7 +62,7 @@ pub(crate) fn bundles(
     Ok(found.0)
 }
 
-/// All bundles that have entries with a wanted index.
+/// All bundles that have entries in the wanted range of indices.
 pub(crate) fn all(filter: &Filter, size: u64) -> Range<u64> {
     let entries = filter.entries.clone().unwrap_or(0..size);
     let end = entries.end.min(size);
@@ -73,7 +74,7 @@ pub(crate) fn all(filter: &Filter, size: u64) -> Range<u64> {
     first..end.div_ceil(width)
 }
 
-/// Ranges in order, neighbours joined.
+/// Ranges in order; adjacent ones are joined.
 #[derive(Default)]
 struct Ranges(Vec<Range<u64>>);
 

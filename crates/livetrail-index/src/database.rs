@@ -1,12 +1,16 @@
 //! The file: a SQLite database with three tables.
 //!
 //! ```sql
-//! about   (origin, records, root, state)   one row: whose log, how many of its records are indexed, the root of the tree of that size, open sessions
+//! about   (origin, records, root, state)   one row, see below
 //! posting (place, pairs)                   place = 256 · segment + part
 //! span    (segment, times)
 //! ```
 //!
-//! `segment.rs` has the bytes of `pairs` and `times`. Everything of a segment and the new row of `about` come with one transaction.
+//! `about` names the log and has the number of its indexed records, the root of the tree of that
+//! size, and the open sessions.
+//!
+//! See `segment.rs` for the bytes of `pairs` and `times`. One transaction adds all rows of a
+//! segment and the new row of `about`.
 
 use std::{
     fs::{self, OpenOptions},
@@ -29,7 +33,7 @@ const FORMAT: i64 = 1;
 /// Marks the file as ours: "LTix".
 const APPLICATION: i64 = 0x4c54_6978;
 
-/// How long a writer waits for another one; each writes for some milliseconds.
+/// How long a writer waits for another one; each writes for a few milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const TABLES: &str = "
@@ -38,12 +42,12 @@ const TABLES: &str = "
     CREATE TABLE span (segment INTEGER PRIMARY KEY, times BLOB NOT NULL) STRICT;
 ";
 
-/// What is indexed.
+/// The extent of the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct About {
     /// The log's origin.
     pub(crate) origin: String,
-    /// How many of its records.
+    /// The number of indexed records.
     pub(crate) records: u64,
     /// The root of the log's tree of that size.
     pub(crate) root: Hash,
@@ -63,9 +67,10 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens the file, or makes it: readable for its owner alone, because open sessions have personal data.
+    /// Opens the file, or creates it: readable for its owner only, because open sessions contain
+    /// personal data.
     pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
-        make_place(path)?;
+        create_file(path)?;
         let opened = Connection::open(path);
         let connection = opened.map_err(|source| failed(path, source))?;
         let mut database = Self {
@@ -78,7 +83,7 @@ impl Database {
             Err(error) if error.is_damage() => {}
             Err(error) => return Err(error),
         }
-        database.make_anew()?;
+        database.recreate()?;
         Ok(database)
     }
 
@@ -90,7 +95,8 @@ impl Database {
     fn configure(&self) -> Result<(), IndexError> {
         self.run(|connection| {
             connection.busy_timeout(BUSY_TIMEOUT)?;
-            // A reader and a writer do not wait for each other; a crash may take the last transactions back, and never halves of them.
+            // Reader and writer do not wait for each other. A crash may undo the last transactions,
+            // but never part of one.
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "normal")?;
             connection.pragma_update(None, "cell_size_check", true)?;
@@ -106,8 +112,9 @@ impl Database {
         self.connection.is_readonly("main").unwrap_or(true)
     }
 
-    /// Empties the file, whatever is in it. Other processes that have it open see the new one: the file itself is never removed.
-    pub(crate) fn make_anew(&mut self) -> Result<(), IndexError> {
+    /// Empties the file, whatever it contains. The file itself is never removed, so other processes
+    /// that have it open see the new contents.
+    pub(crate) fn recreate(&mut self) -> Result<(), IndexError> {
         if self.is_read_only() {
             return Err(IndexError::ReadOnly { behind: u64::MAX });
         }
@@ -126,7 +133,7 @@ impl Database {
         })
     }
 
-    /// What is indexed; `None` when nothing is.
+    /// The extent of the index; `None` when it is empty.
     pub(crate) fn about(&self) -> Result<Option<About>, IndexError> {
         self.run(about)?.transpose()
     }
@@ -140,7 +147,8 @@ impl Database {
         })
     }
 
-    /// Adds a segment, if the file still ends where the segment begins: `false` when another process was faster.
+    /// Adds a segment, if the file still ends where the segment begins. Returns `false` when
+    /// another process was faster.
     pub(crate) fn add(
         &mut self,
         before: u64,
@@ -177,8 +185,8 @@ impl Database {
         })
     }
 
-    /// Everything that `look` reads is of one moment.
-    pub(crate) fn at_one_moment<T>(
+    /// Runs `look`, whose reads all see the same state of the file.
+    pub(crate) fn with_snapshot<T>(
         &mut self,
         look: impl FnOnce(&Snapshot<'_>) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
@@ -217,7 +225,7 @@ impl Database {
     }
 }
 
-/// The file as it was at one moment.
+/// The file at one moment.
 pub(crate) struct Snapshot<'a> {
     transaction: Transaction<'a>,
     path: &'a Path,
@@ -229,14 +237,14 @@ impl Snapshot<'_> {
         about.transpose()
     }
 
-    /// A function that gives the postings at a place.
+    /// A function that returns the postings of a row.
     pub(crate) fn postings(
         &self,
     ) -> Result<impl FnMut(u64) -> Result<Vec<u8>, IndexError> + '_, IndexError> {
         self.rows("SELECT pairs FROM posting WHERE place = ?")
     }
 
-    /// A function that gives the times of a segment.
+    /// A function that returns the times of a segment.
     pub(crate) fn times(
         &self,
     ) -> Result<impl FnMut(u64) -> Result<Vec<u8>, IndexError> + '_, IndexError> {
@@ -280,7 +288,7 @@ fn about(connection: &Connection) -> rusqlite::Result<Option<Result<About, Index
     }))
 }
 
-/// SQLite's integers are signed; no log is so long that it matters.
+/// SQLite's integers are signed; no log reaches that length.
 fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -292,8 +300,8 @@ fn failed(path: &Path, source: rusqlite::Error) -> IndexError {
     }
 }
 
-fn make_place(path: &Path) -> Result<(), IndexError> {
-    let failed = |op, path: &Path, source| IndexError::Place {
+fn create_file(path: &Path) -> Result<(), IndexError> {
+    let failed = |op, path: &Path, source| IndexError::File {
         op,
         path: path.to_owned(),
         source,
@@ -306,7 +314,7 @@ fn make_place(path: &Path) -> Result<(), IndexError> {
             .recursive(true)
             .mode(0o700)
             .create(dir)
-            .map_err(|error| failed("make", dir, error))?;
+            .map_err(|error| failed("create", dir, error))?;
     }
     let made = OpenOptions::new()
         .write(true)
@@ -314,7 +322,7 @@ fn make_place(path: &Path) -> Result<(), IndexError> {
         .truncate(false)
         .mode(0o600)
         .open(path);
-    made.map(drop).map_err(|error| failed("make", path, error))
+    made.map(drop).map_err(|error| failed("create", path, error))
 }
 
 impl From<livetrail_tlog::Error> for IndexError {

@@ -1,67 +1,70 @@
-//! What can go wrong with an index.
+//! The errors of an index.
 
 use std::path::PathBuf;
 
 use livetrail_ledger::LedgerError;
 use livetrail_record::RecordError;
 
-/// Why the index, or the trail behind it, did not answer.
+/// Why the index, or the trail behind it, could not answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexError {
     /// The trail could not be read.
     #[error("cannot read the trail")]
     Ledger(#[from] LedgerError),
-    /// An entry of the trail is no record.
-    #[error("entry {index} is no record: livetrail-verify says more")]
+    /// An entry of the trail is not a record.
+    #[error("entry {index} is not a record: run livetrail-verify for details")]
     Entry {
-        /// Its index.
+        /// The entry's index.
         index: u64,
-        /// What is wrong with it.
+        /// The violation.
         source: RecordError,
     },
-    /// An entry that fits the question is not the one in the signed tree.
+    /// A matching entry is not the one in the signed tree.
     #[error(
         "entry {index} is not the one that the checkpoint covers: verify the trail with livetrail-verify"
     )]
     EntryChanged {
-        /// Its index.
+        /// The entry's index.
         index: u64,
     },
-    /// The place for the index cannot be made or removed.
+    /// The index's file or directory cannot be created.
     #[error("cannot {op} {}", path.display())]
-    Place {
-        /// What was tried.
+    File {
+        /// The operation.
         op: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The database does not answer.
-    #[error("the query index {} cannot be used: it is derived, and may be removed at any time", path.display())]
+    /// The database failed.
+    #[error(
+        "cannot use the query index {}: it is derived, so you may delete it at any time",
+        path.display()
+    )]
     Database {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
     /// The index contradicts itself.
-    #[error("the query index is damaged ({what}): it is derived, and is made anew")]
+    #[error("the query index is damaged ({what}): it is derived and will be recreated")]
     Damaged {
-        /// How that was seen.
+        /// The damage found.
         what: &'static str,
     },
-    /// It may be read and not written.
-    #[error("the query index may only be read here, and is {behind} records behind")]
+    /// The index is read-only.
+    #[error("the query index is read-only here and {behind} records behind")]
     ReadOnly {
-        /// How many records it does not know of.
+        /// The number of records that it lacks.
         behind: u64,
     },
 }
 
 impl IndexError {
-    /// Whether making the index anew helps.
+    /// Whether recreating the index helps.
     pub(crate) fn is_damage(&self) -> bool {
         use rusqlite::ErrorCode as Code;
         match self {
@@ -74,7 +77,8 @@ impl IndexError {
                         | Code::SchemaChanged
                         | Code::Unknown
                 ),
-                // A table or column that is not there, or has another type, is a file that somebody else made.
+                // A missing table or column, or one of another type, means that something else made
+                // the file.
                 rusqlite::Error::SqlInputError { .. }
                 | rusqlite::Error::InvalidColumnType(..)
                 | rusqlite::Error::InvalidColumnIndex(_)

@@ -1,4 +1,4 @@
-//! What is asked for.
+//! The conditions of a query.
 
 use std::ops::Range;
 
@@ -8,9 +8,9 @@ use memchr::memmem::Finder;
 use crate::key::{Key, SESSION_CHARS};
 use crate::segment::Fields;
 
-/// Which records are wanted: all that fit every condition that is set.
+/// The wanted records: those that fulfil every condition that is set.
 ///
-/// The index helps with every condition but a part of a session's id that is shorter than 8 characters.
+/// The index helps with every condition, except a part of a session's id shorter than 8 characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filter {
@@ -20,9 +20,9 @@ pub struct Filter {
     pub stream: Option<String>,
     /// A session's id, its beginning or its end; hyphenated, in lower case.
     pub session: Option<String>,
-    /// Labels of actions, any of which will do; empty is all.
+    /// Labels of actions, any of which matches; empty for all.
     pub actions: Vec<String>,
-    /// Who, as authenticated.
+    /// The authenticated principal.
     pub principal: Option<String>,
     /// At this time or later, in milliseconds since 1970 UTC.
     pub since_ms: Option<u64>,
@@ -33,7 +33,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether a record fits. Its index is not looked at.
+    /// Whether a record matches. Does not check the index of its entry.
     #[must_use]
     pub fn fits(&self, record: &AuditRecord) -> bool {
         self.fits_fields(&record.into())
@@ -42,7 +42,7 @@ impl Filter {
     /// The record in an entry, if it fits.
     ///
     /// # Errors
-    /// When the entry is no record.
+    /// When the entry is not a record.
     pub(crate) fn matching(&self, entry: &[u8]) -> Result<Option<AuditRecord>, RecordError> {
         if let Some(view) = RecordView::parse(entry) {
             return Ok(self
@@ -78,7 +78,7 @@ impl Filter {
         id.starts_with(part.as_str()) || id.ends_with(part.as_str())
     }
 
-    /// The keys by which bundles are chosen: of each inner list a bundle must have one.
+    /// The keys that select bundles: a bundle must have one of each inner list.
     pub(crate) fn keys(&self) -> Vec<Vec<Key>> {
         let mut keys = Vec::new();
         let mut must = |any_of: Vec<Key>| keys.push(any_of);
@@ -107,7 +107,7 @@ impl Filter {
         keys
     }
 
-    /// The time that is asked for: from, and before. `None` when no time is.
+    /// The wanted time: from, and before. `None` without a condition on time.
     pub(crate) fn span_ms(&self) -> Option<(u64, u64)> {
         (self.since_ms.is_some() || self.until_ms.is_some()).then(|| {
             (
@@ -117,7 +117,8 @@ impl Filter {
         })
     }
 
-    /// Bytes that every entry that fits has in it: most that do not fit are passed over without being read.
+    /// Bytes that every matching entry contains. So most other entries are skipped without being
+    /// parsed.
     pub(crate) fn needle(&self) -> Option<Finder<'static>> {
         let quoted = |name: &str, text: &String| {
             let plain = !text
@@ -140,7 +141,7 @@ impl Filter {
     }
 }
 
-/// The keys that a session has of which this is the beginning or the end; `None` when the index cannot tell.
+/// The keys of a session with this beginning or end; `None` when the index cannot help.
 fn session_keys(part: &str) -> Option<Vec<Key>> {
     if part.len() < SESSION_CHARS || !part.is_ascii() {
         return None;
@@ -152,7 +153,7 @@ fn session_keys(part: &str) -> Option<Vec<Key>> {
         .checked_sub(SESSION_CHARS)
         .and_then(|from| hex(part.get(from..)))
         .map(Key::session_tail);
-    // A whole id has both; its end is the rarer one.
+    // A whole id has both keys; that of its end is rarer.
     if part.len() == 36 {
         return Some(tail.into_iter().collect());
     }
@@ -185,7 +186,7 @@ mod tests {
         assert_eq!(filter.matching(&entry).unwrap().is_some(), fits);
         let needle = filter.needle();
         let passed = needle.is_none_or(|needle| needle.find(&entry).is_some());
-        assert!(passed || !fits, "what fits is never passed over");
+        assert!(passed || !fits, "a matching entry is never skipped");
         fits
     }
 

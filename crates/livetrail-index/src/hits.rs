@@ -1,4 +1,4 @@
-//! The records that fit, read from the ledger and proven.
+//! The matching records, read from the ledger and proven.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -11,19 +11,20 @@ use crate::candidates;
 use crate::error::IndexError;
 use crate::filter::Filter;
 
-/// A record that fits.
+/// A matching record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Found {
+pub struct Hit {
     /// The index of its entry.
     pub index: u64,
-    /// The entry: the record's canonical bytes. They stand at that index in the tree that the checkpoint signs.
+    /// The entry: the record's canonical bytes. They are at that index in the tree that the
+    /// checkpoint signs.
     pub entry: Vec<u8>,
     /// The record.
     pub record: AuditRecord,
 }
 
-/// The records that fit, in the order of the trail; one bundle is in memory at a time. After an error it ends.
+/// The matching records, in trail order; one bundle is in memory at a time. Ends after an error.
 #[derive(Debug)]
 pub struct Hits<'a> {
     reader: &'a Reader,
@@ -33,13 +34,13 @@ pub struct Hits<'a> {
     needle: Option<Finder<'static>>,
     ranges: std::vec::IntoIter<Range<u64>>,
     range: Range<u64>,
-    ready: std::vec::IntoIter<Found>,
+    ready: std::vec::IntoIter<Hit>,
     bundles_read: u64,
     unreadable: u64,
     absent: Vec<Range<u64>>,
 }
 
-/// The records that fit, without an index: the whole trail is looked through.
+/// The matching records, without an index: reads the whole trail.
 ///
 /// # Errors
 /// When the trail cannot be read.
@@ -72,36 +73,38 @@ impl<'a> Hits<'a> {
         }
     }
 
-    /// The checkpoint whose tree the records are in.
+    /// The checkpoint whose tree contains the records.
     #[must_use]
     pub const fn checkpoint(&self) -> &VerifiedCheckpoint {
         &self.checkpoint
     }
 
-    /// How many bundles of 256 entries were read so far.
+    /// The number of bundles of 256 entries read so far.
     #[must_use]
     pub const fn bundles_read(&self) -> u64 {
         self.bundles_read
     }
 
-    /// How many entries were met so far that are no records. Not every one is met: most entries that cannot fit are passed over.
+    /// The number of entries found so far that are not records. It is incomplete, because most
+    /// entries that cannot match are skipped.
     #[must_use]
     pub const fn unreadable(&self) -> u64 {
         self.unreadable
     }
 
-    /// Indices of entries that were to be looked at so far and are not there: removed by retention, or lost. Neighbours are joined.
+    /// Indices of entries that were needed so far and do not exist: removed by retention, or lost.
+    /// Adjacent ranges are joined.
     #[must_use]
     pub fn absent(&self) -> &[Range<u64>] {
         &self.absent
     }
 
-    /// The last `wanted` of those that were not read yet, in the order of the trail. It is read from its end, and no further than they reach; at most
-    /// `wanted` and what one bundle has of them are in memory.
+    /// The last `wanted` of the unread matches, in trail order. Reads backwards from the end, and
+    /// only as far as needed. In memory are at most `wanted` matches and those of one bundle.
     ///
     /// # Errors
-    /// Those of reading on; nothing can be read after it.
-    pub fn newest(&mut self, wanted: usize) -> Result<Vec<Found>, IndexError> {
+    /// Those of iterating; nothing can be read afterwards.
+    pub fn newest(&mut self, wanted: usize) -> Result<Vec<Hit>, IndexError> {
         let mut last = VecDeque::new();
         let not_read = std::mem::take(&mut self.ranges);
         let begun = std::mem::replace(&mut self.range, 0..0);
@@ -110,7 +113,7 @@ impl<'a> Hits<'a> {
             .chain(not_read)
             .rev()
             .flat_map(Range::rev);
-        let take = |found: std::vec::IntoIter<Found>, last: &mut VecDeque<Found>| {
+        let take = |found: std::vec::IntoIter<Hit>, last: &mut VecDeque<Hit>| {
             let room = wanted.saturating_sub(last.len());
             for found in found.rev().take(room) {
                 last.push_front(found);
@@ -171,7 +174,7 @@ impl<'a> Hits<'a> {
                 continue;
             }
             match self.filter.matching(entry) {
-                Ok(Some(record)) => found.push(Found {
+                Ok(Some(record)) => found.push(Hit {
                     index,
                     entry: entry.to_vec(),
                     record,
@@ -187,10 +190,10 @@ impl<'a> Hits<'a> {
         Ok(())
     }
 
-    /// That what was found are the entries of the signed tree.
-    fn prove(&mut self, number: u64, first: u64, found: &[Found]) -> Result<(), IndexError> {
+    /// Proves that the matches are entries of the signed tree.
+    fn prove(&mut self, number: u64, first: u64, found: &[Hit]) -> Result<(), IndexError> {
         let leaves = self.leaves.of_bundle(number)?;
-        for Found { index, entry, .. } in found {
+        for Hit { index, entry, .. } in found {
             let at = usize::try_from(index.saturating_sub(first)).unwrap_or(usize::MAX);
             if leaves.get(at) != Some(&leaf_hash(entry)) {
                 return Err(IndexError::EntryChanged { index: *index });
@@ -212,7 +215,7 @@ impl<'a> Hits<'a> {
 }
 
 impl Iterator for Hits<'_> {
-    type Item = Result<Found, IndexError>;
+    type Item = Result<Hit, IndexError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

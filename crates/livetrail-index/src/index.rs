@@ -18,13 +18,14 @@ use crate::segment::{
 /// The file's name in the index's directory.
 pub const FILE_NAME: &str = "records.sqlite";
 
-/// How far the index is.
+/// The extent of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Records that are indexed.
+    /// The number of indexed records.
     pub indexed: u64,
-    /// Records that the published checkpoint covers. The last ones, less than [`SEGMENT_RECORDS`], are never indexed.
+    /// The number of records that the published checkpoint covers. The last ones, fewer than
+    /// [`SEGMENT_RECORDS`], are never indexed.
     pub published: u64,
 }
 
@@ -37,19 +38,21 @@ pub struct Index {
     state: Option<State>,
 }
 
-/// What the records so far have left open.
+/// The sessions that the records so far leave open.
 struct State {
     checker: TrailChecker,
-    /// The first entry that is no record: then nobody can say what is open.
+    /// The first entry that is not a record: the open sessions are unknown then.
     unreadable: Option<u64>,
 }
 
 impl Index {
-    /// Opens the index in this directory, or makes it. What is there is thrown away when it is damaged, of another format, or not of this trail:
-    /// it must be of the same origin, and the tree of the records that it has must be one that the published checkpoint grew out of.
+    /// Opens the index in this directory, or creates it. An existing one is discarded when it is
+    /// damaged, of another format, or not of this trail: its origin must be the same, and the
+    /// published checkpoint must have grown out of the tree of its records.
     ///
     /// # Errors
-    /// When the trail cannot be read, or the place not be written. A caller that only asks can [`scan`](crate::scan) then.
+    /// When the trail cannot be read, or the file cannot be written. For queries, the caller can
+    /// then use [`scan`](crate::scan).
     pub fn open(dir: &Path, reader: &Reader) -> Result<Self, IndexError> {
         let mut index = Self {
             database: Database::open(&dir.join(FILE_NAME))?,
@@ -61,7 +64,7 @@ impl Index {
         Ok(index)
     }
 
-    /// Looks at whether what is there is of this trail, and makes it anew if it is not.
+    /// Checks that an existing index is of this trail, and recreates it if not.
     fn settle(&mut self, reader: &Reader) -> Result<(), IndexError> {
         let checkpoint = reader.checkpoint()?;
         self.origin = checkpoint.checkpoint().origin().to_owned();
@@ -78,7 +81,7 @@ impl Index {
             Err(error) if error.is_damage() => {}
             Err(error) => return Err(error),
         }
-        self.make_anew(checkpoint.head().size)
+        self.recreate(checkpoint.head().size)
     }
 
     fn is_of_this_log(
@@ -94,27 +97,28 @@ impl Index {
         Ok(root_at(about.records, checkpoint, reader)? == about.root)
     }
 
-    fn make_anew(&mut self, published: u64) -> Result<(), IndexError> {
+    fn recreate(&mut self, published: u64) -> Result<(), IndexError> {
         if self.database.is_read_only() {
             return Err(IndexError::ReadOnly { behind: published });
         }
-        self.database.make_anew()?;
+        self.database.recreate()?;
         self.indexed = 0;
         self.state = None;
         Ok(())
     }
 
-    /// How many records are indexed, from the first on: a multiple of [`SEGMENT_RECORDS`].
+    /// The number of indexed records, from the first on: a multiple of [`SEGMENT_RECORDS`].
     #[must_use]
     pub const fn indexed(&self) -> u64 {
         self.indexed
     }
 
-    /// Indexes all whole segments under the published checkpoint, each in a transaction of its own. `progress` is told after each, and says whether
-    /// to go on. One segment is in memory at a time. Another process may do the same at the same time.
+    /// Indexes all whole segments under the published checkpoint, one transaction each. Calls
+    /// `progress` after each; `false` stops. One segment is in memory at a time. Another process
+    /// may do the same concurrently.
     ///
     /// # Errors
-    /// When the trail cannot be read or the file not be written.
+    /// When the trail cannot be read or the file cannot be written.
     pub fn catch_up(
         &mut self,
         reader: &Reader,
@@ -122,7 +126,7 @@ impl Index {
     ) -> Result<Progress, IndexError> {
         match self.try_catch_up(reader, progress) {
             Err(error) if error.is_damage() => {
-                self.make_anew(0)?;
+                self.recreate(0)?;
                 self.try_catch_up(reader, progress)
             }
             other => other,
@@ -165,7 +169,7 @@ impl Index {
         reader: &Reader,
     ) -> Result<(), IndexError> {
         let before = self.indexed;
-        // Taken out: on an error what was fed halfway is thrown away.
+        // Taken out, so that an error discards a partly fed state.
         let mut state = match self.state.take() {
             Some(state) => state,
             None => self.saved_state()?,
@@ -186,7 +190,7 @@ impl Index {
             self.state = Some(state);
             return Ok(());
         }
-        // Another process was faster; or it found something wrong and made the file anew.
+        // Another process was faster, or found an error and recreated the file.
         self.settle(reader)
     }
 
@@ -198,20 +202,21 @@ impl Index {
             });
         }
         let bytes = self.database.state()?.ok_or(IndexError::Damaged {
-            what: "there is no state",
+            what: "the state is missing",
         })?;
         State::restore(self.indexed, &bytes)
     }
 
-    /// The sessions that the trail leaves open at the published checkpoint: what replaying all of it through
-    /// [`TrailChecker`] says, and only what is not indexed is replayed.
+    /// The sessions that the trail leaves open at the published checkpoint. The result is that of
+    /// replaying the whole trail through [`TrailChecker`], but only the records that are not
+    /// indexed are replayed.
     ///
     /// # Errors
-    /// When the trail cannot be read, or an entry is no record.
+    /// When the trail cannot be read, or an entry is not a record.
     pub fn open_sessions(&mut self, reader: &Reader) -> Result<Vec<OpenSession>, IndexError> {
         let mut state = match self.saved_state() {
             Err(error) if error.is_damage() => {
-                self.make_anew(0)?;
+                self.recreate(0)?;
                 self.saved_state()?
             }
             other => other?,
@@ -230,24 +235,25 @@ impl Index {
         }
     }
 
-    /// The records that fit, in the order of the trail.
+    /// The matching records, in trail order.
     ///
     /// # Errors
-    /// When the trail cannot be read. A damaged index is emptied, and the whole trail is looked through.
+    /// When the trail cannot be read. A damaged index is emptied, and the whole trail is read.
     pub fn find<'a>(&mut self, reader: &'a Reader, filter: Filter) -> Result<Hits<'a>, IndexError> {
         let checkpoint = reader.checkpoint()?;
         let size = checkpoint.head().size;
         let indexed = self.indexed;
-        let found = self.database.at_one_moment(|snapshot| {
+        let found = self.database.with_snapshot(|snapshot| {
             let about = snapshot.about()?;
-            // Never more than was compared with the log when this index was opened, or was written by it.
+            // Never more than was compared with the log when this index was opened, or than it
+            // wrote itself.
             let indexed = about.map_or(0, |about| about.records.min(indexed));
             candidates::bundles(&filter, snapshot, indexed, size)
         });
         let bundles = match found {
             Err(error) if error.is_damage() => {
                 if !self.database.is_read_only() {
-                    self.make_anew(size)?;
+                    self.recreate(size)?;
                 }
                 std::iter::once(candidates::all(&filter, size)).collect()
             }
@@ -290,7 +296,7 @@ impl State {
 
     fn restore(records: u64, row: &[u8]) -> Result<Self, IndexError> {
         let damaged = IndexError::Damaged {
-            what: "the state of the sessions cannot be understood",
+            what: "the state of the sessions cannot be read",
         };
         let Some((unreadable, checker)) = opened(records, row)?.split_first_chunk() else {
             return Err(damaged);
@@ -336,7 +342,7 @@ fn for_each_entry(
     mut each: impl FnMut(u64, &[u8]),
 ) -> Result<(), IndexError> {
     let (bundle, bytes) = match reader.bundle_of(checkpoint, number) {
-        // Nothing that it could say can be shown.
+        // Results in pruned bundles could not be shown.
         Err(LedgerError::Pruned { .. }) => return Ok(()),
         read => read?,
     };
@@ -351,7 +357,7 @@ fn for_each_entry(
     Ok(())
 }
 
-/// The root of the log's tree when it had `records` entries, from tiles that lead to the checkpoint's root.
+/// The root of the log's tree of `records` entries, from tiles that lead to the checkpoint's root.
 fn root_at(
     records: u64,
     checkpoint: &VerifiedCheckpoint,

@@ -1,17 +1,19 @@
-//! What records can be found by, as numbers.
+//! The searchable values of records, as numbers.
 
 use livetrail_record::Uuid;
 
-/// Postings of one segment are in this many rows, by the first byte of the key's hash; a question reads one row a key and segment.
+/// The rows into which the postings of one segment are divided, by the first byte of the key's
+/// hash. A query reads one row per key and segment.
 pub(crate) const PARTS: u64 = 256;
 
-/// The hash of something that records can be found by: `part u8 │ mark u24`, in the low 32 bits.
+/// The hash of a searchable value: `part u8 │ mark u24`, in the low 32 bits.
 ///
-/// Two keys with the same hash cost a bundle that is read in vain, once in some ten thousand questions.
+/// Two keys with the same hash cause one unnecessary read of a bundle, in about one of ten thousand
+/// queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u32);
 
-/// What a key is of. Never change a number: they are in the files.
+/// The kind of a key's value. Never change a number: files contain them.
 #[derive(Clone, Copy)]
 enum Kind {
     App = 1,
@@ -22,7 +24,7 @@ enum Kind {
     SessionTail = 6,
 }
 
-/// Characters of a session's id that are enough to look for it by its beginning or its end.
+/// The number of characters of a session's id that a search by its beginning or end needs.
 pub(crate) const SESSION_CHARS: usize = 8;
 
 impl Key {
@@ -42,12 +44,12 @@ impl Key {
         Self::new(Kind::Principal, principal.as_bytes())
     }
 
-    /// Of the first 8 hexadecimal digits of a session's id.
+    /// The key of the first 8 hexadecimal digits of a session's id.
     pub(crate) fn session_head(digits: u32) -> Self {
         Self::new(Kind::SessionHead, &digits.to_be_bytes())
     }
 
-    /// Of the last 8.
+    /// The key of the last 8.
     pub(crate) fn session_tail(digits: u32) -> Self {
         Self::new(Kind::SessionTail, &digits.to_be_bytes())
     }
@@ -60,7 +62,8 @@ impl Key {
         [Self::session_head(head), Self::session_tail(tail)]
     }
 
-    /// FNV-1a with a final mix. Nobody gains by finding two keys with one hash, so it need not be a cryptographic one.
+    /// FNV-1a with a final mix. Nobody gains from a collision, so the hash need not be
+    /// cryptographic.
     fn new(kind: Kind, bytes: &[u8]) -> Self {
         const PRIME: u64 = 0x0100_0000_01b3;
         let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ kind as u64;
@@ -74,12 +77,12 @@ impl Key {
         Self(u32::try_from(hash & u64::from(u32::MAX)).unwrap_or_default())
     }
 
-    /// Which row of a segment has it: below [`PARTS`].
+    /// The row of a segment that has it: below [`PARTS`].
     pub(crate) const fn part(self) -> u8 {
         self.0.to_be_bytes()[0]
     }
 
-    /// Its mark in that row: 24 bits, above the 8 of the bundle's place in the segment.
+    /// Its mark in that row: 24 bits, above the 8 bits of the bundle's number in the segment.
     pub(crate) const fn mark(self) -> u32 {
         self.0 << 8
     }

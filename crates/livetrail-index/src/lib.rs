@@ -1,21 +1,24 @@
 //! A query index over a ledger's trail, derived from it and never trusted.
 //!
-//! | what | where |
+//! | task | where |
 //! |---|---|
 //! | opening, catching up with the trail | [`Index`], [`Progress`] |
-//! | asking | [`Filter`], [`Index::find`], [`scan`] |
-//! | the answer, each record proven to be in the signed tree | [`Hits`], [`Found`] |
+//! | queries | [`Filter`], [`Index::find`], [`scan`] |
+//! | results, each record proven to be in the signed tree | [`Hits`], [`Hit`] |
 //! | the sessions that a trail leaves open | [`Index::open_sessions`] |
 //!
-//! The index says in which bundles of 256 entries something *may* be. The entries themselves are always read from the ledger, looked at again, and
-//! those that are handed out are proven to stand in the tree that the checkpoint signs. So an index that lies can hide a record from a query,
-//! and can never make one up; [`scan`] asks without it, and the verifier does not know that it exists.
+//! The index knows in which bundles of 256 entries a record *may* be. The entries themselves are
+//! always read from the ledger and checked against the filter, and every result is proven to be in
+//! the tree that the checkpoint signs. So a wrong index can hide a record from a query, but can
+//! never make one up. [`scan`] queries without the index, and the verifier does not use it.
 //!
-//! What is indexed is whole segments of [`SEGMENT_RECORDS`] records; a query reads what comes after them from the ledger itself. So a trail that
-//! grows slowly writes nothing here for hours, and one that grows fast writes a few bytes a record, always at the end.
+//! Only whole segments of [`SEGMENT_RECORDS`] records are indexed; a query reads the records after
+//! them from the ledger. So a slowly growing trail writes nothing here for hours, and a fast one
+//! writes a few bytes per record, always at the end.
 //!
-//! The file is a SQLite database: another process can query while one writes, and a crash at any moment leaves the last whole segment. It is made
-//! anew when it is missing, damaged, of another format, or of another log.
+//! The file is a SQLite database: another process can query while one writes, and a crash at any
+//! moment leaves the last whole segment. It is recreated when it is missing, damaged, of another
+//! format, or of another log.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -72,6 +75,6 @@ mod tests;
 
 pub use error::IndexError;
 pub use filter::Filter;
-pub use hits::{Found, Hits, scan};
+pub use hits::{Hit, Hits, scan};
 pub use index::{FILE_NAME, Index, Progress};
 pub use segment::SEGMENT_RECORDS;

@@ -1,11 +1,13 @@
-//! A segment: what may be where in 256 bundles, as rows of bytes.
+//! A segment: the possible keys and times in 256 bundles, as rows of bytes.
 //!
 //! ```text
-//! postings of one part:  mark u24 BE │ bundle u8     sorted, each once; `bundle` counts from the segment's first
+//! postings of one part:  mark u24 BE │ bundle u8     sorted, each once
+//!                        (`bundle` counts from the segment's first)
 //! times:                 256 × (earliest ts_ms u64 LE │ latest ts_ms u64 LE)
 //! ```
 //!
-//! Each row ends with a CRC-32C (LE) over its place and its bytes: SQLite does not notice a flipped bit, and one here would hide a record.
+//! Each row ends with a CRC-32C (LE) over its number and its bytes: SQLite does not notice a
+//! flipped bit, and one here would hide a record.
 
 use livetrail_record::RecordView;
 use livetrail_tlog::TILE_WIDTH;
@@ -13,10 +15,10 @@ use livetrail_tlog::TILE_WIDTH;
 use crate::error::IndexError;
 use crate::key::{Key, PARTS};
 
-/// Bundles of a segment.
+/// Bundles in a segment.
 pub(crate) const SEGMENT_BUNDLES: u64 = 256;
 
-/// Records of a segment: a full tile of level 1.
+/// Records in a segment: a full tile of level 1.
 pub const SEGMENT_RECORDS: u64 = SEGMENT_BUNDLES * TILE_WIDTH as u64;
 
 /// Bytes of the checksum at the end of a row.
@@ -61,7 +63,7 @@ fn word(words: &[u64; 4], at: usize) -> u64 {
     words.get(at).copied().unwrap_or_default()
 }
 
-/// A segment in the making.
+/// A segment under construction.
 pub(crate) struct SegmentBuilder {
     parts: Vec<Vec<u32>>,
     times: Vec<(u64, u64)>,
@@ -77,10 +79,11 @@ impl SegmentBuilder {
         }
     }
 
-    /// What follows is of this bundle; each bundle in turn, from 0.
+    /// Starts this bundle, to which the next records belong; each bundle in turn, from 0.
     pub(crate) fn begin_bundle(&mut self, bundle: u8) {
         self.bundle = bundle;
-        // No record yet: earlier than nothing and later than everything, so no span of time reaches it.
+        // No record yet: this span begins after every time and ends before every time, so it never
+        // matches.
         self.times.push((u64::MAX, 0));
     }
 
@@ -107,14 +110,14 @@ impl SegmentBuilder {
     fn add_key(&mut self, key: Key) {
         if let Some(part) = self.parts.get_mut(usize::from(key.part())) {
             let pair = key.mark() | u32::from(self.bundle);
-            // Neighbours often say the same.
+            // Adjacent records often have the same keys.
             if part.last() != Some(&pair) {
                 part.push(pair);
             }
         }
     }
 
-    /// The rows of the postings, by part, and that of the times.
+    /// The rows of the postings, by part, and the row of the times.
     pub(crate) fn finish(self, segment: u64) -> (Vec<Vec<u8>>, Vec<u8>) {
         let postings = (0..=u8::MAX)
             .zip(self.parts)
@@ -135,7 +138,7 @@ impl SegmentBuilder {
     }
 }
 
-/// What records are found by.
+/// The searchable fields of a record.
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'a> {
     pub(crate) ts_ms: u64,
@@ -202,7 +205,8 @@ pub(crate) fn bundles_with(key: Key, place: u64, row: &[u8]) -> Result<Bundles, 
     Ok(bundles)
 }
 
-/// The bundles that have a record from `since_ms` on and before `until_ms`, as far as their earliest and latest tell.
+/// The bundles that may have a record from `since_ms` on and before `until_ms`, judging by their
+/// earliest and latest times.
 pub(crate) fn bundles_within(
     since_ms: u64,
     until_ms: u64,
@@ -212,7 +216,7 @@ pub(crate) fn bundles_within(
     let (times, rest) = opened(segment, row)?.as_chunks::<16>();
     if !rest.is_empty() || times.len() != 256 {
         return Err(IndexError::Damaged {
-            what: "a row of times has not 256 spans",
+            what: "a row of times does not have 256 spans",
         });
     }
     let mut bundles = Bundles::default();
@@ -262,7 +266,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_added_is_found_where_it_was_and_nowhere_else(
+        fn an_added_key_is_found_in_its_bundles_and_nowhere_else(
             placed in prop::collection::vec((0..40_u8, any::<u8>()), 0..400),
         ) {
             let mut builder = SegmentBuilder::new();
@@ -296,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_and_a_row_in_another_place_are_noticed() {
+    fn a_flipped_bit_and_a_misplaced_row_are_noticed() {
         let row = sealed(3, b"some pairs..".to_vec());
         assert!(opened(3, &row).is_ok() && opened(4, &row).is_err() && opened(3, &[]).is_err());
         for at in 0..row.len() {

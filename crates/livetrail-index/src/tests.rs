@@ -1,4 +1,4 @@
-//! The index beside looking through everything: the same answers, whatever became of its file.
+//! The index compared with reading everything: the same answers, whatever happened to its file.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use super::*;
 
 const START_MS: u64 = 1_763_805_600_000;
 
-/// Numbers that look random and are the same every time.
+/// Pseudo-random numbers, the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -31,7 +31,7 @@ impl Numbers {
     }
 }
 
-/// A trail in the making.
+/// A trail under construction.
 struct Writer {
     store: SharedStore,
     ledger: Ledger,
@@ -57,7 +57,7 @@ impl Writer {
         }
     }
 
-    /// What one of 200 streams' viewers do: they come, stay, and most of them go.
+    /// The sessions of viewers of 200 streams: they start, last, and most of them end.
     fn record(&mut self) -> AuditRecord {
         let seq = self.seq;
         self.seq += 1;
@@ -121,7 +121,7 @@ impl Writer {
     }
 }
 
-/// A trail of two whole segments and some more, that nobody changes.
+/// A trail of two whole segments and some more records. No test changes it.
 static TRAIL: LazyLock<(SharedStore, Vec<AuditRecord>)> = LazyLock::new(|| {
     let mut writer = Writer::new("example.com/audit", 1);
     writer.append(2 * SEGMENT_RECORDS + 9_000);
@@ -152,7 +152,7 @@ impl Place {
         Index::open(self.0.path(), reader).unwrap()
     }
 
-    /// An index that is as far as it can be.
+    /// An index that is caught up.
     fn caught_up(&self, reader: &Reader) -> Index {
         let mut index = self.open(reader);
         let done = index.catch_up(reader, &mut |_| true).unwrap();
@@ -165,7 +165,7 @@ fn found(hits: Hits<'_>) -> Vec<u64> {
     hits.map(|found| found.unwrap().index).collect()
 }
 
-/// By looking at every record.
+/// The result of checking every record.
 fn wanted(filter: &Filter) -> Vec<u64> {
     let entries = filter.entries.clone().unwrap_or(0..u64::MAX);
     (0..)
@@ -287,7 +287,7 @@ fn the_last_of_a_long_trail_are_found_without_reading_the_rest() {
     let indices: Vec<_> = last.iter().map(|found| found.index).collect();
     assert_eq!(indices, (end - 300..end).collect::<Vec<_>>());
     assert!(hits.bundles_read() <= 3, "{}", hits.bundles_read());
-    // Fewer than are wanted, and long ago.
+    // Fewer than wanted, and long ago.
     let at = TRAIL.1.iter().position(|r| r.session.is_some()).unwrap();
     let filter = Filter {
         session: Some(TRAIL.1[at].session.unwrap().to_string()),
@@ -318,7 +318,7 @@ fn what_is_open_is_what_replaying_all_of_it_says_as_the_trail_grows() {
         let reader = writer.publish();
         let wanted = replayed(&reader);
         assert!(!wanted.is_empty());
-        // One that is opened anew, before and after it has caught up, and one that was open all the time.
+        // One index opened again, before and after it has caught up, and one open all the time.
         assert_eq!(place.open(&reader).open_sessions(&reader).unwrap(), wanted);
         assert_eq!(
             place.caught_up(&reader).open_sessions(&reader).unwrap(),
@@ -403,7 +403,7 @@ fn whatever_became_of_the_file_the_answers_are_right_and_it_is_made_anew() {
         }
         wrecks.push(wreck);
     }
-    // In the first page, where the header and the tables' names are.
+    // In the first page, which has the header and the tables' names.
     for at in (0..1_000).step_by(197) {
         let mut wreck = sound.clone();
         wreck[at] ^= 0xff;
@@ -472,7 +472,7 @@ fn it_stops_when_told_and_goes_on_there() {
     assert_eq!(steps, [2 * SEGMENT_RECORDS]);
 }
 
-/// A copy of the trail that can be changed.
+/// A copy of the trail that a test can change.
 fn copy() -> SharedStore {
     let mut writer = Writer::new("example.com/audit", 11);
     writer.append(SEGMENT_RECORDS + 2_464);

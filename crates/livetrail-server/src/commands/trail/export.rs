@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use livetrail_index::Found;
+use livetrail_index::Hit;
 use livetrail_ledger::{LedgerError, MAX_WITNESSES, Reader};
 use livetrail_record::encode_line;
 use livetrail_tlog::{Checkpoint, Note, TilePath, leaf_hash, tree_bundles, tree_tiles};
@@ -94,8 +94,8 @@ fn records(ledger: &LedgerSource, args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn line(found: &Found, format: ExportFormat) -> anyhow::Result<Vec<u8>> {
-    let Found {
+fn line(found: &Hit, format: ExportFormat) -> anyhow::Result<Vec<u8>> {
+    let Hit {
         index,
         entry,
         record,
