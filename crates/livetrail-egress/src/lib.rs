@@ -1,19 +1,21 @@
-//! Sending to viewers: a few threads, each of which serves a share of all viewers from one [`Shard`](livetrail_engine::Shard).
+//! Sending to viewers: a few threads, each of which serves a share of all viewers from one
+//! [`Shard`](livetrail_engine::Shard).
 //!
-//! A viewer's connection keeps its task, which reads what the viewer says and waits for the socket when it is full; frames
-//! never go through that task. When a frame comes, each thread wakes once, and writes it (and whatever else is due) to each of
-//! its viewers with one vectored write from shared buffers; where the system has io_uring, those of many viewers are one system call.
+//! A viewer's connection keeps its task, which reads from the viewer and waits for the socket when
+//! it is full. Frames never pass through that task. For a new frame each thread wakes once, and
+//! writes it (and all else that is due) to each of its viewers with one vectored write from shared
+//! buffers. With io_uring, one system call writes to many viewers.
 //!
 //! ```text
-//!  connection's task ── seat, say, resume, leave ──▶ orders ─▶ thread: Shard ── sendmsg ──▶ sockets
-//!        ▲                                                        │
-//!        └──────────── bell: full, failed ◀───────────────────────┘
+//!  connection's task ── attach, send, resume, detach ──▶ thread: Shard ── sendmsg ──▶ sockets
+//!        ▲                                                │
+//!        └──────────── WriteSignal: full, failed ◀────────┘
 //! ```
 //!
-//! While a viewer sits here, everything that is written to its socket is written here: two writers would cut into each
-//! other's messages.
+//! While a viewer is attached, only the thread writes to its socket: a second writer would
+//! interleave with its messages.
 //!
-//! What the bytes are is a [`Format`]'s concern. Nothing here knows a protocol.
+//! A [`Format`] defines the bytes. Nothing here knows a protocol.
 
 #![deny(
     clippy::indexing_slicing,
@@ -31,14 +33,27 @@
     )
 )]
 
+mod abandoned;
+mod egress;
 mod format;
-mod rest;
-mod seat;
+mod prepared;
+mod rings;
 mod sender;
+mod signal;
 mod socket;
 mod thread;
 mod unsent;
+mod unwritten;
+mod viewer;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use egress::{Egress, EgressConfig, IoUringUse};
 pub use format::Format;
-pub use seat::{Egress, EgressConfig, IoUringUse, LeftSeat, Seat};
 pub use unsent::Unsent;
+pub use viewer::{Detached, ViewerHandle};
+
+/// Nothing that can panic runs under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

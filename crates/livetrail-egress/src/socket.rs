@@ -1,4 +1,4 @@
-//! A viewer's socket, and what the egress writes to it.
+//! A viewer's socket, and the egress's writes to it.
 
 use std::{
     io::{self, IoSlice},
@@ -8,19 +8,23 @@ use std::{
 use livetrail_engine::SharedFrame;
 use tokio::net::TcpStream;
 
-use crate::{format::Format, rest::Rest, seat::Bell, sender::Prepared, unsent::Unsent as _};
+use crate::{
+    format::Format,
+    prepared::{MAX_SLICES, Prepared},
+    signal::WriteSignal,
+    unsent::Unsent as _,
+    unwritten::Unwritten,
+};
 
-/// Slices in one vectored write; Linux takes up to 1,024.
-pub(crate) const MAX_SLICES: usize = 256;
-
-/// What a thread keeps for a viewer.
+/// A thread's state for one viewer.
 pub(crate) struct Socket<F: Format> {
-    /// It keeps up: the preface is sent, nothing is left over, writing has not failed. All that a frame looks at of most viewers.
+    /// The viewer keeps up: the preface is sent, nothing is unwritten, writing has not failed. For
+    /// most viewers a frame reads only this field.
     clear: bool,
     pub(crate) variant: F::Variant,
     pub(crate) stream: Arc<TcpStream>,
-    pub(crate) rest: Rest<F>,
-    bell: Arc<Bell>,
+    unwritten: Unwritten<F>,
+    signal: Arc<WriteSignal>,
     prefaced: bool,
     failed: bool,
 }
@@ -28,57 +32,58 @@ pub(crate) struct Socket<F: Format> {
 impl<F: Format> Socket<F> {
     pub(crate) fn new(
         stream: Arc<TcpStream>,
-        rest: Rest<F>,
+        unwritten: Unwritten<F>,
         variant: F::Variant,
-        bell: Arc<Bell>,
+        signal: Arc<WriteSignal>,
     ) -> Self {
         Self {
             clear: false,
             variant,
             stream,
-            rest,
-            bell,
+            unwritten,
+            signal,
             prefaced: false,
             failed: false,
         }
     }
 
-    /// Leaves what is not written to the connection.
+    /// Leaves the unwritten bytes to the connection.
     pub(crate) fn hand_over(self) {
-        self.bell.leave(self.rest.into_bytes());
+        self.signal.leave_unwritten(self.unwritten.into_bytes());
     }
 
-    /// Says something that is no frame.
-    pub(crate) fn say(&mut self, bytes: &[u8]) {
-        self.rest.say(bytes);
-        self.send_rest();
+    /// Sends bytes that are not a frame, after everything before them.
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.unwritten.push(bytes);
+        self.send_unwritten();
     }
 
-    /// Writes what the socket did not take before; true when nothing of it is left.
-    pub(crate) fn send_rest(&mut self) -> bool {
-        if !self.rest.is_empty() && !self.failed {
-            match self.rest.try_write(&self.stream) {
-                Ok(true) => self.bell.count_write(),
+    /// Writes the data that the socket did not take before; true if all of it is written now.
+    pub(crate) fn send_unwritten(&mut self) -> bool {
+        if !self.unwritten.is_empty() && !self.failed {
+            match self.unwritten.try_write(&self.stream) {
+                Ok(true) => self.signal.count_write(),
                 Ok(false) => {}
                 Err(error) => self.fail(error),
             }
-            if !self.rest.is_empty() {
-                self.bell.ring_full();
+            if !self.unwritten.is_empty() {
+                self.signal.set_full();
             }
         }
-        self.clear = self.rest.is_empty() && self.prefaced && !self.failed;
-        self.rest.is_empty() && !self.failed
+        self.clear = self.unwritten.is_empty() && self.prefaced && !self.failed;
+        self.unwritten.is_empty() && !self.failed
     }
 
-    /// Whether it gets what the others get, as they get it.
+    /// Whether the viewer keeps up, so that it gets the same write as the others.
     pub(crate) fn is_clear(&self) -> bool {
         self.clear
     }
 
-    /// Writes frames that have been prepared for many, which are one write; gives how many are no longer the shard's concern.
+    /// Writes prepared frames, which are one write; returns how many frames the shard can release.
     ///
-    /// Past tokio's readiness: most sockets have room, and to ask costs a look at memory that nothing else touches. When one
-    /// has none, it is tried again by way of tokio, which then knows that somebody waits for it.
+    /// Bypasses tokio's readiness: most sockets have room, and asking reads memory that nothing
+    /// else touches. A full socket is tried again through tokio, which then knows that a task
+    /// waits.
     pub(crate) fn send_prepared(
         &mut self,
         prepared: &Prepared<'_, F>,
@@ -88,7 +93,7 @@ impl<F: Format> Socket<F> {
         self.sent_prepared(result.map_err(Into::into), prepared, frames)
     }
 
-    /// The same after the write, of which this is the result.
+    /// The same after the write, with its result.
     pub(crate) fn sent_prepared(
         &mut self,
         result: io::Result<usize>,
@@ -98,7 +103,7 @@ impl<F: Format> Socket<F> {
         match result {
             Ok(written) if written == prepared.bytes => frames.len(),
             Ok(written) => {
-                let whole = self.keep_begun(frames, written);
+                let whole = self.keep_partial(frames, written);
                 let left = frames.get(whole..).unwrap_or_default();
                 whole.saturating_add(self.send(left))
             }
@@ -117,15 +122,16 @@ impl<F: Format> Socket<F> {
         }
     }
 
-    /// Writes what is left over, then frames, straight from their shared bytes; gives how many are no longer the shard's concern.
-    /// The last of these may be begun only: its rest is kept here.
+    /// Writes unwritten data, then frames, directly from their shared bytes; returns how many
+    /// frames the shard can release. The last of these may be partly written: the rest of it is
+    /// kept here.
     pub(crate) fn send(&mut self, frames: &[Arc<SharedFrame>]) -> usize {
         if !self.prefaced && !frames.is_empty() {
             self.prefaced = true;
-            self.rest.say(&F::preface(frames, self.variant));
+            self.unwritten.push(&F::preface(frames, self.variant));
         }
         let mut sent = 0_usize;
-        while self.send_rest() {
+        while self.send_unwritten() {
             let left = frames.get(sent..).unwrap_or_default();
             if left.is_empty() {
                 break;
@@ -133,7 +139,7 @@ impl<F: Format> Socket<F> {
             match self.write_some(left) {
                 Ok(done) => sent = sent.saturating_add(done),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.bell.ring_full();
+                    self.signal.set_full();
                     break;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -143,7 +149,7 @@ impl<F: Format> Socket<F> {
         sent
     }
 
-    /// One write of as many frames as fit; gives how many are written or begun.
+    /// Writes as many frames as fit one write; returns how many are written or partly written.
     fn write_some(&mut self, frames: &[Arc<SharedFrame>]) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let (mut count, mut held) = (0_usize, 0_usize);
@@ -153,8 +159,8 @@ impl<F: Format> Socket<F> {
                 break;
             }
             let free = slices.iter_mut().skip(count);
-            for (place, part) in free.zip(F::parts(frame, self.variant)) {
-                *place = IoSlice::new(part);
+            for (slice, part) in free.zip(F::parts(frame, self.variant)) {
+                *slice = IoSlice::new(part);
                 count = count.saturating_add(1);
             }
             held = held.saturating_add(1);
@@ -164,18 +170,19 @@ impl<F: Format> Socket<F> {
         }
         let slices = slices.get(..count).unwrap_or_default();
         let written = self.stream.try_write_vectored(slices)?;
-        self.bell.count_write();
-        Ok(self.keep_begun(frames.get(..held).unwrap_or_default(), written))
+        self.signal.count_write();
+        Ok(self.keep_partial(frames.get(..held).unwrap_or_default(), written))
     }
 
-    /// After a write of so many bytes of these frames: how many frames are written or begun; one that is begun is kept.
-    fn keep_begun(&mut self, frames: &[Arc<SharedFrame>], mut written: usize) -> usize {
+    /// After a write of `written` bytes of these frames: how many frames are written or partly
+    /// written. Keeps a partly written one.
+    fn keep_partial(&mut self, frames: &[Arc<SharedFrame>], mut written: usize) -> usize {
         for (at, frame) in frames.iter().enumerate() {
             match written.checked_sub(F::len(frame, self.variant)) {
                 Some(less) => written = less,
                 None if written == 0 => return at,
                 None => {
-                    self.rest.begin(frame.clone(), written);
+                    self.unwritten.set_frame(frame.clone(), written);
                     self.clear = false;
                     return at.saturating_add(1);
                 }
@@ -184,10 +191,10 @@ impl<F: Format> Socket<F> {
         frames.len()
     }
 
-    /// Tells the connection that the socket is no good.
+    /// Reports to the connection that the socket has failed.
     fn fail(&mut self, error: io::Error) {
         self.failed = true;
         self.clear = false;
-        self.bell.ring_failed(error);
+        self.signal.set_failed(error);
     }
 }

@@ -1,7 +1,8 @@
-//! One thread: a shard, and orders from connections.
+//! A sender thread: a shard, and commands from connections.
 //!
-//! Its turn, in this order: orders (a few), news for those who are up to date (when it is due), those who wait (a few). However
-//! many join at once, a frame for those who watch is never later than one such turn.
+//! A turn consists of, in this order: a few commands, new frames for viewers that are up to date
+//! (when due), a few viewers that are behind. So however many viewers join at once, a frame is
+//! delayed by at most one such turn.
 
 use std::{
     future::{Future as _, poll_fn},
@@ -19,101 +20,118 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::{
-    format::Format,
-    seat::Left,
-    sender::{Rings, Sender},
-    socket::Socket,
-};
+use crate::{abandoned::Abandoned, format::Format, rings::Rings, sender::Sender, socket::Socket};
 
-/// Orders in one turn. One costs a few microseconds, and a write when there is something left over to be written.
-const ORDERS_A_TURN: usize = 64;
-/// Viewers that are served on their own in one turn. One costs a GOP, if it has just come and its socket takes that.
-const WAITING_A_TURN: usize = 16;
+/// Commands per turn. One costs a few microseconds, and a write if data are unwritten.
+const COMMANDS_PER_TURN: usize = 64;
+/// Viewers that are behind and are served per turn. One that has just joined costs a GOP, if its
+/// socket takes it.
+const WAITING_PER_TURN: usize = 16;
+/// Commands that wait for a thread; a connection with a further one waits.
+const MAX_COMMANDS: usize = 1_024;
 
-/// What a connection wants.
-pub(crate) enum Order<F: Format> {
-    Seat {
+/// A connection's command to its thread.
+pub(crate) enum Command<F: Format> {
+    Attach {
         playback: Box<Playback>,
         socket: Socket<F>,
         reply: oneshot::Sender<Option<ViewerId>>,
     },
-    /// The socket takes bytes again.
+    /// The socket is writable again.
     Resume(ViewerId),
-    /// An answer to something that the viewer said; acknowledged when it is written or waits for the socket.
-    Say(ViewerId, Bytes, oneshot::Sender<()>),
-    /// The viewer leaves.
-    Leave(ViewerId, oneshot::Sender<Playback>),
-    /// Somebody is among those who left without a word.
-    Look,
+    /// Bytes that are not a frame; acknowledged once they are written or wait for the socket.
+    Send(ViewerId, Bytes, oneshot::Sender<()>),
+    /// The viewer leaves the thread.
+    Detach(ViewerId, oneshot::Sender<Playback>),
+    /// A viewer was abandoned.
+    CollectAbandoned,
+}
+
+/// A thread, for connections.
+pub(crate) struct ThreadHandle<F: Format> {
+    pub(crate) commands: mpsc::Sender<Command<F>>,
+    pub(crate) abandoned: Arc<Abandoned>,
+}
+
+impl<F: Format> Clone for ThreadHandle<F> {
+    fn clone(&self) -> Self {
+        Self {
+            commands: self.commands.clone(),
+            abandoned: self.abandoned.clone(),
+        }
+    }
 }
 
 pub(crate) struct Thread<F: Format> {
     shard: Shard<Socket<F>>,
-    inbox: mpsc::Receiver<Order<F>>,
-    left: Arc<Left>,
+    inbox: mpsc::Receiver<Command<F>>,
+    abandoned: Arc<Abandoned>,
     rings: Arc<Rings>,
     send_interval: Duration,
-    orders: Vec<Order<F>>,
-    /// There is news, and when it is to be sent.
+    commands: Vec<Command<F>>,
+    /// When to send the new frames, if there are any.
     due: Option<Instant>,
 }
 
 impl<F: Format> Thread<F> {
-    pub(crate) fn new(
-        inbox: mpsc::Receiver<Order<F>>,
-        left: Arc<Left>,
-        rings: Arc<Rings>,
-        send_interval: Duration,
-    ) -> Self {
-        Self {
+    /// A thread's body and the handle to it.
+    pub(crate) fn new(rings: Arc<Rings>, send_interval: Duration) -> (Self, ThreadHandle<F>) {
+        let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
+        let abandoned = Arc::<Abandoned>::default();
+        let thread = Self {
             shard: Shard::new(),
             inbox,
-            left,
+            abandoned: abandoned.clone(),
             rings,
             send_interval,
-            orders: Vec::new(),
+            commands: Vec::new(),
             due: None,
-        }
+        };
+        let handle = ThreadHandle {
+            commands,
+            abandoned,
+        };
+        (thread, handle)
     }
 
-    /// Until nobody can give orders any more.
+    /// Runs until all handles are dropped.
     pub(crate) async fn run(mut self) {
         let mut sender = Sender::new(self.rings.clone());
         let mut timer = Box::pin(sleep_until(Instant::now()));
         while self.wait(timer.as_mut()).await {
-            let mut orders = std::mem::take(&mut self.orders);
-            for order in orders.drain(..) {
-                self.obey(order);
+            let mut commands = std::mem::take(&mut self.commands);
+            for command in commands.drain(..) {
+                self.handle(command);
             }
-            self.orders = orders;
-            for viewer in self.left.take() {
+            self.commands = commands;
+            for viewer in self.abandoned.take() {
                 self.shard.detach(viewer);
             }
             if self.is_due() {
                 self.due = None;
                 self.shard.serve_news(&mut sender);
             }
-            self.shard.serve_waiting(WAITING_A_TURN, &mut sender);
+            self.shard.serve_waiting(WAITING_PER_TURN, &mut sender);
         }
     }
 
-    /// Waits for something to do; false when there will be nothing.
+    /// Waits for work; false when there will be none.
     async fn wait(&mut self, mut timer: Pin<&mut Sleep>) -> bool {
         poll_fn(|cx| {
-            // Without asking tokio for leave: it would hold back, after some turns, a thread that it takes for a task.
-            while self.orders.len() < ORDERS_A_TURN {
+            // `try_recv` ignores tokio's budget for tasks, which would delay this thread after some
+            // turns.
+            while self.commands.len() < COMMANDS_PER_TURN {
                 match self.inbox.try_recv() {
-                    Ok(order) => self.orders.push(order),
+                    Ok(command) => self.commands.push(command),
                     Err(mpsc::error::TryRecvError::Empty) => break,
-                    Err(mpsc::error::TryRecvError::Disconnected) if self.orders.is_empty() => {
+                    Err(mpsc::error::TryRecvError::Disconnected) if self.commands.is_empty() => {
                         return Poll::Ready(false);
                     }
                     Err(mpsc::error::TryRecvError::Disconnected) => break,
                 }
             }
             if self.due.is_none() && self.shard.poll_news(cx).is_ready() {
-                // The first frame waits for those that come after it.
+                // The first frame waits for those after it.
                 let now = Instant::now();
                 let at = now.checked_add(self.send_interval).unwrap_or(now);
                 self.due = Some(at);
@@ -121,14 +139,14 @@ impl<F: Format> Thread<F> {
                     timer.as_mut().reset(at);
                 }
             }
-            if !self.orders.is_empty() || self.is_due() || self.shard.has_waiting() {
+            if !self.commands.is_empty() || self.is_due() || self.shard.has_waiting() {
                 return Poll::Ready(true);
             }
             if self.due.is_some() && timer.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
             match self.inbox.poll_recv(cx) {
-                Poll::Ready(Some(order)) => self.orders.push(order),
+                Poll::Ready(Some(command)) => self.commands.push(command),
                 Poll::Ready(None) => return Poll::Ready(false),
                 Poll::Pending => return Poll::Pending,
             }
@@ -142,46 +160,46 @@ impl<F: Format> Thread<F> {
             .is_some_and(|at| self.send_interval.is_zero() || at <= Instant::now())
     }
 
-    fn obey(&mut self, order: Order<F>) {
-        match order {
-            Order::Seat {
+    fn handle(&mut self, command: Command<F>) {
+        match command {
+            Command::Attach {
                 playback,
                 mut socket,
                 reply,
             } => {
-                socket.send_rest();
-                let seated = self.shard.attach(playback, socket);
-                if let Err(full) = &seated {
-                    error!(%full, "a viewer was turned away");
+                socket.send_unwritten();
+                let attached = self.shard.attach(playback, socket);
+                if let Err(full) = &attached {
+                    error!(%full, "turned away a viewer");
                 }
-                let viewer = seated
+                let viewer = attached
                     .map_err(|full| full.playback.end(Reason::LimitReached))
                     .ok();
-                // Who asked has gone: nobody would ever take the viewer from its seat.
+                // The connection ended meanwhile: nobody else would ever detach the viewer.
                 if let Err(Some(viewer)) = reply.send(viewer) {
                     self.shard.detach(viewer);
                 }
             }
-            Order::Resume(viewer) => {
+            Command::Resume(viewer) => {
                 if let Some(socket) = self.shard.state_mut(viewer)
-                    && socket.send_rest()
+                    && socket.send_unwritten()
                 {
                     self.shard.resume(viewer);
                 }
             }
-            Order::Say(viewer, bytes, said) => {
+            Command::Send(viewer, bytes, sent) => {
                 if let Some(socket) = self.shard.state_mut(viewer) {
-                    socket.say(&bytes);
+                    socket.send_bytes(&bytes);
                 }
-                let _ = said.send(());
+                let _ = sent.send(());
             }
-            Order::Leave(viewer, reply) => {
+            Command::Detach(viewer, reply) => {
                 if let Some((playback, socket)) = self.shard.detach(viewer) {
                     socket.hand_over();
                     let _ = reply.send(playback);
                 }
             }
-            Order::Look => {}
+            Command::CollectAbandoned => {}
         }
     }
 }

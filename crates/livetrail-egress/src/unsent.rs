@@ -1,4 +1,4 @@
-//! Bytes that wait for a socket, whatever they are kept in: how they are written without waiting.
+//! Writing pending bytes to a socket without waiting, for any kind of buffer.
 
 use std::io::{self, IoSlice};
 
@@ -7,22 +7,22 @@ use tokio::net::TcpStream;
 /// Slices in one vectored write; Linux takes up to 1,024.
 const MAX_SLICES: usize = 128;
 
-/// Bytes in order of which some are written and the rest waits.
+/// Pending bytes, in order.
 pub trait Unsent {
-    /// Whether nothing waits.
+    /// Whether no bytes are pending.
     fn is_empty(&self) -> bool;
 
-    /// Puts what is next into `slices`, from the first byte that is not written, and says how many it has used: at least one while
-    /// something waits, and none of them empty.
+    /// Puts the next bytes into `slices`, from the first unwritten one on, and returns the number
+    /// of slices used: at least one while bytes are pending, and none of them empty.
     fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize;
 
-    /// So many more bytes are written.
+    /// Marks this many more bytes as written.
     fn advance(&mut self, written: usize);
 
-    /// Writes as much as the socket takes now; true when that was something.
+    /// Writes as much as the socket takes now; true if it took anything.
     ///
     /// # Errors
-    /// Those of the socket; that it is full is none.
+    /// Socket errors. A full socket is not an error.
     fn try_write(&mut self, socket: &TcpStream) -> io::Result<bool> {
         let mut any = false;
         while !self.is_empty() {

@@ -1,5 +1,5 @@
-//! Viewers on real sockets: each gets its variant's bytes, whole and in order, however slowly it reads; and nobody who joins or
-//! stalls costs the others a frame.
+//! Viewers on real sockets: each gets its variant's bytes, whole and in order, however slowly it
+//! reads. A viewer that joins or stalls costs the others no frame.
 
 use std::{
     future::poll_fn,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use livetrail_egress::{Egress, EgressConfig, Format, Seat};
+use livetrail_egress::{Egress, EgressConfig, Format, ViewerHandle};
 use livetrail_engine::*;
 use livetrail_uring::Ring;
 use socket2::{Domain, SockRef, Socket, Type};
@@ -40,7 +40,7 @@ impl Format for Plain {
     }
 }
 
-/// Each of these is two tests: with io_uring, where the system has it, and without.
+/// Makes two tests of each: with io_uring, where the system has it, and without.
 macro_rules! both_ways {
     ($($test:ident),* $(,)?) => {
         both_ways! { by_io_uring true $($test)* }
@@ -85,7 +85,7 @@ fn egress(interval_ms: u64, io_uring: bool) -> Egress<Plain> {
     Egress::start("test", config).unwrap()
 }
 
-/// A frame of `bytes` bytes that all carry its number; number 0 is a keyframe.
+/// A frame of `bytes` bytes that all have its number as value; number 0 is a keyframe.
 fn frame(n: u8, bytes: usize) -> MediaFrame {
     let flags = if n == 0 {
         FrameFlags::KEYFRAME
@@ -105,7 +105,7 @@ fn expected(first: &[u8], marked: bool, frames: impl Iterator<Item = (u8, usize)
     all
 }
 
-/// A connection whose two ends buffer little.
+/// A connection whose two ends have small buffers.
 async fn narrow() -> (StdStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -120,18 +120,20 @@ async fn narrow() -> (StdStream, TcpStream) {
     (client.into(), server)
 }
 
-/// Seats a viewer of the stream; gives its end of the connection, too.
-async fn seat(
+/// Attaches a viewer of the stream; returns its end of the connection, too.
+async fn attach(
     engine: &Engine,
     egress: &Egress<Plain>,
     first: &'static [u8],
     marked: bool,
-) -> (StdStream, Seat<Plain>) {
+) -> (StdStream, ViewerHandle<Plain>) {
     let (client, server) = narrow().await;
     let playback = engine.play(attempt()).await.unwrap();
     let first = Bytes::from_static(first);
-    let seat = egress.seat(playback, Arc::new(server), first, marked).await;
-    (client, seat.unwrap())
+    let viewer = egress
+        .attach(playback, Arc::new(server), first, marked)
+        .await;
+    (client, viewer.unwrap())
 }
 
 async fn read_exact(client: StdStream, bytes: usize) -> Vec<u8> {
@@ -154,11 +156,11 @@ async fn every_viewer_gets_its_variants_bytes_in_order_however_slowly_it_reads(i
         publication.push(frame(0, 30_000)).unwrap();
         let (mut clients, mut tasks) = (Vec::new(), Vec::new());
         for n in 0..24 {
-            let (client, seat) = seat(&engine, &egress, b"first ", n % 2 == 0).await;
+            let (client, viewer) = attach(&engine, &egress, b"first ", n % 2 == 0).await;
             clients.push(client);
-            // What a connection's task does: it looks after the socket while that is full.
+            // The job of a connection's task: it waits for the socket while that is full.
             tasks.push(tokio::spawn(async move {
-                poll_fn(|cx| seat.poll_full(cx)).await
+                poll_fn(|cx| viewer.poll_full(cx)).await
             }));
         }
         assert_eq!(egress.viewers(), 24);
@@ -168,7 +170,7 @@ async fn every_viewer_gets_its_variants_bytes_in_order_however_slowly_it_reads(i
             publication.push(frame(*n, *bytes)).unwrap();
             tokio::task::yield_now().await;
         }
-        // One after the other: who is read last has been full for long.
+        // Read one after the other: the last one's socket has been full for a long time.
         for (n, client) in clients.into_iter().enumerate() {
             let wanted = expected(b"first ", n % 2 == 0, frames.iter().copied());
             assert!(read_exact(client, wanted.len()).await == wanted);
@@ -185,13 +187,13 @@ async fn a_frame_that_no_socket_takes_whole_is_begun_for_all_and_ended_for_each_
     publication.push(frame(0, 100)).unwrap();
     let (mut clients, mut tasks) = (Vec::new(), Vec::new());
     for n in 0..24 {
-        let (client, seat) = seat(&engine, &egress, b"", n % 2 == 0).await;
+        let (client, viewer) = attach(&engine, &egress, b"", n % 2 == 0).await;
         clients.push(client);
         tasks.push(tokio::spawn(async move {
-            poll_fn(|cx| seat.poll_full(cx)).await
+            poll_fn(|cx| viewer.poll_full(cx)).await
         }));
     }
-    // All are up to date before the large one comes: they have what all got together.
+    // All are up to date before the large frame: they have received the others together.
     publication.push(frame(1, 10)).unwrap();
     let small = [(0, 100), (1, 10)];
     for (n, client) in clients.iter().enumerate() {
@@ -214,13 +216,13 @@ async fn who_leaves_takes_along_what_has_to_be_written_first(io_uring: bool) {
     let (engine, egress) = (engine(), egress(0, io_uring));
     let mut publication = engine.publish(attempt()).await.unwrap();
     publication.push(frame(0, 3_000_000)).unwrap();
-    let (client, seat) = seat(&engine, &egress, b"", false).await;
-    // It has begun the frame, and its socket is full.
-    while !seat.is_full() {
+    let (client, viewer) = attach(&engine, &egress, b"", false).await;
+    // The frame is partly written, and the socket is full.
+    while !viewer.is_full() {
         tokio::task::yield_now().await;
     }
-    seat.say(Bytes::from_static(b"bye")).await;
-    let left = seat.leave().await;
+    viewer.send(Bytes::from_static(b"bye")).await;
+    let left = viewer.detach().await;
     let rest = left.unwritten;
     assert_eq!(left.playback.unwrap().end_reason(), None);
     let wanted = expected(b"", false, [(0, 3_000_000)].into_iter());
@@ -238,8 +240,8 @@ async fn a_connection_that_is_cut_off_gives_its_place_up_and_its_session_ends(io
         let (_client, server) = narrow().await;
         let playback = engine.play(attempt()).await.unwrap();
         ends.push(playback.end_signal());
-        let seat = egress.seat(playback, Arc::new(server), Bytes::new(), false);
-        drop(seat.await.unwrap());
+        let viewer = egress.attach(playback, Arc::new(server), Bytes::new(), false);
+        drop(viewer.await.unwrap());
     }
     for end in ends {
         assert_eq!(end.wait().await, Reason::ClientClosed);
@@ -253,11 +255,11 @@ async fn a_peer_that_is_gone_is_told_of_and_the_others_go_on(io_uring: bool) {
     publication.push(frame(0, 100)).unwrap();
     let mut stay = Vec::new();
     for _ in 0..12 {
-        stay.push(seat(&engine, &egress, b"", false).await);
+        stay.push(attach(&engine, &egress, b"", false).await);
     }
-    let (goes, seat) = seat(&engine, &egress, b"", false).await;
+    let (goes, viewer) = attach(&engine, &egress, b"", false).await;
     drop(goes);
-    let mut told = std::pin::pin!(poll_fn(|cx| seat.poll_full(cx)));
+    let mut told = std::pin::pin!(poll_fn(|cx| viewer.poll_full(cx)));
     let mut sent = vec![(0, 100)];
     let error = loop {
         let n = (sent.len() % 200) as u8 + 1;
@@ -271,7 +273,7 @@ async fn a_peer_that_is_gone_is_told_of_and_the_others_go_on(io_uring: bool) {
     let gone = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
     assert!(gone.contains(&error.kind()), "{error}");
     let wanted = expected(b"", false, sent.into_iter());
-    for (stays, _seat) in stay {
+    for (stays, _viewer) in stay {
         assert!(read_exact(stays, wanted.len()).await == wanted);
     }
 }
@@ -282,7 +284,7 @@ async fn where_the_system_forbids_io_uring_each_viewer_is_written_to_by_itself()
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
     let start = || {
-        // Of this thread and of those that it starts.
+        // For this thread and the threads that it starts.
         let rules = [(libc::SYS_io_uring_setup, vec![])].into();
         let refuse = SeccompAction::Errno(libc::EPERM as u32);
         let arch = std::env::consts::ARCH.try_into().unwrap();
@@ -295,12 +297,12 @@ async fn where_the_system_forbids_io_uring_each_viewer_is_written_to_by_itself()
     publication.push(frame(0, 100)).unwrap();
     let mut viewers = Vec::new();
     for _ in 0..12 {
-        viewers.push(seat(&engine, &egress, b"", false).await);
+        viewers.push(attach(&engine, &egress, b"", false).await);
     }
     assert_eq!(egress.io_uring_threads(), 0);
     publication.push(frame(1, 100)).unwrap();
     let wanted = expected(b"", false, [(0, 100), (1, 100)].into_iter());
-    for (client, _seat) in viewers {
+    for (client, _viewer) in viewers {
         assert!(read_exact(client, wanted.len()).await == wanted);
     }
 }

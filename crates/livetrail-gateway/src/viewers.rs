@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use livetrail_egress::{Egress, EgressConfig, Format, IoUringUse, Seat};
+use livetrail_egress::{Egress, EgressConfig, Format, IoUringUse, ViewerHandle};
 use livetrail_engine::{EndSignal, Playback, Reason};
 use tokio::{
     net::TcpStream,
@@ -31,7 +31,7 @@ pub struct Viewers<F: Format> {
 /// Poll [`poll_end`](Self::poll_end) whenever the connection's task is polled. Until
 /// [`leave`](Self::leave) nothing else may write to the socket.
 pub struct ConnectedViewer<F: Format> {
-    seat: Seat<F>,
+    handle: ViewerHandle<F>,
     signal: EndSignal,
     ended: Pin<Box<dyn Future<Output = Reason> + Send + Sync>>,
     stall: StallWatch,
@@ -110,13 +110,13 @@ impl<F: Format> Viewers<F> {
             playback.end(Reason::InternalError);
             return Err(signal.reason().unwrap_or(Reason::InternalError));
         };
-        let Some(seat) = egress.seat(playback, stream, first, variant).await else {
+        let Some(handle) = egress.attach(playback, stream, first, variant).await else {
             return Err(signal.reason().unwrap_or(Reason::LimitReached));
         };
         let ended = signal.clone();
         Ok(ConnectedViewer {
-            stall: StallWatch::new(write_stall_timeout, seat.writes()),
-            seat,
+            stall: StallWatch::new(write_stall_timeout, handle.writes()),
+            handle,
             signal,
             ended: Box::pin(async move { ended.wait().await }),
         })
@@ -154,29 +154,29 @@ impl<F: Format> ConnectedViewer<F> {
         if let Poll::Ready(reason) = self.ended.as_mut().poll(cx) {
             return Poll::Ready(ViewerEnd::Ended(reason));
         }
-        if let Poll::Ready(error) = self.seat.poll_full(cx) {
+        if let Poll::Ready(error) = self.handle.poll_full(cx) {
             return Poll::Ready(ViewerEnd::Failed(error));
         }
-        let seat = &self.seat;
-        let stalled = self.stall.poll(cx, || (seat.is_full(), seat.writes()));
+        let handle = &self.handle;
+        let stalled = self.stall.poll(cx, || (handle.is_full(), handle.writes()));
         stalled.map(|()| ViewerEnd::Stalled(self.stall.timeout))
     }
 
     /// Sends bytes that are no frame, after what is being sent. When this returns,
     /// [`is_full`](Self::is_full) includes them.
     pub async fn say(&self, bytes: Bytes) {
-        self.seat.say(bytes).await;
+        self.handle.send(bytes).await;
     }
 
     /// Whether the viewer has to take something before it gets more.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.seat.is_full()
+        self.handle.is_full()
     }
 
     /// Takes the socket back from the threads. The session goes on, unless it has ended.
     pub async fn leave(self) -> LeftViewer {
-        let left = self.seat.leave().await;
+        let left = self.handle.detach().await;
         let playback = match left.playback {
             Some(playback) => Ok(playback),
             None => Err(self.signal.wait().await),

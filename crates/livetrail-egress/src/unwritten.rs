@@ -1,4 +1,4 @@
-//! What a viewer's socket did not take: the rest of a frame, and what is to be said after it.
+//! Data that a viewer's socket did not take yet: the rest of a frame, and the bytes after it.
 
 use std::{io::IoSlice, sync::Arc};
 
@@ -7,92 +7,92 @@ use livetrail_engine::SharedFrame;
 
 use crate::{format::Format, unsent::Unsent};
 
-/// One frame that is begun, at most, then bytes. No further frame is begun before all of it is written, so the gateway bounds it by
-/// what it says.
+/// At most one partly written frame, then bytes. No further frame begins before all of this is
+/// written, so its bound is the amount of bytes that the gateway sends.
 #[derive(Debug)]
-pub(crate) struct Rest<F: Format> {
-    /// The frame, and how many bytes of it are written.
-    begun: Option<(Arc<SharedFrame>, usize)>,
-    said: BytesMut,
+pub(crate) struct Unwritten<F: Format> {
+    /// The frame, and the number of its bytes that are written.
+    frame: Option<(Arc<SharedFrame>, usize)>,
+    bytes: BytesMut,
     variant: F::Variant,
 }
 
-impl<F: Format> Rest<F> {
+impl<F: Format> Unwritten<F> {
     pub(crate) fn new(variant: F::Variant) -> Self {
         Self {
-            begun: None,
-            said: BytesMut::new(),
+            frame: None,
+            bytes: BytesMut::new(),
             variant,
         }
     }
 
-    /// Bytes that come after everything else.
-    pub(crate) fn say(&mut self, bytes: &[u8]) {
-        self.said.extend_from_slice(bytes);
+    /// Appends bytes after everything else.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
     }
 
-    /// A frame of which so many bytes are written. Nothing may be left of what was before.
-    pub(crate) fn begin(&mut self, frame: Arc<SharedFrame>, written: usize) {
+    /// Sets the frame of which `written` bytes are written. Nothing else may be unwritten.
+    pub(crate) fn set_frame(&mut self, frame: Arc<SharedFrame>, written: usize) {
         debug_assert!(self.is_empty());
-        self.begun = Some((frame, written));
-        self.end_frame();
+        self.frame = Some((frame, written));
+        self.drop_written_frame();
     }
 
-    /// Everything as one, copied: for who goes on writing by other means.
+    /// Copies everything into one buffer, for a connection that continues writing by itself.
     pub(crate) fn into_bytes(mut self) -> Bytes {
         let mut all = BytesMut::new();
-        if let Some((frame, written)) = self.begun.take() {
-            unwritten::<F>(&frame, self.variant, written)
+        if let Some((frame, written)) = self.frame.take() {
+            unwritten_parts::<F>(&frame, self.variant, written)
                 .for_each(|part| all.extend_from_slice(part));
         }
-        all.extend_from_slice(&self.said);
+        all.extend_from_slice(&self.bytes);
         all.freeze()
     }
 
-    /// Forgets the frame when it is written.
-    fn end_frame(&mut self) {
+    /// Drops the frame once it is written.
+    fn drop_written_frame(&mut self) {
         let variant = self.variant;
-        self.begun
+        self.frame
             .take_if(|(frame, written)| *written >= F::len(frame, variant));
     }
 }
 
-impl<F: Format> Unsent for Rest<F> {
+impl<F: Format> Unsent for Unwritten<F> {
     fn is_empty(&self) -> bool {
-        self.begun.is_none() && self.said.is_empty()
+        self.frame.is_none() && self.bytes.is_empty()
     }
 
     fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let frame = self.begun.iter();
+        let frame = self.frame.iter();
         let frame =
-            frame.flat_map(|(frame, written)| unwritten::<F>(frame, self.variant, *written));
-        let said = Some(&self.said[..]).filter(|said| !said.is_empty());
+            frame.flat_map(|(frame, written)| unwritten_parts::<F>(frame, self.variant, *written));
+        let bytes = Some(&self.bytes[..]).filter(|bytes| !bytes.is_empty());
         let mut count = 0_usize;
-        for (place, part) in slices.iter_mut().zip(frame.chain(said)) {
-            *place = IoSlice::new(part);
+        for (slice, part) in slices.iter_mut().zip(frame.chain(bytes)) {
+            *slice = IoSlice::new(part);
             count = count.saturating_add(1);
         }
         count
     }
 
     fn advance(&mut self, mut written: usize) {
-        if let Some((frame, before)) = &mut self.begun {
+        if let Some((frame, before)) = &mut self.frame {
             let left = F::len(frame, self.variant).saturating_sub(*before);
             let of_frame = written.min(left);
             *before = before.saturating_add(of_frame);
             written = written.saturating_sub(of_frame);
         }
-        self.end_frame();
-        self.said.advance(written.min(self.said.len()));
-        if self.said.is_empty() {
-            // Most viewers are never full again.
-            self.said = BytesMut::new();
+        self.drop_written_frame();
+        self.bytes.advance(written.min(self.bytes.len()));
+        if self.bytes.is_empty() {
+            // Most viewers are never full again, so the buffer is freed.
+            self.bytes = BytesMut::new();
         }
     }
 }
 
-/// The frame's bytes from number `written` on.
-fn unwritten<F: Format>(
+/// The frame's bytes from position `written` on.
+fn unwritten_parts<F: Format>(
     frame: &SharedFrame,
     variant: F::Variant,
     written: usize,
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// Payloads in slices of seven bytes.
+    /// Payloads, in slices of seven bytes.
     #[derive(Debug)]
     struct Sevens;
 
@@ -124,7 +124,7 @@ mod tests {
         }
     }
 
-    /// The only way to a shared frame is through an engine.
+    /// A shared frame, which only an engine can make.
     fn shared(bytes: usize) -> Arc<SharedFrame> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -148,36 +148,36 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn what_is_left_goes_out_once_and_in_order_however_the_socket_takes_it(
+        fn unwritten_data_goes_out_once_and_in_order_whatever_the_socket_takes(
             bytes in 1usize..400,
-            begun in 0usize..400,
-            said in prop::collection::vec(0usize..50, 0..4),
+            written in 0usize..400,
+            sent_after in prop::collection::vec(0usize..50, 0..4),
             takes in prop::collection::vec(1usize..90, 1..20),
             handed_over_after in 0usize..12,
         ) {
-            let (frame, begun) = (shared(bytes), begun.min(bytes));
-            let mut rest = Rest::<Sevens>::new(());
-            rest.begin(frame.clone(), begun);
-            let mut expected = frame.payload[begun..].to_vec();
-            for (n, bytes) in said.iter().enumerate() {
-                let words = vec![200 + n as u8; *bytes];
-                expected.extend_from_slice(&words);
-                rest.say(&words);
+            let (frame, written) = (shared(bytes), written.min(bytes));
+            let mut unwritten = Unwritten::<Sevens>::new(());
+            unwritten.set_frame(frame.clone(), written);
+            let mut expected = frame.payload[written..].to_vec();
+            for (n, bytes) in sent_after.iter().enumerate() {
+                let more = vec![200 + n as u8; *bytes];
+                expected.extend_from_slice(&more);
+                unwritten.push(&more);
             }
             let mut sent = Vec::new();
             for (turn, take) in takes.iter().cycle().enumerate() {
-                if rest.is_empty() || turn == handed_over_after {
+                if unwritten.is_empty() || turn == handed_over_after {
                     break;
                 }
                 let mut slices = [IoSlice::new(&[]); 5];
-                let count = rest.fill(&mut slices);
+                let count = unwritten.fill(&mut slices);
                 let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
                 prop_assert!(!all.is_empty());
                 let taken = all.len().min(*take);
                 sent.extend_from_slice(&all[..taken]);
-                rest.advance(taken);
+                unwritten.advance(taken);
             }
-            sent.extend_from_slice(&rest.into_bytes());
+            sent.extend_from_slice(&unwritten.into_bytes());
             prop_assert_eq!(sent, expected);
         }
     }

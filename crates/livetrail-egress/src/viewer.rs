@@ -1,0 +1,134 @@
+//! A viewer's connection to its sender thread.
+
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use livetrail_engine::{Placed, Playback, ViewerId};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+};
+
+use crate::{
+    format::Format,
+    signal::WriteSignal,
+    thread::{Command, ThreadHandle},
+};
+
+/// A viewer of a sender thread, for its connection.
+pub struct ViewerHandle<F: Format> {
+    viewer: ViewerId,
+    thread: ThreadHandle<F>,
+    stream: Arc<TcpStream>,
+    signal: Arc<WriteSignal>,
+    is_detached: bool,
+    _placed: Placed,
+}
+
+/// A viewer that is no longer the egress's.
+#[derive(Debug)]
+pub struct Detached {
+    /// The session, unless it has ended.
+    pub playback: Option<Playback>,
+    /// Bytes that must be written before anything else: the rest of a partly written frame, and
+    /// pending bytes.
+    pub unwritten: Bytes,
+    /// The error of a failed write, if any.
+    pub failed: Option<io::ErrorKind>,
+}
+
+impl<F: Format> ViewerHandle<F> {
+    pub(crate) fn new(
+        viewer: ViewerId,
+        thread: ThreadHandle<F>,
+        stream: Arc<TcpStream>,
+        signal: Arc<WriteSignal>,
+        placed: Placed,
+    ) -> Self {
+        Self {
+            viewer,
+            thread,
+            stream,
+            signal,
+            is_detached: false,
+            _placed: placed,
+        }
+    }
+
+    /// Waits for the socket when it is full. Call it whenever the connection's task is polled.
+    /// Ready with an error when writing has failed.
+    pub fn poll_full(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.signal.register(cx);
+        if let Some(kind) = self.signal.failed() {
+            return Poll::Ready(kind.into());
+        }
+        while self.signal.is_full() && self.stream.poll_write_ready(cx).is_ready() {
+            self.signal.clear_full();
+            match self.thread.commands.try_send(Command::Resume(self.viewer)) {
+                Ok(()) => {}
+                // The channel is full. That is rare and short, so poll again.
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    self.signal.keep_full();
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => {
+                    return Poll::Ready(io::ErrorKind::BrokenPipe.into());
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Sends bytes that are not a frame, after the pending data. When this returns,
+    /// [`is_full`](Self::is_full) takes them into account.
+    pub async fn send(&self, bytes: Bytes) {
+        let (reply, sent) = oneshot::channel();
+        let command = Command::Send(self.viewer, bytes, reply);
+        // A thread that has stopped has ended the session.
+        if self.thread.commands.send(command).await.is_ok() {
+            let _ = sent.await;
+        }
+    }
+
+    /// Whether the viewer must take pending data before it gets more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.signal.is_full()
+    }
+
+    /// Changes whenever a full viewer takes some data.
+    #[must_use]
+    pub fn writes(&self) -> usize {
+        self.signal.writes()
+    }
+
+    /// Detaches the viewer and returns its socket to the connection.
+    pub async fn detach(mut self) -> Detached {
+        self.is_detached = true;
+        let (reply, detached) = oneshot::channel();
+        let command = Command::Detach(self.viewer, reply);
+        let _ = self.thread.commands.send(command).await;
+        let playback = detached.await.ok();
+        Detached {
+            playback,
+            unwritten: self.signal.take_unwritten(),
+            failed: self.signal.failed(),
+        }
+    }
+}
+
+impl<F: Format> Drop for ViewerHandle<F> {
+    /// An aborted connection has not detached its viewer, and cannot wait for space in the channel.
+    fn drop(&mut self) {
+        if !self.is_detached {
+            self.thread.abandoned.add(self.viewer);
+            // If the channel is full, the thread is awake and handles its commands.
+            let _ = self.thread.commands.try_send(Command::CollectAbandoned);
+        }
+    }
+}
