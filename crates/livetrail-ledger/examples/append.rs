@@ -1,7 +1,8 @@
 //! Appends numbered entries to a trail and prints how many are durable, for tests that kill it.
 //!
-//! `append DIR [COUNT] [PAUSE_US]`: makes the trail if there is none (with keys in `DIR.keys`), appends entries `entry <index>` until `COUNT` are there
-//! (for ever without it), one at a time with a pause, and prints on standard output, a line each:
+//! `append DIR [COUNT] [PAUSE_US]`: creates the trail if there is none (with keys in `DIR.keys`),
+//! appends entries `entry <index>` until `COUNT` exist (forever without it), one at a time with a
+//! pause, and prints lines on standard output:
 //!
 //! ```text
 //! open <entries> <clean or what recovery found>
@@ -42,7 +43,7 @@ Usage: append DIR [COUNT] [PAUSE_US]
   PAUSE_US    microseconds between two of them [default: 0]
   -h, --help  Print this";
 
-/// Entries that may be appended and not yet known to be durable.
+/// The most entries that may be appended and not yet known to be durable.
 const AHEAD: u64 = 10_000;
 
 struct Say;
@@ -54,10 +55,10 @@ impl CheckpointHook for Say {
     }
 }
 
-/// One line, whole, so that a reader sees it however this process ends.
+/// Prints one whole line, so that a reader sees it however this process ends.
 fn say(line: &str) {
     let mut out = io::stdout().lock();
-    // Nobody listens any more: then there is nothing to say.
+    // If nobody reads any longer, nothing needs to be printed.
     let _ = out.write_all(format!("{line}\n").as_bytes());
     let _ = out.flush();
 }

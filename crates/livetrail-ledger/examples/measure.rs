@@ -1,7 +1,9 @@
-//! Measures a ledger on a real disk: `measure [SECONDS] [DIR]`. Prints, asserts nothing. The directory is made, and removed after.
+//! Measures a ledger on a real disk: `measure [SECONDS] [DIR]`. Prints, asserts nothing. The
+//! directory is made, and removed after.
 //!
-//! Throughput: entries of 200 bytes from one thread in calls of 1,000, synced and integrated and sealed, with the default settings. Latency: 1,000 entries
-//! a second, each waited for, against a bare fdatasync of 4 KiB in the same run, turn about.
+//! Throughput: entries of 200 bytes from one thread in calls of 1,000, synced and integrated and
+//! sealed, with the default settings. Latency: 1,000 entries per second, each waited for,
+//! alternating with a bare fdatasync of 4 KiB in the same run.
 
 #![allow(
     clippy::print_stdout,
@@ -126,7 +128,7 @@ fn latency(dir: &Path) -> Result<()> {
             file.sync_data()?;
             bare.push(start.elapsed());
         }
-        // 1,000 a second, from eight threads: each waits for its own entry.
+        // 1,000 per second, from eight threads: each waits for its own entry.
         let turn = thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| {

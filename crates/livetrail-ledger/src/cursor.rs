@@ -1,4 +1,4 @@
-//! Cursors of replicas and legal holds: what retention must not pass (I6).
+//! Cursors of replicas and legal holds: the limits of retention (I6).
 
 use livetrail_tlog::TILE_WIDTH;
 
@@ -8,7 +8,7 @@ use crate::{
     store::{Access, Store, replace},
 };
 
-/// What a file in `private/cursors/` says.
+/// The contents of a file in `private/cursors/`.
 ///
 /// ```text
 /// livetrail-cursor/v1 LF
@@ -17,9 +17,9 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
-    /// A replica without which nothing may be pruned: the next index that it needs.
+    /// A required replica, before whose cursor nothing may be pruned: the next index that it needs.
     Required(u64),
-    /// A replica that may miss what was pruned: the next index that it needs.
+    /// An optional replica, which may miss pruned entries: the next index that it needs.
     Optional(u64),
     /// A legal hold: nothing from this index on may be pruned.
     Hold(u64),
@@ -63,7 +63,8 @@ pub(crate) fn read_cursors(store: &dyn Store) -> Result<Vec<(String, Cursor)>, L
         .map_err(|error| LedgerError::io("list", layout::CURSORS, error))?;
     let mut cursors = Vec::new();
     for one in listed {
-        // What a crash left of a replacement is not a cursor; its name could not be given by a caller.
+        // A file of another name is the temporary file of a replacement that a crash left behind.
+        // Callers cannot give such a name.
         if one.is_dir || !is_name(&one.name) {
             continue;
         }
@@ -71,7 +72,7 @@ pub(crate) fn read_cursors(store: &dyn Store) -> Result<Vec<(String, Cursor)>, L
         let bytes = store
             .read(&path)
             .map_err(|error| LedgerError::io("read", path.as_str(), error))?;
-        // One that cannot be understood might be the one that forbids pruning.
+        // An unreadable cursor might be the one that forbids pruning.
         let cursor = str::from_utf8(&bytes).ok().and_then(Cursor::parse);
         cursors.push((one.name, cursor.ok_or(LedgerError::Cursor { path })?));
     }
@@ -100,12 +101,13 @@ pub(crate) fn write_cursor(
     written.map_err(|error| LedgerError::io("write", path, error))
 }
 
-/// Sets a legal hold on all entries from this one on, or with `None` lifts it. Durable when it returns. Also while another process writes the trail: it
-/// looks again before it removes anything.
+/// Sets a legal hold on all entries from this one on, or lifts it with `None`. Durable when it
+/// returns. Also works while another process writes the trail: that process reads the holds again
+/// before it removes anything.
 ///
 /// # Errors
-/// [`LedgerError::CursorName`]; [`LedgerError::NoHold`] when it is to be lifted and is not there; [`LedgerError::CursorTaken`] when the name is that of
-/// a replica; or whatever the store says.
+/// [`LedgerError::CursorName`]; [`LedgerError::NoHold`] when lifting a hold that does not exist;
+/// [`LedgerError::CursorTaken`] when a replica has this name; or an error of the store.
 pub fn set_hold(store: &dyn Store, name: &str, from: Option<u64>) -> Result<(), LedgerError> {
     let there = read_cursors(store)?;
     let there = there.iter().find(|(known, _)| known == name);
@@ -130,9 +132,11 @@ fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(plain)
 }
 
-/// How far bundles may be pruned: the first index that must stay, when a policy wants everything below `wanted` gone (I6).
+/// How far bundles may be pruned: the first index that must stay, when a policy wants to remove
+/// everything below `wanted` (I6).
 ///
-/// Never past the cursor of a required replica or a hold, never past what is sealed, and always the first index of a bundle.
+/// Never beyond the cursor of a required replica or a hold, never beyond the sealed entries, and
+/// always the first index of a bundle.
 #[must_use]
 pub fn prunable_below(wanted: u64, sealed: u64, cursors: &[Cursor]) -> u64 {
     let bound = cursors

@@ -1,4 +1,5 @@
-//! What can go wrong: refusals to open (nothing was changed), what stops a running log, and what is merely not possible now.
+//! The errors: refusals to open a trail (nothing was changed), reasons why a running log stopped,
+//! and operations that are merely not possible now.
 
 use std::{io, sync::Arc};
 
@@ -6,21 +7,22 @@ use livetrail_tlog::Hash;
 
 use crate::space::Pressure;
 
-/// Why a trail was not created, opened or read. Every one is a refusal: what was wrong is left as it was, for a person to look at.
+/// Why a trail was not created, opened or read. Each error is a refusal: the cause is left
+/// unchanged, for a person to examine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
     /// The store failed.
     #[error("cannot {op} {path}")]
     Io {
-        /// What was tried.
+        /// The operation.
         op: &'static str,
-        /// With which file or directory.
+        /// The file or directory.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// There is no trail in this place.
+    /// There is no trail in this directory.
     #[error(
         "there is no trail in {place} (no private/log.json): correct the path, or create a trail there explicitly"
     )]
@@ -28,7 +30,7 @@ pub enum LedgerError {
         /// The directory.
         place: String,
     },
-    /// There is something in this place already.
+    /// The directory is not empty.
     #[error(
         "{place} has a trail already, or part of one ({found}): open it, or choose another directory"
     )]
@@ -51,15 +53,13 @@ pub enum LedgerError {
     ReadOnly {
         /// The directory.
         place: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// `private/log.json` cannot be understood.
-    #[error(
-        "private/log.json cannot be understood ({what}): restore it from a back-up of this trail"
-    )]
+    /// `private/log.json` has an unknown format.
+    #[error("cannot read private/log.json ({what}): restore it from a back-up of this trail")]
     Manifest {
-        /// What is wrong with it.
+        /// The mistake in it.
         what: String,
     },
     /// The trail was written by another version of the format.
@@ -67,9 +67,9 @@ pub enum LedgerError {
         "the trail has format {found} and this program writes format {wanted}: use the program's matching version"
     )]
     Format {
-        /// In `private/log.json`.
+        /// The format in `private/log.json`.
         found: u64,
-        /// What this program writes.
+        /// The format of this program.
         wanted: u64,
     },
     /// The trail has another origin than the one configured.
@@ -77,9 +77,9 @@ pub enum LedgerError {
         "the trail is of origin {found:?} and the configuration says {wanted:?}: correct the path or the origin"
     )]
     Origin {
-        /// What was asked for.
+        /// The configured origin.
         wanted: String,
-        /// The trail's.
+        /// The trail's origin.
         found: String,
     },
     /// The trail was signed with another key than the one configured.
@@ -89,12 +89,12 @@ pub enum LedgerError {
     Key {
         /// Signer or cosigner.
         role: &'static str,
-        /// The verifier key of the key that was given.
+        /// The verifier key of the given key.
         wanted: String,
-        /// The trail's.
+        /// The trail's verifier key.
         found: String,
     },
-    /// A key that the log has used before and given up.
+    /// A key that the log has used and retired before.
     #[error(
         "the log has given up the key {key} before: make a new one; a key that was given up may be known to others"
     )]
@@ -102,24 +102,24 @@ pub enum LedgerError {
         /// The verifier key.
         key: String,
     },
-    /// A hand-over is not signed by the key that was given up and by its successor.
-    #[error("{path} is not the hand-over of that key: restore it from a copy of the trail")]
+    /// A hand-over is not signed by both the retired key and its successor.
+    #[error("{path} is not a hand-over of that key: restore it from a copy of the trail")]
     HandOver {
         /// The file.
         path: String,
-        /// Which rule it breaks.
+        /// The broken rule.
         source: livetrail_tlog::Error,
     },
-    /// A change of keys was handed over and did not end: the key may not sign any more.
+    /// A change of keys was begun and not completed: the old key may no longer sign.
     #[error(
-        "the key {key} was given up, and the change to the next one did not end: put the file with the next key (`.next`) back where it was, then start the server or run `livetrail trail rotate-key` again"
+        "the key {key} was given up, and the change to the next one is not complete: put the file with the next key (`.next`) back, then start the server or run `livetrail trail rotate-key` again"
     )]
     KeyGivenUp {
         /// The verifier key.
         key: String,
     },
-    /// The log is empty, so no entry says that its keys change.
-    #[error("the log has no entry: one that records the change of keys must be sealed first")]
+    /// The log is empty, so no entry records the change of keys.
+    #[error("the log has no entry: first seal one that records the change of keys")]
     RotationUnrecorded,
     /// A key file may be read by others.
     #[error(
@@ -131,15 +131,15 @@ pub enum LedgerError {
         /// Its permission bits.
         mode: u32,
     },
-    /// A key file is not one.
-    #[error("the key file {path} is not one: it has one line of 64 hexadecimal digits")]
+    /// A file is not a key file.
+    #[error("{path} is not a key file: it must have one line of 64 hexadecimal digits")]
     KeyFile {
         /// The file.
         path: String,
     },
-    /// A key file is not there.
+    /// A key file does not exist.
     #[error(
-        "there is no key file {path}: restore it from a back-up; a trail goes on only with its own key"
+        "there is no key file {path}: restore it from a back-up; only its own key continues a trail"
     )]
     KeyMissing {
         /// The file.
@@ -148,29 +148,27 @@ pub enum LedgerError {
     /// An option is out of its bounds.
     #[error("{what}")]
     Options {
-        /// Which, and the bound.
+        /// The option, and its bound.
         what: String,
     },
-    /// The published checkpoint is not there.
-    #[error(
-        "the trail has no file `checkpoint`: somebody removed it; restore it from a back-up, replica or witness"
-    )]
+    /// The published checkpoint does not exist.
+    #[error("the trail has no file `checkpoint`: restore it from a back-up, replica or witness")]
     CheckpointMissing,
-    /// The published checkpoint is not signed by this trail's key, or is no checkpoint.
+    /// The published checkpoint is not signed by this trail's key, or is not a checkpoint.
     #[error(
         "the published checkpoint is not this trail's: restore it from a back-up, replica or witness"
     )]
     CheckpointInvalid {
-        /// What is wrong with it.
+        /// The violation.
         source: livetrail_tlog::Error,
     },
-    /// A checkpoint that came from elsewhere is not signed with keys of this trail, or is not a checkpoint.
+    /// A checkpoint from elsewhere is not signed with keys of this trail, or is not a checkpoint.
     #[error("the checkpoint is not signed with a key of this trail")]
     CheckpointForeign {
-        /// What is wrong with it.
+        /// The violation.
         source: livetrail_tlog::Error,
     },
-    /// A checkpoint that came from elsewhere is larger than the hand-over under which the keys that signed it were given up.
+    /// A checkpoint from elsewhere is larger than the hand-over under which its keys were retired.
     #[error(
         "the checkpoint of {size} entries is signed with a key that was given up at {bound} entries: it proves nothing beyond those"
     )]
@@ -180,26 +178,27 @@ pub enum LedgerError {
         /// The size of the hand-over.
         bound: u64,
     },
-    /// An earlier start held signing back until these had said what they have seen, and they have not.
+    /// An earlier start held signing back until these parties had reported what they have seen.
+    /// They have not.
     #[error(
-        "signing waits since an earlier start for {}: make it answer, or say in the configuration that it is not required; until then the trail does not go on, because what was recorded since must not be signed",
+        "signing waits since an earlier start for {}: make it answer, or configure it as not required; until then the trail stays closed, because its later records must not be signed",
         names.join(", ")
     )]
     SigningHeld {
-        /// Who has not answered.
+        /// The parties that have not answered.
         names: Vec<String>,
     },
-    /// `private/held` cannot be understood.
+    /// `private/held` has an unknown format.
     #[error(
-        "private/held cannot be understood: it begins with \"livetrail-held/v1\" and has one name in each further line"
+        "cannot read private/held: its first line must be \"livetrail-held/v1\", followed by one name per line"
     )]
     HeldFile,
-    /// `private/intent` is not there or cannot be understood.
+    /// `private/intent` does not exist or has an unknown format.
     #[error(
         "private/intent {what}: without it nobody knows what was signed last; restore the whole trail from one copy"
     )]
     Intent {
-        /// What is wrong with it.
+        /// The problem.
         what: &'static str,
     },
     /// More was published than was ever intended.
@@ -221,7 +220,7 @@ pub enum LedgerError {
         size: u64,
         /// In the intent.
         intent: Hash,
-        /// What the checkpoint or the files say.
+        /// In the checkpoint or the files.
         found: Hash,
     },
     /// The write-ahead log has no segment although the trail has entries.
@@ -232,7 +231,7 @@ pub enum LedgerError {
         /// Size of the checkpoint.
         sealed: u64,
     },
-    /// The write-ahead log ends before what was to be signed.
+    /// The write-ahead log ends before the intended tree.
     #[error(
         "private/wal ends at entry {end} although {intent} entries were durable: the log was cut; restore one whole copy"
     )]
@@ -244,32 +243,32 @@ pub enum LedgerError {
     },
     /// A segment is missing.
     #[error(
-        "private/wal goes on at entry {found} where entry {wanted} is wanted: a segment is missing; restore one whole copy"
+        "private/wal continues at entry {found} instead of entry {wanted}: a segment is missing; restore one whole copy"
     )]
     WalGap {
-        /// The index that should come next.
+        /// The next index expected.
         wanted: u64,
-        /// The index that the next segment begins with.
+        /// The first index of the next segment.
         found: u64,
     },
     /// A segment is damaged, not torn.
     #[error(
-        "{path} is damaged at byte {offset}: {what}. This is no torn tail: restore the file from a back-up"
+        "{path} is damaged at byte {offset}: {what}. This is not a torn tail: restore the file from a back-up"
     )]
     WalCorrupt {
         /// The segment.
         path: String,
-        /// Where.
+        /// The position.
         offset: u64,
-        /// What is wrong.
+        /// The damage.
         what: String,
     },
-    /// The write-ahead log knows of a larger published tree than the checkpoint.
+    /// The write-ahead log records a larger published tree than the checkpoint.
     #[error(
-        "private/wal knows of a checkpoint of {known} entries and the published one has {checkpoint}: an older checkpoint was put back; restore one whole copy"
+        "private/wal records a checkpoint of {known} entries and the published one has {checkpoint}: an older checkpoint was put back; restore one whole copy"
     )]
     RolledBack {
-        /// Size that the log knows of.
+        /// The size in the write-ahead log.
         known: u64,
         /// Size of the checkpoint.
         checkpoint: u64,
@@ -285,29 +284,27 @@ pub enum LedgerError {
     /// An entry that was pruned by policy.
     #[error("entry {index} was pruned: the trail has its hash, and entries from {below} on")]
     Pruned {
-        /// What was asked for; of a bundle, its first.
+        /// The index asked for; for a bundle, that of its first entry.
         index: u64,
-        /// The first entry that is still there.
+        /// The first entry that still exists.
         below: u64,
     },
-    /// `private/pruned` cannot be understood.
-    #[error(
-        "private/pruned cannot be understood: restore it; or remove it, and the next pruning says once more what has gone"
-    )]
+    /// `private/pruned` has an unknown format.
+    #[error("cannot read private/pruned: restore it, or delete it and prune again")]
     PrunedFile,
-    /// Pruning would go past what must be kept.
+    /// Pruning would remove entries that must be kept.
     #[error(
-        "entries below {below} cannot be pruned, only those below {bound}: a replica, a hold or the log itself needs the others, and bundles go whole"
+        "can prune only entries below {bound}, not those below {below}: a replica, a hold or the log itself needs the others, and only whole bundles are removed"
     )]
     PruneBeyond {
-        /// What was asked for.
+        /// The bound asked for.
         below: u64,
-        /// What may go.
+        /// The bound that is allowed.
         bound: u64,
     },
-    /// The entry that says what is pruned is not sealed.
+    /// The entry that records the pruning is not sealed.
     #[error(
-        "nothing was pruned: the entry {record} that says so must come after what goes, and under the published checkpoint of {sealed} entries"
+        "nothing was pruned: the entry {record} that records it must follow the pruned entries and be covered by the published checkpoint of {sealed} entries"
     )]
     PruneUnrecorded {
         /// Its index.
@@ -315,14 +312,14 @@ pub enum LedgerError {
         /// Size of the checkpoint.
         sealed: u64,
     },
-    /// A tile or bundle under the published checkpoint is not what the checkpoint says.
+    /// A tile or bundle under the published checkpoint differs from what the checkpoint covers.
     #[error(
         "{path} is not what the published checkpoint covers ({what}): restore it from a back-up or replica"
     )]
     FileCorrupt {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The difference.
         what: String,
     },
     /// The tiles do not give the signed root.
@@ -334,43 +331,43 @@ pub enum LedgerError {
         size: u64,
         /// The checkpoint's.
         signed: Hash,
-        /// What the tiles give.
+        /// The root that the tiles give.
         found: Hash,
     },
-    /// Somebody outside has seen more of this log than is here.
+    /// An outside party has seen more of this log than exists here.
     #[error(
-        "{source_name} has seen {theirs} entries of this trail and here are {ours}: an older copy was restored. Nothing was signed: restore the newest copy; if it is lost, go on as a new log with a new origin and new keys, whose first entry carries the last checkpoint of this one"
+        "{source_name} has seen {theirs} entries of this trail and here are {ours}: an older copy was restored. Nothing was signed: restore the newest copy; if it is lost, start a new log with a new origin and new keys, whose first entry contains the last checkpoint of this one"
     )]
     FloorAhead {
-        /// Who.
+        /// The party.
         source_name: String,
-        /// The size that they have seen.
+        /// The size that it has seen.
         theirs: u64,
-        /// What is here.
+        /// The size here.
         ours: u64,
     },
-    /// Somebody outside has seen another root for a size that is here.
+    /// An outside party has seen another root for a size that exists here.
     #[error(
-        "{source_name} has seen root {theirs} for size {size} and here it is {ours}: the trail has forked. Nothing was signed: find the copy that was published and restore it; if it is lost, go on as a new log with a new origin and new keys, whose first entry carries the last checkpoint of this one"
+        "{source_name} has seen root {theirs} for size {size} and here it is {ours}: the trail has forked. Nothing was signed: find the copy that was published and restore it; if it is lost, start a new log with a new origin and new keys, whose first entry contains the last checkpoint of this one"
     )]
     FloorRoot {
-        /// Who.
+        /// The party.
         source_name: String,
         /// The size.
         size: u64,
-        /// What they have seen.
+        /// The root that it has seen.
         theirs: Hash,
-        /// What is here.
+        /// The root here.
         ours: Hash,
     },
-    /// Somebody outside has seen another tree than the one that is here.
+    /// An outside party has seen another tree than the one here.
     #[error(
-        "{source_name} has seen {size} entries of another tree than the one here: the trail has forked. Nothing was signed: find the copy that was published and restore it; if it is lost, go on as a new log with a new origin and new keys, whose first entry carries the last checkpoint of this one"
+        "{source_name} has seen {size} entries of another tree than the one here: the trail has forked. Nothing was signed: find the copy that was published and restore it; if it is lost, start a new log with a new origin and new keys, whose first entry contains the last checkpoint of this one"
     )]
     FloorFork {
-        /// Who.
+        /// The party.
         source_name: String,
-        /// The size of the tree that they have seen.
+        /// The size of the tree that it has seen.
         size: u64,
     },
     /// Not the address of a witness.
@@ -378,13 +375,11 @@ pub enum LedgerError {
         "{url:?} is not the address of a witness: http:// or https://, a host, and a path if it has one"
     )]
     WitnessUrl {
-        /// What was given.
+        /// The value given.
         url: String,
     },
-    /// A replica's cursor or hold cannot be understood.
-    #[error(
-        "{path} cannot be understood: restore it, or remove it if that replica is gone for good"
-    )]
+    /// A replica's cursor or a hold has an unknown format.
+    #[error("cannot read {path}: restore it, or delete it if that replica no longer exists")]
     Cursor {
         /// The file.
         path: String,
@@ -392,16 +387,16 @@ pub enum LedgerError {
     /// Not a name of a replica or hold.
     #[error("{name:?} is not a name of a cursor: 1 to 64 letters, digits, `-` and `_`")]
     CursorName {
-        /// What was given.
+        /// The value given.
         name: String,
     },
-    /// A hold was to have the name of a replica.
+    /// A new hold has the name of a replica.
     #[error("{name:?} is the cursor of a replica: give the hold another name")]
     CursorTaken {
         /// The name.
         name: String,
     },
-    /// A hold was to be lifted that is not there.
+    /// The hold to lift does not exist.
     #[error("there is no hold {name:?}")]
     NoHold {
         /// The name.
@@ -410,7 +405,7 @@ pub enum LedgerError {
     /// An entry that the published checkpoint does not cover.
     #[error("there is no entry {index} under the published checkpoint of {size} entries")]
     BeyondPublished {
-        /// What was asked for.
+        /// The index asked for.
         index: u64,
         /// Size of the checkpoint.
         size: u64,
@@ -427,7 +422,8 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
-    /// Whether it says that entries are not there, be it that they were pruned or that their file is missing.
+    /// Whether the error means that entries do not exist: they were pruned, or their file is
+    /// missing.
     #[must_use]
     pub const fn is_absence(&self) -> bool {
         matches!(self, Self::Pruned { .. } | Self::FileMissing { .. })
@@ -442,8 +438,8 @@ impl LedgerError {
     }
 }
 
-/// Why a running log stopped. It signs and takes nothing more; what is durable stays so, and the next start goes on from there or
-/// says what is wrong.
+/// Why a running log stopped. It no longer signs or accepts anything; durable entries stay durable,
+/// and the next start continues from there or reports the problem.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fatal {
@@ -452,35 +448,35 @@ pub enum Fatal {
     WalWrite {
         /// The first index that is not durable.
         index: u64,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The store failed where nothing may be tried again.
+    /// The store failed in a step that must not be repeated.
     #[error("cannot {op} {path}")]
     Store {
-        /// What was tried.
+        /// The operation.
         op: &'static str,
-        /// With which file or directory.
+        /// The file or directory.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A tile or bundle is there already, with other bytes (I2).
+    /// A tile or bundle exists already, with other bytes (I2).
     #[error(
-        "{path} is there with other bytes than the log's: somebody else writes here, or an old copy was mixed in"
+        "{path} already exists with other bytes than the log's: another program writes here, or an old copy was mixed in"
     )]
     FileDiffers {
         /// The file.
         path: String,
     },
-    /// What was read back is not what was written: the disk or the memory lies.
+    /// The data read back differ from those written: disk or memory is faulty.
     #[error(
-        "{path} was read back before signing and is not what was written ({what}): check memory and disk; nothing was signed"
+        "{path} was read back before signing and differs from what was written ({what}): check memory and disk; nothing was signed"
     )]
     Reread {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The difference.
         what: String,
     },
     /// The tree read back is not the one to be signed, or does not contain the one signed last.
@@ -490,39 +486,39 @@ pub enum Fatal {
     RereadRoot {
         /// The size.
         size: u64,
-        /// What was to be signed, or was signed.
+        /// The root to be signed, or signed before.
         wanted: Hash,
-        /// What the files give.
+        /// The root that the files give.
         found: Hash,
     },
     /// Signing would go back, or fork.
     #[error("refused to sign size {size}: size {intent} was intended before")]
     SignBehind {
-        /// What was to be signed.
+        /// The size to be signed.
         size: u64,
         /// The last intent.
         intent: u64,
     },
-    /// The key could not sign, or its signature is not good.
+    /// The key could not sign, or its signature is invalid.
     #[error("cannot sign the checkpoint")]
     Sign {
-        /// Why.
+        /// The reason.
         source: livetrail_tlog::Error,
     },
     /// The tree could not grow.
     #[error("the tree cannot grow")]
     Tree {
-        /// Why.
+        /// The reason.
         source: livetrail_tlog::Error,
     },
-    /// Somebody outside has seen more or another root: told by the owner of the ledger.
+    /// An outside party has seen more or another root. The ledger's owner reported it.
     #[error("signing was stopped: {reason}")]
     Halted {
         /// In the owner's words.
         reason: String,
     },
     /// The disk did not answer while the ledger was being closed.
-    #[error("the disk did not answer in time: what was appended last may not be durable")]
+    #[error("the disk did not answer in time: the last appended entries may not be durable")]
     Hung,
     /// A thread of the ledger panicked: our bug.
     #[error("a thread of the ledger panicked")]
@@ -539,14 +535,14 @@ impl Fatal {
     }
 }
 
-/// Why entries were not taken. The log goes on unless it is [`AppendError::Stopped`].
+/// Why entries were not accepted. The log continues unless it is [`AppendError::Stopped`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// An entry is longer than 65,535 bytes. None of the call's entries was taken.
+    /// An entry is longer than 65,535 bytes. No entry of the call was accepted.
     #[error("entry {at} of the call has {bytes} bytes and may have 65,535")]
     EntryTooLong {
-        /// Which of the call's entries, from 0.
+        /// The position of the entry in the call, from 0.
         at: usize,
         /// Its length.
         bytes: usize,
@@ -556,7 +552,7 @@ pub enum AppendError {
         "the call has {bytes} bytes with frames and the queue holds {limit}: append in smaller pieces"
     )]
     TooMuch {
-        /// With frames.
+        /// The number of bytes, with frames.
         bytes: usize,
         /// The queue's bound.
         limit: usize,
@@ -579,18 +575,18 @@ pub enum AppendError {
 }
 
 impl AppendError {
-    /// Whether nothing will ever be taken again.
+    /// Whether nothing will ever be accepted again.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Closed | Self::Stopped(_))
     }
 }
 
-/// Why a wait ended without what was waited for.
+/// Why a wait ended early.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// The time is up. The entry may still become durable.
+    /// The timeout is over. The entry may still become durable.
     #[error("not durable in time")]
     TimedOut,
     /// The ledger was closed, and the entry was never appended.

@@ -1,12 +1,13 @@
-//! Signing that waits for an answer: from those who must say what they have seen of this log, and
-//! have not.
+//! Held signing: signing waits for those who must report what they have seen of this log, and have
+//! not done so.
 //!
-//! A start seals what was durable before it: a copy of the log, however old, has a beginning of what the newest one has, and a tree of that
-//! beginning accuses nobody. What is recorded from then on is made durable and waits, unsigned, until everyone named here has answered.
+//! A start seals everything that was durable before it: even an old copy of the log is a prefix of
+//! the newest one, and a tree of that prefix accuses nobody. Later entries are made durable and
+//! remain unsigned until everyone named here has answered.
 //!
 //! ```text
-//! private/held   livetrail-held/v1 LF     written before the first entry that must wait, and removed before that is signed
-//!                NAME LF                  one line for each
+//! private/held   livetrail-held/v1 LF     written before the first entry that must wait,
+//!                NAME LF                  removed before that entry is signed; one line per name
 //! ```
 
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ use crate::{
 
 const FIRST_LINE: &str = "livetrail-held/v1";
 
-/// The names in the file; empty when there is none.
+/// The names in the file; empty without a file.
 pub(crate) fn read(store: &dyn Store) -> Result<BTreeSet<String>, LedgerError> {
     let bytes = match store.read(layout::HELD) {
         Ok(bytes) => bytes,
@@ -34,7 +35,7 @@ pub(crate) fn read(store: &dyn Store) -> Result<BTreeSet<String>, LedgerError> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-/// Makes the file say these names, durably; without any there is no file.
+/// Durably replaces the names in the file; without names there is no file.
 pub(crate) fn write(store: &dyn Store, names: &BTreeSet<String>) -> Result<(), LedgerError> {
     let written = if names.is_empty() {
         match store.read(layout::HELD) {

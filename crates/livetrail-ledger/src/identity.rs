@@ -1,4 +1,4 @@
-//! Who a log is: its origin, the key that signs and the key that cosigns; and key files.
+//! A log's identity: its origin, the signing key and the cosigning key; and key files.
 
 use std::{fmt, io, sync::Arc};
 
@@ -13,15 +13,17 @@ use crate::{error::LedgerError, store::read_key_file, store::write_key_file};
 /// The 32 secret bytes of an Ed25519 key; wiped when dropped.
 pub type Seed = Zeroizing<[u8; 32]>;
 
-/// Cosigns checkpoints at a time of the ledger's choosing. A key in a file, in a PKCS#11 token or in a key service all fit.
+/// Cosigns checkpoints at a time that the ledger chooses. The key may be in a file, in a PKCS#11
+/// token or in a key service.
 pub trait Cosigner: Send + Sync {
     /// The public key, of type 0x04.
     fn verifier_key(&self) -> VerifierKey;
 
-    /// Adds the cosignature for this time, in seconds since 1970, to a checkpoint. The same note and time must give the same line.
+    /// Adds the cosignature for this time, in seconds since 1970, to a checkpoint. The same note
+    /// and time must give the same line.
     ///
     /// # Errors
-    /// Whatever keeps it from signing.
+    /// The reason why it cannot sign.
     fn cosign(&self, note: &mut Note, unix_s: u64) -> Result<(), Error>;
 }
 
@@ -46,10 +48,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Origin, the key that signs checkpoints (0x01), and the second key, which cosigns them with the time (0x04).
+    /// An identity from the origin, the key that signs checkpoints (0x01), and the second key,
+    /// which cosigns them with the time (0x04).
     ///
     /// # Errors
-    /// When the origin is none, or the keys are not of these types.
+    /// When the origin is invalid, or the keys are not of these types.
     pub fn new(
         origin: impl Into<String>,
         signer: Ed25519Signer,
@@ -59,11 +62,12 @@ impl Identity {
         Self::with_signers(origin, Arc::new(signer), key, Arc::new(cosigner))
     }
 
-    /// The same with keys kept elsewhere. `signer_key` is the signer's public key. Signatures must be deterministic, as Ed25519's are: after a
-    /// crash the same checkpoint is signed again.
+    /// The same with keys that are kept elsewhere. `signer_key` is the signer's public key.
+    /// Signatures must be deterministic, like Ed25519's: after a crash the same checkpoint is
+    /// signed again.
     ///
     /// # Errors
-    /// When the origin is none, or the keys are not of these types.
+    /// When the origin is invalid, or the keys are not of these types.
     pub fn with_signers(
         origin: impl Into<String>,
         signer: Arc<dyn Signer>,
@@ -83,7 +87,8 @@ impl Identity {
         Ok(identity)
     }
 
-    /// The same with both keys from their seeds, the first named as the origin and the second as `<origin>/cosigner`.
+    /// The same with both keys from their seeds. The first key is named as the origin, the second
+    /// `<origin>/cosigner`.
     ///
     /// # Errors
     /// When the origin cannot be the name of a key.
@@ -120,7 +125,7 @@ impl Identity {
         &self.cosigner_key
     }
 
-    /// Takes this log's checkpoints, with both signatures.
+    /// The verifier for this log's checkpoints, with both signatures.
     pub(crate) fn verifier(&self) -> Result<OwnVerifier, LedgerError> {
         OwnVerifier::new(&self.origin, &self.signer_key, &self.cosigner_key)
     }
@@ -133,7 +138,7 @@ impl Identity {
     }
 }
 
-/// Takes a log's own checkpoints: signed with its key, and cosigned with its second one.
+/// Verifies a log's own checkpoints: signed with its key, and cosigned with its second one.
 #[derive(Debug)]
 pub(crate) struct OwnVerifier(CheckpointVerifier);
 
@@ -146,7 +151,7 @@ impl OwnVerifier {
         Self::with_retired(origin, signer, cosigner, &[])
     }
 
-    /// The same, and keys that were given up: each counts up to its hand-over.
+    /// The same, also with retired keys: each counts up to its hand-over.
     pub(crate) fn with_retired(
         origin: &str,
         signer: &VerifierKey,
@@ -191,7 +196,7 @@ impl fmt::Debug for Identity {
 /// A new secret from the operating system's source of randomness.
 ///
 /// # Errors
-/// When there is none.
+/// When the system has no randomness.
 pub fn generate_seed() -> Result<Seed, LedgerError> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut())
@@ -199,10 +204,11 @@ pub fn generate_seed() -> Result<Seed, LedgerError> {
     Ok(seed)
 }
 
-/// Writes a secret to a new file that only its owner may read (0600): one line of 64 hexadecimal digits; synced, with its directory.
+/// Writes a secret to a new file that only its owner may read (0600): one line of 64 hexadecimal
+/// digits; synced, with its directory.
 ///
 /// # Errors
-/// When the file is there already: a key is never overwritten. Or whatever the system says.
+/// When the file exists already: a key is never overwritten. Or an error of the system.
 pub fn write_seed(path: &std::path::Path, seed: &Seed) -> Result<(), LedgerError> {
     let mut text = Zeroizing::new(String::with_capacity(65));
     for byte in seed.iter() {
@@ -217,8 +223,8 @@ pub fn write_seed(path: &std::path::Path, seed: &Seed) -> Result<(), LedgerError
 /// Reads a secret that [`write_seed`] wrote.
 ///
 /// # Errors
-/// [`LedgerError::KeyMode`] when others than the owner may read or write the file, [`LedgerError::KeyMissing`], [`LedgerError::KeyFile`], or
-/// whatever the system says.
+/// [`LedgerError::KeyMode`] when others than the owner may read or write the file,
+/// [`LedgerError::KeyMissing`], [`LedgerError::KeyFile`], or an error of the system.
 pub fn read_seed(path: &std::path::Path) -> Result<Seed, LedgerError> {
     let bytes = Zeroizing::new(read_key_file(path)?);
     let not_one = || LedgerError::KeyFile {

@@ -13,25 +13,26 @@ use crate::{
     tree_files::{Place, TreeFiles},
 };
 
-/// The tree as it is to be signed. All of its files are in the stage, or published.
+/// The tree to be signed. All of its files are in the stage, or published.
 #[derive(Clone, Debug)]
 pub(crate) struct TreeCut {
     pub(crate) head: TreeHead,
     pub(crate) frontier: Frontier,
 }
 
-/// The tree's right edge: the partial tiles' hashes and the partial bundle. At most 64 KiB and 16 MiB, whatever the tree's size.
+/// The tree's right edge: the partial tiles' hashes and the partial bundle. At most 64 KiB and 16
+/// MiB, for a tree of any size.
 #[derive(Debug)]
 pub(crate) struct Integrator {
     store: SharedStore,
     builder: TileBuilder,
-    /// The entries of the partial bundle, as they will stand in it.
+    /// The entries of the partial bundle, encoded.
     bundle: Vec<u8>,
-    /// Size of the last cut: files of that width are made.
+    /// Size of the last cut: files of that width exist.
     cut_size: u64,
-    /// Files to be written, in order. Empty but within a call and after a [`Blocked::Passing`].
+    /// Files to be written, in order. Empty except within a call and after a [`Blocked::Passing`].
     pending: Vec<Pending>,
-    /// Files go on their way to the disk when they are written.
+    /// Writing to the disk begins as soon as files are made.
     early: bool,
 }
 
@@ -43,8 +44,9 @@ struct Pending {
 }
 
 impl Integrator {
-    /// Goes on from the published tree: reads its right edge, and refuses it unless it gives the signed root and the last bundle is
-    /// what its tile says (recovery, step 4). Reads at most one file a level and one bundle.
+    /// Continues from the published tree: reads its right edge, and refuses it unless it gives the
+    /// signed root and the last bundle matches its tile (recovery, step 4). Reads at most one file
+    /// per level and one bundle.
     pub(crate) fn resume(store: SharedStore, head: TreeHead) -> Result<Self, LedgerError> {
         let files = TreeFiles {
             store: store.as_ref(),
@@ -70,23 +72,24 @@ impl Integrator {
         })
     }
 
-    /// Entries in the tree.
+    /// The number of entries in the tree.
     pub(crate) const fn size(&self) -> u64 {
         self.builder.size()
     }
 
-    /// The frontier now.
+    /// The current frontier.
     pub(crate) fn frontier(&self) -> Frontier {
         self.builder.frontier()
     }
 
-    /// Whether full files begin their way to the disk when they are written, and not all at once with the checkpoint. That spares whoever syncs
-    /// meanwhile a wait, and costs more: for when there is time.
+    /// Sets whether full files are written to the disk as soon as they are made, and not all at
+    /// once with the checkpoint. Early writing spares concurrent syncs a wait, but costs more: use
+    /// it when there is time.
     pub(crate) const fn write_early(&mut self, early: bool) {
         self.early = early;
     }
 
-    /// Puts one entry into the tree. Files that it completes are written by [`flush`](Self::flush).
+    /// Adds one entry to the tree. [`flush`](Self::flush) writes the files that it completes.
     pub(crate) fn append(&mut self, entry: &[u8]) -> Result<(), Fatal> {
         let tree = |source| Fatal::Tree { source };
         encode_entry_into(&mut self.bundle, entry).map_err(tree)?;
@@ -117,8 +120,8 @@ impl Integrator {
         Ok(())
     }
 
-    /// Writes the files that have become full into the stage, not synced. A crash here leaves nothing but files in the stage, which
-    /// the next start wipes: the entries are in the write-ahead log.
+    /// Writes the full files into the stage, without a sync. A crash here leaves only files in the
+    /// stage, which the next start removes: the entries are in the write-ahead log.
     pub(crate) fn flush(&mut self) -> Result<(), Blocked> {
         let mut written = 0_usize;
         let mut result = Ok(());
@@ -134,7 +137,8 @@ impl Integrator {
                 self.store.write(path, bytes, *access)
             };
             if let Err(error) = done {
-                // What was written of it goes, so that writing it again begins with nothing.
+                // The partly written file is removed, so that writing it again begins with an empty
+                // file.
                 let _ = self.store.remove(path);
                 result = Err(Blocked::store("write", path.as_str(), error));
                 break;
@@ -145,7 +149,7 @@ impl Integrator {
         result
     }
 
-    /// The tree as it is now, to be signed: also writes its partial files into the stage.
+    /// The current tree, to be signed. Also writes its partial files into the stage.
     pub(crate) fn cut(&mut self) -> Result<TreeCut, Blocked> {
         self.flush()?;
         let tree = |source| Blocked::Fatal(Fatal::Tree { source });
@@ -178,8 +182,8 @@ impl Integrator {
                 Ok(cut)
             }
             Err(blocked) => {
-                // Partial files depend on the size: the next attempt makes them anew. Those that were written are removed, because
-                // a file in the stage may not be writable.
+                // Partial files depend on the size, so the next attempt makes new ones. Those
+                // already written are removed, because a file in the stage may not be writable.
                 self.pending.clear();
                 for tile in livetrail_tlog::partial_tiles(cut.head.size) {
                     let _ = self.store.remove(&layout::staged(&tile.to_string()));
@@ -193,12 +197,12 @@ impl Integrator {
     }
 }
 
-/// The index of the bundle that an entry is in.
+/// The number of the bundle that contains an entry.
 fn bundle_of(entry: u64) -> u64 {
     entry.checked_div(u64::from(TILE_WIDTH)).unwrap_or(0)
 }
 
-/// The entries of the last bundle, checked against their tile; kept when it is partial.
+/// The entries of the last bundle, checked against their tile; kept if it is partial.
 fn last_bundle(files: &TreeFiles<'_>, size: u64) -> Result<Vec<u8>, LedgerError> {
     let Some(last) = size.checked_sub(1) else {
         return Ok(Vec::new());

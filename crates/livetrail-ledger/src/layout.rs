@@ -6,29 +6,29 @@ use livetrail_tlog::KeyId;
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 /// Everything that is not served.
 pub(crate) const PRIVATE: &str = "private";
-/// Held with `flock` by the one process that writes.
+/// Locked with `flock` by the one process that writes.
 pub(crate) const LOCK: &str = "private/lock";
-/// Which log this is: origin, keys, format.
+/// The log's manifest: origin, keys, format.
 pub(crate) const MANIFEST: &str = "private/log.json";
-/// What is about to be signed, or was.
+/// The tree that is about to be signed, or was.
 pub(crate) const INTENT: &str = "private/intent";
 /// One file for each replica or hold.
 pub(crate) const CURSORS: &str = "private/cursors";
-/// Up to where entries were pruned.
+/// The index up to which entries were pruned.
 pub(crate) const PRUNED: &str = "private/pruned";
-/// Whose answers signing waits for.
+/// The names whose answers signing waits for.
 pub(crate) const HELD: &str = "private/held";
-/// What each witness has cosigned last.
+/// The last checkpoint that each witness has cosigned.
 pub(crate) const WITNESSES: &str = "private/witness.json";
-/// Every checkpoint that a witness has cosigned, for ever.
+/// Every checkpoint that a witness has cosigned, kept forever.
 pub(crate) const CHECKPOINTS: &str = "private/checkpoints";
-/// Under a key's id, the checkpoint under which it was given up; served.
+/// The checkpoint under which a key was retired, under the key's id; served.
 pub(crate) const HAND_OVERS: &str = "handover";
-/// Under a number, the newest checkpoint that at least this many witnesses have cosigned; served.
+/// The newest checkpoint that at least this many witnesses have cosigned, under the number; served.
 pub(crate) const COSIGNED: &str = "cosigned";
-/// Space kept for bad times.
+/// Space reserved for emergencies.
 pub(crate) const BALLAST: &str = "private/ballast";
-/// Tiles and bundles that are not durable yet, under names of their own; wiped at every start.
+/// Tiles and bundles that are not durable yet, under temporary names; emptied at every start.
 pub(crate) const STAGE: &str = "private/stage";
 /// Segments of the write-ahead log.
 pub(crate) const WAL: &str = "private/wal";
@@ -38,7 +38,7 @@ pub(crate) const WAL_SPARE: &str = "private/wal/spare";
 pub(crate) const WAL_SPARE_NEW: &str = "private/wal/spare.new";
 /// A segment before it has its header and its name.
 pub(crate) const WAL_NEW: &str = "private/wal/segment.new";
-/// Everything that is served, but checkpoints.
+/// Everything that is served, except checkpoints.
 pub(crate) const TILES: &str = "tile";
 
 /// The segment that begins with this index: 20 digits, so that names sort as indices do.
@@ -46,7 +46,7 @@ pub(crate) fn segment(first_index: u64) -> String {
     format!("{WAL}/{first_index:020}.wal")
 }
 
-/// The first index of the segment with this name (without the directory), if it is one.
+/// The first index of the segment with this name (without the directory), if the name is valid.
 pub(crate) fn segment_first_index(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".wal")?;
     let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -58,7 +58,7 @@ pub(crate) fn archived(size: u64) -> String {
     format!("{CHECKPOINTS}/{size:020}.note")
 }
 
-/// The checkpoint under which this key was given up.
+/// The checkpoint under which this key was retired.
 pub(crate) fn hand_over(key: KeyId) -> String {
     format!("{HAND_OVERS}/{key}")
 }
@@ -68,12 +68,13 @@ pub(crate) fn cosigned(witnesses: usize) -> String {
     format!("{COSIGNED}/{witnesses}")
 }
 
-/// Where a tile or bundle waits until it is durable: its path with the slashes made flat.
+/// The path where a tile or bundle waits until it is durable: its own path without slashes.
 pub(crate) fn staged(path: &str) -> String {
     format!("{STAGE}/{}", path.replace('/', "-"))
 }
 
-/// Where the replacement of a file is prepared: beside it when it is private, else among the private ones.
+/// The path where the replacement of a file is prepared: next to it if it is private, otherwise
+/// among the private files.
 pub(crate) fn staging_place(path: &str) -> String {
     if path.starts_with(PRIVATE) {
         path.to_owned()

@@ -1,21 +1,24 @@
 //! The durable log: group-commit WAL, integration, signing, recovery, readers.
 //!
-//! | what | where |
+//! | task | where |
 //! |---|---|
 //! | creating and opening a trail | [`Ledger`], [`Builder`], [`Options`], [`RecoveryReport`] |
-//! | appending, waiting for durable and sealed, how it is doing | [`Handle`], [`Reached`], [`Status`] |
-//! | who the log is: origin and keys | [`Identity`], [`Cosigner`], [`generate_seed`], [`read_seed`], [`write_seed`] |
-//! | others outside | [`CheckpointHook`], [`ExternalFloor`], [`Floor`], [`SeenTree`] |
+//! | appending, waiting for durable and sealed, status | [`Handle`], [`Reached`], [`Status`] |
+//! | the log's origin and keys | [`Identity`], [`Cosigner`], [`generate_seed`] |
+//! | key files | [`read_seed`], [`write_seed`] |
+//! | other parties | [`CheckpointHook`], [`ExternalFloor`], [`Floor`], [`SeenTree`] |
 //! | witnesses | [`Witness`], [`Witnesses`], [`WitnessFloor`], [`WitnessTransport`] |
 //! | new keys for a log | [`Builder::rotate_to`], [`Reader::retired_keys`] |
 //! | a full disk | [`Pressure`], [`Class`] |
 //! | errors that pass, and those that stop the log | [`Passing`], [`Fatal`] |
-//! | replicas and legal holds | [`Cursor`], [`set_hold`], [`Handle::prune`], [`prunable_below`], [`Reader::sealed_bundle`] |
+//! | replicas | [`Cursor`], [`Reader::sealed_bundle`] |
+//! | retention and legal holds | [`Handle::prune`], [`prunable_below`], [`set_hold`] |
 //! | reading a trail, also one that another process writes | [`Reader`] |
-//! | the seam to the disk | [`Store`], [`RealStore`], [`MemStore`], [`FaultStore`] |
+//! | the interface to the disk | [`Store`], [`RealStore`], [`MemStore`], [`FaultStore`] |
 //!
-//! An entry is bytes; what they mean is not known here. The write-ahead log is the truth: everything else is a pure function of its durable
-//! prefix, so that doing it again after a crash gives the same bytes.
+//! An entry is bytes; this crate does not know their meaning. The write-ahead log is the truth. All
+//! other files are a pure function of its durable prefix, so recomputing them after a crash gives
+//! the same bytes.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -109,16 +112,17 @@ pub use witness::{
     WitnessOptions, WitnessStatus, WitnessTransport, Witnesses,
 };
 
-/// Any bytes as the last segment of a write-ahead log: an answer, never a panic. For fuzzing.
+/// Parses any bytes as the last segment of a write-ahead log: a result, never a panic. For fuzzing.
 #[doc(hidden)]
 pub fn fuzz_wal_segment(bytes: &[u8]) {
     wal::fuzz_segment(bytes);
 }
 
-/// Any bytes as a sequence of operations, faults, kills and power cuts: all invariants hold after each. For fuzzing.
+/// Runs any bytes as a sequence of operations, faults, kills and power cuts: all invariants hold
+/// after each. For fuzzing.
 ///
 /// # Panics
-/// When one does not; that is what the fuzzer looks for.
+/// When an invariant is violated; the fuzzer looks for that.
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub fn fuzz_operations(bytes: &[u8]) {

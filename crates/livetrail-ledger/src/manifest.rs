@@ -1,4 +1,5 @@
-//! `private/log.json`: which log this is. And `private/intent`: what is about to be signed, or was.
+//! `private/log.json`, the log's manifest, and `private/intent`, the tree that is about to be
+//! signed.
 
 use livetrail_tlog::{Hash, MAX_TIMESTAMP_S, TreeHead, VerifierKey};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use crate::{
     wal::LogId,
 };
 
-/// The version of everything in the directory. A trail of another one is not touched.
+/// The version of all formats in the directory. A trail of another version is not touched.
 pub(crate) const FORMAT: u64 = 1;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +26,8 @@ pub(crate) struct Manifest {
     cosigner_vkey: String,
     /// 32 hexadecimal digits; in every segment of the write-ahead log.
     log_id: String,
-    /// Public keys of both kinds that signed before, oldest first. A log that never changed its keys has no such field.
+    /// Public keys of both kinds that signed before, oldest first. Absent in a log that never
+    /// changed its keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     retired_vkeys: Vec<String>,
 }
@@ -70,7 +72,7 @@ impl Manifest {
         let what = |error: serde_json::Error| LedgerError::Manifest {
             what: error.to_string(),
         };
-        // The version first: what else is in it depends on that.
+        // The version first: it decides about the other fields.
         let Version { format } = serde_json::from_slice(bytes).map_err(what)?;
         if format != FORMAT {
             return Err(LedgerError::Format {
@@ -81,7 +83,7 @@ impl Manifest {
         serde_json::from_slice(bytes).map_err(what)
     }
 
-    /// Refuses an identity that is not this log's.
+    /// Refuses the identity of another log.
     pub(crate) fn check(&self, identity: &Identity) -> Result<(), LedgerError> {
         if self.origin != identity.origin() {
             return Err(LedgerError::Origin {
@@ -104,7 +106,8 @@ impl Manifest {
         Ok(())
     }
 
-    /// What it says after a change of keys. Refuses an old identity that is not this log's, and keys that are of another log, or signed before.
+    /// The manifest after a change of keys. Refuses an old identity that is not this log's, and
+    /// keys that are of another log, or that signed before.
     pub(crate) fn rotated(&self, old: &Identity, new: &Identity) -> Result<Self, LedgerError> {
         self.check(old)?;
         if self.origin != new.origin() {
@@ -165,7 +168,8 @@ impl Manifest {
     }
 }
 
-/// What is about to be signed: durable before there is a signature (I3), with the time, so that after a crash the same bytes are signed.
+/// The tree that is about to be signed. It is durable before there is a signature (I3). It includes
+/// the time, so that the same bytes are signed after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Intent {
     pub(crate) head: TreeHead,
@@ -175,7 +179,8 @@ pub(crate) struct Intent {
 const INTENT_FIRST_LINE: &str = "livetrail-intent/v1";
 
 impl Intent {
-    /// To sign this tree now. A clock that is wrong beyond what a cosignature can say is taken for the nearest time that it can.
+    /// The intent to sign this tree now. A time outside the range of a cosignature is clamped to
+    /// it.
     pub(crate) fn now(head: TreeHead, clock: &dyn Clock) -> Self {
         Self {
             head,
@@ -202,7 +207,7 @@ impl Intent {
             .ok()
             .and_then(Self::parse)
             .ok_or(LedgerError::Intent {
-                what: "cannot be understood",
+                what: "has an unknown format",
             })
     }
 

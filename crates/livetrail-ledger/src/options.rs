@@ -1,31 +1,35 @@
-//! How a ledger is set up, and the bounds of what it holds in memory.
+//! A ledger's settings, and the bounds of its memory.
 
 use std::time::Duration;
 
 use crate::{error::LedgerError, wal::HEADER_BYTES};
 
-/// Settings of a running ledger. The defaults are what measurements on two cores and a virtual disk gave.
+/// Settings of a running ledger. The defaults come from measurements on two cores and a virtual
+/// disk.
 ///
-/// Memory: at most `queue_bytes` twice (filling, syncing), `backlog_bytes` and one more batch, one bundle, 64 KiB of hashes for the tree's
-/// right edge, and what is re-read, one file at a time.
+/// Memory: at most twice `queue_bytes` (filling, syncing), `backlog_bytes` and one more batch, one
+/// bundle, 64 KiB of hashes for the tree's right edge, and one re-read file at a time.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Bytes of entries, framed, that may wait for a commit; also the most that one commit has. 128 KiB to 1 GiB.
+    /// Bytes of framed entries that may wait for a commit; also the limit of one commit. 128 KiB to
+    /// 1 GiB.
     pub queue_bytes: usize,
-    /// Bytes of durable entries that may wait to be integrated before commits wait. 1 to 1 GiB.
+    /// Bytes of durable entries that may wait for integration before commits wait. 1 to 1 GiB.
     pub backlog_bytes: usize,
-    /// A commit that nobody waits for goes out when it has so many bytes.
+    /// A commit that nobody waits for starts at this many bytes.
     pub commit_bytes: usize,
-    /// A commit that nobody waits for goes out so long after its first entry, at the latest.
+    /// A commit that nobody waits for starts at the latest this long after its first entry.
     pub commit_interval: Duration,
-    /// A log that grew gets a checkpoint so long after the last one, at the latest.
+    /// A log that grew gets a checkpoint at the latest this long after the last one.
     pub checkpoint_interval: Duration,
-    /// Length of a segment of the write-ahead log. At least `queue_bytes` and a header, at most 64 GiB.
+    /// Length of a segment of the write-ahead log. At least `queue_bytes` and a header, at most 64
+    /// GiB.
     pub segment_bytes: u64,
-    /// What is kept on the disk for bad times; 0 for nothing. At most 1 TiB.
+    /// Space on the disk that is reserved for emergencies; 0 for none. At most 1 TiB.
     pub ballast_bytes: u64,
-    /// How often room is looked at while entries come, and while the disk is too full. At least 1 ms.
+    /// How often free space is checked while entries arrive, and while the disk is too full. At
+    /// least 1 ms.
     pub space_interval: Duration,
 }
 

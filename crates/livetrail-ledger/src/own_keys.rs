@@ -1,4 +1,5 @@
-//! All keys of a log: those that sign now, and those that were given up, each believed up to its hand-over and no further.
+//! All keys of a log: the current ones, and the retired ones, each trusted only up to its
+//! hand-over.
 
 use livetrail_tlog::{Checkpoint, Error, KeyId, Note, RetiredKey, VerifiedCheckpoint};
 
@@ -6,18 +7,19 @@ use crate::{
     error::LedgerError, identity::OwnVerifier, layout, manifest::Manifest, store::SharedStore,
 };
 
-/// The checkpoint under which keys of a log were given up: signed with them, and with those that took their places.
+/// The checkpoint under which keys of a log were retired: signed with them and with their
+/// successors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandOver {
-    /// Its size: no checkpoint of a larger one may be signed with the keys that were given up.
+    /// Its size: no checkpoint of a larger tree may be signed with the retired keys.
     pub size: u64,
-    /// The ids of the keys that were given up under it: one or two.
+    /// The ids of the keys that were retired under it: one or two.
     pub keys: Vec<KeyId>,
     /// The signed note, as it was published.
     pub note: Vec<u8>,
 }
 
-/// The hand-overs of a trail, by size. A key that was given up before there were such files has none.
+/// The hand-overs of a trail, by size. A key that was retired before these files existed has none.
 pub(crate) fn hand_overs(
     store: &SharedStore,
     manifest: &Manifest,
@@ -55,7 +57,7 @@ fn size_in(note: &[u8], origin: &str) -> Result<u64, LedgerError> {
     Ok(checkpoint.head().size)
 }
 
-/// The keys that were given up, oldest first, each with its hand-over. One whose hand-over is not there is left out.
+/// The retired keys, oldest first, each with its hand-over. A key without a hand-over is omitted.
 pub(crate) fn retired(
     store: &SharedStore,
     manifest: &Manifest,
@@ -81,14 +83,15 @@ pub(crate) fn retired(
     Ok(retired)
 }
 
-/// Verifies a checkpoint with a key of each kind, none of which was given up under a smaller one.
+/// Verifies a checkpoint with a key of each kind. Neither key may have been retired under a smaller
+/// tree.
 pub(crate) fn verify(
     store: &SharedStore,
     manifest: &Manifest,
     bytes: &[u8],
 ) -> Result<VerifiedCheckpoint, LedgerError> {
     let (signer, cosigner) = (manifest.signer_key()?, manifest.cosigner_key()?);
-    // Most are signed with the keys of today: then no other file is read.
+    // Most checkpoints are signed with the current keys: then no other file is read.
     if let Ok(checkpoint) = OwnVerifier::new(&manifest.origin, &signer, &cosigner)?.verify(bytes) {
         return Ok(checkpoint);
     }
@@ -107,7 +110,7 @@ pub(crate) fn verify(
         })
 }
 
-/// That a key that was given up under a smaller tree is in the note.
+/// The error for a note with a key that was retired under a smaller tree.
 fn given_up(retired: &[RetiredKey], note: &Note) -> Option<LedgerError> {
     let head = Checkpoint::parse(note.text()).ok()?.head();
     let has_signed = |key: KeyId| note.signatures().iter().any(|line| line.key_id() == key);

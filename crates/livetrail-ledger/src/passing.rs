@@ -1,8 +1,9 @@
-//! Errors that pass: what the system cannot do now and may be able to do in a moment.
+//! Errors that pass: the system refuses an operation now, but may accept it in a moment.
 //!
-//! A full disk, too few file descriptors, too little memory, an interrupted call. The step that met one is tried again until it is done: the log
-//! waits, its status says so ([`Status::retrying`](crate::Status::retrying)), and nothing is lost.
-//! Every other error of the store stops the log.
+//! Examples are a full disk, too few file descriptors, too little memory, an interrupted call. The
+//! failed step is tried again until it is done: the log waits, its status reports it
+//! ([`Status::retrying`](crate::Status::retrying)), and nothing is lost. Every other error of the
+//! store stops the log.
 
 use std::io;
 
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::error::{Fatal, LedgerError};
 
-/// What stands for a condition that ends without anybody mending the trail.
+/// Conditions that end without a repair of the trail.
 const CODES: [Errno; 5] = [
     Errno::MFILE,
     Errno::NFILE,
@@ -24,26 +25,26 @@ const CODES: [Errno; 5] = [
 #[error("cannot {op} {path}")]
 #[non_exhaustive]
 pub struct Passing {
-    /// What was tried.
+    /// The operation.
     pub op: &'static str,
-    /// With which file or directory.
+    /// The file or directory.
     pub path: String,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 
 impl Passing {
-    /// Whether it is room on the disk that is missing.
+    /// Whether the cause is missing space on the disk.
     #[must_use]
     pub fn is_no_space(&self) -> bool {
         is_no_space(&self.source)
     }
 }
 
-/// Why a step did not come to its end.
+/// Why a step did not complete.
 #[derive(Debug)]
 pub(crate) enum Blocked {
-    /// Not now. The same step may be tried again; nothing is lost.
+    /// Not now. The step may be tried again; nothing is lost.
     Passing(Passing),
     /// The log stops here.
     Fatal(Fatal),
@@ -68,7 +69,7 @@ impl From<Fatal> for Blocked {
     }
 }
 
-/// Where nobody tries again: while a trail is opened or handed over.
+/// For callers that do not retry: opening a trail, or handing it over.
 impl From<Blocked> for LedgerError {
     fn from(blocked: Blocked) -> Self {
         match blocked {
@@ -78,7 +79,7 @@ impl From<Blocked> for LedgerError {
     }
 }
 
-/// Whether an error ends by itself, or when somebody makes room.
+/// Whether an error ends by itself, or when space becomes free.
 pub(crate) fn is_passing(error: &io::Error) -> bool {
     is_no_space(error)
         || matches!(
@@ -88,7 +89,7 @@ pub(crate) fn is_passing(error: &io::Error) -> bool {
         || Errno::from_io_error(error).is_some_and(|code| CODES.contains(&code))
 }
 
-/// Whether an error says that there is no room.
+/// Whether the error means missing space.
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -96,7 +97,7 @@ pub(crate) fn is_no_space(error: &io::Error) -> bool {
     )
 }
 
-/// Whether an error says that no further file can be opened, by this process or on this machine.
+/// Whether the error means that this process or machine cannot open further files.
 pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

@@ -1,4 +1,4 @@
-//! Leaf hashes of many bundles: what is proven of the tile above them is kept.
+//! Leaf hashes of many bundles. Keeps the proven hashes of the tile above them.
 
 use livetrail_tlog::{
     Hash, TILE_WIDTH, Tile, TileReader as _, TreeHead, VerifiedCheckpoint, tree_root,
@@ -14,9 +14,10 @@ use crate::{
 /// The same width, for numbers.
 const WIDTH: u64 = TILE_WIDTH as u64;
 
-/// Leaf hashes of a checkpoint's tree, of one bundle after the other; see [`Reader::proven_leaves`].
+/// Leaf hashes of a checkpoint's tree, of one bundle after the other; see
+/// [`Reader::proven_leaves`].
 ///
-/// One tile of level 1 is kept, in which it was proven what the bundles' roots are: 8 KiB.
+/// Keeps one tile of level 1, whose hashes were proven to be the bundles' roots: 8 KiB.
 #[derive(Debug)]
 pub struct ProvenLeaves<'a> {
     files: TreeFiles<'a>,
@@ -25,8 +26,8 @@ pub struct ProvenLeaves<'a> {
 }
 
 impl Reader {
-    /// The leaf hashes that a checkpoint's tree has. For bundles of which many are near each other it costs a third of what
-    /// [`sealed_leaves`](Self::sealed_leaves) does.
+    /// The leaf hashes of a checkpoint's tree. For many bundles near each other this costs a third
+    /// of [`sealed_leaves`](Self::sealed_leaves).
     #[must_use]
     pub fn proven_leaves(&self, checkpoint: &VerifiedCheckpoint) -> ProvenLeaves<'_> {
         ProvenLeaves {
@@ -38,16 +39,17 @@ impl Reader {
 }
 
 impl ProvenLeaves<'_> {
-    /// The leaf hashes of the bundle with this number, followed up to the checkpoint's root.
+    /// The leaf hashes of the bundle with this number, proven up to the checkpoint's root.
     ///
     /// # Errors
-    /// [`LedgerError::BeyondPublished`] when the tree has no such bundle, [`LedgerError::FileMissing`], and [`LedgerError::Log`] or
-    /// [`LedgerError::FileCorrupt`] when the tiles do not lead to the signed root.
+    /// [`LedgerError::BeyondPublished`] when the tree has no such bundle,
+    /// [`LedgerError::FileMissing`], and [`LedgerError::Log`] or [`LedgerError::FileCorrupt`] when
+    /// the tiles do not lead to the signed root.
     pub fn of_bundle(&mut self, number: u64) -> Result<Vec<Hash>, LedgerError> {
         let size = self.head.size;
         let tile = Tile::in_tree(0, number, size).ok_or_else(|| beyond(number, size))?;
         let place = usize::try_from(number.checked_rem(WIDTH).unwrap_or(0)).unwrap_or(0);
-        // Of the tile above, the first hash is not proven.
+        // The first hash of the tile above is not proven.
         if !tile.is_full() || place == 0 {
             return proven_hashes(self.files, tile, first_entry(number), self.head);
         }
@@ -62,7 +64,7 @@ impl ProvenLeaves<'_> {
         })
     }
 
-    /// The tile of level 1 with this number: all of its hashes but the first were proven.
+    /// The tile of level 1 with this number: all its hashes except the first were proven.
     fn above(&mut self, number: u64) -> Result<&[Hash], LedgerError> {
         let (first, size) = (number.saturating_mul(WIDTH), self.head.size);
         let tile = Tile::in_tree(1, number, size).ok_or_else(|| beyond(first, size))?;

@@ -1,16 +1,18 @@
-//! Retention: bundles of entries go, hash tiles and checkpoints stay (ledger-format §6). **The order is the design**: each step says what a crash
-//! right there means.
+//! Retention: removes bundles of entries, keeps hash tiles and checkpoints (ledger-format §6).
+//! **The order is the design**: each step's comment says what a crash right there means.
 //!
-//! 1. The owner appends an entry that says which entries go and by which policy, and a checkpoint that covers it is published. *Crash: the entries
-//!    are there although the log says that they go; whoever prunes next says it again.*
-//! 2. `private/pruned` says up to where bundles go. *Crash: the next start removes them.*
-//! 3. The bundles are removed. *Crash: some have gone; as in 2.*
-//! 4. `private/pruned` says that they are gone.
+//! 1. The owner appends an entry that states which entries are removed and by which policy, and a
+//!    checkpoint that covers it is published. *Crash: the entries still exist although the log says
+//!    that they are removed; the next pruning appends such an entry again.*
+//! 2. `private/pruned` states up to which index bundles are removed. *Crash: the next start removes
+//!    them.*
+//! 3. The bundles are removed. *Crash: some are removed; as in 2.*
+//! 4. `private/pruned` states that they are removed.
 //!
 //! ```text
 //! livetrail-pruned/v1 LF
-//! below <index, decimal> LF      no bundle of an entry below this is needed any more
-//! gone <index, decimal> LF       nor is there one of an entry below this
+//! below <index, decimal> LF      bundles of entries below this are no longer needed
+//! gone <index, decimal> LF       bundles of entries below this no longer exist
 //! ```
 
 use livetrail_tlog::{Bundle, TILE_WIDTH};
@@ -67,7 +69,7 @@ impl Pruned {
             .map_err(|error| LedgerError::io("write", layout::PRUNED, error))
     }
 
-    /// Removes what is not needed any more, if a crash has left any. Gives how many bundles were there.
+    /// Removes the bundles that a crash has left. Returns the number of removed bundles.
     pub(crate) fn finish(mut self, store: &dyn Store) -> Result<u64, LedgerError> {
         let mut removed = 0_u64;
         if self.gone == self.below {
@@ -86,7 +88,7 @@ impl Pruned {
                 removed = removed.saturating_add(1);
             }
         }
-        // Before it is said that they are gone.
+        // Before the file states that they are gone.
         sync(store, &dir)?;
         self.gone = self.below;
         self.write(store)?;
@@ -94,8 +96,9 @@ impl Pruned {
     }
 }
 
-/// Up to where entries may be pruned when a policy wants everything below `wanted` gone: not past what replicas and holds need (I6), nor past the
-/// bundle of the last sealed entry, and always the first entry of a bundle. At least what is pruned already.
+/// The index up to which entries may be pruned when a policy wants to remove everything below
+/// `wanted`: not beyond the needs of replicas and holds (I6), nor beyond the bundle of the last
+/// sealed entry, and always the first entry of a bundle. At least the index that is pruned already.
 pub(crate) fn bound(store: &dyn Store, wanted: u64, sealed: u64) -> Result<u64, LedgerError> {
     let cursors = read_cursors(store)?;
     let cursors: Vec<_> = cursors.into_iter().map(|(_, cursor)| cursor).collect();
@@ -103,7 +106,7 @@ pub(crate) fn bound(store: &dyn Store, wanted: u64, sealed: u64) -> Result<u64, 
     Ok(bound.max(Pruned::read(store)?.below))
 }
 
-/// Steps 2 to 4, with the entry of step 1 at index `record`. Gives how many bundles were removed.
+/// Steps 2 to 4, with the entry of step 1 at index `record`. Returns the number of removed bundles.
 pub(crate) fn prune(
     store: &dyn Store,
     below: u64,
@@ -114,7 +117,7 @@ pub(crate) fn prune(
         return Err(LedgerError::PruneUnrecorded { record, sealed });
     }
     let before = Pruned::read(store)?;
-    // Once more: a hold may have come since it was planned.
+    // Checked again: somebody may have set a hold since the pruning was planned.
     let bound = bound(store, below, sealed)?;
     if !is_border(below) || below > bound {
         return Err(LedgerError::PruneBeyond { below, bound });

@@ -1,4 +1,5 @@
-//! Reading a trail, also one that another process writes. Nothing beyond the published checkpoint is given out (I4).
+//! Reading a trail, also one that another process writes. Returns nothing beyond the published
+//! checkpoint (I4).
 
 use std::{fmt, io, ops::Range, sync::Arc};
 
@@ -22,22 +23,24 @@ use crate::{
 
 /// Reads a trail. It needs no key, takes no lock and writes nothing.
 ///
-/// Every call looks at the checkpoint that is published then; [`checkpoint`](Self::checkpoint) verifies it with the public keys in
-/// `private/log.json`. Proofs are checked before they are given out; entries are checked by whoever has a proof.
+/// Every call uses the checkpoint that is published at that time; [`checkpoint`](Self::checkpoint)
+/// verifies it with the public keys in `private/log.json`. Proofs are checked before they are
+/// returned; the holder of a proof checks the entry.
 pub struct Reader {
     store: SharedStore,
     origin: String,
     keys: [VerifierKey; 2],
     verifier: OwnVerifier,
-    /// The keys are those in `private/log.json`: when that names others, they count.
+    /// The keys are from `private/log.json`: if that file changes, its new keys count.
     trusts_manifest: bool,
 }
 
 impl Reader {
-    /// A reader of the trail in this place.
+    /// A reader of the trail in this store.
     ///
     /// # Errors
-    /// [`LedgerError::NoTrail`], [`LedgerError::Manifest`], [`LedgerError::Format`], or whatever the store says.
+    /// [`LedgerError::NoTrail`], [`LedgerError::Manifest`], [`LedgerError::Format`], or an error of
+    /// the store.
     pub fn open(store: SharedStore) -> Result<Self, LedgerError> {
         let store = store.for_reading().unwrap_or(store);
         let manifest = Manifest::read(store.as_ref())?;
@@ -47,8 +50,9 @@ impl Reader {
         Ok(reader)
     }
 
-    /// A reader of what is published of a trail, such as a copy of its site: it has no `private/log.json`, so origin and public keys are given, first
-    /// the key that signs (0x01), then that of the self-cosignatures (0x04).
+    /// A reader of a trail's published part, such as a copy of its site. That has no
+    /// `private/log.json`, so the caller gives origin and public keys: first the signing key
+    /// (0x01), then the key of the self-cosignatures (0x04).
     ///
     /// # Errors
     /// [`LedgerError::Log`] when the keys are not of these types.
@@ -74,13 +78,15 @@ impl Reader {
         &self.origin
     }
 
-    /// The public keys that this trail's checkpoints are verified with: first the one that signs (0x01), then that of the self-cosignatures (0x04).
+    /// The public keys for this trail's checkpoints: first the signing key (0x01), then the key of
+    /// the self-cosignatures (0x04).
     #[must_use]
     pub fn verifier_keys(&self) -> &[VerifierKey] {
         &self.keys
     }
 
-    /// Public keys of both kinds that signed this trail's checkpoints before its keys were changed, oldest first.
+    /// Public keys of both kinds that signed this trail's checkpoints before its keys were changed,
+    /// oldest first.
     ///
     /// # Errors
     /// As for [`open`](Self::open).
@@ -88,11 +94,12 @@ impl Reader {
         Manifest::read(self.store.as_ref())?.retired_keys()
     }
 
-    /// The checkpoint under which this key was given up, as it was published: signed with it and with the one that took its place. `None` when it
-    /// was not, or before there were such files.
+    /// The checkpoint under which this key was retired, as it was published: signed with it and
+    /// with its successor. `None` for a key that was not retired, or was retired before these files
+    /// existed.
     ///
     /// # Errors
-    /// Whatever the store says.
+    /// Errors of the store.
     pub fn hand_over(&self, key: KeyId) -> Result<Option<Vec<u8>>, LedgerError> {
         let path = layout::hand_over(key);
         match self.store.read(&path) {
@@ -102,10 +109,11 @@ impl Reader {
         }
     }
 
-    /// The newest checkpoint that at least `witnesses` of the log's witnesses have cosigned, as it was published; `None` when there is none yet.
+    /// The newest checkpoint that at least `witnesses` of the log's witnesses have cosigned, as it
+    /// was published; `None` if there is none yet.
     ///
     /// # Errors
-    /// Whatever the store says.
+    /// Errors of the store.
     pub fn cosigned(&self, witnesses: usize) -> Result<Option<Vec<u8>>, LedgerError> {
         let path = layout::cosigned(witnesses);
         match self.store.read(&path) {
@@ -115,7 +123,8 @@ impl Reader {
         }
     }
 
-    /// The checkpoint for a receipt of an entry: the one that most witnesses have cosigned of those that cover it, else the published one.
+    /// The checkpoint for a receipt of an entry: of those that cover it, the one that most
+    /// witnesses have cosigned; otherwise the published one.
     fn checkpoint_over(&self, index: u64) -> Result<VerifiedCheckpoint, LedgerError> {
         let published = self.checkpoint()?;
         let mut best = None;
@@ -123,7 +132,8 @@ impl Reader {
             let Some(note) = self.cosigned(witnesses)? else {
                 break;
             };
-            // One that cannot be verified is of keys before these: the published one is as good for a receipt.
+            // A checkpoint that cannot be verified is from earlier keys: the published one is as
+            // good for a receipt.
             if let Ok(cosigned) = self.verifier.verify(&note)
                 && (index < cosigned.head().size && cosigned.head().size <= published.head().size)
             {
@@ -136,7 +146,8 @@ impl Reader {
     /// The published checkpoint, verified.
     ///
     /// # Errors
-    /// [`LedgerError::CheckpointMissing`], [`LedgerError::CheckpointInvalid`], or whatever the store says.
+    /// [`LedgerError::CheckpointMissing`], [`LedgerError::CheckpointInvalid`], or an error of the
+    /// store.
     pub fn checkpoint(&self) -> Result<VerifiedCheckpoint, LedgerError> {
         let bytes = self.checkpoint_bytes()?;
         match self.verifier.verify(&bytes) {
@@ -150,16 +161,18 @@ impl Reader {
         }
     }
 
-    /// The keys that signed before, oldest first, each with the tree of its hand-over: it counts for that tree and smaller ones, and for no
-    /// other. A key whose hand-over is not there is left out: nothing says up to which tree it counts.
+    /// The retired keys, oldest first, each with the tree of its hand-over. A key counts for that
+    /// tree and smaller ones, and for no other. A key without a hand-over is omitted, because
+    /// nothing says up to which tree it counts.
     ///
     /// # Errors
-    /// As for [`open`](Self::open); [`LedgerError::HandOver`] for one that the key and its successor have not both signed.
+    /// As for [`open`](Self::open); [`LedgerError::HandOver`] for a hand-over that the key and its
+    /// successor have not both signed.
     pub fn retired(&self) -> Result<Vec<RetiredKey>, LedgerError> {
         own_keys::retired(&self.store, &Manifest::read(self.store.as_ref())?)
     }
 
-    /// Every checkpoint under which keys of this trail were given up, by size.
+    /// Every checkpoint under which keys of this trail were retired, by size.
     ///
     /// # Errors
     /// As for [`open`](Self::open), and [`LedgerError::Log`] for a file that is not a checkpoint.
@@ -167,14 +180,15 @@ impl Reader {
         own_keys::hand_overs(&self.store, &Manifest::read(self.store.as_ref())?)
     }
 
-    /// Verifies a checkpoint of this log that came from elsewhere: from a replica, an archive, an auditor. Keys that were given up are
-    /// believed up to their hand-over and no further.
+    /// Verifies a checkpoint of this log from another source: a replica, an archive, an auditor.
+    /// Retired keys count only up to their hand-over.
     ///
     /// # Errors
-    /// [`LedgerError::CheckpointForeign`], [`LedgerError::CheckpointRetired`], or whatever the store says.
+    /// [`LedgerError::CheckpointForeign`], [`LedgerError::CheckpointRetired`], or an error of the
+    /// store.
     pub fn verify_checkpoint(&self, note: &[u8]) -> Result<VerifiedCheckpoint, LedgerError> {
         if self.trusts_manifest {
-            // The log may have changed its keys since this reader was made.
+            // The log may have changed its keys since this reader was created.
             return own_keys::verify(&self.store, &Manifest::read(self.store.as_ref())?, note);
         }
         let verified = self.verifier.verify(note);
@@ -190,11 +204,12 @@ impl Reader {
             })
     }
 
-    /// The bytes of a tile or bundle, as a site serves them. An old partial one that is gone is made from the full one.
+    /// The bytes of a tile or bundle, as a site serves them. A partial one that no longer exists is
+    /// made from the full one.
     ///
     /// # Errors
-    /// [`LedgerError::BeyondPublished`] when the published checkpoint does not cover all of it (I4), [`LedgerError::FileMissing`] when it does and
-    /// the file is not there.
+    /// [`LedgerError::BeyondPublished`] when the published checkpoint does not cover all of it
+    /// (I4), [`LedgerError::FileMissing`] when it does and the file does not exist.
     pub fn file(&self, path: TilePath) -> Result<Vec<u8>, LedgerError> {
         match path {
             TilePath::Hashes(tile) => self.tile(tile),
@@ -247,7 +262,8 @@ impl Reader {
             .ok_or_else(beyond)?
     }
 
-    /// The entries of a range, in order, as far as the checkpoint that is published now covers them. One bundle is in memory at a time.
+    /// The entries of a range, in order, as far as the currently published checkpoint covers them.
+    /// One bundle is in memory at a time.
     ///
     /// # Errors
     /// Those of [`checkpoint`](Self::checkpoint).
@@ -262,7 +278,8 @@ impl Reader {
         })
     }
 
-    /// Up to where [`Handle::prune`](crate::Handle::prune) may go now when a policy wants everything below `wanted` gone.
+    /// How far [`Handle::prune`](crate::Handle::prune) may go now when a policy wants to remove
+    /// everything below `wanted`.
     ///
     /// # Errors
     /// As for [`Handle::prunable_below`](crate::Handle::prunable_below).
@@ -274,16 +291,17 @@ impl Reader {
     /// The first entry that was not pruned by policy.
     ///
     /// # Errors
-    /// [`LedgerError::PrunedFile`], or whatever the store says.
+    /// [`LedgerError::PrunedFile`], or an error of the store.
     pub fn first_index(&self) -> Result<u64, LedgerError> {
         Ok(Pruned::read(self.store.as_ref())?.below)
     }
 
-    /// A receipt for one entry that stands alone: a `.tlog-proof` file with a checkpoint in it: the published one or, where witnesses have cosigned one
-    /// that covers the entry, that one.
+    /// A self-contained receipt for one entry: a `.tlog-proof` file. It contains the published
+    /// checkpoint or, if witnesses have cosigned one that covers the entry, that one.
     ///
     /// # Errors
-    /// [`LedgerError::BeyondPublished`], and [`LedgerError::Log`] when the tiles do not lead to the signed root.
+    /// [`LedgerError::BeyondPublished`], and [`LedgerError::Log`] when the tiles do not lead to the
+    /// signed root.
     pub fn inclusion_proof(&self, index: u64) -> Result<String, LedgerError> {
         let checkpoint = self.checkpoint_over(index)?;
         let size = checkpoint.head().size;
@@ -295,11 +313,12 @@ impl Reader {
         Ok(ProofFile::new(index, proof, checkpoint.note().clone())?.encode())
     }
 
-    /// The tree that the log had at `old_size`, and the proof that the tree of `size` grew out of it.
+    /// The tree that the log had at `old_size`, and the proof that the tree of `size` grew out of
+    /// it.
     ///
     /// # Errors
-    /// [`LedgerError::BeyondPublished`] when `size` is not published, and [`LedgerError::Log`] when `old_size` is larger than `size` or the tiles do not
-    /// lead to the signed root.
+    /// [`LedgerError::BeyondPublished`] when `size` is not published, and [`LedgerError::Log`] when
+    /// `old_size` is larger than `size` or the tiles do not lead to the signed root.
     pub fn consistency_proof(
         &self,
         old_size: u64,
@@ -319,7 +338,7 @@ impl Reader {
     /// All cursors and holds, by name.
     ///
     /// # Errors
-    /// [`LedgerError::Cursor`] when one cannot be understood, or whatever the store says.
+    /// [`LedgerError::Cursor`] when one has an unknown format, or an error of the store.
     pub fn cursors(&self) -> Result<Vec<(String, Cursor)>, LedgerError> {
         read_cursors(self.store.as_ref())
     }
@@ -341,7 +360,7 @@ impl fmt::Debug for Reader {
     }
 }
 
-/// Entries of a range; see [`Reader::entries`]. After an error it ends.
+/// Entries of a range; see [`Reader::entries`]. Ends after an error.
 #[derive(Debug)]
 pub struct Entries<'a> {
     files: TreeFiles<'a>,
@@ -362,7 +381,7 @@ impl Entries<'_> {
             });
         };
         let bytes = match self.files.bundle(bundle) {
-            // A bundle goes whole: what was asked for is this entry of it.
+            // A bundle is pruned as a whole: the requested entry is one of its entries.
             Err(LedgerError::Pruned { below, .. }) => {
                 let index = self.next;
                 return Err(LedgerError::Pruned { index, below });

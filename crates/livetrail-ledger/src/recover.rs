@@ -1,4 +1,5 @@
-//! Creating a trail, and opening one. Recovery **is** the start-up code: after a clean end it finds nothing to do (ledger-format §3).
+//! Creating and opening a trail. Recovery **is** the start-up code: after a clean end it has
+//! nothing to do (ledger-format §3).
 
 use std::{collections::BTreeSet, io, sync::Arc};
 
@@ -20,42 +21,47 @@ use crate::{
     wal::{LogId, Scan, Tail, replay, scan_log},
 };
 
-/// What somebody outside has seen of this log: a witness, a replica, an auditor.
+/// The tree of this log that an outside party has seen: a witness, a replica, an auditor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floor {
-    /// Who, for messages to people.
+    /// The name of the party, for messages.
     pub source_name: String,
-    /// The largest tree that they have seen.
+    /// The largest tree that it has seen.
     pub seen: SeenTree,
 }
 
-/// The largest tree that somebody has seen, as far as they say.
+/// The largest tree that an outside party has seen, as far as it reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SeenTree {
     /// Size and root.
     Tree(TreeHead),
-    /// Its size; they do not say the root.
+    /// The size only; the party does not report the root.
     Size(u64),
-    /// They refuse the published checkpoint: it does not continue the tree of this size that they have seen.
+    /// The party refuses the published checkpoint, because it does not continue the tree of this
+    /// size that the party has seen.
     Another {
-        /// The size of theirs.
+        /// The size of the party's tree.
         size: u64,
     },
 }
 
-/// Asked once at every start, before anything is written or signed. Anyone who cannot be reached is left out.
+/// Asked once at every start, before anything is written or signed. Unreachable parties are
+/// omitted.
 pub trait ExternalFloor {
-    /// What each of them has seen. Has a deadline of its own: the start waits for it.
+    /// The tree that each party has seen. It must have its own deadline: the start waits for it.
     fn largest_seen(&mut self) -> Vec<Floor>;
 
-    /// Those who must answer and did not, by the names that their floors would have. Asked after [`largest_seen`](Self::largest_seen). While
-    /// there are any, the log takes entries and makes them durable, and signs nothing new: see [`Handle::answered`](crate::Handle::answered).
+    /// The parties that must answer and did not, by the names that their floors would have. Called
+    /// after [`largest_seen`](Self::largest_seen). While there are any, the log accepts entries and
+    /// makes them durable, but signs nothing new: see
+    /// [`Handle::answered`](crate::Handle::answered).
     fn unanswered(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether the log need not wait for this one any longer, for whom an earlier start held signing back: the operator said so.
+    /// Whether the log need no longer wait for this party, for which an earlier start held signing
+    /// back: the operator decided so.
     fn dismisses(&self, name: &str) -> bool {
         let _ = name;
         false
@@ -76,43 +82,44 @@ impl ExternalFloor for Box<dyn ExternalFloor> {
     }
 }
 
-/// What a start has found and done.
+/// The findings and actions of a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecoveryReport {
     /// Size of the checkpoint that was found.
     pub sealed: u64,
-    /// Entries that the log has now, all of them sealed.
+    /// Entries in the log now, all of them sealed.
     pub entries: u64,
-    /// A torn batch was cut off at this byte of the last segment. Nobody was told that its entries are durable.
+    /// A torn batch was truncated at this byte of the last segment. Nobody was told that its
+    /// entries are durable.
     pub torn_at: Option<u64>,
-    /// A checkpoint had been intended and not published: its size. The same bytes were signed again.
+    /// A checkpoint was intended and not published: its size. The same bytes were signed again.
     pub completed: Option<u64>,
-    /// How many outside sources were asked for what they have seen, and answered.
+    /// The number of outside sources that answered what they have seen.
     pub floors: usize,
 }
 
 impl RecoveryReport {
-    /// Whether the last end was a clean one: nothing was left to do.
+    /// Whether the last run ended cleanly, so that nothing was left to do.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         self.sealed == self.entries && self.torn_at.is_none() && self.completed.is_none()
     }
 }
 
-/// A trail that is ready to go on.
+/// A trail that is ready for use.
 pub(crate) struct Recovered {
     pub(crate) lock: Box<dyn Lock>,
     pub(crate) log_id: LogId,
     pub(crate) integrator: Integrator,
     pub(crate) sealer: Sealer,
     pub(crate) report: RecoveryReport,
-    /// For whose answers signing waits from now on.
+    /// The parties for whose answers signing waits from now on.
     pub(crate) held: BTreeSet<String>,
 }
 
-/// Makes a trail: directories, an intent and a checkpoint of size 0, and last the manifest, which makes it one. A crash before that leaves a
-/// directory in which it can be made once more.
+/// Creates a trail: directories, an intent and a checkpoint of size 0, and last the manifest, which
+/// makes it a trail. A crash before that leaves a directory in which creation can be repeated.
 pub(crate) fn create(
     store: &dyn Store,
     identity: &Identity,
@@ -170,7 +177,8 @@ fn refuse_existing(store: &dyn Store) -> Result<(), LedgerError> {
         }
     }
     if store.exists(layout::CHECKPOINT).map_err(failed)? {
-        // An interrupted creation leaves one of size 0; anything else is somebody's log.
+        // An interrupted creation leaves a checkpoint of size 0; any other checkpoint is of an
+        // existing log.
         let bytes = store.read(layout::CHECKPOINT).map_err(failed)?;
         let note = Note::parse(&bytes).and_then(|note| Checkpoint::parse(note.text()));
         if note.map_or(1, |checkpoint| checkpoint.head().size) != 0 {
@@ -197,7 +205,7 @@ fn lock(store: &dyn Store) -> Result<Box<dyn Lock>, LedgerError> {
         })
 }
 
-/// Opens a trail. Steps 1 to 5 look and refuse; nothing is changed before all of them are passed.
+/// Opens a trail. Steps 1 to 5 only check and refuse; nothing changes before all of them pass.
 pub(crate) fn recover(
     store: &SharedStore,
     identity: &Arc<Identity>,
@@ -227,12 +235,12 @@ fn open(
     floors: &mut [Box<dyn ExternalFloor>],
     check_keys: &dyn Fn(&VerifiedCheckpoint) -> Result<(), LedgerError>,
 ) -> Result<Recovered, LedgerError> {
-    // 1. Whose trail is it, and is it ours alone?
+    // 1. Whose trail is it, and do we hold it exclusively?
     let manifest = Manifest::read(store.as_ref())?;
     let lock = lock(store.as_ref())?;
     manifest.check(identity)?;
     let log_id = manifest.log_id()?;
-    // 2. What was published, what was intended?
+    // 2. What was published, and what was intended?
     let published = read_checkpoint(store.as_ref(), identity)?;
     check_keys(&published)?;
     let sealed = published.head();
@@ -241,11 +249,12 @@ fn open(
     let full = sealed.size & !0xff;
     let scan = scan_log(store.as_ref(), &log_id, full)?;
     check_scan(&scan, sealed, intent)?;
-    // 4. Do the tiles give the signed root, and is the last bundle what they say? Is it the tree that the log continues?
+    // 4. Do the tiles give the signed root, and does the last bundle match them? Is it the tree
+    //    that the log continues?
     let integrator = Integrator::resume(Arc::clone(store), sealed)?;
     check_known(store.as_ref(), &scan, sealed)?;
     let pruned = Pruned::read(store.as_ref())?;
-    // 5. Has anybody seen more, or something else?
+    // 5. Has any outside party seen more, or something else?
     let mut asked = 0_usize;
     let mut waited_for = held::read(store.as_ref())?;
     let mut unanswered = BTreeSet::new();
@@ -254,7 +263,7 @@ fn open(
         unanswered.extend(floor.unanswered());
         for floor in seen {
             check_floor(store.as_ref(), sealed, intent, &floor)?;
-            // Half an answer is not enough to go on with.
+            // A partial answer does not count as an answer.
             if !unanswered.contains(&floor.source_name) {
                 waited_for.remove(&floor.source_name);
             }
@@ -262,7 +271,7 @@ fn open(
         }
         waited_for.retain(|name| !floor.dismisses(name));
     }
-    // What was recorded under the hold must not be sealed now.
+    // Entries recorded while signing was held must not be sealed now.
     if !waited_for.is_empty() && scan.next_index > sealed.size {
         return Err(LedgerError::SigningHeld {
             names: waited_for.into_iter().collect(),
@@ -292,14 +301,15 @@ fn open(
     };
     recovered.repair(store.as_ref(), &scan, intent)?;
     pruned.finish(store.as_ref())?;
-    // A crash before this: nothing was recorded since, so there is nothing that must wait.
+    // A crash before this is harmless: nothing was recorded since, so nothing must wait.
     held::write(store.as_ref(), &recovered.held)?;
     Ok(recovered)
 }
 
 impl Recovered {
-    /// 6. Cut the torn tail; integrate what is not sealed; if a checkpoint had been intended, first up to that size, so that the same bytes are
-    ///    signed. A crash in here leaves what a crash leaves in normal running, for the next start.
+    /// 6. Truncate the torn tail and integrate unsealed entries. If a checkpoint was intended,
+    ///    first up to that size, so that the same bytes are signed. A crash in here leaves the same
+    ///    state as a crash in normal operation, for the next start.
     fn repair(
         &mut self,
         store: &dyn Store,
@@ -315,7 +325,8 @@ impl Recovered {
             self.report.torn_at = (cut.tail == Tail::Torn).then_some(cut.offset);
         }
         if intent.head.size > sealed {
-            // It may be in the page cache alone, if its sync failed before the crash: nothing is signed by it before it is durable.
+            // It may be only in the page cache, if its sync failed before the crash. Nothing is
+            // signed by it before it is durable.
             intent
                 .write(store)
                 .map_err(|error| LedgerError::io("write", layout::INTENT, error))?;
@@ -343,10 +354,12 @@ impl Recovered {
     }
 }
 
-/// A start seals what it integrates in steps of so many entries: one that is itself killed, again and again, comes on all the same.
+/// A start seals the integrated entries in steps of this many. So a start that is itself killed
+/// again and again still makes progress.
 const RECOVERY_STEP: u64 = 1 << 15;
 
-/// Entries that may be integrated and not yet sealed: bounds the number of files in the stage (8,192 and some).
+/// The most entries that may be integrated and not yet sealed. It bounds the number of files in the
+/// stage (a little over 8,192).
 pub(crate) const MAX_UNSEALED: u64 = 1 << 20;
 
 fn seal_intended(
@@ -370,7 +383,7 @@ fn seal(integrator: &mut Integrator, sealer: &mut Sealer) -> Result<(), LedgerEr
     Ok(sealer.seal(&mut Sealing::new(cut))?)
 }
 
-/// Removes what the last process left half done: files without a name of their own.
+/// Removes temporary files that the last process left.
 fn wipe(store: &dyn Store, sealed: u64) -> io::Result<()> {
     if !store.list(layout::STAGE)?.is_empty() {
         store.remove_dir(layout::STAGE)?;
@@ -423,13 +436,13 @@ fn check_scan(scan: &Scan, sealed: TreeHead, intent: Intent) -> Result<(), Ledge
             checkpoint: sealed.size,
         });
     }
-    // The last segment never goes (I5), so a trail with entries has one.
+    // The last segment is never removed (I5), so a trail with entries has one.
     if scan.cut.is_none() && sealed.size > 0 {
         return Err(LedgerError::WalMissing {
             sealed: sealed.size,
         });
     }
-    // An intent was written after its entries were durable.
+    // An intent is written after its entries are durable.
     if scan.next_index < intent.head.size {
         return Err(LedgerError::WalShort {
             end: scan.next_index,
@@ -480,7 +493,7 @@ fn check_floor(
             });
         }
     };
-    // Besides what was published, only the intended tree can have been signed.
+    // Other than the published tree, only the intended one can have been signed.
     let ours = if size == intent.head.size {
         intent.head
     } else if size > sealed.size {

@@ -1,4 +1,5 @@
-//! Reading back what is about to be signed, and hashing it again: the check that would have saved logs which signed a flipped bit.
+//! Reads back the files that are about to be signed, and hashes them again. This check would have
+//! saved logs that signed a flipped bit.
 
 use std::thread;
 
@@ -14,9 +15,10 @@ use crate::{
     tree_files::{Place, TreeFiles},
 };
 
-/// Reads every file that came between `old`, which was signed, and `new`, which is to be, and derives the root from the entries up: each
-/// entry's hash is in its tile, each full tile's hash is in the tile above, the right edge gives `new`'s root, and its tree of `old`'s size gives
-/// `old`'s root. One file of each level is in memory at a time, and one hash for each full tile that is new.
+/// Reads every file that was added between the signed tree `old` and the tree `new` to be signed,
+/// and derives the root from the entries up: each entry's hash is in its tile, each full tile's
+/// hash is in the tile above, the right edge gives `new`'s root, and its tree of `old`'s size gives
+/// `old`'s root. In memory are one file per level, and one hash per new full tile.
 pub(crate) fn reread(store: &dyn Store, old: TreeHead, new: TreeHead) -> Result<(), Blocked> {
     let files = TreeFiles {
         store,
@@ -49,7 +51,7 @@ pub(crate) fn reread(store: &dyn Store, old: TreeHead, new: TreeHead) -> Result<
     Ok(())
 }
 
-/// Bundles against level 0. Gives the hashes of the full tiles.
+/// Compares bundles with level 0. Returns the hashes of the full tiles.
 fn reread_entries(files: &TreeFiles<'_>, old: u64, new: u64) -> Result<Vec<(u64, Hash)>, Blocked> {
     let mut full = Vec::new();
     for bundle in new_bundles(old, new) {
@@ -66,7 +68,8 @@ fn reread_entries(files: &TreeFiles<'_>, old: u64, new: u64) -> Result<Vec<(u64,
         if let Some(at) = entries.iter().zip(&hashes).position(differs) {
             return Err(bad(format!("its entry {at} is not the one in the tile")));
         }
-        // Nobody waits for this thread, and some kernels take the processor from it only every 4 ms: who commits may have it after each file.
+        // Nothing waits for this thread, and some kernels preempt it only every 4 ms. So it yields
+        // to the committer after each file.
         thread::yield_now();
         if bundle.is_full() {
             full.push((bundle.index(), tree_root(&hashes)));
@@ -75,7 +78,7 @@ fn reread_entries(files: &TreeFiles<'_>, old: u64, new: u64) -> Result<Vec<(u64,
     Ok(full)
 }
 
-/// A level above 0 against the full tiles below it.
+/// Compares a level above 0 with the full tiles below it.
 fn reread_level(
     files: &TreeFiles<'_>,
     level: u8,

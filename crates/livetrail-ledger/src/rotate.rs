@@ -1,16 +1,20 @@
-//! Handing a log over to new keys. **The order is the design**: each step says what a crash right there means.
+//! Handing a log over to new keys. **The order is the design**: each step's comment says what a
+//! crash right there means.
 //!
-//! The log itself must say so first, in an entry that the published checkpoint covers: whoever trusts the old key learns of the new one by that. The
-//! ledger does not know what an entry means, so that is its owner's part.
+//! The log itself must first record the change, in an entry that the published checkpoint covers:
+//! those who trust the old key learn of the new one from that. The ledger does not know the meaning
+//! of entries, so its owner appends that entry.
 //!
 //! 1. The trail is recovered with the old keys. *Crash: as in any start.*
-//! 2. The published checkpoint, signed with the old keys, gets the lines of the new ones, and is kept for good under the id of the key that is given
-//!    up (`handover/<id>`). **From here on the old key signs nothing more**: it counts up to this size and no further, so no start takes it.
-//!    *Crash before: nothing has changed. After: this is done again, with the same keys.*
-//! 3. It is archived and published with all lines: anyone who has either key believes it. *Crash:
-//!    as in 2.*
-//! 4. `log.json` names the new keys, and keeps the old ones by name: from here on the log opens with the new ones alone. *Crash before: as in 3.
-//!    After: done.*
+//! 2. The published checkpoint, signed with the old keys, gets the lines of the new ones, and is
+//!    kept permanently under the id of the retired key (`handover/<id>`). **From here on the old
+//!    key signs nothing**: it counts only up to this size, so no start accepts it. *Crash before:
+//!    nothing has changed. After: this step is repeated, with the same keys.*
+//! 3. It is archived and published with all lines: a holder of either key can verify it. *Crash: as
+//!    in 2.*
+//! 4. `log.json` names the new keys, and lists the old ones: from here on the log opens with the
+//!    new keys only. *Crash before: as in 3. After: done.*
+//!    with the new ones alone. *Crash before: as in 3. After: done.*
 
 use std::sync::Arc;
 
@@ -26,7 +30,8 @@ use crate::{
     store::{Access, SharedStore, Store, parent, replace},
 };
 
-/// Takes a log from one identity to another; can be done again after a failure or a crash at any point.
+/// Takes a log from one identity to another. It can be repeated after a failure or a crash at any
+/// point.
 pub(crate) fn rotate(
     store: &SharedStore,
     old: &Arc<Identity>,
@@ -36,7 +41,8 @@ pub(crate) fn rotate(
 ) -> Result<VerifiedCheckpoint, LedgerError> {
     let manifest = Manifest::read(store.as_ref())?;
     if manifest.check(new).is_ok() {
-        // It was done; what came after it did not come to its end. Its name may be in the page cache alone.
+        // The change was made, but the steps after it did not complete. Its name may be only in the
+        // page cache.
         store
             .sync_dir(layout::PRIVATE)
             .map_err(|error| LedgerError::io("sync", layout::PRIVATE, error))?;
@@ -72,7 +78,8 @@ pub(crate) fn rotate(
     for line in &lines {
         note.push(line.clone())?;
     }
-    // Both must take what is published then, or the log would be lost to one of them.
+    // Both identities must accept the checkpoint that is published then, or one of them would lose
+    // the log.
     old.verifier()?.verify_note(note.clone())?;
     let handed_over = new.verifier()?.verify_note(note.clone())?;
     hand_over(store, old, new, &note.encode())?;
@@ -106,7 +113,7 @@ fn hand_over(
     Ok(())
 }
 
-/// The keys that are given up, each with the one that takes its place.
+/// The retired keys, each with its successor.
 fn pairs<'a>(
     old: &'a Identity,
     new: &'a Identity,
@@ -119,7 +126,8 @@ fn pairs<'a>(
     .filter(|(key, next)| key != next)
 }
 
-/// A key that was given up under the published checkpoint has one successor: a second one would be another history of the keys.
+/// A key that was retired under the published checkpoint has one successor: a second one would be
+/// another history of the keys.
 fn check_successor(
     store: &dyn Store,
     key: &VerifierKey,
@@ -137,8 +145,9 @@ fn check_successor(
         })
 }
 
-/// The hand-over of this key under the published checkpoint, if a change of keys was interrupted after step 2. An older hand-over is of a version
-/// that let the log go on with the old key: then a later one takes its place.
+/// The hand-over of this key under the published checkpoint, if a change of keys was interrupted
+/// after step 2. An older hand-over is from a version that let the log continue with the old key:
+/// then a later one replaces it.
 fn given_up_under(
     store: &dyn Store,
     key: &VerifierKey,
@@ -154,7 +163,7 @@ fn given_up_under(
     Ok((note.text() == published.note().text()).then_some(bytes))
 }
 
-/// Refuses keys that were given up in a change that did not end: they sign nothing more.
+/// Refuses keys that were retired in an interrupted change: they sign nothing any longer.
 pub(crate) fn refuse_given_up(
     store: &dyn Store,
     identity: &Identity,

@@ -1,4 +1,5 @@
-//! From a tree in the stage to a published checkpoint. **The order is the design**: each step says what a crash right there means.
+//! From a tree in the stage to a published checkpoint. **The order is the design**: each step's
+//! comment says what a crash right there means.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -25,24 +26,28 @@ use crate::{
     wal::list_segments,
 };
 
-/// Takes part in the signing: witnesses hook in here.
+/// Takes part in signing: the entry point for witnesses.
 pub trait CheckpointHook: Send {
-    /// Called with each checkpoint after it is signed and before it is published. Lines that it returns are published with it.
+    /// Called with each checkpoint after it is signed and before it is published. The returned
+    /// lines are published with it.
     ///
-    /// It runs on the thread that seals: whoever takes long here delays every checkpoint. Ask witnesses elsewhere, and give what they say to
-    /// [`Ledger::add_cosignatures`](crate::Handle::add_cosignatures). A checkpoint seen here may, after a crash, be seen once more, with the same bytes.
+    /// It runs on the sealing thread, so a slow hook delays every checkpoint. Ask witnesses
+    /// elsewhere, and pass their answers to
+    /// [`Ledger::add_cosignatures`](crate::Handle::add_cosignatures). After a crash the hook may
+    /// get the same checkpoint again, with the same bytes.
     fn signed(&mut self, checkpoint: &VerifiedCheckpoint) -> Vec<NoteSignature> {
         let _ = checkpoint;
         Vec::new()
     }
 
-    /// Called after a checkpoint is published, also with one that has got further cosignatures.
+    /// Called after a checkpoint is published, also when it was published again with further
+    /// cosignatures.
     fn published(&mut self, checkpoint: &VerifiedCheckpoint) {
         let _ = checkpoint;
     }
 }
 
-/// The cache of directories that are known to be there is emptied when it has so many.
+/// The cache of directories that are known to exist is emptied when it has this many.
 const KNOWN_DIRS: usize = 256;
 
 pub(crate) struct Sealer {
@@ -52,12 +57,12 @@ pub(crate) struct Sealer {
     clock: Arc<dyn Clock>,
     hooks: Vec<Box<dyn CheckpointHook>>,
     published: VerifiedCheckpoint,
-    /// The largest size that was ever intended, and with it the root.
+    /// The largest intended size, with its root.
     intended: Intent,
     known_dirs: HashSet<String>,
 }
 
-/// A cut on its way to a checkpoint; kept over a wait for room.
+/// A tree on its way to a checkpoint; kept while waiting for space.
 pub(crate) struct Sealing {
     cut: TreeCut,
     step: Step,
@@ -67,7 +72,7 @@ enum Step {
     /// Files are in the stage. `again`: a sync of them failed, with an error that passes.
     Staged { again: bool },
     /// Files are durable and were read back; this many of them have their names. `again`: the step
-    /// was begun before, and met an error that passes.
+    /// was tried before, and met an error that passes.
     Checked {
         paths: Vec<String>,
         named: usize,
@@ -87,7 +92,7 @@ impl Sealing {
         }
     }
 
-    /// Entries under the checkpoint to be.
+    /// The number of entries under the future checkpoint.
     pub(crate) const fn size(&self) -> u64 {
         self.cut.head.size
     }
@@ -118,7 +123,8 @@ impl Sealer {
         &self.published
     }
 
-    /// Takes a cut to its checkpoint. After [`Blocked::Passing`] it goes on where it was when called again.
+    /// Takes a tree to its checkpoint. After [`Blocked::Passing`] the next call continues at the
+    /// same step.
     pub(crate) fn seal(&mut self, sealing: &mut Sealing) -> Result<(), Blocked> {
         loop {
             match &mut sealing.step {
@@ -138,7 +144,7 @@ impl Sealer {
                     let was_begun = std::mem::replace(again, true);
                     self.name_files(paths, named, was_begun)?;
                     if was_begun {
-                        // A name may have been taken although the system said that it was not.
+                        // The file may have got its name although the system reported an error.
                         reread(self.store.as_ref(), self.published.head(), sealing.cut.head)?;
                     }
                     sealing.step = Step::Named;
@@ -157,13 +163,16 @@ impl Sealer {
         }
     }
 
-    /// 1. Files in the stage become durable. *Crash: the stage is wiped, the write-ahead log has the entries.*
+    /// 1. Files in the stage become durable. *Crash: the stage is emptied, the write-ahead log has
+    ///    the entries.*
     ///
-    /// 2. They are read back and hashed again, up to the root; the tree signed last must be in it. *Crash: as before.* A flipped
-    ///    bit, in memory or on the disk, stops the log here, before anybody has seen it.
+    /// 2. They are read back and hashed again, up to the root; the last signed tree must be part of
+    ///    it. *Crash: as before.* A flipped bit, in memory or on the disk, stops the log here,
+    ///    before anyone has seen it.
     ///
-    /// A failed sync is not repeated on the same files: the log stops, and the next start makes them again from the write-ahead log. When the error
-    /// is one that passes, they are made again here, from what was written; what is read back is checked as always.
+    /// A failed sync is not repeated on the same files: the log stops, and the next start makes
+    /// them again from the write-ahead log. If the error is one that passes, they are made again
+    /// here, from the written data; the data read back are checked as always.
     fn make_durable(&self, cut: &TreeCut, again: &mut bool) -> Result<Vec<String>, Blocked> {
         let old = self.published.head();
         let store = self.store.as_ref();
@@ -193,10 +202,12 @@ impl Sealer {
         Ok(paths)
     }
 
-    /// 3. Files get their names, directories are synced. *Crash: some have their names. The next start makes all of them again from the
-    ///    write-ahead log and finds these there, with the same bytes (I2); nobody asks for them before a checkpoint covers them.*
+    /// 3. Files get their names, directories are synced. *Crash: some have their names. The next
+    ///    start makes all of them again from the write-ahead log and finds these in place, with the
+    ///    same bytes (I2); nobody reads them before a checkpoint covers them.*
     ///
-    /// `again`: it was begun before. Then what was made in that attempt is not known, and each directory above a file is synced.
+    /// `again`: the step was tried before. What that attempt created is unknown, so each directory
+    /// above a file is synced.
     fn name_files(
         &mut self,
         paths: &[String],
@@ -204,7 +215,8 @@ impl Sealer {
         again: bool,
     ) -> Result<(), Blocked> {
         let store = self.store.as_ref();
-        // In their order, as all that is done to the store: what fails at one step of a run fails at the same one in the next.
+        // In a fixed order, like all operations on the store, so that a failure at one step of a
+        // run is reproducible.
         let mut dirs = BTreeSet::new();
         for path in paths {
             dirs.insert(parent(path));
@@ -232,7 +244,7 @@ impl Sealer {
         for path in paths.iter().skip(*named) {
             name_file(store, path, again)?;
             *named = named.saturating_add(1);
-            // As with re-reading: nobody waits for this thread.
+            // As with re-reading: nothing waits for this thread.
             thread::yield_now();
         }
         for dir in dirs {
@@ -243,10 +255,12 @@ impl Sealer {
         Ok(())
     }
 
-    /// 4. The intent becomes durable: size, root, time. *Crash: the next start sees an intent ahead of the checkpoint, derives that root
-    ///    again and signs the same bytes.* From here on this size can have no other root.
+    /// 4. The intent becomes durable: size, root, time. *Crash: the next start finds an intent
+    ///    ahead of the checkpoint, derives that root again and signs the same bytes.* From here on
+    ///    this size can have no other root.
     ///
-    /// I3 stands here: never a size below the last intent, never the same size with another root.
+    /// I3 is enforced here: never a size below the last intent, never the same size with another
+    /// root.
     fn intend(&mut self, head: TreeHead) -> Result<Intent, Blocked> {
         let last = self.intended.head;
         if head.size < last.size || (head.size == last.size && head.root != last.root) {
@@ -266,7 +280,8 @@ impl Sealer {
         Ok(intent)
     }
 
-    /// 5. Sign and cosign. *Crash: the signature was seen by nobody, or by a witness; the next start makes the same one.*
+    /// 5. Sign and cosign. *Crash: nobody has seen the signature, or a witness has; the next start
+    ///    makes the same one.*
     ///
     /// 6. Hooks may add cosignatures.
     ///
@@ -281,15 +296,15 @@ impl Sealer {
         let mut note = signed.note().clone();
         for hook in &mut self.hooks {
             for line in hook.signed(&signed) {
-                // Too many lines, or too long: the checkpoint is good without them.
+                // The lines are too many or too long: the checkpoint is valid without them.
                 let _ = note.push(line);
             }
         }
         self.replace_checkpoint(note)
     }
 
-    /// Keeps a checkpoint with further lines for ever, and publishes it with them if it is the one that is published. Does nothing with one that
-    /// is not this log's.
+    /// Permanently keeps a checkpoint with further lines, and publishes it with them if it is the
+    /// published one. Ignores a checkpoint of another log.
     pub(crate) fn add_cosignatures(
         &mut self,
         checkpoint: &VerifiedCheckpoint,
@@ -309,7 +324,8 @@ impl Sealer {
         self.replace_checkpoint(note)
     }
 
-    /// Writes a checkpoint into the archive, with the lines that are there already and the further ones. Gives what was written, if anything was.
+    /// Writes a checkpoint into the archive, with both the archived and the further lines. Returns
+    /// the written note, if anything was written.
     fn archive(
         &self,
         checkpoint: &VerifiedCheckpoint,
@@ -324,7 +340,7 @@ impl Sealer {
         let is_new = kept.is_none();
         let mut note = kept.unwrap_or_else(|| checkpoint.note().clone());
         if note.text() != checkpoint.note().text() {
-            // Never over what was kept: it is somebody's evidence.
+            // Never overwrites an archived checkpoint: it is somebody's evidence.
             return Ok(None);
         }
         if !push_all(&mut note, lines) && !is_new {
@@ -346,8 +362,8 @@ impl Sealer {
     }
 
     /// Publishes a checkpoint under the numbers of witnesses that have cosigned it, where it is
-    /// newer than what is there: a reader that asks for some of them finds the newest that enough
-    /// have cosigned, although the published one has none yet. *Crash: some numbers have an older
+    /// newer than the existing one. So a reader finds the newest checkpoint with enough
+    /// cosignatures, although the published one has none yet. *Crash: some numbers have an older
     /// one; the next cosignature replaces it.*
     fn publish_cosigned(&self, note: &Note) -> Result<(), Blocked> {
         let own = [
@@ -410,7 +426,8 @@ impl Sealer {
         Ok(())
     }
 
-    /// 8. What the checkpoint has made superfluous goes: partial files of places that are full now. *Crash: the next start removes them.*
+    /// 8. Files that the checkpoint makes superfluous are removed: partial files whose full
+    ///    versions exist now. *Crash: the next start removes them.*
     fn drop_partials(&self, old_size: u64) {
         let size = self.published.head().size;
         let tiles = partial_tiles(old_size).filter(|tile| tile.full().is_within(size));
@@ -419,12 +436,13 @@ impl Sealer {
             .map(|tile| tile.full().to_string())
             .chain(bundle.map(|bundle| bundle.full().to_string()));
         for path in full {
-            // Left over: it costs room and harms nobody.
+            // A leftover costs space, but is harmless.
             let _ = self.store.remove_dir(&format!("{path}.p"));
         }
     }
 
-    /// 9. Segments go whose records are all in full bundles under the checkpoint (I5). *Crash: the next checkpoint does it again.*
+    /// 9. Segments are removed whose records are all in full bundles under the checkpoint (I5).
+    ///    *Crash: the next checkpoint removes them.*
     fn tidy(&self) {
         let full = self.published.head().size & !0xff;
         let Ok(segments) = list_segments(self.store.as_ref()) else {
@@ -436,8 +454,8 @@ impl Sealer {
     }
 }
 
-/// The segments that I5 lets go: those that have a successor that begins at or before `full`, the end of the last full bundle under the
-/// published checkpoint. The last one never goes.
+/// The segments that I5 allows to remove: those whose successor begins at or before `full`, the end
+/// of the last full bundle under the published checkpoint. The last segment is never removed.
 pub(crate) fn removable_segments(segments: &[u64], full: u64) -> Vec<u64> {
     segments
         .windows(2)
@@ -448,7 +466,8 @@ pub(crate) fn removable_segments(segments: &[u64], full: u64) -> Vec<u64> {
         .collect()
 }
 
-/// Adds lines to a note, and says whether it has changed. Too many lines, or too long: the checkpoint is good without them.
+/// Adds lines to a note, and returns whether it has changed. If lines are too many or too long, the
+/// checkpoint is valid without them.
 fn push_all(note: &mut Note, lines: &[NoteSignature]) -> bool {
     let before = note.signatures().len();
     for line in lines {
@@ -457,7 +476,7 @@ fn push_all(note: &mut Note, lines: &[NoteSignature]) -> bool {
     note.signatures().len() > before
 }
 
-/// A directory and those above it, without the trail's own.
+/// A directory and its parents, without the trail's own directory.
 fn with_those_above(dir: &str) -> Vec<String> {
     let above = std::iter::successors(Some(dir), |dir| Some(parent(dir)));
     above
@@ -466,11 +485,11 @@ fn with_those_above(dir: &str) -> Vec<String> {
         .collect()
 }
 
-/// Writes a file in the stage once more, as another file: a sync of that one says something about all of it.
+/// Writes a file in the stage again, as a new file: a sync of the new file covers all of its data.
 fn write_again(store: &dyn Store, staged: &str, access: Access) -> io::Result<()> {
     let bytes = store.read(staged)?;
     let unfinished = format!("{staged}.again");
-    // Of an attempt before: such a file may not be writable.
+    // Left by an earlier attempt: such a file may not be writable.
     store.remove(&unfinished)?;
     store.write(&unfinished, &bytes, access)?;
     store.rename(&unfinished, staged)
@@ -496,20 +515,23 @@ fn name_file(store: &dyn Store, path: &str, again: bool) -> Result<(), Blocked> 
                     path: path.to_owned(),
                 }));
             }
-            // A file gets its name after its sync, so its contents are durable; its name becomes so with the directory.
+            // A file gets its name after its sync, so its contents are durable; the name becomes
+            // durable with the directory.
             let _ = store.remove(&staged);
             Ok(())
         }
-        // It was done although the system had reported an error; what the file has is checked once more.
+        // The rename was done although the system reported an error; the file's contents are
+        // checked again.
         Err(error) if error.kind() == io::ErrorKind::NotFound && again => read(path).map(drop),
         Err(error) => Err(Blocked::store("name", path, error)),
     }
 }
 
-/// Removes what a crash between publishing and removing has left: partial files beside a full tile or bundle.
+/// Removes partial files next to a full tile or bundle, which a crash between publishing and
+/// removing has left.
 pub(crate) fn drop_stale_partials(store: &dyn Store, size: u64) -> io::Result<()> {
-    // Only the last full place of each level, and the one before it, can have been partial under an earlier checkpoint of this size's
-    // neighbourhood; older ones are in the same directory or the one before.
+    // Only the last full file of each level and the one before it can have been partial under a
+    // recent earlier checkpoint. Older ones are in the same directory or the one before.
     let mut dirs = BTreeSet::new();
     let levels = (0_u32..8).zip((8..).step_by(8));
     let levels = levels.map(|(level, bits)| (format!("{}/{level}", layout::TILES), bits));

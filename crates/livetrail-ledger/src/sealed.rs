@@ -1,4 +1,4 @@
-//! Reading for replicas: entries with the leaf hashes that a checkpoint's tree has for them.
+//! Reading for replicas: entries with their leaf hashes in a checkpoint's tree.
 
 use livetrail_tlog::{
     Bundle, Hash, TILE_WIDTH, Tile, TileReader, TileTree, TreeHead, VerifiedCheckpoint,
@@ -6,24 +6,28 @@ use livetrail_tlog::{
 
 use crate::{error::LedgerError, reader::Reader, tree_files::TreeFiles};
 
-/// A bundle of a checkpoint's tree, and the leaf hashes of its entries; see [`Reader::sealed_bundle`].
+/// A bundle of a checkpoint's tree, and the leaf hashes of its entries; see
+/// [`Reader::sealed_bundle`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SealedBundle {
-    /// Which, in the width that it has in the checkpoint's tree.
+    /// The bundle, with its width in the checkpoint's tree.
     pub bundle: Bundle,
-    /// The bundle's bytes. Whether its entries have these leaf hashes is for the caller to check, who hashes them anyway.
+    /// The bundle's bytes. The caller, who hashes the entries anyway, must check that they have
+    /// these leaf hashes.
     pub bytes: Vec<u8>,
-    /// The leaf hashes, one an entry. They were proven to be those of the checkpoint's tree.
+    /// The leaf hashes, one per entry. They were proven to be those of the checkpoint's tree.
     pub leaves: Vec<Hash>,
 }
 
 impl Reader {
-    /// The bundle with this number in a checkpoint's tree, in the width that it has there, and its bytes as they are on disk: for looking through
-    /// much; who shows or relies on an entry proves it with [`sealed_bundle`](Self::sealed_bundle).
+    /// The bundle with this number in a checkpoint's tree, with its width there, and its bytes as
+    /// they are on disk. For searching through many entries; before showing or relying on an entry,
+    /// prove it with [`sealed_bundle`](Self::sealed_bundle).
     ///
     /// # Errors
-    /// [`LedgerError::BeyondPublished`] when the tree has no such bundle, [`LedgerError::FileMissing`] when it was pruned or is gone.
+    /// [`LedgerError::BeyondPublished`] when the tree has no such bundle,
+    /// [`LedgerError::FileMissing`] when it was pruned or is missing.
     pub fn bundle_of(
         &self,
         checkpoint: &VerifiedCheckpoint,
@@ -34,12 +38,13 @@ impl Reader {
         Ok((bundle, self.files().bundle(bundle)?))
     }
 
-    /// The bundle with this number in a checkpoint's tree, and its leaf hashes, which were followed up to the checkpoint's root: a tile that was
-    /// changed gives an error.
+    /// The bundle with this number in a checkpoint's tree, and its leaf hashes, proven up to the
+    /// checkpoint's root: a changed tile gives an error.
     ///
     /// # Errors
-    /// [`LedgerError::BeyondPublished`] when the tree has no such bundle, [`LedgerError::FileMissing`] when it was pruned or is gone,
-    /// [`LedgerError::Log`] when the tiles do not lead to the signed root.
+    /// [`LedgerError::BeyondPublished`] when the tree has no such bundle,
+    /// [`LedgerError::FileMissing`] when it was pruned or is missing, [`LedgerError::Log`] when the
+    /// tiles do not lead to the signed root.
     pub fn sealed_bundle(
         &self,
         checkpoint: &VerifiedCheckpoint,
@@ -54,7 +59,8 @@ impl Reader {
         })
     }
 
-    /// The leaf hashes of that bundle alone, proven likewise. They are there also when the bundle was pruned.
+    /// Only the leaf hashes of that bundle, proven in the same way. They exist even when the bundle
+    /// was pruned.
     ///
     /// # Errors
     /// As for [`sealed_bundle`](Self::sealed_bundle).
@@ -69,8 +75,8 @@ impl Reader {
     }
 }
 
-/// The hashes of a tile in the tree with this head, of which `first` is the first entry below the tile. The proof for that entry has all of them in
-/// it, but the first one where the tile stands above level 0.
+/// The hashes of a tile in the tree with this head; `first` is the first entry below the tile. The
+/// proof for that entry contains all of them, except the first one if the tile is above level 0.
 pub(crate) fn proven_hashes(
     files: TreeFiles<'_>,
     tile: Tile,
@@ -98,7 +104,8 @@ pub(crate) const fn beyond(number: u64, size: u64) -> LedgerError {
     }
 }
 
-/// Gives one tile as it was read, whatever has become of the file since: what is proven is what is given out.
+/// Returns one tile as it was read, even if the file changes afterwards: the proven bytes are the
+/// returned ones.
 struct ReadOnce<'a> {
     tile: Tile,
     bytes: Vec<u8>,

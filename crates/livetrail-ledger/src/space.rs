@@ -1,22 +1,23 @@
-//! How full the volume is, and what follows from it (ledger-format §5).
+//! How full the volume is, and the consequences (ledger-format §5).
 
 use crate::store::Space;
 
-/// What the ledger still takes.
+/// Which classes the ledger still accepts.
 ///
-/// A reserve that is not on the disk counts as used: what was given back to write the last entries is not room for others.
+/// A reserve that is not on the disk counts as used: space that was released for the last entries
+/// is not available to others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pressure {
     /// Every class.
     #[default]
     Normal,
-    /// Every class; 80 % of the volume are used, an operator should make room.
+    /// Every class; 80 % of the volume are used, and an operator should free space.
     Warn,
     /// 90 % used: no [`Class::Refusal`].
     ShedRefusals,
     /// 95 % used: no [`Class::Refusal`] and no [`Class::BestEffort`].
     ShedBestEffort,
-    /// 97 % used, or a write found no room: only [`Class::Essential`].
+    /// 97 % used, or a write found no space: only [`Class::Essential`].
     RefuseStrict,
 }
 
@@ -31,7 +32,7 @@ impl Pressure {
         }
     }
 
-    /// Whether entries of this class are taken.
+    /// Whether entries of this class are accepted.
     #[must_use]
     pub fn takes(self, class: Class) -> bool {
         class >= self.least_taken()
@@ -47,17 +48,20 @@ impl Pressure {
     }
 }
 
-/// How much an entry is worth when room is short, in rising order. The ledger knows nothing else of an entry.
+/// The importance of an entry when space is short, in rising order. The ledger knows nothing else
+/// about an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// Shed from 90 % on: what strangers can cause without end, such as refused attempts.
+    /// Dropped from 90 % on: entries that strangers can cause without limit, such as refused
+    /// attempts.
     Refusal,
-    /// Shed from 95 % on: starts under a best-effort policy.
+    /// Dropped from 95 % on: starts under a best-effort policy.
     BestEffort,
     /// Refused from 97 % on: starts under a strict policy.
     #[default]
     Strict,
-    /// Taken as long as there is any room, the reserve included: ends of what was started, boots, losses, operator actions.
+    /// Accepted as long as there is any space, including the reserve: ends of sessions, boots,
+    /// losses, operator actions.
     Essential,
 }
 

@@ -1,15 +1,18 @@
-//! Reading every full hash tile, which a start does not: it reads the tree's right edge and trusts what was checked when it was signed.
+//! Reading every full hash tile. A start does not do this: it reads the tree's right edge and
+//! trusts the checks made before signing.
 
 use livetrail_tlog::{Hash, TILE_WIDTH, Tile, TileReader as _, tree_root, tree_tiles};
 
 use crate::{error::LedgerError, reader::Reader};
 
 impl Reader {
-    /// Reads each full hash tile under the published checkpoint, and compares it with the tile above, up to the right edge. Holds two tiles in memory.
-    /// `go_on` gets how many are checked, and ends the check early with `false`. Gives how many were checked.
+    /// Reads each full hash tile under the published checkpoint, and compares it with the tile
+    /// above, up to the right edge. Holds two tiles in memory. Calls `go_on` with the number of
+    /// checked tiles; `false` ends the check early. Returns the number of checked tiles.
     ///
     /// # Errors
-    /// [`LedgerError::FileMissing`] or [`LedgerError::FileCorrupt`] for the first tile that is not what the checkpoint covers, or whatever the store says.
+    /// [`LedgerError::FileMissing`] or [`LedgerError::FileCorrupt`] for the first tile that the
+    /// checkpoint does not cover as it is, or an error of the store.
     pub fn check_tiles(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<u64, LedgerError> {
         let size = self.checkpoint()?.head().size;
         let files = self.files();
@@ -89,7 +92,7 @@ mod tests {
             matches!(&corrupt, LedgerError::FileCorrupt { path, .. } if path == "tile/0/001"),
             "{corrupt}"
         );
-        // A start does not see it: that is what the check is for.
+        // A start does not notice it; this check does.
         let builder = Ledger::builder(Arc::new(mem), identity()).options(small());
         builder.open().unwrap().0.close().unwrap();
     }

@@ -1,4 +1,4 @@
-//! The tree's files: reading tiles and bundles that may be there in another width, or in the stage.
+//! The tree's files: reading tiles and bundles that may exist in another width, or in the stage.
 
 use std::io;
 
@@ -6,12 +6,12 @@ use livetrail_tlog::{Bundle, TILE_WIDTH, Tile, TileReader, parse_bundle};
 
 use crate::{error::LedgerError, layout, prune::Pruned, store::Store};
 
-/// Where to look for a file.
+/// Where to read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Among what is served.
+    /// Among the served files.
     Published,
-    /// In the stage, and if it is not there, among what is served.
+    /// In the stage, otherwise among the served files.
     StagedFirst,
 }
 
@@ -39,7 +39,8 @@ impl TreeFiles<'_> {
         Ok(None)
     }
 
-    /// The bytes of a bundle in just this width; from the full one if that of this width is gone.
+    /// The bytes of a bundle in exactly this width; from the full one if the file of this width no
+    /// longer exists.
     pub(crate) fn bundle(&self, bundle: Bundle) -> Result<Vec<u8>, LedgerError> {
         if let Some(bytes) = self.read(&bundle.to_string())? {
             return Ok(bytes);
@@ -65,7 +66,7 @@ impl TreeFiles<'_> {
 }
 
 impl TreeFiles<'_> {
-    /// Why a bundle is not there.
+    /// Why a bundle does not exist.
     fn absent(&self, bundle: Bundle) -> LedgerError {
         let index = bundle.first_entry().unwrap_or(u64::MAX);
         match Pruned::read(self.store) {

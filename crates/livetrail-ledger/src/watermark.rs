@@ -14,7 +14,7 @@ use std::{
 
 use crate::error::{Fatal, WaitError};
 
-/// How far something has come: so many entries are durable, or sealed.
+/// A counter of progress: this many entries are durable, or sealed.
 #[derive(Debug, Default)]
 pub(crate) struct Watermark {
     value: AtomicU64,
@@ -22,17 +22,17 @@ pub(crate) struct Watermark {
     changed: Condvar,
 }
 
-/// Who waits: at most one waker for each living future, none for a thread.
+/// The waiters: at most one waker per living future, none for a thread.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// By the value waited for, then by who waits.
+    /// By the awaited value, then by waiter.
     wakers: BTreeMap<(u64, u64), Waker>,
     next_id: u64,
     threads: usize,
     end: Option<End>,
 }
 
-/// Why it will not grow any more.
+/// Why it will no longer grow.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
     Closed,
@@ -60,7 +60,7 @@ impl Watermark {
         self.value.load(Ordering::Acquire)
     }
 
-    /// Grows to `value` and wakes those who waited for no more than that.
+    /// Grows to `value` and wakes those who waited for at most that.
     pub(crate) fn advance(&self, value: u64) {
         let mut waiting = self.waiting();
         self.value.store(value, Ordering::Release);
@@ -76,7 +76,7 @@ impl Watermark {
         }
     }
 
-    /// It will not grow any more: wakes everybody.
+    /// Ends the growth and wakes all waiters.
     pub(crate) fn end(&self, end: End) {
         let mut waiting = self.waiting();
         waiting.end.get_or_insert(end);
@@ -88,7 +88,7 @@ impl Watermark {
         self.changed.notify_all();
     }
 
-    /// Waits on this thread until the value is `target` or more, at most so long.
+    /// Blocks this thread until the value is at least `target`, or the timeout is over.
     pub(crate) fn wait(&self, target: u64, timeout: Duration) -> Result<(), WaitError> {
         let mut waiting = self.waiting();
         waiting.threads = waiting.threads.saturating_add(1);
@@ -116,9 +116,10 @@ impl Watermark {
     }
 }
 
-/// Resolves when so many entries are durable, or sealed. Works in any runtime; dropping it gives up waiting, and nothing else.
+/// Resolves when this many entries are durable, or sealed. Works in any runtime; dropping it only
+/// stops the waiting.
 ///
-/// It has no deadline of its own: put the runtime's timeout around it. After it resolved it must not be polled again.
+/// It has no deadline: use the runtime's timeout. Do not poll it again after it has resolved.
 #[must_use = "a future does nothing unless it is awaited"]
 #[derive(Debug)]
 pub struct Reached {
@@ -147,7 +148,7 @@ impl Future for Reached {
             return Poll::Ready(Ok(()));
         }
         let mut waiting = this.watermark.waiting();
-        // Once more, now that nobody can advance it unseen.
+        // Checked again, now that no advance can be missed.
         if this.watermark.get() >= this.target {
             return Poll::Ready(Ok(()));
         }

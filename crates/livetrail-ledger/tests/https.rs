@@ -1,4 +1,4 @@
-//! Requests to witnesses over TLS: to whom is trusted, and to nobody else.
+//! Requests to witnesses over TLS: only to trusted servers.
 
 #![cfg(feature = "witness-http")]
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -16,7 +16,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivateKeyD
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// A server with a certificate of its own for `localhost` that gives `answer` to each request. Its address, and the certificate.
+/// A server with its own certificate for `localhost` that gives `answer` to each request. Returns
+/// its address, and the certificate.
 fn server(answer: String) -> (SocketAddr, Vec<u8>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
@@ -37,7 +38,7 @@ fn server(answer: String) -> (SocketAddr, Vec<u8>) {
             let mut stream = BufReader::new(StreamOwned::new(connection, socket));
             let mut length = 0;
             let mut line = String::new();
-            // Whoever does not trust the certificate goes away in the handshake.
+            // A client that does not trust the certificate leaves during the handshake.
             while stream.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {
                 let lower = line.to_lowercase();
                 if let Some(value) = lower.strip_prefix("content-length:") {

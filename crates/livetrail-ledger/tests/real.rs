@@ -129,7 +129,7 @@ fn files_have_the_permissions_of_the_layout() {
     ledger.set_cursor("s3", Some(Cursor::Required(7))).unwrap();
     ledger.close().unwrap();
     let mode = |path: &str| fs::metadata(dir.join(path)).unwrap().mode() & 0o777;
-    // The process's mask may take bits away, and adds none.
+    // The process's mask may remove bits, and adds none.
     for (path, most) in [
         ("checkpoint", Access::Checkpoint),
         ("tile/0/000", Access::Tile),

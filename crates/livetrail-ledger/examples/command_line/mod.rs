@@ -1,6 +1,8 @@
-//! The command lines of these examples: `--help`, and exit code 2 with the usage for what they do not know.
+//! The command lines of these examples: `--help`, and exit code 2 with the usage for unknown
+//! arguments.
 
-/// What was given, at most `most` words, none of which is an option. For `-h` and `--help` prints the usage and ends the process.
+/// The arguments, at most `most` words, none of which is an option. For `-h` and `--help` prints
+/// the usage and ends the process.
 pub(crate) fn given(usage: &str, most: usize) -> impl Iterator<Item = String> {
     let given: Vec<_> = std::env::args_os()
         .skip(1)
@@ -17,13 +19,13 @@ pub(crate) fn given(usage: &str, most: usize) -> impl Iterator<Item = String> {
     given.into_iter()
 }
 
-/// This word as a number; `of` is what it is for.
+/// This word as a number; `of` is its purpose.
 pub(crate) fn number(usage: &str, of: &str, word: &str) -> u64 {
     let number = word.parse();
     number.unwrap_or_else(|_| refuse(usage, &format!("{of} is a number, not `{word}`")))
 }
 
-/// Says what is wrong and how it would be right, and ends the process.
+/// Prints the problem and the usage, and ends the process.
 pub(crate) fn refuse(usage: &str, problem: &str) -> ! {
     eprintln!("error: {problem}\n\n{usage}");
     std::process::exit(2);

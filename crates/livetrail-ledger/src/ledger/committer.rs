@@ -11,7 +11,8 @@ use crate::{
     wal::{Batch, Writer},
 };
 
-/// When segments fill faster than this, zeroing the next one costs more than it saves: commits are large then.
+/// When segments fill faster than this, zeroing the next one costs more than it saves, because
+/// commits are large.
 const SPARE_WORTH: Duration = Duration::from_millis(1500);
 
 pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
@@ -19,7 +20,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
     while let Some(batch) = next_batch(shared) {
         shared.measure_room_if_due(batch.bytes().len() as u64);
         if std::mem::take(&mut shared.state().want_segment) {
-            // If this fails the segment is longer than it need be.
+            // A failure only leaves the segment longer than necessary.
             let _ = writer.trim();
         }
         if let Err(fatal) = commit(shared, &mut writer, &batch) {
@@ -36,20 +37,21 @@ pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
             let (written, segment) = (writer.written_bytes(), shared.options.segment_bytes);
             spare_worth && state.ask_for_zeros(written, bytes as u64, segment)
         };
-        // In this order: who is told that an entry is durable finds it on its way into the tree.
+        // In this order: when a waiter learns that an entry is durable, the entry is on its way
+        // into the tree.
         shared.durable.advance(durable);
         shared.batches.notify_one();
         if asked {
             shared.cuts.notify_one();
         }
     }
-    // If this fails the next start does it.
+    // After a failure the next start does it.
     let _ = writer.trim();
     shared.state().committer_done = true;
     shared.batches.notify_one();
 }
 
-/// Whether the next segment's zeros are worth writing ahead.
+/// Whether writing the next segment's zeros ahead is worth it.
 #[derive(Default)]
 struct Segments {
     current: Option<u64>,
@@ -58,7 +60,7 @@ struct Segments {
 }
 
 impl Segments {
-    /// Looks whether a segment was begun.
+    /// Checks whether a segment was begun.
     fn spare_worth(&mut self, shared: &Shared, writer: &Writer) -> bool {
         if self.current != writer.segment() {
             self.current = writer.segment();
@@ -67,7 +69,7 @@ impl Segments {
             self.slow = begun_at.is_none_or(|begun| now.saturating_sub(begun) >= SPARE_WORTH);
             let mut state = shared.state();
             if state.zeros >= shared.options.segment_bytes {
-                // The one that was whole is in use now.
+                // The prepared segment is in use now.
                 state.zeros = 0;
             }
         }
@@ -75,8 +77,9 @@ impl Segments {
     }
 }
 
-/// Waits for entries, and for the time to commit them: at once when somebody waits, or the queue has `commit_bytes`; at the latest
-/// `commit_interval` after the first entry came. While a batch syncs the next one fills.
+/// Waits until entries are to be committed: at once when somebody waits for them or the queue has
+/// `commit_bytes`, at the latest `commit_interval` after the first entry. While a batch syncs, the
+/// next one fills.
 fn next_batch(shared: &Shared) -> Option<Batch> {
     let options = &shared.options;
     let mut state = shared.state();

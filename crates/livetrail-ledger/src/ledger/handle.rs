@@ -1,4 +1,4 @@
-//! What the ledger's users hold: appending, waiting, looking.
+//! Handles for the ledger's users: appending, waiting, status.
 
 use std::{
     fmt, io,
@@ -25,53 +25,56 @@ use crate::{
     watermark::Reached,
 };
 
-/// A handle to a running ledger; cheap to clone. Once the ledger is closed it only says so.
+/// A handle to a running ledger; cheap to clone. Once the ledger is closed, its calls fail.
 #[derive(Clone)]
 pub struct Handle {
     pub(super) shared: Arc<Shared>,
 }
 
-/// Where appended entries stand: indexes `first` to `next`, without that one.
+/// The indexes of appended entries: from `first` up to, not including, `next`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Index of the first entry.
     pub first: u64,
-    /// The index after the last: what to wait for.
+    /// The index after the last entry: wait for this.
     pub next: u64,
 }
 
-/// How a ledger is doing.
+/// The state of a ledger.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
-    /// Entries taken; the next one gets this index.
+    /// The number of accepted entries; the next one gets this index.
     pub appended: u64,
-    /// Entries that are on the disk.
+    /// The number of durable entries.
     pub durable: u64,
     /// Size and root of the published checkpoint.
     pub sealed: TreeHead,
-    /// Bytes, framed, that wait for a commit.
+    /// Framed bytes that wait for a commit.
     pub queue_bytes: usize,
-    /// Bytes, framed, that are durable and wait to be integrated.
+    /// Framed bytes that are durable and wait for integration.
     pub backlog_bytes: usize,
     /// How full the disk is.
     pub pressure: Pressure,
-    /// What the log waits out now: the disk has no room, or the system no file or memory for it. It tries again by itself.
+    /// The error for which the log waits now: the disk has no space, or the system no file or
+    /// memory for it. It retries by itself.
     pub retrying: Option<Arc<Passing>>,
-    /// How often it had to since it was opened.
+    /// The number of retries since it was opened.
     pub retries: u64,
-    /// What it had to wait for last.
+    /// The last error for which it waited.
     pub last_retry: Option<Arc<Passing>>,
     /// Why the log stopped, if it did.
     pub stopped: Option<Arc<Fatal>>,
-    /// For whose answers signing waits since the start: see [`Handle::answered`].
+    /// The parties for whose answers signing has waited since the start: see [`Handle::answered`].
     pub held: Vec<String>,
 }
 
 impl Handle {
-    /// Appends entries of one class, all or none of them; waits for room in the queue. For a thread of its own: it may block as long as the disk hangs.
+    /// Appends entries of one class, all or none of them; waits for space in the queue. Call it on
+    /// a dedicated thread, because it blocks as long as the disk hangs.
     ///
-    /// The entries are in memory when it returns. Wait for [`Appended::next`] to know that they are durable.
+    /// When it returns, the entries are in memory. Wait for [`Appended::next`] to know that they
+    /// are durable.
     ///
     /// # Errors
     /// [`AppendError`], but not [`AppendError::QueueFull`].
@@ -83,7 +86,7 @@ impl Handle {
         self.push_one_class(class, entries, true)
     }
 
-    /// Appends entries of one class, all or none of them; never waits.
+    /// Appends entries of one class, all or none of them; never blocks.
     ///
     /// # Errors
     /// [`AppendError`].
@@ -128,7 +131,7 @@ impl Handle {
         state.open.bytes().len().saturating_add(bytes) <= self.shared.options.queue_bytes
     }
 
-    /// Puts entries into the queue, for which there is room, and signals the committer.
+    /// Puts entries into the queue, which has space for them, and signals the committer.
     fn push<'a>(
         &self,
         mut state: MutexGuard<'_, State>,
@@ -154,7 +157,7 @@ impl Handle {
         Appended { first, next }
     }
 
-    /// Bytes of entries with their frames. Refuses what can never be taken.
+    /// The bytes of entries with their frames. Refuses entries that can never be accepted.
     fn framed_total<'a>(
         &self,
         entries: impl Iterator<Item = &'a [u8]>,
@@ -177,7 +180,8 @@ impl Handle {
         Ok(total)
     }
 
-    /// Waits, on this thread and at most so long, until `entries` entries are durable. Hastens the commit.
+    /// Blocks this thread until `entries` entries are durable, or the timeout is over. Speeds up
+    /// the commit.
     ///
     /// # Errors
     /// [`WaitError`]. After [`WaitError::TimedOut`] they may still become durable.
@@ -186,13 +190,13 @@ impl Handle {
         self.shared.durable.wait(entries, timeout)
     }
 
-    /// Resolves when `entries` entries are durable; in any runtime. Hastens the commit.
+    /// Resolves when `entries` entries are durable; in any runtime. Speeds up the commit.
     pub fn durable(&self, entries: u64) -> Reached {
         self.hurry(entries);
         Reached::new(Arc::clone(&self.shared.durable), entries)
     }
 
-    /// Waits, on this thread and at most so long, until a checkpoint covers `entries` entries.
+    /// Blocks this thread until a checkpoint covers `entries` entries, or the timeout is over.
     ///
     /// # Errors
     /// [`WaitError`].
@@ -205,8 +209,8 @@ impl Handle {
         Reached::new(Arc::clone(&self.shared.sealed), entries)
     }
 
-    /// Resolves when entries come to a ledger to which so many were appended and which has none that waits for its commit; in any runtime. Hastens
-    /// nothing: for who looks after a ledger that has something to do, and would sleep otherwise.
+    /// Resolves once more than `entries` entries have been appended; in any runtime. Does not speed
+    /// up a commit. For watchdogs that sleep while the ledger is idle.
     pub fn more_than(&self, entries: u64) -> Reached {
         Reached::new(Arc::clone(&self.shared.begun), entries.saturating_add(1))
     }
@@ -223,27 +227,27 @@ impl Handle {
         }
     }
 
-    /// How many entries are durable now.
+    /// The number of durable entries.
     #[must_use]
     pub fn durable_entries(&self) -> u64 {
         self.shared.durable.get()
     }
 
-    /// How full the disk is, and so what is taken.
+    /// How full the disk is, which decides about the accepted classes.
     #[must_use]
     pub fn pressure(&self) -> Pressure {
         self.shared.pressure()
     }
 
-    /// Room on the volume, asked now: a system call.
+    /// The space on the volume, from a system call.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn space(&self) -> io::Result<Space> {
         self.shared.store.space()
     }
 
-    /// How long commits took since the ledger was opened.
+    /// The durations of commits since the ledger was opened.
     #[must_use]
     pub fn commit_times(&self) -> CommitTimes {
         self.shared.commits.now()
@@ -255,7 +259,7 @@ impl Handle {
         self.shared.state().published.clone()
     }
 
-    /// How the ledger is doing.
+    /// The state of the ledger.
     #[must_use]
     pub fn status(&self) -> Status {
         let state = self.shared.state();
@@ -274,10 +278,11 @@ impl Handle {
         }
     }
 
-    /// Keeps a checkpoint of this log with a witness's lines in `private/checkpoints`, for ever; and publishes it with them, unless a newer one is
-    /// published by then. The lines are not verified here: whoever asked the witness has done so.
+    /// Permanently keeps a checkpoint of this log with a witness's lines in `private/checkpoints`,
+    /// and publishes it with them unless a newer one has been published. The lines are not verified
+    /// here: the caller that asked the witness has verified them.
     ///
-    /// `false`: too many wait already, these are dropped.
+    /// Returns `false` when too many wait already; these lines are then dropped.
     #[must_use]
     pub fn add_cosignatures(
         &self,
@@ -294,34 +299,38 @@ impl Handle {
         true
     }
 
-    /// Stops the log at once, because somebody outside has seen more of it or another root. `reason` is for people.
+    /// Stops the log at once, because an outside party has seen more of it or another root.
+    /// `reason` is for people.
     pub fn halt(&self, reason: impl Into<String>) {
         self.shared.stop(Fatal::Halted {
             reason: reason.into(),
         });
     }
 
-    /// This one has said what they have seen of the log since it was opened, and that fits: signing no longer waits for them. Durable when it
-    /// returns. Nothing happens for a name that nobody waits for.
+    /// Records that this party has reported what it has seen of the log since it was opened, and
+    /// that it fits: signing no longer waits for it. Durable when it returns. Does nothing for a
+    /// name that nobody waits for.
     ///
     /// # Errors
-    /// Whatever the store says: signing waits on then.
+    /// Errors of the store: signing then continues to wait.
     pub fn answered(&self, name: &str) -> Result<(), LedgerError> {
         let _one = self.shared.pruning();
         let mut left = self.shared.state().held.clone();
         if !left.remove(name) {
             return Ok(());
         }
-        // A crash behind this: the next start may seal what was recorded under the hold, and the answer allows that.
+        // After a crash here the next start may seal the entries recorded under the hold, which the
+        // answer permits.
         held::write(self.shared.store.as_ref(), &left)?;
         self.shared.state().held = left;
         self.shared.batches.notify_one();
         Ok(())
     }
 
-    /// Sets, or with `None` removes, the cursor of a replica or a legal hold. Durable when it returns.
+    /// Sets the cursor of a replica or a legal hold, or removes it with `None`. Durable when it
+    /// returns.
     ///
-    /// # Errors
+    /// [`LedgerError::CursorName`], or an error of the store.
     /// [`LedgerError::CursorName`], or whatever the store says.
     pub fn set_cursor(&self, name: &str, cursor: Option<Cursor>) -> Result<(), LedgerError> {
         let _one = self.shared.pruning();
@@ -331,32 +340,37 @@ impl Handle {
     /// All cursors and holds, by name.
     ///
     /// # Errors
-    /// [`LedgerError::Cursor`] when one cannot be understood, or whatever the store says.
+    /// [`LedgerError::Cursor`] when one has an unknown format, or an error of the store.
     pub fn cursors(&self) -> Result<Vec<(String, Cursor)>, LedgerError> {
         read_cursors(self.shared.store.as_ref())
     }
 }
 
 impl Handle {
-    /// Up to where [`prune`](Self::prune) may go when a policy wants everything below `wanted` gone: not past the cursor of a required replica or a
-    /// hold (I6), nor past the bundle of the last sealed entry, and always the first entry of a bundle.
+    /// How far [`prune`](Self::prune) may go when a policy wants to remove everything below
+    /// `wanted`: not beyond the cursor of a required replica or a hold (I6), nor beyond the bundle
+    /// of the last sealed entry, and always the first entry of a bundle.
     ///
     /// # Errors
-    /// [`LedgerError::Cursor`], [`LedgerError::PrunedFile`], or whatever the store says.
+    /// [`LedgerError::Cursor`], [`LedgerError::PrunedFile`], or an error of the store.
     pub fn prunable_below(&self, wanted: u64) -> Result<u64, LedgerError> {
         let _one = self.shared.pruning();
         prune::bound(self.shared.store.as_ref(), wanted, self.shared.sealed.get())
     }
 
-    /// Removes the bundles of all entries below `below`; their hashes stay, and proofs for them. It must be on record first: the entry at index
-    /// `record` says which entries go and why, and is sealed. Gives how many bundles were removed. What a crash leaves of it the next start does.
+    /// Removes the bundles of all entries below `below`; their hashes, and proofs for them, stay.
+    /// This must be on record first: the entry at index `record` states which entries are removed
+    /// and why, and is sealed. Returns the number of removed bundles. After a crash the next start
+    /// completes it.
     ///
-    /// The write-ahead log goes on in a new segment, so that the old one, which may still hold such entries, goes when what follows is sealed.
+    /// The write-ahead log continues in a new segment. So the old one, which may still contain such
+    /// entries, is removed when the later entries are sealed.
     ///
-    /// Blocks as long as the disk takes. Not for the thread that appends.
+    /// Blocks as long as the disk takes. Do not call it on the appending thread.
     ///
     /// # Errors
-    /// [`LedgerError::PruneBeyond`], [`LedgerError::PruneUnrecorded`], [`LedgerError::Closed`], or whatever the store says.
+    /// [`LedgerError::PruneBeyond`], [`LedgerError::PruneUnrecorded`], [`LedgerError::Closed`], or
+    /// an error of the store.
     pub fn prune(&self, below: u64, record: u64) -> Result<u64, LedgerError> {
         let _one = self.shared.pruning();
         let sealed = {

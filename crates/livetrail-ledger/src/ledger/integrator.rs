@@ -13,7 +13,7 @@ use crate::{
 enum Job {
     Integrate {
         batch: Batch,
-        /// Little waits: there is time to spread what goes to the disk.
+        /// Little waits, so there is time to spread the writes to the disk.
         early: bool,
     },
     Cut,
@@ -60,8 +60,8 @@ struct LastCut {
     at: Option<Duration>,
 }
 
-/// What to do next: a checkpoint when it is due and the sealer is free, else the next batch. Parked when neither is there: no timer runs
-/// unless the tree has grown since the last checkpoint.
+/// The next job: a checkpoint when it is due and the sealer is free, otherwise the next batch.
+/// Parked when there is neither: no timer runs unless the tree has grown since the last checkpoint.
 fn next_job(shared: &Shared, integrator: &Integrator, last: &LastCut) -> Option<Job> {
     let unsealed = integrator.size().saturating_sub(last.size);
     let mut state = shared.state();
@@ -73,7 +73,7 @@ fn next_job(shared: &Shared, integrator: &Integrator, last: &LastCut) -> Option<
         let sealer_free = state.cut.is_none() && !state.sealing;
         let mut timeout = None;
         let is_held = !state.held.is_empty();
-        // Under a hold the next start seals what is durable, once it has its answer.
+        // Under a hold, the next start seals the durable entries, once it has its answer.
         if finishing && (unsealed == 0 || is_held) {
             return None;
         }
@@ -90,7 +90,8 @@ fn next_job(shared: &Shared, integrator: &Integrator, last: &LastCut) -> Option<
         if unsealed < MAX_UNSEALED
             && let Some(batch) = state.ready.pop_front()
         {
-            // Commits are that large when records come as fast as they are taken: then one sync for all files of a checkpoint costs least.
+            // Commits are this large when records arrive as fast as they are accepted: then one
+            // sync for all files of a checkpoint costs least.
             let early = state.backlog_bytes < shared.options.commit_bytes;
             return Some(Job::Integrate { batch, early });
         }

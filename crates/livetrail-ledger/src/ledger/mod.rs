@@ -35,25 +35,29 @@ use crate::{
 };
 use shared::Shared;
 
-/// How often a close with a deadline looks whether the threads have ended.
+/// How often a close with a deadline checks whether the threads have ended.
 const CLOSE_POLL: Duration = Duration::from_millis(2);
 
 /// The one writer of a trail.
 ///
 /// ```text
-/// append ─▶ queue ─▶ committer: WAL, fdatasync ─▶ durable ─▶ integrator: tiles ─▶ sealer: re-read, intent, sign, publish ─▶ sealed
+/// append ─▶ queue ─▶ committer: WAL, fdatasync ─▶ durable
+///                                                    ▼
+///                                           integrator: tiles
+///                                                    ▼
+///                    sealer: re-read, intent, sign, publish ─▶ sealed
 /// ```
 ///
-/// The committer writes one batch while the next is filled; the sealer works on one tree while the integrator builds the next. A ledger
-/// into which nothing comes has three parked threads and writes nothing.
+/// The committer writes one batch while the next one is filled; the sealer works on one tree while
+/// the integrator builds the next. An idle ledger has three parked threads and writes nothing.
 pub struct Ledger {
     handle: Handle,
     threads: Vec<JoinHandle<()>>,
-    /// Held for life; let go when the threads have ended.
+    /// Held until the threads have ended.
     lock: Option<Box<dyn Lock>>,
 }
 
-/// How a ledger is opened.
+/// The settings for opening a ledger.
 pub struct Builder {
     store: SharedStore,
     identity: Arc<Identity>,
@@ -64,15 +68,17 @@ pub struct Builder {
 }
 
 impl Ledger {
-    /// Makes an empty trail, with a signed checkpoint of size 0. The keys must be kept by then: without them nobody can go on with it.
+    /// Creates an empty trail, with a signed checkpoint of size 0. Store the keys first: without
+    /// them nobody can continue the trail.
     ///
     /// # Errors
-    /// [`LedgerError::Exists`] when there is one or part of one, or whatever the store says. Never a side effect of opening.
+    /// [`LedgerError::Exists`] when there is a trail or part of one, or an error of the store.
+    /// Opening never creates a trail.
     pub fn create(store: &SharedStore, identity: &Identity) -> Result<(), LedgerError> {
         recover::create(store.as_ref(), identity, &SystemClock::new())
     }
 
-    /// Opens a trail that was created; see [`Builder`].
+    /// Opens an existing trail; see [`Builder`].
     pub fn builder(store: SharedStore, identity: Identity) -> Builder {
         Builder {
             store,
@@ -84,16 +90,17 @@ impl Ledger {
         }
     }
 
-    /// A handle for others: appending, waiting, looking. Handles do not keep the ledger open.
+    /// A handle for other users: appending, waiting, status. Handles do not keep the ledger open.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Takes nothing more, makes durable and seals what was taken, and lets go of the directory. Gives the last checkpoint.
+    /// Stops accepting entries, makes the accepted ones durable and seals them, and unlocks the
+    /// directory. Returns the last checkpoint.
     ///
     /// # Errors
-    /// Why the log stopped, if it did. What is durable stays so.
+    /// Why the log stopped, if it did. Durable entries stay durable.
     pub fn close(mut self) -> Result<VerifiedCheckpoint, Arc<Fatal>> {
         self.end();
         let status = self.handle.status();
@@ -103,8 +110,8 @@ impl Ledger {
         }
     }
 
-    /// As [`close`](Self::close), but waits no longer than `timeout` for a disk that hangs. Then the threads are left to themselves and the directory stays
-    /// locked until the process ends.
+    /// Like [`close`](Self::close), but waits at most `timeout` for a disk that hangs. After that
+    /// the threads continue alone, and the directory stays locked until the process ends.
     ///
     /// # Errors
     /// As for [`close`](Self::close), and [`Fatal::Hung`].
@@ -116,7 +123,7 @@ impl Ledger {
             if shared.clock.monotonic() >= deadline {
                 shared.stop(Fatal::Hung);
                 self.threads.clear();
-                // Its threads may still write: nobody else may.
+                // Its threads may still write, so no other process may.
                 std::mem::forget(self.lock.take());
                 break;
             }
@@ -144,7 +151,7 @@ impl Deref for Ledger {
     }
 }
 
-/// Closes as [`Ledger::close`] does, and waits for it.
+/// Closes like [`Ledger::close`], and waits for it.
 impl Drop for Ledger {
     fn drop(&mut self) {
         self.end();
@@ -160,43 +167,47 @@ impl fmt::Debug for Ledger {
 }
 
 impl Builder {
-    /// Settings; [`Options::default`] unless said otherwise.
+    /// Settings; default [`Options::default`].
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
         self
     }
 
-    /// Where time comes from; the operating system unless said otherwise.
+    /// The source of time; default the operating system.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Sees each checkpoint, before and after it is published. Several are called in the order given.
+    /// A hook that gets each checkpoint before and after it is published. Several are called in the
+    /// given order.
     #[must_use]
     pub fn hook(mut self, hook: impl CheckpointHook + 'static) -> Self {
         self.hooks.push(Box::new(hook));
         self
     }
 
-    /// Knows what others have seen of this log; asked before anything is written.
+    /// A source of what others have seen of this log; asked before anything is written.
     #[must_use]
     pub fn floor(mut self, floor: impl ExternalFloor + 'static) -> Self {
         self.floors.push(Box::new(floor));
         self
     }
 
-    /// Hands the log over to new keys, instead of opening it: recovers it, signs the published checkpoint with the new keys too, keeps that for ever, and
-    /// names the new keys in `private/log.json`. From then on the log opens with `new` alone. After a failure or a crash at any point the log opens with
-    /// one of the two, and this can be done again with the same arguments.
+    /// Hands the log over to new keys instead of opening it. Recovers it, signs the published
+    /// checkpoint with the new keys too, keeps that permanently, and names the new keys in
+    /// `private/log.json`. From then on the log opens with `new` only. After a failure or a crash
+    /// at any point the log opens with one of the two, and this can be repeated with the same
+    /// arguments.
     ///
-    /// The change must be on record first: an entry that says so, sealed with the old keys. Gives the checkpoint of the hand-over.
+    /// The change must be on record first: an entry that states it, sealed with the old keys.
+    /// Returns the checkpoint of the hand-over.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`LedgerError::Origin`] and [`LedgerError::KeyRetired`] for keys that this log cannot take,
-    /// [`LedgerError::RotationUnrecorded`].
+    /// As [`open`](Self::open); [`LedgerError::Origin`] and [`LedgerError::KeyRetired`] for keys
+    /// that this log cannot use, [`LedgerError::RotationUnrecorded`].
     pub fn rotate_to(mut self, new: &Identity) -> Result<VerifiedCheckpoint, LedgerError> {
         rotate(
             &self.store,
@@ -210,7 +221,8 @@ impl Builder {
     /// Runs recovery, which is the start-up code, and starts the threads.
     ///
     /// # Errors
-    /// Every [`LedgerError`] is a refusal in words that say what to do. Up to the external floor nothing has been changed by then.
+    /// Every [`LedgerError`] is a refusal whose text gives the remedy. Up to the external floor
+    /// nothing has been changed by then.
     pub fn open(mut self) -> Result<(Ledger, RecoveryReport), LedgerError> {
         self.options.check()?;
         let recovered = recover::recover(
@@ -232,7 +244,7 @@ impl Builder {
         shared.find_ballast();
         shared.measure_room();
         if shared.pressure_with(shared.options.segment_bytes) < Pressure::ShedRefusals {
-            // Without it the first segment is slower; that is all.
+            // Without it the first segment is only slower.
             let _ = prepare_spare(&shared.store, shared.options.segment_bytes);
         }
         let mut ledger = Ledger {

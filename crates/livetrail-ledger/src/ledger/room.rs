@@ -1,11 +1,16 @@
-//! What happens when the disk is too full or another error of the store passes, and when it is so no longer (ledger-format §5).
+//! A full disk and other passing errors of the store: what the ledger does meanwhile, and
+//! afterwards (ledger-format §5).
 //!
-//! The reserve is a file, the ballast. It goes when a write finds no room, and its room is then for what is on its way to the disk, for
-//! essential entries and for a checkpoint. Three rules keep that room for them:
+//! The reserve is a file, the ballast. It is removed when a write finds no space. Its space is then
+//! available for data on their way to the disk, for essential entries and for a checkpoint. Three
+//! rules keep that space for them:
 //!
-//! - a reserve that is not there counts as used ([`Shared::measure_room`]): giving it back does not open the door to other classes;
-//! - segments of the write-ahead log get small when room is short ([`Shared::segment_bytes`]): one of the usual length would take all of it;
-//! - it is made again as soon as there is room for it below the mark from which only essential entries are taken.
+//! - A missing reserve counts as used ([`Shared::measure_room`]), so releasing it does not admit
+//!   other classes.
+//! - Segments of the write-ahead log get small when space is short ([`Shared::segment_bytes`]): one
+//!   of the usual length would use all of it.
+//! - It is recreated as soon as there is space for it below the mark from which only essential
+//!   entries are accepted.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -21,29 +26,30 @@ use crate::{
     store::Space,
 };
 
-/// The reserve is at most this part of the volume.
+/// The largest part of the volume that the reserve may use: one of this many.
 const BALLAST_SHARE: u64 = 16;
 
-/// While room is short it is measured each time this many bytes were committed: a flood writes tens of megabytes in a `space_interval`.
+/// While space is short, it is measured again after this many committed bytes: a flood writes tens
+/// of megabytes in a `space_interval`.
 const MEASURE_BYTES: u64 = 1 << 20;
 
-/// How long a thread waits before the second retry; twice as long each time, up to `space_interval`.
+/// How long a thread waits before the second retry; doubled each time, up to `space_interval`.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
-/// How long it waits, and how often, while the ledger is being closed: two seconds in all.
+/// The length and number of pauses while the ledger is being closed: two seconds in all.
 const CLOSING_PAUSE: Duration = Duration::from_millis(20);
 const CLOSING_RETRIES: u32 = 100;
 
 impl Shared {
-    /// Looks whether the reserve is there: once, before the first measurement.
+    /// Checks whether the reserve exists: once, before the first measurement.
     pub(super) fn find_ballast(&self) {
         let there = self.store.exists(layout::BALLAST).unwrap_or(false);
         self.state().ballast = there;
     }
 
-    /// Measures how full the volume is, and makes the reserve again when there is room for it.
+    /// Measures how full the volume is, and recreates the reserve when there is space for it.
     pub(super) fn measure_room(&self) {
-        // A volume that does not say how full it is counts as it did before.
+        // A volume that does not report its space keeps its last state.
         let space = self.store.space().ok();
         let now = self.clock.monotonic();
         let mut state = self.state();
@@ -60,8 +66,8 @@ impl Shared {
         }
     }
 
-    /// As [`measure_room`](Self::measure_room) after a commit of `bytes` bytes, but no more often than `space_interval`; when room is short, also after
-    /// [`MEASURE_BYTES`].
+    /// Like [`measure_room`](Self::measure_room), after a commit of `bytes` bytes, but at most once
+    /// per `space_interval`; when space is short, also after [`MEASURE_BYTES`].
     pub(super) fn measure_room_if_due(&self, bytes: u64) {
         let mut state = self.state();
         state.unmeasured_bytes = state.unmeasured_bytes.saturating_add(bytes);
@@ -75,8 +81,9 @@ impl Shared {
         }
     }
 
-    /// How long the next segment of the write-ahead log is: shorter when one of the usual length would bring the volume to the next mark, and
-    /// as short as is sensible when only essential entries are taken.
+    /// The length of the next segment of the write-ahead log. It is shorter when a segment of the
+    /// usual length would fill the volume to the next mark, and as short as is sensible when only
+    /// essential entries are accepted.
     pub(super) fn segment_bytes(&self) -> u64 {
         let whole = self.options.segment_bytes;
         let now = self.pressure();
@@ -89,7 +96,7 @@ impl Shared {
             .unwrap_or(whole / 64)
     }
 
-    /// How full the volume would count with this many bytes more.
+    /// How full the volume would count with this many more bytes.
     pub(super) fn pressure_with(&self, bytes: u64) -> Pressure {
         let had = self.state().ballast;
         self.store.space().map_or(Pressure::Normal, |space| {
@@ -117,14 +124,15 @@ impl Shared {
         let bytes = self.ballast_bytes(space);
         let made = bytes == 0 || self.store.preallocate(layout::BALLAST, bytes).is_ok();
         if !made {
-            // Half of one helps nobody.
+            // A partial reserve is useless.
             let _ = self.store.remove(layout::BALLAST);
         }
         self.state().ballast = made;
     }
 }
 
-/// Carries a step to its end: what passes is waited out and the step tried again, for as long as the log is open.
+/// Repeats a step until it is done: waits while an error passes, and tries again as long as the log
+/// is open.
 pub(super) fn retrying<T>(
     shared: &Arc<Shared>,
     mut step: impl FnMut() -> Result<T, Blocked>,
@@ -143,11 +151,11 @@ pub(super) fn retrying<T>(
     }
 }
 
-/// A thread's, from the first error that passes until it has got on. Meanwhile the status reports
-/// it; and when it is room that is missing, the ledger takes only what is essential.
+/// A thread that met a passing error and has not made progress since. Meanwhile the status reports
+/// it. If the error is missing space, the ledger accepts only essential entries.
 struct Stuck {
     shared: Arc<Shared>,
-    /// Room was missing at least once.
+    /// Space was missing at least once.
     no_space: bool,
     retries: u32,
 }
@@ -166,10 +174,10 @@ impl Stuck {
         Ok(stuck)
     }
 
-    /// Waits a moment; the first time not at all, because what was given up for it may be enough.
+    /// Waits a moment. Does not wait the first time, because the released reserve may be enough.
     ///
     /// # Errors
-    /// The ledger was stopped, or is being closed and it does not pass.
+    /// The ledger was stopped, or is being closed and the error does not pass.
     fn wait(&mut self, passing: Passing) -> Result<(), Fatal> {
         let first_without_room = passing.is_no_space() && !self.no_space;
         if first_without_room {
@@ -177,7 +185,7 @@ impl Stuck {
             let mut state = self.shared.state();
             state.stuck = state.stuck.saturating_add(1);
             drop(state);
-            // An appender that waits for room in the queue learns that there is none on the disk.
+            // An appender that waits for space in the queue learns that the disk has none.
             self.shared.room.notify_all();
         }
         if passing.is_no_space() {

@@ -1,4 +1,5 @@
-//! The thread that seals: durable files, re-reading, intent, signature, checkpoint. Beside it: the spare segment, and room on the disk.
+//! The sealing thread: durable files, re-reading, intent, signature, checkpoint. It also prepares
+//! the spare segment, and measures space on the disk.
 
 use std::{
     io,
@@ -17,7 +18,7 @@ use crate::{
 enum Job {
     Seal(Box<Sealing>, Frontier),
     Cosign(Box<VerifiedCheckpoint>, Vec<NoteSignature>),
-    /// Zeros for the next segment, up to there.
+    /// Zeros for the next segment, up to this byte.
     Zeros(u64),
     Measure,
 }
@@ -61,7 +62,8 @@ pub(super) fn run(shared: &Arc<Shared>, mut sealer: Sealer) {
     }
 }
 
-/// Goes on with the spare segment. Without it the next one is slower, that is all; it is tried again with the one after that.
+/// Continues with the spare segment. Without it the next segment is only slower; the one after that
+/// is tried again.
 fn write_zeros(shared: &Shared, spare: &mut Option<Spare>, to: u64) {
     let zeros = extend_spare(shared, spare, to).unwrap_or_else(|_| {
         *spare = None;
@@ -71,7 +73,7 @@ fn write_zeros(shared: &Shared, spare: &mut Option<Spare>, to: u64) {
     shared.state().zeros = zeros;
 }
 
-/// Gives how far the zeros are.
+/// Returns how far the zeros reach.
 fn extend_spare(shared: &Shared, spare: &mut Option<Spare>, to: u64) -> io::Result<u64> {
     let segment = shared.options.segment_bytes;
     if spare.is_none() {
@@ -81,7 +83,7 @@ fn extend_spare(shared: &Shared, spare: &mut Option<Spare>, to: u64) -> io::Resu
         *spare = Spare::begin(&shared.store, segment)?;
     }
     let Some(making) = spare.as_mut() else {
-        // There is one.
+        // There is a spare segment already.
         return Ok(segment);
     };
     making.extend(to)?;
@@ -94,7 +96,8 @@ fn extend_spare(shared: &Shared, spare: &mut Option<Spare>, to: u64) -> io::Resu
     Ok(segment)
 }
 
-/// Parked until there is something to do. A timer runs only while the disk is too full: somebody must see when it is not any more.
+/// Parked until there is work. A timer runs only while the disk is too full, to notice when that
+/// ends.
 fn next_job(shared: &Shared) -> Option<Job> {
     let mut state = shared.state();
     loop {

@@ -1,4 +1,4 @@
-//! What the threads share: one lock, and who waits on it for what.
+//! The state that the threads share: one lock, and the conditions on which they wait.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -25,71 +25,72 @@ use crate::{
 /// Buffers kept for the next batches.
 const SPARE_BUFFERS: usize = 3;
 
-/// Zeros that are written at once, at least: each such piece is one more for the disk to do between the log's own syncs.
+/// The least number of zeros per write: each piece is one more write for the disk between the log's
+/// own syncs.
 const ZEROS_PIECE: u64 = 128 << 10;
 
-/// Answers of witnesses that may wait for the sealer.
+/// The most answers of witnesses that wait for the sealer.
 pub(super) const MAX_COSIGNATURES: usize = 64;
 
 pub(crate) struct Shared {
     pub(super) store: SharedStore,
     pub(super) options: Options,
     pub(super) clock: Arc<dyn Clock>,
-    /// How long commits took.
+    /// The durations of commits.
     pub(super) commits: Times,
     pub(super) durable: Arc<Watermark>,
     pub(super) sealed: Arc<Watermark>,
-    /// Entries that were appended when the queue was empty last: grows once a commit.
+    /// The number of appended entries when the queue was last empty: grows once per commit.
     pub(super) begun: Arc<Watermark>,
     state: Mutex<State>,
-    /// Held by whoever prunes, or moves what must not be pruned.
+    /// Held while pruning, and while moving cursors that limit pruning.
     pruning: Mutex<()>,
     /// The committer waits for entries, and for the backlog to shrink.
     pub(super) work: Condvar,
-    /// Appenders wait for room in the queue.
+    /// Appenders wait for space in the queue.
     pub(super) room: Condvar,
     /// The integrator waits for durable batches, and for the sealer.
     pub(super) batches: Condvar,
-    /// The sealer waits for a cut.
+    /// The sealer waits for a tree to seal.
     pub(super) cuts: Condvar,
-    /// Whoever found the disk full waits for space.
+    /// Threads that found the disk full wait for space.
     pub(super) space: Condvar,
 }
 
 pub(super) struct State {
     /// Filled by appenders. At most `queue_bytes`.
     pub(super) open: Batch,
-    /// When the first entry of `open` came.
+    /// When the first entry of `open` arrived.
     pub(super) opened_at: Duration,
-    /// Somebody waits until so many entries are durable.
+    /// Somebody waits until this many entries are durable.
     pub(super) hurry: u64,
-    /// Durable, waiting to be integrated. At most `backlog_bytes` and one batch.
+    /// Durable, waiting for integration. At most `backlog_bytes` and one batch.
     pub(super) ready: VecDeque<Batch>,
-    /// Bytes of `ready`, and of the batch that is being integrated.
+    /// The bytes of `ready`, and of the batch that is being integrated.
     pub(super) backlog_bytes: usize,
     buffers: Vec<Vec<u8>>,
     /// For the sealer: at most one.
     pub(super) cut: Option<(Sealing, Frontier)>,
-    /// The sealer is at work on a cut.
+    /// The sealer works on a tree.
     pub(super) sealing: bool,
     /// From witnesses. At most [`MAX_COSIGNATURES`].
     pub(super) cosignatures: VecDeque<(VerifiedCheckpoint, Vec<NoteSignature>)>,
     pub(super) published: VerifiedCheckpoint,
     pub(super) frontier: Frontier,
-    /// For whose answers signing waits; nothing is cut for the sealer while there are any.
+    /// The parties for whose answers signing waits. While there are any, the sealer gets no tree.
     pub(super) held: BTreeSet<String>,
-    /// How far the sealer is to write the zeros of the next segment.
+    /// How far the sealer should write the zeros of the next segment.
     pub(super) want_zeros: Option<u64>,
-    /// How far it has.
+    /// How far it has written them.
     pub(super) zeros: u64,
-    /// The write-ahead log is to go on in a new segment.
+    /// The write-ahead log should continue in a new segment.
     pub(super) want_segment: bool,
-    /// As the volume says.
+    /// As the volume reports.
     pub(super) measured: Pressure,
     pub(super) measured_at: Duration,
-    /// Bytes committed since then.
+    /// Bytes committed since the last measurement.
     pub(super) unmeasured_bytes: u64,
-    /// Threads that found the disk full and have not got on since.
+    /// Threads that found the disk full and have made no progress since.
     pub(super) stuck: usize,
     pub(super) retrying: Retrying,
     /// The reserve is on the disk.
@@ -103,9 +104,9 @@ pub(super) struct State {
 /// Errors that pass.
 #[derive(Debug, Default)]
 pub(super) struct Retrying {
-    /// Threads that met one and have not got on since.
+    /// Threads that met one and have made no progress since.
     pub(super) threads: usize,
-    /// How often one came.
+    /// The number of such errors.
     pub(super) count: u64,
     pub(super) last: Option<Arc<Passing>>,
 }
@@ -116,7 +117,7 @@ impl Retrying {
         self.last = Some(Arc::new(passing));
     }
 
-    /// What some thread waits out now.
+    /// The error for which some thread waits now.
     pub(super) fn now(&self) -> Option<Arc<Passing>> {
         self.last.clone().filter(|_| self.threads > 0)
     }
@@ -177,7 +178,7 @@ impl Shared {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // A panic of a thread is reported as such; what it held is not used to go on.
+        // A thread's panic is reported as such; the state that it held is not used to continue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -189,7 +190,7 @@ impl Shared {
         self.state().pressure()
     }
 
-    /// Nothing more is taken; the threads finish one after the other.
+    /// Stops accepting entries; the threads finish one after the other.
     pub(super) fn close(&self) {
         self.state().closing = true;
         self.notify_all();
@@ -202,7 +203,7 @@ impl Shared {
         self.end(&end);
     }
 
-    /// The log stops: nothing more is taken, made durable, or signed.
+    /// Stops the log: nothing more is accepted, made durable, or signed.
     pub(super) fn stop(&self, fatal: Fatal) {
         let stopped = {
             let mut state = self.state();
@@ -241,8 +242,10 @@ impl State {
         }
     }
 
-    /// Asks for more zeros, when the segment has so many bytes now and the last commit wrote so many of them; says whether it did. The log paces them:
-    /// they are half again as far as it is, so that they are whole in time, and there are few of them between two commits.
+    /// Asks for more zeros, when the segment has `written` bytes now and the last commit wrote
+    /// `committed` of them; returns whether it did. The log sets the pace: the zeros are half again
+    /// as far as its data, so that they are complete in time, and few are written between two
+    /// commits.
     pub(super) fn ask_for_zeros(&mut self, written: u64, committed: u64, segment: u64) -> bool {
         let due = written.saturating_add(written / 2).min(segment);
         let piece = committed.saturating_mul(2).max(ZEROS_PIECE);
@@ -254,7 +257,7 @@ impl State {
         true
     }
 
-    /// Takes what was filled, and gives appenders an empty batch behind it.
+    /// Takes the filled batch, and leaves an empty one for appenders.
     pub(super) fn take_batch(&mut self) -> Batch {
         let buffer = self.buffers.pop().unwrap_or_default();
         let next = Batch::new(self.open.next_index(), buffer);
@@ -277,7 +280,7 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// Dropped only when its thread panics: the log stops rather than hangs.
+/// Dropped only when its thread panics: the log then stops and does not hang.
 pub(super) struct PanicGuard(pub(super) Arc<Shared>);
 
 impl Drop for PanicGuard {

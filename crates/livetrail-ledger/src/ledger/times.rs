@@ -1,4 +1,4 @@
-//! How long commits take: a fixed histogram, counted without a lock.
+//! The durations of commits: a fixed histogram, counted without a lock.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -10,13 +10,15 @@ const BOUNDS_US: [u64; 12] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000, 10_000_000,
 ];
 
-/// How long commits took since the ledger was opened: each the write of a batch to the write-ahead log and its sync.
+/// The durations of commits since the ledger was opened. A commit is the write of a batch to the
+/// write-ahead log and its sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommitTimes {
-    /// For each bucket its upper bound, and how many commits fell into it alone; the last has no bound.
+    /// For each bucket its upper bound, and the number of commits in this bucket only; the last one
+    /// has no bound.
     pub buckets: Vec<(Option<Duration>, u64)>,
-    /// All commits together, in whole microseconds each.
+    /// The sum of all commits, each in whole microseconds.
     pub sum: Duration,
 }
 

@@ -80,30 +80,34 @@ impl Op {
 /// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It reports an error and did nothing. After a sync that failed so, what was to be synced is on no disk and counts as clean.
+    /// It reports an error and did nothing. After a sync that failed in this way, the data are on
+    /// no disk and count as clean.
     Error(io::ErrorKind),
-    /// It reports an error and was done all the same.
+    /// It reports an error although it was done.
     ErrorButDone(io::ErrorKind),
-    /// As [`Fault::Error`], with an error number of the system: such as `EMFILE`, for which there is no kind.
+    /// Like [`Fault::Error`], with an error number of the system: for example `EMFILE`, which has
+    /// no kind.
     ErrorNumber(i32),
-    /// As [`Fault::ErrorButDone`], with an error number of the system.
+    /// Like [`Fault::ErrorButDone`], with an error number of the system.
     ErrorNumberButDone(i32),
-    /// A write does the first half of its bytes and reports an error; anything else is as [`Fault::Error`].
+    /// A write does the first half of its bytes and reports an error; any other operation fails
+    /// like [`Fault::Error`].
     Short,
-    /// The process ends before it: this and everything after it does nothing and reports an error.
+    /// The process ends before it: this and all later operations do nothing and report an error.
     KilledBefore,
-    /// The process ends after it: it is done, and everything after it does nothing and reports an error.
+    /// The process ends after it: it is done, and all later operations do nothing and report an
+    /// error.
     KilledAfter,
-    /// It does not come back before [`FaultStore::release`]; then it is done.
+    /// It does not return before [`FaultStore::release`]; then it is done.
     Hang,
 }
 
-/// Which operation fails, and how.
+/// The operation that fails, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FaultPlan {
     /// The kind of operation.
     pub op: Op,
-    /// Which of that kind, from 0.
+    /// Its number among those of this kind, from 0.
     pub nth: u64,
     /// How it fails.
     pub fault: Fault,
@@ -151,7 +155,7 @@ impl FaultStore {
         }
     }
 
-    /// Wraps a store in memory, which then also forgets what a failed sync should have kept.
+    /// Wraps a store in memory, which then also forgets the data of a failed sync.
     #[must_use]
     pub fn over_memory(mem: MemStore) -> Self {
         Self {
@@ -162,7 +166,7 @@ impl FaultStore {
         }
     }
 
-    /// Sets what is to fail from now on; the counts begin anew.
+    /// Sets the operation that fails from now on; the counts restart.
     pub fn arm(&self, plan: FaultPlan) {
         *self.state() = State {
             plan: Some(plan),
@@ -170,19 +174,19 @@ impl FaultStore {
         };
     }
 
-    /// Lets go of the operation that hangs.
+    /// Releases the operation that hangs.
     pub fn release(&self) {
         self.state().hanging = false;
         self.released.notify_all();
     }
 
-    /// How many operations of each kind there were since the start or the last [`arm`](Self::arm).
+    /// The number of operations of each kind since the start or the last [`arm`](Self::arm).
     #[must_use]
     pub fn counts(&self) -> BTreeMap<Op, u64> {
         self.state().counts.clone()
     }
 
-    /// Whether the planned operation came.
+    /// Whether the planned operation was reached.
     #[must_use]
     pub fn fired(&self) -> bool {
         self.state().fired

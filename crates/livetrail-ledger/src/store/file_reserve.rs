@@ -1,8 +1,10 @@
-//! File descriptors that the log keeps for itself, so that a server whose connections use all others can still write its trail.
+//! File descriptors that the log reserves for itself, so that a server whose connections use all
+//! others can still write its trail.
 //!
-//! They are open on `/dev/null`. When a file cannot be opened because there are no more descriptors, one of them is closed and the file opened with
-//! its number; when that file is closed, the reserve is filled up again. Between the two another thread may take the number: then the next one is
-//! given up, and in the end the step is tried again as any other that cannot be done now.
+//! They are open on `/dev/null`. When a file cannot be opened for lack of descriptors, one of them
+//! is closed and the file gets its number. When that file is closed, the reserve is refilled. In
+//! between, another thread may take the number: then the next one is released, and finally the step
+//! is tried again like any other step with a passing error.
 
 use std::{
     fs::File,
@@ -15,27 +17,28 @@ use std::{
 
 use crate::passing::is_out_of_files;
 
-/// How many a store keeps once it is locked for writing: what the three threads of a ledger open at once, twice.
+/// The number that a store reserves once it is locked for writing: twice the number that the three
+/// threads of a ledger open at once.
 pub const RESERVED_FILES: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct FileReserve {
     kept: Mutex<Vec<File>>,
-    /// How many there should be: 0 before [`begin`](Self::begin).
+    /// The number wanted: 0 before [`begin`](Self::begin).
     wanted: AtomicUsize,
-    /// How many are missing; read without the lock.
+    /// The number missing; read without the lock.
     missing: AtomicUsize,
 }
 
 impl FileReserve {
-    /// Keeps descriptors from now on.
+    /// Reserves descriptors from now on.
     pub(super) fn begin(&self) {
         self.wanted.store(RESERVED_FILES, Ordering::Relaxed);
         self.missing.store(RESERVED_FILES, Ordering::Relaxed);
         self.fill_up();
     }
 
-    /// Opens a file, or a directory; gives up a descriptor for it when there are no others.
+    /// Opens a file or a directory; releases a descriptor for it when there are no others.
     pub(super) fn open<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
         loop {
             let opened = open();
@@ -46,7 +49,7 @@ impl FileReserve {
         }
     }
 
-    /// Takes back what was given up, as far as there are descriptors again.
+    /// Refills the reserve, as far as descriptors are available again.
     pub(super) fn fill_up(&self) {
         if self.missing.load(Ordering::Relaxed) == 0 {
             return;
@@ -89,7 +92,7 @@ mod tests {
     fn a_descriptor_is_given_up_for_a_file_and_taken_back() {
         let reserve = FileReserve::default();
         let tries = Cell::new(0);
-        // The first number that is given up goes to another thread.
+        // Another thread takes the first released number.
         let open = || {
             tries.set(tries.get() + 1);
             if tries.get() < 3 {

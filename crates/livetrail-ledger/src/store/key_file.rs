@@ -1,4 +1,5 @@
-//! Files with secrets: outside of a trail's directory as often as inside, so not behind the [`Store`](super::Store).
+//! Files with secrets. They are as often outside of a trail's directory as inside, so they do not
+//! go through the [`Store`](super::Store).
 
 use std::{
     fs::{self, OpenOptions},
@@ -9,7 +10,7 @@ use std::{
 
 use crate::error::LedgerError;
 
-/// A key file has 65 bytes; more than this is none.
+/// A key file has 65 bytes; a file longer than this is not a key file.
 const MAX_BYTES: u64 = 1024;
 
 pub(crate) fn write_key_file(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {

@@ -1,4 +1,5 @@
-//! A store in memory that knows what is durable and what is only in the page cache, so that a test can cut the power.
+//! A store in memory that distinguishes durable data from the page cache, so that a test can
+//! simulate a power cut.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -8,14 +9,15 @@ use std::{
 
 use super::{Access, File, Listed, Lock, SECTOR_BYTES, Space, Store, parent};
 
-/// What survives a power cut of that which was not synced.
+/// The part of the unsynced data that survives a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PowerCut {
     /// Nothing.
     Synced,
     /// All of it.
     All,
-    /// What came first, up to a moment; the write at that moment in part. The seed chooses the moment.
+    /// The first changes, up to a moment; the write at that moment in part. The seed chooses the
+    /// moment.
     Prefix(u64),
     /// Any sectors of any write and any names. The seed chooses.
     Subset(u64),
@@ -69,18 +71,18 @@ enum NameChange {
 }
 
 impl MemStore {
-    /// An empty one, without bounds.
+    /// An empty store, without bounds.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Bounds the volume; `None` takes the bound away. What is there already stays.
+    /// Bounds the volume; `None` removes the bound. Existing data stay.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.disk().capacity_bytes = bytes;
     }
 
-    /// What a machine finds that was switched off now and on again. This store is left as it is.
+    /// The data that a machine finds after a power cut now. This store is not changed.
     #[must_use]
     pub fn power_cut(&self, cut: PowerCut) -> Self {
         let disk = self.disk();
@@ -125,7 +127,7 @@ impl MemStore {
         self.power_cut(PowerCut::All)
     }
 
-    /// What an error of a sync leaves behind: the pages count as clean, and are on no disk.
+    /// Simulates an error of a sync: the pages count as clean, and are on no disk.
     pub(crate) fn forget_unsynced(&self, path: &str) {
         let mut disk = self.disk();
         if let Some(content) = disk.content_mut(path) {
@@ -184,7 +186,7 @@ impl Disk {
         self.live.files.values().map(used).sum()
     }
 
-    /// Whether the volume can take so many bytes more.
+    /// Whether the volume has space for this many more bytes.
     fn reserve(&self, bytes: usize) -> io::Result<()> {
         let wanted = self.used_bytes().saturating_add(bytes as u64);
         if self
@@ -196,7 +198,7 @@ impl Disk {
         Ok(())
     }
 
-    /// The inode of a file, made if it is not there.
+    /// The inode of a file, created if necessary.
     fn make(&mut self, path: &str) -> io::Result<Inode> {
         let dir = parent(path);
         if !dir.is_empty() && !self.live.dirs.contains(dir) {
@@ -243,7 +245,7 @@ impl Names {
         }
     }
 
-    /// A name that is there has directories above it.
+    /// Ensures that an existing name has directories above it.
     fn dirs_above(&mut self, path: &str) {
         let mut dir = parent(path);
         while !dir.is_empty() && self.dirs.insert(dir.to_owned()) {
@@ -319,7 +321,8 @@ fn apply(content: &mut Vec<u8>, change: &Change) {
     }
 }
 
-/// Applies those sectors of a change that `keep` wants, or those before the first that it does not want.
+/// Applies those sectors of a change that `keep` selects, or those before the first that it does
+/// not select.
 fn apply_sectors(
     content: &mut Vec<u8>,
     change: &Change,
@@ -354,7 +357,7 @@ fn apply_sectors(
     }
 }
 
-/// A small generator (splitmix64): the same seed cuts the same way.
+/// A small generator (splitmix64): the same seed gives the same power cut.
 #[derive(Debug)]
 struct Random(u64);
 
@@ -515,7 +518,8 @@ impl Store for MemStore {
         let mut stay = Vec::new();
         for change in std::mem::take(&mut disk.pending) {
             if change.touches(path) {
-                // The file is durably elsewhere: its old name must not come back with a later sync.
+                // The file is durable under another name: its old name must not reappear with a
+                // later sync.
                 if let NameChange::Rename(from, ..) = &change {
                     stay.retain(
                         |other| !matches!(other, NameChange::Link(path, _) if path == from),

@@ -1,4 +1,4 @@
-//! The store of an operating system: the only place that touches `std::fs`.
+//! The operating system's store: the only module that uses `std::fs`.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -17,14 +17,15 @@ use rustix::io::retry_on_intr;
 
 use super::{Access, File, Listed, Lock, SharedStore, Space, Store, file_reserve::FileReserve};
 
-/// From so many files on, one `syncfs` is cheaper than a sync of each (a sync costs 3 to 4 ms, whatever the file's size).
+/// From this many files up, one `syncfs` is cheaper than a sync of each (a sync costs 3 to 4 ms,
+/// for a file of any size).
 const SYNCFS_FROM_FILES: usize = 24;
 
 /// A directory of the file system.
 ///
-/// The store of a trail that is open for writing ([`Store::lock`]) keeps [`RESERVED_FILES`](super::RESERVED_FILES) file
-/// descriptors for itself. One is given up when a file
-/// cannot be opened because there are no more, and taken back afterwards.
+/// The store of a trail that is open for writing ([`Store::lock`]) reserves
+/// [`RESERVED_FILES`](super::RESERVED_FILES) file descriptors. It releases one when a file cannot
+/// be opened for lack of descriptors, and takes it back afterwards.
 #[derive(Debug)]
 pub struct RealStore {
     root: PathBuf,
@@ -32,7 +33,8 @@ pub struct RealStore {
 }
 
 impl RealStore {
-    /// The directory `root`, which need not be there yet: [`Ledger::create`](crate::Ledger::create) makes it.
+    /// The directory `root`, which need not exist yet: [`Ledger::create`](crate::Ledger::create)
+    /// creates it.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
@@ -41,7 +43,7 @@ impl RealStore {
         }
     }
 
-    /// Opens a file, if need be with a descriptor of the reserve, and does something with it.
+    /// Opens a file, if necessary with a descriptor of the reserve, and does something with it.
     fn with<T>(
         &self,
         open: impl Fn() -> io::Result<fs::File>,
@@ -100,16 +102,17 @@ impl File for RealFile {
     }
 }
 
-/// The open file is the lock: closing it lets go.
+/// The open file is the lock: closing it releases the lock.
 #[derive(Debug)]
 struct RealLock(#[expect(dead_code, reason = "held open, never read")] fs::File);
 
 impl Lock for RealLock {}
 
-/// Starts writing what the page cache has of a file, up to its end if no length is given. Linux does so for the advice that it will not be needed,
-/// and keeps the pages while they are being written; elsewhere it may do nothing.
+/// Starts writing a file's part of the page cache to the disk, up to its end without a length.
+/// Linux does so when advised that the data will not be needed, and keeps the pages while it writes
+/// them; elsewhere it may do nothing.
 fn begin_write_back(file: &fs::File, offset: u64, len: Option<NonZeroU64>) {
-    // An advice: what is not taken up costs the sync more.
+    // It is only advice: if ignored, the sync takes longer.
     let _ = fadvise(file, offset, len, Advice::DontNeed);
 }
 
@@ -162,11 +165,13 @@ impl Store for RealStore {
         let file = self.reserve.open(|| create(&at, Access::Private))?;
         match retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, len)) {
             Ok(()) => {}
-            // Not every file system can reserve; there the length alone is set, and `StorageFull` comes with a write.
+            // Not every file system can reserve space. There only the length is set, and a write
+            // reports `StorageFull`.
             Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(len)?,
             Err(error) => {
                 drop(file);
-                // What was reserved until there was no more is given back. If that fails too, the first error says more.
+                // The partly reserved space is released. If that fails too, the first error is the
+                // more useful one.
                 let _ = fs::remove_file(at);
                 return Err(error.into());
             }
@@ -202,7 +207,8 @@ impl Store for RealStore {
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
         let (from, to) = (self.at(from), self.at(to));
         match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
-            // A file system without it: we hold the directory's lock, so nobody takes the name between look and rename.
+            // The file system lacks it. We hold the directory's lock, so nobody takes the name
+            // between check and rename.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
                 if to.try_exists()? {
                     return Err(io::ErrorKind::AlreadyExists.into());
@@ -227,7 +233,7 @@ impl Store for RealStore {
         for dir in &missing {
             let at = self.at(dir);
             if dir.is_empty() {
-                // Those above the trail's own are not ours to restrict.
+                // Directories above the trail's own are not ours to restrict.
                 fs::create_dir_all(&at)?;
                 if let Some(above) = at.parent().filter(|above| !above.as_os_str().is_empty()) {
                     self.with(|| fs::File::open(above), |file| file.sync_all())?;
@@ -293,7 +299,7 @@ impl Store for RealStore {
 
     fn space(&self) -> io::Result<Space> {
         let stat = retry_on_intr(|| statvfs(&self.root))?;
-        // `f_blocks` counts what is kept for root as well; to us that is as good as used.
+        // `f_blocks` includes the blocks reserved for root; for us they count as used.
         let reserved = stat.f_bfree.saturating_sub(stat.f_bavail);
         Ok(Space {
             total_bytes: stat
@@ -305,7 +311,7 @@ impl Store for RealStore {
     }
 
     fn for_reading(&self) -> Option<SharedStore> {
-        // Its own, without a reserve: a reader must not use up what is for the log.
+        // A separate store, without a reserve: a reader must not use the log's descriptors.
         Some(Arc::new(Self::new(&self.root)))
     }
 }

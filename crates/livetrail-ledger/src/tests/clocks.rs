@@ -1,4 +1,4 @@
-//! Wall clocks that are wrong: the time is written down, and nothing depends on it.
+//! Wall clocks that are wrong: the time is recorded, and nothing depends on it.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ use crate::{
 const LONG: Duration = Duration::from_secs(60);
 const NOW_S: u64 = 1_763_805_600;
 
-/// A wall clock that is set by hand; monotonic time goes on.
+/// A wall clock that is set by hand; monotonic time continues.
 #[derive(Debug)]
 struct Set(AtomicU64, SystemClock);
 
@@ -81,7 +81,7 @@ fn steps_a_frozen_clock_and_a_boot_in_1970_change_nothing_but_the_time_in_the_co
         let wanted = time_s.clamp(1, MAX_TIMESTAMP_S);
         assert_eq!(signed_s(&ledger), Some(wanted), "life {life}");
         assert_eq!(Intent::read(&mem).unwrap().unix_s, wanted);
-        // Power is lost with it at work.
+        // The power is cut while it works.
         let left = mem.power_cut(PowerCut::Subset(u64::try_from(life).unwrap()));
         drop(ledger);
         mem = left;

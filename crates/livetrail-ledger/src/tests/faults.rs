@@ -1,4 +1,4 @@
-//! The fault table: every operation of the store × every way to fail, then every way to come back.
+//! The fault table: every operation of the store × every way to fail, then every way to restart.
 
 use std::{collections::BTreeMap, io, sync::Arc, thread};
 
@@ -18,7 +18,7 @@ const FAULTS: [Fault; 6] = [
     Fault::KilledAfter,
 ];
 
-/// A small life: partial and full bundles, three checkpoints, a second segment, a batch that is not sealed.
+/// A short life: partial and full bundles, three checkpoints, a second segment, an unsealed batch.
 fn live(store: &SharedStore, seen: &Seen, told: &mut Told) -> Result<(), Ended> {
     let Ok(mut core) = Core::open(store, seen) else {
         return Ok(());
@@ -47,7 +47,7 @@ fn steps(core: &mut Core, told: &mut Told) -> Result<(), Ended> {
     Ok(())
 }
 
-/// Opens what a crash has left, checks everything, and goes on with it once.
+/// Opens the remains of a crash, checks everything, and continues once.
 fn come_back(mem: &MemStore, seen: &Seen, told: &Told, what: &str) {
     let store: SharedStore = Arc::new(mem.clone());
     let seen = Seen(Arc::new(std::sync::Mutex::new(
@@ -97,7 +97,8 @@ fn every_operation_failing_in_every_way_loses_nothing_and_forks_nothing() {
     });
 }
 
-/// What a killed process leaves to the next start: a checkpoint, entries that only the log has, and an intent without its checkpoint.
+/// The remains of a killed process: a checkpoint, entries that only the log has, and an intent
+/// without its checkpoint.
 fn crashed() -> (MemStore, Seen, Told) {
     let mem = created();
     let faulty = FaultStore::over_memory(mem.clone());
@@ -141,7 +142,7 @@ fn a_start_after_a_crash_that_fails_in_any_way_can_be_made_again() {
         let started = Core::open(&store, &seen).is_ok();
         let what = format!("{plan:?}, started: {started}");
         assert!(faulty.fired(), "{what}");
-        // Then the process is killed, or the power goes in one way or the other.
+        // Then the process is killed, or the power is cut in one way or the other.
         let after = match plan.nth % 3 {
             0 => mem,
             1 => mem.power_cut(PowerCut::Synced),
@@ -162,7 +163,7 @@ fn the_tables_have_every_operation_of_a_store() {
         .into_iter()
         .filter(|op| !living.contains_key(op) && !starting.contains_key(op))
         .collect();
-    // How much room there is, only the running ledger asks: an answer that fails counts as the one before.
+    // Only the running ledger asks for free space: if that fails, the last answer counts.
     assert_eq!(missing, [Op::Space]);
 }
 
@@ -203,7 +204,8 @@ fn a_creation_that_fails_in_any_way_can_be_made_again_or_was_made() {
     assert!(made > 0, "some faults come when all is done");
 }
 
-/// Whether the operation changes anything. Of one that only looks, having been done and not having been done are the same.
+/// Whether the operation changes anything. For one that only reads, it makes no difference whether
+/// it was done.
 pub(super) fn changes(op: Op) -> bool {
     !matches!(
         op,
@@ -241,7 +243,8 @@ fn fail_and_come_back(fresh: &MemStore, plan: FaultPlan) {
     come_back(&mem, &seen, &told, &format!("{what}, process killed"));
 }
 
-/// Errors of the system that pass: too many files (this process, this machine), no memory, not now, interrupted.
+/// Errors of the system that pass: too many files (this process, this machine), no memory, not now,
+/// interrupted.
 const PASSING: [Errno; 6] = [
     Errno::MFILE,
     Errno::NFILE,
@@ -263,7 +266,7 @@ fn what_passes_goes_on_without_a_restart_at_every_step() {
     let living = counts();
     let mut tried = 0;
     for op in Op::ALL {
-        // Opening is not the running log: what fails there is said, and the start is made again.
+        // Opening is not the running log: a failure there is reported, and the start is repeated.
         let from = opening.get(&op).copied().unwrap_or(0);
         let steps = living.get(&op).copied().unwrap_or(0).saturating_sub(from);
         for nth in 0..steps {
@@ -293,14 +296,15 @@ fn passes(fresh: &MemStore, plan: FaultPlan) {
     assert!(faulty.fired(), "{plan:?}");
     assert_eq!(told.acked, 422, "{plan:?}");
     assert_eq!(check_whole(&mem, &seen, 422), 422, "{plan:?}");
-    // All of it is durable, not only there.
+    // All of it is durable, not only present.
     let after = mem.power_cut(PowerCut::Synced);
     assert_eq!(check_whole(&after, &seen, 422), 422, "{plan:?}");
 }
 
 #[test]
 fn a_sync_of_the_log_that_fails_is_not_repeated_on_that_file() {
-    // The pages count as clean after the error. Were the same file synced again, the power cut would lose the batch.
+    // The pages count as clean after the error. If the same file were synced again, the power cut
+    // would lose the batch.
     let syncs = counts()[&Op::Sync];
     for nth in 0..syncs {
         let mem = created();

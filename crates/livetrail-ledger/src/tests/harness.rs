@@ -1,4 +1,4 @@
-//! The write path on one thread, step by step, and the check of everything that it leaves.
+//! The write path on one thread, step by step, and the check of all its output.
 
 use std::{
     sync::{Arc, Mutex},
@@ -24,7 +24,7 @@ use crate::{
     wal::{Batch, Writer},
 };
 
-/// A clock that stands still.
+/// A clock that does not advance.
 #[derive(Debug)]
 pub(super) struct Still;
 
@@ -65,7 +65,7 @@ pub(crate) fn created() -> MemStore {
     store
 }
 
-/// Entry `index`: no two alike, some empty-ish, some long enough to span sectors.
+/// Entry `index`: all different, some almost empty, some long enough to span sectors.
 pub(crate) fn entry(index: u64) -> Vec<u8> {
     let fill = usize::try_from(index * 7 % 61).unwrap();
     let mut bytes = format!("entry {index} ").into_bytes();
@@ -211,7 +211,7 @@ impl Core {
     }
 }
 
-/// Tries what passes twice more.
+/// Tries a step that fails with a passing error twice more.
 fn again<T>(mut act: impl FnMut() -> Result<T, Blocked>) -> Result<T, Ended> {
     for attempt in 0.. {
         match act() {
@@ -221,12 +221,12 @@ fn again<T>(mut act: impl FnMut() -> Result<T, Blocked>) -> Result<T, Ended> {
             Err(Blocked::Passing(passing)) => return Err(Ended::Passing(passing)),
         }
     }
-    unreachable!("it is tried until it is done or given up")
+    unreachable!("it is tried until it is done or fails")
 }
 
-/// Recomputes the whole tree from the model and compares every file that is served with it.
+/// Recomputes the whole tree from the model and compares every served file with it.
 ///
-/// Holds for any trail whose entries are `entry(0)`, `entry(1)`, … Gives the published size.
+/// Works for any trail whose entries are `entry(0)`, `entry(1)`, … Returns the published size.
 pub(super) fn check_whole(store: &dyn Store, seen: &Seen, durable: u64) -> u64 {
     let reader = crate::Reader::open(copy_of(store)).unwrap();
     let head = reader.checkpoint().unwrap().head();
@@ -235,7 +235,7 @@ pub(super) fn check_whole(store: &dyn Store, seen: &Seen, durable: u64) -> u64 {
     let leaves: Vec<_> = entries.iter().map(|entry| leaf_hash(entry)).collect();
     let root_at = |size: u64| tree_root(&leaves[..usize::try_from(size).unwrap()]);
     assert_eq!(head.root, root_at(head.size), "root of {}", head.size);
-    // Every checkpoint that anybody has ever seen is one of this tree.
+    // Every checkpoint that anyone has ever seen is one of this tree.
     for seen in seen.0.lock().unwrap().iter() {
         assert!(seen.size <= head.size, "{} was published once", seen.size);
         assert_eq!(seen.root, root_at(seen.size), "fork at {}", seen.size);
@@ -247,7 +247,7 @@ pub(super) fn check_whole(store: &dyn Store, seen: &Seen, durable: u64) -> u64 {
     let pruned = Pruned::read(store).unwrap().below;
     for bundle in tree_bundles(head.size) {
         if bundle.first_entry().unwrap() < pruned {
-            // Gone, or about to go; never another one.
+            // Missing, or about to be removed; never another one.
             match files.bundle(bundle) {
                 Err(LedgerError::Pruned { below, .. }) => assert_eq!(below, pruned),
                 there => assert!(there.is_ok(), "{bundle}"),
@@ -272,7 +272,8 @@ pub(super) fn check_whole(store: &dyn Store, seen: &Seen, durable: u64) -> u64 {
     head.size
 }
 
-/// I2: whatever has a name among what is served is a function of the durable entries, also what no checkpoint covers.
+/// I2: every served name has contents that are a function of the durable entries, even if no
+/// checkpoint covers them.
 pub(super) fn check_names(store: &MemStore, durable: u64) {
     for path in store.paths() {
         let bytes = store.read(&path).unwrap();
@@ -297,7 +298,7 @@ pub(super) fn check_names(store: &MemStore, durable: u64) {
 }
 
 fn copy_of(store: &dyn Store) -> SharedStore {
-    // A reader wants a shared store; only what it reads is needed.
+    // A reader needs a shared store; only the files that it reads are copied.
     let copy = MemStore::new();
     for path in ["private/log.json", "checkpoint"] {
         copy.create_dir("private").unwrap();

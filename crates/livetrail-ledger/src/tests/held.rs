@@ -1,4 +1,5 @@
-//! Signing that waits for somebody's answer: over the life of one process, a close, a crash, and the next start.
+//! Signing that waits for an answer: over the life of one process, a close, a crash, and the next
+//! start.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +11,7 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Somebody who must answer.
+/// A party that must answer.
 enum Asked {
     Silent,
     Answers(u64),
@@ -88,19 +89,20 @@ fn what_was_recorded_under_a_hold_is_sealed_by_no_start_without_an_answer() {
     let mem = trail();
     let (ledger, _) = open(&mem, Asked::Silent).unwrap();
     append(&ledger, 30..60);
-    // In order, or as a crash leaves it.
+    // After an orderly close, or after a crash.
     assert_eq!(ledger.close().unwrap().head().size, 30);
     let error = open(&mem, Asked::Silent).map(drop).unwrap_err();
     assert!(matches!(&error, LedgerError::SigningHeld { names } if names == &["sink bucket"]));
     assert!(error.to_string().contains("sink bucket"), "{error}");
-    // A command that asks nobody is no answer either.
+    // A command that asks nobody does not count as an answer either.
     let store: SharedStore = Arc::new(mem.clone());
     let asks_nobody = Ledger::builder(store, identity()).options(small()).open();
     assert!(matches!(
         asks_nobody.map(drop),
         Err(LedgerError::SigningHeld { .. })
     ));
-    // Somebody who has seen more than was sealed: the copy is old, and what it has beyond that is not signed.
+    // A party that has seen more than was sealed: the copy is old, and its later entries are not
+    // signed.
     let error = open(&mem, Asked::Answers(90)).map(drop).unwrap_err();
     assert!(matches!(error, LedgerError::FloorAhead { .. }), "{error}");
     for answer in [Asked::Answers(30), Asked::NotRequired] {
@@ -120,7 +122,7 @@ fn what_was_durable_before_the_start_is_sealed_under_a_hold_too() {
         let (ledger, _) = open(&mem, Asked::Silent).unwrap();
         append(&ledger, 30..40);
         let copy = mem.copy();
-        // As if no hold had been there: an older program, or a crash between durable and sealed.
+        // As if there had been no hold: an older program, or a crash between durable and sealed.
         copy.remove("private/held").unwrap();
         copy
     };

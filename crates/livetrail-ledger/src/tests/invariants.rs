@@ -78,7 +78,8 @@ fn i2_a_file_with_other_bytes_stops_the_log() {
 
 #[test]
 fn i3_no_signature_before_files_and_intent_are_durable() {
-    // Cut the power whenever something was signed: all files of that size and the intent must be there.
+    // Cut the power whenever something was signed: all files of that size and the intent must
+    // exist.
     #[derive(Clone)]
     struct AtSigning(MemStore);
     impl crate::CheckpointHook for AtSigning {
@@ -129,7 +130,7 @@ fn i3_the_same_size_is_never_signed_with_another_root() {
     core.append(10);
     core.commit().unwrap();
     core.close().unwrap();
-    // Somebody has intended another tree of a larger size.
+    // Another tree of a larger size was intended.
     let other = crate::manifest::Intent {
         head: livetrail_tlog::TreeHead {
             size: 12,
@@ -163,7 +164,7 @@ fn i3_after_a_crash_between_intent_and_checkpoint_the_same_bytes_are_signed() {
     core.seal().unwrap();
     let signed = mem.read(layout::CHECKPOINT).unwrap();
     drop(core);
-    // The same life, killed before the checkpoint's rename: the clock of the next one is another.
+    // The same life, killed before the checkpoint's rename: the next one has another clock.
     let intent = mem.read(layout::INTENT).unwrap();
     faulty
         .write(layout::INTENT, &intent, Access::Private)
@@ -183,7 +184,7 @@ fn i4_nothing_beyond_the_published_size_is_served() {
     let mut core = opened(&mem);
     core.append(400);
     core.close().unwrap();
-    // All files of 700 entries are there, and the checkpoint of 300 is published.
+    // All files of 700 entries exist, and the checkpoint of 300 is published.
     mem.write(layout::CHECKPOINT, &old, Access::Checkpoint)
         .unwrap();
     let reader = Reader::open(Arc::new(mem)).unwrap();
@@ -265,7 +266,7 @@ fn a_flipped_bit_between_integrating_and_signing_is_caught() {
             }
             assert!(!mem.paths().iter().any(|path| path.starts_with("tile/")));
             mem.flip_bit(&path, byte, 3).unwrap();
-            // Partial files were staged by the cut; the next cut of the same size writes none.
+            // The cut staged partial files; the next cut of the same size writes none.
         }
     }
     core.seal().unwrap();

@@ -1,4 +1,5 @@
-//! A trail of a hundred million entries, of which only the right edge is there: it opens, grows and is sealed without the rest.
+//! A trail of a hundred million entries, of which only the right edge exists: it opens, grows and
+//! is sealed without the rest.
 
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ use crate::{
 
 const SIZE: u64 = 100_000_123;
 
-/// Leaf hashes of the last entries where they are asked for, and any hashes above: whatever was hashed into those, the root is theirs.
+/// Leaf hashes of the last entries where they are needed, and any hashes above: the root follows
+/// from those, whatever they were made of.
 struct Edge;
 
 impl TileReader for Edge {

@@ -1,6 +1,6 @@
-//! Tests of the whole: crashes at every step, then the whole tree recomputed from the files.
+//! Tests of the whole ledger: crashes at every step, then the whole tree recomputed from the files.
 //!
-//! What the fuzzer needs of them is built with the feature `fuzz`, too.
+//! The feature `fuzz` also builds the parts that the fuzzer needs.
 
 #![cfg_attr(not(test), allow(dead_code, reason = "the fuzzer needs a part of it"))]
 

@@ -1,5 +1,5 @@
-//! Any sequence of operations on a ledger whose store fails, is killed and loses its power: what must hold after each. A fuzz body, and a short
-//! form of it as a test.
+//! Any sequence of operations on a ledger whose store fails, is killed and loses its power, and the
+//! invariants after each. A fuzz body, and a short form of it as a test.
 
 use std::{io, sync::Arc};
 
@@ -21,10 +21,10 @@ use crate::{
     wal::list_segments,
 };
 
-/// The whole tree is computed anew at every check: so many entries are enough.
+/// Every check computes the whole tree again, so this many entries are enough.
 const MOST_ENTRIES: u64 = 1_500;
 
-/// And so many operations.
+/// The most operations.
 const MOST_OPERATIONS: usize = 64;
 
 const FAULTS: [Fault; 6] = [
@@ -38,27 +38,27 @@ const FAULTS: [Fault; 6] = [
 
 const NAMES: [&str; 3] = ["replica", "follower", "case-1"];
 
-/// A trail, the process that may have it open, and what was promised.
+/// A trail, the process that may have it open, and the promises made.
 struct Life {
     mem: MemStore,
     faulty: FaultStore,
     seen: Seen,
     core: Option<Core>,
-    /// Entries that were reported as durable.
+    /// The number of entries that were reported as durable.
     acked: u64,
-    /// Entries that were ever appended: no more than these may be found.
+    /// The number of entries that were ever appended: never more may be found.
     appended: u64,
     keys: Keys,
 }
 
-/// Each pair of seeds, of the key that signs and of the one that cosigns.
+/// Each pair of seeds: of the signing key and of the cosigning key.
 struct Keys {
     now: (u8, u8),
-    /// To which a change was begun that did not end; it may have happened.
+    /// The keys of a change that was begun and not completed; it may have happened.
     next: Option<(u8, u8)>,
     /// The last seed that was ever used.
     last: u8,
-    /// From which to which it was changed.
+    /// The pairs of keys before and after each change.
     changes: Vec<[(u8, u8); 2]>,
 }
 
@@ -67,7 +67,7 @@ impl Keys {
         Arc::new(with_keys(signer, cosigner))
     }
 
-    /// Whose the trail is now.
+    /// The trail's current identity.
     fn settle(&mut self, store: &MemStore) -> Arc<Identity> {
         let manifest = Manifest::read(store).unwrap();
         let now = Self::of(self.now);
@@ -90,12 +90,13 @@ impl Keys {
     }
 }
 
-/// Carries out what `bytes` say, checks all invariants on the way, and in the end that the trail opens.
+/// Carries out the operations in `bytes`, checks all invariants on the way, and at the end that the
+/// trail opens.
 pub(crate) fn run(bytes: &[u8]) {
     live(bytes);
 }
 
-/// Gives what is on the disk in the end.
+/// Returns the final contents of the disk.
 fn live(bytes: &[u8]) -> MemStore {
     let mem = created();
     let mut life = Life {
@@ -155,7 +156,7 @@ impl Life {
         }
     }
 
-    /// The open trail; `None` when a fault keeps it from opening.
+    /// The open trail; `None` when a fault prevents opening.
     fn open(&mut self) -> Option<&mut Core> {
         if self.core.is_none() {
             let store: SharedStore = Arc::new(self.faulty.clone());
@@ -167,7 +168,7 @@ impl Life {
                 Ok(core) => {
                     assert!(core.acked >= self.acked, "lost what was durable");
                     assert!(core.acked <= self.appended, "more than was appended");
-                    // What was not durable may be gone: the same indexes are given again.
+                    // Entries that were not durable may be lost: their indexes are used again.
                     (self.acked, self.appended) = (core.acked, core.acked);
                     self.core = Some(core);
                     self.check_invariants();
@@ -181,7 +182,8 @@ impl Life {
         self.core.as_mut()
     }
 
-    /// Ends a change of keys whose hand-over was made. Whether there was one, and the trail must be opened with other keys.
+    /// Completes a change of keys whose hand-over was made. Returns whether there was one, so that
+    /// the trail must be opened with other keys.
     fn end_change(&mut self, old: &Arc<Identity>) -> bool {
         let Some(next) = self.keys.next else {
             return false;
@@ -210,7 +212,7 @@ impl Life {
         true
     }
 
-    /// The process is gone, and perhaps the power. The next one has a store that works.
+    /// The process ends, and perhaps the power. The next one has a working store.
     fn restart(&mut self, cut: Option<PowerCut>) {
         self.core = None;
         if let Some(cut) = cut {
@@ -235,7 +237,7 @@ impl Life {
         self.survive(ended);
     }
 
-    /// A life ends with a fault, and without one it does not.
+    /// A life ends with a fault, and only with a fault.
     fn survive(&mut self, ended: Result<(), Ended>) {
         if let Err(ended) = ended {
             assert!(self.faulty.fired(), "{ended:?}");
@@ -264,7 +266,7 @@ impl Life {
         self.restart(None);
     }
 
-    /// A cursor moves, or goes. A replica is told no more than what is sealed.
+    /// A cursor moves, or is removed. A replica never has more than is sealed.
     fn cursor(&mut self, which: u8, to: u8) {
         let index = u64::from(to).saturating_mul(4).min(self.sealed());
         let cursor = match which % 4 {
@@ -280,7 +282,8 @@ impl Life {
         }
     }
 
-    /// A policy wants entries gone. The last sealed one stands for the record of it. They go, but nothing that somebody needs.
+    /// A policy prunes entries. The last sealed one stands for the record of it. Nothing that
+    /// somebody needs is removed.
     fn prune(&mut self, to: u8) {
         if self.open().is_none() {
             return;
@@ -304,7 +307,8 @@ impl Life {
         }
     }
 
-    /// The trail gets new keys, with whoever had it open gone. A change that did not end is tried again, or another one is.
+    /// The trail gets new keys, after the process that had it open has ended. An incomplete change
+    /// is repeated, or another one is tried.
     fn rotate(&mut self, how: u8) {
         self.core = None;
         let old = self.keys.settle(&self.mem);
@@ -325,7 +329,7 @@ impl Life {
                 self.keys.changed(next);
             }
             Err(LedgerError::RotationUnrecorded) => {}
-            // A change to other keys was begun, and must end.
+            // A change to other keys was begun, and must be completed.
             Err(LedgerError::KeyGivenUp { .. }) => assert!(self.keys.next != Some(next)),
             Err(error) => {
                 assert!(self.faulty.fired(), "{error}");
@@ -343,7 +347,8 @@ impl Life {
         reader.checkpoint().unwrap().head().size
     }
 
-    /// Somebody reads while the ledger is at work: what is published is there, with its proof, and nothing else is.
+    /// Reads while the ledger is working: everything published exists, with its proof, and nothing
+    /// else is returned.
     fn read(&self, at: u8) {
         let reader = Reader::open(Arc::new(self.mem.clone())).unwrap();
         let head = reader.checkpoint().unwrap().head();
@@ -368,7 +373,8 @@ impl Life {
 
     /// I1 to I6, from the files alone.
     fn check_invariants(&self) {
-        // I1, I2, I4: every file that is served is a function of the durable entries; no head that was ever seen is contradicted.
+        // I1, I2, I4: every served file is a function of the durable entries; it contradicts no
+        // head that was ever seen.
         let sealed = check_whole(&self.mem, &self.seen, self.acked);
         check_names(&self.mem, self.acked);
         self.check_kept(sealed);
@@ -386,7 +392,7 @@ impl Life {
         } else {
             assert_eq!(self.acked, 0, "no segment");
         }
-        // I6: whatever a policy wants, what somebody still needs stays.
+        // I6: whatever a policy wants, the entries that somebody still needs stay.
         let cursors: Vec<_> = read_cursors(&self.mem)
             .unwrap()
             .into_iter()
@@ -401,7 +407,8 @@ impl Life {
         }
     }
 
-    /// What is kept for ever is of this tree, and signed with keys that were the trail's; under each key that was given up stands what hands over.
+    /// Permanently kept files belong to this tree, and are signed with keys that were the trail's;
+    /// the id of each retired key has its hand-over.
     fn check_kept(&self, sealed: u64) {
         let leaves: Vec<_> = (0..sealed).map(|index| leaf_hash(&entry(index))).collect();
         let changes = &self.keys.changes;
@@ -460,7 +467,8 @@ mod tests {
 
     #[test]
     fn entries_are_pruned_up_to_a_hold_and_beyond_it_when_it_is_lifted() {
-        // Five full bundles and a part, sealed; a hold at 300; prune up to 256; lift it; a prune that is killed, the next start; prune; read both.
+        // Five full bundles and a partial one, sealed; a hold at 300; prune up to 256; lift it; a
+        // killed prune, the next start; prune; read both.
         let mem = live(&[
             2, 255, 2, 255, 2, 255, 3, 5, 6, 12, 2, 75, 14, 255, 12, 3, 0, 11, 10, 0, 4, 14, 200,
             14, 200, 13, 10, 13, 170, 9, 14, 255, 8,
@@ -479,8 +487,9 @@ mod tests {
 
     #[test]
     fn keys_are_changed_whatever_fails_and_what_the_new_ones_sign_is_not_lost_to_a_power_cut() {
-        // Append, commit, integrate, seal; a fault; a change of both keys, which the next opening takes as it finds it; append and seal; a power cut;
-        // the change again, and one of the second key; append, close.
+        // Append, commit, integrate, seal; a fault; a change of both keys, which the next opening
+        // meets in any state; append and seal; a power cut; the change again, and one of the second
+        // key; append, close.
         for op in (0..)
             .zip(Op::ALL)
             .filter(|(_, op)| changes(*op))
@@ -501,7 +510,8 @@ mod tests {
 
     #[test]
     fn an_intent_whose_sync_failed_is_durable_before_it_is_signed() {
-        // Append; the sync of a directory fails at each place in turn; close; the next start; a power cut that keeps what was synced.
+        // Append; the sync of a directory fails at each position in turn; close; the next start; a
+        // power cut that keeps the synced data.
         for nth in 0..16 {
             run(&[0, 0, 11, 5, nth, 0, 8, 3, 10, 0, 0]);
         }
@@ -509,7 +519,8 @@ mod tests {
 
     #[test]
     fn a_day_with_everything_in_it() {
-        // Append, commit, integrate, seal; a hold; a full bundle and a seal; a failing sync; a power cut; read; close.
+        // Append, commit, integrate, seal; a hold; a full bundle and a seal; a failing sync; a
+        // power cut; read; close.
         run(&[
             0, 30, 3, 5, 6, 12, 2, 5, 2, 255, 3, 5, 6, 13, 9, 11, 16, 0, 2, 0, 20, 3, 10, 7, 2, 0,
             9, 3, 6, 13, 40, 8,

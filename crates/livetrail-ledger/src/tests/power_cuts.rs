@@ -116,7 +116,7 @@ fn a_cut_at_every_moment_of_a_batch_is_survived() {
         trail.take(Step::Append(30));
         trail.take(Step::Commit);
         trail.take(Step::Append(100));
-        // Written and not synced: a commit whose sync the power cut takes away.
+        // Written and not synced: a commit whose sync is lost in the power cut.
         let before = trail.mem.copy();
         trail.take(Step::Commit);
         trail.core = None;
@@ -147,14 +147,15 @@ fn what_a_start_counts_as_durable_is_on_the_disk_although_a_sync_had_failed() {
     });
     core.commit().unwrap_err();
     drop(core);
-    // The batch is in the page cache, its sync has failed, and so its pages count as clean: a sync alone would keep nothing of it.
+    // The batch is in the page cache, and its sync has failed, so its pages count as clean: a sync
+    // alone would keep nothing of it.
     mem.forget_unsynced(&layout::segment(0));
     let store: SharedStore = Arc::new(mem.clone());
     let core = Core::open(&store, &Seen::default()).unwrap();
     assert_eq!(core.acked, 30);
     drop(core);
     let after = mem.power_cut(PowerCut::Synced);
-    // The bundles would have them; the log must have them too.
+    // The bundles would have the entries; the log must have them too.
     let scan = crate::wal::scan_log(&after, &log_id(&after), 0).unwrap();
     assert_eq!(scan.next_index, 30);
 }

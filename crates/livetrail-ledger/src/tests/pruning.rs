@@ -1,4 +1,4 @@
-//! Retention: what goes, what stays, who forbids it, and a crash at every step.
+//! Retention: what is removed, what stays, what prevents it, and a crash at every step.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -79,7 +79,7 @@ fn entries_go_and_their_hashes_and_proofs_stay() {
     let (old, proof) = reader.consistency_proof(100, 1_001).unwrap();
     let head = reader.checkpoint().unwrap().head();
     head.verify_consistency(&old, &proof).unwrap();
-    // And it goes on.
+    // The log continues.
     append(&ledger, 300);
     ledger.close().unwrap();
     let ledger = open(&mem);
@@ -105,7 +105,8 @@ fn the_write_ahead_log_lets_go_of_pruned_entries() {
     let before = segments();
     let record = append(&ledger, 1) - 1;
     ledger.prune(512, record).unwrap();
-    // The new segment begins with the next entry; the old one goes when all that is in it is in full bundles.
+    // The new segment begins with the next entry. The old one is removed when all its entries are
+    // in full bundles.
     append(&ledger, 300);
     append(&ledger, 1);
     ledger.close().unwrap();
@@ -150,7 +151,7 @@ fn what_a_replica_or_a_hold_needs_stays_and_so_does_what_is_not_on_record() {
     assert_eq!(bundles(&mem).len(), 4);
     ledger.set_cursor("case-17", None).unwrap();
     assert_eq!(ledger.prune(512, 1_023).unwrap(), 2);
-    // A hold that comes too late holds what is left.
+    // A hold that comes too late holds the remaining entries.
     ledger.set_cursor("case-18", Some(Cursor::Hold(0))).unwrap();
     assert_eq!(ledger.prunable_below(u64::MAX).unwrap(), 512);
     ledger.close().unwrap();

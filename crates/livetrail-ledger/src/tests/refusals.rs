@@ -1,4 +1,4 @@
-//! What a start refuses, in words that say what to do, with nothing changed.
+//! The refusals of a start, whose texts give the remedy, with nothing changed.
 
 use std::{io, sync::Arc};
 
@@ -312,7 +312,7 @@ fn a_restored_old_copy_is_refused_when_somebody_has_seen_more() {
         "{error}"
     );
     assert!(error.to_string().contains("witness.example"), "{error}");
-    // Also when they do not say which tree it was.
+    // Also when the party does not report which tree it was.
     let error = refused(&yesterday, &mut seen(SeenTree::Size(701)));
     assert!(
         matches!(error, LedgerError::FloorAhead { theirs: 701, .. }),
@@ -323,7 +323,8 @@ fn a_restored_old_copy_is_refused_when_somebody_has_seen_more() {
         matches!(error, LedgerError::FloorFork { size: 300, .. }),
         "{error}"
     );
-    // Who has seen less, of this tree, does not stand in the way; of another tree, it is a fork.
+    // A party that has seen less of this tree does not prevent the start; of another tree, it is a
+    // fork.
     let signed = Seen::default();
     let old: SharedStore = Arc::new(yesterday.copy());
     let root = crate::Reader::open(Arc::clone(&old)).unwrap();

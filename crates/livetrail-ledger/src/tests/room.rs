@@ -1,4 +1,5 @@
-//! A disk that fills: what is shed, what the reserve is for, and that the log goes on by itself.
+//! A disk that fills: the dropped classes, the use of the reserve, and the log's automatic
+//! recovery.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -25,7 +26,7 @@ fn await_that(condition: impl Fn() -> bool) -> bool {
     })
 }
 
-/// What others have on the volume: what the ledger writes in a test is small against it.
+/// The data of others on the volume: the ledger's own are small in comparison.
 const OTHERS_BYTES: usize = 100 << 20;
 
 /// A ledger with a reserve of 2 MiB on a volume that others use too, measured often.
@@ -47,12 +48,12 @@ fn used(mem: &MemStore) -> u64 {
     space.total_bytes - space.available_bytes
 }
 
-/// Makes the volume as large as it must be to be used to this part, in thousandths.
+/// Sets the volume's size so that this part of it is used, in thousandths.
 fn use_up(mem: &MemStore, permille: u64) {
     mem.set_capacity(Some(used(mem) * 1000 / permille));
 }
 
-/// Appends what is always taken, and waits until a checkpoint covers it.
+/// Appends an entry that is always accepted, and waits until a checkpoint covers it.
 fn seal_an_end(ledger: &Ledger) {
     let end = ledger.append(Class::Essential, &["an end"]).unwrap();
     ledger.wait_durable(end.next, LONG).unwrap();
@@ -98,7 +99,7 @@ fn classes_are_refused_one_after_the_other_as_the_disk_fills() {
 fn the_reserve_is_for_essential_entries_alone_and_checkpoints_fit_into_it() {
     let (mem, ledger) = beside_others();
     assert!(mem.exists("private/ballast").unwrap());
-    // Others take all that is left of the volume: each write finds no room now.
+    // Others use up the rest of the volume: each write finds no space now.
     mem.set_capacity(Some(used(&mem)));
     thread::sleep(Duration::from_millis(3));
     for _ in 0..20 {
@@ -106,7 +107,8 @@ fn the_reserve_is_for_essential_entries_alone_and_checkpoints_fit_into_it() {
         assert_eq!(taken(&ledger), [false, false, false, true]);
     }
     assert!(!mem.exists("private/ballast").unwrap(), "it was of no use");
-    // Its room is free, and without it the volume is not full. It is still for what is essential.
+    // The reserve's space is free, and without it the volume is not full. It remains for essential
+    // entries.
     use_up(&mem, 960);
     for _ in 0..20 {
         thread::sleep(Duration::from_millis(3));
@@ -157,7 +159,7 @@ fn a_full_disk_refuses_then_recovers_by_itself_with_one_continuous_log() {
         }
     }
     assert!(strict_refused);
-    // Now the loss is reported, in what the ballast has left.
+    // Now the loss is reported, in the space that the ballast has left.
     let appended = ledger
         .append(Class::Essential, &["records_dropped"])
         .unwrap();
@@ -202,7 +204,7 @@ fn who_waits_for_room_in_the_queue_is_told_that_there_is_none_on_the_disk() {
         .unwrap();
     ledger.wait_durable(first.next, LONG).unwrap();
     ledger.wait_sealed(first.next, LONG).unwrap();
-    // The committer hangs where it makes the next segment, while there still is room on the disk.
+    // The committer hangs while it creates the next segment, when the disk still has space.
     faulty.arm(FaultPlan {
         op: Op::Preallocate,
         nth: 0,

@@ -1,4 +1,4 @@
-//! New keys for a log: who can read what, and a crash at every step.
+//! New keys for a log: who can read which checkpoints, and a crash at every step.
 
 use std::{io, sync::Arc};
 
@@ -50,7 +50,7 @@ fn from_the_hand_over_on_the_new_keys_sign_and_both_believe_it() {
     assert_eq!(kept.unwrap(), published);
     let note = Note::parse(&published).unwrap();
     assert_eq!(note.signatures().len(), 4);
-    // It stands under the id of each key that was given up, and of no other.
+    // It is stored under the id of each retired key, and of no other.
     for key in [identity().signer_key(), identity().cosigner_key()] {
         assert_eq!(
             mem.read(&format!("handover/{}", key.id())).unwrap(),
@@ -64,7 +64,7 @@ fn from_the_hand_over_on_the_new_keys_sign_and_both_believe_it() {
     for who in [identity(), new.clone()] {
         assert!(who.verifier().unwrap().verify_note(note.clone()).is_ok());
     }
-    // It goes on with the new ones alone.
+    // The log continues with the new keys only.
     let error = opens(&mem, identity()).unwrap_err();
     assert!(matches!(error, LedgerError::Key { .. }), "{error}");
     let (ledger, _) = Ledger::builder(Arc::clone(&store), new.clone())
@@ -81,7 +81,7 @@ fn from_the_hand_over_on_the_new_keys_sign_and_both_believe_it() {
         old.verify_note(note).is_err(),
         "the old key does not sign it"
     );
-    // Whoever was reading goes on reading.
+    // An open reader continues to work.
     assert_eq!(follower.checkpoint().unwrap().head().size, 33);
     let reader = Reader::open(store).unwrap();
     assert_eq!(reader.verifier_keys()[0], *new.signer_key());
@@ -130,7 +130,8 @@ fn a_key_that_was_given_up_is_believed_up_to_its_hand_over_and_no_further() {
             Err(LedgerError::CheckpointForeign { .. })
         ));
     }
-    // At the size of the hand-over only its tree, above it none; also for a reader from before the change.
+    // At the size of the hand-over only its tree, above it none; also for a reader from before the
+    // change.
     for who in [identity(), with_keys(3, 2)] {
         let other = reader.verify_checkpoint(signed(who, 32).as_bytes());
         assert!(
@@ -162,7 +163,7 @@ fn a_key_that_was_given_up_is_believed_up_to_its_hand_over_and_no_further() {
     assert!(retired.iter().all(|retired| retired.until().size == 32));
     let known: Vec<_> = retired.into_iter().map(|one| one.key().clone()).collect();
     assert_eq!(known, reader.retired_keys().unwrap());
-    // A file that is not a hand-over is named, and the key that it is about is not believed.
+    // A file that is not a hand-over is reported, and its key is not trusted.
     let path = format!("handover/{}", identity().signer_key().id());
     mem.write(&path, &before, crate::Access::Checkpoint)
         .unwrap();
@@ -197,7 +198,7 @@ fn one_of_the_keys_can_be_changed_alone_and_again() {
             .len(),
         2
     );
-    // A second time is the first.
+    // Repeating it has the same result.
     again(with_keys(1, 4), with_keys(5, 4)).unwrap();
     assert_eq!(
         Reader::open(Arc::clone(&store))
@@ -207,7 +208,7 @@ fn one_of_the_keys_can_be_changed_alone_and_again() {
             .len(),
         2
     );
-    // A key that was given up does not come back.
+    // A retired key cannot return.
     let error = again(with_keys(5, 4), with_keys(1, 4)).unwrap_err();
     assert!(matches!(error, LedgerError::KeyRetired { .. }), "{error}");
 }
@@ -293,7 +294,7 @@ fn hand_over_of(identity: &Identity) -> String {
 
 fn comes_back(mem: &MemStore, done: bool, what: &str) {
     let (old, new) = (opens(mem, identity()), opens(mem, with_keys(3, 4)));
-    // Once the old key was given up it signs nothing more, also before the log has the new one.
+    // Once retired, the old key signs nothing, even before the log has the new one.
     let given_up = matches!(old, Err(LedgerError::KeyGivenUp { .. }));
     assert_eq!(
         given_up,

@@ -145,7 +145,7 @@ fn an_idle_ledger_touches_the_store_no_more() {
         .unwrap();
     let appended = ledger.append(Class::Strict, &entries(0..300)).unwrap();
     ledger.wait_sealed(appended.next, LONG).unwrap();
-    // The sealer may still be tidying up or preparing a segment; then nothing comes.
+    // The sealer may still be removing files or preparing a segment; afterwards nothing happens.
     let mut before = faulty.counts();
     for _ in 0..200 {
         thread::sleep(Duration::from_millis(20));
@@ -201,7 +201,7 @@ fn the_next_segments_zeros_keep_pace_with_the_log_and_none_are_left_half_made() 
     for _ in 0..12 {
         fill(&ledger, 60_000);
     }
-    // Each commit asks for one piece more at most.
+    // Each commit asks for at most one more piece.
     let whole = await_that(|| {
         fill(&ledger, 10);
         has(spare)
@@ -357,7 +357,7 @@ fn a_line_that_comes_after_the_next_checkpoint_is_kept_with_the_one_that_it_sign
         let line = note.signatures().last().unwrap().clone();
         assert!(ledger.add_cosignatures(&older, vec![line]));
     }
-    // Not one of this log's.
+    // A checkpoint of another log.
     let stranger = MemStore::new();
     let other = Identity::from_seeds(
         "example.com/audit",

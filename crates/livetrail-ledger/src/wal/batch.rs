@@ -1,9 +1,9 @@
-//! A batch: what one commit writes and syncs.
+//! A batch: the data that one commit writes and syncs.
 
 use super::record::{HEAD_BYTES, Head, push_mark, push_record};
 
-/// Records as they will stand in the log, with the mark before them. Filled by appenders, written by the committer, then
-/// taken apart by the integrator: framed once, copied never.
+/// Records in the log's format, with the mark before them. Appenders fill it, the committer writes
+/// it, then the integrator takes it apart: each record is framed once and never copied.
 #[derive(Debug)]
 pub(crate) struct Batch {
     first_index: u64,
@@ -12,7 +12,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// An empty batch that begins at `first_index`, in a buffer that may have been used before.
+    /// An empty batch that begins at `first_index`, in a buffer that may be reused.
     pub(crate) fn new(first_index: u64, mut buffer: Vec<u8>) -> Self {
         buffer.clear();
         push_mark(&mut buffer, first_index);
@@ -42,7 +42,7 @@ impl Batch {
         self.first_index == self.next_index
     }
 
-    /// Its bytes in the log.
+    /// Its bytes, as in the log.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -58,7 +58,7 @@ impl Batch {
         })
     }
 
-    /// Its buffer, for another batch.
+    /// Its buffer, for reuse.
     pub(crate) fn into_buffer(self) -> Vec<u8> {
         self.bytes
     }

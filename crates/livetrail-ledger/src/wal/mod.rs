@@ -1,4 +1,5 @@
-//! The write-ahead log: the truth of a trail. Everything else is a pure function of its durable prefix.
+//! The write-ahead log: the truth of a trail. All other files are a pure function of its durable
+//! prefix.
 //!
 //! ```text
 //! private/wal/<20-digit first index>.wal
@@ -7,10 +8,11 @@
 //! batch:   │ mark │ record │ record │ … │        written with one pwrite, then one fdatasync
 //! ```
 //!
-//! A mark is written only after the sync of the batch before it came back well. So a good mark proves that every record
-//! before it was durable, and recovery can tell a torn tail (damage within the last batch) from corruption (damage before a
-//! mark). A batch never spans two segments, and a segment gets its name only with a durable header: so the same holds for a
-//! segment that has a successor.
+//! A mark is written only after the sync of the batch before it has succeeded. So a valid mark
+//! proves that every record before it was durable, and recovery can distinguish a torn tail (damage
+//! within the last batch) from corruption (damage before a mark). A batch never spans two segments,
+//! and a segment gets its name only with a durable header: so the same holds for a segment that has
+//! a successor.
 
 mod batch;
 mod record;

@@ -4,19 +4,19 @@
 //! │ length u32 LE │ crc32c u32 LE │ index u64 LE │ payload, length bytes │
 //! ```
 //!
-//! The checksum is over length, index and payload. A mark, which opens a batch, has [`MARK`] in place of a length, the
-//! index of the batch's first record, and no payload.
+//! The checksum covers length, index and payload. A mark, which opens a batch, has [`MARK`] instead
+//! of a length, the index of the batch's first record, and no payload.
 
-/// Length of what stands before a payload.
+/// Length of the head before a payload.
 pub(crate) const HEAD_BYTES: usize = 16;
 
-/// In place of a length: this is a mark. No record is that long.
+/// Instead of a length: this is a mark. No record is that long.
 const MARK: u32 = 0x8000_0000;
 
-/// The longest payload: a bundle has 16 bits for it.
+/// The longest payload: a bundle has 16 bits for its length.
 const MAX_PAYLOAD_BYTES: u32 = 65_535;
 
-/// How many bytes a record takes.
+/// The number of bytes that a record occupies.
 pub(crate) const fn framed_bytes(payload: usize) -> usize {
     HEAD_BYTES.saturating_add(payload)
 }
@@ -41,7 +41,8 @@ pub(super) fn push_mark(into: &mut Vec<u8>, index: u64) {
     push(into, MARK, index, &[]);
 }
 
-/// Appends a record. The caller has checked the payload's length; a longer one would not be read back.
+/// Appends a record. The caller has checked the payload's length; the scan would reject a longer
+/// one.
 pub(super) fn push_record(into: &mut Vec<u8>, index: u64, payload: &[u8]) {
     push(
         into,
@@ -51,7 +52,7 @@ pub(super) fn push_record(into: &mut Vec<u8>, index: u64, payload: &[u8]) {
     );
 }
 
-/// What stands before a payload, not yet checked.
+/// The head before a payload, not checked yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     length: u32,
@@ -60,7 +61,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads a head; `None` when there are too few bytes, or when they cannot be one.
+    /// Reads a head; `None` when there are too few bytes, or when they are not a head.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk()?;
         let (checksum, rest) = rest.split_first_chunk()?;
@@ -88,7 +89,7 @@ impl Head {
         framed_bytes(self.payload_bytes())
     }
 
-    /// The payload from the bytes that begin with this head, if the checksum is right.
+    /// The payload from the bytes that begin with this head, if the checksum is correct.
     pub(super) fn payload(self, framed: &[u8]) -> Option<&[u8]> {
         let payload = framed.get(HEAD_BYTES..self.framed_bytes())?;
         (checksum(self.length, self.index, payload) == self.checksum).then_some(payload)

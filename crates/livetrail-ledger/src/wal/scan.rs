@@ -1,4 +1,5 @@
-//! Reading the log back after a start: where it ends, and whether its tail is torn or the log is damaged.
+//! Reading the log back at a start: finds its end, and decides whether its tail is torn or the log
+//! is damaged.
 
 use std::io;
 
@@ -15,52 +16,52 @@ use crate::{
     store::{File, SECTOR_BYTES, Store},
 };
 
-/// How much of a segment is in memory at once.
+/// The number of bytes of a segment that are in memory at once.
 const WINDOW_BYTES: usize = 256 << 10;
 
 /// The longest framed record.
 const MAX_FRAMED_BYTES: usize = HEAD_BYTES + 65_535;
 
-/// A replayed batch is handed on when it has so many bytes.
+/// A replayed batch is passed on at this many bytes.
 const REPLAY_BATCH_BYTES: usize = 1 << 20;
 
 /// First indexes of the segments, ascending.
 pub(crate) type Segments = Vec<u64>;
 
-/// What lies behind the last good record of the last segment.
+/// The state of the bytes after the last valid record of the last segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tail {
     /// Zeros that were never written.
     Blank,
-    /// What a crash left of the last batch. Nobody was told that it is durable.
+    /// The remains of the last batch after a crash. Nobody was told that it is durable.
     Torn,
-    /// Damage to records that were durable: good ones stand behind it.
+    /// Damage to records that were durable: valid ones follow them.
     Damaged,
 }
 
-/// What a start must do to the last segment before the log goes on.
+/// The change that a start must make to the last segment before the log continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
     segment: u64,
-    /// Where the last good record ends.
+    /// The end of the last valid record.
     pub(crate) offset: u64,
-    /// Where the last batch begins.
+    /// The start of the last batch.
     last_batch: u64,
-    /// Length of the file now.
+    /// The file's current length.
     len: u64,
     pub(crate) tail: Tail,
 }
 
-/// What the log holds.
+/// The contents of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scan {
-    /// The index after the last good record.
+    /// The index after the last valid record.
     pub(crate) next_index: u64,
     /// `None` when there is no segment.
     pub(crate) cut: Option<Cut>,
     /// The segments that have records from the asked index on.
     segments: Segments,
-    /// The newest published tree that a segment knows of.
+    /// The newest published tree that a segment records.
     pub(crate) published: Frontier,
 }
 
@@ -75,9 +76,11 @@ pub(crate) fn list_segments(store: &dyn Store) -> io::Result<Segments> {
     Ok(segments)
 }
 
-/// Reads the log from `from` on: every header, every record, and what is behind the last one. Changes nothing.
+/// Reads the log from `from` on: every header, every record, and the bytes after the last one.
+/// Changes nothing.
 ///
-/// Segments wholly below `from` are not read: their records are in published bundles, and I5 is about to remove them.
+/// Segments entirely below `from` are not read: their records are in published bundles, and I5 will
+/// remove them.
 pub(crate) fn scan_log(store: &dyn Store, log_id: &LogId, from: u64) -> Result<Scan, LedgerError> {
     let all = list_segments(store).map_err(|error| LedgerError::io("list", layout::WAL, error))?;
     let below = all.partition_point(|first| *first <= from);
@@ -152,7 +155,7 @@ fn scan_segment(
         Some(next) if walk.next_index != next => Err(corrupt(
             walk.offset,
             &format!(
-                "there is no good record {} here, although a later segment begins with record {next}",
+                "there is no valid record {} here, although a later segment begins with record {next}",
                 walk.next_index
             ),
         )),
@@ -163,7 +166,7 @@ fn scan_segment(
                 return Err(corrupt(
                     walk.offset,
                     &format!(
-                        "there is no good record {} here, although good records stand behind this place",
+                        "there is no valid record {} here, although valid records follow",
                         walk.next_index
                     ),
                 ));
@@ -180,7 +183,7 @@ fn scan_segment(
     }
 }
 
-/// Hands out the records from `from` to the end of what was scanned, in batches of about a mebibyte.
+/// Passes on the scanned records from `from` to the end, in batches of about a mebibyte.
 pub(crate) fn replay<E: From<LedgerError>>(
     store: &dyn Store,
     scan: &Scan,
@@ -214,16 +217,19 @@ pub(crate) fn replay<E: From<LedgerError>>(
 }
 
 impl Cut {
-    /// Whether [`apply`](Self::apply) has anything to do, when records from `sealed` on are not in a checkpoint.
+    /// Whether [`apply`](Self::apply) has anything to do, when records from `sealed` on are not
+    /// covered by a checkpoint.
     pub(crate) fn is_needed(&self, next_index: u64, sealed: u64) -> bool {
         self.len != self.offset || next_index > sealed
     }
 
-    /// Makes the last segment end behind its last good record, and makes that which stands before durable.
+    /// Makes the last segment end after its last valid record, and makes the records before
+    /// durable.
     ///
-    /// The last batch is written again before it is synced: if a sync of it failed before the crash, its pages are clean in
-    /// the page cache and not on the disk, and a sync alone would say that all is well. Earlier batches were synced before
-    /// the last one was written. A crash here leaves the same records, and the next start does this once more.
+    /// The last batch is written again before the sync: if a sync of it failed before the crash,
+    /// its pages are clean in the page cache and not on the disk, and a sync alone would wrongly
+    /// succeed. Earlier batches were synced before the last one was written. A crash here leaves
+    /// the same records, and the next start repeats this.
     pub(crate) fn apply(&self, store: &dyn Store) -> Result<(), LedgerError> {
         let path = layout::segment(self.segment);
         let failed = |error| LedgerError::io("cut the tail of", &path, error);
@@ -247,7 +253,7 @@ impl Cut {
     }
 }
 
-/// A piece of a file in memory, moved along it.
+/// A part of a file in memory, which moves along the file.
 struct Window<'a> {
     file: &'a dyn File,
     len: u64,
@@ -283,14 +289,14 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Goes through a segment record by record, as far as they are good.
+/// Reads a segment record by record, as far as they are valid.
 struct Walk<'a> {
     window: Window<'a>,
     offset: u64,
     next_index: u64,
     last_batch: u64,
     in_batch: bool,
-    /// Records from this index on are of no interest: a later segment has them.
+    /// Records from this index on are skipped: a later segment has them.
     end: Option<u64>,
 }
 
@@ -306,7 +312,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The next good record, or `None` at the end or where no good one stands.
+    /// The next valid record, or `None` at the end or before an invalid one.
     fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
         loop {
             if self.end == Some(self.next_index) {
@@ -336,11 +342,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What is behind the last good record of the last segment.
+    /// Judges the bytes after the last valid record of the last segment.
     ///
-    /// A power cut may keep any sectors of the last batch, so good records behind a bad one are no damage in themselves. They are
-    /// when a mark shows that a later batch was begun (then the bad one was durable), or when every sector of the bad place
-    /// has been written: what a cut has not written still has its zeros.
+    /// A power cut may keep any sectors of the last batch, so valid records after an invalid one do
+    /// not prove damage. It is damage if a mark shows that a later batch was begun, because the
+    /// invalid batch was then durable; or if every sector of the invalid place has been written,
+    /// because sectors that a power cut lost still have their zeros.
     fn judge(&mut self) -> io::Result<Tail> {
         if self.is_blank(self.offset, self.window.len)? {
             return Ok(Tail::Blank);
@@ -390,8 +397,9 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
-    /// Whether a sector that touches `from..to` has nothing but zeros; of the first, what is behind `from`, because an older batch may have
-    /// been written before that. Fewer than four bytes tell nothing: a mark begins with three zeros.
+    /// Whether a sector that touches `from..to` has only zeros. For the first sector only the bytes
+    /// after `from` count, because an older batch may have been written before that. Fewer than
+    /// four bytes prove nothing: a mark begins with three zeros.
     fn has_blank_sector(&mut self, from: u64, to: u64) -> io::Result<bool> {
         let sector = SECTOR_BYTES as u64;
         let mut at = from;
@@ -408,7 +416,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Any bytes as the last segment of a log: an answer, never a panic, and never a record that was not there.
+/// Parses any bytes as the last segment of a log: a result, never a panic, and never a record that
+/// was not there.
 pub(crate) fn fuzz_segment(bytes: &[u8]) {
     use crate::store::{Access, MemStore};
     let id = *b"fuzzfuzzfuzzfuzz";
@@ -546,7 +555,8 @@ mod tests {
                     torn[from..(sector + 1) * SECTOR_BYTES].fill(0);
                 }
             }
-            // The first sector of the batch may be shared with the batch before: the disk then kept the older contents.
+            // The first sector of the batch may be shared with the batch before: the disk then kept
+            // its older contents.
             let scan = scan(&torn).unwrap_or_else(|error| panic!("{missing:b}: {error}"));
             assert!((6..9).contains(&scan.next_index), "{missing:b}");
         }

@@ -11,27 +11,27 @@
 //! 4,092  crc32c u32 LE of all before
 //! ```
 //!
-//! The frontier ties the segment to the history that it continues: a checkpoint older than the one that the segment knows of has been put
-//! back by somebody.
+//! The frontier binds the segment to the history that it continues. If the checkpoint is older than
+//! the one in the segment, somebody has put back an old checkpoint.
 
 use livetrail_tlog::Frontier;
 
-/// Length of a header. Records begin behind it, on a page of their own.
+/// Length of a header. Records begin after it, on a new page.
 pub(crate) const HEADER_BYTES: usize = 4096;
 
 const MAGIC: &[u8; 8] = b"livetrWL";
 const VERSION: u32 = 1;
 const CHECKED_BYTES: usize = HEADER_BYTES - 4;
 
-/// Tells one log from another of the same origin: random, made with the log.
+/// Distinguishes logs of the same origin: random, created with the log.
 pub(crate) type LogId = [u8; 16];
 
-/// What a segment says of itself.
+/// A segment's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) log_id: LogId,
     pub(crate) first_index: u64,
-    /// Of the tree that was published when the segment was begun.
+    /// The frontier of the tree that was published when the segment was begun.
     pub(crate) published: Frontier,
 }
 
@@ -53,21 +53,21 @@ impl Header {
         bytes
     }
 
-    /// Reads a header; `Err` says what is wrong with it.
+    /// Reads a header; `Err` is the violation.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
-        const SHORT: &str = "its header is cut off";
+        const SHORT: &str = "its header is incomplete";
         let (checked, rest) = bytes.split_at_checked(CHECKED_BYTES).ok_or(SHORT)?;
         let sum = rest.first_chunk().ok_or(SHORT)?;
         let (magic, fields) = checked.split_at_checked(8).ok_or(SHORT)?;
         if magic != MAGIC {
-            return Err("it does not begin as a segment of a write-ahead log does");
+            return Err("it does not begin like a segment of a write-ahead log");
         }
         if crc32c::crc32c(checked) != u32::from_le_bytes(*sum) {
             return Err("the checksum of its header is wrong");
         }
         let (version, fields) = fields.split_first_chunk().ok_or(SHORT)?;
         if u32::from_le_bytes(*version) != VERSION {
-            return Err("its format is of another version than this program's");
+            return Err("its format has another version than this program's");
         }
         let (_, fields) = fields.split_at_checked(4).ok_or(SHORT)?;
         let (log_id, fields) = fields.split_first_chunk().ok_or(SHORT)?;
@@ -78,7 +78,7 @@ impl Header {
         Ok(Self {
             log_id: *log_id,
             first_index: u64::from_le_bytes(*first_index),
-            published: Frontier::parse(frontier).map_err(|_| "the frontier in it is none")?,
+            published: Frontier::parse(frontier).map_err(|_| "its frontier is invalid")?,
         })
     }
 }

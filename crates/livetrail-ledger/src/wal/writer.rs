@@ -14,7 +14,7 @@ use crate::{
 };
 use livetrail_tlog::Frontier;
 
-/// The end of the log. Owned by the one thread that commits.
+/// The end of the log. Owned by the committing thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     store: SharedStore,
@@ -26,14 +26,14 @@ pub(crate) struct Writer {
 struct Segment {
     file: Box<dyn File>,
     first_index: u64,
-    /// Behind the last durable batch.
+    /// The end of the last durable batch.
     offset: u64,
-    /// Length of the file: what was reserved.
+    /// The file's length, as reserved.
     len: u64,
 }
 
 impl Writer {
-    /// A writer that begins a segment of its own with the first batch.
+    /// A writer that begins a new segment with the first batch.
     pub(crate) fn new(store: SharedStore, log_id: LogId) -> Self {
         Self {
             store,
@@ -42,14 +42,16 @@ impl Writer {
         }
     }
 
-    /// Makes a batch durable. `published` is the frontier of the published tree, for a new segment's header; `segment_bytes` says how long a new
-    /// segment is at least.
+    /// Makes a batch durable. `published` is the frontier of the published tree, for a new
+    /// segment's header; `segment_bytes` gives the least length of a new segment.
     ///
-    /// A crash before the sync is back leaves any part of the batch: nobody was told that it is durable, and recovery cuts what is not
-    /// whole. A crash after it leaves all of it, told or not.
+    /// A crash before the sync returns leaves any part of the batch: nobody was told that it is
+    /// durable, and recovery truncates an incomplete one. A crash after it leaves all of it,
+    /// whether reported or not.
     ///
-    /// An error of a write or a sync is never followed by another sync of that file, because the pages count as clean after it: the
-    /// batch goes into a new segment, once; if that fails too, the log stops, unless the error is one that passes.
+    /// After an error of a write or a sync that file is never synced again, because its pages count
+    /// as clean. The batch goes into a new segment, once. If that fails too, the log stops, unless
+    /// the error is one that passes.
     pub(crate) fn commit(
         &mut self,
         batch: &Batch,
@@ -92,7 +94,8 @@ impl Writer {
             .write_at(segment.offset, batch.bytes())
             .and_then(|()| segment.file.sync());
         if let Err(error) = written {
-            // The segment is left for good. Cutting it back is a courtesy to whoever looks at it: its successor's first index says what counts.
+            // The segment is abandoned. Truncating it only helps people who inspect it: its
+            // successor's first index is decisive.
             let _ = segment.file.set_len(segment.offset);
             return Err(error);
         }
@@ -101,7 +104,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins a segment: header durable first, then its name. A crash between leaves a file that is no segment.
+    /// Begins a segment: its header becomes durable first, then its name. A crash in between leaves
+    /// a file that is not a segment.
     fn begin(
         &self,
         batch: &Batch,
@@ -127,7 +131,7 @@ impl Writer {
             .and_then(|()| store.rename(path, &layout::segment(first_index)))
             .and_then(|()| store.sync_dir(layout::WAL));
         if let Err(error) = prepared {
-            // Never to be used again: a failed sync may have left its header on no disk.
+            // Never reused: after a failed sync its header may be on no disk.
             let _ = store.remove(path);
             return Err(error);
         }
@@ -139,7 +143,7 @@ impl Writer {
         })
     }
 
-    /// A new file for a segment; on a full disk one that holds just this batch.
+    /// A new file for a segment; on a full disk one with just enough space for this batch.
     fn reserve(&self, batch: &Batch, segment_bytes: u64) -> io::Result<Box<dyn File>> {
         let least = (HEADER_BYTES as u64).saturating_add(batch.bytes().len() as u64);
         let wanted = segment_bytes.max(least);
@@ -149,17 +153,17 @@ impl Writer {
         }
     }
 
-    /// The first index of the segment that is being written.
+    /// The first index of the current segment.
     pub(crate) fn segment(&self) -> Option<u64> {
         self.current.as_ref().map(|segment| segment.first_index)
     }
 
-    /// How many bytes of that segment are written.
+    /// The number of bytes written to that segment.
     pub(crate) fn written_bytes(&self) -> u64 {
         self.current.as_ref().map_or(0, |segment| segment.offset)
     }
 
-    /// Gives back the space behind the last record. What is not done here a start does.
+    /// Releases the space after the last record. Otherwise the next start does.
     pub(crate) fn trim(&mut self) -> io::Result<()> {
         let Some(mut segment) = self.current.take() else {
             return Ok(());

@@ -7,9 +7,11 @@ use livetrail_tlog::{AddCheckpoint, VerifiedCheckpoint, WitnessAnswer};
 use super::{Witness, WitnessTransport};
 use crate::reader::Reader;
 
-/// Shows a witness a checkpoint that is published, with the proof that it continues the tree of size `old`; none from 0.
+/// Shows a witness a published checkpoint, with the proof that it continues the tree of size `old`;
+/// without a proof from 0.
 ///
-/// The proof is checked here first: a witness that refuses it has seen another tree, and not our mistake.
+/// The proof is checked here first: so if a witness refuses it, the witness has seen another tree,
+/// and the mistake is not ours.
 pub(super) fn ask(
     transport: &dyn WitnessTransport,
     witness: &Witness,
@@ -34,5 +36,5 @@ pub(super) fn ask(
     let url = format!("{}/add-checkpoint", witness.url());
     let answer = transport.post(&url, &request.encode(), timeout)?;
     WitnessAnswer::parse(answer.status, answer.content_type.as_deref(), &answer.body)
-        .map_err(|error| format!("its answer cannot be understood: {error}"))
+        .map_err(|error| format!("cannot parse its answer: {error}"))
 }

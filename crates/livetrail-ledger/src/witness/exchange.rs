@@ -1,4 +1,5 @@
-//! What is said to one witness when, and what its answers mean. Time is passed in; no I/O.
+//! The exchange with one witness: what to send when, and the meaning of answers. Time is passed in;
+//! no I/O.
 
 use std::time::Duration;
 
@@ -6,13 +7,15 @@ use livetrail_tlog::{Note, NoteSignature, TreeHead, VerifiedCheckpoint, WitnessA
 
 use super::{Witness, WitnessOptions};
 
-/// How often a 409 is answered at once with the size that it told. More is a witness that does not know what it wants.
+/// How often a 409 is answered at once with its size. A witness that answers with more is
+/// inconsistent.
 const MAX_REPEATS: u32 = 3;
 
-/// The talk with one witness.
+/// The exchange with one witness.
 ///
-/// **Contract**: call [`next`](Self::next); if it is [`Next::Ask`], ask and give what came of it to [`answered`](Self::answered); call `next` again. After
-/// [`Outcome::Alarm`] there is only [`Next::Never`].
+/// **Contract**: call [`next`](Self::next); if it is [`Next::Ask`], ask and pass the outcome to
+/// [`answered`](Self::answered); call `next` again. After [`Outcome::Alarm`] there is only
+/// [`Next::Never`].
 ///
 /// ```text
 /// next ──▶ Wait(until) ──▶ next …
@@ -24,12 +27,13 @@ pub(super) struct Exchange {
     interval: Duration,
     overdue_after: Duration,
     longest_pause: Duration,
-    /// The size that the witness has cosigned last, when it has said so and no answer was lost since. Otherwise it is asked from 0 and says so with
-    /// its 409: a request from a size that is merely likely would be one that it refuses for our fault.
+    /// The size that the witness has cosigned last, if it has reported it and no answer was lost
+    /// since. Otherwise it is asked from 0 and reports it with its 409: a request from a guessed
+    /// size might be refused because of our mistake.
     known: Option<u64>,
-    /// What it has cosigned since this exchange began.
+    /// The largest tree that it has cosigned since this exchange began.
     cosigned: Option<TreeHead>,
-    /// Not before this.
+    /// The earliest time of the next request.
     next_at: Duration,
     repeats: u32,
     failures: u32,
@@ -39,46 +43,47 @@ pub(super) struct Exchange {
     random: u64,
 }
 
-/// What to do.
+/// The next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Nothing before this time, unless the log is closed.
     Wait(Duration),
     /// Show it the newest checkpoint, with a proof from this size; none from 0.
     Ask {
-        /// The size that it is believed to have.
+        /// The size that it is expected to have.
         old: u64,
     },
-    /// Nothing any more.
+    /// No further requests.
     Never,
 }
 
-/// What an answer means.
+/// The meaning of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It has cosigned: its lines, verified.
     Cosigned(Vec<NoteSignature>),
-    /// It has told which size it has: ask again.
+    /// It has reported its size: ask again.
     Again,
-    /// It has not cosigned, and will be asked again later. Why, for people.
+    /// It has not cosigned, and will be asked again later. The reason, for people.
     Failed(String),
-    /// It has seen more than is here, or something else: nothing may be signed any more. Why and what to do, for people.
+    /// It has seen more than exists here, or another tree: signing must stop. The reason and the
+    /// remedy, for people.
     Alarm(Alarm),
 }
 
-/// Why nothing may be signed any more.
+/// Why signing must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alarm {
-    /// It has cosigned so many entries, more than are here.
+    /// It has cosigned more entries than exist here.
     Ahead { theirs: u64, ours: u64 },
     /// It has cosigned another tree of this size.
     Another { size: u64 },
 }
 
 impl Alarm {
-    /// In words, with what to do.
+    /// The text for people, with the remedy.
     pub(super) fn words(self, witness: &Witness) -> String {
-        let go_on = "; if it is lost, go on as a new log with a new origin and new keys, whose first entry carries the last checkpoint of this one";
+        let go_on = "; if it is lost, start a new log with a new origin and new keys, whose first entry contains the last checkpoint of this one";
         match self {
             Self::Ahead { theirs, ours } => format!(
                 "{witness} has cosigned {theirs} entries of this trail and here are {ours}: an older copy was restored, or two copies run. Stop the \
@@ -93,7 +98,7 @@ impl Alarm {
 }
 
 impl Exchange {
-    /// `seed` makes the pauses uneven.
+    /// `seed` randomises the pauses.
     pub(super) fn new(options: &WitnessOptions, seed: u64) -> Self {
         Self {
             interval: options.interval,
@@ -111,7 +116,7 @@ impl Exchange {
         }
     }
 
-    /// What to do now that the log has this tree published.
+    /// The next action, now that the log has published this tree.
     pub(super) fn next(&self, now: Duration, newest: TreeHead) -> Next {
         if self.alarmed {
             return Next::Never;
@@ -129,7 +134,8 @@ impl Exchange {
         }
     }
 
-    /// What to do at an orderly stop: show the newest checkpoint once more, whatever the interval, and then nothing.
+    /// The action at an orderly stop: show the newest checkpoint once more, regardless of the
+    /// interval, and then nothing.
     pub(super) fn last(&self, newest: TreeHead) -> Next {
         if self.alarmed || self.cosigned == Some(newest) {
             return Next::Never;
@@ -139,7 +145,7 @@ impl Exchange {
         }
     }
 
-    /// What came of asking for `checkpoint` from `old`: an answer, or why there is none.
+    /// The outcome of asking for `checkpoint` from `old`: an answer, or why there is none.
     pub(super) fn answered(
         &mut self,
         now: Duration,
@@ -160,7 +166,7 @@ impl Exchange {
                     ours: head.size,
                 });
             }
-            // It has what it was said to have, of the size that it was shown: then the roots are not the same.
+            // It has the expected size, which is the size that it was shown: so the roots differ.
             Ok(WitnessAnswer::Conflict { size }) if size == old && size == head.size => {
                 return self.alarm(Alarm::Another { size });
             }
@@ -172,7 +178,7 @@ impl Exchange {
             Ok(WitnessAnswer::Conflict { size }) => {
                 format!("it answers 409 with size {size} to a request from size {old}")
             }
-            // Without a proof there is nothing that could not hold.
+            // Without a proof nothing can be inconsistent.
             Ok(WitnessAnswer::Inconsistent) if old > 0 => {
                 return self.alarm(Alarm::Another { size: old });
             }
@@ -202,7 +208,7 @@ impl Exchange {
         overdue && !std::mem::replace(&mut self.told, true)
     }
 
-    /// Since when it has not cosigned although it was asked.
+    /// The time since when it has not cosigned although it was asked.
     pub(super) const fn failing_since(&self) -> Option<Duration> {
         self.failing_since
     }
@@ -216,7 +222,8 @@ impl Exchange {
         Outcome::Cosigned(lines)
     }
 
-    /// The next try comes after the interval, doubled with each failure, of which a random half may be missing.
+    /// The next attempt follows after the interval, doubled with each failure, less a random part
+    /// of up to half.
     fn failed(&mut self, now: Duration) {
         (self.repeats, self.known) = (0, None);
         self.failing_since.get_or_insert(now);
@@ -244,13 +251,13 @@ impl Exchange {
     }
 }
 
-/// Those of the lines that are of the witness's key, all of which must be good.
+/// The lines of the witness's key, all of which must be valid.
 fn verified(
     witness: &Witness,
     checkpoint: &VerifiedCheckpoint,
     lines: Vec<NoteSignature>,
 ) -> Result<Vec<NoteSignature>, String> {
-    let words = |error| format!("its cosignature is not good: {error}");
+    let words = |error| format!("its cosignature is not valid: {error}");
     let text = checkpoint.note().text();
     let offered = Note::new(text, lines).map_err(words)?;
     offered.verify(&[&witness.verifier]).map_err(words)?;

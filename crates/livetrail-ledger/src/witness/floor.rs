@@ -1,4 +1,4 @@
-//! What witnesses have seen, asked before anything is signed (recovery, step 5).
+//! What witnesses have seen. They are asked before anything is signed (recovery, step 5).
 
 use std::{fmt, sync::Arc, thread, time::Duration};
 
@@ -18,10 +18,11 @@ use crate::{
     store::SharedStore,
 };
 
-/// Asks all witnesses at once, by showing them the checkpoint that is published. Of one that cannot be reached, what it cosigned last is taken from
-/// `private/witness.json`; one that was never reached is left out.
+/// Asks all witnesses at once, by showing them the published checkpoint. For an unreachable one,
+/// its last cosigned size is taken from `private/witness.json`; one that was never reached is
+/// omitted.
 ///
-/// A start waits at most two or three times the request's timeout for it.
+/// A start waits for this at most two or three times the request's timeout.
 pub struct WitnessFloor {
     store: SharedStore,
     witnesses: Vec<Witness>,
@@ -89,7 +90,7 @@ impl WitnessFloor {
 
 impl ExternalFloor for WitnessFloor {
     fn largest_seen(&mut self) -> Vec<Floor> {
-        // A trail that cannot be read is refused by those who know why.
+        // Other code refuses an unreadable trail, with the reason.
         let Ok(reader) = Reader::open(Arc::clone(&self.store)) else {
             return Vec::new();
         };

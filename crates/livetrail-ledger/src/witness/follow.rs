@@ -1,4 +1,4 @@
-//! The threads that show witnesses each newest checkpoint, one for each witness.
+//! The threads that show each newest checkpoint to the witnesses, one per witness.
 
 use std::{
     fmt,
@@ -18,32 +18,33 @@ use super::{
 };
 use crate::{Clock, error::LedgerError, ledger::Handle, reader::Reader, store::SharedStore};
 
-/// Something that people should hear of.
+/// An event that operators should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WitnessEvent {
-    /// It has not cosigned for [`WitnessOptions::overdue_after`] although it was asked. Once, until it cosigns again.
+    /// It has not cosigned for [`WitnessOptions::overdue_after`] although it was asked. Reported
+    /// once, until it cosigns again.
     Overdue {
-        /// Which, with its address.
+        /// The witness, with its address.
         witness: String,
-        /// What came of the last request.
+        /// The outcome of the last request.
         error: String,
     },
-    /// One that was overdue has cosigned.
+    /// An overdue witness has cosigned.
     Back {
-        /// Which, with its address.
+        /// The witness, with its address.
         witness: String,
         /// The size.
         size: u64,
     },
-    /// It has seen more than is here, or another tree. The log has been stopped.
+    /// It has seen more than exists here, or another tree. The log has been stopped.
     Alarm {
-        /// What it has seen, and what to do.
+        /// What it has seen, and the remedy.
         reason: String,
     },
 }
 
-/// How it is with one witness.
+/// The state of one witness.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WitnessStatus {
@@ -53,25 +54,27 @@ pub struct WitnessStatus {
     pub url: String,
     /// The size that it has cosigned last, since this start.
     pub cosigned_size: Option<u64>,
-    /// For how long it has not cosigned although it was asked.
+    /// How long it has not cosigned although it was asked.
     pub failing_for: Option<Duration>,
     /// Whether that is longer than [`WitnessOptions::overdue_after`].
     pub overdue: bool,
-    /// What came of the last request, when it was no cosignature.
+    /// The outcome of the last request, unless that was a cosignature.
     pub error: Option<String>,
-    /// Requests that it has cosigned.
+    /// The number of requests that it has cosigned.
     pub cosignatures: u64,
-    /// Requests that it has answered with the size that it has (409). One at the first contact is in order.
+    /// The number of requests that it has answered with its own size (409). One at the first
+    /// contact is normal.
     pub conflicts: u64,
-    /// Requests without an answer, or with one that is neither of these.
+    /// The number of requests without an answer, or with any other answer.
     pub failures: u64,
 }
 
 type Listener = dyn Fn(&WitnessEvent) + Send + Sync;
 
-/// Shows a running log's checkpoints to its witnesses, and gives it what they say.
+/// Shows a running log's checkpoints to its witnesses, and passes their cosignatures to the log.
 ///
-/// Dropping it ends the threads; one that is in the middle of a request ends with that, unwaited for.
+/// Dropping it stops the threads; a thread in the middle of a request stops after that, without
+/// being waited for.
 pub struct Witnesses {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -91,13 +94,15 @@ struct Shared {
 
 struct State {
     ending: bool,
-    /// The newest checkpoint is shown once more, whatever the interval, and then the threads end.
+    /// The newest checkpoint is shown once more, regardless of the interval, and then the threads
+    /// stop.
     finishing: bool,
-    /// Threads that have not ended.
+    /// The number of threads that have not stopped.
     running: usize,
-    /// What all of them are shown, and since when: different ones would leave no checkpoint that enough have cosigned.
+    /// The checkpoint that all of them are shown, and since when. With different ones, no
+    /// checkpoint would get enough cosignatures.
     shown: Option<(VerifiedCheckpoint, Duration)>,
-    /// One for each witness.
+    /// One per witness.
     talks: Vec<Talk>,
 }
 
@@ -107,10 +112,11 @@ struct Talk {
 }
 
 impl Witnesses {
-    /// Begins to ask. `listener` is called on the witnesses' threads, and not with anything locked.
+    /// Starts asking. `listener` is called on the witnesses' threads, without holding a lock.
     ///
     /// # Errors
-    /// [`LedgerError::Options`] for too many witnesses, one given twice, or options out of bounds; or when a thread cannot be started.
+    /// [`LedgerError::Options`] for too many witnesses, one given twice, or options out of bounds;
+    /// or when a thread cannot be started.
     pub fn start(
         handle: Handle,
         witnesses: Vec<Witness>,
@@ -185,7 +191,7 @@ impl Witnesses {
         Ok(started)
     }
 
-    /// How it is with each witness, in the order in which they were given.
+    /// The state of each witness, in the given order.
     #[must_use]
     pub fn status(&self) -> Vec<WitnessStatus> {
         let now = self.shared.clock.monotonic();
@@ -202,8 +208,8 @@ impl Witnesses {
         state.talks.iter().map(status).collect()
     }
 
-    /// Shows each witness the newest checkpoint once more, at an orderly stop, and ends the threads. Waits at most `within`; `false` when one has
-    /// not answered by then.
+    /// At an orderly stop, shows each witness the newest checkpoint once more, and stops the
+    /// threads. Waits at most `within`; `false` when a witness has not answered by then.
     pub fn finish(&self, within: Duration) -> bool {
         let mut state = self.shared.state();
         state.finishing = true;
@@ -220,12 +226,12 @@ impl Witnesses {
         in_time
     }
 
-    /// Tells the threads to end: at once, but for one that is in the middle of a request.
+    /// Tells the threads to stop: at once, or after the request that they are in the middle of.
     pub fn end(&self) {
         self.shared.end();
     }
 
-    /// Ends the threads and waits for them: at most for one request.
+    /// Stops the threads and waits for them: at most for one request.
     pub fn stop(mut self) {
         self.shared.end();
         for thread in self.threads.drain(..) {
@@ -263,7 +269,8 @@ impl Shared {
                 Next::Wait(until) => self.wait(until.saturating_sub(now)),
                 Next::Ask { old } => {
                     let (transport, timeout) = (self.transport.as_ref(), self.options.timeout);
-                    // Opened for each request: that costs one small file, and a log that changes its keys is read with the new ones.
+                    // Opened for each request: that costs one small file, and a log that changes
+                    // its keys is read with the new ones.
                     let answer = Reader::open(Arc::clone(&self.store))
                         .map_err(|error| format!("no proof can be made for it: {error}"))
                         .and_then(|reader| {
@@ -304,7 +311,8 @@ impl Shared {
         }
     }
 
-    /// The checkpoint that witnesses are shown now. It stays the same for an interval, so that all of them cosign the same one.
+    /// The checkpoint that witnesses are shown now. It stays the same for an interval, so that all
+    /// of them cosign the same one.
     fn shown(&self, now: Duration) -> VerifiedCheckpoint {
         let newest = self.handle.checkpoint();
         let mut state = self.state();
@@ -336,7 +344,8 @@ impl Shared {
                 &mut status.failures
             }
             Outcome::Alarm(_) => {
-                status.error = Some("it has seen more than is here, or another tree".to_owned());
+                status.error =
+                    Some("it has seen more than exists here, or another tree".to_owned());
                 &mut status.conflicts
             }
         };
@@ -378,7 +387,7 @@ impl Shared {
     }
 }
 
-/// Counts a thread out, however it ends.
+/// Counts the thread as stopped, however it ends.
 struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
@@ -390,7 +399,7 @@ impl Drop for Ended {
     }
 }
 
-/// Nothing that is half done is left under these locks.
+/// No partial change remains under these locks after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Requests over HTTP and HTTPS, one connection kept for each witness.
+//! Requests over HTTP and HTTPS, with one kept connection per witness.
 
 use std::{io::Read as _, sync::Arc, time::Duration};
 
@@ -9,22 +9,23 @@ use ureq::{
 
 use super::{MAX_ANSWER_BYTES, RawAnswer, WitnessTransport};
 
-/// Blocking HTTP/1.1. Redirections are not followed: a request goes where the configuration says. TLS is rustls with aws-lc-rs, and trusts what the
-/// system trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others).
+/// Blocking HTTP/1.1. Redirections are not followed: a request goes to the configured address. TLS
+/// is rustls with aws-lc-rs, and trusts the system's authorities (`SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` name others).
 #[derive(Debug)]
 pub struct HttpTransport {
     agent: Agent,
 }
 
 impl HttpTransport {
-    /// A client without connections, which trusts whom the system trusts.
+    /// A client without connections, which trusts the system's authorities.
     #[must_use]
     pub fn new() -> Self {
         let roots = rustls_native_certs::load_native_certs().certs;
         Self::trusting(roots.iter().map(|root| root.as_ref()))
     }
 
-    /// The same with these authorities alone, each a certificate in DER.
+    /// A client that trusts only these authorities, each a certificate in DER.
     pub fn trusting<'a>(roots: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let roots: Vec<_> = roots
             .into_iter()
@@ -57,7 +58,7 @@ impl Default for HttpTransport {
 
 impl WitnessTransport for HttpTransport {
     fn post(&self, url: &str, body: &str, timeout: Duration) -> Result<RawAnswer, String> {
-        let words = |error: ureq::Error| format!("it cannot be reached: {error}");
+        let words = |error: ureq::Error| format!("cannot reach it: {error}");
         let mut response = self
             .agent
             .post(url)
@@ -80,7 +81,7 @@ impl WitnessTransport for HttpTransport {
             .as_reader()
             .take(most)
             .read_to_end(&mut body)
-            .map_err(|error| format!("its answer breaks off: {error}"))?;
+            .map_err(|error| format!("its answer is incomplete: {error}"))?;
         Ok(RawAnswer {
             status,
             content_type,

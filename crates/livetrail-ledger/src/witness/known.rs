@@ -1,4 +1,5 @@
-//! `private/witness.json`: what each witness has cosigned last. A hint for a start that cannot reach it.
+//! `private/witness.json`: the size that each witness has cosigned last. A hint for a start that
+//! cannot reach it.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use crate::{
     store::{Access, Store, replace},
 };
 
-/// The most witnesses that are remembered, those of former configurations among them.
+/// The most witnesses that are remembered, including those of former configurations.
 const MAX_REMEMBERED: usize = 256;
 
 const FORMAT: u64 = 1;
@@ -23,7 +24,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// What is there. A file that is missing or cannot be understood knows nothing: the witnesses do.
+    /// Reads the file. A missing file, or one in an unknown format, is empty: the witnesses know
+    /// the sizes.
     pub(super) fn read(store: &dyn Store) -> Self {
         let known = store
             .read(layout::WITNESSES)
@@ -40,7 +42,8 @@ impl Known {
         self.sizes.get(&key.to_string()).copied()
     }
 
-    /// Remembers a size and writes the file. What cannot be written is not remembered after a restart; nothing else depends on it.
+    /// Remembers a size and writes the file. If it cannot be written, the size is forgotten after a
+    /// restart; nothing else depends on it.
     pub(super) fn remember(&mut self, key: &VerifierKey, size: u64, store: &dyn Store) {
         let key = key.to_string();
         if self.sizes.len() >= MAX_REMEMBERED && !self.sizes.contains_key(&key) {

@@ -1,17 +1,20 @@
-//! Witnesses: strangers who cosign that the log has only grown (C2SP tlog-witness v1, ledger-format §1).
+//! Witnesses: third parties who cosign that the log has only grown (C2SP tlog-witness v1,
+//! ledger-format §1).
 //!
-//! | what | where |
+//! | task | where |
 //! |---|---|
-//! | who is asked, and how | [`Witness`], [`WitnessOptions`], [`WitnessTransport`] |
+//! | a witness, and how to ask it | [`Witness`], [`WitnessOptions`], [`WitnessTransport`] |
 //! | asking while the log runs | [`Witnesses`], [`WitnessStatus`], [`WitnessEvent`] |
 //! | asking before it runs | [`WitnessFloor`] |
 //! | over HTTP, with feature `witness-http` | `HttpTransport` |
 //!
-//! Each witness has a thread of its own, so that one that hangs delays neither the trail nor the others. What is said when is decided by a
-//! state machine without I/O, the exchange; a gateway around it makes proofs and moves bytes.
+//! Each witness has its own thread, so that one that hangs delays neither the trail nor the others.
+//! A state machine without I/O, the exchange, decides what to send when; the code around it makes
+//! proofs and moves bytes.
 //!
-//! An answer that says that a witness has seen more of the log than is here, or another tree, is never an accident of the wire: it stops the
-//! log. The signed checkpoint proves who asked, and a consistency proof that was checked here proves what the tree is.
+//! If an answer means that a witness has seen more of the log than exists here, or another tree,
+//! that is never an accident of the network: it stops the log. The signed checkpoint proves who
+//! asked, and a consistency proof that was checked here proves which tree it is.
 
 mod ask;
 mod exchange;
@@ -34,13 +37,14 @@ pub use http::HttpTransport;
 
 use crate::error::LedgerError;
 
-/// The most witnesses of a log. A note has 64 lines at most, two of them the log's own.
+/// The most witnesses of a log. A note has at most 64 lines, two of them the log's own.
 pub const MAX_WITNESSES: usize = 32;
 
-/// The longest answer that is read: the lines of a witness with several keys, or an error page that nobody reads.
+/// The longest answer that is read: the lines of a witness with several keys, or an error page,
+/// which is not used.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// A witness: where it is asked, and the key that its cosignatures are verified with.
+/// A witness: its address, and the key that verifies its cosignatures.
 #[derive(Clone, Debug)]
 pub struct Witness {
     url: String,
@@ -69,7 +73,7 @@ impl Witness {
         })
     }
 
-    /// Its name: that of its key.
+    /// Its name, which is that of its key.
     #[must_use]
     pub fn name(&self) -> &str {
         self.verifier.name().as_str()
@@ -81,7 +85,7 @@ impl Witness {
         &self.url
     }
 
-    /// When it cosigned this note, in seconds since 1970; `None` when it has not.
+    /// The time when it cosigned this note, in seconds since 1970; `None` if it has not.
     #[must_use]
     pub fn cosigned_at_s(&self, note: &Note) -> Option<u64> {
         let lines = note.signatures().iter();
@@ -104,17 +108,18 @@ impl fmt::Display for Witness {
     }
 }
 
-/// When witnesses are asked.
+/// The times when witnesses are asked.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WitnessOptions {
-    /// A log that grew is shown so long after the last answer. At least 10 ms.
+    /// A log that grew is shown this long after the last answer. At least 10 ms.
     pub interval: Duration,
-    /// How long one request may take, all in all. At least 10 ms.
+    /// The longest time of one request in total. At least 10 ms.
     pub timeout: Duration,
-    /// A witness that has not cosigned for so long although there is something to cosign is [`WitnessEvent::Overdue`].
+    /// A witness that has not cosigned for this long, although there is something to cosign, is
+    /// [`WitnessEvent::Overdue`].
     pub overdue_after: Duration,
-    /// The longest pause between two tries.
+    /// The longest pause between two attempts.
     pub longest_pause: Duration,
 }
 
@@ -145,7 +150,7 @@ impl WitnessOptions {
     }
 }
 
-/// Refuses more witnesses than a note has room for, and one that is named twice.
+/// Refuses more witnesses than a note has space for, and one that is given twice.
 fn check_all(witnesses: &[Witness]) -> Result<(), LedgerError> {
     let refuse = |what: String| Err(LedgerError::Options { what });
     if witnesses.len() > MAX_WITNESSES {
@@ -167,7 +172,7 @@ fn check_all(witnesses: &[Witness]) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// An answer as it came over the wire.
+/// An answer, as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawAnswer {
     /// HTTP status.
@@ -178,11 +183,12 @@ pub struct RawAnswer {
     pub body: Vec<u8>,
 }
 
-/// Carries requests to a witness. Used by several threads at once.
+/// Carries requests to a witness. Several threads use it at once.
 pub trait WitnessTransport: Send + Sync {
-    /// `POST`s `body` to `url`, and gives the answer whatever its status. Returns, one way or the other, within `timeout`.
+    /// `POST`s `body` to `url`, and returns the answer, whatever its status. Must return within
+    /// `timeout`.
     ///
     /// # Errors
-    /// Why there is no answer, in words.
+    /// The reason why there is no answer, as text.
     fn post(&self, url: &str, body: &str, timeout: Duration) -> Result<RawAnswer, String>;
 }

@@ -1,4 +1,4 @@
-//! What is asked when, and what answers mean.
+//! When requests are made, and the meaning of answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -125,10 +125,10 @@ fn answers_that_are_no_alarm_are_tried_again_later_and_named() {
         (0, Ok(WitnessAnswer::BadRequest), "C2SP"),
         (0, Ok(WitnessAnswer::Inconsistent), "without a proof"),
         (40, Ok(WitnessAnswer::Conflict { size: 40 }), "409"),
-        (0, Ok(cosigned(&signed(99), 1)), "not good"),
-        (0, Ok(cosigned(&signed(100), 2)), "not good"),
-        (0, Ok(cut(cosigned(&signed(100), 1))), "not good"),
-        (0, Ok(WitnessAnswer::Cosigned(Vec::new())), "not good"),
+        (0, Ok(cosigned(&signed(99), 1)), "not valid"),
+        (0, Ok(cosigned(&signed(100), 2)), "not valid"),
+        (0, Ok(cut(cosigned(&signed(100), 1))), "not valid"),
+        (0, Ok(WitnessAnswer::Cosigned(Vec::new())), "not valid"),
         (0, Err("the connection broke".to_owned()), "broke"),
     ] {
         let mut exchange = Exchange::new(&WitnessOptions::default(), 7);
@@ -192,7 +192,7 @@ fn a_witness_that_is_down_is_asked_less_and_less_and_told_of_once_a_minute_is_ov
             .all(|pause| *pause <= options.longest_pause && *pause >= 5 * SECOND),
         "{pauses:?}"
     );
-    // Once it is back, all is as before, and a next outage is told of again.
+    // Once it is back, everything is as before, and the next outage is reported again.
     let until = 700 * SECOND;
     let answer = Ok(cosigned(&checkpoint, 1));
     exchange.answered(until, &witness(1), &checkpoint, 0, answer);
@@ -212,7 +212,8 @@ fn a_witness_that_is_down_is_asked_less_and_less_and_told_of_once_a_minute_is_ov
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Whatever is lost on the way: a right log and a right witness come together, and no answer is a fault of the log.
+    /// Whatever is lost on the way, a correct log and a correct witness converge, and no answer
+    /// blames the log.
     #[test]
     fn a_right_log_and_a_right_witness_come_together(
         steps in prop::collection::vec((0_u64..400, 0_u32..3, any::<bool>(), any::<bool>()), 1..12),

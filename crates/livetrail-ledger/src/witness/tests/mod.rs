@@ -1,4 +1,4 @@
-//! The exchange and its gateway against a witness that does what the specification says.
+//! The exchange and its threads against a witness that follows the specification.
 
 mod exchange;
 mod running;
@@ -35,7 +35,7 @@ pub(super) fn options() -> WitnessOptions {
     }
 }
 
-/// A witness as specified, with the network before it.
+/// A witness as specified, with the network in front of it.
 pub(super) struct Model {
     key: CosignatureSigner,
     log: Identity,
@@ -46,9 +46,9 @@ pub(super) struct Model {
 pub(super) struct State {
     pub(super) head: Option<TreeHead>,
     pub(super) down: bool,
-    /// The next so many answers are lost on the way, after they were made.
+    /// This many of the next answers are lost on the way, after they were made.
     pub(super) lose: u32,
-    /// Of each request: the old size that it named, and the status that it got.
+    /// For each request: the old size in it, and the status of its answer.
     pub(super) answers: Vec<(u64, u16)>,
 }
 
@@ -65,7 +65,8 @@ impl Model {
         self.state.lock().unwrap().head.map_or(0, |head| head.size)
     }
 
-    /// Answers that a right log never gets: a 409 but to `old 0`, a 422, or anything else that is no cosignature.
+    /// Answers that a correct log never gets: a 409 except to `old 0`, a 422, or any other answer
+    /// that is not a cosignature.
     pub(super) fn faults(&self) -> Vec<(u64, u16)> {
         let mut answers = self.state.lock().unwrap().answers.clone();
         answers.retain(|answer| !matches!(answer, (_, 200) | (0, 409)));
@@ -104,7 +105,7 @@ impl WitnessTransport for Model {
         assert!(url.ends_with(".example/w/add-checkpoint"), "{url}");
         let mut state = self.state.lock().unwrap();
         if state.down {
-            return Err("it cannot be reached".to_owned());
+            return Err("cannot reach it".to_owned());
         }
         let request = AddCheckpoint::parse(body.as_bytes()).unwrap();
         let answer = self.answer(&request, &mut state.head);

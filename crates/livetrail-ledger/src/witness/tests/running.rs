@@ -1,4 +1,4 @@
-//! Witnesses beside a ledger with its threads.
+//! Witnesses next to a ledger with its threads.
 
 use std::{
     sync::{Arc, Mutex},
@@ -90,7 +90,7 @@ fn a_witness_follows_a_log_through_crashes_and_never_has_a_reason_to_refuse() {
     }
     assert_eq!(model.faults(), []);
     assert_eq!(*events.lock().unwrap(), []);
-    // What it has cosigned is kept, each a checkpoint with its line.
+    // Its cosignatures are kept, each as a checkpoint with its line.
     let kept = mem.list("private/checkpoints").unwrap();
     assert!(kept.len() >= 12, "{} were kept", kept.len());
     for one in kept {
@@ -128,7 +128,7 @@ fn an_outage_of_a_witness_delays_nothing_and_is_told_of() {
     let size = append(&ledger, 500);
     until("the outage", || !events.lock().unwrap().is_empty());
     assert!(
-        matches!(&events.lock().unwrap()[..], [WitnessEvent::Overdue { error, .. }] if error.contains("reached"))
+        matches!(&events.lock().unwrap()[..], [WitnessEvent::Overdue { error, .. }] if error.contains("reach"))
     );
     assert!(witnesses.status()[0].overdue);
     model.state.lock().unwrap().down = false;
@@ -157,7 +157,7 @@ fn an_older_copy_is_not_signed_when_a_witness_has_seen_more_or_another() {
     live(&store, 300);
     let yesterday = mem.copy();
     live(&store, 77);
-    // At the start, with the hint of then and without it.
+    // At the start, with the hint from that time and without it.
     for hint in [true, false] {
         let copy = yesterday.copy();
         if !hint {
@@ -183,7 +183,7 @@ fn an_older_copy_is_not_signed_when_a_witness_has_seen_more_or_another() {
         );
         assert_eq!(copy.read("checkpoint").unwrap(), before);
     }
-    // When it cannot be reached, what is known of it counts.
+    // When it cannot be reached, the remembered size counts.
     model.state.lock().unwrap().down = true;
     let copy = yesterday.copy();
     let hint = mem.read("private/witness.json").unwrap();
@@ -194,7 +194,7 @@ fn an_older_copy_is_not_signed_when_a_witness_has_seen_more_or_another() {
         matches!(error, LedgerError::FloorAhead { theirs: 377, .. }),
         "{error}"
     );
-    // In running, when it could not be reached at the start.
+    // While running, when it could not be reached at the start.
     let copy = yesterday.copy();
     let store: SharedStore = Arc::new(copy.clone());
     let ledger = open(&store, &model, 1).unwrap();
@@ -213,7 +213,7 @@ fn an_older_copy_is_not_signed_when_a_witness_has_seen_more_or_another() {
     ));
     witnesses.stop();
     drop(ledger);
-    // A fork: the copy has grown beyond what the witness has seen, unseen by it.
+    // A fork: the copy has grown beyond the tree that the witness has seen, without its knowledge.
     model.state.lock().unwrap().down = true;
     let copy = yesterday.copy();
     let store: SharedStore = Arc::new(copy);
@@ -298,7 +298,8 @@ fn all_witnesses_cosign_the_same_checkpoints_and_the_newest_of_them_are_publishe
                 .size,
         )
     };
-    // A log that is never quiet: without a common checkpoint no two of them would ever cosign the same one.
+    // A log that is never idle: without a common checkpoint no two of them would ever cosign the
+    // same one.
     for _ in 0..4 {
         let before = newest(3);
         until("a checkpoint of all three", || {
@@ -308,7 +309,7 @@ fn all_witnesses_cosign_the_same_checkpoints_and_the_newest_of_them_are_publishe
         let sizes = [newest(1), newest(2), newest(3)];
         assert!(sizes[0] >= sizes[1] && sizes[1] >= sizes[2], "{sizes:?}");
     }
-    // With one away, two are enough for those who ask for two.
+    // With one away, two are enough for readers that ask for two.
     models[2].state.lock().unwrap().down = true;
     let before = newest(2);
     until("a checkpoint of two", || {
@@ -317,7 +318,7 @@ fn all_witnesses_cosign_the_same_checkpoints_and_the_newest_of_them_are_publishe
     });
     assert!(witnesses.finish(60 * SECOND));
     ledger.close().unwrap();
-    // A receipt carries a checkpoint that most have cosigned, as far as it covers the entry.
+    // A receipt contains the checkpoint with the most cosignatures that covers the entry.
     let reader = crate::Reader::open(store).unwrap();
     let receipt = reader.inclusion_proof(3).unwrap();
     let receipt = livetrail_tlog::ProofFile::parse(receipt.as_bytes()).unwrap();
@@ -360,7 +361,7 @@ fn at_an_orderly_stop_the_last_checkpoint_is_cosigned_whatever_the_interval() {
     assert!(model.size() < last, "the interval is long");
     assert!(witnesses.finish(60 * SECOND));
     assert_eq!(model.size(), last);
-    // One that is away is asked once, and waited for no longer than is said.
+    // An unreachable one is asked once, and waited for no longer than the limit.
     let witnesses = start(model.clone());
     append(&ledger, 3);
     model.state.lock().unwrap().down = true;
@@ -389,7 +390,7 @@ impl WitnessTransport for Several {
     }
 }
 
-/// A network that gives nothing back for a long time.
+/// A network that does not answer for a long time.
 struct Never;
 
 impl WitnessTransport for Never {
