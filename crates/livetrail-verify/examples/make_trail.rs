@@ -1,11 +1,12 @@
-//! Makes a trail of so many records in a directory, to measure the verifier with:
+//! Makes a trail of any number of records in a directory, to measure the verifier with:
 //!
 //! ```console
 //! $ cargo run --release -p livetrail-verify --example make_trail -- big-trail 10000000
 //! $ time cargo run --release -p livetrail-verify -- big-trail --vkey big-trail/trail.vkey
 //! ```
 //!
-//! The records are those of viewers who come and go, about 290 bytes each as the server writes them; the keys are known to everybody.
+//! The records are those of viewers who come and go, about 290 bytes each as the server writes
+//! them. The keys are public.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -87,7 +88,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Viewers who come, and go 1,000 records later.
+/// Viewers who join, and leave 1,000 records later.
 fn record(index: u64) -> AuditRecord {
     let boot = Uuid::from_u128(0x0199_aaaa_0000_7000_8000_0000_0000_0001);
     let session = |number: u64| {

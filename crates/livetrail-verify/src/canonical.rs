@@ -1,14 +1,15 @@
-//! A quick way to read what the checks need of an entry that is certainly a record's canonical bytes.
+//! A fast reader for entries that are certainly a record's canonical bytes, limited to the needs of
+//! the checks.
 //!
-//! [`RecordView`] recognises a plain entry in one pass without building anything; of that, only what the checks look at is kept. What is not
-//! plain goes to [`parse_canonical`]; a test holds the two together.
+//! [`RecordView`] recognises a plain entry in one pass without building anything; only the fields
+//! that the checks need are kept. Other entries go to [`parse_canonical`]; a test compares the two.
 
 use livetrail_record::{
     AuditAction, AuditRecord, Outcome, Reason, RecordError, RecordView, parse_canonical,
 };
 
-/// The record in an entry, as far as the checks need it: without protocol, personal data, totals and nonce, and with `detail`
-/// only in a record of loss.
+/// The record in an entry, as far as the checks need it: without protocol, personal data, totals
+/// and nonce, and with `detail` only in a record of loss.
 ///
 /// # Errors
 /// Those of [`parse_canonical`].
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
     use livetrail_record::{MAX_INTEGER, Uuid, encode_canonical};
 
-    /// What is not kept.
+    /// A record without the fields that are not kept.
     fn stripped(mut record: AuditRecord) -> AuditRecord {
         record.protocol = None;
         record.principal = None;

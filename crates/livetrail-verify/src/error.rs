@@ -2,19 +2,20 @@
 
 use thiserror::Error;
 
-/// What kept the verifier from giving an answer. What is wrong *with a trail* is no error but a [`Finding`](crate::Finding).
+/// Why the verifier could not give an answer. A problem *of the trail* is not an error but a
+/// [`Finding`](crate::Finding).
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// Reading failed.
     #[error("cannot read {path}")]
     Read {
-        /// Which file.
+        /// The file.
         path: String,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// There is no trail in that place.
+    /// There is no trail in this place.
     #[error(
         "there is no trail in {place}: neither `checkpoint` nor `private/log.json` nor `tile/`"
     )]
@@ -22,76 +23,76 @@ pub enum VerifyError {
         /// The place.
         place: String,
     },
-    /// A file in which no line is a record: it is something else.
+    /// None of the file's lines is a record, so it is not a trail.
     #[error("{path} is not a trail: none of its lines is a record")]
     NotATrail {
         /// The file.
         path: String,
     },
-    /// Nobody said with which key the trail must be signed.
+    /// No key was given with which the trail must be signed.
     #[error("no key to verify with: give the trail's verifier key with --vkey or --policy")]
     NoKey,
-    /// A sink's cursor has no checkpoint yet that covers nothing but what the sink has.
+    /// A sink's cursor has no checkpoint yet that covers only entries that the sink has.
     #[error(
-        "{path} has no signed checkpoint over what is there: the sink has not caught up yet, or the file is damaged; give one with --checkpoint"
+        "{path} has no signed checkpoint over its entries: the sink has not caught up yet, or the file is damaged; give one with --checkpoint"
     )]
     NoCheckpoint {
-        /// Which file.
+        /// The file.
         path: String,
     },
-    /// A key cannot be understood.
+    /// A key is invalid.
     #[error(
         "{text:?} is not a verifier key (<name>+<8 hex digits>+<base64>), nor a file with such lines"
     )]
     Key {
-        /// What was given.
+        /// The value given.
         text: String,
-        /// Which rule it breaks.
+        /// The broken rule.
         source: livetrail_tlog::Error,
     },
-    /// A policy file has a line that cannot be understood.
+    /// A line of a policy file is invalid.
     #[error("line {line} of the policy: {what}")]
     Policy {
-        /// Which line, from 1.
+        /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The mistake in it.
         what: String,
     },
-    /// An older checkpoint, given to compare with, is none.
+    /// An older checkpoint, given for comparison, is invalid.
     #[error("{path} is not a signed checkpoint")]
     Older {
-        /// Which file.
+        /// The file.
         path: String,
-        /// Which rule it breaks.
+        /// The broken rule.
         source: livetrail_tlog::Error,
     },
-    /// The address is not one that can be read.
+    /// The address is invalid.
     #[error("{url}: {what}")]
     Url {
         /// The address.
         url: String,
-        /// Why.
+        /// The reason.
         what: &'static str,
     },
     /// A bucket, its server or the credentials for it.
     #[cfg(feature = "s3")]
     #[error(transparent)]
     S3(#[from] livetrail_s3::Error),
-    /// A token for a site cannot be one.
+    /// The token for a site is invalid.
     #[error("the token for the site is empty, or has white space or characters that are not ASCII")]
     Token,
     /// A database cannot be read.
     #[error("cannot {what} in the database: {why}")]
     Database {
-        /// What was tried.
+        /// The operation.
         what: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// A worker thread could not be started.
     #[error("cannot start a thread")]
     Thread {
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
 }

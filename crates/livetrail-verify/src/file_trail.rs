@@ -1,4 +1,4 @@
-//! A trail that is a file of lines: the rules of sessions and numbers can be checked, and nothing else.
+//! A trail that is a file of lines. Only the rules of sessions and numbers can be checked.
 
 use std::io::{BufRead, Read as _};
 
@@ -10,10 +10,10 @@ use crate::report::{Report, TrailKind};
 use crate::trail::{Rules, Trail};
 use crate::verify::{Found, Options, finish};
 
-/// The longest line: every byte of the longest record percent-encoded, with room.
+/// The longest line: every byte of the longest record percent-encoded, with some reserve.
 const MAX_LINE_BYTES: u64 = 1 << 18;
 
-/// Checks a file trail. `place` is for the report; `progress` is told how many lines were read.
+/// Checks a file trail. `place` is for the report. Calls `progress` with the number of lines read.
 ///
 /// # Errors
 /// [`VerifyError::Read`].
@@ -24,7 +24,7 @@ pub fn verify_file(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, VerifyError> {
     let mut found = Found::default();
-    // Several nodes may write one file.
+    // Several nodes may write to one file.
     let mut trail = Trail::new(Rules {
         one_writer: false,
         ..options.rules()
@@ -48,7 +48,7 @@ pub fn verify_file(
         if line.last() != Some(&b'\n') && u64::try_from(read).unwrap_or(0) < MAX_LINE_BYTES {
             found
                 .notes
-                .push("the last line is torn, as a crash leaves it; it was not read".to_owned());
+                .push("the last line is torn, as after a crash; it was not checked".to_owned());
             break;
         }
         match parse_line(&line) {
@@ -72,12 +72,12 @@ pub fn verify_file(
         });
     }
     found.notes.push(
-        "a file trail has no cryptographic evidence: whoever could write to it could change it; only sessions, boots and numbers were checked"
+        "a file trail has no cryptographic evidence: anyone who could write to it could change it; only sessions, boots and numbers were checked"
             .to_owned(),
     );
     if !options.against.is_empty() || !options.policy.is_empty() {
         found.problems.push(
-            "there are no signatures and no checkpoints in a file trail: the keys and checkpoints that were given prove nothing about it".to_owned(),
+            "a file trail has neither signatures nor checkpoints: the given keys and checkpoints prove nothing about it".to_owned(),
         );
     }
     let mut report = finish(place.to_owned(), TrailKind::File, trail, None, found);

@@ -1,62 +1,64 @@
-//! What can be wrong with a trail, and what is worth a remark.
+//! Findings: the ways in which a trail can be wrong, and remarks.
 
 use serde::Serialize;
 
-/// The class of a finding; in the JSON report by its name in snake case, which does not change.
+/// The class of a finding. The JSON report has its name in snake case, which is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Class {
-    /// The checkpoint is not there, or is no checkpoint.
+    /// There is no checkpoint, or the file is not a checkpoint.
     Checkpoint,
-    /// A signature is bad, or none is of a key that is trusted; also a cosignature that should be there.
+    /// A signature is invalid, or none is from a trusted key; or a required cosignature is missing.
     Signature,
-    /// Another log than the one asked for.
+    /// The trail is of another log than the expected one.
     Origin,
     /// The entries do not give the signed root.
     Root,
-    /// A file that the checkpoint covers is not there.
+    /// A file that the checkpoint covers is missing.
     Missing,
-    /// A bundle of entries cannot be taken apart.
+    /// A bundle of entries cannot be parsed.
     Bundle,
-    /// An entry is not the one that its hash tile is about.
+    /// An entry does not have the hash in its hash tile.
     EntryChanged,
-    /// A hash tile's bytes are not what they must be.
+    /// A hash tile has wrong bytes.
     Tile,
     /// An entry is not the canonical bytes of a record.
     Record,
-    /// A rule of sessions, boots or `seq` does not hold.
+    /// A rule of sessions, boots or `seq` is violated.
     Sessions,
-    /// The trail does not contain an older checkpoint: cut, forked, or restored from an old copy.
+    /// The trail does not contain an older checkpoint: it was truncated, forked, or restored from
+    /// an old copy.
     Older,
-    /// `private/log.json` speaks of another log.
+    /// `private/log.json` is of another log.
     Manifest,
-    /// Entries were removed and no `admin_pruned` record says so.
+    /// Entries were removed without an `admin_pruned` record.
     NotPruned,
-    /// A record of pruning or of key rotation cannot be understood.
+    /// A record of pruning or of key rotation is invalid.
     Administration,
-    /// Somebody overwrote or deleted an object of a bucket, whose first version is still there and counts. A remark, unless the
-    /// check is strict.
+    /// Somebody overwrote or deleted an object of a bucket whose first version still exists and
+    /// counts. A remark, unless the check is strict.
     Altered,
-    /// A receipt cannot be understood, or does not lead from its record to the signed root.
+    /// A receipt is invalid, or does not lead from its record to the signed root.
     Proof,
-    /// A line is not as a sink writes it. A remark if it says nothing of an entry, unless the check is strict.
+    /// A line is not in a sink's format. A remark if it contains no entry, unless the check is
+    /// strict.
     Line,
     /// Nothing was recorded for longer than heartbeats allow. A remark, unless the check is strict.
     Silent,
 }
 
-/// How much a finding weighs.
+/// The weight of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Worth a look; the trail may be sound all the same.
+    /// Worth checking; the trail may still be sound.
     Remark,
     /// The trail is not sound.
     Failure,
 }
 
-/// One thing that was found.
+/// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
@@ -76,7 +78,7 @@ pub struct Finding {
     /// The boot concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
-    /// What is wrong, in words.
+    /// The description, for people.
     pub text: String,
 }
 
@@ -111,10 +113,10 @@ impl Finding {
     }
 }
 
-/// How many findings are kept with their words; the rest are counted.
+/// The most findings that are kept with their text; the rest are only counted.
 pub const MAX_FINDINGS: usize = 1_000;
 
-/// Findings, bounded.
+/// A bounded list of findings.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     kept: Vec<Finding>,
@@ -143,7 +145,7 @@ impl Findings {
                 .rev()
                 .find(|kept| kept.severity == Severity::Remark)
         {
-            // Remarks never crowd out what is wrong.
+            // Failures replace remarks when the list is full.
             *remark = finding;
         }
     }
@@ -160,7 +162,7 @@ impl Findings {
         self.first_index
     }
 
-    /// Those that were kept: failures first, each kind in the order of the entries.
+    /// The kept findings: failures first, each kind in the order of the entries.
     pub(crate) fn into_kept(mut self) -> Vec<Finding> {
         self.kept.sort_by_key(|finding| {
             (
@@ -178,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    /// The class declared after this one: a new one does not compile before it has its place here.
+    /// The class declared after this one: a new class does not compile before it is added here.
     const fn after(class: Class) -> Option<Class> {
         Some(match class {
             Class::Checkpoint => Class::Signature,

@@ -5,7 +5,7 @@ use crate::policy::Policy;
 use crate::source::Files;
 use crate::verify::{Options, verify};
 
-/// Files that a trail may have; the fuzzer chooses among them, so that it need not find their names.
+/// Files that a trail may have; the fuzzer chooses among them and need not find their names.
 const PATHS: [&str; 14] = [
     "checkpoint",
     "tile/0/000",
@@ -25,8 +25,8 @@ const PATHS: [&str; 14] = [
 
 /// `data` is files: one byte for the path, two for the length, big-endian, then the contents.
 ///
-/// # Panics
-/// When the verifier does; and when it calls sound what nobody signed. That is what the fuzzer looks for.
+/// # Panics When the verifier panics, or reports an unsigned trail as sound; the fuzzer looks for
+/// that.
 #[doc(hidden)]
 pub fn fuzz_trail(data: &[u8]) {
     let mut files = Files::default();
@@ -51,13 +51,13 @@ pub fn fuzz_trail(data: &[u8]) {
     }
 }
 
-/// A key that nobody has the secret of any more, and of whose log the fuzzer's checkpoints are.
+/// The key of the log of the fuzzer's checkpoints. Nobody has its secret any longer.
 const KEY: &str = "example.com/audit+743e2fde+Aa0TkJFo8yXzcWxIyXjyY96HywyVeXpeKq137nTsmt9F";
 
 /// `data` is a checkpoint or a cursor, a zero byte, and lines.
 ///
 /// # Panics
-/// When the verifier does; and when it calls sound what nobody signed.
+/// When the verifier panics, or reports an unsigned trail as sound.
 #[doc(hidden)]
 pub fn fuzz_lines(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 0);

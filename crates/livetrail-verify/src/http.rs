@@ -8,7 +8,8 @@ use crate::error::VerifyError;
 use crate::source::{Source, SourceError, read_at_most};
 use crate::web;
 
-/// The tlog-tiles site below an address. Redirections are not followed: what is verified is what was asked for.
+/// The tlog-tiles site below an address. Redirections are not followed, so the verified site is the
+/// one asked for.
 pub struct Site {
     prefix: String,
     agent: Agent,
@@ -17,7 +18,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// The site at `url`, which begins with `http://` or, with the feature `https`, with `https://`.
+    /// The site at `url`, which begins with `http://` or, with the feature `https`, with
+    /// `https://`.
     ///
     /// # Errors
     /// [`VerifyError::Url`].
@@ -29,7 +31,7 @@ impl Site {
         let tls = url.starts_with("https://");
         if tls && !cfg!(feature = "https") {
             return Err(refuse(
-                "this program was built without https: copy the site with any tool and verify the copy; no signature depends on the way it came",
+                "this program was built without https: copy the site with another tool and verify the copy; the signatures do not depend on the way it came",
             ));
         }
         if !(tls || url.starts_with("http://")) || url.contains(['?', '#', ' ']) {
@@ -45,10 +47,10 @@ impl Site {
         })
     }
 
-    /// Shows this token with each request: a site may have its entries for those alone who have one.
+    /// Sends this token with each request: a site may serve its entries only to holders of a token.
     ///
     /// # Errors
-    /// [`VerifyError::Token`] when it has characters that no token has.
+    /// [`VerifyError::Token`] when it has characters that a token cannot have.
     pub fn with_token(mut self, token: &str) -> Result<Self, VerifyError> {
         let token = token.trim();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -78,8 +80,7 @@ impl Source for Site {
             200 => {}
             404 | 410 => return Ok(None),
             401 | 403 => {
-                let text =
-                    "the server does not show it to everybody: a token is needed, or another one";
+                let text = "the server refuses access: a token is needed, or another one";
                 return Err(io::Error::other(text).into());
             }
             status => {

@@ -1,17 +1,19 @@
-//! Files with verifier keys: `trail.vkey`, `trail.retired`, and the `trail.vkey` of earlier versions.
+//! Files with verifier keys: `trail.vkey`, `trail.retired`, and the `trail.vkey` of earlier
+//! versions.
 
 use livetrail_tlog::{Error, MAX_RETIRED_KEYS, RetiredKey, VerifierKey};
 
 use crate::error::VerifyError;
 
-/// What a `trail.vkey` of an earlier version has above the keys that no longer sign.
+/// The heading of keys that no longer sign, in a `trail.vkey` of an earlier version.
 const GIVEN_UP: &str = "# Given up";
 
 /// The keys of one or more files.
 ///
-/// A line is a verifier key, or a verifier key with size and root: one that was given up, and counts up to that tree. Empty
-/// lines and those that begin with `#` are left out. Keys below a line that begins with `# Given up` no longer sign, and
-/// nothing says up to which tree they count: the trail must say so, or a file with their bounds.
+/// A line is a verifier key, or a verifier key with size and root: a retired key, which counts up
+/// to that tree. Empty lines and those that begin with `#` are ignored. Keys below a line that
+/// begins with `# Given up` no longer sign, and the file does not state up to which tree they
+/// count: the trail must state it, or a file with their bounds.
 #[derive(Clone, Debug, Default)]
 pub struct KeyFile {
     pub(crate) now: Vec<VerifierKey>,
@@ -52,7 +54,7 @@ impl KeyFile {
         Ok(())
     }
 
-    /// Whether there is no key in it.
+    /// Whether it contains no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count() == 0

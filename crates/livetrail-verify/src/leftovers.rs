@@ -1,4 +1,5 @@
-//! Files under `tile/` that the tree as it is now does not need: of earlier widths, of entries that are not sealed yet, of nobody.
+//! Files under `tile/` that the current tree does not need: of earlier widths, of entries that are
+//! not sealed yet, and foreign ones.
 
 use livetrail_tlog::{Bundle, MAX_ENTRY_BYTES, Tile, TilePath, leaf_hash, parse_bundle};
 
@@ -8,14 +9,14 @@ use crate::scan::{Got, TILE_BYTES, get, get_tile};
 use crate::source::Source;
 use crate::verify::Found;
 
-/// The most directories that wait to be looked into; a log has some thousand in each.
+/// The most directories that wait to be read; a log has some thousand in each.
 const MAX_DIRS: usize = 1 << 17;
 
-/// The most files of a directory that are looked at in the order of their names, so that two reports of one trail are equal; a log has some
-/// thousand in each.
+/// The most files of a directory that are checked in the order of their names, so that two reports
+/// of one trail are equal; a log has some thousand in each.
 const MAX_SORTED: usize = 1 << 17;
 
-/// Compares every file of an earlier width with what it must be, and counts the others.
+/// Compares every file of an earlier width with the tree, and counts the others.
 pub(crate) fn check(source: &dyn Source, size: u64, figures: &mut Figures, found: &mut Found) {
     if !source.lists() {
         found.notes.push(
@@ -43,7 +44,7 @@ pub(crate) fn check(source: &dyn Source, size: u64, figures: &mut Figures, found
         for path in files {
             one(source, &path, size, figures, found);
         }
-        // The last one is taken first.
+        // The last one is read first.
         if let Some(new) = dirs.get_mut(waiting..) {
             new.sort_unstable_by(|a, b| b.cmp(a));
         }
@@ -53,7 +54,7 @@ pub(crate) fn check(source: &dyn Source, size: u64, figures: &mut Figures, found
         if too_many {
             found
                 .notes
-                .push("tile/ has more directories than a log: not all were looked into".to_owned());
+                .push("tile/ has more directories than a log: some were not read".to_owned());
         }
     }
 }
@@ -92,7 +93,7 @@ fn old_tile(source: &dyn Source, old: Tile, now: Tile, found: &mut Found) {
     let Some(bytes) = bytes_of(get(source, &path, TILE_BYTES), &path, found) else {
         return;
     };
-    // What the tree has at this place now was compared before.
+    // The tree's current tile at this position was compared before.
     let Got::Bytes(current) = get_tile(source, now) else {
         return;
     };
@@ -142,7 +143,7 @@ fn old_bundle(source: &dyn Source, old: Bundle, now: Tile, found: &mut Found) {
 fn bytes_of(got: Got, path: &str, found: &mut Found) -> Option<Vec<u8>> {
     match got {
         Got::Bytes(bytes) => return Some(bytes),
-        // A file of an earlier width may go at any time.
+        // A file of an earlier width may disappear at any time.
         Got::Missing => {}
         Got::Bad(text) => found
             .findings

@@ -1,18 +1,19 @@
-//! Checks trails for people who do not trust those who keep them.
+//! Checks trails for people who do not trust the keepers of the trails.
 //!
-//! | what | where |
+//! | task | where |
 //! |---|---|
 //! | checking a ledger's trail | [`verify`], [`Options`] |
 //! | checking a receipt for one record, without the trail | [`verify_proof`], [`ProofReport`] |
-//! | where its files are | [`Source`], [`Directory`], [`Site`], [`Files`] |
-//! | whom to trust | [`Policy`], [`KeyFile`] |
+//! | a trail's files | [`Source`], [`Directory`], [`Site`], [`Files`] |
+//! | trusted keys | [`Policy`], [`KeyFile`] |
 //! | checking a sink's lines of JSON against a signed checkpoint | [`verify_lines`], [`Lines`] |
 //! | checking a file of lines, which has no evidence in it | [`verify_file`] |
-//! | the answer | [`Report`], [`Verdict`], [`Finding`] |
+//! | results | [`Report`], [`Verdict`], [`Finding`] |
 //!
-//! No line of the writer is in here: the trail is rebuilt from its entries and compared. Entries → leaf hashes → every hash tile → the root
-//! that was signed; on the way each older checkpoint, and the records' own rules. It takes one pass, in parallel, and memory that depends on
-//! neither the trail's size nor what its author would like: the open sessions and the boots are what grows, up to a bound.
+//! This crate contains no line of the writer. It rebuilds the trail from its entries and compares:
+//! entries → leaf hashes → every hash tile → the signed root, and on the way each older checkpoint
+//! and the records' own rules. It takes one parallel pass. Its memory depends neither on the
+//! trail's size nor on its author: only open sessions and boots make it grow, up to a bound.
 //!
 //! ```
 //! use livetrail_verify::{Directory, Options, VerifyError, verify};

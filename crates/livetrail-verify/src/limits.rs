@@ -1,4 +1,4 @@
-//! A source that may be a stranger's, with an end to what it can make the verifier read.
+//! Limits on what a source can make the verifier read, because the source may be hostile.
 
 use std::io;
 use std::sync::Mutex;
@@ -6,19 +6,20 @@ use std::time::{Duration, Instant};
 
 use crate::source::{Alteration, Found, Source, SourceError};
 
-/// How much a source beyond this machine may take. A directory is as large as it is; a server can go on for ever, and so can what
-/// writes lines into a pipe: they have the limit in time.
+/// The limits for a source beyond this machine. A directory has its size, but a server can continue
+/// without end, and so can a program that writes lines into a pipe: for lines the time limit
+/// applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// All in all, from the first request on.
+    /// The total time, from the first request on.
     pub time: Duration,
-    /// Bytes that are read, all in all.
+    /// The total number of bytes read.
     pub bytes: u64,
 }
 
 impl Limits {
-    /// Limits of this time, and of as many bytes as the default.
+    /// This time limit, with the default limit of bytes.
     #[must_use]
     pub fn within(time: Duration) -> Self {
         Self {
@@ -38,7 +39,7 @@ impl Default for Limits {
     }
 }
 
-/// When a check has to end.
+/// The end of a check.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     begun: Instant,
@@ -46,7 +47,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// So long from now on.
+    /// The time from now on.
     #[expect(
         clippy::disallowed_methods,
         reason = "a deadline for what others answer"
@@ -62,14 +63,14 @@ impl Deadline {
         self.begun.elapsed() >= self.time
     }
 
-    /// What the report says of it.
+    /// The text for the report.
     pub(crate) fn words(&self) -> String {
         let seconds = self.time.as_secs();
         format!("the check was stopped after {seconds} s, its time limit")
     }
 }
 
-/// Passes on what a source says until a limit is reached, and after that nothing.
+/// Passes on a source's data until a limit is reached, and nothing afterwards.
 pub(crate) struct Limited<'a> {
     source: &'a dyn Source,
     most_bytes: u64,

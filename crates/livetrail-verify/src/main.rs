@@ -61,8 +61,8 @@ const MAX_TOKEN_BYTES: usize = 4_096;
 #[derive(Parser)]
 #[command(name = "livetrail-verify", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// The trail: its directory or that of the server's data, the address of its site (http://… or https://…) or of its place in a bucket
-    /// (s3://…), or a file of lines
+    /// The trail: its directory or the server's data directory, the address of its site (http://…
+    /// or https://…) or of its prefix in a bucket (s3://…), or a file of lines
     #[arg(
         value_name = "PATH|URL",
         required_unless_present_any = ["proof", "postgres", "lines"],
@@ -72,26 +72,29 @@ struct Arguments {
     /// A receipt (.tlog-proof) for one record, checked alone; with --record
     #[arg(long, value_name = "FILE", requires = "record", conflicts_with_all = ["place", "against", "postgres", "lines"])]
     proof: Option<PathBuf>,
-    /// The record that the receipt is for, byte for byte as it was exported; `-` is standard input
+    /// The record of the receipt, byte by byte as it was exported; `-` is standard input
     #[arg(long, value_name = "FILE", requires = "proof")]
     record: Option<PathBuf>,
     /// The trail that a sink keeps as lines of JSON: its files in order; `-` is standard input
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["proof", "postgres"])]
     lines: Vec<PathBuf>,
-    /// The signed checkpoint, or the cursor of a sink, that lines are compared with; without it, the cursor beside the last file
+    /// The signed checkpoint, or the cursor of a sink, to compare lines with; without it, the
+    /// cursor next to the last file
     #[arg(long, value_name = "FILE", requires = "lines")]
     checkpoint: Option<PathBuf>,
-    /// The first files are gone, as `keep_files` removes them: prove the rest alone, from the tree's hashes where it begins. That nothing else was
-    /// removed before that place is not seen
+    /// The first files no longer exist, because `keep_files` removes them: prove only the rest,
+    /// from the tree's hashes where it begins. This cannot show whether anything else was removed
+    /// before
     #[arg(long, requires = "lines")]
     without_head: bool,
-    /// The trail that a sink keeps in this database of PostgreSQL; a password also from the variable PGPASSWORD
+    /// The trail that a sink keeps in this PostgreSQL database; the password may be in PGPASSWORD
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
-    /// Authorities to believe that it is that database, instead of this system's
+    /// Authorities for the database's certificate, instead of this system's
     #[arg(long, value_name = "FILE", requires = "postgres")]
     postgres_ca: Option<PathBuf>,
-    /// A key to trust, or a file with one on each line. The log's own; with type 0x04 its second key, or a witness's
+    /// A key to trust, or a file with one per line. The log's own; with type 0x04 its second key,
+    /// or a witness's
     #[arg(long, value_name = "KEY-OR-FILE")]
     vkey: Vec<String>,
     /// A policy file: keys of the log, witnesses, groups, quorum
@@ -100,16 +103,17 @@ struct Arguments {
     /// An older checkpoint that the trail must contain
     #[arg(long, value_name = "CHECKPOINT", num_args = 1..)]
     against: Vec<PathBuf>,
-    /// The log's name in its checkpoints, where it is not that of its key
+    /// The log's name in its checkpoints, if it is not that of its key
     #[arg(long, value_name = "NAME")]
     origin: Option<String>,
-    /// Ask for a key from outside the trail, and take silence for a failure
+    /// Require a key from outside the trail, and report silence as a failure
     #[arg(long)]
     strict: bool,
-    /// When this copy was made (2026-11-30, or 2026-11-30T12:00:00Z; UTC): silence at its end is judged by that, and not by the time that it is now
+    /// When this copy was made (2026-11-30, or 2026-11-30T12:00:00Z; UTC): the age of its last
+    /// record is computed from that time, not from now
     #[arg(long, value_name = "TIME", value_parser = time)]
     as_of: Option<u64>,
-    /// How often the trail has a heartbeat, in seconds; three in a row that are missing are reported
+    /// The interval of the trail's heartbeats, in seconds; three missing in a row are reported
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     heartbeat: u64,
     /// The trail of a program that writes no server_started and server_stopped
@@ -128,16 +132,16 @@ struct Arguments {
         default_value = "us-east-1"
     )]
     s3_region: String,
-    /// How long a site, a bucket, a database or --lines may take, all in all
+    /// The time limit for a site, a bucket, a database or --lines in total
     #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
     time_limit: u64,
-    /// A file with the token that the site wants for its entries
+    /// A file with the token that the site requires for its entries
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The report for programs
+    /// Print the report as JSON, for programs
     #[arg(long)]
     json: bool,
-    /// Threads that read and hash; without it, one for each processor
+    /// Threads that read and hash; by default one per processor
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     threads: usize,
 }
@@ -147,7 +151,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(answer) => match print(&answer, arguments.json) {
             Ok(()) => ExitCode::from(answer.verdict().exit_code()),
-            // The reader has seen enough, as `head` has: the verdict is the same.
+            // The reader has closed the output, like `head`: the verdict is the same.
             Err(error) if is_broken_pipe(&error) => ExitCode::from(answer.verdict().exit_code()),
             Err(error) => could_not(&error, false),
         },
@@ -182,7 +186,7 @@ fn could_not(error: &anyhow::Error, json: bool) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// What was asked for.
+/// The result of the requested check.
 enum Answer {
     Trail(Box<Report>),
     Receipt(Box<ProofReport>),
@@ -216,7 +220,7 @@ fn run(arguments: &Arguments) -> Result<Answer> {
     match (&arguments.proof, &arguments.record) {
         (Some(proof), Some(record)) => {
             let proof = bytes(proof, MAX_PROOF_FILE_BYTES)?;
-            // A byte more than the longest entry: the LF behind it.
+            // One byte more than the longest entry: the LF after it.
             let record = bytes(record, MAX_ENTRY_BYTES + 1)?;
             let report = verify_proof(&proof, &record, &options)?;
             Ok(Answer::Receipt(Box::new(report)))
@@ -389,7 +393,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
     })
 }
 
-/// A time as people write it, in milliseconds since 1970.
+/// A time in the usual notation, in milliseconds since 1970.
 fn time(text: &str) -> Result<u64, String> {
     let time = text.parse::<jiff::Timestamp>().ok().or_else(|| {
         let civil: jiff::civil::DateTime = text.parse().ok()?;
@@ -437,7 +441,7 @@ fn bytes(path: &Path, most: usize) -> Result<Vec<u8>> {
         .with_context(|| format!("there is no file {name}"))
 }
 
-/// How far it is; nothing but on a terminal.
+/// The progress, shown only on a terminal.
 struct Bar(ProgressBar);
 
 impl Bar {

@@ -1,4 +1,5 @@
-//! Older checkpoints: that the tree contains each of them, and which keys they vouch for.
+//! Older checkpoints: checks that the tree contains each of them, and learns the keys that they
+//! vouch for.
 
 mod cosigned;
 
@@ -20,17 +21,17 @@ use crate::verify::{Found, MAX_SMALL_BYTES, stated};
 
 const ARCHIVE: &str = "private/checkpoints";
 
-/// Under a key's id, the checkpoint under which that key was given up. It is published, so that whoever has only a site and an old key can
-/// follow.
+/// Under a key's id, the checkpoint under which that key was retired. It is published, so that a
+/// user who has only a site and an old key can follow the changes.
 const HAND_OVERS: &str = "handover";
 
-/// The most of those that are looked for without a key that names them; a log has a few.
+/// The most of those that are checked without a key that names them; a log has a few.
 const MAX_HAND_OVERS: usize = 1 << 12;
 
-/// The most checkpoints of the archive that are checked; of more, the newest.
+/// The most checkpoints of the archive that are checked; if there are more, the newest.
 const MAX_ARCHIVED: usize = 1 << 20;
 
-/// The most that wait for a key to be vouched for.
+/// The most that wait until their key is vouched for.
 const MAX_PENDING: usize = 1 << 16;
 
 /// An older checkpoint.
@@ -42,15 +43,15 @@ pub(crate) struct Older {
 
 #[derive(Clone)]
 enum Whence {
-    /// From whoever asked: its name, and the note.
+    /// From the user: its name, and the note.
     Given(String, Vec<u8>),
-    /// The archive: it is read when its turn comes.
+    /// From the archive: it is read when it is needed.
     Archive,
-    /// The key that was given up under it, and the note.
+    /// The key that was retired under it, and the note.
     HandOver(KeyId, Vec<u8>),
-    /// Somewhere else in the place: where, and the note.
+    /// From elsewhere in the place: its name, and the note.
     Elsewhere(String, Vec<u8>),
-    /// How many witnesses have cosigned it, as its name says, and the note.
+    /// The number of its cosigning witnesses according to its name, and the note.
     Cosigned(usize, Vec<u8>),
 }
 
@@ -64,30 +65,30 @@ impl Older {
         }
     }
 
-    /// What is wrong with it is wrong with the trail.
+    /// Whether a problem with it is a problem of the trail.
     const fn is_of_trail(&self) -> bool {
         !matches!(self.whence, Whence::Given(..))
     }
 }
 
-/// All of them, in the order of their sizes.
+/// All older checkpoints, in the order of their sizes.
 #[derive(Default)]
 pub(crate) struct OlderCheckpoints {
     given: BTreeMap<u64, Vec<Older>>,
     /// Sizes, largest first.
     archived: Vec<u64>,
-    /// Keys whose hand-over was looked for.
+    /// Keys whose hand-over was searched for.
     followed: BTreeSet<KeyId>,
-    /// All below this size were compared.
+    /// All checkpoints below this size were compared.
     passed: u64,
     pending: Vec<(Older, TreeHead)>,
     unread: usize,
     unlisted: Option<String>,
-    /// The newest one in the tree that the witnesses asked for have cosigned.
+    /// The newest one in the tree that the required witnesses have cosigned.
     cosigned: Option<CosignedReport>,
-    /// Whether what is a remark otherwise is a failure.
+    /// Whether some remarks are failures.
     pub(crate) is_strict: bool,
-    /// The archive is in a place to which others may add.
+    /// The archive is in a place where others may add files.
     is_remote: bool,
     pub(crate) report: OlderReport,
 }
@@ -126,7 +127,7 @@ impl OlderCheckpoints {
                 more = more.saturating_add(1);
             }
         });
-        // Whoever checks may not be allowed to see private files.
+        // The user may lack access to private files.
         all.unlisted = listed
             .err()
             .map(|error| format!("cannot list {ARCHIVE}: {error}"));
@@ -140,7 +141,7 @@ impl OlderCheckpoints {
         Ok(all)
     }
 
-    /// Takes the checkpoints under which keys were given up: all that can be listed, and those of the trusted keys.
+    /// Adds the hand-overs: all that can be listed, and those of the trusted keys.
     pub(crate) fn hand_overs(&mut self, source: &dyn Source, trust: &Trust, found: &mut Found) {
         let mut keys = BTreeSet::new();
         let mut more = false;
@@ -160,7 +161,7 @@ impl OlderCheckpoints {
                 .push(format!("cannot list {HAND_OVERS}: {error}"));
         }
         if more {
-            let text = format!("{HAND_OVERS} has more than a log: not all were looked into");
+            let text = format!("{HAND_OVERS} has more files than a log: some were not read");
             found.notes.push(text);
         }
         for key in keys {
@@ -169,7 +170,8 @@ impl OlderCheckpoints {
         self.follow(source, trust, found);
     }
 
-    /// Takes what else the place says of the trail's size. `size` is that of the newest checkpoint.
+    /// Adds the place's other statements about the trail's size. `size` is that of the newest
+    /// checkpoint.
     pub(crate) fn found(
         &mut self,
         source: &dyn Source,
@@ -202,7 +204,7 @@ impl OlderCheckpoints {
                     text,
                     may_be_honest,
                 } => {
-                    // No accusation, strict or not, of what a writer leaves that is not done yet.
+                    // Strict or not, a state that an unfinished writer may leave is not a failure.
                     if may_be_honest && is_strict {
                         found.problems.push(text);
                     } else {
@@ -221,13 +223,13 @@ impl OlderCheckpoints {
                     let theirs = verified.head().size;
                     if is_shown && theirs < size {
                         let text = format!(
-                            "it is the checkpoint of {theirs} entries, and the newest one that is there is of {size}: a reader of that one alone is shown an older trail"
+                            "it is the checkpoint of {theirs} entries, but the newest one has {size}: a reader of only that one is shown an older trail"
                         );
                         found.findings.add(remark(Class::Altered, text).path(&name));
                     }
                     self.elsewhere(theirs, name, note);
                 }
-                // Its key may be vouched for yet.
+                // Its key may be vouched for later.
                 Signed::UnknownKey(stated) | Signed::GivenUp(stated, _) => {
                     self.elsewhere(stated.head().size, name, note);
                 }
@@ -242,7 +244,7 @@ impl OlderCheckpoints {
         self.given.entry(size).or_default().push(older);
     }
 
-    /// The same for keys that are trusted by now.
+    /// Adds the hand-overs of keys that have become trusted.
     fn follow(&mut self, source: &dyn Source, trust: &Trust, found: &mut Found) {
         let policy = trust.policy();
         for key in policy.log.iter().chain(&policy.own) {
@@ -250,7 +252,7 @@ impl OlderCheckpoints {
         }
     }
 
-    /// Looks for the checkpoint under which this key was given up.
+    /// Searches for the checkpoint under which this key was retired.
     pub(crate) fn hand_over(&mut self, key: KeyId, source: &dyn Source, found: &mut Found) {
         if !self.followed.insert(key) {
             return;
@@ -258,14 +260,14 @@ impl OlderCheckpoints {
         let name = format!("{HAND_OVERS}/{key}");
         let bytes = match get(source, &name, MAX_SMALL_BYTES) {
             Got::Bytes(bytes) => bytes,
-            // It was not given up, or before there were such files.
+            // It was not retired, or before these files existed.
             Got::Missing => return,
             Got::Bad(text) => {
                 let finding = Finding::failure(Class::Older, text);
                 found.findings.add(finding.path(name));
                 return;
             }
-            // Should it be needed, then a signature by a trusted key is missing, too.
+            // If it is needed, then a signature by a trusted key is missing, too.
             Got::Problem(problem) => {
                 found.notes.push(problem);
                 return;
@@ -276,7 +278,7 @@ impl OlderCheckpoints {
             found.findings.add(finding.path(name));
             return;
         };
-        // A key of which the trail tells later than it was given up is trusted without it.
+        // A key whose retirement the trail records later is trusted without it.
         if size >= self.passed {
             self.report.handed_over = self.report.handed_over.saturating_add(1);
             self.given.entry(size).or_default().push(Older {
@@ -296,7 +298,7 @@ impl OlderCheckpoints {
         }
     }
 
-    /// One of this size.
+    /// Removes and returns one of this size.
     pub(crate) fn take(&mut self, size: u64) -> Option<Older> {
         self.passed = size;
         if self.archived.last() == Some(&size) {
@@ -357,14 +359,15 @@ impl OlderCheckpoints {
                     }
                     Signed::UnknownKey(_) | Signed::GivenUp(..) => {}
                 }
-                // A later rotation may name the second key that it had, or the key that was given up.
+                // A later rotation may name the second key of that time, or the retired key.
                 if no_second || handed_over(older, trust, trail).is_some() {
                     self.wait(older, head, found);
                     return;
                 }
                 self.report.consistent = self.report.consistent.saturating_add(1);
             }
-            // The signer is judged first: a stranger's checkpoint says nothing of this trail.
+            // The signer is judged first: a checkpoint by an unknown key says nothing about this
+            // trail.
             Signed::UnknownKey(_) | Signed::GivenUp(..) => self.wait(older, head, found),
             Signed::Bad(finding) => self.doubtful(older, finding, found),
         }
@@ -381,7 +384,7 @@ impl OlderCheckpoints {
         }
     }
 
-    /// Judges the latest checkpoint, now that the older ones have said which keys they vouch for.
+    /// Judges the latest checkpoint, now that the older ones have vouched for their keys.
     pub(crate) fn latest(
         &mut self,
         bytes: &[u8],
@@ -389,9 +392,9 @@ impl OlderCheckpoints {
         trail: &mut Trail,
         found: &mut Found,
     ) -> Option<Box<VerifiedCheckpoint>> {
-        // Keys may have been added since it was first checked, and others bounded.
+        // Keys may have been added since it was first checked, and others may have got bounds.
         let signed = match trust.check(bytes) {
-            // With a key that it vouches for itself, it may have a line more that can be verified.
+            // With a key that it vouches for itself, a further line of it may be verifiable.
             Signed::Good(verified) => learn(verified, bytes, "checkpoint", trust, trail).0,
             signed => signed,
         };
@@ -407,7 +410,7 @@ impl OlderCheckpoints {
                 return Some(verified);
             }
             Signed::UnknownKey(_) => {
-                let mut text = "no line is a signature of a trusted key: the log is another one, or was signed again".to_owned();
+                let mut text = "no line is a signature of a trusted key: this is another log, or it was signed again".to_owned();
                 if let Some(rotation) = trail.rotations.last() {
                     text += &format!(
                         "; entry {} records a change to the key {}, but no checkpoint of a trusted key covers that entry: give that key with \
@@ -426,7 +429,8 @@ impl OlderCheckpoints {
         None
     }
 
-    /// One that a trusted key has not signed. Somebody who may only add to a place can put one there: that is no fault of the trail in it.
+    /// Reports one that no trusted key has signed. Anyone who may only add files to a place can put
+    /// one there, so it is not a problem of the trail.
     fn doubtful(&self, older: &Older, finding: Finding, found: &mut Found) {
         let is_anybodys = match older.whence {
             Whence::Elsewhere(..) => true,
@@ -466,7 +470,7 @@ impl OlderCheckpoints {
             Got::Bytes(bytes) => return Some(bytes),
             Got::Missing => found
                 .notes
-                .push(format!("{name} has gone while the trail was read")),
+                .push(format!("{name} disappeared while the trail was read")),
             Got::Bad(text) => {
                 self.doubtful(older, Finding::failure(Class::Older, text), found);
             }
@@ -475,7 +479,7 @@ impl OlderCheckpoints {
         None
     }
 
-    /// What is left: those that waited for a key, and those that are larger than the trail.
+    /// Judges the remaining ones: those that waited for a key, and those larger than the trail.
     pub(crate) fn settle(
         &mut self,
         source: &dyn Source,
@@ -511,8 +515,8 @@ impl OlderCheckpoints {
                     self.remember_cosigned(&verified, trust);
                     self.report.consistent = self.report.consistent.saturating_add(1);
                 }
-                // In the tree it shows what the tree shows; any other one could be by anyone who
-                // found the old secret.
+                // If it equals the tree's head, it shows nothing new. Any other one could be by
+                // anyone who found the old secret.
                 Signed::GivenUp(stated, _) if stated.head() == head => {
                     self.report.consistent = self.report.consistent.saturating_add(1);
                 }
@@ -539,7 +543,7 @@ impl OlderCheckpoints {
             .flatten()
             .collect();
         let archived = std::mem::take(&mut self.archived);
-        // Where the newest checkpoint was chosen among several, those above it were judged with that.
+        // If the newest checkpoint was chosen among several, those above it were judged then.
         let was_chosen = source.newest().len() > 1;
         let largest = archived.first().filter(|_| !was_chosen);
         let largest = largest.map(|size| Older {
@@ -549,7 +553,8 @@ impl OlderCheckpoints {
         let size = size_now(source);
         for older in given.into_iter().chain(largest) {
             if size.is_none_or(|size| older.size <= size) {
-                // The tree could not be computed so far, and that was said; or the log has grown since.
+                // The tree could not be computed so far, which was reported; or the log has grown
+                // since.
                 let text = format!("{} was not compared", older.name());
                 if older.is_of_trail() {
                     found.notes.push(text);
@@ -564,7 +569,7 @@ impl OlderCheckpoints {
             match trust.check(&bytes) {
                 Signed::Good(_) => {
                     let text = format!(
-                        "there was a checkpoint of {} entries, the trail now has {}: its tail was cut off, or an old copy was restored",
+                        "there was a checkpoint of {} entries, but the trail now has {}: its tail was cut off, or an old copy was restored",
                         older.size,
                         size.unwrap_or(0)
                     );
@@ -587,8 +592,8 @@ impl OlderCheckpoints {
     }
 }
 
-/// Trusts the keys that a trusted checkpoint vouches for, and bounds those that were given up below it. Gives what the note is with these keys, and
-/// whether there are new ones.
+/// Trusts the keys that a trusted checkpoint vouches for, and sets bounds for keys retired below
+/// it. Returns the note as verified with these keys, and whether there are new ones.
 fn learn(
     verified: Box<VerifiedCheckpoint>,
     bytes: &[u8],
@@ -608,7 +613,8 @@ fn learn(
     (again, accepted)
 }
 
-/// A hand-over says under whose id it stands up to where that key counts, also when the record of the change was pruned.
+/// The name of a hand-over gives the key whose bound it is, also when the record of the change was
+/// pruned.
 fn bound_by_name(older: &Older, verified: &VerifiedCheckpoint, trust: &mut Trust) {
     if let Whence::HandOver(key, _) = &older.whence
         && verified
@@ -620,7 +626,7 @@ fn bound_by_name(older: &Older, verified: &VerifiedCheckpoint, trust: &mut Trust
     }
 }
 
-/// The size that is published now: the log may have grown while it was checked.
+/// The size that is published now: the log may have grown during the check.
 fn size_now(source: &dyn Source) -> Option<u64> {
     let Got::Bytes(bytes) = get(source, "checkpoint", MAX_SMALL_BYTES) else {
         return None;
@@ -629,8 +635,8 @@ fn size_now(source: &dyn Source) -> Option<u64> {
     Some(Checkpoint::parse(note.text()).ok()?.head().size)
 }
 
-/// Whether a hand-over is one: signed with the key that was given up and, when a record names it, with the one that takes its place, as far as these
-/// are trusted.
+/// Whether a hand-over is valid: signed with the retired key and, if a record names the successor,
+/// with the successor, as far as these are trusted.
 fn handed_over(older: &Older, trust: &Trust, trail: &Trail) -> Option<Finding> {
     let Whence::HandOver(key, bytes) = &older.whence else {
         return None;
@@ -638,7 +644,7 @@ fn handed_over(older: &Older, trust: &Trust, trail: &Trail) -> Option<Finding> {
     let verified = match trust.check(bytes) {
         Signed::Good(verified) => verified,
         Signed::Bad(finding) => return Some(finding),
-        // It was judged before by whom it is signed.
+        // Its signers were judged before.
         Signed::UnknownKey(_) | Signed::GivenUp(..) => return None,
     };
     let mut rotations = trail.rotations.iter().rev();
@@ -655,7 +661,7 @@ fn handed_over(older: &Older, trust: &Trust, trail: &Trail) -> Option<Finding> {
     let next = next.map(|rotation| rotation.new.id());
     let missing = [*key].into_iter().chain(next).find(|key| !has_signed(*key));
     missing.map(|missing| {
-        let text = format!("the key {key} was given up under it, and {missing} has not signed it");
+        let text = format!("the key {key} was given up under it, but {missing} has not signed it");
         Finding::failure(Class::Signature, text)
     })
 }
@@ -666,7 +672,7 @@ fn contains(older: &Older, head: TreeHead, stated: TreeHead, found: &mut Found) 
     }
     let text = if stated.size == head.size {
         format!(
-            "the tree of the first {} entries is another one than this older checkpoint states: the trail was changed below that, or is a fork",
+            "the tree of the first {} entries differs from this older checkpoint: the trail was changed below that size, or is a fork",
             head.size
         )
     } else {
@@ -681,7 +687,8 @@ fn contains(older: &Older, head: TreeHead, stated: TreeHead, found: &mut Found) 
     false
 }
 
-/// What is wrong with a checkpoint of the archive is wrong with the trail; what was given is the asker's.
+/// A problem with a checkpoint of the archive is a problem of the trail; a given checkpoint is the
+/// user's responsibility.
 fn bad(older: &Older, finding: Finding, found: &mut Found) {
     let name = older.name();
     if older.is_of_trail() {
@@ -689,11 +696,11 @@ fn bad(older: &Older, finding: Finding, found: &mut Found) {
     } else {
         found
             .problems
-            .push(format!("{name} cannot be compared with: {}", finding.text));
+            .push(format!("cannot compare with {name}: {}", finding.text));
     }
 }
 
-/// The key whose id, in eight hexadecimal digits, this is.
+/// The key with this id, in eight hexadecimal digits.
 fn key_in(name: &str) -> Option<KeyId> {
     let id = KeyId(u32::from_str_radix(name, 16).ok()?.to_be_bytes());
     (id.to_string() == name).then_some(id)

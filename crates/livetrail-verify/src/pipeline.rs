@@ -1,6 +1,7 @@
-//! Workers scan bundles in parallel; one place takes what they found in the order of the log.
+//! Workers scan bundles in parallel; one thread takes the results in the order of the log.
 //!
-//! At most [`WINDOW`] bundles a worker, and about [`MAX_BYTES`] of them, are between the two: memory does not depend on the log's size.
+//! At most [`WINDOW`] bundles per worker, and about [`MAX_BYTES`] of them, wait between the two:
+//! memory does not depend on the log's size.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,13 +12,14 @@ use crate::error::VerifyError;
 use crate::scan::{Scanned, scan};
 use crate::source::Source;
 
-/// Bundles that may wait, for each worker.
+/// Bundles that may wait, per worker.
 const WINDOW: usize = 16;
 
-/// Bytes read from disk that may wait. A worker that has begun is not stopped by it.
+/// Bytes read from disk that may wait. A worker that has started finishes its bundle.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Scans every bundle of a log of `size` entries and hands each to `take`, in order, until that says `false`.
+/// Scans every bundle of a log of `size` entries and passes each to `take`, in order, until `take`
+/// returns `false`.
 pub(crate) fn run(
     source: &dyn Source,
     size: u64,
@@ -53,7 +55,7 @@ pub(crate) fn run(
     })
 }
 
-/// A worker that panics ends the waiting for it; the scope passes the panic on.
+/// When a worker panics, stops the others from waiting for it; the scope passes the panic on.
 struct StopOnPanic<'a>(&'a Queue);
 
 impl Drop for StopOnPanic<'_> {
@@ -73,9 +75,9 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// The next bundle that nobody has claimed.
+    /// The next bundle that no worker has claimed.
     claimed: u64,
-    /// The bundle in front of `slots`.
+    /// The bundle at the front of `slots`.
     front: u64,
     slots: VecDeque<Option<Scanned>>,
     bytes: usize,
@@ -104,7 +106,7 @@ impl Queue {
             }
             let index = state.claimed;
             let bundle = Bundle::in_tree(index, size)?;
-            // The one in front is always let through, or nothing would move.
+            // The bundle at the front is always admitted, so that the pipeline progresses.
             let fits = state.slots.len() < self.window && state.bytes < MAX_BYTES;
             if fits || state.slots.is_empty() {
                 state.claimed = index.saturating_add(1);

@@ -1,11 +1,11 @@
-//! Which keys are trusted, and how many cosignatures are asked for (C2SP tlog-policy).
+//! The trusted keys, and the required cosignatures (C2SP tlog-policy).
 //!
 //! ```text
 //! # comment
 //! log <verifier key> [<url>]                 type 0x01: signs; type 0x04: the log's own second key
 //! witness <name> <verifier key> [<url>]      type 0x04
 //! group <name> <number>|any|all <member>...  members are witnesses and groups named before
-//! quorum <name>|none                         once; none asks for no witness
+//! quorum <name>|none                         once; none requires no witness
 //! ```
 
 use livetrail_tlog::{KeyType, RetiredKey, VerifierKey};
@@ -19,15 +19,15 @@ pub const MAX_POLICY_BYTES: usize = 64 * 1024;
 /// Trusted keys.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Keys that sign the log's checkpoints (0x01); one of them must have.
+    /// Keys that sign the log's checkpoints (0x01); one of them must have signed.
     pub(crate) log: Vec<VerifierKey>,
     /// Second keys of the log (0x04); if there are any, one of them must have cosigned.
     pub(crate) own: Vec<VerifierKey>,
     /// Witnesses (0x04), by name.
     pub(crate) witnesses: Vec<(String, VerifierKey)>,
-    /// Keys of the log that were given up; each counts up to its hand-over. They are among `log` and `own` too.
+    /// Retired keys of the log; each counts up to its hand-over. They are also in `log` and `own`.
     pub(crate) retired: Vec<RetiredKey>,
-    /// Keys of the log that were given up, and nothing says at which size. They are among `log` and `own` too.
+    /// Retired keys of the log without a known hand-over. They are also in `log` and `own`.
     pub(crate) given_up: Vec<VerifierKey>,
     groups: Vec<Group>,
     quorum: Option<String>,
@@ -98,7 +98,7 @@ impl Policy {
                 }
                 ["quorum", name] => {
                     if std::mem::replace(&mut has_quorum, true) {
-                        return Err(refuse("a second quorum".to_owned()));
+                        return Err(refuse("quorum is given a second time".to_owned()));
                     }
                     if *name != "none" {
                         if !policy.knows(name) {
@@ -109,7 +109,7 @@ impl Policy {
                 }
                 _ => {
                     return Err(refuse(
-                        "not log, witness, group or quorum with what belongs to it".to_owned(),
+                        "expected log, witness, group or quorum with its arguments".to_owned(),
                     ));
                 }
             }
@@ -117,8 +117,9 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Adds a verifier key: one of type 0x01 signs for the log; one of type 0x04 is the log's own second key when its name is that of a
-    /// log key, or such a name with `/` and more; otherwise it is a witness, which then must have cosigned.
+    /// Adds a verifier key. A key of type 0x01 signs for the log. A key of type 0x04 is the log's
+    /// own second key if its name is that of a log key, or such a name followed by `/` and more.
+    /// Otherwise it is a witness, which must then have cosigned.
     ///
     /// Add the log's keys first.
     ///
@@ -128,7 +129,7 @@ impl Policy {
         if key.key_type() == KeyType::COSIGNATURE && !self.is_own(&key) {
             let name = key.to_string();
             self.witnesses.push((name.clone(), key));
-            // Whoever names a witness on the command line wants it.
+            // A witness named on the command line is required.
             let members = self
                 .quorum
                 .take()
@@ -147,7 +148,7 @@ impl Policy {
         self.add_of_log(key)
     }
 
-    /// Adds the keys of files, those that sign first, so that their names distinguish the log's
+    /// Adds the keys of files, the signing keys first, so that their names distinguish the log's
     /// second key from a witness's.
     ///
     /// # Errors
@@ -167,7 +168,8 @@ impl Policy {
         Ok(())
     }
 
-    /// Adds a key that the log gave up: it counts up to its hand-over and no further, also when it is given as a valid one too.
+    /// Adds a retired key of the log: it counts only up to its hand-over, also when it is given as
+    /// a current key as well.
     ///
     /// # Errors
     /// [`VerifyError::Key`] for a key of another type than a log's.
@@ -189,12 +191,12 @@ impl Policy {
         })
     }
 
-    /// Whether witnesses are asked for.
+    /// Whether witnesses are required.
     pub(crate) const fn has_quorum(&self) -> bool {
         self.quorum.is_some()
     }
 
-    /// Whether no key that signs is known.
+    /// Whether no signing key is known.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.log.is_empty()
@@ -233,7 +235,8 @@ impl Policy {
             || self.groups.iter().any(|group| group.name == name)
     }
 
-    /// Whether those who cosigned are enough. Groups name only what stands before them, so one pass decides all of them.
+    /// Whether the cosigners are enough. Groups refer only to earlier members, so one pass decides
+    /// all of them.
     pub(crate) fn quorum_reached(&self, cosigned: impl Fn(&VerifierKey) -> bool) -> bool {
         let Some(quorum) = &self.quorum else {
             return true;

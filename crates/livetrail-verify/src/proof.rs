@@ -1,4 +1,4 @@
-//! A receipt for one record, checked alone: without the trail, and without whoever keeps it.
+//! A receipt for one record, checked alone: without the trail, and independently of its keeper.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::show::Lines;
 use crate::trust::{Signed, Trust};
 use crate::verify::{Options, checkpoint_report};
 
-/// What became of a receipt. Its JSON form is what serde makes of it, and only ever grows.
+/// The result of checking a receipt. Its JSON form is made by serde; fields are only ever added.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ProofReport {
@@ -21,27 +21,29 @@ pub struct ProofReport {
     pub format: u32,
     /// The answer.
     pub verdict: Verdict,
-    /// The index at which the record stands in the log, if the receipt says so.
+    /// The index of the record in the log, if the receipt contains it.
     pub index: Option<u64>,
     /// The hash of the record's leaf, in base64.
     pub leaf_hash: String,
     /// The checkpoint in the receipt, if it could be read.
     pub checkpoint: Option<CheckpointReport>,
-    /// What is wrong.
+    /// The violations.
     pub findings: Vec<Finding>,
-    /// What could not be checked, and why.
+    /// Everything that could not be checked, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
-    /// What the reader should know.
+    /// Facts that the reader should know.
     pub notes: Vec<String>,
 }
 
-/// Checks that a record is in a log: `proof` is a `.tlog-proof` file, `entry` the record's canonical bytes, as they were exported (one LF behind
-/// them is left out). The checkpoint in the receipt must be signed by a key of the options' policy, cosigned by the log's second key if that is
-/// among them, and by the witnesses that the policy asks for.
+/// Checks that a record is in a log. `proof` is a `.tlog-proof` file, `entry` the record's
+/// canonical bytes, as exported (one trailing LF is ignored). The checkpoint in the receipt must be
+/// signed by a key of the options' policy, cosigned by the log's second key if the policy has it,
+/// and by the witnesses that the policy requires.
 ///
 /// # Errors
-/// [`VerifyError`] when no key was given, or one cannot be understood. Whatever is wrong with receipt or record is in the report.
+/// [`VerifyError`] when no key was given, or one is invalid. Problems of receipt or record are in
+/// the report.
 pub fn verify_proof(
     proof: &[u8],
     entry: &[u8],
@@ -63,7 +65,7 @@ pub fn verify_proof(
         notes: Vec::new(),
     };
     if let Err(error) = parse_canonical(entry) {
-        let text = format!("the record is not one in canonical bytes: {error}");
+        let text = format!("the record is not in canonical bytes: {error}");
         report.findings.push(Finding::failure(Class::Record, text));
     }
     match ProofFile::parse(proof) {
@@ -86,8 +88,7 @@ impl ProofReport {
         self.index = Some(proof.index());
         if proof.extra().is_some() {
             self.notes.push(
-                "the receipt has an `extra` line: nobody signed it, and it was not looked at"
-                    .into(),
+                "the receipt has an `extra` line: it is not signed, and was not checked".into(),
             );
         }
         let note = proof.checkpoint();
@@ -115,7 +116,7 @@ impl ProofReport {
             }
             Signed::UnknownKey(checkpoint) => {
                 self.checkpoint = Some(checkpoint_report(&checkpoint, None));
-                let text = "no signature is of a key that is trusted";
+                let text = "no signature is from a trusted key";
                 self.findings.push(Finding::failure(Class::Signature, text));
             }
             Signed::GivenUp(checkpoint, given_up) => {
@@ -141,7 +142,7 @@ impl ProofReport {
         let unknown = lines.saturating_sub(verified);
         if unknown > 0 {
             self.notes.push(format!(
-                "{unknown} of {lines} signature lines are of keys that were not given, and were not checked"
+                "{unknown} of {lines} signature lines are of unknown keys, and were not checked"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! What the verifier says in the end.
+//! The verifier's report.
 
 use serde::Serialize;
 
@@ -10,9 +10,9 @@ use crate::finding::Finding;
 pub enum Verdict {
     /// Everything holds.
     Sound,
-    /// Something does not.
+    /// Something is wrong.
     NotSound,
-    /// Nothing that was checked is wrong, and not all could be checked.
+    /// Nothing wrong was found, but not everything could be checked.
     CouldNotCheck,
 }
 
@@ -28,7 +28,7 @@ impl Verdict {
     }
 }
 
-/// What a trail is.
+/// The kind of a trail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrailKind {
@@ -40,7 +40,7 @@ pub enum TrailKind {
     Lines,
 }
 
-/// The whole report. Its JSON form is what serde makes of it, and only ever grows.
+/// The whole report. Its JSON form is made by serde; fields are only ever added.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
@@ -48,18 +48,19 @@ pub struct Report {
     pub format: u32,
     /// The answer.
     pub verdict: Verdict,
-    /// The place that was looked at.
+    /// The place that was checked.
     pub place: String,
-    /// What was there.
+    /// The kind of trail found there.
     pub kind: TrailKind,
     /// The latest checkpoint, if it could be read.
     pub checkpoint: Option<CheckpointReport>,
-    /// The newest checkpoint that the witnesses asked for have cosigned; entries above it are not cosigned yet.
+    /// The newest checkpoint that the required witnesses have cosigned; later entries are not
+    /// cosigned yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cosigned: Option<CosignedReport>,
-    /// Keys that were trusted.
+    /// The trusted keys.
     pub keys: KeysReport,
-    /// What was counted.
+    /// The counts.
     pub figures: Figures,
     /// Older checkpoints.
     pub older: OlderReport,
@@ -69,24 +70,24 @@ pub struct Report {
     pub pruned: Vec<PrunedReport>,
     /// Rotations on record.
     pub rotations: Vec<RotationReport>,
-    /// The index of the first entry that something is wrong with.
+    /// The index of the first entry with a failure.
     pub first_index: Option<u64>,
-    /// How many findings make the trail not sound.
+    /// The number of findings that make the trail not sound.
     pub failures: u64,
-    /// How many findings are remarks.
+    /// The number of remarks.
     pub remarks: u64,
     /// The findings, failures first; at most [`MAX_FINDINGS`](crate::MAX_FINDINGS).
     pub findings: Vec<Finding>,
-    /// What could not be checked, and why.
+    /// Everything that could not be checked, and why.
     pub problems: Vec<String>,
-    /// Facts that weigh nothing.
+    /// Facts without influence on the verdict.
     pub notes: Vec<String>,
 }
 
 /// The latest checkpoint.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckpointReport {
-    /// Which log it is of.
+    /// The origin, which identifies the log.
     pub origin: String,
     /// Entries.
     pub size: u64,
@@ -94,7 +95,7 @@ pub struct CheckpointReport {
     pub root: String,
     /// Whether the signature was verified.
     pub verified: bool,
-    /// Who signed, `name+id`.
+    /// The signers, `name+id`.
     pub signed_by: Vec<String>,
     /// The log's own cosignatures.
     pub log_cosigned: Vec<CosignatureReport>,
@@ -107,72 +108,76 @@ pub struct CheckpointReport {
 pub struct CosignatureReport {
     /// `name+id`.
     pub by: String,
-    /// When, in seconds since 1970.
+    /// The time, in seconds since 1970.
     pub time_s: u64,
 }
 
-/// The newest checkpoint with the cosignatures that the policy asks for.
+/// The newest checkpoint with the cosignatures that the policy requires.
 #[derive(Clone, Debug, Serialize)]
 pub struct CosignedReport {
     /// Entries.
     pub size: u64,
-    /// Who has cosigned it, and when.
+    /// Its cosigners, and the times.
     pub by: Vec<CosignatureReport>,
 }
 
 /// The keys.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct KeysReport {
-    /// They were found in the trail itself: this shows that the trail is consistent, not whose it is.
+    /// The keys were found in the trail itself. That shows that the trail is consistent, but not
+    /// whose it is.
     pub from_trail: bool,
-    /// Those that sign now.
+    /// The current signing keys.
     pub log: Vec<String>,
     /// The log's second keys.
     pub log_cosigners: Vec<String>,
-    /// Keys of the log that were given up, each with size and root of the tree up to which it counts.
+    /// The log's retired keys, each with size and root of the tree up to which it counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<String>,
     /// Witnesses.
     pub witnesses: Vec<String>,
 }
 
-/// What was counted.
+/// The counts.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Figures {
-    /// Entries whose hashes are in the tree that was computed.
+    /// Entries whose hashes are in the computed tree.
     pub entries: u64,
-    /// The index of the first entry: above 0 where a sink's first files are gone, and that was allowed.
+    /// The index of the first entry: above 0 if a sink's first files are missing, and that was
+    /// allowed.
     pub from: u64,
-    /// Records that were read and judged.
+    /// Records that were read and checked.
     pub records: u64,
     /// Bytes of bundles and level-0 tiles.
     pub bytes: u64,
-    /// Hash tiles that were compared byte for byte.
+    /// Hash tiles that were compared byte by byte.
     pub tiles: u64,
     /// Further files, of earlier widths, that were compared.
     pub old_files: u64,
     /// Files, or entries in lines, that no checkpoint covers yet.
     pub beyond: u64,
-    /// Files under `tile/` that are none of a log's.
+    /// Files under `tile/` that do not belong to the log.
     pub strays: u64,
     /// Entries that were removed.
     pub removed: u64,
-    /// Lines of a sink that were there before, with the same bytes.
+    /// Lines of a sink that repeat earlier ones, with the same bytes.
     pub repeated: u64,
 }
 
 /// Older checkpoints.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct OlderReport {
-    /// Given by whoever asked.
+    /// Given by the user.
     pub given: u64,
     /// Found in the trail.
     pub archived: u64,
-    /// Found in the trail, each the last of a key that was given up.
+    /// Found in the trail, each the last of a retired key.
     pub handed_over: u64,
-    /// Found in the trail, published because witnesses have cosigned them; looked for when the policy asks for witnesses.
+    /// Found in the trail, published because witnesses have cosigned them. Read when the policy
+    /// requires witnesses.
     pub cosigned: u64,
-    /// Found elsewhere in the place: versions of a bucket's newest checkpoint, a table's checkpoint that its rows do not reach.
+    /// Found elsewhere in the place: versions of a bucket's newest checkpoint, or a table's
+    /// checkpoint that its rows do not reach.
     pub elsewhere: u64,
     /// Contained in the tree and signed by a trusted key.
     pub consistent: u64,
@@ -187,27 +192,27 @@ pub struct Sessions {
     pub open_total: u64,
     /// The first of them, at most 100.
     pub open: Vec<OpenSessionReport>,
-    /// Sessions of which the rest was pruned.
+    /// Sessions whose remaining records were pruned.
     pub open_at_gaps: u64,
     /// Heartbeats.
     pub heartbeats: u64,
     /// How often the wall clock was set by more than two seconds.
     pub clock_steps: u64,
-    /// When the newest record was made, in milliseconds since 1970 (UTC).
+    /// The time of the newest record, in milliseconds since 1970 (UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest_ms: Option<u64>,
-    /// How long ago that was, in milliseconds, where the check knows what time it is.
+    /// The age of that record in milliseconds, if the check knows the current time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
-    /// How many boots there are.
+    /// The number of boots.
     pub boots_total: u64,
     /// The last of them, at most 100.
     pub boots: Vec<BootReport>,
-    /// How many ended with a crash.
+    /// The number of boots that ended with a crash.
     pub crashes: u64,
-    /// Records that the trail says it lost.
+    /// Records that the trail reports as lost.
     pub dropped: u64,
-    /// Records that were lost in crashes, as far as numbers tell.
+    /// Records that were lost in crashes, as far as the numbers show.
     pub unsettled: u64,
 }
 
@@ -237,7 +242,7 @@ pub struct OpenSessionReport {
     pub app: String,
     /// The stream.
     pub stream: Option<String>,
-    /// When it was opened, in milliseconds since 1970.
+    /// The time of its opening, in milliseconds since 1970.
     pub ts_ms: u64,
     /// The index of its first record.
     pub index: u64,
@@ -256,7 +261,7 @@ pub struct BootReport {
     pub node: Option<String>,
     /// The index of its first record.
     pub first_index: u64,
-    /// Records that are there.
+    /// Records that exist.
     pub records: u64,
     /// Records that it reports as lost.
     pub dropped: u64,
@@ -277,9 +282,9 @@ pub struct PrunedReport {
     pub first: u64,
     /// The last entry.
     pub last: u64,
-    /// The index of the record that says so.
+    /// The index of the record of it.
     pub record: u64,
-    /// The policy that it names.
+    /// The policy that the record names.
     pub policy: Option<String>,
 }
 
@@ -290,17 +295,17 @@ pub struct RotationReport {
     pub index: u64,
     /// The new key.
     pub key: String,
-    /// The key whose place it takes.
+    /// The key that it replaces.
     pub old_key: Option<String>,
-    /// When it was recorded, in milliseconds since 1970 (UTC).
+    /// The time of the record, in milliseconds since 1970 (UTC).
     pub ts_ms: u64,
     /// A trusted checkpoint covers the record, so the new key is trusted.
     pub accepted: bool,
-    /// Which checkpoint: its file in the trail, or the name under which it was given.
+    /// That checkpoint: its file in the trail, or the name under which it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted_by: Option<String>,
-    /// Entries of the tree under which the old key was given up, as far as the trail or the keys that were given say: above it the old key counts
-    /// for nothing.
+    /// The size of the tree under which the old key was retired, as far as the trail or the given
+    /// keys state it: above it the old key does not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_key_until: Option<u64>,
 }

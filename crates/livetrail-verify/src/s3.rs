@@ -1,7 +1,9 @@
-//! A trail in a bucket: the first version of each object counts, whatever was put above it later.
+//! A trail in a bucket: the first version of each object counts, whatever was written above it
+//! later.
 //!
-//! The layout is what `livetrail-sinks` writes: a tlog-tiles site, with every checkpoint under `checkpoints/SIZE` beside `checkpoint`. The
-//! largest of those is the latest; the others are older ones that the trail must contain.
+//! The layout is that of `livetrail-sinks`: a tlog-tiles site, with every checkpoint under
+//! `checkpoints/SIZE` in addition to `checkpoint`. The largest of those is the latest; the others
+//! are older ones that the trail must contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
@@ -16,21 +18,21 @@ use crate::error::VerifyError;
 use crate::source::{Alteration, Found, Source, SourceError, read_at_most};
 use crate::web;
 
-/// The most objects that were overwritten or deleted and can still be told apart.
+/// The most overwritten or deleted objects that can be distinguished.
 const MAX_ALTERED: usize = 100_000;
 
 const NEWEST: &str = "checkpoint";
 const CHECKPOINTS: &str = "checkpoints";
 const COMMITS: &str = "commits";
 
-/// How many of the largest checkpoints, and of the versions of the newest one, are looked into.
+/// How many of the largest checkpoints, and of the versions of the newest one, are read.
 const MAX_NEWEST: usize = 64;
 
-/// The most pages of a listing, of a thousand keys as a rule, and the most time that one may take.
+/// The most pages of a listing, usually of a thousand keys each, and the longest time of a listing.
 const MAX_PAGES: u32 = 1 << 20;
 const LIST_TIMEOUT: Duration = Duration::from_secs(86_400);
 
-/// Where a directory has what is under [`CHECKPOINTS`].
+/// The path in a directory of the checkpoints that are under [`CHECKPOINTS`].
 const ARCHIVE: &str = "private/checkpoints";
 const ARCHIVED: &str = ".note";
 
@@ -40,7 +42,7 @@ pub struct BucketSite {
     bucket: Bucket,
     credentials: Credentials,
     agent: Agent,
-    /// With a slash at its end, unless it is empty.
+    /// With a trailing slash, unless it is empty.
     prefix: String,
     /// The largest size under [`CHECKPOINTS`].
     largest: Option<u64>,
@@ -50,7 +52,7 @@ pub struct BucketSite {
     committed: Option<u64>,
     /// Versions of [`NEWEST`], the newest first, at most [`MAX_NEWEST`].
     shown: Vec<String>,
-    /// Objects with more than one version or a delete marker: the first version, if there is one.
+    /// Objects with more than one version or a delete marker: the first version, if it exists.
     altered: BTreeMap<String, Altered>,
 }
 
@@ -58,17 +60,19 @@ pub struct BucketSite {
 struct Altered {
     first: Option<String>,
     versions: u64,
-    /// Somebody put a delete marker there.
+    /// The object has a delete marker.
     is_deleted: bool,
-    /// It is the newest, so that the object is in no listing.
+    /// The delete marker is the newest, so the object is in no listing.
     is_hidden: bool,
 }
 
 impl BucketSite {
-    /// The trail at `s3://bucket/prefix`, and what was done to its objects: all versions are listed once.
+    /// The trail at `s3://bucket/prefix`, and the changes to its objects: all versions are listed
+    /// once.
     ///
     /// # Errors
-    /// [`VerifyError::Url`], [`VerifyError::S3`], and [`VerifyError::Read`] when it cannot be listed.
+    /// [`VerifyError::Url`], [`VerifyError::S3`], and [`VerifyError::Read`] when it cannot be
+    /// listed.
     pub fn open(
         url: &str,
         endpoint: Endpoint,
@@ -102,10 +106,10 @@ impl BucketSite {
         Ok(site)
     }
 
-    /// Lists all versions: what was overwritten or deleted, and the largest checkpoint.
+    /// Lists all versions: finds overwritten and deleted objects, and the largest checkpoint.
     fn look_through(&mut self) -> Result<(), SourceError> {
         let mut after: Option<(String, String)> = None;
-        // What is of one key stands together, also over two pages.
+        // The versions of one key are adjacent, also across two pages.
         let mut current = (String::new(), Altered::default());
         let newest = format!("{}{NEWEST}", self.prefix);
         let mut progress = Progress::new();
@@ -155,7 +159,7 @@ impl BucketSite {
         if altered.versions > 1 || altered.is_deleted {
             if self.altered.len() >= MAX_ALTERED {
                 return Err(io::Error::other(format!(
-                    "more than {MAX_ALTERED} objects were overwritten or deleted: is this a bucket that a trail was written to once?"
+                    "more than {MAX_ALTERED} objects were overwritten or deleted: was a trail ever written to this bucket?"
                 ))
                 .into());
             }
@@ -198,7 +202,7 @@ impl BucketSite {
         Ok((status, words))
     }
 
-    /// Every key below a directory of the bucket, without what all begin with.
+    /// Every key below a directory of the bucket, without the common prefix.
     fn keys(&self, dir: &str, each: &mut dyn FnMut(&str)) -> Result<bool, SourceError> {
         let beginning = format!("{}{dir}/", self.prefix);
         let mut after = String::new();
@@ -220,7 +224,7 @@ impl BucketSite {
             }
             progress.page()?;
         }
-        // What has a delete marker above it is in no listing.
+        // Objects with a delete marker above them are in no listing.
         for (path, altered) in &self.altered {
             let name = path
                 .strip_prefix(dir)
@@ -233,7 +237,8 @@ impl BucketSite {
         Ok(any)
     }
 
-    /// The bucket's path for one of a trail's directory; `None` for what a bucket has not.
+    /// The bucket's path for a path in a trail's directory; `None` for files that a bucket does not
+    /// have.
     fn path_of(&self, path: &str) -> Option<String> {
         if path == NEWEST {
             return Some(self.largest.map_or_else(
@@ -269,7 +274,8 @@ impl Source for BucketSite {
         };
         let key = format!("{}{path}", self.prefix);
         let request = match self.altered.get(&path) {
-            // Without any checkpoint under its size it is a site that something else wrote: its newest version then.
+            // Without any checkpoint under its size, something else wrote the site: then its newest
+            // version counts.
             Some(_) if path == NEWEST => self.bucket.get(&key),
             Some(Altered {
                 first: Some(first), ..
@@ -295,7 +301,7 @@ impl Source for BucketSite {
         if dir.starts_with("private") {
             return Ok(false);
         }
-        // A bucket has no directories: everything below comes at once.
+        // A bucket has no directories: a listing returns everything below.
         self.keys(dir, &mut |name| each(name, false))
     }
 
@@ -325,7 +331,7 @@ impl Source for BucketSite {
         let mut found = Vec::new();
         for (at, version) in self.shown.iter().enumerate() {
             let got = self.send(self.bucket.get_version(&key, version), MAX_NOTE_BYTES);
-            // What cannot be read says nothing; as the newest version it is what others are shown.
+            // An unreadable version proves nothing; but the newest one is what other readers see.
             let note = match got {
                 Ok((200, note)) => note,
                 _ if at == 0 => Vec::new(),
@@ -383,7 +389,7 @@ fn size_under(dir: &str, path: &str) -> Option<u64> {
     is_size.then(|| digits.parse().ok()).flatten()
 }
 
-/// That a listing comes to an end.
+/// Ensures that a listing ends.
 struct Progress {
     pages: u32,
     begun: Instant,
@@ -413,7 +419,7 @@ impl Progress {
 }
 
 fn repeats() -> SourceError {
-    io::Error::other("the listing goes in a circle: a page does not begin behind the one before it")
+    io::Error::other("the listing does not advance: a page does not begin after the previous one")
         .into()
 }
 

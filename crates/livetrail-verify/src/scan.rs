@@ -1,4 +1,5 @@
-//! One bundle with its hash tile: what a worker does, on its own, in any order.
+//! One bundle with its hash tile: the work of one worker, independent of the others and of their
+//! order.
 
 use livetrail_record::AuditRecord;
 use livetrail_tlog::{
@@ -15,19 +16,20 @@ const MAX_BUNDLE_BYTES: usize = (MAX_ENTRY_BYTES + 2) * TILE_WIDTH as usize;
 /// The bytes of a full tile.
 pub(crate) const TILE_BYTES: usize = 32 * TILE_WIDTH as usize;
 
-/// What was found in a bundle.
+/// The result of scanning a bundle.
 #[derive(Debug)]
 pub(crate) struct Scanned {
     pub(crate) bundle: Bundle,
-    /// Its leaf hashes; as many as it is wide, or none when neither bundle nor tile tells them.
+    /// Its leaf hashes: as many as its width, or none when neither bundle nor tile gives them.
     pub(crate) hashes: Vec<Hash>,
     /// Their root, when the bundle is full.
     pub(crate) root: Option<Hash>,
-    /// Its records; `None` for an entry that is none. Empty when the entries are not there.
+    /// Its records; `None` for an entry that is not a record. Empty when the entries are missing.
     pub(crate) records: Vec<Option<AuditRecord>>,
-    /// The entries are not there, their hashes are.
+    /// The entries are missing, but their hashes exist.
     pub(crate) removed: bool,
-    /// The hashes in the tile and where they begin to differ from those of the entries, when it is not known which are right.
+    /// The hashes in the tile, and the position where they begin to differ from those of the
+    /// entries, when it is unknown which are right.
     pub(crate) disputed: Option<(Vec<Hash>, usize)>,
     pub(crate) findings: Vec<Finding>,
     /// Why nothing is known of it.
@@ -36,7 +38,7 @@ pub(crate) struct Scanned {
     pub(crate) bytes: usize,
 }
 
-/// A file, or what is wrong with it.
+/// A file, or the problem with it.
 pub(crate) enum Got {
     Bytes(Vec<u8>),
     Missing,
@@ -53,7 +55,8 @@ pub(crate) fn get(source: &dyn Source, path: &str, most: usize) -> Got {
     }
 }
 
-/// The bytes of a tile in just this width: from its own file or, when that has gone or was never written, from the full one.
+/// The bytes of a tile in exactly this width: from its own file or, if that does not exist, from
+/// the full one.
 pub(crate) fn get_tile(source: &dyn Source, tile: Tile) -> Got {
     match get(source, &tile.to_string(), TILE_BYTES) {
         Got::Missing if !tile.is_full() => {
@@ -115,7 +118,7 @@ pub(crate) fn scan(source: &dyn Source, bundle: Bundle, size: u64) -> Scanned {
             (tile, root)
         }
         (None, None) => {
-            let text = "neither the entries nor their hash tile can be had: the rest of the tree cannot be computed";
+            let text = "both the entries and their hash tile are missing or unusable: the rest of the tree cannot be computed";
             scanned.findings.push(
                 Finding::failure(Class::Missing, text)
                     .at(first)
@@ -155,7 +158,7 @@ fn tile_hashes(source: &dyn Source, tile: Tile, scanned: &mut Scanned) -> Option
             }
             Err(error) => wrong(Class::Tile, error.to_string()),
         },
-        Got::Missing => wrong(Class::Missing, "the hash tile is not there".to_owned()),
+        Got::Missing => wrong(Class::Missing, "the hash tile is missing".to_owned()),
         Got::Bad(text) => wrong(Class::Tile, format!("the hash tile {text}")),
         Got::Problem(problem) => {
             scanned.problem = Some(problem);
@@ -216,7 +219,7 @@ fn entry_hashes(source: &dyn Source, bundle: Bundle, scanned: &mut Scanned) -> O
     Some(Entries { hashes })
 }
 
-/// Entries and tile differ. The level above, where there is one, tells which of them is the one that was signed.
+/// Entries and tile differ. The level above, if there is one, shows which of them was signed.
 fn disagreement(
     source: &dyn Source,
     size: u64,
@@ -225,7 +228,7 @@ fn disagreement(
     scanned: &mut Scanned,
 ) -> (Vec<Hash>, Option<Hash>) {
     if !scanned.bundle.is_full() {
-        // The last one: the signed root tells.
+        // The last tile: the signed root decides.
         scanned.disputed = Some((tile, at));
         return (entries, None);
     }
@@ -244,10 +247,10 @@ impl Scanned {
     /// The finding that entries and tile differ from hash `at` on.
     pub(crate) fn disagreement(&self, at: usize, entries_are_right: bool) -> Finding {
         let finding = if entries_are_right {
-            let text = "the hash tile differs from what its entries give";
+            let text = "the hash tile differs from the hashes of its entries";
             Finding::failure(Class::Tile, text).path(self.bundle.tile())
         } else {
-            let text = "the entry is not the one whose hash is in its tile";
+            let text = "the entry does not have the hash in its tile";
             Finding::failure(Class::EntryChanged, text).path(self.bundle)
         };
         let at = u64::try_from(at).unwrap_or(u64::MAX);
@@ -255,7 +258,7 @@ impl Scanned {
     }
 }
 
-/// What the tile of level 1 says about a full bundle.
+/// The hash of a full bundle in the tile of level 1.
 fn hash_above(source: &dyn Source, bundle: Bundle, size: u64) -> Option<Hash> {
     let width = u64::from(TILE_WIDTH);
     let tile = Tile::in_tree(1, bundle.index().checked_div(width)?, size)?;

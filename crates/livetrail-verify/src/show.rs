@@ -1,4 +1,5 @@
-//! How a report shows what it quotes: one line stays one line, and nothing in it moves the cursor or turns the direction.
+//! Safe display of quoted text: one line stays one line, and nothing in it moves the cursor or
+//! turns the writing direction.
 
 use std::fmt::{self, Write as _};
 
@@ -12,21 +13,21 @@ impl<'a, W: fmt::Write> Lines<'a, W> {
         Self(out)
     }
 
-    /// One line. What a trail says in it is shown as [`Shown`] does.
+    /// One line. Text from a trail is escaped as by [`Shown`].
     pub(crate) fn line(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
         let text = text.to_string();
         writeln!(self.0, "{}", Shown(&text))
     }
 
-    /// An empty line, and the title of what follows.
+    /// An empty line, and the title of the next part.
     pub(crate) fn title(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
         self.0.write_char('\n')?;
         self.line(text)
     }
 }
 
-/// Text from outside on a terminal: characters that are not seen, that move the cursor or turn the direction of writing, are
-/// written as `\u{202e}`.
+/// Outside text on a terminal: characters that are invisible, move the cursor or turn the writing
+/// direction are written as `\u{202e}`.
 pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Shown<'_> {
@@ -42,13 +43,14 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Text from outside as a report shows it: what is not seen, moves the cursor or turns the direction of writing is escaped.
+/// Outside text as in a report: characters that are invisible, move the cursor or turn the writing
+/// direction are escaped.
 #[must_use]
 pub fn shown(text: &str) -> String {
     Shown(text).to_string()
 }
 
-/// Control characters, marks of direction, what has no width, and what only one font knows.
+/// Control characters, direction marks, characters without width, and private-use characters.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -61,7 +63,7 @@ fn is_hidden(c: char) -> bool {
         )
 }
 
-/// Milliseconds since 1970 as a date in UTC; the number itself beyond the year 9999.
+/// Milliseconds since 1970 as a date in UTC; the plain number after the year 9999.
 pub(crate) fn date(unix_ms: u64) -> String {
     let time = i64::try_from(unix_ms)
         .ok()
@@ -72,7 +74,7 @@ pub(crate) fn date(unix_ms: u64) -> String {
     )
 }
 
-/// A span as people say it: seconds, minutes, hours or days.
+/// A span in the usual unit: seconds, minutes, hours or days.
 pub(crate) fn span(ms: u64) -> String {
     let (count, unit) = match ms / 1000 {
         s if s < 120 => (s, "s"),

@@ -1,4 +1,4 @@
-//! Where a trail's files come from: a directory, a web site, a map.
+//! Sources of a trail's files: a directory, a web site, a map.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,103 +7,105 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why a file could not be had, other than that it is not there.
+/// Why a file could not be read, other than that it does not exist.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// It has more bytes than such a file can have.
+    /// It has more bytes than such a file may have.
     #[error("has more than {most} bytes")]
     TooLong {
         /// The bound.
         most: usize,
     },
-    /// It is a directory, a device or the like.
+    /// It is a directory, a device or similar.
     #[error("is not a file")]
     NotAFile,
-    /// Whatever else: nothing is known about the trail then.
+    /// Any other error: then nothing is known about the trail.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-/// Whoever has a trail's files.
+/// A source of a trail's files.
 pub trait Source: Send + Sync {
-    /// The contents of the file at `path`, relative to the trail and with `/`; `None` when there is none. Reads no more than
-    /// `most` + 1 bytes.
+    /// The contents of the file at `path`, relative to the trail and with `/`; `None` when it does
+    /// not exist. Reads at most `most` + 1 bytes.
     ///
     /// # Errors
     /// [`SourceError`].
     fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError>;
 
-    /// Calls `each` with every name in a directory and whether that is a directory too. `false` when there is no such directory, or
-    /// when this source cannot list.
+    /// Calls `each` with every name in a directory and whether that is a directory too. Returns
+    /// `false` when there is no such directory, or when this source cannot list.
     ///
     /// # Errors
     /// [`SourceError::Io`].
     fn list(&self, dir: &str, each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError>;
 
-    /// Whether [`list`](Self::list) can see what is there.
+    /// Whether [`list`](Self::list) works.
     fn lists(&self) -> bool;
 
     /// The place, for people.
     fn place(&self) -> String;
 
-    /// Files that were overwritten or deleted, in a place that keeps what was there first. That first version is what
-    /// [`read`](Self::read) gives. Nothing, unless overridden.
+    /// Files that were overwritten or deleted, in a place that keeps first versions.
+    /// [`read`](Self::read) returns the first version. Empty by default.
     fn alterations(&self) -> Vec<Alteration> {
         Vec::new()
     }
 
-    /// Whether somebody else answers for it, who can go on without end. Nothing of such a place is read beyond the limits of the check, and its tree
-    /// only under a checkpoint that is signed by a trusted key or may yet be vouched for.
+    /// Whether somebody else controls the source, who could continue without end. Such a source is
+    /// read only within the limits of the check, and its tree only under a checkpoint that a
+    /// trusted key has signed or may yet vouch for.
     fn is_remote(&self) -> bool {
         false
     }
 
-    /// Where the newest checkpoint may be, in the order in which they are tried: a name other than `checkpoint` ends with the size that it must
-    /// have.
+    /// Candidates for the newest checkpoint, in the order in which they are tried. A name other
+    /// than `checkpoint` ends with the size that it must have.
     fn newest(&self) -> Vec<String> {
         vec!["checkpoint".to_owned()]
     }
 
-    /// What else the place says of the trail's size, next to the newest checkpoint and the archive. Nothing, unless overridden.
+    /// Other statements of the place about the trail's size, besides the newest checkpoint and the
+    /// archive. Empty by default.
     fn found(&self) -> Vec<Found> {
         Vec::new()
     }
 }
 
-/// What a place says of a trail's size.
+/// A place's statement about a trail's size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Found {
-    /// A further checkpoint: where it is, and the note.
+    /// A further checkpoint: its name and the note.
     Checkpoint {
         /// Its name, for people.
         name: String,
-        /// The note, or what is there in its place.
+        /// The note, or the bytes in its place.
         note: Vec<u8>,
-        /// What a reader without the history is shown: it must be the newest.
+        /// Readers without the history see this checkpoint, so it must be the newest.
         is_shown: bool,
     },
-    /// Entries beyond what the newest checkpoint covers, of which nothing is signed: why that is worth a look.
+    /// Entries beyond the newest checkpoint, none of which is signed, and why that is suspicious.
     Beyond {
         /// The first of them.
         first: u64,
-        /// How it comes about.
+        /// The explanation.
         text: String,
-        /// Whether an honest writer leaves such a state, while it catches up.
+        /// Whether an honest writer leaves this state while it catches up.
         may_be_honest: bool,
     },
 }
 
-/// What was done to a file whose first version is still there.
+/// Changes to a file whose first version still exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Alteration {
     /// The file, relative to the trail.
     pub path: String,
-    /// How many versions it has.
+    /// The number of its versions.
     pub versions: u64,
-    /// Whether somebody put a delete marker there.
+    /// Whether it has a delete marker.
     pub is_deleted: bool,
 }
 
@@ -148,7 +150,8 @@ impl Source for Directory {
     }
 }
 
-/// Reads a file of at most `most` bytes. It looks before it opens: opening a pipe would wait for ever.
+/// Reads a file of at most `most` bytes. Checks its type before opening it, because opening a pipe
+/// would block forever.
 pub(crate) fn read_file(
     path: &std::path::Path,
     most: usize,
@@ -170,7 +173,7 @@ pub(crate) fn read_file(
     read_at_most(file, length, most).map(Some)
 }
 
-/// Reads all of `from`, `length` bytes as far as is known.
+/// Reads all of `from`, which has `length` bytes as far as known.
 pub(crate) fn read_at_most(
     from: impl io::Read,
     length: usize,

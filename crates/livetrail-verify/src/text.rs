@@ -6,7 +6,7 @@ use crate::finding::Severity;
 use crate::report::{CheckpointReport, Report, TrailKind, Verdict};
 use crate::show::{Lines, date, span};
 
-/// How many findings, sessions and boots the text shows; the JSON report has more.
+/// The most findings, sessions and boots in the text; the JSON report has more.
 const SHOWN: usize = 20;
 
 /// Where a report is written.
@@ -71,7 +71,7 @@ impl CheckpointReport {
         if self.verified {
             f.line(format_args!("  signed by   {}", self.signed_by.join(", ")))?;
         } else {
-            f.line(format_args!("  signed by   nobody who is trusted"))?;
+            f.line(format_args!("  signed by   no trusted key"))?;
         }
         for (what, lines) in [
             ("log's time", &self.log_cosigned),
@@ -140,7 +140,7 @@ impl Report {
         f.line(format_args!("  {} entries, up to the root", n.entries))?;
         if n.repeated > 0 {
             f.line(format_args!(
-                "  {} lines were there before, with the same bytes",
+                "  {} lines repeat earlier ones, with the same bytes",
                 n.repeated
             ))?;
         }
@@ -160,35 +160,35 @@ impl Report {
         let n = &self.figures;
         f.title(format_args!("What was checked"))?;
         f.line(format_args!(
-            "  {} entries, each against its hash tile, up to the root",
+            "  {} entries, each compared with its hash tile, up to the root",
             n.entries
         ))?;
-        f.line(format_args!("  {} hash tiles, byte for byte", n.tiles))?;
+        f.line(format_args!("  {} hash tiles, byte by byte", n.tiles))?;
         if n.old_files > 0 {
             f.line(format_args!("  {} files of earlier widths", n.old_files))?;
         }
         self.administration(f)?;
         if n.beyond > 0 {
             f.line(format_args!(
-                "  {} files that no checkpoint covers yet were left alone",
+                "  {} files that no checkpoint covers yet were not checked",
                 n.beyond
             ))?;
         }
         if n.strays > 0 {
             f.line(format_args!(
-                "  {} files under tile/ are none of a log's",
+                "  {} files under tile/ do not belong to the log",
                 n.strays
             ))?;
         }
         Ok(())
     }
 
-    /// Older checkpoints, and what operators did.
+    /// Older checkpoints, and actions of operators.
     fn administration(&self, f: &mut Out<'_, '_>) -> fmt::Result {
         let n = &self.figures;
         let older = &self.older;
         f.line(format_args!(
-            "  {} of {} older checkpoints are in the tree and signed ({} given, {} in the archive, {} under which a key was given up)",
+            "  {} of {} older checkpoints are in the tree and signed ({} given, {} in the archive, {} of retired keys)",
             older.consistent,
             older
                 .given
@@ -202,7 +202,7 @@ impl Report {
         ))?;
         if n.removed > 0 {
             f.line(format_args!(
-                "  {} entries are not there, only their hashes",
+                "  {} entries are missing, only their hashes exist",
                 n.removed
             ))?;
         }
@@ -211,7 +211,7 @@ impl Report {
                 "  entries {} to {} pruned by policy {}, on record in entry {}",
                 pruned.first,
                 pruned.last,
-                pruned.policy.as_deref().unwrap_or("(none named)"),
+                pruned.policy.as_deref().unwrap_or("(not named)"),
                 pruned.record
             ))?;
         }
@@ -244,7 +244,7 @@ impl Report {
             let age = s
                 .age_ms
                 .map_or_else(String::new, |age_ms| format!(", {} ago", span(age_ms)));
-            f.line(format_args!("  the newest of {}{age}", date(newest_ms)))?;
+            f.line(format_args!("  newest record {}{age}", date(newest_ms)))?;
         }
         f.line(format_args!(
             "  {} sessions closed, {} open",
@@ -262,12 +262,12 @@ impl Report {
         }
         if s.open_at_gaps > 0 {
             f.line(format_args!(
-                "  {} sessions lead into entries that are not there",
+                "  {} sessions continue in entries that are missing",
                 s.open_at_gaps
             ))?;
         }
         f.line(format_args!(
-            "  {} boots, {} of them ended with a crash",
+            "  {} boots, {} of which ended with a crash",
             s.boots_total, s.crashes
         ))?;
         f.line(format_args!(

@@ -1,4 +1,4 @@
-//! What the records mean: sessions, boots, losses, heartbeats, and what operators did.
+//! Checks the meaning of records: sessions, boots, losses, heartbeats, and actions of operators.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -14,51 +14,53 @@ use crate::report::{BootReport, OpenSessionReport, PrunedReport, RotationReport,
 use crate::show::{date, span};
 use crate::trust::Trust;
 
-/// The most sessions that may be open at once, boots, and irregular numbers of a trail that can be checked. Beyond, memory would grow
-/// with what the trail's author likes.
+/// The most simultaneously open sessions, boots, and irregular numbers of a trail that can be
+/// checked. Without these bounds, the trail's author could make memory grow without limit.
 const MAX_OPEN: usize = 1 << 20;
 const MAX_BOOTS: usize = 1 << 20;
 const MAX_IRREGULAR: u64 = 1 << 23;
 
-/// The most places at which entries are missing or are no records.
+/// The most positions at which entries are missing or are not records.
 const MAX_SHIFTS: usize = 1 << 16;
 
-/// The most prunings, rotations, and sessions that a crash closed behind a gap, that are remembered.
+/// The most prunings, rotations, and sessions closed by a crash behind a gap, that are remembered.
 const MAX_EVENTS: usize = 1 << 16;
 
-/// How far the wall clock may run away from the monotonic one between two records before it counts as a step.
+/// The largest drift of the wall clock from the monotonic one between two records that is not a
+/// step.
 const CLOCK_STEP_MS: u64 = 2_000;
 
-/// How long before its first record a session's id can have been made: an attempt waits for its authenticator and for gates, and one record may stand
-/// for ten seconds of attempts.
+/// How long before its first record a session's id may have been made: an attempt waits for its
+/// authenticator and for gates, and one record may summarise ten seconds of attempts.
 const MAX_ID_AGE_MS: u64 = 600_000;
 
 /// The action of a record of key rotation.
 const KEY_ROTATED: &str = "admin_key_rotated";
 
-/// The action of a record that says that records are missing and nobody knows how many. It belongs to no boot.
+/// The action of a record that reports an unknown number of missing records. It belongs to no boot.
 const LOG_STOPPED: &str = "log_stopped";
 
-/// How records are judged.
+/// The rules for judging records.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub(crate) boot_records: bool,
     pub(crate) strict: bool,
     pub(crate) silent_ms: u64,
-    /// Whether one process at a time writes it.
+    /// Whether only one process at a time writes the trail.
     pub(crate) one_writer: bool,
-    /// The time that counts as now, if the end of the trail is to be judged by it.
+    /// The current time, if the end of the trail is to be judged by it.
     pub(crate) now_ms: Option<u64>,
 }
 
 pub(crate) struct Trail {
     rules: Rules,
     checker: TrailChecker,
-    /// Records fed to this checker.
+    /// The number of records fed to this checker.
     fed: u64,
-    /// From which of them on, and by how much, an index in the log is larger than the checker's.
+    /// The number of records from which on, and by how much, an index in the log exceeds the
+    /// checker's.
     shifts: Vec<(u64, u64)>,
-    /// Entries were removed before those that this checker sees.
+    /// Entries were removed before those that this checker gets.
     after_gap: bool,
     boots: HashMap<Uuid, BootState>,
     crash_closed: HashSet<Uuid>,
@@ -74,19 +76,19 @@ pub(crate) struct Trail {
     pub(crate) rotations: Vec<Rotation>,
 }
 
-/// What a record of rotation says.
+/// The contents of a record of rotation.
 pub(crate) struct Rotation {
     pub(crate) index: u64,
     pub(crate) new: VerifierKey,
     pub(crate) old: Option<VerifierKey>,
     ts_ms: u64,
-    /// A checkpoint that is trusted covers the record.
+    /// A trusted checkpoint covers the record.
     accepted: bool,
-    /// Which.
+    /// That checkpoint.
     accepted_by: Option<String>,
-    /// The new key has signed a checkpoint that is trusted.
+    /// The new key has signed a trusted checkpoint.
     happened: bool,
-    /// The tree of the hand-over, in a record that repeats one that was pruned.
+    /// The tree of the hand-over, in a record that repeats a pruned one.
     handed_over: Option<TreeHead>,
 }
 
@@ -108,11 +110,11 @@ impl Rotation {
 
 #[derive(Default)]
 struct BootState {
-    /// The first `seq` that is there, of a boot whose beginning was removed.
+    /// The first existing `seq` of a boot whose beginning was removed.
     begins_at: Option<u64>,
     next_seq: u64,
     last: Option<(u64, u64)>,
-    /// The wall clock was set while it ran.
+    /// The wall clock was set during the boot.
     stepped: bool,
 }
 
@@ -137,7 +139,7 @@ impl Trail {
         }
     }
 
-    /// The record at `index` of the log.
+    /// Processes the record at `index` of the log.
     pub(crate) fn feed(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
         self.shift_to(index);
         self.administration(index, record, findings);
@@ -156,8 +158,8 @@ impl Trail {
         self.limit();
     }
 
-    /// Trusts the keys of rotations below `size`, which a checkpoint of this name covers that is trusted. Says whether there were any that were not
-    /// trusted before.
+    /// Trusts the keys of rotations below `size`, which the trusted checkpoint of this name covers.
+    /// Returns whether any of them is new.
     pub(crate) fn accept(&mut self, trust: &mut Trust, size: u64, checkpoint: &str) -> bool {
         let mut accepted = false;
         let new = self
@@ -175,8 +177,9 @@ impl Trail {
         accepted
     }
 
-    /// Learns from a checkpoint that is trusted and in the tree up to where keys count that were given up: a record below it says that a key
-    /// changed, and the successor has signed it, or the old key has not.
+    /// Sets the bounds of retired keys from a trusted checkpoint in the tree: a record below it
+    /// states that a key changed, and the successor has signed the checkpoint, or the old key has
+    /// not.
     pub(crate) fn bound(&mut self, trust: &mut Trust, checkpoint: &VerifiedCheckpoint) {
         let head = checkpoint.head();
         let own = checkpoint.log_cosignatures().iter();
@@ -201,14 +204,14 @@ impl Trail {
         }
     }
 
-    /// The keys that records say were given up, from this record of a change on.
+    /// The keys that were retired according to records, from this record of a change on.
     pub(crate) fn given_up_since(&self, first: usize) -> Vec<KeyId> {
         let new = self.rotations.get(first..).unwrap_or_default().iter();
         new.filter_map(|rotation| rotation.old.as_ref().map(VerifierKey::id))
             .collect()
     }
 
-    /// Records of one change of keys that contradict each other: a key has one successor.
+    /// Reports records of one change of keys that contradict each other: a key has one successor.
     pub(crate) fn compare_rotations(&self, findings: &mut Findings) {
         for (at, rotation) in self.rotations.iter().enumerate() {
             let Some(old) = rotation.old.as_ref() else {
@@ -227,14 +230,14 @@ impl Trail {
                 continue;
             }
             let text = format!(
-                "entry {} says that the key {} was given up for {}, and entry {} that it was for {}",
+                "entry {} says that the key {} was given up for {}, but entry {} says for {}",
                 first.index,
                 old.id(),
                 first.new.id(),
                 rotation.index,
                 rotation.new.id()
             );
-            // A change that was recorded and did not happen may be followed by another one.
+            // A recorded change that did not happen may be followed by another one.
             let finding = if first.happened || other_tree {
                 Finding::failure(Class::Administration, text)
             } else {
@@ -245,8 +248,8 @@ impl Trail {
         }
     }
 
-    /// What the holder of an old key alone must know: a change from the key that has signed this is on record, and nothing that is here is signed
-    /// with the new one.
+    /// A warning for users who have only an old key: a change from the signing key is on record,
+    /// but nothing here is signed with the new one.
     pub(crate) fn untested_change(&self, checkpoint: &VerifiedCheckpoint) -> Option<Finding> {
         let size = checkpoint.head().size;
         let own = checkpoint.log_cosignatures().iter();
@@ -259,14 +262,14 @@ impl Trail {
                 && old.is_some_and(|old| signed.contains(&old))
         })?;
         let text = format!(
-            "a change to the key {} is on record, and nothing that is here is signed with it: the change did not happen, or this trail was signed again \
-             with the secret of the key that was given up. The old key alone cannot tell: ask for the new one",
+            "a change to the key {} is on record, but nothing here is signed with it: the change did not happen, or this trail was signed again \
+             with the secret of the key that was given up. The old key alone cannot show which: ask for the new one",
             rotation.new
         );
         Some(Finding::remark(Class::Signature, text).at(rotation.index))
     }
 
-    /// The entries of this range are not there.
+    /// Entries are missing here.
     pub(crate) fn gap(&mut self, findings: &mut Findings) {
         self.end_segment(findings, false);
         self.checker = checker(self.rules);
@@ -276,7 +279,7 @@ impl Trail {
         self.after_gap = true;
     }
 
-    /// The trail ends here. Gives why the state machine could not be checked to the end, if it was not.
+    /// Ends the trail. Returns why the state machine could not be checked to the end, if so.
     pub(crate) fn finish(mut self, findings: &mut Findings) -> (Sessions, Option<&'static str>) {
         self.end_segment(findings, true);
         self.age(findings);
@@ -358,7 +361,7 @@ impl Trail {
         findings.add(finding);
     }
 
-    /// Whether what is missing may be among the entries that were removed.
+    /// Whether the missing records may be among the removed entries.
     fn explained_by_gap(&self, broken: &Broken, record: Option<&AuditRecord>) -> bool {
         let begins_at = broken
             .boot
@@ -380,7 +383,7 @@ impl Trail {
         }
     }
 
-    /// Monotonic and wall time, and the bounds on what the state machine has to remember.
+    /// Checks monotonic and wall time, and the bounds on the state machine's memory.
     fn clock(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
         let is_closure = record.inferred && record.reason == Some(Reason::ServerCrash);
         if self.after_gap
@@ -394,7 +397,7 @@ impl Trail {
             AuditAction::Heartbeat => self.sums.heartbeats = self.sums.heartbeats.saturating_add(1),
             AuditAction::RecordsDropped => self.irregular = self.irregular.saturating_add(1),
             AuditAction::Other(ref label) if label == LOG_STOPPED => {
-                let text = "the log had stopped while the server went on: records are missing, and how many is not known";
+                let text = "the log had stopped while the server continued: an unknown number of records is missing";
                 findings.add(Finding::remark(Class::Sessions, text.to_owned()).at(index));
             }
             _ => {}
@@ -403,7 +406,7 @@ impl Trail {
         self.newest = Some((record.ts_ms, record.action == AuditAction::ServerStopped));
         let Some(id) = record.boot else { return };
         let after_gap = self.after_gap;
-        // Between boots no second clock shows how much time passed; only a step back is seen.
+        // Between boots no second clock shows how much time passed; only a step back is visible.
         if !self.boots.contains_key(&id)
             && before
                 .is_some_and(|(last_ms, _)| record.ts_ms.saturating_add(CLOCK_STEP_MS) < last_ms)
@@ -450,8 +453,9 @@ impl Trail {
         }
     }
 
-    /// A session's id has the time in it at which it was made. One that is much older than the session was used before, and long enough ago that the
-    /// state machine has forgotten it. In a boot whose clock was set nothing follows from times.
+    /// A session's id contains the time when it was made. An id that is much older than the session
+    /// was used before, so long ago that the state machine has forgotten it. In a boot whose clock
+    /// was set, times prove nothing.
     fn old_id(&self, index: u64, record: &AuditRecord, findings: &mut Findings) {
         let opens = matches!(
             record.action,
@@ -473,7 +477,7 @@ impl Trail {
             return;
         }
         let text = format!(
-            "the session's id was made {} before its first record: it is used a second time, or a record was written long after its time",
+            "the session's id was made {} before its first record: it is used a second time, or the record was written late",
             span(age_ms)
         );
         findings.add(Finding {
@@ -482,7 +486,7 @@ impl Trail {
         });
     }
 
-    /// `admin_held`: from which entry on a hold keeps everything, or that it was lifted.
+    /// `admin_held`: the entry from which on a hold keeps everything, or that it was lifted.
     fn hold(&mut self, record: &AuditRecord) {
         let Some(Value::Text(name)) = record.extra.get("hold") else {
             return;
@@ -498,7 +502,8 @@ impl Trail {
         }
     }
 
-    /// How long ago the newest record was made, and whether that is silence: a boot that did not stop says something at each heartbeat.
+    /// Reports the age of the newest record, and whether that is silence: a boot that did not stop
+    /// records something at each heartbeat.
     fn age(&mut self, findings: &mut Findings) {
         let Some((newest_ms, stopped)) = self.newest else {
             return;
@@ -513,7 +518,7 @@ impl Trail {
             return;
         }
         let text = format!(
-            "nothing was recorded for {} since {}, and the server did not stop: it is not running, or this is an older copy (--as-of says when it was made)",
+            "nothing was recorded for {} since {}, and the server did not stop: it is not running, or this is an older copy (give its time with --as-of)",
             span(age_ms),
             date(newest_ms)
         );
@@ -549,7 +554,8 @@ impl Trail {
         }
     }
 
-    /// `admin_pruned` with `first_index` and `last_index` is about this log; without them about another store.
+    /// `admin_pruned` with `first_index` and `last_index` concerns this log; without them another
+    /// store.
     fn pruning(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
         let number = |name| match record.extra.get(name) {
             Some(Value::Integer(number)) => u64::try_from(*number).ok(),
@@ -565,7 +571,7 @@ impl Trail {
         let range = number("first_index").zip(number("last_index"));
         let Some((first, last)) = range.filter(|(first, last)| first <= last && *last < index)
         else {
-            let text = "a pruning whose range is none, or is not of entries before it";
+            let text = "a pruning record with an invalid range, or one that covers later entries";
             findings.add(Finding::failure(Class::Administration, text).at(index));
             return;
         };
@@ -577,7 +583,7 @@ impl Trail {
         broken.sort();
         for (name, from) in broken {
             let text = format!(
-                "entries up to {last} were removed although the hold {name:?} keeps those from {from} on and was not lifted"
+                "entries up to {last} were removed, although the hold {name:?} keeps those from {from} on and was not lifted"
             );
             findings.add(Finding::failure(Class::NotPruned, text).at(index));
         }
@@ -595,7 +601,7 @@ impl Trail {
         }
     }
 
-    /// `admin_key_rotated` with the new `vkey`, and the `old_vkey` that it takes the place of.
+    /// `admin_key_rotated` with the new `vkey`, and the `old_vkey` that it replaces.
     fn rotation(&mut self, index: u64, record: &AuditRecord, findings: &mut Findings) {
         let key = |name| match record.extra.get(name) {
             Some(Value::Text(key)) => Some(key.parse::<VerifierKey>()),
@@ -603,7 +609,7 @@ impl Trail {
             None => None,
         };
         let (Some(Ok(new)), None | Some(Ok(_))) = (key("vkey"), key("old_vkey")) else {
-            let text = "a rotation whose keys cannot be understood";
+            let text = "a record of key rotation with invalid keys";
             findings.add(Finding::failure(Class::Administration, text).at(index));
             return;
         };
@@ -622,7 +628,7 @@ impl Trail {
     }
 }
 
-/// The tree of a hand-over that a repeated record of a change of keys names.
+/// The tree of the hand-over in a repeated record of a change of keys.
 fn handed_over(record: &AuditRecord) -> Option<TreeHead> {
     let Some(Value::Integer(size)) = record.extra.get("handed_over_size") else {
         return None;
@@ -636,7 +642,7 @@ fn handed_over(record: &AuditRecord) -> Option<TreeHead> {
     })
 }
 
-/// The time in a session's id, if it is of the kind that has one (UUIDv7).
+/// The time in a session's id, if its version contains one (UUIDv7).
 fn made_ms(session: Uuid) -> Option<u64> {
     if session.get_version_num() != 7 {
         return None;
@@ -669,12 +675,12 @@ fn shifted(shifts: &[(u64, u64)], fed: u64) -> u64 {
     fed.saturating_add(shift)
 }
 
-/// Ranges of entries that are not there.
+/// Ranges of missing entries.
 #[derive(Debug, Default)]
 pub(crate) struct Removed {
     ranges: Vec<Range<u64>>,
     pub(crate) entries: u64,
-    /// There are more ranges than are kept.
+    /// There were more ranges than can be kept.
     overflow: Option<u64>,
 }
 
@@ -697,7 +703,7 @@ impl Removed {
         true
     }
 
-    /// What no record of pruning covers.
+    /// The ranges that no record of pruning covers.
     pub(crate) fn unexplained(&self, pruned: &[PrunedReport]) -> Vec<Range<u64>> {
         let mut covers: Vec<_> = pruned
             .iter()

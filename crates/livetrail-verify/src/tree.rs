@@ -1,4 +1,4 @@
-//! The tree above the bundles: its roots, and its tiles from level 1 up, compared while it grows.
+//! The tree above the bundles: computes its roots, and compares its tiles from level 1 up.
 
 use livetrail_tlog::{Frontier, Hash, TILE_WIDTH, Tile, TileBuilder, TreeHead, tree_root};
 
@@ -6,7 +6,7 @@ use crate::finding::{Class, Finding, Findings};
 use crate::scan::{Got, get_tile};
 use crate::source::Source;
 
-/// Roots of full bundles are the leaves of a tree of their own: what is level 1 of the log is level 0 of that.
+/// The roots of full bundles are the leaves of a tree: level 1 of the log is its level 0.
 pub(crate) struct Tree<'a> {
     source: &'a dyn Source,
     upper: TileBuilder,
@@ -33,12 +33,12 @@ impl<'a> Tree<'a> {
             .saturating_add(rest)
     }
 
-    /// How many tiles of level 1 and above were compared.
+    /// The number of compared tiles of level 1 and above.
     pub(crate) const fn compared(&self) -> u64 {
         self.compared
     }
 
-    /// Takes the leaf hashes of the next bundle, and their root if it is full.
+    /// Adds the leaf hashes of the next bundle, and their root if it is full.
     pub(crate) fn push(
         &mut self,
         hashes: Vec<Hash>,
@@ -61,7 +61,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// The tree is complete: its partial tiles.
+    /// Compares the partial tiles, when the tree is complete.
     pub(crate) fn partial_tiles(&mut self, findings: &mut Findings, problems: &mut Vec<String>) {
         let tiles: Vec<_> = self
             .upper
@@ -81,7 +81,7 @@ impl<'a> Tree<'a> {
     pub(crate) fn head_with(&self, leaves: &[Hash]) -> TreeHead {
         let size = self.upper.size().saturating_mul(u64::from(TILE_WIDTH));
         let peaks = self.upper.frontier().peaks().to_vec();
-        // 256 times as many have as many 1 bits.
+        // The size in entries is 256 times the size in bundles, so it has as many 1 bits.
         let mut frontier = Frontier::from_peaks(size, peaks).unwrap_or_default();
         for leaf in leaves {
             let _ = frontier.append(*leaf);
@@ -117,13 +117,13 @@ impl<'a> Tree<'a> {
             Got::Bytes(bytes) => match tile.parse(&bytes) {
                 Ok(found) => {
                     if let Some(at) = found.iter().zip(hashes).position(|(a, b)| a != b) {
-                        let text = "the hash tile differs from what the tiles below it give";
+                        let text = "the hash tile differs from the hashes of the tiles below it";
                         wrong(Class::Tile, at, text.to_owned());
                     }
                 }
                 Err(error) => wrong(Class::Tile, 0, error.to_string()),
             },
-            Got::Missing => wrong(Class::Missing, 0, "the hash tile is not there".to_owned()),
+            Got::Missing => wrong(Class::Missing, 0, "the hash tile is missing".to_owned()),
             Got::Bad(text) => wrong(Class::Tile, 0, format!("the hash tile {text}")),
             Got::Problem(problem) => problems.push(problem),
         }

@@ -1,4 +1,4 @@
-//! From keys to the answer whether a signed checkpoint may be believed.
+//! The decision whether a signed checkpoint is trusted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,41 +11,43 @@ use crate::error::VerifyError;
 use crate::finding::{Class, Finding};
 use crate::policy::Policy;
 
-/// The keys that are trusted at this point of the check. It grows by rotations that the trail has on record.
+/// The trusted keys at this point of the check. Rotations on record in the trail add keys.
 pub(crate) struct Trust {
     policy: Policy,
     origin: String,
-    /// The tree under which a key was given up: it counts for that one and smaller ones. The lowest that was seen.
+    /// The tree under which a key was retired: it counts for that one and smaller ones. The lowest
+    /// one seen.
     bounds: BTreeMap<KeyId, TreeHead>,
-    /// Keys that were given up, and nothing has said yet under which tree.
+    /// Retired keys whose tree is not known yet.
     unbounded: BTreeSet<KeyId>,
-    /// Keys that were given up at their bound or before: no hand-over has said at which size.
+    /// Keys that were retired at their bound or before: no hand-over states the size.
     loose: BTreeSet<KeyId>,
     verifier: CheckpointVerifier,
 }
 
-/// What became of a signed checkpoint.
+/// The result of checking a signed checkpoint.
 pub(crate) enum Signed {
     /// Signed by a trusted key.
     Good(Box<VerifiedCheckpoint>),
-    /// Well formed, of this origin, and no line is of a trusted key: a later rotation may still vouch for one.
+    /// Well formed, of this origin, without a line of a trusted key: a later rotation may still
+    /// vouch for one.
     UnknownKey(Box<Checkpoint>),
-    /// The only trusted keys that have signed were given up before.
+    /// The only trusted keys that have signed were retired before.
     GivenUp(Box<Checkpoint>, GivenUp),
-    /// Not to be believed.
+    /// Not trusted.
     Bad(Finding),
 }
 
-/// A key that no longer signed when a tree had the size in question.
+/// A key that was retired before a tree had the size in question.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GivenUp {
     key: KeyId,
-    /// Entries of the tree under which it was given up, if that is known.
+    /// The size of the tree under which it was retired, if known.
     until: Option<u64>,
 }
 
 impl GivenUp {
-    /// Whether it is known at which size.
+    /// Whether that size is known.
     pub(crate) const fn is_certain(&self) -> bool {
         self.until.is_some()
     }
@@ -87,8 +89,8 @@ impl Trust {
         })
     }
 
-    /// A key was given up under this tree, as a checkpoint that is trusted shows, or somewhere below it when it is not the hand-over. The lowest bound
-    /// counts.
+    /// Records that a key was retired under this tree, as a trusted checkpoint shows, or somewhere
+    /// below it if it is not the hand-over. The lowest bound counts.
     pub(crate) fn bound(&mut self, key: KeyId, head: TreeHead, is_hand_over: bool) {
         self.unbounded.remove(&key);
         if is_hand_over {
@@ -105,13 +107,13 @@ impl Trust {
         }
     }
 
-    /// Whether it is not known if the keys that signed this had been given up before.
+    /// Whether the keys that signed this may have been retired before.
     pub(crate) fn is_in_doubt(&self, checkpoint: &VerifiedCheckpoint) -> bool {
         let mut lines = checkpoint.log_signatures().iter();
         lines.all(|line| self.loose.contains(&line.key_id))
     }
 
-    /// Known keys that were given up, each with its bound.
+    /// Known retired keys, each with its bound.
     pub(crate) fn retired(&self) -> impl Iterator<Item = RetiredKey> {
         let known = self.policy.log.iter().chain(&self.policy.own);
         known.filter_map(|key| {
@@ -120,7 +122,7 @@ impl Trust {
         })
     }
 
-    /// Entries of the tree under which this key was given up, if that is known.
+    /// The size of the tree under which this key was retired, if known.
     pub(crate) fn bound_of(&self, key: KeyId) -> Option<u64> {
         self.bounds.get(&key).map(|head| head.size)
     }
@@ -133,7 +135,8 @@ impl Trust {
         &self.policy
     }
 
-    /// A further key of the log, vouched for by a record under a checkpoint that is trusted. `false` when it is none.
+    /// Adds a key of the log that a record under a trusted checkpoint vouches for. Returns `false`
+    /// for a key of another type.
     pub(crate) fn add(&mut self, key: &VerifierKey) -> bool {
         let mut policy = self.policy.clone();
         let keys = match key.key_type() {
@@ -216,7 +219,7 @@ impl Trust {
         })
     }
 
-    /// The key, if all that signed were given up and nothing says under which tree.
+    /// The key, if all signing keys were retired and nothing states under which tree.
     fn unbounded_alone(&self, checkpoint: &VerifiedCheckpoint) -> Option<GivenUp> {
         let mut lines = checkpoint.log_signatures().iter();
         let all = lines
@@ -237,7 +240,7 @@ impl Trust {
             Finding::failure(
                 Class::Signature,
                 format!(
-                    "{} of the witnesses cosigned: not those that the policy asks for",
+                    "{} of the witnesses cosigned, but not those that the policy requires",
                     checkpoint.cosignatures().len()
                 ),
             )
@@ -245,7 +248,7 @@ impl Trust {
     }
 }
 
-/// Keeps the lower of two bounds. `false` when nothing has changed.
+/// Keeps the lower of two bounds. Returns `false` when nothing has changed.
 fn lower(bounds: &mut BTreeMap<KeyId, TreeHead>, key: KeyId, head: TreeHead) -> bool {
     if bounds
         .get(&key)

@@ -27,29 +27,33 @@ pub(crate) const MAX_SMALL_BYTES: usize = livetrail_tlog::MAX_NOTE_BYTES;
 /// A boot is silent when this many heartbeats in a row are missing.
 const SILENT_HEARTBEATS: u64 = 3;
 
-/// How to check.
+/// The settings of a check.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Trusted keys. Without a key that signs, those in the trail itself are taken, and the report says so.
+    /// The trusted keys. Without a signing key, the keys in the trail itself are used, and the
+    /// report says so.
     pub policy: Policy,
-    /// The log's origin; if not given, the name of the first key that signs.
+    /// The log's origin; by default the name of the first signing key.
     pub origin: Option<String>,
-    /// Older checkpoints that the trail must contain: a name for each, and the signed note.
+    /// Older checkpoints that the trail must contain: for each its name and the signed note.
     pub against: Vec<(String, Vec<u8>)>,
-    /// Threads that read and hash; 0 is one for each processor.
+    /// Threads that read and hash; 0 for one per processor.
     pub threads: usize,
-    /// What is a remark otherwise makes the trail not sound: silence; and a key must have been given.
+    /// Some remarks, such as silence, make the trail not sound; and a key must be given.
     pub strict: bool,
-    /// Whether boots begin with `server_started`; not so in the trail of an embedder without boot records.
+    /// Whether boots begin with `server_started`. The trail of an embedder without boot records has
+    /// none.
     pub boot_records: bool,
-    /// How often the trail has a heartbeat, in seconds.
+    /// The interval of the trail's heartbeats, in seconds.
     pub heartbeat_s: u64,
-    /// Whether a sink's lines may begin later than the log: the rest is proven alone then, and the report says from where on.
+    /// Whether a sink's lines may begin later than the log. Then only the rest is proven, and the
+    /// report says from which entry on.
     pub without_head: bool,
-    /// What time it is, in milliseconds since 1970 (UTC): then the trail's age is reported, and silence at its end is one. For a copy that was kept, the
-    /// time at which it was made. Not judged without it.
+    /// The current time, in milliseconds since 1970 (UTC). With it, the trail's age is reported,
+    /// and silence at its end counts as silence. For a kept copy, give the time when it was made.
     pub now_ms: Option<u64>,
-    /// How much a place beyond this machine may take: a site, a bucket, a database. Its time is a limit for a sink's lines, too.
+    /// The limits for a place beyond this machine: a site, a bucket, a database. The time limit
+    /// also applies to a sink's lines.
     pub limits: Limits,
 }
 
@@ -92,11 +96,11 @@ impl Options {
     }
 }
 
-/// Checks the trail of a ledger. `progress` is told how many entries of how many are done.
+/// Checks the trail of a ledger. Calls `progress` with the numbers of checked and of all entries.
 ///
 /// # Errors
-/// [`VerifyError`] when there is no trail, no key, or something that was given cannot be understood. Whatever is wrong with the trail is
-/// in the report.
+/// [`VerifyError`] when there is no trail, no key, or an argument is invalid. Problems of the trail
+/// are in the report.
 pub fn verify(
     source: &dyn Source,
     options: &Options,
@@ -146,7 +150,7 @@ pub fn verify(
     trail.compare_rotations(&mut found.findings);
     for range in removed.unexplained(&trail.pruned) {
         let text = format!(
-            "entries {} to {} were removed and no record of pruning covers them",
+            "entries {} to {} were removed, and no record of pruning covers them",
             range.start,
             range.end.saturating_sub(1)
         );
@@ -160,8 +164,8 @@ pub fn verify(
     let keys = keys_report(&trust, from_trail);
     if from_trail {
         found.notes.push(
-            "the key was found in the trail itself: this shows that the trail is consistent, not whose it is; compare the key with one \
-             that you got another way, or give that with --vkey"
+            "the key was found in the trail itself. This shows that the trail is consistent, but not whose it is: compare the key with one \
+             that you got in another way, or give that one with --vkey"
                 .to_owned(),
         );
     }
@@ -233,7 +237,7 @@ pub(crate) fn finish(
     }
 }
 
-/// What is gathered on the way.
+/// The results of a check so far.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) findings: Findings,
@@ -280,7 +284,7 @@ impl Check<'_> {
         let computed = tree.head();
         if computed.root != head.root {
             let text = format!(
-                "the {} entries give the root {}, the checkpoint says {}",
+                "the {} entries give the root {}, but the checkpoint has {}",
                 head.size, computed.root, head.root
             );
             self.found
@@ -291,7 +295,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Takes the next bundle. `false` when the tree cannot be computed further.
+    /// Processes the next bundle. Returns `false` when the tree cannot be computed further.
     fn bundle(&mut self, mut scanned: Scanned, head: TreeHead, tree: &mut Tree<'_>) -> bool {
         if let Some((tile, at)) = scanned.disputed.take() {
             let finding = scanned.disagreement(at, tree.head_with(&scanned.hashes) == head);
@@ -330,7 +334,7 @@ impl Check<'_> {
                 self.trail.feed(index, record, &mut self.found.findings);
             }
         }
-        // In time to be compared: a hand-over is larger than the record of the change.
+        // In time for the comparison: a hand-over is larger than the record of the change.
         for key in self.trail.given_up_since(known) {
             self.older.hand_over(key, self.source, self.found);
         }
@@ -352,8 +356,9 @@ impl Check<'_> {
         self.may_be_trusted()
     }
 
-    /// Whether the tree is worth reading: the newest checkpoint is signed by a trusted key, or one of the older ones may yet vouch for its key. A server
-    /// makes up tiles for any size, and without end; what is in a directory is there.
+    /// Whether the tree is worth reading: a trusted key has signed the newest checkpoint, or an
+    /// older one may still vouch for its key. A server can make up tiles for any size, without end;
+    /// a directory is finite.
     fn may_be_trusted(&self) -> bool {
         !self.source.is_remote()
             || self.older.next_size().is_some()
@@ -375,7 +380,7 @@ impl Check<'_> {
     }
 }
 
-/// What somebody did to a place that keeps first versions.
+/// Reports changes to a place that keeps first versions.
 fn altered(source: &dyn Source, strict: bool, found: &mut Found) {
     for alteration in source.alterations() {
         let what = match (alteration.versions, alteration.is_deleted) {
@@ -383,7 +388,7 @@ fn altered(source: &dyn Source, strict: bool, found: &mut Found) {
             (versions, false) => format!("was overwritten and has {versions} versions"),
             (versions, true) => format!("was deleted, and written {versions} times"),
         };
-        let text = format!("{what}; its first version is still there and was checked");
+        let text = format!("{what}; its first version still exists and was checked");
         let finding = if strict {
             Finding::failure(Class::Altered, text)
         } else {
@@ -423,11 +428,11 @@ fn checkpoint_bytes(
     Ok(None)
 }
 
-/// The most places of the newest checkpoint that are tried.
+/// The most candidates for the newest checkpoint that are tried.
 const MAX_NEWEST: usize = 64;
 
-/// The newest checkpoint, and where it is, where there may be several: the first that a trusted key has signed, or whose key may be vouched for. What is
-/// there above it is named.
+/// The newest checkpoint and its name, if there may be several: the first that a trusted key has
+/// signed, or whose key a hand-over may vouch for. Checkpoints above it are reported.
 fn choose(
     source: &dyn Source,
     plain: Option<Vec<u8>>,
@@ -451,7 +456,7 @@ fn choose(
             ..finding
         });
     };
-    // Of unknown keys; the newest.
+    // The newest of unknown keys.
     let mut unknown: Option<(String, Vec<u8>)> = None;
     let mut skipped: Vec<String> = Vec::new();
     for name in names.into_iter().take(MAX_NEWEST) {
@@ -459,7 +464,7 @@ fn choose(
             Ok(Some(bytes)) => bytes,
             Ok(None) => continue,
             Err(error) => {
-                remark(&name, format!("the checkpoint cannot be read: {error}"));
+                remark(&name, format!("cannot read the checkpoint: {error}"));
                 continue;
             }
         };
@@ -467,19 +472,20 @@ fn choose(
         let size = stated(&bytes).map(|stated| stated.head().size);
         if size.is_none() || size != wanted {
             let text =
-                "not a signed checkpoint of the size in its name; the largest one that is counts";
+                "not a signed checkpoint of the size in its name; the largest valid one counts";
             remark(&name, text.to_owned());
             continue;
         }
         match trust.check(&bytes) {
             Signed::Good(_) => {
-                // A successor's are larger and of a key that is not known yet; a stranger's are that too.
+                // A successor's checkpoints are larger and of a key that is not known yet; but so
+                // are a forger's.
                 let vouched = unknown.filter(|(_, bytes)| shares_a_key(source, bytes, trust));
                 if let Some((name, bytes)) = vouched {
                     return (name, Some(bytes));
                 }
                 for name in skipped {
-                    remark(&name, "no trusted key has signed it, and no hand-over names its key; the largest checkpoint that is of the trail counts".to_owned());
+                    remark(&name, "no trusted key has signed it, and no hand-over names its key; the trail's largest checkpoint counts".to_owned());
                 }
                 return (name, Some(bytes));
             }
@@ -496,7 +502,8 @@ fn choose(
     }
 }
 
-/// Whether a line of the note is of a key that has signed a hand-over from a trusted key, or from one that such a hand-over leads to.
+/// Whether the note is signed by a key that has signed a hand-over from a trusted key, or from a
+/// key that such a hand-over leads to.
 fn shares_a_key(source: &dyn Source, bytes: &[u8], trust: &Trust) -> bool {
     let ids = |bytes: &[u8]| -> Vec<KeyId> {
         let note = Note::parse(bytes);
@@ -524,7 +531,7 @@ fn shares_a_key(source: &dyn Source, bytes: &[u8], trust: &Trust) -> bool {
     false
 }
 
-/// What a note says, whoever signed it.
+/// A note's checkpoint, whoever signed it.
 pub(crate) fn stated(bytes: &[u8]) -> Option<Checkpoint> {
     Checkpoint::parse(Note::parse(bytes).ok()?.text()).ok()
 }
@@ -553,7 +560,8 @@ fn policy(
             return Err(VerifyError::NoKey);
         }
     }
-    // A second key that only the trail names proves little, but a cosignature of it that is bad or has gone shows a change.
+    // A second key that only the trail names proves little, but an invalid or missing cosignature
+    // of it shows a change.
     if policy.own.is_empty()
         && let Some(key) = &manifest.cosigner_vkey
     {
@@ -573,10 +581,10 @@ fn origin(options: &Options, manifest: &Manifest, policy: &Policy, from_trail: b
         .unwrap_or_default()
 }
 
-/// Keys in a text that sign now, without those that were given up; [`KeyFile`] has all.
+/// The current keys in a text, without retired ones; [`KeyFile`] has all.
 ///
 /// # Errors
-/// [`VerifyError::Key`] for the first line that is none.
+/// [`VerifyError::Key`] for the first invalid line.
 pub fn keys_in(text: &str) -> Result<Vec<VerifierKey>, VerifyError> {
     let mut file = KeyFile::default();
     file.read(text)?;
@@ -634,7 +642,8 @@ pub(crate) fn cosignatures(lines: &[VerifiedSignature]) -> Vec<CosignatureReport
         .collect()
 }
 
-/// What `private/log.json` says, where it can be read. It is no evidence, but it must not contradict what is.
+/// The contents of `private/log.json`, if it can be read. It is not evidence, but it must not
+/// contradict the evidence.
 #[derive(Default)]
 struct Manifest {
     exists: bool,
@@ -651,11 +660,11 @@ impl Manifest {
         let bytes = match get(source, MANIFEST, MAX_SMALL_BYTES) {
             Got::Bytes(bytes) => bytes,
             Got::Missing => return manifest,
-            // Private files may be out of reach of whoever checks.
+            // The user may lack access to private files.
             Got::Problem(problem) => {
                 found
                     .notes
-                    .push(format!("{problem}; what is published is enough"));
+                    .push(format!("{problem}; the published files are enough"));
                 return manifest;
             }
             Got::Bad(text) => {
@@ -669,7 +678,7 @@ impl Manifest {
         let json: Json = serde_json::from_slice(&bytes).unwrap_or_default();
         let text = |name| json.get(name).and_then(Json::as_str);
         manifest.origin = text("origin").map(str::to_owned);
-        // One spelling: what reads the same but is written otherwise was changed.
+        // There is one spelling: a key that is written differently was changed.
         let key = |name| {
             let text = text(name)?;
             let key: VerifierKey = text.parse().ok()?;
@@ -682,7 +691,7 @@ impl Manifest {
             && manifest.cosigner_vkey.is_some()
             && json.get("format").and_then(Json::as_u64).is_some();
         if !whole {
-            let text = "format, origin or keys of the log cannot be understood";
+            let text = "the log's format, origin or keys are invalid";
             found
                 .findings
                 .add(Finding::failure(Class::Manifest, text).path(MANIFEST));
@@ -701,18 +710,20 @@ impl Manifest {
             .as_deref()
             .filter(|origin| *origin != trust.origin())
         {
-            wrong(format!("says that the log is {origin:?}"));
+            wrong(format!("it says that the log is {origin:?}"));
         }
         let known = |key: &VerifierKey| {
             let policy = trust.policy();
             policy.log.contains(key) || policy.own.contains(key)
         };
         if !from_trail && let Some(key) = self.vkey.as_ref().filter(|key| !known(key)) {
-            wrong(format!("says that {key} signs, which is not trusted"));
+            wrong(format!(
+                "it says that {key} signs, which is not a trusted key"
+            ));
         }
         if let Some(key) = self.cosigner_vkey.as_ref().filter(|key| !known(key)) {
             wrong(format!(
-                "says that {key} cosigns, which is not the second key that is known"
+                "it says that {key} cosigns, which is not the known second key"
             ));
         }
     }

@@ -1,16 +1,17 @@
-//! How files are fetched over HTTP, with TLS where that is built in (feature `https`).
+//! Fetching files over HTTP, with TLS if built in (feature `https`).
 
 use std::time::Duration;
 
 use ureq::Agent;
 
-/// How long one request may take, all in all.
+/// The longest time of one request in total.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A client that does not follow redirections: what is verified is what was asked for.
+/// A client that does not follow redirections, so the verified site is the one asked for.
 ///
-/// With `tls` it is rustls with aws-lc-rs, and trusts whom the system trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others). No signature
-/// of a trail depends on it: it keeps to itself who reads what, and the token.
+/// With `tls` it uses rustls with aws-lc-rs, and trusts the system's authorities (`SSL_CERT_FILE`
+/// and `SSL_CERT_DIR` name others). HTTPS hides the token and the requested paths; integrity does
+/// not depend on it.
 pub(crate) fn agent(tls: bool) -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)

@@ -1,4 +1,4 @@
-//! Where lines come from, and the checkpoint that they are compared with.
+//! Input: the lines, and the checkpoint that they are compared with.
 
 use std::io::{BufRead, Read as _};
 
@@ -10,21 +10,22 @@ use crate::limits::Deadline;
 use crate::source::Files;
 use crate::verify::stated;
 
-/// The longest line: the longest entry in base64, with room for what is around it.
+/// The longest line: the longest entry in base64, with some reserve for the rest.
 const MAX_LINE_BYTES: usize = 128 << 10;
 
-/// Hand-overs that are taken from a cursor: more are not of a log that anybody keeps.
+/// The most hand-overs that are read from a cursor: no real log has more.
 const MAX_HAND_OVERS: usize = 1_024;
 
-/// What a file's cursor begins with; and that of a sink which cannot say itself what it holds.
+/// The beginnings of a file sink's cursor, and below that of a sink whose destination cannot report
+/// its contents.
 const FILE_CURSORS: [&[u8]; 2] = [b"livetrail-file-cursor 2\n", b"livetrail-file-cursor 1\n"];
 const SINK_CURSOR: &[u8] = b"livetrail-sink-cursor 1\n";
 
 /// A file of lines, or a stream of them.
 pub struct Lines {
-    /// Its name, for the report.
+    /// The name, for the report.
     pub name: String,
-    /// What is in it.
+    /// The contents.
     pub reader: Box<dyn BufRead>,
 }
 
@@ -34,8 +35,8 @@ impl std::fmt::Debug for Lines {
     }
 }
 
-/// The signed checkpoint in a file: the file itself, or what the cursor of a sink keeps. `None` when the cursor has none yet, or one
-/// that covers entries which are still to come.
+/// The signed checkpoint in a file: the file itself, or the one in a sink's cursor. `None` when the
+/// cursor has none yet, or one that covers entries which the sink does not have yet.
 #[must_use]
 pub fn checkpoint_in(bytes: &[u8]) -> Option<&[u8]> {
     let of_file = FILE_CURSORS
@@ -65,7 +66,7 @@ pub fn checkpoint_in(bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The hand-overs from key to key in the cursor of a sink, each where a trail has it. None in anything else.
+/// The hand-overs in a sink's cursor, under their names in a trail. Empty for any other file.
 pub(super) fn hand_overs_in(bytes: &[u8]) -> Files {
     let mut found = Files::default();
     let is_cursor = FILE_CURSORS
@@ -104,19 +105,19 @@ fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// A line, or why it is none.
+/// A line, or the reason why it was not read.
 pub(super) enum Read {
     /// A whole line.
     Whole,
-    /// The last one, without an LF.
+    /// The last line, without an LF.
     Torn,
-    /// It was skipped.
+    /// It was too long and skipped.
     TooLong,
-    /// The time is over; there may be more.
+    /// The time limit was reached; there may be more lines.
     Stopped,
 }
 
-/// Takes lines out of a stream, each of bounded length.
+/// Reads lines of bounded length from a stream.
 pub(super) struct Reader {
     input: Lines,
     deadline: Deadline,
@@ -136,17 +137,17 @@ impl Reader {
         }
     }
 
-    /// Where the line is that was given last.
+    /// The position of the last line.
     pub(super) fn at(&self) -> String {
         format!("{}:{}", self.input.name, self.number)
     }
 
-    /// How many bytes of it were read.
+    /// The number of bytes read from it.
     pub(super) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The line that was read last, without its LF.
+    /// The last line, without its LF.
     pub(super) fn line(&self) -> &[u8] {
         &self.line
     }

@@ -1,13 +1,13 @@
-//! One line of a sink: what it says, or that it says nothing of the kind.
+//! Parsing one line of a sink.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use livetrail_tlog::{Frontier, Hash, MAX_FRONTIER_HASHES};
 
-/// What a line is.
+/// The content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
-    /// An entry, its leaf hash as the line says it, and its exact bytes.
+    /// An entry, its leaf hash according to the line, and its exact bytes.
     Entry {
         index: u64,
         leaf: &'a [u8],
@@ -15,15 +15,16 @@ pub(crate) enum Line<'a> {
     },
     /// Entries that were pruned before the sink had them.
     Gap { first: u64, next: u64 },
-    /// The tree of all entries before this place, whose files may be gone.
+    /// The tree of all entries before this position, whose files may be missing.
     Tree(Frontier),
-    /// It begins as an entry's does, and goes on otherwise.
+    /// It begins like an entry's line, but continues differently.
     Broken { index: u64 },
-    /// Something else's.
+    /// Another program's line.
     Other,
 }
 
-/// Takes a line apart, without its LF. The form is the sink's own to the byte: only so are an entry's bytes what they were.
+/// Parses a line, without its LF. The format is exactly the sink's, because only then are the bytes
+/// of an entry the original ones.
 ///
 /// ```text
 /// {"index":N,"leaf":"BASE64","record":{…}}
@@ -47,7 +48,7 @@ fn entry(index: u64, rest: &[u8]) -> Option<Line<'_>> {
     let rest = rest.strip_prefix(b"\",\"")?;
     let entry = if let Some(record) = rest.strip_prefix(b"record\":") {
         let record = record.strip_suffix(b"}")?;
-        // A record is an object: so a line that was cut off never ends like one that was not.
+        // A record is an object, so a truncated line never ends like a complete one.
         let is_object = record.first() == Some(&b'{') && record.last() == Some(&b'}');
         is_object.then_some(record.into())?
     } else {
@@ -75,7 +76,7 @@ fn tree(line: &[u8]) -> Option<Line<'_>> {
     Frontier::from_peaks(size, peaks).ok().map(Line::Tree)
 }
 
-/// A number in decimal as we write it: no sign, no zeros before it.
+/// A canonical decimal number: no sign, no leading zeros.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let end = text.iter().position(|byte| !byte.is_ascii_digit())?;
     let (digits, rest) = text.split_at_checked(end)?;
@@ -148,7 +149,7 @@ mod tests {
         ] {
             assert_eq!(parse(line.as_bytes()), wanted, "{line}");
         }
-        // Cut off anywhere, it is never taken for a whole one.
+        // Truncated at any position, it is never accepted as complete.
         for whole in [&record[..], bytes, gap, tree] {
             for end in 0..whole.len() {
                 let cut = parse(&whole[..end]);

@@ -1,11 +1,14 @@
-//! A trail as a sink's lines of JSON: the log is built anew from the exact bytes in them, and compared with a signed checkpoint.
+//! A trail as a sink's lines of JSON: rebuilds the log from the exact bytes in them, and compares
+//! it with a signed checkpoint.
 //!
-//! Where rotated files begin, the sink writes the hashes of the tree that all entries before form. When the first files are gone and that is
-//! allowed, the rest is built upon the hashes where it begins. They need no trust: with them and the entries that follow, the tree has the root that is
-//! signed, or something is wrong.
+//! At the start of each rotated file the sink writes the hashes of the tree of all earlier entries.
+//! If the first files are missing and that is allowed, the rest is built on these hashes. They need
+//! no trust: together with the later entries they give the signed root, or something is wrong.
 //!
-//! Lines may come again, with the same bytes: a sink that cannot ask where it is sends some twice. Lines of others in between are told and
-//! left alone, and so is one that was cut off, as by the end of a process, if it comes again whole. Whatever else differs from what the checkpoint covers is a failure, with the file and the line.
+//! Lines may be repeated with the same bytes, because a sink that cannot ask for its position sends
+//! some twice. Lines of other programs in between are reported and ignored. So is a truncated line,
+//! as after the end of a process, if it follows again completely. Any other difference from the
+//! entries that the checkpoint covers is a failure, with file and line.
 
 mod input;
 mod line;
@@ -29,22 +32,23 @@ use crate::verify::{Found, Options, checkpoint_report, finish, keys_report, stat
 
 pub use self::input::{Lines, checkpoint_in};
 
-/// A line that comes again is compared with what came before if that lies no farther back than so many entries: 32 MiB of hashes.
+/// A repeated line is compared with the original if that is at most this many entries back: 32 MiB
+/// of hashes.
 const MAX_BACK: usize = 1 << 20;
 
-/// Lines that were cut off and may come again: a process that is killed leaves one. At most a line's bytes of each.
+/// Truncated lines that may be repeated: a killed process leaves one. At most a line's bytes each.
 const MAX_TORN: usize = 100;
 
-/// How many problems are kept.
+/// The most problems that are kept.
 const MAX_PROBLEMS: usize = 100;
 
-/// Checks the log in lines of JSON against a signed checkpoint. `inputs` are opened one after the other; `checkpoint` is its note, or the
-/// cursor that a sink keeps, and its name is for the report. `progress` is told how many entries were read. When the limit in time of
-/// the options is over, the rest stays unread and the report says so; a reader that gives nothing is waited for.
-///
+/// Checks the log in lines of JSON against a signed checkpoint. `inputs` are opened one after the
+/// other; `checkpoint` is its note, or a sink's cursor, with its name for the report. Calls
+/// `progress` with the number of entries read. When the time limit of the options is reached, the
+/// rest stays unread and the report says so; a reader that blocks is waited for.
 /// # Errors
-/// [`VerifyError`] when a file cannot be read, there is no key, or the checkpoint is none. Whatever is wrong with the lines is in the
-/// report.
+/// [`VerifyError`] when a file cannot be read, there is no key, or the checkpoint is invalid.
+/// Problems of the lines are in the report.
 pub fn verify_lines(
     inputs: impl IntoIterator<Item = Result<Lines, VerifyError>>,
     (name, checkpoint): (&str, &[u8]),
@@ -108,37 +112,39 @@ fn place(names: &[String]) -> String {
 }
 
 struct Check {
-    /// Whether the lines may begin later than the log does.
+    /// Whether the lines may begin later than the log.
     without_head: bool,
     deadline: Deadline,
-    /// Whether it has passed: more lines may follow, and nothing is said of their absence.
+    /// Whether the time limit was reached: more lines may follow, and their absence is not
+    /// reported.
     is_stopped: bool,
-    /// Where they begin.
+    /// The index of the first entry.
     from: u64,
-    /// What the checkpoint says, whoever signed it.
+    /// The contents of the checkpoint, whoever signed it.
     stated: Option<Checkpoint>,
-    /// Of all entries below `next`; none when some of them are not there.
+    /// The tree of all entries below `next`; `None` when some of them are missing.
     tree: Option<Frontier>,
     next: u64,
-    /// Leaf hashes of the last entries; the last one is of `next` - 1. `None` for one that is not there.
+    /// Leaf hashes of the last entries; the last one is that of `next` - 1. `None` for a missing
+    /// entry.
     back: VecDeque<Option<Hash>>,
-    /// Lines that begin as an entry's and end too early, at most [`MAX_TORN`].
+    /// Lines that begin like an entry's and end too early, at most [`MAX_TORN`].
     torn: Vec<Torn>,
-    /// What the entries give at the checkpoint's size.
+    /// The head of the entries at the checkpoint's size.
     computed: Option<TreeHead>,
     trust: Trust,
     older: OlderCheckpoints,
-    /// Those that the sink keeps next to the checkpoint, where the trail has them.
+    /// The hand-overs that the sink keeps with the checkpoint, under their names in a trail.
     hand_overs: Files,
     trail: Trail,
     figures: Figures,
     found: Found,
     strict: bool,
-    /// The line that is looked at: `FILE:NUMBER`.
+    /// The current line: `FILE:NUMBER`.
     at: String,
 }
 
-/// A line that may be the beginning of one.
+/// A line that may be the beginning of a complete one.
 struct Torn {
     index: u64,
     line: Vec<u8>,
@@ -159,7 +165,7 @@ impl Check {
             match read {
                 input::Read::Whole => self.line(reader.line()),
                 input::Read::Torn => self.found.notes.push(format!(
-                    "{}: the last line has no end, as a crash leaves it or a copy that was made while it was written; it was not read",
+                    "{}: the last line has no end, as after a crash or in a copy made during a write; it was not read",
                     self.at
                 )),
                 input::Read::TooLong => self.other("is longer than any line of a sink"),
@@ -177,7 +183,7 @@ impl Check {
 
     fn stop(&mut self) {
         self.is_stopped = true;
-        // At the front: when there are too many, this one is kept.
+        // At the front, so that this problem is kept even when there are too many.
         let words = format!("{}: {}", self.at, self.deadline.words());
         self.found.problems.insert(0, words);
         self.trail.gap(&mut self.found.findings);
@@ -197,14 +203,14 @@ impl Check {
                 at: self.at.clone(),
             }),
             Line::Other if line.is_empty() => {}
-            Line::Other => self.other("is none of a sink's lines, and was left alone"),
+            Line::Other => self.other("is not one of a sink's lines, and was ignored"),
         }
     }
 
     fn entry(&mut self, index: u64, leaf: &[u8], entry: &[u8]) {
         let computed = leaf_hash(entry);
         if computed.to_string().as_bytes() != leaf {
-            let text = "the record is not the one whose leaf hash is in its line";
+            let text = "the record does not have the leaf hash in its line";
             self.fails(Class::EntryChanged, Some(index), text.to_owned());
         }
         if index < self.next {
@@ -217,7 +223,7 @@ impl Check {
         self.push(computed, entry);
     }
 
-    /// Whether it was cut off or changed the rest will tell.
+    /// Later lines show whether it was truncated or changed.
     fn broken(&mut self, line: Torn) {
         if self.torn.len() < MAX_TORN {
             self.torn.push(line);
@@ -227,12 +233,12 @@ impl Check {
     }
 
     fn changed(&mut self, line: &Torn) {
-        let text = "the line begins as an entry's and goes on otherwise: it was changed";
+        let text = "the line begins like an entry's but continues differently: it was changed";
         let finding = Finding::failure(Class::Line, text).at(line.index);
         self.found.findings.add(finding.path(&line.at));
     }
 
-    /// A line that was cut off is here again, whole.
+    /// A truncated line was repeated completely.
     fn whole(&mut self, index: u64, line: &[u8]) {
         if self.torn.is_empty() {
             return;
@@ -242,7 +248,7 @@ impl Check {
         for torn in torn.extract_if(.., again) {
             let there = std::mem::replace(&mut self.at, torn.at);
             self.other(&format!(
-                "was cut off, as by the end of the process that wrote it, and is there whole: {there}"
+                "was cut off when its writer ended, and is repeated completely: {there}"
             ));
             self.at = there;
         }
@@ -286,10 +292,10 @@ impl Check {
         }
     }
 
-    /// An entry that was there before.
+    /// Checks a repeated entry.
     fn again(&mut self, index: u64, leaf: Hash) {
         if index < self.from {
-            let text = "the entry comes after those that follow it";
+            let text = "the entry follows later entries";
             self.fails(Class::Line, Some(index), text.to_owned());
             return;
         }
@@ -304,21 +310,21 @@ impl Check {
                 self.figures.repeated = self.figures.repeated.saturating_add(1);
             }
             Some(Some(_)) => {
-                let text = "the entry is there again, with other bytes";
+                let text = "the entry is repeated with other bytes";
                 self.fails(Class::EntryChanged, Some(index), text.to_owned());
             }
             Some(None) => {
-                let text = "the entry comes after those that follow it";
+                let text = "the entry follows later entries";
                 self.fails(Class::Line, Some(index), text.to_owned());
             }
             None => self.problem(format!(
-                "{}: entry {index} is there again, more than {MAX_BACK} entries later, and was not compared",
+                "{}: entry {index} is repeated more than {MAX_BACK} entries later, and was not compared",
                 self.at
             )),
         }
     }
 
-    /// The sink's word for the tree of all entries that come before this place.
+    /// Checks the sink's hashes for the tree of all entries before this position.
     fn tree_before(&mut self, said: Frontier) {
         let size = said.size();
         if self.next == 0 && size > 0 && self.without_head {
@@ -329,13 +335,13 @@ impl Check {
         let is_covered = self.size().is_none_or(|covered| size <= covered);
         let differs = self.tree.as_ref().is_some_and(|tree| *tree != said);
         if self.next == size && is_covered && differs {
-            let text =
-                "the hashes of the tree before this line are not those of the entries before it";
+            let text = "the hashes of the tree before this line differ from those of the entries before it";
             self.fails(Class::Root, Some(size), text.to_owned());
         }
     }
 
-    /// The lines begin here; what is before is gone. The hashes are as good as the root that comes out at the checkpoint.
+    /// The lines begin here; earlier entries are missing. The root at the checkpoint proves the
+    /// hashes.
     fn begin_at(&mut self, tree: Frontier) {
         self.from = tree.size();
         self.next = tree.size();
@@ -346,15 +352,15 @@ impl Check {
         self.covered(head);
     }
 
-    /// Entries from `next` on up to this one are not there.
+    /// Entries from `next` up to this one are missing.
     fn missing(&mut self, index: u64) {
         let (first, last) = (self.next, index.saturating_sub(1));
         let text = if first == 0 {
             format!(
-                "entries 0 to {last} are not there: the lines begin later. Give the earlier files, too; or, if they are gone, prove the rest alone with --without-head"
+                "entries 0 to {last} are missing: the lines begin later. Give the earlier files, too; or, if they no longer exist, prove only the rest with --without-head"
             )
         } else {
-            format!("entries {first} to {last} are not there: this line is of entry {index}")
+            format!("entries {first} to {last} are missing: this line is of entry {index}")
         };
         self.fails(Class::Missing, Some(first), text);
         self.skip_to(index);
@@ -412,7 +418,7 @@ impl Check {
         self.stated.as_ref().map(|stated| stated.head().size)
     }
 
-    /// What follows from lines that begin later than the log.
+    /// Reports the consequences of lines that begin later than the log.
     fn tell_of_the_head(&mut self, size: u64) {
         let from = self.from;
         self.figures.from = from;
@@ -421,12 +427,12 @@ impl Check {
         }
         if from >= size {
             self.problem(format!(
-                "the lines begin with entry {from}, and the checkpoint covers {size}: nothing in them is proven by it"
+                "the lines begin with entry {from}, but the checkpoint covers {size}: it proves nothing in them"
             ));
             return;
         }
         self.found.notes.push(format!(
-            "from entry {from} on: entries 0 to {} are not there, and nothing is said of them but that the log had them",
+            "from entry {from} on: entries 0 to {} are missing, and nothing is known of them except that the log had them",
             from.saturating_sub(1)
         ));
     }
@@ -459,7 +465,8 @@ impl Check {
     fn report(mut self, place: String, (name, bytes): (&str, &[u8])) -> Report {
         let size = self.size().unwrap_or(0);
         self.tell_of_the_head(size);
-        // Without the rest, a key that a later record vouches for is not known yet: that is no finding.
+        // Without the rest, a key that a later record vouches for is not known yet: that is not a
+        // finding.
         let mut unknown = Found::default();
         let found = if self.is_stopped {
             &mut unknown
@@ -478,10 +485,10 @@ impl Check {
                 continue;
             }
             let text = format!(
-                "{}: the line is not whole, and {}; it was not read",
+                "{}: the line is incomplete, and {}; it was not read",
                 torn.at,
                 if torn.index < size {
-                    "it may come again"
+                    "it may be repeated"
                 } else {
                     "of an entry that the checkpoint does not cover"
                 }
@@ -491,7 +498,7 @@ impl Check {
         if size > self.next && !self.is_stopped {
             let last = size.saturating_sub(1);
             let text = format!(
-                "entries {} to {last} are not there, and the checkpoint covers them",
+                "entries {} to {last} are missing, although the checkpoint covers them",
                 self.next
             );
             let finding = Finding::failure(Class::Missing, text).at(self.next);
@@ -501,14 +508,16 @@ impl Check {
             && computed.root != stated.head().root
         {
             let text = format!(
-                "the {size} entries give the root {}, the checkpoint says {}",
+                "the {size} entries give the root {}, but the checkpoint has {}",
                 computed.root,
                 stated.head().root
             );
             let text = match self.from {
                 0 => text,
                 from => {
-                    format!("{text}; those before entry {from} by the hashes where the lines begin")
+                    format!(
+                        "{text}; those before entry {from} from the hashes where the lines begin"
+                    )
                 }
             };
             self.found
@@ -516,7 +525,7 @@ impl Check {
                 .add(Finding::failure(Class::Root, text).path(name));
         }
         if self.next == 0 && self.found.findings.remarks() > 0 {
-            let text = "no line is one of JSON as a sink writes it; a file of tab-separated lines is checked without --lines, and is no proof";
+            let text = "no line is one of a sink's lines of JSON; a file of tab-separated lines is checked without --lines, and is no proof";
             self.found.notes.push(text.to_owned());
         }
         let checkpoint = self

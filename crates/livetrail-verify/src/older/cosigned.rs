@@ -1,4 +1,5 @@
-//! What witnesses have cosigned: the newest checkpoint with enough of them counts, and what is above it is not cosigned yet.
+//! Cosigned checkpoints: the newest one with enough cosignatures counts, and later entries are not
+//! cosigned yet.
 
 use livetrail_tlog::VerifiedCheckpoint;
 
@@ -18,11 +19,11 @@ pub(super) const COSIGNED: &str = "cosigned";
 /// The most witnesses of a log.
 const MAX_WITNESSES: usize = 32;
 
-/// For how long the newest entries may be without the cosignatures asked for, before that is worth a remark.
+/// How long the newest entries may lack the required cosignatures without a remark.
 const COSIGNED_WITHIN_S: u64 = 3_600;
 
 impl OlderCheckpoints {
-    /// Takes the newest checkpoints that witnesses have cosigned.
+    /// Adds the newest checkpoints that witnesses have cosigned.
     pub(crate) fn cosigned(&mut self, notes: Vec<(usize, Got)>, found: &mut Found) {
         for (witnesses, got) in notes {
             let name = format!("{COSIGNED}/{witnesses}");
@@ -51,7 +52,7 @@ impl OlderCheckpoints {
         }
     }
 
-    /// Remembers one of the tree that the witnesses asked for have cosigned.
+    /// Remembers one of the tree that the required witnesses have cosigned.
     pub(super) fn remember_cosigned(&mut self, verified: &VerifiedCheckpoint, trust: &Trust) {
         let size = verified.head().size;
         if trust.policy().has_quorum()
@@ -66,8 +67,8 @@ impl OlderCheckpoints {
         }
     }
 
-    /// What the newest checkpoint lacks of the cosignatures that the policy asks for: nothing, or those of an older one count and what is above it is
-    /// not cosigned yet.
+    /// The newest checkpoint's lack of required cosignatures, if any. If an older checkpoint has
+    /// them, that one counts, and later entries are not cosigned yet.
     pub(super) fn quorum(
         &mut self,
         verified: &VerifiedCheckpoint,
@@ -84,7 +85,7 @@ impl OlderCheckpoints {
         };
         let above = verified.head().size.saturating_sub(newest.size);
         found.notes.push(format!(
-            "the witnesses asked for have cosigned the first {} entries; {above} entries above them are not cosigned yet",
+            "the required witnesses have cosigned the first {} entries; {above} entries above them are not cosigned yet",
             newest.size
         ));
         let signed = verified.log_cosignatures().iter();
@@ -93,7 +94,7 @@ impl OlderCheckpoints {
         let behind = signed.unwrap_or(0).saturating_sub(cosigned.unwrap_or(0));
         if behind > COSIGNED_WITHIN_S {
             let text = format!(
-                "no checkpoint of the {} before the newest one is cosigned by the witnesses asked for: {above} entries stand on the log's signature alone",
+                "no checkpoint of the {} before the newest one is cosigned by the required witnesses: only the log has signed the last {above} entries",
                 span(behind.saturating_mul(1000))
             );
             let finding = Finding::remark(Class::Signature, text).at(newest.size);
@@ -110,14 +111,15 @@ impl OlderCheckpoints {
         }
     }
 
-    /// What the witnesses asked for have cosigned, if any were asked for.
+    /// The checkpoint that the required witnesses have cosigned, if any witnesses are required.
     pub(crate) fn take_cosigned(&mut self) -> Option<CosignedReport> {
         self.cosigned.take()
     }
 }
 
-/// The newest checkpoints that witnesses have cosigned, when the policy asks for some. They are read before the newest checkpoint of all: a log that
-/// goes on meanwhile has none that is larger.
+/// The newest checkpoints that witnesses have cosigned, when the policy requires some. They are
+/// read before the newest checkpoint of all, so that none of them is larger if the log grows
+/// meanwhile.
 pub(crate) fn read_cosigned(source: &dyn Source, policy: &Policy) -> Vec<(usize, Got)> {
     let most = policy.witnesses.len().min(MAX_WITNESSES);
     let numbers = (1..=most).filter(|_| policy.has_quorum());

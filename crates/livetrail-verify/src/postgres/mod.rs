@@ -1,8 +1,9 @@
-//! A trail in a table of PostgreSQL, as the server's sink keeps it: entries and leaf hashes of `livetrail.records`, checkpoints of
-//! `livetrail.checkpoints`.
+//! A trail in a PostgreSQL table, as the server's sink keeps it: entries and leaf hashes in
+//! `livetrail.records`, checkpoints in `livetrail.checkpoints`.
 //!
-//! The hash tiles of the lowest level are the column `leaf`, those above are computed from it: so every byte of `entry` and `leaf` is
-//! compared with the signed root. The typed columns are not: they are for questions.
+//! The hash tiles of the lowest level are the column `leaf`; those above are computed from it. So
+//! every byte of `entry` and `leaf` is compared with the signed root. The typed columns are not
+//! compared: they are for queries.
 
 mod tls;
 
@@ -23,18 +24,18 @@ use tokio_postgres::{Client, Config, Row};
 use crate::error::VerifyError;
 use crate::source::{Found, Source, SourceError};
 
-/// How long one question may take, all in all.
+/// The longest time of one query in total.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many checkpoints are compared with the trail: the newest of each day.
+/// The checkpoints that are compared with the trail: the newest of each day.
 const ARCHIVED: &str = "SELECT max(size) FROM livetrail.checkpoints WHERE log_id = $1 AND size <= $2 \
     GROUP BY added_at::date ORDER BY 1 DESC LIMIT 10000";
 
-/// Where older checkpoints are looked for.
+/// The directory for older checkpoints.
 const ARCHIVE: &str = "private/checkpoints";
 
-/// A value that is longer than allowed comes as NULL, so that no row costs more memory than a right
-/// one.
+/// A value that is longer than allowed is returned as NULL, so that no row costs more memory than a
+/// valid one.
 const ROWS: &str = "SELECT index, CASE WHEN octet_length(entry) <= $4 THEN entry END, CASE WHEN octet_length(leaf) = 32 THEN leaf END \
     FROM livetrail.records WHERE log_id = $1 AND index >= $2 AND index < $3 ORDER BY index LIMIT 257";
 
@@ -44,41 +45,41 @@ const LEAVES: &str = "SELECT index, CASE WHEN octet_length(leaf) = 32 THEN leaf 
 const NOTE: &str = "SELECT CASE WHEN octet_length(note) <= $3 THEN note END FROM livetrail.checkpoints \
     WHERE log_id = $1 AND size = $2 LIMIT 1";
 
-/// Where hand-overs from key to key are looked for.
+/// The directory for hand-overs from key to key.
 const HAND_OVERS: &str = "handover";
 
-/// Whether the schema has a place for them, which version 1 has not.
+/// Whether the schema has a table for them; version 1 has none.
 const HAS_HAND_OVERS: &str = "SELECT to_regclass('livetrail.hand_overs') IS NOT NULL";
 
-/// More keys than these are of no log; the reader of the list has a bound of its own.
+/// No log has more keys than this; the reader of the list has its own bound.
 const KEYS_GIVEN_UP: &str =
     "SELECT key_id FROM livetrail.hand_overs WHERE log_id = $1 ORDER BY size LIMIT 4096";
 
 const HAND_OVER: &str = "SELECT note FROM livetrail.hand_overs \
     WHERE log_id = $1 AND key_id = $2 AND length(note) <= 1000000";
 
-/// The log that is meant, the newest checkpoint that all its records are there for, the newest one of all, and the last record: in one statement, so
-/// that a writer's transaction is seen whole or not at all.
+/// The wanted log, the newest checkpoint whose records all exist, the newest one of all, and the
+/// last record. One statement, so that a writer's transaction is seen completely or not at all.
 const LOG: &str = "SELECT log_id, origin, next_index, covered_by, \
     (SELECT max(k.size) FROM livetrail.checkpoints k WHERE k.log_id = c.log_id) AS newest, \
     (SELECT r.index FROM livetrail.records r WHERE r.log_id = c.log_id ORDER BY r.index DESC LIMIT 1) AS last_index \
     FROM livetrail.cursors c WHERE $1::text IS NULL OR origin = $1 ORDER BY log_id LIMIT 2";
 
-/// Entries of a bundle, and hashes of a tile.
+/// Entries in a bundle, and hashes in a tile.
 const WIDTH: u64 = livetrail_tlog::TILE_WIDTH as u64;
 
-/// A log in a database. Reads only.
+/// A log in a database. Read-only.
 #[derive(Debug)]
 pub struct PostgresTrail {
     place: String,
     log_id: i32,
     /// The newest checkpoint that is covered; `None` when there is none.
     size: Option<i64>,
-    /// One past the last record that was committed.
+    /// The index after the last committed record.
     next_index: i64,
     /// The newest checkpoint of all.
     newest: Option<i64>,
-    /// The last record that is there.
+    /// The last record that exists.
     last_index: Option<i64>,
     inner: Mutex<Inner>,
 }
@@ -87,17 +88,19 @@ pub struct PostgresTrail {
 struct Inner {
     runtime: Runtime,
     client: Client,
-    /// The bundle that was read last, and its leaf hashes: the tile beside it is asked for next.
+    /// The last bundle that was read, and its leaf hashes: the tile next to it is read next.
     last: Option<(u64, Vec<u8>, Vec<Vec<u8>>)>,
-    /// Hashes of level 1 that are known, in order: 32 bytes for 256 entries.
+    /// Known hashes of level 1, in order: 32 bytes for 256 entries.
     roots: Vec<Hash>,
-    /// A question had no answer in time: the connection is still at it, and any further one would wait behind it.
+    /// A query timed out: the connection is still busy with it, and any further query would wait
+    /// for it.
     is_lost: std::sync::atomic::AtomicBool,
 }
 
 impl PostgresTrail {
-    /// Connects. `origin` is needed where there are several logs. Beyond this machine TLS is used and the server's certificate verified,
-    /// by the authorities in `ca_file` or the system's. A password may also be in the variable `PGPASSWORD`.
+    /// Connects. `origin` is needed when there are several logs. Beyond this machine TLS is used
+    /// and the server's certificate verified, with the authorities in `ca_file` or the system's.
+    /// The password may also be in the variable `PGPASSWORD`.
     ///
     /// # Errors
     /// [`VerifyError::Database`].
@@ -111,8 +114,8 @@ impl PostgresTrail {
             why,
         };
         let mut config: Config = url.trim().parse().map_err(|_| {
-            let form = "it has the form postgres://USER@HOST:PORT/DATABASE";
-            failed("understand the address", form.to_owned())
+            let form = "it must have the form postgres://USER@HOST:PORT/DATABASE";
+            failed("parse the address", form.to_owned())
         })?;
         if let (None, Ok(password)) = (config.get_password(), std::env::var("PGPASSWORD")) {
             config.password(password);
@@ -132,7 +135,7 @@ impl PostgresTrail {
                     Ok(connected) => connected.map_err(|error| chain(&error))?,
                     Err(_) => return Err(format!("no answer within {QUESTION_TIMEOUT:?}")),
                 };
-                // Its errors come to whoever waits for an answer.
+                // The waiting query gets its errors.
                 tokio::spawn(async move {
                     let _ = connection.await;
                 });
@@ -237,7 +240,7 @@ impl PostgresTrail {
         Ok(Some(root))
     }
 
-    /// The bytes of a bundle, as far as its rows are there, and its leaf hashes.
+    /// The bytes of a bundle, as far as its rows exist, and its leaf hashes.
     fn bundle(&self, number: u64, width: u64) -> Result<(Vec<u8>, Vec<Vec<u8>>), SourceError> {
         let mut inner = self.inner();
         if let Some((last, bytes, leaves)) = &inner.last
@@ -258,7 +261,7 @@ impl PostgresTrail {
             ) else {
                 break;
             };
-            // What is longer than any entry is none, so the bundle ends before it.
+            // A value longer than any entry is not an entry, so the bundle ends before it.
             if encode_entry_into(&mut bytes, entry).is_err() {
                 break;
             }
@@ -369,7 +372,7 @@ impl Source for PostgresTrail {
             found.push(Found::Beyond {
                 first,
                 text: format!(
-                    "there are records up to {last} beyond entry {}, where the last commit ends: rows of livetrail.commits were removed, or records put in",
+                    "there are records up to {last} beyond entry {}, where the last commit ends: rows of livetrail.commits were removed, or records were inserted",
                     self.next_index.saturating_sub(1)
                 ),
                 may_be_honest: false,
@@ -387,7 +390,7 @@ impl PostgresTrail {
     fn entries(&self, bundle: Bundle) -> Result<Option<Vec<u8>>, SourceError> {
         let width = u64::from(bundle.width());
         let (bytes, leaves) = self.bundle(bundle.index(), width)?;
-        // Nothing at all is a file that is not there; a part of it is one that is wrong.
+        // Without any row the file does not exist; with some rows it is wrong.
         Ok((!leaves.is_empty()).then_some(bytes))
     }
 }
@@ -417,7 +420,7 @@ impl Inner {
         }
     }
 
-    /// Keeps what comes in order, as it does: anything else is read again.
+    /// Keeps hashes that arrive in order, as is usual; others are read again.
     fn remember(&mut self, at: usize, root: Hash) {
         if at == self.roots.len() {
             self.roots.push(root);
@@ -425,13 +428,13 @@ impl Inner {
     }
 }
 
-/// A column, of whatever type the database says that it is.
+/// A column, of the type that the database reports.
 fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, SourceError> {
     let found = row.try_get(column);
     found.map_err(|error| io::Error::other(chain(&error)).into())
 }
 
-/// The rows from `first` on, each once: up to the first that is missing or double.
+/// The rows from `first` on, each once: up to the first that is missing or duplicate.
 fn in_order(rows: &[Row], first: u64) -> impl Iterator<Item = &Row> {
     let indexes = first..;
     rows.iter()
@@ -440,7 +443,7 @@ fn in_order(rows: &[Row], first: u64) -> impl Iterator<Item = &Row> {
         .map(|(row, _)| row)
 }
 
-/// All of them, and each a hash by its length.
+/// All hashes, if each has the length of a hash.
 fn complete(leaves: Vec<Vec<u8>>, width: u64) -> Option<Vec<Vec<u8>>> {
     let whole = leaves.len() as u64 == width && leaves.iter().all(|leaf| leaf.len() == HASH_BYTES);
     whole.then_some(leaves)
@@ -455,7 +458,7 @@ fn int(index: u64) -> i64 {
     i64::try_from(index).unwrap_or(i64::MAX)
 }
 
-/// Where it is, without user and password.
+/// The database's address, without user and password.
 fn database(config: &Config) -> String {
     use tokio_postgres::config::Host;
     let host = match config.get_hosts().first() {

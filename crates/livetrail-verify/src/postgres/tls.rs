@@ -1,4 +1,4 @@
-//! Whom to believe that it is the database that was asked for.
+//! TLS to the database: when it is used, and which authorities are trusted.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -11,7 +11,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Beyond this machine nothing goes without TLS, unless the address says so in words.
+/// Beyond this machine TLS is required, unless the address explicitly disables it.
 pub(super) fn choose_mode(config: &mut Config, has_authority: bool) {
     let near = |host: &Host| match host {
         Host::Tcp(name) => {
@@ -30,7 +30,7 @@ pub(super) fn choose_mode(config: &mut Config, has_authority: bool) {
     };
 }
 
-/// Verifies by the authorities in the file, or by the system's; by none where there is no TLS.
+/// Verifies with the authorities in the file, or with the system's; with none if there is no TLS.
 pub(super) fn connector(
     ca_file: Option<&Path>,
     without: bool,

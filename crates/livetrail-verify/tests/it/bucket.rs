@@ -1,4 +1,5 @@
-//! Buckets whose owner, or a stranger, has been at them: in this process, with versions, as a bucket under Object Lock shows them.
+//! Buckets that the owner, or a stranger, has changed: in this process, with versions, as a bucket
+//! under Object Lock shows them.
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
@@ -13,12 +14,12 @@ use livetrail_record::AuditAction;
 
 const PREFIX: &str = "example.com_2Faudit/";
 
-/// Versions in the order in which they were put; `None` is a delete marker.
+/// Versions in the order of their writes; `None` is a delete marker.
 #[derive(Clone, Default)]
 struct Bucket(Vec<(String, Option<Vec<u8>>)>);
 
 impl Bucket {
-    /// As the sink leaves it after these sizes.
+    /// The sink's objects after these sizes.
     fn of(log: &Log, sizes: &[usize], keys: &Keys) -> Self {
         let mut bucket = Self::default();
         for size in sizes {
@@ -52,7 +53,7 @@ impl Bucket {
         self.0.push((format!("{PREFIX}{path}"), None));
     }
 
-    /// What somebody above every lock removes for good.
+    /// Deletes permanently, as somebody who can bypass every lock.
     fn purge(&mut self, path: &str) {
         let key = format!("{PREFIX}{path}");
         self.0.retain(|(there, _)| *there != key);
@@ -87,7 +88,7 @@ impl Bucket {
     fn versions(&self, prefix: &str) -> String {
         let mut all: Vec<usize> = (0..self.0.len()).collect();
         all.retain(|at| self.0[*at].0.starts_with(prefix));
-        // By key, and of one key the newest first.
+        // By key, and for each key the newest first.
         all.sort_by(|a, b| self.0[*a].0.cmp(&self.0[*b].0).then(b.cmp(a)));
         let mut xml = String::from("<ListVersionsResult>");
         let mut last = None;
@@ -147,7 +148,7 @@ fn strict() -> Options {
     }
 }
 
-/// Sound with a remark of this class, and with --strict not sound.
+/// Asserts that it is sound with a remark of this class, and not sound with --strict.
 fn remarked(bucket: &Bucket, words: &str) {
     let report = bucket.check(&keys().options());
     assert_sound(&report);
@@ -182,10 +183,10 @@ fn what_is_left_of_newer_checkpoints_shows_that_the_end_was_cut_off() {
     let report = bucket.check(&keys().options());
     assert_found(&report, Class::Older);
     assert!(report.to_string().contains("cut off"), "{report}");
-    // Also when an older one was put above it.
+    // Also when an older one was written above it.
     bucket.put("checkpoint", sign(log.head(302), &keys()));
     assert_found(&bucket.check(&keys().options()), Class::Older);
-    // With nothing left but the commit: somebody must look, and nobody is accused.
+    // Only the commit remains: that needs a check, but accuses nobody.
     bucket.purge("checkpoint");
     bucket.put("checkpoint", sign(log.head(302), &keys()));
     bucket.put("commits/00000000000000000604", b"a commit".to_vec());
@@ -237,7 +238,7 @@ fn one_bad_object_does_not_condemn_the_trail() {
         let report = bucket.check(&keys().options());
         assert_eq!(report.figures.entries, 604, "{report}");
     }
-    // A larger one that is really signed is what the trail must have.
+    // A larger one that is properly signed must be contained in the trail.
     let mut bucket = whole;
     let longer = story(700).log();
     bucket.put(
@@ -272,7 +273,7 @@ fn whoever_has_the_first_key_follows_a_change_by_the_hand_over_in_the_bucket() {
         assert_sound(&report);
         assert_eq!(report.rotations[0].old_key_until, Some(31), "{report}");
     }
-    // A thief with the old key writes on.
+    // A thief with the old key continues the log.
     let mut forged = bucket;
     forged.put_checkpoint(400, sign(self::story(400).log().head(400), &old));
     assert_eq!(forged.check(&new.options()).figures.entries, 330);

@@ -1,4 +1,4 @@
-//! The command: exit codes, what it prints, over a directory and over HTTP.
+//! The command: exit codes and output, over a directory and over HTTP.
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -225,7 +225,7 @@ fn a_site_is_read_as_a_directory_is() {
     assert_eq!(run(&[&format!("{url}/other")]).0, 2);
 }
 
-/// A web server for one connection: GET of the files below /trail/, but not of those below private/.
+/// A web server for one connection: GET of the files below /trail/, except those below private/.
 fn serve(stream: impl Read + Write, files: &Files) {
     let mut reader = BufReader::new(stream);
     loop {
@@ -348,7 +348,7 @@ fn a_receipt_is_checked_with_nothing_but_the_record_and_the_keys() {
     assert_eq!(code, 2, "{err}");
     let (code, _, err) = run(&["--proof", &receipt, "--record", &record]);
     assert!(code == 2 && err.contains("--vkey"), "{err}");
-    // One needs the other, and a trail beside them makes no sense.
+    // Both are needed, and together with them a trail makes no sense.
     assert_eq!(run(&["--proof", &receipt]).0, 2);
     assert_eq!(
         run(&["trail", "--proof", &receipt, "--record", &record]).0,

@@ -1,4 +1,5 @@
-//! What happens in the life of a log is no false alarm; what breaks the rules of records is found.
+//! Normal events in the life of a log give no false alarm; violations of the rules of records are
+//! found.
 
 use livetrail_record::{AuditAction, AuditRecord, LossCounts, Value};
 use livetrail_tlog::{Note, VerifierKey};
@@ -19,7 +20,7 @@ fn pruning(first: i64, last: i64) -> AuditRecord {
         .unwrap()
 }
 
-/// A story over a prune border: sessions and losses that lead over it, a crash behind it.
+/// A story across a prune border: sessions and losses that cross it, and a crash behind it.
 fn pruned_story(record: Option<AuditRecord>) -> (Story, Files) {
     let mut story = story(500);
     story.of(0xa, AuditAction::PlayStarted);
@@ -78,7 +79,7 @@ fn pruned_by_policy_is_told_from_missing() {
         let (_, files) = pruned_story(Some(bad));
         assert_found(&check(&files, &keys()), Class::Administration);
     }
-    // Hashes stay: where they have gone too, nothing can be said of the rest.
+    // Hashes remain. If they are removed too, the rest cannot be checked.
     let (_, mut files) = pruned_story(Some(pruning(0, 511)));
     files.0.remove("tile/0/001");
     assert_found(&check(&files, &keys()), Class::Missing);
@@ -111,7 +112,7 @@ fn crash_torn_tail_clock_steps_losses_and_an_upgrade_are_no_alarm() {
     story.of(0xb, AuditAction::PlayDenied);
     story.ts_ms += 7_200_000;
     story.of(0xc, AuditAction::PlayDenied);
-    // In the queue when the crash came.
+    // In the queue at the crash.
     story.lose(2);
     story.of(0xd, AuditAction::PlayDenied);
     story.boots(NEXT_BOOT);
@@ -122,7 +123,7 @@ fn crash_torn_tail_clock_steps_losses_and_an_upgrade_are_no_alarm() {
     later.v = 2;
     story.push(later);
     let mut files = story.log().files(&keys());
-    // What a crash left of a write, not under the checkpoint.
+    // The remains of a write after a crash, not under the checkpoint.
     files
         .0
         .insert("tile/entries/000.p/200".to_owned(), b"\0\x05to".to_vec());
@@ -270,7 +271,7 @@ fn a_rotation_on_record_carries_trust_from_either_key_to_the_other() {
     }
 }
 
-/// Trusted without the second key, as by whoever was given one key.
+/// Trusted without the second key, as by a user who was given one key.
 fn signer_alone(keys: &Keys) -> Options {
     let mut policy = Policy::default();
     policy.add(keys.vkey()).unwrap();
@@ -303,7 +304,7 @@ pub(crate) fn hand_over(files: &mut Files, key: &VerifierKey, note: Vec<u8>) -> 
     path
 }
 
-/// What a site shows: nothing private, and no lists.
+/// A site's view: nothing private, and no lists.
 struct Shown<'a>(&'a Files);
 
 impl Source for Shown<'_> {
@@ -331,7 +332,8 @@ pub(crate) fn of_site(files: &Files, options: &Options) -> Report {
     verify(&Shown(files), options, &mut |_, _| {}).unwrap()
 }
 
-/// Three keys one after the other: entry 29 records the first change, entry 35 the second, each handed over at the next entry.
+/// Three keys in turn: entry 29 records the first change, entry 35 the second, each handed over at
+/// the next entry.
 fn twice_rotated() -> (Log, Files, [Keys; 3]) {
     let [one, two, three] = [1, 2, 3].map(|seed| Keys {
         second: keys().second,
@@ -418,7 +420,8 @@ fn a_forged_change_of_keys_is_found() {
         "by another than the new one",
         Some(signed_by(&log, 30, &[&one, &three])),
     );
-    // Of another tree: an honest one of the old key, of a trail that was cut behind it and written anew.
+    // Of another tree: an honest checkpoint of the old key, of a trail that was truncated and
+    // rewritten.
     let mut other = log.clone();
     other.entries[12] = b"{}".to_vec();
     let mut changed = files.clone();
@@ -431,7 +434,8 @@ fn a_forged_change_of_keys_is_found() {
     ] {
         assert_found(&report, Class::Older);
     }
-    // Whoever trusts the new key sees that what stands under the old one is none, if the files can be listed.
+    // A user who trusts the new key sees that the file under the old one is invalid, if files can
+    // be listed.
     let mut changed = files.clone();
     changed.0.insert(path.clone(), sign(log.head(30), &two));
     assert_found(&check_with(&changed, &three.options()), Class::Signature);
@@ -522,7 +526,7 @@ fn a_second_key_that_was_changed_alone_is_no_alarm() {
     for trusted in [&keys(), &new] {
         assert_sound(&check(&files, trusted));
     }
-    // Without the record it is.
+    // Without the record it is not sound.
     let mut story = self::story(29);
     story.of(0x700, AuditAction::PlayDenied);
     assert_found(&check(&story.log().files(&new), &keys()), Class::Signature);
@@ -531,7 +535,7 @@ fn a_second_key_that_was_changed_alone_is_no_alarm() {
 #[test]
 fn a_rotation_that_no_trusted_checkpoint_covers_proves_nothing() {
     let (log, mut files, new) = rotated();
-    // Whoever has only the new key can write such a record; the old key has never signed it.
+    // Anyone who has only the new key can write such a record; the old key has never signed it.
     files
         .0
         .remove(&format!("private/checkpoints/{:020}.note", 30));
@@ -541,7 +545,7 @@ fn a_rotation_that_no_trusted_checkpoint_covers_proves_nothing() {
     let mut options = keys().options();
     options.against = vec![("kept".to_owned(), log.checkpoint(31, &keys()))];
     assert_sound(&check_with(&files, &options));
-    // And an older checkpoint of an unknown key, which no record names, is not passed over.
+    // An older checkpoint of an unknown key, which no record names, is not ignored.
     let stranger = Keys::new(3);
     files.0.insert(
         format!("private/checkpoints/{:020}.note", 10),

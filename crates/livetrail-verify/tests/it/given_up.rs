@@ -1,4 +1,4 @@
-//! A key that was given up, in the hands of a thief: it counts up to its hand-over and no further.
+//! A retired key in the hands of a thief: it counts only up to its hand-over.
 
 use livetrail_record::{AuditAction, AuditRecord, Value};
 use livetrail_tlog::{ProofFile, RetiredKey, inclusion_proof};
@@ -12,7 +12,8 @@ use crate::support::{
 
 const HANDED_OVER: usize = 31;
 
-/// An honest trail of 331 entries: entries 29 and 30 record the change of both keys, handed over at 31.
+/// An honest trail of 331 entries: entries 29 and 30 record the change of both keys, handed over at
+/// 31.
 struct Changed {
     log: Log,
     old: Keys,
@@ -55,7 +56,8 @@ impl Changed {
         files
     }
 
-    /// What a thief with the old secrets makes of it: another entry behind the hand-over, signed again.
+    /// The trail that a thief with the old secrets makes of it: another entry after the hand-over,
+    /// signed again.
     fn forged(&self) -> Files {
         let mut files = self.files();
         let mut log = self.log.clone();
@@ -126,7 +128,7 @@ fn of_file(text: &str) -> Options {
     with_policy(policy)
 }
 
-/// Without what a thief would leave out.
+/// Without the files that a thief would omit.
 fn without(files: &Files, beginnings: &[&str]) -> Files {
     let mut files = files.clone();
     let is_kept = |path: &String| !beginnings.iter().any(|begin| path.starts_with(begin));
@@ -169,7 +171,7 @@ fn a_tail_that_is_signed_with_the_old_key_behind_its_hand_over_is_believed_by_no
             let some = without(&forged, &[left_out]);
             assert_found(&check_with(&some, &options), Class::Signature);
         }
-        // Without any of them the old key alone cannot know, and says so.
+        // Without both, the old key alone cannot know it, and the report says so.
         let bare = without(&forged, &["handover", "private"]);
         let report = check_with(&bare, &options);
         if who.starts_with("the old") {
@@ -186,7 +188,8 @@ fn a_tail_that_is_signed_with_the_old_key_behind_its_hand_over_is_believed_by_no
 fn the_lowest_hand_over_counts() {
     let changed = Changed::new();
     let mut files = changed.forged();
-    // The thief hides the hand-over, and shows a later checkpoint of the honest trail: the tree is another one there.
+    // The thief hides the hand-over, and shows a later checkpoint of the honest trail, with another
+    // tree.
     files = without(&files, &["handover", "private"]);
     let late = signed_by(&changed.log, 220, &[&changed.new]);
     files
@@ -196,7 +199,7 @@ fn the_lowest_hand_over_counts() {
         let report = check_with(&files, &options);
         assert_eq!(report.verdict, Verdict::NotSound, "{who}: {report}");
     }
-    // Of two in the tree the lower one counts, whichever was found first.
+    // The lower one of two in the tree counts, whichever was found first.
     let mut files = changed.files();
     let late = signed_by(&changed.log, 100, &[&changed.old, &changed.new]);
     hand_over(&mut files, &changed.old.vkey(), late);
@@ -224,7 +227,7 @@ fn a_receipt_that_the_old_key_signed_behind_its_hand_over_shows_nothing() {
     assert_eq!(verdict(&before, 7, &both).0, Verdict::Sound);
     let forged = receipt(200, 150, &changed.old);
     assert_eq!(verdict(&forged, 150, &both).0, Verdict::NotSound);
-    // A file that does not say up to where: no answer is given, in words that say what is missing.
+    // The file does not state the bound: the answer is that it could not be checked, and why.
     for (receipt, index) in [(&before, 7), (&forged, 150)] {
         let (verdict, text) = verdict(receipt, index, &earlier);
         assert_eq!(verdict, Verdict::CouldNotCheck, "{text}");
@@ -262,7 +265,7 @@ fn the_thief_cannot_accuse_the_keeper_with_a_checkpoint() {
             }
         }
     }
-    // What the old key signed while it was the log's goes on to be evidence.
+    // Signatures from the old key's own time remain evidence.
     let note = sign(other.head(150), &changed.new);
     let options = Options {
         against: vec![("given".to_owned(), note)],
@@ -306,7 +309,8 @@ fn lines_too_are_believed_up_to_the_hand_over_alone() {
     assert_sound(&check(200, &changed.new, &both));
 }
 
-/// With the first key alone, and nothing but the lines and a sink's cursor: the hand-overs in it lead to the key of today.
+/// With only the first key, the lines and a sink's cursor: the hand-overs in it lead to the current
+/// key.
 #[test]
 fn the_hand_overs_in_a_sinks_cursor_lead_from_the_first_key_to_the_last() {
     use base64::Engine as _;
@@ -338,7 +342,7 @@ fn the_hand_overs_in_a_sinks_cursor_lead_from_the_first_key_to_the_last() {
     };
     assert_sound(&check(&hand_overs, &changed.new.options()));
     assert_sound(&check(&hand_overs, &changed.old.options()));
-    // Without them the first key leads nowhere, and rubbish is no hand-over.
+    // Without them the first key leads nowhere, and an invalid one is not a hand-over.
     for none in ["", "hand_over x y\n", "hand_over 01020304 AAAA\n"] {
         let report = check(none, &changed.old.options());
         assert_ne!(report.verdict, Verdict::Sound, "{none:?}: {report}");
@@ -390,7 +394,8 @@ fn a_repeated_record_of_a_change_that_differs_is_found() {
 
 #[test]
 fn the_bound_is_known_from_a_repeated_record_after_the_first_was_pruned() {
-    // The hand-over's files are gone; the record that was written again at a pruning names size and root.
+    // The hand-over's files are missing; the record that was repeated at a pruning has size and
+    // root.
     let changed = Changed::new();
     let mut story = story(29);
     let record = rotation(&changed.old, &changed.new)

@@ -1,4 +1,4 @@
-//! Trails made to hurt whoever reads them: no panic, no endless loop, no memory.
+//! Hostile trails: no panic, no endless loop, no unbounded memory.
 
 use livetrail_tlog::{Hash, TreeHead};
 use livetrail_verify::{
@@ -67,7 +67,7 @@ fn an_address_that_cannot_be_read_is_told_in_words() {
     for url in ["ftp://example.com", "http://example.com/?a", "example.com"] {
         assert!(Site::new(url).is_err(), "{url}");
     }
-    // Nobody listens on port 1.
+    // Nothing listens on port 1.
     let site = Site::new("http://127.0.0.1:1/trail").unwrap();
     assert!(verify(&site, &keys().options(), &mut |_, _| {}).is_err());
 }

@@ -1,4 +1,4 @@
-//! What the records say and a trail did not do: holds, nodes, ids, clocks, silence, outcomes.
+//! Records that contradict each other or the trail: holds, nodes, ids, clocks, silence, outcomes.
 
 use livetrail_record::{AuditAction, AuditRecord, Outcome, Reason, Uuid, Value};
 use livetrail_verify::{Class, Options, Report, Verdict, VerifyError, verify_file};
@@ -64,7 +64,7 @@ fn a_hold_on_record_binds_a_pruning() {
     }
 }
 
-/// A crash with a session open, and a boot after it under this node's name.
+/// A crash with an open session, and a boot after it under this node's name.
 fn crashed(node: &str, closes: bool) -> Story {
     let mut story = Story::new();
     story.of(7, AuditAction::PlayStarted);
@@ -113,7 +113,7 @@ fn an_id_that_is_used_again_is_found_however_long_after() {
     let mut story = Story::new();
     let first = made_at(story.ts_ms, 1);
     story.push(denied(first));
-    // An attempt that waited, and a clock that runs behind the one that made the id.
+    // An attempt that waited, and a clock behind the one that made the id.
     story.sleep_ms(400_000);
     story.push(denied(made_at(story.ts_ms - 300_000, 2)));
     story.push(denied(made_at(story.ts_ms + 300_000, 3)));
@@ -127,7 +127,7 @@ fn an_id_that_is_used_again_is_found_however_long_after() {
     assert_found(&report, Class::Sessions);
     let session = report.findings[0].session.clone();
     assert_eq!(session, Some(first.to_string()), "{report}");
-    // After the clock was set nothing follows from times.
+    // After the clock was set, times prove nothing.
     let mut stepped = Story::new();
     let before = made_at(stepped.ts_ms, 1);
     stepped.of(9, AuditAction::PlayDenied);
@@ -221,7 +221,7 @@ fn records_that_contradict_themselves_or_their_session_are_found() {
         assert_found(&report, Class::Sessions);
         assert!(report.to_string().contains(words), "{report}");
     }
-    // More than any queue holds are not lost in a crash.
+    // A crash cannot lose more than a queue holds.
     for (lost, sound) in [(60_000, true), (20_000_000, false)] {
         let mut story = Story::new();
         story.lose(lost);

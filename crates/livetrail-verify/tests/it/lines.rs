@@ -1,4 +1,5 @@
-//! Lines of JSON as a sink writes them: sound as they came, and each change is found, with its file and its line.
+//! Lines of JSON as a sink writes them: sound when unchanged, and each change is found, with its
+//! file and its line.
 
 use std::io::{BufReader, Read};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use livetrail_verify::{
 
 use crate::support::{Keys, Log, assert_found, assert_sound, keys, story};
 
-/// The log's lines, written in another way than the sink does.
+/// The log's lines, written by other code than the sink's.
 pub(crate) fn lines(log: &Log) -> Vec<String> {
     let entries = log.entries.iter().enumerate();
     let line = |(index, entry): (usize, &Vec<u8>)| {
@@ -38,7 +39,7 @@ fn one(text: String, log: &Log) -> Report {
     check(&[("f", text)], &note, &keys().options())
 }
 
-/// Where the failures of a class are.
+/// The positions of the failures of a class.
 fn places(report: &Report, class: Class) -> Vec<String> {
     let failures = report.findings.iter();
     failures
@@ -68,12 +69,12 @@ fn rotated_files_in_order_are_the_log_that_was_signed() {
     assert!(report.sessions.closed > 300, "{report}");
     assert_eq!(report.place, "a … c (3 files)");
 
-    // What the checkpoint does not cover yet is said, and weighs nothing.
+    // Entries that the checkpoint does not cover yet are noted, and are no failure.
     let report = check(&files, &log.checkpoint(650, &keys()), &options);
     assert_sound(&report);
     assert_eq!((report.figures.entries, report.figures.beyond), (650, 50));
 
-    // Another order, and a file that was left out.
+    // Another order, and a missing file.
     let [a, b, c] = files;
     let note = log.checkpoint(700, &keys());
     let report = check(&[b, a.clone()], &note, &options);
@@ -118,7 +119,7 @@ fn every_change_is_found_and_named() {
     assert_found(&report, Class::EntryChanged);
     assert_eq!(places(&report, Class::EntryChanged), ["f:124"]);
 
-    // Changed with its leaf hash: the signed root tells.
+    // Changed together with its leaf hash: the signed root shows it.
     let mut other = log.clone();
     let entry = String::from_utf8(other.entries[123].clone()).unwrap();
     other.entries[123] = entry.replace("cam", "cat").into_bytes();
@@ -158,7 +159,7 @@ fn every_change_is_found_and_named() {
     assert_found(&report, Class::Line);
     assert_eq!(places(&report, Class::Line), ["f:1"]);
 
-    // Signed by somebody else; and not at all.
+    // Signed by somebody else; and not signed.
     let note = log.checkpoint(400, &Keys::new(9));
     let report = check(&[("f", text.clone())], &note, &keys().options());
     assert_found(&report, Class::Signature);
@@ -200,7 +201,7 @@ fn others_lines_are_told_and_a_torn_end_is_a_note() {
 fn a_line_that_was_cut_off_is_told_if_it_comes_again_whole_and_else_a_failure() {
     let log = story(100).log();
     let all = lines(&log);
-    // Killed in entry 60, and begun again with entry 50; each place of the cut.
+    // Killed in entry 60, and restarted with entry 50; each position of the cut.
     for cut in (1..all[60].len()).step_by(7) {
         let text = [
             &all[..60].concat(),
@@ -215,11 +216,11 @@ fn a_line_that_was_cut_off_is_told_if_it_comes_again_whole_and_else_a_failure() 
         assert_eq!(report.remarks, 1, "{cut}: {report}");
         assert!(report.to_string().contains("f:61"), "{cut}: {report}");
     }
-    // Changed, which is no beginning of what comes again.
+    // Changed, so that it is not the beginning of the repeated line.
     let changed = all[60].replacen("leaf", "leak", 1);
     let text = all[..60].concat() + &changed + &all[50..].concat();
     assert_eq!(places(&one(text, &log), Class::Line), ["f:61"]);
-    // Nobody has written it again: it is missing; and then one that nothing covers yet.
+    // It was not written again, so it is missing; then one that no checkpoint covers yet.
     let text = [
         &all[..60].concat(),
         &all[60][..40],
@@ -238,7 +239,7 @@ fn a_line_that_was_cut_off_is_told_if_it_comes_again_whole_and_else_a_failure() 
         report.notes.iter().any(|note| note.contains("f:61")),
         "{report}"
     );
-    // As many as there may be, and one more.
+    // As many as allowed, and one more.
     let beginnings: String = (0..101).map(|_| all[60][..40].to_owned() + "\n").collect();
     let text = all[..60].concat() + &beginnings + &all[60..].concat();
     assert_eq!(places(&one(text, &log), Class::Line), ["f:161"]);
@@ -254,7 +255,7 @@ fn what_the_sink_itself_says_it_never_had_cannot_be_checked() {
     let report = one(text.clone(), &log);
     assert_eq!(report.verdict, Verdict::CouldNotCheck, "{report}");
     assert!(report.problems[0].contains("f:21"), "{report}");
-    // What is there is looked at all the same.
+    // The existing lines are checked all the same.
     let report = one(
         text.replacen(&all[530], &all[530].replace("cam", "cat"), 1),
         &log,
@@ -263,7 +264,7 @@ fn what_the_sink_itself_says_it_never_had_cannot_be_checked() {
     assert_eq!(report.first_index, Some(530));
 }
 
-/// The line with which the sink begins a file: the tree of the entries before it.
+/// The first line of a sink's file: the tree of the entries before it.
 fn tree(log: &Log, size: usize) -> String {
     let mut tree = Frontier::new();
     for entry in &log.entries[..size] {
@@ -286,10 +287,10 @@ fn what_is_left_when_the_first_files_are_gone_is_proven_from_the_trees_hashes() 
     for from in [1, 2, 255, 256, 300, 511, 699] {
         let head = tree(&log, from);
         let rest = [&head, &all[from..].concat()[..]].concat();
-        // With all that is before it, too; there it is compared.
+        // Also with all earlier lines; then it is compared.
         let whole = [("a", all[..from].concat()), ("b", rest.clone())];
         assert_sound(&check(&whole, &note, &strict));
-        // Alone only if that was asked for.
+        // Alone only on request.
         let report = check(&[("b", rest.clone())], &note, &strict);
         assert_found(&report, Class::Missing);
         let alone = Options {
@@ -306,7 +307,7 @@ fn what_is_left_when_the_first_files_are_gone_is_proven_from_the_trees_hashes() 
         assert_eq!(report.older.consistent, 1, "{report}");
         let said = format!("SOUND from entry {from} on  b\n");
         assert!(report.to_string().starts_with(&said), "{report}");
-        // What is before is not there to be compared.
+        // Earlier entries do not exist for a comparison.
         let before = Options {
             against: vec![("older".to_owned(), log.checkpoint(from - 1, &keys()))],
             ..alone.clone()
@@ -354,15 +355,15 @@ fn a_forged_tree_or_anything_changed_behind_it_is_found() {
     let forged = head.replace(last, &leaf_hash(b"forged").to_string());
     assert_ne!(forged, head);
     broken(&forged, &rest, Class::Root);
-    // Hashes in another order, and of another place.
+    // Hashes in another order, and of another position.
     let mut peaks: Vec<_> = head.split('"').collect();
     peaks.swap(5, 7);
     broken(&peaks.join("\""), &rest, Class::Root);
-    // 300 and 306 have as many hashes each.
+    // 300 and 306 have the same number of hashes.
     broken(&tree(&log, 306).replace("306", "300"), &rest, Class::Root);
     broken(&tree(&log, 299), &rest, Class::Missing);
     broken(&tree(&log, 301), &rest, Class::Line);
-    // An entry behind it that is gone, or another with a hash that fits to it.
+    // A missing entry after it, or another one with a matching hash.
     broken(&head, &all[from + 1..].concat(), Class::Missing);
     let (mut changed, mut entry) = (all.clone(), log.entries[400].clone());
     let at = entry.windows(3).position(|part| part == b"cam").unwrap();
@@ -373,7 +374,7 @@ fn a_forged_tree_or_anything_changed_behind_it_is_found() {
         String::from_utf8(entry).unwrap()
     );
     broken(&head, &changed[from..].concat(), Class::Root);
-    // The whole is there, and the hashes are wrong all the same.
+    // All lines exist, but the hashes are wrong.
     let whole = [&all[..from].concat(), &forged[..], &rest].concat();
     let report = check(&[("a", whole)], &note, &keys().options());
     assert_found(&report, Class::Root);
@@ -395,7 +396,7 @@ fn a_checkpoint_of_what_is_gone_proves_nothing_of_what_is_left() {
             &alone,
         );
         assert_eq!(report.verdict, Verdict::CouldNotCheck, "{size}: {report}");
-        let words = "nothing in them is proven";
+        let words = "it proves nothing in them";
         assert!(report.problems[0].contains(words), "{report}");
     }
     let report = check(&[("b", rest)], &log.checkpoint(301, &keys()), &alone);
@@ -450,7 +451,7 @@ fn rotated_files_are_sound_against_any_older_checkpoint() {
     }
 }
 
-/// Says the same for ever.
+/// Repeats the same bytes forever.
 struct Endless {
     text: Vec<u8>,
     at: usize,

@@ -1,4 +1,4 @@
-//! Trails made by an independent writer, sound ones and every way of spoiling them.
+//! Trails made by an independent writer: sound ones, and many kinds of damaged ones.
 
 #[cfg(feature = "s3")]
 mod bucket;

@@ -1,4 +1,4 @@
-//! Receipts for one record: what is right is taken, and any other byte is found.
+//! Receipts for one record: correct ones are accepted, and any changed byte is found.
 
 use livetrail_tlog::{Note, ProofFile, inclusion_proof};
 use livetrail_verify::{Class, Options, Policy, ProofReport, Verdict, VerifyError, verify_proof};

@@ -1,4 +1,4 @@
-//! Sites that go on for ever, in this process: each check of them ends, and accuses nobody.
+//! Sites without end, in this process: each check of them ends, and accuses nobody.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use livetrail_verify::{Class, Files, Limits, Options, Report, Site, Verdict, ver
 
 use crate::support::{Keys, assert_found, assert_sound, keys, sign, story};
 
-/// A server that gives what `answer` says of a path; `None` is 404. Counts what it was asked for.
+/// A server whose files come from `answer`; `None` is 404. Counts the requests.
 pub(crate) fn server(
     answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static,
 ) -> (SocketAddr, Arc<AtomicU64>) {
@@ -56,7 +56,8 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&str) -> Option<Vec<u8>>, asked: &At
     }
 }
 
-/// A site whose tree never ends: of each tile and bundle there is the first one, and the checkpoint is signed by these keys.
+/// A site whose tree never ends: every tile and bundle is a copy of the first one, and these keys
+/// have signed the checkpoint.
 fn endless(signed_by: &Keys) -> (SocketAddr, Arc<AtomicU64>) {
     let log = story(256).log();
     let files: Files = log.files(&keys());
@@ -110,7 +111,7 @@ fn a_tree_without_end_under_a_trusted_checkpoint_has_a_time_limit_and_a_limit_in
             ..keys().options()
         };
         let report = check(address, &options);
-        // The records of the same boot come again: that is wrong with it. That it did not end is said.
+        // The records of the same boot are repeated: that is a failure. The time limit is reported.
         assert_ne!(report.verdict, Verdict::Sound, "{report}");
         let said = report
             .problems

@@ -1,4 +1,4 @@
-//! Sound trails are called sound, whatever their size and whatever lies beside the current tree.
+//! Sound trails are reported as sound, whatever their size and whatever other files exist.
 
 use livetrail_verify::{Class, Files, Source, SourceError, Verdict};
 
@@ -154,7 +154,7 @@ fn what_a_crash_leaves_beyond_the_checkpoint_is_left_alone() {
     part.write_tree(&mut files);
     let checkpoint = part.checkpoint(500, &keys());
     files.0.insert("checkpoint".to_owned(), checkpoint);
-    // A full file may have taken the place of the partial one already.
+    // A full file may have replaced the partial one already.
     files.0.remove("tile/0/001.p/244").unwrap();
     files.0.remove("tile/entries/001.p/244").unwrap();
     let report = check(&files, &keys());

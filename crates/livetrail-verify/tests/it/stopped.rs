@@ -95,7 +95,9 @@ fn a_loss_whose_number_is_not_known_is_a_remark_at_its_record() {
             (Severity::Remark, Class::Sessions, Some(at))
         );
         assert!(
-            report.to_string().contains("how many is not known"),
+            report
+                .to_string()
+                .contains("an unknown number of records is missing"),
             "{report}"
         );
     }

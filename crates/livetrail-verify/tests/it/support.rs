@@ -1,4 +1,5 @@
-//! A writer of trails for tests: slow, straight, and nobody else's code. It makes all files of a size from a list of entries.
+//! A writer of trails for tests: slow, simple, and independent. It makes all files of a size from a
+//! list of entries.
 
 use livetrail_record::{AuditAction, AuditRecord, Reason, Uuid, encode_canonical};
 use livetrail_tlog::{
@@ -104,7 +105,7 @@ impl Log {
         }
     }
 
-    /// Everything that is in a trail's directory.
+    /// Every file in a trail's directory.
     pub(crate) fn files(&self, keys: &Keys) -> Files {
         let mut files = Files::default();
         self.write_tree(&mut files);
@@ -155,7 +156,7 @@ fn place(n: usize, width: usize) -> String {
     }
 }
 
-/// Makes the records of boots, numbered and timed.
+/// Makes numbered and timed records of boots.
 pub(crate) struct Story {
     pub(crate) records: Vec<AuditRecord>,
     boot: Uuid,
@@ -233,7 +234,7 @@ impl Story {
     }
 }
 
-/// A sound trail of so many records: a boot, then viewers that come and go.
+/// A sound trail of this many records: a boot, then viewers that come and go.
 pub(crate) fn story(size: usize) -> Story {
     let mut story = Story::new();
     let mut session = 0;

@@ -1,4 +1,4 @@
-//! Whatever is done to a trail is found.
+//! Every change to a trail is found.
 
 use livetrail_record::{AuditAction, encode_canonical};
 use livetrail_verify::{Class, Files, Options, Verdict, verify};
@@ -15,8 +15,9 @@ fn small() -> (Log, Files) {
     (log, files)
 }
 
-/// Bits that carry no evidence: in `private/log.json` all but origin and keys. What its JSON looks like, the format's number, and the log's
-/// id (which is for the write-ahead log alone) say nothing about the trail.
+/// Bits that carry no evidence: everything in `private/log.json` except origin and keys. The layout
+/// of its JSON, the format's number, and the log's id (which only the write-ahead log uses) say
+/// nothing about the trail.
 fn is_exception(path: &str, bytes: &[u8], at: usize) -> bool {
     if path != "private/log.json" {
         return false;
@@ -51,7 +52,8 @@ fn so_are_those_of_a_trail_with_full_tiles_of_two_levels() {
     assert!(flips > 1_000, "{flips} flips");
 }
 
-/// Flips these bits in every `step`th byte of every file, one at a time; gives how many flips were found and how many bytes were excepted.
+/// Flips these bits in every `step`th byte of every file, one at a time; returns the numbers of
+/// flips that were found and of bytes that were excepted.
 fn flip(files: &Files, step: usize, bits: &[u32]) -> (usize, usize) {
     assert_sound(&check(files, &keys()));
     let options = Options {
@@ -75,7 +77,7 @@ fn flip(files: &Files, step: usize, bits: &[u32]) -> (usize, usize) {
                     Verdict::NotSound,
                     "bit {bit} of byte {at} of {path}"
                 );
-                // A checkpoint's size, if larger, makes other files missed.
+                // A larger checkpoint size makes other files count as missing.
                 let named = report
                     .findings
                     .iter()
@@ -113,7 +115,7 @@ fn a_file_that_is_not_there_is_missed() {
     }
 }
 
-/// The tree is computed again over other entries, and the old checkpoint stays: nobody has the key.
+/// The tree is computed again over other entries, but the old checkpoint stays: nobody has the key.
 fn recomputed(log: &Log, change: impl FnOnce(&mut Log)) -> Files {
     let mut changed = log.clone();
     change(&mut changed);
@@ -166,7 +168,7 @@ fn an_edited_entry_is_named_whether_its_tile_was_made_anew_or_not() {
     let report = check(&files, &keys());
     assert_found(&report, Class::EntryChanged);
     assert_eq!(report.first_index, Some(1023));
-    // A tile that was changed instead is told from that by the tile above it.
+    // A changed tile is distinguished from that by the tile above it.
     let mut files = log.files(&keys());
     files.0.get_mut("tile/0/003").unwrap()[32] ^= 4;
     let report = check(&files, &keys());
@@ -209,7 +211,7 @@ fn with_an_older_checkpoint_a_cut_tail_is_found_and_a_fork_too() {
 
     let mut cut = log.clone();
     cut.entries.truncate(512);
-    // The key's owner did it: the signature is good.
+    // The key's owner did it: the signature is valid.
     let report = check_with(&cut.files(&keys()), &options);
     assert_found(&report, Class::Older);
     assert!(report.to_string().contains("cut off"), "{report}");

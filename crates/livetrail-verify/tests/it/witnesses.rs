@@ -1,4 +1,5 @@
-//! Policies that ask for witnesses: the newest checkpoint that they have cosigned counts, and what is above it is not cosigned yet.
+//! Policies that require witnesses: the newest checkpoint that they have cosigned counts, and later
+//! entries are not cosigned yet.
 
 use livetrail_tlog::{CosignatureSigner, KeyName, Note, ProofFile, VerifierKey, inclusion_proof};
 use livetrail_verify::{Class, Files, Options, Policy, Verdict, verify_proof};
@@ -29,7 +30,8 @@ fn options() -> Options {
     }
 }
 
-/// The signed checkpoint of a size with the cosignatures of these witnesses, at the time of the log's own.
+/// The signed checkpoint of a size with the cosignatures of these witnesses, at the time of the
+/// log's own.
 fn cosigned(log: &Log, size: usize, keys: &Keys, witnesses: &[u8], time_s: u64) -> Vec<u8> {
     let mut note = Note::parse(&sign(log.head(size), keys)).unwrap();
     for number in witnesses {
@@ -40,7 +42,7 @@ fn cosigned(log: &Log, size: usize, keys: &Keys, witnesses: &[u8], time_s: u64) 
 
 const NOW_S: u64 = 1_763_805_600;
 
-/// As the ledger publishes it: by how many have cosigned.
+/// As the ledger publishes it: by the number of cosigners.
 fn publish(files: &mut Files, number: usize, note: Vec<u8>) {
     files.0.insert(format!("cosigned/{number}"), note);
 }
@@ -85,7 +87,7 @@ fn the_newest_cosigned_checkpoint_is_judged_and_what_is_above_it_is_not_cosigned
             }
         }
     }
-    // With the published one cosigned there is nothing to say.
+    // With the published one cosigned there is no note.
     let mut files = log.files(&keys());
     let note = cosigned(&log, 300, &keys(), &[12, 13], NOW_S);
     files.0.insert("checkpoint".to_owned(), note);
