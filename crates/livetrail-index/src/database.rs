@@ -322,7 +322,8 @@ fn create_file(path: &Path) -> Result<(), IndexError> {
         .truncate(false)
         .mode(0o600)
         .open(path);
-    made.map(drop).map_err(|error| failed("create", path, error))
+    made.map(drop)
+        .map_err(|error| failed("create", path, error))
 }
 
 impl From<livetrail_tlog::Error> for IndexError {

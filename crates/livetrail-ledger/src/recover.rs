@@ -90,8 +90,8 @@ pub struct RecoveryReport {
     pub sealed: u64,
     /// Entries in the log now, all of them sealed.
     pub entries: u64,
-    /// A torn batch was truncated at this byte of the last segment. Nobody was told that its
-    /// entries are durable.
+    /// A torn batch was truncated at this byte of the last segment. Its entries were never
+    /// reported as durable.
     pub torn_at: Option<u64>,
     /// A checkpoint was intended and not published: its size. The same bytes were signed again.
     pub completed: Option<u64>,

@@ -71,7 +71,7 @@ pub fn fuzz_checkpoint(data: &[u8]) {
     };
     assert_eq!(Note::parse(note.encode().as_bytes()).as_ref(), Ok(&note));
     if let Some(verifier) = VERIFIER.as_ref() {
-        // A tree without entries has one root: any other is refused, whoever signed it.
+        // A tree without entries has one root: any other is refused, with any signature.
         if let Ok(verified) = verifier.verify_note(note) {
             assert_eq!(verified.head(), checkpoint.head());
             assert_eq!(checkpoint.origin(), "example.com/audit");

@@ -26,7 +26,7 @@ use livetrail_tlog::{
 };
 
 const USAGE: &str = "\
-Makes a trail of so many records in a directory.
+Makes a trail of this many records in a directory.
 
 Usage: make_trail DIR RECORDS
 

@@ -21,10 +21,10 @@ Examples:
     livetrail-verify /srv/trail --vkey trail.vkey
     livetrail-verify /srv/trail --vkey 'example.com/audit+9d3ea1c0+AbC…='
 
-  And that it still contains what you were shown last year:
+  And that it still contains the checkpoints that you got last year:
     livetrail-verify /srv/trail --vkey trail.vkey --against 2025-11-01.checkpoint --against 2026-05-01.checkpoint
 
-  Ask for two of three witnesses (C2SP tlog-policy: log, witness, group, quorum):
+  Require two of three witnesses (C2SP tlog-policy: log, witness, group, quorum):
     livetrail-verify /srv/trail --policy trail.policy
 
   Over HTTP, for a program:
@@ -33,23 +33,23 @@ Examples:
   In a bucket, the first version of each object (if built with the feature s3; credentials as the AWS tools have them):
     livetrail-verify s3://bucket/prefix/example.com_2Faudit --s3-region eu-central-1 --vkey trail.vkey
 
-  That one record is in the log, with the receipt for it and nothing else:
+  Check that one record is in the log, with only its receipt:
     livetrail-verify --proof 17.tlog-proof --record 17.json --vkey trail.vkey
-  What a sink keeps in a database (if built with the feature postgres), without the server and its disk:
+  Check the copy in a sink's database (if built with the feature postgres), without the server and its disk:
     livetrail-verify --postgres postgres://auditor@db.example.com/trail --vkey trail.vkey
 
-  What a sink keeps in files of JSON lines (rotated ones first), against the signed checkpoint in the last one's cursor; or piped in:
+  Check a sink's files of JSON lines (rotated ones first), against the signed checkpoint in the last one's cursor; or piped in:
     livetrail-verify --lines trail.json.0* trail.json --vkey trail.vkey
     livetrail-verify --lines trail.json.0* trail.json --without-head --vkey trail.vkey    # the first files were removed
     zcat -f collected.*.gz | livetrail-verify --lines - --checkpoint newest.checkpoint --vkey trail.vkey
 
-  Sessions and numbers of a file of lines, in which there are no signatures:
+  Check sessions and numbers of a file of lines, which has no signatures:
     livetrail-verify trail.tsv
 
-Keep with you, not beside the trail: the verifier key, and a checkpoint from time to time (a copy of the file `checkpoint`).
-Without an older checkpoint or a witness nobody can tell whether the end of a trail was cut off.
+Keep away from the trail: the verifier key, and a checkpoint from time to time (a copy of the file `checkpoint`).
+Without an older checkpoint or a witness nobody can know whether the end of a trail was cut off.
 
-Exit codes: 0 sound; 1 not sound, and the report says what, where and from which entry on; 2 could not be checked, and why.";
+Exit codes: 0 sound; 1 not sound (the report says why, where and from which entry on); 2 could not be checked (the report says why).";
 
 /// The most bytes of a sink's cursor: two checkpoints, and some lines.
 const MAX_CURSOR_BYTES: usize = 1 << 20;
@@ -272,9 +272,9 @@ fn lines(
     let checkpoint = match (&arguments.checkpoint, arguments.lines.last()) {
         (Some(path), _) => path.clone(),
         (None, Some(last)) if last.as_os_str() != "-" => {
-            let mut beside = last.clone().into_os_string();
-            beside.push(".cursor");
-            PathBuf::from(beside)
+            let mut cursor = last.clone().into_os_string();
+            cursor.push(".cursor");
+            PathBuf::from(cursor)
         }
         _ => anyhow::bail!(
             "lines from standard input need a checkpoint to compare them with: --checkpoint"

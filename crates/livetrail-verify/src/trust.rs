@@ -59,7 +59,7 @@ impl std::fmt::Display for GivenUp {
         match self.until {
             Some(until) => write!(
                 f,
-                "signed only with the key {key}, which was given up at {until} entries: whoever has its secret can sign a larger tree, and only \
+                "signed only with the key {key}, which was given up at {until} entries: anyone with its secret can sign a larger tree, and only \
                  its successor counts there"
             ),
             None => write!(

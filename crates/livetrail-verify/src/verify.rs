@@ -531,7 +531,7 @@ fn shares_a_key(source: &dyn Source, bytes: &[u8], trust: &Trust) -> bool {
     false
 }
 
-/// A note's checkpoint, whoever signed it.
+/// A note's checkpoint, with any signer.
 pub(crate) fn stated(bytes: &[u8]) -> Option<Checkpoint> {
     Checkpoint::parse(Note::parse(bytes).ok()?.text()).ok()
 }

@@ -33,7 +33,7 @@ pub(crate) type Segments = Vec<u64>;
 pub(crate) enum Tail {
     /// Zeros that were never written.
     Blank,
-    /// The remains of the last batch after a crash. Nobody was told that it is durable.
+    /// The remains of the last batch after a crash. It was never reported as durable.
     Torn,
     /// Damage to records that were durable: valid ones follow them.
     Damaged,

@@ -45,7 +45,7 @@ impl Writer {
     /// Makes a batch durable. `published` is the frontier of the published tree, for a new
     /// segment's header; `segment_bytes` gives the least length of a new segment.
     ///
-    /// A crash before the sync returns leaves any part of the batch: nobody was told that it is
+    /// A crash before the sync returns leaves any part of the batch: it was not reported as
     /// durable, and recovery truncates an incomplete one. A crash after it leaves all of it,
     /// whether reported or not.
     ///

@@ -120,7 +120,7 @@ struct Check {
     is_stopped: bool,
     /// The index of the first entry.
     from: u64,
-    /// The contents of the checkpoint, whoever signed it.
+    /// The contents of the checkpoint, with any signer.
     stated: Option<Checkpoint>,
     /// The tree of all entries below `next`; `None` when some of them are missing.
     tree: Option<Frontier>,
