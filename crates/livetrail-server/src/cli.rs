@@ -4,10 +4,10 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        config, play, publish, token,
+        config, play, publish, serve, token,
         trail::{self, sinks},
     },
-    demo, serve,
+    demo,
 };
 
 /// A live-streaming server (RTMP, HTTP-FLV) whose every session is on verifiable record.

@@ -5,13 +5,12 @@ use std::time::Duration;
 use axum::{Json, extract::State, http::StatusCode};
 use livetrail_audit::Status;
 use livetrail_engine::Clock as _;
-use livetrail_ledger::Pressure;
 use livetrail_replica::ReplicaStatus;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ApiState;
-use crate::serve::sink_is_in_trouble;
+use crate::trail;
 
 /// After a loss of records the health is `degraded` for this long.
 const LOSS_SHOWN: Duration = Duration::from_secs(60);
@@ -111,24 +110,15 @@ impl From<ReplicaStatus> for SinkHealth {
 )]
 pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<Health>) {
     let pipeline = &state.inner.pipeline;
-    let trouble = state.inner.trail.watch.trouble().label();
-    let overdue_witnesses = overdue_witnesses(&state);
-    let sinks = state.inner.trail.sinks.statuses();
-    let signing_waits_for = state.inner.trail.handle.status().held;
-    let short = state.inner.trail.handle.pressure() >= Pressure::ShedRefusals;
+    let trail: trail::Health = state.inner.trail.health();
+    let trouble = trail.trouble.label();
     let now_ms = state.inner.engine.clock().unix_ms();
     let lost_ago = pipeline
         .counters()
         .last_loss_ms
         .map(|lost_ms| Duration::from_millis(now_ms.saturating_sub(lost_ms)))
         .filter(|ago| *ago < LOSS_SHOWN);
-    let retention_waits = state.inner.trail.watch.retention_waits();
-    let degraded = short
-        || lost_ago.is_some()
-        || retention_waits
-        || !overdue_witnesses.is_empty()
-        || !signing_waits_for.is_empty()
-        || sinks.iter().any(sink_is_in_trouble);
+    let degraded = lost_ago.is_some() || trail.needs_attention();
     let failing = (StatusCode::SERVICE_UNAVAILABLE, "trail_failing");
     let ((code, status), failing_since_ms) = match pipeline.status() {
         Status::Healthy if trouble.is_some() => (failing, None),
@@ -139,11 +129,11 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
     };
     let health = Health {
         status,
-        retention_waits,
-        trouble: trouble.or(short.then_some("disk_short")),
-        overdue_witnesses,
-        signing_waits_for,
-        sinks: sinks.into_iter().map(SinkHealth::from).collect(),
+        retention_waits: trail.retention_waits,
+        trouble: trouble.or(trail.disk_is_short.then_some("disk_short")),
+        overdue_witnesses: trail.overdue_witnesses,
+        signing_waits_for: trail.signing_waits_for,
+        sinks: trail.sinks.into_iter().map(SinkHealth::from).collect(),
         version: env!("CARGO_PKG_VERSION"),
         queue_depth: pipeline.queue_depth(),
         dropped: pipeline.dropped(),
@@ -151,11 +141,4 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
         failing_since_ms,
     };
     (code, Json(health))
-}
-
-fn overdue_witnesses(state: &ApiState) -> Vec<String> {
-    let witnesses = state.inner.trail.witnesses.as_ref();
-    let status = witnesses.map_or_else(Vec::new, |witnesses| witnesses.status());
-    let overdue = status.into_iter().filter(|one| one.overdue);
-    overdue.map(|one| one.name).collect()
 }

@@ -26,7 +26,7 @@ use prometheus_client::{
 };
 
 use super::{ApiState, exposition, process::Process};
-use crate::serve::Trouble;
+use crate::trail::Trouble;
 use writer::Writer;
 
 /// Counts refusals and ends by their reason, which the engine does not.

@@ -40,7 +40,7 @@ use metrics::Requests;
 pub(crate) use metrics::{Admissions, Outcomes, TimedGate};
 pub(crate) use token::ApiTokens;
 
-use crate::{config::Config, serve::TrailView};
+use crate::{config::Config, trail::TrailView};
 
 /// What the handlers share.
 #[derive(Clone)]

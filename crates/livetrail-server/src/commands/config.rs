@@ -9,7 +9,7 @@ use crate::{
     cli::ConfigCommand,
     config::{self, Config, Overrides, ServeOverrides},
     output::{Failure, Outcome, complain, say},
-    serve::ConfiguredSinks,
+    serve::configured_sinks,
 };
 
 /// Check a configuration file, with the variables and flags, as `serve` would, without serving.
@@ -49,7 +49,7 @@ pub(crate) fn check(file: Option<&Path>, overrides: &Overrides) -> Result<(), Fa
     let config =
         config::load(file, config::variables(), overrides).map_err(Failure::configuration)?;
     // Their secrets and certificates are read, and that this program was built with them is seen.
-    ConfiguredSinks::of(&config.sink, &config.data).map_err(Failure::unusable)?;
+    configured_sinks(&config.sink, &config.data).map_err(Failure::unusable)?;
     for warning in warnings(&config) {
         complain(&format!("warning: {warning}"));
     }

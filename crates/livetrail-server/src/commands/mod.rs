@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod play;
 pub(crate) mod publish;
+pub(crate) mod serve;
 pub(crate) mod token;
 pub(crate) mod trail;
 

@@ -84,7 +84,7 @@ fn check_trail(trail: &Trail, wrong: Wrong<'_>) -> Result<(), ConfigError> {
                 LedgerError::WitnessUrl { .. } => "url",
                 _ => "key",
             };
-            let problem = crate::output::chain(&error);
+            let problem = crate::chain::chain(&error);
             return Err(wrong(&format!("trail.witness[{i}].{key}"), problem));
         }
         let before = trail.witness.iter().take(i);
@@ -98,7 +98,7 @@ fn check_trail(trail: &Trail, wrong: Wrong<'_>) -> Result<(), ConfigError> {
             let problem = "is empty; leave it out to take the trail as it is";
             return Err(wrong("trail.origin", problem.to_owned()));
         }
-        crate::serve::check_origin(origin)
+        crate::trail::check_origin(origin)
             .map_err(|error| wrong("trail.origin", format!("{error:#}")))?;
     }
     let (signer, cosigner) = (&trail.signer_key_file, &trail.cosigner_key_file);

@@ -1,4 +1,5 @@
-//! Flags that several commands share: where the configuration is, and the settings that have a flag.
+//! Flags that several commands share: where the configuration is, and the settings that have a
+//! flag.
 
 use std::{
     net::SocketAddr,
@@ -10,7 +11,8 @@ use super::{Config, ConfigError, LogFilter, LogFormat, Overrides, load, parse_ad
 /// `--config`, for a command that runs without a configuration file as well.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ConfigFile {
-    /// The server's configuration file (TOML); `livetrail config example` prints one with every setting.
+    /// The server's configuration file (TOML); `livetrail config example` prints one with every
+    /// setting.
     #[arg(long, short, value_name = "FILE", env = "LIVETRAIL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 }

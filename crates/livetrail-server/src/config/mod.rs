@@ -20,12 +20,12 @@ mod secret;
 mod sink;
 mod syslog;
 mod tls;
+mod trail;
 mod types;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use livetrail_engine::{AppName, AppSpec, DuplicatePublisher, IngressLimit, Limits, Rate};
-use livetrail_ledger::LedgerError;
 use serde::Deserialize;
 
 pub(crate) use address::parse as parse_address;
@@ -56,6 +56,7 @@ pub(crate) use syslog::Syslog;
 #[cfg(feature = "syslog")]
 pub(crate) use syslog::SyslogTransport;
 pub(crate) use tls::TlsFiles;
+pub(crate) use trail::Trail;
 pub(crate) use types::{ByteSize, LogFilter, NamedSecret, SecretText, Span};
 
 /// The commented example, which is also the reference: it has every key, and its values are the defaults.
@@ -377,59 +378,6 @@ pub(crate) enum AuditPolicy {
     BestEffort,
     /// When its first record is written and synced.
     Strict,
-}
-
-/// The trail on disk: a ledger.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Trail {
-    pub(crate) origin: Option<String>,
-    pub(crate) signer_key_file: Option<PathBuf>,
-    pub(crate) cosigner_key_file: Option<PathBuf>,
-    pub(crate) commit_interval: Span,
-    pub(crate) checkpoint_interval: Span,
-    pub(crate) wal_segment_size: ByteSize,
-    pub(crate) reserve_size: ByteSize,
-    pub(crate) retention: Option<Span>,
-    pub(crate) retention_size: Option<ByteSize>,
-    pub(crate) witness_interval: Span,
-    pub(crate) witness_overdue_after: Span,
-    pub(crate) witness: Vec<Witness>,
-}
-
-/// Who cosigns the trail's checkpoints.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Witness {
-    pub(crate) url: String,
-    pub(crate) key: String,
-}
-
-impl Witness {
-    /// # Errors
-    /// The address or the key is none.
-    pub(crate) fn witness(&self) -> Result<livetrail_ledger::Witness, LedgerError> {
-        livetrail_ledger::Witness::new(self.url.as_str(), self.key.trim().parse()?)
-    }
-}
-
-impl Default for Trail {
-    fn default() -> Self {
-        Self {
-            origin: None,
-            signer_key_file: None,
-            cosigner_key_file: None,
-            commit_interval: Span(Duration::from_millis(5)),
-            checkpoint_interval: Span::secs(1),
-            wal_segment_size: ByteSize(64 << 20),
-            reserve_size: ByteSize(64 << 20),
-            retention: None,
-            retention_size: None,
-            witness_interval: Span::secs(10),
-            witness_overdue_after: Span::secs(60),
-            witness: Vec::new(),
-        }
-    }
 }
 
 #[cfg(test)]

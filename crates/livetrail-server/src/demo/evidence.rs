@@ -12,7 +12,7 @@ use livetrail_verify::{
 
 use crate::{
     commands::trail::copy_site,
-    serve::{trail_directory, vkey_file},
+    trail::{trail_directory, vkey_file},
 };
 
 /// What is changed in the copy: the reason why somebody was refused becomes another word.

@@ -30,7 +30,8 @@ use crate::{
     client::FlvReader,
     config::{Auth, Config, GrantName, Key, Log, LogFilter, SecretText},
     output::{Failure, Outcome, say},
-    serve::{Server, Trail, create_trail, init_log, trail_directory},
+    serve::{Server, init_log, trail_settings},
+    trail::{self, Trail, trail_directory},
 };
 
 /// Show a stream, two viewers, two refusals and their trail, in a few seconds, with nothing else installed.
@@ -149,9 +150,9 @@ async fn play_it(data: &Path) -> anyhow::Result<Shown> {
         play: secret(),
     };
     let config = config(data, &secrets);
-    let created = create_trail(data, &config.trail)?;
+    let created = trail::create(&config.trail.settings(data)?)?;
     steps.say(&format!("a trail is made: {}", created.origin))?;
-    let trail = Trail::open(&config)?;
+    let trail = Trail::open(&trail_settings(&config)?)?;
     let server = Server::start_with(config, trail).await?;
     let at = server.addresses();
     let rtmp = format!("rtmp://{}/live/demo", at.rtmp);

@@ -21,7 +21,7 @@ const LEAST_CONNECTIONS: usize = 4;
 
 /// Raises the number of files and connections that may be open to what the system allows at most: the usual default, 1,024, is
 /// for programs that use `select`.
-pub(super) fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;

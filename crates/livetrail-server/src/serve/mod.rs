@@ -1,29 +1,30 @@
 //! The server: everything wired together, started, reloaded and stopped.
 
-mod args;
 mod denied;
 mod heap;
 mod limits;
 mod log;
 mod reload;
+mod settings;
 mod signals;
 mod sinks;
-mod trail;
 
-use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use livetrail_audit::{AuditPipeline, CloseReport, Mode, Policy};
-use livetrail_engine::{Clock, Engine, EngineBuilder};
+use livetrail_audit::{AuditPipeline, Mode, Policy};
+use livetrail_engine::{Engine, EngineBuilder};
 use livetrail_gateway::{DenyRules, ListenError};
 use livetrail_http::HttpGateway;
-use livetrail_replica::Replicas;
 use livetrail_rtmp::RtmpServer;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-pub(crate) use args::Args;
+pub(crate) use limits::raise_open_files;
 pub(crate) use log::init as init_log;
 pub(crate) use reload::Reloadable;
+pub(crate) use settings::trail_settings;
+pub(crate) use signals::{Harmless, Signals};
+pub(crate) use sinks::configured as configured_sinks;
 #[cfg(feature = "kafka")]
 pub(crate) use sinks::kafka;
 #[cfg(not(all(
@@ -35,89 +36,12 @@ pub(crate) use sinks::kafka;
 pub(crate) use sinks::not_built;
 #[cfg(feature = "s3")]
 pub(crate) use sinks::s3;
-pub(crate) use sinks::{Configured as ConfiguredSinks, is_in_trouble as sink_is_in_trouble};
-pub(crate) use trail::{
-    Created, Maintenance, Predecessor, Role, Trail, TrailPlace, TrailView, Trouble, Wanted,
-    ask_to_confirm, check_origin, confirmed_record, create as create_trail, hold_record,
-    index_directory, keep_clock, open_sessions, plan, retired_file, retired_text, rotate_key,
-    trail_directory, trail_ms, vkey_file, write_vkeys,
-};
 
 use crate::{
     api::{self, Admissions, ApiState, Outcomes, TimedGate},
-    commands,
-    config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable, Overrides},
-    output::{Failure, Outcome, complain, say},
+    config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable},
+    trail::{Stopped, Trail},
 };
-
-/// `livetrail serve`.
-pub(crate) fn run(args: Args) -> Outcome {
-    if args.print_config {
-        say(config::EXAMPLE.trim_end())?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let overrides = Overrides::from(args.overrides);
-    if args.check {
-        commands::config::check(args.file.config.as_deref(), &overrides)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let load = move || config::load(args.file.config.as_deref(), config::variables(), &overrides);
-    let config = load().map_err(Failure::configuration)?;
-    init_log(&config.log);
-    for warning in commands::config::warnings(&config) {
-        tracing::warn!("{warning}");
-    }
-    limits::raise_open_files();
-    if args.init {
-        let created = create_trail(&config.data, &config.trail).map_err(Failure::unusable)?;
-        let words = created_words(&created, &config.data);
-        if config.sink.iter().any(|sink| sink.stdout.is_some()) {
-            // Standard output is that sink's, from its first byte.
-            complain(&words);
-        } else {
-            say(&words)?;
-        }
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    let harmless = {
-        let _context = runtime.enter();
-        signals::Harmless::new().context("cannot listen for signals")?
-    };
-    // Refused before anything else is done: without a trail there is no server.
-    let trail = Trail::open(&config).map_err(Failure::unusable)?;
-    runtime.block_on(async {
-        let signals = signals::Signals::new(harmless).context("cannot listen for signals")?;
-        let server = Server::start_with(config, trail).await?;
-        server.log_addresses();
-        let clean = signals.serve(server, load).await;
-        if clean {
-            Ok(ExitCode::SUCCESS)
-        } else {
-            complain("error: the trail was not written out in time; see the log");
-            Ok(ExitCode::FAILURE)
-        }
-    })
-}
-
-/// What was made, and what to do with it.
-pub(crate) fn created_words(created: &Created, data: &Path) -> String {
-    let [signer, cosigner] = &created.key_files;
-    format!(
-        "made the trail of {} in {}\n\nIts verifier keys are in {} as well. Give them to whoever is to check the trail:\n\n{}\n\
-         Its secret keys are in {} and {}.\nKeep a copy of both where the trail is not: without them it cannot be continued, and whoever has \
-         them can continue it.\n\nNext: livetrail serve --data {}",
-        created.origin,
-        created.directory.display(),
-        created.vkey_file.display(),
-        created.vkeys,
-        signer.display(),
-        cosigner.display(),
-        data.display(),
-    )
-}
 
 /// A server that runs.
 pub(crate) struct Server {
@@ -125,8 +49,6 @@ pub(crate) struct Server {
     pipeline: Arc<AuditPipeline>,
     /// Closed after the pipeline; its directory is locked until then.
     trail: Trail,
-    /// Closed after the trail, so that they get its end.
-    replicas: Replicas,
     reloadable: Reloadable,
     /// Networks whose connections are closed as they come.
     deny: DenyRules,
@@ -145,22 +67,6 @@ pub(crate) struct Addresses {
     pub(crate) api: SocketAddr,
 }
 
-/// How a server ended.
-#[derive(Debug)]
-pub(crate) struct Stopped {
-    /// What became of the records.
-    pub(crate) records: CloseReport,
-    /// A checkpoint covers all of them.
-    pub(crate) sealed: bool,
-}
-
-impl Stopped {
-    /// Whether the whole trail is on disk and sealed.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.records.durable && !self.records.timed_out && self.sealed
-    }
-}
-
 impl Server {
     /// Opens the sockets, and serves. What the boot before left open is closed on the trail first.
     ///
@@ -175,22 +81,18 @@ impl Server {
             Some(address) => Some(bind("api.listen", address).await?),
             None => None,
         };
-        let started = trail.started_detail();
-        let open = trail.take_open();
-        if !open.is_empty() {
+        if trail.left_open() > 0 {
             tracing::warn!(
-                sessions = open.len(),
+                sessions = trail.left_open(),
                 "the last run ended without a goodbye: the sessions that it left open are closed on record"
             );
         }
         let pipeline = Arc::new(
-            AuditPipeline::builder(trail.sink())
+            trail
+                .pipeline()
                 .capacity(config.audit.capacity)
-                .node(config.node.0.clone())
                 .heartbeat(config.audit.heartbeat.0)
                 .close_deadline(config.shutdown_timeout.0 / 5)
-                .started_detail(started)
-                .recovered(open)
                 .sheds(policy(&config))
                 .refusal_records_per_second(config.audit.refusals_per_second)
                 .build()?,
@@ -203,7 +105,7 @@ impl Server {
             Err(_) => tracing::error!("the trail was not synced within audit.deadline"),
         }
         let clock = pipeline.clock();
-        let replicas = trail.start_sinks(&clock, &pipeline)?;
+        trail.keep(&pipeline)?;
         let auth = Arc::new(Exchangeable::new(config.auth.chain()?, &config.api.token));
         let (outcomes, admissions) = (Outcomes::default(), Admissions::default());
         let gate = pipeline.gate(policy(&config));
@@ -220,8 +122,8 @@ impl Server {
             Ok(gateways) => gateways,
             Err(error) => {
                 // The boot is on record already; so is that it came to nothing.
-                pipeline.close().await;
-                trail.close(config.shutdown_timeout.0 / 5).await;
+                let part = config.shutdown_timeout.0 / 5;
+                trail.shutdown(&pipeline, part).await;
                 return Err(error);
             }
         };
@@ -247,9 +149,7 @@ impl Server {
             stop: watch::Sender::new(false),
             gateways: JoinSet::new(),
             trail,
-            replicas,
         };
-        server.watch_trail(clock, &config);
         server.serve_rtmp(gateways.rtmp, &state);
         server.serve_http(gateways.http, gateways.api, &state);
         Ok(server)
@@ -291,40 +191,16 @@ impl Server {
             self.gateways.abort_all();
         }
         self.deny.flush();
-        let records = self.pipeline.close().await;
-        let sealed = self.trail.close(part).await;
-        let replicas = self.replicas;
-        let ended = tokio::task::spawn_blocking(move || replicas.close(part)).await;
-        for sink in ended.iter().flatten().filter(|sink| sink.lag_records > 0) {
-            tracing::warn!(
-                sink = sink.name,
-                records = sink.lag_records,
-                "the sink does not have the end of the trail yet; it gets it after the next start"
-            );
-        }
+        let stopped = self.trail.shutdown(&self.pipeline, part).await;
+        let records = &stopped.records;
         tracing::info!(
             written = records.written,
             dropped = records.dropped,
             durable = records.durable,
-            sealed,
+            sealed = stopped.sealed,
             "stopped"
         );
-        Stopped { records, sealed }
-    }
-
-    /// Looks after the ledger until the server stops.
-    fn watch_trail(&mut self, clock: Arc<dyn Clock>, config: &Config) {
-        let watched = self.trail.watched(clock, &config.trail);
-        let pipeline = self.pipeline.clone();
-        let kept = self.trail.kept(pipeline, config, self.stopping());
-        self.gateways.spawn(kept);
-        let stopping = self.stopping();
-        self.gateways.spawn(async move {
-            tokio::select! {
-                () = watched => {}
-                () = stopping => {}
-            }
-        });
+        stopped
     }
 
     fn serve_rtmp(&mut self, rtmp: RtmpServer, state: &ApiState) {
@@ -368,7 +244,7 @@ impl Server {
         }
     }
 
-    fn log_addresses(&self) {
+    pub(crate) fn log_addresses(&self) {
         let Addresses { rtmp, http, api } = self.addresses;
         tracing::info!(%rtmp, %http, %api, "serving");
         let auth = &self.reloadable.current().auth;

@@ -8,14 +8,14 @@ use super::Server;
 use crate::config::{Config, ConfigError};
 
 /// The signals that a server listens to. From here on they no longer end the process by themselves.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     harmless: Harmless,
 }
 
 /// The signals that must end nothing, from before there is a server: programs that rotate files send them at any time.
-pub(super) struct Harmless {
+pub(crate) struct Harmless {
     hangup: Signal,
     user_1: Signal,
     user_2: Signal,
@@ -23,7 +23,7 @@ pub(super) struct Harmless {
 
 impl Harmless {
     /// Begins to listen, in a runtime's context.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             user_1: signal(SignalKind::user_defined1())?,
@@ -34,7 +34,7 @@ impl Harmless {
 
 impl Signals {
     /// Begins to listen to the others as well.
-    pub(super) fn new(harmless: Harmless) -> io::Result<Self> {
+    pub(crate) fn new(harmless: Harmless) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -43,7 +43,7 @@ impl Signals {
     }
 
     /// Serves until it is told to stop. True if everything was written out.
-    pub(super) async fn serve(
+    pub(crate) async fn serve(
         mut self,
         server: Server,
         load: impl Fn() -> Result<Config, ConfigError>,

@@ -3,7 +3,7 @@
 mod secrets;
 mod site;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use livetrail_audit::{AuditRecord, Personal};
 use livetrail_engine::{Attempt, CodecId, Credentials, FrameFlags, MediaFrame, StreamKey};
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::config::{Application, ByteSize, NamedSecret, SecretText, Span};
+use crate::config::{Application, ByteSize, NamedSecret, Overrides, SecretText, Span};
 
 struct Answer {
     status: u16,
@@ -88,8 +88,8 @@ fn disk() -> MemStore {
 
 async fn try_start(config: Config, disk: &MemStore) -> anyhow::Result<Server> {
     let store: SharedStore = Arc::new(disk.clone());
-    let sinks = ConfiguredSinks::none();
-    let trail = Trail::of_store(store, identity(), &config.trail, None, sinks)?;
+    let settings = trail_settings(&config)?;
+    let trail = Trail::of_store(store, identity(), settings, None)?;
     Server::start_with(config, trail).await
 }
 

@@ -38,7 +38,7 @@ use super::{
     query::Asked,
     token::{Operator, admit},
 };
-use crate::output::chain;
+use crate::chain::chain;
 
 /// Requests that read the disk at the same time; the others wait, at most [`PATIENCE`].
 const MOST_READS: usize = 16;

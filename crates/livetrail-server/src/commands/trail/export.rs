@@ -22,7 +22,7 @@ use super::{
 use crate::{
     commands::progress,
     output::{Failure, Outcome, complain, write_all},
-    serve::{retired_file, retired_text, vkey_file, write_vkeys},
+    trail::{retired_file, retired_text, vkey_file, write_vkeys},
 };
 
 /// Write records for other programs, or a copy of the whole trail that others can verify.

@@ -1,17 +1,21 @@
 //! `livetrail trail init`.
 
-use std::{path::PathBuf, process::ExitCode};
-
-use crate::{
-    config,
-    output::{Failure, Outcome, say},
-    serve::{Predecessor, create_trail, created_words},
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
 };
 
-/// Make the trail of a server: its keys, and an empty log with a signed checkpoint. Once, before the first start.
+use crate::{
+    output::{Failure, Outcome, say},
+    trail::{self, Created, Predecessor, Settings},
+};
+
+/// Make the trail of a server: its keys, and an empty log with a signed checkpoint. Once, before
+/// the first start.
 ///
-/// The trail is made in DIR/trail, its verifier keys are printed and written to DIR/trail.vkey, its secret keys go to
-/// DIR/trail/private/keys unless said otherwise. A key file that is there already is taken as it is.
+/// The trail is made in DIR/trail, its verifier keys are printed and written to DIR/trail.vkey, its
+/// secret keys go to DIR/trail/private/keys unless said otherwise. A key file that is there already
+/// is taken as it is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The origin is the log's name in every checkpoint, and that of its keys. It must never be another log's: witnesses and auditors tell logs apart
@@ -31,10 +35,12 @@ pub(crate) struct Args {
     /// The log's name: without a scheme, such as `example.com/studio-1`.
     #[arg(long, value_name = "NAME")]
     pub(crate) origin: Option<String>,
-    /// The last checkpoint of a log that is lost and that this one goes on from: it becomes the first entry. The origin must be a new one.
+    /// The last checkpoint of a log that is lost and that this one goes on from: it becomes the
+    /// first entry. The origin must be a new one.
     #[arg(long, value_name = "CHECKPOINT")]
     pub(crate) after: Option<PathBuf>,
-    /// The key that signs checkpoints, elsewhere; the server's configuration must say so, too (`trail.signer_key_file`).
+    /// The key that signs checkpoints, elsewhere; the server's configuration must say so, too
+    /// (`trail.signer_key_file`).
     #[arg(long, value_name = "FILE")]
     pub(crate) signer_key_file: Option<PathBuf>,
     /// The key that cosigns them with the time, elsewhere; as above (`trail.cosigner_key_file`).
@@ -44,22 +50,39 @@ pub(crate) struct Args {
 
 /// Runs it. Exit code 2: there is a trail already, or it cannot be made.
 pub(super) fn run(args: &Args) -> Outcome {
-    let settings = config::Trail {
-        origin: args.origin.clone(),
-        signer_key_file: args.signer_key_file.clone(),
-        cosigner_key_file: args.cosigner_key_file.clone(),
-        ..config::Trail::default()
-    };
+    let mut settings = Settings::new(&args.data);
+    settings.origin.clone_from(&args.origin);
+    settings.signer_key_file.clone_from(&args.signer_key_file);
+    settings
+        .cosigner_key_file
+        .clone_from(&args.cosigner_key_file);
     let before = match &args.after {
         Some(file) => {
             Some(Predecessor::read(file, settings.origin.as_deref()).map_err(Failure::unusable)?)
         }
         None => None,
     };
-    let created = create_trail(&args.data, &settings).map_err(Failure::unusable)?;
+    let created = trail::create(&settings).map_err(Failure::unusable)?;
     if let Some(before) = before {
         before.record_in(&created)?;
     }
     say(&created_words(&created, &args.data))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was made, and what to do with it.
+pub(crate) fn created_words(created: &Created, data: &Path) -> String {
+    let [signer, cosigner] = &created.key_files;
+    format!(
+        "made the trail of {} in {}\n\nIts verifier keys are in {} as well. Give them to whoever is to check the trail:\n\n{}\n\
+         Its secret keys are in {} and {}.\nKeep a copy of both where the trail is not: without them it cannot be continued, and whoever has \
+         them can continue it.\n\nNext: livetrail serve --data {}",
+        created.origin,
+        created.directory.display(),
+        created.vkey_file.display(),
+        created.vkeys,
+        signer.display(),
+        cosigner.display(),
+        data.display(),
+    )
 }

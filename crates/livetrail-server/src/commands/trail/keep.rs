@@ -9,16 +9,19 @@ use crate::{
     config::{self, Config, ConfigFile, Overrides, Span},
     output::{Failure, Outcome, say},
     owner::explain,
-    serve::{
+    serve::trail_settings,
+    trail::{
         Maintenance, Wanted, ask_to_confirm, confirmed_record, hold_record, keep_clock,
         open_sessions, plan, trail_directory, trail_ms,
     },
 };
 
-/// Remove old entries, on record. With the server stopped; a running one does it by `trail.retention`.
+/// Remove old entries, on record. With the server stopped; a running one does it by
+/// `trail.retention`.
 ///
-/// The entries go, in bundles of 256; their hashes and all checkpoints stay, so that proofs and the rest of the trail go on to verify. What a
-/// required replica or a legal hold needs stays, and so does what an open session began with.
+/// The entries go, in bundles of 256; their hashes and all checkpoints stay, so that proofs and the
+/// rest of the trail go on to verify. What a required replica or a legal hold needs stays, and so
+/// does what an open session began with.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +33,8 @@ Exit codes: 0 done, also when nothing was to go; 1 it was begun, and the next st
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     pub(crate) keeper: Keeper,
-    /// What was recorded longer ago than this, such as `400d`. A clock that went back makes nothing older.
+    /// What was recorded longer ago than this, such as `400d`. A clock that went back makes nothing
+    /// older.
     #[arg(long, value_name = "SPAN", required_unless_present = "below")]
     pub(crate) older_than: Option<String>,
     /// What comes before this entry.
@@ -53,7 +57,8 @@ Exit codes: 0 done; 2 nothing was changed, and why.")]
 pub(crate) struct HoldArgs {
     #[command(flatten)]
     pub(crate) keeper: Keeper,
-    /// The hold: 1 to 64 letters, digits, `-` and `_`. Without a name all holds are listed, and the replicas.
+    /// The hold: 1 to 64 letters, digits, `-` and `_`. Without a name all holds are listed, and the
+    /// replicas.
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// The first entry that must stay, with all after it.
@@ -112,8 +117,9 @@ pub(super) fn prune(args: &PruneArgs) -> Outcome {
         })?;
         return Ok(ExitCode::SUCCESS);
     }
+    let settings = trail_settings(&config).map_err(Failure::unusable)?;
     let maintenance =
-        Maintenance::begin(&config, "entries are pruned").map_err(Failure::unusable)?;
+        Maintenance::begin(&settings, "entries are pruned").map_err(Failure::unusable)?;
     let pruned = maintenance.prune(wanted, &policy);
     maintenance.end()?;
     let (entries, below) = pruned?;
@@ -170,9 +176,11 @@ pub(super) fn hold(args: &HoldArgs) -> Outcome {
         )));
     }
     let store: SharedStore = Arc::new(RealStore::new(trail_directory(&config.data)));
-    let maintenance = match Maintenance::begin(&config, "a legal hold is changed") {
+    let settings = trail_settings(&config).map_err(Failure::unusable)?;
+    let maintenance = match Maintenance::begin(&settings, "a legal hold is changed") {
         Ok(maintenance) => maintenance,
-        // A server has it. The hold is in force at once: it looks before it removes anything, and puts it on record itself.
+        // A server has it. The hold is in force at once: it looks before it removes anything, and
+        // puts it on record itself.
         Err(error) if is_locked(&error) => {
             set_hold(store.as_ref(), name, from).map_err(Failure::unusable)?;
             say(&format!(
@@ -219,7 +227,8 @@ pub(super) fn confirm_clock(keeper: &Keeper) -> Outcome {
     let config = configuration(keeper)?;
     let directory = trail_directory(&config.data);
     let now_ms = SystemClock::new().unix_ms();
-    let maintenance = match Maintenance::begin(&config, "the clock is confirmed") {
+    let settings = trail_settings(&config).map_err(Failure::unusable)?;
+    let maintenance = match Maintenance::begin(&settings, "the clock is confirmed") {
         Ok(maintenance) => maintenance,
         Err(error) if is_locked(&error) => {
             ask_to_confirm(&directory, now_ms).map_err(Failure::unusable)?;

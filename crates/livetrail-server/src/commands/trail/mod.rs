@@ -17,6 +17,7 @@ pub(crate) mod verify;
 use crate::{cli::Trail, output::Outcome};
 
 pub(crate) use export::copy_site;
+pub(crate) use init::created_words;
 pub(crate) use show::{short_session, table, trail_rows};
 
 /// Runs it.

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use super::keep::{Keeper, configuration};
 use crate::{
     output::{Failure, Outcome, say},
-    serve::{Role, rotate_key},
+    serve::trail_settings,
+    trail::{Role, rotate_key},
 };
 
 /// Give the trail a new key, on record. With the server stopped.
@@ -35,7 +36,9 @@ pub(super) fn run(args: &Args) -> Outcome {
     } else {
         Role::Signer
     };
-    let rotated = rotate_key(&config, role).map_err(Failure::unusable)?;
+    let rotated = trail_settings(&config)
+        .and_then(|settings| rotate_key(&settings, role))
+        .map_err(Failure::unusable)?;
     let done = match rotated.handed_over {
         Some(size) => format!(
             "the change is on record, and the checkpoint of {size} entries is signed with the old key and the new one"

@@ -16,11 +16,13 @@ use super::show::table;
 #[cfg(not(all(feature = "kafka", feature = "postgres", feature = "s3")))]
 use crate::serve::not_built;
 use crate::{
+    chain::chain,
     cli::{SinksInit, SinksRead, TrailSinks},
     commands::runtime,
     config::{ConfigFileAndData, Span},
-    output::{Failure, Outcome, chain, say},
-    serve::{ConfiguredSinks, trail_directory},
+    output::{Failure, Outcome, say},
+    serve::configured_sinks,
+    trail::trail_directory,
 };
 
 /// Ask each configured sink how far it is with the trail, and whether it could take records now.
@@ -88,7 +90,7 @@ struct Answer {
 
 fn status(args: &StatusArgs) -> Outcome {
     let config = args.server.load().map_err(Failure::configuration)?;
-    let sinks = ConfiguredSinks::of(&config.sink, &config.data).map_err(Failure::unusable)?;
+    let sinks = configured_sinks(&config.sink, &config.data).map_err(Failure::unusable)?;
     let store: SharedStore = Arc::new(RealStore::new(trail_directory(&config.data)));
     let reader = Arc::new(Reader::open(store).map_err(Failure::unusable)?);
     let mut answers = Vec::new();

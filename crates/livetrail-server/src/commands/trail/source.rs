@@ -10,10 +10,11 @@ use livetrail_record::parse_canonical;
 
 use super::query::tell_what_is_not_shown;
 use crate::{
+    chain::chain,
     commands::progress as progress_bar,
-    output::{Failure, chain, complain},
+    output::{Failure, complain},
     owner::explain,
-    serve::{TrailPlace, index_directory},
+    trail::{TrailPlace, index_directory},
 };
 
 /// Which trail.

@@ -18,7 +18,7 @@ use super::source::TrailPath;
 use crate::{
     commands::progress,
     output::{Failure, Outcome, say},
-    serve::TrailPlace,
+    trail::TrailPlace,
 };
 
 /// Check a trail as an outsider would: signatures, every entry and hash, every session. The check is that of `livetrail-verify`.

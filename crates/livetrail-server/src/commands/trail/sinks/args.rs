@@ -1,12 +1,15 @@
-//! The arguments of `livetrail trail sinks init` and `read`. They are there whichever sinks this program has.
+//! The arguments of `livetrail trail sinks init` and `read`. They are there whichever sinks this
+//! program has.
 
 use std::path::PathBuf;
 
 use crate::config::{ConfigFileAndData, RequiredConfigFile};
 
-/// Make the topics of the configuration that are not there, with settings that keep what is written, and say how those are that are.
+/// Make the topics of the configuration that are not there, with settings that keep what is
+/// written, and say how those are that are.
 ///
-/// A topic that is there is never changed. For an administrator: the server itself needs no right to make topics.
+/// A topic that is there is never changed. For an administrator: the server itself needs no right
+/// to make topics.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -17,7 +20,8 @@ Exit codes: 0 every topic keeps what is written; 1 one could not be made, or wou
 pub(crate) struct InitKafkaArgs {
     #[command(flatten)]
     pub(crate) file: RequiredConfigFile,
-    /// Partitions of a new topic; each holds one log. Without it as many as the configuration's `partition` takes, or 1.
+    /// Partitions of a new topic; each holds one log. Without it as many as the configuration's
+    /// `partition` takes, or 1.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) partitions: Option<u16>,
     /// Replicas of a new topic. Without it 3, or 1 where the configuration accepts `one-replica`.
@@ -40,8 +44,9 @@ pub(crate) struct KafkaLogin {
 
 /// Write what a topic has of a log into a new directory, for `livetrail-verify DIR --vkey FILE`.
 ///
-/// Only the topic is read, and nothing of it is believed: whether it is the log, and whole, is for the verifier to say. Takes rights to read and
-/// to describe the topic. What the newest checkpoint does not cover yet is left out.
+/// Only the topic is read, and nothing of it is believed: whether it is the log, and whole, is for
+/// the verifier to say. Takes rights to read and to describe the topic. What the newest checkpoint
+/// does not cover yet is left out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Of the configuration only the [[sink]] with [sink.kafka] counts: an auditor's may have nothing else in it.
@@ -57,7 +62,8 @@ pub(crate) struct ReadKafkaArgs {
     /// The directory to write. It must be new, or empty.
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,
-    /// The log's name, as in its checkpoints and keys. Without it that of the trail in the data directory.
+    /// The log's name, as in its checkpoints and keys. Without it that of the trail in the data
+    /// directory.
     #[arg(long, value_name = "NAME")]
     pub(crate) origin: Option<String>,
     /// The sink's name, where the configuration has several of this kind.
@@ -67,9 +73,11 @@ pub(crate) struct ReadKafkaArgs {
     pub(crate) login: KafkaLogin,
 }
 
-/// Make the buckets of the configuration that are not there, with Object Lock, and check those that are.
+/// Make the buckets of the configuration that are not there, with Object Lock, and check those that
+/// are.
 ///
-/// For an administrator, with the credentials that the environment or the configuration has; the server itself needs no right to make buckets.
+/// For an administrator, with the credentials that the environment or the configuration has; the
+/// server itself needs no right to make buckets.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -82,9 +90,11 @@ pub(crate) struct InitS3Args {
     pub(crate) file: RequiredConfigFile,
 }
 
-/// Make the schema `livetrail` in a database of PostgreSQL, or bring it up to date, with the group roles livetrail_writer and livetrail_reader.
+/// Make the schema `livetrail` in a database of PostgreSQL, or bring it up to date, with the group
+/// roles livetrail_writer and livetrail_reader.
 ///
-/// For an administrator of the database, who owns the schema from then on and should not be whom the server logs in as.
+/// For an administrator of the database, who owns the schema from then on and should not be whom
+/// the server logs in as.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -93,7 +103,8 @@ Examples:
 
 Exit codes: 0 done, also when all was there; 1 it could not be made; 2 the address or a file cannot be used.")]
 pub(crate) struct InitPostgresArgs {
-    /// The administrator's address. A password in it is seen by everybody on this machine: then rather --url-file, or the variable.
+    /// The administrator's address. A password in it is seen by everybody on this machine: then
+    /// rather --url-file, or the variable.
     #[arg(
         long,
         value_name = "URL",

@@ -10,7 +10,8 @@ use super::args::{InitKafkaArgs, KafkaLogin, ReadKafkaArgs};
 use crate::{
     config::{Accept, Config, Kafka, Secret},
     output::{Failure, Outcome, say},
-    serve::{kafka, trail_directory},
+    serve::kafka,
+    trail::trail_directory,
 };
 
 /// Makes the topics.

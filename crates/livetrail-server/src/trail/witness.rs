@@ -1,4 +1,4 @@
-//! Witnesses of the server's trail: from the configuration to the threads that ask them, and being loud about them.
+//! Witnesses of a trail: from the settings to the threads that ask them, and being loud about them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use livetrail_ledger::{
     WitnessTransport, Witnesses,
 };
 
-use crate::config;
+use super::Settings;
 
 /// The configured witnesses, before they are asked.
 pub(super) struct Configured {
@@ -18,19 +18,15 @@ pub(super) struct Configured {
 
 impl Configured {
     /// `None` when there are none.
-    pub(super) fn of(settings: &config::Trail) -> anyhow::Result<Option<Self>> {
-        if settings.witness.is_empty() {
-            return Ok(None);
+    pub(super) fn of(settings: &Settings) -> Option<Self> {
+        if settings.witnesses.is_empty() {
+            return None;
         }
-        let witnesses = settings.witness.iter().map(config::Witness::witness);
-        let mut options = WitnessOptions::default();
-        options.interval = settings.witness_interval.0;
-        options.overdue_after = settings.witness_overdue_after.0;
-        Ok(Some(Self {
-            witnesses: witnesses.collect::<Result<_, _>>()?,
-            options,
+        Some(Self {
+            witnesses: settings.witnesses.clone(),
+            options: settings.witness.clone(),
             transport: Arc::new(HttpTransport::new()),
-        }))
+        })
     }
 
     /// Asks them what they have seen, before the trail is opened.

@@ -223,7 +223,7 @@ impl LossNote {
         for missing in not_durable.chain(more) {
             stop.missing.add(missing);
         }
-        let text = text_of(stop, &crate::output::chain(fatal.as_ref()), is_all);
+        let text = text_of(stop, &crate::chain::chain(fatal.as_ref()), is_all);
         // A killed process leaves what was written; only a power cut needs the sync, and who calls here must not wait for a disk in trouble.
         let is_on_disk = self.write(&text, is_all);
         if is_on_disk && is_all {

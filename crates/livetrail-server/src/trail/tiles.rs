@@ -6,7 +6,7 @@ use std::{io, sync::Arc, thread::Builder, time::Duration};
 use livetrail_ledger::{Handle, LedgerError, Reader, WaitError};
 
 use super::Watch;
-use crate::output::chain;
+use crate::chain::chain;
 
 /// After this many tiles (512 KiB) the thread pauses, so that neither the disk nor a processor is busy with it.
 const PIECE: u64 = 64;

@@ -14,13 +14,12 @@ use livetrail_record::{Value, parse_canonical};
 use livetrail_tlog::{Bundle, TILE_WIDTH};
 
 use super::{
-    TrailView,
+    Retention, TrailView,
     clock::{self, TrailTime, confirmed_record, kernel_ms, take_confirmation, witness_times_ms},
     index::open_sessions,
     keys,
     maintenance::recorded,
 };
-use crate::config;
 
 /// How often a running server looks whether holds have changed.
 const HOLDS_INTERVAL: Duration = Duration::from_secs(5);
@@ -140,25 +139,6 @@ fn pruning(plan: &Plan, policy: &str) -> anyhow::Result<AuditRecord> {
         .with_extra("first_index", Value::Integer(0))?
         .with_extra("last_index", Value::Integer(last))?
         .with_extra("policy", Value::Text(policy.to_owned()))?)
-}
-
-/// What a policy keeps.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Retention {
-    /// Entries that are older go.
-    age: Option<Duration>,
-    /// When bundles of entries take more, the oldest go.
-    bytes: Option<u64>,
-}
-
-impl Retention {
-    pub(super) fn of(settings: &config::Trail) -> Self {
-        let bytes = settings.retention_size;
-        Self {
-            age: settings.retention.map(|span| span.0),
-            bytes: bytes.map(|size| u64::try_from(size.0).unwrap_or(u64::MAX)),
-        }
-    }
 }
 
 /// Looks after retention until the server stops.

@@ -1,4 +1,5 @@
-//! Being loud about the ledger: within a second of its trouble there is a line in the log and a red `/health`.
+//! Being loud about the ledger: within a second of its trouble there is a line in the log and a red
+//! `/health`.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU8, Ordering},
@@ -20,7 +21,8 @@ const RETRIES_LOGGED: Duration = Duration::from_secs(10);
 /// What is wrong with a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
-pub(crate) enum Trouble {
+#[non_exhaustive]
+pub enum Trouble {
     /// Nothing.
     #[default]
     None,
@@ -47,7 +49,8 @@ impl Trouble {
     ];
 
     /// A stable label; `None` when nothing is wrong.
-    pub(crate) const fn label(self) -> Option<&'static str> {
+    #[must_use]
+    pub const fn label(self) -> Option<&'static str> {
         match self {
             Self::None => None,
             Self::SealingLate => Some("sealing_late"),
@@ -113,7 +116,8 @@ impl Watch {
     }
 }
 
-/// Nothing is wrong, and nothing can go wrong before something comes: all is sealed, and room is measured only while entries come.
+/// Nothing is wrong, and nothing can go wrong before something comes: all is sealed, and room is
+/// measured only while entries come.
 fn is_at_rest(status: &Status) -> bool {
     let all = status.appended;
     status.stopped.is_none()
@@ -179,7 +183,7 @@ impl Looked {
         tracing::error!(
             retries = status.retries.saturating_sub(before),
             "the trail's log had to wait and tries again: {}",
-            crate::output::chain(last.as_ref())
+            crate::chain::chain(last.as_ref())
         );
     }
 
@@ -234,7 +238,7 @@ fn tell(trouble: Trouble, status: &Status) {
             let why = status
                 .stopped
                 .as_ref()
-                .map_or_else(String::new, |fatal| crate::output::chain(fatal.as_ref()));
+                .map_or_else(String::new, |fatal| crate::chain::chain(fatal.as_ref()));
             tracing::error!(
                 "the trail's log stopped, nothing is recorded any more until a restart: {why}"
             );

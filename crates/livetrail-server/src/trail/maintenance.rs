@@ -8,10 +8,9 @@ use livetrail_record::parse_canonical;
 use tokio::runtime::Runtime;
 
 use super::{
-    Trail, TrailView,
+    Settings, Trail, TrailView,
     retain::{self, Wanted},
 };
-use crate::config::Config;
 
 /// How long the disk may take for one step.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,8 +27,8 @@ impl Maintenance {
     ///
     /// # Errors
     /// As [`Trail::open`].
-    pub(crate) fn begin(config: &Config, what: &str) -> anyhow::Result<Self> {
-        let mut trail = Trail::open_for(config, false)?;
+    pub(crate) fn begin(settings: &Settings, what: &str) -> anyhow::Result<Self> {
+        let mut trail = Trail::open_for(settings, false)?;
         let held = trail.view().handle.status().held;
         if !held.is_empty() {
             bail!(
@@ -43,12 +42,13 @@ impl Maintenance {
             .build()
             .context("cannot start the runtime")?;
         let detail = format!("{}; {what}", trail.started_detail());
-        let pipeline = AuditPipeline::builder(trail.sink())
-            .node(last_node(&trail.view()).unwrap_or_else(|| config.node.0.clone()))
+        let node = last_node(&trail.view()).unwrap_or_else(|| settings.node.clone());
+        let pipeline = trail
+            .pipeline()
+            .node(node)
             .heartbeat(Duration::ZERO)
             .close_deadline(TIMEOUT)
             .started_detail(detail)
-            .recovered(trail.take_open())
             .build()?;
         Ok(Self {
             trail,

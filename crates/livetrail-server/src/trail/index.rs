@@ -15,7 +15,7 @@ use livetrail_audit::{AuditError, OpenSession, open_sessions_of_ledger};
 use livetrail_index::{Index, IndexError, SEGMENT_RECORDS};
 use livetrail_ledger::{Handle, Reader, WaitError};
 
-use crate::output::chain;
+use crate::chain::chain;
 
 /// How long the index waits for its next segment before it looks around.
 const PATIENCE: Duration = Duration::from_secs(600);

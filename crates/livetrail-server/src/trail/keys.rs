@@ -25,8 +25,7 @@ use livetrail_ledger::{
 use livetrail_record::Value;
 use livetrail_tlog::VerifierKey;
 
-use super::{create, maintenance::Maintenance, place, trail_directory, witness};
-use crate::config::Config;
+use super::{Settings, create, maintenance::Maintenance, place, trail_directory, witness};
 
 /// Which of a trail's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,21 +63,21 @@ pub(crate) struct Rotated {
 ///
 /// # Errors
 /// As [`Trail::open`](super::Trail::open); the new key cannot be kept; the change cannot be recorded.
-pub(crate) fn rotate(config: &Config, role: Role) -> anyhow::Result<Rotated> {
-    let directory = trail_directory(&config.data);
+pub(crate) fn rotate(settings: &Settings, role: Role) -> anyhow::Result<Rotated> {
+    let directory = trail_directory(&settings.data);
     let store: SharedStore = Arc::new(RealStore::new(&directory));
-    let files = create::key_files(&directory, &config.trail);
+    let files = create::key_files(&directory, settings);
     let file = role.of(&files);
     let key_of = |identity: &Identity| match role {
         Role::Signer => identity.signer_key().clone(),
         Role::Cosigner => identity.cosigner_key().clone(),
     };
-    if complete(config, &store, &files)?.contains(file) {
+    if complete(settings, &store, &files)?.contains(file) {
         let identity = identity(&store, &files)?;
-        return finish(config, &store, &identity, file, key_of(&identity), None);
+        return finish(settings, &store, &identity, file, key_of(&identity), None);
     }
     // Refused before a secret is made, and recorded before it is used.
-    let maintenance = Maintenance::begin(config, "a key is changed")?;
+    let maintenance = Maintenance::begin(settings, "a key is changed")?;
     let old = identity(&store, &files)?;
     let next = next_file(file);
     if !next.exists() {
@@ -90,11 +89,11 @@ pub(crate) fn rotate(config: &Config, role: Role) -> anyhow::Result<Rotated> {
     let new = create::identity(old.origin(), &seeds)?;
     maintenance.record(rotation(&key_of(&new), &key_of(&old))?)?;
     maintenance.end()?;
-    let size = hand_over(config, &store, old, &new)?;
+    let size = hand_over(settings, &store, old, &new)?;
     if settle(&store, &files)?.is_empty() {
         bail!("{} is not the key of the trail", next.display());
     }
-    finish(config, &store, &new, file, key_of(&new), Some(size))
+    finish(settings, &store, &new, file, key_of(&new), Some(size))
 }
 
 /// The record of a change of keys.
@@ -107,20 +106,20 @@ pub(super) fn rotation(new: &VerifierKey, old: &VerifierKey) -> anyhow::Result<A
 }
 
 fn finish(
-    config: &Config,
+    settings: &Settings,
     store: &SharedStore,
     identity: &Identity,
     file: &Path,
     new: VerifierKey,
     handed_over: Option<u64>,
 ) -> anyhow::Result<Rotated> {
-    let vkey_file = place::vkey_file(&config.data);
-    Published::of(store, identity)?.write(&config.data)?;
+    let vkey_file = place::vkey_file(&settings.data);
+    Published::of(store, identity)?.write(&settings.data)?;
     Ok(Rotated {
         new,
         key_file: file.to_owned(),
         vkey_file,
-        retired_file: place::retired_file(&config.data),
+        retired_file: place::retired_file(&settings.data),
         handed_over,
     })
 }
@@ -236,13 +235,13 @@ pub(super) fn again(reader: &Reader, record: AuditRecord) -> AuditRecord {
 
 /// Step 3. Gives the size of the hand-over.
 fn hand_over(
-    config: &Config,
+    settings: &Settings,
     store: &SharedStore,
     old: Identity,
     new: &Identity,
 ) -> anyhow::Result<u64> {
     let mut builder = Ledger::builder(store.clone(), old);
-    if let Some(witnesses) = witness::Configured::of(&config.trail)? {
+    if let Some(witnesses) = witness::Configured::of(settings) {
         builder = builder.floor(witnesses.floor(store.clone())?);
     }
     Ok(builder.rotate_to(new)?.head().size)
@@ -253,7 +252,7 @@ fn hand_over(
 /// # Errors
 /// The new secret is not there, or a file cannot be read or renamed.
 pub(super) fn complete(
-    config: &Config,
+    settings: &Settings,
     store: &SharedStore,
     files: &[PathBuf; 2],
 ) -> anyhow::Result<Vec<PathBuf>> {
@@ -279,7 +278,7 @@ pub(super) fn complete(
             )
         })?;
         let new = create::identity(reader.origin(), &seeds)?;
-        let size = hand_over(config, store, identity(store, files)?, &new)?;
+        let size = hand_over(settings, store, identity(store, files)?, &new)?;
         tracing::info!(size, "ended a change of keys that was interrupted");
         settled.extend(settle(store, files)?);
     }
@@ -339,25 +338,22 @@ mod tests {
     use super::super::Trail;
     use super::*;
 
-    fn made(dir: &Path) -> (Config, SharedStore, [PathBuf; 2]) {
-        let config = Config {
-            data: dir.to_owned(),
-            ..Config::default()
-        };
-        create(dir, &config.trail).unwrap();
+    fn made(dir: &Path) -> (Settings, SharedStore, [PathBuf; 2]) {
+        let settings = Settings::new(dir);
+        create(&settings).unwrap();
         let directory = trail_directory(dir);
-        let files = create::key_files(&directory, &config.trail);
-        (config, Arc::new(RealStore::new(&directory)), files)
+        let files = create::key_files(&directory, &settings);
+        (settings, Arc::new(RealStore::new(&directory)), files)
     }
 
     /// Steps 1 to 3, and not the rest.
-    fn hand_over_to_next(config: &Config, store: &SharedStore, files: &[PathBuf; 2]) {
+    fn hand_over_to_next(settings: &Settings, store: &SharedStore, files: &[PathBuf; 2]) {
         let next = next_file(&files[0]);
         write_seed(&next, &generate_seed().unwrap()).unwrap();
         let old = identity(store, files).unwrap();
         let seeds = [read_seed(&next).unwrap(), read_seed(&files[1]).unwrap()];
         let new = create::identity(old.origin(), &seeds).unwrap();
-        let maintenance = Maintenance::begin(config, "a test").unwrap();
+        let maintenance = Maintenance::begin(settings, "a test").unwrap();
         let record = rotation(new.signer_key(), old.signer_key()).unwrap();
         maintenance.record(record).unwrap();
         maintenance.end().unwrap();
@@ -367,10 +363,10 @@ mod tests {
     #[test]
     fn a_change_of_keys_that_was_killed_before_the_secret_had_its_place_ends_at_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
-        let (config, store, files) = made(dir.path());
-        hand_over_to_next(&config, &store, &files);
+        let (settings, store, files) = made(dir.path());
+        hand_over_to_next(&settings, &store, &files);
         assert!(next_file(&files[0]).exists());
-        let maintenance = Maintenance::begin(&config, "the next start").unwrap();
+        let maintenance = Maintenance::begin(&settings, "the next start").unwrap();
         maintenance.end().unwrap();
         assert!(!next_file(&files[0]).exists());
         // The files for auditors: the keys that sign, and the one that was given up with its hand-over.
@@ -389,10 +385,10 @@ mod tests {
     #[test]
     fn a_change_of_keys_that_was_killed_after_its_hand_over_ends_at_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
-        let (config, store, files) = made(dir.path());
+        let (settings, store, files) = made(dir.path());
         let manifest = trail_directory(dir.path()).join("private/log.json");
         let before = fs::read(&manifest).unwrap();
-        hand_over_to_next(&config, &store, &files);
+        hand_over_to_next(&settings, &store, &files);
         // The log still says the old key, which may not sign any more.
         fs::write(&manifest, before).unwrap();
         let old = identity(&store, &files).unwrap();
@@ -401,11 +397,11 @@ mod tests {
         let next = next_file(&files[0]);
         let kept = fs::read(&next).unwrap();
         fs::remove_file(&next).unwrap();
-        let error = Trail::open(&config).map(|_| ()).unwrap_err();
+        let error = Trail::open(&settings).map(|_| ()).unwrap_err();
         assert!(format!("{error:#}").contains("signer.next"), "{error:#}");
         fs::write(&next, kept).unwrap();
         fs::set_permissions(&next, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        drop(Trail::open(&config).unwrap());
+        drop(Trail::open(&settings).unwrap());
         assert!(!next.exists());
         assert_eq!(Reader::open(store).unwrap().retired().unwrap().len(), 1);
     }
@@ -413,8 +409,8 @@ mod tests {
     #[test]
     fn a_file_of_an_earlier_version_loses_the_keys_that_were_given_up() {
         let dir = tempfile::tempdir().unwrap();
-        let (config, store, files) = made(dir.path());
-        rotate(&config, Role::Signer).unwrap();
+        let (settings, store, files) = made(dir.path());
+        rotate(&settings, Role::Signer).unwrap();
         let (vkeys, retired) = (
             place::vkey_file(dir.path()),
             place::retired_file(dir.path()),
@@ -424,7 +420,7 @@ mod tests {
         let old = Reader::open(store.clone()).unwrap().retired_keys().unwrap();
         fs::write(&vkeys, format!("{now}# Given up\n{}\n", old[0])).unwrap();
         fs::remove_file(&retired).unwrap();
-        drop(Trail::open(&config).unwrap());
+        drop(Trail::open(&settings).unwrap());
         assert_eq!(fs::read_to_string(&vkeys).unwrap(), now);
         assert_eq!(fs::read_to_string(&retired).unwrap(), kept);
         // Keys of another trail are not overwritten.
@@ -434,7 +430,7 @@ mod tests {
         );
         let foreign = create::vkeys_of(&stranger.unwrap());
         fs::write(&vkeys, &foreign).unwrap();
-        drop(Trail::open(&config).unwrap());
+        drop(Trail::open(&settings).unwrap());
         assert_eq!(fs::read_to_string(&vkeys).unwrap(), foreign);
         drop(files);
     }
@@ -442,9 +438,9 @@ mod tests {
     #[test]
     fn the_command_ends_what_it_had_begun_and_begins_nothing_new_then() {
         let dir = tempfile::tempdir().unwrap();
-        let (config, store, files) = made(dir.path());
-        hand_over_to_next(&config, &store, &files);
-        let rotated = rotate(&config, Role::Signer).unwrap();
+        let (settings, store, files) = made(dir.path());
+        hand_over_to_next(&settings, &store, &files);
+        let rotated = rotate(&settings, Role::Signer).unwrap();
         assert_eq!(rotated.handed_over, None);
         let reader = Reader::open(store).unwrap();
         assert_eq!(reader.retired_keys().unwrap().len(), 1);
@@ -454,13 +450,13 @@ mod tests {
     #[test]
     fn a_secret_that_was_made_and_not_used_is_taken_by_the_next_try_and_by_no_start() {
         let dir = tempfile::tempdir().unwrap();
-        let (config, store, files) = made(dir.path());
+        let (settings, store, files) = made(dir.path());
         let next = next_file(&files[0]);
         write_seed(&next, &generate_seed().unwrap()).unwrap();
         let seed = read_seed(&next).unwrap();
-        drop(Trail::open(&config).unwrap());
+        drop(Trail::open(&settings).unwrap());
         assert!(next.exists());
-        let rotated = rotate(&config, Role::Signer).unwrap();
+        let rotated = rotate(&settings, Role::Signer).unwrap();
         assert!(rotated.handed_over.is_some_and(|size| size > 0));
         assert_eq!(*read_seed(&files[0]).unwrap(), *seed);
         // The old key opens it no more.

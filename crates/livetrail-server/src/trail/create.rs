@@ -13,8 +13,7 @@ use livetrail_ledger::{
     Identity, Ledger, RealStore, Seed, SharedStore, generate_seed, read_seed, write_seed,
 };
 
-use super::place;
-use crate::config;
+use super::{Error, Settings, place};
 
 /// The data directory has personal data: it is for its owner and group.
 const DATA_MODE: u32 = 0o750;
@@ -24,25 +23,32 @@ const PRIVATE_MODE: u32 = 0o700;
 
 /// A trail that was just made.
 #[derive(Debug)]
-pub(crate) struct Created {
+#[non_exhaustive]
+pub struct Created {
     /// The log's name.
-    pub(crate) origin: String,
+    pub origin: String,
     /// Its directory.
-    pub(crate) directory: PathBuf,
+    pub directory: PathBuf,
     /// Its verifier keys, a line each.
-    pub(crate) vkeys: String,
+    pub vkeys: String,
     /// The file that they are in as well.
-    pub(crate) vkey_file: PathBuf,
+    pub vkey_file: PathBuf,
     /// The files with the secret keys: the one that signs, the one that cosigns.
-    pub(crate) key_files: [PathBuf; 2],
+    pub key_files: [PathBuf; 2],
 }
 
-/// Makes the data directory if it is not there, the keys that are not there, and an empty trail with a signed checkpoint. If it fails or is
-/// killed, it can be done again: keys that are there are taken.
+/// Makes the data directory if it is not there, the keys that are not there, and an empty trail
+/// with a signed checkpoint. If it fails or is killed, it can be done again: keys that are there
+/// are taken.
 ///
 /// # Errors
 /// There is a trail already; a key file that is there cannot be used; whatever the system says.
-pub(crate) fn create(data: &Path, settings: &config::Trail) -> anyhow::Result<Created> {
+pub fn create(settings: &Settings) -> Result<Created, Error> {
+    Ok(make(settings)?)
+}
+
+fn make(settings: &Settings) -> anyhow::Result<Created> {
+    let data = settings.data.as_path();
     let directory = place::trail_directory(data);
     refuse_existing(&directory)?;
     let origin = match &settings.origin {
@@ -86,7 +92,7 @@ fn refuse_existing(directory: &Path) -> anyhow::Result<()> {
 }
 
 /// The configured key files, or those in the trail's directory.
-pub(super) fn key_files(trail: &Path, settings: &config::Trail) -> [PathBuf; 2] {
+pub(super) fn key_files(trail: &Path, settings: &Settings) -> [PathBuf; 2] {
     let [signer, cosigner] = place::own_keys(trail);
     [
         settings.signer_key_file.clone().unwrap_or(signer),
@@ -120,7 +126,8 @@ pub(super) fn vkeys_of(identity: &Identity) -> String {
     format!("{}\n{}\n", identity.signer_key(), identity.cosigner_key())
 }
 
-/// The host's name, and randomness: two logs must never have the same name, also not when one takes the other's place.
+/// The host's name, and randomness: two logs must never have the same name, also not when one takes
+/// the other's place.
 fn new_origin() -> anyhow::Result<String> {
     let uname = rustix::system::uname();
     let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
@@ -181,7 +188,8 @@ pub(crate) fn write_vkeys(file: &Path, vkeys: &str) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Makes a directory and those above it, and syncs the one above each, so that a power cut does not take it.
+/// Makes a directory and those above it, and syncs the one above each, so that a power cut does not
+/// take it.
 fn make_directory(directory: &Path, mode: u32) -> anyhow::Result<()> {
     if directory.is_dir() {
         return Ok(());
@@ -215,7 +223,7 @@ mod tests {
     fn a_trail_is_made_once_with_keys_for_their_owner_and_the_verifier_keys_beside_it() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("new/data");
-        let created = create(&data, &config::Trail::default()).unwrap();
+        let created = create(&Settings::new(&data)).unwrap();
         for file in &created.key_files {
             let mode = fs::metadata(file).unwrap().permissions().mode() & 0o7777;
             assert_eq!(mode, 0o600, "{}", file.display());
@@ -227,7 +235,7 @@ mod tests {
         let reader = Reader::open(Arc::new(RealStore::new(&created.directory))).unwrap();
         assert_eq!(reader.origin(), created.origin);
         assert_eq!(reader.checkpoint().unwrap().head().size, 0);
-        let again = create(&data, &config::Trail::default()).unwrap_err();
+        let again = create(&Settings::new(&data)).unwrap_err();
         assert!(again.to_string().contains("already"), "{again:#}");
         assert_eq!(fs::read_to_string(&created.vkey_file).unwrap(), shown);
     }
@@ -241,11 +249,8 @@ mod tests {
         write_seed(&signer, &kept).unwrap();
         let half = cosigner.with_extension("new");
         fs::write(&half, "0123").unwrap();
-        let settings = config::Trail {
-            origin: Some("example.com/mine".to_owned()),
-            ..config::Trail::default()
-        };
-        let created = create(dir.path(), &settings).unwrap();
+        let settings = Settings::new(dir.path()).origin("example.com/mine");
+        let created = create(&settings).unwrap();
         assert_eq!(created.origin, "example.com/mine");
         assert_eq!(*read_seed(&signer).unwrap(), *kept);
         assert!(cosigner.is_file() && !half.exists());
@@ -257,12 +262,10 @@ mod tests {
         let key = dir.path().join("key");
         write_seed(&key, &generate_seed().unwrap()).unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
-        let settings = config::Trail {
-            signer_key_file: Some(key),
-            ..config::Trail::default()
-        };
         let data = dir.path().join("data");
-        let refused = create(&data, &settings).unwrap_err().to_string();
+        let mut settings = Settings::new(&data);
+        settings.signer_key_file = Some(key);
+        let refused = create(&settings).unwrap_err().to_string();
         assert!(refused.contains("chmod 600"), "{refused}");
         assert!(!place::trail_directory(&data).exists());
     }

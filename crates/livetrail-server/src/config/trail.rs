@@ -1,0 +1,101 @@
+//! `[trail]`: the trail on disk, its retention and its witnesses.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use livetrail_ledger::LedgerError;
+use serde::Deserialize;
+
+use super::{ByteSize, Span};
+use crate::trail::{Retention, Settings};
+
+/// The trail on disk: a ledger.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Trail {
+    pub(crate) origin: Option<String>,
+    pub(crate) signer_key_file: Option<PathBuf>,
+    pub(crate) cosigner_key_file: Option<PathBuf>,
+    pub(crate) commit_interval: Span,
+    pub(crate) checkpoint_interval: Span,
+    pub(crate) wal_segment_size: ByteSize,
+    pub(crate) reserve_size: ByteSize,
+    pub(crate) retention: Option<Span>,
+    pub(crate) retention_size: Option<ByteSize>,
+    pub(crate) witness_interval: Span,
+    pub(crate) witness_overdue_after: Span,
+    pub(crate) witness: Vec<Witness>,
+}
+
+/// Who cosigns the trail's checkpoints.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Witness {
+    pub(crate) url: String,
+    pub(crate) key: String,
+}
+
+impl Witness {
+    /// # Errors
+    /// The address or the key is none.
+    pub(crate) fn witness(&self) -> Result<livetrail_ledger::Witness, LedgerError> {
+        livetrail_ledger::Witness::new(self.url.as_str(), self.key.trim().parse()?)
+    }
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        Self {
+            origin: None,
+            signer_key_file: None,
+            cosigner_key_file: None,
+            commit_interval: Span(Duration::from_millis(5)),
+            checkpoint_interval: Span::secs(1),
+            wal_segment_size: ByteSize(64 << 20),
+            reserve_size: ByteSize(64 << 20),
+            retention: None,
+            retention_size: None,
+            witness_interval: Span::secs(10),
+            witness_overdue_after: Span::secs(60),
+            witness: Vec::new(),
+        }
+    }
+}
+
+impl Trail {
+    /// As the trail takes them: of the trail in this data directory.
+    ///
+    /// # Errors
+    /// The address or the key of a witness is not valid.
+    pub(crate) fn settings(&self, data: &Path) -> anyhow::Result<Settings> {
+        let mut settings = Settings::new(data);
+        settings.origin.clone_from(&self.origin);
+        settings.signer_key_file.clone_from(&self.signer_key_file);
+        settings
+            .cosigner_key_file
+            .clone_from(&self.cosigner_key_file);
+        settings.ledger.commit_interval = self.commit_interval.0;
+        settings.ledger.checkpoint_interval = self.checkpoint_interval.0;
+        settings.ledger.segment_bytes = bytes(self.wal_segment_size);
+        settings.ledger.ballast_bytes = bytes(self.reserve_size);
+        settings.retention = self.kept();
+        settings.witness.interval = self.witness_interval.0;
+        settings.witness.overdue_after = self.witness_overdue_after.0;
+        let witnesses = self.witness.iter().map(Witness::witness);
+        settings.witnesses = witnesses.collect::<Result<_, _>>()?;
+        Ok(settings)
+    }
+
+    fn kept(&self) -> Retention {
+        let mut retention = Retention::default();
+        retention.age = self.retention.map(|span| span.0);
+        retention.bytes = self.retention_size.map(bytes);
+        retention
+    }
+}
+
+fn bytes(size: ByteSize) -> u64 {
+    u64::try_from(size.0).unwrap_or(u64::MAX)
+}

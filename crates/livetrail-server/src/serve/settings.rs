@@ -1,0 +1,14 @@
+//! From the configuration to the settings of the trail.
+
+use super::sinks::configured;
+use crate::{config::Config, trail};
+
+/// The settings of the configured trail, with its sinks. Nothing is connected to.
+///
+/// # Errors
+/// A witness or a sink cannot be used as it is configured.
+pub(crate) fn trail_settings(config: &Config) -> anyhow::Result<trail::Settings> {
+    let followers = configured(&config.sink, &config.data)?;
+    let settings = config.trail.settings(&config.data)?;
+    Ok(settings.node(&*config.node.0).followers(followers))
+}

@@ -1,0 +1,186 @@
+//! Who follows the trail: sinks that are not started yet, and how they do once they run.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use livetrail_audit::AuditPipeline;
+use livetrail_engine::Clock;
+use livetrail_ledger::Reader;
+use livetrail_replica::{
+    RecordEvent, ReplicaFloor, ReplicaOptions, ReplicaSink, ReplicaState, ReplicaStatus,
+    ReplicaWatch, Replicas, Replicator,
+};
+use tokio::sync::Semaphore;
+
+use super::TrailView;
+
+/// How long the start waits for a sink to say what it has seen of the trail. All are asked at once.
+const FLOOR_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A sink that fails for so long makes the server's health `degraded`.
+const OVERDUE: Duration = Duration::from_secs(60);
+
+/// Sinks that are to follow a trail. Nothing is asked of them before the trail is opened.
+#[derive(Clone, Default)]
+pub struct Followers {
+    sinks: Vec<(Arc<dyn ReplicaSink>, ReplicaOptions)>,
+    /// The trail has no others.
+    are_all: bool,
+}
+
+impl std::fmt::Debug for Followers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = self.sinks().map(|sink| sink.name().to_owned());
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl Followers {
+    /// None.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            sinks: Vec::new(),
+            are_all: false,
+        }
+    }
+
+    /// These, and one more.
+    #[must_use]
+    pub fn with(mut self, sink: Arc<dyn ReplicaSink>, options: ReplicaOptions) -> Self {
+        self.sinks.push((sink, options));
+        self
+    }
+
+    /// These are all that the trail has.
+    pub(super) const fn and_no_others(mut self) -> Self {
+        self.are_all = true;
+        self
+    }
+
+    /// The sinks themselves.
+    pub fn sinks(&self) -> impl Iterator<Item = &Arc<dyn ReplicaSink>> {
+        self.sinks.iter().map(|(sink, _)| sink)
+    }
+
+    /// Asks them what they have seen, before the trail is opened. Also without any: one for which
+    /// an earlier start waits may be gone from the configuration.
+    pub(super) fn floor(&self, reader: Arc<Reader>) -> ReplicaFloor {
+        let asked = |(sink, options): &(Arc<dyn ReplicaSink>, ReplicaOptions)| {
+            (Arc::clone(sink), options.required)
+        };
+        let sinks = self.sinks.iter().map(asked).collect();
+        let floor = ReplicaFloor::new(reader, sinks, FLOOR_TIMEOUT);
+        if self.are_all {
+            floor.and_no_others()
+        } else {
+            floor
+        }
+    }
+
+    /// Lets each follow the trail from now on.
+    pub(super) fn follow(
+        self,
+        trail: &TrailView,
+        clock: &Arc<dyn Clock>,
+        pipeline: &Arc<AuditPipeline>,
+    ) -> anyhow::Result<Replicas> {
+        let mut replicas = Replicas::new();
+        let mut followed = Vec::new();
+        for (sink, options) in self.sinks {
+            let name = sink.name().to_owned();
+            let replicator = Replicator::new(
+                trail.handle.clone(),
+                Arc::clone(&trail.reader),
+                Arc::clone(&sink),
+                options,
+                Arc::clone(clock),
+            )?;
+            let watch = replicator.watch();
+            let told = Arc::new(Semaphore::new(2));
+            followed.push(Followed { sink, watch, told });
+            replicas.start(replicator.recording(event(pipeline)))?;
+            tracing::info!(sink = name, "a sink follows the trail");
+        }
+        trail.sinks.set(followed);
+        Ok(replicas)
+    }
+}
+
+/// Puts a replicator's event on record, as long as there is a pipeline.
+fn event(pipeline: &Arc<AuditPipeline>) -> RecordEvent {
+    let pipeline = Arc::downgrade(pipeline);
+    Arc::new(move |record| {
+        let what = record.action.label().to_owned();
+        if let Some(pipeline) = pipeline.upgrade()
+            && let Err(error) = pipeline.record(record)
+        {
+            tracing::error!(what, %error, "what happened to a sink is not on record");
+        }
+    })
+}
+
+/// The sinks as others in the server see them.
+#[derive(Debug, Default)]
+pub(crate) struct SinkWatch(OnceLock<Vec<Followed>>);
+
+/// A sink that follows the trail.
+struct Followed {
+    sink: Arc<dyn ReplicaSink>,
+    watch: ReplicaWatch,
+    /// One that is told now, and one that waits to be told what came later.
+    told: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Followed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Followed").field(&self.sink.name()).finish()
+    }
+}
+
+impl SinkWatch {
+    fn set(&self, followed: Vec<Followed>) {
+        let _ = self.0.set(followed);
+    }
+
+    /// Tells every sink that what it writes to may have been moved away, and lets those that wait
+    /// after an error look again. Waits for none: each is told on a task of its own.
+    pub(crate) fn reopen(&self) {
+        for Followed { sink, watch, told } in self.0.get().into_iter().flatten() {
+            let Ok(turn) = Arc::clone(told).try_acquire_owned() else {
+                // A disk hangs, and who waits for it has not been told yet.
+                continue;
+            };
+            let (sink, watch) = (Arc::clone(sink), watch.clone());
+            tokio::spawn(async move {
+                let _turn = turn;
+                match sink.reopen().await {
+                    Ok(true) => tracing::info!(sink = sink.name(), "reopened"),
+                    Ok(false) => {}
+                    Err(error) => {
+                        let error = crate::chain::chain(&error);
+                        tracing::error!(sink = sink.name(), error, "cannot reopen");
+                    }
+                }
+                watch.retry();
+            });
+        }
+    }
+
+    /// How each is doing.
+    pub(crate) fn statuses(&self) -> Vec<ReplicaStatus> {
+        let followed = self.0.get().into_iter().flatten();
+        followed.map(|one| one.watch.status()).collect()
+    }
+}
+
+/// Whether a person should check on it.
+pub(crate) fn is_in_trouble(status: &ReplicaStatus) -> bool {
+    match status.state {
+        ReplicaState::Blocked | ReplicaState::Forked => true,
+        ReplicaState::Starting | ReplicaState::Retrying => status.failing >= OVERDUE,
+        _ => false,
+    }
+}

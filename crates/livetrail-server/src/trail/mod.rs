@@ -1,0 +1,536 @@
+//! A trail in a directory: created with its keys, opened, kept and closed. The server's own, and
+//! for programs that embed the engine.
+//!
+//! A host does the same as the server, in this order:
+//!
+//! 1. [`create()`] once, when somebody says so.
+//! 2. [`Trail::open`] at each start. It recovers the trail and finds out what a crash left open.
+//! 3. [`Trail::pipeline`] gives the builder of the audit pipeline. The engine takes the pipeline
+//!    with `Engine::builder().audit(…)`.
+//! 4. [`Trail::keep`] watches the log, starts the sinks and prunes by the policy.
+//! 5. [`TrailView::health`] says how it does.
+//! 6. At the end: `Engine::shutdown`, then the host's gateways, then [`Trail::shutdown`].
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use livetrail_audit::{Audited as _, Policy};
+//! use livetrail_engine::{AppSpec, Attempt, Engine, StreamKey};
+//! use livetrail_server::trail::{self, Settings, Trail};
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let data = std::env::temp_dir().join(format!("livetrail-trail-doc-{}", std::process::id()));
+//!
+//! let settings = Settings::new(&data).origin("example.com/host").node("host-1");
+//! let created = trail::create(&settings)?; // once
+//! println!("give these keys to auditors: {}", created.vkeys);
+//!
+//! let mut trail = Trail::open(&settings)?;
+//! let pipeline = Arc::new(trail.pipeline().build()?);
+//! trail.keep(&pipeline)?;
+//! let engine = Engine::builder()
+//!     .application(AppSpec::new("live"))
+//!     .audit(&pipeline, Policy::default())
+//!     .build()?;
+//! drop(engine.publish(Attempt::new(StreamKey::parse("live", "cam")?, "example")).await?);
+//! assert!(!trail.view().health().needs_attention());
+//!
+//! engine.shutdown(Duration::from_secs(5)).await;
+//! let stopped = trail.shutdown(&pipeline, Duration::from_secs(10)).await;
+//! assert!(stopped.is_clean());
+//! # std::fs::remove_dir_all(&data)?;
+//! # Ok(()) }
+//! ```
+
+mod clock;
+mod create;
+mod error;
+mod followers;
+mod health;
+mod index;
+mod keys;
+mod loss;
+mod maintenance;
+mod place;
+mod predecessor;
+mod retain;
+mod settings;
+mod tiles;
+mod watch;
+mod witness;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::bail;
+use livetrail_audit::{AuditPipeline, AuditPipelineBuilder, CloseReport, LedgerSink, OpenSession};
+use livetrail_engine::{Clock, SystemClock};
+use livetrail_ledger::{
+    Handle, Identity, Ledger, LedgerError, Reader, RealStore, RecoveryReport, SharedStore,
+    WaitError, Witnesses, read_seed,
+};
+use livetrail_replica::Replicas;
+use tokio::{sync::watch as watch_channel, task::JoinSet};
+
+use clock::TrailTime;
+pub(crate) use clock::{ask_to_confirm, confirmed_record, keep as keep_clock, trail_ms};
+pub use create::{Created, create};
+pub(crate) use create::{check_origin, write_vkeys};
+pub use error::Error;
+pub use followers::Followers;
+pub(crate) use followers::SinkWatch;
+pub use health::Health;
+pub(crate) use index::{index_directory, open_sessions};
+pub(crate) use keys::{Role, retired_text, rotate as rotate_key};
+use loss::{LossNote, NotedSink};
+pub(crate) use maintenance::Maintenance;
+pub(crate) use place::{TrailPlace, retired_file, trail_directory, vkey_file};
+pub(crate) use predecessor::Predecessor;
+pub(crate) use retain::{Wanted, hold_record, plan};
+pub use settings::{Retention, Settings};
+pub use watch::Trouble;
+pub(crate) use watch::Watch;
+
+use crate::owner::explain;
+
+/// How long the disk may take for the note of what is not recorded.
+const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long witnesses have for the last checkpoint at an orderly stop.
+const LAST_COSIGNATURES: Duration = Duration::from_secs(5);
+
+/// A trail that is open for writing, and what its start has found.
+pub struct Trail {
+    sink: Arc<LedgerSink>,
+    /// Says to the next start what a log that stopped did not record. None for a trail that is in
+    /// no directory.
+    loss_note: Option<Arc<LossNote>>,
+    view: TrailView,
+    recovery: RecoveryReport,
+    /// The trail's time when it was left, in milliseconds since 1970.
+    left_at_ms: Option<u64>,
+    open: Vec<OpenSession>,
+    settings: Settings,
+    upkeep: Upkeep,
+    /// Keeps the query index up.
+    index: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The trail as others in the server see it: how it does, and how to read it.
+#[derive(Clone)]
+pub struct TrailView {
+    /// Watermarks, checkpoint, pressure.
+    pub handle: Handle,
+    /// What is published.
+    pub reader: Arc<Reader>,
+    /// The verifier keys, a line each.
+    pub vkeys: Arc<str>,
+    /// The keys that were given up, a line each with size and root of the hand-over; empty when
+    /// there are none.
+    pub retired: Arc<str>,
+    /// What is wrong.
+    pub(crate) watch: Arc<Watch>,
+    /// Who cosigns it, if anybody is to.
+    pub witnesses: Option<Arc<Witnesses>>,
+    /// Who follows it.
+    pub(crate) sinks: Arc<SinkWatch>,
+}
+
+impl Trail {
+    /// Opens the trail in the data directory, which must be there. Recovers it, and finds out what
+    /// a crash left open.
+    ///
+    /// # Errors
+    /// There is no trail, another server has it, its keys are not there or not its own, or it is
+    /// damaged: each in words that say what to do. Nothing is changed by then.
+    pub fn open(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self::open_for(settings, true)?)
+    }
+
+    /// The same for a server, whose settings name all sinks, or for a command, which may not know
+    /// of them.
+    fn open_for(settings: &Settings, is_server: bool) -> anyhow::Result<Self> {
+        let directory = trail_directory(&settings.data);
+        let store: SharedStore = Arc::new(RealStore::new(&directory));
+        let found = match Reader::open(store.clone()) {
+            Ok(reader) => reader,
+            Err(LedgerError::NoTrail { .. }) => bail!(no_trail(&settings.data)),
+            Err(error) => return Err(explain(error, &directory)),
+        };
+        let origin = settings.origin.as_deref();
+        let origin = origin.unwrap_or_else(|| found.origin());
+        let files = create::key_files(&directory, settings);
+        // A change of keys that did not come to its end.
+        keys::complete(settings, &store, &files)?;
+        let [signer, cosigner] = &files;
+        let seeds = [read_seed(signer)?, read_seed(cosigner)?];
+        let identity = create::identity(origin, &seeds)?;
+        let mut settings = settings.clone();
+        if is_server {
+            settings.followers = settings.followers.and_no_others();
+        }
+        let published = keys::Published::of(&store, &identity)?;
+        let trail = Self::of_store(store, identity, settings, Some(&directory))?;
+        published.keep_up(&trail.settings.data);
+        Ok(trail)
+    }
+
+    /// The same in any store; with a query index if the trail is in a directory.
+    pub(crate) fn of_store(
+        store: SharedStore,
+        identity: Identity,
+        settings: Settings,
+        directory: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let published = keys::Published::of(&store, &identity)?;
+        let left_at_ms = clock::left_at_ms(directory, &store);
+        let mut builder = Ledger::builder(store.clone(), identity).options(settings.ledger.clone());
+        builder = builder.floor(
+            settings
+                .followers
+                .floor(Arc::new(Reader::open(store.clone())?)),
+        );
+        let witnesses = witness::Configured::of(&settings);
+        if let Some(witnesses) = &witnesses {
+            builder = builder.floor(witnesses.floor(store.clone())?);
+        }
+        // The clock of everything that has to do with the trail: the pipeline takes it from the
+        // sink, the engine from the pipeline.
+        let opened = LedgerSink::open(builder, SystemClock::new());
+        let (sink, recovery) = opened.map_err(with_way_out)?;
+        tracing::info!(
+            entries = recovery.entries,
+            clean = recovery.is_clean(),
+            "the trail is open"
+        );
+        let sink = Arc::new(sink);
+        let reader = Arc::new(Reader::open(store)?);
+        let loss_note = directory
+            .and_then(Path::parent)
+            .map(|data| LossNote::begin(data, sink.handle(), &reader))
+            .transpose()?
+            .map(Arc::new);
+        let witnesses = witnesses.map(|witnesses| witnesses.follow(sink.handle().clone()));
+        let view = TrailView {
+            witnesses: witnesses.transpose()?.map(Arc::new),
+            handle: sink.handle().clone(),
+            reader,
+            vkeys: published.vkeys.into(),
+            retired: published.retired.into(),
+            watch: Arc::default(),
+            sinks: Arc::default(),
+        };
+        if directory.is_some() {
+            tiles::check(view.reader.clone(), view.handle.clone(), view.watch.clone())?;
+        }
+        let open = open_sessions(directory, &view.reader)?;
+        let index = directory
+            .map(|directory| index::keep_up(directory, view.reader.clone(), view.handle.clone()))
+            .transpose()?;
+        Ok(Self {
+            sink,
+            loss_note,
+            view,
+            recovery,
+            left_at_ms,
+            open,
+            settings,
+            upkeep: Upkeep::default(),
+            index: Mutex::new(index),
+        })
+    }
+
+    /// Where records go.
+    fn sink(&self) -> Arc<NotedSink> {
+        let note = self.loss_note.clone();
+        Arc::new(NotedSink::new(self.sink.clone(), note))
+    }
+
+    /// The trail for others to read and to check on.
+    #[must_use]
+    pub fn view(&self) -> TrailView {
+        self.view.clone()
+    }
+
+    /// The builder of the pipeline that records into this trail. It has the trail's sink, the
+    /// node's name, and the sessions that the boot before left open: those are closed on record
+    /// first. They are given away, so a second pipeline does not close them again.
+    #[must_use = "the builder does nothing until it is built"]
+    pub fn pipeline(&mut self) -> AuditPipelineBuilder {
+        let started = self.started_detail();
+        AuditPipeline::builder(self.sink())
+            .node(self.settings.node.clone())
+            .started_detail(started)
+            .recovered(std::mem::take(&mut self.open))
+    }
+
+    /// How many sessions the boot before left open. None once [`pipeline`](Self::pipeline) has
+    /// them.
+    #[must_use]
+    pub fn left_open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Keeps the trail until [`shutdown`](Self::shutdown): watches its log, lets its sinks follow
+    /// it, records legal holds that were set or lifted, and removes what its policy does not keep.
+    /// A second call does nothing.
+    ///
+    /// # Errors
+    /// A sink's thread could not be started.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime that has its timer enabled: the tasks run there.
+    pub fn keep(&mut self, pipeline: &Arc<AuditPipeline>) -> Result<(), Error> {
+        if std::mem::replace(&mut self.upkeep.is_running, true) {
+            return Ok(());
+        }
+        let clock = pipeline.clock();
+        let followers = std::mem::take(&mut self.settings.followers);
+        self.upkeep.replicas = Some(followers.follow(&self.view, &clock, pipeline)?);
+        let watched = self.watched(clock);
+        let kept = self.kept(pipeline.clone(), self.upkeep.stopping());
+        self.upkeep.tasks.spawn(kept);
+        let stopping = self.upkeep.stopping();
+        self.upkeep.tasks.spawn(async move {
+            tokio::select! {
+                () = watched => {}
+                () = stopping => {}
+            }
+        });
+        Ok(())
+    }
+
+    /// What `server_started` says: the version, and what recovery found.
+    pub(crate) fn started_detail(&self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        format!(
+            "livetrail {version}: {}; sessions left open: {}",
+            found(&self.recovery),
+            self.open.len()
+        )
+    }
+
+    /// Watches the ledger for as long as it is polled.
+    fn watched(&self, clock: impl Clock) -> impl Future<Output = ()> + Send + 'static {
+        let (watch, handle) = (self.view.watch.clone(), self.view.handle.clone());
+        let checkpoint_interval = self.settings.ledger.checkpoint_interval;
+        let note = self.loss_note.clone();
+        let stopped = handle.sealed(u64::MAX);
+        async move {
+            let noted = async {
+                if matches!(stopped.await, Err(WaitError::Stopped(_)))
+                    && let Some(note) = note
+                {
+                    note.look();
+                }
+            };
+            tokio::join!(watch.run(handle, clock, checkpoint_interval), noted);
+        }
+    }
+
+    /// Keeps retention and legal holds until the server stops.
+    fn kept(
+        &self,
+        pipeline: Arc<AuditPipeline>,
+        stopping: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let clock = SystemClock::new();
+        let base_ms = self.left_at_ms.unwrap_or_else(|| clock.unix_ms());
+        let keeper = retain::Keeper {
+            pipeline,
+            view: self.view(),
+            retention: self.settings.retention,
+            directory: trail_directory(&self.settings.data),
+            witnesses: self.settings.witnesses.clone(),
+            time: TrailTime::new(base_ms, clock.monotonic()),
+            clock,
+        };
+        keeper.run(stopping)
+    }
+
+    /// Shows witnesses the checkpoint over the last record: a reader that asks for their
+    /// cosignatures finds one over all of the trail while the server is down. Waits at most
+    /// [`LAST_COSIGNATURES`], and no longer than half of `timeout`.
+    async fn show_the_last(&self, witnesses: Arc<Witnesses>, timeout: Duration) {
+        let within = LAST_COSIGNATURES.min(timeout / 2);
+        let handle = &self.view.handle;
+        let sealed = handle.sealed(handle.durable_entries());
+        if tokio::time::timeout(within, sealed).await.is_err() {
+            witnesses.end();
+            return;
+        }
+        let finished = tokio::task::spawn_blocking(move || witnesses.finish(within)).await;
+        if !matches!(finished, Ok(true)) {
+            tracing::warn!(
+                "the last checkpoint is not cosigned by every witness: one did not answer in time"
+            );
+        }
+    }
+
+    /// Stops what [`keep`](Self::keep) started, writes the pipeline out, seals it, lets go of the
+    /// directory, and gives the sinks time for the end of the trail. For after `Engine::shutdown`
+    /// and the host's gateways, so that nothing is offered any more.
+    ///
+    /// Waits up to `timeout` for each of: the upkeep, the last checkpoint, the sinks. The pipeline
+    /// has a deadline of its own ([`AuditPipelineBuilder::close_deadline`]).
+    ///
+    /// Not cancel safe: dropped half-way, the trail is closed as after a crash.
+    pub async fn shutdown(mut self, pipeline: &AuditPipeline, timeout: Duration) -> Stopped {
+        self.upkeep.stop(timeout).await;
+        let records = pipeline.close().await;
+        let sealed = self.close(timeout).await;
+        let replicas = self.upkeep.replicas.take();
+        let ended = tokio::task::spawn_blocking(move || replicas.map(|all| all.close(timeout)));
+        let ended = ended.await.ok().flatten().unwrap_or_default();
+        for sink in ended.iter().filter(|sink| sink.lag_records > 0) {
+            tracing::warn!(
+                sink = sink.name,
+                records = sink.lag_records,
+                "the sink does not have the end of the trail yet; it gets it after the next start"
+            );
+        }
+        Stopped { records, sealed }
+    }
+
+    /// Seals what is durable and lets go of the directory; waits no longer than `timeout` for the
+    /// disk. For after the pipeline's end. `false` when the last records are not covered by a
+    /// checkpoint: the next start sees to it.
+    async fn close(&self, timeout: Duration) -> bool {
+        if let Some(witnesses) = &self.view.witnesses {
+            self.show_the_last(witnesses.clone(), timeout).await;
+        }
+        let sink = self.sink.clone();
+        let index = self
+            .index
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let closed = tokio::task::spawn_blocking(move || {
+            let closed = sink.close(timeout);
+            // It ends with the ledger, after the segment that it is at. With a disk that hangs it
+            // is left alone: its file bears that.
+            if closed.is_ok()
+                && let Some(Err(_)) = index.map(JoinHandle::join)
+            {
+                tracing::warn!("the query index panicked; the trail is whole");
+            }
+            closed
+        })
+        .await;
+        if let Some(note) = self.loss_note.clone() {
+            let _ = tokio::task::spawn_blocking(move || note.end_within(NOTE_TIMEOUT)).await;
+        }
+        match closed {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                let error = crate::chain::chain(&error);
+                tracing::error!("the trail's last checkpoint is missing: {error}");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+/// How a trail was shut down.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// What became of the records.
+    pub records: CloseReport,
+    /// A checkpoint covers all of them.
+    pub sealed: bool,
+}
+
+impl Stopped {
+    /// Whether the whole trail is on disk and sealed.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.records.durable && !self.records.timed_out && self.sealed
+    }
+}
+
+/// What runs while a trail is kept.
+struct Upkeep {
+    is_running: bool,
+    stop: watch_channel::Sender<bool>,
+    tasks: JoinSet<()>,
+    /// Closed after the trail, so that they get its end.
+    replicas: Option<Replicas>,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            is_running: false,
+            stop: watch_channel::Sender::new(false),
+            tasks: JoinSet::new(),
+            replicas: None,
+        }
+    }
+}
+
+impl Upkeep {
+    fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stopping = self.stop.subscribe();
+        async move {
+            // A trail that is gone has stopped, too.
+            let _ = stopping.wait_for(|stop| *stop).await;
+        }
+    }
+
+    async fn stop(&mut self, timeout: Duration) {
+        self.stop.send_replace(true);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(timeout, ended).await.is_err() {
+            tracing::warn!("retention was stopped in the middle of its work");
+            self.tasks.abort_all();
+        }
+    }
+}
+
+/// To the words about somebody who has seen more, the command that makes the log that they speak
+/// of.
+fn with_way_out(error: LedgerError) -> anyhow::Error {
+    match error {
+        LedgerError::FloorAhead { .. }
+        | LedgerError::FloorRoot { .. }
+        | LedgerError::FloorFork { .. } => anyhow::anyhow!(
+            "{error} (`livetrail trail init NEW-DATA --after CHECKPOINT` makes that one)"
+        ),
+        other => other.into(),
+    }
+}
+
+/// What recovery found, for people.
+fn found(recovery: &RecoveryReport) -> String {
+    let entries = recovery.entries;
+    if recovery.is_clean() {
+        return format!("{entries} entries, all sealed");
+    }
+    let mut text = format!("{entries} entries, {} of them sealed", recovery.sealed);
+    if let Some(size) = recovery.completed {
+        text += &format!("; the checkpoint of {size} was intended and is published now");
+    }
+    if let Some(at) = recovery.torn_at {
+        text += &format!("; a torn batch was cut off at byte {at} of the write-ahead log");
+    }
+    text
+}
+
+/// What to do where there is no trail.
+fn no_trail(data: &Path) -> String {
+    let shown = data.display();
+    let mut words = format!(
+        "there is no trail in {shown}, and none is made by a start. For a first start run `livetrail trail init {shown}`, or this \
+         command with --init; if there should be a trail, correct --data"
+    );
+    if let Some(old) = place::old_trail(data) {
+        words += &format!(
+            ". {} is the trail of an earlier version: `livetrail trail query` reads it, and it is not continued",
+            old.display()
+        );
+    }
+    words
+}

@@ -1,0 +1,108 @@
+//! Where a trail is, and how it is kept.
+
+use std::{path::PathBuf, time::Duration};
+
+use livetrail_ledger::{Options, Witness, WitnessOptions};
+
+use super::Followers;
+
+/// Where a trail is, and how it is kept. [`Settings::new`] has a default for everything but the
+/// directory.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The data directory. The trail is in `trail` below it.
+    pub data: PathBuf,
+    /// The log's name, such as `example.com/studio-1`. Without one, [`create`](super::create())
+    /// makes a name, and [`Trail::open`](super::Trail::open) takes that of the trail.
+    pub origin: Option<String>,
+    /// The file with the key that signs checkpoints. Without one it is in the trail's private part.
+    pub signer_key_file: Option<PathBuf>,
+    /// The file with the key that cosigns checkpoints with the time. Without one it is there as
+    /// well.
+    pub cosigner_key_file: Option<PathBuf>,
+    /// How the log is written.
+    pub ledger: Options,
+    /// What is removed when it is old, or when there is too much of it.
+    pub retention: Retention,
+    /// Who cosigns the checkpoints.
+    pub witnesses: Vec<Witness>,
+    /// How often witnesses are asked, and when an answer is overdue.
+    pub witness: WitnessOptions,
+    /// The sinks that follow the trail.
+    pub followers: Followers,
+    /// The name of this process in the records: 1 to 255 bytes without control characters and `/`.
+    pub node: String,
+}
+
+impl Settings {
+    /// A trail in this data directory.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            origin: None,
+            signer_key_file: None,
+            cosigner_key_file: None,
+            ledger: Options::default(),
+            retention: Retention::default(),
+            witnesses: Vec::new(),
+            witness: WitnessOptions::default(),
+            followers: Followers::none(),
+            node: "livetrail".to_owned(),
+        }
+    }
+
+    /// With this name of the log.
+    #[must_use]
+    pub fn origin(mut self, origin: impl Into<String>) -> Self {
+        self.origin = Some(origin.into());
+        self
+    }
+
+    /// With this name of the process.
+    #[must_use]
+    pub fn node(mut self, node: impl Into<String>) -> Self {
+        self.node = node.into();
+        self
+    }
+
+    /// With these followers.
+    #[must_use]
+    pub fn followers(mut self, followers: Followers) -> Self {
+        self.followers = followers;
+        self
+    }
+
+    /// With this policy of retention.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+}
+
+/// What a trail does not keep. The default keeps everything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retention {
+    /// Entries that are older are removed.
+    pub age: Option<Duration>,
+    /// When bundles of entries take more bytes, the oldest are removed.
+    pub bytes: Option<u64>,
+}
+
+impl Retention {
+    /// Removes entries that are older.
+    #[must_use]
+    pub const fn age(mut self, age: Duration) -> Self {
+        self.age = Some(age);
+        self
+    }
+
+    /// Removes the oldest entries when bundles of entries take more bytes.
+    #[must_use]
+    pub const fn bytes(mut self, bytes: u64) -> Self {
+        self.bytes = Some(bytes);
+        self
+    }
+}
