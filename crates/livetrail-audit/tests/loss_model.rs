@@ -12,6 +12,7 @@ mod sync {
 #[path = "../src/pipeline/loss.rs"]
 mod loss;
 
+use livetrail_record::LossKind;
 use loom::sync::Arc;
 use loss::{Harvester, LossBanks};
 
@@ -28,7 +29,7 @@ fn every_loss_is_taken_exactly_once() {
             .into_iter()
             .map(|seq| {
                 let banks = Arc::clone(&banks);
-                loom::thread::spawn(move || banks.lose(seq as usize, seq, 100 + seq))
+                loom::thread::spawn(move || banks.lose(LossKind::ALL[seq as usize], seq, 100 + seq))
             })
             .collect();
         let mut harvester = Harvester::default();
@@ -45,7 +46,7 @@ fn every_loss_is_taken_exactly_once() {
         assert_eq!(harvester.taken, banks.total());
         for loss in &taken {
             let seqs: Vec<u64> = (1..=2)
-                .filter(|kind| loss.counts[*kind as usize] == 1)
+                .filter(|seq| loss.count(LossKind::ALL[*seq as usize]) == 1)
                 .collect();
             assert_eq!(Some(&loss.first_seq), seqs.first());
             assert_eq!(Some(&loss.last_seq), seqs.last());

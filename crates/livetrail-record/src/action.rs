@@ -1,164 +1,314 @@
-//! What a record says happened.
+//! What a record says happened: the table of actions, and all that follows from it.
 
 use std::fmt;
 
-/// What happened. [`label`](Self::label) gives the stable name that is written into every trail.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+use crate::machine::SessionKind;
+
+/// What an action is to the session that its record names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum AuditAction {
-    /// A publish was admitted. Opens the session.
-    PublishStarted,
-    /// A publish ended, with reason and totals. Closes the session.
-    PublishEnded,
-    /// An attempt to publish was refused, with reason. Opens and closes the session.
-    PublishDenied,
-    /// A viewer was admitted. Opens the session.
-    PlayStarted,
-    /// A viewer's session ended, with reason and totals. Closes the session.
-    PlayEnded,
-    /// An attempt to play was refused, with reason. Opens and closes the session.
-    PlayDenied,
-    /// A viewer was cut off for chronic lag; `play_ended` with reason `evicted` follows.
-    SubscriberEvicted,
-    /// An ingress limit was hit; at most one record a second for a session, with the count since the last.
-    RateLimited,
-    /// A stream had no frames for the idle timeout; `publish_ended` with reason `idle` follows.
-    StreamReaped,
-    /// A recording of a stream began.
-    RecordingStarted,
-    /// A recording of a stream ended.
-    RecordingEnded,
-    /// The first record of a boot.
-    ServerStarted,
-    /// The last record of a boot.
-    ServerStopped,
-    /// Records were offered and could not be accepted: how many of which action, with the first and last `seq` and time.
-    RecordsDropped,
-    /// Nothing happened, and the trail is alive.
-    Heartbeat,
-    /// A request to the API with a missing or wrong token was refused, with reason. No session.
-    AdminDenied,
-    /// An operator ended a session.
-    AdminSessionKicked,
-    /// An operator changed the configuration.
-    AdminConfigChanged,
-    /// An operator exported records.
-    AdminExported,
-    /// An operator, or a policy that an operator set, removed records from a store.
-    AdminPruned,
-    /// An operator put records under a legal hold, or lifted one.
-    AdminHeld,
-    /// Retention does not wait any longer for a replica that takes nothing.
-    AdminReplicaLeftBehind,
-    /// A replica goes on behind entries that were pruned before it had them.
-    AdminReplicaGap,
-    /// Anything else a host wants on the record. The string is the event's free-form label; [`label`](Self::label) is `event`.
-    Event(String),
-    /// An action of a later version, by its label. A reader gets it from [`from_label`](Self::from_label); writers use the
-    /// named variants.
-    Other(String),
+pub enum SessionRole {
+    /// The session's first record.
+    Opens(SessionKind),
+    /// The session's last record.
+    Closes(SessionKind),
+    /// A refused attempt: the first and the last record of its session.
+    Refuses,
+    /// Something that happens in a session of this kind.
+    Inside(SessionKind),
+    /// Something that happens in a session of any kind.
+    InsideAny,
+    /// It may name a session, and is not part of it.
+    Apart,
 }
 
-/// Every action that has a fixed label and no text of its own.
-const FIXED: [(AuditAction, &str); 23] = [
-    (AuditAction::PublishStarted, "publish_started"),
-    (AuditAction::PublishEnded, "publish_ended"),
-    (AuditAction::PublishDenied, "publish_denied"),
-    (AuditAction::PlayStarted, "play_started"),
-    (AuditAction::PlayEnded, "play_ended"),
-    (AuditAction::PlayDenied, "play_denied"),
-    (AuditAction::SubscriberEvicted, "subscriber_evicted"),
-    (AuditAction::RateLimited, "rate_limited"),
-    (AuditAction::StreamReaped, "stream_reaped"),
-    (AuditAction::RecordingStarted, "recording_started"),
-    (AuditAction::RecordingEnded, "recording_ended"),
-    (AuditAction::ServerStarted, "server_started"),
-    (AuditAction::ServerStopped, "server_stopped"),
-    (AuditAction::RecordsDropped, "records_dropped"),
-    (AuditAction::Heartbeat, "heartbeat"),
-    (AuditAction::AdminDenied, "admin_denied"),
-    (AuditAction::AdminSessionKicked, "admin_session_kicked"),
-    (AuditAction::AdminConfigChanged, "admin_config_changed"),
-    (AuditAction::AdminExported, "admin_exported"),
-    (AuditAction::AdminPruned, "admin_pruned"),
-    (AuditAction::AdminHeld, "admin_held"),
-    (
-        AuditAction::AdminReplicaLeftBehind,
-        "admin_replica_left_behind",
-    ),
-    (AuditAction::AdminReplicaGap, "admin_replica_gap"),
-];
+/// What gives way to what when there is no room, in the queue or on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ActionClass {
+    /// A refused attempt. Strangers can cause these without end.
+    Refusal,
+    /// Something that happens in sessions again and again.
+    Remark,
+    /// How a session begins.
+    Begin,
+    /// The cause of a session's end, which follows.
+    Cause,
+    /// How a session ends.
+    End,
+    /// What an operator did.
+    Operator,
+    /// What only the pipeline itself may record.
+    Own,
+    /// Anything else.
+    Other,
+}
 
-/// Actions that are written by their label alone.
-const BY_LABEL: [&str; 2] = ["admin_key_rotated", "admin_trail_continued"];
+/// How much attention a record needs, in rising order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// A session's usual course, and that the trail is alive.
+    Informational,
+    /// The server or an operator did something.
+    Notice,
+    /// Somebody was refused, evicted or limited, or a copy of the trail lacks something.
+    Warning,
+    /// Records were lost, or something failed.
+    Error,
+}
+
+/// One row of the table of actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ActionRow {
+    /// The stable name.
+    pub label: &'static str,
+    /// What it is to its session.
+    pub role: SessionRole,
+    /// What it gives way to.
+    pub class: ActionClass,
+    /// How much attention it needs; a record's outcome may raise that.
+    pub severity: Severity,
+    /// When it is recorded, in Markdown.
+    pub description: &'static str,
+}
 
 /// The label of every free-form event.
 pub(crate) const EVENT: &str = "event";
 
-impl AuditAction {
-    /// The stable name: `publish_started`, …; `event` for every free-form event.
-    #[must_use]
-    pub fn label(&self) -> &str {
-        match self {
-            Self::PublishStarted => "publish_started",
-            Self::PublishEnded => "publish_ended",
-            Self::PublishDenied => "publish_denied",
-            Self::PlayStarted => "play_started",
-            Self::PlayEnded => "play_ended",
-            Self::PlayDenied => "play_denied",
-            Self::SubscriberEvicted => "subscriber_evicted",
-            Self::RateLimited => "rate_limited",
-            Self::StreamReaped => "stream_reaped",
-            Self::RecordingStarted => "recording_started",
-            Self::RecordingEnded => "recording_ended",
-            Self::ServerStarted => "server_started",
-            Self::ServerStopped => "server_stopped",
-            Self::RecordsDropped => "records_dropped",
-            Self::Heartbeat => "heartbeat",
-            Self::AdminDenied => "admin_denied",
-            Self::AdminSessionKicked => "admin_session_kicked",
-            Self::AdminConfigChanged => "admin_config_changed",
-            Self::AdminExported => "admin_exported",
-            Self::AdminPruned => "admin_pruned",
-            Self::AdminHeld => "admin_held",
-            Self::AdminReplicaLeftBehind => "admin_replica_left_behind",
-            Self::AdminReplicaGap => "admin_replica_gap",
-            Self::Event(_) => EVENT,
-            Self::Other(label) => label,
+/// Makes of one table: the enum, its labels in both directions, what an action is to its session,
+/// its class and severity, the kinds of loss, and [`AuditAction::TABLE`] for the documentation.
+macro_rules! actions {
+    ($(
+        $(#[doc = $description:literal])+
+        $variant:ident = $label:literal, $role:ident $(($kind:ident))?, $class:ident, $severity:ident;
+    )+) => {
+        /// What happened. [`label`](Self::label) gives the stable name that is written into every
+        /// trail.
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum AuditAction {
+            $($(#[doc = $description])+ $variant,)+
+            /// Anything else that a host wants on the record. The string is the event's free-form
+            /// label; [`label`](Self::label) is `event`.
+            Event(String),
+            /// An action of a later version, by its label. A reader gets it from
+            /// [`from_label`](Self::from_label); writers use the named variants.
+            Other(String),
         }
-    }
 
+        impl AuditAction {
+            /// Every action that this version knows, free-form events last.
+            pub const TABLE: &'static [ActionRow] = &[
+                $(ActionRow {
+                    label: $label,
+                    role: SessionRole::$role $((SessionKind::$kind))?,
+                    class: ActionClass::$class,
+                    severity: Severity::$severity,
+                    description: concat!($($description),+),
+                },)+
+                ActionRow {
+                    label: EVENT,
+                    role: SessionRole::InsideAny,
+                    class: ActionClass::Other,
+                    severity: Severity::Informational,
+                    description: " Anything else; the label is free-form.",
+                },
+            ];
+
+            /// The stable name: `publish_started`, …; `event` for every free-form event.
+            #[must_use]
+            pub fn label(&self) -> &str {
+                match self {
+                    $(Self::$variant => $label,)+
+                    Self::Event(_) => EVENT,
+                    Self::Other(label) => label,
+                }
+            }
+
+            /// The action with this label. `event` gives an event with an empty free-form label, an
+            /// unknown label [`Other`](Self::Other).
+            #[must_use]
+            pub fn from_label(label: &str) -> Self {
+                match label {
+                    $($label => Self::$variant,)+
+                    EVENT => Self::Event(String::new()),
+                    other => Self::Other(other.to_owned()),
+                }
+            }
+
+            /// What it is to the session that its record names. Of a later version's actions
+            /// nothing is known.
+            #[must_use]
+            pub const fn role(&self) -> SessionRole {
+                match self {
+                    $(Self::$variant => SessionRole::$role $((SessionKind::$kind))?,)+
+                    Self::Event(_) => SessionRole::InsideAny,
+                    Self::Other(_) => SessionRole::Apart,
+                }
+            }
+
+            /// What it gives way to when there is no room.
+            #[must_use]
+            pub fn class(&self) -> ActionClass {
+                match self {
+                    $(Self::$variant => ActionClass::$class,)+
+                    Self::Other(_) if self.is_admin() => ActionClass::Operator,
+                    Self::Event(_) | Self::Other(_) => ActionClass::Other,
+                }
+            }
+
+            /// How much attention it needs, whatever its outcome.
+            #[must_use]
+            pub fn severity(&self) -> Severity {
+                match self {
+                    $(Self::$variant => Severity::$severity,)+
+                    Self::Other(_) if self.is_admin() => Severity::Notice,
+                    Self::Event(_) | Self::Other(_) => Severity::Informational,
+                }
+            }
+        }
+
+        /// What losses are counted by: the action of the lost record.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum LossKind {
+            $(#[doc = concat!("`", $label, "`")] $variant,)+
+            /// A free-form event.
+            Event,
+            /// An action of a later version, or one that is not known.
+            Other,
+        }
+
+        impl LossKind {
+            /// Every kind. One is at the index [`index`](Self::index).
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+ Self::Event, Self::Other];
+
+            /// How a `records_dropped` record names it.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $label,)+
+                    Self::Event => EVENT,
+                    Self::Other => "other",
+                }
+            }
+
+            /// The kind of a lost record of this action.
+            #[must_use]
+            pub const fn of(action: &AuditAction) -> Self {
+                match action {
+                    $(AuditAction::$variant => Self::$variant,)+
+                    AuditAction::Event(_) => Self::Event,
+                    AuditAction::Other(_) => Self::Other,
+                }
+            }
+        }
+    };
+}
+
+// Each row: variant, label, role in its session, class, severity.
+actions! {
+    /// A publish was admitted. Opens the session.
+    PublishStarted = "publish_started", Opens(Publish), Begin, Informational;
+    /// A publish ended, with reason and totals. Closes the session.
+    PublishEnded = "publish_ended", Closes(Publish), End, Informational;
+    /// An attempt to publish was refused, with reason; or many alike were. Opens and closes the
+    /// session.
+    PublishDenied = "publish_denied", Refuses, Refusal, Warning;
+    /// A viewer was admitted. Opens the session.
+    PlayStarted = "play_started", Opens(Play), Begin, Informational;
+    /// A viewer's session ended, with reason and totals. Closes the session.
+    PlayEnded = "play_ended", Closes(Play), End, Informational;
+    /// An attempt to play was refused, with reason; or many alike were. Opens and closes the
+    /// session.
+    PlayDenied = "play_denied", Refuses, Refusal, Warning;
+    /// A viewer was evicted for chronic lag; its `play_ended` with reason `evicted` follows.
+    SubscriberEvicted = "subscriber_evicted", Inside(Play), Cause, Warning;
+    /// An ingress limit was hit; at most one record a second for a session, with the count since
+    /// the last.
+    RateLimited = "rate_limited", Inside(Publish), Remark, Warning;
+    /// A stream had no frame for the idle timeout; its `publish_ended` with reason `idle` follows.
+    StreamReaped = "stream_reaped", Inside(Publish), Cause, Warning;
+    /// A host began to record a stream.
+    RecordingStarted = "recording_started", Inside(Publish), Other, Informational;
+    /// A host's recording of a stream ended.
+    RecordingEnded = "recording_ended", Inside(Publish), Other, Informational;
+    /// The first record of a process.
+    ServerStarted = "server_started", Apart, Own, Notice;
+    /// The last record of a process.
+    ServerStopped = "server_stopped", Apart, Own, Notice;
+    /// The queue was full, the disk nearly so, or the sink failed: how many records were lost, of
+    /// which actions, with the first and last `seq` and time. `refused_attempts` is how many
+    /// attempts the lost records of refusals stood for. With `log_stopped_ms` and `log_stopped_why`
+    /// it is from the next start, about a boot whose log stopped while the server went on.
+    RecordsDropped = "records_dropped", Apart, Own, Error;
+    /// The log of an earlier boot stopped while the server went on, and how many records are
+    /// missing is not known (`detail` says what is). It belongs to no boot; the verifier points at
+    /// it.
+    LogStopped = "log_stopped", Apart, Other, Informational;
+    /// Every 60 s, so that a silent trail can be distinguished from a dead one.
+    Heartbeat = "heartbeat", Apart, Own, Informational;
+    /// The wall clock is more than a day ahead of the trail's time, and nothing agrees with it:
+    /// nothing is removed until something does.
+    RetentionWaits = "retention_waits", Apart, Other, Informational;
+    /// Something agrees with the wall clock again, or it went back: retention goes on.
+    RetentionContinues = "retention_continues", Apart, Other, Informational;
+    /// A request to the API had a missing or wrong token, or many did from one address. No session.
+    AdminDenied = "admin_denied", Apart, Refusal, Notice;
+    /// An operator ended a session through the API.
+    AdminSessionKicked = "admin_session_kicked", Apart, Operator, Notice;
+    /// SIGHUP: which sections changed, which keys were added, removed or changed, how many sessions
+    /// ended by that; `refused` and where, when the file is wrong.
+    AdminConfigChanged = "admin_config_changed", Apart, Operator, Notice;
+    /// An operator exported records; defined for hosts, the server does not write it yet.
+    AdminExported = "admin_exported", Apart, Operator, Notice;
+    /// Entries go by policy: `first_index`, `last_index` (all that has ever gone) and `policy`.
+    AdminPruned = "admin_pruned", Apart, Operator, Notice;
+    /// A legal hold `hold` was set from entry `from_index` on, or `lifted`.
+    AdminHeld = "admin_held", Apart, Operator, Notice;
+    /// A key takes another's place: `vkey`, `old_vkey`; again when a pruning takes such a record
+    /// away.
+    AdminKeyRotated = "admin_key_rotated", Apart, Operator, Notice;
+    /// The first entry of a trail that takes the place of a lost one: `old_origin`,
+    /// `old_checkpoint`.
+    AdminTrailContinued = "admin_trail_continued", Apart, Operator, Notice;
+    /// An operator said that the wall clock is right (`clock_ms`).
+    AdminClockConfirmed = "admin_clock_confirmed", Apart, Operator, Notice;
+    /// Retention no longer waits for the sink `sink`, which takes nothing.
+    AdminReplicaLeftBehind = "admin_replica_left_behind", Apart, Operator, Warning;
+    /// The sink `sink` goes on behind entries that were pruned before it had them.
+    AdminReplicaGap = "admin_replica_gap", Apart, Operator, Warning;
+    /// The sink `sink` has less than it had: entries `first_index` to `next_index` (without that
+    /// one) are gone there.
+    AdminReplicaWentBack = "admin_replica_went_back", Apart, Operator, Warning;
+}
+
+impl AuditAction {
     /// Every label that this version knows, `event` last.
     pub fn labels() -> impl Iterator<Item = &'static str> {
-        let fixed = FIXED.iter().map(|(_, label)| *label);
-        fixed.chain(BY_LABEL).chain([EVENT])
-    }
-
-    /// The action with this label; `event` gives an event with an empty free-form label, an unknown label [`Other`](Self::Other).
-    #[must_use]
-    pub fn from_label(label: &str) -> Self {
-        if label == EVENT {
-            return Self::Event(String::new());
-        }
-        FIXED.iter().find(|(_, known)| *known == label).map_or_else(
-            || Self::Other(label.to_owned()),
-            |(action, _)| action.clone(),
-        )
+        Self::TABLE.iter().map(|row| row.label)
     }
 
     /// Whether it is a refusal: a record that may stand for many attempts (`*_denied`).
     #[must_use]
-    pub const fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::PublishDenied | Self::PlayDenied | Self::AdminDenied
-        )
+    pub fn is_refusal(&self) -> bool {
+        self.class() == ActionClass::Refusal
     }
 
-    /// Whether an operator did it (`admin_*`). Such a record may name a session without being part of it.
+    /// Whether an operator did it (`admin_*`). Such a record may name a session without being part
+    /// of it.
     #[must_use]
     pub fn is_admin(&self) -> bool {
         self.label().starts_with("admin_")
+    }
+}
+
+impl LossKind {
+    /// Its place in [`ALL`](Self::ALL).
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
     }
 }
 
@@ -173,10 +323,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fixed_label_names_exactly_its_action() {
-        for (action, label) in FIXED {
-            assert_eq!(action.label(), label);
-            assert_eq!(AuditAction::from_label(label), action);
+    fn each_row_of_the_table_is_what_its_action_says() {
+        for row in AuditAction::TABLE {
+            let action = AuditAction::from_label(row.label);
+            assert!(!matches!(action, AuditAction::Other(_)), "{}", row.label);
+            assert_eq!(action.label(), row.label);
+            assert_eq!(action.role(), row.role, "{}", row.label);
+            assert_eq!(action.class(), row.class, "{}", row.label);
+            assert_eq!(action.severity(), row.severity, "{}", row.label);
+            assert_eq!(LossKind::of(&action).label(), row.label);
         }
     }
 
@@ -189,12 +344,32 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_of_loss_for_each_action_and_one_for_all_others() {
+        assert_eq!(LossKind::ALL.len(), AuditAction::TABLE.len() + 1);
+        for (index, kind) in LossKind::ALL.iter().enumerate() {
+            assert_eq!(kind.index(), index);
+        }
+        let later = AuditAction::from_label("transcode_started");
+        assert_eq!(LossKind::of(&later).label(), "other");
+    }
+
+    #[test]
+    fn what_an_operator_did_is_called_so() {
+        for row in AuditAction::TABLE {
+            let is_operators = matches!(row.class, ActionClass::Operator)
+                || row.label == AuditAction::AdminDenied.label();
+            assert_eq!(row.label.starts_with("admin_"), is_operators);
+        }
+    }
+
+    #[test]
     fn an_unknown_label_survives_and_event_is_free_form() {
-        assert_eq!(
-            AuditAction::from_label("transcode_started").label(),
-            "transcode_started"
-        );
+        let later = AuditAction::from_label("transcode_started");
+        assert_eq!(later.label(), "transcode_started");
+        assert_eq!(later.role(), SessionRole::Apart);
         assert_eq!(AuditAction::Event("scene change".into()).label(), "event");
-        assert!(AuditAction::from_label("admin_rotated").is_admin());
+        let later = AuditAction::from_label("admin_rotated");
+        assert_eq!(later.class(), ActionClass::Operator);
+        assert_eq!(later.severity(), Severity::Notice);
     }
 }

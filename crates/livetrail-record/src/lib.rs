@@ -50,7 +50,7 @@ mod reason;
 mod record;
 mod view;
 
-pub use action::AuditAction;
+pub use action::{ActionClass, ActionRow, AuditAction, LossKind, SessionRole, Severity};
 pub use canonical::{
     MAX_CANONICAL_BYTES, MAX_INTEGER, encode_canonical, encode_canonical_into, parse_canonical,
 };
@@ -64,7 +64,7 @@ pub use machine::{
     TrailReport,
 };
 pub use personal::{Personal, REDACTED};
-pub use reason::{Outcome, Reason};
+pub use reason::{Outcome, Reason, ReasonRow};
 pub use record::{AuditRecord, SCHEMA};
 pub use uuid::Uuid;
 pub use view::RecordView;

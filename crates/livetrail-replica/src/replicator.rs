@@ -408,8 +408,7 @@ impl Replicator {
             had,
             "A SINK HAS LESS THAN IT HAD: was it emptied, or an older copy put in its place? What it lacks is written again"
         );
-        let action = AuditAction::Other("admin_replica_went_back".to_owned());
-        self.record(action, next..had);
+        self.record(AuditAction::AdminReplicaWentBack, next..had);
     }
 
     async fn skip(&self, missing: std::ops::Range<u64>) -> Result<(), ReplicaError> {

@@ -346,7 +346,7 @@ async fn a_sink_that_lost_what_it_had_is_reported_at_a_start_and_while_it_follow
         (number("first_index"), number("next_index"))
     };
     let events = run.events.lock().unwrap().clone();
-    let went_back = AuditAction::Other("admin_replica_went_back".to_owned());
+    let went_back = AuditAction::AdminReplicaWentBack;
     assert!(events.iter().all(|record| record.action == went_back));
     let told: Vec<_> = events.iter().map(told).collect();
     assert_eq!(told, [(0, 80), (30, 100)]);

@@ -1,44 +1,22 @@
-//! How much a record wants to be looked at, for places that sort by that.
+//! How much attention a record needs, for destinations that sort by that.
 
-use livetrail_record::{AuditAction, AuditRecord, Outcome};
+use livetrail_record::{AuditRecord, Outcome, Severity};
 
-/// How much a record wants to be looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Severity {
-    /// Records were lost, or something failed.
-    Error,
-    /// Somebody was refused, cut off or held back, or a copy of the trail misses something.
-    Warning,
-    /// The server or an operator did something.
-    Notice,
-    /// A session's usual course, and that the trail is alive.
-    Informational,
-}
-
-/// Of a record.
+/// The severity of the record's action, raised by its outcome, or when nobody saw it and a later start inferred it.
 pub(crate) fn of_record(record: &AuditRecord) -> Severity {
-    use AuditAction as Action;
-    match &record.action {
-        Action::RecordsDropped => Severity::Error,
-        _ if record.outcome == Some(Outcome::Failed) => Severity::Error,
-        Action::PublishDenied
-        | Action::PlayDenied
-        | Action::SubscriberEvicted
-        | Action::RateLimited
-        | Action::StreamReaped
-        | Action::AdminReplicaLeftBehind
-        | Action::AdminReplicaGap => Severity::Warning,
-        Action::Other(label) if label == "admin_replica_went_back" => Severity::Warning,
-        // What nobody saw and a later start inferred.
-        _ if record.inferred || record.outcome == Some(Outcome::Denied) => Severity::Warning,
-        Action::ServerStarted | Action::ServerStopped => Severity::Notice,
-        action if action.is_admin() => Severity::Notice,
+    let raised = match record.outcome {
+        Some(Outcome::Failed) => Severity::Error,
+        Some(Outcome::Denied) => Severity::Warning,
+        _ if record.inferred => Severity::Warning,
         _ => Severity::Informational,
-    }
+    };
+    record.action.severity().max(raised)
 }
 
 #[cfg(test)]
 mod tests {
+    use livetrail_record::AuditAction;
+
     use super::*;
 
     #[test]
@@ -52,8 +30,7 @@ mod tests {
         ] {
             assert_eq!(of(refused), Severity::Warning);
         }
-        let went_back = AuditAction::Other("admin_replica_went_back".to_owned());
-        assert_eq!(of(went_back), Severity::Warning);
+        assert_eq!(of(AuditAction::AdminReplicaWentBack), Severity::Warning);
         assert_eq!(of(AuditAction::AdminHeld), Severity::Notice);
         assert_eq!(of(AuditAction::PlayStarted), Severity::Informational);
         assert_eq!(of(AuditAction::Heartbeat), Severity::Informational);

@@ -34,12 +34,6 @@ const CLOCK_STEP_MS: u64 = 2_000;
 /// authenticator and for gates, and one record may summarise ten seconds of attempts.
 const MAX_ID_AGE_MS: u64 = 600_000;
 
-/// The action of a record of key rotation.
-const KEY_ROTATED: &str = "admin_key_rotated";
-
-/// The action of a record that reports an unknown number of missing records. It belongs to no boot.
-const LOG_STOPPED: &str = "log_stopped";
-
 /// The rules for judging records.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
@@ -396,7 +390,7 @@ impl Trail {
         match record.action {
             AuditAction::Heartbeat => self.sums.heartbeats = self.sums.heartbeats.saturating_add(1),
             AuditAction::RecordsDropped => self.irregular = self.irregular.saturating_add(1),
-            AuditAction::Other(ref label) if label == LOG_STOPPED => {
+            AuditAction::LogStopped => {
                 let text = "the log had stopped while the server continued: an unknown number of records is missing";
                 findings.add(Finding::remark(Class::Sessions, text.to_owned()).at(index));
             }
@@ -549,7 +543,7 @@ impl Trail {
         match &record.action {
             AuditAction::AdminPruned => self.pruning(index, record, findings),
             AuditAction::AdminHeld => self.hold(record),
-            action if action.label() == KEY_ROTATED => self.rotation(index, record, findings),
+            AuditAction::AdminKeyRotated => self.rotation(index, record, findings),
             _ => {}
         }
     }

@@ -127,7 +127,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::pipeline::loss::KINDS;
+    use livetrail_record::LossKind;
 
     /// Reports what can be reported, and the report is written.
     fn report(account: &mut Account) -> Option<Loss> {
@@ -137,15 +137,7 @@ mod tests {
     }
 
     fn loss(first_seq: u64, last_seq: u64, count: u64) -> Loss {
-        let mut counts = [0; KINDS];
-        counts[3] = count;
-        Loss {
-            counts,
-            first_seq,
-            last_seq,
-            first_ts_ms: 1,
-            last_ts_ms: 2,
-        }
+        Loss::of_kind(LossKind::PlayStarted, count, (first_seq, last_seq), (1, 2))
     }
 
     #[test]

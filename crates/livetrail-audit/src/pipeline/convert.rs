@@ -2,7 +2,8 @@
 
 use livetrail_engine::{Reason as EngineReason, SessionContext, SessionTotals, StreamEventKind};
 use livetrail_record::{
-    AuditAction, AuditRecord, MAX_INTEGER, Outcome, Reason, encode_canonical, parse_canonical,
+    ActionClass, AuditAction, AuditRecord, MAX_INTEGER, Outcome, Reason, SessionKind, SessionRole,
+    encode_canonical, parse_canonical,
 };
 
 use super::intake::Part;
@@ -16,8 +17,10 @@ const CUT_TEXT_BYTES: usize = 1_024;
 
 /// The record of a transition, without what the worker adds to every record.
 pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> AuditRecord {
-    let mut record = AuditRecord::new(action_of(kind), context.key.app.as_str());
-    // Field by field and in place: a record is half a kilobyte, and moving it costs more than filling it.
+    let action = action_of(kind).unwrap_or_else(|| AuditAction::Event(kind.label().to_owned()));
+    let mut record = AuditRecord::new(action, context.key.app.as_str());
+    // Field by field and in place: a record is half a kilobyte, and moving it costs more than
+    // filling it.
     record.stream = Some(context.key.stream_id.as_str().to_owned());
     record.protocol = Some(context.protocol.to_owned());
     record.principal = context.principal.as_deref().map(Into::into);
@@ -86,16 +89,15 @@ pub(crate) const fn part_of_event(kind: &StreamEventKind) -> Part {
 
 /// What a host's record is to its session or to the server.
 pub(crate) fn part_of(action: &AuditAction) -> Part {
-    if let Some(refused) = Refused::of(action) {
-        return Part::Refusal(refused);
-    }
-    match action {
-        AuditAction::PublishStarted => Part::Begin { publish: true },
-        AuditAction::PlayStarted => Part::Begin { publish: false },
-        AuditAction::PublishEnded | AuditAction::PlayEnded => Part::End,
-        AuditAction::SubscriberEvicted | AuditAction::StreamReaped => Part::Cause,
-        AuditAction::RateLimited => Part::Remark,
-        action if action.is_admin() => Part::Operator,
+    match action.class() {
+        ActionClass::Refusal => Refused::of(action).map_or(Part::Other, Part::Refusal),
+        ActionClass::Begin => Part::Begin {
+            publish: action.role() == SessionRole::Opens(SessionKind::Publish),
+        },
+        ActionClass::End => Part::End,
+        ActionClass::Cause => Part::Cause,
+        ActionClass::Remark => Part::Remark,
+        ActionClass::Operator => Part::Operator,
         _ => Part::Other,
     }
 }
@@ -109,9 +111,9 @@ pub(crate) fn refusal(kind: &StreamEventKind) -> Option<(Refused, &'static str)>
     }
 }
 
-/// What has no action of its own is a free-form event.
-fn action_of(kind: &StreamEventKind) -> AuditAction {
-    match kind {
+/// The action of a transition; one that has none of its own is recorded as a free-form event.
+pub(crate) const fn action_of(kind: &StreamEventKind) -> Option<AuditAction> {
+    Some(match kind {
         StreamEventKind::PublishStarted => AuditAction::PublishStarted,
         StreamEventKind::PublishEnded { .. } => AuditAction::PublishEnded,
         StreamEventKind::PublishDenied { .. } => AuditAction::PublishDenied,
@@ -121,8 +123,8 @@ fn action_of(kind: &StreamEventKind) -> AuditAction {
         StreamEventKind::SubscriberEvicted { .. } => AuditAction::SubscriberEvicted,
         StreamEventKind::RateLimited { .. } => AuditAction::RateLimited,
         StreamEventKind::StreamReaped { .. } => AuditAction::StreamReaped,
-        other => AuditAction::Event(other.label().to_owned()),
-    }
+        _ => return None,
+    })
 }
 
 fn end(record: &mut AuditRecord, reason: EngineReason, totals: &SessionTotals) {
@@ -131,8 +133,7 @@ fn end(record: &mut AuditRecord, reason: EngineReason, totals: &SessionTotals) {
         EngineReason::ServerCrash => Reason::InternalError,
         reason => Reason::from_label(reason.label()),
     };
-    let wrong = went_wrong(&reason);
-    record.outcome = Some(if wrong {
+    record.outcome = Some(if reason.is_failure() {
         Outcome::Failed
     } else {
         Outcome::Success
@@ -144,8 +145,9 @@ fn end(record: &mut AuditRecord, reason: EngineReason, totals: &SessionTotals) {
     record.duration_ms = u64::try_from(totals.duration.as_millis()).ok();
 }
 
-/// Makes the record surely fit into an entry, by cutting its texts if it must. A number that is too large for one becomes the
-/// largest that is not: an engine's totals and a clock's time are never near it.
+/// Makes the record surely fit into an entry, by cutting its texts if it must. A number that is too
+/// large for one becomes the largest that is not: an engine's totals and a clock's time are never
+/// near it.
 pub(crate) fn bound(record: &mut AuditRecord) {
     record.ts_ms = record.ts_ms.min(MAX_INTEGER);
     for number in [
@@ -225,22 +227,6 @@ fn shortened(text: &str) -> String {
         .to_owned()
 }
 
-fn went_wrong(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::NetworkError
-            | Reason::ProtocolError
-            | Reason::Idle
-            | Reason::Evicted
-            | Reason::RateLimited
-            | Reason::AuditUnavailable
-            | Reason::ServerCrash
-            | Reason::InternalError
-            | Reason::MemoryLimit
-            | Reason::AuthUnavailable
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,5 +251,54 @@ mod tests {
         assert!(long.detail_cut && long.user_agent.unwrap().expose().len() == 1_024);
         let label = AuditRecord::new(AuditAction::Event("l".repeat(70_000)), "live");
         assert!(encode_canonical(&bounded(label)).is_ok());
+    }
+
+    #[test]
+    fn a_transition_is_to_its_session_what_its_action_is() {
+        use StreamEventKind as Kind;
+        let totals = SessionTotals::default;
+        let reason = EngineReason::Idle;
+        let (detail, idle) = (None, std::time::Duration::ZERO);
+        let ended = |totals| Kind::PublishEnded {
+            reason,
+            totals,
+            detail: detail.clone(),
+        };
+        for kind in [
+            Kind::PublishStarted,
+            Kind::PlayStarted,
+            ended(totals()),
+            Kind::PlayEnded {
+                reason,
+                totals: totals(),
+                detail: detail.clone(),
+            },
+            Kind::PublishDenied {
+                reason,
+                detail: detail.clone(),
+            },
+            Kind::PlayDenied {
+                reason,
+                detail: detail.clone(),
+            },
+            Kind::SubscriberEvicted { lag: 1 },
+            Kind::RateLimited { count: 1 },
+            Kind::StreamReaped { idle },
+        ] {
+            let action = action_of(&kind).unwrap();
+            assert_eq!(action.label(), kind.label());
+            assert_eq!(part_of_event(&kind), part_of(&action), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_of_the_table_has_the_refusals_lane() {
+        let refusals = AuditAction::TABLE
+            .iter()
+            .filter(|row| row.class == ActionClass::Refusal);
+        for row in refusals {
+            let action = AuditAction::from_label(row.label);
+            assert!(matches!(part_of(&action), Part::Refusal(_)), "{action}");
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! The hot path: numbering a transition and putting it into the bounded queue.
 //!
-//! Every offer but a refusal takes the boot's next number, then tries the queue once. What the queue cannot take is counted in the
-//! loss banks under its number. So each number ends in exactly one of these: the queue, the ends that wait, a loss bank, or (the
-//! worker's own records) the worker's hand. Nothing here allocates, waits, makes a system call or
-//! wakes anybody; the thread that offers wakes a sleeping worker afterwards (see `asleep`).
+//! Every offer but a refusal takes the boot's next number, then tries the queue once. What the
+//! queue cannot take is counted in the loss banks under its number. So each number ends in exactly
+//! one of these: the queue, the ends that wait, a loss bank, or (the worker's own records) the
+//! worker's hand. Nothing here allocates, waits, makes a system call or wakes anybody; the thread
+//! that offers wakes a sleeping worker afterwards (see `asleep`).
 //!
 //! What displaces what when there is no slot:
 //!
@@ -17,21 +18,21 @@
 //! So at most one record for each session waits next to the queue, of sessions that were live when
 //! it became full or whose begin is in it.
 //!
-//! The number's top bit says that the pipeline is closed: closing and numbering are one atomic variable, so that there is no
-//! moment in which an offer is neither refused nor accounted for.
+//! The number's top bit says that the pipeline is closed: closing and numbering are one atomic
+//! variable, so that there is no moment in which an offer is neither refused nor accounted for.
 
 use std::sync::Arc;
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use livetrail_engine::{SessionContext, StreamEvent, StreamEventKind};
-use livetrail_record::{AuditAction, AuditRecord};
+use livetrail_record::{AuditAction, AuditRecord, LossKind};
 use uuid::Uuid;
 
 use super::asleep::Asleep;
 use super::convert;
 pub(crate) use super::lanes::Overflow;
 use super::lanes::{RefusalLane, Unrecorded};
-use super::loss::{KINDS, LossBanks};
+use super::loss::LossBanks;
 use super::refusals::Refused;
 use super::sync::{AtomicU64, Ordering};
 
@@ -44,46 +45,9 @@ pub(crate) const NOT_SEALED: u64 = u64::MAX;
 /// Boxes for hosts' records that are kept for being used again.
 const SPARE_BOXES: usize = 256;
 
-/// The part of the queue that only ends and operators' records may use, on top of the capacity: an eighth of it.
+/// The part of the queue that only ends and operators' records may use, on top of the capacity: an
+/// eighth of it.
 const RESERVED_PART: usize = 8;
-
-/// The labels that losses are told apart by; a kind of loss is an index into it.
-pub(crate) const KIND_LABELS: [&str; KINDS] = [
-    "publish_started",
-    "publish_ended",
-    "publish_denied",
-    "play_started",
-    "play_ended",
-    "play_denied",
-    "subscriber_evicted",
-    "rate_limited",
-    "stream_reaped",
-    "recording_started",
-    "recording_ended",
-    "server_started",
-    "server_stopped",
-    "records_dropped",
-    "heartbeat",
-    "admin_denied",
-    "admin_session_kicked",
-    "admin_config_changed",
-    "admin_exported",
-    "admin_pruned",
-    "admin_held",
-    "admin_replica_left_behind",
-    "admin_replica_gap",
-    "admin_replica_went_back",
-    "admin_key_rotated",
-    "admin_trail_continued",
-    "admin_clock_confirmed",
-    "retention_waits",
-    "retention_continues",
-    "event",
-    "other",
-];
-
-const EVENT_KIND: usize = 29;
-const OTHER_KIND: usize = 30;
 
 /// What waits in the queue.
 #[derive(Debug)]
@@ -142,7 +106,8 @@ pub(crate) enum Part {
     Other,
 }
 
-/// Numbers that the worker has accounted for. It is read with each offer and written once a batch: on a cache line of its own.
+/// Numbers that the worker has accounted for. It is read with each offer and written once a batch:
+/// on a cache line of its own.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Drained(AtomicU64);
@@ -271,7 +236,8 @@ impl Intake {
         Some(seq)
     }
 
-    /// The number that is next: a refusal that happens before a success has a position up to the success's number.
+    /// The number that is next: a refusal that happens before a success has a position up to the
+    /// success's number.
     fn position(&self) -> u64 {
         self.next.load(Ordering::Relaxed) & !CLOSED
     }
@@ -285,8 +251,8 @@ impl Intake {
         })
     }
 
-    /// Whether the record with this number may use the slots that there are, and nothing is to be seen to before. One load, until the
-    /// queue may be full.
+    /// Whether the record with this number may use the slots that there are, and nothing is to be
+    /// seen to before. One load, until the queue may be full.
     #[inline]
     fn may_enter(&self, part: Part, seq: u64) -> bool {
         match part {
@@ -317,7 +283,8 @@ impl Intake {
     /// Every slot is taken. The last record of a session waits, as its first was not dropped.
     #[cold]
     fn no_slot(&self, part: Part, offered: Offered) -> Result<(), NotTaken> {
-        // A host's own ends have no sessions of the engine behind them that would bound their number.
+        // A host's own ends have no sessions of the engine behind them that would bound their
+        // number.
         let of_host = matches!(offered.what, What::Record(_));
         let unbounded = of_host && self.waiting.len() >= self.capacity;
         if part != Part::End || unbounded {
@@ -355,7 +322,8 @@ impl Intake {
         self.queue.pop()
     }
 
-    /// The next of the ends that the queue had no slot for. Their sessions' other records are in the queue, or were.
+    /// The next of the ends that the queue had no slot for. Their sessions' other records are in
+    /// the queue, or were.
     pub(crate) fn pop_waiting(&self) -> Option<Offered> {
         self.waiting.pop()
     }
@@ -366,7 +334,7 @@ impl Intake {
     }
 
     /// Counts a record that was in the worker's hand.
-    pub(crate) fn lose_taken(&self, kind: usize, seq: u64, ts_ms: u64, own: bool) {
+    pub(crate) fn lose_taken(&self, kind: LossKind, seq: u64, ts_ms: u64, own: bool) {
         self.own_lost.fetch_add(u64::from(own), Ordering::Relaxed);
         self.losses.lose(kind, seq, ts_ms);
     }
@@ -388,8 +356,8 @@ impl Intake {
         let _ = self.boxes.push(record);
     }
 
-    /// A number for a record of the worker's own; `None` once the pipeline is closed, when the numbers after
-    /// [`sealed_at`](Self::sealed_at) are the worker's alone.
+    /// A number for a record of the worker's own; `None` once the pipeline is closed, when the
+    /// numbers after [`sealed_at`](Self::sealed_at) are the worker's alone.
     pub(crate) fn own_number(&self) -> Option<u64> {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
         if seq & CLOSED != 0 {
@@ -493,30 +461,13 @@ fn empty() -> AuditRecord {
     AuditRecord::new(AuditAction::Heartbeat, String::new())
 }
 
-/// Which kind of loss a record is.
-pub(crate) fn kind_of_label(label: &str) -> usize {
-    KIND_LABELS
-        .iter()
-        .position(|kind| *kind == label)
-        .unwrap_or(OTHER_KIND)
-}
-
-fn kind_of(what: &What) -> usize {
+fn kind_of(what: &What) -> LossKind {
     match what {
-        What::Transition { kind, .. } => match kind {
-            StreamEventKind::PublishStarted => 0,
-            StreamEventKind::PublishEnded { .. } => 1,
-            StreamEventKind::PublishDenied { .. } => 2,
-            StreamEventKind::PlayStarted => 3,
-            StreamEventKind::PlayEnded { .. } => 4,
-            StreamEventKind::PlayDenied { .. } => 5,
-            StreamEventKind::SubscriberEvicted { .. } => 6,
-            StreamEventKind::RateLimited { .. } => 7,
-            StreamEventKind::StreamReaped { .. } => 8,
-            // What has no action of its own is recorded as a free-form event.
-            _ => EVENT_KIND,
-        },
-        What::Record(record) => kind_of_label(record.action.label()),
+        // What has no action of its own is recorded as a free-form event.
+        What::Transition { kind, .. } => {
+            convert::action_of(kind).map_or(LossKind::Event, |action| LossKind::of(&action))
+        }
+        What::Record(record) => LossKind::of(&record.action),
     }
 }
 
@@ -528,25 +479,6 @@ mod tests {
     fn a_place_in_the_queue_costs_what_the_builder_says() {
         // The queue adds a counter to each.
         assert_eq!(size_of::<Offered>() + size_of::<usize>(), 96);
-    }
-
-    #[test]
-    fn the_kinds_bear_the_labels_of_their_actions() {
-        // What the server and the replicators record by its label alone.
-        let by_label = [
-            "admin_replica_went_back",
-            "admin_clock_confirmed",
-            "retention_waits",
-            "retention_continues",
-        ];
-        let known: Vec<_> = AuditAction::labels().collect();
-        for label in &KIND_LABELS[..OTHER_KIND] {
-            assert!(known.contains(label) || by_label.contains(label), "{label}");
-        }
-        for label in known.into_iter().chain(by_label) {
-            assert_ne!(kind_of_label(label), OTHER_KIND, "{label}");
-        }
-        assert_eq!(KIND_LABELS[EVENT_KIND], "event");
     }
 
     #[test]

@@ -1,22 +1,27 @@
 //! Counting what the full queue could not take, without a lock on either side.
 //!
-//! Two banks of counters: producers add to the active one, the worker takes from the other. The worker makes the other bank
-//! active, and reads the one before when no producer is inside it any more. A producer says that it is inside before it looks
-//! again whether the bank is still the active one. Both sides change the count of those inside (the worker by nothing), so one
-//! comes after the other: either the worker sees the producer inside, or the producer sees the worker's change of bank.
+//! Two banks of counters: producers add to the active one, the worker takes from the other. The
+//! worker makes the other bank active, and reads the one before when no producer is inside it any
+//! more. A producer says that it is inside before it looks again whether the bank is still the
+//! active one. Both sides change the count of those inside (the worker by nothing), so one comes
+//! after the other: either the worker sees the producer inside, or the producer sees the worker's
+//! change of bank.
 //!
-//! The module is self-contained (its atomics come from `super::sync`), so that the model checker runs exactly this code.
+//! The module is self-contained (its atomics come from `super::sync`), so that the model checker
+//! runs exactly this code.
+
+use livetrail_record::LossKind;
 
 use super::sync::{AtomicU64, AtomicUsize, Ordering};
 
-/// How many kinds of records are told apart.
-pub(crate) const KINDS: usize = 31;
+/// How many kinds of records are distinguished.
+const KINDS: usize = LossKind::ALL.len();
 
 /// What was lost, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Loss {
-    /// How many of each kind.
-    pub(crate) counts: [u64; KINDS],
+    /// How many of each kind, by [`LossKind::index`].
+    counts: [u64; KINDS],
     /// The lowest number that was lost.
     pub(crate) first_seq: u64,
     /// The highest number that was lost.
@@ -28,6 +33,24 @@ pub(crate) struct Loss {
 }
 
 impl Loss {
+    /// This many records of one kind, with these numbers and times, the first and the last of each.
+    pub(crate) fn of_kind(kind: LossKind, count: u64, seq: (u64, u64), ts_ms: (u64, u64)) -> Self {
+        let mut counts = [0; KINDS];
+        counts[kind.index()] = count;
+        Self {
+            counts,
+            first_seq: seq.0,
+            last_seq: seq.1,
+            first_ts_ms: ts_ms.0,
+            last_ts_ms: ts_ms.1,
+        }
+    }
+
+    /// How many of this kind.
+    pub(crate) fn count(&self, kind: LossKind) -> u64 {
+        self.counts[kind.index()]
+    }
+
     /// How many records in all.
     pub(crate) fn total(&self) -> u64 {
         self.counts.iter().sum()
@@ -101,9 +124,9 @@ impl LossBanks {
         }
     }
 
-    /// Counts one lost record. Takes a handful of atomic operations; goes round again only when the worker changed banks
-    /// in between, which it does once a batch at most.
-    pub(crate) fn lose(&self, kind: usize, seq: u64, ts_ms: u64) {
+    /// Counts one lost record. Takes a handful of atomic operations; goes round again only when the
+    /// worker changed banks in between, which it does once a batch at most.
+    pub(crate) fn lose(&self, kind: LossKind, seq: u64, ts_ms: u64) {
         let bank = loop {
             let active = self.active.load(Ordering::Acquire);
             let bank = &self.banks[active];
@@ -113,7 +136,7 @@ impl LossBanks {
             }
             bank.inside.fetch_sub(1, Ordering::Release);
         };
-        bank.counts[kind].fetch_add(1, Ordering::Relaxed);
+        bank.counts[kind.index()].fetch_add(1, Ordering::Relaxed);
         bank.first_seq.fetch_min(seq, Ordering::Relaxed);
         bank.last_seq.fetch_max(seq, Ordering::Relaxed);
         bank.first_ts_ms.fetch_min(ts_ms, Ordering::Relaxed);
@@ -138,7 +161,8 @@ pub(crate) struct Harvester {
 }
 
 impl Harvester {
-    /// Takes out what was lost. `None` when nothing is there, or when a producer is just counting: ask again later.
+    /// Takes out what was lost. `None` when nothing is there, or when a producer is just counting:
+    /// ask again later.
     pub(crate) fn take(&mut self, banks: &LossBanks) -> Option<Loss> {
         let old = match self.leaving {
             Some(old) => old,

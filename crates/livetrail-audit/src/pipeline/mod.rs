@@ -27,7 +27,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use livetrail_clock::Clock;
 use livetrail_engine::{MediaFrame, Observer, StreamEvent, StreamKey};
-use livetrail_record::{AuditAction, AuditRecord, Reason};
+use livetrail_record::{ActionClass, AuditAction, AuditRecord, Reason};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use uuid::Uuid;
 
@@ -302,13 +302,7 @@ impl std::fmt::Debug for Monitor {
 fn check(record: &AuditRecord) -> Result<(), Refused> {
     let label = record.action.label();
     let action = || label.to_owned();
-    if matches!(
-        record.action,
-        AuditAction::ServerStarted
-            | AuditAction::ServerStopped
-            | AuditAction::RecordsDropped
-            | AuditAction::Heartbeat
-    ) {
+    if record.action.class() == ActionClass::Own {
         return Err(Refused::ReservedAction { action: action() });
     }
     let of_session = match convert::part_of(&record.action) {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::finding::Rule;
 use super::{At, Found, SessionKind};
-use crate::action::AuditAction;
+use crate::action::{AuditAction, LossKind};
 use crate::personal::Personal;
 use crate::record::AuditRecord;
 
@@ -240,7 +240,7 @@ impl Boot {
             orphans,
             &losses,
             reaches,
-            ["publish_started", "play_started"],
+            [LossKind::PublishStarted, LossKind::PlayStarted],
         )
     }
 
@@ -250,7 +250,12 @@ impl Boot {
         let mut losses: Vec<&Loss> = self.losses.iter().collect();
         losses.sort_by_key(|loss| std::cmp::Reverse(loss.last));
         let reaches = |loss: &Loss, orphan: &Orphan| loss.last > orphan.seq;
-        unexplained(open, &losses, reaches, ["publish_ended", "play_ended"])
+        unexplained(
+            open,
+            &losses,
+            reaches,
+            [LossKind::PublishEnded, LossKind::PlayEnded],
+        )
     }
 
     fn number(&mut self, seq: u64, at: At, found: &mut Found) {
@@ -375,7 +380,7 @@ fn unexplained(
     orphans: Vec<Orphan>,
     losses: &[&Loss],
     reaches: impl Fn(&Loss, &Orphan) -> bool,
-    [publish, play]: [&str; 2],
+    [publish, play]: [LossKind; 2],
 ) -> Vec<Orphan> {
     let mut losses = losses.iter().peekable();
     let (mut publishes, mut plays) = (0_u64, 0_u64);
@@ -383,8 +388,8 @@ fn unexplained(
     let mut wrong = Vec::new();
     for orphan in orphans {
         while let Some(loss) = losses.next_if(|loss| reaches(loss, &orphan)) {
-            publishes = publishes.saturating_add(loss.counts.get(publish));
-            plays = plays.saturating_add(loss.counts.get(play));
+            publishes = publishes.saturating_add(loss.counts.get(publish.label()));
+            plays = plays.saturating_add(loss.counts.get(play.label()));
         }
         let lost = match orphan.kind {
             Some(SessionKind::Publish) => &mut publishes,

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use self::boot::{Boot, Orphan};
 pub use self::boot::{BootEnd, BootSummary, LossCounts};
 pub use self::finding::{Finding, Rule};
-use crate::action::AuditAction;
+use crate::action::{AuditAction, SessionRole};
 use crate::personal::Personal;
 use crate::reason::{Outcome, Reason};
 use crate::record::AuditRecord;
@@ -371,26 +371,28 @@ impl TrailChecker {
         if contradicts_itself(record) {
             found.add(at, Rule::RefusalMalformed);
         }
-        let Some(role) = Role::of(&record.action) else {
+        let role = record.action.role();
+        if role == SessionRole::Apart {
             return;
-        };
+        }
         let Some(session) = record.session else {
-            if role.needs_session() {
+            // Recordings and free-form events may concern a stream as a whole.
+            if !matches!(role, SessionRole::Inside(_) | SessionRole::InsideAny) {
                 found.add(at, Rule::NoSession);
             }
             return;
         };
         let contradicts = match role {
-            Role::Opens(_) => record.outcome == Some(Outcome::Denied),
-            Role::Denied => record.outcome == Some(Outcome::Success),
-            Role::Closes(_) | Role::Inside(_) => false,
+            SessionRole::Opens(_) => record.outcome == Some(Outcome::Denied),
+            SessionRole::Refuses => record.outcome == Some(Outcome::Success),
+            _ => false,
         };
         if contradicts {
             found.add(at, Rule::WrongOutcome);
         }
         match role {
-            Role::Opens(kind) => self.open(session, Some(kind), record, found),
-            Role::Denied => {
+            SessionRole::Opens(kind) => self.open(session, Some(kind), record, found),
+            SessionRole::Refuses => {
                 if self.sessions.contains_key(&session) {
                     found.add(at, Rule::DeniedWhileOpen);
                 } else if self.recent.contains(&session) {
@@ -399,8 +401,10 @@ impl TrailChecker {
                     self.close(session);
                 }
             }
-            Role::Closes(kind) => self.closes(session, kind, record, found),
-            Role::Inside(kind) => self.inside(session, kind, record, found),
+            SessionRole::Closes(kind) => self.closes(session, kind, record, found),
+            SessionRole::Inside(kind) => self.inside(session, Some(kind), record, found),
+            SessionRole::InsideAny => self.inside(session, None, record, found),
+            SessionRole::Apart => {}
         }
     }
 
@@ -612,48 +616,10 @@ impl TrailChecker {
     }
 }
 
-/// What a record is to its session.
-enum Role {
-    Opens(SessionKind),
-    Closes(SessionKind),
-    Denied,
-    /// The kind of session that the action is possible in, if it tells.
-    Inside(Option<SessionKind>),
-}
-
-impl Role {
-    fn of(action: &AuditAction) -> Option<Self> {
-        Some(match action {
-            AuditAction::PublishStarted => Self::Opens(SessionKind::Publish),
-            AuditAction::PlayStarted => Self::Opens(SessionKind::Play),
-            AuditAction::PublishEnded => Self::Closes(SessionKind::Publish),
-            AuditAction::PlayEnded => Self::Closes(SessionKind::Play),
-            AuditAction::PublishDenied | AuditAction::PlayDenied => Self::Denied,
-            AuditAction::SubscriberEvicted => Self::Inside(Some(SessionKind::Play)),
-            AuditAction::RateLimited
-            | AuditAction::StreamReaped
-            | AuditAction::RecordingStarted
-            | AuditAction::RecordingEnded => Self::Inside(Some(SessionKind::Publish)),
-            AuditAction::Event(_) => Self::Inside(None),
-            // What the server or an operator did may name a session and is not part of it; of a later version's actions
-            // nothing is known.
-            _ => return None,
-        })
-    }
-
-    /// Recordings and free-form events may concern a stream as a whole.
-    fn needs_session(&self) -> bool {
-        matches!(self, Self::Opens(_) | Self::Closes(_) | Self::Denied)
-    }
-}
-
 /// Whether a record says something of refused attempts that cannot be. A refusal may stand for many: then it has their
 /// number, the first and last time, and the number of different names, and it has one session and one `seq` like any other.
 fn contradicts_itself(record: &AuditRecord) -> bool {
-    let starts = matches!(
-        record.action,
-        AuditAction::PublishStarted | AuditAction::PlayStarted
-    );
+    let starts = matches!(record.action.role(), SessionRole::Opens(_));
     let backwards = record
         .first_ts_ms
         .zip(record.last_ts_ms)
@@ -669,10 +635,8 @@ fn contradicts_itself(record: &AuditRecord) -> bool {
 
 /// Whether the record closes a session that an earlier boot left open.
 fn is_crash_closure(record: &AuditRecord) -> bool {
-    matches!(
-        record.action,
-        AuditAction::PublishEnded | AuditAction::PlayEnded
-    ) && record.reason == Some(Reason::ServerCrash)
+    matches!(record.action.role(), SessionRole::Closes(_))
+        && record.reason == Some(Reason::ServerCrash)
 }
 
 /// Where a finding was made.

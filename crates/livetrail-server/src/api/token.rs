@@ -117,7 +117,7 @@ pub(super) async fn admit(
 }
 
 fn refused(agent: Option<String>, peer: Option<SocketAddr>) -> AuditRecord {
-    let mut record = AuditRecord::new(AuditAction::from_label("admin_denied"), "")
+    let mut record = AuditRecord::new(AuditAction::AdminDenied, "")
         .with_outcome(Outcome::Denied)
         .with_reason(Reason::Unauthorized)
         .with_protocol("http-api");

@@ -181,9 +181,8 @@ pub(crate) fn take_confirmation(trail: &Path) -> Option<u64> {
 /// # Errors
 /// A time that no record can carry.
 pub(crate) fn confirmed_record(wall_ms: u64) -> anyhow::Result<AuditRecord> {
-    let action = AuditAction::Other("admin_clock_confirmed".to_owned());
     let time = Value::Integer(i64::try_from(wall_ms)?);
-    Ok(AuditRecord::new(action, "").with_extra("clock_ms", time)?)
+    Ok(AuditRecord::new(AuditAction::AdminClockConfirmed, "").with_extra("clock_ms", time)?)
 }
 
 /// The kernel's clock, if this machine says that it is synchronised.

@@ -99,7 +99,7 @@ pub(crate) fn rotate(settings: &Settings, role: Role) -> anyhow::Result<Rotated>
 /// The record of a change of keys.
 pub(super) fn rotation(new: &VerifierKey, old: &VerifierKey) -> anyhow::Result<AuditRecord> {
     let text = |key: &VerifierKey| Value::Text(key.to_string());
-    let record = AuditRecord::new(AuditAction::Other("admin_key_rotated".to_owned()), "");
+    let record = AuditRecord::new(AuditAction::AdminKeyRotated, "");
     Ok(record
         .with_extra("vkey", text(new))?
         .with_extra("old_vkey", text(old))?)

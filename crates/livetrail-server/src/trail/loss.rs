@@ -59,9 +59,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 const FIRST_LINE: &str = "livetrail-loss/v1";
 
-/// The action of the record that says that records are missing and nobody knows how many. It belongs to no boot.
-pub(crate) const LOG_STOPPED: &str = "log_stopped";
-
 /// The note of the trail in this data directory.
 pub(crate) fn note_file(data: &Path) -> PathBuf {
     data.join("trail.loss")
@@ -387,7 +384,7 @@ fn reports(said: &Said, reader: &Reader) -> anyhow::Result<Vec<AuditRecord>> {
 }
 
 fn unknown(words: &str) -> AuditRecord {
-    let mut record = AuditRecord::new(AuditAction::Other(LOG_STOPPED.to_owned()), "");
+    let mut record = AuditRecord::new(AuditAction::LogStopped, "");
     record.detail = Some(words.to_owned().into());
     record
 }

@@ -57,7 +57,7 @@ impl Predecessor {
             *byte = *random;
         }
         // Of no boot: no server has run yet.
-        let record = AuditRecord::new(AuditAction::Other("admin_trail_continued".to_owned()), "")
+        let record = AuditRecord::new(AuditAction::AdminTrailContinued, "")
             .with_ts_ms(SystemClock::new().unix_ms())
             .with_nonce(nonce)
             .with_extra("old_origin", Value::Text(self.origin))?

@@ -105,7 +105,7 @@ fn survey(
         if matches!(wanted, Wanted::Before(time_ms) if record.ts_ms >= time_ms) {
             return Ok((index, rotations));
         }
-        if record.action.label() == "admin_key_rotated" {
+        if record.action == AuditAction::AdminKeyRotated {
             rotations.push((index, keys::again(reader, record)));
         }
     }
@@ -262,7 +262,7 @@ impl Keeper {
     fn tell(&self, ahead: Option<Duration>) {
         let (action, words) = match ahead {
             Some(ahead) => (
-                "retention_waits",
+                AuditAction::RetentionWaits,
                 format!(
                     "the wall clock is {} s ahead of the trail's time, and nothing agrees with it: no record counts as older for it until a synchronised \
                      clock or a witness does, or `livetrail trail confirm-clock` is run",
@@ -270,15 +270,15 @@ impl Keeper {
                 ),
             ),
             None => (
-                "retention_continues",
+                AuditAction::RetentionContinues,
                 "another source agrees with the wall clock, or it went back".to_owned(),
             ),
         };
         tracing::warn!("retention: {words}");
-        let mut record = AuditRecord::new(AuditAction::Other(action.to_owned()), "");
+        let mut record = AuditRecord::new(action.clone(), "");
         record.detail = Some(words.into());
         if let Err(error) = self.pipeline.record(record) {
-            tracing::warn!(%error, action, "this is not on record");
+            tracing::warn!(%error, %action, "this is not on record");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Entries as log records of OpenTelemetry.
 
-use livetrail_record::{AuditRecord, parse_canonical};
+use livetrail_record::{AuditRecord, Severity, parse_canonical};
 use livetrail_replica::Gap;
 use livetrail_tlog::Hash;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use crate::severity::{Severity, of_record};
+use crate::severity::of_record;
 
 /// The most records in a request.
 pub const MAX_REQUEST_ENTRIES: usize = 2_048;

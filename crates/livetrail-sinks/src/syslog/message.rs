@@ -5,12 +5,12 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use livetrail_record::{AuditRecord, parse_canonical};
+use livetrail_record::{AuditRecord, Severity, parse_canonical};
 use livetrail_replica::Gap;
 use livetrail_tlog::Hash;
 
 use super::target::SyslogTarget;
-use crate::severity::{Severity, of_record};
+use crate::severity::of_record;
 
 const APP_NAME: &str = "livetrail";
 

@@ -235,7 +235,7 @@ fn an_entry_that_is_no_record_is_named_and_those_after_it_keep_their_index() {
 }
 
 pub(crate) fn rotation(old: &Keys, new: &Keys) -> AuditRecord {
-    AuditRecord::new(AuditAction::Other("admin_key_rotated".to_owned()), "")
+    AuditRecord::new(AuditAction::AdminKeyRotated, "")
         .with_extra("vkey", Value::Text(new.vkey().to_string()))
         .and_then(|record| record.with_extra("old_vkey", Value::Text(old.vkey().to_string())))
         .unwrap()
@@ -515,7 +515,7 @@ fn a_second_key_that_was_changed_alone_is_no_alarm() {
     };
     let second = |keys: &Keys| keys.second.verifier_key().to_string();
     let mut story = story(29);
-    let rotated = AuditRecord::new(AuditAction::Other("admin_key_rotated".to_owned()), "")
+    let rotated = AuditRecord::new(AuditAction::AdminKeyRotated, "")
         .with_extra("vkey", Value::Text(second(&new)))
         .and_then(|record| record.with_extra("old_vkey", Value::Text(second(&keys()))));
     story.push(rotated.unwrap());

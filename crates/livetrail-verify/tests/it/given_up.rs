@@ -23,7 +23,7 @@ struct Changed {
 /// The record of a change of the second key.
 fn of_second(old: &Keys, new: &Keys) -> AuditRecord {
     let text = |keys: &Keys| Value::Text(keys.second.verifier_key().to_string());
-    AuditRecord::new(AuditAction::Other("admin_key_rotated".to_owned()), "")
+    AuditRecord::new(AuditAction::AdminKeyRotated, "")
         .with_extra("vkey", text(new))
         .and_then(|record| record.with_extra("old_vkey", text(old)))
         .unwrap()
@@ -353,7 +353,7 @@ fn the_hand_overs_in_a_sinks_cursor_lead_from_the_first_key_to_the_last() {
 fn a_repeated_record_of_a_change_that_differs_is_found() {
     let (old, new) = (keys(), Keys::new(2));
     let again = |size: i64, root: &str, key: &Keys| {
-        let record = AuditRecord::new(AuditAction::Other("admin_key_rotated".to_owned()), "");
+        let record = AuditRecord::new(AuditAction::AdminKeyRotated, "");
         record
             .with_extra("vkey", Value::Text(key.vkey().to_string()))
             .and_then(|record| record.with_extra("old_vkey", Value::Text(old.vkey().to_string())))

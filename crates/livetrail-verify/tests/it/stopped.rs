@@ -36,7 +36,7 @@ fn exact(story: &mut Story) {
 
 /// The report of a next start that does not: a record of no boot.
 fn unknown(story: &mut Story) {
-    let mut record = AuditRecord::new(AuditAction::Other("log_stopped".to_owned()), "")
+    let mut record = AuditRecord::new(AuditAction::LogStopped, "")
         .with_detail("the log stopped and the server was killed later")
         .with_nonce([9; 16]);
     record.ts_ms = story.ts_ms + 1_000;

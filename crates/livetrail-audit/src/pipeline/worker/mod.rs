@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livetrail_clock::{Clock as _, SystemClock};
-use livetrail_record::{AuditAction, AuditRecord};
+use livetrail_record::{AuditAction, AuditRecord, LossKind};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -28,8 +28,8 @@ use self::sleep::{LONGEST_SLEEP, Sleep};
 use self::take::Room;
 use super::account::Account;
 use super::convert;
-use super::intake::{self, Offered};
-use super::loss::{Harvester, KINDS, Loss};
+use super::intake::Offered;
+use super::loss::{Harvester, Loss};
 use super::nonce::Nonces;
 use super::refusals::Refusals;
 use super::sessions::Sessions;
@@ -326,7 +326,10 @@ impl Worker {
             let again = self.lost_again.min(loss.total());
             self.lost_again -= again;
             self.accounted += loss.total() - again;
-            self.sessions.ends_lost(loss.counts[1], loss.counts[4]);
+            self.sessions.ends_lost(
+                loss.count(LossKind::PublishEnded),
+                loss.count(LossKind::PlayEnded),
+            );
             let now = self.shared.clock.unix_ms();
             let last = &self.shared.published.last_loss_ms;
             last.store(now.max(1), Ordering::Relaxed);
@@ -499,21 +502,9 @@ impl Worker {
         if unresolved == 0 {
             return;
         }
-        let mut counts = [0; KINDS];
-        counts[KINDS - 1] = unresolved;
         let now = self.shared.clock.unix_ms();
-        let first_seq = self.account.first_missing(end);
-        self.account.lost(Loss {
-            counts,
-            first_seq,
-            last_seq: end - 1,
-            first_ts_ms: now,
-            last_ts_ms: now,
-        });
+        let numbers = (self.account.first_missing(end), end - 1);
+        let loss = Loss::of_kind(LossKind::Other, unresolved, numbers, (now, now));
+        self.account.lost(loss);
     }
-}
-
-/// Which kind of loss a record is.
-fn kind_of(record: &AuditRecord) -> usize {
-    intake::kind_of_label(record.action.label())
 }

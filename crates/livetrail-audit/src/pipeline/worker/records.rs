@@ -1,17 +1,17 @@
 //! The records that the worker makes itself.
 
 use livetrail_record::{
-    AuditAction, AuditRecord, LossCounts, OpenSession, Outcome, Reason, SessionKind, Value,
+    AuditAction, AuditRecord, LossCounts, LossKind, OpenSession, Outcome, Reason, SessionKind,
+    Value,
 };
 
-use crate::pipeline::intake::KIND_LABELS;
 use crate::pipeline::loss::Loss;
 
 /// `records_dropped`. `refused_attempts` is how many attempts the lost records of refusals stood for.
 pub(super) fn loss_record(loss: &Loss, refused_attempts: u64) -> AuditRecord {
     let mut counts = LossCounts::new();
-    for (label, count) in KIND_LABELS.iter().zip(loss.counts) {
-        counts.add(label, count);
+    for kind in LossKind::ALL {
+        counts.add(kind.label(), loss.count(*kind));
     }
     let mut record = AuditRecord::new(AuditAction::RecordsDropped, "")
         .with_count(loss.total())

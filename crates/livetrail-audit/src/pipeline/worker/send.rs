@@ -4,10 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 
-use livetrail_record::AuditRecord;
+use livetrail_record::{AuditRecord, LossKind};
 use uuid::Uuid;
 
-use super::{MAX_BATCH, SHED_REPORT_INTERVAL, Worker, kind_of};
+use super::{MAX_BATCH, SHED_REPORT_INTERVAL, Worker};
 use crate::error::SinkError;
 use crate::pipeline::loss::Loss;
 use crate::pipeline::shared::{Ask, HUNG_AFTER, Shared};
@@ -25,7 +25,7 @@ pub(super) struct Batch {
 struct Entry {
     seq: u64,
     ts_ms: u64,
-    kind: usize,
+    kind: LossKind,
     role: Role,
     /// The worker made it.
     own: bool,
@@ -59,7 +59,7 @@ impl Batch {
         self.entries.push(Entry {
             seq,
             ts_ms: record.ts_ms,
-            kind: kind_of(&record),
+            kind: LossKind::of(&record.action),
             role,
             own,
         });

@@ -1,10 +1,10 @@
 //! From an offer to a record in the batch: what there is room for, what waits for room, and what is lost.
 
 use livetrail_engine::SessionId;
-use livetrail_record::AuditRecord;
+use livetrail_record::{AuditRecord, LossKind};
 
 use super::send::Role;
-use super::{MAX_BATCH, Worker, kind_of};
+use super::{MAX_BATCH, Worker};
 use crate::pipeline::convert;
 use crate::pipeline::intake::{Offered, Part, What};
 use crate::pipeline::refusals::{Aggregate, Refused, peer_of};
@@ -240,7 +240,7 @@ impl Worker {
         }
         let seq = self.next_number();
         let ts_ms = self.shared.clock.unix_ms();
-        let kind = kind_of(&record);
+        let kind = LossKind::of(&record.action);
         self.lose_taken(kind, seq, ts_ms, true);
         self.lose_refusals(attempts, offers);
     }
@@ -253,7 +253,7 @@ impl Worker {
         self.shared.intake.lose(offered);
     }
 
-    pub(super) fn lose_taken(&mut self, kind: usize, seq: u64, ts_ms: u64, own: bool) {
+    pub(super) fn lose_taken(&mut self, kind: LossKind, seq: u64, ts_ms: u64, own: bool) {
         self.lost_again += 1;
         self.shared.intake.lose_taken(kind, seq, ts_ms, own);
     }

@@ -129,7 +129,7 @@ async fn what_is_missing_is_reported_exactly_and_once() {
     assert!(
         records
             .iter()
-            .all(|record| record.action.label() != LOG_STOPPED)
+            .all(|record| record.action != AuditAction::LogStopped)
     );
     assert_sound(&records[..7]);
 }
@@ -147,7 +147,7 @@ async fn a_kill_after_the_log_stopped_is_reported_with_what_is_known_and_that_mo
         panic!("{records:?}");
     };
     assert_eq!((loss.count, loss.last_seq), (Some(3), Some(6)));
-    assert_eq!(unknown.action.label(), LOG_STOPPED);
+    assert_eq!(unknown.action, AuditAction::LogStopped);
     assert_eq!((unknown.boot, unknown.seq), (None, None));
     let words = unknown.detail.as_ref().unwrap().expose();
     assert!(words.contains("the disk went away"), "{words}");
@@ -178,7 +178,7 @@ async fn what_the_disk_did_not_take_is_kept_in_memory_and_reported_once() {
     };
     assert_eq!(records.len(), 6, "{records:?}");
     assert_eq!((loss.count, loss.last_seq), (Some(3), Some(6)));
-    assert_eq!(unknown.action.label(), LOG_STOPPED);
+    assert_eq!(unknown.action, AuditAction::LogStopped);
     assert_sound(&records);
 }
 
@@ -242,7 +242,7 @@ async fn a_note_that_is_damaged_is_a_loss_of_unknown_extent() {
     sink.close(LONG).unwrap();
     let records = data.records();
     assert_eq!(records.len(), 1);
-    assert_eq!(records[0].action.label(), LOG_STOPPED);
+    assert_eq!(records[0].action, AuditAction::LogStopped);
     assert_sound(&records);
 }
 
