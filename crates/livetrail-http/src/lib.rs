@@ -41,13 +41,20 @@
 
 mod config;
 mod error;
+mod fuzz;
+mod handler;
 mod listen;
 mod problem;
 mod protocol;
 mod session;
+mod wire;
 
 pub use config::{HttpConfig, PlaybackOptions};
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use fuzz::fuzz_request;
+pub use handler::router;
 pub use listen::HttpGateway;
 pub use problem::{PROBLEM_JSON, Problem};
-pub use protocol::{FlvTag, FlvWire, Framing, Variant, router};
+pub use protocol::{FlvTag, Framing, Variant};
+pub use wire::FlvWire;

@@ -21,7 +21,10 @@ use livetrail_engine::{EndSignal, Playback, Reason, SharedFrame};
 use livetrail_gateway::Stop;
 use tokio::sync::watch;
 
-use crate::protocol::{Variant, file_header, tag_parts};
+use crate::{
+    protocol::Variant,
+    wire::{file_header, tag_parts},
+};
 
 /// Frames taken from the engine at once: what a viewer holds beside what its socket holds.
 const BATCH_FRAMES: usize = 16;

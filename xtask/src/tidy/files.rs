@@ -89,6 +89,27 @@ const SOCKETS: &[&str] = &["TcpStream", "TcpListener", "UdpSocket"];
 const FILES: &[&str] = &["std::fs", "tokio::fs"];
 const CLOCKS: &[&str] = &["SystemTime", "Instant::now"];
 
+/// The folder of a gateway that is sans-IO: bytes and time in, events and bytes out.
+const PROTOCOL: &str = "/src/protocol/";
+
+/// What code in it must not name. Types that describe (`Reason`, `MediaFrame`) are no calls.
+const NOT_IN_PROTOCOL: &[&str] = &[
+    "tokio",
+    "axum",
+    "hyper",
+    "socket2",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "livetrail_egress",
+    "Engine",
+    "Publication",
+    "Playback",
+    ".await",
+    "SystemTime",
+    "Instant",
+];
+
 /// Every rule on the file `path` (from the root, with `/`).
 pub(crate) fn check(path: &str, content: &[u8]) -> Vec<Broken> {
     let mut broken = Vec::new();
@@ -140,8 +161,23 @@ fn check_source(path: &str, text: &str, broken: &mut Vec<Broken>) {
         .iter()
         .filter(|(folder, ..)| path.starts_with(folder))
         .collect();
+    let is_protocol = path.starts_with("crates/") && path.contains(PROTOCOL);
     for (number, line) in text.lines().enumerate() {
         let place = || format!("{path}:{}", number + 1);
+        let is_code = !line.trim_start().starts_with("//");
+        if is_protocol
+            && is_code
+            && let Some(found) = NOT_IN_PROTOCOL.iter().find(|name| line.contains(**name))
+        {
+            broken.push(Broken::new(
+                place(),
+                "a gateway's `protocol/` knows no sockets, no runtime, and makes no calls to the engine",
+                format!(
+                    "`{found}` belongs next to `protocol/`, such as in `session.rs`, `listen/` or `handler.rs`: \
+                     `protocol/` takes bytes and gives events, so that it can be fuzzed"
+                ),
+            ));
+        }
         for (found, mend) in UNFINISHED
             .iter()
             .filter(|(unfinished, _)| line.contains(unfinished))
@@ -248,5 +284,25 @@ mod tests {
             .len(),
             1
         );
+    }
+
+    #[test]
+    fn protocol_is_free_of_sockets_runtimes_and_engine_calls() {
+        let of = |path: &str, line: &str| rules(path, &format!("//! x\n{line}\n"));
+        let path = "crates/livetrail-new/src/protocol/request.rs";
+        for line in [
+            "use tokio::sync::watch;",
+            "use livetrail_engine::{Engine, Reason};",
+            "    let admitted = engine.play(attempt).await;",
+        ] {
+            assert_eq!(of(path, line).len(), 1, "{line}");
+            assert!(of("crates/livetrail-new/src/session.rs", line).is_empty());
+        }
+        for line in [
+            "use livetrail_engine::{MediaFrame, Reason};",
+            "/// As `Engine::play` has it.",
+        ] {
+            assert!(of(path, line).is_empty(), "{line}");
+        }
     }
 }

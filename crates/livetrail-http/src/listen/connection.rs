@@ -18,7 +18,7 @@ use livetrail_engine::Reason;
 use livetrail_gateway::{Closed, Incoming, Opened, Reserved, Slot, Viewers};
 
 use super::{host, stalled::StallGuard, viewer};
-use crate::{config::HttpConfig, protocol::FlvWire, session::Link};
+use crate::{config::HttpConfig, session::Link, wire::FlvWire};
 
 /// hyper's least buffer for reading.
 const MIN_HEADER_BYTES: usize = 8 << 10;

@@ -1,13 +1,11 @@
 //! The `Host` of a request, strictly (RFC 9112 section 3.2).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use axum::{
     http::{HeaderMap, StatusCode, Version, header},
     response::{IntoResponse as _, Response},
 };
 
-use crate::problem::Problem;
+use crate::{problem::Problem, protocol::is_host};
 
 /// Whether the request says as often as it must for which host it is, and whether that is one.
 ///
@@ -48,62 +46,9 @@ impl HostProblem {
     }
 }
 
-/// `uri-host [ ":" port ]`; empty where the target has no authority.
-fn is_host(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((v6, port)) if v6.parse::<Ipv6Addr>().is_ok() => ("", port),
-            _ => return false,
-        },
-        None => {
-            let at = text.find(':').unwrap_or(text.len());
-            text.split_at(at)
-        }
-    };
-    let is_port = match port.strip_prefix(':') {
-        Some(port) => port.bytes().all(|b| b.is_ascii_digit()) && port.len() <= 5,
-        None => port.is_empty(),
-    };
-    is_port && (host.parse::<Ipv4Addr>().is_ok() || host.bytes().all(is_of_name))
-}
-
-/// `reg-name`, but for the delimiters that no name of a host has.
-fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
-        for host in [
-            "localhost",
-            "example.com:8080",
-            "127.0.0.1",
-            "[::1]",
-            "[::1]:8080",
-            "my_host",
-            "",
-            "host:",
-        ] {
-            assert!(is_host(host), "{host}");
-        }
-        for host in [
-            "[::1]evil",
-            "[::1",
-            "[evil]",
-            "::1",
-            "a:b",
-            "a b",
-            "a/b",
-            "user@host",
-            "host:123456",
-        ] {
-            assert!(!is_host(host), "{host}");
-        }
-    }
 
     #[test]
     fn http_1_1_has_exactly_one() {

@@ -21,7 +21,7 @@ use livetrail_gateway::{
 };
 use tokio::net::{TcpListener, ToSocketAddrs};
 
-use crate::{config::HttpConfig, protocol};
+use crate::{config::HttpConfig, handler};
 
 /// How the gateway is named in logs and reports.
 const GATEWAY: &str = "http";
@@ -63,7 +63,7 @@ impl HttpGateway {
         };
         Ok(Self {
             acceptor: Acceptor::new(GATEWAY, listener, limits)?,
-            router: protocol::router(engine, config.playback.clone()),
+            router: handler::router(engine, config.playback.clone()),
             config,
         })
     }

@@ -15,8 +15,9 @@ use tokio::net::TcpStream;
 
 use super::connection::Shared;
 use crate::{
-    protocol::{FlvWire, Framing, LAST_CHUNK},
+    protocol::{Framing, LAST_CHUNK},
     session::Handover,
+    wire::FlvWire,
 };
 
 /// Why watching is over.

@@ -1,13 +1,16 @@
-//! HTTP-FLV: the request, its refusals, and the stream of tags that answers it.
+//! HTTP-FLV without I/O: what a request asks for, and the stream of tags that answers it.
 //!
 //! ```text
 //! GET /live/cam.flv?token=…  ─▶  200  video/x-flv  "FLV" header | onMetaData, configurations | the GOP from its keyframe | live
 //! ```
 
+mod flv;
+mod host;
 mod path;
 mod request;
-mod wire;
 
-pub use request::router;
-pub use wire::{FlvTag, FlvWire, Framing, Variant};
-pub(crate) use wire::{LAST_CHUNK, file_header, tag_parts};
+pub use flv::{FlvTag, Framing, Variant};
+pub(crate) use flv::{LAST_CHUNK, header, size_line};
+pub(crate) use host::is_host;
+pub(crate) use path::Named;
+pub(crate) use request::{Wanted, wanted};

@@ -17,18 +17,18 @@ const KEY: &[u8] = b"token=";
 /// /live/cam.flv;token=ab          live   cam            query token=ab
 /// ```
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Named {
-    pub(super) app: Vec<u8>,
+pub(crate) struct Named {
+    pub(crate) app: Vec<u8>,
     /// Behind its instance and a `/`, if it has one.
-    pub(super) stream: Vec<u8>,
+    pub(crate) stream: Vec<u8>,
     /// What was behind an escaped `?`, or behind another separator and a key: never a part of a name.
-    pub(super) query: Option<String>,
+    pub(crate) query: Option<String>,
     /// Whether the parts can be names at all: a `/` that was escaped is not the one between them.
-    pub(super) is_valid: bool,
+    pub(crate) is_valid: bool,
 }
 
 /// `None` for a path that is not that of a stream.
-pub(super) fn named(path: &str) -> Option<Named> {
+pub(crate) fn named(path: &str) -> Option<Named> {
     let decoded: Vec<(u8, bool)> = percent_decode_bytes(path.as_bytes()).collect();
     let bytes: Vec<u8> = decoded.iter().map(|(byte, _)| *byte).collect();
     let end = (0..bytes.len()).find(|at| begins_query(bytes.get(*at..).unwrap_or_default()));

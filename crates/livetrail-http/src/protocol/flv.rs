@@ -1,20 +1,13 @@
-//! Frames as FLV tags.
+//! Frames as FLV tags, and the file header before them.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use livetrail_egress::Format;
-use livetrail_engine::{Carries, MediaFrame, MediaKind, SharedFrame, WireFormat};
+use livetrail_engine::{Carries, MediaFrame, MediaKind};
 use livetrail_media::{
     amf0::{self, Value},
     flv::{self, FrameTag},
 };
-
-/// A frame as an FLV tag, the payload being the frame's own buffer. Made once for each frame and shared by all viewers.
-///
-/// `None` for a frame that has no place in FLV; viewers go without it.
-#[derive(Debug, Clone, Copy)]
-pub struct FlvWire;
 
 /// An FLV tag, and around it what makes it a chunk of a chunked answer (RFC 9112 section 7.1).
 ///
@@ -55,16 +48,8 @@ pub struct Variant {
 /// The last chunk, with no trailer.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-impl WireFormat for FlvWire {
-    type Wire = Option<FlvTag>;
-
-    fn make(frame: &MediaFrame) -> Self::Wire {
-        FrameTag::new(frame).ok().map(|tag| FlvTag::new(&tag))
-    }
-}
-
 impl FlvTag {
-    fn new(tag: &FrameTag) -> Self {
+    pub(crate) fn new(tag: &FrameTag) -> Self {
         let size_line = size_line(tag.len());
         let mut all = BytesMut::with_capacity(
             size_line
@@ -101,60 +86,26 @@ impl FlvTag {
     }
 
     /// The tag without framing, as buffers that share its memory.
-    fn buffers(&self) -> [Bytes; 3] {
+    pub(crate) fn buffers(&self) -> [Bytes; 3] {
         let head = self.head.slice(self.size_line_bytes..);
         let tail = self.tail.slice(..self.tag_size_bytes);
         [head, self.payload.clone(), tail]
     }
 }
 
-fn size_line(bytes: usize) -> String {
+/// The line before a chunk's bytes.
+pub(crate) fn size_line(bytes: usize) -> String {
     let mut line = String::with_capacity(10);
     // Writing to a string cannot fail.
     let _ = write!(line, "{bytes:x}\r\n");
     line
 }
 
-impl Format for FlvWire {
-    type Variant = Variant;
-
-    fn parts(frame: &SharedFrame, variant: Variant) -> impl Iterator<Item = &[u8]> {
-        let wanted = variant.metadata || !frame.is_metadata();
-        let tag = wanted.then(|| frame.wire::<Self>().as_ref()).flatten();
-        tag.into_iter()
-            .flat_map(move |tag| tag.parts(variant.framing))
-    }
-
-    fn preface(first: &[Arc<SharedFrame>], variant: Variant) -> Bytes {
-        let header = file_header(first);
-        match variant.framing {
-            Framing::Plain => header,
-            Framing::Chunked => [size_line(header.len()).as_bytes(), &header, b"\r\n"]
-                .concat()
-                .into(),
-        }
-    }
-}
-
-/// The tag's three pieces, in order; nothing for a frame that has no place in FLV.
-pub(crate) fn tag_parts(frame: &SharedFrame) -> impl Iterator<Item = Bytes> {
-    let tag = frame.wire::<FlvWire>().as_ref();
-    tag.into_iter()
-        .flat_map(FlvTag::buffers)
-        .filter(|part| !part.is_empty())
-}
-
 /// The file header that fits what a viewer gets: players wait for what it promises, without end.
 ///
 /// What a stream carries is what has come in its first second. Of a stream so young that it has not
 /// shown that, the configurations decide, and its metadata may; failing that, both are promised.
-pub(crate) fn file_header(first: &[Arc<SharedFrame>]) -> Bytes {
-    let carries = first.iter().find_map(|frame| frame.stream_carries());
-    let frames: Vec<_> = first.iter().map(|frame| frame.frame()).collect();
-    Bytes::copy_from_slice(&flv::file_header(header(carries, &frames)))
-}
-
-fn header(carries: Option<Carries>, first: &[&MediaFrame]) -> flv::Header {
+pub(crate) fn header(carries: Option<Carries>, first: &[&MediaFrame]) -> flv::Header {
     let carried = carries.map(|carries| flv::Header {
         has_audio: carries.audio,
         has_video: carries.video,
@@ -220,51 +171,9 @@ fn promises(values: &[Value], has: &str, codec_id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, StreamKey};
+    use livetrail_engine::{CodecId, FrameFlags};
 
     use super::*;
-
-    #[tokio::test]
-    async fn all_viewers_share_one_tag_and_the_payload_that_was_pushed() {
-        let engine = Engine::builder()
-            .application(AppSpec::new("live"))
-            .build()
-            .unwrap();
-        let attempt = || Attempt::new(StreamKey::parse("live", "cam").unwrap(), "test");
-        let mut publication = engine.publish(attempt()).await.unwrap();
-        let payload = Bytes::from(vec![7; 100]);
-        let pushed = MediaFrame::video(CodecId::H264, 0, 0, FrameFlags::KEYFRAME, payload.clone());
-        publication.push(pushed).unwrap();
-        let mut parts = Vec::new();
-        for _ in 0..2 {
-            let mut viewer = engine.play(attempt()).await.unwrap();
-            let frame = viewer.next().await.unwrap();
-            let variant = |framing| Variant {
-                framing,
-                metadata: true,
-            };
-            for framing in [Framing::Chunked, Framing::Plain] {
-                let shared: Vec<_> = FlvWire::parts(&frame, variant(framing))
-                    .map(<[u8]>::as_ptr)
-                    .collect();
-                assert_eq!(shared[1], payload.as_ptr());
-                parts.push(shared);
-            }
-            let plain: Vec<u8> = FlvWire::parts(&frame, variant(Framing::Plain))
-                .flatten()
-                .copied()
-                .collect();
-            let buffers: Vec<u8> = tag_parts(&frame).flatten().collect();
-            assert_eq!(buffers, plain);
-            let chunked: Vec<u8> = FlvWire::parts(&frame, variant(Framing::Chunked))
-                .flatten()
-                .copied()
-                .collect();
-            let size = format!("{:x}\r\n", plain.len());
-            assert_eq!(chunked, [size.as_bytes(), &plain, b"\r\n"].concat());
-        }
-        assert_eq!(parts[..2], parts[2..]);
-    }
 
     fn header_of(frames: Vec<MediaFrame>) -> (bool, bool) {
         let header = header(None, &frames.iter().collect::<Vec<_>>());

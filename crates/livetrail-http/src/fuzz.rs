@@ -1,0 +1,44 @@
+//! The fuzz body: it takes any bytes and checks what must hold for them.
+
+use crate::protocol::{is_host, wanted};
+
+/// Parts of an input, one on each line.
+const PARTS: usize = 4;
+
+/// A request's path, query, `Authorization` and `Host`, one on each line: none of them panics. What
+/// a path names does not contain what ends a name, and no more bytes than were sent.
+///
+/// # Panics
+/// When that does not hold.
+pub fn fuzz_request(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.splitn(PARTS, '\n');
+    let path = parts.next().unwrap_or_default();
+    let (query, authorization) = (parts.next(), parts.next());
+    if let Some(host) = parts.next()
+        && is_host(host)
+    {
+        let unwanted = |byte: u8| matches!(byte, b'/' | b'@' | b'?' | b'#' | b' ' | b'\\');
+        assert!(!host.bytes().any(unwanted), "no part of a host: {host:?}");
+    }
+    let Some(wanted) = wanted(path, query, authorization) else {
+        return;
+    };
+    let named = wanted.named;
+    let escaped = named.query.as_deref().unwrap_or_default();
+    assert!(!named.app.contains(&b'?') && !named.stream.contains(&b'?'));
+    let bytes = named.app.len().saturating_add(named.stream.len());
+    assert!(bytes <= path.len());
+    if named.is_valid {
+        assert!(!named.app.contains(&b'/'));
+    }
+    if let Some(token) = wanted.token {
+        let sources = [
+            query.unwrap_or_default(),
+            authorization.unwrap_or_default(),
+            escaped,
+        ];
+        assert!(!token.is_empty());
+        assert!(sources.iter().any(|source| token.len() <= source.len()));
+    }
+}

@@ -1,0 +1,199 @@
+//! The request for a stream, and its answer: where the protocol meets the engine.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts},
+    routing::any,
+};
+use livetrail_engine::{Attempt, Credentials, Denied, Engine, Playback, Reason, Role, StreamKey};
+
+use crate::{
+    config::PlaybackOptions,
+    error::{Error, Result},
+    protocol::{Framing, Named, Variant, Wanted, wanted},
+    session::{FlvBody, Handover, HandoverBody, Link},
+};
+
+/// The protocol's name in attempts, and so in records.
+const PROTOCOL: &str = "http-flv";
+/// Headers that a page's preflight may ask for, in bytes; a longer list is answered with what a player needs.
+const MAX_ASKED_HEADERS_BYTES: usize = 1_024;
+
+#[derive(Clone)]
+struct Context {
+    engine: Engine,
+    options: PlaybackOptions,
+}
+
+/// Serves `GET` and `HEAD` of `/{app}/{stream}.flv` and `/{app}/{instance}/{stream}.flv` from the engine's streams.
+///
+/// A token is taken from `Authorization: Bearer`, else from `?token=`. The peer's address comes from axum's `ConnectInfo`, which
+/// [`HttpGateway`](crate::HttpGateway) provides. `HEAD` is an attempt like any other, whose session ends at once. How long a
+/// client waits to be admitted is the engine's to limit; one that leaves takes its attempt along. The router has no fallback,
+/// so that it can be merged into another.
+pub fn router(engine: Engine, options: PlaybackOptions) -> Router {
+    Router::new()
+        .route("/{app}/{*stream}", any(answer))
+        .with_state(Context { engine, options })
+}
+
+async fn answer(State(context): State<Context>, request: Request) -> Response<Body> {
+    // A player sends no body; if one comes it is not read.
+    let (request, _) = request.into_parts();
+    let mut response = if request.method == Method::OPTIONS {
+        preflight(&request.headers)
+    } else {
+        play(&context, &request)
+            .await
+            .unwrap_or_else(Error::into_response)
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(origin) = &context.options.allow_origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    }
+    response
+}
+
+/// Any header may be sent: none but `Authorization` means anything here, and players send `Range` and others.
+fn preflight(asked: &HeaderMap) -> Response<Body> {
+    let asked = asked
+        .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
+        .filter(|value| value.len() <= MAX_ASKED_HEADERS_BYTES);
+    let allowed = asked
+        .cloned()
+        .unwrap_or(HeaderValue::from_static("authorization, range"));
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    for (name, value) in [
+        (header::ALLOW, "GET, HEAD, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"),
+        (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
+    let authorization = request.headers.get(header::AUTHORIZATION);
+    let Wanted { named, token } = wanted(
+        request.uri.path(),
+        request.uri.query(),
+        authorization.and_then(|value| value.to_str().ok()),
+    )
+    .ok_or(Error::NoSuchPath)?;
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return Err(Error::Method);
+    }
+    let shown = token.is_some();
+    let refused = |denied: Denied| {
+        if denied.reason == Reason::Unauthorized && !shown {
+            Error::CredentialsMissing { denied }
+        } else {
+            Error::Denied { denied }
+        }
+    };
+    let refuse = |key, reason| {
+        let attempt = attempt(key, token.clone(), request);
+        refused(context.engine.refuse(Role::Play, attempt, reason))
+    };
+    let key = stream_key(&context.engine, &named)
+        .map_err(|stand_in| refuse(stand_in, Reason::BadName))?;
+    let link = request.extensions.get::<Link>();
+    if link.is_some_and(Link::is_reserved) {
+        return Err(refuse(key, Reason::LimitReached));
+    }
+    let admission = context.engine.play(attempt(key, token.clone(), request));
+    let admitted = tokio::select! {
+        admitted = admission => admitted,
+        () = stopping(link) => return Err(Error::Stopping),
+    };
+    let mut response = stream(admitted.map_err(refused)?, request);
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("video/x-flv"),
+    );
+    Ok(response)
+}
+
+/// Completes when our own gateway stops; never in another server.
+async fn stopping(link: Option<&Link>) {
+    match link {
+        Some(link) => link.stopping().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// On a connection of our gateway's, the stream is sent by the egress, and the connection ends with it.
+fn stream(playback: Playback, request: &Parts) -> Response<Body> {
+    let link = request.extensions.get::<Link>();
+    let metadata = !is_of_a_page(request);
+    let Some(link) = link.filter(|_| request.method == Method::GET) else {
+        return Response::new(Body::new(FlvBody::new(playback, metadata)));
+    };
+    let framing = if request.version < Version::HTTP_11 {
+        Framing::Plain
+    } else {
+        Framing::Chunked
+    };
+    let variant = Variant { framing, metadata };
+    let handover = Handover { playback, variant };
+    let mut response = Response::new(Body::new(HandoverBody::new(link.clone(), handover)));
+    if framing == Framing::Plain {
+        // An answer of HTTP/1.0 ends with its connection, and hyper adds no `keep-alive` to it.
+        *response.version_mut() = Version::HTTP_10;
+    } else {
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Whether a web page asks: browsers call themselves Mozilla since there are any.
+fn is_of_a_page(request: &Parts) -> bool {
+    let agent = request.headers.get(header::USER_AGENT);
+    let is_browser = agent.is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"));
+    is_browser || request.headers.contains_key(header::ORIGIN)
+}
+
+/// The stream's key, or one that stands for it on record.
+fn stream_key(engine: &Engine, named: &Named) -> Result<StreamKey, StreamKey> {
+    let stand_in = || {
+        // Whole texts are compared with the configured keys: what is replaced or cut in a name would hide them.
+        let app = String::from_utf8_lossy(&named.app);
+        let stream = String::from_utf8_lossy(&named.stream);
+        let (app, stream) = (engine.scrub(&app), engine.scrub(&stream));
+        StreamKey::sanitized(app.as_bytes(), stream.as_bytes())
+    };
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| stand_in());
+    if !named.is_valid {
+        return Err(stand_in());
+    }
+    StreamKey::parse(text(&named.app)?, text(&named.stream)?).map_err(|_| stand_in())
+}
+
+fn peer(request: &Parts) -> Option<SocketAddr> {
+    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
+    peer.map(|ConnectInfo(peer)| *peer)
+}
+
+fn attempt(key: StreamKey, token: Option<String>, request: &Parts) -> Attempt {
+    let mut attempt = Attempt::new(key, PROTOCOL);
+    if let Some(peer) = peer(request) {
+        attempt = attempt.peer(peer);
+    }
+    if let Some(agent) = request.headers.get(header::USER_AGENT) {
+        attempt = attempt.user_agent(&String::from_utf8_lossy(agent.as_bytes()));
+    }
+    if let Some(token) = token {
+        attempt = attempt.credentials(Credentials::token(token));
+    }
+    attempt
+}
