@@ -35,10 +35,12 @@ use crate::{
     event::{Detail, Reason, Role, SessionContext, StreamEventKind, clean},
     identity::SessionId,
     janitor,
+    lease::Lease,
     lifecycle::SessionCore,
     registry::Registry,
     session::{Playback, Publication},
     timers::{Outcome, Purpose, Ticket},
+    viewing::{Viewing, lease_ms},
 };
 
 /// A publisher that goes on with another's stream waits for this long until the other's handle is gone.
@@ -58,6 +60,8 @@ struct Pending<'a> {
     judged: bool,
     /// It is counted in `Inner::deciding`: a stop waits for it.
     counted: bool,
+    /// Of a viewer without a cursor.
+    lease: Option<Duration>,
 }
 
 impl<'a> Pending<'a> {
@@ -81,6 +85,7 @@ impl<'a> Pending<'a> {
             over: engine.attempts.over(address, limits.attempts, now),
             judged: false,
             counted: true,
+            lease: None,
             engine,
         }
     }
@@ -237,7 +242,7 @@ struct Admitted {
 
 impl Inner {
     pub(crate) async fn publish(self: &Arc<Self>, attempt: Attempt) -> Result<Publication, Denied> {
-        let admitted = self.admit(Role::Publish, attempt).await?;
+        let admitted = self.admit(Role::Publish, attempt, None).await?;
         let core = &admitted.core;
         let mut entering = Entering {
             core: core.clone(),
@@ -252,12 +257,26 @@ impl Inner {
     }
 
     pub(crate) async fn play(self: &Arc<Self>, attempt: Attempt) -> Result<Playback, Denied> {
-        let admitted = self.admit(Role::Play, attempt).await?;
+        let admitted = self.admit(Role::Play, attempt, None).await?;
         // Its session ends when it is dropped.
         let mut playback = Playback::new(admitted.core.clone());
         self.pass_gates(&admitted).await?;
         playback.rejoin();
         Ok(playback)
+    }
+
+    pub(crate) async fn watch(
+        self: &Arc<Self>,
+        attempt: Attempt,
+        lease: Duration,
+    ) -> Result<Viewing, Denied> {
+        let admitted = self.admit(Role::Play, attempt, Some(lease)).await?;
+        // Its session ends when it is dropped.
+        let viewing = Viewing::new(admitted.core.clone());
+        self.pass_gates(&admitted).await?;
+        // The time of its lease begins.
+        viewing.renew();
+        Ok(viewing)
     }
 
     /// Who and what an attempt is, as it is recorded.
@@ -307,8 +326,14 @@ impl Inner {
         );
     }
 
-    async fn admit(self: &Arc<Self>, role: Role, mut attempt: Attempt) -> Result<Admitted, Denied> {
+    async fn admit(
+        self: &Arc<Self>,
+        role: Role,
+        mut attempt: Attempt,
+        lease: Option<Duration>,
+    ) -> Result<Admitted, Denied> {
         let mut pending = Pending::new(self, role, &attempt);
+        pending.lease = lease;
         attempt.key = pending.context.key.clone();
         match self.decide(&mut pending, role, &attempt).await {
             Ok(core) => {
@@ -422,7 +447,7 @@ impl Inner {
             let resumed = registry.stream_to_resume(&context.key, settings);
             let resumes = resumed.is_some();
             let stream = resumed.unwrap_or(fresh);
-            let core = SessionCore::new(context, stream, self.clone(), resumes, paced);
+            let core = SessionCore::new(context, stream, self.clone(), resumes, paced, None);
             let core = Arc::new(core);
             let limits = self.limits.load();
             let may_replace = |old: &SessionCore| may_replace(&core, old);
@@ -473,6 +498,7 @@ impl Inner {
                 self.clone(),
                 false,
                 paced,
+                pending.lease.map(|lease| Lease::new(lease_ms(lease))),
             ));
             if let Err(reason) = registry.add_viewer(&core, &limits) {
                 return Some(Err(reason));

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -25,14 +26,16 @@ use crate::{
     bus::Budget,
     error::{Error, Result},
     event::{Reason, Role, SessionContext, SessionTotals, StreamEvent, StreamEventKind},
-    identity::{AppName, SessionId},
+    identity::{AppName, SessionId, StreamKey},
     info::{EngineTotals, SessionInfo, StreamInfo},
     janitor,
     lifecycle::{SessionCore, reporting},
     observe::Observers,
     registry::Registry,
     session::{Playback, Publication},
+    tap::Tap,
     timers::Timers,
+    viewing::Viewing,
 };
 
 /// A streaming engine. Cloning gives another handle to the same engine; many engines can live in one process.
@@ -123,6 +126,30 @@ impl Engine {
         self.inner.play(attempt).await
     }
 
+    /// Asks to watch a stream with many requests instead of a cursor. The same steps as
+    /// [`play`](Self::play), once for all requests of the viewer. The session ends when it was not
+    /// [touched](Viewing::touch) for the time of its lease, which is at least a millisecond.
+    ///
+    /// # Errors
+    /// [`Denied`], already reported to all observers.
+    pub async fn watch(&self, attempt: Attempt, lease: Duration) -> Result<Viewing, Denied> {
+        self.inner.watch(attempt, lease).await
+    }
+
+    /// Reads a stream for the host itself, from the current GOP on. Nobody is asked and nothing is
+    /// reported: what a client is to get goes through [`play`](Self::play) or [`watch`](Self::watch).
+    ///
+    /// # Errors
+    /// [`Error::NoSuchStream`]: nobody publishes the stream, and none is kept for its viewers.
+    pub fn tap(&self, key: &StreamKey) -> Result<Tap> {
+        let stream = self.inner.registry().stream_to_watch(key);
+        let stream = stream.filter(|stream| !stream.is_closed());
+        match stream {
+            Some(stream) => Ok(Tap::new(key.clone(), stream)),
+            None => Err(Error::NoSuchStream { key: key.clone() }),
+        }
+    }
+
     /// Refuses an attempt that a gateway could not make: its name is not a name
     /// ([`StreamKey::sanitized`](crate::StreamKey::sanitized) gives one that stands for it), or its request cannot be decoded. Reported as one
     /// `*_denied`, like any refusal.
@@ -179,11 +206,11 @@ impl Engine {
         self.inner.events.subscribe()
     }
 
-    /// Ends a session (`kicked`).
+    /// Ends a session (`kicked`), and says which it was.
     ///
     /// # Errors
     /// [`Error::NoSuchSession`] when no live session has this id.
-    pub fn kick(&self, session: SessionId) -> Result<()> {
+    pub fn kick(&self, session: SessionId) -> Result<Arc<SessionContext>> {
         let core = self
             .inner
             .registry()
@@ -193,7 +220,7 @@ impl Engine {
             .cloned()
             .ok_or(Error::NoSuchSession)?;
         core.end(Reason::Kicked);
-        Ok(())
+        Ok(core.context.clone())
     }
 
     /// The live streams, sorted by key.

@@ -3,7 +3,7 @@
 use crate::{
     app::MAX_RING_FRAMES,
     event::Reason,
-    identity::{AppName, NameError},
+    identity::{AppName, NameError, StreamKey},
 };
 
 /// The crate's result.
@@ -46,6 +46,12 @@ pub enum Error {
     /// There is no such session, or it has ended.
     #[error("no live session has this id")]
     NoSuchSession,
+    /// Nobody publishes the stream, and none is kept for its viewers.
+    #[error("stream {key} is not live")]
+    NoSuchStream {
+        /// The stream.
+        key: StreamKey,
+    },
     /// A token cannot be made or its key is too short.
     #[error("signing key {name:?}: {what}")]
     SigningKey {

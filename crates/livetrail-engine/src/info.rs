@@ -25,6 +25,8 @@ pub struct StreamInfo {
     pub uptime: Duration,
     /// Subscribers at present.
     pub subscribers: u64,
+    /// Readers at present that are no sessions: see [`Tap`](crate::Tap).
+    pub taps: u64,
     /// Rates and totals.
     pub qos: QosSnapshot,
     /// Decoder configurations and metadata, one for each track.
@@ -38,6 +40,7 @@ impl StreamInfo {
             started_unix_ms: core.started_unix_ms,
             uptime: core.totals().duration,
             subscribers: core.stream.subscribers.load(Relaxed),
+            taps: core.stream.taps.load(Relaxed),
             qos: core.stream.qos.snapshot(now_ms),
             configs: core.stream.configs(),
         }
@@ -54,7 +57,7 @@ pub struct SessionInfo {
     pub started_unix_ms: u64,
     /// What it did so far.
     pub totals: SessionTotals,
-    /// Of a viewer: frames between it and the newest.
+    /// Of a viewer that takes frames: frames between it and the newest.
     pub lag: u64,
 }
 
@@ -62,6 +65,7 @@ impl SessionInfo {
     pub(crate) fn of(core: &SessionCore) -> Self {
         let lag = match core.context.role {
             Role::Publish => 0,
+            Role::Play if core.lease.is_some() => 0,
             Role::Play => core
                 .stream
                 .head()

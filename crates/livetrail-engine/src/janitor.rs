@@ -1,4 +1,5 @@
-//! Does what nobody else can: ends streams that went silent and subscribers that nobody polls any more, and fires the
+//! Does what nobody else can: ends streams that went silent, subscribers that nobody polls any more, and viewings whose
+//! lease is over; and fires the
 //! tickets whose time is over (see `timers`).
 //!
 //! A thread of the engine's own, so that it needs no runtime and outlives any. It starts with the first session or ticket,
@@ -16,6 +17,7 @@ use crate::{
     bell::Bell,
     engine::Inner,
     event::{Reason, Role, StreamEventKind},
+    lease::Lease,
     lifecycle::SessionCore,
     timers::{Outcome, Purpose, Ticket},
 };
@@ -114,7 +116,10 @@ pub(crate) fn sweep(engine: &Arc<Inner>) {
                 end_if_it_never_sent(core, now_ms, limits.first_frame_timeout);
                 reap_if_idle(core, now_ms, limits.idle_timeout);
             }
-            Role::Play => evict_if_stalled(core, now_ms),
+            Role::Play => match &core.lease {
+                Some(lease) => end_if_over(core, lease, now_ms),
+                None => evict_if_stalled(core, now_ms),
+            },
         }
     }
 }
@@ -172,6 +177,18 @@ fn reap(core: &Arc<SessionCore>, idle: Duration) {
         Reason::Idle,
         None,
     );
+}
+
+/// A viewer without a cursor ends when its lease does, and not before: the last segments of a stream
+/// that has ended can still be fetched.
+fn end_if_over(core: &Arc<SessionCore>, lease: &Lease, now_ms: u64) {
+    if lease.expire(now_ms) {
+        core.end(if core.stream.is_closed() {
+            core.stream.close_reason()
+        } else {
+            Reason::Idle
+        });
+    }
 }
 
 /// A subscriber moves itself forward when it is polled; one that is stuck in a write is not polled.

@@ -27,6 +27,7 @@ use crate::{
     bus::{Listener, Stream},
     engine::Inner,
     event::{Detail, Reason, Role, SessionContext, SessionTotals, StreamEventKind},
+    lease::Lease,
     outbox::Outbox,
     progress::Progress,
 };
@@ -56,6 +57,8 @@ pub(crate) struct SessionCore {
     pub(crate) stalled_since_ms: AtomicU64,
     /// Of a viewer: it takes nothing because it wants nothing.
     pub(crate) paused: AtomicBool,
+    /// Of a viewer without a cursor.
+    pub(crate) lease: Option<Lease>,
     /// Why it ends: decided.
     ending: OnceLock<Reason>,
     /// It has ended: reported and unregistered.
@@ -81,6 +84,7 @@ impl SessionCore {
         engine: Arc<Inner>,
         resumes: bool,
         paced: bool,
+        lease: Option<Lease>,
     ) -> Self {
         Self {
             context,
@@ -98,6 +102,7 @@ impl SessionCore {
             stalled_at: AtomicU64::new(u64::MAX),
             stalled_since_ms: AtomicU64::new(0),
             paused: AtomicBool::new(false),
+            lease,
             ending: OnceLock::new(),
             ended: AtomicBool::new(false),
             // Until its start is reported.

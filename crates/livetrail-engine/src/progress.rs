@@ -60,6 +60,12 @@ impl Progress {
         add(&self.bytes, bytes);
     }
 
+    /// Counts what several threads carry at once, for a session that never has a pace.
+    pub(crate) fn count_from_any_thread(&self, frames: u64, bytes: u64) {
+        self.frames.fetch_add(frames, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
     /// The next frame to look at, while there is no pace.
     pub(crate) fn move_to(&self, position: u64) {
         self.position.store(position, Relaxed);

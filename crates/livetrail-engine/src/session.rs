@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    bus::{Cursor, Found, Listener, SharedFrame, Stream, Wake, Writer},
+    bus::{Cursor, Found, Listener, News, SharedFrame, Stream, Writer},
     error::Ended,
     event::{Reason, StreamEventKind},
     frame::{MediaFrame, MediaKind},
@@ -16,6 +16,7 @@ use crate::{
     lifecycle::SessionCore,
     limit::{Limiter, Ruling},
     progress::Pace,
+    viewing::{Handle, Viewing},
 };
 
 /// Least time between two events of one session that say how often something happened.
@@ -31,6 +32,10 @@ pub struct EndSignal {
 }
 
 impl EndSignal {
+    pub(crate) fn new(core: Arc<SessionCore>) -> Self {
+        Self { core }
+    }
+
     /// Waits for the session's end, for any reason; at once if it has ended. By then, the stream of
     /// a publisher can be published again.
     pub async fn wait(&self) -> Reason {
@@ -56,7 +61,7 @@ pub enum Pushed {
 
 /// The right to send one stream. Dropping it ends the session (`client_closed`; `internal_error` in a panic).
 pub struct Publication {
-    core: Arc<SessionCore>,
+    handle: Handle,
     /// Until it is dropped.
     writer: Option<Writer>,
     limiter: Option<Limiter>,
@@ -92,7 +97,7 @@ impl Publication {
         let limiter = Limiter::new(&core.stream.settings.ingress, core.started);
         writer.begin(core.engine.clock.monotonic());
         Self {
-            core,
+            handle: Handle { core },
             writer: Some(writer),
             limiter,
             broken_gop: false,
@@ -106,25 +111,26 @@ impl Publication {
     /// # Errors
     /// [`Ended`] when the session has ended: kicked, replaced, reaped, over its limit for too long, or the server stops.
     pub fn push(&mut self, frame: MediaFrame) -> Result<Pushed, Ended> {
-        if self.core.ending().is_some() {
+        if self.handle.core.ending().is_some() {
             return self.ended();
         }
-        let now = self.core.engine.clock.monotonic();
+        let now = self.handle.core.engine.clock.monotonic();
         let now_ms = now.as_millis() as u64;
         if !self.within_limit(&frame, now, now_ms) {
             return self.ended();
         }
         let bytes = frame.payload.len() as u64;
-        self.core
+        self.handle
+            .core
             .engine
             .observers
-            .frame(&self.core.context.key, &frame);
+            .frame(&self.handle.core.context.key, &frame);
         let truncated = self.writer.as_mut().and_then(|w| w.push(frame, now));
-        self.core.progress.count(1, bytes);
+        self.handle.core.progress.count(1, bytes);
         if let Some(t) = truncated
             && let Some(count) = self.truncated.add(1, now_ms)
         {
-            self.core.report(StreamEventKind::GopTruncated {
+            self.handle.core.report(StreamEventKind::GopTruncated {
                 frames: t.frames,
                 bytes: t.bytes,
                 count,
@@ -135,7 +141,7 @@ impl Publication {
 
     /// What becomes of a frame that is not sent.
     fn ended(&self) -> Result<Pushed, Ended> {
-        match self.core.end_reason() {
+        match self.handle.core.end_reason() {
             Some(reason) => Err(Ended { reason }),
             None => Ok(Pushed::Dropped),
         }
@@ -152,19 +158,21 @@ impl Publication {
                 if !(video && self.broken_gop) {
                     return true;
                 }
-                self.core.dropped_frames.fetch_add(1, Relaxed);
+                self.handle.core.dropped_frames.fetch_add(1, Relaxed);
                 return false;
             }
             Ruling::Drop => {}
             Ruling::End => {
-                self.core.end(Reason::RateLimited);
+                self.handle.core.end(Reason::RateLimited);
                 return false;
             }
         }
         self.broken_gop |= frame.kind == MediaKind::Video;
-        self.core.dropped_frames.fetch_add(1, Relaxed);
+        self.handle.core.dropped_frames.fetch_add(1, Relaxed);
         if let Some(count) = self.limited.add(1, now_ms) {
-            self.core.report(StreamEventKind::RateLimited { count });
+            self.handle
+                .core
+                .report(StreamEventKind::RateLimited { count });
         }
         false
     }
@@ -172,47 +180,46 @@ impl Publication {
     /// The session.
     #[must_use]
     pub fn session(&self) -> SessionId {
-        self.core.context.session
+        self.handle.session()
     }
 
     /// The stream.
     #[must_use]
     pub fn key(&self) -> &StreamKey {
-        &self.core.context.key
+        self.handle.key()
     }
 
     /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine alone can know (`idle`,
     /// `evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as `internal_error`.
     pub fn end(self, reason: Reason) {
-        self.core.end_by_host(reason, "");
+        self.handle.end_with(reason, "");
     }
 
     /// Ends the session like [`end`](Self::end), with a text that says more about the reason; of the text, what
     /// [`Detail`](crate::Detail) keeps is recorded.
     pub fn end_with(self, reason: Reason, detail: &str) {
-        self.core.end_by_host(reason, detail);
+        self.handle.end_with(reason, detail);
     }
 
     /// Why it ended; `None` while it lives.
     #[must_use]
     pub fn end_reason(&self) -> Option<Reason> {
-        self.core.end_reason()
+        self.handle.end_reason()
     }
 
     /// Tells others when it ends.
     #[must_use]
     pub fn end_signal(&self) -> EndSignal {
-        EndSignal {
-            core: self.core.clone(),
-        }
+        self.handle.end_signal()
     }
 }
 
 impl Drop for Publication {
     fn drop(&mut self) {
-        self.core.end(SessionCore::drop_reason());
+        // The writer is for the next publisher, so this one has ended before.
+        self.handle.finish();
         if let Some(writer) = self.writer.take() {
-            self.core.engine.park(&self.core, writer);
+            self.handle.core.engine.park(&self.handle.core, writer);
         }
     }
 }
@@ -225,10 +232,9 @@ impl Drop for Publication {
 ///
 /// Each frame wakes each `Playback` that waits. Whoever serves many subscribers uses a [`Shard`](crate::Shard).
 pub struct Playback {
-    core: Arc<SessionCore>,
+    viewing: Viewing,
     cursor: Cursor,
-    wake: Arc<Wake>,
-    listener: Option<Listener>,
+    news: News,
     one: Vec<Arc<SharedFrame>>,
     lagged: Repeated,
     strikes: u32,
@@ -240,10 +246,9 @@ impl Playback {
         let cursor = Cursor::join(&core.stream);
         core.progress.move_to(cursor.position());
         Self {
-            core,
+            viewing: Viewing::new(core),
             cursor,
-            wake: Arc::default(),
-            listener: None,
+            news: News::default(),
             one: Vec::new(),
             lagged: Repeated::default(),
             strikes: 0,
@@ -253,8 +258,8 @@ impl Playback {
 
     /// Begins anew, at the GOP of this moment: for time that passed between admission and now.
     pub(crate) fn rejoin(&mut self) {
-        self.cursor = Cursor::join(&self.core.stream);
-        self.core.progress.move_to(self.cursor.position());
+        self.cursor = Cursor::join(&self.core().stream);
+        self.core().progress.move_to(self.cursor.position());
     }
 
     /// The next frame; `None` when the session has ended ([`end_reason`](Self::end_reason) says why).
@@ -291,7 +296,7 @@ impl Playback {
                 Ok(()) => {}
             }
             self.listen();
-            if !self.wake.take_or_register(cx.waker()) {
+            if !self.news.has_some_or_wakes(cx.waker()) {
                 return Poll::Pending;
             }
         }
@@ -299,14 +304,14 @@ impl Playback {
 
     /// Says that its owner takes nothing for a while: it is not evicted for that. The owner bounds the time.
     pub fn pause(&self) {
-        self.core.paused.store(true, Relaxed);
+        self.core().paused.store(true, Relaxed);
     }
 
     /// Goes on after [`pause`](Self::pause) with configurations and the current GOP, like one that joins. The frames of the
     /// pause are skipped, and do not count as lag.
     pub fn resume(&mut self) {
         self.rejoin();
-        self.core.paused.store(false, Relaxed);
+        self.core().paused.store(false, Relaxed);
     }
 
     /// The frames that are there now, up to `limit`, into `out` (cleared first).
@@ -327,49 +332,51 @@ impl Playback {
     /// The session.
     #[must_use]
     pub fn session(&self) -> SessionId {
-        self.core.context.session
+        self.viewing.session()
     }
 
     /// The stream.
     #[must_use]
     pub fn key(&self) -> &StreamKey {
-        &self.core.context.key
+        self.viewing.key()
     }
 
     /// Frames between this subscriber and the newest.
     #[must_use]
     pub fn lag(&self) -> u64 {
-        self.cursor.lag(&self.core.stream)
+        self.cursor.lag(&self.core().stream)
     }
 
     /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine alone can know
     /// (`evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as `internal_error`.
     pub fn end(self, reason: Reason) {
-        self.core.end_by_host(reason, "");
+        self.viewing.handle.end_with(reason, "");
     }
 
     /// Ends the session like [`end`](Self::end), with a text that says more about the reason; of the text, what
     /// [`Detail`](crate::Detail) keeps is recorded.
     pub fn end_with(self, reason: Reason, detail: &str) {
-        self.core.end_by_host(reason, detail);
+        self.viewing.handle.end_with(reason, detail);
     }
 
     /// Why it ended; `None` while it lives.
     #[must_use]
     pub fn end_reason(&self) -> Option<Reason> {
-        self.core.end_reason()
+        self.viewing.end_reason()
     }
 
     /// Tells others when it ends.
     #[must_use]
     pub fn end_signal(&self) -> EndSignal {
-        EndSignal {
-            core: self.core.clone(),
-        }
+        self.viewing.end_signal()
+    }
+
+    fn core(&self) -> &Arc<SessionCore> {
+        &self.viewing.handle.core
     }
 
     pub(crate) fn stream(&self) -> &Arc<Stream> {
-        &self.core.stream
+        &self.core().stream
     }
 
     /// Puts up to `limit` frames, none of them from number `until` on, into `out` without moving past them.
@@ -380,24 +387,26 @@ impl Playback {
         until: u64,
     ) -> Result<(), Reason> {
         loop {
-            if let Some(reason) = self.core.ending() {
+            if let Some(reason) = self.core().ending() {
                 out.clear();
                 return Err(reason);
             }
-            match self.cursor.collect(&self.core.stream, out, limit, until) {
+            let stream = &self.viewing.handle.core.stream;
+            match self.cursor.collect(stream, out, limit, until) {
                 Found::Frames => {
-                    self.core.progress.move_to(self.cursor.position());
+                    self.core().progress.move_to(self.cursor.position());
                     return Ok(());
                 }
                 Found::Skipped(frames) => self.note_lag(frames),
-                Found::End => self.core.end(self.core.stream.close_reason()),
+                Found::End => self.core().end(self.core().stream.close_reason()),
             }
         }
     }
 
     /// Moves past the first `taken` of what [`collect`](Self::collect) gave.
     pub(crate) fn commit(&mut self, frames: &[Arc<SharedFrame>], taken: usize) {
-        self.cursor.commit(&self.core.stream, frames, taken);
+        let stream = &self.viewing.handle.core.stream;
+        self.cursor.commit(stream, frames, taken);
         self.count(frames.iter().take(taken));
     }
 
@@ -407,12 +416,12 @@ impl Playback {
 
     /// From now on takes what all take that are up to date.
     pub(crate) fn join(&self, pace: &Arc<Pace>) {
-        self.core.progress.join(pace);
+        self.core().progress.join(pace);
     }
 
     /// No more; it has taken all frames below `seq`.
     pub(crate) fn leave(&mut self, seq: u64) {
-        self.core.progress.leave();
+        self.core().progress.leave();
         self.cursor.move_live(seq);
     }
 
@@ -426,35 +435,28 @@ impl Playback {
     /// Ends the session because its stream is over and everything was handed out.
     pub(crate) fn end_with_stream(&self) -> Reason {
         self.stand();
-        let reason = self.core.stream.close_reason();
-        self.core.end(reason);
-        self.core.ending().unwrap_or(reason)
+        let reason = self.core().stream.close_reason();
+        self.core().end(reason);
+        self.core().ending().unwrap_or(reason)
     }
 
     /// From now on a shard serves this subscriber, and is told when its session ends.
     pub(crate) fn sit(&mut self, seat: Listener) {
-        self.unlisten();
-        *self.core.listener() = Some(seat);
+        self.news.unlisten(&self.viewing.handle.core.stream);
+        *self.core().listener() = Some(seat);
     }
 
     /// No shard serves it any more.
     pub(crate) fn stand(&self) {
-        *self.core.listener() = None;
+        *self.core().listener() = None;
     }
 
     fn listen(&mut self) {
-        if self.listener.is_some() {
-            return;
-        }
-        let listener = Listener::Single(self.wake.clone());
-        *self.core.listener() = Some(listener.clone());
-        self.core.stream.listen(&listener);
-        self.listener = Some(listener);
-    }
-
-    fn unlisten(&mut self) {
-        if let Some(listener) = self.listener.take() {
-            self.core.stream.unlisten(&listener);
+        let core = &self.viewing.handle.core;
+        if let Some(listener) = self.news.listen(&core.stream) {
+            *core.listener() = Some(listener.clone());
+            // Its session may have ended between the last look and now.
+            listener.notify();
         }
     }
 
@@ -464,24 +466,24 @@ impl Playback {
             n += 1;
             bytes += frame.payload.len() as u64;
         }
-        self.core.progress.count(n, bytes);
-        self.core.progress.move_to(self.cursor.position());
+        self.core().progress.count(n, bytes);
+        self.core().progress.move_to(self.cursor.position());
     }
 
     /// The stream's own time is exact enough here, and costs no clock.
     fn note_lag(&mut self, frames: u64) {
-        let now_ms = self.core.stream.qos.last_frame_ms();
-        self.core.dropped_frames.fetch_add(frames, Relaxed);
+        let now_ms = self.core().stream.qos.last_frame_ms();
+        self.core().dropped_frames.fetch_add(frames, Relaxed);
         if let Some(skipped) = self.lagged.add(frames, now_ms) {
-            self.core
+            self.core()
                 .report(StreamEventKind::SubscriberLagged { skipped });
         }
         if now_ms.saturating_sub(self.strikes_since_ms) > LAG_WINDOW_MS {
             (self.strikes, self.strikes_since_ms) = (0, now_ms);
         }
         self.strikes += 1;
-        if self.strikes > self.core.stream.settings.subscriber_lag_budget {
-            self.core.end_with(
+        if self.strikes > self.core().stream.settings.subscriber_lag_budget {
+            self.core().end_with(
                 Some(StreamEventKind::SubscriberEvicted { lag: frames }),
                 Reason::Evicted,
                 None,
@@ -492,15 +494,14 @@ impl Playback {
 
 impl Drop for Playback {
     fn drop(&mut self) {
-        self.unlisten();
-        self.core.end(SessionCore::drop_reason());
+        self.news.unlisten(&self.viewing.handle.core.stream);
     }
 }
 
 impl std::fmt::Debug for Publication {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Publication")
-            .field("context", &self.core.context)
+            .field("context", &self.handle)
             .finish_non_exhaustive()
     }
 }
@@ -508,7 +509,7 @@ impl std::fmt::Debug for Publication {
 impl std::fmt::Debug for Playback {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Playback")
-            .field("context", &self.core.context)
+            .field("context", &self.core().context)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! The engine's thread and a session's outbox under a model checker: every interleaving that the memory model allows.
+//! The engine's thread, a viewing's lease and a session's outbox under a model checker: every interleaving that the memory model allows.
 
 #![allow(
     dead_code,
@@ -6,15 +6,21 @@
 )]
 
 mod sync {
-    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use loom::sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    };
 }
 
 #[path = "../src/bell.rs"]
 mod bell;
+#[path = "../src/lease.rs"]
+mod lease;
 #[path = "../src/outbox.rs"]
 mod outbox;
 
 use bell::Bell;
+use lease::Lease;
 use loom::{
     sync::{
         Arc, Mutex,
@@ -139,5 +145,57 @@ fn what_is_put_back_keeps_its_place() {
         let heard = observer.heard.lock().unwrap();
         assert_eq!(heard.last(), Some(&END), "{heard:?}");
         assert_eq!(heard.iter().filter(|message| **message == 2).count(), 1);
+    });
+}
+
+/// A touch, a kick and two sweeps meet at the moment when a lease is over: the session ends once. It
+/// ends as idle only if the touch was refused, and a touch that succeeds keeps the lease.
+#[test]
+fn a_lease_is_renewed_or_expires_and_the_session_ends_once() {
+    const OVER_MS: u64 = 10;
+    model(|| {
+        let lease = Lease::new(OVER_MS);
+        assert!(lease.renew(0), "its time begins");
+        let session = Arc::new((lease, Outbox::<&str>::busy(), Mutex::new(Vec::new())));
+        let end = |session: &(Lease, Outbox<&str>, Mutex<Vec<&str>>), reason: &'static str| {
+            let decided = || session.2.lock().unwrap().push(reason);
+            assert!(session.1.post_last(reason, decided).is_none(), "it is busy");
+        };
+        let sweep = move |session: &(Lease, Outbox<&str>, Mutex<Vec<&str>>)| {
+            let expired = session.0.expire(OVER_MS);
+            if expired {
+                end(session, "idle");
+            }
+            expired
+        };
+        let sweeper = {
+            let session = session.clone();
+            thread::spawn(move || sweep(&session))
+        };
+        let toucher = {
+            let session = session.clone();
+            thread::spawn(move || session.0.renew(OVER_MS))
+        };
+        end(&session, "kicked");
+        let expired_here = sweep(&session);
+        let expired_there = sweeper.join().unwrap();
+        let touched = toucher.join().unwrap();
+        assert!(!(expired_here && expired_there), "it expires once");
+        assert_eq!(
+            touched,
+            !(expired_here || expired_there),
+            "one of them wins, never both"
+        );
+        if touched {
+            assert!(!session.0.expire(2 * OVER_MS - 1), "it was renewed");
+            assert!(session.0.expire(2 * OVER_MS));
+        }
+        assert!(!session.0.expire(u64::MAX - 2), "it expires once");
+        let mut delivered = Vec::new();
+        while let Some(reason) = session.1.next() {
+            delivered.push(reason);
+        }
+        assert_eq!(delivered.len(), 1, "the session ends once");
+        assert_eq!(*session.2.lock().unwrap(), delivered);
     });
 }

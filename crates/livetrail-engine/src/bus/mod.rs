@@ -9,6 +9,7 @@ mod cursor;
 mod deliver;
 mod listener;
 mod marks;
+mod news;
 mod ring;
 #[cfg(test)]
 mod ring_tests;
@@ -21,7 +22,7 @@ pub(crate) use budget::Budget;
 pub(crate) use cursor::{Cursor, Found};
 pub use deliver::{Deliver, LiveBatch, LiveViewers, ViewerId};
 pub(crate) use listener::Listener;
-pub(crate) use marks::Wake;
+pub(crate) use news::News;
 pub use shard::{AttachError, Shard};
 pub use spread::{Placed, Spread};
 pub use stream::Carries;

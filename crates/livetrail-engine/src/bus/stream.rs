@@ -92,6 +92,8 @@ pub(crate) struct Stream {
     gop_track: AtomicU8,
     /// Live subscribers, for limits and for people.
     pub(crate) subscribers: AtomicU64,
+    /// Readers that are no sessions, for people.
+    pub(crate) taps: AtomicU64,
     /// Publishers whose stream it is: more than one while one takes over from another. Changed under the registry's lock.
     pub(crate) publishers: AtomicU64,
 }
@@ -118,6 +120,7 @@ impl Stream {
             video_next: AtomicU64::new(0),
             gop_track: AtomicU8::new(u8::MAX),
             subscribers: AtomicU64::new(0),
+            taps: AtomicU64::new(0),
             publishers: AtomicU64::new(0),
             qos: Qos::new(now_ms),
             settings,

@@ -93,14 +93,7 @@ pub(super) async fn kick(
     let Path(id) = id.map_err(|_| ApiError::NotASessionId)?;
     let id: SessionId = id.parse().map_err(|_| ApiError::NotASessionId)?;
     let engine = &state.inner.engine;
-    let context = engine
-        .sessions()
-        .into_iter()
-        .map(|info| info.context)
-        .find(|context| context.session == id)
-        .ok_or(ApiError::NoSuchSession)?;
-    // It may have ended by itself since; then nobody kicked it, and nothing is recorded.
-    engine.kick(id).map_err(|_| ApiError::NoSuchSession)?;
+    let context = engine.kick(id).map_err(|_| ApiError::NoSuchSession)?;
     tracing::info!(session = %id, %peer, operator = operator.0.as_deref(), "session kicked");
     let record = kicked(&context, operator, peer, user_agent(&headers, engine));
     if let Err(error) = state.inner.pipeline.record(record) {

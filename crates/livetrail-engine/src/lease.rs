@@ -1,0 +1,50 @@
+//! How long a viewing lives without a word from whoever serves it.
+//!
+//! Renewing and expiring exclude each other: a lease that was renewed does not expire before its new
+//! time, and one that expired is never renewed. `tests/thread_model.rs` checks that in every order of
+//! steps. A renewal is one atomic operation, so nothing is queued for each viewing: the engine's
+//! thread, which visits all sessions anyway, expires what is over.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// The lease has expired.
+const EXPIRED: u64 = u64::MAX;
+
+/// The time has not begun.
+const NOT_BEGUN: u64 = u64::MAX - 1;
+
+/// When a viewing ends unless it is renewed, in milliseconds of the engine's clock.
+pub(crate) struct Lease {
+    length_ms: u64,
+    until_ms: AtomicU64,
+}
+
+impl Lease {
+    /// A lease whose time begins with the first [`renew`](Self::renew).
+    pub(crate) fn new(length_ms: u64) -> Self {
+        Self {
+            length_ms,
+            until_ms: AtomicU64::new(NOT_BEGUN),
+        }
+    }
+
+    /// The lease is over its length from now. False when it has expired.
+    pub(crate) fn renew(&self, now_ms: u64) -> bool {
+        let until = now_ms.saturating_add(self.length_ms).min(NOT_BEGUN - 1);
+        let renewed = |seen: u64| (seen != EXPIRED).then_some(until);
+        self.until_ms
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, renewed)
+            .is_ok()
+    }
+
+    /// Expires the lease if its time is over. True once: the caller ends the session.
+    pub(crate) fn expire(&self, now_ms: u64) -> bool {
+        let seen = self.until_ms.load(Ordering::Acquire);
+        if seen > now_ms {
+            return false;
+        }
+        self.until_ms
+            .compare_exchange(seen, EXPIRED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}

@@ -1,0 +1,178 @@
+//! The right to watch as a value, with or without a cursor.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    error::Ended,
+    event::Reason,
+    identity::{SessionId, StreamKey},
+    lifecycle::SessionCore,
+    session::EndSignal,
+};
+
+/// A session as a value: dropping it ends the session, unless that has ended. The one place where
+/// the engine does so, for publishers and viewers alike.
+pub(crate) struct Handle {
+    pub(crate) core: Arc<SessionCore>,
+}
+
+impl Handle {
+    pub(crate) fn session(&self) -> SessionId {
+        self.core.context.session
+    }
+
+    pub(crate) fn key(&self) -> &StreamKey {
+        &self.core.context.key
+    }
+
+    pub(crate) fn end_reason(&self) -> Option<Reason> {
+        self.core.end_reason()
+    }
+
+    pub(crate) fn end_signal(&self) -> EndSignal {
+        EndSignal::new(self.core.clone())
+    }
+
+    pub(crate) fn end_with(&self, reason: Reason, detail: &str) {
+        self.core.end_by_host(reason, detail);
+    }
+
+    /// Ends the session as dropping does.
+    pub(crate) fn finish(&self) {
+        self.core.end(SessionCore::drop_reason());
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.core.context.fmt(f)
+    }
+}
+
+/// A viewer that consists of many requests: a recorded session without a cursor, kept alive by
+/// [`touch`](Self::touch).
+///
+/// [`Engine::watch`](crate::Engine::watch) admits it like any viewer. It takes no frames from the
+/// engine, so it neither lags nor stalls: whoever serves it reads the stream once for all such
+/// viewers ([`Engine::tap`](crate::Engine::tap)) and [counts](Self::count) what each got.
+///
+/// The session ends exactly once, with its reason and totals:
+///
+/// | when | reason |
+/// |---|---|
+/// | nobody has touched it for the time of its lease | `idle` |
+/// | the stream has ended, and the lease that it had then is over: the last segments can be fetched | `stream_ended` |
+/// | it is dropped, or ended by its owner | `client_closed`, or what the owner says |
+/// | it is kicked, revoked, or the engine stops | as for any session |
+///
+/// The engine's thread finds leases that are over within 250 ms. A viewing costs no thread, no task
+/// and no timer of its own.
+///
+/// ```
+/// use std::time::Duration;
+/// use livetrail_engine::{AppSpec, Attempt, Engine, StreamKey};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder().application(AppSpec::new("live")).build()?;
+/// let key = StreamKey::parse("live", "cam")?;
+/// let _publication = engine.publish(Attempt::new(key.clone(), "internal")).await?;
+/// // With the first request of a viewer; its session's id goes into the addresses of the others.
+/// let viewing = engine.watch(Attempt::new(key, "hls"), Duration::from_secs(30)).await?;
+/// // With each request.
+/// viewing.touch()?;
+/// viewing.count(50, 40_000);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Viewing {
+    pub(crate) handle: Handle,
+}
+
+impl Viewing {
+    pub(crate) fn new(core: Arc<SessionCore>) -> Self {
+        Self {
+            handle: Handle { core },
+        }
+    }
+
+    /// Keeps the session alive for the time of its lease from now. Any number of requests may touch
+    /// it at once. After the end of the stream the lease is no longer renewed.
+    ///
+    /// # Errors
+    /// [`Ended`]: the session has ended. A touch that succeeds comes before the end of the lease.
+    pub fn touch(&self) -> Result<(), Ended> {
+        let core = &self.handle.core;
+        if let Some(reason) = core.ending() {
+            return Err(Ended { reason });
+        }
+        if !core.stream.is_closed() && !self.renew() {
+            let reason = core.ending().unwrap_or(Reason::Idle);
+            return Err(Ended { reason });
+        }
+        Ok(())
+    }
+
+    /// Adds to what the session has carried. What comes after its end counts no more.
+    pub fn count(&self, frames: u64, bytes: u64) {
+        self.handle
+            .core
+            .progress
+            .count_from_any_thread(frames, bytes);
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.handle.session()
+    }
+
+    /// The stream.
+    #[must_use]
+    pub fn key(&self) -> &StreamKey {
+        self.handle.key()
+    }
+
+    /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine
+    /// alone can know (`evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as
+    /// `internal_error`.
+    pub fn end(self, reason: Reason) {
+        self.handle.end_with(reason, "");
+    }
+
+    /// Ends the session like [`end`](Self::end), with a text that says more about the reason; of the
+    /// text, what [`Detail`](crate::Detail) keeps is recorded.
+    pub fn end_with(self, reason: Reason, detail: &str) {
+        self.handle.end_with(reason, detail);
+    }
+
+    /// Why it ended; `None` while it lives.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<Reason> {
+        self.handle.end_reason()
+    }
+
+    /// Signals to others when it ends.
+    #[must_use]
+    pub fn end_signal(&self) -> EndSignal {
+        self.handle.end_signal()
+    }
+
+    /// Renews the lease, if there is one. False when it has expired.
+    pub(crate) fn renew(&self) -> bool {
+        let core = &self.handle.core;
+        core.lease
+            .as_ref()
+            .is_none_or(|lease| lease.renew(core.engine.now_ms()))
+    }
+}
+
+/// A lease in whole milliseconds, at least one.
+pub(crate) fn lease_ms(lease: Duration) -> u64 {
+    u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).max(1)
+}
