@@ -20,6 +20,7 @@ mod manners;
 mod many;
 mod open_files;
 mod operator;
+mod pages;
 mod real_clients;
 mod refusals;
 mod site;

@@ -6,8 +6,10 @@
 mod crates;
 mod files;
 pub(crate) mod graph;
+mod links;
 mod readme;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -54,14 +56,21 @@ pub(crate) fn run() -> Result<bool> {
 pub(crate) fn check(root: &Path) -> Result<Vec<Broken>> {
     let mut broken = Vec::new();
     let mut places = prose::Places::new();
+    let mut documents = BTreeMap::new();
+    let mut paths = BTreeSet::new();
     for path in listed(root)? {
         let content =
             std::fs::read(root.join(&path)).with_context(|| format!("cannot read {path}"))?;
         broken.extend(files::check(&path, &content));
         if let Ok(text) = std::str::from_utf8(&content) {
             prose::add(&mut places, &path, text);
+            if path.ends_with(".md") {
+                documents.insert(path.clone(), text.to_owned());
+            }
         }
+        paths.insert(path);
     }
+    broken.extend(links::check(&documents, &paths));
     let ratchet = std::fs::read_to_string(root.join(prose::RATCHET))
         .with_context(|| format!("cannot read {}", prose::RATCHET))?;
     let unwritten = prose::check(&ratchet, &places)?.into_iter();

@@ -1,7 +1,7 @@
 //! Memory of streams that have ended goes back to the system.
 //!
 //! The allocator keeps what is freed: after five rounds of 40 publishers with a GOP of 30 MB the server held 1.6 GB with nobody
-//! connected (`benches/README.md`). So, a while after streams have let go of much, it is asked to give it back.
+//! connected (`benches/RESULTS.md`). So, a while after streams have let go of much, it is asked to give it back.
 
 use std::{future::Future, time::Duration};
 

@@ -192,7 +192,8 @@ async fn proof(
     Ok(respond(TEXT, ASK_AGAIN, proof))
 }
 
-/// The verifier keys: the one that signs, the one that cosigns with the time. Whoever is to check the trail gets them another way.
+/// The verifier keys: the one that signs, and the one that cosigns with the time. Anyone who checks
+/// the trail should get them another way.
 #[utoipa::path(
     get,
     path = "/trail/trail.vkey",
@@ -225,8 +226,8 @@ async fn retired(State(state): State<ApiState>) -> Result<Response, ApiError> {
     Ok(respond(TEXT, ASK_AGAIN, keys))
 }
 
-/// The checkpoint under which a key was given up, signed with it and with the one that took its place: whoever trusts the old key learns of the
-/// new one by it.
+/// The checkpoint that hands over from a key, signed with it and with its successor. Anyone who
+/// trusts the old key learns the new one from it.
 #[utoipa::path(
     get,
     path = "/trail/handover/{key}",
@@ -263,7 +264,7 @@ async fn hand_over(
     params(("witnesses" = u8, Path, description = "How many witnesses, from 1.")),
     responses(
         (status = 200, description = "A signed and cosigned checkpoint.", body = String, content_type = "text/plain; charset=utf-8"),
-        (status = 404, description = "So many have not cosigned one.", body = Problem),
+        (status = 404, description = "No checkpoint has this many cosignatures.", body = Problem),
     )
 )]
 async fn cosigned(
