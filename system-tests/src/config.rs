@@ -120,11 +120,21 @@ impl Config {
 
     /// One that follows the trail, and the lines of the table that says what it is: `[sink.KIND]`.
     #[must_use]
-    pub fn sink(mut self, name: &str, kind: &str, lines: &str) -> Self {
+    pub fn sink(self, name: &str, kind: &str, lines: &str) -> Self {
+        self.sink_with(name, "", kind, lines)
+    }
+
+    /// The same, which may lack what is pruned.
+    #[must_use]
+    pub fn optional_sink(self, name: &str, kind: &str, lines: &str) -> Self {
+        self.sink_with(name, "required = false\n", kind, lines)
+    }
+
+    fn sink_with(mut self, name: &str, further: &str, kind: &str, lines: &str) -> Self {
         add(&mut self.keys, "[[sink]]");
         add(
             &mut self.keys,
-            &format!("name = {name:?}\n[sink.{kind}]\n{lines}"),
+            &format!("name = {name:?}\n{further}[sink.{kind}]\n{lines}"),
         );
         self
     }

@@ -1,11 +1,13 @@
 //! What the verifier says of the table alone: sound as it came, and every change by somebody with all rights is found and named.
 
+use std::time::Duration;
+
 use livetrail_replica::ReplicaSink as _;
 use livetrail_replica::conformance::{Place as _, TestLog};
 use livetrail_verify::{
     Class, Options, Policy, PostgresTrail, Report, Verdict, VerifyError, keys_in, verify,
 };
-use system_tests::Postgres;
+use system_tests::{Postgres, clock};
 
 use super::Table;
 
@@ -98,6 +100,11 @@ async fn a_sound_table_is_sound_and_each_change_is_found_and_named() {
             Some(1_280),
         ),
         (
+            "an entry of 50 MB",
+            "UPDATE livetrail.records SET entry = convert_to(repeat('0123456789', 5000000), 'UTF8') WHERE index = 300",
+            Some(300),
+        ),
+        (
             "a changed checkpoint",
             "UPDATE livetrail.checkpoints SET note = set_byte(note, 40, 65)",
             None,
@@ -156,6 +163,58 @@ async fn a_tail_that_was_cut_off_is_told_by_the_checkpoints_that_are_left() {
         .iter()
         .any(|finding| finding.class == Class::Older && finding.text.contains("cut off"));
     assert!(said, "{report}");
+}
+
+/// Records and their checkpoint are there, and the row that commits them is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_was_removed_alone_is_found() {
+    let log = TestLog::new(ORIGIN);
+    let table = Table::fresh().await;
+    for count in [700, 800] {
+        let first = log.size();
+        log.add(count);
+        let range = log.range(first, usize::try_from(count).unwrap());
+        table.direct().append(&range).await.unwrap();
+    }
+    with_change(
+        &table,
+        "DELETE FROM livetrail.commits WHERE next_index = 1500",
+    );
+    let report = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| scope.spawn(|| report(&table.server, &log)).join().unwrap())
+    });
+    assert_eq!(report.verdict, Verdict::NotSound, "{report}");
+    for (class, words) in [
+        (Class::Older, "cut off"),
+        (Class::Altered, "rows of livetrail.commits were removed"),
+    ] {
+        let said = report
+            .findings
+            .iter()
+            .any(|finding| finding.class == class && finding.text.contains(words));
+        assert!(said, "{class:?}: {report}");
+    }
+}
+
+/// The owner of the database can replace the table by a view that never returns a row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_that_never_ends_is_given_up_and_accuses_nobody() {
+    let log = TestLog::with(ORIGIN, 300);
+    let table = Table::fresh().await;
+    table.direct().append(&log.range(0, 300)).await.unwrap();
+    with_change(
+        &table,
+        "ALTER TABLE livetrail.records RENAME TO kept; \
+         CREATE VIEW livetrail.records AS SELECT * FROM livetrail.kept WHERE pg_sleep(86400) IS NULL",
+    );
+    let url = table.server.url();
+    let watch = clock::Stopwatch::start();
+    let opened = tokio::task::spawn_blocking(move || PostgresTrail::open(&url, None, None));
+    let error = opened.await.unwrap().unwrap_err();
+    assert!(matches!(error, VerifyError::Database { .. }), "{error}");
+    assert!(error.to_string().contains("timed out"), "{error}");
+    // A question has a minute.
+    assert!(watch.elapsed() < Duration::from_secs(90));
 }
 
 #[test]

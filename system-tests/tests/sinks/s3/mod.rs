@@ -6,6 +6,7 @@ mod outage;
 mod own;
 mod owner;
 mod page;
+mod server;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -75,11 +76,16 @@ impl Place {
 
     /// The lines of a server's `[sink.s3]` for the bucket, behind this endpoint.
     pub(crate) fn settings(&self, endpoint: &str) -> String {
+        let lock = "lock = \"compliance\"\nkeep_entries = \"1d\"\nkeep_tiles = \"1d\"\nkeep_checkpoints = \"1d\"\n";
+        self.settings_with(endpoint, lock)
+    }
+
+    /// The same, with this about who may delete what.
+    fn settings_with(&self, endpoint: &str, lock: &str) -> String {
         let (name, credentials) = (self.name(), self.credentials.path().join("credentials"));
         format!(
             "bucket = {name:?}\nregion = \"us-east-1\"\nendpoint = {endpoint:?}\ncredentials_file = {credentials:?}\n\
-             profile = \"trail\"\nlock = \"compliance\"\nkeep_entries = \"1d\"\nkeep_tiles = \"1d\"\n\
-             keep_checkpoints = \"1d\"\nbatch_interval = \"1s\"\n"
+             profile = \"trail\"\n{lock}batch_interval = \"1s\"\n"
         )
     }
 
