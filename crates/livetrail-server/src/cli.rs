@@ -20,10 +20,10 @@ use crate::{
     arg_required_else_help = true,
     after_help = "\
 See it work:
-  livetrail demo                                       a stream, its viewers and their trail, in a few seconds
+  livetrail demo                                       a stream, its viewers and its trail, in a few seconds
 
 Use it:
-  livetrail trail init ./livetrail-data                once: makes the trail and its keys
+  livetrail trail init ./livetrail-data                once: creates the trail and its keys
   livetrail serve                                      RTMP on port 1935, HTTP on 127.0.0.1:8080
   livetrail publish clip.flv rtmp://127.0.0.1/live/cam
   livetrail play http://127.0.0.1:8080/live/cam.flv
@@ -79,17 +79,18 @@ pub(crate) enum Trail {
     RotateKey(trail::rotate::Args),
     Prune(trail::keep::PruneArgs),
     Hold(trail::keep::HoldArgs),
-    /// Say that this machine's clock is right, on record, when retention waits because it is far ahead of the trail's time.
+    /// Confirm, on record, that this machine's clock is right, so that retention goes on.
     ///
-    /// Retention waits when the wall clock is more than a day ahead of the trail: the clock is wrong, or the server was down for long. A
-    /// synchronised clock or a witness ends that by itself; where there is neither, this does. Look at `date` first. Also while the server runs.
+    /// Retention waits when the wall clock is more than a day ahead of the trail: the clock is
+    /// wrong, or the server was down for long. A synchronised clock or a witness ends the wait. If
+    /// there is neither, use this command. Check `date` first. The server may be running.
     #[command(after_help = "\
 Examples:
   date; livetrail trail confirm-clock ./livetrail-data
 
-Exit codes: 0 confirmed; 2 it does not count, and why.")]
+Exit codes: 0 confirmed; 2 not confirmed, with the reason.")]
     ConfirmClock(trail::keep::Keeper),
-    /// Who follows the trail: set them up, and see how far they are.
+    /// Set up the sinks that follow the trail, and show how far they are.
     #[command(
         subcommand,
         after_help = "\
@@ -105,7 +106,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrailSinks {
     Status(sinks::StatusArgs),
-    /// Make what a sink needs at its place. Does nothing where all is there.
+    /// Create what a sink needs at its destination, if it is missing.
     #[command(subcommand)]
     Init(SinksInit),
     /// Read back what a sink holds, for an audit.

@@ -12,10 +12,10 @@ use crate::{
     serve::configured_sinks,
 };
 
-/// Check a configuration file, with the variables and flags, as `serve` would, without serving.
+/// Check a configuration file, with variables and flags, as `serve` would.
 ///
-/// Reads every file with a secret that the configuration names, and connects to nothing. Without FILE it checks the defaults with the variables
-/// and flags.
+/// Reads every file with a secret that the configuration names, and connects to nothing. Without
+/// FILE it checks the defaults with the variables and flags.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -24,9 +24,9 @@ Examples:
   LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m livetrail config check livetrail.toml
   livetrail serve --config livetrail.toml --check       the same, with the command line of the server
 
-Exit codes: 0 it can be used; 2 it cannot, and which setting is wrong, where, and what is allowed.")]
+Exit codes: 0 valid; 2 invalid, with the setting, its line and what is allowed.")]
 pub(crate) struct CheckArgs {
-    /// The file.
+    /// The configuration file.
     #[arg(value_name = "FILE", env = "LIVETRAIL_CONFIG")]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]

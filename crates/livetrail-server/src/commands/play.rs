@@ -15,7 +15,7 @@ use crate::{
     output::{Failure, Outcome},
 };
 
-/// Watch a stream over RTMP or HTTP-FLV, and count or keep what comes.
+/// Play a stream over RTMP or HTTP-FLV, and count or save the frames.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -23,9 +23,9 @@ Examples:
   livetrail play http://127.0.0.1:8080/live/cam.flv -o cam.flv
   livetrail play 'http://127.0.0.1:8080/live/cam.flv?token=SECRET' --seconds 5 --json
 
-Exit codes: 0 something was played; 1 refused, the connection failed, or no frame came; 2 wrong usage.")]
+Exit codes: 0 frames were played; 1 refused, the connection failed, or no frame came; 2 wrong usage.")]
 pub(crate) struct Args {
-    /// Where from.
+    /// The stream to play.
     #[arg(
         value_name = "URL",
         help = "rtmp://HOST[:PORT]/APPLICATION/STREAM or http://HOST[:PORT]/APPLICATION/STREAM.flv"
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) token: ClientToken,
-    /// Stop after so many seconds; otherwise at the stream's end or at Ctrl-C.
+    /// Stop after this many seconds. Without it, stop at the stream's end or at Ctrl-C.
     #[arg(long, value_name = "N", value_parser = seconds)]
     pub(crate) seconds: Option<Duration>,
     /// Write the stream to this file; `-` is standard output.

@@ -23,10 +23,10 @@ Examples:
 
 Exit codes: 0 all was sent; 1 refused, or the connection failed; 2 wrong usage.")]
 pub(crate) struct Args {
-    /// The file.
+    /// The file to publish.
     #[arg(value_name = "FILE.flv")]
     pub(crate) file: PathBuf,
-    /// Where to.
+    /// The stream to publish to.
     #[arg(
         value_name = "URL",
         help = "rtmp://HOST[:PORT]/APPLICATION/STREAM[?token=SECRET]"
@@ -34,10 +34,10 @@ pub(crate) struct Args {
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) token: ClientToken,
-    /// As fast as the server takes it, instead of in real time.
+    /// Send as fast as the server reads, instead of in real time.
     #[arg(long)]
     pub(crate) fast: bool,
-    /// So many times one after the other; 0 is for ever.
+    /// Publish the file this many times in a row; 0 is for ever.
     #[arg(long = "loop", value_name = "N", default_value_t = 1)]
     pub(crate) times: u64,
     /// Print the summary as JSON.

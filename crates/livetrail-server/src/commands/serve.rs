@@ -14,14 +14,14 @@ use crate::{
 
 /// Run the server until SIGTERM or SIGINT.
 ///
-/// Publishers and viewers connect over RTMP, viewers over HTTP-FLV as well. Every session is
-/// recorded in the trail in DATA/trail, a log with signed checkpoints that others can verify. It
-/// must be there: `livetrail trail init` makes it, or --init at the first start. SIGHUP reads keys,
+/// Publishers and viewers connect over RTMP; viewers also over HTTP-FLV. Every session is recorded
+/// in the trail in DATA/trail, a log with signed checkpoints that others can verify. The trail must
+/// exist: `livetrail trail init` creates it, or --init at the first start. SIGHUP reads keys,
 /// applications and limits again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  livetrail serve --init                               the first start; afterwards without --init
+  livetrail serve --init                               the first start; later without --init
   livetrail config example > livetrail.toml && livetrail serve --config livetrail.toml
   livetrail serve --data /var/lib/livetrail --rtmp 0.0.0.0:1935 --http 127.0.0.1:8080
   LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m livetrail serve   any setting, as a variable
@@ -35,12 +35,11 @@ pub(crate) struct Args {
     pub(crate) file: ConfigFile,
     #[command(flatten)]
     pub(crate) overrides: ServeOverrides,
-    /// Make the trail before serving, as `livetrail trail init` does; refused if there is one
-    /// already.
+    /// Create the trail before serving, as `livetrail trail init` does; refused if there is one.
     #[arg(long)]
     pub(crate) init: bool,
-    /// Check the configuration, the flags and the variables, and exit: 0 when they can be used, 2
-    /// when not.
+    /// Check the configuration, the flags and the variables, and exit: 0 if they are valid, 2 if
+    /// not.
     #[arg(long)]
     pub(crate) check: bool,
     /// Print the configuration file with every setting and its default, and exit.

@@ -10,7 +10,7 @@ use crate::{
     output::{Failure, Outcome, say},
 };
 
-/// Make a signed token (JWT, HS256) that a server with the same key under `[[auth.token_key]]` accepts.
+/// Make a signed token (JWT, HS256) for a server that has the same key under `[[auth.token_key]]`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,19 +30,19 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     pub(crate) key: Option<String>,
-    /// Who holds the token; goes on record.
+    /// The holder of the token; goes on record.
     #[arg(long, value_name = "NAME")]
     pub(crate) subject: Option<String>,
-    /// Good for this application alone.
+    /// Valid for this application alone.
     #[arg(long, value_name = "APP")]
     pub(crate) app: Option<String>,
-    /// Good for this stream alone.
+    /// Valid for this stream alone.
     #[arg(long, value_name = "STREAM")]
     pub(crate) stream: Option<String>,
-    /// What it is good for.
+    /// What the token grants.
     #[arg(long, value_name = "GRANT", default_value = "both")]
     pub(crate) grant: GrantName,
-    /// For how long it is good, such as `8h`.
+    /// How long the token is valid, such as `8h`.
     #[arg(long, value_name = "SPAN", default_value = "1h")]
     pub(crate) valid_for: Span,
 }

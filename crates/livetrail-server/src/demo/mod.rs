@@ -34,12 +34,14 @@ use crate::{
     trail::{self, Trail, trail_directory},
 };
 
-/// Show a stream, two viewers, two refusals and their trail, in a few seconds, with nothing else installed.
+/// Show a stream, two viewers, two refusals and their trail, in a few seconds, without other
+/// programs.
 ///
-/// Starts the server on free ports of this machine, publishes a bundled clip over RTMP in real time, lets one viewer watch
-/// over RTMP and one over HTTP-FLV, and refuses a viewer and a publisher without the right key. Then it prints the sessions and
-/// the trail, verifies it as an outsider would, proves one record by a receipt, and finds one changed byte in a copy. Exits with 0 only if every frame arrived, the trail is
-/// exactly what happened, and the outsider agrees.
+/// Starts the server on free ports of this machine and publishes a bundled clip over RTMP in real
+/// time. One viewer watches over RTMP and one over HTTP-FLV. A viewer and a publisher without the
+/// right key are refused. Then it prints the sessions and the trail, verifies the trail as an
+/// outsider would, proves one record with a receipt, and finds one changed byte in a copy. It exits
+/// with 0 only if every frame arrived, the trail is exactly what happened, and the outsider agrees.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

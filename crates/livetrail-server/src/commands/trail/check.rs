@@ -8,13 +8,14 @@ use serde_json::json;
 use super::source::{Source, TrailPath};
 use crate::output::{Failure, Outcome, say};
 
-/// Check that a trail is complete: every session begins and ends exactly once, no record is missing unreported.
+/// Check that a trail is complete: every session begins and ends exactly once, and no record is
+/// missing without a report.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   livetrail trail check ./livetrail-data
 
-Exit codes: 0 sound; 1 not sound, and it says what and where; 2 it could not be checked.")]
+Exit codes: 0 sound; 1 not sound, with what is wrong and where; 2 could not be checked.")]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) trail: TrailPath,

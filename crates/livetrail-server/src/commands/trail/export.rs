@@ -45,13 +45,13 @@ pub(crate) struct Args {
     /// The entry after the last.
     #[arg(long, value_name = "INDEX")]
     pub(crate) to: Option<u64>,
-    /// One record a line: as it was hashed, with its index and hash, or with tabs.
+    /// One record per line: as it was hashed, with its index and hash, or separated by tabs.
     #[arg(long, value_name = "FORMAT", default_value = "entries")]
     pub(crate) format: ExportFormat,
-    /// Write to this file, which must not be there yet, instead of standard output.
+    /// Write to this new file instead of standard output.
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Copy everything that is published, with the verifier keys, into this new directory instead.
+    /// Instead, copy everything that is published, with the verifier keys, into this new directory.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "to", "format", "output", "stream", "session", "action", "principal", "since", "until"])]
     pub(crate) site: Option<PathBuf>,
 }

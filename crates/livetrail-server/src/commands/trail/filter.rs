@@ -13,22 +13,23 @@ use crate::{
 /// Which records.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FilterArgs {
-    /// Of this stream: `cam`, or with its application `live/cam`.
+    /// Only this stream: `cam`, or with its application `live/cam`.
     #[arg(long, value_name = "STREAM")]
     pub(crate) stream: Option<String>,
-    /// Of this session; the first or the last characters of its id are enough, and 8 or more are found fast.
+    /// Only this session. The first or last characters of its id are enough; 8 or more are fast.
     #[arg(long, value_name = "ID")]
     pub(crate) session: Option<String>,
-    /// With this action, such as `play_denied`; several times for several.
+    /// Only this action, such as `play_denied`. May be given several times.
     #[arg(long, value_name = "ACTION")]
     pub(crate) action: Vec<String>,
-    /// By this principal: who it was, as authenticated.
+    /// Only this principal: the authenticated name.
     #[arg(long, value_name = "NAME")]
     pub(crate) principal: Option<String>,
-    /// Not before: RFC 3339 (`2026-11-22T14:00:00Z`), a date, or a time span before now (`1h`).
+    /// From this time on: RFC 3339 (`2026-11-22T14:00:00Z`), a date, or a time span before now
+    /// (`1h`).
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// Before: as `--since`.
+    /// Up to this time, in the same forms.
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
 }

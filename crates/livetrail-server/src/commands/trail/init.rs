@@ -10,16 +10,17 @@ use crate::{
     trail::{self, Created, Predecessor, Settings},
 };
 
-/// Make the trail of a server: its keys, and an empty log with a signed checkpoint. Once, before
+/// Create the trail of a server: its keys, and an empty log with a signed checkpoint. Once, before
 /// the first start.
 ///
-/// The trail is made in DIR/trail, its verifier keys are printed and written to DIR/trail.vkey, its
-/// secret keys go to DIR/trail/private/keys unless said otherwise. A key file that is there already
-/// is taken as it is.
+/// The trail is created in DIR/trail. Its verifier keys are printed and written to DIR/trail.vkey.
+/// Its secret keys are written to DIR/trail/private/keys, unless other files are given. An existing
+/// key file is used as it is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The origin is the log's name in every checkpoint, and that of its keys. It must never be another log's: witnesses and auditors tell logs apart
-by it. Without --origin it is made of this host's name and a random number: media-1.example.com/livetrail/3f9c2a17. It cannot be changed later.
+The origin is the log's name in every checkpoint and in its keys. Witnesses and auditors distinguish logs
+by it, so no other log may have it. Without --origin it is this host's name and a random number, such as
+media-1.example.com/livetrail/3f9c2a17. It cannot be changed later.
 
 Examples:
   livetrail trail init /var/lib/livetrail
@@ -27,23 +28,23 @@ Examples:
   livetrail trail init /var/lib/new --after newest.checkpoint
   livetrail trail init /var/lib/livetrail --signer-key-file /etc/livetrail/signer --cosigner-key-file /etc/livetrail/cosigner
 
-Exit codes: 0 made; 2 there is a trail already, or it could not be made.")]
+Exit codes: 0 created; 2 there is a trail already, or it could not be created.")]
 pub(crate) struct Args {
-    /// The server's data directory; made if it is not there.
+    /// The server's data directory; created if it does not exist.
     #[arg(value_name = "DIR")]
     pub(crate) data: PathBuf,
     /// The log's name: without a scheme, such as `example.com/studio-1`.
     #[arg(long, value_name = "NAME")]
     pub(crate) origin: Option<String>,
-    /// The last checkpoint of a log that is lost and that this one goes on from: it becomes the
-    /// first entry. The origin must be a new one.
+    /// The last checkpoint of a lost log that this one continues. It becomes the first entry. The
+    /// origin must be new.
     #[arg(long, value_name = "CHECKPOINT")]
     pub(crate) after: Option<PathBuf>,
-    /// The key that signs checkpoints, elsewhere; the server's configuration must say so, too
-    /// (`trail.signer_key_file`).
+    /// Another file for the key that signs checkpoints. Set `trail.signer_key_file` in the
+    /// server's configuration as well.
     #[arg(long, value_name = "FILE")]
     pub(crate) signer_key_file: Option<PathBuf>,
-    /// The key that cosigns them with the time, elsewhere; as above (`trail.cosigner_key_file`).
+    /// Another file for the key that cosigns them with the time (`trail.cosigner_key_file`).
     #[arg(long, value_name = "FILE")]
     pub(crate) cosigner_key_file: Option<PathBuf>,
 }

@@ -16,12 +16,12 @@ use crate::{
     },
 };
 
-/// Remove old entries, on record. With the server stopped; a running one does it by
+/// Remove old entries, on record, while the server is stopped. A running server does it by
 /// `trail.retention`.
 ///
-/// The entries go, in bundles of 256; their hashes and all checkpoints stay, so that proofs and the
-/// rest of the trail go on to verify. What a required replica or a legal hold needs stays, and so
-/// does what an open session began with.
+/// Entries are removed in bundles of 256. Their hashes and all checkpoints stay, so proofs and the
+/// rest of the trail can still be verified. Entries that a required sink, a legal hold or an open
+/// session needs stay.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,23 +29,23 @@ Examples:
   livetrail trail prune ./livetrail-data --older-than 400d
   livetrail trail prune ./livetrail-data --below 1000000
 
-Exit codes: 0 done, also when nothing was to go; 1 it was begun, and the next start goes on with it; 2 nothing was removed, and why.")]
+Exit codes: 0 done, or nothing to remove; 1 started, and the next start will finish it; 2 nothing was removed, with the reason.")]
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     pub(crate) keeper: Keeper,
-    /// What was recorded longer ago than this, such as `400d`. A clock that went back makes nothing
-    /// older.
+    /// Remove what was recorded longer ago than this, such as `400d`. A clock that went back makes
+    /// nothing older.
     #[arg(long, value_name = "SPAN", required_unless_present = "below")]
     pub(crate) older_than: Option<String>,
-    /// What comes before this entry.
+    /// Remove what comes before this entry.
     #[arg(long, value_name = "INDEX", conflicts_with = "older_than")]
     pub(crate) below: Option<u64>,
-    /// Only say what would go.
+    /// Only print what would be removed.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
-/// Set, lift or list legal holds: entries that nobody may remove. Also while the server runs.
+/// Set, lift or list legal holds: entries that must not be removed. The server may be running.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -53,15 +53,15 @@ Examples:
   livetrail trail hold ./livetrail-data case-2026-17 --from 104000
   livetrail trail hold ./livetrail-data case-2026-17 --release
 
-Exit codes: 0 done; 2 nothing was changed, and why.")]
+Exit codes: 0 done; 2 nothing was changed, with the reason.")]
 pub(crate) struct HoldArgs {
     #[command(flatten)]
     pub(crate) keeper: Keeper,
-    /// The hold: 1 to 64 letters, digits, `-` and `_`. Without a name all holds are listed, and the
-    /// replicas.
+    /// The hold's name: 1 to 64 letters, digits, `-` and `_`. Without a name all holds are listed,
+    /// and the sinks that retention waits for.
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// The first entry that must stay, with all after it.
+    /// The first entry that must stay, together with all later ones.
     #[arg(
         long,
         value_name = "INDEX",
@@ -69,7 +69,7 @@ pub(crate) struct HoldArgs {
         conflicts_with = "release"
     )]
     pub(crate) from: Option<u64>,
-    /// Lift it.
+    /// Lift the hold.
     #[arg(long, requires = "name")]
     pub(crate) release: bool,
 }

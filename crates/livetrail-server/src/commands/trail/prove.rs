@@ -7,7 +7,8 @@ use anyhow::Context;
 use super::source::{LedgerSource, TrailPath};
 use crate::output::{Failure, Outcome, say};
 
-/// Print the published checkpoint: size and root of the trail, signed. Keep one from time to time, where the trail is not.
+/// Print the published checkpoint: the size and root of the trail, signed. Keep one from time to
+/// time, on another machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -19,7 +20,7 @@ pub(crate) struct CheckpointArgs {
     pub(crate) trail: TrailPath,
 }
 
-/// Print a receipt that a record is in the trail: a .tlog-proof file, which stands alone.
+/// Print a receipt that a record is in the trail: a .tlog-proof file that is complete by itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +31,7 @@ Exit codes: 0 done; 2 the trail cannot be read, or no checkpoint covers the entr
 pub(crate) struct ProveArgs {
     #[command(flatten)]
     pub(crate) trail: TrailPath,
-    /// The record's place in the trail, from 0; `trail export --format json` shows it.
+    /// The record's index in the trail, from 0; `trail export --format json` shows it.
     #[arg(value_name = "INDEX")]
     pub(crate) index: u64,
     /// Write the receipt to this file instead of standard output.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::output::{Failure, Outcome, complain, say};
 
-/// Show the records that fit.
+/// Show the records that match.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -20,20 +20,20 @@ Examples:
   livetrail trail query ./livetrail-data --action play_denied --since 2026-11-22T14:00:00Z --until 2026-11-22T15:00:00Z
   livetrail trail query ./livetrail-data --session 0199a7… --format json
 
-Each record that is shown was proven to be in the tree that the checkpoint signs. The query index in the trail's private part finds it among
-millions; it is derived, kept up by the server and by this command, and may be removed at any time. It could at worst leave a record out:
---scan asks without it.
+Each record that is shown was proven to be in the tree that the checkpoint signs. The query index in the trail's
+private part finds records among millions. It is derived data that the server and this command maintain, and it
+may be removed at any time. At worst the index leaves a record out; --scan searches without it.
 
-Exit codes: 0 done, also when nothing fits; 2 the trail cannot be read, or there is no such action.")]
+Exit codes: 0 done, also without a match; 2 the trail cannot be read, or there is no such action.")]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) trail: TrailPath,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// How to show them: a table for people, one JSON object a line, or tab-separated lines.
+    /// A table for people, one JSON object per line, or tab-separated lines.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: TrailFormat,
-    /// Look through the whole trail, without the query index.
+    /// Search the whole trail, without the query index.
     #[arg(long)]
     pub(crate) scan: bool,
 }

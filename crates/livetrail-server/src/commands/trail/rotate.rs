@@ -9,21 +9,23 @@ use crate::{
     trail::{Role, rotate_key},
 };
 
-/// Give the trail a new key, on record. With the server stopped.
+/// Give the trail a new key, on record, while the server is stopped.
 ///
-/// The change is recorded and sealed with the old key; the checkpoint that covers it is signed with both, and kept; from then on the new key
-/// signs. Whoever trusts the old key learns of the new one from the trail. The old secret is overwritten. If it is killed, run it again.
+/// The change is recorded and sealed with the old key. The checkpoint that covers it is signed with
+/// both keys and kept. From then on the new key signs, and the old secret is overwritten. Anyone
+/// who trusts the old key learns the new one from the trail. If the command is killed, run it
+/// again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   livetrail trail rotate-key ./livetrail-data
   livetrail trail rotate-key /var/lib/livetrail --config /etc/livetrail.toml --cosigner
 
-Exit codes: 0 done; 2 nothing was changed, and why.")]
+Exit codes: 0 done; 2 nothing was changed, with the reason.")]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) keeper: Keeper,
-    /// The key that cosigns checkpoints with the time, instead of the one that signs them.
+    /// Change the key that cosigns checkpoints with the time, instead of the one that signs them.
     #[arg(long)]
     pub(crate) cosigner: bool,
 }

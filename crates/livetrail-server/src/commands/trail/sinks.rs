@@ -25,20 +25,20 @@ use crate::{
     trail::trail_directory,
 };
 
-/// Ask each configured sink how far it is with the trail, and whether it could take records now.
+/// Ask each configured sink how far it is, and whether it could take records now.
 ///
-/// Works while a server runs and without one.
+/// Works with and without a running server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   livetrail trail sinks status --config livetrail.toml
   livetrail trail sinks status --config livetrail.toml --json
 
-Exit codes: 0 every sink answers and holds no more than the trail; 1 some sink does not; 2 the configuration or the trail cannot be read.")]
+Exit codes: 0 every sink answers and holds no more than the trail; 1 a sink does not; 2 the configuration or the trail cannot be read.")]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) server: ConfigFileAndData,
-    /// How long to wait for each.
+    /// How long to wait for each sink.
     #[arg(long, value_name = "SPAN", default_value = "5s")]
     pub(crate) timeout: Span,
     /// Print the answers as JSON.

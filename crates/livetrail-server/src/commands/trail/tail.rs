@@ -9,7 +9,8 @@ use super::{
 };
 use crate::output::{Outcome, complain, say};
 
-/// Show the last records, and with -f those that follow. A ledger's records are seen when a checkpoint covers them, a second later at most.
+/// Show the last records, and with -f the new ones. A record is shown when a checkpoint covers it,
+/// within a second.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -17,19 +18,19 @@ Examples:
   livetrail trail tail -f ./livetrail-data --action play_denied
   livetrail trail tail -f -n 0 --format json ./livetrail-data | jq .
 
-Exit codes: 0 done, also when nothing fits, or when what reads the output has seen enough; 2 the trail cannot be read, or there is no such action.")]
+Exit codes: 0 done, also without a match or when the output is closed; 2 the trail cannot be read, or there is no such action.")]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) trail: TrailPath,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// Wait for records that follow, until Ctrl-C.
+    /// Wait for new records, until Ctrl-C.
     #[arg(long, short)]
     pub(crate) follow: bool,
-    /// How many of the last records that fit.
+    /// How many of the last matching records to show.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
     pub(crate) lines: usize,
-    /// How to show them: short lines for people, one JSON object a line, or tab-separated lines.
+    /// Short lines for people, one JSON object per line, or tab-separated lines.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: TrailFormat,
 }

@@ -21,19 +21,20 @@ use crate::{
     trail::TrailPlace,
 };
 
-/// Check a trail as an outsider would: signatures, every entry and hash, every session. The check is that of `livetrail-verify`.
+/// Verify a trail as an outsider would: signatures, every entry and hash, every session.
+/// `livetrail-verify` makes the same checks.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --vkey and --policy the keys are those of trail.vkey in the data directory: good for finding damage, not for convincing others. Who does
-not trust those who keep the trail brings the key that they were given, an older checkpoint (`livetrail trail checkpoint` printed it then), and
-their own copy of livetrail-verify.
+Without --vkey and --policy the keys are those of trail.vkey in the data directory. That finds damage, but does
+not convince others. An auditor who does not trust the keeper of the trail brings their own copy of the key, an
+older checkpoint (from `livetrail trail checkpoint`), and their own build of livetrail-verify.
 
 Examples:
   livetrail trail verify ./livetrail-data
   livetrail trail verify ./livetrail-data --vkey from-the-contract.vkey --against 2025-11-01.checkpoint --strict
   livetrail trail verify ./livetrail-data --json
 
-Exit codes: 0 sound; 1 not sound, and it says what, where and from which entry on; 2 could not be checked, and why.")]
+Exit codes: 0 sound; 1 not sound, with what, where and from which entry on; 2 could not be checked, with the reason.")]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) trail: TrailPath,
@@ -43,13 +44,13 @@ pub(crate) struct Args {
     /// A policy file (C2SP tlog-policy): keys of the log, witnesses, groups, quorum.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
-    /// An older checkpoint that the trail must contain; several times for several.
+    /// An older checkpoint that the trail must contain. May be given several times.
     #[arg(long, value_name = "CHECKPOINT")]
     pub(crate) against: Vec<PathBuf>,
-    /// Take silence, such as missing heartbeats, for a failure.
+    /// Treat silence, such as missing heartbeats, as a failure.
     #[arg(long)]
     pub(crate) strict: bool,
-    /// When this copy was made: silence at its end is judged by that time, and not by the time that it is now
+    /// When this copy was made. Silence at its end is judged by this time instead of now.
     #[arg(long, value_name = "TIME")]
     pub(crate) as_of: Option<String>,
     /// Print the report as JSON.
