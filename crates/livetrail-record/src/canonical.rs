@@ -1,7 +1,7 @@
 //! Canonical bytes: RFC 8785 JSON, written by hand in key order.
 //!
-//! The same record always gives the same bytes, and parsing accepts nothing but those bytes, so that a record and its leaf hash
-//! determine each other.
+//! The same record always gives the same bytes, and parsing accepts nothing but those bytes, so
+//! that a record and its leaf hash determine each other.
 
 use std::cmp::Ordering;
 
@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use crate::action::{AuditAction, EVENT};
 use crate::error::RecordError;
-use crate::extra::{self, Extra, Value};
+use crate::extra::{self, Value};
+use crate::fields::{self, AuditRecord};
 use crate::personal::Personal;
 use crate::reason::{Outcome, Reason};
-use crate::record::{self, AuditRecord};
 use crate::view::RecordView;
 
 /// The longest canonical form: what a length of 16 bits can say in an entry bundle.
@@ -34,14 +34,15 @@ pub fn encode_canonical(record: &AuditRecord) -> Result<Vec<u8>, RecordError> {
     Ok(out)
 }
 
-/// Appends the record's canonical bytes to `out`, at most [`MAX_CANONICAL_BYTES`] of them. A `detail` that would pass the
-/// limit is cut at a character boundary and `detail_cut` says so. On an error `out` is as before.
+/// Appends the record's canonical bytes to `out`, at most [`MAX_CANONICAL_BYTES`] of them. A
+/// `detail` that would pass the limit is cut at a character boundary and `detail_cut` says so. On
+/// an error `out` is as before.
 ///
 /// # Errors
-/// [`RecordError::IntegerTooLarge`] for a number from 2^53 on, [`RecordError::TooLong`] when even without `detail` the record is
-/// longer than an entry.
+/// [`RecordError::IntegerTooLarge`] for a number from 2^53 on, [`RecordError::TooLong`] when even
+/// without `detail` the record is longer than an entry.
 pub fn encode_canonical_into(record: &AuditRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
-    check_integers(record)?;
+    record.check_numbers()?;
     let start = out.len();
     let detail = record.detail.as_ref().map(Personal::expose);
     write_record(out, record, detail, record.detail_cut);
@@ -65,12 +66,12 @@ pub fn encode_canonical_into(record: &AuditRecord, out: &mut Vec<u8>) -> Result<
     Ok(())
 }
 
-/// Parses canonical bytes. Fields that this version does not know come back in [`AuditRecord::extra`], so that encoding again
-/// gives the same bytes.
+/// Parses canonical bytes. Fields that this version does not know come back in
+/// [`AuditRecord::extra`], so that encoding again gives the same bytes.
 ///
 /// # Errors
-/// One [`RecordError`] for each way of not being a record's canonical bytes; in particular [`RecordError::NotCanonical`]
-/// for JSON that means a record but is written differently.
+/// One [`RecordError`] for each way of not being a record's canonical bytes; in particular
+/// [`RecordError::NotCanonical`] for JSON that means a record but is written differently.
 pub fn parse_canonical(bytes: &[u8]) -> Result<AuditRecord, RecordError> {
     match RecordView::parse(bytes) {
         Some(view) => Ok(view.to_record()),
@@ -103,94 +104,86 @@ pub(crate) fn parse_in_general(bytes: &[u8]) -> Result<AuditRecord, RecordError>
 
 // ---- Writing ----------------------------------------------------------------------------------------------------------
 
-pub(crate) fn check_integers(record: &AuditRecord) -> Result<(), RecordError> {
-    let optional = [
-        ("bytes", record.bytes),
-        ("count", record.count),
-        ("distinct", record.distinct),
-        ("dropped_frames", record.dropped_frames),
-        ("duration_ms", record.duration_ms),
-        ("first_seq", record.first_seq),
-        ("first_ts_ms", record.first_ts_ms),
-        ("frames", record.frames),
-        ("last_seq", record.last_seq),
-        ("last_ts_ms", record.last_ts_ms),
-        ("mono_ms", record.mono_ms),
-        ("refused_before", record.refused_before),
-        ("seq", record.seq),
-        ("ts_ms", Some(record.ts_ms)),
-    ];
-    for (field, value) in optional {
-        if let Some(value) = value
-            && value > MAX_INTEGER
-        {
-            return Err(RecordError::IntegerTooLarge {
-                field: field.to_owned(),
-                value,
-            });
-        }
-    }
-    Ok(())
-}
-
 /// A key as it stands between two members.
 macro_rules! key {
-    ($name:literal) => {
-        concat!(",\"", $name, "\":")
+    ($name:ident) => {
+        concat!(",\"", stringify!($name), "\":")
+    };
+}
+pub(crate) use key;
+
+/// Writes a member, as its type is written.
+macro_rules! write_member {
+    ($w:ident, $r:ident, $detail:ident, $detail_cut:ident, detail, Personal) => {
+        $w.optional_text(key!(detail), $detail)
+    };
+    ($w:ident, $r:ident, $detail:ident, $detail_cut:ident, detail_cut, Flag) => {
+        $w.flag(key!(detail_cut), $detail_cut)
+    };
+    ($w:ident, $r:ident, $detail:ident, $detail_cut:ident, $name:ident, $type:ident) => {
+        write_member!($w, $r, $name, $type)
+    };
+    ($w:ident, $r:ident, $name:ident, Action) => {
+        $w.text(key!($name), $r.$name.label())
+    };
+    ($w:ident, $r:ident, $name:ident, Label) => {
+        if let AuditAction::Event(label) = &$r.action
+            && !label.is_empty()
+        {
+            $w.text(key!($name), label);
+        }
+    };
+    ($w:ident, $r:ident, $name:ident, Name) => {
+        $w.text(key!($name), &$r.$name)
+    };
+    ($w:ident, $r:ident, $name:ident, Text) => {
+        $w.optional_text(key!($name), $r.$name.as_deref())
+    };
+    ($w:ident, $r:ident, $name:ident, Personal) => {
+        $w.optional_text(key!($name), $r.$name.as_ref().map(Personal::expose))
+    };
+    ($w:ident, $r:ident, $name:ident, Outcome) => {
+        $w.optional_text(key!($name), $r.$name.as_ref().map(Outcome::label))
+    };
+    ($w:ident, $r:ident, $name:ident, Reason) => {
+        $w.optional_text(key!($name), $r.$name.as_ref().map(Reason::label))
+    };
+    ($w:ident, $r:ident, $name:ident, Number) => {
+        $w.integer(key!($name), $r.$name)
+    };
+    ($w:ident, $r:ident, $name:ident, Time) => {
+        $w.integer(key!($name), Some($r.$name))
+    };
+    ($w:ident, $r:ident, $name:ident, Version) => {
+        $w.integer(key!($name), Some(u64::from($r.$name)))
+    };
+    ($w:ident, $r:ident, $name:ident, Flag) => {
+        $w.flag(key!($name), $r.$name)
+    };
+    ($w:ident, $r:ident, $name:ident, Id) => {
+        $w.uuid(key!($name), $r.$name)
+    };
+    ($w:ident, $r:ident, $name:ident, Nonce) => {
+        $w.nonce(key!($name), $r.$name)
     };
 }
 
-fn write_record(out: &mut Vec<u8>, r: &AuditRecord, detail: Option<&str>, detail_cut: bool) {
-    out.push(b'{');
-    let mut w = Members {
-        out,
-        extra: r.extra.iter().peekable(),
-        first: true,
+macro_rules! writer {
+    ($($name:ident: $type:ident;)+) => {
+        fn write_record(out: &mut Vec<u8>, r: &AuditRecord, detail: Option<&str>, detail_cut: bool) {
+            out.push(b'{');
+            let mut w = Members {
+                out,
+                extra: r.extra.iter().peekable(),
+                first: true,
+            };
+            $(write_member!(w, r, detail, detail_cut, $name, $type);)+
+            w.close();
+        }
     };
-    w.text(key!("action"), r.action.label());
-    w.text(key!("app"), &r.app);
-    w.uuid(key!("boot"), r.boot);
-    w.integer(key!("bytes"), r.bytes);
-    w.integer(key!("count"), r.count);
-    w.optional_text(key!("detail"), detail);
-    w.flag(key!("detail_cut"), detail_cut);
-    w.integer(key!("distinct"), r.distinct);
-    w.integer(key!("dropped_frames"), r.dropped_frames);
-    w.integer(key!("duration_ms"), r.duration_ms);
-    w.integer(key!("first_seq"), r.first_seq);
-    w.integer(key!("first_ts_ms"), r.first_ts_ms);
-    w.integer(key!("frames"), r.frames);
-    w.flag(key!("inferred"), r.inferred);
-    if let AuditAction::Event(label) = &r.action
-        && !label.is_empty()
-    {
-        w.text(key!("label"), label);
-    }
-    w.integer(key!("last_seq"), r.last_seq);
-    w.integer(key!("last_ts_ms"), r.last_ts_ms);
-    w.integer(key!("mono_ms"), r.mono_ms);
-    w.optional_text(key!("node"), r.node.as_deref());
-    w.nonce(r.nonce);
-    w.optional_text(key!("outcome"), r.outcome.as_ref().map(Outcome::label));
-    w.optional_text(key!("peer"), r.peer.as_ref().map(Personal::expose));
-    w.optional_text(
-        key!("principal"),
-        r.principal.as_ref().map(Personal::expose),
-    );
-    w.optional_text(key!("protocol"), r.protocol.as_deref());
-    w.optional_text(key!("reason"), r.reason.as_ref().map(Reason::label));
-    w.integer(key!("refused_before"), r.refused_before);
-    w.integer(key!("seq"), r.seq);
-    w.uuid(key!("session"), r.session);
-    w.optional_text(key!("stream"), r.stream.as_deref());
-    w.integer(key!("ts_ms"), Some(r.ts_ms));
-    w.optional_text(
-        key!("user_agent"),
-        r.user_agent.as_ref().map(Personal::expose),
-    );
-    w.integer(key!("v"), Some(u64::from(r.v)));
-    w.close();
 }
+
+with_types!(writer);
 
 /// Writes members in key order, with the unknown ones between the known ones where they belong.
 struct Members<'a, I: Iterator<Item = (&'a str, &'a Value)>> {
@@ -271,9 +264,9 @@ impl<'a, I: Iterator<Item = (&'a str, &'a Value)>> Members<'a, I> {
         }
     }
 
-    fn nonce(&mut self, nonce: Option<[u8; 16]>) {
+    fn nonce(&mut self, quoted: &'static str, nonce: Option<[u8; 16]>) {
         if let Some(nonce) = nonce {
-            self.key(key!("nonce"));
+            self.key(quoted);
             self.out.push(b'"');
             self.out.extend_from_slice(&encode_nonce(&nonce));
             self.out.push(b'"');
@@ -336,7 +329,8 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
 fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    // Nearly no text has anything to escape, and looking at all bytes without stopping is done 16 at a time.
+    // Nearly no text has anything to escape, and looking at all bytes without stopping is done 16
+    // at a time.
     if !rest
         .iter()
         .fold(false, |any, &byte| any | must_escape(byte))
@@ -384,7 +378,8 @@ fn write_escape(out: &mut Vec<u8>, byte: u8) {
     }
 }
 
-/// The longest prefix of `text` at a character boundary whose escaped form has at most `room` bytes.
+/// The longest prefix of `text` at a character boundary whose escaped form has at most `room`
+/// bytes.
 fn cut(text: &str, room: usize) -> &str {
     let mut used = 0_usize;
     for (at, c) in text.char_indices() {
@@ -402,60 +397,88 @@ fn cut(text: &str, room: usize) -> &str {
 
 // ---- Reading ----------------------------------------------------------------------------------------------------------
 
+/// What must be there, or belongs together, before a record can be made of it.
+#[derive(Default)]
+struct Heads {
+    action: Option<String>,
+    app: Option<String>,
+    label: Option<String>,
+    ts_ms: Option<u64>,
+    v: Option<u32>,
+}
+
+/// Reads a member, as its type is read.
+macro_rules! read_member {
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Action) => {
+        $heads.$name = Some(text(&$key, $json)?)
+    };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Label) => {
+        $heads.$name = Some(text(&$key, $json)?)
+    };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Name) => {
+        $heads.$name = Some(text(&$key, $json)?)
+    };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Time) => {
+        $heads.$name = Some(integer(&$key, &$json)?)
+    };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Version) => {
+        $heads.$name = Some(version(&$key, &$json)?)
+    };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Text) => {
+        $r.$name = Some(text(&$key, $json)?)
+    };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Personal) => {
+        $r.$name = Some(text(&$key, $json)?.into())
+    };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Outcome) => {
+        $r.$name = Some(Outcome::from_label(&text(&$key, $json)?))
+    };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Reason) => {
+        $r.$name = Some(Reason::from_label(&text(&$key, $json)?))
+    };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Number) => {
+        $r.$name = Some(integer(&$key, &$json)?)
+    };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Flag) => {
+        $r.$name = flag(&$key, &$json)?
+    };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Id) => {
+        $r.$name = Some(uuid(&$key, $json)?)
+    };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Nonce) => {
+        $r.$name = Some(nonce(&$key, $json)?)
+    };
+}
+
+macro_rules! reader {
+    ($($name:ident: $type:ident;)+) => {
+        fn read_member(
+            r: &mut AuditRecord,
+            heads: &mut Heads,
+            key: String,
+            json: Json,
+        ) -> Result<(), RecordError> {
+            match key.as_str() {
+                $(stringify!($name) => read_member!(r, heads, key, json, $name, $type),)+
+                _ => {
+                    let value = Value::from_json(&key, json)?;
+                    r.extra.insert(&key, value)?;
+                }
+            }
+            Ok(())
+        }
+    };
+}
+
+with_types!(reader);
+
 fn from_members(members: serde_json::Map<String, Json>) -> Result<AuditRecord, RecordError> {
     let mut record = AuditRecord::new(AuditAction::Event(String::new()), String::new());
-    let mut action = None;
-    let mut label = None;
-    let (mut app, mut ts_ms, mut v) = (None, None, None);
-    let mut unknown = Extra::new();
+    let mut heads = Heads::default();
     for (name, value) in members {
-        match name.as_str() {
-            "action" => action = Some(text(&name, value)?),
-            "app" => app = Some(text(&name, value)?),
-            "boot" => record.boot = Some(uuid(&name, value)?),
-            "bytes" => record.bytes = Some(integer(&name, &value)?),
-            "count" => record.count = Some(integer(&name, &value)?),
-            "detail" => record.detail = Some(text(&name, value)?.into()),
-            "detail_cut" => record.detail_cut = flag(&name, &value)?,
-            "distinct" => record.distinct = Some(integer(&name, &value)?),
-            "dropped_frames" => record.dropped_frames = Some(integer(&name, &value)?),
-            "duration_ms" => record.duration_ms = Some(integer(&name, &value)?),
-            "first_seq" => record.first_seq = Some(integer(&name, &value)?),
-            "first_ts_ms" => record.first_ts_ms = Some(integer(&name, &value)?),
-            "frames" => record.frames = Some(integer(&name, &value)?),
-            "inferred" => record.inferred = flag(&name, &value)?,
-            "label" => label = Some(text(&name, value)?),
-            "last_seq" => record.last_seq = Some(integer(&name, &value)?),
-            "last_ts_ms" => record.last_ts_ms = Some(integer(&name, &value)?),
-            "mono_ms" => record.mono_ms = Some(integer(&name, &value)?),
-            "node" => record.node = Some(text(&name, value)?),
-            "nonce" => {
-                let expected = "16 bytes in base64";
-                let nonce = decode_nonce(&text(&name, value)?);
-                record.nonce = Some(nonce.ok_or(RecordError::BadField {
-                    field: name,
-                    expected,
-                })?);
-            }
-            "outcome" => record.outcome = Some(Outcome::from_label(&text(&name, value)?)),
-            "peer" => record.peer = Some(text(&name, value)?.into()),
-            "principal" => record.principal = Some(text(&name, value)?.into()),
-            "protocol" => record.protocol = Some(text(&name, value)?),
-            "reason" => record.reason = Some(Reason::from_label(&text(&name, value)?)),
-            "refused_before" => record.refused_before = Some(integer(&name, &value)?),
-            "seq" => record.seq = Some(integer(&name, &value)?),
-            "session" => record.session = Some(uuid(&name, value)?),
-            "stream" => record.stream = Some(text(&name, value)?),
-            "ts_ms" => ts_ms = Some(integer(&name, &value)?),
-            "user_agent" => record.user_agent = Some(text(&name, value)?.into()),
-            "v" => v = Some(version(&name, &value)?),
-            _ => {
-                let value = Value::from_json(&name, value)?;
-                unknown.insert(&name, value)?;
-            }
-        }
+        read_member(&mut record, &mut heads, name, value)?;
     }
-    record.action = match (action, label) {
+    record.action = match (heads.action, heads.label) {
         (None, _) => return Err(RecordError::Missing { field: "action" }),
         (Some(action), label) if action == EVENT => AuditAction::Event(label.unwrap_or_default()),
         (Some(action), None) => AuditAction::from_label(&action),
@@ -466,15 +489,18 @@ fn from_members(members: serde_json::Map<String, Json>) -> Result<AuditRecord, R
             });
         }
     };
-    record.app = app.ok_or(RecordError::Missing { field: "app" })?;
-    record.ts_ms = ts_ms.ok_or(RecordError::Missing { field: "ts_ms" })?;
-    record.v = v.ok_or(RecordError::Missing { field: "v" })?;
-    record.extra = unknown;
+    record.app = heads.app.ok_or(RecordError::Missing { field: "app" })?;
+    record.ts_ms = heads.ts_ms.ok_or(RecordError::Missing { field: "ts_ms" })?;
+    record.v = heads.v.ok_or(RecordError::Missing { field: "v" })?;
     Ok(record)
 }
 
+fn nonce(field: &str, value: Json) -> Result<[u8; 16], RecordError> {
+    decode_nonce(&text(field, value)?).ok_or_else(|| bad(field, "16 bytes in base64"))
+}
+
 fn bad(field: &str, expected: &'static str) -> RecordError {
-    debug_assert!(record::is_known_field(field), "{field} belongs into extra");
+    debug_assert!(fields::is_known_field(field), "{field} belongs into extra");
     RecordError::BadField {
         field: field.to_owned(),
         expected,
@@ -504,7 +530,8 @@ fn version(field: &str, value: &Json) -> Result<u32, RecordError> {
         .ok_or_else(|| bad(field, "a version number"))
 }
 
-/// A flag that is not set is left out, so `false` is not canonical; the comparison with the canonical bytes finds it.
+/// A flag that is not set is left out, so `false` is not canonical; the comparison with the
+/// canonical bytes finds it.
 fn flag(field: &str, value: &Json) -> Result<bool, RecordError> {
     value.as_bool().ok_or_else(|| bad(field, "true"))
 }

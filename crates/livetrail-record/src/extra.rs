@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::canonical::{self, MAX_INTEGER};
 use crate::error::RecordError;
-use crate::record;
+use crate::fields;
 
 /// A field's value, as far as RFC 8785 JSON with integers below 2^53 goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Extra {
     /// [`RecordError::KnownField`] when this version has a field of that name, [`RecordError::IntegerTooLarge`] or
     /// [`RecordError::BadField`] when an integer in `value` is outside ±(2^53 − 1).
     pub fn insert(&mut self, name: &str, value: Value) -> Result<(), RecordError> {
-        if record::is_known_field(name) {
+        if fields::is_known_field(name) {
             return Err(RecordError::KnownField {
                 field: name.to_owned(),
             });

@@ -38,6 +38,10 @@
     )
 )]
 
+// The others use its macros.
+#[macro_use]
+mod fields;
+
 mod action;
 mod canonical;
 mod error;
@@ -56,6 +60,7 @@ pub use canonical::{
 };
 pub use error::RecordError;
 pub use extra::{Extra, Name, Value};
+pub use fields::{AuditRecord, Field, FieldClass, FieldType, FieldValue, SCHEMA};
 #[doc(hidden)]
 pub use fuzz::{fuzz_canonical, fuzz_line};
 pub use line::{encode_line, encode_line_into, parse_line};
@@ -65,6 +70,5 @@ pub use machine::{
 };
 pub use personal::{Personal, REDACTED};
 pub use reason::{Outcome, Reason, ReasonRow};
-pub use record::{AuditRecord, SCHEMA};
 pub use uuid::Uuid;
 pub use view::RecordView;

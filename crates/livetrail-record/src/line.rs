@@ -5,11 +5,12 @@
 //! 1763805600124<TAB>event<TAB>live<TAB>cam<TAB>scene change count=2<LF>
 //! ```
 //!
-//! An absent stream is `-`. `detail` is empty when the record has nothing beyond the first four columns, and otherwise has
-//! all of it: a free-form event's label first, then `key=value` separated by single spaces. The schema's version is left out
-//! when it is [`SCHEMA`].
+//! An absent stream is `-`. `detail` is empty when the record has nothing beyond the first four
+//! columns, and otherwise has all of it: a free-form event's label first, then `key=value`
+//! separated by single spaces. The schema's version is left out when it is [`SCHEMA`].
 //!
-//! Percent-encoded (upper-case hexadecimal of the UTF-8 bytes), so that a line can always be parsed back:
+//! Percent-encoded (upper-case hexadecimal of the UTF-8 bytes), so that a line can always be parsed
+//! back:
 //!
 //! | where | what |
 //! |---|---|
@@ -23,9 +24,9 @@ use crate::action::{AuditAction, EVENT};
 use crate::canonical::{decode_nonce, encode_nonce};
 use crate::error::RecordError;
 use crate::extra::Value;
+use crate::fields::{AuditRecord, IN_ORDER, Name, SCHEMA, is_first_origin};
 use crate::personal::Personal;
 use crate::reason::{Outcome, Reason};
-use crate::record::{AuditRecord, SCHEMA};
 
 /// The record's line, with its LF.
 #[must_use]
@@ -86,6 +87,63 @@ pub fn parse_line(line: &[u8]) -> Result<AuditRecord, RecordError> {
 
 // ---- Writing ----------------------------------------------------------------------------------------------------------
 
+/// Writes a word, as its type is written. The columns, and the version, are not among the words.
+macro_rules! write_word {
+    ($w:ident, $r:ident, stream, Text) => {{}};
+    ($w:ident, $r:ident, $name:ident, Text) => {
+        $w.text(stringify!($name), $r.$name.as_deref())
+    };
+    ($w:ident, $r:ident, $name:ident, Personal) => {
+        $w.text(stringify!($name), $r.$name.as_ref().map(Personal::expose))
+    };
+    ($w:ident, $r:ident, $name:ident, Outcome) => {
+        $w.text(stringify!($name), $r.$name.as_ref().map(Outcome::label))
+    };
+    ($w:ident, $r:ident, $name:ident, Reason) => {
+        $w.text(stringify!($name), $r.$name.as_ref().map(Reason::label))
+    };
+    ($w:ident, $r:ident, $name:ident, Number) => {
+        $w.integer(stringify!($name), $r.$name)
+    };
+    ($w:ident, $r:ident, $name:ident, Flag) => {
+        $w.flag(stringify!($name), $r.$name)
+    };
+    ($w:ident, $r:ident, $name:ident, Id) => {
+        $w.uuid(stringify!($name), $r.$name)
+    };
+    ($w:ident, $r:ident, $name:ident, Nonce) => {
+        $w.nonce(stringify!($name), $r.$name)
+    };
+    ($w:ident, $r:ident, $name:ident, $head:ident) => {{}};
+}
+
+macro_rules! writer {
+    ($($name:ident: $type:ident;)+) => {
+        /// With a field that is known when this is compiled, nothing of the choice remains.
+        #[inline(always)]
+        fn write_word(w: &mut Words<'_>, r: &AuditRecord, field: Name) {
+            match field {
+                $(Name::$name => write_word!(w, r, $name, $type),)+
+            }
+        }
+
+        /// The words in reading order; the fields of a later version stand before what the
+        /// pipeline adds to each record.
+        fn write_words(w: &mut Words<'_>, r: &AuditRecord) {
+            $({
+                const AT: usize = Name::$name as usize;
+                const FIELD: Name = IN_ORDER[AT];
+                if const { is_first_origin(AT) } {
+                    w.extra(r);
+                }
+                write_word(w, r, FIELD);
+            })+
+        }
+    };
+}
+
+with_types!(writer);
+
 fn write_detail(out: &mut String, r: &AuditRecord) {
     let mut w = Words { out, first: true };
     if let AuditAction::Event(label) = &r.action {
@@ -94,38 +152,7 @@ fn write_detail(out: &mut String, r: &AuditRecord) {
     if r.v != SCHEMA {
         w.integer("v", Some(u64::from(r.v)));
     }
-    w.uuid("session", r.session);
-    w.text("outcome", r.outcome.as_ref().map(Outcome::label));
-    w.text("reason", r.reason.as_ref().map(Reason::label));
-    w.text("protocol", r.protocol.as_deref());
-    w.text("principal", r.principal.as_ref().map(Personal::expose));
-    w.text("peer", r.peer.as_ref().map(Personal::expose));
-    w.text("user_agent", r.user_agent.as_ref().map(Personal::expose));
-    w.integer("duration_ms", r.duration_ms);
-    w.integer("bytes", r.bytes);
-    w.integer("frames", r.frames);
-    w.integer("dropped_frames", r.dropped_frames);
-    w.flag("inferred", r.inferred);
-    w.integer("count", r.count);
-    w.integer("first_seq", r.first_seq);
-    w.integer("last_seq", r.last_seq);
-    w.text("detail", r.detail.as_ref().map(Personal::expose));
-    w.flag("detail_cut", r.detail_cut);
-    w.integer("distinct", r.distinct);
-    w.integer("first_ts_ms", r.first_ts_ms);
-    w.integer("last_ts_ms", r.last_ts_ms);
-    w.integer("refused_before", r.refused_before);
-    for (name, value) in r.extra.iter() {
-        w.space();
-        escape(w.out, name, in_value);
-        w.out.push('=');
-        escape(w.out, &value.to_text(), in_value);
-    }
-    w.text("node", r.node.as_deref());
-    w.uuid("boot", r.boot);
-    w.integer("seq", r.seq);
-    w.integer("mono_ms", r.mono_ms);
-    w.nonce(r.nonce);
+    write_words(&mut w, r);
 }
 
 struct Words<'a> {
@@ -186,10 +213,19 @@ impl Words<'_> {
         }
     }
 
+    fn extra(&mut self, r: &AuditRecord) {
+        for (name, value) in r.extra.iter() {
+            self.space();
+            escape(self.out, name, in_value);
+            self.out.push('=');
+            escape(self.out, &value.to_text(), in_value);
+        }
+    }
+
     /// 16 bytes end in two `=` of padding, which a value must encode.
-    fn nonce(&mut self, nonce: Option<[u8; 16]>) {
+    fn nonce(&mut self, name: &str, nonce: Option<[u8; 16]>) {
         if let Some(nonce) = nonce {
-            self.key("nonce");
+            self.key(name);
             let text = encode_nonce(&nonce);
             let text = std::str::from_utf8(&text).unwrap_or_default();
             self.out.push_str(text.trim_end_matches('='));
@@ -210,10 +246,12 @@ fn in_value(byte: u8) -> bool {
     matches!(byte, b'%' | b'=' | b' ') || byte.is_ascii_control()
 }
 
-/// The first byte of the control characters beyond ASCII, U+0080 to U+009F; their second is 0x80 to 0x9F.
+/// The first byte of the control characters beyond ASCII, U+0080 to U+009F; their second is 0x80 to
+/// 0x9F.
 const HIGH_CONTROL: u8 = 0xc2;
 
-/// Appends `text` with every character percent-encoded that is a control character or that `must` names.
+/// Appends `text` with every character percent-encoded that is a control character or that `must`
+/// names.
 fn escape(out: &mut String, text: &str, must: impl Fn(u8) -> bool) {
     // Most text has nothing to encode; this look at all of its bytes is done many at a time.
     if !text
@@ -267,7 +305,8 @@ fn read_detail(record: &mut AuditRecord, detail: &str) -> Result<(), RecordError
             if !free_form || fields_began {
                 return Err(RecordError::NotKeyValue { index });
             }
-            // No writer puts these three into a label, so reading one gives what a writer would have made of it.
+            // No writer puts these three into a label, so reading one gives what a writer would
+            // have made of it.
             let word = unescape("label", word)?.replace(['\t', '\r', '\n'], " ");
             label = Some(match label {
                 None => word,
@@ -289,51 +328,67 @@ fn read_detail(record: &mut AuditRecord, detail: &str) -> Result<(), RecordError
     Ok(())
 }
 
-fn read_field(record: &mut AuditRecord, key: &str, value: &str) -> Result<(), RecordError> {
-    match key {
-        "session" => record.session = Some(uuid(key, value)?),
-        "outcome" => record.outcome = Some(Outcome::from_label(value)),
-        "reason" => record.reason = Some(Reason::from_label(value)),
-        "protocol" => record.protocol = Some(value.to_owned()),
-        "principal" => record.principal = Some(value.into()),
-        "peer" => record.peer = Some(value.into()),
-        "user_agent" => record.user_agent = Some(value.into()),
-        "duration_ms" => record.duration_ms = Some(integer(key, value)?),
-        "bytes" => record.bytes = Some(integer(key, value)?),
-        "frames" => record.frames = Some(integer(key, value)?),
-        "dropped_frames" => record.dropped_frames = Some(integer(key, value)?),
-        "inferred" => record.inferred = flag(key, value)?,
-        "count" => record.count = Some(integer(key, value)?),
-        "first_seq" => record.first_seq = Some(integer(key, value)?),
-        "last_seq" => record.last_seq = Some(integer(key, value)?),
-        "first_ts_ms" => record.first_ts_ms = Some(integer(key, value)?),
-        "last_ts_ms" => record.last_ts_ms = Some(integer(key, value)?),
-        "distinct" => record.distinct = Some(integer(key, value)?),
-        "refused_before" => record.refused_before = Some(integer(key, value)?),
-        "detail" => record.detail = Some(value.into()),
-        "detail_cut" => record.detail_cut = flag(key, value)?,
-        "node" => record.node = Some(value.to_owned()),
-        "boot" => record.boot = Some(uuid(key, value)?),
-        "seq" => record.seq = Some(integer(key, value)?),
-        "mono_ms" => record.mono_ms = Some(integer(key, value)?),
-        "nonce" => {
-            let nonce = decode_nonce(value);
-            record.nonce = Some(nonce.ok_or_else(|| bad(key, "16 bytes in base64"))?);
+/// Reads a word, as its type is read. What a column says is an unknown field among the words.
+macro_rules! read_word {
+    ($r:ident, $key:ident, $value:ident, stream, Text) => {
+        read_unknown($r, $key, $value)?
+    };
+    ($r:ident, $key:ident, $value:ident, $name:ident, Text) => {
+        $r.$name = Some($value.to_owned())
+    };
+    ($r:ident, $key:ident, $value:ident, $name:ident, Personal) => {
+        $r.$name = Some($value.into())
+    };
+    ($r:ident, $key:ident, $value:ident, $name:ident, Outcome) => {
+        $r.$name = Some(Outcome::from_label($value))
+    };
+    ($r:ident, $key:ident, $value:ident, $name:ident, Reason) => {
+        $r.$name = Some(Reason::from_label($value))
+    };
+    ($r:ident, $key:ident, $value:ident, $name:ident, Number) => {
+        $r.$name = Some(integer($key, $value)?)
+    };
+    ($r:ident, $key:ident, $value:ident, $name:ident, Flag) => {
+        $r.$name = flag($key, $value)?
+    };
+    ($r:ident, $key:ident, $value:ident, $name:ident, Id) => {
+        $r.$name = Some(uuid($key, $value)?)
+    };
+    ($r:ident, $key:ident, $value:ident, $name:ident, Nonce) => {{
+        let nonce = decode_nonce($value);
+        $r.$name = Some(nonce.ok_or_else(|| bad($key, "16 bytes in base64"))?);
+    }};
+    ($r:ident, $key:ident, $value:ident, $name:ident, Version) => {{
+        let version = integer($key, $value)?.try_into();
+        $r.$name = version.map_err(|_| bad($key, "a version number"))?;
+    }};
+    ($r:ident, $key:ident, $value:ident, $name:ident, $head:ident) => {
+        read_unknown($r, $key, $value)?
+    };
+}
+
+macro_rules! reader {
+    ($($name:ident: $type:ident;)+) => {
+        fn read_field(record: &mut AuditRecord, key: &str, value: &str) -> Result<(), RecordError> {
+            match key {
+                $(stringify!($name) => read_word!(record, key, value, $name, $type),)+
+                _ => read_unknown(record, key, value)?,
+            }
+            Ok(())
         }
-        "v" => {
-            record.v = integer(key, value)?
-                .try_into()
-                .map_err(|_| bad(key, "a version number"))?;
-        }
-        // An unknown field's value is JSON; what is none is taken for text, so that a foreign line is not lost.
-        unknown => {
-            let value = serde_json::from_str(value)
-                .ok()
-                .and_then(|json| Value::from_json(unknown, json).ok())
-                .unwrap_or_else(|| Value::Text(value.to_owned()));
-            record.extra.insert(unknown, value)?;
-        }
-    }
+    };
+}
+
+with_types!(reader);
+
+/// An unknown field's value is JSON. What is not JSON is taken for text, so that a foreign line is
+/// not lost.
+fn read_unknown(record: &mut AuditRecord, key: &str, value: &str) -> Result<(), RecordError> {
+    let value = serde_json::from_str(value)
+        .ok()
+        .and_then(|json| Value::from_json(key, json).ok())
+        .unwrap_or_else(|| Value::Text(value.to_owned()));
+    record.extra.insert(key, value)?;
     Ok(())
 }
 

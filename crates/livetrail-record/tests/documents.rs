@@ -9,7 +9,7 @@
     reason = "a test that reads a file"
 )]
 
-use livetrail_record::{AuditAction, Reason};
+use livetrail_record::{AuditAction, Field, Reason};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/trail.md");
 
@@ -37,6 +37,17 @@ fn reasons() -> String {
     )
 }
 
+fn fields() -> String {
+    let rows = Field::in_reading_order().map(|field| {
+        let (name, kind) = (field.name(), field.kind().name());
+        format!("| `{name}` | {kind} | {} |\n", cell(field.description()))
+    });
+    format!(
+        "| field | type | meaning |\n|---|---|---|\n{}",
+        rows.collect::<String>()
+    )
+}
+
 /// The document with the first table after `heading` replaced.
 fn with_table(document: &str, heading: &str, table: &str) -> String {
     let after = document.find(heading).expect("the heading is there") + heading.len();
@@ -57,7 +68,11 @@ fn with_table(document: &str, heading: &str, table: &str) -> String {
 fn the_tables_of_the_document_are_those_of_the_code() {
     let document = std::fs::read_to_string(DOCUMENT).unwrap();
     let mut wanted = document.clone();
-    for (heading, table) in [("\n## Actions\n", actions()), ("\n## Reasons\n", reasons())] {
+    for (heading, table) in [
+        ("\n## Actions\n", actions()),
+        ("\n## Reasons\n", reasons()),
+        ("\n## Fields\n", fields()),
+    ] {
         wanted = with_table(&wanted, heading, &table);
     }
     if std::env::var_os("WRITE_DOCUMENTS").is_some() {

@@ -2,7 +2,7 @@
 
 use livetrail_engine::{Reason as EngineReason, SessionContext, SessionTotals, StreamEventKind};
 use livetrail_record::{
-    ActionClass, AuditAction, AuditRecord, MAX_INTEGER, Outcome, Reason, SessionKind, SessionRole,
+    ActionClass, AuditAction, AuditRecord, Outcome, Reason, SessionKind, SessionRole,
     encode_canonical, parse_canonical,
 };
 
@@ -149,39 +149,8 @@ fn end(record: &mut AuditRecord, reason: EngineReason, totals: &SessionTotals) {
 /// large for one becomes the largest that is not: an engine's totals and a clock's time are never
 /// near it.
 pub(crate) fn bound(record: &mut AuditRecord) {
-    record.ts_ms = record.ts_ms.min(MAX_INTEGER);
-    for number in [
-        &mut record.mono_ms,
-        &mut record.duration_ms,
-        &mut record.bytes,
-        &mut record.frames,
-        &mut record.dropped_frames,
-        &mut record.count,
-        &mut record.first_seq,
-        &mut record.last_seq,
-        &mut record.first_ts_ms,
-        &mut record.last_ts_ms,
-        &mut record.distinct,
-        &mut record.refused_before,
-    ] {
-        *number = number.map(|number| number.min(MAX_INTEGER));
-    }
-    let texts = [
-        Some(record.app.as_str()),
-        record.stream.as_deref(),
-        record.protocol.as_deref(),
-        record.node.as_deref(),
-        record.principal.as_ref().map(|text| text.expose()),
-        record.peer.as_ref().map(|text| text.expose()),
-        record.user_agent.as_ref().map(|text| text.expose()),
-        record.detail.as_ref().map(|text| text.expose()),
-    ];
-    let label = match &record.action {
-        AuditAction::Event(label) => label.len(),
-        other => other.label().len(),
-    };
-    let bytes = label + texts.iter().flatten().map(|text| text.len()).sum::<usize>();
-    if bytes <= SURELY_FITS_BYTES && record.extra.is_empty() {
+    record.clamp_numbers();
+    if record.text_bytes() <= SURELY_FITS_BYTES && record.extra.is_empty() {
         return;
     }
     if let Some(fitted) = fitted(record).or_else(|| fitted(&cut(record.clone()))) {
@@ -196,26 +165,7 @@ fn fitted(record: &AuditRecord) -> Option<AuditRecord> {
 
 /// Cuts what has no `detail_cut` of its own: only a host's own records can be that long.
 fn cut(mut record: AuditRecord) -> AuditRecord {
-    record.app = shortened(&record.app);
-    for text in [&mut record.stream, &mut record.protocol, &mut record.node]
-        .into_iter()
-        .flatten()
-    {
-        *text = shortened(text);
-    }
-    for text in [
-        &mut record.principal,
-        &mut record.peer,
-        &mut record.user_agent,
-    ]
-    .into_iter()
-    .flatten()
-    {
-        *text = shortened(text.expose()).into();
-    }
-    if let AuditAction::Event(label) = &mut record.action {
-        *label = shortened(label);
-    }
+    record.replace_texts(shortened);
     record.extra = livetrail_record::Extra::new();
     record.detail_cut = true;
     record

@@ -7,10 +7,11 @@ use uuid::Uuid;
 use super::finding::Rule;
 use super::{At, Found, SessionKind};
 use crate::action::{AuditAction, LossKind};
+use crate::fields::AuditRecord;
 use crate::personal::Personal;
-use crate::record::AuditRecord;
 
-/// The most records that the queue of a pipeline can be set to hold: more than these cannot be lost without a word.
+/// The most records that the queue of a pipeline can be set to hold: more than these cannot be lost
+/// without a word.
 const MAX_QUEUE: u64 = 1 << 24;
 
 /// How many records of which action a loss took: the `detail` of a `records_dropped` record.
@@ -96,7 +97,8 @@ pub struct BootSummary {
     pub records: u64,
     /// How many records its `records_dropped` report.
     pub dropped: u64,
-    /// How many numbers are missing that the trail had not accounted for when the boot crashed or the trail ended.
+    /// How many numbers are missing that the trail had not accounted for when the boot crashed or
+    /// the trail ended.
     pub unsettled: u64,
     /// How it ended.
     pub end: BootEnd,
@@ -148,13 +150,8 @@ impl Boot {
         }
     }
 
-    pub(super) fn feed(&mut self, record: &AuditRecord, index: u64, found: &mut Found) {
+    pub(super) fn feed(&mut self, record: &AuditRecord, at: At, found: &mut Found) {
         self.summary.records = self.summary.records.saturating_add(1);
-        let at = At {
-            index,
-            boot: record.boot,
-            session: record.session,
-        };
         let Some(seq) = record.seq else {
             found.add(at, Rule::NoSeq);
             return;
@@ -172,8 +169,9 @@ impl Boot {
         }
     }
 
-    /// The first record of a session is missing. When nothing can explain that any more it is wrong at once; otherwise the
-    /// boot's end decides, because a loss may be reported late and explains each session once.
+    /// The first record of a session is missing. When nothing can explain that any more it is wrong
+    /// at once; otherwise the boot's end decides, because a loss may be reported late and explains
+    /// each session once.
     pub(super) fn missing_start(&mut self, orphan: Orphan, found: &mut Found) {
         let may_be_lost = self.holes.range(..orphan.seq).next().is_some()
             || self
@@ -187,8 +185,8 @@ impl Boot {
         }
     }
 
-    /// The boot is over, or the trail is: decide what was left undecided. `open` are the boot's sessions without their last
-    /// record; gives those for which that is wrong.
+    /// The boot is over, or the trail is: decide what was left undecided. `open` are the boot's
+    /// sessions without their last record; gives those for which that is wrong.
     pub(super) fn end(
         &mut self,
         end: BootEnd,
@@ -216,7 +214,8 @@ impl Boot {
             found.add(at, Rule::TooManyUnsettled { missing, most });
         }
         for orphan in self.unexplained_starts() {
-            // What was in the queue when the boot crashed may have been the first record that is missing.
+            // What was in the queue when the boot crashed may have been the first record that is
+            // missing.
             match unsettled.checked_sub(1) {
                 Some(less) => unsettled = less,
                 None => found.add(orphan.at, Rule::BeforeFirst),
@@ -374,8 +373,9 @@ const fn length(first: u64, last: u64) -> u64 {
     last.saturating_sub(first).saturating_add(1)
 }
 
-/// The orphans that the losses do not explain. Both come with the hardest to explain first: whatever reaches one orphan
-/// reaches all after it, so what is counted together never has to be told apart.
+/// The orphans that the losses do not explain. Both come with the hardest to explain first:
+/// whatever reaches one orphan reaches all after it, so what is counted together never has to be
+/// told apart.
 fn unexplained(
     orphans: Vec<Orphan>,
     losses: &[&Loss],

@@ -1,12 +1,14 @@
 //! The session state machine and `seq` continuity of a trail, checked record by record.
 //!
-//! Memory grows with the open sessions, the boots, and the losses of boots that still run; never with the trail's length.
-//! [`RECENT_SESSIONS`] closed sessions are remembered, so that a record after the last one of its session is called that; one
-//! that comes later still is found too, as a record before the first, if it is not one that opens a
-//! session: anyone who knows the time at which ids were made finds those.
+//! Memory grows with the open sessions, the boots, and the losses of boots that still run; never
+//! with the trail's length. [`RECENT_SESSIONS`] closed sessions are remembered, so that a record
+//! after the last one of its session is called that; one that comes later still is found too, as a
+//! record before the first, if it is not one that opens a session: anyone who knows the time at
+//! which ids were made finds those.
 
 mod boot;
 mod finding;
+mod report;
 mod snapshot;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -16,96 +18,31 @@ use uuid::Uuid;
 use self::boot::{Boot, Orphan};
 pub use self::boot::{BootEnd, BootSummary, LossCounts};
 pub use self::finding::{Finding, Rule};
+pub use self::report::{OpenSession, SessionKind, TrailReport};
 use crate::action::{AuditAction, SessionRole};
-use crate::personal::Personal;
+use crate::fields::AuditRecord;
 use crate::reason::{Outcome, Reason};
-use crate::record::AuditRecord;
 
 /// How many closed sessions are remembered.
 pub(crate) const RECENT_SESSIONS: usize = 65_536;
-
-/// What a session is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SessionKind {
-    /// It sends a stream.
-    Publish,
-    /// It watches one.
-    Play,
-}
-
-/// A session with its first record in the trail and not its last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OpenSession {
-    /// The session.
-    pub session: Uuid,
-    /// Publish or play; `None` when the first record was lost and none since has told.
-    pub kind: Option<SessionKind>,
-    /// The application.
-    pub app: String,
-    /// The stream.
-    pub stream: Option<String>,
-    /// The boot that opened it, in a trail that has boots.
-    pub boot: Option<Uuid>,
-    /// The node that opened it.
-    pub node: Option<String>,
-    /// When it was opened, in milliseconds since 1970 UTC.
-    pub ts_ms: u64,
-    /// Its wire protocol.
-    pub protocol: Option<String>,
-    /// Who, as its first record that is there says.
-    pub principal: Option<Personal>,
-    /// From where, likewise.
-    pub peer: Option<Personal>,
-    /// The index of its first record that is there.
-    pub index: u64,
-    seq: Option<u64>,
-    due: Option<Reason>,
-    /// The session's first record is missing; decided when the kind of the session is known.
-    missing_start: Option<Orphan>,
-}
-
-/// What the whole trail says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TrailReport {
-    /// How many records were fed.
-    pub records: u64,
-    /// How many sessions have their last record.
-    pub closed_sessions: u64,
-    /// Sessions that were open in boots that run, or that crashed with no boot after them, by index. This is no violation: a
-    /// next boot closes them.
-    pub open: Vec<OpenSession>,
-    /// Every boot in order of appearance.
-    pub boots: Vec<BootSummary>,
-    /// How many findings there were in all, those that [`TrailChecker::feed`] returned included.
-    pub findings_total: u64,
-}
-
-impl TrailReport {
-    /// Whether every rule holds.
-    #[must_use]
-    pub const fn is_sound(&self) -> bool {
-        self.findings_total == 0
-    }
-}
 
 /// Checks a trail: feed every record in the trail's order, then finish.
 ///
 /// The rules are [`Rule`]'s variants. When they are reported:
 ///
 /// - At once: whatever no later record can mend.
-/// - At the boot's end (its `server_stopped`, the next boot's first record, or [`finish`](Self::finish)): a session's first or
-///   last record that is missing, when a loss that is not reported yet may still explain it.
+/// - At the boot's end (its `server_stopped`, the next boot's first record, or
+///   [`finish`](Self::finish)): a session's first or last record that is missing, when a loss that
+///   is not reported yet may still explain it.
 ///
-/// A loss explains a missing first record when a `records_dropped` of that boot counts a `*_started` of that kind and its
-/// range begins before the session's next record; a missing last record likewise when the range ends after the first one.
-/// Each counted record explains one session.
+/// A loss explains a missing first record when a `records_dropped` of that boot counts a
+/// `*_started` of that kind and its range begins before the session's next record; a missing last
+/// record likewise when the range ends after the first one. Each counted record explains one
+/// session.
 ///
-/// In a boot that still runs, or that crashed, a `seq` above the last one that the trail has accounted for (the last
-/// `records_dropped` or a heartbeat's `last_seq`) may be missing: it was in the queue. That is counted as
-/// [`BootSummary::unsettled`] and is no violation.
+/// In a boot that still runs, or that crashed, a `seq` above the last one that the trail has
+/// accounted for (the last `records_dropped` or a heartbeat's `last_seq`) may be missing: it was in
+/// the queue. That is counted as [`BootSummary::unsettled`] and is no violation.
 #[derive(Debug)]
 pub struct TrailChecker {
     needs_boot_records: bool,
@@ -159,7 +96,8 @@ impl TrailChecker {
         }
     }
 
-    /// For a log that one process at a time writes: a new boot means that the one before it is over, also when the node has another name since.
+    /// For a log that one process at a time writes: a new boot means that the one before it is
+    /// over, also when the node has another name since.
     #[must_use]
     pub fn with_one_writer(mut self) -> Self {
         self.has_one_writer = true;
@@ -227,6 +165,15 @@ impl TrailChecker {
         self.sessions.len()
     }
 
+    /// A finding at the record that is fed.
+    const fn at(&self, record: &AuditRecord) -> At {
+        At {
+            index: self.index,
+            boot: record.boot,
+            session: record.session,
+        }
+    }
+
     fn count(&mut self, found: Found) -> Vec<Finding> {
         let more = u64::try_from(found.0.len()).unwrap_or(u64::MAX);
         self.findings_total = self.findings_total.saturating_add(more);
@@ -237,11 +184,7 @@ impl TrailChecker {
 
     fn feed_boot(&mut self, record: &AuditRecord, found: &mut Found) {
         let Some(id) = record.boot else { return };
-        let at = At {
-            index: self.index,
-            boot: Some(id),
-            session: record.session,
-        };
+        let at = self.at(record);
         if self.ended_ids.contains(&id) {
             found.add(at, Rule::AfterBootEnd);
             return;
@@ -262,7 +205,7 @@ impl TrailChecker {
             self.give_up_crashed(self.writer_of(record).as_ref(), found);
         }
         if let Some(boot) = self.boots.get_mut(&id) {
-            boot.feed(record, self.index, found);
+            boot.feed(record, at, found);
         }
     }
 
@@ -302,11 +245,7 @@ impl TrailChecker {
             .collect();
         left.sort_unstable_by_key(|session| session.index);
         for session in left {
-            let at = At {
-                index: self.index,
-                boot: session.boot,
-                session: Some(session.session),
-            };
+            let at = At::session(self.index, session.boot, session.session);
             found.add(at, Rule::CrashLeftOpen);
             self.remember(session.session);
         }
@@ -316,7 +255,8 @@ impl TrailChecker {
         let Some(mut boot) = self.boots.remove(&id) else {
             return;
         };
-        // In the trail's order: the same trail gets the same findings in the same order, whatever the map's.
+        // In the trail's order: the same trail gets the same findings in the same order, whatever
+        // the map's.
         let of_boot = self.sessions.values_mut().filter(|s| s.boot == Some(id));
         let mut of_boot: Vec<&mut OpenSession> = of_boot.collect();
         of_boot.sort_unstable_by_key(|session| (session.index, session.session));
@@ -331,11 +271,7 @@ impl TrailChecker {
                     found,
                 );
             }
-            let at = At {
-                index: self.index,
-                boot: Some(id),
-                session: Some(session.session),
-            };
+            let at = At::session(self.index, Some(id), session.session);
             let seq = session.seq.unwrap_or_default();
             open.push(Orphan {
                 at,
@@ -363,11 +299,7 @@ impl TrailChecker {
     // ---- Sessions -----------------------------------------------------------------------------------------------------
 
     fn feed_session(&mut self, record: &AuditRecord, found: &mut Found) {
-        let at = At {
-            index: self.index,
-            boot: record.boot,
-            session: record.session,
-        };
+        let at = self.at(record);
         if contradicts_itself(record) {
             found.add(at, Rule::RefusalMalformed);
         }
@@ -415,11 +347,7 @@ impl TrailChecker {
         record: &AuditRecord,
         found: &mut Found,
     ) {
-        let at = At {
-            index: self.index,
-            boot: record.boot,
-            session: Some(session),
-        };
+        let at = self.at(record);
         if self.sessions.contains_key(&session) {
             found.add(at, Rule::StartedTwice);
             return;
@@ -463,11 +391,7 @@ impl TrailChecker {
         record: &AuditRecord,
         found: &mut Found,
     ) {
-        let at = At {
-            index: self.index,
-            boot: record.boot,
-            session: Some(session),
-        };
+        let at = self.at(record);
         let Some(mut open) = self.sessions.remove(&session) else {
             if let Some(orphan) = self.orphan(session, Some(kind), record, found) {
                 self.missing_start(orphan, found);
@@ -527,11 +451,7 @@ impl TrailChecker {
         record: &AuditRecord,
         found: &mut Found,
     ) {
-        let at = At {
-            index: self.index,
-            boot: record.boot,
-            session: Some(session),
-        };
+        let at = self.at(record);
         if !self.sessions.contains_key(&session) {
             let missing_start = self.orphan(session, kind, record, found);
             if self.recent.contains(&session) {
@@ -561,8 +481,8 @@ impl TrailChecker {
         }
     }
 
-    /// A record of a session that is not open: it comes after the last one, or the first one is missing. In the latter case
-    /// gives what a loss may explain.
+    /// A record of a session that is not open: it comes after the last one, or the first one is
+    /// missing. In the latter case gives what a loss may explain.
     fn orphan(
         &self,
         session: Uuid,
@@ -570,11 +490,7 @@ impl TrailChecker {
         record: &AuditRecord,
         found: &mut Found,
     ) -> Option<Orphan> {
-        let at = At {
-            index: self.index,
-            boot: record.boot,
-            session: Some(session),
-        };
+        let at = self.at(record);
         if self.recent.contains(&session) {
             found.add(at, Rule::AfterLast);
             return None;
@@ -616,8 +532,9 @@ impl TrailChecker {
     }
 }
 
-/// Whether a record says something of refused attempts that cannot be. A refusal may stand for many: then it has their
-/// number, the first and last time, and the number of different names, and it has one session and one `seq` like any other.
+/// Whether a record says something of refused attempts that cannot be. A refusal may stand for
+/// many: then it has their number, the first and last time, and the number of different names, and
+/// it has one session and one `seq` like any other.
 fn contradicts_itself(record: &AuditRecord) -> bool {
     let starts = matches!(record.action.role(), SessionRole::Opens(_));
     let backwards = record
@@ -645,6 +562,16 @@ pub(crate) struct At {
     index: u64,
     boot: Option<Uuid>,
     session: Option<Uuid>,
+}
+
+impl At {
+    const fn session(index: u64, boot: Option<Uuid>, session: Uuid) -> Self {
+        Self {
+            index,
+            boot,
+            session: Some(session),
+        }
+    }
 }
 
 /// Findings of one step.

@@ -1,6 +1,8 @@
 //! Entries as log records of OpenTelemetry.
 
-use livetrail_record::{AuditRecord, Severity, parse_canonical};
+use std::sync::LazyLock;
+
+use livetrail_record::{AuditRecord, Field, FieldType, FieldValue, Severity, parse_canonical};
 use livetrail_replica::Gap;
 use livetrail_tlog::Hash;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -16,6 +18,9 @@ pub const MAX_REQUEST_ENTRIES: usize = 2_048;
 
 /// A request ends with the entry that brings its entries to so many bytes.
 pub(super) const MAX_REQUEST_BYTES: usize = 1 << 20;
+
+/// The fields that become attributes.
+static ATTRIBUTES: LazyLock<Vec<Field>> = LazyLock::new(|| Field::attributes().collect());
 
 /// The name of the event that stands for entries which were pruned before the sink had them.
 const GAP: &str = "gap";
@@ -96,40 +101,17 @@ pub(super) fn gap(gap: &Gap) -> LogRecord {
 }
 
 fn add_fields(attributes: &mut Vec<KeyValue>, record: &AuditRecord) {
-    attributes.push(text("livetrail.action", record.action.label()));
-    if !record.app.is_empty() {
-        attributes.push(text("livetrail.app", &record.app));
-    }
-    let (session, boot) = (
-        record.session.map(|session| session.to_string()),
-        record.boot.map(|boot| boot.to_string()),
-    );
-    for (name, field) in [
-        ("livetrail.stream", record.stream.as_deref()),
-        ("livetrail.session", session.as_deref()),
-        (
-            "livetrail.outcome",
-            record.outcome.as_ref().map(|outcome| outcome.label()),
-        ),
-        (
-            "livetrail.reason",
-            record.reason.as_ref().map(|reason| reason.label()),
-        ),
-        ("livetrail.protocol", record.protocol.as_deref()),
-        ("livetrail.node", record.node.as_deref()),
-        ("livetrail.boot", boot.as_deref()),
-    ] {
-        attributes.extend(field.map(|field| text(name, field)));
-    }
-    for (name, field) in [
-        ("livetrail.seq", record.seq),
-        ("livetrail.duration_ms", record.duration_ms),
-        ("livetrail.bytes", record.bytes),
-        ("livetrail.frames", record.frames),
-        ("livetrail.dropped_frames", record.dropped_frames),
-        ("livetrail.count", record.count),
-    ] {
-        attributes.extend(field.map(|field| number(name, field)));
+    for field in ATTRIBUTES.iter() {
+        let name = || format!("livetrail.{}", field.name());
+        attributes.extend(match field.get(record) {
+            // Only an application may be empty without saying anything.
+            Some(FieldValue::Text("")) if field.kind() == FieldType::Name => None,
+            Some(FieldValue::Text(value)) => Some(text(&name(), value)),
+            Some(FieldValue::Id(value)) => Some(text(&name(), &value.to_string())),
+            Some(FieldValue::Number(value)) => Some(number(&name(), value)),
+            // Neither personal data nor anything else becomes an attribute.
+            _ => None,
+        });
     }
 }
 
@@ -197,6 +179,23 @@ mod tests {
         assert_eq!(sent.body, Some(value(Value::StringValue(text))));
         assert!(sent.attributes.contains(&number("livetrail.index", 7)));
         assert!(sent.attributes.contains(&text_of_leaf(&bytes)));
+    }
+
+    #[test]
+    fn the_document_lists_the_attributes() {
+        let document = include_str!("../../../../docs/sinks/otlp.md");
+        let names: Vec<String> = ATTRIBUTES
+            .iter()
+            .map(|field| format!("`{}`", field.name()))
+            .collect();
+        let names = names.join(", ").replace("`action`", "`livetrail.action`");
+        let wanted = format!(
+            "| attributes | `livetrail.index`, `livetrail.leaf`; and, if the record has them, {names} |"
+        );
+        assert!(
+            document.lines().any(|line| line == wanted),
+            "docs/sinks/otlp.md lacks\n{wanted}"
+        );
     }
 
     fn text_of_leaf(bytes: &[u8]) -> KeyValue {

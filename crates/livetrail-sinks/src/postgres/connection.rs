@@ -102,7 +102,7 @@ impl Connection {
         let version = check_version(&client, &place).await?;
         let commit = client.prepare(COMMIT).await.map_err(failed)?;
         let checkpoint = client.prepare(CHECKPOINT).await.map_err(failed)?;
-        let copy = client.prepare(copy::STATEMENT).await.map_err(failed)?;
+        let copy = client.prepare(&copy::STATEMENT).await.map_err(failed)?;
         Ok(Self {
             client,
             _driver: driver,

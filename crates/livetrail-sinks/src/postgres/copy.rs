@@ -1,14 +1,32 @@
 //! Rows in the binary format of `COPY` (PostgreSQL, `sql-copy`, "Binary Format").
 
+use std::sync::LazyLock;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
-use livetrail_record::{AuditRecord, Personal, Uuid, parse_canonical};
+use livetrail_record::{AuditRecord, Field, FieldType, FieldValue, parse_canonical};
 use livetrail_tlog::Hash;
 
-pub(super) const STATEMENT: &str = "COPY livetrail.records (log_id, index, ts, action, label, app, stream, session, outcome, \
-    reason, protocol, principal, peer, user_agent, duration_ms, bytes, frames, dropped_frames, inferred, count, first_seq, last_seq, detail, \
-    node, boot, seq, mono_ms, leaf, entry) FROM STDIN (FORMAT binary)";
+/// The columns around those of a record's fields.
+const BEFORE: [&str; 3] = ["log_id", "index", "ts"];
+const AFTER: [&str; 2] = ["leaf", "entry"];
 
-const COLUMNS: i16 = 29;
+/// The columns of a row, in order.
+fn columns() -> Vec<&'static str> {
+    let fields = Field::columns().map(Field::name);
+    BEFORE.into_iter().chain(fields).chain(AFTER).collect()
+}
+
+pub(super) static STATEMENT: LazyLock<String> = LazyLock::new(|| {
+    let columns = columns().join(", ");
+    format!("COPY livetrail.records ({columns}) FROM STDIN (FORMAT binary)")
+});
+
+/// How many columns a row has.
+static COLUMNS: LazyLock<i16> =
+    LazyLock::new(|| i16::try_from(columns().len()).unwrap_or(i16::MAX));
+
+/// The fields of the columns.
+static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| Field::columns().collect());
 
 /// Signature, flags, no header extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -43,62 +61,29 @@ pub(super) fn row(
     leaf: &Hash,
     entry: &Bytes,
 ) {
-    out.put_i16(COLUMNS);
+    out.put_i16(*COLUMNS);
     out.put_i32(4);
     out.put_i32(log_id);
     int8(out, index);
     int8(out, timestamp(ts_ms(record)));
-    let field = |get: fn(&AuditRecord) -> Option<&str>| record.and_then(get);
-    let number = |get: fn(&AuditRecord) -> Option<u64>| record.and_then(get);
-    let id = |get: fn(&AuditRecord) -> Option<Uuid>| record.and_then(get);
-    text(out, field(|record| Some(record.action.label())));
-    text(out, field(label));
-    text(out, field(|record| Some(&record.app)));
-    text(out, field(|record| record.stream.as_deref()));
-    uuid(out, id(|record| record.session));
-    text(
-        out,
-        record
-            .and_then(|record| record.outcome.as_ref())
-            .map(|outcome| outcome.label()),
-    );
-    text(
-        out,
-        record
-            .and_then(|record| record.reason.as_ref())
-            .map(|reason| reason.label()),
-    );
-    text(out, field(|record| record.protocol.as_deref()));
-    text(out, field(|record| personal(record.principal.as_ref())));
-    text(out, field(|record| personal(record.peer.as_ref())));
-    text(out, field(|record| personal(record.user_agent.as_ref())));
-    count(out, number(|record| record.duration_ms));
-    count(out, number(|record| record.bytes));
-    count(out, number(|record| record.frames));
-    count(out, number(|record| record.dropped_frames));
-    out.put_i32(1);
-    out.put_u8(u8::from(record.is_some_and(|record| record.inferred)));
-    count(out, number(|record| record.count));
-    count(out, number(|record| record.first_seq));
-    count(out, number(|record| record.last_seq));
-    text(out, field(|record| personal(record.detail.as_ref())));
-    text(out, field(|record| record.node.as_deref()));
-    uuid(out, id(|record| record.boot));
-    count(out, number(|record| record.seq));
-    count(out, number(|record| record.mono_ms));
+    for field in FIELDS.iter() {
+        let value = record.and_then(|record| field.get(record));
+        match value {
+            Some(FieldValue::Text(value)) => text(out, value),
+            Some(FieldValue::Personal(value)) => text(out, value.expose()),
+            Some(FieldValue::Number(value)) => {
+                int8(out, i64::try_from(value).unwrap_or(i64::MAX));
+            }
+            Some(FieldValue::Id(value)) => bytea(out, value.as_bytes()),
+            Some(FieldValue::Nonce(value)) => bytea(out, value),
+            Some(FieldValue::Flag(value)) => flag(out, value),
+            // A flag is not null.
+            None if field.kind() == FieldType::Flag => flag(out, false),
+            _ => null(out),
+        }
+    }
     bytea(out, leaf.as_bytes());
     bytea(out, entry);
-}
-
-fn label(record: &AuditRecord) -> Option<&str> {
-    match &record.action {
-        livetrail_record::AuditAction::Event(label) => Some(label),
-        _ => None,
-    }
-}
-
-fn personal(text: Option<&Personal>) -> Option<&str> {
-    text.map(Personal::expose)
 }
 
 /// Microseconds since 2000. A record's times are below 2^53 ms, which fits.
@@ -114,28 +99,17 @@ fn int8(out: &mut BytesMut, value: i64) {
     out.put_i64(value);
 }
 
-fn count(out: &mut BytesMut, value: Option<u64>) {
-    match value {
-        Some(value) => int8(out, i64::try_from(value).unwrap_or(i64::MAX)),
-        None => null(out),
-    }
-}
-
-fn uuid(out: &mut BytesMut, value: Option<Uuid>) {
-    match value {
-        Some(value) => bytea(out, value.as_bytes()),
-        None => null(out),
-    }
+fn flag(out: &mut BytesMut, value: bool) {
+    out.put_i32(1);
+    out.put_u8(u8::from(value));
 }
 
 /// PostgreSQL's text has no NUL; the entry has it as it came.
-fn text(out: &mut BytesMut, value: Option<&str>) {
-    match value {
-        None => null(out),
-        Some(value) if value.contains('\0') => {
-            bytea(out, value.replace('\0', "\u{fffd}").as_bytes());
-        }
-        Some(value) => bytea(out, value.as_bytes()),
+fn text(out: &mut BytesMut, value: &str) {
+    if value.contains('\0') {
+        bytea(out, value.replace('\0', "\u{fffd}").as_bytes());
+    } else {
+        bytea(out, value.as_bytes());
     }
 }
 
@@ -152,4 +126,60 @@ fn bytea(out: &mut BytesMut, value: &[u8]) {
 
 fn null(out: &mut BytesMut) {
     out.put_i32(-1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names and types of the columns of `livetrail.records` as the schema makes them.
+    fn in_schema() -> Vec<(&'static str, &'static str)> {
+        let schema = include_str!("sql/001.sql");
+        let table = schema
+            .split("CREATE TABLE livetrail.records (\n")
+            .nth(1)
+            .unwrap();
+        let columns = table
+            .lines()
+            .take_while(|line| !line.contains("PRIMARY KEY"));
+        columns
+            .filter_map(|line| line.trim().trim_end_matches(',').split_once(' '))
+            .map(|(name, kind)| (name, kind.trim().trim_end_matches(" NOT NULL")))
+            .collect()
+    }
+
+    #[test]
+    fn the_columns_are_those_of_the_schema_in_its_order() {
+        let names: Vec<&str> = in_schema().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(columns(), names);
+        let typed = in_schema().into_iter().skip(BEFORE.len());
+        for (field, (name, kind)) in Field::columns().zip(typed) {
+            let wanted = match field.kind() {
+                FieldType::Number => "bigint",
+                FieldType::Flag => "boolean",
+                FieldType::Id => "uuid",
+                _ => "text",
+            };
+            assert_eq!(kind, wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_row_has_a_value_for_each_column_whether_or_not_the_entry_is_a_record() {
+        let leaf = Hash::new([7; 32]);
+        let record = AuditRecord::new(livetrail_record::AuditAction::Heartbeat, "");
+        for record in [Some(&record), None] {
+            let mut out = BytesMut::new();
+            row(&mut out, 1, 2, record, &leaf, &Bytes::from_static(b"entry"));
+            let mut rest: &[u8] = &out[2..];
+            assert_eq!(out[..2], COLUMNS.to_be_bytes());
+            let mut values = 0;
+            while let Some((length, after)) = rest.split_first_chunk::<4>() {
+                let length = i32::from_be_bytes(*length).max(0);
+                rest = &after[usize::try_from(length).unwrap()..];
+                values += 1;
+            }
+            assert_eq!((values, rest.len()), (*COLUMNS, 0));
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! Messages of RFC 5424, each with its length in front (RFC 6587, section 3.4.1).
 
 use std::io::Write as _;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use livetrail_record::{AuditRecord, Severity, parse_canonical};
+use livetrail_record::{AuditRecord, Field, FieldType, FieldValue, Severity, parse_canonical};
 use livetrail_replica::Gap;
 use livetrail_tlog::Hash;
 
@@ -21,6 +22,16 @@ const MAX_MSGID_BYTES: usize = 32;
 
 /// The MSGID of the message that stands for entries which were pruned before the sink had them.
 const GAP: &str = "gap";
+
+/// What the header says already.
+const IN_HEADER: [&str; 2] = ["node", "boot"];
+
+/// The fields that become parameters of the structured data.
+static PARAMETERS: LazyLock<Vec<Field>> = LazyLock::new(|| {
+    Field::attributes()
+        .filter(|field| !IN_HEADER.contains(&field.name()))
+        .collect()
+});
 
 /// Writes messages about one log.
 #[derive(Debug)]
@@ -74,38 +85,17 @@ impl<'a> Encoder<'a> {
     fn record(&mut self, index: u64, leaf: &Hash, entry: &[u8], record: &AuditRecord) {
         self.header(of_record(record), record, record.action.label());
         self.place(index, leaf);
-        self.parameter("action", record.action.label());
-        if !record.app.is_empty() {
-            self.parameter("app", &record.app);
-        }
-        let session = record.session.map(|session| session.to_string());
-        for (name, value) in [
-            ("stream", record.stream.as_deref()),
-            ("session", session.as_deref()),
-            (
-                "outcome",
-                record.outcome.as_ref().map(|outcome| outcome.label()),
-            ),
-            (
-                "reason",
-                record.reason.as_ref().map(|reason| reason.label()),
-            ),
-            ("protocol", record.protocol.as_deref()),
-        ] {
-            if let Some(value) = value {
-                self.parameter(name, value);
-            }
-        }
-        for (name, value) in [
-            ("seq", record.seq),
-            ("duration_ms", record.duration_ms),
-            ("bytes", record.bytes),
-            ("frames", record.frames),
-            ("dropped_frames", record.dropped_frames),
-            ("count", record.count),
-        ] {
-            if let Some(value) = value {
-                self.parameter(name, &value.to_string());
+        for field in PARAMETERS.iter() {
+            match field.get(record) {
+                // Only an application may be empty without saying anything.
+                Some(FieldValue::Text("")) if field.kind() == FieldType::Name => {}
+                Some(FieldValue::Text(value)) => self.parameter(field.name(), value),
+                Some(FieldValue::Id(value)) => self.parameter(field.name(), &value.to_string()),
+                Some(FieldValue::Number(value)) => {
+                    self.parameter(field.name(), &value.to_string());
+                }
+                // Neither personal data nor anything else becomes a parameter.
+                _ => {}
             }
         }
         self.message.extend_from_slice(b"] ");
@@ -226,6 +216,23 @@ mod tests {
              stream=\"a\\\"b\\]c\\\\d\" session=\"00000000-0000-0000-0000-000000000001\" outcome=\"denied\" reason=\"unauthorized\" seq=\"3\"] {json}"
         );
         assert_eq!(message(&bytes), format!("{} {wanted}", wanted.len()));
+    }
+
+    #[test]
+    fn the_document_lists_the_parameters() {
+        let document = include_str!("../../../../docs/sinks/syslog.md");
+        let names: Vec<String> = PARAMETERS
+            .iter()
+            .map(|field| format!("`{}`", field.name()))
+            .collect();
+        let wanted = format!(
+            "| `[livetrail@32473 …]` | `index`, `leaf`, `origin`; and, if the record has them, {} |",
+            names.join(", ")
+        );
+        assert!(
+            document.lines().any(|line| line == wanted),
+            "docs/sinks/syslog.md lacks\n{wanted}"
+        );
     }
 
     #[test]
