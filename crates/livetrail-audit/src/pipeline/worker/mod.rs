@@ -1,17 +1,20 @@
 //! The thread that drains the queue to the sink.
 //!
-//! It polls: while records come, an offer never wakes it. Between looks it sleeps shortly after it found something and twice as long each time it
-//! found nothing; how short and how long follows from what the queue can hold ([`Sleep`]). A thread
-//! that waits for an answer wakes it.
+//! It polls: while records come, an offer never wakes it. Between looks it sleeps shortly after it
+//! found something and twice as long each time it found nothing; how short and how long follows
+//! from what the queue can hold ([`Sleep`]). A thread that waits for an answer wakes it.
 //!
-//! After a second without a record it sleeps until something is due, and the next offer wakes it ([`Asleep`](super::asleep::Asleep)): one futex
-//! call after a silence. A slow sink cannot bring that about under load, because only a worker with nothing left to account for sleeps so.
+//! After a second without a record it sleeps until something is due, and the next offer wakes it
+//! ([`Asleep`](super::asleep::Asleep)): one futex call after a silence. A slow sink cannot bring
+//! that about under load, because only a worker with nothing left to account for sleeps so.
 
+mod call;
 mod parked;
 mod records;
 mod send;
 mod sleep;
 mod take;
+mod timers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +24,13 @@ use livetrail_record::{AuditAction, AuditRecord, LossKind};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
+use self::call::SinkCall;
 use self::parked::Parked;
 use self::records::{crash_closure, loss_record};
 use self::send::{Batch, Role};
 use self::sleep::{LONGEST_SLEEP, Sleep};
 use self::take::Room;
+use self::timers::Timers;
 use super::account::Account;
 use super::convert;
 use super::intake::Offered;
@@ -40,14 +45,12 @@ use super::{CloseReport, Config};
 /// The most records that a sink gets at once.
 const MAX_BATCH: usize = 1_024;
 
-/// How often the worker searches for sessions whose end was dropped, when there are no heartbeats.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-
-/// How often what was left out for want of room is reported: a report a record would take the room that is saved. Also how long a
-/// report waits that the sink panicked at.
+/// How often what was left out for want of room is reported: a report a record would take the room
+/// that is saved. Also how long a report waits that the sink panicked at.
 const SHED_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a loss may wait to be reported for records that are held back: after that they are lost as well.
+/// How long a loss may wait to be reported for records that are held back: after that they are lost
+/// as well.
 const PARKED_AT_MOST: Duration = Duration::from_secs(10);
 
 /// How long a producer may stand between taking a number and using it when the pipeline closes.
@@ -56,7 +59,8 @@ const STRAGGLER_PATIENCE: Duration = Duration::from_secs(1);
 /// How long closing waits for room for what is held back; no longer than half the close deadline.
 const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a sink that panicked at the first records of a boot is left alone; twice as long each time.
+/// How long a sink that panicked at the first records of a boot is left alone; twice as long each
+/// time.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
 /// How often the end of a boot tries to report what the sink panicked at.
@@ -66,7 +70,8 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     config: Config,
     boot: Uuid,
-    runtime: Runtime,
+    sink: SinkCall,
+    timers: Timers,
     account: Account,
     harvester: Harvester,
     nonces: Nonces,
@@ -84,15 +89,11 @@ pub(crate) struct Worker {
     unsynced: bool,
     /// The last batch panicked in the sink.
     panicked: bool,
-    next_heartbeat: Option<Duration>,
-    next_sweep: Duration,
-    next_sync: Option<Duration>,
     /// What the sink had room for when it was asked last.
     room: Room,
     parked: Parked,
     /// Questions about records that are held back.
     held: Vec<Ask>,
-    next_loss_report: Duration,
     /// Numbers that are accounted for: popped, lost or its own.
     accounted: u64,
     /// Losses among these that the worker counted itself, and that were accounted for before.
@@ -105,7 +106,8 @@ pub(crate) struct Worker {
     lost_attempts: u64,
 }
 
-/// How many numbers the worker has given before the first offer: `server_started` and what a crash left open.
+/// How many numbers the worker has given before the first offer: `server_started` and what a crash
+/// left open.
 pub(crate) fn reserved(config: &Config) -> u64 {
     if !config.boot_records {
         return 0;
@@ -116,20 +118,16 @@ pub(crate) fn reserved(config: &Config) -> u64 {
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, config: Config, boot: Uuid, runtime: Runtime) -> Self {
         let now = shared.clock.monotonic();
-        // What would be due after the end of time is never due.
-        let after = |interval: Option<Duration>| now.checked_add(interval?);
         let reserved = reserved(&config);
         Self {
-            next_heartbeat: after(config.heartbeat),
-            next_sweep: now.saturating_add(SWEEP_INTERVAL),
-            next_sync: after(config.sync_interval),
+            timers: Timers::new(config.heartbeat, config.sync_interval, now),
+            sink: SinkCall::new(Arc::clone(&shared), runtime),
             refusals: Refusals::new(config.refusal_records_per_second, now),
             parked: Parked::with_capacity(shared.intake.capacity()),
             accounted: reserved,
             shared,
             config,
             boot,
-            runtime,
             account: Account::default(),
             harvester: Harvester::default(),
             nonces: Nonces::new(),
@@ -143,7 +141,6 @@ impl Worker {
             panicked: false,
             room: Room::ALL,
             held: Vec::new(),
-            next_loss_report: now,
             lost_again: 0,
             not_first: Vec::new(),
             refusals_taken: 0,
@@ -170,15 +167,14 @@ impl Worker {
         }
     }
 
-    /// Sleeps until an offer or a question comes, or something is due. `false`: there is something to do, or soon will be.
+    /// Sleeps until an offer or a question comes, or something is due. `false`: there is something
+    /// to do, or soon will be.
     fn sleep_until_woken(&self) -> bool {
         let Some(settled) = self.account.all_settled() else {
             return false;
         };
         let due = [
-            self.next_heartbeat,
-            Some(self.next_sweep),
-            self.next_sync.filter(|_| self.unsynced),
+            self.timers.next_due(self.unsynced),
             self.refusals.next_due(),
         ];
         let due = due.into_iter().flatten().min().unwrap_or_default();
@@ -192,13 +188,15 @@ impl Worker {
         true
     }
 
-    /// One look at everything: questions, the queue, losses, what is due. Gives how many offers it found.
+    /// One look at everything: questions, the queue, losses, what is due. Gives how many offers it
+    /// found.
     fn round(&mut self) -> usize {
         // Questions first: what their askers offered is in the queue by now.
         let asks = self.questions();
         self.look_for_room();
         self.unpark();
-        // Ends that wait before the queue: what else there is of their sessions is in the queue by now, or was before.
+        // Ends that wait before the queue: what else there is of their sessions is in the queue by
+        // now, or was before.
         let waiting: Vec<Offered> = (0..MAX_BATCH)
             .map_while(|_| self.shared.intake.pop_waiting())
             .collect();
@@ -248,8 +246,9 @@ impl Worker {
         self.first(1, &closures);
     }
 
-    /// Writes records that come before all others, the first time under the numbers from `seq` on, until the sink has taken
-    /// all of them, the pipeline is closed, or it was tried too often after that.
+    /// Writes records that come before all others, the first time under the numbers from `seq` on,
+    /// until the sink has taken all of them, the pipeline is closed, or it was tried too often
+    /// after that.
     fn first(&mut self, seq: u64, records: &[AuditRecord]) {
         let mut left: Vec<(u64, usize)> = (seq..).zip(0..records.len()).collect();
         let mut pause = FIRST_PAUSE;
@@ -310,7 +309,8 @@ impl Worker {
         let end = loop {
             match self.shared.intake.sealed_at() {
                 Some(end) => break end,
-                // The pipeline is just being closed: the next instruction of that thread says where.
+                // The pipeline is just being closed: the next instruction of that thread says
+                // where.
                 None => std::thread::yield_now(),
             }
         };
@@ -344,7 +344,7 @@ impl Worker {
             return;
         }
         let now = self.shared.clock.monotonic();
-        if now < self.next_loss_report {
+        if !self.timers.may_report_loss(now) {
             return;
         }
         let Some(loss) = self.account.report() else {
@@ -354,7 +354,7 @@ impl Worker {
             return;
         };
         if self.room != Room::ALL {
-            self.next_loss_report = now.saturating_add(SHED_REPORT_INTERVAL);
+            self.timers.pause_loss_reports(now, SHED_REPORT_INTERVAL);
         }
         self.push_loss(loss);
     }
@@ -376,34 +376,24 @@ impl Worker {
         for aggregate in self.refusals.due(now) {
             self.push_refusal(aggregate);
         }
-        if let Some(interval) = self.config.heartbeat
-            && self.next_heartbeat.is_some_and(|due| due <= now)
-        {
-            self.next_heartbeat = now.checked_add(interval);
+        let due = self.timers.due(now);
+        if due.heartbeat {
             // What the sink has taken is accounted for.
             self.write();
             let mut heartbeat = AuditRecord::new(AuditAction::Heartbeat, "");
             heartbeat.last_seq = self.account.settled();
             self.push_next(heartbeat, Role::Plain);
         }
-        if self.next_sweep <= now {
-            self.next_sweep = now.saturating_add(SWEEP_INTERVAL);
-            if self.config.boot_records {
-                for ended in self.sessions.forsaken() {
-                    self.push_end(ended);
-                }
-            } else {
-                self.sessions.forget();
+        if due.sweep && self.config.boot_records {
+            for ended in self.sessions.forsaken() {
+                self.push_end(ended);
             }
+        } else if due.sweep {
+            self.sessions.forget();
         }
-        if let Some(interval) = self.config.sync_interval
-            && self.next_sync.is_some_and(|due| due <= now)
-        {
-            self.next_sync = now.checked_add(interval);
-            if self.unsynced {
-                self.write();
-                let _ = self.sync();
-            }
+        if due.sync && self.unsynced {
+            self.write();
+            let _ = self.sync();
         }
     }
 
@@ -414,7 +404,8 @@ impl Worker {
 
     // ---- The end ------------------------------------------------------------------------------------------------------
 
-    /// The pipeline is closed and the queue is empty: account for every number, close what is open, say that the boot ends.
+    /// The pipeline is closed and the queue is empty: account for every number, close what is open,
+    /// say that the boot ends.
     fn close(mut self) -> CloseReport {
         let end = loop {
             if let Some(end) = self.shared.intake.sealed_at() {
@@ -472,8 +463,7 @@ impl Worker {
         }
         self.write();
         let durable = self.sync().is_ok();
-        // What a sink left running there must not hold up the end.
-        self.runtime.shutdown_background();
+        self.sink.shutdown();
         self.shared
             .account(durable, self.shared.abort.load(Ordering::Acquire))
     }
@@ -490,7 +480,8 @@ impl Worker {
         }
     }
 
-    /// Producers that took a number and were never seen again: their records are lost, of which action nobody knows.
+    /// Producers that took a number and were never seen again: their records are lost, of which
+    /// action nobody knows.
     fn give_up_stragglers(&mut self, end: u64, refusals: u64) {
         let unresolved = self.account.unresolved(end);
         tracing::error!(

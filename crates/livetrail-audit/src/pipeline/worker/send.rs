@@ -1,16 +1,13 @@
 //! What the worker hands to the sink, and what the sink says of it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::sync::Arc;
-
 use livetrail_record::{AuditRecord, LossKind};
 use uuid::Uuid;
 
+use super::call::Called;
 use super::{MAX_BATCH, SHED_REPORT_INTERVAL, Worker};
 use crate::error::SinkError;
 use crate::pipeline::loss::Loss;
-use crate::pipeline::shared::{Ask, HUNG_AFTER, Shared};
+use crate::pipeline::shared::Ask;
 use crate::pipeline::sync::Ordering;
 use crate::sink::PanickedWrites;
 
@@ -89,12 +86,6 @@ impl NotTaken {
     }
 }
 
-enum Called<T> {
-    Done(T),
-    GivenUp,
-    Panicked(Option<PanickedWrites>),
-}
-
 impl Worker {
     /// Hands the batch to the sink.
     pub(super) fn write(&mut self) {
@@ -104,8 +95,7 @@ impl Worker {
         }
         let Batch { records, entries } = std::mem::take(&mut self.batch);
         self.batch.records.reserve(MAX_BATCH);
-        let sink = Arc::clone(&self.shared.sink);
-        let not_taken = match self.call(async move { sink.write_batch(records).await }) {
+        let not_taken = match self.sink.write_batch(records) {
             Called::Done(()) => NotTaken::None,
             // It is not known what the sink has taken of it, and nobody asks any longer.
             Called::GivenUp => return,
@@ -161,7 +151,7 @@ impl Worker {
                 self.lost_attempts = self.lost_attempts.saturating_add(attempts);
                 // A sink that panics at each report is not asked without a pause.
                 let now = self.shared.clock.monotonic();
-                self.next_loss_report = now.saturating_add(SHED_REPORT_INTERVAL);
+                self.timers.pause_loss_reports(now, SHED_REPORT_INTERVAL);
             }
             Role::Refusal { attempts, offers } => self.lose_refusals(attempts, offers),
         }
@@ -171,8 +161,7 @@ impl Worker {
     /// Asks the sink whether all it took is durable.
     pub(super) fn sync(&mut self) -> Result<(), SinkError> {
         let written = self.shared.written.load(Ordering::Relaxed);
-        let sink = Arc::clone(&self.shared.sink);
-        let result = match self.call(async move { sink.flush().await }) {
+        let result = match self.sink.flush() {
             Called::Done(result) => result,
             Called::GivenUp => Err(SinkError::Closed),
             Called::Panicked(_) => Err(SinkError::Panicked),
@@ -193,7 +182,8 @@ impl Worker {
 
     // ---- Questions ----------------------------------------------------------------------------------------------------
 
-    /// The questions that can be answered now: new ones, and those that were held because records are held back.
+    /// The questions that can be answered now: new ones, and those that were held because records
+    /// are held back.
     pub(super) fn questions(&mut self) -> Vec<Ask> {
         let mut asks: Vec<Ask> = (0..self.shared.asks.len())
             .map_while(|_| self.shared.asks.pop())
@@ -236,54 +226,6 @@ impl Worker {
         match &ask.session {
             Some(session) => self.parked.has(session) && !self.sessions.is_open(session),
             None => !self.parked.is_empty(),
-        }
-    }
-
-    /// Runs a call of the sink to its end, or until the pipeline gives up. A panic is caught and counted.
-    fn call<T>(&self, call: impl Future<Output = T>) -> Called<T> {
-        if self.shared.abort.load(Ordering::Acquire) {
-            return Called::GivenUp;
-        }
-        self.shared.set_busy(true);
-        let shared = &self.shared;
-        let run = AssertUnwindSafe(|| self.runtime.block_on(watched(shared, call)));
-        let result = catch_unwind(run);
-        self.shared.set_busy(false);
-        match result {
-            Ok(Some(value)) => Called::Done(value),
-            Ok(None) => Called::GivenUp,
-            Err(payload) => {
-                let writes = payload
-                    .downcast::<PanickedWrites>()
-                    .ok()
-                    .map(|writes| *writes);
-                let panics = writes
-                    .as_ref()
-                    .map_or(1, |PanickedWrites(places)| places.len());
-                self.shared
-                    .sink_panics
-                    .fetch_add(panics as u64, Ordering::Relaxed);
-                tracing::error!(panics, "the audit sink panicked");
-                Called::Panicked(writes)
-            }
-        }
-    }
-}
-
-/// Waits for the sink: says so when that takes long, and gives up when the pipeline does.
-async fn watched<T>(shared: &Shared, call: impl Future<Output = T>) -> Option<T> {
-    let mut call = pin!(call);
-    let mut slow = pin!(tokio::time::sleep(HUNG_AFTER));
-    let mut told = false;
-    loop {
-        tokio::select! {
-            biased;
-            value = &mut call => return Some(value),
-            () = shared.abort_signal.notified() => return None,
-            () = &mut slow, if !told => {
-                told = true;
-                tracing::error!("the audit sink has not answered for one second");
-            }
         }
     }
 }
