@@ -1,11 +1,12 @@
-//! Pauses between attempts: exponential, with full jitter, so that many who lost the same server do not come back as one.
+//! Pauses between attempts: exponential, with full jitter. The jitter keeps replicators that lost
+//! the same server from coming back all at once.
 
 use std::time::Duration;
 
-/// Doublings after which a pause is at its longest in any case.
+/// Doublings after which the pause has reached its bound in any case.
 const MAX_DOUBLINGS: u32 = 20;
 
-/// How long to wait after each error in a row.
+/// Computes the pause after each error in a row.
 #[derive(Debug)]
 pub(super) struct Backoff {
     first: Duration,
@@ -22,12 +23,13 @@ impl Backoff {
         }
     }
 
-    /// It went well: the next error is the first again.
+    /// Notes a success: the next error counts as the first again.
     pub(super) const fn reset(&mut self) {
         self.errors = 0;
     }
 
-    /// The pause after one more error: evenly anywhere from nothing to the bound, which doubles each time.
+    /// Returns the pause after one more error. It is evenly distributed from zero to the bound, and
+    /// the bound doubles with each error.
     pub(super) fn next(&mut self) -> Duration {
         let bound = self.bound();
         self.errors = self.errors.saturating_add(1);
@@ -42,7 +44,8 @@ impl Backoff {
     }
 }
 
-/// Evenly from 0 to 1. Without randomness it is 1: the pause is just not spread.
+/// A random fraction, evenly distributed from 0 to 1. Without a source of randomness it is 1: the
+/// pause is then not spread.
 fn fraction() -> f64 {
     getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX))
 }

@@ -1,4 +1,4 @@
-//! What a sink can answer when it cannot do what it was asked, and what follows from it.
+//! Errors of a sink, and what follows from each.
 
 use std::io;
 use std::time::Duration;
@@ -8,17 +8,19 @@ use thiserror::Error;
 
 use crate::range::RangeError;
 
-/// Any error, as a source.
+/// Any error, used as a source.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What follows from an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
-    /// It may pass by itself: tried again, with growing pauses.
+    /// It may pass by itself. The replicator tries again, with growing pauses.
     Passing,
-    /// A person must mend it: said at once, and looked at again only now and then, or after a restart or a new configuration.
+    /// A person must fix it. The replicator logs it at once. It tries again only at long intervals,
+    /// after a restart, or after a new configuration.
     Permanent,
-    /// The sink holds another history than the ledger: an alarm, and that sink stops until the process is started anew.
+    /// The sink holds another history than the ledger. The replicator raises an alarm, and the sink
+    /// stops until the process restarts.
     Fork,
 }
 
@@ -28,89 +30,91 @@ pub enum ErrorClass {
 pub struct StartError {
     /// The thread's name.
     pub name: &'static str,
-    /// Why.
+    /// The cause.
     pub source: io::Error,
 }
 
-/// Why a sink could not do what it was asked. No message holds a secret.
+/// Why a sink could not do what was requested. No message contains a secret.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReplicaError {
-    /// The place cannot be reached, breaks off, is overloaded or restarts. Passing.
+    /// The destination cannot be reached, drops the connection, is overloaded or restarts. Passing.
     #[error("{what}")]
     Unavailable {
-        /// What was tried, and what came of it.
+        /// What was tried, and what happened.
         what: String,
-        /// Why.
+        /// The cause.
         source: Option<BoxError>,
     },
-    /// No answer within the deadline. Passing: it is not known whether it was done.
+    /// No answer came within the deadline. Passing. The replicator does not know whether the
+    /// operation was done.
     #[error("no answer within {after:?}")]
     TimedOut {
         /// The deadline of one attempt.
         after: Duration,
     },
-    /// The cursor stands elsewhere than the range begins: a repeated range, or another process writes here too. Passing: the
-    /// cursor is asked again.
+    /// The cursor is not where the range begins: the range is repeated, or another process writes
+    /// here too. Passing: the replicator reads the cursor again.
     #[error(
         "the sink's cursor is at {found}, not at {expected}: was this range sent before, or does another process write here?"
     )]
     CursorMoved {
-        /// Where the range begins.
+        /// The index where the range begins.
         expected: u64,
-        /// Where the cursor is.
+        /// The index where the cursor is.
         found: u64,
     },
-    /// The place does not let us in, or not do this. Permanent.
+    /// The destination refuses our login or this operation. Permanent.
     #[error("{what}")]
     Denied {
         /// What was refused, and what to grant.
         what: String,
-        /// Why.
+        /// The cause.
         source: Option<BoxError>,
     },
-    /// The place is not set up, or otherwise than needed: a table, a topic's settings, a bucket's lock. Permanent.
+    /// The destination is not set up, or not set up as needed: a table, a topic's settings, a
+    /// bucket's lock. Permanent.
     #[error("{what}")]
     Unsuitable {
         /// What is wrong with it, and how to set it up.
         what: String,
-        /// Why.
+        /// The cause.
         source: Option<BoxError>,
     },
-    /// The other side could not prove who it is. Permanent.
+    /// The other side could not prove its identity. Permanent.
     #[error("{what}")]
     Certificate {
         /// Whose certificate, and what is wrong with it.
         what: String,
-        /// Why.
+        /// The cause.
         source: Option<BoxError>,
     },
-    /// The place refuses these entries for what they are, now and for ever. Permanent.
+    /// The destination will never accept these entries because of their content. Permanent.
     #[error("{what}")]
     Rejected {
-        /// Which, and why.
+        /// Which entries, and why.
         what: String,
-        /// Why.
+        /// The cause.
         source: Option<BoxError>,
     },
-    /// Entries are missing in between and the sink does not take that. Permanent.
+    /// Entries are missing in between, and the sink accepts no gap. Permanent.
     #[error(
-        "entries {from} to {to} (without that one) were pruned before this sink had them, and it takes no gap: empty it, or restore them"
+        "entries {from} to {to} (exclusive) were pruned before this sink had them, and it accepts no gap: empty the sink, or restore the entries"
     )]
     GapRefused {
-        /// The first that is missing.
+        /// The first missing index.
         from: u64,
-        /// The first after it that is there.
+        /// The first index after the gap that is there.
         to: u64,
     },
     /// The sink holds another entry at this index than the ledger. Fork.
     #[error("entry {index} differs: the ledger has the leaf hash {ours}, the sink {theirs}")]
     Fork {
-        /// The first index at which they differ, as far as that is known.
+        /// The first index at which they differ, as far as the sink knows it.
         index: u64,
-        /// The ledger's.
+        /// The ledger's leaf hash.
         ours: Hash,
-        /// The sink's.
+        /// The sink's leaf hash.
         theirs: Hash,
     },
     /// The sink holds a checkpoint of another tree than the ledger. Fork.
@@ -120,45 +124,48 @@ pub enum ReplicaError {
     ForkedTree {
         /// The checkpoint's size.
         size: u64,
-        /// The ledger's root of that size.
+        /// The ledger's root at that size.
         ours: Hash,
-        /// The checkpoint's.
+        /// The checkpoint's root.
         theirs: Hash,
     },
-    /// The sink holds more than the ledger ever published: the ledger is an older copy of itself, or another writer was here. Fork.
+    /// The sink holds more entries than the ledger ever published. Either the ledger is an older
+    /// copy of itself, or another writer was here. Fork.
     #[error(
         "the sink holds {theirs} entries and the ledger has published {ours}: an older copy of the ledger was restored, or another process writes under the same origin"
     )]
     Ahead {
-        /// How many the ledger has published.
+        /// How many entries the ledger has published.
         ours: u64,
-        /// How many the sink holds.
+        /// How many entries the sink holds.
         theirs: u64,
     },
-    /// What the sink holds beside its entries cannot be read: its checkpoint, say. Fork: somebody changed it.
-    #[error("what the sink holds cannot be right: {what}")]
+    /// The sink holds something next to its entries that cannot be read, such as a damaged
+    /// checkpoint. Fork: somebody changed it.
+    #[error("the sink's content is damaged: {what}")]
     Damaged {
-        /// What, and where.
+        /// What is damaged, and where.
         what: String,
-        /// Why.
+        /// The cause.
         source: Option<BoxError>,
     },
     /// The ledger could not be read. Passing.
     #[error("cannot read the ledger")]
     Ledger(#[source] livetrail_ledger::LedgerError),
-    /// What the ledger gave is not what its checkpoint covers. Permanent: nothing of it is sent.
-    #[error("the ledger's files do not fit its checkpoint")]
+    /// The ledger returned entries that its checkpoint does not cover. Permanent: nothing of them
+    /// is sent.
+    #[error("the ledger's files do not match its checkpoint")]
     Range(#[from] RangeError),
-    /// The sink panicked, which is a mistake in it. Permanent.
+    /// The sink panicked, which is a bug in it. Permanent.
     #[error("the sink panicked: {what}")]
     Panicked {
-        /// What it said.
+        /// The panic's message.
         what: String,
     },
 }
 
 impl ReplicaError {
-    /// What follows from it.
+    /// The class: what follows from this error.
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self {
@@ -180,7 +187,7 @@ impl ReplicaError {
         }
     }
 
-    /// The place cannot be reached: [`Unavailable`](Self::Unavailable).
+    /// The destination cannot be reached: [`Unavailable`](Self::Unavailable).
     pub fn unavailable(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self::Unavailable {
             what: what.into(),
@@ -188,7 +195,7 @@ impl ReplicaError {
         }
     }
 
-    /// The place does not let us: [`Denied`](Self::Denied).
+    /// The destination refuses us: [`Denied`](Self::Denied).
     pub fn denied(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self::Denied {
             what: what.into(),
@@ -196,7 +203,7 @@ impl ReplicaError {
         }
     }
 
-    /// The place is not as needed: [`Unsuitable`](Self::Unsuitable).
+    /// The destination is not set up as needed: [`Unsuitable`](Self::Unsuitable).
     pub fn unsuitable(what: impl Into<String>) -> Self {
         Self::Unsuitable {
             what: what.into(),

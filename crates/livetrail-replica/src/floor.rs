@@ -1,5 +1,5 @@
-//! The question at the start of a ledger, to all of its sinks at once: a copy of the ledger that is older than what they have seen must not
-//! sign.
+//! The question to all sinks of a ledger at its start. It keeps a copy of the ledger that is older
+//! than what its sinks have seen from signing.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,35 +12,38 @@ use crate::replicator::{caught, chain};
 use crate::sightings::Sightings;
 use crate::sink::ReplicaSink;
 
-/// Under which name a ledger waits for a sink, and speaks of it.
+/// The name under which a ledger waits for a sink and names it in messages.
 pub(super) fn source_name(sink: &dyn ReplicaSink) -> String {
     format!("sink {}", sink.name())
 }
 
 /// Asks sinks at the start of a ledger what they have seen of it.
 ///
-/// What a checkpoint with the log's own signature says counts, and nothing else: an unsigned claim never stops a start. A sink that does not answer
-/// in time, or not in full, is reported. If it is required and has followed this log before (`private/cursors` has its cursor), the
-/// ledger takes entries but signs none of them until the sink has answered its replicator; see
+/// Only a checkpoint with the log's own signature counts: an unsigned claim never stops a start.
+///
+/// A sink that does not answer in time, or not completely, is logged. If it is required and has
+/// followed this log before (`private/cursors` has its cursor), the ledger accepts entries but does
+/// not sign them. It signs again once the sink has answered its replicator; see
 /// [`Handle::answered`](livetrail_ledger::Handle::answered).
 pub struct ReplicaFloor {
     reader: Arc<Reader>,
     sinks: Vec<(Arc<dyn ReplicaSink>, bool)>,
     timeout: Duration,
-    /// There are no others.
+    /// Whether the log has no other sinks.
     are_all: bool,
     unanswered: Vec<String>,
 }
 
-/// What a sink has said.
+/// What one sink answered.
 struct Answer {
     largest: Option<TreeHead>,
-    /// Why there may be more than that.
+    /// Why the sink may hold more than that.
     missing: Option<String>,
 }
 
 impl ReplicaFloor {
-    /// Asks these sinks, of which each is required or not, about the ledger behind this reader; each for at most `timeout`, all at once.
+    /// Makes the question to these sinks about the ledger behind this reader. Each sink comes with
+    /// a flag that says whether it is required. All are asked at once, each for at most `timeout`.
     #[must_use]
     pub const fn new(
         reader: Arc<Reader>,
@@ -56,7 +59,8 @@ impl ReplicaFloor {
         }
     }
 
-    /// These are all sinks that the log has: one for which an earlier start waits and that is not among them was given up by the operator.
+    /// Declares that these are all sinks of the log. The operator has then given up each other sink
+    /// for which an earlier start waits.
     #[must_use]
     pub const fn and_no_others(mut self) -> Self {
         self.are_all = true;
@@ -79,8 +83,8 @@ impl ReplicaFloor {
 
     /// Whether this log has followed into that sink before.
     fn is_known(&self, name: &str) -> bool {
-        // One that cannot be read is reported when somebody prunes; here it may be the one that
-        // matters.
+        // `trail prune` reports cursors that cannot be read; here such a cursor may be the one that
+        // matters, so the sink counts as known.
         self.reader.cursors().map_or(true, |cursors| {
             let of_it = |(known, cursor): &(String, Cursor)| {
                 known == name
@@ -101,17 +105,17 @@ impl ReplicaFloor {
             tracing::error!(
                 sink = name,
                 error,
-                "a required sink has not said what it has seen of the trail: records are kept and not signed until it has"
+                "a required sink did not report what it has seen of the trail; records are kept, but not signed until it does"
             );
             self.unanswered.push(source_name.clone());
         } else {
             tracing::error!(
                 sink = name,
                 error,
-                "a sink has not said what it has seen of the trail, so an older copy of the trail would not be noticed by it"
+                "a sink did not report what it has seen of the trail; it cannot reveal an older copy of the trail"
             );
         }
-        // What it has said so far counts.
+        // What it has shown so far counts.
         let seen = SeenTree::Tree(answer.largest?);
         Some(Floor { source_name, seen })
     }
@@ -147,7 +151,7 @@ impl ExternalFloor for ReplicaFloor {
         both.filter_map(|((sink, required), answer)| {
             let answer = answer.unwrap_or_else(|| Answer {
                 largest: None,
-                missing: Some("no thread could ask it".to_owned()),
+                missing: Some("no thread was available to ask it".to_owned()),
             });
             self.floor(sink.as_ref(), required, answer)
         })
@@ -158,7 +162,7 @@ impl ExternalFloor for ReplicaFloor {
         self.unanswered.clone()
     }
 
-    /// One that is no longer required, or no longer there.
+    /// Whether the sink of this name is no longer required, or no longer configured.
     fn dismisses(&self, name: &str) -> bool {
         let mut sinks = self.sinks.iter();
         match sinks.find(|(sink, _)| source_name(sink.as_ref()) == name) {

@@ -1,4 +1,5 @@
-//! Whether what a sink holds is of the ledger's own history. The one judge for a start, a replicator at work and `trail sinks status`.
+//! Checks whether the content of a sink belongs to the ledger's own history. A start, a running
+//! replicator and `trail sinks status` share this one check.
 
 use std::sync::Arc;
 
@@ -11,11 +12,12 @@ use crate::sink::{ReplicaSink, SinkCursor};
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
-/// What a sink says that the ledger contradicts, and whether that proves that the ledger itself must stop.
+/// Something that a sink holds and the ledger contradicts, and whether it proves that the ledger
+/// itself must stop.
 #[derive(Debug)]
 pub(super) struct Contradiction {
     pub(super) error: ReplicaError,
-    /// A checkpoint with our own signature says so: no other explanation is left.
+    /// A checkpoint with our own signature is the evidence: there is no other explanation.
     pub(super) proven: bool,
 }
 
@@ -28,11 +30,13 @@ impl From<ReplicaError> for Contradiction {
     }
 }
 
-/// Asks a sink all that can be asked of it, for people: what it has seen, where it is, whether that fits the ledger, and whether it could take
-/// entries now. Writes nothing. It is judged as a replicator does it.
+/// Asks a sink everything that can be asked of it, for people: what it has seen, where its cursor
+/// is, whether that fits the ledger, and whether it could take entries now. Writes nothing. The
+/// answers are checked as a replicator checks them.
 ///
 /// # Errors
-/// What is wrong with the sink; [`ReplicaError::class`] is [`ErrorClass::Fork`](crate::ErrorClass::Fork) where it holds another history.
+/// What is wrong with the sink; [`ReplicaError::class`] is
+/// [`ErrorClass::Fork`](crate::ErrorClass::Fork) if it holds another history.
 pub async fn examine(
     sink: &dyn ReplicaSink,
     reader: &Arc<Reader>,
@@ -42,14 +46,16 @@ pub async fn examine(
     judge_sightings(reader, &seen).map_err(|contradiction| contradiction.error)?;
     asked?;
     let cursor = sink.cursor(reader.origin()).await?;
-    // Afterwards: a server that runs next to this seals, and its sinks go on.
+    // The checkpoint is read after the cursor: a server that runs next to this command seals more
+    // entries, and its sinks follow.
     let checkpoint = reader.checkpoint().map_err(ReplicaError::Ledger)?;
     judge_cursor(reader, &checkpoint, &cursor).map_err(|contradiction| contradiction.error)?;
     sink.health().await?;
     Ok(cursor)
 }
 
-/// Compares the largest checkpoint that a sink has shown with the ledger. All of them are proof.
+/// Compares the largest checkpoint that a sink has shown with the ledger. Each contradiction here
+/// is proof.
 pub(super) fn judge_sightings(reader: &Reader, seen: &Sightings) -> Result<(), Contradiction> {
     if let Some(error) = seen.failure() {
         return Err(ReplicaError::Ledger(error).into());
@@ -61,7 +67,7 @@ pub(super) fn judge_sightings(reader: &Reader, seen: &Sightings) -> Result<(), C
     judge_tree(reader, checkpoint.head().size, theirs)
 }
 
-/// Compares what a sink says of itself with the ledger.
+/// Compares what a sink reports about itself with the ledger.
 pub(super) fn judge_cursor(
     reader: &Reader,
     checkpoint: &VerifiedCheckpoint,
@@ -76,7 +82,7 @@ pub(super) fn judge_cursor(
                 | LedgerError::CheckpointRetired { .. }),
             ) => {
                 return Err(ReplicaError::Damaged {
-                    what: "its newest checkpoint is not of this log".to_owned(),
+                    what: "its newest checkpoint belongs to another log".to_owned(),
                     source: Some(error.into()),
                 }
                 .into());
@@ -95,7 +101,7 @@ pub(super) fn judge_cursor(
     Ok(())
 }
 
-/// A tree that our own key signed, against the ledger's of `ours` entries.
+/// Compares a tree that our own key signed with the ledger's tree of `ours` entries.
 fn judge_tree(reader: &Reader, ours: u64, theirs: TreeHead) -> Result<(), Contradiction> {
     let proven = |error| Contradiction {
         error,

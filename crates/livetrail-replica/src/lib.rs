@@ -1,21 +1,22 @@
-//! Replicas of the ledger: any number of sinks outside, each of which follows it from its own cursor.
+//! Replicas of the ledger: any number of sinks outside. Each follows the ledger from its own
+//! cursor.
 //!
 //! ```text
-//!  ledger ── published checkpoint ──▶ Replicator ── SealedRange ──▶ ReplicaSink ──▶ a table, a topic,
-//!                                     (one per sink)                     │          a bucket, a file
-//!                                         ▲                              │
-//!                                         └────────── SinkCursor ◀───────┘
-//!                                                     the truth: what the sink has committed
+//! ledger ── published checkpoint ─▶ Replicator ── SealedRange ──▶ ReplicaSink ─▶ a table, a topic,
+//!                                   (one per sink)                     │         a bucket, a file
+//!                                       ▲                              │
+//!                                       └────────── SinkCursor ◀───────┘
+//!                                                    the truth: what the sink has committed
 //! ```
 //!
-//! - **Sealed only.** A sink gets only entries that a signed and published checkpoint covers, with
-//!   the leaf hash of each.
+//! - **Sealed only.** A sink gets only entries that a signed and published checkpoint covers,
+//!   together with the leaf hash of each.
 //! - **At least once on the wire, exactly once in effect.** After any error the replicator asks the
-//!   sink for its cursor, and goes on from there. A repeated range changes nothing. The exception is
-//!   a destination that cannot say what it holds ([`Delivery`]).
-//! - **One history.** The same index with other bytes is a fork: the replicator raises an alarm, and
-//!   that sink stops. A checkpoint with the log's own signature that the ledger contradicts stops the
-//!   ledger as well, at a start and while it runs.
+//!   sink for its cursor, and goes on from there. A repeated range changes nothing. The exception
+//!   is a destination that cannot report what it holds ([`Delivery`]).
+//! - **One history.** The same index with other bytes is a fork: the replicator raises an alarm,
+//!   and that sink stops. If a checkpoint has the log's own signature and the ledger contradicts
+//!   it, the ledger stops as well, at a start and while it runs.
 //! - **Each sink is asked what it has seen before anything new is signed** ([`ReplicaFloor`],
 //!   [`ReplicaSink::sightings`]).
 

@@ -1,4 +1,4 @@
-//! How a replica is followed, and the bounds of what that holds in memory.
+//! How a replica is followed, and the bounds on its memory.
 
 use std::time::Duration;
 
@@ -6,33 +6,39 @@ use thiserror::Error;
 
 /// Settings of one replica.
 ///
-/// Memory: at most two batches (one on its way, one read ahead), so twice `batch_bytes` and an entry.
+/// Memory: at most two batches, one being sent and one read ahead. That is at most twice
+/// `batch_bytes` plus one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReplicaOptions {
-    /// Whether the trail must not lose what this sink does not have: retention then never passes its cursor, however long it
-    /// is away. One that is not required is waited for as long as `patience`.
+    /// Whether the trail must keep each entry until this sink has it. Retention then never passes
+    /// the sink's cursor, however long the sink is away. Retention waits for a sink that is not
+    /// required for at most `patience`.
     pub required: bool,
-    /// The most entries in a batch. 1 to 1,000,000.
+    /// The maximum number of entries in a batch. 1 to 1,000,000.
     pub batch_records: usize,
-    /// A batch ends with the entry that brings it to so many bytes. 1 to 256 MiB.
+    /// A batch ends with the entry that reaches this many bytes. 1 to 256 MiB.
     pub batch_bytes: usize,
-    /// How long entries are gathered into a batch that is not full, from when there is one to send: for sinks where each batch
-    /// costs something, as in a bucket. Zero, the default: not at all. Readers of the sink see a record so much later.
+    /// How long to collect entries into a batch that is not full, from the first entry on. For
+    /// sinks where each batch has a cost, such as a bucket. Zero, the default, turns this off.
+    /// Readers of the sink see a record later by this time.
     pub batch_interval: Duration,
-    /// The deadline of one attempt: a sink that has not answered by then is asked anew. At least 1 ms.
+    /// The deadline of one attempt. A sink that has not answered by then is asked again. At least 1
+    /// ms.
     pub attempt_timeout: Duration,
-    /// The longest pause after a first error; doubled with each further one. At least 1 ms.
+    /// The bound of the pause after a first error. It doubles with each further error. At least 1
+    /// ms.
     pub backoff_first: Duration,
-    /// The longest pause after any error that may pass. At least 1 ms.
+    /// The bound of the pause after any error that may pass. At least 1 ms.
     pub backoff_max: Duration,
-    /// How often a sink is looked at again that a person must mend. At least 1 ms.
+    /// How often to try a sink again that a person must fix. At least 1 ms.
     pub reprobe_interval: Duration,
-    /// How often a sink that follows is asked again where it is, so that one that lost what it had is noticed. At least 1 ms.
+    /// How often to ask a sink that follows for its cursor again. This notices a sink that lost
+    /// entries. At least 1 ms.
     pub recheck_interval: Duration,
-    /// How long retention waits for a sink that is not required and takes nothing.
+    /// How long retention waits for a sink that is not required and accepts nothing.
     pub patience: Duration,
-    /// How often the local copy of the cursor is written while it moves. At least 1 ms.
+    /// How often to write the local copy of the cursor while it moves. At least 1 ms.
     pub cursor_interval: Duration,
 }
 
@@ -54,39 +60,39 @@ impl Default for ReplicaOptions {
     }
 }
 
-/// A setting that is out of its bounds.
+/// A setting outside its bounds.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReplicaOptionsError {
-    /// The name is none that a cursor can have.
-    #[error("{name:?} is no name of a sink: 1 to 64 letters, digits, `-` and `_`")]
+    /// The name is not valid for a cursor.
+    #[error("{name:?} is not a sink name: expected 1 to 64 letters, digits, `-` and `_`")]
     Name {
         /// The name, cut to 80 characters.
         name: String,
     },
     /// The number of entries.
-    #[error("batch_records is {0} and must be 1 to 1,000,000")]
+    #[error("batch_records is {0}; expected 1 to 1,000,000")]
     BatchRecords(usize),
     /// The number of bytes.
-    #[error("batch_bytes is {0} and must be 1 to 268,435,456")]
+    #[error("batch_bytes is {0}; expected 1 to 268,435,456")]
     BatchBytes(usize),
     /// The deadline.
-    #[error("attempt_timeout is {0:?} and must be at least 1 ms")]
+    #[error("attempt_timeout is {0:?}; expected at least 1 ms")]
     AttemptTimeout(Duration),
     /// The pause after a first error.
-    #[error("backoff_first is {0:?} and must be at least 1 ms")]
+    #[error("backoff_first is {0:?}; expected at least 1 ms")]
     BackoffFirst(Duration),
     /// The longest pause.
-    #[error("backoff_max is {0:?} and must be at least 1 ms")]
+    #[error("backoff_max is {0:?}; expected at least 1 ms")]
     BackoffMax(Duration),
-    /// How often a sink is looked at that a person must mend.
-    #[error("reprobe_interval is {0:?} and must be at least 1 ms")]
+    /// The interval between attempts at a sink that a person must fix.
+    #[error("reprobe_interval is {0:?}; expected at least 1 ms")]
     ReprobeInterval(Duration),
-    /// How often the cursor is written.
-    #[error("cursor_interval is {0:?} and must be at least 1 ms")]
+    /// The interval between writes of the cursor.
+    #[error("cursor_interval is {0:?}; expected at least 1 ms")]
     CursorInterval(Duration),
-    /// How often a sink is asked again.
-    #[error("recheck_interval is {0:?} and must be at least 1 ms")]
+    /// The interval between questions for the cursor.
+    #[error("recheck_interval is {0:?}; expected at least 1 ms")]
     RecheckInterval(Duration),
 }
 
@@ -166,10 +172,7 @@ mod tests {
             let mut options = sound.clone();
             set(&mut options, Duration::from_micros(999));
             let words = options.check("a").unwrap_err().to_string();
-            assert_eq!(
-                words,
-                format!("{setting} is 999µs and must be at least 1 ms")
-            );
+            assert_eq!(words, format!("{setting} is 999µs; expected at least 1 ms"));
             set(&mut options, Duration::MAX);
             assert_eq!(options.check("a"), Ok(()));
         }

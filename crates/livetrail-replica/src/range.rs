@@ -1,4 +1,4 @@
-//! A run of sealed entries on its way to a sink.
+//! A range of sealed entries on its way to a sink.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use livetrail_ledger::HandOver;
 use livetrail_tlog::{Hash, MAX_ENTRY_BYTES, VerifiedCheckpoint, leaf_hash};
 use thiserror::Error;
 
-/// A run of entries in index order that a signed checkpoint covers, with their leaf hashes and that checkpoint.
+/// A range of entries in index order that a signed checkpoint covers, with their leaf hashes and
+/// that checkpoint.
 ///
-/// Cheap to clone: the entries are shared, not copied. At least one entry; how many at most is what the replicator's
-/// options say.
+/// It is cheap to clone: the entries are shared, not copied. It has at least one entry; the
+/// replicator's options bound the number.
 #[derive(Clone)]
 pub struct SealedRange {
     first: u64,
@@ -24,14 +25,14 @@ pub struct SealedRange {
     hand_overs: Arc<[HandOver]>,
 }
 
-/// Why entries are no range that a checkpoint covers.
+/// Why entries are not a range that a checkpoint covers.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RangeError {
-    /// There are none.
+    /// There are no entries.
     #[error("a range has at least one entry")]
     Empty,
-    /// Not each entry has its leaf hash.
+    /// The number of leaf hashes differs from the number of entries.
     #[error("{entries} entries and {leaves} leaf hashes")]
     Count {
         /// How many entries.
@@ -40,27 +41,27 @@ pub enum RangeError {
         leaves: usize,
     },
     /// An entry is longer than the format allows.
-    #[error("entry {index} has {bytes} bytes and may have {MAX_ENTRY_BYTES}")]
+    #[error("entry {index} has {bytes} bytes; at most {MAX_ENTRY_BYTES} are allowed")]
     TooLong {
-        /// Its place.
+        /// Its index.
         index: u64,
         /// Its length.
         bytes: usize,
     },
-    /// An entry is not what its leaf hash says.
-    #[error("entry {index} does not have the leaf hash {wanted} but {found}")]
+    /// An entry does not match its leaf hash.
+    #[error("entry {index} has the leaf hash {found} instead of {wanted}")]
     Leaf {
-        /// Its place.
+        /// Its index.
         index: u64,
         /// The leaf hash that came with it.
         wanted: Hash,
-        /// The entry's.
+        /// The leaf hash of the entry.
         found: Hash,
     },
-    /// The checkpoint does not cover all of it.
-    #[error("the range ends before index {next} and the checkpoint covers {size} entries")]
+    /// The checkpoint does not cover the whole range.
+    #[error("the range ends before index {next} but the checkpoint covers {size} entries")]
     BeyondCheckpoint {
-        /// The index after the last.
+        /// The index after the last entry.
         next: u64,
         /// The checkpoint's size.
         size: u64,
@@ -68,10 +69,11 @@ pub enum RangeError {
 }
 
 impl SealedRange {
-    /// A range from `first` on. Checks that each entry has its leaf hash, and that the checkpoint covers all of them.
+    /// Makes a range from `first` on. Checks that each entry matches its leaf hash, and that the
+    /// checkpoint covers all of them.
     ///
-    /// That the leaf hashes are those of the checkpoint's tree is for whoever read them to check:
-    /// [`Reader::sealed_bundle`](livetrail_ledger::Reader::sealed_bundle) does.
+    /// Does not check that the leaf hashes belong to the checkpoint's tree. The reader of the
+    /// ledger has checked that: [`Reader::sealed_bundle`](livetrail_ledger::Reader::sealed_bundle).
     ///
     /// # Errors
     /// [`RangeError`].
@@ -114,21 +116,24 @@ impl SealedRange {
         })
     }
 
-    /// The same with the hand-overs from key to key that the sink is to keep with it.
+    /// Adds the key hand-overs that the sink must keep with this range.
     #[must_use]
     pub fn with_hand_overs(mut self, hand_overs: Arc<[HandOver]>) -> Self {
         self.hand_overs = hand_overs;
         self
     }
 
-    /// The hand-overs from key to key that belong next to the checkpoints of the sink and were not in an earlier range, by size. A sink keeps them for
-    /// as long as its entries: somebody who has an earlier key and the sink alone follows them to the key of today. As a rule there are none.
+    /// Key hand-overs, by size. They belong next to the sink's checkpoints and were not in an
+    /// earlier range. There are usually none.
+    ///
+    /// A sink keeps them as long as its entries: they let a verifier that has only an earlier key
+    /// and the sink follow the changes of keys to today's key.
     #[must_use]
     pub fn hand_overs(&self) -> &[HandOver] {
         &self.hand_overs
     }
 
-    /// Which log.
+    /// The log's origin.
     #[must_use]
     pub fn origin(&self) -> &str {
         self.checkpoint.checkpoint().origin()
@@ -171,7 +176,7 @@ impl SealedRange {
         &self.leaves
     }
 
-    /// Index, entry and leaf hash of each, in order.
+    /// Iterates over the index, entry and leaf hash of each entry, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u64, &Bytes, &Hash)> {
         let first = self.first;
         self.entries
@@ -181,8 +186,8 @@ impl SealedRange {
             .map(move |(at, (entry, leaf))| (first.saturating_add(at as u64), entry, leaf))
     }
 
-    /// The part from `index` on, which shares the entries: what is left of a range when a sink has its beginning. `None`
-    /// when nothing is left, or `index` is before its first.
+    /// The part from `index` on; it shares the entries. This is the rest of a range whose beginning
+    /// a sink already has. `None` if nothing is left, or if `index` is before the first index.
     #[must_use]
     pub fn starting_at(&self, index: u64) -> Option<Self> {
         let skip = usize::try_from(index.checked_sub(self.first)?).ok()?;
@@ -250,7 +255,7 @@ mod tests {
 
     use super::*;
 
-    /// Entries `entry-0` to `entry-{count}`, without that one, and the checkpoint over them.
+    /// Entries `entry-0` up to, but without, `entry-{count}`, and the checkpoint over them.
     fn sealed(count: usize) -> (Vec<Bytes>, Vec<Hash>, Arc<VerifiedCheckpoint>) {
         let store: SharedStore = Arc::new(MemStore::new());
         let identity =

@@ -1,4 +1,5 @@
-//! All replicas of a ledger: each on a thread and a runtime of its own, so that none can hold another up.
+//! All replicas of a ledger. Each runs on its own thread and runtime, so that none can delay
+//! another.
 
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -7,10 +8,10 @@ use crate::error::StartError;
 use crate::replicator::{ReplicaWatch, Replicator};
 use crate::status::ReplicaStatus;
 
-/// How often a close looks whether the threads have ended.
+/// How often a close checks whether the threads have ended.
 const CLOSE_POLL: Duration = Duration::from_millis(5);
 
-/// Beyond the time for sending the rest: for the last cursor to be written.
+/// Extra time after the sending deadline, in which the last cursor is written.
 const CLOSE_MARGIN: Duration = Duration::from_secs(2);
 
 /// Running replicas, one thread each.
@@ -20,23 +21,24 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    /// None yet.
+    /// Makes an empty set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Runs one more.
+    /// Starts one more replica.
     ///
     /// # Errors
-    /// [`StartError`] when the system gives no thread or no runtime.
+    /// [`StartError`] if the system provides no thread or no runtime.
     pub fn start(&mut self, replicator: Replicator) -> Result<(), StartError> {
         let name = "replica";
         let failed = |source| StartError { name, source };
         let watch = replicator.watch();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            // Reads of the ledger, and the name look-ups of a client: told from the threads that carry media.
+            // These threads read the ledger and resolve a client's host names. Their name differs
+            // from the names of the threads that carry media.
             .thread_name("replica-read")
             .max_blocking_threads(4)
             .build()
@@ -52,7 +54,7 @@ impl Replicas {
         Ok(())
     }
 
-    /// How each is doing.
+    /// The status of each replica.
     #[must_use]
     pub fn statuses(&self) -> Vec<ReplicaStatus> {
         self.running
@@ -61,7 +63,7 @@ impl Replicas {
             .collect()
     }
 
-    /// What to look at each with, also after [`close`](Self::close).
+    /// A watch of each replica. It stays valid after [`close`](Self::close).
     #[must_use]
     pub fn watches(&self) -> Vec<ReplicaWatch> {
         self.running
@@ -70,8 +72,9 @@ impl Replicas {
             .collect()
     }
 
-    /// For after the ledger's close: sends what is sealed, at most for `within`, and ends. Blocks, about as long. Gives how
-    /// each ended; what a sink did not get by then it gets after the next start.
+    /// Sends what is sealed, for at most `within`, and ends. Call it after the ledger's close.
+    /// Blocks for about that time. Returns the final status of each replica. Entries that a sink
+    /// did not get by then follow after the next start.
     pub fn close(mut self, within: Duration) -> Vec<ReplicaStatus> {
         for (watch, _) in &self.running {
             watch.close(within);
@@ -86,7 +89,7 @@ impl Replicas {
         let statuses = self.statuses();
         for (_, thread) in self.running.drain(..) {
             if thread.is_finished() {
-                // A panic in it would be a mistake here: sinks' panics are caught.
+                // A panic here would be our bug: sinks' panics are caught.
                 let _ = thread.join();
             }
         }

@@ -1,4 +1,5 @@
-//! One replica being followed: batches out, cursors back, pauses after errors.
+//! The loop that follows the ledger for one sink: batches go out, cursors come back, errors cause
+//! pauses.
 
 use std::any::Any;
 use std::future::Future;
@@ -26,23 +27,28 @@ use crate::sink::{Gap, ReplicaSink, SinkCursor};
 use crate::source::{self, Batch};
 use crate::status::{Board, ReplicaStatus};
 
-/// Where the replicator's own records go: into the trail that it follows. Must not wait.
+/// Receives the replicator's own records and puts them into the trail that it follows. Must not
+/// wait.
 pub type RecordEvent = Arc<dyn Fn(AuditRecord) + Send + Sync>;
 
 /// Follows the ledger for one sink. [`run`](Self::run) it in any tokio runtime with timers.
 ///
 /// # Loop contract
 ///
-/// 1. The sink is asked once what it has seen ([`ReplicaSink::sightings`]): a checkpoint with the ledger's own signature that contradicts it
-///    stops the ledger. After an answer the ledger no longer waits for this sink with signing.
-/// 2. It is asked for its cursor, and what it says is compared with the ledger: another tree is a fork. A cursor below the one that it had is
-///    reported: in the log, in the status, and on record.
-/// 3. Batches go out from there, one at a time, while the next is read; each is proven against the published checkpoint.
-/// 4. After any error the pause of its class, then from 1 again: only the sink knows whether a batch was committed. Without one, from 2 again
-///    each `recheck_interval`, and on request. After a fork also 1 is asked again.
+/// 1. The replicator asks the sink once what it has seen ([`ReplicaSink::sightings`]). A checkpoint
+///    with the ledger's own signature that contradicts the ledger stops the ledger. After an answer
+///    the ledger no longer waits for this sink before it signs.
+/// 2. It asks the sink for its cursor, and compares the answer with the ledger. Another tree is a
+///    fork. A cursor below the earlier one is reported: in the log, in the status, and on record.
+/// 3. It sends batches from there, one at a time, and reads the next one meanwhile. Each batch is
+///    proven against the published checkpoint.
+/// 4. After any error it pauses as the error's class demands, and goes on with step 2: only the
+///    sink knows whether a batch was committed. Without an error it repeats step 2 each
+///    `recheck_interval`, and on request. It repeats step 1 until the sink has answered, and after
+///    a fork.
 ///
-/// The local copy of the cursor (`private/cursors/NAME`) is written behind the sink's: retention may keep too much, never
-/// too little.
+/// It writes the local copy of the cursor (`private/cursors/NAME`) after the sink has moved its
+/// own: retention may keep too much, never too little.
 pub struct Replicator {
     ledger: Handle,
     reader: Arc<Reader>,
@@ -55,29 +61,29 @@ pub struct Replicator {
     closing: watch::Receiver<Option<Instant>>,
     closer: watch::Sender<Option<Instant>>,
     retry: Arc<Notify>,
-    /// The local copy of the cursor that was written last, and when.
+    /// The last written local copy of the cursor, and when it was written.
     written: Option<(Cursor, Instant)>,
-    /// The sink has said what it has seen.
+    /// Whether the sink has answered what it has seen.
     has_answered: bool,
-    /// How far it had come before this process, by the local copy of its cursor.
+    /// The sink's cursor before this process started, from the local copy.
     known: u64,
 }
 
-/// How following ended without an error.
+/// Why following ended without an error.
 enum Turn {
-    /// The sink is to be asked again where it is.
+    /// The sink must be asked for its cursor again.
     Again,
-    /// It is closed.
+    /// The replicator is closed.
     End,
 }
 
-/// What a wait for entries came to.
+/// How a wait for entries ended.
 enum Wait {
     More,
     Turn(Turn),
 }
 
-/// Looks at a replicator and ends it.
+/// Observes a replicator, and closes it.
 #[derive(Clone, Debug)]
 pub struct ReplicaWatch {
     ledger: Handle,
@@ -87,18 +93,19 @@ pub struct ReplicaWatch {
 }
 
 impl ReplicaWatch {
-    /// How the replica is doing.
+    /// The status of the replica.
     #[must_use]
     pub fn status(&self) -> ReplicaStatus {
         self.board.status(self.ledger.checkpoint().head().size)
     }
 
-    /// Asks the sink again now, whatever it is at: somebody has mended something, or wants to know.
+    /// Asks the sink again now, whatever its state. For somebody who has fixed something, or wants
+    /// to know.
     pub fn retry(&self) {
         self.retry.notify_one();
     }
 
-    /// Lets it send what is sealed already and then end, at the latest after `within`.
+    /// Lets it send what is sealed already, and ends it after `within` at the latest.
     pub fn close(&self, within: Duration) {
         self.closer
             .send_replace(Some(later(Instant::now(), within)));
@@ -106,7 +113,7 @@ impl ReplicaWatch {
 }
 
 impl Replicator {
-    /// Follows this ledger for this sink.
+    /// Makes a replicator that follows this ledger for this sink.
     ///
     /// # Errors
     /// [`ReplicaOptionsError`].
@@ -137,14 +144,14 @@ impl Replicator {
         })
     }
 
-    /// Puts on record when the sink is left behind, and what it misses then.
+    /// Puts on record when the sink is left behind, and which entries it then misses.
     #[must_use]
     pub fn recording(mut self, event: RecordEvent) -> Self {
         self.event = Some(event);
         self
     }
 
-    /// Looks at it and ends it, also while it runs.
+    /// Returns a watch that observes and closes the replicator, also while it runs.
     #[must_use]
     pub fn watch(&self) -> ReplicaWatch {
         ReplicaWatch {
@@ -155,7 +162,8 @@ impl Replicator {
         }
     }
 
-    /// Follows the ledger until it is [closed](ReplicaWatch::close). Dropping the future is safe at any moment.
+    /// Follows the ledger until it is [closed](ReplicaWatch::close). Dropping the future is safe at
+    /// any moment.
     pub async fn run(mut self) {
         let mut closing = self.closing.clone();
         tokio::select! {
@@ -177,7 +185,8 @@ impl Replicator {
                 Err(error) => error,
             };
             let pause = self.pause_after(&error).await;
-            // What may pass is tried until the time for closing is over; the rest will not change by then.
+            // An error that may pass is retried until the closing deadline. Other errors will not
+            // change by then.
             let mut closing = self.closing.clone();
             tokio::select! {
                 () = sleep(pause) => {}
@@ -187,7 +196,8 @@ impl Replicator {
         }
     }
 
-    /// Before the sink has answered for the first time: nothing that it may still need is pruned.
+    /// Holds retention until the sink has answered for the first time: nothing that it may still
+    /// need is pruned.
     async fn hold_retention(&mut self) {
         let cursors = self.ledger.cursors().unwrap_or_default();
         let mut of_it = cursors.iter().filter(|(name, _)| name == self.sink.name());
@@ -198,7 +208,8 @@ impl Replicator {
         }
     }
 
-    /// What the place has seen, whatever else is wrong with it. What it has shown before an error counts.
+    /// Asks what the sink has seen, whatever else is wrong with it. Notes that it showed before an
+    /// error count.
     async fn ask(&mut self) -> Result<(), ReplicaError> {
         let seen = Sightings::new(Arc::clone(&self.reader));
         let asked = self.attempt(self.sink.sightings(&seen)).await;
@@ -213,7 +224,8 @@ impl Replicator {
             .map_err(ReplicaError::Ledger)
     }
 
-    /// From the sink's cursor on, until an error, or until it is to be asked again, or the end.
+    /// Sends from the sink's cursor on, until an error, until the cursor must be read again, or
+    /// until the end.
     async fn follow(&mut self) -> Result<Turn, ReplicaError> {
         if !self.has_answered {
             self.ask().await?;
@@ -225,11 +237,11 @@ impl Replicator {
         let ask_again_at = later(Instant::now(), self.options.recheck_interval);
         let mut next = cursor.next();
         self.notice_going_back(next);
-        // Hand-overs below it came with the entries that it has.
+        // Hand-overs below this index came with entries that the sink already has.
         let mut told = next;
         self.board.answered(next);
         let mut ahead = None;
-        // The last batch was cut off by its bounds: more is waiting.
+        // Whether the last batch ended at its bounds: more entries are then pending.
         let mut is_behind = false;
         loop {
             match self.wait_beyond(next, ask_again_at).await {
@@ -264,12 +276,12 @@ impl Replicator {
             self.board.committed(next, range.len(), range.entry_bytes());
             self.backoff.reset();
             self.keep_cursor(false).await;
-            // An error in reading ahead comes again when it is that batch's turn.
+            // An error while reading ahead occurs again when it is that batch's turn.
             ahead = read.and_then(Result::ok);
         }
     }
 
-    /// Waits until something beyond `next` is sealed, but not beyond `ask_again_at`.
+    /// Waits until something beyond `next` is sealed, but at most until `ask_again_at`.
     async fn wait_beyond(&mut self, next: u64, ask_again_at: Instant) -> Wait {
         if ask_again_at <= Instant::now() {
             return Wait::Turn(Turn::Again);
@@ -287,7 +299,7 @@ impl Replicator {
                 biased;
                 reached = &mut sealed => {
                     if reached.is_err() {
-                        // The ledger is closed, or has stopped: nothing more will come.
+                        // The ledger is closed or has stopped: no more entries will come.
                         closed(&mut closing).await;
                     }
                     break;
@@ -307,7 +319,7 @@ impl Replicator {
         }
     }
 
-    /// Gives a batch the time to become full.
+    /// Waits for a batch to become full.
     async fn gather(&mut self, next: u64) {
         let full = self.full_at(next);
         if self.options.batch_interval.is_zero() || self.sealed() >= full {
@@ -320,7 +332,7 @@ impl Replicator {
             let due = self.cursor_due();
             tokio::select! {
                 biased;
-                // Also when the ledger is closed: what is there goes out then.
+                // A closed ledger also ends the wait: the entries that are there go out.
                 _ = &mut sealed => return,
                 () = closed(&mut closing) => return,
                 () = sleep_until(until) => return,
@@ -331,7 +343,7 @@ impl Replicator {
         }
     }
 
-    /// The sealed size at which a batch from `first` on has all the entries that it may.
+    /// The sealed size at which a batch from `first` on has the maximum number of entries.
     fn full_at(&self, first: u64) -> u64 {
         let records = u64::try_from(self.options.batch_records).unwrap_or(u64::MAX);
         first.saturating_add(records)
@@ -346,7 +358,7 @@ impl Replicator {
         checkpoint.checkpoint().origin().to_owned()
     }
 
-    /// Reading is the disk's: on a thread that may wait for it.
+    /// Reads a batch from disk, on a thread that may block.
     async fn read(&self, first: u64) -> Result<Batch, ReplicaError> {
         let reader = Arc::clone(&self.reader);
         let checkpoint = Arc::new(self.ledger.checkpoint());
@@ -374,11 +386,11 @@ impl Replicator {
         judged.map_err(|contradiction| self.contradicted(contradiction))
     }
 
-    /// What our own signature proves stops the log.
+    /// Stops the log if our own signature proves the contradiction.
     fn contradicted(&self, contradiction: Contradiction) -> ReplicaError {
         if contradiction.proven {
             self.ledger.halt(format!(
-                "sink {}: {}. Do not start this copy of the trail again: restore the newest one, or go on with a new log",
+                "sink {}: {}. Do not start this copy of the trail again: restore the newest copy, or continue with a new log",
                 self.sink.name(),
                 contradiction.error
             ));
@@ -386,7 +398,8 @@ impl Replicator {
         contradiction.error
     }
 
-    /// Keys change while no server runs, so this is the same for the life of a process.
+    /// The hand-overs of the log. Keys change only while no server runs, so these stay the same for
+    /// the life of the process.
     async fn hand_overs(&self) -> Result<Vec<HandOver>, ReplicaError> {
         let reader = Arc::clone(&self.reader);
         blocking(move || reader.hand_overs())
@@ -394,7 +407,8 @@ impl Replicator {
             .map_err(ReplicaError::Ledger)
     }
 
-    /// The sink needs entries again that it had: somebody has emptied it, or put an older copy in its place.
+    /// Reports that the sink needs entries again that it had. Somebody has emptied it, or restored
+    /// an older copy of it.
     fn notice_going_back(&mut self, next: u64) {
         let had = self.board.cursor().unwrap_or(0).max(self.known);
         self.known = 0;
@@ -406,7 +420,7 @@ impl Replicator {
             sink = self.sink.name(),
             has = next,
             had,
-            "A SINK HAS LESS THAN IT HAD: was it emptied, or an older copy put in its place? What it lacks is written again"
+            "A SINK HAS LESS THAN IT HAD: was it emptied, or replaced by an older copy? The missing entries are written again"
         );
         self.record(AuditAction::AdminReplicaWentBack, next..had);
     }
@@ -430,13 +444,13 @@ impl Replicator {
             sink = self.sink.name(),
             first = missing.start,
             next = missing.end,
-            "entries were pruned before this sink had them"
+            "entries were pruned before this sink had them; it skips them"
         );
         self.record(AuditAction::AdminReplicaGap, missing);
         Ok(())
     }
 
-    /// Calls the sink: with a deadline, and a panic in it is an error of its own.
+    /// Calls the sink with a deadline. A panic in the sink becomes an error.
     async fn attempt<T>(
         &self,
         call: impl Future<Output = Result<T, ReplicaError>>,
@@ -447,36 +461,41 @@ impl Replicator {
             .unwrap_or(Err(ReplicaError::TimedOut { after }))
     }
 
-    /// Says what went wrong, and how long to wait now.
+    /// Logs what went wrong, and returns how long to wait now.
     async fn pause_after(&mut self, error: &ReplicaError) -> Duration {
         let what = chain(error);
         let sink = self.sink.name();
         match error.class() {
-            ErrorClass::Passing => tracing::warn!(sink, error = what, "a replica is behind"),
+            ErrorClass::Passing => tracing::warn!(
+                sink,
+                error = what,
+                "replication to the sink failed; retrying"
+            ),
             ErrorClass::Permanent => {
-                tracing::error!(sink, error = what, "a replica needs mending");
+                tracing::error!(sink, error = what, "the sink needs to be fixed by a person");
             }
             ErrorClass::Fork => {
                 tracing::error!(
                     sink,
                     error = what,
-                    "A REPLICA HOLDS ANOTHER HISTORY: it stops"
+                    "THE SINK HOLDS ANOTHER HISTORY; replication to it stops"
                 );
             }
         }
         let failing = self.board.failed(error.class(), what);
         self.lose_patience(failing).await;
         if error.class() == ErrorClass::Fork {
-            // Another server may have written there under our own key: then this log must not sign on.
+            // Another server may have written there with our own key. This log must then sign
+            // nothing more.
             if let Err(error) = self.ask().await {
                 let (sink, error) = (self.sink.name(), chain(&error));
-                tracing::error!(sink, error, "asked what it has seen");
+                tracing::error!(sink, error, "the sink did not report what it has seen");
             }
         }
         match error.class() {
             ErrorClass::Passing => self.backoff.next(),
             ErrorClass::Permanent => self.options.reprobe_interval,
-            // Until it is closed.
+            // Nothing but a close ends this pause.
             ErrorClass::Fork => Duration::MAX,
         }
     }
@@ -491,13 +510,13 @@ impl Replicator {
         tracing::error!(
             sink = self.sink.name(),
             next,
-            "retention does not wait for this sink any longer"
+            "retention no longer waits for this sink"
         );
         self.record(AuditAction::AdminReplicaLeftBehind, next..self.sealed());
         self.write_cursor(Cursor::Optional(next)).await;
     }
 
-    /// Writes the local copy of the cursor where it is due, or stale and `now`.
+    /// Writes the local copy of the cursor if it is due, or at once if `now` and it is stale.
     async fn keep_cursor(&mut self, now: bool) {
         let due = self
             .cursor_due()
@@ -507,7 +526,7 @@ impl Replicator {
         }
     }
 
-    /// When the local copy of the cursor is to be written; `None` while it is what it should be.
+    /// When the local copy of the cursor must be written; `None` while it is up to date.
     fn cursor_due(&self) -> Option<Instant> {
         let cursor = self.local_cursor()?;
         match self.written {
@@ -534,10 +553,10 @@ impl Replicator {
         match written {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(sink = self.sink.name(), %error, "the local copy of a cursor cannot be written; retention keeps more than it must")
+                tracing::warn!(sink = self.sink.name(), %error, "cannot write the local copy of the cursor; retention keeps more than it must")
             }
             Err(error) => {
-                tracing::warn!(sink = self.sink.name(), %error, "the local copy of a cursor cannot be written")
+                tracing::warn!(sink = self.sink.name(), %error, "cannot write the local copy of the cursor")
             }
         }
         self.written = Some((cursor, Instant::now()));
@@ -564,26 +583,27 @@ impl Replicator {
             .and_then(|record| record.with_extra("next_index", number(indexes.end)));
         match record {
             Ok(record) => event(record),
-            Err(error) => tracing::error!(%error, "an event of a replica is not on record"),
+            Err(error) => tracing::error!(%error, "cannot put a replica's event on record"),
         }
     }
 }
 
-/// When a span is over; one that is longer than a hundred years, in a hundred years.
+/// The end of a span that starts at `from`. A span longer than a hundred years counts as a hundred
+/// years.
 fn later(from: Instant, span: Duration) -> Instant {
     const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
     from.checked_add(span.min(LONGEST)).unwrap_or(from)
 }
 
-/// Resolves when it is to be closed.
+/// Resolves when the replicator must close.
 async fn closed(closing: &mut watch::Receiver<Option<Instant>>) {
-    // An error: nobody is left who could close it, so it goes on.
+    // An error means that nobody is left who could close it. The replicator goes on.
     if closing.wait_for(Option::is_some).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// Resolves when the time for closing is over.
+/// Resolves at the closing deadline.
 async fn deadline(closing: &mut watch::Receiver<Option<Instant>>) {
     let deadline = match closing.wait_for(Option::is_some).await {
         Ok(deadline) => *deadline,
@@ -595,7 +615,7 @@ async fn deadline(closing: &mut watch::Receiver<Option<Instant>>) {
     }
 }
 
-/// The hand-overs that the sink did not get yet, and that lie before the range's end.
+/// Adds the hand-overs that the sink did not get yet and that lie before the range's end.
 fn with_those_due(range: SealedRange, hand_overs: &[HandOver], told: u64) -> SealedRange {
     let due = told..range.next();
     let due: Vec<_> = hand_overs
@@ -617,7 +637,7 @@ async fn blocking<T: Send + 'static>(
         .map_err(|error| ReplicaError::unavailable("the runtime is shutting down", error))
 }
 
-/// A panic of the sink is an error like others: it must not take the replicator with it.
+/// Turns a panic of the sink into an error: it must not end the replicator.
 pub(super) async fn caught<T>(
     call: impl Future<Output = Result<T, ReplicaError>>,
 ) -> Result<T, ReplicaError> {
@@ -639,7 +659,7 @@ fn panicked(panic: &(dyn Any + Send)) -> ReplicaError {
     }
 }
 
-/// An error with its causes, in one line.
+/// The error and its causes, in one line.
 pub(super) fn chain(error: &ReplicaError) -> String {
     let mut line = error.to_string();
     let mut cause = std::error::Error::source(error);

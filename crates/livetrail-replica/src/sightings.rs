@@ -1,4 +1,4 @@
-//! The question at a start: what has a place seen of this log, whatever else is wrong with it?
+//! The question at a start: what has a sink seen of this log, whatever else is wrong with the sink?
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,11 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use livetrail_ledger::{LedgerError, Reader};
 use livetrail_tlog::TreeHead;
 
-/// Takes the checkpoints that a place holds of one log, and keeps the largest that the log's own keys signed.
+/// Collects the checkpoints that a sink holds of one log, and keeps the largest that the log's own
+/// keys signed.
 ///
-/// A sink [offers](Self::offer) every note that it finds, as it finds it. What was offered counts, also when the sink fails or runs out of time
-/// later. Anything that is not signed with a key of the log (for keys that were given up: up to their hand-over) counts for nothing, so nobody
-/// without such a key can hold a log up. Cheap to clone; all clones are one.
+/// A sink [offers](Self::offer) each note as it finds it. An offered note counts even if the sink
+/// fails or runs out of time later. A note without a signature by a key of the log counts for
+/// nothing, so nobody without such a key can block a log. A key that was given up counts up to its
+/// hand-over.
+///
+/// Cheap to clone; all clones share one collection.
 #[derive(Clone)]
 pub struct Sightings {
     reader: Arc<Reader>,
@@ -20,7 +24,7 @@ pub struct Sightings {
 #[derive(Debug, Default)]
 struct Kept {
     largest: Option<TreeHead>,
-    /// The ledger could not be read while a note was judged.
+    /// Why the ledger could not be read while a note was judged.
     failed: Option<LedgerError>,
 }
 
@@ -33,7 +37,7 @@ impl Kept {
 }
 
 impl Sightings {
-    /// None yet, of the log behind this reader.
+    /// Makes an empty collection for the log behind this reader.
     #[must_use]
     pub fn new(reader: Arc<Reader>) -> Self {
         Self {
@@ -42,13 +46,14 @@ impl Sightings {
         }
     }
 
-    /// The log's name.
+    /// The log's origin.
     #[must_use]
     pub fn origin(&self) -> &str {
         self.reader.origin()
     }
 
-    /// Takes a note, and says what tree it is of, if the log's own keys signed it. Any bytes may be offered.
+    /// Takes a note. Returns the tree that it commits to, if the log's own keys signed it. Any
+    /// bytes may be offered.
     pub fn offer(&self, note: &[u8]) -> Option<TreeHead> {
         let found = self.reader.verify_checkpoint(note);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,15 +72,15 @@ impl Sightings {
         }
     }
 
-    /// The tree of the largest checkpoint that was offered and is signed.
+    /// The tree of the largest checkpoint that was offered and is signed by the log.
     #[must_use]
     pub fn largest(&self) -> Option<TreeHead> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.largest
     }
 
-    /// Takes over what another collection of the same log has: for a sink that finishes a question
-    /// after whoever asked it has given up.
+    /// Adds the notes of another collection of the same log: for a sink that answers after the
+    /// caller has given up.
     pub fn merge(&self, other: &Self) {
         if Arc::ptr_eq(&self.kept, &other.kept) {
             return;
@@ -90,14 +95,14 @@ impl Sightings {
         }
     }
 
-    /// Why a note could not be judged, if one could not: then the answer is not whole.
+    /// Why a note could not be judged, if that happened: the answer is then incomplete.
     pub(super) fn failure(&self) -> Option<LedgerError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.failed.take()
     }
 }
 
-/// The note is to blame, and not the ledger's store.
+/// Whether the note is to blame, and not the ledger's store.
 const fn is_no_signature(error: &LedgerError) -> bool {
     matches!(
         error,

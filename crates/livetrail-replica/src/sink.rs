@@ -10,27 +10,35 @@ use crate::error::ReplicaError;
 use crate::range::SealedRange;
 use crate::sightings::Sightings;
 
-/// A place outside that keeps a copy of the ledger: a table, a topic, a bucket, a file; or what a host writes itself.
+/// A destination outside that keeps a copy of the ledger: a table, a topic, a bucket, a file, or
+/// anything that an embedding program writes itself.
 ///
-/// Entries are keyed by (origin, index), so one place can hold several logs and none disturbs another. A sink has to promise:
+/// Entries are keyed by (origin, index), so one destination can hold several logs that do not
+/// disturb each other. A sink has to promise:
 ///
-/// 1. **`append` is all or nothing, and durable when it returns.** It commits entries and cursor together, so that the
-///    cursor never says more or less than what is there.
-/// 2. **The cursor inside the sink is the truth.** `append` takes a range only where the cursor stands at its first index, and
-///    moves it in the same commit (compare and swap), so that of two writers one loses: [`ReplicaError::CursorMoved`].
-/// 3. **A range that is there already changes nothing.** When the range lies below the cursor, as a whole or in part, the
-///    stored entries are compared by leaf hash: the same ones are left alone and the rest is appended, others are
-///    [`ReplicaError::Fork`]. A sink that cannot read back what it wrote (a syslog, say) may answer `CursorMoved` instead.
-/// 4. **Errors have a class** ([`ReplicaError::class`]): what may pass by itself, what a person must mend, what is a fork.
-///    Messages hold no secrets: no passwords, no tokens, no URLs with them.
-/// 5. **Dropping a future is safe at any moment**, as a connection that breaks is: each attempt has a deadline.
+/// 1. **`append` is all or nothing, and durable when it returns.** It commits entries and cursor
+///    together, so that the cursor always matches the stored entries.
+/// 2. **The cursor inside the sink is the truth.** `append` accepts a range only if the cursor is
+///    at its first index, and moves the cursor in the same commit (compare and swap). Of two
+///    writers one then fails with [`ReplicaError::CursorMoved`].
+/// 3. **A range that is there already changes nothing.** If the range lies below the cursor, as a
+///    whole or in part, the sink compares the stored entries by leaf hash. It keeps equal entries
+///    and appends the rest; a different entry is [`ReplicaError::Fork`]. A sink that cannot read
+///    its own output (such as syslog) may answer `CursorMoved` instead.
+/// 4. **Errors have a class** ([`ReplicaError::class`]): what may pass by itself, what a person
+///    must fix, what is a fork. Messages contain no secrets: no passwords, no tokens, no URLs with
+///    them.
+/// 5. **Dropping a future is safe at any moment**, like a broken connection: each attempt has a
+///    deadline.
 ///
-/// A place that cannot say what it holds (a syslog, a pipe) has no cursor in it. Its sink keeps one in a file of its own, moves it only
-/// when the place has taken the range as far as its protocol can tell, and says so with [`delivery`](Self::delivery): of such a
-/// sink promises 1 to 3 hold for that file, and what is in the place may be there twice.
+/// A destination that cannot report what it holds (syslog, a pipe) stores no cursor. Its sink keeps
+/// the cursor in its own file, and moves it only when the destination has accepted the range, as
+/// far as its protocol can report that. It declares this with [`delivery`](Self::delivery). For
+/// such a sink promises 1 to 3 hold for that file, and the destination may hold entries twice.
 ///
-/// Calls come one at a time from one replicator; another process may talk to the same place by mistake. No call may block
-/// its thread. `livetrail-audit`'s feature `conformance` has the suite that every sink must pass against its real server.
+/// One replicator makes the calls, one at a time; another process may use the same destination by
+/// mistake. No call may block its thread. This crate's feature `conformance` has the suite that
+/// every sink must pass against its real server.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -67,31 +75,34 @@ use crate::sightings::Sightings;
 /// ```
 #[async_trait]
 pub trait ReplicaSink: Send + Sync + 'static {
-    /// Its name in configuration, cursors, metrics and messages: 1 to 64 letters, digits, `-` and `_`.
+    /// The sink's name in configuration, cursors, metrics and messages: 1 to 64 letters, digits,
+    /// `-` and `_`.
     fn name(&self) -> &str;
 
-    /// Whether what is sent twice is there twice. Unless overridden it is not.
+    /// Whether an entry that is sent twice is stored twice. By default it is stored once.
     fn delivery(&self) -> Delivery {
         Delivery::OnceInEffect
     }
 
-    /// How far the sink has come with this log. Of a log that it has never seen: [`SinkCursor::at`] 0.
+    /// How far the sink has come with this log. For a log that it has never seen:
+    /// [`SinkCursor::at`] 0.
     ///
     /// # Errors
-    /// When the sink cannot be asked.
+    /// The sink cannot be asked.
     async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError>;
 
-    /// Offers every checkpoint of the log that the place holds and that may be the largest with the log's own signature, whatever else is wrong
-    /// with the place: settings that would keep it from being written to, content of others, objects that are damaged or gone. An answer
-    /// that leaves something out must be an error; what was offered by then counts all the same.
+    /// Offers each checkpoint of the log that the destination holds and that may be the largest one
+    /// with the log's own signature. It does so whatever else is wrong with the destination:
+    /// settings that prevent writes, content of others, objects that are damaged or gone. An
+    /// incomplete answer must be an error. Notes that were offered before the error still count.
     ///
-    /// Hand-overs from key to key belong to them: a copy of the ledger from before a change of keys
-    /// knows no other signature by which it could know that the log went on.
+    /// The offered notes include hand-overs from key to key. A copy of the ledger from before a
+    /// change of keys knows no other signature by which it could learn that the log went on.
     ///
-    /// Unless overridden: the checkpoint and the hand-overs of [`cursor`](Self::cursor).
+    /// By default it offers the checkpoint and the hand-overs of [`cursor`](Self::cursor).
     ///
     /// # Errors
-    /// When the place, or a part of it in which there may be a checkpoint, cannot be read.
+    /// The destination cannot be read, or a part of it in which there may be a checkpoint.
     async fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
         let cursor = self.cursor(seen.origin()).await?;
         for note in cursor.checkpoint().into_iter().chain(cursor.hand_overs()) {
@@ -100,17 +111,19 @@ pub trait ReplicaSink: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Commits a range and moves the cursor behind it. Durable when it returns.
+    /// Commits a range and moves the cursor behind it. Both are durable when it returns.
     ///
     /// # Errors
-    /// [`ReplicaError::CursorMoved`] when the cursor stands elsewhere, [`ReplicaError::Fork`] when other bytes stand there, and
-    /// what the place says. After any error but a fork it is not known whether the range was committed: the cursor is asked.
+    /// [`ReplicaError::CursorMoved`] if the cursor is elsewhere, [`ReplicaError::Fork`] if other
+    /// bytes are there, and the destination's errors. After any error but a fork it is unknown
+    /// whether the range was committed; the replicator then reads the cursor.
     async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError>;
 
-    /// Moves the cursor over entries that are not to be had any more, and keeps on record which. Only asked of optional sinks.
+    /// Moves the cursor over entries that no longer exist, and stores which ones are missing. Only
+    /// optional sinks are asked to do this.
     ///
     /// # Errors
-    /// As for [`append`](Self::append). Unless overridden: [`ReplicaError::GapRefused`].
+    /// As for [`append`](Self::append). By default: [`ReplicaError::GapRefused`].
     async fn skip(&self, gap: &Gap) -> Result<(), ReplicaError> {
         Err(ReplicaError::GapRefused {
             from: gap.missing.start,
@@ -118,35 +131,38 @@ pub trait ReplicaSink: Send + Sync + 'static {
         })
     }
 
-    /// Whether the place could take entries now: reachable, let in, with the right schema or settings.
+    /// Checks whether the destination could take entries now: it is reachable, the login works, and
+    /// the schema or settings are right.
     ///
     /// # Errors
     /// What is wrong.
     async fn health(&self) -> Result<(), ReplicaError>;
 
-    /// Somebody has moved away what the sink writes to, and wants it begun anew in the same place (`SIGHUP`). `false`: the sink writes to
-    /// nothing that could be moved. Unless overridden, that.
+    /// Starts the output again from scratch at the same path, because somebody has moved it away
+    /// (`SIGHUP`). `false`, the default, means that the sink has no output that could be moved.
     ///
     /// # Errors
-    /// What kept it from doing so now. It is done with the next range then.
+    /// What prevented it now. The next range then does it.
     async fn reopen(&self) -> Result<bool, ReplicaError> {
         Ok(false)
     }
 }
 
-/// How a sink keeps its cursor, and what follows for an entry that is sent twice.
+/// Where a sink keeps its cursor, and so what happens to an entry that is sent twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Delivery {
-    /// The cursor is in the place, moved by the commit that adds the entries: each of them is there once.
+    /// The destination holds the cursor, and the commit that adds entries moves it. Each entry is
+    /// stored once.
     #[default]
     OnceInEffect,
-    /// The place cannot say what it holds, and the cursor is in a file beside the ledger: after a crash, or when that file is lost, entries
-    /// come again. Each names its index and leaf hash, by which a reader can tell.
+    /// The destination cannot report what it holds, and the cursor is in a file next to the ledger.
+    /// Entries repeat after a crash, or if that file is lost. Each names its index and leaf hash,
+    /// by which a reader can recognise a repetition.
     AtLeastOnce,
 }
 
 impl Delivery {
-    /// Its stable name in answers: `once` or `at_least_once`.
+    /// Its stable name in API answers: `once` or `at_least_once`.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -156,7 +172,7 @@ impl Delivery {
     }
 }
 
-/// How far a sink has come with one log, and what it holds by which that can be checked.
+/// How far a sink has come with one log, and the evidence by which that can be checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkCursor {
     next: u64,
@@ -166,7 +182,7 @@ pub struct SinkCursor {
 }
 
 impl SinkCursor {
-    /// The sink holds everything below `next`, and needs that one next.
+    /// The sink holds everything below `next`, and needs that entry next.
     #[must_use]
     pub const fn at(next: u64) -> Self {
         Self {
@@ -177,22 +193,24 @@ impl SinkCursor {
         }
     }
 
-    /// Adds the leaf hash that the sink holds for the entry before `next`. It is compared with the ledger's.
+    /// Adds the leaf hash that the sink holds for the entry before `next`. The replicator compares
+    /// it with the ledger's.
     #[must_use]
     pub const fn with_last_leaf(mut self, leaf: Hash) -> Self {
         self.last_leaf = Some(leaf);
         self
     }
 
-    /// Adds the signed checkpoint of the largest size that the sink holds. Its tree is compared with the ledger's: so a
-    /// history that was changed is found at whatever index, and a ledger restored from an old copy is kept from signing.
+    /// Adds the signed checkpoint of the largest size that the sink holds. The replicator compares
+    /// its tree with the ledger's. This finds a changed history at any index, and keeps a ledger
+    /// that was restored from an old copy from signing.
     #[must_use]
     pub fn with_checkpoint(mut self, note: impl Into<Bytes>) -> Self {
         self.checkpoint = Some(note.into());
         self
     }
 
-    /// Adds the hand-overs from key to key that the sink holds next to its cursor.
+    /// Adds the key hand-overs that the sink holds next to its cursor.
     #[must_use]
     pub fn with_hand_overs(mut self, notes: impl IntoIterator<Item = Bytes>) -> Self {
         self.hand_overs.extend(notes);
@@ -205,39 +223,40 @@ impl SinkCursor {
         self.next
     }
 
-    /// The leaf hash of the entry before [`next`](Self::next), if the sink can tell.
+    /// The leaf hash of the entry before [`next`](Self::next), if the sink can report it.
     #[must_use]
     pub const fn last_leaf(&self) -> Option<&Hash> {
         self.last_leaf.as_ref()
     }
 
-    /// The bytes of the signed checkpoint of the largest size, if the sink keeps them. Not verified.
+    /// The bytes of the signed checkpoint of the largest size, if the sink keeps checkpoints. Not
+    /// verified.
     #[must_use]
     pub const fn checkpoint(&self) -> Option<&Bytes> {
         self.checkpoint.as_ref()
     }
 
-    /// The hand-overs from key to key, as far as the sink keeps them next to its cursor. Not verified.
+    /// The key hand-overs that the sink keeps next to its cursor. Not verified.
     #[must_use]
     pub fn hand_overs(&self) -> &[Bytes] {
         &self.hand_overs
     }
 }
 
-/// Entries that a sink will never get, because they were pruned before it came back.
+/// Entries that a sink will never get, because they were pruned before the sink came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// Which log.
+    /// The log's origin.
     pub origin: String,
-    /// The indexes that are missing. It starts at the sink's cursor.
+    /// The missing indexes. They start at the sink's cursor.
     pub missing: Range<u64>,
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: String,
 }
 
 impl Gap {
-    /// A gap.
+    /// Makes a gap.
     #[must_use]
     pub fn new(origin: impl Into<String>, missing: Range<u64>, reason: impl Into<String>) -> Self {
         Self {

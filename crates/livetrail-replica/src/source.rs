@@ -1,4 +1,4 @@
-//! What the replicator reads from: batches of the published tree, each proven against its checkpoint.
+//! The replicator's input: batches of the published tree, each proven against its checkpoint.
 
 use std::sync::Arc;
 
@@ -12,16 +12,17 @@ use crate::range::SealedRange;
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
-/// What there is from an index on.
+/// What the ledger has from an index on.
 #[derive(Debug)]
 pub(super) enum Batch {
     /// Entries.
     Range(SealedRange),
-    /// Nothing before this index: it was pruned.
+    /// Nothing before this index: the ledger has pruned it.
     PrunedBelow(u64),
 }
 
-/// The entries from `first` on that this checkpoint covers, as many as a batch may have. `first` must be below its size.
+/// Reads the entries from `first` on that this checkpoint covers, up to the bounds of a batch.
+/// `first` must be below its size.
 pub(super) fn read(
     reader: &Reader,
     checkpoint: &Arc<VerifiedCheckpoint>,
@@ -37,7 +38,7 @@ pub(super) fn read(
         let number = next / WIDTH;
         let sealed = match reader.sealed_bundle(checkpoint, number) {
             Ok(sealed) => sealed,
-            // What was read before it goes out first.
+            // Entries that were read already go out first.
             Err(error) if error.is_absence() && !entries.is_empty() => break,
             Err(error) if error.is_absence() => {
                 return pruned_below(reader, checkpoint, number)?
@@ -46,7 +47,7 @@ pub(super) fn read(
             }
             Err(error) => return Err(ReplicaError::Ledger(error)),
         };
-        // Entries are slices of their bundle: nothing is copied.
+        // Entries are slices of their bundle; nothing is copied.
         let whole = Bytes::from(sealed.bytes);
         let parsed = parse_bundle(sealed.bundle, &whole).map_err(|error| {
             ReplicaError::Ledger(LedgerError::FileCorrupt {
@@ -70,8 +71,8 @@ pub(super) fn read(
         .map_err(ReplicaError::Range)
 }
 
-/// The first index after bundle `missing` whose bundle is there: what was pruned is always a beginning. `None` when no later
-/// one is there either.
+/// The first index after bundle `missing` whose bundle exists: pruning always removes a beginning.
+/// `None` if no later bundle exists either.
 fn pruned_below(
     reader: &Reader,
     checkpoint: &VerifiedCheckpoint,

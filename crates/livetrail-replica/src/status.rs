@@ -1,4 +1,4 @@
-//! How a replica is doing: for metrics, health and people.
+//! The status of a replica, for metrics, health checks and people.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,43 +9,44 @@ use tokio::time::Instant;
 use crate::error::ErrorClass;
 use crate::sink::Delivery;
 
-/// How a replica is doing.
+/// The status of one replica.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReplicaStatus {
     /// The sink's name.
     pub name: String,
-    /// Whether retention waits for it without end.
+    /// Whether retention waits for it without limit.
     pub required: bool,
-    /// Whether what is sent twice is there twice.
+    /// Whether an entry that is sent twice is stored twice.
     pub delivery: Delivery,
-    /// What it is at.
+    /// Its state.
     pub state: ReplicaState,
     /// The next index that the sink needs; `None` until it has answered once.
     pub cursor: Option<u64>,
-    /// Entries that are sealed and the sink has not committed. All of them while the cursor is not known.
+    /// Entries that are sealed and that the sink has not committed. All sealed entries while the
+    /// cursor is unknown.
     pub lag_records: u64,
-    /// Age of the oldest of them; zero when there are none.
+    /// Age of the oldest of these entries; zero if there are none.
     pub lag: Duration,
     /// Entries committed since the start.
     pub records: u64,
-    /// Bytes of them.
+    /// Bytes of the entries committed since the start.
     pub bytes: u64,
-    /// Attempts that failed since the start.
+    /// Failed attempts since the start.
     pub errors: u64,
-    /// How long it has been failing without a success in between; zero when it is not.
+    /// How long it has been failing without a success in between; zero while it is not failing.
     pub failing: Duration,
-    /// The last error, with its causes; `None` after a success.
+    /// The last error with its causes; `None` after a success.
     pub last_error: Option<String>,
-    /// Retention does not wait for it any more.
+    /// Retention no longer waits for it.
     pub left_behind: bool,
-    /// Entries that it never got because they were pruned first, since the start.
+    /// Entries that it skipped since the start, because they were pruned first.
     pub skipped_records: u64,
-    /// How often it was found to hold less than it had before, since the start.
+    /// How many times since the start it held less than before.
     pub went_back: u64,
 }
 
-/// What a replica is at.
+/// The state of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReplicaState {
@@ -53,18 +54,18 @@ pub enum ReplicaState {
     Starting,
     /// It follows: entries go out as they are sealed.
     Following,
-    /// Something failed that may pass; it is tried again.
+    /// An error occurred that may pass; the replicator tries again.
     Retrying,
-    /// A person must mend something; it is looked at again now and then.
+    /// A person must fix something; the replicator tries again at long intervals.
     Blocked,
-    /// The sink holds another history than the ledger. It stays so until the next start.
+    /// The sink holds another history than the ledger. This state lasts until the next start.
     Forked,
     /// It has ended.
     Ended,
 }
 
 impl ReplicaState {
-    /// Its stable name in metrics and answers.
+    /// Its stable name in metrics and API answers.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -84,7 +85,7 @@ impl fmt::Display for ReplicaState {
     }
 }
 
-/// What the replicator notes and others look at. No lock is held across anything that waits.
+/// The status that the replicator updates and others read. No lock is held across a wait.
 #[derive(Debug)]
 pub(super) struct Board {
     name: String,
@@ -97,7 +98,7 @@ pub(super) struct Board {
 struct Noted {
     state: ReplicaState,
     cursor: Option<u64>,
-    /// How old the entry at the cursor was, and when that was looked at.
+    /// The age of the entry at the cursor, and when that age was read.
     oldest: Option<(Duration, Instant)>,
     records: u64,
     bytes: u64,
@@ -131,13 +132,13 @@ impl Board {
         }
     }
 
-    /// The sink has said where it is, and that fits the ledger.
+    /// The sink has reported its cursor, and that fits the ledger.
     pub(super) fn answered(&self, cursor: u64) {
         let mut noted = self.noted();
         noted.cursor = Some(cursor);
     }
 
-    /// It has everything: a success even when there was nothing to send.
+    /// The sink has everything. This is a success even if there was nothing to send.
     pub(super) fn caught_up(&self) {
         let mut noted = self.noted();
         noted.state = ReplicaState::Following;
@@ -147,7 +148,7 @@ impl Board {
         noted.left_behind = false;
     }
 
-    /// The entry at the cursor is that old now.
+    /// Notes the current age of the entry at the cursor.
     pub(super) fn oldest(&self, age: Duration) {
         self.noted().oldest = Some((age, Instant::now()));
     }
@@ -173,7 +174,7 @@ impl Board {
         noted.went_back = noted.went_back.saturating_add(1);
     }
 
-    /// Gives how long it has been failing.
+    /// Returns how long it has been failing.
     pub(super) fn failed(&self, class: ErrorClass, what: String) -> Duration {
         let mut noted = self.noted();
         noted.state = match class {
@@ -197,7 +198,7 @@ impl Board {
         self.noted().left_behind
     }
 
-    /// A fork stays on the board: it is what somebody must look at.
+    /// Notes the end. A fork stays in the status: a person must see it.
     pub(super) fn ended(&self) {
         let mut noted = self.noted();
         if noted.state != ReplicaState::Forked {
@@ -209,7 +210,7 @@ impl Board {
         self.noted().cursor
     }
 
-    /// How it is doing, when so many entries are sealed.
+    /// The status when `sealed` entries are sealed.
     pub(super) fn status(&self, sealed: u64) -> ReplicaStatus {
         let noted = self.noted();
         let lag_records = sealed.saturating_sub(noted.cursor.unwrap_or(0));
@@ -238,7 +239,7 @@ impl Board {
         }
     }
 
-    /// Nothing that can panic runs under this lock.
+    /// The lock cannot be poisoned in a harmful way: nothing that can panic runs under it.
     fn noted(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,5 @@
-//! The conformance suite on a sink in memory that is right, and on some that are wrong in a known way: it finds each of them.
+//! The conformance suite on a correct sink in memory, and on sinks with a known mistake: the suite
+//! finds each of them.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -9,7 +10,7 @@ use livetrail_replica::conformance::{self, Manipulation, Place, TestLog};
 use livetrail_replica::{ReplicaError, ReplicaSink, SealedRange, SinkCursor};
 use livetrail_tlog::Hash;
 
-/// What is held of one log.
+/// The entries and notes of one log.
 #[derive(Default)]
 struct Held {
     entries: Vec<(u64, Vec<u8>, Hash)>,
@@ -21,7 +22,7 @@ struct Held {
 
 type Shelf = Arc<Mutex<BTreeMap<String, Held>>>;
 
-/// A mistake that a sink may have.
+/// A mistake that a sink may make.
 trait Mistake: Send + Sync + 'static {
     const KIND: Kind;
 }
@@ -101,7 +102,7 @@ impl<M: Mistake> Memory<M> {
         Ok(())
     }
 
-    /// The part of the range that is not there yet; the rest must be the same.
+    /// The part of the range that is not stored yet; the rest must be the same.
     fn what_is_new(held: &Held, range: &SealedRange) -> Result<Option<SealedRange>, ReplicaError> {
         if range.first() > held.next {
             return Err(ReplicaError::CursorMoved {
@@ -197,7 +198,7 @@ mistakes!(
 
 livetrail_replica::replica_conformance!(Memory<Right>: place);
 
-/// The cases that a sink fails.
+/// Lists the cases that a sink fails.
 macro_rules! failing {
     ($mistake:ty: $($case:ident),+) => {{
         let mut failed = Vec::new();

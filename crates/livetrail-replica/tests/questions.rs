@@ -1,4 +1,4 @@
-//! What sinks are asked at a start and while they follow, and what a ledger does with their answers.
+//! What sinks are asked at a start and while they follow, and what a ledger does with the answers.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,18 +18,18 @@ const ORIGIN: &str = "example.com/a";
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// A place whose owner does with it as a test says.
+/// A destination whose owner does what a test says.
 #[derive(Default)]
 struct Place(Mutex<Inside>);
 
 #[derive(Default)]
 struct Inside {
     next: u64,
-    /// Checkpoints and other notes, as they stand there.
+    /// Checkpoints and other notes, as they are stored.
     notes: Vec<Vec<u8>>,
     /// It answers no question.
     hangs: bool,
-    /// It shows its notes, and then something is wrong with it.
+    /// It shows its notes, and then reports an error.
     is_broken: bool,
     /// The next range meets another history.
     forks: bool,
@@ -194,7 +194,7 @@ fn what_our_own_keys_signed_is_believed_and_no_claim_without_a_signature() {
     };
     let claims = Place::at(1_000, [other, forged, rubbish]);
     assert_eq!(seen(&claims), SeenTree::Size(0));
-    // Between whatever else stands there.
+    // The signed note stands between others.
     claims.inside(|inside| inside.notes.insert(1, signed));
     match seen(&claims) {
         SeenTree::Tree(head) => assert_eq!(head.size, 300),
@@ -205,7 +205,7 @@ fn what_our_own_keys_signed_is_believed_and_no_claim_without_a_signature() {
         refused,
         LedgerError::FloorAhead { theirs: 300, .. }
     ));
-    // Today's starts whatever is claimed.
+    // Today's copy starts, whatever is claimed.
     restart(today, &claims, true, LONG).unwrap();
 }
 
@@ -293,7 +293,7 @@ async fn a_claim_without_a_signature_makes_the_sink_forked_and_the_log_goes_on()
     .await;
     log.add(10);
     assert_eq!(log.size(), 110);
-    // Mended, and said so.
+    // A person has fixed it and asks for a retry.
     place.inside(|inside| inside.next = 100);
     run.watch.retry();
     until("it follows", || run.watch.status().cursor == Some(110)).await;
@@ -306,7 +306,7 @@ async fn a_fork_that_is_met_while_it_runs_stops_the_log_if_our_own_key_signed_th
     let place = Place::at(0, []);
     let run = follow(&log, &place);
     until("it follows", || run.watch.status().cursor == Some(100)).await;
-    // Without a proof: the sink alone.
+    // A fork without a proof stops the sink alone.
     place.inside(|inside| inside.forks = true);
     log.add(1);
     until("it is forked", || {
@@ -314,7 +314,7 @@ async fn a_fork_that_is_met_while_it_runs_stops_the_log_if_our_own_key_signed_th
     })
     .await;
     assert!(log.handle().status().stopped.is_none());
-    // Another server with the same key was there.
+    // Another server with the same key wrote there.
     let other = TestLog::with(ORIGIN, 100);
     other.add_other(20, "other");
     place.inside(|inside| inside.notes.push(newest(&other)));

@@ -1,4 +1,5 @@
-//! The replicator under errors of every class, in time that is not real: pauses, patience, gaps, the local cursor, the end.
+//! The replicator under errors of every class, in simulated time: pauses, patience, gaps, the local
+//! cursor, the end.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -26,7 +27,7 @@ enum Trouble {
     Hang,
 }
 
-/// A sink that keeps the number of entries, and does what a test says.
+/// A sink that keeps the number of entries, and follows a test's script.
 #[derive(Default)]
 struct Scripted {
     state: Mutex<State>,
@@ -36,7 +37,7 @@ struct Scripted {
 struct State {
     next: u64,
     troubles: VecDeque<Trouble>,
-    /// When `append` was called.
+    /// The times at which `append` was called.
     calls: Vec<Instant>,
     down: bool,
     gaps: Vec<Gap>,
@@ -128,7 +129,7 @@ fn start(log: &TestLog, sink: &Arc<Scripted>, options: ReplicaOptions) -> Run {
     }
 }
 
-/// Waits in the time of the test. What is computed on other threads holds that time up.
+/// Waits in simulated time. Computation on other threads holds that time up.
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let mut step = Duration::from_millis(10);
     for _ in 0..5_000 {
@@ -136,7 +137,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
             return;
         }
         tokio::time::sleep(step).await;
-        // Towards a week in some hundred steps.
+        // Reaches a week in some hundred steps.
         step = step.mul_f64(1.01).min(Duration::from_mins(10));
     }
     panic!("{what}");
@@ -167,7 +168,7 @@ async fn what_may_pass_is_tried_again_after_growing_pauses_within_their_bounds()
         );
         total += pause;
     }
-    // The mean is 70 s; below this once in some millions.
+    // The mean is 70 s; a value below 5 s occurs once in some millions of runs.
     assert!(
         total > Duration::from_secs(5),
         "{total:?}: not spread but zero"
@@ -255,7 +256,7 @@ async fn entries_are_gathered_for_a_while_and_a_full_batch_does_not_wait() {
     assert!(waited >= Duration::from_secs(30), "{waited:?}");
     assert!(waited < Duration::from_secs(32), "{waited:?}");
 
-    // A full batch at once, and what it left behind.
+    // A full batch goes out at once, and the rest of it later.
     log.add(150);
     let added = Instant::now();
     until("all arrives", || run.watch.status().cursor == Some(165)).await;
@@ -266,7 +267,7 @@ async fn entries_are_gathered_for_a_while_and_a_full_batch_does_not_wait() {
     );
     assert_eq!(sink.calls().len(), 3);
 
-    // And the rest at the end.
+    // The rest goes out at the end.
     log.add(1);
     let closed = Instant::now();
     run.watch.close(Duration::from_secs(20));

@@ -1,11 +1,12 @@
-//! Cases for sinks whose rights can be taken away.
+//! Cases for sinks whose rights can be withdrawn.
 
 use super::{Access, Following, TestLog, assert_equal, wait_until};
 use crate::status::ReplicaState;
 
 const ORIGIN: &str = "example.com/a";
 
-/// Rights are taken away while it follows: said at once, as something for a person; given back, it goes on by itself.
+/// Rights are withdrawn while the sink follows: this is reported at once, as a problem for a
+/// person. After the rights are granted again, the sink goes on by itself.
 pub async fn rights_that_are_taken_away_are_said_at_once_and_looked_for_again<P: Access>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 300);

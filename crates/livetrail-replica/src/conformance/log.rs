@@ -1,4 +1,4 @@
-//! A ledger in memory, with entries that are made in the same way each time.
+//! A ledger in memory with reproducible entries.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::ReplicaOptions;
 use crate::range::SealedRange;
 use crate::source::{self, Batch};
 
-/// A ledger in memory whose entries are records. The same steps give the same entries, so two of one origin can have a common
-/// beginning, or be the same log at different ages.
+/// A ledger in memory whose entries are records. The same steps give the same entries, so two
+/// ledgers of one origin can have a common beginning, or be the same log at different ages.
 #[derive(Debug)]
 pub struct TestLog {
     origin: String,
@@ -31,10 +31,10 @@ pub struct TestLog {
 }
 
 impl TestLog {
-    /// An empty one. The keys follow from nothing but the origin.
+    /// Makes an empty ledger. The keys depend on the origin alone.
     ///
     /// # Panics
-    /// When the ledger cannot be made.
+    /// If the ledger cannot be made.
     #[must_use]
     pub fn new(origin: &str) -> Self {
         let memory = MemStore::new();
@@ -74,10 +74,11 @@ impl TestLog {
         })
     }
 
-    /// The same log on a disk of its own, as a back-up has it: it is not written to any more.
+    /// Copies the log to its own storage, as a back-up has it. Nothing is written to the copy any
+    /// more.
     ///
     /// # Panics
-    /// When the copy does not open.
+    /// If the copy does not open.
     #[must_use]
     pub fn copy(&self) -> Self {
         let entries = self.entries();
@@ -85,10 +86,10 @@ impl TestLog {
         copy.expect("a copy opens")
     }
 
-    /// Ends it and starts it again, as a server does that asks somebody first.
+    /// Ends it and starts it again, with the question to `floor` first, as a server does.
     ///
     /// # Errors
-    /// It is refused.
+    /// The start is refused.
     pub fn restarted(self, floor: Option<Box<dyn ExternalFloor>>) -> Result<Self, LedgerError> {
         let entries = self.entries();
         let _ = self.ledger.close();
@@ -98,7 +99,7 @@ impl TestLog {
     /// Ends it, gives it new keys, and starts it again.
     ///
     /// # Panics
-    /// When that is refused.
+    /// If that is refused.
     #[must_use]
     pub fn with_keys(self, signer: u8, cosigner: u8) -> Self {
         let entries = self.entries();
@@ -110,7 +111,7 @@ impl TestLog {
         Self::open(&self.origin, seeds, self.memory, entries, None).expect("it opens")
     }
 
-    /// One with so many entries.
+    /// Makes a log with `count` entries.
     #[must_use]
     pub fn with(origin: &str, count: u64) -> Self {
         let log = Self::new(origin);
@@ -118,15 +119,16 @@ impl TestLog {
         log
     }
 
-    /// Adds so many entries, and waits until they are sealed.
+    /// Adds `count` entries, and waits until they are sealed.
     pub fn add(&self, count: u64) {
         self.add_other(count, "cam");
     }
 
-    /// Adds entries with this stream's name, so that they differ from others' at the same indexes.
+    /// Adds entries with this stream's name, so that they differ from other entries at the same
+    /// indexes.
     ///
     /// # Panics
-    /// When the ledger does not take them.
+    /// If the ledger does not accept them.
     pub fn add_other(&self, count: u64, stream: &str) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let first = entries.len() as u64;
@@ -142,7 +144,7 @@ impl TestLog {
             .expect("sealed in time");
     }
 
-    /// Its name.
+    /// Its origin.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
@@ -167,7 +169,7 @@ impl TestLog {
         entries.clone()
     }
 
-    /// How many entries are sealed: all.
+    /// How many entries are sealed: all of them.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.ledger.checkpoint().head().size
@@ -176,7 +178,7 @@ impl TestLog {
     /// Removes the bundles below this index, as pruning does.
     ///
     /// # Panics
-    /// When they are not there.
+    /// If they do not exist.
     pub fn prune_below(&self, index: u64) {
         for number in 0..index / u64::from(TILE_WIDTH) {
             let bundle = Bundle::new(number, TILE_WIDTH).expect("a full bundle");
@@ -187,7 +189,7 @@ impl TestLog {
     /// Some of its entries, with the newest checkpoint.
     ///
     /// # Panics
-    /// When they are not there.
+    /// If they do not exist.
     #[must_use]
     pub fn range(&self, first: u64, count: usize) -> SealedRange {
         let options = ReplicaOptions {
@@ -207,7 +209,7 @@ fn identity(origin: &str, (signer, cosigner): (u8, u8)) -> Identity {
     Identity::from_seeds(origin, &[signer; 32].into(), &[cosigner; 32].into()).expect("an identity")
 }
 
-/// The record at this place: sessions of four records, one of which is refused.
+/// The record at this index: sessions of four records, one of which is refused.
 fn entry(index: u64, stream: &str) -> Bytes {
     let (action, session) = match index % 4 {
         0 => (AuditAction::PublishStarted, index),

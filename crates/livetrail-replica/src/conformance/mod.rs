@@ -1,8 +1,10 @@
-//! The suite that every sink must pass, against its real server. Behind the feature `conformance`, for tests.
+//! The suite that every sink must pass against its real server. It is behind the feature
+//! `conformance`, for tests.
 //!
-//! A sink's tests say how its place is made, looked into, killed and cut off ([`Place`], [`Server`], [`Access`]); the macro
-//! [`replica_conformance!`](crate::replica_conformance) makes one test of each case. A case panics where the sink breaks the
-//! contract of [`ReplicaSink`]. Each takes seconds, waits with a deadline, and leaves nothing behind.
+//! A sink's tests implement [`Place`], [`Server`] and [`Access`]: how to create, read, kill and
+//! disconnect its destination. The macro [`replica_conformance!`](crate::replica_conformance) makes
+//! one test per case. A case panics if the sink breaks the contract of [`ReplicaSink`]. Each case
+//! takes seconds, waits with a deadline, and leaves nothing behind.
 //!
 //! ```text
 //! livetrail_replica::replica_conformance!(MyPlace: place, server, access);
@@ -34,82 +36,86 @@ use crate::options::ReplicaOptions;
 use crate::replicator::{ReplicaWatch, Replicator};
 use crate::sink::{Delivery, ReplicaSink};
 
-/// The longest that anything in a case may take.
+/// The maximum time that anything in a case may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a case looks whether what it waits for has come.
+/// How often a case checks its condition while it waits.
 const POLL: Duration = Duration::from_millis(2);
 
-/// A place that a sink writes to, new and empty.
+/// A destination that a sink writes to, new and empty.
 #[async_trait]
 pub trait Place: Send + Sync + Sized + 'static {
-    /// Makes one, with its server if it has one. What it starts ends when this is dropped.
+    /// Makes a destination, with its server if it has one. Everything that it starts ends when this
+    /// value is dropped.
     async fn fresh() -> Self;
 
-    /// A sink that writes there, as a process of its own would have: no two share a connection. Through
-    /// [`Server::proxy`] where there is one.
+    /// Makes a sink that writes there as a separate process would: no two sinks share a connection.
+    /// Connects through [`Server::proxy`] if there is one.
     async fn sink(&self) -> Arc<dyn ReplicaSink>;
 
-    /// Every entry that is there for this origin, in the order of the place, with its index; read in another way than the
-    /// sink's. Also what is there twice, if the place can hold that: of a sink that delivers at least once, the first of each counts.
+    /// Each entry that the destination holds for this origin, with its index, in the destination's
+    /// order. Reads it in another way than the sink does. Includes repetitions, if the destination
+    /// can hold them; for a sink that delivers at least once, the first occurrence counts.
     async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)>;
 
-    /// Lets a program that has written nothing of it verify what is there, from the place alone; panics when that finds
-    /// anything. For places that such a program can read.
+    /// Lets an independent program verify the content, from the destination alone; panics if that
+    /// finds a problem. For destinations that such a program can read.
     async fn verify(&self, log: &TestLog) {
         let _ = log;
     }
 
-    /// Does with the place what its owner can do behind the sink's back. `false`: nobody can do that to such a place, or the test's server
-    /// cannot.
+    /// Manipulates the destination as its owner could do behind the sink's back. `false` means that
+    /// nobody can do that to such a destination, or that the test's server cannot.
     async fn manipulate(&self, log: &TestLog, what: Manipulation) -> bool {
         let _ = (log, what);
         false
     }
 }
 
-/// What the owner of a place can do with it.
+/// A manipulation by the owner of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manipulation {
-    /// All that the place has of the log is gone, as if it were new.
+    /// Everything of the log is gone from the destination, as if it were new.
     Emptied,
-    /// Something that is not of the log stands among what is, as far as the place has room for that also where the sink looks first.
+    /// The destination also holds something that does not belong to the log, also in the position
+    /// that the sink reads first, as far as the destination allows it.
     Foreign,
-    /// The place says that it has more entries than it has, which no signed checkpoint covers.
+    /// The destination claims more entries than it has, and no signed checkpoint covers them.
     Claimed,
 }
 
-/// A place behind a server that can die, and a network that can break.
+/// A destination behind a server that can die, and a network that can break.
 #[async_trait]
 pub trait Server: Place {
-    /// What all connections of sinks go through.
+    /// The proxy that all sinks' connections go through.
     fn proxy(&self) -> &Proxy;
 
-    /// Ends the server at once, without a word to anybody (`SIGKILL`).
+    /// Ends the server at once, without notice (`SIGKILL`).
     async fn kill(&self);
 
-    /// Starts it again, over what it had on disk, at the same address. Returns when it can be connected to.
+    /// Starts the server again, with its data on disk, at the same address. Returns when it accepts
+    /// connections.
     async fn restart(&self);
 }
 
-/// A place that can take away what a sink may do.
+/// A destination that can withdraw a sink's rights.
 #[async_trait]
 pub trait Access: Place {
-    /// Takes the right to write away, also from those who are connected.
+    /// Withdraws the right to write, also from open connections.
     async fn revoke(&self);
 
-    /// Gives it back.
+    /// Grants the right again.
     async fn grant(&self);
 }
 
-/// A replicator at work.
+/// A running replicator.
 pub(crate) struct Following {
     pub(crate) watch: ReplicaWatch,
     task: JoinHandle<()>,
 }
 
 impl Following {
-    /// Starts one, with short pauses and small batches.
+    /// Starts a replicator with short pauses and small batches.
     pub(crate) fn start(log: &TestLog, sink: Arc<dyn ReplicaSink>) -> Self {
         Self::start_with(log, sink, quick())
     }
@@ -128,12 +134,12 @@ impl Following {
         }
     }
 
-    /// Waits until the sink has everything, and ends.
+    /// Waits until the sink has everything, and ends the replicator.
     pub(crate) async fn finish(self, log: &TestLog) {
         self.finish_within(log, PATIENCE).await;
     }
 
-    /// As [`finish`](Self::finish), for as much work as takes so long.
+    /// As [`finish`](Self::finish), for work that needs up to `patience`.
     pub(crate) async fn finish_within(self, log: &TestLog, patience: Duration) {
         let size = log.size();
         wait_within(patience, "the sink has everything", || {
@@ -149,7 +155,7 @@ impl Following {
         self.task.await.expect("the replicator does not panic");
     }
 
-    /// Ends it as if its process were gone: it is never asked for anything again.
+    /// Ends it as if its process had died: it is never polled again.
     pub(crate) async fn abort(self) {
         self.task.abort();
         let _ = self.task.await;
@@ -169,8 +175,9 @@ pub(crate) fn quick() -> ReplicaOptions {
     }
 }
 
-/// The place holds just this log: each entry once, in order, byte for byte. Where it is delivered at least once: each entry, its
-/// first occurrence in order, and whenever it is there again with the same bytes.
+/// Asserts that the destination holds exactly this log: each entry once, in order, byte for byte. A
+/// sink that delivers at least once may repeat entries: first occurrences are in order, and each
+/// repetition has the same bytes.
 pub(crate) async fn assert_equal(place: &impl Place, log: &TestLog) {
     let held = place.held(log.origin()).await;
     let held = match place.sink().await.delivery() {
@@ -198,7 +205,7 @@ pub(crate) async fn assert_equal(place: &impl Place, log: &TestLog) {
     }
 }
 
-/// The first of each index.
+/// The first occurrence of each index.
 fn without_repetitions(held: Vec<(u64, Vec<u8>)>) -> Vec<(u64, Vec<u8>)> {
     let mut first: Vec<(u64, Vec<u8>)> = Vec::with_capacity(held.len());
     for (index, entry) in held {
@@ -230,7 +237,7 @@ pub(crate) async fn wait_within(
     assert!(waited.await.is_ok(), "not within {patience:?}: {what}");
 }
 
-/// Runs a case in a runtime of its own.
+/// Runs a case in its own runtime.
 #[doc(hidden)]
 pub fn run_case(case: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread()
@@ -241,9 +248,12 @@ pub fn run_case(case: impl Future<Output = ()>) {
         .block_on(case);
 }
 
-/// One test for each case of the named groups: `place` for every sink, or `one_log` for those whose place holds a single log;
-/// `server` for those with a [`Server`] (`server_at_least_once` where the cursor is not in the place: a batch whose answer was
-/// lost comes twice there), `access` for those with [`Access`].
+/// Makes one test per case of the named groups:
+///
+/// - `place`: every sink; or `one_log` if the destination holds a single log.
+/// - `server`: sinks with a [`Server`]; or `server_at_least_once` if the cursor is not in the
+///   destination, where a batch whose reply was lost comes twice.
+/// - `access`: sinks with [`Access`].
 #[macro_export]
 macro_rules! replica_conformance {
     ($place:ty : $($group:ident),+ $(,)?) => {

@@ -1,4 +1,5 @@
-//! Cases for every sink: what the trail's operator does with keys and copies, and the place's owner with what is in it.
+//! Cases for every sink: the trail's operator changes keys and copies, and the destination's owner
+//! changes its content.
 
 use livetrail_ledger::{Cursor, ExternalFloor, LedgerError};
 
@@ -9,13 +10,13 @@ use crate::status::ReplicaState;
 
 const ORIGIN: &str = "example.com/a";
 
-/// What a start asks.
+/// The question that a start asks.
 async fn question(place: &impl Place, log: &TestLog) -> Box<dyn ExternalFloor> {
     let sinks = vec![(place.sink().await, true)];
     Box::new(ReplicaFloor::new(log.reader(), sinks, PATIENCE))
 }
 
-/// A start that asks first.
+/// A start that asks the question first.
 async fn restarted(place: &impl Place, log: TestLog) -> Result<TestLog, LedgerError> {
     let question = question(place, &log).await;
     tokio::task::block_in_place(|| log.restarted(Some(question)))
@@ -33,8 +34,8 @@ async fn follow_to_the_end(place: &impl Place, log: &TestLog) {
     Following::start(log, place.sink().await).finish(log).await;
 }
 
-/// Both keys are changed, one after the other: a follower goes on, a start is allowed, and
-/// `examine` agrees.
+/// Both keys change, one after the other: a follower goes on, a start is allowed, and `examine`
+/// agrees.
 pub async fn new_keys_stop_no_sink<P: Place>() {
     let place = P::fresh().await;
     let mut log = TestLog::with(ORIGIN, 300);
@@ -42,20 +43,22 @@ pub async fn new_keys_stop_no_sink<P: Place>() {
         follow_to_the_end(&place, &log).await;
         log = tokio::task::block_in_place(|| log.with_keys(signer, cosigner));
         let told = examine(place.sink().await.as_ref(), &log.reader()).await;
-        told.expect("a person is told that all is well");
+        told.expect("examine reports that all is well");
         log = restarted(&place, log).await.expect("a start is let");
         assert!(log.handle().status().held.is_empty(), "it has answered");
         log.add(50);
     }
     follow_to_the_end(&place, &log).await;
     let told = examine(place.sink().await.as_ref(), &log.reader()).await;
-    told.expect("a person is told that all is well");
+    told.expect("examine reports that all is well");
     assert_equal(&place, &log).await;
-    // A copy from before a change knows the keys of then alone, and is refused by what those signed last.
+    // A copy from before a change knows only the keys of that time. What those keys signed last
+    // proves that it is old.
     assert_refused(&place, TestLog::with(ORIGIN, 200)).await;
 }
 
-/// A copy of the ledger that is older than what the place has seen does not start; the newest does.
+/// A copy of the ledger that is older than what the destination has seen does not start; the newest
+/// copy does.
 pub async fn an_older_copy_does_not_start<P: Place>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 200);
@@ -70,7 +73,8 @@ pub async fn an_older_copy_does_not_start<P: Place>() {
     assert_equal(&place, &log).await;
 }
 
-/// Content of others in the place hides nothing that it has seen: the older copy does not start, and the newest does.
+/// Content of others in the destination hides nothing that it has seen: the older copy does not
+/// start, and the newest does.
 pub async fn foreign_content_hides_nothing_that_was_seen<P: Place>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 200);
@@ -88,7 +92,8 @@ pub async fn foreign_content_hides_nothing_that_was_seen<P: Place>() {
     assert_eq!(log.size(), 410, "it signs on");
 }
 
-/// Entries that no checkpoint covers stop no start, and the ledger runs on; the sink is an alarm.
+/// Entries that no checkpoint covers stop no start, and the ledger runs on; the sink raises an
+/// alarm.
 pub async fn a_claim_without_a_signature_stops_no_start<P: Place>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 300);
@@ -97,7 +102,7 @@ pub async fn a_claim_without_a_signature_stops_no_start<P: Place>() {
         return;
     }
     let told = examine(place.sink().await.as_ref(), &log.reader()).await;
-    told.expect_err("a person is told that something is wrong");
+    told.expect_err("examine reports that something is wrong");
     let log = restarted(&place, log).await.expect("it starts");
     let following = Following::start(&log, place.sink().await);
     wait_until("it is an alarm", || {
@@ -109,14 +114,14 @@ pub async fn a_claim_without_a_signature_stops_no_start<P: Place>() {
     following.abort().await;
 }
 
-/// A place that lost what it had is reported, and gets all of it again.
+/// A destination that lost its content is reported, and gets all of it again.
 pub async fn a_place_that_is_emptied_is_reported_and_filled_again<P: Place>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 300);
     let sink = place.sink().await;
     let name = sink.name().to_owned();
     follow_to_the_end(&place, &log).await;
-    // What is kept of the cursor is written when a replicator ends, or some time later.
+    // The local copy of the cursor is written when a replicator ends, or some time later.
     let known = Cursor::Required(300);
     log.handle()
         .set_cursor(&name, Some(known))

@@ -10,7 +10,8 @@ use crate::status::ReplicaState;
 
 const ORIGIN: &str = "example.com/a";
 
-/// What is sealed while it follows, in steps of odd sizes, is all there, once and in order.
+/// Entries that are sealed while a sink follows, in steps of odd sizes, all arrive, once and in
+/// order.
 pub async fn everything_arrives_once_in_order<P: Place>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 300);
@@ -27,7 +28,7 @@ pub async fn everything_arrives_once_in_order<P: Place>() {
     assert_eq!(next, log.size());
 }
 
-/// A range that is there, as a whole or in part, is not written again.
+/// A range that is there already, as a whole or in part, is not written again.
 pub async fn a_repeated_range_changes_nothing<P: Place>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 700);
@@ -48,7 +49,7 @@ pub async fn a_repeated_range_changes_nothing<P: Place>() {
     assert_equal(&place, &log).await;
 }
 
-/// Another entry for an index that is there is a fork, and changes nothing.
+/// Another entry for an existing index is a fork, and changes nothing.
 pub async fn other_bytes_for_the_same_index_are_a_fork<P: Place>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 300);
@@ -65,7 +66,7 @@ pub async fn other_bytes_for_the_same_index_are_a_fork<P: Place>() {
     assert_equal(&place, &log).await;
 }
 
-/// A log that is longer than what the sink holds, and has another history below the sink's cursor.
+/// A log that is longer than the sink's content and has another history below the sink's cursor.
 pub async fn a_log_that_forked_earlier_is_found_at_the_cursor<P: Place>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 300);
@@ -78,7 +79,8 @@ pub async fn a_log_that_forked_earlier_is_found_at_the_cursor<P: Place>() {
     assert_equal(&place, &log).await;
 }
 
-/// A ledger that has less than the sink is an older copy: an alarm, and nothing is written.
+/// A ledger that has less than the sink is an older copy: it causes an alarm, and nothing is
+/// written.
 pub async fn an_older_copy_of_the_ledger_is_refused<P: Place>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 300);
@@ -103,7 +105,7 @@ async fn assert_forked(log: &TestLog, place: &impl Place) {
     following.abort().await;
 }
 
-/// Two logs in one place, at the same time.
+/// Two logs use one destination at the same time.
 pub async fn another_origin_in_the_same_place_is_left_alone<P: Place>() {
     let place = P::fresh().await;
     let logs = [
@@ -132,7 +134,7 @@ pub async fn two_processes_at_once_write_each_entry_once<P: Place>() {
     assert_equal(&place, &log).await;
 }
 
-/// Our process is gone between any two steps, over and over.
+/// Our process ends between any two steps, over and over.
 pub async fn our_process_may_end_at_any_moment<P: Place>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 3_000);
@@ -157,7 +159,7 @@ pub async fn our_process_may_end_at_any_moment<P: Place>() {
     assert_equal(&place, &log).await;
 }
 
-/// The sink was away for a day with a record a second.
+/// The sink was away for a day, at one record per second.
 pub async fn a_days_backlog_arrives<P: Place>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 86_400);

@@ -11,12 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What is read at once, and so how finely a connection is cut.
+/// Bytes per read, and so how finely a connection can be cut.
 const CHUNK_BYTES: usize = 4_096;
 
 const UNLIMITED: u64 = u64::MAX;
 
-/// Stands between a sink and its server, on loopback. Ends when it is dropped.
+/// A proxy between a sink and its server, on loopback. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -27,19 +27,19 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Control {
     target: SocketAddr,
-    /// Counts cuts; each connection ends when it changes.
+    /// Counts cuts; each connection ends when the count changes.
     cuts: watch::Sender<u64>,
     requests: Direction,
     replies: Direction,
-    /// Before each chunk, in microseconds.
+    /// The delay before each chunk, in microseconds.
     delay_us: AtomicU64,
 }
 
-/// One direction, over all connections.
+/// One direction of all connections.
 #[derive(Debug)]
 struct Direction {
     bytes: AtomicU64,
-    /// So many more bytes pass, and then all connections are cut.
+    /// How many more bytes pass before all connections are cut.
     left: AtomicU64,
 }
 
@@ -65,10 +65,10 @@ impl Direction {
 }
 
 impl Proxy {
-    /// One in front of this server, on a port that the system picks.
+    /// Starts a proxy in front of this server, on a port that the system picks.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is no port.
     pub async fn start(target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -87,7 +87,7 @@ impl Proxy {
         })
     }
 
-    /// Where sinks connect to.
+    /// The address that sinks connect to.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -98,23 +98,23 @@ impl Proxy {
         self.control.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Lets so many more bytes to the server, and then cuts everything, once.
+    /// Lets this many more bytes pass to the server, and then cuts all connections, once.
     pub fn cut_after_requests(&self, bytes: u64) {
         self.control.requests.left.store(bytes, Ordering::SeqCst);
     }
 
-    /// Lets so many more bytes from the server, and then cuts everything, once.
+    /// Lets this many more bytes pass from the server, and then cuts all connections, once.
     pub fn cut_after_replies(&self, bytes: u64) {
         self.control.replies.left.store(bytes, Ordering::SeqCst);
     }
 
-    /// Waits so long before each chunk of 4 KiB, in both directions.
+    /// Waits for `delay` before each chunk of 4 KiB, in both directions.
     pub fn slow_down(&self, delay: Duration) {
         let us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
         self.control.delay_us.store(us, Ordering::SeqCst);
     }
 
-    /// Bytes that went to the server and came from it so far.
+    /// How many bytes went to the server and came from it so far.
     #[must_use]
     pub fn passed(&self) -> (u64, u64) {
         (
@@ -145,7 +145,7 @@ async fn accept(listener: TcpListener, control: Arc<Control>) {
 }
 
 async fn carry(client: TcpStream, control: &Control) {
-    // A server that is not there: the client's connection ends.
+    // The server is not there: the client's connection ends.
     let Ok(server) = TcpStream::connect(control.target).await else {
         return;
     };

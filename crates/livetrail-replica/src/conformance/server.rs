@@ -1,4 +1,4 @@
-//! Cases for sinks whose place is behind a server and a network.
+//! Cases for sinks whose destination is behind a server and a network.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::status::ReplicaState;
 
 const ORIGIN: &str = "example.com/a";
 
-/// The server is killed while entries go out, twice, and comes back.
+/// The server is killed twice while entries go out, and comes back.
 pub async fn the_server_is_killed_and_comes_back<P: Server>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 6_000);
-    // So that it is killed in the middle.
+    // This slows the proxy, so that the kill comes in the middle.
     place.proxy().slow_down(Duration::from_millis(1));
     let following = Following::start(&log, place.sink().await);
     for part in [1_000, 3_000] {
@@ -67,13 +67,15 @@ pub async fn the_connection_breaks_in_the_middle_of_a_batch<P: Server>() {
     assert_equal(&place, &log).await;
 }
 
-/// The answer is lost from any byte on; at the last bytes the server has committed and we do not know.
+/// The reply is lost from any byte on. At the last bytes the server has committed and the sink does
+/// not know it.
 pub async fn a_reply_that_is_lost_after_the_commit_doubles_nothing<P: Server>() {
-    // All within the first bundle: where a sink keeps bundles, each batch is as many answers as the last.
+    // All batches lie within the first bundle. If a sink keeps bundles, each batch then causes the
+    // same number of replies.
     const BATCH: u64 = 25;
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 4_000);
-    // The second process of ours does what all later ones do: the first may have to make something.
+    // The second process does what all later ones do; the first may have to create something.
     let mut next = 0;
     let mut bytes = 0;
     for _ in 0..2 {
@@ -92,7 +94,7 @@ pub async fn a_reply_that_is_lost_after_the_commit_doubles_nothing<P: Server>() 
         assert_eq!(sink.cursor(ORIGIN).await.expect("a cursor").next(), next);
         place.proxy().cut_after_replies(bytes.saturating_sub(left));
         let answer = sink.append(&log.range(next, BATCH as usize)).await;
-        // What is left of the limit must not hit whoever comes next.
+        // The rest of the limit must not cut the next connection.
         place.proxy().cut_after_replies(u64::MAX);
         let sink = place.sink().await;
         let now = sink.cursor(ORIGIN).await.expect("a cursor").next();
@@ -110,8 +112,8 @@ pub async fn a_reply_that_is_lost_after_the_commit_doubles_nothing<P: Server>() 
     assert_equal(&place, &log).await;
 }
 
-/// The answer is lost from any byte on, where the place cannot be asked what it has committed: the batch goes out again, and
-/// the cursor moves only with an answer.
+/// The reply is lost from any byte on, and the destination cannot report what it has committed. The
+/// batch goes out again, and the cursor moves only with a reply.
 pub async fn a_reply_that_is_lost_loses_nothing<P: Server>() {
     const BATCH: u64 = 25;
     let place = P::fresh().await;
@@ -127,7 +129,7 @@ pub async fn a_reply_that_is_lost_loses_nothing<P: Server>() {
         let next = sink.cursor(ORIGIN).await.expect("a cursor").next();
         place.proxy().cut_after_replies(bytes.saturating_sub(left));
         let answer = sink.append(&log.range(next, BATCH as usize)).await;
-        // What is left of the limit must not hit whoever comes next.
+        // The rest of the limit must not cut the next connection.
         place.proxy().cut_after_replies(u64::MAX);
         let now = sink.cursor(ORIGIN).await.expect("a cursor").next();
         let wanted = if answer.is_ok() { next + BATCH } else { next };
@@ -141,7 +143,7 @@ pub async fn a_reply_that_is_lost_loses_nothing<P: Server>() {
     assert_equal(&place, &log).await;
 }
 
-/// A server that does not answer in time is asked anew, and nothing is written twice.
+/// A server that does not answer in time is asked again, and nothing is written twice.
 pub async fn a_slow_server_is_given_up_and_asked_again<P: Server>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 1_000);
@@ -163,13 +165,15 @@ pub async fn a_slow_server_is_given_up_and_asked_again<P: Server>() {
     assert_equal(&place, &log).await;
 }
 
-/// An hour's outage at 1,000 records a second, with the server killed twice more while it catches up: afterwards ledger and
-/// sink are equal, and a program that wrote neither says that what the sink holds is whole.
+/// An hour's outage at 1,000 records per second, with the server killed twice more while the sink
+/// catches up. Afterwards ledger and sink are equal, and an independent program verifies that the
+/// sink's content is complete.
 ///
-/// The time is compressed, and so are the records: a three-hundredth of them.
+/// Time and records are scaled down, to one three-hundredth of the records.
 pub async fn a_long_outage_costs_nothing<P: Server>() {
     let records = 12_000;
-    // Behind the proxy, which is slow on purpose, some thousands a second; and this may be a machine that does other things.
+    // The proxy is slow on purpose and lets some thousand records per second pass; the machine may
+    // also be busy.
     let patience = PATIENCE + Duration::from_secs(records / 1_000);
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 1_000);
@@ -189,7 +193,7 @@ pub async fn a_long_outage_costs_nothing<P: Server>() {
     })
     .await;
     assert!(following.watch.status().lag_records >= records / 10 * 10);
-    // So that it is killed in the middle also when it is fast.
+    // The slow proxy makes sure that the kill comes in the middle even on a fast machine.
     place.proxy().slow_down(Duration::from_millis(1));
     for part in [1, 2] {
         place.restart().await;
