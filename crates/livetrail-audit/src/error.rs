@@ -53,9 +53,11 @@ pub enum AuditError {
         limit: usize,
     },
     /// A ledger could not be read.
+    #[cfg(feature = "ledger")]
     #[error("cannot read the ledger")]
     Ledger(#[source] livetrail_ledger::LedgerError),
     /// A ledger stopped, or did not close in time.
+    #[cfg(feature = "ledger")]
     #[error("the ledger stopped")]
     Stopped(#[source] Arc<livetrail_ledger::Fatal>),
     /// An entry of a ledger is no record.

@@ -17,6 +17,7 @@
 mod error;
 mod file;
 mod install;
+#[cfg(feature = "ledger")]
 mod ledger;
 mod pipeline;
 mod sink;
@@ -25,6 +26,7 @@ mod trail;
 pub use error::{AuditError, Refused, SinkError};
 pub use file::FileAuditSink;
 pub use install::Audited;
+#[cfg(feature = "ledger")]
 pub use ledger::{LedgerSink, open_sessions_of_ledger};
 pub use pipeline::{
     AuditGate, AuditPipeline, AuditPipelineBuilder, CloseReport, Counters, Mode, Monitor, Policy,

@@ -52,9 +52,10 @@ pub use admit::{Attempt, Credentials, Denied, Gate, Secret};
 pub use app::{AppSpec, DuplicatePublisher};
 pub use attempts::Rate;
 pub use auth::{
-    AllowAll, Authenticator, Chain, Grant, IpRules, SignedTokens, StaticKey, StaticKeys,
-    TokenClaims, Verdict,
+    AllowAll, Authenticator, Chain, Grant, IpRules, StaticKey, StaticKeys, Verdict,
 };
+#[cfg(feature = "tokens")]
+pub use auth::{SignedTokens, TokenClaims};
 pub use builder::{EngineBuilder, Limits};
 pub use bus::{
     AttachError, Carries, Deliver, LiveBatch, LiveViewers, Placed, Shard, SharedFrame, Spread,

@@ -120,24 +120,37 @@
 //! # Ok(()) }
 //! ```
 //!
-//! | what | where |
-//! |---|---|
-//! | engine, sessions, frames, observers | here and in [`engine`] |
-//! | pipeline, sinks, policy, reading a file trail | here and in [`audit`] |
-//! | the durable log below a [`LedgerSink`] | [`ledger`] |
-//! | replicas that follow a ledger, and sinks of your own | [`replica`] |
-//! | records, canonical bytes, the checker of a trail | [`record`] |
+//! | what | where | feature |
+//! |---|---|---|
+//! | engine, sessions, frames, observers | here and in [`engine`] | |
+//! | pipeline, sinks, policy, reading a file trail | here and in [`audit`] | |
+//! | records, canonical bytes, the checker of a trail | [`record`] | |
+//! | the durable log below a `LedgerSink` | `ledger` | `ledger` (default) |
+//! | replicas that follow a ledger, and sinks of your own | `replica` | `ledger` (default) |
+//! | signed tokens for publishers and viewers | `SignedTokens` | `tokens` (default) |
+//! | RTMP, as server and as client | `rtmp` | `rtmp` |
+//! | HTTP-FLV in a router of the host | `http` | `http` |
+//! | codec headers and containers | `media` | `media` |
+//! | finding records in a trail | `index` | `index` |
+//! | verifying a trail as an outsider does | `verify` | `verify` |
+//!
+//! Without default features there are the engine, the pipeline and the file sink. `docs/embedding.md`
+//! in the repository builds a host step by step.
 //!
 //! Two types are called `Reason`: [`Reason`] is the engine's, [`record::Reason`] a record's. Their labels are the same.
 
 pub use async_trait::async_trait;
+pub use bytes;
 pub use livetrail_audit::{
     AuditAction, AuditError, AuditGate, AuditPipeline, AuditPipelineBuilder, AuditRecord,
-    AuditSink, Audited, CloseReport, Counters, FileAuditSink, FileTrail, LedgerSink, Mode, Monitor,
+    AuditSink, Audited, CloseReport, Counters, FileAuditSink, FileTrail, Mode, Monitor,
     OpenSession, Outcome, Personal, Policy, RecordClass, Recovered, Refused, SinkError, Status,
-    TrailLine, open_sessions, open_sessions_of_ledger,
+    TrailLine, open_sessions,
 };
+#[cfg(feature = "ledger")]
+pub use livetrail_audit::{LedgerSink, open_sessions_of_ledger};
 pub use livetrail_engine::*;
+pub use uuid;
 
 /// The audit pipeline: what `livetrail-audit` exports.
 pub mod audit {
@@ -150,6 +163,7 @@ pub mod engine {
 }
 
 /// The durable log: what `livetrail-ledger` exports.
+#[cfg(feature = "ledger")]
 pub mod ledger {
     pub use livetrail_ledger::*;
 }
@@ -160,18 +174,73 @@ pub mod record {
 }
 
 /// Replicas of the ledger: what `livetrail-replica` exports.
+#[cfg(feature = "ledger")]
 pub mod replica {
     pub use livetrail_replica::*;
 }
 
-/// What most programs need: `use livetrail::prelude::*`.
+/// RTMP publish and play, as server and as client: what `livetrail-rtmp` exports.
+#[cfg(feature = "rtmp")]
+pub mod rtmp {
+    pub use livetrail_rtmp::*;
+}
+
+/// HTTP-FLV playback: what `livetrail-http` exports, and the router's crate.
+#[cfg(feature = "http")]
+pub mod http {
+    pub use axum;
+    pub use livetrail_http::*;
+}
+
+/// What gateways have in common, such as denied networks: what `livetrail-gateway` exports.
+#[cfg(any(feature = "http", feature = "rtmp"))]
+pub mod gateway {
+    pub use livetrail_gateway::*;
+}
+
+/// Codec headers and containers: what `livetrail-media` exports.
+#[cfg(feature = "media")]
+pub mod media {
+    pub use livetrail_media::*;
+}
+
+/// The query index of a ledger: what `livetrail-index` exports.
+#[cfg(feature = "index")]
+pub mod index {
+    pub use livetrail_index::*;
+}
+
+/// The offline verifier: what `livetrail-verify` exports.
+#[cfg(feature = "verify")]
+pub mod verify {
+    pub use livetrail_verify::*;
+}
+
+/// What a host needs: `use livetrail::prelude::*`.
 pub mod prelude {
-    pub use std::sync::Arc;
+    pub use std::{sync::Arc, time::Duration};
+
+    pub use bytes::Bytes;
 
     pub use crate::{
         AppName, AppSpec, Attempt, AuditAction, AuditPipeline, AuditRecord, AuditSink, Audited,
-        CodecId, Credentials, Engine, FileAuditSink, FrameFlags, MediaFrame, Mode, Observer,
-        Policy, SessionId, SinkError, StreamEvent, StreamEventKind, StreamId, StreamKey,
-        async_trait,
+        Authenticator, Clock, CloseReport, CodecId, Credentials, Denied, Engine, FileAuditSink,
+        FrameFlags, Gate, Limits, MediaFrame, MediaKind, Mode, Observer, Playback, Policy,
+        Publication, Pushed, Reason, Role, SessionId, SinkError, StreamEvent, StreamEventKind,
+        StreamId, StreamKey, SystemClock, Verdict, async_trait,
     };
+
+    #[cfg(feature = "ledger")]
+    pub use crate::LedgerSink;
+    #[cfg(feature = "http")]
+    pub use crate::http::{HttpConfig, HttpGateway, PlaybackOptions};
+    #[cfg(feature = "rtmp")]
+    pub use crate::rtmp::{RtmpClient, RtmpConfig, RtmpServer, RtmpUrl};
+    #[cfg(feature = "tokens")]
+    pub use crate::{SignedTokens, TokenClaims};
 }
+
+/// The guide in `docs/embedding.md`. Its programs are compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+mod embedding {}

@@ -3,6 +3,7 @@
 mod ip;
 mod keys;
 mod secrets;
+#[cfg(feature = "tokens")]
 mod token;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use async_trait::async_trait;
 
 pub use ip::IpRules;
 pub use keys::{StaticKey, StaticKeys};
+#[cfg(feature = "tokens")]
 pub use token::{SignedTokens, TokenClaims};
 
 use crate::{
