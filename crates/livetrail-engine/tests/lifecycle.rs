@@ -183,7 +183,8 @@ async fn a_waiting_viewer_wakes_when_its_stream_ends_or_it_is_kicked() {
     let second = tokio::spawn(async move { (second.next().await.is_none(), second.end_reason()) });
     let signal = tokio::spawn(async move { signal.wait().await });
     tokio::task::yield_now().await;
-    engine.kick(id).unwrap();
+    let ended = engine.kick(id).unwrap();
+    assert_eq!((ended.session, ended.role), (id, Role::Play));
     assert_eq!(second.await.unwrap(), (true, Some(Reason::Kicked)));
     assert_eq!(signal.await.unwrap(), Reason::Kicked);
     assert!(matches!(engine.kick(id), Err(Error::NoSuchSession)));

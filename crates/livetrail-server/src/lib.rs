@@ -12,6 +12,7 @@ mod commands;
 mod config;
 mod demo;
 mod nearest;
+mod operator;
 mod output;
 mod owner;
 mod serve;

@@ -27,7 +27,7 @@ use prometheus_client::{
 
 use super::{ApiState, exposition, process::Process};
 use crate::trail::Trouble;
-use writer::Writer;
+use writer::{Kind, Writer};
 
 /// Counts refusals and ends by their reason, which the engine does not.
 #[derive(Debug, Clone, Default)]
@@ -223,11 +223,11 @@ impl Collector for ThisProcess {
         let process = &self.0;
         if let Some(seconds) = process.cpu_seconds {
             let help = "Total user and system CPU time spent in seconds";
-            w.counter_f64("process_cpu_seconds", help, seconds)?;
+            w.counter("process_cpu_seconds", help, seconds)?;
         }
         if let Some(seconds) = process.start_time_seconds {
             let help = "Start time of the process since unix epoch in seconds";
-            w.gauge_f64("process_start_time_seconds", help, seconds)?;
+            w.gauge("process_start_time_seconds", help, seconds)?;
         }
         for (name, help, value) in [
             (
@@ -279,8 +279,9 @@ impl std::fmt::Debug for Now {
 impl Collector for Now {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let mut writer = Writer { encoder };
-        let version = [(env!("CARGO_PKG_VERSION"), 1)];
-        writer.gauges("build_info", "This program; always 1", "version", version)?;
+        let help = "This program; always 1";
+        let version = [([env!("CARGO_PKG_VERSION")], 1_u64)];
+        writer.family(Kind::Gauge, "build_info", help, ["version"], version)?;
         self.engine(&mut writer)?;
         self.trail(&mut writer)?;
         self.sinks(&mut writer)?;
@@ -293,11 +294,12 @@ impl Now {
         let engine = &self.0.inner.engine;
         let totals = engine.totals();
         let roles = [("publish", &totals.publish), ("play", &totals.play)];
-        w.gauges(
+        w.family(
+            Kind::Gauge,
             "sessions",
             "Live sessions",
-            "role",
-            roles.map(|(role, counts)| (role, counts.live)),
+            ["role"],
+            roles.map(|(role, counts)| ([role], counts.live)),
         )?;
         let counters: [(&str, &str, OfRoleCounts); 4] = [
             ("sessions_started", "Sessions admitted", |c| c.started),
@@ -310,8 +312,8 @@ impl Now {
             ),
         ];
         for (name, help, figure) in counters {
-            let values = roles.map(|(role, counts)| (role, figure(counts)));
-            w.counters(name, help, "role", values)?;
+            let rows = roles.map(|(role, counts)| ([role], figure(counts)));
+            w.family(Kind::Counter, name, help, ["role"], rows)?;
         }
         let worst_lag = engine.sessions().iter().map(|session| session.lag).max();
         w.gauge("streams", "Live streams", engine.streams().len() as u64)?;
@@ -519,13 +521,14 @@ impl Now {
             self.0.inner.denied.denied(),
         )?;
         let gateways = self.0.gateway_counts();
-        w.gauges(
+        w.family(
+            Kind::Gauge,
             "io_uring_threads",
             "Threads that write to many viewers with one system call",
-            "gateway",
+            ["gateway"],
             gateways
                 .iter()
-                .map(|(name, counts)| (*name, counts.io_uring_threads as u64)),
+                .map(|(name, counts)| ([*name], counts.io_uring_threads as u64)),
         )?;
         for (name, counts) in gateways {
             let protocol = name.to_uppercase();

@@ -7,14 +7,14 @@ use axum::{
     extract::{ConnectInfo, Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode, header},
 };
-use livetrail_audit::{AuditAction, AuditRecord, Outcome};
-use livetrail_engine::{Engine, Role, SessionContext, SessionId};
+use livetrail_engine::{Engine, Role, SessionId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     ApiError, ApiState, Problem, query::Asked, query::Nothing, token::Operator, view::SessionView,
 };
+use crate::operator::{Caller, session_kicked};
 
 /// Which sessions.
 #[derive(Debug, Deserialize)]
@@ -93,37 +93,18 @@ pub(super) async fn kick(
     let Path(id) = id.map_err(|_| ApiError::NotASessionId)?;
     let id: SessionId = id.parse().map_err(|_| ApiError::NotASessionId)?;
     let engine = &state.inner.engine;
-    let context = engine.kick(id).map_err(|_| ApiError::NoSuchSession)?;
+    let ended = engine.kick(id).map_err(|_| ApiError::NoSuchSession)?;
     tracing::info!(session = %id, %peer, operator = operator.0.as_deref(), "session kicked");
-    let record = kicked(&context, operator, peer, user_agent(&headers, engine));
+    let caller = Caller {
+        token: operator.0,
+        peer: Some(peer),
+        agent: user_agent(&headers, engine),
+    };
+    let record = session_kicked(&ended, caller);
     if let Err(error) = state.inner.pipeline.record(record) {
         tracing::error!(session = %id, %error, "who kicked the session is not on record");
     }
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn kicked(
-    context: &SessionContext,
-    operator: Operator,
-    peer: SocketAddr,
-    agent: Option<String>,
-) -> AuditRecord {
-    let mut record = AuditRecord::new(
-        AuditAction::AdminSessionKicked,
-        context.key.app.as_str().to_owned(),
-    )
-    .with_stream(context.key.stream_id.as_str())
-    .with_session(context.session.as_uuid())
-    .with_outcome(Outcome::Success)
-    .with_protocol("http-api")
-    .with_peer(peer);
-    if let Some(name) = operator.0 {
-        record = record.with_principal(name);
-    }
-    if let Some(agent) = agent {
-        record = record.with_user_agent(agent);
-    }
-    record
 }
 
 /// What an operator's program calls itself, as far as a record takes it, without any configured secret.

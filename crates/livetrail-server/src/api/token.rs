@@ -12,11 +12,13 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use livetrail_audit::{AuditAction, AuditRecord, Outcome, Reason};
 use subtle::ConstantTimeEq;
 
 use super::{ApiError, ApiState, sessions::user_agent};
-use crate::config::{NamedSecret, SecretText};
+use crate::{
+    config::{NamedSecret, SecretText},
+    operator::{Caller, api_denied},
+};
 
 /// The tokens in force.
 pub(crate) struct ApiTokens {
@@ -96,8 +98,12 @@ pub(super) async fn admit(
         return judged;
     }
     state.inner.requests.wrong_token();
-    let agent = user_agent(headers, &state.inner.engine);
-    if let Err(error) = state.inner.pipeline.record(refused(agent, peer)) {
+    let caller = Caller {
+        token: None,
+        peer,
+        agent: user_agent(headers, &state.inner.engine),
+    };
+    if let Err(error) = state.inner.pipeline.record(api_denied(caller)) {
         // The pipeline counts what it cannot take.
         tracing::debug!(%error, "a wrong API token is not on record by itself");
     }
@@ -114,20 +120,6 @@ pub(super) async fn admit(
             Err(ApiError::TooManyWrong(wait))
         }
     }
-}
-
-fn refused(agent: Option<String>, peer: Option<SocketAddr>) -> AuditRecord {
-    let mut record = AuditRecord::new(AuditAction::AdminDenied, "")
-        .with_outcome(Outcome::Denied)
-        .with_reason(Reason::Unauthorized)
-        .with_protocol("http-api");
-    if let Some(peer) = peer {
-        record = record.with_peer(peer);
-    }
-    if let Some(agent) = agent {
-        record = record.with_user_agent(agent);
-    }
-    record
 }
 
 /// Whether a browser sends this for a page that is not this server's. Other programs say nothing of an origin.

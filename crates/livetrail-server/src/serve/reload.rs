@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, Outcome};
+use livetrail_audit::AuditPipeline;
 use livetrail_engine::{Engine, SessionContext};
 use livetrail_gateway::DenyRules;
 
 use crate::{
     api::ApiTokens,
     config::{AdmissionRule, Auth, Config, ConfigError, Exchangeable, NamedSecret},
+    operator::config_changed,
     output::cut,
 };
 
@@ -54,8 +55,7 @@ impl Reloadable {
         engine: &Engine,
         pipeline: &AuditPipeline,
     ) {
-        let record = AuditRecord::new(AuditAction::AdminConfigChanged, "").with_protocol("signal");
-        let (outcome, detail) = match self.try_reload(loaded, engine) {
+        let changed = match self.try_reload(loaded, engine) {
             Ok(changes) => {
                 tracing::info!("configuration read again: {changes}");
                 if !changes.need_restart.is_empty() {
@@ -69,15 +69,14 @@ impl Reloadable {
                         "no key grants anybody to {what} any more: nobody may {what}; say `{what} = \"open\"` in [auth] if everybody is to"
                     );
                 }
-                (Outcome::Success, changes.to_string())
+                Ok(changes.to_string())
             }
             Err((place, error)) => {
                 tracing::error!("the configuration stays as it was: {error:#}");
-                (Outcome::Failed, format!("refused: {place}"))
+                Err(place)
             }
         };
-        let record = record.with_outcome(outcome).with_detail(detail);
-        if let Err(error) = pipeline.record(record) {
+        if let Err(error) = pipeline.record(config_changed(changed)) {
             tracing::error!(%error, "the change of the configuration is not on record");
         }
     }

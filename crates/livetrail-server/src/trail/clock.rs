@@ -19,10 +19,8 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use livetrail_audit::{AuditAction, AuditRecord};
 use livetrail_engine::{Clock, SystemClock};
 use livetrail_ledger::{Reader, SharedStore, Witness};
-use livetrail_record::Value;
 use livetrail_tlog::Note;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -174,15 +172,6 @@ pub(crate) fn take_confirmation(trail: &Path) -> Option<u64> {
         let _ = std::fs::remove_file(file);
     }
     confirmed
-}
-
-/// The record of a confirmation.
-///
-/// # Errors
-/// A time that no record can carry.
-pub(crate) fn confirmed_record(wall_ms: u64) -> anyhow::Result<AuditRecord> {
-    let time = Value::Integer(i64::try_from(wall_ms)?);
-    Ok(AuditRecord::new(AuditAction::AdminClockConfirmed, "").with_extra("clock_ms", time)?)
 }
 
 /// The kernel's clock, if this machine says that it is synchronised.

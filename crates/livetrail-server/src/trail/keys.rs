@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use livetrail_audit::{AuditAction, AuditRecord};
+use livetrail_audit::AuditRecord;
 use livetrail_ledger::{
     Identity, Ledger, Reader, RealStore, SharedStore, generate_seed, read_seed, write_seed,
 };
@@ -26,6 +26,7 @@ use livetrail_record::Value;
 use livetrail_tlog::VerifierKey;
 
 use super::{Settings, create, maintenance::Maintenance, place, trail_directory, witness};
+use crate::operator::key_rotated;
 
 /// Which of a trail's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,22 +88,13 @@ pub(crate) fn rotate(settings: &Settings, role: Role) -> anyhow::Result<Rotated>
     seeds[usize::from(role == Role::Cosigner)] = read_seed(&next)
         .with_context(|| format!("{} is left of an earlier try: remove it", next.display()))?;
     let new = create::identity(old.origin(), &seeds)?;
-    maintenance.record(rotation(&key_of(&new), &key_of(&old))?)?;
+    maintenance.record(key_rotated(&key_of(&new), &key_of(&old))?)?;
     maintenance.end()?;
     let size = hand_over(settings, &store, old, &new)?;
     if settle(&store, &files)?.is_empty() {
         bail!("{} is not the key of the trail", next.display());
     }
     finish(settings, &store, &new, file, key_of(&new), Some(size))
-}
-
-/// The record of a change of keys.
-pub(super) fn rotation(new: &VerifierKey, old: &VerifierKey) -> anyhow::Result<AuditRecord> {
-    let text = |key: &VerifierKey| Value::Text(key.to_string());
-    let record = AuditRecord::new(AuditAction::AdminKeyRotated, "");
-    Ok(record
-        .with_extra("vkey", text(new))?
-        .with_extra("old_vkey", text(old))?)
 }
 
 fn finish(
@@ -354,7 +346,7 @@ mod tests {
         let seeds = [read_seed(&next).unwrap(), read_seed(&files[1]).unwrap()];
         let new = create::identity(old.origin(), &seeds).unwrap();
         let maintenance = Maintenance::begin(settings, "a test").unwrap();
-        let record = rotation(new.signer_key(), old.signer_key()).unwrap();
+        let record = key_rotated(new.signer_key(), old.signer_key()).unwrap();
         maintenance.record(record).unwrap();
         maintenance.end().unwrap();
         Ledger::builder(store.clone(), old).rotate_to(&new).unwrap();

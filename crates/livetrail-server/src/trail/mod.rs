@@ -75,7 +75,7 @@ use livetrail_replica::Replicas;
 use tokio::{sync::watch as watch_channel, task::JoinSet};
 
 use clock::TrailTime;
-pub(crate) use clock::{ask_to_confirm, confirmed_record, keep as keep_clock, trail_ms};
+pub(crate) use clock::{ask_to_confirm, keep as keep_clock, trail_ms};
 pub use create::{Created, create};
 pub(crate) use create::{check_origin, write_vkeys};
 pub use error::Error;
@@ -88,7 +88,7 @@ use loss::{LossNote, NotedSink};
 pub(crate) use maintenance::Maintenance;
 pub(crate) use place::{TrailPlace, retired_file, trail_directory, vkey_file};
 pub(crate) use predecessor::Predecessor;
-pub(crate) use retain::{Wanted, hold_record, plan};
+pub(crate) use retain::{Wanted, plan};
 pub use settings::{Retention, Settings};
 pub use watch::Trouble;
 pub(crate) use watch::Watch;

@@ -3,13 +3,13 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use livetrail_audit::{AuditAction, AuditRecord};
 use livetrail_engine::{Clock, SystemClock};
 use livetrail_ledger::{Class, Ledger, RealStore, SharedStore, generate_seed, read_seed};
-use livetrail_record::{Value, encode_canonical};
+use livetrail_record::encode_canonical;
 use livetrail_tlog::{Checkpoint, Note};
 
 use super::create::{Created, identity};
+use crate::operator;
 
 /// How long the disk may take for the one entry.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -57,11 +57,10 @@ impl Predecessor {
             *byte = *random;
         }
         // Of no boot: no server has run yet.
-        let record = AuditRecord::new(AuditAction::AdminTrailContinued, "")
+        let record = operator::trail_continued(self.origin, self.note)?
             .with_ts_ms(SystemClock::new().unix_ms())
-            .with_nonce(nonce)
-            .with_extra("old_origin", Value::Text(self.origin))?
-            .with_extra("old_checkpoint", Value::Text(self.note))?;
+            .with_nonce(nonce);
+
         let appended = ledger.append(Class::Strict, &[encode_canonical(&record)?])?;
         ledger.wait_sealed(appended.next, TIMEOUT)?;
         ledger.close()?;

@@ -10,16 +10,17 @@ use std::{
 use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, OpenSession};
 use livetrail_engine::{Clock, SystemClock};
 use livetrail_ledger::{Cursor, LedgerError, Reader, Witness};
-use livetrail_record::{Value, parse_canonical};
+use livetrail_record::parse_canonical;
 use livetrail_tlog::{Bundle, TILE_WIDTH};
 
 use super::{
     Retention, TrailView,
-    clock::{self, TrailTime, confirmed_record, kernel_ms, take_confirmation, witness_times_ms},
+    clock::{self, TrailTime, kernel_ms, take_confirmation, witness_times_ms},
     index::open_sessions,
     keys,
     maintenance::recorded,
 };
+use crate::operator;
 
 /// How often a running server looks whether holds have changed.
 const HOLDS_INTERVAL: Duration = Duration::from_secs(5);
@@ -122,23 +123,13 @@ pub(crate) async fn prune(
     plan: Plan,
     policy: &str,
 ) -> anyhow::Result<u64> {
-    let (record, below) = (pruning(&plan, policy)?, plan.below);
+    let (record, below) = (operator::pruned(plan.below, policy)?, plan.below);
     for rotation in plan.rotations {
         recorded(pipeline, view, rotation).await?;
     }
     let index = recorded(pipeline, view, record).await?;
     let handle = view.handle.clone();
     Ok(tokio::task::spawn_blocking(move || handle.prune(below, index)).await??)
-}
-
-/// The range is that of all that has ever gone: records of former prunings go as well.
-fn pruning(plan: &Plan, policy: &str) -> anyhow::Result<AuditRecord> {
-    let last = i64::try_from(plan.below.saturating_sub(1))?;
-    let record = AuditRecord::new(AuditAction::AdminPruned, "");
-    Ok(record
-        .with_extra("first_index", Value::Integer(0))?
-        .with_extra("last_index", Value::Integer(last))?
-        .with_extra("policy", Value::Text(policy.to_owned()))?)
 }
 
 /// Looks after retention until the server stops.
@@ -284,7 +275,7 @@ impl Keeper {
 
     /// An operator says that the wall clock is right, which showed this then.
     fn confirmed(&mut self, wall_ms: u64) {
-        let recorded = confirmed_record(wall_ms)
+        let recorded = operator::clock_confirmed(wall_ms)
             .and_then(|record| self.pipeline.record(record).map_err(Into::into));
         if let Err(error) = recorded {
             tracing::error!(
@@ -346,7 +337,7 @@ fn record_holds(
     let lifted = before.keys().filter(|name| !now.contains_key(*name));
     for (name, from) in set.chain(lifted.map(|name| (name, None))) {
         tracing::info!(hold = name, from, "a legal hold was changed");
-        if let Ok(record) = hold_record(name, from)
+        if let Ok(record) = operator::held(name, from)
             && let Err(error) = pipeline.record(record)
         {
             tracing::error!(hold = name, %error, "the change of a legal hold is not on record");
@@ -363,16 +354,6 @@ fn span(time: Duration) -> String {
         }
     }
     format!("{seconds}s")
-}
-
-/// The record of a hold that was set (from this entry on) or lifted.
-pub(crate) fn hold_record(name: &str, from: Option<u64>) -> anyhow::Result<AuditRecord> {
-    let record = AuditRecord::new(AuditAction::AdminHeld, "");
-    let record = record.with_extra("hold", Value::Text(name.to_owned()))?;
-    Ok(match from {
-        Some(from) => record.with_extra("from_index", Value::Integer(i64::try_from(from)?))?,
-        None => record.with_extra("lifted", Value::Bool(true))?,
-    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use livetrail_replica::{ReplicaState, ReplicaStatus};
 
-use super::{Now, writer::Writer};
+use super::{
+    Now,
+    writer::{Kind, Writer},
+};
 
 /// A figure of one sink.
 type OfSink = fn(&ReplicaStatus) -> u64;
@@ -16,24 +19,27 @@ impl Now {
         let of = |figure: fn(&livetrail_ledger::WitnessStatus) -> u64| {
             status
                 .iter()
-                .map(move |one| (one.name.as_str(), figure(one)))
+                .map(move |one| ([one.name.as_str()], figure(one)))
         };
-        w.gauges(
+        w.family(
+            Kind::Gauge,
             "trail_witness_cosigned_entries",
             "Size of the checkpoint that a witness has cosigned last, since the start",
-            "witness",
+            ["witness"],
             of(|one| one.cosigned_size.unwrap_or(0)),
         )?;
-        w.gauges(
+        w.family(
+            Kind::Gauge,
             "trail_witness_failing_seconds",
             "How long a witness has not cosigned although it was asked",
-            "witness",
+            ["witness"],
             of(|one| one.failing_for.map_or(0, |time| time.as_secs())),
         )?;
-        w.gauges(
+        w.family(
+            Kind::Gauge,
             "trail_witness_overdue",
             "1 when that is longer than trail.witness_overdue_after",
-            "witness",
+            ["witness"],
             of(|one| u64::from(one.overdue)),
         )?;
         let answers = status.iter().flat_map(|one| {
@@ -44,7 +50,8 @@ impl Now {
                 ([name, "failed"], one.failures),
             ]
         });
-        w.counters_by_two(
+        w.family(
+            Kind::Counter,
             "trail_witness_requests",
             "Requests to a witness, by outcome",
             ["witness", "outcome"],
@@ -90,8 +97,8 @@ impl Now {
             ),
         ];
         for (name, help, figure) in gauges {
-            let values = sinks.iter().map(|sink| (sink.name.as_str(), figure(sink)));
-            w.gauges(name, help, "sink", values)?;
+            let rows = sinks.iter().map(|sink| ([sink.name.as_str()], figure(sink)));
+            w.family(Kind::Gauge, name, help, ["sink"], rows)?;
         }
         let counters: [(&str, &str, OfSink); 5] = [
             (
@@ -117,8 +124,8 @@ impl Now {
             ),
         ];
         for (name, help, figure) in counters {
-            let values = sinks.iter().map(|sink| (sink.name.as_str(), figure(sink)));
-            w.counters(name, help, "sink", values)?;
+            let rows = sinks.iter().map(|sink| ([sink.name.as_str()], figure(sink)));
+            w.family(Kind::Counter, name, help, ["sink"], rows)?;
         }
         Ok(())
     }

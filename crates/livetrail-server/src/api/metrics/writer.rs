@@ -15,70 +15,60 @@ pub(super) struct Writer<'a> {
     pub(super) encoder: DescriptorEncoder<'a>,
 }
 
+/// What a metric's numbers mean.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// They are those of this moment.
+    Gauge,
+    /// They grow from the start on.
+    Counter,
+}
+
+/// A number of a metric: whole ones are written without a point.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Number {
+    Whole(u64),
+    Real(f64),
+}
+
+impl From<u64> for Number {
+    fn from(number: u64) -> Self {
+        Self::Whole(number)
+    }
+}
+
+impl From<f64> for Number {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
+
 impl Writer<'_> {
-    pub(super) fn gauge(&mut self, name: &str, help: &str, value: u64) -> Written {
-        let gauge = gauge(value);
-        gauge.encode(self.describe(name, help, &gauge)?)
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: impl Into<Number>) -> Written {
+        self.family(Kind::Gauge, name, help, [], [([], value)])
     }
 
-    pub(super) fn gauge_f64(&mut self, name: &str, help: &str, value: f64) -> Written {
-        let gauge = ConstGauge::new(value);
-        gauge.encode(self.describe(name, help, &gauge)?)
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: impl Into<Number>) -> Written {
+        self.family(Kind::Counter, name, help, [], [([], value)])
     }
 
-    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> Written {
-        let counter = ConstCounter::new(value);
-        counter.encode(self.describe(name, help, &counter)?)
-    }
-
-    pub(super) fn counter_f64(&mut self, name: &str, help: &str, value: f64) -> Written {
-        let counter = ConstCounter::new(value);
-        counter.encode(self.describe(name, help, &counter)?)
-    }
-
-    /// A gauge for each value of a label.
-    pub(super) fn gauges<'v>(
+    /// A metric with a row for each set of values of its labels. Without labels it has one row.
+    pub(super) fn family<'v, const N: usize>(
         &mut self,
+        kind: Kind,
         name: &str,
         help: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (&'v str, u64)>,
+        labels: [&str; N],
+        rows: impl IntoIterator<Item = ([&'v str; N], impl Into<Number>)>,
     ) -> Written {
-        let mut family = self.describe(name, help, &gauge(0))?;
-        for (value, number) in values {
-            gauge(number).encode(family.encode_family(&[(label, value)])?)?;
-        }
-        Ok(())
-    }
-
-    /// A counter for each value of a label.
-    pub(super) fn counters<'v>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (&'v str, u64)>,
-    ) -> Written {
-        let mut family = self.describe(name, help, &ConstCounter::new(0_u64))?;
-        for (value, number) in values {
-            ConstCounter::new(number).encode(family.encode_family(&[(label, value)])?)?;
-        }
-        Ok(())
-    }
-
-    /// A counter for each pair of values of two labels.
-    pub(super) fn counters_by_two<'v>(
-        &mut self,
-        name: &str,
-        help: &str,
-        labels: [&str; 2],
-        values: impl IntoIterator<Item = ([&'v str; 2], u64)>,
-    ) -> Written {
-        let mut family = self.describe(name, help, &ConstCounter::new(0_u64))?;
-        let [first, second] = labels;
-        for ([one, other], number) in values {
-            let labels = [(first, one), (second, other)];
-            ConstCounter::new(number).encode(family.encode_family(&labels)?)?;
+        let mut family = self.describe(name, help, kind)?;
+        for (values, number) in rows {
+            let pairs: Vec<(&str, &str)> = labels.into_iter().zip(values).collect();
+            let number = number.into();
+            if pairs.is_empty() {
+                return write(kind, number, family);
+            }
+            write(kind, number, family.encode_family(&pairs)?)?;
         }
         Ok(())
     }
@@ -104,7 +94,7 @@ impl Writer<'_> {
         &'s mut self,
         name: &'s str,
         help: &'s str,
-        metric: &impl EncodeMetric,
+        kind: Kind,
     ) -> Result<MetricEncoder<'s>, std::fmt::Error> {
         let units: [(&str, &'static Unit); 2] =
             [("_bytes", &Unit::Bytes), ("_seconds", &Unit::Seconds)];
@@ -113,11 +103,21 @@ impl Writer<'_> {
             .find_map(|(ending, unit)| Some((name.strip_suffix(ending)?, unit)));
         // The encoder puts the unit behind the name again.
         let (name, unit) = unit.map_or((name, None), |(name, unit)| (name, Some(unit)));
-        self.encoder
-            .encode_descriptor(name, help, unit, metric.metric_type())
+        let of = match kind {
+            Kind::Gauge => MetricType::Gauge,
+            Kind::Counter => MetricType::Counter,
+        };
+        self.encoder.encode_descriptor(name, help, unit, of)
     }
 }
 
-fn gauge(value: u64) -> ConstGauge<i64> {
-    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
+fn write(kind: Kind, number: Number, encoder: MetricEncoder<'_>) -> Written {
+    match (kind, number) {
+        (Kind::Gauge, Number::Whole(number)) => {
+            ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX)).encode(encoder)
+        }
+        (Kind::Gauge, Number::Real(number)) => ConstGauge::new(number).encode(encoder),
+        (Kind::Counter, Number::Whole(number)) => ConstCounter::new(number).encode(encoder),
+        (Kind::Counter, Number::Real(number)) => ConstCounter::new(number).encode(encoder),
+    }
 }

@@ -7,11 +7,12 @@ use livetrail_ledger::{Cursor, LedgerError, Reader, RealStore, SharedStore, set_
 
 use crate::{
     config::{self, Config, ConfigFile, Overrides, Span},
+    operator,
     output::{Failure, Outcome, say},
     owner::explain,
     serve::trail_settings,
     trail::{
-        Maintenance, Wanted, ask_to_confirm, confirmed_record, hold_record, keep_clock,
+        Maintenance, Wanted, ask_to_confirm, keep_clock,
         open_sessions, plan, trail_directory, trail_ms,
     },
 };
@@ -193,7 +194,7 @@ pub(super) fn hold(args: &HoldArgs) -> Outcome {
     };
     // A hold is in force before it is on record, and on record as lifted before it is not.
     let change = || set_hold(store.as_ref(), name, from).map_err(Failure::unusable);
-    let record = || maintenance.record(hold_record(name, from)?);
+    let record = || maintenance.record(operator::held(name, from)?);
     let changed = match from {
         Some(_) => change().and_then(|()| Ok(record()?)),
         None => {
@@ -237,7 +238,7 @@ pub(super) fn confirm_clock(keeper: &Keeper) -> Outcome {
         }
         Err(error) => return Err(Failure::unusable(error)),
     };
-    let recorded = confirmed_record(now_ms).and_then(|record| maintenance.record(record));
+    let recorded = operator::clock_confirmed(now_ms).and_then(|record| maintenance.record(record));
     let kept = recorded.and_then(|_| keep_clock(&directory, now_ms));
     maintenance.end()?;
     kept.map_err(Failure::unusable)?;
