@@ -42,6 +42,7 @@ mod sender;
 mod signal;
 mod socket;
 mod thread;
+mod uncarried;
 mod unsent;
 mod unwritten;
 mod viewer;
@@ -50,6 +51,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use egress::{Egress, EgressConfig, IoUringUse};
 pub use format::Format;
+pub use uncarried::Uncarried;
 pub use unsent::Unsent;
 pub use viewer::{Detached, ViewerHandle};
 

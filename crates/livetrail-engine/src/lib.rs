@@ -51,9 +51,7 @@ mod viewing;
 pub use admit::{Attempt, Credentials, Denied, Gate, Secret};
 pub use app::{AppSpec, DuplicatePublisher};
 pub use attempts::Rate;
-pub use auth::{
-    AllowAll, Authenticator, Chain, Grant, IpRules, StaticKey, StaticKeys, Verdict,
-};
+pub use auth::{AllowAll, Authenticator, Chain, Grant, IpRules, StaticKey, StaticKeys, Verdict};
 #[cfg(feature = "tokens")]
 pub use auth::{SignedTokens, TokenClaims};
 pub use builder::{EngineBuilder, Limits};

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use livetrail_egress::Format;
+use livetrail_egress::{Format, Uncarried};
 use livetrail_engine::{MediaFrame, SharedFrame, WireFormat};
 use livetrail_media::flv::{self, FrameTag};
 
 use crate::protocol::{FlvTag, Framing, Variant, header, size_line};
 
-/// A frame as an FLV tag, the payload being the frame's own buffer. Made once for each frame and shared by all viewers.
+/// A frame as an FLV tag, the payload being the frame's own buffer. Made once for each frame and
+/// shared by all viewers.
 ///
-/// `None` for a frame that has no place in FLV; viewers go without it.
+/// `None` for a frame that FLV cannot carry. Viewers go without it, and it is counted
+/// ([`FlvWire::uncarried_frames`]).
 #[derive(Debug, Clone, Copy)]
 pub struct FlvWire;
 
@@ -19,7 +21,23 @@ impl WireFormat for FlvWire {
     type Wire = Option<FlvTag>;
 
     fn make(frame: &MediaFrame) -> Self::Wire {
-        FrameTag::new(frame).ok().map(|tag| FlvTag::new(&tag))
+        match FrameTag::new(frame) {
+            Ok(tag) => Some(FlvTag::new(&tag)),
+            Err(error) => {
+                UNCARRIED.count(frame, &error);
+                None
+            }
+        }
+    }
+}
+
+static UNCARRIED: Uncarried = Uncarried::new("FLV");
+
+impl FlvWire {
+    /// Frames that FLV could not carry, since the start of the process. Viewers went without them.
+    #[must_use]
+    pub fn uncarried_frames() -> u64 {
+        UNCARRIED.frames()
     }
 }
 
@@ -64,6 +82,15 @@ mod tests {
     use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, StreamKey};
 
     use super::*;
+
+    #[test]
+    fn a_frame_that_is_too_long_for_the_format_is_counted() {
+        let payload = vec![0; 17 << 20].into();
+        let frame = MediaFrame::video(CodecId::H264, 0, 0, FrameFlags::KEYFRAME, payload);
+        let before = FlvWire::uncarried_frames();
+        assert!(FlvWire::make(&frame).is_none());
+        assert_eq!(FlvWire::uncarried_frames(), before + 1);
+    }
 
     #[tokio::test]
     async fn all_viewers_share_one_tag_and_the_payload_that_was_pushed() {

@@ -1,13 +1,13 @@
 //! A frame's bytes on the wire to players, made once for all of them.
 
-use livetrail_egress::Format;
+use livetrail_egress::{Format, Uncarried};
 use livetrail_engine::{MediaFrame, SharedFrame, WireFormat};
 
 use crate::protocol::{Accepts, FrameChunks, MEDIA_STREAM_ID, OUT_CHUNK_BYTES};
 
 /// RTMP to players: absolute time, message stream 1, chunks of 65,536 bytes; equal for every player.
 ///
-/// `None` for what RTMP does not carry.
+/// `None` for what RTMP does not carry: such frames are counted ([`RtmpWire::uncarried_frames`]).
 #[derive(Debug)]
 pub struct RtmpWire;
 
@@ -15,7 +15,10 @@ impl WireFormat for RtmpWire {
     type Wire = Option<FrameChunks>;
 
     fn make(frame: &MediaFrame) -> Self::Wire {
-        FrameChunks::new(frame, MEDIA_STREAM_ID, OUT_CHUNK_BYTES).ok()
+        carried(
+            frame,
+            FrameChunks::new(frame, MEDIA_STREAM_ID, OUT_CHUNK_BYTES),
+        )
     }
 }
 
@@ -27,11 +30,26 @@ impl WireFormat for ExactWire {
     type Wire = Option<FrameChunks>;
 
     fn make(frame: &MediaFrame) -> Self::Wire {
-        FrameChunks::exact(frame, MEDIA_STREAM_ID, OUT_CHUNK_BYTES).ok()
+        carried(
+            frame,
+            FrameChunks::exact(frame, MEDIA_STREAM_ID, OUT_CHUNK_BYTES),
+        )
     }
 }
 
+static UNCARRIED: Uncarried = Uncarried::new("RTMP");
+
+fn carried(frame: &MediaFrame, made: crate::Result<FrameChunks>) -> Option<FrameChunks> {
+    made.map_err(|error| UNCARRIED.count(frame, &error)).ok()
+}
+
 impl RtmpWire {
+    /// Frames that RTMP could not carry, since the start of the process. Viewers went without them.
+    #[must_use]
+    pub fn uncarried_frames() -> u64 {
+        UNCARRIED.frames()
+    }
+
     /// The chunks for a player; `None` for a frame that it does not understand. One that knows only one track gets the first.
     fn chunks(frame: &SharedFrame, accepts: Accepts) -> Option<&FrameChunks> {
         let wanted =
@@ -64,6 +82,15 @@ mod tests {
     use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, StreamKey};
 
     use super::*;
+
+    #[test]
+    fn a_frame_that_is_too_long_for_the_format_is_counted() {
+        let payload = vec![0; 17 << 20].into();
+        let frame = MediaFrame::video(CodecId::H264, 0, 0, FrameFlags::KEYFRAME, payload);
+        let before = RtmpWire::uncarried_frames();
+        assert!(RtmpWire::make(&frame).is_none());
+        assert_eq!(RtmpWire::uncarried_frames(), before + 1);
+    }
 
     #[tokio::test]
     async fn a_player_gets_what_it_said_that_it_understands() {

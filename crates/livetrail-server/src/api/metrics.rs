@@ -520,6 +520,16 @@ impl Now {
             "Connections of networks in auth.deny_ips, closed as they came",
             self.0.inner.denied.denied(),
         )?;
+        w.family(
+            Kind::Counter,
+            "frames_not_carried",
+            "Frames that a gateway's wire format cannot carry: viewers go without them",
+            ["gateway"],
+            [
+                (["rtmp"], livetrail_rtmp::RtmpWire::uncarried_frames()),
+                (["http"], livetrail_http::FlvWire::uncarried_frames()),
+            ],
+        )?;
         let gateways = self.0.gateway_counts();
         w.family(
             Kind::Gauge,

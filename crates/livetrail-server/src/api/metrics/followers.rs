@@ -97,7 +97,9 @@ impl Now {
             ),
         ];
         for (name, help, figure) in gauges {
-            let rows = sinks.iter().map(|sink| ([sink.name.as_str()], figure(sink)));
+            let rows = sinks
+                .iter()
+                .map(|sink| ([sink.name.as_str()], figure(sink)));
             w.family(Kind::Gauge, name, help, ["sink"], rows)?;
         }
         let counters: [(&str, &str, OfSink); 5] = [
@@ -124,7 +126,9 @@ impl Now {
             ),
         ];
         for (name, help, figure) in counters {
-            let rows = sinks.iter().map(|sink| ([sink.name.as_str()], figure(sink)));
+            let rows = sinks
+                .iter()
+                .map(|sink| ([sink.name.as_str()], figure(sink)));
             w.family(Kind::Counter, name, help, ["sink"], rows)?;
         }
         Ok(())

@@ -12,8 +12,8 @@ use crate::{
     owner::explain,
     serve::trail_settings,
     trail::{
-        Maintenance, Wanted, ask_to_confirm, keep_clock,
-        open_sessions, plan, trail_directory, trail_ms,
+        Maintenance, Wanted, ask_to_confirm, keep_clock, open_sessions, plan, trail_directory,
+        trail_ms,
     },
 };
 
