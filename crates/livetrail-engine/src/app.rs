@@ -25,19 +25,48 @@ pub struct AppSpec {
     settings: AppSettings,
 }
 
-/// The settings of an application, as streams use them.
+/// The settings of an application, as streams use them. [`AppSpec`] sets them; the default is that of
+/// an application that sets none.
 #[derive(Debug, Clone)]
-pub(crate) struct AppSettings {
-    pub(crate) gop_cache_frames: usize,
-    pub(crate) gop_cache_bytes: usize,
-    pub(crate) ring_capacity: usize,
-    pub(crate) subscriber_max_lag: u64,
-    pub(crate) subscriber_lag_budget: u32,
-    pub(crate) subscriber_stall_timeout: Duration,
-    pub(crate) duplicate_publisher: DuplicatePublisher,
-    pub(crate) ingress: IngressLimit,
-    pub(crate) max_publishers: usize,
-    pub(crate) wait_for_publisher: Duration,
+#[non_exhaustive]
+pub struct AppSettings {
+    /// See [`AppSpec::gop_cache`].
+    pub gop_cache_frames: usize,
+    /// See [`AppSpec::gop_cache_bytes`].
+    pub gop_cache_bytes: usize,
+    /// See [`AppSpec::ring_capacity`].
+    pub ring_capacity: usize,
+    /// See [`AppSpec::subscriber_max_lag`].
+    pub subscriber_max_lag: u64,
+    /// See [`AppSpec::subscriber_lag_budget`].
+    pub subscriber_lag_budget: u32,
+    /// See [`AppSpec::subscriber_stall_timeout`].
+    pub subscriber_stall_timeout: Duration,
+    /// See [`AppSpec::duplicate_publisher`].
+    pub duplicate_publisher: DuplicatePublisher,
+    /// See [`AppSpec::ingress_limit`].
+    pub ingress: IngressLimit,
+    /// See [`AppSpec::max_publishers`].
+    pub max_publishers: usize,
+    /// See [`AppSpec::wait_for_publisher`].
+    pub wait_for_publisher: Duration,
+}
+
+impl Default for AppSettings {
+    fn default() -> Self {
+        Self {
+            gop_cache_frames: 1_024,
+            gop_cache_bytes: DEFAULT_GOP_BYTES,
+            ring_capacity: 0,
+            subscriber_max_lag: 512,
+            subscriber_lag_budget: 3,
+            subscriber_stall_timeout: Duration::from_secs(5),
+            duplicate_publisher: DuplicatePublisher::default(),
+            ingress: IngressLimit::default(),
+            max_publishers: 0,
+            wait_for_publisher: Duration::ZERO,
+        }
+    }
 }
 
 impl AppSettings {
@@ -81,21 +110,9 @@ impl AppSpec {
     /// An application with default settings; the name is checked when the engine is built.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        let settings = AppSettings {
-            gop_cache_frames: 1_024,
-            gop_cache_bytes: DEFAULT_GOP_BYTES,
-            ring_capacity: 0,
-            subscriber_max_lag: 512,
-            subscriber_lag_budget: 3,
-            subscriber_stall_timeout: Duration::from_secs(5),
-            duplicate_publisher: DuplicatePublisher::default(),
-            ingress: IngressLimit::default(),
-            max_publishers: 0,
-            wait_for_publisher: Duration::ZERO,
-        };
         Self {
             name: name.into(),
-            settings,
+            settings: AppSettings::default(),
         }
     }
 

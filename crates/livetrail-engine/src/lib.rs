@@ -49,7 +49,7 @@ mod timers;
 mod viewing;
 
 pub use admit::{Attempt, Credentials, Denied, Gate, Secret};
-pub use app::{AppSpec, DuplicatePublisher};
+pub use app::{AppSettings, AppSpec, DuplicatePublisher};
 pub use attempts::Rate;
 pub use auth::{AllowAll, Authenticator, Chain, Grant, IpRules, StaticKey, StaticKeys, Verdict};
 #[cfg(feature = "tokens")]

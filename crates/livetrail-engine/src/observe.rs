@@ -18,113 +18,82 @@ use crate::{
     identity::StreamKey,
 };
 
-/// Hears every transition of every session of an engine, exactly once, on the thread that made it.
-///
-/// Override [`on_event`](Self::on_event) to hear all in one place, or single hooks: `on_event` forwards to them.
-/// Nothing here may block. It may end sessions, also the one whose event it hears: that is done when the event has been
-/// heard by all observers. A panic is caught and counted, and harms neither the stream nor other observers.
-#[async_trait]
-pub trait Observer: Send + Sync + 'static {
-    /// A transition. Forwards to the hook of its kind unless overridden.
-    fn on_event(&self, event: &StreamEvent) {
-        match event.kind {
-            StreamEventKind::PublishStarted => self.on_publish_started(event),
-            StreamEventKind::PublishEnded { .. } => self.on_publish_ended(event),
-            StreamEventKind::PublishDenied { .. } => self.on_publish_denied(event),
-            StreamEventKind::PlayStarted => self.on_play_started(event),
-            StreamEventKind::PlayEnded { .. } => self.on_play_ended(event),
-            StreamEventKind::PlayDenied { .. } => self.on_play_denied(event),
-            StreamEventKind::SubscriberLagged { .. } => self.on_subscriber_lagged(event),
-            StreamEventKind::SubscriberEvicted { .. } => self.on_subscriber_evicted(event),
-            StreamEventKind::RateLimited { .. } => self.on_rate_limited(event),
-            StreamEventKind::StreamReaped { .. } => self.on_stream_reaped(event),
-            StreamEventKind::GopTruncated { .. } => self.on_gop_truncated(event),
+/// Declares the trait: each hook once, with the kind of event that it hears.
+macro_rules! observer {
+    ($($(#[$doc:meta])* $kind:pat => $hook:ident,)*) => {
+        /// Hears every transition of every session of an engine, exactly once, on the thread that made it.
+        ///
+        /// Override [`on_event`](Self::on_event) to hear all in one place, or single hooks: `on_event` forwards to them.
+        /// Nothing here may block. It may end sessions, also the one whose event it hears: that is done when the event has been
+        /// heard by all observers. A panic is caught and counted, and harms neither the stream nor other observers.
+        #[async_trait]
+        pub trait Observer: Send + Sync + 'static {
+            /// A transition. Forwards to the hook of its kind unless overridden.
+            fn on_event(&self, event: &StreamEvent) {
+                match event.kind {
+                    $($kind => self.$hook(event),)*
+                }
+            }
+
+            $($(#[$doc])* fn $hook(&self, _event: &StreamEvent) {})*
+
+            /// A frame was published. The only hook on the hot path: called on the publisher's thread for every frame.
+            fn on_frame(&self, _key: &StreamKey, _frame: &MediaFrame) {}
+
+            /// Whether [`on_frame`](Self::on_frame) is wanted. Asked once, when the engine is built; `false` saves the call.
+            fn wants_frames(&self) -> bool {
+                true
+            }
+
+            /// The engine shuts down: hand on what is held back. All observers are flushed at once; dropped at the shutdown's
+            /// deadline.
+            async fn flush(&self) {}
         }
-    }
 
-    /// A publish was admitted.
-    fn on_publish_started(&self, _event: &StreamEvent) {}
-    /// A publish ended.
-    fn on_publish_ended(&self, _event: &StreamEvent) {}
-    /// A publish was refused.
-    fn on_publish_denied(&self, _event: &StreamEvent) {}
-    /// A play was admitted.
-    fn on_play_started(&self, _event: &StreamEvent) {}
-    /// A play ended.
-    fn on_play_ended(&self, _event: &StreamEvent) {}
-    /// A play was refused.
-    fn on_play_denied(&self, _event: &StreamEvent) {}
-    /// A viewer skipped frames.
-    fn on_subscriber_lagged(&self, _event: &StreamEvent) {}
-    /// A viewer was cut off for chronic lag; its `on_play_ended` follows.
-    fn on_subscriber_evicted(&self, _event: &StreamEvent) {}
-    /// A publisher hit its ingress limit.
-    fn on_rate_limited(&self, _event: &StreamEvent) {}
-    /// A stream was idle for too long; its `on_publish_ended` follows.
-    fn on_stream_reaped(&self, _event: &StreamEvent) {}
-    /// A GOP outgrew its cache.
-    fn on_gop_truncated(&self, _event: &StreamEvent) {}
-
-    /// A frame was published. The only hook on the hot path: called on the publisher's thread for every frame.
-    fn on_frame(&self, _key: &StreamKey, _frame: &MediaFrame) {}
-
-    /// Whether [`on_frame`](Self::on_frame) is wanted. Asked once, when the engine is built; `false` saves the call.
-    fn wants_frames(&self) -> bool {
-        true
-    }
-
-    /// The engine shuts down: hand on what is held back. All observers are flushed at once; dropped at the shutdown's
-    /// deadline.
-    async fn flush(&self) {}
+        #[async_trait]
+        impl<O: Observer + ?Sized> Observer for Arc<O> {
+            fn on_event(&self, event: &StreamEvent) {
+                (**self).on_event(event);
+            }
+            $(fn $hook(&self, event: &StreamEvent) {
+                (**self).$hook(event);
+            })*
+            fn on_frame(&self, key: &StreamKey, frame: &MediaFrame) {
+                (**self).on_frame(key, frame);
+            }
+            fn wants_frames(&self) -> bool {
+                (**self).wants_frames()
+            }
+            async fn flush(&self) {
+                (**self).flush().await;
+            }
+        }
+    };
 }
 
-#[async_trait]
-impl<O: Observer + ?Sized> Observer for Arc<O> {
-    fn on_event(&self, event: &StreamEvent) {
-        (**self).on_event(event);
-    }
-    fn on_publish_started(&self, event: &StreamEvent) {
-        (**self).on_publish_started(event);
-    }
-    fn on_publish_ended(&self, event: &StreamEvent) {
-        (**self).on_publish_ended(event);
-    }
-    fn on_publish_denied(&self, event: &StreamEvent) {
-        (**self).on_publish_denied(event);
-    }
-    fn on_play_started(&self, event: &StreamEvent) {
-        (**self).on_play_started(event);
-    }
-    fn on_play_ended(&self, event: &StreamEvent) {
-        (**self).on_play_ended(event);
-    }
-    fn on_play_denied(&self, event: &StreamEvent) {
-        (**self).on_play_denied(event);
-    }
-    fn on_subscriber_lagged(&self, event: &StreamEvent) {
-        (**self).on_subscriber_lagged(event);
-    }
-    fn on_subscriber_evicted(&self, event: &StreamEvent) {
-        (**self).on_subscriber_evicted(event);
-    }
-    fn on_rate_limited(&self, event: &StreamEvent) {
-        (**self).on_rate_limited(event);
-    }
-    fn on_stream_reaped(&self, event: &StreamEvent) {
-        (**self).on_stream_reaped(event);
-    }
-    fn on_gop_truncated(&self, event: &StreamEvent) {
-        (**self).on_gop_truncated(event);
-    }
-    fn on_frame(&self, key: &StreamKey, frame: &MediaFrame) {
-        (**self).on_frame(key, frame);
-    }
-    fn wants_frames(&self) -> bool {
-        (**self).wants_frames()
-    }
-    async fn flush(&self) {
-        (**self).flush().await;
-    }
+observer! {
+    /// A publish was admitted.
+    StreamEventKind::PublishStarted => on_publish_started,
+    /// A publish ended.
+    StreamEventKind::PublishEnded { .. } => on_publish_ended,
+    /// A publish was refused.
+    StreamEventKind::PublishDenied { .. } => on_publish_denied,
+    /// A play was admitted.
+    StreamEventKind::PlayStarted => on_play_started,
+    /// A play ended.
+    StreamEventKind::PlayEnded { .. } => on_play_ended,
+    /// A play was refused.
+    StreamEventKind::PlayDenied { .. } => on_play_denied,
+    /// A viewer skipped frames.
+    StreamEventKind::SubscriberLagged { .. } => on_subscriber_lagged,
+    /// A viewer was cut off for chronic lag; its `on_play_ended` follows.
+    StreamEventKind::SubscriberEvicted { .. } => on_subscriber_evicted,
+    /// A publisher hit its ingress limit.
+    StreamEventKind::RateLimited { .. } => on_rate_limited,
+    /// A stream was idle for too long; its `on_publish_ended` follows.
+    StreamEventKind::StreamReaped { .. } => on_stream_reaped,
+    /// A GOP outgrew its cache.
+    StreamEventKind::GopTruncated { .. } => on_gop_truncated,
 }
 
 /// All observers of an engine. Fixed when it is built.

@@ -25,7 +25,9 @@ mod types;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use livetrail_engine::{AppName, AppSpec, DuplicatePublisher, IngressLimit, Limits, Rate};
+use livetrail_engine::{
+    AppName, AppSettings, AppSpec, DuplicatePublisher, IngressLimit, Limits, Rate,
+};
 use serde::Deserialize;
 
 pub(crate) use address::parse as parse_address;
@@ -164,16 +166,21 @@ pub(crate) struct Application {
 
 impl Default for Application {
     fn default() -> Self {
+        let of = AppSettings::default();
         Self {
             name: default_app(),
-            gop_cache_frames: 1_024,
-            gop_cache_bytes: ByteSize(16 << 20),
-            max_lag_frames: 512,
-            lag_budget: 3,
-            stall_timeout: Span::secs(5),
-            duplicate_publisher: Duplicate::Own,
-            max_publishers: 0,
-            wait_for_publisher: Span::secs(0),
+            gop_cache_frames: of.gop_cache_frames,
+            gop_cache_bytes: ByteSize(of.gop_cache_bytes),
+            max_lag_frames: of.subscriber_max_lag,
+            lag_budget: of.subscriber_lag_budget,
+            stall_timeout: Span(of.subscriber_stall_timeout),
+            duplicate_publisher: match of.duplicate_publisher {
+                DuplicatePublisher::Refuse => Duplicate::Refuse,
+                DuplicatePublisher::ReplaceOwn => Duplicate::Own,
+                DuplicatePublisher::Replace => Duplicate::Replace,
+            },
+            max_publishers: of.max_publishers,
+            wait_for_publisher: Span(of.wait_for_publisher),
             ingress: Ingress::default(),
         }
     }
@@ -225,11 +232,13 @@ pub(crate) struct Ingress {
 
 impl Default for Ingress {
     fn default() -> Self {
+        let of = IngressLimit::default();
+        let bytes = |n| ByteSize(usize::try_from(n).unwrap_or(usize::MAX));
         Self {
-            bytes_per_second: None,
-            frames_per_second: None,
-            burst: Span::secs(2),
-            patience: Span::secs(10),
+            bytes_per_second: of.bytes_per_second.map(bytes),
+            frames_per_second: of.frames_per_second,
+            burst: Span(of.burst),
+            patience: Span(of.patience),
         }
     }
 }
@@ -274,9 +283,10 @@ pub(crate) struct Attempts {
 
 impl Default for Attempts {
     fn default() -> Self {
+        let Rate { per_second, burst } = Limits::default().attempts;
         Self {
-            rate: 10,
-            burst: 100,
+            rate: per_second,
+            burst,
         }
     }
 }
@@ -291,27 +301,29 @@ pub(crate) struct ShortSessions {
 
 impl Default for ShortSessions {
     fn default() -> Self {
+        let Rate { per_second, burst } = Limits::default().short_sessions;
         Self {
-            rate: 100,
-            burst: 1_000,
+            rate: per_second,
+            burst,
         }
     }
 }
 
 impl Default for SessionLimits {
     fn default() -> Self {
+        let of = Limits::default();
         Self {
-            max_publishers: 1_000,
-            max_publishers_per_ip: 256,
-            max_publishers_per_key: 0,
-            max_publishers_per_application: 0,
-            max_sessions_per_ip: 0,
-            max_subscribers_per_stream: 100_000,
-            max_waiting_viewers: 1_000,
-            stream_memory: ByteSize(2 << 30),
-            idle_timeout: Span::secs(30),
-            first_frame_timeout: Span::secs(5),
-            admission_timeout: Span::secs(10),
+            max_publishers: of.max_publishers,
+            max_publishers_per_ip: of.max_publishers_per_address,
+            max_publishers_per_key: of.max_publishers_per_principal,
+            max_publishers_per_application: of.max_publishers_per_application,
+            max_sessions_per_ip: of.max_sessions_per_address,
+            max_subscribers_per_stream: of.max_subscribers_per_stream,
+            max_waiting_viewers: of.max_waiting_viewers,
+            stream_memory: ByteSize(usize::try_from(of.stream_memory).unwrap_or(usize::MAX)),
+            idle_timeout: Span(of.idle_timeout),
+            first_frame_timeout: Span(of.first_frame_timeout),
+            admission_timeout: Span(of.admission_timeout),
             attempts: Attempts::default(),
             short_sessions: ShortSessions::default(),
         }
