@@ -42,3 +42,30 @@ pub fn fuzz_request(bytes: &[u8]) {
         assert!(sources.iter().any(|source| token.len() <= source.len()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::fuzz_request;
+
+    /// Pieces that mean something in a request.
+    const PIECES: [&str; 18] = [
+        "/", "live", "cam", ".flv", "?", "%3F", "%2f", ";", "&", "token=", "%zz", "%", "Bearer ",
+        "\n", "[::1]", ":80", "é", " ",
+    ];
+
+    proptest! {
+        #[test]
+        fn the_fuzz_body_holds_for_random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            fuzz_request(&bytes);
+        }
+
+        #[test]
+        fn the_fuzz_body_holds_for_what_requests_are_made_of(
+            pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..20),
+        ) {
+            fuzz_request(pieces.concat().as_bytes());
+        }
+    }
+}
