@@ -2,14 +2,26 @@
 
 use std::sync::Arc;
 
-use super::wire::SharedFrame;
+use super::{slab::Key, wire::SharedFrame};
 use crate::{event::Reason, session::Playback};
 
 /// Names a subscriber within its shard. Never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ViewerId {
-    pub(super) slot: usize,
-    pub(super) number: u64,
+    slot: usize,
+    number: u64,
+}
+
+impl Key for ViewerId {
+    fn new(slot: usize, number: u64) -> Self {
+        Self { slot, number }
+    }
+    fn slot(self) -> usize {
+        self.slot
+    }
+    fn number(self) -> u64 {
+        self.number
+    }
 }
 
 /// What a shard's worker does for its subscribers; `T` is what it keeps for each.

@@ -14,6 +14,7 @@ mod ring;
 #[cfg(test)]
 mod ring_tests;
 mod shard;
+mod slab;
 mod spread;
 mod stream;
 mod wire;

@@ -25,6 +25,7 @@ use super::{
     deliver::{Deliver, Live, LiveViewers, ViewerId},
     listener::Listener,
     marks::Marks,
+    slab::{Key, Slab},
     stream::Stream,
     wire::SharedFrame,
 };
@@ -91,14 +92,10 @@ pub struct AttachError {
 /// watch from their next frame.
 pub struct Shard<T> {
     signal: Arc<ShardSignal>,
-    groups: Vec<Option<Group<T>>>,
-    free_groups: Vec<usize>,
+    groups: Slab<GroupId, Group<T>>,
     /// By the stream's address: a name, nothing is read through it. The group keeps the stream alive, so it is unique.
-    by_stream: HashMap<usize, usize>,
-    seats: Vec<Seat<T>>,
-    free_seats: Vec<usize>,
-    next_number: u64,
-    viewers: usize,
+    by_stream: HashMap<usize, GroupId>,
+    seats: Seats<T>,
     /// To be served on their own, first come first served. One that has left since is passed over.
     waiting: VecDeque<ViewerId>,
     /// When the newest frame came that was served, in microseconds.
@@ -111,6 +108,28 @@ pub struct Shard<T> {
     own: Vec<Arc<SharedFrame>>,
     short: Vec<(usize, usize)>,
 }
+
+/// Names a group. Marks name its slot alone: a slot that is used again may be marked for the stream before, and then
+/// there is nothing new to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct GroupId {
+    slot: usize,
+    number: u64,
+}
+
+impl Key for GroupId {
+    fn new(slot: usize, number: u64) -> Self {
+        Self { slot, number }
+    }
+    fn slot(self) -> usize {
+        self.slot
+    }
+    fn number(self) -> u64 {
+        self.number
+    }
+}
+
+type Seats<T> = Slab<ViewerId, Seat<T>>;
 
 /// The subscribers to one stream.
 struct Group<T> {
@@ -131,14 +150,11 @@ struct Group<T> {
 
 /// Where a subscriber is to be found.
 struct Seat<T> {
-    /// Of the subscriber; the seat is used again, the number is not.
-    number: u64,
-    group: usize,
+    group: GroupId,
     place: Place<T>,
 }
 
 enum Place<T> {
-    Empty,
     /// At this place of the group's `live`.
     Live(usize),
     Aside(Aside<T>),
@@ -175,13 +191,9 @@ impl<T> Shard<T> {
     pub fn new() -> Self {
         Self {
             signal: Arc::new(ShardSignal::new()),
-            groups: Vec::new(),
-            free_groups: Vec::new(),
+            groups: Slab::new(),
             by_stream: HashMap::new(),
-            seats: Vec::new(),
-            free_seats: Vec::new(),
-            next_number: 0,
-            viewers: 0,
+            seats: Slab::new(),
             waiting: VecDeque::new(),
             newest_us: 0,
             dense: false,
@@ -195,13 +207,13 @@ impl<T> Shard<T> {
     /// Subscribers at present.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.viewers
+        self.seats.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.viewers == 0
+        self.seats.len() == 0
     }
 
     /// Takes over a subscriber. Its first frames come with the next [`serve`](Self::serve), or when
@@ -217,39 +229,23 @@ impl<T> Shard<T> {
         let mut playback = playback.into();
         let stream = playback.stream().clone();
         let known = self.by_stream.get(&name(&stream)).copied();
-        let Some(index) = known.or_else(|| self.open_group(&stream)) else {
+        let open = known.or_else(|| self.open_group(&stream));
+        let Some((key, group)) = open.and_then(|key| Some((key, self.groups.get_mut(key)?))) else {
             return Err(AttachError { playback });
         };
-        let slot = self.free_seats.pop().unwrap_or_else(|| {
-            self.seats.push(Seat {
-                number: 0,
-                group: 0,
-                place: Place::Empty,
-            });
-            self.seats.len() - 1
+        let signal = self.signal.clone();
+        let id = self.seats.insert(|viewer| {
+            playback.sit(Listener::Seat { signal, viewer });
+            Seat {
+                group: key,
+                place: Place::Aside(Aside {
+                    playback,
+                    state,
+                    status: Status::New,
+                }),
+            }
         });
-        let id = ViewerId {
-            slot,
-            number: self.next_number,
-        };
-        self.next_number += 1;
-        playback.sit(Listener::Seat {
-            signal: self.signal.clone(),
-            viewer: id,
-        });
-        self.seats[slot] = Seat {
-            number: id.number,
-            group: index,
-            place: Place::Aside(Aside {
-                playback,
-                state,
-                status: Status::New,
-            }),
-        };
-        if let Some(group) = self.group_mut(index) {
-            group.viewers += 1;
-        }
-        self.viewers += 1;
+        group.viewers += 1;
         self.waiting.push_back(id);
         Ok(id)
     }
@@ -263,7 +259,8 @@ impl<T> Shard<T> {
 
     /// A subscriber that was full can take frames again: it is offered some with the next [`serve`](Self::serve).
     pub fn resume(&mut self, viewer: ViewerId) {
-        if let Some(Place::Aside(aside)) = self.place_mut(viewer)
+        if let Some(seat) = self.seats.get_mut(viewer)
+            && let Place::Aside(aside) = &mut seat.place
             && aside.status == Status::Full
         {
             aside.status = Status::Waiting;
@@ -273,15 +270,11 @@ impl<T> Shard<T> {
 
     /// What the caller keeps for a subscriber.
     pub fn state_mut(&mut self, viewer: ViewerId) -> Option<&mut T> {
-        let seat = self.seats.get_mut(viewer.slot)?;
-        if seat.number != viewer.number {
-            return None;
-        }
+        let seat = self.seats.get_mut(viewer)?;
         match &mut seat.place {
-            Place::Empty => None,
             Place::Aside(aside) => Some(&mut aside.state),
             Place::Live(at) => {
-                let group = self.groups.get_mut(seat.group)?.as_mut()?;
+                let group = self.groups.get_mut(seat.group)?;
                 group.live.get_mut(*at).map(|live| &mut live.state)
             }
         }
@@ -338,8 +331,8 @@ impl<T> Shard<T> {
         marked.clear();
         self.signal.marks.take(&mut marked);
         let before_us = self.newest_us;
-        for &index in &marked {
-            self.serve_group(index, deliver);
+        for &slot in &marked {
+            self.serve_group(slot, deliver);
         }
         self.dense |= self.newest_us.saturating_sub(before_us) < DENSE_US && !marked.is_empty();
         self.marked = marked;
@@ -366,140 +359,70 @@ impl<T> Shard<T> {
         }
     }
 
-    fn serve_group(&mut self, index: usize, deliver: &mut impl Deliver<T>) {
-        let mut batch = std::mem::take(&mut self.batch);
+    fn serve_group(&mut self, slot: usize, deliver: &mut impl Deliver<T>) {
+        let Some(key) = self.groups.key_at(slot) else {
+            // Its last viewer left after it was marked.
+            return;
+        };
+        let Some(group) = self.groups.get_mut(key) else {
+            return;
+        };
+        let (seats, waiting) = (&mut self.seats, &mut self.waiting);
+        let batch = &mut self.batch;
         batch.clear();
-        if let Some(group) = self.group_mut(index) {
-            // Closed is read before the head: what was published before the end is still handed out.
-            let closed = group.stream.is_closed();
-            let mut published = group.stream.published();
-            let (first, head) = (group.seen, published.head());
-            let last = head.min(first + BATCH_FRAMES as u64);
-            let pushed_us = group.stream.pushed_us();
-            batch.extend((first..last).map_while(|seq| published.get(seq).cloned()));
-            let whole = batch.len() as u64 == last - first;
-            // After the frames: whoever sees the first of the video sees that there is some.
-            let has_video = group.stream.has_video(first);
-            let had_video = std::mem::replace(&mut group.has_video, has_video);
-            let video_began = has_video && !had_video;
-            if !whole {
-                self.set_aside(index, |_| true);
-                self.advance(index, &[], head);
-            } else {
-                if video_began {
-                    self.set_aside(index, |live| !live.playback.is_live_at(first, true));
-                }
-                self.deliver_live(index, &batch, deliver);
-                self.advance(index, &batch, last);
+        // Closed is read before the head: what was published before the end is still handed out.
+        let closed = group.stream.is_closed();
+        let mut published = group.stream.published();
+        let (first, head) = (group.seen, published.head());
+        let last = head.min(first + BATCH_FRAMES as u64);
+        let pushed_us = group.stream.pushed_us();
+        batch.extend((first..last).map_while(|seq| published.get(seq).cloned()));
+        let whole = batch.len() as u64 == last - first;
+        // After the frames: whoever sees the first of the video sees that there is some.
+        let has_video = group.stream.has_video(first);
+        let had_video = std::mem::replace(&mut group.has_video, has_video);
+        let video_began = has_video && !had_video;
+        if !whole {
+            group.set_aside(seats, waiting, |_| true);
+            group.advance(&[], head);
+        } else {
+            if video_began {
+                let waits = |live: &Live<T>| !live.playback.is_live_at(first, true);
+                group.set_aside(seats, waiting, waits);
             }
-            self.newest_us = self.newest_us.max(pushed_us);
-            if closed {
-                self.end_live_if_over(index, head, deliver);
-            }
-            self.wake_idle(index);
-            if last < head && whole {
-                self.signal.mark(index);
-            }
-            self.close_group_if_empty(index);
+            group.deliver_live(seats, batch, &mut self.short, deliver);
+            group.advance(batch, last);
         }
         batch.clear();
-        self.batch = batch;
-    }
-
-    /// Offers the batch to all who are up to date; who does not take all of it is so no more.
-    fn deliver_live(
-        &mut self,
-        index: usize,
-        batch: &[Arc<SharedFrame>],
-        deliver: &mut impl Deliver<T>,
-    ) {
-        let mut short = std::mem::take(&mut self.short);
-        short.clear();
-        if let Some(group) = self.groups.get_mut(index).and_then(Option::as_mut)
-            && !batch.is_empty()
-            && !group.live.is_empty()
-        {
-            let mut viewers = LiveViewers::new(&mut group.live, &mut short, batch.len());
-            deliver.deliver_live(batch, &mut viewers);
-            drop(viewers);
-            // From the back, so that removing by swap moves only those who took everything.
-            for &(at, taken) in short.iter().rev() {
-                let Some(mut live) = self.take_live(index, at) else {
-                    continue;
-                };
-                live.playback.commit_live(&batch[..taken]);
-                self.put_aside(live, Status::Full);
-            }
+        self.newest_us = self.newest_us.max(pushed_us);
+        if closed && group.seen == head {
+            group.end_live(seats, deliver);
         }
-        self.short = short;
-    }
-
-    fn advance(&mut self, index: usize, batch: &[Arc<SharedFrame>], seen: u64) {
-        if let Some(group) = self.group_mut(index) {
-            let bytes = batch.iter().map(|frame| frame.payload.len() as u64).sum();
-            group.pace.advance(batch.len() as u64, bytes, seen);
-            group.seen = seen;
+        group.wake_idle(seats, waiting);
+        if last < head && whole {
+            self.signal.mark(slot);
         }
-    }
-
-    /// Of those who are up to date, these are so no more.
-    fn set_aside(&mut self, index: usize, which: impl Fn(&Live<T>) -> bool) {
-        let count = self.group_mut(index).map_or(0, |group| group.live.len());
-        for at in (0..count).rev() {
-            let live = self.group_mut(index).and_then(|group| group.live.get(at));
-            if live.is_some_and(&which)
-                && let Some(live) = self.take_live(index, at)
-            {
-                self.waiting.push_back(live.id);
-                self.put_aside(live, Status::Waiting);
-            }
-        }
-    }
-
-    fn end_live_if_over(&mut self, index: usize, head: u64, deliver: &mut impl Deliver<T>) {
-        while let Some(group) = self.group_mut(index)
-            && group.seen == head
-            && let Some(last) = group.live.last()
-        {
-            let viewer = last.id;
-            if let Some((playback, state)) = self.remove_only(viewer) {
-                let reason = playback.end_with_stream();
-                deliver.ended(viewer, state, reason);
-            }
-        }
-    }
-
-    /// There is news: those who had nothing to take look again.
-    fn wake_idle(&mut self, index: usize) {
-        let idle = self.group_mut(index).map(|g| std::mem::take(&mut g.idle));
-        let mut idle = idle.unwrap_or_default();
-        for &viewer in &idle {
-            if let Some(Place::Aside(aside)) = self.place_mut(viewer) {
-                aside.status = Status::Waiting;
-                self.waiting.push_back(viewer);
-            }
-        }
-        idle.clear();
-        if let Some(group) = self.group_mut(index) {
-            group.idle = idle;
+        if group.viewers == 0 {
+            self.close_group(key);
         }
     }
 
     fn catch_up(&mut self, viewer: ViewerId, deliver: &mut impl Deliver<T>) {
-        let Some(seat) = self.seats.get_mut(viewer.slot) else {
+        let Some(seat) = self.seats.get_mut(viewer) else {
+            // It has left since.
             return;
         };
-        let (number, index) = (seat.number, seat.group);
         let Place::Aside(aside) = &mut seat.place else {
             return;
         };
-        let Some(group) = self.groups.get_mut(index).and_then(Option::as_mut) else {
-            return;
-        };
-        // Who waits is in the queue once; what is there twice or has left is passed over.
-        if number != viewer.number || !matches!(aside.status, Status::New | Status::Waiting) {
+        // A viewer is in the queue once; what is there twice is passed over.
+        if !matches!(aside.status, Status::New | Status::Waiting) {
             return;
         }
+        let Some(group) = self.groups.get_mut(seat.group) else {
+            debug_assert!(false, "a viewer's group is open");
+            return;
+        };
         // Who is new has waited long enough. Who is not must not run ahead of the others: it could never join them.
         let until = match aside.status {
             Status::New => u64::MAX,
@@ -525,140 +448,203 @@ impl<T> Shard<T> {
 
     /// From where it is to where the group is there is nothing left.
     fn make_live(&mut self, viewer: ViewerId) {
-        let Some(seat) = self.seats.get_mut(viewer.slot) else {
+        let Some(seat) = self.seats.get_mut(viewer) else {
+            debug_assert!(false, "a viewer that was just served has not left");
             return;
         };
-        let Some(group) = self.groups.get_mut(seat.group).and_then(Option::as_mut) else {
+        let Some(group) = self.groups.get_mut(seat.group) else {
+            debug_assert!(false, "a viewer's group is open");
             return;
         };
         let place = Place::Live(group.live.len());
-        if let Place::Aside(aside) = std::mem::replace(&mut seat.place, place) {
-            aside.playback.join(&group.pace);
-            group.live.push(Live {
-                id: viewer,
-                state: aside.state,
-                playback: aside.playback,
-            });
-        }
-    }
-
-    /// Takes one out of those who are up to date; it goes on where they are.
-    fn take_live(&mut self, index: usize, at: usize) -> Option<Live<T>> {
-        let group = self.groups.get_mut(index)?.as_mut()?;
-        if at >= group.live.len() {
-            return None;
-        }
-        let mut live = group.live.swap_remove(at);
-        live.playback.leave(group.seen);
-        if let Some(moved) = group.live.get(at)
-            && let Some(seat) = self.seats.get_mut(moved.id.slot)
-        {
-            seat.place = Place::Live(at);
-        }
-        Some(live)
-    }
-
-    fn put_aside(&mut self, live: Live<T>, status: Status) {
-        if let Some(seat) = self.seats.get_mut(live.id.slot) {
-            seat.place = Place::Aside(Aside {
-                playback: live.playback,
-                state: live.state,
-                status,
-            });
+        match std::mem::replace(&mut seat.place, place) {
+            Place::Aside(aside) => {
+                aside.playback.join(&group.pace);
+                group.live.push(Live {
+                    id: viewer,
+                    state: aside.state,
+                    playback: aside.playback,
+                });
+            }
+            Place::Live(at) => {
+                debug_assert!(false, "it is live already, at {at}");
+                seat.place = Place::Live(at);
+            }
         }
     }
 
     fn remove(&mut self, viewer: ViewerId) -> Option<(Box<Playback>, T)> {
-        let index = self.seats.get(viewer.slot)?.group;
-        let removed = self.remove_only(viewer)?;
-        self.close_group_if_empty(index);
-        Some(removed)
-    }
-
-    /// Removes a subscriber, and leaves its group even when that is empty.
-    fn remove_only(&mut self, viewer: ViewerId) -> Option<(Box<Playback>, T)> {
-        let index = self.seats.get(viewer.slot)?.group;
-        let removed = match std::mem::replace(self.place_mut(viewer)?, Place::Empty) {
-            Place::Empty => return None,
+        let Seat { group: key, place } = self.seats.remove(viewer)?;
+        let Some(group) = self.groups.get_mut(key) else {
+            debug_assert!(false, "a viewer's group is open");
+            return None;
+        };
+        group.viewers -= 1;
+        let removed = match place {
             Place::Live(at) => {
-                let live = self.take_live(index, at)?;
-                (live.playback, live.state)
+                let live = group.take_live(&mut self.seats, at);
+                live.map(|live| (live.playback, live.state))
             }
             Place::Aside(aside) => {
-                if let Some(group) = self.group_mut(index)
-                    && aside.status == Status::Idle
-                {
+                if aside.status == Status::Idle {
                     group.idle.retain(|idle| *idle != viewer);
                 }
-                (aside.playback, aside.state)
+                Some((aside.playback, aside.state))
             }
         };
-        self.free_seats.push(viewer.slot);
-        self.viewers -= 1;
-        if let Some(group) = self.group_mut(index) {
-            group.viewers -= 1;
+        if group.viewers == 0 {
+            self.close_group(key);
         }
-        Some(removed)
+        removed
     }
 
-    fn place_mut(&mut self, viewer: ViewerId) -> Option<&mut Place<T>> {
-        let seat = self.seats.get_mut(viewer.slot)?;
-        (seat.number == viewer.number && !matches!(seat.place, Place::Empty))
-            .then_some(&mut seat.place)
-    }
-
-    fn group_mut(&mut self, index: usize) -> Option<&mut Group<T>> {
-        self.groups.get_mut(index)?.as_mut()
-    }
-
-    fn open_group(&mut self, stream: &Arc<Stream>) -> Option<usize> {
-        let index = match self.free_groups.pop() {
-            Some(index) => index,
-            None if self.groups.len() < MAX_GROUPS => {
-                self.groups.push(None);
-                self.groups.len() - 1
+    fn open_group(&mut self, stream: &Arc<Stream>) -> Option<GroupId> {
+        if self.groups.len() >= MAX_GROUPS {
+            return None;
+        }
+        let signal = self.signal.clone();
+        let key = self.groups.insert(|key: GroupId| {
+            let group = key.slot();
+            let listener = Listener::Shard { signal, group };
+            stream.listen(&listener);
+            let seen = stream.head();
+            Group {
+                stream: stream.clone(),
+                listener,
+                seen,
+                pace: Arc::new(Pace::at(seen)),
+                has_video: stream.has_video(seen),
+                live: Vec::new(),
+                idle: Vec::new(),
+                viewers: 0,
             }
-            None => return None,
-        };
-        let listener = Listener::Shard {
-            signal: self.signal.clone(),
-            group: index,
-        };
-        stream.listen(&listener);
-        self.by_stream.insert(name(stream), index);
-        let seen = stream.head();
-        self.groups[index] = Some(Group {
-            stream: stream.clone(),
-            listener,
-            seen,
-            pace: Arc::new(Pace::at(seen)),
-            has_video: stream.has_video(seen),
-            live: Vec::new(),
-            idle: Vec::new(),
-            viewers: 0,
         });
-        Some(index)
+        self.by_stream.insert(name(stream), key);
+        Some(key)
     }
 
-    fn close_group_if_empty(&mut self, index: usize) {
-        if self.group_mut(index).is_some_and(|g| g.viewers == 0) {
-            self.close_group(index);
-        }
-    }
-
-    fn close_group(&mut self, index: usize) {
-        if let Some(group) = self.groups.get_mut(index).and_then(Option::take) {
+    fn close_group(&mut self, key: GroupId) {
+        if let Some(group) = self.groups.remove(key) {
             group.stream.unlisten(&group.listener);
             self.by_stream.remove(&name(&group.stream));
-            self.free_groups.push(index);
         }
+    }
+}
+
+impl<T> Group<T> {
+    /// Offers the batch to all who are up to date. Those that do not take all of it leave them.
+    fn deliver_live(
+        &mut self,
+        seats: &mut Seats<T>,
+        batch: &[Arc<SharedFrame>],
+        short: &mut Vec<(usize, usize)>,
+        deliver: &mut impl Deliver<T>,
+    ) {
+        if batch.is_empty() || self.live.is_empty() {
+            return;
+        }
+        short.clear();
+        let mut viewers = LiveViewers::new(&mut self.live, short, batch.len());
+        deliver.deliver_live(batch, &mut viewers);
+        drop(viewers);
+        // From the back, so that removing by swap moves only those who took everything.
+        for &(at, taken) in short.iter().rev() {
+            let Some(mut live) = self.take_live(seats, at) else {
+                continue;
+            };
+            live.playback.commit_live(&batch[..taken]);
+            put_aside(seats, live, Status::Full);
+        }
+    }
+
+    fn advance(&mut self, batch: &[Arc<SharedFrame>], seen: u64) {
+        let bytes = batch.iter().map(|frame| frame.payload.len() as u64).sum();
+        self.pace.advance(batch.len() as u64, bytes, seen);
+        self.seen = seen;
+    }
+
+    /// Of those who are up to date, these no longer are.
+    fn set_aside(
+        &mut self,
+        seats: &mut Seats<T>,
+        waiting: &mut VecDeque<ViewerId>,
+        which: impl Fn(&Live<T>) -> bool,
+    ) {
+        for at in (0..self.live.len()).rev() {
+            if self.live.get(at).is_some_and(&which)
+                && let Some(live) = self.take_live(seats, at)
+            {
+                waiting.push_back(live.id);
+                put_aside(seats, live, Status::Waiting);
+            }
+        }
+    }
+
+    /// The stream is over, and all who are up to date have had its last frame.
+    fn end_live(&mut self, seats: &mut Seats<T>, deliver: &mut impl Deliver<T>) {
+        while let Some(last) = self.live.len().checked_sub(1)
+            && let Some(live) = self.take_live(seats, last)
+        {
+            let removed = seats.remove(live.id);
+            debug_assert!(removed.is_some(), "a live viewer has its slot");
+            self.viewers -= 1;
+            let reason = live.playback.end_with_stream();
+            deliver.ended(live.id, live.state, reason);
+        }
+    }
+
+    /// There is news: those who had nothing to take look again.
+    fn wake_idle(&mut self, seats: &mut Seats<T>, waiting: &mut VecDeque<ViewerId>) {
+        for viewer in self.idle.drain(..) {
+            let seat = seats.get_mut(viewer);
+            debug_assert!(seat.is_some(), "a viewer that leaves is no longer idle");
+            if let Some(Seat {
+                place: Place::Aside(aside),
+                ..
+            }) = seat
+            {
+                aside.status = Status::Waiting;
+                waiting.push_back(viewer);
+            }
+        }
+    }
+
+    /// Takes one out of those who are up to date; it goes on where they are.
+    fn take_live(&mut self, seats: &mut Seats<T>, at: usize) -> Option<Live<T>> {
+        if at >= self.live.len() {
+            debug_assert!(false, "{at} is not the position of a live viewer");
+            return None;
+        }
+        let mut live = self.live.swap_remove(at);
+        live.playback.leave(self.seen);
+        if let Some(moved) = self.live.get(at) {
+            let seat = seats.get_mut(moved.id);
+            debug_assert!(seat.is_some(), "a live viewer has its slot");
+            if let Some(seat) = seat {
+                seat.place = Place::Live(at);
+            }
+        }
+        Some(live)
+    }
+}
+
+fn put_aside<T>(seats: &mut Seats<T>, live: Live<T>, status: Status) {
+    let seat = seats.get_mut(live.id);
+    debug_assert!(seat.is_some(), "a live viewer has its slot");
+    if let Some(seat) = seat {
+        seat.place = Place::Aside(Aside {
+            playback: live.playback,
+            state: live.state,
+            status,
+        });
     }
 }
 
 impl<T> Drop for Shard<T> {
     fn drop(&mut self) {
-        for index in 0..self.groups.len() {
-            self.close_group(index);
+        let keys: Vec<_> = self.groups.keys().collect();
+        for key in keys {
+            self.close_group(key);
         }
     }
 }
