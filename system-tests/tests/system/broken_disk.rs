@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use livetrail_record::{AuditRecord, Value};
-use livetrail_verify::{Options, Policy, Report, Verdict, keys_in, verify};
+use livetrail_verify::{Class, Options, Policy, Report, Verdict, keys_in, verify};
 use system_tests::rtmp::RawRtmp;
 use system_tests::{Config, Packets, Server, SmallDisk, Trail, clip, clock, run, tool};
 
@@ -160,9 +160,15 @@ fn a_disk_that_fails_stops_the_log_not_the_media_and_after_a_kill_the_loss_is_on
     assert!(words.contains("more records may be missing"), "{words}");
 
     let report = verified(&server.data());
-    assert_eq!(report.sessions.dropped, 7, "{report}");
-    let text = report.to_string();
-    assert!(text.contains("how many is not known"), "{text}");
+    assert_eq!(
+        (report.sessions.dropped, report.remarks),
+        (7, 1),
+        "{report}"
+    );
+    let remark = report.findings.first().expect("a remark");
+    let record = trail.records().iter().position(|record| record == unknown);
+    assert_eq!(remark.class, Class::Sessions, "{report}");
+    assert_eq!(remark.index, record.map(|at| at as u64), "{report}");
 }
 
 #[test]
