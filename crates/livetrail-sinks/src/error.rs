@@ -3,12 +3,41 @@
 use std::path::PathBuf;
 
 use livetrail_replica::BoxError;
+use livetrail_settings::SecretError;
 use thiserror::Error;
 
 /// Why a sink could not be made or set up. No message holds a secret.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SinksError {
+    /// This build leaves the kind of sink out.
+    #[error("this program was built without {kind}")]
+    NotBuilt {
+        /// The kind, which is also the name of the feature.
+        kind: &'static str,
+    },
+    /// The settings have no table of a kind.
+    #[error("it is of no kind")]
+    NoKind,
+    /// A secret cannot be read from where it is kept.
+    #[error("{key}")]
+    Secret {
+        /// The key that says where it is.
+        key: String,
+        /// Why.
+        source: SecretError,
+    },
+    /// A secret is not given, or given in several ways.
+    #[error(transparent)]
+    NoSecret(SecretError),
+    /// The value of a header cannot be read from where it is kept.
+    #[error("header {name:?}")]
+    HeaderValue {
+        /// The header.
+        name: String,
+        /// Why.
+        source: Box<Self>,
+    },
     /// The address is none. It is not repeated here, because it may have a password in it.
     #[error("the address of sink kind {kind} cannot be understood: it has the form {form}")]
     Address {
@@ -110,6 +139,10 @@ pub enum SinksError {
     #[cfg(feature = "s3")]
     #[error(transparent)]
     S3(#[from] crate::s3::S3OptionsError),
+    /// A bucket, its region or its server cannot be.
+    #[cfg(feature = "s3")]
+    #[error(transparent)]
+    Bucket(#[from] livetrail_s3::Error),
     /// The place was set up by a later version of this program.
     #[error(
         "{place} has schema version {found}, and this program knows up to {known}: use the newer program"
@@ -122,4 +155,13 @@ pub enum SinksError {
         /// The newest that this program knows.
         known: i32,
     },
+}
+
+impl From<SecretError> for SinksError {
+    fn from(source: SecretError) -> Self {
+        match source.key().map(str::to_owned) {
+            Some(key) => Self::Secret { key, source },
+            None => Self::NoSecret(source),
+        }
+    }
 }

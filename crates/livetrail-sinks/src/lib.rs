@@ -11,6 +11,9 @@
 //! | `stdout` | `stdout` | standard output, a line of JSON a record |
 //! | `syslog` | `syslog` | a receiver of syslog (RFC 5424) over TLS |
 //!
+//! Each kind is a folder with everything that it is: its settings, what is wrong with them, how a
+//! sink is made of them, and the sink. [`settings::Sink`] is what a host reads from its configuration.
+//!
 //! Where a place cannot say what it holds, module `local_cursor` (feature `local-cursor`) keeps the cursor. Of such a sink the suite holds as it
 //! stands, but for an answer that is lost after the place has taken a batch: that batch comes again.
 //!
@@ -36,6 +39,7 @@ pub mod otlp;
 pub mod postgres;
 #[cfg(feature = "s3")]
 pub mod s3;
+pub mod settings;
 #[cfg(any(feature = "otlp", feature = "syslog"))]
 mod severity;
 #[cfg(feature = "stdout")]

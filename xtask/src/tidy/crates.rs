@@ -30,6 +30,7 @@ const ANY: &[&str] = &[
     "livetrail-replica",
     "livetrail-rtmp",
     "livetrail-s3",
+    "livetrail-settings",
     "livetrail-sinks",
     "livetrail-tlog",
     "livetrail-uring",
@@ -46,6 +47,12 @@ const RULES: &[Rule] = &[
         may_use: &[],
         never_below: RUNTIMES,
         words: "the clock is std's alone: everything may use it, so it uses nothing",
+    },
+    Rule {
+        name: "livetrail-settings",
+        may_use: &[],
+        never_below: RUNTIMES,
+        words: "values of settings are read by sinks and by the server: nothing of ours, no file format, no runtime",
     },
     Rule {
         name: "livetrail-engine",
@@ -167,9 +174,11 @@ const RULES: &[Rule] = &[
     Rule {
         name: "livetrail-sinks",
         may_use: &[
+            "livetrail-clock",
             "livetrail-record",
             "livetrail-replica",
             "livetrail-s3",
+            "livetrail-settings",
             "livetrail-tlog",
         ],
         never_below: &[

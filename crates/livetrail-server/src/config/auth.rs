@@ -8,7 +8,9 @@ use livetrail_engine::{
 use serde::Deserialize;
 use std::path::PathBuf;
 
-use super::types::{self, NamedSecret, SecretText};
+use livetrail_settings::SecretText;
+
+use super::types::{self, NamedSecret};
 
 /// Who may publish and play.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]

@@ -114,28 +114,10 @@ fn check_sinks(sinks: &[Sink], wrong: Wrong<'_>) -> Result<(), ConfigError> {
         if let Some((key, problem)) = sink.wrong() {
             return Err(wrong(&format!("sink[{i}].{key}"), problem));
         }
-        if sinks.iter().take(i).any(|other| other.name == sink.name) {
-            let problem = format!("{:?} is there twice", sink.name);
-            return Err(wrong(&format!("sink[{i}].name"), problem));
+        let mut earlier = sinks.iter().take(i);
+        if let Some((key, problem)) = earlier.find_map(|earlier| sink.collision(earlier)) {
+            return Err(wrong(&format!("sink[{i}].{key}"), problem));
         }
-    }
-    for (i, sink) in sinks.iter().enumerate() {
-        let path = |sink: &Sink| sink.file.as_ref().map(|file| file.path.clone());
-        let others = sinks.iter().take(i);
-        if let Some(own) = path(sink)
-            && others.filter_map(path).any(|other| other == own)
-        {
-            let problem = format!("{} is another sink's file already", own.display());
-            return Err(wrong(&format!("sink[{i}].file.path"), problem));
-        }
-    }
-    let outputs: Vec<_> = sinks.iter().filter(|sink| sink.stdout.is_some()).collect();
-    if let [first, second, ..] = outputs.as_slice() {
-        let problem = format!(
-            "{:?} and {:?} are both standard output, and their lines would be mixed",
-            first.name, second.name
-        );
-        return Err(wrong("sink.stdout", problem));
     }
     Ok(())
 }

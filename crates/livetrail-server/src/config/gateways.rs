@@ -7,10 +7,7 @@ use livetrail_http::HttpConfig;
 use livetrail_rtmp::RtmpConfig;
 use serde::Deserialize;
 
-use super::{
-    address,
-    types::{self, Span},
-};
+use super::{Span, address, types};
 
 /// Whether many writes are one system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -5,14 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use livetrail_settings::{Secret, SecretError, SecretText, beside, refusal, writable_by_others};
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, LogFormat, NamedSecret, Secret, SecretText, ServeOverrides, bounds,
+    Config, ConfigError, LogFormat, NamedSecret, ServeOverrides, bounds,
     check::check,
-    modes,
     place::{Place, Source},
-    secret::SecretError,
     types::LogFilter,
 };
 use crate::nearest::nearest;
@@ -140,13 +139,6 @@ pub(crate) fn load(
     read_secrets(&mut config, base, &source)?;
     check(&config, &source)?;
     Ok(config)
-}
-
-/// Files are named from where the configuration file is.
-pub(super) fn beside<'a>(base: &Path, files: impl IntoIterator<Item = &'a mut Option<PathBuf>>) {
-    for file in files {
-        *file = file.take().map(|file| base.join(file));
-    }
 }
 
 fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
@@ -291,7 +283,7 @@ fn apply(config: &mut Config, overrides: &Overrides) {
 fn check_modes(config: &Config, file: Option<&Path>) -> Result<(), ConfigError> {
     for path in &config.secret_files {
         // What cannot be examined cannot be read either, and is refused then, with its key.
-        let Ok(Some(mode)) = modes::writable_by_others(path) else {
+        let Ok(Some(mode)) = writable_by_others(path) else {
             continue;
         };
         let origin = file.map(|file| file.display().to_string());
@@ -300,7 +292,7 @@ fn check_modes(config: &Config, file: Option<&Path>) -> Result<(), ConfigError> 
                 origin: origin.filter(|_| file != Some(path)),
                 ..Place::default()
             },
-            problem: modes::refusal(path, mode),
+            problem: refusal(path, mode),
         });
     }
     Ok(())

@@ -10,16 +10,9 @@ mod check;
 mod error;
 mod flags;
 mod gateways;
-mod kafka;
 mod load;
 mod modes;
-mod otlp;
 mod place;
-mod s3;
-mod secret;
-mod sink;
-mod syslog;
-mod tls;
 mod trail;
 mod types;
 
@@ -35,31 +28,12 @@ pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};
 pub(crate) use error::ConfigError;
 pub(crate) use flags::{ConfigFile, ConfigFileAndData, RequiredConfigFile, ServeOverrides};
 pub(crate) use gateways::{Http, Rtmp};
-pub(crate) use kafka::Kafka;
-#[cfg(feature = "kafka")]
-pub(crate) use kafka::{Accept, Sasl};
+pub(crate) use livetrail_settings::{ByteSize, Secret, SecretText, Span};
+pub(crate) use livetrail_sinks::settings::Sink;
 pub(crate) use load::{Overrides, load, unknown_variables, variables};
 pub(crate) use modes::readable_secrets;
-pub(crate) use otlp::Otlp;
-#[cfg(feature = "otlp")]
-pub(crate) use otlp::OtlpCompression;
-#[cfg(feature = "s3")]
-pub(crate) use s3::Lock;
-pub(crate) use s3::S3;
-pub(crate) use secret::Secret;
-#[cfg(any(feature = "kafka", feature = "otlp", feature = "postgres"))]
-pub(crate) use secret::SecretError;
-#[cfg(feature = "postgres")]
-pub(crate) use sink::Postgres;
-pub(crate) use sink::Sink;
-#[cfg(feature = "file")]
-pub(crate) use sink::{LineFile, LineFormat};
-pub(crate) use syslog::Syslog;
-#[cfg(feature = "syslog")]
-pub(crate) use syslog::SyslogTransport;
-pub(crate) use tls::TlsFiles;
 pub(crate) use trail::Trail;
-pub(crate) use types::{ByteSize, LogFilter, NamedSecret, SecretText, Span};
+pub(crate) use types::{LogFilter, NamedSecret};
 
 /// The commented example, which is also the reference: it has every key, and its values are the defaults.
 pub(crate) const EXAMPLE: &str = include_str!("../../livetrail.example.toml");

@@ -1,49 +1,19 @@
-//! Who may read and write a file with a secret in it.
+//! The files of a configuration that have a secret in them.
 
-use std::{
-    fs, io,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+
+use livetrail_settings::readable_by_others;
 
 use super::Config;
-
-/// Group and others may write.
-const WRITABLE: u32 = 0o022;
-/// Group and others may read.
-const READABLE: u32 = 0o044;
-
-/// The mode of a file that others may write: anyone of them could put a secret of their own there. `None` when nobody else may.
-///
-/// # Errors
-/// What the system says of the file.
-pub(super) fn writable_by_others(path: &Path) -> io::Result<Option<u32>> {
-    Ok(mode(path)?.filter(|mode| mode & WRITABLE != 0))
-}
-
-/// Of a plain file. A pipe or a descriptor under `/dev` belongs to the process that gave it.
-fn mode(path: &Path) -> io::Result<Option<u32>> {
-    let metadata = fs::metadata(path)?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    Ok(metadata.is_file().then_some(mode))
-}
-
-/// What to do about a file that others may write.
-pub(super) fn refusal(path: &Path, mode: u32) -> String {
-    format!(
-        "{} has mode {mode:04o}: others could put a secret of their own there; `chmod 600` it, and ask who has written to it",
-        path.display()
-    )
-}
 
 /// The files of this configuration with secrets in them that others may read, each in words. The server goes on: they may be meant to.
 pub(crate) fn readable_secrets(config: &Config) -> Vec<String> {
     let readable = |path: &PathBuf| {
-        let mode = mode(path).ok().flatten()?;
-        (mode & READABLE != 0).then(|| {
-            let path = path.display();
-            format!("{path} has a secret in it and mode {mode:04o}: others can read it; `chmod 600` keeps it to its owner")
-        })
+        let mode = readable_by_others(path).ok().flatten()?;
+        let path = path.display();
+        Some(format!(
+            "{path} has a secret in it and mode {mode:04o}: others can read it; `chmod 600` keeps it to its owner"
+        ))
     };
     config.secret_files.iter().filter_map(readable).collect()
 }
@@ -77,31 +47,23 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
-    fn what_others_may_do_with_a_file_is_seen_in_its_mode() {
+    fn a_secret_that_others_may_read_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         fs::write(&path, "x").unwrap();
-        for (mode, writable, readable) in [
-            (0o600, false, false),
-            (0o400, false, false),
-            (0o640, false, true),
-            (0o644, false, true),
-            (0o620, true, false),
-            (0o666, true, true),
-        ] {
+        for (mode, readable) in [(0o600, false), (0o640, true), (0o620, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let seen = writable_by_others(&path).unwrap();
-            assert_eq!(seen, writable.then_some(mode), "{mode:o}");
             let config = Config {
                 secret_files: vec![path.clone()],
                 ..Config::default()
             };
             assert_eq!(!readable_secrets(&config).is_empty(), readable, "{mode:o}");
         }
-        assert!(writable_by_others(&dir.path().join("none")).is_err());
-        assert_eq!(writable_by_others(Path::new("/dev/null")).unwrap(), None);
     }
 }

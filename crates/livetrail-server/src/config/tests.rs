@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::kafka::{Accept, Sasl};
-use super::sink::LineFormat;
+use livetrail_sinks::settings::{Format as LineFormat, SaslMechanism as Sasl, Weakness as Accept};
+
 use super::*;
 
 fn load_text(text: &str) -> Result<Config, String> {

@@ -25,17 +25,8 @@ pub(crate) use reload::Reloadable;
 pub(crate) use settings::trail_settings;
 pub(crate) use signals::{Harmless, Signals};
 pub(crate) use sinks::configured as configured_sinks;
-#[cfg(feature = "kafka")]
-pub(crate) use sinks::kafka;
-#[cfg(not(all(
-    feature = "file",
-    feature = "kafka",
-    feature = "postgres",
-    feature = "s3"
-)))]
+#[cfg(not(all(feature = "kafka", feature = "postgres", feature = "s3")))]
 pub(crate) use sinks::not_built;
-#[cfg(feature = "s3")]
-pub(crate) use sinks::s3;
 
 use crate::{
     api::{self, Admissions, ApiState, Outcomes, TimedGate},

@@ -40,6 +40,7 @@
 
 mod append;
 mod batch;
+mod build;
 mod cursor;
 mod error;
 mod line;
@@ -51,6 +52,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use crate::settings::Format;
 pub use sink::FileReplica;
 
 /// When a file is rotated: the next line goes into a new one, and the old one gets a name with its first index.
@@ -63,16 +65,6 @@ pub struct Rotation {
     pub every: Option<Duration>,
     /// How many rotated files are kept; older ones are removed. All, if not told otherwise.
     pub keep_files: Option<usize>,
-}
-
-/// How an entry is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// Tab-separated, for people and the tools of a shell. Leaf hashes are not in it.
-    #[default]
-    Lines,
-    /// A JSON object a line, from which the log's leaves can be computed.
-    Json,
 }
 
 impl Format {

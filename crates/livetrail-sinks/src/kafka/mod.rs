@@ -18,6 +18,7 @@
 //!   Nothing is written behind a transaction that is open, nor where the last record is no longer where it was.
 //! - **A topic that would lose records is refused**: see [`Weakness`]. What it has seen is read all the same.
 
+mod build;
 mod client;
 mod error;
 mod record;
@@ -29,7 +30,8 @@ mod target;
 mod topic;
 mod writer;
 
+pub use crate::settings::{SaslMechanism, Weakness};
 pub use sink::KafkaSink;
 pub use site::{ReadBack, read_back};
-pub use target::{KafkaTarget, SaslMechanism, Weakness};
+pub use target::KafkaTarget;
 pub use topic::{TopicSetUp, set_up};

@@ -13,7 +13,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::client::{ANSWER, Events, Isolation, SLICE, Wait, consumer};
 use super::error;
 use super::record::{Record, What, Wrong, checkpoints_in};
-use super::target::{KafkaTarget, Weakness};
+use super::target::KafkaTarget;
+use crate::settings::Weakness;
 
 /// How far before the end reading begins: more each time until it holds what is looked for, then everything.
 const BEFORE_END: [Offset; 5] = [

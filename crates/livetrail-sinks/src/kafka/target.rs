@@ -8,6 +8,7 @@ use std::str::FromStr;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 use crate::error::SinksError;
+use crate::settings::{SaslMechanism, Weakness};
 
 const FORM: &str = "kafka://USER:PASSWORD@HOST:PORT,HOST:PORT/TOPIC?partition=N&sasl=scram-sha-512&tls=on&accept=one-replica";
 
@@ -32,22 +33,6 @@ pub struct KafkaTarget {
     accepted: Vec<Weakness>,
 }
 
-/// A property of a topic by which records could be lost. Each is refused unless it was accepted by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Weakness {
-    /// `cleanup.policy` is not just `delete`: of records with the same key the older are removed. `compaction`.
-    Compaction,
-    /// `retention.ms` or `retention.bytes` is not -1: what is old is removed. `retention`.
-    Retention,
-    /// `acks=all` may mean one broker: a single replica, or `min.insync.replicas` below 2. `one-replica`.
-    OneReplica,
-    /// `unclean.leader.election.enable`: a replica that is behind may take over, and what it lacks is gone. `unclean-election`.
-    UncleanElection,
-    /// The broker does not say what the settings are. `unknown-settings`.
-    UnknownSettings,
-}
-
 impl Weakness {
     const ALL: [(&'static str, Self); 5] = [
         ("compaction", Self::Compaction),
@@ -63,19 +48,6 @@ impl Weakness {
         let found = Self::ALL.iter().find(|(_, weakness)| *weakness == self);
         found.map_or("", |(name, _)| name)
     }
-}
-
-/// How a user is logged in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SaslMechanism {
-    /// The password itself is sent: over TLS alone, unless the brokers are on this machine.
-    Plain,
-    /// RFC 7677, with SHA-256.
-    ScramSha256,
-    /// The same with SHA-512.
-    #[default]
-    ScramSha512,
 }
 
 impl SaslMechanism {

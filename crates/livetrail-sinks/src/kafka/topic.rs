@@ -1,6 +1,7 @@
 //! The topic: whether its settings keep what is written, and which partition a log has.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use sha2::{Digest as _, Sha256};
 use super::client::{ANSWER, Events, Isolation, SLICE, Wait, consumer};
 use super::error;
 use super::tail::{Partition, Reading};
-use super::target::{KafkaTarget, Weakness};
+use super::target::KafkaTarget;
 use crate::error::SinksError;
+use crate::settings::Weakness;
 
 /// What a topic must take at least: the longest entry, its headers and a checkpoint with cosignatures.
 const MESSAGE_BYTES: u64 = 256 << 10;
@@ -58,6 +60,26 @@ pub struct TopicSetUp {
     pub settings: Vec<(String, String)>,
     /// Why a sink would refuse it, in words; `None` when it keeps what is written.
     pub weakness: Option<String>,
+}
+
+/// `is made: partitions 1, replicas 3, cleanup.policy=delete …`
+impl fmt::Display for TopicSetUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.made {
+            "is made"
+        } else {
+            "is there already"
+        };
+        let (partitions, replicas) = (self.partitions, self.replicas);
+        write!(f, "{what}: partitions {partitions}, replicas {replicas},")?;
+        if self.settings.is_empty() {
+            return f.write_str(" its settings are not told");
+        }
+        for (name, value) in &self.settings {
+            write!(f, " {name}={value}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Makes the topic, with settings that keep what is written; one that is there already is left as it is. Either way it is looked

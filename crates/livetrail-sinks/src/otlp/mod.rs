@@ -26,6 +26,7 @@
 //! The cursor is in a file ([`local_cursor`](crate::local_cursor)), so what is in the collector may be there twice after a crash.
 
 mod answer;
+mod build;
 mod client;
 mod record;
 mod sink;

@@ -10,6 +10,7 @@
 //! the records by binary `COPY`; then the checkpoint. No right but `INSERT` and `SELECT` is needed, and the schema refuses
 //! `UPDATE`, `DELETE` and `TRUNCATE` by privileges and by triggers.
 
+mod build;
 mod connection;
 mod copy;
 mod error;

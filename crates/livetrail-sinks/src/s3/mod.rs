@@ -28,6 +28,7 @@
 //! 4. `checkpoint` — as before
 //! 5. `commits/SIZE` — committed
 
+mod build;
 mod client;
 mod layout;
 mod options;
@@ -39,6 +40,7 @@ mod site;
 mod sizes;
 mod store;
 
+pub use build::unix_seconds;
 pub use client::UnixSeconds;
 pub use options::{Retention, S3Options, S3OptionsError};
 pub use set_up::{BucketSetUp, set_up};

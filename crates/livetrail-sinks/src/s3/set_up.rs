@@ -1,5 +1,7 @@
 //! Making the bucket.
 
+use std::fmt;
+
 use livetrail_replica::ReplicaError;
 
 use super::client::{Client, UnixSeconds, refused};
@@ -14,6 +16,15 @@ pub enum BucketSetUp {
     Made,
     /// It was there, and is as it should be.
     Found,
+}
+
+impl fmt::Display for BucketSetUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Made => "is made",
+            Self::Found => "is there, as it should be",
+        })
+    }
 }
 
 /// Makes the bucket of these settings if it is not there, with Object Lock where they keep anything, and checks that it is as the sink

@@ -9,6 +9,7 @@
 //!   or a full disk of a line, is not written again.
 //! - **Nobody waits for the reader** but the thread that writes: an attempt has its deadline, and a server that stops does not wait.
 
+mod build;
 mod output;
 mod sink;
 #[cfg(test)]

@@ -29,11 +29,13 @@
 //!
 //! The cursor is in a file ([`local_cursor`](crate::local_cursor)), so what is in the receiver may be there twice after a crash.
 
+mod build;
 mod connection;
 mod error;
 mod message;
 mod sink;
 mod target;
 
+pub use crate::settings::{DEFAULT_ENTERPRISE, DEFAULT_FACILITY, Transport};
 pub use sink::SyslogSink;
-pub use target::{DEFAULT_ENTERPRISE, DEFAULT_FACILITY, SyslogTarget, Transport};
+pub use target::SyslogTarget;

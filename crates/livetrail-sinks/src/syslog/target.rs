@@ -9,30 +9,14 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use crate::error::SinksError;
+use crate::settings::{DEFAULT_ENTERPRISE, DEFAULT_FACILITY, MAX_FACILITY};
 use crate::tls;
+
+pub(super) use crate::settings::Transport;
 
 /// What an address looks like.
 const FORM: &str =
     "HOST:PORT, with the port 6514 over TLS and 601 without unless it says otherwise";
-
-/// Log audit (RFC 5424, table 1).
-pub const DEFAULT_FACILITY: u8 = 13;
-
-/// Reserved for examples (RFC 5612).
-pub const DEFAULT_ENTERPRISE: u32 = 32_473;
-
-/// The largest facility: local use 7.
-const MAX_FACILITY: u8 = 23;
-
-/// How messages are carried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// TLS over TCP (RFC 5425).
-    #[default]
-    Tls,
-    /// TCP alone (RFC 6587): readable and forgeable on the way.
-    Tcp,
-}
 
 impl Transport {
     /// The port where a receiver is unless told otherwise (RFC 5425, section 4.1; RFC 3195 for TCP).

@@ -228,16 +228,16 @@ mod postgres {
 mod s3 {
     //! `livetrail trail sinks init s3`.
 
-    use std::process::ExitCode;
+    use std::{process::ExitCode, sync::Arc};
 
     use anyhow::Context as _;
-    use livetrail_sinks::s3::{BucketSetUp, set_up};
+    use livetrail_engine::SystemClock;
+    use livetrail_sinks::s3::{set_up, unix_seconds};
 
     use super::InitS3Args;
     use crate::{
         commands::runtime,
         output::{Failure, Outcome, say},
-        serve::s3::{options, unix_seconds},
     };
 
     pub(super) fn init(args: &InitS3Args) -> Outcome {
@@ -246,17 +246,12 @@ mod s3 {
         for sink in &config.sink {
             let Some(settings) = &sink.s3 else { continue };
             any = true;
-            let options = options(settings).map_err(Failure::unusable)?;
-            let done = runtime()?.block_on(set_up(options, unix_seconds()));
+            let options = settings.options().map_err(Failure::unusable)?;
+            let clock = unix_seconds(Arc::new(SystemClock::new()));
+            let done = runtime()?.block_on(set_up(options, clock));
             let done = done.with_context(|| format!("sink {}", sink.name))?;
-            let what = match done {
-                BucketSetUp::Made => "is made",
-                _ => "is there, as it should be",
-            };
-            say(&format!(
-                "sink {}: bucket {} {what}",
-                sink.name, settings.bucket
-            ))?;
+            let bucket = &settings.bucket;
+            say(&format!("sink {}: bucket {bucket} {done}", sink.name))?;
         }
         if !any {
             let none = anyhow::anyhow!("no [[sink]] of the configuration has a [sink.s3]");

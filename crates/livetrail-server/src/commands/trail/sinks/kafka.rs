@@ -4,13 +4,13 @@ use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use livetrail_ledger::{Reader, RealStore, SharedStore};
-use livetrail_sinks::kafka::{KafkaTarget, TopicSetUp, read_back, set_up};
+use livetrail_sinks::kafka::{KafkaTarget, read_back};
+use livetrail_sinks::settings::Kafka;
 
 use super::args::{InitKafkaArgs, KafkaLogin, ReadKafkaArgs};
 use crate::{
-    config::{Accept, Config, Kafka, Secret},
+    config::{Config, Secret},
     output::{Failure, Outcome, say},
-    serve::kafka,
     trail::trail_directory,
 };
 
@@ -20,15 +20,9 @@ pub(super) fn init(args: &InitKafkaArgs) -> Outcome {
     let mut weak = 0_u32;
     for (name, settings) in topics(&config, None).map_err(Failure::unusable)? {
         let target = target(settings, &args.login).map_err(Failure::unusable)?;
-        let partitions = args.partitions.unwrap_or_else(|| {
-            let number = settings.partition.unwrap_or_default();
-            number.saturating_add(1)
-        });
-        let alone = settings.accept.contains(&Accept::OneReplica);
-        let replicas = args.replicas.unwrap_or(if alone { 1 } else { 3 });
-        let done = set_up(&target, partitions, replicas);
+        let done = settings.set_up(&target, args.partitions, args.replicas);
         let done = done.with_context(|| format!("sink {name}"))?;
-        say(&format!("sink {name}: {}", in_words(&target, &done)))?;
+        say(&format!("sink {name}: topic {} {done}", target.topic()))?;
         if let Some(weakness) = done.weakness {
             weak = weak.saturating_add(1);
             crate::output::complain(&format!("error: sink {name}: {weakness}"));
@@ -109,10 +103,10 @@ fn target(settings: &Kafka, login: &KafkaLogin) -> anyhow::Result<KafkaTarget> {
     match (&login.user, &login.password_file) {
         (Some(user), Some(file)) => {
             let password = Secret::of("password").file(Some(file)).read()?;
-            let place = kafka::place(settings)?;
+            let place = settings.without_login()?;
             Ok(place.with_user(user).with_password(password.expose()))
         }
-        _ => kafka::target(settings),
+        _ => Ok(settings.target()?),
     }
 }
 
@@ -126,28 +120,4 @@ fn origin_of(config: &Config) -> anyhow::Result<String> {
         )
     })?;
     Ok(reader.origin().to_owned())
-}
-
-fn in_words(target: &KafkaTarget, done: &TopicSetUp) -> String {
-    let what = if done.made {
-        "is made"
-    } else {
-        "is there already"
-    };
-    let settings: Vec<_> = done
-        .settings
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    let told = if settings.is_empty() {
-        "its settings are not told".to_owned()
-    } else {
-        settings.join(" ")
-    };
-    format!(
-        "topic {} {what}: partitions {}, replicas {}, {told}",
-        target.topic(),
-        done.partitions,
-        done.replicas,
-    )
 }

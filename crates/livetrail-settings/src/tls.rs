@@ -1,10 +1,10 @@
-//! The files of a TLS client, which several kinds of sink have: whom it believes, and what it shows of itself.
+//! The files of a TLS client: the authorities that it trusts, and its own certificate.
 
 use std::path::{Path, PathBuf};
 
-/// What `ca_file`, `certificate_file` and `key_file` say. A view, as [`Secret`](super::Secret) is.
+/// The keys `ca_file`, `certificate_file` and `key_file`. A view, as [`Secret`](crate::Secret) is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TlsFiles<'a> {
+pub struct TlsFiles<'a> {
     authorities: Option<&'a Path>,
     certificate: Option<&'a Path>,
     key: Option<&'a Path>,
@@ -12,7 +12,8 @@ pub(crate) struct TlsFiles<'a> {
 
 impl<'a> TlsFiles<'a> {
     /// These.
-    pub(crate) fn new(
+    #[must_use]
+    pub fn new(
         authorities: Option<&'a PathBuf>,
         certificate: Option<&'a PathBuf>,
         key: Option<&'a PathBuf>,
@@ -25,24 +26,20 @@ impl<'a> TlsFiles<'a> {
     }
 
     /// Whether there is any.
-    pub(crate) const fn are_given(self) -> bool {
+    #[must_use]
+    pub const fn are_given(self) -> bool {
         self.authorities.is_some() || self.certificate.is_some() || self.key.is_some()
     }
 
     /// What is wrong with them.
-    pub(crate) fn wrong(self) -> Option<&'static str> {
+    #[must_use]
+    pub fn wrong(self) -> Option<&'static str> {
         (self.certificate.is_some() != self.key.is_some())
             .then_some("needs both of certificate_file and key_file, or none")
     }
 
-    /// Gives them to who uses them.
-    #[cfg(any(
-        feature = "kafka",
-        feature = "otlp",
-        feature = "postgres",
-        feature = "syslog"
-    ))]
-    pub(crate) fn onto<T>(
+    /// Passes them to a target's methods, those that are given.
+    pub fn onto<T>(
         self,
         mut target: T,
         with_authorities: impl FnOnce(T, &'a Path) -> T,

@@ -1,16 +1,18 @@
-//! A secret stands in the configuration itself, in a file, or in a variable of the environment. In which of them it may stand is said by each
-//! setting, in its keys: `url`, `url_file`, `url_env`. The rules are the same everywhere, and are here.
+//! Secrets, which stand in the configuration itself, in a file, or in an environment variable. A
+//! setting's keys say which of them it allows: `url`, `url_file`, `url_env`. The rules are the same
+//! for all settings, and are here.
 
-use std::{io, path::Path};
+use std::io;
+use std::path::Path;
 
-use super::{SecretText, modes};
+use crate::{SecretText, modes};
 
-/// The places of a setting's secret that this setting has, and what is given there.
+/// The keys under which a setting's secret may be given, and what is given there.
 ///
-/// It is a view: `serde` keeps neither the line nor the list of keys for an error when fields of several tables are flattened into one, so each table
-/// has the keys as fields of its own.
+/// It is a view. Each table has the keys as fields of its own, because `serde` loses the line and the
+/// list of keys for an error when the fields of several tables are flattened into one.
 #[derive(Debug)]
-pub(crate) struct Secret<'a> {
+pub struct Secret<'a> {
     name: &'static str,
     allowed: Vec<String>,
     given: Vec<(String, Found<'a>)>,
@@ -23,9 +25,10 @@ enum Found<'a> {
     Variable(&'a str),
 }
 
-/// Why there is no secret. None shows one.
+/// Why there is no secret. No message shows one.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SecretError {
+#[non_exhaustive]
+pub enum SecretError {
     /// It is in none of its places.
     #[error("needs one of {}", listed(allowed))]
     Missing {
@@ -77,8 +80,9 @@ pub(crate) enum SecretError {
 }
 
 impl<'a> Secret<'a> {
-    /// The secret of this name, with no place yet.
-    pub(crate) const fn of(name: &'static str) -> Self {
+    /// The secret of this name, with no key yet.
+    #[must_use]
+    pub const fn of(name: &'static str) -> Self {
         Self {
             name,
             allowed: Vec::new(),
@@ -87,17 +91,20 @@ impl<'a> Secret<'a> {
     }
 
     /// It may stand in the configuration, under its name.
-    pub(crate) fn itself(self, text: Option<&'a SecretText>) -> Self {
+    #[must_use]
+    pub fn itself(self, text: Option<&'a SecretText>) -> Self {
         self.place("", text.map(Found::Itself))
     }
 
     /// It may stand in a file.
-    pub(crate) fn file(self, path: Option<&'a Path>) -> Self {
+    #[must_use]
+    pub fn file(self, path: Option<&'a Path>) -> Self {
         self.place("_file", path.map(Found::File))
     }
 
-    /// It may stand in a variable.
-    pub(crate) fn variable(self, name: Option<&'a str>) -> Self {
+    /// It may stand in an environment variable.
+    #[must_use]
+    pub fn variable(self, name: Option<&'a str>) -> Self {
         self.place("_env", name.map(Found::Variable))
     }
 
@@ -108,13 +115,15 @@ impl<'a> Secret<'a> {
         self
     }
 
-    /// Whether it is in any of its places.
-    pub(crate) const fn is_given(&self) -> bool {
+    /// Whether it is given under any of its keys.
+    #[must_use]
+    pub const fn is_given(&self) -> bool {
         !self.given.is_empty()
     }
 
     /// Its keys, for people.
-    pub(crate) fn keys(&self) -> String {
+    #[must_use]
+    pub fn keys(&self) -> String {
         listed(&self.allowed)
     }
 
@@ -122,7 +131,7 @@ impl<'a> Secret<'a> {
     ///
     /// # Errors
     /// What is wrong.
-    pub(crate) fn check(&self) -> Result<(), SecretError> {
+    pub fn check(&self) -> Result<(), SecretError> {
         self.only().map(|_| ())
     }
 
@@ -130,7 +139,7 @@ impl<'a> Secret<'a> {
     ///
     /// # Errors
     /// What is wrong, also in the file or the variable.
-    pub(crate) fn read(&self) -> Result<SecretText, SecretError> {
+    pub fn read(&self) -> Result<SecretText, SecretError> {
         match self.only()? {
             (_, Found::Itself(text)) => Ok(text.clone()),
             (key, Found::File(path)) => {
@@ -178,22 +187,14 @@ impl<'a> Secret<'a> {
 
 impl SecretError {
     /// The key that is wrong, if it is one.
-    pub(crate) fn key(&self) -> Option<&str> {
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
         match self {
             Self::Missing { .. } | Self::Several { .. } => None,
             Self::Empty { key, .. }
             | Self::File { key, .. }
             | Self::Writable { key, .. }
             | Self::Variable { key, .. } => Some(key),
-        }
-    }
-
-    /// With the key before it, where nothing else says which setting it is.
-    #[cfg(any(feature = "kafka", feature = "otlp", feature = "postgres"))]
-    pub(crate) fn named(self) -> anyhow::Error {
-        match self.key().map(str::to_owned) {
-            Some(key) => anyhow::Error::new(self).context(key),
-            None => self.into(),
         }
     }
 }

@@ -1,0 +1,60 @@
+//! The sinks that follow the server's trail, from the configuration.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use livetrail_engine::SystemClock;
+use livetrail_sinks::{SinksError, settings::SinkContext};
+
+use crate::{config, trail::Followers};
+
+/// Below the data directory: the cursors of sinks whose destination cannot say what it holds.
+const CURSORS: &str = "sinks";
+
+/// Makes the configured sinks. Nothing is connected to. Those whose destination cannot say what it
+/// holds keep their cursors below the data directory.
+///
+/// # Errors
+/// A secret or a certificate is not where it should be, or this build has no sink of that kind.
+pub(crate) fn configured(sinks: &[config::Sink], data: &Path) -> anyhow::Result<Followers> {
+    let context = SinkContext {
+        cursors: &data.join(CURSORS),
+        clock: Arc::new(SystemClock::new()),
+    };
+    sinks.iter().try_fold(Followers::none(), |followers, sink| {
+        let made = sink.build(&context).map_err(refused);
+        let made = made.with_context(|| format!("sink {}", sink.name))?;
+        Ok(followers.with(made, sink.options()))
+    })
+}
+
+/// A sink that cannot be made, in words of this program.
+fn refused(error: SinksError) -> anyhow::Error {
+    match error {
+        SinksError::NotBuilt { kind } => anyhow::anyhow!(not_built(kind)),
+        error => error.into(),
+    }
+}
+
+/// What to do where this build leaves a kind of sink out.
+pub(crate) fn not_built(kind: &str) -> String {
+    format!(
+        "this program was built without {kind}: build livetrail-server with `--features {kind}`"
+    )
+}
+
+#[cfg(all(test, not(feature = "kafka")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_that_was_not_built_in_is_refused_with_what_to_do() {
+        let text = "name = \"topic\"\n[kafka]\nbrokers = [\"127.0.0.1:9092\"]\ntopic = \"audit\"\n";
+        let sink: config::Sink = toml::from_str(text).unwrap();
+        let refused = configured(&[sink], Path::new("data")).expect_err("it is refused");
+        assert_eq!(
+            format!("{refused:#}"),
+            "sink topic: this program was built without kafka: build livetrail-server with `--features kafka`"
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! Values of settings, for everything that is configured: time spans, sizes, secrets in their
+//! places, the files of a TLS client, and bounds.
+//!
+//! Each kind of value has its own words for what is allowed. Errors name the key; the file and the line
+//! are added by the program that reads the configuration.
+
+mod bounds;
+mod modes;
+mod secret;
+mod tls;
+mod values;
+
+use std::path::{Path, PathBuf};
+
+pub use bounds::{Bound, Bounds};
+pub use modes::{readable_by_others, refusal, writable_by_others};
+pub use secret::{Secret, SecretError};
+pub use tls::TlsFiles;
+pub use values::{ByteSize, Parsed, SecretText, Span};
+
+/// Finds these files from the directory of the configuration file.
+pub fn beside<'a>(base: &Path, files: impl IntoIterator<Item = &'a mut Option<PathBuf>>) {
+    for file in files {
+        *file = file.take().map(|file| base.join(file));
+    }
+}

@@ -1,0 +1,71 @@
+//! Who may read and write a file with a secret in it.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::{fs, io};
+
+/// Group and others may write.
+const WRITABLE: u32 = 0o022;
+/// Group and others may read.
+const READABLE: u32 = 0o044;
+
+/// The mode of a file that others may write: any of them could put a secret of their own there.
+/// `None` when nobody else may.
+///
+/// # Errors
+/// What the system says of the file.
+pub fn writable_by_others(path: &Path) -> io::Result<Option<u32>> {
+    Ok(mode(path)?.filter(|mode| mode & WRITABLE != 0))
+}
+
+/// The mode of a file that others may read. `None` when nobody else may.
+///
+/// # Errors
+/// What the system says of the file.
+pub fn readable_by_others(path: &Path) -> io::Result<Option<u32>> {
+    Ok(mode(path)?.filter(|mode| mode & READABLE != 0))
+}
+
+/// Of a plain file. A pipe or a descriptor under `/dev` belongs to the process that gave it.
+fn mode(path: &Path) -> io::Result<Option<u32>> {
+    let metadata = fs::metadata(path)?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    Ok(metadata.is_file().then_some(mode))
+}
+
+/// What to do about a file that others may write.
+#[must_use]
+pub fn refusal(path: &Path, mode: u32) -> String {
+    format!(
+        "{} has mode {mode:04o}: others could put a secret of their own there; `chmod 600` it, and ask who has written to it",
+        path.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_may_do_with_a_file_is_seen_in_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        fs::write(&path, "x").unwrap();
+        for (mode, writable, readable) in [
+            (0o600, false, false),
+            (0o400, false, false),
+            (0o640, false, true),
+            (0o644, false, true),
+            (0o620, true, false),
+            (0o666, true, true),
+        ] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let seen = writable_by_others(&path).unwrap();
+            assert_eq!(seen, writable.then_some(mode), "{mode:o}");
+            let seen = readable_by_others(&path).unwrap();
+            assert_eq!(seen, readable.then_some(mode), "{mode:o}");
+        }
+        assert!(writable_by_others(&dir.path().join("none")).is_err());
+        assert_eq!(writable_by_others(Path::new("/dev/null")).unwrap(), None);
+    }
+}

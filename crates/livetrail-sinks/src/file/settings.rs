@@ -1,0 +1,97 @@
+//! `[sink.file]`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use livetrail_settings::{Bounds, ByteSize, Span};
+use serde::Deserialize;
+
+use crate::settings::{DAY_S, Settings};
+
+/// Smaller files, or shorter periods, would be more files than anybody wants.
+const LEAST_ROTATE_BYTES: usize = 64 << 10;
+const LEAST_ROTATE_EVERY: Duration = Duration::from_mins(1);
+
+/// A file with a line for each record.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The file.
+    pub path: PathBuf,
+    /// What a line looks like.
+    #[serde(default)]
+    pub format: Format,
+    /// No file becomes longer than this.
+    #[serde(default)]
+    pub rotate_bytes: Option<ByteSize>,
+    /// No file has records of two such periods.
+    #[serde(default)]
+    pub rotate_every: Option<Span>,
+    /// How many rotated files are kept. `None`: all.
+    #[serde(default)]
+    pub keep_files: Option<usize>,
+}
+
+/// How an entry is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Tab-separated, for people and the tools of a shell. Leaf hashes are not in it.
+    #[default]
+    Lines,
+    /// A JSON object per line, from which the log's leaves can be computed.
+    Json,
+}
+
+impl File {
+    const fn rotates(&self) -> bool {
+        self.rotate_bytes.is_some() || self.rotate_every.is_some()
+    }
+}
+
+impl Settings for File {
+    fn resolve(&mut self, base: &Path) {
+        self.path = base.join(&self.path);
+    }
+
+    fn problem(&self) -> Option<String> {
+        let problem = if self.path.file_name().is_none() {
+            "needs a path that ends with the name of a file"
+        } else if self
+            .rotate_bytes
+            .is_some_and(|most| most.0 < LEAST_ROTATE_BYTES)
+        {
+            "needs rotate_bytes of at least 64KiB"
+        } else if self
+            .rotate_every
+            .is_some_and(|every| every.0 < LEAST_ROTATE_EVERY)
+        {
+            "needs rotate_every of at least 1m"
+        } else if self.keep_files == Some(0) {
+            "needs keep_files of at least 1; without it all are kept"
+        } else if self.keep_files.is_some() && !self.rotates() {
+            "has keep_files and rotates nothing: set rotate_bytes or rotate_every"
+        } else {
+            return None;
+        };
+        Some(problem.to_owned())
+    }
+
+    fn bounds(&self, at: &str, bounds: &mut Bounds) {
+        if let Some(size) = self.rotate_bytes {
+            bounds.bytes(&format!("{at}.rotate_bytes"), size, 64 << 10, 16 << 40);
+        }
+        if let Some(every) = self.rotate_every {
+            let most = 3_650 * DAY_S;
+            bounds.span(&format!("{at}.rotate_every"), every, 60_000, most);
+        }
+        if let Some(files) = self.keep_files {
+            bounds.number(&format!("{at}.keep_files"), files, 1, 1_000_000, "");
+        }
+    }
+
+    fn collision(&self, _name: &str, other: &Self, _its: &str) -> Option<(&'static str, String)> {
+        let taken = || format!("{} is another sink's file already", self.path.display());
+        (self.path == other.path).then(|| (".path", taken()))
+    }
+}

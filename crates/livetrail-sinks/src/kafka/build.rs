@@ -1,0 +1,71 @@
+//! From settings to a sink, and to the place that commands work on.
+
+use std::sync::Arc;
+
+use livetrail_replica::ReplicaSink;
+
+use super::{KafkaSink, KafkaTarget, TopicSetUp, Weakness, set_up};
+use crate::error::SinksError;
+use crate::settings::{Build, Kafka, SinkContext};
+
+impl Build for Kafka {
+    fn build(&self, name: &str, _cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError> {
+        Ok(Arc::new(KafkaSink::new(name, self.target()?)?))
+    }
+}
+
+impl Kafka {
+    /// The topic, with the user's password from where it is kept.
+    ///
+    /// # Errors
+    /// An address that is invalid, or a password that cannot be read.
+    pub fn target(&self) -> Result<KafkaTarget, SinksError> {
+        let target = self.without_login()?;
+        let Some(user) = &self.user else {
+            return Ok(target);
+        };
+        let password = self.password().read()?;
+        Ok(target.with_user(user).with_password(password.expose()))
+    }
+
+    /// The topic without the user who logs in, for a command that logs in as another one.
+    ///
+    /// # Errors
+    /// An address that is invalid.
+    pub fn without_login(&self) -> Result<KafkaTarget, SinksError> {
+        let mut target = KafkaTarget::new(&self.brokers, &self.topic)?.with_mechanism(self.sasl);
+        if let Some(number) = self.partition {
+            target = target.with_partition(number);
+        }
+        target = self.tls().onto(
+            target,
+            KafkaTarget::with_ca_file,
+            KafkaTarget::with_certificate,
+        );
+        if let Some(tls) = self.tls {
+            target = target.with_tls(tls);
+        }
+        for weakness in &self.accept {
+            target = target.accepting(*weakness);
+        }
+        Ok(target)
+    }
+
+    /// Makes the topic if it is not there: `target` is this topic with the login to use. By default
+    /// it has as many partitions as these settings need, and three replicas, or one where these
+    /// settings accept that.
+    ///
+    /// # Errors
+    /// As [`set_up`].
+    pub fn set_up(
+        &self,
+        target: &KafkaTarget,
+        partitions: Option<u16>,
+        replicas: Option<u8>,
+    ) -> Result<TopicSetUp, SinksError> {
+        let needed = self.partition.unwrap_or_default().saturating_add(1);
+        let alone = self.accept.contains(&Weakness::OneReplica);
+        let replicas = replicas.unwrap_or(if alone { 1 } else { 3 });
+        set_up(target, partitions.unwrap_or(needed), replicas)
+    }
+}

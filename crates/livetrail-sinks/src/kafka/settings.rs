@@ -1,0 +1,136 @@
+//! `[sink.kafka]`.
+
+use std::path::{Path, PathBuf};
+
+use livetrail_settings::{Secret, TlsFiles, beside};
+use serde::Deserialize;
+
+use crate::settings::Settings;
+
+/// A partition of a topic, and how to log in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    /// Brokers to ask first, each as `HOST:PORT`.
+    pub brokers: Vec<String>,
+    /// The topic.
+    pub topic: String,
+    /// The partition. `None`: 0.
+    #[serde(default)]
+    pub partition: Option<u16>,
+    /// Who logs in. `None`: nobody does.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The file with the user's password.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// The environment variable with the user's password.
+    #[serde(default)]
+    pub password_env: Option<String>,
+    /// How the user logs in.
+    #[serde(default)]
+    pub sasl: SaslMechanism,
+    /// Whether TLS is used. `None`: if any setting of TLS is given.
+    #[serde(default)]
+    pub tls: Option<bool>,
+    /// The authorities to trust, in PEM. `None`: the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate and its chain, in PEM.
+    #[serde(default)]
+    pub certificate_file: Option<PathBuf>,
+    /// Its key, in PEM.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
+    /// Properties of the topic that are taken although records could be lost by them.
+    #[serde(default)]
+    pub accept: Vec<Weakness>,
+}
+
+/// How a user is logged in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[non_exhaustive]
+pub enum SaslMechanism {
+    /// The password itself is sent: over TLS alone, unless the brokers are on this machine.
+    #[serde(rename = "plain")]
+    Plain,
+    /// RFC 7677, with SHA-256.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// The same with SHA-512.
+    #[default]
+    #[serde(rename = "scram-sha-512")]
+    ScramSha512,
+}
+
+/// A property of a topic by which records could be lost. Each is refused unless it was accepted by
+/// name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Weakness {
+    /// `cleanup.policy` is not just `delete`: of records with the same key the older are removed.
+    /// `compaction`.
+    Compaction,
+    /// `retention.ms` or `retention.bytes` is not -1: old records are removed. `retention`.
+    Retention,
+    /// `acks=all` may mean one broker: a single replica, or `min.insync.replicas` below 2.
+    /// `one-replica`.
+    OneReplica,
+    /// `unclean.leader.election.enable`: a replica that is behind may take over, and the records that
+    /// it lacks are lost. `unclean-election`.
+    UncleanElection,
+    /// The broker does not say what the settings are. `unknown-settings`.
+    UnknownSettings,
+}
+
+impl Kafka {
+    /// The password of the user, if there is one.
+    pub(crate) fn password(&self) -> Secret<'_> {
+        Secret::of("password")
+            .file(self.password_file.as_deref())
+            .variable(self.password_env.as_deref())
+    }
+
+    /// Its files.
+    pub(crate) fn tls(&self) -> TlsFiles<'_> {
+        let (chain, key) = (&self.certificate_file, &self.key_file);
+        TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())
+    }
+}
+
+impl Settings for Kafka {
+    fn resolve(&mut self, base: &Path) {
+        let Self {
+            password_file,
+            ca_file,
+            certificate_file,
+            key_file,
+            ..
+        } = self;
+        beside(base, [password_file, ca_file, certificate_file, key_file]);
+    }
+
+    fn problem(&self) -> Option<String> {
+        let (password, tls) = (self.password(), self.tls());
+        if self.brokers.is_empty() {
+            Some("needs at least one of brokers, as \"HOST:PORT\"".to_owned())
+        } else if self.user.is_some() != password.is_given() {
+            let keys = password.keys();
+            Some(format!("needs user and one of {keys}, or none of them"))
+        } else if let Some(error) = password.check().err().filter(|_| password.is_given()) {
+            Some(error.to_string())
+        } else if let Some(problem) = tls.wrong() {
+            Some(problem.to_owned())
+        } else if self.tls == Some(false) && tls.are_given() {
+            Some("has tls = false and files that only TLS makes use of".to_owned())
+        } else {
+            None
+        }
+    }
+
+    fn secret_files(&self) -> Vec<&PathBuf> {
+        let files = [&self.password_file, &self.key_file];
+        files.into_iter().flatten().collect()
+    }
+}

@@ -1,0 +1,120 @@
+//! `[sink.otlp]`.
+
+use std::path::{Path, PathBuf};
+
+use livetrail_settings::{Secret, SecretText, TlsFiles, beside};
+use serde::Deserialize;
+
+use crate::settings::Settings;
+
+/// A collector of OpenTelemetry.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    /// The collector's URL.
+    pub endpoint: String,
+    /// Whether a collector on another machine may be sent to without TLS.
+    #[serde(default)]
+    pub insecure: bool,
+    /// The authorities to trust, in PEM. `None`: the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate and its chain, in PEM.
+    #[serde(default)]
+    pub certificate_file: Option<PathBuf>,
+    /// Its key, in PEM.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
+    /// How requests are packed.
+    #[serde(default)]
+    pub compression: Compression,
+    /// `service.name` of the resource.
+    #[serde(default = "service_name")]
+    pub service_name: String,
+    /// Headers of each request.
+    #[serde(default)]
+    pub header: Vec<Header>,
+}
+
+/// How requests are packed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// With gzip.
+    #[default]
+    Gzip,
+    /// Not at all.
+    None,
+}
+
+/// A header of each request. Its value is a secret, given in one of three ways.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// The header's name.
+    pub name: String,
+    /// The value itself.
+    #[serde(default)]
+    pub value: Option<SecretText>,
+    /// The file with the value.
+    #[serde(default)]
+    pub value_file: Option<PathBuf>,
+    /// The environment variable with the value.
+    #[serde(default)]
+    pub value_env: Option<String>,
+}
+
+fn service_name() -> String {
+    "livetrail".to_owned()
+}
+
+impl Otlp {
+    /// Its files.
+    pub(crate) fn tls(&self) -> TlsFiles<'_> {
+        let (chain, key) = (&self.certificate_file, &self.key_file);
+        TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())
+    }
+}
+
+impl Header {
+    /// Its value.
+    pub(crate) fn secret(&self) -> Secret<'_> {
+        Secret::of("value")
+            .itself(self.value.as_ref())
+            .file(self.value_file.as_deref())
+            .variable(self.value_env.as_deref())
+    }
+}
+
+impl Settings for Otlp {
+    fn resolve(&mut self, base: &Path) {
+        let Self {
+            ca_file,
+            certificate_file,
+            key_file,
+            header,
+            ..
+        } = self;
+        beside(base, [ca_file, certificate_file, key_file]);
+        beside(base, header.iter_mut().map(|header| &mut header.value_file));
+    }
+
+    fn problem(&self) -> Option<String> {
+        if let Some(problem) = self.tls().wrong() {
+            return Some(problem.to_owned());
+        }
+        self.header.iter().find_map(|header| {
+            let error = header.secret().check().err()?;
+            Some(format!("header {:?}: {error}", header.name))
+        })
+    }
+
+    fn has_a_secret_inside(&self) -> bool {
+        self.header.iter().any(|header| header.value.is_some())
+    }
+
+    fn secret_files(&self) -> Vec<&PathBuf> {
+        let values = self.header.iter().map(|header| &header.value_file);
+        values.chain([&self.key_file]).flatten().collect()
+    }
+}

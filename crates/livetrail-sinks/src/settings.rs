@@ -1,0 +1,347 @@
+//! `[[sink]]`: the settings of a sink. Its kind is the table in it: `[sink.postgres]`.
+//!
+//! The settings of all kinds are in every build, so that a configuration is checked in the same way
+//! everywhere. A kind that this build leaves out is refused when the sink is built.
+//!
+//! A new kind is a folder with `settings.rs` ([`Settings`]) and `build.rs` ([`Build`]), a line of the
+//! table at the end of this file, and its feature.
+
+#[path = "file/settings.rs"]
+mod file;
+#[path = "kafka/settings.rs"]
+mod kafka;
+#[path = "otlp/settings.rs"]
+mod otlp;
+#[path = "postgres/settings.rs"]
+mod postgres;
+#[path = "s3/settings.rs"]
+mod s3;
+#[path = "stdout/settings.rs"]
+mod stdout;
+#[path = "syslog/settings.rs"]
+mod syslog;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use livetrail_clock::Clock;
+use livetrail_replica::{ReplicaOptions, ReplicaOptionsError, ReplicaSink};
+use livetrail_settings::{Bounds, ByteSize, Span};
+use serde::Deserialize;
+
+pub use file::*;
+pub use kafka::*;
+pub use otlp::*;
+pub use postgres::*;
+pub use s3::*;
+pub use stdout::*;
+pub use syslog::*;
+
+use crate::error::SinksError;
+
+/// Seconds in a day, for bounds.
+pub(crate) const DAY_S: u64 = 86_400;
+
+/// What the settings of a kind say of themselves. Keys are those within the kind's table.
+pub(crate) trait Settings {
+    /// Finds files from the directory of the configuration file.
+    fn resolve(&mut self, _base: &Path) {}
+
+    /// What is wrong with them by themselves.
+    fn problem(&self) -> Option<String> {
+        None
+    }
+
+    /// Adds how much each may be. `at` is the key of the kind's table.
+    fn bounds(&self, _at: &str, _bounds: &mut Bounds) {}
+
+    /// Changes how the sink follows.
+    fn adjust(&self, _options: &mut ReplicaOptions) {}
+
+    /// Whether a secret stands in the configuration itself.
+    fn has_a_secret_inside(&self) -> bool {
+        false
+    }
+
+    /// The files that have a secret in them.
+    fn secret_files(&self) -> Vec<&PathBuf> {
+        Vec::new()
+    }
+
+    /// Why this sink cannot be next to an earlier one of the same kind: the key, which begins with a
+    /// dot or is empty for the whole table, and the reason. `name` and `its` are the two sinks' names.
+    fn collision(&self, _name: &str, _other: &Self, _its: &str) -> Option<(&'static str, String)>
+    where
+        Self: Sized,
+    {
+        None
+    }
+}
+
+/// From the settings of a kind to a sink, in builds that have the kind.
+#[allow(dead_code, reason = "a build may leave all kinds out")]
+pub(crate) trait Build {
+    /// Makes the sink. Nothing is connected to.
+    fn build(&self, name: &str, cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError>;
+}
+
+/// What a program gives to the sinks that it builds.
+#[derive(Debug, Clone)]
+pub struct SinkContext<'a> {
+    /// The directory for the cursors of sinks whose destination cannot say what it holds.
+    pub cursors: &'a Path,
+    /// The time in signatures and retentions.
+    pub clock: Arc<dyn Clock>,
+}
+
+const fn required() -> bool {
+    true
+}
+
+const fn patience() -> Span {
+    Span(Duration::from_hours(24))
+}
+
+const fn batch_records() -> usize {
+    8_192
+}
+
+const fn batch_size() -> ByteSize {
+    ByteSize(4 << 20)
+}
+
+const fn attempt_timeout() -> Span {
+    Span(Duration::from_secs(30))
+}
+
+/// The list of kinds: `KIND: SETTINGS, FEATURE;`. It makes [`KINDS`], and of [`Sink`] the fields and
+/// everything that goes through the kinds one by one.
+macro_rules! kinds {
+    ($($kind:ident: $settings:ty, $feature:tt;)+) => {
+        /// The kinds of sink, also those that this build leaves out.
+        pub const KINDS: &[&str] = &[$(stringify!($kind)),+];
+
+        /// A sink that follows the trail: the settings that all kinds have, and those of its kind.
+        ///
+        /// ```
+        /// use livetrail_sinks::settings::Sink;
+        ///
+        /// let sink: Sink = toml::from_str("name = \"copy\"\n[file]\npath = \"trail.tsv\"").unwrap();
+        /// assert_eq!(sink.kinds(), ["file"]);
+        /// assert_eq!(sink.wrong(), None);
+        /// ```
+        #[derive(Debug, Clone, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Sink {
+            /// Its name, in logs, metrics and the trail.
+            pub name: String,
+            /// Whether entries are kept until this sink has them.
+            #[serde(default = "required")]
+            pub required: bool,
+            /// How long a required sink may fail before its entries may be pruned all the same.
+            #[serde(default = "patience")]
+            pub patience: Span,
+            /// The most records per batch.
+            #[serde(default = "batch_records")]
+            pub batch_records: usize,
+            /// The most bytes per batch.
+            #[serde(default = "batch_size")]
+            pub batch_size: ByteSize,
+            /// How long one attempt may take.
+            #[serde(default = "attempt_timeout")]
+            pub attempt_timeout: Span,
+            $(
+                #[doc = concat!("`[sink.", stringify!($kind), "]`.")]
+                #[serde(default)]
+                pub $kind: Option<$settings>,
+            )+
+        }
+
+        impl Sink {
+            /// Makes the sink. Nothing is connected to.
+            ///
+            /// # Errors
+            /// A secret or a certificate that cannot be read, an invalid address, or
+            /// [`SinksError::NotBuilt`].
+            pub fn build(&self, cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError> {
+                let _ = cx;
+                $(
+                    #[cfg(feature = $feature)]
+                    if let Some(settings) = &self.$kind {
+                        return settings.build(&self.name, cx);
+                    }
+                )+
+                Err(match self.kinds().first() {
+                    Some(kind) => SinksError::NotBuilt { kind },
+                    None => SinksError::NoKind,
+                })
+            }
+
+            /// Why this sink cannot be next to an earlier one: the key in this one, and the reason.
+            #[must_use]
+            pub fn collision(&self, earlier: &Self) -> Option<(String, String)> {
+                if self.name == earlier.name {
+                    return Some(("name".to_owned(), format!("{:?} is there twice", self.name)));
+                }
+                $(
+                    if let (Some(own), Some(its)) = (&self.$kind, &earlier.$kind)
+                        && let Some((key, problem)) = own.collision(&self.name, its, &earlier.name)
+                    {
+                        return Some((format!("{}{key}", stringify!($kind)), problem));
+                    }
+                )+
+                None
+            }
+
+            fn given(&self) -> impl Iterator<Item = (&'static str, &dyn Settings)> {
+                let all: [(_, Option<&dyn Settings>); _] = [$((
+                    stringify!($kind),
+                    self.$kind.as_ref().map(|settings| settings as &dyn Settings),
+                )),+];
+                all.into_iter().filter_map(|(kind, settings)| Some((kind, settings?)))
+            }
+
+            fn given_mut(&mut self) -> impl Iterator<Item = &mut dyn Settings> {
+                let all: [Option<&mut dyn Settings>; _] = [$(
+                    self.$kind.as_mut().map(|settings| settings as &mut dyn Settings)
+                ),+];
+                all.into_iter().flatten()
+            }
+        }
+    };
+}
+
+impl Sink {
+    /// How the sink follows.
+    #[must_use]
+    pub fn options(&self) -> ReplicaOptions {
+        let mut options = ReplicaOptions::default();
+        options.required = self.required;
+        options.patience = self.patience.0;
+        options.batch_records = self.batch_records;
+        options.batch_bytes = self.batch_size.0;
+        options.attempt_timeout = self.attempt_timeout.0;
+        for (_, settings) in self.given() {
+            settings.adjust(&mut options);
+        }
+        options
+    }
+
+    /// The kinds whose tables are there. Exactly one must be.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&'static str> {
+        self.given().map(|(kind, _)| kind).collect()
+    }
+
+    /// Finds files from the directory of the configuration file.
+    pub fn resolve(&mut self, base: &Path) {
+        for settings in self.given_mut() {
+            settings.resolve(base);
+        }
+    }
+
+    /// Whether a secret stands in the configuration itself.
+    #[must_use]
+    pub fn has_a_secret_inside(&self) -> bool {
+        self.given()
+            .any(|(_, settings)| settings.has_a_secret_inside())
+    }
+
+    /// The files that have a secret in them.
+    pub fn files_with_secrets(&self) -> impl Iterator<Item = &PathBuf> {
+        self.given()
+            .flat_map(|(_, settings)| settings.secret_files())
+    }
+
+    /// Adds how much each setting may be. `at` is this sink's key, such as `sink[0]`.
+    pub fn bounds(&self, at: &str, bounds: &mut Bounds) {
+        let key = |name: &str| format!("{at}.{name}");
+        bounds.span(&key("patience"), self.patience, 1, 3_650 * DAY_S);
+        bounds.span(&key("attempt_timeout"), self.attempt_timeout, 1, 3_600);
+        bounds.number(&key("batch_records"), self.batch_records, 1, 1_000_000, "");
+        bounds.bytes(&key("batch_size"), self.batch_size, 1, 256 << 20);
+        for (kind, settings) in self.given() {
+            settings.bounds(&key(kind), bounds);
+        }
+    }
+
+    /// What is wrong with it by itself: the key in it, and the reason.
+    #[must_use]
+    pub fn wrong(&self) -> Option<(&'static str, String)> {
+        if let Err(error) = self.options().check(&self.name) {
+            let key = match &error {
+                ReplicaOptionsError::Name { .. } => "name",
+                ReplicaOptionsError::BatchRecords(_) => "batch_records",
+                ReplicaOptionsError::BatchBytes(_) => "batch_size",
+                _ => "attempt_timeout",
+            };
+            return Some((key, error.to_string()));
+        }
+        match self.kinds().as_slice() {
+            [_] => {}
+            [] => {
+                let tables: Vec<_> = KINDS.iter().map(|kind| format!("[sink.{kind}]")).collect();
+                let problem = format!(
+                    "says of no kind where the records go; allowed is one of {}",
+                    tables.join(", ")
+                );
+                return Some(("name", problem));
+            }
+            kinds => {
+                let problem = format!(
+                    "is of several kinds: {}; give each a [[sink]] of its own",
+                    kinds.join(", ")
+                );
+                return Some(("name", problem));
+            }
+        }
+        self.given()
+            .find_map(|(kind, settings)| Some((kind, settings.problem()?)))
+    }
+}
+
+kinds! {
+    file: File, "file";
+    kafka: Kafka, "kafka";
+    otlp: Otlp, "otlp";
+    postgres: Postgres, "postgres";
+    s3: S3, "s3";
+    stdout: Stdout, "stdout";
+    syslog: Syslog, "syslog";
+}
+
+#[cfg(test)]
+mod tests {
+    use livetrail_clock::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn a_sink_is_built_from_its_settings_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "name = \"copy\"\n[file]\npath = \"trail.tsv\"\n";
+        let mut sink: Sink = toml::from_str(text).unwrap();
+        sink.resolve(dir.path());
+        assert_eq!(sink.wrong(), None);
+        let cx = SinkContext {
+            cursors: dir.path(),
+            clock: Arc::new(SystemClock::new()),
+        };
+        assert_eq!(sink.build(&cx).unwrap().name(), "copy");
+        sink.file = None;
+        assert!(matches!(sink.build(&cx), Err(SinksError::NoKind)));
+    }
+
+    #[test]
+    fn the_list_of_kinds_is_in_the_errors_and_each_kind_is_a_key() {
+        let none: Sink = toml::from_str("name = \"a\"").unwrap();
+        let (key, problem) = none.wrong().unwrap();
+        assert_eq!(key, "name");
+        let error = toml::from_str::<Sink>("name = \"a\"\n[nothing]\n").unwrap_err();
+        for kind in KINDS {
+            assert!(problem.contains(&format!("[sink.{kind}]")), "{problem}");
+            assert!(error.message().contains(&format!("`{kind}`")), "{error}");
+        }
+    }
+}

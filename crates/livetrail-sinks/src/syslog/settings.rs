@@ -1,0 +1,119 @@
+//! `[sink.syslog]`.
+
+use std::path::{Path, PathBuf};
+
+use livetrail_settings::{Bounds, TlsFiles, beside};
+use serde::Deserialize;
+
+use crate::settings::Settings;
+
+/// Log audit (RFC 5424, table 1).
+pub const DEFAULT_FACILITY: u8 = 13;
+
+/// Reserved for examples (RFC 5612).
+pub const DEFAULT_ENTERPRISE: u32 = 32_473;
+
+/// The largest facility: local use 7.
+pub(crate) const MAX_FACILITY: u8 = 23;
+
+/// A receiver of syslog.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Syslog {
+    /// `HOST`, `HOST:PORT` or `[IPv6]:PORT`.
+    pub address: String,
+    /// How messages are carried.
+    #[serde(default)]
+    pub transport: Transport,
+    /// Whether a receiver on another machine may be sent to without TLS.
+    #[serde(default)]
+    pub insecure: bool,
+    /// The name that the receiver's certificate must have, where it is not that of the address.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// The authorities to trust, in PEM. `None`: the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate and its chain, in PEM.
+    #[serde(default)]
+    pub certificate_file: Option<PathBuf>,
+    /// Its key, in PEM.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
+    /// Whether a connection that ends without TLS's goodbye counts as an orderly end.
+    #[serde(default)]
+    pub accept_plain_close: bool,
+    /// The facility, 0 to 23.
+    #[serde(default = "facility")]
+    pub facility: u8,
+    /// The enterprise number in the name of the structured data.
+    #[serde(default = "enterprise")]
+    pub enterprise: u32,
+}
+
+/// How messages are carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// TLS over TCP (RFC 5425).
+    #[default]
+    Tls,
+    /// TCP alone (RFC 6587): readable and forgeable on the way.
+    Tcp,
+}
+
+const fn facility() -> u8 {
+    DEFAULT_FACILITY
+}
+
+const fn enterprise() -> u32 {
+    DEFAULT_ENTERPRISE
+}
+
+impl Syslog {
+    /// Its files.
+    pub(crate) fn tls(&self) -> TlsFiles<'_> {
+        let (chain, key) = (&self.certificate_file, &self.key_file);
+        TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())
+    }
+}
+
+impl Settings for Syslog {
+    fn resolve(&mut self, base: &Path) {
+        let Self {
+            ca_file,
+            certificate_file,
+            key_file,
+            ..
+        } = self;
+        beside(base, [ca_file, certificate_file, key_file]);
+    }
+
+    fn problem(&self) -> Option<String> {
+        let files = self.tls();
+        let tls = files.are_given() || self.accept_plain_close;
+        if let Some(problem) = files.wrong() {
+            return Some(problem.to_owned());
+        }
+        let problem = match self.transport {
+            _ if self.facility > MAX_FACILITY => "has a facility above 23",
+            Transport::Tcp if tls || self.server_name.is_some() => {
+                "has settings of TLS and transport = \"tcp\""
+            }
+            Transport::Tls if self.insecure => {
+                "has insecure = true, which is for transport = \"tcp\" alone"
+            }
+            Transport::Tls | Transport::Tcp => return None,
+        };
+        Some(problem.to_owned())
+    }
+
+    fn bounds(&self, at: &str, bounds: &mut Bounds) {
+        let most = MAX_FACILITY;
+        bounds.number(&format!("{at}.facility"), self.facility, 0, most, "");
+    }
+
+    fn secret_files(&self) -> Vec<&PathBuf> {
+        self.key_file.iter().collect()
+    }
+}
