@@ -17,20 +17,20 @@ use crate::{
 };
 
 const READ_BYTES: usize = 64 << 10;
-/// With more than this unsent, [`RtmpPublisher::push`] waits.
+/// [`RtmpPublisher::push`] waits while more bytes than this are unwritten.
 const MAX_UNSENT_BYTES: usize = 256 << 10;
 
 /// A client's limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// For the connection to be made. Default 5 s.
+    /// Time for making the connection. Default 5 s.
     pub connect_timeout: Duration,
-    /// From the connection to the server's consent or refusal. Default 10 s.
+    /// Time from the connection to the server's consent or refusal. Default 10 s.
     pub start_timeout: Duration,
-    /// Without the server taking a byte that is queued for it. Default 10 s.
+    /// How long the server may read nothing of its pending input. Default 10 s.
     pub write_timeout: Duration,
-    /// What a server can make the client hold.
+    /// Bounds on the bytes that a server can make the client hold.
     pub chunks: ChunkLimits,
 }
 
@@ -45,7 +45,7 @@ impl Default for ClientConfig {
     }
 }
 
-/// Begins sessions with servers.
+/// Starts sessions with servers.
 #[derive(Debug, Clone, Default)]
 pub struct RtmpClient {
     config: ClientConfig,
@@ -58,26 +58,26 @@ impl RtmpClient {
         Self::default()
     }
 
-    /// A client with limits of one's own.
+    /// A client with the given limits.
     #[must_use]
     pub fn with_config(config: ClientConfig) -> Self {
         Self { config }
     }
 
-    /// Connects, and asks to publish. Returns once the server has said yes.
+    /// Connects, and asks to publish. Returns once the server has agreed.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the server's status code, and whatever else can happen on the way.
+    /// [`Error::Refused`] with the server's status code, and any error of the connection.
     pub async fn publish(&self, url: &RtmpUrl) -> Result<RtmpPublisher> {
         Ok(RtmpPublisher {
             connection: self.start(url, Role::Publish).await?,
         })
     }
 
-    /// Connects, and asks to play. Returns once the server has said yes.
+    /// Connects, and asks to play. Returns once the server has agreed.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the server's status code, and whatever else can happen on the way.
+    /// [`Error::Refused`] with the server's status code, and any error of the connection.
     pub async fn play(&self, url: &RtmpUrl) -> Result<RtmpPlayer> {
         Ok(RtmpPlayer {
             connection: self.start(url, Role::Play).await?,
@@ -112,10 +112,10 @@ pub struct RtmpPublisher {
 }
 
 impl RtmpPublisher {
-    /// Sends a frame, as soon as the connection takes it.
+    /// Sends a frame as soon as the connection accepts it.
     ///
     /// # Errors
-    /// [`Error::Ended`] when the server has ended the session; the connection's.
+    /// [`Error::Ended`] if the server has ended the session, and the connection's errors.
     pub async fn push(&mut self, frame: &MediaFrame) -> Result<()> {
         let connection = &mut self.connection;
         connection
@@ -128,10 +128,11 @@ impl RtmpPublisher {
         Ok(())
     }
 
-    /// Waits until `at` while listening to the server: for a publisher that sends at the media's own pace.
+    /// Waits until `at` and reads the server's messages meanwhile. For a publisher that sends at
+    /// the media's own pace.
     ///
     /// # Errors
-    /// As [`push`](Self::push): a session that the server ends is noticed at once.
+    /// As for [`push`](Self::push): it returns at once if the server ends the session.
     pub async fn wait_until(&mut self, at: Instant) -> Result<()> {
         let mut due = std::pin::pin!(sleep_until(at));
         loop {
@@ -145,27 +146,27 @@ impl RtmpPublisher {
         }
     }
 
-    /// Sends what is queued, tells the server that we are done, and closes.
+    /// Sends the pending output, tells the server that the publisher is done, and closes.
     ///
     /// # Errors
-    /// The connection's; the server may have ended it before.
+    /// The connection's errors; the server may have ended it before.
     pub async fn close(mut self) -> Result<()> {
         self.connection.close().await
     }
 }
 
-/// A play that the server has begun.
+/// A play that the server has started.
 #[derive(Debug)]
 pub struct RtmpPlayer {
     connection: Connection,
 }
 
 impl RtmpPlayer {
-    /// The next frame; `None` when the stream's publisher has ended it.
+    /// The next frame; `None` if the publisher has ended the stream.
     ///
     /// # Errors
-    /// [`Error::Ended`] when the server ended the session for another reason; [`Error::Closed`] when it closed without a
-    /// word; the connection's.
+    /// [`Error::Ended`] if the server ended the session for another reason, [`Error::Closed`] if it
+    /// closed the connection without a status, and the connection's errors.
     pub async fn next(&mut self) -> Result<Option<MediaFrame>> {
         loop {
             match self.connection.poll_event()? {
@@ -184,16 +185,17 @@ impl RtmpPlayer {
         }
     }
 
-    /// Tells the server that we are done, and closes.
+    /// Tells the server that the player is done, and closes.
     ///
     /// # Errors
-    /// The connection's; the server may have ended it before.
+    /// The connection's errors; the server may have ended it before.
     pub async fn close(mut self) -> Result<()> {
         self.connection.close().await
     }
 }
 
-/// Sends frames at their own pace: each when as much time has passed since the first as their decode times say.
+/// Paces frames by their decode times: each is due as long after the first frame as its decode time
+/// is.
 #[derive(Debug, Clone, Default)]
 pub struct Pacer {
     first: Option<(Instant, i64)>,
@@ -241,7 +243,7 @@ impl Connection {
         event
     }
 
-    /// Waits until something can be read, writing meanwhile.
+    /// Waits until bytes can be read, and writes meanwhile.
     async fn wait(&mut self) -> Result<()> {
         loop {
             self.outbox.try_write(&self.stream)?;
@@ -256,7 +258,7 @@ impl Connection {
         }
     }
 
-    /// Reads and writes what can be now; for a publisher, to whom frames say nothing.
+    /// Reads and writes as much as is possible now. For a publisher, which ignores incoming frames.
     fn exchange(&mut self) -> Result<()> {
         loop {
             while let Some(event) = self.poll_event()? {
@@ -274,7 +276,7 @@ impl Connection {
 
     async fn write_some(&mut self) -> Result<()> {
         limited(
-            "the server to take what is sent",
+            "the server to read its input",
             self.write_timeout,
             self.stream.writable(),
         )
@@ -282,7 +284,7 @@ impl Connection {
         self.exchange()
     }
 
-    /// Whether there was something to read.
+    /// Reads. Returns whether there were bytes.
     fn read(&mut self) -> Result<bool> {
         let input = self.session.input();
         if input.capacity().saturating_sub(input.len()) < READ_BYTES / 8 {
@@ -308,7 +310,7 @@ impl Connection {
         self.outbox.push_bytes(self.session.take_output());
         while !self.outbox.is_empty() {
             limited(
-                "the server to take what is sent",
+                "the server to read its input",
                 self.write_timeout,
                 self.stream.writable(),
             )
@@ -316,7 +318,8 @@ impl Connection {
             self.outbox.try_write(&self.stream)?;
         }
         tokio::io::AsyncWriteExt::shutdown(&mut self.stream).await?;
-        // Closing with unread input would make the system drop what the server has not read yet.
+        // Closing with unread input would make the system discard bytes that the server has not
+        // read yet.
         let drained = async {
             let mut sink = vec![0; READ_BYTES];
             loop {

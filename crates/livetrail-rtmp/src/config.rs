@@ -6,29 +6,32 @@ use livetrail_egress::EgressConfig;
 
 use crate::protocol::ChunkLimits;
 
-/// What a peer may cost the server, in time, bytes and connections.
+/// The limits on a peer's use of time, bytes and connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RtmpConfig {
-    /// From the connection to the end of the handshake. Default 5 s.
+    /// Time from the connection to the end of the handshake. Default 5 s.
     pub handshake_timeout: Duration,
-    /// From the handshake, or from the end of a publish or play, to the next `publish` or `play`. Default 10 s.
+    /// Time from the handshake, or from the end of a publish or play, to the next `publish` or
+    /// `play`. Default 10 s.
     pub command_timeout: Duration,
-    /// How long a peer may take nothing of what is queued for it. Default 30 s: longer than the
-    /// engine's stall timeout for viewers, which comes first and says `evicted`.
+    /// How long a peer may read nothing of its pending output. Default 30 s: longer than the
+    /// engine's stall timeout for viewers, which comes first and reports `evicted`.
     pub write_stall_timeout: Duration,
-    /// For how long a player may pause. Then its session ends (`idle`). Default 10 minutes.
+    /// How long a player may pause. After that its session ends (`idle`). Default 10 minutes.
     pub pause_timeout: Duration,
-    /// After a refusal or the server's end of a session, for the peer to read why. Default 1 s.
+    /// How long the connection stays open after a refusal, or after the server ended a session, so
+    /// that the peer can read the reason. Default 1 s.
     pub linger: Duration,
-    /// Connections in all; one more is closed at once. Default 10,000.
+    /// The maximum number of connections; one more is closed at once. Default 10,000.
     pub max_connections: usize,
-    /// Connections without an admitted session from one address, IPv6 by /64; 0 is no limit. Eight times as many may wait, each
-    /// for at most a second, so that an audience behind one address can arrive at once. Default 256.
+    /// The maximum number of connections without an admitted session from one address; IPv6
+    /// addresses count by /64; 0 is no limit. Eight times as many may wait, each for at most a
+    /// second, so that an audience behind one address can arrive at once. Default 256.
     pub max_connections_per_ip: usize,
-    /// How viewers are sent to.
+    /// How data is sent to viewers.
     pub egress: EgressConfig,
-    /// What one connection can make the server hold before it is a frame.
+    /// Bounds on the bytes that a connection can make the server hold before they are a frame.
     pub chunks: ChunkLimits,
 }
 

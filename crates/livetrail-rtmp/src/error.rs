@@ -1,4 +1,4 @@
-//! The crate's one error type: what a peer did wrong, or what happened to its connection.
+//! The crate's one error type: a peer's violation, or a failed connection.
 
 use std::{io, time::Duration};
 
@@ -9,39 +9,39 @@ use livetrail_gateway::ListenError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The first byte is not RTMP's version.
+    /// The first byte is not the version of RTMP.
     #[error("handshake: version {version} instead of 3")]
     HandshakeVersion {
-        /// The byte.
+        /// The first byte.
         version: u8,
     },
-    /// A chunk without a full header on a chunk stream that has had none.
+    /// A chunk without a full header on a chunk stream that has not had one.
     #[error("chunk stream {chunk_stream}: the first chunk has no message header")]
     ChunkHeaderMissing {
         /// The chunk stream id.
         chunk_stream: u32,
     },
-    /// A new message header before the message on the same chunk stream was complete.
+    /// A new message header on a chunk stream whose previous message was not complete.
     #[error("chunk stream {chunk_stream}: a message begins inside another")]
     ChunkInterrupted {
         /// The chunk stream id.
         chunk_stream: u32,
     },
-    /// More chunk streams than allowed.
+    /// More chunk streams than the limit.
     #[error("more than {limit} chunk streams")]
     TooManyChunkStreams {
         /// The limit.
         limit: usize,
     },
-    /// A message longer than allowed at this point of the session.
-    #[error("a message of {bytes} bytes, allowed are {limit}")]
+    /// A message that is longer than the limit at this point of the session.
+    #[error("a message of {bytes} bytes; at most {limit} are allowed")]
     MessageTooLarge {
-        /// Its announced length.
+        /// The announced length.
         bytes: usize,
         /// The limit.
         limit: usize,
     },
-    /// Incomplete messages hold more bytes than allowed.
+    /// Incomplete messages hold more bytes than the limit.
     #[error("incomplete messages hold more than {limit} bytes")]
     TooMuchPartialData {
         /// The limit.
@@ -62,7 +62,7 @@ pub enum Error {
     /// A command or media message that cannot be read.
     #[error(transparent)]
     Media(#[from] livetrail_media::Error),
-    /// A command that lacks what it must have, or comes at the wrong time.
+    /// A command that lacks a required part, or comes at the wrong time.
     #[error("command {command}: {detail}")]
     Command {
         /// The command's name.
@@ -73,17 +73,17 @@ pub enum Error {
     /// The other side refused, with its status code.
     #[error("refused: {code}: {description}")]
     Refused {
-        /// Such as `NetStream.Publish.BadName`.
+        /// The status code, such as `NetStream.Publish.BadName`.
         code: String,
-        /// For people.
+        /// The description for people.
         description: String,
     },
     /// The other side ended a session that it had admitted, with its status code.
     #[error("ended by the server: {code}: {description}")]
     Ended {
-        /// Such as `NetStream.Play.InsufficientBW`.
+        /// The status code, such as `NetStream.Play.InsufficientBW`.
         code: String,
-        /// For people.
+        /// The description for people.
         description: String,
     },
     /// The text is not an RTMP address.
@@ -91,18 +91,18 @@ pub enum Error {
     Url {
         /// The text, without its secrets.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the text.
         detail: &'static str,
     },
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error(transparent)]
     Listen(ListenError),
-    /// The peer took longer than allowed.
+    /// The peer exceeded a timeout.
     #[error("timed out after {limit:?}: {what}")]
     Timeout {
-        /// What was waited for.
+        /// What the peer had to do.
         what: &'static str,
-        /// How long.
+        /// The timeout.
         limit: Duration,
     },
     /// The peer closed the connection.
@@ -118,7 +118,7 @@ impl Error {
         Self::Listen(error.into())
     }
 
-    /// Why a session that meets this error ends.
+    /// The reason with which a session ends after this error.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {

@@ -1,4 +1,4 @@
-//! Fuzz bodies: each takes any bytes and checks what must hold for them.
+//! Fuzz bodies: each accepts any bytes and checks the invariants.
 
 use bytes::BytesMut;
 use livetrail_engine::{Reason, Role};
@@ -16,16 +16,16 @@ const LIMITS: ChunkLimits = ChunkLimits {
     max_chunk_streams: 8,
     max_partial_bytes: 1 << 17,
 };
-/// The longest chunk header: what a reader may leave in its input.
+/// The longest chunk header: the most that a reader may leave in its input.
 const MAX_HEADER_BYTES: usize = 18;
 
-/// The messages must not depend on how the stream is cut, nor hold more than the limits; and what was read must survive being
-/// written and read again.
+/// The messages must not depend on how the stream is split, and must stay within the limits. Each
+/// message that was read must survive writing and reading again.
 ///
-/// The first byte says how large the pieces are, the second the chunk size.
+/// The first byte sets the size of the pieces, the second the chunk size.
 ///
 /// # Panics
-/// When that does not hold.
+/// If that does not hold.
 pub fn fuzz_chunk(bytes: &[u8]) {
     let [piece, chunk_bytes, stream @ ..] = bytes else {
         return;
@@ -70,12 +70,13 @@ fn messages(stream: &[u8], piece: usize, chunk_bytes: u32) -> (Vec<Message>, boo
     (messages, false)
 }
 
-/// The handshake takes exactly its 3,073 bytes, however they are cut, and answers with as many.
+/// The handshake reads exactly its 3,073 bytes, however they are split, and answers with the same
+/// number of bytes.
 ///
-/// The first byte says how large the pieces are.
+/// The first byte sets the size of the pieces.
 ///
 /// # Panics
-/// When that does not hold.
+/// If that does not hold.
 pub fn fuzz_handshake(bytes: &[u8]) {
     const HANDSHAKE_BYTES: usize = 1 + 2 * 1536;
     let Some((piece, stream)) = bytes.split_first() else {
@@ -106,13 +107,13 @@ pub fn fuzz_handshake(bytes: &[u8]) {
     );
 }
 
-/// A client that has shaken hands says anything: the session gives requests and frames, all frames can be sent on, and the
-/// answers are no more than a bounded multiple of what came.
+/// A client that has completed the handshake sends any bytes. The session yields requests and
+/// frames, all frames can be sent on, and the answers are at most a bounded multiple of the input.
 ///
-/// The first byte says how large the pieces are, and whether requests are accepted or refused.
+/// The first byte sets the size of the pieces, and whether requests are accepted or refused.
 ///
 /// # Panics
-/// When that does not hold.
+/// If that does not hold.
 pub fn fuzz_session(bytes: &[u8]) {
     let Some((first, stream)) = bytes.split_first() else {
         return;
@@ -129,7 +130,8 @@ pub fn fuzz_session(bytes: &[u8]) {
             break;
         }
     }
-    // The handshake, the answer to `connect`, and for each command of at least a dozen bytes a status or two.
+    // The bound covers the handshake, the answer to `connect`, and one or two statuses per command
+    // of at least a dozen bytes.
     assert!(
         answered <= stream.len().saturating_mul(128).saturating_add(8192),
         "{answered} for {}",

@@ -1,13 +1,15 @@
 //! RTMP gateway: publish and play, as server and as client.
 //!
-//! [`RtmpServer`] takes publishers to a [`livetrail_engine::Engine`] and players from it; [`RtmpClient`] is the other side. Both are thin hosts of
-//! the sans-IO sessions in [`protocol`]. Every limit is a field of [`RtmpConfig`] or [`ClientConfig`].
+//! [`RtmpServer`] connects publishers and players to a [`livetrail_engine::Engine`]; [`RtmpClient`]
+//! is the other side. Both are thin hosts of the sans-IO sessions in [`protocol`]. Each limit is a
+//! field of [`RtmpConfig`] or [`ClientConfig`].
 //!
 //! ```
 //! use livetrail_engine::{AppSpec, CodecId, Engine, FrameFlags, MediaFrame};
 //! use livetrail_rtmp::{RtmpClient, RtmpConfig, RtmpServer, RtmpUrl};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::builder().application(AppSpec::new("live")).build()?;
 //! let server = RtmpServer::bind("127.0.0.1:0", engine, RtmpConfig::default()).await?;
 //! let url = RtmpUrl::parse(&format!("rtmp://{}/live/cam", server.local_addr()))?;
@@ -15,7 +17,8 @@
 //!
 //! let mut publisher = RtmpClient::new().publish(&url).await?;
 //! let mut player = RtmpClient::new().play(&url).await?;
-//! let frame = MediaFrame::video(CodecId::H264, 0, 40, FrameFlags::KEYFRAME, "an access unit".into());
+//! let unit = "an access unit".into();
+//! let frame = MediaFrame::video(CodecId::H264, 0, 40, FrameFlags::KEYFRAME, unit);
 //! publisher.push(&frame).await?;
 //! assert_eq!(player.next().await?, Some(frame));
 //! # Ok(()) }

@@ -19,14 +19,15 @@ use crate::{
     session::{self, Host},
 };
 
-/// How the gateway is named in logs and reports.
+/// The gateway's name in logs and reports.
 const GATEWAY: &str = "rtmp";
-/// For connections to end by themselves when the server stops: they only have to say goodbye.
+/// Time for connections to end by themselves when the server stops: they only have to send a
+/// goodbye.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An RTMP server: takes publishers to an engine, and viewers from it.
+/// An RTMP server: connects publishers and viewers to an engine.
 ///
-/// One task for each connection, and a few threads that send to all viewers. Every limit is in
+/// Each connection has one task. A few threads send to all viewers. Each limit is in
 /// [`RtmpConfig`].
 pub struct RtmpServer {
     acceptor: Acceptor,
@@ -34,10 +35,11 @@ pub struct RtmpServer {
 }
 
 impl RtmpServer {
-    /// Opens the listening socket. Nothing is accepted before [`run`](Self::run).
+    /// Opens the listening socket. The server accepts no connection before [`run`](Self::run).
     ///
     /// # Errors
-    /// [`Error::Listen`]: the address is taken, or not ours. Or the system gives no thread.
+    /// [`Error::Listen`] if the address is in use or not local, or if the system provides no
+    /// thread.
     pub async fn bind(
         addr: impl ToSocketAddrs,
         engine: Engine,
@@ -47,10 +49,11 @@ impl RtmpServer {
         Ok(Self::new(listener, engine, config)?)
     }
 
-    /// Serves on a socket that listens already. Nothing is accepted before [`run`](Self::run).
+    /// Serves on a socket that is listening already. The server accepts no connection before
+    /// [`run`](Self::run).
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system provides no thread.
     pub fn new(listener: TcpListener, engine: Engine, config: RtmpConfig) -> io::Result<Self> {
         let limits = ConnectionLimits {
             max_connections: config.max_connections,
@@ -68,14 +71,14 @@ impl RtmpServer {
         Ok(Self { acceptor, host })
     }
 
-    /// Sets the networks whose connections are closed as they come.
+    /// Sets the networks whose connections are closed at once.
     #[must_use]
     pub fn deny(mut self, rules: DenyRules) -> Self {
         self.acceptor = self.acceptor.deny(rules);
         self
     }
 
-    /// The address that it listens on, with the port that the system chose if it was asked to.
+    /// The listening address, with the port that the system chose for port 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.acceptor.local_addr()
@@ -87,10 +90,10 @@ impl RtmpServer {
         self.acceptor.stats()
     }
 
-    /// Serves until `shutdown` completes. Then accepts no more, ends every session
-    /// (`server_shutdown`) and returns when the connections are closed, after 5 s at the latest.
+    /// Serves until `shutdown` completes. It then accepts no more connections, ends each session
+    /// (`server_shutdown`), and returns when the connections are closed, after 5 s at the latest.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        // Differs per process and needs no source of randomness of its own.
+        // The seeds differ per process and need no other source of randomness.
         let seeds = RandomState::new();
         let host = self.host;
         let serve = move |incoming: Incoming| {

@@ -1,4 +1,4 @@
-//! What is on its way to a socket: a short queue of shared buffers, written many at a time.
+//! Pending output of a socket: a short queue of shared buffers, written many at a time.
 
 use std::{collections::VecDeque, io::IoSlice};
 
@@ -7,15 +7,15 @@ use livetrail_egress::Unsent;
 
 use crate::protocol::FrameChunks;
 
-/// Bytes to be written, in order. Its owner bounds it: it appends only while little is queued.
+/// Unwritten bytes, in order. The owner bounds it: it appends only while the queue is short.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     items: VecDeque<Item>,
-    /// Bytes of the first item that are written.
+    /// Bytes of the first item that are written already.
     written: usize,
-    /// Bytes in all that are not written.
+    /// All unwritten bytes.
     pending_bytes: usize,
-    /// Bytes of items that are not frames.
+    /// Unwritten bytes of items that are not frames.
     answer_bytes: usize,
 }
 
@@ -58,12 +58,13 @@ impl Outbox {
         self.pending_bytes
     }
 
-    /// Bytes that are not frames and not wholly written: what the peer has made us say.
+    /// Unwritten bytes that are not frames: answers that the peer has requested.
     pub(crate) fn answer_bytes(&self) -> usize {
         self.answer_bytes
     }
 
-    /// All that is not written as one, copied unless it is one anyway: for another writer.
+    /// All unwritten bytes in one buffer, for another writer. Copies unless they are in one buffer
+    /// already.
     pub(crate) fn into_bytes(mut self) -> Bytes {
         if let (0, 1, Some(Item::Bytes(bytes))) =
             (self.written, self.items.len(), self.items.front_mut())

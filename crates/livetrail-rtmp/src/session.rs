@@ -1,4 +1,4 @@
-//! One connection to the gateway, from its handshake to its end, in one task.
+//! One connection to the gateway, from handshake to end, in one task.
 
 use std::{
     borrow::Cow,
@@ -34,20 +34,22 @@ use crate::{
     wire::RtmpWire,
 };
 
-/// The protocol's name in attempts, and so in records.
+/// The protocol's name in attempts, and thus in records.
 const PROTOCOL: &str = "rtmp";
 /// Input buffer of a peer that only sends commands.
 const READ_BYTES: usize = 4 << 10;
-/// Input buffer of a publisher: frames that are whole in it are not copied.
+/// Input buffer of a publisher: frames that are complete in it are not copied.
 const READ_MEDIA_BYTES: usize = 64 << 10;
-/// With more answers than this unsent, nothing more is read: a peer that only asks cannot make the server queue answers.
+/// The session reads no more while more answer bytes than this are unwritten. A peer that only
+/// sends requests cannot make the server queue answers without bound.
 const MAX_UNSENT_BYTES: usize = 64 << 10;
-/// What a client may send ahead while it waits to be admitted; more stays with the system.
+/// How much a client may send ahead while it waits for admission; more stays in the socket.
 const MAX_EARLY_BYTES: usize = 64 << 10;
-/// Between two checks whether a client that has sent that much is still there.
+/// Interval between checks whether a client that has sent that much is still there.
 const EARLY_LOOK: Duration = Duration::from_millis(250);
 
-/// For players to end before publishers do when the server stops, and how often it is looked whether they have.
+/// On shutdown, how long to wait for players to finish before ending publishers, and the poll
+/// interval.
 const PLAYERS_END_TIMEOUT: Duration = Duration::from_secs(1);
 const PLAYERS_POLL: Duration = Duration::from_millis(5);
 
@@ -63,7 +65,7 @@ pub(crate) struct Host {
     pub(crate) viewers: Arc<Viewers<RtmpWire>>,
 }
 
-/// Serves one connection to its end. Each of its sessions ends exactly once, with its reason.
+/// Serves one connection until it ends. Each of its sessions ends exactly once, with its reason.
 pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
     let Incoming {
         stream,
@@ -72,7 +74,7 @@ pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
         stop,
         ..
     } = incoming;
-    // There is no reserve: no connection here is for anything but a session.
+    // This gateway has no reserve: each connection is meant for a session.
     let Opened::Slot(slot) = opened else {
         return Closed::Cut;
     };
@@ -102,38 +104,38 @@ struct Connection {
     peer: SocketAddr,
     host: Host,
     protocol: ServerSession,
-    /// What is to be written; unused while a player sits with the egress, which then does all writing.
+    /// Pending output. Unused while a player is with the egress, which then does all writing.
     outbox: Outbox,
     media: Media,
-    /// The session, for the log.
+    /// The current session, for the log.
     current: Option<(SessionId, StreamKey)>,
     skipped: Skipped,
     slot: Slot,
-    /// The next deadline: of the handshake, of the next command, of a pause, or of a stalled write.
+    /// The next deadline: of the handshake, the next command, a pause, or a stalled write.
     timer: Pin<Box<Sleep>>,
     awaits: Awaits,
-    /// When the peer last took a byte, or there was none for it to take.
+    /// When the peer last read a byte, or nothing was pending.
     progress: Instant,
     stop: Stop,
 }
 
-/// Messages of the session that could not be read.
+/// Messages of the session that could not be decoded.
 #[derive(Default)]
 struct Skipped {
-    /// How many the connection had before.
+    /// The connection's count before this session.
     before: u64,
     first: Option<String>,
 }
 
-/// What the timer is for.
+/// What the timer waits for.
 #[derive(Clone, Copy)]
 enum Awaits {
     Handshake,
     /// `publish` or `play`.
     Command,
-    /// That a paused player goes on.
+    /// A paused player goes on.
     Unpause,
-    /// That the peer takes what is sent, while media flows.
+    /// The peer reads its output, while media flows.
     Progress,
 }
 
@@ -142,19 +144,19 @@ impl Awaits {
         let (what, limit) = match self {
             Self::Handshake => ("the handshake", config.handshake_timeout),
             Self::Command => ("publish or play", config.command_timeout),
-            Self::Unpause => ("a paused player to go on", config.pause_timeout),
-            Self::Progress => ("the peer to take what is sent", config.write_stall_timeout),
+            Self::Unpause => ("a paused player to resume", config.pause_timeout),
+            Self::Progress => ("the peer to read its output", config.write_stall_timeout),
         };
         Error::Timeout { what, limit }
     }
 }
 
-/// What the connection is for at the moment.
+/// The connection's current use.
 enum Media {
     None,
     Publish(Box<Publication>, Ended),
     Play(Box<ConnectedViewer<RtmpWire>>),
-    /// A player that wants nothing at the moment. Its connection writes to it.
+    /// A player that wants no frames for now. Its connection task writes to it.
     Paused(Box<Playback>, Ended),
 }
 
@@ -167,7 +169,7 @@ impl Media {
         }
     }
 
-    /// Ends the session; gives what was to be written to a player.
+    /// Ends the session. Returns the pending output of a player.
     async fn end(self, reason: Reason, detail: &str) -> Bytes {
         match self {
             Self::None => {}
@@ -189,21 +191,21 @@ impl Media {
 enum Wake {
     Readable,
     Writable,
-    /// A viewer cannot be sent to any more.
+    /// The viewer's connection failed.
     Broken(Error),
-    /// The engine ended the session, or there is nothing more to watch.
+    /// The engine ended the session, or the stream has ended.
     Ended(Reason),
     Stop,
     Timer,
 }
 
-/// How a connection comes to its end.
+/// How a connection ends.
 enum End {
-    /// The engine or the server ended the session: the peer is told.
+    /// The engine or the server ended the session; the peer gets a status.
     Server(Reason),
     /// The peer was refused, and the status is in the output.
     Refused,
-    /// The peer closed, broke the protocol, or cannot be reached.
+    /// The peer closed the connection, broke the protocol, or cannot be reached.
     Peer(Error),
 }
 
@@ -230,7 +232,8 @@ impl Connection {
         }
     }
 
-    /// Players end first when the server stops: otherwise they would end because their stream did.
+    /// Resolves when players have ended. Players end first when the server stops: otherwise they
+    /// would end because their stream did.
     fn let_players_end(&self) -> impl Future<Output = ()> + use<> {
         let publishes = self.media.role() == Some(Role::Publish);
         let viewers = self.host.viewers.clone();
@@ -244,7 +247,7 @@ impl Connection {
         }
     }
 
-    /// Drains the protocol's events and writes what the socket takes.
+    /// Drains the protocol's events, and writes as much as the socket accepts.
     async fn advance(&mut self) -> Result<(), End> {
         loop {
             let event = self.protocol.poll_event();
@@ -261,7 +264,7 @@ impl Connection {
         self.write()
     }
 
-    /// Writes what the socket takes.
+    /// Writes as much as the socket accepts.
     fn write(&mut self) -> Result<(), End> {
         if self.outbox.is_empty()
             || self
@@ -324,14 +327,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Each fault that is new has a line in the log; the first of a session is on its record.
+    /// Logs each new fault. The first fault of a session is also on its record.
     fn report(&mut self, report: String) {
         let stream = self.current.as_ref().map(|(_, key)| key.to_string());
         warn!(peer = %self.peer, stream, "{report}");
         self.skipped.first.get_or_insert(report);
     }
 
-    /// What was dropped of the session, for its record.
+    /// How many messages of the session were dropped, for its record.
     fn left_out(&self) -> String {
         let unusable = self.protocol.unusable();
         let count = unusable.saturating_sub(self.skipped.before);
@@ -357,10 +360,12 @@ impl Connection {
         }
     }
 
-    /// What the client wants as an attempt; if its names are not names, an attempt that stands for it on record.
+    /// Makes an attempt of the client's request. If its names are invalid, the error is an attempt
+    /// that represents it on record.
     fn attempt(&self, request: &Request) -> Result<Attempt, Attempt> {
         let engine = &self.host.engine;
-        // Whole texts are compared with the configured keys: what is replaced or cut in a name would hide them.
+        // This compares whole texts with the configured keys: a replaced or shortened name would
+        // hide them.
         let is_scrubbed = |text: &str| matches!(engine.scrub(text), Cow::Owned(_));
         let is_cut = request.cut.as_ref().is_some_and(|[query, whole]| {
             is_scrubbed(whole.expose()) && !is_scrubbed(query.expose())
@@ -423,7 +428,7 @@ impl Connection {
     }
 
     async fn connect(&mut self, playback: Playback) -> Result<(), End> {
-        // What is to be said first goes along: from here on one writer writes.
+        // Pending output goes along: from here on the egress is the only writer.
         let first = std::mem::take(&mut self.outbox).into_bytes();
         let accepts = self.protocol.accepts();
         let Host {
@@ -435,7 +440,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The viewer's connection takes its socket back, and the session goes on.
+    /// The connection takes the viewer's socket back, and the session goes on.
     async fn pause(&mut self) -> Result<(), End> {
         match std::mem::replace(&mut self.media, Media::None) {
             Media::Play(viewer) => {
@@ -458,7 +463,7 @@ impl Connection {
         Ok(())
     }
 
-    /// From the newest keyframe on, as somebody who joins.
+    /// Resumes from the newest keyframe, like a viewer who joins.
     async fn unpause(&mut self) -> Result<(), End> {
         match std::mem::replace(&mut self.media, Media::None) {
             Media::Paused(mut playback, _) => {
@@ -474,12 +479,12 @@ impl Connection {
         }
     }
 
-    /// Waits for the engine as long as the client does, and no longer than the server runs.
+    /// Waits for the engine while the client stays connected and the server runs.
     ///
-    /// Reads ahead meanwhile, up to [`MAX_EARLY_BYTES`]: only a read shows that a client has
+    /// Meanwhile it reads ahead, up to [`MAX_EARLY_BYTES`]: only a read reveals that a client has
     /// closed.
     async fn while_connected<T>(&mut self, admission: impl Future<Output = T>) -> Result<T, End> {
-        // What the client must have read before it waits.
+        // The client must get this output before it waits.
         self.write()?;
         let mut admission = std::pin::pin!(admission);
         let mut look = Box::pin(sleep(EARLY_LOOK));
@@ -513,7 +518,7 @@ impl Connection {
         .await
     }
 
-    /// Whether the client has closed its side, although there is more to read.
+    /// Whether the client has closed its side although unread bytes are pending.
     fn has_closed(&self, cx: &mut Context<'_>) -> bool {
         let ready = std::pin::pin!(self.stream.ready(Interest::READABLE));
         match ready.poll(cx) {
@@ -549,11 +554,11 @@ impl Connection {
                         }
                     });
                 }
-                // One that does not take what it is sent gets no more answers.
+                // A peer that does not read its output gets no more answers.
                 unsaid |= viewer.is_full();
             }
         }
-        // What the socket says goes wrong, the read or write that follows says too.
+        // The next read or write reports the error that the socket reports here.
         if !self.outbox.is_empty() && self.stream.poll_write_ready(cx).is_ready() {
             return Poll::Ready(Wake::Writable);
         }
@@ -594,11 +599,12 @@ impl Connection {
         self.set_timer(Instant::now().checked_add(self.host.config.command_timeout));
     }
 
-    /// While media flows, the timer only looks whether the peer still takes what is sent.
+    /// Checks the current deadline. While media flows, the timer only checks whether the peer still
+    /// reads.
     fn check_deadline(&mut self) -> Result<()> {
         if !matches!(self.awaits, Awaits::Progress) {
             let error = self.awaits.timeout(&self.host.config);
-            // A limit beyond what the clock can say is no limit.
+            // A limit beyond the range of the clock is no limit.
             if matches!(error, Error::Timeout { limit, .. } if Instant::now().checked_add(limit).is_none())
             {
                 self.set_timer(None);
@@ -607,7 +613,7 @@ impl Connection {
             return Err(error);
         }
         let now = Instant::now();
-        // A viewer has a watch of its own, and its outbox is empty.
+        // A viewer has its own check, and its outbox here is empty.
         let takes = self.outbox.is_empty();
         let since = if takes { now } else { self.progress };
         self.progress = since;
@@ -620,7 +626,7 @@ impl Connection {
     }
 
     fn set_timer(&mut self, at: Option<Instant>) {
-        // Look again in a day.
+        // Checks again in a day.
         let day = Duration::from_secs(86_400);
         let at = at
             .or_else(|| Instant::now().checked_add(day))
@@ -628,7 +634,7 @@ impl Connection {
         self.timer.as_mut().reset(at);
     }
 
-    /// Ends the session, if there is one, then lets the peer read why, within the linger time.
+    /// Ends the session if there is one. Then gives the peer the linger time to read the reason.
     async fn finish(mut self, end: End) -> Closed {
         let media = std::mem::replace(&mut self.media, Media::None);
         let role = media.role().unwrap_or(Role::Publish);
@@ -669,12 +675,13 @@ impl Connection {
             }
         }
         self.outbox.push_bytes(self.protocol.take_output());
-        // Whatever happens from here on, the session has ended; only the last words may be lost.
+        // The session has ended, whatever happens from here on; only the last words may be lost.
         let last = self.outbox.into_bytes();
         say_goodbye(&self.stream, [&last[..]], self.host.config.linger).await
     }
 
-    /// A session that an error ends has a line; a connection that never had one is of no interest.
+    /// Logs a session that ended with an error. A connection that never had a session is only debug
+    /// output.
     fn log_failure(&self, reason: Reason, cause: &str) {
         match &self.current {
             Some((session, key)) => {
@@ -685,7 +692,7 @@ impl Connection {
     }
 }
 
-/// An error and what caused it, in one line.
+/// An error and its causes, in one line.
 fn causes(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

@@ -1,4 +1,4 @@
-//! Stream names and addresses, and the secrets that are hidden in them.
+//! Stream names and addresses, and the secrets hidden in them.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 /// RTMP's registered port.
 pub const DEFAULT_PORT: u16 = 1935;
 
-/// An address: `rtmp://host[:port]/app/stream[?token=…]`. Shown without its token.
+/// An address: `rtmp://host[:port]/app/stream[?token=…]`. Its output omits the token.
 ///
-/// The application is the first part of the path, so that it agrees with what a server makes of it; the stream is the rest.
+/// The application is the first part of the path, as on the server; the stream is the rest.
 #[derive(Clone)]
 pub struct RtmpUrl {
     /// Host name or address, without brackets.
@@ -23,7 +23,7 @@ pub struct RtmpUrl {
     pub app: String,
     /// The stream, without its query.
     pub stream: String,
-    /// What follows `?`, whole: it may hold a token.
+    /// All text after `?`; it may contain a token.
     query: Option<Secret>,
 }
 
@@ -31,7 +31,7 @@ impl RtmpUrl {
     /// Parses an address.
     ///
     /// # Errors
-    /// [`Error::Url`] says what is wrong; it repeats the address without what follows `?`.
+    /// [`Error::Url`] with what is wrong; it repeats the address without the text after `?`.
     pub fn parse(url: &str) -> Result<Self> {
         let (path, query) = split_query(url);
         let wrong = |detail| Error::Url {
@@ -67,19 +67,20 @@ impl RtmpUrl {
         })
     }
 
-    /// The same address with a token, in place of any that it had.
+    /// The same address with this token, which replaces any other token.
     #[must_use]
     pub fn with_token(mut self, token: &str) -> Self {
         self.query = Some(Secret::new(format!("token={token}")));
         self
     }
 
-    /// What `connect` calls `tcUrl`.
+    /// The `tcUrl` of `connect`.
     pub(crate) fn tc_url(&self) -> String {
         format!("rtmp://{}/{}", self.authority(), self.app)
     }
 
-    /// What `publish` and `play` call the stream: with its query, since that is where servers look for a token.
+    /// The stream name for `publish` and `play`. It includes the query, because servers look for a
+    /// token there.
     pub(crate) fn stream_name(&self) -> String {
         match &self.query {
             Some(query) => format!("{}?{}", self.stream, query.expose()),
@@ -146,10 +147,10 @@ fn split_port(authority: &str) -> Option<(&str, u16)> {
     }
 }
 
-/// The instance that stands for none.
+/// The instance name that means no instance.
 const DEFAULT_INSTANCE: &str = "_definst_";
 
-/// What a `publish` or `play` names, together with the `app` of its `connect`.
+/// The target of a `publish` or `play`, together with the `app` of its `connect`.
 ///
 /// ```text
 /// app                    name                  application  stream         query
@@ -161,21 +162,22 @@ const DEFAULT_INSTANCE: &str = "_definst_";
 /// live/cam               ?token=x              live         cam            token=x
 /// ```
 ///
-/// Clients cut an address at its last or second `/`, also one inside of a key. If `app` names more than an application and
-/// has a query, or the name has nothing but one, both are one address again, which is split at its first `?`: so no part of a
-/// key becomes a stream's name.
+/// Clients split an address at its last or second `/`, even inside a key. Two cases are joined
+/// again and split at the first `?`, so that no part of a key becomes a stream's name: `app` names
+/// more than an application and has a query, or the name consists of a query alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// The application; may be empty or invalid.
+    /// The application; it may be empty or invalid.
     pub(crate) app: String,
-    /// The stream, with its instance before a `/` if there is one; may be empty or invalid.
+    /// The stream, after its instance and a `/` if it has an instance; it may be empty or invalid.
     pub(crate) stream: String,
     token: Option<Secretive>,
-    /// What may be one key that a client has cut at a `/`, so that its second half stands as the stream's name.
+    /// A text that may be one key that a client has split at a `/`: its second half is then the
+    /// stream's name.
     cut: Option<[Secretive; 2]>,
 }
 
-/// Never shown.
+/// A text that no output shows.
 #[derive(Clone, PartialEq, Eq)]
 struct Secretive(String);
 
@@ -186,7 +188,7 @@ impl fmt::Debug for Secretive {
 }
 
 impl Address {
-    /// Of the `app` and `tcUrl` of a `connect`, and the name in a `publish` or `play`.
+    /// Parses the `app` and `tcUrl` of a `connect`, and the name in a `publish` or `play`.
     pub(crate) fn new(app: &str, tc_url: &str, name: &str) -> Self {
         let (app_path, app_query) = split_query(app);
         let names_stream = parts(app_path).count() > 1;
@@ -225,7 +227,8 @@ impl Address {
         }
     }
 
-    /// The token, from wherever the client has put it: the stream's query, the application's, that of `tcUrl`.
+    /// The token. Clients put it into the stream's query, the application's query, or that of
+    /// `tcUrl`.
     pub(crate) fn credentials(&self) -> Credentials {
         match &self.token {
             Some(token) => Credentials::token(token.0.as_str()),
@@ -233,8 +236,8 @@ impl Address {
         }
     }
 
-    /// The application's query, and the same with the stream's name behind a `/`. If a configured key stands in the second alone,
-    /// the name is a part of that key.
+    /// The application's query, and the same text followed by `/` and the stream's name. If only
+    /// the second text contains a configured key, the name is a part of that key.
     pub(crate) fn cut(&self) -> Option<[Secret; 2]> {
         let cut = self.cut.as_ref()?;
         Some(cut.each_ref().map(|text| Secret::new(text.0.as_str())))
@@ -246,19 +249,18 @@ impl Address {
     }
 }
 
-/// The application that a `connect` names: the first part of its path, without its query.
+/// The application in a `connect`: the first part of its path, without its query.
 pub(crate) fn app_name(app: &str) -> &str {
     parts(split_query(app).0).next().unwrap_or_default()
 }
 
-/// The parts of a path that say something: encoders add slashes, and `_definst_`, which means no
-/// instance.
+/// The meaningful parts of a path. Encoders add slashes, and `_definst_`, which means no instance.
 fn parts(path: &str) -> impl Iterator<Item = &str> {
     path.split('/')
         .filter(|part| !part.is_empty() && *part != DEFAULT_INSTANCE)
 }
 
-/// Players put the format of a file in front of a stream's name.
+/// Removes the file format that players put before a stream's name.
 fn without_prefix(name: &str) -> &str {
     ["flv:", "mp4:", "live:"]
         .iter()
@@ -399,7 +401,8 @@ mod tests {
                 None => "cam".to_owned(),
             };
             let whole = format!("live/{stream}?token={key}");
-            // Cut before the query a client has parts of a path, cut inside it a part of the key.
+            // A client that splits before the query splits the path; one that splits inside the
+            // query splits the key.
             for (at, _) in whole.match_indices('/') {
                 let (app, name) = (&whole[..at], &whole[at + 1..]);
                 let expected = ("live".to_owned(), stream.clone(), key.clone());

@@ -1,13 +1,14 @@
-//! A frame's bytes on the wire to players, made once for all of them.
+//! The bytes of a frame on the wire to players, made once for all of them.
 
 use livetrail_egress::{Format, Uncarried};
 use livetrail_engine::{MediaFrame, SharedFrame, WireFormat};
 
 use crate::protocol::{Accepts, FrameChunks, MEDIA_STREAM_ID, OUT_CHUNK_BYTES};
 
-/// RTMP to players: absolute time, message stream 1, chunks of 65,536 bytes; equal for every player.
+/// RTMP to players: absolute time, message stream 1, chunks of 65,536 bytes. The bytes are the same
+/// for each player.
 ///
-/// `None` for what RTMP does not carry: such frames are counted ([`RtmpWire::uncarried_frames`]).
+/// `None` for frames that RTMP does not carry; they are counted ([`RtmpWire::uncarried_frames`]).
 #[derive(Debug)]
 pub struct RtmpWire;
 
@@ -22,7 +23,8 @@ impl WireFormat for RtmpWire {
     }
 }
 
-/// The same with the nanoseconds of times, for players that understand them. Made only of frames that have some.
+/// The same with nanosecond times, for players that understand them. Made only of frames that have
+/// nanoseconds.
 #[derive(Debug)]
 struct ExactWire;
 
@@ -50,7 +52,8 @@ impl RtmpWire {
         UNCARRIED.frames()
     }
 
-    /// The chunks for a player; `None` for a frame that it does not understand. One that knows only one track gets the first.
+    /// The chunks for a player; `None` for a frame that it does not understand. A player that
+    /// supports one track gets the first.
     fn chunks(frame: &SharedFrame, accepts: Accepts) -> Option<&FrameChunks> {
         let wanted =
             (frame.track == 0 || accepts.multitrack) && (!frame.is_metadata() || accepts.metadata);
@@ -115,7 +118,8 @@ mod tests {
         for frame in frames {
             publication.push(frame).unwrap();
         }
-        // Joined late: what describes the track comes with its configuration, and does not replace it.
+        // A viewer that joined late: the track's description comes with its configuration, and does
+        // not replace it.
         let mut viewer = engine.play(attempt()).await.unwrap();
         let mut seen = Vec::new();
         while seen.len() < 4 {

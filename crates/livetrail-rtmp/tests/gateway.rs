@@ -258,7 +258,7 @@ async fn two_thousand_silent_connections_leave_room_for_a_publisher_and_go() {
     for _ in 0..2_000 {
         match TcpStream::connect(gateway.address).await {
             Ok(stream) => silent.push(stream),
-            // The test's own process may not have so many descriptors.
+            // The test's own process may lack file descriptors.
             Err(_) => break,
         }
     }
@@ -320,7 +320,7 @@ async fn a_client_that_asks_and_never_reads_is_stopped_and_cut_off() {
         }
     });
     assert!(cut_off.await.is_ok());
-    // What both systems buffer, and no more: the server has stopped reading.
+    // The server has stopped reading: only the buffers of both systems fill.
     assert!(sent < 64 << 20, "{sent} bytes were taken");
 }
 

@@ -1,4 +1,5 @@
-//! Clients as they are: they send what nobody understands, leave while they wait, pause, and cut addresses in their own ways.
+//! Clients as they exist: they send messages that nobody understands, leave while they wait, pause,
+//! and split addresses in different ways.
 
 mod common;
 
@@ -40,7 +41,8 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 async fn a_client_that_leaves_while_it_waits_takes_its_attempt_along() {
     let gateway = Gateway::start(RtmpConfig::default(), |b| b.authenticator(Hangs)).await;
     let publisher = Raw::saying(&gateway, &[connect_to(b"live"), ask("publish", b"cam")]).await;
-    // This one has sent more ahead than is read, so that a read does not show that it has closed.
+    // This client has sent more ahead than the server reads, so a read does not reveal that it has
+    // closed.
     let early = vec![message(9, 1, &[0x17; 60_000]); 40];
     let wants = [vec![connect_to(b"live"), ask("publish", b"low")], early].concat();
     let busy = tokio::spawn({
@@ -77,7 +79,7 @@ async fn a_client_that_leaves_while_it_waits_takes_its_attempt_along() {
 async fn a_server_stops_at_once_although_somebody_waits_to_be_admitted() {
     let gateway = Gateway::start(RtmpConfig::default(), |b| b.authenticator(Hangs)).await;
     let mut waits = Raw::saying(&gateway, &[connect_to(b"live"), ask("publish", b"cam")]).await;
-    // The answer to connect comes although the next is pending.
+    // The answer to `connect` comes although the next answer is pending.
     waits.until("NetConnection.Connect.Success").await;
     gateway.stop.send(()).unwrap();
     let stopped = timeout(Duration::from_secs(4), gateway.task).await;
@@ -145,7 +147,7 @@ async fn a_message_that_cannot_be_read_is_skipped_and_named_on_record() {
     let asks = [connect_to(b"live"), ask("publish", b"cam")];
     let mut publisher = Raw::saying(&gateway, &asks).await;
     publisher.until("NetStream.Publish.Start").await;
-    // One byte of sound, a codec that nobody knows, and a control message without content.
+    // One byte of sound, an unknown codec, and a control message without content.
     for bad in [
         message(8, 1, &[0xaf]),
         message(9, 1, &[0x22, 0]),
@@ -171,7 +173,7 @@ async fn why_an_error_ended_a_session_is_on_record() {
     let asks = [connect_to(b"live"), ask("publish", b"cam")];
     let mut publisher = Raw::saying(&gateway, &asks).await;
     publisher.until("NetStream.Publish.Start").await;
-    // A chunk size of 0: nothing after it can be read.
+    // A chunk size of 0: the input after it cannot be read.
     publisher
         .say(&[2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0])
         .await;
@@ -234,7 +236,7 @@ async fn a_key_works_with_slashes_plus_and_question_marks_however_it_is_cut() {
             .await;
         client.until("NetStream.Unpublish.Success").await;
     }
-    // Pasted as a name, or cut where there is no stream, a key is not on record either.
+    // A key that was pasted as a name, or split where there is no stream, is not on record either.
     for (app, name, line) in [
         (
             &b"live"[..],
@@ -300,7 +302,7 @@ async fn a_paused_player_gets_nothing_is_not_evicted_and_goes_on_at_a_keyframe()
     player.say(&pause(true)).await;
     let tail = player.until("NetStream.Pause.Notify").await;
     assert!(!tail.ends_with('p'), "nothing comes behind the answer");
-    // Long enough for a player that is slow to be evicted, at the pace of the test.
+    // This is long enough for a slow player to be evicted, at the pace of the test.
     for n in 1..200 {
         publication.push(picture(n * 40, n % 20 == 0)).unwrap();
         sleep(Duration::from_millis(5)).await;

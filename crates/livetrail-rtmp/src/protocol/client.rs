@@ -24,14 +24,15 @@ const FC_PUBLISH: f64 = 3.0;
 const CREATE_STREAM: f64 = 4.0;
 const PUBLISH_OR_PLAY: f64 = 5.0;
 const CLOSE: f64 = 6.0;
-/// How much a player says it buffers.
+/// The buffer length that a player reports.
 const BUFFER_MS: u32 = 3_000;
-/// `play` of a live stream, never of a recording (RTMP 1.0 section 7.2.2.1).
+/// The start of `play` for a live stream, never a recording (RTMP 1.0 section 7.2.2.1).
 const START_LIVE: f64 = -1_000.0;
 
 /// One connection of a client, from handshake to media.
 ///
-/// Follows the drain rule of [`protocol`](super). The handshake's first bytes are there as soon as it is made.
+/// Follows the drain rule of [`protocol`](super). The handshake's first bytes are in the output
+/// from the start.
 pub struct ClientSession {
     input: BytesMut,
     output: BytesMut,
@@ -45,31 +46,34 @@ pub struct ClientSession {
 #[derive(Debug)]
 enum Phase {
     Handshake(ClientHandshake),
-    /// Answers to `connect`, `createStream` and `publish` or `play` are awaited, one after the other.
+    /// Waits for the answers to `connect`, `createStream`, and `publish` or `play`, one after the
+    /// other.
     Starting,
     Running,
     Over,
 }
 
-/// What has happened.
+/// An event of the session.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// The server lets us publish, or begins to play.
+    /// The server has accepted the publish, or starts the play.
     Started,
     /// A frame of the stream that is played.
     Frame(MediaFrame),
-    /// The server ended the publish or play; for a play that its publisher left, the code is `NetStream.Play.UnpublishNotify`.
+    /// The server ended the publish or play. If a play ended because its publisher left, the code
+    /// is `NetStream.Play.UnpublishNotify`.
     Ended {
         /// The status code.
         code: String,
-        /// For people.
+        /// The description for people.
         description: String,
     },
 }
 
 impl ClientSession {
-    /// Begins to publish to, or to play, what the address names. `seed` fills the handshake and need not be secret.
+    /// Starts a publish to, or a play from, this address. `seed` fills the handshake and need not
+    /// be secret.
     #[must_use]
     pub fn new(url: RtmpUrl, role: Role, limits: ChunkLimits, seed: u64) -> Self {
         let handshake = ClientHandshake::new(seed);
@@ -86,12 +90,12 @@ impl ClientSession {
         }
     }
 
-    /// Where received bytes are appended.
+    /// The buffer to which the host appends received bytes.
     pub fn input(&mut self) -> &mut BytesMut {
         &mut self.input
     }
 
-    /// What to send: all that has gathered since the last call.
+    /// All output since the last call.
     pub fn take_output(&mut self) -> Bytes {
         self.output.split().freeze()
     }
@@ -99,7 +103,8 @@ impl ClientSession {
     /// The next event; `None` until more input comes.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the server's code, and what the server did wrong. The session is over then.
+    /// [`Error::Refused`] with the server's code, and the server's violations. The session is then
+    /// over.
     pub fn poll_event(&mut self) -> Result<Option<ClientEvent>> {
         let event = self.step();
         if event.is_err() {
@@ -108,10 +113,12 @@ impl ClientSession {
         event
     }
 
-    /// The bytes of a frame to publish: send them after what [`take_output`](Self::take_output) gives.
+    /// The bytes of a frame to publish. Send them after the output of
+    /// [`take_output`](Self::take_output).
     ///
     /// # Errors
-    /// A codec that RTMP does not carry, a frame that is too long, and a session that has not started to publish.
+    /// A codec that RTMP does not carry, a frame that is too long, or a session that has not
+    /// started to publish.
     pub fn frame(&self, frame: &MediaFrame) -> Result<FrameChunks> {
         if !matches!((&self.phase, self.role), (Phase::Running, Role::Publish)) {
             return Err(Error::Command {
@@ -122,7 +129,7 @@ impl ClientSession {
         FrameChunks::new(frame, self.stream_id, OUT_CHUNK_BYTES)
     }
 
-    /// Tells the server that we are done. The host sends the output and closes.
+    /// Tells the server that the client is done. The host sends the output and closes.
     pub fn close(&mut self) {
         if matches!(self.phase, Phase::Running) {
             if self.role == Role::Publish {
@@ -155,7 +162,7 @@ impl ClientSession {
                     .filter(|frame| !is_talk(frame))
                     .map(ClientEvent::Frame),
                 Incoming::Frame(frame) => Some(ClientEvent::Frame(frame)),
-                // The status that says why comes with it.
+                // The status that comes with it gives the reason.
                 Incoming::Media(_) | Incoming::StreamEof | Incoming::Unreadable => None,
             };
             if event.is_some() {
@@ -301,7 +308,7 @@ impl ClientSession {
     }
 }
 
-/// Without the buffers, which may hold secrets.
+/// Omits the buffers, which may contain secrets.
 impl fmt::Debug for ClientSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("ClientSession");
@@ -313,7 +320,7 @@ impl fmt::Debug for ClientSession {
     }
 }
 
-/// Data that the server says to the player, and that is not of the stream.
+/// Whether the frame is data from the server to the player, and not part of the stream.
 fn is_talk(frame: &MediaFrame) -> bool {
     const TALK: [&[u8]; 2] = [b"\x02\x00\x11|RtmpSampleAccess", b"\x02\x00\x08onStatus"];
     frame.kind == MediaKind::Data && TALK.iter().any(|name| frame.payload.starts_with(name))

@@ -1,4 +1,5 @@
-//! The digest scheme of the handshake: HMAC-SHA-256 under well-known keys, at a place that the packet itself names.
+//! The digest scheme of the handshake: HMAC-SHA-256 with well-known keys, at an offset that the
+//! packet itself defines.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -11,16 +12,16 @@ const SIGNED_BYTES: usize = PACKET_BYTES - DIGEST_BYTES;
 
 pub(super) type Digest = [u8; DIGEST_BYTES];
 
-/// What a client's digest in C1 is keyed with.
+/// The key of a client's digest in C1.
 pub(super) const CLIENT_KEY: &[u8] = b"Genuine Adobe Flash Player 001";
-/// What a server's digest in S1 is keyed with: the text at the beginning of the full key.
+/// The key of a server's digest in S1: the text at the beginning of the full key.
 pub(super) const SERVER_KEY: &[u8] = b"Genuine Adobe Flash Media Server 001";
-/// What the key of S2's signature is made with.
+/// The key from which the key of S2's signature is made.
 pub(super) const SERVER_KEY_FULL: &[u8] = b"Genuine Adobe Flash Media Server 001\
     \xf0\xee\xc2\x4a\x80\x68\xbe\xe8\x2e\x00\xd0\xd1\x02\x9e\x7e\x57\
     \x6e\xec\x5d\x2d\x29\x80\x6f\xab\x93\xb8\xe6\x36\xcf\xeb\x31\xae";
 
-/// Where the four bytes stand whose sum says where the digest is.
+/// The position of the four bytes whose sum is the offset of the digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
     /// At byte 772: the key comes first, then the digest.
@@ -45,7 +46,7 @@ impl Scheme {
     }
 }
 
-/// The digest that is in the packet, if it is one under `key`, and where it was.
+/// Finds a digest with `key` in the packet. Returns it and its position.
 pub(super) fn find(packet: &Packet, key: &[u8]) -> Option<(Digest, Scheme)> {
     [Scheme::KeyFirst, Scheme::DigestFirst]
         .into_iter()
@@ -56,7 +57,7 @@ pub(super) fn find(packet: &Packet, key: &[u8]) -> Option<(Digest, Scheme)> {
         })
 }
 
-/// Puts the packet's digest under `key` where `scheme` has it.
+/// Writes the packet's digest with `key` at the position of `scheme`.
 pub(super) fn place(packet: &mut Packet, scheme: Scheme, key: &[u8]) {
     let at = scheme.digest_at(packet);
     let Some((before, _, after)) = split(packet, at) else {
@@ -68,7 +69,7 @@ pub(super) fn place(packet: &mut Packet, scheme: Scheme, key: &[u8]) {
     }
 }
 
-/// Ends the packet with its signature, whose key is made of the other side's digest.
+/// Writes the signature at the end of the packet. Its key is made of the other side's digest.
 pub(super) fn sign(packet: &mut Packet, their_digest: &Digest, key: &[u8]) {
     let key = hmac(key, &[their_digest]);
     if let Some((signed, place)) = packet.split_at_mut_checked(SIGNED_BYTES) {
@@ -83,7 +84,7 @@ fn split(packet: &Packet, at: usize) -> Option<(&[u8], &Digest, &[u8])> {
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Digest {
-    // HMAC takes keys of any length (RFC 2104): making one cannot fail.
+    // HMAC accepts keys of any length (RFC 2104), so this cannot fail.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
         return [0; DIGEST_BYTES];
     };
@@ -91,7 +92,8 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> Digest {
     mac.finalize().into_bytes().into()
 }
 
-/// What a client of the digest scheme checks in S1 and S2; ours is of the simple scheme, so only tests need it.
+/// The check that a client of the digest scheme does on S1 and S2. Our client uses the simple
+/// scheme, so only tests need this.
 #[cfg(test)]
 pub(super) fn verify_signature(packet: &Packet, our_digest: &Digest) -> bool {
     let mut again = *packet;

@@ -1,4 +1,4 @@
-//! The handshake, both sides, and the digest scheme that some clients insist on.
+//! The handshake, both sides, and the digest scheme that some clients require.
 //!
 //! ```text
 //! C0 S0   version, 3
@@ -6,8 +6,9 @@
 //! C2 S2   simple: the other side's C1 or S1 again; digest: random 1504, HMAC 32
 //! ```
 //!
-//! The simple scheme is RTMP 1.0 section 5.2. The digest scheme hides a keyed digest in C1; a client that sends one may hang
-//! up on a server that does not answer in kind. The keys are public: nothing here is security.
+//! The simple scheme is RTMP 1.0 section 5.2. The digest scheme hides a keyed digest in C1; a
+//! client that sends one may disconnect if the server does not answer with the same scheme. The
+//! keys are public: nothing here provides security.
 
 use bytes::{Buf, BytesMut};
 
@@ -17,16 +18,18 @@ use crate::error::{Error, Result};
 const VERSION: u8 = 3;
 /// Bytes of C1, C2, S1 and S2.
 pub(crate) const PACKET_BYTES: usize = 1536;
-/// Where the sender's version stands in C1 and S1; all zero means the simple scheme.
+/// The position of the sender's version in C1 and S1; all zero means the simple scheme.
 const VERSION_AT: std::ops::Range<usize> = 4..8;
-/// What a server of the digest scheme calls itself; clients look at the first number, which must be 3 or more.
+/// The version of our server in the digest scheme. Clients read the first number, which must be 3
+/// or more.
 const SERVER_VERSION: [u8; 4] = [5, 0, 0, 1];
 
 pub(crate) type Packet = [u8; PACKET_BYTES];
 
-/// The server's side. Feed it with [`handle_input`](Self::handle_input) until that says that it is done.
+/// The server's side. Call [`handle_input`](Self::handle_input) until it returns that the handshake
+/// is done.
 ///
-/// It needs exactly 3,073 bytes and holds none of them: what is not complete stays in the input.
+/// It needs exactly 3,073 bytes and holds none of them: incomplete packets stay in the input.
 #[derive(Debug)]
 pub struct ServerHandshake {
     state: ServerState,
@@ -43,7 +46,7 @@ enum ServerState {
 }
 
 impl ServerHandshake {
-    /// `seed` fills S1, which nobody relies on to be secret; two connections should have different ones.
+    /// `seed` fills S1, which need not be secret. Two connections should have different seeds.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -52,11 +55,12 @@ impl ServerHandshake {
         }
     }
 
-    /// Takes what it can from `input` and appends answers to `output`. True once the handshake is done; the rest of the
-    /// input then belongs to the chunk stream.
+    /// Reads complete packets from `input` and appends answers to `output`. Returns true once the
+    /// handshake is done; the rest of the input then belongs to the chunk stream.
     ///
     /// # Errors
-    /// A version other than 3, as a client of something else than RTMP has it. What C2 holds is not checked: too many clients get it wrong.
+    /// A version other than 3: the client speaks another protocol. The content of C2 is not
+    /// checked, because too many clients send a wrong one.
     pub fn handle_input(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Result<bool> {
         if self.state == ServerState::Hello {
             check_version(input)?;
@@ -110,7 +114,7 @@ enum ClientState {
 }
 
 impl ClientHandshake {
-    /// `seed` fills C1, which nobody relies on to be secret.
+    /// `seed` fills C1, which need not be secret.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -119,7 +123,7 @@ impl ClientHandshake {
         }
     }
 
-    /// C0 and C1.
+    /// Appends C0 and C1.
     pub fn hello(&self, output: &mut BytesMut) {
         let mut c1 = random_packet(self.seed);
         set_version(&mut c1, [0; 4]);
@@ -127,7 +131,8 @@ impl ClientHandshake {
         output.extend_from_slice(&c1);
     }
 
-    /// Takes what it can from `input` and appends C2 to `output`. True once the handshake is done.
+    /// Reads complete packets from `input` and appends C2 to `output`. Returns true once the
+    /// handshake is done.
     ///
     /// # Errors
     /// A version other than 3.
@@ -170,7 +175,7 @@ fn set_version(packet: &mut Packet, version: [u8; 4]) {
     }
 }
 
-/// A time of 0 and then what xorshift64* makes of the seed: filler, not secrets.
+/// A time of 0, then xorshift64* output from the seed: filler, not secrets.
 fn random_packet(seed: u64) -> Packet {
     let mut packet = [0; PACKET_BYTES];
     let mut state = seed | 1;

@@ -1,4 +1,5 @@
-//! What both sides of a connection do alike once the handshake is done: chunks, control messages, acknowledgements.
+//! The part that both sides of a connection share after the handshake: chunks, control messages,
+//! acknowledgements.
 
 use std::collections::VecDeque;
 
@@ -12,22 +13,24 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// After so many bytes the other side shall acknowledge, and so do we unless it says otherwise.
+/// The other side must acknowledge after this many bytes. So do we, unless it sets another window.
 pub(super) const WINDOW_ACK_BYTES: u32 = 2_500_000;
-/// A peer that wants an acknowledgement more often than this does not get it: it would cost more than what it answers.
+/// The smallest window that we accept. More frequent acknowledgements would cost more than the
+/// input.
 const MIN_WINDOW_ACK_BYTES: u32 = 4_096;
 
-/// What is left of a message once the link has done its part.
+/// A message after the link has handled its part.
 #[derive(Debug)]
 pub(super) enum Incoming {
     /// A command, and the message stream that it came on.
     Command(u32, Command),
     Media(Media),
-    /// Another frame of the media message before, which had several tracks.
+    /// Another frame of the previous media message, which had several tracks.
     Frame(MediaFrame),
-    /// A command that could not be read, and is left out. The next message can be: its bounds are the chunk stream's.
+    /// A command that could not be decoded, and is dropped. The next message can be read, because
+    /// the chunk stream has its bounds.
     Unreadable,
-    /// The stream that was played has no more data.
+    /// The played stream has no more data.
     StreamEof,
 }
 
@@ -45,14 +48,14 @@ pub(super) struct Media {
 pub(super) struct Link {
     reader: ChunkReader,
     out_chunk_bytes: u32,
-    /// Bytes received, modulo 2^32 as acknowledgements count them.
+    /// Bytes received, modulo 2^32, as acknowledgements count them.
     received: u32,
     acknowledged: u32,
     window_bytes: u32,
-    /// What a split aggregate still has: at most one message's worth.
+    /// The rest of a split aggregate: at most one message's worth.
     aggregated: VecDeque<Media>,
     intake: Intake,
-    /// Commands and control messages that could not be read.
+    /// Commands and control messages that could not be decoded.
     unreadable: u64,
     report: Option<String>,
 }
@@ -72,7 +75,7 @@ impl Link {
         }
     }
 
-    /// The next message that is not the link's own business; `None` until more input comes.
+    /// The next message that the link does not handle itself; `None` until more input comes.
     pub(super) fn next(
         &mut self,
         input: &mut BytesMut,
@@ -141,24 +144,26 @@ impl Link {
         }
     }
 
-    /// The frame of a media message, if it has one. Of a message with several tracks the others come as [`Incoming::Frame`].
+    /// The frame of a media message, if it has one. Further tracks of the message come as
+    /// [`Incoming::Frame`].
     pub(super) fn frame(&mut self, media: &Media) -> Option<MediaFrame> {
         self.intake
             .take(media.kind, media.timestamp_ms, &media.body)
     }
 
-    /// Messages that could not be read and were left out.
+    /// The number of messages that could not be decoded and were dropped.
     pub(super) fn unusable(&self) -> u64 {
         self.intake.unusable().saturating_add(self.unreadable)
     }
 
-    /// A fault of a message that the other side has not made before: to be logged.
+    /// A fault of a message that the other side has not made before, for the log.
     pub(super) fn take_report(&mut self) -> Option<String> {
         let media = || self.intake.take_report().map(|report| report.to_string());
         self.report.take().or_else(media)
     }
 
-    /// What cannot be read costs that message: the framing around it is intact.
+    /// Counts a message that could not be decoded. Only that message is dropped: the framing around
+    /// it is intact.
     fn count_unreadable(&mut self, error: &Error) {
         if self.unreadable == 0 {
             self.report = Some(format!("message dropped: {error}"));
@@ -190,7 +195,7 @@ impl Link {
 }
 
 impl Media {
-    /// The message stream that it came on.
+    /// The message stream of the message.
     pub(super) fn stream_id(&self) -> u32 {
         self.stream_id
     }

@@ -1,4 +1,4 @@
-//! What messages mean: control messages (RTMP 1.0 sections 5.4 and 7.1) and commands.
+//! The meaning of messages: control messages (RTMP 1.0 sections 5.4 and 7.1) and commands.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use livetrail_media::{
@@ -26,7 +26,7 @@ const EVENT_SET_BUFFER_LENGTH: u16 = 3;
 const EVENT_PING_REQUEST: u16 = 6;
 const EVENT_PING_RESPONSE: u16 = 7;
 
-/// "The peer may stop sending when the window is full, unless told otherwise" (section 5.4.5).
+/// The dynamic limit type of "set peer bandwidth" (section 5.4.5).
 const LIMIT_DYNAMIC: u8 = 2;
 
 /// A message by its meaning.
@@ -42,7 +42,7 @@ pub(crate) enum Meaning {
     StreamBegin,
     StreamEof,
     PingRequest(u32),
-    /// A control event that asks nothing of us.
+    /// A control event that needs no reaction.
     OtherControl,
     Command(Command),
     Media {
@@ -50,7 +50,7 @@ pub(crate) enum Meaning {
         body: Bytes,
     },
     Aggregate(Bytes),
-    /// A message type that nobody uses (shared objects).
+    /// A message type that is not in use (shared objects).
     Unknown,
     /// A command without a name, or a control message that is too short.
     Unreadable(Error),
@@ -60,7 +60,7 @@ pub(crate) enum Meaning {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Command {
     pub(crate) name: String,
-    /// Which answer belongs to which call; 0 when none is wanted.
+    /// Connects an answer with its call; 0 if no answer is wanted.
     pub(crate) transaction: f64,
     /// The command object and the arguments.
     pub(crate) values: Vec<Value>,
@@ -80,7 +80,7 @@ impl Command {
         self.values.get(index.saturating_add(1))
     }
 
-    /// A command needs its name; what stands behind an error is left out.
+    /// Parses a command. The name is required; values after an error are ignored.
     fn parse(bytes: &[u8]) -> Meaning {
         let mut values = amf0::Decoder::lenient(bytes).flatten();
         let Some(Value::String(name)) = values.next() else {
@@ -111,7 +111,7 @@ impl Message {
         matches!(self.type_id, COMMAND | AMF3_COMMAND)
     }
 
-    /// What the message means.
+    /// The meaning of the message.
     pub(crate) fn meaning(self) -> Meaning {
         let type_id = self.type_id;
         self.try_meaning()
@@ -189,7 +189,7 @@ impl Message {
         }
     }
 
-    /// Data that is not a frame's: its values one after the other.
+    /// Makes a data message that is not a frame: the values, one after the other.
     pub(crate) fn data(stream_id: u32, values: &[Value]) -> Self {
         let mut out = Vec::with_capacity(64);
         values.iter().for_each(|value| value.encode(&mut out));
@@ -240,7 +240,7 @@ fn u32_at(payload: &[u8], at: usize) -> Option<u32> {
         .map(|bytes| u32::from_be_bytes(*bytes))
 }
 
-/// AMF3 messages begin with a format byte; 0 says that AMF0 follows, which is what encoders send.
+/// AMF3 messages begin with a format byte. 0 means that AMF0 follows, which is what encoders send.
 fn without_format(payload: Bytes) -> Bytes {
     match payload.first() {
         Some(0) => payload.slice(1..),
@@ -248,8 +248,8 @@ fn without_format(payload: Bytes) -> Bytes {
     }
 }
 
-/// The messages in an aggregate (section 7.1.6): FLV tags without a file around them, on a clock of their own that is
-/// moved to the aggregate's.
+/// The messages in an aggregate (section 7.1.6): FLV tags without a file around them. Their times
+/// are relative to their own clock, and are moved to the aggregate's time.
 pub(crate) fn split_aggregate(body: &Bytes, timestamp_ms: u32) -> Vec<(TagKind, u32, Bytes)> {
     const TAG_HEADER_BYTES: usize = 11;
     const BACK_POINTER_BYTES: usize = 4;
@@ -260,7 +260,7 @@ pub(crate) fn split_aggregate(body: &Bytes, timestamp_ms: u32) -> Vec<(TagKind, 
         rest.split_first_chunk::<TAG_HEADER_BYTES>()
     {
         let size = u32::from_be_bytes([0, *s0, *s1, *s2]) as usize;
-        // A last message that is cut short is left out, like the players do.
+        // A truncated last message is ignored, as players do.
         let Some((data, after)) = after.split_at_checked(size) else {
             break;
         };

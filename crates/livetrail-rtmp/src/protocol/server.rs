@@ -20,49 +20,53 @@ use crate::{
     target::{self, Address},
 };
 
-/// The longest message before a publish is admitted: commands are far shorter, and nobody has been let in yet.
+/// The longest message before a publish is admitted. Commands are far shorter, and the client has
+/// no rights yet.
 const MAX_COMMAND_BYTES: usize = 64 << 10;
-/// Incomplete messages, all together, before a publish is admitted.
+/// The bound on all incomplete messages together before a publish is admitted.
 const MAX_EARLY_PARTIAL_BYTES: usize = 2 * MAX_COMMAND_BYTES;
 
-/// Requests for a second stream that are refused alone; with one more, the connection ends.
+/// The number of requests for a second stream that are refused alone; one more ends the connection.
 const MAX_DECLINED: u32 = 8;
 
-/// Codecs that are passed on (Enhanced RTMP, "Enhancing NetConnection connect Command").
+/// Codecs that are forwarded (Enhanced RTMP, "Enhancing NetConnection connect Command").
 const VIDEO_FOURCCS: [&str; 6] = ["avc1", "hvc1", "av01", "vp09", "vp08", "vvc1"];
 const AUDIO_FOURCCS: [&str; 6] = ["mp4a", "Opus", ".mp3", "ac-3", "ec-3", "fLaC"];
 const CAN_FORWARD: f64 = 4.0;
 const CAPS_MULTITRACK: u32 = 2;
 const CAPS_MOD_EX: u32 = 4;
 
-/// One connection to a server, for one publish or one play at a time. A second stream is refused alone; the same request again is
-/// answered again.
+/// One connection to a server, for one publish or one play at a time. A request for a second stream
+/// is refused alone; a repeated request gets its answer again.
 ///
-/// Follows the drain rule of [`protocol`](super): append to [`input`](Self::input), call [`poll_event`](Self::poll_event)
-/// until it gives `None`, send [`take_output`](Self::take_output).
+/// Follows the drain rule of [`protocol`](super): append to [`input`](Self::input), call
+/// [`poll_event`](Self::poll_event) until it returns `None`, send
+/// [`take_output`](Self::take_output).
 ///
-/// After [`ServerEvent::Requested`] nothing is read until the host has answered with [`accept`](Self::accept) or
-/// [`refuse`](Self::refuse): a client that sends media early finds it waiting, not lost.
+/// After [`ServerEvent::Requested`] the session reads nothing until the host has called
+/// [`accept`](Self::accept) or [`refuse`](Self::refuse). Media that a client sends early stays in
+/// the input and is not lost.
 pub struct ServerSession {
     input: BytesMut,
     output: BytesMut,
     phase: Phase,
-    /// Something is being played, also after an error: its end has words of its own.
+    /// Whether a play is active. It stays set after an error, because the end of a play has its own
+    /// messages.
     playing: bool,
     link: Link,
     limits: ChunkLimits,
     client: Client,
     streams: Streams,
-    /// What was asked for last; what is published or played now, if anything is.
+    /// The last request. It is what the client publishes or plays now, if it does.
     active: Option<Active>,
     declined: u32,
 }
 
-/// What a client has asked for.
+/// A client's request.
 #[derive(Debug)]
 struct Active {
     address: Address,
-    /// The message stream on which it asked, and gets its statuses.
+    /// The message stream of the request; its statuses go there.
     stream_id: u32,
 }
 
@@ -73,15 +77,15 @@ enum Phase {
     Connect,
     /// Connected, and neither publishing nor playing.
     Idle,
-    /// Asked the host, which has not answered yet.
+    /// The host has not answered the request yet.
     Asked(Role),
     Publishing,
     Playing,
-    /// Refused, ended by us, or failed.
+    /// The request was refused, or the session was ended or failed.
     Over,
 }
 
-/// What `connect` said. A token may be in `app` and in `tcUrl`, which are never shown.
+/// The content of `connect`. `app` and `tcUrl` may contain a token, so no output shows them.
 #[derive(Debug, Default)]
 struct Client {
     app: Secretive,
@@ -90,7 +94,7 @@ struct Client {
     accepts: Accepts,
 }
 
-/// What a player understands beyond RTMP 1.0, as its `connect` says. It is sent nothing that it does not.
+/// What a player understands beyond RTMP 1.0, from its `connect`. The server sends it nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Accepts {
@@ -98,7 +102,7 @@ pub struct Accepts {
     pub multitrack: bool,
     /// Modifiers of packets, such as nanoseconds (`capsEx`).
     pub modifiers: bool,
-    /// Enhanced RTMP at all, and with it packets that describe a track: colours, speakers.
+    /// Enhanced RTMP as such, and with it packets that describe a track: colours, speakers.
     pub metadata: bool,
 }
 
@@ -111,55 +115,59 @@ impl fmt::Debug for Secretive {
     }
 }
 
-/// What a client wants.
+/// A client's request.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Request {
-    /// To send or to watch.
+    /// Publish or play.
     pub role: Role,
     /// The application: without instance and query, and not validated.
     pub app: String,
-    /// The stream, behind its instance and a `/` if it has one: without query, and not validated.
+    /// The stream, after its instance and a `/` if it has an instance: without query, and not
+    /// validated.
     pub stream: String,
     /// The token, from `?token=` of the stream or of the application.
     pub credentials: Credentials,
-    /// The query of the application, if it has one and names no stream, and the same with the stream's name behind a `/`. A client
-    /// that was given no stream cuts its key at a `/`: if a configured key stands in the second text alone, `stream` is a part
-    /// of that key.
+    /// The application's query, if it has one and names no stream, and the same text followed by
+    /// `/` and the stream's name. A client without a stream name splits its key at a `/`. If only
+    /// the second text contains a configured key, `stream` is a part of that key.
     pub cut: Option<[Secret; 2]>,
-    /// What the client calls itself (`flashVer`).
+    /// The name of the client's program (`flashVer`).
     pub user_agent: Option<String>,
 }
 
-/// What has happened.
+/// An event of the session.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerEvent {
     /// The handshake is done.
     HandshakeDone,
-    /// The client wants to publish or to play. Answer with [`ServerSession::accept`] or [`ServerSession::refuse`].
+    /// The client wants to publish or to play. Answer with [`ServerSession::accept`] or
+    /// [`ServerSession::refuse`].
     Requested(Request),
-    /// A frame from the publisher; its payload is a slice of what was received.
+    /// A frame from the publisher; its payload is a slice of the received bytes.
     Frame(MediaFrame),
-    /// A request that the session has refused itself. It is for the record; nothing is to be answered.
+    /// A request that the session has refused itself. It is for the record; the host need not
+    /// answer.
     Refused {
-        /// What the client wanted.
+        /// The request.
         request: Request,
         /// Why it was refused.
         reason: Reason,
-        /// What exactly was wrong.
+        /// The exact fault.
         detail: &'static str,
-        /// Nothing follows: the host sends the output and closes.
+        /// Whether the connection is over: the host sends the output and closes.
         over: bool,
     },
-    /// The player wants nothing more to be sent, or to go on (false).
+    /// The player pauses, or resumes (`false`).
     Paused(bool),
-    /// The client is done publishing or playing. It may ask again.
+    /// The client has finished publishing or playing. It may make another request.
     Finished,
 }
 
 impl ServerSession {
-    /// A session that waits for a client's handshake. `seed` fills the server's part of that and need not be secret.
+    /// A session that waits for a client's handshake. `seed` fills the server's part of it and need
+    /// not be secret.
     #[must_use]
     pub fn new(limits: ChunkLimits, seed: u64) -> Self {
         let early = ChunkLimits {
@@ -181,12 +189,12 @@ impl ServerSession {
         }
     }
 
-    /// Where received bytes are appended.
+    /// The buffer to which the host appends received bytes.
     pub fn input(&mut self) -> &mut BytesMut {
         &mut self.input
     }
 
-    /// What to send: all that has gathered since the last call.
+    /// All output since the last call.
     pub fn take_output(&mut self) -> Bytes {
         self.output.split().freeze()
     }
@@ -194,7 +202,7 @@ impl ServerSession {
     /// The next event; `None` until more input comes or the host has answered.
     ///
     /// # Errors
-    /// What the client did wrong. The session is over then; its output may hold a last status.
+    /// The client's violation. The session is then over; its output may hold a last status.
     pub fn poll_event(&mut self) -> Result<Option<ServerEvent>> {
         let event = self.step();
         if event.is_err() {
@@ -203,8 +211,9 @@ impl ServerSession {
         event
     }
 
-    /// Admits what was asked for. A publisher's frames follow as events; a player is sent [`FrameChunks`](super::FrameChunks) for
-    /// [`MEDIA_STREAM_ID`] in chunks of [`OUT_CHUNK_BYTES`], after what [`take_output`](Self::take_output) gives.
+    /// Admits the request. A publisher's frames follow as events. A player gets
+    /// [`FrameChunks`](super::FrameChunks) for [`MEDIA_STREAM_ID`] in chunks of
+    /// [`OUT_CHUNK_BYTES`], after the output of [`take_output`](Self::take_output).
     pub fn accept(&mut self) {
         let Phase::Asked(role) = self.phase else {
             return;
@@ -219,14 +228,14 @@ impl ServerSession {
         self.say_started(role);
     }
 
-    /// Refuses what was asked for. The host sends the output and closes.
+    /// Refuses the request. The host sends the output and closes.
     pub fn refuse(&mut self, status: &Status) {
         self.send_status(status);
         self.phase = Phase::Over;
     }
 
-    /// Tells the client that the server ends its publish or play, or the connection; nothing before `connect`. The host sends the
-    /// output and closes.
+    /// Tells the client that the server ends its publish or play, or the connection. Sends nothing
+    /// before `connect`. The host sends the output and closes.
     pub fn end(&mut self, status: &Status) {
         let playing = std::mem::take(&mut self.playing);
         self.phase = Phase::Over;
@@ -274,19 +283,20 @@ impl ServerSession {
         }
     }
 
-    /// What the client said that it understands.
+    /// What the client understands, from its `connect`.
     #[must_use]
     pub fn accepts(&self) -> Accepts {
         self.client.accepts
     }
 
-    /// Messages that could not be read and were left out.
+    /// The number of messages that could not be decoded and were dropped.
     #[must_use]
     pub fn unusable(&self) -> u64 {
         self.link.unusable()
     }
 
-    /// A fault of a message that this client has not made before: to be logged. At most 17 in a session.
+    /// A fault of a message that this client has not made before, for the log. At most 17 per
+    /// session.
     pub fn take_report(&mut self) -> Option<String> {
         self.link.take_report()
     }
@@ -305,8 +315,8 @@ impl ServerSession {
             };
             let event = match incoming {
                 Incoming::Command(stream_id, command) => self.command(stream_id, &command)?,
-                // Media outside of a publish is what was under way when it ended; media of another stream that was created is
-                // what belongs to a request that was refused alone.
+                // Media outside of a publish was sent before the client knew of its end. Media on
+                // another created stream belongs to a request that was refused alone.
                 Incoming::Media(media)
                     if matches!(self.phase, Phase::Publishing)
                         && !self
@@ -343,11 +353,11 @@ impl ServerSession {
             }
             "pause" | "pauseRaw" => Ok(self.pause(command)),
             "getStreamLength" => {
-                // In seconds; a live stream has none.
+                // The length in seconds; a live stream has none.
                 self.reply(command, vec![Value::Null, Value::from(0.0)]);
                 Ok(None)
             }
-            // What encoders and players say besides; nothing here depends on it.
+            // Encoders and players also send these; nothing here depends on them.
             "releaseStream" | "FCPublish" | "FCSubscribe" | "FCUnsubscribe" | "_checkbw"
             | "checkBandwidth" | "seek" | "receiveAudio" | "receiveVideo" => {
                 self.reply(command, vec![Value::Null, Value::Undefined]);
@@ -409,7 +419,8 @@ impl ServerSession {
         Ok(None)
     }
 
-    /// Refuses a `connect`. Whether its client would have published or played is not known: it counts as a publish.
+    /// Refuses a `connect`. It is unknown whether its client would have published or played: it
+    /// counts as a publish.
     fn reject(&mut self, transaction: Option<f64>, detail: &'static str) -> ServerEvent {
         if let Some(transaction) = transaction {
             let status = Status::new(Level::Error, "NetConnection.Connect.Rejected", detail);
@@ -434,11 +445,11 @@ impl ServerSession {
         command: &Command,
     ) -> Result<Option<ServerEvent>> {
         let name = command.argument(0);
-        // `publish(false)` and `play(false)` stop what is going on.
+        // `publish(false)` and `play(false)` end the current publish or play.
         if name == Some(&Value::Boolean(false)) {
             return Ok(self.finish(stream_id, command));
         }
-        // A name that is no text is no name; the host refuses it.
+        // A value that is not a text is not a name; the host refuses it.
         let name = name.and_then(Value::to_text).unwrap_or_default();
         let address = Address::new(&self.client.app.0, &self.client.tc_url.0, &name);
         match self.phase {
@@ -464,7 +475,8 @@ impl ServerSession {
         Ok(Some(ServerEvent::Requested(request)))
     }
 
-    /// The same again is answered again. Anything else is a second stream, which is refused alone.
+    /// Answers a repeated request again. Refuses any other request alone: it is for a second
+    /// stream.
     fn ask_again(
         &mut self,
         role: Role,
@@ -483,7 +495,7 @@ impl ServerSession {
         if self.declined > MAX_DECLINED {
             return Err(Error::Command {
                 command: "publish or play",
-                detail: "it came again and again for another stream",
+                detail: "it came too often for another stream",
             });
         }
         let detail = "a connection carries one stream at a time";
@@ -554,7 +566,8 @@ impl ServerSession {
         Some(ServerEvent::Finished)
     }
 
-    /// Whether a stream's end is that of what is published or played. Clients that do not know their stream's id say 0.
+    /// Whether this is the end of the active publish or play. Clients that do not know their
+    /// stream's id send 0.
     fn is_active_stream(&self, stream_id: u32) -> bool {
         let active = self.active.as_ref().map_or(0, |active| active.stream_id);
         stream_id == 0 || active == 0 || stream_id == active
@@ -587,7 +600,7 @@ impl ServerSession {
         Some(ServerEvent::Paused(*pause))
     }
 
-    /// An `_error`, for a command that wants an answer.
+    /// Sends an `_error`, if the command wants an answer.
     fn fail(&mut self, command: &Command, detail: &str) {
         if command.transaction > 0.0 {
             let status = Status::new(Level::Error, "NetConnection.Call.Failed", detail);
@@ -596,7 +609,7 @@ impl ServerSession {
         }
     }
 
-    /// A `_result`, for a command that wants one.
+    /// Sends a `_result`, if the command wants an answer.
     fn reply(&mut self, command: &Command, values: Vec<Value>) {
         if command.transaction > 0.0 {
             self.answer("_result", command.transaction, values);
@@ -610,7 +623,8 @@ impl ServerSession {
         ));
     }
 
-    /// The message stream of what was asked for last; the first that we give out for clients that asked on none.
+    /// The message stream of the last request. For clients that made it on no stream: the first id
+    /// that we assign.
     fn active_stream_id(&self) -> u32 {
         let id = self.active.as_ref().map(|active| active.stream_id);
         id.filter(|id| *id != 0).unwrap_or(MEDIA_STREAM_ID)
@@ -630,7 +644,7 @@ impl ServerSession {
     }
 }
 
-/// Without the buffers, which may hold secrets.
+/// Omits the buffers, which may contain secrets.
 impl fmt::Debug for ServerSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerSession")

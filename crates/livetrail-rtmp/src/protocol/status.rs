@@ -1,4 +1,4 @@
-//! The status codes that players and encoders understand, and which of them says what has happened here.
+//! The status codes that players and encoders understand, and the mapping from our reasons.
 
 use livetrail_engine::{Reason, Role};
 use livetrail_media::amf0::Value;
@@ -10,7 +10,7 @@ pub(crate) enum Level {
     Error,
 }
 
-/// What `onStatus` and `_error` carry.
+/// The content of `onStatus` and `_error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     level: Level,
@@ -59,7 +59,7 @@ impl Status {
         Self::new(level, code, describe(reason))
     }
 
-    /// The same status, with what was wrong in place of the reason's usual meaning.
+    /// The same status with this detail instead of the reason's usual description.
     #[must_use]
     pub fn because(mut self, detail: impl std::fmt::Display) -> Self {
         let label = self.description.split(':').next().unwrap_or_default();
@@ -67,13 +67,13 @@ impl Status {
         self
     }
 
-    /// Such as `NetStream.Publish.BadName`.
+    /// The code, such as `NetStream.Publish.BadName`.
     #[must_use]
     pub fn code(&self) -> &str {
         self.code
     }
 
-    /// For people: the reason's stable label and its meaning.
+    /// The description for people: the reason's stable label and its meaning.
     #[must_use]
     pub fn description(&self) -> &str {
         &self.description

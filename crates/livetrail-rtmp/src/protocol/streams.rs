@@ -3,28 +3,28 @@
 /// Streams on one connection at once.
 const MAX_STREAMS: u32 = 8;
 
-/// Which ids are given out. Ids begin at 1, and the lowest that is free is the next: so a client that creates one stream at a
-/// time always has the id that all players share.
+/// The ids in use. Ids begin at 1, and the lowest free id is next. A client that creates one stream
+/// at a time thus always has the id that all players share.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    /// Bit `id`.
+    /// The created ids; bit `id` is set.
     created: u32,
 }
 
 impl Streams {
-    /// A new id; `None` when there are [`MAX_STREAMS`].
+    /// Assigns a new id; `None` if all [`MAX_STREAMS`] are in use.
     pub(super) fn create(&mut self) -> Option<u32> {
         let id = (1..=MAX_STREAMS).find(|id| !self.has(*id))?;
         self.created |= bit(id);
         Some(id)
     }
 
-    /// Frees an id; nothing if it was not given out.
+    /// Frees an id; does nothing if it is not in use.
     pub(super) fn delete(&mut self, id: u32) {
         self.created &= !bit(id);
     }
 
-    /// Whether an id was given out and is not that of `active`.
+    /// Whether an id is in use and is not the id of `active`.
     pub(super) fn is_other(&self, id: u32, active: u32) -> bool {
         id != active && self.has(id)
     }

@@ -1,4 +1,5 @@
-//! A server session and a client session against each other, and a server session against hostile clients.
+//! A server session and a client session connected to each other, and a server session with hostile
+//! clients.
 
 use bytes::{Bytes, BytesMut};
 use livetrail_engine::{CodecId, FrameFlags, MediaFrame, Reason, Role};
@@ -14,7 +15,7 @@ use crate::{
     target::RtmpUrl,
 };
 
-/// A server and a client and the bytes between them, moved in pieces of a size of our choice.
+/// A server, a client, and the bytes between them, moved in pieces of a chosen size.
 struct Pair {
     server: ServerSession,
     client: ClientSession,
@@ -44,7 +45,7 @@ impl Pair {
         }
     }
 
-    /// Moves bytes and drains both sides until nothing moves any more.
+    /// Moves bytes and drains both sides until no bytes are left.
     fn run(&mut self, seen: &mut Seen) -> Result<()> {
         loop {
             self.to_server.extend_from_slice(&self.client.take_output());
@@ -223,7 +224,7 @@ fn a_refusal_reaches_the_client_with_its_code() {
     }
 }
 
-/// A server session whose client has shaken hands, and what the test sends to it.
+/// A server session after the handshake, for the test's input.
 fn after_handshake() -> ServerSession {
     let mut server = ServerSession::new(ChunkLimits::default(), 1);
     let hello = [&[3][..], &[0; 1536 * 2]].concat();
@@ -363,7 +364,7 @@ fn before_a_publish_is_admitted_incomplete_messages_hold_little() {
         let header = [id, 0, 0, 0, 0, 0xff, 0xff, 9, 0, 0, 0, 0];
         server.input().extend_from_slice(&header);
         server.input().extend_from_slice(&[0; 128]);
-        // A second chunk for each, and so on, until there is too much.
+        // A second chunk for each stream, and so on, until the limit is exceeded.
         for _ in 0..60 {
             server.input().extend_from_slice(&[0xc0 | id]);
             server.input().extend_from_slice(&[0; 128]);
@@ -525,7 +526,7 @@ fn on_stream(stream_id: u32, message: Message) -> Message {
     }
 }
 
-/// A session that publishes `live/cam` on message stream 1, without what it has said so far.
+/// A session that publishes `live/cam` on message stream 1, without its earlier output.
 fn publishing() -> ServerSession {
     let mut server = after_handshake();
     send(&mut server, &connect("live")).unwrap();
@@ -578,7 +579,7 @@ fn a_second_stream_is_refused_alone() {
         ("live", "low")
     );
     assert!(says(&mut server, "NetStream.Publish.Rejected"));
-    // What comes on the refused stream is not the first one's.
+    // Messages on the refused stream do not count for the first one.
     assert!(send(&mut server, &audio(2)).unwrap().is_none());
     assert!(matches!(
         send(&mut server, &audio(1)),
@@ -633,7 +634,7 @@ fn a_message_that_cannot_be_read_costs_that_message() {
         stream_id: 0,
         payload: payload.to_vec().into(),
     };
-    // Agent in Latin-1, an AMF3 value behind what counts, and no end.
+    // The agent is Latin-1, an AMF3 value follows the relevant part, and the end marker is missing.
     let object = b"\x03\0\x03app\x02\0\x04live\0\x08flashVer\x02\0\x04caf\xe9\0\x01x\x11\x06\x01";
     let odd = [&b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0"[..], object].concat();
     send(&mut server, &raw(20, &odd)).unwrap();
@@ -687,7 +688,7 @@ fn a_message_that_cannot_be_read_costs_that_message() {
 fn what_comes_behind_an_unreadable_value_of_a_command_is_left_out() {
     let mut server = after_handshake();
     let connect = connect("live");
-    // A movie clip, which nobody can decode.
+    // A movie clip, which no decoder supports.
     let message = Message {
         payload: [&connect.payload[..], &[4, 1, 2, 3]].concat().into(),
         ..connect

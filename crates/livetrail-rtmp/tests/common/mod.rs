@@ -1,4 +1,4 @@
-//! A gateway with an engine on a free loopback port, what its observer has seen, and a raw client.
+//! A gateway with an engine on a free loopback port, the events of its observer, and a raw client.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -33,7 +33,7 @@ impl Observer for Seen {
 }
 
 impl Seen {
-    /// The labels and reasons so far, in order.
+    /// The labels and reasons of the events so far, in order.
     pub(crate) fn labels(&self) -> Vec<String> {
         let label = |kind: &StreamEventKind| match kind {
             StreamEventKind::PublishEnded { reason, .. }
@@ -182,7 +182,7 @@ pub(crate) fn refused<T>(result: Result<T, Error>) -> (String, String) {
     }
 }
 
-/// A client that says what it wants, byte by byte.
+/// A client that sends exactly the bytes that a test chooses.
 pub(crate) struct Raw(pub(crate) TcpStream);
 
 pub(crate) fn text(text: &str) -> Vec<u8> {
@@ -201,7 +201,7 @@ pub(crate) fn flag(on: bool) -> Vec<u8> {
     vec![1, u8::from(on)]
 }
 
-/// A message in one chunk, however long: chunks of 65,536 bytes are agreed on first.
+/// A message in one chunk of any length: both sides agree on chunks of 65,536 bytes first.
 pub(crate) fn message(type_id: u8, stream_id: u32, body: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = (body.len() as u32).to_be_bytes();
     let header = [3, 0, 0, 0, a, b, c, type_id];
@@ -223,7 +223,7 @@ pub(crate) fn ask(what: &str, name: &[u8]) -> Vec<u8> {
 }
 
 impl Raw {
-    /// Shakes hands and says all of that.
+    /// Completes the handshake and sends all of these messages.
     pub(crate) async fn saying(gateway: &Gateway, messages: &[Vec<u8>]) -> Self {
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
         let chunk_size = [2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 1, 0, 0];
@@ -236,7 +236,7 @@ impl Raw {
         self.0.write_all(message).await.unwrap();
     }
 
-    /// All that comes until the server has said this text.
+    /// Reads until the server has sent this text, and returns everything.
     pub(crate) async fn until(&mut self, text: &str) -> String {
         let mut all = Vec::new();
         let heard = timeout(Duration::from_secs(10), async {
@@ -255,7 +255,7 @@ impl Raw {
         all
     }
 
-    /// All that comes until the server closes.
+    /// Reads until the server closes, and returns everything.
     pub(crate) async fn rest(&mut self) -> String {
         let mut all = Vec::new();
         let read = self.0.read_to_end(&mut all);

@@ -10,16 +10,16 @@ use crate::error::{Error, Result};
 /// Bounds on what a peer can make a [`ChunkReader`] hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkLimits {
-    /// The longest message, in bytes. The format allows 16,777,215.
+    /// The maximum length of a message in bytes. The format allows 16,777,215.
     pub max_message_bytes: usize,
-    /// Chunk streams that a peer may use in all. Real peers use up to ten.
+    /// The maximum number of chunk streams of a peer. Real peers use up to ten.
     pub max_chunk_streams: usize,
-    /// Bytes of incomplete messages, all chunk streams together.
+    /// The maximum bytes of incomplete messages, in all chunk streams together.
     pub max_partial_bytes: usize,
 }
 
 impl Default for ChunkLimits {
-    /// 16 MiB a message, 64 chunk streams, 24 MiB of incomplete messages.
+    /// 16 MiB per message, 64 chunk streams, 24 MiB of incomplete messages.
     fn default() -> Self {
         Self {
             max_message_bytes: 16 << 20,
@@ -29,10 +29,11 @@ impl Default for ChunkLimits {
     }
 }
 
-/// Puts messages together from chunks, each chunk stream by itself.
+/// Joins chunks to messages, separately for each chunk stream.
 ///
-/// The drain rule: append bytes to the input, call [`next_message`](Self::next_message) until it gives `None`, append more. What it leaves
-/// in the input is less than one chunk header (18 bytes). Memory grows with the bytes that came, never with lengths that were announced.
+/// The drain rule: append bytes to the input, call [`next_message`](Self::next_message) until it
+/// returns `None`, append more. Less than one chunk header (18 bytes) then remains in the input.
+/// Memory grows with the received bytes, never with announced lengths.
 #[derive(Debug)]
 pub struct ChunkReader {
     limits: ChunkLimits,
@@ -49,11 +50,11 @@ struct Current {
     left: usize,
 }
 
-/// What the last header on a chunk stream said, which later ones may leave out.
+/// The last header on a chunk stream, parts of which later headers may omit.
 #[derive(Debug, Default)]
 pub(super) struct ChunkStream {
     timestamp_ms: u32,
-    /// The last time field, delta or not: what a message that begins with fmt 3 adds.
+    /// The last time field, delta or not. A message that begins with fmt 3 adds it.
     delta_ms: u32,
     extended: bool,
     length: usize,
@@ -89,12 +90,13 @@ impl ChunkReader {
         }
     }
 
-    /// The next whole message, taking its bytes from the front of `input`; `None` until more comes.
+    /// The next complete message; takes its bytes from the front of `input`. `None` until more
+    /// comes.
     ///
-    /// The caller applies "set chunk size" and "abort" before it asks for the next message.
+    /// The caller applies "set chunk size" and "abort" before it requests the next message.
     ///
     /// # Errors
-    /// Broken rules of the format, and limits. The stream cannot be read any further then.
+    /// A violation of the format, or of a limit. The stream cannot be read any further.
     pub fn next_message(&mut self, input: &mut BytesMut) -> Result<Option<Message>> {
         loop {
             let current = match self.current {
@@ -113,10 +115,11 @@ impl ChunkReader {
         }
     }
 
-    /// Applies the peer's "set chunk size". More than a message can be long changes nothing.
+    /// Applies the peer's "set chunk size". A size above the maximum length of a message has no
+    /// further effect.
     ///
     /// # Errors
-    /// [`Error::ChunkSize`] for 0 and for what does not fit 31 bits.
+    /// [`Error::ChunkSize`] for 0 and for a size that does not fit 31 bits.
     pub fn set_chunk_size(&mut self, size: u32) -> Result<()> {
         if size == 0 || size > i32::MAX.cast_unsigned() {
             return Err(Error::ChunkSize { size });
@@ -125,7 +128,7 @@ impl ChunkReader {
         Ok(())
     }
 
-    /// Applies the peer's "abort": forgets the incomplete message of a chunk stream.
+    /// Applies the peer's "abort": discards the incomplete message of a chunk stream.
     pub fn abort(&mut self, chunk_stream: u32) {
         if let Some(stream) = self.streams.get_mut(&chunk_stream) {
             self.partial_bytes = self.partial_bytes.saturating_sub(stream.partial.len());
@@ -134,12 +137,12 @@ impl ChunkReader {
         }
     }
 
-    /// Sets other limits from now on.
+    /// Sets new limits from now on.
     pub fn set_limits(&mut self, limits: ChunkLimits) {
         self.limits = limits;
     }
 
-    /// Bytes of incomplete messages that are held.
+    /// The current bytes of incomplete messages.
     #[must_use]
     pub fn partial_bytes(&self) -> usize {
         self.partial_bytes
@@ -151,7 +154,8 @@ impl ChunkReader {
         };
         let chunk_stream = header.chunk_stream;
         if !self.streams.contains_key(&chunk_stream) {
-            // Some clients begin a chunk stream with fmt 1: a time delta from 0, on message stream 0.
+            // Some clients begin a chunk stream with fmt 1: a time delta from 0, on message stream
+            // 0.
             if header.fmt > 1 {
                 return Err(Error::ChunkHeaderMissing { chunk_stream });
             }
@@ -177,7 +181,7 @@ impl ChunkReader {
         Ok(Some(current))
     }
 
-    /// Moves what is there of the chunk's body; a message when it was the last of it.
+    /// Moves the available part of the chunk's body. Returns the message if this was its last part.
     fn body(&mut self, current: Current, input: &mut BytesMut) -> Result<Option<Message>> {
         let Some(stream) = self.streams.get_mut(&current.chunk_stream) else {
             return Ok(None);
@@ -206,7 +210,7 @@ impl ChunkReader {
         Ok(Some(stream.finish(payload)))
     }
 
-    /// The header at the front of the input, once all of it is there. Nothing is taken.
+    /// The header at the front of the input, once it is complete. The input stays unchanged.
     fn parse_header(&self, input: &BytesMut) -> Option<Header> {
         let mut rest: &[u8] = input;
         let first = take::<1>(&mut rest)?[0];
@@ -241,7 +245,8 @@ impl ChunkReader {
         if header.extended {
             let mut after = rest;
             let time = u32::from_be_bytes(take(&mut after)?);
-            // Some writers leave it out inside of a message. What should be there is known, so what is not it is payload.
+            // Some writers omit it inside a message. The expected value is known, so any other
+            // value is payload.
             let inside = fmt == 3 && known.is_some_and(|stream| stream.in_message);
             if !inside || time == header.time {
                 header.time = time;
@@ -275,7 +280,8 @@ impl ChunkStream {
         Ok(())
     }
 
-    /// Grows by doubling as bytes come, up to the message's length: one long message is not copied many times.
+    /// Grows by doubling as bytes come, up to the message's length, so that one long message is not
+    /// copied many times.
     fn take_partial(&mut self, bytes: &[u8]) {
         let needed = self.partial.len().saturating_add(bytes.len());
         if self.partial.capacity() < needed {

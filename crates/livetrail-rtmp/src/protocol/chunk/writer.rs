@@ -10,14 +10,14 @@ use crate::error::Result;
 /// The longest continuation header: one byte and an extended time.
 const MAX_CONTINUATION_BYTES: usize = 5;
 
-/// Chunk streams that we write on. Below 64 the id takes one byte.
+/// Our chunk streams. Below 64 the id takes one byte.
 const CHUNK_STREAM_CONTROL: u8 = 2;
 const CHUNK_STREAM_COMMAND: u8 = 3;
 const CHUNK_STREAM_AUDIO: u8 = 4;
 const CHUNK_STREAM_DATA: u8 = 5;
 const CHUNK_STREAM_VIDEO: u8 = 6;
 
-/// Appends a whole message to `output`, copying it: for commands and control messages.
+/// Appends a complete message to `output` and copies it: for commands and control messages.
 pub fn write_message(message: &Message, chunk_bytes: u32, output: &mut BytesMut) {
     let chunk_stream = match message.type_id {
         1..=6 => CHUNK_STREAM_CONTROL,
@@ -36,15 +36,16 @@ pub fn write_message(message: &Message, chunk_bytes: u32, output: &mut BytesMut)
     }
 }
 
-/// A media frame as chunks, made once and shared by everybody who gets the same bytes.
+/// A media frame as chunks, made once and shared by all viewers that get the same bytes.
 ///
-/// The first chunk has a full header with the absolute time, so it stands for itself whatever was sent before. The payload is the
-/// frame's own buffer: [`parts`](Self::parts) puts the chunk headers between slices of it.
+/// The first chunk has a full header with the absolute time, so it does not depend on earlier
+/// messages. The payload is the frame's own buffer: [`parts`](Self::parts) puts the chunk headers
+/// between slices of it.
 #[derive(Debug, Clone)]
 pub struct FrameChunks {
-    /// Chunk header and tag header; behind them the continuation header.
+    /// The chunk header and tag header, followed by the continuation header.
     heads: Bytes,
-    /// Where the continuation header begins in `heads`.
+    /// The offset of the continuation header in `heads`.
     head_bytes: usize,
     payload: Bytes,
     /// Payload bytes in the first chunk.
@@ -53,10 +54,11 @@ pub struct FrameChunks {
 }
 
 impl FrameChunks {
-    /// The chunks of a frame for message stream `stream_id`, in chunks of `chunk_bytes` (at least 16).
+    /// The chunks of a frame for message stream `stream_id`, in chunks of `chunk_bytes` (at least
+    /// 16).
     ///
     /// # Errors
-    /// A codec that RTMP does not carry, and a frame beyond the 24 bits of a message's length.
+    /// A codec that RTMP does not carry, or a frame beyond the 24 bits of a message's length.
     pub fn new(frame: &MediaFrame, stream_id: u32, chunk_bytes: u32) -> Result<Self> {
         Self::with_head(frame, &tag::head(frame)?, stream_id, chunk_bytes)
     }
@@ -64,7 +66,7 @@ impl FrameChunks {
     /// The same with the nanoseconds of the frame's time, for a player that understands modifiers.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As for [`new`](Self::new).
     pub fn exact(frame: &MediaFrame, stream_id: u32, chunk_bytes: u32) -> Result<Self> {
         Self::with_head(frame, &tag::exact_head(frame)?, stream_id, chunk_bytes)
     }
@@ -110,7 +112,8 @@ impl FrameChunks {
         })
     }
 
-    /// The bytes to send, in order, without copying: header, payload, and for each further chunk its header and its payload.
+    /// The bytes to send, in order, without copying: header and payload, then the header and
+    /// payload of each further chunk.
     #[must_use]
     pub fn parts(&self) -> ChunkParts<'_> {
         let (head, continuation) = self
@@ -129,7 +132,7 @@ impl FrameChunks {
         }
     }
 
-    /// Bytes in all.
+    /// All bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         let continuations = self
@@ -143,7 +146,7 @@ impl FrameChunks {
             .saturating_add(continuations.saturating_mul(continuation_bytes))
     }
 
-    /// Never: a message has at least its header.
+    /// Always false: a message has at least its header.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.heads.is_empty()
