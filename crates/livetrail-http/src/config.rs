@@ -1,37 +1,37 @@
-//! The gateway's limits, and what of playback can be chosen.
+//! The gateway's limits, and the options of playback.
 
 use std::time::Duration;
 
 use axum::http::HeaderValue;
 use livetrail_egress::EgressConfig;
 
-/// What a client may cost the server, in time, bytes and connections, and what it gets.
+/// The limits on a client's use of time, bytes and connections, and the options of playback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpConfig {
-    /// Connections at once. Default 10,000.
+    /// The maximum number of connections at once. Default 10,000.
     pub max_connections: usize,
-    /// Connections without an admitted session from one address, IPv6 by /64; 0 is no limit.
-    /// Eight times as many may wait, each for at most a second, so that an audience behind one
-    /// address can arrive at once. Default 256.
+    /// The maximum number of connections without an admitted session from one address; IPv6
+    /// addresses count by /64; 0 is no limit. Eight times as many may wait, each for at most a
+    /// second, so that an audience behind one address can arrive at once. Default 256.
     pub max_connections_per_ip: usize,
     /// Connections beyond both limits, for everything but streams: health, metrics, and the API.
-    /// Each answers one request. When all are taken, one that has not asked yet is closed for the
-    /// next; further ones are closed as they come. Default 64.
+    /// Each answers one request. If all are in use, a new connection replaces one that has not sent
+    /// a request yet; if there is none, the new one is closed at once. Default 64.
     pub reserve: usize,
-    /// From the start of a connection, or the end of an answer, to the end of the next request's
-    /// header. Default 10 s.
+    /// Time from the start of a connection, or the end of an answer, to the end of the next
+    /// request's header. Default 10 s.
     pub header_timeout: Duration,
-    /// Longest request header, at least 8 KiB. Default 16 KiB.
+    /// The maximum length of a request header, at least 8 KiB. Default 16 KiB.
     pub max_header_bytes: usize,
-    /// How long a client may take nothing of what is queued for it. Default 30 s.
+    /// How long a client may read nothing of its pending output. Default 30 s.
     pub write_stall_timeout: Duration,
-    /// After the end of a viewer's session, or when the server stops: how long a client may take
-    /// to read the last bytes. Default 5 s.
+    /// How long a client may take to read the last bytes after its viewer's session ended, or when
+    /// the server stops. Default 5 s.
     pub linger: Duration,
-    /// How viewers are sent to.
+    /// How data is sent to viewers.
     pub egress: EgressConfig,
-    /// What of playback can be chosen.
+    /// The options of playback.
     pub playback: PlaybackOptions,
 }
 
@@ -51,11 +51,12 @@ impl Default for HttpConfig {
     }
 }
 
-/// What of playback can be chosen.
+/// The options of playback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlaybackOptions {
-    /// `Access-Control-Allow-Origin`: which web pages may play (`*`); `None` is those of this server alone.
+    /// `Access-Control-Allow-Origin`: the web pages that may play (`*` for all); `None` allows only
+    /// pages of this server.
     pub allow_origin: Option<HeaderValue>,
 }
 

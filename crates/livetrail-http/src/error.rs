@@ -1,4 +1,4 @@
-//! The crate's one error type: why a request for a stream is not answered with one.
+//! The crate's one error type: why a request for a stream was refused.
 
 use std::time::Duration;
 
@@ -11,34 +11,36 @@ use livetrail_engine::{Denied, Reason};
 
 use crate::problem::Problem;
 
-/// When to try again where the engine does not say it.
+/// The `Retry-After` for refusals to which the engine adds no time.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Why a request for a stream was refused. Shown to the client as a status code and a [`Problem`].
+/// Why a request for a stream was refused. The client gets it as a status code and a [`Problem`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The engine refused the session; it is on record.
     #[error(transparent)]
     Denied {
-        /// What the engine says.
+        /// The engine's refusal.
         #[from]
         denied: Denied,
     },
-    /// As [`Denied`](Self::Denied) with reason `unauthorized`, and the client has shown no credentials.
+    /// As [`Denied`](Self::Denied) with reason `unauthorized`, but the client has sent no
+    /// credentials.
     #[error("no credentials were shown")]
     CredentialsMissing {
-        /// What the engine says.
+        /// The engine's refusal.
         #[source]
         denied: Denied,
     },
-    /// The path names nothing that could be a stream.
+    /// The path is not the path of a stream.
     #[error("no such path")]
     NoSuchPath,
-    /// Another method than GET, HEAD or OPTIONS.
+    /// A method other than GET, HEAD or OPTIONS.
     #[error("method not allowed")]
     Method,
-    /// The gateway stops while the attempt waits to be admitted; it is on record as given up.
+    /// The gateway stops while the attempt waits for admission; the record says that it was given
+    /// up.
     #[error("the server is stopping")]
     Stopping,
 }
@@ -59,7 +61,7 @@ impl Error {
         }
     }
 
-    /// The label in the body: a reason of the engine's, or one of this gateway's own.
+    /// The label in the body: a reason of the engine, or one of this gateway's own labels.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -137,7 +139,7 @@ fn status_of(reason: Reason) -> StatusCode {
     }
 }
 
-/// For people.
+/// The description of a reason, for people.
 fn meaning(reason: Reason) -> &'static str {
     match reason {
         Reason::BadName => {

@@ -1,15 +1,15 @@
-//! The fuzz body: it takes any bytes and checks what must hold for them.
+//! The fuzz body: it accepts any bytes and checks the invariants.
 
 use crate::protocol::{is_host, wanted};
 
 /// Parts of an input, one on each line.
 const PARTS: usize = 4;
 
-/// A request's path, query, `Authorization` and `Host`, one on each line: none of them panics. What
-/// a path names does not contain what ends a name, and no more bytes than were sent.
+/// A request's path, query, `Authorization` and `Host`, one on each line. No value makes the parser
+/// panic. A name contains no byte that ends a name, and no more bytes than were sent.
 ///
 /// # Panics
-/// When that does not hold.
+/// If that does not hold.
 pub fn fuzz_request(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut parts = text.splitn(PARTS, '\n');

@@ -1,4 +1,4 @@
-//! The request for a stream, and its answer: where the protocol meets the engine.
+//! The handler of requests for a stream: it connects the protocol with the engine.
 
 use std::net::SocketAddr;
 
@@ -18,9 +18,10 @@ use crate::{
     session::{FlvBody, Handover, HandoverBody, Link},
 };
 
-/// The protocol's name in attempts, and so in records.
+/// The protocol's name in attempts, and thus in records.
 const PROTOCOL: &str = "http-flv";
-/// Headers that a page's preflight may ask for, in bytes; a longer list is answered with what a player needs.
+/// The maximum bytes of headers that a page's preflight may list. A longer list gets the headers
+/// that a player needs.
 const MAX_ASKED_HEADERS_BYTES: usize = 1_024;
 
 #[derive(Clone)]
@@ -29,12 +30,16 @@ struct Context {
     options: PlaybackOptions,
 }
 
-/// Serves `GET` and `HEAD` of `/{app}/{stream}.flv` and `/{app}/{instance}/{stream}.flv` from the engine's streams.
+/// Serves `GET` and `HEAD` of `/{app}/{stream}.flv` and `/{app}/{instance}/{stream}.flv` from the
+/// engine's streams.
 ///
-/// A token is taken from `Authorization: Bearer`, else from `?token=`. The peer's address comes from axum's `ConnectInfo`, which
-/// [`HttpGateway`](crate::HttpGateway) provides. `HEAD` is an attempt like any other, whose session ends at once. How long a
-/// client waits to be admitted is the engine's to limit; one that leaves takes its attempt along. The router has no fallback,
-/// so that it can be merged into another.
+/// - The token comes from `Authorization: Bearer`, else from `?token=`.
+/// - The peer's address comes from axum's `ConnectInfo`, which [`HttpGateway`](crate::HttpGateway)
+///   provides.
+/// - `HEAD` is an attempt like any other; its session ends at once.
+/// - The engine limits how long a client waits for admission. The attempt of a client that leaves
+///   is given up.
+/// - The router has no fallback, so that it can be merged into another.
 pub fn router(engine: Engine, options: PlaybackOptions) -> Router {
     Router::new()
         .route("/{app}/{*stream}", any(answer))
@@ -42,7 +47,7 @@ pub fn router(engine: Engine, options: PlaybackOptions) -> Router {
 }
 
 async fn answer(State(context): State<Context>, request: Request) -> Response<Body> {
-    // A player sends no body; if one comes it is not read.
+    // A player sends no body; the handler does not read one.
     let (request, _) = request.into_parts();
     let mut response = if request.method == Method::OPTIONS {
         preflight(&request.headers)
@@ -59,7 +64,7 @@ async fn answer(State(context): State<Context>, request: Request) -> Response<Bo
     response
 }
 
-/// Any header may be sent: none but `Authorization` means anything here, and players send `Range` and others.
+/// Allows any header: only `Authorization` has a meaning here, and players send `Range` and others.
 fn preflight(asked: &HeaderMap) -> Response<Body> {
     let asked = asked
         .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
@@ -123,7 +128,7 @@ async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
     Ok(response)
 }
 
-/// Completes when our own gateway stops; never in another server.
+/// Completes when our own gateway stops; in another server it never completes.
 async fn stopping(link: Option<&Link>) {
     match link {
         Some(link) => link.stopping().await,
@@ -131,7 +136,8 @@ async fn stopping(link: Option<&Link>) {
     }
 }
 
-/// On a connection of our gateway's, the stream is sent by the egress, and the connection ends with it.
+/// On a connection of our own gateway, the egress sends the stream, and the connection ends with
+/// it.
 fn stream(playback: Playback, request: &Parts) -> Response<Body> {
     let link = request.extensions.get::<Link>();
     let metadata = !is_of_a_page(request);
@@ -147,7 +153,7 @@ fn stream(playback: Playback, request: &Parts) -> Response<Body> {
     let handover = Handover { playback, variant };
     let mut response = Response::new(Body::new(HandoverBody::new(link.clone(), handover)));
     if framing == Framing::Plain {
-        // An answer of HTTP/1.0 ends with its connection, and hyper adds no `keep-alive` to it.
+        // An HTTP/1.0 answer ends with its connection, and hyper adds no `keep-alive` to it.
         *response.version_mut() = Version::HTTP_10;
     } else {
         let headers = response.headers_mut();
@@ -156,17 +162,18 @@ fn stream(playback: Playback, request: &Parts) -> Response<Body> {
     response
 }
 
-/// Whether a web page asks: browsers call themselves Mozilla since there are any.
+/// Whether the client is a web page: the user agent of every browser begins with Mozilla.
 fn is_of_a_page(request: &Parts) -> bool {
     let agent = request.headers.get(header::USER_AGENT);
     let is_browser = agent.is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"));
     is_browser || request.headers.contains_key(header::ORIGIN)
 }
 
-/// The stream's key, or one that stands for it on record.
+/// The stream's key, or a key that represents it on record.
 fn stream_key(engine: &Engine, named: &Named) -> Result<StreamKey, StreamKey> {
     let stand_in = || {
-        // Whole texts are compared with the configured keys: what is replaced or cut in a name would hide them.
+        // This compares whole texts with the configured keys: a replaced or shortened name would
+        // hide them.
         let app = String::from_utf8_lossy(&named.app);
         let stream = String::from_utf8_lossy(&named.stream);
         let (app, stream) = (engine.scrub(&app), engine.scrub(&stream));

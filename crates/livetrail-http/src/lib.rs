@@ -1,16 +1,16 @@
 //! HTTP gateway: HTTP-FLV playback.
 //!
-//! | what | where |
-//! |---|---|
-//! | `GET /{app}/{stream}.flv` on a listener, with limits on connections, time and stalled writes | [`HttpGateway`], [`HttpConfig`] |
-//! | the same as an axum router, for another server | [`router`], [`PlaybackOptions`] |
-//! | a frame as an FLV tag, made once for all viewers | [`FlvWire`], [`FlvTag`], [`Framing`] |
+//! - [`HttpGateway`] and [`HttpConfig`]: `GET /{app}/{stream}.flv` on a listener, with limits on
+//!   connections, time and stalled writes.
+//! - [`router`] and [`PlaybackOptions`]: the same as an axum router, for another server.
+//! - [`FlvWire`], [`FlvTag`] and [`Framing`]: a frame as an FLV tag, made once for all viewers.
 //!
-//! On a connection of the gateway's, hyper reads the request and writes the answer's head; then the socket goes over to the threads
-//! that send to all viewers (`livetrail-egress`), and the answer ends with the connection. In another server the router's
-//! bodies feed themselves.
+//! On a connection of the gateway, hyper reads the request and writes the answer's head. The socket
+//! then moves to the threads that send to all viewers (`livetrail-egress`), and the answer ends
+//! with the connection. In another server the router's bodies read their frames themselves.
 //!
-//! One request is one play session of the engine, whatever its outcome. Nothing here knows who audits it.
+//! One request is one play session of the engine, whatever its outcome. This crate does not depend
+//! on the audit trail.
 //!
 //! ```no_run
 //! use livetrail_engine::{AppSpec, Engine};

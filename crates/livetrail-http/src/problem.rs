@@ -1,4 +1,4 @@
-//! The one shape in which an error is answered: `application/problem+json` (RFC 9457).
+//! The one format of error answers: `application/problem+json` (RFC 9457).
 
 use std::borrow::Cow;
 
@@ -20,10 +20,10 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// `about:blank`: the status code says what kind of problem it is, and `reason` says which one.
+    /// `about:blank`: the status code gives the kind of problem, and `reason` the exact one.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The status code's usual words.
+    /// The standard phrase of the status code.
     title: &'static str,
     status: u16,
     reason: Cow<'static, str>,
@@ -47,14 +47,14 @@ impl Problem {
         }
     }
 
-    /// What exactly is wrong, and what to do about it: for people.
+    /// Sets what exactly is wrong, and what to do about it: for people.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// The session under which the attempt is on record.
+    /// Sets the session under which the attempt is on record.
     #[must_use]
     pub fn session(mut self, session: impl ToString) -> Self {
         self.session = Some(session.to_string());
@@ -77,7 +77,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status();
-        // Texts and numbers: there is nothing that cannot be serialised.
+        // Texts and numbers can always be serialised.
         let mut body = serde_json::to_vec(&self).unwrap_or_default();
         body.push(b'\n');
         let mut response = Response::new(Body::from(body));

@@ -1,7 +1,8 @@
-//! One viewer: a response body, and its tie to the connection that carries it.
+//! One viewer: a response body, and its link to the connection that carries it.
 //!
-//! On a connection of our own gateway the body only has the answer's head sent; the connection then leaves hyper, and the stream
-//! is sent by the egress. In anybody else's server the body is fed straight from its [`Playback`].
+//! On a connection of our own gateway the body only makes hyper send the answer's head. The
+//! connection then leaves hyper, and the egress sends the stream. In any other server the body
+//! reads frames from its [`Playback`].
 
 use std::{
     collections::VecDeque,
@@ -26,10 +27,12 @@ use crate::{
     wire::{file_header, tag_parts},
 };
 
-/// Frames taken from the engine at once: what a viewer holds beside what its socket holds.
+/// Frames taken from the engine at once. A viewer holds at most these in addition to its socket's
+/// buffer.
 const BATCH_FRAMES: usize = 16;
 
-/// The response body. Bounded by [`BATCH_FRAMES`]; the engine's frames wait in the engine, which counts and limits the lag.
+/// The response body. [`BATCH_FRAMES`] bounds it; further frames stay in the engine, which counts
+/// and limits the lag.
 ///
 /// Dropping it ends the session (`client_closed`).
 pub(crate) struct FlvBody {
@@ -84,9 +87,10 @@ impl Body for FlvBody {
     }
 }
 
-/// The body of an answer whose connection will leave hyper: it never has anything to say, but that the head is about to be sent.
+/// The body of an answer whose connection will leave hyper. It never yields data; it only notes
+/// that the head is about to be sent.
 ///
-/// Dropping it ends the session, unless the connection has taken that over.
+/// Dropping it ends the session, unless the connection has taken the session over.
 pub(crate) struct HandoverBody {
     link: Link,
 }
@@ -106,7 +110,7 @@ impl Body for HandoverBody {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        // Asked for its body, hyper has put the head where it is sent from.
+        // hyper polls the body after it has queued the head for sending.
         self.link.advance(NOTHING, HEAD_IS_QUEUED);
         Poll::Pending
     }
@@ -118,23 +122,23 @@ impl Drop for HandoverBody {
     }
 }
 
-/// What a connection takes over when its answer is a stream.
+/// The parts that a connection takes over when its answer is a stream.
 pub(crate) struct Handover {
     pub(crate) playback: Playback,
     pub(crate) variant: Variant,
 }
 
-/// Ties a connection to the session that it carries.
+/// Links a connection to the session that it carries.
 ///
-/// Until the stream begins, hyper has the connection, and waits for the client to read if need be. So the connection itself watches
-/// the session's end, and closes when nothing else can.
+/// Until the stream begins, hyper owns the connection and may wait for the client to read. So the
+/// connection itself watches the session's end, and closes if nothing else can.
 #[derive(Clone)]
 pub(crate) struct Link(Arc<Tie>);
 
 struct Tie {
     session: watch::Sender<Option<EndSignal>>,
     handover: Mutex<Option<Handover>>,
-    /// How far the head of the answer is on its way.
+    /// How far the answer's head has been sent.
     stage: AtomicU8,
     /// The connection is in reserve: it may carry anything but a stream.
     reserved: bool,
@@ -156,7 +160,7 @@ impl Link {
         }))
     }
 
-    /// Whether the connection is in reserve, and so must not carry a stream.
+    /// Whether the connection is in reserve, and thus must not carry a stream.
     pub(crate) fn is_reserved(&self) -> bool {
         self.0.reserved
     }
@@ -166,7 +170,7 @@ impl Link {
         self.0.stop.clone().wait().await;
     }
 
-    /// The socket has taken everything that hyper had to write.
+    /// Notes that the socket has accepted all of hyper's output.
     pub(crate) fn flushed(&self) {
         self.advance(HEAD_IS_QUEUED, HEAD_IS_SENT);
     }
@@ -190,14 +194,14 @@ impl Link {
         self.0.session.send_replace(None);
     }
 
-    /// All of this happens in the connection's own task.
+    /// Only the connection's own task calls this.
     fn advance(&self, from: u8, to: u8) {
         if self.0.stage.load(Ordering::Acquire) == from {
             self.0.stage.store(to, Ordering::Release);
         }
     }
 
-    /// Nothing that can panic runs under it.
+    /// The lock cannot be poisoned: nothing that can panic runs under it.
     fn handover(&self) -> std::sync::MutexGuard<'_, Option<Handover>> {
         self.0
             .handover
@@ -205,8 +209,8 @@ impl Link {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Completes when the connection is to be cut: its session was evicted, or ended otherwise and the client did not take what
-    /// was left within `linger`.
+    /// Completes when the connection must be cut: its session was evicted, or it ended otherwise
+    /// and the client did not read the remaining bytes within `linger`.
     pub(crate) async fn cut(&self, linger: Duration) -> Reason {
         let mut session = self.0.session.subscribe();
         loop {

@@ -1,4 +1,4 @@
-//! Clients that do less than they should: each is bounded, and closed.
+//! Clients that do less than they should: the server bounds and closes each of them.
 
 mod common;
 
@@ -21,7 +21,7 @@ fn limits() -> HttpConfig {
     limits
 }
 
-/// Connects with as small a window as the system gives, asks, and never reads.
+/// Connects with the smallest window that the system allows, sends a request, and never reads.
 async fn ask_and_never_read(address: std::net::SocketAddr, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
@@ -38,7 +38,7 @@ async fn a_viewer_that_never_reads_is_evicted_and_its_connection_closed() {
         .subscriber_stall_timeout(Duration::from_millis(400))
         .gop_cache_bytes(256 << 20);
     let mut limits = limits();
-    // The eviction must close the connection, not this.
+    // The eviction must close the connection, not this timeout.
     limits.write_stall_timeout = Duration::from_secs(600);
     let mut server = serve(Engine::builder().application(app), limits).await;
     let mut publication = publish(&server.engine).await;
@@ -61,7 +61,8 @@ async fn a_viewer_that_never_reads_is_evicted_and_its_connection_closed() {
     let gateway = server.gateway.clone();
     until(|| gateway.counts().open == 0).await;
     assert_eq!(gateway.counts().cut, 1);
-    // What was in the kernel's buffers comes, and then the end, without the last chunk of a complete answer.
+    // The kernel's buffered bytes come first, and then the end, without the last chunk of a
+    // complete answer.
     let mut rest = Vec::new();
     let _ = within(viewer.read_to_end(&mut rest)).await;
     assert!(!rest.ends_with(b"0\r\n\r\n"));
@@ -75,7 +76,7 @@ async fn a_viewer_that_takes_nothing_ends_with_that_on_record() {
         .gop_cache_bytes(256 << 20);
     let mut server = serve(Engine::builder().application(app), limits()).await;
     let mut publication = publish(&server.engine).await;
-    // More than the buffers of both ends take.
+    // This is more than the buffers of both ends hold.
     for n in 0..100 {
         publication.push(frame(n, n == 0, 1_000_000)).unwrap();
     }
@@ -84,7 +85,7 @@ async fn a_viewer_that_takes_nothing_ends_with_that_on_record() {
         why(&mut server).await,
         (
             Reason::ClientClosed,
-            Some("it took nothing for 500ms".to_owned())
+            Some("it read nothing for 500ms".to_owned())
         )
     );
     drop(viewer);
@@ -144,7 +145,7 @@ async fn silent_connections_are_bounded_and_closed() {
     assert!(gateway.counts().refused >= 50);
     for stream in &mut silent {
         let mut rest = Vec::new();
-        // Closed, however: cleanly, with a reset, or after a 408.
+        // The server closes in one of three ways: cleanly, with a reset, or after a 408.
         let _ = within(stream.read_to_end(&mut rest)).await;
     }
     until(|| gateway.counts().open == 0).await;

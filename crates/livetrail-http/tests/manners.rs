@@ -1,4 +1,5 @@
-//! Requests as they come: with keys in odd places, names that are not names, proxies' habits, and clients that do not wait.
+//! Requests as they occur: keys in odd positions, invalid names, the habits of proxies, and clients
+//! that do not wait.
 
 mod common;
 
@@ -218,7 +219,7 @@ async fn what_is_no_stream_is_answered_although_every_slot_is_taken() {
     let mut publication = publish(&server.engine).await;
     publication.push(frame(0, true, 10)).unwrap();
     let mut open = Vec::new();
-    // Three take the slots, and many more are silent.
+    // Three take the slots, and many more send nothing.
     for _ in 0..20 {
         open.push(TcpStream::connect(server.address).await.unwrap());
     }

@@ -1,4 +1,4 @@
-//! What a viewer gets, and what it is told when it gets nothing.
+//! The streams and the refusals that a viewer gets.
 
 mod common;
 
@@ -262,7 +262,8 @@ async fn the_header_promises_the_tracks_that_the_configurations_show() {
     )
     .await;
     let mut publication = publish(&server.engine).await;
-    // Where a second of frames decides, what was announced does not: neither here nor in the metadata.
+    // If a second of frames decides, the announcement does not: neither in the header nor in the
+    // metadata.
     let announced = b"\x02\0\x0aonMetaData\x03\0\x0cvideocodecid\0\x40\x1c\0\0\0\0\0\0\0\0\x09";
     let metadata = FrameFlags::CONFIG;
     let metadata = MediaFrame::data(CodecId::Amf0, 0, metadata, announced[..].into());

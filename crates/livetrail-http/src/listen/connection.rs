@@ -1,4 +1,5 @@
-//! One connection: hyper's HTTP/1 state machine, what may end it early, and what becomes of it when a stream begins.
+//! One connection: hyper's HTTP/1 state machine, the causes that end it early, and its hand-over
+//! when a stream begins.
 
 use std::{
     future::{Future as _, poll_fn},
@@ -20,7 +21,7 @@ use livetrail_gateway::{Closed, Incoming, Opened, Reserved, Slot, Viewers};
 use super::{host, stalled::StallGuard, viewer};
 use crate::{config::HttpConfig, session::Link, wire::FlvWire};
 
-/// hyper's least buffer for reading.
+/// The minimum size of hyper's read buffer.
 const MIN_HEADER_BYTES: usize = 8 << 10;
 
 /// What all connections of a gateway share.
@@ -30,15 +31,16 @@ pub(super) struct Shared {
     pub(super) viewers: Viewers<FlvWire>,
 }
 
-/// What becomes of a connection.
+/// What happens to a connection next.
 enum Next {
-    /// It is over.
+    /// The connection has ended.
     Over(Result<(), hyper::Error>),
-    /// To be cut: its session ended, and the client cannot learn of it in any other way.
+    /// The connection must be cut: its session ended, and this is the only way to let the client
+    /// know.
     Cut(Reason),
-    /// It is in reserve and said nothing, and another takes its place.
+    /// The connection is in reserve and has sent no request; a newer one replaces it.
     Displaced,
-    /// The head of an answer that is a stream is sent; the rest is not hyper's.
+    /// The head of an answer with a stream has been sent; the rest is not hyper's.
     Stream,
 }
 
@@ -64,8 +66,8 @@ impl Counted {
     }
 }
 
-/// Serves one connection to its end. It is cut if the end of its session could not be reported in
-/// any other way.
+/// Serves one connection until it ends. Cuts it if its session's end could not be reported in any
+/// other way.
 pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
     let Incoming {
         stream,
@@ -101,7 +103,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
         .timer(TokioTimer::new())
         .header_read_timeout(unless_never(config.header_timeout))
         .max_buf_size(config.max_header_bytes.max(MIN_HEADER_BYTES))
-        // A connection in reserve answers once.
+        // A connection in reserve answers one request.
         .keep_alive(counted.reserved().is_none())
         .serve_connection(TokioIo::new(io), of_connection);
     let next = {
@@ -123,7 +125,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
                 return Poll::Ready(Next::Over(ended));
             }
-            // Only now: until it waits for more, hyper may still have something to write.
+            // Not earlier: until hyper waits for more input, it may still have output.
             if link.is_head_sent() {
                 return Poll::Ready(Next::Stream);
             }
@@ -142,7 +144,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
             Closed::Whole
         }
         Next::Displaced => {
-            tracing::debug!(%peer, "HTTP connection in reserve closed: it said nothing, and a newer one came");
+            tracing::debug!(%peer, "closed an HTTP connection in reserve: it sent no request, and a newer connection came");
             Closed::Whole
         }
         Next::Cut(reason) => {
@@ -167,7 +169,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
     }
 }
 
-/// A time that lies beyond what a clock can say is no limit.
+/// A limit beyond the range of the clock is no limit.
 fn unless_never(limit: Duration) -> Option<Duration> {
     const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
     (limit < NEVER).then_some(limit)

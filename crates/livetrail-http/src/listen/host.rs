@@ -1,4 +1,4 @@
-//! The `Host` of a request, strictly (RFC 9112 section 3.2).
+//! The strict check of a request's `Host` (RFC 9112 section 3.2).
 
 use axum::{
     http::{HeaderMap, StatusCode, Version, header},
@@ -7,7 +7,7 @@ use axum::{
 
 use crate::{problem::Problem, protocol::is_host};
 
-/// Whether the request says as often as it must for which host it is, and whether that is one.
+/// Checks that the request has the required number of `Host` headers, and that the value is valid.
 ///
 /// # Errors
 /// The answer: 400.
@@ -25,7 +25,7 @@ pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), HostPro
     }
 }
 
-/// What is wrong with a request's `Host`.
+/// The fault in a request's `Host`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HostProblem {
     Missing,

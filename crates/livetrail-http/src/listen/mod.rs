@@ -1,11 +1,12 @@
-//! Serving a router on a listener, within limits: whatever a client does or leaves undone costs a stated amount of memory and time.
+//! Serves a router on a listener, within limits: whatever a client does, it uses a bounded amount
+//! of memory and time.
 //!
-//! | what a client may do | what bounds it |
-//! |---|---|
-//! | connect | [`HttpConfig::max_connections`], [`HttpConfig::max_connections_per_ip`], [`HttpConfig::reserve`] |
-//! | say nothing, or a header slowly | [`HttpConfig::header_timeout`] |
-//! | send a long header | [`HttpConfig::max_header_bytes`] |
-//! | not read an answer | [`HttpConfig::write_stall_timeout`]; of a stream, the engine's stall timeout |
+//! - Connections: [`HttpConfig::max_connections`], [`HttpConfig::max_connections_per_ip`],
+//!   [`HttpConfig::reserve`].
+//! - A slow or missing header: [`HttpConfig::header_timeout`].
+//! - A long header: [`HttpConfig::max_header_bytes`].
+//! - An answer that the client does not read: [`HttpConfig::write_stall_timeout`]; for a stream,
+//!   the engine's stall timeout.
 
 mod connection;
 mod host;
@@ -23,14 +24,13 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 
 use crate::{config::HttpConfig, handler};
 
-/// How the gateway is named in logs and reports.
+/// The gateway's name in logs and reports.
 const GATEWAY: &str = "http";
 
-/// An HTTP/1 server: viewers play an engine's streams from it. Other routes may be served next to
-/// them.
+/// An HTTP/1 server from which viewers play an engine's streams. It can serve other routes as well.
 ///
-/// One task for each connection, and a few threads that send to all viewers. They start with the
-/// first viewer. Every limit is in [`HttpConfig`].
+/// Each connection has one task. A few threads send to all viewers; they start with the first
+/// viewer. Each limit is in [`HttpConfig`].
 pub struct HttpGateway {
     acceptor: Acceptor,
     router: Router,
@@ -38,10 +38,10 @@ pub struct HttpGateway {
 }
 
 impl HttpGateway {
-    /// Opens the listening socket. Nothing is accepted before [`run`](Self::run).
+    /// Opens the listening socket. The gateway accepts no connection before [`run`](Self::run).
     ///
     /// # Errors
-    /// [`ListenError`]: the address is taken, not this machine's, or not allowed.
+    /// [`ListenError`]: the address is in use, not local, or not allowed.
     pub async fn bind(
         addr: impl ToSocketAddrs,
         engine: Engine,
@@ -51,10 +51,11 @@ impl HttpGateway {
         Ok(Self::new(listener, engine, config)?)
     }
 
-    /// Serves on a socket that listens already. Nothing is accepted before [`run`](Self::run).
+    /// Serves on a socket that is listening already. The gateway accepts no connection before
+    /// [`run`](Self::run).
     ///
     /// # Errors
-    /// The system does not say where the socket listens.
+    /// The system does not report the socket's address.
     pub fn new(listener: TcpListener, engine: Engine, config: HttpConfig) -> io::Result<Self> {
         let limits = ConnectionLimits {
             max_connections: config.max_connections,
@@ -68,22 +69,22 @@ impl HttpGateway {
         })
     }
 
-    /// Replaces the routes: `routes` gets those of playback, which have no fallback, and gives what
-    /// is served.
+    /// Replaces the routes: `routes` gets the playback routes, which have no fallback, and returns
+    /// the routes to serve.
     #[must_use]
     pub fn routes(mut self, routes: impl FnOnce(Router) -> Router) -> Self {
         self.router = routes(self.router);
         self
     }
 
-    /// Sets the networks whose connections are closed as they come.
+    /// Sets the networks whose connections are closed at once.
     #[must_use]
     pub fn deny(mut self, rules: DenyRules) -> Self {
         self.acceptor = self.acceptor.deny(rules);
         self
     }
 
-    /// The address that it listens on, with the port that the system chose if it was asked to.
+    /// The listening address, with the port that the system chose for port 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.acceptor.local_addr()
@@ -98,8 +99,8 @@ impl HttpGateway {
     /// Serves until `shutdown` completes. Then accepts no more, and lets each connection finish its
     /// answer for at most [`HttpConfig::linger`].
     ///
-    /// Streams are ended by the engine's shutdown, not by this one: stop the engine, too. Dropping
-    /// the future closes all connections.
+    /// The engine's shutdown ends streams, not this one: stop the engine as well. Dropping the
+    /// future closes all connections.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let linger = self.config.linger;
         let shared = Arc::new(connection::Shared {

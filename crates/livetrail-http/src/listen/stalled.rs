@@ -1,4 +1,5 @@
-//! A socket whose writes fail when the peer takes nothing for too long, and that tells when everything is written.
+//! A socket whose writes fail if the peer reads nothing for too long, and that reports when
+//! everything is written.
 
 use std::{
     io,
@@ -14,7 +15,7 @@ use tokio::{
 
 use crate::session::Link;
 
-/// Passes everything through; a write that has been pending for the timeout fails with `TimedOut`.
+/// Forwards all calls; a write that has been pending for the timeout fails with `TimedOut`.
 pub(super) struct StallGuard<S> {
     socket: S,
     timeout: Duration,
@@ -94,7 +95,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // hyper flushes when it has nothing left to write.
+        // hyper flushes when it has no more output.
         let flush = Pin::new(&mut this.socket).poll_flush(cx);
         if matches!(flush, Poll::Ready(Ok(()))) {
             this.link.flushed();

@@ -1,4 +1,5 @@
-//! A viewer whose answer has begun: its socket is the egress's, and its connection watches the client.
+//! A viewer whose answer has begun: the egress owns its socket, and its connection watches the
+//! client.
 
 use std::{
     future::poll_fn,
@@ -20,13 +21,13 @@ use crate::{
     wire::FlvWire,
 };
 
-/// Why watching is over.
+/// Why the watch ended.
 enum Over {
-    /// The session ended, whoever ended it.
+    /// The session ended for any reason.
     Ended(Reason),
     /// The client closed.
     Gone,
-    /// The client cannot be reached, or takes nothing: how that was noticed.
+    /// The client cannot be reached, or reads nothing; the text names the symptom.
     Failed(String),
 }
 
@@ -36,7 +37,7 @@ impl Over {
     }
 }
 
-/// Sends the stream to its end. The connection is cut if the end could not be reported otherwise.
+/// Sends the stream until it ends. Cuts the connection if the end could not be reported otherwise.
 pub(super) async fn serve(
     shared: &Shared,
     (stream, peer): (TcpStream, SocketAddr),
@@ -71,10 +72,10 @@ pub(super) async fn serve(
             };
             say_goodbye(&stream, [&left.unwritten[..], last_chunk], config.linger).await
         }
-        // A session that lives ends as its client's doing.
+        // The client ended a session that was still alive.
         Over::Gone => Closed::Whole,
         Over::Failed(cause) => {
-            // A session that has ended meanwhile has its reason.
+            // A session that has ended meanwhile has its own reason.
             if let Ok(playback) = left.playback {
                 log_failure(&playback, peer, &cause);
                 playback.end_with(Reason::ClientClosed, &cause);
@@ -93,17 +94,17 @@ fn poll_over(
         return Poll::Ready(match end {
             ViewerEnd::Ended(reason) => Over::Ended(reason),
             ViewerEnd::Failed(error) => Over::writing_failed(&error),
-            ViewerEnd::Stalled(time) => Over::Failed(format!("it took nothing for {time:?}")),
+            ViewerEnd::Stalled(time) => Over::Failed(format!("it read nothing for {time:?}")),
         });
     }
-    // What a client says while it watches is read and dropped.
+    // Input from the client while it watches is read and discarded.
     poll_gone(stream, cx).map(|gone| match gone {
         Ok(()) => Over::Gone,
         Err(error) => Over::Failed(format!("reading failed: {error}")),
     })
 }
 
-/// An error of a connection ends its session: one line says which.
+/// Logs the session that a connection's error ends.
 fn log_failure(playback: &Playback, peer: SocketAddr, cause: &str) {
     let (stream, session) = (playback.key().to_string(), playback.session());
     let reason = Reason::ClientClosed;

@@ -9,7 +9,7 @@ use livetrail_media::{
     flv::{self, FrameTag},
 };
 
-/// An FLV tag, and around it what makes it a chunk of a chunked answer (RFC 9112 section 7.1).
+/// An FLV tag, wrapped as a chunk of a chunked answer (RFC 9112 section 7.1).
 ///
 /// ```text
 ///  1f4 CR LF │ tag header, body header │ payload │ tag size │ CR LF
@@ -18,30 +18,30 @@ use livetrail_media::{
 #[derive(Debug, Clone)]
 pub struct FlvTag {
     head: Bytes,
-    /// Bytes of `head` that are the chunk's.
+    /// Bytes of `head` that belong to the chunk.
     size_line_bytes: usize,
     payload: Bytes,
     tail: Bytes,
-    /// Bytes of `tail` that are the tag's.
+    /// Bytes of `tail` that belong to the tag.
     tag_size_bytes: usize,
 }
 
-/// How an answer's end is told.
+/// How the answer marks its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// With the end of the connection, to a client of HTTP/1.0.
+    /// By the end of the connection, for a client of HTTP/1.0.
     Plain,
-    /// With a last chunk.
+    /// By a last chunk.
     Chunked,
 }
 
-/// What differs from viewer to viewer.
+/// The options that differ between viewers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variant {
     /// How the answer's end is marked.
     pub framing: Framing,
-    /// Packets that describe a track in addition to its configuration (colours, speakers) are sent too. Players in web pages report an
-    /// error for each.
+    /// Whether to send packets that describe a track in addition to its configuration (colours,
+    /// speakers). Players in web pages report an error for each such packet.
     pub metadata: bool,
 }
 
@@ -101,10 +101,11 @@ pub(crate) fn size_line(bytes: usize) -> String {
     line
 }
 
-/// The file header that fits what a viewer gets: players wait for what it promises, without end.
+/// The file header that fits the viewer's stream. Players wait without limit for each kind of media
+/// that the header announces.
 ///
-/// What a stream carries is what has come in its first second. Of a stream so young that it has not
-/// shown that, the configurations decide, and its metadata may; failing that, both are promised.
+/// The frames of the stream's first second decide. For a younger stream the configurations decide,
+/// and its metadata may. Without those, the header announces both audio and video.
 pub(crate) fn header(carries: Option<Carries>, first: &[&MediaFrame]) -> flv::Header {
     let carried = carries.map(|carries| flv::Header {
         has_audio: carries.audio,
@@ -122,7 +123,7 @@ pub(crate) fn header(carries: Option<Carries>, first: &[&MediaFrame]) -> flv::He
 /// Media time after which frames decide.
 const SHOWN_MS: i64 = 1_000;
 
-/// What is among a second of frames.
+/// The kinds of media among a second of frames.
 fn came(first: &[&MediaFrame]) -> Option<flv::Header> {
     let media = || {
         let media = first.iter().filter(|frame| !frame.is_config());
@@ -156,7 +157,8 @@ fn announced(first: &[&MediaFrame]) -> flv::Header {
     header
 }
 
-/// Whether metadata says that there is such a track. Cameras have a codec id of 0 or null for what they do not send.
+/// Whether metadata announces such a track. Cameras set the codec id of a missing track to 0 or
+/// null.
 fn promises(values: &[Value], has: &str, codec_id: &str) -> bool {
     let find = |key| values.iter().find_map(|value| value.get(key));
     match find(has) {

@@ -1,8 +1,8 @@
-//! What the value of a `Host` may be (RFC 9112 section 3.2).
+//! Valid values of a `Host` header (RFC 9112 section 3.2).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// `uri-host [ ":" port ]`; empty where the target has no authority.
+/// `uri-host [ ":" port ]`; empty if the target has no authority.
 pub(crate) fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
@@ -21,7 +21,7 @@ pub(crate) fn is_host(text: &str) -> bool {
     is_port && (host.parse::<Ipv4Addr>().is_ok() || host.bytes().all(is_of_name))
 }
 
-/// `reg-name`, but for the delimiters that no name of a host has.
+/// A byte of `reg-name`, without the delimiters that no host name has.
 fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%')
 }

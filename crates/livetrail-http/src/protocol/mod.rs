@@ -1,7 +1,8 @@
-//! HTTP-FLV without I/O: what a request asks for, and the stream of tags that answers it.
+//! HTTP-FLV without I/O: the request for a stream, and the stream of tags that answers it.
 //!
 //! ```text
-//! GET /live/cam.flv?token=…  ─▶  200  video/x-flv  "FLV" header | onMetaData, configurations | the GOP from its keyframe | live
+//! GET /live/cam.flv?token=…  ─▶  200  video/x-flv
+//!     "FLV" header | onMetaData, configurations | the GOP from its keyframe | live
 //! ```
 
 mod flv;

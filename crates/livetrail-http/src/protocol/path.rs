@@ -1,10 +1,11 @@
-//! What the path of a request names.
+//! The stream that the path of a request names.
 
 use livetrail_gateway::percent_decode_bytes;
 
-/// What ends the name of a stream.
+/// The end of a stream's path.
 const SUFFIX: &[u8] = b".flv";
-/// The parameter that has a key, as clients put it into the path by mistake: behind one of these.
+/// The parameter with a key, which clients put into the path by mistake, after one of these
+/// separators.
 const SEPARATORS: &[u8] = b";&,";
 const KEY: &[u8] = b"token=";
 
@@ -19,15 +20,15 @@ const KEY: &[u8] = b"token=";
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Named {
     pub(crate) app: Vec<u8>,
-    /// Behind its instance and a `/`, if it has one.
+    /// The stream, after its instance and a `/` if it has an instance.
     pub(crate) stream: Vec<u8>,
-    /// What was behind an escaped `?`, or behind another separator and a key: never a part of a name.
+    /// The text after an escaped `?`, or after another separator and a key: never a part of a name.
     pub(crate) query: Option<String>,
-    /// Whether the parts can be names at all: a `/` that was escaped is not the one between them.
+    /// Whether the parts can be names at all: an escaped `/` does not separate them.
     pub(crate) is_valid: bool,
 }
 
-/// `None` for a path that is not that of a stream.
+/// `None` for a path that is not the path of a stream.
 pub(crate) fn named(path: &str) -> Option<Named> {
     let decoded: Vec<(u8, bool)> = percent_decode_bytes(path.as_bytes()).collect();
     let bytes: Vec<u8> = decoded.iter().map(|(byte, _)| *byte).collect();
@@ -37,12 +38,12 @@ pub(crate) fn named(path: &str) -> Option<Named> {
     let mut parts = path
         .split(|(byte, escaped)| *byte == b'/' && !escaped)
         .map(|part| part.iter().map(|(byte, _)| *byte).collect::<Vec<_>>());
-    // Before the first slash there is nothing.
+    // The part before the first slash is empty.
     parts.next()?;
     let app = parts.next()?;
     let stream = parts.collect::<Vec<_>>().join(&b'/');
     let has_suffix = stream.ends_with(SUFFIX);
-    // A suffix behind the key says that a stream was meant.
+    // A suffix after the key shows that a stream was meant.
     if !has_suffix && !query.is_some_and(|query| query.ends_with(SUFFIX)) {
         return None;
     }

@@ -1,10 +1,10 @@
-//! What a request asks for, from its text alone.
+//! The parts of a request that name a stream and its credentials, from the text alone.
 
 use livetrail_gateway::query_token;
 
 use super::path::{self, Named};
 
-/// A stream that is asked for, and the credentials that are shown.
+/// The requested stream, and the credentials of the request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) named: Named,
@@ -13,7 +13,7 @@ pub(crate) struct Wanted {
     pub(crate) token: Option<String>,
 }
 
-/// `None` for a path that is not that of a stream.
+/// `None` for a path that is not the path of a stream.
 pub(crate) fn wanted(
     path: &str,
     query: Option<&str>,

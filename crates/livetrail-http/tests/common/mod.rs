@@ -80,7 +80,7 @@ pub(crate) fn config() -> MediaFrame {
     )
 }
 
-/// Frame `n` at 40 ms each; its payload is its number, and then `bytes` of nothing.
+/// Frame `n` at 40 ms each; its payload is its number, followed by `bytes` zero bytes.
 pub(crate) fn frame(n: u32, keyframe: bool, bytes: usize) -> MediaFrame {
     let flags = if keyframe {
         FrameFlags::KEYFRAME
@@ -147,7 +147,7 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
         .expect("took longer than 10 s")
 }
 
-/// Waits for the first event that fits.
+/// Waits for the first event that matches.
 pub(crate) async fn event<T>(
     events: &mut broadcast::Receiver<StreamEvent>,
     mut fits: impl FnMut(&StreamEvent) -> Option<T>,
