@@ -18,8 +18,7 @@ use crate::{
     viewers::Viewers,
 };
 
-/// A listening socket with limits, counts and an ordered stop. A gateway adds what its connections
-/// say.
+/// A listening socket with limits, counts and an ordered stop. A gateway adds its protocol.
 #[derive(Debug)]
 pub struct Acceptor {
     name: &'static str,
@@ -28,7 +27,7 @@ pub struct Acceptor {
     stats: GatewayStats,
 }
 
-/// A connection that has its turn. Nagle's algorithm is off.
+/// A connection that may be served. Nagle's algorithm is off.
 #[derive(Debug)]
 pub struct Incoming {
     /// The socket.
@@ -37,26 +36,26 @@ pub struct Incoming {
     pub peer: SocketAddr,
     /// How the connection is counted. A gateway without a reserve gets slots only.
     pub opened: Opened,
-    /// Tells when the gateway stops. The connection is then to end.
+    /// Completes when the gateway stops. The connection must then end.
     pub stop: Stop,
-    /// Its number among the connections of the gateway.
+    /// Its number among the gateway's connections.
     pub number: u64,
 }
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// The client closed it, or had the time to read why the gateway did.
+    /// The client closed it, or had time to read why the gateway did.
     Whole,
-    /// It was closed before its client had read why.
+    /// It was closed before its client had read the reason.
     Cut,
 }
 
 impl Acceptor {
-    /// Opens a listening socket. `name` is the gateway's in logs and reports, such as `rtmp`.
+    /// Opens a listening socket. `name` is the gateway's name in logs and reports, such as `rtmp`.
     ///
     /// # Errors
-    /// [`ListenError`]: the address is taken, not this machine's, or not allowed.
+    /// [`ListenError`]: the address is in use, not local, or not allowed.
     pub async fn bind(
         name: &'static str,
         address: impl ToSocketAddrs,
@@ -66,10 +65,10 @@ impl Acceptor {
         Ok(Self::new(name, socket, limits)?)
     }
 
-    /// Accepts from a socket that listens already.
+    /// Accepts from a socket that is listening already.
     ///
     /// # Errors
-    /// The system does not say where the socket listens.
+    /// The system does not report the socket's address.
     pub fn new(
         name: &'static str,
         socket: TcpListener,
@@ -90,7 +89,7 @@ impl Acceptor {
         self
     }
 
-    /// The address that it listens on, with the port that the system chose if it was asked to.
+    /// The listening address, with the port that the system chose for port 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -102,16 +101,16 @@ impl Acceptor {
         self.stats.clone()
     }
 
-    /// What sends to the gateway's viewers. Its threads start with the first viewer.
+    /// Makes the sender for the gateway's viewers. Its threads start with the first viewer.
     #[must_use]
     pub fn viewers<F: Format>(&self, config: EgressConfig) -> Viewers<F> {
         Viewers::new(self.name, config, self.stats.io_uring.clone())
     }
 
-    /// Gives each connection to `serve`, in a task of its own, until `shutdown` completes.
+    /// Passes each connection to `serve`, in its own task, until `shutdown` completes.
     ///
-    /// Then accepts no more, signals [`Stop`], and returns when all connections are closed. Those
-    /// that are open after `stop_timeout` are cut. Dropping the future cuts all connections.
+    /// Then accepts no more, signals [`Stop`], and returns when all connections are closed. Cuts
+    /// those that are still open after `stop_timeout`. Dropping the future cuts all connections.
     pub async fn run<F>(
         self,
         shutdown: impl Future<Output = ()>,
@@ -121,7 +120,7 @@ impl Acceptor {
         F: Future<Output = Closed> + Send + 'static,
     {
         let gateway = self.name;
-        tracing::info!(gateway, address = %self.local_addr, "the gateway listens");
+        tracing::info!(gateway, address = %self.local_addr, "the gateway is listening");
         let connections = &self.stats.connections;
         let serve = Arc::new(serve);
         let (stop, stopping) = Stop::channel();
@@ -142,7 +141,7 @@ impl Acceptor {
                 tracing::debug!(gateway, %peer, "turned away: too many connections");
                 continue;
             };
-            // Every message is written when it is there: waiting to fill a segment adds latency.
+            // Each message is written as soon as it exists: waiting to fill a segment adds latency.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(gateway, %peer, %error, "cannot turn off Nagle's algorithm");
             }
@@ -174,7 +173,7 @@ impl Acceptor {
             tracing::warn!(
                 gateway,
                 open,
-                "connections did not close in time: they are cut"
+                "connections did not close in time; cutting them"
             );
             tasks.shutdown().await;
         }

@@ -1,17 +1,19 @@
-//! Peers' addresses: one spelling for each, and who counts as one.
+//! Peers' addresses: one spelling for each, and the groups that count as one peer.
 
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
-/// The one spelling of an address: IPv4 that arrives as IPv6 (`::ffff:a.b.c.d`, on a socket for both) is IPv4.
+/// The one spelling of an address: an IPv4 address that arrives as IPv6 (`::ffff:a.b.c.d`, on a
+/// socket for both) becomes IPv4.
 #[must_use]
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Addresses that count as one, because one party has all of them: an IPv4 address, or an IPv6 network of 64 bits.
+/// Addresses that count as one, because one party owns all of them: an IPv4 address, or an IPv6
+/// network of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddressGroup(IpAddr);
 

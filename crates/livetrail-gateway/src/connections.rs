@@ -1,4 +1,4 @@
-//! How many connections may be open: in all, per address, and in reserve.
+//! Limits on open connections: in all, per address, and in reserve.
 
 use std::{
     collections::HashMap,
@@ -20,23 +20,25 @@ use crate::{
     reserve::{Reserve, Reserved},
 };
 
-/// For a connection beyond its address's limit to get a turn: those before it may be about to be admitted.
+/// How long a connection beyond its address's limit waits for its turn: those before it may be
+/// admitted soon.
 const TURN_TIMEOUT: Duration = Duration::from_secs(1);
-/// For each connection without a session that an address may have, this many more may wait for a
-/// turn.
+/// This many connections may wait for a turn, per connection without a session that an address may
+/// have.
 const WAITING_PER_TURN: usize = 8;
-/// Between two warnings that connections were turned away.
+/// Interval between two warnings about connections that were turned away.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What a gateway allows.
+/// The limits of a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Connections at once, whatever they are for.
+    /// The maximum number of connections at once, whatever their use.
     pub max_connections: usize,
-    /// Connections without an admitted session from one address (IPv6: from one network of 64 bits); 0 is no limit. Eight
-    /// times as many may wait, each for at most a second, so that an audience behind one address can arrive at once.
+    /// The maximum number of connections without an admitted session from one address (IPv6: from
+    /// one network of 64 bits); 0 is no limit. Eight times as many may wait, each for at most a
+    /// second, so that an audience behind one address can arrive at once.
     pub max_connections_per_ip: usize,
-    /// Connections beyond both limits, for requests that are no session; 0 is no reserve.
+    /// Connections beyond both limits, for requests that are not sessions; 0 is no reserve.
     pub reserve: usize,
 }
 
@@ -44,24 +46,24 @@ pub struct ConnectionLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ConnectionStats {
-    /// Connections at present, those in reserve included.
+    /// Connections that are open now, including those in reserve.
     pub open: u64,
-    /// Connections in reserve at present.
+    /// Connections that are open in reserve now.
     pub reserved: u64,
     /// Connections that were served or are being served.
     pub accepted: u64,
-    /// Connections that were closed because there were too many in all.
+    /// Connections that were closed because too many were open in all.
     pub over_total: u64,
-    /// Connections that were closed because there were too many without a session from their address.
+    /// Connections that were closed because too many from their address had no session.
     pub over_address: u64,
-    /// Connections in reserve that had said nothing and were closed for a newer one.
+    /// Connections in reserve that had sent no request and were closed for a newer one.
     pub displaced: u64,
-    /// Connections that were closed before their client had read why.
+    /// Connections that were closed before their client had read the reason.
     pub cut: u64,
 }
 
 impl ConnectionStats {
-    /// Connections that were closed because of any limit.
+    /// Connections that were closed because of either limit.
     #[must_use]
     pub fn refused(&self) -> u64 {
         let over = self.over_total.saturating_add(self.over_address);
@@ -71,7 +73,7 @@ impl ConnectionStats {
 
 /// The connections of one gateway. Cloning gives another handle to the same table.
 ///
-/// Holds one entry for each address that has a connection, so no more than `max_connections`.
+/// It holds one entry per address with a connection, so at most `max_connections`.
 #[derive(Clone)]
 pub struct Connections(Arc<Inner>);
 
@@ -88,7 +90,7 @@ struct Inner {
     warning: Mutex<Warning>,
 }
 
-/// What one address has.
+/// The connections of one address.
 struct Address {
     /// One permit for each connection without an admitted session.
     turns: Arc<Semaphore>,
@@ -96,7 +98,7 @@ struct Address {
     waiting: usize,
 }
 
-/// Turned away since the last warning.
+/// The number of connections turned away since the last warning.
 #[derive(Default)]
 struct Warning {
     last: Option<Instant>,
@@ -106,13 +108,13 @@ struct Warning {
 /// What a new connection gets.
 #[derive(Debug)]
 pub enum Opened {
-    /// A slot of its own. Ask it for its turn first.
+    /// Its own slot. Wait for its turn first.
     Slot(Slot),
-    /// Both limits are reached: a connection in reserve, for anything but a session.
+    /// A connection in reserve, for anything but a session: both limits are reached.
     Reserved(Reserved),
 }
 
-/// Counts one connection while it is open, also when its task panics.
+/// Counts one connection while it is open, even if its task panics.
 #[derive(Debug)]
 pub struct Slot {
     connections: Connections,
@@ -124,12 +126,12 @@ pub struct Slot {
 
 #[derive(Debug)]
 enum Turn {
-    /// Counts among the connections of its address that have no session.
+    /// It counts among the connections of its address that have no session.
     Taken {
         _permit: OwnedSemaphorePermit,
     },
     Waiting,
-    /// Its session was admitted, or the wait was in vain.
+    /// Its session was admitted, or the wait timed out.
     None,
 }
 
@@ -151,7 +153,7 @@ impl Connections {
         }))
     }
 
-    /// The counts of this moment.
+    /// The current counts.
     #[must_use]
     pub fn stats(&self) -> ConnectionStats {
         let inner = &self.0;
@@ -179,7 +181,7 @@ impl Connections {
         self.0.cut.fetch_add(1, Relaxed);
     }
 
-    /// Counts a connection that was accepted. `None` when it is to be closed at once.
+    /// Counts an accepted connection. `None` if it must be closed at once.
     #[must_use]
     pub fn open(&self, peer: SocketAddr) -> Option<Opened> {
         let inner = &self.0;
@@ -238,7 +240,7 @@ impl Connections {
         }
     }
 
-    /// One line a minute, however many are turned away.
+    /// Logs at most one line per minute, however many connections are turned away.
     fn warn(&self, peer: SocketAddr, limit: &'static str) {
         let now = Instant::now();
         let count = {
@@ -260,11 +262,11 @@ impl Connections {
             limit,
             count,
             last_address = %peer.ip(),
-            "connections are turned away: too many are open"
+            "turning connections away: too many are open"
         );
     }
 
-    /// Nothing that can panic runs under it.
+    /// The lock cannot be poisoned: nothing that can panic runs under it.
     fn by_address(&self) -> MutexGuard<'_, HashMap<AddressGroup, Address>> {
         self.0
             .by_address
@@ -274,8 +276,8 @@ impl Connections {
 }
 
 impl Opened {
-    /// Waits until a slot counts among those of its address, for a second at most; then goes on in
-    /// reserve. `None` when the connection is to be closed.
+    /// Waits until a slot counts among those of its address, for at most a second; then goes on in
+    /// reserve. `None` if the connection must be closed.
     pub(crate) async fn turn(self) -> Option<Self> {
         match self {
             Self::Slot(mut slot) => {
@@ -290,8 +292,9 @@ impl Opened {
 }
 
 impl Slot {
-    /// Waits until the connection counts among those of its address, for a second at most. False when it does not:
-    /// it is to be closed, or to go on [in reserve](Self::into_reserve).
+    /// Waits until the connection counts among those of its address, for at most a second. False if
+    /// the wait timed out: the connection must be closed, or go on [in
+    /// reserve](Self::into_reserve).
     pub async fn turn(&mut self) -> bool {
         if matches!(self.turn, Turn::Taken { .. }) {
             return true;
@@ -308,13 +311,15 @@ impl Slot {
         }
     }
 
-    /// Its session was admitted: it no longer counts among those of its address that have none.
+    /// Notes that its session was admitted: it no longer counts among the connections of its
+    /// address without a session.
     pub fn admitted(&mut self) {
         self.stop_waiting();
         self.turn = Turn::None;
     }
 
-    /// Its session is over, and the connection goes on: it counts again. False when its address has too many.
+    /// Notes that its session has ended and the connection goes on: it counts again. False if its
+    /// address has too many.
     #[must_use]
     pub fn idle(&mut self) -> bool {
         if matches!(self.turn, Turn::Taken { .. }) {
@@ -334,7 +339,8 @@ impl Slot {
         }
     }
 
-    /// Gives the slot up for a place in reserve, if there is one; else the connection is to be closed.
+    /// Exchanges the slot for an entry in the reserve, if one is free; otherwise the connection
+    /// must be closed.
     #[must_use]
     pub fn into_reserve(self) -> Option<Reserved> {
         let connections = self.connections.clone();

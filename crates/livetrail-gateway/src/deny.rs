@@ -1,4 +1,4 @@
-//! Networks whose connections are closed as they come.
+//! Networks whose connections are closed at once.
 
 use std::{
     collections::HashMap,
@@ -17,30 +17,32 @@ use tokio::time::{Instant, sleep};
 
 use crate::address::AddressGroup;
 
-/// Between two reports about the same group of addresses.
+/// Interval between two reports about the same group of addresses.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
-/// Between two checks of what is due.
+/// Interval between two checks for due reports.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Groups that are reported by themselves at the same time; all further ones are reported together.
+/// The maximum number of groups with their own reports at the same time; all further groups share
+/// one report.
 const MAX_GROUPS: usize = 64;
 
-/// Which networks are denied. Cloning gives another handle to the same rules, which can be exchanged while they are in use.
+/// The denied networks. Cloning gives another handle to the same rules, which can be replaced while
+/// they are in use.
 ///
-/// A denied connection costs no more than its `accept`. The first one of a group of addresses is reported at once; those
-/// after it in one report each 10 seconds, with their number. At most 64 groups are reported by themselves in 10 seconds,
-/// and all others together in one report more.
+/// A denied connection costs no more than its `accept`. The first one of a group of addresses is
+/// reported at once. The next ones share one report with their number, every 10 seconds. At most 64
+/// groups have their own reports in 10 seconds; all others share one more report.
 #[derive(Clone, Default)]
 pub struct DenyRules(Arc<Inner>);
 
-/// Connections that were denied, for a record.
+/// Denied connections, for a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeniedConnections {
-    /// Where they arrived, such as `rtmp`: of the last of them.
+    /// The gateway at which the last of them arrived, such as `rtmp`.
     pub gateway: &'static str,
-    /// The peer of the last of them; `None` for those of many groups together.
+    /// The peer of the last of them; `None` for a report about many groups together.
     pub peer: Option<SocketAddr>,
-    /// How many: at least one.
+    /// The number of connections, at least one.
     pub count: u64,
     /// How long ago the first of them was.
     pub first_ago: Duration,
@@ -121,20 +123,20 @@ impl DenyRules {
         rules
     }
 
-    /// Puts other networks in force, for connections that come from now on.
+    /// Replaces the networks, for connections that come from now on.
     pub fn exchange(&self, networks: impl IntoIterator<Item = IpNet>) {
         self.0
             .networks
             .store(Arc::new(networks.into_iter().collect()));
     }
 
-    /// Sets what is called with each report, once: a second hook is ignored. It is called on the accepting task and must
-    /// not wait.
+    /// Sets the hook that gets each report. It can be set once: a second hook is ignored. It runs
+    /// on the accepting task and must not wait.
     pub fn on_report(&self, hook: impl Fn(DeniedConnections) + Send + Sync + 'static) {
         let _ = self.0.hook.set(Box::new(hook));
     }
 
-    /// Connections that were denied so far.
+    /// The number of connections denied so far.
     #[must_use]
     pub fn denied(&self) -> u64 {
         self.0.denied.load(Relaxed)
@@ -147,7 +149,8 @@ impl DenyRules {
         self.0.networks.load().iter().any(|net| net.contains(&ip))
     }
 
-    /// Reports what has not been reported yet, whether it is due or not: for a host that stops.
+    /// Reports everything that has not been reported yet, whether it is due or not: for a program
+    /// that stops.
     pub fn flush(&self) {
         self.report(Instant::now(), true);
     }
@@ -185,9 +188,11 @@ impl DenyRules {
         true
     }
 
-    /// Waits for a moment, then reports what is due. Forever while there is nothing to report.
+    /// Waits for a moment, then sends the due reports. Never completes while there is nothing to
+    /// report.
     pub(crate) async fn report_due(&self) {
-        // Nothing is added without an accepted connection, after which the accepting task asks again.
+        // Entries come only with an accepted connection, after which the accepting task calls this
+        // again.
         if self.table().is_empty() {
             return std::future::pending().await;
         }
@@ -231,7 +236,7 @@ impl DenyRules {
         }
     }
 
-    /// Nothing that can panic runs under it.
+    /// The lock cannot be poisoned: nothing that can panic runs under it.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,16 +13,17 @@ use tokio::{net::TcpStream, time::timeout};
 
 use crate::accept::Closed;
 
-/// What a client sends meanwhile is read and dropped, this many bytes at a time.
+/// The client's input is read and discarded meanwhile, this many bytes at a time.
 const SINK_BYTES: usize = 512;
-/// A client that sends more than this while it is to read is closed.
+/// A client that sends more than this instead of reading is closed.
 const MAX_LINGER_BYTES: usize = 4 << 20;
 
 /// Writes the last bytes, closes the sending side, and waits for the client to close the other, for
 /// at most `linger` and 4 MiB of input.
 ///
-/// Closing a socket with unread input makes the system drop what the client has not read yet. So
-/// input is read and dropped meanwhile. [`Closed::Cut`] when the client did not close in time.
+/// Closing a socket with unread input makes the system discard bytes that the client has not read
+/// yet. So this reads and discards input meanwhile. Returns [`Closed::Cut`] if the client did not
+/// close in time.
 pub async fn say_goodbye<'a>(
     stream: &TcpStream,
     last: impl IntoIterator<Item = &'a [u8]>,
@@ -32,7 +33,7 @@ pub async fn say_goodbye<'a>(
         for bytes in last {
             write_all(stream, bytes).await?;
         }
-        // Others may hold the socket for a moment, so that dropping it closes nothing.
+        // Others may hold the socket for a moment, so dropping it would close nothing.
         SockRef::from(stream).shutdown(Shutdown::Write)?;
         let mut left = MAX_LINGER_BYTES;
         poll_fn(|cx| poll_closed(stream, cx, &mut left)).await
@@ -44,13 +45,13 @@ pub async fn say_goodbye<'a>(
     }
 }
 
-/// Ready when the client has closed its side, or cannot be reached. What it sends is dropped.
+/// Ready when the client has closed its side, or cannot be reached. Its input is discarded.
 pub fn poll_gone(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     let mut any = usize::MAX;
     poll_closed(stream, cx, &mut any)
 }
 
-/// [`poll_gone`] for a client that may send only `left` bytes.
+/// As [`poll_gone`], for a client that may send at most `left` bytes.
 fn poll_closed(stream: &TcpStream, cx: &mut Context<'_>, left: &mut usize) -> Poll<io::Result<()>> {
     let mut sink = [0; SINK_BYTES];
     while stream.poll_read_ready(cx).is_ready() {

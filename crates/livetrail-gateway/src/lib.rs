@@ -1,21 +1,21 @@
-//! The floor under gateways: everything that does not depend on what a peer speaks.
+//! The floor under gateways: everything that does not depend on a peer's protocol.
 //!
-//! Each gateway is `bind(addr, engine, config)`, `run(shutdown)` and `stats()`. It brings its
-//! `protocol/`, which takes bytes and gives events, and one function that serves an [`Incoming`]
+//! Each gateway is `bind(addr, engine, config)`, `run(shutdown)` and `stats()`. It adds its
+//! `protocol/`, which turns bytes into events, and one function that serves an [`Incoming`]
 //! connection. The rest is here:
 //!
-//! | what | where |
-//! |---|---|
-//! | accepting connections within limits, and stopping in order | [`Acceptor`], [`Incoming`], [`Stop`] |
-//! | counts, the same for each gateway | [`GatewayStats`], [`GatewayCounts`] |
-//! | viewers whose sockets the egress writes: end, full socket, stall | [`Viewers`], [`ConnectedViewer`] |
-//! | the last bytes of a connection, and the time to read them | [`say_goodbye`] |
-//! | a listening socket whose `accept` never fails and gives each peer one spelling | [`Listener`] |
-//! | networks that are closed as they connect, counted, and reported in aggregate | [`DenyRules`] |
-//! | limits on connections: in all, per address, and a reserve beyond them | [`Connections`] |
-//! | the token in the query of an address | [`query_token`] |
+//! - [`Acceptor`], [`Incoming`], [`Stop`]: accept connections within limits, and stop in order.
+//! - [`GatewayStats`], [`GatewayCounts`]: counts, the same for each gateway.
+//! - [`Viewers`], [`ConnectedViewer`]: viewers whose sockets the egress writes: end, full socket,
+//!   stall.
+//! - [`say_goodbye`]: the last bytes of a connection, and the time to read them.
+//! - [`Listener`]: a listening socket whose `accept` never fails and gives each peer one spelling.
+//! - [`DenyRules`]: networks that are closed as they connect, counted, and reported in aggregate.
+//! - [`Connections`]: limits on connections: in all, per address, and a reserve beyond them.
+//! - [`query_token`]: the token in the query of an address.
 //!
-//! Nothing here knows a protocol, a container or an auditor. Each table is bounded where it is made.
+//! This crate depends on no protocol, no container and no auditor. Each table has its bound where
+//! it is made.
 
 #![deny(
     clippy::indexing_slicing,

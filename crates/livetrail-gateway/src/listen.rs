@@ -9,25 +9,26 @@ use tokio::{
 
 use crate::{address::canonical, deny::DenyRules};
 
-/// After an error of `accept` that is not one connection's own, such as for want of file descriptors.
+/// The pause after an error of `accept` that is not one connection's own, such as a lack of file
+/// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// This many failures in a row are one line in the log: one in ten seconds.
+/// One warning covers this many failures in a row, so there is one in ten seconds.
 const FAILURES_PER_WARNING: u32 = 100;
 
-/// Why an address cannot be listened on.
+/// Why the gateway cannot listen on an address.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
     /// No interface has the address.
     #[error("this machine has no such address")]
     NoSuchAddress,
-    /// A socket is bound to the address and port.
+    /// Another socket is bound to the address and port.
     #[error("another program listens on this address and port")]
     Taken,
-    /// The port is below the first that anybody may use.
+    /// The port requires a privilege.
     #[error("this port needs the privilege to bind it (root, or CAP_NET_BIND_SERVICE)")]
     NotAllowed,
-    /// Anything else the system says.
+    /// Any other error of the system.
     #[error(transparent)]
     Io(io::Error),
 }
@@ -43,7 +44,8 @@ impl From<io::Error> for ListenError {
     }
 }
 
-/// A listening socket. Peers that [`DenyRules`] refuse are closed at once and never seen by its owner.
+/// A listening socket. Peers that [`DenyRules`] refuse are closed at once; its owner never sees
+/// them.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
@@ -52,10 +54,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Opens a listening socket. `gateway` names it in logs and reports, such as `rtmp`.
+    /// Opens a listening socket. `gateway` is the name in logs and reports, such as `rtmp`.
     ///
     /// # Errors
-    /// [`ListenError`]: the address is taken, not this machine's, or not allowed.
+    /// [`ListenError`]: the address is in use, not local, or not allowed.
     pub async fn bind(
         gateway: &'static str,
         address: impl ToSocketAddrs,
@@ -80,18 +82,19 @@ impl Listener {
         self
     }
 
-    /// The address that it listens on, with the port that the system chose if it was asked to.
+    /// The listening address, with the port that the system chose for port 0.
     ///
     /// # Errors
-    /// The system does not say.
+    /// The system does not report it.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
     /// The next connection that is not denied, with its peer's [`canonical`] address.
     ///
-    /// Errors of a single connection are skipped. Errors of the process (no file descriptors left) are logged at most once
-    /// in ten seconds and waited out. Cancel safe: no connection is lost when the future is dropped.
+    /// Skips errors of a single connection. Waits out errors of the process (no file descriptors
+    /// left), and logs them at most once in ten seconds. Cancel safe: dropping the future loses no
+    /// connection.
     pub async fn accept(&self) -> (TcpStream, SocketAddr) {
         let mut failures: u32 = 0;
         loop {
@@ -111,7 +114,7 @@ impl Listener {
                 Err(error) => {
                     if failures.is_multiple_of(FAILURES_PER_WARNING) {
                         let gateway = self.gateway;
-                        tracing::warn!(gateway, %error, "connections cannot be accepted at the moment");
+                        tracing::warn!(gateway, %error, "cannot accept connections at the moment");
                     }
                     failures = failures.wrapping_add(1);
                     sleep(ACCEPT_PAUSE).await;

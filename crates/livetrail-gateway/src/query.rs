@@ -1,9 +1,10 @@
-//! What follows the `?` of an address, and the token in it: alike for every gateway, so that one key works in all of them.
+//! The query of an address, and the token in it. All gateways share this, so that one key works in
+//! all of them.
 
 /// The token in a query: the value of its first `token` that is not empty, percent-decoded.
 ///
-/// `+` is a plus, not a blank: keys are often base64, and a blank in a key can be written as `%20`. A `/` needs no escape.
-/// What is not a valid escape stays as it is.
+/// `+` is a plus, not a blank: keys are often base64, and a blank in a key can be written as `%20`.
+/// A `/` needs no escape. An invalid escape stays unchanged.
 #[must_use]
 pub fn token(query: &str) -> Option<String> {
     query
@@ -13,7 +14,8 @@ pub fn token(query: &str) -> Option<String> {
         .map(|(_, value)| percent_decode(value))
 }
 
-/// `%41` becomes `A`; what is not a valid escape, or would not be UTF-8, stays as it is.
+/// Decodes escapes: `%41` becomes `A`. An escape that is invalid, or would not give UTF-8, stays
+/// unchanged.
 #[must_use]
 pub fn percent_decode(text: &str) -> String {
     let bytes = percent_decode_bytes(text.as_bytes())
@@ -22,7 +24,7 @@ pub fn percent_decode(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
-/// Each byte, and whether it was written as an escape. What is not a valid escape stays as it is.
+/// Each byte, and whether it was written as an escape. An invalid escape stays unchanged.
 pub fn percent_decode_bytes(text: &[u8]) -> impl Iterator<Item = (u8, bool)> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -1,4 +1,5 @@
-//! Connections beyond the limits, so that a server whose slots are all taken still answers what is no session.
+//! Connections beyond the limits, so that a server whose slots are all in use still answers
+//! requests that are not sessions.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,8 +14,8 @@ use tokio::sync::Notify;
 
 use crate::address::AddressGroup;
 
-/// The connections in reserve, the oldest first. When it is full, a newcomer takes the place of one that has not asked for
-/// anything yet: of the address that has most of those, the oldest.
+/// The connections in reserve, oldest first. If it is full, a new connection replaces one that has
+/// not sent a request yet: the oldest one of the address that has most of them.
 #[derive(Debug)]
 pub(crate) struct Reserve {
     capacity: usize,
@@ -25,12 +26,12 @@ pub(crate) struct Reserve {
 #[derive(Debug)]
 struct Place {
     group: AddressGroup,
-    /// It has asked for something.
+    /// It has sent a request.
     busy: AtomicBool,
     displaced: Notify,
 }
 
-/// A connection in reserve. Dropping it frees its place.
+/// A connection in reserve. Dropping it frees its entry.
 #[derive(Debug)]
 pub struct Reserved {
     reserve: Arc<Reserve>,
@@ -54,7 +55,7 @@ impl Reserve {
         self.displaced.load(Relaxed)
     }
 
-    /// `None` when every place is taken by a connection that has asked for something.
+    /// `None` if every connection in reserve has sent a request.
     pub(crate) fn take(self: &Arc<Self>, peer: SocketAddr) -> Option<Reserved> {
         let place = Arc::new(Place {
             group: peer.ip().into(),
@@ -69,7 +70,7 @@ impl Reserve {
                 let count = by_group.entry(place.group).or_default();
                 *count = count.saturating_add(1);
             }
-            // Of several with as many the first, which is the oldest.
+            // Of several addresses with the same number, the first: its connection is the oldest.
             let most = by_group.values().copied().max()?;
             let at = places
                 .iter()
@@ -85,7 +86,7 @@ impl Reserve {
         })
     }
 
-    /// Nothing that can panic runs under it.
+    /// The lock cannot be poisoned: nothing that can panic runs under it.
     fn places(&self) -> MutexGuard<'_, VecDeque<Arc<Place>>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,12 +99,12 @@ impl Place {
 }
 
 impl Reserved {
-    /// The connection has asked for something: it is not displaced any more.
+    /// Notes that the connection has sent a request: it is no longer replaced.
     pub fn busy(&self) {
         self.place.busy.store(true, Relaxed);
     }
 
-    /// Completes when the connection is to be closed for a newer one.
+    /// Completes when the connection must be closed for a newer one.
     pub async fn displaced(&self) {
         self.place.displaced.notified().await;
     }

@@ -1,4 +1,4 @@
-//! What a gateway has counted.
+//! The counts of a gateway.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,18 +19,18 @@ pub struct GatewayStats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct GatewayCounts {
-    /// Connections that are open, those in reserve included.
+    /// Connections that are open, including those in reserve.
     pub open: u64,
     /// Connections that are open in reserve; `None` for a gateway without a reserve.
     pub reserved: Option<u64>,
     /// Connections that were served or are being served.
     pub accepted: u64,
-    /// Connections that were closed because there were too many, in all or from their address.
+    /// Connections that were closed because too many were open, in all or from their address.
     pub refused: u64,
-    /// Connections that were closed before their client had read why: its viewer was evicted, or it
-    /// did not take the last bytes in time.
+    /// Connections that were closed before their client had read the reason: the viewer was
+    /// evicted, or it did not read the last bytes in time.
     pub cut: u64,
-    /// Threads that write to viewers by io_uring; 0 before the first viewer.
+    /// Threads that write to viewers with io_uring; 0 before the first viewer.
     pub io_uring_threads: usize,
 }
 
@@ -62,7 +62,7 @@ impl GatewayStats {
         self.connections.gateway()
     }
 
-    /// The counts of this moment.
+    /// The current counts.
     #[must_use]
     pub fn counts(&self) -> GatewayCounts {
         let of = self.connections.stats();

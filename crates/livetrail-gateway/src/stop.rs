@@ -2,12 +2,12 @@
 
 use tokio::sync::watch;
 
-/// Tells a connection that its gateway stops. Cloning gives another handle to the same signal.
+/// Signals a connection that its gateway stops. Cloning gives another handle to the same signal.
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// The signal, and what sends it.
+    /// The signal and its sender.
     pub(crate) fn channel() -> (watch::Sender<bool>, Self) {
         let (stop, stopping) = watch::channel(false);
         (stop, Self(stopping))
@@ -15,7 +15,7 @@ impl Stop {
 
     /// Completes when the gateway stops; at once if it has stopped.
     pub async fn wait(mut self) {
-        // A gateway that is gone has stopped, too.
+        // A gateway that no longer exists has stopped as well.
         let _ = self.0.wait_for(|stop| *stop).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The connected viewer: its socket is the egress's, and its connection watches what may end it.
+//! The connected viewer: the egress writes its socket, and its connection watches for its end.
 
 use std::{
     future::Future,
@@ -17,16 +17,16 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// What sends to the viewers of one gateway: threads that start with the first viewer.
+/// The sender for the viewers of one gateway: threads that start with the first viewer.
 pub struct Viewers<F: Format> {
     gateway: &'static str,
     config: EgressConfig,
-    /// `None` when the system gave no threads.
+    /// `None` if the system provided no threads.
     egress: OnceLock<Option<Egress<F>>>,
     io_uring: Arc<OnceLock<IoUringUse>>,
 }
 
-/// A viewer whose socket is written by the egress, as its connection sees it.
+/// A viewer whose socket the egress writes, as its connection sees it.
 ///
 /// Poll [`poll_end`](Self::poll_end) whenever the connection's task is polled. Until
 /// [`leave`](Self::leave) nothing else may write to the socket.
@@ -42,20 +42,20 @@ pub struct ConnectedViewer<F: Format> {
 pub enum ViewerEnd {
     /// Its session ended.
     Ended(Reason),
-    /// Writing to it failed.
+    /// A write to its socket failed.
     Failed(io::Error),
-    /// It took nothing for this long, although there was something to take.
+    /// It read nothing for this long, although bytes were pending.
     Stalled(Duration),
 }
 
-/// What a viewer leaves.
+/// The remains of a viewer that left the egress.
 pub struct LeftViewer {
     /// The session, or why it ended.
     pub playback: Result<Playback, Reason>,
-    /// Bytes that have to be written before anything else.
+    /// Bytes that must be written before anything else.
     pub unwritten: Bytes,
-    /// How writing failed, if it did. The socket may report a broken connection to its writer only,
-    /// and to the connection that the client has closed.
+    /// The write error, if a write failed. The socket may report a broken connection only to its
+    /// writer; the connection may then see only that the client has closed.
     pub failed: Option<io::Error>,
 }
 
@@ -76,27 +76,27 @@ impl<F: Format> Viewers<F> {
     /// Starts the threads now instead of with the first viewer.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system provides no thread.
     pub fn start(&self) -> io::Result<()> {
         let egress = Egress::start(self.gateway, self.config)?;
         let _ = self.io_uring.set(egress.io_uring_use());
-        // Another start came first: these threads end.
+        // Another start was faster: these threads end.
         let _ = self.egress.set(Some(egress));
         Ok(())
     }
 
-    /// Viewers that are connected now.
+    /// The number of viewers that are connected now.
     #[must_use]
     pub fn count(&self) -> usize {
         let egress = self.egress.get().and_then(Option::as_ref);
         egress.map_or(0, Egress::viewers)
     }
 
-    /// Gives a viewer's socket to the threads, which write `first` before any frame. A viewer that
-    /// takes nothing for `write_stall_timeout` has [stalled](ViewerEnd::Stalled).
+    /// Moves a viewer's socket to the threads, which write `first` before any frame. A viewer that
+    /// reads nothing for `write_stall_timeout` has [stalled](ViewerEnd::Stalled).
     ///
     /// # Errors
-    /// Why the session ended: the threads are full, or there are none.
+    /// Why the session ended: the threads are full, or there are no threads.
     pub async fn connect(
         &self,
         playback: Playback,
@@ -130,7 +130,7 @@ impl<F: Format> Viewers<F> {
             }
             Err(error) => {
                 let gateway = self.gateway;
-                tracing::error!(gateway, %error, "no threads to send to viewers: they are cut");
+                tracing::error!(gateway, %error, "cannot start the threads that send to viewers; cutting the viewers");
                 None
             }
         };
@@ -149,7 +149,7 @@ impl<F: Format> std::fmt::Debug for Viewers<F> {
 }
 
 impl<F: Format> ConnectedViewer<F> {
-    /// Ready when the viewer gets no more frames. Waits for the socket when it is full.
+    /// Ready when the viewer gets no more frames. Waits for the socket while it is full.
     pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<ViewerEnd> {
         if let Poll::Ready(reason) = self.ended.as_mut().poll(cx) {
             return Poll::Ready(ViewerEnd::Ended(reason));
@@ -162,13 +162,13 @@ impl<F: Format> ConnectedViewer<F> {
         stalled.map(|()| ViewerEnd::Stalled(self.stall.timeout))
     }
 
-    /// Sends bytes that are no frame, after what is being sent. When this returns,
+    /// Sends bytes that are not a frame, after the current output. When this returns,
     /// [`is_full`](Self::is_full) includes them.
     pub async fn say(&self, bytes: Bytes) {
         self.handle.send(bytes).await;
     }
 
-    /// Whether the viewer has to take something before it gets more.
+    /// Whether the viewer must read something before it gets more.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.handle.is_full()
@@ -189,7 +189,7 @@ impl<F: Format> ConnectedViewer<F> {
     }
 }
 
-/// Finds a viewer that takes nothing: between one and two timeouts after it stopped.
+/// Detects a viewer that reads nothing: between one and two timeouts after it stopped.
 #[derive(Debug)]
 struct StallWatch {
     timeout: Duration,
@@ -206,7 +206,7 @@ impl StallWatch {
         }
     }
 
-    /// `state` gives whether the viewer is full, and how often it has taken something.
+    /// `state` returns whether the viewer is full, and how many times it has read something.
     fn poll(&mut self, cx: &mut Context<'_>, state: impl Fn() -> (bool, usize)) -> Poll<()> {
         while self.check.as_mut().poll(cx).is_ready() {
             let (is_full, writes) = state();
