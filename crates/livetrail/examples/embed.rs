@@ -1,4 +1,5 @@
-//! An engine of your own with its trail in a file, read back and checked: `cargo run -p livetrail --example embed`.
+//! An engine of your own with its trail in a file, read back and checked:
+//! `cargo run -p livetrail --example embed`.
 
 #![allow(clippy::print_stdout, reason = "an example for people")]
 
@@ -10,7 +11,7 @@ use livetrail::{FileTrail, open_sessions};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::temp_dir().join("livetrail-embed.tsv");
 
-    // What a crash of the last run left open gets its last record now.
+    // Sessions that a crash of the last run left open get their last record now.
     let recovered = open_sessions(&path)?;
     let sink = Arc::new(FileAuditSink::open(&path)?);
     let pipeline = Arc::new(

@@ -4,7 +4,7 @@
 
 use livetrail::prelude::*;
 
-/// Prints what goes over the wire to a collector, say.
+/// Prints records. A real sink would send them to a collector.
 struct Collector;
 
 #[async_trait]
@@ -16,7 +16,8 @@ impl AuditSink for Collector {
         }
     }
 
-    // A sink that gets many at once usually wants `write_batch`; one that stores them, `flush`.
+    // A sink that gets many records at once usually overrides `write_batch`; one that stores them,
+    // `flush`.
 }
 
 #[tokio::main]

@@ -1,23 +1,28 @@
-//! Livetrail for embedders: a live-media streaming engine whose every transition goes onto an audit trail.
+//! Livetrail for embedders: a live-media streaming engine that puts each transition on an audit
+//! trail.
 //!
 //! The engine with a trail in a file:
 //!
 //! ```
 //! use livetrail::prelude::*;
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let path = std::env::temp_dir().join(format!("livetrail-doc-{}.tsv", std::process::id()));
 //!
 //! let pipeline = Arc::new(AuditPipeline::new(Arc::new(FileAuditSink::open(&path)?), 65_536));
 //! let engine = Engine::builder()
 //!     .application(AppSpec::new("live"))
-//!     .audit(&pipeline, Policy::default()) // observer, gate and clock: nobody publishes off the record
+//!     // Observer, gate and clock: nobody publishes off the record.
+//!     .audit(&pipeline, Policy::default())
 //!     .build()?;
-//! let publication = engine.publish(Attempt::new(StreamKey::parse("live", "cam")?, "example")).await?;
+//! let attempt = Attempt::new(StreamKey::parse("live", "cam")?, "example");
+//! let publication = engine.publish(attempt).await?;
 //! drop(publication);
 //! let report = pipeline.close().await;
 //! assert_eq!((report.written, report.dropped), (2, 0));
 //! # let lines = std::fs::read_to_string(&path)?;
-//! # assert!(lines.contains("\tpublish_started\tlive\tcam\t") && lines.contains("\tpublish_ended\tlive\tcam\t"));
+//! # assert!(lines.contains("\tpublish_started\tlive\tcam\t"));
+//! # assert!(lines.contains("\tpublish_ended\tlive\tcam\t"));
 //! # std::fs::remove_file(&path)?;
 //! # Ok(()) }
 //! ```
@@ -40,42 +45,50 @@
 //! # drop(pipeline);
 //! ```
 //!
-//! A trail that strangers can verify, with `livetrail-verify` or any C2SP tlog-tiles client:
+//! A trail that anyone can verify, with `livetrail-verify` or any C2SP tlog-tiles client:
 //!
 //! ```
 //! use livetrail::ledger::{Identity, Ledger, Reader, RealStore, SharedStore, generate_seed};
 //! use livetrail::{LedgerSink, SystemClock, open_sessions_of_ledger, prelude::*};
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = std::env::temp_dir().join(format!("livetrail-doc-{}.trail", std::process::id()));
 //! # std::fs::create_dir_all(&dir)?;
 //!
 //! let store: SharedStore = Arc::new(RealStore::new(&dir));
-//! // Keep the seeds: `write_seed` puts one into a file for its owner alone, `read_seed` gets it back.
+//! // Keep the seeds: `write_seed` stores one in a file that only its owner can read, `read_seed`
+//! // reads it.
 //! let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
 //! Ledger::create(&store, &identity)?;
-//! // Every start, after a crash as well: what it left open is closed on record.
-//! let (sink, _recovery) = LedgerSink::open(Ledger::builder(store.clone(), identity), SystemClock::new())?;
+//! // At each start: sessions that a crash left open are closed on record.
+//! let builder = Ledger::builder(store.clone(), identity);
+//! let (sink, _recovery) = LedgerSink::open(builder, SystemClock::new())?;
 //! let open = open_sessions_of_ledger(&Reader::open(store)?)?;
 //! let sink = Arc::new(sink);
 //! let pipeline = Arc::new(AuditPipeline::builder(sink.clone()).recovered(open).build()?);
-//! // … an engine with `.audit(&pipeline, …)`: engine, pipeline and ledger have one clock. And in the end:
+//! // … an engine with `.audit(&pipeline, …)`: engine, pipeline and ledger share one clock.
+//! // At the end:
 //! pipeline.close().await;
 //! sink.close(std::time::Duration::from_secs(5))?; // signs the last checkpoint
 //! # std::fs::remove_dir_all(&dir)?;
 //! # Ok(()) }
 //! ```
 //!
-//! A place of your own that follows such a trail: it gets every entry once in effect, with its place, its leaf hash and the checkpoint that covers
-//! it, whatever breaks on the way ([`ReplicaSink`](replica::ReplicaSink) is the contract):
+//! A destination of your own that follows such a trail. It gets each entry once in effect, with its
+//! index, its leaf hash and the checkpoint that covers it, even after failures. The contract is
+//! [`ReplicaSink`](replica::ReplicaSink):
 //!
 //! ```
 //! use std::{sync::Mutex, time::Duration};
-//! use livetrail::replica::{ReplicaError, ReplicaOptions, ReplicaSink, Replicas, Replicator, SealedRange, SinkCursor};
+//! use livetrail::replica::{
+//!     ReplicaError, ReplicaOptions, ReplicaSink, Replicas, Replicator, SealedRange, SinkCursor,
+//! };
 //! use livetrail::engine::SystemClock;
 //! use livetrail::ledger::{Class, Identity, Ledger, MemStore, Reader, SharedStore, generate_seed};
 //! use livetrail::prelude::*;
 //!
-//! /// Entries in memory, of one log. A real place commits entries and cursor together, and is asked for both after a restart.
+//! /// Entries of one log, in memory. A real destination commits entries and cursor together, and
+//! /// reports both after a restart.
 //! #[derive(Default)]
 //! struct Shelf(Mutex<Vec<Vec<u8>>>);
 //!
@@ -109,13 +122,15 @@
 //! let shelf = Arc::new(Shelf::default());
 //! let reader = Arc::new(Reader::open(store)?);
 //! let options = ReplicaOptions::default();
-//! let replicator = Replicator::new(ledger.handle(), reader, shelf.clone(), options, Arc::new(SystemClock::new()))?;
+//! let clock = Arc::new(SystemClock::new());
+//! let replicator = Replicator::new(ledger.handle(), reader, shelf.clone(), options, clock)?;
 //! let mut replicas = Replicas::new();
-//! replicas.start(replicator)?; // on a thread of its own; `watches` and `statuses` say how it is doing
+//! // It runs on its own thread; `watches` and `statuses` report how it is doing.
+//! replicas.start(replicator)?;
 //!
 //! ledger.append(Class::Strict, &["one", "two"])?;
-//! ledger.close()?; // seals what there is
-//! replicas.close(Duration::from_secs(5)); // and this sends it
+//! ledger.close()?; // seals the entries
+//! replicas.close(Duration::from_secs(5)); // sends them
 //! assert_eq!(*shelf.0.lock().unwrap(), [b"one".to_vec(), b"two".to_vec()]);
 //! # Ok(()) }
 //! ```
@@ -134,10 +149,11 @@
 //! | finding records in a trail | `index` | `index` |
 //! | verifying a trail as an outsider does | `verify` | `verify` |
 //!
-//! Without default features there are the engine, the pipeline and the file sink. `docs/embedding.md`
-//! in the repository builds a host step by step.
+//! Without default features the crate has the engine, the pipeline and the file sink.
+//! `docs/embedding.md` in the repository builds a host step by step.
 //!
-//! Two types are called `Reason`: [`Reason`] is the engine's, [`record::Reason`] a record's. Their labels are the same.
+//! There are two types `Reason`: [`Reason`] is the engine's, [`record::Reason`] a record's. Their
+//! labels are the same.
 
 pub use async_trait::async_trait;
 pub use bytes;
@@ -152,28 +168,28 @@ pub use livetrail_audit::{LedgerSink, open_sessions_of_ledger};
 pub use livetrail_engine::*;
 pub use uuid;
 
-/// The audit pipeline: what `livetrail-audit` exports.
+/// The audit pipeline: the exports of `livetrail-audit`.
 pub mod audit {
     pub use livetrail_audit::*;
 }
 
-/// The streaming kernel: what `livetrail-engine` exports.
+/// The streaming kernel: the exports of `livetrail-engine`.
 pub mod engine {
     pub use livetrail_engine::*;
 }
 
-/// The durable log: what `livetrail-ledger` exports.
+/// The durable log: the exports of `livetrail-ledger`.
 #[cfg(feature = "ledger")]
 pub mod ledger {
     pub use livetrail_ledger::*;
 }
 
-/// The audit record: what `livetrail-record` exports.
+/// The audit record: the exports of `livetrail-record`.
 pub mod record {
     pub use livetrail_record::*;
 }
 
-/// Replicas of the ledger: what `livetrail-replica` exports.
+/// Replicas of the ledger: the exports of `livetrail-replica`.
 #[cfg(feature = "ledger")]
 pub mod replica {
     pub use livetrail_replica::*;
