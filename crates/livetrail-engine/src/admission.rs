@@ -1,18 +1,19 @@
-//! Admission: from a client's wish to a session, or to a refusal that is on record.
+//! Admission: from a client's attempt to a session, or to a refusal that is on record.
 //!
-//! | step | what may refuse | how |
-//! |---|---|---|
-//! | 1. the application | there is none | `*_denied` |
-//! | 2. the address's budget (see `attempts`) | over it, and not let in by an authenticator that decides locally | `*_denied`, after a delay |
-//! | 3. the authenticators, in order | the first that denies; none that allows; none in time | `*_denied` |
-//! | 4. the pace of short sessions (see `attempts`) | too many wait | `*_denied` |
-//! | 5. limits, and who publishes the stream already | | `*_denied` |
-//! | 6. the session is registered, and its start reported | | |
-//! | 7. the gates, in order | the first that refuses; one that is overdue | the session ends |
-//! | 8. a publisher that replaces another takes the stream over | another was faster | the session ends |
+//! 1. The application must exist. Otherwise: `*_denied`.
+//! 2. The address's budget (see `attempts`) must not be used up, unless an authenticator that
+//!    decides locally admits the attempt. Otherwise: `*_denied`, after a delay.
+//! 3. The authenticators decide, in order. If one denies, none allows, or none answers in time:
+//!    `*_denied`.
+//! 4. Short sessions have a pace (see `attempts`). If too many attempts wait: `*_denied`.
+//! 5. Limits are checked, and whether the stream has a publisher already. Otherwise: `*_denied`.
+//! 6. The session is registered, and its start is reported.
+//! 7. The gates decide, in order. If one refuses or is overdue, the session ends.
+//! 8. A publisher that replaces another takes the stream over. If another was faster, the session
+//!    ends.
 //!
-//! Whatever is waited for in between is given up when its client is gone (the future is dropped), when its session ends,
-//! when the engine stops, and at the deadline.
+//! Each wait in between is given up if the client is gone (the future is dropped), if the session
+//! ends, if the engine stops, and at the deadline.
 
 use std::{
     future::{Future, poll_fn},
@@ -43,30 +44,31 @@ use crate::{
     viewing::{Viewing, lease_ms},
 };
 
-/// A publisher that goes on with another's stream waits for this long until the other's handle is gone.
+/// How long a publisher that continues another's stream waits until the other's handle is gone.
 const HANDOVER: Duration = Duration::from_secs(2);
 
-/// An attempt that nobody has judged yet. Dropped so, it was given up, or a panic came between: reported as a refusal,
-/// because every attempt has an outcome.
+/// An attempt that is not decided yet. If it is dropped in this state, its client gave it up, or a
+/// panic occurred: it is then reported as a refusal, because each attempt has an outcome.
 struct Pending<'a> {
     engine: &'a Arc<Inner>,
     context: Arc<SessionContext>,
     limits: Limits,
-    /// When it has to be decided, by the process's time and by the engine's clock.
+    /// The deadline of the decision, in the process's time and on the engine's clock.
     deadline: Option<Duration>,
     clock_deadline: Option<Duration>,
-    /// The address is over its budget; then, when it has one attempt again.
+    /// Set if the address is over its budget: when it has one attempt again.
     over: Option<Duration>,
     judged: bool,
     /// It is counted in `Inner::deciding`: a stop waits for it.
     counted: bool,
-    /// Of a viewer without a cursor.
+    /// The lease of a viewer without a cursor.
     lease: Option<Duration>,
 }
 
 impl<'a> Pending<'a> {
     fn new(engine: &'a Arc<Inner>, role: Role, attempt: &Attempt) -> Self {
-        // Before the check whether the engine stops: a stop checks in the opposite order.
+        // This comes before the check whether the engine stops: a stop checks in the opposite
+        // order.
         engine.deciding.fetch_add(1, SeqCst);
         let limits = **engine.limits.load();
         let timeout = limits.admission_timeout;
@@ -97,7 +99,7 @@ impl<'a> Pending<'a> {
     /// Reports the refusal, and delays it if its address is over its budget.
     async fn deny(mut self, reason: Reason) -> Denied {
         let reason = match reason {
-            // Over its budget an address learns nothing.
+            // An address over its budget learns nothing.
             Reason::Unauthorized
             | Reason::AppNotFound
             | Reason::StreamNotFound
@@ -111,7 +113,7 @@ impl<'a> Pending<'a> {
         };
         let mut denied = Denied::of(&self.context, reason);
         if self.judged {
-            // Something else stopped it, and reported that.
+            // Another party stopped the attempt, and reported that.
             return denied;
         }
         self.judged = true;
@@ -129,8 +131,8 @@ impl<'a> Pending<'a> {
         denied
     }
 
-    /// Waits for `what`, but not longer than this attempt may take. An error is the reason for which it is refused: by then
-    /// it is judged, unless the engine had stopped before.
+    /// Waits for `what` until this attempt's deadline. An error is the reason of the refusal; it
+    /// has been reported, unless the engine had stopped before.
     async fn wait<T>(&mut self, what: impl Future<Output = T>, late: Reason) -> Result<T, Reason> {
         let mut what = std::pin::pin!(what);
         if let Poll::Ready(done) = poll_once(what.as_mut()).await {
@@ -141,8 +143,8 @@ impl<'a> Pending<'a> {
         let Some(held) = engine.hold(purpose, self.deadline, self.clock_deadline) else {
             return Err(Reason::ServerShutdown);
         };
-        // The thread that settles the ticket decides: what stops waiting attempts must not wait for
-        // this one.
+        // The thread that settles the ticket decides: it stops waiting attempts and must not wait
+        // for this one.
         self.uncount();
         let settle = Settle {
             ticket: &held.ticket,
@@ -189,12 +191,12 @@ impl Drop for Pending<'_> {
     }
 }
 
-/// Gives a future its first chance, without a ticket: most have their answer at hand.
+/// Polls a future once, without a ticket: most are ready at once.
 async fn poll_once<F: Future>(mut what: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(what.as_mut().poll(cx))).await
 }
 
-/// A ticket that is given back.
+/// A ticket that is returned when it is dropped.
 pub(crate) struct Held<'a> {
     engine: &'a Arc<Inner>,
     pub(crate) ticket: Arc<Ticket>,
@@ -206,7 +208,7 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Settles an attempt's ticket when what is waited for came, or nobody waits any more.
+/// Settles an attempt's ticket when the awaited result is there, or nobody waits any more.
 struct Settle<'a> {
     ticket: &'a Ticket,
     judged: &'a mut bool,
@@ -214,12 +216,13 @@ struct Settle<'a> {
 
 impl Drop for Settle<'_> {
     fn drop(&mut self) {
-        // Somebody was faster: then the attempt is refused, and that is reported.
+        // If another thread was faster, the attempt is refused, and that is reported.
         *self.judged |= !self.ticket.settle(Outcome::Came);
     }
 }
 
-/// A session whose gates have not all let it pass. Dropped so, its client is gone.
+/// A session whose gates have not all admitted it. If it is dropped in this state, its client is
+/// gone.
 struct Entering {
     core: Arc<SessionCore>,
     entered: bool,
@@ -233,7 +236,7 @@ impl Drop for Entering {
     }
 }
 
-/// A session that is registered, and by when its gates have to let it pass.
+/// A registered session, and the deadline for its gates.
 struct Admitted {
     core: Arc<SessionCore>,
     deadline: Option<Duration>,
@@ -274,12 +277,12 @@ impl Inner {
         // Its session ends when it is dropped.
         let viewing = Viewing::new(admitted.core.clone());
         self.pass_gates(&admitted).await?;
-        // The time of its lease begins.
+        // The lease starts now.
         viewing.renew();
         Ok(viewing)
     }
 
-    /// Who and what an attempt is, as it is recorded.
+    /// The context of an attempt, as it is recorded.
     pub(crate) fn context_of(&self, role: Role, attempt: &Attempt) -> Arc<SessionContext> {
         let session = SessionId::at(self.clock.unix_ms());
         let mut context = SessionContext::new(session, role, self.scrub_key(&attempt.key));
@@ -290,7 +293,7 @@ impl Inner {
         Arc::new(context)
     }
 
-    /// Refuses what nobody has to be asked about.
+    /// Refuses an attempt without asking anyone.
     pub(crate) fn refuse_unasked(
         &self,
         role: Role,
@@ -309,7 +312,7 @@ impl Inner {
         denied
     }
 
-    /// Reports a refusal, which the budget of its address pays for.
+    /// Reports a refusal, and charges it to the budget of its address.
     pub(crate) fn refuse(&self, context: &Arc<SessionContext>, reason: Reason) {
         self.refuse_with(context, reason, None);
     }
@@ -373,7 +376,7 @@ impl Inner {
                 Role::Publish => self.start_publish(pending, &settings, revocations, paced),
                 Role::Play => self.start_play(pending, &settings, revocations, paced),
             };
-            // Credentials were revoked meanwhile, perhaps these.
+            // Credentials were revoked meanwhile, possibly these.
             if let Some(started) = started {
                 return started;
             }
@@ -392,7 +395,7 @@ impl Inner {
         for authenticator in &self.authenticators {
             let verdict = match authenticator.judge_locally(role, attempt) {
                 Some(verdict) => verdict,
-                // Nobody outside is asked, and nobody is passed over either.
+                // No outside service is asked, and no authenticator is skipped either.
                 None if pending.over.is_some() => return Err(Reason::RateLimited),
                 None => {
                     let asked = authenticator.authenticate(role, attempt);
@@ -408,7 +411,8 @@ impl Inner {
         Err(Reason::Unauthorized)
     }
 
-    /// Waits for this attempt's turn, if there are too many short sessions; whether it had to.
+    /// Waits for this attempt's turn if there are too many short sessions. Returns whether it had
+    /// to wait.
     async fn keep_pace(self: &Arc<Self>, pending: &mut Pending<'_>) -> Result<bool, Reason> {
         let rate = pending.limits.short_sessions;
         let now = self.clock.monotonic();
@@ -426,7 +430,8 @@ impl Inner {
         }
     }
 
-    /// Registers a publisher and reports its start; `None` when credentials were revoked since `revocations`.
+    /// Registers a publisher and reports its start; `None` if credentials were revoked since
+    /// `revocations`.
     fn start_publish(
         self: &Arc<Self>,
         pending: &Pending<'_>,
@@ -460,7 +465,8 @@ impl Inner {
         Some(Ok(core))
     }
 
-    /// Registers a viewer and reports its start; `None` when credentials were revoked since `revocations`.
+    /// Registers a viewer and reports its start; `None` if credentials were revoked since
+    /// `revocations`.
     fn start_play(
         self: &Arc<Self>,
         pending: &Pending<'_>,
@@ -514,7 +520,7 @@ impl Inner {
         Arc::new(Stream::new(settings.clone(), memory, self.now_ms()))
     }
 
-    /// A stream for viewers that come before its first publisher.
+    /// Makes a stream for viewers that come before its first publisher.
     fn wait_for_stream(
         &self,
         registry: &mut Registry,
@@ -534,7 +540,8 @@ impl Inner {
         }
     }
 
-    /// The writer of a publisher's stream. One that goes on with another's stream waits until the other's handle is gone.
+    /// Returns the writer of a publisher's stream. A publisher that continues another's stream
+    /// waits until the other's handle is gone.
     async fn writer_of(self: &Arc<Self>, core: &Arc<SessionCore>) -> Result<Writer, Denied> {
         if !core.resumes {
             return Ok(Writer::new(core.stream.clone()));
@@ -568,7 +575,7 @@ impl Inner {
         }
     }
 
-    /// A publisher's handle is gone.
+    /// Keeps the writer of a publisher whose handle is gone.
     pub(crate) fn park(&self, core: &SessionCore, writer: Writer) {
         if core.stream.settings.wait_for_publisher.is_zero() {
             return;
@@ -627,7 +634,7 @@ impl Inner {
         Ok(())
     }
 
-    /// A ticket, and somebody who fires it; `None` when the engine stops.
+    /// Makes a ticket, and makes sure that the engine's thread runs; `None` if the engine stops.
     fn hold(
         self: &Arc<Self>,
         purpose: Purpose,

@@ -1,4 +1,4 @@
-//! Admission: what an attempt says of itself, and who may refuse it.
+//! Admission: what an attempt states, and the gates that may refuse it.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -9,24 +9,24 @@ use crate::{
     identity::{SessionId, StreamKey},
 };
 
-/// Longest user agent that is recorded, in bytes.
+/// The maximum bytes of a user agent that are recorded.
 pub(crate) const MAX_USER_AGENT_BYTES: usize = 255;
 
-/// Longest user agent that is searched for secrets before it is cut, in bytes.
+/// The maximum bytes of a user agent that are searched for secrets before it is cut.
 const MAX_SEARCHED_BYTES: usize = 4_096;
 
-/// Something that must never be shown. `Debug` hides it.
+/// A text that must never be shown. `Debug` hides it.
 #[derive(Clone)]
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Keeps `text` from being shown.
+    /// Hides `text`.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for comparing; compare in constant time.
+    /// The text itself, for a comparison; compare in constant time.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -39,16 +39,16 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a client shows to be let in.
+/// The credentials of a client.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Credentials {
-    /// A stream key or a signed token, whichever the authenticators understand.
+    /// A stream key or a signed token, as the authenticators understand it.
     pub token: Option<Secret>,
 }
 
 impl Credentials {
-    /// Nothing.
+    /// No credentials.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -63,24 +63,25 @@ impl Credentials {
     }
 }
 
-/// A client's wish to publish or to play, before anybody has judged it.
+/// A client's request to publish or to play, before it is decided.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// Which stream.
+    /// The stream.
     pub key: StreamKey,
-    /// What the client shows to be let in.
+    /// The client's credentials.
     pub credentials: Credentials,
     /// The gateway's protocol, such as `rtmp`.
     pub protocol: &'static str,
     /// The peer's address, if there is one.
     pub peer: Option<SocketAddr>,
-    /// What the client calls itself, up to 4,096 bytes, control characters replaced. 255 bytes of it are recorded.
+    /// The name of the client's program, up to 4,096 bytes, with control characters replaced. 255
+    /// bytes of it are recorded.
     pub user_agent: Option<Arc<str>>,
 }
 
 impl Attempt {
-    /// An attempt with nothing but a stream and a protocol.
+    /// An attempt with only a stream and a protocol.
     #[must_use]
     pub fn new(key: StreamKey, protocol: &'static str) -> Self {
         Self {
@@ -92,21 +93,21 @@ impl Attempt {
         }
     }
 
-    /// Says where the client is.
+    /// Sets the client's address.
     #[must_use]
     pub fn peer(mut self, peer: SocketAddr) -> Self {
         self.peer = Some(peer);
         self
     }
 
-    /// Says what the client calls itself.
+    /// Sets the name of the client's program.
     #[must_use]
     pub fn user_agent(mut self, text: &str) -> Self {
         self.user_agent = Some(clean(text, MAX_SEARCHED_BYTES).into());
         self
     }
 
-    /// Says what the client shows to be let in.
+    /// Sets the client's credentials.
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = credentials;
@@ -114,20 +115,21 @@ impl Attempt {
     }
 }
 
-/// An attempt was refused. Already recorded: whoever gets this has only to tell the client.
+/// An attempt was refused. The refusal is on record already: the caller only has to report it to
+/// the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} of {key} refused: {reason}", role.label())]
 #[non_exhaustive]
 pub struct Denied {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
     /// The session under which the refusal was reported.
     pub session: SessionId,
     /// Publish or play.
     pub role: Role,
-    /// Which stream.
+    /// The stream.
     pub key: StreamKey,
-    /// When it makes sense to try again, if the engine knows; at least a second.
+    /// When a new attempt makes sense, if the engine knows it; at least a second.
     pub retry_after: Option<Duration>,
 }
 
@@ -143,19 +145,21 @@ impl Denied {
     }
 }
 
-/// The last word before media flows: asked after the session's `*_started` event has gone to every observer, before the
-/// gateway gets its handle.
+/// The last decision before media flows. The engine asks it after each observer has got the
+/// session's `*_started` event, and before the gateway gets its handle.
 ///
-/// A gate that refuses ends the session with the reason it gives. The strict policy of an audit trail is a gate: it
-/// waits until the session's first record is durable.
+/// A gate that refuses ends the session with its reason. The strict policy of an audit trail is a
+/// gate: it waits until the session's first record is durable.
 #[async_trait]
 pub trait Gate: Send + Sync + 'static {
-    /// Lets the session go on, or ends it with a reason. May take its time: the engine stops waiting at
-    /// [`Limits::admission_timeout`](crate::Limits::admission_timeout), and when the session ends, its client leaves or the
-    /// engine stops. The future is then dropped.
+    /// Admits the session, or ends it with a reason. It may take its time. The engine stops
+    /// waiting, and drops the future, at
+    /// [`Limits::admission_timeout`](crate::Limits::admission_timeout), if the session ends, if its
+    /// client leaves, or if the engine stops.
     async fn confirm(&self, session: &SessionContext) -> Result<(), Reason>;
 
-    /// The reason with which a session ends that this gate kept waiting for too long (`audit_unavailable`).
+    /// The reason with which a session ends if this gate exceeded the deadline
+    /// (`audit_unavailable`).
     fn overdue(&self) -> Reason {
         Reason::AuditUnavailable
     }

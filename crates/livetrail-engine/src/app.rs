@@ -1,32 +1,34 @@
-//! Applications: named groups of streams with settings in common.
+//! Applications: named groups of streams with common settings.
 
 use std::time::Duration;
 
 use crate::{error::Error, identity::AppName, limit::IngressLimit};
 
-/// What happens to a publish for a stream that has a publisher.
+/// What the engine does with a publish for a stream that has a publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DuplicatePublisher {
-    /// The new one is refused (`already_publishing`).
+    /// It refuses the new publisher (`already_publishing`).
     Refuse,
-    /// The new one replaces the old one if both have the same principal, that is, were let in by the same key or the same
-    /// subject of a token: an encoder that reconnects does not wait for its own ghost. Refused otherwise, and always where
+    /// The new publisher replaces the old one if both have the same principal, that is, the same
+    /// key or the same subject of a token admitted them. An encoder that reconnects then does not
+    /// wait for its own stale connection. Otherwise the new one is refused, and always if
     /// publishers have no principal.
     #[default]
     ReplaceOwn,
-    /// The old one ends (`replaced`); its viewers end with it (`stream_ended`).
+    /// The new publisher replaces the old one (`replaced`); the old one's viewers end as well
+    /// (`stream_ended`).
     Replace,
 }
 
-/// An application and its settings. Frames count all kinds.
+/// An application and its settings. Frame counts include all kinds.
 #[derive(Debug, Clone)]
 pub struct AppSpec {
     name: String,
     settings: AppSettings,
 }
 
-/// The settings of an application, as streams use them. [`AppSpec`] sets them; the default is that of
-/// an application that sets none.
+/// The settings of an application, as streams use them. [`AppSpec`] sets them; the default applies
+/// to each setting that an application does not set.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AppSettings {
@@ -70,7 +72,7 @@ impl Default for AppSettings {
 }
 
 impl AppSettings {
-    /// Frames that the ring was asked to hold beyond what the settings need.
+    /// Frames that the ring must hold beyond the needs of the other settings.
     pub(crate) fn spare_ring_frames(&self) -> usize {
         self.ring_capacity.saturating_sub(self.needed_ring_frames())
     }
@@ -85,19 +87,21 @@ impl AppSettings {
         lag.saturating_add(2)
     }
 
-    /// Whether GOPs are kept for late joiners at all.
+    /// Whether the stream keeps GOPs for late joiners.
     pub(crate) fn keeps_gops(&self) -> bool {
         self.gop_cache_frames > 0 && self.gop_cache_bytes > 0
     }
 
-    /// Frames of all kinds of a GOP that is kept: with each of video up to three of sound and data, as far as a ring has room for them.
+    /// The maximum frames of all kinds in a kept GOP: each video frame comes with up to three
+    /// frames of sound and data, as far as the ring has space for them.
     pub(crate) fn gop_ring_frames(&self) -> usize {
         let room = MAX_RING_FRAMES.saturating_sub(self.lag_ring_frames());
         let all = self.gop_cache_frames.saturating_mul(FRAMES_PER_PICTURE);
         all.min(room).max(self.gop_cache_frames)
     }
 
-    /// Payload bytes that a stream's ring holds at most: the GOP, and as much again for readers that lag.
+    /// The maximum payload bytes in a stream's ring: the GOP, and the same amount for readers that
+    /// lag.
     pub(crate) fn ring_bytes(&self) -> usize {
         match self.gop_cache_bytes {
             0 => DEFAULT_GOP_BYTES,
@@ -116,69 +120,73 @@ impl AppSpec {
         }
     }
 
-    /// Most video frames of a GOP that are kept for late joiners (1,024), with up to three frames of sound and data for each. A longer
-    /// GOP is not replayed: a viewer that joins in it waits for the next keyframe, without sound
-    /// for up to 2 s. 0 keeps none.
+    /// Sets the maximum video frames of a GOP that are kept for late joiners (1,024), with up to
+    /// three frames of sound and data for each. A longer GOP is not replayed: a viewer that joins
+    /// in it waits for the next keyframe, without sound for up to 2 s. 0 keeps no GOP.
     #[must_use]
     pub fn gop_cache(mut self, frames: usize) -> Self {
         self.settings.gop_cache_frames = frames;
         self
     }
 
-    /// Most payload bytes of a GOP that are kept for late joiners (16 MiB). A stream's ring holds at most twice that. 0 keeps no
-    /// GOP; the ring then holds up to 16 MiB for viewers that lag.
+    /// Sets the maximum payload bytes of a GOP that are kept for late joiners (16 MiB). A stream's
+    /// ring holds at most twice as much. 0 keeps no GOP; the ring then holds up to 16 MiB for
+    /// viewers that lag.
     #[must_use]
     pub fn gop_cache_bytes(mut self, bytes: usize) -> Self {
         self.settings.gop_cache_bytes = bytes;
         self
     }
 
-    /// Frames in a stream's ring, rounded up to a power of two; never less than the GOP cache and the lag together need,
-    /// which is the default. Of these as many are kept as the GOPs of the moment and the lag need, what was asked for beyond, and up to
-    /// 15 more, because frames go sixteen at a time.
+    /// Sets the frames in a stream's ring, rounded up to a power of two. The minimum, and the
+    /// default, is what the GOP cache and the lag need together. The ring keeps as many frames as
+    /// the current GOPs and the lag need, plus the frames requested beyond that, plus up to 15
+    /// more, because frames are dropped sixteen at a time.
     #[must_use]
     pub fn ring_capacity(mut self, frames: usize) -> Self {
         self.settings.ring_capacity = frames;
         self
     }
 
-    /// Frames that a subscriber may be behind before it is moved to the newest keyframe (512); at least 1.
+    /// Sets how many frames a viewer may be behind before it is moved to the newest keyframe (512);
+    /// at least 1.
     #[must_use]
     pub fn subscriber_max_lag(mut self, frames: u64) -> Self {
         self.settings.subscriber_max_lag = frames;
         self
     }
 
-    /// How often within a minute a subscriber may be moved forward; once more evicts it (3).
+    /// Sets how many times within a minute a viewer may be moved forward; one more time evicts it
+    /// (3).
     #[must_use]
     pub fn subscriber_lag_budget(mut self, times: u32) -> Self {
         self.settings.subscriber_lag_budget = times;
         self
     }
 
-    /// A subscriber that is over its lag and takes nothing for so long is evicted (5 s).
+    /// Sets how long a viewer may be over its lag and read nothing before it is evicted (5 s).
     #[must_use]
     pub fn subscriber_stall_timeout(mut self, timeout: Duration) -> Self {
         self.settings.subscriber_stall_timeout = timeout;
         self
     }
 
-    /// What happens to a second publisher ([`ReplaceOwn`](DuplicatePublisher::ReplaceOwn)). A publisher that is replaced goes
-    /// on until the new one has passed all gates.
+    /// Sets what happens to a second publisher ([`ReplaceOwn`](DuplicatePublisher::ReplaceOwn)). A
+    /// replaced publisher continues until the new one has passed all gates.
     #[must_use]
     pub fn duplicate_publisher(mut self, policy: DuplicatePublisher) -> Self {
         self.settings.duplicate_publisher = policy;
         self
     }
 
-    /// How much a publisher may send (no limit).
+    /// Sets how much a publisher may send (no limit).
     #[must_use]
     pub fn ingress_limit(mut self, limit: IngressLimit) -> Self {
         self.settings.ingress = limit;
         self
     }
 
-    /// Publishers at once in this application (0); 0 leaves it to
+    /// Sets the maximum publishers at once in this application (0). 0 means
     /// [`Limits::max_publishers_per_application`](crate::Limits::max_publishers_per_application).
     #[must_use]
     pub fn max_publishers(mut self, n: usize) -> Self {
@@ -186,8 +194,9 @@ impl AppSpec {
         self
     }
 
-    /// For how long viewers wait for a publisher, both for the first and while one reconnects (zero: they do not). Their
-    /// sessions go on with the new publisher's configurations and frames.
+    /// Sets how long viewers wait for a publisher, both for the first one and while one reconnects
+    /// (zero: they do not wait). Their sessions continue with the new publisher's configurations
+    /// and frames.
     #[must_use]
     pub fn wait_for_publisher(mut self, grace: Duration) -> Self {
         self.settings.wait_for_publisher = grace;
@@ -216,11 +225,11 @@ impl AppSpec {
     }
 }
 
-/// Payload bytes of a GOP that are kept unless the application says otherwise.
+/// The default for the payload bytes of a kept GOP.
 const DEFAULT_GOP_BYTES: usize = 16 << 20;
 
-/// Frames of all kinds for each of video: at 25 pictures a second and 47 frames of sound there are three.
+/// Frames of all kinds per video frame: 25 pictures and 47 frames of sound per second make three.
 const FRAMES_PER_PICTURE: usize = 4;
 
-/// Most frames in a stream's ring.
+/// The maximum frames in a stream's ring.
 pub(crate) const MAX_RING_FRAMES: usize = 1 << 20;

@@ -1,18 +1,22 @@
-//! Budgets that keep strangers from making the server work, and its trail grow: of refused attempts for each address, and
-//! of short sessions for all.
+//! Budgets that keep strangers from making the server work and its trail grow: refused attempts per
+//! address, and short sessions in all.
 //!
-//! | budget | drawn by | when it is used up |
-//! |---|---|---|
-//! | of an address ([`Limits::attempts`](crate::Limits::attempts)) | its refusals, its sessions shorter than a second | only authenticators that decide locally are asked; what is refused is refused as `rate_limited`, after [`DELAY`] |
-//! | of all ([`Limits::short_sessions`](crate::Limits::short_sessions)) | sessions shorter than a second | who had such sessions within [`SUSPECT_FOR`] is let in at a pace, or refused when more than [`LONGEST_WAIT`] would pass |
+//! - The budget of an address ([`Limits::attempts`](crate::Limits::attempts)). Its refusals and its
+//!   sessions shorter than a second use it up. If it is used up, the engine asks only
+//!   authenticators that decide locally, and reports refusals as `rate_limited`, after [`DELAY`].
+//! - The budget of all addresses ([`Limits::short_sessions`](crate::Limits::short_sessions)).
+//!   Sessions shorter than a second use it up. If it is used up, clients with such sessions within
+//!   [`SUSPECT_FOR`] are admitted at a pace, or refused if they would wait for more than
+//!   [`LONGEST_WAIT`].
 //!
-//! An address is an IPv4 address or an IPv6 network of 64 bits; an attempt without one is never
-//! counted. Only refusals and short sessions are: any number of good viewers behind one address
-//! costs nothing.
+//! An address is an IPv4 address or an IPv6 network of 64 bits; an attempt without an address is
+//! never counted. Only refusals and short sessions count: any number of good viewers behind one
+//! address costs nothing.
 //!
-//! **Bounds.** Each table holds at most 65,536 entries in two halves: what was used last is in the young half, and when that
-//! is full, the old one is forgotten whole. So an entry is forgotten after 32,768 others were used, at the earliest. At most
-//! [`MAX_DELAYED`] refusals are delayed at once, [`MAX_DELAYED_OF_ONE`] of one address; beyond that they are immediate.
+//! **Bounds.** Each table holds at most 65,536 entries in two halves. Recently used entries are in
+//! the young half; if that is full, the table forgets the whole old half. So it forgets an entry
+//! after 32,768 others were used, at the earliest. At most [`MAX_DELAYED`] refusals are delayed at
+//! once, and at most [`MAX_DELAYED_OF_ONE`] of one address; further ones are immediate.
 
 use std::{
     collections::HashMap,
@@ -27,10 +31,10 @@ use std::{
 
 use crate::event::{Role, SessionContext};
 
-/// How often something may happen.
+/// How many times something may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Times a second in the long run; 0 is no limit.
+    /// Times per second in the long run; 0 is no limit.
     pub per_second: u32,
     /// Times at once; at least one.
     pub burst: u32,
@@ -39,25 +43,25 @@ pub struct Rate {
 /// A session shorter than this is a short one.
 pub(crate) const SHORT: Duration = Duration::from_secs(1);
 
-/// How long a refusal takes of an address that is over its budget.
+/// How long a refusal takes if its address is over its budget.
 pub(crate) const DELAY: Duration = Duration::from_secs(1);
 
-/// Refusals that are delayed at once.
+/// The maximum number of refusals that are delayed at once.
 const MAX_DELAYED: usize = 1_024;
 
-/// Refusals of one address that are delayed at once.
+/// The maximum number of refusals of one address that are delayed at once.
 const MAX_DELAYED_OF_ONE: u16 = 32;
 
-/// For how long a short session is held against its address and principal.
+/// How long a short session counts against its address and principal.
 const SUSPECT_FOR: Duration = Duration::from_secs(10);
 
-/// How long somebody waits to be let in when there are too many short sessions.
+/// The maximum wait for admission if there are too many short sessions.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Entries in each half of a table.
 const HALF: usize = 32_768;
 
-/// Who shares a budget: an IPv4 address, or the first 64 bits of an IPv6 address.
+/// The unit of a budget: an IPv4 address, or the first 64 bits of an IPv6 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     V4(u32),
@@ -82,7 +86,7 @@ impl Rate {
         self.per_second == 0
     }
 
-    /// Half of it, in two parts that make the whole.
+    /// Half of the rate, in two parts that add up to the whole.
     fn halves(self) -> (Self, Self) {
         let half = self.per_second.div_ceil(2);
         let of = |per_second: u32| Self {
@@ -92,38 +96,39 @@ impl Rate {
         (of(half), of(self.per_second - half))
     }
 
-    /// The time in which one more is allowed.
+    /// The time after which one more is allowed.
     fn step_us(self) -> u64 {
         1_000_000 / u64::from(self.per_second.max(1))
     }
 
-    /// The time in which an empty budget is full again.
+    /// The time in which an empty budget becomes full again.
     fn whole_us(self) -> u64 {
         self.step_us() * u64::from(self.burst.max(1))
     }
 }
 
-/// A budget as the moment at which it is full again (a generic cell rate algorithm): nothing has to be filled up.
+/// A budget, stored as the moment at which it is full again (a generic cell rate algorithm): it
+/// needs no refill.
 #[derive(Debug, Clone, Copy, Default)]
 struct Budget {
     full_at_us: u64,
 }
 
 impl Budget {
-    /// For how long the budget has less than one left; zero when it has one.
+    /// How long the budget has less than one left; zero if it has one.
     fn empty_for(self, rate: Rate, now_us: u64) -> Duration {
         let needed = (self.full_at_us.saturating_add(rate.step_us())).saturating_sub(now_us);
         Duration::from_micros(needed.saturating_sub(rate.whole_us()))
     }
 
-    /// Takes one, or leaves it empty.
+    /// Takes one, or leaves the budget empty.
     fn draw(&mut self, rate: Rate, now_us: u64) {
         let drawn = self.full_at_us.max(now_us).saturating_add(rate.step_us());
         self.full_at_us = drawn.min(now_us.saturating_add(rate.whole_us()));
     }
 }
 
-/// A bounded map that forgets what was not used for longest; see the module's bounds.
+/// A bounded map that forgets the least recently used entries; see the module's bounds.
 struct Table<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
@@ -141,7 +146,7 @@ impl<K: Eq + Hash, V: Default> Table<K, V> {
         self.young.get(key).or_else(|| self.old.get(key))
     }
 
-    /// The entry, which counts as used.
+    /// The entry; this counts as a use.
     fn entry(&mut self, key: K) -> &mut V {
         if self.young.len() >= HALF && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);
@@ -156,7 +161,7 @@ impl<K: Eq + Hash, V: Default> Table<K, V> {
         }
     }
 
-    /// The entry if there is one, without counting as a use.
+    /// The entry if it exists; this does not count as a use.
     fn peek_mut(&mut self, key: &K) -> Option<&mut V> {
         self.young.get_mut(key).or_else(|| self.old.get_mut(key))
     }
@@ -170,9 +175,9 @@ struct OfAddress {
 
 /// Sessions shorter than a second.
 struct Shorts {
-    /// When an address and principal last had one, in microseconds.
+    /// When an address and principal last had a short session, in microseconds.
     last_us: Table<(Address, Option<u64>), u64>,
-    /// When the next of those may come in who are let in at a pace.
+    /// When the next client that is admitted at a pace may come in.
     next_us: u64,
 }
 
@@ -180,15 +185,15 @@ struct Shorts {
 pub(crate) struct Attempts {
     addresses: Mutex<Table<Address, OfAddress>>,
     shorts: Mutex<Shorts>,
-    /// When the budget of short sessions is full again. It may be overdrawn by as much as it holds.
+    /// When the budget of short sessions is full again. It may be overdrawn by its own size.
     shorts_full_at_us: AtomicU64,
-    /// No address has drawn anything yet: nobody has to look.
+    /// No address has used its budget yet, so no check is needed.
     untouched: std::sync::atomic::AtomicBool,
     delayed: AtomicUsize,
     principals: RandomState,
 }
 
-/// How somebody is let in.
+/// How a client is admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// At once.
@@ -224,7 +229,7 @@ impl Attempts {
         self.shorts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this address has used up its budget; then, when it has one attempt again.
+    /// Whether this address has used up its budget; if so, when it has one attempt again.
     pub(crate) fn over(
         &self,
         address: Option<Address>,
@@ -240,7 +245,7 @@ impl Attempts {
         (!empty_for.is_zero()).then_some(empty_for)
     }
 
-    /// An attempt from this address was refused.
+    /// Notes that an attempt from this address was refused.
     pub(crate) fn refused(&self, address: Option<Address>, rate: Rate, now: Duration) {
         let Some(address) = address else { return };
         if rate.is_unlimited() {
@@ -275,7 +280,8 @@ impl Attempts {
         Some(delayed)
     }
 
-    /// A session has ended that lasted for less than [`SHORT`]. `paced`: its turn was counted when it was let in.
+    /// Notes that a session shorter than [`SHORT`] has ended. `paced`: its turn was counted at its
+    /// admission.
     pub(crate) fn short_session(
         &self,
         context: &SessionContext,
@@ -305,7 +311,7 @@ impl Attempts {
         }
     }
 
-    /// How a session is let in that everything else allows.
+    /// How to admit a session that everything else allows.
     pub(crate) fn pace(&self, context: &SessionContext, of_all: Rate, now: Duration) -> Pace {
         let now_us = micros(now);
         let (rate, pace) = of_all.halves();
@@ -317,7 +323,8 @@ impl Attempts {
             return Pace::Go;
         };
         let overdrawn = behind_us.saturating_add(rate.step_us()) > 2 * rate.whole_us();
-        // A publisher with a name is a guest that the operator knows: not held up by what strangers do.
+        // A publisher with a principal is known to the operator: the behaviour of strangers does
+        // not delay it.
         let known = context.role == Role::Publish && context.principal.is_some();
         let mut shorts = self.shorts();
         let last_us = shorts.last_us.get(&(address, self.principal(context)));
@@ -401,7 +408,7 @@ mod tests {
         }
         let wait = attempts.over(address(1), RATE, now).unwrap();
         assert_eq!(wait, Duration::from_millis(100));
-        // What is refused beyond does not make the wait longer.
+        // Further refusals do not make the wait longer.
         for _ in 0..1_000 {
             attempts.refused(address(1), RATE, now);
         }
@@ -440,7 +447,7 @@ mod tests {
                 assert!(n % 500 != 0 || attempts.over(address(0), RATE, now).is_some());
             }
             if n % 1_000 == 0 && n < 100_000 {
-                // A used entry stays.
+                // A used entry remains.
                 attempts.refused(address(0), RATE, now);
             }
         }
@@ -526,8 +533,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(6))]
 
-        /// Churn from any number of addresses: in the long run there are no more short sessions
-        /// than the rate allows.
+        /// Churn from any number of addresses: in the long run there are at most as many short
+        /// sessions as the rate allows.
         #[test]
         fn churn_is_bounded_by_the_rate(
             addresses in 1..5_000u32,

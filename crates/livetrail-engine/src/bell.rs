@@ -1,22 +1,21 @@
-//! How the engine's thread sleeps while it has nothing to do, and how a thread that gives it
-//! something wakes it.
+//! The sleep of the engine's idle thread, and its wake-up by a thread that adds work.
 //!
-//! The thread says that it is idle, looks once more, and only then sleeps. A thread that adds
-//! something checks afterwards whether it is idle. So the thread sees what was added, or it is
-//! woken. `tests/thread_model.rs` checks that in every order of steps.
+//! The thread marks itself as idle, checks once more, and only then sleeps. A thread that adds work
+//! checks afterwards whether the engine's thread is idle. So either the engine's thread sees the
+//! work, or it is woken. `tests/thread_model.rs` checks this in every order of steps.
 
 use std::{sync::PoisonError, time::Duration};
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// What wakes the thread.
+/// The signal that wakes the thread.
 pub(crate) struct Bell {
     state: Mutex<State>,
     condvar: Condvar,
 }
 
 struct State {
-    /// The thread has nothing to do, as far as it knows.
+    /// The thread has no work, as far as it knows.
     idle: bool,
     rung: bool,
 }
@@ -33,7 +32,7 @@ impl Bell {
         }
     }
 
-    /// Something was added: wakes the thread if it has nothing else to do.
+    /// Wakes the thread after work was added, if the thread is idle.
     pub(crate) fn added(&self) {
         if self.state().idle {
             self.ring();
@@ -46,8 +45,7 @@ impl Bell {
         self.condvar.notify_one();
     }
 
-    /// Of the thread: whether there is nothing to do. It is woken for whatever is added from now
-    /// on.
+    /// For the thread: whether there is no work. From now on added work wakes it.
     pub(crate) fn is_idle(&self, nothing_there: impl FnOnce() -> bool) -> bool {
         self.state().idle = true;
         let nothing_there = nothing_there();
@@ -57,7 +55,7 @@ impl Bell {
         nothing_there
     }
 
-    /// Of the thread: sleeps until somebody rings, or about as long as `at_most`.
+    /// For the thread: sleeps until it is woken, or for about `at_most`.
     pub(crate) fn sleep(&self, at_most: Option<Duration>) {
         let mut state = self.state();
         match at_most {

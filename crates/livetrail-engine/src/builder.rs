@@ -1,4 +1,4 @@
-//! Configuring an engine.
+//! Configuration of an engine.
 
 use std::{
     sync::{
@@ -26,42 +26,48 @@ use crate::{
     timers::Timers,
 };
 
-/// Events that a receiver of [`Engine::subscribe_events`] may be behind.
+/// How many events a receiver of [`Engine::subscribe_events`] may be behind.
 const EVENT_BACKLOG: usize = 1_024;
 
 /// Limits that can be changed while the engine runs. The values in parentheses are the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Publishers at once (1,000).
+    /// The maximum publishers at once (1,000).
     pub max_publishers: usize,
-    /// Publishers at once from one address, IPv6 by /64 (256); 0 is no limit.
+    /// The maximum publishers at once from one address, IPv6 by /64 (256); 0 is no limit.
     pub max_publishers_per_address: usize,
-    /// Publishers at once with one principal: one key, or one subject of tokens (0); 0 is no limit.
+    /// The maximum publishers at once with one principal: one key, or one subject of tokens (0); 0
+    /// is no limit.
     pub max_publishers_per_principal: usize,
-    /// Publishers at once in one application (0), unless [`AppSpec::max_publishers`] says otherwise; 0 is no limit.
+    /// The maximum publishers at once in one application (0), unless [`AppSpec::max_publishers`]
+    /// sets it; 0 is no limit.
     pub max_publishers_per_application: usize,
-    /// Sessions at once from one address, publishers and viewers, IPv6 by /64 (0); 0 is no limit.
+    /// The maximum sessions at once from one address, publishers and viewers, IPv6 by /64 (0); 0 is
+    /// no limit.
     pub max_sessions_per_address: usize,
-    /// Subscribers to one stream at once (100,000).
+    /// The maximum viewers of one stream at once (100,000).
     pub max_subscribers_per_stream: usize,
-    /// Viewers that wait for a publisher at once, in all applications that let them
-    /// ([`AppSpec::wait_for_publisher`]) (1,000).
+    /// The maximum viewers that wait for a publisher at once, in all applications with
+    /// [`AppSpec::wait_for_publisher`] (1,000).
     pub max_waiting_viewers: usize,
-    /// Bytes that all streams together keep for their viewers (2 GiB). Beyond that publishers are refused (`memory_limit`), streams that
-    /// keep more than an equal share drop their oldest frames, and the others do not grow; but each may keep 1 MiB.
+    /// The maximum bytes that all streams together keep for their viewers (2 GiB). Beyond it,
+    /// publishers are refused (`memory_limit`), streams that keep more than an equal share drop
+    /// their oldest frames, and the others do not grow. Each stream may still keep 1 MiB.
     pub stream_memory: u64,
-    /// A stream without a frame for this long is reaped (30 s); zero is never.
+    /// A stream without a frame for this long is reaped (30 s); zero means never.
     pub idle_timeout: Duration,
-    /// A publisher that has sent no frame this long after it was admitted is ended (`idle`) (5 s); zero is never.
+    /// A publisher that has sent no frame this long after its admission is ended (`idle`) (5 s);
+    /// zero means never.
     pub first_frame_timeout: Duration,
-    /// Authenticators and gates together may take this long (10 s); zero is without limit. Then the attempt is refused, with
-    /// `auth_unavailable` or with what the gate says ([`Gate::overdue`]).
+    /// The time that authenticators and gates together may take (10 s); zero is no limit. After it
+    /// the attempt is refused with `auth_unavailable`, or with the reason of the gate
+    /// ([`Gate::overdue`]).
     pub admission_timeout: Duration,
-    /// Refusals, and sessions shorter than a second, of one address, IPv6 by /64 (10 a second, 100 at once). See
-    /// [`Engine::publish`] for what happens beyond.
+    /// The allowed refusals, and sessions shorter than a second, per address, IPv6 by /64 (10 per
+    /// second, 100 at once). [`Engine::publish`] describes what happens beyond it.
     pub attempts: Rate,
-    /// Sessions shorter than a second, of all addresses together (100 a second, 1,000 at once). Beyond it, those who had
-    /// such sessions before wait for up to two seconds to be let in.
+    /// The allowed sessions shorter than a second, of all addresses together (100 per second, 1,000
+    /// at once). Beyond it, clients that had such sessions before wait for up to two seconds.
     pub short_sessions: Rate,
 }
 
@@ -113,65 +119,66 @@ impl EngineBuilder {
         }
     }
 
-    /// Adds an application. An engine without any refuses everything (`app_not_found`).
+    /// Adds an application. An engine without an application refuses everything (`app_not_found`).
     #[must_use]
     pub fn application(mut self, app: AppSpec) -> Self {
         self.apps.push(app);
         self
     }
 
-    /// Adds an observer. An `Arc` of one is one, so the host can keep a handle.
+    /// Adds an observer. An `Arc` of an observer is an observer too, so the host can keep a handle.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
         self
     }
 
-    /// Adds an authenticator. They are asked in order; the first that allows or denies decides, and if all abstain the
-    /// attempt is refused. Without any, everybody is let in.
+    /// Adds an authenticator. The engine asks them in order; the first that allows or denies
+    /// decides, and if all abstain the attempt is refused. Without any authenticator everyone is
+    /// admitted.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticators.push(Arc::new(authenticator));
         self
     }
 
-    /// Adds a gate. All must let a session pass.
+    /// Adds a gate. All gates must admit a session.
     #[must_use]
     pub fn gate(mut self, gate: impl Gate) -> Self {
         self.gates.push(Arc::new(gate));
         self
     }
 
-    /// All limits at once.
+    /// Sets all limits at once.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Publishers at once.
+    /// Sets the maximum publishers at once.
     #[must_use]
     pub fn max_publishers(mut self, n: usize) -> Self {
         self.limits.max_publishers = n;
         self
     }
 
-    /// Subscribers to one stream at once.
+    /// Sets the maximum viewers of one stream at once.
     #[must_use]
     pub fn max_subscribers_per_stream(mut self, n: usize) -> Self {
         self.limits.max_subscribers_per_stream = n;
         self
     }
 
-    /// A stream without a frame for so long is reaped; zero is never.
+    /// A stream without a frame for this long is reaped; zero means never.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.limits.idle_timeout = timeout;
         self
     }
 
-    /// Where time comes from; the operating system unless set. Anything else with times of this
-    /// engine's sessions, such as an audit pipeline, must have the same clock.
+    /// Sets the clock; the default is the operating system's. Every component with times of this
+    /// engine's sessions, such as an audit pipeline, must use the same clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -184,7 +191,8 @@ impl EngineBuilder {
         self.clock.clone()
     }
 
-    /// Bytes that all streams together keep for their viewers; see [`Limits::stream_memory`].
+    /// Sets the maximum bytes that all streams together keep for their viewers; see
+    /// [`Limits::stream_memory`].
     #[must_use]
     pub fn stream_memory(mut self, bytes: u64) -> Self {
         self.limits.stream_memory = bytes;
@@ -194,7 +202,8 @@ impl EngineBuilder {
     /// Makes the engine.
     ///
     /// # Errors
-    /// An application whose name is not a name, that is configured twice, or whose ring would be too large.
+    /// An application whose name is invalid, that is configured twice, or whose ring would be too
+    /// large.
     pub fn build(self) -> Result<Engine> {
         Ok(Engine {
             inner: Arc::new(Inner {

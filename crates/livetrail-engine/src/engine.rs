@@ -46,7 +46,7 @@ pub struct Engine {
 
 pub(crate) type Apps = HashMap<AppName, Arc<AppSettings>>;
 
-/// What all handles and sessions of an engine share.
+/// The state that all handles and sessions of an engine share.
 pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Observers,
@@ -54,7 +54,7 @@ pub(crate) struct Inner {
     pub(crate) gates: Vec<Arc<dyn Gate>>,
     pub(crate) apps: ArcSwap<Apps>,
     pub(crate) limits: ArcSwap<Limits>,
-    /// What streams keep; its limit is one of the above.
+    /// The memory of all streams; its limit is one of the above.
     pub(crate) memory: Arc<Budget>,
     pub(crate) events: broadcast::Sender<StreamEvent>,
     pub(crate) registry: Mutex<Registry>,
@@ -62,17 +62,18 @@ pub(crate) struct Inner {
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) timers: Timers,
     pub(crate) bell: Arc<Bell>,
-    /// The engine's thread runs.
+    /// The engine's thread is running.
     pub(crate) has_thread: AtomicBool,
-    /// The engine stops: no attempt is judged any more.
+    /// The engine is stopping: no more attempts are decided.
     pub(crate) stopping: AtomicBool,
-    /// A publisher has left its writer for the next one.
+    /// Notifies that a publisher has left its writer for the next one.
     pub(crate) parked: Notify,
-    /// Attempts that are being judged at this moment. Those that wait for an authenticator are tickets instead.
+    /// Attempts that are being decided right now. Attempts that wait for an authenticator are
+    /// tickets instead.
     pub(crate) deciding: AtomicUsize,
 }
 
-/// Sums over sessions that have ended, and counts of what happened.
+/// Sums over ended sessions, and counts of events.
 #[derive(Default)]
 pub(crate) struct Totals {
     pub(crate) publish: RoleTotals,
@@ -94,23 +95,25 @@ pub(crate) struct RoleTotals {
 }
 
 impl Engine {
-    /// Begins to configure an engine.
+    /// Starts the configuration of an engine.
     #[must_use]
     pub fn builder() -> EngineBuilder {
         EngineBuilder::new()
     }
 
-    /// Asks to send a stream.
+    /// Requests to publish a stream.
     ///
-    /// Asks the authenticators, then the limits; reports `PublishStarted`; then asks the gates. A publisher that replaces
-    /// another ([`DuplicatePublisher`](crate::DuplicatePublisher)) does so only then. If the returned future is dropped on
-    /// the way, the attempt is reported as given up by its client. No runtime is needed.
+    /// Asks the authenticators, then checks the limits, reports `PublishStarted`, and then asks the
+    /// gates. A publisher that replaces another ([`DuplicatePublisher`](crate::DuplicatePublisher))
+    /// does so only after that. If the returned future is dropped on the way, the attempt is
+    /// reported as given up by its client. No runtime is needed.
     ///
-    /// **Budgets.** Refusals, and sessions shorter than a second, use up the budget of their address
-    /// ([`Limits::attempts`]). Over budget, an attempt is refused as `rate_limited` unless an authenticator lets it in
-    /// without waiting ([`Authenticator::judge_locally`]); such a refusal takes a second, and says when to try again
-    /// ([`Denied::retry_after`]). With too many short sessions in all ([`Limits::short_sessions`]), an address that had some
-    /// lately waits up to two seconds to be let in.
+    /// **Budgets.** Refusals, and sessions shorter than a second, use up the budget of their
+    /// address ([`Limits::attempts`]). Over budget, an attempt is refused as `rate_limited`, unless
+    /// an authenticator admits it without waiting ([`Authenticator::judge_locally`]). Such a
+    /// refusal takes a second, and includes when to try again ([`Denied::retry_after`]). If there
+    /// are too many short sessions in all ([`Limits::short_sessions`]), an address with recent
+    /// short sessions waits up to two seconds for its admission.
     ///
     /// # Errors
     /// [`Denied`], already reported to all observers.
@@ -118,7 +121,7 @@ impl Engine {
         self.inner.publish(attempt).await
     }
 
-    /// Asks to watch a stream. The same steps as [`publish`](Self::publish).
+    /// Requests to watch a stream. The steps are those of [`publish`](Self::publish).
     ///
     /// # Errors
     /// [`Denied`], already reported to all observers.
@@ -126,8 +129,8 @@ impl Engine {
         self.inner.play(attempt).await
     }
 
-    /// Asks to watch a stream with many requests instead of a cursor. The same steps as
-    /// [`play`](Self::play), once for all requests of the viewer. The session ends when it was not
+    /// Requests to watch a stream with many requests instead of a cursor. The steps are those of
+    /// [`play`](Self::play), once for all requests of the viewer. The session ends if it was not
     /// [touched](Viewing::touch) for the time of its lease, which is at least a millisecond.
     ///
     /// # Errors
@@ -136,11 +139,11 @@ impl Engine {
         self.inner.watch(attempt, lease).await
     }
 
-    /// Reads a stream for the host itself, from the current GOP on. Nobody is asked and nothing is
-    /// reported: what a client is to get goes through [`play`](Self::play) or [`watch`](Self::watch).
+    /// Reads a stream for the host itself, from the current GOP on. Nothing is authenticated or
+    /// reported: data for a client goes through [`play`](Self::play) or [`watch`](Self::watch).
     ///
     /// # Errors
-    /// [`Error::NoSuchStream`]: nobody publishes the stream, and none is kept for its viewers.
+    /// [`Error::NoSuchStream`]: nobody publishes the stream, and it is not kept for viewers.
     pub fn tap(&self, key: &StreamKey) -> Result<Tap> {
         let stream = self.inner.registry().stream_to_watch(key);
         let stream = stream.filter(|stream| !stream.is_closed());
@@ -150,14 +153,15 @@ impl Engine {
         }
     }
 
-    /// Refuses an attempt that a gateway could not make: its name is not a name
-    /// ([`StreamKey::sanitized`](crate::StreamKey::sanitized) gives one that stands for it), or its request cannot be decoded. Reported as one
-    /// `*_denied`, like any refusal.
+    /// Refuses an attempt that a gateway could not make, because its name is invalid
+    /// ([`StreamKey::sanitized`](crate::StreamKey::sanitized) returns a name that represents it),
+    /// or because its request cannot be decoded. It is reported as one `*_denied`, like any
+    /// refusal.
     pub fn refuse(&self, role: Role, attempt: Attempt, reason: Reason) -> Denied {
         self.refuse_with(role, attempt, reason, "")
     }
 
-    /// Refuses an attempt like [`refuse`](Self::refuse), with a text that says more about the reason; of the text, what
+    /// As [`refuse`](Self::refuse), with a text that explains the reason. As much of the text as
     /// [`Detail`](crate::Detail) keeps is recorded.
     pub fn refuse_with(
         &self,
@@ -170,15 +174,17 @@ impl Engine {
             .refuse_unasked(role, &attempt, reason.of_host(role), detail)
     }
 
-    /// The text, or `key:NAME` in its place if a configured secret stands in it: for what a gateway logs of a client.
+    /// The text, or `key:NAME` instead of it if it contains a configured secret. For a gateway's
+    /// log lines about a client.
     #[must_use]
     pub fn scrub<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.inner.scrub(text)
     }
 
-    /// Ends the sessions whose credentials are no longer valid (`credentials_revoked`): those for which `is_revoked` holds,
-    /// which looks at their principal. To be called after the authenticators have changed: an attempt that they let in
-    /// before and that has not become a session yet is put to them again. The number of sessions that ended.
+    /// Ends the sessions whose credentials are no longer valid (`credentials_revoked`): those for
+    /// which `is_revoked` returns true for their principal. Call it after the authenticators have
+    /// changed. An earlier attempt that has not become a session yet is authenticated again.
+    /// Returns the number of ended sessions.
     pub fn revoke(&self, is_revoked: impl Fn(&SessionContext) -> bool) -> usize {
         let cores = {
             let mut registry = self.inner.registry();
@@ -193,23 +199,23 @@ impl Engine {
             .count()
     }
 
-    /// The clock of this engine, for anything else with times of its sessions.
+    /// The clock of this engine, for every component with times of its sessions.
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {
         self.inner.clock.clone()
     }
 
-    /// Every event from now on. A receiver that is more than 1,024 events behind loses the oldest, and is told so; an
-    /// audit trail is an [`Observer`] instead.
+    /// Subscribes to all events from now on. A receiver that is more than 1,024 events behind loses
+    /// the oldest, and gets an error that counts them. An audit trail is an [`Observer`] instead.
     #[must_use]
     pub fn subscribe_events(&self) -> broadcast::Receiver<StreamEvent> {
         self.inner.events.subscribe()
     }
 
-    /// Ends a session (`kicked`), and says which it was.
+    /// Ends a session (`kicked`), and returns its context.
     ///
     /// # Errors
-    /// [`Error::NoSuchSession`] when no live session has this id.
+    /// [`Error::NoSuchSession`] if no live session has this id.
     pub fn kick(&self, session: SessionId) -> Result<Arc<SessionContext>> {
         let core = self
             .inner
@@ -251,8 +257,8 @@ impl Engine {
         EngineTotals::of(&self.inner)
     }
 
-    /// Bytes that streams keep for their viewers at present, as in [`EngineTotals::buffered_bytes`](crate::EngineTotals), but without
-    /// counting anything else.
+    /// Bytes that streams keep for their viewers now, as in
+    /// [`EngineTotals::buffered_bytes`](crate::EngineTotals), without the cost of the other counts.
     #[must_use]
     pub fn buffered_bytes(&self) -> u64 {
         self.inner.memory.used_bytes()
@@ -264,23 +270,24 @@ impl Engine {
         **self.inner.limits.load()
     }
 
-    /// Puts other limits in force. Sessions that run already are left alone.
+    /// Sets new limits. Existing sessions are not affected.
     pub fn set_limits(&self, limits: Limits) {
         self.inner.memory.set_limit(limits.stream_memory);
         self.inner.limits.store(Arc::new(limits));
     }
 
-    /// Puts other applications in force. Sessions that run already keep the settings that they began with.
+    /// Sets new applications. Existing sessions keep the settings with which they started.
     ///
     /// # Errors
-    /// What [`EngineBuilder::build`] says of applications; nothing is changed then.
+    /// As for the applications of [`EngineBuilder::build`]; nothing then changes.
     pub fn set_applications(&self, specs: impl IntoIterator<Item = AppSpec>) -> Result<()> {
         self.inner.apps.store(Arc::new(check_apps(specs)?));
         Ok(())
     }
 
-    /// Looks after idle streams, stalled subscribers, and attempts that wait for too long, as the engine does by itself four
-    /// times a second on a thread of its own. For hosts and tests that drive time themselves.
+    /// Checks idle streams, stalled viewers, and attempts that wait for too long. The engine does
+    /// this by itself four times per second on its own thread. For hosts and tests that drive time
+    /// themselves.
     pub fn sweep(&self) {
         janitor::sweep(&self.inner);
     }
@@ -299,7 +306,8 @@ pub(crate) fn check_apps(specs: impl IntoIterator<Item = AppSpec>) -> Result<App
 
 impl Inner {
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
-        // Nothing that can panic runs under this lock; if it did, the maps are still whole.
+        // Nothing that can panic runs under this lock; if it did, the maps would still be
+        // consistent.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -307,7 +315,7 @@ impl Inner {
         self.clock.monotonic().as_millis() as u64
     }
 
-    /// A session has ended, and its end was reported.
+    /// Removes a session that has ended and whose end was reported.
     pub(crate) fn unregister(&self, core: &SessionCore, reason: Reason, totals: SessionTotals) {
         let now = self.clock.monotonic();
         let over = self.registry().remove(core, reason, now);
@@ -328,14 +336,14 @@ impl Inner {
         }
     }
 
-    /// Tells everybody. Each transition comes through here, once.
+    /// Reports to all observers. Each transition comes through here, once.
     pub(crate) fn report(&self, context: &Arc<SessionContext>, kind: StreamEventKind) {
         self.totals.count(&kind);
         let mono_ms = self.now_ms();
         let event = StreamEvent::new(context.clone(), kind, self.clock.unix_ms(), mono_ms);
         reporting(|| {
             self.observers.event(&event);
-            // An error only says that nobody listens.
+            // An error only means that there are no receivers.
             let _ = self.events.send(event);
         });
     }

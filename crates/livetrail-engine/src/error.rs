@@ -1,4 +1,4 @@
-//! What can be wrong with an engine's set-up, and with pushing to a session that has ended.
+//! Errors of an engine's configuration, and of a push to a session that has ended.
 
 use crate::{
     app::MAX_RING_FRAMES,
@@ -6,22 +6,22 @@ use crate::{
     identity::{AppName, NameError, StreamKey},
 };
 
-/// The crate's result.
+/// The crate's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What is wrong with an engine's configuration, or with a call to it.
+/// An error in an engine's configuration, or in a call to it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An application's name is not a name.
+    /// An application's name is invalid.
     #[error("application {name:?}: not a name")]
     AppName {
         /// The text.
         name: String,
-        /// The rule it breaks.
+        /// The rule that it breaks.
         source: NameError,
     },
-    /// Two applications have one name.
+    /// Two applications have the same name.
     #[error("application {name}: configured twice")]
     DuplicateApp {
         /// The name.
@@ -29,16 +29,16 @@ pub enum Error {
     },
     /// The GOP cache and the lag need a ring that is too large.
     #[error(
-        "application {app:?}: a ring of {frames} frames is more than the {MAX_RING_FRAMES} that a stream may have"
+        "application {app:?}: a ring of {frames} frames; at most {MAX_RING_FRAMES} are allowed"
     )]
     RingTooLarge {
         /// The application.
         app: String,
-        /// Frames asked for.
+        /// The requested number of frames.
         frames: usize,
     },
-    /// A viewer that may not be behind by a single frame would never get one.
-    #[error("application {app:?}: a viewer's lag of 0 frames is not allowed, the least is 1")]
+    /// The allowed lag is 0 frames. Such a viewer would never get a frame.
+    #[error("application {app:?}: a viewer's lag of 0 frames is not allowed; the minimum is 1")]
     NoLag {
         /// The application.
         app: String,
@@ -46,7 +46,7 @@ pub enum Error {
     /// There is no such session, or it has ended.
     #[error("no live session has this id")]
     NoSuchSession,
-    /// Nobody publishes the stream, and none is kept for its viewers.
+    /// Nobody publishes the stream, and it is not kept for viewers.
     #[error("stream {key} is not live")]
     NoSuchStream {
         /// The stream.
@@ -62,10 +62,10 @@ pub enum Error {
     },
 }
 
-/// The session has ended; no frame is taken any more.
+/// The session has ended and accepts no more frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session has ended: {reason}")]
 pub struct Ended {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
 }

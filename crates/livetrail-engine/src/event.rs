@@ -1,10 +1,11 @@
-//! What observers hear: one [`StreamEvent`] for each transition of a session's life, and nothing else.
+//! Events for observers: one [`StreamEvent`] for each transition of a session's life, and no other
+//! events.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::identity::{AppName, SessionId, StreamId, StreamKey};
 
-/// Whether a session sends media in or takes it out.
+/// The direction of a session's media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Sends a stream in.
@@ -28,13 +29,13 @@ impl Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The client said that it is done, or its owner dropped the session.
+    /// The client announced its end, or its owner dropped the session.
     ClientClosed,
     /// The connection failed.
     NetworkError,
     /// The peer broke the protocol.
     ProtocolError,
-    /// No frame for the idle timeout.
+    /// There was no frame for the idle timeout.
     Idle,
     /// The viewer was too slow for too long.
     Evicted,
@@ -42,13 +43,13 @@ pub enum Reason {
     Kicked,
     /// Another publisher took the stream over.
     Replaced,
-    /// The publisher of the stream that was watched ended.
+    /// The publisher of the watched stream ended.
     StreamEnded,
     /// The server is stopping.
     ServerShutdown,
     /// Inferred at the next start: the server died.
     ServerCrash,
-    /// Who asked may not do this.
+    /// The client has no right to do this.
     Unauthorized,
     /// The stream has a publisher.
     AlreadyPublishing,
@@ -58,17 +59,17 @@ pub enum Reason {
     AppNotFound,
     /// A limit on sessions was reached.
     LimitReached,
-    /// More than the ingress limit, for too long.
+    /// The publisher exceeded its ingress limit for too long.
     RateLimited,
-    /// The audit trail could not take the session's first record in time.
+    /// The audit trail could not accept the session's first record in time.
     AuditUnavailable,
-    /// A fault of ours.
+    /// An internal error of the server.
     InternalError,
-    /// The application's or stream's name is not a name.
+    /// The application's or stream's name is invalid.
     BadName,
-    /// The budget of memory for streams is used up.
+    /// The memory budget for streams is used up.
     MemoryLimit,
-    /// The key or token that let the session in is no longer valid.
+    /// The key or token that admitted the session is no longer valid.
     CredentialsRevoked,
     /// An authenticator did not answer before the admission deadline.
     AuthUnavailable,
@@ -109,8 +110,9 @@ impl Reason {
 }
 
 impl Reason {
-    /// As a host, an authenticator or a gate may give it to a session of this role: what the engine alone can know becomes
-    /// `internal_error`. That a viewer is idle, a gateway may know.
+    /// The reason as a host, an authenticator or a gate may give it to a session of this role. A
+    /// reason that only the engine can know becomes `internal_error`. A gateway may know that a
+    /// viewer is idle.
     pub(crate) fn of_host(self, role: Role) -> Self {
         match self {
             Self::Idle if role == Role::Play => self,
@@ -129,31 +131,34 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// What a session did in all.
+/// The totals of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SessionTotals {
     /// From its start to its end.
     pub duration: Duration,
-    /// Payload bytes, taken in (publish) or handed out (play).
+    /// Payload bytes, received (publish) or delivered (play).
     pub bytes: u64,
-    /// Frames, likewise.
+    /// Frames, received (publish) or delivered (play).
     pub frames: u64,
-    /// Frames that were offered and not carried: over the rate limit (publish), skipped for lag (play).
+    /// Frames that were offered but not carried: over the rate limit (publish), or skipped for lag
+    /// (play).
     pub dropped_frames: u64,
 }
 
-/// A short text that says more than a [`Reason`]: what exactly was wrong with a message, for example.
+/// A short text that explains a [`Reason`], such as the exact fault of a message.
 ///
-/// At most [`Detail::MAX_BYTES`] bytes, without control characters. Cloning costs one reference count.
+/// At most [`Detail::MAX_BYTES`] bytes, without control characters. Cloning costs one reference
+/// count.
 #[derive(Clone, PartialEq, Eq)]
-// Twice boxed, so that an event that has none carries one word for it.
+// It is boxed twice, so that an event without a detail has only one word for it.
 pub struct Detail(Arc<Box<str>>);
 
 impl Detail {
-    /// Longest text that is kept, in bytes.
+    /// The maximum length of the text in bytes.
     pub const MAX_BYTES: usize = 512;
 
-    /// Keeps the text, cut at a character; a control character becomes a space. `None` when nothing is left.
+    /// Keeps the text, cut at a character boundary; each control character becomes a space. `None`
+    /// if the result is empty.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let clean = clean(text, Self::MAX_BYTES);
@@ -179,7 +184,8 @@ impl std::fmt::Display for Detail {
     }
 }
 
-/// The first `max_bytes` bytes of a text, cut at a character, with spaces in place of control characters.
+/// The first `max_bytes` bytes of a text, cut at a character boundary, with spaces instead of
+/// control characters.
 pub(crate) fn clean(text: &str, max_bytes: usize) -> String {
     let end = text.floor_char_boundary(max_bytes);
     let cut = text.get(..end).unwrap_or_default();
@@ -188,74 +194,74 @@ pub(crate) fn clean(text: &str, max_bytes: usize) -> String {
         .collect()
 }
 
-/// What happened.
+/// The transition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamEventKind {
     /// A publish was admitted.
     PublishStarted,
-    /// It ended.
+    /// The publish ended.
     PublishEnded {
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// What it did in all.
+        /// The totals of the session.
         totals: SessionTotals,
         /// More about the reason.
         detail: Option<Detail>,
     },
     /// A publish was refused: the only event of its session.
     PublishDenied {
-        /// Why.
+        /// The reason.
         reason: Reason,
         /// More about the reason.
         detail: Option<Detail>,
     },
     /// A play was admitted.
     PlayStarted,
-    /// It ended.
+    /// The play ended.
     PlayEnded {
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// What it did in all.
+        /// The totals of the session.
         totals: SessionTotals,
         /// More about the reason.
         detail: Option<Detail>,
     },
     /// A play was refused: the only event of its session.
     PlayDenied {
-        /// Why.
+        /// The reason.
         reason: Reason,
         /// More about the reason.
         detail: Option<Detail>,
     },
-    /// A viewer was too slow and skipped frames. At most one a second for a session.
+    /// A viewer was too slow and skipped frames. At most one per second and session.
     SubscriberLagged {
         /// Frames skipped since the last such event of the session.
         skipped: u64,
     },
-    /// A viewer was cut off for chronic lag; its `PlayEnded` follows.
+    /// A viewer was evicted for chronic lag; its `PlayEnded` follows.
     SubscriberEvicted {
-        /// Frames that it was behind.
+        /// How many frames it was behind.
         lag: u64,
     },
-    /// A publisher hit its ingress limit. At most one a second for a session.
+    /// A publisher exceeded its ingress limit. At most one per second and session.
     RateLimited {
         /// Frames refused since the last such event of the session.
         count: u64,
     },
     /// A stream had no frame for the idle timeout; its `PublishEnded` follows.
     StreamReaped {
-        /// For how long there was none.
+        /// How long there was no frame.
         idle: Duration,
     },
-    /// A GOP outgrew its cache: a viewer that joins now waits for the next keyframe. At most one a
-    /// second for a session.
+    /// A GOP outgrew its cache: a viewer that joins now waits for the next keyframe. At most one
+    /// per second and session.
     GopTruncated {
         /// Frames of the newest such GOP so far.
         frames: u64,
         /// Payload bytes of the newest such GOP so far.
         bytes: u64,
-        /// GOPs since the last such event of the session, this one included.
+        /// GOPs since the last such event of the session, including this one.
         count: u64,
     },
 }
@@ -292,7 +298,7 @@ impl StreamEventKind {
         }
     }
 
-    /// Why, if this is the last event of a session.
+    /// The reason, if this is the last event of a session.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match self {
@@ -323,9 +329,9 @@ impl StreamEventKind {
     }
 }
 
-/// Who and what a session is: fixed when it starts, shared by all of its events.
+/// The identity of a session: fixed when it starts, and shared by all of its events.
 ///
-/// Secrets never get here: a principal is a configured name, never a token or a key.
+/// It contains no secrets: a principal is a configured name, never a token or a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionContext {
@@ -339,14 +345,14 @@ pub struct SessionContext {
     pub protocol: &'static str,
     /// The peer's address, if there is one.
     pub peer: Option<SocketAddr>,
-    /// What the client calls itself: at most 255 bytes, no control characters.
+    /// The name of the client's program: at most 255 bytes, no control characters.
     pub user_agent: Option<Arc<str>>,
-    /// Who it is, as configured or as its token says; `None` when nobody asked.
+    /// The principal, from the configuration or the token; `None` if there was no authentication.
     pub principal: Option<Arc<str>>,
 }
 
 impl SessionContext {
-    /// A context with only what every session has; the other fields can be set afterwards.
+    /// A context with only the required parts; the other fields can be set afterwards.
     #[must_use]
     pub fn new(session: SessionId, role: Role, key: StreamKey) -> Self {
         Self {
@@ -371,13 +377,13 @@ pub struct StreamEvent {
     pub stream_id: StreamId,
     /// What happened.
     pub kind: StreamEventKind,
-    /// To which session.
+    /// The session.
     pub session: SessionId,
-    /// When, in milliseconds since 1970 (UTC).
+    /// The time, in milliseconds since 1970 (UTC).
     pub ts_ms: u64,
-    /// When, in milliseconds of the engine's monotonic clock.
+    /// The time, in milliseconds of the engine's monotonic clock.
     pub mono_ms: u64,
-    /// Who and what the session is. Cloning costs one reference count.
+    /// The identity of the session. Cloning costs one reference count.
     pub context: Arc<SessionContext>,
 }
 

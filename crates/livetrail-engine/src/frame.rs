@@ -1,4 +1,4 @@
-//! One frame of media, as every protocol hands it over.
+//! One frame of media, in the form that all protocols share.
 
 use std::num::NonZeroU32;
 
@@ -8,11 +8,14 @@ use bytes::Bytes;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CodecId {
-    /// ITU-T H.264; frames are length-prefixed NAL units, the configuration is an `AVCDecoderConfigurationRecord`.
+    /// ITU-T H.264; frames are length-prefixed NAL units, the configuration is an
+    /// `AVCDecoderConfigurationRecord`.
     H264,
-    /// ITU-T H.265; frames are length-prefixed NAL units, the configuration is an `HEVCDecoderConfigurationRecord`.
+    /// ITU-T H.265; frames are length-prefixed NAL units, the configuration is an
+    /// `HEVCDecoderConfigurationRecord`.
     H265,
-    /// AOMedia AV1; frames are low-overhead OBU streams, the configuration is an `AV1CodecConfigurationRecord`.
+    /// AOMedia AV1; frames are low-overhead OBU streams, the configuration is an
+    /// `AV1CodecConfigurationRecord`.
     Av1,
     /// VP8.
     Vp8,
@@ -32,23 +35,23 @@ pub enum CodecId {
     Ac3,
     /// Dolby E-AC-3 (ETSI TS 102 366).
     Eac3,
-    /// FLAC; the configuration is what Enhanced RTMP defines for it.
+    /// FLAC; the configuration has the form that Enhanced RTMP defines.
     Flac,
-    /// ITU-T H.266, passed on as received.
+    /// ITU-T H.266, forwarded as received.
     Vvc,
-    /// Sorenson H.263, passed on as received.
+    /// Sorenson H.263, forwarded as received.
     H263,
-    /// On2 VP6, passed on as received.
+    /// On2 VP6, forwarded as received.
     Vp6,
-    /// Speex, passed on as received.
+    /// Speex, forwarded as received.
     Speex,
-    /// Nellymoser, passed on as received.
+    /// Nellymoser, forwarded as received.
     Nellymoser,
-    /// Linear PCM, passed on as received.
+    /// Linear PCM, forwarded as received.
     Pcm,
-    /// ADPCM, passed on as received.
+    /// ADPCM, forwarded as received.
     Adpcm,
-    /// A codec that Livetrail has no name for, passed on as received.
+    /// A codec that Livetrail has no name for, forwarded as received.
     Other,
     /// Timed data whose format the gateway knows (AMF0 `onMetaData`).
     Amf0,
@@ -85,7 +88,7 @@ impl CodecId {
     }
 }
 
-/// What a frame carries.
+/// The kind of media in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MediaKind {
     /// Pictures.
@@ -96,23 +99,23 @@ pub enum MediaKind {
     Data,
 }
 
-/// Ticks a second: the unit of a frame's times.
+/// Ticks per second: the unit of a frame's times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimeBase(NonZeroU32);
 
 impl TimeBase {
-    /// 1,000 ticks a second (RTMP, FLV).
+    /// 1,000 ticks per second (RTMP, FLV).
     pub const MILLIS: Self = Self(NonZeroU32::new(1_000).unwrap());
-    /// 90,000 ticks a second (MPEG-TS, RTP video).
+    /// 90,000 ticks per second (MPEG-TS, RTP video).
     pub const MPEG: Self = Self(NonZeroU32::new(90_000).unwrap());
 
-    /// A base of `hz` ticks a second.
+    /// A base of `hz` ticks per second.
     #[must_use]
     pub const fn new(hz: NonZeroU32) -> Self {
         Self(hz)
     }
 
-    /// Ticks a second.
+    /// Ticks per second.
     #[must_use]
     pub const fn hz(self) -> u32 {
         self.0.get()
@@ -129,33 +132,35 @@ impl TimeBase {
     }
 }
 
-/// Properties of a frame that may hold together.
+/// Properties of a frame. Several may apply at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct FrameFlags(u8);
 
 impl FrameFlags {
-    /// Nothing special.
+    /// No properties.
     pub const NONE: Self = Self(0);
     /// Decoding can start here.
     pub const KEYFRAME: Self = Self(1);
-    /// A decoder configuration, or a stream's metadata: kept, and replayed to whoever joins later.
+    /// A decoder configuration, or a stream's metadata. The stream keeps it, and replays it to
+    /// viewers that join later.
     pub const CONFIG: Self = Self(2);
     /// The codec's sequence ends here.
     pub const END_OF_SEQUENCE: Self = Self(4);
-    /// The payload is the whole FLV tag body or RTMP message, with its header: of a codec or a packet that Livetrail does not take
-    /// apart. Only the gateways for FLV and RTMP can send it.
+    /// The payload is the whole FLV tag body or RTMP message with its header, because Livetrail
+    /// does not parse the codec or packet. Only the gateways for FLV and RTMP can send it.
     pub const AS_RECEIVED: Self = Self(8);
-    /// Together with [`CONFIG`](Self::CONFIG): describes a track in addition to its decoder configuration, such as colours for HDR or
-    /// the layout of speakers. Kept next to the configuration, not in its place.
+    /// Together with [`CONFIG`](Self::CONFIG): the frame describes a track in addition to its
+    /// decoder configuration, such as colours for HDR or the layout of speakers. The stream keeps
+    /// it next to the configuration and does not replace the configuration.
     pub const METADATA: Self = Self(16);
 
-    /// Whether all of `other` hold.
+    /// Whether all properties of `other` apply.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Both.
+    /// The properties of both.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -171,17 +176,17 @@ impl std::ops::BitOr for FrameFlags {
 
 /// One frame (an access unit, an audio frame, a configuration record) of one track.
 ///
-/// The payload is the codec's data without any container's or protocol's header (but see [`FrameFlags::AS_RECEIVED`]), and is never
-/// copied after ingest.
+/// The payload is the codec's data without any header of a container or protocol (except for
+/// [`FrameFlags::AS_RECEIVED`]). It is never copied after ingest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaFrame {
-    /// When it is shown, in ticks of `time_base`.
+    /// The presentation time, in ticks of `time_base`.
     pub pts: i64,
-    /// When it is decoded, in ticks of `time_base`; the same as `pts` without reordering.
+    /// The decode time, in ticks of `time_base`; the same as `pts` without reordering.
     pub dts: i64,
-    /// How long it is shown, in ticks of `time_base`; 0 when unknown.
+    /// The display duration, in ticks of `time_base`; 0 if unknown.
     pub duration: u32,
-    /// Nanoseconds to add to `pts`, 0 to 999,999: what a sender says beyond milliseconds.
+    /// Nanoseconds to add to `pts`, 0 to 999,999: a sender's precision beyond milliseconds.
     pub pts_nanos: u32,
     /// The unit of the three above.
     pub time_base: TimeBase,
@@ -244,7 +249,8 @@ impl MediaFrame {
         }
     }
 
-    /// Whether decoding can start here. Only a video frame can be a keyframe; sound can be joined anywhere.
+    /// Whether decoding can start here. Only a video frame can be a keyframe; a decoder can join
+    /// sound anywhere.
     #[must_use]
     pub fn is_keyframe(&self) -> bool {
         self.kind == MediaKind::Video

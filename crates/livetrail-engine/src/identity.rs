@@ -1,16 +1,17 @@
-//! Names of applications, streams and sessions. Validated once, when made: nothing later needs to check again.
+//! Names of applications, streams and sessions. Each is validated once, when it is made: later code
+//! need not check it.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use uuid::Uuid;
 
-/// Longest application name or stream id, in bytes of UTF-8.
+/// The maximum length of an application name or stream id, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// The instance that stands for none: `live/_definst_/cam` is `live/cam`.
+/// The instance name that means no instance: `live/_definst_/cam` is `live/cam`.
 const DEFAULT_INSTANCE: &str = "_definst_";
 
-/// Why a text is not a name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
@@ -20,11 +21,11 @@ pub enum NameError {
     /// The text is longer than [`MAX_NAME_BYTES`].
     #[error("a name has at most {MAX_NAME_BYTES} bytes, this one has {len}")]
     TooLong {
-        /// Length in bytes.
+        /// The length in bytes.
         len: usize,
     },
-    /// A character that no name may have: a control character, one that is invisible or changes the direction of text,
-    /// one that Unicode has not assigned, or a `/` too many.
+    /// A character that is not allowed in a name: a control character, one that is invisible or
+    /// changes the direction of text, one that Unicode has not assigned, or an extra `/`.
     #[error("a name may not have {character:?} (at byte {at})")]
     Forbidden {
         /// The character.
@@ -60,7 +61,7 @@ fn check(text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Whether a name may have this character.
+/// Whether a name may contain this character.
 fn is_allowed(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control() && c != '/';
@@ -68,8 +69,9 @@ fn is_allowed(c: char) -> bool {
     is_visible(c) && c != char::REPLACEMENT_CHARACTER
 }
 
-/// Whether somebody who reads a text sees this character: it is assigned, neither a control nor a format character (such
-/// as those that change the direction of text), nor one that is drawn as nothing. Spaces are visible, line ends are not.
+/// Whether a reader of a text sees this character: it is assigned, neither a control nor a format
+/// character (such as those that change the direction of text), and not drawn as nothing. Spaces
+/// are visible, line ends are not.
 #[must_use]
 pub fn is_visible(c: char) -> bool {
     if c.is_ascii() {
@@ -82,7 +84,7 @@ fn is_line_end(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Unicode's `Default_Ignorable_Code_Point`, as far as those are not format characters.
+/// The characters of Unicode's `Default_Ignorable_Code_Point` that are not format characters.
 fn is_drawn_as_nothing(c: char) -> bool {
     matches!(
         c,
@@ -99,8 +101,9 @@ fn is_drawn_as_nothing(c: char) -> bool {
     )
 }
 
-/// Whether the standard library's table of printable characters has it: it leaves out `Cc`, `Cf`, `Cs`, `Co`, `Cn`, `Zl`,
-/// `Zp` and spaces. A letter in front, so that a combining mark is judged by that table alone.
+/// Whether the standard library's table of printable characters contains it. The table excludes
+/// `Cc`, `Cf`, `Cs`, `Co`, `Cn`, `Zl`, `Zp` and spaces. A letter comes first, so that only that
+/// table judges a combining mark.
 fn is_printable(c: char) -> bool {
     let mut buffer = [b'a'; 5];
     let length = c.encode_utf8(&mut buffer[1..]).len() + 1;
@@ -108,7 +111,8 @@ fn is_printable(c: char) -> bool {
     text.escape_debug().nth(1) == Some(c)
 }
 
-/// Any bytes as a name: what is not UTF-8 or not allowed becomes `_`, what is too long is cut, nothing becomes `-`.
+/// Turns any bytes into a name: each invalid byte or character becomes `_`, a text that is too long
+/// is cut, and an empty text becomes `-`.
 fn sanitize(text: &str, max_bytes: usize) -> String {
     let allowed = |c: char| if is_allowed(c) { c } else { '_' };
     let mut clean: String = text.chars().map(allowed).collect();
@@ -119,7 +123,7 @@ fn sanitize(text: &str, max_bytes: usize) -> String {
             clean.starts_with(char::is_whitespace),
             clean.ends_with(char::is_whitespace),
         );
-        // A white space is at least one byte, so that this is not longer than it was.
+        // White space has at least one byte, so the result is not longer than the text was.
         clean = match (left, right) {
             _ if inner.is_empty() => "_".to_owned(),
             (true, true) => format!("_{inner}_"),
@@ -135,8 +139,8 @@ fn sanitize(text: &str, max_bytes: usize) -> String {
     }
 }
 
-/// Bytes of a name that are read when it is made valid: enough for what is kept, whatever it is
-/// encoded in.
+/// How many bytes of a name are read when it is made valid: enough for the kept length in any
+/// encoding.
 const SANITIZED_BYTES: usize = 4 * MAX_NAME_BYTES;
 
 fn lossy(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
@@ -155,7 +159,7 @@ macro_rules! name {
             /// Checks the text and makes the name.
             ///
             /// # Errors
-            /// [`NameError`] says which rule the text breaks, and where.
+            /// [`NameError`] with the rule that the text breaks, and where.
             pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
                 let text = text.as_ref();
                 let check: fn(&str) -> Result<&str, NameError> = $check;
@@ -210,10 +214,11 @@ macro_rules! name {
 }
 
 name! {
-    /// The name of an application: the first part of a stream's address, with settings of its own.
+    /// The name of an application: the first part of a stream's address, with its own settings.
     ///
-    /// 1 to 255 bytes of UTF-8: no `/`, no control characters, none that is invisible or changes the direction of text, no
-    /// white space at its ends; not `.` and not `..`.
+    /// 1 to 255 bytes of UTF-8. It contains no `/`, no control characters, and no characters that
+    /// are invisible or change the direction of text. It has no white space at its ends, and is
+    /// neither `.` nor `..`.
     AppName,
     |text| check(text).map(|()| text)
 }
@@ -248,10 +253,11 @@ fn check_stream(text: &str) -> Result<&str, NameError> {
 }
 
 impl StreamId {
-    /// An instance of the application, if there is one, and a name: `tenant` and `cam` are `tenant/cam`.
+    /// An instance of the application, if there is one, and a name: `tenant` and `cam` are
+    /// `tenant/cam`.
     ///
     /// # Errors
-    /// [`NameError`] says which rule a part breaks, and where.
+    /// [`NameError`] with the rule that a part breaks, and where.
     pub fn of(instance: Option<&str>, name: &str) -> Result<Self, NameError> {
         match instance {
             Some(instance) => Self::new(format!("{instance}/{name}")),
@@ -272,7 +278,7 @@ impl StreamId {
     }
 }
 
-/// Which stream: an application and a stream id. Shown as `app/stream`.
+/// The key of a stream: an application and a stream id. Displayed as `app/stream`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamKey {
     /// The application.
@@ -288,9 +294,10 @@ impl StreamKey {
         Self { app, stream_id }
     }
 
-    /// A key that stands for any two names, whatever is wrong with them: for the record of an attempt that could not be
-    /// made. What a name may not have becomes `_`, what is too long is cut, an empty name becomes `-`. Of several `/` in a
-    /// stream the last separates its instance.
+    /// A key that represents any two names, however invalid: for the record of an attempt that
+    /// could not be made. Characters that are not allowed become `_`, long names are cut, and an
+    /// empty name becomes `-`. If a stream contains several `/`, the last one separates its
+    /// instance.
     #[must_use]
     pub fn sanitized(app: &[u8], stream: &[u8]) -> Self {
         let (app, stream) = (lossy(app), lossy(stream));
@@ -317,7 +324,7 @@ impl StreamKey {
     /// Checks both parts and makes the key.
     ///
     /// # Errors
-    /// [`NameError`] of the first part that is not a name.
+    /// [`NameError`] of the first invalid part.
     pub fn parse(app: &str, stream_id: &str) -> Result<Self, NameError> {
         Ok(Self {
             app: AppName::new(app)?,
@@ -348,7 +355,8 @@ impl FromStr for StreamKey {
     }
 }
 
-/// One publish or one play, from attempt to terminal event. A UUID of version 7 (RFC 9562), so it sorts by time.
+/// The id of one publish or one play, from attempt to terminal event. It is a UUID of version 7
+/// (RFC 9562), so it sorts by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(Uuid);
 
@@ -356,7 +364,8 @@ impl SessionId {
     /// A new id for a session that begins at `unix_ms` milliseconds since 1970.
     #[must_use]
     pub fn at(unix_ms: u64) -> Self {
-        // `Uuid::now_v7` takes a process-wide lock; random bits within a millisecond are enough for a name.
+        // `Uuid::now_v7` takes a process-wide lock. Random bits within a millisecond are enough for
+        // a name.
         let mut random = [0u8; 10];
         random.copy_from_slice(&Uuid::new_v4().as_bytes()[6..]);
         Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())

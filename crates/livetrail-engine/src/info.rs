@@ -1,4 +1,4 @@
-//! What an engine tells of itself: streams, sessions, totals.
+//! The engine's information about itself: streams, sessions, totals.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -17,15 +17,15 @@ use crate::{
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StreamInfo {
-    /// Who publishes it; its key is the stream's.
+    /// The publisher's context; its key is the stream's.
     pub publisher: Arc<SessionContext>,
-    /// When it began, in milliseconds since 1970 (UTC).
+    /// When it started, in milliseconds since 1970 (UTC).
     pub started_unix_ms: u64,
-    /// For how long it has been live.
+    /// How long it has been live.
     pub uptime: Duration,
-    /// Subscribers at present.
+    /// Current viewers.
     pub subscribers: u64,
-    /// Readers at present that are no sessions: see [`Tap`](crate::Tap).
+    /// Current readers that are not sessions: see [`Tap`](crate::Tap).
     pub taps: u64,
     /// Rates and totals.
     pub qos: QosSnapshot,
@@ -51,13 +51,13 @@ impl StreamInfo {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SessionInfo {
-    /// Who and what it is.
+    /// The session's identity.
     pub context: Arc<SessionContext>,
-    /// When it began, in milliseconds since 1970 (UTC).
+    /// When it started, in milliseconds since 1970 (UTC).
     pub started_unix_ms: u64,
-    /// What it did so far.
+    /// Its totals so far.
     pub totals: SessionTotals,
-    /// Of a viewer that takes frames: frames between it and the newest.
+    /// How many frames a viewer that takes frames is behind the newest.
     pub lag: u64,
 }
 
@@ -84,7 +84,7 @@ impl SessionInfo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RoleCounts {
-    /// Sessions at present.
+    /// Current sessions.
     pub live: u64,
     /// Sessions admitted.
     pub started: u64,
@@ -116,14 +116,15 @@ pub struct EngineTotals {
     pub rate_limited: u64,
     /// Panics of observers that were caught.
     pub observer_panics: u64,
-    /// Bytes that streams keep for their viewers at present: payloads, and about 512 bytes a frame. Each stream is at most 64 KiB ahead.
+    /// Bytes that streams keep for their viewers now: payloads, and about 512 bytes per frame. Each
+    /// stream is at most 64 KiB ahead of this count.
     pub buffered_bytes: u64,
 }
 
 impl EngineTotals {
     pub(crate) fn of(engine: &Inner) -> Self {
-        // Live sessions first: one that ends in between is then counted twice for a moment rather than missed; and the
-        // sums of what has ended never go down.
+        // Live sessions are counted first. A session that ends meanwhile is then counted twice for
+        // a moment rather than missed, and the sums of ended sessions never decrease.
         let cores: Vec<_> = engine.registry().sessions.values().cloned().collect();
         let mut totals = Self {
             publish: RoleCounts::of(&engine.totals.publish),

@@ -1,9 +1,8 @@
-//! Does what nobody else can: ends streams that went silent, subscribers that nobody polls any more, and viewings whose
-//! lease is over; and fires the
-//! tickets whose time is over (see `timers`).
+//! The engine's own thread. It ends silent streams, viewers that are no longer polled, and viewings
+//! whose lease is over. It also fires expired tickets (see `timers`).
 //!
-//! A thread of the engine's own, so that it needs no runtime and outlives any. It starts with the first session or ticket,
-//! sleeps while there is neither, and ends with the engine.
+//! It is a thread, so that it needs no runtime and outlives any. It starts with the first session
+//! or ticket, sleeps while there are none, and ends with the engine.
 
 use std::{
     sync::{
@@ -22,10 +21,10 @@ use crate::{
     timers::{Outcome, Purpose, Ticket},
 };
 
-/// Time between two sweeps.
+/// The interval between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// There is a new session.
+/// Makes sure that the thread runs, after a new session.
 pub(crate) fn ensure(engine: &Arc<Inner>) {
     if engine.has_thread.swap(true, AcqRel) {
         engine.bell.added();
@@ -34,7 +33,7 @@ pub(crate) fn ensure(engine: &Arc<Inner>) {
     }
 }
 
-/// There is a new ticket.
+/// Wakes the thread, after a new ticket.
 pub(crate) fn wake(engine: &Arc<Inner>) {
     ensure(engine);
     engine.bell.ring();
@@ -55,7 +54,7 @@ fn start(engine: &Arc<Inner>) {
     }
 }
 
-/// Clears the flag when the thread ends, however it ends.
+/// Clears the flag when the thread ends, for any reason.
 struct Running(Weak<Inner>);
 
 impl Drop for Running {
@@ -85,7 +84,7 @@ fn run(bell: &Bell, engine: &Weak<Inner>) {
     }
 }
 
-/// How long there is nothing to do; `None` when there is nothing to watch.
+/// How long there is no work; `None` if there is nothing to watch.
 fn time_to_sleep(engine: &Inner, swept: Duration) -> Option<Duration> {
     let nothing_there = || engine.timers.is_empty() && engine.registry().is_empty();
     if engine.bell.is_idle(nothing_there) {
@@ -124,7 +123,7 @@ pub(crate) fn sweep(engine: &Arc<Inner>) {
     }
 }
 
-/// Does what tickets are for whose time is over.
+/// Fires expired tickets: does what each ticket's purpose demands.
 pub(crate) fn fire(engine: &Inner, tickets: Vec<Arc<Ticket>>) {
     for ticket in tickets {
         match &ticket.purpose {
@@ -138,7 +137,7 @@ pub(crate) fn fire(engine: &Inner, tickets: Vec<Arc<Ticket>>) {
     }
 }
 
-/// Refuses an attempt that waits, unless what it waits for has come.
+/// Refuses a waiting attempt, unless its awaited result has come.
 pub(crate) fn stop_attempt(
     engine: &Inner,
     ticket: &Ticket,
@@ -162,7 +161,8 @@ fn end_if_it_never_sent(core: &Arc<SessionCore>, now_ms: u64, timeout: Duration)
 }
 
 fn reap_if_idle(core: &Arc<SessionCore>, now_ms: u64, idle_timeout: Duration) {
-    // A stream that this publisher goes on with may have been silent for longer than it has been here.
+    // The stream that this publisher continues may have been silent for longer than the publisher
+    // has been here.
     let since_ms = core.stream.qos.last_frame_ms();
     let since_ms = since_ms.max(core.started.as_millis() as u64);
     let idle = Duration::from_millis(now_ms.saturating_sub(since_ms));
@@ -179,8 +179,8 @@ fn reap(core: &Arc<SessionCore>, idle: Duration) {
     );
 }
 
-/// A viewer without a cursor ends when its lease does, and not before: the last segments of a stream
-/// that has ended can still be fetched.
+/// Ends a viewer without a cursor when its lease ends, and not earlier: clients can still fetch the
+/// last segments of a stream that has ended.
 fn end_if_over(core: &Arc<SessionCore>, lease: &Lease, now_ms: u64) {
     if lease.expire(now_ms) {
         core.end(if core.stream.is_closed() {
@@ -191,7 +191,8 @@ fn end_if_over(core: &Arc<SessionCore>, lease: &Lease, now_ms: u64) {
     }
 }
 
-/// A subscriber moves itself forward when it is polled; one that is stuck in a write is not polled.
+/// A viewer moves itself forward when it is polled; a viewer that is stuck in a write is not
+/// polled.
 fn evict_if_stalled(core: &Arc<SessionCore>, now_ms: u64) {
     let position = core.progress.carried().position;
     if core.stalled_at.swap(position, Relaxed) != position {

@@ -1,13 +1,14 @@
-//! Streams that are kept for their viewers while they have no publisher: before the first one comes, and while an encoder
-//! reconnects ([`AppSpec::wait_for_publisher`](crate::AppSpec::wait_for_publisher)).
+//! Streams that are kept for their viewers while they have no publisher: before the first one
+//! comes, and while an encoder reconnects
+//! ([`AppSpec::wait_for_publisher`](crate::AppSpec::wait_for_publisher)).
 //!
-//! The stream stays the same, and with it its ring, its viewers and their places in it. There is one writer: a publisher
-//! leaves it here when its handle is dropped, and the next one takes it. So two can never write at once, whatever becomes of
-//! a ghost.
+//! The stream stays the same, with its ring, its viewers and their cursors. There is one writer: a
+//! publisher leaves it here when its handle is dropped, and the next one takes it. So two
+//! publishers can never write at once, whatever happens to a stale connection.
 //!
-//! **Bounds.** A stream is kept for at most the time that its application allows, and only while somebody watches. Viewers
-//! that come while there is no publisher are bounded by [`Limits::max_waiting_viewers`](crate::Limits), and streams that
-//! none has published yet by [`MAX_UNPUBLISHED`].
+//! **Bounds.** A stream is kept for at most the time that its application allows, and only while it
+//! has viewers. [`Limits::max_waiting_viewers`](crate::Limits) bounds viewers that come while there
+//! is no publisher, and [`MAX_UNPUBLISHED`] bounds streams that were never published.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -22,10 +23,10 @@ use crate::{
     lifecycle::SessionCore,
 };
 
-/// Streams that viewers wait for and that nobody has published.
+/// The maximum number of streams that have waiting viewers and were never published.
 const MAX_UNPUBLISHED: usize = 256;
 
-/// Streams without a publisher, and writers that wait for the next one.
+/// Streams without a publisher, and writers for their next publisher.
 #[derive(Default)]
 pub(crate) struct KeptStreams {
     streams: HashMap<StreamKey, Kept>,
@@ -33,9 +34,9 @@ pub(crate) struct KeptStreams {
 
 struct Kept {
     stream: Arc<Stream>,
-    /// `None` while a handle of the publisher before is there.
+    /// `None` while a handle of the previous publisher exists.
     writer: Option<Writer>,
-    /// When it ends, by the engine's clock; `None` while a publisher has it.
+    /// When it ends, by the engine's clock; `None` while it has a publisher.
     until: Option<Duration>,
 }
 
@@ -61,7 +62,7 @@ impl KeptStreams {
             .sum()
     }
 
-    /// Keeps a stream that nobody has published yet; `false` when there are too many.
+    /// Keeps a stream that was never published; `false` if there are too many.
     pub(crate) fn wait(&mut self, key: &StreamKey, stream: &Arc<Stream>, until: Duration) -> bool {
         if self.streams.len() >= MAX_UNPUBLISHED {
             return false;
@@ -77,21 +78,21 @@ impl KeptStreams {
         true
     }
 
-    /// A publisher has begun on this stream.
+    /// Notes that a publisher has started on this stream.
     pub(crate) fn published(&mut self, key: &StreamKey) {
         if let Some(kept) = self.streams.get_mut(key) {
             kept.until = None;
         }
     }
 
-    /// The stream has lost its publisher, which may still have the writer.
+    /// Keeps a stream that has lost its publisher, which may still have the writer.
     pub(crate) fn keep(&mut self, key: &StreamKey, stream: &Arc<Stream>, until: Duration) {
         stream.pause();
         match self.streams.entry(key.clone()) {
             Entry::Occupied(mut kept) if Arc::ptr_eq(&kept.get().stream, stream) => {
                 kept.get_mut().until = Some(until);
             }
-            // Another stream of this name has viewers that wait; this one's have lost.
+            // Another stream of this name has waiting viewers; the viewers of this one have lost.
             Entry::Occupied(_) => stream.close(),
             Entry::Vacant(vacant) => {
                 vacant.insert(Kept {
@@ -103,7 +104,8 @@ impl KeptStreams {
         }
     }
 
-    /// A publisher's handle is gone: its writer is for the next one, if the stream goes on.
+    /// Keeps the writer of a publisher whose handle is gone for the next publisher, if the stream
+    /// continues.
     pub(crate) fn park(&mut self, key: &StreamKey, stream: &Arc<Stream>, writer: Writer) {
         if self.holds(key, stream) {
             if let Some(kept) = self.streams.get_mut(key) {
@@ -121,7 +123,7 @@ impl KeptStreams {
         }
     }
 
-    /// The writer of this stream, for its publisher.
+    /// Takes the writer of this stream, for its publisher.
     pub(crate) fn take_writer(&mut self, key: &StreamKey, stream: &Arc<Stream>) -> Option<Writer> {
         if !self.holds(key, stream) {
             return None;
@@ -138,7 +140,7 @@ impl KeptStreams {
         }
     }
 
-    /// Takes those whose time is over, and those that nobody watches.
+    /// Takes the streams whose time is over, and those without viewers.
     pub(crate) fn take_expired(&mut self, now: Duration) -> Vec<Arc<Stream>> {
         let is_over = |kept: &Kept| {
             let watched = kept.stream.subscribers.load(Relaxed) > 0;
@@ -148,14 +150,14 @@ impl KeptStreams {
         over.map(|(_, kept)| kept.stream).collect()
     }
 
-    /// Takes all.
+    /// Takes all streams.
     pub(crate) fn take_all(&mut self) -> Vec<Arc<Stream>> {
         let all = std::mem::take(&mut self.streams);
         all.into_values().map(|kept| kept.stream).collect()
     }
 }
 
-/// Whether viewers wait for another publisher when one has ended like this.
+/// Whether viewers wait for another publisher after one has ended for this reason.
 pub(crate) fn may_come_back(core: &SessionCore, reason: Reason) -> bool {
     !core.stream.settings.wait_for_publisher.is_zero()
         && !matches!(

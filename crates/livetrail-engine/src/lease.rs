@@ -1,16 +1,16 @@
-//! How long a viewing lives without a word from whoever serves it.
+//! How long a viewing lives without a call from the gateway that serves it.
 //!
-//! Renewing and expiring exclude each other: a lease that was renewed does not expire before its new
-//! time, and one that expired is never renewed. `tests/thread_model.rs` checks that in every order of
-//! steps. A renewal is one atomic operation, so nothing is queued for each viewing: the engine's
-//! thread, which visits all sessions anyway, expires what is over.
+//! Renewal and expiry exclude each other: a renewed lease does not expire before its new time, and
+//! an expired lease is never renewed. `tests/thread_model.rs` checks this in every order of steps.
+//! A renewal is one atomic operation, so nothing is queued per viewing: the engine's thread, which
+//! visits all sessions anyway, expires leases.
 
 use crate::sync::{AtomicU64, Ordering};
 
 /// The lease has expired.
 const EXPIRED: u64 = u64::MAX;
 
-/// The time has not begun.
+/// The lease has not started.
 const NOT_BEGUN: u64 = u64::MAX - 1;
 
 /// When a viewing ends unless it is renewed, in milliseconds of the engine's clock.
@@ -20,7 +20,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// A lease whose time begins with the first [`renew`](Self::renew).
+    /// A lease that starts with the first [`renew`](Self::renew).
     pub(crate) fn new(length_ms: u64) -> Self {
         Self {
             length_ms,
@@ -28,7 +28,7 @@ impl Lease {
         }
     }
 
-    /// The lease is over its length from now. False when it has expired.
+    /// Renews the lease for its length from now. False if it has expired.
     pub(crate) fn renew(&self, now_ms: u64) -> bool {
         let until = now_ms.saturating_add(self.length_ms).min(NOT_BEGUN - 1);
         let renewed = |seen: u64| (seen != EXPIRED).then_some(until);
@@ -37,7 +37,7 @@ impl Lease {
             .is_ok()
     }
 
-    /// Expires the lease if its time is over. True once: the caller ends the session.
+    /// Expires the lease if its time is over. Returns true once: the caller then ends the session.
     pub(crate) fn expire(&self, now_ms: u64) -> bool {
         let seen = self.until_ms.load(Ordering::Acquire);
         if seen > now_ms {

@@ -1,17 +1,20 @@
-//! Livetrail's streaming kernel: identities, frames, sessions, the fan-out bus, admission, observers.
+//! Livetrail's streaming kernel: identities, frames, sessions, the fan-out bus, admission,
+//! observers.
 //!
-//! It knows neither sockets nor protocols nor that anybody audits it: gateways bring frames and take them away, and
-//! whoever wants to know what happens installs an [`Observer`].
+//! It knows no sockets, no protocols and no audit trail. Gateways bring frames and take them away.
+//! A program that wants to know what happens installs an [`Observer`].
 //!
 //! ```
 //! use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, StreamKey};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::builder().application(AppSpec::new("live")).build()?;
 //! let key = StreamKey::parse("live", "cam")?;
 //! let mut publication = engine.publish(Attempt::new(key.clone(), "internal")).await?;
 //! let mut playback = engine.play(Attempt::new(key, "internal")).await?;
-//! publication.push(MediaFrame::video(CodecId::H264, 0, 0, FrameFlags::KEYFRAME, "…".into()))?;
+//! let keyframe = FrameFlags::KEYFRAME;
+//! publication.push(MediaFrame::video(CodecId::H264, 0, 0, keyframe, "…".into()))?;
 //! assert!(playback.next().await.is_some_and(|frame| frame.is_keyframe()));
 //! # Ok(()) }
 //! ```

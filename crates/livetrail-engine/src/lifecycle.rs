@@ -1,11 +1,11 @@
-//! What the engine knows of a session, and how its events are put in order.
+//! The engine's state of a session, and the order of its events.
 //!
-//! **Events of a session** are reported one after another, none after the last, by whichever thread finds the session's
-//! outbox free; a thread that does not leaves its event there and goes on. So nobody waits for an observer that another
-//! thread is in, and an observer may end any session: while a thread reports, what it would report of other sessions is
-//! deferred until it has done.
+//! **Events of a session** are reported one after another, and none after the last. The thread that
+//! finds the session's outbox free reports; any other thread leaves its event there and goes on. So
+//! no thread waits for an observer that another thread is in, and an observer may end any session:
+//! while a thread reports, it defers its events of other sessions until it is done.
 //!
-//! **An end** is decided, reported, unregistered, and then known to the session's owner, in this
+//! **An end** is decided, reported, unregistered, and then visible to the session's owner, in this
 //! order: a host that learns that a publisher has ended can publish again at once.
 
 use std::{
@@ -32,36 +32,40 @@ use crate::{
     progress::Progress,
 };
 
-/// What the engine knows of a session, shared with its handle.
+/// The engine's state of a session, shared with its handle.
 pub(crate) struct SessionCore {
     pub(crate) context: Arc<SessionContext>,
     pub(crate) stream: Arc<Stream>,
     pub(crate) engine: Arc<Inner>,
     pub(crate) started: Duration,
     pub(crate) started_unix_ms: u64,
-    /// Its number among all sessions of the engine, in the order in which they started.
+    /// Its number among all sessions of the engine, in the order of their starts.
     pub(crate) number: AtomicU64,
-    /// When it had passed all gates, in milliseconds of the engine's clock; `u64::MAX` before.
+    /// When it passed all gates, in milliseconds of the engine's clock; `u64::MAX` before.
     pub(crate) admitted_ms: AtomicU64,
-    /// It will be its stream's publisher when the gates have let it pass; another is until then.
+    /// It becomes its stream's publisher once the gates have admitted it; until then another one
+    /// is.
     pub(crate) standby: AtomicBool,
-    /// A publisher that goes on with the stream of another, or one that viewers wait for: it needs that stream's writer.
+    /// The publisher continues another's stream, or a stream that viewers wait for: it needs that
+    /// stream's writer.
     pub(crate) resumes: bool,
-    /// It waited for its turn to be let in: see [`Attempts::pace`](crate::attempts::Attempts::pace).
+    /// It waited for its turn at admission: see
+    /// [`Attempts::pace`](crate::attempts::Attempts::pace).
     pub(crate) paced: bool,
-    /// What was carried; of a viewer, also where it is.
+    /// What the session has carried, and the position of a viewer.
     pub(crate) progress: Progress,
     pub(crate) dropped_frames: AtomicU64,
-    /// Of a viewer, kept by the janitor: the position that it last saw, and since when it has been that.
+    /// The last position of a viewer that the janitor saw, and since when the viewer has been
+    /// there.
     pub(crate) stalled_at: AtomicU64,
     pub(crate) stalled_since_ms: AtomicU64,
-    /// Of a viewer: it takes nothing because it wants nothing.
+    /// The viewer takes nothing because it is paused.
     pub(crate) paused: AtomicBool,
-    /// Of a viewer without a cursor.
+    /// The lease of a viewer without a cursor.
     pub(crate) lease: Option<Lease>,
-    /// Why it ends: decided.
+    /// Why it ends, once that is decided.
     ending: OnceLock<Reason>,
-    /// It has ended: reported and unregistered.
+    /// It has ended: the end is reported and the session is unregistered.
     ended: AtomicBool,
     outbox: Outbox<Message>,
     notify: Notify,
@@ -105,14 +109,14 @@ impl SessionCore {
             lease,
             ending: OnceLock::new(),
             ended: AtomicBool::new(false),
-            // Until its start is reported.
+            // The outbox is busy until the start is reported.
             outbox: Outbox::busy(),
             notify: Notify::new(),
             listener: Mutex::new(None),
         }
     }
 
-    /// Reports the start of a session that has just been registered; what others reported of it meanwhile comes after.
+    /// Reports the start of a newly registered session. Events that others posted meanwhile follow.
     pub(crate) fn report_start(&self) {
         let kind = match self.context.role {
             Role::Publish => StreamEventKind::PublishStarted,
@@ -122,18 +126,18 @@ impl SessionCore {
         self.report_waiting();
     }
 
-    /// Reports something that happened inside the session; not after its end.
+    /// Reports an event inside the session, unless the session has ended.
     pub(crate) fn report(self: &Arc<Self>, kind: StreamEventKind) {
         let posted = self.outbox.post(Message::Event(kind));
         self.deliver_posted(posted);
     }
 
-    /// Ends the session, unless it ends already.
+    /// Ends the session, unless it is ending already.
     pub(crate) fn end(self: &Arc<Self>, reason: Reason) {
         self.end_with(None, reason, None);
     }
 
-    /// Ends the session, unless it ends already; `cause` is reported just before.
+    /// Ends the session, unless it is ending already; `cause` is reported just before.
     pub(crate) fn end_with(
         self: &Arc<Self>,
         cause: Option<StreamEventKind>,
@@ -155,9 +159,9 @@ impl SessionCore {
         self.deliver_posted(posted);
     }
 
-    /// Ends the session for a host, which may say more about the reason.
+    /// Ends the session for a host, which may add a detail to the reason.
     pub(crate) fn end_by_host(self: &Arc<Self>, reason: Reason, detail: &str) {
-        // A host that repeats why the engine has ended the session has given no reason of its own.
+        // A host that repeats the engine's reason for the end has given no reason of its own.
         if self.ending.get().is_some() {
             return;
         }
@@ -165,7 +169,7 @@ impl SessionCore {
         self.end_with(None, reason.of_host(self.context.role), detail);
     }
 
-    /// Delivers what is this thread's to deliver; later, if it is in an observer.
+    /// Delivers the message if this thread must; defers it if this thread is in an observer.
     fn deliver_posted(self: &Arc<Self>, posted: Option<Message>) {
         let Some(message) = posted else { return };
         if is_reporting() {
@@ -177,7 +181,7 @@ impl SessionCore {
         }
     }
 
-    /// Reports what waits in the outbox, which is this thread's.
+    /// Reports the messages in the outbox, which belongs to this thread.
     fn report_waiting(&self) {
         while let Some(message) = self.outbox.next() {
             self.deliver(message);
@@ -211,23 +215,24 @@ impl SessionCore {
         self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why it ends, from the moment when that is decided.
+    /// Why it ends, from the moment of the decision.
     pub(crate) fn ending(&self) -> Option<Reason> {
         self.ending.get().copied()
     }
 
-    /// Whether its end was reported, and what it occupied is free.
+    /// Whether its end was reported and its resources are free.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Acquire)
     }
 
-    /// Why it ended, as its owner hears it: of a publisher not before its stream can be published again.
+    /// Why it ended, for its owner. For a publisher, this is `None` until its stream can be
+    /// published again.
     pub(crate) fn end_reason(&self) -> Option<Reason> {
         let reason = self.ending()?;
         (self.context.role == Role::Play || self.has_ended()).then_some(reason)
     }
 
-    /// Waits until its owner may know that it has ended.
+    /// Waits until its owner may learn that it has ended.
     pub(crate) async fn wait_for_end(&self) -> Reason {
         let mut notified = std::pin::pin!(self.notify.notified());
         loop {
@@ -250,7 +255,7 @@ impl SessionCore {
         }
     }
 
-    /// Why a handle that goes away without a word ends its session.
+    /// Why a session ends whose handle is dropped without a reason.
     pub(crate) fn drop_reason() -> Reason {
         if std::thread::panicking() {
             Reason::InternalError
@@ -260,14 +265,14 @@ impl SessionCore {
     }
 }
 
-/// What this thread is doing.
+/// The state of this thread's reports.
 #[derive(Default)]
 struct Reporting {
-    /// Reports that it is in: more than one when an observer starts a session.
+    /// How many reports it is in: more than one if an observer starts a session.
     depth: usize,
-    /// It is reporting what was deferred.
+    /// It is reporting deferred events.
     draining: bool,
-    /// Sessions whose outbox is this thread's. At most one entry for each session.
+    /// Sessions whose outbox belongs to this thread. At most one entry per session.
     deferred: VecDeque<Arc<SessionCore>>,
 }
 
@@ -285,7 +290,7 @@ fn defer(core: Arc<SessionCore>) {
     REPORTING.with(|reporting| reporting.borrow_mut().deferred.push_back(core));
 }
 
-/// Runs `report`, and then reports what it deferred.
+/// Runs `report`, and then reports the deferred events.
 pub(crate) fn reporting(report: impl FnOnce()) {
     let entered = REPORTING.try_with(|reporting| reporting.borrow_mut().depth += 1);
     report();

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-/// How much a publisher may send. `None` is no limit; of `Some(0)`, one frame passes and nothing after it.
+/// How much a publisher may send. `None` is no limit; with `Some(0)` one frame passes, and none
+/// after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IngressLimit {
-    /// Payload bytes a second.
+    /// Payload bytes per second.
     pub bytes_per_second: Option<u64>,
-    /// Frames a second, of all kinds.
+    /// Frames per second, of all kinds.
     pub frames_per_second: Option<u64>,
-    /// How many seconds' worth may come at once.
+    /// How many seconds' worth may arrive at once.
     pub burst: Duration,
-    /// A publisher that is over its limit for so long without a pause of a second is ended (`rate_limited`).
+    /// A publisher that exceeds its limit for this long, without a pause of a second, is ended
+    /// (`rate_limited`).
     pub patience: Duration,
 }
 
@@ -26,7 +28,7 @@ impl Default for IngressLimit {
     }
 }
 
-/// A token bucket. Its time is passed in.
+/// A token bucket. The caller passes the time.
 #[derive(Debug)]
 struct Bucket {
     per_second: u64,
@@ -52,20 +54,20 @@ impl Bucket {
         self.filled_at = now;
     }
 
-    /// A single item larger than the whole bucket passes when the bucket is full, and leaves a debt.
+    /// An item larger than the whole bucket passes if the bucket is full, and leaves a debt.
     fn has(&self, n: u64) -> bool {
         self.level >= (n as f64).min(self.capacity)
     }
 }
 
-/// What the limiter says of a frame.
+/// The limiter's decision about a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ruling {
     /// Within the limit.
     Pass,
-    /// Over it: drop the frame.
+    /// Over the limit: drop the frame.
     Drop,
-    /// Over it for too long: end the session.
+    /// Over the limit for too long: end the session.
     End,
 }
 
@@ -75,12 +77,12 @@ pub(crate) struct Limiter {
     bytes: Option<Bucket>,
     frames: Option<Bucket>,
     patience: Duration,
-    /// When the present run of hits began, and the last of them.
+    /// When the present run of hits started, and the last hit of the run.
     run: Option<(Duration, Duration)>,
 }
 
 impl Limiter {
-    /// `None` when nothing is limited.
+    /// `None` if nothing is limited.
     pub(crate) fn new(limit: &IngressLimit, now: Duration) -> Option<Self> {
         let bucket = |per_second: Option<u64>| per_second.map(|n| Bucket::new(n, limit.burst, now));
         let (bytes, frames) = (

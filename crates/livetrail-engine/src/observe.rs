@@ -1,4 +1,4 @@
-//! Observers: who wants to hear of each transition.
+//! Observers: code that gets each transition.
 
 use std::{
     future::poll_fn,
@@ -18,17 +18,20 @@ use crate::{
     identity::StreamKey,
 };
 
-/// Declares the trait: each hook once, with the kind of event that it hears.
+/// Declares the trait: each hook once, with the kind of event that it gets.
 macro_rules! observer {
     ($($(#[$doc:meta])* $kind:pat => $hook:ident,)*) => {
-        /// Hears every transition of every session of an engine, exactly once, on the thread that made it.
+        /// Gets each transition of each session of an engine, exactly once, on the thread that made
+        /// it.
         ///
-        /// Override [`on_event`](Self::on_event) to hear all in one place, or single hooks: `on_event` forwards to them.
-        /// Nothing here may block. It may end sessions, also the one whose event it hears: that is done when the event has been
-        /// heard by all observers. A panic is caught and counted, and harms neither the stream nor other observers.
+        /// Override [`on_event`](Self::on_event) to get all of them in one place, or override
+        /// single hooks: `on_event` forwards to them. No hook may block. A hook may end sessions,
+        /// including the one whose event it gets: the end is reported after all observers have got
+        /// the event. A panic is caught and counted, and affects neither the stream nor other
+        /// observers.
         #[async_trait]
         pub trait Observer: Send + Sync + 'static {
-            /// A transition. Forwards to the hook of its kind unless overridden.
+            /// A transition. By default it forwards to the hook of its kind.
             fn on_event(&self, event: &StreamEvent) {
                 match event.kind {
                     $($kind => self.$hook(event),)*
@@ -37,16 +40,18 @@ macro_rules! observer {
 
             $($(#[$doc])* fn $hook(&self, _event: &StreamEvent) {})*
 
-            /// A frame was published. The only hook on the hot path: called on the publisher's thread for every frame.
+            /// A frame was published. This is the only hook on the hot path: the publisher's thread
+            /// calls it for each frame.
             fn on_frame(&self, _key: &StreamKey, _frame: &MediaFrame) {}
 
-            /// Whether [`on_frame`](Self::on_frame) is wanted. Asked once, when the engine is built; `false` saves the call.
+            /// Whether the observer wants [`on_frame`](Self::on_frame). The engine asks once, when
+            /// it is built; `false` saves the call.
             fn wants_frames(&self) -> bool {
                 true
             }
 
-            /// The engine shuts down: hand on what is held back. All observers are flushed at once; dropped at the shutdown's
-            /// deadline.
+            /// The engine shuts down: the observer must pass on what it holds back. All observers
+            /// are flushed at once; the futures are dropped at the shutdown's deadline.
             async fn flush(&self) {}
         }
 
@@ -86,9 +91,9 @@ observer! {
     StreamEventKind::PlayDenied { .. } => on_play_denied,
     /// A viewer skipped frames.
     StreamEventKind::SubscriberLagged { .. } => on_subscriber_lagged,
-    /// A viewer was cut off for chronic lag; its `on_play_ended` follows.
+    /// A viewer was evicted for chronic lag; its `on_play_ended` follows.
     StreamEventKind::SubscriberEvicted { .. } => on_subscriber_evicted,
-    /// A publisher hit its ingress limit.
+    /// A publisher exceeded its ingress limit.
     StreamEventKind::RateLimited { .. } => on_rate_limited,
     /// A stream was idle for too long; its `on_publish_ended` follows.
     StreamEventKind::StreamReaped { .. } => on_stream_reaped,
@@ -96,7 +101,7 @@ observer! {
     StreamEventKind::GopTruncated { .. } => on_gop_truncated,
 }
 
-/// All observers of an engine. Fixed when it is built.
+/// All observers of an engine. The set is fixed when the engine is built.
 pub(crate) struct Observers {
     all: Box<[Arc<dyn Observer>]>,
     of_frames: Box<[Arc<dyn Observer>]>,
@@ -125,7 +130,7 @@ impl Observers {
         }
     }
 
-    /// Flushes all at once, so that one that hangs or panics keeps no other from it.
+    /// Flushes all at once, so that an observer that hangs or panics delays no other.
     pub(crate) async fn flush(&self) {
         let mut flushes: Vec<_> = self.all.iter().map(|o| Some(o.flush())).collect();
         poll_fn(|cx| {
@@ -150,13 +155,14 @@ impl Observers {
         .await;
     }
 
-    /// Panics of observers so far.
+    /// The number of observers' panics so far.
     pub(crate) fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
     }
 
     fn guarded(&self, call: impl FnOnce()) {
-        // What an observer leaves behind when it panics is its own affair: the engine shares no state with it.
+        // The engine shares no state with an observer, so a panic of an observer cannot break the
+        // engine's state.
         if catch_unwind(AssertUnwindSafe(call)).is_err() {
             self.count_panic();
         }

@@ -1,15 +1,15 @@
 //! The order of a session's events: a thread that finds the outbox free delivers, any other leaves
 //! the message there.
 //!
-//! `tests/thread_model.rs` checks in every order of steps that each message is delivered once, in the order in which they
-//! were posted, never two at a time, and none after the last.
+//! `tests/thread_model.rs` checks in every order of steps that each message is delivered once, in
+//! the order of the posts, never two at a time, and none after the last.
 
 use std::{collections::VecDeque, sync::PoisonError};
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// Most messages that wait, in addition to the last: further ones are dropped. An observer that
-/// keeps a thread for this long breaks its promise.
+/// The maximum number of queued messages, in addition to the last; further ones are dropped. An
+/// observer that blocks a thread for this long breaks its promise.
 const MAX_WAITING: usize = 64;
 
 /// Messages of one session.
@@ -18,7 +18,7 @@ pub(crate) struct Outbox<M> {
 }
 
 struct State<M> {
-    /// Somebody delivers.
+    /// A thread is delivering.
     busy: bool,
     /// The last message was posted.
     over: bool,
@@ -26,7 +26,8 @@ struct State<M> {
 }
 
 impl<M> Outbox<M> {
-    /// An outbox that its maker delivers from: what others post waits for [`next`](Self::next).
+    /// An outbox from which its maker delivers: messages of others stay queued for
+    /// [`next`](Self::next).
     pub(crate) fn busy() -> Self {
         Self {
             state: Mutex::new(State {
@@ -37,8 +38,8 @@ impl<M> Outbox<M> {
         }
     }
 
-    /// Posts a message, unless the last was posted. `Some`: the caller is to deliver it, and then what [`next`](Self::next)
-    /// gives.
+    /// Posts a message, unless the last was posted. `Some`: the caller must deliver it, and then
+    /// everything that [`next`](Self::next) returns.
     pub(crate) fn post(&self, message: M) -> Option<M> {
         let mut state = self.state();
         if state.over {
@@ -54,7 +55,8 @@ impl<M> Outbox<M> {
         None
     }
 
-    /// Posts the last message, unless that was posted; `decided` runs when it is this one, before anybody delivers it.
+    /// Posts the last message, unless the last was posted. If it is this one, `decided` runs before
+    /// any thread delivers it.
     pub(crate) fn post_last(&self, message: M, decided: impl FnOnce()) -> Option<M> {
         let mut state = self.state();
         if state.over {
@@ -70,12 +72,13 @@ impl<M> Outbox<M> {
         None
     }
 
-    /// Puts a message back that the caller was to deliver: [`next`](Self::next) gives it. The outbox stays the caller's.
+    /// Puts a message back that the caller had to deliver; [`next`](Self::next) returns it. The
+    /// outbox still belongs to the caller.
     pub(crate) fn put_back(&self, message: M) {
         self.state().waiting.push_front(message);
     }
 
-    /// The next message to deliver; with `None` the outbox is free.
+    /// The next message to deliver; with `None` the outbox becomes free.
     pub(crate) fn next(&self) -> Option<M> {
         let mut state = self.state();
         let message = state.waiting.pop_front();

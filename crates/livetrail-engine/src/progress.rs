@@ -1,15 +1,17 @@
-//! How much a session has carried, and where it is: written by whoever serves it, read by whoever asks.
+//! How much a session has carried, and its position. The thread that serves the session writes
+//! this, and any thread may read it.
 //!
-//! Of the subscribers that a worker serves together, all those that are up to date carry the same frames. So their frames
-//! are counted once, in a [`Pace`] that they share, and not once each: a thousand sessions are a thousand cache lines that
-//! a frame does not touch.
+//! Of the viewers that one worker serves together, all that are up to date carry the same frames.
+//! Their frames are counted once, in a shared [`Pace`], and not once per viewer: with a thousand
+//! sessions a frame then leaves a thousand cache lines untouched.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// What has been carried to all subscribers that are up to date at the moment, since it began.
+/// The frames and bytes carried to all viewers that are currently up to date, since the pace
+/// started.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     frames: AtomicU64,
@@ -18,7 +20,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// At this frame, having carried nothing.
+    /// A pace at this frame that has carried nothing.
     pub(crate) fn at(position: u64) -> Self {
         Self {
             position: AtomicU64::new(position),
@@ -26,7 +28,7 @@ impl Pace {
         }
     }
 
-    /// So much more was carried, and the next frame is `position`. One thread alone says so.
+    /// Adds carried frames and bytes; the next frame is `position`. Only one thread calls this.
     pub(crate) fn advance(&self, frames: u64, bytes: u64, position: u64) {
         add(&self.frames, frames);
         add(&self.bytes, bytes);
@@ -34,18 +36,19 @@ impl Pace {
     }
 }
 
-/// One session's sums and place.
+/// One session's sums and position.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// With a pace, these are what it has to be added to: the sums less what the pace had carried before. They wrap.
+    /// With a pace, these are added to the pace's sums: the session's sums less what the pace had
+    /// carried before. They wrap.
     frames: AtomicU64,
     bytes: AtomicU64,
     position: AtomicU64,
-    /// Held while the sums change their meaning, so that nobody reads halves.
+    /// Held while the sums change their meaning, so that no reader sees a mixture.
     pace: Mutex<Option<Arc<Pace>>>,
 }
 
-/// What a session has carried, and the number of the next frame that it looks at.
+/// What a session has carried, and the number of its next frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Carried {
     pub(crate) frames: u64,
@@ -54,7 +57,7 @@ pub(crate) struct Carried {
 }
 
 impl Progress {
-    /// Counts what was carried apart from any pace. One thread at a time counts for a session.
+    /// Counts frames carried outside any pace. One thread at a time counts for a session.
     pub(crate) fn count(&self, frames: u64, bytes: u64) {
         add(&self.frames, frames);
         add(&self.bytes, bytes);
@@ -66,12 +69,12 @@ impl Progress {
         self.bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// The next frame to look at, while there is no pace.
+    /// Sets the next frame, while there is no pace.
     pub(crate) fn move_to(&self, position: u64) {
         self.position.store(position, Relaxed);
     }
 
-    /// From now on carries what the pace carries.
+    /// Joins a pace: from now on the session carries what the pace carries.
     pub(crate) fn join(&self, pace: &Arc<Pace>) {
         let mut own = self.lock();
         self.settle(own.take());
@@ -90,13 +93,13 @@ impl Progress {
         *own = Some(pace.clone());
     }
 
-    /// No more: what the pace has carried until now is this session's own.
+    /// Leaves the pace: what the pace has carried until now becomes the session's own.
     pub(crate) fn leave(&self) {
         let mut own = self.lock();
         self.settle(own.take());
     }
 
-    /// The sums and the place of this moment.
+    /// The current sums and position.
     pub(crate) fn carried(&self) -> Carried {
         let own = self.lock();
         let (frames, bytes) = (self.frames.load(Relaxed), self.bytes.load(Relaxed));
@@ -122,13 +125,13 @@ impl Progress {
         }
     }
 
-    /// Nothing that can panic runs under it.
+    /// The lock cannot be poisoned: nothing that can panic runs under it.
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Pace>>> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One thread writes, so a load and a store will do.
+/// Only one thread writes, so a load and a store are enough.
 fn add(sum: &AtomicU64, more: u64) {
     sum.store(sum.load(Relaxed).wrapping_add(more), Relaxed);
 }
@@ -140,8 +143,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// However often a session joins and leaves a pace, it has carried what it counted and what the pace carried while
-        /// it was with it.
+        /// However often a session joins and leaves a pace, it has carried its own counts plus what
+        /// the pace carried while the session was with it.
         #[test]
         fn a_session_has_carried_its_own_and_the_paces_that_it_kept(
             steps in prop::collection::vec((0..4u8, 1..1_000u64), 0..60),

@@ -1,5 +1,6 @@
-//! Quality of a stream, for people and metrics: rates, totals, time of the last frame. Plain atomics that the publisher
-//! alone writes; a reader sees each figure whole, and the figures together as of about the same moment.
+//! Quality of a stream, for people and metrics: rates, totals, time of the last frame. Plain
+//! atomics that only the publisher writes. A reader gets each figure whole, and all figures from
+//! about the same moment.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -8,10 +9,10 @@ use std::{
 
 use crate::frame::{MediaFrame, MediaKind};
 
-/// Rates are taken over windows of at least this length.
+/// Rates cover windows of at least this length.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// A stream without a frame for so long has rates of 0.
+/// A stream without a frame for this long has rates of 0.
 const STALE: Duration = Duration::from_secs(3);
 
 /// The figures of one stream.
@@ -34,23 +35,23 @@ struct Track {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct QosSnapshot {
-    /// Video, bits a second of payload over the last window (1 s).
+    /// Video payload in bits per second over the last window (1 s).
     pub video_bitrate_bps: u64,
-    /// Audio, likewise.
+    /// Audio payload in bits per second over the last window.
     pub audio_bitrate_bps: u64,
-    /// Video frames a second over the last window.
+    /// Video frames per second over the last window.
     pub fps: f64,
-    /// Video frames in all, configurations not counted.
+    /// All video frames, without configurations.
     pub video_frames: u64,
-    /// Audio frames in all, configurations not counted.
+    /// All audio frames, without configurations.
     pub audio_frames: u64,
-    /// Keyframes in all.
+    /// All keyframes.
     pub keyframes: u64,
-    /// Payload bytes of video in all.
+    /// All payload bytes of video.
     pub video_bytes: u64,
-    /// Payload bytes of audio in all.
+    /// All payload bytes of audio.
     pub audio_bytes: u64,
-    /// Time since the last frame, or since the stream began.
+    /// Time since the last frame, or since the stream started.
     pub since_last_frame: Duration,
 }
 
@@ -65,12 +66,12 @@ impl Qos {
         }
     }
 
-    /// Monotonic time of the last frame, or of the stream's beginning, in milliseconds.
+    /// Monotonic time of the last frame, or of the stream's start, in milliseconds.
     pub(crate) fn last_frame_ms(&self) -> u64 {
         self.last_frame_ms.load(Relaxed)
     }
 
-    /// A publisher begins: silence counts from now.
+    /// Notes that a publisher starts: silence counts from now.
     pub(crate) fn touch(&self, now_ms: u64) {
         self.last_frame_ms.store(now_ms, Relaxed);
     }
@@ -92,7 +93,7 @@ impl Qos {
     }
 }
 
-/// The window that is being filled; the publisher's own.
+/// The window that is being filled; it belongs to the publisher.
 #[derive(Default)]
 pub(crate) struct QosWriter {
     since_ms: Option<u64>,
@@ -145,7 +146,7 @@ impl QosWriter {
     }
 }
 
-/// Adds where only one thread writes: a load and a store, not a locked instruction.
+/// Adds to a counter that only one thread writes: a load and a store, not a locked instruction.
 fn add(to: &AtomicU64, n: u64) {
     to.store(to.load(Relaxed).wrapping_add(n), Relaxed);
 }

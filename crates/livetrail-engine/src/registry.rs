@@ -1,5 +1,4 @@
-//! What the engine has at present: streams and their publishers, sessions, and their counts for
-//! each owner.
+//! The engine's current state: streams and their publishers, sessions, and their counts per owner.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -19,13 +18,13 @@ use crate::{
     lifecycle::SessionCore,
 };
 
-/// Streams, publishers and sessions. Bounded by the limits on publishers and subscribers, and by
-/// what the gateways let in.
+/// Streams, publishers and sessions. Bounded by the limits on publishers and viewers, and by the
+/// connections that the gateways accept.
 #[derive(Default)]
 pub(crate) struct Registry {
     pub(crate) closed: bool,
-    /// How often credentials were revoked: attempts that were authenticated before are checked
-    /// again.
+    /// How many times credentials were revoked: attempts that were authenticated earlier are
+    /// checked again.
     pub(crate) revocations: u64,
     pub(crate) publishers: HashMap<StreamKey, Arc<SessionCore>>,
     pub(crate) sessions: HashMap<SessionId, Arc<SessionCore>>,
@@ -35,9 +34,9 @@ pub(crate) struct Registry {
     standby: usize,
     started: u64,
     by_address: HashMap<Address, OfAddress>,
-    /// Publishers.
+    /// Publishers per principal.
     by_principal: HashMap<Arc<str>, usize>,
-    /// Publishers.
+    /// Publishers per application.
     by_app: HashMap<AppName, usize>,
 }
 
@@ -47,17 +46,18 @@ struct OfAddress {
     sessions: usize,
 }
 
-/// How a publisher begins.
+/// How a publisher starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holds {
     /// It is the stream's publisher.
     Key,
-    /// It will be when the gates have let it pass; another is until then.
+    /// It becomes the publisher once the gates have admitted it; until then another one is.
     Standby,
 }
 
 impl Registry {
-    /// Registers a publisher, unless a limit forbids it or the stream's publisher is not to be replaced.
+    /// Registers a publisher, unless a limit forbids it or the stream's publisher must not be
+    /// replaced.
     pub(crate) fn add_publisher(
         &mut self,
         core: &Arc<SessionCore>,
@@ -65,7 +65,7 @@ impl Registry {
         may_replace: impl FnOnce(&SessionCore) -> bool,
     ) -> Result<(), Reason> {
         let present = self.publishers.get(&core.context.key).cloned();
-        // One whose end is decided is as good as gone.
+        // A publisher whose end is decided no longer counts.
         let live = present.as_ref().filter(|old| old.ending().is_none());
         if live.is_some_and(|old| !may_replace(old)) {
             return Err(Reason::AlreadyPublishing);
@@ -106,13 +106,14 @@ impl Registry {
             return Err(Reason::LimitReached);
         }
         self.check_address(core, None, limits)?;
-        // Under the registry's lock, so the limit cannot be passed by two at once.
+        // The registry's lock is held, so two viewers at once cannot exceed the limit.
         subscribers.fetch_add(1, Relaxed);
         self.add(core);
         Ok(())
     }
 
-    /// The gates have let `core` pass. Puts it in the place of the stream's publisher, which is returned and is to be ended.
+    /// Makes `core` the stream's publisher, after the gates have admitted it. Returns the old
+    /// publisher, which must be ended.
     pub(crate) fn take_over(
         &mut self,
         core: &Arc<SessionCore>,
@@ -139,8 +140,8 @@ impl Registry {
         self.sessions.is_empty() && self.kept.is_empty()
     }
 
-    /// The stream that a publisher of this key goes on with, if its application lets viewers wait: the one of the present
-    /// publisher, or the one that is kept.
+    /// The stream that a publisher of this key continues, if its application lets viewers wait: the
+    /// present publisher's stream, or the kept one.
     pub(crate) fn stream_to_resume(
         &self,
         key: &StreamKey,
@@ -174,7 +175,7 @@ impl Registry {
         sessions
     }
 
-    /// Forgets a session that has ended, for this reason. Gives its stream if that ends with it.
+    /// Removes a session that has ended for this reason. Returns its stream if that ends with it.
     pub(crate) fn remove(
         &mut self,
         core: &SessionCore,
@@ -259,7 +260,7 @@ impl Registry {
         self.sessions.insert(context.session, core.clone());
     }
 
-    /// The one that is replaced does not count.
+    /// The replaced publisher does not count.
     fn check_publisher(
         &self,
         core: &SessionCore,
@@ -283,8 +284,8 @@ impl Registry {
             let others = of_principal.saturating_sub(usize::from(same));
             within(others, limits.max_publishers_per_principal)?;
         }
-        // A publisher that takes a stream over needs no further slot; and there are no more of
-        // those than of slots.
+        // A publisher that takes a stream over needs no further slot; there are at most as many of
+        // those as slots.
         let present = match (holds, replaced) {
             (Holds::Standby, _) => self.standby,
             (Holds::Key, Some(_)) => self.publishers.len().saturating_sub(1),
@@ -317,7 +318,7 @@ impl Registry {
     }
 }
 
-/// Whether there may be one more; 0 is no limit.
+/// Whether one more is allowed; 0 is no limit.
 fn within(present: usize, limit: usize) -> Result<(), Reason> {
     if limit > 0 && present >= limit {
         return Err(Reason::LimitReached);

@@ -1,11 +1,11 @@
-//! Keeping configured secrets out of everything that is reported.
+//! Keeps configured secrets out of everything that is reported.
 
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{engine::Inner, identity::StreamKey};
 
 impl Inner {
-    /// The text, or the name of the key whose secret stands in it.
+    /// The text, or the name of the key whose secret it contains.
     pub(crate) fn scrub<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match self.secret_in(text) {
             Some(name) => format!("key:{name}").into(),
@@ -13,7 +13,8 @@ impl Inner {
         }
     }
 
-    /// The key, with the name of a key in place of each part in which that key's secret stands.
+    /// The stream key, with the name of a configured key instead of each part that contains that
+    /// key's secret.
     pub(crate) fn scrub_key(&self, key: &StreamKey) -> StreamKey {
         if self.authenticators.is_empty() {
             return key.clone();

@@ -1,4 +1,4 @@
-//! Stopping an engine in order, within a deadline.
+//! The ordered stop of an engine, within a deadline.
 
 use std::{
     future::{Future, poll_fn},
@@ -15,15 +15,17 @@ use crate::{
     timers::{Outcome, Purpose},
 };
 
-/// Time between two checks whether sessions and attempts are over.
+/// The interval between two checks whether sessions and attempts are over.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 impl Engine {
-    /// Stops: refuses attempts (`server_shutdown`), also those that wait for an authenticator or a gate; ends all sessions
-    /// (`server_shutdown`), viewers before publishers; and lets observers flush, all at once. `deadline` counts from now.
+    /// Stops the engine within `deadline` from now. It refuses attempts (`server_shutdown`),
+    /// including those that wait for an authenticator or a gate. It ends all sessions
+    /// (`server_shutdown`), viewers before publishers. It then lets observers flush, all at once.
     ///
-    /// True if all of that was done in time. Sessions are ended on a thread of the engine's own, which goes on with them after
-    /// the deadline; a quarter of the time is kept for flushing. No runtime is needed.
+    /// Returns true if all of that was done in time. A thread of the engine ends the sessions, and
+    /// continues after the deadline; a quarter of the time is reserved for flushing. No runtime is
+    /// needed.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
         let inner = &self.inner;
         let began = inner.timers.now();
@@ -60,15 +62,16 @@ fn refuse_waiting(inner: &Inner) {
     }
 }
 
-/// Ends all sessions, in the order in which they started, so that the trail of an end reads as that of a beginning; viewers
-/// first, because they would otherwise end with their stream.
+/// Ends all sessions in the order of their starts, so that the trail of an end reads like that of a
+/// beginning. Viewers end first, because they would otherwise end with their stream.
 fn end_all(inner: &Arc<Inner>, cores: Vec<Arc<SessionCore>>) {
     if cores.is_empty() {
         return;
     }
     let cores = Arc::new(cores);
     let on_thread = (inner.clone(), cores.clone());
-    // Observers hear each of them: that may take longer than the deadline, and must not keep a runtime from its other tasks.
+    // Observers get each event. That may take longer than the deadline, and must not keep a runtime
+    // from its other tasks.
     let spawned = std::thread::Builder::new()
         .name("livetrail-stop".to_owned())
         .spawn(move || end_in_order(&on_thread.0, &on_thread.1));
@@ -92,14 +95,14 @@ fn end_in_order(inner: &Inner, cores: &[Arc<SessionCore>]) {
 }
 
 impl Inner {
-    /// Ready when no attempt is being judged and no session is left.
+    /// Ready when no attempt is being decided and no session is left.
     async fn until_over(self: &Arc<Self>) {
         while self.deciding.load(SeqCst) > 0 || !self.registry().sessions.is_empty() {
             self.sleep(LOOK_INTERVAL).await;
         }
     }
 
-    /// Whether this is done in time. It is begun in any case.
+    /// Whether `what` is done in time. It is started in any case.
     async fn within(self: &Arc<Self>, time: Duration, what: impl Future<Output = ()>) -> bool {
         let mut what = std::pin::pin!(what);
         let mut late = std::pin::pin!(self.sleep(time));

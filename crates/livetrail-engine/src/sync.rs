@@ -1,5 +1,5 @@
-//! What the ring, the marks, the bell and the outbox share between threads with; `tests/bus_model.rs` and
-//! `tests/thread_model.rs` put a model checker's in its place.
+//! Types that the ring, the marks, the bell and the outbox share between threads.
+//! `tests/bus_model.rs` and `tests/thread_model.rs` replace them with a model checker's types.
 
 pub(crate) use std::{
     hint::spin_loop,
@@ -13,16 +13,16 @@ use std::sync::{Arc, OnceLock};
 
 pub(crate) use atomic_waker::AtomicWaker;
 
-/// A place for a shared value that one thread replaces and any thread reads, without a lock. Reading is cheap; to replace is not:
-/// it looks after every thread that may be reading.
+/// A slot for a shared value that one thread replaces and any thread reads, without a lock. Reading
+/// is cheap. Replacing is not: it checks each thread that may be reading.
 pub(crate) type Slot<T> = arc_swap::ArcSwapOption<T>;
 
-/// What [`Slot::load`] gives.
+/// The result of [`Slot::load`].
 pub(crate) type Loaded<T> = arc_swap::Guard<Option<Arc<T>>>;
 
-/// A place that is filled once: neither filling nor reading waits for anybody.
+/// A cell that is filled once. Neither filling nor reading ever waits.
 pub(crate) type Cell<T> = OnceLock<Arc<T>>;
 
-/// Frames in a segment of the ring: so many share the price of a [`Slot`] that changes, and of an allocation; and so many
-/// less one may be kept longer than they have to be.
+/// Frames per segment of the ring. One [`Slot`] change and one allocation are amortised over this
+/// many frames; up to `SEGMENT_FRAMES - 1` frames outlive their bound.
 pub(crate) const SEGMENT_FRAMES: usize = 16;

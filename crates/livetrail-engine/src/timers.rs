@@ -1,8 +1,9 @@
-//! Deadlines without a runtime: what waits for something that may never come leaves a [`Ticket`] here, and the engine's own
-//! thread (see `janitor`) fires it when its time is over.
+//! Deadlines without a runtime. Code that waits for something that may never come leaves a
+//! [`Ticket`] here, and the engine's own thread (see `janitor`) fires it when its time is over.
 //!
-//! A deadline is a time of the process, and also of the engine's clock: a host that drives time itself reaches it by
-//! [`Engine::sweep`](crate::Engine::sweep). Bounded by the attempts that hosts wait for: each has at most one ticket.
+//! A deadline is a time of the process, and also of the engine's clock: a host that drives time
+//! itself reaches it with [`Engine::sweep`](crate::Engine::sweep). The number of tickets is bounded
+//! by the attempts that hosts wait for: each has at most one ticket.
 
 use std::{
     collections::BTreeMap,
@@ -22,26 +23,26 @@ use crate::{
     lifecycle::SessionCore,
 };
 
-/// What is to be done when a ticket's time is over or the engine stops.
+/// What to do when a ticket's time is over or the engine stops.
 pub(crate) enum Purpose {
-    /// Nothing but to wake.
+    /// Only wake the waiting task.
     Sleep,
-    /// The attempt is refused with this reason.
+    /// Refuse the attempt with this reason.
     Attempt(Arc<SessionContext>, Reason),
-    /// The session is ended with this reason.
+    /// End the session with this reason.
     Gate(Arc<SessionCore>, Reason),
 }
 
-/// How a ticket came out.
+/// The outcome of a ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// What was waited for came.
+    /// The awaited result came.
     Came,
-    /// It did not, for this reason.
+    /// It did not come, for this reason.
     Stopped(Reason),
 }
 
-/// Somebody who waits.
+/// A ticket of a waiting task.
 pub(crate) struct Ticket {
     number: u64,
     deadline: Option<Duration>,
@@ -52,7 +53,7 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// Settles how it came out, unless that is settled.
+    /// Settles the outcome, unless it is settled already.
     pub(crate) fn settle(&self, outcome: Outcome) -> bool {
         self.outcome.set(outcome).is_ok()
     }
@@ -65,7 +66,7 @@ impl Ticket {
         self.waker.wake();
     }
 
-    /// Ready when somebody else has settled it.
+    /// Ready when another thread has settled it.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Outcome> {
         self.waker.register(cx.waker());
         self.outcome().map_or(Poll::Pending, Poll::Ready)
@@ -95,7 +96,7 @@ impl Timers {
         }
     }
 
-    /// Time of the process, which deadlines are measured by.
+    /// The time of the process, by which deadlines are measured.
     pub(crate) fn now(&self) -> Duration {
         self.time.monotonic()
     }
@@ -104,7 +105,8 @@ impl Timers {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A ticket whose time is over at both of these; `None` when the engine has stopped and takes no more.
+    /// Adds a ticket that expires at both of these times; `None` if the engine has stopped and
+    /// accepts no more tickets.
     pub(crate) fn add(
         &self,
         purpose: Purpose,
@@ -141,7 +143,7 @@ impl Timers {
         self.waiting().tickets.is_empty()
     }
 
-    /// Takes those whose time is over.
+    /// Takes the expired tickets.
     pub(crate) fn take_due(&self) -> Vec<Arc<Ticket>> {
         let now = self.now();
         let mut waiting = self.waiting();
@@ -150,7 +152,7 @@ impl Timers {
         due.into_values().collect()
     }
 
-    /// Takes those whose time by the engine's clock is over.
+    /// Takes the tickets that have expired by the engine's clock.
     pub(crate) fn take_due_by(&self, clock_now: Duration) -> Vec<Arc<Ticket>> {
         let due = |ticket: &Ticket| ticket.clock_deadline.is_some_and(|at| at <= clock_now);
         let mut waiting = self.waiting();
@@ -165,7 +167,7 @@ impl Timers {
             .collect()
     }
 
-    /// Takes all, and from now on those that sleep alone.
+    /// Takes all tickets, and from now on accepts only those that sleep.
     pub(crate) fn stop(&self) -> Vec<Arc<Ticket>> {
         let mut waiting = self.waiting();
         waiting.stopped = true;

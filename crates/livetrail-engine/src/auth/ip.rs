@@ -1,4 +1,4 @@
-//! Rules on addresses.
+//! Rules for addresses.
 
 use std::net::IpAddr;
 
@@ -11,10 +11,11 @@ use crate::{
     event::{Reason, Role},
 };
 
-/// Refuses by address, and abstains from the rest: goes first in a chain.
+/// Refuses by address, and abstains otherwise. It goes first in a chain.
 ///
-/// A denied address is refused. If any network is allowed, an address in none of them is refused, and so is a peer
-/// without an address. IPv4 addresses that arrive as IPv6 (`::ffff:a.b.c.d`) count as what they are.
+/// A denied address is refused. If any network is allowed, an address in none of them is refused,
+/// and so is a peer without an address. IPv4 addresses that arrive as IPv6 (`::ffff:a.b.c.d`) count
+/// as IPv4.
 #[derive(Debug, Clone, Default)]
 pub struct IpRules {
     allow: Vec<IpNet>,
@@ -22,7 +23,7 @@ pub struct IpRules {
 }
 
 impl IpRules {
-    /// No rules: nobody is refused.
+    /// No rules: no address is refused.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -35,15 +36,15 @@ impl IpRules {
         self
     }
 
-    /// Denies a network, also where it is allowed as part of a larger one.
+    /// Denies a network, even if it is allowed as part of a larger one.
     #[must_use]
     pub fn deny(mut self, net: IpNet) -> Self {
         self.deny.push(net);
         self
     }
 
-    /// Whether these rules refuse an address; `None` is a peer without one. For a gateway that asks before it reads
-    /// anything.
+    /// Whether these rules refuse an address; `None` is a peer without one. For a gateway that
+    /// checks before it reads any input.
     #[must_use]
     pub fn refuses(&self, ip: Option<IpAddr>) -> bool {
         let Some(ip) = ip.map(|ip| ip.to_canonical()) else {

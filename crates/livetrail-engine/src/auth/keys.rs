@@ -25,7 +25,7 @@ pub struct StaticKey {
 }
 
 impl StaticKey {
-    /// A key that is good for every application, every stream, and both roles.
+    /// A key for all applications, all streams, and both roles.
     #[must_use]
     pub fn new(name: impl Into<String>, secret: &str) -> Self {
         Self {
@@ -38,21 +38,21 @@ impl StaticKey {
         }
     }
 
-    /// Good for this application only.
+    /// Restricts the key to this application.
     #[must_use]
     pub fn app(mut self, app: AppName) -> Self {
         self.app = Some(app);
         self
     }
 
-    /// Good for this stream only.
+    /// Restricts the key to this stream.
     #[must_use]
     pub fn stream(mut self, stream: StreamId) -> Self {
         self.stream = Some(stream);
         self
     }
 
-    /// Good for this role only.
+    /// Restricts the key to this role.
     #[must_use]
     pub fn grant(mut self, grant: Grant) -> Self {
         self.grant = grant;
@@ -77,10 +77,10 @@ impl std::fmt::Debug for StaticKey {
     }
 }
 
-/// Lets in who shows one of these keys; abstains otherwise.
+/// Admits clients that send one of these keys; abstains otherwise.
 ///
-/// A space in what is shown counts as `+` too: clients write the `+` of a key into an address as it is, where it means a
-/// space to some.
+/// A space in the client's text counts as `+` too: clients write the `+` of a key into an address
+/// unescaped, where some programs read it as a space.
 #[derive(Clone, Default)]
 pub struct StaticKeys {
     keys: Vec<StaticKey>,
@@ -94,7 +94,7 @@ impl std::fmt::Debug for StaticKeys {
 }
 
 impl StaticKeys {
-    /// These keys.
+    /// Admits with these keys.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = StaticKey>) -> Self {
         let keys: Vec<StaticKey> = keys.into_iter().collect();
@@ -113,7 +113,8 @@ impl StaticKeys {
         };
         let shown = digest(token.expose());
         let as_form = digest(&token.expose().replace(' ', "+"));
-        // Every key is compared, each in constant time: how long it takes tells nothing of the keys.
+        // Each key is compared in constant time, and all keys are compared: the duration reveals
+        // nothing about them.
         let mut found = None;
         for key in &self.keys {
             let same = key.digest.ct_eq(&shown) | key.digest.ct_eq(&as_form);

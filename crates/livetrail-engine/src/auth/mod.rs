@@ -1,4 +1,4 @@
-//! Authenticators: who may publish and play.
+//! Authenticators decide who may publish and play.
 
 mod ip;
 mod keys;
@@ -20,38 +20,40 @@ use crate::{
     event::{Reason, Role},
 };
 
-/// What an authenticator says of an attempt.
+/// An authenticator's verdict on an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Let it in, as this principal if it is known. A principal is recorded: never a secret.
+    /// Admit it, as this principal if it is known. A principal is recorded, so it is never a
+    /// secret.
     Allow(Option<Arc<str>>),
     /// Refuse it.
     Deny(Reason),
-    /// Not for this authenticator to judge.
+    /// This authenticator does not decide.
     Abstain,
 }
 
-/// Judges attempts. Several are asked in order until one allows or denies; if all abstain, the attempt is refused.
+/// Decides on attempts. The engine asks several in order until one allows or denies; if all
+/// abstain, it refuses the attempt.
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// Judges an attempt. May take its time: the engine stops waiting at
-    /// [`Limits::admission_timeout`](crate::Limits::admission_timeout) (`auth_unavailable`), when the client leaves, or when
-    /// the engine stops. The future is then dropped.
+    /// Decides on an attempt. It may take its time. The engine stops waiting, and drops the future,
+    /// at [`Limits::admission_timeout`](crate::Limits::admission_timeout) (`auth_unavailable`), if
+    /// the client leaves, or if the engine stops.
     async fn authenticate(&self, role: Role, attempt: &Attempt) -> Verdict;
 
-    /// The same verdict, given at once: for an authenticator that asks nobody outside this process and never waits.
-    /// `None`, the default, when this attempt needs [`authenticate`](Self::authenticate).
+    /// The same verdict at once: for an authenticator that asks no outside service and never waits.
+    /// `None`, the default, means that this attempt needs [`authenticate`](Self::authenticate).
     ///
-    /// Credentials are to be compared in constant time. An address that is over its budget of attempts is judged by this
-    /// method alone, so that it cannot drive load to a service outside.
+    /// Compare credentials in constant time. Only this method decides on an address that is over
+    /// its budget of attempts, so that such an address cannot cause load on an outside service.
     fn judge_locally(&self, _role: Role, _attempt: &Attempt) -> Option<Verdict> {
         None
     }
 
-    /// The name of the configured key whose secret stands somewhere in this text, raw or percent-encoded. `None`, the
-    /// default, when there is none. The engine records the name in place of the text.
+    /// The name of the configured key whose secret this text contains, raw or percent-encoded.
+    /// `None`, the default, if it contains none. The engine records the name instead of the text.
     ///
-    /// How long this takes must not depend on how much of a secret was guessed.
+    /// The duration must not depend on how much of a secret was guessed.
     fn secret_in(&self, _text: &str) -> Option<Arc<str>> {
         None
     }
@@ -70,7 +72,7 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
     }
 }
 
-/// What somebody may do.
+/// The roles that a credential allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Grant {
     /// Publish and play.
@@ -94,10 +96,10 @@ impl Grant {
     }
 }
 
-/// Lets everybody in, to do what it grants; abstains from the rest. Goes last in a chain.
+/// Admits everyone for the granted roles; abstains otherwise. It goes last in a chain.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AllowAll(
-    /// What everybody may do.
+    /// The roles that are allowed to everyone.
     pub Grant,
 );
 
@@ -122,7 +124,8 @@ impl Authenticator for AllowAll {
     }
 }
 
-/// Several authenticators as one: the first that allows or denies decides; if all abstain, so does the chain.
+/// Several authenticators as one. The first that allows or denies decides; if all abstain, the
+/// chain abstains.
 #[derive(Clone, Default)]
 pub struct Chain {
     links: Vec<Arc<dyn Authenticator>>,
@@ -155,7 +158,8 @@ impl Authenticator for Chain {
         Verdict::Abstain
     }
 
-    /// As far as the links decide locally: one that cannot must not be passed over.
+    /// A link that cannot decide locally must not be skipped, so the chain then cannot decide
+    /// locally either.
     fn judge_locally(&self, role: Role, attempt: &Attempt) -> Option<Verdict> {
         for link in &self.links {
             match link.judge_locally(role, attempt)? {

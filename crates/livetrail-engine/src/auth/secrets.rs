@@ -1,31 +1,32 @@
-//! Finding configured secrets in texts that clients send, so that they are not recorded.
+//! Finds configured secrets in texts from clients, so that they are not recorded.
 //!
-//! A text is searched for every secret at every place, raw and percent-decoded, with a space taken for the `+` that forms
-//! make of it. To compare each place with each secret would take long, so places are found by a hash with a key that is made
-//! for each process, over windows as long as a secret; what has the right hash is compared in
-//! constant time. How long that takes says nothing of how much of a secret was guessed: a window
-//! whose hash is not the secret's is not checked again, and hashes of near misses are as far apart
-//! as any.
+//! A text is searched for each secret at each position, raw and percent-decoded, and a space counts
+//! as `+`, because forms encode `+` as a space. Comparing each position with each secret would be
+//! slow. So the search uses a hash over windows of a secret's length, with a key that is made per
+//! process. A window with a matching hash is compared in constant time.
+//!
+//! The duration does not reveal how much of a secret was guessed: a window with another hash is not
+//! checked again, and the hashes of near misses are as far apart as any.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use subtle::ConstantTimeEq;
 
-/// A secret shorter than this counts only where it stands alone, between characters that are neither letters nor digits:
-/// else it would be found in innocent words.
+/// A secret shorter than this counts only if it stands alone, between characters that are neither
+/// letters nor digits. Otherwise the search would find it in innocent words.
 const MIN_ANYWHERE_BYTES: usize = 8;
 
-/// Parts of a secret that are at least this long are secrets as well: a client that cuts an address at a `/` or `?` sends a
-/// part.
+/// Parts of a secret that are at least this long are secrets as well: a client that splits an
+/// address at a `/` or `?` sends a part.
 const MIN_PART_BYTES: usize = 8;
 
-/// How often a text is percent-decoded.
+/// How many times a text is percent-decoded.
 const DECODINGS: usize = 2;
 
 /// 2^61 - 1: a prime.
 const MODULUS: u64 = (1 << 61) - 1;
 
-/// Secrets with the names of their keys.
+/// Secrets and the names of their keys.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
     base: u64,
@@ -62,7 +63,8 @@ impl Secrets {
             return;
         }
         if self.base == 0 {
-            // Of the process's randomness; a base of at least 2^32 spreads short windows too.
+            // The base comes from the process's randomness; a base of at least 2^32 spreads short
+            // windows too.
             self.base = (uuid::Uuid::new_v4().as_u64_pair().1 % (MODULUS >> 1)) + (1 << 32);
         }
         let base = self.base;
@@ -86,7 +88,7 @@ impl Secrets {
         }
     }
 
-    /// The name of the key whose secret stands in the text.
+    /// The name of the key whose secret the text contains.
     pub(crate) fn find(&self, text: &str) -> Option<Arc<str>> {
         if self.lengths.is_empty() {
             return None;
@@ -142,13 +144,13 @@ fn stands_alone(text: &[u8], start: usize, end: usize) -> bool {
     !is_word(start.checked_sub(1).and_then(|before| text.get(before))) && !is_word(text.get(end))
 }
 
-/// A form's spaces are pluses.
+/// Replaces spaces by pluses, as forms encode them.
 fn canonical(text: &[u8]) -> Vec<u8> {
     let plus = |byte: &u8| if *byte == b' ' { b'+' } else { *byte };
     text.iter().map(plus).collect()
 }
 
-/// `None` when there is nothing to decode.
+/// `None` if there is nothing to decode.
 fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -176,7 +178,7 @@ fn hex(digit: u8) -> Option<u8> {
         .and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// The hash with one more byte. A byte counts as one more than it is, so that zeros count.
+/// The hash with one more byte. A byte counts as its value plus one, so that zeros count.
 fn step(hash: u64, base: u64, byte: u8) -> u64 {
     (times(hash, base) + u64::from(byte) + 1) % MODULUS
 }
@@ -222,7 +224,7 @@ mod tests {
             "abc+DEF/ghi+jklmnop=",
             "abc DEF/ghi jklmnop=",
             "abc%2BDEF%2Fghi%2Bjklmnop%3D",
-            // Cut at the slash, as clients do.
+            // Split at the slash, as clients do.
             "cam?token=jklmnop=",
         ] {
             let name = found(text);

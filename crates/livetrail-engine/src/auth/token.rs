@@ -1,5 +1,5 @@
-//! Signed tokens that expire: JSON Web Tokens (RFC 7519) with HMAC-SHA-256 (`HS256`, RFC 7518 section 3.2), so that any
-//! JWT library can issue them.
+//! Signed tokens that expire: JSON Web Tokens (RFC 7519) with HMAC-SHA-256 (`HS256`, RFC 7518
+//! section 3.2). Any JWT library can issue them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,62 +16,62 @@ use crate::{
     event::{Reason, Role},
 };
 
-/// Clocks of issuer and server may differ by so much.
+/// The allowed difference between the clocks of issuer and server.
 const LEEWAY: Duration = Duration::from_secs(5);
 
 /// RFC 7518 section 3.2: a key must be at least as long as the hash.
 const MIN_KEY_BYTES: usize = 32;
 
-/// Longest token that is looked at.
+/// The maximum length of a token that is parsed.
 const MAX_TOKEN_BYTES: usize = 4_096;
 
-/// What a token says, besides `exp` (required) and `nbf`.
+/// The claims of a token, in addition to `exp` (required) and `nbf`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[non_exhaustive]
 pub struct TokenClaims {
-    /// Who holds it: the principal on record.
+    /// The holder of the token: the principal on record.
     #[serde(rename = "sub", default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// Good for this application only.
+    /// Restricts the token to this application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
-    /// Good for this stream only.
+    /// Restricts the token to this stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
-    /// `publish` or `play`; both when absent.
+    /// `publish` or `play`; both if absent.
     #[serde(rename = "act", default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
 }
 
 impl TokenClaims {
-    /// Claims that say nothing: good for every stream and both roles.
+    /// Claims without a restriction: valid for all streams and both roles.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Says who holds the token.
+    /// Sets the holder of the token.
     #[must_use]
     pub fn subject(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
         self
     }
 
-    /// Good for this application only.
+    /// Restricts the token to this application.
     #[must_use]
     pub fn app(mut self, app: impl Into<String>) -> Self {
         self.app = Some(app.into());
         self
     }
 
-    /// Good for this stream only.
+    /// Restricts the token to this stream.
     #[must_use]
     pub fn stream(mut self, stream: impl Into<String>) -> Self {
         self.stream = Some(stream.into());
         self
     }
 
-    /// Good for what is granted only.
+    /// Restricts the token to what is granted.
     #[must_use]
     pub fn grant(mut self, grant: Grant) -> Self {
         self.action = match grant {
@@ -91,8 +91,8 @@ impl TokenClaims {
     }
 }
 
-/// Lets in who shows a token signed with one of these keys; refuses one that is signed but expired or for something else;
-/// abstains otherwise.
+/// Admits clients that send a token signed with one of these keys. Refuses a signed token that has
+/// expired or is for another target. Abstains otherwise.
 #[derive(Clone)]
 pub struct SignedTokens {
     keys: Vec<(Arc<str>, Hs256Key)>,
@@ -101,7 +101,7 @@ pub struct SignedTokens {
 }
 
 impl SignedTokens {
-    /// No keys yet.
+    /// Makes a verifier without keys.
     #[must_use]
     pub fn new(clock: impl Clock) -> Self {
         Self {
@@ -111,10 +111,11 @@ impl SignedTokens {
         }
     }
 
-    /// Adds a key. Its name is the principal of tokens without `sub`. Several keys let one rotate them.
+    /// Adds a key. Its name is the principal of tokens without `sub`. Several keys allow a
+    /// rotation.
     ///
     /// # Errors
-    /// [`Error::SigningKey`] when the key has less than 32 bytes.
+    /// [`Error::SigningKey`] if the key has less than 32 bytes.
     pub fn key(mut self, name: &str, secret: &[u8]) -> Result<Self, Error> {
         if secret.len() < MIN_KEY_BYTES {
             return Err(Error::SigningKey {
@@ -128,10 +129,10 @@ impl SignedTokens {
         Ok(self)
     }
 
-    /// Issues a token with the first key, good from now for `valid_for` (in whole seconds).
+    /// Issues a token with the first key, valid from now for `valid_for` (in whole seconds).
     ///
     /// # Errors
-    /// [`Error::SigningKey`] when there is no key, or the time is out of range.
+    /// [`Error::SigningKey`] if there is no key, or the time is out of range.
     pub fn issue(&self, claims: &TokenClaims, valid_for: Duration) -> Result<String, Error> {
         let error = |what| Error::SigningKey {
             name: self.keys.first().map_or("", |k| &k.0).to_owned(),
@@ -200,7 +201,8 @@ impl Authenticator for SignedTokens {
         Some(self.judge(role, attempt))
     }
 
-    /// A key's secret, or what looks like a token: nobody has to know whose that is.
+    /// Finds a key's secret, or a text that looks like a token. The owner of a token need not be
+    /// known.
     fn secret_in(&self, text: &str) -> Option<Arc<str>> {
         self.secrets
             .find(text)
@@ -208,7 +210,8 @@ impl Authenticator for SignedTokens {
     }
 }
 
-/// Whether something in the text looks like a token: three parts of base64url, the first a JSON object.
+/// Whether a part of the text looks like a token: three parts of base64url, the first a JSON
+/// object.
 fn has_token(text: &str) -> bool {
     let is_part = |part: &str| {
         part.chars()
@@ -319,7 +322,7 @@ mod tests {
         );
     }
 
-    /// RFC 7515 appendix A.1: the example token of the standard, signed by somebody else's code.
+    /// RFC 7515 appendix A.1: the standard's example token, signed by other software.
     #[test]
     fn the_standards_own_example_verifies() {
         let token = concat!(
