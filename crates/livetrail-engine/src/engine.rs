@@ -38,7 +38,8 @@ use crate::{
     viewing::Viewing,
 };
 
-/// A streaming engine. Cloning gives another handle to the same engine; many engines can live in one process.
+/// A streaming engine. Cloning gives another handle to the same engine; a process may have many
+/// engines.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) inner: Arc<Inner>,

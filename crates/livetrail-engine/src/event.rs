@@ -25,7 +25,8 @@ impl Role {
     }
 }
 
-/// Why a session ended or was refused. The labels are stable: records, metrics and the API carry them.
+/// Why a session ended or was refused. The labels are stable: records, metrics and the API contain
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {

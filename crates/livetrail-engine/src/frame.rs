@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 
 use bytes::Bytes;
 
-/// A codec that the engine carries. The engine never decodes; it names the codec so that gateways agree.
+/// A codec that the engine carries. The engine never decodes; it names the codec so that gateways
+/// agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CodecId {

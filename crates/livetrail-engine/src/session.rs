@@ -1,4 +1,5 @@
-//! Sessions as values: a [`Publication`] or a [`Playback`] is the right to send or to watch, and ends exactly once.
+//! Sessions as values: a [`Publication`] or a [`Playback`] is the right to publish or to watch, and
+//! ends exactly once.
 
 use std::{
     future::poll_fn,
@@ -19,13 +20,13 @@ use crate::{
     viewing::{Handle, Viewing},
 };
 
-/// Least time between two events of one session that say how often something happened.
+/// The minimum time between two events of one session that count repetitions.
 const REPORT_INTERVAL_MS: u64 = 1_000;
 
-/// Within so long a subscriber's lag budget counts.
+/// The window of a viewer's lag budget.
 const LAG_WINDOW_MS: u64 = 60_000;
 
-/// Tells when a session has ended, to somebody who does not hold it.
+/// Signals the end of a session to code that does not hold it.
 #[derive(Clone)]
 pub struct EndSignal {
     core: Arc<SessionCore>,
@@ -49,29 +50,30 @@ impl EndSignal {
     }
 }
 
-/// What became of a frame that was pushed.
+/// What happened to a pushed frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// It is on its way to the subscribers.
+    /// It is on its way to the viewers.
     Accepted,
-    /// It was over the ingress limit, or depends on a frame that was; it is counted and gone. Or the session is just
-    /// ending: the next call says why.
+    /// It exceeded the ingress limit, or depends on a frame that did; it is counted and dropped. Or
+    /// the session is just ending: the next call returns the reason.
     Dropped,
 }
 
-/// The right to send one stream. Dropping it ends the session (`client_closed`; `internal_error` in a panic).
+/// The right to publish one stream. Dropping it ends the session (`client_closed`; `internal_error`
+/// in a panic).
 pub struct Publication {
     handle: Handle,
-    /// Until it is dropped.
+    /// `None` once the handle is being dropped.
     writer: Option<Writer>,
     limiter: Option<Limiter>,
-    /// A video frame was dropped: those that depend on it go too.
+    /// A video frame was dropped: frames that depend on it are dropped too.
     broken_gop: bool,
     limited: Repeated,
     truncated: Repeated,
 }
 
-/// Counts what may happen often and is reported at most once a second.
+/// Counts what may happen often, for a report at most once per second.
 #[derive(Default)]
 struct Repeated {
     count: u64,
@@ -79,7 +81,7 @@ struct Repeated {
 }
 
 impl Repeated {
-    /// Adds, and gives the sum since the last report when the next is due.
+    /// Adds. Returns the sum since the last report if the next report is due.
     fn add(&mut self, n: u64, now_ms: u64) -> Option<u64> {
         self.count += n;
         let due = self
@@ -106,10 +108,11 @@ impl Publication {
         }
     }
 
-    /// Sends a frame to all subscribers. Never waits, whatever they do.
+    /// Sends a frame to all viewers. Never waits, whatever they do.
     ///
     /// # Errors
-    /// [`Ended`] when the session has ended: kicked, replaced, reaped, over its limit for too long, or the server stops.
+    /// [`Ended`] if the session has ended: kicked, replaced, reaped, over its limit for too long,
+    /// or the server stops.
     pub fn push(&mut self, frame: MediaFrame) -> Result<Pushed, Ended> {
         if self.handle.core.ending().is_some() {
             return self.ended();
@@ -139,7 +142,7 @@ impl Publication {
         Ok(Pushed::Accepted)
     }
 
-    /// What becomes of a frame that is not sent.
+    /// The result for a frame that is not sent.
     fn ended(&self) -> Result<Pushed, Ended> {
         match self.handle.core.end_reason() {
             Some(reason) => Err(Ended { reason }),
@@ -189,13 +192,14 @@ impl Publication {
         self.handle.key()
     }
 
-    /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine alone can know (`idle`,
-    /// `evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as `internal_error`.
+    /// Ends the session with a reason. Nothing happens if it has ended. A reason that only the
+    /// engine can know (`idle`, `evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded
+    /// as `internal_error`.
     pub fn end(self, reason: Reason) {
         self.handle.end_with(reason, "");
     }
 
-    /// Ends the session like [`end`](Self::end), with a text that says more about the reason; of the text, what
+    /// As [`end`](Self::end), with a text that explains the reason. As much of the text as
     /// [`Detail`](crate::Detail) keeps is recorded.
     pub fn end_with(self, reason: Reason, detail: &str) {
         self.handle.end_with(reason, detail);
@@ -207,7 +211,7 @@ impl Publication {
         self.handle.end_reason()
     }
 
-    /// Tells others when it ends.
+    /// A signal of its end, for other code.
     #[must_use]
     pub fn end_signal(&self) -> EndSignal {
         self.handle.end_signal()
@@ -216,7 +220,7 @@ impl Publication {
 
 impl Drop for Publication {
     fn drop(&mut self) {
-        // The writer is for the next publisher, so this one has ended before.
+        // The next publisher takes the writer, so this session must have ended before.
         self.handle.finish();
         if let Some(writer) = self.writer.take() {
             self.handle.core.engine.park(&self.handle.core, writer);
@@ -224,13 +228,15 @@ impl Drop for Publication {
     }
 }
 
-/// The right to watch one stream. Dropping it ends the session (`client_closed`; `internal_error` in a panic).
+/// The right to watch one stream. Dropping it ends the session (`client_closed`; `internal_error`
+/// in a panic).
 ///
-/// Gives decoder configurations first, then the current GOP from its keyframe, then live frames, none missing and none
-/// twice. A subscriber that falls behind is moved to the newest keyframe, with configurations; one that does so too
-/// often, or that takes nothing for too long, is evicted.
+/// Returns decoder configurations first, then the current GOP from its keyframe, then live frames,
+/// none missing and none twice. A viewer that falls behind is moved to the newest keyframe, with
+/// configurations. A viewer that falls behind too often, or takes nothing for too long, is evicted.
 ///
-/// Each frame wakes each `Playback` that waits. Whoever serves many subscribers uses a [`Shard`](crate::Shard).
+/// Each frame wakes each waiting `Playback`. Code that serves many viewers uses a
+/// [`Shard`](crate::Shard).
 pub struct Playback {
     viewing: Viewing,
     cursor: Cursor,
@@ -256,18 +262,19 @@ impl Playback {
         }
     }
 
-    /// Begins anew, at the GOP of this moment: for time that passed between admission and now.
+    /// Starts again at the current GOP: time has passed since the admission.
     pub(crate) fn rejoin(&mut self) {
         self.cursor = Cursor::join(&self.core().stream);
         self.core().progress.move_to(self.cursor.position());
     }
 
-    /// The next frame; `None` when the session has ended ([`end_reason`](Self::end_reason) says why).
+    /// The next frame; `None` if the session has ended ([`end_reason`](Self::end_reason) returns
+    /// the reason).
     pub async fn next(&mut self) -> Option<Arc<SharedFrame>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// [`next`](Self::next) for those who wait for other things too.
+    /// [`next`](Self::next) for code that waits for other things too.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<SharedFrame>>> {
         let mut one = std::mem::take(&mut self.one);
         let some = ready!(self.poll_batch(cx, &mut one, 1));
@@ -276,13 +283,13 @@ impl Playback {
         Poll::Ready(frame)
     }
 
-    /// Waits until there is something, then puts up to `limit` frames into `out` (cleared first). `false` when the
-    /// session has ended.
+    /// Waits until there are frames, then puts up to `limit` of them into `out` (cleared first).
+    /// `false` if the session has ended.
     pub async fn next_batch(&mut self, out: &mut Vec<Arc<SharedFrame>>, limit: usize) -> bool {
         poll_fn(|cx| self.poll_batch(cx, out, limit)).await
     }
 
-    /// [`next_batch`](Self::next_batch) for those who wait for other things too.
+    /// [`next_batch`](Self::next_batch) for code that waits for other things too.
     pub fn poll_batch(
         &mut self,
         cx: &mut Context<'_>,
@@ -302,22 +309,23 @@ impl Playback {
         }
     }
 
-    /// Says that its owner takes nothing for a while: it is not evicted for that. The owner bounds the time.
+    /// Notes that its owner takes nothing for a while: it is not evicted for that. The owner bounds
+    /// the time.
     pub fn pause(&self) {
         self.core().paused.store(true, Relaxed);
     }
 
-    /// Goes on after [`pause`](Self::pause) with configurations and the current GOP, like one that joins. The frames of the
-    /// pause are skipped, and do not count as lag.
+    /// Continues after [`pause`](Self::pause) with configurations and the current GOP, like a
+    /// viewer that joins. The frames of the pause are skipped, and do not count as lag.
     pub fn resume(&mut self) {
         self.rejoin();
         self.core().paused.store(false, Relaxed);
     }
 
-    /// The frames that are there now, up to `limit`, into `out` (cleared first).
+    /// Puts the frames that are available now, up to `limit`, into `out` (cleared first).
     ///
     /// # Errors
-    /// [`Ended`] when the session has ended and everything before its end was handed out.
+    /// [`Ended`] if the session has ended and everything before its end was returned.
     pub fn try_batch(
         &mut self,
         out: &mut Vec<Arc<SharedFrame>>,
@@ -341,19 +349,20 @@ impl Playback {
         self.viewing.key()
     }
 
-    /// Frames between this subscriber and the newest.
+    /// How many frames this viewer is behind the newest.
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.cursor.lag(&self.core().stream)
     }
 
-    /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine alone can know
-    /// (`evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as `internal_error`.
+    /// Ends the session with a reason. Nothing happens if it has ended. A reason that only the
+    /// engine can know (`evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as
+    /// `internal_error`.
     pub fn end(self, reason: Reason) {
         self.viewing.handle.end_with(reason, "");
     }
 
-    /// Ends the session like [`end`](Self::end), with a text that says more about the reason; of the text, what
+    /// As [`end`](Self::end), with a text that explains the reason. As much of the text as
     /// [`Detail`](crate::Detail) keeps is recorded.
     pub fn end_with(self, reason: Reason, detail: &str) {
         self.viewing.handle.end_with(reason, detail);
@@ -365,7 +374,7 @@ impl Playback {
         self.viewing.end_reason()
     }
 
-    /// Tells others when it ends.
+    /// A signal of its end, for other code.
     #[must_use]
     pub fn end_signal(&self) -> EndSignal {
         self.viewing.end_signal()
@@ -379,7 +388,7 @@ impl Playback {
         &self.core().stream
     }
 
-    /// Puts up to `limit` frames, none of them from number `until` on, into `out` without moving past them.
+    /// Puts up to `limit` frames, all below number `until`, into `out` without moving past them.
     pub(crate) fn collect(
         &mut self,
         out: &mut Vec<Arc<SharedFrame>>,
@@ -403,7 +412,7 @@ impl Playback {
         }
     }
 
-    /// Moves past the first `taken` of what [`collect`](Self::collect) gave.
+    /// Moves past the first `taken` frames of [`collect`](Self::collect).
     pub(crate) fn commit(&mut self, frames: &[Arc<SharedFrame>], taken: usize) {
         let stream = &self.viewing.handle.core.stream;
         self.cursor.commit(stream, frames, taken);
@@ -414,25 +423,25 @@ impl Playback {
         self.cursor.is_live_at(seq, has_video)
     }
 
-    /// From now on takes what all take that are up to date.
+    /// Joins the viewers that are up to date: from now on it takes what they take.
     pub(crate) fn join(&self, pace: &Arc<Pace>) {
         self.core().progress.join(pace);
     }
 
-    /// No more; it has taken all frames below `seq`.
+    /// Leaves the viewers that are up to date; it has taken all frames below `seq`.
     pub(crate) fn leave(&mut self, seq: u64) {
         self.core().progress.leave();
         self.cursor.move_live(seq);
     }
 
-    /// Moves past the frames that it has taken of those that all were offered which are up to date.
+    /// Moves past the frames that it has taken of a batch for all viewers that are up to date.
     pub(crate) fn commit_live(&mut self, taken: &[Arc<SharedFrame>]) {
         self.cursor
             .move_live(self.cursor.position() + taken.len() as u64);
         self.count(taken.iter());
     }
 
-    /// Ends the session because its stream is over and everything was handed out.
+    /// Ends the session, because its stream has ended and all frames were delivered.
     pub(crate) fn end_with_stream(&self) -> Reason {
         self.stand();
         let reason = self.core().stream.close_reason();
@@ -440,13 +449,13 @@ impl Playback {
         self.core().ending().unwrap_or(reason)
     }
 
-    /// From now on a shard serves this subscriber, and is told when its session ends.
+    /// From now on a shard serves this viewer, and is notified when its session ends.
     pub(crate) fn sit(&mut self, seat: Listener) {
         self.news.unlisten(&self.viewing.handle.core.stream);
         *self.core().listener() = Some(seat);
     }
 
-    /// No shard serves it any more.
+    /// No shard serves it any longer.
     pub(crate) fn stand(&self) {
         *self.core().listener() = None;
     }
@@ -455,7 +464,7 @@ impl Playback {
         let core = &self.viewing.handle.core;
         if let Some(listener) = self.news.listen(&core.stream) {
             *core.listener() = Some(listener.clone());
-            // Its session may have ended between the last look and now.
+            // Its session may have ended between the last check and now.
             listener.notify();
         }
     }
@@ -470,7 +479,7 @@ impl Playback {
         self.core().progress.move_to(self.cursor.position());
     }
 
-    /// The stream's own time is exact enough here, and costs no clock.
+    /// The stream's own time is exact enough here, and reads no clock.
     fn note_lag(&mut self, frames: u64) {
         let now_ms = self.core().stream.qos.last_frame_ms();
         self.core().dropped_frames.fetch_add(frames, Relaxed);

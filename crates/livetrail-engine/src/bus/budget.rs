@@ -1,27 +1,28 @@
-//! One budget of bytes for what all streams of an engine keep.
+//! One memory budget for all streams of an engine.
 //!
-//! A stream's ring counts what it holds, and reports to the budget in steps of [`STEP_BYTES`], so
-//! that most frames touch nothing that streams share. While the streams hold more than the limit:
+//! A stream's ring counts its bytes, and reports them to the budget in steps of [`STEP_BYTES`], so
+//! that most frames do not touch shared state. While the streams hold more than the limit:
 //!
 //! - publishers are refused (`memory_limit`),
-//! - a stream that holds more than an equal share drops its oldest frames until it has that, and the others do not grow,
-//! - but each may hold [`FLOOR_BYTES`], and its newest frame whatever that is.
+//! - a stream that holds more than an equal share drops its oldest frames until it has that share,
+//!   and the others do not grow,
+//! - each stream may still hold [`FLOOR_BYTES`], and its newest frame of any size.
 //!
-//! Publishers are refused as well when there are too many streams for that. So all of
-//! them together hold at most the limit, and for each stream a step, a floor and a frame.
+//! Publishers are also refused if there are too many streams for these floors. So all streams
+//! together hold at most the limit, plus a step, a floor and a frame per stream.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// A stream may hold this many bytes in any case.
+/// The bytes that a stream may hold in any case.
 pub(crate) const FLOOR_BYTES: u64 = 1 << 20;
 
-/// The budget is at most this much behind what a stream holds.
+/// The budget lags behind a stream by at most this many bytes.
 pub(crate) const STEP_BYTES: u64 = 64 << 10;
 
-/// What all streams of an engine hold, and what they may hold.
+/// The bytes that all streams of an engine hold, and their limit.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit_bytes: AtomicU64,
@@ -29,11 +30,12 @@ pub(crate) struct Budget {
     streams: AtomicU64,
 }
 
-/// One stream's part of a budget, given back when it is dropped: with the last handle on the stream's frames.
+/// One stream's part of a budget. It is returned when it is dropped, with the last handle on the
+/// stream's frames.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
-    /// What the budget has counted. Only the stream's writer changes it.
+    /// The bytes that the budget has counted. Only the stream's writer changes this.
     told_bytes: AtomicU64,
 }
 
@@ -50,19 +52,19 @@ impl Budget {
         self.limit_bytes.store(bytes, Relaxed);
     }
 
-    /// What the streams hold.
+    /// The bytes that the streams hold.
     pub(crate) fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Relaxed)
     }
 
-    /// Whether a stream whose share is open already may begin.
+    /// Whether a stream with an open share may start.
     pub(crate) fn has_room(&self) -> bool {
         let limit = self.limit_bytes.load(Relaxed);
         let floors = self.streams.load(Relaxed).saturating_mul(FLOOR_BYTES);
         self.used_bytes() < limit && floors <= limit
     }
 
-    /// For a stream that holds nothing yet.
+    /// Opens a share for a stream that holds nothing yet.
     pub(crate) fn open(self: &Arc<Self>) -> Share {
         self.streams.fetch_add(1, Relaxed);
         Share {
@@ -73,12 +75,12 @@ impl Budget {
 }
 
 impl Share {
-    /// Whether what the stream holds differs by a step from what the budget knows.
+    /// Whether the stream's bytes differ by a step from the budget's count.
     pub(crate) fn is_due(&self, held_bytes: u64) -> bool {
         held_bytes.abs_diff(self.told_bytes.load(Relaxed)) >= STEP_BYTES
     }
 
-    /// Tells the budget what the stream holds, and gives what it may hold.
+    /// Reports the stream's bytes to the budget, and returns how many it may hold.
     pub(crate) fn tell(&self, held_bytes: u64) -> u64 {
         let before = self.told_bytes.load(Relaxed);
         self.told_bytes.store(held_bytes, Relaxed);

@@ -1,4 +1,5 @@
-//! A reader's place in a stream: where it starts, what it gets next, and what happens when it is too slow.
+//! A reader's cursor in a stream: where it starts, what it gets next, and what happens if it is too
+//! slow.
 
 use std::sync::Arc;
 
@@ -8,33 +9,34 @@ use super::{
 };
 use crate::frame::MediaKind;
 
-/// A reader's place. It holds no frames but the configurations that it has yet to hand out.
+/// A reader's cursor. It holds no frames except the configurations that it has yet to return.
 pub(crate) struct Cursor {
-    /// Number of the next frame to look at.
+    /// Number of the next frame to read.
     next: u64,
     /// Video is skipped until a keyframe comes.
     need_keyframe: bool,
     sound: Sound,
-    /// Configurations to hand out before the next frame.
+    /// Configurations to return before the next frame.
     configs: Configs,
     configs_done: usize,
-    /// Lag that the replay itself caused, and that is therefore forgiven until the reader has caught up once.
+    /// Lag that the replay itself caused. It is forgiven until the reader has caught up once.
     grace: u64,
 }
 
-/// What [`Cursor::collect`] found.
+/// The result of [`Cursor::collect`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// Frames, or none at the moment.
+    /// Frames, possibly none for now.
     Frames,
-    /// The reader was too far behind and was put to a newer place; it lost this many frames. Collect again.
+    /// The reader was too far behind and was moved forward; it skipped this many frames. Collect
+    /// again.
     Skipped(u64),
-    /// Nothing is left, and nothing will come.
+    /// No frames are left, and none will come.
     End,
 }
 
 impl Cursor {
-    /// A place to begin with: the current GOP if it is there, else the next keyframe.
+    /// A cursor for a new reader: at the current GOP if it is available, else at the next keyframe.
     pub(crate) fn join(stream: &Stream) -> Self {
         let mut cursor = Self {
             next: 0,
@@ -48,20 +50,20 @@ impl Cursor {
         cursor
     }
 
-    /// Frames between this place and the newest.
+    /// How many frames this cursor is behind the newest.
     pub(crate) fn lag(&self, stream: &Stream) -> u64 {
         stream.head().saturating_sub(self.next)
     }
 
-    /// Number of the next frame to look at.
+    /// Number of the next frame to read.
     pub(crate) fn position(&self) -> u64 {
         self.next
     }
 
-    /// Puts up to `limit` frames, none of them from `until` on, into `out`, without moving: [`commit`](Self::commit) does that,
-    /// by what was taken.
+    /// Puts up to `limit` frames, all below `until`, into `out`, without moving.
+    /// [`commit`](Self::commit) moves past the frames that were taken.
     ///
-    /// `out` begins with the configurations that are due. Moves past frames that are not for this reader.
+    /// `out` begins with the due configurations. Moves past frames that this reader does not get.
     pub(crate) fn collect(
         &mut self,
         stream: &Stream,
@@ -70,7 +72,7 @@ impl Cursor {
         until: u64,
     ) -> Found {
         out.clear();
-        // Closed is read before the head: what was published before the end is still handed out.
+        // Closed is read before the head: frames published before the end are still returned.
         let closed = stream.is_closed();
         let mut published = stream.ring.read();
         let head = published.head();
@@ -91,7 +93,7 @@ impl Cursor {
         let mut seq = self.next;
         while seq < head.min(until) && out.len() < limit {
             let Some(frame) = published.get(seq) else {
-                // Freed while we looked.
+                // The frame was freed meanwhile.
                 return self.skip(stream);
             };
             let starts = stream.is_start(frame);
@@ -110,7 +112,7 @@ impl Cursor {
         }
     }
 
-    /// Moves past the first `taken` of the frames that [`collect`](Self::collect) gave.
+    /// Moves past the first `taken` frames of [`collect`](Self::collect).
     pub(crate) fn commit(&mut self, stream: &Stream, frames: &[Arc<SharedFrame>], taken: usize) {
         let configs = (self.configs.len() - self.configs_done).min(taken);
         self.configs_done += configs;
@@ -124,30 +126,32 @@ impl Cursor {
         }
     }
 
-    /// Whether the next frame is `seq`, and whatever it is this reader takes it. Such readers can share one batch.
-    /// Where there is no video to wait for, nobody waits for a keyframe.
+    /// Whether the next frame is `seq` and this reader takes it, whatever it is. Such readers can
+    /// share one batch. If there is no video to wait for, no reader waits for a keyframe.
     pub(crate) fn is_live_at(&self, seq: u64, has_video: bool) -> bool {
         self.next == seq
             && !(self.need_keyframe && has_video)
             && self.configs_done == self.configs.len()
     }
 
-    /// Moves a live reader, which has taken all frames below `seq`.
+    /// Moves a live reader that has taken all frames below `seq`.
     pub(crate) fn move_live(&mut self, seq: u64) {
         self.next = seq;
         self.grace = 0;
     }
 
-    /// Goes on at the newest keyframe, with configurations: the current GOP's if it lies ahead, else the next one's.
+    /// Continues at the newest keyframe, with configurations: the current GOP's if it lies ahead,
+    /// else the next one's.
     fn skip(&mut self, stream: &Stream) -> Found {
         let from = self.next;
         self.restart(stream, from + 1);
         Found::Skipped(self.next - from)
     }
 
-    /// Finds the newest place to start from that is not before `floor`.
+    /// Finds the newest start position that is not before `floor`.
     fn restart(&mut self, stream: &Stream, floor: u64) {
-        // The head before the replay: a configuration below that head is then in the replay we see.
+        // The head is read before the replay: a configuration below that head is then in the
+        // replay.
         let head = stream.head();
         let replay = stream.replay.load();
         let gop = replay
@@ -167,17 +171,18 @@ impl Cursor {
     }
 }
 
-/// Of a reader without a keyframe: since when sound and data that it could take wait for one, by the engine's clock in
-/// microseconds.
+/// For a reader without a keyframe: since when sound and data that it could take wait for one, by
+/// the engine's clock in microseconds.
 ///
-/// Sound that runs ahead of the picture makes players stall, so it waits for the keyframe; but only for [`SOUND_WAITS_US`], because the
-/// keyframe may be minutes away, and where no video comes it does not wait at all.
+/// Sound that runs ahead of the picture makes players stall, so it waits for the keyframe, but only
+/// for [`SOUND_WAITS_US`], because the keyframe may be minutes away. If no video comes, it does not
+/// wait at all.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sound {
     since_us: Option<u64>,
 }
 
-/// This long at most does sound wait for a keyframe.
+/// The maximum time that sound waits for a keyframe.
 const SOUND_WAITS_US: u64 = 2_000_000;
 
 impl Sound {

@@ -1,11 +1,11 @@
-//! What a shard and those who send for it say to each other.
+//! The interface between a shard and the worker that sends for it.
 
 use std::sync::Arc;
 
 use super::{slab::Key, wire::SharedFrame};
 use crate::{event::Reason, session::Playback};
 
-/// Names a subscriber within its shard. Never used again for another one.
+/// The id of a viewer within its shard. It is never used again for another viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ViewerId {
     slot: usize,
@@ -24,36 +24,38 @@ impl Key for ViewerId {
     }
 }
 
-/// What a shard's worker does for its subscribers; `T` is what it keeps for each.
+/// A worker's actions for its viewers; `T` is the worker's state of each.
 pub trait Deliver<T> {
-    /// Takes as many of `frames` as the subscriber can take now, in order from the first, and says how many. Less than
-    /// all means that it is full: it is left alone until [`Shard::resume`](crate::Shard::resume). Must not block.
+    /// Takes as many of `frames` as the viewer can take now, in order from the first, and returns
+    /// how many. Fewer than all means that it is full: the shard skips it until
+    /// [`Shard::resume`](crate::Shard::resume). Must not block.
     fn deliver(&mut self, viewer: ViewerId, state: &mut T, frames: &[Arc<SharedFrame>]) -> usize;
 
-    /// The same frames for all subscribers that are up to date: to be given to each of `viewers`, as
-    /// [`deliver`](Self::deliver) would. For those who can prepare something once that serves all of them.
+    /// Delivers the same frames to all viewers that are up to date: to each of `viewers`, as
+    /// [`deliver`](Self::deliver) would. For a worker that can prepare something once for all of
+    /// them.
     fn deliver_live(&mut self, frames: &[Arc<SharedFrame>], viewers: &mut LiveViewers<'_, T>) {
         viewers.for_each(|viewer, state| self.deliver(viewer, state, frames));
     }
 
-    /// The subscriber's session ended; it is no longer in the shard. Already recorded.
+    /// The viewer's session ended, and the end is on record. The viewer is no longer in the shard.
     fn ended(&mut self, viewer: ViewerId, state: T, reason: Reason);
 }
 
-/// A subscriber that is up to date: it takes what all of them take, so that there is nothing to be kept of it but who it is.
+/// A viewer that is up to date. It takes what all such viewers take, so only its identity is kept.
 pub(super) struct Live<T> {
     pub(super) id: ViewerId,
     pub(super) state: T,
     pub(super) playback: Box<Playback>,
 }
 
-/// As many reads as a processor has under way at a time, about.
+/// About the number of reads that a processor performs at once.
 const TOUCHED_AT_ONCE: usize = 16;
 
-/// The subscribers of a stream that are up to date.
+/// The viewers of a stream that are up to date.
 pub struct LiveViewers<'a, T> {
     live: &'a mut [Live<T>],
-    /// Who took less than all, and how much; in order.
+    /// Viewers that took fewer than all frames, and how many they took; in order.
     short: &'a mut Vec<(usize, usize)>,
     frames: usize,
     visited: bool,
@@ -73,27 +75,27 @@ impl<'a, T> LiveViewers<'a, T> {
         }
     }
 
-    /// How many there are.
+    /// How many viewers there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.live.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no viewers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.live.is_empty()
     }
 
-    /// Calls `take` for each, which says how many of the frames the subscriber took, in order from the first. Only the first
-    /// call does anything: a frame is offered once.
+    /// Calls `take` for each viewer. It returns how many of the frames the viewer took, in order
+    /// from the first. Only the first call has an effect: a frame is offered once.
     pub fn for_each(&mut self, take: impl FnMut(ViewerId, &mut T) -> usize) {
         self.for_each_touched(|_| {}, take);
     }
 
-    /// The same, with `touch` called for a few subscribers before it is their turn: to read what `take` will need from memory
-    /// that nobody has read since the last frame. The processor waits for several such reads at once, and for each alone when
-    /// there is a system call between them.
+    /// The same, with `touch` called for a few viewers before their turn, to read the memory that
+    /// `take` will need and that was not read since the last frame. The processor waits for several
+    /// such reads at once, but for each alone if there is a system call between them.
     pub fn for_each_touched(
         &mut self,
         touch: impl Fn(&T),
@@ -105,7 +107,8 @@ impl<'a, T> LiveViewers<'a, T> {
         });
     }
 
-    /// The same, up to `size` subscribers at a time, at least one: for those who do for many at once what they do for each.
+    /// The same for up to `size` viewers at a time, at least one: for a worker that acts for many
+    /// viewers at once.
     pub fn for_each_batch(&mut self, size: usize, mut give: impl FnMut(LiveBatch<'_, T>)) {
         if std::mem::replace(&mut self.visited, true) {
             return;
@@ -125,29 +128,29 @@ impl<'a, T> LiveViewers<'a, T> {
 }
 
 impl<T> Drop for LiveViewers<'_, T> {
-    /// Who was not asked has taken nothing.
+    /// Viewers that were not asked have taken nothing.
     fn drop(&mut self) {
         self.for_each(|_, _| 0);
     }
 }
 
-/// Some of the subscribers that are up to date.
+/// Some of the viewers that are up to date.
 pub struct LiveBatch<'a, T> {
     live: &'a mut [Live<T>],
     short: &'a mut Vec<(usize, usize)>,
-    /// Where the first of them is among all.
+    /// The index of the first of them among all.
     first: usize,
     frames: usize,
 }
 
 impl<T> LiveBatch<'_, T> {
-    /// What is kept for each.
+    /// The state of each viewer.
     pub fn states(&self) -> impl Iterator<Item = &T> {
         self.live.iter().map(|viewer| &viewer.state)
     }
 
-    /// Calls `take` for each, in the order of [`states`](Self::states), which says how many of the frames the subscriber took, in
-    /// order from the first.
+    /// Calls `take` for each viewer, in the order of [`states`](Self::states). It returns how many
+    /// of the frames the viewer took, in order from the first.
     pub fn take(mut self, take: impl FnMut(ViewerId, &mut T) -> usize) {
         self.ask(take);
     }
@@ -164,7 +167,7 @@ impl<T> LiveBatch<'_, T> {
 }
 
 impl<T> Drop for LiveBatch<'_, T> {
-    /// Who was not asked has taken nothing.
+    /// Viewers that were not asked have taken nothing.
     fn drop(&mut self) {
         self.ask(|_, _| 0);
     }

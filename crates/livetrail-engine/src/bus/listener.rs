@@ -1,26 +1,26 @@
-//! Who is told when a stream has a new frame or ends, and when a session ends.
+//! Listeners of a stream's new frames and end, and of a session's end.
 
 use std::sync::Arc;
 
 use super::{deliver::ViewerId, marks::Wake, shard::ShardSignal};
 
-/// Who is told.
+/// A listener.
 #[derive(Clone)]
 pub(crate) enum Listener {
-    /// One subscriber that polls for itself.
+    /// One viewer that polls for itself.
     Single(Arc<Wake>),
-    /// A shard, which serves all of its subscribers to this stream.
+    /// A shard, which serves all of its viewers of this stream.
     Shard {
         /// The shard.
         signal: Arc<ShardSignal>,
         /// The stream's number within the shard.
         group: usize,
     },
-    /// A shard, of one of its subscribers: that its session has ended.
+    /// A shard that must learn that the session of one of its viewers has ended.
     Seat {
         /// The shard.
         signal: Arc<ShardSignal>,
-        /// The subscriber.
+        /// The viewer.
         viewer: ViewerId,
     },
 }

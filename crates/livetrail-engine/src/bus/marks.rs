@@ -1,11 +1,13 @@
-//! Waking readers: the writer marks what has news, and wakes a reader only if it was not marked already.
+//! Waking readers: the writer marks what has news, and wakes a reader only if it was not marked
+//! already.
 //!
-//! These two are all that a writer and a worker share about who is to look where; `tests/bus_model.rs` checks them in every
-//! order of steps that the memory model allows.
+//! A writer and a worker share only these two types to agree on what to check. `tests/bus_model.rs`
+//! checks them in every order of steps that the memory model allows.
 
 use crate::sync::{AtomicBool, AtomicU64, AtomicWaker, Ordering, spin_loop, yield_now};
 
-/// Of a reader that looks for a mark: so many looks take about as long as giving way when nobody wants the processor.
+/// How many checks for a mark take about as long as one yield while no other thread wants the
+/// processor.
 const LOOKS_A_YIELD: u32 = 32;
 
 /// A task's waker with a flag in front of it, so that a busy reader costs the writer one atomic operation.
@@ -16,20 +18,20 @@ pub(crate) struct Wake {
 }
 
 impl Wake {
-    /// Marks, and wakes if that is news.
+    /// Sets the mark, and wakes the reader if it was not set.
     pub(crate) fn wake(&self) {
         if !self.marked.swap(true, Ordering::AcqRel) {
             self.waker.wake();
         }
     }
 
-    /// Takes the mark away: what was marked until now is about to be looked at.
+    /// Clears the mark: the reader is about to check everything that was marked until now.
     pub(crate) fn take(&self) {
         self.marked.swap(false, Ordering::AcqRel);
     }
 
-    /// Looks up to `times` times whether there is a mark, leaving the processor to others who want it in between; tells
-    /// whether there is. It takes nothing away.
+    /// Checks up to `times` times whether the mark is set, and yields the processor to other
+    /// threads in between. Returns whether it is set, and does not clear it.
     pub(crate) fn look(&self, times: u32) -> bool {
         (1..=times).any(|n| {
             let marked = self.marked.load(Ordering::Relaxed);
@@ -43,7 +45,7 @@ impl Wake {
         })
     }
 
-    /// Takes the mark away, telling whether there was one; if there was none, `waker` is woken by the next.
+    /// Clears the mark and returns whether it was set. If it was not, the next mark wakes `waker`.
     pub(crate) fn take_or_register(&self, waker: &std::task::Waker) -> bool {
         if self.marked.swap(false, Ordering::AcqRel) {
             return true;
@@ -54,8 +56,8 @@ impl Wake {
     }
 }
 
-/// Which of a worker's streams have news: a bitmap with a summary, so that marking is two atomic operations at most and
-/// finding is proportional to what was marked.
+/// Which of a worker's streams have news: a bitmap with a summary. Marking takes at most two atomic
+/// operations, and finding is proportional to the number of marks.
 pub(crate) struct Marks {
     wake: Wake,
     summary: Box<[AtomicU64]>,
@@ -73,12 +75,13 @@ impl Marks {
         }
     }
 
-    /// What wakes the worker.
+    /// The part that wakes the worker.
     pub(crate) fn wake(&self) -> &Wake {
         &self.wake
     }
 
-    /// The stream with this number has news. Wakes the worker unless it was told already and has not looked since.
+    /// Marks the stream with this number. Wakes the worker unless it was notified already and has
+    /// not checked since.
     pub(crate) fn mark(&self, number: usize) {
         let (word, bit) = (number / 64, 1 << (number % 64));
         if self.words[word].fetch_or(bit, Ordering::AcqRel) & bit == 0 {
@@ -87,10 +90,10 @@ impl Marks {
         }
     }
 
-    /// Adds the numbers that are marked to `into`, and takes the marks away.
+    /// Adds the marked numbers to `into`, and clears the marks.
     pub(crate) fn take(&self, into: &mut Vec<usize>) {
         for (i, summary) in self.summary.iter().enumerate() {
-            // A look costs less than a swap, and most are empty.
+            // A load costs less than a swap, and most are empty.
             if summary.load(Ordering::Acquire) == 0 {
                 continue;
             }

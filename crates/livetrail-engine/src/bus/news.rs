@@ -1,4 +1,4 @@
-//! How a reader that polls for itself waits for a stream.
+//! The wait of a reader that polls for itself.
 
 use std::{sync::Arc, task::Waker};
 
@@ -12,7 +12,7 @@ pub(crate) struct News {
 }
 
 impl News {
-    /// Is among the stream's listeners from now on. `Some` when it was not before.
+    /// Adds it to the stream's listeners. `Some` if it was not among them.
     pub(crate) fn listen(&mut self, stream: &Stream) -> Option<&Listener> {
         if self.listener.is_some() {
             return None;
@@ -22,14 +22,14 @@ impl News {
         Some(self.listener.insert(listener))
     }
 
-    /// Is no longer among them.
+    /// Removes it from the stream's listeners.
     pub(crate) fn unlisten(&mut self, stream: &Stream) {
         if let Some(listener) = self.listener.take() {
             stream.unlisten(&listener);
         }
     }
 
-    /// Whether there was news since the last look; if not, `waker` is woken by the next.
+    /// Whether there was news since the last check; if not, the next news wakes `waker`.
     pub(crate) fn has_some_or_wakes(&self, waker: &Waker) -> bool {
         self.wake.take_or_register(waker)
     }

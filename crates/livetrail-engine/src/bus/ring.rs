@@ -1,5 +1,5 @@
-//! The ring itself: segments of frames, each cell filled once, a head that only the writer moves, and a tail that bounds what
-//! is kept.
+//! The ring: segments of frames, each cell filled once, a head that only the writer moves, and a
+//! tail that bounds the kept frames.
 
 use std::{array, collections::VecDeque, sync::Arc};
 
@@ -8,7 +8,8 @@ use crate::sync::{AtomicU64, Cell, Loaded, Ordering, SEGMENT_FRAMES, Slot};
 
 const SEGMENT: u64 = SEGMENT_FRAMES as u64;
 
-/// About what a frame takes in addition to its payload: itself, and its headers in each protocol.
+/// Approximate bytes of a frame in addition to its payload: the frame itself, and its headers in
+/// each protocol.
 const FRAME_BYTES: u64 = 512;
 
 /// Frames by sequence number.
@@ -26,17 +27,17 @@ const FRAME_BYTES: u64 = 512;
 pub(super) struct Ring {
     /// Segments by their number, modulo the number of slots.
     slots: Box<[Slot<Segment>]>,
-    /// Frames that are kept at most, beside those that share the oldest one's segment.
+    /// The maximum number of kept frames, in addition to those that share the oldest one's segment.
     capacity: u64,
     /// Sequence number of the next frame. Everything below is published.
     head: AtomicU64,
-    /// Oldest frame that is still here.
+    /// The oldest frame that is still here.
     tail: AtomicU64,
-    /// What is kept here counts until the last reader has gone.
+    /// The kept bytes count until the last reader is gone.
     share: Share,
 }
 
-/// Frames that came one after another.
+/// Consecutive frames.
 struct Segment {
     /// Number of the frame in the first cell.
     first: u64,
@@ -80,7 +81,7 @@ impl Ring {
     /// A ring of at least `capacity` frames (rounded up to a power of two).
     pub(super) fn new(capacity: usize, share: Share) -> Self {
         let capacity = capacity.max(2).next_power_of_two();
-        // The oldest and the newest segment may be in use in part.
+        // The oldest and the newest segment may be partly in use.
         let slots = (capacity / SEGMENT_FRAMES + 2).next_power_of_two();
         Self {
             slots: (0..slots).map(|_| Slot::empty()).collect(),
@@ -99,7 +100,7 @@ impl Ring {
         self.tail.load(Ordering::Acquire)
     }
 
-    /// The frames that are published at this moment, to be looked at one by one.
+    /// The frames that are published now, to be read one by one.
     pub(super) fn read(&self) -> Published<'_> {
         Published {
             head: self.head(),
@@ -109,27 +110,28 @@ impl Ring {
     }
 
     fn slot(&self, seq: u64) -> &Slot<Segment> {
-        // The number of slots is a power of two, so the mask keeps the index in bounds; truncation keeps the low bits.
+        // The number of slots is a power of two, so the mask keeps the index in bounds; truncation
+        // keeps the low bits.
         &self.slots[(seq / SEGMENT) as usize & (self.slots.len() - 1)]
     }
 }
 
-/// The frames below the head of a moment, as far as they are still there when they are looked at.
+/// The frames below the head of one moment, as far as they still exist when they are read.
 pub(super) struct Published<'a> {
     head: u64,
-    /// The segment that was looked at last. It was loaded after the head, so that nothing below the head is missing in it
-    /// that is not below the tail.
+    /// The segment that was read last. It was loaded after the head, so each frame below the head
+    /// is in it, or is below the tail.
     segment: Option<Loaded<Segment>>,
     ring: &'a Ring,
 }
 
 impl Published<'_> {
-    /// Number of the first frame that is not among them.
+    /// Number of the first frame after them.
     pub(super) fn head(&self) -> u64 {
         self.head
     }
 
-    /// The frame with this number; `None` when it is gone or was not yet here.
+    /// The frame with this number; `None` if it is gone or was not published yet.
     pub(super) fn get(&mut self, seq: u64) -> Option<&Arc<SharedFrame>> {
         if seq >= self.head {
             return None;
@@ -140,20 +142,21 @@ impl Published<'_> {
             self.segment = Some(self.ring.slot(seq).load());
         }
         let segment = self.segment.as_ref()?.as_ref()?;
-        // Another segment may have its place by now.
+        // Another segment may be in its slot by now.
         (segment.first == first)
             .then(|| segment.cell(seq).get())
             .flatten()
     }
 }
 
-/// The one who may write. Keeps what only the writer needs, so that readers never share its cache lines.
+/// The only writer. It keeps the state that only the writer needs, so that readers never share its
+/// cache lines.
 pub(super) struct RingWriter {
     ring: Arc<Ring>,
-    /// The ring's, of which this is the only writer.
+    /// The ring's head, which only this writer changes.
     head: u64,
     tail: u64,
-    /// Payload bytes that may be kept, and how many of them at this moment.
+    /// The maximum payload bytes, and the current bound.
     max_bytes: usize,
     bound_bytes: usize,
     pub(super) kept_bytes: usize,
@@ -166,7 +169,7 @@ pub(super) struct RingWriter {
 }
 
 impl RingWriter {
-    /// Of a new ring.
+    /// The writer of a new ring.
     pub(super) fn new(ring: Arc<Ring>, max_bytes: usize) -> Self {
         Self {
             head: 0,
@@ -186,8 +189,9 @@ impl RingWriter {
         self.head
     }
 
-    /// Publishes the next frame; its number must be [`next_seq`](Self::next_seq). Frees the oldest where a bound asks for it, and
-    /// the segments before that of the newest `keep`: nobody may be further behind, and frames that are freed late are freed cold.
+    /// Publishes the next frame; its number must be [`next_seq`](Self::next_seq). Frees the oldest
+    /// frames as the bounds demand, and the segments before the segment of the newest `keep`: no
+    /// reader may be further behind, and a frame that is freed late is no longer in the cache.
     pub(super) fn push(&mut self, frame: Arc<SharedFrame>, keep: u64) {
         let seq = self.head;
         debug_assert_eq!(frame.seq(), seq);
@@ -210,7 +214,8 @@ impl RingWriter {
         self.ring.head.store(self.head, Ordering::Release);
     }
 
-    /// Tells the budget what is held when that has changed by a step, and once a segment asks what may be.
+    /// Reports the held bytes to the budget if they have changed by a step, and once per segment
+    /// reads the limit.
     fn account(&mut self) {
         let payload = self.kept_bytes as u64;
         let slots = size_of_val(&*self.ring.slots) as u64;
@@ -223,13 +228,14 @@ impl RingWriter {
             usize::try_from(may).map_or(self.max_bytes, |may| may.min(self.max_bytes));
     }
 
-    /// Frees what is beyond the bounds, but never frame `seq`, the newest.
+    /// Frees frames beyond the bounds, but never frame `seq`, the newest.
     fn free(&mut self, seq: u64, keep: u64) {
         loop {
             let second = first_of(self.tail) + SEGMENT;
             let many = second <= seq && seq - second + 1 >= keep;
             let heavy = self.kept_bytes > self.bound_bytes;
-            // Half of what may be kept is left of the newest frames in any case: the GOP that is replayed is among them.
+            // The newest frames keep at least half of the allowed bytes: the replayed GOP is among
+            // them.
             let oldest = self.bytes.front().copied().unwrap_or(0);
             if many || heavy && second <= seq && oldest <= self.bound_bytes / 2 {
                 self.drop_oldest(second);
@@ -241,15 +247,15 @@ impl RingWriter {
         }
     }
 
-    /// Lets go of the oldest segment; `second` is the first frame of the next one.
+    /// Drops the oldest segment; `second` is the first frame of the next one.
     fn drop_oldest(&mut self, second: u64) {
         self.move_tail(second);
         self.ring.slot(second - SEGMENT).swap(None);
         self.kept_bytes -= self.bytes.pop_front().unwrap_or(0);
     }
 
-    /// Lets go of the oldest frames below `until`, until the rest is within its bound: of few that are so large that they must not
-    /// go or stay together.
+    /// Drops the oldest frames below `until`, until the rest is within its bound. For a few frames
+    /// that are so large that a segment must not be dropped or kept as a whole.
     fn trim_oldest(&mut self, until: u64) {
         let Some(oldest) = self.ring.slot(self.tail).load_full() else {
             return;

@@ -1,4 +1,5 @@
-//! The ring's bounds. Beside the ring and not in it, because a model checker takes that file as it is.
+//! The ring's bounds. These tests are in their own file, because a model checker includes the
+//! ring's file as it is.
 
 use std::sync::{Arc, Weak};
 
@@ -76,7 +77,7 @@ fn what_nobody_may_need_goes_with_its_segment() {
     }
     let head = SEGMENT + 19;
     assert_eq!(push(head, 20), (SEGMENT, 20));
-    // More is needed from now on, and less.
+    // From here on more frames are needed, and then fewer.
     for seq in head + 1..2 * SEGMENT + 29 {
         assert_eq!(push(seq, 30).0, SEGMENT);
     }
@@ -84,8 +85,8 @@ fn what_nobody_may_need_goes_with_its_segment() {
 }
 
 proptest! {
-    /// Whatever comes and whatever is needed of it: no bound is passed, nothing goes that is needed and fits, and what has gone is
-    /// gone from memory.
+    /// Whatever frames come and are needed: no bound is exceeded, no frame is freed that is needed
+    /// and fits, and freed frames leave the memory.
     #[test]
     fn what_is_needed_and_fits_is_there_and_nothing_else(
         capacity in 1..80_usize,
@@ -120,8 +121,8 @@ proptest! {
         }
     }
 
-    /// With the same need from beginning to end, the newest frames that are needed and are half of the bytes at most are there: the
-    /// GOP that is replayed.
+    /// If the need stays the same, the newest needed frames with at most half of the bytes are
+    /// available: the replayed GOP.
     #[test]
     fn half_of_the_bytes_is_for_the_newest_frames_alone(
         capacity in 1..80_usize,

@@ -1,4 +1,4 @@
-//! Which of several workers a new subscriber goes to: a stream's subscribers together, the workers evenly.
+//! Chooses the worker for a new viewer: a stream's viewers together, the workers evenly.
 
 use std::{
     collections::HashMap,
@@ -7,28 +7,31 @@ use std::{
 
 use crate::identity::StreamKey;
 
-/// Spreads subscribers over workers, each of which has a [`Shard`](crate::Shard).
+/// Spreads viewers over workers, each of which has a [`Shard`](crate::Shard).
 ///
-/// A frame costs each worker that has a subscriber to its stream a wake-up, however few it serves then. So a stream's subscribers
-/// go to one worker, as long as that serves them all sooner than another would be awake, and in groups of that size to
-/// whichever worker has fewest.
+/// A frame costs each worker with a viewer of its stream one wake-up, however few viewers it
+/// serves. So a stream's viewers go to one worker, as long as that worker serves them all sooner
+/// than another would be awake. Beyond that, groups of that size go to the worker with the fewest
+/// viewers.
 pub struct Spread {
     together: usize,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Subscribers of each worker.
+    /// Viewers of each worker.
     workers: Box<[usize]>,
-    /// The same, of each stream that has any.
+    /// The same for each stream with viewers.
     streams: HashMap<StreamKey, Box<[usize]>>,
 }
 
 impl Spread {
-    /// Over `workers` (at least one), a stream's subscribers in groups of `together` (at least one).
+    /// Spreads over `workers` (at least one), with a stream's viewers in groups of `together` (at
+    /// least one).
     ///
-    /// `together` weighs a wake-up against the time in which another worker could serve half of the group. A worker never has more
-    /// than `2 * together` subscribers more than another when one more is let in.
+    /// `together` weighs a wake-up against the time in which another worker could serve half of the
+    /// group. After a placement a worker never has more than `2 * together` viewers more than
+    /// another.
     #[must_use]
     pub fn new(workers: usize, together: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -40,7 +43,7 @@ impl Spread {
         })
     }
 
-    /// A worker for one more subscriber to this stream.
+    /// Chooses a worker for one more viewer of this stream.
     #[must_use]
     pub fn place(self: &Arc<Self>, stream: &StreamKey) -> Placed {
         let mut state = self.lock();
@@ -53,7 +56,7 @@ impl Spread {
         }
     }
 
-    /// Subscribers that are placed at present.
+    /// The number of placed viewers.
     #[must_use]
     pub fn placed(&self) -> usize {
         self.lock().workers.iter().sum()
@@ -65,7 +68,8 @@ impl Spread {
 }
 
 impl State {
-    /// The worker whose group of this stream is begun and not full, unless it has too many already; else the one with fewest.
+    /// The worker whose group of this stream has started and is not full, unless it has too many
+    /// viewers already; else the worker with the fewest.
     fn choose(&self, stream: &StreamKey, together: usize) -> usize {
         let fewest = (0..self.workers.len()).min_by_key(|&worker| self.workers[worker]);
         let fewest = fewest.unwrap_or(0);
@@ -101,7 +105,7 @@ impl State {
     }
 }
 
-/// A subscriber's worker. Dropping it makes room for another.
+/// A viewer's worker. Dropping it frees the slot for another viewer.
 pub struct Placed {
     spread: Arc<Spread>,
     stream: StreamKey,
@@ -157,8 +161,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever comes and goes: nothing is forgotten or counted twice, and nobody is sent to a worker that has many more than
-        /// another.
+        /// Whatever viewers come and go: none is forgotten or counted twice, and none goes to a
+        /// worker that has many more than another.
         #[test]
         fn workers_are_evenly_used_whoever_comes_and_goes(
             workers in 1..5usize,

@@ -1,4 +1,4 @@
-//! A live stream: its ring, what a late joiner starts from, who listens, and its quality figures.
+//! A live stream: its ring, the start of a late joiner, its listeners, and its quality figures.
 
 use std::{
     sync::{
@@ -23,22 +23,24 @@ use crate::{
     qos::{Qos, QosWriter},
 };
 
-/// Configurations that a stream may have at once: a frame over this bound is carried, but not kept for late joiners.
+/// The maximum number of configurations of a stream: a further one is carried, but not kept for
+/// late joiners.
 const MAX_CONFIGS: usize = 32;
 
-/// Their bytes together, likewise.
+/// The maximum bytes of all configurations together.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
-/// After this long without a video frame, sound does not wait for the picture any longer: a camera was switched off.
+/// After this long without a video frame, sound no longer waits for the picture: the camera was
+/// switched off.
 const NO_VIDEO_US: u64 = 1_000_000;
 
-/// A stream shows what it carries within this time from its first frame.
+/// A stream shows which media it carries within this time from its first frame.
 const SHOWN_US: u64 = 1_000_000;
 
 /// A stream without a video frame for this long has no picture for a viewer that joins now.
 const DARK_US: u64 = 5_000_000;
 
-/// What a stream carries, by what has come and not by what was announced.
+/// The media that a stream carries: what has come, not what was announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Carries {
@@ -48,24 +50,27 @@ pub struct Carries {
     pub video: bool,
 }
 
-/// Where a subscriber may begin, and what it needs first. Replaced as a whole, so that joining reads one consistent state.
+/// Where a viewer may start, and what it needs first. Replaced as a whole, so that a joining viewer
+/// reads one consistent state.
 pub(crate) struct Replay {
-    /// Where the current GOP starts, when all of it is in the ring.
+    /// The start of the current GOP, if the whole GOP is in the ring.
     pub(crate) gop: Option<Place>,
-    /// The newest place whose configurations are known: right for every frame from there to the head.
+    /// The newest position whose configurations are known; they apply to each frame from there to
+    /// the head.
     pub(crate) live: Place,
-    /// Whether the stream has video: then its subscribers begin with a keyframe.
+    /// Whether the stream has video: its viewers then start with a keyframe.
     pub(crate) has_video: bool,
 }
 
-/// A frame, and the decoder configurations and metadata that hold before it, with that frame's time.
+/// A frame, and the decoder configurations and metadata that apply before it, with that frame's
+/// time.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) seq: u64,
     pub(crate) configs: Configs,
 }
 
-/// Configurations to hand out before a frame.
+/// Configurations to deliver before a frame.
 pub(crate) type Configs = Arc<[Arc<SharedFrame>]>;
 
 /// A live stream.
@@ -88,13 +93,15 @@ pub(crate) struct Stream {
     heard: AtomicBool,
     /// Number of the frame after the newest video frame; 0 before the first.
     video_next: AtomicU64,
-    /// The video track whose keyframes count, the lowest that has come: GOPs of others begin elsewhere.
+    /// The video track whose keyframes count: the lowest that has come. GOPs of other tracks begin
+    /// elsewhere.
     gop_track: AtomicU8,
-    /// Live subscribers, for limits and for people.
+    /// Live viewers, for limits and for people.
     pub(crate) subscribers: AtomicU64,
-    /// Readers that are no sessions, for people.
+    /// Readers that are not sessions, for people.
     pub(crate) taps: AtomicU64,
-    /// Publishers whose stream it is: more than one while one takes over from another. Changed under the registry's lock.
+    /// Publishers of this stream: more than one while one takes over from another. Changed under
+    /// the registry's lock.
     pub(crate) publishers: AtomicU64,
 }
 
@@ -137,15 +144,15 @@ impl Stream {
         self.pushed_us.load(Ordering::Relaxed)
     }
 
-    /// The frames that are published at this moment, as far as they are still there.
+    /// The frames that are published now, as far as they still exist.
     pub(super) fn published(&self) -> Published<'_> {
         self.ring.read()
     }
 
-    /// Whether, from frame `seq` on, there is a picture to wait for: the stream has shown that it has video, and not
-    /// stopped sending it [`NO_VIDEO_US`] before its newest frame.
+    /// Whether there is a picture to wait for from frame `seq` on: the stream has shown that it has
+    /// video, and has not stopped sending it [`NO_VIDEO_US`] before its newest frame.
     ///
-    /// Ask after reading the frames: a reader that has seen a video frame gets `true`.
+    /// Call this after reading the frames: a reader that has seen a video frame gets `true`.
     pub(crate) fn has_video(&self, seq: u64) -> bool {
         if !self.replay.load().has_video {
             return false;
@@ -157,7 +164,7 @@ impl Stream {
         self.video_next.load(Ordering::Relaxed) > seq || since() < NO_VIDEO_US
     }
 
-    /// What it carries; `None` in its first second.
+    /// The media that it carries; `None` in its first second.
     pub(super) fn carries(&self) -> Option<Carries> {
         let newest = self.pushed_us();
         if newest.saturating_sub(self.first_us.load(Ordering::Relaxed)) < SHOWN_US {
@@ -175,7 +182,7 @@ impl Stream {
         frame.is_keyframe() && frame.track <= self.gop_track.load(Ordering::Relaxed)
     }
 
-    /// The decoder configurations and metadata of the moment.
+    /// The current decoder configurations and metadata.
     pub(crate) fn configs(&self) -> Vec<MediaFrame> {
         self.replay
             .load()
@@ -190,14 +197,14 @@ impl Stream {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// No frame will follow. Wakes every subscriber, whoever still holds a handle.
+    /// Marks the end: no frame follows. Wakes each viewer, even if handles to the stream remain.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.notify();
     }
 
-    /// It has no publisher for a while: a viewer that joins now waits for the next one, and gets
-    /// nothing of what the last one sent.
+    /// Marks that it has no publisher for a while: a viewer that joins now waits for the next
+    /// publisher, and gets nothing of the last one's frames.
     pub(crate) fn pause(&self) {
         self.replay.store(Arc::new(Replay {
             gop: None,
@@ -209,7 +216,7 @@ impl Stream {
         }));
     }
 
-    /// Why its subscribers end when it is closed.
+    /// Why its viewers end when it is closed.
     pub(crate) fn close_reason(&self) -> Reason {
         if self.published.load(Ordering::Relaxed) {
             Reason::StreamEnded
@@ -230,7 +237,7 @@ impl Stream {
             all.push(listener.clone());
             all
         });
-        // A frame or the end may have come between the caller's last look and now.
+        // A frame or the end may have come between the caller's last check and now.
         listener.notify();
     }
 
@@ -256,26 +263,28 @@ pub(crate) struct Writer {
     heard: bool,
     gop_track: u8,
     gop: Option<Gop>,
-    /// Frames of the GOP before, as far as it was replayed.
+    /// Frames of the previous GOP, as far as it was replayed.
     last_gop_frames: u64,
     /// Time of the newest frame, and its unit.
     newest: (i64, TimeBase),
-    /// Of a second or later publisher of this stream.
+    /// Set for a second or later publisher of this stream.
     resumed: Option<Resumed>,
 }
 
-/// A publisher that goes on where another has left off: its times are shifted, so that the stream's go on.
+/// A publisher that continues another's stream: its times are shifted, so that the stream's times
+/// continue.
 struct Resumed {
-    /// The stream's time when it began, in milliseconds.
+    /// The stream's time when the publisher started, in milliseconds.
     began_ms: i64,
-    /// What is added to its times, in milliseconds; known with its first frame that is not a configuration.
+    /// The shift of its times, in milliseconds; known with its first frame that is not a
+    /// configuration.
     shift_ms: Option<i64>,
-    /// No keyframe has come: what depends on one that never was is not sent.
+    /// No keyframe has come: frames that depend on a missing one are not sent.
     need_keyframe: bool,
 }
 
 impl Resumed {
-    /// Shifts the frame's times; `false` when it is not to be sent.
+    /// Shifts the frame's times; `false` if it must not be sent.
     fn takes(&mut self, frame: &mut MediaFrame) -> bool {
         let ticks = |ms: i64| {
             let ticks = i128::from(ms) * i128::from(frame.time_base.hz()) / 1_000;
@@ -335,7 +344,7 @@ impl Writer {
         }
     }
 
-    /// A publisher begins to write, perhaps after another.
+    /// Starts a publisher's writes, possibly after another publisher.
     pub(crate) fn begin(&mut self, now: Duration) {
         let stream = &self.stream;
         stream.qos.touch(now.as_millis() as u64);
@@ -350,7 +359,7 @@ impl Writer {
             shift_ms: None,
             need_keyframe: true,
         });
-        // Nothing of what the other sent holds for what comes now.
+        // No state of the other publisher applies to the new frames.
         stream.first_us.store(u64::MAX, Ordering::Relaxed);
         stream.heard.store(false, Ordering::Relaxed);
         stream.gop_track.store(u8::MAX, Ordering::Relaxed);
@@ -387,8 +396,8 @@ impl Writer {
         truncated
     }
 
-    /// What readers decide by. Set before the frame is published: a reader that sees the frame sees
-    /// this too.
+    /// Sets what readers decide by. This happens before the frame is published: a reader that sees
+    /// the frame sees this too.
     fn note(&mut self, seq: u64, frame: &MediaFrame, now_us: u64) {
         let stream = &self.stream;
         if frame.kind == MediaKind::Video {
@@ -416,15 +425,16 @@ impl Writer {
         }
     }
 
-    /// Updates what late joiners start from. Before the frame is published: a joiner that sees the new replay waits for
-    /// the frame, one that sees the old replay meets the frame in the ring.
+    /// Updates the start of late joiners before the frame is published. A joiner that sees the new
+    /// replay waits for the frame; one that sees the old replay finds the frame in the ring.
     fn keep(&mut self, seq: u64, frame: &MediaFrame) -> Option<Truncated> {
         if frame.is_config() {
             self.keep_config(seq, frame);
             return None;
         }
         if frame.kind == MediaKind::Video && !self.has_video && !frame.is_keyframe() {
-            // Who listens to the sound alone until now must not meet a picture that it cannot decode.
+            // A viewer that only heard sound until now must not get a picture that it cannot
+            // decode.
             self.has_video = true;
             self.publish_replay(None, self.stream.replay.load().live.clone());
         }
@@ -467,19 +477,19 @@ impl Writer {
         self.publish_replay(Some(place.clone()), place);
     }
 
-    /// How many of the newest frames somebody may need once frame `seq` is there: what a subscriber may be behind, and before
-    /// that what it may still be in the replay of, which is not held against it.
+    /// How many of the newest frames a reader may need once frame `seq` is there: the allowed lag,
+    /// and before that the replay in which the reader may still be, which does not count as lag.
     fn keep_frames(&self, seq: u64) -> u64 {
         let settings = &self.stream.settings;
         let replay = self.last_gop_frames.max(self.gop_frames(seq));
         let behind = settings.subscriber_max_lag.saturating_add(replay);
-        // Somebody who asked for a deeper ring than that needs has a use for it.
+        // A host that requested a deeper ring has a use for it.
         behind
             .saturating_add(settings.spare_ring_frames() as u64)
             .saturating_add(2)
     }
 
-    /// Frames of the GOP that is being written, below `seq` and as far as it is replayed.
+    /// Frames below `seq` of the GOP that is being written, as far as it is replayed.
     fn gop_frames(&self, seq: u64) -> u64 {
         let cached = self.stream.settings.gop_ring_frames() as u64;
         let gop = self.gop.as_ref();
@@ -490,7 +500,7 @@ impl Writer {
 
     fn keep_config(&mut self, seq: u64, frame: &MediaFrame) {
         self.has_video |= frame.kind == MediaKind::Video;
-        // What describes a track in addition is kept next to its configuration.
+        // A further description of a track is kept next to its configuration.
         let key = |c: &MediaFrame| (c.kind, c.track, c.is_metadata());
         let known = self.configs.iter().position(|c| key(c) == key(frame));
         let before = known.map_or(0, |known| self.configs[known].payload.len() as u64);
@@ -498,20 +508,20 @@ impl Writer {
         let fits = others + frame.payload.len() as u64 <= MAX_CONFIG_BYTES;
         match known {
             Some(known) if fits => self.configs[known] = frame.clone(),
-            // What held before does not hold any longer.
+            // The earlier configuration no longer applies.
             Some(known) => drop(self.configs.remove(known)),
             None if fits && self.configs.len() < MAX_CONFIGS => self.configs.push(frame.clone()),
             None => return,
         }
         let kept = if fits { frame.payload.len() as u64 } else { 0 };
         self.ring.other_bytes = others + kept;
-        // Who starts at the GOP's keyframe meets this configuration in its place in the ring.
+        // A viewer that starts at the GOP's keyframe finds this configuration in the ring.
         let gop = self.stream.replay.load().gop.clone();
         self.publish_replay(gop, self.place(seq + 1, None));
     }
 
-    /// Configurations get the time of the frame they will precede: a client that takes its clock from the first message
-    /// must not wait for the time between.
+    /// Configurations get the time of the frame after them: a client that takes its clock from the
+    /// first message must not wait for the time between.
     fn place(&self, seq: u64, before: Option<&MediaFrame>) -> Place {
         let configs = self.configs.iter().map(|config| {
             let mut config = config.clone();

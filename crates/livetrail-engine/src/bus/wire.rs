@@ -1,4 +1,4 @@
-//! A frame on the bus, with the bytes that each protocol makes of it: made once, shared by all subscribers.
+//! A frame on the bus, with its bytes in each protocol: made once, shared by all viewers.
 
 use std::{
     any::{Any, TypeId},
@@ -10,12 +10,15 @@ use std::{
 use super::stream::{Carries, Stream};
 use crate::frame::MediaFrame;
 
-/// How a protocol writes a frame. What it makes must be equal for all subscribers of that protocol.
+/// A protocol's serialisation of a frame. The result must be the same for all viewers of that
+/// protocol.
 pub trait WireFormat: 'static {
-    /// The bytes, usually a short list of `Bytes`: a header of its own and the frame's payload, not copied.
+    /// The bytes, usually a short list of `Bytes`: the protocol's header and the frame's payload,
+    /// not copied.
     type Wire: Send + Sync + 'static;
 
-    /// Serialises the frame. Called at most once per frame, on the thread of the first subscriber that asks.
+    /// Serialises the frame. Called at most once per frame, on the thread of the first viewer that
+    /// needs it.
     fn make(frame: &MediaFrame) -> Self::Wire;
 }
 
@@ -24,11 +27,11 @@ pub struct SharedFrame {
     seq: u64,
     frame: MediaFrame,
     wire: OnceLock<Box<WireNode>>,
-    /// Of a replayed configuration.
+    /// Set for a replayed configuration.
     stream: Weak<Stream>,
 }
 
-/// One wire form; a frame has as many as there are protocols in use, so a list is the fastest map.
+/// One wire form. A frame has as many as there are protocols in use, so a list is the fastest map.
 struct WireNode {
     format: TypeId,
     wire: Box<dyn Any + Send + Sync>,
@@ -53,14 +56,15 @@ impl SharedFrame {
         }
     }
 
-    /// Of a configuration that a late joiner gets first: what its stream carries at this moment. `None` when the stream is too young to
-    /// tell, and of any other frame.
+    /// For a configuration that a late joiner gets first: the media that its stream carries now.
+    /// `None` if the stream is too young, and for any other frame.
     #[must_use]
     pub fn stream_carries(&self) -> Option<Carries> {
         self.stream.upgrade()?.carries()
     }
 
-    /// The frame's number within its stream, from 0. A replayed configuration has the number of the frame it precedes.
+    /// The frame's number within its stream, from 0. A replayed configuration has the number of the
+    /// frame after it.
     #[must_use]
     pub fn seq(&self) -> u64 {
         self.seq
@@ -72,7 +76,7 @@ impl SharedFrame {
         &self.frame
     }
 
-    /// The frame in protocol `F`'s form, made on the first call and shared from then on.
+    /// The frame in the form of protocol `F`, made on the first call and shared from then on.
     pub fn wire<F: WireFormat>(&self) -> &F::Wire {
         let mut link = &self.wire;
         loop {
