@@ -20,6 +20,8 @@
 //! All of them pass one suite, `livetrail_replica::conformance`, against a real server; the file, which holds one log and has no
 //! server, those of its cases that apply.
 
+#[cfg(feature = "local-cursor")]
+mod at_least_once;
 #[cfg(any(feature = "file", feature = "local-cursor"))]
 mod blocking;
 mod error;
@@ -49,4 +51,6 @@ pub mod syslog;
 #[cfg(any(feature = "otlp", feature = "postgres", feature = "syslog"))]
 mod tls;
 
+#[cfg(feature = "local-cursor")]
+pub use at_least_once::{AtLeastOnce, Sent, Transport};
 pub use error::SinksError;

@@ -33,5 +33,5 @@ mod sink;
 mod target;
 
 pub use record::MAX_REQUEST_ENTRIES;
-pub use sink::OtlpSink;
+pub use sink::{Collector, OtlpSink};
 pub use target::OtlpTarget;

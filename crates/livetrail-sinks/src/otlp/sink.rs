@@ -3,23 +3,23 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use livetrail_replica::{Delivery, Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_replica::ReplicaError;
 
 use super::client::Client;
 use super::record;
 use super::target::OtlpTarget;
+use crate::at_least_once::{AtLeastOnce, Sent, Transport};
 use crate::error::SinksError;
-use crate::local_cursor::LocalCursor;
+use crate::local_cursor::Claim;
 
 /// A collector of OpenTelemetry as a replica of the ledger. See the [module](super) for what it is sent, and what is promised.
 ///
 /// Many logs and sinks may send to one collector. Its cursors are in a file for each log. Memory: a request, which is about 2 MiB.
+pub type OtlpSink = AtLeastOnce<Collector>;
+
+/// Requests to a collector.
 #[derive(Debug)]
-pub struct OtlpSink {
-    name: String,
-    client: Client,
-    cursor: LocalCursor,
-}
+pub struct Collector(Client);
 
 impl OtlpSink {
     /// A sink of this name, whose cursors are in `folder`. Connects when it is used.
@@ -31,48 +31,32 @@ impl OtlpSink {
         target: OtlpTarget,
         folder: &Path,
     ) -> Result<Self, SinksError> {
-        let name = name.into();
-        Ok(Self {
-            client: Client::new(target)?,
-            cursor: LocalCursor::new(folder, &name),
-            name,
-        })
+        let collector = Collector(Client::new(target)?);
+        Ok(Self::with_transport(name, collector, folder))
     }
 }
 
 #[async_trait]
-impl ReplicaSink for OtlpSink {
-    fn name(&self) -> &str {
-        &self.name
+impl Transport for Collector {
+    type Turn = ();
+
+    fn turn(&self) -> Result<(), ReplicaError> {
+        Ok(())
     }
 
-    fn delivery(&self) -> Delivery {
-        Delivery::AtLeastOnce
-    }
-
-    async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
-        self.cursor.read(origin).await
-    }
-
-    async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
-        let claim = self.cursor.claim(range.origin(), range.first()).await?;
-        // A crash here, or an error: the collector has some of it, and all of it is sent again.
-        self.client
-            .send_entries(range.origin(), range.iter())
-            .await?;
-        // A crash here: it has all of it, and gets it twice.
-        claim.commit(range).await
-    }
-
-    async fn skip(&self, gap: &Gap) -> Result<(), ReplicaError> {
-        let claim = self.cursor.claim(&gap.origin, gap.missing.start).await?;
-        let records = vec![record::gap(gap)];
-        self.client.send(&gap.origin, &gap.missing, records).await?;
-        claim.commit_gap(gap).await
+    async fn send(&self, _turn: (), sent: Sent<'_>, claim: Claim) -> Result<Claim, ReplicaError> {
+        match sent {
+            Sent::Range(range) => self.0.send_entries(range.origin(), range.iter()).await?,
+            Sent::Gap(gap) => {
+                let records = vec![record::gap(gap)];
+                self.0.send(&gap.origin, &gap.missing, records).await?;
+            }
+        }
+        Ok(claim)
     }
 
     /// Sends a request without records, which a collector answers as any other.
     async fn health(&self) -> Result<(), ReplicaError> {
-        self.client.send("", &(0..0), Vec::new()).await
+        self.0.send("", &(0..0), Vec::new()).await
     }
 }

@@ -15,4 +15,4 @@ mod sink;
 #[cfg(test)]
 mod tests;
 
-pub use sink::StdoutSink;
+pub use sink::{StandardOutput, StdoutSink, Turn};

@@ -6,26 +6,32 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use livetrail_replica::{Delivery, Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_replica::ReplicaError;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::output::{Batch, Output};
 use crate::SinksError;
-use crate::local_cursor::{Claim, LocalCursor};
+use crate::at_least_once::{AtLeastOnce, Sent, Transport};
+use crate::local_cursor::Claim;
 
 /// Standard output, which gets each entry as a line of JSON. See the [module](super).
 ///
-/// A batch that was given up because the reader is slow goes on being written beside; until it is out, nothing else is, and the sink says
-/// so. Memory: one batch's lines. A thread for each batch, which ends with it, or with the process.
+/// A batch that was given up because the reader is slow goes on being written. Until it is out, nothing
+/// else is, and the sink says so. Memory: one batch's lines. Each batch has a thread, which ends with
+/// it, or with the process.
+pub type StdoutSink = AtLeastOnce<StandardOutput>;
+
+/// The lines that go to standard output.
 #[derive(Debug)]
-pub struct StdoutSink {
-    name: String,
-    cursor: LocalCursor,
-    output: Arc<Mutex<Output>>,
-}
+pub struct StandardOutput(Arc<Mutex<Output>>);
+
+/// The right to write to it.
+#[derive(Debug)]
+pub struct Turn(OwnedMutexGuard<Output>);
 
 impl StdoutSink {
-    /// The process's own standard output. Nothing else may be written there. The cursors are in `cursors`, in a folder of this name.
+    /// The process's own standard output. Nothing else may be written there. The cursors are in a folder
+    /// of this name in `cursors`.
     ///
     /// # Errors
     /// [`SinksError::Write`] when the system has no second handle for it.
@@ -40,35 +46,42 @@ impl StdoutSink {
 
     /// A pipe, a terminal or a file of a host's own in its place.
     pub fn over(name: impl Into<String>, output: File, cursors: &Path) -> Self {
-        let name = name.into();
-        Self {
-            cursor: LocalCursor::new(cursors, &name),
-            name,
-            output: Arc::new(Mutex::new(Output::new(output))),
-        }
+        let output = Arc::new(Mutex::new(Output::new(output)));
+        Self::with_transport(name, StandardOutput(output), cursors)
     }
+}
 
-    fn turn(&self) -> Result<OwnedMutexGuard<Output>, ReplicaError> {
-        let turn = Arc::clone(&self.output).try_lock_owned();
-        turn.map_err(|_| ReplicaError::Unavailable {
+#[async_trait]
+impl Transport for StandardOutput {
+    type Turn = Turn;
+
+    fn turn(&self) -> Result<Turn, ReplicaError> {
+        let turn = Arc::clone(&self.0).try_lock_owned();
+        turn.map(Turn).map_err(|_| ReplicaError::Unavailable {
             what: "whoever reads standard output is slow: the batch before is not out yet"
                 .to_owned(),
             source: None,
         })
     }
 
-    /// Writes on a thread that may wait, and gives the claim back. Nobody else sends as long as it is there, also when this is given up.
-    async fn write(
-        mut turn: OwnedMutexGuard<Output>,
-        batch: Batch,
+    /// Writes on a thread that may wait. The thread has the claim, so nobody else sends while it
+    /// writes, also after this was given up.
+    async fn send(
+        &self,
+        Turn(mut output): Turn,
+        sent: Sent<'_>,
         claim: Claim,
     ) -> Result<Claim, ReplicaError> {
+        let batch = match sent {
+            Sent::Range(range) => Batch::of_range(range),
+            Sent::Gap(gap) => Batch::of_gap(gap),
+        };
         let (reply, answer) = oneshot::channel();
         let spawned = std::thread::Builder::new()
             .name("stdout".to_owned())
             .spawn(move || {
-                let written = turn.write(&batch);
-                drop(turn);
+                let written = output.write(&batch);
+                drop(output);
                 // Who gave up does not hear it: the next batch finds what is out.
                 let _ = reply.send(written.map(|()| claim));
             });
@@ -78,35 +91,6 @@ impl StdoutSink {
                 what: "the thread that writes to standard output is gone".to_owned(),
             })
         })
-    }
-}
-
-#[async_trait]
-impl ReplicaSink for StdoutSink {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn delivery(&self) -> Delivery {
-        Delivery::AtLeastOnce
-    }
-
-    async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
-        self.cursor.read(origin).await
-    }
-
-    async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
-        let turn = self.turn()?;
-        let claim = self.cursor.claim(range.origin(), range.first()).await?;
-        let claim = Self::write(turn, Batch::of_range(range), claim).await?;
-        claim.commit(range).await
-    }
-
-    async fn skip(&self, gap: &Gap) -> Result<(), ReplicaError> {
-        let turn = self.turn()?;
-        let claim = self.cursor.claim(&gap.origin, gap.missing.start).await?;
-        let claim = Self::write(turn, Batch::of_gap(gap), claim).await?;
-        claim.commit_gap(gap).await
     }
 
     /// Whether anybody reads can only be told by writing.

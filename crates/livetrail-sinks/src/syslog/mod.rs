@@ -37,5 +37,5 @@ mod sink;
 mod target;
 
 pub use crate::settings::{DEFAULT_ENTERPRISE, DEFAULT_FACILITY, Transport};
-pub use sink::SyslogSink;
+pub use sink::{Receiver, SyslogSink};
 pub use target::SyslogTarget;

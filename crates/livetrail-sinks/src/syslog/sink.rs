@@ -4,15 +4,16 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
-use livetrail_replica::{Delivery, Gap, ReplicaError, ReplicaSink, SealedRange, SinkCursor};
+use livetrail_replica::{Gap, ReplicaError, SealedRange};
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
 use super::message::Encoder;
 use super::target::SyslogTarget;
+use crate::at_least_once::{AtLeastOnce, Sent, Transport};
 use crate::error::SinksError;
-use crate::local_cursor::LocalCursor;
+use crate::local_cursor::Claim;
 
 /// So many bytes are gathered before they are written. Memory: this, and a message.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -20,11 +21,12 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// A receiver of syslog as a replica of the ledger. See the [module](super) for what it is sent, and what is promised.
 ///
 /// Many logs and sinks may send to one receiver. Its cursors are in a file for each log.
-pub struct SyslogSink {
-    name: String,
+pub type SyslogSink = AtLeastOnce<Receiver>;
+
+/// Connections to a receiver, one for each batch.
+pub struct Receiver {
     target: SyslogTarget,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    cursor: LocalCursor,
 }
 
 impl SyslogSink {
@@ -37,20 +39,18 @@ impl SyslogSink {
         target: SyslogTarget,
         folder: &Path,
     ) -> Result<Self, SinksError> {
-        let name = name.into();
-        Ok(Self {
-            tls: target.tls()?,
-            target,
-            cursor: LocalCursor::new(folder, &name),
-            name,
-        })
+        let tls = target.tls()?;
+        let receiver = Receiver { target, tls };
+        Ok(Self::with_transport(name, receiver, folder))
     }
+}
 
+impl Receiver {
     async fn connect(&self) -> Result<Connection<'_>, ReplicaError> {
         Connection::open(&self.target, self.tls.as_ref()).await
     }
 
-    async fn send(&self, range: &SealedRange) -> Result<(), ReplicaError> {
+    async fn send_range(&self, range: &SealedRange) -> Result<(), ReplicaError> {
         let mut connection = self.connect().await?;
         let mut encoder = Encoder::new(&self.target, range.origin());
         let mut chunk = Vec::with_capacity(CHUNK_BYTES);
@@ -64,38 +64,30 @@ impl SyslogSink {
         connection.send(&chunk).await?;
         connection.close().await
     }
-}
 
-#[async_trait]
-impl ReplicaSink for SyslogSink {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn delivery(&self) -> Delivery {
-        Delivery::AtLeastOnce
-    }
-
-    async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
-        self.cursor.read(origin).await
-    }
-
-    async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
-        let claim = self.cursor.claim(range.origin(), range.first()).await?;
-        // A crash here, or an error: the receiver has some of it, and all of it is sent again.
-        self.send(range).await?;
-        // A crash here: it has all of it, and gets it twice.
-        claim.commit(range).await
-    }
-
-    async fn skip(&self, gap: &Gap) -> Result<(), ReplicaError> {
-        let claim = self.cursor.claim(&gap.origin, gap.missing.start).await?;
+    async fn send_gap(&self, gap: &Gap) -> Result<(), ReplicaError> {
         let mut message = Vec::new();
         Encoder::new(&self.target, &gap.origin).gap(&mut message, gap);
         let mut connection = self.connect().await?;
         connection.send(&message).await?;
-        connection.close().await?;
-        claim.commit_gap(gap).await
+        connection.close().await
+    }
+}
+
+#[async_trait]
+impl Transport for Receiver {
+    type Turn = ();
+
+    fn turn(&self) -> Result<(), ReplicaError> {
+        Ok(())
+    }
+
+    async fn send(&self, _turn: (), sent: Sent<'_>, claim: Claim) -> Result<Claim, ReplicaError> {
+        match sent {
+            Sent::Range(range) => self.send_range(range).await?,
+            Sent::Gap(gap) => self.send_gap(gap).await?,
+        }
+        Ok(claim)
     }
 
     /// Connects, says nothing, and waits for the receiver to close.
@@ -104,10 +96,9 @@ impl ReplicaSink for SyslogSink {
     }
 }
 
-impl fmt::Debug for SyslogSink {
+impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SyslogSink")
-            .field("name", &self.name)
+        f.debug_struct("Receiver")
             .field("target", &self.target)
             .finish_non_exhaustive()
     }
