@@ -4,11 +4,13 @@ use std::io::{BufRead, Read as _};
 
 use livetrail_record::parse_line;
 
+use crate::conclusion::finish;
 use crate::error::VerifyError;
+use crate::finding::Outcome;
 use crate::finding::{Class, Finding};
+use crate::options::Options;
 use crate::report::{Report, TrailKind};
 use crate::trail::{Rules, Trail};
-use crate::verify::{Found, Options, finish};
 
 /// The longest line: every byte of the longest record percent-encoded, with some reserve.
 const MAX_LINE_BYTES: u64 = 1 << 18;
@@ -23,7 +25,7 @@ pub fn verify_file(
     options: &Options,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, VerifyError> {
-    let mut found = Found::default();
+    let mut found = Outcome::default();
     // Several nodes may write to one file.
     let mut trail = Trail::new(Rules {
         one_writer: false,

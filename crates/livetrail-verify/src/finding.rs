@@ -174,6 +174,14 @@ impl Findings {
     }
 }
 
+/// The results of a check so far.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) findings: Findings,
+    pub(crate) problems: Vec<String>,
+    pub(crate) notes: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

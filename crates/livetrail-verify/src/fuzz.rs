@@ -1,9 +1,10 @@
 //! Bodies of fuzz targets: any directory gets an answer, and any lines.
 
 use crate::lines::{Lines, verify_lines};
-use crate::policy::Policy;
-use crate::source::Files;
-use crate::verify::{Options, verify};
+use crate::options::Options;
+use crate::sources::Files;
+use crate::trust::policy::Policy;
+use crate::verify::verify;
 
 /// Files that a trail may have; the fuzzer chooses among them and need not find their names.
 const PATHS: [&str; 14] = [

@@ -39,55 +39,47 @@
     )
 )]
 
-mod canonical;
+mod conclusion;
 mod error;
 mod file_trail;
 mod finding;
 mod fuzz;
-mod http;
-mod key_file;
-mod leftovers;
-mod limits;
 mod lines;
+mod note;
 mod older;
-mod pipeline;
-mod policy;
-#[cfg(feature = "postgres")]
-mod postgres;
+mod options;
 mod proof;
 mod report;
-#[cfg(feature = "s3")]
-mod s3;
 mod scan;
-mod show;
-mod source;
-mod text;
+mod sources;
 mod trail;
-mod tree;
 mod trust;
 mod verify;
-mod web;
 
 pub use error::VerifyError;
 pub use file_trail::verify_file;
 pub use finding::{Class, Finding, MAX_FINDINGS, Severity};
 #[doc(hidden)]
 pub use fuzz::{fuzz_lines, fuzz_trail};
-pub use http::Site;
-pub use key_file::KeyFile;
-pub use limits::Limits;
 pub use lines::{Lines, checkpoint_in, verify_lines};
-pub use policy::{MAX_POLICY_BYTES, Policy};
-#[cfg(feature = "postgres")]
-pub use postgres::PostgresTrail;
+pub use options::Options;
 pub use proof::{ProofReport, verify_proof};
+pub use report::show::shown;
 pub use report::{
     BootReport, CheckpointReport, CosignatureReport, CosignedReport, Figures, KeysReport,
     OlderReport, OpenSessionReport, PrunedReport, Report, RotationReport, Sessions, TrailKind,
     Verdict,
 };
 #[cfg(feature = "s3")]
-pub use s3::BucketSite;
-pub use show::shown;
-pub use source::{Alteration, Directory, Files, Found, Source, SourceError};
-pub use verify::{Options, keys_in, verify};
+pub use sources::bucket::BucketSite;
+#[cfg(feature = "host")]
+pub use sources::directory::Directory;
+pub use sources::limits::Limits;
+#[cfg(feature = "postgres")]
+pub use sources::postgres::PostgresTrail;
+#[cfg(feature = "site")]
+pub use sources::site::Site;
+pub use sources::{Alteration, Files, SizeClaim, Source, SourceError};
+pub use trust::key_file::{KeyFile, keys_in};
+pub use trust::policy::{MAX_POLICY_BYTES, Policy};
+pub use verify::verify;

@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use crate::error::VerifyError;
 use crate::finding::{Class, Finding};
+use crate::options::Options;
+use crate::report::parts::checkpoint_report;
+use crate::report::show::Lines;
 use crate::report::{CheckpointReport, Verdict};
-use crate::show::Lines;
 use crate::trust::{Signed, Trust};
-use crate::verify::{Options, checkpoint_report};
 
 /// The result of checking a receipt. Its JSON form is made by serde; fields are only ever added.
 #[derive(Clone, Debug, Serialize)]

@@ -10,8 +10,8 @@ use livetrail_record::{
 use livetrail_tlog::{Hash, KeyId, TreeHead, VerifiedCheckpoint, VerifierKey};
 
 use crate::finding::{Class, Finding, Findings, Severity};
+use crate::report::show::{date, span};
 use crate::report::{BootReport, OpenSessionReport, PrunedReport, RotationReport, Sessions};
-use crate::show::{date, span};
 use crate::trust::Trust;
 
 /// The most simultaneously open sessions, boots, and irregular numbers of a trail that can be

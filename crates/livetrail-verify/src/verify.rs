@@ -1,100 +1,25 @@
 //! The whole check of a ledger's trail.
 
-use livetrail_tlog::{
-    Checkpoint, KeyId, Note, NoteSignature, TreeHead, VerifiedSignature, VerifierKey,
-};
+use livetrail_tlog::{KeyId, Note, NoteSignature, TreeHead, VerifierKey};
 use serde_json::Value as Json;
 
+use crate::conclusion::finish;
 use crate::error::VerifyError;
-use crate::finding::{Class, Finding, Findings, Severity};
-use crate::key_file::KeyFile;
-use crate::limits::{Limited, Limits};
+use crate::finding::{Class, Finding, Outcome, Severity};
+use crate::note::{MAX_SMALL_BYTES, stated};
 use crate::older::{Older, OlderCheckpoints, read_cosigned};
-use crate::policy::Policy;
-use crate::report::{
-    CheckpointReport, CosignatureReport, Figures, KeysReport, Report, TrailKind, Verdict,
-};
-use crate::scan::{Got, Scanned, get};
-use crate::source::Source;
-use crate::trail::{Removed, Rules, Trail};
-use crate::tree::Tree;
+use crate::options::Options;
+use crate::report::parts::{checkpoint_report, keys_report};
+use crate::report::{Figures, Report, TrailKind};
+use crate::scan::bundles::scan_all;
+use crate::scan::tree::Tree;
+use crate::scan::{Fetched, Scanned, get, leftovers};
+use crate::sources::limits::Limited;
+use crate::sources::{Source, SourceError};
+use crate::trail::{Removed, Trail};
+use crate::trust::key_file::KeyFile;
+use crate::trust::policy::Policy;
 use crate::trust::{Signed, Trust};
-use crate::{leftovers, pipeline};
-
-/// The most bytes of a checkpoint, of `private/log.json` and of a file with keys.
-pub(crate) const MAX_SMALL_BYTES: usize = livetrail_tlog::MAX_NOTE_BYTES;
-
-/// A boot is silent when this many heartbeats in a row are missing.
-const SILENT_HEARTBEATS: u64 = 3;
-
-/// The settings of a check.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The trusted keys. Without a signing key, the keys in the trail itself are used, and the
-    /// report says so.
-    pub policy: Policy,
-    /// The log's origin; by default the name of the first signing key.
-    pub origin: Option<String>,
-    /// Older checkpoints that the trail must contain: for each its name and the signed note.
-    pub against: Vec<(String, Vec<u8>)>,
-    /// Threads that read and hash; 0 for one per processor.
-    pub threads: usize,
-    /// Some remarks, such as silence, make the trail not sound; and a key must be given.
-    pub strict: bool,
-    /// Whether boots begin with `server_started`. The trail of an embedder without boot records has
-    /// none.
-    pub boot_records: bool,
-    /// The interval of the trail's heartbeats, in seconds.
-    pub heartbeat_s: u64,
-    /// Whether a sink's lines may begin later than the log. Then only the rest is proven, and the
-    /// report says from which entry on.
-    pub without_head: bool,
-    /// The current time, in milliseconds since 1970 (UTC). With it, the trail's age is reported,
-    /// and silence at its end counts as silence. For a kept copy, give the time when it was made.
-    pub now_ms: Option<u64>,
-    /// The limits for a place beyond this machine: a site, a bucket, a database. The time limit
-    /// also applies to a sink's lines.
-    pub limits: Limits,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            policy: Policy::default(),
-            origin: None,
-            against: Vec::new(),
-            threads: 0,
-            strict: false,
-            boot_records: true,
-            heartbeat_s: 60,
-            without_head: false,
-            now_ms: None,
-            limits: Limits::default(),
-        }
-    }
-}
-
-impl Options {
-    pub(crate) fn rules(&self) -> Rules {
-        Rules {
-            boot_records: self.boot_records,
-            strict: self.strict,
-            silent_ms: self
-                .heartbeat_s
-                .saturating_mul(1000)
-                .saturating_mul(SILENT_HEARTBEATS),
-            one_writer: true,
-            now_ms: self.now_ms,
-        }
-    }
-
-    fn threads(&self) -> usize {
-        if self.threads > 0 {
-            return self.threads;
-        }
-        std::thread::available_parallelism().map_or(1, Into::into)
-    }
-}
 
 /// Checks the trail of a ledger. Calls `progress` with the numbers of checked and of all entries.
 ///
@@ -108,7 +33,7 @@ pub fn verify(
 ) -> Result<Report, VerifyError> {
     let limited = Limited::new(source, options.limits);
     let source: &dyn Source = &limited;
-    let mut found = Found::default();
+    let mut found = Outcome::default();
     altered(source, options.strict, &mut found);
     let manifest = Manifest::read(source, &mut found);
     let cosigned = read_cosigned(source, &options.policy);
@@ -184,67 +109,6 @@ pub fn verify(
     Ok(report)
 }
 
-/// The report's common part: sessions, findings, verdict.
-pub(crate) fn finish(
-    place: String,
-    kind: TrailKind,
-    mut trail: Trail,
-    trust: Option<&Trust>,
-    found: Found,
-) -> Report {
-    let Found {
-        mut findings,
-        mut problems,
-        notes,
-    } = found;
-    let pruned = std::mem::take(&mut trail.pruned);
-    let rotations = trail
-        .rotations
-        .iter()
-        .map(|rotation| rotation.report(trust))
-        .collect();
-    let (mut sessions, too_much) = trail.finish(&mut findings);
-    sessions.sum_up();
-    problems.extend(
-        too_much.map(|why| format!("sessions and numbers were not checked to the end: {why}")),
-    );
-    let verdict = if findings.failures() > 0 {
-        Verdict::NotSound
-    } else if problems.is_empty() {
-        Verdict::Sound
-    } else {
-        Verdict::CouldNotCheck
-    };
-    Report {
-        format: 1,
-        verdict,
-        place,
-        kind,
-        checkpoint: None,
-        cosigned: None,
-        keys: KeysReport::default(),
-        figures: Figures::default(),
-        older: crate::report::OlderReport::default(),
-        sessions,
-        pruned,
-        rotations,
-        first_index: findings.first_index(),
-        failures: findings.failures(),
-        remarks: findings.remarks(),
-        findings: findings.into_kept(),
-        problems,
-        notes,
-    }
-}
-
-/// The results of a check so far.
-#[derive(Default)]
-pub(crate) struct Found {
-    pub(crate) findings: Findings,
-    pub(crate) problems: Vec<String>,
-    pub(crate) notes: Vec<String>,
-}
-
 struct Check<'a> {
     source: &'a dyn Source,
     trust: &'a mut Trust,
@@ -252,7 +116,7 @@ struct Check<'a> {
     trail: &'a mut Trail,
     removed: &'a mut Removed,
     figures: &'a mut Figures,
-    found: &'a mut Found,
+    found: &'a mut Outcome,
     /// The newest checkpoint, with any signer.
     latest: Option<&'a [u8]>,
 }
@@ -270,7 +134,7 @@ impl Check<'_> {
             return Ok(());
         }
         let mut whole = true;
-        pipeline::run(self.source, head.size, threads, |scanned| {
+        scan_all(self.source, head.size, threads, |scanned| {
             whole = self.bundle(scanned, head, &mut tree);
             progress(tree.size(), head.size);
             whole
@@ -381,7 +245,7 @@ impl Check<'_> {
 }
 
 /// Reports changes to a place that keeps first versions.
-fn altered(source: &dyn Source, strict: bool, found: &mut Found) {
+fn altered(source: &dyn Source, strict: bool, found: &mut Outcome) {
     for alteration in source.alterations() {
         let what = match (alteration.versions, alteration.is_deleted) {
             (0 | 1, _) => "was deleted".to_owned(),
@@ -401,7 +265,7 @@ fn altered(source: &dyn Source, strict: bool, found: &mut Found) {
 fn checkpoint_bytes(
     source: &dyn Source,
     manifest: &Manifest,
-    found: &mut Found,
+    found: &mut Outcome,
 ) -> Result<Option<Vec<u8>>, VerifyError> {
     let wrong = |text: String| Finding::failure(Class::Checkpoint, text).path("checkpoint");
     match source.read("checkpoint", MAX_SMALL_BYTES) {
@@ -417,7 +281,7 @@ fn checkpoint_bytes(
                 .findings
                 .add(wrong("there is no checkpoint".to_owned()));
         }
-        Err(crate::source::SourceError::Io(error)) => {
+        Err(SourceError::Io(error)) => {
             return Err(VerifyError::Read {
                 path: format!("{}/checkpoint", source.place()),
                 source: error,
@@ -438,7 +302,7 @@ fn choose(
     plain: Option<Vec<u8>>,
     trust: &Trust,
     is_strict: bool,
-    found: &mut Found,
+    found: &mut Outcome,
 ) -> (String, Option<Vec<u8>>) {
     let names = source.newest();
     if matches!(names.as_slice(), [] | [_]) {
@@ -520,7 +384,7 @@ fn shares_a_key(source: &dyn Source, bytes: &[u8], trust: &Trust) -> bool {
             continue;
         }
         let path = format!("handover/{key}");
-        if let Got::Bytes(note) = get(source, &path, MAX_SMALL_BYTES) {
+        if let Fetched::Bytes(note) = get(source, &path, MAX_SMALL_BYTES) {
             let handed = ids(&note);
             if handed.iter().any(|id| *id != key && signed.contains(id)) {
                 return true;
@@ -529,11 +393,6 @@ fn shares_a_key(source: &dyn Source, bytes: &[u8], trust: &Trust) -> bool {
         }
     }
     false
-}
-
-/// A note's checkpoint, with any signer.
-pub(crate) fn stated(bytes: &[u8]) -> Option<Checkpoint> {
-    Checkpoint::parse(Note::parse(bytes).ok()?.text()).ok()
 }
 
 fn policy(
@@ -546,12 +405,12 @@ fn policy(
     if from_trail {
         if let Some(key) = &manifest.vkey {
             policy.add(key.clone())?;
-        } else if let Got::Bytes(bytes) = get(source, "trail.vkey", MAX_SMALL_BYTES) {
+        } else if let Fetched::Bytes(bytes) = get(source, "trail.vkey", MAX_SMALL_BYTES) {
             let mut keys = KeyFile::default();
             keys.read(&String::from_utf8_lossy(&bytes))?;
             policy.add_file(keys)?;
         }
-        if let Got::Bytes(bytes) = get(source, "trail.retired", MAX_SMALL_BYTES) {
+        if let Fetched::Bytes(bytes) = get(source, "trail.retired", MAX_SMALL_BYTES) {
             let mut keys = KeyFile::default();
             keys.read(&String::from_utf8_lossy(&bytes))?;
             policy.add_file(keys)?;
@@ -581,67 +440,6 @@ fn origin(options: &Options, manifest: &Manifest, policy: &Policy, from_trail: b
         .unwrap_or_default()
 }
 
-/// The current keys in a text, without retired ones; [`KeyFile`] has all.
-///
-/// # Errors
-/// [`VerifyError::Key`] for the first invalid line.
-pub fn keys_in(text: &str) -> Result<Vec<VerifierKey>, VerifyError> {
-    let mut file = KeyFile::default();
-    file.read(text)?;
-    Ok(file.now)
-}
-
-pub(crate) fn keys_report(trust: &Trust, from_trail: bool) -> KeysReport {
-    let policy = trust.policy();
-    let witnesses = policy.witnesses.iter();
-    let now = |keys: &[VerifierKey]| {
-        let now = keys.iter().filter(|key| trust.bound_of(key.id()).is_none());
-        now.map(ToString::to_string).collect()
-    };
-    KeysReport {
-        from_trail,
-        log: now(&policy.log),
-        log_cosigners: now(&policy.own),
-        retired: trust.retired().map(|key| key.to_string()).collect(),
-        witnesses: witnesses.map(|(_, key)| key.to_string()).collect(),
-    }
-}
-
-pub(crate) fn checkpoint_report(
-    stated: &Checkpoint,
-    verified: Option<&livetrail_tlog::VerifiedCheckpoint>,
-) -> CheckpointReport {
-    CheckpointReport {
-        origin: stated.origin().to_owned(),
-        size: stated.head().size,
-        root: stated.head().root.to_string(),
-        verified: verified.is_some(),
-        signed_by: verified.map_or_else(Vec::new, |checkpoint| {
-            checkpoint.log_signatures().iter().map(signer).collect()
-        }),
-        log_cosigned: verified.map_or_else(Vec::new, |checkpoint| {
-            cosignatures(checkpoint.log_cosignatures())
-        }),
-        witnessed: verified.map_or_else(Vec::new, |checkpoint| {
-            cosignatures(checkpoint.cosignatures())
-        }),
-    }
-}
-
-fn signer(line: &VerifiedSignature) -> String {
-    format!("{}+{}", line.name, line.key_id)
-}
-
-pub(crate) fn cosignatures(lines: &[VerifiedSignature]) -> Vec<CosignatureReport> {
-    lines
-        .iter()
-        .map(|line| CosignatureReport {
-            by: signer(line),
-            time_s: line.timestamp_s.unwrap_or(0),
-        })
-        .collect()
-}
-
 /// The contents of `private/log.json`, if it can be read. It is not evidence, but it must not
 /// contradict the evidence.
 #[derive(Default)]
@@ -655,19 +453,19 @@ struct Manifest {
 const MANIFEST: &str = "private/log.json";
 
 impl Manifest {
-    fn read(source: &dyn Source, found: &mut Found) -> Self {
+    fn read(source: &dyn Source, found: &mut Outcome) -> Self {
         let mut manifest = Self::default();
         let bytes = match get(source, MANIFEST, MAX_SMALL_BYTES) {
-            Got::Bytes(bytes) => bytes,
-            Got::Missing => return manifest,
+            Fetched::Bytes(bytes) => bytes,
+            Fetched::Missing => return manifest,
             // The user may lack access to private files.
-            Got::Problem(problem) => {
+            Fetched::Problem(problem) => {
                 found
                     .notes
                     .push(format!("{problem}; the published files are enough"));
                 return manifest;
             }
-            Got::Bad(text) => {
+            Fetched::Bad(text) => {
                 found
                     .findings
                     .add(Finding::failure(Class::Manifest, text).path(MANIFEST));
@@ -699,7 +497,7 @@ impl Manifest {
         manifest
     }
 
-    fn compare(&self, trust: &Trust, from_trail: bool, found: &mut Found) {
+    fn compare(&self, trust: &Trust, from_trail: bool, found: &mut Outcome) {
         let mut wrong = |text: String| {
             found
                 .findings

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::error::VerifyError;
-use crate::limits::Deadline;
-use crate::source::Files;
-use crate::verify::stated;
+use crate::note::stated;
+use crate::sources::Files;
+use crate::sources::limits::Deadline;
 
 /// The longest line: the longest entry in base64, with some reserve for the rest.
 const MAX_LINE_BYTES: usize = 128 << 10;

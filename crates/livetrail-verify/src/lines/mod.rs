@@ -19,16 +19,20 @@ use livetrail_tlog::{Checkpoint, Frontier, Hash, TreeHead, leaf_hash};
 
 use self::input::{Reader, hand_overs_in};
 use self::line::Line;
-use crate::canonical::read_entry;
+use crate::conclusion::finish;
 use crate::error::VerifyError;
+use crate::finding::Outcome;
 use crate::finding::{Class, Finding, Severity};
-use crate::limits::Deadline;
+use crate::note::stated;
 use crate::older::OlderCheckpoints;
+use crate::options::Options;
+use crate::report::parts::{checkpoint_report, keys_report};
 use crate::report::{Figures, Report, TrailKind};
-use crate::source::Files;
+use crate::scan::entry::read_entry;
+use crate::sources::Files;
+use crate::sources::limits::Deadline;
 use crate::trail::Trail;
 use crate::trust::Trust;
-use crate::verify::{Found, Options, checkpoint_report, finish, keys_report, stated};
 
 pub use self::input::{Lines, checkpoint_in};
 
@@ -82,7 +86,7 @@ pub fn verify_lines(
         hand_overs: hand_overs_in(checkpoint),
         trail: Trail::new(options.rules()),
         figures: Figures::default(),
-        found: Found::default(),
+        found: Outcome::default(),
         strict: options.strict,
         at: String::new(),
     };
@@ -138,7 +142,7 @@ struct Check {
     hand_overs: Files,
     trail: Trail,
     figures: Figures,
-    found: Found,
+    found: Outcome,
     strict: bool,
     /// The current line: `FILE:NUMBER`.
     at: String,
@@ -467,7 +471,7 @@ impl Check {
         self.tell_of_the_head(size);
         // Without the rest, a key that a later record vouches for is not known yet: that is not a
         // finding.
-        let mut unknown = Found::default();
+        let mut unknown = Outcome::default();
         let found = if self.is_stopped {
             &mut unknown
         } else {

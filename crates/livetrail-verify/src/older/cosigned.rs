@@ -4,14 +4,16 @@
 use livetrail_tlog::VerifiedCheckpoint;
 
 use super::{Older, OlderCheckpoints, Whence};
+use crate::finding::Outcome;
 use crate::finding::{Class, Finding, Severity};
-use crate::policy::Policy;
+use crate::note::{MAX_SMALL_BYTES, stated};
 use crate::report::CosignedReport;
-use crate::scan::{Got, get};
-use crate::show::span;
-use crate::source::Source;
+use crate::report::parts::cosignatures;
+use crate::report::show::span;
+use crate::scan::{Fetched, get};
+use crate::sources::Source;
 use crate::trust::Trust;
-use crate::verify::{Found, MAX_SMALL_BYTES, cosignatures, stated};
+use crate::trust::policy::Policy;
 
 /// Under a number, the newest checkpoint that this many witnesses have cosigned.
 pub(super) const COSIGNED: &str = "cosigned";
@@ -24,18 +26,18 @@ const COSIGNED_WITHIN_S: u64 = 3_600;
 
 impl OlderCheckpoints {
     /// Adds the newest checkpoints that witnesses have cosigned.
-    pub(crate) fn cosigned(&mut self, notes: Vec<(usize, Got)>, found: &mut Found) {
+    pub(crate) fn cosigned(&mut self, notes: Vec<(usize, Fetched)>, found: &mut Outcome) {
         for (witnesses, got) in notes {
             let name = format!("{COSIGNED}/{witnesses}");
             let bytes = match got {
-                Got::Bytes(bytes) => bytes,
-                Got::Missing => return,
-                Got::Bad(text) => {
+                Fetched::Bytes(bytes) => bytes,
+                Fetched::Missing => return,
+                Fetched::Bad(text) => {
                     let finding = Finding::failure(Class::Older, text);
                     found.findings.add(finding.path(name));
                     continue;
                 }
-                Got::Problem(problem) => {
+                Fetched::Problem(problem) => {
                     found.notes.push(problem);
                     return;
                 }
@@ -73,7 +75,7 @@ impl OlderCheckpoints {
         &mut self,
         verified: &VerifiedCheckpoint,
         trust: &Trust,
-        found: &mut Found,
+        found: &mut Outcome,
     ) {
         self.remember_cosigned(verified, trust);
         let Some(missing) = trust.check_quorum(verified) else {
@@ -120,13 +122,13 @@ impl OlderCheckpoints {
 /// The newest checkpoints that witnesses have cosigned, when the policy requires some. They are
 /// read before the newest checkpoint of all, so that none of them is larger if the log grows
 /// meanwhile.
-pub(crate) fn read_cosigned(source: &dyn Source, policy: &Policy) -> Vec<(usize, Got)> {
+pub(crate) fn read_cosigned(source: &dyn Source, policy: &Policy) -> Vec<(usize, Fetched)> {
     let most = policy.witnesses.len().min(MAX_WITNESSES);
     let numbers = (1..=most).filter(|_| policy.has_quorum());
     let mut notes = Vec::new();
     for witnesses in numbers {
         let got = get(source, &format!("{COSIGNED}/{witnesses}"), MAX_SMALL_BYTES);
-        let is_last = !matches!(got, Got::Bytes(_));
+        let is_last = !matches!(got, Fetched::Bytes(_));
         notes.push((witnesses, got));
         if is_last {
             break;

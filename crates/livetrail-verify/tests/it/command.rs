@@ -397,7 +397,7 @@ fn lines_of_a_sink_from_files_and_from_a_pipe() {
     let (code, out, _) = run(&["--lines", &new, "--vkey", &vkey]);
     assert_eq!(code, 1, "{out}");
     assert!(
-        out.contains("entries 0 to 99 are not there") && out.contains("t.json:1"),
+        out.contains("entries 0 to 99 are missing") && out.contains("t.json:1"),
         "{out}"
     );
 

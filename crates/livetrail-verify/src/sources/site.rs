@@ -5,8 +5,8 @@ use std::io;
 use ureq::Agent;
 
 use crate::error::VerifyError;
-use crate::source::{Source, SourceError, read_at_most};
-use crate::web;
+use crate::sources::web;
+use crate::sources::{Source, SourceError, read_at_most};
 
 /// The tlog-tiles site below an address. Redirections are not followed, so the verified site is the
 /// one asked for.

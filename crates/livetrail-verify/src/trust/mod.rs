@@ -1,5 +1,8 @@
 //! The decision whether a signed checkpoint is trusted.
 
+pub(crate) mod key_file;
+pub(crate) mod policy;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use livetrail_tlog::{
@@ -9,7 +12,7 @@ use livetrail_tlog::{
 
 use crate::error::VerifyError;
 use crate::finding::{Class, Finding};
-use crate::policy::Policy;
+use crate::trust::policy::Policy;
 
 /// The trusted keys at this point of the check. Rotations on record in the trail add keys.
 pub(crate) struct Trust {

@@ -11,7 +11,7 @@
 use livetrail_tlog::{KeyType, RetiredKey, VerifierKey};
 
 use crate::error::VerifyError;
-use crate::key_file::KeyFile;
+use crate::trust::key_file::KeyFile;
 
 /// The most bytes of a policy file.
 pub const MAX_POLICY_BYTES: usize = 64 * 1024;
@@ -306,7 +306,7 @@ mod tests {
             ("group g 1 z\n", "\"z\""),
             ("quorum z\n", "\"z\""),
             ("quorum none\nquorum none\n", "second"),
-            ("witnes\n", "not log"),
+            ("witnes\n", "expected log"),
         ] {
             let error = Policy::parse(&format!("{ok}{more}"))
                 .unwrap_err()

@@ -15,8 +15,8 @@ use livetrail_tlog::MAX_NOTE_BYTES;
 use ureq::Agent;
 
 use crate::error::VerifyError;
-use crate::source::{Alteration, Found, Source, SourceError, read_at_most};
-use crate::web;
+use crate::sources::web;
+use crate::sources::{Alteration, SizeClaim, Source, SourceError, read_at_most};
 
 /// The most overwritten or deleted objects that can be distinguished.
 const MAX_ALTERED: usize = 100_000;
@@ -323,7 +323,7 @@ impl Source for BucketSite {
             .collect()
     }
 
-    fn found(&self) -> Vec<Found> {
+    fn size_claims(&self) -> Vec<SizeClaim> {
         let Some(largest) = self.largest else {
             return Vec::new();
         };
@@ -337,21 +337,21 @@ impl Source for BucketSite {
                 _ if at == 0 => Vec::new(),
                 _ => continue,
             };
-            found.push(Found::Checkpoint {
+            found.push(SizeClaim::Checkpoint {
                 name: format!("{NEWEST}, version {version}"),
                 note,
                 is_shown: at == 0,
             });
         }
         if self.shown.is_empty() {
-            found.push(Found::Checkpoint {
+            found.push(SizeClaim::Checkpoint {
                 name: NEWEST.to_owned(),
                 note: Vec::new(),
                 is_shown: true,
             });
         }
         if let Some(committed) = self.committed.filter(|committed| *committed > largest) {
-            found.push(Found::Beyond {
+            found.push(SizeClaim::Beyond {
                 first: largest,
                 text: format!(
                     "{COMMITS}/ says that {committed} entries were written, and the largest checkpoint is of {largest}: the sink has not caught up, or \

@@ -3,8 +3,8 @@
 use livetrail_tlog::{Frontier, Hash, TILE_WIDTH, Tile, TileBuilder, TreeHead, tree_root};
 
 use crate::finding::{Class, Finding, Findings};
-use crate::scan::{Got, get_tile};
-use crate::source::Source;
+use crate::scan::{Fetched, get_tile};
+use crate::sources::Source;
 
 /// The roots of full bundles are the leaves of a tree: level 1 of the log is its level 0.
 pub(crate) struct Tree<'a> {
@@ -114,7 +114,7 @@ impl<'a> Tree<'a> {
             findings.add(finding.at(first.saturating_add(index)).path(tile));
         };
         match get_tile(self.source, tile) {
-            Got::Bytes(bytes) => match tile.parse(&bytes) {
+            Fetched::Bytes(bytes) => match tile.parse(&bytes) {
                 Ok(found) => {
                     if let Some(at) = found.iter().zip(hashes).position(|(a, b)| a != b) {
                         let text = "the hash tile differs from the hashes of the tiles below it";
@@ -123,9 +123,9 @@ impl<'a> Tree<'a> {
                 }
                 Err(error) => wrong(Class::Tile, 0, error.to_string()),
             },
-            Got::Missing => wrong(Class::Missing, 0, "the hash tile is missing".to_owned()),
-            Got::Bad(text) => wrong(Class::Tile, 0, format!("the hash tile {text}")),
-            Got::Problem(problem) => problems.push(problem),
+            Fetched::Missing => wrong(Class::Missing, 0, "the hash tile is missing".to_owned()),
+            Fetched::Bad(text) => wrong(Class::Tile, 0, format!("the hash tile {text}")),
+            Fetched::Problem(problem) => problems.push(problem),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::finding::Severity;
+use crate::report::show::{Lines, date, span};
 use crate::report::{CheckpointReport, Report, TrailKind, Verdict};
-use crate::show::{Lines, date, span};
 
 /// The most findings, sessions and boots in the text; the JSON report has more.
 const SHOWN: usize = 20;

@@ -22,7 +22,7 @@ use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Config, Row};
 
 use crate::error::VerifyError;
-use crate::source::{Found, Source, SourceError};
+use crate::sources::{SizeClaim, Source, SourceError};
 
 /// The longest time of one query in total.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -349,18 +349,18 @@ impl Source for PostgresTrail {
         true
     }
 
-    fn found(&self) -> Vec<Found> {
+    fn size_claims(&self) -> Vec<SizeClaim> {
         let mut found = Vec::new();
         if let Some(newest) = self.newest.filter(|newest| Some(*newest) > self.size) {
             let name = format!("livetrail.checkpoints, size {newest}");
             match self.note(newest) {
-                Ok(Some(note)) => found.push(Found::Checkpoint {
+                Ok(Some(note)) => found.push(SizeClaim::Checkpoint {
                     name,
                     note,
                     is_shown: false,
                 }),
                 Ok(None) => {}
-                Err(error) => found.push(Found::Checkpoint {
+                Err(error) => found.push(SizeClaim::Checkpoint {
                     name: format!("{name}: {error}"),
                     note: Vec::new(),
                     is_shown: false,
@@ -369,7 +369,7 @@ impl Source for PostgresTrail {
         }
         if let Some(last) = self.last_index.filter(|last| *last >= self.next_index) {
             let first = u64::try_from(self.next_index).unwrap_or(0);
-            found.push(Found::Beyond {
+            found.push(SizeClaim::Beyond {
                 first,
                 text: format!(
                     "there are records up to {last} beyond entry {}, where the last commit ends: rows of livetrail.commits were removed, or records were inserted",

@@ -3,11 +3,11 @@
 
 use livetrail_tlog::{Bundle, MAX_ENTRY_BYTES, Tile, TilePath, leaf_hash, parse_bundle};
 
+use crate::finding::Outcome;
 use crate::finding::{Class, Finding};
 use crate::report::Figures;
-use crate::scan::{Got, TILE_BYTES, get, get_tile};
-use crate::source::Source;
-use crate::verify::Found;
+use crate::scan::{Fetched, TILE_BYTES, get, get_tile};
+use crate::sources::Source;
 
 /// The most directories that wait to be read; a log has some thousand in each.
 const MAX_DIRS: usize = 1 << 17;
@@ -17,7 +17,7 @@ const MAX_DIRS: usize = 1 << 17;
 const MAX_SORTED: usize = 1 << 17;
 
 /// Compares every file of an earlier width with the tree, and counts the others.
-pub(crate) fn check(source: &dyn Source, size: u64, figures: &mut Figures, found: &mut Found) {
+pub(crate) fn check(source: &dyn Source, size: u64, figures: &mut Figures, found: &mut Outcome) {
     if !source.lists() {
         found.notes.push(
             "a site cannot be listed: only the files of the current tree were read".to_owned(),
@@ -59,7 +59,7 @@ pub(crate) fn check(source: &dyn Source, size: u64, figures: &mut Figures, found
     }
 }
 
-fn one(source: &dyn Source, path: &str, size: u64, figures: &mut Figures, found: &mut Found) {
+fn one(source: &dyn Source, path: &str, size: u64, figures: &mut Figures, found: &mut Outcome) {
     let count = match path.parse() {
         Ok(TilePath::Hashes(tile)) if !tile.is_within(size) => &mut figures.beyond,
         Ok(TilePath::Entries(bundle)) if !bundle.is_within(size) => &mut figures.beyond,
@@ -88,13 +88,13 @@ fn one(source: &dyn Source, path: &str, size: u64, figures: &mut Figures, found:
     *count = count.saturating_add(1);
 }
 
-fn old_tile(source: &dyn Source, old: Tile, now: Tile, found: &mut Found) {
+fn old_tile(source: &dyn Source, old: Tile, now: Tile, found: &mut Outcome) {
     let path = old.to_string();
     let Some(bytes) = bytes_of(get(source, &path, TILE_BYTES), &path, found) else {
         return;
     };
     // The tree's current tile at this position was compared before.
-    let Got::Bytes(current) = get_tile(source, now) else {
+    let Fetched::Bytes(current) = get_tile(source, now) else {
         return;
     };
     if current.get(..old.byte_len()) != Some(bytes.as_slice()) {
@@ -105,13 +105,13 @@ fn old_tile(source: &dyn Source, old: Tile, now: Tile, found: &mut Found) {
     }
 }
 
-fn old_bundle(source: &dyn Source, old: Bundle, now: Tile, found: &mut Found) {
+fn old_bundle(source: &dyn Source, old: Bundle, now: Tile, found: &mut Outcome) {
     let path = old.to_string();
     let most = usize::from(old.width()).saturating_mul(MAX_ENTRY_BYTES.saturating_add(2));
     let Some(bytes) = bytes_of(get(source, &path, most), &path, found) else {
         return;
     };
-    let Got::Bytes(tile) = get_tile(source, now) else {
+    let Fetched::Bytes(tile) = get_tile(source, now) else {
         return;
     };
     let Ok(hashes) = now.parse(&tile) else { return };
@@ -140,15 +140,15 @@ fn old_bundle(source: &dyn Source, old: Bundle, now: Tile, found: &mut Found) {
     }
 }
 
-fn bytes_of(got: Got, path: &str, found: &mut Found) -> Option<Vec<u8>> {
+fn bytes_of(got: Fetched, path: &str, found: &mut Outcome) -> Option<Vec<u8>> {
     match got {
-        Got::Bytes(bytes) => return Some(bytes),
+        Fetched::Bytes(bytes) => return Some(bytes),
         // A file of an earlier width may disappear at any time.
-        Got::Missing => {}
-        Got::Bad(text) => found
+        Fetched::Missing => {}
+        Fetched::Bad(text) => found
             .findings
             .add(Finding::failure(Class::Tile, text).path(path)),
-        Got::Problem(problem) => found.problems.push(problem),
+        Fetched::Problem(problem) => found.problems.push(problem),
     }
     None
 }

@@ -1,5 +1,9 @@
 //! The verifier's report.
 
+pub(crate) mod parts;
+pub(crate) mod show;
+mod text;
+
 use serde::Serialize;
 
 use crate::finding::Finding;

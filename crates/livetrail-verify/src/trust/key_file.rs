@@ -65,3 +65,13 @@ impl KeyFile {
         self.now.len().saturating_add(others)
     }
 }
+
+/// The current keys in a text, without retired ones; [`KeyFile`] has all.
+///
+/// # Errors
+/// [`VerifyError::Key`] for the first invalid line.
+pub fn keys_in(text: &str) -> Result<Vec<VerifierKey>, VerifyError> {
+    let mut file = KeyFile::default();
+    file.read(text)?;
+    Ok(file.now)
+}

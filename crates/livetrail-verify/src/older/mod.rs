@@ -11,13 +11,14 @@ pub(crate) use self::cosigned::read_cosigned;
 use livetrail_tlog::{Checkpoint, KeyId, Note, TreeHead, VerifiedCheckpoint, VerifierKey};
 
 use crate::error::VerifyError;
+use crate::finding::Outcome;
 use crate::finding::{Class, Finding, Severity};
+use crate::note::{MAX_SMALL_BYTES, stated};
 use crate::report::{CosignedReport, OlderReport};
-use crate::scan::{Got, get};
-use crate::source::Source;
+use crate::scan::{Fetched, get};
+use crate::sources::{SizeClaim, Source};
 use crate::trail::Trail;
 use crate::trust::{Signed, Trust};
-use crate::verify::{Found, MAX_SMALL_BYTES, stated};
 
 const ARCHIVE: &str = "private/checkpoints";
 
@@ -142,7 +143,7 @@ impl OlderCheckpoints {
     }
 
     /// Adds the hand-overs: all that can be listed, and those of the trusted keys.
-    pub(crate) fn hand_overs(&mut self, source: &dyn Source, trust: &Trust, found: &mut Found) {
+    pub(crate) fn hand_overs(&mut self, source: &dyn Source, trust: &Trust, found: &mut Outcome) {
         let mut keys = BTreeSet::new();
         let mut more = false;
         let listed = source.list(HAND_OVERS, &mut |name, is_dir| {
@@ -177,7 +178,7 @@ impl OlderCheckpoints {
         source: &dyn Source,
         size: u64,
         trust: &Trust,
-        found: &mut Found,
+        found: &mut Outcome,
     ) {
         let is_strict = self.is_strict;
         let remark = |class, text: String| {
@@ -192,14 +193,14 @@ impl OlderCheckpoints {
                 ..finding
             }
         };
-        for one in source.found() {
+        for one in source.size_claims() {
             let (name, note, is_shown) = match one {
-                crate::source::Found::Checkpoint {
+                SizeClaim::Checkpoint {
                     name,
                     note,
                     is_shown,
                 } => (name, note, is_shown),
-                crate::source::Found::Beyond {
+                SizeClaim::Beyond {
                     first,
                     text,
                     may_be_honest,
@@ -245,7 +246,7 @@ impl OlderCheckpoints {
     }
 
     /// Adds the hand-overs of keys that have become trusted.
-    fn follow(&mut self, source: &dyn Source, trust: &Trust, found: &mut Found) {
+    fn follow(&mut self, source: &dyn Source, trust: &Trust, found: &mut Outcome) {
         let policy = trust.policy();
         for key in policy.log.iter().chain(&policy.own) {
             self.hand_over(key.id(), source, found);
@@ -253,22 +254,22 @@ impl OlderCheckpoints {
     }
 
     /// Searches for the checkpoint under which this key was retired.
-    pub(crate) fn hand_over(&mut self, key: KeyId, source: &dyn Source, found: &mut Found) {
+    pub(crate) fn hand_over(&mut self, key: KeyId, source: &dyn Source, found: &mut Outcome) {
         if !self.followed.insert(key) {
             return;
         }
         let name = format!("{HAND_OVERS}/{key}");
         let bytes = match get(source, &name, MAX_SMALL_BYTES) {
-            Got::Bytes(bytes) => bytes,
+            Fetched::Bytes(bytes) => bytes,
             // It was not retired, or before these files existed.
-            Got::Missing => return,
-            Got::Bad(text) => {
+            Fetched::Missing => return,
+            Fetched::Bad(text) => {
                 let finding = Finding::failure(Class::Older, text);
                 found.findings.add(finding.path(name));
                 return;
             }
             // If it is needed, then a signature by a trusted key is missing, too.
-            Got::Problem(problem) => {
+            Fetched::Problem(problem) => {
                 found.notes.push(problem);
                 return;
             }
@@ -325,7 +326,7 @@ impl OlderCheckpoints {
         source: &dyn Source,
         trust: &mut Trust,
         trail: &mut Trail,
-        found: &mut Found,
+        found: &mut Outcome,
     ) {
         let Some(bytes) = self.read(older, source, found) else {
             return;
@@ -373,7 +374,7 @@ impl OlderCheckpoints {
         }
     }
 
-    fn wait(&mut self, older: &Older, head: TreeHead, found: &mut Found) {
+    fn wait(&mut self, older: &Older, head: TreeHead, found: &mut Outcome) {
         if self.pending.len() < MAX_PENDING {
             self.pending.push((older.clone(), head));
         } else {
@@ -390,7 +391,7 @@ impl OlderCheckpoints {
         bytes: &[u8],
         trust: &mut Trust,
         trail: &mut Trail,
-        found: &mut Found,
+        found: &mut Outcome,
     ) -> Option<Box<VerifiedCheckpoint>> {
         // Keys may have been added since it was first checked, and others may have got bounds.
         let signed = match trust.check(bytes) {
@@ -431,7 +432,7 @@ impl OlderCheckpoints {
 
     /// Reports one that no trusted key has signed. Anyone who may only add files to a place can put
     /// one there, so it is not a problem of the trail.
-    fn doubtful(&self, older: &Older, finding: Finding, found: &mut Found) {
+    fn doubtful(&self, older: &Older, finding: Finding, found: &mut Outcome) {
         let is_anybodys = match older.whence {
             Whence::Elsewhere(..) => true,
             Whence::Archive => self.is_remote,
@@ -457,7 +458,7 @@ impl OlderCheckpoints {
         );
     }
 
-    fn read(&self, older: &Older, source: &dyn Source, found: &mut Found) -> Option<Vec<u8>> {
+    fn read(&self, older: &Older, source: &dyn Source, found: &mut Outcome) -> Option<Vec<u8>> {
         if let Whence::Given(_, bytes)
         | Whence::HandOver(_, bytes)
         | Whence::Elsewhere(_, bytes)
@@ -467,14 +468,14 @@ impl OlderCheckpoints {
         }
         let name = older.name();
         match get(source, &name, MAX_SMALL_BYTES) {
-            Got::Bytes(bytes) => return Some(bytes),
-            Got::Missing => found
+            Fetched::Bytes(bytes) => return Some(bytes),
+            Fetched::Missing => found
                 .notes
                 .push(format!("{name} disappeared while the trail was read")),
-            Got::Bad(text) => {
+            Fetched::Bad(text) => {
                 self.doubtful(older, Finding::failure(Class::Older, text), found);
             }
-            Got::Problem(problem) => found.problems.push(problem),
+            Fetched::Problem(problem) => found.problems.push(problem),
         }
         None
     }
@@ -485,7 +486,7 @@ impl OlderCheckpoints {
         source: &dyn Source,
         trust: &Trust,
         trail: &Trail,
-        found: &mut Found,
+        found: &mut Outcome,
     ) {
         for (older, head) in std::mem::take(&mut self.pending) {
             let Some(bytes) = self.read(&older, source, found) else {
@@ -628,7 +629,7 @@ fn bound_by_name(older: &Older, verified: &VerifiedCheckpoint, trust: &mut Trust
 
 /// The size that is published now: the log may have grown during the check.
 fn size_now(source: &dyn Source) -> Option<u64> {
-    let Got::Bytes(bytes) = get(source, "checkpoint", MAX_SMALL_BYTES) else {
+    let Fetched::Bytes(bytes) = get(source, "checkpoint", MAX_SMALL_BYTES) else {
         return None;
     };
     let note = Note::parse(&bytes).ok()?;
@@ -666,7 +667,7 @@ fn handed_over(older: &Older, trust: &Trust, trail: &Trail) -> Option<Finding> {
     })
 }
 
-fn contains(older: &Older, head: TreeHead, stated: TreeHead, found: &mut Found) -> bool {
+fn contains(older: &Older, head: TreeHead, stated: TreeHead, found: &mut Outcome) -> bool {
     if stated == head {
         return true;
     }
@@ -689,7 +690,7 @@ fn contains(older: &Older, head: TreeHead, stated: TreeHead, found: &mut Found) 
 
 /// A problem with a checkpoint of the archive is a problem of the trail; a given checkpoint is the
 /// user's responsibility.
-fn bad(older: &Older, finding: Finding, found: &mut Found) {
+fn bad(older: &Older, finding: Finding, found: &mut Outcome) {
     let name = older.name();
     if older.is_of_trail() {
         found.findings.add(finding.path(name));

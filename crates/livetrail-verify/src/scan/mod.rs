@@ -1,14 +1,21 @@
 //! One bundle with its hash tile: the work of one worker, independent of the others and of their
 //! order.
 
+pub(crate) mod bundles;
+pub(crate) mod entry;
+pub(crate) mod leftovers;
+pub(crate) mod tree;
+#[cfg(feature = "host")]
+mod workers;
+
 use livetrail_record::AuditRecord;
 use livetrail_tlog::{
     Bundle, Hash, MAX_ENTRY_BYTES, TILE_WIDTH, Tile, leaf_hash, parse_bundle, tree_root,
 };
 
-use crate::canonical::read_entry;
 use crate::finding::{Class, Finding};
-use crate::source::{Source, SourceError};
+use crate::scan::entry::read_entry;
+use crate::sources::{Source, SourceError};
 
 /// The most bytes of a bundle: 256 entries with their lengths.
 const MAX_BUNDLE_BYTES: usize = (MAX_ENTRY_BYTES + 2) * TILE_WIDTH as usize;
@@ -39,33 +46,33 @@ pub(crate) struct Scanned {
 }
 
 /// A file, or the problem with it.
-pub(crate) enum Got {
+pub(crate) enum Fetched {
     Bytes(Vec<u8>),
     Missing,
     Bad(String),
     Problem(String),
 }
 
-pub(crate) fn get(source: &dyn Source, path: &str, most: usize) -> Got {
+pub(crate) fn get(source: &dyn Source, path: &str, most: usize) -> Fetched {
     match source.read(path, most) {
-        Ok(Some(bytes)) => Got::Bytes(bytes),
-        Ok(None) => Got::Missing,
-        Err(SourceError::Io(error)) => Got::Problem(format!("cannot read {path}: {error}")),
-        Err(error) => Got::Bad(error.to_string()),
+        Ok(Some(bytes)) => Fetched::Bytes(bytes),
+        Ok(None) => Fetched::Missing,
+        Err(SourceError::Io(error)) => Fetched::Problem(format!("cannot read {path}: {error}")),
+        Err(error) => Fetched::Bad(error.to_string()),
     }
 }
 
 /// The bytes of a tile in exactly this width: from its own file or, if that does not exist, from
 /// the full one.
-pub(crate) fn get_tile(source: &dyn Source, tile: Tile) -> Got {
+pub(crate) fn get_tile(source: &dyn Source, tile: Tile) -> Fetched {
     match get(source, &tile.to_string(), TILE_BYTES) {
-        Got::Missing if !tile.is_full() => {
+        Fetched::Missing if !tile.is_full() => {
             match get(source, &tile.full().to_string(), TILE_BYTES) {
-                Got::Bytes(mut bytes) if bytes.len() == TILE_BYTES => {
+                Fetched::Bytes(mut bytes) if bytes.len() == TILE_BYTES => {
                     bytes.truncate(tile.byte_len());
-                    Got::Bytes(bytes)
+                    Fetched::Bytes(bytes)
                 }
-                Got::Bytes(_) => Got::Missing,
+                Fetched::Bytes(_) => Fetched::Missing,
                 other => other,
             }
         }
@@ -151,16 +158,16 @@ fn tile_hashes(source: &dyn Source, tile: Tile, scanned: &mut Scanned) -> Option
         None
     };
     match get_tile(source, tile) {
-        Got::Bytes(bytes) => match tile.parse(&bytes) {
+        Fetched::Bytes(bytes) => match tile.parse(&bytes) {
             Ok(hashes) => {
                 scanned.bytes = scanned.bytes.saturating_add(bytes.len());
                 Some(hashes)
             }
             Err(error) => wrong(Class::Tile, error.to_string()),
         },
-        Got::Missing => wrong(Class::Missing, "the hash tile is missing".to_owned()),
-        Got::Bad(text) => wrong(Class::Tile, format!("the hash tile {text}")),
-        Got::Problem(problem) => {
+        Fetched::Missing => wrong(Class::Missing, "the hash tile is missing".to_owned()),
+        Fetched::Bad(text) => wrong(Class::Tile, format!("the hash tile {text}")),
+        Fetched::Problem(problem) => {
             scanned.problem = Some(problem);
             None
         }
@@ -170,23 +177,23 @@ fn tile_hashes(source: &dyn Source, tile: Tile, scanned: &mut Scanned) -> Option
 fn entry_hashes(source: &dyn Source, bundle: Bundle, scanned: &mut Scanned) -> Option<Entries> {
     let mut at = bundle;
     let mut got = get(source, &bundle.to_string(), MAX_BUNDLE_BYTES);
-    if matches!(got, Got::Missing) && !bundle.is_full() {
+    if matches!(got, Fetched::Missing) && !bundle.is_full() {
         at = bundle.full();
         got = get(source, &at.to_string(), MAX_BUNDLE_BYTES);
     }
     let first = scanned.first();
     let bad = |text: String| Finding::failure(Class::Bundle, text).at(first).path(at);
     let bytes = match got {
-        Got::Bytes(bytes) => bytes,
-        Got::Missing => {
+        Fetched::Bytes(bytes) => bytes,
+        Fetched::Missing => {
             scanned.removed = true;
             return None;
         }
-        Got::Bad(text) => {
+        Fetched::Bad(text) => {
             scanned.findings.push(bad(format!("the bundle {text}")));
             return None;
         }
-        Got::Problem(problem) => {
+        Fetched::Problem(problem) => {
             scanned.problem = Some(problem);
             return None;
         }
@@ -262,7 +269,7 @@ impl Scanned {
 fn hash_above(source: &dyn Source, bundle: Bundle, size: u64) -> Option<Hash> {
     let width = u64::from(TILE_WIDTH);
     let tile = Tile::in_tree(1, bundle.index().checked_div(width)?, size)?;
-    let Got::Bytes(bytes) = get_tile(source, tile) else {
+    let Fetched::Bytes(bytes) = get_tile(source, tile) else {
         return None;
     };
     let at = usize::try_from(bundle.index().checked_rem(width)?).ok()?;

@@ -10,7 +10,7 @@ use livetrail_tlog::Bundle;
 
 use crate::error::VerifyError;
 use crate::scan::{Scanned, scan};
-use crate::source::Source;
+use crate::sources::Source;
 
 /// Bundles that may wait, per worker.
 const WINDOW: usize = 16;
@@ -18,8 +18,8 @@ const WINDOW: usize = 16;
 /// Bytes read from disk that may wait. A worker that has started finishes its bundle.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Scans every bundle of a log of `size` entries and passes each to `take`, in order, until `take`
-/// returns `false`.
+/// Scans every bundle of a log of `size` entries with this many workers and passes each to `take`,
+/// in order, until `take` returns `false`.
 pub(crate) fn run(
     source: &dyn Source,
     size: u64,

@@ -1,9 +1,19 @@
 //! Sources of a trail's files: a directory, a web site, a map.
 
+#[cfg(feature = "s3")]
+pub(crate) mod bucket;
+#[cfg(feature = "host")]
+pub(crate) mod directory;
+pub(crate) mod limits;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(feature = "site")]
+pub(crate) mod site;
+#[cfg(feature = "site")]
+mod web;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::io;
 
 use thiserror::Error;
 
@@ -68,7 +78,7 @@ pub trait Source: Send + Sync {
 
     /// Other statements of the place about the trail's size, besides the newest checkpoint and the
     /// archive. Empty by default.
-    fn found(&self) -> Vec<Found> {
+    fn size_claims(&self) -> Vec<SizeClaim> {
         Vec::new()
     }
 }
@@ -76,7 +86,7 @@ pub trait Source: Send + Sync {
 /// A place's statement about a trail's size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Found {
+pub enum SizeClaim {
     /// A further checkpoint: its name and the note.
     Checkpoint {
         /// Its name, for people.
@@ -109,71 +119,8 @@ pub struct Alteration {
     pub is_deleted: bool,
 }
 
-/// A directory.
-#[derive(Debug)]
-pub struct Directory(PathBuf);
-
-impl Directory {
-    /// The trail in this directory.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
-    }
-}
-
-impl Source for Directory {
-    fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError> {
-        read_file(&self.0.join(path), most)
-    }
-
-    fn list(&self, dir: &str, each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError> {
-        let listed = match fs::read_dir(self.0.join(dir)) {
-            Ok(listed) => listed,
-            Err(error) if is_absent(&error) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        for entry in listed {
-            let entry = entry?;
-            each(
-                &entry.file_name().to_string_lossy(),
-                entry.file_type()?.is_dir(),
-            );
-        }
-        Ok(true)
-    }
-
-    fn lists(&self) -> bool {
-        true
-    }
-
-    fn place(&self) -> String {
-        self.0.display().to_string()
-    }
-}
-
-/// Reads a file of at most `most` bytes. Checks its type before opening it, because opening a pipe
-/// would block forever.
-pub(crate) fn read_file(
-    path: &std::path::Path,
-    most: usize,
-) -> Result<Option<Vec<u8>>, SourceError> {
-    let meta = match fs::metadata(path) {
-        Ok(meta) => meta,
-        Err(error) if is_absent(&error) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    if !meta.is_file() {
-        return Err(SourceError::NotAFile);
-    }
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if is_absent(&error) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let length = usize::try_from(meta.len()).unwrap_or(usize::MAX);
-    read_at_most(file, length, most).map(Some)
-}
-
 /// Reads all of `from`, which has `length` bytes as far as known.
+#[cfg(any(feature = "host", feature = "site"))]
 pub(crate) fn read_at_most(
     from: impl io::Read,
     length: usize,
@@ -181,18 +128,11 @@ pub(crate) fn read_at_most(
 ) -> Result<Vec<u8>, SourceError> {
     let mut bytes = Vec::with_capacity(length.min(most).saturating_add(1));
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    from.take(limit).read_to_end(&mut bytes)?;
+    io::Read::read_to_end(&mut from.take(limit), &mut bytes)?;
     if bytes.len() > most {
         return Err(SourceError::TooLong { most });
     }
     Ok(bytes)
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
 }
 
 /// Files in memory, for tests and the fuzzer.

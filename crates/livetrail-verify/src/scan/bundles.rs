@@ -1,0 +1,28 @@
+//! All bundles of a log, scanned in parallel where the system has threads.
+
+use livetrail_tlog::Bundle;
+
+use crate::error::VerifyError;
+#[cfg(feature = "host")]
+use crate::scan::workers;
+use crate::scan::{Scanned, scan};
+use crate::sources::Source;
+
+/// Scans every bundle of a log of `size` entries and passes each to `take`, in order, until `take`
+/// returns `false`. One thread is the caller's own; more are workers.
+pub(crate) fn scan_all(
+    source: &dyn Source,
+    size: u64,
+    threads: usize,
+    mut take: impl FnMut(Scanned) -> bool,
+) -> Result<(), VerifyError> {
+    #[cfg(feature = "host")]
+    if threads > 1 {
+        return workers::run(source, size, threads, take);
+    }
+    #[cfg(not(feature = "host"))]
+    let _ = threads;
+    let mut bundles = (0..).map_while(|number| Bundle::in_tree(number, size));
+    let _ = bundles.all(|bundle| take(scan(source, bundle, size)));
+    Ok(())
+}
