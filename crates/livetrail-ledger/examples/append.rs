@@ -14,7 +14,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "what it prints is what it is for"
+    reason = "it prints its results"
 )]
 
 mod command_line;

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 
 use livetrail_tlog::Hash;
 
-use crate::space::Pressure;
+use crate::upkeep::space::Pressure;
 
 /// Why a trail was not created, opened or read. Each error is a refusal: the cause is left
 /// unchanged, for a person to examine.

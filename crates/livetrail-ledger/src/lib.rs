@@ -57,65 +57,51 @@
     )
 )]
 
-mod cursor;
 mod error;
-mod held;
 mod identity;
-mod integrate;
 mod layout;
-mod ledger;
 mod manifest;
 mod options;
 mod own_keys;
 mod passing;
-mod proven;
-mod prune;
-mod reader;
-mod recover;
-mod reread;
-mod rotate;
-mod seal;
-mod sealed;
-mod space;
+mod read;
 mod store;
 #[cfg(any(test, feature = "fuzz"))]
 mod tests;
-mod tile_check;
-mod tree_files;
-mod wal;
-mod watermark;
+mod upkeep;
 mod witness;
+mod write;
 
-pub use cursor::{Cursor, prunable_below, set_hold};
 pub use error::{AppendError, Fatal, LedgerError, WaitError};
 pub use identity::{Cosigner, Identity, Seed, generate_seed, read_seed, write_seed};
-pub use ledger::{Appended, Builder, CommitTimes, Handle, Ledger, Status};
 pub use livetrail_clock::{Clock, SystemClock};
 pub use options::Options;
 pub use own_keys::HandOver;
 pub use passing::Passing;
-pub use proven::ProvenLeaves;
-pub use reader::{Entries, Reader};
-pub use recover::{ExternalFloor, Floor, RecoveryReport, SeenTree};
-pub use seal::CheckpointHook;
-pub use sealed::SealedBundle;
-pub use space::{Class, Pressure};
+pub use read::proven::ProvenLeaves;
+pub use read::reader::{Entries, Reader};
+pub use read::sealed::SealedBundle;
 pub use store::{
     Access, Fault, FaultPlan, FaultStore, File, Listed, Lock, MemStore, Op, PowerCut,
     RESERVED_FILES, RealStore, SECTOR_BYTES, SharedStore, Space, Store,
 };
-pub use watermark::Reached;
+pub use upkeep::cursor::{Cursor, prunable_below, set_hold};
+pub use upkeep::recover::{ExternalFloor, Floor, RecoveryReport, SeenTree};
+pub use upkeep::space::{Class, Pressure};
 #[cfg(feature = "witness-http")]
 pub use witness::HttpTransport;
 pub use witness::{
     MAX_ANSWER_BYTES, MAX_WITNESSES, RawAnswer, Witness, WitnessEvent, WitnessFloor,
     WitnessOptions, WitnessStatus, WitnessTransport, Witnesses,
 };
+pub use write::ledger::{Appended, Builder, CommitTimes, Handle, Ledger, Status};
+pub use write::seal::CheckpointHook;
+pub use write::watermark::Reached;
 
 /// Parses any bytes as the last segment of a write-ahead log: a result, never a panic. For fuzzing.
 #[doc(hidden)]
 pub fn fuzz_wal_segment(bytes: &[u8]) {
-    wal::fuzz_segment(bytes);
+    write::wal::fuzz_segment(bytes);
 }
 
 /// Runs any bytes as a sequence of operations, faults, kills and power cuts: all invariants hold

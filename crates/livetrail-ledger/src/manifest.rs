@@ -10,7 +10,7 @@ use crate::{
     identity::Identity,
     layout,
     store::{Access, Store, replace},
-    wal::LogId,
+    write::wal::LogId,
 };
 
 /// The version of all formats in the directory. A trail of another version is not touched.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{error::LedgerError, wal::HEADER_BYTES};
+use crate::{error::LedgerError, write::wal::HEADER_BYTES};
 
 /// Settings of a running ledger. The defaults come from measurements on two cores and a virtual
 /// disk.

@@ -6,8 +6,8 @@ use rustix::io::Errno;
 
 use super::harness::{Core, Ended, Seen, Still, check_names, check_whole, created, identity};
 use crate::error::LedgerError;
-use crate::recover::create;
 use crate::store::{Fault, FaultPlan, FaultStore, MemStore, Op, PowerCut, SharedStore};
+use crate::upkeep::recover::create;
 
 const FAULTS: [Fault; 6] = [
     Fault::Error(io::ErrorKind::Other),

@@ -16,12 +16,12 @@ use crate::{
     identity::{Identity, Seed},
     options::Options,
     passing::{Blocked, Passing},
-    prune::Pruned,
-    recover::{ExternalFloor, Recovered, RecoveryReport, create, recover},
-    seal::{CheckpointHook, Sealing},
+    read::tree_files::{Place, TreeFiles},
     store::{MemStore, SharedStore, Store},
-    tree_files::{Place, TreeFiles},
-    wal::{Batch, Writer},
+    upkeep::prune::Pruned,
+    upkeep::recover::{ExternalFloor, Recovered, RecoveryReport, create, recover},
+    write::seal::{CheckpointHook, Sealing},
+    write::wal::{Batch, Writer},
 };
 
 /// A clock that does not advance.

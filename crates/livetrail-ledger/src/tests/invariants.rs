@@ -8,9 +8,9 @@ use super::harness::{Core, Ended, Seen, check_whole, created, entry};
 use crate::{
     error::{Fatal, LedgerError},
     layout,
-    reader::Reader,
+    read::reader::Reader,
     store::{Access, FaultStore, MemStore, Op, SharedStore, Store},
-    wal::list_segments,
+    write::wal::list_segments,
 };
 
 fn opened(mem: &MemStore) -> Core {

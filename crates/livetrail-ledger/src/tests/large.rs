@@ -13,7 +13,7 @@ use crate::{
     Clock as _, layout,
     manifest::{Intent, Manifest},
     store::{Access, FaultStore, MemStore, Op, SharedStore, Store, parent},
-    wal::{Batch, Writer},
+    write::wal::{Batch, Writer},
 };
 
 const SIZE: u64 = 100_000_123;

@@ -10,15 +10,15 @@ use super::harness::{
 };
 use crate::{
     Clock,
-    cursor::{Cursor, prunable_below, read_cursors, write_cursor},
     error::LedgerError,
     identity::Identity,
     manifest::{Intent, Manifest},
-    prune::{Pruned, bound, prune},
-    reader::Reader,
-    rotate::rotate,
+    read::reader::Reader,
     store::{Fault, FaultPlan, FaultStore, MemStore, Op, PowerCut, SharedStore, Store as _},
-    wal::list_segments,
+    upkeep::cursor::{Cursor, prunable_below, read_cursors, write_cursor},
+    upkeep::prune::{Pruned, bound, prune},
+    upkeep::rotate::rotate,
+    write::wal::list_segments,
 };
 
 /// Every check computes the whole tree again, so this many entries are enough.

@@ -156,11 +156,11 @@ fn what_a_start_counts_as_durable_is_on_the_disk_although_a_sync_had_failed() {
     drop(core);
     let after = mem.power_cut(PowerCut::Synced);
     // The bundles would have the entries; the log must have them too.
-    let scan = crate::wal::scan_log(&after, &log_id(&after), 0).unwrap();
+    let scan = crate::write::wal::scan_log(&after, &log_id(&after), 0).unwrap();
     assert_eq!(scan.next_index, 30);
 }
 
-fn log_id(store: &MemStore) -> crate::wal::LogId {
+fn log_id(store: &MemStore) -> crate::write::wal::LogId {
     let manifest = crate::manifest::Manifest::read(store).unwrap();
     manifest.log_id().unwrap()
 }

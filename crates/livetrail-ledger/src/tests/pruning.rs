@@ -9,7 +9,7 @@ use super::harness::{Core, Seen, created, entry, identity, small};
 use crate::{
     Class, Cursor, Fault, FaultPlan, FaultStore, Ledger, LedgerError, MemStore, PowerCut, Reader,
     SharedStore, Store as _,
-    prune::{Pruned, prune},
+    upkeep::prune::{Pruned, prune},
 };
 
 const LONG: Duration = Duration::from_secs(60);

@@ -9,8 +9,8 @@ use crate::{
     error::LedgerError,
     identity::{Identity, Seed},
     layout,
-    recover::{ExternalFloor, Floor, SeenTree, create, recover},
     store::{Access, Fault, FaultPlan, FaultStore, MemStore, Op, SharedStore, Store},
+    upkeep::recover::{ExternalFloor, Floor, SeenTree, create, recover},
 };
 
 /// A trail of 700 sealed entries, and 40 that are only durable.

@@ -8,7 +8,7 @@ use super::faults::changes;
 use super::harness::{Core, Seen, Still, check_whole, created, entry, identity, small, with_keys};
 use crate::{
     Class, Clock, Fault, FaultPlan, FaultStore, Identity, Ledger, LedgerError, MemStore, PowerCut,
-    Reader, Seed, SharedStore, Store as _, rotate::rotate,
+    Reader, Seed, SharedStore, Store as _, upkeep::rotate::rotate,
 };
 
 /// A trail of 30 sealed entries and 2 that are only durable.

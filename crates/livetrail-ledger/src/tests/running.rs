@@ -5,8 +5,8 @@ use std::{sync::Arc, thread, time::Duration};
 use super::harness::{Seen, Still, check_whole, created, entry, identity, small};
 use crate::{
     AppendError, Class, Identity, Ledger, Options, Reader, Seed, WaitError,
-    recover::create,
     store::{Fault, FaultPlan, FaultStore, MemStore, Op, SharedStore, Store as _},
+    upkeep::recover::create,
 };
 
 const LONG: Duration = Duration::from_secs(60);

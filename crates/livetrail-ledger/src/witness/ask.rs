@@ -5,7 +5,7 @@ use std::time::Duration;
 use livetrail_tlog::{AddCheckpoint, VerifiedCheckpoint, WitnessAnswer};
 
 use super::{Witness, WitnessTransport};
-use crate::reader::Reader;
+use crate::read::reader::Reader;
 
 /// Shows a witness a published checkpoint, with the proof that it continues the tree of size `old`;
 /// without a proof from 0.

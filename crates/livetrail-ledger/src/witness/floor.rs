@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     error::LedgerError,
-    reader::Reader,
-    recover::{ExternalFloor, Floor, SeenTree},
+    read::reader::Reader,
     store::SharedStore,
+    upkeep::recover::{ExternalFloor, Floor, SeenTree},
 };
 
 /// Asks all witnesses at once, by showing them the published checkpoint. For an unreachable one,

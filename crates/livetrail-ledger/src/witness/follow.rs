@@ -16,7 +16,9 @@ use super::{
     exchange::{Exchange, Next, Outcome},
     known::Known,
 };
-use crate::{Clock, error::LedgerError, ledger::Handle, reader::Reader, store::SharedStore};
+use crate::{
+    Clock, error::LedgerError, read::reader::Reader, store::SharedStore, write::ledger::Handle,
+};
 
 /// An event that operators should know.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use livetrail_tlog::{Hash, TILE_WIDTH, Tile, TileReader as _, tree_root, tree_tiles};
 
-use crate::{error::LedgerError, reader::Reader};
+use crate::{error::LedgerError, read::reader::Reader};
 
 impl Reader {
     /// Reads each full hash tile under the published checkpoint, and compares it with the tile

@@ -8,7 +8,7 @@ use std::{
 use super::{room::retrying, shared::Shared};
 use crate::{
     error::Fatal,
-    wal::{Batch, Writer},
+    write::wal::{Batch, Writer},
 };
 
 /// When segments fill faster than this, zeroing the next one costs more than it saves, because

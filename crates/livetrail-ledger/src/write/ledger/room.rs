@@ -22,8 +22,8 @@ use crate::{
     error::Fatal,
     layout,
     passing::{Blocked, Passing},
-    space::Pressure,
     store::Space,
+    upkeep::space::Pressure,
 };
 
 /// The largest part of the volume that the reserve may use: one of this many.

@@ -9,15 +9,15 @@ use livetrail_tlog::{
 };
 
 use crate::{
-    cursor::{Cursor, read_cursors},
     error::LedgerError,
     identity::OwnVerifier,
     layout,
     manifest::Manifest,
     own_keys::{self, HandOver},
-    prune::Pruned,
+    read::tree_files::{Place, TreeFiles},
     store::SharedStore,
-    tree_files::{Place, TreeFiles},
+    upkeep::cursor::{Cursor, read_cursors},
+    upkeep::prune::Pruned,
     witness::MAX_WITNESSES,
 };
 
@@ -285,7 +285,7 @@ impl Reader {
     /// As for [`Handle::prunable_below`](crate::Handle::prunable_below).
     pub fn prunable_below(&self, wanted: u64) -> Result<u64, LedgerError> {
         let sealed = self.checkpoint()?.head().size;
-        crate::prune::bound(self.store.as_ref(), wanted, sealed)
+        crate::upkeep::prune::bound(self.store.as_ref(), wanted, sealed)
     }
 
     /// The first entry that was not pruned by policy.

@@ -9,8 +9,8 @@ use crate::{
     error::{Fatal, LedgerError},
     layout,
     passing::Blocked,
+    read::tree_files::{Place, TreeFiles},
     store::{Access, SharedStore},
-    tree_files::{Place, TreeFiles},
 };
 
 /// The tree to be signed. All of its files are in the stage, or published.

@@ -14,15 +14,15 @@ use super::{
 };
 use crate::{
     Clock,
-    cursor::{Cursor, read_cursors, write_cursor},
     error::{AppendError, Fatal, LedgerError, WaitError},
-    held,
     passing::Passing,
-    prune,
-    space::{Class, Pressure},
     store::{SharedStore, Space},
-    wal::{HEAD_BYTES, framed_bytes},
-    watermark::Reached,
+    upkeep::cursor::{Cursor, read_cursors, write_cursor},
+    upkeep::held,
+    upkeep::prune,
+    upkeep::space::{Class, Pressure},
+    write::wal::{HEAD_BYTES, framed_bytes},
+    write::watermark::Reached,
 };
 
 /// A handle to a running ledger; cheap to clone. Once the ledger is closed, its calls fail.

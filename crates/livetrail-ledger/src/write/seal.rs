@@ -17,13 +17,13 @@ use crate::{
     Clock,
     error::{Fatal, LedgerError},
     identity::{Identity, OwnVerifier},
-    integrate::TreeCut,
     layout,
     manifest::Intent,
     passing::Blocked,
-    reread::reread,
     store::{Access, SharedStore, Store, parent, replace},
-    wal::list_segments,
+    write::integrate::TreeCut,
+    write::reread::reread,
+    write::wal::list_segments,
 };
 
 /// Takes part in signing: the entry point for witnesses.

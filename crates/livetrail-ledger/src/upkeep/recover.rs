@@ -8,17 +8,17 @@ use livetrail_tlog::{Checkpoint, Note, TileTree, TreeHead, VerifiedCheckpoint};
 use crate::{
     Clock,
     error::LedgerError,
-    held,
     identity::Identity,
-    integrate::Integrator,
     layout,
     manifest::{Intent, Manifest},
-    prune::Pruned,
-    rotate::refuse_given_up,
-    seal::{CheckpointHook, Sealer, Sealing, drop_stale_partials},
+    read::tree_files::{Place, TreeFiles},
     store::{Access, Lock, SharedStore, Store, replace},
-    tree_files::{Place, TreeFiles},
-    wal::{LogId, Scan, Tail, replay, scan_log},
+    upkeep::held,
+    upkeep::prune::Pruned,
+    upkeep::rotate::refuse_given_up,
+    write::integrate::Integrator,
+    write::seal::{CheckpointHook, Sealer, Sealing, drop_stale_partials},
+    write::wal::{LogId, Scan, Tail, replay, scan_log},
 };
 
 /// The tree of this log that an outside party has seen: a witness, a replica, an auditor.

@@ -10,9 +10,9 @@ use livetrail_tlog::{Frontier, NoteSignature, VerifiedCheckpoint};
 
 use super::{room::retrying, shared::Shared};
 use crate::{
-    seal::{Sealer, Sealing},
-    space::Pressure,
-    wal::{Spare, discard_spare},
+    upkeep::space::Pressure,
+    write::seal::{Sealer, Sealing},
+    write::wal::{Spare, discard_spare},
 };
 
 enum Job {

@@ -6,9 +6,9 @@ use livetrail_tlog::{
 
 use crate::{
     error::LedgerError,
-    reader::Reader,
-    sealed::{beyond, first_entry, proven_hashes},
-    tree_files::TreeFiles,
+    read::reader::Reader,
+    read::sealed::{beyond, first_entry, proven_hashes},
+    read::tree_files::TreeFiles,
 };
 
 /// The same width, for numbers.
@@ -84,7 +84,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{Access, sealed::tests::trail};
+    use crate::{Access, read::sealed::tests::trail};
 
     #[test]
     fn they_are_those_of_the_tree_and_a_flipped_byte_is_found_in_either_level() {

@@ -26,12 +26,12 @@ use crate::{
     error::{Fatal, LedgerError},
     identity::Identity,
     options::Options,
-    recover::{self, ExternalFloor, RecoveryReport},
-    rotate::rotate,
-    seal::CheckpointHook,
-    space::Pressure,
     store::{Lock, SharedStore},
-    wal::{Writer, prepare_spare},
+    upkeep::recover::{self, ExternalFloor, RecoveryReport},
+    upkeep::rotate::rotate,
+    upkeep::space::Pressure,
+    write::seal::CheckpointHook,
+    write::wal::{Writer, prepare_spare},
 };
 use shared::Shared;
 

@@ -7,7 +7,8 @@ use std::{
 
 use super::{room::retrying, shared::Shared};
 use crate::{
-    error::Fatal, integrate::Integrator, recover::MAX_UNSEALED, seal::Sealing, wal::Batch,
+    error::Fatal, upkeep::recover::MAX_UNSEALED, write::integrate::Integrator,
+    write::seal::Sealing, write::wal::Batch,
 };
 
 enum Job {

@@ -4,7 +4,7 @@ use std::io;
 
 use livetrail_tlog::{Bundle, TILE_WIDTH, Tile, TileReader, parse_bundle};
 
-use crate::{error::LedgerError, layout, prune::Pruned, store::Store};
+use crate::{error::LedgerError, layout, store::Store, upkeep::prune::Pruned};
 
 /// Where to read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

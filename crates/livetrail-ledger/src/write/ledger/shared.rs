@@ -15,11 +15,11 @@ use crate::{
     error::Fatal,
     options::Options,
     passing::Passing,
-    seal::Sealing,
-    space::Pressure,
     store::SharedStore,
-    wal::Batch,
-    watermark::{End, Watermark},
+    upkeep::space::Pressure,
+    write::seal::Sealing,
+    write::wal::Batch,
+    write::watermark::{End, Watermark},
 };
 
 /// Buffers kept for the next batches.

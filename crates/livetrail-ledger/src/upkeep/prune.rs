@@ -18,10 +18,10 @@
 use livetrail_tlog::{Bundle, TILE_WIDTH};
 
 use crate::{
-    cursor::{prunable_below, read_cursors},
     error::LedgerError,
     layout,
     store::{Access, Store, parent, replace},
+    upkeep::cursor::{prunable_below, read_cursors},
 };
 
 const FIRST_LINE: &str = "livetrail-pruned/v1";

@@ -26,8 +26,8 @@ use crate::{
     identity::Identity,
     layout,
     manifest::Manifest,
-    recover::{ExternalFloor, Recovered, recover_to_rotate},
     store::{Access, SharedStore, Store, parent, replace},
+    upkeep::recover::{ExternalFloor, Recovered, recover_to_rotate},
 };
 
 /// Takes a log from one identity to another. It can be repeated after a failure or a crash at any

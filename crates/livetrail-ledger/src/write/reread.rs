@@ -11,8 +11,8 @@ use livetrail_tlog::{
 use crate::{
     error::{Fatal, LedgerError},
     passing::Blocked,
+    read::tree_files::{Place, TreeFiles},
     store::Store,
-    tree_files::{Place, TreeFiles},
 };
 
 /// Reads every file that was added between the signed tree `old` and the tree `new` to be signed,

@@ -4,7 +4,7 @@ use livetrail_tlog::{
     Bundle, Hash, TILE_WIDTH, Tile, TileReader, TileTree, TreeHead, VerifiedCheckpoint,
 };
 
-use crate::{error::LedgerError, reader::Reader, tree_files::TreeFiles};
+use crate::{error::LedgerError, read::reader::Reader, read::tree_files::TreeFiles};
 
 /// A bundle of a checkpoint's tree, and the leaf hashes of its entries; see
 /// [`Reader::sealed_bundle`].

@@ -1,0 +1,8 @@
+//! Upkeep of a trail: opening it, retention and holds, new keys, space.
+
+pub(crate) mod cursor;
+pub(crate) mod held;
+pub(crate) mod prune;
+pub(crate) mod recover;
+pub(crate) mod rotate;
+pub(crate) mod space;
