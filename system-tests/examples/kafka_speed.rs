@@ -1,11 +1,13 @@
-//! How many records a second a Kafka broker on this machine takes, and what of the sink costs how much:
-//! `cargo run --release -p system-tests --example kafka_speed [RECORDS [ROUNDS]]`.
+//! How many records per second a Kafka broker on this machine takes, and the cost of each part of
+//! the sink: `cargo run --release -p system-tests --example kafka_speed [RECORDS [ROUNDS]]`.
 //!
-//! In turns, to one broker: librdkafka's producer bare; with the sink's headers; with these in transactions as long as the sink's batches;
-//! the sink itself, through the replicator as it is in the server. The records are in memory. The broker is Tansu, whose records are in an object
-//! store in the memory of this process: it is what it is, and not Apache Kafka. Medians, and the ratio to bare of each round.
+//! In turns, to one broker: librdkafka's bare producer; with the sink's headers; with these in
+//! transactions as long as the sink's batches; the sink itself, through the replicator as in the
+//! server. The records are in memory. The broker is Tansu, whose records are in an object store in
+//! this process's memory, so the numbers are not those of Apache Kafka. Prints medians, and the
+//! ratio to bare of each round.
 
-#![allow(clippy::print_stdout, reason = "its result is for whoever runs it")]
+#![allow(clippy::print_stdout, reason = "it prints its result")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,19 +25,19 @@ use system_tests::resources::cpu_seconds;
 use system_tests::{CommandLine, KafkaBroker};
 
 const USAGE: &str = "\
-How many records a second a Kafka broker on this machine takes, and what of the sink costs how much.
+How many records per second a Kafka broker on this machine takes, and the cost of each part of the sink.
 
 Usage: kafka_speed [RECORDS [ROUNDS]]
 
-  RECORDS     of each turn [default: 400000]
-  ROUNDS      of which the medians are told [default: 3]
+  RECORDS     in each turn [default: 400000]
+  ROUNDS      over which medians are taken [default: 3]
   -h, --help  Print this";
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
 const ORIGIN: &str = "example.com/speed";
 
-/// What is measured, in this order and back.
+/// The measurements, in this order and in reverse.
 const KINDS: [(&str, Kind); 4] = [
     ("bare producer", Kind::Bare),
     ("with headers", Kind::Headers),
@@ -179,7 +181,7 @@ fn produce(log: &TestLog, broker: &KafkaBroker, topic: &str, kind: Kind) {
     flush(&producer);
 }
 
-/// Not with one long call: what comes in between is looked at only at its end.
+/// Several short calls, because other events are handled only at the end of a call.
 fn flush(producer: &BaseProducer) {
     while producer.in_flight_count() > 0 {
         producer.poll(Duration::from_millis(1));

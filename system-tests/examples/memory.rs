@@ -1,4 +1,5 @@
-//! What stays resident in the server when its streams have ended: rounds of publishers, each with a GOP larger than what is kept of it.
+//! The server's resident memory after its streams have ended: rounds of publishers, each with a GOP
+//! larger than the part of it that is kept.
 //!
 //! ```console
 //! cargo xtask bench memory
@@ -40,7 +41,8 @@ fn main() {
         resident(&server)
     );
     for round in 1..=rounds {
-        // One after the other: on a busy machine all at once take longer than a publisher may stay silent.
+        // One after the other: on a busy machine all at once take longer than a publisher may stay
+        // silent.
         let to = server.rtmp();
         let live: Vec<_> = (0..publishers)
             .map(|n| publish(to, n, frames, frame_bytes))

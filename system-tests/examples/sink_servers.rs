@@ -1,6 +1,7 @@
-//! The servers that sinks write to, for a benchmark that runs `livetrail serve` beside them: prints the lines of its configuration
-//! and `# ready`. For each trail's name on its standard input it says how many of that trail's records each sink's place holds without a hole, and
-//! `# counted`. It ends with its standard input.
+//! The servers for sinks, for a benchmark that runs `livetrail serve` next to them: prints the
+//! lines of its configuration and `# ready`. For each trail's name on its standard input it prints
+//! how many of that trail's records each sink's destination holds without a gap, and `# counted`.
+//! It ends with its standard input.
 
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 

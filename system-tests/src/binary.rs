@@ -12,7 +12,8 @@ use crate::process;
 /// A cold build on two slow cores.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
-/// Where the binary is, with every sink. Built when first asked for; `LIVETRAIL_BIN` names one that is there already.
+/// The path of the binary, with every sink. Built at the first call; `LIVETRAIL_BIN` names an
+/// existing one.
 ///
 /// # Panics
 /// When it cannot be built; the message has the compiler's output.
@@ -29,8 +30,8 @@ pub fn livetrail() -> &'static Path {
     })
 }
 
-/// The `livetrail-verify` binary, with everything that it can read. Built when first asked for; `LIVETRAIL_VERIFY_BIN` names one that is there
-/// already.
+/// The `livetrail-verify` binary, with all sources. Built at the first call; `LIVETRAIL_VERIFY_BIN`
+/// names an existing one.
 ///
 /// # Panics
 /// As [`livetrail`].
@@ -50,7 +51,7 @@ pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Cargo's target folder and the folder of the profile below it, told from where this test itself runs:
+/// Cargo's target folder and the folder of the profile below it, derived from this test's own path:
 /// `target/debug/deps/system-…`, or for an example `target/release/examples/sinks_speed`.
 #[must_use]
 pub(crate) fn target() -> (PathBuf, String) {

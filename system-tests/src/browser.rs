@@ -1,7 +1,8 @@
-//! A browser: Chromium without a window, in which mpegts.js plays HTTP-FLV by Media Source Extensions, as on a web page.
+//! A browser: Chromium without a window, in which mpegts.js plays HTTP-FLV through Media Source
+//! Extensions, as on a web page.
 //!
-//! The page is served by the test, and tells it four times a second what it shows. So nothing drives the browser, and a browser that
-//! shows nothing says why.
+//! The test serves the page, which reports its state four times a second. So nothing drives the
+//! browser, and a browser that plays nothing reports why.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -24,7 +25,7 @@ const LOCK: &str = include_str!("../browser/package-lock.json");
 /// For the player's script from the npm registry.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// From the start of a browser until it shows what a test waits for, on a machine that does other things as well.
+/// From the start of a browser until it plays what a test expects, on a machine that is also busy.
 const SHOWN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Reports that wait for the test.
@@ -53,10 +54,11 @@ pub struct Shown {
 }
 
 impl Browser {
-    /// Starts one that plays what is at this address.
+    /// Starts one that plays the stream at this address.
     ///
     /// # Panics
-    /// When Chromium is not installed or the player's script cannot be had; the message says what to do.
+    /// When Chromium is not installed or the player's script cannot be had; the message says what
+    /// to do.
     #[track_caller]
     #[must_use]
     pub fn play(url: &str) -> Self {

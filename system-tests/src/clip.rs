@@ -13,8 +13,8 @@ const VERSION: u32 = 3;
 /// Frames between keyframes that are a second apart.
 const SECOND: &str = "25";
 
-/// 40 s of a test picture and a tone: H.264 baseline 320x180 at 25 fps with a keyframe every second, AAC mono; about
-/// 300 kbit/s.
+/// 40 s of a test picture and a tone: H.264 baseline 320x180 at 25 fps with a keyframe every
+/// second, AAC mono; about 300 kbit/s.
 ///
 /// # Panics
 /// When ffmpeg is not installed or fails.
@@ -41,7 +41,8 @@ pub fn small() -> &'static Path {
     })
 }
 
-/// 12 s of noise at about 16 Mbit/s, otherwise as [`small`]: fills the buffers of a viewer that does not read.
+/// 12 s of noise at about 16 Mbit/s, otherwise as [`small`]: fills the buffers of a viewer that
+/// does not read.
 ///
 /// # Panics
 /// When ffmpeg is not installed or fails.
@@ -64,7 +65,7 @@ pub fn heavy() -> &'static Path {
     })
 }
 
-/// 14 s of [`small`] in one single GOP: whoever joins, whenever that is, begins at the begin.
+/// 14 s of [`small`] in a single GOP: every viewer, whenever it joins, begins at the start.
 ///
 /// # Panics
 /// When ffmpeg is not installed or fails.
@@ -96,7 +97,8 @@ pub fn short() -> &'static Path {
     })
 }
 
-/// 40 s as [`small`], with codecs that FLV has a place for only since enhanced RTMP: `hevc`, `av1` or `vp9`, with Opus.
+/// 40 s like [`small`], with codecs that FLV supports only since enhanced RTMP: `hevc`, `av1` or
+/// `vp9`, with Opus.
 ///
 /// # Panics
 /// When ffmpeg 8 cannot be had or fails, and for another name.
@@ -180,7 +182,8 @@ fn make(ffmpeg: Command, name: &str, content: impl FnOnce(&mut Command)) -> Path
     if clip.is_file() {
         return clip;
     }
-    // Under another name first: a clip that is there is whole, whoever else makes it at the same time.
+    // Under another name first, so that an existing clip is complete, even when another test makes
+    // it at the same time.
     let making = folder.join(format!("{name}-{}.flv", std::process::id()));
     let mut command = ffmpeg;
     content(&mut command);

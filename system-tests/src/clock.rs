@@ -1,8 +1,9 @@
-//! The one place of the harness that reads clocks, and the one way to wait: for a condition, with a deadline.
+//! The only module of the harness that reads clocks, and the only way to wait: for a condition,
+//! with a deadline.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How often a condition is looked at.
+/// How often a condition is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A stopwatch that runs since it was made.
@@ -42,7 +43,8 @@ pub fn wall_ms() -> u64 {
 pub fn poll<T>(timeout: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let watch = Stopwatch::start();
     loop {
-        // The time is read first: a condition that comes true while it is looked at still counts.
+        // The time is read first, so that a condition that becomes true during the check still
+        // counts.
         let late = watch.elapsed() >= timeout;
         if let Some(found) = condition() {
             return Some(found);

@@ -1,4 +1,5 @@
-//! The command lines of the programs in `examples/`: `--help`, and exit code 2 with the usage for what they do not know.
+//! The command lines of the programs in `examples/`: `--help`, and exit code 2 with the usage for
+//! unknown arguments.
 
 #![allow(
     clippy::print_stdout,
@@ -13,7 +14,8 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// All that was given. When `-h` or `--help` is among it, prints the usage and ends the process.
+    /// All that was given. When `-h` or `--help` is among it, prints the usage and ends the
+    /// process.
     #[must_use]
     pub fn of_process(usage: &'static str) -> Self {
         let given: Vec<_> = std::env::args_os()
@@ -35,7 +37,8 @@ impl CommandLine {
         self.given.next()
     }
 
-    /// The next one, which must be a number of at least `least`; `of` is what it is for. Else [`refuse`](Self::refuse)s.
+    /// The next argument, which must be a number of at least `least`; `of` is its purpose.
+    /// Otherwise [`refuse`](Self::refuse)s.
     pub fn take_number(&mut self, of: &str, least: u64) -> u64 {
         let Some(text) = self.take() else {
             self.refuse(&format!("{of} needs a number behind it"));
@@ -43,7 +46,8 @@ impl CommandLine {
         self.number(of, &text, least)
     }
 
-    /// This text as a number of at least `least`; `of` is what it is for. Else [`refuse`](Self::refuse)s.
+    /// This text as a number of at least `least`; `of` is its purpose. Otherwise
+    /// [`refuse`](Self::refuse)s.
     #[must_use]
     pub fn number(&self, of: &str, text: &str, least: u64) -> u64 {
         match text.parse() {

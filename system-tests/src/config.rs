@@ -1,5 +1,5 @@
-//! The configuration that a test gives its server, and the other places where the harness knows names of the server's: the
-//! shape of the API's answers.
+//! The configuration that a test gives its server, and the only other part of the harness that
+//! knows names of the server: the shape of the API's answers.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -14,8 +14,9 @@ const TRAIL: &str =
 /// A test is one address, and is not held back for what many do.
 const BUDGETS: &str = "[limits.attempts]\nrate = 1000000\nburst = 1000000\n[limits.short_sessions]\nrate = 1000000\nburst = 1000000\n";
 
-/// What differs from test to test, in the words of the configuration file. What a test does not set is the server's default:
-/// one application, `live`, that everybody may publish to and play; publishing is audited strictly.
+/// The settings that differ from test to test, named as in the configuration file. Others have the
+/// server's default: one application, `live`, that everyone may publish to and play; publishing is
+/// audited strictly.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     application: String,
@@ -96,7 +97,7 @@ impl Config {
         self
     }
 
-    /// The server's own defaults for the trail, instead of those that let a test soon see what was recorded.
+    /// The server's own defaults for the trail, instead of those that let a test see records soon.
     #[must_use]
     pub fn default_trail(mut self) -> Self {
         self.default_trail = true;
@@ -212,7 +213,8 @@ fn add(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-/// Frames that `stream` (`app/stream`) has taken in, by the answer of `/api/v1/streams`; 0 when it is not there.
+/// Frames that `stream` (`app/stream`) has received, by the answer of `/api/v1/streams`; 0 when it
+/// does not exist.
 pub(crate) fn frames_of(streams: &Value, stream: &str) -> u64 {
     let named = |one: &&Value| {
         let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();

@@ -1,5 +1,6 @@
-//! Programs of Debian that cannot be installed beside each other, or that would start a service on the machine: their packages are taken
-//! once and unpacked into cargo's target folder, and nothing is installed.
+//! Programs of Debian that cannot be installed next to each other, or that would start a service on
+//! the machine. Their packages are downloaded once and unpacked into cargo's target folder; nothing
+//! is installed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,8 @@ pub struct Unpacked {
 }
 
 impl Unpacked {
-    /// The packages of these names, unpacked together under `name`; with what they need that is on few machines. `libraries` are further
-    /// folders in there.
+    /// The packages of these names, unpacked together under `name`, including dependencies that few
+    /// machines have. `libraries` are further folders in there.
     ///
     /// # Panics
     /// When they are not there and cannot be had; the message says what to do.
@@ -31,7 +32,8 @@ impl Unpacked {
     pub fn provide(name: &str, packages: &[&str], libraries: &[&str]) -> Self {
         let folder = binary::target().0.join("tmp").join("system-tests");
         std::fs::create_dir_all(&folder).expect("a folder for packages");
-        // Several test programs may want them at once: one unpacks, the others wait. The lock goes with the file.
+        // Several test programs may want them at once: one unpacks, the others wait. The lock ends
+        // with the file.
         let lock = File::create(folder.join(format!("debian-{name}.lock"))).expect("a file");
         lock.lock().expect("a lock on it");
         let root = folder.join(format!("debian-{name}"));
@@ -42,7 +44,7 @@ impl Unpacked {
             let _ = std::fs::remove_dir_all(&root);
             std::fs::create_dir_all(&root).expect("a folder for packages");
             unpack(packages, &root);
-            std::fs::write(&stamp, made_of).expect("a note beside the packages");
+            std::fs::write(&stamp, made_of).expect("a note next to the packages");
         }
         let all = LIBRARIES.iter().chain(libraries);
         Self {

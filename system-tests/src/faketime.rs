@@ -9,8 +9,8 @@ const LIBRARIES: &[&str] = &[
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
 ];
 
-/// Lets `command` see the time that is in the file `time`, whenever it looks: `+3600` is an hour ahead, `2026-01-01 12:00:00` stands still
-/// there. The monotonic clock stays as it is.
+/// Makes `command` see the time that is in the file `time` whenever it reads the clock: `+3600` is
+/// an hour ahead, `2026-01-01 12:00:00` stands still there. The monotonic clock is not changed.
 ///
 /// # Panics
 /// When libfaketime is not installed; the message names the Debian package.

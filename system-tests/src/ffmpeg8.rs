@@ -15,7 +15,7 @@ const FFMPEG8: Packed = Packed {
     tags: &[],
 };
 
-/// ffmpeg 8, as [`tool::ffmpeg`](crate::tool::ffmpeg). `LIVETRAIL_FFMPEG8` names one that is there already.
+/// ffmpeg 8, like [`tool::ffmpeg`](crate::tool::ffmpeg). `LIVETRAIL_FFMPEG8` names an existing one.
 ///
 /// # Panics
 /// When it is not there and cannot be had; the message says what to do.

@@ -1,5 +1,5 @@
-//! An HTTP client of our own, as small as can be: one request over one connection, HTTP/1.0, so that an answer ends with
-//! its connection.
+//! An HTTP client of our own, as small as can be: one request over one connection, HTTP/1.0, so
+//! that an answer ends with its connection.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -23,7 +23,7 @@ impl Answer {
     /// The body as JSON.
     ///
     /// # Panics
-    /// When it is none.
+    /// When it is not JSON.
     #[track_caller]
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
@@ -48,7 +48,8 @@ impl Answer {
     }
 }
 
-/// Sends a request without a body and reads the whole answer. `headers` are lines without their ends.
+/// Sends a request without a body and reads the whole answer. `headers` are lines without line
+/// ends.
 ///
 /// # Errors
 /// When the connection fails or the answer takes longer than 20 s.

@@ -1,4 +1,5 @@
-//! A Kafka broker of a test's own: Tansu, on loopback and a free port, with its records in an object store that outlives it.
+//! A Kafka broker for one test: Tansu, on loopback and a free port, with its records in an object
+//! store that outlives it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,8 +28,9 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running broker. Dropping it ends it and removes what it kept.
 ///
-/// It speaks the protocol of Kafka with idempotent producers, transactions and fencing. Unlike Kafka's own it shows readers the
-/// records of transactions that were aborted, has one replica of everything, and tells settings only where they were set.
+/// It speaks the protocol of Kafka with idempotent producers, transactions and fencing. Unlike
+/// Kafka itself it shows readers the records of aborted transactions, has one replica of
+/// everything, and reports settings only where they were set.
 #[derive(Debug)]
 pub struct KafkaBroker {
     address: SocketAddr,
@@ -70,7 +72,8 @@ impl KafkaBroker {
         broker
     }
 
-    /// Seconds of processor time that it has spent so far, and apart from it, in this process, the store below it.
+    /// Seconds of processor time that it has used so far, and separately, in this process, the
+    /// store below it.
     ///
     /// # Panics
     /// When it does not run.
@@ -92,8 +95,8 @@ impl KafkaBroker {
         self.advertised
     }
 
-    /// From now on it asks for a login, and turns everybody away: with what it keeps its records in it knows no users. It is
-    /// restarted for that.
+    /// From now on it requires a login, and refuses everybody: its storage has no users. This
+    /// restarts it.
     ///
     /// # Panics
     /// When that fails.

@@ -20,8 +20,8 @@
 //! | the command lines of the programs in `examples/` | [`CommandLine`] |
 //! | waiting for a condition with a deadline | [`clock`] |
 //!
-//! Everything listens on loopback, on addresses of its own. Nothing waits for a time in the hope that something will have
-//! happened: a test waits for the trail, the API or a process to say so.
+//! Everything listens on loopback, on separate addresses. No test sleeps and hopes that something
+//! has happened: it waits for the trail, the API or a process to report it.
 
 mod binary;
 mod browser;

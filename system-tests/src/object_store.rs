@@ -1,5 +1,6 @@
-//! As much of an object store as a broker needs to keep its records in: the part of S3's protocol that stores, fetches, lists and
-//! compares, on loopback. It asks for no credentials. What is large is on disk, so that its memory does not grow with what it holds.
+//! The part of an object store that a broker needs for its records: S3's operations to store,
+//! fetch, list and compare, on loopback. It requires no credentials. Large objects are on disk, so
+//! that its memory does not grow with its contents.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -30,7 +31,7 @@ pub(crate) struct ObjectStore {
     _folder: TempDir,
 }
 
-/// Objects of up to so many bytes are in memory.
+/// Objects of up to this many bytes are in memory.
 const SMALL_BYTES: usize = 1 << 10;
 
 type Held = BTreeMap<String, Object>;

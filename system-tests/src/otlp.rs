@@ -1,5 +1,6 @@
-//! Receivers of OpenTelemetry's logs that nobody here wrote the reading part of: one in Python with the messages that OpenTelemetry publishes, which
-//! keeps what it gets in a file before it answers; and a whole collector, Rotel, to stand before it.
+//! Receivers of OpenTelemetry's logs whose reading part is independent: one in Python with the
+//! messages that OpenTelemetry publishes, which keeps the input in a file before it answers; and a
+//! whole collector, Rotel, in front of it.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -51,7 +52,8 @@ impl OtlpCollector {
         Self::start_with(|_, _| {})
     }
 
-    /// One; `prepare` gets its folder and its address and may put `server.pem` and `server.key` there.
+    /// A receiver; `prepare` gets its folder and its address and may put `server.pem` and
+    /// `server.key` there.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -83,7 +85,8 @@ impl OtlpCollector {
         self.folder.path().join(name)
     }
 
-    /// How it answers from now on, in JSON: `{}` as it should, else some of `status`, `headers`, `words`, `rejected`.
+    /// Its behaviour from now on, in JSON: `{}` for normal, otherwise some of `status`, `headers`,
+    /// `words`, `rejected`.
     ///
     /// # Panics
     /// When that cannot be written.
@@ -103,7 +106,7 @@ impl OtlpCollector {
         drop(running.take().expect("it runs"));
     }
 
-    /// Starts it, over what it received before, at the same address. Returns when it can be connected to.
+    /// Starts it, with its earlier input, at the same address. Returns when it accepts connections.
     ///
     /// # Panics
     /// When it does not start in time.

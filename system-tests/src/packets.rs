@@ -1,4 +1,5 @@
-//! The packets of a media file, each with its time and a hash of its bytes: what was played against what was published.
+//! The packets of a media file, each with its time and a hash of its bytes: compares played with
+//! published media.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -61,10 +62,10 @@ impl Packets {
         packets
     }
 
-    /// Insists that these packets are those of `published` from a keyframe on, in both streams, none missing, none twice,
-    /// with the times that they had; to the end of `published` if `whole`.
+    /// Insists that these packets are those of `published` from a keyframe on, in both streams,
+    /// none missing, none twice, with their original times; to the end of `published` if `whole`.
     ///
-    /// Only the place of the begin is free: a viewer's first keyframe, and its first audio after it.
+    /// Only the start is free: a viewer's first keyframe, and its first audio after it.
     ///
     /// # Panics
     /// When they are not; the message says where they part.
@@ -79,7 +80,8 @@ impl Packets {
         // A video frame and the audio of its time come within a few packets of each other.
         let late = audio.begin_ms - video.begin_ms;
         assert!(late <= 100, "the first audio was played {late} ms late");
-        // One time line: both streams are shifted by the same, but for the millisecond that FLV rounds to.
+        // One time line: both streams have the same shift, except for the millisecond to which FLV
+        // rounds.
         let apart = video.shift_ms.abs_diff(audio.shift_ms);
         assert!(
             apart <= 1,
@@ -111,7 +113,8 @@ impl Stretch {
                 published.len()
             );
         };
-        // Equal packets may occur more than once (silence); the begin is where most of what follows is equal too.
+        // Equal packets may occur more than once (silence); the start is where most of the later
+        // ones are equal too.
         let begin = (0..published.len())
             .filter(|at| published[*at].content == first.content)
             .max_by_key(|at| agreeing(played, &published[*at..]));

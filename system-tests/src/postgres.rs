@@ -1,4 +1,5 @@
-//! A PostgreSQL server of a test's own: a copy of one that was set up once for the process, on loopback and a free port.
+//! A PostgreSQL server for one test: a copy of one that was set up once for the process, on
+//! loopback and a free port.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -17,10 +18,11 @@ use crate::server::{free_port, own_address};
 /// Starting it once more after it was killed waits for what is left of it.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Of the directory that new ones are copies of, in the system's folder for temporary files. Another number when it is made otherwise.
+/// The directory from which new ones are copied, in the system's folder for temporary files. Change
+/// the number when its contents change.
 const TEMPLATE_NAME: &str = "livetrail-postgres-template-1";
 
-/// Whoever comes over loopback is believed.
+/// Any client over loopback is trusted.
 const TRUST: &str = "host all all 127.0.0.0/8 trust\n";
 
 /// The user that owns it and may do anything, without a password.
@@ -45,7 +47,8 @@ impl Postgres {
         Self::start_with(|_| Vec::new())
     }
 
-    /// A new one; `prepare` may put files into its directory and gives further settings (`name=value`).
+    /// A new one; `prepare` may put files into its directory and returns further settings
+    /// (`name=value`).
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -88,7 +91,8 @@ impl Postgres {
         format!("postgres://{user}@{}/postgres", self.address)
     }
 
-    /// Runs SQL as the administrator, and gives the rows as `psql` prints them, unaligned and without headings.
+    /// Runs SQL as the administrator, and returns the rows as `psql` prints them, unaligned and
+    /// without headings.
     ///
     /// # Panics
     /// When it fails.
@@ -140,7 +144,8 @@ impl Postgres {
         assert!(running.is_none(), "it runs already");
         clock::wait_until("PostgreSQL answers", START_PATIENCE, || {
             let child = running.get_or_insert_with(|| self.spawn());
-            // Processes of the one that was killed may still hold its memory: then it gives up, and is started again.
+            // Processes of the killed server may still hold its memory: then the start fails, and
+            // is repeated.
             if child.try_wait().expect("its status").is_some() {
                 *running = None;
                 return false;
@@ -196,7 +201,7 @@ impl Drop for Postgres {
     }
 }
 
-/// A directory that was made by `initdb` once, for all runs on this machine; copies of it start at once.
+/// A directory that `initdb` made once, for all runs on this machine; copies of it start at once.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
@@ -208,7 +213,8 @@ fn template() -> &'static Path {
     })
 }
 
-/// Made beside its place and put there as a whole, since another run may do the same: then the first one counts.
+/// Made next to its final path and renamed as a whole, since another run may do the same: then the
+/// first one counts.
 fn make_template(place: &Path) {
     let dir = own_dir();
     let mut command = as_owner(Command::new(program("initdb")));
@@ -268,7 +274,7 @@ fn as_owner(command: Command) -> Command {
     }
     guarded.arg("--pdeathsig=KILL").arg("--");
     guarded.arg(command.get_program()).args(command.get_args());
-    // Whoever cannot read our directory must not stand in it.
+    // A user who cannot read our directory must not start in it.
     guarded.current_dir("/");
     guarded
 }

@@ -1,4 +1,5 @@
-//! Child processes that leave nothing behind: own process group, captured output, an end in any case.
+//! Child processes that leave nothing behind: separate process group, captured output, ended in any
+//! case.
 
 use std::fmt::Write as _;
 use std::io::Read;
@@ -71,7 +72,8 @@ impl Finished {
 }
 
 impl Process {
-    /// Starts `command` in a process group of its own. When the thread that starts it dies, the kernel kills it.
+    /// Starts `command` in a new process group. The kernel kills it when the thread that starts it
+    /// dies.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -134,7 +136,8 @@ impl Process {
         said
     }
 
-    /// The largest number that it has said so far behind this word at a line's beginning; 0 if none.
+    /// The largest number so far after this word at the beginning of a line of its output; 0 if
+    /// none.
     #[must_use]
     pub fn largest_said(&self, word: &str) -> u64 {
         let said = self.said();
@@ -181,7 +184,8 @@ impl Process {
         self.end_by(Signal::KILL, Duration::from_secs(10))
     }
 
-    /// Looks whether it has ended, without taking its process id from the table: the group can still be named by it.
+    /// Checks whether it has ended, without taking its process id from the table, so that the group
+    /// can still be named by it.
     fn ended(&self) -> Option<()> {
         if self.status.is_some() {
             return Some(());
@@ -293,7 +297,7 @@ mod tests {
         drop(process);
         let proc = format!("/proc/{grandchild}/stat");
         clock::wait_until("the end of the grandchild", Duration::from_secs(10), || {
-            // Gone, or a zombie that whoever adopted it has not reaped yet.
+            // It ended, or is a zombie that its new parent has not reaped yet.
             std::fs::read_to_string(&proc).map_or(true, |stat| stat.contains(") Z "))
         });
     }

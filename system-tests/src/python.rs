@@ -1,5 +1,5 @@
-//! Software from the Python package index: programs that check us, and an S3 server. Each kind into an
-//! environment of its own in cargo's target folder, made once, each package by its hash.
+//! Software from the Python package index: programs that check us, and an S3 server. Each kind has
+//! an environment in cargo's target folder, made once, each package by its hash.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ struct Environment {
     name: &'static str,
     /// For people.
     what: &'static str,
-    /// What it has, in the format of pip. Where a package is built for each Python, there is a hash for each of `versions`.
+    /// Its packages, in pip's format. For a package that is built per Python version, there is a
+    /// hash for each of `versions`.
     packages: &'static str,
     /// The versions of Python that the packages run on and that there are hashes for.
     versions: &'static [&'static str],
@@ -44,7 +45,7 @@ const OPENAPI: Environment = Environment {
     versions: &["3.13"],
 };
 
-/// What OpenTelemetry itself publishes to read its messages. The hashes are those for Linux on x86-64.
+/// OpenTelemetry's own package for reading its messages. The hashes are those for Linux on x86-64.
 const OTLP: Environment = Environment {
     name: "python-otlp",
     what: "OpenTelemetry's own messages for Python",
@@ -68,9 +69,11 @@ pycparser==3.12 --hash=sha256:a076f3f489b39b43ed13563a1dafe42447445bec2e294154ec
 
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The Python of an environment that has `aics-tlog` and `aics-witness`: call them with `-m aics_tlog` and `-m aics_witness`.
+/// The Python of an environment that has `aics-tlog` and `aics-witness`: call them with `-m
+/// aics_tlog` and `-m aics_witness`.
 ///
-/// Made when first asked for, from a Python 3.12 or 3.13 that is on the path, or that pyenv has; `LIVETRAIL_PYTHON` names one.
+/// Made at the first call, from a Python 3.12 or 3.13 on the path, or of pyenv; `LIVETRAIL_PYTHON`
+/// names one.
 ///
 /// # Panics
 /// When it is not there and cannot be made; the message says what to do.
@@ -91,7 +94,8 @@ pub(crate) fn s3_python() -> Command {
     isolated(PYTHON.get_or_init(|| provide(&S3)))
 }
 
-/// The Python of an environment that has OpenTelemetry's messages, in the same way; of Python 3.10 or later.
+/// The Python of an environment that has OpenTelemetry's messages, in the same way; of Python 3.10
+/// or later.
 ///
 /// # Panics
 /// As [`tlog_python`].
@@ -101,7 +105,8 @@ pub(crate) fn otlp_python() -> Command {
     isolated(PYTHON.get_or_init(|| provide(&OTLP)))
 }
 
-/// The Python of an environment that has `openapi_spec_validator`: call it with `-m`. In the same way; of Python 3.13.
+/// The Python of an environment that has `openapi_spec_validator`: call it with `-m`. Made in the
+/// same way, from Python 3.13.
 ///
 /// # Panics
 /// As [`tlog_python`].
@@ -123,7 +128,8 @@ fn isolated(python: &Path) -> Command {
 fn provide(environment: &Environment) -> PathBuf {
     let folder = binary::target().0.join("tmp").join("system-tests");
     std::fs::create_dir_all(&folder).expect("a folder for environments");
-    // Several test programs may want it at once: one makes it, the others wait. The lock goes with the file.
+    // Several test programs may want it at once: one makes it, the others wait. The lock ends with
+    // the file.
     let lock =
         File::create(folder.join(format!("{}.lock", environment.name))).expect("a file to lock");
     lock.lock().expect("a lock on it");
@@ -199,7 +205,8 @@ fn of_pyenv(version: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether this is a Python of one of the versions. A name on the path may be pyenv's for one that is not in use.
+/// Whether this is a Python of one of the versions. A name on the path may be pyenv's for an
+/// inactive one.
 fn runs(python: &Path, versions: &[&str]) -> bool {
     let mut ask = Command::new(python);
     ask.args([

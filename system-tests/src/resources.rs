@@ -25,10 +25,11 @@ pub fn resident_kib(pid: Pid) -> u64 {
         .expect("a running process has VmRSS")
 }
 
-/// Open file descriptors, without the [`rings`]: a server has one for each thread that sends, from the gateway's first viewer on.
+/// Open file descriptors, without the [`rings`]: a server has one for each sender thread, from the
+/// gateway's first viewer on.
 ///
 /// # Panics
-/// When the process is no more.
+/// When the process has ended.
 #[track_caller]
 #[must_use]
 pub fn open_files(pid: Pid) -> usize {
@@ -58,11 +59,11 @@ fn is_ring(target: &Path) -> bool {
     target.as_os_str() == "anon_inode:[io_uring]"
 }
 
-/// Bytes that a process has written or will have written to disks, as the kernel accounts for them; what goes to sockets and pipes does not
-/// count.
+/// Bytes that a process has written or will have written to disks, as the kernel counts them;
+/// writes to sockets and pipes do not count.
 ///
 /// # Panics
-/// When the process is no more.
+/// When the process has ended.
 #[track_caller]
 #[must_use]
 pub fn written_bytes(pid: Pid) -> u64 {
@@ -84,7 +85,7 @@ pub fn written_bytes(pid: Pid) -> u64 {
 pub fn processor_time(pid: Pid) -> Duration {
     let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
     let tasks = std::fs::read_dir(tasks).expect("the process runs");
-    // A thread that ends meanwhile had its time: it counts no more, in this and in every later look.
+    // A thread that ends meanwhile is counted neither now nor in any later call.
     let nanos = tasks.flatten().filter_map(|task| {
         let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
         text.split(' ').next()?.parse::<u64>().ok()
@@ -92,10 +93,11 @@ pub fn processor_time(pid: Pid) -> Duration {
     Duration::from_nanos(nanos.sum())
 }
 
-/// Seconds of processor time that a process has spent so far, to a hundredth, those of its threads that have ended as well.
+/// Seconds of processor time that a process has used so far, to a hundredth, including its threads
+/// that have ended.
 ///
 /// # Panics
-/// When the process is no more.
+/// When the process has ended.
 #[track_caller]
 #[must_use]
 pub fn cpu_seconds(pid: Pid) -> f64 {
@@ -108,7 +110,7 @@ pub fn cpu_seconds(pid: Pid) -> f64 {
     ticks / 100.0
 }
 
-/// Seconds of processor time of those threads of this process that have this name and have not ended.
+/// Seconds of processor time of this process's threads that have this name and have not ended.
 #[must_use]
 pub(crate) fn cpu_seconds_of_threads(name: &str) -> f64 {
     let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten();
@@ -125,7 +127,7 @@ pub(crate) fn cpu_seconds_of_threads(name: &str) -> f64 {
 /// Lets this process, and those that it starts from now on, open `files` files.
 ///
 /// # Panics
-/// When the system does not allow so many.
+/// When the system does not allow that many.
 #[track_caller]
 pub fn allow_open_files(files: u64) {
     let limit = rustix::process::getrlimit(Resource::Nofile);
@@ -141,8 +143,8 @@ pub fn allow_open_files(files: u64) {
     }
 }
 
-/// From now on a running process finds no room for its write-ahead log, as on a full disk, until what this gives is ended with SIGINT.
-/// What it says elsewhere, and what it sends, is not touched.
+/// From now on a running process finds no space for its write-ahead log, as on a full disk, until
+/// the returned process is ended with SIGINT. Its other writes and its sends are not affected.
 ///
 /// # Panics
 /// When strace is missing, or may not attach to it.
@@ -152,7 +154,8 @@ pub fn no_space(pid: Pid) -> Process {
     inject(pid, "pwrite64,fallocate", "error=ENOSPC")
 }
 
-/// From now on every sync of a running process takes half a minute, or until what this gives is ended with SIGINT.
+/// From now on every sync of a running process takes half a minute, until the returned process is
+/// ended with SIGINT.
 ///
 /// # Panics
 /// As [`no_space`].

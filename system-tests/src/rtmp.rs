@@ -1,5 +1,5 @@
-//! An RTMP client of our own on a plain socket, for what no well-behaved client does: it stops wherever a test wants, and
-//! sends whatever bytes a test wants. It shares no code with the server.
+//! Our own RTMP client on a plain socket, for misbehaviour that no normal client shows: it stops
+//! wherever a test wants, and sends any bytes. It shares no code with the server.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
@@ -178,7 +178,8 @@ impl RawRtmp {
         }
     }
 
-    /// Reads and forgets until the server closes the connection; says whether it did within `timeout`.
+    /// Reads and discards until the server closes the connection; returns whether it did within
+    /// `timeout`.
     pub fn closes_within(&mut self, timeout: Duration) -> bool {
         closes_within(&mut self.stream, timeout)
     }
@@ -233,7 +234,8 @@ impl RawRtmp {
     }
 }
 
-/// Reads and forgets until the other side closes the connection; says whether it did within `timeout`.
+/// Reads and discards until the other side closes the connection; returns whether it did within
+/// `timeout`.
 pub fn closes_within(stream: &mut TcpStream, timeout: Duration) -> bool {
     let watch = crate::clock::Stopwatch::start();
     let mut buffer = [0; 64 << 10];
@@ -349,7 +351,8 @@ pub fn play_to_the_end(server: SocketAddr, app: &str, name: &str) -> Vec<Message
     messages
 }
 
-/// Insists that this viewer's frames are those that were published, from a keyframe of its own to the end: none missing, none twice.
+/// Insists that this viewer's frames are those that were published, from any keyframe to the end:
+/// none missing, none twice.
 ///
 /// # Panics
 /// When they are not.

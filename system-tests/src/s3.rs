@@ -1,4 +1,5 @@
-//! An S3 server with Object Lock, LocalStack's: one for the process, because it takes seconds to start; tests have buckets of their own.
+//! An S3 server with Object Lock, LocalStack's: one for the process, because it takes seconds to
+//! start; each test has its own buckets.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Stdio};
@@ -117,10 +118,10 @@ fn bytes_of(to: SocketAddr, signed: &SignedRequest) -> Vec<u8> {
     bytes
 }
 
-/// A bucket on a server at this address, or behind a proxy that is there.
+/// A bucket on a server at this address, or behind a running proxy.
 ///
 /// # Panics
-/// When the name is none.
+/// When the name is invalid.
 #[must_use]
 pub fn bucket_at(address: SocketAddr, name: &str) -> Bucket {
     let endpoint = Endpoint::new(&format!("http://{address}"), "us-east-1", true);

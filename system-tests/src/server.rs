@@ -21,13 +21,14 @@ use crate::rtmp::RawRtmp;
 use crate::trail::Trail;
 use crate::{binary, config, faketime};
 
-/// From the start to the first healthy answer; a slow machine that builds something else at the same time.
+/// From the start to the first healthy answer, on a slow machine that builds something else at the
+/// same time.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// For what the server does within a second when it can.
 const SOON: Duration = Duration::from_secs(15);
 
-/// So many checkpoints are kept, to be asked for when the trail is verified.
+/// The most checkpoints that are kept for the verification of the trail.
 const MOST_CHECKPOINTS: usize = 32;
 
 /// A server. Dropped in a test that fails, it prints its log and its trail; in any case it dies.
@@ -69,7 +70,8 @@ impl Server {
         server
     }
 
-    /// As [`start`](Self::start), with a wall clock that the test sets; see [`faketime`] for what it can show.
+    /// Like [`start`](Self::start), with a wall clock that the test sets; see [`faketime`] for the
+    /// possible values.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -365,7 +367,8 @@ impl Server {
         trail
     }
 
-    /// Stops it with SIGTERM when it cannot do all that it should: gives its status, and insists on an end within `timeout`.
+    /// Stops it with SIGTERM when it cannot do all its work: returns its status, and insists on an
+    /// end within `timeout`.
     ///
     /// # Panics
     /// When it does not end.
@@ -473,7 +476,8 @@ pub fn free_address() -> SocketAddr {
     free_port(own_address())
 }
 
-/// A loopback address of this server's own, so that its ports are free also after a restart: from the process id and a count.
+/// A loopback address for this server only, so that its ports are free also after a restart: from
+/// the process id and a count.
 pub(crate) fn own_address() -> Ipv4Addr {
     static COUNT: AtomicU8 = AtomicU8::new(1);
     let pid = std::process::id();

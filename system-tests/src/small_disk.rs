@@ -25,8 +25,8 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Makes an ext4 of so many MiB and mounts it, which only root may. `None` when the environment says that it is not to be tried
-    /// (`LIVETRAIL_NO_MOUNTS`): then the caller says aloud what it has not shown.
+    /// Makes an ext4 of this many MiB and mounts it, which only root may. `None` if the environment
+    /// forbids it (`LIVETRAIL_NO_MOUNTS`): then the caller reports what it has not shown.
     ///
     /// # Panics
     /// When it cannot be made; the message says what to do.

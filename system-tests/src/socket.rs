@@ -4,7 +4,8 @@ use std::net::{SocketAddr, TcpStream};
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
-/// Connects with a receive buffer of `bytes` (the kernel doubles it and has a least): a client that can take little.
+/// Connects with a receive buffer of `bytes` (the kernel doubles it and has a minimum): a client
+/// that can take little.
 ///
 /// # Panics
 /// When the connection is refused.
@@ -13,7 +14,7 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 pub fn connect_narrow(to: SocketAddr, bytes: usize) -> TcpStream {
     let connected =
         rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).and_then(|socket| {
-            // Before connecting: the window that is offered is told in the first segment.
+            // Before connecting, because the first segment announces the window.
             sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
             rustix::net::connect(&socket, &to)?;
             Ok(socket)

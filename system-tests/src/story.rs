@@ -4,8 +4,8 @@ use std::fmt;
 
 use livetrail_record::{AuditRecord, Personal};
 
-/// A session's protocol, stream, principal, and its records in order: action, and reason where there is one. Repeated
-/// `rate_limited` records count as one.
+/// A session's protocol, stream, principal, and its records in order: action, and reason if there
+/// is one. Repeated `rate_limited` records count as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Story {
     protocol: String,
@@ -15,7 +15,7 @@ pub struct Story {
 }
 
 impl Story {
-    /// A session over `protocol` with `stream` (`app/stream`), nobody in particular, no records yet.
+    /// A session over `protocol` with `stream` (`app/stream`), without a principal, no records yet.
     #[must_use]
     pub fn new(protocol: &str, stream: &str) -> Self {
         Self {

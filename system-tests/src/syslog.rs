@@ -1,4 +1,5 @@
-//! Receivers of syslog that others wrote, on loopback and a free port: Debian's rsyslog and syslog-ng, each with what it received in a file.
+//! Receivers of syslog by other authors, on loopback and a free port: Debian's rsyslog and
+//! syslog-ng, each of which writes its input to a file.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -29,7 +30,7 @@ const MARK: &str = "[livetrail@32473 index=\"";
 pub enum Kind {
     /// rsyslog with the TLS of OpenSSL. It answers a `close_notify` with its own, as it must.
     Rsyslog,
-    /// The same, and whoever sends must show a certificate of the authority.
+    /// The same, but senders must show a certificate of the authority.
     RsyslogWithCertificates,
     /// rsyslog with GnuTLS, which ends a connection without a `close_notify`.
     RsyslogGtls,
@@ -73,8 +74,8 @@ impl Receiver {
         self.address
     }
 
-    /// A file beside what it received: `ca.pem`, `client.pem`, `client.key`, and those of an authority that it does not know
-    /// (`other.pem`, `other-client.pem`, `other-client.key`).
+    /// A file next to its input: `ca.pem`, `client.pem`, `client.key`, and those of an authority
+    /// that it does not know (`other.pem`, `other-client.pem`, `other-client.key`).
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -96,7 +97,7 @@ impl Receiver {
         self.take().end_by(Signal::TERM, PATIENCE);
     }
 
-    /// Starts it, over what it received before, at the same address. Returns when it can be connected to.
+    /// Starts it, with its earlier input, at the same address. Returns when it accepts connections.
     ///
     /// # Panics
     /// When it does not start in time, or runs already.
@@ -126,7 +127,8 @@ impl Receiver {
         });
     }
 
-    /// The same with rsyslog and this configuration, whose files and address are replaced by those here.
+    /// The same with rsyslog and this configuration, whose files and address are replaced by those
+    /// of the test.
     ///
     /// # Panics
     /// As [`restart`](Self::restart).
@@ -141,11 +143,11 @@ impl Receiver {
         self.run(&self.rsyslog(&text));
     }
 
-    /// Index and bytes of each message about this log in the order in which they were written. What a kill cut off in the middle is left out:
-    /// nobody was told that it was read.
+    /// Index and bytes of each message about this log in the order in which they were written. A
+    /// message that a kill truncated is omitted, because its receipt was not acknowledged.
     ///
     /// # Panics
-    /// When a message has another hash than it says.
+    /// When a message has another hash than its own field.
     #[must_use]
     pub fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
         // What syslog-ng keeps in memory it writes when it ends.
@@ -174,7 +176,8 @@ impl Receiver {
         let mut lines = BufReader::new(file);
         let mut line = String::new();
         while lines.read_line(&mut line).expect("text") > 0 {
-            // Behind what a kill cut off the next message begins on the same line. No message has the mark in it: its quotes would be escaped.
+            // After a truncated message the next one begins on the same line. No message contains
+            // the mark: its quotes would be escaped.
             let last = line.rfind(MARK).map(|at| &line[at + MARK.len()..]);
             match last.and_then(whole) {
                 Some((data, index, entry)) if data.contains(&of_log) => found(index, entry),
@@ -200,7 +203,8 @@ impl Receiver {
             Kind::RsyslogWithCertificates => "x509/certvalid",
             _ => "anon",
         };
-        // Records may have 64 KiB. What is read is written before anything else is read, so that a kill loses nothing that was read.
+        // Records may have 64 KiB. Input is written before more is read, so that a kill loses
+        // nothing that was read.
         let mut text = format!(
             "global(workDirectory=\"{here}\" maxMessageSize=\"128k\" parser.escapeControlCharactersOnReceive=\"off\"\n\
              defaultNetstreamDriver=\"{driver}\" defaultNetstreamDriverCAFile=\"{here}/{authority}\"\n\
@@ -266,7 +270,8 @@ impl Receiver {
     }
 }
 
-/// Structured data behind the mark, index and message of one that was written to its end, with the hash that it says it has.
+/// Structured data after the mark, index and message, if the message is complete, with the hash in
+/// it.
 fn whole(piece: &str) -> Option<(&str, u64, &[u8])> {
     let line = piece.strip_suffix('\n')?;
     let (data, message) = line.split_once("\"]\t")?;
@@ -307,7 +312,8 @@ fn syslog_ng() -> &'static Unpacked {
     })
 }
 
-/// Two authorities, and of each a server's certificate for this address and the proxies', and a client's.
+/// Two authorities, each with a server's certificate for this address and the proxies', and a
+/// client's.
 fn make_certificates(folder: &Path, address: IpAddr) {
     for (authority_file, prefix) in [("ca.pem", ""), ("other.pem", "other-")] {
         let mut authority = CertificateParams::default();

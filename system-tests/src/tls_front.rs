@@ -1,4 +1,5 @@
-//! TLS before a server that has none: Debian's `stunnel4`, which is OpenSSL's, with a certificate that a test chooses.
+//! TLS in front of a server that has none: Debian's `stunnel4`, which uses OpenSSL, with a
+//! certificate of the test.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
@@ -21,7 +22,8 @@ pub struct TlsFront {
 }
 
 impl TlsFront {
-    /// One on 127.0.0.1, where `localhost` is, that shows this certificate and carries everything to `target`. Both are in PEM.
+    /// A front on 127.0.0.1, which is `localhost`, that shows this certificate and forwards
+    /// everything to `target`. Both are in PEM.
     ///
     /// # Panics
     /// When stunnel is not there or does not start.

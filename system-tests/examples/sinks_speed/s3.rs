@@ -1,4 +1,5 @@
-//! S3 with Object Lock: `LocalStack`'s server, which is one process in Python and the limit of what can be seen here.
+//! S3 with Object Lock: `LocalStack`'s server, a single Python process, which limits the
+//! measurement.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

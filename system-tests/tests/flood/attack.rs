@@ -96,7 +96,8 @@ pub(super) fn run(server: &Server, attack: Attack, sources: Sources, time: Durat
                         Attack::Churn => join_and_leave(source, http, &attempts).await,
                         _ => ask(attack, source, http, &attempts).await,
                     };
-                    // A machine without ports, or a server that turns it away, is not asked in a busy loop.
+                    // A machine without ports, or a server that refuses, is not asked in a busy
+                    // loop.
                     sleep(Duration::from_millis(1)).await;
                 }
             });

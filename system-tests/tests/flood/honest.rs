@@ -16,7 +16,8 @@ use super::{AUDIENCE, STUDIO};
 /// How long a publisher stays when it comes again and again.
 const STAYS: Duration = Duration::from_secs(2);
 
-/// A viewer stays for at least this long, and up to twice as long: more than a second, so that it is no churn.
+/// A viewer stays for at least this long, and up to twice as long: more than a second, so that it
+/// does not count as churn.
 const WATCHES: Duration = Duration::from_millis(1_300);
 
 /// For anything that the server does at once when it can.

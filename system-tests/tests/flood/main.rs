@@ -1,9 +1,11 @@
-//! A flood by strangers: honest sessions go on, the disk does not fill, and every honest session is on record.
+//! A flood by strangers: honest sessions continue, the disk does not fill, and every honest session
+//! is on record.
 //!
-//! Six attacks, each from one address and from 250, one after the other at full speed, on a file system of 900 MB and with default settings,
-//! while an honest publisher comes back again and again and twenty viewers come and go. Here each attack lasts a few seconds;
-//! `cargo xtask flood` lets each last a minute, checks the time in which publishers are admitted, and begins once more with a disk that is
-//! 92 % full.
+//! Six attacks, each from one address and from 250, one after the other at full speed, on a file
+//! system of 900 MB and with default settings, while an honest publisher returns again and again
+//! and twenty viewers come and go. Here each attack lasts a few seconds; `cargo xtask flood` lets
+//! each last a minute, checks the time in which publishers are admitted, and repeats all with a
+//! disk that is 92 % full.
 
 mod attack;
 mod honest;
@@ -23,7 +25,8 @@ const DISK_MIB: u64 = 900;
 /// How much the data may grow in a minute by refusals.
 const GROWTH_A_MINUTE: u64 = 5 << 20;
 
-/// Two segments of the write-ahead log, of which one is reserved beforehand: what is there from the start is no growth.
+/// Two segments of the write-ahead log, one of them reserved in advance: they exist from the start
+/// and do not count as growth.
 const RESERVED: u64 = 2 * (64 << 20);
 
 /// For a server to reserve its room while honest sessions come and go.
@@ -32,7 +35,8 @@ const SETTLED: Duration = Duration::from_secs(120);
 /// What a record takes on the disk at most, with its hash: honest sessions are counted with this.
 const RECORD_BYTES: u64 = 1_500;
 
-/// Sessions shorter than a second that the server lets through in the long run, and at once: its defaults.
+/// Sessions shorter than a second that the server admits in the long run, and at once: its
+/// defaults.
 const CHURN: (u64, u64) = (100, 1_000);
 
 /// In the long form a publisher is admitted within this time, but for one in a hundred.
@@ -147,7 +151,8 @@ fn flood(disk: &SmallDisk, full_percent: Option<u64>) {
     }
 }
 
-/// What the data may grow by: refusals, the honest sessions' two records each, and under churn what the server lets through.
+/// The allowed growth of the data: refusals, the honest sessions' two records each, and under churn
+/// the sessions that the server admits.
 fn allowed(attack: Attack, took: Duration, honest: usize) -> u64 {
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     // Tiles and a checkpoint are written whole, however little is new in them.

@@ -1,4 +1,5 @@
-//! Clocks that are wrong (libfaketime, from outside): the trail is whole all the same, and the verifier does not cry wolf.
+//! Wrong clocks (libfaketime, from outside): the trail is sound all the same, and the verifier
+//! raises no false alarm.
 
 use std::path::PathBuf;
 use std::process::Command;

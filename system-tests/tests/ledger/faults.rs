@@ -8,7 +8,8 @@ use system_tests::{Finished, run};
 use crate::settings::{Dice, rounds, say};
 use crate::subject::{Subject, TIMEOUT};
 
-/// What the store calls, and the largest n of each, about as many as one thread makes in a run: each counts its own.
+/// The system calls of the store, and the largest n of each, about as many as one thread makes in a
+/// run: each thread counts its own.
 const CALLS: &[(&str, u64)] = &[
     ("pwrite64", 8),
     ("write", 16),

@@ -1,5 +1,5 @@
-//! A real small disk that is full: what is worth least is shed and counted, sessions that begin are refused, and when room returns the same log
-//! goes on by itself.
+//! A real small disk that is full: the least important records are dropped and counted, new
+//! sessions are refused, and when space is free again the same log continues by itself.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Trails of formats that were once written: they verify for ever, and today's ledger goes on with them.
+//! Trails of earlier formats: they verify forever, and today's ledger continues them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,8 @@ use livetrail_verify::{Directory, Options, Policy, Verdict, keys_in, verify};
 use crate::copies::copy;
 use crate::subject::Subject;
 
-/// Entries under the checkpoint of the trail in the first format, and those that only its write-ahead log has.
+/// Entries under the checkpoint of the trail in the first format, and those that only its
+/// write-ahead log has.
 const SEALED: u64 = 341;
 const DURABLE: u64 = 350;
 
@@ -62,7 +63,7 @@ fn todays_ledger_opens_a_trail_of_the_first_format_recovers_its_tail_and_goes_on
     subject.keep_checkpoint();
     let older = fs::read(golden().join("older.checkpoint")).expect("an older checkpoint");
     subject.keep("older", older);
-    // Whoever opens it must find what the last boot was told to be durable.
+    // A later opening must find everything that was reported to the last boot as durable.
     subject.durable = DURABLE;
     subject.recover_and_verify();
     assert!(

@@ -11,7 +11,8 @@ use crate::subject::Subject;
 /// A trail is killed so often before the next one begins; every verification reads all of it.
 const KILLS_PER_TRAIL: u64 = 25;
 
-/// The longest that the writer lives. One life in four is much shorter: that one is killed while it recovers.
+/// The longest life of the writer. One life in four is much shorter: then it is killed while it
+/// recovers.
 const LONGEST_LIFE_US: u64 = 400_000;
 const LONGEST_SHORT_LIFE_US: u64 = 30_000;
 

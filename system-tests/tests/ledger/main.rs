@@ -1,7 +1,9 @@
-//! The ledger under torture: killed at any moment, on a disk that fails, beside a second writer, restored from an old copy.
+//! The ledger under torture: killed at any moment, on a failing disk, next to a second writer,
+//! restored from an old copy.
 //!
-//! Each test drives `trail-writer`, a process that appends audit records and says what is durable; afterwards the trail is
-//! recovered and verified whole by `livetrail-verify`, which shares no code with the writer. `cargo xtask torture` runs the long form.
+//! Each test drives `trail-writer`, a process that appends audit records and reports which are
+//! durable. Afterwards the trail is recovered and verified as a whole by `livetrail-verify`, which
+//! shares no code with the writer. `cargo xtask torture` runs the long form.
 
 mod clocks;
 mod copies;

@@ -1,5 +1,6 @@
-//! Checks by software that nobody here wrote: PyPI's `aics-tlog`, over a directory and over any static file server, and Go's reference
-//! implementation. Each accepts what the ledger has written, and refuses a copy with one changed byte.
+//! Checks by independent software: PyPI's `aics-tlog`, over a directory and over any static file
+//! server, and Go's reference implementation. Each accepts the ledger's files, and refuses a copy
+//! with one changed byte.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,7 +92,7 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("outside")
 }
 
-/// The checker in Go, built once against the library as Debian has it, without a look at the network.
+/// The checker in Go, built once against the library of Debian's package, without network access.
 fn go_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {

@@ -49,7 +49,7 @@ impl Subject {
         self.temp.path().join("trail")
     }
 
-    /// Another place beside the trail.
+    /// Another path next to the trail.
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.temp.path().join(name)
     }
@@ -147,14 +147,15 @@ impl Subject {
         report
     }
 
-    /// The verifier's answer about the trail in `path`, with this trail's key and all checkpoints that were kept.
+    /// The verifier's answer about the trail in `path`, with this trail's key and all checkpoints
+    /// that were kept.
     #[track_caller]
     pub(crate) fn verify(&self, path: &Path) -> Report {
         let options = self.options();
         verify(&Directory::new(path), &options, &mut |_, _| {}).expect("a trail to verify")
     }
 
-    /// What a verification is told: this trail's key and all checkpoints that were kept.
+    /// The options of a verification: this trail's key and all checkpoints that were kept.
     pub(crate) fn options(&self) -> Options {
         let keys = std::fs::read_to_string(self.vkey()).expect("the verifier keys");
         let mut policy = Policy::default();
@@ -178,7 +179,8 @@ impl Subject {
         self.keys().join("trail.vkey")
     }
 
-    /// Computes the tree again from the entries, and compares every root that was ever said to be published.
+    /// Computes the tree again from the entries, and compares every root that was ever reported as
+    /// published.
     #[track_caller]
     pub(crate) fn check_roots(&self) -> usize {
         let store = Arc::new(RealStore::new(self.path()));

@@ -1,4 +1,5 @@
-//! The tamper corpus: what people with root do to a trail, on a real one of a few thousand records. Each is found, and each is named.
+//! The tamper corpus: changes by people with root access to a real trail of a few thousand records.
+//! Each is found, and each is named.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +17,7 @@ use livetrail_verify::{Class, Files, Finding, Options, Report, Severity, Verdict
 use crate::settings::{Dice, say, whole};
 use crate::subject::Subject;
 
-/// Entries of the trail, at least: two levels of tiles, and bundles that are full and one that is not.
+/// The least number of entries of the trail: two levels of tiles, full bundles and a partial one.
 const ENTRIES: u64 = 2_530;
 
 /// Entries at the moment of the older checkpoint.
@@ -38,7 +39,8 @@ impl Corpus {
         let mut subject = Subject::new();
         subject.fill(OLDER);
         subject.fill(ENTRIES);
-        // A boot that does nothing has two records: so the last bundle becomes short, and each of its bytes can have its turn.
+        // An idle boot has two records, so the last bundle stays short, and each of its bytes can
+        // be changed.
         while !(1..=2).contains(&(subject.durable % 256)) {
             subject.fill(0);
         }
@@ -69,8 +71,8 @@ impl Corpus {
         verify(files, &self.options, &mut |_, _| {}).expect("an answer")
     }
 
-    /// Everything that a trail with these entries would have, signed by this log or by a stranger with its name.
-    fn made_anew(&self, entries: &[Vec<u8>], by: Signer) -> Files {
+    /// Every file of a trail with these entries, signed by this log or by a stranger with its name.
+    fn recreated(&self, entries: &[Vec<u8>], by: Signer) -> Files {
         let [signer, cosigner] = match by {
             Signer::Log => self.seeds.clone(),
             Signer::Stranger => [(); 2].map(|()| generate_seed().expect("a seed")),
@@ -97,11 +99,11 @@ impl Corpus {
         files
     }
 
-    /// Entries, bundles and tiles made anew, under the checkpoint that was signed: nobody has the key.
+    /// Entries, bundles and tiles recreated, under the old signed checkpoint: nobody has the key.
     fn under_old_signature(&self, change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Files {
         let mut entries = self.entries.clone();
         change(&mut entries);
-        let mut files = self.made_anew(&entries, Signer::Stranger);
+        let mut files = self.recreated(&entries, Signer::Stranger);
         for kept in ["checkpoint", "private/log.json"] {
             files.0.insert(kept.to_owned(), self.files.0[kept].clone());
         }
@@ -240,7 +242,7 @@ fn every_byte_of_the_checkpoint_of_a_bundle_and_of_a_tile_of_each_level_is_evide
 }
 
 #[test]
-fn entries_removed_doubled_swapped_or_edited_are_found_whatever_was_made_anew_to_fit() {
+fn entries_removed_doubled_swapped_or_edited_are_found_whatever_was_recreated_to_fit() {
     let corpus = Corpus::new();
     let count = corpus.entries.len();
     let edited = |entries: &mut Vec<Vec<u8>>| {
@@ -297,23 +299,23 @@ fn entries_removed_doubled_swapped_or_edited_are_found_whatever_was_made_anew_to
     assert_eq!(report.verdict, Verdict::NotSound, "doubled: {report}");
     // With the bundle alone changed, and with bundle and tile, the entry itself is named.
     let edited_files = &same_number[0].1;
-    for anew in [
+    for remade in [
         &["tile/entries/002"][..],
         &["tile/entries/002", "tile/0/002"],
     ] {
         let mut files = corpus.files.clone();
-        for path in anew {
+        for path in remade {
             let bytes = edited_files.0[*path].clone();
             files.0.insert((*path).to_owned(), bytes);
         }
         let report = corpus.check(&files);
-        assert_eq!(report.verdict, Verdict::NotSound, "{anew:?}: {report}");
+        assert_eq!(report.verdict, Verdict::NotSound, "{remade:?}: {report}");
         assert_eq!(
             report.first_index.map(|index| index / 256),
             Some(2),
             "{report}"
         );
-        if anew.len() == 1 {
+        if remade.len() == 1 {
             assert_named(&report, "an entry", Class::EntryChanged, |finding| {
                 finding.index == Some(700) && at_path("tile/entries/002")(finding)
             });
@@ -325,7 +327,7 @@ fn entries_removed_doubled_swapped_or_edited_are_found_whatever_was_made_anew_to
 fn the_owner_of_the_key_is_found_with_one_older_checkpoint() {
     let corpus = Corpus::new();
     // Cut at the tail, below what the auditor has seen.
-    let cut = corpus.made_anew(&corpus.entries[..1_000], Signer::Log);
+    let cut = corpus.recreated(&corpus.entries[..1_000], Signer::Log);
     let report = corpus.check(&cut);
     assert_named(&report, "cut", Class::Older, |finding| {
         finding.text.contains("cut off")
@@ -333,12 +335,13 @@ fn the_owner_of_the_key_is_found_with_one_older_checkpoint() {
     // Two trails with a common prefix.
     let mut fork = corpus.entries.clone();
     fork.drain(1_000..1_001);
-    let report = corpus.check(&corpus.made_anew(&fork, Signer::Log));
+    let report = corpus.check(&corpus.recreated(&fork, Signer::Log));
     assert_named(&report, "fork", Class::Older, |finding| {
         finding.text.contains("fork")
     });
-    // Cut above it: another older checkpoint would show that, or a witness. The rules of sessions show this one.
-    let report = corpus.check(&corpus.made_anew(&corpus.entries[..2_000], Signer::Log));
+    // Cut above it: another older checkpoint would show that, or a witness. The rules of sessions
+    // show this one.
+    let report = corpus.check(&corpus.recreated(&corpus.entries[..2_000], Signer::Log));
     assert_eq!(report.older.consistent, 1, "{report}");
     assert!(
         report
@@ -348,8 +351,9 @@ fn the_owner_of_the_key_is_found_with_one_older_checkpoint() {
             .is_some_and(|boot| boot.end == "running"),
         "{report}"
     );
-    // The head cut: numbers and sessions of the first boot are gone, and the older checkpoint says another root.
-    let report = corpus.check(&corpus.made_anew(&corpus.entries[256..], Signer::Log));
+    // The head cut off: numbers and sessions of the first boot are missing, and the older
+    // checkpoint has another root.
+    let report = corpus.check(&corpus.recreated(&corpus.entries[256..], Signer::Log));
     assert_named(&report, "head", Class::Older, |_| true);
     assert_named(&report, "head", Class::Sessions, |finding| {
         finding.index == Some(0)
@@ -359,7 +363,7 @@ fn the_owner_of_the_key_is_found_with_one_older_checkpoint() {
 #[test]
 fn a_log_signed_again_and_a_wrong_key_are_told_by_the_key() {
     let corpus = Corpus::new();
-    let again = corpus.made_anew(&corpus.entries, Signer::Stranger);
+    let again = corpus.recreated(&corpus.entries, Signer::Stranger);
     let report = corpus.check(&again);
     assert_named(
         &report,
@@ -395,7 +399,7 @@ fn a_log_signed_again_and_a_wrong_key_are_told_by_the_key() {
 #[test]
 fn a_file_put_back_from_an_earlier_day_is_found() {
     let corpus = Corpus::new();
-    let earlier = corpus.made_anew(&corpus.entries[..2_400], Signer::Log);
+    let earlier = corpus.recreated(&corpus.entries[..2_400], Signer::Log);
     let mut put_back = 0;
     let ours: &BTreeMap<_, _> = &corpus.files.0;
     for path in ours.keys().filter(|path| path.starts_with("tile/")) {
@@ -417,7 +421,7 @@ fn a_file_put_back_from_an_earlier_day_is_found() {
         put_back += 1;
     }
     assert!(put_back >= 3, "{put_back} files have an earlier version");
-    // The checkpoint of an earlier day is one that the log has signed. What it has signed since gives it away.
+    // The checkpoint of an earlier day, which the log has signed. Its later signatures reveal it.
     let mut files = corpus.files.clone();
     let checkpoint = earlier.0["checkpoint"].clone();
     files.0.insert("checkpoint".to_owned(), checkpoint);

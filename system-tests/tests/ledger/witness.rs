@@ -1,4 +1,4 @@
-//! A witness that nobody here wrote (PyPI `aics-witness`) cosigns a log that is killed and started again.
+//! An independent witness (PyPI `aics-witness`) cosigns a log that is killed and restarted.
 
 use std::process::Command;
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn a_foreign_witness_cosigns_through_kills_and_never_refuses_for_our_fault() {
     for status in [400, 403, 404, 422, 503] {
         assert_eq!(answers(status), 0, "answers {status}");
     }
-    // Whoever trusts the witness finds its line under the trail, and under what was kept.
+    // Those who trust the witness find its line under the trail, and under the kept checkpoints.
     subject.recover_and_verify();
     let keys = std::fs::read_to_string(subject.path().with_extension("keys").join("trail.vkey"));
     let mut policy = Policy::default();

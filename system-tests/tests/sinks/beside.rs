@@ -1,5 +1,5 @@
-//! All sinks beside a stream that plays, while one after the other dies or hangs: media and trail do not notice, and afterwards each sink
-//! has everything.
+//! All sinks next to a stream that plays, while one after the other dies or hangs: media and trail
+//! are not affected, and afterwards each sink has everything.
 
 use std::net::SocketAddr;
 use std::process::Command;

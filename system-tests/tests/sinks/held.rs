@@ -1,4 +1,5 @@
-//! A server whose required sink does not say at the start what it has seen: sessions go on, and nothing is signed until it has.
+//! A server whose required sink does not report at the start what it has seen: sessions continue,
+//! and nothing is signed until it has reported.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A server with a sink of every kind whose keys are changed, both of them: nobody is stopped by that, and an auditor follows.
+//! A server with a sink of every kind whose keys are changed, both of them: no sink stops, and an
+//! auditor can follow.
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,9 +1,12 @@
-//! An hour's outage of the place that a sink writes to: the trail grows by 3,600,000 records, as 1,000 a second make in an hour, while the place is away
-//! and our process is killed twice; while it catches up the place dies twice more and our process once. Afterwards ledger and place are equal, index for
-//! index and byte for byte, and the verifier says so of what is in the place alone.
+//! An hour's outage of a sink's destination: the trail grows by 3,600,000 records, as 1,000 per
+//! second make in an hour, while the destination is down and our process is killed twice. While it
+//! catches up, the destination dies twice more and our process once. Afterwards ledger and
+//! destination are equal, index by index and byte by byte, and the verifier confirms it for the
+//! destination alone.
 //!
-//! Each sink's module `outage` says what its place is ([`Place`]). CI has the short form; `cargo xtask outage` runs the hour, one sink after the other,
-//! in a memory that does not grow with it. Time is compressed; nothing else is.
+//! Each sink's module `outage` describes its destination ([`Place`]). CI has the short form; `cargo
+//! xtask outage` runs the hour, one sink after the other, in constant memory. Only time is
+//! compressed.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -47,7 +50,7 @@ pub(crate) trait Place {
         writer
     }
 
-    /// Nobody can write there from now on, and whoever just does is interrupted.
+    /// Nobody can write there from now on, and writes in progress are interrupted.
     fn goes_away(&self);
 
     /// It is as before, with what it had.
@@ -56,11 +59,11 @@ pub(crate) trait Place {
     /// Calls `each` with index and bytes of all that is there, in the order of the place.
     fn read(&self, each: &mut dyn FnMut(u64, &[u8]));
 
-    /// Lets the verifier look at nothing but the place; it must be sound, with so many entries.
+    /// Lets the verifier read only the destination; it must be sound, with this many entries.
     fn verify(&self, log: &Log, entries: u64);
 }
 
-/// The ledger, and what the writer is told.
+/// The ledger, and the writer's reports.
 pub(crate) struct Log {
     folder: tempfile::TempDir,
     batch: u64,
@@ -75,7 +78,7 @@ impl Log {
         self.trail().with_extension("keys").join("trail.vkey")
     }
 
-    /// A file or folder beside the trail.
+    /// A file or folder next to the trail.
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -99,7 +102,8 @@ impl Log {
         run("livetrail-verify", &verify, PATIENCE)
     }
 
-    /// The verifier builds the log anew from lines of JSON, and compares it with the checkpoint in the sink's cursor.
+    /// The verifier rebuilds the log from lines of JSON, and compares it with the checkpoint in the
+    /// sink's cursor.
     pub(crate) fn verify_lines(&self, lines: &Path, sink: &str, entries: u64) {
         let told = self.verifier(|verify| {
             verify.arg("--lines").arg(lines);
@@ -215,8 +219,8 @@ pub(crate) fn assert_sound(told: Finished, entries: u64) {
     assert!(told.stdout.contains(&entries), "{}", told.told());
 }
 
-/// The place has the ledger's entries, in order, from the first to the last, byte for byte; and, where it may have some again, with the same bytes. Gives
-/// how many are there again.
+/// The destination has the ledger's entries, in order, from the first to the last, byte by byte.
+/// Repeated ones, where allowed, have the same bytes. Returns the number of repeated ones.
 fn assert_equal<P: Place>(place: &P, log: &Log, total: u64) -> u64 {
     let reader = Reader::open(std::sync::Arc::new(RealStore::new(log.trail()))).expect("a reader");
     let from = |index| reader.entries(index..total).expect("the ledger's entries");

@@ -1,5 +1,5 @@
-//! The commands on the pages in `docs/sinks/`: those of a page are typed one after the other, and
-//! each must do what the page says.
+//! The commands on the pages in `docs/sinks/`: each page's commands are typed in order, and each
+//! must do what the page says.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -37,7 +37,8 @@ pub(crate) fn block_of(kind: &str) -> String {
     block.expect("a text block").to_owned()
 }
 
-/// A shell in an empty folder that finds our programs, and a server that one of the commands starts.
+/// A shell in an empty folder that finds our programs, and a server that one of the commands
+/// starts.
 pub(crate) struct Typist {
     folder: tempfile::TempDir,
     http: SocketAddr,
@@ -62,7 +63,8 @@ impl Typist {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Types a command. `livetrail serve` goes on beside what follows; all others must succeed. Gives what it printed.
+    /// Types a command. `livetrail serve` continues in the background; all others must succeed.
+    /// Returns the output.
     pub(crate) fn types(&mut self, command: &str) -> String {
         let shell = self.shell(command);
         if command.starts_with("livetrail serve") {

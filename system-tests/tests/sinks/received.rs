@@ -1,4 +1,4 @@
-//! Receivers of records that a server sends at least once, across everything that may happen to both.
+//! Receivers of records that a server sends at least once, across failures of both.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ pub(crate) trait Receives {
     fn restart(&self);
 }
 
-/// A server that has not sent anything yet goes through an outage of the receiver, a restart and a kill of its own: each record is received, in
-/// order, and what is received again is the same.
+/// A new server goes through an outage of the receiver, a restart and a kill: each record is
+/// received, in order, and repeated ones are the same.
 pub(crate) fn assert_all_is_received(server: &mut Server, receiver: &impl Receives) {
     server.start_again();
     refuse(server, 300);

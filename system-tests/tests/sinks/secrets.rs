@@ -1,4 +1,5 @@
-//! Secrets of sinks: whatever goes wrong, and however much is logged, none is shown in the log, in an answer, by a command or on record.
+//! Secrets of sinks: whatever fails, and however much is logged, none is shown in the log, in an
+//! answer, by a command or on record.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -19,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// No other text has this in it.
 const SECRET: &str = "kestrel7Quartz";
 
-/// What an answer or a log could show it as: as it is, in an address, in base64 (of itself, and of `trail:` before it).
+/// The forms in which an answer or a log could show it: plain, in an address, in base64 (of itself,
+/// and of `trail:` before it).
 const FORMS: [&str; 4] = [
     SECRET,
     "kestrel7%51uartz",
@@ -44,7 +46,8 @@ struct Case {
     state: &'static str,
 }
 
-/// Lets a server follow to these sinks at the loudest log, until each is in its trouble, and looks at everything that it says.
+/// Lets a server follow to these sinks at the most verbose log level, until each has its problem,
+/// and checks all its output.
 #[track_caller]
 fn assert_silent(cases: &[Case], files: &[(&str, &str)]) {
     let mut server = Server::start(Config::new());
@@ -245,7 +248,8 @@ fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime")
 }
 
-/// A configuration that cannot be used: what is said of it, by the server and by `config check`, has the place and not the secret.
+/// A configuration that cannot be used: the error, of the server and of `config check`, has the
+/// place and not the secret.
 #[test]
 fn no_secret_of_a_configuration_that_is_wrong_is_shown() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! A server whose wall clock is wrong (libfaketime, from outside): sessions are whole, and so is the trail.
+//! A server whose wall clock is wrong (libfaketime, from outside): sessions and trail are complete.
 
 use std::time::Duration;
 

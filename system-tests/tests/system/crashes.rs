@@ -148,7 +148,7 @@ fn a_server_that_is_killed_while_sessions_come_and_go_loses_none_that_was_let_in
         });
         server.start_again();
     }
-    // That every session that was begun is closed exactly once, by its own end or by the next boot, is what this insists on.
+    // This insists that every session is closed exactly once, by its own end or by the next boot.
     let trail = server.stop();
     assert_eq!(trail.count("publish_started"), trail.count("publish_ended"));
     assert_eq!(trail.count("server_started"), 4);
@@ -186,7 +186,7 @@ fn a_batch_that_a_crash_has_torn_is_cut_off_and_nothing_else_and_the_next_boot_s
         .filter(|path| path.extension().is_some_and(|end| end == "wal"))
         .max()
         .expect("a segment");
-    // What a write that was under way would have left: the beginning of a record, where the last one ends.
+    // The remains of an interrupted write: the beginning of a record, after the last one.
     let mut segment = std::fs::read(&last).expect("a segment");
     let end = segment
         .iter()
@@ -211,8 +211,8 @@ fn a_batch_that_a_crash_has_torn_is_cut_off_and_nothing_else_and_the_next_boot_s
     assert!(told.contains("a torn batch was cut off"), "{told}");
 }
 
-/// The reason that the end of a killed client's session gives. Whether the kernel tells of a close or of a reset depends on what
-/// the dead process had not read.
+/// The reason of the end of a killed client's session. Whether the kernel reports a close or a
+/// reset depends on what the dead process had not read.
 #[track_caller]
 fn gone(trail: &Trail, action: &str, protocol: &str) -> String {
     let mut reasons = trail

@@ -1,4 +1,5 @@
-//! The commands in the documents for auditors and operators, run as they stand there, in their order.
+//! The commands in the documents for auditors and operators, run exactly as printed, in their
+//! order.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

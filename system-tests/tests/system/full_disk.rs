@@ -29,7 +29,7 @@ fn on_a_full_disk_strict_is_refused_best_effort_is_counted_and_with_room_the_sam
     server.await_records("publish_started", 1);
 
     disk.fill();
-    // Room is looked at when there is something to write, and at most once a second.
+    // Free space is checked when there is something to write, and at most once a second.
     let failing = || {
         assert_eq!(server.get("/live/nothing.flv").status, 404);
         let health = server.get("/health");

@@ -1,5 +1,5 @@
-//! Peers that mean harm, or are broken: each costs a bounded amount of time and memory, ends, is on record once there was an
-//! attempt, and others do not notice.
+//! Hostile or broken peers: each costs a bounded amount of time and memory, ends, is on record once
+//! there was an attempt, and does not affect others.
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,8 +12,8 @@ use system_tests::{Config, Packets, Server, Story, clip, clock, resources, socke
 
 const ENDS: Duration = Duration::from_secs(30);
 
-/// The longest that the server gives a peer before there is an attempt: 5 s for the handshake, 10 s for a command, 1 s to read why
-/// it was refused; and as much again for a busy machine.
+/// The longest that the server gives a peer before there is an attempt: 5 s for the handshake, 10 s
+/// for a command, 1 s to read the reason of a refusal; and as much again for a busy machine.
 const CLOSED_WITHIN: Duration = Duration::from_secs(32);
 
 /// What hostile peers may make the server hold, all together.
@@ -25,8 +25,8 @@ const ALL_CHUNK_STREAMS: u32 = 65_536;
 /// One hostile peer: what it is, and what it does with its connection.
 type Hostile = (&'static str, fn(TcpStream) -> io::Result<TcpStream>);
 
-/// None of them gets as far as an attempt to publish or play, but the one whose `connect` names no application, which is refused
-/// on record. They read nothing unless they say so.
+/// None of them gets as far as an attempt to publish or play, except the one whose `connect` names
+/// no application, which is refused on record. Unless stated otherwise, they read nothing.
 const BEFORE_AN_ATTEMPT: &[Hostile] = &[
     ("says nothing", Ok),
     ("stops in the middle of the handshake", |mut stream| {
@@ -91,7 +91,8 @@ const BEFORE_AN_ATTEMPT: &[Hostile] = &[
         let mut raw = RawRtmp::over(stream)?;
         raw.open("live")?;
         let connection = raw.stream().try_clone()?;
-        // Until the server takes no more: its answers are not read, so at some point it must not go on reading questions.
+        // Until the server reads no more: its answers are not read, so it must stop reading
+        // requests.
         connection.set_write_timeout(Some(Duration::from_secs(1)))?;
         for _ in 0..2_000_000 {
             if raw.command(0, "createStream", &[vec![5]]).is_err() {
@@ -119,7 +120,7 @@ fn hostile_peers_are_closed_in_time_and_cost_little_memory() {
                 stream
                     .set_write_timeout(Some(Duration::from_secs(5)))
                     .expect("a timeout");
-                // That it cannot send all that it wants to is as good as being closed: it is looked at next.
+                // A failed send counts as closed, which is checked next.
                 let kept = stream.try_clone().expect("a second handle");
                 let mut stream = act(stream).unwrap_or(kept);
                 assert!(

@@ -31,7 +31,7 @@ fn an_idle_server_writes_less_than_100_kib_for_a_heartbeat_and_nothing_in_betwee
     let metrics = silent.get("/metrics").text();
     let room = |line: &str| line.trim() == "livetrail_trail_disk_pressure 0";
     if !metrics.lines().any(room) {
-        // Room is looked at every second on a disk that is nearly full.
+        // Free space is checked every second on a disk that is nearly full.
         most *= 10;
     }
     assert!(used < most, "{used:?} in {SILENCE:?} with nothing to do");
@@ -64,7 +64,8 @@ fn come_to_rest(server: &Server) {
     });
 }
 
-/// Waits until what the start has recorded is sealed and nothing more is written for a moment: room for later is reserved meanwhile.
+/// Waits until the records of the start are sealed and nothing more is written for a moment: space
+/// for later is reserved meanwhile.
 #[track_caller]
 fn settle(server: &Server) {
     server.await_records("server_started", 1);

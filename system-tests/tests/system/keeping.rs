@@ -1,4 +1,5 @@
-//! What an operator does to a trail: new keys, retention, legal holds. All of it is on record, and the verifier does not cry wolf.
+//! Operators' actions on a trail: new keys, retention, legal holds. All of them are on record, and
+//! the verifier raises no false alarm.
 
 use std::path::Path;
 use std::process::Command;
@@ -111,7 +112,8 @@ fn a_trail_gets_new_keys_on_record_and_whoever_trusts_the_old_ones_learns_of_the
         assert_eq!(report.rotations.len(), 2, "{report}");
         assert!(report.rotations.iter().all(|one| one.accepted), "{report}");
     }
-    // So does who has the key that signed first, and the site alone: the running server's, or a copy.
+    // So does an auditor with the first signing key, with only the site: the running server's, or a
+    // copy.
     let first = server.file("first.vkey");
     std::fs::write(&first, &lines(&old)[0]).expect("a key to write");
     let site = server.file("site");
@@ -216,7 +218,7 @@ fn entries_are_removed_by_an_operator_on_record_and_not_past_a_hold() {
     let report = verified(&server, &vkeys(&server));
     assert_sound(&report);
     assert_eq!(report.figures.removed, 512, "{report}");
-    // What is gone is told as such, and a proof of it still stands.
+    // Removed entries are reported as such, and their proofs still hold.
     let gone = trail_command(&server, "prove", &["3"]);
     assert!(gone.stderr.contains("was pruned"), "{}", gone.told());
     let whole = trail_command(
@@ -273,7 +275,7 @@ fn a_running_server_removes_what_is_old_and_not_what_is_held() {
     fill(&server, 800);
     let filled = clock::Stopwatch::start();
     clock::wait_until("what is old", SOON, || !bundle(&server, 0));
-    // All of them are old now, and it has been looked at them again and again; the hold keeps its bundle.
+    // All of them are old now, and were checked again and again; the hold keeps its bundle.
     clock::wait_until("time", SOON, || filled.elapsed() > Duration::from_secs(14));
     assert!(bundle(&server, 1), "held");
     trail_command(&server, "hold", &["case-17", "--release"]).success();

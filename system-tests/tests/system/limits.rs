@@ -1,4 +1,5 @@
-//! What is over a limit ends for its reason, and harms nobody else: slow viewers, silent publishers, floods.
+//! Sessions over a limit end for that reason, and affect nobody else: slow viewers, silent
+//! publishers, floods.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -89,7 +90,9 @@ fn publishers_that_send_nothing_or_nothing_more_are_reaped() {
     let viewer = tool::ffmpeg_play(&server.flv_url("live/fell-silent"), &server.file("out.flv"));
     server.await_records("play_started", 1);
     for publisher in [&mut silent, &mut fell_silent] {
-        let code = publisher.status_of("NetStream").expect("it is told");
+        let code = publisher
+            .status_of("NetStream")
+            .expect("the server reports it");
         assert_eq!(code, "NetStream.Publish.Idle");
         assert!(
             publisher.closes_within(Duration::from_secs(5)),
@@ -159,7 +162,7 @@ fn a_flood_is_dropped_told_of_at_most_once_a_second_and_then_ended() {
     let dropped = ended.dropped_frames.unwrap_or(0);
     assert!(
         told > 0 && told <= dropped,
-        "{told} told of, {dropped} dropped\n{trail}"
+        "{told} reported, {dropped} dropped\n{trail}"
     );
     // A burst of 100, then 100 a second, for 3 to 4 s; fewer when the flood itself stutters.
     let taken = ended.frames.unwrap_or(0);

@@ -1,8 +1,9 @@
-//! The server under real clients, crashes, stalls, floods and hostile peers. One binary, so that the tests, which mostly wait,
-//! run side by side.
+//! The server under real clients, crashes, stalls, floods and hostile peers. One binary, so that
+//! the tests, which mostly wait, run concurrently.
 //!
-//! After each, the trail has exactly the records of the audit contract, and the state machine finds every session closed
-//! exactly once ([`Server::stop`](system_tests::Server::stop) insists on that).
+//! After each, the trail has exactly the records of the audit contract, and the state machine finds
+//! every session closed exactly once ([`Server::stop`](system_tests::Server::stop) insists on
+//! that).
 
 mod broken_disk;
 mod browser;

@@ -1,4 +1,5 @@
-//! Clients that exist: addresses with instances, keys that clients cut, networks that are not let in, and an operator who asks what happened.
+//! Real clients: addresses with instances, keys that clients truncate, denied networks, and an
+//! operator who investigates.
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -119,7 +120,8 @@ fn an_operator_finds_who_was_refused_and_why_a_session_ended() {
     ]);
 }
 
-/// The address that the filter in the operator's guide finds in a line, or nothing. fail2ban's expressions are Python's.
+/// The address that the filter in the operator's guide finds in a line, or nothing. fail2ban uses
+/// Python's expressions.
 fn address_for_fail2ban(line: &str) -> String {
     const GUIDE: &str = include_str!("../../../docs/operator.md");
     let mut filters = GUIDE

@@ -130,7 +130,7 @@ fn join(to: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// With so many rings in the server while they watch.
+/// With this many rings in the server while they watch.
 fn eighty_viewers_get_every_frame(config: Config, rings: RangeInclusive<usize>) {
     let mut server = Server::start(config);
     let (url, sent) = (server.rtmp_url("live/cam"), server.file("sent.flv"));

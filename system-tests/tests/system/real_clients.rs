@@ -132,7 +132,8 @@ fn gstreamer_publishes_and_gstreamer_plays() {
     witness.wait(ENDS).success();
 
     tool::assert_decodes(&played);
-    // GStreamer's sink may say goodbye before it has sent its last packet; whoever watched has had all that came.
+    // GStreamer's sink may close before it has sent its last packet; its viewers have received all
+    // that arrived.
     let seen = Packets::of(&seen);
     seen.assert_continue(&Packets::of(&sent), false);
     Packets::of(&played).assert_continue(&seen, true);

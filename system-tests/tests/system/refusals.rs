@@ -1,4 +1,5 @@
-//! Who may not is refused in words that clients understand, and the refusal is on record; the secret never is.
+//! Unauthorised attempts are refused in a way that clients understand, and the refusal is on
+//! record; the secret never is.
 
 use std::time::Duration;
 
@@ -189,7 +190,9 @@ fn where_the_policy_is_to_replace_the_first_publisher_ends_and_its_viewers_with_
 
     let second = tool::ffmpeg_publish(clip::small(), &server.rtmp_url("live/cam"), 2, None);
     assert_eq!(
-        first.status_of("NetStream").expect("the first is told"),
+        first
+            .status_of("NetStream")
+            .expect("the first gets an answer"),
         "NetStream.Publish.BadName"
     );
     assert!(

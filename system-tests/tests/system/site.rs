@@ -1,4 +1,4 @@
-//! The trail of a running server, over HTTP, checked by software that nobody here wrote, and by our verifier.
+//! The trail of a running server, over HTTP, checked by independent software, and by our verifier.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

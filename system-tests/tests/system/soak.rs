@@ -1,7 +1,8 @@
-//! A soak: viewers come, go, stall and are evicted, publishers go and come again, all at random and at once. Whoever reads gets
-//! the stream without a hole, unless the trail says that it lost frames; memory is flat; the trail accounts for everybody.
+//! A soak test: viewers come, go, stall and are evicted, publishers go and return, all at random
+//! and at once. Every reading viewer gets the stream without a gap, unless the trail reports lost
+//! frames; memory is flat; the trail accounts for every session.
 //!
-//! Twenty seconds in the ordinary run; `cargo xtask soak` goes on for minutes.
+//! Twenty seconds in the ordinary run; `cargo xtask soak` continues for minutes.
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
@@ -19,7 +20,8 @@ const SOON: Duration = Duration::from_secs(20);
 /// Threads that watch, one viewer after the other.
 const WATCHERS: u64 = 16;
 
-/// Streams, each with a publisher that comes again and again: one small, and one that fills a viewer's buffers in two seconds.
+/// Streams, each with a publisher that returns again and again: one small, and one that fills a
+/// viewer's buffers in two seconds.
 const STREAMS: usize = 2;
 const HEAVY: usize = 1;
 
@@ -29,8 +31,9 @@ const PUBLICATION_MS: u32 = 20_000;
 /// What a viewer's side buffers that does not read.
 const NARROW_BYTES: usize = 4 << 10;
 
-/// What the server may grow by from the second quarter of the time to the last: what the two streams hold at the moment differs
-/// by some megabytes, and so does what the allocator keeps.
+/// The server's allowed growth from the second quarter of the time to the last: the contents of the
+/// two streams differ by some megabytes at any moment, and so does the memory that the allocator
+/// keeps.
 const SLACK_KIB: u64 = 20 << 10;
 
 #[test]
@@ -135,7 +138,7 @@ impl Soak {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Does nothing for so long, unless the soak is over before.
+    /// Waits for this long, or until the soak test ends.
     fn pause(&self, ms: u64) {
         poll(Duration::from_millis(ms), || self.is_over().then_some(()));
     }
@@ -287,7 +290,8 @@ impl Soak {
         socket.write_all(&get).expect("a request is taken");
     }
 
-    /// What a viewer got is what was published, from a keyframe on; after each hole comes a keyframe, too.
+    /// A viewer's messages are those that were published, from a keyframe on; after each gap there
+    /// is a keyframe, too.
     fn check(&self, stream: usize, messages: &[Message]) {
         let sent = lock(&self.sent[stream]);
         let mut next = None;

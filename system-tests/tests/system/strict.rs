@@ -1,4 +1,5 @@
-//! A trail that cannot be written: what is strict is refused, it is loud, what runs goes on, and it recovers by itself.
+//! A trail that cannot be written: strict sessions are refused, it is reported loudly, running
+//! sessions continue, and it recovers by itself.
 
 use std::time::Duration;
 

@@ -130,7 +130,8 @@ fn a_witness_that_is_silent_for_too_long_is_loud_in_log_and_health_and_delays_no
     };
     let backs = |server: &Server| server.log().matches("cosigns the trail again").count();
 
-    // First nobody answers at its address, then somebody who says nothing: a request to that one takes 5 s.
+    // First nothing answers at its address, then a server that never responds: a request to that
+    // one takes 5 s.
     for outage in 1..=2 {
         if outage == 1 {
             assert_eq!(witness.answers()(422), 0);

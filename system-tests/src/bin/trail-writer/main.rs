@@ -1,8 +1,10 @@
-//! Writes audit records into a ledger and says how far it is, for tests that kill it or break its disk.
+//! Writes audit records into a ledger and reports its progress, for tests that kill it or break its
+//! disk.
 //!
-//! `trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY | SINK …]]`: makes the trail if there is none (keys in `DIR.keys`), closes the sessions
-//! that a crash left open, appends records in small batches with a pause between them until there are `COUNT`, closes all and ends. When it is patient
-//! it goes on when the disk is full, else it ends with an error. It prints
+//! `trail-writer DIR COUNT [PAUSE_US [patient | WITNESS_URL WITNESS_KEY | SINK …]]`: creates the
+//! trail if there is none (keys in `DIR.keys`), closes the sessions that a crash left open, appends
+//! records in small batches with a pause between them until there are `COUNT`, closes all and ends.
+//! With `patient` it continues when the disk is full, otherwise it ends with an error. It prints
 //!
 //! ```text
 //! open <entries> <clean, or what recovery found>
@@ -14,11 +16,13 @@
 //! closed <entries>
 //! ```
 //!
-//! A sink (`sinks.rs` has their words) follows the trail, says how far it is (`followed <entries>`), and has everything at the end (`replicated <entries>`). A
-//! witness is asked before the trail is opened and while it grows, and has cosigned the last checkpoint before the end.
+//! A sink (see `sinks.rs` for the arguments) follows the trail, reports its progress (`followed
+//! <entries>`), and has everything at the end (`replicated <entries>`). A witness is asked before
+//! the trail is opened and while it grows, and has cosigned the last checkpoint before the end.
 //!
-//! The ledger is set up small, so that in a second it does all that a big one does in a day: segments begin and go, bundles fill. Beside a sink it is
-//! as big as a server's, so that an hour's records are there in a minute.
+//! The ledger's settings are small, so that in a second it does everything that a large one does in
+//! a day: segments begin and are removed, bundles fill. With a sink it is as large as a server's,
+//! so that an hour's records are there in a minute.
 
 mod sinks;
 
@@ -45,16 +49,18 @@ type Error = Box<dyn std::error::Error>;
 /// Records that may be appended and not yet known to be durable.
 const AHEAD: u64 = 2_000;
 
-/// Sessions that are open at once; a session lasts so many records times [`SESSION_EVERY`].
+/// The number of simultaneously open sessions; a session lasts this many times [`SESSION_EVERY`]
+/// records.
 const OPEN_SESSIONS: usize = 5;
 
-/// Every so many records a session begins.
+/// A session begins every this many records.
 const SESSION_EVERY: u64 = 7;
 
-/// How many of the last records are searched for sessions that a crash left open: far more than one can span.
+/// How many of the last records are searched for sessions that a crash left open: far more than one
+/// session can span.
 const SEARCHED: u64 = 512;
 
-/// Beside a sink, an hour's records are told of in steps of so many.
+/// With a sink, an hour's records are reported in steps of this many.
 const TOLD_EVERY: u64 = 5_000;
 
 /// How long a record may take to be durable.
@@ -207,7 +213,8 @@ fn say(line: &str) {
     let _ = out.flush();
 }
 
-/// The keys beside the trail, made with the first start. They are renamed into place whole: a start may be killed, too.
+/// The keys next to the trail, made with the first start. They are renamed into place as a whole,
+/// because a start may be killed, too.
 fn identity(dir: &Path) -> Result<Identity, Error> {
     let keys = dir.with_extension("keys");
     if !keys.is_dir() {
@@ -332,7 +339,8 @@ impl<'a> Boot<'a> {
         run.map_or(Ok(()), |run| self.offer(&run))
     }
 
-    /// Appends what is worth it under the room that there is; what finds none is lost, and reported when there is some again.
+    /// Appends the records that the free space permits. Refused ones are lost, and reported when
+    /// there is space again.
     fn offer(&mut self, run: &Run) -> Result<(), Error> {
         match self.append(run.class, &run.records) {
             Ok(()) => {}
@@ -367,7 +375,7 @@ impl<'a> Boot<'a> {
             Class::BestEffort => "shed",
             _ => "refused",
         };
-        // A session that was refused is none.
+        // A refused session does not count.
         self.sessions
             .retain(|open| run.records.iter().all(|lost| lost.session != Some(*open)));
         say(&format!("{word} {so_far}"));

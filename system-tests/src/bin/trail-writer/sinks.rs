@@ -10,8 +10,9 @@
 //! syslog ADDRESS CERTIFICATES CURSORS  with `ca.pem`, `client.pem` and `client.key` in a folder
 //! ```
 //!
-//! `LIVETRAIL_WRITER_BATCH` says how many records a batch has at most. `LIVETRAIL_WRITER_LIMIT` names a file with a number in it: the sink gets no
-//! entry from there on until the file has a larger one. So a test decides where in the log something happens, however fast the machine is.
+//! `LIVETRAIL_WRITER_BATCH` is the most records of a batch. `LIVETRAIL_WRITER_LIMIT` names a file
+//! with a number: the sink gets no entry from that number on until the file has a larger one. So a
+//! test decides where in the log something happens, however fast the machine is.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -197,7 +198,9 @@ impl Following {
         let statuses = self.replicas.close(Duration::ZERO);
         self.ended.store(true, Ordering::Relaxed);
         if let Some(telling) = self.telling {
-            telling.join().map_err(|_| "whoever tells panicked")?;
+            telling
+                .join()
+                .map_err(|_| "the reporting thread panicked")?;
         }
         for status in statuses {
             if status.cursor != Some(end) {

@@ -1,4 +1,5 @@
-//! A real small disk that is full: what was written in part is not committed, and when there is room each entry is there once.
+//! A real small disk that is full: a partial write is not committed, and when there is space each
+//! entry is there once.
 
 use livetrail_replica::conformance::TestLog;
 use livetrail_replica::{ErrorClass, ReplicaSink as _};

@@ -1,4 +1,5 @@
-//! An hour's outage of the folder where files of lines are, as of a volume that is not mounted; the verifier reads the files alone.
+//! An hour's outage of the folder for files of lines, as of a volume that is not mounted; the
+//! verifier reads only the files.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};

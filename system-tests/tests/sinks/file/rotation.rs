@@ -80,7 +80,7 @@ fn the_files_that_a_server_rotates_are_the_trail_together_across_kills() {
     assert_the_rest_is_proven(&server, &rotated(&server, "trail.json")[1..]);
 }
 
-/// Without the files before these: found to be missing, and proven from where they begin if that is asked for.
+/// Without the files before these: reported as missing, and on request the rest is proven.
 fn assert_the_rest_is_proven(server: &Server, files: &[PathBuf]) {
     let verify = |more: &[&str]| {
         let mut verify = Command::new(livetrail_verify());
@@ -118,7 +118,7 @@ fn assert_the_rest_is_proven(server: &Server, files: &[PathBuf]) {
     assert!(found.stdout.contains("the root"), "{}", found.told());
 }
 
-/// Debian's logrotate, with the lines of a block for the file, and what it types when it has moved the file.
+/// Debian's logrotate, with the lines of a block for the file, and its command after a rotation.
 fn logrotate(server: &Server, lines: &str, afterwards: &str) {
     let path = server.file("trail.tsv");
     let settings = server.file("logrotate.conf");
@@ -174,7 +174,7 @@ fn with_a_file() -> Server {
 }
 
 fn wait_for_lines(server: &Server, count: usize) {
-    clock::wait_until("so many lines", SOON, || {
+    clock::wait_until("this many lines", SOON, || {
         text(server, "trail.tsv").lines().count() >= count
     });
 }

@@ -1,5 +1,6 @@
-//! What brokers answer that a healthy one does not when it is asked: librdkafka's own cluster of three brokers, in this process, is told to.
-//! It has no settings of topics to tell, and shows readers what was aborted.
+//! Brokers' answers that a healthy broker does not give on request: librdkafka's own cluster of
+//! three brokers, in this process, gives them. It has no topic settings, and shows readers aborted
+//! records.
 
 use std::sync::Arc;
 
@@ -82,8 +83,9 @@ impl Access for Cluster {
 
 livetrail_replica::replica_conformance!(Cluster: access);
 
-/// What passes by itself, wherever in a batch it comes: throttling, an election, too few replicas, an answer that the leader gave too late, a
-/// coordinator that moves, a connection that breaks. A refusal behind each in the same queue shows that the client got so far.
+/// Errors that pass, at any point of a batch: throttling, an election, too few replicas, a leader's
+/// late answer, a coordinator that moves, a broken connection. A refusal behind each in the same
+/// queue shows that the client got that far.
 #[test]
 fn what_passes_by_itself_costs_nothing() {
     use Answer::*;
@@ -153,7 +155,8 @@ async fn goes_on(sink: &KafkaSink, log: &TestLog, mut next: u64) -> u64 {
     panic!("ten times and it is not there");
 }
 
-/// The next index, asked for again where that failed for what may pass: on a busy machine an answer may come too late.
+/// The next index, asked for again after a passing error: on a busy machine an answer may come too
+/// late.
 async fn place_of(sink: &KafkaSink) -> u64 {
     for _ in 0..10 {
         match sink.cursor(ORIGIN).await {
@@ -164,7 +167,8 @@ async fn place_of(sink: &KafkaSink) -> u64 {
     panic!("ten times and there is no answer");
 }
 
-/// What a person must mend is told from what passes, in whatever answer it comes; and once it is mended, it goes on.
+/// An error that a person must fix is distinguished from one that passes, in every answer; and once
+/// it is fixed, the sink continues.
 #[test]
 fn refusals_are_told_from_what_passes() {
     use Answer::*;

@@ -1,5 +1,5 @@
-//! A login in front of a broker that keeps no users: Kafka's SASL exchange (KIP-43, KIP-152) with PLAIN (RFC 4616) and SCRAM-SHA-512 (RFC 5802,
-//! RFC 7677). Who is let in talks to the broker from then on.
+//! A login in front of a broker without users: Kafka's SASL exchange (KIP-43, KIP-152) with PLAIN
+//! (RFC 4616) and SCRAM-SHA-512 (RFC 5802, RFC 7677). Afterwards the client talks to the broker.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! Who is let in, and who is believed: passwords, certificates, and the server that has them by configuration.
+//! Authentication of both sides: passwords, certificates, and a server that has them from its
+//! configuration.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -151,7 +152,8 @@ fn a_refused_login_is_said_at_once_and_shows_no_password() {
     });
 }
 
-/// A broker behind TLS: its own needs a certificate of one form, so this is what stands in front of it.
+/// A broker behind TLS: its own TLS needs a certificate of one form, so a proxy stands in front of
+/// it.
 struct Encrypted {
     dir: TempDir,
     broker: KafkaBroker,
@@ -257,7 +259,8 @@ fn certificates_are_checked() {
     });
 }
 
-/// By configuration: TLS and a login, the password in a file or a variable. What is wrong is said in words, with its exit code.
+/// From the configuration: TLS and a login, the password in a file or a variable. Errors name the
+/// problem, and have an exit code.
 #[test]
 fn a_configuration_has_all_of_it_and_no_password() {
     run_case(async {

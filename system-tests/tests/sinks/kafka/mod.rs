@@ -27,7 +27,8 @@ const PARTITIONS: u16 = 8;
 
 const TOPIC: &str = "audit";
 
-/// A broker with the topic, behind a proxy through which everybody goes, because it sends them there.
+/// A broker with the topic, behind a proxy that all clients use, because the broker gives its
+/// address.
 pub(crate) struct Topic {
     pub(crate) broker: KafkaBroker,
     pub(crate) proxy: Proxy,

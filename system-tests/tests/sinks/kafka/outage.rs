@@ -1,4 +1,5 @@
-//! An hour's outage of the broker, which is killed and comes back; the verifier reads the topic alone.
+//! An hour's outage of the broker, which is killed and restarted; the verifier reads only the
+//! topic.
 
 use livetrail_sinks::kafka::{read_back, set_up};
 use system_tests::KafkaBroker;
@@ -24,8 +25,8 @@ impl Broker {
 
 impl outage::Place for Broker {
     const NAME: &'static str = "kafka";
-    /// This broker shows readers what was aborted: when it is killed in the middle of a batch, that one may be there twice. What brokers do that
-    /// hide it is in `faults`.
+    /// This broker shows readers aborted records: when it is killed in the middle of a batch, that
+    /// batch may appear twice. `faults` tests brokers that hide them.
     const DIES_BETWEEN_BATCHES: bool = true;
 
     fn words(&self, _log: &Log) -> Vec<String> {

@@ -1,4 +1,5 @@
-//! What is Kafka's own: fencing, topics that would lose records, one log a partition, and an auditor who reads the topic back.
+//! Kafka only: fencing, topics that would lose records, one log per partition, and an auditor who
+//! reads the topic back.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ async fn next(sink: &KafkaSink) -> u64 {
     sink.cursor(ORIGIN).await.unwrap().next()
 }
 
-/// Whoever comes later takes the partition over; the earlier one notices before it can do harm.
+/// A later writer takes the partition over; the earlier one notices before it can do harm.
 #[test]
 fn a_zombie_is_fenced_off() {
     run_case(async {
@@ -169,7 +170,8 @@ fn another_log_in_the_same_partition_is_refused() {
             refused.to_string().contains("a topic of its own"),
             "{refused}"
         );
-        // Where the hash does not lead any more, the log is looked for before it would begin anew.
+        // When the hash no longer leads there, the log is searched for before a new one would
+        // begin.
         let elsewhere = TestLog::with(ORIGIN, 10);
         sink(&address(5))
             .append(&elsewhere.range(0, 10))
@@ -242,7 +244,7 @@ fn audit(dir: &std::path::Path, log: &TestLog) -> Report {
     verify(&Directory::new(dir), &options, &mut |_, _| {}).unwrap()
 }
 
-/// From the topic alone the verifier says that a trail is sound, and that one with an entry changed is not.
+/// From the topic alone the verifier finds a trail sound, and one with a changed entry not sound.
 #[test]
 fn an_auditor_reads_the_topic_back_and_finds_what_was_changed() {
     run_case(async {
@@ -260,7 +262,8 @@ fn an_auditor_reads_the_topic_back_and_finds_what_was_changed() {
         assert_eq!(report.verdict, Verdict::Sound, "{report}");
         assert_eq!(report.figures.entries, 1_500, "{report}");
 
-        // Somebody with all rights makes a topic anew, with another entry and the leaf hash that fits it.
+        // Somebody with all rights recreates a topic, with another entry and the leaf hash that
+        // fits it.
         let small = TestLog::with("example.com/c", 40);
         let mut entries = small.entries();
         entries[7] = entries[3].clone();
@@ -291,7 +294,8 @@ fn an_auditor_reads_the_topic_back_and_finds_what_was_changed() {
     });
 }
 
-/// A topic that is deleted and made again while its log goes on: noticed with the next batch, and all of it is written again, from entry 0 on.
+/// A topic that is deleted and created again while its log continues: noticed with the next batch,
+/// and all of it is written again, from entry 0 on.
 #[test]
 fn a_topic_that_was_made_again_is_noticed_at_once_and_has_no_hole() {
     run_case(async {
@@ -340,7 +344,8 @@ fn a_partition_without_its_head_is_refused_in_words() {
     });
 }
 
-/// Behind a transaction of somebody else that is open nobody sees what is there: it is waited for, and nothing is written twice.
+/// Nobody can read past another writer's open transaction: the sink waits for its end, and nothing
+/// is written twice.
 #[test]
 fn behind_a_foreign_transaction_that_is_open_nothing_is_written_twice() {
     run_case(async {
@@ -384,7 +389,8 @@ fn behind_a_foreign_transaction_that_is_open_nothing_is_written_twice() {
     });
 }
 
-/// What a signed checkpoint covers before something else in the partition is read back, and the rest is named.
+/// The entries that a signed checkpoint covers before foreign data in the partition are read back,
+/// and the rest is reported.
 #[test]
 fn of_a_spoiled_partition_the_part_that_is_signed_is_read_back() {
     run_case(async {

@@ -1,4 +1,5 @@
-//! OTLP over HTTP: what every sink must do that has its cursor in a file, against a receiver that reads with OpenTelemetry's own messages.
+//! OTLP over HTTP: the requirements for every sink with its cursor in a file, against a receiver
+//! that reads with OpenTelemetry's own messages.
 
 mod conformance;
 mod outage;

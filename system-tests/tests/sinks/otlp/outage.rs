@@ -1,4 +1,5 @@
-//! An hour's outage of a collector, which is killed and comes back; the verifier reads what it wrote alone.
+//! An hour's outage of a collector, which is killed and restarted; the verifier reads only its
+//! output.
 
 use system_tests::OtlpCollector;
 

@@ -1,4 +1,4 @@
-//! What is OTLP's own: what a record looks like, a collector on the way, refusals, answers that are none, TLS.
+//! OTLP only: the form of a record, a collector on the way, refusals, invalid answers, TLS.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -112,7 +112,7 @@ async fn records_that_are_rejected_are_said_with_how_many_and_the_cursor_stays()
     let words = "rejected 3 of the 10 records with the indexes 10 to 19: too old";
     assert!(told.to_string().contains(words), "{told}");
     assert_eq!(sink.cursor(ORIGIN).await.unwrap().next(), 10);
-    // A warning is none.
+    // A warning is not a refusal.
     receiver.behaves("{\"words\": \"nearly full\"}");
     sink.append(&log.range(10, 10)).await.unwrap();
     assert_eq!(sink.cursor(ORIGIN).await.unwrap().next(), 20);

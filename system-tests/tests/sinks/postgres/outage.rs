@@ -1,4 +1,5 @@
-//! An hour's outage of PostgreSQL, which is killed and comes back; the verifier reads the table alone.
+//! An hour's outage of PostgreSQL, which is killed and restarted; the verifier reads only the
+//! table.
 
 use futures_util::TryStreamExt as _;
 use livetrail_sinks::postgres::{PostgresTarget, set_up};

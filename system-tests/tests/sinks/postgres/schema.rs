@@ -1,4 +1,5 @@
-//! What the schema allows and shows: nobody changes anything, questions have their views, entries stay exact.
+//! The schema's rights and views: nobody changes anything, queries have their views, entries stay
+//! exact.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What the verifier says of the table alone: sound as it came, and every change by somebody with all rights is found and named.
+//! The verifier's results for the table alone: sound when unchanged, and every change by somebody
+//! with all rights is found and named.
 
 use std::time::Duration;
 

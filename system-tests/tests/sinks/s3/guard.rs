@@ -1,8 +1,8 @@
-//! What stands in front of the S3 server: lets through, refuses as S3 does, or is down.
+//! A proxy in front of the S3 server: it forwards, refuses like S3, or is down.
 //!
-//! The server that is to be had for tests checks no credentials and keeps nothing when it ends. So a refusal is said here, and a server
-//! that is killed is one that nobody can reach any more and whose connections break; what it had committed is there again afterwards, as it is
-//! with a store of objects.
+//! The available S3 server for tests checks no credentials and keeps nothing after its end. So the
+//! proxy refuses, and a killed server is simulated as one that is unreachable and whose connections
+//! break; committed objects exist again afterwards, as with a persistent store.
 
 use std::io;
 use std::net::SocketAddr;

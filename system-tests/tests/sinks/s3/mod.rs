@@ -147,7 +147,7 @@ impl AnyPlace for Place {
         Arc::new(sink(self.options()))
     }
 
-    /// From the bundles, of which each has one version, and each partial one is the beginning of the next.
+    /// From the bundles: each has one version, and each partial one is a prefix of the next.
     async fn held(&self, origin: &str) -> Vec<(u64, Vec<u8>)> {
         let mut widest: BTreeMap<u64, (u16, Vec<Vec<u8>>)> = BTreeMap::new();
         let mut keys = Vec::new();
@@ -204,7 +204,8 @@ impl AnyPlace for Place {
                 }
                 true
             }
-            // A commit that nothing stands behind is passed over, and COMPLIANCE lets nobody remove anything.
+            // A commit without objects behind it is skipped, and COMPLIANCE lets nobody remove
+            // anything.
             Manipulation::Claimed | Manipulation::Emptied => false,
         }
     }

@@ -1,4 +1,5 @@
-//! An hour's outage of the bucket, whose server nobody can reach and then can again; the verifier reads the bucket alone.
+//! An hour's outage of the bucket, whose server is unreachable for a time; the verifier reads only
+//! the bucket.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -75,7 +76,7 @@ impl outage::Place for Store {
         self.place.guard.pass();
     }
 
-    /// From the bundles, of which each has one version, and each partial one is the beginning of the next.
+    /// From the bundles: each has one version, and each partial one is a prefix of the next.
     fn read(&self, each: &mut dyn FnMut(u64, &[u8])) {
         let mut bundles: BTreeMap<u64, Vec<Version>> = BTreeMap::new();
         for version in self.place.versions(ORIGIN) {
@@ -160,8 +161,8 @@ fn current(trail: &Path, path: &str) -> Vec<u8> {
     std::fs::read(found.unwrap_or_else(|| panic!("{path} is not in the ledger"))).unwrap()
 }
 
-/// With all rights but those that Object Lock refuses, somebody puts another history above and deletes: it is told, and the first versions
-/// are what is verified.
+/// With all rights except those that Object Lock refuses, somebody writes another history above and
+/// deletes: it is reported, and the first versions are verified.
 fn an_attack_is_told(store: &Store, log: &Log, checkpoint: Vec<u8>) {
     let bucket = &store.place.bucket;
     let server = S3Server::shared();

@@ -1,4 +1,4 @@
-//! What is the bucket's own: locks, refusals at the start, objects that somebody deleted or overwrote.
+//! Buckets only: locks, refusals at the start, objects that somebody deleted or overwrote.
 
 use livetrail_replica::conformance::{Place as AnyPlace, TestLog, run_case};
 use livetrail_replica::{ErrorClass, ReplicaError, ReplicaSink as _};
@@ -80,7 +80,8 @@ fn nothing_that_is_written_can_be_deleted() {
     });
 }
 
-/// A bucket without Object Lock is refused at the start, in words, and taken by whoever asks for no retention.
+/// A bucket without Object Lock is refused at the start, with the reason, and accepted if the
+/// configuration asks for no retention.
 #[test]
 fn a_bucket_without_object_lock_is_refused_unless_told_otherwise() {
     run_case(async {
@@ -125,7 +126,8 @@ fn a_place_that_is_not_there_is_said_in_words() {
     });
 }
 
-/// Keys that are changed while it runs are taken up without an error, once the old ones are turned away.
+/// Changed credentials are used without an error and without a restart, once the old ones are
+/// refused.
 #[test]
 fn changed_keys_are_taken_up_at_once() {
     run_case(async {
@@ -146,7 +148,8 @@ fn changed_keys_are_taken_up_at_once() {
     });
 }
 
-/// With rights to delete, somebody can put a marker above an object: its first version is still there, and the sink goes on from it.
+/// Somebody with rights to delete can put a marker above an object: its first version still exists,
+/// and the sink continues from it.
 #[test]
 fn delete_markers_above_the_newest_objects_do_not_stop_it() {
     run_case(async {

@@ -1,5 +1,5 @@
-//! A bucket in the hands of an owner who is above every lock: an older copy of the ledger does not start against what is left of it, and the sink
-//! goes on where that is possible.
+//! A bucket whose owner can bypass every lock: an older copy of the ledger does not start against
+//! its remains, and the sink continues where that is possible.
 
 use std::sync::Arc;
 use std::time::Duration;

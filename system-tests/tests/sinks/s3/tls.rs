@@ -44,7 +44,7 @@ impl Authority {
     }
 }
 
-/// The place's bucket as `https://localhost`, by whoever is in this file.
+/// The destination's bucket as `https://localhost`, with the trusted authorities in this file.
 fn options(place: &Place, front: &TlsFront, ca_file: &Path) -> S3Options {
     let url = format!("https://localhost:{}", front.address().port());
     let endpoint = Endpoint::new(&url, "us-east-1", true).unwrap();
@@ -54,7 +54,7 @@ fn options(place: &Place, front: &TlsFront, ca_file: &Path) -> S3Options {
     options
 }
 
-/// A server whose `[sink.s3]` trusts whoever is in this file.
+/// A server whose `[sink.s3]` trusts the authorities in this file.
 fn server(place: &Place, front: &TlsFront, ca_file: &Path) -> Server {
     let endpoint = format!("https://localhost:{}", front.address().port());
     let lines = place.settings(&endpoint) + &format!("ca_file = {ca_file:?}\n");
@@ -88,7 +88,7 @@ fn a_server_whose_certificate_fits_is_written_to_and_read_by_the_verifier() {
     });
 }
 
-/// `livetrail-verify` on a machine that trusts whoever is in this file.
+/// `livetrail-verify` on a machine that trusts the authorities in this file.
 fn verify(place: &Place, front: &TlsFront, data: &Path, trusted: &Path) -> Finished {
     let keys = data.join("trail.vkey");
     let text = std::fs::read_to_string(&keys).unwrap();
@@ -131,7 +131,7 @@ fn a_server_that_meets_a_stranger_says_so_at_once() {
     });
 }
 
-/// Refused at once, as something that a person must mend, in words that say what, and with nothing written.
+/// Refused at once, as a problem for a person, with the reason, and with nothing written.
 #[test]
 fn a_stranger_is_not_written_to() {
     run_case(async {

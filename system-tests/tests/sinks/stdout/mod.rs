@@ -1,4 +1,5 @@
-//! Standard output as lines of JSON: what every sink must do that cannot say what it holds, and a server with readers of every kind.
+//! Standard output as lines of JSON: the requirements for every sink that cannot report its
+//! contents, and a server with readers of every kind.
 
 mod outage;
 mod page;

@@ -1,5 +1,6 @@
-//! An hour's outage of whoever reads standard output: a collector of lines that hangs and takes nothing. Each process has a pipe of its own, as in a
-//! container; a line that a process did not end the collector ends, as they do.
+//! An hour's outage of the reader of standard output: a collector of lines that hangs and reads
+//! nothing. Each process has a new pipe, as in a container; the collector ends a line that a
+//! process did not end, as real ones do.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

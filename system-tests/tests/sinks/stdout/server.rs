@@ -1,4 +1,5 @@
-//! A server whose standard output is read by `jq`, by somebody who goes away, by somebody who is slow, and by nobody.
+//! A server whose standard output is read by `jq`, by a reader that leaves, by a slow one, and by
+//! nobody.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -130,7 +131,7 @@ fn a_reader_that_goes_away_is_told_and_the_server_serves_on() {
     assert_eq!(sink(&server)["delivery"], "at_least_once");
     drop(lines);
     refuse(&server, 5);
-    clock::wait_until("it is told", SOON, || sink(&server)["state"] == "blocked");
+    clock::wait_until("the report", SOON, || sink(&server)["state"] == "blocked");
     assert_logged(&server, "nobody reads standard output");
     assert_eq!(server.get("/health").json()["status"], "degraded");
     assert!(running.ends_well());
@@ -155,7 +156,7 @@ fn with_nowhere_to_write_it_says_so() {
     let server = prepared();
     let running = Running::start(&server, Stdio::null());
     refuse(&server, 1);
-    clock::wait_until("it is told", SOON, || sink(&server)["state"] == "blocked");
+    clock::wait_until("the report", SOON, || sink(&server)["state"] == "blocked");
     assert_logged(&server, "standard output is /dev/null");
     assert!(running.ends_well());
 }

@@ -4,7 +4,7 @@ use super::Rsyslog;
 
 livetrail_replica::replica_conformance!(Rsyslog: place, server_at_least_once, access);
 
-/// Without TLS a receiver that is killed cannot be told from one that is done, so this is all that holds.
+/// Without TLS a killed receiver cannot be distinguished from one that is done, so only this holds.
 mod plain {
     use super::super::RsyslogPlain;
 

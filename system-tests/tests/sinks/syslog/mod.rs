@@ -1,4 +1,5 @@
-//! Syslog over TLS: what every sink must do that has its cursor in a file, against receivers that others wrote.
+//! Syslog over TLS: the requirements for every sink with its cursor in a file, against receivers by
+//! other authors.
 
 mod conformance;
 mod outage;

@@ -1,4 +1,4 @@
-//! An hour's outage of rsyslog, which is killed and comes back; the verifier reads what it wrote alone.
+//! An hour's outage of rsyslog, which is killed and restarted; the verifier reads only its output.
 
 use crate::outage::{self, Lines, Log, ORIGIN};
 use system_tests::syslog::{Kind, Receiver};

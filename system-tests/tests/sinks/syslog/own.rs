@@ -1,4 +1,4 @@
-//! What is syslog's own: whom it believes, receivers that do not say that they have read, a cursor that was lost, a gap.
+//! Syslog only: trusted authorities, receivers that do not acknowledge, a lost cursor, a gap.
 
 use livetrail_replica::conformance::TestLog;
 use livetrail_replica::{Delivery, ErrorClass, Gap, ReplicaError, ReplicaSink as _};
