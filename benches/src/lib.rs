@@ -1,4 +1,4 @@
-//! What the benchmarks measure with: clocks, medians, a latency histogram, a table, and the ways that are compared.
+//! The benchmarks' tools: clocks, medians, a latency histogram, a table, and the compared ways.
 
 pub mod ledger;
 pub mod offer;
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The command line of a program that can be told nothing else.
+/// The command line of a program without further arguments.
 #[derive(Debug, clap::Parser)]
 pub struct Quick {
     /// A short look: fewer rounds
@@ -68,8 +68,9 @@ pub fn spread(values: &[f64], decimals: usize) -> String {
     }
 }
 
-/// Bounds between which the middle of all such values lies with a confidence of 95 % at least, whatever their distribution: of the
-/// sorted values those so far from both ends. The ends themselves when there are fewer than six.
+/// Bounds that contain the median of all such values with a confidence of at least 95 %, for any
+/// distribution: the sorted values at this distance from both ends. The ends themselves for fewer
+/// than six values.
 pub fn confidence(values: &[f64]) -> (f64, f64) {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -94,7 +95,8 @@ const BUCKETS: usize = 64 * SUB as usize;
 
 /// Latencies in buckets that are 1/16 of their octave wide: exact to 6 %.
 ///
-/// One for each thread, which alone writes it: counting costs the same nanosecond or two whatever is measured.
+/// One per thread, and only that thread writes it: counting costs the same nanosecond or two for
+/// every way.
 struct Counts {
     deliveries: AtomicU64,
     buckets: Box<[AtomicU64]>,
@@ -108,7 +110,7 @@ thread_local! {
 
 static ALL: Mutex<Vec<Arc<Counts>>> = Mutex::new(Vec::new());
 
-/// One delivery in so many is timed.
+/// One delivery in this many is timed.
 static TIMED: AtomicU64 = AtomicU64::new(1);
 
 fn all() -> MutexGuard<'static, Vec<Arc<Counts>>> {
@@ -150,7 +152,8 @@ fn add(sum: &AtomicU64, more: u64) {
     sum.store(sum.load(Ordering::Relaxed) + more, Ordering::Relaxed);
 }
 
-/// From now on one delivery in so many is timed, on each thread: reading the clock costs more than a good delivery.
+/// From now on one delivery in this many is timed, on each thread: reading the clock costs more
+/// than a fast delivery.
 pub fn time_one_in(deliveries: u64) {
     TIMED.store(deliveries, Ordering::Relaxed);
 }
@@ -174,7 +177,7 @@ pub fn latencies() -> Latencies {
     Latencies(buckets)
 }
 
-/// Begins anew, while nobody delivers.
+/// Restarts from zero, while nobody delivers.
 pub fn forget() {
     for counts in all().iter() {
         counts.deliveries.store(0, Ordering::Relaxed);

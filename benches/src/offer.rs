@@ -1,5 +1,5 @@
-//! Three ways of offering a transition to an audit trail, behind one interface: Livetrail's pipeline, arcly-stream's, and a
-//! bare channel whose send wakes its reader.
+//! Three ways of offering a transition to an audit trail, behind one interface: Livetrail's
+//! pipeline, arcly-stream's, and a bare channel whose send wakes its reader.
 
 use std::sync::{
     Arc, Mutex, PoisonError,

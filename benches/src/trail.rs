@@ -131,7 +131,7 @@ pub struct Written {
     pub vkey: String,
 }
 
-/// Writes a day of so many records into `dir`, which must not be there.
+/// Writes a day of this many records into `dir`, which must not exist.
 pub fn write(dir: &Path, records: u64) -> anyhow::Result<Written> {
     let store: SharedStore = Arc::new(RealStore::new(dir));
     let identity = Identity::from_seeds("example.com/day", &[1; 32].into(), &[2; 32].into())?;

@@ -1,5 +1,5 @@
-//! Allocations for one offer, on the thread that offers, and for one frame, on the publisher's. A program of its own: a counting
-//! allocator would slow the others.
+//! Allocations for one offer, on the offering thread, and for one frame, on the publisher's thread.
+//! A separate program, because a counting allocator would slow the others.
 
 use bytes::Bytes;
 use clap::Parser as _;
@@ -42,9 +42,10 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Counts what `publish`, which is given the frame's number, does of frames whose payload is there already.
+/// Counts the allocations of `publish`, which gets the frame's number, for frames whose payload
+/// exists already.
 fn frames(name: &str, mut publish: impl FnMut(u64)) -> Vec<String> {
-    // Until as many frames are kept as ever will be, and the clocks and maps of the thread are there.
+    // Until the most frames are kept, and the thread's clocks and maps exist.
     (0..FRAMES).for_each(&mut publish);
     let counted = allocation_counter::measure(|| (FRAMES..2 * FRAMES).for_each(&mut publish));
     let per_frame = |total: u64| format!("{:.2}", total as f64 / FRAMES as f64);

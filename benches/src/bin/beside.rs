@@ -1,5 +1,5 @@
-//! Our server with a stream that plays, viewers who stay and viewers who come and go, without sinks and with all of them, in turns and
-//! in one run.
+//! Our server with a stream that plays, permanent and short-lived viewers, without sinks and with
+//! all of them, in turns and in one run.
 
 use std::path::{Path, PathBuf};
 
@@ -81,8 +81,8 @@ struct Sample {
     servers: f64,
 }
 
-/// Threads that frames pass through, from the publisher's connection to the viewers' sockets. The runtime's workers carry all connections, also
-/// of those who join.
+/// Threads on the path of frames, from the publisher's connection to the viewers' sockets. The
+/// runtime's workers carry all connections, also those of joining viewers.
 fn is_media(name: &str) -> bool {
     name.contains("-egress-") || name.starts_with("tokio-")
 }
@@ -205,7 +205,7 @@ fn measure(
     Ok(sample)
 }
 
-/// Ends the server, and insists that each of so many sinks has the whole trail then.
+/// Ends the server, and insists that each of this many sinks then has the whole trail.
 fn check_all_is_there(server: Server, servers: &mut SinkServers, sinks: usize) -> Result<()> {
     beside::await_caught_up(server.http())?;
     let ended = server.stop()?;
@@ -266,7 +266,7 @@ const ROWS: [(&str, Value); 14] = [
     ("sinks' servers, ms/s", |s| s.servers),
 ];
 
-/// Medians, and in how far they differ: in each round, because a machine is not the same from minute to minute.
+/// Medians, and their differences: per round, because a machine varies from minute to minute.
 fn print(without: &[Sample], with: &[Sample]) {
     let median = |samples: &[Sample], value: Value| {
         bench::median(&samples.iter().map(value).collect::<Vec<_>>())

@@ -1,8 +1,9 @@
-//! Fan-out: processor time per delivery, and latency from publish to receive, for one stream with many viewers, and for many streams.
+//! Fan-out: processor time per delivery, and latency from publish to receive, for one stream with
+//! many viewers, and for many streams.
 //!
-//! Three ways of delivering the same frames, a fresh runtime and engine for each measurement, in turns:
-//! Livetrail's shards (a worker serves its viewers itself), Livetrail with a task for each viewer, and arcly-stream with a
-//! task and a broadcast receiver for each viewer.
+//! Three ways of delivering the same frames, a fresh runtime and engine for each measurement, in
+//! turns: Livetrail's shards (a worker serves its viewers itself), Livetrail with a task per
+//! viewer, and arcly-stream with a task and a broadcast receiver per viewer.
 
 use std::{
     sync::Arc,
@@ -30,7 +31,7 @@ struct Options {
     /// Of each turn at 60 frames a second; 0 leaves this pace out
     #[arg(long, default_value_t = 2)]
     seconds: u64,
-    /// About so many of each turn at full speed; 0 leaves this pace out
+    /// About this many of each turn at full speed; 0 omits this pace
     #[arg(long, default_value_t = 2_000_000)]
     deliveries: u64,
     /// A short look
@@ -53,11 +54,11 @@ const GOP_FRAMES: u64 = 60;
 /// At full speed as many frames are published before all viewers must have had them.
 const BURST_FRAMES: u64 = 64;
 
-/// Viewers of a stream that go to one shard before the next is used: to count and drop a frame for all of them takes about as
-/// long as waking a thread.
+/// Viewers of a stream that use one shard before the next is used: counting and dropping a frame
+/// for all of them takes about as long as waking a thread.
 const TOGETHER: usize = 1_024;
 
-/// At least so many deliveries of each round of frames are timed, spread evenly over the viewers.
+/// At least this many deliveries of each round of frames are timed, spread evenly over the viewers.
 const TIMED: usize = 16;
 
 /// How long a burst may take to arrive before frames are counted as lost.
@@ -82,9 +83,9 @@ impl Way {
 
 #[derive(Clone, Copy)]
 enum Pace {
-    /// 60 frames a second for so many seconds.
+    /// 60 frames per second for this many seconds.
     Live(u64),
-    /// Bursts until about so many deliveries were made.
+    /// Bursts until about this many deliveries were made.
     Full(u64),
 }
 
@@ -96,7 +97,8 @@ struct Sample {
     lost: u64,
 }
 
-/// Publishes a frame with this number on each stream; its presentation time is the time at which it is published.
+/// Publishes a frame with this number on each stream; its presentation time is the time of
+/// publishing.
 type Publish = Box<dyn FnMut(u64)>;
 
 fn main() -> anyhow::Result<()> {
@@ -134,7 +136,8 @@ fn main() -> anyhow::Result<()> {
             let mut samples: Vec<_> = ways.iter().map(|&way| (way, Vec::new())).collect();
             for round in 0..rounds {
                 for turn in 0..ways.len() {
-                    // Another one goes first in each round, so that none is always the one after a certain other.
+                    // Another one is first in each round, so that none always follows a certain
+                    // other.
                     let (way, samples) = &mut samples[(turn + round) % ways.len()];
                     samples.push(measure(*way, layout, pace)?);
                 }
@@ -266,7 +269,7 @@ fn full(publish: &mut Publish, first: u64, frames: u64, viewers: u64) -> u64 {
     bursts * BURST_FRAMES
 }
 
-/// Waits until so many deliveries were counted; `false` when patience ran out.
+/// Waits until this many deliveries were counted; `false` after a timeout.
 fn arrived(deliveries: u64) -> bool {
     let start = Instant::now();
     while bench::deliveries() < deliveries {

@@ -1,5 +1,5 @@
-//! The file sink behind its pipeline: records a second until all are in the file, and how many are not there when `main`
-//! returns without having waited.
+//! The file sink behind its pipeline: records per second until all are in the file, and how many
+//! are missing when `main` returns without waiting.
 
 use std::{
     path::Path,
@@ -154,7 +154,7 @@ fn run_child(way: &str, path: &Path, records: u64) -> Result<()> {
     Ok(())
 }
 
-/// Waits until so many lines of equal length are in the file; there is nothing in the peer to ask.
+/// Waits until this many lines of equal length are in the file; the peer cannot be asked.
 fn wait_for(path: &Path, records: u64) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(60) {

@@ -1,6 +1,8 @@
-//! The query index on a trail of ten million records: how fast it is made, how large it is, and how soon a selective question is answered.
+//! The query index on a trail of ten million records: the time to make it, its size, and the time
+//! of a selective query.
 //!
-//! `index [--records N] [--dir DIR] [--quick]`: with `--dir` the trail stays there and is used again.
+//! `index [--records N] [--dir DIR] [--quick]`: with `--dir` the trail stays there and is used
+//! again.
 
 use std::{
     path::{Path, PathBuf},
@@ -184,7 +186,7 @@ fn ask(dir: &Path, reader: &Reader, records: u64, rounds: u64) -> Result<()> {
     Ok(())
 }
 
-/// That an answer is the right one, for the first of the questions: looking through everything takes long.
+/// Checks an answer, for the first of the queries only: reading everything takes long.
 fn check(reader: &Reader, filter: Filter, found: u64, rounds: u64) -> Result<()> {
     if rounds <= 3 {
         let wanted = count(&mut scan(reader, filter)?)?;

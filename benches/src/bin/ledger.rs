@@ -1,5 +1,5 @@
-//! The ledger: what it sustains beside a prototype and the usual design, how long an entry takes to be durable beside a bare fdatasync, and what
-//! opening a large trail costs.
+//! The ledger: its sustained rate compared with a prototype and the usual design, the time until an
+//! entry is durable compared with a bare fdatasync, and the cost of opening a large trail.
 
 use std::{
     path::{Path, PathBuf},
@@ -31,7 +31,8 @@ struct Arguments {
     /// A look, not a measurement: 6 s instead of a minute, a million entries to open, few turns
     #[arg(long)]
     quick: bool,
-    /// Where the trails are written: a directory on the disk that is to be measured, with 20 GiB of room
+    /// Where the trails are written: a directory on the disk that is to be measured, with 20 GiB of
+    /// room
     #[arg(long)]
     dir: Option<PathBuf>,
     /// How long the ledger is kept busy, in seconds
@@ -212,7 +213,7 @@ fn count(latencies: &Latencies) -> String {
 fn show_open(folder: &Path, entries: u64) -> Result<()> {
     let trail = folder.join("large");
     open::fill(&trail, entries)?;
-    // Whoever may not say so reads what is in memory already, and is told.
+    // Without the right to drop the cache, the data are read from memory, and that is reported.
     let cold = std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok();
     let first = Opened::parse(&child(&["open"], &trail, None)?)?;
     let second = Opened::parse(&child(&["open"], &trail, None)?)?;

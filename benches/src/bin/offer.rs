@@ -1,5 +1,5 @@
-//! What it costs the media thread to offer one transition to the audit trail: alone, beside a second producer, and when the
-//! reader sleeps.
+//! The cost for the media thread of offering one transition to the audit trail: alone, next to a
+//! second producer, and when the reader sleeps.
 
 use std::{
     sync::Barrier,

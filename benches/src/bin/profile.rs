@@ -1,4 +1,5 @@
-//! Where the processor time of a server with a thousand viewers goes, by `perf`: shares, the hottest functions, a flame graph.
+//! The processor time of a server with a thousand viewers, by `perf`: shares, the hottest
+//! functions, a flame graph.
 
 use std::{
     path::{Path, PathBuf},
@@ -30,7 +31,7 @@ struct Arguments {
 enum Part {
     /// Attach viewers to a server that runs
     Load(load::Options),
-    /// Send the clip's messages to whoever connects, with bare `writev`
+    /// Send the clip's messages to every client, with bare `writev`
     Bare(bare::Options),
     /// Our RTMP gateway alone
     Gateway(gateway::Options),

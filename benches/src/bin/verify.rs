@@ -1,6 +1,8 @@
-//! The verifier on a trail of ten million records: records a second, on a cold cache and on a warm one, and the same without the records' rules.
+//! The verifier on a trail of ten million records: records per second, on a cold cache and on a
+//! warm one, and the same without the records' rules.
 //!
-//! `verify [--records N] [--dir DIR] [--threads N] [--quick]`: with `--dir` the trail stays there and is used again.
+//! `verify [--records N] [--dir DIR] [--threads N] [--quick]`: with `--dir` the trail is kept and
+//! used again.
 
 use std::{
     path::PathBuf,

@@ -1,4 +1,5 @@
-//! Processor time per viewer of our server and of others, with viewers by the thousand, in turns and in one run.
+//! Processor time per viewer of our server and of others, with viewers by the thousand, in turns
+//! and in one run.
 //!
 //! `viewers load URL` is the load client alone, for any RTMP or HTTP-FLV server.
 
@@ -30,7 +31,7 @@ struct Arguments {
 enum Part {
     /// Attach viewers to a server that runs
     Load(load::Options),
-    /// Send the clip's messages to whoever connects, with bare `writev`
+    /// Send the clip's messages to every client, with bare `writev`
     Bare(bare::Options),
     /// Our RTMP gateway alone, on an engine with a trail or without
     Gateway(gateway::Options),
@@ -53,22 +54,26 @@ struct Compare {
     /// Our server's `send_interval`, in milliseconds; each is a server of its own in the table
     #[arg(long, value_delimiter = ',', default_value = "0,10,350")]
     send_interval: Vec<u64>,
-    /// Threads of ours that send, 0 is one a processor; each number is a server of its own in the table
+    /// Sender threads of our server, 0 for one per processor; each number is a separate server in
+    /// the table
     #[arg(long, value_delimiter = ',', default_value = "0")]
     egress_threads: Vec<usize>,
-    /// How our server writes: `auto` is its default, by io_uring, `off` is without; each is a server of its own in the table
+    /// How our server writes: `auto`, the default, uses io_uring, `off` does not; each is a
+    /// separate server in the table
     #[arg(long, value_delimiter = ',', default_value = "auto", value_parser = ["auto", "off"])]
     io_uring: Vec<String>,
-    /// What our server's viewers speak: `rtmp`, `http-flv`, or `rtmp-unaudited`: our gateway without a trail or any observer
+    /// The protocol of our server's viewers: `rtmp`, `http-flv`, or `rtmp-unaudited` (our gateway
+    /// without a trail or any observer)
     #[arg(long, value_delimiter = ',', default_value = "rtmp,http-flv")]
     protocol: Vec<String>,
-    /// What else is measured: `nginx`, `bare` (a loop of `writev`), `bare-uring` (one of io_uring), or `none`
+    /// Other servers: `nginx`, `bare` (a loop of `writev`), `bare-uring` (one of io_uring), or
+    /// `none`
     #[arg(long, value_delimiter = ',', default_value = "nginx,bare,bare-uring")]
     peers: Vec<String>,
     /// Streams over which the viewers are spread
     #[arg(long, default_value_t = 1)]
     streams: usize,
-    /// So many more viewers join while is measured, within `--storm-seconds`
+    /// This many more viewers join during the measurement, within `--storm-seconds`
     #[arg(long, default_value_t = 0)]
     storm: usize,
     #[arg(long, default_value_t = 2.0)]

@@ -1,5 +1,5 @@
-//! The ways beside which the ledger is measured: a bare fdatasync, a prototype of group commit, and what a program does that has not thought
-//! about it.
+//! The alternatives to which the ledger is compared: a bare fdatasync, a prototype of group commit,
+//! and a naive program.
 
 use std::{
     fs::File,
@@ -40,7 +40,7 @@ impl BareSync {
         Ok(Self { file, at: 0 })
     }
 
-    /// Writes a block and syncs it, one after the other, for so long.
+    /// Writes and syncs blocks, one after the other, for this long.
     pub fn run(&mut self, time: Duration, latencies: &mut Latencies) -> Result<()> {
         let block = [0x5a; BLOCK];
         let begin = Instant::now();
@@ -55,8 +55,8 @@ impl BareSync {
     }
 }
 
-/// One thread: batches of 20,000 records appended to one file, fdatasync after each, and their Merkle hashes: no tiles, no signature, nothing that
-/// could be recovered from. Gives records a second.
+/// One thread: batches of 20,000 records appended to one file, fdatasync after each, and their
+/// Merkle hashes: no tiles, no signature, no recovery. Returns records per second.
 pub fn prototype(dir: &Path, time: Duration) -> Result<f64> {
     let path = dir.join("prototype");
     let file = File::create_new(&path)?;
@@ -80,7 +80,8 @@ pub fn prototype(dir: &Path, time: Duration) -> Result<f64> {
     Ok(rate)
 }
 
-/// Each record written by a task of the runtime's blocking pool, as `tokio::fs` does it, and synced or not. Gives records a second.
+/// Each record written by a task of the runtime's blocking pool, as `tokio::fs` does it, and synced
+/// or not. Returns records per second.
 pub fn naive(dir: &Path, time: Duration, sync: bool) -> Result<f64> {
     let path = dir.join("naive");
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,4 +1,5 @@
-//! From the offer of an entry to its being durable, at a steady rate, in turns with a bare fdatasync on the same disk.
+//! From the offer of an entry until it is durable, at a steady rate, alternating with a bare
+//! fdatasync on the same disk.
 
 use std::{
     path::Path,

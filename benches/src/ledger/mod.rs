@@ -1,5 +1,5 @@
-//! The ledger measured: what it sustains, how long an entry takes to be durable, what opening a large one costs; each beside a bare
-//! way on the same disk in the same run.
+//! Measures the ledger: its sustained rate, the time until an entry is durable, the cost of opening
+//! a large one; each next to a bare way on the same disk in the same run.
 
 pub mod bare;
 pub mod latency;
@@ -37,7 +37,7 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// Of so many bytes, at least 8, handed out so many at a time.
+    /// Of this many bytes, at least 8, returned this many at a time.
     pub fn new(bytes: usize, batch: usize) -> Self {
         // Not zeros: who knows what a disk makes of those.
         let pattern = |at: usize| u8::try_from(at.wrapping_mul(167) % 251).unwrap_or(0);

@@ -12,7 +12,7 @@ const SMALL_BYTES: usize = 16;
 
 const BATCH: usize = 1_000;
 
-/// Writes a trail of so many entries, and its keys beside it.
+/// Writes a trail of this many entries, and its keys next to it.
 pub fn fill(dir: &Path, entries: u64) -> Result<()> {
     let seeds = [
         livetrail_ledger::generate_seed()?,

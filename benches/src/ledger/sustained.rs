@@ -1,4 +1,5 @@
-//! Entries a second that are durable, in the tree, signed and published, over a long time; and memory meanwhile.
+//! Entries per second that are durable, in the tree, signed and published, over a long time; and
+//! memory meanwhile.
 
 use std::{
     path::Path,
@@ -14,10 +15,11 @@ use crate::process_cpu;
 /// Entries that are appended with one call, as a sink behind a pipeline does.
 const BATCH: usize = 100;
 
-/// Memory is taken as that of the start so long after the start: by then every buffer has been used once.
+/// The initial memory is measured this long after the start: by then every buffer has been used
+/// once.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// How often it is looked at after that.
+/// The interval of the samples after that.
 const SAMPLED: Duration = Duration::from_secs(10);
 
 /// How long the rest may take to be sealed.
@@ -76,7 +78,7 @@ impl Sustained {
     }
 }
 
-/// Appends to a new trail in `dir` as fast as it takes them, for so long.
+/// Appends to a new trail in `dir` as fast as it accepts entries, for this long.
 pub fn run(dir: &Path, time: Duration) -> Result<Sustained> {
     let ledger = new_ledger(dir)?;
     let mut entries = Entries::new(ENTRY_BYTES, BATCH);

@@ -1,5 +1,5 @@
-//! The limit: the same messages from a loop that does nothing but `writev`, or nothing but io_uring. No protocol before, no session,
-//! no viewer that may be slow.
+//! The limit: the same messages from a loop that does nothing but `writev`, or nothing but
+//! io_uring. Without protocol, session, and slow viewers.
 
 use std::{
     io::{ErrorKind, IoSlice, Write},
@@ -27,7 +27,7 @@ const CHUNK_BYTES: u32 = 65_536;
 pub struct Options {
     #[arg(long)]
     pub port: u16,
-    /// Frames are collected for so long
+    /// Frames are collected for this long
     #[arg(long, default_value_t = 0)]
     pub interval_ms: u64,
     /// The writes of a message are one system call
@@ -37,7 +37,7 @@ pub struct Options {
     pub clip: Option<PathBuf>,
 }
 
-/// Sends the clip to whoever connects, for ever.
+/// Sends the clip to every client, forever.
 pub fn run(options: &Options) -> Result<()> {
     super::raise_open_files();
     let clip = Clip::open(&options.clip.clone().map_or_else(clip::at_hand, Ok)?)?;
@@ -47,7 +47,7 @@ pub fn run(options: &Options) -> Result<()> {
     let mut sockets: Vec<TcpStream> = Vec::new();
     let mut ring = options.io_uring.then(Ring::new).transpose()?;
     let (start, mut batch) = (Instant::now(), Vec::new());
-    // When what waits is sent: so long after the first of it, as our server does.
+    // When pending frames are sent: this long after the first of them, like our server.
     let mut send_at: Option<Instant> = None;
     for (at_ms, item) in clip.repeated() {
         let due = start + Duration::from_millis(at_ms.unsigned_abs());

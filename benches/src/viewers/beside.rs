@@ -1,4 +1,5 @@
-//! The servers that sinks write to, beside ours: started by the system tests' harness, at a low priority, and what they use.
+//! The servers for sinks, next to ours: started by the system tests' harness, at a low priority,
+//! and their resource use.
 
 use std::{
     collections::HashMap,
@@ -55,8 +56,8 @@ impl SinkServers {
         Ok(servers)
     }
 
-    /// How many records of this trail each of them holds, from its first one on and without a hole: counted where they are, and not taken
-    /// from what our server says. For after that server's end.
+    /// How many records of this trail each of them holds, from its first one on and without a gap:
+    /// counted there, and not reported by our server. For use after that server's end.
     pub fn held(&mut self, origin: &str) -> Result<HashMap<String, u64>> {
         let input = self.child.stdin.as_mut().context("piped")?;
         writeln!(input, "{origin}")?;
@@ -82,7 +83,7 @@ impl SinkServers {
         anyhow::bail!("the sinks' servers ended with {status}");
     }
 
-    /// Processor time that they have used so far, with everything that they have started, in seconds.
+    /// Processor time that they have used so far, including all their children, in seconds.
     pub fn cpu_seconds(&self) -> Result<f64> {
         let mut parents = HashMap::new();
         let mut ticks = HashMap::new();
@@ -143,7 +144,8 @@ pub fn build() -> Result<PathBuf> {
     Ok(target.join("release/examples/sink_servers"))
 }
 
-/// How our server's sinks are doing: committed records, records that are missing, and errors, by the sink's name.
+/// The state of our server's sinks: committed records, missing records, and errors, by the sink's
+/// name.
 pub fn sinks(http: SocketAddr) -> Result<HashMap<String, Sink>> {
     let mut stream = TcpStream::connect_timeout(&http, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -1,4 +1,4 @@
-//! The load client in a process of its own, beside a server that is measured.
+//! The load client in a separate process, next to a measured server.
 
 use std::{
     io::{BufRead, BufReader, Lines, Write},

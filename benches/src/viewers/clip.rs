@@ -1,4 +1,5 @@
-//! The clip that is published, made once with ffmpeg, and the publisher that knows when it sent what.
+//! The published clip, made once with ffmpeg, and the publisher that records when it sent which
+//! message.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,7 +23,8 @@ const FFMPEG: &str = "-hide_banner -nostdin -v error -y \
     -c:v libx264 -preset veryfast -b:v 560k -minrate 560k -maxrate 560k -bufsize 560k -g 50 -keyint_min 50 \
     -sc_threshold 0 -bf 0 -pix_fmt yuv420p -c:a aac -b:a 96k -f flv";
 
-/// As many messages, about 100 kbit/s: for viewers by the ten thousand, whose bytes loopback has to carry twice.
+/// The same number of messages, about 100 kbit/s: for viewers by the ten thousand, whose bytes
+/// loopback carries twice.
 const FFMPEG_LIGHT: &str = "-hide_banner -nostdin -v error -y \
     -f lavfi -i testsrc2=size=160x90:rate=25 -f lavfi -i anoisesrc=amplitude=0.1:sample_rate=44100 -t 30 \
     -c:v libx264 -preset veryfast -b:v 64k -minrate 64k -maxrate 64k -bufsize 64k -g 50 -keyint_min 50 \
@@ -48,7 +50,7 @@ pub struct Published {
     pub at_ns: u64,
 }
 
-/// The clip beside this program; made if it is not there.
+/// The clip next to this program; made if it does not exist.
 pub fn at_hand() -> Result<PathBuf> {
     provide("viewers-clip", FFMPEG)
 }

@@ -1,4 +1,5 @@
-//! Messages out of an HTTP answer that is FLV, with or without chunked transfer coding, without keeping their payload.
+//! Messages from an HTTP answer in FLV, with or without chunked transfer coding, without keeping
+//! their payload.
 
 use anyhow::{Result, ensure};
 
@@ -84,7 +85,8 @@ impl Answer {
         Ok(&input[used..])
     }
 
-    /// Takes bytes up to and with `end`: how many of `input` that were, or `None` when `end` is not among them.
+    /// Consumes bytes up to and including `end`: how many of `input`, or `None` when `end` is not
+    /// in it.
     fn until(&mut self, end: &[u8], input: &[u8]) -> Result<Option<usize>> {
         for (at, byte) in input.iter().enumerate() {
             self.lines.push(*byte);

@@ -1,4 +1,5 @@
-//! Our RTMP gateway on an engine with a trail, or on one that nobody observes: what the audit trail costs is the difference.
+//! Our RTMP gateway on an engine with a trail, or on one without observers: the difference is the
+//! cost of the audit trail.
 
 use std::{
     net::Ipv4Addr,
@@ -24,7 +25,8 @@ pub struct Options {
     /// Threads that send; 0 is one a processor
     #[arg(long, default_value_t = 0)]
     pub egress_threads: usize,
-    /// A folder for a new trail, strict for publishers and viewers; without one nobody observes the engine
+    /// A folder for a new trail, strict for publishers and viewers; without one the engine has no
+    /// observers
     #[arg(long)]
     pub trail: Option<PathBuf>,
 }
@@ -50,7 +52,8 @@ pub fn run(options: &Options) -> Result<()> {
     })
 }
 
-/// An engine; with a trail in this folder, as the server has it: on a ledger, strict for publishers and viewers.
+/// An engine; with a trail in this folder, like the server's: on a ledger, strict for publishers
+/// and viewers.
 pub(super) fn engine(trail: Option<&Path>) -> Result<EngineBuilder> {
     let engine = Engine::builder()
         .application(AppSpec::new("live"))

@@ -1,5 +1,6 @@
-//! Instructions from the publisher's push to the last viewer's slice, with a trail and without, counted by valgrind: what does not
-//! vary with the machine. A frame is never audited, so that both must be the same but for the call that tells observers of it.
+//! Instructions from the publisher's push to the last viewer's slice, with a trail and without,
+//! counted by valgrind, so that the machine makes no difference. A frame is never audited, so both
+//! must be the same except for the call that reports it to observers.
 
 use std::{
     path::Path,
@@ -26,7 +27,7 @@ const VIEWERS: [usize; 2] = [100, 1_100];
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Only deliver to so many viewers, to be counted
+    /// Only deliver to this many viewers, for the count
     #[arg(long, hide = true)]
     viewers: Option<usize>,
     #[arg(long, hide = true, default_value = "nobody")]
@@ -38,7 +39,7 @@ pub struct Options {
 enum Watching {
     Nobody,
     Trail,
-    /// One that wants to be told of each frame: that this counts more shows that more would be seen.
+    /// An observer of each frame. A higher count for it shows that further work would be visible.
     OfFrames,
 }
 
@@ -77,7 +78,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Instructions of one frame with so many viewers.
+/// Instructions per frame with this many viewers.
 fn count(viewers: usize, observer: Watching) -> Result<f64> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("callgrind");
@@ -153,7 +154,7 @@ fn frames(publication: &mut Publication, shard: &mut Shard<u64>, first: u64) -> 
     Ok(())
 }
 
-/// Is told of each frame, and does nothing.
+/// Gets each frame, and does nothing.
 struct Idle;
 
 impl Observer for Idle {}

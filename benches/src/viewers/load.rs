@@ -29,7 +29,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Viewers to attach.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// `rtmp://HOST/APP/STREAM`, `http://HOST/APP/STREAM.flv` or `raw://HOST` (chunks without a handshake); `%` becomes the stream's number
+    /// `rtmp://HOST/APP/STREAM`, `http://HOST/APP/STREAM.flv` or `raw://HOST` (chunks without a
+    /// handshake); `%` becomes the stream's number
     pub url: String,
     #[arg(long, default_value_t = 1_000)]
     pub viewers: usize,
@@ -41,15 +42,17 @@ pub struct Options {
     pub join_seconds: f64,
     #[arg(long, default_value_t = 1)]
     pub streams: usize,
-    /// So many more viewers join while is measured
+    /// This many more viewers join during the measurement
     #[arg(long, default_value_t = 0)]
     pub storm: usize,
     #[arg(long, default_value_t = 2.0)]
     pub storm_seconds: f64,
-    /// So many viewers a second join while is measured, and leave as soon as they know where in the stream they are
+    /// This many viewers per second join during the measurement, and leave as soon as they know
+    /// their position in the stream
     #[arg(long, default_value_t = 0.0)]
     pub passing: f64,
-    /// Publish to this RTMP address first: viewers are then compared with what was published, and latency counts from there
+    /// Publish to this RTMP address first: viewers are then compared with the published messages,
+    /// and latency counts from there
     #[arg(long)]
     pub publish: Option<String>,
     /// The FLV file to publish; made with ffmpeg unless given
@@ -116,7 +119,8 @@ pub struct Report {
     /// The same of those who came in the storm.
     pub storm_p50_ms: f64,
     pub storm_p99_ms: f64,
-    /// Who came and went while was measured, and how long each waited from its last question until it was let in.
+    /// Viewers that came and left during the measurement, and how long each waited from its last
+    /// request until it was admitted.
     pub passed: u64,
     pub let_in_p50_ms: f64,
     pub let_in_p99_ms: f64,
@@ -280,7 +284,8 @@ impl Load {
         })
     }
 
-    /// Until every stream has begun: two seconds' worth, so that there is a keyframe for those who join.
+    /// Waits until every stream has begun: for two seconds of media, so that there is a keyframe
+    /// for joining viewers.
     fn await_publishers(&mut self, streams: usize) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while (0..streams).any(|stream| self.shared.timeline(stream).end() < 136) {
@@ -364,7 +369,7 @@ impl Load {
         Ok(report)
     }
 
-    /// Connects as many of `count` viewers, the first of which is number `first`, as should be there by now.
+    /// Connects as many of `count` viewers, numbered from `first`, as should be there at this time.
     fn connect_due(
         &mut self,
         start: Instant,

@@ -1,4 +1,5 @@
-//! Viewers by the thousand: a load client for RTMP and HTTP-FLV, the servers that it is pointed at, and what they cost.
+//! Viewers by the thousand: a load client for RTMP and HTTP-FLV, the measured servers, and their
+//! costs.
 
 pub mod bare;
 pub mod beside;

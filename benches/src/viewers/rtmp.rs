@@ -34,7 +34,7 @@ struct ChunkStream {
 }
 
 impl Chunks {
-    /// After so many bytes that are no chunks.
+    /// After this many bytes that are not chunks.
     pub fn after(skip: usize) -> Self {
         Self {
             skip,
@@ -76,7 +76,8 @@ impl Chunks {
         Ok(())
     }
 
-    /// Reads a chunk's header, of which an earlier input may have brought a part: how many bytes of `input` it took.
+    /// Reads a chunk's header, of which an earlier input may have brought a part. Returns how many
+    /// bytes of `input` it consumed.
     fn begin_chunk(&mut self, input: &[u8]) -> Result<Option<usize>> {
         let before = self.header_bytes;
         let n = input.len().min(MAX_HEADER_BYTES - before);

@@ -1,4 +1,5 @@
-//! Servers to be measured: started with a configuration of ours, and asked of the operating system what they have used.
+//! The measured servers: started with our configuration; the operating system reports their
+//! resource use.
 
 use std::{
     collections::HashMap,
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// For it to end in order, with viewers who have just gone.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
-/// A sink on the server's standard output. Whoever configures it gets its lines counted.
+/// A sink on the server's standard output. If it is configured, its lines are counted.
 pub const STDOUT_SINK: &str = "[[sink]]\nname = \"stdout\"\n[sink.stdout]\n";
 
 /// Where Debian puts nginx's module.
@@ -44,7 +45,8 @@ pub enum Kind {
         threads: usize,
         audited: bool,
     },
-    /// nginx with the RTMP module, as Debian packages it and with its defaults: each message is written at once.
+    /// nginx with the RTMP module, as Debian packages it and with its defaults: each message is
+    /// written at once.
     Nginx,
     /// [`bare`](super::bare).
     Bare { interval_ms: u64, io_uring: bool },
@@ -151,7 +153,7 @@ impl Server {
                 let sending = sending(*interval_ms, *threads, *io_uring);
                 let config = livetrail_config(dir.path(), rtmp, http, &sending);
                 fs::write(&path, config + more)?;
-                // A build from before there were ledgers has no such command, and makes its trail itself.
+                // A build from before ledgers has no such command, and creates its trail itself.
                 let mut init = Command::new(livetrail);
                 init.args(["trail", "init"]).arg(dir.path().join("data"));
                 let init = init.stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -312,7 +314,8 @@ fn count_lines(mut output: ChildStdout) -> std::io::Result<u64> {
     }
 }
 
-/// Our server with the flags of a release and these features more, built from the workspace; where its program is.
+/// Builds our server with the flags of a release and these additional features from the workspace;
+/// returns the program's path.
 pub fn build(features: &str) -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -443,7 +446,7 @@ impl Usage {
         seconds
     }
 
-    /// Since `before`. What threads used that have ended in between is counted in `whole_cpu_seconds` alone.
+    /// Since `before`. Threads that have ended in between are counted only in `whole_cpu_seconds`.
     pub fn since(&self, before: &Self) -> Used {
         let mut used = Used {
             seconds: (self.at - before.at).as_secs_f64(),

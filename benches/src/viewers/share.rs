@@ -1,8 +1,10 @@
-//! What the audit trail costs: two gateways of the same program at the same time, one with a trail and one that nobody observes.
+//! The cost of the audit trail: two gateways of the same program at the same time, one with a trail
+//! and one without observers.
 //!
-//! From one minute to the next the machine varies by more than the trail costs. So both run at once, each with as many viewers and
-//! a publisher of its own, and their processor times over the same seconds are compared, pair by pair. Which of them is started
-//! first changes from pair to pair, and each pair is a pair of new processes.
+//! From one minute to the next the machine varies by more than the trail costs. So both run at
+//! once, each with the same number of viewers and a publisher, and their processor times over the
+//! same seconds are compared, pair by pair. The order of their starts changes from pair to pair,
+//! and each pair consists of new processes.
 
 use std::path::{Path, PathBuf};
 

@@ -10,7 +10,8 @@ pub struct Stack {
     module: String,
 }
 
-/// Reads what `perf script -F comm,ip,sym,dso` prints: a line that names the thread, a line a frame from the innermost on, an empty line.
+/// Parses the output of `perf script -F comm,ip,sym,dso`: a line that names the thread, one line
+/// per frame from the innermost on, an empty line.
 pub fn parse(script: &str) -> Vec<Stack> {
     let samples = script.split("\n\n");
     samples
@@ -91,7 +92,8 @@ const LEAST: f64 = 2.5;
 /// Of a letter, about.
 const LETTER: f64 = 6.4;
 
-/// A flame graph: each frame as wide as its share, on what called it; the title says how many samples.
+/// A flame graph: each frame as wide as its share, above its caller; the title has the number of
+/// samples.
 pub fn flame_graph(stacks: &[Stack], title: &str) -> String {
     let mut root = Node::default();
     for stack in stacks {

@@ -62,7 +62,8 @@ pub(super) struct Place {
     pub(super) stream: usize,
     /// One of those that come late and all at once.
     pub(super) storm: bool,
-    /// When it had last asked for something before it was let in, when it was, and when its first keyframe came.
+    /// The times of its last request before it was admitted, of its admission, and of its first
+    /// keyframe.
     asked_ns: u64,
     pub(super) started_ns: Option<u64>,
     pub(super) keyframe_ns: Option<u64>,
@@ -134,7 +135,7 @@ impl Viewer {
                 Err(error) => return Err(error).context("cannot read"),
             };
             let now = nanos();
-            // After the read: what it brought was told before it was sent.
+            // After the read, because data are announced before they are sent.
             shared.listen();
             let (input, whole) = (&buffer[..n], n == buffer.len());
             if self.session.is_some() {
@@ -160,7 +161,7 @@ impl Viewer {
         }
     }
 
-    /// Sends what waits to be sent.
+    /// Sends pending data.
     pub(super) fn write(&mut self) -> Result<()> {
         while !self.unsent.is_empty() {
             match self.socket.write(&self.unsent) {
