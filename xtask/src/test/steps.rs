@@ -54,6 +54,13 @@ pub(crate) fn all() -> Vec<Step> {
             clippy,
         ),
         step(
+            "wasm",
+            "the record, the log formats and the verifier's core build for wasm32-unknown-unknown",
+            &[],
+            false,
+            wasm,
+        ),
+        step(
             "unit",
             "unit and property tests of every crate",
             &[],
@@ -183,6 +190,27 @@ fn beside(context: &mut Context) -> Result<Outcome> {
             .current_dir(context.root.join(folder));
         context.must(command)?;
     }
+    Ok(Outcome::nothing_to_add())
+}
+
+fn wasm(context: &mut Context) -> Result<Outcome> {
+    let command = context.cargo(&[
+        "check",
+        "--locked",
+        "--lib",
+        "--no-default-features",
+        "--target",
+        "wasm32-unknown-unknown",
+        "--package",
+        "livetrail-record",
+        "--package",
+        "livetrail-tlog",
+        "--package",
+        "livetrail-verify",
+    ]);
+    context
+        .must(command)
+        .context("if the target is missing, run `rustup target add wasm32-unknown-unknown`")?;
     Ok(Outcome::nothing_to_add())
 }
 

@@ -128,7 +128,7 @@ fn crop(size: u32, bits: &mut Bits<'_>, step: u32) -> Result<u32> {
         .filter(|size| *size > 0)
         .ok_or(Error::Config {
             what: SPS,
-            detail: "more is cropped than there is",
+            detail: "the cropping exceeds the picture",
         })
 }
 
