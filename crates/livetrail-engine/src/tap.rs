@@ -13,21 +13,23 @@ use crate::{
 };
 
 /// Reads the frames of a stream for the host itself: for a segmenter, a recorder, a sealer, or a
-/// transcoder. It is no session: nobody is asked, nothing is reported, and no limit counts it.
-/// [`StreamInfo::taps`](crate::StreamInfo::taps) says how many a stream has.
+/// transcoder. It is not a session: nothing is authenticated or reported, and no limit counts it.
+/// [`StreamInfo::taps`](crate::StreamInfo::taps) is the number of taps of a stream.
 ///
-/// Gives decoder configurations first, then the current GOP from its keyframe, then live frames,
-/// none missing and none twice. It holds no frames: it is a position in the stream's ring, like a
-/// viewer. A tap that falls behind further than `subscriber_max_lag` goes on at the newest keyframe,
-/// with configurations, and [`skipped_frames`](Self::skipped_frames) grows. It is never evicted.
+/// It returns decoder configurations first, then the current GOP from its keyframe, then live
+/// frames, none missing and none twice. It holds no frames: it is a position in the stream's ring,
+/// like a viewer. A tap that falls behind further than `subscriber_max_lag` continues at the newest
+/// keyframe, with configurations, and [`skipped_frames`](Self::skipped_frames) grows. It is never
+/// evicted.
 ///
-/// It ends with the stream. A tap keeps no stream alive, but it keeps the stream's memory until it is
-/// dropped. Where an application lets viewers wait for a publisher, it waits as they do.
+/// It ends with the stream. A tap keeps no stream alive, but it keeps the stream's memory until it
+/// is dropped. If an application lets viewers wait for a publisher, a tap waits like a viewer.
 ///
 /// ```
 /// use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, StreamKey};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let engine = Engine::builder().application(AppSpec::new("live")).build()?;
 /// let key = StreamKey::parse("live", "cam")?;
 /// let mut publication = engine.publish(Attempt::new(key.clone(), "internal")).await?;
@@ -68,12 +70,12 @@ impl Tap {
         }
     }
 
-    /// The next frame; `None` when the stream has ended. Cancel safe.
+    /// The next frame; `None` if the stream has ended. Cancel safe.
     pub async fn next(&mut self) -> Option<Arc<SharedFrame>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// [`next`](Self::next) for those who wait for other things too.
+    /// [`next`](Self::next) for code that waits for other things too.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<SharedFrame>>> {
         let mut one = std::mem::take(&mut self.one);
         let polled = self.poll_batch(cx, &mut one, 1);
@@ -82,13 +84,13 @@ impl Tap {
         Poll::Ready(if ready!(polled) { frame } else { None })
     }
 
-    /// Waits until there is something, then puts up to `limit` frames into `out` (cleared first).
-    /// `false` when the stream has ended and everything before its end was given. Cancel safe.
+    /// Waits until there are frames, then puts up to `limit` frames into `out` (cleared first).
+    /// `false` if the stream has ended and everything before its end was returned. Cancel safe.
     pub async fn next_batch(&mut self, out: &mut Vec<Arc<SharedFrame>>, limit: usize) -> bool {
         poll_fn(|cx| self.poll_batch(cx, out, limit)).await
     }
 
-    /// [`next_batch`](Self::next_batch) for those who wait for other things too.
+    /// [`next_batch`](Self::next_batch) for code that waits for other things too.
     pub fn poll_batch(
         &mut self,
         cx: &mut Context<'_>,
@@ -108,10 +110,10 @@ impl Tap {
         }
     }
 
-    /// The frames that are there now, up to `limit`, into `out` (cleared first).
+    /// Puts the frames that are available now, up to `limit`, into `out` (cleared first).
     ///
     /// # Errors
-    /// [`Ended`] when the stream has ended and everything before its end was given.
+    /// [`Ended`] if the stream has ended and everything before its end was returned.
     pub fn try_batch(
         &mut self,
         out: &mut Vec<Arc<SharedFrame>>,
@@ -147,7 +149,7 @@ impl Tap {
         self.skipped_frames
     }
 
-    /// Frames between this tap and the newest.
+    /// How many frames this tap is behind the newest.
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.cursor.lag(&self.stream)

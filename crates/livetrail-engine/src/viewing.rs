@@ -59,17 +59,16 @@ impl std::fmt::Debug for Handle {
 /// [`touch`](Self::touch).
 ///
 /// [`Engine::watch`](crate::Engine::watch) admits it like any viewer. It takes no frames from the
-/// engine, so it neither lags nor stalls: whoever serves it reads the stream once for all such
-/// viewers ([`Engine::tap`](crate::Engine::tap)) and [counts](Self::count) what each got.
+/// engine, so it neither lags nor stalls. The gateway that serves it reads the stream once for all
+/// such viewers ([`Engine::tap`](crate::Engine::tap)) and [counts](Self::count) what each got.
 ///
 /// The session ends exactly once, with its reason and totals:
 ///
-/// | when | reason |
-/// |---|---|
-/// | nobody has touched it for the time of its lease | `idle` |
-/// | the stream has ended, and the lease that it had then is over: the last segments can be fetched | `stream_ended` |
-/// | it is dropped, or ended by its owner | `client_closed`, or what the owner says |
-/// | it is kicked, revoked, or the engine stops | as for any session |
+/// - `idle`: no request has touched it for the time of its lease.
+/// - `stream_ended`: the stream has ended, and the last lease is over. Until then clients can fetch
+///   the last segments.
+/// - `client_closed`: it is dropped. Its owner may end it with another reason.
+/// - If it is kicked or revoked, or if the engine stops: as for any session.
 ///
 /// The engine's thread finds leases that are over within 250 ms. A viewing costs no thread, no task
 /// and no timer of its own.
@@ -78,7 +77,8 @@ impl std::fmt::Debug for Handle {
 /// use std::time::Duration;
 /// use livetrail_engine::{AppSpec, Attempt, Engine, StreamKey};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let engine = Engine::builder().application(AppSpec::new("live")).build()?;
 /// let key = StreamKey::parse("live", "cam")?;
 /// let _publication = engine.publish(Attempt::new(key.clone(), "internal")).await?;
@@ -118,7 +118,7 @@ impl Viewing {
         Ok(())
     }
 
-    /// Adds to what the session has carried. What comes after its end counts no more.
+    /// Adds to the session's totals. Additions after its end do not count.
     pub fn count(&self, frames: u64, bytes: u64) {
         self.handle
             .core
@@ -138,15 +138,15 @@ impl Viewing {
         self.handle.key()
     }
 
-    /// Ends the session with a reason. Nothing happens if it has ended. A reason that the engine
-    /// alone can know (`evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as
+    /// Ends the session with a reason. Nothing happens if it has ended. A reason that only the
+    /// engine can know (`evicted`, `replaced`, `stream_ended`, `server_crash`) is recorded as
     /// `internal_error`.
     pub fn end(self, reason: Reason) {
         self.handle.end_with(reason, "");
     }
 
-    /// Ends the session like [`end`](Self::end), with a text that says more about the reason; of the
-    /// text, what [`Detail`](crate::Detail) keeps is recorded.
+    /// As [`end`](Self::end), with a text that explains the reason. As much of the text as
+    /// [`Detail`](crate::Detail) keeps is recorded.
     pub fn end_with(self, reason: Reason, detail: &str) {
         self.handle.end_with(reason, detail);
     }

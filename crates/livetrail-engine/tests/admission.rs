@@ -1,4 +1,5 @@
-//! Admission has an end, whatever authenticators and gates do; and what is waited for is given up when nobody needs it.
+//! Admission ends in time, whatever authenticators and gates do; a wait is given up when nobody
+//! needs its result.
 
 mod support;
 
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use livetrail_engine::*;
 use support::*;
 
-/// Waits for ever, as an authenticator and as a gate, and counts who waits.
+/// Waits forever, as an authenticator and as a gate, and counts the waiting attempts.
 #[derive(Clone, Default)]
 struct Hung {
     waiting: Arc<AtomicUsize>,
@@ -73,7 +74,8 @@ fn only_event(journal: &Journal) -> (&'static str, Option<Reason>) {
     (events[0].kind.label(), events[0].kind.reason())
 }
 
-/// No runtime at all: neither an authenticator that never answers nor a gate needs one to be given up.
+/// There is no runtime: neither an authenticator nor a gate that never answers needs one to be
+/// given up.
 #[test]
 fn an_authenticator_has_a_deadline_without_a_runtime() {
     let (journal, hung) = (Journal::default(), Hung::default());
@@ -128,7 +130,7 @@ async fn the_deadline_is_also_one_of_the_engines_clock() {
     );
 }
 
-/// An attempt that nobody polls any more has its outcome in time too.
+/// An attempt that nobody polls any longer also has its outcome in time.
 #[tokio::test]
 async fn the_deadline_holds_for_an_attempt_that_nobody_polls() {
     let (journal, hung) = (Journal::default(), Hung::default());
@@ -196,7 +198,7 @@ async fn a_shutdown_ends_what_waits_and_has_its_record_before_the_flush() {
             *self.seen.lock().unwrap() = self.journal.labels();
         }
     }
-    /// Hangs for publishers alone, so that a viewer gets as far as the gate.
+    /// Hangs for publishers only, so that a viewer reaches the gate.
     struct ForPublishers(Hung);
     #[async_trait]
     impl Authenticator for ForPublishers {
@@ -408,7 +410,7 @@ async fn a_publisher_that_sends_nothing_is_ended_early() {
 #[tokio::test]
 async fn sessions_end_whose_credentials_were_revoked() {
     let (journal, hung) = (Journal::default(), Hung::default());
-    /// Lets everybody in as who they say they are; "late" at the second time only.
+    /// Admits each client under the name that it sends; "late" only at the second time.
     #[derive(Clone)]
     struct Names(Hung, Arc<AtomicUsize>);
     #[async_trait]

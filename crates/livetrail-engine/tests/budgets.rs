@@ -1,4 +1,5 @@
-//! What strangers cannot do: guess at full speed, fill the trail, take every slot, or write a secret into it.
+//! Strangers cannot guess at full speed, fill the trail, take every slot, or write a secret into
+//! the trail.
 
 mod support;
 
@@ -38,7 +39,7 @@ fn with(attempt: Attempt, token: &str) -> Attempt {
     attempt.credentials(Credentials::token(token))
 }
 
-/// Allows everybody, and counts whom it was asked about.
+/// Allows everyone, and counts the attempts that it was asked about.
 #[derive(Clone, Default)]
 struct External(Arc<AtomicUsize>);
 
@@ -78,13 +79,14 @@ async fn over_its_budget_an_address_is_judged_here_and_slowly() {
     assert_eq!(denied.reason, Reason::RateLimited);
     assert_eq!(denied.retry_after, Some(Duration::from_secs(1)));
     assert_eq!(external.0.load(SeqCst), 100, "nobody outside was asked");
-    // Nor does it learn which applications and streams there are; a gateway's own refusals are the same.
+    // The address does not learn either which applications and streams exist; a gateway's own
+    // refusals look the same.
     let elsewhere = Attempt::new(StreamKey::parse("nope", "cam").unwrap(), "test");
     let denied = engine.play(elsewhere.peer(from("192.0.2.1"))).await;
     assert_eq!(denied.unwrap_err().reason, Reason::RateLimited);
     let denied = engine.refuse(Role::Play, cam(), Reason::BadName);
     assert_eq!(denied.reason, Reason::RateLimited);
-    // The right key gets in at once, from this address too; and another address is not affected.
+    // The right key is admitted at once, from this address too; other addresses are not affected.
     let _publication = engine.publish(with(cam(), SECRET)).await.unwrap();
     let _playback = engine.play(with(cam(), SECRET)).await.unwrap();
     let other = attempt("cam").peer(from("192.0.2.2"));
@@ -95,8 +97,7 @@ async fn over_its_budget_an_address_is_judged_here_and_slowly() {
     assert_eq!(denied.reason, Reason::Unauthorized, "ten a second");
 }
 
-/// As many as are delayed at once; the others of a flood are refused without delay, and with
-/// nothing to wait for.
+/// At most the maximum number of refusals is delayed; the others of a flood are refused at once.
 #[tokio::test]
 async fn a_flood_does_not_make_the_engine_wait_for_all_of_it() {
     let journal = Journal::default();
@@ -125,7 +126,7 @@ async fn a_flood_does_not_make_the_engine_wait_for_all_of_it() {
     while tasks.join_next().await.is_some() {}
 }
 
-/// An audience behind one address is no attack, whether it stays or zaps.
+/// An audience behind one address is not an attack, whether it stays or switches streams.
 #[tokio::test]
 async fn thousands_of_good_joins_from_one_address_cost_nothing() {
     let (journal, clock) = (Journal::default(), ManualClock::at(0));
@@ -142,8 +143,8 @@ async fn thousands_of_good_joins_from_one_address_cost_nothing() {
     assert_eq!(denied.unwrap_err().reason, Reason::StreamNotFound);
 }
 
-/// A viewer that comes and goes all the time is let in at a pace; a viewer from elsewhere is not
-/// held up.
+/// A viewer that joins and leaves all the time is admitted at a pace; a viewer from elsewhere is
+/// not delayed.
 #[tokio::test]
 async fn who_comes_and_goes_is_let_in_at_a_pace() {
     let (journal, clock) = (Journal::default(), ManualClock::at(0));
@@ -164,7 +165,7 @@ async fn who_comes_and_goes_is_let_in_at_a_pace() {
     for _ in 0..50 {
         drop(engine.play(churner()).await.unwrap());
     }
-    // From now on 10 a second: the time of the engine's clock stands still, that of the process goes on.
+    // From now on 10 per second: the engine's clock stands still, the process's time goes on.
     let time = SystemClock::new();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..200 {
@@ -274,7 +275,7 @@ async fn one_that_replaces_its_ghost_is_not_held_up_by_limits() {
     engine.publish(cam()).await.unwrap();
 }
 
-/// Whichever field a secret arrives in, and however it is written, no event has it.
+/// No event contains a secret, whichever field it arrives in, and however it is written.
 #[tokio::test]
 async fn no_secret_reaches_an_event() {
     let journal = Journal::default();

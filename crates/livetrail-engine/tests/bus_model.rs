@@ -1,9 +1,10 @@
-//! The ring and the wake-up of a shard under a model checker: every interleaving of a writer and a reader that the memory
-//! model allows.
+//! The ring and the wake-up of a shard under a model checker: each interleaving of a writer and a
+//! reader that the memory model allows.
 //!
-//! A slot of the ring is a lock here, and in the library an atomic pointer; both hand a segment over whole. A segment has two frames
-//! here, so that a few frames make segments begin, go and be trimmed. What is checked is the order of head, tail, slots and cells, and
-//! that no mark is lost between a worker's look and its sleep.
+//! A slot of the ring is a lock here, and an atomic pointer in the library; both pass a segment on
+//! as a whole. A segment has two frames here, so that a few frames start, free and trim segments.
+//! The model checks the order of head, tail, slots and cells, and that no mark is lost between a
+//! worker's check and its sleep.
 
 #![allow(
     dead_code,
@@ -57,7 +58,8 @@ mod sync {
 
     pub(crate) type Loaded<T> = Option<Arc<T>>;
 
-    /// What the library's is to a reader: the value is there for who has seen that it is.
+    /// A cell as a reader sees it in the library: the value is there for a reader that has seen
+    /// that it is set.
     pub(crate) struct Cell<T> {
         filled: AtomicBool,
         value: OnceLock<Arc<T>>,
@@ -88,7 +90,7 @@ mod sync {
     pub(crate) const SEGMENT_FRAMES: usize = 2;
 }
 
-/// A frame is its number and its size here.
+/// A frame is only its number and its size here.
 mod wire {
     pub(crate) struct SharedFrame {
         pub(crate) seq: u64,
@@ -128,14 +130,15 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
     builder.check(model);
 }
 
-/// Two writers mark streams, one of them twice, while the worker sleeps, looks and sleeps again. A mark that is lost would
-/// leave the worker asleep for ever, which the checker reports as a deadlock.
+/// Two writers mark streams, one of them twice, while the worker sleeps, checks and sleeps again. A
+/// lost mark would leave the worker asleep forever, which the checker reports as a deadlock.
 #[test]
 fn a_worker_that_sleeps_is_woken_for_every_mark() {
     a_worker_is_woken_for_every_mark(0);
 }
 
-/// The same of a worker that looks for news once more before it sleeps, as it does while frames come close together.
+/// The same for a worker that checks for news once more before it sleeps, as it does while frames
+/// come close together.
 #[test]
 fn a_worker_that_looks_before_it_sleeps_is_woken_for_every_mark() {
     a_worker_is_woken_for_every_mark(1);
@@ -166,13 +169,14 @@ fn a_worker_is_woken_for_every_mark(looks: u32) {
             }
         }
         writers.into_iter().for_each(|w| w.join().unwrap());
-        // What was marked after the last look is still marked, or was seen.
+        // A mark after the last check is still set, or was seen.
         marks.take(&mut found);
         assert!(found.iter().all(|number| [0, 64].contains(number)));
     });
 }
 
-/// A mark that is set after the frame is there: a worker that takes the mark sees the frame, or is marked again.
+/// A mark is set after the frame is there: a worker that takes the mark sees the frame, or is
+/// marked again.
 #[test]
 fn whoever_takes_the_last_mark_sees_the_last_frame() {
     check(|| {
@@ -209,8 +213,8 @@ fn whoever_takes_the_last_mark_sees_the_last_frame() {
     });
 }
 
-/// A reader beside a writer that frees: each frame below the head is there, whole and under its own number, or the tail says that
-/// the reader was too slow.
+/// A reader next to a writer that frees: each frame below the head is there, whole and under its
+/// own number, or the tail shows that the reader was too slow.
 fn a_frame_is_there_or_the_tail_is_beyond_it(max_bytes: usize, keep: u64, frames: u64) {
     let heads = Arc::new(Mutex::new(BTreeSet::new()));
     let seen = heads.clone();
@@ -248,7 +252,7 @@ fn a_frame_is_there_or_the_tail_is_beyond_it(max_bytes: usize, keep: u64, frames
     let seen = seen.lock().unwrap();
     assert!(
         (0..=frames).all(|head| seen.contains(&head)),
-        "the checker looked at the heads {seen:?} alone"
+        "the checker read the heads {seen:?} alone"
     );
 }
 
@@ -258,13 +262,13 @@ fn frames_are_there_until_their_segment_is_full_and_others_are_enough() {
     a_frame_is_there_or_the_tail_is_beyond_it(usize::MAX, 1, 3);
 }
 
-/// Of the four places of segments the first has the fifth segment in the end.
+/// The first of the four slots of segments holds the fifth segment in the end.
 #[test]
 fn a_segment_is_not_taken_for_the_one_that_had_its_place() {
     a_frame_is_there_or_the_tail_is_beyond_it(usize::MAX, 1, 9);
 }
 
-/// Segments go whole, lose their first frame while they are the oldest, and while they are being filled.
+/// Whole segments are freed, and the oldest loses its first frame, also while it is being filled.
 #[test]
 fn frames_are_there_until_they_are_too_many_bytes() {
     a_frame_is_there_or_the_tail_is_beyond_it(4, u64::MAX, 5);

@@ -1,4 +1,5 @@
-//! Ends: heard once, in order, when what they free is free; and by observers that may end others.
+//! Ends: reported once, in order, after their resources are free; and caused by observers that end
+//! other sessions.
 
 mod support;
 
@@ -20,7 +21,8 @@ fn builder(journal: &Journal) -> EngineBuilder {
         .observer(journal.clone())
 }
 
-/// "One session for each user", as two observers that each end what they hear the other start.
+/// "One session per user", as two observers that each end the session whose start the other
+/// reports.
 #[test]
 fn observers_may_end_each_others_sessions_from_two_threads() {
     struct EndsOthers {
@@ -106,7 +108,7 @@ async fn an_observer_may_end_the_session_that_it_hears_of() {
         }
     }
     let (journal, kicks) = (Journal::default(), Arc::new(Kicks::default()));
-    // The journal comes second, and hears the start first all the same.
+    // The journal comes second, and still gets the start first.
     let engine = Engine::builder()
         .application(AppSpec::new("live"))
         .observer(kicks.clone())
@@ -156,7 +158,8 @@ async fn ends_that_end_others_do_not_nest() {
     assert_whole(&journal);
 }
 
-/// The new publisher waits for its gate while the old one goes on; the gate refuses, and nothing has happened.
+/// The new publisher waits for its gate while the old one goes on; the gate refuses, and nothing
+/// has changed.
 #[tokio::test]
 async fn a_publisher_is_replaced_when_the_new_one_has_passed_the_gates() {
     #[derive(Clone, Default)]
@@ -232,7 +235,7 @@ async fn a_publisher_replaces_its_own_ghost_and_nobody_elses() {
     drop(anonymous);
 }
 
-/// An owner that learns of the end of a publisher, by any way, can publish at once.
+/// An owner that learns of the end of a publisher, in any way, can publish at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_is_heard_when_the_stream_is_free() {
     struct Slow;

@@ -1,4 +1,5 @@
-//! The bus: what a subscriber gets is the stream from a keyframe on, no frame missing and none twice, whenever it joins.
+//! The bus: a viewer gets the stream from a keyframe on, no frame missing and none twice, whenever
+//! it joins.
 
 mod support;
 
@@ -32,7 +33,7 @@ fn engine(app: AppSpec) -> (Engine, Journal, ManualClock) {
     (engine, journal, clock)
 }
 
-/// All that is there now.
+/// Takes all available frames.
 fn drain(playback: &mut Playback) -> Vec<Arc<SharedFrame>> {
     let (mut all, mut batch) = (Vec::new(), Vec::new());
     while playback.try_batch(&mut batch, 7).is_ok() && !batch.is_empty() {
@@ -167,7 +168,7 @@ async fn the_cache_counts_pictures_and_not_the_sound_between_them() {
         all,
         "10 pictures, 30 sounds"
     );
-    // Sound without end is bounded too.
+    // Endless sound is bounded too.
     publication.push(audio(40)).unwrap();
     let mut playback = engine.play(attempt("cam")).await.unwrap();
     assert!(numbers(&drain(&mut playback)).is_empty());
@@ -336,7 +337,7 @@ async fn streams_share_one_budget_and_publishers_are_refused_beyond_it() {
         most < 11 * MIB,
         "the limit, and a floor and a frame each: {most}"
     );
-    // A viewer that joins gets what is there, and nobody keeps what is gone.
+    // A viewer that joins gets the available frames, and nothing keeps freed ones.
     two.push(keyframe(200)).unwrap();
     let mut viewer = engine.play(attempt("two")).await.unwrap();
     assert_eq!(numbers(&drain(&mut viewer)), [200]);
@@ -459,7 +460,7 @@ async fn a_replay_longer_than_the_lag_allows_is_not_lag() {
     assert_eq!(journal.labels(), ["publish_started", "play_started"]);
 }
 
-/// A payload that tells how many of its kind are left.
+/// A payload that counts how many of its kind are left.
 struct Counted {
     number: [u8; 8],
     _counted: Arc<()>,
@@ -499,7 +500,7 @@ async fn a_stream_holds_no_more_frames_than_its_gops_and_the_lag_need() {
     assert_eq!(journal.labels(), ["publish_started", "play_started"]);
 }
 
-/// Collects what a shard delivers, by viewer; takes at most `appetite` frames at once.
+/// Collects what a shard delivers, per viewer; takes at most `appetite` frames at once.
 #[derive(Default)]
 struct Plates {
     by_viewer: HashMap<ViewerId, (Vec<u64>, Option<Reason>)>,
@@ -577,7 +578,7 @@ async fn a_shard_serves_viewers_of_several_streams_and_resumes_the_full_ones() {
     assert_eq!(plates.by_viewer[&other].0, [10]);
 }
 
-/// Checks a subscriber's sequence: from a keyframe on, each frame once and in order.
+/// Checks a viewer's sequence: from a keyframe on, each frame once and in order.
 fn assert_gapless(numbers: &[u64], gop: u64) {
     if let Some(first) = numbers.first() {
         assert_eq!(first % gop, 0, "begins with a keyframe");
@@ -591,7 +592,7 @@ fn assert_gapless(numbers: &[u64], gop: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_frame_is_missing_or_double_however_one_joins() {
     const GOP: u64 = 16;
-    // The lag is larger than all that is published: whoever is slow must still get everything.
+    // The lag is larger than everything that is published: a slow viewer must still get everything.
     let (engine, ..) = engine(spec().gop_cache(64).subscriber_max_lag(400_000));
     let mut publication = engine.publish(attempt("cam")).await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
@@ -669,7 +670,7 @@ async fn no_frame_is_missing_or_double_however_one_joins() {
     let plates = sharded.await.unwrap();
     stop.store(true, Ordering::Relaxed);
     publisher.join().unwrap();
-    // One that is detached before its first frame came has no plate.
+    // A viewer that is detached before its first frame came has no plate.
     assert!(plates.by_viewer.len() > 2_000);
     assert!(plates.by_viewer.values().map(|p| p.0.len()).sum::<usize>() > 10_000);
     for (numbers, _) in plates.by_viewer.values() {
@@ -696,8 +697,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 proptest! {
-    /// Any order of events: every run between two resyncs is gapless, starts with a keyframe, and has the newest
-    /// configuration before it; what was skipped is what was counted.
+    /// In any order of events, each run between two resyncs has no gap, starts with a keyframe, and
+    /// has the newest configuration before it; the counts match the skipped frames.
     #[test]
     fn every_run_is_gapless_and_every_loss_is_counted(ops in ops()) {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async move {

@@ -1,4 +1,5 @@
-//! Sessions: each ends exactly once, with the right reason, whoever ends it; and each outcome is one event.
+//! Sessions: each ends exactly once, with the right reason, for any cause; and each outcome is one
+//! event.
 
 mod support;
 
@@ -329,7 +330,7 @@ async fn a_second_publisher_replaces_the_first_where_that_is_the_policy() {
     );
 }
 
-/// Nobody calls `sweep` here: the engine looks after streams by itself, also after a time in which it had none and so nobody to do it.
+/// Nobody calls `sweep` here: the engine checks streams by itself, also after a time without any.
 #[tokio::test]
 async fn idle_streams_are_reaped_again_after_a_time_without_any() {
     let (journal, clock) = (Journal::default(), ManualClock::at(0));
@@ -347,7 +348,7 @@ async fn idle_streams_are_reaped_again_after_a_time_without_any() {
             }
         });
         reaped.await.expect("reaped within two sweeps");
-        // Longer than between two sweeps: the next finds nothing to look after.
+        // This is longer than the time between two sweeps: the next sweep finds no streams.
         tokio::time::sleep(Duration::from_millis(600)).await;
         assert!(engine.sessions().is_empty());
     }
@@ -443,7 +444,7 @@ async fn a_flood_is_dropped_reported_once_a_second_and_ended_in_the_end() {
         panic!("{kinds:?}")
     };
     assert_eq!((totals.frames, totals.dropped_frames), (accepted, dropped));
-    // What came through can be decoded: after a hole the next video frame is a keyframe.
+    // The delivered frames can be decoded: after a gap the next video frame is a keyframe.
     let mut last = None;
     while let Some(frame) = playback.next().await {
         let n = number(&frame);
@@ -602,7 +603,8 @@ async fn every_session_has_one_start_and_one_end_under_contention() {
     for task in tasks {
         let id = task.await.unwrap();
         let kinds = journal.of(id);
-        // A task that the system left alone while the publisher went on has fallen behind, and that is on record too.
+        // A task that did not run while the publisher went on has fallen behind, and that is on
+        // record too.
         let [
             StreamEventKind::PlayStarted,
             between @ ..,

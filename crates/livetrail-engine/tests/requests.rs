@@ -1,4 +1,4 @@
-//! Readers that are not connections: taps, which are no sessions, and viewings of many requests.
+//! Readers that are not connections: taps, which are not sessions, and viewings of many requests.
 
 mod support;
 
@@ -116,7 +116,7 @@ fn a_tap_ends_with_its_stream_and_with_the_engine_after_the_last_frame() {
     assert!(engine.tap(&key("cam")).is_err());
 }
 
-/// Why and with which totals a session ended, of which there must be one end.
+/// The reason and totals of a session's only end.
 fn end_of(journal: &Journal, session: SessionId) -> (Reason, SessionTotals) {
     let ends: Vec<_> = journal
         .of(session)

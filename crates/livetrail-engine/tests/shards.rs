@@ -1,5 +1,5 @@
-//! Shards: whoever comes, goes, is full, is resumed or is cut off, in whatever order, gets the stream without a gap, and its
-//! record says what it got.
+//! Shards: viewers come, leave, become full, resume or are evicted, in any order. Each gets the
+//! stream without a gap, and its record matches what it got.
 
 mod support;
 
@@ -21,7 +21,7 @@ fn engine(app: AppSpec) -> (Engine, Journal) {
     (engine, journal)
 }
 
-/// What a shard keeps for a viewer here: what it takes, and how much it may take at once.
+/// A shard's state of a viewer here: the frames it took, and how many it may take at once.
 struct Plate {
     session: SessionId,
     got: Vec<MediaFrame>,
@@ -126,7 +126,7 @@ async fn without_a_picture_those_who_hear_are_up_to_date_and_see_nothing_before_
         publication.push(audio(n)).unwrap();
         waiter.offered = 0;
         shard.serve_news(&mut waiter);
-        // The first comes to it when it is its turn, and from then on with the others.
+        // The shard reaches the new viewer in its turn, and from then on serves it with the others.
         assert_eq!(waiter.offered, usize::from(n > 2));
         shard.serve(&mut waiter);
     }
@@ -142,7 +142,7 @@ async fn without_a_picture_those_who_hear_are_up_to_date_and_see_nothing_before_
     assert_eq!(got, [2, 3, 4, 5, 7, 8, 9]);
 }
 
-/// Notes whom it was told to look at, and whose turn it was.
+/// Notes which viewers it was asked to touch, and whose turn it was.
 #[derive(Default)]
 struct Toucher(Vec<(bool, ViewerId)>);
 
@@ -198,7 +198,7 @@ async fn everybody_is_touched_once_before_it_is_their_turn_and_gets_one_turn() {
     assert_eq!(toucher.0.len(), 100);
 }
 
-/// Fills plates batch by batch, and passes over every third batch.
+/// Fills plates batch by batch, and skips every third batch.
 #[derive(Default)]
 struct Batcher {
     waiter: Waiter,
@@ -312,7 +312,7 @@ async fn a_session_that_is_ended_elsewhere_leaves_the_shard_and_a_name_is_not_us
     shard.serve_news(&mut waiter);
     assert_eq!(waiter.ended[&session].1, Reason::Kicked);
     assert_eq!(shard.len(), 1);
-    // Its seat is another's now.
+    // Its slot belongs to another viewer now.
     let next = join(&engine, &mut shard, usize::MAX).await;
     assert_ne!(kicked, next);
     assert!(shard.state_mut(kicked).is_none() && shard.detach(kicked).is_none());
@@ -359,8 +359,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 proptest! {
-    /// Any order of events: every viewer gets runs without a gap, each from a keyframe and with the newest configuration; in
-    /// the end all that are left are at the end of the stream; and each record says exactly what its viewer took.
+    /// In any order of events, each viewer gets runs without a gap, each from a keyframe and with
+    /// the newest configuration. In the end all remaining viewers are at the end of the stream, and
+    /// each record matches exactly what its viewer took.
     #[test]
     fn whoever_comes_and_goes_every_run_is_gapless_and_the_records_are_right(ops in ops(), with_video in any::<bool>()) {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async move {
@@ -414,7 +415,7 @@ proptest! {
                 }
             }
             shard.serve(&mut waiter);
-            // Who has lost frames goes on here at the latest.
+            // A viewer that has lost frames resumes here at the latest.
             let n = sent.len() as u64;
             sent.push(if with_video { keyframe(n) } else { audio(n) });
             publication.push(sent[sent.len() - 1].clone()).unwrap();
@@ -453,7 +454,8 @@ fn check_totals(journal: &Journal, session: SessionId, got: &[MediaFrame]) {
     );
 }
 
-/// Runs between two holes: in order, from a keyframe on where there is video, with the newest configuration before.
+/// Runs between two gaps: in order, from a keyframe on if there is video, with the newest
+/// configuration before.
 fn check_runs(sent: &[MediaFrame], got: &[MediaFrame]) {
     let (mut config, mut last) = (None, None);
     for frame in got {

@@ -1,4 +1,5 @@
-//! The engine's thread, a viewing's lease and a session's outbox under a model checker: every interleaving that the memory model allows.
+//! The engine's thread, a viewing's lease and a session's outbox under a model checker: each
+//! interleaving that the memory model allows.
 
 #![allow(
     dead_code,
@@ -37,7 +38,8 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
     builder.check(run);
 }
 
-/// Two threads add work, one of them after the thread may have gone to sleep for good: it does all of it.
+/// Two threads add work, one of them possibly after the thread has gone to sleep for good: the
+/// thread does all of it.
 #[test]
 fn whatever_is_added_is_seen() {
     model(|| {
@@ -67,7 +69,7 @@ fn whatever_is_added_is_seen() {
     });
 }
 
-/// What a session's events are delivered to: never two at a time.
+/// The receiver of a session's events: never two at a time.
 #[derive(Default)]
 struct Observer {
     entered: AtomicBool,
@@ -93,7 +95,7 @@ impl Observer {
     }
 }
 
-/// One thread starts the session and reports of it, another ends it meanwhile.
+/// One thread starts the session and reports events; another ends it meanwhile.
 #[test]
 fn events_are_heard_once_in_order_and_none_after_the_last() {
     model(|| {
@@ -120,7 +122,8 @@ fn events_are_heard_once_in_order_and_none_after_the_last() {
     });
 }
 
-/// A thread that is to deliver puts the message back, because it is delivering another session's: the order stays.
+/// A thread that must deliver puts the message back, because it is delivering another session's:
+/// the order stays.
 #[test]
 fn what_is_put_back_keeps_its_place() {
     model(|| {
@@ -148,8 +151,8 @@ fn what_is_put_back_keeps_its_place() {
     });
 }
 
-/// A touch, a kick and two sweeps meet at the moment when a lease is over: the session ends once. It
-/// ends as idle only if the touch was refused, and a touch that succeeds keeps the lease.
+/// A touch, a kick and two sweeps coincide with the end of a lease: the session ends once. It ends
+/// as idle only if the touch was refused, and a touch that succeeds keeps the lease.
 #[test]
 fn a_lease_is_renewed_or_expires_and_the_session_ends_once() {
     const OVER_MS: u64 = 10;

@@ -27,7 +27,7 @@ fn studio() -> Attempt {
     attempt("cam").credentials(Credentials::token("a secret of the studio"))
 }
 
-/// What a viewer has to take at this moment: kind, number, time.
+/// The frames that a viewer can take now: kind, number, time.
 fn taken(playback: &mut Playback) -> Vec<(&'static str, u64, i64)> {
     let mut frames = Vec::new();
     let mut all = Vec::new();
@@ -84,7 +84,7 @@ async fn viewers_stay_while_an_encoder_reconnects() {
     // A viewer that comes now waits as well.
     let mut late = engine.play(attempt("cam")).await.unwrap();
     let mut publication = engine.publish(attempt("cam")).await.unwrap();
-    // A new encoder: other configurations, times from the beginning, and not with a keyframe.
+    // A new encoder: other configurations, times from the beginning, and no keyframe at first.
     for frame in [config(7), delta(20), keyframe(60), delta(100)] {
         publication.push(frame).unwrap();
     }
@@ -124,7 +124,8 @@ async fn waiting_has_an_end() {
     engine.sweep();
     assert_eq!(waits.await.unwrap(), (true, Some(Reason::StreamNotFound)));
     until(|| engine.sessions().is_empty()).await;
-    // A publisher whose viewers have left takes its stream with it; the next one begins from scratch.
+    // A publisher whose viewers have left takes its stream with it; the next one starts from
+    // scratch.
     let mut publication = engine.publish(attempt("cam")).await.unwrap();
     publication.push(keyframe(1)).unwrap();
     drop(engine.play(attempt("cam")).await.unwrap());
@@ -137,7 +138,7 @@ async fn waiting_has_an_end() {
     engine.kick(publication.session()).unwrap();
     taken(&mut viewer);
     assert_eq!(viewer.end_reason(), Some(Reason::StreamEnded));
-    // Nor does anybody after a stop.
+    // After a stop no publisher comes back either.
     let waiting = engine.play(attempt("other")).await.unwrap();
     assert!(engine.shutdown(PATIENCE).await);
     assert_eq!(waiting.end_reason(), Some(Reason::ServerShutdown));
@@ -155,7 +156,8 @@ async fn who_does_not_want_to_wait_does_not() {
     assert_eq!(viewer.end_reason(), Some(Reason::StreamEnded));
 }
 
-/// The ghost's handle is still there when its successor is let in: it hands the stream over when it is dropped.
+/// The stale session's handle still exists when its successor is admitted: it passes the stream on
+/// when it is dropped.
 #[tokio::test]
 async fn viewers_stay_when_a_publisher_replaces_its_ghost() {
     let (_journal, _clock, engine) = setup(GRACE);
@@ -172,7 +174,8 @@ async fn viewers_stay_when_a_publisher_replaces_its_ghost() {
     let numbers: Vec<_> = taken(&mut viewer).iter().map(|frame| frame.1).collect();
     assert_eq!(numbers, [1, 3]);
     assert_eq!(engine.streams().len(), 1);
-    // One whose handle is never dropped cannot be followed: refused, and its viewers end in time.
+    // A publisher whose handle is never dropped cannot have a successor: that is refused, and its
+    // viewers end in time.
     let refused = engine.publish(studio()).await.unwrap_err();
     assert_eq!(refused.reason, Reason::AlreadyPublishing);
     assert_eq!(publication.end_reason(), Some(Reason::Replaced));
@@ -213,7 +216,8 @@ async fn only_so_many_viewers_wait() {
     let _d = engine.play(attempt("d")).await.unwrap();
 }
 
-/// Publishers come and go under viewers that stay: nothing is sent twice, nothing goes back in time, every session ends.
+/// Publishers come and go under viewers that stay: nothing is sent twice, no time goes back, each
+/// session ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishers_come_and_go_under_viewers_that_stay() {
     let journal = Journal::default();
@@ -242,7 +246,8 @@ async fn publishers_come_and_go_under_viewers_that_stay() {
         let engine = engine.clone();
         publishers.spawn(async move {
             for _ in 0..30 {
-                // Refused when the one before has not let go in time: then the next attempt.
+                // It is refused if the previous publisher has not released the stream in time; the
+                // next attempt follows.
                 let Ok(mut publication) = engine.publish(studio()).await else {
                     continue;
                 };
@@ -276,7 +281,7 @@ async fn publishers_come_and_go_under_viewers_that_stay() {
     assert!(open.is_empty());
 }
 
-/// A shard's viewers too: its group stays, and goes on with the next publisher.
+/// A shard's viewers as well: its group stays, and continues with the next publisher.
 #[tokio::test]
 async fn a_shards_viewers_stay() {
     struct Takes(Vec<u64>);

@@ -10,7 +10,8 @@ use crate::sync::{AtomicBool, AtomicU64, AtomicWaker, Ordering, spin_loop, yield
 /// processor.
 const LOOKS_A_YIELD: u32 = 32;
 
-/// A task's waker with a flag in front of it, so that a busy reader costs the writer one atomic operation.
+/// A task's waker with a flag in front of it, so that a busy reader costs the writer one atomic
+/// operation.
 #[derive(Default)]
 pub(crate) struct Wake {
     marked: AtomicBool,

@@ -1,8 +1,8 @@
 //! The fan-out bus: one ring of frames per stream, a single writer, many readers.
 //!
-//! The writer never waits for a reader. A reader is a *cursor*: a sequence number into the ring, not a queue. The replay
-//! that a late joiner gets is a place in the same ring, so the join between replay and live has no seam: no frame can be
-//! missing there and none can come twice.
+//! The writer never waits for a reader. A reader is a *cursor*: a sequence number into the ring,
+//! not a queue. The replay for a late joiner is a position in the same ring, so there is no seam
+//! between replay and live: no frame can be missing there, and none can come twice.
 
 mod budget;
 mod cursor;

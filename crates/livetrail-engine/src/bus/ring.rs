@@ -22,8 +22,9 @@ const FRAME_BYTES: u64 = 512;
 ///         │   segment    │   segment    │   segment    │
 /// ```
 ///
-/// A frame is published by filling a cell of the newest segment, which costs neither writer nor readers more than the frame's
-/// own count. Only where a segment begins or goes is something replaced that readers may be looking at.
+/// Publishing a frame fills a cell of the newest segment, which costs writer and readers only the
+/// frame's own count. Only the start and the removal of a segment replace a slot that readers may
+/// be reading.
 pub(super) struct Ring {
     /// Segments by their number, modulo the number of slots.
     slots: Box<[Slot<Segment>]>,
@@ -280,7 +281,8 @@ impl RingWriter {
         }
     }
 
-    /// The tail moves before a slot changes: a reader that finds its frame gone also finds itself behind.
+    /// The tail moves before a slot changes: a reader that finds its frame gone also finds that it
+    /// is behind.
     fn move_tail(&mut self, to: u64) {
         self.tail = to;
         self.ring.tail.store(to, Ordering::Release);

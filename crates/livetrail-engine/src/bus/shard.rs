@@ -1,8 +1,8 @@
-//! Sharded delivery: one worker wakes once per frame and serves all of its subscribers itself.
+//! Sharded delivery: one worker wakes once per frame and serves all of its viewers itself.
 //!
-//! A task per subscriber costs a wake, a poll and a trip through the scheduler for each subscriber and frame. A shard
-//! costs the writer one atomic operation, and one wake when the worker sleeps; the worker loads each new frame once and
-//! hands the same slice to every subscriber that is up to date.
+//! A task per viewer costs a wake, a poll and a trip through the scheduler for each viewer and
+//! frame. A shard costs the writer one atomic operation, and one wake if the worker sleeps. The
+//! worker loads each new frame once, and passes the same slice to each viewer that is up to date.
 //!
 //! ```text
 //!             attach ─▶ waiting ──── caught up ───▶ live ─┐ one batch for all of them
@@ -11,8 +11,8 @@
 //!                        └────────────────────┘
 //! ```
 //!
-//! Joining, leaving and resuming cost the same however many others there are, and none of them makes the worker look at
-//! those who are up to date.
+//! Joining, leaving and resuming cost the same for any number of viewers. None of them makes the
+//! worker visit the viewers that are up to date.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,22 +31,23 @@ use super::{
 };
 use crate::{event::Reason, progress::Pace, session::Playback};
 
-/// Streams that one shard can serve at once.
+/// The maximum number of streams that one shard can serve at once.
 const MAX_GROUPS: usize = 64 * WORDS;
 const WORDS: usize = 1_024;
 
-/// News that comes after less than this is likely to be followed by more before a worker could sleep and be woken.
+/// News that comes sooner than this is likely to be followed by more before a worker could sleep
+/// and wake.
 const DENSE_US: u64 = 20;
-/// Looks that a worker then takes for it before it sleeps: 5 to 15 µs.
+/// Checks for news that a worker then makes before it sleeps: 5 to 15 µs.
 const LOOKS: u32 = 300;
 
-/// Frames that a subscriber is offered at once at most.
+/// The maximum frames that a viewer is offered at once.
 const BATCH_FRAMES: usize = 256;
 
-/// What others tell a shard: that a stream has news, and that a session has ended.
+/// The signals to a shard: a stream has news, or a session has ended.
 pub(crate) struct ShardSignal {
     marks: Marks,
-    /// Sessions that ended elsewhere. Each ends once, so there are never more than subscribers.
+    /// Sessions that ended elsewhere. Each ends once, so there are never more than viewers.
     ended: Mutex<Vec<ViewerId>>,
 }
 
@@ -76,41 +77,42 @@ fn name(stream: &Arc<Stream>) -> usize {
     Arc::as_ptr(stream).addr()
 }
 
-/// Why a subscriber could not join a shard.
+/// Why a viewer could not join a shard.
 #[derive(Debug, thiserror::Error)]
 #[error("a shard serves at most {MAX_GROUPS} streams at once")]
 pub struct AttachError {
-    /// The subscriber, handed back.
+    /// The viewer, returned to the caller.
     pub playback: Box<Playback>,
 }
 
-/// Subscribers that one worker serves. Owned by that worker: nothing here is shared but the wake-up.
+/// Viewers that one worker serves. The worker owns the shard: only the wake-up is shared.
 ///
-/// The loop of a worker, in this order, for ever: [`ready`](Self::ready), then [`serve`](Self::serve). A worker that has
-/// other things to do as well takes `serve` apart: [`serve_news`](Self::serve_news) for those who are up to date, then
-/// [`serve_waiting`](Self::serve_waiting) for a few of the others, so that a thousand who join do not keep a thousand who
-/// watch from their next frame.
+/// A worker loops forever over [`ready`](Self::ready), then [`serve`](Self::serve). A worker with
+/// other work calls the parts of `serve`: [`serve_news`](Self::serve_news) for viewers that are up
+/// to date, then [`serve_waiting`](Self::serve_waiting) for a few of the others. A thousand viewers
+/// that join then do not keep a thousand others from their next frame.
 pub struct Shard<T> {
     signal: Arc<ShardSignal>,
     groups: Slab<GroupId, Group<T>>,
-    /// By the stream's address: a name, nothing is read through it. The group keeps the stream alive, so it is unique.
+    /// By the stream's address, which only serves as a name: nothing is read through it. The group
+    /// keeps the stream alive, so it is unique.
     by_stream: HashMap<usize, GroupId>,
     seats: Seats<T>,
-    /// To be served on their own, first come first served. One that has left since is passed over.
+    /// Viewers to serve individually, in order of arrival. A viewer that has left since is skipped.
     waiting: VecDeque<ViewerId>,
-    /// When the newest frame came that was served, in microseconds.
+    /// When the newest served frame came, in microseconds.
     newest_us: u64,
-    /// Frames come less than [`DENSE_US`] apart, or one came while the worker looked for it.
+    /// Frames come less than [`DENSE_US`] apart, or one came while the worker checked for it.
     dense: bool,
-    /// Scratch, kept for its capacity.
+    /// A buffer that is kept for its capacity.
     marked: Vec<usize>,
     batch: Vec<Arc<SharedFrame>>,
     own: Vec<Arc<SharedFrame>>,
     short: Vec<(usize, usize)>,
 }
 
-/// Names a group. Marks name its slot alone: a slot that is used again may be marked for the stream before, and then
-/// there is nothing new to serve.
+/// The id of a group. Marks name only its slot: a reused slot may still be marked for the stream
+/// before, and then there is nothing new to serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct GroupId {
     slot: usize,
@@ -131,36 +133,37 @@ impl Key for GroupId {
 
 type Seats<T> = Slab<ViewerId, Seat<T>>;
 
-/// The subscribers to one stream.
+/// The viewers of one stream.
 struct Group<T> {
     stream: Arc<Stream>,
     listener: Listener,
-    /// Frames below were offered to every subscriber that is up to date.
+    /// Frames below this were offered to each viewer that is up to date.
     seen: u64,
-    /// What those were offered since the group began.
+    /// The frames that those viewers were offered since the group started.
     pace: Arc<Pace>,
     /// Whether there was video to wait for when the stream was last checked.
     has_video: bool,
     live: Vec<Live<T>>,
-    /// Those who have nothing to take until there is news: a keyframe, or the frames that they are ahead by.
+    /// Viewers that have nothing to take until there is news: a keyframe, or the frames that they
+    /// are ahead by.
     idle: Vec<ViewerId>,
-    /// All of them, wherever they are.
+    /// All viewers of the group.
     viewers: usize,
 }
 
-/// Where a subscriber is to be found.
+/// The position of a viewer.
 struct Seat<T> {
     group: GroupId,
     place: Place<T>,
 }
 
 enum Place<T> {
-    /// At this place of the group's `live`.
+    /// At this index of the group's `live`.
     Live(usize),
     Aside(Aside<T>),
 }
 
-/// A subscriber that is not up to date.
+/// A viewer that is not up to date.
 struct Aside<T> {
     playback: Box<Playback>,
     state: T,
@@ -169,13 +172,14 @@ struct Aside<T> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Status {
-    /// To be served for the first time: it gets all that is there, whatever the others have got.
+    /// It is to be served for the first time: it gets everything that is available, whatever the
+    /// others got.
     New,
     /// In `waiting`.
     Waiting,
     /// In its group's `idle`.
     Idle,
-    /// Left alone until it is resumed.
+    /// It is skipped until it is resumed.
     Full,
 }
 
@@ -186,7 +190,7 @@ impl<T> Default for Shard<T> {
 }
 
 impl<T> Shard<T> {
-    /// A shard without subscribers.
+    /// A shard without viewers.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -204,23 +208,23 @@ impl<T> Shard<T> {
         }
     }
 
-    /// Subscribers at present.
+    /// The number of viewers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.seats.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no viewers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.seats.len() == 0
     }
 
-    /// Takes over a subscriber. Its first frames come with the next [`serve`](Self::serve), or when
-    /// [`serve_waiting`](Self::serve_waiting) comes to it.
+    /// Takes over a viewer. Its first frames come with the next [`serve`](Self::serve), or when
+    /// [`serve_waiting`](Self::serve_waiting) reaches it.
     ///
     /// # Errors
-    /// [`AttachError`] when the shard serves as many streams as it can; the subscriber is handed back.
+    /// [`AttachError`] if the shard serves its maximum number of streams; it returns the viewer.
     pub fn attach(
         &mut self,
         playback: impl Into<Box<Playback>>,
@@ -250,14 +254,16 @@ impl<T> Shard<T> {
         Ok(id)
     }
 
-    /// Lets a subscriber go, for instance because its client left. What becomes of its session is up to the caller.
+    /// Releases a viewer, for instance because its client left. The caller decides about its
+    /// session.
     pub fn detach(&mut self, viewer: ViewerId) -> Option<(Playback, T)> {
         let (playback, state) = self.remove(viewer)?;
         playback.stand();
         Some((*playback, state))
     }
 
-    /// A subscriber that was full can take frames again: it is offered some with the next [`serve`](Self::serve).
+    /// Notes that a full viewer can take frames again: it is offered some with the next
+    /// [`serve`](Self::serve).
     pub fn resume(&mut self, viewer: ViewerId) {
         if let Some(seat) = self.seats.get_mut(viewer)
             && let Place::Aside(aside) = &mut seat.place
@@ -268,7 +274,7 @@ impl<T> Shard<T> {
         }
     }
 
-    /// What the caller keeps for a subscriber.
+    /// The caller's state of a viewer.
     pub fn state_mut(&mut self, viewer: ViewerId) -> Option<&mut T> {
         let seat = self.seats.get_mut(viewer)?;
         match &mut seat.place {
@@ -280,10 +286,11 @@ impl<T> Shard<T> {
         }
     }
 
-    /// Waits until there is something to serve: news of a stream, the end of a session, a subscriber that waits.
+    /// Waits until there is something to serve: news of a stream, the end of a session, a waiting
+    /// viewer.
     ///
-    /// While frames come closer together than a sleep and a wake-up take, it looks for the next one for some microseconds before it
-    /// sleeps, and keeps its thread for so long.
+    /// While frames come closer together than a sleep and a wake-up take, it checks for the next
+    /// one for some microseconds before it sleeps, and occupies its thread for this long.
     pub async fn ready(&mut self) {
         if self.dense && !self.has_waiting() {
             self.dense = self.signal.marks.wake().look(LOOKS);
@@ -291,9 +298,9 @@ impl<T> Shard<T> {
         poll_fn(|cx| self.poll_ready(cx)).await;
     }
 
-    /// [`ready`](Self::ready) for those who wait for other things too.
+    /// [`ready`](Self::ready) for code that waits for other things too.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Asked in any case: who is told of news later must be known by then.
+        // This is polled in any case: it registers the waker for later news.
         let news = self.poll_news(cx);
         if self.has_waiting() {
             return Poll::Ready(());
@@ -301,7 +308,8 @@ impl<T> Shard<T> {
         news
     }
 
-    /// Ready when a stream has news (a frame, its end) or a session has ended, once for all that came since the last time.
+    /// Ready when a stream has news (a frame, its end) or a session has ended, once for everything
+    /// since the last time.
     pub fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.signal.marks.wake().take_or_register(cx.waker()) {
             Poll::Ready(())
@@ -310,21 +318,22 @@ impl<T> Shard<T> {
         }
     }
 
-    /// Whether there are subscribers for [`serve_waiting`](Self::serve_waiting).
+    /// Whether there are viewers for [`serve_waiting`](Self::serve_waiting).
     #[must_use]
     pub fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Serves everybody: [`serve_news`](Self::serve_news), then all who wait.
+    /// Serves all viewers: [`serve_news`](Self::serve_news), then all waiting viewers.
     pub fn serve(&mut self, deliver: &mut impl Deliver<T>) {
         self.serve_news(deliver);
         self.serve_waiting(usize::MAX, deliver);
     }
 
-    /// Gives all who are up to date what is new, and lets go of those whose sessions have ended.
+    /// Delivers new frames to all viewers that are up to date, and releases those whose sessions
+    /// have ended.
     pub fn serve_news(&mut self, deliver: &mut impl Deliver<T>) {
-        // Whoever let the news gather has not been asked for what came meanwhile, and need not be.
+        // The news until now is served here, so the wake-up for it is no longer needed.
         self.signal.marks.wake().take();
         self.remove_ended(deliver);
         let mut marked = std::mem::take(&mut self.marked);
@@ -338,8 +347,9 @@ impl<T> Shard<T> {
         self.marked = marked;
     }
 
-    /// Gives up to `limit` subscribers what they alone need: configurations and the GOP when they are new, old frames when
-    /// they were full. Each is offered all that is there until it is full.
+    /// Delivers to up to `limit` viewers what they alone need: configurations and the GOP for a new
+    /// viewer, old frames for one that was full. Each is offered everything that is available until
+    /// it is full.
     pub fn serve_waiting(&mut self, limit: usize, deliver: &mut impl Deliver<T>) {
         for _ in 0..limit {
             let Some(viewer) = self.waiting.pop_front() else {
@@ -370,7 +380,7 @@ impl<T> Shard<T> {
         let (seats, waiting) = (&mut self.seats, &mut self.waiting);
         let batch = &mut self.batch;
         batch.clear();
-        // Closed is read before the head: what was published before the end is still handed out.
+        // Closed is read before the head: frames published before the end are still delivered.
         let closed = group.stream.is_closed();
         let mut published = group.stream.published();
         let (first, head) = (group.seen, published.head());
@@ -378,7 +388,8 @@ impl<T> Shard<T> {
         let pushed_us = group.stream.pushed_us();
         batch.extend((first..last).map_while(|seq| published.get(seq).cloned()));
         let whole = batch.len() as u64 == last - first;
-        // After the frames: whoever sees the first of the video sees that there is some.
+        // This comes after the frames are read: a worker that sees the first video frame sees that
+        // there is video.
         let has_video = group.stream.has_video(first);
         let had_video = std::mem::replace(&mut group.has_video, has_video);
         let video_began = has_video && !had_video;
@@ -409,13 +420,13 @@ impl<T> Shard<T> {
 
     fn catch_up(&mut self, viewer: ViewerId, deliver: &mut impl Deliver<T>) {
         let Some(seat) = self.seats.get_mut(viewer) else {
-            // It has left since.
+            // It has left meanwhile.
             return;
         };
         let Place::Aside(aside) = &mut seat.place else {
             return;
         };
-        // A viewer is in the queue once; what is there twice is passed over.
+        // A viewer is in the queue once; a second entry is skipped.
         if !matches!(aside.status, Status::New | Status::Waiting) {
             return;
         }
@@ -423,7 +434,8 @@ impl<T> Shard<T> {
             debug_assert!(false, "a viewer's group is open");
             return;
         };
-        // Who is new has waited long enough. Who is not must not run ahead of the others: it could never join them.
+        // A new viewer has waited long enough. Any other must not run ahead of the group: it could
+        // never join it.
         let until = match aside.status {
             Status::New => u64::MAX,
             Status::Waiting | Status::Idle | Status::Full => group.seen,
@@ -438,7 +450,7 @@ impl<T> Shard<T> {
                 self.make_live(viewer);
             }
             Ok(true) => {
-                // What it waits for has not come, or has been marked.
+                // The awaited frame has not come, or has been marked.
                 aside.status = Status::Idle;
                 group.idle.push(viewer);
             }
@@ -446,7 +458,7 @@ impl<T> Shard<T> {
         }
     }
 
-    /// From where it is to where the group is there is nothing left.
+    /// Makes a viewer live: no frames are left between its position and the group's.
     fn make_live(&mut self, viewer: ViewerId) {
         let Some(seat) = self.seats.get_mut(viewer) else {
             debug_assert!(false, "a viewer that was just served has not left");
@@ -532,7 +544,8 @@ impl<T> Shard<T> {
 }
 
 impl<T> Group<T> {
-    /// Offers the batch to all who are up to date. Those that do not take all of it leave them.
+    /// Offers the batch to all viewers that are up to date. Viewers that do not take the whole
+    /// batch leave the live set.
     fn deliver_live(
         &mut self,
         seats: &mut Seats<T>,
@@ -547,7 +560,7 @@ impl<T> Group<T> {
         let mut viewers = LiveViewers::new(&mut self.live, short, batch.len());
         deliver.deliver_live(batch, &mut viewers);
         drop(viewers);
-        // From the back, so that removing by swap moves only those who took everything.
+        // From the back, so that swap removal moves only viewers that took everything.
         for &(at, taken) in short.iter().rev() {
             let Some(mut live) = self.take_live(seats, at) else {
                 continue;
@@ -563,7 +576,7 @@ impl<T> Group<T> {
         self.seen = seen;
     }
 
-    /// Of those who are up to date, these no longer are.
+    /// Moves the live viewers for which `which` holds to the waiting queue.
     fn set_aside(
         &mut self,
         seats: &mut Seats<T>,
@@ -580,7 +593,7 @@ impl<T> Group<T> {
         }
     }
 
-    /// The stream is over, and all who are up to date have had its last frame.
+    /// Ends the live viewers: the stream has ended, and all of them have its last frame.
     fn end_live(&mut self, seats: &mut Seats<T>, deliver: &mut impl Deliver<T>) {
         while let Some(last) = self.live.len().checked_sub(1)
             && let Some(live) = self.take_live(seats, last)
@@ -593,7 +606,7 @@ impl<T> Group<T> {
         }
     }
 
-    /// There is news: those who had nothing to take look again.
+    /// Moves idle viewers to the waiting queue after news.
     fn wake_idle(&mut self, seats: &mut Seats<T>, waiting: &mut VecDeque<ViewerId>) {
         for viewer in self.idle.drain(..) {
             let seat = seats.get_mut(viewer);
@@ -609,7 +622,7 @@ impl<T> Group<T> {
         }
     }
 
-    /// Takes one out of those who are up to date; it goes on where they are.
+    /// Removes a viewer from the live set; its position becomes that of the set.
     fn take_live(&mut self, seats: &mut Seats<T>, at: usize) -> Option<Live<T>> {
         if at >= self.live.len() {
             debug_assert!(false, "{at} is not the position of a live viewer");
@@ -650,7 +663,7 @@ impl<T> Drop for Shard<T> {
 }
 
 impl<T> Aside<T> {
-    /// Offers what is there below frame `until`; true when all of it was taken.
+    /// Offers the frames below `until`; true if the viewer took all of them.
     fn take_own(
         &mut self,
         id: ViewerId,

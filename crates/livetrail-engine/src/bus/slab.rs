@@ -1,16 +1,16 @@
-//! Values in numbered slots: finding one is an index, and a slot that is used again has another key.
+//! Values in numbered slots: a look-up is an index, and a reused slot has another key.
 
 use std::marker::PhantomData;
 
-/// What names a value in a [`Slab`]: a slot, and a number that no other value of the slab ever has.
+/// The key of a value in a [`Slab`]: a slot, and a number that no other value of the slab ever has.
 pub(super) trait Key: Copy {
     fn new(slot: usize, number: u64) -> Self;
     fn slot(self) -> usize;
     fn number(self) -> u64;
 }
 
-/// Values that are found by key. Slots of removed values are used again, so there are never more
-/// slots than there were values at once.
+/// Values with keys. Slots of removed values are reused, so there are never more slots than there
+/// were values at once.
 pub(super) struct Slab<K, V> {
     slots: Vec<Option<(u64, V)>>,
     free: Vec<usize>,
@@ -28,12 +28,12 @@ impl<K: Key, V> Slab<K, V> {
         }
     }
 
-    /// Values at present.
+    /// The number of values.
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    /// Keeps what `make` makes of its key.
+    /// Inserts the value that `make` builds from its key.
     pub(super) fn insert(&mut self, make: impl FnOnce(K) -> V) -> K {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -46,7 +46,7 @@ impl<K: Key, V> Slab<K, V> {
         key
     }
 
-    /// `None` when the value was removed.
+    /// `None` if the value was removed.
     pub(super) fn get_mut(&mut self, key: K) -> Option<&mut V> {
         match self.slots.get_mut(key.slot())? {
             Some((number, value)) if *number == key.number() => Some(value),
@@ -60,7 +60,7 @@ impl<K: Key, V> Slab<K, V> {
         Some(K::new(slot, *number))
     }
 
-    /// `None` when it was removed before.
+    /// `None` if it was removed before.
     pub(super) fn remove(&mut self, key: K) -> Option<V> {
         let slot = self.slots.get_mut(key.slot())?;
         let (_, value) = slot.take_if(|(number, _)| *number == key.number())?;
@@ -98,7 +98,7 @@ mod tests {
     }
 
     proptest! {
-        /// A slab has what a map by key has, in as few slots as possible.
+        /// A slab has the same values as a map by key, in as few slots as possible.
         #[test]
         fn a_key_finds_its_own_value_or_none(steps in prop::collection::vec((any::<bool>(), 0..8_usize), 0..60)) {
             let (mut slab, mut map, mut keys) = (Slab::new(), HashMap::new(), Vec::new());

@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(
             spread.lock().streams.len(),
             1,
-            "a stream without subscribers is forgotten"
+            "a stream without viewers is forgotten"
         );
     }
 
