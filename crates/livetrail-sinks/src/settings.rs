@@ -3,8 +3,8 @@
 //! The settings of all kinds are in every build, so that a configuration is checked in the same way
 //! everywhere. A kind that this build leaves out is refused when the sink is built.
 //!
-//! A new kind is a folder with `settings.rs` ([`Settings`]) and `build.rs` ([`Build`]), a line of the
-//! table at the end of this file, and its feature.
+//! A new kind is a folder with `settings.rs` (trait `Settings`) and `build.rs` (trait `Build`), a line
+//! of the table at the end of this file, and its feature.
 
 #[path = "file/settings.rs"]
 mod file;
