@@ -7,18 +7,10 @@
 
 use std::io;
 
-use rustix::io::Errno;
-
-use crate::error::{Fatal, LedgerError};
-
-/// Conditions that end without a repair of the trail.
-const CODES: [Errno; 5] = [
-    Errno::MFILE,
-    Errno::NFILE,
-    Errno::NOMEM,
-    Errno::AGAIN,
-    Errno::INTR,
-];
+use crate::{
+    error::{Fatal, LedgerError},
+    store::sys::{OUT_OF_FILES, PASSING},
+};
 
 /// A step that the system refuses for now. The log tries it again.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +78,9 @@ pub(crate) fn is_passing(error: &io::Error) -> bool {
             error.kind(),
             io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
         )
-        || Errno::from_io_error(error).is_some_and(|code| CODES.contains(&code))
+        || error
+            .raw_os_error()
+            .is_some_and(|code| PASSING.contains(&code))
 }
 
 /// Whether the error means missing space.
@@ -99,20 +93,20 @@ pub(crate) fn is_no_space(error: &io::Error) -> bool {
 
 /// Whether the error means that this process or machine cannot open further files.
 pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::MFILE | Errno::NFILE)
-    )
+    let code = error.raw_os_error();
+    code.is_some_and(|code| OUT_OF_FILES.contains(&code))
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     #[test]
     fn what_passes_is_told_from_what_does_not() {
-        for code in CODES {
-            assert!(is_passing(&code.into()), "{code:?}");
+        for code in PASSING {
+            assert!(is_passing(&io::Error::from_raw_os_error(code)), "{code}");
         }
         for code in [Errno::NOSPC, Errno::DQUOT] {
             assert!(is_passing(&code.into()), "{code:?}");

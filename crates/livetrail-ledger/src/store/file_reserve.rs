@@ -1,7 +1,7 @@
 //! File descriptors that the log reserves for itself, so that a server whose connections use all
 //! others can still write its trail.
 //!
-//! They are open on `/dev/null`. When a file cannot be opened for lack of descriptors, one of them
+//! They are open on the null device. When a file cannot be opened for lack of descriptors, one of them
 //! is closed and the file gets its number. When that file is closed, the reserve is refilled. In
 //! between, another thread may take the number: then the next one is released, and finally the step
 //! is tried again like any other step with a passing error.
@@ -15,6 +15,7 @@ use std::{
     },
 };
 
+use super::sys::NULL;
 use crate::passing::is_out_of_files;
 
 /// The number that a store reserves once it is locked for writing: twice the number that the three
@@ -57,7 +58,7 @@ impl FileReserve {
         let mut kept = self.kept();
         let wanted = self.wanted.load(Ordering::Relaxed);
         while kept.len() < wanted {
-            let Ok(file) = File::open("/dev/null") else {
+            let Ok(file) = File::open(NULL) else {
                 break;
             };
             kept.push(file);

@@ -4,10 +4,10 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
+use super::sys;
 use crate::error::LedgerError;
 
 /// A key file has 65 bytes; a file longer than this is not a key file.
@@ -15,17 +15,16 @@ const MAX_BYTES: u64 = 1024;
 
 pub(crate) fn write_key_file(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
     let failed = |error| LedgerError::io("write the key file", path.display().to_string(), error);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    let mut file = sys::with_mode(&mut options, 0o600)
         .open(path)
         .map_err(failed)?;
     file.write_all(bytes)
         .and_then(|()| file.sync_all())
         .map_err(failed)?;
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    fs::File::open(parent.unwrap_or(Path::new(".")))
+    sys::open_dir(parent.unwrap_or(Path::new(".")))
         .and_then(|dir| dir.sync_all())
         .map_err(failed)
 }
@@ -38,7 +37,7 @@ pub(crate) fn read_key_file(path: &Path) -> Result<Vec<u8>, LedgerError> {
     };
     let file = fs::File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    let mode = metadata.mode() & 0o7777;
+    let mode = sys::mode(&metadata);
     if mode & 0o077 != 0 {
         return Err(LedgerError::KeyMode {
             path: shown(),

@@ -8,6 +8,7 @@ mod file_reserve;
 mod key_file;
 mod mem;
 mod real;
+pub(crate) mod sys;
 
 use std::{fmt, io, sync::Arc};
 

@@ -1,21 +1,18 @@
 //! The operating system's store: the only module that uses `std::fs`.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Read as _, Write as _},
     num::NonZeroU64,
-    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rustix::fs::{
-    Advice, CWD, FallocateFlags, FlockOperation, RenameFlags, fadvise, fallocate, fdatasync, flock,
-    renameat_with, statvfs, syncfs,
+use super::{
+    Access, File, Listed, Lock, SharedStore, Space, Store,
+    file_reserve::FileReserve,
+    sys::{self, begin_write_back},
 };
-use rustix::io::retry_on_intr;
-
-use super::{Access, File, Listed, Lock, SharedStore, Space, Store, file_reserve::FileReserve};
 
 /// From this many files up, one `syncfs` is cheaper than a sync of each (a sync costs 3 to 4 ms,
 /// for a file of any size).
@@ -68,11 +65,11 @@ struct RealFile(fs::File);
 
 impl File for RealFile {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        sys::write_all_at(&self.0, bytes, offset)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        Ok(fdatasync(&self.0)?)
+        sys::sync_data(&self.0)
     }
 
     fn begin_sync(&mut self, offset: u64, len: u64) {
@@ -83,7 +80,7 @@ impl File for RealFile {
         let mut read = 0;
         while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
             let at = offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
-            match self.0.read_at(rest, at) {
+            match sys::read_at(&self.0, rest, at) {
                 Ok(0) => break,
                 Ok(more) => read = read.saturating_add(more),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -108,22 +105,10 @@ struct RealLock(#[expect(dead_code, reason = "held open, never read")] fs::File)
 
 impl Lock for RealLock {}
 
-/// Starts writing a file's part of the page cache to the disk, up to its end without a length.
-/// Linux does so when advised that the data will not be needed, and keeps the pages while it writes
-/// them; elsewhere it may do nothing.
-fn begin_write_back(file: &fs::File, offset: u64, len: Option<NonZeroU64>) {
-    // It is only advice: if ignored, the sync takes longer.
-    let _ = fadvise(file, offset, len, Advice::DontNeed);
-}
-
 fn create(path: &Path, access: Access) -> io::Result<fs::File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(access.mode())
-        .open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true);
+    sys::with_mode(&mut options, access.mode()).open(path)
 }
 
 impl Store for RealStore {
@@ -163,18 +148,12 @@ impl Store for RealStore {
     fn preallocate(&self, path: &str, len: u64) -> io::Result<Box<dyn File>> {
         let at = self.at(path);
         let file = self.reserve.open(|| create(&at, Access::Private))?;
-        match retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, len)) {
-            Ok(()) => {}
-            // Not every file system can reserve space. There only the length is set, and a write
-            // reports `StorageFull`.
-            Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(len)?,
-            Err(error) => {
-                drop(file);
-                // The partly reserved space is released. If that fails too, the first error is the
-                // more useful one.
-                let _ = fs::remove_file(at);
-                return Err(error.into());
-            }
+        if let Err(error) = sys::reserve(&file, len) {
+            drop(file);
+            // The partly reserved space is released. If that fails too, the first error is the
+            // more useful one.
+            let _ = fs::remove_file(at);
+            return Err(error);
         }
         Ok(Box::new(RealFile(file)))
     }
@@ -187,17 +166,20 @@ impl Store for RealStore {
 
     fn sync_files(&self, paths: &[String]) -> io::Result<()> {
         if paths.len() >= SYNCFS_FROM_FILES {
-            return self.with(|| fs::File::open(&self.root), |file| Ok(syncfs(file)?));
+            let all = |root| Ok(sys::sync_file_system(&root));
+            if let Some(synced) = self.with(|| sys::open_dir(&self.root), all)? {
+                return synced;
+            }
         }
         for path in paths {
             let at = self.at(path);
-            self.with(|| fs::File::open(&at), |file| Ok(fdatasync(file)?))?;
+            self.with(|| sys::open_to_sync(&at), |file| sys::sync_data(&file))?;
         }
         Ok(())
     }
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
-        self.with(|| fs::File::open(self.at(path)), |file| file.sync_all())
+        self.with(|| sys::open_dir(&self.at(path)), |file| file.sync_all())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -205,18 +187,7 @@ impl Store for RealStore {
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        let (from, to) = (self.at(from), self.at(to));
-        match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
-            // The file system lacks it. We hold the directory's lock, so nobody takes the name
-            // between check and rename.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                if to.try_exists()? {
-                    return Err(io::ErrorKind::AlreadyExists.into());
-                }
-                fs::rename(from, to)
-            }
-            other => Ok(other?),
-        }
+        sys::rename_new(&self.at(from), &self.at(to))
     }
 
     fn create_dir(&self, path: &str) -> io::Result<Vec<String>> {
@@ -236,15 +207,12 @@ impl Store for RealStore {
                 // Directories above the trail's own are not ours to restrict.
                 fs::create_dir_all(&at)?;
                 if let Some(above) = at.parent().filter(|above| !above.as_os_str().is_empty()) {
-                    self.with(|| fs::File::open(above), |file| file.sync_all())?;
+                    self.with(|| sys::open_dir(above), |file| file.sync_all())?;
                 }
                 continue;
             }
             let private = dir.starts_with(crate::layout::PRIVATE);
-            let made = DirBuilder::new()
-                .mode(if private { 0o700 } else { 0o755 })
-                .create(at);
-            match made {
+            match sys::create_dir(&at, if private { 0o700 } else { 0o755 }) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
@@ -285,29 +253,16 @@ impl Store for RealStore {
     }
 
     fn lock(&self, path: &str) -> io::Result<Box<dyn Lock>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(Access::Private.mode())
-            .open(self.at(path))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = sys::with_mode(&mut options, Access::Private.mode()).open(self.at(path))?;
+        sys::try_lock(&file)?;
         self.reserve.begin();
         Ok(Box::new(RealLock(file)))
     }
 
     fn space(&self) -> io::Result<Space> {
-        let stat = retry_on_intr(|| statvfs(&self.root))?;
-        // `f_blocks` includes the blocks reserved for root; for us they count as used.
-        let reserved = stat.f_bfree.saturating_sub(stat.f_bavail);
-        Ok(Space {
-            total_bytes: stat
-                .f_blocks
-                .saturating_sub(reserved)
-                .saturating_mul(stat.f_frsize),
-            available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
-        })
+        sys::space(&self.root)
     }
 
     fn for_reading(&self) -> Option<SharedStore> {
