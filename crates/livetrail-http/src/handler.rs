@@ -1,6 +1,9 @@
 //! The handler of requests for a stream: it connects the protocol with the engine.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Once},
+};
 
 use axum::{
     Router,
@@ -28,6 +31,8 @@ const MAX_ASKED_HEADERS_BYTES: usize = 1_024;
 struct Context {
     engine: Engine,
     options: PlaybackOptions,
+    /// That there are no addresses is reported once.
+    no_address: Arc<Once>,
 }
 
 /// Serves `GET` and `HEAD` of `/{app}/{stream}.flv` and `/{app}/{instance}/{stream}.flv` from the
@@ -35,15 +40,24 @@ struct Context {
 ///
 /// - The token comes from `Authorization: Bearer`, else from `?token=`.
 /// - The peer's address comes from axum's `ConnectInfo`, which [`HttpGateway`](crate::HttpGateway)
-///   provides.
+///   provides. In another server use `into_make_service_with_connect_info::<SocketAddr>()`.
+///   Without it no viewer has an address on record, and a warning in the log says so.
 /// - `HEAD` is an attempt like any other; its session ends at once.
 /// - The engine limits how long a client waits for admission. The attempt of a client that leaves
 ///   is given up.
 /// - The router has no fallback, so that it can be merged into another.
+///
+/// # Panics
+/// axum panics when this router is merged with one that has a route of two parameters at the same
+/// place, such as `/{org}/{repo}`. Nest it there: `.nest("/play", router(engine, options))`.
 pub fn router(engine: Engine, options: PlaybackOptions) -> Router {
     Router::new()
         .route("/{app}/{*stream}", any(answer))
-        .with_state(Context { engine, options })
+        .with_state(Context {
+            engine,
+            options,
+            no_address: Arc::new(Once::new()),
+        })
 }
 
 async fn answer(State(context): State<Context>, request: Request) -> Response<Body> {
@@ -111,6 +125,13 @@ async fn play(context: &Context, request: &Parts) -> Result<Response<Body>> {
     };
     let key = stream_key(&context.engine, &named)
         .map_err(|stand_in| refuse(stand_in, Reason::BadName))?;
+    if peer(request).is_none() {
+        context.no_address.call_once(|| {
+            tracing::warn!(
+                "viewers over HTTP-FLV have no address on record: serve the router with `into_make_service_with_connect_info`"
+            );
+        });
+    }
     let link = request.extensions.get::<Link>();
     if link.is_some_and(Link::is_reserved) {
         return Err(refuse(key, Reason::LimitReached));
@@ -203,4 +224,66 @@ fn attempt(key: StreamKey, token: Option<String>, request: &Parts) -> Attempt {
         attempt = attempt.credentials(Credentials::token(token));
     }
     attempt
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use livetrail_engine::AppSpec;
+    use tracing::{Event, Level, Metadata, Subscriber, span};
+
+    use super::*;
+
+    /// Counts warnings.
+    struct Warnings(Arc<AtomicUsize>);
+
+    impl Subscriber for Warnings {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() == Level::WARN
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            if event.metadata().target().ends_with("handler") {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[tokio::test]
+    async fn viewers_without_an_address_are_reported_once() {
+        let warnings = Arc::new(AtomicUsize::new(0));
+        let _guard = tracing::subscriber::set_default(Warnings(warnings.clone()));
+        let engine = Engine::builder().application(AppSpec::new("live"));
+        let context = Context {
+            engine: engine.build().unwrap(),
+            options: PlaybackOptions::default(),
+            no_address: Arc::new(Once::new()),
+        };
+        let ask = |peer: Option<SocketAddr>| {
+            let mut request = Request::new(Body::empty());
+            *request.uri_mut() = "/live/cam.flv".parse().unwrap();
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(ConnectInfo(peer));
+            }
+            answer(State(context.clone()), request)
+        };
+        ask(Some(([127, 0, 0, 1], 1).into())).await;
+        assert_eq!(warnings.load(Ordering::Relaxed), 0);
+        ask(None).await;
+        ask(None).await;
+        assert_eq!(warnings.load(Ordering::Relaxed), 1);
+    }
 }
