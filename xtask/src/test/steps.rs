@@ -96,6 +96,13 @@ pub(crate) fn all() -> Vec<Step> {
             docs,
         ),
         step(
+            "platforms",
+            "what is meant for other systems compiles for them",
+            &[],
+            false,
+            platforms,
+        ),
+        step(
             "deny",
             "licences, bans, sources and advisories of all dependencies",
             &[],
@@ -248,6 +255,52 @@ fn docs(context: &mut Context) -> Result<Outcome> {
     command.env("RUSTDOCFLAGS", "-D warnings");
     context.must(command)?;
     Ok(Outcome::nothing_to_add())
+}
+
+/// A target, and the crates that compile for it without a C compiler of its own.
+const PLATFORMS: [(&str, &[&str]); 4] = [
+    ("aarch64-unknown-linux-gnu", ELSEWHERE),
+    ("aarch64-apple-darwin", ELSEWHERE),
+    ("x86_64-pc-windows-gnu", ELSEWHERE),
+    (
+        "wasm32-unknown-unknown",
+        &["livetrail-record", "livetrail-tlog"],
+    ),
+];
+
+const ELSEWHERE: &[&str] = &[
+    "livetrail-engine",
+    "livetrail-ledger",
+    "livetrail-record",
+    "livetrail-tlog",
+];
+
+/// A target that is not installed is left out, and named: not every machine has a network.
+fn platforms(context: &mut Context) -> Result<Outcome> {
+    let installed = std::process::Command::new("rustup")
+        .args(["target", "list", "--installed"])
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
+    let mut missing = Vec::new();
+    for (target, crates) in PLATFORMS {
+        if !installed.lines().any(|line| line.trim() == target) {
+            missing.push(target);
+            continue;
+        }
+        let mut command = context.cargo(&["check", "--locked", "--target", target]);
+        for name in crates {
+            command.args(["--package", name]);
+        }
+        context.must(command)?;
+    }
+    if missing.is_empty() {
+        return Ok(Outcome::nothing_to_add());
+    }
+    let missing = missing.join(" ");
+    Ok(Outcome::Passed(format!(
+        "not installed: `rustup target add {missing}`"
+    )))
 }
 
 fn system(context: &mut Context) -> Result<Outcome> {
