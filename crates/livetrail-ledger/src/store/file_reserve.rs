@@ -1,10 +1,10 @@
 //! File descriptors that the log reserves for itself, so that a server whose connections use all
 //! others can still write its trail.
 //!
-//! They are open on the null device. When a file cannot be opened for lack of descriptors, one of them
-//! is closed and the file gets its number. When that file is closed, the reserve is refilled. In
-//! between, another thread may take the number: then the next one is released, and finally the step
-//! is tried again like any other step with a passing error.
+//! They are open on the null device. When a file cannot be opened for lack of descriptors, one of
+//! them is closed and the file gets its number. When that file is closed, the reserve is refilled.
+//! In between, another thread may take the number: then the next one is released, and finally the
+//! step is tried again like any other step with a passing error.
 
 use std::{
     fs::File,
