@@ -1,4 +1,4 @@
-//! The OpenAPI document: its head, and what holds for every path.
+//! The OpenAPI document: its head, and the parts that all paths share.
 
 use serde_json::{Value, json};
 use utoipa::{
@@ -19,7 +19,7 @@ use utoipa::{
 )]
 pub(super) struct Document;
 
-/// How a token is shown.
+/// Describes how a client shows its token.
 struct Bearer;
 
 impl Modify for Bearer {
@@ -61,7 +61,8 @@ pub(super) struct Bytes(#[expect(dead_code, reason = "it describes a body")] Vec
 /// The media type of a problem.
 const PROBLEM: &str = livetrail_http::PROBLEM_JSON;
 
-/// Adds what holds for every path: refusals are problems, what the guard answers, and HEAD where there is GET.
+/// Adds the parts that all paths share: refusals are problems, the answers of the guard, and HEAD
+/// for each GET.
 pub(super) fn finished(document: utoipa::openapi::OpenApi) -> Value {
     let mut document = serde_json::to_value(document).unwrap_or_default();
     let paths = document["paths"].as_object_mut();
@@ -133,7 +134,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     }
 }
 
-/// The same without a body.
+/// The same operation without a body.
 fn head_of(get: &Value) -> Value {
     let mut head = get.clone();
     let id = get["operationId"].as_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Why a request was not answered as asked: one shape for the whole API, `application/problem+json`.
+//! The API's refusals. All have one shape: `application/problem+json`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use axum::{
 };
 use livetrail_http::Problem;
 
-/// Why a request was not answered as asked.
+/// The reason for which a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ApiError {
     NoSuchPath,
@@ -19,7 +19,7 @@ pub(super) enum ApiError {
     BadQuery(String),
     TokenMissing,
     TokenWrong,
-    /// Too many wrong tokens came from this address; how long until the next is checked.
+    /// Too many wrong tokens came from this address. The next one is checked after this time.
     TooManyWrong(Duration),
     HostNotLocal,
     ForeignOrigin,

@@ -1,12 +1,13 @@
-//! The two text formats of metrics: OpenMetrics for those who ask for it, the older one, which everything reads, for all others.
+//! The two text formats of metrics. A client gets OpenMetrics if it asks for it, and otherwise the
+//! older format, which every program reads.
 
 /// OpenMetrics.
 pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Prometheus' text format.
+/// The text format of Prometheus.
 pub(super) const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Whether a request's `Accept` asks for OpenMetrics, of the version that there is.
+/// Whether a request's `Accept` asks for OpenMetrics. Its version is not compared.
 pub(super) fn wants_open_metrics(accept: &str) -> bool {
     accept.split(',').any(|kind| {
         let mut parts = kind.split(';').map(str::trim);
@@ -16,13 +17,14 @@ pub(super) fn wants_open_metrics(accept: &str) -> bool {
     })
 }
 
-/// OpenMetrics as the older text format: the head of a counter has the name of its samples, and there are no units and no end.
+/// Translates OpenMetrics into the older text format. There the head of a counter has the name of
+/// its samples, and units and the end are not written.
 pub(super) fn plain(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut help: Option<(&str, &str)> = None;
     for line in open_metrics.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
-            // The kind follows, and says which name the head has.
+            // The line of the kind follows. It decides the name in the head.
             help = rest.split_once(' ');
         } else if let Some((name, kind)) = line
             .strip_prefix("# TYPE ")

@@ -1,4 +1,4 @@
-//! Wrong API tokens, counted by address: guessing is slow, and the table that sees to it is bounded.
+//! Counts wrong API tokens by address. This makes guessing slow. The table is bounded.
 
 use std::{
     collections::HashMap,
@@ -10,28 +10,28 @@ use std::{
 use livetrail_engine::Clock;
 use tokio::sync::Semaphore;
 
-/// Wrong tokens that an address may show at once.
+/// An address may show this many wrong tokens at once.
 const BURST: u32 = 10;
 
-/// One more is forgiven each time this has passed.
+/// One more wrong token is forgiven after each such interval.
 const FORGIVEN_EVERY: Duration = Duration::from_secs(6);
 
-/// Addresses that are kept. When all are in use, those that come new share one entry.
+/// The table keeps this many addresses. If all entries are in use, new addresses share one entry.
 const MOST_ADDRESSES: usize = 4_096;
 
-/// A full table is searched for those that are forgiven no more often than this.
+/// A full table is searched for forgiven addresses at most once in this time.
 const SWEPT_EVERY: Duration = Duration::from_secs(1);
 
 /// An answer to an address over its budget is held back for this long.
 pub(super) const DELAY: Duration = Duration::from_secs(1);
 
-/// Answers that are held back at the same time; what comes beyond that is answered at once.
+/// At most this many answers are held back at the same time. Any further answer is sent at once.
 const MOST_DELAYED: usize = 256;
 
-/// Who has shown wrong tokens lately.
+/// Addresses that have shown wrong tokens lately.
 ///
-/// For each address the time at which its failures are all forgiven (the generic cell rate algorithm): a failure moves it on by
-/// [`FORGIVEN_EVERY`].
+/// The table has, for each address, the time at which all its failures are forgiven (the generic
+/// cell rate algorithm). A failure moves this time by [`FORGIVEN_EVERY`].
 pub(super) struct Failures {
     clock: Arc<dyn Clock>,
     table: Mutex<Table>,
@@ -41,12 +41,13 @@ pub(super) struct Failures {
 #[derive(Default)]
 struct Table {
     forgiven_at: HashMap<Option<IpAddr>, Duration>,
-    /// When those that are forgiven were last removed.
+    /// Time at which the forgiven addresses were last removed.
     swept_at: Option<Duration>,
 }
 
 impl Table {
-    /// The entry of an address: its own, as long as there is one to be had.
+    /// The entry of an address: its own if it has one or if there is a free one, else the shared
+    /// one.
     fn key(&mut self, peer: IpAddr, now: Duration) -> Option<IpAddr> {
         let key = network(peer);
         let full = |table: &Self| table.forgiven_at.len() >= MOST_ADDRESSES;
@@ -69,7 +70,10 @@ impl Failures {
         }
     }
 
-    /// Counts a wrong token. `Err` when the address is over its budget: how long until a failure is forgiven.
+    /// Counts a wrong token.
+    ///
+    /// # Errors
+    /// The address is over its budget. The error is the time until the next failure is forgiven.
     pub(super) fn count(&self, peer: IpAddr) -> Result<(), Duration> {
         let now = self.clock.monotonic();
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,7 +91,7 @@ impl Failures {
         }
     }
 
-    /// Holds an answer back, as long as not too many are.
+    /// Holds an answer back, unless [`MOST_DELAYED`] answers are held back already.
     pub(super) async fn delay(&self) {
         if let Ok(_turn) = self.delayed.try_acquire() {
             tokio::time::sleep(DELAY).await;
@@ -95,7 +99,7 @@ impl Failures {
     }
 }
 
-/// A household or a machine: an IPv4 address, or a /64 of IPv6.
+/// The network that counts as one client: an IPv4 address, or a /64 of IPv6.
 fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => {

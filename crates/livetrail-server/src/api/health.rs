@@ -26,19 +26,23 @@ pub(super) struct Health {
     status: &'static str,
     /// The server's version.
     version: &'static str,
-    /// What is wrong with the trail's ledger, if anything: `disk_full`, `log_stopped`, `log_retrying`, `tile_damaged` or `sealing_late`, or `disk_short` from 90 % on, when
-    /// records are already shed.
+    /// What is wrong with the trail's ledger, if anything: `disk_full`, `log_stopped`,
+    /// `log_retrying`, `tile_damaged` or `sealing_late`, or `disk_short` from 90 % on, when records
+    /// are already shed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "disk_full")]
     trouble: Option<&'static str>,
-    /// Retention removes nothing because the wall clock is far ahead of the trail's time and nothing agrees with it.
+    /// Retention removes nothing because the wall clock is far ahead of the trail's time and
+    /// nothing agrees with it.
     #[serde(skip_serializing_if = "is_false")]
     retention_waits: bool,
-    /// Witnesses that have not cosigned the trail for longer than `trail.witness_overdue_after` although they were asked.
+    /// Witnesses that have not cosigned the trail for longer than `trail.witness_overdue_after`
+    /// although they were asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["witness.example.com/w1"]))]
     overdue_witnesses: Vec<String>,
-    /// Sinks that have not said what they have seen of the trail since the start: records are kept, and none is signed until they have.
+    /// Sinks that have not said what they have seen of the trail since the start: records are kept,
+    /// and none is signed until they have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["sink archive"]))]
     signing_waits_for: Vec<String>,
@@ -68,12 +72,14 @@ pub(super) struct SinkHealth {
     /// Its name.
     #[schema(example = "archive")]
     name: String,
-    /// `starting`, `following`, `retrying`, `blocked` when a person must mend something, `forked` when it holds another history, `ended`.
+    /// `starting`, `following`, `retrying`, `blocked` when a person must mend something, `forked`
+    /// when it holds another history, `ended`.
     #[schema(example = "following")]
     state: &'static str,
     /// Whether the trail keeps everything that it does not have.
     required: bool,
-    /// `once`, or `at_least_once` where the place cannot say what it holds: records may be there twice after a crash.
+    /// `once`, or `at_least_once` where the place cannot say what it holds: records may be there
+    /// twice after a crash.
     #[schema(example = "once")]
     delivery: &'static str,
     /// Records that it does not have yet.

@@ -1,6 +1,7 @@
-//! `/metrics`, for Prometheus and whatever else reads its text formats.
+//! `/metrics`, for Prometheus and other programs that read its text formats.
 //!
-//! Nothing is counted twice: what the engine, the pipeline and the gateways count already is read when somebody asks.
+//! Nothing is counted twice. The counts of the engine, the pipeline and the gateways are read for
+//! each request.
 
 mod followers;
 mod writer;
@@ -29,7 +30,7 @@ use super::{ApiState, exposition, process::Process};
 use crate::trail::Trouble;
 use writer::{Kind, Writer};
 
-/// Counts refusals and ends by their reason, which the engine does not.
+/// Counts refusals and ends by their reason. The engine does not count these.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outcomes {
     denied: Family<RoleAndReason, Counter>,
@@ -74,7 +75,7 @@ struct OfRole {
     role: &'static str,
 }
 
-/// How long sessions waited for the gates: a strict one for its first record.
+/// Counts how long sessions waited for the gates. A strict session waits for its first record.
 #[derive(Debug, Clone)]
 pub(crate) struct Admissions(Family<OfRole, Histogram, fn() -> Histogram>);
 
@@ -213,7 +214,7 @@ fn write(text: &mut String, state: ApiState) -> std::fmt::Result {
     encode_eof(text)
 }
 
-/// What the system knows of this process.
+/// The system's figures of this process.
 #[derive(Debug)]
 struct ThisProcess(Process);
 
@@ -267,7 +268,7 @@ impl Collector for ThisProcess {
 /// A figure of one role.
 type OfRoleCounts = fn(&livetrail_engine::RoleCounts) -> u64;
 
-/// What others count, as of the moment that it is asked for.
+/// The counts of the other parts, read at the time of the request.
 struct Now(ApiState);
 
 impl std::fmt::Debug for Now {
@@ -513,7 +514,7 @@ impl Now {
         self.witnesses(w)
     }
 
-    /// The same of each gateway, whatever it speaks.
+    /// Writes the same metrics for each gateway, whatever its protocol is.
     fn connections(&self, w: &mut Writer<'_>) -> std::fmt::Result {
         w.counter(
             "connections_denied",

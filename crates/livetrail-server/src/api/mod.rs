@@ -1,4 +1,4 @@
-//! What operators ask over HTTP: health, metrics, and the API under `/api/v1`.
+//! The HTTP interface for operators: health, metrics, and the API under `/api/v1`.
 
 mod document;
 mod error;
@@ -88,7 +88,7 @@ impl ApiState {
         }
     }
 
-    /// The tokens, for exchanging them.
+    /// The tokens. A reload exchanges them through this handle.
     pub(crate) fn tokens(&self) -> Arc<ApiTokens> {
         self.inner.tokens.clone()
     }
@@ -108,7 +108,7 @@ impl ApiState {
         by_name
     }
 
-    /// Nothing that can panic runs under it.
+    /// Code that holds this lock cannot panic.
     fn gateways(&self) -> MutexGuard<'_, Vec<GatewayStats>> {
         self.inner
             .gateways
@@ -145,7 +145,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .with_state(state)
 }
 
-/// Answers for anything else that is asked for.
+/// Adds the answer for any other path.
 pub(crate) fn with_fallback(router: Router, state: &ApiState) -> Router {
     let state = state.clone();
     router.fallback(move || counted(State(state), ApiError::NoSuchPath.into_response()))

@@ -1,4 +1,5 @@
-//! What the system knows of this process, from `/proc`, under the names that Prometheus gives such metrics.
+//! The system's figures of this process, from `/proc`, under the names that Prometheus gives such
+//! metrics.
 
 use std::fs;
 
@@ -7,7 +8,7 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-/// Figures of this process. What the system does not report is missing.
+/// Figures of this process. A figure that the system does not report is `None`.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Process {
     /// Processor time, user and system, in seconds.
@@ -15,7 +16,7 @@ pub(super) struct Process {
     /// Memory that is resident, and address space.
     pub(super) resident_bytes: Option<u64>,
     pub(super) virtual_bytes: Option<u64>,
-    /// When it began, in seconds since 1970.
+    /// Start of the process, in seconds since 1970.
     pub(super) start_time_seconds: Option<f64>,
     pub(super) threads: Option<u64>,
     pub(super) open_fds: Option<u64>,
@@ -23,13 +24,13 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// As of now.
+    /// Reads the figures.
     pub(super) fn now() -> Self {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let system = fs::read_to_string("/proc/stat").unwrap_or_default();
         let files = fs::read_dir("/proc/self/fd").ok();
         Self {
-            // The folder's own descriptor is open only while it is read.
+            // The folder's own descriptor is open only during this count.
             open_fds: files.map(|files| (files.count() as u64).saturating_sub(1)),
             max_fds: getrlimit(Resource::Nofile).current,
             ..Self::of(&stat, &system)
@@ -40,7 +41,7 @@ impl Process {
         // The name in brackets may have spaces and brackets in it.
         let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
         let fields: Vec<&str> = after.split_whitespace().collect();
-        // Counted from 1 in proc(5), and the state behind the name is the third.
+        // proc(5) counts from 1. The state, which follows the name, is the third field.
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         let seconds = |ticks: u64| ticks as f64 / clock_ticks_per_second() as f64;
         let boot = system

@@ -1,5 +1,5 @@
-//! What stands behind the `?` of a request. A key that is not known is refused: it is a slip, and
-//! the answer would not fit the question.
+//! Queries of requests. An unknown key is refused: it is a mistake, and the answer would not fit
+//! the question.
 
 use axum::{
     extract::{FromRequestParts, Query},
@@ -9,7 +9,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::ApiError;
 
-/// The query of a request, as `T` has it.
+/// The query of a request, parsed as `T`.
 #[derive(Debug)]
 pub(super) struct Asked<T>(pub(super) T);
 

@@ -16,11 +16,11 @@ use super::{
 };
 use crate::operator::{Caller, session_kicked};
 
-/// Which sessions.
+/// Selects sessions.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
-    /// Of this role alone.
+    /// Only sessions with this role.
     role: Option<RoleName>,
 }
 
@@ -107,7 +107,8 @@ pub(super) async fn kick(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What an operator's program calls itself, as far as a record takes it, without any configured secret.
+/// The `User-Agent` of an operator's program: at most as long as a record can carry, and without
+/// any configured secret.
 pub(super) fn user_agent(headers: &HeaderMap, engine: &Engine) -> Option<String> {
     let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
     let agent = engine.scrub(agent);

@@ -1,4 +1,4 @@
-//! Who may use the API.
+//! Checks who may use the API.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -25,7 +25,7 @@ pub(crate) struct ApiTokens {
     all: ArcSwap<Vec<NamedSecret>>,
 }
 
-/// Who uses the API: a token's name; nobody in particular where none is needed.
+/// The caller of the API: the name of its token, or `None` if no token is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Operator(pub(super) Option<String>);
 
@@ -36,10 +36,10 @@ impl ApiTokens {
         }
     }
 
-    /// Puts other tokens in force.
+    /// Replaces the tokens in force.
     ///
-    /// A server that listens where others can reach it has been started with a token; the configuration's check sees to it that it
-    /// keeps one.
+    /// A server that listens on a reachable address was started with a token. The check of the
+    /// configuration ensures that it keeps one.
     pub(crate) fn exchange(&self, tokens: &[NamedSecret]) {
         self.all.store(Arc::new(tokens.to_vec()));
     }
@@ -54,7 +54,7 @@ impl ApiTokens {
             };
         }
         let shown = bearer(headers).ok_or(ApiError::TokenMissing)?;
-        // Every token is compared, each in constant time.
+        // Every token is compared, each one in constant time.
         let mut found = None;
         for token in all.iter() {
             let secret = token.secret.as_ref().map_or("", SecretText::expose);
@@ -81,9 +81,9 @@ pub(super) async fn guard(
     Ok(next.run(request).await)
 }
 
-/// The caller. A wrong token is counted, logged and on record; an address that has shown too many
-/// waits for its answer. A right one is never held back, because others may be behind the same
-/// address: guessing is kept from success by long secrets, not by the delay.
+/// Returns the caller. A wrong token is counted, logged and on record. An address that has shown
+/// too many waits for its answer. A valid token is never held back, because other clients may share
+/// the address. Long secrets protect against guessing; the delay does not.
 pub(super) async fn admit(
     state: &ApiState,
     method: &Method,
@@ -104,7 +104,7 @@ pub(super) async fn admit(
         agent: user_agent(headers, &state.inner.engine),
     };
     if let Err(error) = state.inner.pipeline.record(api_denied(caller)) {
-        // The pipeline counts what it cannot take.
+        // The pipeline counts the records that it cannot take.
         tracing::debug!(%error, "a wrong API token is not on record by itself");
     }
     let Some(peer) = peer else {
@@ -122,7 +122,7 @@ pub(super) async fn admit(
     }
 }
 
-/// Whether a browser sends this for a page that is not this server's. Other programs say nothing of an origin.
+/// Whether a browser sends this for a page of another server. Other programs send no origin.
 fn is_of_another_origin(headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
     let site = text(HeaderName::from_static("sec-fetch-site"));
@@ -147,8 +147,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then_some(token.trim())
 }
 
-/// A web page that has its own name resolve to a loopback address reaches this server through its visitor's browser, under that
-/// name. So without a token only names are good that nobody else can have.
+/// Whether `Host` is a local name.
+///
+/// A web page whose own name resolves to a loopback address reaches this server through its
+/// visitor's browser, under that name. Without a token the server therefore accepts only names that
+/// nobody else can have.
 fn host_is_local(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST) else {
         return true;

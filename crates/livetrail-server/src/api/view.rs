@@ -89,7 +89,7 @@ impl SessionView {
 }
 
 impl StreamView {
-    /// `None` when its publisher has just gone.
+    /// `None` if its publisher has just ended.
     pub(super) fn of(info: &StreamInfo, sessions: &[SessionInfo]) -> Option<Self> {
         let publisher = sessions
             .iter()

@@ -1,4 +1,4 @@
-//! Who follows the trail: witnesses and sinks.
+//! Metrics of witnesses and sinks, which follow the trail.
 
 use livetrail_replica::{ReplicaState, ReplicaStatus};
 

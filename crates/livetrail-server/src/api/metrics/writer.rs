@@ -1,4 +1,4 @@
-//! Writes single metrics. The unit is the last word of a name, and is named as such where the format has units.
+//! Writes single metrics. The unit is the last word of a name. OpenMetrics also has a line for it.
 
 use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
@@ -8,23 +8,23 @@ use prometheus_client::{
 
 use livetrail_ledger::CommitTimes;
 
-/// What a value is written by.
+/// The result of each function that writes.
 type Written = std::fmt::Result;
 
 pub(super) struct Writer<'a> {
     pub(super) encoder: DescriptorEncoder<'a>,
 }
 
-/// What a metric's numbers mean.
+/// The meaning of a metric's numbers.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
-    /// They are those of this moment.
+    /// They are the values of this moment.
     Gauge,
     /// They grow from the start on.
     Counter,
 }
 
-/// A number of a metric: whole ones are written without a point.
+/// A number of a metric. A whole number is written without a point.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Number {
     Whole(u64),
@@ -101,7 +101,7 @@ impl Writer<'_> {
         let unit = units
             .into_iter()
             .find_map(|(ending, unit)| Some((name.strip_suffix(ending)?, unit)));
-        // The encoder puts the unit behind the name again.
+        // The encoder appends the unit to the name.
         let (name, unit) = unit.map_or((name, None), |(name, unit)| (name, Some(unit)));
         let of = match kind {
             Kind::Gauge => MetricType::Gauge,

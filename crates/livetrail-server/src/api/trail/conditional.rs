@@ -1,4 +1,4 @@
-//! Answers that a client may have already (RFC 9110 §13.1.2).
+//! Answers that a client may already have (RFC 9110 §13.1.2).
 
 use axum::{
     body::Body,
@@ -9,7 +9,7 @@ use livetrail_tlog::leaf_hash;
 
 use super::{ASK_AGAIN, TEXT, respond};
 
-/// The text, or 304 when the request names it in `If-None-Match`.
+/// The text, or 304 if the request names its tag in `If-None-Match`.
 pub(super) fn answer(request: &HeaderMap, text: String) -> Response {
     let tag = format!("\"{}\"", leaf_hash(text.as_bytes()));
     let mut response = if names(request, &tag) {
@@ -20,14 +20,14 @@ pub(super) fn answer(request: &HeaderMap, text: String) -> Response {
     } else {
         respond(TEXT, ASK_AGAIN, text)
     };
-    // A hash in base64 has no character that a header must not have.
+    // A hash in base64 has only characters that a header may have.
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
 }
 
-/// Weak comparison, as RFC 9110 has it for this header.
+/// Weak comparison, as RFC 9110 requires for this header.
 fn names(request: &HeaderMap, tag: &str) -> bool {
     request
         .get_all(header::IF_NONE_MATCH)

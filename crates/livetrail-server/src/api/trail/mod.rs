@@ -1,18 +1,20 @@
-//! `/trail`: the trail as a site of [C2SP tlog-tiles](https://c2sp.org/tlog-tiles), for verifiers and any other client of such logs.
+//! `/trail`: the trail as a site of [C2SP tlog-tiles](https://c2sp.org/tlog-tiles), for verifiers
+//! and any other client of such logs.
 //!
 //! | path | what | who may | cache |
 //! |---|---|---|---|
 //! | `/trail/checkpoint` | the published checkpoint | all | asked for again, with an `ETag` |
 //! | `/trail/tile/<L>/<N>[.p/<W>]` | a hash tile | all | a week, immutable |
-//! | `/trail/tile/entries/<N>[.p/<W>]` | an entry bundle | who may use the API | likewise, `private` behind a token |
+//! | `/trail/tile/entries/<N>[.p/<W>]` | an entry bundle | callers of the API | likewise, `private` behind a token |
 //! | `/trail/proof?index=N` | a receipt for one entry, a `.tlog-proof` file | all | asked for again |
 //! | `/trail/trail.vkey` | the verifier keys | all | asked for again |
 //! | `/trail/trail.retired` | the keys that were given up, with their hand-overs | all | asked for again |
 //! | `/trail/cosigned/<n>` | the newest checkpoint that at least n witnesses have cosigned | all | asked for again |
 //! | `/trail/handover/<id>` | the checkpoint under which a key was given up | all | asked for again |
 //!
-//! Hashes tell nothing about the records, each of which has a random nonce in it; records are for those who may see them. Nothing beyond the
-//! published size is given out. The disk is read off the runtime's workers, by [`MOST_READS`] requests at a time.
+//! Hashes reveal nothing about the records, because each record has a random nonce in it. Records
+//! are only for callers of the API. Nothing beyond the published size is served. The disk is read
+//! off the runtime's workers, by at most [`MOST_READS`] requests at a time.
 
 mod conditional;
 
@@ -40,25 +42,25 @@ use super::{
 };
 use crate::chain::chain;
 
-/// Requests that read the disk at the same time; the others wait, at most [`PATIENCE`].
+/// At most this many requests read the disk at the same time. The others wait for [`PATIENCE`].
 const MOST_READS: usize = 16;
 
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Text, as the formats of notes are.
+/// Media type of text: the formats of notes.
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Tiles and bundles.
+/// Media type of tiles and bundles.
 const BYTES: &str = "application/octet-stream";
 
-/// What may have changed since it was asked for.
+/// For answers that change: the client asks again.
 const ASK_AGAIN: &str = "no-cache";
 
-/// What never changes: a week, as tlog-tiles recommends.
+/// For answers that never change: a week, as tlog-tiles recommends.
 const FOR_ALL: &str = "public, max-age=604800, immutable";
 
-/// The same for one who showed a token.
+/// The same for a client that showed a token.
 const FOR_ONE: &str = "private, max-age=604800, immutable";
 
 /// The site in the API's document.
@@ -66,7 +68,7 @@ const FOR_ONE: &str = "private, max-age=604800, immutable";
 #[openapi(paths(checkpoint, hashes, entries, proof, vkey, retired, hand_over, cosigned), tags((name = "trail")))]
 pub(super) struct Document;
 
-/// How many more may read the disk now.
+/// Permits to read the disk.
 #[derive(Clone)]
 pub(super) struct Reads(Arc<Semaphore>);
 
@@ -126,7 +128,8 @@ async fn checkpoint(
 )]
 async fn hashes(State(state): State<ApiState>, uri: Uri) -> Result<Response, ApiError> {
     let path = tile_path(&uri)?;
-    // Of entries there is another handler; whatever spelling leads here is none of a hash tile.
+    // Entries have their own handler. Any other spelling that leads here is invalid as the path of
+    // a hash tile.
     if !matches!(path, TilePath::Hashes(_)) {
         return Err(ApiError::NotATile);
     }
@@ -171,7 +174,8 @@ struct Entry {
     index: u64,
 }
 
-/// A receipt for one entry that stands alone: a `.tlog-proof` file with the published checkpoint in it.
+/// A receipt for one entry that stands alone: a `.tlog-proof` file with the published checkpoint in
+/// it.
 #[utoipa::path(
     get,
     path = "/trail/proof",
@@ -285,13 +289,14 @@ async fn cosigned(
     ))
 }
 
-/// The id in the one spelling that it has.
+/// Parses an id. It has one spelling.
 fn key_id(text: &str) -> Option<KeyId> {
     let id = KeyId(u32::from_str_radix(text, 16).ok()?.to_be_bytes());
     (id.to_string() == text).then_some(id)
 }
 
-/// The path as it was sent: a client that escapes a character of it, or leaves a detour in it, asks for something else.
+/// Parses the path as it was sent. A client that escapes a character or adds a detour asks for
+/// another path.
 fn tile_path(uri: &Uri) -> Result<TilePath, ApiError> {
     let path = uri.path().strip_prefix("/trail/");
     path.and_then(|path| path.parse().ok())
@@ -333,7 +338,7 @@ fn respond(kind: &'static str, cache: &'static str, body: impl Into<Body>) -> Re
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
-    // A browser must not take what records say for a page.
+    // A browser must not treat the text of records as a page.
     let no_sniff = HeaderValue::from_static("nosniff");
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff);
     response
