@@ -1,6 +1,6 @@
-//! An error in words.
+//! Errors as text.
 
-/// An error and what caused it, on one line.
+/// An error and its causes, on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,6 +1,6 @@
-//! What somebody may have meant who wrote something else.
+//! Finds the name that was probably meant.
 
-/// The known name that is nearest to `text`, if any is near: a letter in three may differ.
+/// The known name that is nearest to `text`, if any is near. One letter in three may differ.
 pub(crate) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = |name: &&str| text.chars().count().max(name.chars().count()) / 3;
     let distances = known

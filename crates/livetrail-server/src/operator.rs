@@ -1,5 +1,5 @@
-//! What operators do, as records: one constructor for each deed, so that all say the same things in
-//! the same fields.
+//! Records of what operators do. Each deed has one constructor, so that all its records have the
+//! same fields.
 //!
 //! | deed | record | by |
 //! |---|---|---|
@@ -24,14 +24,14 @@ const HTTP_API: &str = "http-api";
 /// The protocol of deeds by a signal.
 const SIGNAL: &str = "signal";
 
-/// Who uses the HTTP API, as far as it is known.
+/// The user of the HTTP API, as far as the server knows it.
 #[derive(Debug, Default)]
 pub(crate) struct Caller {
     /// The name of the token.
     pub(crate) token: Option<String>,
     /// The address of the connection.
     pub(crate) peer: Option<SocketAddr>,
-    /// What the program calls itself, without any secret.
+    /// The `User-Agent` of the program, without any secret.
     pub(crate) agent: Option<String>,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn session_kicked(session: &SessionContext, caller: Caller) -> AuditR
     caller.on(record)
 }
 
-/// A wrong API token was shown.
+/// A wrong API token was used.
 pub(crate) fn api_denied(caller: Caller) -> AuditRecord {
     let record = AuditRecord::new(AuditAction::AdminDenied, "")
         .with_outcome(Outcome::Denied)
@@ -69,7 +69,7 @@ pub(crate) fn api_denied(caller: Caller) -> AuditRecord {
     caller.on(record)
 }
 
-/// The configuration was read again: what changed, or where it is wrong.
+/// The configuration was read again. The text is what changed, or where the error is.
 pub(crate) fn config_changed(changed: Result<String, String>) -> AuditRecord {
     let (outcome, detail) = match changed {
         Ok(changes) => (Outcome::Success, changes),
@@ -84,7 +84,7 @@ pub(crate) fn config_changed(changed: Result<String, String>) -> AuditRecord {
 /// A key of the trail is changed.
 ///
 /// # Errors
-/// A key that no record can carry.
+/// No record can carry this key.
 pub(crate) fn key_rotated(new: &VerifierKey, old: &VerifierKey) -> anyhow::Result<AuditRecord> {
     let text = |key: &VerifierKey| Value::Text(key.to_string());
     let record = AuditRecord::new(AuditAction::AdminKeyRotated, "");
@@ -93,11 +93,11 @@ pub(crate) fn key_rotated(new: &VerifierKey, old: &VerifierKey) -> anyhow::Resul
         .with_extra("old_vkey", text(old))?)
 }
 
-/// All entries below `below` are removed by this policy. The range begins with the first entry there
-/// ever was: the records of earlier removals are removed as well.
+/// All entries below `below` are removed by this policy. The range begins with the first entry that
+/// ever existed, because the records of earlier removals are removed as well.
 ///
 /// # Errors
-/// A number that no record can carry.
+/// No record can carry this number.
 pub(crate) fn pruned(below: u64, policy: &str) -> anyhow::Result<AuditRecord> {
     let last = i64::try_from(below.saturating_sub(1))?;
     Ok(AuditRecord::new(AuditAction::AdminPruned, "")
@@ -106,10 +106,10 @@ pub(crate) fn pruned(below: u64, policy: &str) -> anyhow::Result<AuditRecord> {
         .with_extra("policy", Value::Text(policy.to_owned()))?)
 }
 
-/// A legal hold was set, from this entry on, or lifted.
+/// A legal hold was set, from this entry on, or it was lifted.
 ///
 /// # Errors
-/// A name or a number that no record can carry.
+/// No record can carry this name or this number.
 pub(crate) fn held(name: &str, from: Option<u64>) -> anyhow::Result<AuditRecord> {
     let record = AuditRecord::new(AuditAction::AdminHeld, "");
     let record = record.with_extra("hold", Value::Text(name.to_owned()))?;
@@ -119,20 +119,20 @@ pub(crate) fn held(name: &str, from: Option<u64>) -> anyhow::Result<AuditRecord>
     })
 }
 
-/// The wall clock, which showed `wall_ms` then, was confirmed.
+/// The operator confirmed the wall clock, which showed `wall_ms` then.
 ///
 /// # Errors
-/// A time that no record can carry.
+/// No record can carry this time.
 pub(crate) fn clock_confirmed(wall_ms: u64) -> anyhow::Result<AuditRecord> {
     let action = AuditAction::AdminClockConfirmed;
     let time = Value::Integer(i64::try_from(wall_ms)?);
     Ok(AuditRecord::new(action, "").with_extra("clock_ms", time)?)
 }
 
-/// This trail follows another one, of which this is the last checkpoint.
+/// This trail follows another one, whose last checkpoint this is.
 ///
 /// # Errors
-/// A text that no record can carry.
+/// No record can carry one of the texts.
 pub(crate) fn trail_continued(origin: String, checkpoint: String) -> anyhow::Result<AuditRecord> {
     let action = AuditAction::AdminTrailContinued;
     Ok(AuditRecord::new(action, "")

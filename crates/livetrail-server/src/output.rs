@@ -1,4 +1,4 @@
-//! Talking to who typed the command: standard output for results, standard error for what went wrong, and the exit code.
+//! The output of commands: results on standard output, errors on standard error, and the exit code.
 
 use std::{
     io::{self, Write},
@@ -7,15 +7,15 @@ use std::{
 
 use crate::config::ConfigError;
 
-/// It failed, or was refused.
+/// Exit code: the command failed, or was refused.
 const FAILED: u8 = 1;
-/// Wrong usage or configuration; of a check: it could not be made.
+/// Exit code: wrong usage or configuration, or a check that could not be made.
 const UNUSABLE: u8 = 2;
 
-/// What a command gives back.
+/// The result of a command.
 pub(crate) type Outcome = Result<ExitCode, Failure>;
 
-/// Why a command did not do what it should, and with which exit code the process ends.
+/// The error of a command, and the exit code of the process.
 #[derive(Debug)]
 pub(crate) struct Failure {
     error: anyhow::Error,
@@ -23,7 +23,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Exit code 2: what was asked for cannot be.
+    /// Exit code 2: the request cannot be fulfilled.
     pub(crate) fn unusable(error: impl Into<anyhow::Error>) -> Self {
         Self {
             error: error.into(),
@@ -36,10 +36,10 @@ impl Failure {
         Self::unusable(error.in_full())
     }
 
-    /// Tells it on standard error.
+    /// Prints the error on standard error.
     pub(crate) fn report(self) -> ExitCode {
         if self.is_broken_pipe() {
-            // Whoever read our output has seen enough.
+            // The reader of our output has stopped reading, which is success.
             return ExitCode::SUCCESS;
         }
         complain(&format!("error: {self}"));
@@ -58,7 +58,7 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Everything else is exit code 1.
+/// Any other error is exit code 1.
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self {
@@ -76,7 +76,7 @@ struct Broken(#[source] io::Error);
 /// Writes a line to standard output.
 ///
 /// # Errors
-/// Standard output is closed or full; closed is success for the process.
+/// Standard output is closed or full. If it is closed, the process ends with success.
 pub(crate) fn say(line: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(line.as_bytes())
@@ -85,7 +85,8 @@ pub(crate) fn say(line: &str) -> anyhow::Result<()> {
         .map_err(|error| Broken(error).into())
 }
 
-/// Writes parts to standard output, or what holds them back; without any, nothing is held back any more.
+/// Writes parts to standard output, or to a buffer in front of it. A call without parts flushes the
+/// buffer.
 ///
 /// # Errors
 /// As for [`say`].
@@ -97,7 +98,7 @@ pub(crate) fn write_all(out: &mut impl Write, parts: &[&[u8]]) -> anyhow::Result
     written.map_err(|error| Broken(error).into())
 }
 
-/// Writes a line to standard error. That it cannot be written is no reason to stop.
+/// Writes a line to standard error. An error of this write is ignored.
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
@@ -111,8 +112,8 @@ pub(crate) fn bytes(n: u64) -> String {
     }
 }
 
-/// Text from elsewhere, made safe for a terminal and for readers: what is not a visible character stands as `\u{202e}`, so that nothing
-/// moves the cursor, reverses the line, or hides.
+/// Makes text from elsewhere safe for a terminal and for readers. Each invisible character becomes
+/// an escape such as `\u{202e}`, so that nothing moves the cursor, reverses the line, or hides.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -125,7 +126,7 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// Whether a character is visible. One that moves the cursor or turns the text is not.
+/// Whether a character is visible. A character that moves the cursor or reverses the text is not.
 pub(crate) fn is_visible(c: char) -> bool {
     is_plain(c) || escaped(c).eq([c])
 }
@@ -136,13 +137,14 @@ const fn is_plain(c: char) -> bool {
 
 /// A character, or its escape if it is not visible.
 fn escaped(c: char) -> impl Iterator<Item = char> {
-    // After a letter: a combining mark is escaped only where it has nothing to combine with.
+    // The character stands after a letter, so that a combining mark has something to combine with
+    // and is not escaped.
     let pair = String::from_iter(['a', c]);
     let escaped: Vec<_> = pair.escape_debug().skip(1).collect();
     escaped.into_iter()
 }
 
-/// At most this many characters, the last of them `…` where something is missing.
+/// The text, cut to this many characters. If something is missing, the last one is `…`.
 pub(crate) fn cut(text: &str, most: usize) -> String {
     if text.chars().nth(most).is_none() {
         return text.to_owned();

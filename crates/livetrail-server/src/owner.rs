@@ -1,10 +1,11 @@
-//! Whose a file is, for those who may not read it.
+//! Names the owner of a file for a user who may not read it.
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use livetrail_ledger::LedgerError;
 
-/// To an error about a file of the trail that this process may not use: the whole path, whose the file is, and who asks.
+/// Explains an error about a file of the trail that this process may not use. The text has the
+/// whole path, the owner of the file, and the user of this process.
 pub(crate) fn explain(error: LedgerError, trail: &Path) -> anyhow::Error {
     match &error {
         LedgerError::Io { op, path, source }
@@ -18,7 +19,7 @@ pub(crate) fn explain(error: LedgerError, trail: &Path) -> anyhow::Error {
     }
 }
 
-/// The nearest file or folder on the way there that can be examined, its owner, and this process's
+/// The nearest file or folder on this path that can be examined, its owner, and this process's
 /// user.
 fn whose(file: &Path) -> Option<String> {
     let (at, metadata) = file
@@ -33,7 +34,7 @@ fn whose(file: &Path) -> Option<String> {
     ))
 }
 
-/// A user's name, or the number where there is none.
+/// A user's name, or the number if the user has no name.
 fn name(uid: u32) -> String {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let of = |line: &str| {

@@ -1,4 +1,4 @@
-//! Times for people: RFC 3339 and back.
+//! Formats and parses times for people.
 
 use jiff::{Timestamp, Zoned};
 
@@ -10,8 +10,8 @@ pub(crate) fn rfc3339(unix_ms: u64) -> String {
         .map_or_else(|| unix_ms.to_string(), |time| format!("{time:.3}"))
 }
 
-/// What somebody typed as a time, in milliseconds since 1970: RFC 3339, a date or a time without zone (UTC), or a time span
-/// before `now`.
+/// Parses a time that a user typed, as milliseconds since 1970. Allowed is RFC 3339, a date or a
+/// time without zone (UTC), or a time span before `now`.
 pub(crate) fn parse(text: &str, now_ms: u64) -> Result<u64, String> {
     if let Ok(span) = text.parse::<crate::config::Span>() {
         let span_ms = u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX);

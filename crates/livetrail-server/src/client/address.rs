@@ -1,4 +1,4 @@
-//! Where a stream is.
+//! The addresses of streams.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use hyper::Uri;
 use livetrail_rtmp::RtmpUrl;
 
-/// An address to play from. Shown without its token.
+/// An address to play from. It is shown without its token.
 #[derive(Debug, Clone)]
 pub(crate) enum PlayAddress {
     Rtmp(RtmpUrl),
@@ -18,15 +18,15 @@ pub(crate) enum PlayAddress {
 pub(crate) struct HttpUrl {
     pub(super) host: String,
     pub(super) port: u16,
-    /// As the request line has it, with the query.
+    /// The target of the request line, with the query.
     pub(super) target: String,
-    /// What `Host` says.
+    /// The value of `Host`.
     pub(super) authority: String,
     pub(super) token: Option<String>,
 }
 
 impl PlayAddress {
-    /// Parses an address; `token` is shown to the server in place of one in the address.
+    /// Parses an address. The server gets `token` instead of the token in the address.
     pub(crate) fn parse(url: &str, token: Option<&str>) -> anyhow::Result<Self> {
         if url.starts_with("http://") {
             return Ok(Self::Http(HttpUrl::parse(url, token)?));

@@ -1,4 +1,4 @@
-//! FLV files in and out.
+//! Reads and writes FLV files.
 
 use std::{
     fs::File,
@@ -15,10 +15,11 @@ use livetrail_media::{
 
 const READ_BYTES: usize = 8 << 10;
 
-/// Where a file's header says which tracks there are.
+/// Offset of the byte in a file's header that says which tracks there are.
 const FLAGS_OFFSET: u64 = 4;
 
-/// The frames of a file, in order. Reads as it goes: a file of any size costs one tag of memory.
+/// The frames of a file, in order. The file is read in pieces: a file of any size needs the memory
+/// of one tag.
 pub(crate) struct FlvReader<R> {
     source: R,
     demuxer: Demuxer,
@@ -45,15 +46,15 @@ impl<R: Read> FlvReader<R> {
         }
     }
 
-    /// Bytes of the file that were read so far.
+    /// Number of bytes of the file that were read so far.
     pub(crate) fn read_bytes(&self) -> u64 {
         self.read_bytes
     }
 
-    /// The next frame; `None` at the end. Tags that carry nothing are passed over.
+    /// The next frame, or `None` at the end. Tags that carry no frame are skipped.
     ///
     /// # Errors
-    /// What is not FLV, and a file that ends inside a tag.
+    /// The file is not FLV, ends inside a tag, or cannot be read.
     pub(crate) fn next(&mut self) -> anyhow::Result<Option<MediaFrame>> {
         loop {
             if let Some(frame) = self.intake.next_frame() {
@@ -82,7 +83,8 @@ impl<R: Read> FlvReader<R> {
     }
 }
 
-/// Writes frames as an FLV file. What its header promises is put right at the end, where the output can be sought in.
+/// Writes frames as an FLV file. The header first announces both kinds of track. The end corrects
+/// it, if the output is a file.
 pub(crate) struct FlvWriter {
     out: Output,
     has: flv::Header,

@@ -1,4 +1,4 @@
-//! Playing over HTTP-FLV: one GET, and the tags of its answer.
+//! Plays over HTTP-FLV: one GET, and the tags of its answer.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 use super::{address::HttpUrl, player::Refused};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For the head of the answer.
+/// Limit for the head of the answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// Of a refusal so much is read.
+/// No more bytes of a refusal are read after this many.
 const MAX_REFUSAL_BYTES: usize = 4_096;
 
-/// A play that the server has begun.
+/// A play that the server has started.
 pub(crate) struct HttpPlayer {
     body: Incoming,
     demuxer: Demuxer,
@@ -33,7 +33,7 @@ pub(crate) struct HttpPlayer {
 }
 
 impl HttpPlayer {
-    /// Connects and asks.
+    /// Connects and sends the request.
     pub(super) async fn start(url: &HttpUrl) -> anyhow::Result<Self> {
         let address = (url.host.as_str(), url.port);
         let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
@@ -42,7 +42,7 @@ impl HttpPlayer {
             .context("cannot connect")?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(async move {
-            // Its end is the end of the answer's body, which says all there is to say.
+            // The connection ends with the answer's body, which already shows each error.
             let _ = connection.await;
         });
         let mut request = Request::get(&url.target)
@@ -121,7 +121,7 @@ async fn refusal(status: StatusCode, mut body: Incoming) -> Refused {
     }
 }
 
-/// The body's next piece; what else a body may have, such as trailers, is passed over.
+/// The next piece of the body's data. Other frames of a body, such as trailers, are skipped.
 async fn next_data(body: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> {
     loop {
         let frame =

@@ -1,21 +1,21 @@
-//! Playing, whatever the protocol.
+//! Plays over any of the protocols.
 
 use livetrail_engine::MediaFrame;
 use livetrail_rtmp::{RtmpClient, RtmpPlayer};
 
 use super::{PlayAddress, http::HttpPlayer};
 
-/// The server has said no.
+/// The server refused the attempt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("refused: {code}: {description}")]
 pub(crate) struct Refused {
     /// An RTMP status such as `NetStream.Publish.BadName`, or an HTTP status.
     pub(crate) code: String,
-    /// For people, or a label of the contract.
+    /// A text for people, or the stable label of a refusal over HTTP.
     pub(crate) description: String,
 }
 
-/// A play that the server has begun.
+/// A play that the server has started.
 pub(crate) enum Player {
     Rtmp(Box<RtmpPlayer>),
     Http(Box<HttpPlayer>),
@@ -25,7 +25,7 @@ impl Player {
     /// Connects and asks to play.
     ///
     /// # Errors
-    /// [`Refused`], or what happened to the connection.
+    /// [`Refused`], or the error of the connection.
     pub(crate) async fn start(address: &PlayAddress) -> anyhow::Result<Self> {
         match address {
             PlayAddress::Rtmp(url) => {
@@ -36,7 +36,7 @@ impl Player {
         }
     }
 
-    /// The next frame; `None` when the stream has ended.
+    /// The next frame, or `None` when the stream has ended.
     ///
     /// # Errors
     /// The server ended the session for another reason, or the connection failed.
@@ -47,7 +47,8 @@ impl Player {
         }
     }
 
-    /// Says goodbye. The server may be gone already.
+    /// Tells the server that the client leaves. An error is no problem, because the server may be
+    /// gone already.
     pub(crate) async fn close(self) {
         match self {
             Self::Rtmp(player) => {
@@ -60,7 +61,7 @@ impl Player {
     }
 }
 
-/// A refusal in this module's words; any other error as it is.
+/// Turns a refusal into [`Refused`]. Any other error stays as it is.
 pub(crate) fn told(error: livetrail_rtmp::Error) -> anyhow::Error {
     match error {
         livetrail_rtmp::Error::Refused { code, description } => {

@@ -1,4 +1,4 @@
-//! What a client has seen, counted.
+//! Counts what a client has sent or received.
 
 use std::time::Duration;
 
@@ -21,17 +21,17 @@ pub(crate) struct Tally {
     bytes: u64,
 }
 
-/// Why it is over.
+/// The reason for the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Ended {
-    /// The stream, or the file, is over.
+    /// The stream or the file has ended.
     Complete,
-    /// The time that was asked for is over.
+    /// The requested time has passed.
     Time,
-    /// Ctrl-C.
+    /// The user pressed Ctrl-C.
     Interrupted,
-    /// The server ended it, or the connection failed.
+    /// The server ended the session, or the connection failed.
     Failed,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Summary {
     /// The address, without its token.
     pub(crate) url: String,
     pub(crate) ended: Ended,
-    /// Video and audio frames, configurations not counted.
+    /// Video and audio frames, without configurations.
     pub(crate) frames: u64,
     pub(crate) video_frames: u64,
     pub(crate) audio_frames: u64,
@@ -58,7 +58,7 @@ pub(crate) struct Summary {
 }
 
 impl Tally {
-    /// Time counts from now.
+    /// Starts to count time now.
     pub(crate) fn new() -> Self {
         Self {
             clock: SystemClock::new(),
@@ -93,12 +93,12 @@ impl Tally {
         }
     }
 
-    /// Time since the beginning.
+    /// Time since [`new`](Self::new).
     pub(crate) fn elapsed(&self) -> Duration {
         self.clock.monotonic()
     }
 
-    /// In a few words, for a progress bar.
+    /// A few words for a progress bar.
     pub(crate) fn line(&self) -> String {
         format!(
             "{} video, {} audio frames, {}",

@@ -1,4 +1,5 @@
-//! An address to listen on: `IP:PORT`, `localhost:PORT`, or a port for every IPv4 address of this machine.
+//! An address to listen on: `IP:PORT`, `localhost:PORT`, or a port for every IPv4 address of this
+//! machine.
 
 use std::{
     fmt,
@@ -10,10 +11,11 @@ use serde::{
     de::{self, Visitor},
 };
 
-/// Reads an address. Names other than `localhost` are not looked up: what they mean may change between two starts.
+/// Parses an address. Names other than `localhost` are refused, because their meaning may change
+/// between two starts.
 ///
 /// # Errors
-/// What is allowed.
+/// The text is not such an address. The error says what is allowed.
 pub(crate) fn parse(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
@@ -30,7 +32,7 @@ pub(crate) fn parse(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| format!("{text:?} is not an address; {ALLOWED}"))
 }
 
-/// What an address may be, in words.
+/// The forms of an address, in words.
 const ALLOWED: &str = "allowed is IP:PORT, such as 0.0.0.0:1935 or [::]:1935, or localhost:1935, or a port alone for all IPv4 addresses; other names are not taken";
 
 struct AddressVisitor;
@@ -58,7 +60,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<SocketAddr,
 }
 
 pub(super) mod optional {
-    //! An address, where there need not be one.
+    //! An optional address.
     use super::{AddressVisitor, Deserializer, SocketAddr};
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
@@ -68,10 +70,11 @@ pub(super) mod optional {
     }
 }
 
-/// Whether both cannot be listened on: the same port, and the same address or one that includes the other.
+/// Whether two sockets collide: they have the same port, and the same address or one that includes
+/// the other.
 pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let includes = |wide: IpAddr, narrow: IpAddr| match wide {
-        // An IPv6 socket for all addresses takes IPv4 as well.
+        // An IPv6 socket for all addresses accepts IPv4 as well.
         IpAddr::V6(ip) if ip.is_unspecified() => true,
         IpAddr::V4(ip) if ip.is_unspecified() => narrow.is_ipv4(),
         _ => wide == narrow,

@@ -1,4 +1,4 @@
-//! Who may publish and play.
+//! The section `[auth]`: who may publish and play.
 
 use ipnet::IpNet;
 use livetrail_engine::{
@@ -12,7 +12,7 @@ use livetrail_settings::SecretText;
 
 use super::types::{self, NamedSecret};
 
-/// Who may publish and play.
+/// Rules for who may publish and play.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Auth {
@@ -26,11 +26,11 @@ pub(crate) struct Auth {
     pub(crate) token_key: Vec<NamedSecret>,
 }
 
-/// Who is let in without a key.
+/// Who is admitted without a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AdmissionRule {
-    /// Everybody, as long as no key or token key is configured that grants it.
+    /// Everybody, unless a configured key or token key grants it.
     #[default]
     Auto,
     /// Everybody.
@@ -101,15 +101,15 @@ impl Auth {
         }
     }
 
-    /// Which addresses are let in.
+    /// The rules for addresses.
     pub(crate) fn networks(&self) -> IpRules {
         let allowed = self.allow_ips.iter().copied();
         let rules = allowed.fold(IpRules::new(), IpRules::allow);
         self.deny_ips.iter().copied().fold(rules, IpRules::deny)
     }
 
-    /// The authenticators in their order: addresses, keys, tokens, and then everybody where that is the rule. Secrets from
-    /// files must have been read.
+    /// The authenticators in their order: addresses, keys, tokens, and then everybody if the rule
+    /// says so. Secrets from files must be read before.
     pub(crate) fn chain(&self) -> Result<Chain, livetrail_engine::Error> {
         let ips = self.networks();
         let keys = StaticKeys::new(self.key.iter().map(Key::static_key));
@@ -129,7 +129,7 @@ impl Auth {
 }
 
 impl Key {
-    /// Whether some attempt is covered by both.
+    /// Whether both keys cover some attempt.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         fn meet<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
             one.zip(other).is_none_or(|(one, other)| one == other)
@@ -140,7 +140,7 @@ impl Key {
         grants && apps && meet(self.stream.as_ref(), other.stream.as_ref())
     }
 
-    /// Whether it is good for a session of this role and stream.
+    /// Whether the key is valid for a session of this role and stream.
     pub(crate) fn covers(&self, role: Role, stream: &StreamKey) -> bool {
         Grant::from(self.grant).covers(role)
             && self.app.as_ref().is_none_or(|app| *app == stream.app)
@@ -170,7 +170,8 @@ fn exposed(secret: Option<&SecretText>) -> &str {
 /// An authenticator that can be exchanged while the server runs.
 pub(crate) struct Exchangeable {
     chain: arc_swap::ArcSwap<Chain>,
-    /// The API's tokens. They let nobody publish or play; they are only recognised, so that none of them is recorded.
+    /// The API's tokens. They let nobody publish or play. They are only recognised, so that none of
+    /// them is recorded.
     api_tokens: arc_swap::ArcSwap<StaticKeys>,
 }
 
@@ -189,7 +190,7 @@ impl Exchangeable {
     }
 }
 
-/// The API's tokens under the names that stand for them on record.
+/// The API's tokens under their names on record.
 fn recognised(api_tokens: &[NamedSecret]) -> StaticKeys {
     let named = |token: &NamedSecret| {
         let name = format!("api:{}", token.name);

@@ -1,14 +1,14 @@
-//! How much each setting may be. A value beyond its bound would not be refused by anything later, but would take all memory, overflow a
-//! timer or wait for ever.
+//! The bounds of each setting. Nothing later refuses a value beyond its bound: it would take all
+//! memory, overflow a timer or wait for ever.
 
 use livetrail_settings::{Bound, Bounds};
 
 use super::Config;
 
-/// Seconds in a day, for bounds.
+/// Seconds per day.
 const DAY: u64 = 86_400;
 
-/// All bounds, each with the value that it has here.
+/// All bounds, each with the value of this configuration.
 pub(super) fn all(config: &Config) -> Vec<Bound> {
     let mut list = Bounds::default();
     whole(&mut list, config);
@@ -21,7 +21,7 @@ pub(super) fn all(config: &Config) -> Vec<Bound> {
     list.into_vec()
 }
 
-/// The bound of a setting, whichever item of an array it belongs to.
+/// The bound of a setting. All items of an array have the same bounds.
 pub(super) fn of(key: &str) -> Option<Bound> {
     let first: String = key
         .split('.')
@@ -158,7 +158,7 @@ fn whole(list: &mut Bounds, config: &Config) {
     ] {
         list.number(key, value, 1, 1_000_000, "");
     }
-    // Each stream may keep 1 MiB, however little there is.
+    // Each stream may keep 1 MiB, even if the budget is used up.
     list.bytes(
         "limits.stream_memory",
         limits.stream_memory,
@@ -201,7 +201,7 @@ fn whole(list: &mut Bounds, config: &Config) {
         1,
         60,
     );
-    // At least one commit, which has 8 MiB at most.
+    // A segment holds at least one commit, which has at most 8 MiB.
     list.bytes(
         "trail.wal_segment_size",
         trail.wal_segment_size,

@@ -1,4 +1,5 @@
-//! What no single value shows: settings out of bounds, that contradict each other, or that cannot be meant.
+//! Checks that need more than one value: settings that are out of bounds, contradict each other, or
+//! cannot be meant.
 
 use livetrail_ledger::LedgerError;
 
@@ -7,13 +8,13 @@ use super::{
     place::Source,
 };
 
-/// Shorter secrets can be guessed: with 16 random bytes nobody gets through in any time.
+/// A shorter secret can be guessed. Nobody can guess 16 random bytes in any time.
 const LEAST_SECRET_BYTES: usize = 16;
 
-/// First parts of a path that are the server's own.
+/// First parts of a path that the server itself uses.
 const RESERVED: [&str; 4] = ["api", "health", "metrics", "trail"];
 
-/// Makes the error of a key.
+/// Makes the error for a key.
 type Wrong<'a> = &'a dyn Fn(&str, String) -> ConfigError;
 
 /// # Errors
@@ -147,7 +148,7 @@ fn check_applications(config: &Config, wrong: Wrong<'_>) -> Result<(), ConfigErr
     Ok(())
 }
 
-/// A principal on record must name one secret.
+/// Each principal on record must belong to one secret.
 fn check_names(config: &Config, wrong: Wrong<'_>) -> Result<(), ConfigError> {
     let keys = config.auth.key.iter().map(|key| &key.name);
     let token_keys = config.auth.token_key.iter().map(|key| &key.name);

@@ -1,4 +1,4 @@
-//! What can be wrong with the configuration, in words that say where and what is allowed.
+//! Errors of the configuration. Each says where the error is, and what is allowed.
 
 use std::{io, path::PathBuf};
 
@@ -12,7 +12,7 @@ pub(crate) enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A setting is wrong.
@@ -30,13 +30,13 @@ pub(crate) enum ConfigError {
         place: Place,
         /// The secret's file.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl ConfigError {
-    /// Where it is wrong, without any value.
+    /// Where the error is, without any value.
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Read { path, .. } => format!("{} cannot be read", path.display()),
@@ -46,7 +46,7 @@ impl ConfigError {
         }
     }
 
-    /// All that can be said: the error, what caused it, and the line of the file below.
+    /// The whole text: the error, its causes, and the line of the file below.
     pub(crate) fn in_full(self) -> anyhow::Error {
         let line = self.line().map(|line| format!("\n  | {line}"));
         let error = anyhow::Error::new(self);
@@ -56,8 +56,9 @@ impl ConfigError {
         }
     }
 
-    /// The line of the file that is wrong, if there is one. A line that may hold a secret is not shown; nor is one whose key is not
-    /// known, since that may be a secret's with a letter missing.
+    /// The wrong line of the file, if there is one. A line that may hold a secret is not shown. A
+    /// line with an unknown key is not shown either, because the key may be a misspelt one of a
+    /// secret.
     fn line(&self) -> Option<&str> {
         match self {
             Self::Setting { problem, .. } if problem.contains("unknown field") => None,
@@ -71,8 +72,8 @@ impl ConfigError {
     }
 }
 
-/// Whether a line of the file, which may have any mistake in it, may have a secret: by what it is called, or because it looks like an
-/// address with a password.
+/// Whether a line of the file may hold a secret. The line may have any mistake in it. It may hold
+/// one if its name says so, or if it looks like an address with a password.
 fn may_hold_a_secret(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
     let names = [
@@ -85,7 +86,7 @@ fn may_hold_a_secret(line: &str) -> bool {
     ];
     let name = line.split('=').next().unwrap_or_default().trim();
     let elsewhere = name.ends_with("_file") || name.ends_with("_env");
-    // `value`: of a header.
+    // A header has its secret in `value`.
     line.contains('@')
         || name.starts_with("value") && !elsewhere
         || !elsewhere && names.iter().any(|name| line.contains(name))

@@ -1,4 +1,4 @@
-//! Flags that several commands share: where the configuration is, and the settings that have a
+//! Flags that several commands share: the file of the configuration, and the settings that have a
 //! flag.
 
 use std::{
@@ -26,7 +26,7 @@ pub(crate) struct RequiredConfigFile {
 }
 
 impl RequiredConfigFile {
-    /// Reads the file, with the variables. `data` replaces its data directory.
+    /// Reads the file, with the variables. `data` replaces the data directory of the file.
     ///
     /// # Errors
     /// As [`load()`].

@@ -1,4 +1,4 @@
-//! The gateways' sections. Their defaults are those of the gateways' own configurations.
+//! The sections of the gateways. Their defaults are those of the gateways' own configurations.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,11 +9,11 @@ use serde::Deserialize;
 
 use super::{Span, address, types};
 
-/// Whether many writes are one system call.
+/// Whether many writes become one system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum IoUring {
-    /// Where the system has io_uring for us.
+    /// If the system lets us use io_uring.
     Auto,
     /// Never.
     Off,
@@ -65,7 +65,7 @@ impl Default for Rtmp {
 }
 
 impl Rtmp {
-    /// As the gateway takes it.
+    /// The settings in the form that the gateway takes.
     pub(crate) fn gateway(&self) -> RtmpConfig {
         let mut config = RtmpConfig::default();
         config.max_connections = self.max_connections;
@@ -107,14 +107,15 @@ impl Default for Http {
             egress_threads: of.egress.threads,
             send_interval: Span(of.egress.send_interval),
             io_uring: IoUring::of(&of.egress),
-            // Stricter than the library, which does not know who else uses its address.
+            // This is stricter than the library, which does not know the other users of its
+            // address.
             allow_origin: types::Origin(String::new()),
         }
     }
 }
 
 impl Http {
-    /// As the gateway takes it.
+    /// The settings in the form that the gateway takes.
     pub(crate) fn gateway(&self) -> HttpConfig {
         let mut config = HttpConfig::default();
         config.max_connections = self.max_connections;

@@ -1,4 +1,4 @@
-//! From a file, variables and flags to a checked [`Config`].
+//! Turns a file, variables and flags into a checked [`Config`].
 
 use std::{
     net::SocketAddr,
@@ -19,7 +19,7 @@ use crate::nearest::nearest;
 /// Variables that set any key: `LIVETRAIL__LIMITS__IDLE_TIMEOUT=1m` is `limits.idle_timeout`.
 const VARIABLE_PREFIX: &str = "LIVETRAIL__";
 
-/// What the command line and its variables set.
+/// Settings from the command line and its variables.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Overrides {
     pub(crate) data: Option<PathBuf>,
@@ -31,7 +31,8 @@ pub(crate) struct Overrides {
 }
 
 impl Overrides {
-    /// What variables set that no flag goes with: the API's token, which a flag would show to everybody on the machine.
+    /// The settings of variables that have no flag. This is the API's token, which a flag would
+    /// show to everybody on the machine.
     pub(crate) fn from_environment() -> Self {
         let token = std::env::var("LIVETRAIL_API_TOKEN").ok();
         Self {
@@ -54,13 +55,14 @@ impl From<ServeOverrides> for Overrides {
     }
 }
 
-/// The process's variables, as far as they are text.
+/// The process's variables. A variable that is not valid text is skipped.
 pub(crate) fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Variables that are read elsewhere than in [`load`]: by the command line, and by [`Overrides::from_environment`].
+/// Variables that the command line or [`Overrides::from_environment`] reads. [`load`] does not read
+/// them.
 const KNOWN_VARIABLES: [&str; 10] = [
     "LIVETRAIL_CONFIG",
     "LIVETRAIL_DATA",
@@ -74,8 +76,8 @@ const KNOWN_VARIABLES: [&str; 10] = [
     "LIVETRAIL_TOKEN_KEY",
 ];
 
-/// Variables that look like ours and are not, each in words: misspelt, or set by a container platform for its own ends, so that this is no
-/// error.
+/// Unknown variables that look like ours, each in words. They are misspelt, or a container platform
+/// set them for its own purpose. Therefore they are no error.
 pub(crate) fn unknown_variables(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Vec<String> {
@@ -94,10 +96,10 @@ pub(crate) fn unknown_variables(
     names.filter(unknown).map(words).collect()
 }
 
-/// Reads, overrides and checks.
+/// Reads the file, applies the overrides and checks the result.
 ///
 /// # Errors
-/// A file that cannot be read, and the first setting that is wrong.
+/// The file cannot be read, or a setting is wrong. The error is the first one.
 pub(crate) fn load(
     path: Option<&Path>,
     variables: impl IntoIterator<Item = (String, String)>,
@@ -145,7 +147,7 @@ fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     toml::from_str(source.text).map_err(|error| {
         let mut place = source.at(error.span());
         if error.message().starts_with("missing field") {
-            // The place is that of the table; which key it lacks is in the message.
+            // The place is the table. The message names the key that is missing.
             place.line = None;
         }
         let (key, line) = (place.key.clone(), place.line.clone());
@@ -153,7 +155,7 @@ fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
         ConfigError::Setting {
             place,
             problem: if is_secret {
-                // The message would repeat it.
+                // The message would repeat the secret.
                 "not a secret; allowed is text in quotes".to_owned()
             } else {
                 in_plain_words(error.message(), key.as_deref(), line.as_deref())
@@ -162,7 +164,7 @@ fn parse(source: &Source<'_>) -> Result<Config, ConfigError> {
     })
 }
 
-/// What the parser says, in words of the configuration instead of Rust's.
+/// The parser's message in words of the configuration instead of Rust's.
 fn in_plain_words(message: &str, key: Option<&str>, line: Option<&str>) -> String {
     if message == "invalid type: map, expected a sequence" {
         let header = line.map(str::trim).filter(|line| line.starts_with('['));
@@ -194,7 +196,7 @@ fn in_plain_words(message: &str, key: Option<&str>, line: Option<&str>) -> Strin
     format!("{what}expected {allowed}")
 }
 
-/// Sets one key, and checks at once, so that what is wrong is this variable's fault.
+/// Sets one key and checks the result at once, so that an error belongs to this variable.
 fn set_by_variable(set: &mut Table, name: &str, text: &str) -> Result<Config, ConfigError> {
     let wrong = |problem| ConfigError::Setting {
         place: Place {
@@ -206,7 +208,7 @@ fn set_by_variable(set: &mut Table, name: &str, text: &str) -> Result<Config, Co
     let key = name.trim_start_matches(VARIABLE_PREFIX).to_lowercase();
     let parts: Vec<&str> = key.split("__").collect();
     let mut last_error = String::new();
-    // A value is TOML where that fits (`5`, `true`, `["10.0.0.0/8"]`), else text.
+    // A value is TOML if it parses as TOML (`5`, `true`, `["10.0.0.0/8"]`), else text.
     let as_toml = format!("value = {text}")
         .parse::<Table>()
         .ok()
@@ -279,10 +281,11 @@ fn apply(config: &mut Config, overrides: &Overrides) {
     }
 }
 
-/// A secret that others may write is anybody's.
+/// Refuses a secret that others may write, because anybody could have set it.
 fn check_modes(config: &Config, file: Option<&Path>) -> Result<(), ConfigError> {
     for path in &config.secret_files {
-        // What cannot be examined cannot be read either, and is refused then, with its key.
+        // A file that cannot be examined cannot be read either. Reading it gives the error with its
+        // key.
         let Ok(Some(mode)) = writable_by_others(path) else {
             continue;
         };
@@ -298,7 +301,7 @@ fn check_modes(config: &Config, file: Option<&Path>) -> Result<(), ConfigError> 
     Ok(())
 }
 
-/// Puts the secrets that stand in files of their own into the configuration.
+/// Reads the secrets that have their own files into the configuration.
 fn read_secrets(config: &mut Config, base: &Path, source: &Source<'_>) -> Result<(), ConfigError> {
     let keys = config
         .auth

@@ -1,7 +1,8 @@
-//! Every setting of the server: one TOML file, each key with a default, each overridable.
+//! Every setting of the server: one TOML file. Each key has a default, and each can be overridden.
 //!
-//! Precedence, lowest first: defaults, the file, `LIVETRAIL__SECTION__KEY` variables, `LIVETRAIL_*` variables, flags.
-//! [`load()`] checks all of it and names the key, the line and what is allowed.
+//! Precedence, lowest first: defaults, the file, `LIVETRAIL__SECTION__KEY` variables, `LIVETRAIL_*`
+//! variables, flags. [`load()`] checks all settings. Its errors name the key, the line and what is
+//! allowed.
 
 mod address;
 mod auth;
@@ -35,7 +36,8 @@ pub(crate) use modes::readable_secrets;
 pub(crate) use trail::Trail;
 pub(crate) use types::{LogFilter, NamedSecret};
 
-/// The commented example, which is also the reference: it has every key, and its values are the defaults.
+/// The commented example, which is also the reference. It has every key, and its values are the
+/// defaults.
 pub(crate) const EXAMPLE: &str = include_str!("../../livetrail.example.toml");
 
 /// All settings.
@@ -55,7 +57,8 @@ pub(crate) struct Config {
     pub(crate) audit: Audit,
     pub(crate) trail: Trail,
     pub(crate) sink: Vec<Sink>,
-    /// Files with secrets in them, this configuration's own included where it has any; filled by [`load()`].
+    /// Files with secrets in them, filled by [`load()`]. This configuration's own file is one of
+    /// them if it has a secret.
     #[serde(skip)]
     pub(crate) secret_files: Vec<PathBuf>,
 }
@@ -85,7 +88,7 @@ impl Default for Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeName(pub(crate) String);
 
-/// What is logged, and how. To standard error.
+/// The log, which goes to standard error: which lines, and their format.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Log {
@@ -165,7 +168,7 @@ fn default_app() -> AppName {
 }
 
 impl Application {
-    /// As the engine takes it.
+    /// The application in the form that the engine takes.
     pub(crate) fn spec(&self) -> AppSpec {
         AppSpec::new(self.name.as_str())
             .gop_cache(self.gop_cache_frames)
@@ -184,17 +187,17 @@ impl Application {
     }
 }
 
-/// What happens to a second publisher of a stream.
+/// The rule for a second publisher of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Duplicate {
     Refuse,
-    /// Replaced by one with the same key.
+    /// A publisher with the same key replaces the first one.
     Own,
     Replace,
 }
 
-/// How much a publisher may send.
+/// Limits of what a publisher may send.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Ingress {
@@ -228,7 +231,7 @@ impl Ingress {
     }
 }
 
-/// How many sessions, and how long a stream may be silent.
+/// Limits on sessions, and on how long a stream may be silent.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SessionLimits {
@@ -247,7 +250,7 @@ pub(crate) struct SessionLimits {
     pub(crate) short_sessions: ShortSessions,
 }
 
-/// How many refusals, and sessions shorter than a second, an address may have.
+/// Limit on the refusals, and on the sessions shorter than a second, of one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Attempts {
@@ -265,7 +268,7 @@ impl Default for Attempts {
     }
 }
 
-/// How many sessions shorter than a second all addresses together may have.
+/// Limit on the sessions shorter than a second of all addresses together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ShortSessions {
@@ -305,7 +308,7 @@ impl Default for SessionLimits {
 }
 
 impl SessionLimits {
-    /// As the engine takes them.
+    /// The limits in the form that the engine takes.
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             max_publishers: self.max_publishers,
@@ -331,7 +334,7 @@ impl SessionLimits {
     }
 }
 
-/// What is recorded, and what a session waits for.
+/// Settings of the records: which ones, and what a session waits for.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Audit {
@@ -356,13 +359,13 @@ impl Default for Audit {
     }
 }
 
-/// When a session may start.
+/// The moment at which a session may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum AuditPolicy {
     /// At once.
     BestEffort,
-    /// When its first record is written and synced.
+    /// As soon as its first record is written and synced.
     Strict,
 }
 

@@ -1,4 +1,4 @@
-//! The files of a configuration that have a secret in them.
+//! The files of a configuration that contain a secret.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,8 @@ use livetrail_settings::readable_by_others;
 
 use super::Config;
 
-/// The files of this configuration with secrets in them that others may read, each in words. The server goes on: they may be meant to.
+/// The files with secrets of this configuration that others may read, each in words. The server
+/// continues, because these modes may be intended.
 pub(crate) fn readable_secrets(config: &Config) -> Vec<String> {
     let readable = |path: &PathBuf| {
         let mode = readable_by_others(path).ok().flatten()?;
@@ -19,7 +20,8 @@ pub(crate) fn readable_secrets(config: &Config) -> Vec<String> {
 }
 
 impl Config {
-    /// Where secrets are, apart from the trail's own keys: files that have one in them, and the configuration itself if it has.
+    /// The files that contain a secret, and the configuration's own file if it contains one. The
+    /// trail's own keys are not among them.
     pub(super) fn files_with_secrets(&self, file: Option<&Path>, base: &Path) -> Vec<PathBuf> {
         let named = self.auth.token_key.iter().chain(&self.api.token);
         let secrets = named.map(|key| (&key.secret, &key.secret_file)).chain(

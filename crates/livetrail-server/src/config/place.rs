@@ -1,4 +1,4 @@
-//! Where a setting stands: its key, and the line of the file or the variable that gave it.
+//! Places of settings: the key, and the line of the file or the variable that gave it.
 
 use std::{fmt, ops::Range};
 
@@ -7,7 +7,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-/// Where a setting stands. Shown as `FILE:LINE: KEY: `, with the line itself below where there is one.
+/// The place of a setting. It is shown as `FILE:LINE: KEY: `, with the line itself below if there
+/// is one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Place {
     /// `livetrail.toml:12`, or `LIVETRAIL_HTTP`.
@@ -27,14 +28,14 @@ impl fmt::Display for Place {
     }
 }
 
-/// A file's text, for finding places in it.
+/// The text of a file, in which places are searched.
 pub(super) struct Source<'a> {
     pub(super) name: String,
     pub(super) text: &'a str,
 }
 
 impl Source<'_> {
-    /// The place of these bytes, and the key whose value or name they are part of.
+    /// The place of these bytes, and the key to whose name or value they belong.
     pub(super) fn at(&self, span: Option<Range<usize>>) -> Place {
         let Some(span) = span else {
             return Place {
@@ -54,7 +55,8 @@ impl Source<'_> {
         }
     }
 
-    /// The place of a key such as `auth.key[1].secret`; of the longest part of it that is there, if the whole is not.
+    /// The place of a key such as `auth.key[1].secret`. If the file does not have the whole key, it
+    /// is the place of the longest part that exists.
     pub(super) fn of(&self, key: &str) -> Place {
         let table = DeTable::parse(self.text).ok();
         let span = table.and_then(|table| span_of(table.get_ref(), key));

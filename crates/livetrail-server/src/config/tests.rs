@@ -1,4 +1,4 @@
-//! The example in step with the code, precedence, and what a wrong setting says.
+//! The example has all keys of the code, precedence, and the errors of wrong settings.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ fn load_with(
     })
 }
 
-/// The example with everything that has no default set. A secret is given in one way, not in both.
+/// The example, with everything set that has no default. A secret is given in one way, not in both.
 fn example_uncommented() -> String {
     let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
         Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting,
@@ -264,7 +264,8 @@ fn the_example_has_every_key_that_the_code_knows() {
     assert_eq!(tables, 26, "the tables that were compared");
 }
 
-/// Adds an unknown key to the table at `path` and compares the table's keys with those that the refusal says are allowed.
+/// Adds an unknown key to the table at `path`. Compares the table's keys with those that the
+/// refusal allows.
 fn check_table(table: &toml::Table, path: &mut Vec<String>, whole: &toml::Table, tables: &mut u32) {
     let mut changed = whole.clone();
     let place = path
@@ -556,7 +557,7 @@ fn what_cannot_be_meant_is_refused_with_what_to_do() {
         }
         assert!(!error.contains("0123456789"), "{error}");
     }
-    // The same secret for different streams is one that the record can tell.
+    // The record can distinguish the same secret for different streams.
     load_text(&format!("{key}stream = \"x\"\n{other}stream = \"y\"")).unwrap();
     load_text(&format!("{key}{play}{other}grant = \"publish\"")).unwrap();
 }
@@ -599,7 +600,7 @@ fn every_number_size_and_span_of_the_example_has_an_upper_bound() {
             toml::Value::String(text) if text.parse::<ByteSize>().is_ok() => "999999GiB".into(),
             _ => return,
         };
-        // An enterprise number is a name: every one of 32 bits is fine.
+        // An enterprise number is a name: every number of 32 bits is valid.
         if key == "sink[0].syslog.enterprise" {
             return;
         }
@@ -607,7 +608,7 @@ fn every_number_size_and_span_of_the_example_has_an_upper_bound() {
         let mut changed = toml::Value::Table(whole.clone());
         *at(&mut changed, key) = huge.clone();
         let refused = match changed.try_into::<Config>() {
-            // A type of fewer bits.
+            // The type has fewer bits.
             Err(_) => true,
             Ok(config) => {
                 let wrong: Vec<_> = bounds::all(&config)

@@ -29,7 +29,7 @@ pub(crate) struct Trail {
     pub(crate) witness: Vec<Witness>,
 }
 
-/// Who cosigns the trail's checkpoints.
+/// A witness, which cosigns the trail's checkpoints.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Witness {
@@ -39,7 +39,7 @@ pub(crate) struct Witness {
 
 impl Witness {
     /// # Errors
-    /// The address or the key is none.
+    /// The address or the key is invalid.
     pub(crate) fn witness(&self) -> Result<livetrail_ledger::Witness, LedgerError> {
         livetrail_ledger::Witness::new(self.url.as_str(), self.key.trim().parse()?)
     }
@@ -65,10 +65,10 @@ impl Default for Trail {
 }
 
 impl Trail {
-    /// As the trail takes them: of the trail in this data directory.
+    /// The settings of the trail in this data directory.
     ///
     /// # Errors
-    /// The address or the key of a witness is not valid.
+    /// The address or the key of a witness is invalid.
     pub(crate) fn settings(&self, data: &Path) -> anyhow::Result<Settings> {
         let mut settings = Settings::new(data);
         settings.origin.clone_from(&self.origin);

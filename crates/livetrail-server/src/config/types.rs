@@ -1,4 +1,4 @@
-//! The kinds of value that settings have, each with its own words for what is allowed.
+//! The types of the settings' values. Each describes in its own words what is allowed.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::NodeName;
 
-/// A secret with a name, which stands in records where the secret must not.
+/// A secret with a name. Records have the name instead of the secret.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NamedSecret {
@@ -48,7 +48,7 @@ impl<'de> Deserialize<'de> for LogFilter {
 pub(crate) struct Origin(pub(crate) String);
 
 impl Origin {
-    /// As a header's value; `None` for none.
+    /// The value of the header, or `None` if it is not sent.
     pub(crate) fn header(&self) -> Option<axum::http::HeaderValue> {
         self.0.parse().ok().filter(|_| !self.0.is_empty())
     }
@@ -86,7 +86,8 @@ impl std::str::FromStr for NodeName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // The same rule as for the names of applications: nothing later needs to check again.
+        // The same rule as for the names of applications, so that nothing later needs to check
+        // again.
         AppName::new(text)
             .map(|name| Self(name.as_str().to_owned()))
             .map_err(|error| error.to_string())
@@ -109,12 +110,12 @@ pub(super) mod app_name {
 }
 
 pub(super) mod networks {
-    //! Networks, or addresses alone.
+    //! Networks, or single addresses.
     use ipnet::IpNet;
 
     use super::{Deserialize, Deserializer, Parsed};
 
-    /// A network; what is wrong with it in words.
+    /// A network, whose errors are in words.
     struct Network(IpNet);
 
     impl std::str::FromStr for Network {
@@ -153,7 +154,7 @@ pub(super) mod networks {
 }
 
 pub(super) mod optional_app_name {
-    //! An application's name, where there need not be one.
+    //! An optional name of an application.
     use super::{AppName, Deserializer, app_name};
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
@@ -164,7 +165,7 @@ pub(super) mod optional_app_name {
 }
 
 pub(super) mod optional_stream_id {
-    //! A stream's name, where there need not be one.
+    //! An optional name of a stream.
     use super::{Deserializer, Parsed, StreamId};
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(

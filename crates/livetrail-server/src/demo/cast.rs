@@ -1,4 +1,5 @@
-//! Who takes part: a publisher, viewers, and those who are refused. Each is a client of its own, over a socket.
+//! The clients of the demo: a publisher, viewers, and two clients that are refused. Each has its
+//! own socket.
 
 use anyhow::{Context, bail};
 use livetrail_engine::{MediaFrame, MediaKind};
@@ -21,7 +22,7 @@ pub(super) struct Played {
     pub(super) frames: Vec<MediaFrame>,
 }
 
-/// Begins to publish the clip, in real time; the task ends when all of it is sent.
+/// Starts to publish the clip in real time. The task ends when the whole clip is sent.
 pub(super) async fn publish(
     url: &str,
     key: &str,
@@ -54,7 +55,7 @@ async fn send(mut publisher: RtmpPublisher, clip: &[MediaFrame]) -> anyhow::Resu
     Ok(published)
 }
 
-/// Begins to play; the task ends with the stream.
+/// Starts to play. The task ends with the stream.
 pub(super) async fn play(
     url: String,
     key: String,
@@ -72,7 +73,7 @@ pub(super) async fn play(
     }))
 }
 
-/// Tries to publish with a wrong key, and says how that was refused.
+/// Tries to publish with a wrong key. Returns how the server refused that.
 pub(super) async fn refused_publisher(url: &str, key: &str) -> anyhow::Result<String> {
     let url = RtmpUrl::parse(url)?.with_token(key);
     match RtmpClient::new().publish(&url).await {
@@ -81,7 +82,7 @@ pub(super) async fn refused_publisher(url: &str, key: &str) -> anyhow::Result<St
     }
 }
 
-/// Tries to play with a wrong key, and says how that was refused.
+/// Tries to play with a wrong key. Returns how the server refused that.
 pub(super) async fn refused_viewer(url: &str, key: &str) -> anyhow::Result<String> {
     match Player::start(&PlayAddress::parse(url, Some(key))?).await {
         Ok(_) => bail!("a viewer with a wrong key was let in"),

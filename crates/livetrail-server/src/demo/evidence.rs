@@ -1,5 +1,6 @@
-//! What an outsider finds: the whole trail verified, a receipt for one record checked alone, and one changed byte in a copy found. By `livetrail-verify`, which shares no code with
-//! what wrote the trail.
+//! The findings of an outsider: the whole trail is verified, a receipt for one record is checked
+//! alone, and one changed byte in a copy is found. `livetrail-verify` makes these checks. It shares
+//! no code with the writer of the trail.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -15,24 +16,24 @@ use crate::{
     trail::{trail_directory, vkey_file},
 };
 
-/// What is changed in the copy: the reason why somebody was refused becomes another word.
+/// The text that is changed in the copy. It is the reason of a refusal, which becomes another word.
 const ORIGINAL: &[u8] = b"\"unauthorized\"";
 
-/// What was found, and in which places.
+/// The results, and the places of the change.
 pub(super) struct Evidence {
-    /// The published checkpoint, as everybody can read it.
+    /// The published checkpoint, which everybody can read.
     pub(super) checkpoint: String,
-    /// The trail as it is.
+    /// The check of the trail as it is.
     pub(super) whole: Report,
-    /// The receipt for the record that is changed in the copy.
+    /// The check of the receipt for the record that is changed in the copy.
     pub(super) receipt: ProofReport,
-    /// The same receipt beside the changed record.
+    /// The check of the same receipt with the changed record.
     pub(super) receipt_of_changed: ProofReport,
-    /// The copy with one byte changed.
+    /// The check of the copy with one byte changed.
     pub(super) changed: Report,
     /// The entry that was changed in the copy.
     pub(super) changed_entry: u64,
-    /// The file that it is in.
+    /// The file that contains this entry.
     pub(super) changed_file: String,
 }
 
@@ -49,7 +50,7 @@ pub(super) fn gather(data: &Path) -> anyhow::Result<Evidence> {
         .tempdir()?;
     let size = copy_site(&reader, copy.path(), &mut |_, _| {})?;
     let (changed_file, changed_entry) = change_one_byte(copy.path(), size)?;
-    // A receipt stands alone: from here on nothing of the trail is looked at.
+    // A receipt stands alone: it is verified without the rest of the trail.
     let receipt = reader.inclusion_proof(changed_entry)?;
     let record = reader.entry(changed_entry)?;
     let mut other = record.clone();
@@ -80,7 +81,7 @@ fn check(trail: &Path, options: &Options) -> anyhow::Result<Report> {
     Ok(verify(&Directory::new(trail), options, &mut |_, _| {})?)
 }
 
-/// Gives the file and the entry that it is in.
+/// Changes one byte. Returns the file and the entry that contain it.
 fn change_one_byte(site: &Path, size: u64) -> anyhow::Result<(String, u64)> {
     for bundle in tree_bundles(size) {
         let path = site.join(bundle.to_string());
@@ -98,7 +99,7 @@ fn change_one_byte(site: &Path, size: u64) -> anyhow::Result<(String, u64)> {
     anyhow::bail!("nobody was refused")
 }
 
-/// Makes one letter a capital.
+/// Turns one letter into a capital.
 fn change(bytes: &mut [u8]) -> Option<()> {
     let at = find(bytes, ORIGINAL)?;
     let byte = bytes.get_mut(at + 1)?;

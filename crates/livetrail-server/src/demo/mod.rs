@@ -1,7 +1,8 @@
-//! `livetrail demo`: the whole server, its own clients, a stream, and the proof that the trail is what happened.
+//! `livetrail demo`: the whole server, its own clients, a stream, and the proof that the trail is
+//! what happened.
 //!
-//! Nothing here is a stand-in: the server is the one of `livetrail serve`, on sockets of the loopback interface, and the
-//! publisher and the viewers are those of `livetrail publish` and `livetrail play`.
+//! Every part is real: the server is the one of `livetrail serve`, on sockets of the loopback
+//! interface. The publisher and the viewers are those of `livetrail publish` and `livetrail play`.
 
 mod cast;
 mod evidence;
@@ -53,18 +54,19 @@ pub(crate) struct Args {
     pub(crate) keep: Option<PathBuf>,
 }
 
-/// What is published: 5 seconds of a test picture and a tone.
+/// The clip that is published: 5 seconds of a test picture and a tone.
 const CLIP: &[u8] = include_bytes!("../../assets/clip.flv");
 
-/// Whatever goes wrong, the demo ends.
+/// The demo ends after this time, even if something hangs.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// When the viewers come, after the publisher: in the middle of a GOP each, the second one a GOP later.
+/// The viewers start this long after the publisher. Each starts in the middle of a GOP, the second
+/// one a GOP later.
 const RTMP_VIEWER_AT: Duration = Duration::from_millis(1_400);
 const HTTP_VIEWER_AT: Duration = Duration::from_millis(2_200);
 const REFUSED_VIEWER_AT: Duration = Duration::from_millis(3_000);
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(args: &Args) -> Outcome {
     let data = Data::prepare(args.keep.as_deref()).map_err(Failure::unusable)?;
     init_log(&Log {
@@ -95,9 +97,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
     })
 }
 
-/// Where the demo's server keeps its data.
+/// The data directory of the demo's server.
 enum Data {
-    /// Removed when the demo ends.
+    /// A directory that is removed when the demo ends.
     Temporary(tempfile::TempDir),
     Kept(PathBuf),
 }
@@ -125,7 +127,7 @@ impl Data {
     }
 }
 
-/// Everything that happened, from both sides: what the clients did and saw, and what is on record.
+/// Everything that happened, from both sides: what the clients did and saw, and the records.
 struct Shown {
     clip: Vec<MediaFrame>,
     published: Published,
@@ -138,7 +140,7 @@ struct Shown {
     wrote_everything: bool,
 }
 
-/// Secrets that nobody can guess, for as long as the demo runs.
+/// Random secrets, which are valid for one run.
 struct Secrets {
     publish: String,
     play: String,
@@ -216,7 +218,7 @@ fn read_trail(directory: &Path) -> anyhow::Result<Vec<AuditRecord>> {
     entries.map(|entry| Ok(parse_canonical(&entry?)?)).collect()
 }
 
-/// 122 random bits.
+/// A secret of 122 random bits.
 fn secret() -> String {
     SessionId::at(SystemClock::new().unix_ms()).to_string()
 }
@@ -247,7 +249,7 @@ fn config(data: &Path, secrets: &Secrets) -> Config {
     config
 }
 
-/// Says what happens while it does, with the time since the beginning.
+/// Prints the steps as they happen, with the time since the beginning.
 struct Steps {
     clock: SystemClock,
 }
@@ -269,7 +271,7 @@ impl Steps {
         ))
     }
 
-    /// Shows that time passes: a bar on a terminal.
+    /// Shows that time passes. On a terminal this is a bar.
     async fn while_streaming<T>(&self, task: tokio::task::JoinHandle<T>) -> anyhow::Result<T> {
         let bar = crate::commands::progress(None, "  {spinner} streaming … {elapsed}");
         let ended = task.await;

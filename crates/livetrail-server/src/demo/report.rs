@@ -1,4 +1,4 @@
-//! What the demo shows at its end.
+//! Prints the results of the demo.
 
 use livetrail_audit::{AuditRecord, Personal, Reason};
 
@@ -8,7 +8,7 @@ use crate::{
     output::{bytes, say},
 };
 
-/// Prints sessions, trail and findings.
+/// Prints the sessions, the trail and the findings.
 pub(super) fn tell(shown: &Shown, findings: &[Finding]) -> anyhow::Result<()> {
     say("\nSessions, from attempt to end:")?;
     say(&sessions(&shown.trail).to_string())?;
@@ -34,7 +34,7 @@ pub(super) fn tell(shown: &Shown, findings: &[Finding]) -> anyhow::Result<()> {
     }
 }
 
-/// One row for each session: its last record says it all.
+/// One row for each session. The session's last record has everything.
 fn sessions(trail: &[AuditRecord]) -> comfy_table::Table {
     let mut table = table([
         "session",

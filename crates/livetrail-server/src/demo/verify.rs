@@ -1,4 +1,4 @@
-//! Whether what was shown is complete and right: every frame, and every record.
+//! Checks that the result is complete and right: every frame, and every record.
 
 use livetrail_audit::{AuditAction, AuditRecord, Personal, Reason};
 use livetrail_engine::{CodecId, MediaFrame, MediaKind};
@@ -9,9 +9,9 @@ use super::{Evidence, Played, Shown};
 
 /// One thing that must hold.
 pub(super) struct Finding {
-    /// In words.
+    /// The condition, in words.
     pub(super) what: String,
-    /// Why it does not hold.
+    /// The reason why the condition is not met.
     pub(super) problem: Option<String>,
 }
 
@@ -28,7 +28,7 @@ impl Finding {
     }
 }
 
-/// All that must hold.
+/// All conditions.
 pub(super) fn all(shown: &Shown) -> Vec<Finding> {
     vec![
         viewer("RTMP", &shown.rtmp, shown),
@@ -67,7 +67,8 @@ pub(super) fn all(shown: &Shown) -> Vec<Finding> {
     ]
 }
 
-/// A viewer got the decoder configurations, and then every frame from a keyframe on, with its times and its payload.
+/// The viewer got the decoder configurations, and then every frame from a keyframe on, with its
+/// times and its payload.
 fn viewer(name: &str, played: &Played, shown: &Shown) -> Finding {
     let media = |frames: &[MediaFrame]| -> Vec<MediaFrame> {
         frames.iter().filter(|f| is_media(f)).cloned().collect()
@@ -174,7 +175,7 @@ fn expected_records(shown: &Shown) -> Result<(), String> {
     if ends.map(|(first, last)| (first.0, last.0)) != Some(("server_started", "server_stopped")) {
         return Err("it does not begin and end with the server".to_owned());
     }
-    // Two sessions that end together may be on record in either order.
+    // Two sessions that end together may be recorded in either order.
     there.sort_unstable();
     expected.sort_unstable();
     let missing: Vec<_> = expected.iter().filter(|e| !there.contains(e)).collect();
@@ -281,7 +282,7 @@ fn receipt(evidence: &Evidence) -> Result<(), String> {
     Ok(())
 }
 
-/// One byte of the copy was changed: it must be found, in its place.
+/// One byte of the copy was changed. The verifier must find it, with its place.
 fn changed(evidence: &Evidence) -> Finding {
     let (file, entry) = (&evidence.changed_file, evidence.changed_entry);
     let found = evidence.changed.findings.iter().find(|finding| {
