@@ -1,4 +1,4 @@
-//! The binary itself: exit codes, what it says, and to whom.
+//! Tests of the program itself: exit codes, its output, and where the output goes.
 
 use std::{
     fs::{self, Permissions},
@@ -34,7 +34,7 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A server in a process of its own, on ports that the system chose; killed when dropped.
+/// A server in its own process, on ports that the system chose. It is killed on drop.
 struct Serving {
     child: Child,
     rtmp: String,
@@ -42,7 +42,7 @@ struct Serving {
 }
 
 impl Serving {
-    /// Makes the trail if there is none, and serves.
+    /// Creates the trail if there is none, and serves.
     fn start(data: &Path, more: &[&str]) -> Self {
         if !data.join("trail").exists() {
             assert_eq!(run(&["trail", "init", path(data)]).0, 0);
@@ -70,7 +70,7 @@ impl Serving {
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         let address = |key: &str| line[key].as_str().unwrap().to_owned();
         let (rtmp, http) = (address("rtmp"), address("http"));
-        // What it logs from now on must go somewhere.
+        // Later lines of the log must be read, too.
         std::thread::spawn(move || log.for_each(drop));
         Self { child, rtmp, http }
     }
@@ -283,7 +283,7 @@ fn a_file_with_a_secret_that_others_may_write_is_refused_and_a_readable_one_is_t
             "{told}"
         );
     }
-    // A configuration without a secret in it may be anybody's to read.
+    // Anybody may read a configuration without a secret.
     assert_eq!(check(beside, &file, 0o644), (0, String::new()));
 }
 
@@ -335,7 +335,7 @@ fn without_a_trail_nothing_is_made_and_the_words_say_how_to_make_one() {
         "{error}"
     );
     assert!(!data.exists());
-    // The trail of an earlier version is not taken for one, and is told about.
+    // The trail of an earlier version is not mistaken for a trail. The error names it.
     fs::create_dir(&data).unwrap();
     fs::write(data.join("trail.tsv"), "1\theartbeat\t\t-\t\n").unwrap();
     let (code, _, error) = serve(&data, &[]);
@@ -370,7 +370,7 @@ fn a_first_start_makes_the_trail_once_and_shows_its_verifier_keys() {
     assert_eq!(run(&["trail", "check", path(&other)]).0, 0);
 }
 
-/// Every file below a directory with its contents, the lock and room kept for later left out.
+/// Every file below a directory, with its contents.
 fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     let mut directories = vec![directory.to_owned()];
@@ -422,7 +422,7 @@ fn keys_and_origins_that_are_not_the_trails_are_refused_and_nothing_is_changed()
     assert_eq!(contents(&data), before);
 
     fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
-    // Keys elsewhere, and the file for auditors lost: neither keeps the trail from going on.
+    // The keys are elsewhere, and the file for auditors is missing. Neither stops the trail.
     let moved = dir.path().join("signer");
     fs::rename(&key, &moved).unwrap();
     fs::remove_file(data.join("trail.vkey")).unwrap();
@@ -448,7 +448,7 @@ fn an_auditor_keeps_checkpoints_and_receipts_and_finds_what_was_changed() {
     assert_eq!(code, 0);
     fs::write(file("older"), &older).unwrap();
     let mut server = Serving::start(&data, &[]);
-    // While it runs: what is sealed is there for everybody.
+    // While the server runs, everybody can read what is sealed.
     let (code, out, _) = run(&["trail", "verify", path(&data)]);
     assert_eq!(code, 0, "{out}");
     assert_eq!(server.stop(), Some(0));
@@ -566,7 +566,7 @@ fn our_client_publishes_plays_and_is_refused() {
         let mut command = livetrail();
         command.args(["play", url, "--json"]).args(output);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        // The publisher may not have begun yet.
+        // The publisher may not have started yet.
         for _ in 0..100 {
             let output = command.output().unwrap();
             if output.status.code() == Some(0) {

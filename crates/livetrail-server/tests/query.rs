@@ -1,4 +1,5 @@
-//! `livetrail trail query` and a server's start on a long trail: the query index, and being right without it.
+//! `livetrail trail query` and a server's start on a long trail, with the query index and without
+//! it.
 
 use std::{
     fs,
@@ -24,7 +25,7 @@ fn livetrail(arguments: &[&str]) -> Command {
     command
 }
 
-/// What it prints, and what it complains of.
+/// The standard output and the standard error of a command.
 fn run(arguments: &[&str]) -> (String, String) {
     let output = livetrail(arguments).output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -33,11 +34,12 @@ fn run(arguments: &[&str]) -> (String, String) {
 }
 
 fn session(number: u64) -> Uuid {
-    // Its time is that of the trail's first record.
+    // The time in the id is that of the trail's first record.
     Uuid::from_u128(0x019a_ab01_9900_7000_8000_0000_0000_0000 | u128::from(number) << 4)
 }
 
-/// A boot with more than a segment of sessions, of which each 1,000th stays open: it crashed.
+/// Writes a boot with more than a segment of sessions. Each 1,000th stays open, because the boot
+/// crashed.
 fn write_trail(data: &Path) {
     let trail = data.join("trail");
     let key = |name: &str| read_seed(&trail.join("private/keys").join(name)).unwrap();
@@ -123,7 +125,7 @@ fn a_long_trail_is_asked_by_its_index_and_a_start_closes_what_a_crash_left_open_
     check("used by others");
     fs::write(&index, "no database").unwrap();
     check("made anew");
-    // A place where nothing can be made.
+    // A path at which nothing can be created.
     fs::remove_dir_all(index.parent().unwrap()).unwrap();
     fs::write(index.parent().unwrap(), "in the way").unwrap();
     let (found, errors) = ask(questions[0], &[]);

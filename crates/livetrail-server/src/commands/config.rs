@@ -33,7 +33,7 @@ pub(crate) struct CheckArgs {
     pub(crate) overrides: ServeOverrides,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(command: ConfigCommand) -> Outcome {
     match command {
         ConfigCommand::Example => say(config::EXAMPLE.trim_end())?,
@@ -44,11 +44,12 @@ pub(crate) fn run(command: ConfigCommand) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks what `serve` would read, and says so.
+/// Checks the files that `serve` would read, and prints the result.
 pub(crate) fn check(file: Option<&Path>, overrides: &Overrides) -> Result<(), Failure> {
     let config =
         config::load(file, config::variables(), overrides).map_err(Failure::configuration)?;
-    // Their secrets and certificates are read, and that this program was built with them is seen.
+    // This reads the secrets and certificates of the sinks, and checks that this program has their
+    // kinds.
     configured_sinks(&config.sink, &config.data).map_err(Failure::unusable)?;
     for warning in warnings(&config) {
         complain(&format!("warning: {warning}"));
@@ -60,7 +61,7 @@ pub(crate) fn check(file: Option<&Path>, overrides: &Overrides) -> Result<(), Fa
     Ok(say(&format!("{what}: fine"))?)
 }
 
-/// What can be used and is perhaps not meant.
+/// Warnings about settings that work and are perhaps not intended.
 pub(crate) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = config::unknown_variables(config::variables());
     warnings.extend(config::readable_secrets(config));

@@ -1,4 +1,4 @@
-//! What the command line does beside serving.
+//! The commands of the command line, apart from the server itself.
 
 pub(crate) mod config;
 pub(crate) mod play;
@@ -29,7 +29,7 @@ pub(crate) struct ClientToken {
     pub(crate) token: Option<String>,
 }
 
-/// A progress bar on standard error if that is a terminal; nothing elsewhere.
+/// A progress bar on standard error if that is a terminal. Otherwise nothing is shown.
 pub(crate) fn progress(length: Option<u64>, template: &str) -> ProgressBar {
     let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     if let Ok(style) = ProgressStyle::with_template(template) {
@@ -39,7 +39,8 @@ pub(crate) fn progress(length: Option<u64>, template: &str) -> ProgressBar {
     bar
 }
 
-/// Shows the final figures: on standard output, unless the stream itself goes there.
+/// Prints the final figures on standard output. If the stream itself goes there, they go to
+/// standard error.
 fn show(summary: &Summary, did: &str, json: bool, stdout_is_taken: bool) -> anyhow::Result<()> {
     let text = if json {
         serde_json::to_string(summary)?
@@ -53,7 +54,7 @@ fn show(summary: &Summary, did: &str, json: bool, stdout_is_taken: bool) -> anyh
     say(&text)
 }
 
-/// For one client a single thread does.
+/// One client needs only one thread.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread()
         .enable_all()

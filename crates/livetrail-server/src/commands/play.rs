@@ -51,7 +51,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "allowed is a number of seconds, such as 5 or 0.5".to_owned())
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(args: &Args) -> Outcome {
     let address =
         PlayAddress::parse(&args.url, args.token.token.as_deref()).map_err(Failure::unusable)?;
@@ -107,9 +107,9 @@ async fn play(args: &Args, address: &PlayAddress, tally: &mut Tally) -> anyhow::
         }
     };
     bar.finish_and_clear();
-    // What came is kept, also when the end was not what one wished.
+    // The received frames are kept, whatever the reason of the end.
     let finished = file.map_or(Ok(()), FlvWriter::finish);
-    // A server that is busy must not keep us.
+    // A busy server must not delay the end.
     let _ = timeout(Duration::from_secs(2), player.close()).await;
     let ended = ended?;
     finished?;

@@ -45,19 +45,20 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 }
 
-/// Ctrl-C, in the way of shells.
+/// The exit code of shells for Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// Between the last frame of one round and the first of the next, if the file does not tell.
+/// Time between the last frame of one round and the first of the next, if the file does not define
+/// it.
 const DEFAULT_FRAME_MS: i64 = 40;
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(args: &Args) -> Outcome {
     let mut url = RtmpUrl::parse(&args.url).map_err(Failure::unusable)?;
     if let Some(token) = &args.token.token {
         url = url.with_token(token);
     }
-    // What is wrong with the file is said before anything is sent.
+    // An error in the start of the file is reported before anything is sent.
     FlvReader::open(&args.file)
         .and_then(|mut file| file.next())
         .map_err(|error| Failure::unusable(error.context(args.file.display().to_string())))?;
@@ -134,7 +135,7 @@ impl Sender<'_> {
     }
 }
 
-/// Moves the times of a file that is sent again behind those of the time before.
+/// Shifts the times of a repeated file behind those of the round before.
 #[derive(Debug, Default)]
 struct Round {
     offset_ms: i64,
@@ -156,7 +157,7 @@ impl Round {
                 self.frame_ms = since.filter(|ms| *ms > 0).or(self.frame_ms);
             }
         }
-        // An FLV file's times are in milliseconds.
+        // The times of an FLV file are in milliseconds.
         frame.dts = frame.dts.saturating_add(self.offset_ms);
         frame.pts = frame.pts.saturating_add(self.offset_ms);
         frame

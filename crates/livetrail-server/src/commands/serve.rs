@@ -47,7 +47,7 @@ pub(crate) struct Args {
     pub(crate) print_config: bool,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(args: Args) -> Outcome {
     if args.print_config {
         say(config::EXAMPLE.trim_end())?;
@@ -71,7 +71,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         let created = created.map_err(Failure::unusable)?;
         let words = created_words(&created, &config.data);
         if config.sink.iter().any(|sink| sink.stdout.is_some()) {
-            // Standard output is that sink's, from its first byte.
+            // Standard output belongs to that sink, from its first byte on.
             complain(&words);
         } else {
             say(&words)?;
@@ -85,7 +85,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         let _context = runtime.enter();
         Harmless::new().context("cannot listen for signals")?
     };
-    // Refused before anything else is done: without a trail there is no server.
+    // The trail is opened before the server starts: without a trail there is no server.
     let settings = trail_settings(&config).map_err(Failure::unusable)?;
     let trail = Trail::open(&settings).map_err(Failure::unusable)?;
     runtime.block_on(async {

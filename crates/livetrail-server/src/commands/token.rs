@@ -47,7 +47,7 @@ pub(crate) struct Args {
     pub(crate) valid_for: Span,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(command: &Token) -> Outcome {
     let Token::Issue(issue) = command;
     let token = make(issue).map_err(Failure::unusable)?;

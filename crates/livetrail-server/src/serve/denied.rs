@@ -1,4 +1,4 @@
-//! The networks whose connections are closed as they come, and the record of that.
+//! Closes connections of denied networks at once, and records them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,10 +8,10 @@ use livetrail_gateway::{DeniedConnections, DenyRules};
 
 use crate::config::Config;
 
-/// What stands for an application and a stream that nobody has named yet.
+/// The name of an application or a stream that the client has not yet named.
 const UNNAMED: &str = "-";
 
-/// The rules of `auth.deny_ips`, whose reports become records.
+/// The rules of `auth.deny_ips`. Their reports become records.
 pub(super) fn rules(
     config: &Config,
     pipeline: Arc<AuditPipeline>,
@@ -25,7 +25,8 @@ pub(super) fn rules(
     rules
 }
 
-/// A connection is closed before it says what it wants: over RTMP it counts as an attempt to publish, over HTTP as one to play.
+/// The record of such connections. A connection is closed before it says what it wants. Over RTMP
+/// it counts as an attempt to publish, over HTTP as an attempt to play.
 fn record_of(denied: &DeniedConnections, now_ms: u64) -> AuditRecord {
     let (action, protocol) = match denied.gateway {
         "rtmp" => (AuditAction::PublishDenied, "rtmp"),

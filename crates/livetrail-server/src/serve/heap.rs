@@ -1,20 +1,21 @@
-//! Memory of streams that have ended goes back to the system.
+//! Returns the memory of ended streams to the system.
 //!
-//! The allocator keeps what is freed: after five rounds of 40 publishers with a GOP of 30 MB the server held 1.6 GB with nobody
-//! connected (`benches/RESULTS.md`). So, a while after streams have let go of much, it is asked to give it back.
+//! The allocator keeps freed memory: after five rounds of 40 publishers with a GOP of 30 MB the
+//! server held 1.6 GB without any connection (`benches/RESULTS.md`). Therefore this task asks the
+//! allocator to return memory after streams have freed much.
 
 use std::{future::Future, time::Duration};
 
 use livetrail_engine::Engine;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Time between two looks. Memory is given back at most once in this time.
+/// Time between two checks. Memory is returned at most once in this time.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Less than this is not worth the wait of those who allocate meanwhile.
+/// Less memory is not returned: threads that allocate at the same time have to wait.
 const WORTH_BYTES: u64 = 32 << 20;
 
-/// Until `stopping` completes.
+/// Returns freed memory until `stopping` completes.
 pub(super) async fn keep_small(engine: Engine, stopping: impl Future<Output = ()>) {
     let mut stopping = std::pin::pin!(stopping);
     let mut interval = interval(INTERVAL);
@@ -32,14 +33,15 @@ pub(super) async fn keep_small(engine: Engine, stopping: impl Future<Output = ()
     }
 }
 
-/// What streams have let go of since memory was given back.
+/// Counts what streams have freed since memory was last returned.
 #[derive(Debug, Default)]
 struct Freed {
     most_bytes: u64,
 }
 
 impl Freed {
-    /// Whether it is worth giving back, now that streams keep this much: then it counts from here.
+    /// Whether enough memory was freed to return it. `kept_bytes` is what streams keep now. If the
+    /// answer is yes, the count starts again from there.
     fn is_much(&mut self, kept_bytes: u64) -> bool {
         self.most_bytes = self.most_bytes.max(kept_bytes);
         let much = self.most_bytes - kept_bytes >= WORTH_BYTES;

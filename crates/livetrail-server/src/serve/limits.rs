@@ -1,26 +1,27 @@
-//! What the system allows the process.
+//! The system's limits for the process.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// With fewer files a server of the default limits cannot hold what it lets in.
+/// With fewer files a server with the default limits cannot hold all admitted clients.
 const FEW_FILES: u64 = 4_096;
 
-/// Files that a server needs in addition to connections and what is open when its limits are set:
-/// rings and event queues of its sender threads, requests of authenticators, sinks and witnesses,
-/// tiles that are being read. And a sixteenth of all, at most [`MOST_HEADROOM`].
+/// Files that a server needs in addition to connections and to the files that are open when its
+/// limits are set. They are rings and event queues of its sender threads, requests of
+/// authenticators, sinks and witnesses, and tiles that are being read. A sixteenth of all files is
+/// added, at most [`MOST_HEADROOM`].
 const HEADROOM: u64 = 12;
 const MOST_HEADROOM: u64 = 256;
 
-/// For each sink or witness: its connections and its files.
+/// Connections and files of each sink or witness.
 const OF_A_SINK: u64 = 4;
 
-/// A listener keeps at least this many connections, however few files there are.
+/// A listener keeps at least this many connections, even if there are few files.
 const LEAST_CONNECTIONS: usize = 4;
 
-/// Raises the number of files and connections that may be open to what the system allows at most: the usual default, 1,024, is
-/// for programs that use `select`.
+/// Raises the limit on open files and connections to the system's maximum. The usual default,
+/// 1,024, is meant for programs that use `select`.
 pub(crate) fn raise_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -41,8 +42,8 @@ pub(crate) fn raise_open_files() {
     }
 }
 
-/// The configuration with limits on connections that fit the number of files that may be open. What the trail's log keeps for itself is open
-/// already and counts as used, so that connections can never take it.
+/// The configuration, with limits on connections that fit the number of open files. The spare files
+/// of the trail's log are open already and count as used, so that connections can never take them.
 pub(super) fn fit_connections(config: &Config) -> Config {
     let mut fitted = config.clone();
     let files = getrlimit(Resource::Nofile).current;
@@ -71,7 +72,8 @@ pub(super) fn fit_connections(config: &Config) -> Config {
     fitted
 }
 
-/// Shares `budget` between RTMP and `http_listeners` listeners for HTTP, in proportion to what each may have.
+/// Shares `budget` between RTMP and `http_listeners` listeners for HTTP, in proportion to the limit
+/// of each.
 fn share(budget: u64, [rtmp, http]: [usize; 2], http_listeners: usize) -> [usize; 2] {
     let wanted = http.saturating_mul(http_listeners).saturating_add(rtmp);
     let budget = usize::try_from(budget).unwrap_or(usize::MAX);
@@ -85,7 +87,7 @@ fn share(budget: u64, [rtmp, http]: [usize; 2], http_listeners: usize) -> [usize
     })
 }
 
-/// How many files this process has open; a guess where the system does not say.
+/// Number of files that this process has open, or a guess if the system does not report it.
 fn open_files() -> u64 {
     const GUESS: u64 = 32;
     std::fs::read_dir("/proc/self/fd").map_or(GUESS, |files| files.count() as u64)

@@ -1,4 +1,4 @@
-//! The server: everything wired together, started, reloaded and stopped.
+//! The server: builds all its parts, starts, reloads and stops.
 
 mod denied;
 mod heap;
@@ -34,14 +34,14 @@ use crate::{
     trail::{Stopped, Trail},
 };
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Server {
     engine: Engine,
     pipeline: Arc<AuditPipeline>,
-    /// Closed after the pipeline; its directory is locked until then.
+    /// It is closed after the pipeline. Its directory is locked until then.
     trail: Trail,
     reloadable: Reloadable,
-    /// Networks whose connections are closed as they come.
+    /// Networks whose connections are closed at once.
     deny: DenyRules,
     addresses: Addresses,
     stop: watch::Sender<bool>,
@@ -49,23 +49,24 @@ pub(crate) struct Server {
     shutdown_timeout: Duration,
 }
 
-/// Where a server listens: the ports that the system chose, if it was asked to.
+/// The addresses of a server. A port that the system chose is the real one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Addresses {
     pub(crate) rtmp: SocketAddr,
     pub(crate) http: SocketAddr,
-    /// The same as `http` unless the API has an address of its own.
+    /// The same as `http`, unless the API has its own address.
     pub(crate) api: SocketAddr,
 }
 
 impl Server {
-    /// Opens the sockets, and serves. What the boot before left open is closed on the trail first.
+    /// Opens the sockets, and serves. First it closes on the trail what the boot before left open.
     ///
     /// # Errors
-    /// An address is taken.
+    /// An address cannot be used, or a part of the server cannot start.
     pub(crate) async fn start_with(config: Config, mut trail: Trail) -> anyhow::Result<Self> {
         let fitted = limits::fit_connections(&config);
-        // All of them before anything is on record: a server that cannot listen has not been there.
+        // All sockets are opened before anything is recorded: a server that cannot listen leaves no
+        // record.
         let rtmp = bind("rtmp.listen", config.rtmp.listen).await?;
         let http = bind("http.listen", config.http.listen).await?;
         let api = match config.api.listen {
@@ -88,8 +89,9 @@ impl Server {
                 .refusal_records_per_second(config.audit.refusals_per_second)
                 .build()?,
         );
-        // What was left open is closed on disk before anything new can happen. A trail that cannot do so is loud from its
-        // first moment, and strict sessions are refused; it does not keep the server from starting.
+        // Sessions that were left open are closed on disk before anything new can happen. A trail
+        // that cannot do so reports this from the first moment, and strict sessions are refused.
+        // The server starts nevertheless.
         match tokio::time::timeout(config.audit.deadline.0, pipeline.sync()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the trail cannot be synced"),
@@ -112,7 +114,7 @@ impl Server {
         let gateways = match Gateways::new(&fitted, &engine, rtmp, http, api) {
             Ok(gateways) => gateways,
             Err(error) => {
-                // The boot is on record already; so is that it came to nothing.
+                // The boot is already on record. The end of the boot follows it.
                 let part = config.shutdown_timeout.0 / 5;
                 trail.shutdown(&pipeline, part).await;
                 return Err(error);
@@ -146,7 +148,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Where it listens.
+    /// The addresses on which the server listens.
     pub(crate) fn addresses(&self) -> Addresses {
         self.addresses
     }
@@ -157,21 +159,22 @@ impl Server {
         &self.engine
     }
 
-    /// Puts what can be changed of another configuration in force, and records it.
+    /// Puts the changeable settings of another configuration in force, and records the change.
     pub(crate) fn reload(&self, loaded: Result<Config, config::ConfigError>) {
         self.reloadable.reload(loaded, &self.engine, &self.pipeline);
     }
 
-    /// Tells the sinks that what they write to may have been moved away.
+    /// Tells the sinks that their files may have been moved away.
     pub(crate) fn reopen_sinks(&self) {
         self.trail.view().sinks.reopen();
     }
 
-    /// Ends all sessions, writes the trail out to its last record, seals it, and closes the sockets.
+    /// Ends all sessions, writes the trail to its last record, seals it, and closes the sockets.
     pub(crate) async fn stop(mut self) -> Stopped {
-        // A fifth of the time each: for the sessions, for their connections, for their records, for the last checkpoint, for the sinks.
+        // Each step has a fifth of the time: the sessions, their connections, their records, the
+        // last checkpoint, the sinks.
         let part = self.shutdown_timeout / 5;
-        // Sessions first, while their connections are there to be told.
+        // Sessions end first, while their connections can still be notified.
         if !self.engine.shutdown(part).await {
             tracing::warn!("the trail has not been synced yet");
         }
@@ -214,7 +217,8 @@ impl Server {
             Some(api) => {
                 let http = http.routes(|playback| api::with_fallback(playback, state));
                 self.serve_one(http.deny(self.deny.clone()), state);
-                // Its tokens say who may use the API; the networks are those of publishers and viewers.
+                // The API's tokens decide who may use it. The denied networks are those of
+                // publishers and viewers.
                 let api = api.routes(|_| api::with_fallback(api_routes, state));
                 self.serve_one(api, state);
             }
@@ -230,7 +234,7 @@ impl Server {
     fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut stopping = self.stop.subscribe();
         async move {
-            // A server that is gone has stopped, too.
+            // If the sender is dropped, the server has stopped, too.
             let _ = stopping.wait_for(|stop| *stop).await;
         }
     }
@@ -264,11 +268,11 @@ async fn bind(key: &'static str, address: SocketAddr) -> anyhow::Result<TcpListe
         .with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
-/// What listens, not yet serving.
+/// The gateways, which have their sockets and do not serve yet.
 struct Gateways {
     rtmp: RtmpServer,
     http: HttpGateway,
-    /// The API, if it has an address of its own.
+    /// The API, if it has its own address.
     api: Option<HttpGateway>,
 }
 

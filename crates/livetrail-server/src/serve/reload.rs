@@ -1,4 +1,4 @@
-//! Changing the configuration while the server runs.
+//! Changes the configuration while the server runs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,10 +13,10 @@ use crate::{
     output::cut,
 };
 
-/// Names of keys that a record lists of one kind; of the others it has the number.
+/// A record lists this many names of keys of each kind. The others are only counted.
 const MOST_NAMES: usize = 20;
 
-/// What can be exchanged, and the configuration in force.
+/// The parts that can be exchanged, and the configuration in force.
 pub(crate) struct Reloadable {
     current: Mutex<Arc<Config>>,
     auth: Arc<Exchangeable>,
@@ -47,8 +47,9 @@ impl Reloadable {
             .clone()
     }
 
-    /// Puts what can be exchanged in force, ends the sessions whose credentials are gone by that, says what needs a restart, and records it.
-    /// A configuration that is wrong changes nothing, and that is on record, too.
+    /// Puts the exchangeable settings in force, ends the sessions whose credentials are no longer
+    /// valid, warns about settings that need a restart, and records the change. A wrong
+    /// configuration changes nothing. This is recorded, too.
     pub(super) fn reload(
         &self,
         loaded: Result<Config, ConfigError>,
@@ -81,7 +82,7 @@ impl Reloadable {
         }
     }
 
-    /// In an error, what a record may say of it: the place, which shows no value.
+    /// The first part of an error may be recorded: it is the place, which has no value in it.
     fn try_reload(
         &self,
         loaded: Result<Config, ConfigError>,
@@ -96,7 +97,7 @@ impl Reloadable {
         let old = self.current();
         let stays_closed = keep_closed(&old.auth, &mut config.auth);
         let chain = config.auth.chain()?;
-        // The address stays what it was, whatever the file says of it now.
+        // The address stays unchanged, whatever the file now has.
         let api = old.api.listen.unwrap_or(old.http.listen);
         anyhow::ensure!(
             api.ip().is_loopback() || !config.api.token.is_empty(),
@@ -114,7 +115,7 @@ impl Reloadable {
             stays_closed,
             ..Changes::between(&old, &config)
         };
-        // What needs a restart stays as it was, so that the next reload says so again.
+        // Settings that need a restart stay unchanged, so that the next reload reports them again.
         let in_force = Config {
             application: config.application,
             limits: config.limits,
@@ -130,7 +131,8 @@ impl Reloadable {
     }
 }
 
-/// What was closed stays closed when its last key is removed: `auto` opens only at a start. Says what was kept so.
+/// Keeps closed what was closed before its last key was removed, because `auto` opens only at a
+/// start. Returns what it kept closed.
 fn keep_closed(old: &Auth, new: &mut Auth) -> Vec<&'static str> {
     let mut kept = Vec::new();
     if new.publish == AdmissionRule::Auto && new.publish_is_open() && !old.publish_is_open() {
@@ -144,9 +146,11 @@ fn keep_closed(old: &Auth, new: &mut Auth) -> Vec<&'static str> {
     kept
 }
 
-/// Which sessions were let in by what no longer holds: a key that is gone, has another secret, or is no longer good for the stream; an
-/// address that is refused now. A token does not say which key signed it, so when one of these keys is gone, the sessions of all tokens end;
-/// those that hold another key's token come back.
+/// Selects the sessions whose admission is no longer valid. Their key is removed, has another
+/// secret, or no longer covers the stream, or their address is now refused.
+///
+/// A token does not say which key signed it. If one of these keys is removed, the sessions of all
+/// tokens end. Clients with a token of another key come back.
 fn revoked<'a>(old: &'a Auth, new: &'a Auth) -> impl Fn(&SessionContext) -> bool + 'a {
     let networks = new.networks();
     let tokens_gone = old.token_key.iter().any(|key| !has(&new.token_key, key));
@@ -170,22 +174,22 @@ fn revoked<'a>(old: &'a Auth, new: &'a Auth) -> impl Fn(&SessionContext) -> bool
     }
 }
 
-/// Whether a key of this name and secret is among them, wherever it stands.
+/// Whether the list has a key with this name and secret, at any position.
 fn has(keys: &[NamedSecret], key: &NamedSecret) -> bool {
     let same = |other: &NamedSecret| other.name == key.name && other.secret == key.secret;
     keys.iter().any(same)
 }
 
-/// Which sections differ.
+/// The sections that differ, and the effects of the change.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Changes {
     in_force: Vec<&'static str>,
     need_restart: Vec<&'static str>,
-    /// `keys removed: a, b`, and so on: names, never secrets.
+    /// Texts such as `keys removed: a, b`. They have names and never secrets.
     keys: Vec<String>,
-    /// Sessions that ended because their credentials are gone.
+    /// Number of sessions that ended because their credentials are no longer valid.
     ended: usize,
-    /// What nobody may do although the rule is `auto`.
+    /// Actions that nobody may take although the rule is `auto`.
     stays_closed: Vec<&'static str>,
 }
 
@@ -235,7 +239,7 @@ impl Changes {
     }
 }
 
-/// Which of these keys were added, removed and changed, by their names.
+/// Which of these keys were added, removed and changed. Keys are compared by their names.
 fn keys<K: PartialEq>(what: &str, old: &[K], new: &[K], name: fn(&K) -> &String) -> Vec<String> {
     let find = |keys: &'_ [K], key: &K| keys.iter().position(|other| name(other) == name(key));
     let missing = |from: &[K], of: &[K]| -> Vec<String> {
@@ -313,7 +317,7 @@ mod tests {
         let auth = Arc::new(Exchangeable::new(Chain::new(), &public.api.token));
         let reloadable = Reloadable::new(public, auth, tokens, DenyRules::default());
         let engine = Engine::builder().build().unwrap();
-        // Right as a file, wrong for the address that stays until the next restart.
+        // It is valid as a file, but not for the address that stays until the next restart.
         let refused = reloadable.apply(Config::default(), &engine).unwrap_err();
         assert!(refused.to_string().contains("api.token"), "{refused}");
         assert_eq!(reloadable.current().api.token, [token]);
@@ -389,7 +393,7 @@ mod tests {
             assert_eq!(keep_closed(&closed, &mut new), kept);
             assert_eq!(new.publish_is_open(), !kept.contains(&"publish"));
             assert_eq!(new.play_is_open(), !kept.contains(&"play"));
-            // And so it stays at the next reload.
+            // It stays closed at the next reload.
             let mut again = auth("");
             keep_closed(&new, &mut again);
             assert_eq!(again.publish_is_open(), new.publish_is_open());

@@ -1,12 +1,12 @@
-//! From the configuration to the settings of the trail.
+//! Turns the configuration into the settings of the trail.
 
 use super::sinks::configured;
 use crate::{config::Config, trail};
 
-/// The settings of the configured trail, with its sinks. Nothing is connected to.
+/// The settings of the configured trail, with its sinks. No connection is made.
 ///
 /// # Errors
-/// A witness or a sink cannot be used as it is configured.
+/// The configuration of a witness or a sink cannot be used.
 pub(crate) fn trail_settings(config: &Config) -> anyhow::Result<trail::Settings> {
     let followers = configured(&config.sink, &config.data)?;
     let settings = config.trail.settings(&config.data)?;

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT stop, SIGHUP reloads and reopens, SIGUSR1 reopens, SIGUSR2 does nothing.
+//! Signals: SIGTERM and SIGINT stop, SIGHUP reloads and reopens, SIGUSR1 reopens, SIGUSR2 does
+//! nothing.
 
 use std::{io, process};
 
@@ -7,14 +8,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::Server;
 use crate::config::{Config, ConfigError};
 
-/// The signals that a server listens to. From here on they no longer end the process by themselves.
+/// All signals that a server handles. As long as this exists, none of them ends the process by
+/// itself.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     harmless: Harmless,
 }
 
-/// The signals that must end nothing, from before there is a server: programs that rotate files send them at any time.
+/// The signals that must not end the process, even before the server runs: programs that rotate
+/// files send them at any time.
 pub(crate) struct Harmless {
     hangup: Signal,
     user_1: Signal,
@@ -22,7 +25,7 @@ pub(crate) struct Harmless {
 }
 
 impl Harmless {
-    /// Begins to listen, in a runtime's context.
+    /// Starts to handle these signals. The caller must be in a runtime's context.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -33,7 +36,7 @@ impl Harmless {
 }
 
 impl Signals {
-    /// Begins to listen to the others as well.
+    /// Starts to handle the other signals as well.
     pub(crate) fn new(harmless: Harmless) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -42,7 +45,7 @@ impl Signals {
         })
     }
 
-    /// Serves until it is told to stop. True if everything was written out.
+    /// Serves until a signal stops the server. Returns true if everything was written.
     pub(crate) async fn serve(
         mut self,
         server: Server,

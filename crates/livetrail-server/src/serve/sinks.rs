@@ -1,4 +1,4 @@
-//! The sinks that follow the server's trail, from the configuration.
+//! Creates the sinks that follow the server's trail, from the configuration.
 
 use std::{path::Path, sync::Arc};
 
@@ -8,14 +8,15 @@ use livetrail_sinks::{SinksError, settings::SinkContext};
 
 use crate::{config, trail::Followers};
 
-/// Below the data directory: the cursors of sinks whose destination cannot say what it holds.
+/// Directory below the data directory, for the cursors of sinks whose destination cannot report
+/// what it holds.
 const CURSORS: &str = "sinks";
 
-/// Makes the configured sinks. Nothing is connected to. Those whose destination cannot say what it
+/// Makes the configured sinks. No connection is made. Sinks whose destination cannot report what it
 /// holds keep their cursors below the data directory.
 ///
 /// # Errors
-/// A secret or a certificate is not where it should be, or this build has no sink of that kind.
+/// A secret or a certificate is missing, or this build does not have the kind of a sink.
 pub(crate) fn configured(sinks: &[config::Sink], data: &Path) -> anyhow::Result<Followers> {
     let context = SinkContext {
         cursors: &data.join(CURSORS),
@@ -28,7 +29,7 @@ pub(crate) fn configured(sinks: &[config::Sink], data: &Path) -> anyhow::Result<
     })
 }
 
-/// A sink that cannot be made, in words of this program.
+/// The error of a sink that cannot be made, in words of this program.
 fn refused(error: SinksError) -> anyhow::Error {
     match error {
         SinksError::NotBuilt { kind } => anyhow::anyhow!(not_built(kind)),
@@ -36,7 +37,7 @@ fn refused(error: SinksError) -> anyhow::Error {
     }
 }
 
-/// What to do where this build leaves a kind of sink out.
+/// The solution if this build does not have a kind of sink.
 pub(crate) fn not_built(kind: &str) -> String {
     format!(
         "this program was built without {kind}: build livetrail-server with `--features {kind}`"

@@ -1,4 +1,4 @@
-//! A running server, asked over its sockets.
+//! Tests of a running server over its sockets.
 
 mod secrets;
 mod site;
@@ -305,11 +305,11 @@ async fn a_full_disk_makes_health_red_and_refuses_publishers_until_there_is_room
     let server = start(config, &disk).await;
     let api = server.addresses().api;
     assert_eq!(ask(api, "GET", "/health", None).await.status, 200);
-    // Nothing is free: the next segment, tile or checkpoint finds no room.
+    // No space is free: the next segment, tile or checkpoint cannot be written.
     disk.set_capacity(Some(1));
     let refused = loop {
         match server.engine().publish(attempt()).await {
-            // The space is looked at once a second.
+            // The server checks the space once per second.
             Ok(publication) => drop(publication),
             Err(refused) => break refused,
         }
@@ -489,7 +489,7 @@ async fn what_a_crash_left_open_is_closed_at_the_next_start() {
     let disk = disk();
     let crashed = start(config(), &disk).await;
     let publication = crashed.engine().publish(attempt()).await.unwrap();
-    // As the disk is in the middle of the session.
+    // The disk of this moment, in the middle of the session.
     let disk = disk.power_cut(PowerCut::Synced);
     drop(publication);
     crashed.stop().await;
@@ -599,7 +599,7 @@ async fn a_key_that_is_taken_away_ends_its_sessions_and_opens_nothing() {
         again.map(|denied| denied.reason.label()),
         Some("unauthorized")
     );
-    // The last key goes, and `auto` would mean everybody.
+    // The last key is removed. `auto` alone would now mean everybody.
     let mut third = first.clone();
     third.auth.key.clear();
     server.reload(Ok(third));

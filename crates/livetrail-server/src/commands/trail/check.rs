@@ -24,12 +24,12 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 }
 
-/// Findings that are kept to be shown; the rest are counted.
+/// This many findings are shown. Any others are only counted.
 const MAX_SHOWN: usize = 100;
 
-/// What was found out about a trail.
+/// The result of checking a trail.
 struct Checked {
-    /// In words; at most [`MAX_SHOWN`].
+    /// The findings in words. There are at most [`MAX_SHOWN`].
     findings: Vec<String>,
     total: u64,
     report: TrailReport,
@@ -42,7 +42,7 @@ impl Checked {
     }
 }
 
-/// Runs it. Exit code 1 is: not sound.
+/// Runs the command. Exit code 1 means that the trail is not sound.
 pub(super) fn run(args: &Args) -> Outcome {
     let mut trail = Source::open(&args.trail)?;
     if let Source::Ledger(ledger) = &trail

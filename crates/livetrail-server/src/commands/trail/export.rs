@@ -1,4 +1,5 @@
-//! `livetrail trail export`: records for other programs, or the published part of the whole trail.
+//! `livetrail trail export`: records for other programs, or a copy of everything published in the
+//! trail.
 
 use std::{
     fs::{self, File},
@@ -67,10 +68,10 @@ pub(crate) enum ExportFormat {
     Tsv,
 }
 
-/// How the bar on a terminal looks.
+/// The format of the bar on a terminal.
 const BAR: &str = "{bar:40} {human_pos} of {human_len} files, {eta} left";
 
-/// Runs it.
+/// Runs the command.
 pub(super) fn run(args: &Args) -> Outcome {
     let ledger = LedgerSource::open(&args.trail)?;
     match &args.site {
@@ -105,7 +106,7 @@ fn line(found: &Hit, format: ExportFormat) -> anyhow::Result<Vec<u8>> {
         ExportFormat::Entries => entry.clone(),
         ExportFormat::Tsv => encode_line(record).trim_end_matches('\n').into(),
         ExportFormat::Json => {
-            // The record stays as it is, byte for byte.
+            // The bytes of the record stay unchanged.
             let record: &RawValue = serde_json::from_slice(entry)?;
             let leaf = leaf_hash(entry).to_string();
             let mut text = json!({ "index": index, "leaf_hash": leaf }).to_string();
@@ -116,7 +117,7 @@ fn line(found: &Hit, format: ExportFormat) -> anyhow::Result<Vec<u8>> {
     })
 }
 
-/// A file, or standard output.
+/// The destination: a file, or standard output.
 enum Out {
     File(BufWriter<File>, String),
     Standard(BufWriter<io::StdoutLock<'static>>),
@@ -167,11 +168,13 @@ fn site(ledger: &LedgerSource, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies everything that one checkpoint covers into a new directory: a tlog-tiles site of its own, with the verifier keys. The checkpoint
-/// comes last, so that what is there is whole or no trail. Gives the number of entries; `progress` is told how many files of how many are done.
+/// Copies everything that one checkpoint covers into a new directory: a tlog-tiles site with its
+/// own verifier keys. The checkpoint is written last, so that an incomplete copy is no trail.
+/// Returns the number of entries. `progress` gets the number of files that are written, and of all
+/// files.
 ///
 /// # Errors
-/// The directory is used already or cannot be written; the trail cannot be read.
+/// The directory is not empty or cannot be written, or the trail cannot be read.
 pub(crate) fn copy_site(
     reader: &Reader,
     to: &Path,
@@ -190,7 +193,7 @@ pub(crate) fn copy_site(
     let total = u64::try_from(files().count()).unwrap_or(u64::MAX);
     for (done, file) in (1..).zip(files()) {
         match reader.file(file) {
-            // Its hashes are there, and the record that says so.
+            // The copy has its hashes, and the record that says that it was removed.
             Err(LedgerError::Pruned { .. }) => {}
             bytes => put(to, &file.to_string(), &bytes?)?,
         }
@@ -223,7 +226,7 @@ pub(crate) fn copy_site(
     Ok(size)
 }
 
-/// Whether the tree of this size contains the checkpoint: a key may be changed while the rest is copied.
+/// Whether the tree of this size contains the checkpoint. During the copy a key may be changed.
 fn covers(note: &[u8], size: u64) -> bool {
     let note = Note::parse(note).ok();
     let checkpoint = note.and_then(|note| Checkpoint::parse(note.text()).ok());

@@ -1,4 +1,4 @@
-//! Which records are asked for.
+//! The filter of records: arguments that several commands share.
 
 use livetrail_audit::AuditAction;
 use livetrail_engine::{Clock, SystemClock};
@@ -34,10 +34,11 @@ pub(crate) struct FilterArgs {
     pub(crate) until: Option<String>,
 }
 
-/// What the arguments ask for.
+/// The filter of these arguments.
 ///
 /// # Errors
-/// A time that is not one, an action that no record can have, and a session that cannot be an id.
+/// A text is not a time, no record can have the action, or the text cannot be part of a session's
+/// id.
 pub(super) fn filter(args: &FilterArgs) -> Result<Filter, Failure> {
     let now_ms = SystemClock::new().unix_ms();
     let time = |text: &Option<String>| {
@@ -65,7 +66,7 @@ pub(super) fn filter(args: &FilterArgs) -> Result<Filter, Failure> {
     Ok(filter)
 }
 
-/// An id as it is shown in tables begins with `…`.
+/// The id of a session, or a part of it. In tables an id begins with `…`.
 fn session_text(text: &str) -> Result<String, Failure> {
     let id = text.trim_matches(['…', '.']).to_lowercase();
     let is_part = !id.is_empty() && id.chars().all(|c| c.is_ascii_hexdigit() || c == '-');

@@ -49,7 +49,7 @@ pub(crate) struct Args {
     pub(crate) cosigner_key_file: Option<PathBuf>,
 }
 
-/// Runs it. Exit code 2: there is a trail already, or it cannot be made.
+/// Runs the command. Exit code 2 means that a trail exists already, or that it cannot be created.
 pub(super) fn run(args: &Args) -> Outcome {
     let mut settings = Settings::new(&args.data);
     settings.origin.clone_from(&args.origin);
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was made, and what to do with it.
+/// Text about the new trail, and about the next steps.
 pub(crate) fn created_words(created: &Created, data: &Path) -> String {
     let [signer, cosigner] = &created.key_files;
     format!(

@@ -1,4 +1,5 @@
-//! `livetrail trail prune` and `livetrail trail hold`: what is kept, and for how long.
+//! `livetrail trail prune`, `livetrail trail hold` and `livetrail trail confirm-clock`: which
+//! entries are kept, and for how long.
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -99,7 +100,8 @@ pub(super) fn configuration(keeper: &Keeper) -> Result<Config, Failure> {
     .map_err(Failure::configuration)
 }
 
-/// Removes entries by age or number, on record. Exit code 2: nothing was removed, and why.
+/// Removes entries by age or number, on record. Exit code 2 means that nothing was removed. The
+/// error says why.
 pub(super) fn prune(args: &PruneArgs) -> Outcome {
     let config = configuration(&args.keeper)?;
     let (wanted, policy) = wanted(args, &config)?;
@@ -136,7 +138,7 @@ pub(super) fn prune(args: &PruneArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is to go, and the policy in words for the record.
+/// The entries to remove, and the policy in words for the record.
 fn wanted(args: &PruneArgs, config: &Config) -> Result<(Wanted, String), Failure> {
     let refuse = |words: String| Failure::unusable(anyhow::anyhow!(words));
     if let Some(below) = args.below {
@@ -160,7 +162,8 @@ fn wanted(args: &PruneArgs, config: &Config) -> Result<(Wanted, String), Failure
     ))
 }
 
-/// Sets, lifts or lists legal holds. Exit code 2: nothing was changed, and why.
+/// Sets, lifts or lists legal holds. Exit code 2 means that nothing was changed. The error says
+/// why.
 pub(super) fn hold(args: &HoldArgs) -> Outcome {
     let config = configuration(&args.keeper)?;
     let reader = reader(&config)?;
@@ -180,8 +183,8 @@ pub(super) fn hold(args: &HoldArgs) -> Outcome {
     let settings = trail_settings(&config).map_err(Failure::unusable)?;
     let maintenance = match Maintenance::begin(&settings, "a legal hold is changed") {
         Ok(maintenance) => maintenance,
-        // A server has it. The hold is in force at once: it looks before it removes anything, and
-        // puts it on record itself.
+        // A server has opened the trail. The hold is in force at once, because the server reads the
+        // holds before it removes anything. The server also records it.
         Err(error) if is_locked(&error) => {
             set_hold(store.as_ref(), name, from).map_err(Failure::unusable)?;
             say(&format!(
@@ -192,7 +195,7 @@ pub(super) fn hold(args: &HoldArgs) -> Outcome {
         }
         Err(error) => return Err(Failure::unusable(error)),
     };
-    // A hold is in force before it is on record, and on record as lifted before it is not.
+    // A hold is in force before the record of it. Lifting a hold is recorded before the hold ends.
     let change = || set_hold(store.as_ref(), name, from).map_err(Failure::unusable);
     let record = || maintenance.record(operator::held(name, from)?);
     let changed = match from {
@@ -223,7 +226,7 @@ pub(super) fn hold(args: &HoldArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Confirms the clock. Exit code 2: it does not count, and why.
+/// Confirms the clock. Exit code 2 means that the confirmation does not count. The error says why.
 pub(super) fn confirm_clock(keeper: &Keeper) -> Outcome {
     let config = configuration(keeper)?;
     let directory = trail_directory(&config.data);

@@ -20,7 +20,7 @@ pub(crate) use export::copy_site;
 pub(crate) use init::created_words;
 pub(crate) use show::{short_session, table, trail_rows};
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(command: &Trail) -> Outcome {
     match command {
         Trail::Init(args) => init::run(args),

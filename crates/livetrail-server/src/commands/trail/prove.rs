@@ -1,4 +1,4 @@
-//! `livetrail trail checkpoint` and `livetrail trail prove`: what an auditor keeps.
+//! `livetrail trail checkpoint` and `livetrail trail prove`: the evidence that an auditor keeps.
 
 use std::{fs, path::PathBuf, process::ExitCode};
 

@@ -38,10 +38,11 @@ pub(crate) struct Args {
     pub(crate) scan: bool,
 }
 
-/// Rows of one table: a trail of any length is shown in bounded memory, as several tables if need be.
+/// Rows of one table. A long trail is shown as several tables, so that its rows need bounded
+/// memory.
 const TABLE_ROWS: usize = 5_000;
 
-/// Runs it.
+/// Runs the command.
 pub(super) fn run(args: &Args) -> Outcome {
     let filter = filter(&args.filter)?;
     let mut shown = Shown::new(args.format);
@@ -76,7 +77,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// That something may be missing from an answer.
+/// Reports what may be missing from an answer.
 pub(super) fn tell_what_is_not_shown(hits: &Hits<'_>) {
     if hits.unreadable() > 0 {
         complain(&format!(
@@ -93,7 +94,7 @@ pub(super) fn tell_what_is_not_shown(hits: &Hits<'_>) {
     }
 }
 
-/// Records as they are printed.
+/// Prints records.
 struct Shown {
     format: TrailFormat,
     rows: Vec<AuditRecord>,

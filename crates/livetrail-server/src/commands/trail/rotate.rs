@@ -30,7 +30,7 @@ pub(crate) struct Args {
     pub(crate) cosigner: bool,
 }
 
-/// Runs it. Exit code 2: nothing was changed, and why.
+/// Runs the command. Exit code 2 means that nothing was changed. The error says why.
 pub(super) fn run(args: &Args) -> Outcome {
     let config = configuration(&args.keeper)?;
     let role = if args.cosigner {

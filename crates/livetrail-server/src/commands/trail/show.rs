@@ -1,4 +1,4 @@
-//! Records for people and for programs.
+//! Formats records for people and for programs.
 
 use std::{fmt::Write as _, io::IsTerminal};
 
@@ -25,10 +25,10 @@ pub(crate) enum TrailFormat {
 /// The table's columns.
 const COLUMNS: [&str; 6] = ["time", "action", "stream", "session", "who", "what"];
 
-/// Characters of a cell. A name may have 255, and a row must stay readable in a pager.
+/// Most characters of a cell. A name may have 255, but a row must stay readable in a pager.
 const MAX_CELL: usize = 60;
 
-/// An empty table with a header, as wide as the terminal at most.
+/// An empty table with a header. It is at most as wide as the terminal.
 pub(crate) fn table<const N: usize>(columns: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
@@ -76,7 +76,7 @@ fn readable_json(json: String) -> String {
         return json;
     }
     let mut shown = String::with_capacity(json.len());
-    // Canonical JSON has invisible characters in strings only.
+    // Canonical JSON has invisible characters only in strings.
     for c in json.chars() {
         if is_visible(c) {
             shown.push(c);
@@ -112,13 +112,14 @@ fn is_plain(text: &str) -> bool {
         .all(|byte| matches!(byte, b' ' | b'\t') || byte.is_ascii_graphic())
 }
 
-/// The last part of a session's id: the first is a time, and much the same for neighbours.
+/// The last part of a session's id. The first part is a time, which is nearly the same for
+/// neighbours.
 pub(crate) fn short_session(id: &str) -> String {
     let tail = id.rsplit('-').next().unwrap_or(id);
     format!("…{tail}")
 }
 
-/// The cells; names and texts from elsewhere have at most this many characters each.
+/// The cells of a row. Each name or text from elsewhere has at most this many characters.
 fn row(record: &AuditRecord, most: usize) -> [String; COLUMNS.len()] {
     let stream = match &record.stream {
         Some(stream) => format!("{}/{stream}", record.app),

@@ -1,4 +1,4 @@
-//! `livetrail trail sinks`: who follows the trail, asked directly.
+//! `livetrail trail sinks`: asks the sinks that follow the trail.
 
 mod args;
 #[cfg(feature = "kafka")]
@@ -46,7 +46,7 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(super) fn run(command: &TrailSinks) -> Outcome {
     match command {
         TrailSinks::Status(args) => status(args),
@@ -73,18 +73,18 @@ pub(super) fn run(command: &TrailSinks) -> Outcome {
     }
 }
 
-/// What a sink has answered.
+/// The answer of a sink.
 #[derive(Debug, Serialize)]
 struct Answer {
     name: String,
     required: bool,
     /// `once` or `at_least_once`.
     delivery: &'static str,
-    /// The next index that it needs.
+    /// The next index that the sink needs.
     cursor: Option<u64>,
-    /// Records that the trail has sealed and it has not.
+    /// Number of records that the trail has sealed and the sink does not have.
     lag_records: Option<u64>,
-    /// What is wrong.
+    /// The error, if any.
     error: Option<String>,
 }
 
@@ -113,13 +113,14 @@ fn status(args: &StatusArgs) -> Outcome {
     })
 }
 
-/// Asks on a runtime of its own: what a sink leaves behind ends with it. Judged as a server judges it.
+/// Asks a sink, and judges the answer as a server does. The call has its own runtime, so that tasks
+/// of the sink end with it.
 fn ask(
     sink: &Arc<dyn ReplicaSink>,
     reader: &Arc<Reader>,
     timeout: Duration,
 ) -> anyhow::Result<Answer> {
-    // First: a server that runs next to this moves it on.
+    // This comes first, because a server that runs at the same time moves the cursor on.
     let had = known(reader, sink.name())?;
     let answer = runtime()?.block_on(async {
         match tokio::time::timeout(timeout, examine(sink.as_ref(), reader)).await {
@@ -129,7 +130,7 @@ fn ask(
             Err(_) => Err(format!("no answer within {timeout:?}")),
         }
     });
-    // Afterwards: a server that runs next to this seals, and its sinks go on.
+    // This comes last, because a server that runs at the same time seals, and its sinks continue.
     let sealed = reader.checkpoint()?.head().size;
     let cursor = answer.as_ref().ok().copied();
     let lost = cursor.filter(|cursor| *cursor < had).map(|cursor| {
@@ -145,7 +146,8 @@ fn ask(
     })
 }
 
-/// How far the sink had come, by the trail's own copy of its cursor; 0 if it never followed.
+/// The sink's last position, from the trail's own copy of its cursor. It is 0 if the sink never
+/// followed.
 fn known(reader: &Reader, name: &str) -> anyhow::Result<u64> {
     let cursors = reader.cursors()?;
     let mut of_it = cursors.iter().filter(|(known, _)| known == name);

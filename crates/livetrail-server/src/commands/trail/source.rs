@@ -1,4 +1,4 @@
-//! The records of a trail, wherever they are: entries of a ledger, or lines of a file.
+//! Reads the records of a trail, which are entries of a ledger or lines of a file.
 
 use std::{fs, ops::Range, path::PathBuf, sync::Arc};
 
@@ -25,24 +25,24 @@ pub(crate) struct TrailPath {
     pub(crate) path: PathBuf,
 }
 
-/// How the bar on a terminal looks while the index is made.
+/// The format of the bar on a terminal while the index is made.
 const BAR: &str = "making the query index {bar:40} {human_pos} of {human_len} records, {eta} left";
 
-/// One thing in a trail.
+/// One entry or line of a trail.
 pub(super) struct Item {
     /// The entry's index, or the line's number.
     pub(super) number: u64,
-    /// The record, or why it is none.
+    /// The record, or the reason why it is not a record.
     pub(super) record: Result<AuditRecord, String>,
 }
 
-/// A trail that is read on from where it was left.
+/// A trail. Each read continues after the one before.
 pub(super) enum Source {
     Ledger(LedgerSource),
     File { trail: FileTrail, path: PathBuf },
 }
 
-/// The entries of a ledger, as far as a checkpoint covers them.
+/// The entries of a ledger that a checkpoint covers.
 pub(super) struct LedgerSource {
     pub(super) reader: Reader,
     pub(super) directory: PathBuf,
@@ -65,7 +65,7 @@ impl Source {
         }
     }
 
-    /// What this trail's things are called: entries, or lines.
+    /// The name of this trail's items: entry or line.
     pub(super) const fn unit(&self) -> &'static str {
         match self {
             Self::Ledger(_) => "entry",
@@ -73,10 +73,10 @@ impl Source {
         }
     }
 
-    /// Reads on to what is the end now.
+    /// Reads on to the present end.
     ///
     /// # Errors
-    /// Those of `each`, and that the trail cannot be read.
+    /// `each` returns an error, or the trail cannot be read.
     pub(super) fn each(
         &mut self,
         mut each: impl FnMut(Item) -> Result<(), Failure>,
@@ -92,7 +92,7 @@ impl Source {
         }
     }
 
-    /// The last `wanted` records that fit, in the trail's order; what follows is read on from the end.
+    /// The last `wanted` records that match, in the trail's order. Later reads continue at the end.
     ///
     /// # Errors
     /// The trail cannot be read.
@@ -131,7 +131,7 @@ impl LedgerSource {
         };
         let store = Arc::new(RealStore::new(&directory));
         let reader = match (Reader::open(store.clone()), vkeys) {
-            // A copy of the site has nothing private; its keys are beside it.
+            // A copy of the site has no private part. Its keys are in a file next to it.
             (Err(LedgerError::NoTrail { .. }), Some(file)) if directory.is_dir() => {
                 let text = fs::read_to_string(&file)
                     .with_context(|| format!("cannot read {}", file.display()))
@@ -151,17 +151,19 @@ impl LedgerSource {
         })
     }
 
-    /// How many entries are published.
+    /// Number of published entries.
     ///
     /// # Errors
-    /// The checkpoint cannot be read, or is not this trail's.
+    /// The checkpoint cannot be read, or belongs to another trail.
     pub(super) fn size(&self) -> Result<u64, Failure> {
         let checkpoint = self.reader.checkpoint().map_err(Failure::unusable)?;
         Ok(checkpoint.head().size)
     }
 
-    /// The records that fit, in order, each proven to be in the signed tree. With the index where there is one or one can be made, which is said to
-    /// whoever waits for it; else, or when that is asked for, the whole trail is looked through.
+    /// The records that match, in order. Each is proven to be in the signed tree.
+    ///
+    /// `with_index` uses the index, and first updates or makes it; a bar shows that. Without an
+    /// index the whole trail is searched.
     ///
     /// # Errors
     /// The trail cannot be read.
@@ -193,10 +195,10 @@ impl LedgerSource {
         index.find(&self.reader, filter)
     }
 
-    /// Reads the entries of a range, as far as they are published.
+    /// Reads the published entries of a range.
     ///
     /// # Errors
-    /// Those of `each`, and that the trail cannot be read.
+    /// `each` returns an error, or the trail cannot be read.
     pub(super) fn range(
         &self,
         range: Range<u64>,
@@ -219,8 +221,8 @@ impl LedgerSource {
         Ok(())
     }
 
-    /// From the end backwards, and with the index where there is something to look for: the last of a long trail are found soon, also when they are
-    /// few and long ago.
+    /// Searches from the end backwards. A filter that selects something uses the index. Thus the
+    /// last records of a long trail are found soon, even if they are few and old.
     fn last(&mut self, wanted: usize, filter: &Filter) -> Result<Vec<AuditRecord>, Failure> {
         let is_selective = *filter != Filter::default();
         let mut filter = filter.clone();
@@ -257,7 +259,7 @@ fn item_of_entry(number: u64, entry: &[u8]) -> Item {
     }
 }
 
-/// A line that is no record is an item; that the file cannot be read is the end.
+/// A line that is not a record becomes an item. An error of reading the file is an error.
 fn item_of_line(line: Result<livetrail_audit::TrailLine, AuditError>) -> Result<Item, Failure> {
     let (number, record) = match line {
         Ok(line) => (line.number, Ok(line.record)),

@@ -35,13 +35,13 @@ pub(crate) struct Args {
     pub(crate) format: TrailFormat,
 }
 
-/// How soon a new record is seen, once it is published.
+/// A new record is shown at most this long after its publication.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Most records that are held for `-n`.
+/// Most records that are kept in memory for `-n`.
 const MAX_LINES: usize = 100_000;
 
-/// Runs it.
+/// Runs the command.
 pub(super) fn run(args: &Args) -> Outcome {
     let filter = filter(&args.filter)?;
     let mut trail = Source::open(&args.trail)?;

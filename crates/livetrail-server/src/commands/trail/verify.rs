@@ -1,4 +1,4 @@
-//! `livetrail trail verify`: the check of `livetrail-verify`, on a server's data directory.
+//! `livetrail trail verify`: the check of `livetrail-verify` on a server's data directory.
 
 use std::{
     fs::File,
@@ -58,13 +58,13 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 }
 
-/// A key file, a policy or a checkpoint has no more bytes than this.
+/// A key file, a policy or a checkpoint has at most this many bytes.
 const MAX_SMALL_BYTES: u64 = 1 << 20;
 
-/// How the bar on a terminal looks.
+/// The format of the bar on a terminal.
 const BAR: &str = "{bar:40} {human_pos} of {human_len} entries, {per_sec}, {eta} left";
 
-/// Runs it. Exit codes as of `livetrail-verify`: 0, 1 and 2.
+/// Runs the command. The exit codes are those of `livetrail-verify`: 0, 1 and 2.
 pub(super) fn run(args: &Args) -> Outcome {
     let report = check(args).map_err(Failure::unusable)?;
     if args.json {

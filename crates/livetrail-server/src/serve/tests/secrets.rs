@@ -1,4 +1,4 @@
-//! Tokens of the API are secrets wherever they arrive: neither the trail nor the log tells them.
+//! Tokens of the API are secrets wherever they arrive: neither the trail nor the log has them.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 
-/// What this thread logs.
+/// The log of this thread.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -43,7 +43,7 @@ async fn send(address: SocketAddr, request: &str, agent: &str, bearer: &str) -> 
     answer
 }
 
-/// All tasks run on the test's thread, whose log is looked at.
+/// All tasks run on the test's thread, whose log is checked.
 #[tokio::test]
 async fn a_token_of_the_api_is_told_by_neither_the_trail_nor_the_log() {
     let lines = Lines::default();
@@ -59,12 +59,12 @@ async fn a_token_of_the_api_is_told_by_neither_the_trail_nor_the_log() {
     config.api.token = vec![token("day", day)];
     let server = start(config.clone(), &disk).await;
     let Addresses { api, http, .. } = server.addresses();
-    // As a stream's name and as what the client calls itself, over each way in.
+    // The token is the stream's name and the client's `User-Agent`, over each protocol.
     let key = StreamKey::parse("live", day).unwrap();
     let named = Attempt::new(key, "test").user_agent(&format!("FMLE/3.0 {day}"));
     let publication = server.engine().publish(named).await.unwrap();
     assert_eq!(publication.key().stream_id.as_str(), "key:api:day");
-    // A reload has the new token recognised, too; no stream is opened by it.
+    // After a reload the new token is recognised, too. It opens no stream.
     config.api.token = vec![token("day", day), token("night", night)];
     config.auth.play = AdmissionRule::Keys;
     config.auth.key = vec![key_of_nobody()];
@@ -76,7 +76,7 @@ async fn a_token_of_the_api_is_told_by_neither_the_trail_nor_the_log() {
         let refused = send(http, &format!("GET /live/{path}"), night, day).await;
         assert!(refused.starts_with("HTTP/1.0 40"), "{refused}");
     }
-    // What operators' programs call themselves.
+    // The `User-Agent` of operators' programs.
     let agent = format!("ops/1 ({night})");
     let wrong = send(api, "GET /metrics", &agent, "wrong").await;
     assert!(wrong.starts_with("HTTP/1.0 401"), "{wrong}");
@@ -107,7 +107,7 @@ async fn a_token_of_the_api_is_told_by_neither_the_trail_nor_the_log() {
     }
 }
 
-/// Nobody shows it here.
+/// A key that no client in this test uses.
 fn key_of_nobody() -> config::Key {
     key("nobody", "a-key-that-nobody-shows")
 }

@@ -1,4 +1,5 @@
-//! The trail over HTTP: our verifier takes it, caches may keep what never changes, nobody gets what is not for them.
+//! The trail over HTTP: our verifier accepts it, caches may keep what never changes, and nobody
+//! gets what they may not read.
 
 use livetrail_audit::AuditAction;
 use livetrail_ledger::{Access, Store as _};
@@ -50,7 +51,7 @@ async fn get(address: SocketAddr, path: &str) -> Reply {
     send(address, "GET", path, &[]).await
 }
 
-/// A server with so many records, all of them published.
+/// A server with this many records, all of them published.
 async fn serving(config: Config, records: usize) -> Server {
     let server = start(config, &disk()).await;
     record(&server, records).await;

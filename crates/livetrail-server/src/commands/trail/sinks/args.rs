@@ -1,5 +1,5 @@
-//! The arguments of `livetrail trail sinks init` and `read`. They are there whichever sinks this
-//! program has.
+//! The arguments of `livetrail trail sinks init` and `read`. They exist in each build, whichever
+//! sinks it has.
 
 use std::path::PathBuf;
 

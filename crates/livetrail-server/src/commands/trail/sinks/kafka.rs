@@ -14,7 +14,7 @@ use crate::{
     trail::trail_directory,
 };
 
-/// Makes the topics.
+/// Creates the missing topics.
 pub(super) fn init(args: &InitKafkaArgs) -> Outcome {
     let config = args.file.load(None).map_err(Failure::configuration)?;
     let mut weak = 0_u32;
@@ -35,7 +35,7 @@ pub(super) fn init(args: &InitKafkaArgs) -> Outcome {
     })
 }
 
-/// Writes what a topic has of a log into a directory.
+/// Writes the records of a log from a topic into a directory.
 pub(super) fn read(args: &ReadKafkaArgs) -> Outcome {
     let config = args.server.load().map_err(Failure::configuration)?;
     let found = topics(&config, args.sink.as_deref()).map_err(Failure::unusable)?;
@@ -79,7 +79,7 @@ pub(super) fn read(args: &ReadKafkaArgs) -> Outcome {
     })
 }
 
-/// The sinks that are topics: all, or the one of this name.
+/// The sinks whose destination is a topic: all of them, or only the one with this name.
 fn topics<'c>(config: &'c Config, name: Option<&str>) -> anyhow::Result<Vec<(&'c str, &'c Kafka)>> {
     let sinks = config
         .sink
