@@ -1,8 +1,9 @@
-//! Trail time: how old entries are, without believing a wall clock that is suddenly far ahead.
+//! Trail time: the age of entries, without trust in a wall clock that is suddenly far ahead.
 //!
-//! Trail time is the newest sealed time before this boot plus the monotonic time since; it follows the wall clock as long as that is ahead by no more
-//! than [`MOST_AHEAD`]. When the wall clock is further ahead (it is wrong, or the server was down for long), trail time goes on by itself and retention
-//! waits, until another source agrees with the wall clock in value:
+//! Trail time is the newest sealed time before this boot plus the monotonic time since then. It
+//! follows the wall clock if that is ahead by at most [`MOST_AHEAD`]. The wall clock is further
+//! ahead if it is wrong, or if the server was down for long. Then trail time continues by itself
+//! and retention waits, until another source agrees with the wall clock in value:
 //!
 //! | source | says |
 //! |---|---|
@@ -10,7 +11,8 @@
 //! | a witness | the time in its cosignature of the trail |
 //! | an operator | `livetrail trail confirm-clock`, on record as `admin_clock_confirmed` |
 //!
-//! Trail time is kept in `private/clock` of the trail, so that entries which were written under a wrong clock do not make it right.
+//! Trail time is kept in `private/clock` of the trail, so that entries written under a wrong clock
+//! do not confirm it.
 
 use std::{
     io,
@@ -24,13 +26,14 @@ use livetrail_ledger::{Reader, SharedStore, Witness};
 use livetrail_tlog::Note;
 use rustix::time::{ClockId, clock_gettime};
 
-/// How far the wall clock may be ahead of trail time before retention waits. Also how far two clocks may differ that agree.
+/// Retention waits if the wall clock is further than this ahead of trail time. Two clocks agree if
+/// they differ by at most this.
 pub(crate) const MOST_AHEAD: Duration = Duration::from_secs(86_400);
 
-/// Cosigned checkpoints that are read, from the newest on.
+/// This many cosigned checkpoints are read, from the newest on.
 const MOST_CHECKPOINTS: usize = 16;
 
-/// Of systemd: there since the clock was synchronised after this start of the machine.
+/// A file of systemd. It exists if the clock was synchronised since this start of the machine.
 const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
 
 const FIRST_LINE: &str = "livetrail-clock/v1";
@@ -39,12 +42,13 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What the clocks say.
+/// The result of reading the clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
     /// Trail time, in milliseconds since 1970.
     pub(crate) trail_ms: u64,
-    /// Retention waits: the wall clock is ahead by so much, and nothing agrees with it.
+    /// How far the wall clock is ahead. Retention waits, because nothing agrees with the wall
+    /// clock.
     pub(crate) ahead: Option<Duration>,
 }
 
@@ -56,7 +60,7 @@ pub(crate) struct TrailTime {
 }
 
 impl TrailTime {
-    /// From `base_ms`, in milliseconds since 1970, at `monotonic`.
+    /// Trail time that is `base_ms`, in milliseconds since 1970, at `monotonic`.
     pub(crate) const fn new(base_ms: u64, monotonic: Duration) -> Self {
         Self {
             base_ms,
@@ -64,7 +68,7 @@ impl TrailTime {
         }
     }
 
-    /// What time it is for the trail. `others` are asked only when the wall clock is far ahead.
+    /// The time of the trail. `others` are asked only if the wall clock is far ahead.
     pub(crate) fn read(
         &mut self,
         wall_ms: u64,
@@ -75,7 +79,7 @@ impl TrailTime {
         let own_ms = self.base_ms.saturating_add(millis(passed));
         let ahead_ms = wall_ms.saturating_sub(own_ms);
         let most_ms = millis(MOST_AHEAD);
-        // The base stays: within one boot a clock that creeps ahead gets no further than that.
+        // The base stays: within one boot a clock that creeps ahead gets no further than this.
         if ahead_ms <= most_ms {
             return Reading {
                 trail_ms: own_ms.max(wall_ms),
@@ -99,8 +103,9 @@ impl TrailTime {
     }
 }
 
-/// The time that the trail had when it was left: what was kept, or that of its newest checkpoint. To be asked before the trail is opened, because
-/// opening seals what a crash has left. `None` for a trail that cannot be read: opening it says why.
+/// The trail's time at the end of the last boot: the kept time, or the time of its newest
+/// checkpoint. Call this before the trail is opened, because opening seals what a crash has left.
+/// `None` if the trail cannot be read: opening it reports the reason.
 pub(crate) fn left_at_ms(trail: Option<&Path>, store: &SharedStore) -> Option<u64> {
     if let Some(kept) = trail.and_then(|trail| read(&kept_file(trail))) {
         return Some(kept);
@@ -114,7 +119,7 @@ pub(crate) fn left_at_ms(trail: Option<&Path>, store: &SharedStore) -> Option<u6
 /// Trail time for an operator's command, in milliseconds since 1970.
 ///
 /// # Errors
-/// The wall clock is far ahead of it, and nothing agrees with that.
+/// The wall clock is far ahead of trail time, and nothing agrees with the wall clock.
 pub(crate) fn trail_ms(
     trail: &Path,
     store: &SharedStore,
@@ -151,20 +156,20 @@ fn confirmation_file(trail: &Path) -> PathBuf {
 /// Keeps trail time for the next boot.
 ///
 /// # Errors
-/// It cannot be written.
+/// The file cannot be written.
 pub(crate) fn keep(trail: &Path, trail_ms: u64) -> anyhow::Result<()> {
     write(&kept_file(trail), trail_ms)
 }
 
-/// Asks the running server to believe its wall clock, which shows `wall_ms`.
+/// Asks the running server to trust its wall clock, which shows `wall_ms`.
 ///
 /// # Errors
-/// It cannot be written.
+/// The file cannot be written.
 pub(crate) fn ask_to_confirm(trail: &Path, wall_ms: u64) -> anyhow::Result<()> {
     write(&confirmation_file(trail), wall_ms)
 }
 
-/// What an operator has confirmed meanwhile. It counts once.
+/// The wall clock that an operator has confirmed. Each confirmation counts once.
 pub(crate) fn take_confirmation(trail: &Path) -> Option<u64> {
     let file = confirmation_file(trail);
     let confirmed = read(&file);
@@ -183,7 +188,7 @@ pub(crate) fn kernel_ms() -> Option<u64> {
     })
 }
 
-/// When witnesses have cosigned the trail's newest checkpoints.
+/// The times at which witnesses cosigned the trail's newest checkpoints.
 pub(crate) fn witness_times_ms(trail: &Path, reader: &Reader, witnesses: &[Witness]) -> Vec<u64> {
     let mut notes = Vec::new();
     if let Ok(checkpoint) = reader.checkpoint() {
@@ -259,7 +264,7 @@ mod tests {
         let hour_ms = 3_600_000;
         let read = time.read(NOW_MS + 2 * hour_ms, at(2), nobody);
         assert_eq!((read.trail_ms, read.ahead), (NOW_MS + 2 * hour_ms, None));
-        // It went back to 1970: trail time goes on.
+        // The wall clock goes back to 1970, and trail time continues.
         let read = time.read(5, at(4), nobody);
         assert_eq!((read.trail_ms, read.ahead), (NOW_MS + 3 * hour_ms, None));
     }

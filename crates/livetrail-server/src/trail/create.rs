@@ -1,4 +1,4 @@
-//! Making a trail: once, when somebody says so, never as a side effect of a wrong path.
+//! Creates a trail. This happens once, on request, and never as a side effect of a wrong path.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -15,34 +15,34 @@ use livetrail_ledger::{
 
 use super::{Error, Settings, place};
 
-/// The data directory has personal data: it is for its owner and group.
+/// The data directory has personal data. Only its owner and group may read it.
 const DATA_MODE: u32 = 0o750;
 
-/// What must stay secret is for its owner.
+/// Only the owner may read what is secret.
 const PRIVATE_MODE: u32 = 0o700;
 
-/// A trail that was just made.
+/// A trail that was just created.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Created {
     /// The log's name.
     pub origin: String,
-    /// Its directory.
+    /// The trail's directory.
     pub directory: PathBuf,
-    /// Its verifier keys, a line each.
+    /// Its verifier keys, one per line.
     pub vkeys: String,
-    /// The file that they are in as well.
+    /// The file that also contains them.
     pub vkey_file: PathBuf,
-    /// The files with the secret keys: the one that signs, the one that cosigns.
+    /// The files with the secret keys: first the key that signs, then the key that cosigns.
     pub key_files: [PathBuf; 2],
 }
 
-/// Makes the data directory if it is not there, the keys that are not there, and an empty trail
-/// with a signed checkpoint. If it fails or is killed, it can be done again: keys that are there
-/// are taken.
+/// Creates the data directory and the keys, unless they exist, and an empty trail with a signed
+/// checkpoint. If this fails or is killed, it can be repeated: existing keys are used.
 ///
 /// # Errors
-/// There is a trail already; a key file that is there cannot be used; whatever the system says.
+/// There is a trail already, an existing key file cannot be used, or the system refuses an
+/// operation.
 pub fn create(settings: &Settings) -> Result<Created, Error> {
     Ok(make(settings)?)
 }
@@ -100,10 +100,10 @@ pub(super) fn key_files(trail: &Path, settings: &Settings) -> [PathBuf; 2] {
     ]
 }
 
-/// Whether a log can have this name.
+/// Checks whether a log can have this name.
 ///
 /// # Errors
-/// It cannot; what is allowed.
+/// The name is invalid. The error says what is allowed.
 pub(crate) fn check_origin(origin: &str) -> anyhow::Result<()> {
     if livetrail_tlog::KeyName::new(origin).is_err() {
         bail!(
@@ -113,7 +113,7 @@ pub(crate) fn check_origin(origin: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who the log is, from its origin and the seeds of its two keys.
+/// The identity of the log, from its origin and the seeds of its two keys.
 pub(super) fn identity(origin: &str, seeds: &[Seed; 2]) -> anyhow::Result<Identity> {
     check_origin(origin)?;
     let [signer, cosigner] = seeds;
@@ -121,13 +121,13 @@ pub(super) fn identity(origin: &str, seeds: &[Seed; 2]) -> anyhow::Result<Identi
         .with_context(|| format!("{origin:?} cannot be the name of a log"))
 }
 
-/// Both verifier keys, a line each.
+/// Both verifier keys, one per line.
 pub(super) fn vkeys_of(identity: &Identity) -> String {
     format!("{}\n{}\n", identity.signer_key(), identity.cosigner_key())
 }
 
-/// The host's name, and randomness: two logs must never have the same name, also not when one takes
-/// the other's place.
+/// The host's name with a random part. Two logs must never have the same name, even if one replaces
+/// the other.
 fn new_origin() -> anyhow::Result<String> {
     let uname = rustix::system::uname();
     let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
@@ -143,7 +143,7 @@ fn new_origin() -> anyhow::Result<String> {
     Ok(format!("{host}/livetrail/{tail}"))
 }
 
-/// The key in this file, which is made if it is not there.
+/// The key in this file. A missing file is created.
 fn seed(trail: &Path, file: &Path) -> anyhow::Result<Seed> {
     if file.exists() {
         return Ok(read_seed(file)?);
@@ -155,7 +155,7 @@ fn seed(trail: &Path, file: &Path) -> anyhow::Result<Seed> {
         make_directory(above, PRIVATE_MODE)?;
     }
     let seed = generate_seed()?;
-    // Under its own name only when it is whole, so that a crash leaves no half of a key.
+    // The file gets its own name only when it is complete, so that a crash leaves no half of a key.
     let mut unfinished = file.as_os_str().to_owned();
     unfinished.push(".new");
     let unfinished = PathBuf::from(unfinished);
@@ -164,7 +164,7 @@ fn seed(trail: &Path, file: &Path) -> anyhow::Result<Seed> {
             .with_context(|| format!("cannot remove {}", unfinished.display()))?;
     }
     write_seed(&unfinished, &seed)?;
-    // A link, unlike a rename, never takes the place of a file that has come in between.
+    // Unlike a rename, a link never replaces a file that was created in between.
     fs::hard_link(&unfinished, file)
         .and_then(|()| fs::remove_file(&unfinished))
         .and_then(|()| sync_directory(above))
@@ -172,7 +172,7 @@ fn seed(trail: &Path, file: &Path) -> anyhow::Result<Seed> {
     Ok(seed)
 }
 
-/// Writes the verifier keys for auditors, whole or not at all.
+/// Writes the verifier keys for auditors. The file is written whole or not at all.
 pub(crate) fn write_vkeys(file: &Path, vkeys: &str) -> anyhow::Result<()> {
     let above = file.parent().unwrap_or(Path::new("."));
     let write = || -> anyhow::Result<()> {
@@ -188,8 +188,8 @@ pub(crate) fn write_vkeys(file: &Path, vkeys: &str) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Makes a directory and those above it, and syncs the one above each, so that a power cut does not
-/// take it.
+/// Creates a directory and its missing parents. Each parent is synced, so that a power cut does not
+/// remove the directory.
 fn make_directory(directory: &Path, mode: u32) -> anyhow::Result<()> {
     if directory.is_dir() {
         return Ok(());

@@ -1,9 +1,9 @@
-//! What is wrong with a trail.
+//! Errors of a trail.
 
 use std::fmt;
 
-/// Why a trail cannot be created, opened or kept, in words that say what to do. The causes are its
-/// [`source`](std::error::Error::source)s.
+/// The reason why a trail cannot be created, opened or kept. Its text says what to do. The causes
+/// are its [`source`](std::error::Error::source)s.
 pub struct Error(anyhow::Error);
 
 impl From<anyhow::Error> for Error {

@@ -1,4 +1,4 @@
-//! Who follows the trail: sinks that are not started yet, and how they do once they run.
+//! Sinks that follow the trail: before they start, and their state while they run.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -16,17 +16,18 @@ use tokio::sync::Semaphore;
 
 use super::TrailView;
 
-/// How long the start waits for a sink to say what it has seen of the trail. All are asked at once.
+/// The start waits this long for a sink to report what it has seen of the trail. All sinks are
+/// asked at the same time.
 const FLOOR_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A sink that fails for so long makes the server's health `degraded`.
+/// A sink that fails for this long makes the server's health `degraded`.
 const OVERDUE: Duration = Duration::from_secs(60);
 
-/// Sinks that are to follow a trail. Nothing is asked of them before the trail is opened.
+/// Sinks that will follow a trail. They are not asked anything before the trail is opened.
 #[derive(Clone, Default)]
 pub struct Followers {
     sinks: Vec<(Arc<dyn ReplicaSink>, ReplicaOptions)>,
-    /// The trail has no others.
+    /// Whether these are all sinks of the trail.
     are_all: bool,
 }
 
@@ -38,7 +39,7 @@ impl std::fmt::Debug for Followers {
 }
 
 impl Followers {
-    /// None.
+    /// No sinks.
     #[must_use]
     pub const fn none() -> Self {
         Self {
@@ -47,14 +48,14 @@ impl Followers {
         }
     }
 
-    /// These, and one more.
+    /// Adds a sink.
     #[must_use]
     pub fn with(mut self, sink: Arc<dyn ReplicaSink>, options: ReplicaOptions) -> Self {
         self.sinks.push((sink, options));
         self
     }
 
-    /// These are all that the trail has.
+    /// States that these are all sinks of the trail.
     pub(super) const fn and_no_others(mut self) -> Self {
         self.are_all = true;
         self
@@ -65,8 +66,8 @@ impl Followers {
         self.sinks.iter().map(|(sink, _)| sink)
     }
 
-    /// Asks them what they have seen, before the trail is opened. Also without any: one for which
-    /// an earlier start waits may be gone from the configuration.
+    /// Asks the sinks what they have seen, before the trail is opened. This is needed even without
+    /// sinks: an earlier start may wait for a sink that is no longer in the configuration.
     pub(super) fn floor(&self, reader: Arc<Reader>) -> ReplicaFloor {
         let asked = |(sink, options): &(Arc<dyn ReplicaSink>, ReplicaOptions)| {
             (Arc::clone(sink), options.required)
@@ -80,7 +81,7 @@ impl Followers {
         }
     }
 
-    /// Lets each follow the trail from now on.
+    /// Lets each sink follow the trail from now on.
     pub(super) fn follow(
         self,
         trail: &TrailView,
@@ -109,7 +110,7 @@ impl Followers {
     }
 }
 
-/// Puts a replicator's event on record, as long as there is a pipeline.
+/// Records the events of a replicator, as long as there is a pipeline.
 fn event(pipeline: &Arc<AuditPipeline>) -> RecordEvent {
     let pipeline = Arc::downgrade(pipeline);
     Arc::new(move |record| {
@@ -122,7 +123,7 @@ fn event(pipeline: &Arc<AuditPipeline>) -> RecordEvent {
     })
 }
 
-/// The sinks as others in the server see them.
+/// The sinks as the rest of the server sees them.
 #[derive(Debug, Default)]
 pub(crate) struct SinkWatch(OnceLock<Vec<Followed>>);
 
@@ -130,7 +131,8 @@ pub(crate) struct SinkWatch(OnceLock<Vec<Followed>>);
 struct Followed {
     sink: Arc<dyn ReplicaSink>,
     watch: ReplicaWatch,
-    /// One that is told now, and one that waits to be told what came later.
+    /// Permits for two calls of `reopen`: one that runs, and one that waits and covers all later
+    /// requests.
     told: Arc<Semaphore>,
 }
 
@@ -145,12 +147,12 @@ impl SinkWatch {
         let _ = self.0.set(followed);
     }
 
-    /// Tells every sink that what it writes to may have been moved away, and lets those that wait
-    /// after an error look again. Waits for none: each is told on a task of its own.
+    /// Notifies every sink that its files may have been moved away. Sinks that wait after an error
+    /// try again. This waits for no sink: each is notified on its own task.
     pub(crate) fn reopen(&self) {
         for Followed { sink, watch, told } in self.0.get().into_iter().flatten() {
             let Ok(turn) = Arc::clone(told).try_acquire_owned() else {
-                // A disk hangs, and who waits for it has not been told yet.
+                // A disk hangs, and the waiting call has not started yet. It covers this request.
                 continue;
             };
             let (sink, watch) = (Arc::clone(sink), watch.clone());
@@ -169,14 +171,14 @@ impl SinkWatch {
         }
     }
 
-    /// How each is doing.
+    /// The state of each sink.
     pub(crate) fn statuses(&self) -> Vec<ReplicaStatus> {
         let followed = self.0.get().into_iter().flatten();
         followed.map(|one| one.watch.status()).collect()
     }
 }
 
-/// Whether a person should check on it.
+/// Whether a person should check this sink.
 pub(crate) fn is_in_trouble(status: &ReplicaStatus) -> bool {
     match status.state {
         ReplicaState::Blocked | ReplicaState::Forked => true,

@@ -1,27 +1,27 @@
-//! How a trail does, for people and for machines.
+//! The state of a trail, for people and for programs.
 
 use livetrail_ledger::Pressure;
 use livetrail_replica::ReplicaStatus;
 
 use super::{TrailView, Trouble, followers::is_in_trouble};
 
-/// How a trail does at one moment.
+/// The state of a trail at one moment.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Health {
-    /// What keeps the trail from recording or sealing, if anything.
+    /// The reason why the trail cannot record or seal, if any.
     pub trouble: Trouble,
-    /// The disk is at least 90 % full, and records are shed.
+    /// The disk is at least 90 % full, and records are dropped.
     pub disk_is_short: bool,
     /// Retention removes nothing: the wall clock is far ahead of the trail's time, and nothing
     /// agrees with it.
     pub retention_waits: bool,
     /// Witnesses that have not cosigned the trail for a while although they were asked.
     pub overdue_witnesses: Vec<String>,
-    /// Sinks that have not said what they have seen of the trail since the start. Records are kept,
-    /// and none is signed until they have.
+    /// Sinks that have not reported since the start what they have seen of the trail. Records are
+    /// kept, and none is signed until the sinks have reported.
     pub signing_waits_for: Vec<String>,
-    /// How each sink that follows the trail does.
+    /// The state of each sink that follows the trail.
     pub sinks: Vec<ReplicaStatus>,
 }
 
@@ -38,8 +38,8 @@ impl Health {
 }
 
 impl TrailView {
-    /// How the trail does now. Waits for nothing. What is known by watching is newest while
-    /// [`Trail::keep`](super::Trail::keep) runs.
+    /// The state of the trail now. This waits for nothing. Values from watching are up to date
+    /// while [`Trail::keep`](super::Trail::keep) runs.
     #[must_use]
     pub fn health(&self) -> Health {
         let witnesses = self.witnesses.as_ref();

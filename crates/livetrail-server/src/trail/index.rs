@@ -1,7 +1,7 @@
-//! The query index next to the trail: asked at a start for what a crash left open, and kept up
-//! while the server runs.
+//! The query index next to the trail. A start asks it which sessions a crash left open. While the
+//! server runs, it is kept up to date.
 //!
-//! It is derived. Anything wrong with it is reported in the log, and never harms the trail.
+//! The index is derived from the trail. Any error of it is logged, and never harms the trail.
 
 use std::{
     io,
@@ -17,10 +17,10 @@ use livetrail_ledger::{Handle, Reader, WaitError};
 
 use crate::chain::chain;
 
-/// How long the index waits for its next segment before it looks around.
+/// The index waits this long for its next segment before it checks again.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// After trouble with the index: how long until it is tried again.
+/// After an error the index is tried again after this time.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// The index of the trail in this directory.
@@ -28,10 +28,11 @@ pub(crate) fn index_directory(trail: &Path) -> PathBuf {
     trail.join("private").join("index")
 }
 
-/// The sessions that the trail leaves open. The index is caught up on the way; without it the trail is replayed.
+/// The sessions that the trail leaves open. This first updates the index. Without an index the
+/// trail is replayed.
 ///
 /// # Errors
-/// The trail cannot be read, or an entry is no record.
+/// The trail cannot be read, or an entry is not a record.
 pub(crate) fn open_sessions(
     directory: Option<&Path>,
     reader: &Reader,
@@ -47,7 +48,7 @@ pub(crate) fn open_sessions(
     });
     match asked {
         Some(Ok(open)) => return Ok(open),
-        // The trail itself is at fault, with or without an index.
+        // The trail itself has the error, with or without an index.
         Some(Err(IndexError::Ledger(error))) => return Err(error.into()),
         Some(Err(IndexError::Entry { index, source })) => {
             return Err(AuditError::Entry { index, source });
@@ -58,10 +59,11 @@ pub(crate) fn open_sessions(
     open_sessions_of_ledger(reader)
 }
 
-/// Keeps the index up, on a thread of its own, for as long as the ledger is open. It wakes when there is a whole segment to index.
+/// Keeps the index up to date, on its own thread, for as long as the ledger is open. The thread
+/// wakes when there is a whole segment to index.
 ///
 /// # Errors
-/// No thread could be started.
+/// The thread cannot be started.
 pub(super) fn keep_up(
     directory: &Path,
     reader: Arc<Reader>,

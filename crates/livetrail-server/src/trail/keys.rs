@@ -1,15 +1,16 @@
 //! New keys for a trail: `livetrail trail rotate-key`.
 //!
-//! 1. The new secret is written next to the old one, as `<file>.next`. *Crash: the next try takes
-//!    it.*
-//! 2. The change is recorded with the old key, and sealed. *Crash: it is on record and did not happen; the next try records it again.*
-//! 3. The ledger is handed over ([`Builder::rotate_to`](livetrail_ledger::Builder::rotate_to)). *Crash: with a hand-over the old key signs nothing
-//!    more, and the next process that opens the trail does this step again; without one as in 2.*
-//! 4. `<file>.next` takes the place of the old secret, which is gone with that. *Crash before: the
-//!    next process that opens the trail does it, because the log
-//!    has the key of `<file>.next`.*
-//! 5. `trail.vkey` gets the new verifier key alone, and `trail.retired` the old one with its hand-over. *Crash before: the next start of the server
-//!    does it.*
+//! 1. The new secret is written next to the old one, as `<file>.next`. *After a crash the next try
+//!    uses it.*
+//! 2. The old key records and seals the change. *After a crash the change is on record and did not
+//!    happen. The next try records it again.*
+//! 3. The ledger is handed over ([`Builder::rotate_to`](livetrail_ledger::Builder::rotate_to)).
+//!    *After a crash with a hand-over the old key no longer signs, and the next process that opens
+//!    the trail repeats this step. After a crash without one, see step 2.*
+//! 4. `<file>.next` replaces the old secret, which no longer exists. *After a crash before this, the
+//!    next process that opens the trail does it, because the log has the key of `<file>.next`.*
+//! 5. `trail.vkey` gets only the new verifier key, and `trail.retired` gets the old one with its
+//!    hand-over. *After a crash before this, the next start of the server does it.*
 
 use std::{
     fs,
@@ -28,12 +29,12 @@ use livetrail_tlog::VerifierKey;
 use super::{Settings, create, maintenance::Maintenance, place, trail_directory, witness};
 use crate::operator::key_rotated;
 
-/// Which of a trail's keys.
+/// One of a trail's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The one that signs checkpoints.
+    /// The key that signs checkpoints.
     Signer,
-    /// The one that cosigns them with the time.
+    /// The key that cosigns them with the time.
     Cosigner,
 }
 
@@ -46,24 +47,26 @@ impl Role {
     }
 }
 
-/// What became of a change of keys.
+/// The result of a change of keys.
 pub(crate) struct Rotated {
     /// The new verifier key.
     pub(crate) new: VerifierKey,
-    /// The file that has the new secret.
+    /// The file with the new secret.
     pub(crate) key_file: PathBuf,
     /// The file with the verifier keys.
     pub(crate) vkey_file: PathBuf,
     /// The file with the keys that were given up.
     pub(crate) retired_file: PathBuf,
-    /// Entries under the checkpoint of the hand-over; `None` when a change that was begun before came to its end.
+    /// Number of entries under the checkpoint of the hand-over. `None` if the call finished an
+    /// earlier, interrupted change.
     pub(crate) handed_over: Option<u64>,
 }
 
 /// Gives the trail in the data directory a new key.
 ///
 /// # Errors
-/// As [`Trail::open`](super::Trail::open); the new key cannot be kept; the change cannot be recorded.
+/// [`Trail::open`](super::Trail::open) fails, the new key cannot be written, or the change cannot
+/// be recorded.
 pub(crate) fn rotate(settings: &Settings, role: Role) -> anyhow::Result<Rotated> {
     let directory = trail_directory(&settings.data);
     let store: SharedStore = Arc::new(RealStore::new(&directory));
@@ -77,7 +80,7 @@ pub(crate) fn rotate(settings: &Settings, role: Role) -> anyhow::Result<Rotated>
         let identity = identity(&store, &files)?;
         return finish(settings, &store, &identity, file, key_of(&identity), None);
     }
-    // Refused before a secret is made, and recorded before it is used.
+    // A refusal comes before a secret is made. The record comes before the secret is used.
     let maintenance = Maintenance::begin(settings, "a key is changed")?;
     let old = identity(&store, &files)?;
     let next = next_file(file);
@@ -116,14 +119,15 @@ fn finish(
     })
 }
 
-/// The verifier keys of a trail as auditors get them.
+/// The verifier keys of a trail, in the form that auditors get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Published {
-    /// `trail.vkey`: those that sign now, a line each.
+    /// `trail.vkey`: the keys that sign now, one per line.
     pub(super) vkeys: String,
-    /// `trail.retired`: those that signed before, each with size and root of its hand-over; empty when there are none.
+    /// `trail.retired`: the keys that signed before, each with size and root of its hand-over. It
+    /// is empty if there are none.
     pub(super) retired: String,
-    /// Every key that was given up, also one whose hand-over is not there.
+    /// Every key that was given up, even if its hand-over is missing.
     given_up: Vec<String>,
 }
 
@@ -138,8 +142,8 @@ impl Published {
         })
     }
 
-    /// Writes both files for auditors. The one with retired keys first: a crash between the two leaves a key in both, and that counts up to its
-    /// hand-over.
+    /// Writes both files for auditors. The file with retired keys is first: after a crash between
+    /// the two, a key is in both files and counts up to its hand-over.
     pub(super) fn write(&self, data: &Path) -> anyhow::Result<()> {
         if !self.retired.is_empty() {
             create::write_vkeys(&place::retired_file(data), &self.retired)?;
@@ -147,7 +151,8 @@ impl Published {
         create::write_vkeys(&place::vkey_file(data), &self.vkeys)
     }
 
-    /// The files are there, and have the trail's keys. They are for auditors: that they cannot be written keeps nobody from serving.
+    /// Checks that the files exist and have the trail's keys. They are for auditors. An error of
+    /// writing them does not stop the server.
     pub(super) fn keep_up(&self, data: &Path) {
         let file = place::vkey_file(data);
         let keys = |text: &str| -> Vec<String> {
@@ -182,10 +187,11 @@ impl Published {
     }
 }
 
-/// The keys that a trail gave up, a line each, for `trail.retired`; empty when there are none.
+/// The keys that a trail gave up, one per line, for `trail.retired`. The text is empty if there are
+/// none.
 ///
 /// # Errors
-/// As [`Reader::retired`].
+/// [`Reader::retired`] fails.
 pub(crate) fn retired_text(reader: &Reader) -> anyhow::Result<String> {
     let retired = reader.retired()?;
     if retired.is_empty() {
@@ -200,8 +206,8 @@ pub(crate) fn retired_text(reader: &Reader) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The same record again, for entries that are pruned: with size and root of the hand-over, which
-/// its reader can then no longer find out.
+/// A copy of the record of a key change, for when its entry is pruned. It has the size and root of
+/// the hand-over, which the reader could otherwise no longer find.
 pub(super) fn again(reader: &Reader, record: AuditRecord) -> AuditRecord {
     let mut again = AuditRecord::new(record.action, "");
     again.extra = record.extra;
@@ -219,13 +225,13 @@ pub(super) fn again(reader: &Reader, record: AuditRecord) -> AuditRecord {
     };
     let size = Value::Integer(i64::try_from(until.size).unwrap_or(i64::MAX));
     let root = Value::Text(until.root.to_string());
-    // A record without them says less, and is as good.
+    // Without these fields the record says less, but it is still valid.
     let _ = again.extra.insert("handed_over_size", size);
     let _ = again.extra.insert("handed_over_root", root);
     again
 }
 
-/// Step 3. Gives the size of the hand-over.
+/// Step 3. Returns the size of the hand-over.
 fn hand_over(
     settings: &Settings,
     store: &SharedStore,
@@ -239,10 +245,11 @@ fn hand_over(
     Ok(builder.rotate_to(new)?.head().size)
 }
 
-/// Ends a change of keys that was interrupted after its hand-over. Gives the files of the secrets that were put in their places.
+/// Finishes a change of keys that was interrupted after its hand-over. Returns the secret files
+/// that were replaced.
 ///
 /// # Errors
-/// The new secret is not there, or a file cannot be read or renamed.
+/// The new secret is missing, or a file cannot be read or renamed.
 pub(super) fn complete(
     settings: &Settings,
     store: &SharedStore,
@@ -277,7 +284,8 @@ pub(super) fn complete(
     Ok(settled)
 }
 
-/// Puts the secrets in their places that a change of keys has left beside them. Gives their files.
+/// Moves each secret that a change of keys has left next to its file into that file. Returns these
+/// files.
 ///
 /// # Errors
 /// A file cannot be read or renamed.
@@ -291,7 +299,7 @@ pub(super) fn settle(store: &SharedStore, files: &[PathBuf; 2]) -> anyhow::Resul
         }
         let reader = Reader::open(store.clone())?;
         let seed = read_seed(&next)?;
-        // Whichever role: the key's text has its type in it.
+        // The same seed serves for both roles, because the text of a key contains its type.
         let candidate = create::identity(reader.origin(), &[seed.clone(), seed])?;
         let key = match role {
             Role::Signer => candidate.signer_key(),
@@ -300,7 +308,8 @@ pub(super) fn settle(store: &SharedStore, files: &[PathBuf; 2]) -> anyhow::Resul
         if !reader.verifier_keys().contains(key) {
             continue;
         }
-        // The old secret goes with this, so first: that the log has the new key may be in the page cache alone.
+        // The rename removes the old secret. The sync comes first, because the new key of the log
+        // may be only in the page cache.
         store
             .sync_dir("private")
             .and_then(|()| fs::rename(&next, file))
@@ -338,7 +347,7 @@ mod tests {
         (settings, Arc::new(RealStore::new(&directory)), files)
     }
 
-    /// Steps 1 to 3, and not the rest.
+    /// Steps 1 to 3 only.
     fn hand_over_to_next(settings: &Settings, store: &SharedStore, files: &[PathBuf; 2]) {
         let next = next_file(&files[0]);
         write_seed(&next, &generate_seed().unwrap()).unwrap();
@@ -361,7 +370,7 @@ mod tests {
         let maintenance = Maintenance::begin(&settings, "the next start").unwrap();
         maintenance.end().unwrap();
         assert!(!next_file(&files[0]).exists());
-        // The files for auditors: the keys that sign, and the one that was given up with its hand-over.
+        // The files for auditors have the keys that sign, and the retired key with its hand-over.
         let vkeys = fs::read_to_string(place::vkey_file(dir.path())).unwrap();
         let now = identity(&store, &files).unwrap();
         assert_eq!(
@@ -381,7 +390,7 @@ mod tests {
         let manifest = trail_directory(dir.path()).join("private/log.json");
         let before = fs::read(&manifest).unwrap();
         hand_over_to_next(&settings, &store, &files);
-        // The log still says the old key, which may not sign any more.
+        // The log still has the old key, which may not sign any more.
         fs::write(&manifest, before).unwrap();
         let old = identity(&store, &files).unwrap();
         let refused = Ledger::builder(store.clone(), old).open().map(|_| ());
@@ -451,7 +460,7 @@ mod tests {
         let rotated = rotate(&settings, Role::Signer).unwrap();
         assert!(rotated.handed_over.is_some_and(|size| size > 0));
         assert_eq!(*read_seed(&files[0]).unwrap(), *seed);
-        // The old key opens it no more.
+        // The old key no longer opens the trail.
         let old = create::identity(
             Reader::open(store.clone()).unwrap().origin(),
             &[generate_seed().unwrap(), read_seed(&files[1]).unwrap()],

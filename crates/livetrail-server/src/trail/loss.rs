@@ -1,20 +1,22 @@
-//! What a log that stopped did not record, and the note from which the next start reports it.
+//! Records that a stopped log did not take, and the note from which the next start reports them.
 //!
-//! A log that cannot write does not keep the server from serving: from then on records are offered and go nowhere. The note says so, next to the
-//! trail and not in it: `DATA/trail.loss`, 4,096 bytes that are allocated and opened before anything can go wrong, so that writing it needs neither
-//! room nor another file. It is written in one call, and its last line is a checksum.
+//! A log that cannot write does not stop the server. From then on new records are offered and
+//! dropped. The note says so. It is next to the trail and not in it: `DATA/trail.loss`, 4,096 bytes
+//! that are allocated and opened before anything can fail. Thus writing it needs neither space nor
+//! another file. One call writes it, and its last line is a checksum.
 //!
 //! | `state` | written | the next start |
 //! |---|---|---|
-//! | `running` | when the trail was opened | the process was killed, as far as anybody knows while its log worked: nothing to report |
-//! | `stopped` | when the log stopped, and after each batch that went nowhere | reports what is counted, and that more may be missing |
-//! | `final` | at the end, of a log that had stopped | reports what is counted: that is all |
-//! | `ended` | at the end, of a log that worked | nothing to report |
+//! | `running` | when the trail was opened | the process was killed, and its log worked as far as anybody knows: nothing to report |
+//! | `stopped` | when the log stopped, and after each dropped batch | reports the counted records, and that more may be missing |
+//! | `final` | at the end, if the log had stopped | reports the counted records, which are all |
+//! | `ended` | at the end, if the log worked | nothing to report |
 //!
-//! A disk that fails may not take the note either, or lose it later. So the note of a log that
-//! stopped is also written to memory that outlives the process ([`Spare`]).
+//! A failing disk may not take the note either, or lose it later. Therefore the note of a stopped
+//! log is also written to memory that outlives the process ([`Spare`]).
 //!
-//! Counted is by numbers: the trail's last number of that boot and the last one offered say how many records are missing between them.
+//! Records are counted by their numbers: the trail's last number of that boot and the last number
+//! offered say how many records are missing between them.
 
 mod spare;
 
@@ -42,19 +44,20 @@ use livetrail_tlog::leaf_hash;
 
 use spare::Spare;
 
-/// The note's length, in bytes. A longer text is cut.
+/// The note's length in bytes. A longer text is cut.
 const NOTE_BYTES: usize = 4_096;
 
-/// Longest text of why the log stopped, in bytes.
+/// Most bytes of the reason for which the log stopped.
 const WHY_BYTES: usize = 512;
 
-/// Batches that are not durable yet are distinguished up to this many; more are counted together.
+/// This many batches that are not yet durable are counted separately. Any others are counted
+/// together.
 const MOST_BATCHES: usize = 64;
 
-/// How far back the search for the last record of a boot goes.
+/// The last record of a boot is searched in this many of the last entries.
 const LOOK_BACK: u64 = 4_096;
 
-/// How long the report may take to become durable.
+/// The report must be durable within this time.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 const FIRST_LINE: &str = "livetrail-loss/v1";
@@ -64,7 +67,7 @@ pub(crate) fn note_file(data: &Path) -> PathBuf {
     data.join("trail.loss")
 }
 
-/// Records that are in no durable entry.
+/// Records that no durable entry contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Missing {
     boot: Option<Uuid>,
@@ -96,21 +99,21 @@ impl Missing {
     }
 }
 
-/// What a note says.
+/// The content of a note.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Said {
-    /// Nothing that must be reported.
+    /// There is nothing to report.
     Nothing,
     /// The log stopped.
     Stopped {
-        /// When, in milliseconds since 1970.
+        /// Time of the stop, in milliseconds since 1970.
         at_ms: u64,
         why: String,
         missing: Missing,
-        /// Nothing was offered after that.
+        /// Whether nothing was offered after that.
         is_all: bool,
     },
-    /// It is not whole.
+    /// The note is damaged.
     Unreadable,
 }
 
@@ -126,7 +129,7 @@ pub(crate) struct LossNote {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Batches that are in the log and not durable, with the entry after each.
+    /// Batches that are in the log and not yet durable, each with the index of the entry after it.
     pending: VecDeque<(u64, Missing)>,
     stopped: Option<Stop>,
 }
@@ -138,11 +141,11 @@ struct Stop {
 }
 
 impl LossNote {
-    /// Reports what the note of the boot before says, and begins one for this boot.
+    /// Reports the note of the boot before, and starts a note for this boot.
     ///
     /// # Errors
-    /// The report is not durable, or the note cannot be written: a server that could not report to
-    /// its next start what it missed must not serve.
+    /// The report is not durable, or the note cannot be written. A server that could not report
+    /// missing records to its next start must not serve.
     pub(super) fn begin(data: &Path, handle: &Handle, reader: &Reader) -> anyhow::Result<Self> {
         let path = note_file(data);
         let report = || format!("cannot report what the note {} says", path.display());
@@ -159,12 +162,12 @@ impl LossNote {
         })
     }
 
-    /// The log may have stopped: then the note says so from now on.
+    /// Writes the note if the log has stopped.
     pub(super) fn look(&self) {
         self.note(&mut self.state(), None, false);
     }
 
-    /// The server has ended: nothing more is offered.
+    /// Writes the note at the end of the server. Nothing more is offered.
     pub(super) fn end(&self) {
         let mut state = self.state();
         self.note(&mut state, None, true);
@@ -173,7 +176,7 @@ impl LossNote {
         }
     }
 
-    /// As [`end`](Self::end), and gives up on a disk that does not answer.
+    /// Does the same as [`end`](Self::end), but gives up if the disk does not answer.
     pub(super) fn end_within(self: &Arc<Self>, timeout: Duration) {
         let (note, (done, answer)) = (Arc::clone(self), std::sync::mpsc::sync_channel(1));
         let thread = std::thread::Builder::new().name("trail-loss".to_owned());
@@ -221,7 +224,8 @@ impl LossNote {
             stop.missing.add(missing);
         }
         let text = text_of(stop, &crate::chain::chain(fatal.as_ref()), is_all);
-        // A killed process leaves what was written; only a power cut needs the sync, and who calls here must not wait for a disk in trouble.
+        // A killed process leaves what was written. Only a power cut needs the sync, and the caller
+        // must not wait for a failing disk.
         let is_on_disk = self.write(&text, is_all);
         if is_on_disk && is_all {
             self.spare.remove();
@@ -232,7 +236,7 @@ impl LossNote {
         }
     }
 
-    /// Whether the disk took it. That it did not is logged once.
+    /// Returns whether the disk took the note. Only the first failure is logged.
     fn write(&self, lines: &str, durable: bool) -> bool {
         let written = write(&self.file, lines).and_then(|()| {
             if durable {
@@ -254,7 +258,7 @@ impl LossNote {
     }
 }
 
-/// The ledger as a sink that keeps count of what it could not make durable.
+/// The ledger as a sink that also counts records that did not become durable.
 #[derive(Debug)]
 pub(crate) struct NotedSink {
     inner: Arc<LedgerSink>,
@@ -302,11 +306,11 @@ impl AuditSink for NotedSink {
     }
 }
 
-// ---- The report -------------------------------------------------------------------------------------------------------
+// ---- The report ----
 
 fn settle(path: &Path, spare: &Spare, handle: &Handle, reader: &Reader) -> anyhow::Result<()> {
     let said = match spare.read().map(|bytes| parse(&bytes)) {
-        // It is there only because the log stopped.
+        // The copy exists only because the log stopped.
         Some(Said::Nothing) => Said::Unreadable,
         Some(said) => said,
         None => match std::fs::read(path) {
@@ -334,7 +338,7 @@ fn settle(path: &Path, spare: &Spare, handle: &Handle, reader: &Reader) -> anyho
     Ok(handle.wait_durable(appended.next, TIMEOUT)?)
 }
 
-/// What is to be put on record about an earlier boot.
+/// The records about an earlier boot.
 fn reports(said: &Said, reader: &Reader) -> anyhow::Result<Vec<AuditRecord>> {
     let (at_ms, why, missing, is_all) = match said {
         Said::Nothing => return Ok(Vec::new()),
@@ -389,7 +393,8 @@ fn unknown(words: &str) -> AuditRecord {
     record
 }
 
-/// The counts, made to give `total`: what was lost before it had an action to be counted by is counted as `other`.
+/// The counts, completed to give `total`. Records that were dropped without a known action count as
+/// `other`.
 fn counted(counts: &LossCounts, total: u64) -> LossCounts {
     let mut counts = match counts.total() {
         more if more > total => LossCounts::new(),
@@ -404,7 +409,8 @@ struct Last {
     node: Option<String>,
 }
 
-/// The record with the highest number of a boot, among the trail's last entries: a boot whose log stopped has nothing after it.
+/// The record of a boot with the highest number, among the trail's last entries. A boot whose log
+/// stopped has no entries after it.
 fn last_of(reader: &Reader, boot: Uuid) -> anyhow::Result<Option<Last>> {
     let size = reader.checkpoint()?.head().size;
     let first = reader.first_index()?.max(size.saturating_sub(LOOK_BACK));
@@ -424,9 +430,9 @@ fn last_of(reader: &Reader, boot: Uuid) -> anyhow::Result<Option<Last>> {
     Ok(last)
 }
 
-// ---- The file ---------------------------------------------------------------------------------------------------------
+// ---- The file ----
 
-/// Opens the note, with its room allocated, for a boot that begins.
+/// Opens the note of a new boot and allocates its space.
 fn open(path: &Path) -> io::Result<File> {
     let file = std::fs::OpenOptions::new()
         .read(true)
@@ -461,7 +467,7 @@ fn text_of(stop: &Stop, why: &str, is_all: bool) -> String {
     text
 }
 
-/// Writes the whole note in one call.
+/// Writes the whole note with one call.
 fn write(file: &File, lines: &str) -> io::Result<()> {
     let mut bytes = framed(lines);
     bytes.resize(NOTE_BYTES, 0);
@@ -484,7 +490,7 @@ fn parse(bytes: &[u8]) -> Said {
     let end = bytes.iter().position(|byte| *byte == 0);
     let bytes = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
     if bytes.is_empty() {
-        // A crash between making the file and its first line.
+        // The process crashed between creating the file and writing its first line.
         return Said::Nothing;
     }
     let text = str::from_utf8(bytes).ok();

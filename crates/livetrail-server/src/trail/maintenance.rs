@@ -1,4 +1,5 @@
-//! The trail in an operator's hands while no server runs: a boot of its own, so that what was done is on record like everything else.
+//! The trail for an operator while no server runs. Each command has its own boot, so that its deed
+//! is recorded like everything else.
 
 use std::{future::Future, time::Duration};
 
@@ -12,7 +13,7 @@ use super::{
     retain::{self, Wanted},
 };
 
-/// How long the disk may take for one step.
+/// The disk may take this long for one step.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A trail that is open for an operator.
@@ -23,10 +24,11 @@ pub(crate) struct Maintenance {
 }
 
 impl Maintenance {
-    /// Opens the trail as a server would, closes on record what a crash left open, and says what is to be done.
+    /// Opens the trail as a server would, closes on record what a crash left open, and records the
+    /// purpose.
     ///
     /// # Errors
-    /// As [`Trail::open`].
+    /// [`Trail::open`] fails, or a sink or witness has not reported what it has seen.
     pub(crate) fn begin(settings: &Settings, what: &str) -> anyhow::Result<Self> {
         let mut trail = Trail::open_for(settings, false)?;
         let held = trail.view().handle.status().held;
@@ -57,23 +59,24 @@ impl Maintenance {
         })
     }
 
-    /// Records what is about to be done, and returns when a checkpoint covers it. Gives the number of the last entry then.
+    /// Records what will be done, and returns when a checkpoint covers the record. Returns the
+    /// index of the last entry then.
     ///
     /// # Errors
-    /// It cannot be recorded: then nothing may be done.
+    /// It cannot be recorded. Then the caller must not do it.
     pub(crate) fn record(&self, record: AuditRecord) -> anyhow::Result<u64> {
         let view = self.trail.view();
         self.runtime
             .block_on(recorded(&self.pipeline, &view, record))
     }
 
-    /// Removes entries, on record. Gives how many, and the first that is kept.
+    /// Removes entries, on record. Returns how many, and the first entry that is kept.
     ///
     /// # Errors
-    /// As [`retain::prune`].
+    /// [`retain::prune`] fails.
     pub(crate) fn prune(&self, wanted: Wanted, policy: &str) -> anyhow::Result<(u64, u64)> {
         let view = self.trail.view();
-        // What a crash left open was closed by this boot.
+        // This boot has closed what a crash left open.
         self.runtime.block_on(self.pipeline.sync())?;
         let plan = retain::plan(&view.reader, &[], wanted)?;
         let (entries, below) = (plan.entries(), plan.below);
@@ -84,7 +87,7 @@ impl Maintenance {
         Ok((entries, below))
     }
 
-    /// Ends the boot, seals all of it, and lets go of the trail.
+    /// Ends the boot, seals all of it, and releases the trail.
     ///
     /// # Errors
     /// The last records are not on disk, or not covered by a checkpoint.
@@ -105,7 +108,8 @@ impl Maintenance {
     }
 }
 
-/// Records something and waits until a checkpoint covers it. Gives the number of the last entry then.
+/// Records something and waits until a checkpoint covers it. Returns the index of the last entry
+/// then.
 pub(super) async fn recorded(
     pipeline: &AuditPipeline,
     view: &TrailView,
@@ -128,7 +132,7 @@ async fn within<T>(done: impl Future<Output = T>, what: &str) -> anyhow::Result<
         .with_context(|| format!("{what} was not recorded within {TIMEOUT:?}"))
 }
 
-/// The node of the boot before: a crash of it is closed by the same node.
+/// The node of the boot before. If that boot crashed, the same node closes it.
 fn last_node(view: &TrailView) -> Option<String> {
     let size = view.handle.checkpoint().head().size;
     let entry = view.reader.entry(size.checked_sub(1)?).ok()?;

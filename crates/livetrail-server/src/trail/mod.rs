@@ -1,14 +1,14 @@
-//! A trail in a directory: created with its keys, opened, kept and closed. The server's own, and
-//! for programs that embed the engine.
+//! A trail in a directory: created with its keys, opened, kept and closed. The server uses it for
+//! its own trail, and programs that embed the engine can use it.
 //!
 //! A host does the same as the server, in this order:
 //!
-//! 1. [`create()`] once, when somebody says so.
+//! 1. [`create()`] once, on request.
 //! 2. [`Trail::open`] at each start. It recovers the trail and finds out what a crash left open.
 //! 3. [`Trail::pipeline`] gives the builder of the audit pipeline. The engine takes the pipeline
 //!    with `Engine::builder().audit(…)`.
 //! 4. [`Trail::keep`] watches the log, starts the sinks and prunes by the policy.
-//! 5. [`TrailView::health`] says how it does.
+//! 5. [`TrailView::health`] gives its state.
 //! 6. At the end: `Engine::shutdown`, then the host's gateways, then [`Trail::shutdown`].
 //!
 //! ```
@@ -16,7 +16,8 @@
 //! use livetrail_audit::{Audited as _, Policy};
 //! use livetrail_engine::{AppSpec, Attempt, Engine, StreamKey};
 //! use livetrail_server::trail::{self, Settings, Trail};
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let data = std::env::temp_dir().join(format!("livetrail-trail-doc-{}", std::process::id()));
 //!
 //! let settings = Settings::new(&data).origin("example.com/host").node("host-1");
@@ -95,61 +96,61 @@ pub(crate) use watch::Watch;
 
 use crate::owner::explain;
 
-/// How long the disk may take for the note of what is not recorded.
+/// The disk may take this long for the note of missing records.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long witnesses have for the last checkpoint at an orderly stop.
+/// At an orderly stop witnesses have this long for the last checkpoint.
 const LAST_COSIGNATURES: Duration = Duration::from_secs(5);
 
-/// A trail that is open for writing, and what its start has found.
+/// A trail that is open for writing, and the findings of its start.
 pub struct Trail {
     sink: Arc<LedgerSink>,
-    /// Says to the next start what a log that stopped did not record. None for a trail that is in
-    /// no directory.
+    /// Tells the next start what a stopped log did not record. `None` for a trail without a
+    /// directory.
     loss_note: Option<Arc<LossNote>>,
     view: TrailView,
     recovery: RecoveryReport,
-    /// The trail's time when it was left, in milliseconds since 1970.
+    /// The trail's time at the end of the last boot, in milliseconds since 1970.
     left_at_ms: Option<u64>,
     open: Vec<OpenSession>,
     settings: Settings,
     upkeep: Upkeep,
-    /// Keeps the query index up.
+    /// The thread that keeps the query index up to date.
     index: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The trail as others in the server see it: how it does, and how to read it.
+/// The trail as the rest of the server sees it: its state, and access for reading.
 #[derive(Clone)]
 pub struct TrailView {
     /// Watermarks, checkpoint, pressure.
     pub handle: Handle,
-    /// What is published.
+    /// Reads what is published.
     pub reader: Arc<Reader>,
-    /// The verifier keys, a line each.
+    /// The verifier keys, one per line.
     pub vkeys: Arc<str>,
-    /// The keys that were given up, a line each with size and root of the hand-over; empty when
-    /// there are none.
+    /// The keys that were given up, one per line, each with size and root of the hand-over. It is
+    /// empty if there are none.
     pub retired: Arc<str>,
-    /// What is wrong.
+    /// The errors of the ledger.
     pub(crate) watch: Arc<Watch>,
-    /// Who cosigns it, if anybody is to.
+    /// The witnesses that cosign it, if any.
     pub witnesses: Option<Arc<Witnesses>>,
-    /// Who follows it.
+    /// The sinks that follow it.
     pub(crate) sinks: Arc<SinkWatch>,
 }
 
 impl Trail {
-    /// Opens the trail in the data directory, which must be there. Recovers it, and finds out what
-    /// a crash left open.
+    /// Opens the trail in the data directory, which must exist. Recovers the trail, and finds out
+    /// what a crash left open.
     ///
     /// # Errors
-    /// There is no trail, another server has it, its keys are not there or not its own, or it is
-    /// damaged: each in words that say what to do. Nothing is changed by then.
+    /// There is no trail, another server has opened it, its keys are missing or belong to another
+    /// trail, or it is damaged. Each error says what to do. Nothing has changed then.
     pub fn open(settings: &Settings) -> Result<Self, Error> {
         Ok(Self::open_for(settings, true)?)
     }
 
-    /// The same for a server, whose settings name all sinks, or for a command, which may not know
-    /// of them.
+    /// Opens the trail for a server or for a command. A server's settings name all sinks. A command
+    /// may not know them.
     fn open_for(settings: &Settings, is_server: bool) -> anyhow::Result<Self> {
         let directory = trail_directory(&settings.data);
         let store: SharedStore = Arc::new(RealStore::new(&directory));
@@ -161,7 +162,7 @@ impl Trail {
         let origin = settings.origin.as_deref();
         let origin = origin.unwrap_or_else(|| found.origin());
         let files = create::key_files(&directory, settings);
-        // A change of keys that did not come to its end.
+        // This finishes a change of keys that was interrupted.
         keys::complete(settings, &store, &files)?;
         let [signer, cosigner] = &files;
         let seeds = [read_seed(signer)?, read_seed(cosigner)?];
@@ -176,7 +177,7 @@ impl Trail {
         Ok(trail)
     }
 
-    /// The same in any store; with a query index if the trail is in a directory.
+    /// Opens a trail in any store. A trail in a directory also has a query index.
     pub(crate) fn of_store(
         store: SharedStore,
         identity: Identity,
@@ -195,8 +196,8 @@ impl Trail {
         if let Some(witnesses) = &witnesses {
             builder = builder.floor(witnesses.floor(store.clone())?);
         }
-        // The clock of everything that has to do with the trail: the pipeline takes it from the
-        // sink, the engine from the pipeline.
+        // This clock is for the whole trail: the pipeline takes it from the sink, and the engine
+        // takes it from the pipeline.
         let opened = LedgerSink::open(builder, SystemClock::new());
         let (sink, recovery) = opened.map_err(with_way_out)?;
         tracing::info!(
@@ -241,21 +242,22 @@ impl Trail {
         })
     }
 
-    /// Where records go.
+    /// The sink for records.
     fn sink(&self) -> Arc<NotedSink> {
         let note = self.loss_note.clone();
         Arc::new(NotedSink::new(self.sink.clone(), note))
     }
 
-    /// The trail for others to read and to check on.
+    /// The view with which others read the trail and check its state.
     #[must_use]
     pub fn view(&self) -> TrailView {
         self.view.clone()
     }
 
     /// The builder of the pipeline that records into this trail. It has the trail's sink, the
-    /// node's name, and the sessions that the boot before left open: those are closed on record
-    /// first. They are given away, so a second pipeline does not close them again.
+    /// node's name, and the sessions that the boot before left open. The pipeline first closes
+    /// these on record. The builder takes them out of the trail, so that a second pipeline does not
+    /// close them again.
     #[must_use = "the builder does nothing until it is built"]
     pub fn pipeline(&mut self) -> AuditPipelineBuilder {
         let started = self.started_detail();
@@ -265,8 +267,8 @@ impl Trail {
             .recovered(std::mem::take(&mut self.open))
     }
 
-    /// How many sessions the boot before left open. None once [`pipeline`](Self::pipeline) has
-    /// them.
+    /// How many sessions the boot before left open. It is 0 once [`pipeline`](Self::pipeline) has
+    /// taken them.
     #[must_use]
     pub fn left_open(&self) -> usize {
         self.open.len()
@@ -301,7 +303,7 @@ impl Trail {
         Ok(())
     }
 
-    /// What `server_started` says: the version, and what recovery found.
+    /// The detail of `server_started`: the version, and the findings of recovery.
     pub(crate) fn started_detail(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         format!(
@@ -311,7 +313,7 @@ impl Trail {
         )
     }
 
-    /// Watches the ledger for as long as it is polled.
+    /// Watches the ledger while it is polled.
     fn watched(&self, clock: impl Clock) -> impl Future<Output = ()> + Send + 'static {
         let (watch, handle) = (self.view.watch.clone(), self.view.handle.clone());
         let checkpoint_interval = self.settings.ledger.checkpoint_interval;
@@ -349,9 +351,9 @@ impl Trail {
         keeper.run(stopping)
     }
 
-    /// Shows witnesses the checkpoint over the last record: a reader that asks for their
-    /// cosignatures finds one over all of the trail while the server is down. Waits at most
-    /// [`LAST_COSIGNATURES`], and no longer than half of `timeout`.
+    /// Shows witnesses the checkpoint over the last record. While the server is down, a reader then
+    /// finds cosignatures of the whole trail. Waits at most [`LAST_COSIGNATURES`], and at most half
+    /// of `timeout`.
     async fn show_the_last(&self, witnesses: Arc<Witnesses>, timeout: Duration) {
         let within = LAST_COSIGNATURES.min(timeout / 2);
         let handle = &self.view.handle;
@@ -368,14 +370,14 @@ impl Trail {
         }
     }
 
-    /// Stops what [`keep`](Self::keep) started, writes the pipeline out, seals it, lets go of the
-    /// directory, and gives the sinks time for the end of the trail. For after `Engine::shutdown`
-    /// and the host's gateways, so that nothing is offered any more.
+    /// Stops what [`keep`](Self::keep) started, writes the pipeline's records, seals them, releases
+    /// the directory, and gives the sinks time for the end of the trail. Call this after
+    /// `Engine::shutdown` and after the host's gateways, so that nothing is offered any more.
     ///
     /// Waits up to `timeout` for each of: the upkeep, the last checkpoint, the sinks. The pipeline
-    /// has a deadline of its own ([`AuditPipelineBuilder::close_deadline`]).
+    /// has its own deadline ([`AuditPipelineBuilder::close_deadline`]).
     ///
-    /// Not cancel safe: dropped half-way, the trail is closed as after a crash.
+    /// This is not cancel safe: if it is dropped, the trail is closed as after a crash.
     pub async fn shutdown(mut self, pipeline: &AuditPipeline, timeout: Duration) -> Stopped {
         self.upkeep.stop(timeout).await;
         let records = pipeline.close().await;
@@ -393,9 +395,9 @@ impl Trail {
         Stopped { records, sealed }
     }
 
-    /// Seals what is durable and lets go of the directory; waits no longer than `timeout` for the
-    /// disk. For after the pipeline's end. `false` when the last records are not covered by a
-    /// checkpoint: the next start sees to it.
+    /// Seals what is durable and releases the directory, after the pipeline's end. Waits at most
+    /// `timeout` for the disk. Returns `false` if no checkpoint covers the last records. The next
+    /// start then seals them.
     async fn close(&self, timeout: Duration) -> bool {
         if let Some(witnesses) = &self.view.witnesses {
             self.show_the_last(witnesses.clone(), timeout).await;
@@ -408,8 +410,8 @@ impl Trail {
             .take();
         let closed = tokio::task::spawn_blocking(move || {
             let closed = sink.close(timeout);
-            // It ends with the ledger, after the segment that it is at. With a disk that hangs it
-            // is left alone: its file bears that.
+            // The thread ends with the ledger, after its present segment. If the disk hangs, the
+            // thread is not awaited. Its file tolerates that.
             if closed.is_ok()
                 && let Some(Err(_)) = index.map(JoinHandle::join)
             {
@@ -433,13 +435,13 @@ impl Trail {
     }
 }
 
-/// How a trail was shut down.
+/// The result of a shutdown.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Stopped {
-    /// What became of the records.
+    /// The report about the records.
     pub records: CloseReport,
-    /// A checkpoint covers all of them.
+    /// Whether a checkpoint covers all of them.
     pub sealed: bool,
 }
 
@@ -451,12 +453,12 @@ impl Stopped {
     }
 }
 
-/// What runs while a trail is kept.
+/// Tasks that run while a trail is kept.
 struct Upkeep {
     is_running: bool,
     stop: watch_channel::Sender<bool>,
     tasks: JoinSet<()>,
-    /// Closed after the trail, so that they get its end.
+    /// They are closed after the trail, so that they get its end.
     replicas: Option<Replicas>,
 }
 
@@ -475,7 +477,7 @@ impl Upkeep {
     fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut stopping = self.stop.subscribe();
         async move {
-            // A trail that is gone has stopped, too.
+            // If the sender is dropped, the trail has stopped, too.
             let _ = stopping.wait_for(|stop| *stop).await;
         }
     }
@@ -490,8 +492,8 @@ impl Upkeep {
     }
 }
 
-/// To the words about somebody who has seen more, the command that makes the log that they speak
-/// of.
+/// Adds a command to an error about a sink or witness that has seen more than the trail has. The
+/// command creates the new log that the error mentions.
 fn with_way_out(error: LedgerError) -> anyhow::Error {
     match error {
         LedgerError::FloorAhead { .. }
@@ -503,7 +505,7 @@ fn with_way_out(error: LedgerError) -> anyhow::Error {
     }
 }
 
-/// What recovery found, for people.
+/// The findings of recovery, for people.
 fn found(recovery: &RecoveryReport) -> String {
     let entries = recovery.entries;
     if recovery.is_clean() {
@@ -519,7 +521,7 @@ fn found(recovery: &RecoveryReport) -> String {
     text
 }
 
-/// What to do where there is no trail.
+/// What to do if there is no trail.
 fn no_trail(data: &Path) -> String {
     let shown = data.display();
     let mut words = format!(

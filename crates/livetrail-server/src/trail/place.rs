@@ -1,20 +1,22 @@
-//! Where things are: the trail in the data directory, its keys, the file with its verifier keys.
+//! Paths: the trail in the data directory, its keys, and the file with its verifier keys.
 
 use std::path::{Path, PathBuf};
 
 /// The trail's directory in the data directory.
 const TRAIL_DIRECTORY: &str = "trail";
 
-/// The verifier keys, in the data directory: for auditors, not secret.
+/// The file in the data directory with the verifier keys. It is for auditors, and not secret.
 const VKEY_FILE: &str = "trail.vkey";
 
-/// The keys that were given up, with their hand-overs, in the data directory: for auditors, not secret.
+/// The file in the data directory with the retired keys and their hand-overs. It is for auditors,
+/// and not secret.
 const RETIRED_FILE: &str = "trail.retired";
 
-/// The trail of an earlier version, in the data directory: a file of lines.
+/// The file in the data directory that is the trail of an earlier version. It has lines.
 const OLD_TRAIL_FILE: &str = "trail.tsv";
 
-/// What a directory has that is a trail: a private part if a server writes it, a checkpoint if it is a copy.
+/// Files that only a trail's directory has. A server's trail has a private part, a copy has a
+/// checkpoint.
 const MARKS: [&str; 2] = ["private/log.json", "checkpoint"];
 
 /// The trail in this data directory.
@@ -32,20 +34,21 @@ pub(crate) fn retired_file(data: &Path) -> PathBuf {
     data.join(RETIRED_FILE)
 }
 
-/// The keys in a trail's directory, where no others are configured: the one that signs, and the one that cosigns.
+/// The keys in a trail's directory, for when no others are configured: first the key that signs,
+/// then the key that cosigns.
 pub(super) fn own_keys(trail: &Path) -> [PathBuf; 2] {
     let keys = trail.join("private").join("keys");
     [keys.join("signer"), keys.join("cosigner")]
 }
 
-/// A trail that a command is to read.
+/// A trail that a command will read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TrailPlace {
     /// A ledger, and the file with its verifier keys if there is one.
     Ledger {
-        /// Its directory.
+        /// The trail's directory.
         directory: PathBuf,
-        /// Its verifier keys, as whoever keeps the trail says.
+        /// The file with its verifier keys, as the operator of the trail gives them.
         vkeys: Option<PathBuf>,
     },
     /// A file of lines.
@@ -53,8 +56,9 @@ pub(crate) enum TrailPlace {
 }
 
 impl TrailPlace {
-    /// What a path means: a data directory, a trail's directory in it or elsewhere, or a file of lines. A path at which there is
-    /// nothing means the trail of a data directory, so that the words about what is missing are right.
+    /// Finds the trail of a path: a data directory, a trail's directory in it or elsewhere, or a
+    /// file of lines. A path without any of them means the trail of a data directory, so that the
+    /// error names what is missing.
     pub(crate) fn of(path: &Path) -> Self {
         if path.is_file() {
             return Self::File(path.to_owned());

@@ -1,4 +1,4 @@
-//! A log that takes the place of one that is lost: its first entry carries the last checkpoint of the other.
+//! A log that replaces a lost one. Its first entry contains the last checkpoint of the lost log.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -11,20 +11,21 @@ use livetrail_tlog::{Checkpoint, Note};
 use super::create::{Created, identity};
 use crate::operator;
 
-/// How long the disk may take for the one entry.
+/// The disk may take this long for the entry.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The last checkpoint of a log that is lost.
+/// The last checkpoint of a lost log.
 pub(crate) struct Predecessor {
     origin: String,
     note: String,
 }
 
 impl Predecessor {
-    /// Reads it, before anything is made. It is evidence of the other log, which its own key verifies; here it need only be a checkpoint.
+    /// Reads the checkpoint before anything is created. It is evidence about the other log, whose
+    /// own key verifies it. Here it need only be a checkpoint.
     ///
     /// # Errors
-    /// It cannot be read or is none, or is of a log with the new one's origin.
+    /// The file cannot be read, is not a signed checkpoint, or has the new log's origin.
     pub(crate) fn read(file: &Path, new_origin: Option<&str>) -> anyhow::Result<Self> {
         let shown = file.display();
         let bytes = fs::read(file).with_context(|| format!("cannot read {shown}"))?;
@@ -42,10 +43,10 @@ impl Predecessor {
         })
     }
 
-    /// Makes it the first entry of a trail that was just made, and seals it.
+    /// Makes the checkpoint the first entry of a new trail, and seals it.
     ///
     /// # Errors
-    /// The trail cannot be written: remove it and make it again.
+    /// The trail cannot be written. Remove it and create it again.
     pub(crate) fn record_in(self, created: &Created) -> anyhow::Result<()> {
         let store: SharedStore = Arc::new(RealStore::new(&created.directory));
         let [signer, cosigner] = &created.key_files;
@@ -56,7 +57,7 @@ impl Predecessor {
         for (byte, random) in nonce.iter_mut().zip(generate_seed()?.iter()) {
             *byte = *random;
         }
-        // Of no boot: no server has run yet.
+        // The record has no boot, because no server has run yet.
         let record = operator::trail_continued(self.origin, self.note)?
             .with_ts_ms(SystemClock::new().unix_ms())
             .with_nonce(nonce);

@@ -1,4 +1,4 @@
-//! Retention: which entries may go by a policy, and letting them go, on record first.
+//! Retention: decides which entries a policy removes, records that, and then removes them.
 
 use std::{
     collections::BTreeMap,
@@ -22,46 +22,49 @@ use super::{
 };
 use crate::operator;
 
-/// How often a running server looks whether holds have changed.
+/// A running server checks this often whether holds have changed.
 const HOLDS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often entries are let go, at most and at least: a tenth of the time that they are kept for.
+/// Bounds of the time between two removals. The time is a tenth of the age at which entries are
+/// removed.
 const PRUNE_INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3_600)];
 
-/// How often a policy about size is checked, at least.
+/// A policy about size is checked at least this often.
 const SIZE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Entries of a bundle.
 const BUNDLE: u64 = TILE_WIDTH as u64;
 
-/// What is to go.
+/// The entries to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// Everything below this entry.
     Below(u64),
-    /// Everything that was recorded before this time, in milliseconds since 1970.
+    /// Everything recorded before this time, in milliseconds since 1970.
     Before(u64),
 }
 
-/// What goes, and what must be said once more because of that.
+/// The entries to remove, and the records that must be repeated because of that.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// The first entry that was kept before.
     pub(crate) first: u64,
     /// The first entry that is kept after.
     pub(crate) below: u64,
-    /// Records of changes of keys that go: without them nobody would know why older checkpoints have other keys.
+    /// Records of key changes that are removed. Without them nobody would know why older
+    /// checkpoints have other keys.
     rotations: Vec<AuditRecord>,
 }
 
 impl Plan {
-    /// How many entries go.
+    /// Number of entries that are removed.
     pub(crate) const fn entries(&self) -> u64 {
         self.below.saturating_sub(self.first)
     }
 }
 
-/// Looks at what is to go. Never the beginning of a session that is still open: the next start could not close it.
+/// Plans what to remove. The beginning of an open session is never removed, because the next start
+/// could not close the session.
 ///
 /// # Errors
 /// The trail cannot be read.
@@ -90,8 +93,8 @@ pub(crate) fn plan(
     })
 }
 
-/// Up to where entries are old enough, and the changes of keys among them. An entry counts as old as the youngest before it, so that a clock that
-/// went back makes nothing older.
+/// The first entry that is not old enough, and the key changes before it. An entry is as old as the
+/// youngest entry before it, so that a clock that went back makes nothing older.
 fn survey(
     reader: &Reader,
     first: u64,
@@ -113,10 +116,12 @@ fn survey(
     Ok((bound, rotations))
 }
 
-/// Records that the entries of a plan go, and lets them go. Gives how many bundles were removed.
+/// Records that the entries of a plan are removed, and then removes them. Returns the number of
+/// removed bundles.
 ///
 /// # Errors
-/// It cannot be recorded: then they stay. Or they cannot be removed: then the next start does it.
+/// The removal cannot be recorded; then the entries stay. Or the entries cannot be removed; then
+/// the next start does it.
 pub(crate) async fn prune(
     pipeline: &AuditPipeline,
     view: &TrailView,
@@ -132,7 +137,7 @@ pub(crate) async fn prune(
     Ok(tokio::task::spawn_blocking(move || handle.prune(below, index)).await??)
 }
 
-/// Looks after retention until the server stops.
+/// Maintains retention until the server stops.
 pub(super) struct Keeper {
     pub(super) pipeline: Arc<AuditPipeline>,
     pub(super) view: TrailView,
@@ -144,7 +149,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Records holds that were set or lifted, and lets go of what the policy does not keep.
+    /// Records holds that were set or lifted, and removes what the policy does not keep.
     pub(super) async fn run(mut self, stopping: impl Future<Output = ()>) {
         tokio::pin!(stopping);
         let [least, most] = PRUNE_INTERVALS;
@@ -173,7 +178,7 @@ impl Keeper {
                     }
                 }
                 _ = prunes.tick() => {
-                    // A hold is on record as lifted before what it held goes.
+                    // The end of a hold is recorded before the entries that it held are removed.
                     record_holds(&self.pipeline, &self.view, &mut known);
                     self.prune_or_tell().await;
                 }
@@ -208,7 +213,7 @@ impl Keeper {
     async fn let_go(&self, wanted: Wanted, policy: &str) -> anyhow::Result<()> {
         let (reader, directory) = (Arc::clone(&self.view.reader), self.directory.clone());
         let plan = tokio::task::spawn_blocking(move || -> anyhow::Result<Plan> {
-            // Most of the time nothing is to go: then it costs one bundle.
+            // Most of the time there is nothing to remove. Then this costs one bundle.
             let plan = plan(&reader, &[], wanted)?;
             if plan.entries() == 0 {
                 return Ok(plan);
@@ -226,7 +231,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Gives trail time and keeps it; says once when retention has to wait, and when it goes on.
+    /// Returns trail time and keeps it. Reports once when retention must wait, and once when it
+    /// continues.
     fn read_clocks(&mut self, confirmed: Option<u64>) -> u64 {
         let (directory, view, witnesses) = (&self.directory, &self.view, &self.witnesses);
         let others = || {
@@ -241,7 +247,7 @@ impl Keeper {
         if self.view.watch.set_retention_waits(waits) != waits {
             self.tell(read.ahead);
         }
-        // A trail that was never opened in a directory has nothing to keep it in.
+        // A trail that was not opened in a directory cannot keep the time.
         if self.directory.join("private").is_dir()
             && let Err(error) = clock::keep(&self.directory, read.trail_ms)
         {
@@ -273,7 +279,7 @@ impl Keeper {
         }
     }
 
-    /// An operator says that the wall clock is right, which showed this then.
+    /// An operator confirmed the wall clock, which showed this time then.
     fn confirmed(&mut self, wall_ms: u64) {
         let recorded = operator::clock_confirmed(wall_ms)
             .and_then(|record| self.pipeline.record(record).map_err(Into::into));
@@ -288,8 +294,8 @@ impl Keeper {
     }
 }
 
-/// Up to which entry bundles must go so that the rest has no more than `bytes` bytes. Reads the
-/// length of each bundle that is there.
+/// The entry below which bundles must be removed, so that the others have at most `bytes` bytes.
+/// Reads the length of each bundle that exists.
 fn beyond(reader: &Reader, directory: &Path, bytes: u64) -> anyhow::Result<u64> {
     let size = reader.checkpoint()?.head().size;
     let first = reader.first_index()? / BUNDLE;
@@ -345,7 +351,7 @@ fn record_holds(
     }
 }
 
-/// As it is written in the configuration.
+/// The time in the form of the configuration.
 fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60)] {
@@ -376,7 +382,8 @@ mod tests {
                 .unwrap();
         }
         ledger.close().unwrap();
-        // Three full bundles of 256 entries with 100 bytes each, and a part of one that is never counted.
+        // There are three full bundles of 256 entries with 100 bytes each, and a partial one that
+        // is never counted.
         let reader = Reader::open(store).unwrap();
         let below = |bytes| beyond(&reader, folder.path(), bytes).unwrap();
         assert_eq!(below(76_800), 0);

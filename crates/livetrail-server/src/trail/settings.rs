@@ -18,14 +18,14 @@ pub struct Settings {
     pub origin: Option<String>,
     /// The file with the key that signs checkpoints. Without one it is in the trail's private part.
     pub signer_key_file: Option<PathBuf>,
-    /// The file with the key that cosigns checkpoints with the time. Without one it is there as
+    /// The file with the key that cosigns checkpoints with the time. Without one, it is there as
     /// well.
     pub cosigner_key_file: Option<PathBuf>,
     /// How the log is written.
     pub ledger: Options,
-    /// What is removed when it is old, or when there is too much of it.
+    /// Limits on the age and the size of the trail. Beyond them entries are removed.
     pub retention: Retention,
-    /// Who cosigns the checkpoints.
+    /// The witnesses that cosign the checkpoints.
     pub witnesses: Vec<Witness>,
     /// How often witnesses are asked, and when an answer is overdue.
     pub witness: WitnessOptions,
@@ -36,7 +36,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A trail in this data directory.
+    /// Settings for a trail in this data directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
@@ -52,28 +52,28 @@ impl Settings {
         }
     }
 
-    /// With this name of the log.
+    /// Sets the name of the log.
     #[must_use]
     pub fn origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
     }
 
-    /// With this name of the process.
+    /// Sets the name of the process.
     #[must_use]
     pub fn node(mut self, node: impl Into<String>) -> Self {
         self.node = node.into();
         self
     }
 
-    /// With these followers.
+    /// Sets the followers.
     #[must_use]
     pub fn followers(mut self, followers: Followers) -> Self {
         self.followers = followers;
         self
     }
 
-    /// With this policy of retention.
+    /// Sets the policy of retention.
     #[must_use]
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
@@ -81,13 +81,13 @@ impl Settings {
     }
 }
 
-/// What a trail does not keep. The default keeps everything.
+/// Limits beyond which a trail removes entries. The default keeps everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
     /// Entries that are older are removed.
     pub age: Option<Duration>,
-    /// When bundles of entries take more bytes, the oldest are removed.
+    /// If the bundles of entries take more bytes than this, the oldest are removed.
     pub bytes: Option<u64>,
 }
 
@@ -99,7 +99,7 @@ impl Retention {
         self
     }
 
-    /// Removes the oldest entries when bundles of entries take more bytes.
+    /// Removes the oldest entries if the bundles of entries take more bytes than this.
     #[must_use]
     pub const fn bytes(mut self, bytes: u64) -> Self {
         self.bytes = Some(bytes);

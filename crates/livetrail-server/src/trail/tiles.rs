@@ -1,5 +1,5 @@
-//! Reads all full hash tiles once after each start, in the background: a tile that is missing or changed is reported within minutes and not by the
-//! next auditor.
+//! Reads all full hash tiles once after each start, in the background. A missing or changed tile is
+//! reported within minutes, and not by the next auditor.
 
 use std::{io, sync::Arc, thread::Builder, time::Duration};
 
@@ -8,14 +8,15 @@ use livetrail_ledger::{Handle, LedgerError, Reader, WaitError};
 use super::Watch;
 use crate::chain::chain;
 
-/// After this many tiles (512 KiB) the thread pauses, so that neither the disk nor a processor is busy with it.
+/// The thread pauses after this many tiles (512 KiB), so that neither the disk nor a processor is
+/// busy with it.
 const PIECE: u64 = 64;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Checks them on a thread of its own, which ends with the check or with the ledger.
+/// Checks the tiles on its own thread, which ends with the check or with the ledger.
 ///
 /// # Errors
-/// No thread could be started.
+/// The thread cannot be started.
 pub(super) fn check(reader: Arc<Reader>, handle: Handle, watch: Arc<Watch>) -> io::Result<()> {
     let thread = Builder::new().name("trail-tiles".to_owned());
     thread.spawn(move || {

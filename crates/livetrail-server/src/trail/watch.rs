@@ -1,5 +1,4 @@
-//! Being loud about the ledger: within a second of its trouble there is a line in the log and a red
-//! `/health`.
+//! Reports trouble of the ledger: within a second there is a line in the log and a red `/health`.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU8, Ordering},
@@ -9,21 +8,22 @@ use std::{
 use livetrail_engine::Clock;
 use livetrail_ledger::{Handle, Pressure, Status};
 
-/// How often a ledger that has something to do is looked at: twice as often as it must be loud.
+/// A ledger that has something to do is checked this often. This is twice as often as trouble must
+/// be reported.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Checkpoints that come so much later than they should are trouble.
+/// Checkpoints that are late by more than this are trouble.
 const LATE: Duration = Duration::from_secs(5);
 
-/// How often a line in the log says that the ledger waits for something that passes.
+/// While the ledger waits for something temporary, the log gets at most one line in this time.
 const RETRIES_LOGGED: Duration = Duration::from_secs(10);
 
-/// What is wrong with a ledger.
+/// Trouble of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Trouble {
-    /// Nothing.
+    /// There is no trouble.
     #[default]
     None,
     /// Durable records are not covered by a checkpoint, long after they should be.
@@ -48,7 +48,7 @@ impl Trouble {
         Self::Stopped,
     ];
 
-    /// A stable label; `None` when nothing is wrong.
+    /// A stable label, or `None` if there is no trouble.
     #[must_use]
     pub const fn label(self) -> Option<&'static str> {
         match self {
@@ -62,7 +62,7 @@ impl Trouble {
     }
 }
 
-/// What the watch has seen last.
+/// The latest results of the watch.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     trouble: AtomicU8,
@@ -71,7 +71,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// What is wrong now.
+    /// The present trouble.
     pub(crate) fn trouble(&self) -> Trouble {
         let now = usize::from(self.trouble.load(Ordering::Relaxed));
         match Trouble::ALL.get(now).copied().unwrap_or_default() {
@@ -85,17 +85,18 @@ impl Watch {
         self.retention_waits.load(Ordering::Relaxed)
     }
 
-    /// A file of the trail is missing, or not what was signed: for the rest of this boot.
+    /// A file of the trail is missing, or differs from what was signed. This is kept for the rest
+    /// of the boot.
     pub(super) fn set_damaged(&self) {
         self.damaged.store(true, Ordering::Relaxed);
     }
 
-    /// Gives what it was before.
+    /// Returns the value before.
     pub(super) fn set_retention_waits(&self, waits: bool) -> bool {
         self.retention_waits.swap(waits, Ordering::Relaxed)
     }
 
-    /// Looks at the ledger for as long as it is polled.
+    /// Checks the ledger while it is polled.
     pub(super) async fn run(
         &self,
         handle: Handle,
@@ -108,7 +109,7 @@ impl Watch {
             let trouble = looked.at(&status, clock.monotonic());
             self.trouble.store(trouble as u8, Ordering::Relaxed);
             if is_at_rest(&status) {
-                // When it ends instead, that is seen next.
+                // If the ledger ends instead, the next check sees that.
                 let _ = handle.more_than(status.appended).await;
             }
             tokio::time::sleep(INTERVAL).await;
@@ -116,8 +117,8 @@ impl Watch {
     }
 }
 
-/// Nothing is wrong, and nothing can go wrong before something comes: all is sealed, and room is
-/// measured only while entries come.
+/// Whether nothing is wrong, and nothing can go wrong before the next entry: all is sealed, and
+/// space is measured only while entries come.
 fn is_at_rest(status: &Status) -> bool {
     let all = status.appended;
     status.stopped.is_none()
@@ -125,15 +126,15 @@ fn is_at_rest(status: &Status) -> bool {
         && (status.durable, status.sealed.size) == (all, all)
 }
 
-/// What was seen before, so that each change is told once.
+/// The results of the last check, so that each change is reported once.
 #[derive(Debug)]
 struct Looked {
     late: Duration,
     pressure: Pressure,
     trouble: Trouble,
-    /// Since when there is something to seal, and which size was published then.
+    /// The time since which there is something to seal, and the size that was published then.
     sealing: Option<(Duration, u64)>,
-    /// How many retries there were, and when they were logged last.
+    /// The number of retries, and the time at which they were last logged.
     retries: (u64, Option<Duration>),
 }
 
@@ -169,7 +170,7 @@ impl Looked {
         trouble
     }
 
-    /// At most a line in [`RETRIES_LOGGED`], also of what passed between two looks.
+    /// Logs at most one line in [`RETRIES_LOGGED`], also about retries between two checks.
     fn tell_retries(&mut self, status: &Status, now: Duration) {
         let (before, logged) = self.retries;
         let soon = logged.is_some_and(|at| now.saturating_sub(at) < RETRIES_LOGGED);
@@ -191,7 +192,7 @@ impl Looked {
         let before = std::mem::replace(&mut self.pressure, pressure);
         match pressure {
             _ if pressure == before => {}
-            // That is trouble, and told as such.
+            // This is trouble, and is reported as such.
             Pressure::RefuseStrict => {}
             Pressure::Normal => tracing::info!("the trail's disk has room again"),
             Pressure::Warn => tracing::warn!("the trail's disk is 80 % full"),
@@ -206,7 +207,7 @@ impl Looked {
 
     fn sealing_is_late(&mut self, status: &Status, now: Duration) -> bool {
         let sealed = status.sealed.size;
-        // Under a hold nothing is sealed, and that is said elsewhere.
+        // Under a hold nothing is sealed. Another part reports that.
         if status.durable <= sealed || !status.held.is_empty() {
             self.sealing = None;
             return false;
@@ -229,7 +230,7 @@ fn tell(trouble: Trouble, status: &Status) {
             sealed = status.sealed.size,
             "no checkpoint covers what was recorded: signing or writing tiles hangs"
         ),
-        // Told with what it waits for.
+        // These are reported together with their cause.
         Trouble::Retrying | Trouble::Damaged => {}
         Trouble::DiskFull => tracing::error!(
             "the trail's disk is full: strict sessions are refused until there is room"
@@ -274,7 +275,7 @@ mod tests {
         assert_eq!(looked.at(&behind, secs(10)), Trouble::None);
         assert_eq!(looked.at(&behind, secs(15)), Trouble::None);
         assert_eq!(looked.at(&behind, secs(16)), Trouble::SealingLate);
-        // One came, and the next is awaited.
+        // One checkpoint came, and the next is awaited.
         let mut next = behind.clone();
         next.sealed.size += 1;
         next.durable += 2;

@@ -1,4 +1,4 @@
-//! Witnesses of a trail: from the settings to the threads that ask them, and being loud about them.
+//! Witnesses of a trail: starts the threads that ask them, and logs their trouble.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(super) struct Configured {
 }
 
 impl Configured {
-    /// `None` when there are none.
+    /// The witnesses, or `None` if there are none.
     pub(super) fn of(settings: &Settings) -> Option<Self> {
         if settings.witnesses.is_empty() {
             return None;
@@ -29,7 +29,7 @@ impl Configured {
         })
     }
 
-    /// Asks them what they have seen, before the trail is opened.
+    /// Asks the witnesses what they have seen, before the trail is opened.
     pub(super) fn floor(&self, store: SharedStore) -> anyhow::Result<WitnessFloor> {
         Ok(WitnessFloor::new(
             store,
@@ -39,7 +39,7 @@ impl Configured {
         )?)
     }
 
-    /// Shows them each newest checkpoint from now on.
+    /// Shows the witnesses each newest checkpoint from now on.
     pub(super) fn follow(self, handle: Handle) -> anyhow::Result<Witnesses> {
         let started = Witnesses::start(handle, self.witnesses, self.options, self.transport, tell)?;
         Ok(started)

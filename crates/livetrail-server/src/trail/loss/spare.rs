@@ -17,7 +17,7 @@ use rustix::fs::OFlags;
 
 use super::NOTE_BYTES;
 
-/// A file system in memory, which any user may write to. Systems without it have no copy.
+/// A file system in memory, to which any user may write. A system without it has no copy.
 const MEMORY: &str = "/dev/shm";
 
 /// The copy of one trail's note. The file exists from the log's stop to the next start.
@@ -47,7 +47,7 @@ impl Spare {
         self.path.as_deref()
     }
 
-    /// What an earlier process of this user wrote. Files of other users are ignored.
+    /// The note of an earlier process of this user. Files of other users are ignored.
     pub(super) fn read(&self) -> Option<Vec<u8>> {
         let path = self.path.as_ref()?;
         match read_own(path) {
@@ -70,7 +70,7 @@ impl Spare {
             .map_or(Ok(()), |file| super::write(file, lines))
     }
 
-    /// Removes the copy: the disk has the note for good, or a start has reported it.
+    /// Removes the copy, because the disk has the note for good, or a start has reported it.
     pub(super) fn remove(&self) {
         self.file().take();
         let Some(path) = &self.path else { return };
@@ -85,7 +85,7 @@ impl Spare {
     fn create(&self) -> io::Result<File> {
         let path = self.path.as_ref();
         let path = path.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        // A file that exists already is not ours: ours was removed at the start.
+        // An existing file is not ours, because ours was removed at the start.
         OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -99,7 +99,7 @@ impl Spare {
 }
 
 fn read_own(path: &Path) -> io::Result<Vec<u8>> {
-    // Neither a link to somewhere else nor a pipe that never answers.
+    // The flags refuse a link to another place, and a pipe that never answers.
     let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits();
     let file = OpenOptions::new()
         .read(true)

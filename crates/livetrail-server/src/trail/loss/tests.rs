@@ -1,4 +1,4 @@
-//! What a log that stopped did not record is reported by the next start.
+//! The next start reports the records that a stopped log did not take.
 
 use livetrail_ledger::{Identity, Ledger, RealStore, SharedStore};
 use livetrail_record::TrailChecker;
@@ -26,7 +26,7 @@ impl Data {
         Arc::new(RealStore::new(data.join("trail")))
     }
 
-    /// A boot: its sink, and its note.
+    /// Starts a boot. Returns its sink and its note.
     fn boot(&self) -> (Arc<LedgerSink>, Arc<LossNote>, NotedSink) {
         let store = Self::store_in(self.folder.path());
         let (ledger, _) = Ledger::builder(store.clone(), identity()).open().unwrap();
@@ -58,7 +58,7 @@ fn session(boot: Uuid, seq: u64, action: AuditAction) -> AuditRecord {
     record(boot, seq, action).with_session(Uuid::from_u128(u128::from(seq / 2) + 1))
 }
 
-/// Two sessions of which the log has one, then it stops, and three more records come.
+/// The log has one of two sessions. Then it stops, and three more records come.
 async fn stopped(data: &Data, boot: Uuid, ends: bool) {
     let (sink, note, noted) = data.boot();
     let recorded = vec![
@@ -160,7 +160,7 @@ async fn what_the_disk_did_not_take_is_kept_in_memory_and_reported_once() {
     let data = Data::new();
     let boot = Uuid::from_u128(7);
     let path = note_file(data.folder.path());
-    // As if nothing that was written after the start had reached the disk.
+    // The disk has nothing of what was written after the start.
     let (sink, ..) = data.boot();
     sink.close(LONG).unwrap();
     let running = std::fs::read(&path).unwrap();
