@@ -1,6 +1,8 @@
-//! Instructions from the publisher's push to the last viewer's slice, with a trail and without,
-//! counted by valgrind, so that the machine makes no difference. A frame is never audited, so both
-//! must be the same except for the call that reports it to observers.
+//! Counts the instructions from the publisher's push to the last viewer's slice, with a trail and
+//! without. valgrind counts them, so the machine makes no difference.
+//!
+//! A frame is never audited. So both numbers must be the same, except for the call that reports the
+//! frame to observers.
 
 use std::{
     path::Path,
@@ -18,11 +20,12 @@ use livetrail_engine::{
 
 use crate::table;
 
-/// Counted, after as many that are not.
+/// The number of counted frames. The same number of frames runs first, uncounted.
 const FRAMES: u64 = 600;
 const GOP_FRAMES: u64 = 60;
 const PAYLOAD_BYTES: usize = 4_096;
-/// What is counted grows by a constant for each viewer between these.
+/// The bench counts with each of these numbers of viewers. Between them, each further viewer adds a
+/// constant.
 const VIEWERS: [usize; 2] = [100, 1_100];
 
 #[derive(Debug, Clone, clap::Args)]
@@ -34,12 +37,12 @@ pub struct Options {
     observer: Watching,
 }
 
-/// Who watches the engine.
+/// The observer of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Watching {
     Nobody,
     Trail,
-    /// An observer of each frame. A higher count for it shows that further work would be visible.
+    /// An observer of each frame. Its higher count shows that the bench can see additional work.
     OfFrames,
 }
 
@@ -51,7 +54,7 @@ impl Watching {
     ];
 }
 
-/// Prints what valgrind counts.
+/// Prints valgrind's counts.
 pub fn run(options: &Options) -> Result<()> {
     if let Some(viewers) = options.viewers {
         return deliver(viewers, options.observer);
@@ -127,7 +130,7 @@ fn deliver(viewers: usize, observer: Watching) -> Result<()> {
     })
 }
 
-/// Of this the instructions are counted.
+/// valgrind counts only the instructions of this function.
 #[inline(never)]
 fn frames_to_all(publication: &mut Publication, shard: &mut Shard<u64>) -> Result<()> {
     frames(publication, shard, FRAMES)
@@ -154,12 +157,12 @@ fn frames(publication: &mut Publication, shard: &mut Shard<u64>, first: u64) -> 
     Ok(())
 }
 
-/// Gets each frame, and does nothing.
+/// An observer that receives each frame and does nothing.
 struct Idle;
 
 impl Observer for Idle {}
 
-/// Adds up what it is given.
+/// Adds up the lengths of the delivered frames.
 struct Lengths;
 
 impl Deliver<u64> for Lengths {

@@ -1,4 +1,5 @@
-//! A sink over a destination that cannot say what it holds: what is sent, and then the cursor.
+//! A sink for a destination that cannot report what it holds. The sink sends first, and then it
+//! moves a cursor of its own.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use livetrail_replica::{Delivery, Gap, ReplicaError, ReplicaSink, SealedRange, S
 
 use crate::local_cursor::{Claim, LocalCursor};
 
-/// What a transport sends.
+/// The data that a transport sends.
 #[derive(Clone, Copy, Debug)]
 pub enum Sent<'a> {
     /// The entries of a range.
@@ -16,10 +17,10 @@ pub enum Sent<'a> {
     Gap(&'a Gap),
 }
 
-/// Sends to a destination that cannot say what it holds. [`AtLeastOnce`] makes a sink of it.
+/// Sends to a destination that cannot report what it holds. [`AtLeastOnce`] makes a sink of it.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
-    /// The right to be the one that sends now.
+    /// The exclusive right to send now.
     type Turn: Send;
 
     /// Takes the turn. Does not wait.
@@ -28,11 +29,11 @@ pub trait Transport: Send + Sync + 'static {
     /// An earlier batch is still being sent.
     fn turn(&self) -> Result<Self::Turn, ReplicaError>;
 
-    /// Sends all of it, and gives the claim back. Nobody else sends while the claim is held, so a
-    /// transport that goes on sending after its caller has given up keeps the claim until it is done.
+    /// Sends all of it and returns the claim. Nobody else sends while the claim is held. A
+    /// transport that continues to send after its caller gave up keeps the claim until it is done.
     ///
     /// # Errors
-    /// The destination has taken some of it, or nothing. All of it is sent again.
+    /// The destination has accepted some of it or nothing. All of it is sent again.
     async fn send(
         &self,
         turn: Self::Turn,
@@ -40,14 +41,14 @@ pub trait Transport: Send + Sync + 'static {
         claim: Claim,
     ) -> Result<Claim, ReplicaError>;
 
-    /// Whether the destination could take records now.
+    /// Checks that the destination can accept records now.
     ///
     /// # Errors
-    /// Why it could not.
+    /// The destination cannot; the error has the reason.
     async fn health(&self) -> Result<(), ReplicaError>;
 }
 
-/// A sink over such a destination: its cursors are files of our own, one for each log.
+/// A sink for such a destination. Its cursors are files of its own, one for each log.
 #[derive(Debug)]
 pub struct AtLeastOnce<T> {
     name: String,
@@ -56,7 +57,7 @@ pub struct AtLeastOnce<T> {
 }
 
 impl<T: Transport> AtLeastOnce<T> {
-    /// A sink of this name, whose cursors are in a folder of its own in `folder`.
+    /// Creates a sink with this name. Its cursors are in a directory of its own in `folder`.
     pub fn with_transport(name: impl Into<String>, transport: T, folder: &Path) -> Self {
         let name = name.into();
         Self {
@@ -84,10 +85,10 @@ impl<T: Transport> ReplicaSink for AtLeastOnce<T> {
     async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
         let turn = self.transport.turn()?;
         let claim = self.cursor.claim(range.origin(), range.first()).await?;
-        // A crash here, or an error: the destination has some of it, and all of it is sent again.
+        // After an error or a crash here, the destination has some of it. All of it is sent again.
         let sent = Sent::Range(range);
         let claim = self.transport.send(turn, sent, claim).await?;
-        // A crash here: it has all of it, and gets it twice.
+        // After a crash here, the destination has all of it and receives it twice.
         claim.commit(range).await
     }
 

@@ -1,8 +1,8 @@
-//! Work that may wait for a disk, kept off the threads of a runtime.
+//! Runs work that may wait for a disk away from the runtime's threads.
 
 use livetrail_replica::ReplicaError;
 
-/// Does what may wait for the disk on a thread that may wait.
+/// Runs work that may block on a thread that may block.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ReplicaError> + Send + 'static,
 ) -> Result<T, ReplicaError> {

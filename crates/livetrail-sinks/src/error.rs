@@ -10,19 +10,19 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SinksError {
-    /// This build leaves the kind of sink out.
+    /// This build does not have the kind of sink.
     #[error("this program was built without {kind}")]
     NotBuilt {
         /// The kind, which is also the name of the feature.
         kind: &'static str,
     },
-    /// The settings have no table of a kind.
+    /// The settings have no table for a kind.
     #[error("it is of no kind")]
     NoKind,
-    /// A secret cannot be read from where it is kept.
+    /// A secret cannot be read from its file or environment variable.
     #[error("{key}")]
     Secret {
-        /// The key that says where it is.
+        /// The key that names the file or the variable.
         key: String,
         /// Why.
         source: SecretError,
@@ -30,7 +30,7 @@ pub enum SinksError {
     /// A secret is not given, or given in several ways.
     #[error(transparent)]
     NoSecret(SecretError),
-    /// The value of a header cannot be read from where it is kept.
+    /// The value of a header cannot be read from its file or environment variable.
     #[error("header {name:?}")]
     HeaderValue {
         /// The header.
@@ -38,28 +38,29 @@ pub enum SinksError {
         /// Why.
         source: Box<Self>,
     },
-    /// The address is none. It is not repeated here, because it may have a password in it.
+    /// The address is invalid. The error does not repeat it, because it may have a password in it.
     #[error("the address of sink kind {kind} cannot be understood: it has the form {form}")]
     Address {
         /// The kind of sink.
         kind: &'static str,
-        /// What an address looks like.
+        /// The form of a valid address.
         form: &'static str,
     },
-    /// A broker's address is none. It is not repeated here, because it may have a password in it.
+    /// A broker's address is invalid. The error does not repeat it, because it may have a password
+    /// in it.
     #[cfg(feature = "kafka")]
     #[error("broker {number} is not of the form HOST:PORT")]
     Broker {
-        /// Which of those that were told, from 1.
+        /// The position of the broker in the list, from 1.
         number: usize,
     },
-    /// A topic's name is none that Kafka takes.
+    /// Kafka does not accept the topic's name.
     #[cfg(feature = "kafka")]
     #[error(
         "{topic:?} is no name of a topic: letters, digits, `.`, `-` and `_`, at most 249 of them"
     )]
     Topic {
-        /// What was told.
+        /// The topic's name in the settings.
         topic: String,
     },
     /// A file with keys or certificates cannot be read.
@@ -73,7 +74,7 @@ pub enum SinksError {
     /// A file or directory cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
@@ -89,16 +90,16 @@ pub enum SinksError {
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[source] BoxError),
-    /// A receiver beyond this machine, and no TLS to it.
+    /// The receiver is not on this machine, and the settings have no TLS.
     #[cfg(any(feature = "otlp", feature = "syslog"))]
     #[error(
         "{place} is not on this machine, and without TLS anybody on the way can read and change what is sent: use TLS, or say insecure = true for a network that you trust"
     )]
     Insecure {
-        /// Where.
+        /// The receiver.
         place: String,
     },
-    /// A header that cannot be sent. Its value is not repeated.
+    /// A header that cannot be sent. The error does not repeat its value.
     #[cfg(feature = "otlp")]
     #[error(
         "the header {name:?} cannot be sent: check its name and its value, of which there must be one line, and that there are at most 32"
@@ -107,52 +108,52 @@ pub enum SinksError {
         /// Its name.
         name: String,
     },
-    /// There is no such facility of syslog.
+    /// Syslog has no such facility.
     #[cfg(feature = "syslog")]
     #[error("{facility} is no facility of syslog: 0 to 23, of which 13 is log audit")]
     Facility {
         /// The number.
         facility: u8,
     },
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
-    /// The place cannot be reached.
+    /// The destination cannot be reached.
     #[error("cannot connect to {place}")]
     Connect {
-        /// Where.
+        /// The destination.
         place: String,
         /// Why.
         source: BoxError,
     },
-    /// A step of the set-up failed. What came before it in the same version was undone.
+    /// A step of the set-up failed. The earlier steps of the same version were undone.
     #[error("cannot {step} at {place}")]
     Setup {
-        /// What was tried.
+        /// The step.
         step: String,
-        /// Where.
+        /// The destination.
         place: String,
         /// Why.
         source: BoxError,
     },
-    /// A setting of a bucket is out of its bounds.
+    /// A setting of a bucket is out of bounds.
     #[cfg(feature = "s3")]
     #[error(transparent)]
     S3(#[from] crate::s3::S3OptionsError),
-    /// A bucket, its region or its server cannot be.
+    /// The settings of a bucket, its region or its server are invalid.
     #[cfg(feature = "s3")]
     #[error(transparent)]
     Bucket(#[from] livetrail_s3::Error),
-    /// The place was set up by a later version of this program.
+    /// A later version of this program set up the destination.
     #[error(
         "{place} has schema version {found}, and this program knows up to {known}: use the newer program"
     )]
     NewerSchema {
-        /// Where.
+        /// The destination.
         place: String,
-        /// What is there.
+        /// The schema version of the destination.
         found: i32,
-        /// The newest that this program knows.
+        /// The newest version that this program supports.
         known: i32,
     },
 }

@@ -1,4 +1,4 @@
-//! Hand-overs from key to key in a cursor file: a line each.
+//! Hand-overs from key to key in a cursor file, one per line.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,15 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use livetrail_replica::HandOver;
 
-/// The most that a cursor may have: more are not of a log that anybody keeps.
+/// The most hand-overs in a cursor. A real log has fewer.
 const MAX_KEPT: usize = 1_024;
 
-/// What a cursor keeps: by the id of each key that was given up, the checkpoint of its hand-over.
+/// The hand-overs in a cursor: the checkpoint of each, by the id of the replaced key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KeptHandOvers(BTreeMap<String, Vec<u8>>);
 
 impl KeptHandOvers {
-    /// These as well. The first of each key stays.
+    /// Adds these hand-overs. The first one for each key stays.
     pub(crate) fn and(mut self, more: &[HandOver]) -> Self {
         for one in more {
             for key in &one.keys {
@@ -30,12 +30,12 @@ impl KeptHandOvers {
         self
     }
 
-    /// The notes.
+    /// The checkpoints of the hand-overs, as notes.
     pub(crate) fn notes(&self) -> impl Iterator<Item = Bytes> {
         self.0.values().map(|note| Bytes::copy_from_slice(note))
     }
 
-    /// `hand_over ID NOTE LF` each, the note in base64.
+    /// Encodes each as `hand_over ID NOTE LF`, with the note in base64.
     pub(crate) fn lines(&self) -> String {
         let mut lines = String::new();
         for (id, note) in &self.0 {
@@ -44,8 +44,7 @@ impl KeptHandOvers {
         lines
     }
 
-    /// Takes such lines from the beginning, as many as there are. `None` when one of them is not a
-    /// hand-over.
+    /// Takes all such lines from the beginning. `None` if one of them is not a hand-over.
     pub(crate) fn take(bytes: &mut &[u8]) -> Option<Self> {
         let mut kept = BTreeMap::new();
         while let Some(rest) = bytes.strip_prefix(b"hand_over ") {

@@ -1,10 +1,14 @@
-//! An entry as a line of JSON: what the sinks that write lines have in common.
+//! An entry as a line of JSON, for all sinks that write lines.
 //!
 //! ```text
-//! {"index":N,"leaf":"BASE64","record":{…}}                    the record being the entry's exact bytes
-//! {"index":N,"leaf":"BASE64","entry_base64":"BASE64"}         an entry that is no record
-//! {"first_index":N,"next_index":M,"gap":"why"}                entries from N to M, without that one, that the sink will never get
+//! {"index":N,"leaf":"BASE64","record":{…}}
+//! {"index":N,"leaf":"BASE64","entry_base64":"BASE64"}
+//! {"first_index":N,"next_index":M,"gap":"why"}
 //! ```
+//!
+//! - The first form is for a record, with the entry's exact bytes.
+//! - The second form is for an entry that is not a record.
+//! - The third form is for entries from N up to, but without, M. The sink never receives them.
 
 use std::fmt::Write as _;
 
@@ -16,7 +20,7 @@ use livetrail_tlog::Hash;
 /// Appends an entry's line, with its LF.
 pub(crate) fn entry(out: &mut String, index: u64, leaf: &Hash, entry: &[u8], is_record: bool) {
     let _ = write!(out, "{{\"index\":{index},\"leaf\":\"{leaf}\",");
-    // Canonical bytes are UTF-8 without a line's end in them.
+    // Canonical bytes are UTF-8 without a line end.
     match std::str::from_utf8(entry).ok().filter(|_| is_record) {
         Some(record) => {
             out.push_str("\"record\":");
@@ -31,7 +35,7 @@ pub(crate) fn entry(out: &mut String, index: u64, leaf: &Hash, entry: &[u8], is_
     out.push_str("}\n");
 }
 
-/// Appends the line that stands for entries which are missing.
+/// Appends the line for missing entries.
 pub(crate) fn gap(out: &mut String, gap: &Gap) {
     let (first, next) = (gap.missing.start, gap.missing.end);
     let _ = write!(

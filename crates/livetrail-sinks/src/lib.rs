@@ -1,23 +1,25 @@
-//! Sinks of the ledger outside: each is a [`ReplicaSink`](livetrail_replica::ReplicaSink) in a module of its own, behind a
-//! feature of its own; none knows another.
+//! External sinks of the ledger. Each sink is a [`ReplicaSink`](livetrail_replica::ReplicaSink) in
+//! a module of its own, behind a feature of its own. No sink depends on another.
 //!
 //! | feature | module | where the records go |
 //! |---|---|---|
-//! | `file` | `file` | a file, one line a record |
+//! | `file` | `file` | a file, with one line per record |
 //! | `kafka` | `kafka` | a partition of a topic of Kafka; with TLS and SCRAM behind `kafka-tls` |
 //! | `otlp` | `otlp` | a collector of OpenTelemetry, over HTTP |
 //! | `postgres` | `postgres` | an append-only table of PostgreSQL 13 or later |
 //! | `s3` | `s3` | a bucket with Object Lock, as a site that any tile-log client can read |
-//! | `stdout` | `stdout` | standard output, a line of JSON a record |
+//! | `stdout` | `stdout` | standard output, with a line of JSON per record |
 //! | `syslog` | `syslog` | a receiver of syslog (RFC 5424) over TLS |
 //!
-//! Each kind is a folder with everything that it is: its settings, what is wrong with them, how a
-//! sink is made of them, and the sink. [`settings::Sink`] is what a host reads from its configuration.
+//! The folder of a kind has everything about it: its settings, their checks, the code that builds a
+//! sink from them, and the sink. A host reads [`settings::Sink`] from its configuration.
 //!
-//! Where a place cannot say what it holds, module `local_cursor` (feature `local-cursor`) keeps the cursor. Of such a sink the suite holds as it
-//! stands, but for an answer that is lost after the place has taken a batch: that batch comes again.
+//! If a destination cannot report what it holds, module `local_cursor` (feature `local-cursor`)
+//! keeps the cursor. Such a sink passes the conformance suite with one exception: if the answer is
+//! lost after the destination accepted a batch, that batch comes again.
 //!
-//! All of them pass one suite, `livetrail_replica::conformance`, against a real server; the file, which holds one log and has no
+//! All sinks pass one suite, `livetrail_replica::conformance`, against a real server. The file sink
+//! has no server and holds one log, so it passes the cases that apply to it.
 //! server, those of its cases that apply.
 
 #[cfg(feature = "local-cursor")]

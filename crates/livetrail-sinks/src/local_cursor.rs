@@ -1,24 +1,37 @@
-//! A cursor in a file of our own, for places that cannot say what they hold: also for a host's own sink
-//! ([`Delivery::AtLeastOnce`](livetrail_replica::Delivery::AtLeastOnce)).
+//! A cursor in a file of our own, for destinations that cannot report what they hold. A host's own
+//! sink can use it, too ([`Delivery::AtLeastOnce`](livetrail_replica::Delivery::AtLeastOnce)).
 //!
 //! ```text
-//!  FOLDER/SINK/ORIGIN.cursor    livetrail-sink-cursor 1 LF    replaced as a whole, never changed in place
+//!  FOLDER/SINK/ORIGIN.cursor    livetrail-sink-cursor 1 LF
 //!                               sink NAME LF
 //!                               origin ORIGIN LF
-//!                               next INDEX LF                 the first index that the place has not taken
-//!                               leaf HASH LF                  the leaf hash of the entry before that index, base64; `-` where there is none
-//!                               hand_over ID NOTE LF          one line for each key that was given up: its id, and the checkpoint of the
-//!                                                             hand-over, base64; as a rule none
-//!                               checkpoint LF NOTE            the newest signed checkpoint that came with entries, to the end; may be empty
-//!  FOLDER/SINK/ORIGIN.lock      empty; locked by whoever sends
+//!                               next INDEX LF
+//!                               leaf HASH LF
+//!                               hand_over ID NOTE LF
+//!                               checkpoint LF NOTE
+//!  FOLDER/SINK/ORIGIN.lock
 //! ```
 //!
-//! In file names an origin's bytes other than letters, digits, `.` and `-` are `_` and two digits.
+//! A new cursor file replaces the whole old one; a cursor file never changes in place.
 //!
-//! - **It moves after the place has taken a batch**, so what a crash in between leaves behind is a batch that is sent again.
-//! - **A file that is lost, or an older copy of it, means sending again**, never leaving out.
-//! - **A file that is ahead of the ledger, or has another leaf hash or checkpoint, is a fork**: the replicator compares.
-//!   A ledger and this file restored together from one old copy fit each other: only what was sent tells then.
+//! | line | meaning |
+//! |---|---|
+//! | `next` | the first index that the destination has not accepted |
+//! | `leaf` | the leaf hash of the entry before that index, base64; `-` if there is none |
+//! | `hand_over` | for each replaced key: its id, and the checkpoint of the hand-over, base64 |
+//! | `checkpoint` | the newest signed checkpoint that came with entries, to the end; may be empty |
+//!
+//! Most cursors have no line `hand_over`. The lock file is empty; the sender locks it.
+//!
+//! In file names `_` and two digits replace each byte of an origin except letters, digits, `.` and
+//! `-`.
+//!
+//! - **The cursor moves after the destination accepted a batch.** After a crash in between, the
+//!   sink sends the batch again.
+//! - **If the file is lost or is an older copy, the sink sends again.** It never skips entries.
+//! - **If the file is ahead of the ledger, or has another leaf hash or checkpoint, it is a fork**:
+//!   the replicator compares. If the ledger and this file are restored together from one old copy,
+//!   they agree. Then only the records at the destination show it.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -34,10 +47,12 @@ use crate::hand_overs::KeptHandOvers;
 
 const FIRST_LINE: &[u8] = b"livetrail-sink-cursor 1";
 
-/// The most bytes that are read of a cursor. A checkpoint with many cosignatures has some thousands.
+/// The most bytes that are read from a cursor. A checkpoint with many cosignatures has some
+/// thousands.
 const MAX_CURSOR_BYTES: u64 = 1 << 20;
 
-/// The longest that an origin may be in a file's name; a longer one stands there as its hash. File systems take 255 bytes.
+/// The longest origin in a file's name. The hash of a longer origin replaces it, because file
+/// systems accept 255 bytes.
 const MAX_STEM_BYTES: usize = 200;
 
 /// The cursors of one sink, one for each log.
@@ -48,7 +63,8 @@ pub struct LocalCursor {
 }
 
 impl LocalCursor {
-    /// Those of the sink of this name, in a folder of its own in `folder`. Nothing is made yet.
+    /// The cursors of the sink with this name, in a directory of its own in `folder`. Creates
+    /// nothing yet.
     #[must_use]
     pub fn new(folder: &Path, sink: &str) -> Self {
         Self {
@@ -57,19 +73,23 @@ impl LocalCursor {
         }
     }
 
-    /// How far the place has taken this log. Takes no lock and makes nothing, so others may ask while a server sends.
+    /// How far the destination has accepted this log. This takes no lock and creates nothing, so
+    /// other processes may ask while a server sends.
     ///
     /// # Errors
-    /// The file cannot be read: [`ReplicaError::Damaged`] when somebody has changed it.
+    /// The file cannot be read: [`ReplicaError::Damaged`] if someone has changed it.
     pub async fn read(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
         let file = self.file(origin);
         blocking(move || Ok(file.read()?.to_sink_cursor())).await
     }
 
-    /// The right to send from `first` on, as long as it is held: of two processes one is told to wait, or that the cursor has moved.
+    /// Takes the right to send from `first` on, for as long as the claim is held. If two processes
+    /// try, one of them gets an error: the other one has the right, or the cursor has moved.
     ///
     /// # Errors
-    /// [`ReplicaError::CursorMoved`] when the cursor is not at `first`; another process has the right; the folder cannot be written to.
+    /// - [`ReplicaError::CursorMoved`]: the cursor is not at `first`.
+    /// - Another process has the right.
+    /// - The folder cannot be written.
     pub async fn claim(&self, origin: &str, first: u64) -> Result<Claim, ReplicaError> {
         let file = self.file(origin);
         blocking(move || file.claim(first)).await
@@ -88,7 +108,8 @@ impl LocalCursor {
     }
 }
 
-/// The right to send, and to move the cursor behind what was sent. It ends with this, also when the process is killed.
+/// The right to send, and to move the cursor past the sent entries. The right ends when this is
+/// dropped or the process is killed.
 #[derive(Debug)]
 pub struct Claim {
     file: CursorFile,
@@ -97,10 +118,11 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The place has taken this range: the cursor is behind it, and durable, when this returns.
+    /// The destination has accepted this range. When this returns, the cursor is after the range
+    /// and durable.
     ///
     /// # Errors
-    /// It could not be written, and may have moved or not.
+    /// The cursor cannot be written. It may have moved or not.
     pub async fn commit(self, range: &SealedRange) -> Result<(), ReplicaError> {
         let moved = Cursor {
             next: range.next(),
@@ -111,7 +133,7 @@ impl Claim {
         self.replace(moved).await
     }
 
-    /// The place has taken the word that these entries are missing.
+    /// The destination has accepted the notice that these entries are missing.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
@@ -135,7 +157,7 @@ impl Claim {
     }
 }
 
-/// What the file says beside whose it is.
+/// The content of the file, without the sink's name and the origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Cursor {
     next: u64,
@@ -222,7 +244,7 @@ impl CursorFile {
         })
     }
 
-    /// A crash before the end of this: the old cursor counts, and the batch is sent again.
+    /// After a crash before the end of this, the old cursor counts and the batch is sent again.
     fn replace(&self, cursor: &Cursor) -> Result<(), ReplicaError> {
         let mut new = open_options()
             .truncate(true)
@@ -231,13 +253,15 @@ impl CursorFile {
         new.write_all(&self.encode(cursor))
             .and_then(|()| new.sync_all())
             .map_err(|source| failed("write", &self.new_path, source))?;
-        // This commits. A crash before the folder is synced: the old cursor or the new one, both of which are true.
+        // This commits. After a crash before the directory is synced, the old or the new cursor is
+        // there. Both are valid.
         fs::rename(&self.new_path, &self.path)
             .and_then(|()| sync_folder(&self.folder))
             .map_err(|source| failed("replace", &self.path, source))
     }
 
-    /// Made durable up to the folder that was there, so that no crash takes a cursor away with its folder.
+    /// Creates the directory and makes it durable, up to the existing parent. So a crash cannot
+    /// remove a cursor together with its directory.
     fn make_folder(&self) -> Result<(), ReplicaError> {
         if self.folder.is_dir() {
             return Ok(());
@@ -275,7 +299,7 @@ impl CursorFile {
         out
     }
 
-    /// Reads it back. An error says which line is wrong.
+    /// Parses the file. An error says which line is wrong.
     fn parse(&self, bytes: &[u8]) -> Result<Cursor, &'static str> {
         let mut parts = bytes.splitn(6, |byte| *byte == b'\n');
         if parts.next() != Some(FIRST_LINE) {
@@ -311,7 +335,7 @@ impl CursorFile {
     }
 }
 
-/// An origin as the beginning of a file's name. Two origins never have the same.
+/// Encodes an origin as the first part of a file's name. Two origins never have the same one.
 fn stem(origin: &str) -> String {
     let mut stem = String::with_capacity(origin.len());
     for byte in origin.bytes() {
@@ -389,7 +413,7 @@ mod tests {
         let claim = one.claim(ORIGIN, 0).await.unwrap();
         let told = two.claim(ORIGIN, 0).await.unwrap_err();
         assert_eq!(told.class(), ErrorClass::Passing, "{told:?}");
-        // Whoever gives up has moved nothing.
+        // A claim that is dropped has moved nothing.
         drop(claim);
         let claim = two.claim(ORIGIN, 0).await.unwrap();
         let range = log.range(0, 20);
@@ -408,7 +432,7 @@ mod tests {
         let read = one.read(ORIGIN).await.unwrap();
         assert_eq!(read.last_leaf(), range.leaves().last());
         assert_eq!(read.checkpoint(), Some(range.note()));
-        // Another log's is another file.
+        // Another log has its own file.
         assert_eq!(one.read("example.com/b").await.unwrap().next(), 0);
     }
 
@@ -436,7 +460,7 @@ mod tests {
         claim.commit(&log.range(0, 10)).await.unwrap();
         let path = folder.path().join("syslog/example.com_2Fa.cursor");
         let good = fs::read(&path).unwrap();
-        // What a crash left there counts for nothing.
+        // The unfinished file of a crash has no effect.
         fs::write(path.with_extension("cursor.new"), "half a").unwrap();
         assert_eq!(next(&cursor).await, 10);
 

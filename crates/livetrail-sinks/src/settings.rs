@@ -3,8 +3,8 @@
 //! The settings of all kinds are in every build, so that a configuration is checked in the same way
 //! everywhere. A kind that this build leaves out is refused when the sink is built.
 //!
-//! A new kind is a folder with `settings.rs` (trait `Settings`) and `build.rs` (trait `Build`), a line
-//! of the table at the end of this file, and its feature.
+//! A new kind needs these parts: a folder with `settings.rs` (trait `Settings`) and `build.rs`
+//! (trait `Build`), a line of the table at the end of this file, and its feature.
 
 #[path = "file/settings.rs"]
 mod file;
@@ -43,34 +43,35 @@ use crate::error::SinksError;
 /// Seconds in a day, for bounds.
 pub(crate) const DAY_S: u64 = 86_400;
 
-/// What the settings of a kind say of themselves. Keys are those within the kind's table.
+/// The checks and properties of a kind's settings. Keys are relative to the kind's table.
 pub(crate) trait Settings {
-    /// Finds files from the directory of the configuration file.
+    /// Resolves paths relative to the directory of the configuration file.
     fn resolve(&mut self, _base: &Path) {}
 
-    /// What is wrong with them by themselves.
+    /// What is wrong with the settings alone.
     fn problem(&self) -> Option<String> {
         None
     }
 
-    /// Adds how much each may be. `at` is the key of the kind's table.
+    /// Adds the bounds of the settings. `at` is the key of the kind's table.
     fn bounds(&self, _at: &str, _bounds: &mut Bounds) {}
 
-    /// Changes how the sink follows.
+    /// Changes the options of the replicator for this kind.
     fn adjust(&self, _options: &mut ReplicaOptions) {}
 
-    /// Whether a secret stands in the configuration itself.
+    /// Whether the configuration itself contains a secret.
     fn has_a_secret_inside(&self) -> bool {
         false
     }
 
-    /// The files that have a secret in them.
+    /// The files that contain a secret.
     fn secret_files(&self) -> Vec<&PathBuf> {
         Vec::new()
     }
 
-    /// Why this sink cannot be next to an earlier one of the same kind: the key, which begins with a
-    /// dot or is empty for the whole table, and the reason. `name` and `its` are the two sinks' names.
+    /// Why this sink conflicts with an earlier one of the same kind: the key and the reason. The
+    /// key begins with a dot, or is empty for the whole table. `name` and `its` are the two sinks'
+    /// names.
     fn collision(&self, _name: &str, _other: &Self, _its: &str) -> Option<(&'static str, String)>
     where
         Self: Sized,
@@ -79,19 +80,19 @@ pub(crate) trait Settings {
     }
 }
 
-/// From the settings of a kind to a sink, in builds that have the kind.
+/// Builds a sink from the settings of a kind, if this build has the kind.
 #[allow(dead_code, reason = "a build may leave all kinds out")]
 pub(crate) trait Build {
-    /// Makes the sink. Nothing is connected to.
+    /// Builds the sink. It does not connect.
     fn build(&self, name: &str, cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError>;
 }
 
 /// What a program gives to the sinks that it builds.
 #[derive(Debug, Clone)]
 pub struct SinkContext<'a> {
-    /// The directory for the cursors of sinks whose destination cannot say what it holds.
+    /// The directory for the cursors of sinks whose destination cannot report what it holds.
     pub cursors: &'a Path,
-    /// The time in signatures and retentions.
+    /// The clock for signatures and retention.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -115,11 +116,11 @@ const fn attempt_timeout() -> Span {
     Span(Duration::from_secs(30))
 }
 
-/// The list of kinds: `KIND: SETTINGS, FEATURE;`. It makes [`KINDS`], and of [`Sink`] the fields and
-/// everything that goes through the kinds one by one.
+/// The list of kinds: `KIND: SETTINGS, FEATURE;`. The macro makes [`KINDS`], the fields of
+/// [`Sink`], and all code that visits each kind.
 macro_rules! kinds {
     ($($kind:ident: $settings:ty, $feature:tt;)+) => {
-        /// The kinds of sink, also those that this build leaves out.
+        /// The kinds of sink, including those that this build does not have.
         pub const KINDS: &[&str] = &[$(stringify!($kind)),+];
 
         /// A sink that follows the trail: the settings that all kinds have, and those of its kind.
@@ -127,19 +128,21 @@ macro_rules! kinds {
         /// ```
         /// use livetrail_sinks::settings::Sink;
         ///
-        /// let sink: Sink = toml::from_str("name = \"copy\"\n[file]\npath = \"trail.tsv\"").unwrap();
+        /// let text = "name = \"copy\"\n[file]\npath = \"trail.tsv\"";
+        /// let sink: Sink = toml::from_str(text).unwrap();
         /// assert_eq!(sink.kinds(), ["file"]);
         /// assert_eq!(sink.wrong(), None);
         /// ```
         #[derive(Debug, Clone, PartialEq, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Sink {
-            /// Its name, in logs, metrics and the trail.
+            /// The sink's name in logs, metrics and the trail.
             pub name: String,
-            /// Whether entries are kept until this sink has them.
+            /// Whether the ledger keeps entries until this sink has them.
             #[serde(default = "required")]
             pub required: bool,
-            /// How long a required sink may fail before its entries may be pruned all the same.
+            /// How long a required sink may fail. After that the ledger may prune entries that the
+            /// sink does not have.
             #[serde(default = "patience")]
             pub patience: Span,
             /// The most records per batch.
@@ -159,7 +162,7 @@ macro_rules! kinds {
         }
 
         impl Sink {
-            /// Makes the sink. Nothing is connected to.
+            /// Builds the sink. It does not connect.
             ///
             /// # Errors
             /// A secret or a certificate that cannot be read, an invalid address, or
@@ -178,7 +181,7 @@ macro_rules! kinds {
                 })
             }
 
-            /// Why this sink cannot be next to an earlier one: the key in this one, and the reason.
+            /// Why this sink conflicts with an earlier one: the key in this sink, and the reason.
             #[must_use]
             pub fn collision(&self, earlier: &Self) -> Option<(String, String)> {
                 if self.name == earlier.name {
@@ -213,7 +216,7 @@ macro_rules! kinds {
 }
 
 impl Sink {
-    /// How the sink follows.
+    /// The options of the replicator for this sink.
     #[must_use]
     pub fn options(&self) -> ReplicaOptions {
         let mut options = ReplicaOptions::default();
@@ -228,33 +231,33 @@ impl Sink {
         options
     }
 
-    /// The kinds whose tables are there. Exactly one must be.
+    /// The kinds whose tables are present. There must be exactly one.
     #[must_use]
     pub fn kinds(&self) -> Vec<&'static str> {
         self.given().map(|(kind, _)| kind).collect()
     }
 
-    /// Finds files from the directory of the configuration file.
+    /// Resolves paths relative to the directory of the configuration file.
     pub fn resolve(&mut self, base: &Path) {
         for settings in self.given_mut() {
             settings.resolve(base);
         }
     }
 
-    /// Whether a secret stands in the configuration itself.
+    /// Whether the configuration itself contains a secret.
     #[must_use]
     pub fn has_a_secret_inside(&self) -> bool {
         self.given()
             .any(|(_, settings)| settings.has_a_secret_inside())
     }
 
-    /// The files that have a secret in them.
+    /// The files that contain a secret.
     pub fn files_with_secrets(&self) -> impl Iterator<Item = &PathBuf> {
         self.given()
             .flat_map(|(_, settings)| settings.secret_files())
     }
 
-    /// Adds how much each setting may be. `at` is this sink's key, such as `sink[0]`.
+    /// Adds the bounds of each setting. `at` is this sink's key, such as `sink[0]`.
     pub fn bounds(&self, at: &str, bounds: &mut Bounds) {
         let key = |name: &str| format!("{at}.{name}");
         bounds.span(&key("patience"), self.patience, 1, 3_650 * DAY_S);
@@ -266,7 +269,7 @@ impl Sink {
         }
     }
 
-    /// What is wrong with it by itself: the key in it, and the reason.
+    /// What is wrong with the sink's settings alone: the key and the reason.
     #[must_use]
     pub fn wrong(&self) -> Option<(&'static str, String)> {
         if let Err(error) = self.options().check(&self.name) {

@@ -1,8 +1,9 @@
-//! How much attention a record needs, for destinations that sort by that.
+//! The severity of a record, for destinations that sort by it.
 
 use livetrail_record::{AuditRecord, Outcome, Severity};
 
-/// The severity of the record's action, raised by its outcome, or when nobody saw it and a later start inferred it.
+/// The severity of the record's action. The outcome raises it, and so does an inferred record:
+/// nobody saw its event, and a later start added it.
 pub(crate) fn of_record(record: &AuditRecord) -> Severity {
     let raised = match record.outcome {
         Some(Outcome::Failed) => Severity::Error,

@@ -1,4 +1,4 @@
-//! TLS as a client: whom to believe, what to show, and which errors a person must mend.
+//! TLS for clients: trusted authorities, our certificate, and errors that a person must fix.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,7 +11,8 @@ use rustls::{AlertDescription, ClientConfig, RootCertStore};
 
 use crate::error::SinksError;
 
-/// A configuration that believes these authorities, and shows the certificate in these PEM files: its chain, and its key.
+/// A configuration that trusts these authorities and presents the certificate in these PEM files:
+/// its chain and its key.
 pub(crate) fn client_config(
     roots: RootCertStore,
     certificate: Option<(&Path, &Path)>,
@@ -29,7 +30,7 @@ pub(crate) fn client_config(
     }
 }
 
-/// The authorities in this PEM file and no others, or this system's.
+/// The authorities in this PEM file only, or the system's.
 pub(crate) fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, SinksError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca_file {
@@ -50,14 +51,15 @@ pub(crate) fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, SinksError>
     Ok(roots)
 }
 
-/// The error of TLS in an error of the network, if that is what broke.
+/// The TLS error inside a network error, if TLS failed.
 pub(crate) fn error_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     let mut cause = Some(error);
     while let Some(found) = cause {
         if let Some(tls) = found.downcast_ref() {
             return Some(tls);
         }
-        // An error of the system is no source of what it wraps, and may wrap another one of the system.
+        // An I/O error does not report the error that it wraps as its source. It may also wrap
+        // another I/O error.
         let wrapped = found
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref);
@@ -69,7 +71,8 @@ pub(crate) fn error_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a ru
     None
 }
 
-/// Whether it is about somebody's certificate: the server's, which is not believed, or ours, which the server does not take.
+/// Whether the error is about a certificate. Either we do not trust the server's, or the server
+/// does not accept ours.
 pub(crate) const fn is_about_certificates(error: &rustls::Error) -> bool {
     match error {
         rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => true,

@@ -1,4 +1,5 @@
-//! System calls that fail, or kill, at the n-th time: on the real store, from outside (strace).
+//! System calls of the real store that fail or kill the process at the n-th call. strace injects the
+//! faults from outside.
 
 use std::process::Command;
 
@@ -8,8 +9,8 @@ use system_tests::{Finished, run};
 use crate::settings::{Dice, rounds, say};
 use crate::subject::{Subject, TIMEOUT};
 
-/// The system calls of the store, and the largest n of each, about as many as one thread makes in a
-/// run: each thread counts its own.
+/// The system calls of the store, and the largest n of each. That is about the number of calls that
+/// one thread makes in a run, because strace counts them for each thread.
 const CALLS: &[(&str, u64)] = &[
     ("pwrite64", 8),
     ("write", 16),
@@ -23,10 +24,10 @@ const CALLS: &[(&str, u64)] = &[
 
 const FAULTS: &[&str] = &["error=EIO", "error=ENOSPC", "signal=KILL"];
 
-/// The largest n on a new directory.
+/// The largest n for a start in a new directory.
 const MOST_OF_A_FIRST_START: u64 = 4;
 
-/// Entries that the writer appends in one run, if it gets so far.
+/// The entries that the writer appends in one run, if no fault ends it earlier.
 const ENTRIES: u64 = 1_500;
 
 #[test]
@@ -40,7 +41,7 @@ fn whichever_system_call_fails_nothing_durable_is_lost_and_the_trail_goes_on() {
         for (call, most) in CALLS {
             for fault in FAULTS {
                 let nth = 1 + dice.below(*most);
-                // Once, or from then on.
+                // The fault happens once, or at every call from the n-th one on.
                 let again = dice.one(&["", "+"]);
                 let inject = format!("inject={call}:{fault}:when={nth}{again}");
                 hits += u64::from(run_under(&mut subject, &inject));
@@ -83,7 +84,7 @@ fn a_first_start_that_fails_or_is_killed_can_be_made_again() {
     assert!(hits > 0, "no fault hit");
 }
 
-/// Lets the writer run into a fault; whether it did.
+/// Runs the writer with a fault. Returns whether the fault happened.
 fn run_under(subject: &mut Subject, inject: &str) -> bool {
     let log = subject.beside("strace.log");
     let writer = subject.writer(subject.durable + ENTRIES, 100);
@@ -106,13 +107,14 @@ fn run_under(subject: &mut Subject, inject: &str) -> bool {
     hit
 }
 
-/// It ends well, or in words, or was killed; it does not panic, and does not fail without a fault.
+/// Checks the end of the command. With a fault it may succeed, report an error or be killed. It never
+/// panics, and without a fault it succeeds.
 #[track_caller]
 fn check_end(finished: &Finished, hit: bool, log: &str) {
     let told = || format!("{}\n{log}", finished.told());
     assert!(!finished.stderr.contains("panicked"), "{}", told());
     assert!(hit || finished.status.success(), "{}", told());
-    // Its words are written, too.
+    // With this fault the command cannot write its error text either.
     let speechless = finished.name.starts_with("inject=write:");
     if finished.status.code().is_some_and(|code| code != 0) && !speechless {
         assert!(!finished.stderr.trim().is_empty(), "{}", told());

@@ -1,4 +1,4 @@
-//! The file and its cursor on disk: the order of an append.
+//! The file and its cursor on disk, and the order of an append.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
@@ -11,38 +11,40 @@ use super::cursor::{Cursor, MAX_CURSOR_BYTES};
 use super::place::{Place, inode_of, is_deleted, open_options};
 use super::{Format, Rotation, error, rotated};
 
-/// How often who only asks looks again, because a writer went on in between.
+/// How often a reader tries again if a writer moved the cursor in between.
 const LOOKS: usize = 8;
 
-/// What of an append is done; tests end the process there.
+/// The completed steps of an append. Tests end the process after each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nobody else writes, and the file is found. It is there, and empty, if nothing was ever written.
+    /// The lock is held and the file is found. If nothing was ever written, the file is now there
+    /// and empty.
     Opened,
-    /// There is a cursor: of the beginning, if there was none.
+    /// The cursor exists. If there was none, it is now at the beginning.
     Begun,
-    /// The file is cut to the cursor's length.
+    /// The file is truncated to the cursor's length.
     Cut,
-    /// Lines are written.
+    /// The lines are written.
     Written,
-    /// And synced.
+    /// The lines are synced.
     Synced,
-    /// The new cursor is beside the old one, synced.
+    /// The new cursor is next to the old one and synced.
     CursorBeside,
-    /// It has the old one's place.
+    /// The new cursor has replaced the old one.
     Renamed,
-    /// A file that gets no more lines is cut to what was committed, and synced.
+    /// A file that gets no more lines is truncated to its committed length, and synced.
     Closed,
-    /// It has its rotated name.
+    /// The file has its rotated name.
     MovedAway,
-    /// The file that goes on is there, empty.
+    /// The next file exists and is empty.
     NewFile,
 }
 
-/// What a test makes of a step. An error ends the append there, and nothing more is done.
+/// A function that tests call after each step. Its error ends the append there, and no further step
+/// is done.
 pub(super) type AfterStep<'a> = &'a mut dyn FnMut(Step) -> io::Result<()>;
 
-/// Outside of tests.
+/// The function outside of tests: it does nothing.
 pub(super) const fn nothing_happens(_: Step) -> io::Result<()> {
     Ok(())
 }
@@ -53,30 +55,30 @@ pub(super) struct Target {
     place: Place,
     format: Format,
     rotation: Rotation,
-    /// The file of the cursor, open, whatever its name is by now.
+    /// The open file of the cursor, whatever its name is now.
     held: Option<Held>,
-    /// Somebody has moved the file away and said so.
+    /// Someone has moved the file away and sent the signal for it.
     told_to_reopen: bool,
-    /// The rotated files were checked.
+    /// Whether the rotated files were checked.
     is_checked: bool,
 }
 
 #[derive(Debug)]
 struct Held {
     file: File,
-    /// The index with which it begins: by this the cursor says that it means this file.
+    /// The first index in the file. By this number a cursor names its file.
     first: u64,
 }
 
-/// Where the file of a cursor is.
+/// Where the cursor's file is.
 enum Found {
-    /// Open already.
+    /// It is already open.
     Held,
-    /// Under its name.
+    /// It is at its path.
     InPlace,
-    /// Under another name, and none or an empty one in its place.
+    /// It has another name, and at its path there is no file or an empty one.
     MovedAway(PathBuf),
-    /// Nowhere, and none or an empty one in its place.
+    /// It is nowhere, and at its path there is no file or an empty one.
     Gone,
 }
 
@@ -92,7 +94,7 @@ impl Target {
         }
     }
 
-    /// What is wrong with the rotated files, checked once.
+    /// The damage to the rotated files. They are checked once.
     pub(super) fn complaints(&mut self, cursor: &Cursor) -> Vec<String> {
         if std::mem::replace(&mut self.is_checked, true) {
             return Vec::new();
@@ -104,8 +106,10 @@ impl Target {
         self.format
     }
 
-    /// Where the file stands; `None` when nothing was ever written to it. Takes no lock, so others may ask while a server
-    /// writes: what does not fit is looked at again as long as there is a newer cursor.
+    /// The file's cursor, or `None` if nothing was ever written to the file.
+    ///
+    /// This takes no lock, so other processes may ask while a server writes. If file and cursor do
+    /// not match, it reads again as long as it finds a newer cursor.
     pub(super) fn cursor(&self, origin: &str) -> Result<Option<Cursor>, ReplicaError> {
         let mut before = None;
         for _ in 0..LOOKS {
@@ -119,12 +123,13 @@ impl Target {
         Err(error::locked(&self.place.file))
     }
 
-    /// Appends a batch where the cursor stands at its first index, and moves the cursor behind it. A line that does not belong into the
-    /// file begins another one.
+    /// Appends a batch if the cursor is at the batch's first index, and moves the cursor past the
+    /// batch. If a line does not belong in the current file, it starts the next one.
     ///
-    /// Only what the cursor says is committed. Whatever a crash leaves behind the cursor's length is cut off by the next append, so
-    /// each entry is in the files once at whatever step the process or the machine ends. A batch that goes into several files is
-    /// committed file by file.
+    /// Only the data below the cursor is committed. A crash may leave data after the cursor's
+    /// length, and the next append removes it. So each entry is in the files once, whatever the
+    /// step at which the process or the machine ends. If a batch goes into several files, each file
+    /// has its own commit.
     pub(super) fn append(
         &mut self,
         origin: &str,
@@ -152,8 +157,8 @@ impl Target {
         Ok(())
     }
 
-    /// Somebody has moved the file away, and wants the next one begun in its place. Nothing is done if it is where it was. What
-    /// could not be done is done by the next append.
+    /// Starts the next file at the path, because someone has moved the current one away. This does
+    /// nothing if the file has not moved. If it fails, the next append does the rest.
     pub(super) fn reopen(&mut self) -> Result<(), ReplicaError> {
         self.told_to_reopen = true;
         let Some(cursor) = self.read_cursor()? else {
@@ -165,7 +170,7 @@ impl Target {
         Ok(())
     }
 
-    /// The lines of a piece, and then the cursor behind them.
+    /// Writes the lines of a piece, and then the cursor after them.
     fn write(
         &self,
         cursor: &Cursor,
@@ -175,24 +180,26 @@ impl Target {
         let mut file = self.file()?;
         self.check_line_end(file, cursor.bytes)?;
         let told = |step| move |source| error::of_io(step, &self.place.file, source);
-        // What a crash left there was never committed. A crash here: the file is as the cursor says.
+        // Data of a crash was never committed. After a crash here, the file matches the cursor.
         file.set_len(cursor.bytes).map_err(told("cut"))?;
         self.after(after, Step::Cut)?;
-        // A crash here: some of the lines, or holes where they should be, behind the cursor's length. They are cut off.
+        // After a crash here, some of the lines, or holes in their place, follow the cursor's
+        // length. The next append removes them.
         file.seek(SeekFrom::Start(cursor.bytes))
             .and_then(|_| file.write_all(piece.head.as_bytes()))
             .and_then(|()| file.write_all(piece.text.as_bytes()))
             .map_err(told("write to"))?;
         self.after(after, Step::Written)?;
-        // A crash here: all of the lines, and they are cut off and written again. A failed sync is not tried again by itself: the next
-        // attempt writes them anew, because the system may have forgotten them.
+        // After a crash here, all of the lines are there. The next append removes and writes them
+        // again. A failed sync is not repeated: the next attempt writes the lines again, because
+        // the system may have dropped them.
         file.sync_data().map_err(told("sync"))?;
         self.after(after, Step::Synced)?;
         self.replace_cursor(&piece.cursor, after)?;
         Ok(piece.cursor)
     }
 
-    /// Gives the file its rotated name, and begins the one that goes on.
+    /// Gives the file its rotated name, and starts the next file.
     fn rotate(&mut self, cursor: Cursor, after: AfterStep<'_>) -> Result<Cursor, ReplicaError> {
         self.close_file(self.file()?, &cursor, after)?;
         if self.is_in_place(self.file()?)? {
@@ -200,7 +207,8 @@ impl Target {
             if fs::symlink_metadata(&rotated).is_ok() {
                 return Err(error::name_taken(&rotated));
             }
-            // A crash behind this: no file in its place, and the cursor's under a name that says so. The next open goes on from here.
+            // After a crash from here on, no file is at the path, and the cursor's file has its
+            // rotated name. The next open continues from here.
             fs::rename(&self.place.file, &rotated)
                 .map_err(|source| error::of_io("rename", &self.place.file, source))?;
             self.after(after, Step::MovedAway)?;
@@ -208,7 +216,8 @@ impl Target {
         self.begin_next(cursor, after)
     }
 
-    /// What gets no more lines has just the committed ones, and they are on disk. Nobody writes to it after this.
+    /// Truncates a file that gets no more lines to its committed length, and syncs it. Nobody
+    /// writes to it later.
     fn close_file(
         &self,
         file: &File,
@@ -219,13 +228,14 @@ impl Target {
         file.set_len(cursor.bytes)
             .and_then(|()| file.sync_all())
             .map_err(|source| error::of_io("close", &self.place.file, source))?;
-        // A crash here: the file is as the cursor says, under the name that it had.
+        // After a crash here, the file matches the cursor and still has its name.
         self.after(after, Step::Closed)
     }
 
-    /// Begins the file that goes on where the cursor's ends, whose name is another one now.
+    /// Starts the next file at the cursor's index. The cursor's file already has another name.
     fn begin_next(&mut self, cursor: Cursor, after: AfterStep<'_>) -> Result<Cursor, ReplicaError> {
-        // The other name is durable before a cursor speaks of the new file: else a machine that ends could leave the new one alone.
+        // The rename must be durable before a cursor names the new file. Otherwise a machine that
+        // ends could leave only the new file.
         self.place.sync_directory()?;
         if self
             .place
@@ -236,10 +246,12 @@ impl Target {
         }
         self.held = None;
         let file = self.open_file()?;
-        // A crash here: an empty file, and a cursor that says that there is more in it. As if it were not there.
+        // After a crash here, the file is empty and the cursor says that it has data. The next open
+        // ignores the empty file.
         self.after(after, Step::NewFile)?;
         let next = cursor.of_the_next_file(inode_in(&file));
-        // This commits. A crash behind it: an empty file, and a cursor at its beginning.
+        // This commits. After a crash from here on, the file is empty and the cursor is at its
+        // beginning.
         self.replace_cursor(&next, after)?;
         self.hold(file, &next);
         self.told_to_reopen = false;
@@ -249,7 +261,7 @@ impl Target {
         Ok(next)
     }
 
-    /// Opens the file that lines go into, and gives its cursor.
+    /// Opens the file that gets the next lines, and returns its cursor.
     fn open(&mut self, origin: &str, after: AfterStep<'_>) -> Result<Cursor, ReplicaError> {
         match self.cursor(origin)? {
             Some(cursor) => self.open_of(cursor, after),
@@ -257,7 +269,7 @@ impl Target {
         }
     }
 
-    /// Opens the file of a cursor; or, where it was moved away, the one that goes on.
+    /// Opens the cursor's file, or starts the next one if that file was moved away.
     fn open_of(&mut self, cursor: Cursor, after: AfterStep<'_>) -> Result<Cursor, ReplicaError> {
         match self.find(&cursor)? {
             Found::Held => {
@@ -275,7 +287,7 @@ impl Target {
                 self.told_to_reopen = false;
                 let file = self.open_file()?;
                 self.after(after, Step::Opened)?;
-                // The name may be another file's than before: a copy that was put back.
+                // The path may now name another file: a copy that someone restored.
                 let cursor = Cursor {
                     inode: inode_in(&file),
                     ..cursor
@@ -304,22 +316,25 @@ impl Target {
         }
     }
 
-    /// Begins the first file.
+    /// Starts the first file.
     fn begin(&mut self, origin: &str, after: AfterStep<'_>) -> Result<Cursor, ReplicaError> {
         let file = self.open_file()?;
-        // A crash here: an empty file and no cursor, which is what it was before for all that anybody can tell.
+        // After a crash here, the file is empty and there is no cursor. That is the same as if
+        // nothing had happened.
         self.after(after, Step::Opened)?;
         let mut cursor = Cursor::at_the_beginning(origin, self.format);
         cursor.inode = inode_in(&file);
-        // This syncs the directory, and with it the name of the file, before anything is in it.
+        // This syncs the directory, and with it the name of the file, while the file is still
+        // empty.
         self.replace_cursor(&cursor, &mut nothing_happens)?;
         self.hold(file, &cursor);
-        // A crash here: a cursor at the beginning of an empty file. From now on lines without a cursor are not ours.
+        // After a crash here, the cursor is at the beginning of an empty file. From now on this
+        // sink refuses lines that have no cursor.
         self.after(after, Step::Begun)?;
         Ok(cursor)
     }
 
-    /// Whether the file is as the cursor says, and of the log that is meant.
+    /// Checks that the file matches the cursor and belongs to this log.
     fn fits(&self, cursor: Option<&Cursor>, origin: &str) -> Result<(), ReplicaError> {
         let file = &self.place.file;
         let Some(cursor) = cursor else {
@@ -375,7 +390,8 @@ impl Target {
         Ok(moved.map_or(Found::Gone, Found::MovedAway))
     }
 
-    /// Of the open file, if it is the cursor's and still has a name: one that was deleted is none that lines may go into.
+    /// The metadata of the open file, if it is the cursor's and still has a name. A deleted file
+    /// gets no lines.
     fn held_metadata(&self, cursor: &Cursor) -> Result<Option<Metadata>, ReplicaError> {
         let held = self.held.as_ref();
         let Some(held) = held.filter(|held| held.first == cursor.first) else {
@@ -388,7 +404,8 @@ impl Target {
 
     fn replace_cursor(&self, cursor: &Cursor, after: AfterStep<'_>) -> Result<(), ReplicaError> {
         let told = |step| move |source| error::of_io(step, &self.place.cursor, source);
-        // A crash before the end of this: the old cursor counts, and this file is written over.
+        // After a crash before the end of this, the old cursor counts, and the next attempt
+        // overwrites this file.
         let mut new = open_options()
             .truncate(true)
             .open(&self.place.new_cursor)
@@ -397,7 +414,8 @@ impl Target {
             .and_then(|()| new.sync_all())
             .map_err(told("write"))?;
         self.after(after, Step::CursorBeside)?;
-        // This commits. A crash before the directory is synced: the old cursor or the new one, and the file has what either says.
+        // This commits. After a crash before the directory is synced, the old or the new cursor is
+        // there. The file has the data of both.
         fs::rename(&self.place.new_cursor, &self.place.cursor).map_err(told("replace"))?;
         self.after(after, Step::Renamed)?;
         self.place.sync_directory()
@@ -426,7 +444,7 @@ impl Target {
         held.ok_or_else(|| error::gone_by_name(&self.place.file))
     }
 
-    /// Whether an open file is the one under the name.
+    /// Whether an open file is the one at the path.
     fn is_in_place(&self, file: &File) -> Result<bool, ReplicaError> {
         let there = self.place.plain_file()?;
         Ok(there.as_ref().and_then(inode_of) == inode_in(file))

@@ -1,4 +1,4 @@
-//! Lines to append, and in which file each belongs.
+//! The lines of a batch, and the files that they belong in.
 
 use std::ops::Range;
 
@@ -10,35 +10,36 @@ use livetrail_tlog::Hash;
 use super::cursor::Cursor;
 use super::{Format, Rotation, line};
 
-/// Lines to append, and where they belong.
+/// Lines to append, with what is needed to spread them over files.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) first: u64,
     text: String,
     lines: Vec<Line>,
-    /// The signed checkpoint that came with them, and how many entries it covers.
+    /// The signed checkpoint of the batch, and the number of entries that it covers.
     checkpoint: Option<(u64, Bytes)>,
     hand_overs: Vec<HandOver>,
 }
 
 #[derive(Debug)]
 struct Line {
-    /// Where its text ends.
+    /// The end of the line in the text.
     end: usize,
-    /// The first index behind it.
+    /// The index after the line.
     next: u64,
     leaf: Option<Hash>,
     ts_ms: Option<u64>,
 }
 
-/// Some lines of a batch that belong into one file.
+/// The lines of a batch that belong in one file.
 pub(super) struct Piece<'a> {
-    /// What the file begins with, when they are its first ones: the tree of the entries before it.
+    /// The beginning of a new file: the tree of the entries before it. Empty if the lines are not
+    /// the file's first ones.
     pub(super) head: String,
     pub(super) text: &'a str,
-    /// The cursor behind them.
+    /// The cursor after the lines.
     pub(super) cursor: Cursor,
-    /// How many lines of the batch are written then.
+    /// The number of lines of the batch that are written with this piece.
     pub(super) done: usize,
 }
 
@@ -82,12 +83,13 @@ impl Batch {
         }
     }
 
-    /// How many lines there are.
+    /// The number of lines.
     pub(super) fn len(&self) -> usize {
         self.lines.len()
     }
 
-    /// The lines from number `done` on that belong into the file that the cursor is of. None, if the next one begins another file.
+    /// The lines from number `done` on that belong in the cursor's file. `None` if the next line
+    /// starts another file.
     pub(super) fn piece(
         &self,
         done: usize,
@@ -115,7 +117,7 @@ impl Batch {
             behind.since_ms = behind.since_ms.or(line.ts_ms);
             behind.next = line.next;
             behind.last_leaf = line.leaf;
-            // Entries are missing for good where a line has no leaf.
+            // A line without a leaf stands for entries that are missing for good.
             behind.tree = behind.tree.and_then(|mut tree| {
                 let appended = tree.append(line.leaf?);
                 appended.ok().map(|()| tree)
@@ -138,7 +140,8 @@ impl Batch {
         })
     }
 
-    /// All of the batch is written: what its checkpoint covers may be there now.
+    /// Keeps the checkpoint when all of the batch is written. Now the entries that it covers may be
+    /// there.
     fn keep_checkpoint(&self, cursor: &mut Cursor) {
         cursor.hand_overs = std::mem::take(&mut cursor.hand_overs).and(&self.hand_overs);
         match &self.checkpoint {
@@ -153,9 +156,9 @@ impl Batch {
 }
 
 impl Rotation {
-    /// Whether a line of this length and time does not belong behind what the cursor is of.
+    /// Whether a line of this length and time must not follow the cursor in its file.
     fn begins_another(self, cursor: &Cursor, bytes: u64, ts_ms: Option<u64>) -> bool {
-        // Whatever comes first in a file belongs there.
+        // The first line of a file always belongs there.
         if cursor.next == cursor.first {
             return false;
         }

@@ -1,4 +1,4 @@
-//! The cursor beside the file, as bytes.
+//! The cursor next to the file, and its encoding.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,41 +11,44 @@ use crate::hand_overs::KeptHandOvers;
 
 const FIRST_LINE: &[u8] = b"livetrail-file-cursor 2";
 
-/// The same without the tree.
+/// The first line of a cursor without the tree.
 const FIRST_LINE_BEFORE: &[u8] = b"livetrail-file-cursor 1";
 
-/// The most bytes that are read of a cursor. A checkpoint with many cosignatures has some thousands.
+/// The most bytes that are read from a cursor. A checkpoint with many cosignatures has some
+/// thousands.
 pub(super) const MAX_CURSOR_BYTES: u64 = 1 << 20;
 
-/// How far the lines are committed, of which log they are, and which file goes on with them.
+/// How far the lines are committed, the log that they belong to, and the file that gets the next
+/// ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
     pub(super) origin: String,
     pub(super) format: Format,
-    /// The first index that is in no file.
+    /// The first index that is not in any file.
     pub(super) next: u64,
-    /// The file's length with what it has below `next`.
+    /// The file's length up to `next`.
     pub(super) bytes: u64,
-    /// The index with which the file begins, or will begin.
+    /// The first index in the file, which may still be empty.
     pub(super) first: u64,
-    /// The time of the first record in the file that has one, in milliseconds since 1970.
+    /// The time of the file's first record that has one, in milliseconds since 1970.
     pub(super) since_ms: Option<u64>,
-    /// The file's number in its file system: by this it is found under another name.
+    /// The file's inode. By it the sink finds the file under another name.
     pub(super) inode: Option<u64>,
-    /// Of the entry before `next`.
+    /// The leaf hash of the entry before `next`.
     pub(super) last_leaf: Option<Hash>,
-    /// Of all entries below `next`; for JSON, and as long as none of them is missing. The next file begins with it.
+    /// The tree of all entries below `next`. Only JSON has it, and only while no entry is missing.
+    /// The next file begins with it.
     pub(super) tree: Option<Frontier>,
     /// Hand-overs from key to key.
     pub(super) hand_overs: KeptHandOvers,
-    /// The newest signed checkpoint that covers nothing beyond `next`: with the files' lines it can be verified.
+    /// The newest signed checkpoint that covers nothing beyond `next`. The files' lines prove it.
     pub(super) checkpoint: Option<Bytes>,
-    /// A newer one, of which some entries are still to come.
+    /// A newer checkpoint that also covers entries that have not come yet.
     pub(super) ahead: Option<Bytes>,
 }
 
 impl Cursor {
-    /// Of an empty file.
+    /// The cursor of an empty file.
     pub(super) fn at_the_beginning(origin: &str, format: Format) -> Self {
         Self {
             origin: origin.to_owned(),
@@ -63,7 +66,7 @@ impl Cursor {
         }
     }
 
-    /// Of the file that goes on where this one ends.
+    /// The cursor of the next file, which begins where this one ends.
     pub(super) fn of_the_next_file(self, inode: Option<u64>) -> Self {
         Self {
             bytes: 0,
@@ -102,7 +105,7 @@ impl Cursor {
         out
     }
 
-    /// Reads it back. An error says which line is wrong.
+    /// Parses a cursor. An error says which line is wrong.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
         let mut rest = Rest(bytes);
         let has_tree = match rest.line() {
@@ -175,7 +178,7 @@ impl Cursor {
     }
 }
 
-/// What is not read yet.
+/// The bytes that are not parsed yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -277,7 +280,7 @@ mod tests {
             let error = Cursor::parse(text.replacen(line, &with, 1).as_bytes()).unwrap_err();
             assert!(error.contains(told), "{line}: {error}");
         }
-        // A cursor of before has no tree, and is read all the same.
+        // A cursor of the earlier version has no tree, and is still valid.
         let before = text.replacen("cursor 2", "cursor 1", 1);
         let tree = before
             .lines()

@@ -1,4 +1,4 @@
-//! What follows from an error of the file system, and the refusals that a person must mend.
+//! Converts errors of the file system, and creates the refusals that a person must fix.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -7,7 +7,7 @@ use livetrail_replica::ReplicaError;
 
 use super::cursor::Cursor;
 
-/// What the system said about a step.
+/// An I/O error of a step.
 pub(super) fn of_io(step: &str, path: &Path, error: io::Error) -> ReplicaError {
     let what = format!("cannot {step} {}", path.display());
     match error.kind() {
@@ -22,7 +22,7 @@ pub(super) fn of_io(step: &str, path: &Path, error: io::Error) -> ReplicaError {
     }
 }
 
-/// Not a file that lines can be appended to.
+/// The path is not a file that lines can be appended to.
 pub(super) fn no_plain_file(path: &Path) -> ReplicaError {
     ReplicaError::unsuitable(format!(
         "{} is no plain file (a link, a device or a directory): name a file",
@@ -30,7 +30,7 @@ pub(super) fn no_plain_file(path: &Path) -> ReplicaError {
     ))
 }
 
-/// There is something in the file, and nothing says of which log.
+/// The file has data, and no cursor names its log.
 pub(super) fn no_cursor(path: &Path, cursor: &Path, bytes: u64) -> ReplicaError {
     ReplicaError::unsuitable(format!(
         "{} has {bytes} bytes and there is no {} that says of which log they are: restore that, or move the file away and a new one is written from the beginning",
@@ -39,7 +39,7 @@ pub(super) fn no_cursor(path: &Path, cursor: &Path, bytes: u64) -> ReplicaError 
     ))
 }
 
-/// Something was taken from the file that was committed.
+/// The file has lost committed data.
 pub(super) fn too_short(path: &Path, cursor: &Path, wanted: u64, found: u64) -> ReplicaError {
     ReplicaError::unsuitable(format!(
         "{} has {found} bytes and {} says that {wanted} were written: restore the file, or move both away and a new one is written from the beginning",
@@ -48,7 +48,7 @@ pub(super) fn too_short(path: &Path, cursor: &Path, wanted: u64, found: u64) -> 
     ))
 }
 
-/// It is the file that was written to, and it was cut: `copytruncate`, or a `>` in a shell.
+/// The file is the right one, but was truncated: by `copytruncate`, or by a `>` in a shell.
 pub(super) fn cut_in_place(path: &Path, wanted: u64, found: u64) -> ReplicaError {
     ReplicaError::unsuitable(format!(
         "{} was cut in place: {wanted} bytes were written to it and {found} are left, as logrotate's copytruncate does, which loses lines. Use create or nocreate and a signal (SIGHUP) instead; to go on, put the lines back, or move the file and its cursor away and a new one is written from the beginning",
@@ -56,7 +56,7 @@ pub(super) fn cut_in_place(path: &Path, wanted: u64, found: u64) -> ReplicaError
     ))
 }
 
-/// It is not in its place and not beside it.
+/// The file is neither at its path nor under another name in the directory.
 pub(super) fn gone(path: &Path, cursor: &Cursor) -> ReplicaError {
     ReplicaError::unsuitable(format!(
         "the file with the entries from {} to {} (without that one), {} bytes, is neither at {} nor under another name beside it: put it back; or, if it was rotated, send the server SIGHUP and a new one is begun",
@@ -67,7 +67,7 @@ pub(super) fn gone(path: &Path, cursor: &Cursor) -> ReplicaError {
     ))
 }
 
-/// It was there a moment ago.
+/// The file was there a moment ago.
 pub(super) fn gone_by_name(path: &Path) -> ReplicaError {
     ReplicaError::Unavailable {
         what: format!("{} was moved away in between", path.display()),
@@ -75,7 +75,7 @@ pub(super) fn gone_by_name(path: &Path) -> ReplicaError {
     }
 }
 
-/// Where a new file should begin there is one with something in it.
+/// The next file cannot start, because the path has another file with data.
 pub(super) fn other_file(path: &Path) -> ReplicaError {
     ReplicaError::unsuitable(format!(
         "{} is another file than the one that was written to, and there is something in it: move it away, so that the next one can begin there",
@@ -83,7 +83,7 @@ pub(super) fn other_file(path: &Path) -> ReplicaError {
     ))
 }
 
-/// A file cannot be rotated because its name there is another's.
+/// The file cannot be rotated, because another file has the rotated name.
 pub(super) fn name_taken(path: &Path) -> ReplicaError {
     ReplicaError::unsuitable(format!(
         "{} is there already, and a file of that name is to be rotated: move it away",
@@ -91,7 +91,7 @@ pub(super) fn name_taken(path: &Path) -> ReplicaError {
     ))
 }
 
-/// The file's committed part does not end with a line's end, so it was changed.
+/// The committed part of the file does not end with a line end, so someone has changed it.
 pub(super) fn no_line_end(path: &Path, bytes: u64) -> ReplicaError {
     ReplicaError::unsuitable(format!(
         "{} was changed: no line ends at byte {bytes}, up to which it was written. Restore it, or move it and its cursor away and a new one is written from the beginning",
@@ -99,7 +99,7 @@ pub(super) fn no_line_end(path: &Path, bytes: u64) -> ReplicaError {
     ))
 }
 
-/// The file is another log's.
+/// The file belongs to another log.
 pub(super) fn other_log(path: &Path, found: &str, wanted: &str) -> ReplicaError {
     ReplicaError::unsuitable(format!(
         "{} is the file of the log {found:?} and not of {wanted:?}: give each log a file of its own",
@@ -107,7 +107,7 @@ pub(super) fn other_log(path: &Path, found: &str, wanted: &str) -> ReplicaError 
     ))
 }
 
-/// The file was begun in another format.
+/// The file was started in another format.
 pub(super) fn other_format(path: &Path, found: &str, wanted: &str) -> ReplicaError {
     ReplicaError::unsuitable(format!(
         "{} was begun with format {found:?} and {wanted:?} is configured: set it back, or name another file",
@@ -115,7 +115,7 @@ pub(super) fn other_format(path: &Path, found: &str, wanted: &str) -> ReplicaErr
     ))
 }
 
-/// The cursor cannot be read, although it is only ever replaced as a whole.
+/// The cursor cannot be read, although each new cursor replaces the whole file.
 pub(super) fn damaged(cursor: &Path, what: &str) -> ReplicaError {
     ReplicaError::Damaged {
         what: format!("{} {what}", cursor.display()),

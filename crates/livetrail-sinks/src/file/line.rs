@@ -1,4 +1,4 @@
-//! What stands in the file: one line an entry.
+//! The content of the file: one line per entry.
 
 use livetrail_record::{
     AuditAction, AuditRecord, Personal, Value, encode_line_into, parse_canonical,
@@ -9,13 +9,13 @@ use livetrail_tlog::{Frontier, Hash};
 use super::Format;
 use crate::json_line;
 
-/// The label of the line that stands for an entry which is no record.
+/// The label of the line for an entry that is not a record.
 const NO_RECORD: &str = "no record";
 
-/// The label of the line that stands for entries which were pruned before the sink had them.
+/// The label of the line for entries that were pruned before the sink received them.
 const GAP: &str = "gap";
 
-/// Appends an entry's line, with its LF. Gives the record that it is, if it is one.
+/// Appends an entry's line, with its LF. Returns the record if the entry is one.
 pub(super) fn entry(
     out: &mut String,
     format: Format,
@@ -40,7 +40,7 @@ pub(super) fn entry(
     record
 }
 
-/// Appends the line that stands for entries which are missing.
+/// Appends the line for missing entries.
 pub(super) fn gap(out: &mut String, format: Format, gap: &Gap) {
     let (first, next) = (gap.missing.start, gap.missing.end);
     match format {
@@ -54,7 +54,7 @@ pub(super) fn gap(out: &mut String, format: Format, gap: &Gap) {
     }
 }
 
-/// Appends the line with which a file begins that is not the first: the tree of all entries before it.
+/// Appends the first line of a file that is not the first one: the tree of all entries before it.
 pub(super) fn tree(out: &mut String, tree: &Frontier) {
     out.push_str(&format!("{{\"tree_size\":{},\"peaks\":[", tree.size()));
     for (number, peak) in tree.peaks().iter().enumerate() {
@@ -64,11 +64,11 @@ pub(super) fn tree(out: &mut String, tree: &Frontier) {
     out.push_str("]}\n");
 }
 
-/// An event that is on no trail: it has no time, and the same entry always gives the same line.
+/// An event that is on no trail. It has no time, so the same entry always gives the same line.
 fn event(label: &str, fields: [(&str, Value); 2]) -> AuditRecord {
     let mut record = AuditRecord::new(AuditAction::Event(label.to_owned()), "");
     for (name, value) in fields {
-        // None of these is a field that records have, and each number is below 2^53.
+        // Records have no field with these names, and each number is below 2^53.
         let _ = record.extra.insert(name, value);
     }
     record

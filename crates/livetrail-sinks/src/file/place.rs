@@ -1,4 +1,4 @@
-//! The names of a file's folder: the file, what is beside it, and what was rotated.
+//! The names in a file's directory: the file, its companions, and the rotated files.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
@@ -9,10 +9,10 @@ use livetrail_replica::ReplicaError;
 
 use super::error;
 
-/// Digits of the first index in a rotated file's name: as many as the largest index has.
+/// The number of digits of the first index in a rotated file's name. The largest index fits.
 const DIGITS: usize = 20;
 
-/// Where a file and what belongs to it are.
+/// The paths of a file and its companions.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     /// The file.
@@ -33,7 +33,7 @@ impl Place {
         }
     }
 
-    /// Where the file goes that begins with this index, when another goes on.
+    /// The rotated name of the file that begins with this index.
     pub(super) fn rotated(&self, first: u64) -> PathBuf {
         with_suffix(&self.file, &format!(".{first:020}"))
     }
@@ -45,8 +45,9 @@ impl Place {
             .unwrap_or_else(|| Path::new("."))
     }
 
-    /// Keeps others out as long as what this gives is there; it ends with the process, too. The lock is on a file of its own, because
-    /// the file itself and its cursor get other files' places.
+    /// Locks out other writers as long as the result exists; the lock also ends with the process.
+    /// The lock is on a file of its own, because rotation replaces the file and each commit
+    /// replaces the cursor.
     pub(super) fn lock(&self) -> Result<File, ReplicaError> {
         let opened = open_options().truncate(false).open(&self.lock);
         let file = opened.map_err(|source| error::of_io("open", &self.lock, source))?;
@@ -57,7 +58,8 @@ impl Place {
         }
     }
 
-    /// The file, if it is there. Links are refused: what they name may change, and is in a directory that nobody syncs.
+    /// The file, if it is there. This refuses links: their target may change, and nobody syncs the
+    /// target's directory.
     pub(super) fn plain_file(&self) -> Result<Option<Metadata>, ReplicaError> {
         match fs::symlink_metadata(&self.file) {
             Ok(metadata) if metadata.is_file() => Ok(Some(metadata)),
@@ -67,8 +69,8 @@ impl Place {
         }
     }
 
-    /// The file under another name: what a rotation that was cut short has left, or what somebody else has moved away and left in
-    /// this folder. It must have all `bytes` that were committed.
+    /// Finds the file under another name in this directory. An unfinished rotation or another
+    /// program may have given it that name. It must have all `bytes` that were committed.
     pub(super) fn moved_away(
         &self,
         inode: Option<u64>,
@@ -92,7 +94,8 @@ impl Place {
         Ok(None)
     }
 
-    /// Removes rotated files, so that these many are left. What cannot be removed is told, and tried again next time.
+    /// Removes the oldest rotated files until this many are left. If it cannot remove one, it logs
+    /// that and tries again next time.
     pub(super) fn keep(&self, most: usize) -> Result<(), ReplicaError> {
         let mut rotated: Vec<_> = self.beside()?;
         rotated.retain(|name| self.is_rotated(name));
@@ -112,7 +115,7 @@ impl Place {
         Ok(())
     }
 
-    /// The rotated files, each with the index that it begins with, in order.
+    /// The rotated files in order, each with its first index.
     pub(super) fn rotated_files(&self) -> Result<Vec<(u64, PathBuf)>, ReplicaError> {
         let mut found: Vec<_> = self
             .beside()?
@@ -128,13 +131,13 @@ impl Place {
         Ok(found)
     }
 
-    /// Makes names durable: of a new file, of a file that was renamed.
+    /// Makes names durable: that of a new file or of a renamed file.
     pub(super) fn sync_directory(&self) -> Result<(), ReplicaError> {
         let synced = File::open(self.directory()).and_then(|directory| directory.sync_all());
         synced.map_err(|source| error::of_io("sync the directory of", &self.file, source))
     }
 
-    /// Whether lines could be written now. Writes nothing.
+    /// Checks that lines can be written now. Writes nothing.
     pub(super) fn health(&self) -> Result<(), ReplicaError> {
         if self.plain_file()?.is_some() {
             let opened = File::options().append(true).open(&self.file);
@@ -145,7 +148,7 @@ impl Place {
         Ok(())
     }
 
-    /// Names in the folder that begin with the file's, and are longer.
+    /// The names in the directory that are the file's name with a suffix.
     fn beside(&self) -> Result<Vec<OsString>, ReplicaError> {
         let told = |source| error::of_io("look into", self.directory(), source);
         let own = self.file.file_name().unwrap_or_default();
@@ -168,7 +171,8 @@ impl Place {
     }
 }
 
-/// Writing, and readable by owner and group alone: there is personal data in it.
+/// Options for writing. Only the owner and the group may read the file, because it has personal
+/// data.
 pub(super) fn open_options() -> OpenOptions {
     let mut options = File::options();
     options.write(true).create(true);
@@ -180,7 +184,7 @@ pub(super) fn open_options() -> OpenOptions {
     options
 }
 
-/// A file's number in its file system, which it keeps under whatever name.
+/// A file's inode. The file keeps it under every name.
 pub(super) fn inode_of(metadata: &Metadata) -> Option<u64> {
     #[cfg(unix)]
     {
@@ -194,7 +198,7 @@ pub(super) fn inode_of(metadata: &Metadata) -> Option<u64> {
     }
 }
 
-/// Whether a file that is open has no name any more.
+/// Whether an open file no longer has a name.
 pub(super) fn is_deleted(metadata: &Metadata) -> bool {
     #[cfg(unix)]
     {

@@ -1,8 +1,9 @@
-//! Whether the rotated files are what this sink left: all there, each with the entries that its name and the next one's say.
+//! Checks that the rotated files are all there. Each must have exactly the entries from the index
+//! in its name up to that in the next name.
 //!
-//! Checked once in a process, and only reported: lines go on into the file that is written to,
-//! whatever became of earlier ones. What stands between a file's first and last line is for
-//! `livetrail-verify --lines` to prove.
+//! This happens once per process and only reports. The sink continues to write to the current file,
+//! whatever happened to the rotated ones. `livetrail-verify --lines` proves the lines between a
+//! file's first and last one.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -12,13 +13,14 @@ use super::cursor::Cursor;
 use super::place::Place;
 use super::{Format, Rotation};
 
-/// The end of a file that is read: more than the longest line.
+/// The bytes that are read from the end of a file. The longest line fits.
 const TAIL_BYTES: u64 = 256 << 10;
 
-/// Complaints that are made of one look.
+/// The most complaints of one check.
 const MAX_COMPLAINTS: usize = 16;
 
-/// What is wrong with the rotated files, for people. Empty where nothing is, and where somebody else rotates.
+/// The damage to the rotated files, in words. Empty if there is none, or if another program
+/// rotates.
 pub(super) fn complaints(
     place: &Place,
     format: Format,
@@ -46,7 +48,7 @@ pub(super) fn complaints(
         }
         match ends_before(path, format) {
             Ok(End::Before(found)) if found == next => {}
-            // Without indexes in its lines, all that can be checked is that they are whole.
+            // The lines have no indexes, so only their ends can be checked.
             Ok(End::Whole) if *first < next => {}
             Ok(End::Before(found)) => all.push(format!(
                 "{} ends before entry {found}, and the next file begins with entry {next}",
@@ -63,13 +65,13 @@ pub(super) fn complaints(
     all
 }
 
-/// How a file ends.
+/// The end of a file.
 enum End {
-    /// With the entry before this one.
+    /// The last entry is the one before this index.
     Before(u64),
-    /// With a whole line, which does not say its entry.
+    /// The last line is whole, but does not have an index.
     Whole,
-    /// In the middle of a line, or with none of ours.
+    /// The file ends in the middle of a line, or with a foreign line.
     Torn,
 }
 
@@ -89,7 +91,7 @@ fn ends_before(path: &Path, format: Format) -> io::Result<End> {
     Ok(last.and_then(next_of).map_or(End::Torn, End::Before))
 }
 
-/// The first index behind a line of JSON.
+/// The index after a line of JSON.
 fn next_of(line: &[u8]) -> Option<u64> {
     let number = |rest: &[u8]| {
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();

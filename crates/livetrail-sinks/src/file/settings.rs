@@ -8,38 +8,38 @@ use serde::Deserialize;
 
 use crate::settings::{DAY_S, Settings};
 
-/// Smaller files, or shorter periods, would be more files than anybody wants.
+/// The smallest bounds for rotation. Lower values would make too many files.
 const LEAST_ROTATE_BYTES: usize = 64 << 10;
 const LEAST_ROTATE_EVERY: Duration = Duration::from_mins(1);
 
-/// A file with a line for each record.
+/// A file with one line per record.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// The file.
     pub path: PathBuf,
-    /// What a line looks like.
+    /// The form of a line.
     #[serde(default)]
     pub format: Format,
-    /// No file becomes longer than this.
+    /// The longest length of a file.
     #[serde(default)]
     pub rotate_bytes: Option<ByteSize>,
-    /// No file has records of two such periods.
+    /// No file has records of two periods of this length.
     #[serde(default)]
     pub rotate_every: Option<Span>,
-    /// How many rotated files are kept. `None`: all.
+    /// The number of rotated files to keep. `None` keeps all.
     #[serde(default)]
     pub keep_files: Option<usize>,
 }
 
-/// How an entry is written.
+/// The form of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// Tab-separated, for people and the tools of a shell. Leaf hashes are not in it.
+    /// Tab-separated, for people and the tools of a shell. The lines have no leaf hashes.
     #[default]
     Lines,
-    /// A JSON object per line, from which the log's leaves can be computed.
+    /// A JSON object per line, from which a reader can compute the log's leaves.
     Json,
 }
 

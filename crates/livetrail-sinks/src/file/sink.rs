@@ -1,4 +1,4 @@
-//! The sink: calls that block, kept off the runtime's threads.
+//! The sink: its blocking calls run away from the runtime's threads.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,29 +13,31 @@ use super::place::Place;
 use super::{Format, Rotation};
 use crate::blocking::blocking;
 
-/// A file that follows the ledger. See the [module](super) for what is in it.
+/// A file that follows the ledger. The [module](super) describes its content.
 ///
-/// One file holds one log. A lock beside it (`flock`) is held while it is written, and the cursor is read under it, so of two
-/// processes that write by mistake one is told that the cursor has moved. It cannot compare what lies below the cursor, except for the
-/// last entry's leaf hash and the checkpoint.
+/// One file holds one log. During a write the sink holds a lock on a file next to it (`flock`) and
+/// reads the cursor under the lock. So if two processes write by mistake, one of them gets the
+/// error that the cursor has moved. Below the cursor the sink can compare only the last entry's
+/// leaf hash and the checkpoint.
 ///
-/// Calls that write are made one after the other on a thread that may block; one that is given up is finished there, and the next one waits
-/// for it. Memory: a batch's lines, which take up to about three times its bytes, and 64 bytes for each.
+/// Calls that write run one after the other on a thread that may block. If the caller gives up a
+/// call, the thread still finishes it, and the next call waits for that. Memory: the lines of a
+/// batch, which need up to about three times its bytes, and 64 bytes for each line.
 #[derive(Debug)]
 pub struct FileReplica {
     name: String,
     place: Place,
-    /// Held by the call that writes, also when nobody waits for it any more.
+    /// A call that writes locks this, even after its caller gave up.
     target: Arc<Mutex<Target>>,
 }
 
 impl FileReplica {
-    /// A sink of this name. The file is made with the first entries; its directory must be there.
+    /// Creates a sink with this name. The first entries create the file; its directory must exist.
     pub fn new(name: impl Into<String>, path: impl Into<PathBuf>, format: Format) -> Self {
         Self::rotating(name, path, format, Rotation::default())
     }
 
-    /// The same, with files that are rotated.
+    /// Creates a sink with rotated files.
     pub fn rotating(
         name: impl Into<String>,
         path: impl Into<PathBuf>,
@@ -71,7 +73,8 @@ impl ReplicaSink for FileReplica {
     }
 
     async fn cursor(&self, origin: &str) -> Result<SinkCursor, ReplicaError> {
-        // After a call that was given up and is not done yet: what it leaves is the answer.
+        // A call that was given up may still run. This waits for it, so the answer includes its
+        // result.
         let mut target = Arc::clone(&self.target).lock_owned().await;
         let (origin, sink) = (origin.to_owned(), self.name.clone());
         blocking(move || {

@@ -1,4 +1,5 @@
-//! The process ends at each step of an append; what is refused, and in which words.
+//! The process ends at each step of an append. Also: what the sink refuses, and the words of the
+//! errors.
 
 use std::fs::{self, File};
 use std::io;
@@ -28,7 +29,7 @@ const STEPS: [Step; 7] = [
     Step::Renamed,
 ];
 
-/// A folder with a place for a file.
+/// A directory for a file and its companions.
 struct Folder {
     _dir: tempfile::TempDir,
     path: PathBuf,
@@ -58,7 +59,7 @@ impl Folder {
     }
 }
 
-/// The lines of a log's first entries, made in another way than the sink does.
+/// The lines of a log's first entries. The sink encodes them with other code.
 fn lines(log: &TestLog, count: usize) -> String {
     let entries = log.entries();
     let records = entries[..count].iter().map(|e| parse_canonical(e).unwrap());
@@ -75,7 +76,7 @@ fn append(
     target.append(log.origin(), &batch, &mut nothing_happens)
 }
 
-/// Ends an append after this step; false when it never came there.
+/// Ends an append after this step. `false` if the append never reached it.
 fn end_after(target: &mut Target, log: &TestLog, first: u64, count: usize, last: Step) -> bool {
     let batch = Batch::of_range(&log.range(first, count), target.format());
     let mut reached = false;
@@ -96,7 +97,7 @@ fn each_entry_is_there_once_at_whatever_step_the_process_ends() {
     let log = TestLog::with(ORIGIN, 60);
     for before in [0, 20] {
         for step in STEPS {
-            // What was written and not synced may be gone, all or in part, when it is the machine that ends.
+            // If the machine ends, the unsynced data may be gone, all or in part.
             for kept in ["all", "half", "none", "holes"] {
                 let folder = Folder::new();
                 let mut target = folder.target(Format::Lines);
@@ -116,13 +117,14 @@ fn each_entry_is_there_once_at_whatever_step_the_process_ends() {
                         file.set_len(length + 100).unwrap();
                     }
                 }
-                // Another process goes on from where the cursor says.
+                // Another process continues from the cursor.
                 let mut next = folder.target(Format::Lines);
                 let cursor = next.cursor(ORIGIN).unwrap();
                 let at = cursor.map_or(0, |cursor| cursor.next);
                 let wanted = if step == Step::Renamed { 20 } else { 0 };
                 assert_eq!(at, before as u64 + wanted, "{step:?}");
-                // A shorter batch than the one that was cut short: nothing of that may stay behind it.
+                // This batch is shorter than the interrupted one. Nothing of that may stay after
+                // it.
                 append(&mut next, &log, at, 5).unwrap();
                 let there = usize::try_from(at).unwrap() + 5;
                 assert_eq!(folder.text(), lines(&log, there), "{step:?}, {kept} kept");
@@ -181,7 +183,7 @@ fn a_range_that_was_there_or_leaves_a_hole_finds_the_cursor_elsewhere() {
     assert_eq!(folder.text(), before);
 }
 
-/// What a target says of a folder that somebody changed; the file is left as it is.
+/// Checks the error for a directory that someone changed. The file must stay as it is.
 #[track_caller]
 fn assert_refused(folder: &Folder, format: Format, origin: &str, words: &str) {
     let before = (folder.text(), fs::read(folder.cursor_path()).ok());
@@ -193,7 +195,7 @@ fn assert_refused(folder: &Folder, format: Format, origin: &str, words: &str) {
     assert_eq!((folder.text(), fs::read(folder.cursor_path()).ok()), before);
 }
 
-/// A file with 20 lines and its cursor.
+/// A directory with a file of 20 lines and its cursor.
 fn begun() -> Folder {
     let folder = Folder::new();
     let log = TestLog::with(ORIGIN, 20);
@@ -207,7 +209,7 @@ fn what_is_not_ours_or_was_changed_is_refused_and_left_alone() {
     let text = shorter.text();
     fs::write(&shorter.path, &text[..text.len() - 1]).unwrap();
     assert_refused(&shorter, Format::Lines, ORIGIN, "was cut in place");
-    // A file of its own in its place, not long enough.
+    // Another file is at the path, and it is too short.
     let kept = File::open(&shorter.path).unwrap();
     fs::remove_file(&shorter.path).unwrap();
     fs::write(&shorter.path, &text[..text.len() - 1]).unwrap();
@@ -215,7 +217,7 @@ fn what_is_not_ours_or_was_changed_is_refused_and_left_alone() {
     assert_refused(&shorter, Format::Lines, ORIGIN, "restore the file");
     fs::remove_file(&shorter.path).unwrap();
     assert_refused(&shorter, Format::Lines, ORIGIN, "put it back");
-    // A copy that is put back is as good as what it is a copy of.
+    // A restored copy is as good as the original.
     fs::write(&shorter.path, &text).unwrap();
     let log = TestLog::with(ORIGIN, 60);
     append(&mut shorter.target(Format::Lines), &log, 20, 40).unwrap();

@@ -1,4 +1,4 @@
-//! From settings to a sink, and to the place that commands work on.
+//! Builds a sink from settings, and the target that commands work on.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ impl Build for Kafka {
 }
 
 impl Kafka {
-    /// The topic, with the user's password from where it is kept.
+    /// The topic, with the user's password. The password is read from its file or environment
+    /// variable.
     ///
     /// # Errors
     /// An address that is invalid, or a password that cannot be read.
@@ -28,7 +29,7 @@ impl Kafka {
         Ok(target.with_user(user).with_password(password.expose()))
     }
 
-    /// The topic without the user who logs in, for a command that logs in as another one.
+    /// The topic without the login of the settings, for a command that logs in as another user.
     ///
     /// # Errors
     /// An address that is invalid.
@@ -51,9 +52,10 @@ impl Kafka {
         Ok(target)
     }
 
-    /// Makes the topic if it is not there: `target` is this topic with the login to use. By default
-    /// it has as many partitions as these settings need, and three replicas, or one where these
-    /// settings accept that.
+    /// Creates the topic if there is none. `target` is this topic with the login to use.
+    ///
+    /// By default the topic has as many partitions as these settings need. It has three replicas,
+    /// or one if these settings accept one.
     ///
     /// # Errors
     /// As [`set_up`].

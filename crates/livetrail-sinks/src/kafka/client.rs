@@ -1,4 +1,4 @@
-//! What librdkafka tells beside its answers, and how long we listen.
+//! The events that librdkafka reports apart from its answers, and how long a wait may take.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,36 +15,36 @@ use tokio::time::Instant;
 use super::error;
 use super::target::KafkaTarget;
 
-/// How often a wait looks whether it makes sense to wait on.
+/// How often a wait checks whether it can still succeed.
 pub(super) const SLICE: Duration = Duration::from_millis(20);
 
-/// The longest that one answer of a broker is waited for.
+/// How long a wait for one answer of a broker may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
-/// What came beside the answers of one client. Clones share it.
+/// The events of one client, which come apart from its answers. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Events {
-    /// Where we looked for brokers at first.
+    /// The broker addresses that the target names.
     addresses: Arc<str>,
     seen: Arc<Mutex<Seen>>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// No broker can be reached, in librdkafka's words.
+    /// librdkafka reports that it can reach no broker; this is its text.
     down: Option<String>,
-    /// Why the last connection broke that did, if any has.
+    /// Why the last broken connection broke. Empty if none broke.
     broke: String,
-    /// We are not let in, or do not believe who answers.
+    /// The broker refuses our login, or we do not trust its certificate.
     refused: Option<(Code, String)>,
-    /// The first record that was not taken.
+    /// The error of the first record that a broker did not accept.
     undelivered: Option<Code>,
-    /// The least and the largest offset of those that were.
+    /// The smallest and the largest offset of the accepted records.
     delivered: Option<(i64, i64)>,
 }
 
 impl Events {
-    /// Nothing has come yet.
+    /// No event has come yet.
     pub(super) fn of(target: &KafkaTarget) -> Self {
         Self {
             addresses: target.brokers().into(),
@@ -52,8 +52,11 @@ impl Events {
         }
     }
 
-    /// Forgets what was before: connections that broke while nobody asked are made anew by themselves. Why the last one broke is kept: when none
-    /// can be made, librdkafka may say so without saying that again.
+    /// Forgets the earlier events. librdkafka itself reconnects when a connection breaks between
+    /// two calls.
+    ///
+    /// The reason of the last broken connection is kept. If librdkafka cannot connect again, it may
+    /// report that without repeating the reason.
     pub(super) fn begin(&self) {
         let mut seen = self.seen();
         *seen = Seen {
@@ -62,7 +65,7 @@ impl Events {
         };
     }
 
-    /// Whether waiting on makes sense.
+    /// Returns an error if waiting longer is of no use.
     pub(super) fn check(&self) -> Result<(), ReplicaError> {
         let seen = self.seen();
         if let Some((code, reason)) = &seen.refused {
@@ -87,17 +90,17 @@ impl Events {
         Ok(())
     }
 
-    /// Why the first record was not taken that was not.
+    /// Why a broker did not accept the first record that failed.
     pub(super) fn undelivered(&self) -> Option<Code> {
         self.seen().undelivered
     }
 
-    /// The least and the largest offset of the records that were taken since the beginning.
+    /// The smallest and the largest offset of the records accepted since `begin`.
     pub(super) fn delivered(&self) -> Option<(i64, i64)> {
         self.seen().delivered
     }
 
-    /// Whether everything that was sent was taken.
+    /// Checks that the brokers accepted all records that were sent.
     pub(super) fn check_delivered(&self) -> Result<(), ReplicaError> {
         match self.undelivered() {
             Some(code) => Err(error::of_code(code, "a record was not taken")),
@@ -152,7 +155,7 @@ impl ProducerContext for Events {
     }
 }
 
-/// A wait with an end.
+/// A wait with a deadline.
 #[derive(Debug)]
 pub(super) struct Wait(Instant);
 
@@ -161,12 +164,12 @@ impl Wait {
         Self(Instant::now() + most)
     }
 
-    /// From now on again.
+    /// Starts the wait again from now.
     pub(super) fn renew(&mut self, most: Duration) {
         self.0 = Instant::now() + most;
     }
 
-    /// Whether there is any time left, and what is awaited can still come.
+    /// Checks that time is left, and that the awaited event can still come.
     pub(super) fn check(&self, events: &Events, what: &str) -> Result<(), ReplicaError> {
         events.check()?;
         if self.0 <= Instant::now() {
@@ -179,12 +182,12 @@ impl Wait {
     }
 }
 
-/// What a client sees of transactions.
+/// Which transactions a client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Isolation {
-    /// What is committed, up to the first transaction that is open.
+    /// The client sees committed records, up to the first open transaction.
     Committed,
-    /// Everything that ever stood there, also what was aborted or is open.
+    /// The client sees all records, including those of aborted and open transactions.
     Everything,
 }
 
@@ -200,7 +203,8 @@ pub(super) fn consumer(
     };
     let mut config = target.config();
     config
-        // It never joins: librdkafka wants a name here to read a partition that it is told.
+        // The client never joins this group. librdkafka requires a name to read an assigned
+        // partition.
         .set("group.id", "livetrail")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -222,7 +226,7 @@ mod tests {
     use super::*;
     use crate::kafka::KafkaSink;
 
-    /// Nobody listens there: it takes root to.
+    /// Nobody listens on this port, because only root may.
     const NOBODY: &str = "127.0.0.1:1";
 
     fn target() -> KafkaTarget {

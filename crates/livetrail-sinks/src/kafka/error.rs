@@ -1,9 +1,10 @@
-//! What follows from what librdkafka says.
+//! Converts librdkafka's errors into errors of a replica.
 
 use livetrail_replica::ReplicaError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-/// An error, and what was being done. No setting is repeated in it: one may be the password.
+/// Converts an error of an operation. The result never repeats a setting, which may be the
+/// password.
 pub(super) fn of(error: KafkaError, doing: &str) -> ReplicaError {
     match error {
         KafkaError::ClientConfig(_, why, key, _) => {
@@ -18,19 +19,19 @@ pub(super) fn of(error: KafkaError, doing: &str) -> ReplicaError {
     }
 }
 
-/// We are not let in, or do not believe who answers.
+/// Whether the broker refuses our login, or we do not trust its certificate.
 pub(super) fn is_refusal(code: Code, reason: &str) -> bool {
     match code {
         Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
             true
         }
-        // Else a connection that broke on the way.
+        // Otherwise the connection broke on the way.
         Code::SSL => reason.contains("certificate"),
         _ => false,
     }
 }
 
-/// Such a refusal.
+/// The error for such a refusal.
 pub(super) fn refused(code: Code, reason: &str) -> ReplicaError {
     if code == Code::SSL {
         return ReplicaError::Certificate {
@@ -41,7 +42,7 @@ pub(super) fn refused(code: Code, reason: &str) -> ReplicaError {
     ReplicaError::denied(format!("the brokers do not let us in: {reason}"), code)
 }
 
-/// A code, and what was being done.
+/// Converts an error code of an operation.
 pub(super) fn of_code(code: Code, doing: &str) -> ReplicaError {
     let what = |then: &str| format!("{doing}: {then}");
     match code {

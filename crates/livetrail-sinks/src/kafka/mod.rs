@@ -1,22 +1,28 @@
-//! Kafka: one partition of a topic a log.
+//! Kafka: each log has one partition of a topic.
 //!
 //! ```text
 //!  key         the log's origin
 //!  value       the entry's bytes
 //!  headers     index       decimal
 //!              leaf        the entry's leaf hash, base64
-//!              checkpoint  on the last record of a batch: the signed checkpoint that covers it, a note, if all that it covers is there
-//!              hand_over   on the same, after a change of keys: the id of the key that was given up, LF, the checkpoint of the hand-over
+//!              checkpoint  a note: the signed checkpoint that covers the batch
+//!              hand_over   the id of the replaced key, LF, the checkpoint of the hand-over
 //! ```
 //!
-//! - **The cursor is the last record.** It is read from the partition itself, by consuming to its end; no group, no offset kept
-//!   elsewhere, which would expire. The first record must be entry 0: a topic that was made again has a hole instead.
-//! - **A batch is one transaction** of an idempotent producer, acknowledged by all replicas. Readers with `read_committed` see all
-//!   of it or nothing.
-//! - **One writer.** The transactional id names topic and partition, so whoever comes later fences off who was there before. The
-//!   tail is read again after that, and only then is anything written.
-//!   Nothing is written behind a transaction that is open, nor where the last record is no longer where it was.
-//! - **A topic that would lose records is refused**: see [`Weakness`]. What it has seen is read all the same.
+//! The last record of a batch has the header `checkpoint` if all entries that the checkpoint covers
+//! are there. After a change of keys it has the header `hand_over`, too.
+//!
+//! - **The cursor is the last record.** The sink reads it from the partition itself, by consuming
+//!   to the end. It uses no consumer group and keeps no offset elsewhere, because those would
+//!   expire. The first record must be entry 0: a topic that was created again has a hole instead.
+//! - **A batch is one transaction** of an idempotent producer, and all replicas acknowledge it.
+//!   Readers with `read_committed` see all of the batch or nothing.
+//! - **One writer.** The transactional id names the topic and the partition, so a later writer
+//!   fences off the earlier one. The later writer then reads the tail again before it writes
+//!   anything. It writes nothing behind an open transaction, and nothing if the last record is no
+//!   longer where it was.
+//! - **The sink refuses a topic that could drop records**: see [`Weakness`]. The sink still reads
+//!   the checkpoints in such a topic.
 
 mod build;
 mod client;

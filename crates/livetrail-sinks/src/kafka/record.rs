@@ -1,4 +1,4 @@
-//! What stands in the partition: the format of a record.
+//! The format of a record in the partition.
 
 use livetrail_replica::HandOver;
 use livetrail_tlog::{Hash, leaf_hash};
@@ -10,41 +10,43 @@ const CHECKPOINT: &str = "checkpoint";
 const HAND_OVER: &str = "hand_over";
 const GAP: &str = "gap";
 
-/// A record of ours, as it was read.
+/// A record of the trail, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) offset: i64,
     pub(super) what: What,
-    /// The signed checkpoint that came with it. Not verified.
+    /// The signed checkpoint in the record's headers. It is not verified here.
     pub(super) checkpoint: Option<Vec<u8>>,
-    /// The hand-overs from key to key that came with it, each with the id of the key that was given up. Not verified.
+    /// The hand-overs from key to key in the headers, each with the id of the replaced key. They
+    /// are not verified here.
     pub(super) hand_overs: Vec<(String, Vec<u8>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum What {
-    /// An entry, whose bytes have this leaf hash.
+    /// An entry. Its bytes have this leaf hash.
     Entry {
         index: u64,
         leaf: Hash,
         bytes: Vec<u8>,
     },
-    /// Entries that were pruned before the sink had them.
+    /// A gap: entries that were pruned before the sink received them.
     Gap { first: u64, next: u64 },
 }
 
-/// A record that is not what it should be.
+/// Why a message is not a valid record of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// Of another log.
+    /// The record belongs to another log.
     Origin(String),
-    /// Not of any log.
+    /// The message belongs to no log.
     Foreign(i64),
-    /// Of this log, and not as it was written.
+    /// The record belongs to this log, but is not as it was written.
     Damaged(String),
 }
 
-/// The checkpoints that a message has with it, whatever else it is: that of a batch, and those of hand-overs.
+/// All checkpoints in a message's headers: the batch's own and those of hand-overs. The rest of the
+/// message may be anything.
 pub(super) fn checkpoints_in(message: &impl Message) -> Vec<Vec<u8>> {
     let own = header(message, CHECKPOINT).map(<[u8]>::to_vec);
     let handed_over = hand_overs_in(message).into_iter().map(|(_, note)| note);
@@ -52,7 +54,7 @@ pub(super) fn checkpoints_in(message: &impl Message) -> Vec<Vec<u8>> {
 }
 
 impl Record {
-    /// The first index that it is about.
+    /// The first index that the record covers.
     pub(super) const fn first(&self) -> u64 {
         match self.what {
             What::Entry { index, .. } => index,
@@ -60,7 +62,7 @@ impl Record {
         }
     }
 
-    /// The index after it.
+    /// The index after the last one that the record covers.
     pub(super) const fn next(&self) -> u64 {
         match self.what {
             What::Entry { index, .. } => index.saturating_add(1),
@@ -109,7 +111,7 @@ impl Record {
     }
 }
 
-/// The headers of an entry. The last one of a batch has the checkpoint.
+/// The headers of an entry. Only the last entry of a batch gets the checkpoint.
 pub(super) fn entry_headers(index: u64, leaf: &Hash, checkpoint: Option<&[u8]>) -> OwnedHeaders {
     let index = index.to_string();
     let leaf = leaf.to_string();
@@ -122,7 +124,7 @@ pub(super) fn entry_headers(index: u64, leaf: &Hash, checkpoint: Option<&[u8]>) 
     }
 }
 
-/// The same with hand-overs: `ID LF NOTE` each, the id being that of the key that was given up.
+/// Adds a header `ID LF NOTE` for each hand-over. The id is that of the replaced key.
 pub(super) fn with_hand_overs(headers: OwnedHeaders, hand_overs: &[HandOver]) -> OwnedHeaders {
     let each = hand_overs
         .iter()
@@ -169,7 +171,7 @@ fn header<'m>(message: &'m impl Message, name: &str) -> Option<&'m [u8]> {
     headers.iter().find(|header| header.key == name)?.value
 }
 
-/// Canonical: digits alone, and no zero in front.
+/// Parses a canonical decimal number: only digits, and no leading zero.
 fn decimal(bytes: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(bytes).ok()?;
     let number: u64 = text.parse().ok()?;

@@ -1,4 +1,4 @@
-//! A producer that is the partition's only one, for as long as nobody fences it off.
+//! A producer that is the partition's only one until another one fences it off.
 
 use std::time::Duration;
 
@@ -13,22 +13,26 @@ use super::record::{entry_headers, gap_headers, with_hand_overs};
 use super::tail::Reading;
 use super::target::KafkaTarget;
 
-/// How long the brokers keep a transaction open of which they hear nothing more. Until then readers wait behind it.
+/// How long the brokers keep a transaction open after they last heard of it. Until then readers
+/// wait behind it.
 const TRANSACTION_MS: &str = "60000";
 
-/// How long a request is waited for to become full.
+/// How long librdkafka waits for a request to fill.
 const LINGER_MS: &str = "5";
 
-/// `flush` waits as long as it is told, also when everything is there before: for so long a batch may be late.
+/// The timeout of one `flush`. It waits that long even if all records arrived earlier, so a batch
+/// may be late by this much.
 const FLUSH_SLICE: Duration = Duration::from_millis(1);
 
-/// The right to write a partition, and where its log goes on there.
+/// The right to write a partition, and the index at which its log continues.
 ///
 /// # Order of a commit
 ///
 /// 1. `begin`: nothing is sent.
-/// 2. The records. A crash from here on leaves an open transaction: nobody sees it, and who comes next aborts it.
-/// 3. `commit`, once all replicas have all of them. A crash here leaves it to the brokers: all of it or nothing. The tail tells.
+/// 2. The records are sent. After a crash from here on, the transaction stays open. Nobody sees it,
+///    and the next writer aborts it.
+/// 3. `commit`, when all replicas have all records. After a crash here the brokers decide: all of
+///    the batch counts, or nothing. The tail shows which.
 pub(super) struct Session {
     producer: BaseProducer<Events>,
     events: Events,
@@ -36,14 +40,15 @@ pub(super) struct Session {
     number: i32,
     origin: String,
     next: u64,
-    /// The offset of the last record that is committed.
+    /// The offset of the last committed record.
     last: Option<i64>,
-    /// Where the partition ended when that was asked last, as the broker counts.
+    /// The end of the partition when it was last read, as the broker counts.
     end: i64,
 }
 
 impl Session {
-    /// Fences off whoever wrote there, has what they left open aborted, and reads the tail once more.
+    /// Fences off the earlier writer, lets the brokers abort its open transaction, and reads the
+    /// tail again.
     pub(super) fn take_over(reading: &Reading) -> Result<Self, ReplicaError> {
         let partition = reading.partition();
         let events = Events::of(&partition.target);
@@ -79,8 +84,11 @@ impl Session {
         self.origin == origin
     }
 
-    /// That what was written last is still there, before anything is sent. Also for the client library's sake: a topic that is gone while it sends
-    /// makes it take in answers about where the topic went, and brokers have been seen to leave the topic's name out of those.
+    /// Checks before anything is sent that the last written record is still there.
+    ///
+    /// This also protects the client library. If a topic disappears while the library sends, the
+    /// library accepts answers about the topic's new brokers. Some brokers leave the topic's name
+    /// out of those answers.
     pub(super) fn is_still_there(&mut self, reading: &Reading) -> Result<(), ReplicaError> {
         let end = reading.end(Isolation::Everything)?;
         if end < self.end || (end == 0 && self.last.is_some()) {
@@ -102,13 +110,14 @@ impl Session {
         }
     }
 
-    /// Commits a range, which begins at `next`. After an error this session is of no use any more.
+    /// Commits a range, which starts at `next`. After an error this session is no longer usable.
     pub(super) fn write(&mut self, range: &SealedRange) -> Result<(), ReplicaError> {
         let last = range.next().saturating_sub(1);
         let is_covered = range.checkpoint().head().size <= range.next();
         self.begin()?;
         for (index, entry, leaf) in range.iter() {
-            // One that covers entries which are still to come would look like an end that was cut off: it comes with the last of them.
+            // A checkpoint that covers later entries would look like a truncated end. It is written
+            // with the last of the entries that it covers.
             let note = (index == last && is_covered).then(|| &range.note()[..]);
             let mut headers = entry_headers(index, leaf, note);
             if index == last {
@@ -177,7 +186,8 @@ impl Session {
             let broken = self.events.undelivered().is_some_and(is_consequence);
             return Err(if broken { self.cause(error) } else { error });
         }
-        // Between the look before it and now: nothing of it counts then, as of a process that is killed here.
+        // The topic was created again between the check before sending and now. Nothing of this
+        // batch counts, as if the process had been killed here.
         let delivered = self.events.delivered();
         if delivered.is_some_and(|(least, _)| self.last.is_some_and(|last| least <= last)) {
             return Err(self.was_made_again());
@@ -196,8 +206,8 @@ impl Session {
         Ok(())
     }
 
-    /// Why the transaction is broken, which the answer to a commit tells: it cannot be had any more, and what was to be sent in
-    /// it was only thrown away.
+    /// Finds out why the transaction is broken: the answer to a commit reports it. The commit
+    /// itself can no longer succeed, and the records of the transaction were only discarded.
     fn cause(&self, consequence: ReplicaError) -> ReplicaError {
         match self.producer.commit_transaction(SLICE) {
             Err(error) if !is_unfinished(&error) => error::of(error, "committing a batch"),
@@ -206,7 +216,7 @@ impl Session {
     }
 }
 
-/// What is said of a record whose transaction was broken by something else.
+/// Whether this code only reports that another error broke the record's transaction.
 const fn is_consequence(code: Code) -> bool {
     matches!(
         code,
@@ -214,7 +224,7 @@ const fn is_consequence(code: Code) -> bool {
     )
 }
 
-/// Asks until it is done, or cannot be.
+/// Repeats the step until it succeeds or fails for good.
 fn until_done(
     producer: &BaseProducer<Events>,
     events: &Events,
@@ -229,7 +239,7 @@ fn until_done(
         };
         producer.poll(Duration::ZERO);
         if !is_unfinished(&error) {
-            // What came beside the answer says more, where something did.
+            // An event that came apart from the answer says more, if there is one.
             return events.check().and(Err(error::of(error, what)));
         }
         wait.check(events, what)?;
@@ -259,9 +269,9 @@ fn producer(
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("compression.type", "lz4")
-        // Fewer and fuller requests; a batch waits at most once for it.
+        // This makes requests fewer and fuller. A batch waits this long at most once.
         .set("linger.ms", LINGER_MS)
-        // A batch is bounded by whoever makes it; twice over it is here.
+        // The caller bounds a batch. These limits are twice that bound.
         .set("queue.buffering.max.messages", "1000000")
         .set("queue.buffering.max.kbytes", "1048576");
     config

@@ -11,14 +11,14 @@ use crate::settings::Settings;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kafka {
-    /// Brokers to ask first, each as `HOST:PORT`.
+    /// The brokers to ask first, each as `HOST:PORT`.
     pub brokers: Vec<String>,
     /// The topic.
     pub topic: String,
-    /// The partition. `None`: 0.
+    /// The partition. `None` means partition 0.
     #[serde(default)]
     pub partition: Option<u16>,
-    /// Who logs in. `None`: nobody does.
+    /// The user who logs in. `None` means no login.
     #[serde(default)]
     pub user: Option<String>,
     /// The file with the user's password.
@@ -30,19 +30,19 @@ pub struct Kafka {
     /// How the user logs in.
     #[serde(default)]
     pub sasl: SaslMechanism,
-    /// Whether TLS is used. `None`: if any setting of TLS is given.
+    /// Whether TLS is used. `None` means that it is used if any setting of TLS is given.
     #[serde(default)]
     pub tls: Option<bool>,
-    /// The authorities to trust, in PEM. `None`: the system's.
+    /// The authorities to trust, in PEM. `None` means the system's authorities.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
     /// Our certificate and its chain, in PEM.
     #[serde(default)]
     pub certificate_file: Option<PathBuf>,
-    /// Its key, in PEM.
+    /// The key of our certificate, in PEM.
     #[serde(default)]
     pub key_file: Option<PathBuf>,
-    /// Properties of the topic that are taken although records could be lost by them.
+    /// Weaknesses that are accepted, although the topic can lose records by them.
     #[serde(default)]
     pub accept: Vec<Weakness>,
 }
@@ -51,7 +51,7 @@ pub struct Kafka {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[non_exhaustive]
 pub enum SaslMechanism {
-    /// The password itself is sent: over TLS alone, unless the brokers are on this machine.
+    /// The client sends the password itself: over TLS only, unless the brokers are on this machine.
     #[serde(rename = "plain")]
     Plain,
     /// RFC 7677, with SHA-256.
@@ -63,22 +63,22 @@ pub enum SaslMechanism {
     ScramSha512,
 }
 
-/// A property of a topic by which records could be lost. Each is refused unless it was accepted by
-/// name.
+/// A property of a topic by which it can lose records. The sink refuses a topic with one, unless
+/// the settings accept it by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Weakness {
-    /// `cleanup.policy` is not just `delete`: of records with the same key the older are removed.
-    /// `compaction`.
+    /// `cleanup.policy` is not just `delete`: the topic keeps only the newest of the records with
+    /// the same key. `compaction`.
     Compaction,
-    /// `retention.ms` or `retention.bytes` is not -1: old records are removed. `retention`.
+    /// `retention.ms` or `retention.bytes` is not -1: the topic removes old records. `retention`.
     Retention,
     /// `acks=all` may mean one broker: a single replica, or `min.insync.replicas` below 2.
     /// `one-replica`.
     OneReplica,
-    /// `unclean.leader.election.enable`: a replica that is behind may take over, and the records that
-    /// it lacks are lost. `unclean-election`.
+    /// `unclean.leader.election.enable`: a replica that is behind may become the leader. Then the
+    /// topic loses the records that this replica does not have. `unclean-election`.
     UncleanElection,
     /// The broker does not say what the settings are. `unknown-settings`.
     UnknownSettings,
@@ -92,7 +92,7 @@ impl Kafka {
             .variable(self.password_env.as_deref())
     }
 
-    /// Its files.
+    /// The files for TLS.
     pub(crate) fn tls(&self) -> TlsFiles<'_> {
         let (chain, key) = (&self.certificate_file, &self.key_file);
         TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())

@@ -14,17 +14,17 @@ use crate::error::SinksError;
 
 type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
-/// How old an answer may be that nobody waited for. Older ones are asked for again.
+/// How old an unused answer may be. The sink asks again for an older one.
 const MAX_AGE: Duration = Duration::from_secs(10);
 
 /// A partition of a topic of Kafka as a replica of the ledger.
 ///
-/// Many logs may share one topic, each in a partition of its own. Whoever writes a partition fences
-/// off whoever did before, so that two by mistake cannot write anything twice.
+/// Many logs may share one topic, each in a partition of its own. A new writer of a partition
+/// fences off the earlier one, so two writers by mistake cannot write a record twice.
 ///
-/// It has a thread of its own, which ends with it. A call that is given up is finished there all
-/// the same. If it was a question, the next call that asks the same takes its answer: so a broker
-/// that is slower than one attempt is still followed.
+/// The sink has its own thread, which ends with the sink. If the caller gives up a call, the thread
+/// still finishes it. If the call was a question, the next call with the same question uses its
+/// answer. So the sink can follow with a broker that needs longer than one attempt.
 #[derive(Debug)]
 pub struct KafkaSink {
     name: String,
@@ -33,7 +33,7 @@ pub struct KafkaSink {
     sightings: Mutex<Option<(Sightings, Asked<()>)>>,
 }
 
-/// A question on its way through the thread, or its answer.
+/// A question that the thread has yet to answer, or its answer.
 #[derive(Debug)]
 struct Asked<T> {
     origin: String,
@@ -47,10 +47,10 @@ struct Answer<T> {
 }
 
 impl KafkaSink {
-    /// A sink of this name. Connects when it is used first.
+    /// Creates a sink with this name. It connects at its first call.
     ///
     /// # Errors
-    /// When this program was built without what the target asks for, or a file cannot be read.
+    /// This build lacks a feature that the target needs, or a file cannot be read.
     pub fn new(name: impl Into<String>, target: KafkaTarget) -> Result<Self, SinksError> {
         target.check()?;
         let name = name.into();
@@ -72,7 +72,8 @@ impl KafkaSink {
         })
     }
 
-    /// Sends a call to the thread. A call whose receiver is dropped before its turn is not made.
+    /// Sends a call to the thread. If the receiver is dropped before the call's turn, the call is
+    /// skipped.
     async fn send<T: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Writer) -> Result<T, ReplicaError> + Send + 'static,
@@ -89,7 +90,8 @@ impl KafkaSink {
         Ok(answered)
     }
 
-    /// Makes a call that changes something: answers from before it are of no use any more.
+    /// Makes a call that changes something. Earlier answers are discarded, because they may be out
+    /// of date.
     async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Writer) -> Result<T, ReplicaError> + Send + 'static,
@@ -155,7 +157,7 @@ impl ReplicaSink for KafkaSink {
 }
 
 impl<T> Asked<T> {
-    /// `None` when it is another question, or its answer came long ago.
+    /// `None` if the question is about another log, or its answer is too old.
     fn still_of_use(mut self, origin: &str) -> Option<Self> {
         if self.origin != origin {
             return None;
@@ -174,7 +176,8 @@ impl<T> Asked<T> {
     }
 }
 
-/// A question while somebody waits for its answer. If they give up, it goes back for the next one.
+/// A question whose caller waits for the answer. If the caller gives up, the question stays for the
+/// next call.
 struct Kept<'a, A> {
     slot: &'a Mutex<Option<A>>,
     asked: Option<A>,
@@ -188,7 +191,7 @@ impl<'a, A> Kept<'a, A> {
         }
     }
 
-    /// Waits for the answer. Dropping this before leaves the question for the next call.
+    /// Waits for the answer. If this is dropped earlier, the question stays for the next call.
     async fn answer<T>(
         mut self,
         question: impl Fn(&mut A) -> &mut Asked<T>,
@@ -210,7 +213,8 @@ impl<A> Drop for Kept<'_, A> {
     }
 }
 
-/// What an earlier call has found counts for this one, however far it came.
+/// On drop, copies the sightings of an earlier call into those of this call, even if it is
+/// unfinished.
 struct Merge<'a> {
     found: Sightings,
     into: &'a Sightings,

@@ -1,4 +1,5 @@
-//! Reading a log back out of its partition, for an auditor: into a directory that any tile-log client can check.
+//! Copies a log from its partition into a directory that any tile-log client can check, for an
+//! auditor.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,31 +20,36 @@ use crate::error::SinksError;
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
-/// What was read back.
+/// The result of [`read_back`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadBack {
-    /// The entries that are in the directory now: all that the newest checkpoint covers of which everything is there.
+    /// The entries in the directory: all that the newest complete checkpoint covers. A checkpoint
+    /// is complete if the partition has every entry that it covers.
     pub size: u64,
-    /// The entries in the partition, up to where it is spoiled. Those beyond `size` are covered by a checkpoint that covers more than is there yet,
-    /// or by none that can be read.
+    /// The entries in the partition, up to the damage if there is any. Those beyond `size` are
+    /// covered only by a checkpoint that is not complete or not readable, or by none.
     pub entries: u64,
-    /// What is wrong with the partition behind those entries, and where. Nothing behind it was read.
+    /// The damage in the partition after those entries, and where it is. Nothing after it was read.
     pub spoiled: Option<String>,
-    /// Checkpoints that cannot be read.
+    /// The checkpoints that cannot be read.
     pub unreadable: u64,
 }
 
-/// Writes what the topic has of a log into a directory, which must be new or empty: a tlog-tiles site, for
-/// `livetrail-verify DIRECTORY --vkey KEY`. Nothing but the topic is read, and nothing is believed: the verifier judges. Of a partition with
-/// something else in it, it is what the checkpoints before that cover.
+/// Copies a log from the topic into a directory, which must be new or empty.
 ///
-/// Reads the partition twice, in a memory that does not depend on its length. Blocks its thread: call it outside of a runtime,
-/// or where that is allowed.
+/// The result is a tlog-tiles site for `livetrail-verify DIRECTORY --vkey KEY`. This function reads
+/// only the topic and trusts nothing in it: the verifier judges. If the partition also has foreign
+/// or damaged records, the copy has what the checkpoints before them cover.
+///
+/// It reads the partition twice. The memory that it uses does not depend on the partition's length.
+/// It blocks its thread: call it outside of a runtime, or where blocking is allowed.
 ///
 /// # Errors
-/// The partition cannot be read, has nothing of this log, does not begin with entry 0, or has a gap; no checkpoint covers just what is there; the
-/// directory is used or cannot be written.
+/// - The partition cannot be read, or has nothing of this log.
+/// - The partition does not begin with entry 0, or has a gap.
+/// - No checkpoint covers exactly the entries that are there.
+/// - The directory is not empty or cannot be written.
 pub fn read_back(target: &KafkaTarget, origin: &str, to: &Path) -> Result<ReadBack, SinksError> {
     target.check()?;
     let reading = |source: ReplicaError| SinksError::Setup {
@@ -77,7 +83,7 @@ pub fn read_back(target: &KafkaTarget, origin: &str, to: &Path) -> Result<ReadBa
     })
 }
 
-/// What there is, found in a first pass.
+/// What the first pass finds.
 #[derive(Default)]
 struct Survey {
     entries: u64,
@@ -85,11 +91,11 @@ struct Survey {
     note: Vec<u8>,
     spoiled: Option<String>,
     unreadable: u64,
-    /// At most [`MAX_HAND_OVERS`], by the ids of their keys.
+    /// At most [`MAX_HAND_OVERS`] hand-overs, by the ids of the replaced keys.
     hand_overs: BTreeMap<String, Vec<u8>>,
 }
 
-/// Changes of keys that are taken in: more in one topic are not of a log that anybody keeps.
+/// The most changes of keys that are kept. A real log has fewer.
 const MAX_HAND_OVERS: usize = 1_024;
 
 fn survey(partition: &Reading) -> Result<Survey, ReplicaError> {
@@ -113,7 +119,9 @@ fn survey(partition: &Reading) -> Result<Survey, ReplicaError> {
         if let Some(note) = record.checkpoint {
             match sized(note) {
                 Some((size, note)) => {
-                    // One that covers more than is there waits until that is there; a newer one stands for all that cover no more.
+                    // If this checkpoint covers entries that have not come yet, it waits for them.
+                    // Of several with the same size the newest stays. Of those whose entries have
+                    // come, the largest stays.
                     notes.retain(|(known, _)| *known != size);
                     notes.push((size, note));
                 }
@@ -127,7 +135,7 @@ fn survey(partition: &Reading) -> Result<Survey, ReplicaError> {
     });
     match read {
         Ok(()) => {}
-        // The entries before it are still good: Kafka cannot delete what came in between.
+        // The entries before the damage are still good: Kafka cannot delete records in the middle.
         Err(error) if error.class() != ErrorClass::Passing && best.is_some() => {
             found.spoiled = Some(error.to_string());
         }
@@ -142,7 +150,7 @@ fn survey(partition: &Reading) -> Result<Survey, ReplicaError> {
     })
 }
 
-/// Why nothing can be written, as far as that is known.
+/// The reason why nothing can be written, as far as it is known.
 fn nothing_whole(partition: &Reading, entries: u64, unreadable: u64) -> ReplicaError {
     let partition = partition.partition();
     let (number, topic) = (partition.number, partition.target.topic());
@@ -184,14 +192,14 @@ fn missing(first: u64, next: u64) -> ReplicaError {
     ))
 }
 
-/// The size that a checkpoint says. Whether it is signed is for the verifier to judge.
+/// A checkpoint with its size. The verifier checks the signature.
 fn sized(note: Vec<u8>) -> Option<(u64, Vec<u8>)> {
     let parsed = Note::parse(&note).ok()?;
     let checkpoint = Checkpoint::parse(parsed.text()).ok()?;
     Some((checkpoint.head().size, note))
 }
 
-/// The directory, in the making.
+/// A directory that is being filled.
 struct Site<'a> {
     to: &'a Path,
     size: u64,
@@ -241,7 +249,7 @@ impl<'a> Site<'a> {
         Ok(())
     }
 
-    /// Each where the trail itself has it.
+    /// Writes each hand-over at the path that the trail itself uses.
     fn hand_overs(&self, hand_overs: &BTreeMap<String, Vec<u8>>) -> Result<(), SinksError> {
         for (id, note) in hand_overs {
             self.put(&format!("handover/{id}"), note)?;
@@ -249,7 +257,7 @@ impl<'a> Site<'a> {
         Ok(())
     }
 
-    /// The checkpoint comes last: what is there is whole, or no trail.
+    /// Writes the checkpoint last. So a directory with a checkpoint is complete.
     fn finish(&self, note: &[u8]) -> Result<(), SinksError> {
         let wrong = |source: TlogError| write_error(self.to, std::io::Error::other(source));
         for (tile, hashes) in self.tree.partial_tiles() {

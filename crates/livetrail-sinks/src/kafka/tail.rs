@@ -1,4 +1,4 @@
-//! Reading the partition: its end, for the cursor; a part of it, to compare; all of it, for an auditor.
+//! Reads the partition: its end for the cursor, a part to compare, or all of it for an auditor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use super::record::{Record, What, Wrong, checkpoints_in};
 use super::target::KafkaTarget;
 use crate::settings::Weakness;
 
-/// How far before the end reading begins: more each time until it holds what is looked for, then everything.
+/// How far before the end reading starts. Each attempt starts earlier, until it finds what it
+/// needs. The last attempt reads everything.
 const BEFORE_END: [Offset; 5] = [
     Offset::OffsetTail(16),
     Offset::OffsetTail(1 << 12),
@@ -25,17 +26,17 @@ const BEFORE_END: [Offset; 5] = [
     Offset::Beginning,
 ];
 
-/// Events of earlier that are left behind before anything is read.
+/// The most old events that are discarded before a read.
 const MAX_STALE: usize = 100;
 
-/// The end of what is committed.
+/// The committed end of the partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tail {
-    /// The next index.
+    /// The index after the last record.
     pub(super) next: u64,
     last_leaf: Option<Hash>,
     checkpoint: Option<Vec<u8>>,
-    /// Of the last record.
+    /// The offset of the last record.
     pub(super) last_offset: Option<i64>,
 }
 
@@ -64,7 +65,7 @@ impl Tail {
     }
 }
 
-/// A partition of a topic, as one log's.
+/// A partition of a topic, for one log.
 #[derive(Clone, Debug)]
 pub(super) struct Partition {
     pub(super) target: Arc<KafkaTarget>,
@@ -81,18 +82,18 @@ impl Partition {
         }
     }
 
-    /// Another partition, as the same log's.
+    /// Another partition for the same log.
     pub(super) fn beside(&self, number: i32) -> Self {
         Self::new(&self.target, number, &self.origin)
     }
 }
 
-/// A client that reads a partition. After an error another one is made.
+/// A client that reads a partition. After an error the caller makes a new one.
 pub(super) struct Reading {
     partition: Partition,
     events: Events,
     consumer: BaseConsumer<Events>,
-    /// For offsets alone: it sees transactions that are open, too.
+    /// Used only for offsets: this client also sees open transactions.
     everything: BaseConsumer<Events>,
 }
 
@@ -116,7 +117,7 @@ impl Reading {
         &self.partition
     }
 
-    /// Its end: the last record, and the newest checkpoint.
+    /// The end of the partition: the last record and the newest checkpoint.
     pub(super) fn tail(&self) -> Result<Tail, ReplicaError> {
         for from in BEFORE_END {
             let mut tail = Tail::default();
@@ -132,7 +133,8 @@ impl Reading {
         Ok(Tail::default())
     }
 
-    /// Index and leaf hash of the entries from `first` to before `next`, as far as they are there.
+    /// The index and the leaf hash of each entry from `first` up to `next`, as far as the entries
+    /// are there.
     pub(super) fn leaves(&self, first: u64, next: u64) -> Result<Vec<(u64, Hash)>, ReplicaError> {
         let mut leaves = Vec::new();
         for from in BEFORE_END {
@@ -156,7 +158,7 @@ impl Reading {
         Ok(leaves)
     }
 
-    /// Everything, in order, until the end of what is committed or until `each` has enough.
+    /// Reads all committed records in order, until `each` returns `false`.
     pub(super) fn all(
         &self,
         each: impl FnMut(Record) -> Result<bool, ReplicaError>,
@@ -165,9 +167,11 @@ impl Reading {
         Ok(())
     }
 
-    /// Offers the checkpoints that stand there, whatever else does: of other logs, damaged, aborted, or behind a transaction that is open.
+    /// Offers the checkpoints in the partition, whatever else it holds. This includes those of
+    /// other logs, damaged ones, aborted ones and those behind an open transaction.
     ///
-    /// Where the last records are as they should be, with a checkpoint that is signed and covers them, it is the newest. Else everything is read.
+    /// If the last records are valid and a signed checkpoint covers them, that checkpoint is the
+    /// newest. Otherwise everything is read.
     pub(super) fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
         match self.tail() {
             Ok(tail) => {
@@ -193,7 +197,8 @@ impl Reading {
         read
     }
 
-    /// That the log begins with entry 0 there. A topic that was made again while its log went on has a hole instead.
+    /// Checks that the log begins with entry 0 here. If the topic was created again while its log
+    /// continued, it has a hole instead.
     pub(super) fn has_its_head(&self) -> Result<(), ReplicaError> {
         if self.partition.target.accepts(Weakness::Retention) {
             return Ok(());
@@ -213,7 +218,8 @@ impl Reading {
         )))
     }
 
-    /// The offset behind the last record that such a client can see. Only good for comparing two of them: brokers have been seen to count in their own way.
+    /// The offset after the last record that such a client sees. Use it only to compare two of
+    /// these values, because some brokers count offsets differently.
     pub(super) fn end(&self, isolation: Isolation) -> Result<i64, ReplicaError> {
         let client = match isolation {
             Isolation::Committed => &self.consumer,
@@ -226,8 +232,8 @@ impl Reading {
         Ok(end)
     }
 
-    /// Waits until nothing in the partition is undecided. Behind a transaction that is open nobody sees what is committed, and it would be written
-    /// again.
+    /// Waits until no transaction in the partition is open. Behind an open transaction nobody sees
+    /// the committed records, and the sink would write them again.
     pub(super) fn wait_until_decided(&self) -> Result<(), ReplicaError> {
         let wait = Wait::of(ANSWER);
         while self.end(Isolation::Committed)? < self.end(Isolation::Everything)? {
@@ -238,7 +244,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Whether this log is in there; another one, or something else, is not.
+    /// Whether this partition holds this log. `false` if it is empty or holds another log or other
+    /// records.
     pub(super) fn is_its(&self) -> Result<bool, ReplicaError> {
         match self.tail() {
             Ok(tail) => Ok(tail.next > 0),
@@ -247,8 +254,11 @@ impl Reading {
         }
     }
 
-    /// Calls `each` with every record from there on, until the end or until it says that it has enough. Indexes follow each
-    /// other without a hole. `true` when that was everything there is.
+    /// Calls `each` with every record from this offset on, until the end or until `each` returns
+    /// `false`.
+    ///
+    /// The indexes must be consecutive. The result is `true` if the read covered the whole
+    /// partition and found a record.
     fn run(
         &self,
         from: Offset,
@@ -267,12 +277,12 @@ impl Reading {
             next = Some(record.next());
             each(record)
         });
-        // Else it would go on fetching.
+        // Without this the client would continue to fetch.
         let _ = self.consumer.unassign();
         answer.map(|()| complete && next.is_some())
     }
 
-    /// Calls `each` with every message, until the end or until it says that it has enough.
+    /// Calls `each` with every message, until the end or until `each` returns `false`.
     fn each_message(
         &self,
         client: &BaseConsumer<Events>,
@@ -298,7 +308,8 @@ impl Reading {
     }
 
     fn start_at(&self, client: &BaseConsumer<Events>, from: Offset) -> Result<(), ReplicaError> {
-        // Connections that broke while nobody asked are made anew by themselves.
+        // Discards old events. librdkafka itself reconnects when a connection breaks between two
+        // calls.
         for _ in 0..MAX_STALE {
             if client.poll(Duration::ZERO).is_none() {
                 break;
@@ -313,9 +324,10 @@ impl Reading {
             .map_err(|error| error::of(error, "a partition cannot be read"))
     }
 
-    /// What passes by itself is waited for; the client tries again.
+    /// Decides about an error. The client itself tries again after a passing error, so the caller
+    /// waits.
     fn judge(&self, error: KafkaError) -> Result<(), ReplicaError> {
-        // It has no group to speak of.
+        // The client never joins a group, so this error does not matter.
         if error.rdkafka_error_code() == Some(Code::GroupAuthorizationFailed) {
             return Ok(());
         }
@@ -343,7 +355,7 @@ impl Reading {
         }
     }
 
-    /// A partition without any record is a new one, unless it begins later than it was made.
+    /// Checks that an empty partition is new: records were removed if its first offset is above 0.
     fn nothing_was_removed(&self) -> Result<(), ReplicaError> {
         let (topic, number) = (self.partition.target.topic(), self.partition.number);
         let (low, _) = self

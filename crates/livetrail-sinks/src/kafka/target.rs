@@ -1,4 +1,4 @@
-//! Where the brokers are, how to log in, and which partition of which topic it is.
+//! The target: brokers, login, topic and partition.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,13 +12,14 @@ use crate::settings::{SaslMechanism, Weakness};
 
 const FORM: &str = "kafka://USER:PASSWORD@HOST:PORT,HOST:PORT/TOPIC?partition=N&sasl=scram-sha-512&tls=on&accept=one-replica";
 
-/// The longest name of a topic that Kafka takes.
+/// The longest topic name that Kafka accepts.
 const TOPIC_BYTES: usize = 249;
 
-/// A topic, and how to get in.
+/// A topic, and how to connect to it.
 ///
-/// Over a network the connection is encrypted and the brokers' certificates are verified, against the system's authorities or
-/// those in [`with_ca_file`](Self::with_ca_file). Only loopback addresses and an explicit `tls=off` go without.
+/// Over a network the connection is encrypted, and the client verifies the brokers' certificates.
+/// It trusts the system's authorities or those in [`with_ca_file`](Self::with_ca_file). Only
+/// loopback addresses and an explicit `tls=off` go without encryption.
 #[derive(Clone)]
 pub struct KafkaTarget {
     brokers: String,
@@ -42,7 +43,7 @@ impl Weakness {
         ("unknown-settings", Self::UnknownSettings),
     ];
 
-    /// Its name in `accept=`.
+    /// The name of the weakness in `accept=`.
     #[must_use]
     pub fn name(self) -> &'static str {
         let found = Self::ALL.iter().find(|(_, weakness)| *weakness == self);
@@ -64,7 +65,7 @@ impl SaslMechanism {
 }
 
 impl KafkaTarget {
-    /// A topic at brokers that are told as `HOST:PORT` or `[ADDRESS]:PORT`.
+    /// Creates a target from brokers in the form `HOST:PORT` or `[ADDRESS]:PORT`, and a topic.
     ///
     /// # Errors
     /// [`SinksError::Broker`], [`SinksError::Topic`].
@@ -105,11 +106,12 @@ impl KafkaTarget {
     /// Reads an address:
     /// `kafka://USER:PASSWORD@HOST:PORT,HOST:PORT/TOPIC?partition=N&sasl=MECHANISM&tls=on&accept=WEAKNESS,WEAKNESS`.
     ///
-    /// All but a host and the topic may be left out. Without `partition` it follows from the origin's hash. `sasl` is `plain`,
-    /// `scram-sha-256` or, without it, `scram-sha-512`. User and password may have characters as `%` and two digits.
+    /// Only a host and the topic are required. Without `partition` the hash of the origin selects
+    /// the partition. `sasl` is `plain`, `scram-sha-256` or `scram-sha-512`, which is the default.
+    /// In the user and the password a character may be `%` and two digits.
     ///
     /// # Errors
-    /// [`SinksError::Address`], which does not repeat it.
+    /// [`SinksError::Address`], which does not repeat the address.
     pub fn parse(address: &str) -> Result<Self, SinksError> {
         read_address(address.trim()).ok_or(SinksError::Address {
             kind: "kafka",
@@ -117,7 +119,8 @@ impl KafkaTarget {
         })
     }
 
-    /// Believes the authorities in this PEM file, and no others. Encrypts also to a loopback address.
+    /// Trusts only the authorities in this PEM file. Also encrypts connections to a loopback
+    /// address.
     #[must_use]
     pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
@@ -125,7 +128,7 @@ impl KafkaTarget {
         self
     }
 
-    /// Shows this certificate: PEM files with the chain and with its key.
+    /// Presents this certificate: PEM files with the chain and with its key.
     #[must_use]
     pub fn with_certificate(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.certificate = Some((chain.into(), key.into()));
@@ -133,55 +136,55 @@ impl KafkaTarget {
         self
     }
 
-    /// Logs in as this user, with the password that is set.
+    /// Logs in as this user, with the password of [`with_password`](Self::with_password).
     #[must_use]
     pub fn with_user(mut self, user: &str) -> Self {
         self.user = Some(user.to_owned());
         self
     }
 
-    /// Logs in like this.
+    /// Logs in with this mechanism.
     #[must_use]
     pub const fn with_mechanism(mut self, mechanism: SaslMechanism) -> Self {
         self.mechanism = mechanism;
         self
     }
 
-    /// Encrypts, or does not, wherever the brokers are.
+    /// Turns encryption on or off, wherever the brokers are.
     #[must_use]
     pub const fn with_tls(mut self, tls: bool) -> Self {
         self.tls = tls;
         self
     }
 
-    /// The number of the log's partition, whatever its origin's hash says.
+    /// Sets the number of the log's partition. The hash of the origin then has no effect.
     #[must_use]
     pub fn with_partition(mut self, number: u16) -> Self {
         self.partition = Some(i32::from(number));
         self
     }
 
-    /// Logs in with this password, whatever the address says.
+    /// Logs in with this password instead of the address's password.
     #[must_use]
     pub fn with_password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self
     }
 
-    /// Takes a topic although it has this weakness.
+    /// Accepts a topic that has this weakness.
     #[must_use]
     pub fn accepting(mut self, weakness: Weakness) -> Self {
         self.accepted.push(weakness);
         self
     }
 
-    /// Brokers and topic: the address without user and password.
+    /// The brokers and the topic: the address without user and password.
     #[must_use]
     pub fn place(&self) -> String {
         format!("kafka://{}/{}", self.brokers, self.topic)
     }
 
-    /// Where brokers are looked for at first, with commas between them.
+    /// The brokers to ask first, with commas between them.
     pub(super) fn brokers(&self) -> &str {
         &self.brokers
     }
@@ -200,7 +203,7 @@ impl KafkaTarget {
         self.accepted.contains(&weakness)
     }
 
-    /// Whether this program, as it was built, can do what is asked; and whether the files are there.
+    /// Checks that this build supports the settings, and that the files can be read.
     pub(super) fn check(&self) -> Result<(), SinksError> {
         let scram = self.user.is_some() && self.mechanism != SaslMechanism::Plain;
         if (self.tls || scram) && !cfg!(feature = "kafka-tls") {
@@ -216,7 +219,7 @@ impl KafkaTarget {
             .try_for_each(|path| readable(path))
     }
 
-    /// What every client of librdkafka gets.
+    /// The settings that all librdkafka clients share.
     pub(super) fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -314,7 +317,7 @@ fn named<T: Copy>(all: &[(&str, T)], wanted: &str) -> Option<T> {
     found.map(|(_, it)| *it)
 }
 
-/// `HOST:PORT` or `[ADDRESS]:PORT`.
+/// Whether this text is `HOST:PORT` or `[ADDRESS]:PORT`.
 fn is_broker(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else {
         return false;
@@ -344,7 +347,7 @@ fn is_topic(name: &str) -> bool {
         && name != ".."
 }
 
-/// With `%41` for `A`.
+/// Decodes percent escapes: `%41` is `A`.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -370,7 +373,7 @@ fn readable(path: &Path) -> Result<(), SinksError> {
     })
 }
 
-/// Without the password.
+/// Prints the target without the password.
 impl fmt::Debug for KafkaTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaTarget")

@@ -1,4 +1,4 @@
-//! The topic: whether its settings keep what is written, and which partition a log has.
+//! The topic: whether its settings keep records, and which partition a log has.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,16 +19,18 @@ use super::target::KafkaTarget;
 use crate::error::SinksError;
 use crate::settings::Weakness;
 
-/// What a topic must take at least: the longest entry, its headers and a checkpoint with cosignatures.
+/// The message size that a topic must accept at least. The longest entry, its headers and a
+/// checkpoint with cosignatures fit.
 const MESSAGE_BYTES: u64 = 256 << 10;
 
-/// What may have come beside an answer: a refusal is among the first.
+/// The most events that are read per answer. A refusal is among the first ones.
 const MAX_EVENTS: usize = 100;
 
-/// How long an answer is waited for before what came beside it is looked at; doubled each time, so that slow brokers are heard.
+/// The timeout of the first request, after which the events are read. It doubles with each attempt,
+/// so slow brokers have enough time.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
 
-/// What `set_up` makes. Everything else is refused by name when a sink starts.
+/// The settings of a topic that `set_up` creates. A sink refuses other values and names them.
 const SETTINGS: [(&str, &str); 4] = [
     ("cleanup.policy", "delete"),
     ("retention.ms", "-1"),
@@ -36,7 +38,7 @@ const SETTINGS: [(&str, &str); 4] = [
     ("unclean.leader.election.enable", "false"),
 ];
 
-/// What of a topic's settings decides whether records are kept: what is told about a topic.
+/// The settings that decide whether the topic keeps records. `set_up` reports them.
 const TOLD: [&str; 6] = [
     "cleanup.policy",
     "retention.ms",
@@ -46,23 +48,23 @@ const TOLD: [&str; 6] = [
     "max.message.bytes",
 ];
 
-/// What [`set_up`] has done, and how the topic is now.
+/// The result of [`set_up`], and the topic's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicSetUp {
-    /// It was not there before.
+    /// Whether this call created the topic.
     pub made: bool,
-    /// Its partitions.
+    /// The number of its partitions.
     pub partitions: usize,
-    /// Replicas of the partition that has the fewest.
+    /// The number of replicas of the partition that has the fewest.
     pub replicas: usize,
-    /// Those of its settings that decide whether records are kept, as far as the brokers tell them.
+    /// The settings that decide whether the topic keeps records, as far as the brokers report them.
     pub settings: Vec<(String, String)>,
-    /// Why a sink would refuse it, in words; `None` when it keeps what is written.
+    /// Why a sink would refuse the topic, in words. `None` if the topic keeps records.
     pub weakness: Option<String>,
 }
 
-/// `is made: partitions 1, replicas 3, cleanup.policy=delete …`
+/// Prints `is made: partitions 1, replicas 3, cleanup.policy=delete …`.
 impl fmt::Display for TopicSetUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.made {
@@ -82,10 +84,10 @@ impl fmt::Display for TopicSetUp {
     }
 }
 
-/// Makes the topic, with settings that keep what is written; one that is there already is left as it is. Either way it is looked
-/// at afterwards.
+/// Creates the topic with settings that keep records. An existing topic stays as it is. In both
+/// cases this function then reads the topic's state.
 ///
-/// Blocks its thread: call it outside of a runtime, or where that is allowed.
+/// It blocks its thread: call it outside of a runtime, or where blocking is allowed.
 ///
 /// # Errors
 /// [`SinksError`].
@@ -131,7 +133,7 @@ pub fn set_up(
     look_at().map_err(|error| failed("look at", error))
 }
 
-/// `false` when somebody else was faster.
+/// Creates the topic. `false` if another program was faster.
 fn make(target: &KafkaTarget, partitions: u16, replicas: u8) -> Result<bool, ReplicaError> {
     let events = Events::of(target);
     let failed = |error| error::of(error, "the brokers do not make it");
@@ -157,7 +159,7 @@ fn make(target: &KafkaTarget, partitions: u16, replicas: u8) -> Result<bool, Rep
     }
 }
 
-/// The partition that this log has, after the topic's settings were found to keep what is written there.
+/// The log's partition, if the topic's settings keep records.
 pub(super) fn place(target: &Arc<KafkaTarget>, origin: &str) -> Result<Partition, ReplicaError> {
     let shape = check(target)?;
     let number = match target.partition() {
@@ -171,7 +173,7 @@ pub(super) fn place(target: &Arc<KafkaTarget>, origin: &str) -> Result<Partition
     Ok(partition)
 }
 
-/// The partition of a log that is read, whatever the topic's settings are.
+/// The log's partition for reading, whatever the topic's settings are.
 pub(super) fn locate(target: &Arc<KafkaTarget>, origin: &str) -> Result<Partition, ReplicaError> {
     let number = match target.partition() {
         Some(number) => number,
@@ -180,8 +182,8 @@ pub(super) fn locate(target: &Arc<KafkaTarget>, origin: &str) -> Result<Partitio
     Ok(Partition::new(target, number, origin))
 }
 
-/// All partitions in which the log may be, whatever the topic's settings are: first the one that it should be in. With more partitions than before
-/// that may be another one.
+/// All partitions that may hold the log, whatever the topic's settings are. The expected one comes
+/// first. After partitions were added, the log may be in another one.
 pub(super) fn everywhere(
     target: &Arc<KafkaTarget>,
     origin: &str,
@@ -196,7 +198,7 @@ pub(super) fn everywhere(
     Ok(all)
 }
 
-/// The topic is there, and keeps what is written.
+/// Checks that the topic exists and keeps records.
 pub(super) fn check(target: &KafkaTarget) -> Result<Shape, ReplicaError> {
     let shape = Shape::ask(target)?;
     let topic = target.topic();
@@ -217,7 +219,8 @@ pub(super) fn check(target: &KafkaTarget) -> Result<Shape, ReplicaError> {
     Ok(shape)
 }
 
-/// Evenly, and the same for ever while the number of partitions is the same.
+/// Selects a partition by hash. Logs are spread evenly, and a log keeps its partition as long as
+/// the number of partitions stays the same.
 fn by_hash(origin: &str, partitions: usize) -> i32 {
     let digest = Sha256::digest(origin.as_bytes());
     let first = digest
@@ -227,7 +230,8 @@ fn by_hash(origin: &str, partitions: usize) -> i32 {
     i32::try_from(first % partitions).unwrap_or(0)
 }
 
-/// With more partitions than before the hash may name another one: the log must not begin there anew.
+/// Checks that no other partition holds the log. After partitions were added, the hash may name
+/// another one, and the log must not start there from scratch.
 fn is_nowhere_else(partition: &Partition, shape: &Shape) -> Result<(), ReplicaError> {
     if Reading::new(partition)?.tail()?.next > 0 {
         return Ok(());
@@ -247,7 +251,7 @@ fn is_nowhere_else(partition: &Partition, shape: &Shape) -> Result<(), ReplicaEr
     Ok(())
 }
 
-/// Partitions, and how many replicas each has.
+/// The partitions, and the number of replicas of each.
 pub(super) struct Shape {
     replicas: BTreeMap<i32, usize>,
 }
@@ -262,7 +266,7 @@ impl Shape {
         })
     }
 
-    /// As soon as all brokers know of it: one that was made just now spreads.
+    /// Waits until all brokers know the topic: a new topic takes time to spread.
     fn appearing(target: &KafkaTarget) -> Result<Self, ReplicaError> {
         let wait = Wait::of(ANSWER);
         loop {
@@ -274,7 +278,7 @@ impl Shape {
         }
     }
 
-    /// `None` when there is no such topic.
+    /// `None` if there is no such topic.
     fn find(target: &KafkaTarget) -> Result<Option<Self>, ReplicaError> {
         let events = Events::of(target);
         let client = consumer(target, &events, Isolation::Committed)?;
@@ -296,7 +300,7 @@ impl Shape {
         Ok((!replicas.is_empty()).then_some(Self { replicas }))
     }
 
-    /// Of the partition that is set, or of the one that has the fewest.
+    /// The replicas of the configured partition, or of the one that has the fewest.
     fn fewest(&self, target: &KafkaTarget) -> Option<usize> {
         match target.partition() {
             Some(number) => self.replicas.get(&number),
@@ -305,7 +309,7 @@ impl Shape {
         .copied()
     }
 
-    /// That the partition that is set is not there.
+    /// Says that the configured partition does not exist.
     fn lacks(&self, target: &KafkaTarget) -> Option<String> {
         let number = target.partition()?;
         (!self.replicas.contains_key(&number)).then(|| {
@@ -317,7 +321,8 @@ impl Shape {
     }
 }
 
-/// What the brokers tell, or why they do not. The answer and what comes beside it arrive in any order, and a refusal says more.
+/// Asks the brokers for metadata. The answer and the events come in any order, and an event may say
+/// more about a refusal.
 fn metadata(
     client: &BaseConsumer<Events>,
     events: &Events,
@@ -328,7 +333,7 @@ fn metadata(
     loop {
         let answer = client.fetch_metadata(Some(topic), look);
         look = look.saturating_mul(2).min(ANSWER);
-        // Events are only seen when they are asked for, one at a time.
+        // librdkafka hands out an event only when a caller asks for it, one at a time.
         for _ in 0..MAX_EVENTS {
             let _ = client.poll(Duration::ZERO);
         }
@@ -367,7 +372,7 @@ fn settings(target: &KafkaTarget) -> Result<Settings, ReplicaError> {
         .collect())
 }
 
-/// What is wrong with the topic, in words, unless it was accepted.
+/// Says what is wrong with the topic, unless the target accepts it.
 fn weakness(target: &KafkaTarget, settings: &Settings, replicas: usize) -> Option<String> {
     let get = |name: &str| settings.get(name).map(String::as_str);
     let refused = |weakness: Weakness, words: String| {
@@ -393,7 +398,8 @@ fn weakness(target: &KafkaTarget, settings: &Settings, replicas: usize) -> Optio
             )
         })
             });
-    // A broker that does not tell has its own way, as those without replicas of Kafka's kind.
+    // Without this setting, `acks=all` counts all replicas. A broker that does not report it may
+    // replicate in another way than Kafka.
     let in_sync: usize = get("min.insync.replicas")
         .and_then(|value| value.parse().ok())
         .unwrap_or(replicas);
@@ -424,7 +430,7 @@ fn weakness(target: &KafkaTarget, settings: &Settings, replicas: usize) -> Optio
         .next()
 }
 
-/// Waits on this thread, which is no runtime's.
+/// Waits on this thread, which must not belong to a runtime.
 fn wait_for<T>(answer: impl Future<Output = Result<T, KafkaError>>) -> Result<T, KafkaError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.map_err(|_| KafkaError::Canceled)?.block_on(answer)
@@ -488,7 +494,8 @@ mod tests {
     #[test]
     fn the_partition_of_a_log_is_the_same_for_ever() {
         assert_eq!(by_hash("example.com/a", 12), by_hash("example.com/a", 12));
-        // From another implementation of SHA-256: a change here would move every log.
+        // The expected values come from another implementation of SHA-256. A change here would move
+        // every log to another partition.
         assert_eq!(
             (by_hash("example.com/a", 8), by_hash("example.com/b", 8)),
             (2, 6)

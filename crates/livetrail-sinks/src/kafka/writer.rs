@@ -1,4 +1,4 @@
-//! What the thread of a sink does. Calls come one at a time, and may block it.
+//! The work of the sink's thread. Calls come one at a time and may block it.
 
 use std::sync::Arc;
 use std::thread;
@@ -11,19 +11,20 @@ use super::tail::{Partition, Reading};
 use super::target::KafkaTarget;
 use super::topic;
 
-/// The longest pause before a partition is taken over again, after the first time that it went wrong; doubled with each more.
+/// The longest pause before a new takeover of the partition, after the first failure. It doubles
+/// with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Doublings of it.
+/// The most doublings of the pause.
 const MAX_DOUBLINGS: u32 = 5;
 
 pub(super) struct Writer {
     target: Arc<KafkaTarget>,
-    /// The log asked about last, and its partition, whose settings were found right.
+    /// The log of the last call and its partition. The topic's settings were checked.
     partition: Option<Partition>,
     reading: Option<Reading>,
     session: Option<Session>,
-    /// Commits in a row that went wrong.
+    /// Consecutive failed commits.
     failures: u32,
 }
 
@@ -39,20 +40,21 @@ impl Writer {
     }
 
     pub(super) fn cursor(&mut self, origin: &str) -> Result<SinkCursor, ReplicaError> {
-        // Another client each time: one that has known the topic for long takes in answers about where it went, if it was made again meanwhile.
+        // Each call gets a new client. A client that has known the topic for long accepts answers
+        // about its new brokers if the topic was created again meanwhile.
         self.reading = None;
         let tail = self.reading(origin, |reading| {
             let tail = reading.tail()?;
             reading.has_its_head()?;
             Ok(tail)
         })?;
-        // Somebody else was here.
+        // Another writer has written to the partition.
         self.session
             .take_if(|session| !session.is_for(origin) || session.next() != tail.next);
         Ok(tail.cursor())
     }
 
-    /// Whatever the topic's settings are, with clients of its own.
+    /// Reads checkpoints, whatever the topic's settings are, with clients of its own.
     pub(super) fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
         for partition in topic::everywhere(&self.target, seen.origin())? {
             Reading::new(&partition)?.sightings(seen)?;
@@ -68,7 +70,8 @@ impl Writer {
         let next = match &self.session {
             Some(session) if session.is_for(origin) => session.next(),
             _ => {
-                // Whoever writes there at this moment is looked at, and given time, before being fenced off.
+                // Another writer may be at work. Before this sink fences it off, it waits and reads
+                // again.
                 self.pause();
                 self.reading(origin, Reading::tail)?.next
             }
@@ -86,7 +89,7 @@ impl Writer {
         })
     }
 
-    /// Asks for everything anew: topic, settings, and the end of the partition where that is known.
+    /// Asks again for the topic, its settings and, if the partition is known, its end.
     pub(super) fn health(&mut self) -> Result<(), ReplicaError> {
         topic::check(&self.target)?;
         let origin = self
@@ -99,7 +102,7 @@ impl Writer {
         }
     }
 
-    /// Writes at this index, with the session there is or a new one.
+    /// Writes at this index, with the current session or a new one.
     fn write(
         &mut self,
         origin: &str,
@@ -130,7 +133,7 @@ impl Writer {
         }
     }
 
-    /// The session, out of its place: after an error it is of no use any more.
+    /// Takes the session out of its field. After an error it is not put back.
     fn session_for(&mut self, origin: &str) -> Result<Session, ReplicaError> {
         match self.session.take() {
             Some(mut session) if session.is_for(origin) => {
@@ -156,7 +159,8 @@ impl Writer {
         Ok(answer)
     }
 
-    /// Two writers by mistake fence each other off. At random one of them is left alone for long enough.
+    /// Waits for a random time. Two writers by mistake fence each other off, and the random pause
+    /// gives one of them enough time.
     fn pause(&self) {
         if self.failures > 0 {
             let most = FIRST_PAUSE.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS));
@@ -177,7 +181,8 @@ impl Writer {
     }
 }
 
-/// What of a range is not there yet; `None` when all of it is. What is there must be the same.
+/// The part of a range that is not in the partition yet, or `None` if all of it is there. The
+/// entries that are there must be the same.
 fn rest(
     reading: &Reading,
     range: &SealedRange,
@@ -205,7 +210,7 @@ fn rest(
                     theirs,
                 });
             }
-            // In a gap, or removed: it cannot be compared.
+            // The entries are in a gap or were removed, so they cannot be compared.
             _ => return Err(moved),
         }
     }

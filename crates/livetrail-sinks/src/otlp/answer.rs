@@ -1,4 +1,4 @@
-//! What a collector's answer means for a replica.
+//! Converts a collector's answer into a result for a replica.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,20 +9,21 @@ use livetrail_replica::ReplicaError;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message;
 
-/// The longest that is waited because a collector says so.
+/// The longest wait that a collector may request.
 const MAX_WAIT: Duration = Duration::from_secs(3_600);
 
-/// The most of a collector's own words that is repeated.
+/// The most characters of a collector's message that an error repeats.
 const MAX_WORDS: usize = 300;
 
-/// What a collector says when it refuses a request as a whole (`google.rpc.Status`).
+/// The body of a collector's answer if it refuses a request as a whole (`google.rpc.Status`).
 #[derive(Clone, PartialEq, Message)]
 struct Status {
     #[prost(string, tag = "2")]
     message: String,
 }
 
-/// An answer with a status of success: whether all of the records at these indexes were taken.
+/// Checks an answer with a status of success: the collector must have accepted all records at these
+/// indexes.
 pub(super) fn taken(place: &str, sent: &Range<u64>, body: &[u8]) -> Result<(), ReplicaError> {
     let Ok(answer) = ExportLogsServiceResponse::decode(body) else {
         return Err(ReplicaError::unsuitable(format!(
@@ -51,7 +52,7 @@ pub(super) fn taken(place: &str, sent: &Range<u64>, body: &[u8]) -> Result<(), R
     })
 }
 
-/// An answer with any other status.
+/// The error for an answer with any other status.
 pub(super) fn refused(place: &str, status: u16, body: &[u8]) -> ReplicaError {
     let words = Status::decode(body).map_or_else(|_| String::new(), |status| cut(&status.message));
     let what = match words.as_str() {
@@ -79,7 +80,8 @@ pub(super) fn refused(place: &str, status: u16, body: &[u8]) -> ReplicaError {
     }
 }
 
-/// How long the collector wants to be left alone (RFC 9110, section 10.2.3): in seconds, or until a time, which is told from the collector's own.
+/// How long the collector wants to receive no requests (RFC 9110, section 10.2.3). It gives
+/// seconds, or a time, which counts from the collector's own clock.
 pub(super) fn wait(status: u16, headers: &HeaderMap) -> Option<Duration> {
     if !matches!(status, 429 | 503) {
         return None;
@@ -98,7 +100,7 @@ pub(super) fn wait(status: u16, headers: &HeaderMap) -> Option<Duration> {
     Some(wait.min(MAX_WAIT))
 }
 
-/// Another's words on one line.
+/// Puts a message of another program on one line.
 fn cut(words: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     words.chars().take(MAX_WORDS).map(plain).collect()

@@ -1,4 +1,4 @@
-//! Requests to a collector, and when not to make one.
+//! Requests to a collector, and the times at which it wants none.
 
 use std::fmt;
 use std::io::Write as _;
@@ -27,13 +27,13 @@ use super::target::OtlpTarget;
 use crate::error::SinksError;
 use crate::tls;
 
-/// The most that is read of an answer.
+/// The most bytes that are read of an answer.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 pub(super) struct Client {
     http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
     target: OtlpTarget,
-    /// The collector wants to be left alone until then.
+    /// The collector wants no requests before this time.
     not_before: Mutex<Option<Instant>>,
 }
 
@@ -55,7 +55,7 @@ impl Client {
         })
     }
 
-    /// Sends entries of one log in as many requests as they take, in order.
+    /// Sends entries of one log in order, in as many requests as they need.
     pub(super) async fn send_entries(
         &self,
         origin: &str,
@@ -83,7 +83,8 @@ impl Client {
         self.send(origin, &sent, records).await
     }
 
-    /// Sends one request, for the entries at these indexes. Without records it only asks whether the collector would take some.
+    /// Sends one request for the entries at these indexes. Without records, it only checks that the
+    /// collector accepts requests.
     pub(super) async fn send(
         &self,
         origin: &str,
@@ -152,7 +153,7 @@ impl Client {
         })
     }
 
-    /// Nothing that can panic runs under this lock.
+    /// No code that can panic runs under this lock.
     fn not_before(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.not_before
             .lock()
@@ -170,12 +171,12 @@ impl fmt::Debug for Client {
 
 fn packed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    // A vector takes everything.
+    // Writing to a vector cannot fail.
     let _ = encoder.write_all(bytes);
     encoder.finish().unwrap_or_default()
 }
 
-/// No answer: the network, or TLS.
+/// The error if there is no answer: the network or TLS failed.
 fn not_sent(place: &str, error: Error) -> ReplicaError {
     match tls::error_in(&error) {
         Some(found) if tls::is_about_certificates(found) => ReplicaError::Certificate {

@@ -1,29 +1,41 @@
-//! OTLP: each record as a log record of OpenTelemetry, posted as protobuf over HTTP (OTLP 1.x, section OTLP/HTTP).
+//! OTLP: each record is a log record of OpenTelemetry. The sink posts it as protobuf over HTTP
+//! (OTLP 1.x, section OTLP/HTTP).
 //!
 //! ```text
 //!  POST ENDPOINT/v1/logs            resource   service.name, livetrail.origin
 //!  Content-Type:                    scope      livetrail, its version
-//!    application/x-protobuf         record     time          the record's
-//!  Content-Encoding: gzip             severity      error for losses, warning for refusals and evictions, info 2 for the server and its
-//!    (unless told otherwise)                        operators, info for the rest
-//!                                     event name    the action
-//!                                     body          the record's exact bytes as text, so that the leaf hash can be computed again
-//!                                     attributes    livetrail.index, livetrail.leaf, livetrail.action, livetrail.session, …
+//!    application/x-protobuf         record     time        the record's
+//!  Content-Encoding: gzip                      severity    by the record, see below
+//!    (by default)                              event name  the action
+//!                                              body        the record's exact bytes as text
+//!                                              attributes  livetrail.index, livetrail.leaf,
+//!                                                          livetrail.action, livetrail.session, …
 //! ```
 //!
-//! - **An entry that is no record** has its bytes as the body. **Entries that were pruned** before an optional sink had them are a record with the event
-//!   name `gap`, and `livetrail.first_index` and `livetrail.next_index` (without the latter).
-//! - **A batch** goes out in requests of at most [`MAX_REQUEST_ENTRIES`] records and about a mebibyte, one after the other; the cursor moves after the last.
+//! The severity is error for losses, warning for refusals and evictions, info 2 for the server and
+//! its operators, and info for the rest. A reader can compute the leaf hash again from the body.
 //!
-//! # What is promised, and what is not
+//! - **An entry that is not a record** has its bytes as the body.
+//! - **Entries that were pruned** before an optional sink received them are a record with the event
+//!   name `gap`, `livetrail.first_index` and `livetrail.next_index`. The entry at the second index
+//!   is not missing.
+//! - **A batch** goes out in requests of at most [`MAX_REQUEST_ENTRIES`] records and about a
+//!   mebibyte, one after the other. The cursor moves after the last one.
 //!
-//! - **Promised:** the collector has answered each request with success, in order, at least once. What is not known to be answered is sent again.
-//! - **Not promised:** what it does then. Most collectors answer when they have a request in memory.
-//! - **A partial success is none**: when a collector rejects some records of a request, that is said at once with how many, of which entries and why, and the cursor
-//!   stays. The specification would have a client drop them; an audit trail must not.
-//! - **429 and 503 with `Retry-After`**: nothing is sent before that time, at most an hour.
+//! # Guarantees
 //!
-//! The cursor is in a file ([`local_cursor`](crate::local_cursor)), so what is in the collector may be there twice after a crash.
+//! - **Guaranteed:** the collector has answered each request with success, in order, at least once.
+//!   If it is not known whether a request was answered, the sink sends it again.
+//! - **Not guaranteed:** what the collector does then. Most collectors answer when they have a
+//!   request in memory.
+//! - **A partial success is an error.** If a collector rejects some records of a request, the sink
+//!   reports how many, the range of entries and the reason at once, and the cursor stays. The
+//!   specification wants a client to drop them; an audit trail must not.
+//! - **429 and 503 with `Retry-After`**: the sink sends nothing before that time, for at most an
+//!   hour.
+//!
+//! The cursor is in a file ([`local_cursor`](crate::local_cursor)), so the collector may have
+//! records twice after a crash.
 
 mod answer;
 mod build;

@@ -16,16 +16,16 @@ use crate::severity::of_record;
 /// The most records in a request.
 pub const MAX_REQUEST_ENTRIES: usize = 2_048;
 
-/// A request ends with the entry that brings its entries to so many bytes.
+/// A request ends with the entry that brings its entries to this many bytes.
 pub(super) const MAX_REQUEST_BYTES: usize = 1 << 20;
 
 /// The fields that become attributes.
 static ATTRIBUTES: LazyLock<Vec<Field>> = LazyLock::new(|| Field::attributes().collect());
 
-/// The name of the event that stands for entries which were pruned before the sink had them.
+/// The event name for entries that were pruned before the sink received them.
 const GAP: &str = "gap";
 
-/// These records of one log as a request.
+/// A request with these records of one log.
 pub(super) fn request(
     service_name: &str,
     origin: &str,
@@ -57,7 +57,7 @@ pub(super) fn request(
     }
 }
 
-/// An entry.
+/// The log record for an entry.
 pub(super) fn entry(index: u64, leaf: &Hash, entry: &[u8]) -> LogRecord {
     let mut attributes = vec![
         number("livetrail.index", index),
@@ -78,7 +78,7 @@ pub(super) fn entry(index: u64, leaf: &Hash, entry: &[u8]) -> LogRecord {
     let time_unix_nano = record.ts_ms.saturating_mul(1_000_000);
     LogRecord {
         time_unix_nano,
-        // When the trail had it: nothing between the two is measured.
+        // The time of the record: the trail does not measure when it received it.
         observed_time_unix_nano: time_unix_nano,
         event_name: record.action.label().to_owned(),
         body: Some(value(Value::StringValue(exact.to_owned()))),
@@ -87,7 +87,7 @@ pub(super) fn entry(index: u64, leaf: &Hash, entry: &[u8]) -> LogRecord {
     }
 }
 
-/// Entries that are missing.
+/// The log record for missing entries.
 pub(super) fn gap(gap: &Gap) -> LogRecord {
     LogRecord {
         event_name: GAP.to_owned(),
@@ -104,12 +104,13 @@ fn add_fields(attributes: &mut Vec<KeyValue>, record: &AuditRecord) {
     for field in ATTRIBUTES.iter() {
         let name = || format!("livetrail.{}", field.name());
         attributes.extend(match field.get(record) {
-            // Only an application may be empty without saying anything.
+            // An empty application means the server as a whole, so it is left out. Other texts
+            // stay.
             Some(FieldValue::Text("")) if field.kind() == FieldType::Name => None,
             Some(FieldValue::Text(value)) => Some(text(&name(), value)),
             Some(FieldValue::Id(value)) => Some(text(&name(), &value.to_string())),
             Some(FieldValue::Number(value)) => Some(number(&name(), value)),
-            // Neither personal data nor anything else becomes an attribute.
+            // Personal data and all other fields do not become attributes.
             _ => None,
         });
     }
@@ -119,7 +120,7 @@ fn of_severity(severity: Severity) -> LogRecord {
     let (number, text) = match severity {
         Severity::Error => (SeverityNumber::Error, "error"),
         Severity::Warning => (SeverityNumber::Warn, "warning"),
-        // As the specification maps syslog's.
+        // The specification maps syslog's severities in this way.
         Severity::Notice => (SeverityNumber::Info2, "notice"),
         Severity::Informational => (SeverityNumber::Info, "info"),
     };

@@ -13,19 +13,19 @@ use crate::settings::Settings;
 pub struct Otlp {
     /// The collector's URL.
     pub endpoint: String,
-    /// Whether a collector on another machine may be sent to without TLS.
+    /// Whether the sink may send to another machine without TLS.
     #[serde(default)]
     pub insecure: bool,
-    /// The authorities to trust, in PEM. `None`: the system's.
+    /// The authorities to trust, in PEM. `None` means the system's authorities.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
     /// Our certificate and its chain, in PEM.
     #[serde(default)]
     pub certificate_file: Option<PathBuf>,
-    /// Its key, in PEM.
+    /// The key of our certificate, in PEM.
     #[serde(default)]
     pub key_file: Option<PathBuf>,
-    /// How requests are packed.
+    /// The compression of requests.
     #[serde(default)]
     pub compression: Compression,
     /// `service.name` of the resource.
@@ -36,14 +36,14 @@ pub struct Otlp {
     pub header: Vec<Header>,
 }
 
-/// How requests are packed.
+/// The compression of requests.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// With gzip.
+    /// Requests are compressed with gzip.
     #[default]
     Gzip,
-    /// Not at all.
+    /// Requests are not compressed.
     None,
 }
 
@@ -69,7 +69,7 @@ fn service_name() -> String {
 }
 
 impl Otlp {
-    /// Its files.
+    /// The files for TLS.
     pub(crate) fn tls(&self) -> TlsFiles<'_> {
         let (chain, key) = (&self.certificate_file, &self.key_file);
         TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())
@@ -77,7 +77,7 @@ impl Otlp {
 }
 
 impl Header {
-    /// Its value.
+    /// The value of the header.
     pub(crate) fn secret(&self) -> Secret<'_> {
         Secret::of("value")
             .itself(self.value.as_ref())

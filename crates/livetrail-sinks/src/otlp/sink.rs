@@ -1,4 +1,4 @@
-//! The sink: requests, and then the cursor.
+//! The sink: it sends requests, and then it moves the cursor.
 
 use std::path::Path;
 
@@ -12,9 +12,11 @@ use crate::at_least_once::{AtLeastOnce, Sent, Transport};
 use crate::error::SinksError;
 use crate::local_cursor::Claim;
 
-/// A collector of OpenTelemetry as a replica of the ledger. See the [module](super) for what it is sent, and what is promised.
+/// A collector of OpenTelemetry as a replica of the ledger. The [module](super) describes the
+/// requests and the guarantees.
 ///
-/// Many logs and sinks may send to one collector. Its cursors are in a file for each log. Memory: a request, which is about 2 MiB.
+/// Many logs and sinks may send to one collector. The sink has a cursor file for each log. Memory:
+/// one request, which is about 2 MiB.
 pub type OtlpSink = AtLeastOnce<Collector>;
 
 /// Requests to a collector.
@@ -22,10 +24,10 @@ pub type OtlpSink = AtLeastOnce<Collector>;
 pub struct Collector(Client);
 
 impl OtlpSink {
-    /// A sink of this name, whose cursors are in `folder`. Connects when it is used.
+    /// Creates a sink with this name and with cursors in `folder`. It connects at its first call.
     ///
     /// # Errors
-    /// Files with certificates cannot be used, or there is no TLS to a collector beyond this machine.
+    /// The files with certificates are not usable, or a collector on another machine has no TLS.
     pub fn new(
         name: impl Into<String>,
         target: OtlpTarget,
@@ -55,7 +57,7 @@ impl Transport for Collector {
         Ok(claim)
     }
 
-    /// Sends a request without records, which a collector answers as any other.
+    /// Sends a request without records. A collector answers it like any other.
     async fn health(&self) -> Result<(), ReplicaError> {
         self.0.send("", &(0..0), Vec::new()).await
     }

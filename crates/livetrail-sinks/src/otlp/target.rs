@@ -1,4 +1,4 @@
-//! Where the collector is, how to get in, and what stands in the resource.
+//! The target: the collector, how to connect to it, and the resource's attributes.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,13 +11,13 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::error::SinksError;
 use crate::tls;
 
-/// What an endpoint looks like.
+/// The form of a valid endpoint.
 const FORM: &str = "http(s)://HOST:PORT, or with a path where that is not /v1/logs";
 
-/// Where collectors take logs (OTLP/HTTP).
+/// The path at which collectors accept logs (OTLP/HTTP).
 const DEFAULT_PATH: &str = "/v1/logs";
 
-/// The most headers beside our own.
+/// The most headers of the settings.
 const MAX_HEADERS: usize = 32;
 
 /// A collector.
@@ -34,7 +34,8 @@ pub struct OtlpTarget {
 }
 
 impl OtlpTarget {
-    /// Reads an endpoint: `https://HOST:PORT`, to which `/v1/logs` is added, or a URL with a path of its own. Without a password in it.
+    /// Reads an endpoint: `https://HOST:PORT`, to which this adds `/v1/logs`, or a URL with its own
+    /// path. The endpoint must not have a password in it.
     ///
     /// # Errors
     /// [`SinksError::Address`].
@@ -74,24 +75,24 @@ impl OtlpTarget {
         })
     }
 
-    /// Believes the authorities in this PEM file, and no others.
+    /// Trusts only the authorities in this PEM file.
     #[must_use]
     pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
         self
     }
 
-    /// Shows this certificate: PEM files with the chain and with its key.
+    /// Presents this certificate: PEM files with the chain and with its key.
     #[must_use]
     pub fn with_certificate(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.certificate = Some((chain.into(), key.into()));
         self
     }
 
-    /// Sends this header with each request. Its value is a secret: it is never shown.
+    /// Sends this header with each request. Its value is a secret: nothing shows it.
     ///
     /// # Errors
-    /// [`SinksError::Header`], also when there are 32 already.
+    /// [`SinksError::Header`], also if there are already 32 headers.
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, SinksError> {
         let refused = || SinksError::Header {
             name: name.to_owned(),
@@ -106,28 +107,28 @@ impl OtlpTarget {
         Ok(self)
     }
 
-    /// Sends requests as they are, not packed with gzip.
+    /// Sends requests without compression.
     #[must_use]
     pub const fn uncompressed(mut self) -> Self {
         self.compresses = false;
         self
     }
 
-    /// The resource's `service.name`, which is `livetrail` unless told otherwise.
+    /// Sets the resource's `service.name`. The default is `livetrail`.
     #[must_use]
     pub fn with_service_name(mut self, name: impl Into<String>) -> Self {
         self.service_name = name.into();
         self
     }
 
-    /// Goes without TLS also beyond this machine.
+    /// Allows a connection without TLS to another machine.
     #[must_use]
     pub const fn insecure(mut self) -> Self {
         self.insecure = true;
         self
     }
 
-    /// Where it is, for people.
+    /// The endpoint, for people.
     #[must_use]
     pub fn place(&self) -> String {
         self.uri.to_string()
@@ -170,7 +171,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
-/// Without the headers' values.
+/// Prints the target without the headers' values.
 impl fmt::Debug for OtlpTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();

@@ -1,4 +1,4 @@
-//! One connection: the statements of a batch, each of which may fail, and then the connection is given up.
+//! A connection and the statements of a batch. The sink drops the connection after any error.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -17,13 +17,14 @@ use super::error::{is_lost_swap, replica_error};
 use super::schema::{OLDEST_VERSION, SCHEMA_VERSION};
 use super::{copy, target::PostgresTarget};
 
-/// Rows are handed to the server when so many bytes of them are there.
+/// The sink hands rows to the server after it has collected this many bytes of them.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// How many logs and months a connection remembers before it forgets them all.
 const MAX_REMEMBERED: usize = 1_024;
 
-/// A server that hears nothing from us for about half a minute gives up what we left behind.
+/// The settings of a session. A server that hears nothing from us for about half a minute ends our
+/// abandoned session.
 const SESSION: &str = "SET timezone = 'UTC'; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; \
     SET tcp_keepalives_count = 4; SET idle_in_transaction_session_timeout = '60s'; \
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
@@ -42,10 +43,11 @@ const CHECKPOINT: &str = "INSERT INTO livetrail.checkpoints (log_id, size, note)
 
 const HAND_OVER: &str = "INSERT INTO livetrail.hand_overs (log_id, key_id, size, note) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 
-/// Checkpoints that are asked for at once when it is looked what the table has seen, the largest first.
+/// The number of checkpoints per query for sightings. The largest come first.
 const SEEN_AT_ONCE: i64 = 16;
 
-/// Rows of `checkpoints` that may be something else before the answer is given up as incomplete.
+/// The most rows of `checkpoints` without a valid signature. After that the answer counts as
+/// incomplete.
 const MAX_UNSIGNED: usize = 4_096;
 
 const HANDED_OVER: &str = "SELECT h.note FROM livetrail.hand_overs h JOIN livetrail.logs l USING (log_id) \
@@ -57,12 +59,13 @@ const SEEN: &str = "SELECT k.size, k.note FROM livetrail.checkpoints k JOIN live
 const LEAVES: &str = "SELECT index, leaf FROM livetrail.records \
     WHERE log_id = $1 AND index >= $2 AND index < $3 ORDER BY index";
 
-/// Up to the year 9999, which `to_timestamp` can do.
+/// Creates the partition of a time. The time is at most in the year 9999, the limit of
+/// `to_timestamp`.
 const PARTITION: &str =
     "SELECT livetrail.ensure_partition(to_timestamp(LEAST($1::bigint, 253402300799)::float8))";
 
-/// A connection that is logged in, to a schema of the right version. When it is dropped it is closed at once, and the server undoes
-/// what was not committed.
+/// An open session with a schema of the right version. Dropping it closes it at once, and the
+/// server undoes the uncommitted changes.
 pub(super) struct Connection {
     client: Client,
     _driver: Driver,
@@ -71,16 +74,16 @@ pub(super) struct Connection {
     commit: Statement,
     checkpoint: Statement,
     copy: Statement,
-    /// Ids of logs that are known to be there, by origin.
+    /// The ids of logs that exist, by origin.
     logs: BTreeMap<String, i32>,
-    /// Months whose partition is known to be there, or not to be wanted, as `year * 12 + month`.
+    /// The months that need no new partition, as periods of 28 days since 1970.
     months: Vec<i64>,
 }
 
-/// What became of a compare-and-swap.
+/// The result of a compare-and-swap.
 enum Swap {
     Done,
-    /// The cursor is elsewhere; nothing was changed.
+    /// The cursor is elsewhere, and nothing has changed.
     Lost,
 }
 
@@ -93,7 +96,7 @@ impl Connection {
         let what = format!("cannot connect to {place}");
         let connected = target.config().connect(tls).await;
         let (client, connection) = connected.map_err(|error| replica_error(&what, error))?;
-        // Its errors come to whoever waits for an answer.
+        // The caller that waits for an answer receives the connection's errors.
         let driver = Driver(tokio::spawn(async move {
             let _ = connection.await;
         }));
@@ -116,7 +119,7 @@ impl Connection {
         })
     }
 
-    /// Whether it is known to have ended.
+    /// Whether the connection is known to have ended.
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
@@ -139,7 +142,8 @@ impl Connection {
         Ok(cursor)
     }
 
-    /// Offers checkpoints from the largest down, until one of them is signed. Rows of others and what was cut off them change nothing.
+    /// Offers checkpoints from the largest down, until one has a valid signature. Foreign and
+    /// truncated rows change nothing.
     pub(super) async fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
         if self.version >= SCHEMA_VERSION {
             let rows = self.client.query(HANDED_OVER, &[&seen.origin()]).await;
@@ -180,7 +184,7 @@ impl Connection {
         })
     }
 
-    /// All of the contract's `append`: new entries are committed, known ones compared.
+    /// Does the whole `append` of the trait: commits new entries and compares known ones.
     pub(super) async fn append(&mut self, range: &SealedRange) -> Result<(), ReplicaError> {
         let log = self.log(range.origin()).await?;
         if matches!(self.swap_in(log, range).await?, Swap::Done) {
@@ -248,8 +252,8 @@ impl Connection {
         Ok(())
     }
 
-    /// One transaction: the cursor, then the records, then the checkpoint. Whoever moves the cursor first makes others
-    /// wait, and then lose.
+    /// Runs one transaction: first the cursor, then the records, then the checkpoint. A writer that
+    /// moves the cursor first makes other writers wait, and they then fail.
     async fn swap_in(&mut self, log: i32, range: &SealedRange) -> Result<Swap, ReplicaError> {
         let records: Vec<_> = range
             .entries()
@@ -275,8 +279,8 @@ impl Connection {
             Err(error) => return Err(failed(error)),
         }
         self.copy(log, range, &records).await?;
-        // One that covers rows which are still to come would accuse the present owner of the table:
-        // it comes with the last of them.
+        // A checkpoint that also covers later rows would accuse the table's present owner. It is
+        // written with the last of those rows.
         if size <= next {
             let note: &[u8] = range.note();
             self.client
@@ -341,7 +345,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Compares what is there of a range, below `next`, with it.
+    /// Compares a range with the entries below `next` that are there.
     async fn compare(&self, log: i32, range: &SealedRange, next: u64) -> Result<(), ReplicaError> {
         let end = next.min(range.next());
         let rows = self
@@ -381,12 +385,13 @@ impl Connection {
         Ok(next.and_then(|next| u64::try_from(next).ok()).unwrap_or(0))
     }
 
-    /// The id of a log, which is made when it is new.
+    /// The id of a log. Adds the log if it is new.
     async fn log(&mut self, origin: &str) -> Result<i32, ReplicaError> {
         if let Some(log) = self.logs.get(origin) {
             return Ok(*log);
         }
-        // With the row of `commits` in the same statement: a log without a beginning of its chain would take nothing.
+        // The same statement adds the row of `commits`: a log without the start of its chain could
+        // accept nothing.
         let statement = "WITH new AS (INSERT INTO livetrail.logs (origin) VALUES ($1) ON CONFLICT DO NOTHING RETURNING log_id) \
             INSERT INTO livetrail.commits (log_id, next_index, checkpoint_size) SELECT log_id, 0, 0 FROM new";
         let find = "SELECT log_id FROM livetrail.logs WHERE origin = $1";
@@ -418,14 +423,15 @@ impl Connection {
         Ok(log)
     }
 
-    /// Partitions for the months of these records, as far as the schema wants them.
+    /// Creates the partitions for the months of these records, as far as the schema wants them.
     async fn ensure_partitions(
         &mut self,
         records: &[Option<AuditRecord>],
     ) -> Result<(), ReplicaError> {
         for record in records {
             let ts_ms = copy::ts_ms(record.as_ref());
-            // No month has fewer than 28 days: such a period touches one or two, those at its edges.
+            // No month has fewer than 28 days, so such a period touches at most two months: those
+            // at its edges.
             let period = int(ts_ms / (28 * 86_400_000));
             if self.months.contains(&period) {
                 continue;
@@ -445,7 +451,7 @@ impl Connection {
         Ok(())
     }
 
-    /// A column, of whatever type the server says that it is.
+    /// Reads a column of a row. A column of an unexpected type is an error.
     fn get<'a, T: FromSql<'a>>(&self, row: &'a Row, column: usize) -> Result<T, ReplicaError> {
         row.try_get(column)
             .map_err(|error| self.failed("read an answer", error))
@@ -485,12 +491,12 @@ async fn check_version(client: &Client, place: &str) -> Result<i32, ReplicaError
     Ok(usable)
 }
 
-/// An index or a count; they are below 2^53.
+/// An index or a count as an `i64`. Both are below 2^53.
 fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// The task that moves a connection's bytes; it ends with its connection.
+/// The task that moves a connection's bytes. It ends with the connection.
 struct Driver(JoinHandle<()>);
 
 impl Drop for Driver {

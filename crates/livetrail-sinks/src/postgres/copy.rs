@@ -1,4 +1,4 @@
-//! Rows in the binary format of `COPY` (PostgreSQL, `sql-copy`, "Binary Format").
+//! Encodes rows in the binary format of `COPY` (PostgreSQL, `sql-copy`, "Binary Format").
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use livetrail_record::{AuditRecord, Field, FieldType, FieldValue, parse_canonical};
 use livetrail_tlog::Hash;
 
-/// The columns around those of a record's fields.
+/// The columns before and after those of a record's fields.
 const BEFORE: [&str; 3] = ["log_id", "index", "ts"];
 const AFTER: [&str; 2] = ["leaf", "entry"];
 
@@ -21,17 +21,17 @@ pub(super) static STATEMENT: LazyLock<String> = LazyLock::new(|| {
     format!("COPY livetrail.records ({columns}) FROM STDIN (FORMAT binary)")
 });
 
-/// How many columns a row has.
+/// The number of columns in a row.
 static COLUMNS: LazyLock<i16> =
     LazyLock::new(|| i16::try_from(columns().len()).unwrap_or(i16::MAX));
 
-/// The fields of the columns.
+/// The fields that have columns.
 static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| Field::columns().collect());
 
-/// Signature, flags, no header extension.
+/// The signature, the flags and an empty header extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
-/// From 1970 to 2000, where PostgreSQL's time begins.
+/// The time from 1970 to 2000, the start of PostgreSQL's time.
 const EPOCH_MS: i64 = 946_684_800_000;
 
 pub(super) fn begin(out: &mut BytesMut) {
@@ -42,17 +42,17 @@ pub(super) fn end(out: &mut BytesMut) {
     out.put_i16(-1);
 }
 
-/// The time of a row; what is no record is of 1970.
+/// The time of a row. An entry that is not a record has 1970.
 pub(super) fn ts_ms(record: Option<&AuditRecord>) -> u64 {
     record.map_or(0, |record| record.ts_ms)
 }
 
-/// An entry as a record, if it is one.
+/// Parses an entry as a record. `None` if it is not a record.
 pub(super) fn parse(entry: &[u8]) -> Option<AuditRecord> {
     parse_canonical(entry).ok()
 }
 
-/// One row.
+/// Appends one row.
 pub(super) fn row(
     out: &mut BytesMut,
     log_id: i32,
@@ -77,7 +77,7 @@ pub(super) fn row(
             Some(FieldValue::Id(value)) => bytea(out, value.as_bytes()),
             Some(FieldValue::Nonce(value)) => bytea(out, value),
             Some(FieldValue::Flag(value)) => flag(out, value),
-            // A flag is not null.
+            // A flag is never null.
             None if field.kind() == FieldType::Flag => flag(out, false),
             _ => null(out),
         }
@@ -86,7 +86,7 @@ pub(super) fn row(
     bytea(out, entry);
 }
 
-/// Microseconds since 2000. A record's times are below 2^53 ms, which fits.
+/// Converts to microseconds since 2000. A record's times are below 2^53 ms, so the result fits.
 fn timestamp(ts_ms: u64) -> i64 {
     i64::try_from(ts_ms)
         .unwrap_or(i64::MAX)
@@ -104,7 +104,8 @@ fn flag(out: &mut BytesMut, value: bool) {
     out.put_u8(u8::from(value));
 }
 
-/// PostgreSQL's text has no NUL; the entry has it as it came.
+/// PostgreSQL's text cannot have a NUL, so this replaces it. The column `entry` keeps the exact
+/// bytes.
 fn text(out: &mut BytesMut, value: &str) {
     if value.contains('\0') {
         bytea(out, value.replace('\0', "\u{fffd}").as_bytes());
@@ -132,7 +133,7 @@ fn null(out: &mut BytesMut) {
 mod tests {
     use super::*;
 
-    /// The names and types of the columns of `livetrail.records` as the schema makes them.
+    /// The names and types of the columns of `livetrail.records` in the schema.
     fn in_schema() -> Vec<(&'static str, &'static str)> {
         let schema = include_str!("sql/001.sql");
         let table = schema

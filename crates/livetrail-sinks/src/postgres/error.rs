@@ -1,4 +1,4 @@
-//! What a server's errors mean for a replica.
+//! Converts a server's errors into errors of a replica.
 
 use std::error::Error as StdError;
 
@@ -6,33 +6,35 @@ use livetrail_replica::ReplicaError;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-/// The class of a server's error, by its SQLSTATE (PostgreSQL, appendix A), else by what broke.
+/// Converts a server's error by its SQLSTATE (PostgreSQL, appendix A), or else by its cause.
 pub(super) fn replica_error(what: &str, error: Error) -> ReplicaError {
     let Some(code) = error.code().cloned() else {
         return broken(what, error);
     };
     let source = Some(error.into());
     match code.code() {
-        // Invalid authorization; insufficient privilege, also from our triggers.
+        // These codes mean an invalid authorization or a missing privilege. Our triggers use them,
+        // too.
         code if code.starts_with("28") || code == "42501" => ReplicaError::Denied {
             what: format!(
                 "{what}: not allowed; check user and password, and grant the role livetrail_writer"
             ),
             source,
         },
-        // No such database, schema, table, column, function.
+        // These codes mean that a database, schema, table, column or function does not exist.
         "3D000" | "3F000" | "42P01" | "42703" | "42883" => ReplicaError::Unsuitable {
             what: format!(
                 "{what}: the schema is not there; run `livetrail trail sinks init postgres`"
             ),
             source,
         },
-        // The records' key: somebody put rows beyond the cursor.
+        // The key of the records already exists: someone has added rows beyond the cursor.
         "23505" => ReplicaError::Damaged {
             what: format!("{what}: rows are there already beyond the cursor"),
             source,
         },
-        // Data exceptions, constraints, raised exceptions: the same rows will never be taken.
+        // These codes mean data exceptions, constraints and raised exceptions. The server will
+        // never accept the same rows.
         code if code.starts_with("22") || code.starts_with("23") || code == "P0001" => {
             ReplicaError::Rejected {
                 what: format!("{what}: refused"),
@@ -46,7 +48,8 @@ pub(super) fn replica_error(what: &str, error: Error) -> ReplicaError {
     }
 }
 
-/// Whether somebody else has moved the cursor: no or another link for the chain of `commits`.
+/// Whether another writer has moved the cursor. Then a link in the chain of `commits` is missing or
+/// already taken.
 pub(super) fn is_lost_swap(error: &Error) -> bool {
     matches!(
         error.code(),
@@ -54,7 +57,7 @@ pub(super) fn is_lost_swap(error: &Error) -> bool {
     )
 }
 
-/// No word from the server: the network, TLS, or the other side's end.
+/// The error if the server did not answer: the network or TLS failed, or the server ended.
 fn broken(what: &str, error: Error) -> ReplicaError {
     let mut tls = None;
     let mut io = false;

@@ -1,14 +1,15 @@
 //! PostgreSQL: an append-only table.
 //!
 //! ```text
-//!  livetrail.records      typed columns, exact entry, leaf hash; a partition a month
-//!  livetrail.commits      the cursor: a chain of ranges, one row a batch
-//!  livetrail.checkpoints  the signed checkpoints under which they came
+//!  livetrail.records      typed columns, exact entry, leaf hash; one partition per month
+//!  livetrail.commits      the cursor: a chain of ranges, one row per batch
+//!  livetrail.checkpoints  the signed checkpoints of the batches
 //! ```
 //!
-//! A batch is one transaction: first the row of `commits` that moves the cursor, which another writer at the same place loses; then
-//! the records by binary `COPY`; then the checkpoint. No right but `INSERT` and `SELECT` is needed, and the schema refuses
-//! `UPDATE`, `DELETE` and `TRUNCATE` by privileges and by triggers.
+//! A batch is one transaction. It adds the row of `commits` that moves the cursor, then the records
+//! by binary `COPY`, then the checkpoint. If two writers add a row at the same index, one of them
+//! fails at the first step. The sink needs only the privileges `INSERT` and `SELECT`. The schema
+//! refuses `UPDATE`, `DELETE` and `TRUNCATE` by privileges and by triggers.
 
 mod build;
 mod connection;

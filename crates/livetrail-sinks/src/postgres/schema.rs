@@ -5,21 +5,23 @@ use tokio_postgres::{Client, Error};
 use super::target::PostgresTarget;
 use crate::error::SinksError;
 
-/// The version of the schema that this program writes to.
+/// The schema version that this program writes.
 pub const SCHEMA_VERSION: i32 = 2;
 
-/// The oldest that it writes to as well, without what came later: hand-overs from key to key.
+/// The oldest version that it also writes, without the hand-overs from key to key of version 2.
 pub(super) const OLDEST_VERSION: i32 = 1;
 
-/// What leads from each version to the next, from none on. What was published is never changed: a change is a new file.
+/// The migrations from each version to the next, the first from an empty database. A published
+/// migration never changes: each change is a new file.
 const MIGRATIONS: [&str; 2] = [include_str!("sql/001.sql"), include_str!("sql/002.sql")];
 
 const _: () = assert!(MIGRATIONS.len() == SCHEMA_VERSION as usize);
 
-/// Only one set-up at a time, whoever does it.
+/// Allows only one set-up at a time, from any client.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('livetrail.schema', 0))";
 
-/// The groups that rights are given to. They are roles of the whole server and may be there from another database.
+/// Creates the group roles. Roles belong to the whole server, so another database may have created
+/// them.
 const ROLES: &str = "DO $$ DECLARE role text; BEGIN \
     FOREACH role IN ARRAY ARRAY['livetrail_writer', 'livetrail_reader'] LOOP \
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN \
@@ -27,20 +29,21 @@ const ROLES: &str = "DO $$ DECLARE role text; BEGIN \
         END IF; \
     END LOOP; END $$";
 
-/// What a set-up has found and done.
+/// The result of a set-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SetUp {
-    /// The schema's version before; 0 when there was none.
+    /// The schema's earlier version; 0 if there was no schema.
     pub from: i32,
-    /// The version now.
+    /// The schema's version now.
     pub to: i32,
 }
 
-/// Makes the schema, or brings it to this program's version, with the group roles `livetrail_writer` and `livetrail_reader`.
+/// Creates the schema or brings it to this program's version, with the group roles
+/// `livetrail_writer` and `livetrail_reader`.
 ///
-/// For an administrator of the database, who owns the schema from then on and should not be whom the server logs in as. Each version is one
-/// transaction. Does nothing when all is there.
+/// An administrator of the database runs this and then owns the schema. The server should log in as
+/// another user. Each version is one transaction. This does nothing if the schema is up to date.
 ///
 /// # Errors
 /// [`SinksError`].
@@ -52,7 +55,7 @@ pub async fn set_up(target: &PostgresTarget) -> Result<SetUp, SinksError> {
         source: error.into(),
     })?;
     let driver = tokio::spawn(async move {
-        // Its errors come to whoever waits for an answer.
+        // The caller that waits for an answer receives the connection's errors.
         let _ = connection.await;
     });
     let done = migrate(&mut client, &place).await;
@@ -100,7 +103,7 @@ async fn migrate(client: &mut Client, place: &str) -> Result<SetUp, SinksError> 
 async fn migrate_to(client: &mut Client, to: i32, sql: &str) -> Result<(), Error> {
     let transaction = client.transaction().await?;
     transaction.batch_execute(LOCK).await?;
-    // Looked at under the lock: another set-up may have been first.
+    // This check runs under the lock, because another set-up may have been first.
     if version(transaction.client()).await? < to {
         transaction.batch_execute(ROLES).await?;
         transaction.batch_execute(sql).await?;

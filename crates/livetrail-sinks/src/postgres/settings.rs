@@ -20,19 +20,19 @@ pub struct Postgres {
     /// The environment variable with the address.
     #[serde(default)]
     pub url_env: Option<String>,
-    /// The authorities to trust, in PEM. `None`: the system's.
+    /// The authorities to trust, in PEM. `None` means the system's authorities.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
     /// Our certificate and its chain, in PEM.
     #[serde(default)]
     pub certificate_file: Option<PathBuf>,
-    /// Its key, in PEM.
+    /// The key of our certificate, in PEM.
     #[serde(default)]
     pub key_file: Option<PathBuf>,
 }
 
 impl Postgres {
-    /// The address, with whatever secret is in it.
+    /// The address, including its secrets.
     pub(crate) fn address(&self) -> Secret<'_> {
         Secret::of("url")
             .itself(self.url.as_ref())
@@ -40,7 +40,7 @@ impl Postgres {
             .variable(self.url_env.as_deref())
     }
 
-    /// Its files.
+    /// The files for TLS.
     pub(crate) fn tls(&self) -> TlsFiles<'_> {
         let (chain, key) = (&self.certificate_file, &self.key_file);
         TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())

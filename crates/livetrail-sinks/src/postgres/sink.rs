@@ -1,4 +1,4 @@
-//! The sink: one connection at a time, made when it is needed and given up after any error.
+//! The sink: it opens one connection when it needs it, and drops it after any error.
 
 use async_trait::async_trait;
 use livetrail_replica::{Gap, ReplicaError, ReplicaSink, SealedRange, Sightings, SinkCursor};
@@ -11,8 +11,8 @@ use crate::error::SinksError;
 
 /// An append-only table of PostgreSQL as a replica of the ledger.
 ///
-/// The schema must be there ([`set_up`](super::set_up)). Many logs may share one database; two writers of one log cannot
-/// write anything twice.
+/// The schema must exist ([`set_up`](super::set_up)). Many logs may share one database. Two writers
+/// of one log cannot write a record twice.
 pub struct PostgresSink {
     name: String,
     target: PostgresTarget,
@@ -21,10 +21,10 @@ pub struct PostgresSink {
 }
 
 impl PostgresSink {
-    /// A sink of this name. Connects when it is used first.
+    /// Creates a sink with this name. It connects at its first call.
     ///
     /// # Errors
-    /// When files with certificates cannot be used.
+    /// The files with certificates are not usable.
     pub fn new(name: impl Into<String>, target: PostgresTarget) -> Result<Self, SinksError> {
         Ok(Self {
             name: name.into(),
@@ -34,8 +34,11 @@ impl PostgresSink {
         })
     }
 
-    /// The connection, out of its place: when the caller is dropped in the middle it is closed with it. One that has ended meanwhile is not
-    /// an error of whoever asks next: that may have been the server's restart, or the runtime in which a start asked.
+    /// Takes the connection out of its field. If the caller is dropped before it is done, the
+    /// connection closes with it.
+    ///
+    /// A connection that has ended since the last call is not an error of this call. The server may
+    /// have restarted, or the runtime of the program's start may have ended with it.
     async fn take(&self) -> Result<Connection, ReplicaError> {
         let kept = self.connection.lock().await.take();
         if let Some(connection) = kept.filter(|kept| !kept.is_closed()) {
@@ -44,7 +47,7 @@ impl PostgresSink {
         Connection::open(&self.target, self.tls.clone()).await
     }
 
-    /// Puts it back after an answer that leaves no transaction open.
+    /// Puts the connection back after an answer that leaves no transaction open.
     async fn done<T>(
         &self,
         connection: Connection,

@@ -1,4 +1,4 @@
-//! Where a server is, how to log in, and whom to believe that it is that server.
+//! The target: the server, how to log in, and which authorities to trust.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,14 +15,15 @@ use crate::tls;
 
 const FORM: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
 
-/// Unless the address says otherwise with `connect_timeout`.
+/// The timeout if the address has no `connect_timeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A database, and how to get in.
+/// A database, and how to connect to it.
 ///
-/// Over a network the connection is encrypted and the server's certificate is verified, against the system's authorities or
-/// those in [`with_ca_file`](Self::with_ca_file), also when the address asks for less than that. Only loopback addresses, Unix
-/// sockets and an explicit `sslmode=disable` go without.
+/// Over a network the connection is encrypted, and the client verifies the server's certificate,
+/// even if the address requires less. It trusts the system's authorities or those in
+/// [`with_ca_file`](Self::with_ca_file). Only loopback addresses, Unix sockets and an explicit
+/// `sslmode=disable` go without encryption.
 #[derive(Clone)]
 pub struct PostgresTarget {
     config: Config,
@@ -31,7 +32,8 @@ pub struct PostgresTarget {
 }
 
 impl PostgresTarget {
-    /// Reads an address: a URL, or `key=value` pairs as for `psql`. `sslmode` is `disable` or `require`.
+    /// Reads an address: a URL, or `key=value` pairs as for `psql`. `sslmode` is `disable` or
+    /// `require`.
     ///
     /// # Errors
     /// [`SinksError::Address`].
@@ -65,7 +67,8 @@ impl PostgresTarget {
         })
     }
 
-    /// Believes the authorities in this PEM file, and no others. Encrypts also to a loopback address.
+    /// Trusts only the authorities in this PEM file. Also encrypts connections to a loopback
+    /// address.
     #[must_use]
     pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
@@ -73,21 +76,21 @@ impl PostgresTarget {
         self
     }
 
-    /// Shows this certificate: PEM files with the chain and with its key.
+    /// Presents this certificate: PEM files with the chain and with its key.
     #[must_use]
     pub fn with_certificate(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.certificate = Some((chain.into(), key.into()));
         self
     }
 
-    /// Logs in with this password, whatever the address says.
+    /// Logs in with this password instead of the address's password.
     #[must_use]
     pub fn with_password(mut self, password: &str) -> Self {
         self.config.password(password);
         self
     }
 
-    /// Host, port and database: the address without user and password.
+    /// The host, the port and the database: the address without user and password.
     #[must_use]
     pub fn place(&self) -> String {
         let host = match self.config.get_hosts().first() {
@@ -134,7 +137,7 @@ fn is_local(config: &Config) -> bool {
     hosts && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
 }
 
-/// Without the password.
+/// Prints the target without the password.
 impl fmt::Debug for PostgresTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresTarget")

@@ -1,4 +1,4 @@
-//! From settings to a sink, and to a bucket that is made.
+//! Builds a sink from settings, and sets up its bucket.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ impl Build for S3 {
 }
 
 impl S3 {
-    /// The bucket, for a sink and for making it.
+    /// The options of the bucket, for a sink and for the set-up.
     ///
     /// # Errors
     /// A bucket, a region or a server that is invalid.
@@ -55,7 +55,7 @@ impl S3 {
     }
 }
 
-/// The time in signatures and retentions.
+/// The clock for signatures and retention.
 #[must_use]
 pub fn unix_seconds(clock: Arc<dyn Clock>) -> UnixSeconds {
     Arc::new(move || clock.unix_s())

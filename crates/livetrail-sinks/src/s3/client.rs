@@ -1,4 +1,4 @@
-//! Requests to a bucket: sent, answered, and what an error of it means for a replica.
+//! Sends requests to a bucket, and converts its errors into errors of a replica.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -20,7 +20,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::options::S3Options;
 use crate::error::SinksError;
 
-/// Tells the time, in seconds after 1970: it is in each signature, and in each retention.
+/// Returns the time in seconds since 1970. Each signature and each retention has it.
 pub type UnixSeconds = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// An answer.
@@ -68,7 +68,7 @@ impl Client {
         (self.now_s)()
     }
 
-    /// Looks for credentials anew before the next request: they may have changed.
+    /// Discards the credentials, because they may have changed. The next request reads them again.
     pub(super) fn forget_credentials(&self) {
         *self
             .credentials
@@ -76,10 +76,11 @@ impl Client {
             .unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Sends a request and reads an answer of at most `most` bytes, whatever its status. A server that is overloaded or not well gives
-    /// an error that may pass.
+    /// Sends a request and reads an answer of at most `most` bytes, whatever its status. If the
+    /// server is overloaded or has a fault, the result is a passing error.
     ///
-    /// Credentials that are not taken may have been replaced meanwhile: if so, it is sent once more with the new ones.
+    /// If the server refuses the credentials, they may have been replaced meanwhile. In that case
+    /// this sends the request once more with the new ones.
     pub(super) async fn send(&self, request: Request, most: usize) -> Result<Reply, ReplicaError> {
         let used = self.credentials().await?;
         let reply = self.send_as(&used, request.clone(), most).await?;
@@ -140,7 +141,7 @@ impl Client {
         Ok(Reply { status, body })
     }
 
-    /// As [`send`](Self::send), and anything but success is an error.
+    /// Sends a request like [`send`](Self::send). Any status other than success is an error.
     pub(super) async fn ask(&self, request: Request) -> Result<Bytes, ReplicaError> {
         let what = request.what();
         let reply = self.send(request, MAX_ANSWER_BYTES).await?;
@@ -209,20 +210,21 @@ fn tls(options: &S3Options) -> Result<ClientConfig, SinksError> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// For who we are, or say that we are.
+/// Whether the server refuses our credentials or our rights.
 fn is_turned_away(reply: &Reply) -> bool {
     matches!(reply.status, 401 | 403)
         || (reply.status == 400 && refusal(&reply.body).code == "ExpiredToken")
 }
 
-/// No answer: the network, or TLS.
+/// The error if there is no answer: the network or TLS failed.
 fn not_sent(what: &str, error: hyper_util::client::legacy::Error) -> ReplicaError {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
     let mut certificate = false;
     while let Some(found) = cause {
         let tls = found.downcast_ref::<rustls::Error>();
         certificate |= matches!(tls, Some(rustls::Error::InvalidCertificate(_)));
-        // An error of I/O tells as its source what is behind the one in it: one step too far, and they come in one another.
+        // The source of an I/O error is not the error in it, but that error's source. So `source`
+        // alone would skip one error, and I/O errors may contain one another.
         cause = match found.downcast_ref::<std::io::Error>() {
             Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
             None => found.source(),
@@ -239,7 +241,7 @@ fn not_sent(what: &str, error: hyper_util::client::legacy::Error) -> ReplicaErro
     ReplicaError::unavailable(format!("{what}: no answer"), error)
 }
 
-/// What an answer that is an error means: by its code, else by its status.
+/// Converts a refusal by its code, or else by its status.
 pub(super) fn refused(what: &str, status: u16, body: &[u8]) -> ReplicaError {
     let Refusal { code, message, .. } = refusal(body);
     let what = match (code.as_str(), message.as_str()) {

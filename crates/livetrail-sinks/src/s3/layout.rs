@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-/// The digits of a size in a key, so that keys stand in the order of sizes.
+/// The number of digits of a size in a key. With them keys sort by size.
 const SIZE_DIGITS: usize = 20;
 
-/// Where one log's objects are.
+/// The keys of one log's objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// With a slash at its end.
+    /// The prefix of all keys, with a slash at its end.
     site: String,
 }
 
@@ -30,43 +30,43 @@ impl Layout {
         Self { site }
     }
 
-    /// What all keys begin with.
+    /// The prefix of all keys.
     pub(super) fn site(&self) -> &str {
         &self.site
     }
 
-    /// A tile or a bundle, at its path.
+    /// The key of a tile or a bundle.
     pub(super) fn tile(&self, path: impl std::fmt::Display) -> String {
         format!("{}{path}", self.site)
     }
 
-    /// The newest checkpoint.
+    /// The key of the newest checkpoint.
     pub(super) fn newest_checkpoint(&self) -> String {
         format!("{}checkpoint", self.site)
     }
 
-    /// What the keys of all checkpoints begin with.
+    /// The prefix of the keys of all checkpoints.
     pub(super) fn checkpoints(&self) -> String {
         format!("{}checkpoints/", self.site)
     }
 
-    /// The checkpoint under which the key with this id was given up.
+    /// The key of the hand-over's checkpoint for the replaced key with this id.
     pub(super) fn hand_over(&self, key: impl std::fmt::Display) -> String {
         format!("{}handover/{key}", self.site)
     }
 
-    /// What the keys of all commits begin with.
+    /// The prefix of the keys of all commits.
     pub(super) fn commits(&self) -> String {
         format!("{}commits/", self.site)
     }
 }
 
-/// The key of this size behind such a beginning.
+/// The key for this size with this prefix.
 pub(super) fn sized(beginning: &str, size: u64) -> String {
     format!("{beginning}{size:020}")
 }
 
-/// The size in a key with such a beginning; `None` for a key that is none of ours.
+/// The size in a key with this prefix. `None` if the key is not one of ours.
 pub(super) fn size_in(beginning: &str, key: &str) -> Option<u64> {
     let digits = key.strip_prefix(beginning)?;
     let is_size = digits.len() == SIZE_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());

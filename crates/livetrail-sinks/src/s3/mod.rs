@@ -1,32 +1,42 @@
-//! S3: a bucket whose objects can be neither overwritten nor deleted, as a site that any tile-log client can read.
+//! S3: a bucket whose objects cannot be overwritten or deleted, as a site that any tile-log client
+//! can read.
 //!
 //! ```text
-//!  PREFIX/ORIGIN/checkpoint                     the newest checkpoint, a new version each time; for clients that know nothing else
-//!  PREFIX/ORIGIN/checkpoints/SIZE               every checkpoint, each under its own size: what a verifier takes the largest of
-//!  PREFIX/ORIGIN/tile/L/N[.p/W]                 hashes    ┐ at the paths of tlog-tiles; written once
-//!  PREFIX/ORIGIN/tile/entries/N[.p/W]           entries   ┘
-//!  PREFIX/ORIGIN/commits/SIZE                   the cursor: one for each batch, with origin, size and root
-//!  PREFIX/ORIGIN/handover/ID                    the checkpoint under which the key with this id was given up
+//!  PREFIX/ORIGIN/checkpoint                the newest checkpoint
+//!  PREFIX/ORIGIN/checkpoints/SIZE          every checkpoint
+//!  PREFIX/ORIGIN/tile/L/N[.p/W]            hashes    ┐ at the paths of tlog-tiles; written once
+//!  PREFIX/ORIGIN/tile/entries/N[.p/W]      entries   ┘
+//!  PREFIX/ORIGIN/commits/SIZE              the cursor: one commit for each batch
+//!  PREFIX/ORIGIN/handover/ID               the checkpoint of a hand-over; ID is that of the key
 //! ```
 //!
-//! SIZE has 20 digits, so that names stand in the order of sizes. ORIGIN is the log's name with everything but letters, digits, `.`
-//! and `-` written as `_` and two hexadecimal digits, so that it is one step of a path.
+//! - `checkpoint` gets a new version each time. It is for clients that know no other key.
+//! - Each object in `checkpoints` has its own size in its key. A verifier uses the largest one.
+//! - A commit has the origin, the size and the root.
+//! - SIZE has 20 digits, so that keys sort by size.
+//! - ID is that of the replaced key.
+//! - ORIGIN is the log's name. `_` and two hexadecimal digits replace each byte except letters,
+//!   digits, `.` and `-`, so that it is one step of a path.
 //!
 //! # Reading
 //!
-//! The first version of an object counts, whatever was put above it, delete markers included. The cursor is the largest commit behind which all
-//! tiles are as it says; larger ones are logged and passed over. What the bucket has seen is read from the checkpoints alone.
+//! The first version of an object counts, even if later versions or delete markers hide it. The
+//! cursor is the largest commit whose tiles all match it. The sink logs and skips larger ones. It
+//! reads the sightings only from checkpoints.
 //!
 //! # Commit order
 //!
-//! Each object is put with `If-None-Match: *` and is a pure function of the log at that size. So doing it again changes nothing, and an
-//! object that is there with other bytes is a fork. Where a batch is cut off:
+//! The sink puts each object with `If-None-Match: *`, and each object is a pure function of the log
+//! at that size. So repeating a put changes nothing, and an object that has other bytes is a fork.
+//! The steps of a batch, and the state after a crash at each of them:
 //!
-//! 1. bundles — some are there; nobody looks beyond the last checkpoint, and the same batch puts the same ones again
-//! 2. tiles — as before
-//! 3. hand-overs, if there are new ones, and `checkpoints/SIZE`, if the batch ends where a checkpoint does — readers see the batch; the cursor does not say so yet
-//! 4. `checkpoint` — as before
-//! 5. `commits/SIZE` — committed
+//! 1. Bundles: some are there. Nobody reads beyond the last checkpoint, and the same batch puts the
+//!    same ones again.
+//! 2. Tiles: the state is the same as after step 1.
+//! 3. New hand-overs if there are any, and `checkpoints/SIZE` if the batch ends at a checkpoint:
+//!    readers see the batch, and the cursor does not cover it yet.
+//! 4. `checkpoint`: the state is the same as after step 3.
+//! 5. `commits/SIZE`: the batch is committed.
 
 mod build;
 mod client;

@@ -1,4 +1,4 @@
-//! Where the bucket is, and how long what is put there is kept.
+//! The options of a bucket: its address and the retention of its objects.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,30 +6,31 @@ use std::time::Duration;
 use livetrail_s3::{Bucket, CredentialSource, LockMode};
 use thiserror::Error;
 
-/// The longest prefix, so that with the longest name of a log a key stays below 1,024 bytes.
+/// The longest prefix. With it and the longest name of a log, a key stays below 1,024 bytes.
 const MAX_PREFIX_BYTES: usize = 200;
 
 /// The most requests at the same time.
 const MAX_PARALLEL: usize = 64;
 
-/// How long objects are kept from being overwritten or deleted.
+/// How long objects cannot be overwritten or deleted.
 ///
-/// The ledger keeps hash tiles and checkpoints for ever, because old proofs need them; entries may go earlier.
+/// The ledger keeps hash tiles and checkpoints for ever, because old proofs need them. It may prune
+/// entries earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
-    /// Who may lift it before.
+    /// Who may remove the lock earlier.
     pub mode: LockMode,
-    /// Bundles of entries.
+    /// The retention of bundles of entries.
     pub entries: Duration,
-    /// Hash tiles.
+    /// The retention of hash tiles.
     pub tiles: Duration,
-    /// Checkpoints and commits.
+    /// The retention of checkpoints and commits.
     pub checkpoints: Duration,
 }
 
 impl Retention {
-    /// The same for everything.
+    /// The same retention for everything.
     #[must_use]
     pub const fn all(mode: LockMode, kept: Duration) -> Self {
         Self {
@@ -47,45 +48,46 @@ impl Retention {
 pub struct S3Options {
     /// The bucket.
     pub bucket: Bucket,
-    /// What all keys begin with, without a slash at either end; may be empty.
+    /// The prefix of all keys, without a slash at either end. It may be empty.
     pub prefix: String,
-    /// Where credentials are looked for: at the start, and again after each error.
+    /// Where to find credentials, at the start and again after each error.
     pub credentials: CredentialSource,
-    /// Certificates to trust instead of the system's, in PEM.
+    /// The certificates to trust instead of the system's, in PEM.
     pub ca_file: Option<PathBuf>,
-    /// How long objects are kept. `None`: without any lock of ours, and then a bucket without Object Lock is taken, too.
+    /// How long objects are kept. `None` means without a lock of ours. Then a bucket without Object
+    /// Lock is accepted, too.
     pub retention: Option<Retention>,
-    /// Whether each object is under legal hold, until somebody lifts it.
+    /// Whether each object is under legal hold until someone removes it.
     pub legal_hold: bool,
-    /// Requests at the same time. 1 to 64.
+    /// The number of requests at the same time, from 1 to 64.
     pub parallel: usize,
 }
 
-/// A setting that is out of its bounds.
+/// A setting that is out of bounds.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum S3OptionsError {
-    /// The prefix.
+    /// The prefix is invalid.
     #[error(
         "{prefix:?} is no prefix: at most {MAX_PREFIX_BYTES} letters, digits, `-`, `.`, `_` and single slashes between them"
     )]
     Prefix {
-        /// What was given, cut to 80 characters.
+        /// The prefix, truncated to 80 characters.
         prefix: String,
     },
-    /// The number of requests.
+    /// The number of requests is out of bounds.
     #[error("parallel is {0} and must be 1 to {MAX_PARALLEL}")]
     Parallel(usize),
-    /// A retention that ends at once keeps nothing.
+    /// A retention is zero, so it would keep nothing.
     #[error("a retention of {class} must be at least a second")]
     Retention {
-        /// Of what.
+        /// The kind of objects.
         class: &'static str,
     },
 }
 
 impl S3Options {
-    /// This bucket, with 8 requests at a time and credentials from the environment.
+    /// The options for this bucket, with 8 requests at a time and credentials from the environment.
     #[must_use]
     pub const fn new(bucket: Bucket, retention: Option<Retention>) -> Self {
         Self {

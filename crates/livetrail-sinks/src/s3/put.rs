@@ -1,4 +1,4 @@
-//! Each kind of object of a log: put where none is, and what it means when another one is there.
+//! Puts each kind of object if it is absent, and judges an object that is already there.
 
 use bytes::Bytes;
 use livetrail_replica::{HandOver, ReplicaError};
@@ -11,7 +11,7 @@ use super::layout::{Layout, sized};
 use super::site::{damaged, head_in, unreadable};
 use super::store::{Class, Put};
 
-/// Entries.
+/// Puts a bundle of entries.
 pub(super) async fn put_bundle(
     client: &Client,
     layout: &Layout,
@@ -37,7 +37,7 @@ pub(super) async fn put_bundle(
     }
 }
 
-/// Hashes.
+/// Puts a tile of hashes.
 pub(super) async fn put_tile(
     client: &Client,
     layout: &Layout,
@@ -63,7 +63,8 @@ pub(super) async fn put_tile(
     }
 }
 
-/// A signed checkpoint, under its size and as the newest. The same tree may have been signed again, with another time.
+/// Puts a signed checkpoint under its size, and as the newest one. The same tree may have been
+/// signed again at another time.
 pub(super) async fn put_checkpoint(
     client: &Client,
     layout: &Layout,
@@ -86,7 +87,7 @@ pub(super) async fn put_checkpoint(
         .await
 }
 
-/// The cursor.
+/// Puts a commit, which is the cursor.
 pub(super) async fn put_commit(
     client: &Client,
     layout: &Layout,
@@ -102,8 +103,10 @@ pub(super) async fn put_commit(
     }
 }
 
-/// Compares what stands in our place. Another tree of this size is a fork. Content that is not a
-/// tree of this size was put there before its time: it is logged, and keeps nothing from going on,
+/// Compares our tree with the object that is already at its key. Another tree of this size is a
+/// fork.
+///
+/// An object that is not a tree of this size is a foreign object. The sink logs it and continues,
 /// because the next batch has another size.
 fn same_tree(
     ours: TreeHead,
@@ -133,7 +136,7 @@ fn same_tree(
     }
 }
 
-/// Each under the id of the key that was given up, as in the trail itself.
+/// Puts each hand-over under the id of the replaced key, as in the trail itself.
 pub(super) async fn put_hand_overs(
     client: &Client,
     layout: &Layout,
@@ -157,7 +160,7 @@ pub(super) async fn put_hand_overs(
     Ok(())
 }
 
-/// The first entry that differs in bundle or tile `number`.
+/// Finds the first entry that differs in bundle or tile `number`.
 fn forked(number: u64, key: &str, ours: &[Hash], theirs: &[Hash]) -> ReplicaError {
     let first = number.saturating_mul(u64::from(TILE_WIDTH));
     let pairs = ours.iter().zip(theirs);

@@ -1,4 +1,4 @@
-//! Making the bucket.
+//! Sets up the bucket.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use super::client::{Client, UnixSeconds, refused};
 use super::options::S3Options;
 use crate::error::SinksError;
 
-/// What was done.
+/// The result of a set-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BucketSetUp {
-    /// The bucket is new.
+    /// The set-up has created the bucket.
     Made,
-    /// It was there, and is as it should be.
+    /// The bucket exists and is suitable.
     Found,
 }
 
@@ -27,11 +27,13 @@ impl fmt::Display for BucketSetUp {
     }
 }
 
-/// Makes the bucket of these settings if it is not there, with Object Lock where they keep anything, and checks that it is as the sink
-/// needs it. The credentials must be allowed to make a bucket.
+/// Creates the bucket of these settings if it does not exist. If the settings keep objects, the
+/// bucket has Object Lock. Then this checks that the bucket meets the sink's needs. The credentials
+/// need the right to create a bucket.
 ///
 /// # Errors
-/// [`SinksError::Setup`] when the server refuses or the bucket is otherwise; what [`S3Sink::new`](super::S3Sink::new) says of settings.
+/// - [`SinksError::Setup`] if the server refuses, or if the bucket is not suitable.
+/// - The errors of [`S3Sink::new`](super::S3Sink::new) for settings.
 pub async fn set_up(options: S3Options, now_s: UnixSeconds) -> Result<BucketSetUp, SinksError> {
     options.check()?;
     let place = format!(

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use crate::settings::{DAY_S, Settings};
 
-/// Readers see a record at most this much later than it is sealed.
+/// The longest time that records are collected. Readers see a record at most this long after it is
+/// sealed.
 const MAX_BATCH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A bucket.
@@ -18,27 +19,28 @@ const MAX_BATCH_INTERVAL: Duration = Duration::from_secs(60);
 pub struct S3 {
     /// The bucket.
     pub bucket: String,
-    /// What all keys begin with.
+    /// The prefix of all keys.
     #[serde(default)]
     pub prefix: String,
     /// The bucket's region.
     pub region: String,
-    /// The server's URL. `None`: Amazon's of the region.
+    /// The server's URL. `None` means Amazon's server of the region.
     #[serde(default)]
     pub endpoint: Option<String>,
-    /// Whether the bucket's name is in the path instead of the host. `None`: with an `endpoint`.
+    /// Whether the bucket's name is in the path instead of the host. `None` means that it is there
+    /// if `endpoint` is set.
     #[serde(default)]
     pub path_style: Option<bool>,
-    /// The file with credentials. `None`: they are looked for in the usual places.
+    /// The file with credentials. `None` means the usual places.
     #[serde(default)]
     pub credentials_file: Option<PathBuf>,
-    /// The profile in that file. `None`: `default`.
+    /// The profile in that file. `None` means `default`.
     #[serde(default)]
     pub profile: Option<String>,
-    /// The authorities to trust, in PEM. `None`: the system's.
+    /// The authorities to trust, in PEM. `None` means the system's authorities.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
-    /// Who may delete objects before their time.
+    /// Who may delete objects before the end of their retention.
     pub lock: Lock,
     /// How long bundles of entries are kept.
     #[serde(default)]
@@ -57,7 +59,7 @@ pub struct S3 {
     pub batch_interval: Span,
 }
 
-/// Who may delete objects before their time.
+/// Who may delete objects before the end of their retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lock {
@@ -65,7 +67,7 @@ pub enum Lock {
     Compliance,
     /// Anyone with the right to bypass governance.
     Governance,
-    /// Anyone with the right to delete. A bucket without Object Lock is taken, too.
+    /// Anyone with the right to delete. A bucket without Object Lock is accepted, too.
     None,
 }
 

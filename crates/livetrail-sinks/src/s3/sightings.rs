@@ -1,4 +1,4 @@
-//! What the bucket has seen of a log: its checkpoints, read without any other object.
+//! Reads the log's checkpoints in the bucket, without any other object.
 
 use futures_util::stream::{self, StreamExt as _};
 use livetrail_replica::{ReplicaError, Sightings};
@@ -8,29 +8,32 @@ use super::client::Client;
 use super::layout::{Layout, sized};
 use super::sizes::Sizes;
 
-/// Objects under `checkpoints/` that may be something else before the answer is given up as incomplete.
+/// The most objects under `checkpoints/` without a valid signature. After that the answer counts as
+/// incomplete.
 const MAX_UNSIGNED: usize = 256;
 
-/// Hand-overs that are read.
+/// The most hand-overs that are read.
 const MAX_HAND_OVERS: usize = 64;
 
-/// Versions of `checkpoint` that are read, the newest first: it may have been rolled back.
+/// The most versions of `checkpoint` that are read, the newest first. Someone may have put an older
+/// checkpoint as the newest version.
 const MAX_NEWEST: usize = 32;
 
-/// Offers the largest checkpoint that is signed. One object that cannot be read is logged and passed over.
+/// Offers the largest checkpoint with a valid signature. If one object cannot be read, this logs
+/// and skips it.
 pub(super) async fn offer(
     client: &Client,
     layout: &Layout,
     seen: &Sightings,
 ) -> Result<(), ReplicaError> {
-    // Each, whatever comes of the others.
+    // All three reads run, even if one of them fails.
     let handed_over = handed_over(client, layout, seen).await;
     let archived = archived(client, layout, seen).await;
     let newest = newest(client, layout, seen).await;
     handed_over.and(archived).and(newest)
 }
 
-/// From `handover/`: what keys that were given up signed last.
+/// Offers the checkpoints under `handover/`: the last ones that replaced keys signed.
 async fn handed_over(
     client: &Client,
     layout: &Layout,
@@ -53,7 +56,7 @@ async fn handed_over(
     Ok(())
 }
 
-/// From `checkpoints/`, whose first versions nothing can hide.
+/// Offers the checkpoints under `checkpoints/`. Nothing can hide their first versions.
 async fn archived(client: &Client, layout: &Layout, seen: &Sightings) -> Result<(), ReplicaError> {
     let beginning = layout.checkpoints();
     let mut sizes = Sizes::new(client, &beginning);
@@ -93,7 +96,7 @@ async fn archived(client: &Client, layout: &Layout, seen: &Sightings) -> Result<
     })
 }
 
-/// From the versions of `checkpoint`: what is left where `checkpoints/` was emptied.
+/// Offers the versions of `checkpoint`. They remain if someone has emptied `checkpoints/`.
 async fn newest(client: &Client, layout: &Layout, seen: &Sightings) -> Result<(), ReplicaError> {
     let key = layout.newest_checkpoint();
     let versions = client.newest(&key, MAX_NEWEST).await?;

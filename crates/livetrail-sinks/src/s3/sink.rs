@@ -13,23 +13,26 @@ use super::sightings;
 use super::site::Site;
 use crate::error::SinksError;
 
-/// A bucket that follows the ledger. The documentation of its module says what it puts where, and in which order.
+/// A bucket that follows the ledger. The module's documentation describes the objects and their
+/// order.
 ///
-/// Memory: the batch, the bundle that is not full yet (at most 16 MiB, as a rule some 100 KiB) and 64 KiB of hashes.
+/// Memory: the batch, the bundle that is not full yet, and 64 KiB of hashes. The bundle has at most
+/// 16 MiB, and usually some 100 KiB.
 pub struct S3Sink {
     name: String,
     client: Client,
-    /// Where the bucket stands, as far as it is known; unknown after anything that went wrong.
+    /// The state of the log in the bucket. `None` if it is not known, such as after any error.
     site: Mutex<Option<Site>>,
-    /// Whether the bucket was found to be as needed.
+    /// Whether the sink has checked that the bucket is suitable.
     is_checked: Mutex<bool>,
 }
 
 impl S3Sink {
-    /// A sink of this name. Nothing is asked of the bucket yet.
+    /// Creates a sink with this name. It sends no request yet.
     ///
     /// # Errors
-    /// [`SinksError::S3`] for settings out of bounds, and when the file with certificates cannot be used.
+    /// [`SinksError::S3`] for settings that are out of bounds; an error if the file with
+    /// certificates is not usable.
     pub fn new(
         name: impl Into<String>,
         options: S3Options,
@@ -44,7 +47,7 @@ impl S3Sink {
         })
     }
 
-    /// That the bucket has Object Lock and versions, asked once.
+    /// Checks once that the bucket has Object Lock and versions.
     async fn check(&self) -> Result<(), ReplicaError> {
         let mut is_checked = self.is_checked.lock().await;
         if !*is_checked {
@@ -79,7 +82,7 @@ impl ReplicaSink for S3Sink {
         Ok(cursor)
     }
 
-    /// Whatever the bucket's settings are.
+    /// Reads the sightings, whatever the bucket's settings are.
     async fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
         self.client.forget_credentials();
         let layout = Layout::new(&self.client.options().prefix, seen.origin());
@@ -89,7 +92,8 @@ impl ReplicaSink for S3Sink {
     async fn append(&self, range: &SealedRange) -> Result<(), ReplicaError> {
         self.check().await?;
         let mut kept = self.site.lock().await;
-        // Taken out: a future that is dropped or fails leaves nothing that could be wrong.
+        // The state is taken out here. So a future that is dropped or fails leaves no wrong state
+        // behind.
         let known = kept.take().filter(|site| site.is_of(range.origin()));
         let site = match known {
             Some(site) if !site.is_overtaken(&self.client).await? => site,

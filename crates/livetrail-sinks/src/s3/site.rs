@@ -1,4 +1,4 @@
-//! One log in the bucket: where it stands, and what a batch adds to it.
+//! The state of one log in the bucket, and the objects that a batch adds.
 
 use std::collections::BTreeMap;
 
@@ -18,26 +18,26 @@ use super::sizes::{Sizes, is_beyond};
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
-/// The most bytes of a full bundle: each entry has its length before it.
+/// The most bytes of a full bundle. A length of 2 bytes precedes each entry.
 const MAX_BUNDLE_BYTES: usize = (TILE_WIDTH as usize) * (MAX_ENTRY_BYTES + 2);
 
-/// A log as the bucket has it: all that is needed to go on.
+/// The state of a log in the bucket: all that the next batch needs.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
     origin: String,
     layout: Layout,
     /// The tree's right edge.
     tree: TileBuilder,
-    /// The bytes of the bundle that is not full yet; less than 256 entries.
+    /// The bytes of the bundle that is not full yet: fewer than 256 entries.
     open: Vec<u8>,
-    /// The largest size that a commit has in its name, sound or not.
+    /// The largest size in the name of a commit, even if that commit is unusable.
     named: u64,
 }
 
-/// Commits that may be unusable before the bucket is given up.
+/// The most unusable commits before the sink gives up the bucket.
 const MAX_UNUSABLE: usize = 64;
 
-/// What a batch adds.
+/// The objects that a batch adds, and the state after it.
 struct Growth {
     bundles: Vec<(Bundle, Bytes)>,
     tiles: Vec<(Tile, Vec<Hash>)>,
@@ -45,7 +45,7 @@ struct Growth {
 }
 
 impl Site {
-    /// Reads where the bucket stands with this log. Checks what it reads against the commit.
+    /// Reads the log's state in the bucket and checks it against the commit.
     pub(super) async fn read(
         client: &Client,
         prefix: &str,
@@ -80,7 +80,8 @@ impl Site {
                         named,
                     });
                 }
-                // One object is not the bucket: the commit below it is as good, and what follows it is written again.
+                // One damaged object does not make the bucket useless: the commit below it is as
+                // good. The sink writes the later entries again.
                 Err(error @ ReplicaError::Damaged { .. }) => {
                     tracing::error!(commit = sized(&commits, size), %error, "cannot go on from a commit in the bucket; trying the one below it");
                     unusable += 1;
@@ -96,7 +97,8 @@ impl Site {
         )))
     }
 
-    /// What stands there at a commit. Unless all of it fits together it is [`ReplicaError::Damaged`].
+    /// Reads the state at a commit. If its parts do not match, the error is
+    /// [`ReplicaError::Damaged`].
     async fn read_at(
         client: &Client,
         layout: &Layout,
@@ -126,9 +128,9 @@ impl Site {
         self.tree.size()
     }
 
-    /// Whether somebody else has committed more by now.
+    /// Whether another writer has committed more meanwhile.
     pub(super) async fn is_overtaken(&self, client: &Client) -> Result<bool, ReplicaError> {
-        // An unusable commit with a larger name is known already.
+        // The sink already knows an unusable commit with a larger size in its name.
         let known = self.size().max(self.named);
         is_beyond(client, &self.layout.commits(), known).await
     }
@@ -141,7 +143,7 @@ impl Site {
         Ok(self.leaves(client, last / WIDTH).await?.last().copied())
     }
 
-    /// Compares what is there already with the beginning of a range.
+    /// Compares the entries that are already there with the beginning of a range.
     pub(super) async fn compare(
         &self,
         client: &Client,
@@ -189,7 +191,8 @@ impl Site {
         tile.parse(&bytes).map_err(unreadable(&key))
     }
 
-    /// Commits a range that begins where this ends, in the order of the module's head, and gives what it is then.
+    /// Commits a range that begins at this size, in the order that the module describes. Returns
+    /// the state after it.
     pub(super) async fn commit(
         self,
         client: &Client,
@@ -229,9 +232,9 @@ impl Site {
         Ok(grown)
     }
 
-    /// What the range adds, and what is then.
+    /// Computes the objects that the range adds, and the state after it.
     fn grow(mut self, range: &SealedRange) -> Result<Growth, ReplicaError> {
-        // Partial tiles far up do not change with each batch.
+        // High partial tiles do not change with each batch.
         let there: Vec<Tile> = partial_tiles(self.size()).collect();
         let mut bundles = Vec::new();
         let mut tiles = Vec::new();
@@ -259,7 +262,7 @@ impl Site {
     }
 }
 
-/// The tree's right edge, from its partial tiles. What they say must be what was committed.
+/// Reads the right edge of the tree from its partial tiles. They must match the commit.
 async fn read_tree(
     client: &Client,
     layout: &Layout,
@@ -281,7 +284,7 @@ async fn read_tree(
     Ok(tree)
 }
 
-/// The bundle that is not full yet. Its entries must be what the tree says.
+/// Reads the bundle that is not full yet. Its entries must match the tree.
 async fn read_open(
     client: &Client,
     layout: &Layout,
@@ -301,7 +304,7 @@ async fn read_open(
     Ok(bytes.into())
 }
 
-/// What a commit says.
+/// Parses a commit.
 pub(super) fn head_in(text: &[u8], key: &str, origin: &str) -> Result<TreeHead, ReplicaError> {
     let text = std::str::from_utf8(text).map_err(|error| ReplicaError::Damaged {
         what: format!("{key} is not text"),
@@ -333,7 +336,7 @@ pub(super) fn damaged(what: String) -> ReplicaError {
     ReplicaError::Damaged { what, source: None }
 }
 
-/// Something in the bucket that cannot be right.
+/// The error for an object that is not valid.
 pub(super) fn unreadable(what: &str) -> impl FnOnce(TlogError) -> ReplicaError {
     let what = what.to_owned();
     move |error| ReplicaError::Damaged {

@@ -1,4 +1,5 @@
-//! The sizes in the keys of commits and checkpoints, from the largest down: also those above which somebody put a delete marker.
+//! The sizes in the keys of commits and checkpoints, from the largest down. Delete markers do not
+//! hide a size.
 
 use livetrail_replica::ReplicaError;
 use livetrail_s3::answer;
@@ -7,17 +8,17 @@ use super::client::Client;
 use super::layout::{size_in, sized};
 use super::store::unreadable;
 
-/// Pages with nothing but delete markers that are passed over at once.
+/// The most pages with only delete markers that are skipped at once.
 const MAX_EMPTY_PAGES: usize = 1_000;
 
-/// The sizes under one beginning, the largest first.
+/// The sizes under one prefix, the largest first.
 #[derive(Debug)]
 pub(super) struct Sizes<'c> {
     client: &'c Client,
     beginning: &'c str,
-    /// Those that were listed last and not given yet, the largest at the end.
+    /// The sizes of the last listing that are not returned yet. The largest is at the end.
     listed: Vec<u64>,
-    /// All that are given next are below this.
+    /// All further sizes are below this one.
     below: Option<u64>,
 }
 
@@ -46,7 +47,7 @@ impl<'c> Sizes<'c> {
         Ok(next)
     }
 
-    /// Some of the largest sizes below what was given last.
+    /// Some of the largest sizes below the last returned one.
     async fn last_page(&self) -> Result<Vec<u64>, ReplicaError> {
         if self.below == Some(0) {
             return Ok(Vec::new());
@@ -66,7 +67,7 @@ impl<'c> Sizes<'c> {
     }
 }
 
-/// Whether there is a size beyond this one.
+/// Whether there is a size above this one.
 pub(super) async fn is_beyond(
     client: &Client,
     beginning: &str,
@@ -76,7 +77,7 @@ pub(super) async fn is_beyond(
     Ok(!page(client, beginning, after, None).await?.sizes.is_empty())
 }
 
-/// A page of sizes beyond `after` and below `below`, with at least one unless there are none.
+/// A page of sizes above `after` and below `below`. It has at least one size if there is one.
 async fn page(
     client: &Client,
     beginning: &str,
@@ -97,7 +98,7 @@ async fn page(
                 is_past = true;
                 break;
             }
-            // A server may list the versions of the key that a page begins behind.
+            // A server may also list the versions of the key after which a page begins.
             if after.is_none_or(|after| size > after) && sizes.last() != Some(&size) {
                 sizes.push(size);
             }
@@ -115,14 +116,17 @@ async fn page(
     })
 }
 
-/// Looks for the largest of sizes that can only be listed from the smallest up, in some 130 pages at most, however many there are.
+/// Searches for the largest size, if sizes can only be listed from the smallest up. It needs at
+/// most about 130 pages, however many sizes there are.
 ///
-/// Ask for a page of those beyond [`probe`](Self::probe) and tell [`is_over`](Self::is_over) what was on it, until that says so.
+/// The caller reads a page of the sizes above [`probe`](Self::probe) and passes the result to
+/// [`is_over`](Self::is_over), until that returns `true`.
 #[derive(Debug)]
 struct Search {
     known: Option<u64>,
     probe: Option<u64>,
-    /// How far beyond the largest that is known it looks: doubled while something is there, then halved.
+    /// The distance of the next probe above the largest known size. It doubles while there are
+    /// larger sizes, and then halves.
     step: u64,
     grows: bool,
 }
@@ -137,7 +141,8 @@ impl Search {
         }
     }
 
-    /// Takes the last size of the page, and whether there are more behind it.
+    /// Takes the last size of the page, and whether more sizes follow. `true` if the search is
+    /// over.
     fn is_over(&mut self, last: Option<u64>, more: bool) -> bool {
         match last {
             Some(_) if !more => {
@@ -167,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    /// Pages of ten; how often it was asked, and the answer.
+    /// Searches with pages of ten sizes. Returns the number of pages and the result.
     fn find(sizes: &[u64]) -> (u32, Option<u64>) {
         let mut search = Search::new();
         for asked in 1.. {

@@ -1,4 +1,4 @@
-//! Objects that are written once: put if absent, compared if present, found again if somebody deleted them.
+//! Objects that are written once: put if absent, compared if present, and found even if deleted.
 
 use bytes::Bytes;
 use livetrail_replica::ReplicaError;
@@ -7,10 +7,10 @@ use livetrail_s3::answer::{self, MAX_ANSWER_BYTES};
 
 use super::client::{Client, refused};
 
-/// Versions of one object that are kept in memory.
+/// The most versions of one object that are kept in memory.
 const MAX_VERSIONS: usize = 4_096;
 
-/// What an object is, which says how long it is kept.
+/// The class of an object, which determines how long it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     Entries,
@@ -18,17 +18,17 @@ pub(super) enum Class {
     Checkpoints,
 }
 
-/// How a put ended.
+/// The result of a put.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Put {
-    /// It is there now.
+    /// The object is new.
     Written,
-    /// It was there already, with these bytes.
+    /// The object was already there, with these bytes.
     Present(Bytes),
 }
 
 impl Client {
-    /// Puts an object where none is.
+    /// Puts an object if its key has none.
     pub(super) async fn put_once(
         &self,
         class: Class,
@@ -42,7 +42,7 @@ impl Client {
         let reply = self.send(request, MAX_ANSWER_BYTES).await?;
         match reply.status {
             200 => Ok(Put::Written),
-            // Also when our own put did it, whose answer was lost.
+            // This also happens if our own earlier put succeeded and its answer was lost.
             412 => Ok(Put::Present(self.wanted(key, most).await?)),
             status => Err(refused(&what, status, &reply.body)),
         }
@@ -59,7 +59,8 @@ impl Client {
         self.ask(request).await.map(drop)
     }
 
-    /// The first version of an object that must be there: what was put above it, or a delete marker, changes nothing.
+    /// The first version of an object that must be there. Later versions and delete markers have no
+    /// effect.
     pub(super) async fn wanted(&self, key: &str, most: usize) -> Result<Bytes, ReplicaError> {
         self.first(key, most)
             .await?
@@ -97,11 +98,12 @@ impl Client {
                 .await?;
             let listed = answer::versions(&body).map_err(unreadable)?;
             found.extend(listed.versions.into_iter().filter(|one| one.key == key));
-            // The first one is the last that is listed: of those in between some are enough.
+            // Only the first version matters, and it is listed last. Some of the middle versions
+            // are enough.
             if found.len() > MAX_VERSIONS {
                 found.drain(MAX_VERSIONS / 2..found.len() - MAX_VERSIONS / 4);
             }
-            // Versions of one key stand together.
+            // Versions of one key are next to each other.
             after = listed.next.filter(|(next, _)| next == key);
             if after.is_none() {
                 return Ok(found);
@@ -124,7 +126,7 @@ impl Client {
         }
     }
 
-    /// Keys with such a beginning that have a version, at most `count`; also those above which there is a delete marker.
+    /// At most `count` keys with this prefix that have a version, even below a delete marker.
     pub(super) async fn keys_below(
         &self,
         beginning: &str,
@@ -153,11 +155,11 @@ impl Client {
         Ok(listed.into_iter().filter(of_key).take(count).collect())
     }
 
-    /// That the bucket keeps versions and can lock them, where that is wanted.
+    /// Checks that the bucket keeps versions and can lock them, if the settings require it.
     pub(super) async fn check_bucket(&self) -> Result<(), ReplicaError> {
         let name = self.bucket().name();
         if self.options().retention.is_none() && !self.options().legal_hold {
-            // Not without a word from the server, so that a wrong key is said at the start.
+            // The sink still sends a request, so that it reports wrong credentials at the start.
             self.ask(self.bucket().list("", "", 1)).await?;
             return Ok(());
         }

@@ -1,13 +1,17 @@
 //! Standard output as lines of JSON, for containers and pipes.
 //!
-//! A line is that of a file in JSON ([`file`](crate::file)): `{"index":N,"leaf":"…","record":{…}}`. Nothing else is written there.
+//! A line has the form of a file in JSON ([`file`](crate::file)):
+//! `{"index":N,"leaf":"…","record":{…}}`. The sink writes nothing else there.
 //!
-//! - **At least once.** A pipe cannot say what it has taken, so the cursor is in a file of our own
-//!   ([`local_cursor`](crate::local_cursor)), and moves when the system has taken a batch: what a killed process had not noted yet comes
-//!   again, with the same bytes. What stands in a pipe when its reader ends, nobody gets.
-//! - **Within one process each byte goes out once**, whatever came in between: what a slow reader has taken of a batch that was given up,
-//!   or a full disk of a line, is not written again.
-//! - **Nobody waits for the reader** but the thread that writes: an attempt has its deadline, and a server that stops does not wait.
+//! - **At least once.** A pipe cannot report what its reader has read. So the cursor is in a file
+//!   of our own ([`local_cursor`](crate::local_cursor)). It moves when the system has accepted a
+//!   batch. If the process is killed before it moves the cursor, the same bytes come again. If the
+//!   reader of a pipe ends, nobody gets the bytes that are still in the pipe.
+//! - **Within one process each byte goes out once**, whatever happens in between. A slow reader may
+//!   have read a part of an abandoned batch, and a full disk may have a part of a line. The sink
+//!   does not write these parts again.
+//! - **Only the writing thread waits for the reader.** An attempt has a deadline, and a server that
+//!   stops does not wait.
 
 mod build;
 mod output;

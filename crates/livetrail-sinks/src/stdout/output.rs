@@ -1,4 +1,4 @@
-//! Writing to what may be slow, full or gone, and knowing to the byte how far it came.
+//! Writes to an output that may be slow, full or closed, and counts each byte.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
@@ -10,12 +10,12 @@ use livetrail_replica::{Gap, ReplicaError, SealedRange};
 
 use crate::json_line;
 
-/// Lines to write: those of entries from `first` on, or one for a gap.
+/// Lines to write: those of the entries from `first` on, or one line for a gap.
 #[derive(Debug)]
 pub(super) struct Batch {
     origin: String,
     first: u64,
-    /// The first index behind them.
+    /// The index after the lines.
     next: u64,
     text: String,
 }
@@ -47,15 +47,15 @@ impl Batch {
     }
 }
 
-/// What is written to, and how far it came.
+/// The output, and how far the writes have come.
 #[derive(Debug)]
 pub(super) struct Output {
     file: File,
     /// The log of the last batch.
     origin: String,
-    /// The entry of the first line that is not out as a whole.
+    /// The entry of the first line that is not completely written.
     next: u64,
-    /// How many bytes of that line are.
+    /// The number of bytes of that line that are written.
     torn: usize,
 }
 
@@ -69,7 +69,7 @@ impl Output {
         }
     }
 
-    /// Writes what of a batch is not out yet. Blocks for as long as the reader likes.
+    /// Writes the unwritten part of a batch. Blocks until the reader has read enough.
     pub(super) fn write(&mut self, batch: &Batch) -> Result<(), ReplicaError> {
         if is_nowhere(&self.file) {
             return Err(ReplicaError::unsuitable(
@@ -90,22 +90,24 @@ impl Output {
             }
         }
         if self.next != batch.next {
-            // One line stood for all of a gap.
+            // One line stands for the whole gap.
             (self.next, self.torn) = (batch.next, 0);
         }
-        // Where it is a file, as in `serve > lines`, it is on disk before the cursor says so.
+        // If the output is a file, as in `serve > lines`, the lines must be on disk before the
+        // cursor moves.
         if self.file.metadata().is_ok_and(|found| found.is_file()) {
             self.file.sync_data().map_err(told)?;
         }
         Ok(())
     }
 
-    /// What of a batch is not out yet.
+    /// The unwritten part of a batch.
     fn rest<'a>(&mut self, batch: &'a Batch) -> io::Result<&'a [u8]> {
         let goes_on =
             self.origin == batch.origin && (batch.first..=batch.next).contains(&self.next);
         if !goes_on {
-            // Nobody asks for the rest of that line any more; and one that an earlier process was killed in would swallow ours.
+            // Nobody needs the end of an unfinished line any more. If an earlier process was killed
+            // in the middle of a line, ours must not become a part of that line.
             if self.torn > 0 || (self.origin.is_empty() && ends_in_a_line(&self.file)) {
                 self.file.write_all(b"\n")?;
             }
@@ -131,7 +133,7 @@ impl Output {
     }
 }
 
-/// What the system said.
+/// Converts an I/O error.
 fn told(error: io::Error) -> ReplicaError {
     if error.kind() == ErrorKind::BrokenPipe {
         return ReplicaError::Unsuitable {
@@ -142,7 +144,8 @@ fn told(error: io::Error) -> ReplicaError {
     ReplicaError::unavailable("cannot write to standard output", error)
 }
 
-/// Whether it is a file that was written to before and has no LF at its end, or may have none: an empty line too many harms nobody.
+/// Whether the output is a file with data and without an LF at its end. Also `true` if that is not
+/// known, because an empty line does no harm.
 fn ends_in_a_line(file: &File) -> bool {
     let Ok(found) = file.metadata() else {
         return false;
@@ -150,14 +153,14 @@ fn ends_in_a_line(file: &File) -> bool {
     let Some(last) = found.len().checked_sub(1).filter(|_| found.is_file()) else {
         return false;
     };
-    // The handle is for writing alone.
+    // The handle can only write.
     let mut byte = [0];
     let read = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
         .and_then(|again| again.read_exact_at(&mut byte, last));
     read.is_err() || byte != *b"\n"
 }
 
-/// Whether it is `/dev/null`.
+/// Whether the output is `/dev/null`.
 fn is_nowhere(file: &File) -> bool {
     use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
     let device =

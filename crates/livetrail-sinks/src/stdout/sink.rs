@@ -16,12 +16,12 @@ use crate::local_cursor::Claim;
 
 /// Standard output, which gets each entry as a line of JSON. See the [module](super).
 ///
-/// A batch that was given up because the reader is slow goes on being written. Until it is out, nothing
-/// else is, and the sink says so. Memory: one batch's lines. Each batch has a thread, which ends with
-/// it, or with the process.
+/// If the caller gives up a batch because the reader is slow, the sink still writes it. Until it is
+/// written, the sink writes nothing else and reports that. Memory: one batch's lines. Each batch
+/// has a thread, which ends with the batch or with the process.
 pub type StdoutSink = AtLeastOnce<StandardOutput>;
 
-/// The lines that go to standard output.
+/// The transport that writes lines to standard output.
 #[derive(Debug)]
 pub struct StandardOutput(Arc<Mutex<Output>>);
 
@@ -30,11 +30,11 @@ pub struct StandardOutput(Arc<Mutex<Output>>);
 pub struct Turn(OwnedMutexGuard<Output>);
 
 impl StdoutSink {
-    /// The process's own standard output. Nothing else may be written there. The cursors are in a folder
-    /// of this name in `cursors`.
+    /// Creates a sink for the process's own standard output. Nothing else may write there. The
+    /// cursors are in a directory of this name in `cursors`.
     ///
     /// # Errors
-    /// [`SinksError::Write`] when the system has no second handle for it.
+    /// [`SinksError::Write`] if the system gives no second handle for it.
     pub fn new(name: impl Into<String>, cursors: &Path) -> Result<Self, SinksError> {
         let own = std::io::stdout().as_fd().try_clone_to_owned();
         let own = own.map_err(|source| SinksError::Write {
@@ -44,7 +44,7 @@ impl StdoutSink {
         Ok(Self::over(name, File::from(own), cursors))
     }
 
-    /// A pipe, a terminal or a file of a host's own in its place.
+    /// Creates a sink for a host's own pipe, terminal or file instead.
     pub fn over(name: impl Into<String>, output: File, cursors: &Path) -> Self {
         let output = Arc::new(Mutex::new(Output::new(output)));
         Self::with_transport(name, StandardOutput(output), cursors)
@@ -64,8 +64,8 @@ impl Transport for StandardOutput {
         })
     }
 
-    /// Writes on a thread that may wait. The thread has the claim, so nobody else sends while it
-    /// writes, also after this was given up.
+    /// Writes on a thread that may wait. The thread keeps the claim, so nobody else sends while it
+    /// writes, even after the caller gave up.
     async fn send(
         &self,
         Turn(mut output): Turn,
@@ -82,7 +82,8 @@ impl Transport for StandardOutput {
             .spawn(move || {
                 let written = output.write(&batch);
                 drop(output);
-                // Who gave up does not hear it: the next batch finds what is out.
+                // If the caller gave up, nobody receives this. The next batch finds what is
+                // written.
                 let _ = reply.send(written.map(|()| claim));
             });
         spawned.map_err(|source| ReplicaError::unavailable("cannot start a thread", source))?;
@@ -93,7 +94,7 @@ impl Transport for StandardOutput {
         })
     }
 
-    /// Whether anybody reads can only be told by writing.
+    /// Always succeeds: only a write shows whether anyone reads.
     async fn health(&self) -> Result<(), ReplicaError> {
         Ok(())
     }

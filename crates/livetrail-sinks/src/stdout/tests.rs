@@ -1,4 +1,4 @@
-//! Readers that are slow, gone, or nobody; outputs that are full.
+//! Readers that are slow, gone or absent, and outputs that are full.
 
 use std::fs::File;
 use std::io::{PipeReader, Read as _};
@@ -14,7 +14,7 @@ use crate::json_line;
 
 const ORIGIN: &str = "example.com/a";
 
-/// A pipe with a sink at one end. The system keeps 64 KiB in between.
+/// A pipe with a sink at one end. The system buffers 64 KiB.
 fn piped() -> (StdoutSink, PipeReader, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
@@ -50,7 +50,8 @@ async fn what_a_slow_reader_has_taken_of_a_batch_that_was_given_up_is_not_writte
         let mut text = String::new();
         reader.read_to_string(&mut text).map(|_| text)
     });
-    // The thread that was left alone ends when its batch is out; the same batch, longer this time, is then as good as written in part.
+    // The abandoned thread ends when its batch is written. The test then sends the same batch with
+    // more entries, so a part of it is already written.
     loop {
         match sink.append(&log.range(100, 800)).await {
             Ok(()) => break,
@@ -79,7 +80,7 @@ async fn a_process_that_comes_after_one_that_had_not_noted_it_writes_the_batch_a
     let sink = start("a");
     sink.append(&log.range(0, 20)).await.unwrap();
     sink.append(&log.range(20, 20)).await.unwrap();
-    // The cursor as it was before the second batch.
+    // This sets the cursor back to its state before the second batch.
     let earlier = start("b");
     earlier.append(&log.range(0, 20)).await.unwrap();
     earlier.append(&log.range(20, 40)).await.unwrap();

@@ -1,4 +1,4 @@
-//! From settings to a sink.
+//! Builds a sink from settings.
 
 use std::sync::Arc;
 

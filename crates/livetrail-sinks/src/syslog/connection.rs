@@ -1,4 +1,4 @@
-//! A connection for one batch: opened, written to, and closed so that it is known whether all of it was read.
+//! A connection for one batch. Its end shows whether the receiver has read all of the batch.
 
 use std::io::{self, ErrorKind};
 
@@ -12,10 +12,12 @@ use tokio_rustls::client::TlsStream;
 use super::error;
 use super::target::SyslogTarget;
 
-/// The most that a receiver may say before it is taken for something else. One of syslog says nothing.
+/// The most bytes that a peer may send. A receiver of syslog sends nothing, so such a peer is not
+/// one.
 const MAX_WORDS_BYTES: usize = 4_096;
 
-/// A connection to a receiver. Dropping it before [`close`](Self::close) has returned leaves open what the receiver has read.
+/// A connection to a receiver. If it is dropped before [`close`](Self::close) has returned, it is
+/// not known what the receiver has read.
 pub(super) struct Connection<'a> {
     target: &'a SyslogTarget,
     stream: Stream,
@@ -55,14 +57,16 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Says that nothing more comes, and waits until the receiver says the same: it has read everything then.
+    /// Announces the end, and waits until the receiver does the same. By then the receiver has read
+    /// everything.
     pub(super) async fn close(mut self) -> Result<(), ReplicaError> {
         let target = self.target;
         let ended = match &mut self.stream {
             Stream::Tcp(tcp) if has_ended(tcp) => Err(ErrorKind::ConnectionAborted.into()),
             Stream::Tcp(tcp) => tcp.shutdown().await,
             Stream::Tls(tls) => {
-                // Not the end of TCP as well: the answer needs no more than this, and some on the way end both directions with one.
+                // This does not end TCP, because the receiver's answer does not need that. Some
+                // devices on the way end both directions if one ends.
                 tls.get_mut().1.send_close_notify();
                 tls.flush().await
             }
@@ -83,7 +87,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Reads until the receiver says that it is done. `false` when it says anything else.
+    /// Reads until the receiver ends. `false` if the receiver sends data.
     async fn end(&mut self) -> io::Result<bool> {
         match &mut self.stream {
             Stream::Tcp(tcp) => until_end(tcp).await,
@@ -91,7 +95,8 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Why writing failed: a receiver that takes our certificate for none says so behind our first messages.
+    /// Finds out why a write failed. If the receiver does not accept our certificate, it reports
+    /// that after our first messages.
     async fn why(&mut self, error: io::Error) -> ReplicaError {
         let said = match &mut self.stream {
             Stream::Tls(tls) => until_end(tls).await.err(),
@@ -102,7 +107,7 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// Whether the receiver has closed before we did, and so before it can have read everything.
+/// Whether the receiver ended first. Then it cannot have read everything.
 fn has_ended(tcp: &TcpStream) -> bool {
     matches!(tcp.try_read(&mut [0]), Ok(0))
 }

@@ -1,4 +1,4 @@
-//! What an error of the network means for a replica.
+//! Converts network errors into errors of a replica.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use livetrail_replica::ReplicaError;
 use super::target::SyslogTarget;
 use crate::tls;
 
-/// What broke while a step was taken.
+/// An I/O error of a step.
 pub(super) fn of_io(step: &str, target: &SyslogTarget, error: io::Error) -> ReplicaError {
     let what = format!("cannot {step} {}", target.place());
     match tls::error_in(&error) {
@@ -25,7 +25,7 @@ pub(super) fn of_io(step: &str, target: &SyslogTarget, error: io::Error) -> Repl
     }
 }
 
-/// The connection ended, and nothing says that the receiver has read everything.
+/// The connection ended, and nothing shows that the receiver has read everything.
 pub(super) fn not_confirmed(target: &SyslogTarget, error: io::Error) -> ReplicaError {
     ReplicaError::unavailable(
         format!(
@@ -37,7 +37,7 @@ pub(super) fn not_confirmed(target: &SyslogTarget, error: io::Error) -> ReplicaE
     )
 }
 
-/// A receiver of syslog says nothing.
+/// The peer sends data, which a receiver of syslog never does.
 pub(super) fn talks(target: &SyslogTarget) -> ReplicaError {
     ReplicaError::unsuitable(format!(
         "{} talks, and a receiver of syslog says nothing: is that one?",

@@ -1,4 +1,4 @@
-//! Messages of RFC 5424, each with its length in front (RFC 6587, section 3.4.1).
+//! Messages of RFC 5424, each preceded by its length (RFC 6587, section 3.4.1).
 
 use std::io::Write as _;
 use std::sync::LazyLock;
@@ -15,15 +15,15 @@ use crate::severity::of_record;
 
 const APP_NAME: &str = "livetrail";
 
-/// The longest that fields of the header may be (RFC 5424, section 6).
+/// The longest lengths of fields in the header (RFC 5424, section 6).
 const MAX_HOSTNAME_BYTES: usize = 255;
 const MAX_PROCID_BYTES: usize = 128;
 const MAX_MSGID_BYTES: usize = 32;
 
-/// The MSGID of the message that stands for entries which were pruned before the sink had them.
+/// The MSGID of the message for entries that were pruned before the sink received them.
 const GAP: &str = "gap";
 
-/// What the header says already.
+/// The fields that are already in the header.
 const IN_HEADER: [&str; 2] = ["node", "boot"];
 
 /// The fields that become parameters of the structured data.
@@ -33,13 +33,13 @@ static PARAMETERS: LazyLock<Vec<Field>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Writes messages about one log.
+/// Encodes messages about one log.
 #[derive(Debug)]
 pub(super) struct Encoder<'a> {
     facility: u8,
     enterprise: u32,
     origin: &'a str,
-    /// One message, until its length is known.
+    /// The current message. Its length goes first, so the message is complete before it is sent.
     message: Vec<u8>,
 }
 
@@ -70,7 +70,7 @@ impl<'a> Encoder<'a> {
         self.finish(out);
     }
 
-    /// Appends the message that stands for entries which are missing.
+    /// Appends the message for missing entries.
     pub(super) fn gap(&mut self, out: &mut Vec<u8>, gap: &Gap) {
         self.message.clear();
         self.header(Severity::Warning, &AuditRecord::new(no_action(), ""), GAP);
@@ -87,23 +87,25 @@ impl<'a> Encoder<'a> {
         self.place(index, leaf);
         for field in PARAMETERS.iter() {
             match field.get(record) {
-                // Only an application may be empty without saying anything.
+                // An empty application means the server as a whole, so it is left out. Other texts
+                // stay.
                 Some(FieldValue::Text("")) if field.kind() == FieldType::Name => {}
                 Some(FieldValue::Text(value)) => self.parameter(field.name(), value),
                 Some(FieldValue::Id(value)) => self.parameter(field.name(), &value.to_string()),
                 Some(FieldValue::Number(value)) => {
                     self.parameter(field.name(), &value.to_string());
                 }
-                // Neither personal data nor anything else becomes a parameter.
+                // Personal data and all other fields do not become parameters.
                 _ => {}
             }
         }
         self.message.extend_from_slice(b"] ");
-        // MSG-ANY: JSON has no byte order mark (RFC 8259, section 8.1), and the entry's bytes are what its leaf hash is of.
+        // This is MSG-ANY. JSON has no byte order mark (RFC 8259, section 8.1), and the leaf hash
+        // is that of exactly these bytes.
         self.message.extend_from_slice(entry);
     }
 
-    /// The header, and the beginning of the structured data.
+    /// Writes the header and the beginning of the structured data.
     fn header(&mut self, severity: Severity, record: &AuditRecord, msgid: &str) {
         let severity = match severity {
             Severity::Error => 3,
@@ -128,7 +130,7 @@ impl<'a> Encoder<'a> {
         self.parameter("origin", self.origin);
     }
 
-    /// A parameter of the structured data, with what must be escaped in it (RFC 5424, section 6.3.3).
+    /// Writes a parameter of the structured data, and escapes its value (RFC 5424, section 6.3.3).
     fn parameter(&mut self, name: &str, value: &str) {
         self.write(format_args!(" {name}=\""));
         for byte in value.bytes() {
@@ -141,7 +143,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        // A vector takes everything.
+        // Writing to a vector cannot fail.
         let _ = self.message.write_fmt(text);
     }
 
@@ -151,12 +153,12 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Of what is no record: only time, node and boot are looked at.
+/// The action of an entry that is not a record. The header uses only time, node and boot.
 const fn no_action() -> livetrail_record::AuditAction {
     livetrail_record::AuditAction::Heartbeat
 }
 
-/// A field of the header: printable ASCII without spaces, `-` where there is nothing.
+/// A field of the header: printable ASCII without spaces, or `-` if it is empty.
 fn printable(text: Option<&str>, most: usize) -> String {
     let text: String = text
         .unwrap_or_default()
@@ -171,7 +173,7 @@ fn printable(text: Option<&str>, most: usize) -> String {
     }
 }
 
-/// The time in UTC with milliseconds; `-` where it is not known.
+/// The time in UTC with milliseconds; `-` if it is not known.
 fn timestamp(ts_ms: u64) -> String {
     let time = i64::try_from(ts_ms).ok().filter(|ms| *ms > 0);
     let time = time.and_then(|ms| Timestamp::from_millisecond(ms).ok());

@@ -7,40 +7,40 @@ use serde::Deserialize;
 
 use crate::settings::Settings;
 
-/// Log audit (RFC 5424, table 1).
+/// The facility log audit (RFC 5424, table 1).
 pub const DEFAULT_FACILITY: u8 = 13;
 
-/// Reserved for examples (RFC 5612).
+/// The number that is reserved for examples (RFC 5612).
 pub const DEFAULT_ENTERPRISE: u32 = 32_473;
 
-/// The largest facility: local use 7.
+/// The largest facility, which is local use 7.
 pub(crate) const MAX_FACILITY: u8 = 23;
 
 /// A receiver of syslog.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Syslog {
-    /// `HOST`, `HOST:PORT` or `[IPv6]:PORT`.
+    /// The address: `HOST`, `HOST:PORT` or `[IPv6]:PORT`.
     pub address: String,
-    /// How messages are carried.
+    /// The transport of messages.
     #[serde(default)]
     pub transport: Transport,
-    /// Whether a receiver on another machine may be sent to without TLS.
+    /// Whether the sink may send to another machine without TLS.
     #[serde(default)]
     pub insecure: bool,
-    /// The name that the receiver's certificate must have, where it is not that of the address.
+    /// The name in the receiver's certificate. `None` means the name in the address.
     #[serde(default)]
     pub server_name: Option<String>,
-    /// The authorities to trust, in PEM. `None`: the system's.
+    /// The authorities to trust, in PEM. `None` means the system's authorities.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
     /// Our certificate and its chain, in PEM.
     #[serde(default)]
     pub certificate_file: Option<PathBuf>,
-    /// Its key, in PEM.
+    /// The key of our certificate, in PEM.
     #[serde(default)]
     pub key_file: Option<PathBuf>,
-    /// Whether a connection that ends without TLS's goodbye counts as an orderly end.
+    /// Whether the end of a connection without `close_notify` counts as an orderly end.
     #[serde(default)]
     pub accept_plain_close: bool,
     /// The facility, 0 to 23.
@@ -51,14 +51,14 @@ pub struct Syslog {
     pub enterprise: u32,
 }
 
-/// How messages are carried.
+/// The transport of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// TLS over TCP (RFC 5425).
     #[default]
     Tls,
-    /// TCP alone (RFC 6587): readable and forgeable on the way.
+    /// TCP alone (RFC 6587). Anyone on the way can read and forge the messages.
     Tcp,
 }
 
@@ -71,7 +71,7 @@ const fn enterprise() -> u32 {
 }
 
 impl Syslog {
-    /// Its files.
+    /// The files for TLS.
     pub(crate) fn tls(&self) -> TlsFiles<'_> {
         let (chain, key) = (&self.certificate_file, &self.key_file);
         TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())

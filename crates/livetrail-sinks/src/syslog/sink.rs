@@ -1,4 +1,4 @@
-//! The sink: a connection a batch, and then the cursor.
+//! The sink: one connection per batch, and then it moves the cursor.
 
 use std::fmt;
 use std::path::Path;
@@ -15,12 +15,13 @@ use crate::at_least_once::{AtLeastOnce, Sent, Transport};
 use crate::error::SinksError;
 use crate::local_cursor::Claim;
 
-/// So many bytes are gathered before they are written. Memory: this, and a message.
+/// The sink writes after it has collected this many bytes. Memory: these bytes and one message.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// A receiver of syslog as a replica of the ledger. See the [module](super) for what it is sent, and what is promised.
+/// A receiver of syslog as a replica of the ledger. The [module](super) describes the messages and
+/// the guarantees.
 ///
-/// Many logs and sinks may send to one receiver. Its cursors are in a file for each log.
+/// Many logs and sinks may send to one receiver. The sink has a cursor file for each log.
 pub type SyslogSink = AtLeastOnce<Receiver>;
 
 /// Connections to a receiver, one for each batch.
@@ -30,10 +31,10 @@ pub struct Receiver {
 }
 
 impl SyslogSink {
-    /// A sink of this name, whose cursors are in `folder`. Connects when it is used.
+    /// Creates a sink with this name and with cursors in `folder`. It connects at its first call.
     ///
     /// # Errors
-    /// Files with certificates cannot be used, or TLS is off for a receiver beyond this machine.
+    /// The files with certificates are not usable, or a receiver on another machine has no TLS.
     pub fn new(
         name: impl Into<String>,
         target: SyslogTarget,
@@ -90,7 +91,7 @@ impl Transport for Receiver {
         Ok(claim)
     }
 
-    /// Connects, says nothing, and waits for the receiver to close.
+    /// Connects, sends nothing, and waits for the receiver to close.
     async fn health(&self) -> Result<(), ReplicaError> {
         self.connect().await?.close().await
     }

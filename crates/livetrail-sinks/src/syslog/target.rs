@@ -1,4 +1,4 @@
-//! Where the receiver is, how to talk to it, and what stands in the messages.
+//! The target: the receiver, how to connect to it, and the names in the messages.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,12 +14,12 @@ use crate::tls;
 
 pub(super) use crate::settings::Transport;
 
-/// What an address looks like.
+/// The form of a valid address.
 const FORM: &str =
     "HOST:PORT, with the port 6514 over TLS and 601 without unless it says otherwise";
 
 impl Transport {
-    /// The port where a receiver is unless told otherwise (RFC 5425, section 4.1; RFC 3195 for TCP).
+    /// The default port of a receiver (RFC 5425, section 4.1; RFC 3195 for TCP).
     const fn default_port(self) -> u16 {
         match self {
             Self::Tls => 6_514,
@@ -82,43 +82,45 @@ impl SyslogTarget {
         })
     }
 
-    /// Believes the authorities in this PEM file, and no others.
+    /// Trusts only the authorities in this PEM file.
     #[must_use]
     pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
         self
     }
 
-    /// Shows this certificate: PEM files with the chain and with its key.
+    /// Presents this certificate: PEM files with the chain and with its key.
     #[must_use]
     pub fn with_certificate(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.certificate = Some((chain.into(), key.into()));
         self
     }
 
-    /// The name that the receiver's certificate must have, if it is not the address's.
+    /// Sets the name in the receiver's certificate, if it is not the name in the address.
     #[must_use]
     pub fn with_server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
     }
 
-    /// Takes the end of the TCP connection for an answer where TLS's `close_notify` should be: for receivers that leave it out, as rsyslog's
-    /// driver `gtls` does. Then whoever can end the connection on the way can make records get lost.
+    /// Accepts the end of the TCP connection instead of TLS's `close_notify`.
+    ///
+    /// This is for receivers that do not send it, such as rsyslog with its driver `gtls`. Then
+    /// anyone who can end the connection on the way can cause a loss of records.
     #[must_use]
     pub const fn taking_plain_close(mut self) -> Self {
         self.takes_plain_close = true;
         self
     }
 
-    /// Goes without TLS also beyond this machine.
+    /// Allows a connection without TLS to another machine.
     #[must_use]
     pub const fn insecure(mut self) -> Self {
         self.insecure = true;
         self
     }
 
-    /// The facility, 0 to 23, and the enterprise number in the name of the structured data.
+    /// Sets the facility, 0 to 23, and the enterprise number in the name of the structured data.
     ///
     /// # Errors
     /// [`SinksError::Facility`].
@@ -131,7 +133,7 @@ impl SyslogTarget {
         Ok(self)
     }
 
-    /// Where it is, for people.
+    /// The address, for people.
     #[must_use]
     pub fn place(&self) -> String {
         let transport = self.transport.label();
@@ -157,7 +159,7 @@ impl SyslogTarget {
         self.enterprise
     }
 
-    /// What it takes to talk TLS; `None` where there is none.
+    /// The connector and the server's name for TLS, or `None` without TLS.
     pub(super) fn tls(&self) -> Result<Option<(TlsConnector, ServerName<'static>)>, SinksError> {
         if self.transport == Transport::Tcp {
             if self.insecure || is_loopback(&self.host) {
@@ -171,8 +173,8 @@ impl SyslogTarget {
         let certificate = certificate.map(|(chain, key)| (chain.as_path(), key.as_path()));
         let roots = tls::roots(self.ca_file.as_deref())?;
         let mut config = tls::client_config(roots, certificate)?;
-        // A server of OpenSSL that asks for certificates refuses sessions that are resumed unless its program has prepared for them, and
-        // rsyslog has not.
+        // A server with OpenSSL that requests certificates refuses resumed sessions, unless its
+        // program has prepared for them. rsyslog has not.
         config.resumption = Resumption::disabled();
         let name = self
             .server_name
@@ -183,7 +185,7 @@ impl SyslogTarget {
     }
 }
 
-/// Host and port. `None` for brackets that do not fit.
+/// Splits an address into host and port. `None` if its brackets do not match.
 fn split(address: &str) -> Option<(&str, Option<&str>)> {
     if let Some(rest) = address.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;

@@ -1,8 +1,8 @@
-//! Files that somebody else moves away, with a signal and without.
+//! Another program moves the file away, with and without a signal.
 
 use super::*;
 
-/// Moves the file as logrotate does; `create` leaves an empty one in its place.
+/// Moves the file as logrotate does. `create` leaves an empty file at the path.
 fn move_away(folder: &Folder, to: &str, create: bool) -> PathBuf {
     let to = folder.path.with_file_name(to);
     fs::rename(&folder.path, &to).unwrap();
@@ -31,7 +31,8 @@ fn lines_go_into_the_moved_file_until_the_signal_and_into_a_new_one_after_it() {
         assert_eq!(fs::read_to_string(&first).unwrap(), lines(&log, 40));
         append(&mut target, &log, 40, 10).unwrap();
         assert_eq!(fs::read_to_string(&first).unwrap(), lines(&log, 40));
-        // Again, with nothing in between, and with a signal that is about something else.
+        // First there is a signal without a move. Then the file moves again, and nothing is written
+        // before the signal.
         target.reopen().unwrap();
         append(&mut target, &log, 50, 10).unwrap();
         let second = move_away(&folder, "trail.tsv.2", create);
@@ -58,7 +59,7 @@ fn what_was_moved_while_nobody_wrote_is_found_and_what_a_crash_left_in_it_is_cut
                 assert!(folder.text().len() > lines(&log, 20).len());
             }
             let moved = move_away(&folder, "trail.tsv-20261125", create);
-            // Who only asks is told where it stands.
+            // A reader that takes no lock sees where the cursor is.
             let asked = folder.target(Format::Lines).cursor(ORIGIN).unwrap();
             assert_eq!(asked.unwrap().next, 20);
             append(&mut folder.target(Format::Lines), &log, 20, 40).unwrap();
@@ -96,7 +97,7 @@ fn what_was_deleted_under_the_writer_is_refused_at_once() {
     fs::remove_file(&folder.path).unwrap();
     let told = append(&mut target, &log, 30, 10).unwrap_err();
     assert!(told.to_string().contains("put it back"), "{told}");
-    // It is: as a copy.
+    // The file is there: as a copy.
     let text = lines(&log, 30);
     fs::write(&folder.path, &text).unwrap();
     append(&mut target, &log, 30, 20).unwrap();
@@ -110,7 +111,7 @@ fn a_file_that_was_cut_in_place_is_refused_in_words_also_after_a_signal_and_a_re
     let folder = begun();
     let mut target = folder.target(Format::Lines);
     append(&mut target, &log, 20, 10).unwrap();
-    // As `copytruncate` does.
+    // This does what `copytruncate` does.
     fs::copy(&folder.path, folder.path.with_file_name("trail.tsv.1")).unwrap();
     File::options()
         .write(true)
@@ -152,7 +153,7 @@ fn another_file_in_its_place_is_never_written_to() {
     append(&mut target, &log, 30, 30).unwrap();
     assert_eq!(together(&folder, &[moved]), lines(&log, 60));
 
-    // Where a new file is begun, and has no lines yet.
+    // The next file has started and has no lines yet.
     move_away(&folder, "trail.tsv.2", false);
     target.reopen().unwrap();
     move_away(&folder, "trail.tsv.3", false);

@@ -1,4 +1,4 @@
-//! Files that are rotated: where they are cut, and the process ends at each step of it.
+//! Rotated files: where they are split, and the process ends at each step of a rotation.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -8,7 +8,7 @@ use livetrail_tlog::{Frontier, leaf_hash};
 
 use super::*;
 
-/// All files with lines, by name, in the order in which they are put together.
+/// All files with lines, by name, in the order of the log.
 fn files(folder: &Folder) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder.path.parent().unwrap()).unwrap() {
@@ -16,7 +16,7 @@ fn files(folder: &Folder) -> BTreeMap<String, String> {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let is_rotated = name.starts_with("trail.tsv.0");
         if is_rotated || name == "trail.tsv" {
-            // The one that goes on comes behind all of them.
+            // The current file comes after the rotated ones.
             let order = if is_rotated { name } else { "~".to_owned() };
             files.insert(order, fs::read_to_string(path).unwrap());
         }
@@ -57,7 +57,7 @@ fn no_file_is_longer_than_it_may_be_and_together_they_are_the_log() {
         assert!(text.len() <= most && text.ends_with('\n'), "{name}");
         if name != "~" {
             assert_eq!(*name, format!("trail.tsv.{index:020}"));
-            // And not a line too early: the next one would have been too much.
+            // The file was not rotated a line too early: the next line would not fit.
             let next = all.lines().nth(index + text.lines().count());
             assert!(text.len() + next.unwrap().len() + 1 > most, "{name}");
         }
@@ -100,7 +100,7 @@ fn a_period_has_files_of_its_own_by_the_time_in_each_record() {
     };
     let folder = Folder::new();
     append(&mut folder.rotating(Format::Lines, rotation), &log, 0, 70).unwrap();
-    // The next process goes by what the cursor says of the file's beginning.
+    // The next process reads the beginning of the file's period from the cursor.
     append(&mut folder.rotating(Format::Lines, rotation), &log, 70, 130).unwrap();
     assert_eq!(together(&folder), lines(&log, 200));
     let every_ms = u64::try_from(every.as_millis()).unwrap();
@@ -130,7 +130,7 @@ fn each_entry_is_there_once_at_whatever_step_of_a_rotation_the_process_ends() {
             }
             Ok(())
         });
-        // Another process goes on from where the cursor says. Who only asks is told the same.
+        // Another process continues from the cursor. A reader that takes no lock sees the same.
         let mut next = folder.rotating(Format::Lines, rotation);
         let at = next.cursor(ORIGIN).unwrap().unwrap().next;
         assert!(together(&folder).lines().count() >= at as usize);
@@ -145,7 +145,7 @@ fn each_entry_is_there_once_at_whatever_step_of_a_rotation_the_process_ends() {
             );
             index += text.lines().count();
         }
-        // And the process that was given up, if it goes on after all, finds the cursor elsewhere.
+        // If the interrupted process continues after all, it finds that the cursor has moved.
         if ended.is_err() {
             let told = target
                 .append(ORIGIN, &batch, &mut nothing_happens)
@@ -196,7 +196,7 @@ fn the_old_file_is_whole_and_synced_before_it_has_its_name_and_the_new_one_empty
     assert!(next >= 18);
 }
 
-/// The line of the tree that the log's first entries form.
+/// The line with the tree of the log's first entries.
 fn tree_of(log: &TestLog, size: usize) -> String {
     let mut tree = Frontier::new();
     for entry in &log.entries()[..size] {
@@ -295,7 +295,7 @@ fn so_many_files_are_kept_as_are_told_and_all_if_nothing_is_told() {
     let text = lines(&log, 200);
     for keep_files in [None, Some(3), Some(0)] {
         let folder = Folder::new();
-        // Names that are not a rotated file's stay.
+        // Files with other names stay.
         let others = [
             "trail.tsv.1",
             "trail.tsv.0000000000000000000x",
@@ -354,7 +354,7 @@ fn a_checkpoint_counts_as_the_files_when_all_that_it_covers_is_there() {
         (cursor.checkpoint.clone(), cursor.ahead.clone()),
         (None, Some(note.clone()))
     );
-    // What the ledger is compared with is the newest.
+    // The ledger is compared with the newest checkpoint.
     assert_eq!(cursor.to_sink_cursor().checkpoint(), Some(&note));
     append(&mut target, &log, 40, 20).unwrap();
     let cursor = target.cursor(ORIGIN).unwrap().unwrap();
@@ -383,7 +383,7 @@ fn rotated_files_that_are_gone_cut_or_exchanged_are_told_at_the_next_start() {
     assert!(rotated.len() >= 3, "{rotated:?}");
     let paths: Vec<_> = rotated.iter().map(|(_, path)| path.clone()).collect();
     let whole: Vec<_> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
-    // A line less, half a line, another file's lines, nothing.
+    // The cases: a line is missing, half a line is missing, another file's lines, an empty file.
     let last_line = whole[1][..whole[1].len() - 1]
         .iter()
         .rposition(|byte| *byte == b'\n')
@@ -404,7 +404,7 @@ fn rotated_files_that_are_gone_cut_or_exchanged_are_told_at_the_next_start() {
     fs::write(&paths[1], &whole[1]).unwrap();
     fs::remove_file(&paths[0]).unwrap();
     assert!(told(rotation)[0].contains("earlier ones are gone"));
-    // Unless that is how it should be.
+    // With this setting the missing files are expected.
     let keeping = Rotation {
         keep_files: Some(2),
         ..rotation

@@ -1,4 +1,4 @@
--- Version 1: everything is append-only, also the cursor.
+-- Version 1: everything is append-only, including the cursor.
 
 CREATE SCHEMA livetrail;
 
@@ -7,21 +7,22 @@ CREATE TABLE livetrail.schema_version (
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- One row a log.
+-- One row per log.
 CREATE TABLE livetrail.logs (
     log_id   integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     origin   text NOT NULL UNIQUE CHECK (origin <> ''),
     added_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- The cursor, as a chain: each row takes it from first_index to next_index, in the transaction that adds those records. The keys make it
--- a compare-and-swap: a row must begin where another ended, and no two begin at the same place. The first row of a log has no beginning.
+-- The cursor, as a chain: each row moves it from first_index to next_index, in the transaction that
+-- adds those records. The keys make it a compare-and-swap: each row must begin where another one
+-- ended, and no two rows begin at the same index. Only the first row of a log has no first_index.
 CREATE TABLE livetrail.commits (
     log_id          integer NOT NULL REFERENCES livetrail.logs,
     first_index     bigint,
     next_index      bigint NOT NULL,
     checkpoint_size bigint NOT NULL,
-    -- Why the records are missing, where the cursor was moved without them.
+    -- Why the records are missing, if the cursor was moved without them.
     gap             text,
     committed_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     committed_by    text NOT NULL DEFAULT session_user,
@@ -31,7 +32,7 @@ CREATE TABLE livetrail.commits (
     CONSTRAINT commits_forward CHECK ((first_index IS NULL AND next_index = 0) OR (first_index >= 0 AND next_index > first_index))
 );
 
--- The signed checkpoints under which records came.
+-- The signed checkpoints of the batches.
 CREATE TABLE livetrail.checkpoints (
     log_id   integer NOT NULL REFERENCES livetrail.logs,
     size     bigint NOT NULL,
@@ -40,7 +41,8 @@ CREATE TABLE livetrail.checkpoints (
     PRIMARY KEY (log_id, size)
 );
 
--- The records: the columns are for questions, `entry` and `leaf` are for proofs. An entry that is no record has empty columns.
+-- The records: the columns are for queries, `entry` and `leaf` are for proofs. An entry that is not
+-- a record has empty columns.
 CREATE TABLE livetrail.records (
     log_id         integer NOT NULL,
     index          bigint NOT NULL,
@@ -74,14 +76,15 @@ CREATE TABLE livetrail.records (
     PRIMARY KEY (log_id, index, ts)
 ) PARTITION BY RANGE (ts);
 
--- For times for which there is no partition: clocks that are wrong, entries that are no records.
+-- The partition for other times: those of wrong clocks and of entries that are not records.
 CREATE TABLE livetrail.records_other PARTITION OF livetrail.records DEFAULT;
 
 CREATE INDEX records_session ON livetrail.records (session) WHERE session IS NOT NULL;
 CREATE INDEX records_stream ON livetrail.records (stream, ts) WHERE stream IS NOT NULL;
 CREATE INDEX records_ts ON livetrail.records USING brin (ts);
 
--- Privileges forbid changes to writers and readers; these triggers also to the owner, until somebody removes them.
+-- Privileges forbid changes to writers and readers. These triggers also forbid them to the owner,
+-- until someone removes the triggers.
 CREATE FUNCTION livetrail.refuse_change() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -104,7 +107,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- A month's partition, made when its first record comes. Writers may call it and may not create tables otherwise.
+-- Creates a month's partition when the month's first record comes. Writers may call this function,
+-- but have no other right to create tables.
 CREATE FUNCTION livetrail.ensure_partition(moment timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
@@ -137,7 +141,7 @@ CROSS JOIN LATERAL (
     WHERE log_id = l.log_id ORDER BY next_index DESC LIMIT 1
 ) c;
 
--- Every session, from its first record to its last.
+-- Every session, from its first to its last record.
 CREATE VIEW livetrail.sessions AS
 SELECT log_id, session,
        CASE WHEN bool_or(action LIKE 'publish%') THEN 'publish' ELSE 'play' END AS kind,
@@ -153,7 +157,7 @@ FROM livetrail.records
 WHERE session IS NOT NULL
 GROUP BY log_id, session;
 
--- Who watched what.
+-- The viewers of each stream.
 CREATE VIEW livetrail.viewers_per_stream AS
 SELECT log_id, app, stream,
        count(*) FILTER (WHERE NOT denied) AS viewers,
@@ -166,13 +170,13 @@ FROM livetrail.sessions
 WHERE kind = 'play'
 GROUP BY log_id, app, stream;
 
--- Everybody who was refused, and why.
+-- The refused attempts and their reasons.
 CREATE VIEW livetrail.refusals AS
 SELECT log_id, index, ts, action, app, stream, reason, protocol, principal, peer, user_agent, session, detail
 FROM livetrail.records
 WHERE action IN ('publish_denied', 'play_denied');
 
--- What is not in the trail, or was not delivered: dropped records, viewers cut off, records that this table never got.
+-- Losses: dropped records, evicted viewers, and records that this table never received.
 CREATE VIEW livetrail.losses AS
 SELECT log_id, index, ts, action, app, stream, session, count, first_seq, last_seq, detail
 FROM livetrail.records

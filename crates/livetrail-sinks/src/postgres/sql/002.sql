@@ -1,12 +1,14 @@
--- Version 2: hand-overs from key to key, so that whoever has an earlier key and this table alone follows them to the key of today.
+-- Version 2: hand-overs from key to key. With an earlier key and only this table, a reader can
+-- follow them to the current key.
 
 CREATE TABLE livetrail.hand_overs (
     log_id   integer NOT NULL REFERENCES livetrail.logs,
-    -- The id of the key that was given up: eight hexadecimal digits.
+    -- The id of the replaced key: eight hexadecimal digits.
     key_id   text NOT NULL CHECK (key_id ~ '^[0-9a-f]{8}$'),
-    -- How many entries the checkpoint covers under which it was given up; the key counts for no larger one.
+    -- The number of entries that the hand-over's checkpoint covers. The key is not valid for a
+    -- larger size.
     size     bigint NOT NULL,
-    -- That checkpoint, signed with this key and with the one that took its place.
+    -- That checkpoint, signed with this key and with the next one.
     note     bytea NOT NULL,
     added_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (log_id, key_id)
@@ -22,7 +24,7 @@ ALTER TABLE livetrail.hand_overs ENABLE ALWAYS TRIGGER append_only_truncate;
 GRANT SELECT, INSERT ON livetrail.hand_overs TO livetrail_writer;
 GRANT SELECT ON livetrail.hand_overs TO livetrail_reader;
 
--- A record of a refusal may stand for many attempts that were alike: these views count attempts.
+-- A record of a refusal may stand for many similar attempts. These views count attempts.
 
 CREATE OR REPLACE VIEW livetrail.viewers_per_stream AS
 SELECT log_id, app, stream,
