@@ -1,7 +1,8 @@
-//! What encoding a record costs: `cargo run --release -p livetrail-record --example encode_cost`.
+//! Measures the cost of encoding a record: `cargo run --release -p livetrail-record --example
+//! encode_cost`.
 //!
-//! Instructions are counted with one thing and few rounds, such as `valgrind --tool=callgrind
-//! target/release/examples/encode_cost canonical 1000`, less the count for 0 rounds.
+//! To count instructions, choose one kind and few rounds, such as `valgrind --tool=callgrind
+//! target/release/examples/encode_cost canonical 1000`. Then subtract the count for 0 rounds.
 
 #![allow(
     clippy::print_stdout,

@@ -1,10 +1,10 @@
-//! What a record says happened: the table of actions, and all that follows from it.
+//! The actions of records: their table, and everything that follows from it.
 
 use std::fmt;
 
 use crate::machine::SessionKind;
 
-/// What an action is to the session that its record names.
+/// The role of an action in the session that its record names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionRole {
@@ -18,11 +18,11 @@ pub enum SessionRole {
     Inside(SessionKind),
     /// Something that happens in a session of any kind.
     InsideAny,
-    /// It may name a session, and is not part of it.
+    /// A record that may name a session and is not part of it.
     Apart,
 }
 
-/// What gives way to what when there is no room, in the queue or on the disk.
+/// The classes by which records are dropped if there is no space in the queue or on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ActionClass {
@@ -30,15 +30,15 @@ pub enum ActionClass {
     Refusal,
     /// Something that happens in sessions again and again.
     Remark,
-    /// How a session begins.
+    /// The beginning of a session.
     Begin,
     /// The cause of a session's end, which follows.
     Cause,
-    /// How a session ends.
+    /// The end of a session.
     End,
-    /// What an operator did.
+    /// The deed of an operator.
     Operator,
-    /// What only the pipeline itself may record.
+    /// A record that only the pipeline itself may make.
     Own,
     /// Anything else.
     Other,
@@ -63,11 +63,11 @@ pub enum Severity {
 pub struct ActionRow {
     /// The stable name.
     pub label: &'static str,
-    /// What it is to its session.
+    /// Its role in its session.
     pub role: SessionRole,
-    /// What it gives way to.
+    /// Its class, which decides when it is dropped.
     pub class: ActionClass,
-    /// How much attention it needs; a record's outcome may raise that.
+    /// How much attention it needs. A record's outcome may raise this.
     pub severity: Severity,
     /// When it is recorded, in Markdown.
     pub description: &'static str,
@@ -76,24 +76,25 @@ pub struct ActionRow {
 /// The label of every free-form event.
 pub(crate) const EVENT: &str = "event";
 
-/// Makes of one table: the enum, its labels in both directions, what an action is to its session,
-/// its class and severity, the kinds of loss, and [`AuditAction::TABLE`] for the documentation.
+/// Makes from one table: the enum, its labels in both directions, the role of an action in its
+/// session, its class and severity, the kinds of loss, and [`AuditAction::TABLE`] for the
+/// documentation.
 macro_rules! actions {
     ($(
         $(#[doc = $description:literal])+
         $variant:ident = $label:literal, $role:ident $(($kind:ident))?, $class:ident, $severity:ident;
     )+) => {
-        /// What happened. [`label`](Self::label) gives the stable name that is written into every
-        /// trail.
+        /// The action of a record. [`label`](Self::label) gives the stable name that every trail
+        /// has.
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum AuditAction {
             $($(#[doc = $description])+ $variant,)+
-            /// Anything else that a host wants on the record. The string is the event's free-form
-            /// label; [`label`](Self::label) is `event`.
+            /// Any other event that a host records. The string is the event's free-form label.
+            /// [`label`](Self::label) is `event`.
             Event(String),
-            /// An action of a later version, by its label. A reader gets it from
-            /// [`from_label`](Self::from_label); writers use the named variants.
+            /// An action of a later version, by its label. [`from_label`](Self::from_label) gives
+            /// it to readers. Writers use the named variants.
             Other(String),
         }
 
@@ -116,7 +117,7 @@ macro_rules! actions {
                 },
             ];
 
-            /// The stable name: `publish_started`, …; `event` for every free-form event.
+            /// The stable name, such as `publish_started`. Every free-form event has `event`.
             #[must_use]
             pub fn label(&self) -> &str {
                 match self {
@@ -126,8 +127,8 @@ macro_rules! actions {
                 }
             }
 
-            /// The action with this label. `event` gives an event with an empty free-form label, an
-            /// unknown label [`Other`](Self::Other).
+            /// The action with this label. `event` gives an event with an empty free-form label. An
+            /// unknown label gives [`Other`](Self::Other).
             #[must_use]
             pub fn from_label(label: &str) -> Self {
                 match label {
@@ -137,8 +138,8 @@ macro_rules! actions {
                 }
             }
 
-            /// What it is to the session that its record names. Of a later version's actions
-            /// nothing is known.
+            /// Its role in the session that its record names. An action of a later version has no
+            /// known role.
             #[must_use]
             pub const fn role(&self) -> SessionRole {
                 match self {
@@ -148,7 +149,7 @@ macro_rules! actions {
                 }
             }
 
-            /// What it gives way to when there is no room.
+            /// Its class, which decides when it is dropped.
             #[must_use]
             pub fn class(&self) -> ActionClass {
                 match self {
@@ -158,7 +159,7 @@ macro_rules! actions {
                 }
             }
 
-            /// How much attention it needs, whatever its outcome.
+            /// How much attention it needs. The outcome is not considered.
             #[must_use]
             pub fn severity(&self) -> Severity {
                 match self {
@@ -169,22 +170,22 @@ macro_rules! actions {
             }
         }
 
-        /// What losses are counted by: the action of the lost record.
+        /// The kinds by which losses are counted: the action of the lost record.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum LossKind {
             $(#[doc = concat!("`", $label, "`")] $variant,)+
             /// A free-form event.
             Event,
-            /// An action of a later version, or one that is not known.
+            /// An action of a later version, or an unknown one.
             Other,
         }
 
         impl LossKind {
-            /// Every kind. One is at the index [`index`](Self::index).
+            /// Every kind, at its [`index`](Self::index).
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+ Self::Event, Self::Other];
 
-            /// How a `records_dropped` record names it.
+            /// Its name in a `records_dropped` record.
             #[must_use]
             pub const fn label(self) -> &'static str {
                 match self {
@@ -207,7 +208,7 @@ macro_rules! actions {
     };
 }
 
-// Each row: variant, label, role in its session, class, severity.
+// Each row has the variant, the label, the role in its session, the class and the severity.
 actions! {
     /// A publish was admitted. Opens the session.
     PublishStarted = "publish_started", Opens(Publish), Begin, Informational;

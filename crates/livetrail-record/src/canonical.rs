@@ -1,7 +1,7 @@
 //! Canonical bytes: RFC 8785 JSON, written by hand in key order.
 //!
-//! The same record always gives the same bytes, and parsing accepts nothing but those bytes, so
-//! that a record and its leaf hash determine each other.
+//! The same record always gives the same bytes, and the parser accepts no other bytes. Thus a
+//! record and its leaf hash determine each other.
 
 use std::cmp::Ordering;
 
@@ -18,28 +18,29 @@ use crate::personal::Personal;
 use crate::reason::{Outcome, Reason};
 use crate::view::RecordView;
 
-/// The longest canonical form: what a length of 16 bits can say in an entry bundle.
+/// Most bytes of the canonical form. An entry bundle has lengths of 16 bits.
 pub const MAX_CANONICAL_BYTES: usize = 65_535;
 
-/// The largest integer in a record, 2^53 − 1: what every JSON reader represents exactly.
+/// The largest integer in a record, 2^53 − 1. Every JSON reader represents integers up to it
+/// exactly.
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 
 /// The record's canonical bytes.
 ///
 /// # Errors
-/// As [`encode_canonical_into`].
+/// The same as for [`encode_canonical_into`].
 pub fn encode_canonical(record: &AuditRecord) -> Result<Vec<u8>, RecordError> {
     let mut out = Vec::with_capacity(512);
     encode_canonical_into(record, &mut out)?;
     Ok(out)
 }
 
-/// Appends the record's canonical bytes to `out`, at most [`MAX_CANONICAL_BYTES`] of them. A
-/// `detail` that would pass the limit is cut at a character boundary and `detail_cut` says so. On
-/// an error `out` is as before.
+/// Appends the record's canonical bytes to `out`, at most [`MAX_CANONICAL_BYTES`] of them. If the
+/// record is longer, `detail` is cut at a character boundary and `detail_cut` is set. After an
+/// error `out` is unchanged.
 ///
 /// # Errors
-/// [`RecordError::IntegerTooLarge`] for a number from 2^53 on, [`RecordError::TooLong`] when even
+/// [`RecordError::IntegerTooLarge`] for a number from 2^53 on, and [`RecordError::TooLong`] if even
 /// without `detail` the record is longer than an entry.
 pub fn encode_canonical_into(record: &AuditRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
     record.check_numbers()?;
@@ -66,12 +67,12 @@ pub fn encode_canonical_into(record: &AuditRecord, out: &mut Vec<u8>) -> Result<
     Ok(())
 }
 
-/// Parses canonical bytes. Fields that this version does not know come back in
-/// [`AuditRecord::extra`], so that encoding again gives the same bytes.
+/// Parses canonical bytes. Fields that this version does not know are in [`AuditRecord::extra`], so
+/// that encoding the record gives the same bytes.
 ///
 /// # Errors
-/// One [`RecordError`] for each way of not being a record's canonical bytes; in particular
-/// [`RecordError::NotCanonical`] for JSON that means a record but is written differently.
+/// Each way in which the bytes can be invalid has its own [`RecordError`]. JSON that means a record
+/// but is written differently is [`RecordError::NotCanonical`].
 pub fn parse_canonical(bytes: &[u8]) -> Result<AuditRecord, RecordError> {
     match RecordView::parse(bytes) {
         Some(view) => Ok(view.to_record()),
@@ -79,7 +80,7 @@ pub fn parse_canonical(bytes: &[u8]) -> Result<AuditRecord, RecordError> {
     }
 }
 
-/// The same for any entry, plain or not; several times slower.
+/// Parses any entry, plain or not. This is several times slower.
 pub(crate) fn parse_in_general(bytes: &[u8]) -> Result<AuditRecord, RecordError> {
     if bytes.len() > MAX_CANONICAL_BYTES {
         return Err(RecordError::TooLong { bytes: bytes.len() });
@@ -102,9 +103,9 @@ pub(crate) fn parse_in_general(bytes: &[u8]) -> Result<AuditRecord, RecordError>
     Err(RecordError::NotCanonical { offset })
 }
 
-// ---- Writing ----------------------------------------------------------------------------------------------------------
+// ---- Writing ----
 
-/// A key as it stands between two members.
+/// A key between two members, with its comma and colon.
 macro_rules! key {
     ($name:ident) => {
         concat!(",\"", stringify!($name), "\":")
@@ -112,7 +113,7 @@ macro_rules! key {
 }
 pub(crate) use key;
 
-/// Writes a member, as its type is written.
+/// Writes a member as its type requires.
 macro_rules! write_member {
     ($w:ident, $r:ident, $detail:ident, $detail_cut:ident, detail, Personal) => {
         $w.optional_text(key!(detail), $detail)
@@ -185,7 +186,7 @@ macro_rules! writer {
 
 with_types!(writer);
 
-/// Writes members in key order, with the unknown ones between the known ones where they belong.
+/// Writes members in key order. Unknown members are written at their places between the known ones.
 struct Members<'a, I: Iterator<Item = (&'a str, &'a Value)>> {
     out: &'a mut Vec<u8>,
     extra: std::iter::Peekable<I>,
@@ -193,7 +194,7 @@ struct Members<'a, I: Iterator<Item = (&'a str, &'a Value)>> {
 }
 
 impl<'a, I: Iterator<Item = (&'a str, &'a Value)>> Members<'a, I> {
-    /// Writes the key, quoted, with its comma and colon: `,"name":`.
+    /// Writes the quoted key, with its comma and colon: `,"name":`.
     fn key(&mut self, quoted: &'static str) {
         if self.extra.peek().is_some() {
             let name = quoted.trim_matches([',', '"', ':']);
@@ -281,10 +282,11 @@ impl<'a, I: Iterator<Item = (&'a str, &'a Value)>> Members<'a, I> {
     }
 }
 
-/// 16 bytes are 24 characters of base64, padding included.
+/// Encodes 16 bytes as 24 characters of base64, with padding.
 pub(crate) fn encode_nonce(nonce: &[u8; 16]) -> [u8; 24] {
     let mut text = [b'='; 24];
-    // The buffer has exactly the length that 16 bytes need, which is the only way this can fail.
+    // The only possible error is a wrong length. The buffer has exactly the length that 16 bytes
+    // need.
     let _ = STANDARD.encode_slice(nonce, &mut text);
     text
 }
@@ -325,12 +327,13 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// RFC 8785 §3.2.2.2: escapes only what JSON demands, with the short form where there is one.
+/// Writes a string by RFC 8785 §3.2.2.2: it escapes only what JSON demands, with the short form if
+/// there is one.
 fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    // Nearly no text has anything to escape, and looking at all bytes without stopping is done 16
-    // at a time.
+    // Nearly no text has anything to escape. This loop tests all bytes without stopping, so that 16
+    // are tested at a time.
     if !rest
         .iter()
         .fold(false, |any, &byte| any | must_escape(byte))
@@ -395,9 +398,9 @@ fn cut(text: &str, room: usize) -> &str {
     text
 }
 
-// ---- Reading ----------------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
-/// What must be there, or belongs together, before a record can be made of it.
+/// Members that must exist or belong together. They are collected before the record is made.
 #[derive(Default)]
 struct Heads {
     action: Option<String>,
@@ -407,7 +410,7 @@ struct Heads {
     v: Option<u32>,
 }
 
-/// Reads a member, as its type is read.
+/// Reads a member as its type requires.
 macro_rules! read_member {
     ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Action) => {
         $heads.$name = Some(text(&$key, $json)?)
@@ -530,8 +533,8 @@ fn version(field: &str, value: &Json) -> Result<u32, RecordError> {
         .ok_or_else(|| bad(field, "a version number"))
 }
 
-/// A flag that is not set is left out, so `false` is not canonical; the comparison with the
-/// canonical bytes finds it.
+/// Parses a flag. A flag that is not set is absent, so `false` is not canonical. The comparison
+/// with the canonical bytes finds it.
 fn flag(field: &str, value: &Json) -> Result<bool, RecordError> {
     value.as_bool().ok_or_else(|| bad(field, "true"))
 }

@@ -1,4 +1,4 @@
-//! Fields of a later version, kept as they came.
+//! Fields of a later version, kept unchanged.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -7,29 +7,29 @@ use crate::canonical::{self, MAX_INTEGER};
 use crate::error::RecordError;
 use crate::fields;
 
-/// A field's value, as far as RFC 8785 JSON with integers below 2^53 goes.
+/// A field's value: RFC 8785 JSON with integers below 2^53.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// `null`.
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// An integer in ±(2^53 − 1); other numbers are refused.
+    /// An integer in ±(2^53 − 1). Other numbers are refused.
     Integer(i64),
     /// A string.
     Text(String),
     /// An array.
     List(Vec<Self>),
-    /// An object, in canonical key order whatever the order of insertion.
+    /// An object, always in canonical key order.
     Object(BTreeMap<Name, Self>),
 }
 
-/// A field's name, ordered as RFC 8785 §3.2.3 orders keys: by UTF-16 code units.
+/// A field's name. Names are ordered as RFC 8785 §3.2.3 orders keys: by UTF-16 code units.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Name(pub(crate) String);
 
 impl Name {
-    /// Any text may be a name.
+    /// Makes a name. Any text is allowed.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }
@@ -53,27 +53,28 @@ impl PartialOrd for Name {
     }
 }
 
-/// RFC 8785's key order.
+/// Compares keys in RFC 8785's order.
 pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     a.encode_utf16().cmp(b.encode_utf16())
 }
 
-/// The fields of a record that this version does not know, by name. They survive reading and writing unchanged.
+/// The fields of a record that this version does not know, by name. They stay unchanged when they
+/// are read and written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extra(BTreeMap<Name, Value>);
 
 impl Extra {
-    /// No unknown fields; allocates nothing.
+    /// No unknown fields. This allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
         Self(BTreeMap::new())
     }
 
-    /// Sets a field, replacing one of the same name.
+    /// Sets a field, and replaces an existing one with the same name.
     ///
     /// # Errors
-    /// [`RecordError::KnownField`] when this version has a field of that name, [`RecordError::IntegerTooLarge`] or
-    /// [`RecordError::BadField`] when an integer in `value` is outside ±(2^53 − 1).
+    /// [`RecordError::KnownField`] if this version has a field with this name, or
+    /// [`RecordError::IntegerTooLarge`] if an integer in `value` is outside ±(2^53 − 1).
     pub fn insert(&mut self, name: &str, value: Value) -> Result<(), RecordError> {
         if fields::is_known_field(name) {
             return Err(RecordError::KnownField {
@@ -96,7 +97,7 @@ impl Extra {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Whether there is none.
+    /// Whether there is no field.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -116,14 +117,15 @@ fn check(field: &str, value: &Value) -> Result<(), RecordError> {
 }
 
 impl Value {
-    /// The canonical bytes of a value alone.
+    /// The canonical bytes of the value alone.
     pub(crate) fn to_text(&self) -> String {
         let mut out = Vec::new();
         canonical::write_value(&mut out, self);
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    /// Takes over what `serde_json` parsed; refuses numbers that are no integers in the exact range.
+    /// Converts a value of `serde_json`. Refuses any number that is not an integer in the exact
+    /// range.
     pub(crate) fn from_json(field: &str, json: serde_json::Value) -> Result<Self, RecordError> {
         Ok(match json {
             serde_json::Value::Null => Self::Null,

@@ -1,8 +1,8 @@
-//! The table of a record's fields. All that must agree about fields is made of it.
+//! The table of a record's fields. Everything that depends on the fields is made from it.
 //!
-//! | made of the table | where |
+//! | made from the table | where |
 //! |---|---|
-//! | [`AuditRecord`] and what concerns all of its fields | here |
+//! | [`AuditRecord`] and functions over all its fields | here |
 //! | [`Field`]: names, types, order, values | here |
 //! | the canonical writer and reader | `canonical.rs` |
 //! | [`RecordView`](crate::RecordView) | `view.rs` |
@@ -28,13 +28,13 @@ pub const SCHEMA: u32 = 1;
 ///
 /// The rows are in canonical order, which is that of the names. The columns:
 ///
-/// - the name, and the setter where there is one; `@` marks what is part of another field
+/// - the name, and the setter if there is one; `@` marks a part of another field
 /// - the type, one of [`FieldType`]'s
 /// - the class, one of [`FieldClass`]'s
 /// - the place in reading order: of a line's words, and of a table's columns
 /// - whether PostgreSQL has a column for it
 /// - the place among the attributes of OTLP and syslog, 0 for none
-/// - what it means
+/// - the meaning
 macro_rules! with_fields {
     ($then:ident $($argument:ident)?) => {
         $then! {
@@ -136,7 +136,7 @@ pub enum FieldType {
     Action,
     /// The free-form label of an `event`, part of the action.
     Label,
-    /// Text that is always there.
+    /// Text that is never absent.
     Name,
     /// Text.
     Text,
@@ -148,9 +148,9 @@ pub enum FieldType {
     Reason,
     /// An integer below 2^53.
     Number,
-    /// A time that is always there: an integer below 2^53.
+    /// A time that is never absent: an integer below 2^53.
     Time,
-    /// A version number, always there.
+    /// A version number that is never absent.
     Version,
     /// `true`, or absent.
     Flag,
@@ -161,7 +161,7 @@ pub enum FieldType {
 }
 
 impl FieldType {
-    /// As documents call it.
+    /// Its name in documents.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -176,17 +176,17 @@ impl FieldType {
     }
 }
 
-/// What a field says, and about what.
+/// The class of a field: the kind of fact, and its subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FieldClass {
-    /// What every record begins with.
+    /// A field with which every record begins.
     Head,
-    /// What happened.
+    /// A fact about what happened.
     Fact,
-    /// The same, about a person: [redaction](AuditRecord::redacted) replaces it.
+    /// A fact about a person: [redaction](AuditRecord::redacted) replaces it.
     Personal,
-    /// Which writer's record it is: the pipeline sets it.
+    /// The writer of the record. The pipeline sets it.
     Origin,
 }
 
@@ -200,7 +200,7 @@ pub enum FieldValue<'a> {
     Personal(&'a Personal),
     /// An integer.
     Number(u64),
-    /// Whether it is set.
+    /// Whether the flag is set.
     Flag(bool),
     /// A UUID.
     Id(Uuid),
@@ -208,7 +208,7 @@ pub enum FieldValue<'a> {
     Nonce(&'a [u8; 16]),
 }
 
-/// A field of a record, and what the table says of it.
+/// A field of a record, with the facts of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Field(pub(crate) Name);
 
@@ -248,7 +248,7 @@ macro_rules! stored {
     (Nonce) => { Option<[u8; 16]> };
 }
 
-/// What a field is in a new record.
+/// The value of a field in a new record.
 macro_rules! initial {
     (Action, $action:ident, $app:ident) => {
         $action
@@ -319,7 +319,7 @@ macro_rules! value {
     };
 }
 
-/// Hands each number that is there to a function.
+/// Passes each number that is present to a function.
 macro_rules! number {
     ($r:ident, $each:ident, $name:ident, Number) => {
         if let Some(number) = $r.$name {
@@ -359,7 +359,7 @@ macro_rules! text_bytes {
     };
 }
 
-/// Replaces a text, but for `detail`.
+/// Replaces a text, except `detail`.
 macro_rules! text {
     ($r:ident, $do:ident, detail, Personal) => {};
     ($r:ident, $do:ident, $name:ident, Name) => {
@@ -379,7 +379,7 @@ macro_rules! text {
 }
 
 macro_rules! redact {
-    // What the pipeline made of losses counts actions and names nobody: without it the trail could
+    // The pipeline's detail of losses counts actions and names nobody. Without it the trail could
     // no longer be checked.
     ($r:ident, detail, Personal) => {
         if $r.detail.is_some() && $r.action != AuditAction::RecordsDropped {
@@ -419,8 +419,8 @@ macro_rules! record {
     )+) => {
         /// One lifecycle fact.
         ///
-        /// Absent fields are left out of every encoding. Integers are below 2^53. The pipeline
-        /// fills in `node`, `boot`, `seq`, `mono_ms`, `nonce` and, where it is 0, `ts_ms`.
+        /// Absent fields are omitted from every encoding. Integers are below 2^53. The pipeline
+        /// sets `node`, `boot`, `seq`, `mono_ms` and `nonce`, and `ts_ms` if it is 0.
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct AuditRecord {
@@ -443,22 +443,22 @@ macro_rules! record {
 
             $($($(setter!($setter, $name, $type);)?)?)+
 
-            /// Whether every number is one that a record can carry: below 2^53. Encoding refuses
-            /// one that is not.
+            /// Checks that a record can carry every number: each is below 2^53. Encoding refuses
+            /// any other number.
             ///
             /// # Errors
-            /// [`RecordError::IntegerTooLarge`] names the first that is not.
+            /// [`RecordError::IntegerTooLarge`] names the first number that is too large.
             pub fn check_numbers(&self) -> Result<(), RecordError> {
                 $($(number!(self, check_number, $name, $type);)?)+
                 Ok(())
             }
 
-            /// Makes each number that no record can carry the largest that one can.
+            /// Replaces each number that is too large by the largest that a record can carry.
             pub fn clamp_numbers(&mut self) {
                 $($(clamp!(self, $name, $type);)?)+
             }
 
-            /// How many bytes its texts have, without labels of this version.
+            /// Number of bytes of its texts, without labels of this version.
             #[must_use]
             pub fn text_bytes(&self) -> usize {
                 let label = match &self.action {
@@ -470,7 +470,7 @@ macro_rules! record {
                     .fold(0, usize::saturating_add)
             }
 
-            /// Replaces every text of it but `detail`, by what `replace` makes of each.
+            /// Replaces each of its texts, except `detail`, by the result of `replace`.
             ///
             /// For records that are too long for an entry.
             pub fn replace_texts(&mut self, replace: impl Fn(&str) -> String) {
@@ -480,11 +480,11 @@ macro_rules! record {
                 }
             }
 
-            /// The record without personal data: each piece of it is replaced by
-            /// [`REDACTED`](crate::REDACTED).
+            /// The record without personal data. [`REDACTED`](crate::REDACTED) replaces each piece
+            /// of it.
             ///
-            /// The `detail` of a `records_dropped` record stays: the pipeline made it, it counts
-            /// actions and names nobody, and without it the trail could no longer be checked.
+            /// The `detail` of a `records_dropped` record stays. The pipeline made it, and it
+            /// counts actions and names nobody. Without it the trail could no longer be checked.
             #[must_use]
             pub fn redacted(mut self) -> Self {
                 $($(redact!(self, $name, $type);)?)+
@@ -515,8 +515,8 @@ macro_rules! record {
             /// Every field, in canonical order.
             pub const ALL: &'static [Self] = &[$(Self(Name::$($name)? $($part)?),)+];
 
-            /// Its value in a record. A flag is always there; the label of a free-form event is,
-            /// even if it is empty.
+            /// Its value in a record. A flag is never absent. The label of a free-form event is
+            /// never absent, even if it is empty.
             #[inline]
             #[must_use]
             pub fn get(self, record: &AuditRecord) -> Option<FieldValue<'_>> {
@@ -533,7 +533,7 @@ macro_rules! record {
 
 with_fields!(record);
 
-/// Whether the field at this place in reading order is the first that the pipeline adds.
+/// Whether the field at this position in reading order is the first that the pipeline adds.
 pub(crate) const fn is_first_origin(at: usize) -> bool {
     is_origin(at) && !is_origin(at.saturating_sub(1))
 }
@@ -575,7 +575,7 @@ fn check_number(field: &'static str, value: u64) -> Result<(), RecordError> {
     Ok(())
 }
 
-/// Whether this version gives `name` a meaning, so that it cannot be an [`Extra`] field.
+/// Whether this version knows `name`, so that it cannot be an [`Extra`] field.
 pub(crate) fn is_known_field(name: &str) -> bool {
     NAMES.binary_search(&name).is_ok()
 }
@@ -586,13 +586,13 @@ impl Field {
         &TABLE[self.0 as usize]
     }
 
-    /// Every field in reading order: as words of a line and columns of a table.
+    /// Every field in reading order, which is the order of a line's words and of a table's columns.
     pub fn in_reading_order() -> impl Iterator<Item = Self> {
         IN_ORDER.iter().map(|name| Self(*name))
     }
 
-    /// The fields that PostgreSQL has a column for, in the columns' order. The time is a column of
-    /// its own type and not among them.
+    /// The fields that have a column in PostgreSQL, in the columns' order. The time is not among
+    /// them, because its column has its own type.
     pub fn columns() -> impl Iterator<Item = Self> {
         Self::in_reading_order().filter(|field| field.row().has_column)
     }
@@ -617,13 +617,13 @@ impl Field {
         self.row().kind
     }
 
-    /// What it says, and about what.
+    /// Its class.
     #[must_use]
     pub const fn class(self) -> FieldClass {
         self.row().class
     }
 
-    /// What it means, in Markdown.
+    /// Its meaning, in Markdown.
     #[must_use]
     pub const fn description(self) -> &'static str {
         self.row().description

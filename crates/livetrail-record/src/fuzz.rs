@@ -1,12 +1,12 @@
-//! Bodies of the fuzz targets: what must hold for any bytes.
+//! Bodies of the fuzz targets: properties that hold for any bytes.
 
 use crate::canonical::{encode_canonical, parse_canonical};
 use crate::line::{encode_line, parse_line};
 
-/// Canonical bytes: what parses, encodes to the same bytes.
+/// Canonical bytes that parse are encoded to the same bytes.
 ///
 /// # Panics
-/// When it does not; that is what the fuzzer looks for.
+/// The property does not hold. The fuzzer searches for this.
 #[doc(hidden)]
 pub fn fuzz_canonical(data: &[u8]) {
     if let Ok(record) = parse_canonical(data) {
@@ -14,10 +14,10 @@ pub fn fuzz_canonical(data: &[u8]) {
     }
 }
 
-/// Lines: what parses, encodes to a line that means the same, and that line is a fixed point.
+/// A line that parses is encoded to a line with the same meaning. That line is a fixed point.
 ///
 /// # Panics
-/// When it does not; that is what the fuzzer looks for.
+/// The property does not hold. The fuzzer searches for this.
 #[doc(hidden)]
 pub fn fuzz_line(data: &[u8]) {
     if let Ok(record) = parse_line(data) {

@@ -7,8 +7,8 @@
 //! | the file trail's line | [`encode_line`], [`parse_line`] |
 //! | the session state machine and `seq` continuity | [`TrailChecker`] |
 //!
-//! Nothing here does I/O, reads a clock, makes an identity or knows what a stream is: the verifier links this crate and not
-//! the writer.
+//! This crate does no I/O, reads no clock, makes no identity and does not know what a stream is.
+//! The verifier links this crate and not the writer.
 //!
 //! ```
 //! use livetrail_record::{AuditAction, AuditRecord, encode_canonical, parse_canonical};
@@ -17,7 +17,10 @@
 //!     .with_ts_ms(1_763_805_600_000)
 //!     .with_stream("cam");
 //! let bytes = encode_canonical(&record)?;
-//! assert_eq!(bytes, br#"{"action":"publish_started","app":"live","stream":"cam","ts_ms":1763805600000,"v":1}"#);
+//! assert_eq!(
+//!     bytes,
+//!     br#"{"action":"publish_started","app":"live","stream":"cam","ts_ms":1763805600000,"v":1}"#
+//! );
 //! assert_eq!(parse_canonical(&bytes)?, record);
 //! # Ok::<(), livetrail_record::RecordError>(())
 //! ```

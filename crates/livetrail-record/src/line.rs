@@ -1,16 +1,16 @@
 //! The file trail's line: `ts_ms TAB action TAB app TAB stream TAB detail LF`.
 //!
 //! ```text
-//! 1763805600123<TAB>play_denied<TAB>live<TAB>cam<TAB>session=0199… outcome=denied reason=unauthorized peer=192.0.2.7:4711<LF>
+//! 1763805600123<TAB>play_denied<TAB>live<TAB>cam<TAB>session=0199… reason=unauthorized<LF>
 //! 1763805600124<TAB>event<TAB>live<TAB>cam<TAB>scene change count=2<LF>
 //! ```
 //!
-//! An absent stream is `-`. `detail` is empty when the record has nothing beyond the first four
-//! columns, and otherwise has all of it: a free-form event's label first, then `key=value`
-//! separated by single spaces. The schema's version is left out when it is [`SCHEMA`].
+//! An absent stream is `-`. `detail` is empty if the record has only the first four columns.
+//! Otherwise it has all other fields: first the label of a free-form event, then `key=value`
+//! separated by single spaces. The schema's version is omitted if it is [`SCHEMA`].
 //!
-//! Percent-encoded (upper-case hexadecimal of the UTF-8 bytes), so that a line can always be parsed
-//! back:
+//! Some characters are percent-encoded (upper-case hexadecimal of the UTF-8 bytes), so that each
+//! line can be parsed back:
 //!
 //! | where | what |
 //! |---|---|
@@ -57,7 +57,7 @@ pub fn encode_line_into(record: &AuditRecord, out: &mut String) {
 /// Parses a line, with or without its LF.
 ///
 /// # Errors
-/// One [`RecordError`] for each way of not being a line. Any bytes are safe to pass.
+/// Each way in which a line can be invalid has its own [`RecordError`]. Any bytes are safe to pass.
 pub fn parse_line(line: &[u8]) -> Result<AuditRecord, RecordError> {
     let line = std::str::from_utf8(line).map_err(|error| RecordError::NotUtf8 {
         offset: error.valid_up_to(),
@@ -85,9 +85,9 @@ pub fn parse_line(line: &[u8]) -> Result<AuditRecord, RecordError> {
     Ok(record)
 }
 
-// ---- Writing ----------------------------------------------------------------------------------------------------------
+// ---- Writing ----
 
-/// Writes a word, as its type is written. The columns, and the version, are not among the words.
+/// Writes a word as its type requires. The columns and the version are not words.
 macro_rules! write_word {
     ($w:ident, $r:ident, stream, Text) => {{}};
     ($w:ident, $r:ident, $name:ident, Text) => {
@@ -119,7 +119,7 @@ macro_rules! write_word {
 
 macro_rules! writer {
     ($($name:ident: $type:ident;)+) => {
-        /// With a field that is known when this is compiled, nothing of the choice remains.
+        /// If the field is known at compile time, the choice costs nothing.
         #[inline(always)]
         fn write_word(w: &mut Words<'_>, r: &AuditRecord, field: Name) {
             match field {
@@ -127,8 +127,8 @@ macro_rules! writer {
             }
         }
 
-        /// The words in reading order; the fields of a later version stand before what the
-        /// pipeline adds to each record.
+        /// Writes the words in reading order. The fields of a later version come before the fields
+        /// that the pipeline adds to each record.
         fn write_words(w: &mut Words<'_>, r: &AuditRecord) {
             $({
                 const AT: usize = Name::$name as usize;
@@ -246,14 +246,14 @@ fn in_value(byte: u8) -> bool {
     matches!(byte, b'%' | b'=' | b' ') || byte.is_ascii_control()
 }
 
-/// The first byte of the control characters beyond ASCII, U+0080 to U+009F; their second is 0x80 to
-/// 0x9F.
+/// The first byte of the control characters beyond ASCII, U+0080 to U+009F. Their second byte is
+/// 0x80 to 0x9F.
 const HIGH_CONTROL: u8 = 0xc2;
 
-/// Appends `text` with every character percent-encoded that is a control character or that `must`
-/// names.
+/// Appends `text`. Control characters, and the characters that `must` selects, are percent-encoded.
 fn escape(out: &mut String, text: &str, must: impl Fn(u8) -> bool) {
-    // Most text has nothing to encode; this look at all of its bytes is done many at a time.
+    // Most text has nothing to encode. This loop tests all bytes without stopping, so that many are
+    // tested at a time.
     if !text
         .bytes()
         .fold(false, |any, byte| any | must(byte) | (byte == HIGH_CONTROL))
@@ -290,7 +290,7 @@ fn upper_hex(digit: u8) -> char {
         .to_ascii_uppercase()
 }
 
-// ---- Reading ----------------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
 fn read_detail(record: &mut AuditRecord, detail: &str) -> Result<(), RecordError> {
     let free_form = record.action.label() == EVENT;
@@ -305,8 +305,8 @@ fn read_detail(record: &mut AuditRecord, detail: &str) -> Result<(), RecordError
             if !free_form || fields_began {
                 return Err(RecordError::NotKeyValue { index });
             }
-            // No writer puts these three into a label, so reading one gives what a writer would
-            // have made of it.
+            // No writer puts these three into a label. A reader replaces them as a writer would
+            // have done.
             let word = unescape("label", word)?.replace(['\t', '\r', '\n'], " ");
             label = Some(match label {
                 None => word,
@@ -328,7 +328,7 @@ fn read_detail(record: &mut AuditRecord, detail: &str) -> Result<(), RecordError
     Ok(())
 }
 
-/// Reads a word, as its type is read. What a column says is an unknown field among the words.
+/// Reads a word as its type requires. A word with the name of a column is an unknown field.
 macro_rules! read_word {
     ($r:ident, $key:ident, $value:ident, stream, Text) => {
         read_unknown($r, $key, $value)?
@@ -381,8 +381,8 @@ macro_rules! reader {
 
 with_types!(reader);
 
-/// An unknown field's value is JSON. What is not JSON is taken for text, so that a foreign line is
-/// not lost.
+/// The value of an unknown field is JSON. Any other value is read as text, so that a foreign line
+/// is not dropped.
 fn read_unknown(record: &mut AuditRecord, key: &str, value: &str) -> Result<(), RecordError> {
     let value = serde_json::from_str(value)
         .ok()

@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-/// What stands in the place of personal data that was taken out.
+/// The text that replaces personal data.
 pub const REDACTED: &str = "[redacted]";
 
-/// Text that may identify a person: who, from where, with what, and free text.
+/// Text that may identify a person: a name, an address, a program, or free text.
 ///
-/// The type keeps it out of logs: `Debug` never shows it and there is no `Display`. Who needs the text says so with
-/// [`expose`](Self::expose); who must take it out calls [`redacted`](Self::redacted), or
-/// [`AuditRecord::redacted`](crate::AuditRecord::redacted) for all of a record.
+/// The type keeps it out of logs: `Debug` never shows the text, and there is no `Display`. Code
+/// that needs the text calls [`expose`](Self::expose). Code that must remove it calls
+/// [`redacted`](Self::redacted), or [`AuditRecord::redacted`](crate::AuditRecord::redacted) for a
+/// whole record.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Personal(String);
 
@@ -19,25 +20,25 @@ impl Personal {
         Self(text.into())
     }
 
-    /// The text itself, for writing it into a trail or showing it to somebody who may see it.
+    /// The text itself, for a trail or for a person who may see it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Takes the text out.
+    /// Consumes the value and returns the text.
     #[must_use]
     pub fn into_exposed(self) -> String {
         self.0
     }
 
-    /// What stays when the person's data goes: [`REDACTED`].
+    /// The value that remains when the person's data is removed: [`REDACTED`].
     #[must_use]
     pub fn redacted() -> Self {
         Self(REDACTED.to_owned())
     }
 
-    /// Whether the text was taken out already.
+    /// Whether the text was replaced already.
     #[must_use]
     pub fn is_redacted(&self) -> bool {
         self.0 == REDACTED

@@ -1,16 +1,16 @@
-//! How an attempt or a session came out, and why.
+//! The outcome of an attempt or a session, and the reason for it.
 
 use std::fmt;
 
-/// How it came out.
+/// The outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It was done.
+    /// It succeeded.
     Success,
     /// It was refused.
     Denied,
-    /// It was allowed and went wrong.
+    /// It was allowed and failed.
     Failed,
     /// An outcome of a later version, by its label.
     Other(String),
@@ -28,7 +28,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome with this label; an unknown one gives [`Other`](Self::Other).
+    /// The outcome with this label. An unknown label gives [`Other`](Self::Other).
     #[must_use]
     pub fn from_label(label: &str) -> Self {
         match label {
@@ -52,14 +52,14 @@ impl fmt::Display for Outcome {
 pub struct ReasonRow {
     /// The stable name.
     pub label: &'static str,
-    /// Whether a session that ends for it went wrong, so that its outcome is `failed`.
+    /// Whether it is a failure, so that a session that ends for it has the outcome `failed`.
     pub is_failure: bool,
-    /// What it means, in Markdown.
+    /// Its meaning, in Markdown.
     pub description: &'static str,
 }
 
-/// Makes of one table: the enum, its labels in both directions, which ends are failures, and
-/// [`Reason::TABLE`].
+/// Makes from one table: the enum, its labels in both directions, the reasons that are failures,
+/// and [`Reason::TABLE`].
 macro_rules! reasons {
     ($($(#[doc = $description:literal])+ $variant:ident = $label:literal, $end:ident;)+) => {
         /// Why a session ended or an attempt was refused.
@@ -90,7 +90,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// The reason with this label; an unknown one gives [`Other`](Self::Other).
+            /// The reason with this label. An unknown label gives [`Other`](Self::Other).
             #[must_use]
             pub fn from_label(label: &str) -> Self {
                 match label {
@@ -99,7 +99,8 @@ macro_rules! reasons {
                 }
             }
 
-            /// Whether a session that ends for it went wrong, so that its outcome is `failed`.
+            /// Whether it is a failure, so that a session that ends for it has the outcome
+            /// `failed`.
             #[must_use]
             pub const fn is_failure(&self) -> bool {
                 match self {
@@ -120,7 +121,7 @@ macro_rules! is_failure {
     };
 }
 
-// Each row: variant, label, and whether a session that ends for it went wrong.
+// Each row has the variant, the label, and whether a session that ends for it failed.
 reasons! {
     /// The client closed it.
     ClientClosed = "client_closed", ordinary;

@@ -1,4 +1,4 @@
-//! Setters of a record that are not made of the table of fields.
+//! Setters of a record that the table of fields does not make.
 
 use crate::error::RecordError;
 use crate::extra::Value;
@@ -22,7 +22,7 @@ impl AuditRecord {
     /// Sets a field of [`extra`](Self::extra).
     ///
     /// # Errors
-    /// As [`Extra::insert`](crate::Extra::insert).
+    /// The same as for [`Extra::insert`](crate::Extra::insert).
     pub fn with_extra(mut self, name: &str, value: Value) -> Result<Self, RecordError> {
         self.extra.insert(name, value)?;
         Ok(self)

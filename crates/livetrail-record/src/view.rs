@@ -1,9 +1,9 @@
-//! A record read where it lies: one pass over an entry, nothing copied.
+//! Reads a record without copying it, in one pass over its entry.
 //!
-//! [`parse_canonical`](crate::parse_canonical) takes some microseconds for JSON in general. Nearly
-//! every entry is *plain*: the fields of this version in their order, no escapes. Such an entry is
-//! recognised here without building anything; whatever is not plain is left to the general way, and
-//! tests hold the two together.
+//! [`parse_canonical`](crate::parse_canonical) takes some microseconds for any JSON. Nearly every
+//! entry is *plain*: it has the fields of this version in their order, without escapes. The code
+//! here recognises such an entry and builds nothing. Any other entry needs the general parser.
+//! Tests compare the two.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::fields::AuditRecord;
 use crate::personal::Personal;
 use crate::reason::{Outcome, Reason};
 
-/// How a field lies in a plain entry.
+/// The type of a field in a plain entry.
 macro_rules! viewed {
     ($a:lifetime, Action) => { &$a str };
     ($a:lifetime, Name) => { &$a str };
@@ -24,11 +24,11 @@ macro_rules! viewed {
     ($a:lifetime, Version) => { u32 };
     ($a:lifetime, Flag) => { bool };
     ($a:lifetime, Id) => { Option<Uuid> };
-    // Texts and labels; a nonce in base64, of the right length and canonical.
+    // Texts and labels, and a nonce in canonical base64 of the right length.
     ($a:lifetime, $text:ident) => { Option<&$a str> };
 }
 
-/// Reads a member where it lies.
+/// Reads a member without copying it.
 macro_rules! member {
     ($c:ident, $name:ident, Action) => {
         $c.text_of(concat!("{\"", stringify!($name), "\":"))??
@@ -59,7 +59,7 @@ macro_rules! member {
     };
 }
 
-/// Takes a member over into a record, which has its action and application already.
+/// Copies a member into a record that already has its action and application.
 macro_rules! take {
     ($r:ident, $view:ident, $name:ident, Action) => {};
     ($r:ident, $view:ident, $name:ident, Label) => {};
@@ -86,8 +86,8 @@ macro_rules! take {
 
 macro_rules! view {
     ($($name:ident: $type:ident;)+) => {
-        /// The fields of a plain entry, as slices of it. Meanings are those of [`AuditRecord`]'s
-        /// fields; `label` is that of a free-form event, and `nonce` is in base64.
+        /// The fields of a plain entry, as slices of it. They mean the same as the fields of
+        /// [`AuditRecord`]. `label` is the label of a free-form event, and `nonce` is in base64.
         ///
         /// `principal`, `peer`, `user_agent` and `detail` are personal data.
         #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,14 +98,14 @@ macro_rules! view {
         }
 
         impl<'a> RecordView<'a> {
-            /// The members in canonical order: that each is looked for once and in its place is
-            /// what proves the order.
+            /// Reads the members in canonical order. Each is searched once and in its place, which
+            /// proves the order.
             #[inline]
             fn members(c: &mut Cursor<'a>) -> Option<Self> {
                 Some(Self { $($name: member!(c, $name, $type),)+ })
             }
 
-            /// The record with everything that the entry says.
+            /// The record with all fields of the entry.
             #[must_use]
             pub fn to_record(&self) -> AuditRecord {
                 let mut record = AuditRecord::new(self.action(), self.app);
@@ -119,9 +119,9 @@ macro_rules! view {
 with_types!(view);
 
 impl<'a> RecordView<'a> {
-    /// The record in a plain entry. `None` says nothing about an entry but that it is not plain:
-    /// ask [`parse_canonical`](crate::parse_canonical). What is returned is always what that would
-    /// say.
+    /// The record of a plain entry. `None` means only that the entry is not plain: call
+    /// [`parse_canonical`](crate::parse_canonical). A returned record is always equal to its
+    /// result.
     #[must_use]
     pub fn parse(entry: &'a [u8]) -> Option<Self> {
         if entry.len() > MAX_CANONICAL_BYTES {
@@ -149,7 +149,7 @@ impl<'a> RecordView<'a> {
     }
 }
 
-/// Without personal data.
+/// The output has no personal data.
 impl fmt::Debug for RecordView<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecordView")
@@ -163,8 +163,8 @@ impl fmt::Debug for RecordView<'_> {
     }
 }
 
-/// What is left of the entry. Of a member, the outer `None` is *not plain*, the inner one *not
-/// there*.
+/// The rest of the entry. For a member, the outer `None` means *not plain*, and the inner `None`
+/// means *absent*.
 struct Cursor<'a> {
     rest: &'a str,
 }
@@ -213,7 +213,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A string without escapes.
+    /// Reads a string without escapes.
     fn text(&mut self) -> Option<&'a str> {
         let rest = self.rest.strip_prefix('"')?;
         let (text, after) = rest.split_at_checked(unescaped(rest.as_bytes()))?;
@@ -239,8 +239,8 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// How many bytes stand before the first that ends a plain string: a quote, a backslash or a
-/// control character. Eight are looked at at a time.
+/// Number of bytes before the first byte that ends a plain string: a quote, a backslash or a
+/// control character. The search tests eight bytes at a time.
 fn unescaped(bytes: &[u8]) -> usize {
     let mut at = 0_usize;
     let (words, rest) = bytes.as_chunks::<8>();
@@ -257,8 +257,8 @@ fn unescaped(bytes: &[u8]) -> usize {
     at.saturating_add(in_rest.unwrap_or(rest.len()))
 }
 
-/// The high bit of each byte that ends a plain string. Above the lowest such byte a bit may be set
-/// wrongly: a borrow goes upwards.
+/// The high bit of each byte that ends a plain string. Above the lowest such byte a bit may be
+/// wrong, because a borrow moves upwards.
 const fn ends(word: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
@@ -273,7 +273,7 @@ const fn ends(word: u64) -> u64 {
     (zero_quote | zero_backslash | below_space) & HIGH
 }
 
-/// The value of each hexadecimal digit in lower case; [`NO_DIGIT`] of everything else.
+/// The value of each lower-case hexadecimal digit, and [`NO_DIGIT`] for any other byte.
 const HEX: [u8; 256] = {
     let mut table = [NO_DIGIT; 256];
     let digits = b"0123456789abcdef";
@@ -296,10 +296,10 @@ const fn digit(byte: u8) -> u8 {
     HEX[byte as usize]
 }
 
-/// More than four bits.
+/// The value has more than four bits.
 const NO_DIGIT: u8 = 0xff;
 
-/// The hyphenated form in lower case, which is the canonical one.
+/// Parses the hyphenated form in lower case, which is the canonical one.
 fn uuid(text: &str) -> Option<Uuid> {
     let t: &[u8; 36] = text.as_bytes().try_into().ok()?;
     let [
@@ -348,7 +348,8 @@ fn uuid(text: &str) -> Option<Uuid> {
     (all != NO_DIGIT).then(|| Uuid::from_bytes(bytes))
 }
 
-/// 16 bytes in base64: 21 digits, one whose last four bits are 0, and the padding.
+/// Whether the text is 16 bytes in base64: 21 digits, one digit whose last four bits are 0, and the
+/// padding.
 fn is_nonce(text: &str) -> bool {
     let Ok(text) = <&[u8; 24]>::try_from(text.as_bytes()) else {
         return false;
@@ -358,7 +359,7 @@ fn is_nonce(text: &str) -> bool {
         return false;
     };
     let wrong = |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
-    // All are looked at, without stopping: that is done many at a time.
+    // The loop tests all digits without stopping, so that many are tested at a time.
     matches!(last, b'A' | b'Q' | b'g' | b'w')
         && !digits.iter().fold(false, |any, byte| any | wrong(byte))
 }
@@ -370,7 +371,7 @@ mod tests {
     use crate::fields::{Field, FieldType, NAMES};
     use proptest::prelude::*;
 
-    /// A free-form event with a value in every field that the table has.
+    /// A free-form event with a value in every field of the table.
     fn full() -> AuditRecord {
         let members = Field::ALL.iter().zip(10..).map(|(field, number)| {
             let value = match field.kind() {

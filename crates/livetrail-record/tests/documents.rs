@@ -13,7 +13,7 @@ use livetrail_record::{AuditAction, Field, Reason};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/trail.md");
 
-/// A description as it stands in a cell: one line, the sentence without its full stop.
+/// A description as a cell: one line, without the full stop.
 fn cell(description: &str) -> String {
     let words: Vec<&str> = description.split_whitespace().collect();
     let text = words.join(" ");

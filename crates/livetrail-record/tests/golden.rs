@@ -1,6 +1,6 @@
-//! The format is fixed: these records have exactly the bytes in `golden.txt`, for ever.
+//! The format is fixed: these records always have exactly the bytes in `golden.txt`.
 //!
-//! The file has three lines a record: `# name`, its canonical bytes, its line.
+//! The file has three lines per record: `# name`, its canonical bytes, and its line.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 

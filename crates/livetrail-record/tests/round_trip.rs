@@ -1,4 +1,5 @@
-//! Properties of the two encodings, and the canonical one against another implementation of RFC 8785.
+//! Properties of both encodings. The canonical one is compared with another implementation of RFC
+//! 8785.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

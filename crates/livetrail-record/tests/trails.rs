@@ -1,4 +1,4 @@
-//! The checker against random trails: a right one is never blamed, a tampered one always is.
+//! The checker with random trails: it accepts each right one and reports each tampered one.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 const BOOT: Uuid = Uuid::from_u128(0xb001);
 const NEXT: Uuid = Uuid::from_u128(0xb002);
 
-/// What one session's records are, in order.
+/// The records of one session, in order.
 fn script(kind: u8) -> Vec<(AuditAction, Option<Reason>)> {
     use AuditAction as A;
     match kind % 6 {
@@ -41,7 +41,8 @@ fn script(kind: u8) -> Vec<(AuditAction, Option<Reason>)> {
 #[derive(Debug, Clone)]
 struct Plan {
     sessions: Vec<u8>,
-    /// Which session goes on, whether its record is dropped, whether losses are reported now.
+    /// For each step: which session continues, whether its record is dropped, whether losses are
+    /// reported now.
     steps: Vec<(u16, bool, bool)>,
 }
 
@@ -92,7 +93,7 @@ impl Writer {
     }
 }
 
-/// Plays the plan; every session ends, unless the record of its end is dropped.
+/// Plays the plan. Every session ends, unless the record of its end is dropped.
 fn trail(plan: &Plan) -> Writer {
     let mut writer = Writer {
         records: Vec::new(),
@@ -190,12 +191,12 @@ proptest! {
             }
             1 => records.insert(at, records[at].clone()),
             _ => {
-                // Within a session, so that the order is wrong and not only unusual.
+                // The swap is within a session, so that the order is wrong and not only unusual.
                 let session = records[at].session;
                 let Some(other) = (at + 1..last).find(|i| records[*i].session == session && session.is_some()) else {
                     return Ok(());
                 };
-                // Two records that only happened between first and last may change places.
+                // Two records between the first and the last one may be swapped.
                 let inside = |a: &AuditAction| !a.label().ends_with("ed") || a.label().starts_with("stream_") || matches!(a, AuditAction::RateLimited | AuditAction::SubscriberEvicted);
                 if inside(&records[at].action) && inside(&records[other].action) {
                     return Ok(());
@@ -217,7 +218,7 @@ proptest! {
     ) {
         let writer = trail(&plan);
         let mut records = writer.records;
-        // A crash, a next boot that closes some of it, and records in places where they should not be.
+        // A crash, a next boot that closes some sessions, and records in wrong places.
         let again = records.clone();
         records.truncate(1 + crash.index(records.len()));
         let next = |record: AuditRecord| record.with_boot(NEXT);

@@ -1,4 +1,4 @@
-//! One boot: its numbers, its losses, and what they explain.
+//! One boot: its numbers, its losses, and the sessions that the losses explain.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,19 @@ use crate::action::{AuditAction, LossKind};
 use crate::fields::AuditRecord;
 use crate::personal::Personal;
 
-/// The most records that the queue of a pipeline can be set to hold: more than these cannot be lost
-/// without a word.
+/// The most records that the queue of a pipeline can hold. No more than these can be lost without a
+/// report.
 const MAX_QUEUE: u64 = 1 << 24;
 
-/// How many records of which action a loss took: the `detail` of a `records_dropped` record.
+/// How many records of each action were lost: the `detail` of a `records_dropped` record.
 ///
-/// Written as `play_started:3,publish_ended:1`, labels in order, absent where 0.
+/// It is written as `play_started:3,publish_ended:1`. Labels are in order. A label without records
+/// is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LossCounts(pub(super) BTreeMap<String, u64>);
 
 impl LossCounts {
-    /// No loss.
+    /// No losses.
     #[must_use]
     pub const fn new() -> Self {
         Self(BTreeMap::new())
@@ -36,13 +37,13 @@ impl LossCounts {
         *sum = sum.saturating_add(count);
     }
 
-    /// How many of this action.
+    /// How many records of this action.
     #[must_use]
     pub fn get(&self, label: &str) -> u64 {
         self.0.get(label).copied().unwrap_or_default()
     }
 
-    /// How many in all.
+    /// How many records in total.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.values().fold(0, |sum, n| sum.saturating_add(*n))
@@ -59,7 +60,7 @@ impl LossCounts {
         parts.join(",")
     }
 
-    /// Reads the text back; `None` when it is not of this form.
+    /// Parses the text, or returns `None` if it does not have this form.
     #[must_use]
     pub fn parse(detail: &str) -> Option<Self> {
         let mut counts = Self::new();
@@ -75,15 +76,15 @@ impl LossCounts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BootEnd {
-    /// It has not: the trail goes on, or it crashed and nothing came after.
+    /// It has not ended: the trail continues, or the boot crashed and nothing came after.
     Running,
-    /// With `server_stopped`.
+    /// It ended with `server_stopped`.
     Stopped,
-    /// Without; the node's next boot is there.
+    /// It ended without `server_stopped`, and the node's next boot exists.
     Crashed,
 }
 
-/// What the trail says of one boot.
+/// The trail's facts about one boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BootSummary {
@@ -93,9 +94,9 @@ pub struct BootSummary {
     pub node: Option<String>,
     /// The index of its first record.
     pub first_index: u64,
-    /// How many records of it are there.
+    /// How many of its records exist.
     pub records: u64,
-    /// How many records its `records_dropped` report.
+    /// How many lost records its `records_dropped` report.
     pub dropped: u64,
     /// How many numbers are missing that the trail had not accounted for when the boot crashed or
     /// the trail ended.
@@ -122,7 +123,7 @@ pub(super) struct Loss {
 #[derive(Debug)]
 pub(crate) struct Boot {
     pub(super) summary: BootSummary,
-    /// One past the highest `seq` that is there.
+    /// One more than the highest `seq` that exists.
     pub(super) next: u64,
     /// Missing numbers below `next`, as first → last.
     pub(super) holes: BTreeMap<u64, u64>,
@@ -159,7 +160,7 @@ impl Boot {
         self.number(seq, at, found);
         match record.action {
             AuditAction::RecordsDropped => self.loss(record, seq, at, found),
-            // A heartbeat says up to where everything is accounted for.
+            // A heartbeat gives the number up to which everything is accounted for.
             AuditAction::Heartbeat => {
                 if let Some(settled) = record.last_seq {
                     self.settle(settled, at, found);
@@ -169,8 +170,8 @@ impl Boot {
         }
     }
 
-    /// The first record of a session is missing. When nothing can explain that any more it is wrong
-    /// at once; otherwise the boot's end decides, because a loss may be reported late and explains
+    /// The first record of a session is missing. If nothing can explain that any more, it is wrong
+    /// at once. Otherwise the boot's end decides, because a loss may be reported late and explains
     /// each session once.
     pub(super) fn missing_start(&mut self, orphan: Orphan, found: &mut Found) {
         let may_be_lost = self.holes.range(..orphan.seq).next().is_some()
@@ -185,8 +186,8 @@ impl Boot {
         }
     }
 
-    /// The boot is over, or the trail is: decide what was left undecided. `open` are the boot's
-    /// sessions without their last record; gives those for which that is wrong.
+    /// Decides the open questions at the end of the boot or of the trail. `open` are the boot's
+    /// sessions without a last record. Returns the sessions for which that is wrong.
     pub(super) fn end(
         &mut self,
         end: BootEnd,
@@ -214,8 +215,7 @@ impl Boot {
             found.add(at, Rule::TooManyUnsettled { missing, most });
         }
         for orphan in self.unexplained_starts() {
-            // What was in the queue when the boot crashed may have been the first record that is
-            // missing.
+            // A record that was in the queue at the crash may have been the missing first record.
             match unsettled.checked_sub(1) {
                 Some(less) => unsettled = less,
                 None => found.add(orphan.at, Rule::BeforeFirst),
@@ -228,7 +228,7 @@ impl Boot {
         }
     }
 
-    /// A missing first record is explained by a loss that begins before the record that misses it.
+    /// A loss explains a missing first record if it begins before the record that shows the gap.
     fn unexplained_starts(&mut self) -> Vec<Orphan> {
         let mut orphans = std::mem::take(&mut self.orphans);
         orphans.sort_by_key(|orphan| orphan.seq);
@@ -243,7 +243,7 @@ impl Boot {
         )
     }
 
-    /// A missing last record is explained by a loss that ends after the session's first record.
+    /// A loss explains a missing last record if it ends after the session's first record.
     fn unexplained_ends(&self, mut open: Vec<Orphan>) -> Vec<Orphan> {
         open.sort_by_key(|orphan| std::cmp::Reverse(orphan.seq));
         let mut losses: Vec<&Loss> = self.losses.iter().collect();
@@ -280,7 +280,7 @@ impl Boot {
         }
     }
 
-    /// Puts a hole back, if anything is left of it.
+    /// Keeps the rest of a hole, if there is any.
     fn keep(&mut self, first: u64, last: Option<u64>) {
         if let Some(last) = last
             && first <= last
@@ -326,7 +326,7 @@ impl Boot {
         self.settle(last, at, found);
     }
 
-    /// Takes the holes in a range out and says how many numbers they had.
+    /// Removes the holes in a range. Returns how many numbers they had.
     fn cover(&mut self, first: u64, last: u64) -> u64 {
         let touched: Vec<(u64, u64)> = self
             .holes
@@ -348,7 +348,7 @@ impl Boot {
         missing
     }
 
-    /// Everything up to and with `seq` is accounted for: what is missing there is wrong.
+    /// Everything up to and including `seq` is accounted for. Any number missing there is wrong.
     fn settle(&mut self, seq: u64, at: At, found: &mut Found) {
         while let Some((&first, &last)) = self.holes.first_key_value()
             && first <= seq
@@ -373,9 +373,9 @@ const fn length(first: u64, last: u64) -> u64 {
     last.saturating_sub(first).saturating_add(1)
 }
 
-/// The orphans that the losses do not explain. Both come with the hardest to explain first:
-/// whatever reaches one orphan reaches all after it, so what is counted together never has to be
-/// told apart.
+/// The orphans that the losses do not explain. Both lists begin with the hardest to explain: a loss
+/// that reaches one orphan reaches all later ones. Therefore losses that are counted together never
+/// need to be distinguished.
 fn unexplained(
     orphans: Vec<Orphan>,
     losses: &[&Loss],
@@ -404,7 +404,7 @@ fn unexplained(
             None => wrong.push(orphan),
         }
     }
-    // A session of which nothing tells the kind takes what the others left.
+    // Sessions of unknown kind take the losses that the others left.
     let left = usize::try_from(publishes.saturating_add(plays)).unwrap_or(usize::MAX);
     wrong.extend(of_either.into_iter().skip(left));
     wrong

@@ -1,4 +1,4 @@
-//! What the checker says is wrong.
+//! The findings of the checker.
 
 use std::fmt;
 
@@ -7,17 +7,18 @@ use uuid::Uuid;
 
 use crate::reason::Reason;
 
-/// A rule that does not hold.
+/// A violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// The index of the record that shows it, from 0; the number of records when it shows at the trail's end.
+    /// The index, from 0, of the record that shows it. At the trail's end it is the number of
+    /// records.
     pub index: u64,
     /// The boot concerned.
     pub boot: Option<Uuid>,
     /// The session concerned.
     pub session: Option<Uuid>,
-    /// Which rule.
+    /// The rule.
     pub rule: Rule,
 }
 
@@ -34,7 +35,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The rules of the audit contract, each worded as its violation.
+/// The rules of the audit contract. Each is worded as its violation.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Rule {
@@ -44,7 +45,7 @@ pub enum Rule {
     /// A session has a second first record.
     #[error("the session is started a second time")]
     StartedTwice,
-    /// A session that is over is started or denied again.
+    /// A session that has ended is started or denied again.
     #[error("the session is over and is opened again")]
     OpenedAgain,
     /// A denial, which is a session's only record, comes in a session that was started.
@@ -53,10 +54,11 @@ pub enum Rule {
     /// A record comes after the last one of its session.
     #[error("a record after the session's last one")]
     AfterLast,
-    /// A record comes before its session's first one, and no reported loss explains that it is missing.
+    /// A record comes before its session's first one, and no reported loss explains the missing
+    /// record.
     #[error("the session's first record is missing and no reported loss explains it")]
     BeforeFirst,
-    /// A viewer's record in a publisher's session, or the other way round.
+    /// A publisher's session has a viewer's record, or a viewer's session has a publisher's.
     #[error("publish and play records in one session")]
     WrongKind,
     /// A session's record names another application or stream than the record that opened it.
@@ -64,39 +66,42 @@ pub enum Rule {
     WrongStream {
         /// Application and stream of the session's first record.
         opened: String,
-        /// Those of this one.
+        /// Application and stream of this record.
         found: String,
     },
-    /// A record says that a session was opened and that it was refused, or that it was refused and succeeded.
+    /// A record says that a session was opened and refused, or that it was refused and succeeded.
     #[error("the record's outcome contradicts its action")]
     WrongOutcome,
     /// More records are missing at a crash than any queue holds.
     #[error("{missing} records are missing at the crash, and no queue holds more than {most}")]
     TooManyUnsettled {
-        /// Numbers that are missing.
+        /// How many numbers are missing.
         missing: u64,
-        /// The most that a queue holds.
+        /// The most records that a queue holds.
         most: u64,
     },
-    /// A session goes on in another boot than the one that opened it.
+    /// A session continues in another boot than the one that opened it.
     #[error("the session belongs to another boot")]
     WrongBoot,
-    /// What a record says of the attempts that it stands for contradicts itself, or a record says it that stands for none.
+    /// A record contradicts itself about the attempts for which it stands, or it has such facts
+    /// although it stands for none.
     #[error("what the record says of refused attempts contradicts itself")]
     RefusalMalformed,
-    /// An eviction or reaping is followed by another end than its own.
+    /// An eviction or a reaping is followed by an end with another reason.
     #[error("the session must end with reason {expected}")]
     WrongEnd {
         /// The reason that its last record must give.
         expected: Reason,
     },
-    /// `server_crash` is given as reason in the boot that opened the session, or without `inferred`.
+    /// `server_crash` is the reason in the boot that opened the session, or the record lacks
+    /// `inferred`.
     #[error("server_crash is inferred, and by a later boot")]
     CrashClosure,
-    /// A boot went on without closing what the boot before it left open.
+    /// A boot continued without closing a session that the boot before it left open.
     #[error("the crash before this boot left the session open and the boot did not close it first")]
     CrashLeftOpen,
-    /// A session is open when its boot stopped, and no reported loss explains that its last record is missing.
+    /// A session was open when its boot stopped, and no reported loss explains the missing last
+    /// record.
     #[error(
         "the session's last record is missing at the end of its boot and no reported loss explains it"
     )]
@@ -104,7 +109,7 @@ pub enum Rule {
     /// The first record of a boot is not `server_started`.
     #[error("the boot does not begin with server_started")]
     BootNotBegun,
-    /// A boot has a second `server_started`.
+    /// A boot has a second `server_started` record.
     #[error("the boot begins a second time")]
     BootBegunTwice,
     /// A record comes after its boot's `server_stopped`, or after the next boot of its node began.
@@ -113,13 +118,13 @@ pub enum Rule {
     /// A record with a boot has no `seq`.
     #[error("the record has no seq")]
     NoSeq,
-    /// Two records have one `seq`, or one that was reported as dropped is there.
+    /// Two records have the same `seq`, or a record has one that was reported as dropped.
     #[error("seq {seq} is there already or was reported as dropped")]
     SeqTwice {
         /// The number.
         seq: u64,
     },
-    /// Numbers of a boot are neither there nor reported as dropped.
+    /// Numbers of a boot are missing and not reported as dropped.
     #[error("seq {first} to {last} are neither there nor reported as dropped")]
     SeqMissing {
         /// The first of them.
@@ -127,7 +132,8 @@ pub enum Rule {
         /// The last of them.
         last: u64,
     },
-    /// A `records_dropped` record lacks `count`, `first_seq`, `last_seq` or a readable `detail`, or they contradict each other.
+    /// A `records_dropped` record lacks `count`, `first_seq`, `last_seq` or a readable `detail`, or
+    /// these contradict each other.
     #[error(
         "a loss is reported without its count, range or actions, or they contradict each other"
     )]
@@ -135,12 +141,12 @@ pub enum Rule {
     /// Two reports of loss overlap, or they are out of order.
     #[error("the reported loss overlaps one reported before")]
     LossOverlap,
-    /// A report's `count` is not the number of records missing in its range.
+    /// A report's `count` differs from the number of records missing in its range.
     #[error("{said} records are reported as dropped where {missing} are missing")]
     LossCount {
-        /// What the report says.
+        /// The number in the report.
         said: u64,
-        /// What is missing.
+        /// The number of missing records.
         missing: u64,
     },
 }

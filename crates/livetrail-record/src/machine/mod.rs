@@ -1,10 +1,10 @@
-//! The session state machine and `seq` continuity of a trail, checked record by record.
+//! Checks the session state machine and the `seq` continuity of a trail, record by record.
 //!
-//! Memory grows with the open sessions, the boots, and the losses of boots that still run; never
-//! with the trail's length. [`RECENT_SESSIONS`] closed sessions are remembered, so that a record
-//! after the last one of its session is called that; one that comes later still is found too, as a
-//! record before the first, if it is not one that opens a session: anyone who knows the time at
-//! which ids were made finds those.
+//! Memory grows with the open sessions, the boots, and the losses of boots that still run. It never
+//! grows with the trail's length. [`RECENT_SESSIONS`] closed sessions are remembered, so that a
+//! record after the last one of its session is reported as such. A still later record is found too,
+//! as a record before the first one, unless it opens a session. Anyone who knows when the ids were
+//! made finds that case.
 
 mod boot;
 mod finding;
@@ -23,30 +23,29 @@ use crate::action::{AuditAction, SessionRole};
 use crate::fields::AuditRecord;
 use crate::reason::{Outcome, Reason};
 
-/// How many closed sessions are remembered.
+/// This many closed sessions are remembered.
 pub(crate) const RECENT_SESSIONS: usize = 65_536;
 
 /// Checks a trail: feed every record in the trail's order, then finish.
 ///
-/// The rules are [`Rule`]'s variants. When they are reported:
+/// The rules are [`Rule`]'s variants. They are reported at two times:
 ///
-/// - At once: whatever no later record can mend.
+/// - At once: a violation that no later record can repair.
 /// - At the boot's end (its `server_stopped`, the next boot's first record, or
-///   [`finish`](Self::finish)): a session's first or last record that is missing, when a loss that
-///   is not reported yet may still explain it.
+///   [`finish`](Self::finish)): a missing first or last record of a session, if a loss that is not
+///   yet reported may still explain it.
 ///
-/// A loss explains a missing first record when a `records_dropped` of that boot counts a
-/// `*_started` of that kind and its range begins before the session's next record; a missing last
-/// record likewise when the range ends after the first one. Each counted record explains one
-/// session.
+/// A loss explains a missing first record if a `records_dropped` of that boot counts a `*_started`
+/// of that kind and its range begins before the session's next record. It explains a missing last
+/// record if its range ends after the first one. Each counted record explains one session.
 ///
-/// In a boot that still runs, or that crashed, a `seq` above the last one that the trail has
-/// accounted for (the last `records_dropped` or a heartbeat's `last_seq`) may be missing: it was in
-/// the queue. That is counted as [`BootSummary::unsettled`] and is no violation.
+/// In a boot that still runs or that crashed, a `seq` may be missing if it is above the last one
+/// that the trail has accounted for (the last `records_dropped` or a heartbeat's `last_seq`): it
+/// was in the queue. It is counted as [`BootSummary::unsettled`] and is no violation.
 #[derive(Debug)]
 pub struct TrailChecker {
     needs_boot_records: bool,
-    /// Whether all boots write one after the other, whatever their nodes are called.
+    /// Whether all boots write one after the other, whatever the names of their nodes.
     has_one_writer: bool,
     index: u64,
     findings_total: u64,
@@ -57,7 +56,8 @@ pub struct TrailChecker {
     boots: HashMap<Uuid, Boot>,
     ended: Vec<BootSummary>,
     ended_ids: HashSet<Uuid>,
-    /// For each node, sessions that a crash left open and the next boot has not closed yet.
+    /// For each node, the sessions that a crash left open and that the next boot has not yet
+    /// closed.
     crashed: BTreeMap<Option<String>, HashSet<Uuid>>,
 }
 
@@ -68,7 +68,7 @@ impl Default for TrailChecker {
 }
 
 impl TrailChecker {
-    /// For the trail of a server: every boot begins with `server_started`.
+    /// A checker for the trail of a server: every boot begins with `server_started`.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -87,7 +87,8 @@ impl TrailChecker {
         }
     }
 
-    /// For the trail of an embedder whose pipeline writes no `server_started` and `server_stopped`.
+    /// A checker for the trail of an embedder whose pipeline writes no `server_started` and
+    /// `server_stopped`.
     #[must_use]
     pub fn without_boot_records() -> Self {
         Self {
@@ -96,15 +97,16 @@ impl TrailChecker {
         }
     }
 
-    /// For a log that one process at a time writes: a new boot means that the one before it is
-    /// over, also when the node has another name since.
+    /// Sets that one process at a time writes the log. A new boot means that the one before it is
+    /// over, even if the name of the node has changed.
     #[must_use]
     pub fn with_one_writer(mut self) -> Self {
         self.has_one_writer = true;
         self
     }
 
-    /// Checks a whole trail: the findings in the order in which they were made, and the report.
+    /// Checks a whole trail. Returns the findings in the order in which they were made, and the
+    /// report.
     pub fn check<'a>(
         mut self,
         records: impl IntoIterator<Item = &'a AuditRecord>,
@@ -118,7 +120,7 @@ impl TrailChecker {
         (findings, report)
     }
 
-    /// Takes the trail's next record and says what is now known to be wrong.
+    /// Takes the trail's next record. Returns the violations that are now known.
     pub fn feed(&mut self, record: &AuditRecord) -> Vec<Finding> {
         let mut found = Found::default();
         self.feed_boot(record, &mut found);
@@ -132,7 +134,7 @@ impl TrailChecker {
         self.count(found)
     }
 
-    /// The trail ends here: what was still undecided, and the report.
+    /// Ends the trail. Returns the findings that were still open, and the report.
     #[must_use]
     pub fn finish(mut self) -> (Vec<Finding>, TrailReport) {
         let mut found = Found::default();
@@ -165,7 +167,7 @@ impl TrailChecker {
         self.sessions.len()
     }
 
-    /// A finding at the record that is fed.
+    /// The place of a finding at the present record.
     const fn at(&self, record: &AuditRecord) -> At {
         At {
             index: self.index,
@@ -180,7 +182,7 @@ impl TrailChecker {
         found.0
     }
 
-    // ---- Boots --------------------------------------------------------------------------------------------------------
+    // ---- Boots ----
 
     fn feed_boot(&mut self, record: &AuditRecord, found: &mut Found) {
         let Some(id) = record.boot else { return };
@@ -209,12 +211,12 @@ impl TrailChecker {
         }
     }
 
-    /// The writer of one boot after the other: the node, or the owner of the log.
+    /// The writer of consecutive boots: the node, or the owner of the log.
     fn writer_of(&self, record: &AuditRecord) -> Option<String> {
         record.node.clone().filter(|_| !self.has_one_writer)
     }
 
-    /// A node's new boot means that its boots before it crashed.
+    /// A node's new boot means that its earlier boots have crashed.
     fn crash_others(&mut self, node: Option<&String>, found: &mut Found) {
         let mut others: Vec<(u64, Uuid)> = self
             .boots
@@ -234,7 +236,7 @@ impl TrailChecker {
         }
     }
 
-    /// The new boot went on without closing what the crash left open.
+    /// The new boot continued without closing the sessions that the crash left open.
     fn give_up_crashed(&mut self, node: Option<&String>, found: &mut Found) {
         let Some(left) = self.crashed.remove(&node.cloned()) else {
             return;
@@ -255,8 +257,8 @@ impl TrailChecker {
         let Some(mut boot) = self.boots.remove(&id) else {
             return;
         };
-        // In the trail's order: the same trail gets the same findings in the same order, whatever
-        // the map's.
+        // The sessions are in the trail's order, so that the same trail always gives the same
+        // findings in the same order. The map has no such order.
         let of_boot = self.sessions.values_mut().filter(|s| s.boot == Some(id));
         let mut of_boot: Vec<&mut OpenSession> = of_boot.collect();
         of_boot.sort_unstable_by_key(|session| (session.index, session.session));
@@ -296,7 +298,7 @@ impl TrailChecker {
         self.ended.push(boot.summary);
     }
 
-    // ---- Sessions -----------------------------------------------------------------------------------------------------
+    // ---- Sessions ----
 
     fn feed_session(&mut self, record: &AuditRecord, found: &mut Found) {
         let at = self.at(record);
@@ -434,7 +436,7 @@ impl TrailChecker {
         if open.kind.is_some_and(|open| open != kind) {
             found.add(at, Rule::WrongKind);
         }
-        // A last record that nobody saw cannot know the reason.
+        // An inferred last record cannot know the reason.
         if let Some(due) = open.due
             && record.reason.as_ref() != Some(&due)
             && !record.inferred
@@ -457,7 +459,7 @@ impl TrailChecker {
             if self.recent.contains(&session) {
                 return;
             }
-            // From here on the session is known.
+            // The session is known from here on.
             let opened = OpenSession {
                 missing_start,
                 ..self.opened(session, kind, record)
@@ -481,8 +483,8 @@ impl TrailChecker {
         }
     }
 
-    /// A record of a session that is not open: it comes after the last one, or the first one is
-    /// missing. In the latter case gives what a loss may explain.
+    /// A record of a session that is not open: either it comes after the last record, or the first
+    /// record is missing. If the first is missing, a loss may explain the returned orphan.
     fn orphan(
         &self,
         session: Uuid,
@@ -532,9 +534,9 @@ impl TrailChecker {
     }
 }
 
-/// Whether a record says something of refused attempts that cannot be. A refusal may stand for
-/// many: then it has their number, the first and last time, and the number of different names, and
-/// it has one session and one `seq` like any other.
+/// Whether a record has contradictory facts about refused attempts. A refusal may stand for many.
+/// Then it has their number, the first and last time, and the number of different names. It has one
+/// session and one `seq` like any other record.
 fn contradicts_itself(record: &AuditRecord) -> bool {
     let starts = matches!(record.action.role(), SessionRole::Opens(_));
     let backwards = record
@@ -556,7 +558,7 @@ fn is_crash_closure(record: &AuditRecord) -> bool {
         && record.reason == Some(Reason::ServerCrash)
 }
 
-/// Where a finding was made.
+/// The place of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct At {
     index: u64,
@@ -574,7 +576,7 @@ impl At {
     }
 }
 
-/// Findings of one step.
+/// The findings of one step.
 #[derive(Debug, Default)]
 pub(crate) struct Found(Vec<Finding>);
 

@@ -1,5 +1,4 @@
-//! What the checker says of a trail: sessions that are open, boots, and how many findings there
-//! were.
+//! The checker's report about a trail: open sessions, boots, and the number of findings.
 
 use uuid::Uuid;
 
@@ -7,23 +6,23 @@ use super::boot::{BootSummary, Orphan};
 use crate::personal::Personal;
 use crate::reason::Reason;
 
-/// What a session is.
+/// The kind of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionKind {
     /// It sends a stream.
     Publish,
-    /// It watches one.
+    /// It watches a stream.
     Play,
 }
 
-/// A session with its first record in the trail and not its last.
+/// A session whose first record is in the trail and whose last record is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenSession {
     /// The session.
     pub session: Uuid,
-    /// Publish or play; `None` when the first record was lost and none since has told.
+    /// Publish or play. `None` if the first record was lost and no later one shows the kind.
     pub kind: Option<SessionKind>,
     /// The application.
     pub app: String,
@@ -37,19 +36,19 @@ pub struct OpenSession {
     pub ts_ms: u64,
     /// Its wire protocol.
     pub protocol: Option<String>,
-    /// Who, as its first record that is there says.
+    /// The principal of the first record that exists.
     pub principal: Option<Personal>,
-    /// From where, likewise.
+    /// The peer of the same record.
     pub peer: Option<Personal>,
-    /// The index of its first record that is there.
+    /// The index of the first record that exists.
     pub index: u64,
     pub(super) seq: Option<u64>,
     pub(super) due: Option<Reason>,
-    /// The session's first record is missing; decided when the kind of the session is known.
+    /// The session's first record is missing. This is judged when the kind of the session is known.
     pub(super) missing_start: Option<Orphan>,
 }
 
-/// What the whole trail says.
+/// The report about the whole trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TrailReport {
@@ -57,13 +56,13 @@ pub struct TrailReport {
     pub records: u64,
     /// How many sessions have their last record.
     pub closed_sessions: u64,
-    /// Sessions that were open in boots that run, or that crashed with no boot after them, by
-    /// index. This is no violation: a next boot closes them.
+    /// Sessions that are open in boots that run, or in boots that crashed without a boot after
+    /// them, by index. They are no violation: a next boot closes them.
     pub open: Vec<OpenSession>,
     /// Every boot in order of appearance.
     pub boots: Vec<BootSummary>,
-    /// How many findings there were in all, those that
-    /// [`TrailChecker::feed`](super::TrailChecker::feed) returned included.
+    /// The number of all findings, including those that
+    /// [`TrailChecker::feed`](super::TrailChecker::feed) returned.
     pub findings_total: u64,
 }
 

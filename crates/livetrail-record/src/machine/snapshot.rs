@@ -1,11 +1,13 @@
-//! A checker's state as bytes, so that checking can go on later where it stopped.
+//! A checker's state as bytes, so that a check can continue later.
 //!
 //! ```text
-//! format u8 │ needs_boot_records u8 │ index, findings_total, closed_sessions u64 LE │ sessions │ recent │ boots │ ended │ ended_ids │ crashed
+//! format u8 │ needs_boot_records u8 │ index, findings_total, closed_sessions u64 LE
+//! │ sessions │ recent │ boots │ ended │ ended_ids │ crashed
 //! ```
 //!
-//! Lists have their length in front as `u64`; texts likewise, in bytes; what may be absent has a byte 0 or 1 in front. These bytes are for
-//! the program that wrote them: they are derived, and another format is refused, so that the state is made anew from the trail.
+//! A list has its length in front, as `u64`. A text has its length in bytes in front. An optional
+//! part has a byte 0 or 1 in front. Only the program that wrote these bytes reads them. They are
+//! derived, and another format is refused, so that the state is made again from the trail.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::Hash;
@@ -22,7 +24,8 @@ use crate::reason::Reason;
 const FORMAT: u8 = 1;
 
 impl TrailChecker {
-    /// The state after what was fed so far. A checker that is [restored](Self::restore) from it says the same about what follows.
+    /// The state after the records so far. A checker that is [restored](Self::restore) from it
+    /// reports the same about later records.
     ///
     /// The bytes contain personal data of the sessions that are open, as [`OpenSession`] does.
     #[must_use]
@@ -48,10 +51,11 @@ impl TrailChecker {
         out
     }
 
-    /// The checker whose state was [saved](Self::save). Whatever the bytes are, it takes no more memory than a small multiple of their length.
+    /// The checker whose state was [saved](Self::save). Any bytes are safe: memory is at most a
+    /// small multiple of their length.
     ///
     /// # Errors
-    /// [`RecordError::Snapshot`] when they are not such a state, or of another version.
+    /// [`RecordError::Snapshot`] if the bytes are not such a state, or have another version.
     pub fn restore(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut from = Bytes {
             rest: bytes,
@@ -94,7 +98,7 @@ impl TrailChecker {
     }
 }
 
-/// What is left of the bytes.
+/// The rest of the bytes.
 struct Bytes<'a> {
     rest: &'a [u8],
     length: usize,
@@ -123,7 +127,7 @@ fn put_sorted<T: Part + Ord + Hash>(parts: &HashSet<T>, out: &mut Vec<u8>) {
     put_all(sorted, out);
 }
 
-/// Every part takes at least a byte, so a length that lies ends with the bytes.
+/// Reads a list. Every part takes at least one byte, so a wrong length ends with the bytes.
 fn get_all<T: Part, C: Default + Extend<T>>(from: &mut Bytes<'_>) -> Option<C> {
     let mut parts = C::default();
     for _ in 0..u64::get(from)? {
@@ -263,7 +267,7 @@ impl Part for BootEnd {
     }
 }
 
-/// A struct is its fields one after the other.
+/// A struct is the sequence of its fields.
 macro_rules! fields {
     ($type:ty { $($field:ident),* $(,)? }) => {
         impl Part for $type {
@@ -393,7 +397,7 @@ mod tests {
         for at in 0..bytes.len() {
             let mut other = bytes.clone();
             other[at] ^= 0xff;
-            // An answer, whatever it is; a length that lies takes no memory.
+            // Any answer is valid. A wrong length takes no memory.
             let _ = TrailChecker::restore(&other);
         }
         let mut other_format = bytes.clone();

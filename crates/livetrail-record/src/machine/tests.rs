@@ -1,4 +1,4 @@
-//! The checker against small trails, each right or wrong in one way.
+//! Tests of the checker with small trails. Each is right, or wrong in one way.
 
 use AuditAction::{
     PlayDenied, PlayEnded, PlayStarted, PublishDenied, PublishEnded, PublishStarted, RateLimited,
@@ -13,7 +13,7 @@ const NEXT_BOOT: Uuid = Uuid::from_u128(0xb002);
 const A: Uuid = Uuid::from_u128(0xa);
 const B: Uuid = Uuid::from_u128(0xb);
 
-/// Builds a trail, numbering the records of each boot.
+/// Builds a trail, and numbers the records of each boot.
 #[derive(Default)]
 struct Trail {
     records: Vec<AuditRecord>,
@@ -56,7 +56,7 @@ impl Trail {
         self.push(NEXT_BOOT, record)
     }
 
-    /// Numbers that were given to records that are not there.
+    /// Skips numbers, as if their records were lost.
     fn lost(mut self, count: u64) -> Self {
         *self.next.entry(BOOT).or_default() += count;
         self
@@ -228,7 +228,7 @@ fn a_reported_loss_explains_what_it_counts_and_no_more() {
         .reported(1, 1, "play_started:1")
         .stopped()
         .sound();
-    // …or after it.
+    // A's end comes after the report.
     Trail::begun()
         .lost(1)
         .reported(1, 1, "play_started:1")
@@ -242,7 +242,7 @@ fn a_reported_loss_explains_what_it_counts_and_no_more() {
         .reported(2, 2, "play_ended:1")
         .stopped()
         .sound();
-    // What was lost is another action, or came too late, or explains one only.
+    // The lost record has another action, or came too late, or explains only one session.
     Trail::begun()
         .lost(1)
         .of(A, PlayEnded)
@@ -311,7 +311,7 @@ fn a_loss_whose_numbers_do_not_fit_is_found() {
                 missing: 0,
             },
         ]);
-    // A range may have written records in it.
+    // A range may contain written records.
     Trail::begun()
         .lost(1)
         .of(A, PlayDenied)
@@ -348,7 +348,7 @@ fn a_crash_is_closed_by_the_next_boot_before_anything_else() {
         .crash_closed(A, PublishEnded)
         .server(NEXT_BOOT, ServerStopped)
         .wrong(&[Rule::CrashLeftOpen]);
-    // Both crashed: the third boot closes the rest.
+    // Both boots crashed. The third boot closes the rest.
     let third = Uuid::from_u128(0xb003);
     let close = AuditRecord::new(PlayEnded, "live")
         .with_session(B)

@@ -5,7 +5,8 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-/// Text that looks for trouble: separators, escapes, controls, characters outside the basic plane.
+/// Text with difficult characters: separators, escapes, controls, characters outside the basic
+/// plane.
 pub(crate) fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[a-z0-9_.:/-]{0,6}",
@@ -18,7 +19,8 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
     vec(piece, 0..5).prop_map(|pieces| pieces.concat())
 }
 
-/// A text with which a free-form label survives a line: TAB, CR and LF become spaces there.
+/// A text that a line keeps unchanged as a free-form label. A line turns TAB, CR and LF into
+/// spaces.
 pub(crate) fn label() -> impl Strategy<Value = String> {
     text().prop_map(|text| text.replace(['\t', '\r', '\n'], " "))
 }
