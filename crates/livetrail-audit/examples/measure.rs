@@ -1,7 +1,11 @@
-//! What the pipeline costs: `cargo run --release -p livetrail-audit --example measure [offers|file|idle]`.
+//! Measures the cost of the pipeline: `cargo run --release -p livetrail-audit --example measure
+//! [offers|file|idle]`.
 //!
-//! Offer cost with a busy and an idle worker and with two producers, records a second through the file sink, and the
-//! processor time of an idle pipeline. For comparing runs on one machine; the ratios to other designs are in `benches/`.
+//! - `offers`: the cost of an offer with a busy and with an idle worker, and with two producers.
+//! - `file`: records per second through the file sink.
+//! - `idle`: the processor time of an idle pipeline.
+//!
+//! It is for comparing runs on one machine. `benches/` compares with other designs.
 
 #![allow(
     clippy::print_stdout,
@@ -111,14 +115,15 @@ fn offers() {
     for _ in 0..1_024 {
         pipeline.on_event(&event);
     }
-    // The same with nothing between the two looks at the clock: what a thread pays that has slept itself.
+    // The first case does nothing between the two clock readings: that is the cost for a thread
+    // that has just slept itself.
     for (what, offers) in [
         ("nothing, after a sleep", false),
         ("offer, worker asleep", true),
     ] {
         let mut times: Vec<_> = (0..200)
             .map(|_| {
-                // Long enough for the worker to sleep at its longest.
+                // This is long enough for the worker's longest pause.
                 std::thread::sleep(Duration::from_millis(25));
                 let start = Instant::now();
                 if offers {
@@ -172,7 +177,7 @@ fn file() {
     );
 }
 
-/// Processor time of the whole process, from `/proc`.
+/// The processor time of the whole process, from `/proc`.
 fn processor_ms() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What can go wrong with a trail.
+//! The errors of a trail.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub enum AuditError {
         /// Why.
         source: io::Error,
     },
-    /// The torn last line that a crash left could not be cut off.
+    /// The torn last line of a crash could not be removed.
     #[error("cannot cut off the torn last line of {}", path.display())]
     Repair {
         /// The file.
@@ -36,20 +36,20 @@ pub enum AuditError {
         /// Why.
         source: io::Error,
     },
-    /// A line of a trail is no record.
+    /// A line of a trail is not a record.
     #[error("line {line} is no record")]
     Line {
-        /// Its number, from 1.
+        /// The number of the line, from 1.
         line: u64,
         /// Why.
         source: RecordError,
     },
-    /// A line of a trail is longer than any record's.
+    /// A line of a trail is longer than any record's line.
     #[error("line {line} is longer than {limit} bytes")]
     LineTooLong {
-        /// Its number, from 1.
+        /// The number of the line, from 1.
         line: u64,
-        /// The longest that is read.
+        /// The length of the longest line that is read.
         limit: usize,
     },
     /// A ledger could not be read.
@@ -60,10 +60,10 @@ pub enum AuditError {
     #[cfg(feature = "ledger")]
     #[error("the ledger stopped")]
     Stopped(#[source] Arc<livetrail_ledger::Fatal>),
-    /// An entry of a ledger is no record.
+    /// An entry of a ledger is not a record.
     #[error("entry {index} is no record")]
     Entry {
-        /// Its place, from 0.
+        /// The index of the entry, from 0.
         index: u64,
         /// Why.
         source: RecordError,
@@ -71,15 +71,15 @@ pub enum AuditError {
     /// The queue would be too long.
     #[error("a queue for {records} records is too long: at most {limit}")]
     Capacity {
-        /// How many records it was to hold.
+        /// The requested number of records.
         records: usize,
-        /// The most it can.
+        /// The largest number of records.
         limit: usize,
     },
     /// A thread could not be started.
     #[error("cannot start the thread {name}")]
     Thread {
-        /// Its name.
+        /// The name of the thread.
         name: &'static str,
         /// Why.
         source: io::Error,
@@ -87,24 +87,25 @@ pub enum AuditError {
     /// The operating system gave no random bytes.
     #[error("no random bytes: {reason}")]
     Randomness {
-        /// What it said.
+        /// The system's message.
         reason: String,
     },
-    /// The sink could not make durable what it was given.
+    /// The sink could not make the records durable.
     #[error("the sink did not sync")]
     Sync(#[source] SinkError),
     /// The pipeline is closed.
     #[error("the pipeline is closed")]
     Closed,
-    /// Too many wait for the sink already.
+    /// Too many callers already wait for the sink.
     #[error("{waiting} wait for the sink already")]
     Busy {
-        /// How many.
+        /// The number of waiting callers.
         waiting: usize,
     },
 }
 
-/// Why a record of a host's was not taken: see [`AuditPipeline::record`](crate::AuditPipeline::record).
+/// Why the pipeline refused a record of a host: see
+/// [`AuditPipeline::record`](crate::AuditPipeline::record).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refused {
@@ -114,37 +115,38 @@ pub enum Refused {
     /// The pipeline is closed. The record counts as dropped.
     #[error("the pipeline is closed")]
     Closed,
-    /// The action begins, ends or refuses a session, and the record names none.
+    /// The action begins, ends or refuses a session, and the record names no session.
     #[error("a record of {action} names its session")]
     NoSession {
         /// The action.
         action: String,
     },
-    /// The pipeline alone makes such records.
+    /// Only the pipeline itself makes records with this action.
     #[error("{action} is recorded by the pipeline alone")]
     ReservedAction {
         /// The action.
         action: String,
     },
-    /// The boot after a crash alone gives this reason.
+    /// Only the boot after a crash uses this reason.
     #[error("reason {reason} is given by the boot after a crash alone")]
     ReservedReason {
         /// The reason.
         reason: String,
     },
-    /// The record cannot be written down: a number is 2^53 or more.
+    /// The record has no canonical form: a number is 2^53 or more.
     #[error("the record has no canonical form")]
     NotCanonical(#[source] RecordError),
 }
 
-/// Why a sink could not make durable what it was given.
+/// Why a sink could not make records durable.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum SinkError {
-    /// Writing failed; the sink keeps trying.
+    /// A write failed; the sink continues to try.
     #[error("writing failed")]
     Write(#[source] Arc<io::Error>),
-    /// Syncing failed once, so nobody can know any more whether earlier writes are on the disk. The sink stays in this state.
+    /// A sync failed once. Nobody can know any more whether earlier writes are on disk, so the sink
+    /// stays in this state.
     #[error("syncing failed, what was written before may be lost")]
     Sync(#[source] Arc<io::Error>),
     /// The sink is closed.
@@ -153,10 +155,10 @@ pub enum SinkError {
     /// The sink panicked.
     #[error("the sink panicked")]
     Panicked,
-    /// The sink does not answer.
+    /// The sink has not answered for this long.
     #[error("the sink has not answered for {0:?}")]
     Hung(Duration),
-    /// Anything else a sink wants to say.
+    /// Another error of a sink.
     #[error("{0}")]
     Other(String),
 }

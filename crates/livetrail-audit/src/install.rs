@@ -1,4 +1,4 @@
-//! One call that makes an engine an audited one.
+//! One call that adds an audit trail to an engine.
 
 use std::sync::Arc;
 
@@ -6,12 +6,15 @@ use livetrail_engine::EngineBuilder;
 
 use crate::pipeline::{AuditPipeline, Policy};
 
-/// Puts an engine on record: implemented for [`EngineBuilder`]. The engine itself knows nothing of audits.
+/// Adds an audit trail to an engine: implemented for [`EngineBuilder`]. The engine itself does not
+/// know about audits.
 pub trait Audited: Sized {
-    /// Installs the pipeline as an observer, its [gate](AuditPipeline::gate) with this policy, and its clock, so that the times of all
-    /// records have one origin. While the sink is short of room, how sessions of this policy's best-effort roles begin is left out.
+    /// Installs the pipeline as an observer, its [gate](AuditPipeline::gate) with this policy, and
+    /// its clock. With one clock, the times of all records have the same origin. While the sink is
+    /// short of space, the pipeline drops the start records of this policy's best-effort roles.
     ///
-    /// A ledger below the pipeline has that clock, too, when it is opened with [`LedgerSink::open`](crate::LedgerSink::open).
+    /// A ledger below the pipeline has that clock, too, if
+    /// [`LedgerSink::open`](crate::LedgerSink::open) opened it.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -19,8 +22,10 @@ pub trait Audited: Sized {
     /// use livetrail_engine::{AppSpec, Engine};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let path = std::env::temp_dir().join(format!("livetrail-audited-{}.tsv", std::process::id()));
-    /// let pipeline = Arc::new(AuditPipeline::builder(Arc::new(FileAuditSink::open(&path)?)).build()?);
+    /// # let name = format!("livetrail-audited-{}.tsv", std::process::id());
+    /// # let path = std::env::temp_dir().join(name);
+    /// let sink = Arc::new(FileAuditSink::open(&path)?);
+    /// let pipeline = Arc::new(AuditPipeline::builder(sink).build()?);
     /// let engine = Engine::builder()
     ///     .application(AppSpec::new("live"))
     ///     .audit(&pipeline, Policy::default())

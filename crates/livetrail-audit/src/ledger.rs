@@ -1,4 +1,4 @@
-//! The trail on a ledger: records as entries of a Merkle log that strangers can verify.
+//! The trail on a ledger: records are entries of a Merkle log that strangers can verify.
 
 use std::ops::Range;
 use std::sync::{
@@ -20,16 +20,24 @@ use livetrail_record::{
 use crate::error::{AuditError, SinkError};
 use crate::sink::{AuditSink, RecordClass};
 
-/// Between two tries when the ledger takes nothing more at the moment.
+/// The pause between two attempts if the ledger accepts nothing at the moment.
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
-/// A ledger as a sink: each record's canonical bytes are one entry.
+/// A ledger as a sink: the canonical bytes of each record are one entry.
 ///
-/// The ledger's [`Pressure`] says which classes of records it takes, and the pipeline keeps to that: refused attempts are left out from
-/// 90 % disk use on, best-effort starts from 95 %, and from 97 % on only what is essential is written, from the ledger's reserve. A
-/// batch that the ledger cannot take (its queue is full, or there is no room at all) is kept and tried again until it can, so no
-/// number of the boot is ever skipped here: the pipeline's queue fills meanwhile, and what that drops is counted and reported.
-/// [`flush`](AuditSink::flush) waits for the durable watermark, so a strict session starts when its record is on disk.
+/// The ledger's [`Pressure`] says which classes of records it accepts, and the pipeline follows it:
+///
+/// | disk use | effect |
+/// |---|---|
+/// | from 90 % | refused attempts are dropped |
+/// | from 95 % | best-effort starts are dropped, too |
+/// | from 97 % | only essential records are written, from the ledger's reserve |
+///
+/// If the ledger cannot accept a batch, because its queue or the disk is full, the sink keeps the
+/// batch and tries again until it succeeds. So the sink never skips a number of the boot. Meanwhile
+/// the pipeline's queue fills; the pipeline counts and reports the records that it then drops.
+/// [`flush`](AuditSink::flush) waits for the durable watermark, so a strict session starts when its
+/// record is on disk.
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
@@ -37,11 +45,13 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 /// use livetrail_clock::SystemClock;
 /// use livetrail_ledger::{Identity, Ledger, MemStore, Reader, SharedStore, generate_seed};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store: SharedStore = Arc::new(MemStore::new());
 /// let identity = Identity::from_seeds("example.com/audit", &generate_seed()?, &generate_seed()?)?;
 /// Ledger::create(&store, &identity)?;
-/// let (sink, _recovery) = LedgerSink::open(Ledger::builder(store.clone(), identity), SystemClock::new())?;
+/// let builder = Ledger::builder(store.clone(), identity);
+/// let (sink, _recovery) = LedgerSink::open(builder, SystemClock::new())?;
 ///
 /// let sink = Arc::new(sink);
 /// let pipeline = AuditPipeline::new(sink.clone(), 1_024);
@@ -54,11 +64,12 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub struct LedgerSink {
     handle: Handle,
-    /// Entries in the ledger when everything that was taken is in it.
+    /// The ledger's number of entries after it has stored everything that it accepted.
     appended: AtomicU64,
-    /// The ledger stopped or was closed before it took what it was given: from then on nothing is durable.
+    /// The ledger stopped or was closed before it accepted a batch. From then on nothing is
+    /// durable.
     lost: AtomicBool,
-    /// Records that have no canonical form, and were left out.
+    /// The number of dropped records without a canonical form.
     unwritable: AtomicU64,
     trouble: Mutex<Option<SinkError>>,
     buffer: Mutex<Buffer>,
@@ -66,7 +77,8 @@ pub struct LedgerSink {
     clock: Option<Arc<dyn Clock>>,
 }
 
-/// Entries, one behind the other; kept for its capacity, at most a batch's size.
+/// The entries of a batch, one after the other. The buffer is kept for its capacity, which is at
+/// most a batch's size.
 #[derive(Debug, Default)]
 struct Buffer {
     bytes: Vec<u8>,
@@ -74,8 +86,9 @@ struct Buffer {
 }
 
 impl LedgerSink {
-    /// Opens a ledger with this clock, which becomes the pipeline's, and with [`Audited::audit`](crate::Audited::audit) the engine's:
-    /// all three have the same time. [`close`](Self::close) the sink after the pipeline.
+    /// Opens a ledger with this clock. The clock becomes that of the pipeline and, with
+    /// [`Audited::audit`](crate::Audited::audit), that of the engine. So all three have the same
+    /// time. [`close`](Self::close) the sink after the pipeline.
     ///
     /// # Errors
     /// As [`Builder::open`].
@@ -90,8 +103,9 @@ impl LedgerSink {
         Ok((sink, recovery))
     }
 
-    /// Takes over a ledger that is open, whose clock may be another one than the pipeline's. [`close`](Self::close) it after the
-    /// pipeline; dropping the sink does the same, and waits as long as the disk takes.
+    /// Takes over an open ledger, whose clock may differ from the pipeline's.
+    /// [`close`](Self::close) it after the pipeline. Dropping the sink does the same, and waits for
+    /// the disk without a limit.
     #[must_use]
     pub fn new(ledger: Ledger) -> Self {
         let handle = ledger.handle();
@@ -107,11 +121,13 @@ impl LedgerSink {
         }
     }
 
-    /// Closes the ledger, with a last checkpoint over everything that is durable, and releases its directory. Blocks, at
-    /// most for `timeout`. For after [`AuditPipeline::close`](crate::AuditPipeline::close): records that come later are lost.
+    /// Closes the ledger with a last checkpoint over all durable entries, and releases its
+    /// directory. Blocks for at most `timeout`. Call it after
+    /// [`AuditPipeline::close`](crate::AuditPipeline::close): later records are dropped.
     ///
     /// # Errors
-    /// [`AuditError::Stopped`] when the log stopped, or the disk did not answer in time. A second call does nothing.
+    /// [`AuditError::Stopped`] if the log stopped, or if the disk did not answer in time. A second
+    /// call does nothing.
     pub fn close(&self, timeout: Duration) -> Result<(), AuditError> {
         let ledger = lock(&self.ledger).take();
         match ledger.map(|ledger| ledger.close_within(timeout)) {
@@ -120,13 +136,14 @@ impl LedgerSink {
         }
     }
 
-    /// The ledger's handle: durable watermark, checkpoint, pressure.
+    /// The ledger's handle: the durable watermark, the checkpoint and the pressure.
     #[must_use]
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// How many records could not be written because they have no canonical form. None that the pipeline makes.
+    /// The number of records that have no canonical form and could not be written. The pipeline
+    /// makes no such record.
     #[must_use]
     pub fn unwritable(&self) -> u64 {
         self.unwritable.load(Ordering::Relaxed)
@@ -157,9 +174,9 @@ impl LedgerSink {
             .map(|range| &buffer.bytes[range.clone()])
             .collect();
         let mut told = false;
-        // The pipeline asks first which classes there is room for, and accounts for what it drops. A
-        // record that was handed over has its number and may use the reserve: dropped here it would
-        // be a hole. That is one batch at most for each time that the disk gets short.
+        // The pipeline first asks which classes have space, and reports the records that it drops.
+        // A record that reaches this function has its number and may use the reserve: to drop it
+        // would leave a hole. That is at most one batch each time the disk becomes short of space.
         loop {
             let error = match self.handle.try_append(Class::Essential, &entries) {
                 Ok(appended) => {
@@ -179,7 +196,8 @@ impl LedgerSink {
                 tracing::error!(%error, records = entries.len(), "the ledger does not take records");
             }
             if last {
-                // Nothing will ever be taken again; what waits is lost with this process, and everybody was told.
+                // The ledger will never accept records again. The queued records are lost with this
+                // process, and all callers have the error.
                 self.lost.store(true, Ordering::Release);
                 return;
             }
@@ -210,7 +228,8 @@ impl AuditSink for LedgerSink {
         if self.lost.load(Ordering::Acquire) {
             return Err(self.failing().unwrap_or(SinkError::Closed));
         }
-        // On a full disk this waits, as long as it takes: who has a deadline gives up by it.
+        // On a full disk this waits without a limit. A caller with a deadline gives up at the
+        // deadline.
         let durable = self.handle.durable(self.appended.load(Ordering::Acquire));
         durable.await.map_err(|error| match error {
             WaitError::Closed => SinkError::Closed,
@@ -249,11 +268,12 @@ impl AuditSink for LedgerSink {
     }
 }
 
-/// The sessions that a ledger's trail leaves open: for [`AuditPipelineBuilder::recovered`](crate::AuditPipelineBuilder::recovered)
-/// after a crash. Reads the whole trail, in constant memory.
+/// The sessions that a ledger's trail leaves open. After a crash, pass them to
+/// [`AuditPipelineBuilder::recovered`](crate::AuditPipelineBuilder::recovered). Reads the whole
+/// trail in constant memory.
 ///
 /// # Errors
-/// When the trail cannot be read, or an entry is no record.
+/// The trail cannot be read, or an entry is not a record.
 pub fn open_sessions_of_ledger(reader: &Reader) -> Result<Vec<OpenSession>, AuditError> {
     let size = reader.checkpoint().map_err(AuditError::Ledger)?.head().size;
     let first = reader.first_index().map_err(AuditError::Ledger)?;
@@ -275,7 +295,7 @@ fn sink_error(error: &AppendError) -> SinkError {
     }
 }
 
-/// Nothing that can panic runs under these locks.
+/// No code that can panic runs under these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

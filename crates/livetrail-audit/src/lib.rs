@@ -1,18 +1,26 @@
-//! The audit trail of an engine: [`AuditPipeline`] is an observer that records every transition, [`AuditSink`] is where the
-//! records go, [`FileAuditSink`] writes them to a file, [`LedgerSink`] to a Merkle log that strangers can verify, which any number
-//! of replicas (`livetrail-replica`) follow.
+//! The audit trail of an engine.
+//!
+//! - [`AuditPipeline`] is an observer that records every transition.
+//! - [`AuditSink`] is a destination of records.
+//! - [`FileAuditSink`] writes them to a file.
+//! - [`LedgerSink`] writes them to a Merkle log that strangers can verify. Any number of replicas
+//!   (`livetrail-replica`) follow it.
 //!
 //! ```text
-//!  engine ── StreamEvent ──▶ AuditPipeline (Observer): number, try_push; no allocation, no system call, no wait
-//!                                │ bounded queue              │ full: counted, and recorded as soon as there is room
+//!  engine ── StreamEvent ──▶ AuditPipeline (Observer): number, try_push
+//!                                │ bounded queue              │ full: counted
 //!                                ▼                            ▼
-//!                            worker thread: batches, losses, heartbeats, sessions left open ──▶ AuditSink
+//!                            worker thread: batches, losses, heartbeats ──▶ AuditSink
 //!                                ▲
 //!  gate (strict policy) ── asks, with a deadline: is this session's first record durable?
 //! ```
 //!
-//! What is offered ends in exactly one of these: with the sink, or counted by [`AuditPipeline::dropped`] and, as far as
-//! it had a number of the boot, reported by a `records_dropped` record.
+//! An offer does not allocate, wait or make a system call. The worker records the counted losses as
+//! soon as there is space. It also ends the sessions that would stay open.
+//!
+//! Each offered record ends in exactly one of two ways: the sink gets it, or
+//! [`AuditPipeline::dropped`] counts it. If a dropped record had a number of the boot, a
+//! `records_dropped` record reports it, too.
 
 mod error;
 mod file;

@@ -1,4 +1,4 @@
-//! Where records go.
+//! Destinations of records.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
@@ -11,25 +11,28 @@ use livetrail_record::AuditRecord;
 
 use crate::error::SinkError;
 
-/// A destination for audit records. The host supplies one; [`AuditPipeline`](crate::AuditPipeline) calls it from a thread of
-/// its own, one call at a time, in the order of the trail.
+/// A destination for audit records. The host supplies one. [`AuditPipeline`](crate::AuditPipeline)
+/// calls it from a thread of its own, one call at a time, in the order of the trail.
 ///
-/// A sink's failures are its own concern: it retries and buffers as it sees fit, within a bound. While it waits the
-/// pipeline's queue fills, and then records are dropped, counted and reported. A panic is caught and counted, and the records
-/// that it cost are reported like dropped ones.
+/// A sink handles its own failures: it retries and buffers as it decides, within a bound. While it
+/// waits, the pipeline's queue fills, and then records are dropped, counted and reported. The
+/// pipeline catches and counts a panic, and reports the records that the panic cost like dropped
+/// ones.
 ///
-/// The calls run in a tokio runtime that belongs to the pipeline's thread (current-thread, with timers and I/O), so that
-/// nothing is lost when the host's runtime shuts down first.
+/// The calls run in a tokio runtime that belongs to the pipeline's thread (current-thread, with
+/// timers and I/O). So nothing is lost if the host's runtime shuts down first.
 #[async_trait]
 pub trait AuditSink: Send + Sync + 'static {
-    /// Takes one record.
+    /// Accepts one record.
     async fn write(&self, record: AuditRecord);
 
-    /// Takes several, in order: at most 1,024 from the pipeline. Calls [`write`](Self::write) for each unless overridden.
+    /// Accepts several records in order. The pipeline passes at most 1,024. By default this calls
+    /// [`write`](Self::write) for each record.
     ///
     /// # Panics
-    /// When `write` panicked for a record, after the others were written; the panic's payload is [`PanickedWrites`]. After a panic
-    /// with another payload, none of the batch is taken to be written.
+    /// This panics if `write` panicked for a record, after it has written the other records. The
+    /// payload is [`PanickedWrites`]. After a panic with another payload, the pipeline assumes that
+    /// none of the batch is written.
     async fn write_batch(&self, records: Vec<AuditRecord>) {
         let mut panicked = Vec::new();
         for (at, record) in records.into_iter().enumerate() {
@@ -50,53 +53,61 @@ pub trait AuditSink: Send + Sync + 'static {
         }
     }
 
-    /// Returns when everything that was taken is durable, as far as this sink can say.
+    /// Returns when all accepted records are durable, as far as this sink knows.
     ///
     /// # Errors
-    /// When it cannot be, or not yet: strict sessions are refused then.
+    /// The records are not durable, or not yet. The pipeline then refuses strict sessions.
     async fn flush(&self) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// Whether room is getting short, so that what is worth least is to be left out. It must not block.
+    /// Whether space is getting short, so that the least important records should be dropped. It
+    /// must not block.
     fn short_of_room(&self) -> bool {
         false
     }
 
-    /// Whether there is room for records of this class. Asked before each batch; it must not block. What there is no room for is not
-    /// handed over: refusals and best-effort starts are dropped, counted and reported; the others are held, within the
-    /// queue's capacity, until there is room. Essential records are always handed over.
+    /// Whether there is space for records of this class. The pipeline asks before each batch; this
+    /// must not block.
     ///
-    /// Unless overridden, a sink that is [short of room](Self::short_of_room) takes neither refusals nor best-effort starts.
+    /// If there is no space, the sink does not get these records. The pipeline drops, counts and
+    /// reports refusals and best-effort starts. It holds the others, within the queue's capacity,
+    /// until there is space. The sink always gets essential records.
+    ///
+    /// By default a sink that is [short of space](Self::short_of_room) accepts neither refusals nor
+    /// best-effort starts.
     fn takes(&self, class: RecordClass) -> bool {
         class >= RecordClass::Strict || !self.short_of_room()
     }
 
-    /// The clock of what the sink writes to, if it has one: the pipeline's by default.
+    /// The clock of the sink's destination, if it has one. It is the pipeline's clock by default.
     fn clock(&self) -> Option<Arc<dyn Clock>> {
         None
     }
 
-    /// What is wrong with the sink now, if anything. Health checks ask it; it must not block.
+    /// The current error of the sink, if there is one. Health checks call this; it must not block.
     fn failing(&self) -> Option<SinkError> {
         None
     }
 }
 
-/// How much a record is worth when room is short, in rising order.
+/// The importance of a record if space is short, in rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordClass {
-    /// A refused attempt, or what many of them were made into: strangers can cause these without end.
+    /// A refused attempt, or a record that stands for many of them. Strangers can cause these
+    /// without end.
     Refusal,
-    /// How a session begins under a best-effort policy, and what happens in sessions again and again.
+    /// The start of a session under a best-effort policy, and repeated events in sessions.
     BestEffort,
-    /// How a session begins under a strict policy, and what a host records.
+    /// The start of a session under a strict policy, and a host's own records.
     Strict,
-    /// How a session ends that is on record, boots, losses, heartbeats, what operators did.
+    /// The end of a session that is on record, boots, losses, heartbeats, and operators' actions.
     Essential,
 }
 
-/// Which writes of a batch panicked, by their places in it, from 0; all others were carried out. The payload of the panic of
-/// [`AuditSink::write_batch`] where that is not overridden, and of one that wants to say the same.
+/// The writes of a batch that panicked, by their positions from 0. All other writes were done.
+///
+/// This is the payload of the panic in the default [`AuditSink::write_batch`]. An own
+/// implementation may use it, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PanickedWrites(pub Vec<usize>);

@@ -1,4 +1,4 @@
-//! Reading a file trail back.
+//! Reads a file trail.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -8,11 +8,11 @@ use livetrail_record::{AuditRecord, OpenSession, TrailChecker, parse_line};
 
 use crate::error::AuditError;
 
-/// The longest line that is read. The pipeline's records have at most 65,535 canonical bytes; percent-encoding makes at most
-/// three of one.
+/// The length of the longest line that is read. The pipeline's records have at most 65,535
+/// canonical bytes, and percent-encoding makes at most three bytes of one.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// A line of a trail that is a record.
+/// A line of a trail with a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TrailLine {
@@ -24,15 +24,16 @@ pub struct TrailLine {
 
 /// The records of a file trail, in order.
 ///
-/// An iterator that may go on after its end: it gives `None` when no complete line is left, and what has been appended
-/// since when it is asked again. That is all that following a trail takes. A line that is no record is an error, and the next
-/// line follows; a last line without LF is not there yet.
+/// This iterator may continue after its end. It returns `None` if no complete line is left. A later
+/// call returns the lines that were appended since. That is enough to follow a trail. If a line is
+/// not a record, the iterator returns an error and continues with the next line. A last line
+/// without an LF is not complete yet.
 #[derive(Debug)]
 pub struct FileTrail {
     path: PathBuf,
     reader: BufReader<File>,
     line: Vec<u8>,
-    /// The line is longer than any record's, and its end is not read yet.
+    /// The current line is longer than any record's, and its end has not been read yet.
     too_long: bool,
     number: u64,
 }
@@ -58,13 +59,13 @@ impl FileTrail {
         })
     }
 
-    /// How many bytes of a line without LF stand at the end so far.
+    /// The number of bytes at the end of the file that have no LF yet.
     #[must_use]
     pub const fn torn_bytes(&self) -> usize {
         self.line.len()
     }
 
-    /// Reads on to the next LF. `false` when there is none yet; what was read is kept.
+    /// Reads up to the next LF. `false` if there is no LF yet; the bytes that were read stay.
     fn complete_line(&mut self) -> Result<bool, AuditError> {
         loop {
             let room = (MAX_LINE_BYTES + 1).saturating_sub(self.line.len()).max(1);
@@ -121,21 +122,24 @@ impl Iterator for FileTrail {
     }
 }
 
-/// What a trail says about the boots before.
+/// What a trail says about the earlier boots.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Recovered {
-    /// Sessions without their last record: for [`AuditPipelineBuilder::recovered`](crate::AuditPipelineBuilder::recovered).
+    /// The sessions without their last record. Pass them to
+    /// [`AuditPipelineBuilder::recovered`](crate::AuditPipelineBuilder::recovered).
     pub open: Vec<OpenSession>,
-    /// How many records there are.
+    /// The number of records.
     pub records: u64,
-    /// How many lines are no records.
+    /// The number of lines that are not records.
     pub bad_lines: u64,
 }
 
-/// Reads a whole file trail and says which sessions a crash left open. A file that is not there has none.
+/// Reads a whole file trail, and returns the sessions that a crash left open. A missing file has
+/// none.
 ///
-/// Memory grows with the open sessions, not with the file; a million records take about three seconds.
+/// The memory grows with the open sessions, not with the file. A million records take about three
+/// seconds.
 ///
 /// # Errors
 /// [`AuditError::Open`], [`AuditError::Read`].

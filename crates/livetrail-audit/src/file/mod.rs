@@ -1,4 +1,4 @@
-//! The file sink: one tab-separated line a record.
+//! The file sink: one tab-separated line per record.
 
 mod repair;
 mod writer;
@@ -16,7 +16,8 @@ use self::writer::{Buffer, Shared};
 use crate::error::{AuditError, SinkError};
 use crate::sink::AuditSink;
 
-/// Bytes that wait for the disk at most; then [`AuditSink::write`] waits. One batch may go beyond.
+/// The most bytes that wait for the disk. Beyond it [`AuditSink::write`] waits. One batch may
+/// exceed it.
 const MAX_BUFFERED_BYTES: usize = 8 << 20;
 
 /// How long dropping the sink waits for its thread.
@@ -24,21 +25,25 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Appends each record to a file as a line (`livetrail_record::encode_line`).
 ///
-/// All file I/O is on one thread of the sink's own. What comes together is written together, with one system call where
-/// the system takes it whole, so lines of one sink never interleave. [`flush`](AuditSink::flush) returns when everything that was
-/// taken before is written and synced (`fdatasync`).
+/// One thread of the sink does all file I/O. It writes all waiting lines together. If the system
+/// accepts them whole, that is one system call, so lines of one sink never interleave.
+/// [`flush`](AuditSink::flush) returns when all earlier lines are written and synced (`fdatasync`).
 ///
 /// # When the disk fails
 ///
-/// A failed write is counted in [`failed`](Self::failed) and carried out again, from the end of the last complete write, at
-/// growing intervals up to one second, for as long as the sink lives; what was written of it in part is cut off first.
-/// Meanwhile up to 8 MiB wait in memory, and then `write` waits too. `flush` fails at once. A failed sync is final: the
-/// system may have forgotten what it could not write, so that a later success would prove nothing; `flush` fails from then on.
+/// [`failed`](Self::failed) counts each failed write. The sink repeats it from the end of the last
+/// complete write, for as long as the sink lives. The pauses grow up to one second. Before that it
+/// removes what was partly written. Meanwhile up to 8 MiB wait in memory, and then `write` waits,
+/// too. `flush` fails at once.
+///
+/// A failed sync is final, and `flush` fails from then on. The system may have dropped the data
+/// that it could not write, so a later success would prove nothing.
 ///
 /// # The torn last line
 ///
-/// A crash in the middle of a write can leave a last line without its LF. Opening cuts it off: no `flush` can have vouched
-/// for it, since a record is durable only with its LF, and a line that was cut short could read as another record.
+/// A crash during a write can leave a last line without its LF. Opening the file removes that line,
+/// because a truncated line could read as another record. No `flush` can have confirmed it, because
+/// a record is durable only with its LF.
 #[derive(Debug)]
 pub struct FileAuditSink {
     shared: Arc<Shared>,
@@ -46,10 +51,12 @@ pub struct FileAuditSink {
 }
 
 impl FileAuditSink {
-    /// Opens the file for appending, or creates it (readable by owner and group).
+    /// Opens the file for appending, or creates it. Only the owner and the group may read a new
+    /// file.
     ///
     /// # Errors
-    /// [`AuditError::Open`], [`AuditError::Repair`] when a torn last line cannot be cut off, [`AuditError::Thread`].
+    /// [`AuditError::Open`], [`AuditError::Repair`] if a torn last line cannot be removed, and
+    /// [`AuditError::Thread`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, AuditError> {
         let path = path.as_ref();
         let opened = |source| AuditError::Open {
@@ -75,13 +82,13 @@ impl FileAuditSink {
         Ok(Self { shared, torn_bytes })
     }
 
-    /// How many writes and syncs failed so far. Failed writes are carried out again.
+    /// The number of failed writes and syncs so far. The sink repeats failed writes.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.shared.failed()
     }
 
-    /// How many bytes of a torn last line opening cut off.
+    /// The number of bytes of a torn last line that opening the file removed.
     #[must_use]
     pub const fn torn_bytes(&self) -> u64 {
         self.torn_bytes
@@ -89,7 +96,7 @@ impl FileAuditSink {
 
     async fn append(&self, lines: &str, records: u64) {
         loop {
-            // Registered before looking, so that room made in between is not missed.
+            // This registers before it checks. So it does not miss space that is freed in between.
             let room = self.shared.room.notified();
             if self
                 .shared
@@ -142,7 +149,7 @@ impl AuditSink for FileAuditSink {
 }
 
 impl Drop for FileAuditSink {
-    /// Writes what is left and syncs it, within 5 s.
+    /// Writes and syncs the unwritten lines, within 5 s.
     fn drop(&mut self) {
         let left: Option<Buffer> = self.shared.close(DROP_DEADLINE);
         if let Some(left) = left {

@@ -1,13 +1,13 @@
-//! Cutting off the line that a crash left without its LF.
+//! Removes the line that a crash left without its LF.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// How much is read at once on the way back to the last LF.
+/// The number of bytes per read on the way back to the last LF.
 const CHUNK_BYTES: u64 = 64 << 10;
 
-/// Cuts the file back to its last LF and syncs it. Gives how many bytes went.
+/// Truncates the file after its last LF and syncs it. Returns the number of removed bytes.
 pub(crate) fn cut_torn_line(path: &Path, len: u64) -> io::Result<u64> {
     if len == 0 {
         return Ok(0);
@@ -21,7 +21,7 @@ pub(crate) fn cut_torn_line(path: &Path, len: u64) -> io::Result<u64> {
     Ok(len - end)
 }
 
-/// Where the byte after the last LF is; 0 when there is none.
+/// The position after the last LF, or 0 if there is no LF.
 fn end_of_lines(file: &mut File, len: u64) -> io::Result<u64> {
     let mut end = len;
     let mut chunk = Vec::new();

@@ -1,4 +1,4 @@
-//! The file sink's thread.
+//! The thread of the file sink.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -29,29 +29,30 @@ pub(crate) struct Buffer {
 #[derive(Debug, Default)]
 struct State {
     buffer: Buffer,
-    /// Who waits for a sync. Bounded by the callers of `flush`, each of which waits for its answer.
+    /// The callers that wait for a sync. Each caller of `flush` waits for its answer, so their
+    /// number bounds this.
     asking: Vec<Answer>,
     closed: bool,
-    /// The thread gave up or is done.
+    /// The thread has given up or is done.
     ended: bool,
-    /// What it could not write.
+    /// The lines that the thread could not write.
     left: Buffer,
-    /// What is wrong now.
+    /// The current error.
     failing: Option<SinkError>,
 }
 
-/// What the sink and its thread share.
+/// The state that the sink and its thread share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     path: PathBuf,
-    /// Devices and pipes cannot be synced.
+    /// Whether the file is a regular file. Devices and pipes cannot be synced.
     regular: bool,
     state: Mutex<State>,
-    /// Something to do for the thread.
+    /// Signals that the thread has work.
     work: Condvar,
-    /// The thread ended.
+    /// Signals that the thread has ended.
     done: Condvar,
-    /// There is room in the buffer.
+    /// Signals that the buffer has space.
     pub(crate) room: Notify,
     failed: AtomicU64,
 }
@@ -69,8 +70,8 @@ impl Shared {
         }
     }
 
-    /// Puts lines into the buffer; `false` when there is no room. Once the thread has ended nothing is taken, and the
-    /// lines are counted as failed.
+    /// Puts lines into the buffer. `false` if there is no space. After the thread has ended, the
+    /// lines are dropped and count as failed.
     pub(crate) fn append(&self, lines: &[u8], records: u64, limit: usize) -> bool {
         let mut state = self.lock();
         if state.ended {
@@ -89,7 +90,7 @@ impl Shared {
 
     pub(crate) fn ask_sync(&self, answer: Answer) {
         let mut state = self.lock();
-        // Without a thread nobody will answer: the asker learns it from the dropped sender.
+        // Without a thread nobody answers. The dropped sender reports that to the caller.
         if !state.ended {
             state.asking.push(answer);
         }
@@ -105,7 +106,8 @@ impl Shared {
         self.lock().failing.clone()
     }
 
-    /// Has the thread write what is left, and waits for it. Gives what could not be written.
+    /// Lets the thread write the unwritten lines, and waits for it. Returns the lines that it could
+    /// not write.
     pub(crate) fn close(&self, deadline: Duration) -> Option<Buffer> {
         let mut state = self.lock();
         state.closed = true;
@@ -114,7 +116,7 @@ impl Shared {
             .done
             .wait_timeout_while(state, deadline, |state| !state.ended)
             .unwrap_or_else(PoisonError::into_inner);
-        // A thread that still hangs holds the rest itself.
+        // If the thread still hangs, it holds lines that this does not return.
         let left = if waited.timed_out() {
             &mut state.buffer
         } else {
@@ -124,7 +126,8 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Plain values: a panic while it was held left nothing half done that matters.
+        // The state has only plain values, so a panic under the lock leaves nothing unfinished that
+        // matters.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -144,17 +147,17 @@ pub(crate) fn spawn(shared: Arc<Shared>, file: impl Disk) -> Result<(), AuditErr
         .map_err(|source| AuditError::Thread { name: NAME, source })
 }
 
-/// What the thread does to its file; tests put a failing one in its place.
+/// The operations on the thread's file. Tests use a failing file.
 pub(crate) trait Disk: Send + 'static {
-    /// Appends some of the bytes and says how many.
+    /// Appends some of the bytes and returns their number.
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
-    /// Takes so many bytes off the end.
+    /// Removes this many bytes from the end.
     fn cut(&mut self, bytes: u64) -> io::Result<()>;
-    /// Makes durable what was appended.
+    /// Makes the appended bytes durable.
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// Opened for appending.
+/// A file that is open for appending.
 impl Disk for File {
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write(bytes)
@@ -173,13 +176,13 @@ impl Disk for File {
 struct Writer<D> {
     shared: Arc<Shared>,
     file: D,
-    /// A sync failed once.
+    /// The error of a failed sync.
     poisoned: Option<SinkError>,
-    /// The buffer that was written last, emptied: its memory is used again.
+    /// The emptied buffer of the last write. Its memory is used again.
     spare: Vec<u8>,
 }
 
-/// What the thread took to do.
+/// The work that the thread has taken.
 struct Work {
     buffer: Buffer,
     asking: Vec<Answer>,
@@ -212,7 +215,8 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    /// Ends, unless there is more to write and it can be written. `left` is what could not be.
+    /// Ends the thread, unless there are more lines and they can be written. `left` has the lines
+    /// that could not be written.
     fn end(&self, mut left: Buffer) -> bool {
         let mut state = self.shared.lock();
         let more = !state.buffer.bytes.is_empty() || !state.asking.is_empty();
@@ -253,8 +257,8 @@ impl<D: Disk> Writer<D> {
         work
     }
 
-    /// Writes all of it, however often it fails; who waits for a sync learns of the first failure. `false` when the sink is
-    /// closed and it still fails.
+    /// Writes all of the bytes, however often a write fails. The callers that wait for a sync get
+    /// the first error. `false` if the sink is closed and the write still fails.
     fn write(&mut self, bytes: &[u8], asking: &mut Vec<Answer>) -> bool {
         let mut from = 0;
         let mut pause = FIRST_PAUSE;
@@ -273,8 +277,9 @@ impl<D: Disk> Writer<D> {
         true
     }
 
-    /// One attempt. On failure `from` is where the next one begins: at the start, if what was written in part could be cut
-    /// off, and otherwise behind it.
+    /// Makes one attempt. After a failure `from` is where the next attempt begins. That is the
+    /// start of the write if the partly written bytes could be removed, and otherwise the end of
+    /// those bytes.
     fn write_from(&mut self, bytes: &[u8], from: &mut usize) -> io::Result<()> {
         let begun = *from;
         while *from < bytes.len() {
@@ -296,7 +301,7 @@ impl<D: Disk> Writer<D> {
         Err(error)
     }
 
-    /// Says so, tells everybody who waits, and pauses. Gives whether to give up.
+    /// Logs the error, reports it to all waiting callers, and pauses. Returns whether to give up.
     fn write_failed(&self, error: io::Error, asking: &mut Vec<Answer>, pause: Duration) -> bool {
         self.shared.failed.fetch_add(1, Ordering::Relaxed);
         let error = SinkError::Write(Arc::new(error));
@@ -345,10 +350,10 @@ mod tests {
 
     const LIMIT: usize = 1 << 20;
 
-    /// What the next operation does instead of succeeding.
+    /// The fault of the next operation.
     #[derive(Debug)]
     enum Fault {
-        /// Appends so many bytes, and fails when it is called for the rest.
+        /// Appends this many bytes, and fails at the call for the others.
         AppendOnly(usize),
         Append,
         Cut,
@@ -423,7 +428,7 @@ mod tests {
         answered.blocking_recv().unwrap_or(Err(SinkError::Closed))
     }
 
-    /// Syncs until it succeeds: a failed write answers at once and is carried out again.
+    /// Syncs until it succeeds. A failed write answers at once and is repeated.
     fn sync_in_the_end(shared: &Shared) {
         for _ in 0..1_000 {
             if sync(shared).is_ok() {
@@ -449,7 +454,8 @@ mod tests {
 
     #[test]
     fn a_partial_write_that_cannot_be_cut_off_is_completed() {
-        // Five bytes, no space, the cut fails too, and then there is space again.
+        // Five bytes fit. Then there is no space, and the removal fails, too. Then there is space
+        // again.
         let (shared, disk) = start([Fault::AppendOnly(5), Fault::Cut]);
         assert!(shared.append(b"first line\n", 1, LIMIT));
         sync_in_the_end(&shared);
