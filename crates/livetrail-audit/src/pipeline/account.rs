@@ -1,27 +1,34 @@
-//! Which numbers of the boot are accounted for: written, or reported as dropped.
+//! The account of the boot's numbers: which are written, and which are reported as dropped.
 
 use std::collections::BTreeMap;
 
 use super::loss::Loss;
 
-/// The account of a boot's numbers, kept by the worker.
+/// The account of a boot's numbers, which the worker keeps.
 ///
-/// Numbers arrive when the sink has taken their record, nearly in order. Those that are missing below the highest one are on their
-/// way (their producer is between taking the number and using it), in the queue, held back for want of room, or lost. A loss can be
-/// reported when every number that is missing up to its last one is one of those it counts; it is settled when the sink has
-/// taken that report.
+/// A number arrives when the sink has accepted its record. Numbers arrive nearly in order. A number
+/// that is missing below the highest one is in one of these states:
+///
+/// - Its producer has taken it and has not used it yet.
+/// - Its record is in the queue.
+/// - Its record is held until there is space.
+/// - Its record is lost.
+///
+/// A loss can be reported when it counts all missing numbers up to its last one. It is settled when
+/// the sink has accepted that report.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
-    /// One past the highest number that is there.
+    /// One past the highest number that has arrived.
     next: u64,
-    /// Missing numbers below `next`, as first → last. Bounded by the losses since the last report and the producers.
+    /// The missing numbers below `next`, as first → last. The losses since the last report and the
+    /// number of producers bound this map.
     holes: BTreeMap<u64, u64>,
-    /// Losses that are known and not reported yet.
+    /// The known losses that are not reported yet.
     pending: Option<Loss>,
 }
 
 impl Account {
-    /// The sink has taken the record with this number.
+    /// The sink has accepted the record with this number.
     pub(crate) fn arrived(&mut self, seq: u64) {
         if seq >= self.next {
             if seq > self.next {
@@ -45,7 +52,7 @@ impl Account {
         }
     }
 
-    /// These were lost.
+    /// Adds a loss.
     pub(crate) fn lost(&mut self, loss: Loss) {
         self.pending = Some(match self.pending.take() {
             Some(before) => before.and(&loss),
@@ -53,16 +60,17 @@ impl Account {
         });
     }
 
-    /// Whether losses are known that have not been reported.
+    /// Whether there are known losses that are not reported yet.
     pub(crate) const fn is_pending(&self) -> bool {
         self.pending.is_some()
     }
 
-    /// A loss that can be reported now: its count is exactly what is missing up to its last number. To be followed by
-    /// [`reported`](Self::reported) or [`lost`](Self::lost), before this is asked again.
+    /// A loss that can be reported now: its count is exactly the missing numbers up to its last
+    /// one. The caller must call [`reported`](Self::reported) or [`lost`](Self::lost) before it
+    /// calls this again.
     pub(crate) fn report(&mut self) -> Option<Loss> {
         let last = self.pending.as_ref()?.last_seq;
-        // Numbers that the worker has not seen yet, up to the last lost one, are missing as well.
+        // Numbers that the worker has not seen yet are missing, too, up to the last lost one.
         let unseen = (last + 1).saturating_sub(self.next);
         let seen: u64 = self
             .holes
@@ -75,7 +83,8 @@ impl Account {
         self.pending.take()
     }
 
-    /// The sink has taken the report of this loss: everything up to there is accounted for.
+    /// The sink has accepted the report of this loss. All numbers up to its last one are accounted
+    /// for.
     pub(crate) fn reported(&mut self, loss: &Loss) {
         let last = loss.last_seq;
         if let Some((&first, &hole_last)) = self.holes.range(..=last).next_back()
@@ -88,7 +97,7 @@ impl Account {
         self.next = self.next.max(last + 1);
     }
 
-    /// Everything up to and with this number is accounted for; `None` while not even the first is.
+    /// The last number up to which all are accounted for. `None` if the first one is not.
     pub(crate) fn settled(&self) -> Option<u64> {
         let first_open = self
             .holes
@@ -97,12 +106,14 @@ impl Account {
         first_open.checked_sub(1)
     }
 
-    /// How many numbers there are when every one below the highest is accounted for, and every loss reported; else `None`.
+    /// The count of numbers, if all below the highest one are accounted for and all losses are
+    /// reported. If not, `None`.
     pub(crate) fn all_settled(&self) -> Option<u64> {
         (self.holes.is_empty() && self.pending.is_none()).then_some(self.next)
     }
 
-    /// Numbers below `end` that never arrived and that no loss counts: their producers are gone or stuck.
+    /// The count of numbers below `end` that never arrived and that no loss counts. Their producers
+    /// are gone or stuck.
     pub(crate) fn unresolved(&self, end: u64) -> u64 {
         let missing: u64 = self
             .holes
@@ -129,7 +140,7 @@ mod tests {
     use super::*;
     use livetrail_record::LossKind;
 
-    /// Reports what can be reported, and the report is written.
+    /// Takes a loss that can be reported, and settles it.
     fn report(account: &mut Account) -> Option<Loss> {
         let loss = account.report()?;
         account.reported(&loss);
@@ -146,12 +157,12 @@ mod tests {
         account.arrived(0);
         account.arrived(3);
         account.lost(loss(1, 1, 1));
-        // 2 is on its way, but beyond the loss.
+        // Number 2 has not arrived yet, but it is after the loss.
         assert_eq!(report(&mut account).map(|loss| loss.total()), Some(1));
         assert_eq!((account.settled(), account.all_settled()), (Some(1), None));
         account.arrived(6);
         account.lost(loss(5, 5, 1));
-        // 2 and 4 are on their way.
+        // Numbers 2 and 4 have not arrived yet.
         assert_eq!(report(&mut account), None);
         account.arrived(2);
         account.arrived(4);
@@ -195,7 +206,7 @@ mod tests {
         account.arrived(0);
         account.lost(loss(1, 2, 2));
         let report_1 = account.report().unwrap();
-        // It had number 3.
+        // The report had number 3.
         account.lost(report_1);
         account.lost(loss(3, 3, 1));
         assert_eq!(account.settled(), Some(0));
@@ -204,8 +215,9 @@ mod tests {
     }
 
     proptest! {
-        /// Numbers that come nearly in order, of which some are lost and taken out of the banks now and then: each ends in
-        /// exactly one report or was there, reports are disjoint and in order, and each counts what is missing in its range.
+        /// Numbers arrive nearly in order; some are lost and harvested now and then. Each number is
+        /// in exactly one report or has arrived. Reports are disjoint and in order, and each one
+        /// counts the missing numbers in its range.
         #[test]
         fn every_number_arrives_or_is_reported_once(
             fates in proptest::collection::vec((any::<bool>(), 0..4_u64, prop::bool::weighted(0.3)), 1..200),

@@ -1,26 +1,38 @@
-//! Whether the worker sleeps until somebody wakes it: how the first offer after a long silence knows, at no cost to the others.
+//! Whether the worker sleeps until an offer wakes it. By this flag the first offer after a long
+//! silence knows that it must wake the worker. The other offers pay nothing for it.
 //!
-//! Two variables, `asleep` and a counter (the boot's next number, or the refusals' next ticket); each side changes or reads both, in
-//! opposite orders. The worker reads both counters, each producer changes one of them: the proof is
-//! the same for each.
+//! There are two variables: `asleep`, and a counter (the boot's next number, or the refusals' next
+//! ticket). Each side accesses both, in opposite orders. The worker reads both counters, and each
+//! producer changes one of them. The proof is the same for each counter.
 //!
 //! ```text
-//! producer   takes a number (RMW) ─▶ offers its record ─▶ reads `asleep`; if set, clears it and wakes the worker
-//! worker     sets `asleep` ─▶ looks at the next number (RMW) ─▶ sleeps, if no number was given that is not accounted for
+//! producer   takes a number (RMW) ─▶ offers its record ─▶ reads `asleep`
+//! worker     sets `asleep` ─▶ reads the next number (RMW) ─▶ sleeps
 //! ```
 //!
-//! **No wake-up is lost.** All changes of the next number come in one order. If the producer's comes before the worker's look, the worker sees a
-//! number that it has not accounted for, and stays up. If it comes after it, it reads what the look wrote (or a later number's change, which
-//! continues the same release sequence): so the producer sees `asleep` set, unless somebody has cleared it since. That was the worker, which is up,
-//! or another producer, which wakes it; and whoever is up looks at the queue until every number is accounted for, before it sleeps again.
+//! If the producer finds `asleep` set, it clears it and wakes the worker. The worker sleeps only if
+//! all numbers are accounted for.
 //!
-//! The worker swaps rather than stores, so that all changes of `asleep` come in one order as well, and no producer's swap can fall back behind them.
+//! **No wake-up is lost.** All changes of the next number are in one total order.
 //!
-//! The module is self-contained (its atomics come from `super::sync`), so that the model checker runs exactly this code.
+//! - The producer's change comes before the worker's read. Then the worker sees a number that it
+//!   has not accounted for, and does not sleep.
+//! - The producer's change comes after it. Then the producer reads the value that the worker's read
+//!   wrote, or the value of a later change, which continues the same release sequence. So the
+//!   producer sees `asleep` set, unless it was cleared since. Either the worker cleared it and is
+//!   awake, or another producer cleared it and wakes the worker. A worker that is awake reads the
+//!   queue until every number is accounted for, before it sleeps again.
+//!
+//! The worker swaps instead of storing. So all changes of `asleep` are in one total order, too, and
+//! no producer's swap can fall behind them.
+//!
+//! The module is self-contained (its atomics come from `super::sync`), so the model checker runs
+//! exactly this code.
 
 use super::sync::{AtomicBool, AtomicU64, Ordering};
 
-/// Read with each offer and written once in a silence: on a cache line of its own.
+/// The flag. Each offer reads it, and it is written once per silence. It has a cache line of its
+/// own.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Asleep(AtomicBool);
@@ -30,17 +42,18 @@ impl Asleep {
         Self(AtomicBool::new(false))
     }
 
-    /// Takes a number, for an offer after which [`rouse`](Self::rouse) is called.
+    /// Takes a number for an offer. After the offer, the caller wakes the worker if it sleeps.
     pub(crate) fn number(next: &AtomicU64) -> u64 {
-        // Acquire: what the worker set before its look is seen after this.
+        // Acquire: the code after this sees the flag that the worker set before its read.
         next.fetch_add(1, Ordering::Acquire)
     }
 
-    /// The worker is about to sleep, with every number below the settled one accounted for, of each counter. `false`: more were
-    /// given since, it must not.
+    /// The worker is about to sleep. For each counter it has accounted for every number below the
+    /// settled one. `false` if more numbers were given since; then the worker must not sleep.
     pub(crate) fn lie_down<const N: usize>(&self, counters: [(&AtomicU64, u64); N]) -> bool {
         self.0.swap(true, Ordering::AcqRel);
-        // Changes nothing, and yet is a change: it stands before or behind each producer's. Release: with it goes the store above.
+        // This adds zero and is still a change, so it is before or after each producer's change.
+        // Release: it publishes the store above.
         let settled = counters
             .iter()
             .all(|(next, settled)| next.fetch_add(0, Ordering::AcqRel) == *settled);
@@ -51,12 +64,12 @@ impl Asleep {
         false
     }
 
-    /// The worker is up, whoever woke it.
+    /// The worker is awake, whatever woke it.
     pub(crate) fn get_up(&self) {
         self.0.swap(false, Ordering::AcqRel);
     }
 
-    /// Whether the worker sleeps and it is this caller who must wake it.
+    /// Whether the worker sleeps and this caller must wake it.
     pub(crate) fn rouse(&self) -> bool {
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::AcqRel)
     }

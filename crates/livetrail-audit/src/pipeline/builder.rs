@@ -1,4 +1,4 @@
-//! Making a pipeline.
+//! Builds a pipeline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,28 +15,28 @@ use super::worker::{self, Worker};
 use crate::error::{AuditError, SinkError};
 use crate::sink::AuditSink;
 
-/// Records that the queue holds unless told otherwise.
+/// The default number of records in the queue.
 const DEFAULT_CAPACITY: usize = 65_536;
 
-/// The longest queue: 1.8 GB of slots.
+/// The longest queue, which has 1.8 GB of slots.
 const MAX_CAPACITY: usize = 1 << 24;
 
-/// Records of refused attempts in a second by default.
+/// The default number of records of refused attempts per second.
 const REFUSAL_RECORDS_PER_SECOND: u32 = 10;
 
-/// How often the trail says that it lives.
+/// The default interval of heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
-/// How often the sink is asked to sync while records come in and nobody waits for it.
+/// The default interval of syncs while records come in and nobody waits for a sync.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long closing may take.
+/// The default time for closing.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long dropping may take.
+/// The longest time for dropping.
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What the worker is to do.
+/// The settings of the worker.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) node: Option<String>,
@@ -45,12 +45,12 @@ pub(crate) struct Config {
     pub(crate) sync_interval: Option<Duration>,
     pub(crate) recovered: Vec<OpenSession>,
     pub(crate) started_detail: Option<String>,
-    /// Records of refused attempts in a second, at most.
+    /// The most records of refused attempts per second.
     pub(crate) refusal_records_per_second: u32,
     pub(crate) close_deadline: Duration,
 }
 
-/// Roles whose sessions' first records may be left out when the sink is short of room.
+/// The roles whose start records may be dropped if the sink is short of space.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sheds {
     publish: bool,
@@ -81,7 +81,7 @@ impl Sheds {
     }
 }
 
-/// Sets up an [`AuditPipeline`]: from [`AuditPipeline::builder`].
+/// Sets up an [`AuditPipeline`]: see [`AuditPipeline::builder`].
 pub struct AuditPipelineBuilder {
     sink: Arc<dyn AuditSink>,
     capacity: usize,
@@ -111,7 +111,7 @@ impl AuditPipelineBuilder {
         }
     }
 
-    /// Without records and syncs of the pipeline's own, losses excepted.
+    /// A builder without the pipeline's own records and syncs, except reports of losses.
     pub(crate) fn plain(sink: Arc<dyn AuditSink>) -> Self {
         let mut builder = Self::new(sink).boot_records(false);
         builder.config.heartbeat = None;
@@ -119,105 +119,118 @@ impl AuditPipelineBuilder {
         builder
     }
 
-    /// How many records the queue holds; 0 means 1, and at most 2^24. 65,536 unless set. Each slot takes 96 bytes, and there are more: an
-    /// eighth of them for ends and operators' records alone, and 64 to 8,192 for refused attempts.
+    /// Sets the number of records in the queue: 65,536 by default, at most 2^24; 0 means 1.
+    ///
+    /// Each slot takes 96 bytes. There are additional slots: an eighth of this number, only for
+    /// ends and operators' records, and 64 to 8,192 for refused attempts.
     #[must_use]
     pub const fn capacity(mut self, records: usize) -> Self {
         self.capacity = records;
         self
     }
 
-    /// The server's name, in every record.
+    /// Sets the server's name, which is in every record.
     #[must_use]
     pub fn node(mut self, name: impl Into<String>) -> Self {
         self.config.node = Some(name.into());
         self
     }
 
-    /// Whether the boot begins with `server_started`, ends with `server_stopped`, and leaves no session open: where the last
-    /// record of a session was dropped, one is inferred. Yes unless set.
+    /// Sets whether the pipeline writes boot records; the default is yes. Then the boot begins with
+    /// `server_started`, ends with `server_stopped`, and leaves no session open. If the last record
+    /// of a session was dropped, the pipeline adds an inferred one.
     #[must_use]
     pub const fn boot_records(mut self, yes: bool) -> Self {
         self.config.boot_records = yes;
         self
     }
 
-    /// How often a `heartbeat` is recorded, with the last number up to which everything is accounted for. Every 60 s unless
-    /// set; zero is never, and so is what no clock can reach.
+    /// Sets the interval of `heartbeat` records; the default is 60 s. A heartbeat has the last
+    /// number up to which all are accounted for. Zero, or more than a clock can reach, means never.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.config.heartbeat = (!interval.is_zero()).then_some(interval);
         self
     }
 
-    /// How often the sink is asked to sync while records come in and nobody waits for it. Every second unless set; zero is
-    /// never, and so is what no clock can reach.
+    /// Sets the interval of syncs while records come in and nobody waits for a sync; the default is
+    /// 1 s. Zero, or more than a clock can reach, means never.
     #[must_use]
     pub fn sync_interval(mut self, interval: Duration) -> Self {
         self.config.sync_interval = (!interval.is_zero()).then_some(interval);
         self
     }
 
-    /// Where the time comes from: the [sink's](AuditSink::clock) unless set, or else the operating system. The engine must have the same,
-    /// so that `mono_ms` of all records has one origin: [`Audited::audit`](crate::Audited::audit) sees to that.
+    /// Sets the clock. The default is the [sink's](AuditSink::clock), or else the operating
+    /// system's. The engine must have the same clock, so that `mono_ms` of all records has one
+    /// origin. [`Audited::audit`](crate::Audited::audit) ensures that.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// How long [`AuditPipeline::close`] may take. 30 s unless set. Dropping takes 5 s or this, whichever is less.
+    /// Sets the time that [`AuditPipeline::close`] may take; the default is 30 s. Dropping takes at
+    /// most this time, and at most 5 s.
     #[must_use]
     pub const fn close_deadline(mut self, deadline: Duration) -> Self {
         self.config.close_deadline = deadline;
         self
     }
 
-    /// The sessions that a crash left open, from [`open_sessions`](crate::open_sessions). With boot records, each gets its last
-    /// record right after `server_started`, in this order, with reason `server_crash` and `inferred`; that is where the
-    /// checker wants them.
+    /// Sets the sessions that a crash left open, from [`open_sessions`](crate::open_sessions). With
+    /// boot records, each one gets its last record right after `server_started`, in this order.
+    /// That record has the reason `server_crash` and `inferred`. The checker expects it at that
+    /// position.
     #[must_use]
     pub fn recovered(mut self, sessions: Vec<OpenSession>) -> Self {
         self.config.recovered = sessions;
         self
     }
 
-    /// What `server_started` says in its `detail`: the version, what recovery found.
+    /// Sets the `detail` of `server_started`, such as the version and the result of the recovery.
     #[must_use]
     pub fn started_detail(mut self, detail: impl Into<String>) -> Self {
         self.config.started_detail = Some(detail.into());
         self
     }
 
-    /// Whose sessions' first records are left out while the sink has [no room](AuditSink::takes) for best effort: those of a role that this
-    /// policy calls best effort. Each such record counts as dropped and is reported as lost, once a second; ends are kept. Nobody's
-    /// unless set here or by [`Audited::audit`](crate::Audited::audit). Refused attempts are left out first, whatever the policy.
+    /// Sets the roles whose sessions' start records are dropped while the sink has [no
+    /// space](AuditSink::takes) for best effort. These are the roles that this policy calls best
+    /// effort.
+    ///
+    /// Each such record counts as dropped, and the pipeline reports the losses once per second. It
+    /// keeps the end records. By default no role is set; [`Audited::audit`](crate::Audited::audit)
+    /// sets them, too. Refused attempts are dropped first, whatever the policy.
     #[must_use]
     pub fn sheds(mut self, policy: Policy) -> Self {
         self.sheds = Sheds::of(policy);
         self
     }
 
-    /// How many records of refused attempts are written in a second at most, over all addresses: the first of each kind and those
-    /// that stand for many. 10 unless set. Half of them, rounded down, are for attempts that name a known principal. What is
-    /// beyond is counted by a record of all others, at most one in ten seconds for each action, also when this is 0.
+    /// Sets the most records of refused attempts per second, over all addresses; the default is 10.
+    ///
+    /// This covers the first record of each kind and the records that stand for many attempts. Half
+    /// of the number, rounded down, is for attempts that name a known principal. A record of all
+    /// others counts the attempts beyond it. There is at most one such record in ten seconds for
+    /// each action, even if this is 0.
     #[must_use]
     pub const fn refusal_records_per_second(mut self, records: u32) -> Self {
         self.config.refusal_records_per_second = records;
         self
     }
 
-    /// Starts the pipeline's thread. May be called inside or outside of a tokio runtime.
+    /// Starts the pipeline's thread. The caller may be inside or outside of a tokio runtime.
     ///
     /// # Errors
-    /// [`AuditError::Capacity`] when the queue would be too long; [`AuditError::Thread`] or [`AuditError::Randomness`] when the
-    /// operating system has none.
+    /// [`AuditError::Capacity`] if the queue would be too long; [`AuditError::Thread`] or
+    /// [`AuditError::Randomness`] if the operating system provides no thread or no random bytes.
     pub fn build(self) -> Result<AuditPipeline, AuditError> {
         let (pipeline, started) = self.start();
         started.map(|()| pipeline)
     }
 
-    /// The same, with a closed pipeline instead of an error.
+    /// Builds a pipeline. After an error the pipeline is closed from the start.
     pub(crate) fn build_or_closed(self) -> AuditPipeline {
         let (pipeline, started) = self.start();
         if let Err(error) = started {
@@ -271,7 +284,8 @@ fn spawn(shared: &Arc<Shared>, config: Config, boot: Uuid) -> Result<(), AuditEr
         let run = || Worker::new(Arc::clone(&for_worker), config, boot, runtime).run();
         let run = std::panic::AssertUnwindSafe(run);
         let report = std::panic::catch_unwind(run).unwrap_or_else(|_| {
-            // Our bug. What is offered from now on is refused and counted, and the status says why.
+            // This is a bug of ours. Further offers are refused and counted, and the status has the
+            // reason.
             tracing::error!("the audit worker panicked: nothing is recorded any more");
             for_worker.intake.seal();
             for_worker.set_trouble(Some(SinkError::Other(

@@ -1,4 +1,4 @@
-//! From the engine's words to the record's.
+//! Converts the engine's events to records.
 
 use livetrail_engine::{Reason as EngineReason, SessionContext, SessionTotals, StreamEventKind};
 use livetrail_record::{
@@ -9,18 +9,18 @@ use livetrail_record::{
 use super::intake::Part;
 use super::refusals::Refused;
 
-/// Beyond this many bytes of text a record is checked for fitting into an entry.
+/// A record with more bytes of text than this is checked for its size as an entry.
 const SURELY_FITS_BYTES: usize = 8_192;
 
-/// What is left of a text that does not fit, in bytes.
+/// The length in bytes to which a too long text is truncated.
 const CUT_TEXT_BYTES: usize = 1_024;
 
-/// The record of a transition, without what the worker adds to every record.
+/// The record of a transition, without the fields that the worker adds to every record.
 pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> AuditRecord {
     let action = action_of(kind).unwrap_or_else(|| AuditAction::Event(kind.label().to_owned()));
     let mut record = AuditRecord::new(action, context.key.app.as_str());
-    // Field by field and in place: a record is half a kilobyte, and moving it costs more than
-    // filling it.
+    // This fills the record field by field and in place. A record is half a kilobyte, and to move
+    // it costs more than to fill it.
     record.stream = Some(context.key.stream_id.as_str().to_owned());
     record.protocol = Some(context.protocol.to_owned());
     record.principal = context.principal.as_deref().map(Into::into);
@@ -70,7 +70,7 @@ pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> Aud
     record
 }
 
-/// What a transition is to its session.
+/// The part that a transition has in its session.
 pub(crate) const fn part_of_event(kind: &StreamEventKind) -> Part {
     use StreamEventKind as Kind;
     match kind {
@@ -87,7 +87,7 @@ pub(crate) const fn part_of_event(kind: &StreamEventKind) -> Part {
     }
 }
 
-/// What a host's record is to its session or to the server.
+/// The part that a host's record has in its session or for the server.
 pub(crate) fn part_of(action: &AuditAction) -> Part {
     match action.class() {
         ActionClass::Refusal => Refused::of(action).map_or(Part::Other, Part::Refusal),
@@ -102,7 +102,7 @@ pub(crate) fn part_of(action: &AuditAction) -> Part {
     }
 }
 
-/// What a transition refuses, and why.
+/// The refused action of a transition, and the reason.
 pub(crate) fn refusal(kind: &StreamEventKind) -> Option<(Refused, &'static str)> {
     match kind {
         StreamEventKind::PublishDenied { reason, .. } => Some((Refused::Publish, reason.label())),
@@ -111,7 +111,7 @@ pub(crate) fn refusal(kind: &StreamEventKind) -> Option<(Refused, &'static str)>
     }
 }
 
-/// The action of a transition; one that has none of its own is recorded as a free-form event.
+/// The action of a transition. A transition without an action of its own becomes a free-form event.
 pub(crate) const fn action_of(kind: &StreamEventKind) -> Option<AuditAction> {
     Some(match kind {
         StreamEventKind::PublishStarted => AuditAction::PublishStarted,
@@ -129,7 +129,7 @@ pub(crate) const fn action_of(kind: &StreamEventKind) -> Option<AuditAction> {
 
 fn end(record: &mut AuditRecord, reason: EngineReason, totals: &SessionTotals) {
     let reason = match reason {
-        // Only the boot after a crash may say so.
+        // Only the boot after a crash may use this reason.
         EngineReason::ServerCrash => Reason::InternalError,
         reason => Reason::from_label(reason.label()),
     };
@@ -145,9 +145,9 @@ fn end(record: &mut AuditRecord, reason: EngineReason, totals: &SessionTotals) {
     record.duration_ms = u64::try_from(totals.duration.as_millis()).ok();
 }
 
-/// Makes the record surely fit into an entry, by cutting its texts if it must. A number that is too
-/// large for one becomes the largest that is not: an engine's totals and a clock's time are never
-/// near it.
+/// Makes sure that the record fits into an entry; truncates its texts if necessary. A number that
+/// is too large becomes the largest valid one. An engine's totals and a clock's time are never near
+/// that.
 pub(crate) fn bound(record: &mut AuditRecord) {
     record.clamp_numbers();
     if record.text_bytes() <= SURELY_FITS_BYTES && record.extra.is_empty() {
@@ -158,12 +158,12 @@ pub(crate) fn bound(record: &mut AuditRecord) {
     }
 }
 
-/// The record as it comes out of an entry: with its `detail` cut if that is what it takes.
+/// The record as it is after encoding. Encoding truncates `detail` if necessary.
 fn fitted(record: &AuditRecord) -> Option<AuditRecord> {
     parse_canonical(&encode_canonical(record).ok()?).ok()
 }
 
-/// Cuts what has no `detail_cut` of its own: only a host's own records can be that long.
+/// Truncates all texts. Only a host's own records can be that long.
 fn cut(mut record: AuditRecord) -> AuditRecord {
     record.replace_texts(shortened);
     record.extra = livetrail_record::Extra::new();

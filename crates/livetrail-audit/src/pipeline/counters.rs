@@ -1,49 +1,51 @@
-//! What a pipeline has done so far, in numbers.
+//! The counters of a pipeline.
 
 use super::sync::{AtomicU64, Ordering};
 
-/// What a pipeline has done so far: from [`AuditPipeline::counters`](crate::AuditPipeline::counters). Numbers of one moment, but not
-/// taken all at once.
+/// The counters of a pipeline: from [`AuditPipeline::counters`](crate::AuditPipeline::counters).
+/// They are from about one moment, but are not read all at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Records offered, whatever became of them.
+    /// The offered records, whatever happened to them.
     pub offered: u64,
-    /// Records offered and accepted.
+    /// The offered records that were accepted.
     pub accepted: u64,
-    /// Records offered and not recorded: no slot, no room, the pipeline was closed, the sink panicked.
+    /// The offered records that were not recorded: there was no slot or no space, the pipeline was
+    /// closed, or the sink panicked.
     pub dropped: u64,
-    /// Records that the sink took, the pipeline's own among them.
+    /// The records that the sink accepted, including the pipeline's own.
     pub written: u64,
-    /// Records that the sink has said are durable, the pipeline's own among them.
+    /// The records that the sink reported as durable, including the pipeline's own.
     pub durable: u64,
-    /// Records on their way to the sink.
+    /// The records on their way to the sink.
     pub queue_depth: usize,
-    /// Records of sessions and events that the queue holds.
+    /// The number of slots for records of sessions and events.
     pub queue_capacity: usize,
-    /// Last records of sessions that wait because the queue has no slot for them.
+    /// The last records of sessions that wait because the queue has no slot for them.
     pub waiting_ends: usize,
-    /// Records that are held until the sink has room for their class.
+    /// The records that are held until the sink has space for their class.
     pub held_records: usize,
-    /// Refused attempts that were heard of.
+    /// The refused attempts.
     pub refused_attempts: u64,
-    /// Of these, those that are only counted by a record of their kind.
+    /// The refused attempts that only a record of their kind counts.
     pub aggregated_attempts: u64,
-    /// Of these, those that are only counted by a record of all others: beyond the cap, the table or the lane.
+    /// The refused attempts that only a record of all others counts, because of the cap, the table
+    /// or the lane.
     pub suppressed_attempts: u64,
-    /// Of these, those whose record was dropped: no room, or the sink panicked.
+    /// The refused attempts whose record was dropped: there was no space, or the sink panicked.
     pub lost_attempts: u64,
-    /// Records of refused attempts that the sink took.
+    /// The records of refused attempts that the sink accepted.
     pub refusal_records: u64,
-    /// Writes that panicked in the sink.
+    /// The writes that panicked in the sink.
     pub sink_panics: u64,
-    /// Syncs that failed.
+    /// The failed syncs.
     pub sync_errors: u64,
-    /// When a loss was last noticed, in milliseconds since 1970 UTC.
+    /// The time of the last noticed loss, in milliseconds since 1970 UTC.
     pub last_loss_ms: Option<u64>,
 }
 
-/// What became of refused attempts, as the worker counts them.
+/// The worker's counts of refused attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct RefusalCounts {
     pub(crate) attempts: u64,
@@ -51,7 +53,7 @@ pub(crate) struct RefusalCounts {
     pub(crate) suppressed: u64,
 }
 
-/// The worker's numbers for others to read.
+/// The worker's numbers that other threads may read.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     pub(crate) held: AtomicU64,
@@ -60,9 +62,9 @@ pub(crate) struct Published {
     suppressed: AtomicU64,
     pub(crate) lost_attempts: AtomicU64,
     pub(crate) refusal_records: AtomicU64,
-    /// 0 before the first loss.
+    /// The time of the last loss; 0 before the first one.
     pub(crate) last_loss_ms: AtomicU64,
-    /// Offers whose record the sink took.
+    /// The offers whose record the sink accepted.
     pub(crate) taken_offers: AtomicU64,
 }
 
@@ -73,7 +75,7 @@ impl Published {
         self.suppressed.store(counts.suppressed, Ordering::Relaxed);
     }
 
-    /// Fills in what is published here.
+    /// Copies the published numbers into `counters`.
     pub(crate) fn read(&self, counters: &mut Counters) {
         let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
         counters.held_records = usize::try_from(load(&self.held)).unwrap_or(usize::MAX);

@@ -1,25 +1,27 @@
-//! The hot path: numbering a transition and putting it into the bounded queue.
+//! The hot path: numbers a transition and puts it into the bounded queue.
 //!
-//! Every offer but a refusal takes the boot's next number, then tries the queue once. What the
-//! queue cannot take is counted in the loss banks under its number. So each number ends in exactly
-//! one of these: the queue, the ends that wait, a loss bank, or (the worker's own records) the
-//! worker's hand. Nothing here allocates, waits, makes a system call or wakes anybody; the thread
-//! that offers wakes a sleeping worker afterwards (see `asleep`).
+//! Every offer except a refusal takes the boot's next number and then tries the queue once. If the
+//! queue has no slot, the loss banks count the record under its number. So each number ends in
+//! exactly one of these: the queue, the waiting ends, a loss bank, or (for the worker's own
+//! records) the worker itself. Nothing here allocates, waits, makes a system call or wakes a
+//! thread. The thread that offers wakes a sleeping worker afterwards (see `asleep`).
 //!
-//! What displaces what when there is no slot:
+//! The rules if there is no slot:
 //!
 //! | record | slot |
 //! |---|---|
-//! | a refused attempt | a lane of its own; else counted alone, for the record of all others |
-//! | how a session begins, what happens in it, a host's event | the queue, but not its last eighth; else dropped and counted |
-//! | what an operator did | any slot of the queue; else dropped and counted |
-//! | how a session ends | any slot of the queue; else it waits next to it, which allocates; dropped only where its begin was |
+//! | a refused attempt | a lane of its own; if that is full, the record of all others counts it |
+//! | a session's start or other event, a host's event | the queue except its last eighth, or it is dropped |
+//! | an operator's action | any slot of the queue, or it is dropped |
+//! | a session's end | any slot of the queue, or it waits next to the queue, which allocates |
 //!
-//! So at most one record for each session waits next to the queue, of sessions that were live when
-//! it became full or whose begin is in it.
+//! Each dropped record is counted. An end is dropped only if its session's start was dropped.
 //!
-//! The number's top bit says that the pipeline is closed: closing and numbering are one atomic
-//! variable, so that there is no moment in which an offer is neither refused nor accounted for.
+//! So at most one record per session waits next to the queue. Its session was live when the queue
+//! became full, or its start is in the queue.
+//!
+//! The top bit of the number says that the pipeline is closed. Closing and numbering use one atomic
+//! variable, so at every moment an offer is either refused or accounted for.
 
 use std::sync::Arc;
 
@@ -36,30 +38,30 @@ use super::loss::LossBanks;
 use super::refusals::Refused;
 use super::sync::{AtomicU64, Ordering};
 
-/// Set in `next` when the pipeline is closed.
+/// The bit in `next` that says that the pipeline is closed.
 pub(crate) const CLOSED: u64 = 1 << 63;
 
-/// `sealed_at` before the pipeline is closed.
+/// The value of `sealed_at` before the pipeline is closed.
 pub(crate) const NOT_SEALED: u64 = u64::MAX;
 
-/// Boxes for hosts' records that are kept for being used again.
+/// The number of boxes for hosts' records that are kept for reuse.
 const SPARE_BOXES: usize = 256;
 
-/// The part of the queue that only ends and operators' records may use, on top of the capacity: an
-/// eighth of it.
+/// The additional part of the queue that only ends and operators' records may use: an eighth of the
+/// capacity.
 const RESERVED_PART: usize = 8;
 
-/// What waits in the queue.
+/// An entry of the queue.
 #[derive(Debug)]
 pub(crate) struct Offered {
-    /// The boot's number; of a refusal, the number that was next.
+    /// The boot's number. For a refusal it is the number that was next.
     pub(crate) seq: u64,
     pub(crate) ts_ms: u64,
     pub(crate) mono_ms: u64,
     pub(crate) what: What,
 }
 
-/// A transition of the engine, or a record that a host made.
+/// A transition of the engine, or a record of a host.
 #[derive(Debug)]
 pub(crate) enum What {
     Transition {
@@ -70,7 +72,7 @@ pub(crate) enum What {
 }
 
 impl What {
-    /// The session, if it names one.
+    /// The session, if the record names one.
     pub(crate) fn session(&self) -> Option<Uuid> {
         match self {
             Self::Transition { context, .. } => Some(context.session.as_uuid()),
@@ -78,7 +80,7 @@ impl What {
         }
     }
 
-    /// What it is to its session or to the server.
+    /// The part that the record has in its session or for the server.
     pub(crate) fn part(&self) -> Part {
         match self {
             Self::Transition { kind, .. } => convert::part_of_event(kind),
@@ -87,58 +89,59 @@ impl What {
     }
 }
 
-/// What a record is to its session or to the server: this decides what it may displace.
+/// The part that a record has in its session or for the server. It decides which slots the record
+/// may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// How a session begins.
+    /// The start of a session.
     Begin { publish: bool },
-    /// How it ends.
+    /// The end of a session.
     End,
-    /// The cause of an end: the end follows.
+    /// The cause of an end, which follows.
     Cause,
-    /// What else happens in a session, of little weight: it may be repeated.
+    /// Another event in a session, of low importance: it may be repeated.
     Remark,
     /// A refused attempt.
     Refusal(Refused),
-    /// What an operator did.
+    /// An operator's action.
     Operator,
-    /// Anything else.
+    /// Any other record.
     Other,
 }
 
-/// Numbers that the worker has accounted for. It is read with each offer and written once a batch:
-/// on a cache line of its own.
+/// The count of numbers that the worker has accounted for. Each offer reads it, and the worker
+/// writes it once per batch. It has a cache line of its own.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Drained(AtomicU64);
 
-/// The queue, the numbers, and the account of what was offered.
+/// The queue, the numbers, and the account of the offers.
 #[derive(Debug)]
 pub(crate) struct Intake {
     next: AtomicU64,
     queue: ArrayQueue<Offered>,
     capacity: usize,
     drained: Drained,
-    /// Ends that the queue had no slot for.
+    /// The ends that found no slot in the queue.
     waiting: SegQueue<Offered>,
     unrecorded: Unrecorded,
     pub(crate) refusals: RefusalLane,
     pub(crate) losses: LossBanks,
-    /// Empty boxes for hosts' records: taken on an offer, given back by the worker.
+    /// Empty boxes for hosts' records. An offer takes one, and the worker returns it.
     boxes: ArrayQueue<Box<AuditRecord>>,
-    /// Offers after closing. They have no number and no place in the trail.
+    /// The offers after closing. They have no number and are not in the trail.
     refused: AtomicU64,
-    /// Numbers below `next` that the worker gave to records of its own.
+    /// The numbers below `next` that the worker gave to its own records.
     own: AtomicU64,
-    /// Losses among these.
+    /// The lost records among them.
     own_lost: AtomicU64,
-    /// Offers of refusals whose record was lost.
+    /// The offers of refusals whose record was lost.
     lost_refusals: AtomicU64,
-    /// `next` without its top bit at the moment of closing.
+    /// The value of `next` without its top bit at the moment of closing.
     sealed_at: AtomicU64,
 }
 
-/// Why an offer was not taken.
+/// Why an offer was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotTaken {
     /// There is no slot.
@@ -148,7 +151,8 @@ pub(crate) enum NotTaken {
 }
 
 impl Intake {
-    /// A queue for `capacity` records, at least one; the first `reserved` numbers are the worker's.
+    /// An intake with a queue for `capacity` records, but at least one. The first `reserved`
+    /// numbers are the worker's.
     pub(crate) fn new(capacity: usize, reserved: u64) -> Self {
         let capacity = capacity.max(1);
         let spare = capacity.min(SPARE_BOXES);
@@ -184,7 +188,8 @@ impl Intake {
         let Some(seq) = self.number() else {
             return Err(NotTaken::Closed);
         };
-        // The rare case is out of line: moving a record costs more than everything else here.
+        // The rare case is out of line, because to move a record costs more than everything else
+        // here.
         if !self.may_enter(part, seq) {
             return self.turn_away(part, transition(seq, event));
         }
@@ -194,7 +199,7 @@ impl Intake {
         }
     }
 
-    /// Offers a record that a host made, with its time set.
+    /// Offers a record of a host, with its time set.
     pub(crate) fn offer_record(&self, record: AuditRecord) -> Result<(), NotTaken> {
         let part = convert::part_of(&record.action);
         let (ts_ms, mono_ms) = (record.ts_ms, record.mono_ms.unwrap_or_default());
@@ -203,7 +208,7 @@ impl Intake {
                 *spare = record;
                 spare
             }
-            // More than the spare ones are in the queue.
+            // All spare boxes are in the queue.
             None => Box::new(record),
         };
         let offered = |seq, record| Offered {
@@ -236,8 +241,8 @@ impl Intake {
         Some(seq)
     }
 
-    /// The number that is next: a refusal that happens before a success has a position up to the
-    /// success's number.
+    /// The number that is next. A refusal that happens before a success has a position of at most
+    /// the success's number.
     fn position(&self) -> u64 {
         self.next.load(Ordering::Relaxed) & !CLOSED
     }
@@ -251,8 +256,8 @@ impl Intake {
         })
     }
 
-    /// Whether the record with this number may use the slots that there are, and nothing is to be
-    /// seen to before. One load, until the queue may be full.
+    /// Whether the record with this number may use a slot without further checks. One load is
+    /// enough until the queue may be full.
     #[inline]
     fn may_enter(&self, part: Part, seq: u64) -> bool {
         match part {
@@ -265,7 +270,7 @@ impl Intake {
         }
     }
 
-    /// The queue may be full, or first records were dropped.
+    /// Handles an offer if the queue may be full or start records were dropped.
     #[cold]
     fn turn_away(&self, part: Part, offered: Offered) -> Result<(), NotTaken> {
         if part != Part::End {
@@ -280,11 +285,12 @@ impl Intake {
         }
     }
 
-    /// Every slot is taken. The last record of a session waits, as its first was not dropped.
+    /// Handles an offer if every slot is taken. The last record of a session waits, because the
+    /// session's first one was not dropped.
     #[cold]
     fn no_slot(&self, part: Part, offered: Offered) -> Result<(), NotTaken> {
-        // A host's own ends have no sessions of the engine behind them that would bound their
-        // number.
+        // The number of a host's own ends is not bounded by live sessions of the engine. So the
+        // capacity bounds it.
         let of_host = matches!(offered.what, What::Record(_));
         let unbounded = of_host && self.waiting.len() >= self.capacity;
         if part != Part::End || unbounded {
@@ -303,7 +309,7 @@ impl Intake {
         Err(NotTaken::Full)
     }
 
-    /// Counts one that goes to nobody.
+    /// Counts an accepted record as lost.
     pub(crate) fn lose(&self, offered: &Offered) {
         self.losses
             .lose(kind_of(&offered.what), offered.seq, offered.ts_ms);
@@ -315,15 +321,15 @@ impl Intake {
         }
     }
 
-    // ---- The worker's side --------------------------------------------------------------------------------------------
+    // ---- The worker's side ----
 
-    /// The next in the queue.
+    /// The next record of the queue.
     pub(crate) fn pop(&self) -> Option<Offered> {
         self.queue.pop()
     }
 
-    /// The next of the ends that the queue had no slot for. Their sessions' other records are in
-    /// the queue, or were.
+    /// The next of the ends that found no slot in the queue. The other records of their sessions
+    /// are or were in the queue.
     pub(crate) fn pop_waiting(&self) -> Option<Offered> {
         self.waiting.pop()
     }
@@ -333,13 +339,13 @@ impl Intake {
         self.drained.0.store(numbers, Ordering::Relaxed);
     }
 
-    /// Counts a record that was in the worker's hand.
+    /// Counts a lost record that the worker had taken.
     pub(crate) fn lose_taken(&self, kind: LossKind, seq: u64, ts_ms: u64, own: bool) {
         self.own_lost.fetch_add(u64::from(own), Ordering::Relaxed);
         self.losses.lose(kind, seq, ts_ms);
     }
 
-    /// The record that stood for this many offers of refusals was lost.
+    /// A record was lost that stood for this many offers of refusals.
     pub(crate) fn lose_refusals(&self, offers: u64) {
         self.lost_refusals.fetch_add(offers, Ordering::Relaxed);
     }
@@ -356,8 +362,8 @@ impl Intake {
         let _ = self.boxes.push(record);
     }
 
-    /// A number for a record of the worker's own; `None` once the pipeline is closed, when the
-    /// numbers after [`sealed_at`](Self::sealed_at) are the worker's alone.
+    /// A number for a record of the worker. `None` if the pipeline is closed. Then the worker alone
+    /// gives the numbers from [`sealed_at`](Self::sealed_at) on.
     pub(crate) fn own_number(&self) -> Option<u64> {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
         if seq & CLOSED != 0 {
@@ -367,8 +373,8 @@ impl Intake {
         Some(seq)
     }
 
-    /// The worker is about to sleep, with every number below `settled` and this many refusals
-    /// accounted for. `false`: there are more, it must not.
+    /// The worker is about to sleep. It has accounted for every number below `settled` and for this
+    /// many refusals. `false` if there are more; then it must not sleep.
     pub(crate) fn lie_down(&self, asleep: &Asleep, settled: u64, refusals: u64) -> bool {
         asleep.lie_down([(&self.next, settled), (self.refusals.tickets(), refusals)])
     }
@@ -382,30 +388,30 @@ impl Intake {
         self.refusals.seal();
     }
 
-    /// How many numbers were given before the pipeline was closed.
+    /// The count of numbers that were given before the pipeline was closed.
     pub(crate) fn sealed_at(&self) -> Option<u64> {
         let at = self.sealed_at.load(Ordering::Acquire);
         (at != NOT_SEALED).then_some(at)
     }
 
-    // ---- The account --------------------------------------------------------------------------------------------------
+    // ---- The account ----
 
-    /// How many records were offered, refused ones included.
+    /// The number of offered records, including refused ones.
     pub(crate) fn offered(&self) -> u64 {
         self.numbered() + self.refusals.offered() + self.refused.load(Ordering::Relaxed)
     }
 
-    /// How many records were taken and not lost since.
+    /// The number of records that were accepted and not lost later.
     pub(crate) fn accepted(&self) -> u64 {
         (self.numbered() + self.refusals.offered()).saturating_sub(self.lost())
     }
 
-    /// How many records were not.
+    /// The number of records that were refused or lost.
     pub(crate) fn dropped(&self) -> u64 {
         self.lost() + self.refused.load(Ordering::Relaxed)
     }
 
-    /// How many were offered after closing.
+    /// The number of records that were offered after closing.
     pub(crate) fn late(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -416,22 +422,22 @@ impl Intake {
         numbered + self.lost_refusals.load(Ordering::Relaxed)
     }
 
-    /// How many records wait for the worker now.
+    /// The number of records that wait for the worker now.
     pub(crate) fn len(&self) -> usize {
         self.queue.len() + self.waiting.len() + self.refusals.len()
     }
 
-    /// How many ends wait because the queue had no slot for them.
+    /// The number of ends that wait because the queue has no slot for them.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// How many records of sessions and events it can hold.
+    /// The number of slots for records of sessions and events.
     pub(crate) const fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Numbers that were given to offers.
+    /// The count of numbers that were given to offers.
     fn numbered(&self) -> u64 {
         let own = self.own.load(Ordering::Relaxed);
         let next = self.next.load(Ordering::Relaxed);
@@ -463,7 +469,7 @@ fn empty() -> AuditRecord {
 
 fn kind_of(what: &What) -> LossKind {
     match what {
-        // What has no action of its own is recorded as a free-form event.
+        // A transition without an action of its own becomes a free-form event.
         What::Transition { kind, .. } => {
             convert::action_of(kind).map_or(LossKind::Event, |action| LossKind::of(&action))
         }
@@ -477,7 +483,7 @@ mod tests {
 
     #[test]
     fn a_place_in_the_queue_costs_what_the_builder_says() {
-        // The queue adds a counter to each.
+        // The queue adds a counter to each slot.
         assert_eq!(size_of::<Offered>() + size_of::<usize>(), 96);
     }
 

@@ -1,5 +1,5 @@
-//! What keeps one class of records from displacing another at the offer: the refusals' own lane, and the sessions whose first
-//! record was dropped.
+//! Keeps one class of records from displacing another one. It has the refusals' own lane, and the
+//! sessions whose first record was dropped.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -13,17 +13,19 @@ use super::refusals::Refused;
 use super::shared::lock;
 use super::sync::{AtomicU64, AtomicUsize, Ordering};
 
-/// Slots of the refusals' lane: as many as the queue has, within these bounds. The worker empties it each time it looks.
+/// The bounds for the slots of the refusals' lane. Within them, it has as many slots as the queue.
+/// The worker empties it in each round.
 const FEWEST_REFUSALS: usize = 64;
 const MOST_REFUSALS: usize = 8_192;
 
-/// Sessions that are remembered before anything is allocated for them.
+/// The number of remembered sessions for which memory is allocated at the start.
 const UNRECORDED_SPARE: usize = 1_024;
 
-/// Sessions that are remembered at most; the ends of further ones wait like those of recorded sessions.
+/// The most sessions that are remembered. The ends of further ones wait like those of recorded
+/// sessions.
 const MAX_UNRECORDED: usize = 1 << 20;
 
-/// Refusals that the lane had no slot for: how many of each action, and when.
+/// The refusals that found no slot in the lane: the count for each action, and the times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Overflow {
     pub(crate) attempts: [u64; Refused::ALL.len()],
@@ -31,8 +33,9 @@ pub(crate) struct Overflow {
     pub(crate) last_ts_ms: u64,
 }
 
-/// Refused attempts on their way to the worker. They have no number of the boot: the worker gives one to each record that it
-/// makes of them. A ticket takes the number's place in the protocol of [`asleep`](super::asleep).
+/// Refused attempts on their way to the worker. They have no number of the boot: the worker gives
+/// one to each record that it makes of them. In the protocol of [`asleep`](super::asleep) a ticket
+/// takes the place of the number.
 #[derive(Debug)]
 pub(crate) struct RefusalLane {
     tickets: AtomicU64,
@@ -55,7 +58,8 @@ impl RefusalLane {
         }
     }
 
-    /// Takes a refusal. Where there is no slot, it is counted alone. Gives it back when the pipeline is closed.
+    /// Accepts a refusal. If there is no slot, only counts it. Returns it if the pipeline is
+    /// closed.
     pub(crate) fn offer(&self, refused: Refused, offered: Offered) -> Result<(), Offered> {
         if Asleep::number(&self.tickets) & CLOSED != 0 {
             return Err(offered);
@@ -76,13 +80,13 @@ impl RefusalLane {
         self.lane.len()
     }
 
-    /// Takes out what was counted alone.
+    /// Takes the refusals that were only counted.
     pub(crate) fn overflow(&self) -> Option<Overflow> {
         let attempts = std::array::from_fn(|at| self.attempts[at].swap(0, Ordering::Acquire));
         if attempts == [0; Refused::ALL.len()] {
             return None;
         }
-        // A refusal that is just being counted may have its time in this or in the next one.
+        // A refusal that is being counted now may have its time in this result or in the next one.
         let last_ts_ms = self.last_ts_ms.swap(0, Ordering::Relaxed);
         let first_ts_ms = self.first_ts_ms.swap(u64::MAX, Ordering::Relaxed);
         Some(Overflow {
@@ -103,7 +107,7 @@ impl RefusalLane {
         }
     }
 
-    /// How many refusals were offered before the pipeline was closed.
+    /// The number of refusals that were offered before the pipeline was closed.
     pub(crate) fn offered(&self) -> u64 {
         let now = self.tickets.load(Ordering::Relaxed);
         match self.sealed_at.load(Ordering::Acquire) {
@@ -113,8 +117,8 @@ impl RefusalLane {
     }
 }
 
-/// Live sessions whose first record was dropped: their last one may be dropped as well. Touched only when the queue is full, and
-/// by ends while there are such sessions.
+/// Live sessions whose first record was dropped. Their last record may be dropped, too. Offers use
+/// this only if the queue is full. Ends also use it while there are such sessions.
 #[derive(Debug)]
 pub(crate) struct Unrecorded {
     len: AtomicUsize,
@@ -129,7 +133,7 @@ impl Unrecorded {
         }
     }
 
-    /// The session's first record was dropped.
+    /// Remembers that the session's first record was dropped.
     pub(crate) fn add(&self, session: Uuid) {
         let mut sessions = lock(&self.sessions);
         if sessions.len() < MAX_UNRECORDED {
@@ -144,7 +148,7 @@ impl Unrecorded {
         self.len.load(Ordering::Acquire) == 0
     }
 
-    /// The session ends. Whether its first record was dropped.
+    /// Forgets the session, which ends. Returns whether its first record was dropped.
     pub(crate) fn remove(&self, session: &Uuid) -> bool {
         let mut sessions = lock(&self.sessions);
         let was_there = sessions.remove(session);

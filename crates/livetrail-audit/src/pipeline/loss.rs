@@ -1,26 +1,26 @@
-//! Counting what the full queue could not take, without a lock on either side.
+//! Counts the records that the full queue could not accept, without a lock on either side.
 //!
-//! Two banks of counters: producers add to the active one, the worker takes from the other. The
-//! worker makes the other bank active, and reads the one before when no producer is inside it any
-//! more. A producer says that it is inside before it looks again whether the bank is still the
-//! active one. Both sides change the count of those inside (the worker by nothing), so one comes
-//! after the other: either the worker sees the producer inside, or the producer sees the worker's
-//! change of bank.
+//! There are two banks of counters. Producers add to the active one, and the worker reads the other
+//! one. The worker makes the other bank active, and reads the earlier one when no producer is
+//! inside it any longer. A producer first counts itself as inside, and then checks that the bank is
+//! still active. Both sides change the count of producers inside (the worker adds zero), so one
+//! change comes after the other. Either the worker sees the producer inside, or the producer sees
+//! the worker's change of banks.
 //!
-//! The module is self-contained (its atomics come from `super::sync`), so that the model checker
-//! runs exactly this code.
+//! The module is self-contained (its atomics come from `super::sync`), so the model checker runs
+//! exactly this code.
 
 use livetrail_record::LossKind;
 
 use super::sync::{AtomicU64, AtomicUsize, Ordering};
 
-/// How many kinds of records are distinguished.
+/// The number of kinds of records.
 const KINDS: usize = LossKind::ALL.len();
 
-/// What was lost, as far as it is known.
+/// The lost records, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Loss {
-    /// How many of each kind, by [`LossKind::index`].
+    /// The count for each kind, by [`LossKind::index`].
     counts: [u64; KINDS],
     /// The lowest number that was lost.
     pub(crate) first_seq: u64,
@@ -28,12 +28,13 @@ pub(crate) struct Loss {
     pub(crate) last_seq: u64,
     /// The earliest time of a lost record, in milliseconds since 1970.
     pub(crate) first_ts_ms: u64,
-    /// The latest.
+    /// The latest time of a lost record.
     pub(crate) last_ts_ms: u64,
 }
 
 impl Loss {
-    /// This many records of one kind, with these numbers and times, the first and the last of each.
+    /// A loss of this many records of one kind. `seq` and `ts_ms` have the first and the last
+    /// number and time.
     pub(crate) fn of_kind(kind: LossKind, count: u64, seq: (u64, u64), ts_ms: (u64, u64)) -> Self {
         let mut counts = [0; KINDS];
         counts[kind.index()] = count;
@@ -46,17 +47,17 @@ impl Loss {
         }
     }
 
-    /// How many of this kind.
+    /// The count for this kind.
     pub(crate) fn count(&self, kind: LossKind) -> u64 {
         self.counts[kind.index()]
     }
 
-    /// How many records in all.
+    /// The count for all kinds.
     pub(crate) fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Both losses as one.
+    /// Adds another loss.
     pub(crate) fn and(mut self, other: &Self) -> Self {
         for (sum, more) in self.counts.iter_mut().zip(other.counts) {
             *sum += more;
@@ -69,10 +70,10 @@ impl Loss {
     }
 }
 
-/// One set of counters.
+/// A set of counters.
 #[derive(Debug)]
 struct Bank {
-    /// Producers that are between entering and leaving.
+    /// The producers that have entered and not left.
     inside: AtomicUsize,
     counts: [AtomicU64; KINDS],
     first_seq: AtomicU64,
@@ -93,7 +94,7 @@ impl Bank {
         }
     }
 
-    /// Reads and empties the bank. Nobody may be inside.
+    /// Reads and empties the bank. No producer may be inside.
     fn take(&self) -> Option<Loss> {
         let loss = Loss {
             counts: std::array::from_fn(|kind| self.counts[kind].swap(0, Ordering::Relaxed)),
@@ -106,12 +107,12 @@ impl Bank {
     }
 }
 
-/// Both banks and which one is active.
+/// Both banks, and which one is active.
 #[derive(Debug)]
 pub(crate) struct LossBanks {
     banks: [Bank; 2],
     active: AtomicUsize,
-    /// Everything that was ever lost.
+    /// The count of all lost records.
     total: AtomicU64,
 }
 
@@ -124,8 +125,8 @@ impl LossBanks {
         }
     }
 
-    /// Counts one lost record. Takes a handful of atomic operations; goes round again only when the
-    /// worker changed banks in between, which it does once a batch at most.
+    /// Counts one lost record. This takes a handful of atomic operations. It repeats them only if
+    /// the worker changed banks in between, which happens at most once per batch.
     pub(crate) fn lose(&self, kind: LossKind, seq: u64, ts_ms: u64) {
         let bank = loop {
             let active = self.active.load(Ordering::Acquire);
@@ -145,24 +146,24 @@ impl LossBanks {
         bank.inside.fetch_sub(1, Ordering::Release);
     }
 
-    /// How many records were lost so far.
+    /// The count of all lost records so far.
     pub(crate) fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
 }
 
-/// The worker's side of the banks. There is one.
+/// The worker's side of the banks. There is only one.
 #[derive(Debug, Default)]
 pub(crate) struct Harvester {
-    /// The bank that is no longer active and that a producer was still inside of.
+    /// The bank that is no longer active but had a producer inside.
     leaving: Option<usize>,
-    /// How many lost records were taken out so far.
+    /// The count of lost records that were taken so far.
     pub(crate) taken: u64,
 }
 
 impl Harvester {
-    /// Takes out what was lost. `None` when nothing is there, or when a producer is just counting:
-    /// ask again later.
+    /// Takes the lost records. `None` if there are none, or if a producer is counting now; then the
+    /// caller asks again later.
     pub(crate) fn take(&mut self, banks: &LossBanks) -> Option<Loss> {
         let old = match self.leaving {
             Some(old) => old,
