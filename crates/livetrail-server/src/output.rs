@@ -89,7 +89,7 @@ pub(crate) fn say(line: &str) -> anyhow::Result<()> {
 /// buffer.
 ///
 /// # Errors
-/// As for [`say`].
+/// The same as for [`say`].
 pub(crate) fn write_all(out: &mut impl Write, parts: &[&[u8]]) -> anyhow::Result<()> {
     let mut written = parts.iter().try_for_each(|part| out.write_all(part));
     if parts.is_empty() {

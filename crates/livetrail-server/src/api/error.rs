@@ -15,7 +15,7 @@ pub(super) enum ApiError {
     MethodNotAllowed,
     NoSuchSession,
     NotASessionId,
-    /// What is wrong with the query.
+    /// The error in the query.
     BadQuery(String),
     TokenMissing,
     TokenWrong,

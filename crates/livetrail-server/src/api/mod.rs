@@ -42,7 +42,7 @@ pub(crate) use token::ApiTokens;
 
 use crate::{config::Config, trail::TrailView};
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Clone)]
 pub(crate) struct ApiState {
     inner: Arc<Inner>,

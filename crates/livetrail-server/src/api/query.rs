@@ -13,7 +13,7 @@ use super::ApiError;
 #[derive(Debug)]
 pub(super) struct Asked<T>(pub(super) T);
 
-/// For requests that take no query.
+/// The query of requests that take none.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}

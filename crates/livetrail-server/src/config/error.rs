@@ -18,15 +18,15 @@ pub(crate) enum ConfigError {
     /// A setting is wrong.
     #[error("{place}{problem}")]
     Setting {
-        /// File and line, or variable; and the key.
+        /// File and line, or variable, with the key.
         place: Place,
-        /// What is wrong, and what is allowed.
+        /// The error, and what is allowed.
         problem: String,
     },
     /// The file with a secret cannot be read.
     #[error("{place}cannot read {path}")]
     SecretFile {
-        /// File and line; and the key.
+        /// File and line, with the key.
         place: Place,
         /// The secret's file.
         path: String,

@@ -29,7 +29,7 @@ impl RequiredConfigFile {
     /// Reads the file, with the variables. `data` replaces the data directory of the file.
     ///
     /// # Errors
-    /// As [`load()`].
+    /// [`load()`] fails.
     pub(crate) fn load(&self, data: Option<&Path>) -> Result<Config, ConfigError> {
         let overrides = Overrides {
             data: data.map(Path::to_owned),
@@ -53,7 +53,7 @@ impl ConfigFileAndData {
     /// Reads the file, with the variables and this data directory.
     ///
     /// # Errors
-    /// As [`load()`].
+    /// [`load()`] fails.
     pub(crate) fn load(&self) -> Result<Config, ConfigError> {
         self.file.load(self.data.as_deref())
     }

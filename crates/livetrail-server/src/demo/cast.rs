@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::{PlayAddress, Player, Refused, told};
 
-/// What the publisher sent.
+/// The frames that the publisher sent.
 pub(super) struct Published {
     /// Frames of all kinds.
     pub(super) frames: u64,
@@ -16,7 +16,7 @@ pub(super) struct Published {
     pub(super) bytes: u64,
 }
 
-/// What a viewer got.
+/// The frames that a viewer received.
 pub(super) struct Played {
     /// Frames of all kinds, in order.
     pub(super) frames: Vec<MediaFrame>,

@@ -7,8 +7,8 @@
 //! 3. The ledger is handed over ([`Builder::rotate_to`](livetrail_ledger::Builder::rotate_to)).
 //!    *After a crash with a hand-over the old key no longer signs, and the next process that opens
 //!    the trail repeats this step. After a crash without one, see step 2.*
-//! 4. `<file>.next` replaces the old secret, which no longer exists. *After a crash before this, the
-//!    next process that opens the trail does it, because the log has the key of `<file>.next`.*
+//! 4. `<file>.next` replaces the old secret, which no longer exists. *After a crash before this,
+//!    the next process that opens the trail does it, because the log has the key of `<file>.next`.*
 //! 5. `trail.vkey` gets only the new verifier key, and `trail.retired` gets the old one with its
 //!    hand-over. *After a crash before this, the next start of the server does it.*
 
