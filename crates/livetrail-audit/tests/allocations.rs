@@ -1,4 +1,5 @@
-//! Offering a transition allocates nothing. A test binary of its own: the counter counts for the whole process.
+//! Offering a transition allocates nothing. This test has its own binary, because the counter
+//! covers the whole process.
 
 mod common;
 
@@ -18,7 +19,7 @@ fn offering_allocates_nothing_whether_there_is_room_or_not() {
     let pipeline = AuditPipeline::new(sink.clone(), 100);
     let event = started(&context(Role::Publish, "cam"));
     pipeline.on_event(&event);
-    // From here on the worker waits for the sink and allocates nothing either.
+    // From here on the worker waits for the sink, and it does not allocate either.
     sink.wait_for_call();
     let records: Vec<_> = (0..10)
         .map(|_| AuditRecord::new(AuditAction::Event("scene".to_owned()), "live"))

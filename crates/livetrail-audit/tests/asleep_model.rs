@@ -1,4 +1,5 @@
-//! The sleeping worker under a model checker: every interleaving of two producers and the worker that the memory model allows.
+//! The sleeping worker under a model checker: every interleaving of two producers and the worker
+//! that the memory model allows.
 
 #![allow(
     dead_code,
@@ -21,11 +22,11 @@ use loom::{
 
 const PRODUCERS: usize = 2;
 
-/// How often the worker looks once more at a number whose record is on its way. After that it would do the same again and again until the record
-/// is there: the model lets the producers come to their end instead.
+/// How often the worker checks a number again whose record has not arrived. Further checks would
+/// only repeat until the record is there. Instead, the model then runs the producers to their end.
 const LOOKS: usize = 2;
 
-/// The next number, a place in the queue for each, and what parks the worker.
+/// The next number, a slot for each number, and the parking of the worker.
 struct Pipeline {
     next: AtomicU64,
     queue: [AtomicBool; PRODUCERS],
@@ -44,7 +45,7 @@ impl Pipeline {
         }
     }
 
-    /// Takes what is there from number `taken` on.
+    /// Takes the records that are there, from number `taken` on.
     fn take(&self, mut taken: usize) -> usize {
         while taken < PRODUCERS && self.queue[taken].swap(false, Ordering::Acquire) {
             taken += 1;
@@ -60,7 +61,8 @@ impl Pipeline {
     }
 }
 
-/// A worker that sleeps whenever it may, and then without a limit: it gets every record, or the model deadlocks, which loom reports.
+/// The worker sleeps whenever it may, and without a time limit. It gets every record, or the model
+/// deadlocks and loom reports that.
 #[test]
 fn a_worker_that_sleeps_is_woken_for_every_record() {
     let mut builder = loom::model::Builder::new();

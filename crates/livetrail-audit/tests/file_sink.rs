@@ -1,4 +1,4 @@
-//! The file sink: whole lines, nothing lost, and a disk that fails is seen.
+//! The file sink writes whole lines, loses nothing, and reports a failing disk.
 
 mod common;
 

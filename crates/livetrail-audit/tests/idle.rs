@@ -1,4 +1,5 @@
-//! A pipeline to which nothing comes sleeps, and the next offer wakes it. Alone in its process, because it looks at threads by their name.
+//! An idle pipeline sleeps, and the next offer wakes it. This test is alone in its process, because
+//! it finds threads by their names.
 
 mod common;
 
@@ -8,13 +9,14 @@ use common::{Memory, wait_until};
 use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord};
 use livetrail_clock::{Clock as _, SystemClock};
 
-/// A worker that only polled would be up as often as this: it wakes some 100 times a second.
+/// The time without offers. A worker that only polls would wake about 100 times a second.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// Less than the longest sleep, so that who is not woken is late most of the time.
+/// Less than the longest sleep. So a worker that nobody wakes is late most of the time.
 const SOON: Duration = Duration::from_millis(2_500);
 
-/// How often the worker's thread has been put to sleep; `None` until it has run, and so has its name.
+/// How often the worker's thread has gone to sleep. `None` until the thread has run and has its
+/// name.
 fn sleeps() -> Option<u64> {
     let mut sleeps = None;
     for task in fs::read_dir("/proc/self/task").unwrap() {

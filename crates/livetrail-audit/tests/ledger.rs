@@ -1,4 +1,5 @@
-//! The trail on a ledger, from the engine's first event to a verifier that shares no code with the writer.
+//! The trail on a ledger, from the engine's first event to a verifier that shares no code with the
+//! writer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ fn assert_sound(trail: &Path) {
     assert_eq!(report.verdict, Verdict::Sound, "{report}");
 }
 
-/// An engine with a strict trail on this store, a publisher and a refused viewer.
+/// Runs an engine with a strict trail on this store, a publisher and a refused viewer.
 async fn live_for_a_moment(pipeline: &Arc<AuditPipeline>) {
     let engine = Engine::builder()
         .application(AppSpec::new("live"))
@@ -98,7 +99,8 @@ async fn two_boots_on_disk_are_sound_to_the_independent_verifier() {
     assert_sound(&trail);
 }
 
-/// What a strict session was told is durable survives a power cut, and the next boot closes what it finds open.
+/// A record that the gate confirmed to a strict session survives a power cut. The next boot ends
+/// the sessions that it finds open.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_power_cut_the_next_boot_closes_what_was_open() {
     let disk = MemStore::new();
@@ -118,7 +120,7 @@ async fn after_a_power_cut_the_next_boot_closes_what_was_open() {
         .unwrap();
     let publication = engine.publish(attempt("cam")).await.unwrap();
     let session = publication.session().as_uuid();
-    // The moment of the cut: only what is synced is there in the next life.
+    // This is the moment of the cut: the next boot has only the synced data.
     let after: SharedStore = Arc::new(disk.power_cut(PowerCut::Synced));
     drop(publication);
 
@@ -148,7 +150,8 @@ async fn after_a_power_cut_the_next_boot_closes_what_was_open() {
     drop((engine, pipeline, sink));
 }
 
-/// A full disk holds records back and refuses strict sessions; when there is room again nothing is missing.
+/// A full disk holds records and refuses strict sessions. When there is space again, no record is
+/// missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_loud_and_loses_nothing_that_was_accepted() {
     let disk = MemStore::new();
@@ -160,7 +163,8 @@ async fn a_full_disk_is_loud_and_loses_nothing_that_was_accepted() {
     pipeline.record(record(0)).unwrap();
     pipeline.sync().await.unwrap();
     disk.set_capacity(Some(1));
-    // Long enough to be noticed, however often the ledger looks.
+    // The test offers records until the sink reports the full disk, however often the ledger
+    // checks.
     let noticed = tokio::time::timeout(Duration::from_secs(10), async {
         let mut n = 1;
         while sink.failing().is_none() {
@@ -188,7 +192,7 @@ async fn a_full_disk_is_loud_and_loses_nothing_that_was_accepted() {
     assert_eq!(labels, expected);
 }
 
-/// A log that stopped while nothing came in says so to whoever asks for the trail's health.
+/// If a log stops while nothing comes in, the trail's health reports it.
 #[tokio::test]
 async fn a_log_that_stops_while_nothing_comes_in_is_failing_at_once() {
     let store: SharedStore = Arc::new(MemStore::new());
@@ -200,7 +204,7 @@ async fn a_log_that_stops_while_nothing_comes_in_is_failing_at_once() {
     assert!(!pipeline.status().is_healthy());
     let words = sink.failing().unwrap().to_string();
     assert!(words.contains("a witness has seen more"), "{words}");
-    // What was durable before does not stand for what comes now.
+    // The earlier durable records say nothing about new ones.
     pipeline
         .record(AuditRecord::new(AuditAction::Event("late".into()), "live"))
         .unwrap();
@@ -208,7 +212,7 @@ async fn a_log_that_stops_while_nothing_comes_in_is_failing_at_once() {
     assert!(!pipeline.close().await.durable);
 }
 
-/// A trail on a disk whose size a test sets, with an engine under the server's policy.
+/// A trail on a disk whose size the test sets, with an engine under the server's policy.
 struct Disk {
     disk: MemStore,
     store: SharedStore,
@@ -245,19 +249,19 @@ impl Disk {
         }
     }
 
-    /// Makes the disk so full, in thousandths, and has the ledger look.
+    /// Fills the disk to this many thousandths, and makes the ledger check it.
     async fn fill(&self, per_mille: u64) {
         let space = self.store.space().unwrap();
         let used = space.total_bytes - space.available_bytes;
         self.disk.set_capacity(Some(used * 1_000 / per_mille));
-        // Room is measured again a `space_interval` later.
+        // The ledger measures the space again after its `space_interval`.
         std::thread::sleep(Duration::from_millis(2));
         let look = AuditRecord::new(AuditAction::from_label("admin_looked"), "");
         self.pipeline.record(look).unwrap();
         self.pipeline.sync().await.unwrap();
     }
 
-    /// Ends everything. Gives the trail's records; the trail is sound.
+    /// Ends everything and checks that the trail is sound. Returns the trail's records.
     async fn end(self) -> Vec<AuditRecord> {
         assert!(self.engine.shutdown(PATIENCE).await);
         self.end_without_flush().await
@@ -286,7 +290,8 @@ fn labels(records: &[AuditRecord], stream: &str) -> Vec<String> {
     of_stream.map(|r| r.action.label().to_owned()).collect()
 }
 
-/// How many records were lost, of which action, and how many refused attempts their records stood for.
+/// The number of lost records with this action, and the number of refused attempts for which they
+/// stood.
 fn lost(records: &[AuditRecord], action: &str) -> (u64, i64) {
     let losses = records
         .iter()
@@ -302,7 +307,7 @@ fn lost(records: &[AuditRecord], action: &str) -> (u64, i64) {
     (of_action, attempts)
 }
 
-/// From 90 % of the disk on, refused attempts are left out, whatever the policy, and nothing else.
+/// From 90 % of the disk on, only refused attempts are dropped, whatever the policy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_90_percent_on_refusals_alone_are_left_out_counted_and_reported() {
     let disk = Disk::new(Policy::of(Mode::Strict));
@@ -326,13 +331,15 @@ async fn from_90_percent_on_refusals_alone_are_left_out_counted_and_reported() {
     ];
     assert_eq!(labels(&records, "cam"), expected);
     assert!(labels(&records, "none").is_empty());
-    // The first of its kind, and the record that stands for the other eight.
+    // The losses are the first record of its kind, and the record that stands for the other eight
+    // attempts.
     assert_eq!(lost(&records, "play_denied"), (2, 9));
     let counters = counters.counters();
     assert_eq!((counters.dropped, counters.lost_attempts), (9, 9));
 }
 
-/// From 95 % on, how sessions of a best-effort role begin is left out as well; how they end, and strict roles, are kept.
+/// From 95 % on, the starts of sessions of a best-effort role are dropped, too. Their ends and
+/// strict roles are kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_95_percent_on_best_effort_starts_are_left_out_counted_and_reported() {
     let disk = Disk::new(Policy::default());
@@ -356,7 +363,8 @@ async fn from_95_percent_on_best_effort_starts_are_left_out_counted_and_reported
     assert_eq!(lost(&records, "play_denied"), (1, 1));
 }
 
-/// From 97 % on only what is essential is written: ends of sessions that are on record among it, although starts wait before them.
+/// From 97 % on, only essential records are written. They include the ends of sessions that are on
+/// record, although earlier starts still wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_97_percent_on_ends_are_written_and_strict_starts_wait_or_are_refused() {
     let policy = Policy::default().deadline(Duration::from_millis(300));
@@ -366,12 +374,12 @@ async fn from_97_percent_on_ends_are_written_and_strict_starts_wait_or_are_refus
     disk.pipeline.sync().await.unwrap();
     disk.fill(975).await;
     assert!(disk.sink.failing().is_some());
-    // Strict: it waits for room and is refused. Both of its records are held back.
+    // This strict session waits for space and is refused. Both of its records are held.
     let refused = disk.engine.publish(attempt("late")).await.unwrap_err();
     assert_eq!(refused.reason, Reason::AuditUnavailable);
     let note = AuditRecord::new(AuditAction::Event("a host's".into()), "live").with_stream("note");
     disk.pipeline.record(note).unwrap();
-    // Ends of what is on record are written now, past these.
+    // The ends of sessions on record are written now, before the held records.
     let entries = disk.sink.handle().durable_entries();
     drop((viewer, honest));
     let written = async {
@@ -393,7 +401,7 @@ async fn from_97_percent_on_ends_are_written_and_strict_starts_wait_or_are_refus
             .is_err(),
         "what is held back is not durable"
     );
-    // A start that finds room before its deadline is admitted.
+    // If a start finds space before its deadline, it is admitted.
     let patient = disk.pipeline.gate(policy.deadline(PATIENCE));
     let engine = Engine::builder()
         .application(AppSpec::new("live"))
@@ -422,7 +430,7 @@ async fn from_97_percent_on_ends_are_written_and_strict_starts_wait_or_are_refus
     assert!(at("publish_ended", "cam") < at("publish_started", "late"));
 }
 
-/// A disk that stays full: closing does not wait for it, and what was held back is a reported loss.
+/// If the disk stays full, closing does not wait for it, and the held records are a reported loss.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_on_a_full_disk_reports_what_was_held_back() {
     let disk = Disk::new(Policy::default().deadline(Duration::from_millis(100)));

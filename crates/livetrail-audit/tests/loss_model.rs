@@ -1,4 +1,5 @@
-//! The loss banks under a model checker: every interleaving of producers and worker that the memory model allows.
+//! The loss banks under a model checker: every interleaving of producers and the worker that the
+//! memory model allows.
 
 #![allow(
     dead_code,
@@ -16,12 +17,13 @@ use livetrail_record::LossKind;
 use loom::sync::Arc;
 use loss::{Harvester, LossBanks};
 
-/// Two producers and a worker that harvests while they count: nothing is counted twice, nothing is forgotten, and each
-/// snapshot belongs together.
+/// Two producers count while a worker harvests. Nothing is counted twice, nothing is missed, and
+/// the values of each snapshot belong together.
 #[test]
 fn every_loss_is_taken_exactly_once() {
     let mut builder = loom::model::Builder::new();
-    // Two preemptions reach every order of the protocol's steps; more only multiply the counters' order.
+    // Two preemptions reach every order of the protocol's steps. More of them only add orders of
+    // the counters.
     builder.preemption_bound = Some(2);
     builder.check(|| {
         let banks = Arc::new(LossBanks::new());
@@ -39,7 +41,8 @@ fn every_loss_is_taken_exactly_once() {
         for producer in producers {
             producer.join().unwrap();
         }
-        // Nobody is inside any more: what is left comes out in at most two steps, one for each bank.
+        // No producer is inside any longer. The worker takes the remaining counts in at most two
+        // steps, one for each bank.
         taken.extend(harvester.take(&banks));
         taken.extend(harvester.take(&banks));
         assert_eq!(taken.iter().map(loss::Loss::total).sum::<u64>(), 2);

@@ -1,4 +1,4 @@
-//! The pipeline: what is offered is recorded once, or counted and reported.
+//! The pipeline records each offer once, or counts and reports it.
 
 mod common;
 
@@ -165,7 +165,7 @@ fn frames_are_not_wanted_and_not_recorded() {
     assert_eq!(sink.len(), 0);
 }
 
-/// The loss records of a trail: count, first, last, detail.
+/// The loss records of a trail: the count, the first and the last number, and the counts by action.
 fn losses(records: &[AuditRecord]) -> Vec<(u64, u64, u64, LossCounts)> {
     records
         .iter()
@@ -191,7 +191,7 @@ async fn what_a_full_queue_cannot_take_is_counted_and_reported() {
     pipeline.on_event(&started(&viewer));
     sink.wait_for_call();
     pipeline.on_event(&ended(&viewer, EngineReason::Kicked));
-    // One is with the sink and one in the queue.
+    // One record is with the sink and one in the queue.
     for stream in ["a", "b", "c"] {
         pipeline.on_event(&started(&context(Role::Play, stream)));
     }
@@ -247,8 +247,9 @@ async fn a_loss_at_shutdown_is_reported_too() {
     assert_eq!(report.boots[0].end, BootEnd::Stopped);
 }
 
-/// Producers, a small queue and a worker that report and write at the same time: each number is written or covered by
-/// exactly one report, also those lost at the very end.
+/// Producers, a small queue and a worker that reports and writes at the same time. Each number is
+/// written, or exactly one report covers it. That includes the numbers that are lost at the very
+/// end.
 #[test]
 fn under_pressure_every_number_is_written_or_reported_exactly_once() {
     let mut dropped_in_all = 0;
@@ -378,7 +379,7 @@ fn a_hung_sink_holds_up_drop_and_close_no_longer_than_stated() {
     assert!(start.elapsed() < Duration::from_secs(3));
 }
 
-/// A sink that blocks its thread cannot even be interrupted.
+/// A sink that blocks its thread cannot be interrupted.
 #[test]
 #[allow(clippy::disallowed_methods, reason = "the bound is in real time")]
 fn a_sink_that_blocks_its_thread_holds_up_drop_no_longer_than_stated() {
@@ -490,7 +491,7 @@ async fn an_end_that_finds_no_slot_waits_and_is_written_as_it_was() {
     pipeline.on_event(&started(&context(Role::Publish, "a")));
     wait_until(|| pipeline.queue_depth() == 0);
     pipeline.on_event(&started(&context(Role::Publish, "b")));
-    // A session whose begin was dropped may lose its end as well.
+    // A session whose start was dropped may lose its end, too.
     let unheard = context(Role::Play, "c");
     pipeline.on_event(&started(&unheard));
     pipeline.on_event(&ended(&unheard, EngineReason::ClientClosed));
@@ -544,7 +545,7 @@ async fn a_crash_is_closed_by_the_next_boot_from_the_file_alone() {
     first.on_event(&started(&context(Role::Publish, "cam")));
     first.on_event(&started(&context(Role::Play, "cam")));
     first.sync().await.unwrap();
-    // The process is gone: what the first boot still writes is not there.
+    // The process is gone, so the test ignores what the first boot still writes.
     let mut crashed = std::fs::read(&path).unwrap();
     first.close().await;
     crashed.extend_from_slice(b"1763805600123\tplay_sta");

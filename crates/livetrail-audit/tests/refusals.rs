@@ -1,4 +1,5 @@
-//! Refused attempts end in few records, each attempt is counted, and a verifier that does not know of that finds nothing wrong.
+//! Refused attempts become few records, and each attempt is counted. A verifier that does not know
+//! about this finds no error.
 
 mod common;
 
@@ -30,8 +31,8 @@ fn admitted_from(peer: &str, role: Role) -> Arc<SessionContext> {
     Arc::new(context)
 }
 
-/// The records as a verifier reads them that knows no field and no action of refusals beyond one attempt a record: what it does not
-/// know is extra to it, and an action that it does not know is no part of a session.
+/// Returns the records as an older verifier reads them. It knows only one attempt per record. An
+/// unknown field is extra to it, and an unknown action is no part of a session.
 fn as_before(records: &[AuditRecord]) -> Vec<AuditRecord> {
     records
         .iter()
@@ -113,7 +114,8 @@ async fn a_flood_of_refusals_is_two_records_with_numbers_of_their_own() {
     assert_eq!(rest.reason, Some(Reason::Unauthorized));
     assert_ne!(rest.session, first.session);
     assert!(rest.session.unwrap().get_version_num() == 7 && rest.seq.is_some());
-    // Server started and stopped, two of the viewer, two of the refusals: no attempt took a number.
+    // The numbers are those of the server's start and stop, two of the viewer, and two of the
+    // refusals. No attempt took a number.
     let seqs: Vec<_> = sink.records().iter().map(|r| r.seq.unwrap()).collect();
     assert_eq!(seqs.iter().max(), Some(&5));
     let counters = pipeline.counters();
@@ -147,7 +149,7 @@ async fn closing_writes_out_what_was_counted_and_no_more_than_ten_seconds_worth(
         offered += 1;
         if n % 256 == 0 {
             clock.advance(Duration::from_millis(100));
-            // Some find no slot in the lane: they are counted all the same.
+            // Some attempts find no slot in the lane. They are counted, too.
             std::thread::yield_now();
         }
     }
@@ -158,7 +160,8 @@ async fn closing_writes_out_what_was_counted_and_no_more_than_ten_seconds_worth(
     );
     let found = refusals(&sink);
     assert_eq!(attempts(&found), offered);
-    // 26 s with four a second, the first second's and what closing may write.
+    // The bound: four per second for 26 s, those of the first second, and those that closing may
+    // write.
     assert!(found.len() <= 4 * 27 + 4 * 10 + 4, "{}", found.len());
     assert_sound(&sink);
 }
@@ -205,7 +208,7 @@ async fn a_success_after_refusals_from_its_address_says_how_many() {
     let other = admitted_from("192.0.2.99:1", Role::Play);
     pipeline.on_event(&started(&broke_in));
     pipeline.on_event(&started(&other));
-    // After the success: not before it.
+    // This refusal comes after the success, so it does not count for it.
     pipeline.on_event(&denied_from("192.0.2.66:1", Role::Publish, "cam", reason));
     pipeline.on_event(&ended(&broke_in, EngineReason::ClientClosed));
     pipeline.on_event(&ended(&other, EngineReason::ClientClosed));

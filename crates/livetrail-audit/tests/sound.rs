@@ -1,4 +1,4 @@
-//! What would make a trail unsound is refused, or is a reported loss: never a hole.
+//! An offer that would make a trail unsound is refused or is a reported loss. It is never a hole.
 
 mod common;
 
@@ -79,7 +79,7 @@ async fn a_record_that_would_make_the_trail_unsound_is_refused_in_words() {
         .with_reason(Reason::ServerCrash);
     let refused = pipeline.record(crashed).unwrap_err();
     assert!(refused.to_string().contains("server_crash"), "{refused}");
-    // A whole session of a host's own, and what is too long for an entry.
+    // The host records a whole session of its own, and a record that is too long for an entry.
     pipeline
         .record(host(AuditAction::PlayStarted).with_session(session(2)))
         .unwrap();
@@ -94,7 +94,8 @@ async fn a_record_that_would_make_the_trail_unsound_is_refused_in_words() {
     assert_eq!(sink.check().0, []);
 }
 
-/// The engine's totals and clock are beyond what a record can hold: the record is there, with the largest that it can.
+/// The engine's totals and clock exceed the range of a record. The record has the largest possible
+/// values.
 #[tokio::test]
 async fn a_transition_with_numbers_beyond_2_to_the_53_is_recorded() {
     let store: SharedStore = Arc::new(MemStore::new());
@@ -132,12 +133,12 @@ async fn a_transition_with_numbers_beyond_2_to_the_53_is_recorded() {
         .collect();
     assert_eq!(records.len(), 4);
     assert_eq!(records[2].bytes, Some((1 << 53) - 1));
-    // Only the boot after a crash says `server_crash`.
+    // Only the boot after a crash uses `server_crash`.
     assert_eq!(records[2].reason, Some(Reason::InternalError));
     assert_eq!(TrailChecker::new().check(&records).0, []);
 }
 
-/// Panics at each fourth batch or so, before or after it took part of it, in the ways that a sink can.
+/// Panics at about each fourth batch, before it or after a part of it, in all ways that a sink can.
 #[derive(Default)]
 struct Panicking {
     memory: Memory,
@@ -153,8 +154,8 @@ impl AuditSink for Panicking {
 
     async fn write_batch(&self, records: Vec<AuditRecord>) {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        // A fourth of the calls, and in no step with anything: of the product only the highest bits
-        // are not periodic.
+        // This selects a fourth of the calls without a period. Only the highest bits of the product
+        // have no period.
         if call.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62 != 0 && call != 0 {
             for record in records {
                 self.memory.write(record).await;
@@ -189,7 +190,7 @@ fn whatever_a_sink_panics_at_is_a_reported_loss_and_sessions_get_their_end() {
             pipeline.on_event(&started(&viewer));
             if n % 10 == 0 {
                 wait_until(|| pipeline.queue_depth() == 0);
-                // Heartbeats, reports of losses and sweeps are panicked at, too.
+                // The sink also panics at heartbeats, reports of losses and sweeps.
                 clock.advance(Duration::from_secs(7));
             }
             pipeline.on_event(&ended(&viewer, EngineReason::ClientClosed));
@@ -236,7 +237,7 @@ fn extreme_settings_are_refused_or_mean_never() {
     }
 }
 
-/// A clock that is broken from its second reading on: the worker cannot even begin.
+/// A clock whose first million readings of `monotonic` panic. So the worker cannot even begin.
 struct Broken(AtomicU64);
 
 impl Clock for Broken {
@@ -300,7 +301,7 @@ async fn engine_pipeline_and_ledger_tell_the_same_time() {
     assert!(times.iter().any(|(_, mono_ms)| *mono_ms == 3_605_000));
 }
 
-/// The gate outside of any runtime: no panic, a refusal at the deadline.
+/// The gate outside of a runtime: it does not panic, and refuses at the deadline.
 #[test]
 fn a_strict_session_needs_no_runtime() {
     let refused = |sink: Arc<Memory>, deadline| {
@@ -326,7 +327,7 @@ fn a_strict_session_needs_no_runtime() {
     assert_eq!(refused(Memory::new(), Duration::MAX), Ok(()));
 }
 
-/// Needs the runtime that the pipeline is dropped in.
+/// A sink that needs the runtime in which the pipeline is dropped.
 struct NeedsHost(tokio::sync::mpsc::Sender<AuditRecord>);
 
 #[async_trait]
@@ -350,7 +351,7 @@ async fn dropping_inside_the_runtime_that_the_sink_needs_neither_blocks_nor_lose
         clock.monotonic() < Duration::from_secs(2),
         "as long as it is dropped"
     );
-    // The runtime is free again: what was accepted arrives.
+    // The runtime is free again, so the accepted records arrive.
     let mut arrived = 0;
     while let Ok(Some(_)) = tokio::time::timeout(Duration::from_secs(10), receiver.recv()).await {
         arrived += 1;
@@ -394,7 +395,7 @@ async fn an_offer_after_the_end_is_counted() {
     );
 }
 
-/// Sessions whose end the trail will never hear of are not kept.
+/// A session is forgotten if the trail will never get its end.
 #[tokio::test]
 async fn a_plain_pipeline_forgets_sessions_that_are_gone() {
     let sink = Memory::new();

@@ -1,20 +1,20 @@
-//! How much a setting may be.
+//! The bounds of settings.
 
 use std::time::Duration;
 
 use crate::{ByteSize, Span};
 
-/// What one setting is and may be. A value beyond its bound would not be refused by anything later,
-/// but would take all memory, overflow a timer or wait for ever.
+/// A setting's value and bounds. No later check would refuse a value beyond its bounds. It would
+/// take all memory, overflow a timer or wait for ever.
 #[derive(Debug, Clone)]
 pub struct Bound {
-    /// Its key, as in `application[0].gop_cache_bytes`.
+    /// The key of the setting, such as `application[0].gop_cache_bytes`.
     pub key: String,
     value: u128,
     least: u128,
     most: u128,
     unit: Unit,
-    /// What a value that large would take.
+    /// The cost of the largest value, in words.
     cost: &'static str,
 }
 
@@ -39,7 +39,7 @@ impl Unit {
 }
 
 impl Bound {
-    /// What is wrong with the value, if anything.
+    /// What is wrong with the value. `None` if it is within the bounds.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let Self {
@@ -48,7 +48,7 @@ impl Bound {
         (value < least || value > most).then(|| format!("must be {}", self.allowed()))
     }
 
-    /// The range, and what the most of it takes: `1 to 16777216, which take 1.7 GB`.
+    /// The range, and the cost of its largest value: `1 to 16777216, which take 1.7 GB`.
     #[must_use]
     pub fn allowed(&self) -> String {
         let [least, most] = [self.least, self.most].map(|bound| self.unit.shown(bound));
@@ -57,18 +57,19 @@ impl Bound {
     }
 }
 
-/// The bounds of several settings, each with the value that the setting has.
+/// The bounds of several settings, each with the setting's value.
 #[derive(Debug, Default)]
 pub struct Bounds(Vec<Bound>);
 
 impl Bounds {
-    /// All of them.
+    /// All bounds.
     #[must_use]
     pub fn into_vec(self) -> Vec<Bound> {
         self.0
     }
 
-    /// A number. `cost` ends the sentence "must be 1 to 10…" and says what the most of it takes.
+    /// Adds a number. `cost` ends the sentence "must be 1 to 10…" and says what the largest value
+    /// costs.
     pub fn number<N: TryInto<u64>>(
         &mut self,
         key: &str,
@@ -87,7 +88,7 @@ impl Bounds {
         });
     }
 
-    /// A number of bytes.
+    /// Adds a number of bytes.
     pub fn bytes(&mut self, key: &str, ByteSize(value): ByteSize, least: u64, most: u64) {
         self.0.push(Bound {
             key: key.to_owned(),
@@ -99,7 +100,7 @@ impl Bounds {
         });
     }
 
-    /// A time span. The least is in milliseconds, the most in seconds.
+    /// Adds a time span. The smallest value is in milliseconds, and the largest one is in seconds.
     pub fn span(&mut self, key: &str, Span(value): Span, least_ms: u64, most_s: u64) {
         self.0.push(Bound {
             key: key.to_owned(),

@@ -1,8 +1,8 @@
-//! Values of settings, for everything that is configured: time spans, sizes, secrets in their
-//! places, the files of a TLS client, and bounds.
+//! The values of settings: time spans, sizes, secrets and their places, the files of a TLS client,
+//! and bounds.
 //!
-//! Each kind of value has its own words for what is allowed. Errors name the key; the file and the line
-//! are added by the program that reads the configuration.
+//! Each kind of value has its own words for the allowed values. An error names the key. The program
+//! that reads the configuration adds the file and the line.
 
 mod bounds;
 mod modes;
@@ -18,7 +18,7 @@ pub use secret::{Secret, SecretError};
 pub use tls::TlsFiles;
 pub use values::{ByteSize, Parsed, SecretText, Span};
 
-/// Finds these files from the directory of the configuration file.
+/// Resolves these paths relative to the directory of the configuration file.
 pub fn beside<'a>(base: &Path, files: impl IntoIterator<Item = &'a mut Option<PathBuf>>) {
     for file in files {
         *file = file.take().map(|file| base.join(file));

@@ -1,39 +1,40 @@
-//! Who may read and write a file with a secret in it.
+//! Checks which users may read and write a file with a secret.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::{fs, io};
 
-/// Group and others may write.
+/// The bits that allow the group and others to write.
 const WRITABLE: u32 = 0o022;
-/// Group and others may read.
+/// The bits that allow the group and others to read.
 const READABLE: u32 = 0o044;
 
-/// The mode of a file that others may write: any of them could put a secret of their own there.
-/// `None` when nobody else may.
+/// The mode of a file that other users may write. Any of them could put another secret there.
+/// `None` if no other user may write.
 ///
 /// # Errors
-/// What the system says of the file.
+/// The system's error for the file.
 pub fn writable_by_others(path: &Path) -> io::Result<Option<u32>> {
     Ok(mode(path)?.filter(|mode| mode & WRITABLE != 0))
 }
 
-/// The mode of a file that others may read. `None` when nobody else may.
+/// The mode of a file that other users may read. `None` if no other user may read.
 ///
 /// # Errors
-/// What the system says of the file.
+/// The system's error for the file.
 pub fn readable_by_others(path: &Path) -> io::Result<Option<u32>> {
     Ok(mode(path)?.filter(|mode| mode & READABLE != 0))
 }
 
-/// Of a plain file. A pipe or a descriptor under `/dev` belongs to the process that gave it.
+/// The mode of a regular file. `None` for a pipe or a descriptor under `/dev`, which belongs to the
+/// process that provided it.
 fn mode(path: &Path) -> io::Result<Option<u32>> {
     let metadata = fs::metadata(path)?;
     let mode = metadata.permissions().mode() & 0o7777;
     Ok(metadata.is_file().then_some(mode))
 }
 
-/// What to do about a file that others may write.
+/// Tells the user what to do about a file that other users may write.
 #[must_use]
 pub fn refusal(path: &Path, mode: u32) -> String {
     format!(

@@ -1,16 +1,16 @@
-//! Secrets, which stand in the configuration itself, in a file, or in an environment variable. A
-//! setting's keys say which of them it allows: `url`, `url_file`, `url_env`. The rules are the same
-//! for all settings, and are here.
+//! Secrets. A secret is in the configuration itself, in a file or in an environment variable. A
+//! setting's keys say which of these places it allows: `url`, `url_file`, `url_env`. This module
+//! has the rules, which are the same for all settings.
 
 use std::io;
 use std::path::Path;
 
 use crate::{SecretText, modes};
 
-/// The keys under which a setting's secret may be given, and what is given there.
+/// The keys of a setting's secret, and their values.
 ///
-/// It is a view. Each table has the keys as fields of its own, because `serde` loses the line and the
-/// list of keys for an error when the fields of several tables are flattened into one.
+/// This is a view. Each table has the keys as fields of its own: if the fields of several tables
+/// were flattened into one, `serde` would lose the line and the list of keys of an error.
 #[derive(Debug)]
 pub struct Secret<'a> {
     name: &'static str,
@@ -25,23 +25,23 @@ enum Found<'a> {
     Variable(&'a str),
 }
 
-/// Why there is no secret. No message shows one.
+/// Why there is no secret. No message shows a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretError {
-    /// It is in none of its places.
+    /// The secret is in none of its places.
     #[error("needs one of {}", listed(allowed))]
     Missing {
-        /// The keys of its places.
+        /// The keys of the allowed places.
         allowed: Vec<String>,
     },
-    /// It is in several of them.
+    /// The secret is in several places.
     #[error("has {}; one of them is allowed", listed(keys))]
     Several {
-        /// Their keys.
+        /// The keys of these places.
         keys: Vec<String>,
     },
-    /// There is nothing there.
+    /// The place is empty.
     #[error("{what} is empty")]
     Empty {
         /// The key.
@@ -54,19 +54,19 @@ pub enum SecretError {
     File {
         /// The key.
         key: String,
-        /// Where it is.
+        /// The path of the file.
         path: String,
         /// Why.
         source: io::Error,
     },
-    /// Others may write the file.
+    /// Other users may write the file.
     #[error("{}", modes::refusal(Path::new(path), *mode))]
     Writable {
         /// The key.
         key: String,
-        /// Where it is.
+        /// The path of the file.
         path: String,
-        /// Its mode.
+        /// The mode of the file.
         mode: u32,
     },
     /// There is no such variable.
@@ -74,13 +74,13 @@ pub enum SecretError {
     Variable {
         /// The key.
         key: String,
-        /// What it is called.
+        /// The name of the variable.
         name: String,
     },
 }
 
 impl<'a> Secret<'a> {
-    /// The secret of this name, with no key yet.
+    /// The secret of this name, without keys.
     #[must_use]
     pub const fn of(name: &'static str) -> Self {
         Self {
@@ -90,19 +90,19 @@ impl<'a> Secret<'a> {
         }
     }
 
-    /// It may stand in the configuration, under its name.
+    /// Allows the secret in the configuration, under its name.
     #[must_use]
     pub fn itself(self, text: Option<&'a SecretText>) -> Self {
         self.place("", text.map(Found::Itself))
     }
 
-    /// It may stand in a file.
+    /// Allows the secret in a file.
     #[must_use]
     pub fn file(self, path: Option<&'a Path>) -> Self {
         self.place("_file", path.map(Found::File))
     }
 
-    /// It may stand in an environment variable.
+    /// Allows the secret in an environment variable.
     #[must_use]
     pub fn variable(self, name: Option<&'a str>) -> Self {
         self.place("_env", name.map(Found::Variable))
@@ -115,30 +115,31 @@ impl<'a> Secret<'a> {
         self
     }
 
-    /// Whether it is given under any of its keys.
+    /// Whether the secret has a value under any of its keys.
     #[must_use]
     pub const fn is_given(&self) -> bool {
         !self.given.is_empty()
     }
 
-    /// Its keys, for people.
+    /// The keys of the secret, for people.
     #[must_use]
     pub fn keys(&self) -> String {
         listed(&self.allowed)
     }
 
-    /// What the configuration alone shows: it is in one place, and if it is there itself, there is something.
+    /// Checks what the configuration alone shows. The secret must be in one place, and must not be
+    /// empty if the configuration itself contains it.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The first failed check.
     pub fn check(&self) -> Result<(), SecretError> {
         self.only().map(|_| ())
     }
 
-    /// The secret, from where it is, without the line's end.
+    /// Reads the secret from its place, without the line end.
     ///
     /// # Errors
-    /// What is wrong, also in the file or the variable.
+    /// The first failed check, including those of the file or the variable.
     pub fn read(&self) -> Result<SecretText, SecretError> {
         match self.only()? {
             (_, Found::Itself(text)) => Ok(text.clone()),
@@ -186,7 +187,7 @@ impl<'a> Secret<'a> {
 }
 
 impl SecretError {
-    /// The key that is wrong, if it is one.
+    /// The key with the error, if the error belongs to one key.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         match self {
@@ -199,7 +200,8 @@ impl SecretError {
     }
 }
 
-/// Editors and `echo` end a file with a line's end. Everything else is part of the secret.
+/// Removes the line end that editors and `echo` add to a file. Everything else is part of the
+/// secret.
 fn without_the_lines_end(
     key: &str,
     text: &str,
@@ -214,7 +216,7 @@ fn without_the_lines_end(
     }
 }
 
-/// `a, b and c`.
+/// Joins names as in `a, b and c`.
 fn listed(keys: &[String]) -> String {
     match keys {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// The keys `ca_file`, `certificate_file` and `key_file`. A view, as [`Secret`](crate::Secret) is.
+/// The keys `ca_file`, `certificate_file` and `key_file`. This is a view, like
+/// [`Secret`](crate::Secret).
 #[derive(Debug, Clone, Copy)]
 pub struct TlsFiles<'a> {
     authorities: Option<&'a Path>,
@@ -11,7 +12,7 @@ pub struct TlsFiles<'a> {
 }
 
 impl<'a> TlsFiles<'a> {
-    /// These.
+    /// The view of these files.
     #[must_use]
     pub fn new(
         authorities: Option<&'a PathBuf>,
@@ -25,20 +26,20 @@ impl<'a> TlsFiles<'a> {
         }
     }
 
-    /// Whether there is any.
+    /// Whether any of the files is set.
     #[must_use]
     pub const fn are_given(self) -> bool {
         self.authorities.is_some() || self.certificate.is_some() || self.key.is_some()
     }
 
-    /// What is wrong with them.
+    /// What is wrong with the files. `None` if nothing is wrong.
     #[must_use]
     pub fn wrong(self) -> Option<&'static str> {
         (self.certificate.is_some() != self.key.is_some())
             .then_some("needs both of certificate_file and key_file, or none")
     }
 
-    /// Passes them to a target's methods, those that are given.
+    /// Passes the files that are set to a target's methods.
     pub fn onto<T>(
         self,
         mut target: T,

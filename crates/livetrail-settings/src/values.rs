@@ -1,4 +1,4 @@
-//! Kinds of value, each with its own words for what is allowed.
+//! The kinds of values, each with its own words for the allowed values.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl Span {
     }
 }
 
-/// In the largest units that fit: `1h30m`, `500ms`.
+/// Prints the span in the largest units that fit: `1h30m`, `500ms`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0.as_millis();
@@ -42,7 +42,7 @@ impl fmt::Display for Span {
     }
 }
 
-/// Units of time in milliseconds, the largest first.
+/// The units of time in milliseconds, the largest first.
 const UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
     ("h", 3_600_000),
@@ -82,11 +82,11 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// A number of bytes: `"16MiB"`, `"64KiB"`, or plain.
+/// A number of bytes: `"16MiB"`, `"64KiB"`, or a plain number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteSize(pub usize);
 
-/// In the largest unit that divides it: `16MiB`.
+/// Prints the size in the largest unit that divides it: `16MiB`.
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
@@ -155,12 +155,12 @@ impl<'de> Deserialize<'de> for ByteSize {
 pub struct SecretText(String);
 
 impl SecretText {
-    /// This text.
+    /// Creates a secret from this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for comparing or sending it.
+    /// The secret text, to compare or to send it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! The pipeline: an observer that records what it hears, and its worker.
+//! The pipeline: an observer that records the engine's events, and its worker.
 
 mod account;
 mod asleep;
@@ -16,7 +16,7 @@ mod shared;
 mod timer;
 mod worker;
 
-/// The atomics of the hot path; a model checker puts its own in their place.
+/// The atomics of the hot path. A model checker replaces them with its own.
 pub(crate) mod sync {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 }
@@ -45,22 +45,29 @@ use crate::sink::AuditSink;
 ///
 /// # Contract
 ///
-/// - Offering a record (an observer's hook, or [`record`](Self::record)) never waits: it takes a number and tries a bounded
-///   queue once. No allocation, no system call, no lock, and nobody is woken; but the first offer after a second or more without any
-///   wakes the worker, with one system call, if it sleeps by then.
-/// - When the queue is full the record is dropped, [`dropped`](Self::dropped) goes up by one, and a `records_dropped` record
-///   says how many of which action, with the first and last number and time, as soon as everything up to there is
-///   accounted for. A record that the sink panicked at is reported likewise.
-/// - The last record of a session whose first was not dropped is never dropped while the process lives: where the queue has no slot for
-///   it, it waits next to the queue (at most one for each such session; that allocates, and takes a lock where first records
-///   are being dropped), and is written as soon as there is room. An eighth of the queue is for ends and operators' records alone.
-/// - Refused attempts have a lane of their own and take no number: the first of its kind (address, action, application, reason) is
-///   recorded in full, further ones within ten seconds as one record with a count. See
+/// - Offering a record (an observer's hook, or [`record`](Self::record)) never waits. It takes a
+///   number and tries a bounded queue once. It does not allocate, makes no system call, takes no
+///   lock and wakes no thread. There is one exception: the first offer after a second or more
+///   without any wakes the worker with one system call, if the worker sleeps by then.
+/// - If the queue is full, the record is dropped, and [`dropped`](Self::dropped) increases by one.
+///   A `records_dropped` record reports the count for each action, with the first and the last
+///   number and time. It comes as soon as everything up to there is accounted for. If the sink
+///   panics at a record, that record is reported in the same way.
+/// - The last record of a session is never dropped while the process lives, unless the session's
+///   first record was dropped. If the queue has no slot for it, it waits next to the queue, and is
+///   written as soon as there is space. At most one record for each such session waits there. That
+///   allocates, and takes a lock while first records are being dropped. An eighth of the queue is
+///   only for ends and operators' records.
+/// - Refused attempts have a lane of their own and take no number. The first one of its kind
+///   (address, action, application, reason) is recorded in full. Further ones within ten seconds
+///   are one record with a count. See
 ///   [`refusal_records_per_second`](AuditPipelineBuilder::refusal_records_per_second).
-/// - Whatever was accepted goes to the sink, in batches, on a thread of the pipeline's own; [`close`](Self::close) returns
-///   when that is done. Dropping the pipeline does the same, and blocks its thread for 5 s at most. Dropped inside a current-thread runtime,
-///   which the sink may need, it blocks only while the sink takes records, and leaves the rest to another thread when it has taken
-///   none for 250 ms. A [`Monitor`] says afterwards what became of all of it.
+/// - The sink gets all accepted records in batches, on a thread of the pipeline.
+///   [`close`](Self::close) returns when that is done. Dropping the pipeline does the same, and
+///   blocks its thread for at most 5 s.
+/// - If the pipeline is dropped inside a current-thread runtime, the sink may need that runtime.
+///   Then dropping blocks only while the sink accepts records. If the sink has accepted none for
+///   250 ms, another thread does the rest. A [`Monitor`] reports the result afterwards.
 pub struct AuditPipeline {
     shared: Arc<Shared>,
     boot: Uuid,
@@ -69,11 +76,12 @@ pub struct AuditPipeline {
 }
 
 impl AuditPipeline {
-    /// A pipeline with a queue for `capacity` records (0 means 1) and neither boot records nor heartbeats. May be called
-    /// inside or outside of a tokio runtime.
+    /// Creates a pipeline with a queue for `capacity` records (0 means 1), and without boot records
+    /// and heartbeats. The caller may be inside or outside of a tokio runtime.
     ///
-    /// When the operating system gives it no thread, the pipeline is closed from the start: everything is dropped and
-    /// counted, and [`status`](Self::status) says why. [`builder`](Self::builder) gives an error instead.
+    /// If the operating system provides no thread, the pipeline is closed from the start. It drops
+    /// and counts everything, and [`status`](Self::status) has the reason.
+    /// [`builder`](Self::builder) returns an error instead.
     #[must_use]
     pub fn new(sink: Arc<dyn AuditSink>, capacity: usize) -> Self {
         AuditPipelineBuilder::plain(sink)
@@ -81,25 +89,30 @@ impl AuditPipeline {
             .build_or_closed()
     }
 
-    /// A pipeline with boot records and a heartbeat, and everything else to be set.
+    /// A builder for a pipeline with boot records, a heartbeat and all other settings.
     #[must_use]
     pub fn builder(sink: Arc<dyn AuditSink>) -> AuditPipelineBuilder {
         AuditPipelineBuilder::new(sink)
     }
 
-    /// Offers a record that the host made: a free-form event, or what an operator did. The pipeline sets its number, boot,
-    /// node and nonce, and its time where that is 0.
+    /// Offers a record of the host: a free-form event or an operator's action. The pipeline sets
+    /// its number, boot, node and nonce, and its time if that is 0.
     ///
-    /// A refused attempt (`*_denied`) is counted with others of its kind; its `count` is how many attempts it stands for.
+    /// A refused attempt (`*_denied`) is counted with others of its kind. Its `count` is the number
+    /// of attempts that it stands for.
     ///
-    /// Not for the media path: it reads the clock, and it wakes the worker when the queue is half full.
+    /// This is not for the media path: it reads the clock, and it wakes the worker if the queue is
+    /// half full.
     ///
     /// # Errors
-    /// [`Refused`] when there is no slot, and for a record that would make the trail unsound: one that begins, ends or refuses a
-    /// session and names none, an action or a reason that the pipeline alone records, or a number from 2^53 on.
+    /// [`Refused`] if there is no slot, or if the record would make the trail unsound:
+    ///
+    /// - It begins, ends or refuses a session and names no session.
+    /// - Only the pipeline records its action or its reason.
+    /// - It has a number of 2^53 or more.
     pub fn record(&self, mut record: AuditRecord) -> Result<(), Refused> {
         if let AuditAction::Other(label) = &record.action {
-            // By whatever name: it is written as that.
+            // The record is written with this label, so the checks use the label's own action.
             record.action = AuditAction::from_label(label);
         }
         check(&record)?;
@@ -119,29 +132,36 @@ impl AuditPipeline {
         })
     }
 
-    /// The policy as a gate for the engine's builder.
+    /// Creates a gate with this policy for the engine's builder.
     #[must_use]
     pub fn gate(&self, policy: Policy) -> AuditGate {
         AuditGate::new(Arc::clone(&self.shared), policy)
     }
 
-    /// Returns when everything that was offered before is with the sink and durable.
+    /// Returns when the sink has all earlier records and they are durable.
     ///
     /// # Errors
-    /// [`AuditError::Sync`] when the sink could not sync, [`AuditError::Closed`] after [`close`](Self::close),
-    /// [`AuditError::Busy`] when 4,096 wait already. A sink that hangs keeps the caller waiting.
+    /// [`AuditError::Sync`] if the sink could not sync, [`AuditError::Closed`] after
+    /// [`close`](Self::close), and [`AuditError::Busy`] if 4,096 callers already wait. If the sink
+    /// hangs, the caller waits.
     pub async fn sync(&self) -> Result<(), AuditError> {
         self.shared.ask(None).await
     }
 
-    /// Refuses further offers, hands everything that was accepted to the sink, accounts for all losses, with boot records
-    /// closes what is still open and says that the boot ends, syncs, and reports.
+    /// Closes the pipeline:
     ///
-    /// Takes as long as the sink takes, but no longer than the close deadline (30 s). Every call gives the same report.
+    /// - It refuses further offers.
+    /// - It passes all accepted records to the sink and accounts for all losses.
+    /// - With boot records, it ends the open sessions and the boot.
+    /// - It syncs, and returns a report.
+    ///
+    /// This takes as long as the sink needs, but no longer than the close deadline (30 s). Every
+    /// call returns the same report.
     pub async fn close(&self) -> CloseReport {
         let shared = Arc::clone(&self.shared);
         let deadline = self.close_deadline;
-        // A thread of its own waits, so that this works in every runtime and with a sink that blocks its thread.
+        // A thread of its own waits. So this works in every runtime, and with a sink that blocks
+        // its thread.
         let (done, report) = tokio::sync::oneshot::channel();
         let waiter = std::thread::Builder::new()
             .name("audit-close".to_owned())
@@ -154,56 +174,57 @@ impl AuditPipeline {
         }
     }
 
-    /// How many records were offered, whatever became of them.
+    /// The number of offered records, whatever happened to them.
     #[must_use]
     pub fn offered(&self) -> u64 {
         self.shared.intake.offered()
     }
 
-    /// How many records were accepted: they are on their way to the sink, with it, or counted by a record that is.
+    /// The number of accepted records. They are on their way to the sink, are in it, or a record in
+    /// it counts them.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.shared.intake.accepted()
     }
 
-    /// How many records were offered and are not on record: the queue was full, the disk nearly so, the sink panicked, or the pipeline was
-    /// closed.
+    /// The number of offered records that are not on record: the queue was full, the disk was
+    /// nearly full, the sink panicked, or the pipeline was closed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.shared.intake.dropped()
     }
 
-    /// How many records the sink took, the pipeline's own among them.
+    /// The number of records that the sink accepted, including the pipeline's own.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.shared.written.load(Ordering::Relaxed)
     }
 
-    /// How many records the sink has said are durable, the pipeline's own among them.
+    /// The number of records that the sink reported as durable, including the pipeline's own.
     #[must_use]
     pub fn durable(&self) -> u64 {
         self.shared.durable.load(Ordering::Relaxed)
     }
 
-    /// How many records are on their way: in the queue, next to it, and in the refusals' lane.
+    /// The number of records on their way: in the queue, next to it, and in the refusals' lane.
     #[must_use]
     pub fn queue_depth(&self) -> usize {
         self.shared.intake.len()
     }
 
-    /// How many records the queue can hold.
+    /// The number of records that fit into the queue.
     #[must_use]
     pub fn queue_capacity(&self) -> usize {
         self.shared.intake.capacity()
     }
 
-    /// How many writes to the sink panicked.
+    /// The number of writes that panicked in the sink.
     #[must_use]
     pub fn sink_panics(&self) -> u64 {
         self.shared.sink_panics.load(Ordering::Relaxed)
     }
 
-    /// How many syncs failed.
+    /// The number of failed syncs.
     #[must_use]
     pub fn sync_errors(&self) -> u64 {
         self.shared.flush_errors.load(Ordering::Relaxed)
@@ -215,13 +236,13 @@ impl AuditPipeline {
         self.shared.status()
     }
 
-    /// All numbers at once.
+    /// All counters.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.counters()
     }
 
-    /// A handle that says how the pipeline is doing, also when the pipeline was closed or dropped.
+    /// A handle that reports the pipeline's state, even after the pipeline was closed or dropped.
     #[must_use]
     pub fn monitor(&self) -> Monitor {
         Monitor {
@@ -229,18 +250,19 @@ impl AuditPipeline {
         }
     }
 
-    /// Where the pipeline's time comes from: for whatever else must agree with it, such as the engine and the ledger.
+    /// The pipeline's clock, for all parts that must have the same time, such as the engine and the
+    /// ledger.
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.shared.clock)
     }
 
-    /// Leaves out how sessions of best-effort roles begin while the sink is short of room.
+    /// Drops the start records of sessions of best-effort roles while the sink is short of space.
     pub(crate) fn shed(&self, policy: Policy) {
         self.shared.set_sheds(Sheds::of(policy));
     }
 
-    /// This boot, a UUIDv7: in every record of the pipeline.
+    /// The id of this boot, a UUIDv7, which is in every record of the pipeline.
     #[must_use]
     pub const fn boot(&self) -> Uuid {
         self.boot
@@ -266,14 +288,14 @@ impl Drop for AuditPipeline {
     }
 }
 
-/// How a pipeline is doing, for longer than it lives: from [`AuditPipeline::monitor`].
+/// Reports the state of a pipeline, even after its end: from [`AuditPipeline::monitor`].
 #[derive(Clone)]
 pub struct Monitor {
     shared: Arc<Shared>,
 }
 
 impl Monitor {
-    /// All numbers at once.
+    /// All counters.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.counters()
@@ -285,7 +307,7 @@ impl Monitor {
         self.shared.status()
     }
 
-    /// How the pipeline ended; `None` while its worker runs.
+    /// The report of the pipeline's end. `None` while its worker runs.
     #[must_use]
     pub fn report(&self) -> Option<CloseReport> {
         self.shared.report()
@@ -298,7 +320,7 @@ impl std::fmt::Debug for Monitor {
     }
 }
 
-/// What only the pipeline may record, and what no trail can hold.
+/// Refuses records that only the pipeline may make, and records that no trail can hold.
 fn check(record: &AuditRecord) -> Result<(), Refused> {
     let label = record.action.label();
     let action = || label.to_owned();
@@ -332,7 +354,8 @@ impl std::fmt::Debug for AuditPipeline {
     }
 }
 
-/// `on_event` stays as it is and forwards to the hook, so that calling either records the transition once.
+/// The default `on_event` calls the hook for the event, so a call of either one records the
+/// transition once.
 #[async_trait]
 impl Observer for AuditPipeline {
     fn on_publish_started(&self, event: &StreamEvent) {
@@ -383,26 +406,26 @@ impl Observer for AuditPipeline {
     }
 }
 
-/// How a pipeline ended.
+/// The report of a pipeline's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseReport {
-    /// Records offered.
+    /// The offered records.
     pub offered: u64,
-    /// Records accepted.
+    /// The accepted records.
     pub accepted: u64,
-    /// Records offered and not recorded, as far as the trail could still report it.
+    /// The offered records that were not recorded, as far as the trail could still report them.
     pub dropped: u64,
-    /// Accepted records whose fate the trail does not show: the sink did not take them within the
-    /// deadline.
+    /// The accepted records whose result is not in the trail: the sink did not accept them before
+    /// the deadline.
     pub unwritten: u64,
-    /// Records the sink took, the pipeline's own among them.
+    /// The records that the sink accepted, including the pipeline's own.
     pub written: u64,
-    /// Writes that panicked in the sink.
+    /// The writes that panicked in the sink.
     pub sink_panics: u64,
-    /// The sink said that all it took is durable.
+    /// Whether the sink reported that everything it accepted is durable.
     pub durable: bool,
-    /// The sink did not take everything within the deadline.
+    /// Whether the sink did not accept everything before the deadline.
     pub timed_out: bool,
 }
 
@@ -410,11 +433,11 @@ pub struct CloseReport {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Status {
-    /// They do.
+    /// Records reach the sink.
     Healthy,
-    /// They do not.
+    /// Records do not reach the sink.
     Failing {
-        /// Since when, in milliseconds since 1970 UTC, as far as it was noticed.
+        /// The start of the failure, in milliseconds since 1970 UTC, as far as it was noticed.
         since_ms: u64,
         /// Why.
         error: SinkError,

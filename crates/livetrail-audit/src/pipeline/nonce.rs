@@ -1,6 +1,6 @@
-//! Random bytes for records, fetched from the operating system many at a time.
+//! Random bytes for records. Each system call fetches many of them.
 
-/// How many nonces one system call brings.
+/// The number of nonces per system call.
 const NONCES_AT_ONCE: usize = 256;
 
 /// A supply of nonces.
@@ -16,7 +16,7 @@ impl Nonces {
         }
     }
 
-    /// A nonce that was never given before; `None` when the operating system has no random bytes.
+    /// A nonce that was never returned before. `None` if the operating system has no random bytes.
     pub(crate) fn next(&mut self) -> Option<[u8; 16]> {
         if self.buffer.is_empty() {
             let mut bytes = [0; 16 * NONCES_AT_ONCE];

@@ -1,4 +1,4 @@
-//! The strict policy: no media before the session's first record is durable.
+//! The strict policy: no media flows before the session's first record is durable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,30 +8,31 @@ use livetrail_engine::{Gate, Reason, Role, SessionContext};
 
 use super::shared::Shared;
 
-/// What a session of one role waits for before media flows.
+/// The event for which a session of one role waits before media flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
-    /// For nothing.
+    /// The session does not wait.
     #[default]
     BestEffort,
-    /// For its first record to be durable.
+    /// The session waits until its first record is durable.
     Strict,
 }
 
-/// What sessions wait for, by role.
+/// The events for which sessions wait, by role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
-    /// Who publishes.
+    /// The mode of publishers.
     pub publish: Mode,
-    /// Who plays.
+    /// The mode of viewers.
     pub play: Mode,
-    /// How long a strict session waits; then it is refused with `audit_unavailable`.
+    /// The longest wait of a strict session. After it the session is refused with
+    /// `audit_unavailable`.
     pub deadline: Duration,
 }
 
 impl Default for Policy {
-    /// The server's: strict for publishers, best effort for viewers, 2 s.
+    /// The server's policy: strict for publishers, best effort for viewers, and 2 s.
     fn default() -> Self {
         Self {
             publish: Mode::Strict,
@@ -42,7 +43,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Both roles alike, 2 s.
+    /// The same mode for both roles, and 2 s.
     #[must_use]
     pub fn of(mode: Mode) -> Self {
         Self {
@@ -52,21 +53,21 @@ impl Policy {
         }
     }
 
-    /// Sets what publishers wait for.
+    /// Sets the mode of publishers.
     #[must_use]
     pub const fn publish(mut self, mode: Mode) -> Self {
         self.publish = mode;
         self
     }
 
-    /// Sets what viewers wait for.
+    /// Sets the mode of viewers.
     #[must_use]
     pub const fn play(mut self, mode: Mode) -> Self {
         self.play = mode;
         self
     }
 
-    /// Sets how long a strict session waits.
+    /// Sets the longest wait of a strict session.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -83,9 +84,15 @@ impl Policy {
 
 /// A policy as the engine's gate: from [`AuditPipeline::gate`](crate::AuditPipeline::gate).
 ///
-/// Many sessions that wait share one sync. A sink that hangs, a session whose first record was dropped, a sync that fails and
-/// a pipeline that is closed all refuse with `audit_unavailable`, at the deadline at the latest. While the sink has no room for
-/// strict records, a session waits for room until then. Works in every runtime, and in none.
+/// Many waiting sessions share one sync. The gate refuses with `audit_unavailable` in these cases,
+/// at the latest at the deadline:
+///
+/// - The sink hangs, or a sync fails.
+/// - The session's first record was dropped.
+/// - The pipeline is closed.
+///
+/// While the sink has no space for strict records, a session waits for space until the deadline.
+/// The gate works in every runtime and outside of one.
 pub struct AuditGate {
     shared: Arc<Shared>,
     policy: Policy,

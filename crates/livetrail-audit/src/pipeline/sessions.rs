@@ -1,4 +1,4 @@
-//! The sessions whose last record is not there yet, as the worker sees them.
+//! The sessions without their last record, as the worker knows them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use livetrail_engine::SessionContext;
 use livetrail_record::{AuditAction, AuditRecord};
 use uuid::Uuid;
 
-/// Where a session's app and stream are known from.
+/// The source of a session's app and stream.
 #[derive(Debug)]
 enum Origin {
     Engine(Arc<SessionContext>),
@@ -18,25 +18,25 @@ enum Origin {
 struct Open {
     publish: bool,
     origin: Origin,
-    /// The sink took its first record.
+    /// Whether the sink accepted the session's first record.
     recorded: bool,
-    /// At the last look nobody but this map knew the session.
+    /// Whether at the last sweep only this map knew the session.
     forsaken: bool,
 }
 
-/// Sessions by identity. Bounded by the engine's live sessions and the ends that wait or were dropped since the last
-/// [`forsaken`](Self::forsaken).
+/// The sessions by their ids. These bound them: the engine's live sessions, and the ends that wait or
+/// were dropped since the last sweep.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     open: HashMap<Uuid, Open>,
-    /// Ends that were dropped and are not made up for, of publishers and of viewers.
+    /// The dropped ends without an inferred record, of publishers and of viewers.
     lost_ends: [u64; 2],
-    /// Sessions whose last record the sink did not take.
+    /// The sessions whose last record the sink did not accept.
     unended: Vec<Uuid>,
 }
 
 impl Sessions {
-    /// The first record of a session goes to the sink.
+    /// The sink gets the first record of a session.
     pub(crate) fn begin(&mut self, record: &AuditRecord, context: Option<Arc<SessionContext>>) {
         let Some(session) = record.session else {
             return;
@@ -59,42 +59,44 @@ impl Sessions {
         );
     }
 
-    /// The sink took the session's first record.
+    /// The sink accepted the session's first record.
     pub(crate) fn begun(&mut self, session: &Uuid) {
         if let Some(open) = self.open.get_mut(session) {
             open.recorded = true;
         }
     }
 
-    /// The sink took the session's last record.
+    /// The sink accepted the session's last record.
     pub(crate) fn ended(&mut self, session: &Uuid) {
         self.open.remove(session);
     }
 
-    /// The sink did not take the session's last record: it gets an inferred one.
+    /// The sink did not accept the session's last record, so the session gets an inferred one.
     pub(crate) fn not_ended(&mut self, session: Uuid) {
         if self.open.contains_key(&session) {
             self.unended.push(session);
         }
     }
 
-    /// Whether the session's first record went to the sink, and the sink has not taken its last.
+    /// Whether the session's first record went to the sink, and the sink has not accepted its last
+    /// one.
     pub(crate) fn is_open(&self, session: &Uuid) -> bool {
         self.open.contains_key(session)
     }
 
-    /// Whether the session is open and the sink took its first record.
+    /// Whether the session is open and the sink accepted its first record.
     pub(crate) fn is_recorded(&self, session: &Uuid) -> bool {
         self.open.get(session).is_some_and(|open| open.recorded)
     }
 
-    /// So many ends were dropped.
+    /// This many ends were dropped.
     pub(crate) const fn ends_lost(&mut self, publish: u64, play: u64) {
         self.lost_ends[0] += publish;
         self.lost_ends[1] += play;
     }
 
-    /// Forgets sessions that nobody but this map has known for two looks. For a trail in which none is inferred.
+    /// Forgets the sessions that only this map knew at two sweeps. This is for a trail without
+    /// inferred records.
     pub(crate) fn forget(&mut self) {
         for session in std::mem::take(&mut self.unended) {
             self.open.remove(&session);
@@ -102,10 +104,11 @@ impl Sessions {
         self.open.retain(|_, open| !open.is_gone_twice());
     }
 
-    /// Last records for sessions whose own was dropped: those that nobody but this map has known for two looks, as many as
-    /// ends were dropped; and those whose last record the sink did not take.
+    /// Inferred last records for sessions whose own one was dropped. These are the sessions that
+    /// only this map knew at two sweeps, at most as many as ends were dropped. The result also has
+    /// those whose last record the sink did not accept.
     pub(crate) fn forsaken(&mut self) -> Vec<AuditRecord> {
-        // They stay until the sink has taken these.
+        // These sessions stay in the map until the sink has accepted the records.
         let unended: BTreeSet<Uuid> = std::mem::take(&mut self.unended).into_iter().collect();
         let mut ended: Vec<AuditRecord> = unended
             .iter()
@@ -120,7 +123,7 @@ impl Sessions {
             .filter_map(|(session, open)| open.is_gone_twice().then_some(*session))
             .filter(|session| !unended.contains(session))
             .collect();
-        // Oldest first.
+        // The oldest sessions come first.
         gone.sort_unstable();
         for session in gone {
             let Some(open) = self.open.get(&session) else {
@@ -135,7 +138,7 @@ impl Sessions {
         ended
     }
 
-    /// Last records for everything that is open.
+    /// Last records for all open sessions.
     pub(crate) fn all(&mut self) -> Vec<AuditRecord> {
         let mut open: Vec<_> = self.open.drain().collect();
         open.sort_unstable_by_key(|(session, _)| *session);
@@ -146,14 +149,14 @@ impl Sessions {
 }
 
 impl Open {
-    /// Whether nobody but this map knows the session, and nobody did at the last look.
+    /// Whether only this map knows the session, now and at the last sweep.
     fn is_gone_twice(&mut self) -> bool {
         let is_gone =
             matches!(&self.origin, Origin::Engine(context) if Arc::strong_count(context) == 1);
         std::mem::replace(&mut self.forsaken, is_gone) && is_gone
     }
 
-    /// Nobody saw why it ended, so the record gives no reason.
+    /// The record has no reason, because nobody saw why the session ended.
     fn end(&self, session: Uuid) -> AuditRecord {
         let action = if self.publish {
             AuditAction::PublishEnded

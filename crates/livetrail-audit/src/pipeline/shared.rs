@@ -1,4 +1,4 @@
-//! What the pipeline's handles and its worker share.
+//! The state that the pipeline's handles and its worker share.
 
 use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,25 +21,26 @@ use super::{CloseReport, Sheds, Status};
 use crate::error::{AuditError, SinkError};
 use crate::sink::AuditSink;
 
-/// How many may wait for the sink at once; who comes then is refused.
+/// The most callers that wait for the sink at once. Further ones are refused.
 const MAX_WAITING: usize = 4_096;
 
-/// When a sink that does not answer is called failing.
+/// The time after which a silent sink counts as failing.
 pub(crate) const HUNG_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a worker whose sink hangs gets to end after it was told to give up.
+/// The time in which a worker whose sink hangs must end after the abort.
 const GIVE_UP_GRACE: Duration = Duration::from_millis(200);
 
-/// When a sink that takes nothing is left to another thread.
+/// The time after which another thread continues to wait for a sink that accepts nothing.
 const STANDSTILL: Duration = Duration::from_millis(250);
 
-/// Not busy, in `busy_since_ms`.
+/// The value of `busy_since_ms` while the worker does not wait.
 const IDLE: u64 = u64::MAX;
 
 /// A question to the worker.
 #[derive(Debug)]
 pub(crate) struct Ask {
-    /// Is the first record of this session durable? `None`: is everything that was offered so far?
+    /// Asks whether the first record of this session is durable. `None` asks about all earlier
+    /// offers.
     pub(crate) session: Option<Uuid>,
     pub(crate) answer: oneshot::Sender<Result<(), SinkError>>,
 }
@@ -51,23 +52,24 @@ pub(crate) struct Shared {
     pub(crate) asks: ArrayQueue<Ask>,
     worker: OnceLock<Thread>,
     pub(crate) asleep: Asleep,
-    /// The worker is to drain and end.
+    /// Tells the worker to drain the queue and end.
     pub(crate) stop: AtomicBool,
-    /// The worker is to give up what the sink does not take.
+    /// Tells the worker to give up the records that the sink does not accept.
     pub(crate) abort: AtomicBool,
     pub(crate) abort_signal: Notify,
-    /// The worker takes no more questions.
+    /// Whether the worker accepts no more questions.
     ended: AtomicBool,
     pub(crate) written: AtomicU64,
     pub(crate) durable: AtomicU64,
     pub(crate) sink_panics: AtomicU64,
     pub(crate) flush_errors: AtomicU64,
     pub(crate) published: Published,
-    /// Which roles' starts are left out when room is short: see [`Sheds`].
+    /// The roles whose start records are dropped if space is short: see [`Sheds`].
     sheds: AtomicU8,
-    /// What the gate's deadlines run on.
+    /// The timer of the gate's deadlines.
     pub(crate) timer: Timer,
-    /// Since when the worker waits for the sink, in monotonic milliseconds; [`IDLE`] when it does not.
+    /// The time since when the worker waits for the sink, in monotonic milliseconds; [`IDLE`] if it
+    /// does not.
     busy_since_ms: AtomicU64,
     trouble: Mutex<Option<Trouble>>,
     report: Mutex<Option<CloseReport>>,
@@ -116,22 +118,22 @@ impl Shared {
         u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
     }
 
-    // ---- Offering -----------------------------------------------------------------------------------------------------
+    // ---- Offering ----
 
-    /// Offers a transition. What is dropped is counted.
+    /// Offers a transition. A dropped one is counted.
     pub(crate) fn offer(&self, event: &StreamEvent) {
         let _ = self.intake.offer(event);
         self.rouse();
     }
 
-    /// Offers a record that a host made, with its time set.
+    /// Offers a record of a host, with its time set.
     pub(crate) fn offer_record(&self, record: AuditRecord) -> Result<(), NotTaken> {
         let accepted = self.intake.offer_record(record);
         self.rouse();
         accepted
     }
 
-    /// Whether starts of publishers, or of viewers, are left out when room is short.
+    /// Whether the start records of publishers, or of viewers, are dropped if space is short.
     pub(crate) fn sheds(&self, publish: bool) -> bool {
         Sheds::from_bits(self.sheds.load(Ordering::Relaxed)).covers(publish)
     }
@@ -140,27 +142,29 @@ impl Shared {
         self.sheds.store(sheds.bits(), Ordering::Relaxed);
     }
 
-    /// Wakes a worker that sleeps because nothing came. One load, but for the first offer after a silence.
+    /// Wakes the worker if it sleeps because nothing came. That is one load, except for the first
+    /// offer after a silence.
     fn rouse(&self) {
         if self.asleep.rouse() {
             self.wake();
         }
     }
 
-    // ---- Asking the worker --------------------------------------------------------------------------------------------
+    // ---- Asking the worker ----
 
     pub(crate) fn set_worker(&self, thread: Thread) {
         let _ = self.worker.set(thread);
     }
 
-    /// Wakes the worker. A system call, if it sleeps: from the media path only once in a silence.
+    /// Wakes the worker. This is a system call if the worker sleeps. The media path does it only
+    /// once per silence.
     pub(crate) fn wake(&self) {
         if let Some(worker) = self.worker.get() {
             worker.unpark();
         }
     }
 
-    /// Asks whether what was offered before is durable. Who has a deadline keeps it himself.
+    /// Asks whether the earlier offers are durable. The caller handles its own deadline.
     pub(crate) async fn ask(&self, session: Option<Uuid>) -> Result<(), AuditError> {
         let (answer, answered) = oneshot::channel();
         if self.asks.push(Ask { session, answer }).is_err() {
@@ -168,7 +172,8 @@ impl Shared {
                 waiting: MAX_WAITING,
             });
         }
-        // The worker says that it has ended before it takes the last questions, so that none stays behind.
+        // The worker sets `ended` before it takes the last questions. So no question remains
+        // without an answer.
         if self.ended.load(Ordering::SeqCst) {
             self.drop_asks();
         }
@@ -183,9 +188,9 @@ impl Shared {
         while self.asks.pop().is_some() {}
     }
 
-    // ---- Health -------------------------------------------------------------------------------------------------------
+    // ---- Health ----
 
-    /// Says that the worker begins or ends to wait for the sink.
+    /// Sets whether the worker waits for the sink.
     pub(crate) fn set_busy(&self, busy: bool) {
         let since = if busy { self.mono_ms() } else { IDLE };
         self.busy_since_ms.store(since, Ordering::Relaxed);
@@ -218,7 +223,7 @@ impl Shared {
             IDLE => Duration::ZERO,
             since => Duration::from_millis(self.mono_ms().saturating_sub(since)),
         };
-        // A sink that knows what is wrong with it says more than that it does not answer.
+        // A sink that reports its own error says more than a timeout does.
         let hung = (waited >= HUNG_AFTER).then_some(SinkError::Hung(waited));
         if let Some(error) = self.sink.failing().or(hung) {
             let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
@@ -232,9 +237,9 @@ impl Shared {
         }
     }
 
-    // ---- Ending -------------------------------------------------------------------------------------------------------
+    // ---- Ending ----
 
-    /// The worker's last act.
+    /// The last step of the worker.
     pub(crate) fn end(&self, report: CloseReport) {
         self.set_busy(false);
         self.ended.store(true, Ordering::SeqCst);
@@ -243,8 +248,8 @@ impl Shared {
         self.reported.notify_all();
     }
 
-    /// Refuses further offers, has the worker drain, and waits for it: for `deadline` at most, and a moment more for a
-    /// worker that has to give up. Blocks the thread.
+    /// Refuses further offers, lets the worker drain the queue, and waits for it. This waits for at
+    /// most `deadline`, and a moment longer for a worker that must give up. Blocks the thread.
     pub(crate) fn finish(&self, deadline: Duration) -> CloseReport {
         self.intake.seal();
         self.stop.store(true, Ordering::Release);
@@ -268,8 +273,9 @@ impl Shared {
             .clone()
     }
 
-    /// As [`finish`](Self::finish), on a thread whose runtime the sink may need: waits while the sink takes something, and leaves the
-    /// rest to another thread when it has taken nothing for a moment.
+    /// Does the same as [`finish`](Self::finish), on a thread whose runtime the sink may need. It
+    /// waits while the sink accepts records. If the sink has accepted none for a moment, another
+    /// thread continues.
     pub(crate) fn finish_while_it_moves(self: &Arc<Self>, deadline: Duration) {
         self.intake.seal();
         self.stop.store(true, Ordering::Release);
@@ -309,7 +315,7 @@ impl Shared {
         report.clone()
     }
 
-    /// Numbers for monitoring.
+    /// The counters.
     pub(crate) fn counters(&self) -> Counters {
         let mut counters = Counters {
             offered: self.intake.offered(),
@@ -328,12 +334,12 @@ impl Shared {
         counters
     }
 
-    /// How the pipeline ended, if it has.
+    /// The report of the pipeline's end, if it has ended.
     pub(crate) fn report(&self) -> Option<CloseReport> {
         lock(&self.report).clone()
     }
 
-    /// How things stand.
+    /// A report of the current state.
     pub(crate) fn account(&self, durable: bool, timed_out: bool) -> CloseReport {
         let accepted = self.intake.accepted();
         let taken = self.published.taken_offers.load(Ordering::Relaxed);
@@ -351,6 +357,6 @@ impl Shared {
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while one of these was held leaves plain values behind.
+    // A panic under one of these locks leaves only plain values.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,5 @@
-//! A deadline that needs no runtime: one thread, started with the first, ends what waits for longer.
+//! Deadlines that need no runtime. The first deadline starts one thread, which ends every wait that
+//! takes longer than its deadline.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -9,10 +10,11 @@ use tokio::sync::oneshot;
 
 use super::shared::lock;
 
-/// How long the thread stays when nothing waits.
+/// How long the thread stays if there are no deadlines.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Deadlines that have not passed, by the time and in the order of asking. There are as many as sessions that wait.
+/// The deadlines that have not passed, by time and then by the order of the calls. There are as
+/// many as waiting sessions.
 #[derive(Debug)]
 pub(crate) struct Timer {
     inner: Arc<Inner>,
@@ -43,10 +45,11 @@ impl Timer {
         }
     }
 
-    /// Gives what the future gives, or `None` when it takes longer. Works in every runtime and in none.
+    /// Returns the future's result, or `None` if it takes longer than the deadline. Works in every
+    /// runtime and outside of one.
     ///
-    /// A deadline after the end of time means no deadline. Where the operating system gives no
-    /// thread, nothing is waited for.
+    /// A deadline after the end of time means no deadline. If the operating system provides no
+    /// thread, this does not wait.
     pub(crate) async fn within<T>(
         &self,
         deadline: Duration,
@@ -64,11 +67,11 @@ impl Timer {
         }
     }
 
-    /// Ends when the time has come.
+    /// Returns a receiver that ends at this time.
     fn at(&self, at: Duration) -> oneshot::Receiver<()> {
         let (sender, over) = oneshot::channel();
         let mut state = lock(&self.inner.state);
-        // Those that have their answer are not kept until their time.
+        // Deadlines of waits that have ended are removed before their time.
         state.waiting.retain(|_, sender| !sender.is_closed());
         state.asked += 1;
         let key = (at, state.asked);
@@ -80,7 +83,7 @@ impl Timer {
                 .spawn(move || inner.run());
             state.is_running = thread.is_ok();
             if !state.is_running {
-                // Dropping the sender is the answer.
+                // Dropping the senders ends the waits.
                 state.waiting.clear();
             }
         }
@@ -152,7 +155,7 @@ mod tests {
         assert_eq!(block_on(timer.within(long, at_once)), Some(7));
         let at_once = std::future::ready(7);
         assert_eq!(block_on(timer.within(Duration::MAX, at_once)), Some(7));
-        // The shorter one is not held up by the longer one that was asked for before.
+        // The longer deadline was requested first and does not delay the shorter one.
         let mut longer = std::pin::pin!(timer.within(long, never()));
         block_on(async {
             tokio::select! {

@@ -13,7 +13,7 @@ use livetrail_engine::{
 };
 use livetrail_record::{Finding, TrailChecker, TrailReport};
 
-/// Keeps what it gets. Can be made to wait, to fail its syncs and to panic.
+/// A sink that keeps its records. A test can make it wait, fail its syncs, and panic.
 #[derive(Default)]
 pub(crate) struct Memory {
     records: Mutex<Vec<AuditRecord>>,
@@ -22,7 +22,7 @@ pub(crate) struct Memory {
     closed: AtomicBool,
     calls: AtomicU64,
     sync_fails: AtomicBool,
-    /// Panics at records whose stream has this name.
+    /// The sink panics at records with this stream.
     panics_at: Option<&'static str>,
 }
 
@@ -31,7 +31,7 @@ impl Memory {
         Arc::default()
     }
 
-    /// A sink that takes nothing until it is opened.
+    /// A sink that accepts nothing until the test opens it.
     pub(crate) fn closed() -> Arc<Self> {
         let sink = Self::default();
         sink.closed.store(true, Ordering::SeqCst);
@@ -76,7 +76,7 @@ impl Memory {
         self.flushes.load(Ordering::SeqCst)
     }
 
-    /// Returns when the worker is inside of a call.
+    /// Returns when the worker is in a call of the sink.
     pub(crate) fn wait_for_call(&self) {
         wait_until(|| self.calls.load(Ordering::SeqCst) > 0);
     }
@@ -155,7 +155,7 @@ pub(crate) fn ended(context: &Arc<SessionContext>, reason: Reason) -> StreamEven
     event(context, kind)
 }
 
-/// Polls for ten seconds at most.
+/// Polls for at most ten seconds.
 #[track_caller]
 #[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
 pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
@@ -169,7 +169,7 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Runs a future without any runtime.
+/// Runs a future without a runtime.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {

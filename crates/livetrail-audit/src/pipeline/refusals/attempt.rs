@@ -1,4 +1,4 @@
-//! A refused attempt, as far as kinds are distinguished.
+//! A refused attempt, with the properties that distinguish kinds.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -7,7 +7,7 @@ use livetrail_record::{AuditAction, AuditRecord, Reason};
 use crate::pipeline::convert;
 use crate::pipeline::intake::{Offered, What};
 
-/// Addresses that count as one, because one party has all of them: an IPv4 address, or an IPv6 network of 64 bits.
+/// The addresses of one party: an IPv4 address, or an IPv6 network of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AddressGroup(IpAddr);
 
@@ -32,7 +32,7 @@ impl std::fmt::Display for AddressGroup {
     }
 }
 
-/// What was refused.
+/// The refused action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Refused {
     Publish,
@@ -60,13 +60,13 @@ impl Refused {
         }
     }
 
-    /// Whether such a record is a session of its own.
+    /// Whether the record of such a refusal is a session of its own.
     pub(crate) const fn has_session(self) -> bool {
         matches!(self, Self::Publish | Self::Play)
     }
 }
 
-/// A refused attempt, or several that the host counted.
+/// One refused attempt, or several that the host counted.
 pub(super) struct Attempt<'a> {
     pub(super) what: Refused,
     pub(super) app: &'a str,
@@ -81,7 +81,7 @@ pub(super) struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    /// `None` for what is not a refusal.
+    /// `None` if the offer is not a refusal.
     pub(super) fn of(offered: &'a Offered) -> Option<Self> {
         let ts_ms = offered.ts_ms;
         match &offered.what {
@@ -119,8 +119,8 @@ impl<'a> Attempt<'a> {
         self.peer.map(AddressGroup::from)
     }
 
-    /// The application, where it distinguishes kinds: unknown applications and invalid names are
-    /// one kind each, or anyone could make a new kind with each attempt.
+    /// The application, if it distinguishes kinds. All unknown applications are one kind, and so
+    /// are all invalid names. Otherwise anyone could make a new kind with each attempt.
     pub(super) fn app_of_kind(&self) -> Option<&'a str> {
         let any = matches!(self.reason, Some("app_not_found" | "bad_name"));
         (!any).then_some(self.app)

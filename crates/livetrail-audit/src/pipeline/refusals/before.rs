@@ -1,17 +1,17 @@
-//! How many attempts an address had refused before one was admitted.
+//! Counts the refused attempts of an address before its next admitted attempt.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use super::attempt::AddressGroup;
 
-/// Sets of the table.
+/// The number of sets in the table.
 const SETS: usize = 1_024;
 
-/// Addresses of a set.
+/// The number of addresses in a set.
 const WAYS: usize = 8;
 
-/// Refusals are remembered for this long after the last one.
+/// How long refusals are remembered after the last one.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Clone, Copy)]
@@ -21,9 +21,11 @@ struct Slot {
     last: Duration,
 }
 
-/// Refusals by address since its last success. Holds 8,192 addresses (IPv6 networks of 64 bits), in about 400 KiB that are
-/// allocated with the first refusal. When more come, those with the fewest refusals are forgotten first, so that a flood from
-/// many addresses does not hide one that keeps trying.
+/// The refusals of each address since its last success.
+///
+/// The table holds 8,192 addresses (IPv6 networks of 64 bits) in about 400 KiB, which the first
+/// refusal allocates. If it is full, it first forgets the addresses with the fewest refusals. So a
+/// flood from many addresses does not hide one that continues to try.
 #[derive(Debug)]
 pub(super) struct Before {
     keys: RandomState,
@@ -38,7 +40,7 @@ impl Before {
         }
     }
 
-    /// This many attempts from there were refused.
+    /// Counts this many refused attempts of the group.
     pub(super) fn refused(&mut self, group: AddressGroup, attempts: u64, now: Duration) {
         if self.slots.is_empty() {
             self.slots = vec![[None; WAYS]; SETS];
@@ -67,7 +69,8 @@ impl Before {
         }
     }
 
-    /// An attempt from there was admitted: how many were refused since the last one that was. `None` when none was.
+    /// An attempt of the group was admitted. Returns the number of refused attempts since the last
+    /// admitted one, or `None` if there were none.
     pub(super) fn admitted(&mut self, group: AddressGroup, now: Duration) -> Option<u64> {
         if self.slots.is_empty() {
             return None;

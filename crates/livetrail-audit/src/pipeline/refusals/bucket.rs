@@ -1,17 +1,17 @@
-//! How many records a second.
+//! Limits the number of records per second.
 
 use std::time::Duration;
 
-/// Lets this many pass in a second, and as many at once after a pause.
+/// Allows this many per second, and as many at once after a pause.
 #[derive(Debug)]
 pub(super) struct Bucket {
     per_second: u64,
-    /// In millionths of a record.
+    /// The level in millionths of a record.
     level: u64,
     at: Duration,
 }
 
-/// One record, in the units of the level.
+/// One record in the unit of the level.
 const ONE: u64 = 1_000_000;
 
 impl Bucket {
@@ -24,7 +24,7 @@ impl Bucket {
         }
     }
 
-    /// Takes one, if there is one.
+    /// Takes one record from the bucket, if there is one.
     pub(super) fn take(&mut self, now: Duration) -> bool {
         self.refill(now);
         let enough = self.level >= ONE;
@@ -34,7 +34,7 @@ impl Bucket {
         enough
     }
 
-    /// Takes one whether there is one or not.
+    /// Takes one record from the bucket, even if it is empty.
     pub(super) fn take_anyway(&mut self, now: Duration) {
         self.refill(now);
         self.level = self.level.saturating_sub(ONE);

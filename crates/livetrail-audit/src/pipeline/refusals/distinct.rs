@@ -1,14 +1,16 @@
-//! How many different names were seen, in a bounded amount of memory.
+//! Counts different names in a bounded amount of memory.
 
 use std::collections::BTreeSet;
 
-/// Up to this many the count is exact.
+/// The largest exact count.
 const EXACT: usize = 32;
 
-/// Registers of the sketch; a power of two. The estimate's standard error is 1.04 / √256, about 7 %.
+/// The number of registers in the sketch, a power of two. The standard error of the estimate is
+/// 1.04 / √256, about 7 %.
 const REGISTERS: usize = 256;
 
-/// Counts different hashes: exactly up to 32, then with a HyperLogLog sketch of 256 bytes.
+/// Counts different hashes. The count is exact up to 32; above that a HyperLogLog sketch of 256
+/// bytes estimates it.
 #[derive(Debug, Default)]
 pub(super) struct Distinct {
     few: BTreeSet<u64>,
@@ -16,7 +18,7 @@ pub(super) struct Distinct {
 }
 
 impl Distinct {
-    /// Takes the hash of a name, from a hash function whose key nobody outside knows.
+    /// Adds the hash of a name. The key of the hash function must be secret.
     pub(super) fn add(&mut self, hash: u64) {
         if let Some(registers) = &mut self.many {
             put(registers, hash);
@@ -32,7 +34,7 @@ impl Distinct {
         }
     }
 
-    /// Takes over what another one has seen.
+    /// Adds the hashes of another counter.
     pub(super) fn merge(&mut self, other: Self) {
         for hash in other.few {
             self.add(hash);
@@ -51,7 +53,7 @@ impl Distinct {
         self.many = Some(ours);
     }
 
-    /// How many different ones, not more than `at_most`.
+    /// The number of different hashes, but not more than `at_most`.
     pub(super) fn count(&self, at_most: u64) -> u64 {
         let count = match &self.many {
             None => u64::try_from(self.few.len()).unwrap_or(u64::MAX),
@@ -62,7 +64,8 @@ impl Distinct {
 }
 
 fn put(registers: &mut [u8; REGISTERS], hash: u64) {
-    // The low bits choose the register, the others say how rare the hash is.
+    // The low bits choose the register. The other bits give the hash's rank, which says how rare it
+    // is.
     let register = (hash % REGISTERS as u64) as usize;
     let rest = hash / REGISTERS as u64;
     let rank = (rest.trailing_zeros().min(56) + 1) as u8;

@@ -1,14 +1,18 @@
-//! Refused attempts as few records.
+//! Combines refused attempts into few records.
 //!
 //! ```text
-//! refusal ─▶ a kind that is known ────────────────▶ counted; one record each 10 s
-//!         ─▶ a new kind, the cap lets it pass ────▶ recorded in full, at once
-//!         ─▶ a new kind beyond the cap or table ──▶ counted by "all others"; one record for each action each 10 s
+//! refusal ─▶ a known kind ────────────────▶ counted; one record per 10 s
+//!         ─▶ a new kind within the cap ───▶ recorded in full, at once
+//!         ─▶ a new kind beyond the cap ───▶ counted by "all others"; one record per 10 s
+//!            or the table                   and action
 //! ```
 //!
-//! A kind is address (IPv6 by /64), action, application, reason and principal. Everything here is bounded: 1,024 kinds without a
-//! principal and 256 with one, each with a sketch of at most 1 KiB; one bucket of all others for each action; 8,192 addresses in
-//! [`before`]. Only the worker touches it.
+//! A kind is address (IPv6 by /64), action, application, reason and principal. Everything here is
+//! bounded, and only the worker uses it:
+//!
+//! - 1,024 kinds without a principal and 256 with one, each with a sketch of at most 1 KiB;
+//! - one bucket of all others for each action;
+//! - 8,192 addresses in [`before`].
 
 mod attempt;
 mod before;
@@ -30,33 +34,34 @@ use self::distinct::Distinct;
 use super::counters::RefusalCounts;
 use super::intake::{Offered, Overflow};
 
-/// For how long refusals of a kind are counted before a record says how many there were.
+/// How long the refusals of a kind are counted before a record reports the count.
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 
-/// Kinds without a principal.
+/// The most kinds without a principal.
 const MAX_KINDS: usize = 1_024;
 
-/// Kinds that name a known principal.
+/// The most kinds that name a known principal.
 const MAX_PRINCIPALS: usize = 256;
 
-/// How many times a second's records may be written when the pipeline closes.
+/// At closing, this many seconds' records may be written at once.
 const SECONDS_AT_CLOSE: u64 = 10;
 
-/// Refusals that are logged one by one: in a second, and of a kind between two of its records.
+/// The bounds on refusals that are logged one by one: per second, and for a kind between two of its
+/// records.
 const LOGGED_PER_SECOND: u32 = 20;
 const LOGGED_OF_A_KIND: u64 = 10;
 
-/// A record to be written, and what it stands for.
+/// A record to write, and the numbers that it stands for.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     pub(crate) record: AuditRecord,
-    /// Attempts.
+    /// The attempts that the record stands for.
     pub(crate) attempts: u64,
-    /// Offers to the pipeline; a host's offer may stand for several attempts.
+    /// The offers to the pipeline. A host's offer may stand for several attempts.
     pub(crate) offers: u64,
 }
 
-/// What has been counted since the last record.
+/// The counts since the last record.
 #[derive(Debug, Default)]
 struct Tally {
     attempts: u64,
@@ -64,13 +69,13 @@ struct Tally {
     first_ts_ms: u64,
     last_ts_ms: u64,
     names: Distinct,
-    /// Of a kind: the name and the protocol, where all have the same.
+    /// The stream and the protocol, if all attempts of the kind have the same one.
     stream: Option<String>,
     protocol: Option<String>,
 }
 
 impl Tally {
-    /// Keeps what all attempts have in common.
+    /// Keeps the values that all attempts have in common.
     fn common(&mut self, attempt: &Attempt<'_>) {
         let is_first = self.attempts == 0;
         for (common, of_this) in [
@@ -105,7 +110,7 @@ impl Tally {
         self.names.merge(other.names);
     }
 
-    /// The record of what was counted.
+    /// Creates the record of the counts.
     fn record(&self, mut record: AuditRecord) -> Aggregate {
         record.count = Some(self.attempts);
         record.distinct = Some(self.names.count(self.attempts));
@@ -123,7 +128,7 @@ impl Tally {
 #[derive(Debug)]
 struct Kind {
     what: Refused,
-    /// What all refusals of the kind have in common.
+    /// The fields that all refusals of the kind have in common.
     sample: AuditRecord,
     group: Option<AddressGroup>,
     principal: bool,
@@ -131,7 +136,7 @@ struct Kind {
     tally: Tally,
 }
 
-/// What no kind has counted.
+/// The refusals that no kind counts.
 #[derive(Debug, Default)]
 struct Others {
     since: Duration,
@@ -139,7 +144,7 @@ struct Others {
     addresses: Distinct,
 }
 
-/// Everything that is known of refused attempts.
+/// The state of all refused attempts.
 #[derive(Debug)]
 pub(crate) struct Refusals {
     keys: RandomState,
@@ -147,20 +152,21 @@ pub(crate) struct Refusals {
     principals: usize,
     others: [Others; Refused::ALL.len()],
     before: Before,
-    /// The cap's shares.
+    /// The shares of the cap.
     anyone: Bucket,
     known: Bucket,
     cap: u64,
     log: Bucket,
     counts: RefusalCounts,
-    /// When something is due; `None` when nothing is counted.
+    /// When the next record is due. `None` if nothing is counted.
     next_due: Option<Duration>,
-    /// Something is due that the cap keeps back: it goes before new kinds.
+    /// Whether the cap holds back a due record. That record goes before new kinds.
     behind: bool,
 }
 
 impl Refusals {
-    /// Writes at most `per_second` records in a second; half of them, rounded down, are for refusals that name a principal.
+    /// Writes at most `per_second` records per second. Half of them, rounded down, are for refusals
+    /// that name a principal.
     pub(crate) fn new(per_second: u32, now: Duration) -> Self {
         let known = per_second / 2;
         Self {
@@ -179,12 +185,13 @@ impl Refusals {
         }
     }
 
-    /// What became of the attempts so far.
+    /// The counts of the attempts so far.
     pub(crate) const fn counts(&self) -> RefusalCounts {
         self.counts
     }
 
-    /// Takes a refused attempt. Gives what is to be recorded now: `record` is called for its full record at most once.
+    /// Adds a refused attempt. Returns the record to write now. It calls `record` at most once, for
+    /// the full record.
     pub(crate) fn refused(
         &mut self,
         offered: &Offered,
@@ -250,7 +257,7 @@ impl Refusals {
         })
     }
 
-    /// Refusals that there was no slot for: all that is known of them is how many and when.
+    /// Adds refusals that found no slot. Only their counts and times are known.
     pub(crate) fn overflowed(&mut self, overflow: &Overflow, now: Duration) {
         for (others, attempts) in self.others.iter_mut().zip(overflow.attempts) {
             if attempts == 0 {
@@ -267,17 +274,18 @@ impl Refusals {
         }
     }
 
-    /// How many attempts from this address were refused since the last one that was admitted; `None` when none was.
+    /// The number of refused attempts from this address since its last admitted one. `None` if
+    /// there were none.
     pub(crate) fn admitted(&mut self, peer: Option<IpAddr>, now: Duration) -> Option<u64> {
         self.before.admitted(AddressGroup::from(peer?), now)
     }
 
-    /// When to ask [`due`](Self::due) again.
+    /// When the caller should call [`due`](Self::due) again.
     pub(crate) const fn next_due(&self) -> Option<Duration> {
         self.next_due
     }
 
-    /// What is to be recorded now, as far as the cap allows.
+    /// The records to write now, as far as the cap allows.
     pub(crate) fn due(&mut self, now: Duration) -> Vec<Aggregate> {
         if self.next_due.is_none_or(|due| due > now) {
             return Vec::new();
@@ -312,12 +320,13 @@ impl Refusals {
         found
     }
 
-    /// What has been counted and not recorded. The cap gives ten seconds' records; what is more goes to all others.
+    /// The counts that are not recorded yet. The cap allows ten seconds' records. All others count
+    /// the rest.
     pub(crate) fn flush(&mut self, now: Duration) -> Vec<Aggregate> {
         let mut found = Vec::new();
         let mut left = self.cap.saturating_mul(SECONDS_AT_CLOSE);
         let mut kinds: Vec<Kind> = std::mem::take(&mut self.kinds).into_values().collect();
-        // The order of a map is another one each time.
+        // A map has a different order each time.
         kinds.sort_by_key(|kind| (!kind.principal, kind.since, kind.tally.first_ts_ms));
         for mut kind in kinds {
             if kind.tally.attempts == 0 {
@@ -338,7 +347,8 @@ impl Refusals {
         found
     }
 
-    /// Whether a new kind may have a record: due ones go first, and there is a bound on kinds.
+    /// Whether a new kind may have a record. Due records go first, and the number of kinds is
+    /// bounded.
     fn has_room_for(&mut self, principal: bool, now: Duration) -> bool {
         if principal {
             return self.principals < MAX_PRINCIPALS
@@ -354,7 +364,8 @@ impl Refusals {
             if !counted || !(all || now >= others.since.saturating_add(WINDOW)) {
                 continue;
             }
-            // At most one of each action in ten seconds: it takes from the cap, and does not wait for it.
+            // There is at most one such record for each action in ten seconds. It takes from the
+            // cap and does not wait for it.
             self.anyone.take_anyway(now);
             let others = std::mem::take(others);
             let mut record = AuditRecord::new(what.action(), "").with_outcome(Outcome::Denied);
@@ -372,7 +383,7 @@ impl Refusals {
         let since = kinds.chain(others.map(|others| others.since)).min();
         self.next_due = since.map(|since| since.saturating_add(WINDOW));
         if self.behind {
-            // One more record may be written by then.
+            // By then the cap allows one more record.
             let pause = Duration::from_millis(1_000 / self.cap.max(1));
             self.next_due = Some(now.saturating_add(pause));
         }
@@ -380,7 +391,7 @@ impl Refusals {
 }
 
 impl Kind {
-    /// The record of what was counted; counting begins again.
+    /// The record of the counts. Then the counts start again from zero.
     fn take(&mut self, now: Duration) -> Aggregate {
         let mut tally = std::mem::take(&mut self.tally);
         self.since = now;
@@ -398,12 +409,12 @@ impl Refused {
     }
 }
 
-/// For people, and for programs that block addresses.
+/// Logs an attempt for people, and for programs that block addresses.
 fn log(attempt: &Attempt<'_>) {
     let Some(address) = attempt.peer.map(|peer| peer.to_canonical()) else {
         return;
     };
-    // The address comes first, so that nothing that a client chooses can stand in front of it.
+    // The address comes first, so that no text of a client can come before it.
     tracing::info!(
         %address,
         action = attempt.what.action().label(),
@@ -420,13 +431,14 @@ fn count(tally: &mut Tally, attempt: &Attempt<'_>, name: u64) {
     tally.names.add(name);
 }
 
-/// Something that has been counted since then is due in a window's time.
+/// Schedules the record of a count that started at `since`: it is due one window later.
 fn due(next: &mut Option<Duration>, since: Duration) {
     let at = since.saturating_add(WINDOW);
     *next = Some(next.map_or(at, |next| next.min(at)));
 }
 
-/// What a kind's records have in common. Ports, user agents and details differ from attempt to attempt.
+/// The fields that a kind's records have in common. Ports, user agents and details differ between
+/// attempts.
 fn sample_of(record: &AuditRecord, attempt: &Attempt<'_>) -> AuditRecord {
     let app = attempt.app_of_kind().unwrap_or_default();
     let mut sample = AuditRecord::new(record.action.clone(), app).with_outcome(Outcome::Denied);

@@ -1,4 +1,4 @@
-//! Refused attempts, with a clock that a test moves.
+//! Refused attempts, with a clock that the test sets.
 
 use std::sync::Arc;
 
@@ -112,7 +112,7 @@ fn the_first_of_a_kind_is_in_full_and_the_others_are_one_record() {
         Some("unauthorized")
     );
     assert_eq!(others.action, AuditAction::PlayDenied);
-    // A kind that rests is forgotten: its next refusal is a first one again.
+    // An idle kind is forgotten, so its next refusal is a first one again.
     bench.pass(Duration::from_secs(11));
     bench.wrong_key("192.0.2.7:1", "cam0");
     assert_eq!((bench.written.len(), bench.attempts()), (3, 1_001));
@@ -170,7 +170,7 @@ fn however_many_addresses_there_are_records_are_few_and_every_attempt_is_counted
     }
     let seconds = bench.now.as_secs();
     assert!(bench.refusals.kinds.len() <= MAX_KINDS);
-    // Five a second are for anyone, after the first second's.
+    // Five records per second are for anyone, and the first second allows as many again.
     let most = 5 * (seconds + 2) + 3;
     let written = u64::try_from(bench.written.len()).unwrap();
     assert!(written <= most, "{written} in {seconds} s");

@@ -1,4 +1,4 @@
-//! Calls of the sink: with its panics caught, and given up when the pipeline is.
+//! Calls of the sink. A call catches the sink's panics, and ends if the pipeline gives up.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -12,13 +12,13 @@ use crate::pipeline::shared::{HUNG_AFTER, Shared};
 use crate::pipeline::sync::Ordering;
 use crate::sink::PanickedWrites;
 
-/// How a call of the sink ended.
+/// The result of a call of the sink.
 pub(super) enum Called<T> {
-    /// It returned this.
+    /// The call returned this value.
     Done(T),
-    /// The pipeline gave up before that.
+    /// The pipeline gave up before the call returned.
     GivenUp,
-    /// It panicked, and says which writes did if it knows.
+    /// The call panicked. The value has the writes that panicked, if the sink reports them.
     Panicked(Option<PanickedWrites>),
 }
 
@@ -34,7 +34,7 @@ impl SinkCall {
     }
 
     pub(super) fn write_batch(&self, records: Vec<AuditRecord>) -> Called<()> {
-        // In the future, so that a panic before the first await is caught as well.
+        // The call is inside the future, so a panic before the first await is caught, too.
         let sink = &self.shared.sink;
         self.call(async move { sink.write_batch(records).await })
     }
@@ -44,13 +44,13 @@ impl SinkCall {
         self.call(async move { sink.flush().await })
     }
 
-    /// What a sink left running must not delay the end.
+    /// Ends the runtime at once. Tasks that the sink left running must not delay the end.
     pub(super) fn shutdown(self) {
         self.runtime.shutdown_background();
     }
 
-    /// Runs a call of the sink to its end, or until the pipeline gives up. A panic is caught and
-    /// counted.
+    /// Runs a call of the sink to its end, or until the pipeline gives up. Catches and counts a
+    /// panic.
     fn call<T>(&self, call: impl Future<Output = T>) -> Called<T> {
         if self.shared.abort.load(Ordering::Acquire) {
             return Called::GivenUp;
@@ -81,7 +81,7 @@ impl SinkCall {
     }
 }
 
-/// Waits for the sink: says so when that takes long, and gives up when the pipeline does.
+/// Waits for the sink. Logs if that takes long, and gives up if the pipeline does.
 async fn watched<T>(shared: &Shared, call: impl Future<Output = T>) -> Option<T> {
     let mut call = pin!(call);
     let mut slow = pin!(tokio::time::sleep(HUNG_AFTER));

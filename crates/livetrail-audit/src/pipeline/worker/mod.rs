@@ -1,12 +1,13 @@
 //! The thread that drains the queue to the sink.
 //!
-//! It polls: while records come, an offer never wakes it. Between looks it sleeps shortly after it
-//! found something and twice as long each time it found nothing; how short and how long follows
-//! from what the queue can hold ([`Sleep`]). A thread that waits for an answer wakes it.
+//! It polls: while records come, an offer never wakes it. Between two rounds it sleeps. The pause
+//! is short after it found something, and doubles each time it found nothing. The queue's capacity
+//! determines the shortest and the longest pause ([`Sleep`]). A thread that waits for an answer
+//! wakes the worker.
 //!
 //! After a second without a record it sleeps until something is due, and the next offer wakes it
-//! ([`Asleep`](super::asleep::Asleep)): one futex call after a silence. A slow sink cannot bring
-//! that about under load, because only a worker with nothing left to account for sleeps so.
+//! ([`Asleep`](super::asleep::Asleep)): that is one futex call after a silence. A slow sink cannot
+//! cause this under load, because the worker sleeps so only if it has accounted for everything.
 
 mod call;
 mod parked;
@@ -42,28 +43,28 @@ use super::shared::{Ask, Shared};
 use super::sync::Ordering;
 use super::{CloseReport, Config};
 
-/// The most records that a sink gets at once.
+/// The most records in one call of the sink.
 const MAX_BATCH: usize = 1_024;
 
-/// How often what was left out for want of room is reported: a report a record would take the room
-/// that is saved. Also how long a report waits that the sink panicked at.
+/// How often records that were dropped for want of space are reported. A report for each record
+/// would take the saved space. A report also waits this long after the sink panicked at it.
 const SHED_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a loss may wait to be reported for records that are held back: after that they are lost
-/// as well.
+/// How long the report of a loss may wait for held records. After that the held records are lost,
+/// too.
 const PARKED_AT_MOST: Duration = Duration::from_secs(10);
 
-/// How long a producer may stand between taking a number and using it when the pipeline closes.
+/// How long closing waits for a producer that has taken a number and not used it yet.
 const STRAGGLER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long closing waits for room for what is held back; no longer than half the close deadline.
+/// How long closing waits for space for held records. The wait is never longer than half the close
+/// deadline.
 const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a sink that panicked at the first records of a boot is left alone; twice as long each
-/// time.
+/// The first pause after the sink panicked at the first records of a boot. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
-/// How often the end of a boot tries to report what the sink panicked at.
+/// How often the end of a boot tries to report the records at which the sink panicked.
 const LAST_REPORTS: usize = 8;
 
 pub(crate) struct Worker {
@@ -77,37 +78,39 @@ pub(crate) struct Worker {
     nonces: Nonces,
     sessions: Sessions,
     refusals: Refusals,
-    /// Numbers after the last offer's, once the pipeline is closed.
+    /// The count of numbers that were given after the last offer's one, once the pipeline is
+    /// closed.
     after_seal: u64,
     popped: Vec<Offered>,
-    /// One past the highest number that was popped or given to a record of the worker's own.
+    /// One past the highest number that was popped, or that a record of the worker got.
     seen: u64,
-    /// Refusals that are before numbers that were not popped when they were.
+    /// Refusals that come before numbers that had not been popped yet.
     early: Vec<Offered>,
     batch: Batch,
-    /// The sink took something since the last sync.
+    /// Whether the sink has accepted records since the last sync.
     unsynced: bool,
-    /// The last batch panicked in the sink.
+    /// Whether the sink panicked at the last batch.
     panicked: bool,
-    /// What the sink had room for when it was asked last.
+    /// The classes for which the sink had space at the last check.
     room: Room,
     parked: Parked,
-    /// Questions about records that are held back.
+    /// Questions about records that are held.
     held: Vec<Ask>,
-    /// Numbers that are accounted for: popped, lost or its own.
+    /// The count of numbers that are accounted for: popped, lost or the worker's own.
     accounted: u64,
-    /// Losses among these that the worker counted itself, and that were accounted for before.
+    /// The losses among them that the worker itself counted. It had accounted for their numbers
+    /// before.
     lost_again: u64,
-    /// Which of the boot's first records the sink did not take.
+    /// The positions of the boot's first records that the sink did not accept.
     not_first: Vec<usize>,
-    /// Refusals that are accounted for.
+    /// The refusals that are accounted for.
     refusals_taken: u64,
-    /// Attempts whose records were lost since the last report of losses.
+    /// The attempts whose records were lost since the last report of losses.
     lost_attempts: u64,
 }
 
-/// How many numbers the worker has given before the first offer: `server_started` and what a crash
-/// left open.
+/// The count of numbers that the worker gives before the first offer. They are for `server_started`
+/// and the sessions that a crash left open.
 pub(crate) fn reserved(config: &Config) -> u64 {
     if !config.boot_records {
         return 0;
@@ -167,8 +170,8 @@ impl Worker {
         }
     }
 
-    /// Sleeps until an offer or a question comes, or something is due. `false`: there is something
-    /// to do, or soon will be.
+    /// Sleeps until an offer or a question comes, or something is due. `false` if there is
+    /// something to do, now or soon.
     fn sleep_until_woken(&self) -> bool {
         let Some(settled) = self.account.all_settled() else {
             return false;
@@ -188,15 +191,16 @@ impl Worker {
         true
     }
 
-    /// One look at everything: questions, the queue, losses, what is due. Gives how many offers it
-    /// found.
+    /// Does one round: questions, the queue, losses, and due work. Returns the number of offers
+    /// that it found.
     fn round(&mut self) -> usize {
-        // Questions first: what their askers offered is in the queue by now.
+        // Questions come first, because the earlier offers of their callers are in the queue by
+        // now.
         let asks = self.questions();
         self.look_for_room();
         self.unpark();
-        // Ends that wait before the queue: what else there is of their sessions is in the queue by
-        // now, or was before.
+        // The waiting ends are taken before the queue is read. The other records of their sessions
+        // are in the queue by now, or were there before.
         let waiting: Vec<Offered> = (0..MAX_BATCH)
             .map_while(|_| self.shared.intake.pop_waiting())
             .collect();
@@ -227,9 +231,9 @@ impl Worker {
         found
     }
 
-    // ---- Records of its own -------------------------------------------------------------------------------------------
+    // ---- Records of its own ----
 
-    /// `server_started`, and the last records of what a crash left open.
+    /// Writes `server_started`, and the last records of the sessions that a crash left open.
     fn begin(&mut self) {
         if !self.config.boot_records {
             return;
@@ -240,15 +244,18 @@ impl Worker {
             .ok()
             .filter(|count| *count > 0);
         started.detail = self.config.started_detail.take().map(Into::into);
-        // Nothing may come before these, so a sink that panics at them is asked again.
+        // No record may come before these. So if the sink panics at them, the worker writes them
+        // again.
         self.first(0, &[started]);
         let closures: Vec<AuditRecord> = recovered.iter().map(crash_closure).collect();
         self.first(1, &closures);
     }
 
-    /// Writes records that come before all others, the first time under the numbers from `seq` on,
-    /// until the sink has taken all of them, the pipeline is closed, or it was tried too often
-    /// after that.
+    /// Writes records that come before all others. The first attempt uses the numbers from `seq`
+    /// on.
+    ///
+    /// It repeats the attempt until the sink has accepted all of them. After the pipeline is
+    /// closed, the number of attempts is bounded.
     fn first(&mut self, seq: u64, records: &[AuditRecord]) {
         let mut left: Vec<(u64, usize)> = (seq..).zip(0..records.len()).collect();
         let mut pause = FIRST_PAUSE;
@@ -269,7 +276,7 @@ impl Worker {
         }
     }
 
-    /// A number for a record of the worker's own: the boot's next.
+    /// The boot's next number, for a record of the worker.
     fn next_number(&mut self) -> u64 {
         if let Some(seq) = self.shared.intake.own_number() {
             self.accounted += 1;
@@ -279,7 +286,7 @@ impl Worker {
         self.number_after_seal()
     }
 
-    /// A record of the worker's own, under the boot's next number.
+    /// Adds a record of the worker with the boot's next number.
     fn push_next(&mut self, record: AuditRecord, role: Role) {
         let seq = self.next_number();
         self.push_own(seq, record, role);
@@ -309,8 +316,8 @@ impl Worker {
         let end = loop {
             match self.shared.intake.sealed_at() {
                 Some(end) => break end,
-                // The pipeline is just being closed: the next instruction of that thread says
-                // where.
+                // Another thread is closing the pipeline now, and its next instruction sets this
+                // number.
                 None => std::thread::yield_now(),
             }
         };
@@ -319,10 +326,10 @@ impl Worker {
         seq
     }
 
-    /// Takes over what the full queue cost.
+    /// Takes the counted losses over from the banks.
     fn harvest_losses(&mut self) {
         if let Some(loss) = self.harvester.take(&self.shared.intake.losses) {
-            // What the worker lost itself was accounted for when it was popped.
+            // The worker accounted for its own losses when it popped them.
             let again = self.lost_again.min(loss.total());
             self.lost_again -= again;
             self.accounted += loss.total() - again;
@@ -337,7 +344,7 @@ impl Worker {
         }
     }
 
-    /// Takes over what the full queue cost, and reports what can be reported.
+    /// Takes the counted losses over from the banks, and reports what can be reported.
     fn report_losses(&mut self) {
         self.harvest_losses();
         if !self.account.is_pending() {
@@ -378,7 +385,7 @@ impl Worker {
         }
         let due = self.timers.due(now);
         if due.heartbeat {
-            // What the sink has taken is accounted for.
+            // After this write, all records that the sink has accepted are accounted for.
             self.write();
             let mut heartbeat = AuditRecord::new(AuditAction::Heartbeat, "");
             heartbeat.last_seq = self.account.settled();
@@ -402,10 +409,10 @@ impl Worker {
         self.push_next(ended, role);
     }
 
-    // ---- The end ------------------------------------------------------------------------------------------------------
+    // ---- The end ----
 
-    /// The pipeline is closed and the queue is empty: account for every number, close what is open,
-    /// say that the boot ends.
+    /// The pipeline is closed and the queue is empty. This accounts for every number, ends the open
+    /// sessions, and ends the boot.
     fn close(mut self) -> CloseReport {
         let end = loop {
             if let Some(end) = self.shared.intake.sealed_at() {
@@ -413,7 +420,7 @@ impl Worker {
             }
             std::thread::yield_now();
         };
-        // A host's clock may stand still.
+        // A host's clock may stand still, so this uses the system's clock.
         let real = SystemClock::new();
         let mut began = real.monotonic();
         let for_room = ROOM_PATIENCE.min(self.config.close_deadline / 2);
@@ -468,7 +475,8 @@ impl Worker {
             .account(durable, self.shared.abort.load(Ordering::Acquire))
     }
 
-    /// Every loss must be on record before the boot ends; a sink may panic at the report, too.
+    /// Reports all losses, because they must be on record before the boot ends. The sink may panic
+    /// at a report, too.
     fn report_last_losses(&mut self) {
         for _ in 0..LAST_REPORTS {
             self.harvest_losses();
@@ -480,8 +488,8 @@ impl Worker {
         }
     }
 
-    /// Producers that took a number and were never seen again: their records are lost, of which
-    /// action nobody knows.
+    /// Counts the numbers of producers that never used them. Their records are lost, and nobody
+    /// knows their actions.
     fn give_up_stragglers(&mut self, end: u64, refusals: u64) {
         let unresolved = self.account.unresolved(end);
         tracing::error!(

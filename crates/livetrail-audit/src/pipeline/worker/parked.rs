@@ -1,4 +1,4 @@
-//! Records that the sink has no room for now.
+//! Records for which the sink has no space now.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -7,11 +7,12 @@ use uuid::Uuid;
 
 use crate::pipeline::intake::Offered;
 
-/// What waits for room, in order: how strict sessions begin, what hosts recorded, and how sessions end whose begin is here. At most as many as the
-/// queue holds.
+/// The records that wait for space, in order. These are the starts of strict sessions, hosts'
+/// records, and the ends of sessions whose start is here. There are at most as many as the queue
+/// holds.
 pub(super) struct Parked {
     offers: VecDeque<Offered>,
-    /// Sessions that are named by these, and how often.
+    /// The sessions of these records, and the number of records of each.
     sessions: HashMap<Uuid, usize>,
     capacity: usize,
     since: Duration,
@@ -27,7 +28,7 @@ impl Parked {
         }
     }
 
-    /// Gives it back when there is no slot.
+    /// Returns the record if there is no slot.
     pub(super) fn push(&mut self, offered: Offered, now: Duration) -> Result<(), Offered> {
         if self.offers.len() >= self.capacity {
             return Err(offered);
@@ -55,7 +56,7 @@ impl Parked {
         Some(offered)
     }
 
-    /// Takes out what there is of a session.
+    /// Takes all records of a session.
     pub(super) fn remove(&mut self, session: &Uuid) -> Vec<Offered> {
         if self.sessions.remove(session).is_none() {
             return Vec::new();

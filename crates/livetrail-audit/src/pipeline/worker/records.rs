@@ -1,4 +1,4 @@
-//! The records that the worker makes itself.
+//! The records that the worker itself makes.
 
 use livetrail_record::{
     AuditAction, AuditRecord, LossCounts, LossKind, OpenSession, Outcome, Reason, SessionKind,
@@ -7,7 +7,8 @@ use livetrail_record::{
 
 use crate::pipeline::loss::Loss;
 
-/// `records_dropped`. `refused_attempts` is how many attempts the lost records of refusals stood for.
+/// Creates a `records_dropped` record. `refused_attempts` is the number of attempts for which the
+/// lost records of refusals stood.
 pub(super) fn loss_record(loss: &Loss, refused_attempts: u64) -> AuditRecord {
     let mut counts = LossCounts::new();
     for kind in LossKind::ALL {
@@ -23,7 +24,7 @@ pub(super) fn loss_record(loss: &Loss, refused_attempts: u64) -> AuditRecord {
     if refused_attempts > 0
         && let Ok(attempts) = i64::try_from(refused_attempts)
     {
-        // Only a number from 2^53 on is refused; the record does without it then.
+        // This fails only for a number of 2^53 or more. Then the record has no such field.
         let _ = record
             .extra
             .insert("refused_attempts", Value::Integer(attempts));

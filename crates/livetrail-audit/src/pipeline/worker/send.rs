@@ -1,4 +1,4 @@
-//! What the worker hands to the sink, and what the sink says of it.
+//! Passes records to the sink, and evaluates the sink's answer.
 
 use livetrail_record::{AuditRecord, LossKind};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use crate::pipeline::shared::Ask;
 use crate::pipeline::sync::Ordering;
 use crate::sink::PanickedWrites;
 
-/// Records for the sink, and what is to be done when it has taken them.
+/// Records for the sink, and what the worker does after the sink accepted them.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     records: Vec<AuditRecord>,
@@ -24,23 +24,23 @@ struct Entry {
     ts_ms: u64,
     kind: LossKind,
     role: Role,
-    /// The worker made it.
+    /// Whether the worker itself made the record.
     own: bool,
 }
 
-/// What a record is to the worker's own account.
+/// The role that a record has in the worker's own account.
 #[derive(Debug)]
 pub(super) enum Role {
     Plain,
-    /// One of the boot's first records, by its place among them.
+    /// One of the boot's first records, with its position among them.
     First(usize),
     /// The first record of a session.
     Begin(Uuid),
-    /// The last one.
+    /// The last record of a session.
     End(Uuid),
-    /// The report of a loss, and how many refused attempts it counts.
+    /// The report of a loss, with the number of refused attempts that it counts.
     Loss(Box<Loss>, u64),
-    /// A record that stands for this many refused attempts, which were this many offers.
+    /// A record that stands for this many refused attempts, which came in this many offers.
     Refusal {
         attempts: u64,
         offers: u64,
@@ -69,7 +69,7 @@ impl Batch {
     }
 }
 
-/// Which records of a batch the sink did not take.
+/// The records of a batch that the sink did not accept.
 enum NotTaken {
     None,
     Some(Vec<usize>),
@@ -87,7 +87,7 @@ impl NotTaken {
 }
 
 impl Worker {
-    /// Hands the batch to the sink.
+    /// Passes the batch to the sink.
     pub(super) fn write(&mut self) {
         if self.batch.records.is_empty() || self.shared.abort.load(Ordering::Acquire) {
             self.batch.clear();
@@ -97,7 +97,8 @@ impl Worker {
         self.batch.records.reserve(MAX_BATCH);
         let not_taken = match self.sink.write_batch(records) {
             Called::Done(()) => NotTaken::None,
-            // It is not known what the sink has taken of it, and nobody asks any longer.
+            // It is not known which records the sink has accepted, and nobody needs to know any
+            // longer.
             Called::GivenUp => return,
             Called::Panicked(writes) => {
                 self.shared.set_trouble(Some(SinkError::Panicked));
@@ -140,7 +141,7 @@ impl Worker {
         self.account.arrived(entry.seq);
     }
 
-    /// The sink panicked at it: its number is lost, like one that the queue could not take.
+    /// The sink panicked at the record. Its number is lost, as if the queue had been full.
     fn not_taken(&mut self, entry: Entry) {
         match entry.role {
             Role::Plain | Role::Begin(_) => {}
@@ -149,7 +150,7 @@ impl Worker {
             Role::Loss(loss, attempts) => {
                 self.account.lost(*loss);
                 self.lost_attempts = self.lost_attempts.saturating_add(attempts);
-                // A sink that panics at each report is not asked without a pause.
+                // If the sink panics at each report, there is a pause between the reports.
                 let now = self.shared.clock.monotonic();
                 self.timers.pause_loss_reports(now, SHED_REPORT_INTERVAL);
             }
@@ -158,7 +159,7 @@ impl Worker {
         self.lose_taken(entry.kind, entry.seq, entry.ts_ms, entry.own);
     }
 
-    /// Asks the sink whether all it took is durable.
+    /// Asks the sink whether everything that it accepted is durable.
     pub(super) fn sync(&mut self) -> Result<(), SinkError> {
         let written = self.shared.written.load(Ordering::Relaxed);
         let result = match self.sink.flush() {
@@ -180,10 +181,10 @@ impl Worker {
         result
     }
 
-    // ---- Questions ----------------------------------------------------------------------------------------------------
+    // ---- Questions ----
 
-    /// The questions that can be answered now: new ones, and those that were held because records
-    /// are held back.
+    /// The questions that can be answered now: new ones, and questions that waited for held
+    /// records.
     pub(super) fn questions(&mut self) -> Vec<Ask> {
         let mut asks: Vec<Ask> = (0..self.shared.asks.len())
             .map_while(|_| self.shared.asks.pop())
@@ -202,7 +203,7 @@ impl Worker {
         asks
     }
 
-    /// One sync answers all that wait, but for those whose records wait for room.
+    /// Answers all waiting questions with one sync, except those whose records wait for space.
     pub(super) fn answer(&mut self, asks: Vec<Ask>) {
         let synced = self.sync();
         for ask in asks {

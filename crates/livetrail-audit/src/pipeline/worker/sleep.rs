@@ -1,23 +1,25 @@
-//! How long the worker sleeps between two looks.
+//! The worker's pause between two rounds.
 
 use std::time::Duration;
 
 /// The next pause.
 ///
-/// From 0.5 to 2 ms after it found something, doubling to 10 ms; for small queues to less, so that a burst of 250,000 records a
-/// second finds room during a sleep, down to queues of 256.
+/// It is 0.5 to 2 ms after the worker found something, and doubles up to 10 ms. Small queues have
+/// shorter pauses, down to queues of 256. So a burst of 250,000 records per second fits into the
+/// queue during a pause.
 pub(super) struct Sleep {
     shortest: Duration,
     longest: Duration,
     now: Duration,
-    /// For how long nothing was found.
+    /// The time since the worker last found something.
     silent: Duration,
 }
 
-/// After this long without a record the worker sleeps until it is woken.
+/// After this long without a record the worker sleeps until an offer wakes it.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
-/// But no longer than this at once: a host's clock may be ahead of what it was when something became due.
+/// The longest such sleep. A host's clock may move forward during it, so that something is due
+/// earlier.
 pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
 impl Sleep {
@@ -44,7 +46,7 @@ impl Sleep {
         self.now
     }
 
-    /// Whether nothing has come for long.
+    /// Whether nothing has come for a long time.
     pub(super) fn is_silent(&self) -> bool {
         self.silent >= IDLE_AFTER
     }

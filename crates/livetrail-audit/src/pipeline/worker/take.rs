@@ -1,4 +1,4 @@
-//! From an offer to a record in the batch: what there is room for, what waits for room, and what is lost.
+//! Turns offers into records of the batch. Decides which of them are written, held or lost.
 
 use livetrail_engine::SessionId;
 use livetrail_record::{AuditRecord, LossKind};
@@ -11,7 +11,7 @@ use crate::pipeline::refusals::{Aggregate, Refused, peer_of};
 use crate::pipeline::sync::Ordering;
 use crate::sink::{AuditSink, RecordClass};
 
-/// What the sink has room for.
+/// The classes for which the sink has space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
     refusals: bool,
@@ -35,10 +35,10 @@ impl Room {
     }
 }
 
-/// What becomes of an offer.
+/// The fate of an offer.
 enum Fate {
     Write,
-    /// It waits for room.
+    /// The record waits for space.
     Park,
     Lose,
 }
@@ -48,9 +48,11 @@ impl Worker {
         self.room = Room::of(&*self.shared.sink);
     }
 
-    /// Takes from the queue, and all refusals that there are: those that happened before a success that is taken now are among
-    /// them. One that comes after numbers that were not seen yet is kept for the next look, which finds these. Gives how many
-    /// offers it found.
+    /// Takes records from the queue, and all refusals. So it has all refusals that happened before
+    /// a success in this batch.
+    ///
+    /// If a refusal comes after numbers that were not seen yet, it stays for the next round, which
+    /// finds them. Returns the number of offers that it found.
     pub(super) fn pop_batch(&mut self) -> usize {
         debug_assert!(self.popped.is_empty(), "every popped offer was taken");
         let intake = &self.shared.intake;
@@ -63,7 +65,7 @@ impl Worker {
         intake.drained(self.accounted);
         let highest = self.popped.iter().map(|offered| offered.seq + 1).max();
         self.seen = self.seen.max(highest.unwrap_or_default());
-        // What was offered before these has been popped by now.
+        // The offers before these have been popped by now.
         self.popped.append(&mut self.early);
         for _ in 0..intake.refusals.len() {
             let Some(refusal) = intake.refusals.pop() else {
@@ -90,7 +92,7 @@ impl Worker {
         found
     }
 
-    /// Takes ends that the queue had no slot for.
+    /// Takes the ends that found no slot in the queue.
     pub(super) fn take_waiting(&mut self, waiting: Vec<Offered>) {
         if waiting.is_empty() {
             return;
@@ -102,8 +104,8 @@ impl Worker {
     }
 
     fn take_popped(&mut self) {
-        // Producers that number at the same moment may queue the other way round. A refusal stands before the number that was
-        // next when it happened.
+        // If two producers take numbers at the same time, their records may be queued in the other
+        // order. A refusal comes before the number that was next when it happened.
         self.popped.sort_by_key(|offered| {
             (
                 offered.seq,
@@ -136,8 +138,8 @@ impl Worker {
         }
     }
 
-    /// What becomes of an offer, by its class and by what there is of its session. A record never comes after the last one of its
-    /// session, nor its last one before its first.
+    /// The fate of an offer, by its class and by the state of its session. A record never comes
+    /// after its session's last record, and a last record never comes before the first one.
     fn fate(&self, part: Part, offered: &Offered) -> Fate {
         let session = offered.what.session();
         if session
@@ -150,7 +152,8 @@ impl Worker {
         match part {
             Part::Operator => Fate::Write,
             Part::End | Part::Cause if is_open => Fate::Write,
-            // Its session is not on record: it is worth no more than the session's first record was.
+            // The session is not on record. So this record is as important as the session's first
+            // record was.
             Part::End | Part::Cause => written_or(self.room.strict, Fate::Lose),
             Part::Begin { publish } if self.shared.sheds(publish) => {
                 written_or(self.room.best_effort, Fate::Lose)
@@ -165,7 +168,7 @@ impl Worker {
     fn take_for_sink(&mut self, part: Part, offered: Offered) {
         let session = offered.what.session();
         if let (Part::End, Some(session)) = (part, session) {
-            // What is held back of the session can no longer be written.
+            // After the end, the session's held records can no longer be written.
             for late in self.parked.remove(&session) {
                 self.lose(&late);
             }
@@ -198,7 +201,7 @@ impl Worker {
         self.push(seq, record, role, false);
     }
 
-    // ---- Refusals -----------------------------------------------------------------------------------------------------
+    // ---- Refusals ----
 
     fn refuse(&mut self, offered: Offered) {
         let now = self.shared.clock.monotonic();
@@ -223,7 +226,8 @@ impl Worker {
         }
     }
 
-    /// A record of refusals, or a number for it that is lost when there is no room for such records.
+    /// Adds a record of refusals. If there is no space for such records, only takes a number, which
+    /// is lost.
     pub(super) fn push_refusal(&mut self, aggregate: Aggregate) {
         let Aggregate {
             mut record,
@@ -245,9 +249,9 @@ impl Worker {
         self.lose_refusals(attempts, offers);
     }
 
-    // ---- Losses -------------------------------------------------------------------------------------------------------
+    // ---- Losses ----
 
-    /// As if the queue had been full.
+    /// Counts a record as lost, as if the queue had been full.
     fn lose(&mut self, offered: &Offered) {
         self.lost_again += 1;
         self.shared.intake.lose(offered);
@@ -265,7 +269,7 @@ impl Worker {
         lost.fetch_add(attempts, Ordering::Relaxed);
     }
 
-    /// Writes what was held back, when there is room for it.
+    /// Writes the held records if there is space for them.
     pub(super) fn unpark(&mut self) {
         while self.room.strict && !self.parked.is_empty() {
             for _ in 0..MAX_BATCH {

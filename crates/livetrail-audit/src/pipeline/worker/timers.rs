@@ -1,21 +1,21 @@
-//! When the worker's periodic work is due.
+//! The times at which the worker's periodic work is due.
 
 use std::time::Duration;
 
 /// How often the worker searches for sessions whose end was dropped.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What is due again and again, and the next report of losses.
+/// The periodic work, and the next report of losses.
 #[derive(Debug)]
 pub(super) struct Timers {
     heartbeat: Every,
     sweep: Every,
     sync: Every,
-    /// Before this time no loss is reported.
+    /// The earliest time of the next report of losses.
     loss_report: Duration,
 }
 
-/// What is due at one time.
+/// The work that is due at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) heartbeat: bool,
@@ -27,19 +27,19 @@ pub(super) struct Due {
 /// One period.
 #[derive(Debug)]
 struct Every {
-    /// `None` is never.
+    /// The interval; `None` means never.
     interval: Option<Duration>,
     next: Option<Duration>,
 }
 
 impl Every {
-    /// What would be due after the end of time is never due.
+    /// A time after the end of the clock's range is never due.
     fn new(interval: Option<Duration>, now: Duration) -> Self {
         let next = interval.and_then(|interval| now.checked_add(interval));
         Self { interval, next }
     }
 
-    /// Whether it is due. If so, it is due again after an interval from now.
+    /// Whether the work is due. If so, it is due again one interval from now.
     fn is_due(&mut self, now: Duration) -> bool {
         let is_due = self.next.is_some_and(|next| next <= now);
         if is_due {
@@ -50,7 +50,7 @@ impl Every {
 }
 
 impl Timers {
-    /// The first heartbeat and sync are due after an interval each; `None` means never.
+    /// The first heartbeat and the first sync are due after one interval each. `None` means never.
     pub(super) fn new(heartbeat: Option<Duration>, sync: Option<Duration>, now: Duration) -> Self {
         Self {
             heartbeat: Every::new(heartbeat, now),
@@ -60,7 +60,7 @@ impl Timers {
         }
     }
 
-    /// What is due now. It counts as done.
+    /// The work that is due now. It counts as done.
     pub(super) fn due(&mut self, now: Duration) -> Due {
         Due {
             heartbeat: self.heartbeat.is_due(now),
@@ -69,7 +69,7 @@ impl Timers {
         }
     }
 
-    /// When something is due next. A sync is due only if there is something to sync.
+    /// The next time at which work is due. A sync is due only if there is something to sync.
     pub(super) fn next_due(&self, unsynced: bool) -> Option<Duration> {
         let sync = self.sync.next.filter(|_| unsynced);
         [self.heartbeat.next, self.sweep.next, sync]
@@ -78,12 +78,12 @@ impl Timers {
             .min()
     }
 
-    /// Whether a loss may be reported.
+    /// Whether a loss may be reported now.
     pub(super) fn may_report_loss(&self, now: Duration) -> bool {
         now >= self.loss_report
     }
 
-    /// The next loss is reported after this pause.
+    /// Delays the next report of losses by this pause.
     pub(super) const fn pause_loss_reports(&mut self, now: Duration, pause: Duration) {
         self.loss_report = now.saturating_add(pause);
     }
