@@ -1,4 +1,5 @@
-//! The example has all keys of the code, precedence, and the errors of wrong settings.
+//! Tests of the example, which must match the code, of precedence, and of the errors of wrong
+//! settings.
 
 use std::collections::BTreeSet;
 
