@@ -15,25 +15,25 @@ pub enum AuditError {
     /// A file could not be opened.
     #[error("cannot open {}", path.display())]
     Open {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The torn last line of a crash could not be removed.
     #[error("cannot cut off the torn last line of {}", path.display())]
     Repair {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A file could not be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A line of a trail is not a record.
@@ -41,7 +41,7 @@ pub enum AuditError {
     Line {
         /// The number of the line, from 1.
         line: u64,
-        /// Why.
+        /// The cause.
         source: RecordError,
     },
     /// A line of a trail is longer than any record's line.
@@ -65,7 +65,7 @@ pub enum AuditError {
     Entry {
         /// The index of the entry, from 0.
         index: u64,
-        /// Why.
+        /// The cause.
         source: RecordError,
     },
     /// The queue would be too long.
@@ -81,7 +81,7 @@ pub enum AuditError {
     Thread {
         /// The name of the thread.
         name: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The operating system gave no random bytes.

@@ -91,7 +91,7 @@ impl LedgerSink {
     /// time. [`close`](Self::close) the sink after the pipeline.
     ///
     /// # Errors
-    /// As [`Builder::open`].
+    /// The errors of [`Builder::open`].
     pub fn open(
         builder: Builder,
         clock: impl Clock,

@@ -56,7 +56,7 @@ pub enum SecretError {
         key: String,
         /// The path of the file.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// Other users may write the file.

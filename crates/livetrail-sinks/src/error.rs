@@ -24,7 +24,7 @@ pub enum SinksError {
     Secret {
         /// The key that names the file or the variable.
         key: String,
-        /// Why.
+        /// The cause.
         source: SecretError,
     },
     /// A secret is not given, or given in several ways.
@@ -33,9 +33,9 @@ pub enum SinksError {
     /// The value of a header cannot be read from its file or environment variable.
     #[error("header {name:?}")]
     HeaderValue {
-        /// The header.
+        /// The name of the header.
         name: String,
-        /// Why.
+        /// The cause.
         source: Box<Self>,
     },
     /// The address is invalid. The error does not repeat it, because it may have a password in it.
@@ -66,9 +66,9 @@ pub enum SinksError {
     /// A file with keys or certificates cannot be read.
     #[error("cannot read {}", path.display())]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// A file or directory cannot be written.
@@ -76,13 +76,13 @@ pub enum SinksError {
     Write {
         /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// A file has no key or no certificate in it, or one that cannot be used.
     #[error("{}: {what}", path.display())]
     Pem {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// What is wrong with it.
         what: String,
@@ -105,14 +105,14 @@ pub enum SinksError {
         "the header {name:?} cannot be sent: check its name and its value, of which there must be one line, and that there are at most 32"
     )]
     Header {
-        /// Its name.
+        /// The name of the header.
         name: String,
     },
     /// Syslog has no such facility.
     #[cfg(feature = "syslog")]
     #[error("{facility} is no facility of syslog: 0 to 23, of which 13 is log audit")]
     Facility {
-        /// The number.
+        /// The number of the facility.
         facility: u8,
     },
     /// The system cannot start a thread.
@@ -123,7 +123,7 @@ pub enum SinksError {
     Connect {
         /// The destination.
         place: String,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
     /// A step of the set-up failed. The earlier steps of the same version were undone.
@@ -133,7 +133,7 @@ pub enum SinksError {
         step: String,
         /// The destination.
         place: String,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
     /// A setting of a bucket is out of bounds.

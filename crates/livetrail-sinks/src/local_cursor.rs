@@ -136,7 +136,7 @@ impl Claim {
     /// The destination has accepted the notice that these entries are missing.
     ///
     /// # Errors
-    /// As [`commit`](Self::commit).
+    /// The errors of [`commit`](Self::commit).
     pub async fn commit_gap(self, gap: &Gap) -> Result<(), ReplicaError> {
         let moved = Cursor {
             next: gap.missing.end,

@@ -1,7 +1,7 @@
 //! `[[sink]]`: the settings of a sink. Its kind is the table in it: `[sink.postgres]`.
 //!
 //! The settings of all kinds are in every build, so that a configuration is checked in the same way
-//! everywhere. A kind that this build leaves out is refused when the sink is built.
+//! everywhere. If this build does not have a kind, building a sink of that kind fails.
 //!
 //! A new kind needs these parts: a folder with `settings.rs` (trait `Settings`) and `build.rs`
 //! (trait `Build`), a line of the table at the end of this file, and its feature.
@@ -87,7 +87,7 @@ pub(crate) trait Build {
     fn build(&self, name: &str, cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError>;
 }
 
-/// What a program gives to the sinks that it builds.
+/// The values that a program provides to the sinks that it builds.
 #[derive(Debug, Clone)]
 pub struct SinkContext<'a> {
     /// The directory for the cursors of sinks whose destination cannot report what it holds.

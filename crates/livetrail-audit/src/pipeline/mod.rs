@@ -47,8 +47,8 @@ use crate::sink::AuditSink;
 ///
 /// - Offering a record (an observer's hook, or [`record`](Self::record)) never waits. It takes a
 ///   number and tries a bounded queue once. It does not allocate, makes no system call, takes no
-///   lock and wakes no thread. There is one exception: the first offer after a second or more
-///   without any wakes the worker with one system call, if the worker sleeps by then.
+///   lock and wakes no thread. There is one exception: after a second or more without offers, the
+///   worker may sleep, and the next offer wakes it with one system call.
 /// - If the queue is full, the record is dropped, and [`dropped`](Self::dropped) increases by one.
 ///   A `records_dropped` record reports the count for each action, with the first and the last
 ///   number and time. It comes as soon as everything up to there is accounted for. If the sink
@@ -439,7 +439,7 @@ pub enum Status {
     Failing {
         /// The start of the failure, in milliseconds since 1970 UTC, as far as it was noticed.
         since_ms: u64,
-        /// Why.
+        /// The cause.
         error: SinkError,
     },
     /// The pipeline is closed.

@@ -24,8 +24,8 @@ struct Open {
     forsaken: bool,
 }
 
-/// The sessions by their ids. These bound them: the engine's live sessions, and the ends that wait or
-/// were dropped since the last sweep.
+/// The sessions by their ids. Their number is bounded by the engine's live sessions and by the
+/// ends that wait or were dropped since the last sweep.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     open: HashMap<Uuid, Open>,

@@ -39,8 +39,8 @@
 //! The lines `first`, `since` and `inode` identify the file. Most cursors have no line `hand_over`.
 //!
 //! - **[`Format::Lines`]** is the tab-separated line of `livetrail_record::encode_line`. In place
-//!   of an entry that is not a record there is the line of a free-form event: time 0, label `no
-//!   record`, and the entry's `index` and `leaf`.
+//!   of an entry that is not a record there is the line of a free-form event. It has time 0, the
+//!   label `no record`, and the entry's `index` and `leaf`.
 //! - **[`Format::Json`]** is `{"index":N,"leaf":"…","record":{…}}`. The record is the entry's exact
 //!   bytes, so a reader can compute `leaf` again. An entry that is not a record has
 //!   `"entry_base64":"…"` in place of `"record"`.

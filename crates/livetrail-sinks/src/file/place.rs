@@ -15,7 +15,7 @@ const DIGITS: usize = 20;
 /// The paths of a file and its companions.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    /// The file.
+    /// The path of the file.
     pub(super) file: PathBuf,
     pub(super) cursor: PathBuf,
     pub(super) new_cursor: PathBuf,

@@ -16,7 +16,7 @@ const LEAST_ROTATE_EVERY: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
     /// The form of a line.
     #[serde(default)]

@@ -58,7 +58,7 @@ impl Kafka {
     /// or one if these settings accept one.
     ///
     /// # Errors
-    /// As [`set_up`].
+    /// The errors of [`set_up`].
     pub fn set_up(
         &self,
         target: &KafkaTarget,

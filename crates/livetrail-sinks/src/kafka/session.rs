@@ -75,7 +75,7 @@ impl Session {
         })
     }
 
-    /// The next index.
+    /// The index after the last record.
     pub(super) const fn next(&self) -> u64 {
         self.next
     }

@@ -13,7 +13,7 @@ use crate::settings::Settings;
 pub struct Kafka {
     /// The brokers to ask first, each as `HOST:PORT`.
     pub brokers: Vec<String>,
-    /// The topic.
+    /// The name of the topic.
     pub topic: String,
     /// The partition. `None` means partition 0.
     #[serde(default)]
@@ -54,10 +54,10 @@ pub enum SaslMechanism {
     /// The client sends the password itself: over TLS only, unless the brokers are on this machine.
     #[serde(rename = "plain")]
     Plain,
-    /// RFC 7677, with SHA-256.
+    /// SCRAM with SHA-256 (RFC 7677).
     #[serde(rename = "scram-sha-256")]
     ScramSha256,
-    /// The same with SHA-512.
+    /// SCRAM with SHA-512.
     #[default]
     #[serde(rename = "scram-sha-512")]
     ScramSha512,
@@ -80,7 +80,7 @@ pub enum Weakness {
     /// `unclean.leader.election.enable`: a replica that is behind may become the leader. Then the
     /// topic loses the records that this replica does not have. `unclean-election`.
     UncleanElection,
-    /// The broker does not say what the settings are. `unknown-settings`.
+    /// The broker does not report the settings. `unknown-settings`.
     UnknownSettings,
 }
 

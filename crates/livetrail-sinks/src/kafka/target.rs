@@ -189,7 +189,7 @@ impl KafkaTarget {
         &self.brokers
     }
 
-    /// The topic.
+    /// The name of the topic.
     #[must_use]
     pub fn topic(&self) -> &str {
         &self.topic

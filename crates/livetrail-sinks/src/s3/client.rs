@@ -23,7 +23,7 @@ use crate::error::SinksError;
 /// Returns the time in seconds since 1970. Each signature and each retention has it.
 pub type UnixSeconds = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// An answer.
+/// A server's answer.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,

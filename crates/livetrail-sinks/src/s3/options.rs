@@ -46,7 +46,7 @@ impl Retention {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct S3Options {
-    /// The bucket.
+    /// The bucket's name, region and server.
     pub bucket: Bucket,
     /// The prefix of all keys, without a slash at either end. It may be empty.
     pub prefix: String,

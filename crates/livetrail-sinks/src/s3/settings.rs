@@ -17,7 +17,7 @@ const MAX_BATCH_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3 {
-    /// The bucket.
+    /// The name of the bucket.
     pub bucket: String,
     /// The prefix of all keys.
     #[serde(default)]

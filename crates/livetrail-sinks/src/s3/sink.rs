@@ -1,4 +1,4 @@
-//! The sink.
+//! The sink for a bucket.
 
 use std::fmt;
 
