@@ -96,6 +96,13 @@ pub(crate) fn all() -> Vec<Step> {
             docs,
         ),
         step(
+            "registry",
+            "each crate can be packed for the registry, with its licence and its page",
+            &[],
+            false,
+            registry,
+        ),
+        step(
             "platforms",
             "what is meant for other systems compiles for them",
             &[],
@@ -253,6 +260,15 @@ fn doc_tests(context: &mut Context) -> Result<Outcome> {
 fn docs(context: &mut Context) -> Result<Outcome> {
     let mut command = context.cargo(&["doc", "--locked", "--workspace", "--no-deps"]);
     command.env("RUSTDOCFLAGS", "-D warnings");
+    context.must(command)?;
+    Ok(Outcome::nothing_to_add())
+}
+
+/// Packs each library and the server. What is packed is not compiled again.
+fn registry(context: &mut Context) -> Result<Outcome> {
+    let mut command = context.cargo(&["package", "--locked", "--workspace"]);
+    command.args(["--exclude", "xtask", "--exclude", SYSTEM]);
+    command.args(["--no-verify", "--allow-dirty"]);
     context.must(command)?;
     Ok(Outcome::nothing_to_add())
 }
