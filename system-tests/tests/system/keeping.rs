@@ -112,8 +112,8 @@ fn a_trail_gets_new_keys_on_record_and_whoever_trusts_the_old_ones_learns_of_the
         assert_eq!(report.rotations.len(), 2, "{report}");
         assert!(report.rotations.iter().all(|one| one.accepted), "{report}");
     }
-    // So does an auditor with the first signing key, with only the site: the running server's, or a
-    // copy.
+    // An auditor who has only the first signing key and the site accepts the changes, too: on the
+    // running server's site and on a copy.
     let first = server.file("first.vkey");
     std::fs::write(&first, &lines(&old)[0]).expect("a key to write");
     let site = server.file("site");

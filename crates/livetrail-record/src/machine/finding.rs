@@ -83,8 +83,8 @@ pub enum Rule {
     /// A session continues in another boot than the one that opened it.
     #[error("the session belongs to another boot")]
     WrongBoot,
-    /// A record contradicts itself about the attempts for which it stands, or it has such facts
-    /// although it stands for none.
+    /// The counts and times of an aggregated record contradict each other, or a record has them
+    /// although it is not aggregated.
     #[error("what the record says of refused attempts contradicts itself")]
     RefusalMalformed,
     /// An eviction or a reaping is followed by an end with another reason.
