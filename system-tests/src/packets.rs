@@ -71,6 +71,21 @@ impl Packets {
     /// When they are not; the message says where they part.
     #[track_caller]
     pub fn assert_continue(&self, published: &Self, whole: bool) {
+        let missing = self.missing_at_end(published);
+        assert!(
+            !whole || missing == 0,
+            "the last {missing} packets are missing"
+        );
+    }
+
+    /// The number of packets at the end of `published` that these packets lack, with the checks of
+    /// [`assert_continue`](Self::assert_continue).
+    ///
+    /// # Panics
+    /// When these packets do not continue `published`; the message says where they part.
+    #[track_caller]
+    #[must_use]
+    pub fn missing_at_end(&self, published: &Self) -> usize {
         let video = Stretch::find("video", &self.video, &published.video);
         let audio = Stretch::find("audio", &self.audio, &published.audio);
         assert!(
@@ -87,10 +102,7 @@ impl Packets {
             apart <= 1,
             "audio and video have drifted apart by {apart} ms"
         );
-        if whole {
-            assert_eq!(video.missing, 0, "the last video packets are missing");
-            assert_eq!(audio.missing, 0, "the last audio packets are missing");
-        }
+        video.missing + audio.missing
     }
 }
 

@@ -133,10 +133,12 @@ fn gstreamer_publishes_and_gstreamer_plays() {
 
     tool::assert_decodes(&played);
     // GStreamer's sink may close before it has sent its last packet; its viewers have received all
-    // that arrived.
+    // that arrived. GStreamer's source drops the one packet that it holds when it learns of the end
+    // before its pipeline has taken that packet.
     let seen = Packets::of(&seen);
     seen.assert_continue(&Packets::of(&sent), false);
-    Packets::of(&played).assert_continue(&seen, true);
+    let missing = Packets::of(&played).missing_at_end(&seen);
+    assert!(missing <= 1, "the last {missing} packets are missing");
     server.stop().assert_sessions(&[
         Story::new("rtmp", "live/gst").published("client_closed"),
         Story::new("rtmp", "live/gst").played("stream_ended"),
