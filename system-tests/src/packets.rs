@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the last video packets are missing")]
+    #[should_panic(expected = "the last 1 packets are missing")]
     fn a_lost_end_is_found() {
         let mut played = from(4, 0);
         played.video.pop();
