@@ -12,7 +12,7 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
-pub use bounds::{Bound, Bounds};
+pub use bounds::{Bound, Bounds, key_within};
 pub use modes::{readable_by_others, refusal, writable_by_others};
 pub use secret::{Secret, SecretError};
 pub use tls::TlsFiles;

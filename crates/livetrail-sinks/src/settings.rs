@@ -53,8 +53,8 @@ pub(crate) trait Settings {
         None
     }
 
-    /// Adds the bounds of the settings. `at` is the key of the kind's table.
-    fn bounds(&self, _at: &str, _bounds: &mut Bounds) {}
+    /// Adds the bounds of the settings.
+    fn bounds(&self, _bounds: &mut Bounds) {}
 
     /// Changes the options of the replicator for this kind.
     fn adjust(&self, _options: &mut ReplicaOptions) {}
@@ -257,15 +257,14 @@ impl Sink {
             .flat_map(|(_, settings)| settings.secret_files())
     }
 
-    /// Adds the bounds of each setting. `at` is this sink's key, such as `sink[0]`.
-    pub fn bounds(&self, at: &str, bounds: &mut Bounds) {
-        let key = |name: &str| format!("{at}.{name}");
-        bounds.span(&key("patience"), self.patience, 1, 3_650 * DAY_S);
-        bounds.span(&key("attempt_timeout"), self.attempt_timeout, 1, 3_600);
-        bounds.number(&key("batch_records"), self.batch_records, 1, 1_000_000, "");
-        bounds.bytes(&key("batch_size"), self.batch_size, 1, 256 << 20);
+    /// Adds the bounds of each setting, with keys that are relative to this sink.
+    pub fn bounds(&self, bounds: &mut Bounds) {
+        bounds.span("patience", self.patience, 1, 3_650 * DAY_S);
+        bounds.span("attempt_timeout", self.attempt_timeout, 1, 3_600);
+        bounds.number("batch_records", self.batch_records, 1, 1_000_000, "");
+        bounds.bytes("batch_size", self.batch_size, 1, 256 << 20);
         for (kind, settings) in self.given() {
-            settings.bounds(&key(kind), bounds);
+            bounds.section(kind, |bounds| settings.bounds(bounds));
         }
     }
 

@@ -8,9 +8,12 @@ use livetrail_engine::{
 use serde::Deserialize;
 use std::path::PathBuf;
 
-use livetrail_settings::SecretText;
+use livetrail_settings::{Bounds, SecretText};
 
-use super::types::{self, NamedSecret};
+use super::{
+    section::{Section, Wrong, check_names, check_secret},
+    types::{self, NamedSecret},
+};
 
 /// Rules for who may publish and play.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -125,6 +128,78 @@ impl Auth {
             chain = chain.then(AllowAll(Grant::Play));
         }
         Ok(chain)
+    }
+}
+
+impl Section for Auth {
+    fn bounds(&self, list: &mut Bounds) {
+        let compared = ": each is compared with every attempt";
+        list.number("key", self.key.len(), 0, 10_000, compared);
+        list.number("token_key", self.token_key.len(), 0, 1_000, compared);
+        list.number("allow_ips", self.allow_ips.len(), 0, 10_000, compared);
+        list.number("deny_ips", self.deny_ips.len(), 0, 10_000, compared);
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        let keys = self.key.iter().map(|key| &key.name).enumerate();
+        let keys = keys.map(|(i, name)| (format!("key[{i}].name"), name));
+        let token_keys = self.token_key.iter().map(|key| &key.name).enumerate();
+        let token_keys = token_keys.map(|(i, name)| (format!("token_key[{i}].name"), name));
+        check_names(keys.chain(token_keys))?;
+        self.check_keys()?;
+        self.check_rules()?;
+        if let Err(error) = self.chain() {
+            let is_short =
+                |key: &NamedSecret| key.secret.as_ref().is_none_or(|s| s.expose().len() < 32);
+            let at = self.token_key.iter().position(is_short).unwrap_or(0);
+            return Err(Wrong::new(format!("token_key[{at}]"), error.to_string()));
+        }
+        Ok(())
+    }
+}
+
+impl Auth {
+    /// A secret must be long enough, and must not belong to two keys for the same stream.
+    fn check_keys(&self) -> Result<(), Wrong> {
+        for (i, key) in self.key.iter().enumerate() {
+            let at = format!("key[{i}]");
+            check_secret(key.secret.as_ref()).map_err(|wrong| wrong.within(&at))?;
+            let mut before = self.key.iter().take(i);
+            if let Some(other) =
+                before.find(|other| other.secret == key.secret && key.overlaps(other))
+            {
+                let problem = format!(
+                    "has the secret of {:?}, and both are good for the same stream: the record could not say which it was",
+                    other.name
+                );
+                return Err(Wrong::new(at, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody must be able to publish and to play, and an allowed network must not be denied.
+    fn check_rules(&self) -> Result<(), Wrong> {
+        for (what, rule, other) in [
+            ("publish", self.publish, GrantName::Play),
+            ("play", self.play, GrantName::Publish),
+        ] {
+            let granted =
+                !self.token_key.is_empty() || self.key.iter().any(|key| key.grant != other);
+            if rule == AdmissionRule::Keys && !granted {
+                let problem = format!(
+                    "is \"keys\", and no key grants it: nobody could {what}; add an [[auth.key]] or an [[auth.token_key]]"
+                );
+                return Err(Wrong::new(what, problem));
+            }
+        }
+        for (i, net) in self.allow_ips.iter().enumerate() {
+            if let Some(denied) = self.deny_ips.iter().find(|denied| denied.contains(net)) {
+                let problem = format!("{net} is within {denied}, which auth.deny_ips refuses");
+                return Err(Wrong::new(format!("allow_ips[{i}]"), problem));
+            }
+        }
+        Ok(())
     }
 }
 

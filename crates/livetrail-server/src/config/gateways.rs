@@ -5,9 +5,17 @@ use std::{net::SocketAddr, time::Duration};
 use livetrail_egress::EgressConfig;
 use livetrail_http::HttpConfig;
 use livetrail_rtmp::RtmpConfig;
+use livetrail_settings::Bounds;
 use serde::Deserialize;
 
-use super::{Span, address, types};
+use super::{
+    Span, address,
+    section::{DAY_S, Section},
+    types,
+};
+
+/// The cost of the most connections.
+const CONNECTIONS: &str = ", which take 12 GB and as many open files";
 
 /// Whether many writes become one system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -79,6 +87,32 @@ impl Rtmp {
     }
 }
 
+impl Section for Rtmp {
+    fn bounds(&self, list: &mut Bounds) {
+        let most = 1_000_000;
+        list.number(
+            "max_connections",
+            self.max_connections,
+            1,
+            most,
+            CONNECTIONS,
+        );
+        list.number(
+            "max_connections_per_ip",
+            self.max_connections_per_ip,
+            0,
+            most,
+            "",
+        );
+        list.span("handshake_timeout", self.handshake_timeout, 1, 3_600);
+        list.span("command_timeout", self.command_timeout, 1, 3_600);
+        list.span("pause_timeout", self.pause_timeout, 1, DAY_S);
+        list.span("write_stall_timeout", self.write_stall_timeout, 1, 3_600);
+        list.number("egress_threads", self.egress_threads, 0, 256, "");
+        list.span("send_interval", self.send_interval, 0, 1);
+    }
+}
+
 /// The HTTP gateway.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -125,6 +159,30 @@ impl Http {
         config.egress = egress(self.egress_threads, self.send_interval.0, self.io_uring);
         config.playback.allow_origin = self.allow_origin.header();
         config
+    }
+}
+
+impl Section for Http {
+    fn bounds(&self, list: &mut Bounds) {
+        let most = 1_000_000;
+        list.number(
+            "max_connections",
+            self.max_connections,
+            1,
+            most,
+            CONNECTIONS,
+        );
+        list.number(
+            "max_connections_per_ip",
+            self.max_connections_per_ip,
+            0,
+            most,
+            "",
+        );
+        list.span("header_timeout", self.header_timeout, 1, 3_600);
+        list.span("write_stall_timeout", self.write_stall_timeout, 1, 3_600);
+        list.number("egress_threads", self.egress_threads, 0, 256, "");
+        list.span("send_interval", self.send_interval, 0, 1);
     }
 }
 

@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use livetrail_settings::{Secret, SecretError, SecretText, beside, refusal, writable_by_others};
+use livetrail_settings::{Secret, SecretError, SecretText, refusal, writable_by_others};
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, LogFormat, NamedSecret, ServeOverrides, bounds,
-    check::check,
+    Config, ConfigError, LogFormat, NamedSecret, ServeOverrides,
+    check::{bound_of, check},
     place::{Place, Source},
     types::LogFilter,
 };
@@ -128,11 +128,7 @@ pub(crate) fn load(
     }
     apply(&mut config, overrides);
     let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
-    let trail = &mut config.trail;
-    beside(
-        base,
-        [&mut trail.signer_key_file, &mut trail.cosigner_key_file],
-    );
+    config.trail.resolve(base);
     for sink in &mut config.sink {
         sink.resolve(base);
     }
@@ -187,7 +183,7 @@ fn in_plain_words(message: &str, key: Option<&str>, line: Option<&str>) -> Strin
         "u64" | "usize" => None,
         _ => return message.to_owned(),
     };
-    let bound = key.and_then(bounds::of);
+    let bound = key.and_then(bound_of);
     let allowed = match (bound, most) {
         (Some(bound), _) => format!("a number, {}", bound.allowed()),
         (None, Some(most)) => format!("a number, 0 to {most}"),

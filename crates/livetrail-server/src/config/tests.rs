@@ -1,7 +1,7 @@
 //! Tests of the example, which must match the code, of precedence, and of the errors of wrong
 //! settings.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use livetrail_sinks::settings::{Format as LineFormat, SaslMechanism as Sasl, Weakness as Accept};
 
@@ -612,7 +612,7 @@ fn every_number_size_and_span_of_the_example_has_an_upper_bound() {
             // The type has fewer bits.
             Err(_) => true,
             Ok(config) => {
-                let wrong: Vec<_> = bounds::all(&config)
+                let wrong: Vec<_> = check::bounds(&config)
                     .into_iter()
                     .filter(|bound| bound.problem().is_some())
                     .map(|bound| bound.key)
@@ -622,12 +622,12 @@ fn every_number_size_and_span_of_the_example_has_an_upper_bound() {
         };
         assert!(
             refused,
-            "{key} = {huge} is not refused: give it a bound in bounds.rs"
+            "{key} = {huge} is not refused: give it a bound in its section"
         );
     });
     assert!(tried > 45, "{tried}");
     assert!(
-        bounds::all(&Config::default())
+        check::bounds(&Config::default())
             .iter()
             .all(|bound| bound.problem().is_none())
     );

@@ -5,10 +5,14 @@ use std::{
     time::Duration,
 };
 
-use livetrail_ledger::LedgerError;
+use livetrail_ledger::{LedgerError, MAX_WITNESSES};
+use livetrail_settings::{Bounds, beside};
 use serde::Deserialize;
 
-use super::{ByteSize, Span};
+use super::{
+    ByteSize, Span,
+    section::{DAY_S, Section, Wrong},
+};
 use crate::trail::{Retention, Settings};
 
 /// The trail on disk: a ledger.
@@ -65,6 +69,12 @@ impl Default for Trail {
 }
 
 impl Trail {
+    /// Resolves paths relative to the directory of the configuration file.
+    pub(super) fn resolve(&mut self, base: &Path) {
+        let keys = [&mut self.signer_key_file, &mut self.cosigner_key_file];
+        beside(base, keys);
+    }
+
     /// The settings of the trail in this data directory.
     ///
     /// # Errors
@@ -93,6 +103,58 @@ impl Trail {
         retention.age = self.retention.map(|span| span.0);
         retention.bytes = self.retention_size.map(bytes);
         retention
+    }
+}
+
+impl Section for Trail {
+    fn bounds(&self, list: &mut Bounds) {
+        list.span("commit_interval", self.commit_interval, 0, 1);
+        list.span("checkpoint_interval", self.checkpoint_interval, 1, 60);
+        // A segment holds at least one commit, which has at most 8 MiB.
+        list.bytes("wal_segment_size", self.wal_segment_size, 9 << 20, 1 << 30);
+        list.bytes("reserve_size", self.reserve_size, 0, 64 << 30);
+        if let Some(retention) = self.retention {
+            list.span("retention", retention, 10_000, 36_500 * DAY_S);
+        }
+        if let Some(size) = self.retention_size {
+            list.bytes("retention_size", size, 1 << 20, 1 << 49);
+        }
+        list.span("witness_interval", self.witness_interval, 100, 3_600);
+        let overdue = self.witness_overdue_after;
+        list.span("witness_overdue_after", overdue, 1_000, DAY_S);
+        list.number("witness", self.witness.len(), 0, MAX_WITNESSES, "");
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        for (i, witness) in self.witness.iter().enumerate() {
+            if let Err(error) = witness.witness() {
+                let key = match &error {
+                    LedgerError::WitnessUrl { .. } => "url",
+                    _ => "key",
+                };
+                let problem = crate::chain::chain(&error);
+                return Err(Wrong::new(format!("witness[{i}].{key}"), problem));
+            }
+            let mut before = self.witness.iter().take(i);
+            if before.any(|other| other.key == witness.key) {
+                let problem = "the same witness is given twice";
+                return Err(Wrong::new(format!("witness[{i}].key"), problem));
+            }
+        }
+        if let Some(origin) = &self.origin {
+            if origin.is_empty() {
+                let problem = "is empty; leave it out to take the trail as it is";
+                return Err(Wrong::new("origin", problem));
+            }
+            crate::trail::check_origin(origin)
+                .map_err(|error| Wrong::new("origin", format!("{error:#}")))?;
+        }
+        let (signer, cosigner) = (&self.signer_key_file, &self.cosigner_key_file);
+        if signer.is_some() && signer == cosigner {
+            let problem = "is also trail.signer_key_file: each key needs a file of its own";
+            return Err(Wrong::new("cosigner_key_file", problem));
+        }
+        Ok(())
     }
 }
 

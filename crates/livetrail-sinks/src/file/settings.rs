@@ -77,16 +77,16 @@ impl Settings for File {
         Some(problem.to_owned())
     }
 
-    fn bounds(&self, at: &str, bounds: &mut Bounds) {
+    fn bounds(&self, bounds: &mut Bounds) {
         if let Some(size) = self.rotate_bytes {
-            bounds.bytes(&format!("{at}.rotate_bytes"), size, 64 << 10, 16 << 40);
+            bounds.bytes("rotate_bytes", size, 64 << 10, 16 << 40);
         }
         if let Some(every) = self.rotate_every {
             let most = 3_650 * DAY_S;
-            bounds.span(&format!("{at}.rotate_every"), every, 60_000, most);
+            bounds.span("rotate_every", every, 60_000, most);
         }
         if let Some(files) = self.keep_files {
-            bounds.number(&format!("{at}.keep_files"), files, 1, 1_000_000, "");
+            bounds.number("keep_files", files, 1, 1_000_000, "");
         }
     }
 

@@ -101,23 +101,18 @@ impl Settings for S3 {
         Some(problem.to_owned())
     }
 
-    fn bounds(&self, at: &str, bounds: &mut Bounds) {
+    fn bounds(&self, bounds: &mut Bounds) {
         for (key, kept) in [
             ("keep_entries", self.keep_entries),
             ("keep_tiles", self.keep_tiles),
             ("keep_checkpoints", self.keep_checkpoints),
         ] {
             if let Some(kept) = kept {
-                bounds.span(&format!("{at}.{key}"), kept, 1_000, 36_500 * DAY_S);
+                bounds.span(key, kept, 1_000, 36_500 * DAY_S);
             }
         }
         let most = MAX_BATCH_INTERVAL.as_secs();
-        bounds.span(
-            &format!("{at}.batch_interval"),
-            self.batch_interval,
-            0,
-            most,
-        );
+        bounds.span("batch_interval", self.batch_interval, 0, most);
     }
 
     fn adjust(&self, options: &mut ReplicaOptions) {

@@ -108,9 +108,9 @@ impl Settings for Syslog {
         Some(problem.to_owned())
     }
 
-    fn bounds(&self, at: &str, bounds: &mut Bounds) {
+    fn bounds(&self, bounds: &mut Bounds) {
         let most = MAX_FACILITY;
-        bounds.number(&format!("{at}.facility"), self.facility, 0, most, "");
+        bounds.number("facility", self.facility, 0, most, "");
     }
 
     fn secret_files(&self) -> Vec<&PathBuf> {
