@@ -37,8 +37,8 @@ pub use install::Audited;
 #[cfg(feature = "ledger")]
 pub use ledger::{LedgerSink, open_sessions_of_ledger};
 pub use pipeline::{
-    AuditGate, AuditPipeline, AuditPipelineBuilder, CloseReport, Counters, Mode, Monitor, Policy,
-    Status,
+    AuditGate, AuditPipeline, AuditPipelineBuilder, ClockState, CloseReport, Counters, Mode,
+    Monitor, Policy, Status,
 };
 pub use sink::{AuditSink, PanickedWrites, RecordClass};
 pub use trail::{FileTrail, Recovered, TrailLine, open_sessions};

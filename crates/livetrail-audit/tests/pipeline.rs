@@ -4,17 +4,19 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{Memory, context, ended, event, key, started, totals, wait_until};
 use livetrail_audit::{
-    AuditAction, AuditPipeline, AuditRecord, Outcome, Reason, Refused, Status, open_sessions,
+    AuditAction, AuditPipeline, AuditRecord, ClockState, Outcome, Reason, Refused, Status,
+    open_sessions,
 };
 use livetrail_engine::{
-    AppSpec, Attempt, CodecId, Engine, FrameFlags, ManualClock, MediaFrame, Observer,
+    AppSpec, Attempt, Clock, CodecId, Engine, FrameFlags, ManualClock, MediaFrame, Observer,
     Reason as EngineReason, Role, StreamEventKind,
 };
-use livetrail_record::{BootEnd, LossCounts, TrailChecker};
+use livetrail_record::{BootEnd, LossCounts, TrailChecker, Value};
 
 #[tokio::test]
 async fn calling_a_hook_or_on_event_records_the_transition_once() {
@@ -471,6 +473,63 @@ async fn a_boot_begins_beats_and_ends() {
             .all(|record| record.node.as_deref() == Some("edge-1"))
     );
     assert_eq!(sink.check().0, []);
+}
+
+/// A clock whose wall time can be set while its monotonic time goes on.
+#[derive(Clone)]
+struct Stepped {
+    clock: ManualClock,
+    ahead_ms: Arc<AtomicU64>,
+}
+
+impl Clock for Stepped {
+    fn unix_ms(&self) -> u64 {
+        self.clock.unix_ms() + self.ahead_ms.load(Ordering::SeqCst)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+}
+
+#[tokio::test]
+async fn a_boot_and_its_beats_say_how_good_the_clock_is_and_that_it_was_set() {
+    let sink = Memory::new();
+    let clock = Stepped {
+        clock: ManualClock::at(1_000_000),
+        ahead_ms: Arc::default(),
+    };
+    let pipeline = AuditPipeline::builder(sink.clone())
+        .clock(clock.clone())
+        .clock_state(|| {
+            Some(ClockState {
+                is_synced: true,
+                error_us: 1_500,
+            })
+        })
+        .build()
+        .unwrap();
+    wait_until(|| sink.len() == 1);
+    // The first step is smaller than what is reported.
+    for (beats, ahead_ms) in [(1, 400), (2, 3_600_400), (3, 3_600_000), (4, 0)] {
+        clock.ahead_ms.store(ahead_ms, Ordering::SeqCst);
+        clock.clock.advance(Duration::from_secs(60));
+        wait_until(|| sink.len() == 1 + beats);
+    }
+    pipeline.close().await;
+    let records = sink.records();
+    for record in &records[..5] {
+        assert!(record.clock_synced, "{record:?}");
+        assert_eq!(record.clock_error_us, Some(1_500));
+    }
+    let steps = records
+        .iter()
+        .map(|record| record.extra.get("clock_step_ms").cloned());
+    let step = |ms| Some(Value::Integer(ms));
+    assert_eq!(
+        steps.collect::<Vec<_>>(),
+        [None, None, step(3_600_000), None, step(-3_600_000), None]
+    );
 }
 
 #[tokio::test]

@@ -248,7 +248,8 @@ actions! {
     /// missing is not known (`detail` says what is). It belongs to no boot; the verifier points at
     /// it.
     LogStopped = "log_stopped", Apart, Other, Informational;
-    /// Every 60 s, so that a silent trail can be distinguished from a dead one.
+    /// Every 60 s, so that a silent trail can be distinguished from a dead one. `clock_step_ms` is
+    /// how far the wall clock was set since the heartbeat before, if it was.
     Heartbeat = "heartbeat", Apart, Own, Informational;
     /// The wall clock is more than a day ahead of the trail's time, and nothing agrees with it:
     /// nothing is removed until something does.

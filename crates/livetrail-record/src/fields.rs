@@ -45,8 +45,17 @@ macro_rules! with_fields {
                 "The application (RTMP's word); empty for what concerns the server as a whole.";
             boot/with_boot:                       Id       Origin   290 sql  80
                 "This process start, a UUIDv7.";
+            by/with_by:                           Text     Fact     271 no    0
+                "Who did it: the configured name of the API token or key. It is in clear, and names \
+                 no person unless the operator named it so.";
             bytes/with_bytes:                     Number   Fact     150 sql 110
                 "Payload bytes of the session, at its end.";
+            clock_error_us/with_clock_error_us:   Number   Fact     273 no    0
+                "The most that the wall clock may be wrong, in microseconds, as the kernel says. \
+                 Absent where the kernel says nothing.";
+            clock_synced:                         Flag     Fact     272 no    0
+                "The kernel says that the wall clock is synchronised. Absent with `clock_error_us`: \
+                 it is not.";
             count/with_count:                     Number   Fact     190 sql 140
                 "How many facts the record stands for.";
             detail/with_detail:                   Personal Personal 220 sql   0

@@ -19,6 +19,13 @@ impl AuditRecord {
         self
     }
 
+    /// Sets [`clock_synced`](Self::clock_synced).
+    #[must_use]
+    pub const fn with_clock_synced(mut self, synced: bool) -> Self {
+        self.clock_synced = synced;
+        self
+    }
+
     /// Sets a field of [`extra`](Self::extra).
     ///
     /// # Errors

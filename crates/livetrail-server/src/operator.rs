@@ -39,7 +39,7 @@ impl Caller {
     fn on(self, record: AuditRecord) -> AuditRecord {
         let mut record = record.with_protocol(HTTP_API);
         if let Some(token) = self.token {
-            record = record.with_principal(token);
+            record = record.with_principal(token.clone()).with_by(token);
         }
         if let Some(peer) = self.peer {
             record = record.with_peer(peer);

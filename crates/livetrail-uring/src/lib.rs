@@ -1,4 +1,5 @@
-//! Many sends with one system call, by io_uring; and freed memory back to the system.
+//! Many sends with one system call, by io_uring; freed memory back to the system; and what the
+//! kernel says about its clock.
 //!
 //! The kernel gets a message and a socket for each send, tries each once without waiting, and
 //! reports the results, all within one call of [`Ring::send`]. The data are borrowed for that call
@@ -37,6 +38,7 @@
     )
 )]
 
+mod clock;
 mod heap;
 #[cfg(not(target_os = "linux"))]
 #[path = "elsewhere.rs"]
@@ -48,6 +50,7 @@ mod tests;
 
 use std::io;
 
+pub use clock::{KernelClock, kernel_clock};
 pub use heap::return_freed_memory;
 pub use ring::Ring;
 

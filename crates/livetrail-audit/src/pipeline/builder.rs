@@ -36,6 +36,15 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 /// The longest time for dropping.
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
 
+/// The state of the wall clock, as the host knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockState {
+    /// Whether it is synchronised.
+    pub is_synced: bool,
+    /// The most that it may be wrong, in microseconds.
+    pub error_us: u64,
+}
+
 /// The settings of the worker.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -48,6 +57,8 @@ pub(crate) struct Config {
     /// The most records of refused attempts per second.
     pub(crate) refusal_records_per_second: u32,
     pub(crate) close_deadline: Duration,
+    /// Asks for the state of the wall clock.
+    pub(crate) clock_state: Option<fn() -> Option<ClockState>>,
 }
 
 /// The roles whose start records may be dropped if the sink is short of space.
@@ -101,6 +112,7 @@ impl AuditPipelineBuilder {
             started_detail: None,
             refusal_records_per_second: REFUSAL_RECORDS_PER_SECOND,
             close_deadline: CLOSE_DEADLINE,
+            clock_state: None,
         };
         Self {
             sink,
@@ -167,6 +179,15 @@ impl AuditPipelineBuilder {
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Sets where the state of the wall clock comes from. `server_started` and each heartbeat have
+    /// it as `clock_synced` and `clock_error_us`. The pipeline's thread asks, once for each of
+    /// these records. By default they do not have it.
+    #[must_use]
+    pub const fn clock_state(mut self, ask: fn() -> Option<ClockState>) -> Self {
+        self.config.clock_state = Some(ask);
         self
     }
 

@@ -31,7 +31,7 @@ use livetrail_record::{ActionClass, AuditAction, AuditRecord, Reason};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use uuid::Uuid;
 
-pub use self::builder::AuditPipelineBuilder;
+pub use self::builder::{AuditPipelineBuilder, ClockState};
 pub(crate) use self::builder::{Config, Sheds};
 pub use self::counters::Counters;
 use self::intake::{NotTaken, Part};

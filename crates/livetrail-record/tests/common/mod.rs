@@ -72,7 +72,8 @@ prop_compose! {
         labels in (option::of(text()), option::of(text())),
         numbers in (number(), number(), number(), number(), number(), number(), number(), number(), number()),
         more in (number(), number(), number(), number()),
-        flags in any::<(bool, bool)>(),
+        flags in any::<(bool, bool, bool)>(),
+        newer in (option::of(text()), number()),
         ts_ms in 0..=MAX_INTEGER,
         v in 0..3_u32,
         extra in btree_map(text().prop_map(|name| format!("x{name}")), value(), 0..3),
@@ -95,7 +96,8 @@ prop_compose! {
         (r.bytes, r.frames, r.dropped_frames) = (numbers.3, numbers.4, numbers.5);
         (r.count, r.first_seq, r.last_seq) = (numbers.6, numbers.7, numbers.8);
         (r.first_ts_ms, r.last_ts_ms, r.distinct, r.refused_before) = more;
-        (r.inferred, r.detail_cut) = flags;
+        (r.inferred, r.detail_cut, r.clock_synced) = flags;
+        (r.by, r.clock_error_us) = newer;
         for (name, value) in extra {
             r.extra.insert(&name, value).expect("a name that begins with x is not known");
         }

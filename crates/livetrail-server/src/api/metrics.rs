@@ -510,6 +510,12 @@ impl Now {
             let help = "Bytes of the trail's volume";
             w.gauge("trail_disk_total_bytes", help, space.total_bytes)?;
         }
+        if let Some(clock) = crate::trail::clock_state() {
+            let help = "1 while the kernel says that the wall clock is synchronised";
+            w.gauge("clock_synced", help, u64::from(clock.is_synced))?;
+            let help = "The most that the wall clock may be wrong, as the kernel says";
+            w.gauge("clock_error_seconds", help, clock.error_us as f64 / 1e6)?;
+        }
         w.commits(&trail.handle.commit_times())?;
         self.witnesses(w)
     }

@@ -21,6 +21,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use livetrail_audit::ClockState;
 use livetrail_engine::{Clock, SystemClock};
 use livetrail_ledger::{Reader, SharedStore, Witness};
 use livetrail_tlog::Note;
@@ -185,6 +186,15 @@ pub(crate) fn kernel_ms() -> Option<u64> {
         let now = clock_gettime(ClockId::Realtime);
         let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
         seconds.saturating_mul(1_000)
+    })
+}
+
+/// The state of the wall clock, as the kernel knows it.
+pub(crate) fn state() -> Option<ClockState> {
+    let kernel = livetrail_uring::kernel_clock()?;
+    Some(ClockState {
+        is_synced: kernel.is_synced,
+        error_us: kernel.error_us,
     })
 }
 

@@ -76,7 +76,7 @@ use livetrail_replica::Replicas;
 use tokio::{sync::watch as watch_channel, task::JoinSet};
 
 use clock::TrailTime;
-pub(crate) use clock::{ask_to_confirm, keep as keep_clock, trail_ms};
+pub(crate) use clock::{ask_to_confirm, keep as keep_clock, state as clock_state, trail_ms};
 pub use create::{Created, create};
 pub(crate) use create::{check_origin, write_vkeys};
 pub use error::Error;
@@ -264,6 +264,7 @@ impl Trail {
         AuditPipeline::builder(self.sink())
             .node(self.settings.node.clone())
             .started_detail(started)
+            .clock_state(clock::state)
             .recovered(std::mem::take(&mut self.open))
     }
 

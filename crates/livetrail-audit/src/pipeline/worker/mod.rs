@@ -16,6 +16,7 @@ mod send;
 mod sleep;
 mod take;
 mod timers;
+mod wall;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use self::send::{Batch, Role};
 use self::sleep::{LONGEST_SLEEP, Sleep};
 use self::take::Room;
 use self::timers::Timers;
+use self::wall::Wall;
 use super::account::Account;
 use super::convert;
 use super::intake::Offered;
@@ -107,6 +109,7 @@ pub(crate) struct Worker {
     refusals_taken: u64,
     /// The attempts whose records were lost since the last report of losses.
     lost_attempts: u64,
+    wall: Wall,
 }
 
 /// The count of numbers that the worker gives before the first offer. They are for `server_started`
@@ -121,6 +124,7 @@ pub(crate) fn reserved(config: &Config) -> u64 {
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, config: Config, boot: Uuid, runtime: Runtime) -> Self {
         let now = shared.clock.monotonic();
+        let wall = Wall::new(&shared.clock);
         let reserved = reserved(&config);
         Self {
             timers: Timers::new(config.heartbeat, config.sync_interval, now),
@@ -148,6 +152,7 @@ impl Worker {
             not_first: Vec::new(),
             refusals_taken: 0,
             lost_attempts: 0,
+            wall,
         }
     }
 
@@ -244,6 +249,7 @@ impl Worker {
             .ok()
             .filter(|count| *count > 0);
         started.detail = self.config.started_detail.take().map(Into::into);
+        self.wall.tell(&mut started, self.config.clock_state);
         // No record may come before these. So if the sink panics at them, the worker writes them
         // again.
         self.first(0, &[started]);
@@ -389,6 +395,8 @@ impl Worker {
             self.write();
             let mut heartbeat = AuditRecord::new(AuditAction::Heartbeat, "");
             heartbeat.last_seq = self.account.settled();
+            self.wall.tell(&mut heartbeat, self.config.clock_state);
+            self.wall.tell_step(&mut heartbeat, &self.shared.clock);
             self.push_next(heartbeat, Role::Plain);
         }
         if due.sweep && self.config.boot_records {
