@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use livetrail_record::{
-    AuditAction, AuditRecord, Outcome, Reason, RecordView, Uuid, encode_canonical_into,
+    AuditAction, AuditRecord, Opening, Outcome, Reason, RecordView, Uuid, encode_canonical_into,
     encode_line_into, parse_canonical, parse_line,
 };
 
@@ -69,6 +69,24 @@ fn main() {
     });
     report("parse line", &mut || {
         drop(black_box(parse_line(line.as_bytes()).unwrap()))
+    });
+    let session = Uuid::from_u128(1 << 101);
+    let opening = || {
+        let mut opening = Opening::new(session, [7; 16]);
+        opening.insert("peer", "192.0.2.7:50312").unwrap();
+        opening.insert("principal", "studio-1").unwrap();
+        let client = "FMLE/3.0 (compatible; FMSc/1.0)";
+        opening.insert("user_agent", client).unwrap();
+        opening
+    };
+    let made = opening();
+    report("commitment", &mut || {
+        black_box(black_box(&made).commitment());
+    });
+    // What the first record of a session costs more.
+    report("opening", &mut || {
+        let made = black_box(opening());
+        black_box((made.commitment(), made.to_json()));
     });
     println!(
         "{} canonical bytes, {} bytes a line",

@@ -329,7 +329,7 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
 
 /// Writes a string by RFC 8785 §3.2.2.2: it escapes only what JSON demands, with the short form if
 /// there is one.
-fn write_string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
     // Nearly no text has anything to escape. This loop tests all bytes without stopping, so that 16

@@ -2,6 +2,7 @@
 
 use crate::canonical::{encode_canonical, parse_canonical};
 use crate::line::{encode_line, parse_line};
+use crate::personal::{Disclosure, Opening};
 
 /// Canonical bytes that parse are encoded to the same bytes.
 ///
@@ -27,5 +28,38 @@ pub fn fuzz_line(data: &[u8]) {
             Ok(&record),
             "line {line:?}"
         );
+    }
+}
+
+/// The JSON of an opening that parses is written to the same bytes, and each of its fields can be
+/// disclosed.
+///
+/// # Panics
+/// The property does not hold. The fuzzer searches for this.
+#[doc(hidden)]
+pub fn fuzz_opening(data: &[u8]) {
+    let Ok(opening) = Opening::parse(data) else {
+        return;
+    };
+    assert_eq!(opening.to_json(), data);
+    let (commitment, session) = (opening.commitment(), opening.session());
+    for (name, value) in opening.fields() {
+        let disclosure = opening.disclose(name);
+        let proven = disclosure.as_ref().is_some_and(|disclosure| {
+            disclosure.value() == value && disclosure.verify(&commitment, session)
+        });
+        assert!(proven, "{opening:?} does not prove {name}");
+    }
+}
+
+/// The JSON of a disclosure that parses is written to the same bytes.
+///
+/// # Panics
+/// The property does not hold. The fuzzer searches for this.
+#[doc(hidden)]
+pub fn fuzz_disclosure(data: &[u8]) {
+    if let Ok(disclosure) = Disclosure::parse(data) {
+        assert_eq!(disclosure.to_json(), data);
+        assert!(!disclosure.verify(&[0; 32], uuid::Uuid::nil()));
     }
 }

@@ -5,6 +5,7 @@
 //! | [`AuditRecord`] and its parts | [`AuditAction`], [`Outcome`], [`Reason`], [`Personal`], [`Extra`] |
 //! | canonical bytes (RFC 8785 JSON), what a log's leaf hashes | [`encode_canonical`], [`parse_canonical`], [`RecordView`] |
 //! | the file trail's line | [`encode_line`], [`parse_line`] |
+//! | personal fields outside the log, and the commitments to them | [`Opening`], [`Disclosure`], [`name_token`] |
 //! | the session state machine and `seq` continuity | [`TrailChecker`] |
 //!
 //! This crate does no I/O, reads no clock, makes no identity and does not know what a stream is.
@@ -65,13 +66,17 @@ pub use error::RecordError;
 pub use extra::{Extra, Name, Value};
 pub use fields::{AuditRecord, Field, FieldClass, FieldType, FieldValue, SCHEMA};
 #[doc(hidden)]
-pub use fuzz::{fuzz_canonical, fuzz_line};
+pub use fuzz::{fuzz_canonical, fuzz_disclosure, fuzz_line, fuzz_opening};
 pub use line::{encode_line, encode_line_into, parse_line};
 pub use machine::{
     BootEnd, BootSummary, Finding, LossCounts, OpenSession, Rule, SessionKind, TrailChecker,
     TrailReport,
 };
-pub use personal::{Personal, REDACTED};
+pub use personal::{
+    Disclosure, MAX_FIELD_NAME_BYTES, MAX_OPENING_BYTES, MAX_OPENING_FIELDS, MAX_VALUE_BYTES,
+    NAME_TOKEN_BYTES, Opening, PERSONAL_FIELDS, Personal, PersonalError, REDACTED,
+    digest_from_base64, digest_to_base64, name_token, session_of,
+};
 pub use reason::{Outcome, Reason, ReasonRow};
 pub use uuid::Uuid;
 pub use view::RecordView;

@@ -1,6 +1,30 @@
-//! Personal data, marked by its type.
+//! Personal data: its marked type, and what proves it without showing it.
+//!
+//! | what | where |
+//! |---|---|
+//! | [`Personal`], a text that its type marks | here |
+//! | [`Opening`]: a session's personal fields with their salt, kept outside the log | `opening.rs` |
+//! | [the commitment](Opening::commitment) that the log has in their place | `commitment.rs` |
+//! | [`Disclosure`]: one field of an opening, with its proof | `disclosure.rs` |
+//! | [`name_token`]: what stands for a name that is personal | `token.rs` |
 
 use std::fmt;
+
+mod commitment;
+mod disclosure;
+mod error;
+mod json;
+mod opening;
+mod token;
+
+pub use commitment::{digest_from_base64, digest_to_base64, session_of};
+pub use disclosure::Disclosure;
+pub use error::PersonalError;
+pub use opening::{
+    MAX_FIELD_NAME_BYTES, MAX_OPENING_BYTES, MAX_OPENING_FIELDS, MAX_VALUE_BYTES, Opening,
+    PERSONAL_FIELDS,
+};
+pub use token::{NAME_TOKEN_BYTES, name_token};
 
 /// The text that replaces personal data.
 pub const REDACTED: &str = "[redacted]";
