@@ -7,6 +7,7 @@
 mod bounds;
 mod modes;
 mod secret;
+mod sys;
 mod tls;
 mod values;
 

@@ -1,8 +1,9 @@
 //! Checks which users may read and write a file with a secret.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::{fs, io};
+
+use crate::sys;
 
 /// The bits that allow the group and others to write.
 const WRITABLE: u32 = 0o022;
@@ -27,11 +28,10 @@ pub fn readable_by_others(path: &Path) -> io::Result<Option<u32>> {
 }
 
 /// The mode of a regular file. `None` for a pipe or a descriptor under `/dev`, which belongs to the
-/// process that provided it.
+/// process that provided it, and on a system without modes.
 fn mode(path: &Path) -> io::Result<Option<u32>> {
     let metadata = fs::metadata(path)?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    Ok(metadata.is_file().then_some(mode))
+    Ok(sys::mode(&metadata).filter(|_| metadata.is_file()))
 }
 
 /// Tells the user what to do about a file that other users may write.
@@ -43,8 +43,10 @@ pub fn refusal(path: &Path, mode: u32) -> String {
     )
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
