@@ -41,6 +41,7 @@ mod rings;
 mod sender;
 mod signal;
 mod socket;
+mod sys;
 mod thread;
 mod uncarried;
 mod unsent;

@@ -1,13 +1,7 @@
 //! How a thread writes: one system call for many viewers where the system has io_uring, otherwise
 //! one per viewer.
 
-use std::{
-    hint::black_box,
-    io,
-    os::fd::{AsFd as _, AsRawFd as _},
-    sync::Arc,
-    time::Duration,
-};
+use std::{hint::black_box, io, sync::Arc, time::Duration};
 
 use livetrail_engine::{Deliver, LiveBatch, LiveViewers, Reason, SharedFrame, ViewerId};
 use livetrail_uring::{BATCH, Ring};
@@ -19,6 +13,7 @@ use crate::{
     prepared::Prepared,
     rings::{LONGEST_PAUSE, Rings},
     socket::Socket,
+    sys,
 };
 
 /// Batches the writes of identical data from this many viewers up. Up to 6 there is no gain; 8 save
@@ -125,7 +120,7 @@ impl Sender {
         if let Some(ring) = &mut self.ring {
             let sends = batch.states().filter_map(|socket| {
                 let prepared = variants.together(socket)?;
-                Some((socket.stream.as_fd(), &prepared.slices[..]))
+                Some((sys::handle(&socket.stream), &prepared.slices[..]))
             });
             if let Err(error) = ring.send(sends, &mut self.results) {
                 let error: &dyn std::error::Error = &error;
@@ -174,7 +169,7 @@ impl<F: Format> Deliver<Socket<F>> for Sender {
         }
         let touch = |socket: &Socket<F>| {
             // The only memory that a write reads outside of the shard.
-            black_box(socket.stream.as_raw_fd());
+            black_box(sys::handle(&socket.stream));
         };
         viewers.for_each_touched(touch, |_, socket| {
             if socket.is_clear() {

@@ -12,6 +12,7 @@ use crate::{
     format::Format,
     prepared::{MAX_SLICES, Prepared},
     signal::WriteSignal,
+    sys,
     unsent::Unsent as _,
     unwritten::Unwritten,
 };
@@ -81,16 +82,16 @@ impl<F: Format> Socket<F> {
 
     /// Writes prepared frames, which are one write; returns how many frames the shard can release.
     ///
-    /// Bypasses tokio's readiness: most sockets have room, and asking reads memory that nothing
-    /// else touches. A full socket is tried again through tokio, which then knows that a task
-    /// waits.
+    /// Bypasses tokio's readiness where the system allows it: most sockets have room, and asking
+    /// reads memory that nothing else touches. A full socket is tried again through tokio, which
+    /// then knows that a task waits.
     pub(crate) fn send_prepared(
         &mut self,
         prepared: &Prepared<'_, F>,
         frames: &[Arc<SharedFrame>],
     ) -> usize {
-        let result = rustix::io::writev(&*self.stream, &prepared.slices);
-        self.sent_prepared(result.map_err(Into::into), prepared, frames)
+        let result = sys::write_vectored(&self.stream, &prepared.slices);
+        self.sent_prepared(result, prepared, frames)
     }
 
     /// The same after the write, with its result.

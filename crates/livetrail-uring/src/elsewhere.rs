@@ -1,9 +1,6 @@
 //! A system without io_uring.
 
-use std::{
-    io::{self, IoSlice},
-    os::fd::BorrowedFd,
-};
+use std::io::{self, IoSlice};
 
 use crate::Error;
 
@@ -21,10 +18,14 @@ impl Ring {
         Err(Error::Setup { source })
     }
 
-    /// Sends, on systems that have a ring.
-    pub fn send<'a>(
+    /// Sends, on systems that have a ring. Takes any handle of a socket, because not every system
+    /// has file descriptors.
+    ///
+    /// # Errors
+    /// None: without a ring this cannot be called.
+    pub fn send<'a, S>(
         &mut self,
-        _messages: impl IntoIterator<Item = (BorrowedFd<'a>, &'a [IoSlice<'a>])>,
+        _messages: impl IntoIterator<Item = (S, &'a [IoSlice<'a>])>,
         _results: &mut Vec<io::Result<usize>>,
     ) -> Result<(), Error> {
         match *self {}
