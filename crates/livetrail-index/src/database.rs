@@ -13,8 +13,6 @@
 //! segment and the new row of `about`.
 
 use std::{
-    fs::{self, OpenOptions},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,7 +23,7 @@ use rusqlite::{
     Connection, OptionalExtension as _, Transaction, TransactionBehavior, config::DbConfig,
 };
 
-use crate::error::IndexError;
+use crate::{error::IndexError, sys};
 
 /// The version of the tables and rows.
 const FORMAT: i64 = 1;
@@ -310,20 +308,9 @@ fn create_file(path: &Path) -> Result<(), IndexError> {
         return Ok(());
     }
     if let Some(dir) = path.parent() {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(|error| failed("create", dir, error))?;
+        sys::create_dirs(dir).map_err(|error| failed("create", dir, error))?;
     }
-    let made = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path);
-    made.map(drop)
-        .map_err(|error| failed("create", path, error))
+    sys::create_file(path).map_err(|error| failed("create", path, error))
 }
 
 impl From<livetrail_tlog::Error> for IndexError {

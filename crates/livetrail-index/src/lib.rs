@@ -70,6 +70,7 @@ mod hits;
 mod index;
 mod key;
 mod segment;
+mod sys;
 #[cfg(test)]
 mod tests;
 
