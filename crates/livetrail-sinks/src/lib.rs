@@ -48,6 +48,11 @@ pub mod settings;
 mod severity;
 #[cfg(feature = "stdout")]
 pub mod stdout;
+#[cfg_attr(
+    not(all(feature = "file", feature = "stdout")),
+    allow(dead_code, unused_imports, reason = "each sink uses a part of it")
+)]
+mod sys;
 #[cfg(feature = "syslog")]
 pub mod syslog;
 #[cfg(any(feature = "otlp", feature = "postgres", feature = "syslog"))]

@@ -44,6 +44,7 @@ use livetrail_tlog::{Hash, leaf_hash};
 
 use crate::blocking::blocking;
 use crate::hand_overs::KeptHandOvers;
+use crate::sys;
 
 const FIRST_LINE: &[u8] = b"livetrail-sink-cursor 1";
 
@@ -256,7 +257,7 @@ impl CursorFile {
         // This commits. After a crash before the directory is synced, the old or the new cursor is
         // there. Both are valid.
         fs::rename(&self.new_path, &self.path)
-            .and_then(|()| sync_folder(&self.folder))
+            .and_then(|()| sys::sync_dir(&self.folder))
             .map_err(|source| failed("replace", &self.path, source))
     }
 
@@ -267,17 +268,12 @@ impl CursorFile {
             return Ok(());
         }
         let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::DirBuilderExt as _;
-            builder.mode(0o750);
-        }
+        sys::dirs_for_group(builder.recursive(true));
         let made = builder.create(&self.folder).and_then(|()| {
             let parents = self.folder.ancestors().skip(1).take(2);
             parents
                 .filter(|parent| parent.is_dir())
-                .try_for_each(sync_folder)
+                .try_for_each(sys::sync_dir)
         });
         made.map_err(|source| failed("make", &self.folder, source))
     }
@@ -364,17 +360,8 @@ fn hash(text: &[u8]) -> Option<Hash> {
 
 fn open_options() -> OpenOptions {
     let mut options = File::options();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o640);
-    }
+    sys::for_group(options.write(true).create(true).truncate(false));
     options
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 fn failed(step: &str, path: &Path, source: io::Error) -> ReplicaError {

@@ -8,8 +8,9 @@ use livetrail_replica::ReplicaError;
 
 use super::batch::{Batch, Piece};
 use super::cursor::{Cursor, MAX_CURSOR_BYTES};
-use super::place::{Place, inode_of, is_deleted, open_options};
+use super::place::{Place, open_options};
 use super::{Format, Rotation, error, rotated};
+use crate::sys::{inode_of, is_deleted};
 
 /// How often a reader tries again if a writer moved the cursor in between.
 const LOOKS: usize = 8;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use livetrail_replica::ReplicaError;
 
 use super::error;
+use crate::sys::{self, inode_of};
 
 /// The number of digits of the first index in a rotated file's name. The largest index fits.
 const DIGITS: usize = 20;
@@ -133,8 +134,8 @@ impl Place {
 
     /// Makes names durable: that of a new file or of a renamed file.
     pub(super) fn sync_directory(&self) -> Result<(), ReplicaError> {
-        let synced = File::open(self.directory()).and_then(|directory| directory.sync_all());
-        synced.map_err(|source| error::of_io("sync the directory of", &self.file, source))
+        sys::sync_dir(self.directory())
+            .map_err(|source| error::of_io("sync the directory of", &self.file, source))
     }
 
     /// Checks that lines can be written now. Writes nothing.
@@ -175,41 +176,8 @@ impl Place {
 /// data.
 pub(super) fn open_options() -> OpenOptions {
     let mut options = File::options();
-    options.write(true).create(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o640);
-    }
+    sys::for_group(options.write(true).create(true));
     options
-}
-
-/// A file's inode. The file keeps it under every name.
-pub(super) fn inode_of(metadata: &Metadata) -> Option<u64> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        Some(metadata.ino())
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = metadata;
-        None
-    }
-}
-
-/// Whether an open file no longer has a name.
-pub(super) fn is_deleted(metadata: &Metadata) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        metadata.nlink() == 0
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = metadata;
-        false
-    }
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -1,14 +1,12 @@
 //! Writes to an output that may be slow, full or closed, and counts each byte.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 
 use livetrail_record::parse_canonical;
 use livetrail_replica::{Gap, ReplicaError, SealedRange};
 
-use crate::json_line;
+use crate::{json_line, sys};
 
 /// Lines to write: those of the entries from `first` on, or one line for a gap.
 #[derive(Debug)]
@@ -71,7 +69,7 @@ impl Output {
 
     /// Writes the unwritten part of a batch. Blocks until the reader has read enough.
     pub(super) fn write(&mut self, batch: &Batch) -> Result<(), ReplicaError> {
-        if is_nowhere(&self.file) {
+        if sys::is_nowhere(&self.file) {
             return Err(ReplicaError::unsuitable(
                 "standard output is /dev/null, where all lines are lost: start the server with somebody who reads them, or without this sink",
             ));
@@ -155,17 +153,9 @@ fn ends_in_a_line(file: &File) -> bool {
     };
     // The handle can only write.
     let mut byte = [0];
-    let read = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
-        .and_then(|again| again.read_exact_at(&mut byte, last));
+    let read = sys::reopen(file).and_then(|mut again| {
+        again.seek(SeekFrom::Start(last))?;
+        again.read_exact(&mut byte)
+    });
     read.is_err() || byte != *b"\n"
-}
-
-/// Whether the output is `/dev/null`.
-fn is_nowhere(file: &File) -> bool {
-    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-    let device =
-        |found: std::fs::Metadata| found.file_type().is_char_device().then(|| found.rdev());
-    let here = file.metadata().ok().and_then(device);
-    let nowhere = std::fs::metadata("/dev/null").ok().and_then(device);
-    here.is_some() && here == nowhere
 }

@@ -1,7 +1,6 @@
 //! The sink: one batch at a time, each on a thread that may wait for the reader.
 
 use std::fs::File;
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use super::output::{Batch, Output};
 use crate::SinksError;
 use crate::at_least_once::{AtLeastOnce, Sent, Transport};
 use crate::local_cursor::Claim;
+use crate::sys;
 
 /// Standard output, which gets each entry as a line of JSON. See the [module](super).
 ///
@@ -36,12 +36,11 @@ impl StdoutSink {
     /// # Errors
     /// [`SinksError::Write`] if the system gives no second handle for it.
     pub fn new(name: impl Into<String>, cursors: &Path) -> Result<Self, SinksError> {
-        let own = std::io::stdout().as_fd().try_clone_to_owned();
-        let own = own.map_err(|source| SinksError::Write {
+        let own = sys::standard_output().map_err(|source| SinksError::Write {
             path: "/dev/stdout".into(),
             source,
         })?;
-        Ok(Self::over(name, File::from(own), cursors))
+        Ok(Self::over(name, own, cursors))
     }
 
     /// Creates a sink for a host's own pipe, terminal or file instead.
