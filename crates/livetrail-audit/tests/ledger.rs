@@ -144,7 +144,7 @@ async fn after_a_power_cut_the_next_boot_closes_what_was_open() {
     assert_eq!(last.len(), 2);
     assert_eq!(last[1].action, AuditAction::PublishEnded);
     assert!(last[1].inferred);
-    assert_eq!(last[1].reason, Some(livetrail_record::Reason::ServerCrash));
+    assert_eq!(last[1].reason, Some(Reason::ServerCrash));
     let reader = Reader::open(after).unwrap();
     assert_eq!(open_sessions_of_ledger(&reader).unwrap(), []);
     drop((engine, pipeline, sink));

@@ -13,8 +13,8 @@ use livetrail_audit::{
     open_sessions,
 };
 use livetrail_engine::{
-    AppSpec, Attempt, Clock, CodecId, Engine, FrameFlags, ManualClock, MediaFrame, Observer,
-    Reason as EngineReason, Role, StreamEventKind,
+    AppSpec, Attempt, Clock, CodecId, Engine, FrameFlags, ManualClock, MediaFrame, Observer, Role,
+    StreamEventKind,
 };
 use livetrail_record::{BootEnd, LossCounts, TrailChecker, Value};
 
@@ -24,7 +24,7 @@ async fn calling_a_hook_or_on_event_records_the_transition_once() {
     let pipeline = AuditPipeline::new(sink.clone(), 64);
     let publisher = context(Role::Publish, "cam");
     pipeline.on_event(&started(&publisher));
-    pipeline.on_publish_ended(&ended(&publisher, EngineReason::ClientClosed));
+    pipeline.on_publish_ended(&ended(&publisher, Reason::ClientClosed));
     let report = pipeline.close().await;
     assert_eq!(sink.labels(), ["publish_started", "publish_ended"]);
     assert_eq!(
@@ -41,19 +41,41 @@ async fn calling_a_hook_or_on_event_records_the_transition_once() {
 }
 
 #[tokio::test]
+async fn a_reason_of_a_host_is_on_record() {
+    let sink = Memory::new();
+    let pipeline = AuditPipeline::new(sink.clone(), 64);
+    let unpaid = Reason::host("subscription_expired").unwrap();
+    let (viewer, other) = (context(Role::Play, "cam"), context(Role::Play, "other"));
+    pipeline.on_event(&started(&viewer));
+    pipeline.on_event(&ended(&viewer, unpaid.clone()));
+    let kind = StreamEventKind::denied(Role::Play, unpaid.clone(), None);
+    pipeline.on_event(&event(&other, kind));
+    pipeline.close().await;
+    let records = sink.records();
+    let reasons: Vec<_> = records.iter().filter_map(|r| r.reason.clone()).collect();
+    assert_eq!(reasons, [unpaid.clone(), unpaid]);
+    assert_eq!(records[1].outcome, Some(Outcome::Success));
+    for record in &records {
+        let bytes = livetrail_record::encode_canonical(record).unwrap();
+        let read = livetrail_record::parse_canonical(&bytes).unwrap();
+        assert_eq!(read.reason, record.reason);
+    }
+}
+
+#[tokio::test]
 async fn every_kind_of_transition_has_its_record() {
     let sink = Memory::new();
     let pipeline = AuditPipeline::new(sink.clone(), 64);
     let publisher = context(Role::Publish, "cam");
     let viewer = context(Role::Play, "cam");
-    let denied = EngineReason::Unauthorized;
+    let denied = Reason::Unauthorized;
     pipeline.on_publish_started(&started(&publisher));
     pipeline.on_play_started(&started(&viewer));
     let kind = StreamEventKind::SubscriberLagged { skipped: 7 };
     pipeline.on_subscriber_lagged(&event(&viewer, kind));
     let kind = StreamEventKind::SubscriberEvicted { lag: 900 };
     pipeline.on_subscriber_evicted(&event(&viewer, kind));
-    pipeline.on_play_ended(&ended(&viewer, EngineReason::Evicted));
+    pipeline.on_play_ended(&ended(&viewer, Reason::Evicted));
     let kind = StreamEventKind::GopTruncated {
         frames: 300,
         bytes: 4_000,
@@ -68,11 +90,11 @@ async fn every_kind_of_transition_has_its_record() {
         idle: Duration::from_secs(30),
     };
     pipeline.on_stream_reaped(&event(&publisher, kind));
-    pipeline.on_publish_ended(&ended(&publisher, EngineReason::Idle));
+    pipeline.on_publish_ended(&ended(&publisher, Reason::Idle));
     let other = context(Role::Publish, "other");
     pipeline.on_publish_denied(&event(
         &other,
-        StreamEventKind::denied(Role::Publish, denied, None),
+        StreamEventKind::denied(Role::Publish, denied.clone(), None),
     ));
     let other = context(Role::Play, "other");
     pipeline.on_play_denied(&event(
@@ -192,7 +214,7 @@ async fn what_a_full_queue_cannot_take_is_counted_and_reported() {
     let viewer = context(Role::Play, "cam");
     pipeline.on_event(&started(&viewer));
     sink.wait_for_call();
-    pipeline.on_event(&ended(&viewer, EngineReason::Kicked));
+    pipeline.on_event(&ended(&viewer, Reason::Kicked));
     // One record is with the sink and one in the queue.
     for stream in ["a", "b", "c"] {
         pipeline.on_event(&started(&context(Role::Play, stream)));
@@ -271,7 +293,7 @@ fn under_pressure_every_number_is_written_or_reported_exactly_once() {
                         if n % 64 == 0 {
                             std::thread::yield_now();
                         }
-                        pipeline.on_event(&ended(&viewer, EngineReason::ClientClosed));
+                        pipeline.on_event(&ended(&viewer, Reason::ClientClosed));
                     }
                 });
             }
@@ -445,7 +467,7 @@ async fn a_boot_begins_beats_and_ends() {
         clock.advance(Duration::from_secs(60));
         wait_until(|| sink.len() == 2 + beats);
     }
-    pipeline.on_event(&ended(&publisher, EngineReason::ClientClosed));
+    pipeline.on_event(&ended(&publisher, Reason::ClientClosed));
     pipeline.close().await;
     let labels = [
         "server_started",
@@ -553,9 +575,9 @@ async fn an_end_that_finds_no_slot_waits_and_is_written_as_it_was() {
     // A session whose start was dropped may lose its end, too.
     let unheard = context(Role::Play, "c");
     pipeline.on_event(&started(&unheard));
-    pipeline.on_event(&ended(&unheard, EngineReason::ClientClosed));
+    pipeline.on_event(&ended(&unheard, Reason::ClientClosed));
     assert_eq!(pipeline.dropped(), 2);
-    pipeline.on_event(&ended(&gone, EngineReason::ClientClosed));
+    pipeline.on_event(&ended(&gone, Reason::ClientClosed));
     assert_eq!(
         (pipeline.dropped(), pipeline.counters().waiting_ends),
         (2, 1)
@@ -583,7 +605,7 @@ async fn an_end_that_finds_no_slot_waits_and_is_written_as_it_was() {
             .collect()
     };
     assert!(inferred(&sink.records()).is_empty());
-    pipeline.on_event(&ended(&alive, EngineReason::ClientClosed));
+    pipeline.on_event(&ended(&alive, Reason::ClientClosed));
     pipeline.close().await;
     assert_eq!(inferred(&sink.records()).len(), 2, "those that were live");
     assert_eq!(sink.check().0, []);

@@ -9,12 +9,12 @@ use std::time::Duration;
 use common::{Memory, context, ended, event, started, wait_until};
 use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, Outcome, Reason};
 use livetrail_engine::{
-    AppSpec, Attempt, Engine, ManualClock, Observer, Reason as EngineReason, Role, SessionContext,
-    SessionId, StreamEvent, StreamEventKind, StreamKey,
+    AppSpec, Attempt, Engine, ManualClock, Observer, Role, SessionContext, SessionId, StreamEvent,
+    StreamEventKind, StreamKey,
 };
 use livetrail_record::{TrailChecker, Value, encode_canonical, parse_canonical};
 
-fn denied_from(peer: &str, role: Role, stream: &str, reason: EngineReason) -> StreamEvent {
+fn denied_from(peer: &str, role: Role, stream: &str, reason: Reason) -> StreamEvent {
     let key = StreamKey::parse("live", stream).unwrap();
     let mut context = SessionContext::new(SessionId::at(1_763_805_600_000), role, key);
     context.peer = Some(peer.parse().unwrap());
@@ -86,7 +86,7 @@ async fn a_flood_of_refusals_is_two_records_with_numbers_of_their_own() {
     let viewer = context(Role::Play, "cam");
     pipeline.on_event(&started(&viewer));
     for n in 0..5_000 {
-        let reason = EngineReason::Unauthorized;
+        let reason = Reason::Unauthorized;
         let peer = format!("192.0.2.66:{}", 1_024 + n);
         pipeline.on_event(&denied_from(
             &peer,
@@ -96,7 +96,7 @@ async fn a_flood_of_refusals_is_two_records_with_numbers_of_their_own() {
         ));
         wait_until(|| pipeline.queue_depth() < 1_000);
     }
-    pipeline.on_event(&ended(&viewer, EngineReason::ClientClosed));
+    pipeline.on_event(&ended(&viewer, Reason::ClientClosed));
     wait_until(|| pipeline.counters().refused_attempts == 5_000);
     clock.advance(Duration::from_secs(10));
     wait_until(|| refusals(&sink).len() == 2);
@@ -139,7 +139,7 @@ async fn closing_writes_out_what_was_counted_and_no_more_than_ten_seconds_worth(
     let mut offered = 0;
     for n in 0_u32..65_536 {
         let [_, _, c, d] = n.to_be_bytes();
-        let reason = EngineReason::StreamNotFound;
+        let reason = Reason::StreamNotFound;
         pipeline.on_event(&denied_from(
             &format!("10.0.{c}.{d}:1"),
             Role::Play,
@@ -177,10 +177,10 @@ async fn what_finds_no_slot_is_counted_while_the_sink_hangs() {
     let viewer = context(Role::Play, "cam");
     pipeline.on_event(&started(&viewer));
     for _ in 0..10_000 {
-        let reason = EngineReason::Unauthorized;
+        let reason = Reason::Unauthorized;
         pipeline.on_event(&denied_from("192.0.2.66:1", Role::Play, "cam", reason));
     }
-    pipeline.on_event(&ended(&viewer, EngineReason::ClientClosed));
+    pipeline.on_event(&ended(&viewer, Reason::ClientClosed));
     assert_eq!(
         pipeline.dropped(),
         0,
@@ -198,23 +198,33 @@ async fn what_finds_no_slot_is_counted_while_the_sink_hangs() {
 async fn a_success_after_refusals_from_its_address_says_how_many() {
     let sink = Memory::new();
     let pipeline = AuditPipeline::builder(sink.clone()).build().unwrap();
-    let reason = EngineReason::Unauthorized;
+    let reason = Reason::Unauthorized;
     for port in 1..=41 {
         let peer = format!("192.0.2.66:{port}");
-        pipeline.on_event(&denied_from(&peer, Role::Publish, "cam", reason));
+        pipeline.on_event(&denied_from(&peer, Role::Publish, "cam", reason.clone()));
     }
-    pipeline.on_event(&denied_from("192.0.2.67:1", Role::Publish, "cam", reason));
+    pipeline.on_event(&denied_from(
+        "192.0.2.67:1",
+        Role::Publish,
+        "cam",
+        reason.clone(),
+    ));
     let broke_in = admitted_from("192.0.2.66:99", Role::Publish);
     let other = admitted_from("192.0.2.99:1", Role::Play);
     pipeline.on_event(&started(&broke_in));
     pipeline.on_event(&started(&other));
     // This refusal comes after the success, so it does not count for it.
-    pipeline.on_event(&denied_from("192.0.2.66:1", Role::Publish, "cam", reason));
-    pipeline.on_event(&ended(&broke_in, EngineReason::ClientClosed));
-    pipeline.on_event(&ended(&other, EngineReason::ClientClosed));
+    pipeline.on_event(&denied_from(
+        "192.0.2.66:1",
+        Role::Publish,
+        "cam",
+        reason.clone(),
+    ));
+    pipeline.on_event(&ended(&broke_in, Reason::ClientClosed));
+    pipeline.on_event(&ended(&other, Reason::ClientClosed));
     let again = admitted_from("192.0.2.66:100", Role::Play);
     pipeline.on_event(&started(&again));
-    pipeline.on_event(&ended(&again, EngineReason::ClientClosed));
+    pipeline.on_event(&ended(&again, Reason::ClientClosed));
     pipeline.close().await;
     let before = |context: &Arc<SessionContext>| {
         let session = Some(context.session.as_uuid());
@@ -243,7 +253,7 @@ async fn refused_tokens_are_counted_by_address_and_a_host_may_count_connections_
     }
     let connections = AuditRecord::new(AuditAction::PublishDenied, "-")
         .with_session(SessionId::at(1).as_uuid())
-        .with_reason(Reason::from_label("address_denied"))
+        .with_reason(Reason::AddressDenied)
         .with_peer("192.0.2.66:9")
         .with_count(12_345);
     pipeline.record(connections).unwrap();

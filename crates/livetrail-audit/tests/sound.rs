@@ -13,8 +13,8 @@ use livetrail_audit::{
     PanickedWrites, Policy, Reason, Refused, Status,
 };
 use livetrail_engine::{
-    AppSpec, Attempt, Clock, Engine, ManualClock, Observer, Reason as EngineReason, Role,
-    SessionTotals, StreamEventKind, SystemClock,
+    AppSpec, Attempt, Clock, Engine, ManualClock, Observer, Role, SessionTotals, StreamEventKind,
+    SystemClock,
 };
 use livetrail_ledger::{Identity, Ledger, MemStore, Reader, SharedStore};
 use livetrail_record::{TrailChecker, Uuid, parse_canonical};
@@ -114,7 +114,7 @@ async fn a_transition_with_numbers_beyond_2_to_the_53_is_recorded() {
         frames: u64::MAX,
         dropped_frames: u64::MAX,
     };
-    let reason = EngineReason::ServerCrash;
+    let reason = Reason::ServerCrash;
     let mut end = event(
         &viewer,
         StreamEventKind::ended(Role::Play, reason, totals, None),
@@ -193,7 +193,7 @@ fn whatever_a_sink_panics_at_is_a_reported_loss_and_sessions_get_their_end() {
                 // The sink also panics at heartbeats, reports of losses and sweeps.
                 clock.advance(Duration::from_secs(7));
             }
-            pipeline.on_event(&ended(&viewer, EngineReason::ClientClosed));
+            pipeline.on_event(&ended(&viewer, Reason::ClientClosed));
         }
         wait_until(|| pipeline.queue_depth() == 0);
         clock.advance(Duration::from_secs(130));
@@ -318,10 +318,7 @@ fn a_strict_session_needs_no_runtime() {
     };
     let hangs = Memory::closed();
     let soon = Duration::from_millis(50);
-    assert_eq!(
-        refused(hangs.clone(), soon),
-        Err(EngineReason::AuditUnavailable)
-    );
+    assert_eq!(refused(hangs.clone(), soon), Err(Reason::AuditUnavailable));
     hangs.open();
     assert_eq!(refused(Memory::new(), Duration::from_secs(20)), Ok(()));
     assert_eq!(refused(Memory::new(), Duration::MAX), Ok(()));
@@ -387,7 +384,7 @@ fn what_a_dropped_pipeline_loses_can_be_counted_afterwards() {
 async fn an_offer_after_the_end_is_counted() {
     let pipeline = AuditPipeline::new(Memory::new(), 64);
     let report = pipeline.close().await;
-    let kind = StreamEventKind::denied(Role::Play, EngineReason::Unauthorized, None);
+    let kind = StreamEventKind::denied(Role::Play, Reason::Unauthorized, None);
     pipeline.on_event(&event(&context(Role::Play, "cam"), kind));
     assert_eq!(
         (report.dropped, pipeline.dropped(), pipeline.offered()),

@@ -186,5 +186,5 @@ async fn an_engine_lets_nothing_flow_that_is_not_on_the_record() {
         .iter()
         .filter_map(|r| r.reason.clone())
         .collect();
-    assert!(reasons.contains(&livetrail_audit::Reason::AuditUnavailable));
+    assert!(reasons.contains(&Reason::AuditUnavailable));
 }

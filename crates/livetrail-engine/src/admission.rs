@@ -33,7 +33,7 @@ use crate::{
     builder::Limits,
     bus::{Stream, Writer},
     engine::Inner,
-    event::{Detail, Reason, Role, SessionContext, StreamEventKind, clean},
+    event::{Detail, Reason, Role, SessionContext, StreamEventKind, clean, of_host},
     identity::SessionId,
     janitor,
     lease::Lease,
@@ -105,13 +105,14 @@ impl<'a> Pending<'a> {
             | Reason::StreamNotFound
             | Reason::AddressDenied
             | Reason::BadName
+            | Reason::Other(_)
                 if self.over.is_some() =>
             {
                 Reason::RateLimited
             }
             other => other,
         };
-        let mut denied = Denied::of(&self.context, reason);
+        let mut denied = Denied::of(&self.context, reason.clone());
         if self.judged {
             // Another party stopped the attempt, and reported that.
             return denied;
@@ -306,7 +307,7 @@ impl Inner {
         let over = self.attempts.over(Address::of_session(&context), rate, now);
         let reason = over.map_or(reason, |_| Reason::RateLimited);
         let detail = Detail::new(&self.scrub(detail));
-        self.refuse_with(&context, reason, detail);
+        self.refuse_with(&context, reason.clone(), detail);
         let mut denied = Denied::of(&context, reason);
         denied.retry_after = over.map(at_least_a_second);
         denied
@@ -404,7 +405,7 @@ impl Inner {
             };
             match verdict {
                 Verdict::Allow(principal) => return Ok(principal),
-                Verdict::Deny(reason) => return Err(reason.of_host(role)),
+                Verdict::Deny(reason) => return Err(of_host(reason, role)),
                 Verdict::Abstain => {}
             }
         }
@@ -594,7 +595,7 @@ impl Inner {
                 Poll::Ready(answer) => Some(answer),
                 Poll::Pending => {
                     let purpose =
-                        Purpose::Gate(core.clone(), gate.overdue().of_host(core.context.role));
+                        Purpose::Gate(core.clone(), of_host(gate.overdue(), core.context.role));
                     // Without a ticket the engine is stopping, and ends this session.
                     let _held = self.hold(purpose, admitted.deadline, admitted.clock_deadline);
                     let mut ended = std::pin::pin!(core.wait_for_end());
@@ -606,7 +607,7 @@ impl Inner {
                 }
             };
             if let Some(Err(reason)) = answer {
-                core.end(reason.of_host(core.context.role));
+                core.end(of_host(reason, core.context.role));
             }
             if core.ending().is_some() {
                 let reason = core.wait_for_end().await;

@@ -25,7 +25,7 @@ use crate::{
     builder::{EngineBuilder, Limits},
     bus::Budget,
     error::{Error, Result},
-    event::{Reason, Role, SessionContext, SessionTotals, StreamEvent, StreamEventKind},
+    event::{Reason, Role, SessionContext, SessionTotals, StreamEvent, StreamEventKind, of_host},
     identity::{AppName, SessionId, StreamKey},
     info::{EngineTotals, SessionInfo, StreamInfo},
     janitor,
@@ -172,7 +172,7 @@ impl Engine {
         detail: &str,
     ) -> Denied {
         self.inner
-            .refuse_unasked(role, &attempt, reason.of_host(role), detail)
+            .refuse_unasked(role, &attempt, of_host(reason, role), detail)
     }
 
     /// The text, or `key:NAME` instead of it if it contains a configured secret. For a gateway's
@@ -317,7 +317,7 @@ impl Inner {
     }
 
     /// Removes a session that has ended and whose end was reported.
-    pub(crate) fn unregister(&self, core: &SessionCore, reason: Reason, totals: SessionTotals) {
+    pub(crate) fn unregister(&self, core: &SessionCore, reason: &Reason, totals: SessionTotals) {
         let now = self.clock.monotonic();
         let over = self.registry().remove(core, reason, now);
         if let Some(stream) = over {
@@ -329,7 +329,7 @@ impl Inner {
         sums.frames.fetch_add(totals.frames, Relaxed);
         sums.dropped_frames
             .fetch_add(totals.dropped_frames, Relaxed);
-        if totals.duration < SHORT && reason != Reason::ServerShutdown {
+        if totals.duration < SHORT && *reason != Reason::ServerShutdown {
             let limits = self.limits.load();
             let (of_address, of_all) = (limits.attempts, limits.short_sessions);
             self.attempts

@@ -63,7 +63,7 @@ pub enum Error {
 }
 
 /// The session has ended and accepts no more frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the session has ended: {reason}")]
 pub struct Ended {
     /// The reason.

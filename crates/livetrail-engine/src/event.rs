@@ -3,6 +3,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+pub use livetrail_reason::{OtherReason, Reason, ReasonError};
+
 use crate::identity::{AppName, SessionId, StreamId, StreamKey};
 
 /// The direction of a session's media.
@@ -25,110 +27,28 @@ impl Role {
     }
 }
 
-/// Why a session ended or was refused. The labels are stable: records, metrics and the API contain
-/// them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The client announced its end, or its owner dropped the session.
-    ClientClosed,
-    /// The connection failed.
-    NetworkError,
-    /// The peer broke the protocol.
-    ProtocolError,
-    /// There was no frame for the idle timeout.
-    Idle,
-    /// The viewer was too slow for too long.
-    Evicted,
-    /// An operator ended it.
-    Kicked,
-    /// Another publisher took the stream over.
-    Replaced,
-    /// The publisher of the watched stream ended.
-    StreamEnded,
-    /// The server is stopping.
-    ServerShutdown,
-    /// Inferred at the next start: the server died.
-    ServerCrash,
-    /// The client has no right to do this.
-    Unauthorized,
-    /// The stream has a publisher.
-    AlreadyPublishing,
-    /// Nobody publishes this stream.
-    StreamNotFound,
-    /// There is no such application.
-    AppNotFound,
-    /// A limit on sessions was reached.
-    LimitReached,
-    /// The publisher exceeded its ingress limit for too long.
-    RateLimited,
-    /// The audit trail could not accept the session's first record in time.
-    AuditUnavailable,
-    /// An internal error of the server.
-    InternalError,
-    /// The application's or stream's name is invalid.
-    BadName,
-    /// The memory budget for streams is used up.
-    MemoryLimit,
-    /// The key or token that admitted the session is no longer valid.
-    CredentialsRevoked,
-    /// An authenticator did not answer before the admission deadline.
-    AuthUnavailable,
-    /// The client's address is not allowed.
-    AddressDenied,
-}
-
-impl Reason {
-    /// The stable label, such as `client_closed`.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::ClientClosed => "client_closed",
-            Self::NetworkError => "network_error",
-            Self::ProtocolError => "protocol_error",
-            Self::Idle => "idle",
-            Self::Evicted => "evicted",
-            Self::Kicked => "kicked",
-            Self::Replaced => "replaced",
-            Self::StreamEnded => "stream_ended",
-            Self::ServerShutdown => "server_shutdown",
-            Self::ServerCrash => "server_crash",
-            Self::Unauthorized => "unauthorized",
-            Self::AlreadyPublishing => "already_publishing",
-            Self::StreamNotFound => "stream_not_found",
-            Self::AppNotFound => "app_not_found",
-            Self::LimitReached => "limit_reached",
-            Self::RateLimited => "rate_limited",
-            Self::AuditUnavailable => "audit_unavailable",
-            Self::InternalError => "internal_error",
-            Self::BadName => "bad_name",
-            Self::MemoryLimit => "memory_limit",
-            Self::CredentialsRevoked => "credentials_revoked",
-            Self::AuthUnavailable => "auth_unavailable",
-            Self::AddressDenied => "address_denied",
+/// The reason as a host, an authenticator or a gate may give it to a session of this role. A reason
+/// that only the engine can know becomes `internal_error`, and so does a host's own whose label
+/// breaks the rule. A gateway may know that a viewer is idle.
+pub(crate) fn of_host(reason: Reason, role: Role) -> Reason {
+    match reason {
+        Reason::Idle if role == Role::Play => reason,
+        Reason::Idle
+        | Reason::Evicted
+        | Reason::Replaced
+        | Reason::StreamEnded
+        | Reason::ServerCrash => {
+            tracing::error!(%reason, "only the engine may give this reason; internal_error is recorded");
+            Reason::InternalError
         }
-    }
-}
-
-impl Reason {
-    /// The reason as a host, an authenticator or a gate may give it to a session of this role. A
-    /// reason that only the engine can know becomes `internal_error`. A gateway may know that a
-    /// viewer is idle.
-    pub(crate) fn of_host(self, role: Role) -> Self {
-        match self {
-            Self::Idle if role == Role::Play => self,
-            Self::Idle | Self::Evicted | Self::Replaced | Self::StreamEnded | Self::ServerCrash => {
-                tracing::error!(reason = %self, "only the engine may give this reason; internal_error is recorded");
-                Self::InternalError
-            }
-            other => other,
+        Reason::Other(other) if !other.is_valid() => {
+            tracing::error!(
+                max_bytes = Reason::MAX_LABEL_BYTES,
+                "the label of a host's reason is invalid; internal_error is recorded"
+            );
+            Reason::InternalError
         }
-    }
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.label())
+        reason => reason,
     }
 }
 
@@ -306,7 +226,7 @@ impl StreamEventKind {
             Self::PublishEnded { reason, .. }
             | Self::PlayEnded { reason, .. }
             | Self::PublishDenied { reason, .. }
-            | Self::PlayDenied { reason, .. } => Some(*reason),
+            | Self::PlayDenied { reason, .. } => Some(reason.clone()),
             _ => None,
         }
     }

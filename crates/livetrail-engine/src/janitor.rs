@@ -130,8 +130,10 @@ pub(crate) fn fire(engine: &Inner, tickets: Vec<Arc<Ticket>>) {
             Purpose::Sleep => {
                 ticket.settle(Outcome::Came);
             }
-            Purpose::Attempt(context, reason) => stop_attempt(engine, &ticket, context, *reason),
-            Purpose::Gate(core, reason) => core.end(*reason),
+            Purpose::Attempt(context, reason) => {
+                stop_attempt(engine, &ticket, context, reason.clone())
+            }
+            Purpose::Gate(core, reason) => core.end(reason.clone()),
         }
         ticket.wake();
     }
@@ -144,7 +146,7 @@ pub(crate) fn stop_attempt(
     context: &Arc<crate::event::SessionContext>,
     reason: Reason,
 ) {
-    if ticket.settle(Outcome::Stopped(reason)) {
+    if ticket.settle(Outcome::Stopped(reason.clone())) {
         engine.refuse(context, reason);
     }
 }

@@ -158,7 +158,7 @@ impl KeptStreams {
 }
 
 /// Whether viewers wait for another publisher after one has ended for this reason.
-pub(crate) fn may_come_back(core: &SessionCore, reason: Reason) -> bool {
+pub(crate) fn may_come_back(core: &SessionCore, reason: &Reason) -> bool {
     !core.stream.settings.wait_for_publisher.is_zero()
         && !matches!(
             reason,

@@ -65,7 +65,8 @@ pub use bus::{
 pub use engine::Engine;
 pub use error::{Ended, Error, Result};
 pub use event::{
-    Detail, Reason, Role, SessionContext, SessionTotals, StreamEvent, StreamEventKind,
+    Detail, OtherReason, Reason, ReasonError, Role, SessionContext, SessionTotals, StreamEvent,
+    StreamEventKind,
 };
 pub use frame::{CodecId, FrameFlags, MediaFrame, MediaKind, TimeBase};
 pub use identity::{

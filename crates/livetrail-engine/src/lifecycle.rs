@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use crate::{
     bus::{Listener, Stream},
     engine::Inner,
-    event::{Detail, Reason, Role, SessionContext, SessionTotals, StreamEventKind},
+    event::{Detail, Reason, Role, SessionContext, SessionTotals, StreamEventKind, of_host},
     lease::Lease,
     outbox::Outbox,
     progress::Progress,
@@ -149,7 +149,7 @@ impl SessionCore {
         }
         let message = Message::End {
             cause,
-            reason,
+            reason: reason.clone(),
             detail,
         };
         let decided = || {
@@ -166,7 +166,7 @@ impl SessionCore {
             return;
         }
         let detail = Detail::new(&self.engine.scrub(detail));
-        self.end_with(None, reason.of_host(self.context.role), detail);
+        self.end_with(None, of_host(reason, self.context.role), detail);
     }
 
     /// Delivers the message if this thread must; defers it if this thread is in an observer.
@@ -201,9 +201,9 @@ impl SessionCore {
             self.engine.report(&self.context, cause);
         }
         let totals = self.totals();
-        let kind = StreamEventKind::ended(self.context.role, reason, totals, detail);
+        let kind = StreamEventKind::ended(self.context.role, reason.clone(), totals, detail);
         self.engine.report(&self.context, kind);
-        self.engine.unregister(self, reason, totals);
+        self.engine.unregister(self, &reason, totals);
         self.ended.store(true, Release);
         self.notify.notify_waiters();
         if let Some(listener) = &*self.listener() {
@@ -217,7 +217,7 @@ impl SessionCore {
 
     /// Why it ends, from the moment of the decision.
     pub(crate) fn ending(&self) -> Option<Reason> {
-        self.ending.get().copied()
+        self.ending.get().cloned()
     }
 
     /// Whether its end was reported and its resources are free.

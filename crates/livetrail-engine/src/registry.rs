@@ -161,7 +161,7 @@ impl Registry {
         let live = publisher.filter(|publisher| {
             let may_end = publisher
                 .ending()
-                .map(|reason| may_come_back(publisher, reason));
+                .map(|reason| may_come_back(publisher, &reason));
             may_end.unwrap_or(true)
         });
         let stream = live.map(|publisher| &publisher.stream);
@@ -179,7 +179,7 @@ impl Registry {
     pub(crate) fn remove(
         &mut self,
         core: &SessionCore,
-        reason: Reason,
+        reason: &Reason,
         now: Duration,
     ) -> Option<Arc<Stream>> {
         let context = &core.context;

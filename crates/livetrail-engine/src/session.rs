@@ -445,7 +445,7 @@ impl Playback {
     pub(crate) fn end_with_stream(&self) -> Reason {
         self.stand();
         let reason = self.core().stream.close_reason();
-        self.core().end(reason);
+        self.core().end(reason.clone());
         self.core().ending().unwrap_or(reason)
     }
 

@@ -34,7 +34,7 @@ pub(crate) enum Purpose {
 }
 
 /// The outcome of a ticket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The awaited result came.
     Came,
@@ -59,7 +59,7 @@ impl Ticket {
     }
 
     pub(crate) fn outcome(&self) -> Option<Outcome> {
-        self.outcome.get().copied()
+        self.outcome.get().cloned()
     }
 
     pub(crate) fn wake(&self) {

@@ -168,8 +168,8 @@ async fn a_publisher_is_replaced_when_the_new_one_has_passed_the_gates() {
     impl Gate for Door {
         async fn confirm(&self, _session: &SessionContext) -> Result<(), Reason> {
             loop {
-                if let Some(answer) = *self.0.lock().unwrap() {
-                    return answer;
+                if let Some(answer) = &*self.0.lock().unwrap() {
+                    return answer.clone();
                 }
                 tokio::task::yield_now().await;
             }
@@ -287,12 +287,44 @@ async fn a_host_cannot_say_what_only_the_engine_knows() {
     ] {
         let publication = engine.publish(attempt("cam")).await.unwrap();
         let session = publication.session();
-        publication.end(reason);
+        publication.end(reason.clone());
         let ended = journal.of(session).last().and_then(StreamEventKind::reason);
         assert_eq!(ended, Some(Reason::InternalError), "{reason}");
     }
     let denied = engine.publish(attempt("crash")).await.unwrap_err();
     assert_eq!(denied.reason, Reason::InternalError);
+}
+
+#[tokio::test]
+async fn a_host_has_reasons_of_its_own() {
+    struct Subscriptions(Reason);
+    #[async_trait]
+    impl Authenticator for Subscriptions {
+        async fn authenticate(&self, _: Role, attempt: &Attempt) -> Verdict {
+            match attempt.key.stream_id.as_str() {
+                "unpaid" => Verdict::Deny(self.0.clone()),
+                "invalid" => Verdict::Deny(Reason::from_label("a b=c\n")),
+                _ => Verdict::Allow(None),
+            }
+        }
+    }
+    let journal = Journal::default();
+    let unpaid = Reason::host("subscription_expired").unwrap();
+    let engine = builder(&journal).authenticator(Subscriptions(unpaid.clone()));
+    let engine = engine.build().unwrap();
+    let denied = engine.publish(attempt("unpaid")).await.unwrap_err();
+    assert_eq!(denied.reason, unpaid);
+    assert_eq!(
+        journal.of(denied.session),
+        [StreamEventKind::denied(Role::Publish, unpaid.clone(), None)]
+    );
+    let publication = engine.publish(attempt("cam")).await.unwrap();
+    let session = publication.session();
+    publication.end(unpaid.clone());
+    let ended = journal.of(session).last().and_then(StreamEventKind::reason);
+    assert_eq!(ended, Some(unpaid));
+    let denied = engine.publish(attempt("invalid")).await.unwrap_err();
+    assert_eq!(denied.reason, Reason::InternalError, "not a label");
 }
 
 #[tokio::test]

@@ -222,12 +222,12 @@ async fn a_session_ends_once_on_panic_and_on_abort() {
     tokio::task::yield_now().await;
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
-    let reason = |id| match journal.of(id)[..] {
+    let reason = |id| match &journal.of(id)[..] {
         [
             StreamEventKind::PlayStarted,
             StreamEventKind::PlayEnded { reason, .. },
-        ] => reason,
-        ref other => panic!("{other:?}"),
+        ] => reason.clone(),
+        other => panic!("{other:?}"),
     };
     assert_eq!(
         (reason(ids.0), reason(ids.1)),

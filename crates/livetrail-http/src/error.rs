@@ -53,7 +53,7 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Denied { denied } => status_of(denied.reason),
+            Self::Denied { denied } => status_of(&denied.reason),
             Self::CredentialsMissing { .. } => StatusCode::UNAUTHORIZED,
             Self::NoSuchPath => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -63,7 +63,7 @@ impl Error {
 
     /// The label in the body: a reason of the engine, or one of this gateway's own labels.
     #[must_use]
-    pub fn label(&self) -> &'static str {
+    pub fn label(&self) -> &str {
         match self {
             Self::Denied { denied } | Self::CredentialsMissing { denied } => denied.reason.label(),
             Self::NoSuchPath => "not_found",
@@ -81,19 +81,19 @@ impl Error {
 
     fn detail(&self) -> &'static str {
         match self {
-            Self::Denied { denied } => meaning(denied.reason),
+            Self::Denied { denied } => meaning(&denied.reason),
             Self::CredentialsMissing { .. } => {
                 "a key is needed: as Authorization: Bearer, or as ?token="
             }
             Self::NoSuchPath => "there is nothing here; a stream is /APP/STREAM.flv",
             Self::Method => "a stream is asked for with GET",
-            Self::Stopping => meaning(Reason::ServerShutdown),
+            Self::Stopping => meaning(&Reason::ServerShutdown),
         }
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {
         let status = self.status();
-        let mut problem = Problem::new(status, self.label()).detail(self.detail());
+        let mut problem = Problem::new(status, self.label().to_owned()).detail(self.detail());
         let denied = self.denied();
         if let Some(denied) = denied {
             problem = problem.session(denied.session);
@@ -121,13 +121,14 @@ impl Error {
     }
 }
 
-fn status_of(reason: Reason) -> StatusCode {
+fn status_of(reason: &Reason) -> StatusCode {
     match reason {
         Reason::BadName => StatusCode::BAD_REQUEST,
         Reason::Unauthorized
         | Reason::Kicked
         | Reason::AddressDenied
-        | Reason::CredentialsRevoked => StatusCode::FORBIDDEN,
+        | Reason::CredentialsRevoked
+        | Reason::Other(_) => StatusCode::FORBIDDEN,
         // The stream may also end while its viewer is being admitted.
         Reason::AppNotFound | Reason::StreamNotFound | Reason::StreamEnded => StatusCode::NOT_FOUND,
         Reason::LimitReached | Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -140,7 +141,7 @@ fn status_of(reason: Reason) -> StatusCode {
 }
 
 /// The description of a reason, for people.
-fn meaning(reason: Reason) -> &'static str {
+fn meaning(reason: &Reason) -> &'static str {
     match reason {
         Reason::BadName => {
             "a name has 1 to 255 bytes, no control or invisible characters, no white space at its ends, and is not . or .."
@@ -158,6 +159,7 @@ fn meaning(reason: Reason) -> &'static str {
         Reason::AuthUnavailable => "the key could not be checked in time",
         Reason::MemoryLimit => "the memory for streams is used up",
         Reason::ServerShutdown => "the server is stopping",
+        Reason::Other(_) => "a rule of this server",
         _ => "a fault of the server",
     }
 }

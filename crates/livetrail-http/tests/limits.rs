@@ -52,8 +52,8 @@ async fn a_viewer_that_never_reads_is_evicted_and_its_connection_closed() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    let reason = event(&mut server.events, |e| match e.kind {
-        StreamEventKind::PlayEnded { reason, .. } => Some(reason),
+    let reason = event(&mut server.events, |e| match &e.kind {
+        StreamEventKind::PlayEnded { reason, .. } => Some(reason.clone()),
         _ => None,
     })
     .await;
@@ -108,7 +108,7 @@ async fn a_viewer_that_takes_nothing_ends_with_that_on_record() {
 async fn why(server: &mut Server) -> (Reason, Option<String>) {
     event(&mut server.events, |e| match &e.kind {
         StreamEventKind::PlayEnded { reason, detail, .. } => {
-            Some((*reason, detail.as_ref().map(ToString::to_string)))
+            Some((reason.clone(), detail.as_ref().map(ToString::to_string)))
         }
         _ => None,
     })

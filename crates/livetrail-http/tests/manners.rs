@@ -29,8 +29,8 @@ impl Authenticator for Hangs {
 }
 
 async fn denied(server: &mut Server) -> (Reason, StreamKey) {
-    event(&mut server.events, |e| match e.kind {
-        StreamEventKind::PlayDenied { reason, .. } => Some((reason, e.context.key.clone())),
+    event(&mut server.events, |e| match &e.kind {
+        StreamEventKind::PlayDenied { reason, .. } => Some((reason.clone(), e.context.key.clone())),
         _ => None,
     })
     .await

@@ -123,8 +123,8 @@ async fn a_viewer_that_goes_ends_its_session() {
     assert_eq!(context.peer, Some(viewer.local_addr().unwrap()));
     assert_eq!(context.user_agent.as_deref(), Some("tester/1"));
     drop(viewer);
-    let reason = event(&mut server.events, |e| match e.kind {
-        StreamEventKind::PlayEnded { reason, .. } => Some(reason),
+    let reason = event(&mut server.events, |e| match &e.kind {
+        StreamEventKind::PlayEnded { reason, .. } => Some(reason.clone()),
         _ => None,
     })
     .await;

@@ -77,6 +77,6 @@ pub use personal::{
     NAME_TOKEN_BYTES, Opening, PERSONAL_FIELDS, Personal, PersonalError, REDACTED,
     digest_from_base64, digest_to_base64, name_token, session_of,
 };
-pub use reason::{Outcome, Reason, ReasonRow};
+pub use reason::{OtherReason, Outcome, Reason, ReasonError, ReasonRow};
 pub use uuid::Uuid;
 pub use view::RecordView;

@@ -147,7 +147,7 @@ fn drain(session: &mut ServerSession, accept: bool) -> Result<()> {
                 session.accept();
             }
             ServerEvent::Requested(request) => {
-                session.refuse(&Status::refused(request.role, Reason::Unauthorized))
+                session.refuse(&Status::refused(request.role, &Reason::Unauthorized))
             }
             ServerEvent::Frame(frame) => {
                 assert!(FrameChunks::new(&frame, MEDIA_STREAM_ID, 128).is_ok())

@@ -389,7 +389,7 @@ impl Connection {
 
     fn refuse(&mut self, denied: &Denied) -> End {
         self.protocol
-            .refuse(&Status::refused(denied.role, denied.reason));
+            .refuse(&Status::refused(denied.role, &denied.reason));
         End::Refused
     }
 
@@ -646,9 +646,9 @@ impl Connection {
             }
             End::Server(reason) => {
                 debug!(peer = %self.peer, %reason, "ended by the server");
-                let rest = media.end(reason, &skipped).await;
+                let rest = media.end(reason.clone(), &skipped).await;
                 self.outbox.push_bytes(rest);
-                let mut status = Status::ended(role, reason);
+                let mut status = Status::ended(role, &reason);
                 if reason == Reason::Idle && !skipped.is_empty() {
                     status = status.because(&skipped);
                 }
@@ -664,14 +664,14 @@ impl Connection {
                     Awaits::Unpause => Reason::Idle,
                     _ => error.reason(),
                 };
-                self.log_failure(reason, &cause);
-                let rest = media.end(reason, &cause).await;
+                self.log_failure(&reason, &cause);
+                let rest = media.end(reason.clone(), &cause).await;
                 if matches!(error, Error::Io(_)) {
                     return Closed::Whole;
                 }
                 self.outbox.push_bytes(rest);
                 self.protocol
-                    .end(&Status::ended(role, reason).because(&cause));
+                    .end(&Status::ended(role, &reason).because(&cause));
             }
         }
         self.outbox.push_bytes(self.protocol.take_output());
@@ -682,7 +682,7 @@ impl Connection {
 
     /// Logs a session that ended with an error. A connection that never had a session is only debug
     /// output.
-    fn log_failure(&self, reason: Reason, cause: &str) {
+    fn log_failure(&self, reason: &Reason, cause: &str) {
         match &self.current {
             Some((session, key)) => {
                 info!(peer = %self.peer, stream = ?key.to_string(), %session, %reason, cause, "an error ended a session");

@@ -152,8 +152,8 @@
 //! Without default features the crate has the engine, the pipeline and the file sink.
 //! `docs/embedding.md` in the repository builds a host step by step.
 //!
-//! There are two types `Reason`: [`Reason`] is the engine's, [`record::Reason`] a record's. Their
-//! labels are the same.
+//! There is one [`Reason`], for sessions and for their records. A host adds its own with
+//! [`Reason::host`].
 
 pub use async_trait::async_trait;
 pub use bytes;

@@ -26,6 +26,7 @@ const ANY: &[&str] = &[
     "livetrail-index",
     "livetrail-ledger",
     "livetrail-media",
+    "livetrail-reason",
     "livetrail-record",
     "livetrail-replica",
     "livetrail-rtmp",
@@ -49,6 +50,12 @@ const RULES: &[Rule] = &[
         words: "the clock is std's alone: everything may use it, so it uses nothing",
     },
     Rule {
+        name: "livetrail-reason",
+        may_use: &[],
+        never_below: RUNTIMES,
+        words: "why a session ended is a word: engine and record use it, so it uses nothing of ours",
+    },
+    Rule {
         name: "livetrail-settings",
         may_use: &[],
         never_below: RUNTIMES,
@@ -56,7 +63,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "livetrail-engine",
-        may_use: &["livetrail-clock"],
+        may_use: &["livetrail-clock", "livetrail-reason"],
         never_below: &["livetrail-audit", "livetrail-record", "axum", "hyper"],
         words: "the kernel does not know that an auditor exists, nor sockets, nor wire protocols",
     },
@@ -108,7 +115,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "livetrail-record",
-        may_use: &[],
+        may_use: &["livetrail-reason"],
         never_below: RUNTIMES,
         words: "a record is data: no streaming types, no I/O, no clocks, no runtime below it",
     },

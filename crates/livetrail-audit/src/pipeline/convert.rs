@@ -1,6 +1,6 @@
 //! Converts the engine's events to records.
 
-use livetrail_engine::{Reason as EngineReason, SessionContext, SessionTotals, StreamEventKind};
+use livetrail_engine::{SessionContext, SessionTotals, StreamEventKind};
 use livetrail_record::{
     ActionClass, AuditAction, AuditRecord, Outcome, Reason, SessionKind, SessionRole,
     encode_canonical, parse_canonical,
@@ -40,14 +40,14 @@ pub(crate) fn record_of(kind: &StreamEventKind, context: &SessionContext) -> Aud
             totals,
             detail,
         } => {
-            end(&mut record, *reason, totals);
+            end(&mut record, reason, totals);
             record.detail = detail.as_ref().map(|detail| detail.as_str().into());
         }
         StreamEventKind::PublishDenied { reason, detail }
         | StreamEventKind::PlayDenied { reason, detail } => {
             record.detail = detail.as_ref().map(|detail| detail.as_str().into());
             record.outcome = Some(Outcome::Denied);
-            record.reason = Some(Reason::from_label(reason.label()));
+            record.reason = Some(reason.clone());
             record.user_agent = context.user_agent.as_deref().map(Into::into);
         }
         StreamEventKind::SubscriberEvicted { lag: count }
@@ -103,7 +103,7 @@ pub(crate) fn part_of(action: &AuditAction) -> Part {
 }
 
 /// The refused action of a transition, and the reason.
-pub(crate) fn refusal(kind: &StreamEventKind) -> Option<(Refused, &'static str)> {
+pub(crate) fn refusal(kind: &StreamEventKind) -> Option<(Refused, &str)> {
     match kind {
         StreamEventKind::PublishDenied { reason, .. } => Some((Refused::Publish, reason.label())),
         StreamEventKind::PlayDenied { reason, .. } => Some((Refused::Play, reason.label())),
@@ -127,11 +127,11 @@ pub(crate) const fn action_of(kind: &StreamEventKind) -> Option<AuditAction> {
     })
 }
 
-fn end(record: &mut AuditRecord, reason: EngineReason, totals: &SessionTotals) {
+fn end(record: &mut AuditRecord, reason: &Reason, totals: &SessionTotals) {
     let reason = match reason {
         // Only the boot after a crash may use this reason.
-        EngineReason::ServerCrash => Reason::InternalError,
-        reason => Reason::from_label(reason.label()),
+        Reason::ServerCrash => Reason::InternalError,
+        reason => reason.clone(),
     };
     record.outcome = Some(if reason.is_failure() {
         Outcome::Failed
@@ -207,10 +207,10 @@ mod tests {
     fn a_transition_is_to_its_session_what_its_action_is() {
         use StreamEventKind as Kind;
         let totals = SessionTotals::default;
-        let reason = EngineReason::Idle;
+        let reason = || Reason::Idle;
         let (detail, idle) = (None, std::time::Duration::ZERO);
         let ended = |totals| Kind::PublishEnded {
-            reason,
+            reason: reason(),
             totals,
             detail: detail.clone(),
         };
@@ -219,16 +219,16 @@ mod tests {
             Kind::PlayStarted,
             ended(totals()),
             Kind::PlayEnded {
-                reason,
+                reason: reason(),
                 totals: totals(),
                 detail: detail.clone(),
             },
             Kind::PublishDenied {
-                reason,
+                reason: reason(),
                 detail: detail.clone(),
             },
             Kind::PlayDenied {
-                reason,
+                reason: reason(),
                 detail: detail.clone(),
             },
             Kind::SubscriberEvicted { lag: 1 },

@@ -499,7 +499,7 @@ impl ServerSession {
             });
         }
         let detail = "a connection carries one stream at a time";
-        let status = Status::refused(role, Reason::LimitReached).because(detail);
+        let status = Status::refused(role, &Reason::LimitReached).because(detail);
         self.send_status_on(stream_id, &status);
         Ok(Some(self.refused(
             role,

@@ -29,7 +29,7 @@ impl Status {
 
     /// The status with which an attempt is refused.
     #[must_use]
-    pub fn refused(role: Role, reason: Reason) -> Self {
+    pub fn refused(role: Role, reason: &Reason) -> Self {
         let code = match (role, reason) {
             (_, Reason::AppNotFound) => "NetConnection.Connect.InvalidApp",
             (Role::Publish, Reason::Unauthorized | Reason::AlreadyPublishing | Reason::BadName) => {
@@ -46,7 +46,7 @@ impl Status {
 
     /// The status with which a running session is ended by the server.
     #[must_use]
-    pub fn ended(role: Role, reason: Reason) -> Self {
+    pub fn ended(role: Role, reason: &Reason) -> Self {
         let (level, code) = match (role, reason) {
             (Role::Play, Reason::StreamEnded) => (Level::Status, "NetStream.Play.UnpublishNotify"),
             (_, Reason::ServerShutdown) => (Level::Error, "NetConnection.Connect.AppShutdown"),
@@ -92,7 +92,7 @@ impl Status {
     }
 }
 
-fn describe(reason: Reason) -> String {
+fn describe(reason: &Reason) -> String {
     let meaning = match reason {
         Reason::ClientClosed => "the client closed the session",
         Reason::NetworkError => "the connection failed",
@@ -118,6 +118,7 @@ fn describe(reason: Reason) -> String {
         Reason::CredentialsRevoked => "the key is no longer valid",
         Reason::AuthUnavailable => "the authorisation service does not answer",
         Reason::AddressDenied => "this address is not allowed",
+        Reason::Other(_) => "a rule of this server",
         _ => "a fault of the server",
     };
     format!("{reason}: {meaning}")

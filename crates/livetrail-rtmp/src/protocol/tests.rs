@@ -175,7 +175,7 @@ proptest! {
         }
         pair.run(&mut seen).unwrap();
         prop_assert_eq!(&seen.frames, &frames);
-        pair.server.end(&Status::ended(Role::Play, Reason::StreamEnded));
+        pair.server.end(&Status::ended(Role::Play, &Reason::StreamEnded));
         pair.run(&mut seen).unwrap();
         prop_assert_eq!(seen.ended.as_deref(), Some("NetStream.Play.UnpublishNotify"));
     }
@@ -213,7 +213,7 @@ fn a_refusal_reaches_the_client_with_its_code() {
     ] {
         let (mut pair, mut seen) = (Pair::new(role, 1000), Seen::default());
         pair.run(&mut seen).unwrap();
-        pair.server.refuse(&Status::refused(role, reason));
+        pair.server.refuse(&Status::refused(role, &reason));
         match pair.run(&mut seen) {
             Err(Error::Refused { code, description }) => {
                 assert_eq!(code, expected);

@@ -45,17 +45,19 @@ struct RoleAndReason {
 
 impl Observer for Outcomes {
     fn on_event(&self, event: &StreamEvent) {
-        let (family, reason): (_, Reason) = match event.kind {
+        let (family, reason): (_, &Reason) = match &event.kind {
             StreamEventKind::PublishDenied { reason, .. }
             | StreamEventKind::PlayDenied { reason, .. } => (&self.denied, reason),
             StreamEventKind::PublishEnded { reason, .. }
             | StreamEventKind::PlayEnded { reason, .. } => (&self.ended, reason),
             _ => return,
         };
+        // The server has no reasons of its own, so each is in the table.
+        let known = Reason::labels().find(|label| *label == reason.label());
         family
             .get_or_create(&RoleAndReason {
                 role: event.context.role.label(),
-                reason: reason.label(),
+                reason: known.unwrap_or("other"),
             })
             .inc();
     }

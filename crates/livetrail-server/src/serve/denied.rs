@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, Outcome, Reason};
-use livetrail_engine::{Clock, Reason as EngineReason, SessionId};
+use livetrail_engine::{Clock, SessionId};
 use livetrail_gateway::{DeniedConnections, DenyRules};
 
 use crate::config::Config;
@@ -32,13 +32,12 @@ fn record_of(denied: &DeniedConnections, now_ms: u64) -> AuditRecord {
         "rtmp" => (AuditAction::PublishDenied, "rtmp"),
         _ => (AuditAction::PlayDenied, "http"),
     };
-    let reason = Reason::from_label(EngineReason::AddressDenied.label());
     let mut record = AuditRecord::new(action, UNNAMED)
         .with_session(SessionId::at(now_ms).as_uuid())
         .with_stream(UNNAMED)
         .with_protocol(protocol)
         .with_outcome(Outcome::Denied)
-        .with_reason(reason);
+        .with_reason(Reason::AddressDenied);
     if let Some(peer) = denied.peer {
         record = record.with_peer(peer);
     }
@@ -99,7 +98,7 @@ mod tests {
         for record in &records {
             assert_eq!(record.action, AuditAction::PublishDenied);
             assert!(record.session.is_some() && record.peer.is_some());
-            assert_eq!(record.reason, Some(Reason::from_label("address_denied")));
+            assert_eq!(record.reason, Some(Reason::AddressDenied));
         }
     }
 }

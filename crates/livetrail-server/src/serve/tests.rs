@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use livetrail_audit::{AuditRecord, Personal};
 use livetrail_engine::{Attempt, CodecId, Credentials, FrameFlags, MediaFrame, StreamKey};
 use livetrail_ledger::{Identity, Ledger, MemStore, PowerCut, Reader, SharedStore};
-use livetrail_record::{TrailChecker, parse_canonical};
+use livetrail_record::{Reason, TrailChecker, parse_canonical};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -180,7 +180,7 @@ async fn an_operator_sees_streams_and_sessions_and_kicks_one_on_record() {
             .status,
         400
     );
-    assert_eq!(playback.end_reason().map(|r| r.label()), Some("kicked"));
+    assert_eq!(playback.end_reason(), Some(Reason::Kicked));
 
     drop(publication);
     let stopped = server.stop().await;
@@ -582,22 +582,16 @@ async fn a_key_that_is_taken_away_ends_its_sessions_and_opens_nothing() {
     let mut second = first.clone();
     second.auth.key.remove(0);
     server.reload(Ok(second));
-    assert_eq!(
-        gone.end_reason().map(|r| r.label()),
-        Some("credentials_revoked")
-    );
-    assert_ne!(
-        viewer.end_reason().map(|r| r.label()),
-        Some("credentials_revoked")
-    );
+    assert_eq!(gone.end_reason(), Some(Reason::CredentialsRevoked));
+    assert_ne!(viewer.end_reason(), Some(Reason::CredentialsRevoked));
     let again = server
         .engine()
         .publish(with("secret-of-the-first"))
         .await
         .err();
     assert_eq!(
-        again.map(|denied| denied.reason.label()),
-        Some("unauthorized")
+        again.map(|denied| denied.reason),
+        Some(Reason::Unauthorized)
     );
     // The last key is removed. `auto` alone would now mean everybody.
     let mut third = first.clone();
@@ -605,8 +599,8 @@ async fn a_key_that_is_taken_away_ends_its_sessions_and_opens_nothing() {
     server.reload(Ok(third));
     let stranger = server.engine().publish(attempt()).await.err();
     assert_eq!(
-        stranger.map(|denied| denied.reason.label()),
-        Some("unauthorized")
+        stranger.map(|denied| denied.reason),
+        Some(Reason::Unauthorized)
     );
     drop((gone, viewer));
     server.stop().await;
