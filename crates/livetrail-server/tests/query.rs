@@ -124,7 +124,7 @@ fn a_long_trail_is_asked_by_its_index_and_a_start_closes_what_a_crash_left_open_
     );
     check("used by others");
     fs::write(&index, "no database").unwrap();
-    check("made anew");
+    check("recreated");
     // A path at which nothing can be created.
     fs::remove_dir_all(index.parent().unwrap()).unwrap();
     fs::write(index.parent().unwrap(), "in the way").unwrap();

@@ -1,5 +1,5 @@
-//! System calls of the real store that fail or kill the process at the n-th call. strace injects the
-//! faults from outside.
+//! System calls of the real store that fail or kill the process at the n-th call. strace injects
+//! the faults from outside.
 
 use std::process::Command;
 
@@ -107,8 +107,8 @@ fn run_under(subject: &mut Subject, inject: &str) -> bool {
     hit
 }
 
-/// Checks the end of the command. With a fault it may succeed, report an error or be killed. It never
-/// panics, and without a fault it succeeds.
+/// Checks the end of the command. With a fault it may succeed, report an error or be killed. It
+/// never panics, and without a fault it succeeds.
 #[track_caller]
 fn check_end(finished: &Finished, hit: bool, log: &str) {
     let told = || format!("{}\n{log}", finished.told());

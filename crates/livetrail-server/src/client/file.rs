@@ -72,7 +72,7 @@ impl<R: Read> FlvReader<R> {
             if read == 0 {
                 anyhow::ensure!(
                     self.demuxer.is_at_boundary(),
-                    "the file ends inside a tag, or is none"
+                    "the file ends inside a tag, or is not an FLV file"
                 );
                 return Ok(None);
             }

@@ -141,7 +141,7 @@ fn refusals(shown: &Shown) -> Result<(), String> {
     );
     match told {
         ("NetStream.Publish.BadName", "403") => Ok(()),
-        told => Err(format!("they were told {told:?}")),
+        told => Err(format!("the clients got {told:?}")),
     }
 }
 

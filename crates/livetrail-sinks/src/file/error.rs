@@ -59,7 +59,7 @@ pub(super) fn cut_in_place(path: &Path, wanted: u64, found: u64) -> ReplicaError
 /// The file is neither at its path nor under another name in the directory.
 pub(super) fn gone(path: &Path, cursor: &Cursor) -> ReplicaError {
     ReplicaError::unsuitable(format!(
-        "the file with the entries from {} to {} (without that one), {} bytes, is neither at {} nor under another name beside it: put it back; or, if it was rotated, send the server SIGHUP and a new one is begun",
+        "the file with the entries from {} to {} (without that one), {} bytes, is neither at {} nor under another name next to it: put it back; or, if it was rotated, send the server SIGHUP to start a new one",
         cursor.first,
         cursor.next,
         cursor.bytes,

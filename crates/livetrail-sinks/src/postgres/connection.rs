@@ -459,7 +459,7 @@ impl Connection {
 
     fn hash(&self, bytes: &[u8]) -> Result<Hash, ReplicaError> {
         Hash::try_from(bytes).map_err(|error| ReplicaError::Damaged {
-            what: format!("a leaf hash at {} is none", self.place),
+            what: format!("a leaf hash at {} is invalid", self.place),
             source: Some(error.into()),
         })
     }

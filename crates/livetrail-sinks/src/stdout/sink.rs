@@ -57,7 +57,7 @@ impl Transport for StandardOutput {
     fn turn(&self) -> Result<Turn, ReplicaError> {
         let turn = Arc::clone(&self.0).try_lock_owned();
         turn.map(Turn).map_err(|_| ReplicaError::Unavailable {
-            what: "whoever reads standard output is slow: the batch before is not out yet"
+            what: "the reader of standard output is slow: the previous batch is not written yet"
                 .to_owned(),
             source: None,
         })

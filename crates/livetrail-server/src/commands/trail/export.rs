@@ -60,7 +60,8 @@ pub(crate) struct Args {
 /// How records are exported, one a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ExportFormat {
-    /// The entry's bytes: canonical JSON. The SHA-256 of a zero byte and the line without its LF is the leaf hash.
+    /// The entry's bytes: canonical JSON. The SHA-256 of a zero byte and the line without its LF is
+    /// the leaf hash.
     Entries,
     /// A JSON object with `index`, `leaf_hash` and `record`.
     Json,

@@ -75,9 +75,9 @@ pub(super) fn run(args: &Args) -> Outcome {
 pub(crate) fn created_words(created: &Created, data: &Path) -> String {
     let [signer, cosigner] = &created.key_files;
     format!(
-        "made the trail of {} in {}\n\nIts verifier keys are in {} as well. Give them to whoever is to check the trail:\n\n{}\n\
-         Its secret keys are in {} and {}.\nKeep a copy of both where the trail is not: without them it cannot be continued, and whoever has \
-         them can continue it.\n\nNext: livetrail serve --data {}",
+        "made the trail of {} in {}\n\nIts verifier keys are in {} as well. Give them to everyone who checks the trail:\n\n{}\n\
+         Its secret keys are in {} and {}.\nKeep a copy of both on another machine: without them the trail cannot be continued, and anyone \
+         who has them can continue it.\n\nNext: livetrail serve --data {}",
         created.origin,
         created.directory.display(),
         created.vkey_file.display(),

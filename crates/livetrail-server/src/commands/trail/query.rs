@@ -87,7 +87,7 @@ pub(super) fn tell_what_is_not_shown(hits: &Hits<'_>) {
     }
     for absent in hits.absent() {
         complain(&format!(
-            "entries {} to {} are not there and were not looked at; `livetrail trail verify` says whether they were removed by policy",
+            "entries {} to {} are missing and were not checked; `livetrail trail verify` says whether they were removed by policy",
             absent.start,
             absent.end.saturating_sub(1)
         ));

@@ -114,7 +114,7 @@ fn check(args: &Args) -> anyhow::Result<Report> {
             let mut report = verify(&Directory::new(directory), &options, &mut show)?;
             report.notes.extend(beside.map(|file| {
                 format!(
-                    "the keys are those of {}, which whoever can write to the trail can write, too: an auditor brings their own (--vkey)",
+                    "the keys are those of {}, which anyone who can write to the trail can replace: an auditor brings their own (--vkey)",
                     file.display()
                 )
             }));
