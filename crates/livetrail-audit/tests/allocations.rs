@@ -1,6 +1,7 @@
 //! Offering a transition allocates nothing. This test has its own binary, because the counter
 //! covers the whole process.
 
+#[path = "it/common.rs"]
 mod common;
 
 use std::alloc::System;

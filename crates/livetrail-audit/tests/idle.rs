@@ -1,6 +1,7 @@
 //! An idle pipeline sleeps, and the next offer wakes it. This test is alone in its process, because
 //! it finds threads by their names.
 
+#[path = "it/common.rs"]
 mod common;
 
 use std::{fs, time::Duration};

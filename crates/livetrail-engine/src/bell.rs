@@ -2,7 +2,7 @@
 //!
 //! The thread marks itself as idle, checks once more, and only then sleeps. A thread that adds work
 //! checks afterwards whether the engine's thread is idle. So either the engine's thread sees the
-//! work, or it is woken. `tests/thread_model.rs` checks this in every order of steps.
+//! work, or it is woken. `tests/models/thread.rs` checks this in every order of steps.
 
 use std::{sync::PoisonError, time::Duration};
 

@@ -1,7 +1,7 @@
 //! How long a viewing lives without a call from the gateway that serves it.
 //!
 //! Renewal and expiry exclude each other: a renewed lease does not expire before its new time, and
-//! an expired lease is never renewed. `tests/thread_model.rs` checks this in every order of steps.
+//! an expired lease is never renewed. `tests/models/thread.rs` checks this in every order of steps.
 //! A renewal is one atomic operation, so nothing is queued per viewing: the engine's thread, which
 //! visits all sessions anyway, expires leases.
 

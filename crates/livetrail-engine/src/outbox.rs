@@ -1,7 +1,7 @@
 //! The order of a session's events: a thread that finds the outbox free delivers, any other leaves
 //! the message there.
 //!
-//! `tests/thread_model.rs` checks in every order of steps that each message is delivered once, in
+//! `tests/models/thread.rs` checks in every order of steps that each message is delivered once, in
 //! the order of the posts, never two at a time, and none after the last.
 
 use std::{collections::VecDeque, sync::PoisonError};

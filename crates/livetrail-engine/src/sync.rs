@@ -1,5 +1,5 @@
 //! Types that the ring, the marks, the bell and the outbox share between threads.
-//! `tests/bus_model.rs` and `tests/thread_model.rs` replace them with a model checker's types.
+//! `tests/models/bus.rs` and `tests/models/thread.rs` replace them with a model checker's types.
 
 pub(crate) use std::{
     hint::spin_loop,

@@ -1,0 +1,11 @@
+//! The engine from outside: admission, budgets, sessions and their ends, the bus, shards.
+
+mod admission;
+mod budgets;
+mod ends;
+mod fanout;
+mod lifecycle;
+mod requests;
+mod shards;
+mod support;
+mod waiting;

@@ -1,0 +1,5 @@
+//! The contract of a sink, and the replicator that keeps it.
+
+mod conformance;
+mod questions;
+mod replicator;

@@ -1,0 +1,4 @@
+//! The program itself: its commands, its output and its exit codes.
+
+mod commands;
+mod query;
