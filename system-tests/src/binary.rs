@@ -94,5 +94,5 @@ fn build(package: &str, binary: &str, further: &[&str]) -> PathBuf {
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["target"]["name"] == binary)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    executable.unwrap_or_else(|| panic!("cargo built no `{binary}`\n{}", finished.told()))
+    executable.unwrap_or_else(|| panic!("cargo built no `{binary}`\n{}", finished.output()))
 }

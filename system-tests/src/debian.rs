@@ -88,7 +88,7 @@ fn unpack(packages: &[&str], root: &Path) {
     assert!(
         got.status.success(),
         "Debian's packages {packages:?} cannot be had; run `apt-get update` as root and try again\n{}",
-        got.told()
+        got.output()
     );
     for file in std::fs::read_dir(root).expect("the folder").flatten() {
         let mut extract = Command::new("dpkg-deb");

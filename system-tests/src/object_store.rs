@@ -271,7 +271,7 @@ impl Objects {
         match range {
             None => answer("200 OK").body(bytes.part(0..bytes.len())),
             Some(range) => {
-                let told = format!(
+                let sent = format!(
                     "bytes {}-{}/{}",
                     range.start,
                     range.end.saturating_sub(1),
@@ -279,7 +279,7 @@ impl Objects {
                 );
                 let part = bytes.part(range);
                 answer("206 Partial Content")
-                    .with("Content-Range", told)
+                    .with("Content-Range", sent)
                     .body(part)
             }
         }

@@ -98,8 +98,8 @@ impl Postgres {
     /// When it fails.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
-        let told = self.try_sql(ADMINISTRATOR, sql);
-        told.unwrap_or_else(|error| panic!("{sql}: {error}"))
+        let output = self.try_sql(ADMINISTRATOR, sql);
+        output.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// Runs SQL as this user.

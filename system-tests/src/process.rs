@@ -46,7 +46,7 @@ impl Finished {
     /// When it is another; the message has the output.
     #[track_caller]
     pub fn success(self) -> Self {
-        assert!(self.status.success(), "{}", self.told());
+        assert!(self.status.success(), "{}", self.output());
         self
     }
 
@@ -57,13 +57,13 @@ impl Finished {
     #[track_caller]
     pub fn failure(self) -> Self {
         let code = self.status.code();
-        assert!(code.is_some_and(|code| code != 0), "{}", self.told());
+        assert!(code.is_some_and(|code| code != 0), "{}", self.output());
         self
     }
 
     /// Name, status and output, for the message of a failed test.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn output(&self) -> String {
         format!(
             "{} ended with {}\n--- its output\n{}\n--- its errors\n{}\n---",
             self.name, self.status, self.stdout, self.stderr
@@ -163,7 +163,7 @@ impl Process {
         assert!(
             in_time,
             "waited {timeout:?} in vain for the end of {}",
-            finished.told()
+            finished.output()
         );
         finished
     }

@@ -164,7 +164,7 @@ fn make(environment: &Environment, home: &Path, python: &Path) {
         got.status.success(),
         "{} cannot be had with pip\n{}",
         environment.what,
-        got.told()
+        got.output()
     );
 }
 
@@ -233,7 +233,7 @@ mod tests {
             } else {
                 "0.1.0"
             };
-            assert!(said.stdout.contains(version), "{}", said.told());
+            assert!(said.stdout.contains(version), "{}", said.output());
         }
     }
 

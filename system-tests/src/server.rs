@@ -444,7 +444,7 @@ impl Drop for Server {
         if std::thread::panicking() {
             let mut told = String::new();
             for (at, earlier) in self.earlier.iter().enumerate() {
-                let _ = writeln!(told, "=== server, run {}: {}", at + 1, earlier.told());
+                let _ = writeln!(told, "=== server, run {}: {}", at + 1, earlier.output());
             }
             if let Some(process) = &self.process {
                 let _ = writeln!(told, "=== server, running\n{}", process.said());

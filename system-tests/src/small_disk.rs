@@ -51,7 +51,7 @@ impl SmallDisk {
             mounted.status.success(),
             "a small file system cannot be mounted, so a full disk cannot be shown. Run this as root on a machine with loop devices, or set \
              LIVETRAIL_NO_MOUNTS=1 to leave out what needs it\n{}",
-            mounted.told()
+            mounted.output()
         );
         Some(disk)
     }
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_full_when_filled_and_has_room_again_when_freed() {
+    fn it_is_full_when_filled_and_has_space_when_freed() {
         let Some(disk) = SmallDisk::new(8) else {
             return;
         };

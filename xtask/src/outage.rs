@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_run_has_shown_is_heard_and_nothing_else() {
+    fn a_run_is_reported_by_what_it_has_shown() {
         let mut shown = Shown::default();
         for (line, heard) in [
             (

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn both_streams_are_kept_in_order_and_the_exit_status_is_told() {
+    fn both_streams_are_kept_in_order_and_the_exit_status_is_returned() {
         let finished = run(
             &mut shell("echo one; echo two >&2; echo three; exit 3"),
             "test",

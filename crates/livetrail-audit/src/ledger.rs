@@ -173,7 +173,7 @@ impl LedgerSink {
             .iter()
             .map(|range| &buffer.bytes[range.clone()])
             .collect();
-        let mut told = false;
+        let mut logged = false;
         // The pipeline first asks which classes have space, and reports the records that it drops.
         // A record that reaches this function has its number and may use the reserve: to drop it
         // would leave a hole. That is at most one batch each time the disk becomes short of space.
@@ -192,7 +192,7 @@ impl LedgerSink {
             };
             let last = error.is_final();
             self.set_trouble(Some(sink_error(&error)));
-            if !std::mem::replace(&mut told, true) {
+            if !std::mem::replace(&mut logged, true) {
                 tracing::error!(%error, records = entries.len(), "the ledger does not take records");
             }
             if last {

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manual_clock_and_its_clones_move_together_and_only_when_told() {
+    fn a_manual_clock_and_its_clones_move_together_and_only_by_advance() {
         let clock = ManualClock::at(1_999);
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         assert_eq!((shared.unix_ms(), shared.unix_s()), (1_999, 1));

@@ -62,8 +62,8 @@ both_ways!(
     a_frame_that_no_socket_takes_whole_is_begun_for_all_and_ended_for_each_as_it_reads,
     every_viewer_gets_its_variants_bytes_in_order_however_slowly_it_reads,
     who_leaves_takes_along_what_has_to_be_written_first,
-    a_connection_that_is_cut_off_gives_its_place_up_and_its_session_ends,
-    a_peer_that_is_gone_is_told_of_and_the_others_go_on,
+    a_connection_that_breaks_frees_its_slot_and_its_session_ends,
+    a_peer_that_is_gone_is_reported_and_the_others_go_on,
 );
 
 fn engine() -> Engine {
@@ -232,7 +232,7 @@ async fn who_leaves_takes_along_what_has_to_be_written_first(io_uring: bool) {
     assert!([&sent[..], &rest[..]].concat() == wanted);
 }
 
-async fn a_connection_that_is_cut_off_gives_its_place_up_and_its_session_ends(io_uring: bool) {
+async fn a_connection_that_breaks_frees_its_slot_and_its_session_ends(io_uring: bool) {
     let (engine, egress) = (engine(), egress(0, io_uring));
     let _publication = engine.publish(attempt()).await.unwrap();
     let mut ends = Vec::new();
@@ -249,7 +249,7 @@ async fn a_connection_that_is_cut_off_gives_its_place_up_and_its_session_ends(io
     assert_eq!(egress.viewers(), 0);
 }
 
-async fn a_peer_that_is_gone_is_told_of_and_the_others_go_on(io_uring: bool) {
+async fn a_peer_that_is_gone_is_reported_and_the_others_go_on(io_uring: bool) {
     let (engine, egress) = (engine(), egress(0, io_uring));
     let mut publication = engine.publish(attempt()).await.unwrap();
     publication.push(frame(0, 100)).unwrap();

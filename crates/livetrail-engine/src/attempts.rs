@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_refusals_are_delayed() {
+    fn a_bounded_number_of_refusals_is_delayed() {
         let attempts = Arc::new(Attempts::new());
         let of_one: Vec<_> = (0..40)
             .filter_map(|_| attempts.delay(Address::V4(1)))
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_and_goes_is_paced_and_others_are_not() {
+    fn clients_that_come_and_go_are_paced_and_others_are_not() {
         let attempts = Attempts::new();
         let now = Duration::from_secs(100);
         let churner = context(1, None, Role::Play);

@@ -17,13 +17,13 @@ use crate::{
     app::AppSpec,
     attempts::{Attempts, Rate},
     auth::Authenticator,
-    bell::Bell,
     bus::Budget,
     engine::{Engine, Inner, Totals, check_apps},
     error::Result,
     observe::{Observer, Observers},
     registry::Registry,
     timers::Timers,
+    wakeup::Wakeup,
 };
 
 /// How many events a receiver of [`Engine::subscribe_events`] may be behind.
@@ -219,7 +219,7 @@ impl EngineBuilder {
                 totals: Totals::default(),
                 attempts: Arc::new(Attempts::new()),
                 timers: Timers::new(),
-                bell: Arc::new(Bell::new()),
+                wakeup: Arc::new(Wakeup::new()),
                 has_thread: AtomicBool::new(false),
                 stopping: AtomicBool::new(false),
                 parked: Notify::new(),

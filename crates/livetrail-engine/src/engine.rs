@@ -21,7 +21,6 @@ use crate::{
     app::{AppSettings, AppSpec},
     attempts::{Attempts, SHORT},
     auth::Authenticator,
-    bell::Bell,
     builder::{EngineBuilder, Limits},
     bus::Budget,
     error::{Error, Result},
@@ -36,6 +35,7 @@ use crate::{
     tap::Tap,
     timers::Timers,
     viewing::Viewing,
+    wakeup::Wakeup,
 };
 
 /// A streaming engine. Cloning gives another handle to the same engine; a process may have many
@@ -62,7 +62,7 @@ pub(crate) struct Inner {
     pub(crate) totals: Totals,
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) timers: Timers,
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) wakeup: Arc<Wakeup>,
     /// The engine's thread is running.
     pub(crate) has_thread: AtomicBool,
     /// The engine is stopping: no more attempts are decided.
@@ -353,7 +353,7 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // The thread sees that the engine is gone.
-        self.bell.ring();
+        self.wakeup.notify();
     }
 }
 

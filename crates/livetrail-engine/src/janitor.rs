@@ -13,12 +13,12 @@ use std::{
 };
 
 use crate::{
-    bell::Bell,
     engine::Inner,
     event::{Reason, Role, StreamEventKind},
     lease::Lease,
     lifecycle::SessionCore,
     timers::{Outcome, Purpose, Ticket},
+    wakeup::Wakeup,
 };
 
 /// The interval between two sweeps.
@@ -27,7 +27,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// Makes sure that the thread runs, after a new session.
 pub(crate) fn ensure(engine: &Arc<Inner>) {
     if engine.has_thread.swap(true, AcqRel) {
-        engine.bell.added();
+        engine.wakeup.added();
     } else {
         start(engine);
     }
@@ -36,17 +36,17 @@ pub(crate) fn ensure(engine: &Arc<Inner>) {
 /// Wakes the thread, after a new ticket.
 pub(crate) fn wake(engine: &Arc<Inner>) {
     ensure(engine);
-    engine.bell.ring();
+    engine.wakeup.notify();
 }
 
 fn start(engine: &Arc<Inner>) {
-    let (bell, engine) = (engine.bell.clone(), Arc::downgrade(engine));
+    let (wakeup, engine) = (engine.wakeup.clone(), Arc::downgrade(engine));
     let running = Running(engine.clone());
     let spawned = std::thread::Builder::new()
         .name("livetrail-engine".to_owned())
         .spawn(move || {
             let running = running;
-            run(&bell, &running.0);
+            run(&wakeup, &running.0);
         });
     if let Err(error) = spawned {
         // The closure is gone, and with it `Running`: the next session or ticket tries again.
@@ -65,7 +65,7 @@ impl Drop for Running {
     }
 }
 
-fn run(bell: &Bell, engine: &Weak<Inner>) {
+fn run(wakeup: &Wakeup, engine: &Weak<Inner>) {
     let mut swept = Duration::ZERO;
     loop {
         let at_most = {
@@ -80,14 +80,14 @@ fn run(bell: &Bell, engine: &Weak<Inner>) {
             }
             time_to_sleep(&engine, swept)
         };
-        bell.sleep(at_most);
+        wakeup.sleep(at_most);
     }
 }
 
 /// How long there is no work; `None` if there is nothing to watch.
 fn time_to_sleep(engine: &Inner, swept: Duration) -> Option<Duration> {
     let nothing_there = || engine.timers.is_empty() && engine.registry().is_empty();
-    if engine.bell.is_idle(nothing_there) {
+    if engine.wakeup.is_idle(nothing_there) {
         return None;
     }
     let next_sweep = swept.saturating_add(SWEEP_INTERVAL);

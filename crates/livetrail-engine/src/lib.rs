@@ -24,7 +24,6 @@ mod admit;
 mod app;
 mod attempts;
 mod auth;
-mod bell;
 mod builder;
 mod bus;
 mod engine;
@@ -50,6 +49,7 @@ mod sync;
 mod tap;
 mod timers;
 mod viewing;
+mod wakeup;
 
 pub use admit::{Attempt, Credentials, Denied, Gate, Secret};
 pub use app::{AppSettings, AppSpec, DuplicatePublisher};

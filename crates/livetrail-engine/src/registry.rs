@@ -129,7 +129,7 @@ impl Registry {
         {
             return Err(Reason::AlreadyPublishing);
         }
-        self.stand_down(core);
+        self.end_standby(core);
         self.publishers
             .insert(core.context.key.clone(), core.clone());
         Ok(present)
@@ -209,7 +209,7 @@ impl Registry {
         if holds {
             self.publishers.remove(&context.key);
         }
-        self.stand_down(core);
+        self.end_standby(core);
         let (key, stream) = (&context.key, &core.stream);
         let others = stream.publishers.fetch_sub(1, Relaxed) > 1;
         let watched = stream.subscribers.load(Relaxed) > 0;
@@ -235,7 +235,7 @@ impl Registry {
         Some(stream.clone())
     }
 
-    fn stand_down(&mut self, core: &SessionCore) {
+    fn end_standby(&mut self, core: &SessionCore) {
         if core.standby.swap(false, Relaxed) {
             self.standby -= 1;
         }

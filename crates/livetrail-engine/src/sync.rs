@@ -1,4 +1,4 @@
-//! Types that the ring, the marks, the bell and the outbox share between threads.
+//! Types that the ring, the marks, the wake-up and the outbox share between threads.
 //! `tests/models/bus.rs` and `tests/models/thread.rs` replace them with a model checker's types.
 
 pub(crate) use std::{

@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_has_so_many_connections_without_a_session_and_any_number_with_one() {
+    async fn an_address_has_few_connections_without_a_session_and_any_number_with_one() {
         let connections = connections(1_000, 2, 0);
         let mut open = Vec::new();
         for _ in 0..100 {

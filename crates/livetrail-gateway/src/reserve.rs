@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_asked_stays() {
+    fn a_connection_that_has_asked_stays_open() {
         let reserve = Arc::new(Reserve::new(1));
         let first = reserve.take(peer("192.0.2.1")).unwrap();
         first.busy();

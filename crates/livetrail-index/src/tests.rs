@@ -222,7 +222,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn every_question_is_answered_as_by_looking_at_every_record(filter in a_filter()) {
+    fn every_query_is_answered_as_by_reading_every_record(filter in a_filter()) {
         let reader = reader();
         let wanted = wanted(&filter);
         let mut index = INDEXED.open(&reader);
@@ -240,7 +240,7 @@ proptest! {
 }
 
 #[test]
-fn looking_through_everything_answers_the_same() {
+fn reading_everything_answers_the_same() {
     let mut filter = Filter::default();
     assert_eq!(
         found(scan(&reader(), filter.clone()).unwrap()),
@@ -331,7 +331,7 @@ fn what_is_open_is_what_replaying_all_of_it_says_as_the_trail_grows() {
 }
 
 #[test]
-fn an_entry_that_is_no_record_is_said_to_be_none_and_hides_nothing() {
+fn an_entry_that_is_not_a_record_is_reported_and_hides_nothing() {
     let mut writer = Writer::new("example.com/audit", 7);
     writer.append(1_000);
     writer.push(&[b"no record".to_vec()]);
@@ -357,7 +357,7 @@ fn an_entry_that_is_no_record_is_said_to_be_none_and_hides_nothing() {
 }
 
 #[test]
-fn an_index_of_another_log_or_of_another_history_of_this_one_is_made_anew() {
+fn an_index_of_another_log_or_of_another_history_is_recreated() {
     let place = Place::new();
     let first = reader();
     place.caught_up(&first);
@@ -377,7 +377,7 @@ fn an_index_of_another_log_or_of_another_history_of_this_one_is_made_anew() {
 }
 
 #[test]
-fn whatever_became_of_the_file_the_answers_are_right_and_it_is_made_anew() {
+fn with_any_damage_to_the_file_the_answers_are_right_and_it_is_recreated() {
     let mut writer = Writer::new("example.com/audit", 5);
     writer.append(SEGMENT_RECORDS + 2_464);
     let reader = writer.publish();
@@ -390,27 +390,27 @@ fn whatever_became_of_the_file_the_answers_are_right_and_it_is_made_anew() {
     let place = Place::new();
     place.caught_up(&reader);
     let sound = fs::read(place.file()).unwrap();
-    let mut wrecks: Vec<Vec<u8>> = vec![
+    let mut damaged_files: Vec<Vec<u8>> = vec![
         b"no database".repeat(1_000),
         vec![],
         sound[..sound.len() / 2].to_vec(),
     ];
     let mut numbers = Numbers(3);
     for _ in 0..8 {
-        let mut wreck = sound.clone();
+        let mut damaged = sound.clone();
         for _ in 0..20 {
-            wreck[numbers.below(sound.len() as u64) as usize] ^= 1 << numbers.below(8);
+            damaged[numbers.below(sound.len() as u64) as usize] ^= 1 << numbers.below(8);
         }
-        wrecks.push(wreck);
+        damaged_files.push(damaged);
     }
     // In the first page, which has the header and the tables' names.
     for at in (0..1_000).step_by(197) {
-        let mut wreck = sound.clone();
-        wreck[at] ^= 0xff;
-        wrecks.push(wreck);
+        let mut damaged = sound.clone();
+        damaged[at] ^= 0xff;
+        damaged_files.push(damaged);
     }
-    for (number, wreck) in wrecks.into_iter().enumerate() {
-        fs::write(place.file(), wreck).unwrap();
+    for (number, damaged) in damaged_files.into_iter().enumerate() {
+        fs::write(place.file(), damaged).unwrap();
         let mut index = place.open(&reader);
         assert_eq!(
             found(index.find(&reader, filter.clone()).unwrap()),
@@ -455,7 +455,7 @@ fn two_that_catch_up_at_once_and_one_that_asks_do_not_disturb_each_other() {
 }
 
 #[test]
-fn it_stops_when_told_and_goes_on_there() {
+fn it_stops_at_the_limit_and_continues_there() {
     let reader = reader();
     let place = Place::new();
     let mut index = place.open(&reader);
@@ -490,7 +490,7 @@ fn replace(store: &SharedStore, path: &str, bytes: Option<&[u8]>) {
 }
 
 #[test]
-fn what_is_handed_out_is_proven_and_what_is_not_there_is_said() {
+fn each_entry_handed_out_is_proven_and_a_missing_one_is_reported() {
     let store = copy();
     let reader = Reader::open(Arc::clone(&store)).unwrap();
     let place = Place::new();

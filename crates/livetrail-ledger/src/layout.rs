@@ -75,7 +75,7 @@ pub(crate) fn staged(path: &str) -> String {
 
 /// The path where the replacement of a file is prepared: next to it if it is private, otherwise
 /// among the private files.
-pub(crate) fn staging_place(path: &str) -> String {
+pub(crate) fn staging_path(path: &str) -> String {
     if path.starts_with(PRIVATE) {
         path.to_owned()
     } else {
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn segment_names_are_read_back_and_others_are_not_taken_for_one() {
+    fn segment_names_are_read_back_and_other_names_are_refused() {
         assert_eq!(segment(7), "private/wal/00000000000000000007.wal");
         assert_eq!(segment_first_index("00000000000000000007.wal"), Some(7));
         for other in [

@@ -233,7 +233,7 @@ mod tests {
     use crate::store::MemStore;
 
     #[test]
-    fn an_intent_is_read_back_and_a_cut_one_is_none() {
+    fn an_intent_is_read_back_and_a_torn_one_is_invalid() {
         let store = MemStore::new();
         store.create_dir(layout::PRIVATE).unwrap();
         let intent = Intent {

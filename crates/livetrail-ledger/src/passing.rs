@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_told_from_what_does_not() {
+    fn passing_errors_are_distinguished_from_lasting_ones() {
         for code in PASSING {
             assert!(is_passing(&io::Error::from_raw_os_error(code)), "{code}");
         }

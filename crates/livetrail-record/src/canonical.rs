@@ -554,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_sorted_and_absent_fields_left_out() {
+    fn keys_are_sorted_and_absent_fields_omitted() {
         let bytes = encode_canonical(&record().with_seq(7).with_inferred(true)).unwrap();
         assert_eq!(
             String::from_utf8(bytes).unwrap(),

@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_one_byte_is_changed_to_nothing_is_taken_that_the_general_way_refuses() {
+    fn with_any_byte_changed_the_fast_parser_accepts_nothing_that_the_general_one_refuses() {
         let bytes = encode_canonical(&full()).unwrap();
         for at in 0..bytes.len() {
             for byte in 0..=255 {
@@ -457,7 +457,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_end_of_a_string_is_where_looking_at_each_byte_finds_it(
+        fn the_end_of_a_string_is_where_reading_byte_by_byte_finds_it(
             bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0x1f..=0x24_u8, Just(b'\\'), Just(0x5b_u8)], 0..40),
         ) {
             let slow = bytes.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(bytes.len());

@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_doubles_up_to_the_longest_and_success_starts_anew() {
+    fn the_bound_doubles_up_to_the_longest_and_success_resets_it() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
         for bound_ms in [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600] {
             assert_eq!(backoff.bound(), Duration::from_millis(bound_ms));

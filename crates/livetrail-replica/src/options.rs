@@ -113,11 +113,11 @@ impl ReplicaOptions {
         if !(1..=256 << 20).contains(&self.batch_bytes) {
             return Err(ReplicaOptionsError::BatchBytes(self.batch_bytes));
         }
-        type Told = fn(Duration) -> ReplicaOptionsError;
-        let spans: [(Duration, Told); 6] = [
+        type ErrorOf = fn(Duration) -> ReplicaOptionsError;
+        let spans: [(Duration, ErrorOf); 6] = [
             (
                 self.attempt_timeout,
-                ReplicaOptionsError::AttemptTimeout as Told,
+                ReplicaOptionsError::AttemptTimeout as ErrorOf,
             ),
             (self.backoff_first, ReplicaOptionsError::BackoffFirst),
             (self.backoff_max, ReplicaOptionsError::BackoffMax),
@@ -125,9 +125,9 @@ impl ReplicaOptions {
             (self.recheck_interval, ReplicaOptionsError::RecheckInterval),
             (self.cursor_interval, ReplicaOptionsError::CursorInterval),
         ];
-        let short = |(span, _): &&(Duration, Told)| *span < Duration::from_millis(1);
+        let short = |(span, _): &&(Duration, ErrorOf)| *span < Duration::from_millis(1);
         match spans.iter().find(short) {
-            Some((span, told)) => Err(told(*span)),
+            Some((span, error_of)) => Err(error_of(*span)),
             None => Ok(()),
         }
     }

@@ -238,7 +238,7 @@ impl Replicator {
         let mut next = cursor.next();
         self.notice_going_back(next);
         // Hand-overs below this index came with entries that the sink already has.
-        let mut told = next;
+        let mut attached = next;
         self.board.answered(next);
         let mut ahead = None;
         // Whether the last batch ended at its bounds: more entries are then pending.
@@ -249,7 +249,7 @@ impl Replicator {
                 Wait::Turn(turn) => return Ok(turn),
             }
             if ahead.is_none() && !is_behind {
-                self.gather(next).await;
+                self.fill_batch(next).await;
             }
             let batch = match ahead.take() {
                 Some(batch) => batch,
@@ -264,14 +264,14 @@ impl Replicator {
                 }
             };
             self.note_age(&range);
-            let range = with_those_due(range, &hand_overs, told);
+            let range = with_those_due(range, &hand_overs, attached);
             let (sent, read) = tokio::join!(
                 self.attempt(self.sink.append(&range)),
                 self.read_ahead(range.next())
             );
             sent?;
             next = range.next();
-            told = next;
+            attached = next;
             is_behind = next < range.checkpoint().head().size;
             self.board.committed(next, range.len(), range.entry_bytes());
             self.backoff.reset();
@@ -320,7 +320,7 @@ impl Replicator {
     }
 
     /// Waits for a batch to become full.
-    async fn gather(&mut self, next: u64) {
+    async fn fill_batch(&mut self, next: u64) {
         let full = self.full_at(next);
         if self.options.batch_interval.is_zero() || self.sealed() >= full {
             return;
@@ -616,8 +616,8 @@ async fn deadline(closing: &mut watch::Receiver<Option<Instant>>) {
 }
 
 /// Adds the hand-overs that the sink did not get yet and that lie before the range's end.
-fn with_those_due(range: SealedRange, hand_overs: &[HandOver], told: u64) -> SealedRange {
-    let due = told..range.next();
+fn with_those_due(range: SealedRange, hand_overs: &[HandOver], attached: u64) -> SealedRange {
+    let due = attached..range.next();
     let due: Vec<_> = hand_overs
         .iter()
         .filter(|one| due.contains(&one.size))

@@ -171,17 +171,17 @@ pub(crate) struct Address {
     pub(crate) app: String,
     /// The stream, after its instance and a `/` if it has an instance; it may be empty or invalid.
     pub(crate) stream: String,
-    token: Option<Secretive>,
+    token: Option<Redacted>,
     /// A text that may be one key that a client has split at a `/`: its second half is then the
     /// stream's name.
-    cut: Option<[Secretive; 2]>,
+    cut: Option<[Redacted; 2]>,
 }
 
 /// A text that no output shows.
 #[derive(Clone, PartialEq, Eq)]
-struct Secretive(String);
+struct Redacted(String);
 
-impl fmt::Debug for Secretive {
+impl fmt::Debug for Redacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("…")
     }
@@ -194,7 +194,7 @@ impl Address {
         let names_stream = parts(app_path).count() > 1;
         let cut = app_query
             .filter(|_| !names_stream)
-            .map(|query| [query.to_owned(), format!("{query}/{name}")].map(Secretive));
+            .map(|query| [query.to_owned(), format!("{query}/{name}")].map(Redacted));
         let (name, queries) = match app_query {
             Some(query) if names_stream => {
                 let query = match name {
@@ -222,7 +222,7 @@ impl Address {
         Self {
             app,
             stream: without_prefix(&stream).to_owned(),
-            token: token.map(Secretive),
+            token: token.map(Redacted),
             cut,
         }
     }

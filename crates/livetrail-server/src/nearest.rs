@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_understood_and_another_word_is_not() {
+    fn a_typing_error_is_understood_and_another_word_is_not() {
         let known = ["play_denied", "play_started", "publish_denied", "heartbeat"];
         assert_eq!(nearest("play_deneid", known), Some("play_denied"));
         assert_eq!(nearest("playdenied", known), Some("play_denied"));

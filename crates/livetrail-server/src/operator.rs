@@ -145,8 +145,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_deed_is_an_action_of_operators() {
-        let deeds = [
+    fn every_operation_is_an_action_of_operators() {
+        let operations = [
             api_denied(Caller::default()),
             config_changed(Err("rtmp.listen".to_owned())),
             pruned(1, "older than 1d").unwrap(),
@@ -154,7 +154,7 @@ mod tests {
             clock_confirmed(1).unwrap(),
             trail_continued("example.com/old".to_owned(), "…".to_owned()).unwrap(),
         ];
-        for record in deeds {
+        for record in operations {
             assert!(record.action.is_admin(), "{}", record.action);
         }
     }

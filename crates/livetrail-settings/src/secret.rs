@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_none_the_place_is_named_and_its_key() {
+    fn a_missing_secret_is_reported_with_its_place_and_key() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         let shown = path.display();

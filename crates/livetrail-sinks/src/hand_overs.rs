@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_read_back_and_what_is_none_is_refused() {
+    fn they_are_read_back_and_invalid_ones_are_refused() {
         let log = TestLog::with("example.com/a", 5).with_keys(3, 4);
         let hand_overs = log.reader().hand_overs().unwrap();
         let kept = KeptHandOvers::default().and(&hand_overs).and(&hand_overs);

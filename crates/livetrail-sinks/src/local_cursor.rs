@@ -192,15 +192,15 @@ struct CursorFile {
 
 impl CursorFile {
     fn read(&self) -> Result<Cursor, ReplicaError> {
-        let told = |source| failed("read", &self.path, source);
+        let failure = |source| failed("read", &self.path, source);
         let mut bytes = Vec::new();
         match File::open(&self.path) {
             Ok(file) => {
                 let read = file.take(MAX_CURSOR_BYTES).read_to_end(&mut bytes);
-                read.map_err(told)?;
+                read.map_err(failure)?;
             }
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Cursor::default()),
-            Err(error) => return Err(told(error)),
+            Err(error) => return Err(failure(error)),
         }
         self.parse(&bytes).map_err(|what| ReplicaError::Damaged {
             what: format!(
@@ -398,23 +398,23 @@ mod tests {
         let (one, two) = (cursor(&folder), cursor(&folder));
         assert_eq!(next(&one).await, 0);
         let claim = one.claim(ORIGIN, 0).await.unwrap();
-        let told = two.claim(ORIGIN, 0).await.unwrap_err();
-        assert_eq!(told.class(), ErrorClass::Passing, "{told:?}");
+        let error = two.claim(ORIGIN, 0).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Passing, "{error:?}");
         // A claim that is dropped has moved nothing.
         drop(claim);
         let claim = two.claim(ORIGIN, 0).await.unwrap();
         let range = log.range(0, 20);
         claim.commit(&range).await.unwrap();
-        let told = one.claim(ORIGIN, 0).await.unwrap_err();
+        let error = one.claim(ORIGIN, 0).await.unwrap_err();
         assert!(
             matches!(
-                told,
+                error,
                 ReplicaError::CursorMoved {
                     expected: 0,
                     found: 20
                 }
             ),
-            "{told:?}"
+            "{error:?}"
         );
         let read = one.read(ORIGIN).await.unwrap();
         assert_eq!(read.last_leaf(), range.leaves().last());
@@ -452,7 +452,7 @@ mod tests {
         assert_eq!(next(&cursor).await, 10);
 
         let text = String::from_utf8(good.clone()).unwrap();
-        for (line, told) in [
+        for (line, words) in [
             ("livetrail-sink-cursor 1", "begin"),
             ("sink syslog", "line 2"),
             ("origin ", "line 3"),
@@ -463,7 +463,7 @@ mod tests {
             fs::write(&path, text.replacen(line, "x", 1)).unwrap();
             let error = cursor.read(ORIGIN).await.unwrap_err();
             assert_eq!(error.class(), ErrorClass::Fork, "{line}");
-            assert!(error.to_string().contains(told), "{line}: {error}");
+            assert!(error.to_string().contains(words), "{line}: {error}");
         }
         for end in 0..text.find("checkpoint\n").unwrap() {
             fs::write(&path, &good[..end]).unwrap();

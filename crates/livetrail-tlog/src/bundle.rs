@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn short_and_trailing_bytes_are_told_apart() {
+    fn short_and_trailing_bytes_are_distinguished() {
         let bytes = b"\0\x02ab\0\x01c";
         for cut in 0..bytes.len() {
             let (found, offset) = if cut < 4 { (0, 0) } else { (1, 4) };

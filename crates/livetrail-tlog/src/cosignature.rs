@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cosignature_verifies_and_tells_its_time() {
+    fn a_cosignature_verifies_and_has_its_time() {
         let verifier = CosignatureVerifier::new(&cosigner().verifier_key()).unwrap();
         for time in [0, 1, 1_700_000_000, MAX_TIMESTAMP_S] {
             let blob = cosigner().at(time).sign(&text()).unwrap();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cosignature_of_another_length_is_told_as_such() {
+    fn a_cosignature_of_another_length_has_its_own_error() {
         let verifier = CosignatureVerifier::new(&cosigner().verifier_key()).unwrap();
         for bytes in [0, 7, 8, 64, 71, 73] {
             assert_eq!(

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_of_another_length_is_told_as_such() {
+    fn a_signature_of_another_length_has_its_own_error() {
         let signer = Ed25519Signer::parse(TEXT).unwrap();
         let verifier = Ed25519Verifier::new(&signer.verifier_key()).unwrap();
         for bytes in [1, 63, 65, 72] {

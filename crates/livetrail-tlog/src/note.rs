@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_key_with_a_bad_signature_refuses_the_note_wherever_it_stands() {
+    fn a_known_key_with_a_bad_signature_anywhere_refuses_the_note() {
         let good = signature_of(&toy("k", 1), "text\n").unwrap();
         let other = signature_of(&toy("l", 2), "text\n").unwrap();
         let bad = line("k", 1, b"xx");

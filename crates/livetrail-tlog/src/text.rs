@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_but_lf_are_told_with_their_place() {
+    fn control_characters_but_lf_are_reported_with_their_position() {
         assert_eq!(checked_utf8(b"a\nb\x7f"), Ok("a\nb\x7f"));
         for byte in (0..0x20).filter(|byte| *byte != b'\n') {
             assert_eq!(

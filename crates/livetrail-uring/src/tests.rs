@@ -325,7 +325,7 @@ fn refusal(call: i64, errno: i32) -> Option<String> {
 }
 
 #[test]
-fn a_system_that_forbids_or_lacks_it_is_told_apart() {
+fn a_system_that_forbids_it_and_one_that_lacks_it_are_distinguished() {
     for (call, errno, words) in [
         (
             libc::SYS_io_uring_setup,

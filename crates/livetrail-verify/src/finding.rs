@@ -227,13 +227,13 @@ mod tests {
         let document = include_str!("../../../docs/auditor.md");
         let (_, table) = document.split_once("### What is wrong").unwrap();
         let (table, _) = table.split_once("\n#").unwrap();
-        let told: BTreeSet<_> = table
+        let described: BTreeSet<_> = table
             .lines()
             .filter(|line| line.starts_with("| `"))
             .filter_map(|line| line.split('|').nth(1))
             .flat_map(|cell| cell.split('`').skip(1).step_by(2))
             .map(str::to_owned)
             .collect();
-        assert_eq!(told, names);
+        assert_eq!(described, names);
     }
 }

@@ -215,9 +215,9 @@ impl Trail {
             let Some(first) = earlier.iter().find(|one| one.old.as_ref() == Some(old)) else {
                 continue;
             };
-            let mut told = earlier.iter().filter(|one| one.old.as_ref() == Some(old));
-            let told = told.find_map(|one| one.handed_over);
-            let other_tree = told
+            let mut known = earlier.iter().filter(|one| one.old.as_ref() == Some(old));
+            let known = known.find_map(|one| one.handed_over);
+            let other_tree = known
                 .zip(rotation.handed_over)
                 .is_some_and(|(one, other)| one != other);
             if first.new == rotation.new && !other_tree {

@@ -76,7 +76,7 @@ fn a_flood_neither_fills_the_disk_nor_keeps_an_honest_session_from_its_record() 
 
 #[test]
 #[allow(clippy::print_stderr, reason = "it says aloud what it has not shown")]
-fn a_flood_on_a_disk_that_is_nearly_full_takes_no_honest_record_its_room() {
+fn a_flood_on_a_nearly_full_disk_displaces_no_honest_record() {
     let Some(disk) = SmallDisk::new(DISK_MIB) else {
         eprintln!("NOT SHOWN: a flood on a nearly full disk; LIVETRAIL_NO_MOUNTS is set");
         return;
@@ -128,9 +128,9 @@ fn flood(disk: &SmallDisk, full_percent: Option<u64>) {
             let health = server.get("/health");
             assert_eq!(health.status, 200, "{attack:?}: {}", health.text());
             if full_percent.is_some() {
-                let told = health.json();
-                let told = (&told["status"], &told["trouble"]);
-                assert_eq!(told, (&"degraded".into(), &"disk_short".into()));
+                let output = health.json();
+                let output = (&output["status"], &output["trouble"]);
+                assert_eq!(output, (&"degraded".into(), &"disk_short".into()));
             }
         }
     }

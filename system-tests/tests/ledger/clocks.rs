@@ -68,7 +68,7 @@ fn steps_of_an_hour_and_a_frozen_clock_leave_a_whole_trail() {
 }
 
 #[test]
-fn a_boot_in_1970_goes_on_with_the_trail_of_today_and_the_other_way_round() {
+fn a_boot_in_1970_continues_the_trail_of_today_and_the_other_way_round() {
     let mut subject = Subject::new();
     let (today, long_ago) = ("+0", "1970-01-01 00:00:01");
     for (boot, time) in [today, long_ago, today, long_ago].into_iter().enumerate() {

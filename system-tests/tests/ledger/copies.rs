@@ -17,7 +17,7 @@ fn a_second_process_on_the_same_directory_refuses_in_words() {
     });
     let second = run("second", &subject.writer(10, 0), TIMEOUT).failure();
     let words = "another process has the trail in";
-    assert!(second.stderr.contains(words), "{}", second.told());
+    assert!(second.stderr.contains(words), "{}", second.output());
     assert_eq!(second.stdout, "", "it never opened the trail");
     subject.hear(&first.crash());
     subject.recover_and_verify();

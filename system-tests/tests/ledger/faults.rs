@@ -111,12 +111,12 @@ fn run_under(subject: &mut Subject, inject: &str) -> bool {
 /// never panics, and without a fault it succeeds.
 #[track_caller]
 fn check_end(finished: &Finished, hit: bool, log: &str) {
-    let told = || format!("{}\n{log}", finished.told());
-    assert!(!finished.stderr.contains("panicked"), "{}", told());
-    assert!(hit || finished.status.success(), "{}", told());
+    let output = || format!("{}\n{log}", finished.output());
+    assert!(!finished.stderr.contains("panicked"), "{}", output());
+    assert!(hit || finished.status.success(), "{}", output());
     // With this fault the command cannot write its error text either.
     let speechless = finished.name.starts_with("inject=write:");
     if finished.status.code().is_some_and(|code| code != 0) && !speechless {
-        assert!(!finished.stderr.trim().is_empty(), "{}", told());
+        assert!(!finished.stderr.trim().is_empty(), "{}", output());
     }
 }

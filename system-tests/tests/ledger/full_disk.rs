@@ -15,7 +15,7 @@ const MIB: u64 = 24;
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]
-fn a_full_disk_sheds_and_refuses_and_when_there_is_room_the_same_log_goes_on() {
+fn a_full_disk_sheds_and_refuses_and_with_free_space_the_same_log_continues() {
     let Some(disk) = SmallDisk::new(MIB) else {
         say("NOT SHOWN: a full disk; LIVETRAIL_NO_MOUNTS is set");
         return;

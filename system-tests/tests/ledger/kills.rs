@@ -32,7 +32,7 @@ fn whenever_it_is_killed_nothing_durable_is_lost_and_no_checkpoint_is_contradict
         ]);
         std::thread::sleep(Duration::from_micros(dice.below(longest)));
         let finished = writer.crash();
-        assert_eq!(finished.status.signal(), Some(9), "{}", finished.told());
+        assert_eq!(finished.status.signal(), Some(9), "{}", finished.output());
         subject.hear(&finished);
         subject.recover_and_verify();
         if kill.is_multiple_of(KILLS_PER_TRAIL) || kill == kills() {

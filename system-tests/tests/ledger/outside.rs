@@ -111,7 +111,7 @@ fn go_program() -> &'static Path {
         assert!(
             built.status.success(),
             "Go's checker cannot be built; its library is Debian's `golang-golang-x-mod-dev`\n{}",
-            built.told()
+            built.output()
         );
         program
     })
@@ -121,7 +121,7 @@ fn go_program() -> &'static Path {
 fn assert_accepts(finished: Finished, entries: u64) {
     let finished = finished.success();
     let words = format!("{entries} entries, ");
-    assert!(finished.stdout.starts_with(&words), "{}", finished.told());
+    assert!(finished.stdout.starts_with(&words), "{}", finished.output());
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn gos_reference_implementation_computes_every_tile_again_and_checks_proofs() {
     assert_accepts(case.go(&case.trail), subject.durable);
     for (path, spoiled) in case.spoiled(&subject) {
         let refused = case.go(&spoiled).failure();
-        assert!(!refused.stderr.is_empty(), "{path}: {}", refused.told());
+        assert!(!refused.stderr.is_empty(), "{path}: {}", refused.output());
     }
 }
 
@@ -146,7 +146,7 @@ fn an_independent_client_audits_the_directory_and_any_static_site_of_it() {
     drop(site);
     for (path, spoiled) in case.spoiled(&subject) {
         let refused = case.python(&spoiled.to_string_lossy()).failure();
-        assert!(!refused.stderr.is_empty(), "{path}: {}", refused.told());
+        assert!(!refused.stderr.is_empty(), "{path}: {}", refused.output());
     }
 }
 

@@ -102,7 +102,7 @@ impl Subject {
                         found >= self.durable,
                         "{} entries were durable, {found} are there\n{}",
                         self.durable,
-                        finished.told()
+                        finished.output()
                     );
                 }
                 "durable" | "closed" => self.durable = self.durable.max(entries()),
@@ -110,7 +110,13 @@ impl Subject {
                     self.durable = self.durable.max(entries());
                     let root = words[2].to_owned();
                     let known = self.sealed.entry(entries()).or_insert_with(|| root.clone());
-                    assert_eq!(*known, root, "a fork at {}\n{}", entries(), finished.told());
+                    assert_eq!(
+                        *known,
+                        root,
+                        "a fork at {}\n{}",
+                        entries(),
+                        finished.output()
+                    );
                 }
                 "shed" | "refused" | "reported" => {}
                 _ => panic!("what is `{line}`?"),
@@ -139,11 +145,11 @@ impl Subject {
         self.keep_checkpoint();
         self.fill(0);
         let report = self.verify(&self.path());
-        let told = || serde_json::to_string_pretty(&report).unwrap_or_default();
-        assert_eq!(report.verdict, Verdict::Sound, "{}", told());
-        assert_eq!(report.sessions.open_total, 0, "{}", told());
+        let output = || serde_json::to_string_pretty(&report).unwrap_or_default();
+        assert_eq!(report.verdict, Verdict::Sound, "{}", output());
+        assert_eq!(report.sessions.open_total, 0, "{}", output());
         // It was closed: what is durable is published.
-        assert_eq!(report.figures.entries, self.durable, "{}", told());
+        assert_eq!(report.figures.entries, self.durable, "{}", output());
         report
     }
 

@@ -361,7 +361,7 @@ fn the_owner_of_the_key_is_found_with_one_older_checkpoint() {
 }
 
 #[test]
-fn a_log_signed_again_and_a_wrong_key_are_told_by_the_key() {
+fn a_log_signed_again_and_a_wrong_key_are_recognised_by_the_key() {
     let corpus = Corpus::new();
     let again = corpus.recreated(&corpus.entries, Signer::Stranger);
     let report = corpus.check(&again);

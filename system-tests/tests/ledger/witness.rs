@@ -99,7 +99,7 @@ fn an_older_copy_is_not_signed_when_a_foreign_witness_has_seen_more() {
         "an older copy was restored",
         "restore the newest copy",
     ] {
-        assert!(refused.stderr.contains(words), "{}", refused.told());
+        assert!(refused.stderr.contains(words), "{}", refused.output());
     }
     assert_eq!(refused.stdout, "", "it never opened the trail");
     let after = std::fs::read(subject.path().join("checkpoint")).expect("a checkpoint");

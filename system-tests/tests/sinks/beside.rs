@@ -200,9 +200,9 @@ fn assert_all_have_all(server: &Server, trail: &Trail, table: &Table, bucket: &P
         verify.args(arguments).arg("--vkey").arg(&keys);
         verify.env("AWS_ACCESS_KEY_ID", "auditor");
         verify.env("AWS_SECRET_ACCESS_KEY", "a-secret");
-        let told = run("livetrail-verify", &verify, PATIENCE).success();
-        assert!(told.stdout.starts_with("SOUND"), "{}", told.told());
-        assert!(told.stdout.contains(&count), "{}", told.told());
+        let output = run("livetrail-verify", &verify, PATIENCE).success();
+        assert!(output.stdout.starts_with("SOUND"), "{}", output.output());
+        assert!(output.stdout.contains(&count), "{}", output.output());
     };
     sound(&["--postgres", &table.server.url()]);
     let origin = std::fs::read_to_string(&keys).expect("the keys");

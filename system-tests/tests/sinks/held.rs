@@ -56,13 +56,14 @@ fn while_a_required_sink_has_not_answered_sessions_go_on_and_nothing_is_signed()
     server.start_again();
     publish(&server);
     assert!(server.stop_within(PATIENCE).success());
-    let told = run("livetrail serve", &server.command(), PATIENCE);
-    assert_eq!(told.status.code(), Some(2), "{}", told.told());
+    let output = run("livetrail serve", &server.command(), PATIENCE);
+    assert_eq!(output.status.code(), Some(2), "{}", output.output());
     assert!(
-        told.stderr
+        output
+            .stderr
             .contains("signing waits since an earlier start for sink archive"),
         "{}",
-        told.told()
+        output.output()
     );
     runtime.block_on(table.restart());
     server.start_again();

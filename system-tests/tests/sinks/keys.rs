@@ -74,11 +74,11 @@ fn both_keys_are_changed_under_a_sink_of_every_kind_and_each_follows_on() {
     // With the keys of today, and with those that signed first alone.
     for keys in [&server.data().join("trail.vkey"), &first] {
         for place in places(&server, &table, &bucket) {
-            let told = verify(&place, keys).success();
+            let output = verify(&place, keys).success();
             assert!(
-                told.stdout.starts_with("SOUND"),
+                output.stdout.starts_with("SOUND"),
                 "{place:?}\n{}",
-                told.told()
+                output.output()
             );
         }
     }
@@ -94,8 +94,8 @@ fn assert_all_follow(server: &Server) {
         command.args(["trail", "sinks", "status", "--config"]);
         command.arg(server.file("livetrail.toml"));
         command.arg("--data").arg(server.data());
-        let told = run("sinks status", &command, PATIENCE);
-        told.status.success()
+        let output = run("sinks status", &command, PATIENCE);
+        output.status.success()
     });
 }
 

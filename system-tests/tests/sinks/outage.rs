@@ -214,9 +214,9 @@ fn await_said(writer: &mut Process, word: &str, number: u64) {
 /// What the verifier says of a trail that is whole.
 pub(crate) fn assert_sound(told: Finished, entries: u64) {
     let told = told.success();
-    assert!(told.stdout.starts_with("SOUND"), "{}", told.told());
+    assert!(told.stdout.starts_with("SOUND"), "{}", told.output());
     let entries = entries.to_string();
-    assert!(told.stdout.contains(&entries), "{}", told.told());
+    assert!(told.stdout.contains(&entries), "{}", told.output());
 }
 
 /// The destination has the ledger's entries, in order, from the first to the last, byte by byte.

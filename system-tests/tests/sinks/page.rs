@@ -96,7 +96,7 @@ impl Typist {
             .success();
         let behind = "does not have the end of the trail";
         assert!(!ended.stderr.contains(behind), "{}", ended.stderr);
-        ended.told()
+        ended.output()
     }
 
     fn shell(&self, command: &str) -> Command {
@@ -150,6 +150,6 @@ fn the_commands_for_postgresql_do_what_the_page_says() {
         let answer = http::request(typist.http, "GET", path, &[]).expect("an answer");
         assert!(!answer.text().contains("choose-one"), "{path}");
     }
-    let told = typist.stops();
-    assert!(!told.contains("choose-one"), "{told}");
+    let output = typist.stops();
+    assert!(!output.contains("choose-one"), "{output}");
 }

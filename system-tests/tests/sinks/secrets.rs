@@ -73,13 +73,13 @@ fn assert_silent(cases: &[Case], files: &[(&str, &str)]) {
         &["trail", "sinks", "status", "--json", "--config"],
         &["config", "check"],
     ] {
-        let told = command(&server, arguments);
+        let output = command(&server, arguments);
         assert!(
-            arguments[0] == "config" || told.status.code() == Some(1),
+            arguments[0] == "config" || output.status.code() == Some(1),
             "{}",
-            told.told()
+            output.output()
         );
-        shown += &told.told();
+        shown += &output.output();
     }
     shown += &server.log();
     assert!(shown.contains("DEBUG"), "the log is not loud");
@@ -306,13 +306,13 @@ fn no_secret_of_a_configuration_that_is_wrong_is_shown() {
             .into_iter()
             .chain(others.into_iter().filter(|_| readable))
         {
-            let told = run(lines, command, PATIENCE);
-            let shown = format!("{}{}", told.stdout, told.stderr);
+            let output = run(lines, command, PATIENCE);
+            let shown = format!("{}{}", output.stdout, output.stderr);
             for form in FORMS {
                 assert!(!shown.contains(form), "{command:?} shows it: {shown}");
             }
             if !std::ptr::eq(command, &check) {
-                assert_eq!(told.status.code(), Some(2), "{}", shown);
+                assert_eq!(output.status.code(), Some(2), "{}", shown);
             }
         }
     }

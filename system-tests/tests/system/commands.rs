@@ -29,13 +29,13 @@ fn the_demo_shows_sessions_and_trail_and_keeps_a_sound_one() {
         assert!(
             finished.stdout.contains(shown),
             "no {shown}\n{}",
-            finished.told()
+            finished.output()
         );
     }
     assert!(
         !finished.stdout.contains('\x1b'),
         "no colours into a pipe\n{}",
-        finished.told()
+        finished.output()
     );
     let trail = Trail::read(&kept);
     trail.assert_sound();
@@ -54,14 +54,14 @@ fn the_demo_shows_sessions_and_trail_and_keeps_a_sound_one() {
 }
 
 #[test]
-fn our_publisher_and_our_player_carry_every_frame_over_rtmp_and_http_flv() {
+fn our_publisher_and_our_viewer_carry_every_frame_over_rtmp_and_http_flv() {
     let mut server = Server::start(Config::new().key("studio-1", "opensesame-73-1150", "publish"));
     let (by_rtmp, by_http) = (server.file("rtmp.flv"), server.file("http.flv"));
     let url = server.rtmp_url("live/cam");
     let clip = path(clip::short());
     let wrong = livetrail(&["publish", clip, &url, "--token", "wrong"]);
     let refused = run("livetrail publish", &wrong, ENDS).failure();
-    assert_eq!(refused.status.code(), Some(1), "{}", refused.told());
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.output());
 
     let mut publish = livetrail(&["publish", clip, &url]);
     publish.env("LIVETRAIL_TOKEN", "opensesame-73-1150");
@@ -79,12 +79,12 @@ fn our_publisher_and_our_player_carry_every_frame_over_rtmp_and_http_flv() {
     assert!(
         !sent.stderr.contains('\r'),
         "a progress bar in a pipe\n{}",
-        sent.told()
+        sent.output()
     );
     for viewer in viewers {
         let played = viewer.wait(ENDS).success();
         let summary = serde_json::from_str::<serde_json::Value>(&played.stdout);
-        assert!(summary.is_ok(), "not JSON\n{}", played.told());
+        assert!(summary.is_ok(), "not JSON\n{}", played.output());
     }
     let published = Packets::of(clip::short());
     for file in [&by_rtmp, &by_http] {
@@ -112,7 +112,7 @@ fn our_publisher_and_our_player_carry_every_frame_over_rtmp_and_http_flv() {
 }
 
 #[test]
-fn our_player_stops_after_the_seconds_that_it_was_asked_for() {
+fn our_viewer_stops_after_the_requested_seconds() {
     let mut server = Server::start(Config::new());
     let url = server.rtmp_url("live/cam");
     let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
@@ -215,7 +215,7 @@ fn the_trail_is_queried_followed_and_checked_while_the_server_writes_it() {
         &livetrail(&["trail", "check", path(&file)]),
         ENDS,
     );
-    assert_eq!(unsound.status.code(), Some(1), "{}", unsound.told());
+    assert_eq!(unsound.status.code(), Some(1), "{}", unsound.output());
 }
 
 #[test]
@@ -284,12 +284,12 @@ fn a_wrong_setting_is_named_with_its_line_and_exit_code_2() {
         &livetrail(&["serve", "--config", path(&file)]),
         ENDS,
     );
-    assert_eq!(finished.status.code(), Some(2), "{}", finished.told());
+    assert_eq!(finished.status.code(), Some(2), "{}", finished.output());
     for named in ["max_publisher", "3", "max_publishers"] {
         assert!(
             finished.stderr.contains(named),
             "no {named}\n{}",
-            finished.told()
+            finished.output()
         );
     }
 }
@@ -308,9 +308,9 @@ fn a_second_server_on_the_same_data_is_refused() {
         "127.0.0.1:0",
     ]);
     let refused = run("a second livetrail serve", &second, ENDS);
-    assert_eq!(refused.status.code(), Some(2), "{}", refused.told());
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.output());
     let words = "another process has the trail in";
-    assert!(refused.stderr.contains(words), "{}", refused.told());
+    assert!(refused.stderr.contains(words), "{}", refused.output());
     server
         .stop()
         .assert_server_records(&["server_started", "server_stopped"]);
@@ -325,9 +325,9 @@ fn a_directory_that_cannot_be_written_is_named_with_exit_code_2_and_can_still_be
     serve.args(["serve", "--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
     serve.args(["--data", path(&data)]);
     let refused = run("livetrail serve", &serve, ENDS);
-    assert_eq!(refused.status.code(), Some(2), "{}", refused.told());
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.output());
     for words in ["cannot be written", path(&data)] {
-        assert!(refused.stderr.contains(words), "{}", refused.told());
+        assert!(refused.stderr.contains(words), "{}", refused.output());
     }
     let mut verify = read_only(&data);
     verify.args(["trail", "verify", path(&data)]);

@@ -27,7 +27,7 @@ fn the_document_of_the_api_is_valid_openapi() {
 }
 
 #[test]
-fn promtool_finds_nothing_to_say_of_the_metrics() {
+fn promtool_has_no_complaint_about_the_metrics() {
     let prometheus = Unpacked::provide("prometheus", &["prometheus"], &[]);
     let mut server = Server::start(Config::new());
     let url = server.rtmp_url("live/cam");

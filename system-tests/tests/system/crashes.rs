@@ -171,7 +171,7 @@ fn come_and_go(to: SocketAddr, name: &str) -> usize {
 }
 
 #[test]
-fn a_batch_that_a_crash_has_torn_is_cut_off_and_nothing_else_and_the_next_boot_says_so() {
+fn only_the_batch_that_a_crash_tore_is_dropped_and_the_next_boot_reports_it() {
     let mut server = Server::start(Config::new());
     let url = server.rtmp_url("live/cam");
     let publisher = tool::ffmpeg_publish(clip::small(), &url, 30, None);
@@ -205,10 +205,10 @@ fn a_batch_that_a_crash_has_torn_is_cut_off_and_nothing_else_and_the_next_boot_s
     );
     let crashed = Story::new("rtmp", "live/cam").then("publish_started");
     trail.assert_sessions(&[crashed.crashed("publish_ended")]);
-    let told = trail.of("server_started").nth(1);
-    let told = told.and_then(|started| started.detail.as_ref());
-    let told = told.expect("what recovery found").expose();
-    assert!(told.contains("a torn batch was cut off"), "{told}");
+    let output = trail.of("server_started").nth(1);
+    let output = output.and_then(|started| started.detail.as_ref());
+    let output = output.expect("what recovery found").expose();
+    assert!(output.contains("a torn batch was cut off"), "{output}");
 }
 
 /// The reason of the end of a killed client's session. Whether the kernel reports a close or a

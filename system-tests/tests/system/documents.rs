@@ -26,7 +26,7 @@ struct Typed {
 }
 
 #[test]
-fn what_the_auditor_is_told_to_run_runs() {
+fn the_commands_for_auditors_run() {
     let reader = Reader::new();
     reader.must("livetrail demo --keep ./livetrail-data > demo.txt");
     reader.must("cp livetrail-data/trail.vkey .");
@@ -34,7 +34,7 @@ fn what_the_auditor_is_told_to_run_runs() {
 }
 
 #[test]
-fn what_the_operator_is_told_to_run_runs() {
+fn the_commands_for_operators_run() {
     let reader = Reader::new();
     assert!(reader.follow("operator.md") >= 12);
 }
@@ -71,7 +71,7 @@ impl Reader {
             let finished = run(&typed.command, &self.shell(&typed.command), ENDS);
             let code = finished.status.code();
             let place = format!("docs/{document}:{}", typed.line);
-            assert_eq!(code, Some(typed.code), "{place}\n{}", finished.told());
+            assert_eq!(code, Some(typed.code), "{place}\n{}", finished.output());
         }
         commands.len()
     }

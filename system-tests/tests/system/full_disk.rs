@@ -15,7 +15,8 @@ const CAPACITY: usize = 64;
 
 #[test]
 #[allow(clippy::print_stderr, reason = "it says aloud what it has not shown")]
-fn on_a_full_disk_strict_is_refused_best_effort_is_counted_and_with_room_the_same_log_goes_on() {
+fn on_a_full_disk_strict_is_refused_best_effort_is_counted_and_with_free_space_the_same_log_continues()
+ {
     let Some(disk) = SmallDisk::new(MIB) else {
         eprintln!("NOT SHOWN: a server on a full disk; LIVETRAIL_NO_MOUNTS is set");
         return;

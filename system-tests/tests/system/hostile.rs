@@ -185,7 +185,7 @@ fn publishers_that_break_the_protocol_end_with_a_reason() {
 }
 
 #[test]
-fn two_thousand_connections_that_say_nothing_do_not_keep_others_from_streaming() {
+fn two_thousand_silent_connections_do_not_keep_others_from_streaming() {
     const SILENT: usize = 2_000;
     resources::allow_open_files(SILENT as u64 * 2 + 512);
     // All come from one address, like the two who stream.

@@ -68,7 +68,7 @@ fn stop(server: &mut Server) {
 }
 
 #[test]
-fn a_trail_gets_new_keys_on_record_and_whoever_trusts_the_old_ones_learns_of_them() {
+fn a_trail_gets_new_keys_on_record_and_the_old_ones_lead_to_them() {
     let mut server = Server::start(Config::new());
     server.stop();
     let old = vkeys(&server);
@@ -78,11 +78,11 @@ fn a_trail_gets_new_keys_on_record_and_whoever_trusts_the_old_ones_learns_of_the
     server.start_again();
     // One writer: a key is changed with the server stopped.
     let refused = trail_command(&server, "rotate-key", &["--cosigner"]);
-    assert_eq!(refused.status.code(), Some(2), "{}", refused.told());
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.output());
     assert!(
         refused.stderr.contains("stop it first"),
         "{}",
-        refused.told()
+        refused.output()
     );
     server.stop();
     trail_command(&server, "rotate-key", &["--cosigner"]).success();
@@ -103,7 +103,7 @@ fn a_trail_gets_new_keys_on_record_and_whoever_trusts_the_old_ones_learns_of_the
     assert!(
         rotated.stdout.contains(&lines(&new)[0]),
         "{}",
-        rotated.told()
+        rotated.output()
     );
     assert_ne!(lines(&old)[..2], lines(&new)[..2]);
     for keys in [&old, &lines(&new)[..2].join("\n"), &new] {
@@ -123,7 +123,7 @@ fn a_trail_gets_new_keys_on_record_and_whoever_trusts_the_old_ones_learns_of_the
     for place in [&address, &site.display().to_string()] {
         let report = by_command(place, &first).success();
         for words in ["SOUND", "in entry ", "followed by handover/"] {
-            assert!(report.stdout.contains(words), "{}", report.told());
+            assert!(report.stdout.contains(words), "{}", report.output());
         }
     }
     // One that somebody else wrote: with keys of their own, and under the same name.
@@ -134,7 +134,7 @@ fn a_trail_gets_new_keys_on_record_and_whoever_trusts_the_old_ones_learns_of_the
     assert_ne!(published, honest);
     std::fs::write(&handed_over, published).expect("a file to write");
     let report = by_command(&address, &first);
-    assert_eq!(report.status.code(), Some(1), "{}", report.told());
+    assert_eq!(report.status.code(), Some(1), "{}", report.output());
     stop(&mut server);
     let report = verified(&server, &old);
     assert_eq!(report.verdict, Verdict::NotSound, "{report}");
@@ -168,7 +168,7 @@ fn a_log_that_takes_the_place_of_a_lost_one_begins_with_its_last_checkpoint() {
     // Under the lost one's name it would be a fork.
     let same = ["--after", &last, "--origin", &origin];
     let refused = trail_command(&server, "init", &same);
-    assert_eq!(refused.status.code(), Some(2), "{}", refused.told());
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.output());
     assert!(!server.data().exists(), "nothing was made");
     trail_command(&server, "init", &["--after", &last]).success();
     server.start_again();
@@ -191,7 +191,7 @@ fn entries_are_removed_by_an_operator_on_record_and_not_past_a_hold() {
     assert!(
         early.stdout.contains("nothing was removed"),
         "{}",
-        early.told()
+        early.output()
     );
     let hold = ["case-17", "--from", "300"];
     trail_command(&server, "hold", &hold).success();
@@ -199,20 +199,20 @@ fn entries_are_removed_by_an_operator_on_record_and_not_past_a_hold() {
     assert!(
         listed.stdout.contains("case-17\thold\tfrom entry 300"),
         "{}",
-        listed.told()
+        listed.output()
     );
     let dry = trail_command(&server, "prune", &["--below", "600", "--dry-run"]).success();
     assert!(
         dry.stdout.contains("would remove 256 entries"),
         "{}",
-        dry.told()
+        dry.output()
     );
     assert!(bundle(&server, 0));
     trail_command(&server, "prune", &["--below", "600"]).success();
     assert!(!bundle(&server, 0) && bundle(&server, 1), "the hold holds");
     trail_command(&server, "hold", &["case-17", "--release"]).success();
     let none = trail_command(&server, "hold", &["case-17", "--release"]);
-    assert_eq!(none.status.code(), Some(2), "{}", none.told());
+    assert_eq!(none.status.code(), Some(2), "{}", none.output());
     trail_command(&server, "prune", &["--below", "600"]).success();
     assert!(!bundle(&server, 1) && bundle(&server, 2));
     let report = verified(&server, &vkeys(&server));
@@ -220,7 +220,7 @@ fn entries_are_removed_by_an_operator_on_record_and_not_past_a_hold() {
     assert_eq!(report.figures.removed, 512, "{report}");
     // Removed entries are reported as such, and their proofs still hold.
     let gone = trail_command(&server, "prove", &["3"]);
-    assert!(gone.stderr.contains("was pruned"), "{}", gone.told());
+    assert!(gone.stderr.contains("was pruned"), "{}", gone.output());
     let whole = trail_command(
         &server,
         "query",
@@ -270,7 +270,7 @@ fn a_running_server_removes_what_is_old_and_not_what_is_held() {
     assert!(
         held.stdout.contains("the running server records it"),
         "{}",
-        held.told()
+        held.output()
     );
     fill(&server, 800);
     let filled = clock::Stopwatch::start();
@@ -288,7 +288,11 @@ fn a_running_server_removes_what_is_old_and_not_what_is_held() {
     // That it was set may have gone with what was recorded then.
     let holds = ["--action", "admin_held", "--format", "json"];
     let holds = trail_command(&server, "query", &holds).success();
-    assert!(holds.stdout.contains("\"lifted\":true"), "{}", holds.told());
+    assert!(
+        holds.stdout.contains("\"lifted\":true"),
+        "{}",
+        holds.output()
+    );
     // It starts from there.
     server.set_config(Config::new());
     server.start_again();

@@ -115,7 +115,7 @@ fn publishers_that_send_nothing_or_nothing_more_are_reaped() {
 }
 
 #[test]
-fn a_flood_is_dropped_told_of_at_most_once_a_second_and_then_ended() {
+fn a_flood_is_dropped_reported_at_most_once_a_second_and_then_ended() {
     let config = Config::new()
         .ingress("frames_per_second = 100")
         .ingress("burst = \"1s\"")

@@ -17,7 +17,7 @@ const ENDS: Duration = Duration::from_secs(30);
 const VIEWERS: usize = 40;
 
 #[test]
-fn eighty_viewers_who_join_one_after_the_other_get_every_frame_from_their_keyframe_on() {
+fn eighty_viewers_that_join_one_by_one_get_every_frame_from_their_keyframe_on() {
     // By io_uring, where this system lets the server have it.
     let rings = match livetrail_uring::Ring::new() {
         Ok(_) => 1..=usize::MAX,
@@ -121,8 +121,8 @@ fn join(to: SocketAddr) -> io::Result<TcpStream> {
     while !answer.windows(3).any(|three| three == b"FLV") {
         match stream.read(&mut buffer)? {
             0 => {
-                let told = String::from_utf8_lossy(&answer).into_owned();
-                return Err(io::Error::other(format!("turned away: {told}")));
+                let output = String::from_utf8_lossy(&answer).into_owned();
+                return Err(io::Error::other(format!("turned away: {output}")));
             }
             read => answer.extend_from_slice(&buffer[..read]),
         }

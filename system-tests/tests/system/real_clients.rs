@@ -72,7 +72,7 @@ fn ffmpeg_publishes_and_ffmpeg_plays_over_rtmp_and_http_flv_every_frame_from_the
 }
 
 #[test]
-fn whoever_joins_in_a_long_gop_gets_it_from_its_begin() {
+fn a_viewer_that_joins_in_a_long_gop_gets_it_from_its_start() {
     let mut server = Server::start(Config::new());
     let (sent, played) = (server.file("sent.flv"), server.file("played.flv"));
     let url = server.rtmp_url("live/cam");

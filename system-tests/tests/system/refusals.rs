@@ -92,8 +92,7 @@ fn a_viewer_is_refused_for_a_wrong_key_a_missing_stream_and_a_missing_applicatio
 }
 
 #[test]
-fn beyond_the_limits_on_publishers_and_viewers_the_next_is_refused_and_room_that_is_left_is_given()
-{
+fn beyond_the_limits_on_publishers_and_viewers_the_next_is_refused_and_a_free_slot_is_used() {
     let limits = Config::new()
         .limits("max_publishers = 1")
         .limits("max_subscribers_per_stream = 1");

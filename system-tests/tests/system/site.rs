@@ -37,8 +37,8 @@ fn an_independent_client_and_our_verifier_audit_the_site_of_a_running_server() {
     let mut audit = tlog_python();
     audit.arg(script).arg(&site).args([signer, cosigner]);
     audit.arg(&older);
-    let told = run("aics-tlog", &audit, ENDS).success();
-    assert!(told.stdout.contains(" bundles, "), "{}", told.told());
+    let output = run("aics-tlog", &audit, ENDS).success();
+    assert!(output.stdout.contains(" bundles, "), "{}", output.output());
 
     let mut verify = Command::new(livetrail_verify());
     verify.arg(&site).arg("--vkey").arg(&keys).arg("--against");

@@ -37,7 +37,7 @@ const NARROW_BYTES: usize = 4 << 10;
 const SLACK_KIB: u64 = 20 << 10;
 
 #[test]
-fn viewers_and_publishers_come_and_go_at_random_and_nothing_is_lost_unsaid_or_grows() {
+fn viewers_and_publishers_come_and_go_at_random_and_each_loss_is_reported_and_nothing_grows() {
     let config = Config::new()
         .application("max_lag_frames = 100")
         .application("stall_timeout = \"1s\"");

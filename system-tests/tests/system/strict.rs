@@ -12,7 +12,7 @@ use system_tests::{
 const ENDS: Duration = Duration::from_secs(30);
 
 #[test]
-fn with_a_full_disk_a_publish_is_refused_running_media_goes_on_and_all_is_on_record_when_there_is_room_again()
+fn with_a_full_disk_a_publish_is_refused_running_media_goes_on_and_all_is_on_record_with_free_space()
  {
     let mut server = Server::start(Config::new().audit("deadline = \"1s\""));
     let (url, sent, out) = (

@@ -83,14 +83,14 @@ fn a_witness_cosigns_the_trail_of_a_server_and_an_older_data_directory_is_refuse
     let checkpoint = data.join("trail/checkpoint");
     let published = std::fs::read(&checkpoint).expect("a checkpoint");
     let refused = run("livetrail serve", &server.command(), SOON);
-    assert_eq!(refused.status.code(), Some(2), "{}", refused.told());
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.output());
     for words in [
         "witness.example/w1",
         "an older copy was restored",
         "restore the newest copy",
         "trail init NEW-DATA --after",
     ] {
-        assert!(refused.stderr.contains(words), "{}", refused.told());
+        assert!(refused.stderr.contains(words), "{}", refused.output());
     }
     let after = std::fs::read(&checkpoint).expect("a checkpoint");
     assert_eq!(published, after, "nothing was signed");
@@ -139,7 +139,7 @@ fn a_witness_that_is_silent_for_too_long_is_loud_in_log_and_health_and_delays_no
             witness.signal(Signal::STOP);
         }
         let sealed = || metric(&server, "livetrail_trail_entries_sealed_total ");
-        let (told, told_back, before) = (errors(&server), backs(&server), sealed());
+        let (output, told_back, before) = (errors(&server), backs(&server), sealed());
         // Strict is the default for a publisher: later than after 2 s it would be refused.
         happen(&server, 3);
         clock::wait_until("checkpoints without the witness", SOON, || {
@@ -148,7 +148,7 @@ fn a_witness_that_is_silent_for_too_long_is_loud_in_log_and_health_and_delays_no
         let overdue = await_health(&server, "degraded");
         assert_eq!(overdue, serde_json::json!(["witness.example/w1"]));
         assert_eq!(metric(&server, "livetrail_trail_witness_overdue{"), 1);
-        clock::wait_until("an error in the log", SOON, || errors(&server) > told);
+        clock::wait_until("an error in the log", SOON, || errors(&server) > output);
         happen(&server, 1);
 
         if outage == 1 {
@@ -167,7 +167,7 @@ fn a_witness_that_is_silent_for_too_long_is_loud_in_log_and_health_and_delays_no
 const VERIFICATIONS: usize = 12;
 
 #[test]
-fn whoever_asks_for_the_witness_gets_no_false_alarm_from_a_busy_server_nor_after_its_stop() {
+fn a_required_witness_causes_no_false_alarm_on_a_busy_server_nor_after_its_stop() {
     let (mut server, witness) = witnessed_each("1s", "");
     let vkeys = std::fs::read_to_string(server.data().join("trail.vkey")).expect("verifier keys");
     let log: String = vkeys.lines().map(|key| format!("log {key}\n")).collect();
@@ -181,8 +181,8 @@ fn whoever_asks_for_the_witness_gets_no_false_alarm_from_a_busy_server_nor_after
     clock::wait_until("a cosignature", SOON, || witness.cosigned() > 1);
     let directory = Directory::new(server.data().join("trail"));
     let site = Site::new(&format!("http://{}/trail", server.http())).expect("a site");
-    let told = std::env::var("LIVETRAIL_VERIFICATIONS").ok();
-    let most = told
+    let output = std::env::var("LIVETRAIL_VERIFICATIONS").ok();
+    let most = output
         .and_then(|number| number.parse().ok())
         .unwrap_or(VERIFICATIONS);
     for number in 0..most {

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_area_is_a_crate_or_what_lies_in_the_root() {
+    fn an_area_is_a_crate_or_an_entry_of_the_root() {
         assert_eq!(area("crates/a/src/lib.rs"), "crates/a");
         assert_eq!(area("docs/sinks/file.md"), "docs");
         assert_eq!(area("README.md"), "README.md");

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_a_code_block_of_a_document_is_left_out() {
+    fn code_blocks_of_documents_are_not_checked() {
         let text = "# Title\n\n```console\n$ command\n```\nText.\n";
         let lines: Vec<_> = read("a.md", text).into_iter().map(|(l, ..)| l).collect();
         assert_eq!(lines, [1, 2, 6]);

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_machine_has_is_told_to_be_missing() {
+    fn a_program_that_no_machine_has_is_reported_as_missing() {
         assert!(!is_there(&Probe::Program("no-such-program-at-all")));
         assert!(!is_there(&Probe::GstElement("nosuchelement")));
         assert!(!is_there(&Probe::Folder("/no/such/folder")));

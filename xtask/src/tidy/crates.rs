@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_without_a_rule_is_told_to_get_one() {
+    fn a_crate_without_a_rule_is_reported() {
         let broken = check(&Graph::of(&[("livetrail-new", &[])]));
         assert!(broken[0].mend.contains("RULES"));
     }

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_without_a_row_in_the_architecture_is_told() {
+    fn a_crate_without_a_row_in_the_architecture_is_reported() {
         let graph = Graph::of(&[("a", &[]), ("b", &[])]);
         let broken = check_architecture(
             "| crate | what |\n|---|---|\n| `a` | what a does | I/O |\n",
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_a_stale_and_a_dead_row_are_each_told() {
+    fn a_missing_a_stale_and_a_dead_row_are_each_reported() {
         let readme = "| [`a`](crates/a) | what a did once |\n| [`gone`](crates/gone) | nothing |\n";
         let broken = check(readme, &Graph::of(&[("a", &[]), ("b", &[])]));
         assert_eq!(broken.len(), 3, "{broken:?}");

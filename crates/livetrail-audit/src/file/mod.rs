@@ -151,11 +151,11 @@ impl AuditSink for FileAuditSink {
 impl Drop for FileAuditSink {
     /// Writes and syncs the unwritten lines, within 5 s.
     fn drop(&mut self) {
-        let left: Option<Buffer> = self.shared.close(DROP_DEADLINE);
-        if let Some(left) = left {
+        let unwritten: Option<Buffer> = self.shared.close(DROP_DEADLINE);
+        if let Some(unwritten) = unwritten {
             tracing::error!(
-                records = left.records,
-                bytes = left.bytes.len(),
+                records = unwritten.records,
+                bytes = unwritten.bytes.len(),
                 "the trail's file did not take everything"
             );
         }

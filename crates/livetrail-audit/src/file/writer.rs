@@ -36,7 +36,7 @@ struct State {
     /// The thread has given up or is done.
     ended: bool,
     /// The lines that the thread could not write.
-    left: Buffer,
+    unwritten: Buffer,
     /// The current error.
     failing: Option<SinkError>,
 }
@@ -117,12 +117,12 @@ impl Shared {
             .wait_timeout_while(state, deadline, |state| !state.ended)
             .unwrap_or_else(PoisonError::into_inner);
         // If the thread still hangs, it holds lines that this does not return.
-        let left = if waited.timed_out() {
+        let unwritten = if waited.timed_out() {
             &mut state.buffer
         } else {
-            &mut state.left
+            &mut state.unwritten
         };
-        Some(std::mem::take(left)).filter(|left| left.records > 0)
+        Some(std::mem::take(unwritten)).filter(|unwritten| unwritten.records > 0)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -215,18 +215,18 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    /// Ends the thread, unless there are more lines and they can be written. `left` has the lines
-    /// that could not be written.
-    fn end(&self, mut left: Buffer) -> bool {
+    /// Ends the thread, unless there are more lines and they can be written. `unwritten` has the
+    /// lines that could not be written.
+    fn end(&self, mut unwritten: Buffer) -> bool {
         let mut state = self.shared.lock();
         let more = !state.buffer.bytes.is_empty() || !state.asking.is_empty();
-        if more && left.records == 0 {
+        if more && unwritten.records == 0 {
             return false;
         }
-        left.records += state.buffer.records;
-        left.bytes.append(&mut state.buffer.bytes);
+        unwritten.records += state.buffer.records;
+        unwritten.bytes.append(&mut state.buffer.bytes);
         state.ended = true;
-        state.left = left;
+        state.unwritten = unwritten;
         state.asking.clear();
         drop(state);
         self.shared.done.notify_all();
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_write_is_cut_off_and_carried_out_again() {
+    fn a_partial_write_is_truncated_and_repeated() {
         let (shared, disk) = start([Fault::AppendOnly(5)]);
         assert!(shared.append(b"first line\n", 1, LIMIT));
         sync_in_the_end(&shared);
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_write_that_cannot_be_cut_off_is_completed() {
+    fn a_partial_write_that_cannot_be_truncated_is_completed() {
         // Five bytes fit. Then there is no space, and the removal fails, too. Then there is space
         // again.
         let (shared, disk) = start([Fault::AppendOnly(5), Fault::Cut]);
@@ -480,9 +480,9 @@ mod tests {
     fn closing_says_what_could_not_be_written() {
         let (shared, _disk) = start((0..1_000).map(|_| Fault::Append));
         assert!(shared.append(b"a\nb\n", 2, LIMIT));
-        let left = shared.close(Duration::from_secs(10)).unwrap();
+        let unwritten = shared.close(Duration::from_secs(10)).unwrap();
         assert_eq!(
-            (left.records, left.bytes.as_slice()),
+            (unwritten.records, unwritten.bytes.as_slice()),
             (2, b"a\nb\n".as_slice())
         );
         assert!(

@@ -50,7 +50,7 @@ impl Asleep {
 
     /// The worker is about to sleep. For each counter it has accounted for every number below the
     /// settled one. `false` if more numbers were given since; then the worker must not sleep.
-    pub(crate) fn lie_down<const N: usize>(&self, counters: [(&AtomicU64, u64); N]) -> bool {
+    pub(crate) fn park<const N: usize>(&self, counters: [(&AtomicU64, u64); N]) -> bool {
         self.0.swap(true, Ordering::AcqRel);
         // This adds zero and is still a change, so it is before or after each producer's change.
         // Release: it publishes the store above.
@@ -70,7 +70,7 @@ impl Asleep {
     }
 
     /// Whether the worker sleeps and this caller must wake it.
-    pub(crate) fn rouse(&self) -> bool {
+    pub(crate) fn wake(&self) -> bool {
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::AcqRel)
     }
 }

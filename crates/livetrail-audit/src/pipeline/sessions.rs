@@ -21,7 +21,7 @@ struct Open {
     /// Whether the sink accepted the session's first record.
     recorded: bool,
     /// Whether at the last sweep only this map knew the session.
-    forsaken: bool,
+    abandoned: bool,
 }
 
 /// The sessions by their ids. Their number is bounded by the engine's live sessions and by the
@@ -54,7 +54,7 @@ impl Sessions {
                 publish: record.action == AuditAction::PublishStarted,
                 origin,
                 recorded: false,
-                forsaken: false,
+                abandoned: false,
             },
         );
     }
@@ -107,7 +107,7 @@ impl Sessions {
     /// Inferred last records for sessions whose own one was dropped. These are the sessions that
     /// only this map knew at two sweeps, at most as many as ends were dropped. The result also has
     /// those whose last record the sink did not accept.
-    pub(crate) fn forsaken(&mut self) -> Vec<AuditRecord> {
+    pub(crate) fn abandoned(&mut self) -> Vec<AuditRecord> {
         // These sessions stay in the map until the sink has accepted the records.
         let unended: BTreeSet<Uuid> = std::mem::take(&mut self.unended).into_iter().collect();
         let mut ended: Vec<AuditRecord> = unended
@@ -153,7 +153,7 @@ impl Open {
     fn is_gone_twice(&mut self) -> bool {
         let is_gone =
             matches!(&self.origin, Origin::Engine(context) if Arc::strong_count(context) == 1);
-        std::mem::replace(&mut self.forsaken, is_gone) && is_gone
+        std::mem::replace(&mut self.abandoned, is_gone) && is_gone
     }
 
     /// The record has no reason, because nobody saw why the session ended.
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_whose_end_may_have_been_lost_the_oldest_end_first_and_no_more_than_were_lost() {
+    fn of_sessions_whose_end_may_be_lost_the_oldest_end_first_and_at_most_as_many_as_were_lost() {
         let mut sessions = Sessions::default();
         let lives = context(1);
         for session in (1..=100).rev() {
@@ -207,17 +207,17 @@ mod tests {
             };
             sessions.begin(&record, Some(context));
         }
-        assert_eq!(sessions.forsaken(), [], "no end was lost");
+        assert_eq!(sessions.abandoned(), [], "no end was lost");
         sessions.ends_lost(5, 60);
-        assert_eq!(sessions.forsaken(), [], "seen gone for the first time");
+        assert_eq!(sessions.abandoned(), [], "seen gone for the first time");
         let of = |records: Vec<AuditRecord>| -> Vec<u128> {
             let sessions = records.iter().filter_map(|record| record.session);
             sessions.map(|session| session.as_u128()).collect()
         };
-        assert_eq!(of(sessions.forsaken()), (2..=61).collect::<Vec<_>>());
-        assert_eq!(sessions.forsaken(), [], "all that was lost is made up for");
+        assert_eq!(of(sessions.abandoned()), (2..=61).collect::<Vec<_>>());
+        assert_eq!(sessions.abandoned(), [], "all that was lost is made up for");
         sessions.not_ended(Uuid::from_u128(7));
-        assert_eq!(of(sessions.forsaken()), [7], "the sink did not take it");
+        assert_eq!(of(sessions.abandoned()), [7], "the sink did not take it");
         for session in 2..=61 {
             sessions.ended(&Uuid::from_u128(session));
         }

@@ -123,13 +123,13 @@ impl Shared {
     /// Offers a transition. A dropped one is counted.
     pub(crate) fn offer(&self, event: &StreamEvent) {
         let _ = self.intake.offer(event);
-        self.rouse();
+        self.wake_if_asleep();
     }
 
     /// Offers a record of a host, with its time set.
     pub(crate) fn offer_record(&self, record: AuditRecord) -> Result<(), NotTaken> {
         let accepted = self.intake.offer_record(record);
-        self.rouse();
+        self.wake_if_asleep();
         accepted
     }
 
@@ -144,8 +144,8 @@ impl Shared {
 
     /// Wakes the worker if it sleeps because nothing came. That is one load, except for the first
     /// offer after a silence.
-    fn rouse(&self) {
-        if self.asleep.rouse() {
+    fn wake_if_asleep(&self) {
+        if self.asleep.wake() {
             self.wake();
         }
     }

@@ -39,7 +39,7 @@ async fn records_are_lines_and_opening_again_appends() {
 }
 
 #[test]
-fn a_torn_last_line_is_cut_off_and_the_rest_stays() {
+fn a_torn_last_line_is_dropped_and_the_others_stay() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.tsv");
     std::fs::write(

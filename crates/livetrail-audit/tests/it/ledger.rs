@@ -309,7 +309,7 @@ fn lost(records: &[AuditRecord], action: &str) -> (u64, i64) {
 
 /// From 90 % of the disk on, only refused attempts are dropped, whatever the policy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn from_90_percent_on_refusals_alone_are_left_out_counted_and_reported() {
+async fn from_90_percent_on_refusals_alone_are_dropped_counted_and_reported() {
     let disk = Disk::new(Policy::of(Mode::Strict));
     let publication = disk.engine.publish(attempt("cam")).await.unwrap();
     disk.sink.handle().wait_sealed(2, PATIENCE).unwrap();
@@ -341,7 +341,7 @@ async fn from_90_percent_on_refusals_alone_are_left_out_counted_and_reported() {
 /// From 95 % on, the starts of sessions of a best-effort role are dropped, too. Their ends and
 /// strict roles are kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn from_95_percent_on_best_effort_starts_are_left_out_counted_and_reported() {
+async fn from_95_percent_on_best_effort_starts_are_dropped_counted_and_reported() {
     let disk = Disk::new(Policy::default());
     let first = disk.engine.publish(attempt("cam")).await.unwrap();
     disk.sink.handle().wait_sealed(2, PATIENCE).unwrap();

@@ -263,7 +263,7 @@ fn a_worker_that_is_dead_is_not_healthy() {
 }
 
 #[tokio::test]
-async fn engine_pipeline_and_ledger_tell_the_same_time() {
+async fn engine_pipeline_and_ledger_have_the_same_time() {
     let store: SharedStore = Arc::new(MemStore::new());
     let identity = Identity::from_seeds("example.com/audit", &[1; 32].into(), &[2; 32].into());
     let identity = identity.unwrap();

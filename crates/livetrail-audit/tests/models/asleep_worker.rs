@@ -27,7 +27,7 @@ impl Pipeline {
     fn produce(&self) {
         let number = Asleep::number(&self.next);
         self.queue[number as usize].swap(true, Ordering::AcqRel);
-        if self.asleep.rouse() {
+        if self.asleep.wake() {
             *self.woken.lock().unwrap() = true;
             self.wake.notify_one();
         }
@@ -75,7 +75,7 @@ fn a_worker_that_sleeps_is_woken_for_every_record() {
             if taken == PRODUCERS {
                 break;
             }
-            if pipeline.asleep.lie_down([(&pipeline.next, taken as u64)]) {
+            if pipeline.asleep.park([(&pipeline.next, taken as u64)]) {
                 pipeline.park();
                 pipeline.asleep.get_up();
             } else {

@@ -1,7 +1,7 @@
 //! Protocols of the pipeline under a model checker: each interleaving that the memory model allows.
 //!
-//! The modules are the library's own. They take their atomics from `super::sync`, which is the model
-//! checker's here.
+//! The modules are the library's own. They take their atomics from `super::sync`, which is the
+//! model checker's here.
 
 #![allow(
     dead_code,

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_found_wherever_it_stands_and_however_it_is_written() {
+    fn a_secret_is_found_in_any_field_and_in_any_encoding() {
         let secrets = secrets(&[
             ("studio", "hunter2-hunter2"),
             ("base64", "abc+DEF/ghi+jklmnop="),

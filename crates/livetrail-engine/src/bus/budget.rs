@@ -36,7 +36,7 @@ pub(crate) struct Budget {
 pub(crate) struct Share {
     budget: Arc<Budget>,
     /// The bytes that the budget has counted. Only the stream's writer changes this.
-    told_bytes: AtomicU64,
+    charged_bytes: AtomicU64,
 }
 
 impl Budget {
@@ -69,7 +69,7 @@ impl Budget {
         self.streams.fetch_add(1, Relaxed);
         Share {
             budget: self.clone(),
-            told_bytes: AtomicU64::new(0),
+            charged_bytes: AtomicU64::new(0),
         }
     }
 }
@@ -77,13 +77,13 @@ impl Budget {
 impl Share {
     /// Whether the stream's bytes differ by a step from the budget's count.
     pub(crate) fn is_due(&self, held_bytes: u64) -> bool {
-        held_bytes.abs_diff(self.told_bytes.load(Relaxed)) >= STEP_BYTES
+        held_bytes.abs_diff(self.charged_bytes.load(Relaxed)) >= STEP_BYTES
     }
 
     /// Reports the stream's bytes to the budget, and returns how many it may hold.
     pub(crate) fn tell(&self, held_bytes: u64) -> u64 {
-        let before = self.told_bytes.load(Relaxed);
-        self.told_bytes.store(held_bytes, Relaxed);
+        let before = self.charged_bytes.load(Relaxed);
+        self.charged_bytes.store(held_bytes, Relaxed);
         let budget = &*self.budget;
         // Modulo 2^64: a smaller value is a negative difference.
         let change = held_bytes.wrapping_sub(before);
@@ -102,8 +102,8 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let told = self.told_bytes.load(Relaxed);
-        self.budget.used_bytes.fetch_sub(told, Relaxed);
+        let charged = self.charged_bytes.load(Relaxed);
+        self.budget.used_bytes.fetch_sub(charged, Relaxed);
         self.budget.streams.fetch_sub(1, Relaxed);
     }
 }

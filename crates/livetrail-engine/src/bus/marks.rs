@@ -1,8 +1,8 @@
 //! Waking readers: the writer marks what has news, and wakes a reader only if it was not marked
 //! already.
 //!
-//! A writer and a worker share only these two types to agree on what to check. `tests/models/bus.rs`
-//! checks them in every order of steps that the memory model allows.
+//! A writer and a worker share only these two types to agree on what to check.
+//! `tests/models/bus.rs` checks them in every order of steps that the memory model allows.
 
 use crate::sync::{AtomicBool, AtomicU64, AtomicWaker, Ordering, spin_loop, yield_now};
 

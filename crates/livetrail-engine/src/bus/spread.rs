@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_streams_subscribers_share_a_worker_until_their_group_is_full() {
+    fn a_streams_viewers_share_a_worker_until_their_group_is_full() {
         let spread = Spread::new(2, 16);
         let places: Vec<_> = (0..40).map(|_| spread.place(&stream(0))).collect();
         let workers: Vec<_> = places.iter().map(Placed::worker).collect();
@@ -164,7 +164,7 @@ mod tests {
         /// Whatever viewers come and go: none is forgotten or counted twice, and none goes to a
         /// worker that has many more than another.
         #[test]
-        fn workers_are_evenly_used_whoever_comes_and_goes(
+        fn workers_are_evenly_used_while_viewers_come_and_go(
             workers in 1..5usize,
             together in 1..20usize,
             steps in prop::collection::vec((0..6usize, any::<prop::sample::Index>(), any::<bool>()), 0..300),

@@ -54,10 +54,10 @@ pub struct Carries {
 /// reads one consistent state.
 pub(crate) struct Replay {
     /// The start of the current GOP, if the whole GOP is in the ring.
-    pub(crate) gop: Option<Place>,
+    pub(crate) gop: Option<Position>,
     /// The newest position whose configurations are known; they apply to each frame from there to
     /// the head.
-    pub(crate) live: Place,
+    pub(crate) live: Position,
     /// Whether the stream has video: its viewers then start with a keyframe.
     pub(crate) has_video: bool,
 }
@@ -65,7 +65,7 @@ pub(crate) struct Replay {
 /// A frame, and the decoder configurations and metadata that apply before it, with that frame's
 /// time.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     pub(crate) seq: u64,
     pub(crate) configs: Configs,
 }
@@ -90,7 +90,7 @@ pub(crate) struct Stream {
     /// When the first frame came that is not a configuration.
     first_us: AtomicU64,
     /// Sound has come.
-    heard: AtomicBool,
+    has_audio: AtomicBool,
     /// Number of the frame after the newest video frame; 0 before the first.
     video_next: AtomicU64,
     /// The video track whose keyframes count: the lowest that has come. GOPs of other tracks begin
@@ -111,7 +111,7 @@ impl Stream {
             ring: Arc::new(Ring::new(settings.ring_capacity, share)),
             replay: ArcSwap::from_pointee(Replay {
                 gop: None,
-                live: Place {
+                live: Position {
                     seq: 0,
                     configs: Arc::new([]),
                 },
@@ -123,7 +123,7 @@ impl Stream {
             pushed_us: AtomicU64::new(0),
             video_us: AtomicU64::new(0),
             first_us: AtomicU64::new(u64::MAX),
-            heard: AtomicBool::new(false),
+            has_audio: AtomicBool::new(false),
             video_next: AtomicU64::new(0),
             gop_track: AtomicU8::new(u8::MAX),
             subscribers: AtomicU64::new(0),
@@ -172,7 +172,7 @@ impl Stream {
         }
         let dark = newest.saturating_sub(self.video_us.load(Ordering::Relaxed)) >= DARK_US;
         Some(Carries {
-            audio: self.heard.load(Ordering::Relaxed),
+            audio: self.has_audio.load(Ordering::Relaxed),
             video: self.video_next.load(Ordering::Relaxed) > 0 && !dark,
         })
     }
@@ -208,7 +208,7 @@ impl Stream {
     pub(crate) fn pause(&self) {
         self.replay.store(Arc::new(Replay {
             gop: None,
-            live: Place {
+            live: Position {
                 seq: self.head(),
                 configs: Arc::new([]),
             },
@@ -260,7 +260,7 @@ pub(crate) struct Writer {
     configs: Vec<MediaFrame>,
     has_video: bool,
     begun: bool,
-    heard: bool,
+    has_audio: bool,
     gop_track: u8,
     gop: Option<Gop>,
     /// Frames of the previous GOP, as far as it was replayed.
@@ -334,7 +334,7 @@ impl Writer {
             configs: Vec::new(),
             has_video: false,
             begun: false,
-            heard: false,
+            has_audio: false,
             gop_track: u8::MAX,
             gop: None,
             last_gop_frames: 0,
@@ -361,9 +361,9 @@ impl Writer {
         });
         // No state of the other publisher applies to the new frames.
         stream.first_us.store(u64::MAX, Ordering::Relaxed);
-        stream.heard.store(false, Ordering::Relaxed);
+        stream.has_audio.store(false, Ordering::Relaxed);
         stream.gop_track.store(u8::MAX, Ordering::Relaxed);
-        (self.begun, self.heard, self.has_video) = (false, false, false);
+        (self.begun, self.has_audio, self.has_video) = (false, false, false);
         self.gop_track = u8::MAX;
         self.qos = QosWriter::default();
         self.configs.clear();
@@ -417,9 +417,9 @@ impl Writer {
                     stream.gop_track.store(frame.track, Ordering::Relaxed);
                 }
             }
-            MediaKind::Audio if !self.heard => {
-                self.heard = true;
-                stream.heard.store(true, Ordering::Relaxed);
+            MediaKind::Audio if !self.has_audio => {
+                self.has_audio = true;
+                stream.has_audio.store(true, Ordering::Relaxed);
             }
             MediaKind::Audio | MediaKind::Data => {}
         }
@@ -522,7 +522,7 @@ impl Writer {
 
     /// Configurations get the time of the frame after them: a client that takes its clock from the
     /// first message must not wait for the time between.
-    fn place(&self, seq: u64, before: Option<&MediaFrame>) -> Place {
+    fn place(&self, seq: u64, before: Option<&MediaFrame>) -> Position {
         let configs = self.configs.iter().map(|config| {
             let mut config = config.clone();
             if let Some(frame) = before {
@@ -532,13 +532,13 @@ impl Writer {
             let stream = Arc::downgrade(&self.stream);
             Arc::new(SharedFrame::replayed(seq, config, stream))
         });
-        Place {
+        Position {
             seq,
             configs: configs.collect(),
         }
     }
 
-    fn publish_replay(&self, gop: Option<Place>, live: Place) {
+    fn publish_replay(&self, gop: Option<Position>, live: Position) {
         self.stream.replay.store(Arc::new(Replay {
             gop,
             live,

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wire_form_is_made_once_whoever_asks() {
+    fn each_wire_form_is_made_once_for_all_viewers() {
         let frame = MediaFrame::audio(
             CodecId::Aac,
             0,

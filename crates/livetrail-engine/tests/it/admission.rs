@@ -450,7 +450,7 @@ async fn sessions_end_whose_credentials_were_revoked() {
 }
 
 #[test]
-fn nothing_extreme_is_taken_for_something_else() {
+fn extreme_values_are_not_confused_with_others() {
     let engine = Engine::builder()
         .application(
             AppSpec::new("live")

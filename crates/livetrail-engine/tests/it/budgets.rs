@@ -144,7 +144,7 @@ async fn thousands_of_good_joins_from_one_address_cost_nothing() {
 /// A viewer that joins and leaves all the time is admitted at a pace; a viewer from elsewhere is
 /// not delayed.
 #[tokio::test]
-async fn who_comes_and_goes_is_let_in_at_a_pace() {
+async fn clients_that_come_and_go_are_admitted_at_a_bounded_rate() {
     let (journal, clock) = (Journal::default(), ManualClock::at(0));
     let limits = Limits {
         short_sessions: Rate {
@@ -244,7 +244,7 @@ async fn publishers_are_limited_by_address_principal_and_application() {
 }
 
 #[tokio::test]
-async fn one_that_replaces_its_ghost_is_not_held_up_by_limits() {
+async fn one_that_replaces_its_stale_session_is_not_stopped_by_limits() {
     let journal = Journal::default();
     let limits = Limits {
         max_publishers: 1,

@@ -97,7 +97,7 @@ fn assert_whole(journal: &Journal) {
 }
 
 #[tokio::test]
-async fn an_observer_may_end_the_session_that_it_hears_of() {
+async fn an_observer_may_end_the_session_of_an_event() {
     #[derive(Default)]
     struct Kicks(std::sync::OnceLock<Engine>);
     impl Observer for Kicks {
@@ -207,7 +207,7 @@ async fn a_publisher_is_replaced_when_the_new_one_has_passed_the_gates() {
 }
 
 #[tokio::test]
-async fn a_publisher_replaces_its_own_ghost_and_nobody_elses() {
+async fn a_publisher_replaces_its_own_stale_session_and_no_other() {
     let keys = StaticKeys::new([
         StaticKey::new("a", "the secret of a"),
         StaticKey::new("b", "the secret of b"),
@@ -235,7 +235,7 @@ async fn a_publisher_replaces_its_own_ghost_and_nobody_elses() {
 
 /// An owner that learns of the end of a publisher, in any way, can publish at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_end_is_heard_when_the_stream_is_free() {
+async fn an_end_is_reported_when_the_stream_is_free() {
     struct Slow;
     impl Observer for Slow {
         fn on_publish_ended(&self, _event: &StreamEvent) {

@@ -26,7 +26,7 @@ fn numbers(frames: &[Arc<SharedFrame>]) -> Vec<u64> {
 }
 
 #[test]
-fn a_tap_reads_from_the_current_gop_on_and_nobody_hears_of_it() {
+fn a_tap_reads_from_the_current_gop_on_and_reports_nothing() {
     let (journal, clock) = (Journal::default(), ManualClock::at(0));
     let engine = engine(&journal, &clock);
     assert!(matches!(

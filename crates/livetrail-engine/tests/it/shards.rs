@@ -104,7 +104,7 @@ async fn joining_and_resuming_offers_nothing_to_those_who_are_up_to_date() {
 }
 
 #[tokio::test]
-async fn without_a_picture_those_who_hear_are_up_to_date_and_see_nothing_before_a_keyframe() {
+async fn without_a_picture_listeners_are_up_to_date_and_see_nothing_before_a_keyframe() {
     let clock = ManualClock::at(0);
     let engine = Engine::builder()
         .application(AppSpec::new("live").gop_cache(1))
@@ -236,7 +236,7 @@ impl Deliver<Plate> for Batcher {
 }
 
 #[tokio::test]
-async fn batches_are_all_who_are_up_to_date_and_who_is_passed_over_has_taken_nothing() {
+async fn batches_have_all_viewers_that_are_up_to_date_and_a_skipped_one_has_taken_nothing() {
     let (engine, _journal) = engine(AppSpec::new("live"));
     let mut publication = engine.publish(attempt("cam")).await.unwrap();
     publication.push(keyframe(0)).unwrap();
@@ -361,7 +361,7 @@ proptest! {
     /// the newest configuration. In the end all remaining viewers are at the end of the stream, and
     /// each record matches exactly what its viewer took.
     #[test]
-    fn whoever_comes_and_goes_every_run_is_gapless_and_the_records_are_right(ops in ops(), with_video in any::<bool>()) {
+    fn with_viewers_that_come_and_go_every_run_is_gapless_and_the_records_are_right(ops in ops(), with_video in any::<bool>()) {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async move {
             let app = AppSpec::new("live").gop_cache(30).subscriber_max_lag(25).subscriber_lag_budget(u32::MAX);
             let (engine, journal) = engine(app);

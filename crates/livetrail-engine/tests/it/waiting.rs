@@ -143,7 +143,7 @@ async fn waiting_has_an_end() {
 }
 
 #[tokio::test]
-async fn who_does_not_want_to_wait_does_not() {
+async fn a_command_that_must_not_wait_does_not_wait() {
     let (_journal, _clock, engine) = setup(Duration::ZERO);
     let denied = engine.play(attempt("cam")).await.unwrap_err();
     assert_eq!(denied.reason, Reason::StreamNotFound);
@@ -157,7 +157,7 @@ async fn who_does_not_want_to_wait_does_not() {
 /// The stale session's handle still exists when its successor is admitted: it passes the stream on
 /// when it is dropped.
 #[tokio::test]
-async fn viewers_stay_when_a_publisher_replaces_its_ghost() {
+async fn viewers_stay_when_a_publisher_replaces_its_stale_session() {
     let (_journal, _clock, engine) = setup(GRACE);
     let mut ghost = engine.publish(studio()).await.unwrap();
     let mut viewer = engine.play(attempt("cam")).await.unwrap();
@@ -180,7 +180,7 @@ async fn viewers_stay_when_a_publisher_replaces_its_ghost() {
 }
 
 #[tokio::test]
-async fn only_so_many_viewers_wait() {
+async fn a_bounded_number_of_viewers_waits() {
     let (_journal, clock, engine) = setup(GRACE);
     engine.set_limits(Limits {
         max_waiting_viewers: 2,

@@ -69,7 +69,7 @@ fn a_worker_is_woken_for_every_mark(looks: u32) {
 /// A mark is set after the frame is there: a worker that takes the mark sees the frame, or is
 /// marked again.
 #[test]
-fn whoever_takes_the_last_mark_sees_the_last_frame() {
+fn the_worker_that_takes_the_last_mark_sees_the_last_frame() {
     model(|| {
         let (marks, ring) = (
             Arc::new(Marks::new(1)),
@@ -155,7 +155,7 @@ fn frames_are_there_until_their_segment_is_full_and_others_are_enough() {
 
 /// The first of the four slots of segments holds the fifth segment in the end.
 #[test]
-fn a_segment_is_not_taken_for_the_one_that_had_its_place() {
+fn a_segment_is_not_confused_with_the_earlier_one_in_its_slot() {
     a_frame_is_there_or_the_tail_is_beyond_it(usize::MAX, 1, 9);
 }
 

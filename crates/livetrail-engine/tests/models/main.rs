@@ -11,8 +11,6 @@
 mod bus;
 mod thread;
 
-#[path = "../../src/bell.rs"]
-mod bell;
 #[path = "../../src/bus/budget.rs"]
 mod budget;
 #[path = "../../src/lease.rs"]
@@ -23,6 +21,8 @@ mod marks;
 mod outbox;
 #[path = "../../src/bus/ring.rs"]
 mod ring;
+#[path = "../../src/wakeup.rs"]
+mod wakeup;
 
 /// Checks `run` in each interleaving with up to two preemptions. They reach every order of the
 /// protocols' steps.
@@ -60,11 +60,11 @@ mod sync {
         }
     }
 
-    pub(crate) struct Slot<T>(loom::sync::Mutex<Option<Arc<T>>>);
+    pub(crate) struct Slot<T>(Mutex<Option<Arc<T>>>);
 
     impl<T> Slot<T> {
         pub(crate) fn empty() -> Self {
-            Self(loom::sync::Mutex::new(None))
+            Self(Mutex::new(None))
         }
 
         pub(crate) fn load(&self) -> Loaded<T> {

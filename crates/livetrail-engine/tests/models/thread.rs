@@ -9,20 +9,20 @@ use loom::{
     thread,
 };
 
-use crate::{bell::Bell, lease::Lease, model, outbox::Outbox};
+use crate::{lease::Lease, model, outbox::Outbox, wakeup::Wakeup};
 
 /// Two threads add work, one of them possibly after the thread has gone to sleep for good: the
 /// thread does all of it.
 #[test]
-fn whatever_is_added_is_seen() {
+fn all_added_work_is_seen() {
     model(|| {
-        let (bell, work) = (Arc::new(Bell::new()), Arc::new(Mutex::new(0)));
+        let (wakeup, work) = (Arc::new(Wakeup::new()), Arc::new(Mutex::new(0)));
         let adders: Vec<_> = (0..2)
             .map(|_| {
-                let (bell, work) = (bell.clone(), work.clone());
+                let (wakeup, work) = (wakeup.clone(), work.clone());
                 thread::spawn(move || {
                     *work.lock().unwrap() += 1;
-                    bell.added();
+                    wakeup.added();
                 })
             })
             .collect();
@@ -32,8 +32,8 @@ fn whatever_is_added_is_seen() {
             if done == 2 {
                 break;
             }
-            if bell.is_idle(|| *work.lock().unwrap() == 0) {
-                bell.sleep(None);
+            if wakeup.is_idle(|| *work.lock().unwrap() == 0) {
+                wakeup.sleep(None);
             }
         }
         for adder in adders {
@@ -70,7 +70,7 @@ impl Observer {
 
 /// One thread starts the session and reports events; another ends it meanwhile.
 #[test]
-fn events_are_heard_once_in_order_and_none_after_the_last() {
+fn events_are_reported_once_in_order_and_none_after_the_last() {
     model(|| {
         let (outbox, observer) = (Arc::new(Outbox::busy()), Arc::new(Observer::default()));
         let ended = {
@@ -98,7 +98,7 @@ fn events_are_heard_once_in_order_and_none_after_the_last() {
 /// A thread that must deliver puts the message back, because it is delivering another session's:
 /// the order stays.
 #[test]
-fn what_is_put_back_keeps_its_place() {
+fn a_returned_item_keeps_its_position() {
     model(|| {
         let (outbox, observer) = (Arc::new(Outbox::busy()), Arc::new(Observer::default()));
         observer.deliver(&outbox, Some(START));

@@ -116,10 +116,10 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) -> Closed {
         });
         let mut cut = std::pin::pin!(link.cut(config.linger));
         let mut stop = std::pin::pin!(stop.wait());
-        let mut told = false;
+        let mut stopping = false;
         poll_fn(|cx| {
-            if !told && stop.as_mut().poll(cx).is_ready() {
-                told = true;
+            if !stopping && stop.as_mut().poll(cx).is_ready() {
+                stopping = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {

@@ -114,7 +114,7 @@ async fn why(server: &mut Server) -> (Reason, Option<String>) {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_never_read_is_cut_off() {
+async fn an_answer_that_is_never_read_ends_the_connection() {
     let server = serve_router(live(), limits(), |router| {
         router.route("/big", route_get(|| async { vec![0u8; 64 << 20] }))
     })

@@ -171,7 +171,7 @@ async fn a_request_says_once_for_which_host_it_is() {
 }
 
 #[tokio::test]
-async fn a_preflight_is_told_that_it_may_send_what_it_asks_for() {
+async fn a_preflight_is_allowed_what_it_asks_for() {
     let server = serve(live(), HttpConfig::default()).await;
     let head = "OPTIONS /live/cam.flv HTTP/1.0\r\nOrigin: http://page.example\r\nAccess-Control-Request-Method: GET";
     let (plain, _) = answer(request(server.address, head).await).await;
@@ -190,7 +190,7 @@ async fn a_preflight_is_told_that_it_may_send_what_it_asks_for() {
 }
 
 #[tokio::test]
-async fn a_proxy_of_http_1_0_is_not_told_two_things_about_its_connection() {
+async fn a_proxy_of_http_1_0_gets_one_header_about_its_connection() {
     let server = serve(live(), HttpConfig::default()).await;
     let mut publication = publish(&server.engine).await;
     publication.push(frame(0, true, 10)).unwrap();

@@ -281,7 +281,7 @@ async fn the_header_promises_the_tracks_that_the_configurations_show() {
 }
 
 #[tokio::test]
-async fn a_web_page_is_not_sent_what_its_player_takes_for_an_error() {
+async fn a_web_page_is_not_sent_tags_that_its_player_rejects() {
     use livetrail_engine::{CodecId, FrameFlags, MediaFrame};
     let engine = Engine::builder().application(AppSpec::new("live"));
     let server = serve(engine, HttpConfig::default()).await;

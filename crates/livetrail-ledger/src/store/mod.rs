@@ -269,7 +269,7 @@ pub(crate) fn replace(
 ) -> io::Result<()> {
     // A file of `Access::Checkpoint` is staged among the private files, so that no reader gets half
     // of it.
-    let staged = format!("{}.new", crate::layout::staging_place(path));
+    let staged = format!("{}.new", crate::layout::staging_path(path));
     store.remove(&staged)?;
     store.write(&staged, bytes, access)?;
     store.sync_files(std::slice::from_ref(&staged))?;

@@ -19,26 +19,26 @@ const FAULTS: [Fault; 6] = [
 ];
 
 /// A short life: partial and full bundles, three checkpoints, a second segment, an unsealed batch.
-fn live(store: &SharedStore, seen: &Seen, told: &mut Told) -> Result<(), Ended> {
+fn live(store: &SharedStore, seen: &Seen, reported: &mut Reported) -> Result<(), Ended> {
     let Ok(mut core) = Core::open(store, seen) else {
         return Ok(());
     };
-    let result = steps(&mut core, told);
-    told.appended = told.appended.max(core.appended);
+    let result = steps(&mut core, reported);
+    reported.appended = reported.appended.max(core.appended);
     result
 }
 
 #[derive(Default)]
-struct Told {
+struct Reported {
     acked: u64,
     appended: u64,
 }
 
-fn steps(core: &mut Core, told: &mut Told) -> Result<(), Ended> {
+fn steps(core: &mut Core, reported: &mut Reported) -> Result<(), Ended> {
     for (count, seal) in [(3, true), (250, false), (9, true), (120, true), (40, false)] {
         core.append(count);
         core.commit()?;
-        told.acked = core.acked;
+        reported.acked = core.acked;
         core.integrate()?;
         if seal {
             core.seal()?;
@@ -48,15 +48,18 @@ fn steps(core: &mut Core, told: &mut Told) -> Result<(), Ended> {
 }
 
 /// Opens the remains of a crash, checks everything, and continues once.
-fn come_back(mem: &MemStore, seen: &Seen, told: &Told, what: &str) {
+fn come_back(mem: &MemStore, seen: &Seen, reported: &Reported, what: &str) {
     let store: SharedStore = Arc::new(mem.clone());
     let seen = Seen(Arc::new(std::sync::Mutex::new(
         seen.0.lock().unwrap().clone(),
     )));
     let mut core = Core::open(&store, &seen).unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert!(core.acked >= told.acked, "{what}: lost what was durable");
     assert!(
-        core.acked <= told.appended.max(told.acked),
+        core.acked >= reported.acked,
+        "{what}: lost what was durable"
+    );
+    assert!(
+        core.acked <= reported.appended.max(reported.acked),
         "{what}: more than was appended"
     );
     assert_eq!(check_whole(mem, &seen, core.acked), core.acked, "{what}");
@@ -73,7 +76,7 @@ fn come_back(mem: &MemStore, seen: &Seen, told: &Told, what: &str) {
 fn counts() -> BTreeMap<Op, u64> {
     let store = FaultStore::over_memory(created());
     let shared: SharedStore = Arc::new(store.clone());
-    live(&shared, &Seen::default(), &mut Told::default()).unwrap();
+    live(&shared, &Seen::default(), &mut Reported::default()).unwrap();
     store.counts()
 }
 
@@ -99,11 +102,11 @@ fn every_operation_failing_in_every_way_loses_nothing_and_forks_nothing() {
 
 /// The remains of a killed process: a checkpoint, entries that only the log has, and an intent
 /// without its checkpoint.
-fn crashed() -> (MemStore, Seen, Told) {
+fn crashed() -> (MemStore, Seen, Reported) {
     let mem = created();
     let faulty = FaultStore::over_memory(mem.clone());
     let store: SharedStore = Arc::new(faulty.clone());
-    let (seen, mut told) = (Seen::default(), Told::default());
+    let (seen, mut reported) = (Seen::default(), Reported::default());
     let mut core = Core::open(&store, &seen).unwrap();
     for count in [260, 20] {
         core.append(count);
@@ -117,13 +120,13 @@ fn crashed() -> (MemStore, Seen, Told) {
         });
         assert_eq!(core.seal().is_ok(), count == 260);
     }
-    (told.acked, told.appended) = (core.acked, core.appended);
-    (mem, seen, told)
+    (reported.acked, reported.appended) = (core.acked, core.appended);
+    (mem, seen, reported)
 }
 
 #[test]
 fn a_start_after_a_crash_that_fails_in_any_way_can_be_made_again() {
-    let (left, seen, told) = crashed();
+    let (left, seen, reported) = crashed();
     let counted = FaultStore::over_memory(left.copy());
     let store: SharedStore = Arc::new(counted.clone());
     let core = Core::open(&store, &seen).unwrap();
@@ -148,7 +151,7 @@ fn a_start_after_a_crash_that_fails_in_any_way_can_be_made_again() {
             1 => mem.power_cut(PowerCut::Synced),
             _ => mem.power_cut(PowerCut::Subset(plan.nth)),
         };
-        come_back(&after, &seen, &told, &what);
+        come_back(&after, &seen, &reported, &what);
     }
 }
 
@@ -226,8 +229,8 @@ fn fail_and_come_back(fresh: &MemStore, plan: FaultPlan) {
     faulty.arm(plan);
     let store: SharedStore = Arc::new(faulty.clone());
     let seen = Seen::default();
-    let mut told = Told::default();
-    let ended = live(&store, &seen, &mut told);
+    let mut reported = Reported::default();
+    let ended = live(&store, &seen, &mut reported);
     drop(store);
     let what = format!("{plan:?}, {ended:?}");
     assert!(faulty.fired(), "{what}");
@@ -238,9 +241,9 @@ fn fail_and_come_back(fresh: &MemStore, plan: FaultPlan) {
         PowerCut::Subset(seed),
     ] {
         let after = mem.power_cut(cut);
-        come_back(&after, &seen, &told, &format!("{what}, {cut:?}"));
+        come_back(&after, &seen, &reported, &format!("{what}, {cut:?}"));
     }
-    come_back(&mem, &seen, &told, &format!("{what}, process killed"));
+    come_back(&mem, &seen, &reported, &format!("{what}, process killed"));
 }
 
 /// Errors of the system that pass: too many files (this process, this machine), no memory, not now,
@@ -255,7 +258,7 @@ const PASSING: [Errno; 6] = [
 ];
 
 #[test]
-fn what_passes_goes_on_without_a_restart_at_every_step() {
+fn a_passing_error_at_any_step_needs_no_restart() {
     let fresh = created();
     let opening = {
         let counted = FaultStore::over_memory(fresh.copy());
@@ -289,12 +292,12 @@ fn passes(fresh: &MemStore, plan: FaultPlan) {
     let seen = Seen::default();
     let mut core = Core::open(&store, &seen).unwrap();
     faulty.arm(plan);
-    let mut told = Told::default();
-    steps(&mut core, &mut told).unwrap_or_else(|error| panic!("{plan:?}: {error:?}"));
+    let mut reported = Reported::default();
+    steps(&mut core, &mut reported).unwrap_or_else(|error| panic!("{plan:?}: {error:?}"));
     core.close()
         .unwrap_or_else(|error| panic!("{plan:?}: {error:?}"));
     assert!(faulty.fired(), "{plan:?}");
-    assert_eq!(told.acked, 422, "{plan:?}");
+    assert_eq!(reported.acked, 422, "{plan:?}");
     assert_eq!(check_whole(&mem, &seen, 422), 422, "{plan:?}");
     // All of it is durable, not only present.
     let after = mem.power_cut(PowerCut::Synced);
@@ -315,9 +318,9 @@ fn a_sync_of_the_log_that_fails_is_not_repeated_on_that_file() {
             fault: Fault::Error(io::ErrorKind::Other),
         });
         let store: SharedStore = Arc::new(faulty);
-        let mut told = Told::default();
-        live(&store, &Seen::default(), &mut told).unwrap();
-        assert_eq!(told.acked, 422, "it went on in a new segment");
+        let mut reported = Reported::default();
+        live(&store, &Seen::default(), &mut reported).unwrap();
+        assert_eq!(reported.acked, 422, "it went on in a new segment");
         let after: SharedStore = Arc::new(mem.power_cut(PowerCut::Synced));
         assert_eq!(Core::open(&after, &Seen::default()).unwrap().acked, 422);
     }

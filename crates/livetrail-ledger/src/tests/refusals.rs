@@ -55,7 +55,7 @@ fn refused_after(damage: impl FnOnce(&MemStore)) -> LedgerError {
 }
 
 #[test]
-fn a_place_without_a_trail_is_not_made_into_one() {
+fn a_directory_without_a_trail_does_not_become_one() {
     let mem = MemStore::new();
     let error = refused(&mem, &mut []);
     assert!(matches!(error, LedgerError::NoTrail { .. }), "{error}");
@@ -145,7 +145,7 @@ fn a_missing_or_foreign_checkpoint_is_refused() {
 }
 
 #[test]
-fn an_intent_that_is_missing_behind_or_beside_the_checkpoint_is_refused() {
+fn an_intent_that_is_missing_or_does_not_fit_the_checkpoint_is_refused() {
     let error = refused_after(|mem| mem.remove(layout::INTENT).unwrap());
     assert!(matches!(error, LedgerError::Intent { .. }), "{error}");
     let old = created().read(layout::INTENT).unwrap();

@@ -187,7 +187,7 @@ fn a_full_disk_refuses_then_recovers_by_itself_with_one_continuous_log() {
 }
 
 #[test]
-fn who_waits_for_room_in_the_queue_is_told_that_there_is_none_on_the_disk() {
+fn an_append_that_waits_for_the_queue_fails_when_the_disk_is_full() {
     let mem = created();
     let faulty = FaultStore::over_memory(mem.clone());
     let options = Options {

@@ -152,13 +152,17 @@ fn a_key_that_was_given_up_is_believed_up_to_its_hand_over_and_no_further() {
             "{beyond:?}"
         );
     }
-    let told = reader.hand_overs().unwrap();
+    let hand_overs = reader.hand_overs().unwrap();
     assert_eq!(
-        told.len(),
+        hand_overs.len(),
         2,
         "two notes, because the second has more lines"
     );
-    assert!(told.iter().all(|one| one.size == 32 && one.keys.len() == 1));
+    assert!(
+        hand_overs
+            .iter()
+            .all(|one| one.size == 32 && one.keys.len() == 1)
+    );
     let retired = reader.retired().unwrap();
     assert!(retired.iter().all(|retired| retired.until().size == 32));
     let known: Vec<_> = retired.into_iter().map(|one| one.key().clone()).collect();

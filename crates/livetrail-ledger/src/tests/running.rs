@@ -135,7 +135,7 @@ fn an_entry_too_long_or_a_call_too_large_takes_nothing() {
 }
 
 #[test]
-fn an_idle_ledger_touches_the_store_no_more() {
+fn an_idle_ledger_does_not_touch_the_store() {
     let mem = created();
     let faulty = FaultStore::over_memory(mem);
     let store: SharedStore = Arc::new(faulty.clone());
@@ -278,7 +278,7 @@ fn a_log_that_cannot_be_written_stops_and_says_why_to_everybody() {
 }
 
 #[test]
-fn a_full_queue_is_said_to_who_does_not_wait_and_waited_out_by_who_does() {
+fn a_full_queue_is_an_error_without_waiting_and_a_delay_with_it() {
     let mem = created();
     let ledger = open(&mem, small());
     let piece = vec![vec![0; 1000]; 60];

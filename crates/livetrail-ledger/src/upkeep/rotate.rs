@@ -101,9 +101,9 @@ fn hand_over(
     new: &Identity,
     note: &str,
 ) -> Result<(), LedgerError> {
-    let told = |error| LedgerError::io("write", layout::HAND_OVERS, error);
-    for made in store.create_dir(layout::HAND_OVERS).map_err(told)? {
-        store.sync_dir(parent(&made)).map_err(told)?;
+    let failed = |error| LedgerError::io("write", layout::HAND_OVERS, error);
+    for made in store.create_dir(layout::HAND_OVERS).map_err(failed)? {
+        store.sync_dir(parent(&made)).map_err(failed)?;
     }
     for (key, _) in pairs(old, new) {
         let path = layout::hand_over(key.id());

@@ -38,7 +38,7 @@ pub(super) struct Exchange {
     repeats: u32,
     failures: u32,
     failing_since: Option<Duration>,
-    told: bool,
+    reported: bool,
     alarmed: bool,
     random: u64,
 }
@@ -110,7 +110,7 @@ impl Exchange {
             repeats: 0,
             failures: 0,
             failing_since: None,
-            told: false,
+            reported: false,
             alarmed: false,
             random: seed | 1,
         }
@@ -122,9 +122,9 @@ impl Exchange {
             return Next::Never;
         }
         if now < self.next_at {
-            let told_at = self.failing_since.filter(|_| !self.told);
-            let told_at = told_at.map(|since| since.saturating_add(self.overdue_after));
-            return Next::Wait(told_at.map_or(self.next_at, |at| at.min(self.next_at).max(now)));
+            let report_at = self.failing_since.filter(|_| !self.reported);
+            let report_at = report_at.map(|since| since.saturating_add(self.overdue_after));
+            return Next::Wait(report_at.map_or(self.next_at, |at| at.min(self.next_at).max(now)));
         }
         if self.cosigned == Some(newest) {
             return Next::Wait(now.saturating_add(self.interval));
@@ -205,7 +205,7 @@ impl Exchange {
         let overdue = self
             .failing_since
             .is_some_and(|since| now.saturating_sub(since) >= self.overdue_after);
-        overdue && !std::mem::replace(&mut self.told, true)
+        overdue && !std::mem::replace(&mut self.reported, true)
     }
 
     /// The time since when it has not cosigned although it was asked.
@@ -218,7 +218,7 @@ impl Exchange {
         self.cosigned = Some(head);
         self.next_at = now.saturating_add(self.interval);
         (self.repeats, self.failures) = (0, 0);
-        (self.failing_since, self.told) = (None, false);
+        (self.failing_since, self.reported) = (None, false);
         Outcome::Cosigned(lines)
     }
 

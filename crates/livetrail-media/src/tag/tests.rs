@@ -225,7 +225,7 @@ fn audio(body: &'static [u8]) -> crate::Result<Decoded> {
 }
 
 #[test]
-fn only_codecs_with_a_composition_time_have_it_left_out() {
+fn only_codecs_with_a_composition_time_may_omit_it() {
     let bytes = |codec, flags| {
         let frame = MediaFrame::video(codec, 0, 0, flags, Bytes::from_static(b"x"));
         head(&frame).unwrap().bytes().to_vec()

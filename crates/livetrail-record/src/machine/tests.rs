@@ -203,7 +203,7 @@ fn a_hole_in_seq_is_found_at_the_boots_end_and_settled_ones_at_once() {
 }
 
 #[test]
-fn records_of_a_boot_may_change_places_but_not_stand_twice() {
+fn records_of_a_boot_may_change_places_but_not_occur_twice() {
     let mut trail = Trail::begun()
         .of(A, PlayStarted)
         .of(B, PlayStarted)

@@ -7,7 +7,7 @@ const ORIGIN: &str = "example.com/a";
 
 /// Rights are withdrawn while the sink follows: this is reported at once, as a problem for a
 /// person. After the rights are granted again, the sink goes on by itself.
-pub async fn rights_that_are_taken_away_are_said_at_once_and_looked_for_again<P: Access>() {
+pub async fn revoked_rights_are_reported_at_once_and_checked_again<P: Access>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 300);
     let following = Following::start(&log, place.sink().await);

@@ -300,7 +300,7 @@ macro_rules! replica_conformance {
     };
     (@ access $place:ty) => {
         $crate::replica_conformance!(@@ $place:
-            rights_that_are_taken_away_are_said_at_once_and_looked_for_again,
+            revoked_rights_are_reported_at_once_and_checked_again,
         );
     };
     (@@ $place:ty : $($case:ident),+ $(,)?) => {

@@ -42,15 +42,15 @@ pub async fn new_keys_stop_no_sink<P: Place>() {
     for (signer, cosigner) in [(3, 2), (3, 4), (5, 6)] {
         follow_to_the_end(&place, &log).await;
         log = tokio::task::block_in_place(|| log.with_keys(signer, cosigner));
-        let told = examine(place.sink().await.as_ref(), &log.reader()).await;
-        told.expect("examine reports that all is well");
+        let examined = examine(place.sink().await.as_ref(), &log.reader()).await;
+        examined.expect("examine reports that all is well");
         log = restarted(&place, log).await.expect("a start is let");
         assert!(log.handle().status().held.is_empty(), "it has answered");
         log.add(50);
     }
     follow_to_the_end(&place, &log).await;
-    let told = examine(place.sink().await.as_ref(), &log.reader()).await;
-    told.expect("examine reports that all is well");
+    let examined = examine(place.sink().await.as_ref(), &log.reader()).await;
+    examined.expect("examine reports that all is well");
     assert_equal(&place, &log).await;
     // A copy from before a change knows only the keys of that time. What those keys signed last
     // proves that it is old.
@@ -101,8 +101,8 @@ pub async fn a_claim_without_a_signature_stops_no_start<P: Place>() {
     if !place.manipulate(&log, Manipulation::Claimed).await {
         return;
     }
-    let told = examine(place.sink().await.as_ref(), &log.reader()).await;
-    told.expect_err("examine reports that something is wrong");
+    let examined = examine(place.sink().await.as_ref(), &log.reader()).await;
+    examined.expect_err("examine reports that something is wrong");
     let log = restarted(&place, log).await.expect("it starts");
     let following = Following::start(&log, place.sink().await);
     wait_until("it is an alarm", || {

@@ -151,7 +151,7 @@ fn floor(log: &TestLog, place: &Arc<Place>, required: bool, patience: Duration) 
 }
 
 #[test]
-fn whoever_does_not_know_all_sinks_dismisses_none() {
+fn without_knowledge_of_all_sinks_none_is_dismissed() {
     let log = TestLog::with(ORIGIN, 1);
     let floor = |sinks| ReplicaFloor::new(log.reader(), sinks, LONG);
     let place = || -> Arc<dyn ReplicaSink> { Place::at(0, []) };
@@ -380,7 +380,7 @@ async fn new_keys_stop_no_sink_and_their_hand_over_comes_with_the_entry_behind_i
 }
 
 #[tokio::test]
-async fn whoever_is_asked_by_a_person_is_judged_as_by_the_server() {
+async fn a_sink_that_a_person_asks_is_judged_as_by_the_server() {
     let log = TestLog::with(ORIGIN, 100);
     let place = Place::at(100, [newest(&log)]);
     let reader = log.reader();

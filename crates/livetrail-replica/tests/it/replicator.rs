@@ -179,7 +179,7 @@ async fn what_may_pass_is_tried_again_after_growing_pauses_within_their_bounds()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_person_must_mend_is_said_at_once_and_looked_at_now_and_then() {
+async fn an_error_for_a_person_is_reported_at_once_and_tried_again_now_and_then() {
     let log = TestLog::with(ORIGIN, 10);
     let sink = Scripted::after([Trouble::Denied, Trouble::Panic]);
     let options = ReplicaOptions::default();
@@ -209,7 +209,7 @@ async fn what_a_person_must_mend_is_said_at_once_and_looked_at_now_and_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_has_mended_is_looked_at_at_once_when_that_is_told() {
+async fn a_repaired_sink_is_tried_at_once_on_notice() {
     let log = TestLog::with(ORIGIN, 10);
     let sink = Scripted::after([Trouble::Denied]);
     let options = ReplicaOptions::default();
@@ -428,7 +428,7 @@ async fn a_close_sends_what_is_sealed_and_one_that_hangs_does_not_hold_it_up() {
 }
 
 #[test]
-fn many_replicas_run_beside_each_other() {
+fn many_replicas_run_next_to_each_other() {
     let log = TestLog::with(ORIGIN, 1_000);
     let sinks = [Scripted::after([]), Scripted::after([])];
     let mut replicas = Replicas::new();

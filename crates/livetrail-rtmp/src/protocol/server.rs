@@ -88,8 +88,8 @@ enum Phase {
 /// The content of `connect`. `app` and `tcUrl` may contain a token, so no output shows them.
 #[derive(Debug, Default)]
 struct Client {
-    app: Secretive,
-    tc_url: Secretive,
+    app: Redacted,
+    tc_url: Redacted,
     user_agent: Option<String>,
     accepts: Accepts,
 }
@@ -107,9 +107,9 @@ pub struct Accepts {
 }
 
 #[derive(Default)]
-struct Secretive(String);
+struct Redacted(String);
 
-impl fmt::Debug for Secretive {
+impl fmt::Debug for Redacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("…")
     }
@@ -390,8 +390,8 @@ impl ServerSession {
             .and_then(Value::as_number)
             .unwrap_or_default();
         self.client = Client {
-            app: Secretive(text("app").into_owned()),
-            tc_url: Secretive(text("tcUrl").into_owned()),
+            app: Redacted(text("app").into_owned()),
+            tc_url: Redacted(text("tcUrl").into_owned()),
             user_agent: Some(text("flashVer").into_owned()).filter(|text| !text.is_empty()),
             accepts: Accepts {
                 multitrack: caps as u32 & CAPS_MULTITRACK != 0,

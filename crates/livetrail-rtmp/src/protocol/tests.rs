@@ -159,7 +159,7 @@ proptest! {
     }
 
     #[test]
-    fn a_player_gets_frame_by_frame_and_the_end(
+    fn a_viewer_gets_frame_by_frame_and_the_end(
         piece in prop_oneof![1usize..50, 1usize..100_000],
         sizes in prop::collection::vec(prop_oneof![0usize..500, 60_000usize..140_000], 0..6),
     ) {
@@ -326,7 +326,7 @@ fn nothing_is_read_between_the_request_and_its_answer() {
 }
 
 #[test]
-fn who_is_done_may_ask_again_on_the_same_connection() {
+fn a_client_may_ask_again_on_the_same_connection() {
     let mut server = after_handshake();
     send(&mut server, &connect("live")).unwrap();
     for stream in ["one", "two"] {
@@ -685,7 +685,7 @@ fn a_message_that_cannot_be_read_costs_that_message() {
 }
 
 #[test]
-fn what_comes_behind_an_unreadable_value_of_a_command_is_left_out() {
+fn values_after_an_unreadable_value_of_a_command_are_dropped() {
     let mut server = after_handshake();
     let connect = connect("live");
     // A movie clip, which no decoder supports.
@@ -698,7 +698,7 @@ fn what_comes_behind_an_unreadable_value_of_a_command_is_left_out() {
 }
 
 #[test]
-fn a_player_pauses_and_goes_on() {
+fn a_viewer_pauses_and_resumes() {
     let mut server = after_handshake();
     send(&mut server, &connect("live")).unwrap();
     let pause = |on: bool| {

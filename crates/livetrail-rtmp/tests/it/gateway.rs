@@ -134,7 +134,7 @@ async fn a_name_that_is_not_a_name_is_refused_on_record() {
 }
 
 #[tokio::test]
-async fn a_kicked_publisher_is_told_and_disconnected() {
+async fn a_kicked_publisher_is_notified_and_disconnected() {
     let gateway = plain().await;
     let mut publisher = RtmpClient::new()
         .publish(&gateway.url("live/cam"))
@@ -229,7 +229,7 @@ async fn a_viewer_that_vanishes_ends_its_session() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_stalls_is_cut_off_and_leaves_no_record() {
+async fn a_handshake_that_stalls_is_disconnected_and_leaves_no_record() {
     let config = configured(|config| config.handshake_timeout = Duration::from_millis(100));
     let gateway = Gateway::start(config, |builder| builder).await;
     let mut silent = TcpStream::connect(gateway.address).await.unwrap();
@@ -281,7 +281,7 @@ async fn two_thousand_silent_connections_leave_room_for_a_publisher_and_go() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_asks_is_cut_off() {
+async fn a_client_that_never_asks_is_disconnected() {
     let config = configured(|config| config.command_timeout = Duration::from_millis(100));
     let gateway = Gateway::start(config, |builder| builder).await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
@@ -302,7 +302,7 @@ async fn a_client_that_never_asks_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_and_never_reads_is_stopped_and_cut_off() {
+async fn a_client_that_asks_and_never_reads_is_stopped_and_disconnected() {
     let config = configured(|config| config.command_timeout = Duration::from_millis(500));
     let gateway = Gateway::start(config, |builder| builder).await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();

@@ -277,7 +277,7 @@ fn picture(ms: i64, keyframe: bool) -> MediaFrame {
 }
 
 #[tokio::test]
-async fn a_paused_player_gets_nothing_is_not_evicted_and_goes_on_at_a_keyframe() {
+async fn a_paused_viewer_gets_nothing_is_not_evicted_and_resumes_at_a_keyframe() {
     let short = AppSpec::new("short")
         .subscriber_max_lag(16)
         .subscriber_stall_timeout(Duration::from_millis(200));

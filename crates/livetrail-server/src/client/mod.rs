@@ -8,5 +8,5 @@ mod summary;
 
 pub(crate) use address::PlayAddress;
 pub(crate) use file::{FlvReader, FlvWriter};
-pub(crate) use player::{Player, Refused, told};
+pub(crate) use player::{Player, Refused, refusal_of};
 pub(crate) use summary::{Ended, Summary, Tally};

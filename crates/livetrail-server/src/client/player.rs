@@ -29,7 +29,7 @@ impl Player {
     pub(crate) async fn start(address: &PlayAddress) -> anyhow::Result<Self> {
         match address {
             PlayAddress::Rtmp(url) => {
-                let player = RtmpClient::new().play(url).await.map_err(told)?;
+                let player = RtmpClient::new().play(url).await.map_err(refusal_of)?;
                 Ok(Self::Rtmp(Box::new(player)))
             }
             PlayAddress::Http(url) => Ok(Self::Http(Box::new(HttpPlayer::start(url).await?))),
@@ -62,7 +62,7 @@ impl Player {
 }
 
 /// Turns a refusal into [`Refused`]. Any other error stays as it is.
-pub(crate) fn told(error: livetrail_rtmp::Error) -> anyhow::Error {
+pub(crate) fn refusal_of(error: livetrail_rtmp::Error) -> anyhow::Error {
     match error {
         livetrail_rtmp::Error::Refused { code, description } => {
             Refused { code, description }.into()

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{ClientToken, progress, runtime, show};
 use crate::{
-    client::{Ended, FlvReader, Tally, told},
+    client::{Ended, FlvReader, Tally, refusal_of},
     output::{Failure, Outcome},
 };
 
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 async fn publish(args: &Args, url: &RtmpUrl, tally: &mut Tally) -> anyhow::Result<Ended> {
-    let publisher = RtmpClient::new().publish(url).await.map_err(told)?;
+    let publisher = RtmpClient::new().publish(url).await.map_err(refusal_of)?;
     let size = std::fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
     let bar = progress(Some(size), "{elapsed_precise} [{bar:30}] {msg}");
     let mut sender = Sender {

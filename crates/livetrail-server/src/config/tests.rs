@@ -39,7 +39,7 @@ fn example_uncommented() -> String {
 }
 
 #[test]
-fn a_file_is_beside_the_configuration_and_its_format_is_one_of_two() {
+fn a_file_is_next_to_the_configuration_and_its_format_is_one_of_two() {
     let file = |more: &str| {
         let config = load_text(&format!("[[sink]]\nname = \"f\"\n[sink.file]\n{more}"))?;
         let file = config.sink[0].file.clone().unwrap();
@@ -711,7 +711,7 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
-fn a_secret_can_stand_in_a_file_beside_the_configuration() {
+fn a_secret_can_be_in_a_file_next_to_the_configuration() {
     let config = load_text("[[auth.key]]\nname = \"a\"\nsecret_file = \"secret.txt\"").unwrap();
     let secret = config.auth.key[0].secret.as_ref().unwrap();
     assert_eq!(secret.expose(), "from-a-file-beside");

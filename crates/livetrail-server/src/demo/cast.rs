@@ -6,7 +6,7 @@ use livetrail_engine::{MediaFrame, MediaKind};
 use livetrail_rtmp::{Pacer, RtmpClient, RtmpPublisher, RtmpUrl};
 use tokio::task::JoinHandle;
 
-use crate::client::{PlayAddress, Player, Refused, told};
+use crate::client::{PlayAddress, Player, Refused, refusal_of};
 
 /// The frames that the publisher sent.
 pub(super) struct Published {
@@ -78,7 +78,7 @@ pub(super) async fn refused_publisher(url: &str, key: &str) -> anyhow::Result<St
     let url = RtmpUrl::parse(url)?.with_token(key);
     match RtmpClient::new().publish(&url).await {
         Ok(_) => bail!("a publisher with a wrong key was let in"),
-        Err(error) => refusal(told(error)),
+        Err(error) => refusal(refusal_of(error)),
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Evidence {
 }
 
 /// Verifies the trail of this data directory, and a copy of it with one byte changed.
-pub(super) fn gather(data: &Path) -> anyhow::Result<Evidence> {
+pub(super) fn collect(data: &Path) -> anyhow::Result<Evidence> {
     let trail = trail_directory(data);
     let reader = Reader::open(Arc::new(RealStore::new(&trail)))?;
     let vkeys = fs::read_to_string(vkey_file(data)).context("the verifier keys")?;

@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         }
     })?;
     let findings = verify::all(&shown);
-    report::tell(&shown, &findings)?;
+    report::print(&shown, &findings)?;
     if let Data::Kept(path) = &data {
         say(&format!("kept: {}", path.display()))?;
     }
@@ -188,7 +188,7 @@ async fn play_it(data: &Path) -> anyhow::Result<Shown> {
     let stopped = server.stop().await;
     steps.say("the server has stopped, and its trail is on disk and sealed")?;
     let trail = read_trail(&trail_directory(data))?;
-    let evidence = evidence::gather(data).context("verifying the trail")?;
+    let evidence = evidence::collect(data).context("verifying the trail")?;
     steps.say("an outsider has verified the trail, and a copy of it with one byte changed")?;
     Ok(Shown {
         clip,

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Prints the sessions, the trail and the findings.
-pub(super) fn tell(shown: &Shown, findings: &[Finding]) -> anyhow::Result<()> {
+pub(super) fn print(shown: &Shown, findings: &[Finding]) -> anyhow::Result<()> {
     say("\nSessions, from attempt to end:")?;
     say(&sessions(&shown.trail).to_string())?;
     say("\nThe trail, as `livetrail trail query` shows it:")?;

@@ -135,13 +135,13 @@ fn suffix(sent: &[MediaFrame], got: &[MediaFrame]) -> Result<(), String> {
 }
 
 fn refusals(shown: &Shown) -> Result<(), String> {
-    let told = (
+    let got = (
         shown.refused_publisher.as_str(),
         shown.refused_viewer.as_str(),
     );
-    match told {
+    match got {
         ("NetStream.Publish.BadName", "403") => Ok(()),
-        told => Err(format!("the clients got {told:?}")),
+        got => Err(format!("the clients got {got:?}")),
     }
 }
 
@@ -291,11 +291,11 @@ fn changed(evidence: &Evidence) -> Finding {
             && finding.path.as_ref() == Some(file)
     });
     let refused = evidence.changed.verdict == Verdict::NotSound;
-    let told = found
+    let text = found
         .filter(|_| refused)
         .map_or_else(String::new, |finding| finding.text.clone());
     Finding::new(
-        format!("one byte changed in a copy is found: entry {entry} in {file}: {told}"),
+        format!("one byte changed in a copy is found: entry {entry} in {file}: {text}"),
         match found {
             Some(_) if refused => Ok(()),
             _ => Err(evidence.changed.to_string()),

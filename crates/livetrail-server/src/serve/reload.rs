@@ -410,13 +410,13 @@ mod tests {
         let config = |text: &str| toml::from_str::<Config>(text).unwrap();
         let old = config(&(key("a", "one") + &key("b", "two") + &key("c", "three")));
         let new = config(&(key("b", "zwei") + &key("c", "three") + &key("d", "four")));
-        let told = Changes::between(&old, &new).to_string();
+        let text = Changes::between(&old, &new).to_string();
         assert_eq!(
-            told,
+            text,
             "changed: auth; keys added: d; keys removed: a; keys changed: b"
         );
         let many: String = (0..30).map(|i| key(&format!("k{i}"), "x")).collect();
-        let told = Changes::between(&config(""), &config(&many)).to_string();
-        assert!(told.ends_with("k19 and 10 more"), "{told}");
+        let text = Changes::between(&config(""), &config(&many)).to_string();
+        assert!(text.ends_with("k19 and 10 more"), "{text}");
     }
 }

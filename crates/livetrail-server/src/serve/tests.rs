@@ -298,7 +298,7 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_makes_health_red_and_refuses_publishers_until_there_is_room() {
+async fn a_full_disk_makes_health_red_and_refuses_publishers_until_there_is_space() {
     let disk = disk();
     let mut config = config();
     config.audit.deadline = "500ms".parse().unwrap();
@@ -315,17 +315,17 @@ async fn a_full_disk_makes_health_red_and_refuses_publishers_until_there_is_room
         }
     };
     assert_eq!(refused.reason.label(), "audit_unavailable");
-    let mut told = Value::Null;
+    let mut detail = Value::Null;
     for _ in 0..200 {
         let health = ask(api, "GET", "/health", None).await;
-        told = health.json();
-        if health.status == 503 && told["trouble"] == "disk_full" {
+        detail = health.json();
+        if health.status == 503 && detail["trouble"] == "disk_full" {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(
-        (&told["status"], &told["trouble"]),
+        (&detail["status"], &detail["trouble"]),
         (&"trail_failing".into(), &"disk_full".into())
     );
     let metrics = ask(api, "GET", "/metrics", None).await.text;
@@ -507,10 +507,10 @@ async fn what_a_crash_left_open_is_closed_at_the_next_start() {
             "server_stopped"
         ]
     );
-    let told = trail[2].detail.as_ref().map(Personal::expose).unwrap();
+    let detail = trail[2].detail.as_ref().map(Personal::expose).unwrap();
     assert!(
-        told.contains("2 entries") && told.ends_with("sessions left open: 1"),
-        "{told}"
+        detail.contains("2 entries") && detail.ends_with("sessions left open: 1"),
+        "{detail}"
     );
     assert_eq!(trail[2].count, Some(1));
     assert!(trail[3].inferred);
@@ -560,7 +560,7 @@ fn key(name: &str, secret: &str) -> config::Key {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_taken_away_ends_its_sessions_and_opens_nothing() {
+async fn a_removed_key_ends_its_sessions_and_opens_nothing() {
     let disk = disk();
     let mut first = config();
     first.auth.key = vec![

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trail_is_made_once_with_keys_for_their_owner_and_the_verifier_keys_beside_it() {
+    fn a_trail_is_made_once_with_keys_for_their_owner_and_the_verifier_keys_next_to_it() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("new/data");
         let created = create(&Settings::new(&data)).unwrap();

@@ -100,8 +100,12 @@ impl Followers {
                 Arc::clone(clock),
             )?;
             let watch = replicator.watch();
-            let told = Arc::new(Semaphore::new(2));
-            followed.push(Followed { sink, watch, told });
+            let reopening = Arc::new(Semaphore::new(2));
+            followed.push(Followed {
+                sink,
+                watch,
+                reopening,
+            });
             replicas.start(replicator.recording(event(pipeline)))?;
             tracing::info!(sink = name, "a sink follows the trail");
         }
@@ -133,7 +137,7 @@ struct Followed {
     watch: ReplicaWatch,
     /// Permits for two calls of `reopen`: one that runs, and one that waits and covers all later
     /// requests.
-    told: Arc<Semaphore>,
+    reopening: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Followed {
@@ -150,8 +154,13 @@ impl SinkWatch {
     /// Notifies every sink that its files may have been moved away. Sinks that wait after an error
     /// try again. This waits for no sink: each is notified on its own task.
     pub(crate) fn reopen(&self) {
-        for Followed { sink, watch, told } in self.0.get().into_iter().flatten() {
-            let Ok(turn) = Arc::clone(told).try_acquire_owned() else {
+        for Followed {
+            sink,
+            watch,
+            reopening,
+        } in self.0.get().into_iter().flatten()
+        {
+            let Ok(turn) = Arc::clone(reopening).try_acquire_owned() else {
                 // A disk hangs, and the waiting call has not started yet. It covers this request.
                 continue;
             };

@@ -53,7 +53,7 @@ pub(crate) fn open_sessions(
         Some(Err(IndexError::Entry { index, source })) => {
             return Err(AuditError::Entry { index, source });
         }
-        Some(Err(error)) => tell(&error),
+        Some(Err(error)) => log_error(&error),
         None => {}
     }
     open_sessions_of_ledger(reader)
@@ -78,7 +78,7 @@ pub(super) fn keep_up(
                 let (wanted, patience) = match step(&directory, &reader, &handle, &mut index) {
                     Ok(indexed) => (indexed.saturating_add(SEGMENT_RECORDS), PATIENCE),
                     Err(error) => {
-                        tell(&error);
+                        log_error(&error);
                         index = None;
                         (u64::MAX, RETRY)
                     }
@@ -108,7 +108,7 @@ fn step(
     Ok(index.catch_up(reader, &mut |_| is_open())?.indexed)
 }
 
-fn tell(error: &IndexError) {
+fn log_error(error: &IndexError) {
     let error = chain(error);
     tracing::warn!("the query index does not work, the trail does without it: {error}");
 }

@@ -172,7 +172,7 @@ impl Published {
                 );
                 return;
             }
-            Ok(text) if keys(&text) == now && self.is_retired_kept(data) => return,
+            Ok(text) if keys(&text) == now && self.retired_key_is_stored(data) => return,
             _ => {}
         }
         match self.write(data) {
@@ -181,7 +181,7 @@ impl Published {
         }
     }
 
-    fn is_retired_kept(&self, data: &Path) -> bool {
+    fn retired_key_is_stored(&self, data: &Path) -> bool {
         let kept = fs::read_to_string(place::retired_file(data)).unwrap_or_default();
         kept == self.retired
     }

@@ -122,7 +122,7 @@ enum Said {
 pub(crate) struct LossNote {
     file: File,
     spare: Spare,
-    is_told: AtomicBool,
+    is_reported: AtomicBool,
     handle: Handle,
     state: Mutex<State>,
 }
@@ -156,7 +156,7 @@ impl LossNote {
         Ok(Self {
             file,
             spare,
-            is_told: AtomicBool::new(false),
+            is_reported: AtomicBool::new(false),
             handle: handle.clone(),
             state: Mutex::default(),
         })
@@ -246,7 +246,7 @@ impl LossNote {
             }
         });
         if let Err(error) = &written
-            && !self.is_told.swap(true, Ordering::Relaxed)
+            && !self.is_reported.swap(true, Ordering::Relaxed)
         {
             tracing::error!("the note of what is not recorded cannot be written: {error}");
         }

@@ -174,19 +174,19 @@ impl Keeper {
                     record_holds(&self.pipeline, &self.view, &mut known);
                     if let Some(confirmed) = take_confirmation(&self.directory) {
                         self.confirmed(confirmed);
-                        self.prune_or_tell().await;
+                        self.prune_or_log().await;
                     }
                 }
                 _ = prunes.tick() => {
                     // The end of a hold is recorded before the entries that it held are removed.
                     record_holds(&self.pipeline, &self.view, &mut known);
-                    self.prune_or_tell().await;
+                    self.prune_or_log().await;
                 }
             }
         }
     }
 
-    async fn prune_or_tell(&mut self) {
+    async fn prune_or_log(&mut self) {
         if let Err(error) = self.prune().await {
             tracing::error!("old records cannot be removed: {error:#}");
         }
@@ -245,7 +245,7 @@ impl Keeper {
         let read = self.time.read(wall_ms, monotonic, others);
         let waits = read.ahead.is_some();
         if self.view.watch.set_retention_waits(waits) != waits {
-            self.tell(read.ahead);
+            self.log_clock(read.ahead);
         }
         // A trail that was not opened in a directory cannot keep the time.
         if self.directory.join("private").is_dir()
@@ -256,7 +256,7 @@ impl Keeper {
         read.trail_ms
     }
 
-    fn tell(&self, ahead: Option<Duration>) {
+    fn log_clock(&self, ahead: Option<Duration>) {
         let (action, words) = match ahead {
             Some(ahead) => (
                 AuditAction::RetentionWaits,

@@ -103,12 +103,12 @@ impl Watch {
         clock: impl Clock,
         checkpoint_interval: Duration,
     ) {
-        let mut looked = Looked::new(LATE.saturating_add(checkpoint_interval));
+        let mut checked = Checked::new(LATE.saturating_add(checkpoint_interval));
         loop {
             let status = handle.status();
-            let trouble = looked.at(&status, clock.monotonic());
+            let trouble = checked.at(&status, clock.monotonic());
             self.trouble.store(trouble as u8, Ordering::Relaxed);
-            if is_at_rest(&status) {
+            if is_idle(&status) {
                 // If the ledger ends instead, the next check sees that.
                 let _ = handle.more_than(status.appended).await;
             }
@@ -119,7 +119,7 @@ impl Watch {
 
 /// Whether nothing is wrong, and nothing can go wrong before the next entry: all is sealed, and
 /// space is measured only while entries come.
-fn is_at_rest(status: &Status) -> bool {
+fn is_idle(status: &Status) -> bool {
     let all = status.appended;
     status.stopped.is_none()
         && status.pressure == Pressure::Normal
@@ -128,7 +128,7 @@ fn is_at_rest(status: &Status) -> bool {
 
 /// The results of the last check, so that each change is reported once.
 #[derive(Debug)]
-struct Looked {
+struct Checked {
     late: Duration,
     pressure: Pressure,
     trouble: Trouble,
@@ -138,7 +138,7 @@ struct Looked {
     retries: (u64, Option<Duration>),
 }
 
-impl Looked {
+impl Checked {
     fn new(late: Duration) -> Self {
         Self {
             late,
@@ -150,8 +150,8 @@ impl Looked {
     }
 
     fn at(&mut self, status: &Status, now: Duration) -> Trouble {
-        self.tell_pressure(status.pressure);
-        self.tell_retries(status, now);
+        self.log_pressure(status.pressure);
+        self.log_retries(status, now);
         let late = self.sealing_is_late(status, now);
         let trouble = if status.stopped.is_some() {
             Trouble::Stopped
@@ -165,13 +165,13 @@ impl Looked {
             Trouble::None
         };
         if std::mem::replace(&mut self.trouble, trouble) != trouble {
-            tell(trouble, status);
+            log_trouble(trouble, status);
         }
         trouble
     }
 
     /// Logs at most one line in [`RETRIES_LOGGED`], also about retries between two checks.
-    fn tell_retries(&mut self, status: &Status, now: Duration) {
+    fn log_retries(&mut self, status: &Status, now: Duration) {
         let (before, logged) = self.retries;
         let soon = logged.is_some_and(|at| now.saturating_sub(at) < RETRIES_LOGGED);
         let Some(last) = status.last_retry.as_ref() else {
@@ -188,7 +188,7 @@ impl Looked {
         );
     }
 
-    fn tell_pressure(&mut self, pressure: Pressure) {
+    fn log_pressure(&mut self, pressure: Pressure) {
         let before = std::mem::replace(&mut self.pressure, pressure);
         match pressure {
             _ if pressure == before => {}
@@ -222,7 +222,7 @@ impl Looked {
     }
 }
 
-fn tell(trouble: Trouble, status: &Status) {
+fn log_trouble(trouble: Trouble, status: &Status) {
     match trouble {
         Trouble::None => tracing::info!("the trail's ledger works again"),
         Trouble::SealingLate => tracing::error!(
@@ -270,26 +270,26 @@ mod tests {
         let done = ledger.status();
         let mut behind = done.clone();
         behind.durable += 1;
-        let mut looked = Looked::new(secs(6));
-        assert_eq!(looked.at(&done, secs(0)), Trouble::None);
-        assert_eq!(looked.at(&behind, secs(10)), Trouble::None);
-        assert_eq!(looked.at(&behind, secs(15)), Trouble::None);
-        assert_eq!(looked.at(&behind, secs(16)), Trouble::SealingLate);
+        let mut checked = Checked::new(secs(6));
+        assert_eq!(checked.at(&done, secs(0)), Trouble::None);
+        assert_eq!(checked.at(&behind, secs(10)), Trouble::None);
+        assert_eq!(checked.at(&behind, secs(15)), Trouble::None);
+        assert_eq!(checked.at(&behind, secs(16)), Trouble::SealingLate);
         // One checkpoint came, and the next is awaited.
         let mut next = behind.clone();
         next.sealed.size += 1;
         next.durable += 2;
-        assert_eq!(looked.at(&next, secs(17)), Trouble::None);
-        assert_eq!(looked.at(&next, secs(22)), Trouble::None);
-        assert_eq!(looked.at(&done, secs(40)), Trouble::None);
+        assert_eq!(checked.at(&next, secs(17)), Trouble::None);
+        assert_eq!(checked.at(&next, secs(22)), Trouble::None);
+        assert_eq!(checked.at(&done, secs(40)), Trouble::None);
     }
 
     #[tokio::test]
-    async fn a_ledger_at_rest_is_seen_to_stop() {
+    async fn an_idle_ledger_that_stops_is_noticed() {
         let ledger = ledger();
         ledger.append(Class::Strict, &["one"]).unwrap();
         ledger.wait_sealed(1, Duration::from_secs(20)).unwrap();
-        assert!(is_at_rest(&ledger.status()));
+        assert!(is_idle(&ledger.status()));
         let watch = std::sync::Arc::new(Watch::default());
         let running = {
             let (watch, handle) = (watch.clone(), ledger.handle());
@@ -316,21 +316,21 @@ mod tests {
         let mut held = ledger.status();
         held.held = vec!["sink bucket".to_owned()];
         held.durable += 1;
-        let mut looked = Looked::new(LATE);
-        assert_eq!(looked.at(&held, Duration::ZERO), Trouble::None);
-        assert_eq!(looked.at(&held, LATE * 100), Trouble::None);
+        let mut checked = Checked::new(LATE);
+        assert_eq!(checked.at(&held, Duration::ZERO), Trouble::None);
+        assert_eq!(checked.at(&held, LATE * 100), Trouble::None);
     }
 
     #[test]
     fn a_stopped_log_and_a_full_disk_are_trouble() {
         let ledger = ledger();
-        let mut looked = Looked::new(LATE);
+        let mut checked = Checked::new(LATE);
         let mut full = ledger.status();
         full.pressure = Pressure::RefuseStrict;
-        assert_eq!(looked.at(&full, LATE), Trouble::DiskFull);
+        assert_eq!(checked.at(&full, LATE), Trouble::DiskFull);
         full.pressure = Pressure::ShedBestEffort;
-        assert_eq!(looked.at(&full, LATE), Trouble::None);
+        assert_eq!(checked.at(&full, LATE), Trouble::None);
         ledger.halt("seen elsewhere");
-        assert_eq!(looked.at(&ledger.status(), LATE), Trouble::Stopped);
+        assert_eq!(checked.at(&ledger.status(), LATE), Trouble::Stopped);
     }
 }

@@ -41,12 +41,18 @@ impl Configured {
 
     /// Shows the witnesses each newest checkpoint from now on.
     pub(super) fn follow(self, handle: Handle) -> anyhow::Result<Witnesses> {
-        let started = Witnesses::start(handle, self.witnesses, self.options, self.transport, tell)?;
+        let started = Witnesses::start(
+            handle,
+            self.witnesses,
+            self.options,
+            self.transport,
+            log_event,
+        )?;
         Ok(started)
     }
 }
 
-fn tell(event: &WitnessEvent) {
+fn log_event(event: &WitnessEvent) {
     match event {
         WitnessEvent::Overdue { witness, error } => tracing::error!(
             "{witness} has not cosigned the trail for a while; the trail goes on without it: {error}"

@@ -92,7 +92,7 @@ impl Drop for Serving {
 }
 
 #[test]
-fn help_teaches_and_wrong_usage_is_exit_code_2() {
+fn help_has_examples_and_wrong_usage_is_exit_code_2() {
     for (arguments, part) in [
         (&["--help"] as &[_], "livetrail demo"),
         (&["serve", "--help"], "livetrail config example"),
@@ -253,7 +253,7 @@ fn a_check_takes_flags_and_variables_and_starts_nothing() {
 }
 
 #[test]
-fn a_file_with_a_secret_that_others_may_write_is_refused_and_a_readable_one_is_told() {
+fn a_secret_file_that_others_may_write_is_refused_and_a_readable_one_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("livetrail.toml");
     let secret = dir.path().join("key.txt");

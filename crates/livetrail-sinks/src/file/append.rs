@@ -59,7 +59,7 @@ pub(super) struct Target {
     /// The open file of the cursor, whatever its name is now.
     held: Option<Held>,
     /// Someone has moved the file away and sent the signal for it.
-    told_to_reopen: bool,
+    reopen_requested: bool,
     /// Whether the rotated files were checked.
     is_checked: bool,
 }
@@ -90,7 +90,7 @@ impl Target {
             format,
             rotation,
             held: None,
-            told_to_reopen: false,
+            reopen_requested: false,
             is_checked: false,
         }
     }
@@ -161,9 +161,9 @@ impl Target {
     /// Starts the next file at the path, because someone has moved the current one away. This does
     /// nothing if the file has not moved. If it fails, the next append does the rest.
     pub(super) fn reopen(&mut self) -> Result<(), ReplicaError> {
-        self.told_to_reopen = true;
+        self.reopen_requested = true;
         let Some(cursor) = self.read_cursor()? else {
-            self.told_to_reopen = false;
+            self.reopen_requested = false;
             return Ok(());
         };
         let _lock = self.place.lock()?;
@@ -180,21 +180,21 @@ impl Target {
     ) -> Result<Cursor, ReplicaError> {
         let mut file = self.file()?;
         self.check_line_end(file, cursor.bytes)?;
-        let told = |step| move |source| error::of_io(step, &self.place.file, source);
+        let failed = |step| move |source| error::of_io(step, &self.place.file, source);
         // Data of a crash was never committed. After a crash here, the file matches the cursor.
-        file.set_len(cursor.bytes).map_err(told("cut"))?;
+        file.set_len(cursor.bytes).map_err(failed("cut"))?;
         self.after(after, Step::Cut)?;
         // After a crash here, some of the lines, or holes in their place, follow the cursor's
         // length. The next append removes them.
         file.seek(SeekFrom::Start(cursor.bytes))
             .and_then(|_| file.write_all(piece.head.as_bytes()))
             .and_then(|()| file.write_all(piece.text.as_bytes()))
-            .map_err(told("write to"))?;
+            .map_err(failed("write to"))?;
         self.after(after, Step::Written)?;
         // After a crash here, all of the lines are there. The next append removes and writes them
         // again. A failed sync is not repeated: the next attempt writes the lines again, because
         // the system may have dropped them.
-        file.sync_data().map_err(told("sync"))?;
+        file.sync_data().map_err(failed("sync"))?;
         self.after(after, Step::Synced)?;
         self.replace_cursor(&piece.cursor, after)?;
         Ok(piece.cursor)
@@ -255,7 +255,7 @@ impl Target {
         // beginning.
         self.replace_cursor(&next, after)?;
         self.hold(file, &next);
-        self.told_to_reopen = false;
+        self.reopen_requested = false;
         if let Some(most) = self.rotation.keep_files {
             self.place.keep(most)?;
         }
@@ -274,8 +274,8 @@ impl Target {
     fn open_of(&mut self, cursor: Cursor, after: AfterStep<'_>) -> Result<Cursor, ReplicaError> {
         match self.find(&cursor)? {
             Found::Held => {
-                if !self.told_to_reopen || self.is_in_place(self.file()?)? {
-                    self.told_to_reopen = false;
+                if !self.reopen_requested || self.is_in_place(self.file()?)? {
+                    self.reopen_requested = false;
                     self.after(after, Step::Opened)?;
                     self.after(after, Step::Begun)?;
                     return Ok(cursor);
@@ -285,7 +285,7 @@ impl Target {
                 self.begin_next(cursor, after)
             }
             Found::InPlace => {
-                self.told_to_reopen = false;
+                self.reopen_requested = false;
                 let file = self.open_file()?;
                 self.after(after, Step::Opened)?;
                 // The path may now name another file: a copy that someone restored.
@@ -304,7 +304,7 @@ impl Target {
                 tracing::info!(path = %path.display(), first = cursor.next, "the file has this name now: a new one is begun");
                 self.begin_next(cursor, after)
             }
-            Found::Gone if self.told_to_reopen => {
+            Found::Gone if self.reopen_requested => {
                 tracing::warn!(
                     path = %self.place.file.display(),
                     first = cursor.first,
@@ -352,7 +352,7 @@ impl Target {
             return Err(error::other_format(file, found, wanted));
         }
         match self.find(cursor)? {
-            Found::Gone if !self.told_to_reopen => Err(error::gone(file, cursor)),
+            Found::Gone if !self.reopen_requested => Err(error::gone(file, cursor)),
             _ => Ok(()),
         }
     }
@@ -404,20 +404,20 @@ impl Target {
     }
 
     fn replace_cursor(&self, cursor: &Cursor, after: AfterStep<'_>) -> Result<(), ReplicaError> {
-        let told = |step| move |source| error::of_io(step, &self.place.cursor, source);
+        let failed = |step| move |source| error::of_io(step, &self.place.cursor, source);
         // After a crash before the end of this, the old cursor counts, and the next attempt
         // overwrites this file.
         let mut new = open_options()
             .truncate(true)
             .open(&self.place.new_cursor)
-            .map_err(told("write"))?;
+            .map_err(failed("write"))?;
         new.write_all(&cursor.encode())
             .and_then(|()| new.sync_all())
-            .map_err(told("write"))?;
+            .map_err(failed("write"))?;
         self.after(after, Step::CursorBeside)?;
         // This commits. After a crash before the directory is synced, the old or the new cursor is
         // there. The file has the data of both.
-        fs::rename(&self.place.new_cursor, &self.place.cursor).map_err(told("replace"))?;
+        fs::rename(&self.place.new_cursor, &self.place.cursor).map_err(failed("replace"))?;
         self.after(after, Step::Renamed)?;
         self.place.sync_directory()
     }
@@ -467,16 +467,16 @@ impl Target {
 
     fn read_cursor(&self) -> Result<Option<Cursor>, ReplicaError> {
         let path: &Path = &self.place.cursor;
-        let told = |source| error::of_io("read", path, source);
+        let failed = |source| error::of_io("read", path, source);
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(told(error)),
+            Err(error) => return Err(failed(error)),
         };
         let mut bytes = Vec::new();
         file.take(MAX_CURSOR_BYTES)
             .read_to_end(&mut bytes)
-            .map_err(told)?;
+            .map_err(failed)?;
         let parsed = Cursor::parse(&bytes);
         parsed.map(Some).map_err(|what| error::damaged(path, what))
     }

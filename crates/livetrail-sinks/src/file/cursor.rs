@@ -252,7 +252,7 @@ mod tests {
             assert_eq!(Cursor::parse(&cursor.encode()).as_ref(), Ok(cursor));
         }
         let text = String::from_utf8(full.encode()).unwrap();
-        for (line, told) in [
+        for (line, words) in [
             ("livetrail-file-cursor 2", "begin"),
             ("origin ", "line 2"),
             ("format ", "line 3"),
@@ -278,7 +278,7 @@ mod tests {
                 "x".to_owned()
             };
             let error = Cursor::parse(text.replacen(line, &with, 1).as_bytes()).unwrap_err();
-            assert!(error.contains(told), "{line}: {error}");
+            assert!(error.contains(words), "{line}: {error}");
         }
         // A cursor of the earlier version has no tree, and is still valid.
         let before = text.replacen("cursor 2", "cursor 1", 1);

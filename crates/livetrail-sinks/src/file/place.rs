@@ -151,11 +151,11 @@ impl Place {
 
     /// The names in the directory that are the file's name with a suffix.
     fn beside(&self) -> Result<Vec<OsString>, ReplicaError> {
-        let told = |source| error::of_io("look into", self.directory(), source);
+        let failed = |source| error::of_io("look into", self.directory(), source);
         let own = self.file.file_name().unwrap_or_default();
         let mut names = Vec::new();
-        for entry in fs::read_dir(self.directory()).map_err(told)? {
-            let name = entry.map_err(told)?.file_name();
+        for entry in fs::read_dir(self.directory()).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
             if name != own && bytes(&name).starts_with(bytes(own)) {
                 names.push(name);
             }

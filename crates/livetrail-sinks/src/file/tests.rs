@@ -174,10 +174,10 @@ fn a_range_that_was_there_or_leaves_a_hole_finds_the_cursor_elsewhere() {
     append(&mut target, &log, 0, 20).unwrap();
     let before = folder.text();
     for first in [0, 10, 30] {
-        let told = append(&mut target, &log, first, 20).unwrap_err();
+        let error = append(&mut target, &log, first, 20).unwrap_err();
         assert!(
-            matches!(told, ReplicaError::CursorMoved { found: 20, .. }),
-            "{first}: {told:?}"
+            matches!(error, ReplicaError::CursorMoved { found: 20, .. }),
+            "{first}: {error:?}"
         );
     }
     assert_eq!(folder.text(), before);
@@ -189,9 +189,9 @@ fn assert_refused(folder: &Folder, format: Format, origin: &str, words: &str) {
     let before = (folder.text(), fs::read(folder.cursor_path()).ok());
     let mut target = folder.target(format);
     let log = TestLog::with(origin, 60);
-    let told = append(&mut target, &log, 20, 20).unwrap_err();
-    assert_eq!(told.class(), ErrorClass::Permanent, "{told:?}");
-    assert!(told.to_string().contains(words), "{told}");
+    let error = append(&mut target, &log, 20, 20).unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Permanent, "{error:?}");
+    assert!(error.to_string().contains(words), "{error}");
     assert_eq!((folder.text(), fs::read(folder.cursor_path()).ok()), before);
 }
 
@@ -204,7 +204,7 @@ fn begun() -> Folder {
 }
 
 #[test]
-fn what_is_not_ours_or_was_changed_is_refused_and_left_alone() {
+fn foreign_and_changed_files_are_refused_and_not_touched() {
     let shorter = begun();
     let text = shorter.text();
     fs::write(&shorter.path, &text[..text.len() - 1]).unwrap();
@@ -242,31 +242,31 @@ fn what_is_not_ours_or_was_changed_is_refused_and_left_alone() {
     let path = PathBuf::from("/nonexistent/trail.tsv");
     let place = Place::new(path.clone());
     let mut nowhere = Target::new(path, Format::Lines, Rotation::default());
-    for told in [
+    for error in [
         place.health(),
         append(&mut nowhere, &TestLog::with(ORIGIN, 1), 0, 1),
     ] {
-        let told = told.unwrap_err();
-        assert_eq!(told.class(), ErrorClass::Permanent, "{told:?}");
-        assert!(told.to_string().contains("make its directory"), "{told}");
+        let error = error.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Permanent, "{error:?}");
+        assert!(error.to_string().contains("make its directory"), "{error}");
     }
 
     let damaged = begun();
     fs::write(damaged.cursor_path(), "x").unwrap();
-    let told = damaged.target(Format::Lines).cursor(ORIGIN).unwrap_err();
-    assert_eq!(told.class(), ErrorClass::Fork, "{told:?}");
+    let error = damaged.target(Format::Lines).cursor(ORIGIN).unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Fork, "{error:?}");
 }
 
 #[test]
-fn while_another_process_writes_it_is_told_and_who_only_asks_is_not() {
+fn a_second_writer_is_refused_and_a_reader_is_not() {
     let folder = begun();
     let log = TestLog::with(ORIGIN, 60);
     let held = File::open(folder.path.with_extension("tsv.lock")).unwrap();
     held.lock().unwrap();
     let mut target = folder.target(Format::Lines);
-    let told = append(&mut target, &log, 20, 20).unwrap_err();
-    assert_eq!(told.class(), ErrorClass::Passing, "{told:?}");
-    assert!(told.to_string().contains("another process"), "{told}");
+    let error = append(&mut target, &log, 20, 20).unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Passing, "{error:?}");
+    assert!(error.to_string().contains("another process"), "{error}");
     assert_eq!(target.cursor(ORIGIN).unwrap().unwrap().next, 20);
     Place::new(folder.path.clone()).health().unwrap();
     drop(held);

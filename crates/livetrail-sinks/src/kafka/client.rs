@@ -249,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_outlives_the_attempt_that_it_came_in_and_without_one_librdkafkas_words_are_told() {
+    fn a_reason_outlives_its_attempt_and_without_one_librdkafkas_words_are_reported() {
         let events = Events::of(&target());
-        let tell = |code, words| events.error(KafkaError::Global(code), words);
+        let report = |code, words| events.error(KafkaError::Global(code), words);
         let said = || events.check().unwrap_err().to_string();
-        let down = || tell(Code::AllBrokersDown, "1/1 brokers are down");
+        let down = || report(Code::AllBrokersDown, "1/1 brokers are down");
         down();
         assert!(said().ends_with("127.0.0.1:1: 1/1 brokers are down"));
-        tell(Code::BrokerTransportFailure, "refused");
+        report(Code::BrokerTransportFailure, "refused");
         let whole = "127.0.0.1:1: 1/1 brokers are down; of the last connection: refused";
         assert!(said().ends_with(whole));
         events.begin();

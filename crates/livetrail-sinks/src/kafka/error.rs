@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_person_must_mend_is_told_from_what_passes() {
+    fn errors_for_a_person_are_distinguished_from_those_that_pass() {
         for code in [
             Code::TopicAuthorizationFailed,
             Code::TransactionalIdAuthorizationFailed,

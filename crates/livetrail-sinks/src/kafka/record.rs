@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn hand_overs_come_with_the_ids_of_their_keys_and_what_is_none_is_left_out() {
+    fn hand_overs_come_with_the_ids_of_their_keys_and_invalid_ones_are_dropped() {
         let hand_over = HandOver {
             size: 7,
             keys: vec![livetrail_tlog::KeyId([1, 2, 3, 4])],
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_told_from_what_was_changed() {
+    fn foreign_lines_are_distinguished_from_changed_ones() {
         let leaf = leaf_hash(b"entry");
         let of = |key, value: &[u8], headers| {
             Record::parse(&message(key, value, headers), "o").unwrap_err()

@@ -31,7 +31,7 @@ pub struct ReadBack {
     /// covered only by a checkpoint that is not complete or not readable, or by none.
     pub entries: u64,
     /// The damage in the partition after those entries, and where it is. Nothing after it was read.
-    pub spoiled: Option<String>,
+    pub damage: Option<String>,
     /// The checkpoints that cannot be read.
     pub unreadable: u64,
 }
@@ -78,7 +78,7 @@ pub fn read_back(target: &KafkaTarget, origin: &str, to: &Path) -> Result<ReadBa
     Ok(ReadBack {
         size: found.size,
         entries: found.entries,
-        spoiled: found.spoiled,
+        damage: found.damage,
         unreadable: found.unreadable,
     })
 }
@@ -89,7 +89,7 @@ struct Survey {
     entries: u64,
     size: u64,
     note: Vec<u8>,
-    spoiled: Option<String>,
+    damage: Option<String>,
     unreadable: u64,
     /// At most [`MAX_HAND_OVERS`] hand-overs, by the ids of the replaced keys.
     hand_overs: BTreeMap<String, Vec<u8>>,
@@ -137,7 +137,7 @@ fn survey(partition: &Reading) -> Result<Survey, ReplicaError> {
         Ok(()) => {}
         // The entries before the damage are still good: Kafka cannot delete records in the middle.
         Err(error) if error.class() != ErrorClass::Passing && best.is_some() => {
-            found.spoiled = Some(error.to_string());
+            found.damage = Some(error.to_string());
         }
         Err(error) => return Err(error),
     }

@@ -39,7 +39,7 @@ const SETTINGS: [(&str, &str); 4] = [
 ];
 
 /// The settings that decide whether the topic keeps records. `set_up` reports them.
-const TOLD: [&str; 6] = [
+const SHOWN_SETTINGS: [&str; 6] = [
     "cleanup.policy",
     "retention.ms",
     "retention.bytes",
@@ -111,7 +111,7 @@ pub fn set_up(
         let shape = Shape::appearing(target)?;
         let replicas = shape.fewest(target).unwrap_or_default();
         let settings = settings(target);
-        let (told, weakness) = match settings {
+        let (known, weakness) = match settings {
             _ if target.accepts(Weakness::UnknownSettings) => (settings.unwrap_or_default(), None),
             Ok(settings) => {
                 let weakness = weakness(target, &settings, replicas);
@@ -119,12 +119,14 @@ pub fn set_up(
             }
             Err(error) => return Err(error),
         };
-        let told = TOLD.iter().filter_map(|name| told.get_key_value(*name));
+        let known = SHOWN_SETTINGS
+            .iter()
+            .filter_map(|name| known.get_key_value(*name));
         Ok(TopicSetUp {
             made,
             partitions: shape.replicas.len(),
             replicas,
-            settings: told
+            settings: known
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             weakness: shape.lacks(target).or(weakness),
@@ -366,8 +368,8 @@ fn settings(target: &KafkaTarget) -> Result<Settings, ReplicaError> {
     let answer = answers.into_iter().next();
     let answer = answer.unwrap_or(Err(Code::UnsupportedVersion));
     let resource = answer.map_err(|code| error::of_code(code, doing))?;
-    let told = resource.entries.into_iter();
-    Ok(told
+    let known = resource.entries.into_iter();
+    Ok(known
         .filter_map(|entry| Some((entry.name, entry.value?)))
         .collect())
 }
@@ -485,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_broker_does_not_tell_about_keeping_is_refused() {
+    fn a_broker_that_does_not_report_its_retention_is_refused() {
         let target = KafkaTarget::parse("kafka://127.0.0.1:9092/audit").unwrap();
         let words = weakness(&target, &Settings::new(), 3).unwrap();
         assert!(words.contains("`cleanup.policy` is not told"), "{words}");

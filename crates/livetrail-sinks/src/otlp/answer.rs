@@ -131,12 +131,12 @@ mod tests {
         let body = Status {
             message: "no such\ntenant".to_owned(),
         };
-        let told = refused("c", 400, &body.encode_to_vec()).to_string();
-        assert_eq!(told, "c: status 400: no such tenant");
+        let error = refused("c", 400, &body.encode_to_vec()).to_string();
+        assert_eq!(error, "c: status 400: no such tenant");
     }
 
     #[test]
-    fn a_partial_success_is_none() {
+    fn a_partial_success_is_a_failure() {
         let answer = |rejected_log_records, words: &str| {
             let partial = ExportLogsPartialSuccess {
                 rejected_log_records,
@@ -149,15 +149,15 @@ mod tests {
         };
         assert!(taken("c", &(10..20), b"").is_ok());
         assert!(answer(0, "slow down").is_ok());
-        let told = answer(3, "too old").unwrap_err();
-        assert_eq!(told.class(), ErrorClass::Permanent);
+        let error = answer(3, "too old").unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Permanent);
         let wanted = "c has rejected 3 of the 10 records with the indexes 10 to 19: too old";
-        assert_eq!(told.to_string(), wanted);
+        assert_eq!(error.to_string(), wanted);
         assert!(taken("c", &(0..1), b"<html>").is_err());
     }
 
     #[test]
-    fn how_long_to_wait_is_told_in_seconds_or_as_a_time() {
+    fn the_time_to_wait_is_in_seconds_or_a_date() {
         let of = |status, after: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, HeaderValue::from_static(after));

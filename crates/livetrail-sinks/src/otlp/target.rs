@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn without_tls_it_goes_no_further_than_this_machine_unless_told_so() {
+    fn without_tls_it_stays_on_this_machine_unless_configured() {
         let target = |endpoint| OtlpTarget::parse(endpoint).unwrap();
         for near in [
             "http://127.0.0.1:4318",

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_is_taken_for_another_ones() {
+    fn no_key_is_confused_with_another() {
         for key in [
             "c/7",
             "c/0000000000000000007x",

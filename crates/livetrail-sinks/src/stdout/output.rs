@@ -74,17 +74,17 @@ impl Output {
                 "standard output is /dev/null, where all lines are lost: start the server with somebody who reads them, or without this sink",
             ));
         }
-        let mut rest = self.rest(batch).map_err(told)?;
+        let mut rest = self.rest(batch).map_err(failed)?;
         while !rest.is_empty() {
             match self.file.write(rest) {
-                Ok(0) => return Err(told(ErrorKind::WriteZero.into())),
+                Ok(0) => return Err(failed(ErrorKind::WriteZero.into())),
                 Ok(written) => {
                     let (out, left) = rest.split_at(written.min(rest.len()));
                     self.took(out);
                     rest = left;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(told(error)),
+                Err(error) => return Err(failed(error)),
             }
         }
         if self.next != batch.next {
@@ -94,7 +94,7 @@ impl Output {
         // If the output is a file, as in `serve > lines`, the lines must be on disk before the
         // cursor moves.
         if self.file.metadata().is_ok_and(|found| found.is_file()) {
-            self.file.sync_data().map_err(told)?;
+            self.file.sync_data().map_err(failed)?;
         }
         Ok(())
     }
@@ -132,7 +132,7 @@ impl Output {
 }
 
 /// Converts an I/O error.
-fn told(error: io::Error) -> ReplicaError {
+fn failed(error: io::Error) -> ReplicaError {
     if error.kind() == ErrorKind::BrokenPipe {
         return ReplicaError::Unsuitable {
             what: "nobody reads standard output any more: start the server again, with a reader that stays".to_owned(),

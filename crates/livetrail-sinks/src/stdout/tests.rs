@@ -110,15 +110,15 @@ async fn behind_a_line_that_a_killed_process_did_not_end_a_new_one_begins() {
 }
 
 #[tokio::test]
-async fn a_reader_that_is_gone_is_said_in_words_and_the_cursor_stays() {
+async fn a_reader_that_left_is_reported_and_the_cursor_stays() {
     let log = TestLog::with(ORIGIN, 40);
     let (sink, reader, _folder) = piped();
     sink.append(&log.range(0, 20)).await.unwrap();
     drop(reader);
     for _ in 0..2 {
-        let told = sink.append(&log.range(20, 20)).await.unwrap_err();
-        assert_eq!(told.class(), ErrorClass::Permanent, "{told:?}");
-        assert!(told.to_string().contains("nobody reads"), "{told}");
+        let error = sink.append(&log.range(20, 20)).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Permanent, "{error:?}");
+        assert!(error.to_string().contains("nobody reads"), "{error}");
     }
     assert_eq!(sink.cursor(ORIGIN).await.unwrap().next(), 20);
 }
@@ -133,9 +133,9 @@ async fn nowhere_is_refused_and_a_full_disk_is_tried_again() {
     ] {
         let output = File::options().write(true).open(device).unwrap();
         let sink = StdoutSink::over("out", output, folder.path());
-        let told = sink.append(&log.range(0, 20)).await.unwrap_err();
-        assert_eq!(told.class(), class, "{told:?}");
-        assert!(told.to_string().contains(words), "{told}");
+        let error = sink.append(&log.range(0, 20)).await.unwrap_err();
+        assert_eq!(error.class(), class, "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
         assert_eq!(sink.cursor(ORIGIN).await.unwrap().next(), 0);
     }
 }

@@ -33,13 +33,13 @@ impl<'a> Connection<'a> {
         target: &'a SyslogTarget,
         tls: Option<&(TlsConnector, ServerName<'static>)>,
     ) -> Result<Self, ReplicaError> {
-        let told = |error| error::of_io("connect to", target, error);
-        let tcp = TcpStream::connect(target.address()).await.map_err(told)?;
+        let failed = |error| error::of_io("connect to", target, error);
+        let tcp = TcpStream::connect(target.address()).await.map_err(failed)?;
         let _ = tcp.set_nodelay(true);
         let stream = match tls {
             None => Stream::Tcp(tcp),
             Some((connector, name)) => {
-                let connected = connector.connect(name.clone(), tcp).await.map_err(told)?;
+                let connected = connector.connect(name.clone(), tcp).await.map_err(failed)?;
                 Stream::Tls(Box::new(connected))
             }
         };

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn without_tls_it_goes_no_further_than_this_machine_unless_told_so() {
+    fn without_tls_it_stays_on_this_machine_unless_configured() {
         let target = |address| SyslogTarget::parse(address, Transport::Tcp).unwrap();
         for address in ["127.0.0.1", "localhost:601", "[::1]:601"] {
             assert!(target(address).tls().unwrap().is_none(), "{address}");

@@ -311,7 +311,7 @@ fn what_must_be_accepted_is_accepted() {
 }
 
 #[test]
-fn the_origin_is_looked_at_after_the_signature() {
+fn the_origin_is_checked_after_the_signature() {
     let tiny = &vectors()["tiny"];
     let note = text(&tiny["checkpoint"]);
     let other = livetrail_tlog::CheckpointVerifier::new(

@@ -423,7 +423,7 @@ impl Check {
     }
 
     /// Reports the consequences of lines that begin later than the log.
-    fn tell_of_the_head(&mut self, size: u64) {
+    fn report_head(&mut self, size: u64) {
         let from = self.from;
         self.figures.from = from;
         if from == 0 {
@@ -468,7 +468,7 @@ impl Check {
 
     fn report(mut self, place: String, (name, bytes): (&str, &[u8])) -> Report {
         let size = self.size().unwrap_or(0);
-        self.tell_of_the_head(size);
+        self.report_head(size);
         // Without the rest, a key that a later record vouches for is not known yet: that is not a
         // finding.
         let mut unknown = Outcome::default();

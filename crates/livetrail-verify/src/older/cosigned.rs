@@ -3,7 +3,7 @@
 
 use livetrail_tlog::VerifiedCheckpoint;
 
-use super::{Older, OlderCheckpoints, Whence};
+use super::{Older, OlderCheckpoints, Provenance};
 use crate::finding::Outcome;
 use crate::finding::{Class, Finding, Severity};
 use crate::note::{MAX_SMALL_BYTES, stated};
@@ -48,8 +48,8 @@ impl OlderCheckpoints {
                 continue;
             };
             self.report.cosigned = self.report.cosigned.saturating_add(1);
-            let whence = Whence::Cosigned(witnesses, bytes);
-            let older = Older { size, whence };
+            let provenance = Provenance::Cosigned(witnesses, bytes);
+            let older = Older { size, provenance };
             self.given.entry(size).or_default().push(older);
         }
     }

@@ -39,11 +39,11 @@ const MAX_PENDING: usize = 1 << 16;
 #[derive(Clone)]
 pub(crate) struct Older {
     size: u64,
-    whence: Whence,
+    provenance: Provenance,
 }
 
 #[derive(Clone)]
-enum Whence {
+enum Provenance {
     /// From the user: its name, and the note.
     Given(String, Vec<u8>),
     /// From the archive: it is read when it is needed.
@@ -58,17 +58,17 @@ enum Whence {
 
 impl Older {
     fn name(&self) -> String {
-        match &self.whence {
-            Whence::Given(name, _) | Whence::Elsewhere(name, _) => name.clone(),
-            Whence::Archive => format!("{ARCHIVE}/{:020}.note", self.size),
-            Whence::HandOver(key, _) => format!("{HAND_OVERS}/{key}"),
-            Whence::Cosigned(witnesses, _) => format!("{COSIGNED}/{witnesses}"),
+        match &self.provenance {
+            Provenance::Given(name, _) | Provenance::Elsewhere(name, _) => name.clone(),
+            Provenance::Archive => format!("{ARCHIVE}/{:020}.note", self.size),
+            Provenance::HandOver(key, _) => format!("{HAND_OVERS}/{key}"),
+            Provenance::Cosigned(witnesses, _) => format!("{COSIGNED}/{witnesses}"),
         }
     }
 
     /// Whether a problem with it is a problem of the trail.
     const fn is_of_trail(&self) -> bool {
-        !matches!(self.whence, Whence::Given(..))
+        !matches!(self.provenance, Provenance::Given(..))
     }
 }
 
@@ -112,7 +112,7 @@ impl OlderCheckpoints {
             let size = Checkpoint::parse(note.text()).map_err(refused)?.head().size;
             all.given.entry(size).or_default().push(Older {
                 size,
-                whence: Whence::Given(name.clone(), bytes.clone()),
+                provenance: Provenance::Given(name.clone(), bytes.clone()),
             });
             all.report.given = all.report.given.saturating_add(1);
         }
@@ -240,8 +240,8 @@ impl OlderCheckpoints {
 
     fn elsewhere(&mut self, size: u64, name: String, note: Vec<u8>) {
         self.report.elsewhere = self.report.elsewhere.saturating_add(1);
-        let whence = Whence::Elsewhere(name, note);
-        let older = Older { size, whence };
+        let provenance = Provenance::Elsewhere(name, note);
+        let older = Older { size, provenance };
         self.given.entry(size).or_default().push(older);
     }
 
@@ -284,7 +284,7 @@ impl OlderCheckpoints {
             self.report.handed_over = self.report.handed_over.saturating_add(1);
             self.given.entry(size).or_default().push(Older {
                 size,
-                whence: Whence::HandOver(key, bytes),
+                provenance: Provenance::HandOver(key, bytes),
             });
         }
     }
@@ -304,8 +304,8 @@ impl OlderCheckpoints {
         self.passed = size;
         if self.archived.last() == Some(&size) {
             self.archived.pop();
-            let whence = Whence::Archive;
-            return Some(Older { size, whence });
+            let provenance = Provenance::Archive;
+            return Some(Older { size, provenance });
         }
         let mut entry = match self.given.first_entry() {
             Some(entry) if *entry.key() == size => entry,
@@ -433,12 +433,12 @@ impl OlderCheckpoints {
     /// Reports one that no trusted key has signed. Anyone who may only add files to a place can put
     /// one there, so it is not a problem of the trail.
     fn doubtful(&self, older: &Older, finding: Finding, found: &mut Outcome) {
-        let is_anybodys = match older.whence {
-            Whence::Elsewhere(..) => true,
-            Whence::Archive => self.is_remote,
+        let is_untrusted = match older.provenance {
+            Provenance::Elsewhere(..) => true,
+            Provenance::Archive => self.is_remote,
             _ => false,
         };
-        if !is_anybodys {
+        if !is_untrusted {
             bad(older, finding, found);
             return;
         }
@@ -459,10 +459,10 @@ impl OlderCheckpoints {
     }
 
     fn read(&self, older: &Older, source: &dyn Source, found: &mut Outcome) -> Option<Vec<u8>> {
-        if let Whence::Given(_, bytes)
-        | Whence::HandOver(_, bytes)
-        | Whence::Elsewhere(_, bytes)
-        | Whence::Cosigned(_, bytes) = &older.whence
+        if let Provenance::Given(_, bytes)
+        | Provenance::HandOver(_, bytes)
+        | Provenance::Elsewhere(_, bytes)
+        | Provenance::Cosigned(_, bytes) = &older.provenance
         {
             return Some(bytes.clone());
         }
@@ -549,7 +549,7 @@ impl OlderCheckpoints {
         let largest = archived.first().filter(|_| !was_chosen);
         let largest = largest.map(|size| Older {
             size: *size,
-            whence: Whence::Archive,
+            provenance: Provenance::Archive,
         });
         let size = size_now(source);
         for older in given.into_iter().chain(largest) {
@@ -617,7 +617,7 @@ fn learn(
 /// The name of a hand-over gives the key whose bound it is, also when the record of the change was
 /// pruned.
 fn bound_by_name(older: &Older, verified: &VerifiedCheckpoint, trust: &mut Trust) {
-    if let Whence::HandOver(key, _) = &older.whence
+    if let Provenance::HandOver(key, _) = &older.provenance
         && verified
             .log_signatures()
             .iter()
@@ -639,7 +639,7 @@ fn size_now(source: &dyn Source) -> Option<u64> {
 /// Whether a hand-over is valid: signed with the retired key and, if a record names the successor,
 /// with the successor, as far as these are trusted.
 fn handed_over(older: &Older, trust: &Trust, trail: &Trail) -> Option<Finding> {
-    let Whence::HandOver(key, bytes) = &older.whence else {
+    let Provenance::HandOver(key, bytes) = &older.provenance else {
         return None;
     };
     let verified = match trust.check(bytes) {

@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_above_the_first_and_delete_markers_are_told() {
+    fn versions_above_the_first_and_delete_markers_are_reported() {
         let of = |versions, is_deleted| Altered {
             first: Some("v".to_owned()),
             versions,
@@ -487,8 +487,8 @@ mod tests {
             ("tile/0/000", of(2, false)),
             ("tile/0/001", of(1, true)),
         ];
-        let told = site(&altered, Some(1)).alterations();
-        let paths: Vec<_> = told
+        let found = site(&altered, Some(1)).alterations();
+        let paths: Vec<_> = found
             .iter()
             .map(|alteration| alteration.path.as_str())
             .collect();
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_in_a_bucket_is_refused_before_anything_is_asked() {
+    fn an_invalid_place_in_a_bucket_is_refused_before_any_request() {
         let endpoint = Endpoint::new("http://127.0.0.1:1", "us-east-1", true).unwrap();
         let credentials = || Credentials::new("id", "secret", None).unwrap();
         for url in ["http://trail/a", "s3://trail/a?b", "s3://"] {

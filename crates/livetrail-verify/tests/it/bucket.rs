@@ -175,7 +175,7 @@ fn a_bucket_as_the_sink_leaves_it_is_sound() {
 }
 
 #[test]
-fn what_is_left_of_newer_checkpoints_shows_that_the_end_was_cut_off() {
+fn remaining_newer_checkpoints_show_that_the_end_was_removed() {
     let log = story(604).log();
     let mut bucket = Bucket::of(&log, &[151, 302, 604], &keys());
     bucket.purge("checkpoints/00000000000000000604");
@@ -200,7 +200,7 @@ fn what_is_left_of_newer_checkpoints_shows_that_the_end_was_cut_off() {
 }
 
 #[test]
-fn a_newest_checkpoint_that_was_rolled_back_hidden_or_spoiled_is_remarked() {
+fn a_newest_checkpoint_that_was_rolled_back_hidden_or_damaged_is_reported() {
     let log = story(604).log();
     let whole = Bucket::of(&log, &[151, 302, 604], &keys());
     let mut rolled = whole.clone();
@@ -218,7 +218,7 @@ fn a_newest_checkpoint_that_was_rolled_back_hidden_or_spoiled_is_remarked() {
 }
 
 #[test]
-fn one_bad_object_does_not_condemn_the_trail() {
+fn one_bad_object_does_not_fail_the_trail() {
     let log = story(604).log();
     let whole = Bucket::of(&log, &[151, 302, 604], &keys());
     let stranger = Keys::new(9);
@@ -249,7 +249,7 @@ fn one_bad_object_does_not_condemn_the_trail() {
 }
 
 #[test]
-fn whoever_has_the_first_key_follows_a_change_by_the_hand_over_in_the_bucket() {
+fn with_the_first_key_a_change_is_followed_by_the_hand_over_in_the_bucket() {
     let (old, new) = (
         keys(),
         Keys {

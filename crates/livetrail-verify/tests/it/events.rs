@@ -51,7 +51,7 @@ fn pruned_story(record: Option<AuditRecord>) -> (Story, Files) {
 }
 
 #[test]
-fn pruned_by_policy_is_told_from_missing() {
+fn pruned_by_policy_is_distinguished_from_missing() {
     let (_, files) = pruned_story(Some(pruning(0, 511)));
     let report = check(&files, &keys());
     assert_sound(&report);
@@ -358,7 +358,7 @@ fn twice_rotated() -> (Log, Files, [Keys; 3]) {
 }
 
 #[test]
-fn whoever_has_the_oldest_key_alone_and_the_site_alone_follows_every_change_and_is_told_of_it() {
+fn with_the_oldest_key_and_the_site_every_change_is_followed_and_reported() {
     let (_, files, all) = twice_rotated();
     for keys in &all {
         for options in [keys.options(), signer_alone(keys)] {

@@ -137,7 +137,7 @@ fn without(files: &Files, beginnings: &[&str]) -> Files {
 }
 
 #[test]
-fn the_honest_trail_is_sound_for_everybody_and_says_up_to_where_the_old_key_counts() {
+fn the_honest_trail_is_sound_for_everybody_and_reports_up_to_where_the_old_key_counts() {
     let changed = Changed::new();
     for (who, options) in changed.everybody() {
         for strict in [false, true] {
@@ -240,7 +240,7 @@ fn a_receipt_that_the_old_key_signed_behind_its_hand_over_shows_nothing() {
 }
 
 #[test]
-fn the_thief_cannot_accuse_the_keeper_with_a_checkpoint() {
+fn a_stolen_key_cannot_accuse_its_owner_with_a_checkpoint() {
     let changed = Changed::new();
     let mut other = changed.log.clone();
     other.entries[100] = other.entries[101].clone();

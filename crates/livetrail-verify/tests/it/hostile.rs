@@ -25,7 +25,7 @@ fn sizes_that_no_log_has_end_at_the_first_file_that_is_not_there() {
 }
 
 #[test]
-fn an_empty_place_is_no_trail_and_a_trail_without_a_checkpoint_is_not_sound() {
+fn an_empty_directory_is_not_a_trail_and_a_trail_without_a_checkpoint_is_not_sound() {
     let error = verify(&Files::default(), &keys().options(), &mut |_, _| {}).unwrap_err();
     assert!(matches!(error, VerifyError::NoTrail { .. }));
     let mut files = story(10).log().files(&keys());
@@ -59,7 +59,7 @@ fn what_is_not_a_file_is_not_waited_for() {
 }
 
 #[test]
-fn an_address_that_cannot_be_read_is_told_in_words() {
+fn an_address_that_cannot_be_read_is_reported_with_a_message() {
     assert_eq!(
         Site::new("https://example.com/trail").is_ok(),
         cfg!(feature = "https")

@@ -168,7 +168,7 @@ fn every_change_is_found_and_named() {
 }
 
 #[test]
-fn others_lines_are_told_and_a_torn_end_is_a_note() {
+fn lines_of_others_are_reported_and_a_torn_end_is_a_note() {
     let log = story(100).log();
     let all = lines(&log);
     let mixed = [
@@ -198,7 +198,7 @@ fn others_lines_are_told_and_a_torn_end_is_a_note() {
 }
 
 #[test]
-fn a_line_that_was_cut_off_is_told_if_it_comes_again_whole_and_else_a_failure() {
+fn a_torn_line_is_a_note_if_it_comes_again_whole_and_else_a_failure() {
     let log = story(100).log();
     let all = lines(&log);
     // Killed in entry 60, and restarted with entry 50; each position of the cut.
@@ -276,7 +276,7 @@ fn tree(log: &Log, size: usize) -> String {
 }
 
 #[test]
-fn what_is_left_when_the_first_files_are_gone_is_proven_from_the_trees_hashes() {
+fn entries_after_removed_files_are_proven_from_the_trees_hashes() {
     let log = story(700).log();
     let all = lines(&log);
     let note = log.checkpoint(700, &keys());
@@ -382,7 +382,7 @@ fn a_forged_tree_or_anything_changed_behind_it_is_found() {
 }
 
 #[test]
-fn a_checkpoint_of_what_is_gone_proves_nothing_of_what_is_left() {
+fn a_checkpoint_of_removed_entries_proves_nothing_about_the_others() {
     let log = story(700).log();
     let rest = [tree(&log, 300), lines(&log)[300..].concat()].concat();
     let alone = Options {

@@ -101,7 +101,7 @@ fn another_record_index_key_or_log_is_found_and_named() {
 }
 
 #[test]
-fn what_nobody_signed_is_said() {
+fn unsigned_entries_are_reported() {
     let log = story(70).log();
     let text = String::from_utf8(receipt(&log, 41, &keys())).unwrap();
     let extra = text.replacen('\n', "\nextra aGk=\n", 1);

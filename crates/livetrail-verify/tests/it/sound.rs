@@ -63,7 +63,7 @@ fn any_number_of_threads_gives_the_same_report() {
 }
 
 #[test]
-fn files_of_earlier_widths_may_lie_about_and_are_compared() {
+fn files_of_earlier_widths_may_exist_and_are_compared() {
     let log = story(700).log();
     let mut files = log.files(&keys());
     for size in [3, 255, 300, 699] {
@@ -146,7 +146,7 @@ fn the_report_does_not_hang_on_the_order_in_which_a_file_system_lists() {
 }
 
 #[test]
-fn what_a_crash_leaves_beyond_the_checkpoint_is_left_alone() {
+fn entries_beyond_the_checkpoint_after_a_crash_are_ignored() {
     let log = story(600).log();
     let mut files = log.files(&keys());
     let mut part = log.clone();

@@ -159,7 +159,7 @@ fn a_changed_tree_under_an_old_signature_is_found() {
 }
 
 #[test]
-fn an_edited_entry_is_named_whether_its_tile_was_made_anew_or_not() {
+fn an_edited_entry_is_named_whether_its_tile_was_recomputed_or_not() {
     let log = story(70_000).log();
     let mut files = log.files(&keys());
     let bundle = files.0.get_mut("tile/entries/003").unwrap();
@@ -249,7 +249,7 @@ fn a_checkpoint_of_an_earlier_day_put_back_is_a_smaller_trail_and_the_older_one_
 }
 
 #[test]
-fn evidence_that_is_none_keeps_from_an_answer() {
+fn invalid_evidence_prevents_an_answer() {
     let log = story(300).log();
     let files = log.files(&keys());
     let mut options = keys().options();

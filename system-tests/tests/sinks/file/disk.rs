@@ -15,7 +15,7 @@ const MIB: u64 = 8;
 
 #[tokio::test]
 #[expect(clippy::print_stderr, reason = "a test says what it has not shown")]
-async fn on_a_full_disk_it_stays_behind_and_when_there_is_room_it_goes_on() {
+async fn on_a_full_disk_it_stays_behind_and_continues_with_free_space() {
     let Some(disk) = SmallDisk::new(MIB) else {
         eprintln!("NOT SHOWN: a full disk under a file sink; LIVETRAIL_NO_MOUNTS is set");
         return;
@@ -29,8 +29,8 @@ async fn on_a_full_disk_it_stays_behind_and_when_there_is_room_it_goes_on() {
     for _ in 0..2 {
         disk.fill();
         // Far more than what is left of the file's last block.
-        let told = sink.append(&log.range(200, 1_000)).await.unwrap_err();
-        assert_eq!(told.class(), ErrorClass::Passing, "{told:?}");
+        let error = sink.append(&log.range(200, 1_000)).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Passing, "{error:?}");
         assert!(std::fs::metadata(&path).unwrap().len() >= committed);
         assert_eq!(sink.cursor(ORIGIN).await.unwrap(), wanted);
         disk.free();

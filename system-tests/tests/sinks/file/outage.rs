@@ -76,10 +76,10 @@ impl outage::Place for Folder {
         assert_sound(verified(), entries);
         // One letter of one record, in a file that was rotated long ago.
         change(&files[1]);
-        let told = verified().failure();
-        assert!(told.stdout.starts_with("NOT SOUND"), "{}", told.stdout);
+        let output = verified().failure();
+        assert!(output.stdout.starts_with("NOT SOUND"), "{}", output.stdout);
         let name = files[1].file_name().unwrap().to_str().unwrap();
-        assert!(told.stdout.contains(name), "{}", told.stdout);
+        assert!(output.stdout.contains(name), "{}", output.stdout);
     }
 }
 

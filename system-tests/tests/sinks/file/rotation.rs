@@ -89,11 +89,11 @@ fn assert_the_rest_is_proven(server: &Server, files: &[PathBuf]) {
         run("livetrail-verify --lines", &verify, SOON)
     };
     let missing = verify(&[]);
-    assert_eq!(missing.status.code(), Some(1), "{}", missing.told());
+    assert_eq!(missing.status.code(), Some(1), "{}", missing.output());
     assert!(
         missing.stdout.contains("--without-head"),
         "{}",
-        missing.told()
+        missing.output()
     );
     let from = files[0].extension().unwrap().to_str().unwrap();
     let from: u64 = from.parse().unwrap();
@@ -114,8 +114,8 @@ fn assert_the_rest_is_proven(server: &Server, files: &[PathBuf]) {
     std::fs::write(&files[0], forged).unwrap();
     let found = verify(&["--without-head"]);
     std::fs::write(&files[0], text).unwrap();
-    assert_eq!(found.status.code(), Some(1), "{}", found.told());
-    assert!(found.stdout.contains("the root"), "{}", found.told());
+    assert_eq!(found.status.code(), Some(1), "{}", found.output());
+    assert!(found.stdout.contains("the root"), "{}", found.output());
 }
 
 /// Debian's logrotate, with the lines of a block for the file, and its command after a rotation.
@@ -220,7 +220,7 @@ fn logrotate_takes_the_file_away_and_each_line_is_there_once() {
 }
 
 #[test]
-fn a_file_that_logrotate_cuts_in_place_is_refused_in_words_and_the_server_goes_on() {
+fn a_file_that_logrotate_truncates_is_refused_with_a_message_and_the_server_runs_on() {
     let server = with_a_file();
     refuse(&server, 20);
     // With the first start, its stop and this start: nothing is on its way any more.
@@ -238,7 +238,7 @@ fn a_file_that_logrotate_cuts_in_place_is_refused_in_words_and_the_server_goes_o
 }
 
 #[test]
-fn a_hangup_without_any_file_ends_nothing_and_is_said_in_the_log() {
+fn a_hangup_without_any_file_ends_nothing_and_is_logged() {
     let mut server = Server::start(Config::new());
     server.signal(Signal::HUP);
     clock::wait_until("it is said", SOON, || {

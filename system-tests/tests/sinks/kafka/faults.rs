@@ -170,7 +170,7 @@ async fn place_of(sink: &KafkaSink) -> u64 {
 /// An error that a person must fix is distinguished from one that passes, in every answer; and once
 /// it is fixed, the sink continues.
 #[test]
-fn refusals_are_told_from_what_passes() {
+fn refusals_are_distinguished_from_passing_errors() {
     use Answer::*;
     use ErrorClass::{Passing, Permanent};
     let answers = [
@@ -226,8 +226,8 @@ fn refusals_are_told_from_what_passes() {
             cluster.mock().request_errors(api, &[answer]);
             let error = sink.append(&log.range(next, BATCH)).await.unwrap_err();
             assert_eq!(error.class(), class, "{api:?} {answer:?}: {error:?}");
-            let told = error.to_string();
-            assert!(told.contains(words), "{api:?} {answer:?}: {told}");
+            let error = error.to_string();
+            assert!(error.contains(words), "{api:?} {answer:?}: {error}");
             next = sink.cursor(ORIGIN).await.unwrap().next();
             next = goes_on(&sink, &log, next).await;
         }

@@ -112,8 +112,8 @@ fn a_password_lets_in_and_another_does_not() {
                     matches!(refused, ReplicaError::Denied { .. }),
                     "{refused:?}"
                 );
-                let told = format!("{refused} {refused:?}");
-                assert!(!told.contains("hunter2"), "{told}");
+                let error = format!("{refused} {refused:?}");
+                assert!(!error.contains("hunter2"), "{error}");
             }
         }
         assert_eq!(login.held(ORIGIN).await.len(), 100);
@@ -122,7 +122,7 @@ fn a_password_lets_in_and_another_does_not() {
 
 /// A broker that does not know us says so, which is for a person; the password is never shown.
 #[test]
-fn a_refused_login_is_said_at_once_and_shows_no_password() {
+fn a_refused_login_is_reported_at_once_and_shows_no_password() {
     run_case(async {
         let topic = Topic::fresh().await;
         block_in_place(|| topic.broker.turn_everybody_away());
@@ -142,11 +142,11 @@ fn a_refused_login_is_said_at_once_and_shows_no_password() {
                     matches!(refused, ReplicaError::Denied { .. }),
                     "{refused:?}"
                 );
-                let told = format!("{refused} {refused:?}");
-                assert!(!told.contains("hunter2"), "{told}");
+                let error = format!("{refused} {refused:?}");
+                assert!(!error.contains("hunter2"), "{error}");
             }
-            let told = block_in_place(|| set_up(&target, PARTITIONS, 1)).unwrap_err();
-            let source = std::error::Error::source(&told).unwrap().to_string();
+            let error = block_in_place(|| set_up(&target, PARTITIONS, 1)).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
             assert!(source.contains("do not let us in"), "{source}");
         }
     });
@@ -286,13 +286,13 @@ fn a_configuration_has_all_of_it_and_no_password() {
             let login = ["--user", USER, "--password-file", "right"];
             let made = types(dir, &[&init[..], &login].concat()).success();
             let words = "sink topic: topic audit is made: partitions 1, replicas 1, ";
-            assert!(made.stdout.starts_with(words), "{}", made.told());
+            assert!(made.stdout.starts_with(words), "{}", made.output());
             fails(dir, &status, 1, "do not let us in");
             config("ca.pem", "password_env = \"TEST_PASSWORD\"");
             fails(dir, &status, 1, "do not let us in");
             config("ca.pem", "password_file = \"right\"");
             let well = types(dir, &status).success();
-            assert!(well.stdout.contains("ok"), "{}", well.told());
+            assert!(well.stdout.contains("ok"), "{}", well.output());
             config("other.pem", "password_file = \"right\"");
             fails(dir, &init, 1, "certificate is not believed");
             fails(dir, &status, 1, "certificate is not believed");
@@ -307,10 +307,10 @@ fn a_configuration_has_all_of_it_and_no_password() {
 #[track_caller]
 fn fails(dir: &Path, arguments: &[&str], code: i32, words: &str) {
     let failed = types(dir, arguments);
-    assert_eq!(failed.status.code(), Some(code), "{}", failed.told());
-    let told = failed.told();
-    assert!(told.contains(words), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
+    assert_eq!(failed.status.code(), Some(code), "{}", failed.output());
+    let error = failed.output();
+    assert!(error.contains(words), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
 }
 
 fn types(dir: &Path, arguments: &[&str]) -> Finished {

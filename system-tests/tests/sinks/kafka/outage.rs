@@ -50,8 +50,8 @@ impl outage::Place for Broker {
         let copy = log.beside("copy");
         let read = read_back(&target(&self.url()), ORIGIN, &copy).unwrap();
         assert_eq!((read.size, read.entries), (entries, entries));
-        let told = log.verifier(|verify| _ = verify.arg(&copy));
-        assert_sound(told, entries);
+        let output = log.verifier(|verify| _ = verify.arg(&copy));
+        assert_sound(output, entries);
     }
 }
 

@@ -27,7 +27,7 @@ async fn next(sink: &KafkaSink) -> u64 {
 
 /// A later writer takes the partition over; the earlier one notices before it can do harm.
 #[test]
-fn a_zombie_is_fenced_off() {
+fn an_old_producer_is_fenced_off() {
     run_case(async {
         let topic = Topic::fresh().await;
         let log = TestLog::with(ORIGIN, 900);
@@ -222,9 +222,9 @@ fn a_gap_is_on_record_and_the_log_goes_on_behind_it() {
         assert_eq!(next(&sink).await, 1_000);
         let dir = tempfile::tempdir().unwrap();
         let target = target(&topic.address());
-        let told = block_in_place(|| read_back(&target, ORIGIN, dir.path())).unwrap_err();
-        let told = std::error::Error::source(&told).unwrap().to_string();
-        assert!(told.starts_with("entries 100 to 512"), "{told}");
+        let error = block_in_place(|| read_back(&target, ORIGIN, dir.path())).unwrap_err();
+        let error = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.starts_with("entries 100 to 512"), "{error}");
     });
 }
 
@@ -392,7 +392,7 @@ fn behind_a_foreign_transaction_that_is_open_nothing_is_written_twice() {
 /// The entries that a signed checkpoint covers before foreign data in the partition are read back,
 /// and the rest is reported.
 #[test]
-fn of_a_spoiled_partition_the_part_that_is_signed_is_read_back() {
+fn of_a_damaged_partition_the_signed_part_is_read_back() {
     run_case(async {
         let topic = Topic::fresh().await;
         let log = TestLog::with(ORIGIN, 500);
@@ -403,22 +403,19 @@ fn of_a_spoiled_partition_the_part_that_is_signed_is_read_back() {
         let target = target(&topic.address());
         let read = block_in_place(|| read_back(&target, ORIGIN, dir.path())).unwrap();
         assert_eq!((read.size, read.entries, read.unreadable), (500, 500, 0));
-        let spoiled = read.spoiled.unwrap();
-        assert!(
-            spoiled.contains("what is no record of a trail"),
-            "{spoiled}"
-        );
+        let damage = read.damage.unwrap();
+        assert!(damage.contains("what is no record of a trail"), "{damage}");
         assert_eq!(audit(dir.path(), &log).verdict, Verdict::Sound);
         // A name that is not the log's, and a partition that has another.
         let dir = tempfile::tempdir().unwrap();
-        let told = block_in_place(|| read_back(&target, "example.com/aa", dir.path()));
-        let told = told.unwrap_err();
-        let told = std::error::Error::source(&told).unwrap().to_string();
-        assert!(told.contains("holds the log `example.com/a`"), "{told}");
+        let error = block_in_place(|| read_back(&target, "example.com/aa", dir.path()));
+        let error = error.unwrap_err();
+        let error = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.contains("holds the log `example.com/a`"), "{error}");
         let elsewhere = super::target(&format!("{}&partition=5", topic.address()));
-        let told = block_in_place(|| read_back(&elsewhere, ORIGIN, dir.path()));
-        let told = told.unwrap_err();
-        let told = std::error::Error::source(&told).unwrap().to_string();
-        assert!(told.contains("has nothing of the log"), "{told}");
+        let error = block_in_place(|| read_back(&elsewhere, ORIGIN, dir.path()));
+        let error = error.unwrap_err();
+        let error = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.contains("has nothing of the log"), "{error}");
     });
 }

@@ -100,17 +100,17 @@ async fn a_large_range_goes_out_in_requests_of_a_bounded_size() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_that_are_rejected_are_said_with_how_many_and_the_cursor_stays() {
+async fn rejected_records_are_reported_with_their_number_and_the_cursor_stays() {
     let receiver = OtlpCollector::start();
     let cursors = tempfile::tempdir().unwrap();
     let log = TestLog::with(ORIGIN, 20);
     let sink = sink(target(receiver.address()), cursors.path());
     sink.append(&log.range(0, 10)).await.unwrap();
     receiver.behaves("{\"rejected\": 3, \"words\": \"too old\"}");
-    let told = sink.append(&log.range(10, 10)).await.unwrap_err();
-    assert_eq!(told.class(), ErrorClass::Permanent);
+    let error = sink.append(&log.range(10, 10)).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Permanent);
     let words = "rejected 3 of the 10 records with the indexes 10 to 19: too old";
-    assert!(told.to_string().contains(words), "{told}");
+    assert!(error.to_string().contains(words), "{error}");
     assert_eq!(sink.cursor(ORIGIN).await.unwrap().next(), 10);
     // A warning is not a refusal.
     receiver.behaves("{\"words\": \"nearly full\"}");
@@ -119,22 +119,22 @@ async fn records_that_are_rejected_are_said_with_how_many_and_the_cursor_stays()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_asks_to_be_left_alone_is() {
+async fn a_collector_that_asks_for_a_pause_gets_it() {
     let receiver = OtlpCollector::start();
     let cursors = tempfile::tempdir().unwrap();
     let log = TestLog::with(ORIGIN, 10);
     let sink = sink(target(receiver.address()), cursors.path());
     receiver.behaves("{\"status\": 429, \"headers\": {\"Retry-After\": \"2\"}}");
     let since = clock::Stopwatch::start();
-    let told = sink.append(&log.range(0, 10)).await.unwrap_err();
-    assert_eq!(told.class(), ErrorClass::Passing, "{told:?}");
+    let error = sink.append(&log.range(0, 10)).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Passing, "{error:?}");
     receiver.behaves("{}");
-    let told = sink.append(&log.range(0, 10)).await.unwrap_err();
-    assert!(told.to_string().contains("left alone"), "{told}");
+    let error = sink.append(&log.range(0, 10)).await.unwrap_err();
+    assert!(error.to_string().contains("left alone"), "{error}");
     assert_eq!(receiver.requests().len(), 1, "nothing is sent before");
-    while let Err(told) = sink.append(&log.range(0, 10)).await {
-        assert!(told.to_string().contains("left alone"), "{told}");
-        assert!(since.elapsed() < PATIENCE, "for ever: {told}");
+    while let Err(error) = sink.append(&log.range(0, 10)).await {
+        assert!(error.to_string().contains("left alone"), "{error}");
+        assert!(since.elapsed() < PATIENCE, "for ever: {error}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(since.elapsed() >= Duration::from_secs(2));
@@ -156,9 +156,9 @@ async fn refusals_have_the_class_of_what_must_be_done() {
         (503, ErrorClass::Passing),
     ] {
         receiver.behaves(&format!("{{\"status\": {status}}}"));
-        let told = sink.append(&log.range(0, 10)).await.unwrap_err();
-        assert_eq!(told.class(), class, "{told:?}");
-        assert!(told.to_string().contains(&status.to_string()), "{told}");
+        let error = sink.append(&log.range(0, 10)).await.unwrap_err();
+        assert_eq!(error.class(), class, "{error:?}");
+        assert!(error.to_string().contains(&status.to_string()), "{error}");
         assert_eq!(sink.cursor(ORIGIN).await.unwrap().next(), 0);
     }
 }
@@ -188,11 +188,14 @@ async fn over_tls_the_collector_must_be_who_it_says_it_is() {
     let log = TestLog::with(ORIGIN, 10);
     let target = OtlpTarget::parse(&format!("https://{}", receiver.address())).unwrap();
     let wrong = target.clone().with_ca_file(another.path().join("ca.pem"));
-    let told = sink(wrong, cursors.path())
+    let error = sink(wrong, cursors.path())
         .append(&log.range(0, 10))
         .await
         .unwrap_err();
-    assert!(matches!(told, ReplicaError::Certificate { .. }), "{told:?}");
+    assert!(
+        matches!(error, ReplicaError::Certificate { .. }),
+        "{error:?}"
+    );
     let right = sink(target.with_ca_file(receiver.file("ca.pem")), cursors.path());
     right.health().await.unwrap();
     right.append(&log.range(0, 10)).await.unwrap();

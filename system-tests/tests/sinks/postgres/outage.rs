@@ -60,8 +60,8 @@ impl outage::Place for Database {
 
     fn verify(&self, log: &Log, entries: u64) {
         let url = self.server.url();
-        let told = log.verifier(|verify| _ = verify.arg("--postgres").arg(url));
-        assert_sound(told, entries);
+        let output = log.verifier(|verify| _ = verify.arg("--postgres").arg(url));
+        assert_sound(output, entries);
     }
 }
 

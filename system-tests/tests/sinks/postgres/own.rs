@@ -17,7 +17,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// At a start a sink is asked in a runtime of its own, which is gone when it begins to follow.
 #[test]
-fn a_connection_that_has_ended_is_made_anew_without_an_error() {
+fn a_connection_that_has_ended_is_opened_again_without_an_error() {
     let following = runtime();
     let table = following.block_on(Table::fresh());
     let sink = table.direct();

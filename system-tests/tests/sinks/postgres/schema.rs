@@ -38,14 +38,14 @@ async fn nobody_changes_or_removes_anything() {
             format!("DELETE FROM livetrail.{name}"),
             format!("TRUNCATE livetrail.{name} CASCADE"),
         ] {
-            let told = table.server.try_sql("trail", &change).unwrap_err();
-            assert!(told.contains("permission denied"), "{change}: {told}");
+            let error = table.server.try_sql("trail", &change).unwrap_err();
+            assert!(error.contains("permission denied"), "{change}: {error}");
             // The owner has all privileges, and is kept by the triggers.
-            let told = table.server.try_sql("postgres", &change).unwrap_err();
-            assert!(told.contains("is append-only"), "{change}: {told}");
+            let error = table.server.try_sql("postgres", &change).unwrap_err();
+            assert!(error.contains("is append-only"), "{change}: {error}");
             let around = format!("SET session_replication_role = replica; {change}");
-            let told = table.server.try_sql("postgres", &around).unwrap_err();
-            assert!(told.contains("is append-only"), "{around}: {told}");
+            let error = table.server.try_sql("postgres", &around).unwrap_err();
+            assert!(error.contains("is append-only"), "{around}: {error}");
         }
     }
     let partition = "SELECT tableoid::regclass FROM livetrail.records LIMIT 1";
@@ -56,16 +56,16 @@ async fn nobody_changes_or_removes_anything() {
         format!("UPDATE {partition} SET entry = ''"),
         format!("TRUNCATE {partition}"),
     ] {
-        let told = table.server.try_sql("postgres", &change).unwrap_err();
-        assert!(told.contains("is append-only"), "{change}: {told}");
-        let told = table.server.try_sql("trail", &change).unwrap_err();
-        assert!(told.contains("permission denied"), "{change}: {told}");
+        let error = table.server.try_sql("postgres", &change).unwrap_err();
+        assert!(error.contains("is append-only"), "{change}: {error}");
+        let error = table.server.try_sql("trail", &change).unwrap_err();
+        assert!(error.contains("permission denied"), "{change}: {error}");
     }
-    let told = table
+    let error = table
         .server
         .try_sql("trail", "CREATE TABLE livetrail.mine (x int)")
         .unwrap_err();
-    assert!(told.contains("permission denied"), "{told}");
+    assert!(error.contains("permission denied"), "{error}");
     assert_eq!(
         table.server.sql("SELECT count(*) FROM livetrail.records"),
         "600"
@@ -73,7 +73,7 @@ async fn nobody_changes_or_removes_anything() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn set_up_twice_changes_nothing_and_a_newer_schema_is_left_alone() {
+async fn set_up_twice_changes_nothing_and_a_newer_schema_is_not_touched() {
     let server = Postgres::start();
     let target = PostgresTarget::parse(&server.url()).unwrap();
     let first = set_up(&target).await.unwrap();
@@ -94,7 +94,7 @@ async fn set_up_twice_changes_nothing_and_a_newer_schema_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_person_must_mend_is_told_from_what_may_pass() {
+async fn errors_for_a_person_are_distinguished_from_those_that_may_pass() {
     let server = Postgres::start();
     let health = |url: String| async move { sink(&url).health().await.unwrap_err() };
     let unset = health(server.url()).await;

@@ -111,7 +111,7 @@ async fn a_server_without_tls_is_not_written_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_is_said_and_never_shown() {
+async fn a_wrong_password_is_reported_and_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     let ca_file = dir.path().join("ca.pem");
     let server = prepared("localhost", &ca_file).await;

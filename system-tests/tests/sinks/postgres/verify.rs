@@ -130,7 +130,7 @@ async fn a_sound_table_is_sound_and_each_change_is_found_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tail_that_was_cut_off_is_told_by_the_checkpoints_that_are_left() {
+async fn a_removed_tail_is_found_by_the_remaining_checkpoints() {
     let log = TestLog::new(ORIGIN);
     let table = Table::fresh().await;
     log.add(700);

@@ -113,7 +113,7 @@ impl outage::Place for Store {
             "{report}"
         );
         assert_eq!(report.figures.strays + report.figures.beyond, 0, "{report}");
-        an_attack_is_told(self, log, checkpoint);
+        an_attack_is_logged(self, log, checkpoint);
     }
 }
 
@@ -163,7 +163,7 @@ fn current(trail: &Path, path: &str) -> Vec<u8> {
 
 /// With all rights except those that Object Lock refuses, somebody writes another history above and
 /// deletes: it is reported, and the first versions are verified.
-fn an_attack_is_told(store: &Store, log: &Log, checkpoint: Vec<u8>) {
+fn an_attack_is_logged(store: &Store, log: &Log, checkpoint: Vec<u8>) {
     let bucket = &store.place.bucket;
     let server = S3Server::shared();
     let put = bucket.put(&format!("{SITE}/tile/entries/000"), "another history");

@@ -83,7 +83,7 @@ fn nothing_that_is_written_can_be_deleted() {
 /// A bucket without Object Lock is refused at the start, with the reason, and accepted if the
 /// configuration asks for no retention.
 #[test]
-fn a_bucket_without_object_lock_is_refused_unless_told_otherwise() {
+fn a_bucket_without_object_lock_is_refused_unless_accepted() {
     run_case(async {
         let place = Place::with(false).await;
         let log = TestLog::with(ORIGIN, 10);
@@ -108,7 +108,7 @@ fn a_bucket_without_object_lock_is_refused_unless_told_otherwise() {
 
 /// Buckets, files and keys that are not there are said in words, as something for a person.
 #[test]
-fn a_place_that_is_not_there_is_said_in_words() {
+fn a_missing_destination_is_reported_with_a_message() {
     run_case(async {
         let place = Place::fresh().await;
         let mut options = place.options();

@@ -47,7 +47,7 @@ impl Owned {
     }
 
     /// What yesterday's copy of the ledger learns at its start.
-    fn told(&self) -> Option<u64> {
+    fn reported(&self) -> Option<u64> {
         let sinks = vec![(self.sink(), true)];
         let mut floor = ReplicaFloor::new(self.yesterday.reader(), sinks, LONG);
         let seen = tokio::task::block_in_place(|| floor.largest_seen());
@@ -111,17 +111,17 @@ fn what_is_left_of_the_newer_checkpoints_keeps_an_older_copy_from_starting() {
     run_case(async {
         // Newer checkpoints and commits are gone, and `checkpoint` is left.
         let owned = Owned::fresh().await;
-        assert_eq!(owned.told(), Some(400));
+        assert_eq!(owned.reported(), Some(400));
         owned.remove(&of_size("checkpoints", 400));
         owned.remove(&of_size("commits", 400));
-        assert_eq!(owned.told(), Some(400));
+        assert_eq!(owned.reported(), Some(400));
         owned.assert_goes_on().await;
 
         // `checkpoint` is an older one, which is properly signed; the archive has the newest.
         let owned = Owned::fresh().await;
         let older = owned.read(&of_size("checkpoints", 200));
         owned.put("checkpoint", older.clone());
-        assert_eq!(owned.told(), Some(400));
+        assert_eq!(owned.reported(), Some(400));
         owned.assert_goes_on().await;
 
         // A whole copy of yesterday is no evidence, and no accusation.
@@ -132,7 +132,7 @@ fn what_is_left_of_the_newer_checkpoints_keeps_an_older_copy_from_starting() {
         owned.remove("checkpoint");
         owned.put(&of_size("checkpoints", 200), older.clone());
         owned.put("checkpoint", older);
-        assert_eq!(owned.told(), Some(200));
+        assert_eq!(owned.reported(), Some(200));
         owned.assert_goes_on().await;
     });
 }
@@ -144,7 +144,7 @@ fn rubbish_under_any_name_hides_nothing_and_does_not_stop_the_sink() {
         for folder in ["commits", "checkpoints"] {
             owned.put(&of_size(folder, 999_999), "rubbish");
         }
-        assert_eq!(owned.told(), Some(400));
+        assert_eq!(owned.reported(), Some(400));
         owned.assert_goes_on().await;
 
         // A good one under the name of a larger one, and rubbish where the next batch ends.
@@ -154,7 +154,7 @@ fn rubbish_under_any_name_hides_nothing_and_does_not_stop_the_sink() {
         for folder in ["commits", "checkpoints"] {
             owned.put(&of_size(folder, 450), "rubbish");
         }
-        assert_eq!(owned.told(), Some(400));
+        assert_eq!(owned.reported(), Some(400));
         let sink = owned.sink();
         owned.log.add(50);
         sink.append(&owned.log.range(400, 50)).await.unwrap();
@@ -168,7 +168,7 @@ fn a_tail_whose_tiles_are_gone_is_written_again_from_the_commit_before() {
         let owned = Owned::fresh().await;
         owned.hide("tile/0/001.p/144");
         owned.hide("tile/entries/001.p/144");
-        assert_eq!(owned.told(), Some(400));
+        assert_eq!(owned.reported(), Some(400));
         assert_eq!(owned.sink().cursor(ORIGIN).await.unwrap().next(), 200);
         owned.assert_goes_on().await;
     });

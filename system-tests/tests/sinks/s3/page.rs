@@ -38,6 +38,6 @@ fn the_commands_for_a_bucket_do_what_the_page_says() {
         again.trim(),
         "sink bucket: bucket trail is there, as it should be"
     );
-    let told = typist.stops();
-    assert!(!told.contains("a-secret"), "{told}");
+    let output = typist.stops();
+    assert!(!output.contains("a-secret"), "{output}");
 }

@@ -77,9 +77,9 @@ impl Store {
     #[track_caller]
     fn assert_sound(&self, server: &Server, entries: usize) {
         let told = self.verify(server).success();
-        assert!(told.stdout.starts_with("SOUND"), "{}", told.told());
+        assert!(told.stdout.starts_with("SOUND"), "{}", told.output());
         let entries = format!("{entries} entries");
-        assert!(told.stdout.contains(&entries), "{}", told.told());
+        assert!(told.stdout.contains(&entries), "{}", told.output());
     }
 }
 
@@ -123,9 +123,9 @@ fn checkpoint(data: &Path) -> Vec<u8> {
 fn assert_refused(server: &Server, words: &str) {
     let before = checkpoint(&server.data());
     let told = run("livetrail serve", &server.command(), PATIENCE);
-    assert_eq!(told.status.code(), Some(2), "{}", told.told());
-    assert!(told.stderr.contains(words), "{}", told.told());
-    assert_eq!(checkpoint(&server.data()), before, "{}", told.told());
+    assert_eq!(told.status.code(), Some(2), "{}", told.output());
+    assert!(told.stderr.contains(words), "{}", told.output());
+    assert_eq!(checkpoint(&server.data()), before, "{}", told.output());
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn of_two_servers_with_one_trail_in_one_bucket_the_later_one_stops_its_log() {
     assert_eq!(second.stop_within(PATIENCE).code(), Some(1));
     store.place.guard.pass();
     let told = run("livetrail serve", &second.command(), PATIENCE);
-    assert_eq!(told.status.code(), Some(2), "{}", told.told());
+    assert_eq!(told.status.code(), Some(2), "{}", told.output());
 
     // The first one goes on, and the bucket has its tree and no other.
     first.grow(4);
@@ -205,8 +205,7 @@ fn a_bucket_that_is_emptied_under_a_server_is_reported_on_record_and_filled_agai
 }
 
 #[test]
-fn yesterdays_trail_does_not_start_against_a_bucket_whose_newest_objects_are_hidden_or_rolled_back()
-{
+fn an_older_trail_does_not_start_against_a_bucket_whose_newest_objects_are_hidden_or_rolled_back() {
     let store = Store::new(true);
     let mut server = server_with(required(&store.direct()));
     server.start_again();
@@ -245,7 +244,7 @@ fn yesterdays_trail_does_not_start_against_a_bucket_whose_newest_objects_are_hid
     let trail = server.stop();
     store.assert_sound(&server, trail.records().len());
     let told = store.verify_with(&server, &["--strict"]);
-    assert_eq!(told.status.code(), Some(1), "{}", told.told());
+    assert_eq!(told.status.code(), Some(1), "{}", told.output());
 }
 
 /// Each once.

@@ -74,16 +74,20 @@ fn a_server_whose_certificate_fits_is_written_to_and_read_by_the_verifier() {
             // The rest goes out before it ends.
             let records = server.stop().records().len();
             let verify = |trusted| verify(&place, &front, &server.data(), trusted);
-            let told = verify(&authority.file).success();
-            assert!(told.stdout.starts_with("SOUND  s3://"), "{}", told.told());
+            let output = verify(&authority.file).success();
             assert!(
-                told.stdout.contains(&records.to_string()),
+                output.stdout.starts_with("SOUND  s3://"),
                 "{}",
-                told.told()
+                output.output()
+            );
+            assert!(
+                output.stdout.contains(&records.to_string()),
+                "{}",
+                output.output()
             );
             let stranger = Authority::new(dir.path().join("other.pem"));
-            let told = verify(&stranger.file);
-            assert_eq!(told.status.code(), Some(2), "{}", told.told());
+            let output = verify(&stranger.file);
+            assert_eq!(output.status.code(), Some(2), "{}", output.output());
         });
     });
 }
@@ -110,7 +114,7 @@ fn verify(place: &Place, front: &TlsFront, data: &Path, trusted: &Path) -> Finis
 
 /// The server says at once that a person is needed, and goes on without the bucket.
 #[test]
-fn a_server_that_meets_a_stranger_says_so_at_once() {
+fn a_server_that_meets_a_stranger_reports_it_at_once() {
     run_case(async {
         let place = Place::fresh().await;
         tokio::task::block_in_place(|| {
@@ -163,10 +167,10 @@ fn a_stranger_is_not_written_to() {
                     "{error:?}"
                 );
                 assert_eq!(error.class(), ErrorClass::Permanent);
-                let told = told(&error);
-                assert!(told.contains("certificate does not fit"), "{told}");
-                assert!(told.contains("ca_file") && told.contains(why), "{told}");
-                assert!(!told.contains("a-secret"), "{told}");
+                let text = chain(&error);
+                assert!(text.contains("certificate does not fit"), "{text}");
+                assert!(text.contains("ca_file") && text.contains(why), "{text}");
+                assert!(!text.contains("a-secret"), "{text}");
             }
         }
         assert_eq!(place.versions(ORIGIN), []);
@@ -174,12 +178,12 @@ fn a_stranger_is_not_written_to() {
 }
 
 /// An error with its causes.
-fn told(error: &ReplicaError) -> String {
-    let mut told = error.to_string();
+fn chain(error: &ReplicaError) -> String {
+    let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        told = format!("{told}: {error}");
+        text = format!("{text}: {error}");
         cause = error.source();
     }
-    told
+    text
 }

@@ -120,7 +120,7 @@ fn jq_reads_each_record_in_order_and_across_a_kill_none_is_missing() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_told_and_the_server_serves_on() {
+fn a_reader_that_leaves_is_logged_and_the_server_runs_on() {
     let server = prepared();
     let (reader, writer) = std::io::pipe().unwrap();
     let running = Running::start(&server, Stdio::from(writer));
@@ -152,7 +152,7 @@ fn a_reader_that_takes_nothing_holds_up_neither_the_server_nor_its_end() {
 }
 
 #[test]
-fn with_nowhere_to_write_it_says_so() {
+fn with_nowhere_to_write_it_reports_an_error() {
     let server = prepared();
     let running = Running::start(&server, Stdio::null());
     refuse(&server, 1);

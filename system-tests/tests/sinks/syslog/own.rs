@@ -32,12 +32,15 @@ async fn a_receiver_with_another_name_or_authority_gets_nothing() {
             .with_server_name("logs.example.com"),
     ] {
         let sink = sink(wrong, cursors.path());
-        for told in [
+        for error in [
             sink.health().await.unwrap_err(),
             sink.append(&log.range(0, 10)).await.unwrap_err(),
         ] {
-            assert!(matches!(told, ReplicaError::Certificate { .. }), "{told:?}");
-            assert_eq!(told.class(), ErrorClass::Permanent);
+            assert!(
+                matches!(error, ReplicaError::Certificate { .. }),
+                "{error:?}"
+            );
+            assert_eq!(error.class(), ErrorClass::Permanent);
         }
     }
     let right = sink(
@@ -52,7 +55,7 @@ async fn a_receiver_with_another_name_or_authority_gets_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_asks_for_a_certificate_turns_away_whoever_has_another() {
+async fn a_receiver_that_asks_for_a_certificate_refuses_another_one() {
     let receiver = Receiver::start(Kind::RsyslogWithCertificates);
     let cursors = tempfile::tempdir().unwrap();
     let log = TestLog::with(ORIGIN, 500);
@@ -63,23 +66,26 @@ async fn a_receiver_that_asks_for_a_certificate_turns_away_whoever_has_another()
     );
     for wrong in [target(), other] {
         let sink = sink(wrong, cursors.path());
-        let told = sink.append(&log.range(0, 500)).await.unwrap_err();
-        assert!(matches!(told, ReplicaError::Certificate { .. }), "{told:?}");
+        let error = sink.append(&log.range(0, 500)).await.unwrap_err();
+        assert!(
+            matches!(error, ReplicaError::Certificate { .. }),
+            "{error:?}"
+        );
         assert_eq!(sink.cursor(ORIGIN).await.unwrap().next(), 0);
     }
     assert_eq!(receiver.held(ORIGIN), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_does_not_say_that_it_has_read_is_believed_only_when_told_so() {
+async fn a_receiver_that_does_not_acknowledge_is_trusted_only_if_configured() {
     let receiver = Receiver::start(Kind::RsyslogGtls);
     let cursors = tempfile::tempdir().unwrap();
     let log = TestLog::with(ORIGIN, 10);
     let target = target(&receiver).with_ca_file(receiver.file("ca.pem"));
     let careful = sink(target.clone(), cursors.path());
-    let told = careful.append(&log.range(0, 10)).await.unwrap_err();
-    assert_eq!(told.class(), ErrorClass::Passing, "{told:?}");
-    assert!(told.to_string().contains("accept_plain_close"), "{told}");
+    let error = careful.append(&log.range(0, 10)).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Passing, "{error:?}");
+    assert!(error.to_string().contains("accept_plain_close"), "{error}");
     assert_eq!(careful.cursor(ORIGIN).await.unwrap().next(), 0);
     let lenient = sink(target.taking_plain_close(), cursors.path());
     lenient.append(&log.range(0, 10)).await.unwrap();
@@ -90,7 +96,7 @@ async fn a_receiver_that_does_not_say_that_it_has_read_is_believed_only_when_tol
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_cursor_sends_again_and_a_gap_is_said() {
+async fn a_lost_cursor_sends_again_and_a_gap_is_reported() {
     let receiver = Receiver::start(Kind::Rsyslog);
     let cursors = tempfile::tempdir().unwrap();
     let log = TestLog::with(ORIGIN, 300);

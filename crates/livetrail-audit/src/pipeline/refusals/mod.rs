@@ -225,7 +225,7 @@ impl Refusals {
         if self.log.take(now) {
             log(&attempt);
         }
-        if !self.has_room_for(attempt.principal.is_some(), now) {
+        if !self.has_token_for(attempt.principal.is_some(), now) {
             let others = &mut self.others[attempt.what as usize];
             if others.tally.attempts == 0 {
                 others.since = now;
@@ -349,7 +349,7 @@ impl Refusals {
 
     /// Whether a new kind may have a record. Due records go first, and the number of kinds is
     /// bounded.
-    fn has_room_for(&mut self, principal: bool, now: Duration) -> bool {
+    fn has_token_for(&mut self, principal: bool, now: Duration) -> bool {
         if principal {
             return self.principals < MAX_PRINCIPALS
                 && (self.known.take(now) || (!self.behind && self.anyone.take(now)));

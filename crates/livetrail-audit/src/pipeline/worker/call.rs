@@ -85,14 +85,14 @@ impl SinkCall {
 async fn watched<T>(shared: &Shared, call: impl Future<Output = T>) -> Option<T> {
     let mut call = pin!(call);
     let mut slow = pin!(tokio::time::sleep(HUNG_AFTER));
-    let mut told = false;
+    let mut logged = false;
     loop {
         tokio::select! {
             biased;
             value = &mut call => return Some(value),
             () = shared.abort_signal.notified() => return None,
-            () = &mut slow, if !told => {
-                told = true;
+            () = &mut slow, if !logged => {
+                logged = true;
                 tracing::error!("the audit sink has not answered for one second");
             }
         }

@@ -31,7 +31,7 @@ use self::parked::Parked;
 use self::records::{crash_closure, loss_record};
 use self::send::{Batch, Role};
 use self::sleep::{LONGEST_SLEEP, Sleep};
-use self::take::Room;
+use self::take::Space;
 use self::timers::Timers;
 use self::wall::Wall;
 use super::account::Account;
@@ -61,7 +61,7 @@ const STRAGGLER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long closing waits for space for held records. The wait is never longer than half the close
 /// deadline.
-const ROOM_PATIENCE: Duration = Duration::from_secs(5);
+const SPACE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The first pause after the sink panicked at the first records of a boot. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -94,7 +94,7 @@ pub(crate) struct Worker {
     /// Whether the sink panicked at the last batch.
     panicked: bool,
     /// The classes for which the sink had space at the last check.
-    room: Room,
+    space: Space,
     parked: Parked,
     /// Questions about records that are held.
     held: Vec<Ask>,
@@ -146,7 +146,7 @@ impl Worker {
             batch: Batch::default(),
             unsynced: false,
             panicked: false,
-            room: Room::ALL,
+            space: Space::ALL,
             held: Vec::new(),
             lost_again: 0,
             not_first: Vec::new(),
@@ -188,7 +188,7 @@ impl Worker {
         let due = due.into_iter().flatten().min().unwrap_or_default();
         let time = due.saturating_sub(self.shared.clock.monotonic());
         let intake = &self.shared.intake;
-        if !intake.lie_down(&self.shared.asleep, settled, self.refusals_taken) {
+        if !intake.park(&self.shared.asleep, settled, self.refusals_taken) {
             return false;
         }
         std::thread::park_timeout(time.min(LONGEST_SLEEP));
@@ -202,7 +202,7 @@ impl Worker {
         // Questions come first, because the earlier offers of their callers are in the queue by
         // now.
         let asks = self.questions();
-        self.look_for_room();
+        self.check_space();
         self.unpark();
         // The waiting ends are taken before the queue is read. The other records of their sessions
         // are in the queue by now, or were there before.
@@ -366,7 +366,7 @@ impl Worker {
             }
             return;
         };
-        if self.room != Room::ALL {
+        if self.space != Space::ALL {
             self.timers.pause_loss_reports(now, SHED_REPORT_INTERVAL);
         }
         self.push_loss(loss);
@@ -400,7 +400,7 @@ impl Worker {
             self.push_next(heartbeat, Role::Plain);
         }
         if due.sweep && self.config.boot_records {
-            for ended in self.sessions.forsaken() {
+            for ended in self.sessions.abandoned() {
                 self.push_end(ended);
             }
         } else if due.sweep {
@@ -431,7 +431,7 @@ impl Worker {
         // A host's clock may stand still, so this uses the system's clock.
         let real = SystemClock::new();
         let mut began = real.monotonic();
-        let for_room = ROOM_PATIENCE.min(self.config.close_deadline / 2);
+        let for_space = SPACE_PATIENCE.min(self.config.close_deadline / 2);
         loop {
             self.round();
             if self.shared.abort.load(Ordering::Acquire) {
@@ -439,7 +439,7 @@ impl Worker {
             }
             let waited = real.monotonic().saturating_sub(began);
             if !self.parked.is_empty() {
-                if waited < for_room {
+                if waited < for_space {
                     std::thread::park_timeout(Duration::from_millis(1));
                     continue;
                 }

@@ -13,13 +13,13 @@ use crate::sink::{AuditSink, RecordClass};
 
 /// The classes for which the sink has space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct Space {
     refusals: bool,
     best_effort: bool,
     strict: bool,
 }
 
-impl Room {
+impl Space {
     pub(super) const ALL: Self = Self {
         refusals: true,
         best_effort: true,
@@ -44,8 +44,8 @@ enum Fate {
 }
 
 impl Worker {
-    pub(super) fn look_for_room(&mut self) {
-        self.room = Room::of(&*self.shared.sink);
+    pub(super) fn check_space(&mut self) {
+        self.space = Space::of(&*self.shared.sink);
     }
 
     /// Takes records from the queue, and all refusals. So it has all refusals that happened before
@@ -86,7 +86,7 @@ impl Worker {
         }
         let found = self.popped.len() + self.early.len() + usize::from(overflow.is_some());
         if !self.popped.is_empty() {
-            self.look_for_room();
+            self.check_space();
         }
         self.take_popped();
         found
@@ -148,19 +148,19 @@ impl Worker {
             return Fate::Park;
         }
         let is_open = session.is_some_and(|session| self.sessions.is_open(&session));
-        let written_or = |room: bool, otherwise| if room { Fate::Write } else { otherwise };
+        let written_or = |space: bool, otherwise| if space { Fate::Write } else { otherwise };
         match part {
             Part::Operator => Fate::Write,
             Part::End | Part::Cause if is_open => Fate::Write,
             // The session is not on record. So this record is as important as the session's first
             // record was.
-            Part::End | Part::Cause => written_or(self.room.strict, Fate::Lose),
+            Part::End | Part::Cause => written_or(self.space.strict, Fate::Lose),
             Part::Begin { publish } if self.shared.sheds(publish) => {
-                written_or(self.room.best_effort, Fate::Lose)
+                written_or(self.space.best_effort, Fate::Lose)
             }
-            Part::Remark => written_or(self.room.best_effort, Fate::Lose),
+            Part::Remark => written_or(self.space.best_effort, Fate::Lose),
             Part::Begin { .. } | Part::Other | Part::Refusal(_) => {
-                written_or(self.room.strict, Fate::Park)
+                written_or(self.space.strict, Fate::Park)
             }
         }
     }
@@ -234,7 +234,7 @@ impl Worker {
             attempts,
             offers,
         } = aggregate;
-        if self.room.refusals {
+        if self.space.refusals {
             if record.session.is_none() && Refused::opens_session(&record) {
                 let id = SessionId::at(self.shared.clock.unix_ms());
                 record.session = Some(id.as_uuid());
@@ -271,7 +271,7 @@ impl Worker {
 
     /// Writes the held records if there is space for them.
     pub(super) fn unpark(&mut self) {
-        while self.room.strict && !self.parked.is_empty() {
+        while self.space.strict && !self.parked.is_empty() {
             for _ in 0..MAX_BATCH {
                 let Some(offered) = self.parked.pop() else {
                     break;
@@ -280,7 +280,7 @@ impl Worker {
                 self.take_for_sink(part, offered);
             }
             self.write();
-            self.look_for_room();
+            self.check_space();
             self.publish_held();
         }
     }

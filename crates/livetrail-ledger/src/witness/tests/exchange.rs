@@ -68,7 +68,7 @@ fn the_size_of_a_witness_is_learned_from_its_409() {
 }
 
 #[test]
-fn whoever_has_seen_more_or_another_tree_ends_the_exchange() {
+fn a_witness_that_has_seen_more_or_another_tree_ends_the_exchange() {
     let conflict = |size| Ok(WitnessAnswer::Conflict { size });
     for (old, answer, alarm) in [
         (
@@ -145,7 +145,7 @@ fn answers_that_are_no_alarm_are_tried_again_later_and_named() {
 }
 
 #[test]
-fn a_witness_that_does_not_know_what_it_wants_is_left_alone_for_a_while() {
+fn a_witness_that_contradicts_itself_is_not_asked_for_a_while() {
     let mut exchange = Exchange::new(&WitnessOptions::default(), 7);
     let checkpoint = signed(100);
     let mut asked = 0;
@@ -165,14 +165,14 @@ fn a_witness_that_does_not_know_what_it_wants_is_left_alone_for_a_while() {
 }
 
 #[test]
-fn a_witness_that_is_down_is_asked_less_and_less_and_told_of_once_a_minute_is_over() {
+fn a_witness_that_is_down_is_asked_less_and_less_and_reported_after_a_minute() {
     let options = WitnessOptions::default();
     let mut exchange = Exchange::new(&options, 7);
     let checkpoint = signed(100);
-    let (mut now, mut asked, mut told) = (Duration::ZERO, Vec::new(), Vec::new());
+    let (mut now, mut asked, mut reported) = (Duration::ZERO, Vec::new(), Vec::new());
     while now < 600 * SECOND {
         if exchange.is_newly_overdue(now) {
-            told.push(now);
+            reported.push(now);
         }
         match exchange.next(now, checkpoint.head()) {
             Next::Wait(until) => now = until,
@@ -183,7 +183,7 @@ fn a_witness_that_is_down_is_asked_less_and_less_and_told_of_once_a_minute_is_ov
             Next::Never => panic!("gave up"),
         }
     }
-    assert_eq!(told, [60 * SECOND]);
+    assert_eq!(reported, [60 * SECOND]);
     assert!((12..=24).contains(&asked.len()), "{asked:?}");
     let pauses: Vec<_> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(

@@ -103,25 +103,25 @@ fn a_witness_follows_a_log_through_crashes_and_never_has_a_reason_to_refuse() {
 }
 
 #[test]
-fn an_outage_of_a_witness_delays_nothing_and_is_told_of() {
+fn an_outage_of_a_witness_delays_nothing_and_is_reported() {
     let model = Model::new(1);
     let store: SharedStore = Arc::new(created());
     let ledger = open(&store, &model, 1).unwrap();
     model.state.lock().unwrap().down = true;
     let events: Arc<Mutex<Vec<WitnessEvent>>> = Arc::default();
     let transport: Arc<dyn WitnessTransport> = model.clone();
-    let heard = Arc::clone(&events);
-    let brief = WitnessOptions {
+    let seen = Arc::clone(&events);
+    let options = WitnessOptions {
         overdue_after: Duration::from_millis(30),
         ..options()
     };
     let witnesses = Witnesses::start(
         ledger.handle(),
         vec![witness(1)],
-        brief,
+        options,
         transport,
         move |event| {
-            heard.lock().unwrap().push(event.clone());
+            seen.lock().unwrap().push(event.clone());
         },
     )
     .unwrap();

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_that_has_it_is_told_so() {
+    fn a_client_with_the_current_version_gets_not_modified() {
         let first = answer(&HeaderMap::new(), "text".to_owned());
         assert_eq!(first.status(), StatusCode::OK);
         let tag = first.headers()[header::ETAG].to_str().unwrap().to_owned();

@@ -305,19 +305,19 @@ fn tile_path(uri: &Uri) -> Result<TilePath, ApiError> {
 
 async fn read<T: Send + 'static>(
     state: &ApiState,
-    look: impl FnOnce(&Reader) -> Result<T, LedgerError> + Send + 'static,
+    read: impl FnOnce(&Reader) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let turn = state.inner.reads.0.clone().acquire_owned();
     let Ok(Ok(turn)) = tokio::time::timeout(PATIENCE, turn).await else {
         return Err(ApiError::TrailBusy);
     };
     let reader = state.inner.trail.reader.clone();
-    let looked = tokio::task::spawn_blocking(move || {
-        let looked = look(&reader);
+    let answer = tokio::task::spawn_blocking(move || {
+        let answer = read(&reader);
         drop(turn);
-        looked
+        answer
     });
-    match looked.await {
+    match answer.await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(LedgerError::BeyondPublished { .. })) => Err(ApiError::NotPublished),
         Ok(Err(LedgerError::Pruned { .. })) => Err(ApiError::NotThere),

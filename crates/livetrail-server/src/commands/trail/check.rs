@@ -58,9 +58,9 @@ pub(super) fn run(args: &Args) -> Outcome {
         say(&as_json(&checked).to_string())?;
     } else {
         match &trail {
-            Source::File { path, .. } => tell(path, &checked)?,
+            Source::File { path, .. } => report(path, &checked)?,
             Source::Ledger(ledger) => {
-                tell(&ledger.directory, &checked)?;
+                report(&ledger.directory, &checked)?;
                 say(
                     "these are the records' own rules; `livetrail trail verify` checks signatures and hashes as well",
                 )?;
@@ -112,7 +112,7 @@ fn check(trail: &mut Source) -> Result<Checked, Failure> {
     })
 }
 
-fn tell(path: &Path, checked: &Checked) -> anyhow::Result<()> {
+fn report(path: &Path, checked: &Checked) -> anyhow::Result<()> {
     let report = &checked.report;
     for finding in &checked.findings {
         say(finding)?;

@@ -17,7 +17,7 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     filter::{FilterArgs, filter},
-    query::tell_what_is_not_shown,
+    query::warn_of_hidden,
     source::{LedgerSource, TrailPath},
 };
 use crate::{
@@ -92,7 +92,7 @@ fn records(ledger: &LedgerSource, args: &Args) -> Result<(), Failure> {
         out.line(&line(&found, args.format)?)?;
     }
     out.finish()?;
-    tell_what_is_not_shown(&hits);
+    warn_of_hidden(&hits);
     Ok(())
 }
 

@@ -189,7 +189,7 @@ pub(super) fn hold(args: &HoldArgs) -> Outcome {
             set_hold(store.as_ref(), name, from).map_err(Failure::unusable)?;
             say(&format!(
                 "{}; the running server records it",
-                told(name, from)
+                describe_hold(name, from)
             ))?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -218,7 +218,7 @@ pub(super) fn hold(args: &HoldArgs) -> Outcome {
     };
     maintenance.end()?;
     changed?;
-    say(&told(name, from))?;
+    say(&describe_hold(name, from))?;
     let first = reader.first_index().map_err(Failure::unusable)?;
     if from.is_some_and(|from| from < first) {
         say(&format!("entries below {first} were pruned before"))?;
@@ -268,7 +268,7 @@ fn list(reader: &Reader) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(name: &str, from: Option<u64>) -> String {
+fn describe_hold(name: &str, from: Option<u64>) -> String {
     match from {
         Some(from) => format!("the hold {name} keeps all entries from {from} on"),
         None => format!("the hold {name} is lifted"),

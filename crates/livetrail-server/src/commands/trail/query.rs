@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> Outcome {
                 shown.record(found.map_err(Failure::unusable)?.record)?;
             }
             shown.finish()?;
-            tell_what_is_not_shown(&hits);
+            warn_of_hidden(&hits);
         }
         mut file @ Source::File { .. } => {
             let mut bad: u64 = 0;
@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> Outcome {
 }
 
 /// Reports what may be missing from an answer.
-pub(super) fn tell_what_is_not_shown(hits: &Hits<'_>) {
+pub(super) fn warn_of_hidden(hits: &Hits<'_>) {
     if hits.unreadable() > 0 {
         complain(&format!(
             "{} entries are no records; `livetrail trail verify` says which",

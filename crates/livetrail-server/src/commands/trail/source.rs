@@ -8,7 +8,7 @@ use livetrail_index::{Filter, Hits, Index, IndexError, scan};
 use livetrail_ledger::{LedgerError, Reader, RealStore};
 use livetrail_record::parse_canonical;
 
-use super::query::tell_what_is_not_shown;
+use super::query::warn_of_hidden;
 use crate::{
     chain::chain,
     commands::progress as progress_bar,
@@ -229,7 +229,7 @@ impl LedgerSource {
         filter.entries.get_or_insert(self.first..u64::MAX);
         let mut hits = self.find(filter, is_selective && wanted > 0)?;
         let last = hits.newest(wanted).map_err(Failure::unusable)?;
-        tell_what_is_not_shown(&hits);
+        warn_of_hidden(&hits);
         let size = hits.checkpoint().head().size;
         self.next = size;
         Ok(last.into_iter().map(|found| found.record).collect())

@@ -45,7 +45,7 @@ async fn send(address: SocketAddr, request: &str, agent: &str, bearer: &str) -> 
 
 /// All tasks run on the test's thread, whose log is checked.
 #[tokio::test]
-async fn a_token_of_the_api_is_told_by_neither_the_trail_nor_the_log() {
+async fn a_token_of_the_api_is_in_neither_the_trail_nor_the_log() {
     let lines = Lines::default();
     let log = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)

@@ -43,7 +43,7 @@ fn lines_go_into_the_moved_file_until_the_signal_and_into_a_new_one_after_it() {
 }
 
 #[test]
-fn what_was_moved_while_nobody_wrote_is_found_and_what_a_crash_left_in_it_is_cut_off() {
+fn a_file_moved_while_nobody_wrote_is_found_and_a_torn_end_in_it_is_truncated() {
     for create in [false, true] {
         for torn in [false, true] {
             let log = TestLog::with(ORIGIN, 60);
@@ -70,7 +70,7 @@ fn what_was_moved_while_nobody_wrote_is_found_and_what_a_crash_left_in_it_is_cut
 }
 
 #[test]
-fn what_is_nowhere_is_refused_until_the_signal_says_that_it_is_meant_so() {
+fn a_missing_file_is_refused_until_the_signal_confirms_it() {
     for create in [false, true] {
         let log = TestLog::with(ORIGIN, 60);
         let folder = begun();
@@ -95,8 +95,8 @@ fn what_was_deleted_under_the_writer_is_refused_at_once() {
     let mut target = folder.target(Format::Lines);
     append(&mut target, &log, 20, 10).unwrap();
     fs::remove_file(&folder.path).unwrap();
-    let told = append(&mut target, &log, 30, 10).unwrap_err();
-    assert!(told.to_string().contains("put it back"), "{told}");
+    let error = append(&mut target, &log, 30, 10).unwrap_err();
+    assert!(error.to_string().contains("put it back"), "{error}");
     // The file is there: as a copy.
     let text = lines(&log, 30);
     fs::write(&folder.path, &text).unwrap();
@@ -106,7 +106,7 @@ fn what_was_deleted_under_the_writer_is_refused_at_once() {
 }
 
 #[test]
-fn a_file_that_was_cut_in_place_is_refused_in_words_also_after_a_signal_and_a_restart() {
+fn a_truncated_file_is_refused_with_a_message_also_after_a_signal_and_a_restart() {
     let log = TestLog::with(ORIGIN, 60);
     let folder = begun();
     let mut target = folder.target(Format::Lines);
@@ -121,13 +121,13 @@ fn a_file_that_was_cut_in_place_is_refused_in_words_also_after_a_signal_and_a_re
         .unwrap();
     let mut restarted = folder.target(Format::Lines);
     for target in [&mut target, &mut restarted] {
-        for told in [
+        for error in [
             append(target, &log, 30, 10).unwrap_err(),
             target.reopen().unwrap_err(),
             append(target, &log, 30, 10).unwrap_err(),
         ] {
-            assert_eq!(told.class(), ErrorClass::Permanent, "{told:?}");
-            assert!(told.to_string().contains("copytruncate"), "{told}");
+            assert_eq!(error.class(), ErrorClass::Permanent, "{error:?}");
+            assert!(error.to_string().contains("copytruncate"), "{error}");
         }
     }
     assert_eq!(folder.text(), "");
@@ -143,10 +143,10 @@ fn another_file_in_its_place_is_never_written_to() {
     let other = "x".repeat(lines(&log, 60).len());
     fs::write(&folder.path, &other).unwrap();
     for _ in 0..2 {
-        let told = target.reopen().unwrap_err();
-        assert!(told.to_string().contains("another file"), "{told}");
-        let told = append(&mut target, &log, 30, 10).unwrap_err();
-        assert!(told.to_string().contains("another file"), "{told}");
+        let error = target.reopen().unwrap_err();
+        assert!(error.to_string().contains("another file"), "{error}");
+        let error = append(&mut target, &log, 30, 10).unwrap_err();
+        assert!(error.to_string().contains("another file"), "{error}");
     }
     assert_eq!(folder.text(), other);
     fs::remove_file(&folder.path).unwrap();
@@ -159,8 +159,8 @@ fn another_file_in_its_place_is_never_written_to() {
     move_away(&folder, "trail.tsv.3", false);
     fs::write(&folder.path, &other).unwrap();
     let mut restarted = folder.target(Format::Lines);
-    let told = append(&mut restarted, &log, 60, 1).unwrap_err();
-    assert!(told.to_string().contains("another file"), "{told}");
+    let error = append(&mut restarted, &log, 60, 1).unwrap_err();
+    assert!(error.to_string().contains("another file"), "{error}");
     assert_eq!(folder.text(), other);
 }
 

@@ -147,10 +147,13 @@ fn each_entry_is_there_once_at_whatever_step_of_a_rotation_the_process_ends() {
         }
         // If the interrupted process continues after all, it finds that the cursor has moved.
         if ended.is_err() {
-            let told = target
+            let error = target
                 .append(ORIGIN, &batch, &mut nothing_happens)
                 .unwrap_err();
-            assert!(matches!(told, ReplicaError::CursorMoved { .. }), "{told:?}");
+            assert!(
+                matches!(error, ReplicaError::CursorMoved { .. }),
+                "{error:?}"
+            );
             assert_eq!(together(&folder), lines(&log, 60));
         } else {
             break;
@@ -290,7 +293,7 @@ fn behind_entries_that_are_missing_and_with_a_cursor_of_before_there_is_no_tree(
 }
 
 #[test]
-fn so_many_files_are_kept_as_are_told_and_all_if_nothing_is_told() {
+fn the_configured_number_of_files_is_kept_and_without_a_number_all() {
     let log = TestLog::with(ORIGIN, 200);
     let text = lines(&log, 200);
     for keep_files in [None, Some(3), Some(0)] {
@@ -332,9 +335,9 @@ fn a_rotated_files_name_that_is_taken_is_refused_and_nothing_is_written_over() {
     append(&mut target, &log, 0, 5).unwrap();
     let taken = folder.path.with_file_name(format!("trail.tsv.{:020}", 0));
     fs::write(&taken, "mine").unwrap();
-    let told = append(&mut target, &log, 5, 55).unwrap_err();
-    assert_eq!(told.class(), ErrorClass::Permanent, "{told:?}");
-    assert!(told.to_string().contains("is there already"), "{told}");
+    let error = append(&mut target, &log, 5, 55).unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Permanent, "{error:?}");
+    assert!(error.to_string().contains("is there already"), "{error}");
     assert_eq!(fs::read_to_string(&taken).unwrap(), "mine");
     fs::remove_file(&taken).unwrap();
     let at = target.cursor(ORIGIN).unwrap().unwrap().next;
@@ -362,7 +365,7 @@ fn a_checkpoint_counts_as_the_files_when_all_that_it_covers_is_there() {
 }
 
 #[test]
-fn rotated_files_that_are_gone_cut_or_exchanged_are_told_at_the_next_start() {
+fn rotated_files_that_are_missing_truncated_or_replaced_are_reported_at_the_next_start() {
     let log = TestLog::with(ORIGIN, 300);
     let folder = Folder::new();
     let rotation = Rotation {
@@ -372,13 +375,13 @@ fn rotated_files_that_are_gone_cut_or_exchanged_are_told_at_the_next_start() {
     let mut target = folder.rotating(Format::Json, rotation);
     append(&mut target, &log, 0, 300).unwrap();
     let cursor = target.cursor(ORIGIN).unwrap().unwrap();
-    let told = |rotation| {
+    let error = |rotation| {
         let mut target = folder.rotating(Format::Json, rotation);
-        let told = target.complaints(&cursor);
+        let error = target.complaints(&cursor);
         assert!(target.complaints(&cursor).is_empty(), "once in a process");
-        told
+        error
     };
-    assert!(told(rotation).is_empty());
+    assert!(error(rotation).is_empty());
     let rotated = Place::new(folder.path.clone()).rotated_files().unwrap();
     assert!(rotated.len() >= 3, "{rotated:?}");
     let paths: Vec<_> = rotated.iter().map(|(_, path)| path.clone()).collect();
@@ -388,26 +391,26 @@ fn rotated_files_that_are_gone_cut_or_exchanged_are_told_at_the_next_start() {
         .iter()
         .rposition(|byte| *byte == b'\n')
         .unwrap();
-    for (spoiled, words) in [
+    for (damaged, words) in [
         (&whole[1][..=last_line], "ends before entry"),
         (&whole[1][..whole[1].len() - 10], "does not end with a line"),
         (&whole[2][..], "ends before entry"),
         (&[][..], "does not end with a line"),
     ] {
-        fs::write(&paths[1], spoiled).unwrap();
-        let told = told(rotation);
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains(words), "{told:?}");
+        fs::write(&paths[1], damaged).unwrap();
+        let error = error(rotation);
+        assert_eq!(error.len(), 1, "{error:?}");
+        assert!(error[0].contains(words), "{error:?}");
     }
     fs::remove_file(&paths[1]).unwrap();
-    assert!(told(rotation)[0].contains("ends before entry"));
+    assert!(error(rotation)[0].contains("ends before entry"));
     fs::write(&paths[1], &whole[1]).unwrap();
     fs::remove_file(&paths[0]).unwrap();
-    assert!(told(rotation)[0].contains("earlier ones are gone"));
+    assert!(error(rotation)[0].contains("earlier ones are gone"));
     // With this setting the missing files are expected.
     let keeping = Rotation {
         keep_files: Some(2),
         ..rotation
     };
-    assert!(told(keeping).is_empty());
+    assert!(error(keeping).is_empty());
 }

@@ -61,9 +61,9 @@ pub(super) fn read(args: &ReadKafkaArgs) -> Outcome {
         args.to.display(),
         args.to.display(),
     ))?;
-    if let Some(spoiled) = &read.spoiled {
+    if let Some(damage) = &read.damage {
         crate::output::complain(&format!(
-            "error: the topic is spoiled behind these: {spoiled}. What stands behind that was not read"
+            "error: the topic is spoiled behind these: {damage}. What stands behind that was not read"
         ));
     }
     if read.unreadable > 0 {
@@ -72,7 +72,7 @@ pub(super) fn read(args: &ReadKafkaArgs) -> Outcome {
             read.unreadable
         ));
     }
-    Ok(if read.spoiled.is_none() && read.unreadable == 0 {
+    Ok(if read.damage.is_none() && read.unreadable == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

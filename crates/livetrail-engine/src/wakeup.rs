@@ -9,7 +9,7 @@ use std::{sync::PoisonError, time::Duration};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// The signal that wakes the thread.
-pub(crate) struct Bell {
+pub(crate) struct Wakeup {
     state: Mutex<State>,
     condvar: Condvar,
 }
@@ -17,14 +17,14 @@ pub(crate) struct Bell {
 struct State {
     /// The thread has no work, as far as it knows.
     idle: bool,
-    rung: bool,
+    notified: bool,
 }
 
-impl Bell {
+impl Wakeup {
     pub(crate) fn new() -> Self {
         let state = State {
             idle: false,
-            rung: false,
+            notified: false,
         };
         Self {
             state: Mutex::new(state),
@@ -35,13 +35,13 @@ impl Bell {
     /// Wakes the thread after work was added, if the thread is idle.
     pub(crate) fn added(&self) {
         if self.state().idle {
-            self.ring();
+            self.notify();
         }
     }
 
     /// Wakes the thread, or keeps it from its next sleep.
-    pub(crate) fn ring(&self) {
-        self.state().rung = true;
+    pub(crate) fn notify(&self) {
+        self.state().notified = true;
         self.condvar.notify_one();
     }
 
@@ -60,18 +60,18 @@ impl Bell {
         let mut state = self.state();
         match at_most {
             None => {
-                while !state.rung {
+                while !state.notified {
                     let woken = self.condvar.wait(state);
                     state = woken.unwrap_or_else(PoisonError::into_inner);
                 }
             }
-            Some(at_most) if !state.rung => {
+            Some(at_most) if !state.notified => {
                 let woken = self.condvar.wait_timeout(state, at_most);
                 state = woken.unwrap_or_else(PoisonError::into_inner).0;
             }
             Some(_) => {}
         }
-        (state.idle, state.rung) = (false, false);
+        (state.idle, state.notified) = (false, false);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
