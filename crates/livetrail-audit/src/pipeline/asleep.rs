@@ -50,7 +50,7 @@ impl Asleep {
 
     /// The worker is about to sleep. For each counter it has accounted for every number below the
     /// settled one. `false` if more numbers were given since; then the worker must not sleep.
-    pub(crate) fn park<const N: usize>(&self, counters: [(&AtomicU64, u64); N]) -> bool {
+    pub(crate) fn fall_asleep<const N: usize>(&self, counters: [(&AtomicU64, u64); N]) -> bool {
         self.0.swap(true, Ordering::AcqRel);
         // This adds zero and is still a change, so it is before or after each producer's change.
         // Release: it publishes the store above.
@@ -60,12 +60,12 @@ impl Asleep {
         if settled {
             return true;
         }
-        self.get_up();
+        self.resume();
         false
     }
 
     /// The worker is awake, whatever woke it.
-    pub(crate) fn get_up(&self) {
+    pub(crate) fn resume(&self) {
         self.0.swap(false, Ordering::AcqRel);
     }
 

@@ -375,8 +375,8 @@ impl Intake {
 
     /// The worker is about to sleep. It has accounted for every number below `settled` and for this
     /// many refusals. `false` if there are more; then it must not sleep.
-    pub(crate) fn park(&self, asleep: &Asleep, settled: u64, refusals: u64) -> bool {
-        asleep.park([(&self.next, settled), (self.refusals.tickets(), refusals)])
+    pub(crate) fn fall_asleep(&self, asleep: &Asleep, settled: u64, refusals: u64) -> bool {
+        asleep.fall_asleep([(&self.next, settled), (self.refusals.tickets(), refusals)])
     }
 
     /// Refuses every further offer.

@@ -75,9 +75,12 @@ fn a_worker_that_sleeps_is_woken_for_every_record() {
             if taken == PRODUCERS {
                 break;
             }
-            if pipeline.asleep.park([(&pipeline.next, taken as u64)]) {
+            if pipeline
+                .asleep
+                .fall_asleep([(&pipeline.next, taken as u64)])
+            {
                 pipeline.park();
-                pipeline.asleep.get_up();
+                pipeline.asleep.resume();
             } else {
                 looks += 1;
                 thread::yield_now();

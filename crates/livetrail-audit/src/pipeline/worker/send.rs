@@ -4,7 +4,8 @@ use livetrail_record::{AuditRecord, LossKind};
 use uuid::Uuid;
 
 use super::call::Called;
-use super::{MAX_BATCH, SHED_REPORT_INTERVAL, Worker};
+use super::losses::SHED_REPORT_INTERVAL;
+use super::{MAX_BATCH, Worker};
 use crate::error::SinkError;
 use crate::pipeline::loss::Loss;
 use crate::pipeline::shared::Ask;

@@ -25,7 +25,11 @@ impl Wall {
     }
 
     /// Adds the state of the wall clock, if the host knows it.
-    pub(super) fn tell(&self, record: &mut AuditRecord, ask: Option<fn() -> Option<ClockState>>) {
+    pub(super) fn add_state(
+        &self,
+        record: &mut AuditRecord,
+        ask: Option<fn() -> Option<ClockState>>,
+    ) {
         if let Some(state) = ask.and_then(|ask| ask()) {
             record.clock_synced = state.is_synced;
             record.clock_error_us = Some(state.error_us);
@@ -33,7 +37,7 @@ impl Wall {
     }
 
     /// Adds the step of the wall clock since the last call, if there was one.
-    pub(super) fn tell_step(&mut self, record: &mut AuditRecord, clock: &Arc<dyn Clock>) {
+    pub(super) fn add_step(&mut self, record: &mut AuditRecord, clock: &Arc<dyn Clock>) {
         let now = offset_ms(clock);
         let step = now.saturating_sub(self.offset_ms);
         self.offset_ms = now;
