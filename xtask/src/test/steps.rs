@@ -289,6 +289,7 @@ const ELSEWHERE: &[&str] = &[
     "livetrail-ledger",
     "livetrail-record",
     "livetrail-tlog",
+    "livetrail-vault",
 ];
 
 /// A target that is not installed is left out, and named: not every machine has a network.

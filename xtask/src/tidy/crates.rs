@@ -35,6 +35,7 @@ const ANY: &[&str] = &[
     "livetrail-sinks",
     "livetrail-tlog",
     "livetrail-uring",
+    "livetrail-vault",
     "livetrail-verify",
 ];
 
@@ -148,6 +149,19 @@ const RULES: &[Rule] = &[
             "hyper",
         ],
         words: "the query index is derived from the ledger and read by anybody: it knows no pipeline, no streaming, no runtime",
+    },
+    Rule {
+        name: "livetrail-vault",
+        may_use: &["livetrail-clock", "livetrail-ledger"],
+        never_below: &[
+            "livetrail-audit",
+            "livetrail-engine",
+            "livetrail-record",
+            "tokio",
+            "axum",
+            "hyper",
+        ],
+        words: "the vault keeps openings as bytes: it knows neither streaming nor what a record means, and no runtime",
     },
     Rule {
         name: "livetrail-replica",

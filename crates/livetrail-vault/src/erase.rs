@@ -1,0 +1,500 @@
+//! Erasing rows, holds, and expiry.
+//!
+//! The order of an erasure, for up to 65,536 sessions at a time:
+//!
+//! 1. The caller puts the sessions on record: the log is the list of erasures. A crash here leaves
+//!    an erasure that the next start replays.
+//! 2. `erasing` is written with the sessions. From here on, every start finishes the erasure.
+//! 3. The sessions become tombstones: no later opening of them is taken.
+//! 4. In each segment: the keys are overwritten and synced; the rows are overwritten and synced;
+//!    the index is replaced by one without their tokens. A row without its key cannot be read, so a
+//!    crash in between leaves nothing readable of the rows before it.
+//! 5. `erasing` is removed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
+
+use crate::{
+    disk,
+    error::VaultError,
+    find::{Places, Position},
+    format::{
+        row::{Row, SessionId},
+        tombstones, wide,
+    },
+    segment::Read,
+    selection::{HoldScope, Request, Retention, Selection, Target},
+    state::{Hold, MAX_WAITING, State, Waiting, What, check_name},
+    vault::Vault,
+};
+
+/// Sessions that are erased at once.
+pub const ERASE_SESSIONS: usize = 65_536;
+
+/// What became of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Erasure {
+    /// Sessions whose rows were erased.
+    pub erased: u64,
+    /// Sessions whose rows a hold keeps.
+    pub held: u64,
+    /// The names of the holds that keep them.
+    pub holds: BTreeSet<String>,
+    /// Listed sessions that the vault does not know. Later openings of them are refused.
+    pub unknown: u64,
+    /// Listed sessions that were erased before.
+    pub already: u64,
+    /// Rows that cannot be read, so that nobody knows whether they were meant: see
+    /// [`Vault::check`].
+    pub damaged: u64,
+}
+
+/// Puts sessions on record before they are erased. An error means that nothing of these is erased.
+pub type Record<'a> =
+    dyn FnMut(&[SessionId]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + 'a;
+
+impl Vault {
+    /// Erases what a request selects, except what a hold keeps. The rest of a held request waits,
+    /// durably and without names in clear, and runs when [`lift_hold`](Self::lift_hold) allows it.
+    ///
+    /// `record` is called with the sessions before anything of them is erased, at most
+    /// [`ERASE_SESSIONS`] at a time. It includes unknown sessions that the request lists, and none
+    /// that were erased before.
+    ///
+    /// # Errors
+    /// [`VaultError::Exists`] when a request of this name waits, [`VaultError::Full`],
+    /// [`VaultError::Name`], [`VaultError::Prefix`], [`VaultError::Record`]; errors of the system,
+    /// after which the vault must be opened again, which finishes the erasure of what was recorded.
+    pub fn erase(
+        &mut self,
+        request: &Request,
+        record: &mut Record<'_>,
+    ) -> Result<Erasure, VaultError> {
+        self.usable()?;
+        let waiting = Waiting::new(request, self.end(), &self.keys)?;
+        if self
+            .state
+            .waiting
+            .iter()
+            .any(|other| other.id == waiting.id)
+        {
+            return Err(VaultError::Exists {
+                what: "waiting request",
+                name: waiting.id,
+            });
+        }
+        if self.state.waiting.len() >= MAX_WAITING {
+            return Err(VaultError::Full {
+                what: "waiting requests",
+                most: MAX_WAITING,
+            });
+        }
+        // The bounds are checked first: nothing is erased of a request that could not wait.
+        let mut next = self.state.clone();
+        let done = if self.state.holds.is_empty() {
+            self.run(&waiting, Some(record))?
+        } else {
+            next.waiting.push(waiting.clone());
+            next.check()?;
+            self.run(&waiting, Some(record))?
+        };
+        if done.held > 0 {
+            self.set_state(next)?;
+        }
+        Ok(done)
+    }
+
+    /// Counts what [`erase`](Self::erase) would do, without doing any of it.
+    ///
+    /// # Errors
+    /// [`VaultError::Prefix`], or errors of the system.
+    pub fn dry_run(&mut self, selection: &Selection) -> Result<Erasure, VaultError> {
+        self.usable()?;
+        let request = Request {
+            id: "dry run".to_owned(),
+            selection: selection.clone(),
+        };
+        let waiting = Waiting::new(&request, self.end(), &self.keys)?;
+        self.run(&waiting, None)
+    }
+
+    /// Erases rows that are older than their application's retention, except held ones. They are
+    /// erased by a later call after the hold is lifted.
+    ///
+    /// # Errors
+    /// As [`erase`](Self::erase).
+    pub fn expire(
+        &mut self,
+        retention: &Retention,
+        record: &mut Record<'_>,
+    ) -> Result<Erasure, VaultError> {
+        self.usable()?;
+        let target = Target::of_retention(retention, self.clock.unix_ms());
+        let until = self.end();
+        let mut done = Erasure::default();
+        self.erase_target(&target, until, Some(record), &mut done)?;
+        Ok(done)
+    }
+
+    /// Erases sessions that the log names as erased: at every start, and after a back-up was
+    /// restored. Holds do not matter: when it was recorded, none applied. Sessions that are gone
+    /// already cost a look-up. Give many at once; up to a million are looked up together.
+    ///
+    /// Returns the number of sessions that had rows.
+    ///
+    /// # Errors
+    /// Errors of the system, after which the vault must be opened again.
+    pub fn replay(&mut self, sessions: &[SessionId]) -> Result<u64, VaultError> {
+        const TOGETHER: usize = 1 << 20;
+        self.usable()?;
+        let mut found = 0_u64;
+        for many in sessions.chunks(TOGETHER) {
+            let located = self.locate(many)?;
+            let with_rows: BTreeSet<usize> = located.iter().map(|(at, _)| *at).collect();
+            found = found.saturating_add(wide(with_rows.len()));
+            let mut erase = Vec::new();
+            for (at, session) in many.iter().enumerate() {
+                if with_rows.contains(&at) || !self.tombstones.contains(session)? {
+                    erase.push(*session);
+                }
+            }
+            for chunk in erase.chunks(ERASE_SESSIONS) {
+                self.destroy(chunk)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The erasures of the log's entries before this one were replayed, as the caller noted. A
+    /// restored vault has the number of its back-up.
+    #[must_use]
+    pub fn replayed(&self) -> u64 {
+        self.state.replayed
+    }
+
+    /// Notes that the erasures of the log's entries before this one were replayed. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// Errors of the system.
+    pub fn set_replayed(&mut self, entry: u64) -> Result<(), VaultError> {
+        self.set_state(State {
+            replayed: entry,
+            ..self.state.clone()
+        })
+    }
+
+    /// Sets a hold. What it covers, now or later, is not erased. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`VaultError::Exists`], [`VaultError::Full`], [`VaultError::Name`], errors of the system.
+    pub fn set_hold(&mut self, name: &str, scope: &HoldScope) -> Result<(), VaultError> {
+        let hold = Hold::new(name, scope, &self.keys)?;
+        if self.state.holds.iter().any(|other| other.name == name) {
+            return Err(VaultError::Exists {
+                what: "hold",
+                name: name.to_owned(),
+            });
+        }
+        let mut next = self.state.clone();
+        next.holds.push(hold);
+        self.set_state(next)
+    }
+
+    /// Adds sessions to a hold that lists sessions.
+    ///
+    /// # Errors
+    /// [`VaultError::UnknownHold`] when there is no such hold, [`VaultError::Full`], errors of the
+    /// system.
+    pub fn add_to_hold(&mut self, name: &str, sessions: &[SessionId]) -> Result<(), VaultError> {
+        let mut next = self.state.clone();
+        let hold = next.holds.iter_mut().find(|hold| hold.name == name);
+        if !hold.is_some_and(|hold| hold.add(sessions)) {
+            return Err(VaultError::UnknownHold {
+                name: name.to_owned(),
+            });
+        }
+        self.set_state(next)
+    }
+
+    /// Lifts a hold, and runs all requests that wait: see [`run_waiting`](Self::run_waiting).
+    ///
+    /// # Errors
+    /// [`VaultError::UnknownHold`], or as [`erase`](Self::erase). Then call
+    /// [`run_waiting`](Self::run_waiting) again.
+    pub fn lift_hold(
+        &mut self,
+        name: &str,
+        record: &mut Record<'_>,
+    ) -> Result<Vec<(String, Erasure)>, VaultError> {
+        let mut next = self.state.clone();
+        next.holds.retain(|hold| hold.name != name);
+        if next.holds.len() == self.state.holds.len() {
+            return Err(VaultError::UnknownHold {
+                name: name.to_owned(),
+            });
+        }
+        self.set_state(next)?;
+        self.run_waiting(record)
+    }
+
+    /// Runs the requests that wait, as far as the holds allow, and forgets those that are complete.
+    /// Call it at every start: the process may have ended after a hold was lifted. Rows that came
+    /// after a request are not erased by it.
+    ///
+    /// # Errors
+    /// As [`erase`](Self::erase).
+    pub fn run_waiting(
+        &mut self,
+        record: &mut Record<'_>,
+    ) -> Result<Vec<(String, Erasure)>, VaultError> {
+        let mut done = Vec::new();
+        for waiting in self.state.waiting.clone() {
+            let erasure = self.run(&waiting, Some(record))?;
+            if erasure.held == 0 {
+                let mut next = self.state.clone();
+                next.waiting.retain(|other| other.id != waiting.id);
+                self.set_state(next)?;
+            }
+            done.push((waiting.id, erasure));
+        }
+        Ok(done)
+    }
+
+    /// The names of the holds.
+    #[must_use]
+    pub fn holds(&self) -> Vec<&str> {
+        self.state
+            .holds
+            .iter()
+            .map(|hold| hold.name.as_str())
+            .collect()
+    }
+
+    /// The identifiers of the requests that wait.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<&str> {
+        self.state
+            .waiting
+            .iter()
+            .map(|waiting| waiting.id.as_str())
+            .collect()
+    }
+
+    /// Whether a hold covers the session, and the hold's name.
+    ///
+    /// # Errors
+    /// Errors of the system, or damage.
+    pub fn held_by(&self, session: &SessionId) -> Result<Option<String>, VaultError> {
+        self.usable()?;
+        let places = self.locate(std::slice::from_ref(session))?;
+        let places: Vec<_> = places.into_iter().map(|(_, place)| place).collect();
+        self.hold_of(session, &places)
+    }
+
+    fn set_state(&mut self, next: State) -> Result<(), VaultError> {
+        next.check()?;
+        self.mutate(|vault| {
+            next.write(&vault.disk, &vault.state_key)?;
+            vault.state = next;
+            Ok(())
+        })
+    }
+
+    fn run(
+        &mut self,
+        waiting: &Waiting,
+        record: Option<&mut Record<'_>>,
+    ) -> Result<Erasure, VaultError> {
+        check_name("a request's identifier", &waiting.id)?;
+        let mut done = Erasure::default();
+        match (&waiting.what, waiting.what.target(&self.keys)) {
+            (What::Sessions(sessions), _) => {
+                let sessions: Vec<SessionId> = sessions.iter().map(|id| id.to_be_bytes()).collect();
+                self.erase_listed(&sessions, record, &mut done)?;
+            }
+            (_, Some(target)) => self.erase_target(&target, waiting.until, record, &mut done)?,
+            (_, None) => {}
+        }
+        Ok(done)
+    }
+
+    fn erase_listed(
+        &mut self,
+        sessions: &[SessionId],
+        mut record: Option<&mut Record<'_>>,
+        done: &mut Erasure,
+    ) -> Result<(), VaultError> {
+        for chunk in sessions.chunks(ERASE_SESSIONS) {
+            let mut places: BTreeMap<usize, Vec<(u64, u32)>> = BTreeMap::new();
+            for (at, place) in self.locate(chunk)? {
+                places.entry(at).or_default().push(place);
+            }
+            let mut erase = Vec::new();
+            for (at, session) in chunk.iter().enumerate() {
+                let rows = places.get(&at).map_or(&[][..], Vec::as_slice);
+                if rows.is_empty() && self.tombstones.contains(session)? {
+                    done.already = done.already.saturating_add(1);
+                } else if let Some(hold) = self.hold_of(session, rows)? {
+                    done.held = done.held.saturating_add(1);
+                    done.holds.insert(hold);
+                } else {
+                    let count = if rows.is_empty() {
+                        &mut done.unknown
+                    } else {
+                        &mut done.erased
+                    };
+                    *count = count.saturating_add(1);
+                    erase.push(*session);
+                }
+            }
+            if let Some(record) = record.as_deref_mut() {
+                self.record_and_destroy(&erase, record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The hold that keeps a session with these rows.
+    fn hold_of(
+        &self,
+        session: &SessionId,
+        rows: &[(u64, u32)],
+    ) -> Result<Option<String>, VaultError> {
+        if self.state.holds.is_empty() {
+            return Ok(None);
+        }
+        for (segment, row) in rows {
+            let hold = match self.read(*segment, *row)? {
+                Read::Row(row) => self.state.held(session, Some(&row)),
+                Read::Damaged => self.state.held(session, None),
+                Read::Erased => None,
+            };
+            if let Some(hold) = hold {
+                return Ok(Some(hold.to_owned()));
+            }
+        }
+        // Without a row, only a hold that lists the session is about it.
+        let nobody = Row::nobody(*session);
+        let listed = rows
+            .is_empty()
+            .then(|| self.state.held(session, Some(&nobody)));
+        Ok(listed.flatten().map(ToOwned::to_owned))
+    }
+
+    fn erase_target(
+        &mut self,
+        target: &Target,
+        until: Position,
+        mut record: Option<&mut Record<'_>>,
+        done: &mut Erasure,
+    ) -> Result<(), VaultError> {
+        let mut from = Some(Position::default());
+        while let Some(at) = from.take() {
+            let mut erase = Vec::new();
+            self.walk(target, at, &mut |at, read| {
+                if at >= until {
+                    return Ok(ControlFlow::Break(()));
+                }
+                if erase.len() >= ERASE_SESSIONS {
+                    from = Some(at);
+                    return Ok(ControlFlow::Break(()));
+                }
+                match read()? {
+                    Read::Row(row) if target.matches(&row) => {
+                        if let Some(hold) = self.state.held(&row.session, Some(&row)) {
+                            done.held = done.held.saturating_add(1);
+                            done.holds.insert(hold.to_owned());
+                        } else {
+                            erase.push(row.session);
+                        }
+                    }
+                    Read::Row(_) | Read::Erased => {}
+                    Read::Damaged => done.damaged = done.damaged.saturating_add(1),
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+            done.erased = done.erased.saturating_add(wide(erase.len()));
+            if let Some(record) = record.as_deref_mut() {
+                self.record_and_destroy(&erase, record)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn record_and_destroy(
+        &mut self,
+        sessions: &[SessionId],
+        record: &mut Record<'_>,
+    ) -> Result<(), VaultError> {
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        record(sessions).map_err(VaultError::Record)?;
+        self.destroy(sessions)
+    }
+
+    /// Erases sessions, whatever the vault has of them.
+    pub(crate) fn destroy(&mut self, sessions: &[SessionId]) -> Result<(), VaultError> {
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        self.mutate(|vault| {
+            let mut sorted = sessions.to_vec();
+            sorted.sort_unstable();
+            sorted.dedup();
+            vault
+                .disk
+                .replace(disk::ERASING, &tombstones::file(&sorted))?;
+            vault.finish(&sorted)
+        })
+    }
+
+    /// Finishes an erasure that a crash interrupted; returns its number of sessions.
+    pub(crate) fn finish_erasure(&mut self) -> Result<u64, VaultError> {
+        let Some(bytes) = self.disk.read(disk::ERASING)? else {
+            return Ok(0);
+        };
+        let sessions = tombstones::parse(&bytes).ok_or_else(|| {
+            VaultError::damaged(
+                disk::ERASING,
+                "it is not valid: delete it and replay the erasures of the log",
+            )
+        })?;
+        self.finish(sessions)?;
+        Ok(wide(sessions.len()))
+    }
+
+    fn finish(&mut self, sessions: &[SessionId]) -> Result<(), VaultError> {
+        self.tombstones.add(sessions)?;
+        let mut places = Places::new();
+        for (_, (segment, row)) in self.locate(sessions)? {
+            places.entry(segment).or_default().insert(row);
+        }
+        self.destroy_places(&places)?;
+        self.disk.remove(disk::ERASING)?;
+        self.disk.sync_dir()
+    }
+
+    /// Erases rows: in each segment first the keys, then the rows, then the tokens.
+    pub(crate) fn destroy_places(&mut self, places: &Places) -> Result<(), VaultError> {
+        for (segment, rows) in places {
+            if *segment == self.active.number {
+                self.active.destroy(rows)?;
+            } else if let Some(full) = self.full.get(segment) {
+                match full.destroy(&self.disk, &self.keys, rows)? {
+                    Some(left) => {
+                        self.full.insert(*segment, left);
+                    }
+                    None => {
+                        self.full.remove(segment);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

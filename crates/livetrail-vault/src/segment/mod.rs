@@ -1,0 +1,107 @@
+//! Segments: up to `segment_rows` rows each, with their keys.
+//!
+//! | file | content | changes |
+//! |---|---|---|
+//! | `N.keys` | a slot of 32 bytes per row | a slot is written once, and once more when its row is erased |
+//! | `N.rows` | the rows | rows are appended; an erased one is overwritten |
+//! | `N.index` | where rows are, and sorted tokens | replaced by one without the tokens of erased rows |
+//!
+//! The newest segment is *active*: it takes rows, and its index is in memory. All others are *full*
+//! and have an index file.
+
+pub(crate) mod active;
+pub(crate) mod full;
+pub(crate) mod recover;
+
+use crate::{
+    disk::{self, Disk, Open},
+    error::VaultError,
+    format::{
+        narrow,
+        row::{self, At, Header, Row},
+        slots,
+    },
+    key::Keys,
+};
+
+/// What is at the place of a row.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Read {
+    /// It has no key.
+    Erased,
+    /// It has a key and does not open.
+    Damaged,
+    /// It opens.
+    Row(Box<Row>),
+}
+
+/// The files of rows and keys, open for reading.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    segment: u64,
+    keys: Open,
+    rows: Open,
+}
+
+impl Reader {
+    pub(crate) fn open(disk: &Disk, segment: u64) -> Result<Self, VaultError> {
+        Ok(Self {
+            segment,
+            keys: disk.open_to_read(&disk::keys(segment))?,
+            rows: disk.open_to_read(&disk::rows(segment))?,
+        })
+    }
+
+    pub(crate) fn row(&self, keys: &Keys, row: u32, offset: u64) -> Result<Read, VaultError> {
+        read_row(
+            &self.keys,
+            &self.rows,
+            keys,
+            At {
+                segment: self.segment,
+                row,
+            },
+            offset,
+        )
+    }
+
+    /// All slots.
+    pub(crate) fn slots(&self) -> Result<Vec<[u8; 32]>, VaultError> {
+        let mut bytes = vec![0; narrow(self.keys.len()?)];
+        self.keys.read_exact_at(0, &mut bytes)?;
+        let parsed = slots::parse(&bytes, self.segment);
+        parsed
+            .map(<[_]>::to_vec)
+            .ok_or_else(|| VaultError::damaged(self.keys.path(), "its header is invalid"))
+    }
+}
+
+pub(crate) fn read_row(
+    keys_file: &Open,
+    rows_file: &Open,
+    keys: &Keys,
+    at: At,
+    offset: u64,
+) -> Result<Read, VaultError> {
+    let slot = zeroize::Zeroizing::new(keys_file.read_array::<32>(slots::offset(at.row))?);
+    if *slot == [0; 32] {
+        return Ok(Read::Erased);
+    }
+    let end = rows_file.len()?;
+    if offset.saturating_add(row::ALIGN) > end {
+        return Ok(Read::Damaged);
+    }
+    let head = rows_file.read_array::<32>(offset)?;
+    let Some(header) = Header::parse(&head) else {
+        return Ok(Read::Damaged);
+    };
+    if offset.saturating_add(header.frame_bytes()) > end {
+        return Ok(Read::Damaged);
+    }
+    let mut frame = vec![0; narrow(header.frame_bytes())];
+    rows_file.read_exact_at(offset, &mut frame)?;
+    Ok(match row::open_frame(&frame, at, keys, &slot) {
+        Some(row) => Read::Row(Box::new(row)),
+        None => Read::Damaged,
+    })
+}

@@ -1,0 +1,187 @@
+//! Erasures: what is gone, and what stays so.
+
+use std::{sync::Arc, time::Duration};
+
+use livetrail_clock::ManualClock;
+use livetrail_ledger::{MemStore, SharedStore, Store as _};
+
+use super::{
+    Made, NOW_MS, erase_sessions, insert, noting, open, present, request, session, sessions,
+    try_open,
+};
+use crate::{Query, Retention, Selection, Subject, VaultError, disk, format::slots};
+
+#[test]
+fn an_erased_session_is_gone_with_its_key_and_tokens_and_takes_no_later_opening() {
+    let mem = MemStore::new();
+    let mut vault = open(&mem);
+    insert(&mut vault, 0..6).unwrap();
+    let erased = erase_sessions(&mut vault, [1, 5, 40]);
+    assert_eq!(
+        (erased.erased, erased.unknown, erased.already, erased.held),
+        (2, 1, 0, 0)
+    );
+    assert_eq!(present(&vault, 6), [0, 2, 3, 4]);
+    let name = Query::of(Subject::Principal("name1".into()));
+    assert_eq!(vault.find(&name, None, 10).unwrap().rows.len(), 0);
+    let again = erase_sessions(&mut vault, [1, 2]);
+    assert_eq!((again.erased, again.already), (1, 1));
+    // Also after a start, and for a session that the vault never had.
+    drop(vault);
+    let mut vault = open(&mem);
+    assert_eq!(insert(&mut vault, [1, 5, 40, 41]).unwrap(), 1);
+    assert_eq!(present(&vault, 50), [0, 3, 4, 41]);
+    assert!(vault.is_erased(&session(40)).unwrap());
+    for (file, rows) in [(0, vec![1_usize, 2]), (1, vec![1])] {
+        let keys = mem.read(&disk::keys(file)).unwrap();
+        let slots = slots::parse(&keys, file).unwrap();
+        for row in rows {
+            assert_eq!(slots[row], [0; 32]);
+        }
+    }
+    assert!(vault.check().unwrap().is_good());
+}
+
+#[test]
+fn a_segment_without_rows_is_removed() {
+    let mem = MemStore::new();
+    let mut vault = open(&mem);
+    insert(&mut vault, 0..10).unwrap();
+    erase_sessions(&mut vault, 0..4);
+    assert!(
+        !mem.paths()
+            .iter()
+            .any(|name| name.starts_with("0000000000000000.") && !name.ends_with(".gone"))
+    );
+    assert_eq!(present(&vault, 10), [4, 5, 6, 7, 8, 9]);
+    erase_sessions(&mut vault, 4..10);
+    assert_eq!(vault.status().rows, 0);
+    insert(&mut vault, 10..20).unwrap();
+    drop(vault);
+    assert_eq!(present(&open(&mem), 20).len(), 10);
+}
+
+#[test]
+fn erasing_by_subject_records_first_and_counts_what_a_dry_run_counts() {
+    let mut vault = open(&MemStore::new());
+    insert(&mut vault, 0..30).unwrap();
+    let by_name = Selection::Subject(Subject::Principal("name2".into()));
+    let dry = vault.dry_run(&by_name).unwrap();
+    assert_eq!(present(&vault, 30).len(), 30);
+    let refused = vault.erase(&request("r1", by_name.clone()), &mut |_| {
+        Err("the log is full".into())
+    });
+    assert!(matches!(refused, Err(VaultError::Record(_))), "{refused:?}");
+    assert_eq!(present(&vault, 30).len(), 30);
+    let mut noted = Vec::new();
+    let done = vault
+        .erase(&request("r1", by_name), &mut noting(&mut noted))
+        .unwrap();
+    assert_eq!((done.erased, &done), (6, &dry));
+    assert_eq!(noted, sessions([2, 7, 12, 17, 22, 27]));
+    assert_eq!(present(&vault, 30).len(), 24);
+    let network = Subject::Network {
+        address: "192.0.3.0".parse().unwrap(),
+        bits: 24,
+    };
+    assert_eq!(
+        vault
+            .erase(&request("r2", Selection::Subject(network)), &mut |_| Ok(()))
+            .unwrap()
+            .erased,
+        3
+    );
+    let agent = Selection::Subject(Subject::UserAgent("agent0".into()));
+    let left = present(&vault, 30).iter().filter(|n| **n % 3 == 0).count() as u64;
+    assert_eq!(
+        vault
+            .erase(&request("r3", agent), &mut |_| Ok(()))
+            .unwrap()
+            .erased,
+        left
+    );
+    let old = Selection::OlderThan {
+        app: Some("app1".into()),
+        time_ms: NOW_MS + 15,
+    };
+    vault.erase(&request("r4", old), &mut |_| Ok(())).unwrap();
+    assert!(present(&vault, 30).iter().all(|n| *n >= 15 || n % 2 == 0));
+    assert!(vault.check().unwrap().is_good());
+}
+
+#[test]
+fn a_restored_vault_erases_again_what_the_log_names() {
+    let mem = MemStore::new();
+    let mut vault = open(&mem);
+    insert(&mut vault, 0..12).unwrap();
+    vault.set_replayed(100).unwrap();
+    let backup = MemStore::new();
+    vault
+        .copy_to_store(&disk::Disk(Arc::new(backup.clone())))
+        .unwrap();
+    let mut log = Vec::new();
+    let some = Selection::Sessions(sessions([2, 3, 11, 77]));
+    vault
+        .erase(&request("r", some), &mut noting(&mut log))
+        .unwrap();
+    vault.set_replayed(101).unwrap();
+    drop(vault);
+    let mut restored = open(&backup);
+    assert_eq!(restored.replayed(), 100);
+    assert_eq!(present(&restored, 12).len(), 12);
+    assert_eq!(restored.replay(&log).unwrap(), 3);
+    assert_eq!(present(&restored, 12), [0, 1, 4, 5, 6, 7, 8, 9, 10]);
+    assert_eq!(insert(&mut restored, [2, 77]).unwrap(), 0);
+    assert_eq!(restored.replay(&log).unwrap(), 0);
+    assert!(restored.check().unwrap().is_good());
+    // The list of erased sessions is made again from the log, too.
+    drop(restored);
+    for name in backup.paths().iter().filter(|name| name.ends_with(".gone")) {
+        backup.remove(name).unwrap();
+    }
+    let mut vault = open(&backup);
+    assert!(!vault.is_erased(&session(77)).unwrap());
+    vault.replay(&log).unwrap();
+    assert!(vault.is_erased(&session(77)).unwrap() && vault.is_erased(&session(2)).unwrap());
+}
+
+#[test]
+fn openings_expire_by_the_age_of_their_application() {
+    let clock = ManualClock::at(NOW_MS);
+    let mem = MemStore::new();
+    let store: SharedStore = Arc::new(mem);
+    let (mut vault, _) = try_open(&store, &clock).unwrap();
+    insert(&mut vault, 0..10).unwrap();
+    let day = Duration::from_secs(86_400);
+    let retention = Retention {
+        default: Some(day * 180),
+        apps: [("app1".to_owned(), None)].into(),
+    };
+    clock.advance(day * 180);
+    assert_eq!(vault.expire(&retention, &mut |_| Ok(())).unwrap().erased, 0);
+    clock.advance(Duration::from_millis(5));
+    assert_eq!(vault.expire(&retention, &mut |_| Ok(())).unwrap().erased, 3);
+    assert_eq!(present(&vault, 10), [1, 3, 5, 6, 7, 8, 9]);
+    clock.advance(day * 10_000);
+    let mut log = Vec::new();
+    assert_eq!(
+        vault
+            .expire(&retention, &mut noting(&mut log))
+            .unwrap()
+            .erased,
+        2
+    );
+    assert_eq!(log, sessions([6, 8]));
+    assert_eq!(present(&vault, 10), [1, 3, 5, 7, 9]);
+    let shorter = Retention {
+        default: None,
+        apps: [("app1".to_owned(), Some(day))].into(),
+    };
+    assert_eq!(vault.expire(&shorter, &mut |_| Ok(())).unwrap().erased, 5);
+    assert_eq!(
+        insert(&mut vault, 0..10).unwrap(),
+        0,
+        "an expired session does not come back"
+    );
+    let _ = Made::new(0);
+}
