@@ -38,7 +38,7 @@ pub use install::Audited;
 pub use ledger::{LedgerSink, open_sessions_of_ledger};
 pub use pipeline::{
     AuditGate, AuditPipeline, AuditPipelineBuilder, ClockState, CloseReport, Counters, Mode,
-    Monitor, Policy, Status,
+    Monitor, PipelineOptions, Policy, Status,
 };
 pub use sink::{AuditSink, PanickedWrites, RecordClass};
 pub use trail::{FileTrail, Recovered, TrailLine, open_sessions};

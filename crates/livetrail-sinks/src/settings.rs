@@ -6,6 +6,50 @@
 //! A new kind needs these parts: a folder with `settings.rs` (trait `Settings`) and `build.rs`
 //! (trait `Build`), a line of the table at the end of this file, and its feature.
 
+/// Declares the settings of a kind that is a TLS client. `..tls_files,` stands for the keys
+/// `ca_file`, `certificate_file` and `key_file`, at its position among the others. They are plain
+/// fields, so an error has the line and the key, and the list of known keys.
+macro_rules! with_tls_files {
+    (
+        $(#[$struct_meta:meta])*
+        pub struct $name:ident {
+            $($(#[$before_meta:meta])* pub $before:ident: $before_type:ty,)*
+            ..tls_files,
+            $($(#[$after_meta:meta])* pub $after:ident: $after_type:ty,)*
+        }
+    ) => {
+        $(#[$struct_meta])*
+        pub struct $name {
+            $($(#[$before_meta])* pub $before: $before_type,)*
+            /// The authorities to trust, in PEM. `None` means the system's authorities.
+            #[serde(default)]
+            pub ca_file: Option<std::path::PathBuf>,
+            /// Our certificate and its chain, in PEM.
+            #[serde(default)]
+            pub certificate_file: Option<std::path::PathBuf>,
+            /// The key of our certificate, in PEM.
+            #[serde(default)]
+            pub key_file: Option<std::path::PathBuf>,
+            $($(#[$after_meta])* pub $after: $after_type,)*
+        }
+
+        impl $name {
+            /// The files for TLS.
+            pub(crate) fn tls(&self) -> livetrail_settings::TlsFiles<'_> {
+                let (chain, key) = (&self.certificate_file, &self.key_file);
+                let authorities = self.ca_file.as_ref();
+                livetrail_settings::TlsFiles::new(authorities, chain.as_ref(), key.as_ref())
+            }
+
+            /// Resolves the files for TLS relative to this directory.
+            fn resolve_tls(&mut self, base: &std::path::Path) {
+                let own = [&mut self.certificate_file, &mut self.key_file];
+                livetrail_settings::beside(base, own.into_iter().chain([&mut self.ca_file]));
+            }
+        }
+    };
+}
+
 #[path = "file/settings.rs"]
 mod file;
 #[path = "kafka/settings.rs"]
@@ -23,7 +67,6 @@ mod syslog;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use livetrail_clock::Clock;
 use livetrail_replica::{ReplicaOptions, ReplicaOptionsError, ReplicaSink};
@@ -96,24 +139,25 @@ pub struct SinkContext<'a> {
     pub clock: Arc<dyn Clock>,
 }
 
-const fn required() -> bool {
-    true
+/// The defaults of the settings that all kinds have are those of the replicator.
+fn required() -> bool {
+    ReplicaOptions::default().required
 }
 
-const fn patience() -> Span {
-    Span(Duration::from_hours(24))
+fn patience() -> Span {
+    Span(ReplicaOptions::default().patience)
 }
 
-const fn batch_records() -> usize {
-    8_192
+fn batch_records() -> usize {
+    ReplicaOptions::default().batch_records
 }
 
-const fn batch_size() -> ByteSize {
-    ByteSize(4 << 20)
+fn batch_size() -> ByteSize {
+    ByteSize(ReplicaOptions::default().batch_bytes)
 }
 
-const fn attempt_timeout() -> Span {
-    Span(Duration::from_secs(30))
+fn attempt_timeout() -> Span {
+    Span(ReplicaOptions::default().attempt_timeout)
 }
 
 /// The list of kinds: `KIND: SETTINGS, FEATURE;`. The macro makes [`KINDS`], the fields of

@@ -160,8 +160,8 @@ pub use bytes;
 pub use livetrail_audit::{
     AuditAction, AuditError, AuditGate, AuditPipeline, AuditPipelineBuilder, AuditRecord,
     AuditSink, Audited, CloseReport, Counters, FileAuditSink, FileTrail, Mode, Monitor,
-    OpenSession, Outcome, Personal, Policy, RecordClass, Recovered, Refused, SinkError, Status,
-    TrailLine, open_sessions,
+    OpenSession, Outcome, Personal, PipelineOptions, Policy, RecordClass, Recovered, Refused,
+    SinkError, Status, TrailLine, open_sessions,
 };
 #[cfg(feature = "ledger")]
 pub use livetrail_audit::{LedgerSink, open_sessions_of_ledger};

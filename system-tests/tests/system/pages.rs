@@ -306,9 +306,10 @@ struct Table {
 
 impl Table {
     fn add(&mut self, text: &mut String, name: &str, value: &str, unset: bool, comment: &str) {
-        let default = match unset {
-            true => format!("not set (`{value}`)"),
-            false => format!("`{value}`"),
+        let default = match value.strip_suffix(" # default") {
+            Some(default) => format!("`{default}`"),
+            None if unset => format!("not set (`{value}`)"),
+            None => format!("`{value}`"),
         };
         if comment.is_empty() {
             let _ = write!(self.names, "<br>`{name}`");

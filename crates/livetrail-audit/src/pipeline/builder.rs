@@ -9,29 +9,15 @@ use uuid::Uuid;
 
 use super::AuditPipeline;
 use super::intake::Intake;
+use super::options::PipelineOptions;
 use super::policy::{Mode, Policy};
 use super::shared::Shared;
 use super::worker::{self, Worker};
 use crate::error::{AuditError, SinkError};
 use crate::sink::AuditSink;
 
-/// The default number of records in the queue.
-const DEFAULT_CAPACITY: usize = 65_536;
-
 /// The longest queue, which has 1.8 GB of slots.
 const MAX_CAPACITY: usize = 1 << 24;
-
-/// The default number of records of refused attempts per second.
-const REFUSAL_RECORDS_PER_SECOND: u32 = 10;
-
-/// The default interval of heartbeats.
-const HEARTBEAT: Duration = Duration::from_secs(60);
-
-/// The default interval of syncs while records come in and nobody waits for a sync.
-const SYNC_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The default time for closing.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The longest time for dropping.
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
@@ -106,21 +92,22 @@ impl AuditPipelineBuilder {
         let config = Config {
             node: None,
             boot_records: true,
-            heartbeat: Some(HEARTBEAT),
-            sync_interval: Some(SYNC_INTERVAL),
+            heartbeat: None,
+            sync_interval: None,
             recovered: Vec::new(),
             started_detail: None,
-            refusal_records_per_second: REFUSAL_RECORDS_PER_SECOND,
-            close_deadline: CLOSE_DEADLINE,
+            refusal_records_per_second: 0,
+            close_deadline: Duration::ZERO,
             clock_state: None,
         };
-        Self {
+        let builder = Self {
             sink,
-            capacity: DEFAULT_CAPACITY,
+            capacity: 0,
             clock: None,
             sheds: Sheds::default(),
             config,
-        }
+        };
+        builder.options(PipelineOptions::default())
     }
 
     /// A builder without the pipeline's own records and syncs, except reports of losses.
@@ -129,6 +116,23 @@ impl AuditPipelineBuilder {
         builder.config.heartbeat = None;
         builder.config.sync_interval = None;
         builder
+    }
+
+    /// Sets all of these options.
+    #[must_use]
+    pub fn options(self, options: PipelineOptions) -> Self {
+        let PipelineOptions {
+            capacity,
+            heartbeat,
+            sync_interval,
+            refusal_records_per_second,
+            close_deadline,
+        } = options;
+        self.capacity(capacity)
+            .heartbeat(heartbeat)
+            .sync_interval(sync_interval)
+            .refusal_records_per_second(refusal_records_per_second)
+            .close_deadline(close_deadline)
     }
 
     /// Sets the number of records in the queue: 65,536 by default, at most 2^24; 0 means 1.

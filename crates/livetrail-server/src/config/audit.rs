@@ -1,7 +1,6 @@
 //! The section `[audit]`: which records there are, and what a session waits for.
 
-use std::time::Duration;
-
+use livetrail_audit::{Mode, PipelineOptions, Policy};
 use livetrail_settings::{Bounds, Span};
 use serde::Deserialize;
 
@@ -21,14 +20,34 @@ pub(crate) struct Audit {
 
 impl Default for Audit {
     fn default() -> Self {
+        let (of, policy) = (PipelineOptions::default(), Policy::default());
         Self {
-            capacity: 65_536,
-            refusals_per_second: 10,
-            publish: AuditPolicy::Strict,
-            play: AuditPolicy::BestEffort,
-            deadline: Span(Duration::from_secs(2)),
-            heartbeat: Span::secs(60),
+            capacity: of.capacity,
+            refusals_per_second: of.refusal_records_per_second,
+            publish: AuditPolicy::of(policy.publish),
+            play: AuditPolicy::of(policy.play),
+            deadline: Span(policy.deadline),
+            heartbeat: Span(of.heartbeat),
         }
+    }
+}
+
+impl Audit {
+    /// The settings in the form that the pipeline takes.
+    pub(crate) fn options(&self) -> PipelineOptions {
+        let mut options = PipelineOptions::default();
+        options.capacity = self.capacity;
+        options.refusal_records_per_second = self.refusals_per_second;
+        options.heartbeat = self.heartbeat.0;
+        options
+    }
+
+    /// The events for which sessions wait, in the form that the pipeline takes.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy::default()
+            .publish(self.publish.mode())
+            .play(self.play.mode())
+            .deadline(self.deadline.0)
     }
 }
 
@@ -40,6 +59,22 @@ pub(crate) enum AuditPolicy {
     BestEffort,
     /// As soon as its first record is written and synced.
     Strict,
+}
+
+impl AuditPolicy {
+    const fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::BestEffort => Self::BestEffort,
+            Mode::Strict => Self::Strict,
+        }
+    }
+
+    const fn mode(self) -> Mode {
+        match self {
+            Self::BestEffort => Mode::BestEffort,
+            Self::Strict => Mode::Strict,
+        }
+    }
 }
 
 impl Section for Audit {
@@ -55,5 +90,17 @@ impl Section for Audit {
         );
         list.span("deadline", self.deadline, 1, 60);
         list.span("heartbeat", self.heartbeat, 10, DAY_S);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_reach_the_pipeline_unchanged() {
+        let audit = Audit::default();
+        assert_eq!(audit.options(), PipelineOptions::default());
+        assert_eq!(audit.policy(), Policy::default());
     }
 }

@@ -78,3 +78,30 @@ pub(crate) struct ServeOverrides {
     #[arg(long, value_name = "FORMAT", env = "LIVETRAIL_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    use super::*;
+
+    #[test]
+    fn the_help_names_the_defaults() {
+        let config = Config::default();
+        let command = ServeOverrides::augment_args(clap::Command::new("serve"));
+        let format = clap::ValueEnum::to_possible_value(&config.log.format).unwrap();
+        for (flag, default) in [
+            ("data", format!("./{}", config.data.display())),
+            ("rtmp", config.rtmp.listen.to_string()),
+            ("http", config.http.listen.to_string()),
+            ("log", config.log.filter.0),
+            ("log_format", format.get_name().to_owned()),
+        ] {
+            let mut all = command.get_arguments();
+            let arg = all.find(|arg| arg.get_id() == flag).unwrap();
+            let help = arg.get_help().unwrap().to_string();
+            let wanted = format!("[default: {default}]");
+            assert!(help.contains(&wanted), "--{flag}: {help}");
+        }
+    }
+}

@@ -30,7 +30,7 @@ use serde::Deserialize;
 pub(crate) use address::parse as parse_address;
 pub(crate) use api::Api;
 pub(crate) use application::Application;
-pub(crate) use audit::{Audit, AuditPolicy};
+pub(crate) use audit::Audit;
 pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};
 pub(crate) use error::ConfigError;
 pub(crate) use flags::{ConfigFile, ConfigFileAndData, RequiredConfigFile, ServeOverrides};
@@ -43,6 +43,8 @@ pub(crate) use log::{Log, LogFormat};
 pub(crate) use modes::readable_secrets;
 pub(crate) use trail::Trail;
 pub(crate) use types::{LogFilter, NamedSecret};
+
+use crate::trail::Settings;
 
 /// The commented example, which is also the reference. It has every key, and its values are the
 /// defaults.
@@ -74,7 +76,7 @@ pub(crate) struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            node: NodeName("livetrail".to_owned()),
+            node: NodeName(Settings::new(PathBuf::new()).node),
             data: PathBuf::from("livetrail-data"),
             shutdown_timeout: Span::secs(10),
             log: Log::default(),

@@ -1,9 +1,6 @@
 //! `[trail]`: the trail on disk, its retention and its witnesses.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use livetrail_ledger::{LedgerError, MAX_WITNESSES};
 use livetrail_settings::{Bounds, beside};
@@ -51,18 +48,19 @@ impl Witness {
 
 impl Default for Trail {
     fn default() -> Self {
+        let of = Settings::new(PathBuf::new());
         Self {
-            origin: None,
-            signer_key_file: None,
-            cosigner_key_file: None,
-            commit_interval: Span(Duration::from_millis(5)),
-            checkpoint_interval: Span::secs(1),
-            wal_segment_size: ByteSize(64 << 20),
-            reserve_size: ByteSize(64 << 20),
-            retention: None,
-            retention_size: None,
-            witness_interval: Span::secs(10),
-            witness_overdue_after: Span::secs(60),
+            origin: of.origin,
+            signer_key_file: of.signer_key_file,
+            cosigner_key_file: of.cosigner_key_file,
+            commit_interval: Span(of.ledger.commit_interval),
+            checkpoint_interval: Span(of.ledger.checkpoint_interval),
+            wal_segment_size: size(of.ledger.segment_bytes),
+            reserve_size: size(of.ledger.ballast_bytes),
+            retention: of.retention.age.map(Span),
+            retention_size: of.retention.bytes.map(size),
+            witness_interval: Span(of.witness.interval),
+            witness_overdue_after: Span(of.witness.overdue_after),
             witness: Vec::new(),
         }
     }
@@ -160,4 +158,21 @@ impl Section for Trail {
 
 fn bytes(size: ByteSize) -> u64 {
     u64::try_from(size.0).unwrap_or(u64::MAX)
+}
+
+fn size(bytes: u64) -> ByteSize {
+    ByteSize(usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_reach_the_trail_unchanged() {
+        let data = Path::new("data");
+        let settings = Trail::default().settings(data).unwrap();
+        let wanted = Settings::new(data);
+        assert_eq!(format!("{settings:?}"), format!("{wanted:?}"));
+    }
 }

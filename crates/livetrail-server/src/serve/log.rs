@@ -8,7 +8,8 @@ use crate::config::{Log, LogFormat};
 
 /// Sets up the process's log. A second call does nothing.
 pub(crate) fn init(log: &Log) {
-    let filter = EnvFilter::try_new(&log.filter.0).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(&log.filter.0)
+        .unwrap_or_else(|_| EnvFilter::new(Log::default().filter.0));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -12,7 +12,7 @@ mod sinks;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use livetrail_audit::{AuditPipeline, Mode, Policy};
+use livetrail_audit::AuditPipeline;
 use livetrail_engine::{Engine, EngineBuilder};
 use livetrail_gateway::{DenyRules, ListenError};
 use livetrail_http::HttpGateway;
@@ -30,7 +30,7 @@ pub(crate) use sinks::not_built;
 
 use crate::{
     api::{self, Admissions, ApiState, Outcomes, TimedGate},
-    config::{self, AdmissionRule, AuditPolicy, Config, Exchangeable},
+    config::{self, AdmissionRule, Config, Exchangeable},
     trail::{Stopped, Trail},
 };
 
@@ -82,11 +82,9 @@ impl Server {
         let pipeline = Arc::new(
             trail
                 .pipeline()
-                .capacity(config.audit.capacity)
-                .heartbeat(config.audit.heartbeat.0)
+                .options(config.audit.options())
                 .close_deadline(config.shutdown_timeout.0 / 5)
-                .sheds(policy(&config))
-                .refusal_records_per_second(config.audit.refusals_per_second)
+                .sheds(config.audit.policy())
                 .build()?,
         );
         // Sessions that were left open are closed on disk before anything new can happen. A trail
@@ -101,7 +99,7 @@ impl Server {
         trail.keep(&pipeline)?;
         let auth = Arc::new(Exchangeable::new(config.auth.chain()?, &config.api.token));
         let (outcomes, admissions) = (Outcomes::default(), Admissions::default());
-        let gate = pipeline.gate(policy(&config));
+        let gate = pipeline.gate(config.audit.policy());
         let gate = TimedGate::new(gate, clock.clone(), admissions.clone());
         let engine = engine_builder(&config)
             .clock(clock.clone())
@@ -303,17 +301,6 @@ fn engine_builder(config: &Config) -> EngineBuilder {
         .application
         .iter()
         .fold(builder, |builder, app| builder.application(app.spec()))
-}
-
-fn policy(config: &Config) -> Policy {
-    let mode = |policy| match policy {
-        AuditPolicy::BestEffort => Mode::BestEffort,
-        AuditPolicy::Strict => Mode::Strict,
-    };
-    Policy::default()
-        .publish(mode(config.audit.publish))
-        .play(mode(config.audit.play))
-        .deadline(config.audit.deadline.0)
 }
 
 #[cfg(test)]

@@ -2,49 +2,43 @@
 
 use std::path::{Path, PathBuf};
 
-use livetrail_settings::{Secret, TlsFiles, beside};
+use livetrail_settings::{Secret, beside};
 use serde::Deserialize;
 
 use crate::settings::Settings;
 
-/// A partition of a topic, and how to log in.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kafka {
-    /// The brokers to ask first, each as `HOST:PORT`.
-    pub brokers: Vec<String>,
-    /// The name of the topic.
-    pub topic: String,
-    /// The partition. `None` means partition 0.
-    #[serde(default)]
-    pub partition: Option<u16>,
-    /// The user who logs in. `None` means no login.
-    #[serde(default)]
-    pub user: Option<String>,
-    /// The file with the user's password.
-    #[serde(default)]
-    pub password_file: Option<PathBuf>,
-    /// The environment variable with the user's password.
-    #[serde(default)]
-    pub password_env: Option<String>,
-    /// How the user logs in.
-    #[serde(default)]
-    pub sasl: SaslMechanism,
-    /// Whether TLS is used. `None` means that it is used if any setting of TLS is given.
-    #[serde(default)]
-    pub tls: Option<bool>,
-    /// The authorities to trust, in PEM. `None` means the system's authorities.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// Our certificate and its chain, in PEM.
-    #[serde(default)]
-    pub certificate_file: Option<PathBuf>,
-    /// The key of our certificate, in PEM.
-    #[serde(default)]
-    pub key_file: Option<PathBuf>,
-    /// Weaknesses that are accepted, although the topic can lose records by them.
-    #[serde(default)]
-    pub accept: Vec<Weakness>,
+with_tls_files! {
+    /// A partition of a topic, and how to log in.
+    #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Kafka {
+        /// The brokers to ask first, each as `HOST:PORT`.
+        pub brokers: Vec<String>,
+        /// The name of the topic.
+        pub topic: String,
+        /// The partition. `None` means partition 0.
+        #[serde(default)]
+        pub partition: Option<u16>,
+        /// The user who logs in. `None` means no login.
+        #[serde(default)]
+        pub user: Option<String>,
+        /// The file with the user's password.
+        #[serde(default)]
+        pub password_file: Option<PathBuf>,
+        /// The environment variable with the user's password.
+        #[serde(default)]
+        pub password_env: Option<String>,
+        /// How the user logs in.
+        #[serde(default)]
+        pub sasl: SaslMechanism,
+        /// Whether TLS is used. `None` means that it is used if any setting of TLS is given.
+        #[serde(default)]
+        pub tls: Option<bool>,
+        ..tls_files,
+        /// Weaknesses that are accepted, although the topic can lose records by them.
+        #[serde(default)]
+        pub accept: Vec<Weakness>,
+    }
 }
 
 /// How a user is logged in.
@@ -91,24 +85,12 @@ impl Kafka {
             .file(self.password_file.as_deref())
             .variable(self.password_env.as_deref())
     }
-
-    /// The files for TLS.
-    pub(crate) fn tls(&self) -> TlsFiles<'_> {
-        let (chain, key) = (&self.certificate_file, &self.key_file);
-        TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())
-    }
 }
 
 impl Settings for Kafka {
     fn resolve(&mut self, base: &Path) {
-        let Self {
-            password_file,
-            ca_file,
-            certificate_file,
-            key_file,
-            ..
-        } = self;
-        beside(base, [password_file, ca_file, certificate_file, key_file]);
+        beside(base, [&mut self.password_file]);
+        self.resolve_tls(base);
     }
 
     fn problem(&self) -> Option<String> {

@@ -2,38 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
-use livetrail_settings::{Secret, SecretText, TlsFiles, beside};
+use livetrail_settings::{Secret, SecretText, beside};
 use serde::Deserialize;
 
 use crate::settings::Settings;
 
-/// A collector of OpenTelemetry.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Otlp {
-    /// The collector's URL.
-    pub endpoint: String,
-    /// Whether the sink may send to another machine without TLS.
-    #[serde(default)]
-    pub insecure: bool,
-    /// The authorities to trust, in PEM. `None` means the system's authorities.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// Our certificate and its chain, in PEM.
-    #[serde(default)]
-    pub certificate_file: Option<PathBuf>,
-    /// The key of our certificate, in PEM.
-    #[serde(default)]
-    pub key_file: Option<PathBuf>,
-    /// The compression of requests.
-    #[serde(default)]
-    pub compression: Compression,
-    /// `service.name` of the resource.
-    #[serde(default = "service_name")]
-    pub service_name: String,
-    /// Headers of each request.
-    #[serde(default)]
-    pub header: Vec<Header>,
+/// The default of the resource's `service.name`.
+pub(crate) const DEFAULT_SERVICE_NAME: &str = "livetrail";
+
+with_tls_files! {
+    /// A collector of OpenTelemetry.
+    #[derive(Debug, Clone, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Otlp {
+        /// The collector's URL.
+        pub endpoint: String,
+        /// Whether the sink may send to another machine without TLS.
+        #[serde(default)]
+        pub insecure: bool,
+        ..tls_files,
+        /// The compression of requests.
+        #[serde(default)]
+        pub compression: Compression,
+        /// `service.name` of the resource.
+        #[serde(default = "service_name")]
+        pub service_name: String,
+        /// Headers of each request.
+        #[serde(default)]
+        pub header: Vec<Header>,
+    }
 }
 
 /// The compression of requests.
@@ -65,15 +62,7 @@ pub struct Header {
 }
 
 fn service_name() -> String {
-    "livetrail".to_owned()
-}
-
-impl Otlp {
-    /// The files for TLS.
-    pub(crate) fn tls(&self) -> TlsFiles<'_> {
-        let (chain, key) = (&self.certificate_file, &self.key_file);
-        TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())
-    }
+    DEFAULT_SERVICE_NAME.to_owned()
 }
 
 impl Header {
@@ -88,15 +77,9 @@ impl Header {
 
 impl Settings for Otlp {
     fn resolve(&mut self, base: &Path) {
-        let Self {
-            ca_file,
-            certificate_file,
-            key_file,
-            header,
-            ..
-        } = self;
-        beside(base, [ca_file, certificate_file, key_file]);
-        beside(base, header.iter_mut().map(|header| &mut header.value_file));
+        let values = self.header.iter_mut().map(|header| &mut header.value_file);
+        beside(base, values);
+        self.resolve_tls(base);
     }
 
     fn problem(&self) -> Option<String> {

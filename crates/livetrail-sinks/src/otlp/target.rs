@@ -9,6 +9,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::SinksError;
+use crate::settings::{Compression, DEFAULT_SERVICE_NAME};
 use crate::tls;
 
 /// The form of a valid endpoint.
@@ -70,8 +71,8 @@ impl OtlpTarget {
             ca_file: None,
             certificate: None,
             headers: Vec::new(),
-            compresses: true,
-            service_name: "livetrail".to_owned(),
+            compresses: Compression::default() == Compression::Gzip,
+            service_name: DEFAULT_SERVICE_NAME.to_owned(),
         })
     }
 

@@ -2,33 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
-use livetrail_settings::{Secret, SecretText, TlsFiles, beside};
+use livetrail_settings::{Secret, SecretText, beside};
 use serde::Deserialize;
 
 use crate::settings::Settings;
 
-/// A table of PostgreSQL. Its address is a secret, given in one of three ways.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Postgres {
-    /// The address itself.
-    #[serde(default)]
-    pub url: Option<SecretText>,
-    /// The file with the address.
-    #[serde(default)]
-    pub url_file: Option<PathBuf>,
-    /// The environment variable with the address.
-    #[serde(default)]
-    pub url_env: Option<String>,
-    /// The authorities to trust, in PEM. `None` means the system's authorities.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// Our certificate and its chain, in PEM.
-    #[serde(default)]
-    pub certificate_file: Option<PathBuf>,
-    /// The key of our certificate, in PEM.
-    #[serde(default)]
-    pub key_file: Option<PathBuf>,
+with_tls_files! {
+    /// A table of PostgreSQL. Its address is a secret, given in one of three ways.
+    #[derive(Debug, Clone, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Postgres {
+        /// The address itself.
+        #[serde(default)]
+        pub url: Option<SecretText>,
+        /// The file with the address.
+        #[serde(default)]
+        pub url_file: Option<PathBuf>,
+        /// The environment variable with the address.
+        #[serde(default)]
+        pub url_env: Option<String>,
+        ..tls_files,
+    }
 }
 
 impl Postgres {
@@ -39,25 +33,12 @@ impl Postgres {
             .file(self.url_file.as_deref())
             .variable(self.url_env.as_deref())
     }
-
-    /// The files for TLS.
-    pub(crate) fn tls(&self) -> TlsFiles<'_> {
-        let (chain, key) = (&self.certificate_file, &self.key_file);
-        TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())
-    }
 }
 
 impl Settings for Postgres {
     fn resolve(&mut self, base: &Path) {
-        let Self {
-            url: _,
-            url_file,
-            url_env: _,
-            ca_file,
-            certificate_file,
-            key_file,
-        } = self;
-        beside(base, [url_file, ca_file, certificate_file, key_file]);
+        beside(base, [&mut self.url_file]);
+        self.resolve_tls(base);
     }
 
     fn problem(&self) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use livetrail_settings::{Bounds, TlsFiles, beside};
+use livetrail_settings::Bounds;
 use serde::Deserialize;
 
 use crate::settings::Settings;
@@ -16,39 +16,33 @@ pub const DEFAULT_ENTERPRISE: u32 = 32_473;
 /// The largest facility, which is local use 7.
 pub(crate) const MAX_FACILITY: u8 = 23;
 
-/// A receiver of syslog.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Syslog {
-    /// The address: `HOST`, `HOST:PORT` or `[IPv6]:PORT`.
-    pub address: String,
-    /// The transport of messages.
-    #[serde(default)]
-    pub transport: Transport,
-    /// Whether the sink may send to another machine without TLS.
-    #[serde(default)]
-    pub insecure: bool,
-    /// The name in the receiver's certificate. `None` means the name in the address.
-    #[serde(default)]
-    pub server_name: Option<String>,
-    /// The authorities to trust, in PEM. `None` means the system's authorities.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// Our certificate and its chain, in PEM.
-    #[serde(default)]
-    pub certificate_file: Option<PathBuf>,
-    /// The key of our certificate, in PEM.
-    #[serde(default)]
-    pub key_file: Option<PathBuf>,
-    /// Whether the end of a connection without `close_notify` counts as an orderly end.
-    #[serde(default)]
-    pub accept_plain_close: bool,
-    /// The facility, 0 to 23.
-    #[serde(default = "facility")]
-    pub facility: u8,
-    /// The enterprise number in the name of the structured data.
-    #[serde(default = "enterprise")]
-    pub enterprise: u32,
+with_tls_files! {
+    /// A receiver of syslog.
+    #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Syslog {
+        /// The address: `HOST`, `HOST:PORT` or `[IPv6]:PORT`.
+        pub address: String,
+        /// The transport of messages.
+        #[serde(default)]
+        pub transport: Transport,
+        /// Whether the sink may send to another machine without TLS.
+        #[serde(default)]
+        pub insecure: bool,
+        /// The name in the receiver's certificate. `None` means the name in the address.
+        #[serde(default)]
+        pub server_name: Option<String>,
+        ..tls_files,
+        /// Whether the end of a connection without `close_notify` counts as an orderly end.
+        #[serde(default)]
+        pub accept_plain_close: bool,
+        /// The facility, 0 to 23.
+        #[serde(default = "facility")]
+        pub facility: u8,
+        /// The enterprise number in the name of the structured data.
+        #[serde(default = "enterprise")]
+        pub enterprise: u32,
+    }
 }
 
 /// The transport of messages.
@@ -70,23 +64,9 @@ const fn enterprise() -> u32 {
     DEFAULT_ENTERPRISE
 }
 
-impl Syslog {
-    /// The files for TLS.
-    pub(crate) fn tls(&self) -> TlsFiles<'_> {
-        let (chain, key) = (&self.certificate_file, &self.key_file);
-        TlsFiles::new(self.ca_file.as_ref(), chain.as_ref(), key.as_ref())
-    }
-}
-
 impl Settings for Syslog {
     fn resolve(&mut self, base: &Path) {
-        let Self {
-            ca_file,
-            certificate_file,
-            key_file,
-            ..
-        } = self;
-        beside(base, [ca_file, certificate_file, key_file]);
+        self.resolve_tls(base);
     }
 
     fn problem(&self) -> Option<String> {
