@@ -4,6 +4,7 @@
 //! A failure names the rule, the place, and how to mend it.
 
 mod crates;
+mod facade;
 mod files;
 pub(crate) mod graph;
 mod links;
@@ -92,6 +93,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Broken>> {
     let workspace =
         std::fs::read_to_string(root.join("Cargo.toml")).context("cannot read Cargo.toml")?;
     broken.extend(crates::check(&graph));
+    broken.extend(facade::check(&tree_of_facade(root)?));
     for member in graph.members() {
         let manifest = std::fs::read_to_string(&member.manifest)
             .with_context(|| format!("cannot read {}", member.manifest))?;
@@ -152,6 +154,18 @@ fn metadata(folder: &Path) -> Result<String> {
         Command::new(cargo)
             .args(["metadata", "--format-version", "1", "--locked"])
             .current_dir(folder),
+    )
+}
+
+/// What the facade with all of its features links.
+fn tree_of_facade(root: &Path) -> Result<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = "tree --locked --all-features --edges normal --prefix depth --format {p}";
+    read(
+        Command::new(cargo)
+            .args(arguments.split(' '))
+            .args(["--package", facade::FACADE])
+            .current_dir(root),
     )
 }
 
