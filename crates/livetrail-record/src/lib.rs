@@ -70,7 +70,7 @@ pub use fuzz::{fuzz_canonical, fuzz_disclosure, fuzz_line, fuzz_opening};
 pub use line::{encode_line, encode_line_into, parse_line};
 pub use machine::{
     BootEnd, BootSummary, Finding, LossCounts, OpenSession, Rule, SessionKind, TrailChecker,
-    TrailReport,
+    TrailReport, UuidHash, UuidMap,
 };
 pub use personal::{
     Disclosure, MAX_FIELD_NAME_BYTES, MAX_OPENING_BYTES, MAX_OPENING_FIELDS, MAX_VALUE_BYTES,

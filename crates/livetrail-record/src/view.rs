@@ -170,6 +170,9 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    /// Skips this text if it comes next. Most fields of the table are absent from an entry. Inlined
+    /// with a literal, the test for one of them is a comparison of two words.
+    #[inline(always)]
     fn has(&mut self, literal: &str) -> bool {
         match self.rest.strip_prefix(literal) {
             Some(rest) => {
@@ -180,6 +183,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline(always)]
     fn text_of(&mut self, key: &str) -> Option<Option<&'a str>> {
         if self.has(key) {
             self.text().map(Some)
@@ -188,6 +192,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline(always)]
     fn integer_of(&mut self, key: &str) -> Option<Option<u64>> {
         if self.has(key) {
             self.integer().map(Some)
@@ -196,6 +201,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline(always)]
     fn uuid_of(&mut self, key: &str) -> Option<Option<Uuid>> {
         if self.has(key) {
             uuid(self.text()?).map(Some)
@@ -204,6 +210,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline(always)]
     fn nonce_of(&mut self, key: &str) -> Option<Option<&'a str>> {
         if self.has(key) {
             let text = self.text()?;
@@ -221,22 +228,49 @@ impl<'a> Cursor<'a> {
         Some(text)
     }
 
+    #[inline(never)]
     fn integer(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        let mut digits = 0_usize;
-        for byte in self.rest.bytes() {
+        let bytes = self.rest.as_bytes();
+        let (mut number, mut digits) = (0, 0);
+        // Times and totals have at least eight digits.
+        if let Some(eight) = bytes.first_chunk().and_then(eight_digits) {
+            (number, digits) = (eight, 8);
+        }
+        for byte in bytes.iter().skip(digits) {
             let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
+            if digit > 9 || digits > MAX_DIGITS {
                 break;
             }
             digits = digits.saturating_add(1);
-            number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+            // At most 17 digits, which do not overflow.
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
         }
         let (text, after) = self.rest.split_at_checked(digits)?;
         let canonical = digits == 1 || (digits > 1 && !text.starts_with('0'));
         self.rest = after;
         (canonical && number <= MAX_INTEGER).then_some(number)
     }
+}
+
+/// The digits of [`MAX_INTEGER`].
+const MAX_DIGITS: usize = 16;
+
+/// The number that eight decimal digits spell. Adds neighbours in three steps: digits, pairs, and
+/// groups of four.
+fn eight_digits(text: &[u8; 8]) -> Option<u64> {
+    const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0xf0; 8]);
+    const SIXES: u64 = u64::from_le_bytes([6; 8]);
+    let word = u64::from_le_bytes(*text);
+    let digits = word ^ ZEROS;
+    // A byte below 10 stays below 16 when six are added; no byte carries into the next one.
+    if digits & HIGH != 0 || digits.wrapping_add(SIXES) & HIGH != 0 {
+        return None;
+    }
+    // The first digit is in the lowest byte, and counts most.
+    let pairs = digits.wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
+    Some(fours.wrapping_mul(10_000 << 32 | 1) >> 32)
 }
 
 /// Number of bytes before the first byte that ends a plain string: a quote, a backslash or a
@@ -358,10 +392,31 @@ fn is_nonce(text: &str) -> bool {
     else {
         return false;
     };
-    let wrong = |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
-    // The loop tests all digits without stopping, so that many are tested at a time.
+    // The loop tests all digits without stopping.
     matches!(last, b'A' | b'Q' | b'g' | b'w')
-        && !digits.iter().fold(false, |any, byte| any | wrong(byte))
+        && digits.iter().fold(0, |all, byte| all | not_base64(*byte)) == 0
+}
+
+/// 0 for each digit of base64, and 1 for any other byte.
+const NOT_BASE64: [u8; 256] = {
+    let mut table = [1; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        #[expect(clippy::indexing_slicing, reason = "a constant: it would not compile")]
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/') {
+            table[byte as usize] = 0;
+        }
+        byte = byte.wrapping_add(1);
+    }
+    table
+};
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the table has a place for every byte"
+)]
+const fn not_base64(byte: u8) -> u8 {
+    NOT_BASE64[byte as usize]
 }
 
 #[cfg(test)]
@@ -462,6 +517,29 @@ mod tests {
         ) {
             let slow = bytes.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(bytes.len());
             prop_assert_eq!(unescaped(&bytes), slow);
+        }
+
+        #[test]
+        fn integers_are_read_as_in_general(
+            number in prop_oneof![any::<u64>(), 0..=MAX_INTEGER, (0..17_u32).prop_map(|n| 10_u64.pow(n))],
+            zeros in 0..3_usize,
+            at in 0..24_usize,
+            byte in prop_oneof![any::<u8>(), b'.'..=b'@'],
+        ) {
+            let text = format!("{}{number}", "0".repeat(zeros));
+            agree(format!(r#"{{"action":"heartbeat","app":"","ts_ms":{text},"v":1}}"#).as_bytes());
+            let mut bytes = format!(r#"{{"action":"heartbeat","app":"","ts_ms":{number},"v":1}}"#).into_bytes();
+            bytes[39 + at.min(7)] = byte;
+            agree(&bytes);
+        }
+
+        #[test]
+        fn eight_digits_are_the_number_that_they_spell(number in 0..100_000_000_u64, at in 0..8_usize, byte in any::<u8>()) {
+            let mut text: [u8; 8] = format!("{number:08}").into_bytes().try_into().unwrap();
+            prop_assert_eq!(eight_digits(&text), Some(number));
+            text[at] = byte;
+            let slow = std::str::from_utf8(&text).ok().filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
+            prop_assert_eq!(eight_digits(&text), slow.map(|t| t.parse().unwrap()));
         }
 
         #[test]

@@ -1,11 +1,12 @@
 //! Checks the meaning of records: sessions, boots, losses, heartbeats, and actions of operators.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use livetrail_record::{
     AuditAction, AuditRecord, BootEnd, Finding as Broken, Reason, Rule, TrailChecker, TrailReport,
-    Uuid, Value,
+    Uuid, UuidMap, Value,
 };
 use livetrail_tlog::{Hash, KeyId, TreeHead, VerifiedCheckpoint, VerifierKey};
 
@@ -56,7 +57,7 @@ pub(crate) struct Trail {
     shifts: Vec<(u64, u64)>,
     /// Entries were removed before those that this checker gets.
     after_gap: bool,
-    boots: HashMap<Uuid, BootState>,
+    boots: UuidMap<BootState>,
     crash_closed: HashSet<Uuid>,
     /// Holds on record that were not lifted: the first entry that each keeps.
     holds: HashMap<String, u64>,
@@ -120,7 +121,7 @@ impl Trail {
             fed: 0,
             shifts: Vec::new(),
             after_gap: false,
-            boots: HashMap::new(),
+            boots: UuidMap::default(),
             crash_closed: HashSet::new(),
             holds: HashMap::new(),
             newest: None,
@@ -400,20 +401,25 @@ impl Trail {
         self.newest = Some((record.ts_ms, record.action == AuditAction::ServerStopped));
         let Some(id) = record.boot else { return };
         let after_gap = self.after_gap;
-        // Between boots no second clock shows how much time passed; only a step back is visible.
-        if !self.boots.contains_key(&id)
-            && before
-                .is_some_and(|(last_ms, _)| record.ts_ms.saturating_add(CLOCK_STEP_MS) < last_ms)
-        {
-            self.sums.clock_steps = self.sums.clock_steps.saturating_add(1);
-        }
-        let boot = self.boots.entry(id).or_insert_with(|| BootState {
-            begins_at: (after_gap && record.action != AuditAction::ServerStarted)
-                .then_some(record.seq.unwrap_or(0)),
-            next_seq: record.seq.unwrap_or(0),
-            last: None,
-            stepped: false,
-        });
+        let boot = match self.boots.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                // Between boots no second clock shows how much time passed; only a step back is
+                // visible.
+                if before.is_some_and(|(last_ms, _)| {
+                    record.ts_ms.saturating_add(CLOCK_STEP_MS) < last_ms
+                }) {
+                    self.sums.clock_steps = self.sums.clock_steps.saturating_add(1);
+                }
+                new.insert(BootState {
+                    begins_at: (after_gap && record.action != AuditAction::ServerStarted)
+                        .then_some(record.seq.unwrap_or(0)),
+                    next_seq: record.seq.unwrap_or(0),
+                    last: None,
+                    stepped: false,
+                })
+            }
+        };
         if record.seq != Some(boot.next_seq) {
             self.irregular = self.irregular.saturating_add(1);
         }
@@ -459,15 +465,15 @@ impl Trail {
                 | AuditAction::PlayDenied
         );
         let made_ms = record.session.filter(|_| opens).and_then(made_ms);
-        let stepped = record
-            .boot
-            .and_then(|boot| self.boots.get(&boot))
-            .is_none_or(|boot| boot.stepped);
         let (Some(session), Some(made_ms)) = (record.session, made_ms) else {
             return;
         };
         let age_ms = record.ts_ms.saturating_sub(made_ms);
-        if stepped || age_ms <= MAX_ID_AGE_MS {
+        if age_ms <= MAX_ID_AGE_MS {
+            return;
+        }
+        let boot = record.boot.and_then(|boot| self.boots.get(&boot));
+        if boot.is_none_or(|boot| boot.stepped) {
             return;
         }
         let text = format!(

@@ -160,7 +160,7 @@ impl Check<'_> {
     }
 
     /// Processes the next bundle. Returns `false` when the tree cannot be computed further.
-    fn bundle(&mut self, mut scanned: Scanned, head: TreeHead, tree: &mut Tree<'_>) -> bool {
+    fn bundle(&mut self, scanned: &mut Scanned, head: TreeHead, tree: &mut Tree<'_>) -> bool {
         if let Some((tile, at)) = scanned.disputed.take() {
             let finding = scanned.disagreement(at, tree.head_with(&scanned.hashes) == head);
             scanned.findings.push(finding);
@@ -173,10 +173,10 @@ impl Check<'_> {
             .figures
             .bytes
             .saturating_add(u64::try_from(scanned.bytes).unwrap_or(u64::MAX));
-        for finding in scanned.findings {
+        for finding in scanned.findings.drain(..) {
             self.found.findings.add(finding);
         }
-        if let Some(problem) = scanned.problem {
+        if let Some(problem) = scanned.problem.take() {
             self.found.problems.push(problem);
             return false;
         }
@@ -192,7 +192,7 @@ impl Check<'_> {
             self.trail.gap(&mut self.found.findings);
         }
         let known = self.trail.rotations.len();
-        for (index, record) in (first..).zip(&scanned.records) {
+        for (index, record) in (first..).zip(scanned.records.iter()) {
             if let Some(record) = record {
                 self.figures.records = self.figures.records.saturating_add(1);
                 self.trail.feed(index, record, &mut self.found.findings);
@@ -209,7 +209,7 @@ impl Check<'_> {
             self.check_older(head);
         }
         tree.push(
-            scanned.hashes,
+            std::mem::take(&mut scanned.hashes),
             scanned.root,
             &mut self.found.findings,
             &mut self.found.problems,

@@ -8,17 +8,23 @@
 
 mod boot;
 mod finding;
+mod ids;
 mod report;
+mod session;
 mod snapshot;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use uuid::Uuid;
 
 use self::boot::{Boot, Orphan};
 pub use self::boot::{BootEnd, BootSummary, LossCounts};
 pub use self::finding::{Finding, Rule};
+use self::ids::UuidSet;
+pub use self::ids::{UuidHash, UuidMap};
 pub use self::report::{OpenSession, SessionKind, TrailReport};
+use self::session::Session;
 use crate::action::{AuditAction, SessionRole};
 use crate::fields::AuditRecord;
 use crate::reason::{Outcome, Reason};
@@ -50,12 +56,12 @@ pub struct TrailChecker {
     index: u64,
     findings_total: u64,
     closed_sessions: u64,
-    sessions: HashMap<Uuid, OpenSession>,
-    recent: HashSet<Uuid>,
+    sessions: UuidMap<Session>,
+    recent: UuidSet,
     recent_order: VecDeque<Uuid>,
-    boots: HashMap<Uuid, Boot>,
+    boots: UuidMap<Boot>,
     ended: Vec<BootSummary>,
-    ended_ids: HashSet<Uuid>,
+    ended_ids: UuidSet,
     /// For each node, the sessions that a crash left open and that the next boot has not yet
     /// closed.
     crashed: BTreeMap<Option<String>, HashSet<Uuid>>,
@@ -77,12 +83,12 @@ impl TrailChecker {
             index: 0,
             findings_total: 0,
             closed_sessions: 0,
-            sessions: HashMap::new(),
-            recent: HashSet::new(),
+            sessions: UuidMap::default(),
+            recent: UuidSet::default(),
             recent_order: VecDeque::new(),
-            boots: HashMap::new(),
+            boots: UuidMap::default(),
             ended: Vec::new(),
-            ended_ids: HashSet::new(),
+            ended_ids: UuidSet::default(),
             crashed: BTreeMap::new(),
         }
     }
@@ -148,7 +154,8 @@ impl TrailChecker {
             self.end_boot(boot, BootEnd::Running, &mut found);
         }
         let findings = self.count(found);
-        let mut open: Vec<OpenSession> = self.sessions.into_values().collect();
+        let open = self.sessions.iter();
+        let mut open: Vec<OpenSession> = open.map(|(id, session)| session.report(*id)).collect();
         open.sort_unstable_by_key(|session| session.index);
         self.ended.sort_by_key(|boot| boot.first_index);
         let report = TrailReport {
@@ -229,9 +236,9 @@ impl TrailChecker {
             self.end_boot(boot, BootEnd::Crashed, found);
             let left = self
                 .sessions
-                .values()
-                .filter(|s| s.boot == Some(boot))
-                .map(|s| s.session);
+                .iter()
+                .filter(|(_, session)| session.boot == Some(boot))
+                .map(|(id, _)| *id);
             self.crashed.entry(node.cloned()).or_default().extend(left);
         }
     }
@@ -241,15 +248,15 @@ impl TrailChecker {
         let Some(left) = self.crashed.remove(&node.cloned()) else {
             return;
         };
-        let mut left: Vec<OpenSession> = left
+        let mut left: Vec<(Uuid, Session)> = left
             .iter()
-            .filter_map(|session| self.sessions.remove(session))
+            .filter_map(|id| self.sessions.remove_entry(id))
             .collect();
-        left.sort_unstable_by_key(|session| session.index);
-        for session in left {
-            let at = At::session(self.index, session.boot, session.session);
+        left.sort_unstable_by_key(|(_, session)| session.index);
+        for (id, session) in left {
+            let at = At::session(self.index, session.boot, id);
             found.add(at, Rule::CrashLeftOpen);
-            self.remember(session.session);
+            self.remember(id);
         }
     }
 
@@ -259,12 +266,12 @@ impl TrailChecker {
         };
         // The sessions are in the trail's order, so that the same trail always gives the same
         // findings in the same order. The map has no such order.
-        let of_boot = self.sessions.values_mut().filter(|s| s.boot == Some(id));
-        let mut of_boot: Vec<&mut OpenSession> = of_boot.collect();
-        of_boot.sort_unstable_by_key(|session| (session.index, session.session));
+        let of_boot = self.sessions.iter_mut().filter(|(_, s)| s.boot == Some(id));
+        let mut of_boot: Vec<(&Uuid, &mut Session)> = of_boot.collect();
+        of_boot.sort_unstable_by_key(|(id, session)| (session.index, **id));
         let mut open = Vec::with_capacity(of_boot.len());
-        for session in of_boot {
-            if let Some(orphan) = session.missing_start.take() {
+        for (session_id, session) in of_boot {
+            if let Some(orphan) = session.take_missing_start() {
                 boot.missing_start(
                     Orphan {
                         kind: session.kind,
@@ -273,7 +280,7 @@ impl TrailChecker {
                     found,
                 );
             }
-            let at = At::session(self.index, Some(id), session.session);
+            let at = At::session(self.index, Some(id), *session_id);
             let seq = session.seq.unwrap_or_default();
             open.push(Orphan {
                 at,
@@ -350,39 +357,14 @@ impl TrailChecker {
         found: &mut Found,
     ) {
         let at = self.at(record);
-        if self.sessions.contains_key(&session) {
-            found.add(at, Rule::StartedTwice);
-            return;
-        }
-        if self.recent.contains(&session) {
-            found.add(at, Rule::OpenedAgain);
-            return;
-        }
-        self.sessions
-            .insert(session, self.opened(session, kind, record));
-    }
-
-    fn opened(
-        &self,
-        session: Uuid,
-        kind: Option<SessionKind>,
-        record: &AuditRecord,
-    ) -> OpenSession {
-        OpenSession {
-            session,
-            kind,
-            app: record.app.clone(),
-            stream: record.stream.clone(),
-            boot: record.boot,
-            node: record.node.clone(),
-            ts_ms: record.ts_ms,
-            protocol: record.protocol.clone(),
-            principal: record.principal.clone(),
-            peer: record.peer.clone(),
-            index: self.index,
-            seq: record.seq,
-            due: None,
-            missing_start: None,
+        match self.sessions.entry(session) {
+            Entry::Occupied(_) => found.add(at, Rule::StartedTwice),
+            Entry::Vacant(_) if self.recent.contains(&session) => {
+                found.add(at, Rule::OpenedAgain);
+            }
+            Entry::Vacant(free) => {
+                free.insert(Session::new(self.index, kind, record));
+            }
         }
     }
 
@@ -401,7 +383,7 @@ impl TrailChecker {
             self.close(session);
             return;
         };
-        if let Some(orphan) = open.missing_start.take() {
+        if let Some(orphan) = open.take_missing_start() {
             self.missing_start(
                 Orphan {
                     kind: Some(kind),
@@ -410,14 +392,12 @@ impl TrailChecker {
                 found,
             );
         }
-        let same_stream =
-            open.stream.is_none() || record.stream.is_none() || open.stream == record.stream;
-        if open.app != record.app || !same_stream {
-            let name = |app: &str, stream: &Option<String>| {
-                format!("{app}/{}", stream.as_deref().unwrap_or("-"))
-            };
-            let opened = name(&open.app, &open.stream);
-            let found_here = name(&record.app, &record.stream);
+        let stream = record.stream.as_deref();
+        let same_stream = open.stream().is_none() || stream.is_none() || open.stream() == stream;
+        if open.app() != record.app || !same_stream {
+            let name = |app: &str, stream: Option<&str>| format!("{app}/{}", stream.unwrap_or("-"));
+            let opened = name(open.app(), open.stream());
+            let found_here = name(&record.app, stream);
             found.add(
                 at,
                 Rule::WrongStream {
@@ -437,11 +417,12 @@ impl TrailChecker {
             found.add(at, Rule::WrongKind);
         }
         // An inferred last record cannot know the reason.
-        if let Some(due) = open.due
-            && record.reason.as_ref() != Some(&due)
+        if let Some(due) = open.due()
+            && record.reason.as_ref() != Some(due)
             && !record.inferred
         {
-            found.add(at, Rule::WrongEnd { expected: due });
+            let expected = due.clone();
+            found.add(at, Rule::WrongEnd { expected });
         }
         self.close(session);
     }
@@ -460,10 +441,8 @@ impl TrailChecker {
                 return;
             }
             // The session is known from here on.
-            let opened = OpenSession {
-                missing_start,
-                ..self.opened(session, kind, record)
-            };
+            let mut opened = Session::new(self.index, kind, record);
+            opened.set_missing_start(missing_start);
             self.sessions.insert(session, opened);
         }
         let Some(open) = self.sessions.get_mut(&session) else {
@@ -477,8 +456,8 @@ impl TrailChecker {
         }
         open.kind = open.kind.or(kind);
         match record.action {
-            AuditAction::SubscriberEvicted => open.due = Some(Reason::Evicted),
-            AuditAction::StreamReaped => open.due = Some(Reason::Idle),
+            AuditAction::SubscriberEvicted => open.set_due(Reason::Evicted),
+            AuditAction::StreamReaped => open.set_due(Reason::Idle),
             _ => {}
         }
     }

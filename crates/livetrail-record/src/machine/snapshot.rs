@@ -15,7 +15,7 @@ use std::hash::Hash;
 use uuid::Uuid;
 
 use super::boot::{Boot, BootEnd, BootSummary, Loss, LossCounts, Orphan};
-use super::{At, OpenSession, SessionKind, TrailChecker};
+use super::{At, OpenSession, SessionKind, TrailChecker, UuidSet};
 use crate::error::RecordError;
 use crate::personal::Personal;
 use crate::reason::Reason;
@@ -35,9 +35,11 @@ impl TrailChecker {
         self.index.put(&mut out);
         self.findings_total.put(&mut out);
         self.closed_sessions.put(&mut out);
-        let mut sessions: Vec<&OpenSession> = self.sessions.values().collect();
+        let sessions = self.sessions.iter();
+        let mut sessions: Vec<OpenSession> =
+            sessions.map(|(id, session)| session.report(*id)).collect();
         sessions.sort_unstable_by_key(|session| (session.index, session.session));
-        put_all(sessions, &mut out);
+        put_all(&sessions, &mut out);
         put_all(&self.recent_order, &mut out);
         let mut boots: Vec<&Boot> = self.boots.values().collect();
         boots.sort_unstable_by_key(|boot| (boot.summary.first_index, boot.summary.boot));
@@ -82,13 +84,14 @@ impl TrailChecker {
             ..Self::new()
         };
         let sessions: Vec<OpenSession> = get_all(from)?;
-        checker.sessions = sessions.into_iter().map(|s| (s.session, s)).collect();
+        let sessions = sessions.into_iter();
+        checker.sessions = sessions.map(|open| (open.session, open.into())).collect();
         checker.recent_order = get_all::<Uuid, VecDeque<_>>(from)?;
         checker.recent = checker.recent_order.iter().copied().collect();
         let boots: Vec<Boot> = get_all(from)?;
         checker.boots = boots.into_iter().map(|b| (b.summary.boot, b)).collect();
         checker.ended = get_all(from)?;
-        checker.ended_ids = get_all::<Uuid, HashSet<_>>(from)?;
+        checker.ended_ids = get_all::<Uuid, UuidSet>(from)?;
         let nodes: Vec<Option<String>> = get_all(from)?;
         for node in nodes {
             let left = get_all::<Uuid, HashSet<_>>(from)?;
@@ -121,7 +124,7 @@ fn put_all<'a, T: Part + 'a>(
     }
 }
 
-fn put_sorted<T: Part + Ord + Hash>(parts: &HashSet<T>, out: &mut Vec<u8>) {
+fn put_sorted<T: Part + Ord + Hash, S>(parts: &HashSet<T, S>, out: &mut Vec<u8>) {
     let mut sorted: Vec<&T> = parts.iter().collect();
     sorted.sort_unstable();
     put_all(sorted, out);

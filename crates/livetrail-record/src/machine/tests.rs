@@ -17,7 +17,7 @@ const B: Uuid = Uuid::from_u128(0xb);
 #[derive(Default)]
 struct Trail {
     records: Vec<AuditRecord>,
-    next: HashMap<Uuid, u64>,
+    next: UuidMap<u64>,
 }
 
 impl Trail {

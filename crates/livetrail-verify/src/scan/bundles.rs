@@ -3,9 +3,10 @@
 use livetrail_tlog::Bundle;
 
 use crate::error::VerifyError;
+use crate::scan::entry::Records;
 #[cfg(feature = "host")]
 use crate::scan::workers;
-use crate::scan::{Scanned, scan};
+use crate::scan::{Scanned, Scratch, scan};
 use crate::sources::Source;
 
 /// Scans every bundle of a log of `size` entries and passes each to `take`, in order, until `take`
@@ -14,7 +15,7 @@ pub(crate) fn scan_all(
     source: &dyn Source,
     size: u64,
     threads: usize,
-    mut take: impl FnMut(Scanned) -> bool,
+    mut take: impl FnMut(&mut Scanned) -> bool,
 ) -> Result<(), VerifyError> {
     #[cfg(feature = "host")]
     if threads > 1 {
@@ -22,7 +23,13 @@ pub(crate) fn scan_all(
     }
     #[cfg(not(feature = "host"))]
     let _ = threads;
-    let mut bundles = (0..).map_while(|number| Bundle::in_tree(number, size));
-    let _ = bundles.all(|bundle| take(scan(source, bundle, size)));
+    let (mut records, mut scratch) = (Records::default(), Scratch::default());
+    for bundle in (0..).map_while(|number| Bundle::in_tree(number, size)) {
+        let mut scanned = scan(source, bundle, size, records, &mut scratch);
+        if !take(&mut scanned) {
+            break;
+        }
+        records = scanned.into_records();
+    }
     Ok(())
 }

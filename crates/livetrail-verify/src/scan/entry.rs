@@ -8,26 +8,109 @@ use livetrail_record::{
     AuditAction, AuditRecord, Outcome, Reason, RecordError, RecordView, parse_canonical,
 };
 
-/// The record in an entry, as far as the checks need it: without protocol, personal data,
-/// totals and nonce, and with `detail` only in a record of loss.
-///
-/// This list of fields is the verifier's own, on purpose: what it needs is decided here, not where
-/// the writer gets a new field. A test fails until a new field is on one of the two lists.
+/// The record in an entry, as far as the checks need it.
 ///
 /// # Errors
 /// Those of [`parse_canonical`].
 pub(crate) fn read_entry(entry: &[u8]) -> Result<AuditRecord, RecordError> {
-    match RecordView::parse(entry) {
-        Some(view) => Ok(needed(&view)),
-        None => parse_canonical(entry),
+    let Some(view) = RecordView::parse(entry) else {
+        return parse_canonical(entry);
+    };
+    let mut record = AuditRecord::new(AuditAction::Heartbeat, "");
+    take_needed(&mut record, &view);
+    Ok(record)
+}
+
+/// The records of a bundle, as far as the checks need them. The next bundle reuses their memory.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    slots: Vec<Slot>,
+    count: usize,
+}
+
+/// One record.
+#[derive(Debug)]
+struct Slot {
+    /// A plain entry's record. It stays when the entry is not plain, for the next bundle.
+    plain: AuditRecord,
+    found: Found,
+}
+
+#[derive(Debug)]
+enum Found {
+    Plain,
+    General(Box<AuditRecord>),
+    NoRecord,
+}
+
+impl Records {
+    /// Makes room for the records of another bundle.
+    pub(crate) fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// Reads the next entry.
+    ///
+    /// # Errors
+    /// Those of [`parse_canonical`]. The entry then counts as one without a record.
+    pub(crate) fn push(&mut self, entry: &[u8]) -> Result<(), RecordError> {
+        if self.slots.len() == self.count {
+            self.slots.push(Slot {
+                plain: AuditRecord::new(AuditAction::Heartbeat, ""),
+                found: Found::NoRecord,
+            });
+        }
+        let at = self.count;
+        self.count = at.saturating_add(1);
+        match self.slots.get_mut(at) {
+            Some(slot) => slot.read(entry),
+            None => Ok(()),
+        }
+    }
+
+    /// The record of each entry, or `None` for an entry that is not a record.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Option<&AuditRecord>> {
+        self.slots.iter().take(self.count).map(Slot::record)
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 }
 
-fn needed(view: &RecordView<'_>) -> AuditRecord {
-    let mut record = AuditRecord::new(view.action(), view.app);
+impl Slot {
+    fn read(&mut self, entry: &[u8]) -> Result<(), RecordError> {
+        self.found = Found::NoRecord;
+        self.found = match RecordView::parse(entry) {
+            Some(view) => {
+                take_needed(&mut self.plain, &view);
+                Found::Plain
+            }
+            None => Found::General(Box::new(parse_canonical(entry)?)),
+        };
+        Ok(())
+    }
+
+    fn record(&self) -> Option<&AuditRecord> {
+        match &self.found {
+            Found::Plain => Some(&self.plain),
+            Found::General(record) => Some(record),
+            Found::NoRecord => None,
+        }
+    }
+}
+
+/// Sets the fields that the checks need: those other than protocol, personal data, totals and
+/// nonce, and `detail` only in a record of loss. The other fields are never set.
+///
+/// This list of fields is the verifier's own, on purpose: what it needs is decided here, not where
+/// the writer gets a new field. A test fails until a new field is on one of the two lists.
+fn take_needed(record: &mut AuditRecord, view: &RecordView<'_>) {
+    record.action = view.action();
+    set_text(&mut record.app, view.app);
     record.v = view.v;
     record.ts_ms = view.ts_ms;
-    record.stream = view.stream.map(str::to_owned);
+    set(&mut record.stream, view.stream);
     record.session = view.session;
     record.outcome = view.outcome.map(Outcome::from_label);
     record.reason = view.reason.map(Reason::from_label);
@@ -40,14 +123,33 @@ fn needed(view: &RecordView<'_>) -> AuditRecord {
     record.distinct = view.distinct;
     record.refused_before = view.refused_before;
     record.detail_cut = view.detail_cut;
-    record.node = view.node.map(str::to_owned);
+    set(&mut record.node, view.node);
     record.boot = view.boot;
     record.seq = view.seq;
     record.mono_ms = view.mono_ms;
-    if record.action == AuditAction::RecordsDropped {
-        record.detail = view.detail.map(Into::into);
+    let is_loss = record.action == AuditAction::RecordsDropped;
+    record.detail = view.detail.filter(|_| is_loss).map(Into::into);
+}
+
+/// The most bytes of a text whose memory is used again. Without a bound, the texts of a hostile
+/// trail would add up.
+const MAX_KEPT_TEXT_BYTES: usize = 256;
+
+fn set_text(text: &mut String, new: &str) {
+    if text.capacity() > MAX_KEPT_TEXT_BYTES {
+        new.clone_into(text);
+        text.shrink_to_fit();
+    } else {
+        text.clear();
+        text.push_str(new);
     }
-    record
+}
+
+fn set(text: &mut Option<String>, new: Option<&str>) {
+    match (text.as_mut(), new) {
+        (Some(text), Some(new)) => set_text(text, new),
+        (_, new) => *text = new.map(str::to_owned),
+    }
 }
 
 #[cfg(test)]
@@ -121,5 +223,40 @@ mod tests {
             assert!(read_entry(entry).is_ok());
         }
         assert!(read_entry(br#"{"app":"a","action":"heartbeat","ts_ms":1,"v":1}"#).is_err());
+    }
+
+    #[test]
+    fn a_record_in_used_memory_is_that_in_new_memory() {
+        let long = "x".repeat(9_000);
+        let start = format!(
+            r#"{{"action":"play_started","app":"{long}","node":"{long}","stream":"s","ts_ms":1,"v":1}}"#
+        );
+        let entries = [
+            full("event"),
+            full("records_dropped"),
+            br#"{"action":"heartbeat","app":"","ts_ms":1,"v":1}"#.to_vec(),
+            start.into_bytes(),
+            br#"{"action":"later","app":"","later":true,"ts_ms":1,"v":2}"#.to_vec(),
+            full("play_denied"),
+            b"no record".to_vec(),
+        ];
+        let mut records = Records::default();
+        for first in &entries {
+            for second in &entries {
+                for entry in [first, second] {
+                    records.clear();
+                    let result = records.push(entry);
+                    let expected = read_entry(entry);
+                    assert_eq!(result, expected.as_ref().map(drop).map_err(Clone::clone));
+                    let found: Vec<_> = records.iter().collect();
+                    assert_eq!(found, [expected.as_ref().ok()]);
+                    for slot in &records.slots {
+                        let kept = slot.plain.app.capacity();
+                        assert!(kept <= 2 * MAX_KEPT_TEXT_BYTES || kept == 9_000, "{kept}");
+                    }
+                }
+            }
+        }
+        assert_eq!(records.slots.len(), 1);
     }
 }

@@ -8,13 +8,12 @@ pub(crate) mod tree;
 #[cfg(feature = "host")]
 mod workers;
 
-use livetrail_record::AuditRecord;
 use livetrail_tlog::{
     Bundle, Hash, MAX_ENTRY_BYTES, TILE_WIDTH, Tile, leaf_hash, parse_bundle, tree_root,
 };
 
 use crate::finding::{Class, Finding};
-use crate::scan::entry::read_entry;
+use crate::scan::entry::Records;
 use crate::sources::{Source, SourceError};
 
 /// The most bytes of a bundle: 256 entries with their lengths.
@@ -32,7 +31,7 @@ pub(crate) struct Scanned {
     /// Their root, when the bundle is full.
     pub(crate) root: Option<Hash>,
     /// Its records; `None` for an entry that is not a record. Empty when the entries are missing.
-    pub(crate) records: Vec<Option<AuditRecord>>,
+    pub(crate) records: Records,
     /// The entries are missing, but their hashes exist.
     pub(crate) removed: bool,
     /// The hashes in the tile, and the position where they begin to differ from those of the
@@ -54,9 +53,14 @@ pub(crate) enum Fetched {
 }
 
 pub(crate) fn get(source: &dyn Source, path: &str, most: usize) -> Fetched {
-    match source.read(path, most) {
-        Ok(Some(bytes)) => Fetched::Bytes(bytes),
-        Ok(None) => Fetched::Missing,
+    get_into(source, path, most, Vec::new())
+}
+
+/// Reads into this memory, if there is such a file.
+fn get_into(source: &dyn Source, path: &str, most: usize, mut memory: Vec<u8>) -> Fetched {
+    match source.read_into(path, most, &mut memory) {
+        Ok(true) => Fetched::Bytes(memory),
+        Ok(false) => Fetched::Missing,
         Err(SourceError::Io(error)) => Fetched::Problem(format!("cannot read {path}: {error}")),
         Err(error) => Fetched::Bad(error.to_string()),
     }
@@ -81,12 +85,13 @@ pub(crate) fn get_tile(source: &dyn Source, tile: Tile) -> Fetched {
 }
 
 impl Scanned {
-    fn new(bundle: Bundle) -> Self {
+    fn new(bundle: Bundle, mut records: Records) -> Self {
+        records.clear();
         Self {
             bundle,
             hashes: Vec::new(),
             root: None,
-            records: Vec::new(),
+            records,
             removed: false,
             disputed: None,
             findings: Vec::new(),
@@ -95,15 +100,41 @@ impl Scanned {
         }
     }
 
+    /// The memory of its records, for another bundle. That of a large bundle is not used again, so
+    /// that hostile texts do not add up.
+    pub(crate) fn into_records(self) -> Records {
+        if self.bytes <= MAX_KEPT_BYTES {
+            self.records
+        } else {
+            Records::default()
+        }
+    }
+
     pub(crate) fn first(&self) -> u64 {
         self.bundle.first_entry().unwrap_or(u64::MAX)
     }
 }
 
-pub(crate) fn scan(source: &dyn Source, bundle: Bundle, size: u64) -> Scanned {
-    let mut scanned = Scanned::new(bundle);
+/// The most bytes of a bundle whose memory is used again. A bundle of usual records has a quarter.
+const MAX_KEPT_BYTES: usize = 512 << 10;
+
+/// Memory that a thread uses for one bundle after the other.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    bundle: Vec<u8>,
+}
+
+/// Scans a bundle. Its records go into the memory of an earlier one's.
+pub(crate) fn scan(
+    source: &dyn Source,
+    bundle: Bundle,
+    size: u64,
+    records: Records,
+    scratch: &mut Scratch,
+) -> Scanned {
+    let mut scanned = Scanned::new(bundle, records);
     let from_tile = tile_hashes(source, bundle.tile(), &mut scanned);
-    let from_entries = entry_hashes(source, bundle, &mut scanned);
+    let from_entries = entry_hashes(source, bundle, &mut scanned, scratch);
     if scanned.problem.is_some() {
         return scanned;
     }
@@ -174,9 +205,15 @@ fn tile_hashes(source: &dyn Source, tile: Tile, scanned: &mut Scanned) -> Option
     }
 }
 
-fn entry_hashes(source: &dyn Source, bundle: Bundle, scanned: &mut Scanned) -> Option<Entries> {
+fn entry_hashes(
+    source: &dyn Source,
+    bundle: Bundle,
+    scanned: &mut Scanned,
+    scratch: &mut Scratch,
+) -> Option<Entries> {
     let mut at = bundle;
-    let mut got = get(source, &bundle.to_string(), MAX_BUNDLE_BYTES);
+    let memory = std::mem::take(&mut scratch.bundle);
+    let mut got = get_into(source, &bundle.to_string(), MAX_BUNDLE_BYTES, memory);
     if matches!(got, Fetched::Missing) && !bundle.is_full() {
         at = bundle.full();
         got = get(source, &at.to_string(), MAX_BUNDLE_BYTES);
@@ -207,21 +244,19 @@ fn entry_hashes(source: &dyn Source, bundle: Bundle, scanned: &mut Scanned) -> O
         }
     };
     entries.truncate(usize::from(bundle.width()));
-    scanned.records.reserve_exact(entries.len());
     let mut hashes = Vec::with_capacity(entries.len());
     for (index, entry) in (first..).zip(&entries) {
         hashes.push(leaf_hash(entry));
-        match read_entry(entry) {
-            Ok(record) => scanned.records.push(Some(record)),
-            Err(error) => {
-                scanned.records.push(None);
-                scanned.findings.push(
-                    Finding::failure(Class::Record, format!("not a record: {error}"))
-                        .at(index)
-                        .path(at),
-                );
-            }
+        if let Err(error) = scanned.records.push(entry) {
+            scanned.findings.push(
+                Finding::failure(Class::Record, format!("not a record: {error}"))
+                    .at(index)
+                    .path(at),
+            );
         }
+    }
+    if bytes.capacity() <= MAX_KEPT_BYTES {
+        scratch.bundle = bytes;
     }
     Some(Entries { hashes })
 }

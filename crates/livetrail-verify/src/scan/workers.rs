@@ -9,7 +9,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use livetrail_tlog::Bundle;
 
 use crate::error::VerifyError;
-use crate::scan::{Scanned, scan};
+use crate::scan::entry::Records;
+use crate::scan::{Scanned, Scratch, scan};
 use crate::sources::Source;
 
 /// Bundles that may wait, per worker.
@@ -24,7 +25,7 @@ pub(crate) fn run(
     source: &dyn Source,
     size: u64,
     threads: usize,
-    mut take: impl FnMut(Scanned) -> bool,
+    mut take: impl FnMut(&mut Scanned) -> bool,
 ) -> Result<(), VerifyError> {
     let threads = threads.clamp(1, 256);
     let queue = Queue::new(threads.saturating_mul(WINDOW));
@@ -32,8 +33,9 @@ pub(crate) fn run(
         for number in 0..threads {
             let work = || {
                 let guard = StopOnPanic(&queue);
-                while let Some((slot, bundle)) = queue.claim(size) {
-                    queue.put(slot, scan(source, bundle, size));
+                let mut scratch = Scratch::default();
+                while let Some((slot, bundle, records)) = queue.claim(size) {
+                    queue.put(slot, scan(source, bundle, size, records, &mut scratch));
                 }
                 drop(guard);
             };
@@ -45,10 +47,11 @@ pub(crate) fn run(
                 return Err(VerifyError::Thread { source });
             }
         }
-        while let Some(scanned) = queue.next(size) {
-            if !take(scanned) {
+        while let Some(mut scanned) = queue.next(size) {
+            if !take(&mut scanned) {
                 break;
             }
+            queue.recycle(scanned.into_records());
         }
         queue.stop();
         Ok(())
@@ -81,6 +84,8 @@ struct State {
     front: u64,
     slots: VecDeque<Option<Scanned>>,
     bytes: usize,
+    /// Memory of records that were taken, for the next ones.
+    free: Vec<Records>,
     stopped: bool,
 }
 
@@ -98,7 +103,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn claim(&self, size: u64) -> Option<(u64, Bundle)> {
+    fn claim(&self, size: u64) -> Option<(u64, Bundle, Records)> {
         let mut state = self.lock();
         loop {
             if state.stopped {
@@ -111,7 +116,8 @@ impl Queue {
             if fits || state.slots.is_empty() {
                 state.claimed = index.saturating_add(1);
                 state.slots.push_back(None);
-                return Some((index, bundle));
+                let records = state.free.pop().unwrap_or_default();
+                return Some((index, bundle, records));
             }
             state = self
                 .room
@@ -154,6 +160,14 @@ impl Queue {
                 .ready
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Keeps memory for the next bundles, at most as much as there may be bundles.
+    fn recycle(&self, records: Records) {
+        let mut state = self.lock();
+        if state.free.len() < self.window {
+            state.free.push(records);
         }
     }
 

@@ -103,6 +103,11 @@ impl<'a> Limited<'a> {
         };
         Err(io::Error::new(io::ErrorKind::TimedOut, words).into())
     }
+
+    fn count(&self, length: usize) {
+        let mut bytes = lock(&self.bytes);
+        *bytes = bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+    }
 }
 
 fn lock(bytes: &Mutex<u64>) -> std::sync::MutexGuard<'_, u64> {
@@ -115,11 +120,15 @@ impl Source for Limited<'_> {
     fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError> {
         self.check()?;
         let read = self.source.read(path, most)?;
-        let length = read.as_ref().map_or(0, Vec::len);
-        let mut bytes = lock(&self.bytes);
-        *bytes = bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-        drop(bytes);
+        self.count(read.as_ref().map_or(0, Vec::len));
         Ok(read)
+    }
+
+    fn read_into(&self, path: &str, most: usize, into: &mut Vec<u8>) -> Result<bool, SourceError> {
+        self.check()?;
+        let exists = self.source.read_into(path, most, into)?;
+        self.count(if exists { into.len() } else { 0 });
+        Ok(exists)
     }
 
     fn list(&self, dir: &str, each: &mut dyn FnMut(&str, bool)) -> Result<bool, SourceError> {

@@ -44,6 +44,16 @@ pub trait Source: Send + Sync {
     /// [`SourceError`].
     fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, SourceError>;
 
+    /// Like [`read`](Self::read), but puts the contents into `into`, whose memory it may use again.
+    /// Returns `false` when the file does not exist.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn read_into(&self, path: &str, most: usize, into: &mut Vec<u8>) -> Result<bool, SourceError> {
+        let read = self.read(path, most)?;
+        Ok(read.map(|bytes| *into = bytes).is_some())
+    }
+
     /// Calls `each` with every name in a directory and whether that is a directory too. Returns
     /// `false` when there is no such directory, or when this source cannot list.
     ///
@@ -120,7 +130,7 @@ pub struct Alteration {
 }
 
 /// Reads all of `from`, which has `length` bytes as far as known.
-#[cfg(any(feature = "host", feature = "site"))]
+#[cfg(feature = "site")]
 pub(crate) fn read_at_most(
     from: impl io::Read,
     length: usize,
