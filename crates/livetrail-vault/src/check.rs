@@ -215,16 +215,18 @@ impl Vault {
     }
 
     fn repair_all(&mut self) -> Result<(), VaultError> {
+        let mode = recover::Mode::Write {
+            new_slots: self.limits.segment_rows,
+        };
         let numbers: Vec<u64> = self.full.keys().copied().collect();
         for number in numbers {
-            let (found, _) = recover::open(&self.disk, number, &self.keys, 1)?;
+            let (found, _) = recover::open(&self.disk, number, &self.keys, mode)?;
             found.seal(&self.disk)?;
             self.full
                 .extend(Full::open(&self.disk, number)?.map(|full| (number, full)));
         }
-        let slots = self.limits.segment_rows;
         let number = self.active.number;
-        (self.active, _) = recover::open(&self.disk, number, &self.keys, slots)?;
+        (self.active, _) = recover::open(&self.disk, number, &self.keys, mode)?;
         let places = self.unwanted_rows()?;
         self.destroy_places(&places)?;
         let damaged = self.tombstones.damaged_runs()?;
@@ -232,7 +234,7 @@ impl Vault {
             self.disk.remove(file)?;
         }
         if !damaged.is_empty() {
-            self.tombstones = Tombstones::open(&self.disk, &self.disk.list()?)?;
+            self.tombstones = Tombstones::open(&self.disk, &self.disk.list()?, mode)?;
             self.state.replayed = 0;
             self.state.write(&self.disk, &self.state_key)?;
         }
@@ -289,7 +291,8 @@ impl Vault {
 
     /// Copies the vault into an empty directory, which is created with mode 0700. The copy is
     /// consistent: nothing changes while this runs. It is durable when this returns. The key file
-    /// is not copied: keep its copy elsewhere.
+    /// is not copied: keep its copy elsewhere. Neither are the keys of segments of a write-ahead
+    /// log, which must not outlive their destruction.
     ///
     /// # Errors
     /// [`VaultError::Exists`] when the directory has files, or errors of the system.
@@ -310,8 +313,13 @@ impl Vault {
         }
         // The file that makes the directory a vault comes last: half a copy is not a vault.
         let names = self.disk.names()?;
-        let copied =
-            |name: &&String| ![disk::LOCK, disk::VAULT, crate::KEY_FILE].contains(&name.as_str());
+        let left_out = [
+            disk::LOCK,
+            disk::VAULT,
+            crate::KEY_FILE,
+            crate::sealed::SEGMENT_KEYS_FILE,
+        ];
+        let copied = |name: &&String| !left_out.contains(&name.as_str());
         for name in names.iter().filter(copied) {
             let from = self.disk.open_to_read(name)?;
             to.write(name, &[])?;

@@ -433,6 +433,8 @@ impl Vault {
         if sessions.is_empty() {
             return Ok(());
         }
+        // Nothing goes on record that could not be done.
+        self.writable()?;
         record(sessions).map_err(VaultError::Record)?;
         self.destroy(sessions)
     }

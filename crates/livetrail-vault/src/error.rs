@@ -127,6 +127,15 @@ pub enum VaultError {
     /// The system has no randomness.
     #[error("the system has no randomness")]
     Randomness,
+    /// The vault was opened to read only.
+    #[error("the vault was opened to read only")]
+    ReadOnly,
+    /// There is no vault in this directory.
+    #[error("there is no vault in {place}")]
+    Missing {
+        /// The directory.
+        place: String,
+    },
     /// An earlier operation failed, so the state in memory may differ from the disk.
     #[error("an earlier operation of the vault failed: open it again, which repairs it")]
     Reopen,

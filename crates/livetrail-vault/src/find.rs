@@ -3,6 +3,7 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
     ops::ControlFlow,
 };
 
@@ -17,7 +18,10 @@ use crate::{
         row::{Row, RowKind, SessionId},
     },
     key::{Kind, Token},
-    segment::{Read, Reader, full::Full},
+    segment::{
+        Read, Reader,
+        full::{Full, Lookup},
+    },
     selection::{Query, Target},
     vault::Vault,
 };
@@ -167,8 +171,29 @@ impl Vault {
         let Some(full) = self.full.get(&segment) else {
             return Ok(Read::Erased);
         };
-        let entry = full.lookup(&self.disk)?.entry(row)?;
-        Reader::open(&self.disk, segment)?.row(&self.keys, row, entry.offset)
+        let Some((lookup, reader)) = self.files(full)? else {
+            return Ok(Read::Erased);
+        };
+        reader.row(&self.keys, row, lookup.entry(row)?.offset)
+    }
+
+    /// The files of a full segment; `None` when another process has erased all of its rows.
+    fn files(&self, full: &Full) -> Result<Option<(Lookup, Reader)>, VaultError> {
+        self.unless_removed(
+            full.lookup(&self.disk)
+                .and_then(|lookup| Ok((lookup, Reader::open(&self.disk, full.number())?))),
+        )
+    }
+
+    fn unless_removed<T>(&self, opened: Result<T, VaultError>) -> Result<Option<T>, VaultError> {
+        match opened {
+            Err(VaultError::Io { source, .. })
+                if self.is_read_only() && source.kind() == ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            opened => opened.map(Some),
+        }
     }
 
     /// Where the rows of these sessions are, with the session's number in the slice. Also finds
@@ -179,7 +204,9 @@ impl Vault {
         wanted.sort_unstable();
         let mut found = Vec::new();
         for (number, full) in &self.full {
-            let lookup = full.lookup(&self.disk)?;
+            let Some(lookup) = self.unless_removed(full.lookup(&self.disk))? else {
+                continue;
+            };
             if wanted.len() <= FEW_SESSIONS {
                 for (token, at) in &wanted {
                     let rows = lookup.find(Kind::Session, token, 0)?;
@@ -253,8 +280,9 @@ impl Vault {
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<()>, VaultError> {
         let segment = full.number();
-        let lookup = full.lookup(&self.disk)?;
-        let reader = Reader::open(&self.disk, segment)?;
+        let Some((lookup, reader)) = self.files(full)? else {
+            return Ok(ControlFlow::Continue(()));
+        };
         let rows = match &target.token {
             Some((kind, token)) => lookup.find(*kind, token, first)?,
             None => {

@@ -12,6 +12,7 @@ use crate::{
     disk::{self, Disk, Listed, Open},
     error::VaultError,
     format::{count, narrow, row::SessionId, tombstones, wide},
+    segment::recover::Mode,
 };
 
 /// Sessions between two that are in memory.
@@ -39,7 +40,7 @@ struct Run {
 }
 
 impl Tombstones {
-    pub(crate) fn open(disk: &Disk, listed: &Listed) -> Result<Self, VaultError> {
+    pub(crate) fn open(disk: &Disk, listed: &Listed, mode: Mode) -> Result<Self, VaultError> {
         let mut numbers = listed.tombstones.clone();
         numbers.sort_unstable();
         let next = numbers.last().map_or(0, |last| last.saturating_add(1));
@@ -52,7 +53,9 @@ impl Tombstones {
             runs,
             next,
         };
-        tombstones.merge()?;
+        if let Mode::Write { .. } = mode {
+            tombstones.merge()?;
+        }
         Ok(tombstones)
     }
 
@@ -260,6 +263,8 @@ mod tests {
 
     use super::*;
 
+    const WRITE: Mode = Mode::Write { new_slots: 1 };
+
     fn session(number: u64) -> SessionId {
         let mut session = [0; 16];
         session[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
@@ -269,7 +274,7 @@ mod tests {
     #[test]
     fn many_small_additions_make_few_runs() {
         let disk = Disk(Arc::new(MemStore::new()));
-        let mut tombstones = Tombstones::open(&disk, &Listed::default()).unwrap();
+        let mut tombstones = Tombstones::open(&disk, &Listed::default(), WRITE).unwrap();
         for number in 0..1_000 {
             tombstones
                 .add(&[session(number), session(number / 2)])
@@ -279,7 +284,7 @@ mod tests {
         assert!(tombstones.runs.len() <= 10, "{}", tombstones.runs.len());
         assert_eq!(disk.names().unwrap().len(), tombstones.runs.len());
         assert_eq!(tombstones.damaged_runs().unwrap(), Vec::<String>::new());
-        let again = Tombstones::open(&disk, &disk.list().unwrap()).unwrap();
+        let again = Tombstones::open(&disk, &disk.list().unwrap(), WRITE).unwrap();
         for number in 0..2_000 {
             assert_eq!(again.contains(&session(number)).unwrap(), number < 1_000);
         }
@@ -290,7 +295,7 @@ mod tests {
         #[test]
         fn a_set_of_sessions_is_what_was_added(batches in prop::collection::vec(prop::collection::vec(0_u64..2_000, 0..700), 1..8)) {
             let disk = Disk(Arc::new(MemStore::new()));
-            let mut tombstones = Tombstones::open(&disk, &Listed::default()).unwrap();
+            let mut tombstones = Tombstones::open(&disk, &Listed::default(), WRITE).unwrap();
             let mut model = std::collections::BTreeSet::new();
             for batch in batches {
                 let sessions: Vec<_> = batch.iter().copied().map(session).collect();

@@ -27,7 +27,7 @@ use crate::{
     segment::{
         active::{Active, Bounds},
         full::{self, Full},
-        recover,
+        recover::{self, Mode},
     },
     state::State,
     tombstones::Tombstones,
@@ -67,7 +67,8 @@ impl Default for Limits {
 /// Where a vault is, and its bounds.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The vault's directory. It is created with mode 0700.
+    /// The vault's directory. It is created with mode 0700. On Windows its permissions are the
+    /// operator's.
     pub dir: PathBuf,
     /// The key file; [`KEY_FILE`] in the directory when `None`. It may be on another volume. It is
     /// created together with the vault.
@@ -88,6 +89,13 @@ impl Options {
     }
 }
 
+impl Options {
+    fn key_path(&self) -> PathBuf {
+        let file = self.key_file.clone();
+        file.unwrap_or_else(|| self.dir.join(KEY_FILE))
+    }
+}
+
 /// A row to keep.
 #[derive(Clone, Copy)]
 pub struct NewRow<'a> {
@@ -99,11 +107,12 @@ pub struct NewRow<'a> {
     pub app: &'a str,
     /// The record's time, in milliseconds since 1970.
     pub time_ms: u64,
-    /// The principal, to find the row by.
+    /// The principal, to find the row by: exactly these bytes.
     pub principal: Option<&'a str>,
-    /// The peer's address, to find the row by.
+    /// The peer's address, to find the row by. An IPv4 address that is mapped into IPv6 counts as
+    /// IPv4.
     pub peer: Option<IpAddr>,
-    /// The user agent, to find the row by.
+    /// The user agent, to find the row by, without white space around it.
     pub user_agent: Option<&'a str>,
     /// The opening: bytes that the vault does not interpret, at most [`MAX_OPENING_BYTES`].
     pub opening: &'a [u8],
@@ -160,7 +169,8 @@ pub struct Vault {
     pub(crate) state: State,
     refusals: Refusals,
     broken: bool,
-    _lock: Box<dyn Lock>,
+    /// `None` when the vault is open to read only.
+    lock: Option<Box<dyn Lock>>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -180,10 +190,7 @@ impl Vault {
     /// [`VaultError::InUse`], or errors of the system.
     pub fn open(options: &Options, clock: Arc<dyn Clock>) -> Result<(Self, Opened), VaultError> {
         create_private_dir(&options.dir)?;
-        let key_file = options
-            .key_file
-            .clone()
-            .unwrap_or_else(|| options.dir.join(KEY_FILE));
+        let key_file = options.key_path();
         let store: SharedStore = Arc::new(RealStore::new(&options.dir));
         let is_new = Disk(Arc::clone(&store)).read(disk::VAULT)?.is_none();
         let key = match MasterKey::read(&key_file)? {
@@ -192,6 +199,54 @@ impl Vault {
             None => return Err(VaultError::KeyLost { path: key_file }),
         };
         Self::open_store(store, &key, options.limits, clock)
+    }
+
+    /// Opens an existing vault to read it, also while another process has it open. It shows the
+    /// rows of this moment. Later rows are not seen; erased ones disappear. Everything that writes
+    /// is refused.
+    ///
+    /// # Errors
+    /// [`VaultError::Missing`], [`VaultError::KeyLost`], [`VaultError::WrongKey`], errors of the
+    /// system. An erasure at the same moment can remove a file that is being opened: try again.
+    pub fn open_read_only(options: &Options, clock: Arc<dyn Clock>) -> Result<Self, VaultError> {
+        if !options.dir.is_dir() {
+            return Err(VaultError::Missing {
+                place: options.dir.display().to_string(),
+            });
+        }
+        create_private_dir(&options.dir)?;
+        let path = options.key_path();
+        let key = MasterKey::read(&path)?.ok_or(VaultError::KeyLost { path })?;
+        let store: SharedStore = Arc::new(RealStore::new(&options.dir));
+        Self::open_store_read_only(store, &key, clock)
+    }
+
+    /// The same in any store.
+    ///
+    /// # Errors
+    /// As [`open_read_only`](Self::open_read_only).
+    pub fn open_store_read_only(
+        store: SharedStore,
+        key: &MasterKey,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, VaultError> {
+        let disk = Disk(store);
+        let keys = Keys::new(key);
+        let bytes = disk.read(disk::VAULT)?.ok_or_else(|| VaultError::Missing {
+            place: disk.place(),
+        })?;
+        let id = check_vault(&bytes, &keys, &disk)?;
+        let listed = disk.list()?;
+        let mut opened = Opened::default();
+        Self::load(
+            (disk, None),
+            keys,
+            &id,
+            &listed,
+            Limits::default(),
+            clock,
+            &mut opened,
+        )
     }
 
     /// Opens a vault in any store, or creates it, with a key that the caller keeps.
@@ -228,15 +283,36 @@ impl Vault {
             segment_rows: limits.segment_rows.clamp(1, 65_536),
             ..limits
         };
-        let (full, active) = open_segments(&disk, &keys, &listed, limits, &mut opened)?;
-        let state_key = keys.state(&id);
-        let mut vault = Self {
+        let place = (disk, Some(lock));
+        let mut vault = Self::load(place, keys, &id, &listed, limits, clock, &mut opened)?;
+        opened.finished_erasures = vault.finish_erasure()?;
+        Ok((vault, opened))
+    }
+
+    fn load(
+        (disk, lock): (Disk, Option<Box<dyn Lock>>),
+        keys: Keys,
+        id: &[u8; 16],
+        listed: &disk::Listed,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        opened: &mut Opened,
+    ) -> Result<Self, VaultError> {
+        let mode = match lock {
+            Some(_) => Mode::Write {
+                new_slots: limits.segment_rows,
+            },
+            None => Mode::Read,
+        };
+        let (full, active) = open_segments(&disk, &keys, listed, mode, opened)?;
+        let state_key = keys.state(id);
+        Ok(Self {
             recent: recent(&disk, &full)?,
-            tombstones: Tombstones::open(&disk, &listed)?,
+            tombstones: Tombstones::open(&disk, listed, mode)?,
             state: State::read(&disk, &state_key)?,
             refusals: Refusals::default(),
             broken: false,
-            _lock: lock,
+            lock,
             disk,
             keys,
             state_key,
@@ -244,9 +320,7 @@ impl Vault {
             limits,
             full,
             active,
-        };
-        opened.finished_erasures = vault.finish_erasure()?;
-        Ok((vault, opened))
+        })
     }
 
     /// Keeps rows. When it returns, they are durable: keys and rows are synced once for the batch.
@@ -317,7 +391,11 @@ impl Vault {
                 }
                 refusals = refusals.saturating_add(1);
             }
-            let bytes = new.opening.len().saturating_add(256);
+            let bytes = new
+                .opening
+                .len()
+                .saturating_add(new.app.len())
+                .saturating_add(160);
             let bounds = Bounds {
                 rows: self.limits.segment_rows,
                 bytes: self.limits.segment_bytes,
@@ -426,13 +504,24 @@ impl Vault {
         &mut self,
         act: impl FnOnce(&mut Self) -> Result<T, VaultError>,
     ) -> Result<T, VaultError> {
-        self.usable()?;
+        self.writable()?;
         let done = act(self);
         self.broken = matches!(
             done,
             Err(VaultError::Io { .. } | VaultError::Damaged { .. } | VaultError::Randomness)
         );
         done
+    }
+
+    pub(crate) fn writable(&self) -> Result<(), VaultError> {
+        if self.is_read_only() {
+            return Err(VaultError::ReadOnly);
+        }
+        self.usable()
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.lock.is_none()
     }
 
     pub(crate) fn usable(&self) -> Result<(), VaultError> {
@@ -498,7 +587,7 @@ fn open_segments(
     disk: &Disk,
     keys: &Keys,
     listed: &disk::Listed,
-    limits: Limits,
+    mode: Mode,
     opened: &mut Opened,
 ) -> Result<(BTreeMap<u64, Full>, Active), VaultError> {
     let mut full = BTreeMap::new();
@@ -509,18 +598,26 @@ fn open_segments(
     let mut active = None;
     for number in numbers {
         if !listed.rows.contains(&number) && Some(number) != newest {
-            forget(disk, number)?;
+            if mode != Mode::Read {
+                forget(disk, number)?;
+            }
             continue;
         }
         if let Some(found) = Full::open(disk, number)? {
             if found.head.live == 0 && Some(number) != newest {
-                full::remove(disk, number)?;
+                if mode != Mode::Read {
+                    full::remove(disk, number)?;
+                }
             } else {
                 full.insert(number, found);
             }
             continue;
         }
-        let (found, recovered) = recover::open(disk, number, keys, limits.segment_rows)?;
+        if mode == Mode::Read && Some(number) != newest {
+            let what = "it is missing or damaged: open the vault to write, which makes it again";
+            return Err(VaultError::damaged(&disk::index(number), what));
+        }
+        let (found, recovered) = recover::open(disk, number, keys, mode)?;
         opened.dropped = opened.dropped.saturating_add(recovered.dropped);
         opened.damaged = opened.damaged.saturating_add(recovered.damaged);
         if Some(number) == newest {
@@ -535,7 +632,7 @@ fn open_segments(
         Some(active) => active,
         None => {
             let next = newest.map_or(0, |newest| newest.saturating_add(1));
-            Active::create(disk, next, limits.segment_rows)?
+            Active::begin(disk, next, mode)?
         }
     };
     Ok((full, active))

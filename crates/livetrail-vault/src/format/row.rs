@@ -492,4 +492,29 @@ mod tests {
         assert_eq!(again.rows.len(), 3);
         assert!(again.rows[1].header.unwrap().erased);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_row_reads_as_it_was_written(
+            session in proptest::array::uniform16(0_u8..),
+            time_ms in 0_u64..,
+            refusal: bool,
+            app in "[^\\x00]{0,60}",
+            principal in proptest::option::of(proptest::array::uniform12(0_u8..)),
+            user_agent in proptest::option::of(proptest::array::uniform12(0_u8..)),
+            peer: Option<IpAddr>,
+            opening in proptest::collection::vec(0_u8.., 0..300),
+        ) {
+            let kind = if refusal { RowKind::Refusal } else { RowKind::Session };
+            let opening = Zeroizing::new(opening);
+            let row = Row { session, time_ms, kind, app, principal, user_agent, peer, opening };
+            let mut file = file_header(1);
+            let at = At { segment: 1, row: 0 };
+            push_frame(&mut file, at, 0, &keys(), &[3; 32], &row).unwrap();
+            let found = scan(&file, 1, 1).unwrap().rows[0];
+            proptest::prop_assert_eq!(found.offset + found.frame_bytes, wide(file.len()));
+            let read = open_frame(&file[32..], at, &keys(), &[3; 32]);
+            proptest::prop_assert!(read.is_some_and(|read| read == row));
+        }
+    }
 }

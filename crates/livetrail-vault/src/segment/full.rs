@@ -49,10 +49,12 @@ impl Full {
     }
 
     pub(crate) fn lookup(&self, disk: &Disk) -> Result<Lookup, VaultError> {
-        Ok(Lookup {
-            head: self.head,
-            file: disk.open_to_read(&disk::index(self.number()))?,
-        })
+        let file = disk.open_to_read(&disk::index(self.number()))?;
+        // Another process may have replaced the file since.
+        let bytes = file.read_array::<{ index::HEADER_BYTES }>(0)?;
+        let head = Head::parse(&bytes).filter(|head| head.segment == self.number());
+        let head = head.ok_or_else(|| VaultError::damaged(file.path(), "its header is invalid"))?;
+        Ok(Lookup { head, file })
     }
 
     /// The whole index; `None` when it is damaged.
@@ -76,7 +78,8 @@ impl Full {
         drop(keys_file);
         let Some(mut index) = self.index(disk)? else {
             // The index is damaged: it is made again from what has a key.
-            recover::open(disk, number, keys, 1)?.0.seal(disk)?;
+            let mode = recover::Mode::Write { new_slots: 1 };
+            recover::open(disk, number, keys, mode)?.0.seal(disk)?;
             return Self::open(disk, number);
         };
         let mut rows_file = disk.open(&disk::rows(number))?;

@@ -87,21 +87,36 @@ pub(crate) fn read_row(
     if *slot == [0; 32] {
         return Ok(Read::Erased);
     }
-    let end = rows_file.len()?;
-    if offset.saturating_add(row::ALIGN) > end {
-        return Ok(Read::Damaged);
+    if let Some(row) = open_row(rows_file, keys, at, offset, &slot)? {
+        return Ok(Read::Row(Box::new(row)));
     }
-    let head = rows_file.read_array::<32>(offset)?;
-    let Some(header) = Header::parse(&head) else {
-        return Ok(Read::Damaged);
+    // Another process may have erased it in between.
+    let now = zeroize::Zeroizing::new(keys_file.read_array::<32>(slots::offset(at.row))?);
+    Ok(if *now == *slot {
+        Read::Damaged
+    } else {
+        Read::Erased
+    })
+}
+
+fn open_row(
+    file: &Open,
+    keys: &Keys,
+    at: At,
+    offset: u64,
+    slot: &[u8; 32],
+) -> Result<Option<Row>, VaultError> {
+    let end = file.len()?;
+    if offset.saturating_add(row::ALIGN) > end {
+        return Ok(None);
+    }
+    let Some(header) = Header::parse(&file.read_array::<32>(offset)?) else {
+        return Ok(None);
     };
     if offset.saturating_add(header.frame_bytes()) > end {
-        return Ok(Read::Damaged);
+        return Ok(None);
     }
     let mut frame = vec![0; narrow(header.frame_bytes())];
-    rows_file.read_exact_at(offset, &mut frame)?;
-    Ok(match row::open_frame(&frame, at, keys, &slot) {
-        Some(row) => Read::Row(Box::new(row)),
-        None => Read::Damaged,
-    })
+    file.read_exact_at(offset, &mut frame)?;
+    Ok(row::open_frame(&frame, at, keys, slot))
 }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::active::{Active, Apps};
 use crate::{
-    disk::{self, Disk},
+    disk::{self, Disk, Open},
     error::VaultError,
     format::{
         count,
@@ -28,12 +28,30 @@ pub(crate) struct Recovered {
     pub(crate) damaged: u64,
 }
 
+/// Whether a segment is opened to write, or only read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// With this many slots, if it has to be created.
+    Write { new_slots: u32 },
+    /// Nothing is created, repaired or written again.
+    Read,
+}
+
+impl Mode {
+    fn open(self, disk: &Disk, path: &str) -> Result<Open, VaultError> {
+        match self {
+            Self::Write { .. } => disk.open(path),
+            Self::Read => disk.open_to_read(path),
+        }
+    }
+}
+
 /// Opens a segment to append to it. Slots, rows and index agree afterwards, on the disk as well.
 pub(crate) fn open(
     disk: &Disk,
     number: u64,
     keys: &Keys,
-    new_slots: u32,
+    mode: Mode,
 ) -> Result<(Active, Recovered), VaultError> {
     let key_bytes = Zeroizing::new(disk.read(&disk::keys(number))?.unwrap_or_default());
     let row_bytes = disk.read(&disk::rows(number))?.unwrap_or_default();
@@ -45,16 +63,10 @@ pub(crate) fn open(
         (Some(slots), Some(scan)) => (slots, scan),
         // The segment was being created: it has no rows.
         (_, None) if wide(row_bytes.len()) <= row::ALIGN => {
-            return Ok((
-                Active::create(disk, number, new_slots)?,
-                Recovered::default(),
-            ));
+            return Ok((Active::begin(disk, number, mode)?, Recovered::default()));
         }
         (None, Some(scan)) if scan.rows.is_empty() => {
-            return Ok((
-                Active::create(disk, number, new_slots)?,
-                Recovered::default(),
-            ));
+            return Ok((Active::begin(disk, number, mode)?, Recovered::default()));
         }
         (None, Some(_)) => {
             return Err(VaultError::damaged(
@@ -72,8 +84,8 @@ pub(crate) fn open(
     let mut active = Active {
         number,
         slots: count(slots.len()),
-        keys: disk.open(&disk::keys(number))?,
-        rows: disk.open(&disk::rows(number))?,
+        keys: mode.open(disk, &disk::keys(number))?,
+        rows: mode.open(disk, &disk::rows(number))?,
         end: scan.end,
         entries: Vec::new(),
         live: Vec::new(),
@@ -87,17 +99,43 @@ pub(crate) fn open(
         let Some(slot) = slots.get_mut(narrow(u64::from(number))) else {
             break;
         };
-        active.settle(keys, &row_bytes, *found, &scan, slot, &mut recovered)?;
+        let left = active.settle(keys, &row_bytes, *found, &scan, slot, &mut recovered);
+        if let (Some(erased), Mode::Write { .. }) = (left, mode) {
+            active.rows.write_at(found.offset, &erased)?;
+        }
     }
     for slot in slots.iter_mut().skip(scan.rows.len()) {
         *slot = [0; 32];
     }
-    active.harden(&row_bytes, &scan, &slots)?;
+    if let Mode::Write { .. } = mode {
+        active.harden(&row_bytes, &scan, &slots)?;
+    }
     Ok((active, recovered))
 }
 
 impl Active {
-    /// Adds one found row to the index, or erases what is left of it.
+    /// A segment without rows.
+    pub(crate) fn begin(disk: &Disk, number: u64, mode: Mode) -> Result<Self, VaultError> {
+        if let Mode::Write { new_slots } = mode {
+            return Self::create(disk, number, new_slots);
+        }
+        Ok(Self {
+            number,
+            slots: 0,
+            // Nothing is read from the files of a segment without rows.
+            keys: disk.open_to_read(disk::VAULT)?,
+            rows: disk.open_to_read(disk::VAULT)?,
+            end: row::ALIGN,
+            entries: Vec::new(),
+            live: Vec::new(),
+            apps: Apps::default(),
+            pairs: Default::default(),
+            synced: 0,
+            refusals: 0,
+        })
+    }
+
+    /// Adds one found row to the index, or returns the bytes that erase what is left of it.
     fn settle(
         &mut self,
         keys: &Keys,
@@ -106,7 +144,7 @@ impl Active {
         scan: &Scan,
         slot: &mut [u8; 32],
         recovered: &mut Recovered,
-    ) -> Result<(), VaultError> {
+    ) -> Option<Vec<u8>> {
         let row = self.rows();
         let at = At {
             segment: self.number,
@@ -117,7 +155,7 @@ impl Active {
         let opened = frame.and_then(|frame| row::open_frame(frame, at, keys, slot));
         if let Some(opened) = opened {
             self.note(keys, &opened, found.offset);
-            return Ok(());
+            return None;
         }
         let gone = *slot == [0; 32];
         let erased = found.header.is_some_and(|header| header.erased);
@@ -132,11 +170,11 @@ impl Active {
         self.live.push(damaged);
         if damaged {
             recovered.damaged = recovered.damaged.saturating_add(1);
-            return Ok(());
+            return None;
         }
         *slot = [0; 32];
         if erased {
-            return Ok(());
+            return None;
         }
         let count = if gone && row < scan.batch {
             &mut recovered.finished
@@ -144,11 +182,8 @@ impl Active {
             &mut recovered.dropped
         };
         *count = count.saturating_add(1);
-        let Some(header) = found.header else {
-            return Ok(());
-        };
-        let bytes = row::erased_frame(found.frame_bytes, row, header.batch);
-        self.rows.write_at(found.offset, &bytes)
+        let header = found.header?;
+        Some(row::erased_frame(found.frame_bytes, row, header.batch))
     }
 
     /// Writes the last batch and all slots again, and syncs: an earlier sync may have failed, and

@@ -3,13 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use livetrail_clock::ManualClock;
-use livetrail_ledger::{MemStore, SharedStore, Store as _};
+use livetrail_ledger::{MemStore, PowerCut, SharedStore, Store as _};
 
 use super::{
     Made, NOW_MS, erase_sessions, insert, noting, open, present, request, session, sessions,
     try_open,
 };
-use crate::{Query, Retention, Selection, Subject, VaultError, disk, format::slots};
+use crate::{
+    Query, Retention, Selection, Subject, VaultError, disk,
+    format::{row, slots},
+    key::Kind,
+};
 
 #[test]
 fn an_erased_session_is_gone_with_its_key_and_tokens_and_takes_no_later_opening() {
@@ -40,6 +44,65 @@ fn an_erased_session_is_gone_with_its_key_and_tokens_and_takes_no_later_opening(
         }
     }
     assert!(vault.check().unwrap().is_good());
+}
+
+#[test]
+fn no_token_and_no_seal_of_an_erased_session_is_in_any_file() {
+    let mem = MemStore::new();
+    let mut vault = open(&mem);
+    let alone: Vec<_> = [1_u32, 9]
+        .into_iter()
+        .map(|number| Made {
+            principal: format!("alone{number}"),
+            user_agent: format!("alone{number}"),
+            peer: format!("2001:db8:{number}::1").parse().unwrap(),
+            ..Made::new(number)
+        })
+        .collect();
+    for number in 0..10 {
+        let made = Made::new(number);
+        let own = alone.iter().find(|made| made.number == number);
+        vault.insert(&[own.unwrap_or(&made).row()]).unwrap();
+    }
+    let mut traces: Vec<Vec<u8>> = Vec::new();
+    for made in &alone {
+        let keys = &vault.keys;
+        let tokens = [
+            keys.principal(&made.principal),
+            keys.user_agent(&made.user_agent),
+            keys.network(Kind::Near, made.peer),
+            keys.network(Kind::Wide, made.peer),
+            keys.token(Kind::Session, &session(made.number)),
+        ];
+        traces.extend(tokens.map(|token| token.to_vec()));
+    }
+    for (segment, row) in [(0, 1_usize), (2, 1)] {
+        let bytes = mem.read(&disk::keys(segment)).unwrap();
+        traces.push(slots::parse(&bytes, segment).unwrap()[row].to_vec());
+        let bytes = mem.read(&disk::rows(segment)).unwrap();
+        let found = row::scan(&bytes, segment, 4).unwrap().rows[row];
+        let body = &bytes[usize::try_from(found.offset).unwrap()..][48..];
+        // The sealed bytes begin behind the header and the session.
+        let sealed = &body[..usize::try_from(found.header.unwrap().len).unwrap() - 16];
+        traces.extend(sealed.chunks_exact(16).map(<[u8]>::to_vec));
+    }
+    let found = |mem: &MemStore| {
+        let files: Vec<_> = mem
+            .paths()
+            .iter()
+            .map(|name| mem.read(name).unwrap())
+            .collect();
+        let has = |trace: &&Vec<u8>| {
+            let in_file = |file: &Vec<u8>| file.windows(trace.len()).any(|at| at == **trace);
+            files.iter().any(in_file)
+        };
+        traces.iter().filter(has).count()
+    };
+    // All but the tokens of the active segment, which are in memory.
+    assert_eq!(found(&mem), traces.len() - 5);
+    erase_sessions(&mut vault, [1, 9]);
+    assert_eq!(found(&mem), 0);
+    assert_eq!(found(&mem.power_cut(PowerCut::Synced)), 0, "durably");
 }
 
 #[test]
@@ -183,5 +246,4 @@ fn openings_expire_by_the_age_of_their_application() {
         0,
         "an expired session does not come back"
     );
-    let _ = Made::new(0);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use livetrail_ledger::{Fault, FaultPlan, FaultStore, MemStore, PowerCut, SharedStore, Store as _};
+use livetrail_ledger::{FaultPlan, FaultStore, MemStore, PowerCut, SharedStore, Store as _};
 
 use crate::{
     MAX_OPENING_BYTES, VaultError,
@@ -53,6 +53,19 @@ fn an_opening_opens_until_its_key_is_destroyed() {
         .unwrap();
     assert_eq!(bytes[64..128], [0; 64]);
     assert!(open(&mem).get(256).is_err());
+}
+
+#[test]
+fn a_copy_of_the_vault_has_no_keys_of_segments() {
+    let mem = MemStore::new();
+    let vault = super::open(&mem);
+    open(&mem).create(1).unwrap();
+    let copy = MemStore::new();
+    vault
+        .copy_to_store(&crate::disk::Disk(Arc::new(copy.clone())))
+        .unwrap();
+    assert!(!copy.exists(SEGMENT_KEYS_FILE).unwrap());
+    assert!(copy.exists(crate::disk::VAULT).unwrap());
 }
 
 #[test]
@@ -117,5 +130,4 @@ fn whatever_fails_a_key_that_was_given_lives_and_a_destroyed_one_is_gone() {
         }
     }
     assert!(cases > 100, "{cases}");
-    let _ = Fault::Short;
 }
