@@ -100,8 +100,8 @@ const BUCKETS: usize = 64 * SUB as usize;
 struct Counts {
     deliveries: AtomicU64,
     buckets: Box<[AtomicU64]>,
-    /// Deliveries until the next that is timed.
-    until_timed: AtomicU64,
+    /// The number of the next delivery that is timed.
+    next_timed: AtomicU64,
 }
 
 thread_local! {
@@ -122,7 +122,7 @@ fn register() -> Arc<Counts> {
     let counts = Arc::new(Counts {
         deliveries: AtomicU64::new(0),
         buckets,
-        until_timed: AtomicU64::new(0),
+        next_timed: AtomicU64::new(0),
     });
     all().push(counts.clone());
     counts
@@ -131,15 +131,14 @@ fn register() -> Arc<Counts> {
 /// Counts a delivery of a frame that was published at this time (by [`nanos`]).
 pub fn delivered(published: u64) {
     MINE.with(|counts| {
-        add(&counts.deliveries, 1);
-        let until = counts.until_timed.load(Ordering::Relaxed);
-        if until > 1 {
-            counts.until_timed.store(until - 1, Ordering::Relaxed);
+        // One counter: a second one would cost as much as a fast delivery.
+        let number = counts.deliveries.load(Ordering::Relaxed) + 1;
+        counts.deliveries.store(number, Ordering::Relaxed);
+        if number < counts.next_timed.load(Ordering::Relaxed) {
             return;
         }
-        counts
-            .until_timed
-            .store(TIMED.load(Ordering::Relaxed), Ordering::Relaxed);
+        let next = number + TIMED.load(Ordering::Relaxed);
+        counts.next_timed.store(next, Ordering::Relaxed);
         add(
             &counts.buckets[bucket(nanos().saturating_sub(published))],
             1,
@@ -181,7 +180,7 @@ pub fn latencies() -> Latencies {
 pub fn forget() {
     for counts in all().iter() {
         counts.deliveries.store(0, Ordering::Relaxed);
-        counts.until_timed.store(0, Ordering::Relaxed);
+        counts.next_timed.store(0, Ordering::Relaxed);
         counts
             .buckets
             .iter()
