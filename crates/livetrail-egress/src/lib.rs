@@ -34,6 +34,7 @@
 )]
 
 mod abandoned;
+mod clock;
 mod egress;
 mod format;
 mod prepared;

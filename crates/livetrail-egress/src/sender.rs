@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
+    clock,
     format::Format,
     prepared::Prepared,
     rings::{LONGEST_PAUSE, Rings},
@@ -95,13 +96,13 @@ impl Sender {
     }
 
     fn ask_later(&mut self) {
-        self.again = Instant::now().checked_add(self.pause);
+        self.again = clock::now().checked_add(self.pause);
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
 
     /// Whether there is a ring. Asks for one again when a pause is over.
     fn has_ring(&mut self) -> bool {
-        if self.again.is_some_and(|again| again <= Instant::now()) {
+        if self.again.is_some_and(|again| again <= clock::now()) {
             self.open();
         }
         self.ring.is_some()
@@ -206,7 +207,7 @@ mod tests {
             return;
         }
         for pauses in 1..4u32 {
-            let retired = Instant::now();
+            let retired = clock::now();
             sender.retire();
             assert_eq!(rings.in_use(), 0);
             assert_eq!(sender.pause, rings.first_pause * 2u32.pow(pauses));

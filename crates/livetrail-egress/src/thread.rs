@@ -20,7 +20,9 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::{abandoned::Abandoned, format::Format, rings::Rings, sender::Sender, socket::Socket};
+use crate::{
+    abandoned::Abandoned, clock, format::Format, rings::Rings, sender::Sender, socket::Socket,
+};
 
 /// Commands per turn. One costs a few microseconds, and a write if data are unwritten.
 const COMMANDS_PER_TURN: usize = 64;
@@ -97,7 +99,7 @@ impl<F: Format> Thread<F> {
     /// Runs until all handles are dropped.
     pub(crate) async fn run(mut self) {
         let mut sender = Sender::new(self.rings.clone());
-        let mut timer = Box::pin(sleep_until(Instant::now()));
+        let mut timer = Box::pin(sleep_until(clock::now()));
         while self.wait(timer.as_mut()).await {
             let mut commands = std::mem::take(&mut self.commands);
             for command in commands.drain(..) {
@@ -132,7 +134,7 @@ impl<F: Format> Thread<F> {
             }
             if self.due.is_none() && self.shard.poll_news(cx).is_ready() {
                 // The first frame waits for those after it.
-                let now = Instant::now();
+                let now = clock::now();
                 let at = now.checked_add(self.send_interval).unwrap_or(now);
                 self.due = Some(at);
                 if !self.send_interval.is_zero() {
@@ -157,7 +159,7 @@ impl<F: Format> Thread<F> {
 
     fn is_due(&self) -> bool {
         self.due
-            .is_some_and(|at| self.send_interval.is_zero() || at <= Instant::now())
+            .is_some_and(|at| self.send_interval.is_zero() || at <= clock::now())
     }
 
     fn handle(&mut self, command: Command<F>) {

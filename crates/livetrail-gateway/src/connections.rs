@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     address::AddressGroup,
+    clock,
     reserve::{Reserve, Reserved},
 };
 
@@ -242,7 +243,7 @@ impl Connections {
 
     /// Logs at most one line per minute, however many connections are turned away.
     fn warn(&self, peer: SocketAddr, limit: &'static str) {
-        let now = Instant::now();
+        let now = clock::now();
         let count = {
             let mut warning = self
                 .0

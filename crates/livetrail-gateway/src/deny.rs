@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::time::{Instant, sleep};
 
-use crate::address::AddressGroup;
+use crate::{address::AddressGroup, clock};
 
 /// Interval between two reports about the same group of addresses.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
@@ -152,7 +152,7 @@ impl DenyRules {
     /// Reports everything that has not been reported yet, whether it is due or not: for a program
     /// that stops.
     pub fn flush(&self) {
-        self.report(Instant::now(), true);
+        self.report(clock::now(), true);
     }
 
     pub(crate) fn refuses(&self, gateway: &'static str, peer: SocketAddr, now: Instant) -> bool {
@@ -197,7 +197,7 @@ impl DenyRules {
             return std::future::pending().await;
         }
         sleep(LOOK_INTERVAL).await;
-        self.report(Instant::now(), false);
+        self.report(clock::now(), false);
     }
 
     fn report(&self, now: Instant, all: bool) {
@@ -277,9 +277,9 @@ mod tests {
     async fn the_first_is_reported_at_once_and_the_others_by_number() {
         let (rules, reports) = rules();
         for _ in 0..1_000 {
-            assert!(rules.refuses("rtmp", peer("::ffff:10.1.1.1"), Instant::now()));
+            assert!(rules.refuses("rtmp", peer("::ffff:10.1.1.1"), clock::now()));
         }
-        assert!(!rules.refuses("rtmp", peer("192.0.2.1"), Instant::now()));
+        assert!(!rules.refuses("rtmp", peer("192.0.2.1"), clock::now()));
         assert_eq!(reports.lock().unwrap().len(), 1);
         for _ in 0..9 {
             rules.report_due().await;
@@ -305,7 +305,7 @@ mod tests {
         for n in 0..10_000_u32 {
             let [_, a, b, c] = n.to_be_bytes();
             let ip = format!("10.{a}.{b}.{c}");
-            assert!(rules.refuses("http", peer(&ip), Instant::now()));
+            assert!(rules.refuses("http", peer(&ip), clock::now()));
         }
         rules.flush();
         let reports = reports.lock().unwrap();

@@ -35,6 +35,7 @@
 
 mod accept;
 mod address;
+pub mod clock;
 mod connections;
 mod deny;
 mod goodbye;

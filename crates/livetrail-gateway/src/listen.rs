@@ -4,10 +4,10 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
-    time::{Instant, sleep},
+    time::sleep,
 };
 
-use crate::{address::canonical, deny::DenyRules};
+use crate::{address::canonical, clock, deny::DenyRules};
 
 /// The pause after an error of `accept` that is not one connection's own, such as a lack of file
 /// descriptors.
@@ -106,7 +106,7 @@ impl Listener {
                 Ok((stream, peer)) => {
                     failures = 0;
                     let peer = canonical(peer);
-                    if !self.deny.refuses(self.gateway, peer, Instant::now()) {
+                    if !self.deny.refuses(self.gateway, peer, clock::now()) {
                         return (stream, peer);
                     }
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use livetrail_ledger::{Cursor, ExternalFloor, Floor, Reader, SeenTree};
 use livetrail_tlog::TreeHead;
 
-use crate::replicator::{caught, chain};
+use crate::call::{caught, chain};
 use crate::sightings::Sightings;
 use crate::sink::ReplicaSink;
 

@@ -21,6 +21,8 @@
 //!   [`ReplicaSink::sightings`]).
 
 mod backoff;
+mod call;
+mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;

@@ -1,12 +1,8 @@
 //! The loop that follows the ledger for one sink: batches go out, cursors come back, errors cause
 //! pauses.
 
-use std::any::Any;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use livetrail_clock::Clock;
@@ -17,6 +13,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::backoff::Backoff;
+use crate::call::{caught, chain};
+use crate::clock;
 use crate::error::{ErrorClass, ReplicaError};
 use crate::floor::source_name;
 use crate::judge::{self, Contradiction};
@@ -107,8 +105,7 @@ impl ReplicaWatch {
 
     /// Lets it send what is sealed already, and ends it after `within` at the latest.
     pub fn close(&self, within: Duration) {
-        self.closer
-            .send_replace(Some(later(Instant::now(), within)));
+        self.closer.send_replace(Some(later(clock::now(), within)));
     }
 }
 
@@ -234,7 +231,7 @@ impl Replicator {
         let hand_overs = self.hand_overs().await?;
         let cursor = self.attempt(self.sink.cursor(&origin)).await?;
         self.compare(&cursor).await?;
-        let ask_again_at = later(Instant::now(), self.options.recheck_interval);
+        let ask_again_at = later(clock::now(), self.options.recheck_interval);
         let mut next = cursor.next();
         self.notice_going_back(next);
         // Hand-overs below this index came with entries that the sink already has.
@@ -283,7 +280,7 @@ impl Replicator {
 
     /// Waits until something beyond `next` is sealed, but at most until `ask_again_at`.
     async fn wait_beyond(&mut self, next: u64, ask_again_at: Instant) -> Wait {
-        if ask_again_at <= Instant::now() {
+        if ask_again_at <= clock::now() {
             return Wait::Turn(Turn::Again);
         }
         let target = next.saturating_add(1);
@@ -307,7 +304,7 @@ impl Replicator {
                 () = closed(&mut closing) => break,
                 () = self.retry.notified() => return Wait::Turn(Turn::Again),
                 () = sleep_until(ask_again_at) => return Wait::Turn(Turn::Again),
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                () = sleep_until(due.unwrap_or_else(clock::now)), if due.is_some() => {
                     self.keep_cursor(true).await;
                 }
             }
@@ -325,7 +322,7 @@ impl Replicator {
         if self.options.batch_interval.is_zero() || self.sealed() >= full {
             return;
         }
-        let until = later(Instant::now(), self.options.batch_interval);
+        let until = later(clock::now(), self.options.batch_interval);
         let mut closing = self.closing.clone();
         let mut sealed = self.ledger.sealed(full);
         loop {
@@ -336,7 +333,7 @@ impl Replicator {
                 _ = &mut sealed => return,
                 () = closed(&mut closing) => return,
                 () = sleep_until(until) => return,
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                () = sleep_until(due.unwrap_or_else(clock::now)), if due.is_some() => {
                     self.keep_cursor(true).await;
                 }
             }
@@ -520,7 +517,7 @@ impl Replicator {
     async fn keep_cursor(&mut self, now: bool) {
         let due = self
             .cursor_due()
-            .is_some_and(|due| now || due <= Instant::now());
+            .is_some_and(|due| now || due <= clock::now());
         if let Some(cursor) = self.local_cursor().filter(|_| due) {
             self.write_cursor(cursor).await;
         }
@@ -530,7 +527,7 @@ impl Replicator {
     fn cursor_due(&self) -> Option<Instant> {
         let cursor = self.local_cursor()?;
         match self.written {
-            None => Some(Instant::now()),
+            None => Some(clock::now()),
             Some((written, when)) => {
                 (written != cursor).then(|| later(when, self.options.cursor_interval))
             }
@@ -559,7 +556,7 @@ impl Replicator {
                 tracing::warn!(sink = self.sink.name(), %error, "cannot write the local copy of the cursor")
             }
         }
-        self.written = Some((cursor, Instant::now()));
+        self.written = Some((cursor, clock::now()));
     }
 
     fn note_age(&self, range: &SealedRange) {
@@ -635,40 +632,6 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| ReplicaError::unavailable("the runtime is shutting down", error))
-}
-
-/// Turns a panic of the sink into an error: it must not end the replicator.
-pub(super) async fn caught<T>(
-    call: impl Future<Output = Result<T, ReplicaError>>,
-) -> Result<T, ReplicaError> {
-    let mut call = pin!(call);
-    std::future::poll_fn(|context| {
-        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)))
-            .unwrap_or_else(|panic| Poll::Ready(Err(panicked(panic.as_ref()))))
-    })
-    .await
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> ReplicaError {
-    let words = panic
-        .downcast_ref::<&str>()
-        .map(|words| (*words).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    ReplicaError::Panicked {
-        what: words.unwrap_or_else(|| "nothing".to_owned()),
-    }
-}
-
-/// The error and its causes, in one line.
-pub(super) fn chain(error: &ReplicaError) -> String {
-    let mut line = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
 }
 
 impl std::fmt::Debug for Replicator {

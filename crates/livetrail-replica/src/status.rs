@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::error::ErrorClass;
 use crate::sink::Delivery;
 
@@ -150,7 +151,7 @@ impl Board {
 
     /// Notes the current age of the entry at the cursor.
     pub(super) fn oldest(&self, age: Duration) {
-        self.noted().oldest = Some((age, Instant::now()));
+        self.noted().oldest = Some((age, clock::now()));
     }
 
     pub(super) fn committed(&self, cursor: u64, records: usize, bytes: usize) {
@@ -184,10 +185,7 @@ impl Board {
         };
         noted.errors = noted.errors.saturating_add(1);
         noted.last_error = Some(what);
-        noted
-            .failing_since
-            .get_or_insert_with(Instant::now)
-            .elapsed()
+        noted.failing_since.get_or_insert_with(clock::now).elapsed()
     }
 
     pub(super) fn left_behind(&self) {

@@ -4,6 +4,7 @@ use std::{io, time::Duration};
 
 use livetrail_egress::Unsent as _;
 use livetrail_engine::{MediaFrame, Role};
+use livetrail_gateway::clock;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep_until, timeout},
@@ -210,7 +211,7 @@ impl Pacer {
 
     /// When a frame with this decode time is due.
     pub fn due(&mut self, dts_ms: i64) -> Instant {
-        let (start, first_ms) = *self.first.get_or_insert_with(|| (Instant::now(), dts_ms));
+        let (start, first_ms) = *self.first.get_or_insert_with(|| (clock::now(), dts_ms));
         let after = u64::try_from(dts_ms.saturating_sub(first_ms)).unwrap_or(0);
         start
             .checked_add(Duration::from_millis(after))

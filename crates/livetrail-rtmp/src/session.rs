@@ -17,7 +17,8 @@ use livetrail_engine::{
     Attempt, Denied, Engine, Playback, Publication, Reason, Role, SessionId, StreamKey,
 };
 use livetrail_gateway::{
-    Closed, ConnectedViewer, Incoming, LeftViewer, Opened, Slot, ViewerEnd, Viewers, say_goodbye,
+    Closed, ConnectedViewer, Incoming, LeftViewer, Opened, Slot, ViewerEnd, Viewers, clock,
+    say_goodbye,
 };
 use tokio::{
     io::Interest,
@@ -83,18 +84,18 @@ pub(crate) async fn serve(incoming: Incoming, host: Host, seed: u64) -> Closed {
         protocol: ServerSession::new(host.config.chunks, seed),
         outbox: Outbox::default(),
         media: Media::None,
-        timer: Box::pin(sleep_until(Instant::now())),
+        timer: Box::pin(sleep_until(clock::now())),
         awaits: Awaits::Handshake,
         current: None,
         skipped: Skipped::default(),
         slot,
-        progress: Instant::now(),
+        progress: clock::now(),
         stream: Arc::new(stream),
         peer,
         host,
         stop: Box::pin(stop.wait()),
     };
-    connection.set_timer(Instant::now().checked_add(handshake_timeout));
+    connection.set_timer(clock::now().checked_add(handshake_timeout));
     let end = connection.run().await;
     connection.finish(end).await
 }
@@ -272,7 +273,7 @@ impl Connection {
                 .try_write(&self.stream)
                 .map_err(|e| End::Peer(e.into()))?
         {
-            self.progress = Instant::now();
+            self.progress = clock::now();
         }
         Ok(())
     }
@@ -456,7 +457,7 @@ impl Connection {
                 let ended = Box::pin(async move { ended.wait().await });
                 self.media = Media::Paused(Box::new(playback), ended);
                 self.awaits = Awaits::Unpause;
-                self.set_timer(Instant::now().checked_add(self.host.config.pause_timeout));
+                self.set_timer(clock::now().checked_add(self.host.config.pause_timeout));
             }
             media => self.media = media,
         }
@@ -469,7 +470,7 @@ impl Connection {
             Media::Paused(mut playback, _) => {
                 playback.resume();
                 self.awaits = Awaits::Progress;
-                self.set_timer(Instant::now().checked_add(self.host.config.write_stall_timeout));
+                self.set_timer(clock::now().checked_add(self.host.config.write_stall_timeout));
                 self.connect(*playback).await
             }
             media => {
@@ -596,7 +597,7 @@ impl Connection {
 
     fn expect_command(&mut self) {
         self.awaits = Awaits::Command;
-        self.set_timer(Instant::now().checked_add(self.host.config.command_timeout));
+        self.set_timer(clock::now().checked_add(self.host.config.command_timeout));
     }
 
     /// Checks the current deadline. While media flows, the timer only checks whether the peer still
@@ -605,14 +606,14 @@ impl Connection {
         if !matches!(self.awaits, Awaits::Progress) {
             let error = self.awaits.timeout(&self.host.config);
             // A limit beyond the range of the clock is no limit.
-            if matches!(error, Error::Timeout { limit, .. } if Instant::now().checked_add(limit).is_none())
+            if matches!(error, Error::Timeout { limit, .. } if clock::now().checked_add(limit).is_none())
             {
                 self.set_timer(None);
                 return Ok(());
             }
             return Err(error);
         }
-        let now = Instant::now();
+        let now = clock::now();
         // A viewer has its own check, and its outbox here is empty.
         let takes = self.outbox.is_empty();
         let since = if takes { now } else { self.progress };
@@ -629,8 +630,8 @@ impl Connection {
         // Checks again in a day.
         let day = Duration::from_secs(86_400);
         let at = at
-            .or_else(|| Instant::now().checked_add(day))
-            .unwrap_or_else(Instant::now);
+            .or_else(|| clock::now().checked_add(day))
+            .unwrap_or_else(clock::now);
         self.timer.as_mut().reset(at);
     }
 

@@ -26,6 +26,8 @@
 mod at_least_once;
 #[cfg(any(feature = "file", feature = "local-cursor"))]
 mod blocking;
+#[cfg(any(feature = "kafka", feature = "otlp"))]
+mod clock;
 mod error;
 #[cfg(feature = "file")]
 pub mod file;

@@ -1,6 +1,11 @@
 //! The replicator under errors of every class, in simulated time: pauses, patience, gaps, the local
 //! cursor, the end.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the runtime's time is simulated here"
+)]
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,5 +1,10 @@
 //! The gateway over loopback, with our own client and with raw sockets.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait by the runtime's clock"
+)]
+
 use std::time::Duration;
 
 use crate::common::*;

@@ -14,7 +14,7 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use livetrail_engine::{
-    Clock, Gate, Observer, Reason, SessionContext, StreamEvent, StreamEventKind, SystemClock,
+    Clock, Gate, Observer, Reason, SessionContext, StreamEvent, StreamEventKind,
 };
 use prometheus_client::{
     collector::Collector,
@@ -441,7 +441,7 @@ impl Now {
             .filter_map(|line| line.timestamp_s)
             .max()
             .unwrap_or(0);
-        let now_s = SystemClock::new().unix_ms() / 1_000;
+        let now_s = self.0.inner.pipeline.clock().unix_s();
         for (name, help, value) in [
             (
                 "trail_entries_appended",

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::error;
 use super::target::KafkaTarget;
+use crate::clock;
 
 /// How often a wait checks whether it can still succeed.
 pub(super) const SLICE: Duration = Duration::from_millis(20);
@@ -161,18 +162,18 @@ pub(super) struct Wait(Instant);
 
 impl Wait {
     pub(super) fn of(most: Duration) -> Self {
-        Self(Instant::now() + most)
+        Self(clock::now() + most)
     }
 
     /// Starts the wait again from now.
     pub(super) fn renew(&mut self, most: Duration) {
-        self.0 = Instant::now() + most;
+        self.0 = clock::now() + most;
     }
 
     /// Checks that time is left, and that the awaited event can still come.
     pub(super) fn check(&self, events: &Events, what: &str) -> Result<(), ReplicaError> {
         events.check()?;
-        if self.0 <= Instant::now() {
+        if self.0 <= clock::now() {
             return Err(ReplicaError::Unavailable {
                 what: format!("no answer of a broker in time: {what}"),
                 source: None,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::target::KafkaTarget;
 use super::writer::Writer;
+use crate::clock;
 use crate::error::SinksError;
 
 type Job = Box<dyn FnOnce(&mut Writer) + Send>;
@@ -82,7 +83,7 @@ impl KafkaSink {
         let job: Job = Box::new(move |writer| {
             if !answer.is_closed() {
                 let result = call(writer);
-                let at = Instant::now();
+                let at = clock::now();
                 let _ = answer.send(Answer { at, result });
             }
         });

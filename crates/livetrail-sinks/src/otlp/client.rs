@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::answer;
 use super::record;
 use super::target::OtlpTarget;
+use crate::clock;
 use crate::error::SinksError;
 use crate::tls;
 
@@ -108,7 +109,7 @@ impl Client {
             return answer::taken(&place, sent, &body);
         }
         if let Some(wait) = answer::wait(status, &head.headers) {
-            *self.not_before() = Some(Instant::now() + wait);
+            *self.not_before() = Some(clock::now() + wait);
         }
         Err(answer::refused(&place, status, &body))
     }
@@ -138,7 +139,7 @@ impl Client {
     fn may_send(&self) -> Result<(), ReplicaError> {
         let until = *self.not_before();
         let left = until.map_or_else(Default::default, |until| {
-            until.saturating_duration_since(Instant::now())
+            until.saturating_duration_since(clock::now())
         });
         if left.is_zero() {
             return Ok(());
