@@ -38,9 +38,11 @@ impl Account {
             return;
         }
         let Some((&first, &last)) = self.holes.range(..=seq).next_back() else {
+            debug_assert!(false, "number {seq} arrives once");
             return;
         };
         if seq > last {
+            debug_assert!(false, "number {seq} arrives once");
             return;
         }
         self.holes.remove(&first);

@@ -127,6 +127,7 @@ impl Sessions {
         gone.sort_unstable();
         for session in gone {
             let Some(open) = self.open.get(&session) else {
+                debug_assert!(false, "it was found among the open sessions");
                 continue;
             };
             let lost = &mut self.lost_ends[usize::from(!open.publish)];

@@ -259,6 +259,7 @@ impl RingWriter {
     /// that are so large that a segment must not be dropped or kept as a whole.
     fn trim_oldest(&mut self, until: u64) {
         let Some(oldest) = self.ring.slot(self.tail).load_full() else {
+            debug_assert!(false, "the segment of the tail is in its slot");
             return;
         };
         let (mut from, mut freed) = (self.tail, 0);

@@ -330,6 +330,7 @@ impl Shared {
     fn note(&self, at: usize, outcome: &Outcome, size: u64, failing_since: Option<Duration>) {
         let mut state = self.state();
         let Some(talk) = state.talks.get_mut(at) else {
+            debug_assert!(false, "there is a talk with each witness");
             return;
         };
         talk.failing_since = failing_since;

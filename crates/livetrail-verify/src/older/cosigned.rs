@@ -1,12 +1,14 @@
 //! Cosigned checkpoints: the newest one with enough cosignatures counts, and later entries are not
 //! cosigned yet.
 
+use std::ops::ControlFlow;
+
 use livetrail_tlog::VerifiedCheckpoint;
 
-use super::{Older, OlderCheckpoints, Provenance};
+use super::{Older, OlderCheckpoints, Provenance, stated_in};
 use crate::finding::Outcome;
 use crate::finding::{Class, Finding, Severity};
-use crate::note::{MAX_SMALL_BYTES, stated};
+use crate::note::MAX_SMALL_BYTES;
 use crate::report::CosignedReport;
 use crate::report::parts::cosignatures;
 use crate::report::show::span;
@@ -29,23 +31,10 @@ impl OlderCheckpoints {
     pub(crate) fn cosigned(&mut self, notes: Vec<(usize, Fetched)>, found: &mut Outcome) {
         for (witnesses, got) in notes {
             let name = format!("{COSIGNED}/{witnesses}");
-            let bytes = match got {
-                Fetched::Bytes(bytes) => bytes,
-                Fetched::Missing => return,
-                Fetched::Bad(text) => {
-                    let finding = Finding::failure(Class::Older, text);
-                    found.findings.add(finding.path(name));
-                    continue;
-                }
-                Fetched::Problem(problem) => {
-                    found.notes.push(problem);
-                    return;
-                }
-            };
-            let Some(size) = stated(&bytes).map(|checkpoint| checkpoint.head().size) else {
-                let finding = Finding::failure(Class::Older, "not a signed checkpoint");
-                found.findings.add(finding.path(name));
-                continue;
+            let (size, bytes) = match stated_in(&name, got, found) {
+                ControlFlow::Continue(Some(checkpoint)) => checkpoint,
+                ControlFlow::Continue(None) => continue,
+                ControlFlow::Break(()) => return,
             };
             self.report.cosigned = self.report.cosigned.saturating_add(1);
             let provenance = Provenance::Cosigned(witnesses, bytes);

@@ -4,6 +4,7 @@
 mod cosigned;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use self::cosigned::COSIGNED;
 pub(crate) use self::cosigned::read_cosigned;
@@ -259,24 +260,10 @@ impl OlderCheckpoints {
             return;
         }
         let name = format!("{HAND_OVERS}/{key}");
-        let bytes = match get(source, &name, MAX_SMALL_BYTES) {
-            Fetched::Bytes(bytes) => bytes,
-            // It was not retired, or before these files existed.
-            Fetched::Missing => return,
-            Fetched::Bad(text) => {
-                let finding = Finding::failure(Class::Older, text);
-                found.findings.add(finding.path(name));
-                return;
-            }
-            // If it is needed, then a signature by a trusted key is missing, too.
-            Fetched::Problem(problem) => {
-                found.notes.push(problem);
-                return;
-            }
-        };
-        let Some(size) = stated(&bytes).map(|checkpoint| checkpoint.head().size) else {
-            let finding = Finding::failure(Class::Older, "not a signed checkpoint");
-            found.findings.add(finding.path(name));
+        // If the key was not retired, or before these files existed, there is none. If the source
+        // fails and the file is needed, then a signature by a trusted key is missing, too.
+        let fetched = get(source, &name, MAX_SMALL_BYTES);
+        let ControlFlow::Continue(Some((size, bytes))) = stated_in(&name, fetched, found) else {
             return;
         };
         // A key whose retirement the trail records later is trusted without it.
@@ -699,6 +686,32 @@ fn bad(older: &Older, finding: Finding, found: &mut Outcome) {
             .problems
             .push(format!("cannot compare with {name}: {}", finding.text));
     }
+}
+
+/// The size that a small file with a checkpoint states, and its bytes. `Continue(None)` if the file
+/// is invalid, which is a finding; `Break` if there is none, or if the source failed.
+fn stated_in(
+    name: &str,
+    fetched: Fetched,
+    found: &mut Outcome,
+) -> ControlFlow<(), Option<(u64, Vec<u8>)>> {
+    let text = match fetched {
+        Fetched::Bytes(bytes) => match stated(&bytes) {
+            Some(checkpoint) => {
+                return ControlFlow::Continue(Some((checkpoint.head().size, bytes)));
+            }
+            None => "not a signed checkpoint".to_owned(),
+        },
+        Fetched::Bad(text) => text,
+        Fetched::Missing => return ControlFlow::Break(()),
+        Fetched::Problem(problem) => {
+            found.notes.push(problem);
+            return ControlFlow::Break(());
+        }
+    };
+    let finding = Finding::failure(Class::Older, text);
+    found.findings.add(finding.path(name));
+    ControlFlow::Continue(None)
 }
 
 /// The key with this id, in eight hexadecimal digits.
