@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{error::Error, identity::AppName, limit::IngressLimit};
+use crate::{bus::MAX_RING_FRAMES, error::Error, identity::AppName, limit::IngressLimit};
 
 /// What the engine does with a publish for a stream that has a publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -230,6 +230,3 @@ const DEFAULT_GOP_BYTES: usize = 16 << 20;
 
 /// Frames of all kinds per video frame: 25 pictures and 47 frames of sound per second make three.
 const FRAMES_PER_PICTURE: usize = 4;
-
-/// The maximum frames in a stream's ring.
-pub(crate) const MAX_RING_FRAMES: usize = 1 << 20;

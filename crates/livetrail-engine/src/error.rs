@@ -1,7 +1,7 @@
 //! Errors of an engine's configuration, and of a push to a session that has ended.
 
 use crate::{
-    app::MAX_RING_FRAMES,
+    bus::MAX_RING_FRAMES,
     event::Reason,
     identity::{AppName, NameError, StreamKey},
 };

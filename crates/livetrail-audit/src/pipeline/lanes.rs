@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::asleep::Asleep;
 use super::intake::{CLOSED, NOT_SEALED, Offered};
+use super::lock::lock;
 use super::refusals::Refused;
-use super::shared::lock;
 use super::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// The bounds for the slots of the refusals' lane. Within them, it has as many slots as the queue.

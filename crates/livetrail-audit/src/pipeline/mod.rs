@@ -7,6 +7,7 @@ mod convert;
 mod counters;
 mod intake;
 mod lanes;
+mod lock;
 mod loss;
 mod nonce;
 mod options;

@@ -1,7 +1,7 @@
 //! The state that the pipeline's handles and its worker share.
 
 use std::sync::atomic::{AtomicBool, AtomicU8};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::asleep::Asleep;
 use super::counters::{Counters, Published};
 use super::intake::{Intake, NotTaken};
+use super::lock::lock;
 use super::sync::{AtomicU64, Ordering};
 use super::timer::Timer;
 use super::{CloseReport, Sheds, Status};
@@ -354,9 +355,4 @@ impl Shared {
             timed_out,
         }
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic under one of these locks leaves only plain values.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

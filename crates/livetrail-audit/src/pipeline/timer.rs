@@ -8,7 +8,7 @@ use std::time::Duration;
 use livetrail_clock::{Clock as _, SystemClock};
 use tokio::sync::oneshot;
 
-use super::shared::lock;
+use super::lock::lock;
 
 /// How long the thread stays if there are no deadlines.
 const IDLE: Duration = Duration::from_secs(10);

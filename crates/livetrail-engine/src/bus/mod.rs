@@ -29,3 +29,6 @@ pub use spread::{Placed, Spread};
 pub use stream::Carries;
 pub(crate) use stream::{Stream, Writer};
 pub use wire::{SharedFrame, WireFormat};
+
+/// The maximum frames in a stream's ring.
+pub(crate) const MAX_RING_FRAMES: usize = 1 << 20;

@@ -9,27 +9,20 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo};
+use axum::{body::Body, extract::ConnectInfo};
 use hyper::{Request, body, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use livetrail_engine::Reason;
-use livetrail_gateway::{Closed, Incoming, Opened, Reserved, Slot, Viewers};
+use livetrail_gateway::{Closed, Incoming, Opened, Reserved, Slot};
 
-use super::{host, stalled::StallGuard, viewer};
-use crate::{config::HttpConfig, session::Link, wire::FlvWire};
+use super::{Shared, host, stalled::StallGuard, viewer};
+use crate::session::Link;
 
 /// The minimum size of hyper's read buffer.
 const MIN_HEADER_BYTES: usize = 8 << 10;
-
-/// What all connections of a gateway share.
-pub(super) struct Shared {
-    pub(super) service: Router,
-    pub(super) config: HttpConfig,
-    pub(super) viewers: Viewers<FlvWire>,
-}
 
 /// What happens to a connection next.
 enum Next {

@@ -18,14 +18,21 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc};
 use axum::Router;
 use livetrail_engine::Engine;
 use livetrail_gateway::{
-    Acceptor, ConnectionLimits, DenyRules, GatewayStats, Incoming, ListenError,
+    Acceptor, ConnectionLimits, DenyRules, GatewayStats, Incoming, ListenError, Viewers,
 };
 use tokio::net::{TcpListener, ToSocketAddrs};
 
-use crate::{config::HttpConfig, handler};
+use crate::{config::HttpConfig, handler, wire::FlvWire};
 
 /// The gateway's name in logs and reports.
 const GATEWAY: &str = "http";
+
+/// What all connections of a gateway share.
+struct Shared {
+    service: Router,
+    config: HttpConfig,
+    viewers: Viewers<FlvWire>,
+}
 
 /// An HTTP/1 server from which viewers play an engine's streams. It can serve other routes as well.
 ///
@@ -103,7 +110,7 @@ impl HttpGateway {
     /// future closes all connections.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let linger = self.config.linger;
-        let shared = Arc::new(connection::Shared {
+        let shared = Arc::new(Shared {
             service: self.router,
             viewers: self.acceptor.viewers(self.config.egress),
             config: self.config,

@@ -14,7 +14,7 @@ use livetrail_engine::{Playback, Reason};
 use livetrail_gateway::{Closed, ConnectedViewer, ViewerEnd, poll_gone, say_goodbye};
 use tokio::net::TcpStream;
 
-use super::connection::Shared;
+use super::Shared;
 use crate::{
     protocol::{Framing, LAST_CHUNK},
     session::Handover,

@@ -18,7 +18,7 @@
 
 use std::sync::Arc;
 
-use livetrail_tlog::{Note, RetiredKey, VerifiedCheckpoint, VerifierKey};
+use livetrail_tlog::{RetiredKey, VerifiedCheckpoint, VerifierKey};
 
 use crate::{
     Clock,
@@ -27,6 +27,7 @@ use crate::{
     layout,
     manifest::Manifest,
     store::{Access, SharedStore, Store, parent, replace},
+    upkeep::given_up::given_up_under,
     upkeep::recover::{ExternalFloor, Recovered, recover_to_rotate},
 };
 
@@ -143,38 +144,4 @@ fn check_successor(
         .map_err(|_| LedgerError::KeyGivenUp {
             key: key.to_string(),
         })
-}
-
-/// The hand-over of this key under the published checkpoint, if a change of keys was interrupted
-/// after step 2. An older hand-over is from a version that let the log continue with the old key:
-/// then a later one replaces it.
-fn given_up_under(
-    store: &dyn Store,
-    key: &VerifierKey,
-    published: &VerifiedCheckpoint,
-) -> Result<Option<Vec<u8>>, LedgerError> {
-    let path = layout::hand_over(key.id());
-    let bytes = match store.read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(LedgerError::io("read", path, error)),
-    };
-    let note = Note::parse(&bytes).map_err(|source| LedgerError::HandOver { path, source })?;
-    Ok((note.text() == published.note().text()).then_some(bytes))
-}
-
-/// Refuses keys that were retired in an interrupted change: they sign nothing any longer.
-pub(crate) fn refuse_given_up(
-    store: &dyn Store,
-    identity: &Identity,
-    published: &VerifiedCheckpoint,
-) -> Result<(), LedgerError> {
-    for key in [identity.signer_key(), identity.cosigner_key()] {
-        if given_up_under(store, key, published)?.is_some() {
-            return Err(LedgerError::KeyGivenUp {
-                key: key.to_string(),
-            });
-        }
-    }
-    Ok(())
 }

@@ -14,7 +14,7 @@
 use bytes::Bytes;
 use livetrail_engine::{CodecId, FrameFlags, MediaFrame, MediaKind};
 
-use super::{Decoded, Packet, Skipped, video::has_composition_time};
+use super::{Decoded, Packet, Skipped, has_composition_time};
 use crate::{
     error::{Error, Result},
     read::Reader,

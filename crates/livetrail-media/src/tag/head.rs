@@ -2,7 +2,7 @@
 
 use livetrail_engine::{CodecId, FrameFlags, MediaFrame, MediaKind};
 
-use super::{TagKind, enhanced, video::has_composition_time};
+use super::{TagKind, enhanced, has_composition_time};
 use crate::error::{Error, Result};
 
 /// The longest header: multitrack, with a modifier and a composition time.

@@ -225,3 +225,9 @@ impl Packet {
 
 #[cfg(test)]
 mod tests;
+
+/// H.264 and H.265 reorder pictures, so their coded frames carry the time from decoding to
+/// presentation.
+fn has_composition_time(codec: CodecId) -> bool {
+    matches!(codec, CodecId::H264 | CodecId::H265)
+}

@@ -112,9 +112,3 @@ fn decode_enhanced(
 fn is_key(frame_type: u8) -> bool {
     matches!(frame_type, FRAME_KEY | FRAME_GENERATED_KEY)
 }
-
-/// H.264 and H.265 reorder pictures, so their coded frames carry the time from decoding to
-/// presentation.
-pub(super) fn has_composition_time(codec: CodecId) -> bool {
-    matches!(codec, CodecId::H264 | CodecId::H265)
-}

@@ -4,7 +4,10 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::handshake::{PACKET_BYTES, Packet};
+/// Bytes of C1, C2, S1 and S2.
+pub(crate) const PACKET_BYTES: usize = 1536;
+
+pub(crate) type Packet = [u8; PACKET_BYTES];
 
 const DIGEST_BYTES: usize = 32;
 /// Bytes of S2 before its signature.

@@ -12,19 +12,15 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::digest;
+use super::digest::{self, PACKET_BYTES, Packet};
 use crate::error::{Error, Result};
 
 const VERSION: u8 = 3;
-/// Bytes of C1, C2, S1 and S2.
-pub(crate) const PACKET_BYTES: usize = 1536;
 /// The position of the sender's version in C1 and S1; all zero means the simple scheme.
 const VERSION_AT: std::ops::Range<usize> = 4..8;
 /// The version of our server in the digest scheme. Clients read the first number, which must be 3
 /// or more.
 const SERVER_VERSION: [u8; 4] = [5, 0, 0, 1];
-
-pub(crate) type Packet = [u8; PACKET_BYTES];
 
 /// The server's side. Call [`handle_input`](Self::handle_input) until it returns that the handshake
 /// is done.

@@ -5,14 +5,18 @@ use std::net::SocketAddr;
 use axum::{
     Extension, Json,
     extract::{ConnectInfo, Path, State, rejection::PathRejection},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
 };
-use livetrail_engine::{Engine, Role, SessionId};
+use livetrail_engine::{Role, SessionId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    ApiError, ApiState, Problem, query::Asked, query::Nothing, token::Operator, view::SessionView,
+    ApiError, ApiState, Problem,
+    query::Asked,
+    query::Nothing,
+    token::{Operator, user_agent},
+    view::SessionView,
 };
 use crate::operator::{Caller, session_kicked};
 
@@ -105,12 +109,4 @@ pub(super) async fn kick(
         tracing::error!(session = %id, %error, "who kicked the session is not on record");
     }
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// The `User-Agent` of an operator's program: at most as long as a record can carry, and without
-/// any configured secret.
-pub(super) fn user_agent(headers: &HeaderMap, engine: &Engine) -> Option<String> {
-    let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
-    let agent = engine.scrub(agent);
-    Some(agent.chars().take(255).collect())
 }

@@ -12,9 +12,10 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use livetrail_engine::Engine;
 use subtle::ConstantTimeEq;
 
-use super::{ApiError, ApiState, sessions::user_agent};
+use super::{ApiError, ApiState};
 use crate::{
     config::{NamedSecret, SecretText},
     operator::{Caller, api_denied},
@@ -175,6 +176,14 @@ fn host_is_local(headers: &HeaderMap) -> bool {
         return name.parse::<std::net::Ipv6Addr>().is_ok();
     }
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+/// The `User-Agent` of an operator's program: at most as long as a record can carry, and without
+/// any configured secret.
+pub(super) fn user_agent(headers: &HeaderMap, engine: &Engine) -> Option<String> {
+    let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    let agent = engine.scrub(agent);
+    Some(agent.chars().take(255).collect())
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use livetrail_engine::MediaFrame;
 use livetrail_media::{flv::Demuxer, tag::Intake};
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 
-use super::{address::HttpUrl, player::Refused};
+use super::{address::HttpUrl, refused::Refused};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit for the head of the answer.

@@ -4,9 +4,11 @@ mod address;
 mod file;
 mod http;
 mod player;
+mod refused;
 mod summary;
 
 pub(crate) use address::PlayAddress;
 pub(crate) use file::{FlvReader, FlvWriter};
-pub(crate) use player::{Player, Refused, refusal_of};
+pub(crate) use player::Player;
+pub(crate) use refused::{Refused, refusal_of};
 pub(crate) use summary::{Ended, Summary, Tally};

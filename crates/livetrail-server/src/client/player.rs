@@ -3,17 +3,7 @@
 use livetrail_engine::MediaFrame;
 use livetrail_rtmp::{RtmpClient, RtmpPlayer};
 
-use super::{PlayAddress, http::HttpPlayer};
-
-/// The server refused the attempt.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("refused: {code}: {description}")]
-pub(crate) struct Refused {
-    /// An RTMP status such as `NetStream.Publish.BadName`, or an HTTP status.
-    pub(crate) code: String,
-    /// A text for people, or the stable label of a refusal over HTTP.
-    pub(crate) description: String,
-}
+use super::{PlayAddress, http::HttpPlayer, refused::refusal_of};
 
 /// A play that the server has started.
 pub(crate) enum Player {
@@ -25,7 +15,7 @@ impl Player {
     /// Connects and asks to play.
     ///
     /// # Errors
-    /// [`Refused`], or the error of the connection.
+    /// [`Refused`](super::Refused), or the error of the connection.
     pub(crate) async fn start(address: &PlayAddress) -> anyhow::Result<Self> {
         match address {
             PlayAddress::Rtmp(url) => {
@@ -58,15 +48,5 @@ impl Player {
             }
             Self::Http(_) => {}
         }
-    }
-}
-
-/// Turns a refusal into [`Refused`]. Any other error stays as it is.
-pub(crate) fn refusal_of(error: livetrail_rtmp::Error) -> anyhow::Error {
-    match error {
-        livetrail_rtmp::Error::Refused { code, description } => {
-            Refused { code, description }.into()
-        }
-        other => other.into(),
     }
 }

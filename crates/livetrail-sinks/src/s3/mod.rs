@@ -41,6 +41,7 @@
 mod build;
 mod client;
 mod layout;
+mod object;
 mod options;
 mod put;
 mod set_up;

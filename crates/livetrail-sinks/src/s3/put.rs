@@ -8,7 +8,7 @@ use livetrail_tlog::{
 
 use super::client::Client;
 use super::layout::{Layout, sized};
-use super::site::{damaged, head_in, unreadable};
+use super::object::{damaged, head_in, unreadable};
 use super::store::{Class, Put};
 
 /// Puts a bundle of entries.

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use futures_util::stream::{self, TryStreamExt as _};
 use livetrail_replica::{ReplicaError, SealedRange};
 use livetrail_tlog::{
-    Bundle, Checkpoint, Error as TlogError, Hash, MAX_ENTRY_BYTES, MAX_NOTE_BYTES, TILE_WIDTH,
-    Tile, TileBuilder, TileReader, TreeHead, encode_entry_into, leaf_hash, parse_bundle,
-    partial_bundle, partial_tiles,
+    Bundle, Error as TlogError, Hash, MAX_ENTRY_BYTES, MAX_NOTE_BYTES, TILE_WIDTH, Tile,
+    TileBuilder, TileReader, TreeHead, encode_entry_into, leaf_hash, parse_bundle, partial_bundle,
+    partial_tiles,
 };
 
 use super::client::Client;
 use super::layout::{Layout, sized};
+use super::object::{damaged, head_in, unreadable};
 use super::put::{put_bundle, put_checkpoint, put_commit, put_hand_overs, put_tile};
 use super::sizes::{Sizes, is_beyond};
 
@@ -304,19 +305,6 @@ async fn read_open(
     Ok(bytes.into())
 }
 
-/// Parses a commit.
-pub(super) fn head_in(text: &[u8], key: &str, origin: &str) -> Result<TreeHead, ReplicaError> {
-    let text = std::str::from_utf8(text).map_err(|error| ReplicaError::Damaged {
-        what: format!("{key} is not text"),
-        source: Some(error.into()),
-    })?;
-    let checkpoint = Checkpoint::parse(text).map_err(unreadable(key))?;
-    if checkpoint.origin() != origin {
-        return Err(damaged(format!("{key} is of another log")));
-    }
-    Ok(checkpoint.head())
-}
-
 /// The partial tiles of one size.
 struct Edge(BTreeMap<Tile, Bytes>);
 
@@ -329,18 +317,5 @@ impl TileReader for Edge {
             .get(&tile)
             .map(|bytes| bytes.to_vec())
             .unwrap_or_default())
-    }
-}
-
-pub(super) fn damaged(what: String) -> ReplicaError {
-    ReplicaError::Damaged { what, source: None }
-}
-
-/// The error for an object that is not valid.
-pub(super) fn unreadable(what: &str) -> impl FnOnce(TlogError) -> ReplicaError {
-    let what = what.to_owned();
-    move |error| ReplicaError::Damaged {
-        what,
-        source: Some(error.into()),
     }
 }

@@ -7,13 +7,10 @@ use livetrail_record::LossKind;
 use super::records::loss_record;
 use super::send::Role;
 use super::take::Space;
+use super::timers::SHED_REPORT_INTERVAL;
 use super::{LAST_REPORTS, Worker};
 use crate::pipeline::loss::Loss;
 use crate::pipeline::sync::Ordering;
-
-/// How often records that were dropped for want of space are reported. A report for each record
-/// would take the saved space. A report also waits this long after the sink panicked at it.
-pub(super) const SHED_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the report of a loss may wait for held records. After that the held records are lost,
 /// too.

@@ -4,7 +4,7 @@ use livetrail_record::{AuditRecord, LossKind};
 use uuid::Uuid;
 
 use super::call::Called;
-use super::losses::SHED_REPORT_INTERVAL;
+use super::timers::SHED_REPORT_INTERVAL;
 use super::{MAX_BATCH, Worker};
 use crate::error::SinkError;
 use crate::pipeline::loss::Loss;

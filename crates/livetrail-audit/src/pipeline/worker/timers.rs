@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// How often records that were dropped for want of space are reported. A report for each record
+/// would take the saved space. A report also waits this long after the sink panicked at it.
+pub(super) const SHED_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How often the worker searches for sessions whose end was dropped.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 

@@ -17,7 +17,7 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     filter::{FilterArgs, filter},
-    query::warn_of_hidden,
+    hidden::warn_of_hidden,
     source::{LedgerSource, TrailPath},
 };
 use crate::{

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod export;
 mod filter;
+mod hidden;
 pub(crate) mod init;
 pub(crate) mod keep;
 pub(crate) mod prove;

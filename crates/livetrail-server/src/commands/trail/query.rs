@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use livetrail_audit::AuditRecord;
-use livetrail_index::Hits;
 
 use super::{
     filter::{FilterArgs, filter},
+    hidden::warn_of_hidden,
     show::{self, TrailFormat},
     source::{Source, TrailPath},
 };
@@ -75,23 +75,6 @@ pub(super) fn run(args: &Args) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Reports what may be missing from an answer.
-pub(super) fn warn_of_hidden(hits: &Hits<'_>) {
-    if hits.unreadable() > 0 {
-        complain(&format!(
-            "{} entries are no records; `livetrail trail verify` says which",
-            hits.unreadable()
-        ));
-    }
-    for absent in hits.absent() {
-        complain(&format!(
-            "entries {} to {} are missing and were not checked; `livetrail trail verify` says whether they were removed by policy",
-            absent.start,
-            absent.end.saturating_sub(1)
-        ));
-    }
 }
 
 /// Prints records.

@@ -8,7 +8,7 @@ use livetrail_index::{Filter, Hits, Index, IndexError, scan};
 use livetrail_ledger::{LedgerError, Reader, RealStore};
 use livetrail_record::parse_canonical;
 
-use super::query::warn_of_hidden;
+use super::hidden::warn_of_hidden;
 use crate::{
     chain::chain,
     commands::progress as progress_bar,
