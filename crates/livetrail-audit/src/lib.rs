@@ -41,6 +41,6 @@ pub use pipeline::{
     Monitor, PipelineOptions, Policy, Status,
 };
 pub use sink::{AuditSink, PanickedWrites, RecordClass};
-pub use trail::{FileTrail, Recovered, TrailLine, open_sessions};
+pub use trail::{FileTrail, LineFormat, Recovered, TrailLine, open_sessions};
 
 pub use livetrail_record::{AuditAction, AuditRecord, OpenSession, Outcome, Personal, Reason};

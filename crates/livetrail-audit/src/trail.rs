@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use livetrail_record::{AuditRecord, OpenSession, TrailChecker, parse_line};
+use livetrail_record::{AuditRecord, OpenSession, TrailChecker, parse_arcly_line, parse_line};
 
 use crate::error::AuditError;
 
@@ -22,6 +22,18 @@ pub struct TrailLine {
     pub record: AuditRecord,
 }
 
+/// Who wrote a file's lines, and so how they read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum LineFormat {
+    /// Livetrail's file sink.
+    #[default]
+    Livetrail,
+    /// The file sink of the library `arcly-stream`. Its labels are not percent-encoded, and its
+    /// records name no sessions.
+    Arcly,
+}
+
 /// The records of a file trail, in order.
 ///
 /// This iterator may continue after its end. It returns `None` if no complete line is left. A later
@@ -31,6 +43,7 @@ pub struct TrailLine {
 #[derive(Debug)]
 pub struct FileTrail {
     path: PathBuf,
+    format: LineFormat,
     reader: BufReader<File>,
     line: Vec<u8>,
     /// The current line is longer than any record's, and its end has not been read yet.
@@ -52,11 +65,32 @@ impl FileTrail {
         let reader = BufReader::with_capacity(256 << 10, file);
         Ok(Self {
             path,
+            format: LineFormat::default(),
             reader,
             line: Vec::new(),
             too_long: false,
             number: 0,
         })
+    }
+
+    /// Reads the lines as this format, instead of Livetrail's.
+    ///
+    /// ```
+    /// use livetrail_audit::{AuditAction, FileTrail, LineFormat};
+    ///
+    /// # let path = format!("livetrail-arcly-{}.log", std::process::id());
+    /// # let path = std::env::temp_dir().join(path);
+    /// std::fs::write(&path, "1\tevent\tlive\t-\t100%=full\n")?;
+    /// let mut trail = FileTrail::open(&path)?.format(LineFormat::Arcly);
+    /// let line = trail.next().expect("one line")?;
+    /// assert_eq!(line.record.action, AuditAction::Event("100%=full".into()));
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn format(mut self, format: LineFormat) -> Self {
+        self.format = format;
+        self
     }
 
     /// The number of bytes at the end of the file that have no LF yet.
@@ -110,7 +144,11 @@ impl Iterator for FileTrail {
                 limit: MAX_LINE_BYTES,
             })
         } else {
-            parse_line(&self.line)
+            let record = match self.format {
+                LineFormat::Livetrail => parse_line(&self.line),
+                LineFormat::Arcly => parse_arcly_line(&self.line),
+            };
+            record
                 .map(|record| TrailLine {
                     number: line,
                     record,

@@ -1,5 +1,7 @@
 //! Bodies of the fuzz targets: properties that hold for any bytes.
 
+use crate::action::AuditAction;
+use crate::arcly::parse_arcly_line;
 use crate::canonical::{encode_canonical, parse_canonical};
 use crate::line::{encode_line, parse_line};
 use crate::personal::{Disclosure, Opening};
@@ -62,4 +64,23 @@ pub fn fuzz_disclosure(data: &[u8]) {
         assert_eq!(disclosure.to_json(), data);
         assert!(!disclosure.verify(&[0; 32], uuid::Uuid::nil()));
     }
+}
+
+/// A line of `arcly-stream` that parses keeps its label as it is. It has a line of our own that
+/// means the same, but for the characters that no label of ours has.
+///
+/// # Panics
+/// The property does not hold. The fuzzer searches for this.
+#[doc(hidden)]
+pub fn fuzz_arcly_line(data: &[u8]) {
+    let Ok(record) = parse_arcly_line(data) else {
+        return;
+    };
+    if let AuditAction::Event(label) = &record.action {
+        let line = data.strip_suffix(b"\n").unwrap_or(data);
+        assert!(line.ends_with(label.as_bytes()), "{label:?}");
+    }
+    let line = encode_line(&record);
+    let read = parse_line(line.as_bytes());
+    assert_eq!(read.map(|read| encode_line(&read)), Ok(line));
 }

@@ -47,6 +47,7 @@
 mod fields;
 
 mod action;
+mod arcly;
 mod canonical;
 mod error;
 mod extra;
@@ -59,6 +60,7 @@ mod record;
 mod view;
 
 pub use action::{ActionClass, ActionRow, AuditAction, LossKind, SessionRole, Severity};
+pub use arcly::parse_arcly_line;
 pub use canonical::{
     MAX_CANONICAL_BYTES, MAX_INTEGER, encode_canonical, encode_canonical_into, parse_canonical,
 };
@@ -66,7 +68,7 @@ pub use error::RecordError;
 pub use extra::{Extra, Name, Value};
 pub use fields::{AuditRecord, Field, FieldClass, FieldType, FieldValue, SCHEMA};
 #[doc(hidden)]
-pub use fuzz::{fuzz_canonical, fuzz_disclosure, fuzz_line, fuzz_opening};
+pub use fuzz::{fuzz_arcly_line, fuzz_canonical, fuzz_disclosure, fuzz_line, fuzz_opening};
 pub use line::{encode_line, encode_line_into, parse_line};
 pub use machine::{
     BootEnd, BootSummary, Finding, LossCounts, OpenSession, Rule, SessionKind, TrailChecker,

@@ -399,7 +399,7 @@ fn bad(field: &str, expected: &'static str) -> RecordError {
     }
 }
 
-fn integer(field: &str, text: &str) -> Result<u64, RecordError> {
+pub(crate) fn integer(field: &str, text: &str) -> Result<u64, RecordError> {
     let expected = "a decimal integer";
     let canonical = text == "0" || !(text.starts_with('0') || text.starts_with('+'));
     if !canonical {

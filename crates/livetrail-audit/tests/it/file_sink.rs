@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::common::wait_until;
 use livetrail_audit::{
-    AuditAction, AuditError, AuditPipeline, AuditRecord, AuditSink, FileAuditSink, FileTrail, Mode,
-    Policy, SinkError, Status,
+    AuditAction, AuditError, AuditPipeline, AuditRecord, AuditSink, FileAuditSink, FileTrail,
+    LineFormat, Mode, Policy, SinkError, Status,
 };
 use livetrail_engine::{Gate, Observer, Reason, Role};
 use livetrail_record::parse_line;
@@ -168,4 +168,51 @@ async fn a_pipeline_into_a_file_loses_nothing() {
             Some(u64::try_from(n).unwrap())
         );
     }
+}
+
+/// `cargo run --manifest-path benches/Cargo.toml --bin arcly-log -- FILE` wrote this file with
+/// `arcly-stream` 0.8.3. Only the times of the last five lines were set.
+#[test]
+fn a_log_that_arcly_stream_wrote_is_read_completely_when_told_so() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/arcly/audit.log");
+    let trail = FileTrail::open(path).unwrap().format(LineFormat::Arcly);
+    let records: Vec<_> = trail.map(|line| line.unwrap().record).collect();
+    let events = [
+        "scene change",
+        "100%=full",
+        "bitrate=5 fps=30",
+        "%41",
+        "a tab and a line feed, and\rno more",
+        "",
+    ];
+    for (n, (record, label)) in (1..).zip(records.iter().zip(events)) {
+        assert_eq!(record.action, AuditAction::Event(label.to_owned()));
+        assert_eq!((record.ts_ms, record.app.as_str()), (n, "live"));
+        let stream = (n % 2 == 0).then_some("50% = cam");
+        assert_eq!(record.stream.as_deref(), stream);
+    }
+    let rest: Vec<_> = records[events.len()..]
+        .iter()
+        .map(|record| {
+            (
+                record.action.label(),
+                record.stream.as_deref(),
+                record.ts_ms,
+            )
+        })
+        .collect();
+    let at = 1_763_805_600_123;
+    assert_eq!(
+        rest,
+        [
+            ("publish_started", None, at),
+            ("rate_limited", Some("cam"), at),
+            ("subscriber_evicted", Some("cam"), at),
+            ("stream_reaped", Some("cam"), at),
+            ("publish_ended", None, at),
+        ]
+    );
+    // As lines of our own, some are not records, and one reads as another text.
+    let ours: Vec<_> = FileTrail::open(path).unwrap().collect();
+    assert_eq!(ours.iter().filter(|line| line.is_err()).count(), 4);
 }

@@ -644,6 +644,34 @@ fn an_unsound_trail_is_exit_code_1_and_an_unreadable_one_2() {
 }
 
 #[test]
+fn a_log_of_arcly_stream_is_read_if_the_command_says_so() {
+    let log = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../livetrail-audit/tests/arcly/audit.log"
+    );
+    let (code, out, _) = run(&["trail", "check", "--format", "arcly", log]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.starts_with("11 records, 0 lines"), "{out}");
+    let query = [
+        "trail",
+        "query",
+        log,
+        "--input-format",
+        "arcly",
+        "--format",
+        "json",
+    ];
+    let (code, out, _) = run(&query);
+    assert_eq!((code, out.lines().count()), (0, 11));
+    assert!(out.contains("\"100%=full\""), "{out}");
+    // Without the option it is not a trail, and a ledger has no lines.
+    assert_eq!(run(&["trail", "check", log]).0, 1);
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = ["trail", "check", "--format", "arcly", path(dir.path())];
+    assert_eq!(run(&ledger).0, 2);
+}
+
+#[test]
 fn a_token_that_is_issued_is_accepted_by_the_server_with_its_key() {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("key.txt");

@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use livetrail_record::{BootEnd, TrailChecker, TrailReport};
 use serde_json::json;
 
-use super::source::{Source, TrailPath};
+use super::source::{Lines, Source, TrailPath};
 use crate::output::{Failure, Outcome, say};
 
 /// Check that a trail is complete: every session begins and ends exactly once, and no record is
@@ -14,6 +14,7 @@ use crate::output::{Failure, Outcome, say};
 #[command(after_help = "\
 Examples:
   livetrail trail check ./livetrail-data
+  livetrail trail check audit.log --format arcly
 
 Exit codes: 0 sound; 1 not sound, with what is wrong and where; 2 could not be checked.")]
 pub(crate) struct Args {
@@ -22,6 +23,10 @@ pub(crate) struct Args {
     /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// How the lines of a file are read. A log of arcly-stream names no sessions, so only its lines
+    /// are checked.
+    #[arg(long, value_name = "FORMAT", default_value = "livetrail")]
+    pub(crate) format: Lines,
 }
 
 /// This many findings are shown. Any others are only counted.
@@ -44,7 +49,7 @@ impl Checked {
 
 /// Runs the command. Exit code 1 means that the trail is not sound.
 pub(super) fn run(args: &Args) -> Outcome {
-    let mut trail = Source::open(&args.trail)?;
+    let mut trail = Source::open(&args.trail, args.format)?;
     if let Source::Ledger(ledger) = &trail
         && ledger.first > 0
     {
@@ -53,7 +58,10 @@ pub(super) fn run(args: &Args) -> Outcome {
             ledger.first
         )));
     }
-    let checked = check(&mut trail)?;
+    let checked = match args.format {
+        Lines::Livetrail => check(&mut trail)?,
+        Lines::Arcly => return check_lines(&mut trail, args.json),
+    };
     if args.json {
         say(&as_json(&checked).to_string())?;
     } else {
@@ -68,6 +76,52 @@ pub(super) fn run(args: &Args) -> Outcome {
         }
     }
     Ok(if checked.is_sound() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Reads each line of a log whose records name no sessions.
+fn check_lines(trail: &mut Source, as_json: bool) -> Outcome {
+    let (mut records, mut bad) = (0_u64, 0_u64);
+    let mut findings = Vec::new();
+    trail.each(|item| {
+        match item.record {
+            Ok(_) => records += 1,
+            Err(error) => {
+                bad += 1;
+                if findings.len() < MAX_SHOWN {
+                    findings.push(error);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let torn_bytes = trail.torn_bytes();
+    if as_json {
+        let checked = json!({
+            "readable": bad == 0,
+            "records": records,
+            "findings_total": bad,
+            "findings": findings,
+            "torn_bytes": torn_bytes,
+        });
+        say(&checked.to_string())?;
+    } else {
+        for finding in &findings {
+            say(finding)?;
+        }
+        say(&format!(
+            "{records} records, {bad} lines that are not records; this format names no sessions, so only the lines were checked",
+        ))?;
+        if torn_bytes > 0 {
+            say(&format!(
+                "the last line is not complete ({torn_bytes} bytes)"
+            ))?;
+        }
+    }
+    Ok(if bad == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -100,10 +154,7 @@ fn check(trail: &mut Source) -> Result<Checked, Failure> {
     for finding in last {
         find(format!("at the end: {finding}"));
     }
-    let torn_bytes = match trail {
-        Source::File { trail, .. } => trail.torn_bytes(),
-        Source::Ledger(_) => 0,
-    };
+    let torn_bytes = trail.torn_bytes();
     Ok(Checked {
         findings,
         total,

@@ -8,7 +8,7 @@ use super::{
     filter::{FilterArgs, filter},
     hidden::warn_of_hidden,
     show::{self, TrailFormat},
-    source::{Source, TrailPath},
+    source::{Lines, Source, TrailPath},
 };
 use crate::output::{Failure, Outcome, complain, say};
 
@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// A table for people, one JSON object per line, or tab-separated lines.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: TrailFormat,
+    /// How the lines of a file are read.
+    #[arg(long, value_name = "FORMAT", default_value = "livetrail")]
+    pub(crate) input_format: Lines,
     /// Search the whole trail, without the query index.
     #[arg(long)]
     pub(crate) scan: bool,
@@ -46,7 +49,7 @@ const TABLE_ROWS: usize = 5_000;
 pub(super) fn run(args: &Args) -> Outcome {
     let filter = filter(&args.filter)?;
     let mut shown = Shown::new(args.format);
-    match Source::open(&args.trail)? {
+    match Source::open(&args.trail, args.input_format)? {
         Source::Ledger(ledger) => {
             let mut hits = ledger.find(filter, !args.scan)?;
             for found in hits.by_ref() {

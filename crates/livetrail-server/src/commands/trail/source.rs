@@ -3,7 +3,7 @@
 use std::{fs, ops::Range, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
-use livetrail_audit::{AuditError, AuditRecord, FileTrail};
+use livetrail_audit::{AuditError, AuditRecord, FileTrail, LineFormat};
 use livetrail_index::{Filter, Hits, Index, IndexError, scan};
 use livetrail_ledger::{LedgerError, Reader, RealStore};
 use livetrail_record::parse_canonical;
@@ -23,6 +23,15 @@ pub(crate) struct TrailPath {
     /// The server's data directory, a trail's directory, or a trail file of an earlier version.
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
+}
+
+/// The format of a file's lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Lines {
+    /// Livetrail's own.
+    Livetrail,
+    /// Those of the library arcly-stream.
+    Arcly,
 }
 
 /// The format of the bar on a terminal while the index is made.
@@ -55,10 +64,30 @@ pub(super) struct LedgerSource {
 impl Source {
     /// # Errors
     /// There is no trail there, or it cannot be read.
-    pub(super) fn open(path: &TrailPath) -> Result<Self, Failure> {
+    pub(super) fn open(path: &TrailPath, lines: Lines) -> Result<Self, Failure> {
+        let format = match lines {
+            Lines::Livetrail => LineFormat::Livetrail,
+            Lines::Arcly => LineFormat::Arcly,
+        };
         match TrailPlace::of(&path.path) {
+            // The extension of a log of another program says nothing.
+            _ if lines == Lines::Arcly && path.path.is_file() => {
+                let trail = FileTrail::open(&path.path).map_err(Failure::unusable)?;
+                Ok(Self::File {
+                    trail: trail.format(format),
+                    path: path.path.clone(),
+                })
+            }
+            TrailPlace::Ledger { .. } if lines != Lines::Livetrail => {
+                Err(Failure::unusable(anyhow::anyhow!(
+                    "{} is not a file of lines, so it has no lines of arcly-stream",
+                    path.path.display()
+                )))
+            }
             TrailPlace::File(path) => {
-                let trail = FileTrail::open(&path).map_err(Failure::unusable)?;
+                let trail = FileTrail::open(&path)
+                    .map_err(Failure::unusable)?
+                    .format(format);
                 Ok(Self::File { trail, path })
             }
             TrailPlace::Ledger { .. } => LedgerSource::open(path).map(Self::Ledger),
@@ -70,6 +99,14 @@ impl Source {
         match self {
             Self::Ledger(_) => "entry",
             Self::File { .. } => "line",
+        }
+    }
+
+    /// Bytes at the end of a file that have no LF yet.
+    pub(super) const fn torn_bytes(&self) -> usize {
+        match self {
+            Self::Ledger(_) => 0,
+            Self::File { trail, .. } => trail.torn_bytes(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{process::ExitCode, thread, time::Duration};
 use super::{
     filter::{FilterArgs, filter},
     show::{self, TrailFormat},
-    source::{Source, TrailPath},
+    source::{Lines, Source, TrailPath},
 };
 use crate::output::{Outcome, complain, say};
 
@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Short lines for people, one JSON object per line, or tab-separated lines.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: TrailFormat,
+    /// How the lines of a file are read.
+    #[arg(long, value_name = "FORMAT", default_value = "livetrail")]
+    pub(crate) input_format: Lines,
 }
 
 /// A new record is shown at most this long after its publication.
@@ -44,7 +47,7 @@ const MAX_LINES: usize = 100_000;
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Outcome {
     let filter = filter(&args.filter)?;
-    let mut trail = Source::open(&args.trail)?;
+    let mut trail = Source::open(&args.trail, args.input_format)?;
     let wanted = args.lines.min(MAX_LINES);
     for record in trail.last(wanted, &filter)? {
         say(&show::line(&record, args.format)?)?;
