@@ -4,7 +4,7 @@ use bytes::Bytes;
 use livetrail_engine::MediaFrame;
 
 use crate::{
-    amf0, config,
+    amf0, annexb, config,
     flv::{Demuxer, FrameTag, Header, file_header},
     tag::{self, Decoded, TagKind},
 };
@@ -159,6 +159,29 @@ fn frame_survives(head: crate::Result<tag::TagHead>, frame: &MediaFrame) {
     let again: Bytes = [head.bytes(), &frame.payload].concat().into();
     let again = tag::decode(head.kind, &again, i64::from(head.timestamp_ms));
     assert_eq!(again, Ok(Decoded::Frame(frame.clone())));
+}
+
+/// An access unit that is taken has a configuration that can be read, and pictures that go back to
+/// start codes.
+///
+/// # Panics
+/// When a property is violated.
+pub fn fuzz_annexb(bytes: &[u8]) {
+    let mut input = annexb::H264Input::default();
+    for part in [bytes, bytes] {
+        let Ok(frames) = input.frames(part, 0, 0) else {
+            continue;
+        };
+        for frame in frames {
+            let back = if frame.is_config() {
+                annexb::parameter_sets(&frame.payload)
+            } else {
+                annexb::with_start_codes(&frame.payload, 4)
+            };
+            let units = back.map(|bytes| annexb::nal_units(&bytes).count());
+            assert!(units.is_ok_and(|units| units > 0), "nothing goes back");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@
 //! [`MediaFrame`](livetrail_engine::MediaFrame).
 //!
 //! - [`amf0`]: the value encoding of RTMP commands and FLV metadata
+//! - [`annexb`]: H.264 with start codes, from and to the engine's form
 //! - [`flv`]: reading and writing files and streams
 //! - [`tag`]: the header before a payload in FLV tags and RTMP messages, legacy and enhanced
-//! - [`config`]: picture size and sampling rate from decoder configurations
+//! - [`config`]: decoder configurations: reading them, and making those of H.264 and AAC
 
 #![deny(
     clippy::indexing_slicing,
@@ -26,6 +27,7 @@
 )]
 
 pub mod amf0;
+pub mod annexb;
 pub mod config;
 mod error;
 pub mod flv;
@@ -35,4 +37,4 @@ pub mod tag;
 
 pub use error::{Error, Result};
 #[doc(hidden)]
-pub use fuzz::{fuzz_amf0, fuzz_flv, fuzz_tag};
+pub use fuzz::{fuzz_amf0, fuzz_annexb, fuzz_flv, fuzz_tag};

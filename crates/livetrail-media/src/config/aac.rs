@@ -1,5 +1,7 @@
 //! `AudioSpecificConfig` (ISO/IEC 14496-3 section 1.6.2.1).
 
+use bytes::Bytes;
+
 use super::bits::Bits;
 use crate::error::{Error, Result};
 
@@ -48,6 +50,43 @@ impl AudioSpecificConfig {
             object_type,
             sample_rate_hz,
             channels,
+        })
+    }
+
+    /// Makes the record of AAC-LC with frames of 1,024 samples.
+    ///
+    /// # Errors
+    /// More than 7 channels but not 8, no channel, or a rate above 16,777,215 Hz.
+    ///
+    /// ```
+    /// use livetrail_media::config::AudioSpecificConfig;
+    ///
+    /// assert_eq!(AudioSpecificConfig::encode_lc(44_100, 2)?[..], [0x12, 0x10]);
+    /// # Ok::<(), livetrail_media::Error>(())
+    /// ```
+    pub fn encode_lc(sample_rate_hz: u32, channels: u8) -> Result<Bytes> {
+        let refused = |detail| Error::Config { what: WHAT, detail };
+        let configuration = match channels {
+            1..=6 => u64::from(channels),
+            8 => 7,
+            _ => return Err(refused("a number of channels without a configuration")),
+        };
+        if sample_rate_hz >= 1 << 24 {
+            return Err(refused("a sampling rate of more than 24 bits"));
+        }
+        // Type (5 bits), rate (4 bits, or 15 and 24 bits), channels (4 bits), three flags.
+        let mut index = (0_u64..).zip(SAMPLE_RATES_HZ);
+        let known = index.find(|(_, rate)| *rate == sample_rate_hz);
+        Ok(match known {
+            Some((index, _)) => {
+                let bits = (2 << 11) | (index << 7) | (configuration << 3);
+                Bytes::copy_from_slice(bits.to_be_bytes().get(6..).unwrap_or_default())
+            }
+            None => {
+                let rate = u64::from(sample_rate_hz);
+                let bits = (2 << 35) | (15 << 31) | (rate << 7) | (configuration << 3);
+                Bytes::copy_from_slice(bits.to_be_bytes().get(3..).unwrap_or_default())
+            }
         })
     }
 }

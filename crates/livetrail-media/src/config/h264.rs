@@ -1,6 +1,8 @@
 //! `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15 section 5.3.3) and the part of the sequence
 //! parameter set (H.264 section 7.3.2.1) that gives the picture's size.
 
+use bytes::Bytes;
+
 use super::bits::Bits;
 use crate::{
     error::{Error, Result},
@@ -13,6 +15,8 @@ const NAL_SPS: u8 = 7;
 /// Profiles whose parameter set contains the chroma format.
 const PROFILES_WITH_CHROMA: [u8; 13] =
     [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+/// Profiles whose record repeats the chroma format and the depths.
+const PROFILES_WITH_EXTENSION: [u8; 4] = [100, 110, 122, 144];
 /// Level 6.2 allows 16,880 pixels (1,055 macroblocks) per side.
 const MAX_MACROBLOCKS_A_SIDE: u32 = 1_055;
 const MAX_REFERENCE_FRAMES_IN_CYCLE: u32 = 255;
@@ -59,7 +63,7 @@ impl AvcConfig {
             });
         }
         let len = reader.u16()?;
-        let picture = picture_size(reader.take(usize::from(len))?)?;
+        let picture = Sps::parse(reader.take(usize::from(len))?)?.picture;
         let nal_length_bytes = (lengths & 3).saturating_add(1);
         Ok(Self {
             profile,
@@ -69,47 +73,130 @@ impl AvcConfig {
             picture,
         })
     }
+
+    /// Makes the record of parameter sets, for NAL units with lengths of four bytes.
+    ///
+    /// # Errors
+    /// No parameter set of a kind, more than the record can count (31 and 255), one of more than
+    /// 65,535 bytes, or an invalid first sequence parameter set.
+    ///
+    /// ```
+    /// use livetrail_media::config::AvcConfig;
+    ///
+    /// # const SPS: &[u8] = b"\x67\x4d\x40\x0c\xec\xc0\xa0\xcf\xcf\x80\x88\0\0\x03\0\x08\
+    /// #     \0\0\x03\x01\x90\x78\xa1\x4c\xd0";
+    /// # const PPS: &[u8] = b"\x68\xe9\x78\x44\xb2";
+    /// let record = AvcConfig::encode(&[SPS], &[PPS])?;
+    /// assert_eq!(AvcConfig::parse(&record)?.picture, (320, 180));
+    /// # Ok::<(), livetrail_media::Error>(())
+    /// ```
+    pub fn encode<S: AsRef<[u8]>, P: AsRef<[u8]>>(sps: &[S], pps: &[P]) -> Result<Bytes> {
+        let none = Error::Config {
+            what: RECORD,
+            detail: "no parameter set of a kind",
+        };
+        if pps.is_empty() {
+            return Err(none);
+        }
+        let first = sps.first().ok_or(none)?.as_ref();
+        let info = Sps::parse(first)?;
+        let [_, profile, compatibility, level] = Reader::new(first, SPS).array()?;
+        let mut out = vec![1, profile, compatibility, level, 0xff];
+        out.push(0xe0 | count(sps.len(), 31)?);
+        for set in sps {
+            push_set(&mut out, set.as_ref())?;
+        }
+        out.push(count(pps.len(), 255)?);
+        for set in pps {
+            push_set(&mut out, set.as_ref())?;
+        }
+        if PROFILES_WITH_EXTENSION.contains(&profile) {
+            out.extend([
+                0xfc | info.chroma_format,
+                0xf8 | info.luma,
+                0xf8 | info.chroma,
+                0,
+            ]);
+        }
+        Ok(out.into())
+    }
 }
 
-fn picture_size(nal: &[u8]) -> Result<(u32, u32)> {
-    if nal.first().is_none_or(|header| header & 0x1f != NAL_SPS) {
-        return Err(Error::Config {
-            what: SPS,
-            detail: "a NAL unit of another type",
-        });
-    }
-    let rbsp = without_emulation_prevention(nal.get(1..).unwrap_or_default());
-    let mut bits = Bits::new(&rbsp, SPS);
-    let profile = bits.read(8)? as u8;
-    bits.read(16)?;
-    bits.unsigned()?;
-    let chroma = if PROFILES_WITH_CHROMA.contains(&profile) {
-        chroma(&mut bits)?
-    } else {
-        Chroma::Yuv420
-    };
-    bits.unsigned()?;
-    skip_picture_order(&mut bits)?;
-    bits.unsigned()?;
-    bits.flag()?;
-    let width = macroblocks(bits.unsigned()?)?;
-    let height = macroblocks(bits.unsigned()?)?;
-    let frames_only = bits.flag()?;
-    if !frames_only {
+fn count(sets: usize, most: u8) -> Result<u8> {
+    let count = u8::try_from(sets).ok().filter(|count| *count <= most);
+    count.ok_or(Error::Config {
+        what: RECORD,
+        detail: "more parameter sets than the record can count",
+    })
+}
+
+fn push_set(out: &mut Vec<u8>, set: &[u8]) -> Result<()> {
+    let length = u16::try_from(set.len()).map_err(|_| Error::Config {
+        what: RECORD,
+        detail: "a parameter set of more than 65,535 bytes",
+    })?;
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(set);
+    Ok(())
+}
+
+/// What a record needs of a sequence parameter set.
+struct Sps {
+    /// Width and height in pixels, after cropping.
+    picture: (u32, u32),
+    /// `chroma_format_idc`.
+    chroma_format: u8,
+    /// Bits of a sample beyond 8.
+    luma: u8,
+    chroma: u8,
+}
+
+impl Sps {
+    fn parse(nal: &[u8]) -> Result<Self> {
+        if nal.first().is_none_or(|header| header & 0x1f != NAL_SPS) {
+            return Err(Error::Config {
+                what: SPS,
+                detail: "a NAL unit of another type",
+            });
+        }
+        let rbsp = without_emulation_prevention(nal.get(1..).unwrap_or_default());
+        let mut bits = Bits::new(&rbsp, SPS);
+        let profile = bits.read(8)? as u8;
+        bits.read(16)?;
+        bits.unsigned()?;
+        let (chroma, [chroma_format, luma, depth]) = if PROFILES_WITH_CHROMA.contains(&profile) {
+            chroma(&mut bits)?
+        } else {
+            (Chroma::Yuv420, [1, 0, 0])
+        };
+        bits.unsigned()?;
+        skip_picture_order(&mut bits)?;
+        bits.unsigned()?;
         bits.flag()?;
+        let width = macroblocks(bits.unsigned()?)?;
+        let height = macroblocks(bits.unsigned()?)?;
+        let frames_only = bits.flag()?;
+        if !frames_only {
+            bits.flag()?;
+        }
+        bits.flag()?;
+        let fields = if frames_only { 1 } else { 2 };
+        let (step_x, step_y) = chroma.crop_steps();
+        let mut size = (
+            width.saturating_mul(16),
+            height.saturating_mul(16).saturating_mul(fields),
+        );
+        if bits.flag()? {
+            size.0 = crop(size.0, &mut bits, step_x)?;
+            size.1 = crop(size.1, &mut bits, step_y.saturating_mul(fields))?;
+        }
+        Ok(Self {
+            picture: size,
+            chroma_format,
+            luma,
+            chroma: depth,
+        })
     }
-    bits.flag()?;
-    let fields = if frames_only { 1 } else { 2 };
-    let (step_x, step_y) = chroma.crop_steps();
-    let mut size = (
-        width.saturating_mul(16),
-        height.saturating_mul(16).saturating_mul(fields),
-    );
-    if bits.flag()? {
-        size.0 = crop(size.0, &mut bits, step_x)?;
-        size.1 = crop(size.1, &mut bits, step_y.saturating_mul(fields))?;
-    }
-    Ok(size)
 }
 
 fn macroblocks(minus_1: u32) -> Result<u32> {
@@ -151,8 +238,10 @@ impl Chroma {
     }
 }
 
-fn chroma(bits: &mut Bits<'_>) -> Result<Chroma> {
-    let (mut chroma, lists) = match bits.unsigned()? {
+/// The chroma format, and the three fields of it that a record repeats.
+fn chroma(bits: &mut Bits<'_>) -> Result<(Chroma, [u8; 3])> {
+    let format = bits.unsigned()?;
+    let (mut chroma, lists) = match format {
         0 => (Chroma::Monochrome, 8),
         1 => (Chroma::Yuv420, 8),
         2 => (Chroma::Yuv422, 8),
@@ -168,8 +257,7 @@ fn chroma(bits: &mut Bits<'_>) -> Result<Chroma> {
         // Three separately coded planes are cropped like one.
         chroma = Chroma::Monochrome;
     }
-    bits.unsigned()?;
-    bits.unsigned()?;
+    let depths = [depth(bits)?, depth(bits)?];
     bits.flag()?;
     if bits.flag()? {
         for list in 0..lists {
@@ -178,7 +266,19 @@ fn chroma(bits: &mut Bits<'_>) -> Result<Chroma> {
             }
         }
     }
-    Ok(chroma)
+    let [luma, depth] = depths;
+    Ok((chroma, [format as u8, luma, depth]))
+}
+
+/// Bits of a sample beyond 8.
+fn depth(bits: &mut Bits<'_>) -> Result<u8> {
+    match bits.unsigned()? {
+        more @ 0..=6 => Ok(more as u8),
+        _ => Err(Error::Config {
+            what: SPS,
+            detail: "samples of more than 14 bits",
+        }),
+    }
 }
 
 fn skip_scaling_list(bits: &mut Bits<'_>, size: u32) -> Result<()> {

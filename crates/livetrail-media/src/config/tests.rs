@@ -149,3 +149,45 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_record_of_aac_is_read_as_it_was_made() {
+    for rate in [96_000, 48_000, 44_100, 7_350, 50_000, 1] {
+        for channels in (1..=6).chain([8]) {
+            let record = AudioSpecificConfig::encode_lc(rate, channels).unwrap();
+            let config = AudioSpecificConfig::parse(&record).unwrap();
+            assert_eq!((config.object_type, config.sample_rate_hz), (2, rate));
+            assert_eq!(config.channels, channels);
+        }
+    }
+    for (rate, channels) in [(48_000, 0), (48_000, 7), (48_000, 9), (1 << 24, 2)] {
+        assert!(AudioSpecificConfig::encode_lc(rate, channels).is_err());
+    }
+}
+
+#[test]
+fn a_record_of_h264_is_read_as_it_was_made() {
+    for record in [
+        MAIN_320X180,
+        HIGH_1080P,
+        HIGH_INTERLACED_576,
+        HIGH_422_WITH_MATRICES,
+        HIGH_444_CROPPED,
+    ] {
+        let length = usize::from(record[7]);
+        let sps = &record[8..8 + length];
+        let made = AvcConfig::encode(&[sps], &[b"\x68\xe9"]).unwrap();
+        assert_eq!(AvcConfig::parse(&made), AvcConfig::parse(record));
+        assert_eq!(made[..8 + length], record[..8 + length]);
+    }
+    let none: [&[u8]; 0] = [];
+    let sps = &MAIN_320X180[8..33];
+    assert!(AvcConfig::encode(&none, &[b"\x68"]).is_err());
+    assert!(AvcConfig::encode(&[sps], &none).is_err());
+    assert!(AvcConfig::encode(&[sps; 32], &[b"\x68"]).is_err());
+    assert!(AvcConfig::encode(&[sps], &[vec![0x68; 65_536]]).is_err());
+    // High profile repeats the chroma format (1, 4:2:0) and the depths (8 bits).
+    let high = &HIGH_1080P[8..8 + usize::from(HIGH_1080P[7])];
+    let made = AvcConfig::encode(&[high], &[b"\x68"]).unwrap();
+    assert!(made.ends_with(&[0xfd, 0xf8, 0xf8, 0]));
+}
