@@ -154,6 +154,20 @@ impl Engine {
         }
     }
 
+    /// Asks the publisher of a stream for a keyframe: see
+    /// [`KeyframeRequests`](crate::KeyframeRequests).
+    ///
+    /// # Errors
+    /// [`Error::NoSuchStream`]: nobody publishes the stream, and it is not kept for viewers.
+    pub fn request_keyframe(&self, key: &StreamKey) -> Result<()> {
+        let stream = self.inner.registry().stream_to_watch(key);
+        let stream = stream.filter(|stream| !stream.is_closed());
+        let stream = stream.ok_or_else(|| Error::NoSuchStream { key: key.clone() })?;
+        let now = self.inner.clock.monotonic();
+        stream.keyframes.want(now.as_micros() as u64);
+        Ok(())
+    }
+
     /// Refuses an attempt that a gateway could not make, because its name is invalid
     /// ([`StreamKey::sanitized`](crate::StreamKey::sanitized) returns a name that represents it),
     /// or because its request cannot be decoded. It is reported as one `*_denied`, like any
@@ -275,6 +289,56 @@ impl Engine {
     pub fn set_limits(&self, limits: Limits) {
         self.inner.memory.set_limit(limits.stream_memory);
         self.inner.limits.store(Arc::new(limits));
+    }
+
+    /// The applications and their settings, sorted by name.
+    #[must_use]
+    pub fn applications(&self) -> Vec<(AppName, Arc<AppSettings>)> {
+        let apps = self.inner.apps.load();
+        let mut all: Vec<_> = apps.iter().map(|(n, s)| (n.clone(), s.clone())).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// Adds an application while the engine runs.
+    ///
+    /// ```
+    /// use livetrail_engine::{AppSpec, Engine};
+    ///
+    /// let engine = Engine::builder().application(AppSpec::new("live")).build()?;
+    /// engine.add_application(AppSpec::new("backstage").max_publishers(2))?;
+    /// let names: Vec<_> = engine.applications().into_iter().map(|(name, _)| name).collect();
+    /// assert_eq!(names, ["backstage".parse()?, "live".parse()?]);
+    /// assert!(engine.add_application(AppSpec::new("live")).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::DuplicateApp`], and as for the applications of [`EngineBuilder::build`]; nothing
+    /// then changes.
+    pub fn add_application(&self, spec: AppSpec) -> Result<()> {
+        let (name, settings) = spec.check()?;
+        let settings = Arc::new(settings);
+        let before = self.inner.apps.rcu(|apps| {
+            let mut apps = Apps::clone(apps);
+            apps.entry(name.clone()).or_insert_with(|| settings.clone());
+            apps
+        });
+        match before.contains_key(&name) {
+            true => Err(Error::DuplicateApp { name }),
+            false => Ok(()),
+        }
+    }
+
+    /// Removes an application: from now on its attempts are refused (`app_not_found`). Existing
+    /// sessions go on. Returns whether there was one.
+    pub fn remove_application(&self, name: &AppName) -> bool {
+        let before = self.inner.apps.rcu(|apps| {
+            let mut apps = Apps::clone(apps);
+            apps.remove(name);
+            apps
+        });
+        before.contains_key(name)
     }
 
     /// Sets new applications. Existing sessions keep the settings with which they started.

@@ -54,8 +54,13 @@ pub(crate) fn of_host(reason: Reason, role: Role) -> Reason {
 
 /// The totals of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SessionTotals {
     /// From its start to its end.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "duration_ms", serialize_with = "crate::serialize::millis")
+    )]
     pub duration: Duration,
     /// Payload bytes, received (publish) or delivered (play).
     pub bytes: u64,

@@ -100,6 +100,18 @@ pub enum MediaKind {
     Data,
 }
 
+impl MediaKind {
+    /// `video`, `audio` or `data`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Audio => "audio",
+            Self::Data => "data",
+        }
+    }
+}
+
 /// Ticks per second: the unit of a frame's times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimeBase(NonZeroU32);

@@ -15,13 +15,19 @@ use crate::{
 
 /// A live stream at one moment.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct StreamInfo {
     /// The publisher's context; its key is the stream's.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::context"))]
     pub publisher: Arc<SessionContext>,
     /// When it started, in milliseconds since 1970 (UTC).
     pub started_unix_ms: u64,
     /// How long it has been live.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "uptime_ms", serialize_with = "crate::serialize::millis")
+    )]
     pub uptime: Duration,
     /// Current viewers.
     pub subscribers: u64,
@@ -30,6 +36,10 @@ pub struct StreamInfo {
     /// Rates and totals.
     pub qos: QosSnapshot,
     /// Decoder configurations and metadata, one for each track.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "codecs", serialize_with = "crate::serialize::codecs")
+    )]
     pub configs: Vec<MediaFrame>,
 }
 
@@ -49,9 +59,11 @@ impl StreamInfo {
 
 /// A live session at one moment.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SessionInfo {
     /// The session's identity.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::context"))]
     pub context: Arc<SessionContext>,
     /// When it started, in milliseconds since 1970 (UTC).
     pub started_unix_ms: u64,
@@ -82,6 +94,7 @@ impl SessionInfo {
 
 /// Counts of one role's sessions since the engine was built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RoleCounts {
     /// Current sessions.
@@ -100,6 +113,7 @@ pub struct RoleCounts {
 
 /// Counts since the engine was built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct EngineTotals {
     /// Publishers.

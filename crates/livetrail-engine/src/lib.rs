@@ -22,6 +22,8 @@
 mod admission;
 mod admit;
 mod app;
+#[cfg(feature = "stream")]
+mod asynchronous;
 mod attempts;
 mod auth;
 mod builder;
@@ -34,6 +36,7 @@ mod identity;
 mod info;
 mod janitor;
 mod kept;
+mod keyframes;
 mod lease;
 mod lifecycle;
 mod limit;
@@ -42,11 +45,16 @@ mod outbox;
 mod progress;
 mod qos;
 mod registry;
+mod relay;
 mod scrub;
+#[cfg(feature = "serde")]
+mod serialize;
 mod session;
 mod shutdown;
 mod sync;
 mod tap;
+#[cfg(feature = "telemetry")]
+mod telemetry;
 mod timers;
 mod viewing;
 mod wakeup;
@@ -73,10 +81,14 @@ pub use identity::{
     AppName, MAX_NAME_BYTES, NameError, SessionId, StreamId, StreamKey, is_visible,
 };
 pub use info::{EngineTotals, RoleCounts, SessionInfo, StreamInfo};
+pub use keyframes::KeyframeRequests;
 pub use limit::IngressLimit;
 pub use livetrail_clock::{Clock, ManualClock, SystemClock};
 pub use observe::Observer;
 pub use qos::QosSnapshot;
+pub use relay::{RelaySide, Relayed, relay};
 pub use session::{EndSignal, Playback, Publication, Pushed};
 pub use tap::Tap;
+#[cfg(feature = "telemetry")]
+pub use telemetry::Telemetry;
 pub use viewing::Viewing;

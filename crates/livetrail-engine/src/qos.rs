@@ -33,6 +33,7 @@ struct Track {
 
 /// Quality of a stream at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct QosSnapshot {
     /// Video payload in bits per second over the last window (1 s).
@@ -52,6 +53,13 @@ pub struct QosSnapshot {
     /// All payload bytes of audio.
     pub audio_bytes: u64,
     /// Time since the last frame, or since the stream started.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            rename = "since_last_frame_ms",
+            serialize_with = "crate::serialize::millis"
+        )
+    )]
     pub since_last_frame: Duration,
 }
 

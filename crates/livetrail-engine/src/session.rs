@@ -14,6 +14,7 @@ use crate::{
     event::{Reason, StreamEventKind},
     frame::{MediaFrame, MediaKind},
     identity::{SessionId, StreamKey},
+    keyframes::KeyframeRequests,
     lifecycle::SessionCore,
     limit::{Limiter, Ruling},
     progress::Pace,
@@ -148,6 +149,14 @@ impl Publication {
             Some(reason) => Err(Ended { reason }),
             None => Ok(Pushed::Dropped),
         }
+    }
+
+    /// Requests for a keyframe, which a gateway passes on to the publisher. The engine makes one if
+    /// a viewer can start only with the next keyframe; [`Playback::request_keyframe`] and
+    /// [`Engine::request_keyframe`](crate::Engine::request_keyframe) do so too.
+    #[must_use]
+    pub fn keyframe_requests(&self) -> KeyframeRequests {
+        KeyframeRequests::new(self.handle.core.clone())
     }
 
     fn within_limit(&mut self, frame: &MediaFrame, now: Duration, now_ms: u64) -> bool {
@@ -320,6 +329,13 @@ impl Playback {
     pub fn resume(&mut self) {
         self.rejoin();
         self.core().paused.store(false, Relaxed);
+    }
+
+    /// Asks the publisher for a keyframe, for a viewer that cannot decode. It may ask as often as
+    /// it likes: the publisher gets few of the requests, see [`KeyframeRequests`].
+    pub fn request_keyframe(&self) {
+        let now = self.core().engine.clock.monotonic();
+        self.core().stream.keyframes.want(now.as_micros() as u64);
     }
 
     /// Puts the frames that are available now, up to `limit`, into `out` (cleared first).

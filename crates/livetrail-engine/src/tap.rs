@@ -136,6 +136,11 @@ impl Tap {
         }
     }
 
+    /// Asks the publisher for a keyframe: see [`KeyframeRequests`](crate::KeyframeRequests).
+    pub fn request_keyframe(&self) {
+        self.stream.keyframes.want(self.stream.pushed_us());
+    }
+
     /// The stream.
     #[must_use]
     pub fn key(&self) -> &StreamKey {

@@ -148,6 +148,9 @@
 //! | codec headers and containers | `media` | `media` |
 //! | finding records in a trail | `index` | `index` |
 //! | verifying a trail as an outsider does | `verify` | `verify` |
+//! | each transition as an event of `tracing` | `Telemetry` | `telemetry` |
+//! | `Stream` for [`Playback`] and [`Tap`] | | `stream` |
+//! | `Serialize` for streams, sessions, counters and reports | | `serde` |
 //!
 //! Without default features the crate has the engine, the pipeline and the file sink.
 //! `docs/embedding.md` in the repository builds a host step by step.

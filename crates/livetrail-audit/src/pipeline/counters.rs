@@ -5,6 +5,7 @@ use super::sync::{AtomicU64, Ordering};
 /// The counters of a pipeline: from [`AuditPipeline::counters`](crate::AuditPipeline::counters).
 /// They are from about one moment, but are not read all at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Counters {
     /// The offered records, whatever happened to them.

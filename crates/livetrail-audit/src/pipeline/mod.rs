@@ -411,6 +411,7 @@ impl Observer for AuditPipeline {
 
 /// The report of a pipeline's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CloseReport {
     /// The offered records.

@@ -162,6 +162,10 @@ impl Cursor {
             Some(gop) => (gop.seq, &gop.configs),
             None => (head.max(replay.live.seq).max(floor), &replay.live.configs),
         };
+        if gop.is_none() && replay.has_video {
+            // Its picture begins with the next keyframe, which may be far away.
+            stream.keyframes.want(stream.pushed_us());
+        }
         self.next = next;
         self.need_keyframe = true;
         self.sound = Sound::default();

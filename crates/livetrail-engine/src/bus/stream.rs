@@ -20,6 +20,7 @@ use crate::{
     app::AppSettings,
     event::Reason,
     frame::{MediaFrame, MediaKind, TimeBase},
+    keyframes::Keyframes,
     qos::{Qos, QosWriter},
 };
 
@@ -77,6 +78,7 @@ pub(crate) type Configs = Arc<[Arc<SharedFrame>]>;
 pub(crate) struct Stream {
     pub(crate) settings: Arc<AppSettings>,
     pub(crate) qos: Qos,
+    pub(crate) keyframes: Keyframes,
     pub(super) ring: Arc<Ring>,
     pub(super) replay: ArcSwap<Replay>,
     listeners: ArcSwap<Vec<Listener>>,
@@ -130,6 +132,7 @@ impl Stream {
             taps: AtomicU64::new(0),
             publishers: AtomicU64::new(0),
             qos: Qos::new(now_ms),
+            keyframes: Keyframes::default(),
             settings,
         }
     }
@@ -140,7 +143,7 @@ impl Stream {
     }
 
     /// When the newest frame came, by the engine's clock in microseconds.
-    pub(super) fn pushed_us(&self) -> u64 {
+    pub(crate) fn pushed_us(&self) -> u64 {
         self.pushed_us.load(Ordering::Relaxed)
     }
 
@@ -416,6 +419,8 @@ impl Writer {
                     self.gop_track = frame.track;
                     stream.gop_track.store(frame.track, Ordering::Relaxed);
                 }
+                // A reader that joins after this frame, and needs a keyframe, asks after this.
+                stream.keyframes.frame(stream.is_start(frame), now_us);
             }
             MediaKind::Audio if !self.has_audio => {
                 self.has_audio = true;

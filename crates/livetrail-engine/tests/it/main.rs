@@ -4,6 +4,7 @@ mod admission;
 mod budgets;
 mod ends;
 mod fanout;
+mod hosts;
 mod lifecycle;
 mod requests;
 mod shards;
