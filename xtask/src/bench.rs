@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: builds the workspace `benches/` with optimisation and runs its programs one
-//! after the other, and at last those that need what the system tests have: the servers that sinks
-//! write to, and ours.
+//! after the other. Then it runs an example of the record's crate, and at last those that need what
+//! the system tests have: the servers that sinks write to, and ours.
 
 use std::path::Path;
 use std::process::Command;
@@ -33,6 +33,9 @@ const BENCHES: &[&str] = &[
     "beside",
 ];
 
+/// The example that measures the encoding of a record, and its name here.
+const ENCODE: (&str, &str) = ("encode", "encode_cost");
+
 /// The programs of the system tests that measure, and their names here: with optimisation, and as
 /// tests are built, because what counts is what the server leaves and not how fast it is.
 const SINKS: (&str, &str) = ("sinks", "sinks_speed");
@@ -42,7 +45,7 @@ const MEMORY: (&str, &str) = ("memory", "memory");
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let root = workspace::root()?;
     let wanted = |name: &str| arguments.name.as_deref().is_none_or(|only| only == name);
-    let all = BENCHES.iter().copied().chain([SINKS.0, MEMORY.0]);
+    let all = BENCHES.iter().copied().chain([ENCODE.0, SINKS.0, MEMORY.0]);
     if !all.clone().any(wanted) {
         let names: Vec<_> = all.collect();
         bail!(
@@ -70,6 +73,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             command.args(["run", "--quiet", "--release", "--bin", name, "--"]);
             sound &= pass_through(command.args(&arguments.rest))?.success();
         }
+    }
+    if wanted(ENCODE.0) {
+        say(&format!("\n## {}\n", ENCODE.0));
+        let mut command = cargo(&root);
+        command.args(["run", "--release", "--package", "livetrail-record"]);
+        command.args(["--example", ENCODE.1, "--"]);
+        sound &= pass_through(command.args(&arguments.rest))?.success();
     }
     if wanted(SINKS.0) {
         say(&format!("\n## {}\n", SINKS.0));

@@ -13,7 +13,9 @@ use uuid::Uuid;
 use crate::action::{AuditAction, EVENT};
 use crate::error::RecordError;
 use crate::extra::{self, Value};
-use crate::fields::{self, AuditRecord};
+use crate::field;
+use crate::fields::AuditRecord;
+use crate::later;
 use crate::personal::Personal;
 use crate::reason::{Outcome, Reason};
 use crate::view::RecordView;
@@ -43,9 +45,20 @@ pub fn encode_canonical(record: &AuditRecord) -> Result<Vec<u8>, RecordError> {
 /// [`RecordError::IntegerTooLarge`] for a number from 2^53 on, and [`RecordError::TooLong`] if even
 /// without `detail` the record is longer than an entry.
 pub fn encode_canonical_into(record: &AuditRecord, out: &mut Vec<u8>) -> Result<(), RecordError> {
+    let detail = record.detail.as_ref().map(Personal::expose);
+    write_bounded(out, record, detail, write_record)
+}
+
+/// Writes a record with a function that is given `detail` and whether it is cut.
+#[inline(always)]
+pub(crate) fn write_bounded(
+    out: &mut Vec<u8>,
+    record: &AuditRecord,
+    detail: Option<&str>,
+    write_record: impl Fn(&mut Vec<u8>, &AuditRecord, Option<&str>, bool),
+) -> Result<(), RecordError> {
     record.check_numbers()?;
     let start = out.len();
-    let detail = record.detail.as_ref().map(Personal::expose);
     write_record(out, record, detail, record.detail_cut);
     if out.len().saturating_sub(start) <= MAX_CANONICAL_BYTES {
         return Ok(());
@@ -167,6 +180,39 @@ macro_rules! write_member {
     ($w:ident, $r:ident, $name:ident, Nonce) => {
         $w.nonce(key!($name), $r.$name)
     };
+    // It is in `extra`, and written from there.
+    ($w:ident, $r:ident, $name:ident, $in_extra:ident) => {{}};
+}
+
+/// Writes a member of an entry of schema 2 as its type requires.
+macro_rules! write_entry_member {
+    ($w:ident, $r:ident, $entry:ident, stream, Text) => {
+        $w.optional_text(key!(stream), $entry.stream)
+    };
+    ($w:ident, $r:ident, $entry:ident, detail, Personal) => {
+        $w.optional_text(key!(detail), $entry.detail)
+    };
+    ($w:ident, $r:ident, $entry:ident, detail_cut, Flag) => {
+        $w.flag(key!(detail_cut), $entry.detail_cut)
+    };
+    ($w:ident, $r:ident, $entry:ident, personal, Digest) => {
+        $w.digest(key!(personal), $entry.personal)
+    };
+    ($w:ident, $r:ident, $entry:ident, $name:ident, Personal) => {{}};
+    ($w:ident, $r:ident, $entry:ident, $name:ident, Version) => {
+        $w.integer(key!($name), Some(u64::from(later::SINCE)))
+    };
+    ($w:ident, $r:ident, $entry:ident, $name:ident, $type:ident) => {
+        write_member!($w, $r, $name, $type)
+    };
+}
+
+/// What an entry of schema 2 has that its record does not have.
+pub(crate) struct EntryMembers<'a> {
+    pub(crate) stream: Option<&'a str>,
+    pub(crate) detail: Option<&'a str>,
+    pub(crate) detail_cut: bool,
+    pub(crate) personal: Option<&'a [u8; 32]>,
 }
 
 macro_rules! writer {
@@ -179,6 +225,19 @@ macro_rules! writer {
                 first: true,
             };
             $(write_member!(w, r, detail, detail_cut, $name, $type);)+
+            w.close();
+        }
+
+        /// Writes an entry of schema 2.
+        pub(crate) fn write_entry(out: &mut Vec<u8>, r: &AuditRecord, entry: &EntryMembers<'_>) {
+            out.push(b'{');
+            let extra = r.extra.iter().filter(|(name, _)| *name != "personal");
+            let mut w = Members {
+                out,
+                extra: extra.peekable(),
+                first: true,
+            };
+            $(write_entry_member!(w, r, entry, $name, $type);)+
             w.close();
         }
     };
@@ -274,6 +333,18 @@ impl<'a, I: Iterator<Item = (&'a str, &'a Value)>> Members<'a, I> {
         }
     }
 
+    fn digest(&mut self, quoted: &'static str, digest: Option<&[u8; 32]>) {
+        if let Some(digest) = digest {
+            let mut text = [b'='; 44];
+            // The only possible error is a wrong length, and 32 bytes need exactly this one.
+            let _ = STANDARD.encode_slice(digest, &mut text);
+            self.key(quoted);
+            self.out.push(b'"');
+            self.out.extend_from_slice(&text);
+            self.out.push(b'"');
+        }
+    }
+
     fn close(mut self) {
         while let Some((name, value)) = self.extra.next() {
             self.unknown(name, value);
@@ -355,7 +426,7 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-const fn must_escape(byte: u8) -> bool {
+pub(crate) const fn must_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
@@ -383,7 +454,11 @@ fn write_escape(out: &mut Vec<u8>, byte: u8) {
 
 /// The longest prefix of `text` at a character boundary whose escaped form has at most `room`
 /// bytes.
-fn cut(text: &str, room: usize) -> &str {
+pub(crate) fn cut(text: &str, room: usize) -> &str {
+    // An escaped character has at most six bytes.
+    if text.len() <= room / 6 {
+        return text;
+    }
     let mut used = 0_usize;
     for (at, c) in text.char_indices() {
         used = used.saturating_add(match c {
@@ -451,6 +526,9 @@ macro_rules! read_member {
     ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, Nonce) => {
         $r.$name = Some(nonce(&$key, $json)?)
     };
+    ($r:ident, $heads:ident, $key:ident, $json:ident, $name:ident, $in_extra:ident) => {
+        read_extra($r, &$key, $json)?
+    };
 }
 
 macro_rules! reader {
@@ -463,10 +541,7 @@ macro_rules! reader {
         ) -> Result<(), RecordError> {
             match key.as_str() {
                 $(stringify!($name) => read_member!(r, heads, key, json, $name, $type),)+
-                _ => {
-                    let value = Value::from_json(&key, json)?;
-                    r.extra.insert(&key, value)?;
-                }
+                _ => read_extra(r, &key, json)?,
             }
             Ok(())
         }
@@ -474,6 +549,11 @@ macro_rules! reader {
 }
 
 with_types!(reader);
+
+fn read_extra(r: &mut AuditRecord, key: &str, json: Json) -> Result<(), RecordError> {
+    let value = Value::from_json(key, json)?;
+    r.extra.insert_as_read(key, value)
+}
 
 fn from_members(members: serde_json::Map<String, Json>) -> Result<AuditRecord, RecordError> {
     let mut record = AuditRecord::new(AuditAction::Event(String::new()), String::new());
@@ -495,6 +575,7 @@ fn from_members(members: serde_json::Map<String, Json>) -> Result<AuditRecord, R
     record.app = heads.app.ok_or(RecordError::Missing { field: "app" })?;
     record.ts_ms = heads.ts_ms.ok_or(RecordError::Missing { field: "ts_ms" })?;
     record.v = heads.v.ok_or(RecordError::Missing { field: "v" })?;
+    later::check_all(record.v, &record.extra)?;
     Ok(record)
 }
 
@@ -503,7 +584,7 @@ fn nonce(field: &str, value: Json) -> Result<[u8; 16], RecordError> {
 }
 
 fn bad(field: &str, expected: &'static str) -> RecordError {
-    debug_assert!(fields::is_known_field(field), "{field} belongs into extra");
+    debug_assert!(field::is_known_field(field), "{field} belongs into extra");
     RecordError::BadField {
         field: field.to_owned(),
         expected,

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::personal::PersonalError;
+
 /// The reason why a record could not be encoded or parsed.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -52,6 +54,9 @@ pub enum RecordError {
         /// The field's name.
         field: String,
     },
+    /// The personal fields of a record make no opening.
+    #[error(transparent)]
+    Personal(#[from] PersonalError),
     /// A line is not UTF-8 text.
     #[error("the line is not UTF-8 from byte {offset}")]
     NotUtf8 {

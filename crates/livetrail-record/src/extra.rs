@@ -1,11 +1,11 @@
-//! Fields of a later version, kept unchanged.
+//! The fields of schema 2, and fields of a later version, which stay unchanged.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crate::canonical::{self, MAX_INTEGER};
 use crate::error::RecordError;
-use crate::fields;
+use crate::{field, later};
 
 /// A field's value: RFC 8785 JSON with integers below 2^53.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +58,8 @@ pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     a.encode_utf16().cmp(b.encode_utf16())
 }
 
-/// The fields of a record that this version does not know, by name. They stay unchanged when they
-/// are read and written.
+/// The fields of a record that have no place of their own, by name: those of schema 2, and those
+/// that this version does not know. They stay unchanged when they are read and written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extra(BTreeMap<Name, Value>);
 
@@ -73,10 +73,17 @@ impl Extra {
     /// Sets a field, and replaces an existing one with the same name.
     ///
     /// # Errors
-    /// [`RecordError::KnownField`] if this version has a field with this name, or
-    /// [`RecordError::IntegerTooLarge`] if an integer in `value` is outside ±(2^53 − 1).
+    /// [`RecordError::KnownField`] if a record has a place of its own for a field with this name,
+    /// [`RecordError::IntegerTooLarge`] if an integer in `value` is outside ±(2^53 − 1), or
+    /// [`RecordError::BadField`] if the field is of schema 2 and the value not of its type.
     pub fn insert(&mut self, name: &str, value: Value) -> Result<(), RecordError> {
-        if fields::is_known_field(name) {
+        later::check(name, &value)?;
+        self.insert_as_read(name, value)
+    }
+
+    /// Sets a field of a record whose schema is not known yet.
+    pub(crate) fn insert_as_read(&mut self, name: &str, value: Value) -> Result<(), RecordError> {
+        if field::is_known_field(name) {
             return Err(RecordError::KnownField {
                 field: name.to_owned(),
             });
@@ -84,6 +91,11 @@ impl Extra {
         check(name, &value)?;
         self.0.insert(Name::new(name), value);
         Ok(())
+    }
+
+    /// Sets a field of schema 2 to a value that has its type.
+    pub(crate) fn set_text(&mut self, name: &str, text: &str) {
+        self.0.insert(Name::new(name), Value::Text(text.to_owned()));
     }
 
     /// The value of a field.

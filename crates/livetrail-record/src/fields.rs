@@ -3,11 +3,14 @@
 //! | made from the table | where |
 //! |---|---|
 //! | [`AuditRecord`] and functions over all its fields | here |
-//! | [`Field`]: names, types, order, values | here |
+//! | [`Field`](crate::Field): names, types, order, values | `field.rs` |
 //! | the canonical writer and reader | `canonical.rs` |
 //! | [`RecordView`](crate::RecordView) | `view.rs` |
 //! | both directions of the file line | `line.rs` |
-//! | columns, attributes and tables of sinks and documents | by [`Field::ALL`] at run time |
+//! | columns, attributes and tables of sinks and documents | by [`Field::ALL`](crate::Field::ALL) at run time |
+//!
+//! The table here has the fields of schema 1. `later.rs` has those of schema 2, which a record
+//! keeps in [`extra`](AuditRecord::extra).
 //!
 //! A field's type decides how it is stored, written and read. Each of these places has one macro
 //! with an arm for each type, and [`with_fields!`] hands the table to it.
@@ -18,6 +21,8 @@ use crate::action::AuditAction;
 use crate::canonical::MAX_INTEGER;
 use crate::error::RecordError;
 use crate::extra::Extra;
+use crate::field::{FieldClass, FieldType, FieldValue, Row};
+use crate::later;
 use crate::personal::Personal;
 use crate::reason::{Outcome, Reason};
 
@@ -28,7 +33,8 @@ pub const SCHEMA: u32 = 1;
 ///
 /// The rows are in canonical order, which is that of the names. The columns:
 ///
-/// - the name, and the setter if there is one; `@` marks a part of another field
+/// - the name, and the setter if there is one; `@` marks a part of another field, or one that is in
+///   `extra` and that [`RecordView`](crate::RecordView) reads nevertheless
 /// - the type, one of [`FieldType`]'s
 /// - the class, one of [`FieldClass`]'s
 /// - the place in reading order: of a line's words, and of a table's columns
@@ -94,6 +100,11 @@ macro_rules! with_fields {
                 "How it came out: `success`, `denied` or `failed`.";
             peer/with_peer:                       Personal Personal 120 sql   0
                 "From where: address and port.";
+            @peer_source:                         Word     Fact     122 sql 145
+                "How the address of `peer` is known: absent means from the socket; else \
+                 `proxy_v1`, `proxy_v2` or `forwarded`.";
+            @personal:                            Digest   Fact     135 sql   0
+                "The commitment to the personal fields of the session, in its first record.";
             principal/with_principal:             Personal Personal 110 sql   0
                 "Who, as authenticated: a configured name or a keyed hash, never a secret.";
             protocol/with_protocol:               Text     Fact     100 sql  60
@@ -117,6 +128,8 @@ macro_rules! with_fields {
                 "With what: the client's own words.";
             v:                                    Version  Head      60 no    0
                 "The version of the schema.";
+            @via:                                 Word     Fact     124 sql   0
+                "The configured name of the proxy through which the session came.";
         }
     };
 }
@@ -135,102 +148,6 @@ macro_rules! types_of {
     )+) => {
         $then! { $($($name)? $($part)? : $type;)+ }
     };
-}
-
-/// How a field is stored and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FieldType {
-    /// The action's label.
-    Action,
-    /// The free-form label of an `event`, part of the action.
-    Label,
-    /// Text that is never absent.
-    Name,
-    /// Text.
-    Text,
-    /// Text that is personal data.
-    Personal,
-    /// The label of an outcome.
-    Outcome,
-    /// The label of a reason.
-    Reason,
-    /// An integer below 2^53.
-    Number,
-    /// A time that is never absent: an integer below 2^53.
-    Time,
-    /// A version number that is never absent.
-    Version,
-    /// `true`, or absent.
-    Flag,
-    /// A UUID.
-    Id,
-    /// 16 bytes in base64.
-    Nonce,
-}
-
-impl FieldType {
-    /// Its name in documents.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Action | Self::Outcome | Self::Reason => "label",
-            Self::Label | Self::Name | Self::Text => "text",
-            Self::Personal => "text, personal data",
-            Self::Number | Self::Time | Self::Version => "integer",
-            Self::Flag => "`true`",
-            Self::Id => "UUID",
-            Self::Nonce => "base64",
-        }
-    }
-}
-
-/// The class of a field: the kind of fact, and its subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FieldClass {
-    /// A field with which every record begins.
-    Head,
-    /// A fact about what happened.
-    Fact,
-    /// A fact about a person: [redaction](AuditRecord::redacted) replaces it.
-    Personal,
-    /// The writer of the record. The pipeline sets it.
-    Origin,
-}
-
-/// The value of a field in a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FieldValue<'a> {
-    /// A text or a label.
-    Text(&'a str),
-    /// A text that is personal data.
-    Personal(&'a Personal),
-    /// An integer.
-    Number(u64),
-    /// Whether the flag is set.
-    Flag(bool),
-    /// A UUID.
-    Id(Uuid),
-    /// 16 bytes.
-    Nonce(&'a [u8; 16]),
-}
-
-/// A field of a record, with the facts of the table.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Field(pub(crate) Name);
-
-/// One row of the table.
-#[derive(Debug)]
-struct Row {
-    name: &'static str,
-    kind: FieldType,
-    class: FieldClass,
-    order: u16,
-    has_column: bool,
-    attribute: u16,
-    description: &'static str,
 }
 
 macro_rules! has_column {
@@ -325,6 +242,9 @@ macro_rules! value {
     };
     ($r:ident, $name:ident, Nonce) => {
         $r.$name.as_ref().map(FieldValue::Nonce)
+    };
+    ($r:ident, $name:ident, $in_extra:ident) => {
+        later::value(&$r.extra, &TABLE[Name::$name as usize])
     };
 }
 
@@ -437,7 +357,7 @@ macro_rules! record {
                 #[doc = $description]
                 pub $name: stored!($type),
             )?)+
-            /// Fields of a later version.
+            /// The fields of schema 2, and those of a later version.
             pub extra: Extra,
         }
 
@@ -502,15 +422,16 @@ macro_rules! record {
         }
 
         /// The fields by name.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[expect(non_camel_case_types, reason = "a variant is called as its field is")]
         pub(crate) enum Name {
             $($($name,)? $($part,)?)+
         }
 
-        const TABLE: &[Row] = &[
+        pub(crate) const TABLE: &[Row] = &[
             $(Row {
                 name: stringify!($($name)? $($part)?),
+                own: Some(Name::$($name)? $($part)?),
                 kind: FieldType::$type,
                 class: FieldClass::$class,
                 order: $order,
@@ -520,22 +441,19 @@ macro_rules! record {
             },)+
         ];
 
-        impl Field {
-            /// Every field, in canonical order.
-            pub const ALL: &'static [Self] = &[$(Self(Name::$($name)? $($part)?),)+];
+        /// The fields of this table by name, in canonical order.
+        const OWN: [Name; TABLE.len()] = [$(Name::$($name)? $($part)?,)+];
 
-            /// Its value in a record. A flag is never absent. The label of a free-form event is
-            /// never absent, even if it is empty.
-            #[inline]
-            #[must_use]
-            pub fn get(self, record: &AuditRecord) -> Option<FieldValue<'_>> {
-                match self.0 {
-                    $(Name::$($name)? $($part)? => value!(record, $($name)? $($part)?, $type),)+
-                }
+        /// The value of a field of this table in a record.
+        #[inline]
+        #[expect(clippy::indexing_slicing, reason = "the table has a row for each name")]
+        pub(crate) fn own_value(field: Name, record: &AuditRecord) -> Option<FieldValue<'_>> {
+            match field {
+                $(Name::$($name)? $($part)? => value!(record, $($name)? $($part)?, $type),)+
             }
         }
 
-        /// The names of all fields in canonical order.
+        /// The names of the fields of this table in canonical order.
         pub(crate) const NAMES: [&str; TABLE.len()] = [$(stringify!($($name)? $($part)?),)+];
     };
 }
@@ -549,10 +467,10 @@ pub(crate) const fn is_first_origin(at: usize) -> bool {
 
 #[expect(clippy::indexing_slicing, reason = "there is a place for each field")]
 const fn is_origin(at: usize) -> bool {
-    matches!(Field(IN_ORDER[at]).class(), FieldClass::Origin)
+    matches!(TABLE[IN_ORDER[at] as usize].class, FieldClass::Origin)
 }
 
-/// The fields in reading order.
+/// The fields of the table in reading order.
 pub(crate) const IN_ORDER: [Name; TABLE.len()] = in_order();
 
 #[expect(
@@ -564,7 +482,7 @@ const fn in_order() -> [Name; TABLE.len()] {
     let mut sorted = [Name::action; TABLE.len()];
     let mut filled = 0;
     while filled < TABLE.len() {
-        let name = Field::ALL[filled].0;
+        let name = OWN[filled];
         let mut at = filled;
         while at > 0 && TABLE[sorted[at - 1] as usize].order > TABLE[name as usize].order {
             sorted[at] = sorted[at - 1];
@@ -582,111 +500,4 @@ fn check_number(field: &'static str, value: u64) -> Result<(), RecordError> {
         return Err(RecordError::IntegerTooLarge { field, value });
     }
     Ok(())
-}
-
-/// Whether this version knows `name`, so that it cannot be an [`Extra`] field.
-pub(crate) fn is_known_field(name: &str) -> bool {
-    NAMES.binary_search(&name).is_ok()
-}
-
-impl Field {
-    #[expect(clippy::indexing_slicing, reason = "the table has a row for each name")]
-    const fn row(self) -> &'static Row {
-        &TABLE[self.0 as usize]
-    }
-
-    /// Every field in reading order, which is the order of a line's words and of a table's columns.
-    pub fn in_reading_order() -> impl Iterator<Item = Self> {
-        IN_ORDER.iter().map(|name| Self(*name))
-    }
-
-    /// The fields that have a column in PostgreSQL, in the columns' order. The time is not among
-    /// them, because its column has its own type.
-    pub fn columns() -> impl Iterator<Item = Self> {
-        Self::in_reading_order().filter(|field| field.row().has_column)
-    }
-
-    /// The fields that are attributes in OTLP and syslog, in their order.
-    pub fn attributes() -> impl Iterator<Item = Self> {
-        let mut fields: Vec<Self> = Self::ALL.to_vec();
-        fields.retain(|field| field.row().attribute > 0);
-        fields.sort_by_key(|field| field.row().attribute);
-        fields.into_iter()
-    }
-
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.row().name
-    }
-
-    /// How it is stored and written.
-    #[must_use]
-    pub const fn kind(self) -> FieldType {
-        self.row().kind
-    }
-
-    /// Its class.
-    #[must_use]
-    pub const fn class(self) -> FieldClass {
-        self.row().class
-    }
-
-    /// Its meaning, in Markdown.
-    #[must_use]
-    pub const fn description(self) -> &'static str {
-        self.row().description
-    }
-}
-
-impl std::fmt::Debug for Field {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_is_in_canonical_order_and_its_places_are_different() {
-        assert!(NAMES.is_sorted(), "a reader finds fields by binary search");
-        let orders: std::collections::BTreeSet<u16> = TABLE.iter().map(|row| row.order).collect();
-        assert_eq!(orders.len(), TABLE.len());
-        let attributes: Vec<u16> = TABLE.iter().map(|row| row.attribute).collect();
-        let used = attributes.iter().filter(|at| **at > 0);
-        let different: std::collections::BTreeSet<&u16> = used.clone().collect();
-        assert_eq!(different.len(), used.count());
-        for (name, field) in NAMES.iter().zip(Field::ALL) {
-            assert_eq!(*name, field.name());
-        }
-    }
-
-    #[test]
-    fn personal_data_is_of_a_type_that_marks_it() {
-        for field in Field::ALL {
-            let is_marked = field.kind() == FieldType::Personal;
-            assert_eq!(
-                is_marked,
-                field.class() == FieldClass::Personal,
-                "{field:?}"
-            );
-            let is_attribute = Field::attributes().any(|attribute| attribute == *field);
-            assert!(
-                !(is_marked && is_attribute),
-                "{field:?} would leave the trail's own stores"
-            );
-        }
-    }
-
-    #[test]
-    fn a_line_ends_with_what_the_pipeline_adds() {
-        let classes: Vec<FieldClass> = Field::in_reading_order().map(Field::class).collect();
-        let runs = classes.chunk_by(|a, b| (*a == FieldClass::Head) == (*b == FieldClass::Head));
-        assert_eq!(runs.count(), 2, "heads come first");
-        let runs =
-            classes.chunk_by(|a, b| (*a == FieldClass::Origin) == (*b == FieldClass::Origin));
-        assert_eq!(runs.count(), 2, "origins come last");
-    }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`AuditRecord`] and its parts | [`AuditAction`], [`Outcome`], [`Reason`], [`Personal`], [`Extra`] |
 //! | canonical bytes (RFC 8785 JSON), what a log's leaf hashes | [`encode_canonical`], [`parse_canonical`], [`RecordView`] |
+//! | entries of schema 2, without names | [`encode_entry`] |
 //! | the file trail's line | [`encode_line`], [`parse_line`] |
 //! | personal fields outside the log, and the commitments to them | [`Opening`], [`Disclosure`], [`name_token`] |
 //! | the session state machine and `seq` continuity | [`TrailChecker`] |
@@ -49,9 +50,12 @@ mod fields;
 mod action;
 mod arcly;
 mod canonical;
+mod entry;
 mod error;
 mod extra;
+mod field;
 mod fuzz;
+mod later;
 mod line;
 mod machine;
 mod personal;
@@ -64,9 +68,11 @@ pub use arcly::parse_arcly_line;
 pub use canonical::{
     MAX_CANONICAL_BYTES, MAX_INTEGER, encode_canonical, encode_canonical_into, parse_canonical,
 };
+pub use entry::{Entry, EntryContext, encode_entry};
 pub use error::RecordError;
 pub use extra::{Extra, Name, Value};
-pub use fields::{AuditRecord, Field, FieldClass, FieldType, FieldValue, SCHEMA};
+pub use field::{Field, FieldClass, FieldType, FieldValue};
+pub use fields::{AuditRecord, SCHEMA};
 #[doc(hidden)]
 pub use fuzz::{fuzz_arcly_line, fuzz_canonical, fuzz_disclosure, fuzz_line, fuzz_opening};
 pub use line::{encode_line, encode_line_into, parse_line};

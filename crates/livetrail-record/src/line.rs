@@ -7,7 +7,8 @@
 //!
 //! An absent stream is `-`. `detail` is empty if the record has only the first four columns.
 //! Otherwise it has all other fields: first the label of a free-form event, then `key=value`
-//! separated by single spaces. The schema's version is omitted if it is [`SCHEMA`].
+//! separated by single spaces. The schema's version is omitted if it is [`SCHEMA`]. The value of a
+//! field of schema 2, and of an unknown field, is JSON.
 //!
 //! Some characters are percent-encoded (upper-case hexadecimal of the UTF-8 bytes), so that each
 //! line can be parsed back:
@@ -25,6 +26,7 @@ use crate::canonical::{decode_nonce, encode_nonce};
 use crate::error::RecordError;
 use crate::extra::Value;
 use crate::fields::{AuditRecord, IN_ORDER, Name, SCHEMA, is_first_origin};
+use crate::later;
 use crate::personal::Personal;
 use crate::reason::{Outcome, Reason};
 
@@ -82,6 +84,7 @@ pub fn parse_line(line: &[u8]) -> Result<AuditRecord, RecordError> {
         record.stream = Some(unescape("stream", stream)?);
     }
     read_detail(&mut record, detail)?;
+    later::check_all(record.v, &record.extra)?;
     Ok(record)
 }
 
@@ -388,7 +391,7 @@ fn read_unknown(record: &mut AuditRecord, key: &str, value: &str) -> Result<(), 
         .ok()
         .and_then(|json| Value::from_json(key, json).ok())
         .unwrap_or_else(|| Value::Text(value.to_owned()));
-    record.extra.insert(key, value)?;
+    record.extra.insert_as_read(key, value)?;
     Ok(())
 }
 

@@ -12,7 +12,8 @@ use uuid::Uuid;
 use crate::action::{AuditAction, EVENT};
 use crate::canonical::{MAX_CANONICAL_BYTES, MAX_INTEGER, decode_nonce, key};
 use crate::fields::AuditRecord;
-use crate::personal::Personal;
+use crate::later;
+use crate::personal::{Personal, digest_from_base64};
 use crate::reason::{Outcome, Reason};
 
 /// The type of a field in a plain entry.
@@ -54,6 +55,9 @@ macro_rules! member {
     ($c:ident, $name:ident, Nonce) => {
         $c.nonce_of(key!($name))?
     };
+    ($c:ident, $name:ident, Digest) => {
+        $c.digest_of(key!($name))?
+    };
     ($c:ident, $name:ident, $text:ident) => {
         $c.text_of(key!($name))?
     };
@@ -79,6 +83,14 @@ macro_rules! take {
     ($r:ident, $view:ident, $name:ident, Nonce) => {
         $r.$name = $view.$name.and_then(decode_nonce)
     };
+    ($r:ident, $view:ident, $name:ident, Word) => {
+        if let Some(text) = $view.$name {
+            $r.extra.set_text(stringify!($name), text);
+        }
+    };
+    ($r:ident, $view:ident, $name:ident, Digest) => {
+        take!($r, $view, $name, Word)
+    };
     ($r:ident, $view:ident, $name:ident, $as_it_is:ident) => {
         $r.$name = $view.$name
     };
@@ -87,7 +99,8 @@ macro_rules! take {
 macro_rules! view {
     ($($name:ident: $type:ident;)+) => {
         /// The fields of a plain entry, as slices of it. They mean the same as the fields of
-        /// [`AuditRecord`]. `label` is the label of a free-form event, and `nonce` is in base64.
+        /// [`AuditRecord`]. `label` is the label of a free-form event. `nonce` and `personal` are
+        /// in base64.
         ///
         /// `principal`, `peer`, `user_agent` and `detail` are personal data.
         #[derive(Clone, Copy, PartialEq, Eq)]
@@ -135,7 +148,11 @@ impl<'a> RecordView<'a> {
             None => true,
             Some(label) => view.action == EVENT && !label.is_empty(),
         };
-        (c.rest == "}" && label_is_right).then_some(view)
+        // In an entry of schema 1 these are fields of its own with any value.
+        let is_of_schema_2 =
+            view.personal.is_some() | view.peer_source.is_some() | view.via.is_some();
+        let schema_is_right = !is_of_schema_2 || view.v >= later::SINCE;
+        (c.rest == "}" && label_is_right && schema_is_right).then_some(view)
     }
 
     /// The action.
@@ -215,6 +232,15 @@ impl<'a> Cursor<'a> {
         if self.has(key) {
             let text = self.text()?;
             is_nonce(text).then_some(Some(text))
+        } else {
+            Some(None)
+        }
+    }
+
+    fn digest_of(&mut self, key: &str) -> Option<Option<&'a str>> {
+        if self.has(key) {
+            let text = self.text()?;
+            digest_from_base64(text).map(|_| Some(text))
         } else {
             Some(None)
         }
@@ -423,12 +449,14 @@ const fn not_base64(byte: u8) -> u8 {
 mod tests {
     use super::*;
     use crate::canonical::{encode_canonical, parse_in_general};
-    use crate::fields::{Field, FieldType, NAMES};
+    use crate::field::{Field, FieldType};
+    use crate::fields::NAMES;
     use proptest::prelude::*;
 
     /// A free-form event with a value in every field of the table.
     fn full() -> AuditRecord {
-        let members = Field::ALL.iter().zip(10..).map(|(field, number)| {
+        let plain = Field::ALL.iter().filter(|field| field.is_in_view());
+        let members = plain.zip(10..).map(|(field, number)| {
             let value = match field.kind() {
                 FieldType::Action => "\"event\"".to_owned(),
                 FieldType::Time | FieldType::Version => number.to_string(),
@@ -437,6 +465,7 @@ mod tests {
                 FieldType::Flag => "true".to_owned(),
                 FieldType::Id => "\"01990000-0000-7000-8000-000000abcdef\"".to_owned(),
                 FieldType::Nonce => "\"/v7+/v7+/v7+/v7+/v7+/g==\"".to_owned(),
+                FieldType::Digest => format!("\"{}/v4=\"", "/v7+".repeat(10)),
                 FieldType::Personal => format!("\"secret {}\"", field.name()),
                 _ => format!("\"{} — of sorts\"", field.name()),
             };
@@ -558,7 +587,7 @@ mod tests {
                 .collect();
             let text = text.join(",");
             for head in ["", r#""action":"heartbeat","app":"","#, r#""action":"event","app":"","#] {
-                for tail in ["", r#","ts_ms":1,"v":1"#] {
+                for tail in ["", r#","ts_ms":1,"v":1"#, r#","ts_ms":1,"v":2"#] {
                     agree(format!("{{{head}{text}{tail}}}").as_bytes());
                 }
             }

@@ -10,8 +10,13 @@ use livetrail_audit::{
     OpenSession, Policy, open_sessions_of_ledger,
 };
 use livetrail_engine::{AppSpec, Attempt, Engine, Reason, StreamKey};
-use livetrail_ledger::{Identity, Ledger, MemStore, PowerCut, Reader, RealStore, SharedStore};
-use livetrail_record::{LossCounts, Value, parse_canonical};
+use livetrail_ledger::{
+    Class, Identity, Ledger, MemStore, PowerCut, Reader, RealStore, SharedStore,
+};
+use livetrail_record::{
+    EntryContext, Field, FieldValue, LossCounts, Opening, Uuid, Value, encode_canonical,
+    encode_entry, parse_canonical,
+};
 use livetrail_verify::{Directory, Files, Options, Verdict, verify};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -97,6 +102,85 @@ async fn two_boots_on_disk_are_sound_to_the_independent_verifier() {
     ];
     assert_eq!(labels, [one, one].concat());
     assert_sound(&trail);
+}
+
+/// A trail goes on from schema 1 to schema 2 in the same log. A session that began in the first one
+/// ends in the second.
+#[tokio::test]
+async fn entries_of_both_schemas_in_one_log_are_sound_to_the_independent_verifier() {
+    let dir = tempfile::tempdir().unwrap();
+    let trail = dir.path().join("trail");
+    std::fs::create_dir(&trail).unwrap();
+    let store: SharedStore = Arc::new(RealStore::new(&trail));
+    Ledger::create(&store, &identity()).unwrap();
+    let placed = |boot: u128, seq: u64, record: AuditRecord| {
+        record
+            .with_node("a")
+            .with_boot(Uuid::from_u128(boot))
+            .with_seq(seq)
+            .with_mono_ms(seq * 1_000)
+            .with_ts_ms(1_763_805_600_000 + (boot * 60_000) as u64 + seq * 1_000)
+    };
+    let of = |session: u128, action| {
+        AuditRecord::new(action, "live")
+            .with_stream("cam")
+            .with_session(Uuid::from_u128(session))
+            .with_principal("canary")
+            .with_peer("192.0.2.7:4711")
+    };
+    let first = [
+        AuditRecord::new(AuditAction::ServerStarted, ""),
+        of(1, AuditAction::PublishStarted),
+        of(2, AuditAction::PlayStarted),
+        of(2, AuditAction::PlayEnded),
+    ];
+    let second = [
+        AuditRecord::new(AuditAction::ServerStarted, ""),
+        of(1, AuditAction::PublishEnded)
+            .with_reason(livetrail_record::Reason::ServerCrash)
+            .with_inferred(true),
+        of(3, AuditAction::PlayStarted).with_user_agent("player/1"),
+        of(3, AuditAction::PlayEnded).with_reason(livetrail_record::Reason::ClientClosed),
+        of(4, AuditAction::PlayDenied)
+            .with_count(5)
+            .with_first_ts_ms(1_763_805_720_000)
+            .with_last_ts_ms(1_763_805_721_000),
+        AuditRecord::new(AuditAction::ServerStopped, ""),
+    ];
+    let entries = (0..).zip(first);
+    let entries: Vec<_> = entries
+        .map(|(seq, record)| encode_canonical(&placed(1, seq, record)).unwrap())
+        .collect();
+    let ledger = open(&store);
+    ledger.append(Class::Strict, &entries).unwrap();
+    ledger.close().unwrap();
+    let mut openings = Vec::new();
+    let entries = (0..).zip(second).map(|(seq, record)| {
+        let salt = [seq as u8; 16];
+        let entry = encode_entry(&placed(2, seq, record), &EntryContext::new(salt)).unwrap();
+        openings.extend(entry.opening);
+        entry.bytes
+    });
+    let entries: Vec<_> = entries.collect();
+    let ledger = open(&store);
+    ledger.append(Class::Strict, &entries).unwrap();
+    ledger.close().unwrap();
+
+    let records = records(&store);
+    let schemas: Vec<u32> = records.iter().map(|record| record.v).collect();
+    assert_eq!(schemas, [vec![1; 4], vec![2; 6]].concat());
+    assert_sound(&trail);
+    let canary = |entry: &Vec<u8>| String::from_utf8_lossy(entry).contains("canary");
+    assert!(!entries.iter().any(canary));
+    // The entries commit to the openings, in the same order.
+    let personal = Field::named("personal").unwrap();
+    let committed = records.iter().filter_map(|record| personal.get(record));
+    let opened = openings
+        .iter()
+        .map(|opening| FieldValue::Digest(opening.commitment()));
+    assert!(committed.eq(opened));
+    let sessions: Vec<Uuid> = openings.iter().map(Opening::session).collect();
+    assert_eq!(sessions, [Uuid::from_u128(3), Uuid::from_u128(4)]);
 }
 
 /// A record that the gate confirmed to a strict session survives a power cut. The next boot ends

@@ -45,6 +45,9 @@ pub const MAX_OPENING_FIELDS: usize = 32;
 /// Most bytes of an opening's JSON, and of a disclosure's.
 pub const MAX_OPENING_BYTES: usize = 131_072;
 
+/// How many fields most openings have at most.
+const USUAL_FIELDS: usize = 4;
+
 /// Bytes of the JSON of an opening without fields.
 const EMPTY_BYTES: usize =
     r#"{"salt":"AAAAAAAAAAAAAAAAAAAAAA==","session":"00000000-0000-0000-0000-000000000000"}"#.len();
@@ -124,8 +127,25 @@ impl Opening {
     /// [`PersonalError`] if the name is not that of a personal field or is there already, or if a
     /// bound is passed: [`MAX_OPENING_FIELDS`], [`MAX_VALUE_BYTES`], [`MAX_OPENING_BYTES`].
     pub fn insert(&mut self, name: &str, value: impl Into<Personal>) -> Result<(), PersonalError> {
-        let value = value.into();
         let name = field_name(name)?;
+        self.insert_named(name, value.into())
+    }
+
+    /// Adds one of [`PERSONAL_FIELDS`]. Its name is not checked again.
+    pub(crate) fn insert_known(
+        &mut self,
+        name: &'static str,
+        value: Personal,
+    ) -> Result<(), PersonalError> {
+        debug_assert!(field_name(name).is_ok());
+        self.insert_named(Cow::Borrowed(name), value)
+    }
+
+    fn insert_named(
+        &mut self,
+        name: Cow<'static, str>,
+        value: Personal,
+    ) -> Result<(), PersonalError> {
         let Err(at) = self.position(&name) else {
             let name = name.into_owned();
             return Err(PersonalError::Duplicate { name });
@@ -141,6 +161,9 @@ impl Opening {
             return Err(PersonalError::TooLong { bytes });
         }
         self.json_bytes = bytes;
+        if self.fields.is_empty() {
+            self.fields.reserve(USUAL_FIELDS);
+        }
         self.fields.insert(at, (name, value));
         Ok(())
     }

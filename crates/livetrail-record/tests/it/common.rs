@@ -1,6 +1,9 @@
 //! Arbitrary records for property tests.
 
-use livetrail_record::{AuditAction, AuditRecord, MAX_INTEGER, Outcome, Reason, Uuid, Value};
+use livetrail_record::{
+    AuditAction, AuditRecord, Field, FieldType, MAX_INTEGER, Outcome, Reason, Uuid, Value,
+    digest_to_base64,
+};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -61,6 +64,24 @@ fn number() -> impl Strategy<Value = Option<u64>> {
     option::of(prop_oneof![Just(0), 0..1_000_u64, 0..=MAX_INTEGER])
 }
 
+/// A field of schema 2 with a value of its type.
+fn later() -> impl Strategy<Value = (&'static str, Value)> {
+    let in_extra = |field: &&Field| field.since() > 1;
+    let fields: Vec<&Field> = Field::ALL.iter().filter(in_extra).collect();
+    (prop::sample::select(fields), any::<u64>(), text()).prop_map(|(field, number, text)| {
+        let value = match field.kind() {
+            FieldType::Number => Value::Integer((number & MAX_INTEGER).cast_signed()),
+            FieldType::Flag => Value::Bool(true),
+            FieldType::Id => Value::Text(Uuid::from_u128(number.into()).to_string()),
+            FieldType::Digest => Value::Text(digest_to_base64(&[number as u8; 32])),
+            FieldType::Bytes => Value::Text("AAECAw==".into()),
+            FieldType::List => Value::List(vec![Value::Text(text)]),
+            _ => Value::Text(text),
+        };
+        (field.name(), value)
+    })
+}
+
 prop_compose! {
     /// A record with any fields set.
     pub(crate) fn record()(
@@ -76,6 +97,7 @@ prop_compose! {
         newer in (option::of(text()), number()),
         ts_ms in 0..=MAX_INTEGER,
         v in 0..3_u32,
+        later in vec(later(), 0..3),
         extra in btree_map(text().prop_map(|name| format!("x{name}")), value(), 0..3),
     ) -> AuditRecord {
         let mut r = AuditRecord::new(action, app).with_ts_ms(ts_ms);
@@ -98,6 +120,9 @@ prop_compose! {
         (r.first_ts_ms, r.last_ts_ms, r.distinct, r.refused_before) = more;
         (r.inferred, r.detail_cut, r.clock_synced) = flags;
         (r.by, r.clock_error_us) = newer;
+        for (name, value) in later {
+            r.extra.insert(name, value).expect("a value of its type");
+        }
         for (name, value) in extra {
             r.extra.insert(&name, value).expect("a name that begins with x is not known");
         }

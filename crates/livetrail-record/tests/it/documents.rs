@@ -40,10 +40,16 @@ fn reasons() -> String {
 fn fields() -> String {
     let rows = Field::in_reading_order().map(|field| {
         let (name, kind) = (field.name(), field.kind().name());
-        format!("| `{name}` | {kind} | {} |\n", cell(field.description()))
+        let schemas = match (field.is_in_entry(1), field.is_in_entry(2)) {
+            (true, false) => "1",
+            (false, true) => "2",
+            _ => "1, 2",
+        };
+        let meaning = cell(field.description());
+        format!("| `{name}` | {kind} | {schemas} | {meaning} |\n")
     });
     format!(
-        "| field | type | meaning |\n|---|---|---|\n{}",
+        "| field | type | schemas | meaning |\n|---|---|---|---|\n{}",
         rows.collect::<String>()
     )
 }

@@ -1,12 +1,14 @@
 //! The format is fixed: these records always have exactly the bytes in `golden.txt`.
 //!
-//! The file has three lines per record: `# name`, its canonical bytes, and its line.
+//! The file has three lines per record: `# name`, its canonical bytes, and its line. In
+//! `golden_entries.txt` the three lines are `# name`, the entry of schema 2, and its opening or
+//! `-`. Another implementation made that file from `golden.txt`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use livetrail_record::{
-    AuditAction, AuditRecord, Outcome, Reason, Uuid, Value, encode_canonical, encode_line,
-    parse_canonical, parse_line,
+    AuditAction, AuditRecord, EntryContext, Opening, Outcome, Reason, Uuid, Value,
+    encode_canonical, encode_entry, encode_line, parse_canonical, parse_line,
 };
 
 const SESSION: Uuid = Uuid::from_u128(0x019a_a5c5_8000_7000_8000_0000_0000_0001);
@@ -115,5 +117,36 @@ fn the_golden_bytes_have_not_changed() {
         );
         let read = parse_line(part[2].as_bytes()).unwrap();
         assert_eq!(encode_line(&read), encode_line(record), "{name}");
+    }
+}
+
+#[test]
+fn the_golden_entries_of_schema_2_have_not_changed() {
+    let golden = include_str!("../golden_entries.txt");
+    let lines: Vec<&str> = golden.lines().collect();
+    let records = records();
+    assert_eq!(lines.len(), 3 * records.len(), "three lines a record");
+    for (part, (name, record)) in lines.chunks(3).zip(&records) {
+        assert_eq!(part[0], format!("# {name}"));
+        let entry = encode_entry(record, &EntryContext::new(*b"fedcba9876543210")).unwrap();
+        let opening = entry.opening.as_ref().map(Opening::to_json);
+        let opening = String::from_utf8(opening.unwrap_or(b"-".to_vec())).unwrap();
+        assert_eq!(opening, part[2], "{name}");
+        let bytes = String::from_utf8(entry.bytes).unwrap();
+        assert_eq!(bytes, part[1], "{name}");
+        let read = parse_canonical(bytes.as_bytes()).unwrap();
+        assert_eq!(encode_canonical(&read).unwrap(), bytes.as_bytes(), "{name}");
+        let line = encode_line(&read);
+        assert_eq!(
+            encode_line(&parse_line(line.as_bytes()).unwrap()),
+            line,
+            "{name}"
+        );
+        let most = match *name {
+            "publish_started" => 350,
+            "publish_ended" => 390,
+            _ => continue,
+        };
+        assert!(bytes.len() <= most, "{name} has {} bytes", bytes.len());
     }
 }

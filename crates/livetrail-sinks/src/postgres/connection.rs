@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Error, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{is_lost_swap, replica_error};
-use super::schema::{OLDEST_VERSION, SCHEMA_VERSION};
+use super::schema::{HAND_OVERS_VERSION, OLDEST_VERSION, SCHEMA_VERSION};
 use super::{copy, target::PostgresTarget};
 
 /// The sink hands rows to the server after it has collected this many bytes of them.
@@ -105,7 +105,8 @@ impl Connection {
         let version = check_version(&client, &place).await?;
         let commit = client.prepare(COMMIT).await.map_err(failed)?;
         let checkpoint = client.prepare(CHECKPOINT).await.map_err(failed)?;
-        let copy = client.prepare(&copy::STATEMENT).await.map_err(failed)?;
+        let statement = &copy::columns(version).statement;
+        let copy = client.prepare(statement).await.map_err(failed)?;
         Ok(Self {
             client,
             _driver: driver,
@@ -145,7 +146,7 @@ impl Connection {
     /// Offers checkpoints from the largest down, until one has a valid signature. Foreign and
     /// truncated rows change nothing.
     pub(super) async fn sightings(&self, seen: &Sightings) -> Result<(), ReplicaError> {
-        if self.version >= SCHEMA_VERSION {
+        if self.version >= HAND_OVERS_VERSION {
             let rows = self.client.query(HANDED_OVER, &[&seen.origin()]).await;
             let rows = rows.map_err(|error| self.failed("read hand-overs", error))?;
             for row in &rows {
@@ -297,7 +298,7 @@ impl Connection {
         if hand_overs.is_empty() {
             return Ok(());
         }
-        if self.version < SCHEMA_VERSION {
+        if self.version < HAND_OVERS_VERSION {
             tracing::warn!(
                 place = self.place,
                 "the trail has new keys, and this schema has no place for their hand-over: run `livetrail trail sinks init postgres`, so that later ones are kept"
@@ -327,9 +328,11 @@ impl Connection {
         let sink = self.client.copy_in(&self.copy).await.map_err(failed)?;
         let mut sink = pin!(sink);
         let mut chunk = BytesMut::with_capacity(CHUNK_BYTES * 2);
+        let columns = copy::columns(self.version);
         copy::begin(&mut chunk);
         for ((index, entry, leaf), record) in range.iter().zip(records) {
-            copy::row(&mut chunk, log, int(index), record.as_ref(), leaf, entry);
+            let record = record.as_ref();
+            copy::row(&mut chunk, columns, log, int(index), record, leaf, entry);
             if chunk.len() >= CHUNK_BYTES {
                 let full: Bytes = chunk.split().freeze();
                 sink.send(full).await.map_err(failed)?;

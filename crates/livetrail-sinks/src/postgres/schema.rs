@@ -6,14 +6,25 @@ use super::target::PostgresTarget;
 use crate::error::SinksError;
 
 /// The schema version that this program writes.
-pub const SCHEMA_VERSION: i32 = 2;
+pub const SCHEMA_VERSION: i32 = 3;
 
-/// The oldest version that it also writes, without the hand-overs from key to key of version 2.
+/// The oldest version that it also writes, without what later versions have.
 pub(super) const OLDEST_VERSION: i32 = 1;
+
+/// The first version that has hand-overs from key to key.
+pub(super) const HAND_OVERS_VERSION: i32 = 2;
+
+/// The first version that has columns for the fields of schema 2 of a record. In an older one those
+/// fields are in the column `entry` alone.
+pub(super) const SECOND_SCHEMA_VERSION: i32 = 3;
 
 /// The migrations from each version to the next, the first from an empty database. A published
 /// migration never changes: each change is a new file.
-const MIGRATIONS: [&str; 2] = [include_str!("sql/001.sql"), include_str!("sql/002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("sql/001.sql"),
+    include_str!("sql/002.sql"),
+    include_str!("sql/003.sql"),
+];
 
 const _: () = assert!(MIGRATIONS.len() == SCHEMA_VERSION as usize);
 

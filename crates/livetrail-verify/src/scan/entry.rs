@@ -157,8 +157,9 @@ mod tests {
     use super::*;
     use livetrail_record::{Field, FieldType};
 
-    /// The fields that the checks do not look at. `detail` is needed in a record of loss.
-    const NOT_NEEDED: [&str; 13] = [
+    /// The fields of a plain entry that the checks do not look at. `detail` is needed in a record
+    /// of loss.
+    const NOT_NEEDED: [&str; 16] = [
         "by",
         "bytes",
         "clock_error_us",
@@ -169,18 +170,24 @@ mod tests {
         "frames",
         "nonce",
         "peer",
+        "peer_source",
+        "personal",
         "principal",
         "protocol",
         "user_agent",
+        "via",
     ];
 
-    /// An entry of this action with a value in every field that the table has.
+    /// An entry of this action with a value in every field of a plain entry.
     fn full(action: &str) -> Vec<u8> {
-        let members = Field::ALL.iter().filter_map(|field| {
+        let plain = Field::ALL.iter().filter(|field| field.is_in_view());
+        let members = plain.filter_map(|field| {
             let value = match field.kind() {
                 FieldType::Action => format!("\"{action}\""),
                 FieldType::Label if action != "event" => return None,
-                FieldType::Number | FieldType::Time | FieldType::Version => "1".to_owned(),
+                FieldType::Number | FieldType::Time => "1".to_owned(),
+                FieldType::Version => "2".to_owned(),
+                FieldType::Digest => format!("\"{}=\"", "A".repeat(43)),
                 FieldType::Flag => "true".to_owned(),
                 FieldType::Id => "\"01990000-0000-7000-8000-000000abcdef\"".to_owned(),
                 FieldType::Nonce => "\"AAAAAAAAAAAAAAAAAAAAAA==\"".to_owned(),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livetrail_ledger::{Class, Identity, Ledger, MemStore, Reader, SharedStore};
-use livetrail_record::{AuditAction, AuditRecord, Reason, Uuid, encode_canonical};
+use livetrail_record::{
+    AuditAction, AuditRecord, EntryContext, Reason, Uuid, Value, digest_to_base64,
+    encode_canonical, encode_entry,
+};
 use livetrail_replica::conformance::{Place as _, TestLog};
 use livetrail_replica::{ErrorClass, Gap, ReplicaError, ReplicaSink as _, SealedRange};
 use livetrail_sinks::SinksError;
@@ -16,6 +19,12 @@ use system_tests::Postgres;
 use super::{Table, sink};
 
 const ORIGIN: &str = "example.com/a";
+
+/// The migrations up to version 2, which has no column for a field of schema 2.
+const OLDER: [&str; 2] = [
+    include_str!("../../../../crates/livetrail-sinks/src/postgres/sql/001.sql"),
+    include_str!("../../../../crates/livetrail-sinks/src/postgres/sql/002.sql"),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_changes_or_removes_anything() {
@@ -91,6 +100,50 @@ async fn set_up_twice_changes_nothing_and_a_newer_schema_is_not_touched() {
         matches!(writer, ReplicaError::Unsuitable { .. }),
         "{writer}"
     );
+}
+
+/// A server of the newest version writes to the older schema, and to the new columns once an
+/// administrator has made them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_schema_takes_records_of_schema_2_and_gets_their_columns_by_a_set_up() {
+    let server = Postgres::start();
+    for role in ["livetrail_writer", "livetrail_reader"] {
+        server.sql(&format!("CREATE ROLE {role} NOLOGIN"));
+    }
+    for (version, migration) in (1..).zip(OLDER) {
+        server.sql(migration);
+        server.sql(&format!(
+            "INSERT INTO livetrail.schema_version (version) VALUES ({version})"
+        ));
+    }
+    server.sql("SELECT livetrail.ensure_partition('2023-11-15')");
+    server.sql("CREATE ROLE trail LOGIN IN ROLE livetrail_writer");
+    let entry = |session| {
+        let record = AuditRecord::new(AuditAction::PlayStarted, "live")
+            .with_ts_ms(1_700_000_000_000)
+            .with_session(Uuid::from_u128(session))
+            .with_principal("alice")
+            .with_extra("via", Value::Text("front".to_owned()))
+            .unwrap();
+        encode_entry(&record, &EntryContext::new([9; 16])).unwrap()
+    };
+    let entries = [entry(1), entry(2)];
+    let ranges = sealed_in_steps(&entries.each_ref().map(|entry| entry.bytes.clone()));
+    let writer = || sink(&server.url_of("trail"));
+    writer().append(&ranges[0]).await.unwrap();
+    let target = PostgresTarget::parse(&server.url()).unwrap();
+    let done = set_up(&target).await.unwrap();
+    assert_eq!((done.from, done.to), (2, SCHEMA_VERSION));
+    writer().append(&ranges[1]).await.unwrap();
+    let columns = "SELECT index, via, encode(personal, 'base64'), principal IS NULL FROM livetrail.records ORDER BY index";
+    let personal = entries[1].opening.as_ref().unwrap().commitment();
+    let personal = digest_to_base64(&personal);
+    assert_eq!(server.sql(columns), format!("0|||t\n1|front|{personal}|t"));
+    let exact =
+        "SELECT convert_from(entry, 'UTF8')::json ->> 'via' FROM livetrail.records WHERE index = 0";
+    assert_eq!(server.sql(exact), "front");
+    let told = server.try_sql("postgres", "UPDATE livetrail.records SET via = 'x'");
+    assert!(told.unwrap_err().contains("is append-only"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -243,6 +296,16 @@ async fn entries_that_no_column_can_hold_are_there_byte_for_byte() {
 
 /// A ledger of these entries, as one range.
 fn sealed(entries: &[Vec<u8>]) -> SealedRange {
+    range(entries, 0..entries.len())
+}
+
+/// The same ledger's entries, each as a range of its own.
+fn sealed_in_steps(entries: &[Vec<u8>]) -> Vec<SealedRange> {
+    let all = 0..entries.len();
+    all.map(|at| range(entries, at..at + 1)).collect()
+}
+
+fn range(entries: &[Vec<u8>], of: std::ops::Range<usize>) -> SealedRange {
     let store: SharedStore = Arc::new(MemStore::new());
     let identity = Identity::from_seeds(ORIGIN, &[1; 32].into(), &[2; 32].into()).unwrap();
     Ledger::create(&store, &identity).unwrap();
@@ -253,7 +316,9 @@ fn sealed(entries: &[Vec<u8>]) -> SealedRange {
         .unwrap();
     ledger.close().unwrap();
     let checkpoint = Reader::open(store).unwrap().checkpoint().unwrap();
+    let first = of.start as u64;
+    let entries = &entries[of];
     let leaves = entries.iter().map(|entry| leaf_hash(entry)).collect();
     let entries = entries.iter().cloned().map(Into::into).collect();
-    SealedRange::new(0, entries, leaves, Arc::new(checkpoint)).unwrap()
+    SealedRange::new(first, entries, leaves, Arc::new(checkpoint)).unwrap()
 }
