@@ -150,6 +150,26 @@ impl Denied {
 ///
 /// A gate that refuses ends the session with its reason. The strict policy of an audit trail is a
 /// gate: it waits until the session's first record is durable.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use livetrail_engine::{AppSpec, Engine, Gate, Reason, SessionContext};
+///
+/// /// Admits nobody while the house is closed.
+/// struct Closed(Reason);
+///
+/// #[async_trait]
+/// impl Gate for Closed {
+///     async fn confirm(&self, _session: &SessionContext) -> Result<(), Reason> {
+///         Err(self.0.clone())
+///     }
+/// }
+///
+/// let closed = Closed(Reason::host("closed_for_maintenance")?);
+/// let engine = Engine::builder().application(AppSpec::new("live")).gate(closed).build()?;
+/// # drop(engine);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[async_trait]
 pub trait Gate: Send + Sync + 'static {
     /// Admits the session, or ends it with a reason. It may take its time. The engine stops

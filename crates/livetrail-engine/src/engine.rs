@@ -122,7 +122,8 @@ impl Engine {
         self.inner.publish(attempt).await
     }
 
-    /// Requests to watch a stream. The steps are those of [`publish`](Self::publish).
+    /// Requests to watch a stream. The steps are those of [`publish`](Self::publish), also if the
+    /// returned future is dropped.
     ///
     /// # Errors
     /// [`Denied`], already reported to all observers.

@@ -29,6 +29,29 @@ macro_rules! observer {
         /// including the one whose event it gets: the end is reported after all observers have got
         /// the event. A panic is caught and counted, and affects neither the stream nor other
         /// observers.
+        ///
+        /// ```
+        /// use livetrail_engine::{AppSpec, Engine, Observer, StreamEvent};
+        ///
+        /// struct Announce;
+        ///
+        /// impl Observer for Announce {
+        ///     fn on_publish_started(&self, event: &StreamEvent) {
+        ///         println!("{} is live", event.key());
+        ///     }
+        ///
+        ///     fn wants_frames(&self) -> bool {
+        ///         false
+        ///     }
+        /// }
+        ///
+        /// let engine = Engine::builder()
+        ///     .application(AppSpec::new("live"))
+        ///     .observer(Announce)
+        ///     .build()?;
+        /// # drop(engine);
+        /// # Ok::<(), livetrail_engine::Error>(())
+        /// ```
         #[async_trait]
         pub trait Observer: Send + Sync + 'static {
             /// A transition. By default it forwards to the hook of its kind.

@@ -39,7 +39,7 @@ impl EndSignal {
     }
 
     /// Waits for the session's end, for any reason; at once if it has ended. By then, the stream of
-    /// a publisher can be published again.
+    /// a publisher can be published again. Cancel safe. Needs no runtime.
     pub async fn wait(&self) -> Reason {
         self.core.wait_for_end().await
     }
@@ -278,7 +278,7 @@ impl Playback {
     }
 
     /// The next frame; `None` if the session has ended ([`end_reason`](Self::end_reason) returns
-    /// the reason).
+    /// the reason). Cancel safe. Needs no runtime.
     pub async fn next(&mut self) -> Option<Arc<SharedFrame>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -293,7 +293,7 @@ impl Playback {
     }
 
     /// Waits until there are frames, then puts up to `limit` of them into `out` (cleared first).
-    /// `false` if the session has ended.
+    /// `false` if the session has ended. Cancel safe. Needs no runtime.
     pub async fn next_batch(&mut self, out: &mut Vec<Arc<SharedFrame>>, limit: usize) -> bool {
         poll_fn(|cx| self.poll_batch(cx, out, limit)).await
     }

@@ -263,3 +263,8 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/embedding.md")]
 mod embedding {}
+
+/// The guide in `docs/migration.md`. Its programs are compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/migration.md")]
+mod migration {}

@@ -34,6 +34,32 @@ pub enum Verdict {
 
 /// Decides on attempts. The engine asks several in order until one allows or denies; if all
 /// abstain, it refuses the attempt.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use livetrail_engine::{AppSpec, Attempt, Authenticator, Engine, Reason, Role, Verdict};
+///
+/// /// Anyone may watch, and this machine may publish.
+/// struct LocalPublishers;
+///
+/// #[async_trait]
+/// impl Authenticator for LocalPublishers {
+///     async fn authenticate(&self, role: Role, attempt: &Attempt) -> Verdict {
+///         let is_local = attempt.peer.is_some_and(|peer| peer.ip().is_loopback());
+///         match role {
+///             Role::Publish if !is_local => Verdict::Deny(Reason::AddressDenied),
+///             _ => Verdict::Allow(None),
+///         }
+///     }
+/// }
+///
+/// let engine = Engine::builder()
+///     .application(AppSpec::new("live"))
+///     .authenticator(LocalPublishers)
+///     .build()?;
+/// # drop(engine);
+/// # Ok::<(), livetrail_engine::Error>(())
+/// ```
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
     /// Decides on an attempt. It may take its time. The engine stops waiting, and drops the future,
