@@ -291,8 +291,8 @@ impl Vault {
 
     /// Copies the vault into an empty directory, which is created with mode 0700. The copy is
     /// consistent: nothing changes while this runs. It is durable when this returns. The key file
-    /// is not copied: keep its copy elsewhere. Neither are the keys of segments of a write-ahead
-    /// log, which must not outlive their destruction.
+    /// is not copied, whatever its name: keep its copy elsewhere. Neither are the keys of segments
+    /// of a write-ahead log, which must not outlive their destruction.
     ///
     /// # Errors
     /// [`VaultError::Exists`] when the directory has files, or errors of the system.
@@ -313,14 +313,7 @@ impl Vault {
         }
         // The file that makes the directory a vault comes last: half a copy is not a vault.
         let names = self.disk.names()?;
-        let left_out = [
-            disk::LOCK,
-            disk::VAULT,
-            crate::KEY_FILE,
-            crate::sealed::SEGMENT_KEYS_FILE,
-        ];
-        let copied = |name: &&String| !left_out.contains(&name.as_str());
-        for name in names.iter().filter(copied) {
+        for name in names.iter().filter(|name| disk::is_copied(name)) {
             let from = self.disk.open_to_read(name)?;
             to.write(name, &[])?;
             let mut file = to.open(name)?;

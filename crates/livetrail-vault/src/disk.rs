@@ -38,6 +38,12 @@ pub(crate) fn tombstones(run: u64) -> String {
     format!("{run:016x}{TOMBSTONES}")
 }
 
+/// Whether the file belongs into a copy of the vault. [`VAULT`] does, too, and is written last.
+pub(crate) fn is_copied(name: &str) -> bool {
+    let numbered = [KEYS, ROWS, INDEX, TOMBSTONES];
+    [STATE, ERASING].contains(&name) || numbered.iter().any(|suffix| number(name, suffix).is_some())
+}
+
 /// The numbered files of a vault.
 #[derive(Debug, Default)]
 pub(crate) struct Listed {

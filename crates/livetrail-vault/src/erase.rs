@@ -483,6 +483,7 @@ impl Vault {
 
     /// Erases rows: in each segment first the keys, then the rows, then the tokens.
     pub(crate) fn destroy_places(&mut self, places: &Places) -> Result<(), VaultError> {
+        let segments = self.full.len();
         for (segment, rows) in places {
             if *segment == self.active.number {
                 self.active.destroy(rows)?;
@@ -496,6 +497,10 @@ impl Vault {
                     }
                 }
             }
+        }
+        // A removed index has tokens: it must be gone before `erasing` is.
+        if self.full.len() < segments {
+            self.disk.sync_dir()?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::{
     find::Position,
     format::{
         Read,
-        row::{MAX_APP_BYTES, MAX_OPENING_BYTES, Row, RowKind, SessionId},
+        row::{self, Found, MAX_APP_BYTES, MAX_OPENING_BYTES, Row, RowKind, SessionId},
         slots, wide,
     },
     key::{Keys, Kind, MasterKey, Token},
@@ -591,13 +591,16 @@ fn open_segments(
     opened: &mut Opened,
 ) -> Result<(BTreeMap<u64, Full>, Active), VaultError> {
     let mut full = BTreeMap::new();
-    let mut numbers: Vec<u64> = listed.keys.iter().chain(&listed.rows).copied().collect();
+    let files = listed.keys.iter().chain(&listed.rows);
+    let mut numbers: Vec<u64> = files.chain(&listed.indexes).copied().collect();
     numbers.sort_unstable();
     numbers.dedup();
     let newest = numbers.last().copied();
     let mut active = None;
     for number in numbers {
-        if !listed.rows.contains(&number) && Some(number) != newest {
+        let has_index = listed.indexes.contains(&number);
+        let is_whole = listed.keys.contains(&number) && listed.rows.contains(&number);
+        if !is_whole && (has_index || Some(number) != newest) {
             if mode != Mode::Read {
                 forget(disk, number)?;
             }
@@ -624,6 +627,11 @@ fn open_segments(
             active = Some(found);
             continue;
         }
+        if found.live() == 0 {
+            drop(found);
+            full::remove(disk, number)?;
+            continue;
+        }
         opened.rebuilt_indexes = opened.rebuilt_indexes.saturating_add(1);
         found.seal(disk)?;
         full.extend(Full::open(disk, number)?.map(|found| (number, found)));
@@ -646,6 +654,12 @@ fn forget(disk: &Disk, number: u64) -> Result<(), VaultError> {
         slots::parse(&bytes, number).is_some_and(|slots| slots.iter().any(|slot| *slot != [0; 32]));
     if has_keys {
         return Err(VaultError::damaged(&path, "there are keys and no rows"));
+    }
+    let path = disk::rows(number);
+    let rows = disk.read(&path)?.unwrap_or_default();
+    let scan = row::scan(&rows, number, u32::MAX);
+    if scan.is_some_and(|scan| !scan.rows.iter().all(Found::is_erased)) {
+        return Err(VaultError::damaged(&path, "there are rows and no keys"));
     }
     full::remove(disk, number)
 }

@@ -310,6 +310,12 @@ pub(crate) struct Found {
     pub(crate) header: Option<Header>,
 }
 
+impl Found {
+    pub(crate) fn is_erased(&self) -> bool {
+        self.header.is_some_and(|header| header.erased)
+    }
+}
+
 /// The frames of a rows file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scan {

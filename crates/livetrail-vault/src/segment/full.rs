@@ -105,8 +105,8 @@ impl Full {
     }
 }
 
-/// Removes a segment whose rows are all erased. After a crash in between, the next start finds a
-/// segment without live rows, or keys that are all zeros, and removes the others.
+/// Removes a segment whose rows are all erased. After a crash in between, any of the files may be
+/// left: the next start removes them.
 pub(crate) fn remove(disk: &Disk, segment: u64) -> Result<(), VaultError> {
     disk.remove(&disk::index(segment))?;
     disk.remove(&disk::rows(segment))?;

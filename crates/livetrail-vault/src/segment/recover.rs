@@ -65,7 +65,8 @@ pub(crate) fn open(
         (_, None) if wide(row_bytes.len()) <= row::ALIGN => {
             return Ok((Active::begin(disk, number, mode)?, Recovered::default()));
         }
-        (None, Some(scan)) if scan.rows.is_empty() => {
+        // The same, or its rows were all erased and it was being removed.
+        (None, Some(scan)) if scan.rows.iter().all(Found::is_erased) => {
             return Ok((Active::begin(disk, number, mode)?, Recovered::default()));
         }
         (None, Some(_)) => {

@@ -202,13 +202,16 @@ fn fail(at: usize, plan: FaultPlan) {
         PowerCut::Synced,
         PowerCut::Prefix(seed),
         PowerCut::Subset(seed),
+        PowerCut::Subset(!seed),
+        PowerCut::Prefix(!seed),
     ];
-    let cut = cuts[at % 4];
-    come_back(
-        &mem.power_cut(cut),
-        &told,
-        &format!("{plan:?}, {cut:?}, {done}"),
-    );
+    // Names change in any order, so faults around them meet every cut.
+    let names = matches!(plan.op, Op::Remove | Op::Rename | Op::SyncDir);
+    let (first, step) = if names { (0, 1) } else { (at % 4, 4) };
+    for cut in cuts.iter().skip(first).step_by(step) {
+        let what = format!("{plan:?}, {cut:?}, {done}");
+        come_back(&mem.power_cut(*cut), &told, &what);
+    }
 }
 
 /// What a process leaves that was killed in the middle of an erasure.

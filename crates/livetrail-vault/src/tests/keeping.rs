@@ -176,3 +176,67 @@ fn another_process_reads_what_there_is_and_changes_nothing() {
     assert_eq!(present(&reader, 30), [0, 3, 20]);
     assert_eq!(rows.byte_len().unwrap(), end + 50);
 }
+
+#[test]
+fn whatever_is_left_of_a_removed_segment_is_removed() {
+    for newest in [false, true] {
+        for left in 0..7 {
+            let mem = MemStore::new();
+            let mut vault = open(&mem);
+            insert(&mut vault, 0..4).unwrap();
+            if !newest {
+                insert(&mut vault, 4..8).unwrap();
+            }
+            // As an erasure leaves the files that it is about to remove.
+            super::erase_sessions(&mut vault, 0..3);
+            let index = mem.read(&disk::index(0)).ok();
+            let rows = (0..4).collect();
+            if newest {
+                vault.active.destroy(&rows).unwrap();
+            } else {
+                let places = crate::find::Places::from([(0, rows)]);
+                let copy = mem.copy();
+                vault.destroy_places(&places).unwrap();
+                for path in [disk::rows(0), disk::keys(0)] {
+                    let mut file = copy.read(&path).unwrap();
+                    if path.ends_with(".keys") {
+                        file[32..].fill(0);
+                    } else {
+                        let scan = crate::format::row::scan(&file, 0, 9).unwrap();
+                        for (found, row) in scan.rows.iter().zip(0..) {
+                            let bytes = crate::format::row::erased_frame(found.frame_bytes, row, 0);
+                            let at = usize::try_from(found.offset).unwrap();
+                            file[at..at + bytes.len()].copy_from_slice(&bytes);
+                        }
+                    }
+                    mem.write(&path, &file, livetrail_ledger::Access::Private)
+                        .unwrap();
+                }
+                mem.write(
+                    &disk::index(0),
+                    &index.unwrap(),
+                    livetrail_ledger::Access::Private,
+                )
+                .unwrap();
+            }
+            drop(vault);
+            for (path, bit) in [disk::rows(0), disk::keys(0), disk::index(0)]
+                .iter()
+                .zip(0..)
+            {
+                if left >> bit & 1 == 0 {
+                    mem.remove(path).unwrap();
+                }
+            }
+            let mut vault = open(&mem);
+            let expected: &[u32] = if newest { &[] } else { &[4, 5, 6, 7] };
+            assert_eq!(present(&vault, 20), expected, "{left}, {newest}");
+            assert!(newest || !mem.paths().contains(&disk::index(0)), "{left}");
+            insert(&mut vault, 10..13).unwrap();
+            drop(vault);
+            let vault = open(&mem);
+            assert_eq!(present(&vault, 20).len(), expected.len() + 3);
+            assert!(vault.check().unwrap().is_good());
+        }
+    }
+}

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use livetrail_ledger::{FaultPlan, FaultStore, MemStore, PowerCut, SharedStore, Store as _};
+use livetrail_ledger::{
+    Access, FaultPlan, FaultStore, MemStore, PowerCut, SharedStore, Store as _,
+};
 
 use crate::{
     MAX_OPENING_BYTES, VaultError,
@@ -60,11 +62,13 @@ fn a_copy_of_the_vault_has_no_keys_of_segments() {
     let mem = MemStore::new();
     let vault = super::open(&mem);
     open(&mem).create(1).unwrap();
+    mem.write("another.key", b"secret", Access::Private)
+        .unwrap();
     let copy = MemStore::new();
     vault
         .copy_to_store(&crate::disk::Disk(Arc::new(copy.clone())))
         .unwrap();
-    assert!(!copy.exists(SEGMENT_KEYS_FILE).unwrap());
+    assert!(!copy.exists(SEGMENT_KEYS_FILE).unwrap() && !copy.exists("another.key").unwrap());
     assert!(copy.exists(crate::disk::VAULT).unwrap());
 }
 
