@@ -171,11 +171,17 @@ impl Config {
 
     /// A token of an operator.
     #[must_use]
-    pub fn operator(mut self, name: &str, secret: &str) -> Self {
+    pub fn operator(self, name: &str, secret: &str) -> Self {
+        self.api_token(name, secret, "operator")
+    }
+
+    /// A token with one role.
+    #[must_use]
+    pub fn api_token(mut self, name: &str, secret: &str, role: &str) -> Self {
         add(&mut self.api_tokens, "[[api.token]]");
         add(
             &mut self.api_tokens,
-            &format!("name = {name:?}\nsecret = {secret:?}"),
+            &format!("name = {name:?}\nsecret = {secret:?}\nrole = {role:?}"),
         );
         self
     }

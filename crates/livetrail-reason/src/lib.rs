@@ -189,6 +189,8 @@ reasons! {
     AuthUnavailable = "auth_unavailable", failed;
     /// The client's address is not allowed (`auth.deny_ips`, `auth.allow_ips`).
     AddressDenied = "address_denied", ordinary;
+    /// The role of the API token does not allow the request.
+    RoleNotAllowed = "role_not_allowed", ordinary;
 }
 
 impl Reason {

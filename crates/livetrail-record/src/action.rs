@@ -251,20 +251,35 @@ actions! {
     /// Every 60 s, so that a silent trail can be distinguished from a dead one. `clock_step_ms` is
     /// how far the wall clock was set since the heartbeat before, if it was.
     Heartbeat = "heartbeat", Apart, Own, Informational;
+    /// The server verified its own trail of `entries` entries, as `[trail] verify_every` asks. The
+    /// outcome is `failed` when it is not sound or cannot be read; `detail` says why.
+    TrailVerified = "trail_verified", Apart, Other, Informational;
     /// The wall clock is more than a day ahead of the trail's time, and nothing agrees with it:
     /// nothing is removed until something does.
     RetentionWaits = "retention_waits", Apart, Other, Informational;
     /// Something agrees with the wall clock again, or it went back: retention goes on.
     RetentionContinues = "retention_continues", Apart, Other, Informational;
-    /// A request to the API had a missing or wrong token, or many did from one address. No session.
+    /// A request to the API was refused: a missing or wrong token, a role that does not allow it,
+    /// or a page of another origin; or many were from one address. No session.
     AdminDenied = "admin_denied", Apart, Refusal, Notice;
     /// An operator ended a session through the API.
     AdminSessionKicked = "admin_session_kicked", Apart, Operator, Notice;
     /// SIGHUP: which sections changed, which keys were added, removed or changed, how many sessions
     /// ended by that; `refused` and where, when the file is wrong.
     AdminConfigChanged = "admin_config_changed", Apart, Operator, Notice;
-    /// An operator exported records; defined for hosts, the server does not write it yet.
+    /// Keys or tokens were added or removed at a reload, by name: `keys_added`, `keys_removed`,
+    /// `token_keys_added`, `token_keys_removed`, `api_tokens_added` and `api_tokens_removed`. A key
+    /// with another secret counts as both.
+    AdminCredentialsChanged = "admin_credentials_changed", Apart, Operator, Notice;
+    /// Entries of the trail were read, `count` times, by the same name with the same filter within
+    /// a minute: `what` says how, `filter` is a hash of the filter.
+    AdminRead = "admin_read", Apart, Operator, Notice;
+    /// Records were exported, `count` times, by the same name with the same filter within a minute:
+    /// `what` says how, `filter` is a hash of the filter.
     AdminExported = "admin_exported", Apart, Operator, Notice;
+    /// A person states that they reviewed the entries from `first_index` to `last_index`; `detail`
+    /// has their note.
+    AdminReviewed = "admin_reviewed", Apart, Operator, Notice;
     /// Entries go by policy: `first_index`, `last_index` (all that has ever gone) and `policy`.
     AdminPruned = "admin_pruned", Apart, Operator, Notice;
     /// A legal hold `hold` was set from entry `from_index` on, or `lifted`.

@@ -79,6 +79,7 @@ pub(crate) enum Trail {
     RotateKey(trail::rotate::Args),
     Prune(trail::keep::PruneArgs),
     Hold(trail::keep::HoldArgs),
+    Review(trail::review::Args),
     /// Confirm, on record, that this machine's clock is right, so that retention goes on.
     ///
     /// Retention waits when the wall clock is more than a day ahead of the trail: the clock is

@@ -4,8 +4,10 @@
 //! | deed | record | by |
 //! |---|---|---|
 //! | a session is ended | [`session_kicked`] | the HTTP API |
-//! | a wrong API token is shown | [`api_denied`] | the HTTP API |
+//! | a request to the API is refused | [`api_denied`] | the HTTP API |
 //! | the configuration is read again | [`config_changed`] | a signal |
+//! | keys or tokens are added or removed | [`credentials_changed`] | a signal |
+//! | entries are reviewed | [`reviewed`] | the HTTP API, `trail review` |
 //! | a key is changed | [`key_rotated`] | `trail rotate-key` |
 //! | old entries are removed | [`pruned`] | `trail prune`, the policy of retention |
 //! | a legal hold is set or lifted | [`held`] | `trail hold` |
@@ -19,10 +21,17 @@ use livetrail_engine::SessionContext;
 use livetrail_record::Value;
 use livetrail_tlog::VerifierKey;
 
+use crate::{output::cut, trail::set_range};
+
 /// The protocol of deeds over the HTTP API.
-const HTTP_API: &str = "http-api";
+pub(crate) const HTTP_API: &str = "http-api";
 /// The protocol of deeds by a signal.
 const SIGNAL: &str = "signal";
+/// The protocol of deeds by a command on the server's machine.
+pub(crate) const LOCAL: &str = "cli";
+
+/// A record lists this many names of keys of each kind.
+const MOST_NAMES: usize = 64;
 
 /// The user of the HTTP API, as far as the server knows it.
 #[derive(Debug, Default)]
@@ -61,11 +70,11 @@ pub(crate) fn session_kicked(session: &SessionContext, caller: Caller) -> AuditR
     caller.on(record)
 }
 
-/// A wrong API token was used.
-pub(crate) fn api_denied(caller: Caller) -> AuditRecord {
+/// A request to the API was refused.
+pub(crate) fn api_denied(caller: Caller, reason: Reason) -> AuditRecord {
     let record = AuditRecord::new(AuditAction::AdminDenied, "")
         .with_outcome(Outcome::Denied)
-        .with_reason(Reason::Unauthorized);
+        .with_reason(reason);
     caller.on(record)
 }
 
@@ -79,6 +88,47 @@ pub(crate) fn config_changed(changed: Result<String, String>) -> AuditRecord {
         .with_protocol(SIGNAL)
         .with_outcome(outcome)
         .with_detail(detail)
+}
+
+/// Keys or tokens were added or removed at a reload: for each kind its field, and the names. `None`
+/// if there are none.
+pub(crate) fn credentials_changed(
+    changed: impl IntoIterator<Item = (&'static str, Vec<String>)>,
+) -> Option<AuditRecord> {
+    let mut record = AuditRecord::new(AuditAction::AdminCredentialsChanged, "")
+        .with_protocol(SIGNAL)
+        .with_outcome(Outcome::Success);
+    let mut count: u64 = 0;
+    for (field, names) in changed {
+        count = count.saturating_add(u64::try_from(names.len()).unwrap_or(u64::MAX));
+        let names = names.into_iter().take(MOST_NAMES);
+        let names: Vec<_> = names.map(|name| Value::Text(cut(&name, 64))).collect();
+        if !names.is_empty() {
+            // This fails only for a field of the table.
+            let _ = record.extra.insert(field, Value::List(names));
+        }
+    }
+    (count > 0).then(|| record.with_count(count))
+}
+
+/// Who reviewed a part of the trail.
+pub(crate) enum Reviewer {
+    /// A caller of the API.
+    Api(Caller),
+    /// A user of the server's machine.
+    Local(String),
+}
+
+/// A person states that they reviewed these entries, both included.
+pub(crate) fn reviewed(by: Reviewer, entries: (u64, u64), note: String) -> AuditRecord {
+    let mut record = AuditRecord::new(AuditAction::AdminReviewed, "")
+        .with_outcome(Outcome::Success)
+        .with_detail(note);
+    set_range(&mut record, entries);
+    match by {
+        Reviewer::Api(caller) => caller.on(record),
+        Reviewer::Local(user) => record.with_protocol(LOCAL).with_by(user),
+    }
 }
 
 /// A key of the trail is changed.
@@ -147,7 +197,7 @@ mod tests {
     #[test]
     fn every_operation_is_an_action_of_operators() {
         let operations = [
-            api_denied(Caller::default()),
+            api_denied(Caller::default(), Reason::Unauthorized),
             config_changed(Err("rtmp.listen".to_owned())),
             pruned(1, "older than 1d").unwrap(),
             held("case-1", None).unwrap(),

@@ -17,6 +17,7 @@ mod hostile;
 mod idle;
 mod keeping;
 mod limits;
+mod looked;
 mod manners;
 mod many;
 mod open_files;

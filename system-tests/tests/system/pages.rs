@@ -116,7 +116,7 @@ fn the_page_of_the_api_has_each_path_of_its_document_and_no_other() {
     let mut server = Server::start(Config::new());
     let document = server.get("/api/v1/openapi.json").json();
     server.stop();
-    let mut text = String::new();
+    let mut text = roles_of(&document);
     let paths = document["paths"].as_object().expect("paths");
     for (path, methods) in paths {
         for (method, operation) in methods.as_object().expect("methods") {
@@ -135,6 +135,30 @@ fn the_page_of_the_api_has_each_path_of_its_document_and_no_other() {
         describe_schema(&mut text, name, schema);
     }
     compare("http-api.md", &text);
+}
+
+/// The roles of tokens, in the order of the configuration.
+const ROLES: [&str; 5] = ["viewer", "operator", "auditor", "eraser", "regulator"];
+
+/// Which role may use which path.
+fn roles_of(document: &Value) -> String {
+    let mut text = "## Roles\n\n".to_owned();
+    let _ = writeln!(text, "| path | {} |", ROLES.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---|".repeat(ROLES.len()));
+    let paths = document["paths"].as_object().expect("paths");
+    for (path, methods) in paths {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let roles = operation["x-roles"].as_array();
+            if method == "head" {
+                continue;
+            }
+            let may = |role: &&str| roles.is_none_or(|all| all.iter().any(|one| one == role));
+            let cells = ROLES.map(|role| if may(&role) { "yes" } else { "" });
+            let method = method.to_uppercase();
+            let _ = writeln!(text, "| `{method} {path}` | {} |", cells.join(" | "));
+        }
+    }
+    text
 }
 
 fn describe(text: &mut String, name: &str, operation: &Value) {

@@ -6,12 +6,14 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
+use super::access::roles_of;
+
 /// The document's head; the paths come from the handlers.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Livetrail",
-        description = "Streams, sessions and health of a Livetrail server. Where a token is configured, all but /health and the hashes of /trail want it as `Authorization: Bearer`. Every refusal is a problem (RFC 9457) with a stable `reason`; a method that a path does not have is answered 405, a query key that it does not have 400."
+        description = "Streams, sessions and health of a Livetrail server. Where a token is configured, all but /health and the hashes of /trail want it as `Authorization: Bearer`. `x-roles` names the roles whose tokens may use an operation. Every refusal is a problem (RFC 9457) with a stable `reason`; a method that a path does not have is answered 405, a query key that it does not have 400."
     ),
     tags((name = "streams"), (name = "sessions"), (name = "server")),
     components(schemas(Problem)),
@@ -83,15 +85,17 @@ pub(super) fn finished(document: utoipa::openapi::OpenApi) -> Value {
 
 fn complete(path: &str, method: &str, operation: &mut Value) {
     let mut common = vec![("default", "Any other refusal.")];
-    if operation.get("security").is_some() {
+    let roles = roles_of(method, path);
+    if !roles.is_empty() {
+        operation["x-roles"] = json!(roles);
         common.extend([
             ("401", "No token was shown, or one that is not known."),
             (
                 "403",
-                if method == "delete" {
-                    "The request comes from a page of another origin, or no token is needed and its Host is no local name."
+                if method == "get" {
+                    "The role of the token does not allow it, or no token is needed and the request's Host is no local name."
                 } else {
-                    "No token is needed, but the request's Host is no local name."
+                    "The role of the token does not allow it, the request comes from a page of another origin, or no token is needed and its Host is no local name."
                 },
             ),
             (

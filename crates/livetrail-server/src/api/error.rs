@@ -23,6 +23,12 @@ pub(super) enum ApiError {
     TooManyWrong(Duration),
     HostNotLocal,
     ForeignOrigin,
+    /// The token's roles do not allow it.
+    RoleNotAllowed,
+    /// The error in a review.
+    BadReview(String),
+    /// The trail does not take the record.
+    NotRecorded,
     NotATile,
     NotPublished,
     NotThere,
@@ -78,6 +84,17 @@ impl ApiError {
                 StatusCode::FORBIDDEN,
                 "foreign_origin",
                 "a page of another origin may not change anything here",
+            ),
+            Self::BadReview(problem) => (StatusCode::BAD_REQUEST, "bad_review", problem),
+            Self::NotRecorded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not_recorded",
+                "the trail cannot record it now",
+            ),
+            Self::RoleNotAllowed => (
+                StatusCode::FORBIDDEN,
+                "role_not_allowed",
+                "the role of this token does not allow it",
             ),
             Self::NotATile => (
                 StatusCode::BAD_REQUEST,

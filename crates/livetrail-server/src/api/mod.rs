@@ -1,5 +1,6 @@
 //! The HTTP interface for operators: health, metrics, and the API under `/api/v1`.
 
+mod access;
 mod document;
 mod error;
 mod exposition;
@@ -8,6 +9,7 @@ mod health;
 mod metrics;
 mod process;
 mod query;
+mod review;
 mod sessions;
 mod streams;
 mod token;
@@ -33,6 +35,8 @@ use livetrail_gateway::{DenyRules, GatewayCounts, GatewayStats};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+#[cfg(test)]
+pub(crate) use access::{is_allowed, routes};
 use document::{Document, Problem};
 use error::ApiError;
 use failures::Failures;
@@ -124,6 +128,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .routes(routes!(streams::list))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::kick))
+        .routes(routes!(review::review))
         .split_for_parts();
     let (open, of_open) = OpenApiRouter::new()
         .routes(routes!(health::health))
@@ -136,10 +141,10 @@ pub(crate) fn router(state: ApiState) -> Router {
         get(move || std::future::ready(Json(document.as_ref().clone()))),
     );
     guarded
-        .route_layer(middleware::from_fn_with_state(state.clone(), token::guard))
         .merge(open)
         .layer(middleware::map_response(no_store))
         .merge(trail::router())
+        .route_layer(middleware::from_fn_with_state(state.clone(), token::guard))
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(middleware::map_response_with_state(state.clone(), counted))
         .with_state(state)

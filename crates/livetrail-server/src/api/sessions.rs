@@ -42,7 +42,8 @@ pub(super) struct Sessions {
     sessions: Vec<SessionView>,
 }
 
-/// The live sessions, oldest first.
+/// The live sessions, oldest first. A viewer sees no names and addresses; a regulator sees one
+/// application.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions",
@@ -57,6 +58,7 @@ pub(super) struct Sessions {
 )]
 pub(super) async fn list(
     State(state): State<ApiState>,
+    Extension(operator): Extension<Operator>,
     Asked(which): Asked<Which>,
 ) -> Json<Sessions> {
     let role = which.role.map(|role| match role {
@@ -66,9 +68,10 @@ pub(super) async fn list(
     let sessions = state.inner.engine.sessions();
     let fitting = sessions
         .iter()
-        .filter(|info| SessionView::is_of(info, role));
+        .filter(|info| SessionView::is_of(info, role) && operator.sees(&info.context.key.app));
+    let view = |info| SessionView::of(info, operator.sees_persons());
     Json(Sessions {
-        sessions: fitting.map(SessionView::of).collect(),
+        sessions: fitting.map(view).collect(),
     })
 }
 
@@ -98,9 +101,9 @@ pub(super) async fn kick(
     let id: SessionId = id.parse().map_err(|_| ApiError::NotASessionId)?;
     let engine = &state.inner.engine;
     let ended = engine.kick(id).map_err(|_| ApiError::NoSuchSession)?;
-    tracing::info!(session = %id, %peer, operator = operator.0.as_deref(), "session kicked");
+    tracing::info!(session = %id, %peer, operator = operator.name.as_deref(), "session kicked");
     let caller = Caller {
-        token: operator.0,
+        token: operator.name,
         peer: Some(peer),
         agent: user_agent(&headers, engine),
     };

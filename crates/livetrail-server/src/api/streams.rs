@@ -1,11 +1,11 @@
 //! `/api/v1/streams`.
 
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ApiState, Problem, query::Asked, query::Nothing, view::StreamView};
+use super::{ApiState, Problem, query::Asked, query::Nothing, token::Operator, view::StreamView};
 
 /// The answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -13,7 +13,8 @@ pub(super) struct Streams {
     streams: Vec<StreamView>,
 }
 
-/// The live streams, sorted by application and name.
+/// The live streams, sorted by application and name. A viewer sees no names and addresses; a
+/// regulator sees one application.
 #[utoipa::path(
     get,
     path = "/api/v1/streams",
@@ -27,13 +28,15 @@ pub(super) struct Streams {
 )]
 pub(super) async fn list(
     State(state): State<ApiState>,
+    Extension(operator): Extension<Operator>,
     Asked(Nothing {}): Asked<Nothing>,
 ) -> Json<Streams> {
     let streams = state.inner.engine.streams();
     let sessions = state.inner.engine.sessions();
     let views = streams
         .iter()
-        .filter_map(|info| StreamView::of(info, &sessions));
+        .filter(|info| operator.sees(&info.publisher.key.app))
+        .filter_map(|info| StreamView::of(info, &sessions, operator.sees_persons()));
     Json(Streams {
         streams: views.collect(),
     })

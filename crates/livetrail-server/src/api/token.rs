@@ -7,31 +7,70 @@ use std::{
 
 use arc_swap::ArcSwap;
 use axum::{
-    extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderName, Method, header},
+    extract::{ConnectInfo, MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
-use livetrail_engine::Engine;
+use livetrail_audit::{AuditRecord, Reason};
+use livetrail_engine::{AppName, Engine};
 use subtle::ConstantTimeEq;
 
-use super::{ApiError, ApiState};
+use super::{
+    ApiError, ApiState,
+    access::{self, Access},
+};
 use crate::{
-    config::{NamedSecret, SecretText},
+    config::{ApiRole, ApiRoles, ApiToken, SecretText},
     operator::{Caller, api_denied},
 };
 
 /// The tokens in force.
 pub(crate) struct ApiTokens {
-    all: ArcSwap<Vec<NamedSecret>>,
+    all: ArcSwap<Vec<ApiToken>>,
 }
 
-/// The caller of the API: the name of its token, or `None` if no token is needed.
+/// The caller of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Operator(pub(super) Option<String>);
+pub(super) struct Operator {
+    /// The name of its token, or `None` if no token is needed.
+    pub(super) name: Option<String>,
+    roles: ApiRoles,
+    /// The one application that it may see.
+    application: Option<AppName>,
+}
+
+impl Operator {
+    /// The caller where no token is configured: everyone who can reach the address may do all.
+    const NO_TOKEN_NEEDED: Self = Self {
+        name: None,
+        roles: ApiRoles::ALL,
+        application: None,
+    };
+
+    fn of(token: &ApiToken) -> Self {
+        Self {
+            name: Some(token.name.clone()),
+            roles: token.roles(),
+            application: token.application.clone(),
+        }
+    }
+
+    /// Whether it may see names and addresses of persons.
+    pub(super) fn sees_persons(&self) -> bool {
+        use ApiRole::{Auditor, Operator, Regulator};
+        self.roles
+            .meets(ApiRoles::of(&[Operator, Auditor, Regulator]))
+    }
+
+    /// Whether it may see this application.
+    pub(super) fn sees(&self, app: &AppName) -> bool {
+        self.application.as_ref().is_none_or(|own| own == app)
+    }
+}
 
 impl ApiTokens {
-    pub(crate) fn new(tokens: &[NamedSecret]) -> Self {
+    pub(crate) fn new(tokens: &[ApiToken]) -> Self {
         Self {
             all: ArcSwap::from_pointee(tokens.to_vec()),
         }
@@ -41,7 +80,7 @@ impl ApiTokens {
     ///
     /// A server that listens on a reachable address was started with a token. The check of the
     /// configuration ensures that it keeps one.
-    pub(crate) fn exchange(&self, tokens: &[NamedSecret]) {
+    pub(crate) fn exchange(&self, tokens: &[ApiToken]) {
         self.all.store(Arc::new(tokens.to_vec()));
     }
 
@@ -49,7 +88,7 @@ impl ApiTokens {
         let all = self.all.load();
         if all.is_empty() {
             return if host_is_local(headers) {
-                Ok(Operator(None))
+                Ok(Operator::NO_TOKEN_NEEDED)
             } else {
                 Err(ApiError::HostNotLocal)
             };
@@ -60,54 +99,80 @@ impl ApiTokens {
         for token in all.iter() {
             let secret = token.secret.as_ref().map_or("", SecretText::expose);
             if bool::from(secret.as_bytes().ct_eq(shown.as_bytes())) && !secret.is_empty() {
-                found = Some(token.name.clone());
+                found = Some(Operator::of(token));
             }
         }
-        found
-            .map(|name| Operator(Some(name)))
-            .ok_or(ApiError::TokenWrong)
+        found.ok_or(ApiError::TokenWrong)
     }
 }
 
-/// Lets a request through, with its [`Operator`], or answers it.
+/// Lets a request through, with its [`Operator`] where a role is needed, or answers it.
 pub(super) async fn guard(
     State(state): State<ApiState>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let path = path.as_ref().map_or("", MatchedPath::as_str);
+    let access = access::access(request.method(), path);
+    if access == Some(Access::Open) {
+        return Ok(next.run(request).await);
+    }
+    if access.is_none() && access::is_open(path) {
+        return Ok(no_such_method(path));
+    }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map(|ConnectInfo(peer)| *peer);
     let operator = admit(&state, request.method(), request.headers(), peer).await?;
+    let Some(Access::Roles(roles)) = access else {
+        return Ok(no_such_method(path));
+    };
+    if !operator.roles.meets(roles) {
+        let caller = caller(&state, operator.name, request.headers(), peer);
+        record(&state, api_denied(caller, Reason::RoleNotAllowed));
+        return Err(ApiError::RoleNotAllowed);
+    }
     request.extensions_mut().insert(operator);
     Ok(next.run(request).await)
 }
 
-/// Returns the caller. A wrong token is counted, logged and on record. An address that has shown
-/// too many waits for its answer. A valid token is never held back, because other clients may share
-/// the address. Long secrets protect against guessing; the delay does not.
-pub(super) async fn admit(
+/// The answer for a method that the table does not have, so that no handler can have one by
+/// mistake.
+fn no_such_method(path: &str) -> Response {
+    let methods = access::methods(path);
+    if methods.is_empty() {
+        return ApiError::NoSuchPath.into_response();
+    }
+    let mut response = ApiError::MethodNotAllowed.into_response();
+    if let Ok(methods) = HeaderValue::from_str(&methods) {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
+    response
+}
+
+/// Returns the caller. A refusal is counted, logged and on record. An address that has shown too
+/// many wrong tokens waits for its answer. A valid token is never held back, because other clients
+/// may share the address. Long secrets protect against guessing; the delay does not.
+async fn admit(
     state: &ApiState,
     method: &Method,
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<Operator, ApiError> {
-    if !method.is_safe() && is_of_another_origin(headers) {
-        return Err(ApiError::ForeignOrigin);
+    let judged = if !method.is_safe() && is_of_another_origin(headers) {
+        Err(ApiError::ForeignOrigin)
+    } else {
+        state.inner.tokens.judge(headers)
+    };
+    if judged.is_ok() {
+        return judged;
     }
-    let judged = state.inner.tokens.judge(headers);
+    let caller = caller(state, None, headers, peer);
+    record(state, api_denied(caller, Reason::Unauthorized));
     if judged != Err(ApiError::TokenWrong) {
         return judged;
     }
     state.inner.requests.wrong_token();
-    let caller = Caller {
-        token: None,
-        peer,
-        agent: user_agent(headers, &state.inner.engine),
-    };
-    if let Err(error) = state.inner.pipeline.record(api_denied(caller)) {
-        // The pipeline counts the records that it cannot take.
-        tracing::debug!(%error, "a wrong API token is not on record by itself");
-    }
     let Some(peer) = peer else {
         return judged;
     };
@@ -120,6 +185,23 @@ pub(super) async fn admit(
             state.inner.failures.delay().await;
             Err(ApiError::TooManyWrong(wait))
         }
+    }
+}
+
+fn caller(
+    state: &ApiState,
+    token: Option<String>,
+    headers: &HeaderMap,
+    peer: Option<SocketAddr>,
+) -> Caller {
+    let agent = user_agent(headers, &state.inner.engine);
+    Caller { token, peer, agent }
+}
+
+fn record(state: &ApiState, record: AuditRecord) {
+    if let Err(error) = state.inner.pipeline.record(record) {
+        // The pipeline counts the records that it cannot take.
+        tracing::debug!(%error, "a refusal of the API is not on record by itself");
     }
 }
 
@@ -205,7 +287,7 @@ mod tests {
             "10.0.0.1",
         ] {
             let judged = tokens.judge(&headers(header::HOST, host));
-            assert_eq!(judged, Ok(Operator(None)), "{host}");
+            assert_eq!(judged, Ok(Operator::NO_TOKEN_NEEDED), "{host}");
         }
         for host in [
             "evil.example",
@@ -259,15 +341,18 @@ mod tests {
 
     #[test]
     fn a_token_names_its_operator() {
-        let named = |name: &str, secret: &str| NamedSecret {
+        let named = |name: &str, secret: &str| ApiToken {
             name: name.to_owned(),
             secret: Some(SecretText::new(secret)),
             secret_file: None,
+            role: None,
+            application: None,
         };
         let tokens = ApiTokens::new(&[named("a", "one"), named("b", "two")]);
         let judge = |value: &str| tokens.judge(&headers(header::AUTHORIZATION, value));
-        assert_eq!(judge("Bearer two"), Ok(Operator(Some("b".to_owned()))));
-        assert_eq!(judge("bearer one"), Ok(Operator(Some("a".to_owned()))));
+        let name = |value: &str| judge(value).map(|operator| operator.name);
+        assert_eq!(name("Bearer two"), Ok(Some("b".to_owned())));
+        assert_eq!(name("bearer one"), Ok(Some("a".to_owned())));
         assert_eq!(judge("Bearer tw"), Err(ApiError::TokenWrong));
         assert_eq!(judge("Bearer "), Err(ApiError::TokenWrong));
         assert_eq!(judge("Basic two"), Err(ApiError::TokenMissing));

@@ -32,6 +32,9 @@ pub(super) struct StreamView {
     idle_ms: u64,
 }
 
+/// A text about a person: absent if it is not known, and `null` if the caller may not see it.
+type Personal = Option<Option<String>>;
+
 /// A live session.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionView {
@@ -43,13 +46,17 @@ pub(super) struct SessionView {
     stream: String,
     /// `rtmp` or `http-flv`.
     protocol: &'static str,
-    /// Who, as authenticated: a configured name, or what the token says.
+    /// Who, as authenticated: a configured name, or what the token says. `null` for a viewer of the
+    /// API, as are `peer` and `user_agent`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    principal: Option<String>,
+    #[schema(value_type = Option<String>)]
+    principal: Personal,
     #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<String>,
+    #[schema(value_type = Option<String>)]
+    peer: Personal,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<String>,
+    #[schema(value_type = Option<String>)]
+    user_agent: Personal,
     /// RFC 3339, UTC.
     started: String,
     duration_ms: u64,
@@ -63,17 +70,21 @@ pub(super) struct SessionView {
 }
 
 impl SessionView {
-    pub(super) fn of(info: &SessionInfo) -> Self {
+    pub(super) fn of(info: &SessionInfo, with_persons: bool) -> Self {
         let context = &info.context;
+        let personal = |text: Option<String>| match with_persons {
+            true => text.map(Some),
+            false => Some(None),
+        };
         Self {
             session: context.session.to_string(),
             role: context.role.label(),
             app: context.key.app.to_string(),
             stream: context.key.stream_id.to_string(),
             protocol: context.protocol,
-            principal: context.principal.as_deref().map(str::to_owned),
-            peer: context.peer.map(|peer| peer.to_string()),
-            user_agent: context.user_agent.as_deref().map(str::to_owned),
+            principal: personal(context.principal.as_deref().map(str::to_owned)),
+            peer: personal(context.peer.map(|peer| peer.to_string())),
+            user_agent: personal(context.user_agent.as_deref().map(str::to_owned)),
             started: crate::time::rfc3339(info.started_unix_ms),
             duration_ms: millis(info.totals.duration),
             bytes: info.totals.bytes,
@@ -90,7 +101,11 @@ impl SessionView {
 
 impl StreamView {
     /// `None` if its publisher has just ended.
-    pub(super) fn of(info: &StreamInfo, sessions: &[SessionInfo]) -> Option<Self> {
+    pub(super) fn of(
+        info: &StreamInfo,
+        sessions: &[SessionInfo],
+        with_persons: bool,
+    ) -> Option<Self> {
         let publisher = sessions
             .iter()
             .find(|session| session.context.session == info.publisher.session)?;
@@ -106,7 +121,7 @@ impl StreamView {
             app: info.publisher.key.app.to_string(),
             stream: info.publisher.key.stream_id.to_string(),
             frames: publisher.totals.frames,
-            publisher: SessionView::of(publisher),
+            publisher: SessionView::of(publisher, with_persons),
             viewers: info.subscribers,
             tracks: tracks.collect(),
             video_bitrate_bps: info.qos.video_bitrate_bps,

@@ -65,5 +65,6 @@ pub(crate) fn check(file: Option<&Path>, overrides: &Overrides) -> Result<(), Fa
 pub(crate) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = config::unknown_variables(config::variables());
     warnings.extend(config::readable_secrets(config));
+    warnings.extend(config::tokens_without_role(&config.api));
     warnings
 }

@@ -1,14 +1,15 @@
-//! The section `[api]`: health, metrics, and the API for operators.
+//! The section `[api]`: who may use the API, and for what.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
-use livetrail_settings::Bounds;
-use serde::Deserialize;
+use livetrail_engine::AppName;
+use livetrail_settings::{Bounds, SecretText};
+use serde::{Deserialize, Deserializer};
 
 use super::{
     address,
     section::{Section, Wrong, check_names, check_secret},
-    types::NamedSecret,
+    types,
 };
 
 /// Health, metrics, and the API for operators.
@@ -17,7 +18,7 @@ use super::{
 pub(crate) struct Api {
     #[serde(with = "address::optional")]
     pub(crate) listen: Option<SocketAddr>,
-    pub(crate) token: Vec<NamedSecret>,
+    pub(crate) token: Vec<ApiToken>,
 }
 
 impl Section for Api {
@@ -40,7 +41,174 @@ impl Section for Api {
                 );
                 return Err(Wrong::new(at, problem));
             }
+            let is_regulator = token.role == Some(ApiRoles::of(&[ApiRole::Regulator]));
+            if is_regulator != token.application.is_some() {
+                let problem = if is_regulator {
+                    "a regulator sees one application: `application` says which"
+                } else {
+                    "only a token whose one role is \"regulator\" has an application"
+                };
+                return Err(Wrong::new(format!("{at}.application"), problem));
+            }
         }
         Ok(())
     }
+}
+
+/// A token of the API. Records have its name instead of its secret.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApiToken {
+    #[serde(with = "types::principal")]
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) secret: Option<SecretText>,
+    #[serde(default)]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// Without one it is what tokens were before there were roles: [`ApiRoles::BEFORE_ROLES`].
+    #[serde(default, deserialize_with = "roles")]
+    pub(crate) role: Option<ApiRoles>,
+    /// The application that a regulator may see.
+    #[serde(default, with = "types::optional_app_name")]
+    pub(crate) application: Option<AppName>,
+}
+
+impl ApiToken {
+    /// What it is good for.
+    pub(crate) fn roles(&self) -> ApiRoles {
+        self.role.unwrap_or(ApiRoles::BEFORE_ROLES)
+    }
+}
+
+/// What a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ApiRole {
+    /// Streams, sessions and metrics, without the names of persons.
+    Viewer,
+    /// The same with names, and ending sessions.
+    Operator,
+    /// The same as an operator without ending sessions, and the entries of the trail.
+    Auditor,
+    /// Erasing personal data.
+    Eraser,
+    /// Streams and sessions of one application.
+    Regulator,
+}
+
+impl ApiRole {
+    /// All roles, in the order of documents.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Viewer,
+        Self::Operator,
+        Self::Auditor,
+        Self::Eraser,
+        Self::Regulator,
+    ];
+
+    /// The name in the configuration.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Auditor => "auditor",
+            Self::Eraser => "eraser",
+            Self::Regulator => "regulator",
+        }
+    }
+}
+
+/// Some of the roles.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ApiRoles(u8);
+
+impl ApiRoles {
+    /// The roles of a token that names none, as all had before there were roles.
+    pub(crate) const BEFORE_ROLES: Self = Self::of(&[ApiRole::Operator, ApiRole::Auditor]);
+
+    /// All of them: for a caller where no token is configured.
+    pub(crate) const ALL: Self = Self::of(&ApiRole::ALL);
+
+    /// These roles.
+    pub(crate) const fn of(roles: &[ApiRole]) -> Self {
+        let mut bits = 0;
+        let mut rest = roles;
+        while let [first, others @ ..] = rest {
+            bits |= 1 << *first as u8;
+            rest = others;
+        }
+        Self(bits)
+    }
+
+    /// Whether this role is one of them.
+    pub(crate) const fn has(self, role: ApiRole) -> bool {
+        self.0 & 1 << role as u8 != 0
+    }
+
+    /// Whether one role is in both.
+    pub(crate) const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The names, in the order of documents.
+    pub(crate) fn names(self) -> Vec<&'static str> {
+        let those = ApiRole::ALL.into_iter().filter(|role| self.has(*role));
+        those.map(ApiRole::name).collect()
+    }
+}
+
+impl fmt::Debug for ApiRoles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names().join("+"))
+    }
+}
+
+/// A role, or a list of roles.
+fn roles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ApiRoles>, D::Error> {
+    struct Roles;
+
+    impl<'de> serde::de::Visitor<'de> for Roles {
+        type Value = ApiRoles;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let names = ApiRole::ALL.map(|role| format!("{:?}", role.name()));
+            write!(f, "{}, or a list of these", names.join(", "))
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ApiRoles, E> {
+            let role = ApiRole::ALL.into_iter().find(|role| role.name() == text);
+            let role =
+                role.ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))?;
+            Ok(ApiRoles::of(&[role]))
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(
+            self,
+            mut list: A,
+        ) -> Result<ApiRoles, A::Error> {
+            let mut roles = ApiRoles::of(&[]);
+            while let Some(role) = list.next_element::<ApiRole>()? {
+                roles.0 |= ApiRoles::of(&[role]).0;
+            }
+            if roles.0 == 0 {
+                return Err(serde::de::Error::invalid_length(0, &self));
+            }
+            Ok(roles)
+        }
+    }
+
+    deserializer.deserialize_any(Roles).map(Some)
+}
+
+/// The tokens without a role, in words. The token of the variable has no place for one.
+pub(crate) fn tokens_without_role(api: &Api) -> Vec<String> {
+    let without = api.token.iter().filter(|token| token.role.is_none());
+    let words = |token: &ApiToken| {
+        format!(
+            "the API token {:?} has no role: it counts as operator and auditor, which the next version no longer assumes; set `role` in its \
+             [[api.token]]",
+            token.name
+        )
+    };
+    without.map(words).collect()
 }

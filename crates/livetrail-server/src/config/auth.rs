@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use livetrail_settings::{Bounds, SecretText};
 
 use super::{
+    ApiToken,
     section::{Section, Wrong, check_names, check_secret},
     types::{self, NamedSecret},
 };
@@ -251,14 +252,14 @@ pub(crate) struct Exchangeable {
 }
 
 impl Exchangeable {
-    pub(crate) fn new(chain: Chain, api_tokens: &[NamedSecret]) -> Self {
+    pub(crate) fn new(chain: Chain, api_tokens: &[ApiToken]) -> Self {
         Self {
             chain: arc_swap::ArcSwap::from_pointee(chain),
             api_tokens: arc_swap::ArcSwap::from_pointee(recognised(api_tokens)),
         }
     }
 
-    pub(crate) fn exchange(&self, chain: Chain, api_tokens: &[NamedSecret]) {
+    pub(crate) fn exchange(&self, chain: Chain, api_tokens: &[ApiToken]) {
         self.chain.store(std::sync::Arc::new(chain));
         let api_tokens = recognised(api_tokens);
         self.api_tokens.store(std::sync::Arc::new(api_tokens));
@@ -266,8 +267,8 @@ impl Exchangeable {
 }
 
 /// The API's tokens under their names on record.
-fn recognised(api_tokens: &[NamedSecret]) -> StaticKeys {
-    let named = |token: &NamedSecret| {
+fn recognised(api_tokens: &[ApiToken]) -> StaticKeys {
+    let named = |token: &ApiToken| {
         let name = format!("api:{}", token.name);
         StaticKey::new(name, exposed(token.secret.as_ref()))
     };

@@ -99,10 +99,17 @@ impl Config {
         Ok(())
     }
 
-    /// A key for an application needs this application.
+    /// A key or an API token for an application needs this application.
     fn check_applications_of_keys(&self) -> Result<(), Wrong> {
-        for (i, key) in self.auth.key.iter().enumerate() {
-            let Some(app) = &key.app else { continue };
+        let keys = self.auth.key.iter().enumerate();
+        let keys = keys.map(|(i, key)| (format!("auth.key[{i}].app"), &key.app));
+        let tokens = self.api.token.iter().enumerate();
+        let tokens = tokens.map(|(i, token)| {
+            let at = format!("api.token[{i}].application");
+            (at, &token.application)
+        });
+        for (at, app) in keys.chain(tokens) {
+            let Some(app) = app else { continue };
             if self.application.iter().any(|known| known.name == *app) {
                 continue;
             }
@@ -110,7 +117,7 @@ impl Config {
             let near = crate::nearest::nearest(app.as_str(), names);
             let near = near.map_or_else(String::new, |name| format!("; did you mean {name}?"));
             let problem = format!("there is no [[application]] of the name {app}{near}");
-            return Err(Wrong::new(format!("auth.key[{i}].app"), problem));
+            return Err(Wrong::new(at, problem));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use livetrail_settings::{Secret, SecretError, SecretText, refusal, writable_by_o
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, LogFormat, NamedSecret, ServeOverrides,
+    ApiRoles, ApiToken, Config, ConfigError, LogFormat, ServeOverrides,
     check::{bound_of, check},
     place::{Place, Source},
     types::LogFilter,
@@ -269,10 +269,12 @@ fn apply(config: &mut Config, overrides: &Overrides) {
         config.log.format = format;
     }
     if let Some(token) = overrides.api_token {
-        config.api.token.push(NamedSecret {
+        config.api.token.push(ApiToken {
             name: "LIVETRAIL_API_TOKEN".to_owned(),
             secret: Some(token),
             secret_file: None,
+            role: Some(ApiRoles::BEFORE_ROLES),
+            application: None,
         });
     }
 }
@@ -305,16 +307,17 @@ fn read_secrets(config: &mut Config, base: &Path, source: &Source<'_>) -> Result
         .iter_mut()
         .enumerate()
         .map(|(i, key)| (format!("auth.key[{i}]"), &mut key.secret, &key.secret_file));
-    let named = [
-        ("auth.token_key", &mut config.auth.token_key),
-        ("api.token", &mut config.api.token),
-    ];
-    let named = named.into_iter().flat_map(|(name, all)| {
-        all.iter_mut()
-            .enumerate()
-            .map(move |(i, key)| (format!("{name}[{i}]"), &mut key.secret, &key.secret_file))
+    let named = config.auth.token_key.iter_mut().enumerate();
+    let named = named.map(|(i, key)| {
+        let at = format!("auth.token_key[{i}]");
+        (at, &mut key.secret, &key.secret_file)
     });
-    for (key, secret, file) in keys.chain(named) {
+    let tokens = config.api.token.iter_mut().enumerate();
+    let tokens = tokens.map(|(i, token)| {
+        let at = format!("api.token[{i}]");
+        (at, &mut token.secret, &token.secret_file)
+    });
+    for (key, secret, file) in keys.chain(named).chain(tokens) {
         let path = file.as_ref().map(|file| base.join(file));
         let places = Secret::of("secret").itself(secret.as_ref());
         let read = places.file(path.as_deref()).read();

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 pub(crate) use address::parse as parse_address;
-pub(crate) use api::Api;
+pub(crate) use api::{Api, ApiRole, ApiRoles, ApiToken, tokens_without_role};
 pub(crate) use application::Application;
 pub(crate) use audit::Audit;
 pub(crate) use auth::{AdmissionRule, Auth, Exchangeable, GrantName, Key};

@@ -23,13 +23,13 @@ impl Config {
     /// The files that contain a secret, and the configuration's own file if it contains one. The
     /// trail's own keys are not among them.
     pub(super) fn files_with_secrets(&self, file: Option<&Path>, base: &Path) -> Vec<PathBuf> {
-        let named = self.auth.token_key.iter().chain(&self.api.token);
-        let secrets = named.map(|key| (&key.secret, &key.secret_file)).chain(
-            self.auth
-                .key
-                .iter()
-                .map(|key| (&key.secret, &key.secret_file)),
-        );
+        let (auth, tokens) = (&self.auth, self.api.token.iter());
+        let secrets = (auth
+            .token_key
+            .iter()
+            .map(|key| (&key.secret, &key.secret_file)))
+        .chain(tokens.map(|token| (&token.secret, &token.secret_file)))
+        .chain(auth.key.iter().map(|key| (&key.secret, &key.secret_file)));
         let mut inside = false;
         let mut files = Vec::new();
         for (secret, path) in secrets {

@@ -8,8 +8,8 @@ use livetrail_gateway::DenyRules;
 
 use crate::{
     api::ApiTokens,
-    config::{AdmissionRule, Auth, Config, ConfigError, Exchangeable, NamedSecret},
-    operator::config_changed,
+    config::{AdmissionRule, Auth, Config, ConfigError, Exchangeable, NamedSecret, SecretText},
+    operator::{config_changed, credentials_changed},
     output::cut,
 };
 
@@ -56,8 +56,10 @@ impl Reloadable {
         engine: &Engine,
         pipeline: &AuditPipeline,
     ) {
+        let mut credentials = None;
         let changed = match self.try_reload(loaded, engine) {
             Ok(changes) => {
+                credentials = credentials_changed(changes.names.clone());
                 tracing::info!("configuration read again: {changes}");
                 if !changes.need_restart.is_empty() {
                     tracing::warn!(
@@ -79,6 +81,11 @@ impl Reloadable {
         };
         if let Err(error) = pipeline.record(config_changed(changed)) {
             tracing::error!(%error, "the change of the configuration is not on record");
+        }
+        if let Some(record) = credentials
+            && let Err(error) = pipeline.record(record)
+        {
+            tracing::error!(%error, "the change of keys is not on record by itself");
         }
     }
 
@@ -187,6 +194,9 @@ struct Changes {
     need_restart: Vec<&'static str>,
     /// Texts such as `keys removed: a, b`. They have names and never secrets.
     keys: Vec<String>,
+    /// The names of the keys that were added or removed, by the field of the record. A key with
+    /// another secret is both.
+    names: Vec<(&'static str, Vec<String>)>,
     /// Number of sessions that ended because their credentials are no longer valid.
     ended: usize,
     /// Actions that nobody may take although the rule is `auto`.
@@ -234,6 +244,27 @@ impl Changes {
                 }),
             ]
             .concat(),
+            names: [
+                names(
+                    ["keys_added", "keys_removed"],
+                    &old.auth.key,
+                    &new.auth.key,
+                    |key| (&key.name, key.secret.as_ref()),
+                ),
+                names(
+                    ["token_keys_added", "token_keys_removed"],
+                    &old.auth.token_key,
+                    &new.auth.token_key,
+                    |key| (&key.name, key.secret.as_ref()),
+                ),
+                names(
+                    ["api_tokens_added", "api_tokens_removed"],
+                    &old.api.token,
+                    &new.api.token,
+                    |token| (&token.name, token.secret.as_ref()),
+                ),
+            ]
+            .concat(),
             ..Self::default()
         }
     }
@@ -260,6 +291,25 @@ fn keys<K: PartialEq>(what: &str, old: &[K], new: &[K], name: fn(&K) -> &String)
     .filter(|(_, names)| !names.is_empty())
     .map(|(how, names)| format!("{what} {how}: {}", listed(&names)))
     .collect()
+}
+
+/// The names of the keys that only one of the lists has, with this name and secret.
+fn names<K>(
+    fields: [&'static str; 2],
+    old: &[K],
+    new: &[K],
+    of: fn(&K) -> (&String, Option<&SecretText>),
+) -> Vec<(&'static str, Vec<String>)> {
+    let missing = |from: &[K], of_these: &[K]| {
+        let missing = of_these
+            .iter()
+            .filter(|key| !from.iter().any(|other| of(other) == of(key)));
+        missing.map(|key| of(key).0.clone()).collect::<Vec<_>>()
+    };
+    let [added, removed] = fields;
+    let both = [(added, missing(old, new)), (removed, missing(new, old))];
+    let some = both.into_iter().filter(|(_, names)| !names.is_empty());
+    some.collect()
 }
 
 fn listed(names: &[String]) -> String {
@@ -301,14 +351,16 @@ mod tests {
     use livetrail_engine::{Chain, Role, SessionId, StreamKey};
 
     use super::*;
-    use crate::config::{NamedSecret, SecretText};
+    use crate::config::{ApiToken, SecretText};
 
     #[test]
     fn an_api_that_others_can_reach_keeps_its_token_whatever_a_reload_says() {
-        let token = NamedSecret {
+        let token = ApiToken {
             name: "ops".to_owned(),
             secret: Some(SecretText::new("secret-1")),
             secret_file: None,
+            role: None,
+            application: None,
         };
         let mut public = Config::default();
         public.http.listen = ([0, 0, 0, 0], 8080).into();

@@ -1,5 +1,6 @@
 //! Tests of a running server over its sockets.
 
+mod roles;
 mod secrets;
 mod site;
 
@@ -16,7 +17,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::config::{Application, ByteSize, NamedSecret, Overrides, SecretText, Span};
+use crate::config::{ApiRoles, ApiToken, Application, ByteSize, Overrides, SecretText, Span};
 
 struct Answer {
     status: u16,
@@ -57,11 +58,13 @@ fn config() -> Config {
     config
 }
 
-fn token(name: &str, secret: &str) -> NamedSecret {
-    NamedSecret {
+fn token(name: &str, secret: &str) -> ApiToken {
+    ApiToken {
         name: name.to_owned(),
         secret: Some(SecretText::new(secret)),
         secret_file: None,
+        role: Some(ApiRoles::BEFORE_ROLES),
+        application: None,
     }
 }
 
@@ -220,6 +223,7 @@ async fn the_document_describes_every_path_and_metrics_have_what_was_counted() {
             "/api/v1/sessions",
             "/api/v1/sessions/{id}",
             "/api/v1/streams",
+            "/api/v1/trail/reviews",
             "/health",
             "/metrics",
             "/trail/checkpoint",

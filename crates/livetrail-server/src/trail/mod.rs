@@ -48,6 +48,7 @@ mod followers;
 mod health;
 mod index;
 mod keys;
+mod looked;
 mod loss;
 mod maintenance;
 mod place;
@@ -85,6 +86,7 @@ pub(crate) use followers::SinkWatch;
 pub use health::Health;
 pub(crate) use index::{index_directory, open_sessions};
 pub(crate) use keys::{Role, retired_text, rotate as rotate_key};
+pub(crate) use looked::{Act, Kind, Looks, MOST_NOTE_BYTES, notes, set_range};
 use loss::{LossNote, NotedSink};
 pub(crate) use maintenance::Maintenance;
 pub(crate) use place::{TrailPlace, retired_file, trail_directory, vkey_file};
@@ -136,6 +138,8 @@ pub struct TrailView {
     pub witnesses: Option<Arc<Witnesses>>,
     /// The sinks that follow it.
     pub(crate) sinks: Arc<SinkWatch>,
+    /// Who has read it.
+    pub(crate) looks: Arc<Looks>,
 }
 
 impl Trail {
@@ -221,6 +225,7 @@ impl Trail {
             retired: published.retired.into(),
             watch: Arc::default(),
             sinks: Arc::default(),
+            looks: Arc::default(),
         };
         if directory.is_some() {
             tiles::check(view.reader.clone(), view.handle.clone(), view.watch.clone())?;

@@ -149,7 +149,8 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Records holds that were set or lifted, and removes what the policy does not keep.
+    /// Records holds that were set or lifted and who has read the trail, and removes what the
+    /// policy does not keep.
     pub(super) async fn run(mut self, stopping: impl Future<Output = ()>) {
         tokio::pin!(stopping);
         let [least, most] = PRUNE_INTERVALS;
@@ -167,11 +168,13 @@ impl Keeper {
             tokio::select! {
                 () = &mut stopping => {
                     record_holds(&self.pipeline, &self.view, &mut known);
+                    self.view.looks.keep(&self.directory, &self.pipeline, true);
                     self.read_clocks(None);
                     return;
                 }
                 _ = holds.tick() => {
                     record_holds(&self.pipeline, &self.view, &mut known);
+                    self.view.looks.keep(&self.directory, &self.pipeline, false);
                     if let Some(confirmed) = take_confirmation(&self.directory) {
                         self.confirmed(confirmed);
                         self.prune_or_log().await;

@@ -444,6 +444,7 @@ fn sample_of(record: &AuditRecord, attempt: &Attempt<'_>) -> AuditRecord {
     let mut sample = AuditRecord::new(record.action.clone(), app).with_outcome(Outcome::Denied);
     sample.reason.clone_from(&record.reason);
     sample.principal.clone_from(&record.principal);
+    sample.by.clone_from(&record.by);
     sample.peer = attempt.group().map(|group| group.to_string().into());
     sample
 }

@@ -5,7 +5,7 @@
 //! |---|---|---|---|
 //! | `/trail/checkpoint` | the published checkpoint | all | asked for again, with an `ETag` |
 //! | `/trail/tile/<L>/<N>[.p/<W>]` | a hash tile | all | a week, immutable |
-//! | `/trail/tile/entries/<N>[.p/<W>]` | an entry bundle | callers of the API | likewise, `private` behind a token |
+//! | `/trail/tile/entries/<N>[.p/<W>]` | an entry bundle | auditors | likewise, `private` behind a token |
 //! | `/trail/proof?index=N` | a receipt for one entry, a `.tlog-proof` file | all | asked for again |
 //! | `/trail/trail.vkey` | the verifier keys | all | asked for again |
 //! | `/trail/trail.retired` | the keys that were given up, with their hand-overs | all | asked for again |
@@ -13,18 +13,18 @@
 //! | `/trail/handover/<id>` | the checkpoint under which a key was given up | all | asked for again |
 //!
 //! Hashes reveal nothing about the records, because each record has a random nonce in it. Records
-//! are only for callers of the API. Nothing beyond the published size is served. The disk is read
+//! are only for auditors. Nothing beyond the published size is served. The disk is read
 //! off the runtime's workers, by at most [`MOST_READS`] requests at a time.
 
 mod conditional;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
-    extract::{ConnectInfo, State},
-    http::{HeaderMap, HeaderValue, Method, Uri, header},
+    extract::State,
+    http::{HeaderMap, HeaderValue, Uri, header},
     response::Response,
     routing::get,
 };
@@ -34,13 +34,12 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 
-use super::{
-    ApiError, ApiState, Problem,
-    document::Bytes,
-    query::Asked,
-    token::{Operator, admit},
+use super::{ApiError, ApiState, Problem, document::Bytes, query::Asked, token::Operator};
+use crate::{
+    chain::chain,
+    operator::HTTP_API,
+    trail::{Act, Kind},
 };
-use crate::chain::chain;
 
 /// At most this many requests read the disk at the same time. The others wait for [`PATIENCE`].
 const MOST_READS: usize = 16;
@@ -155,15 +154,36 @@ async fn hashes(State(state): State<ApiState>, uri: Uri) -> Result<Response, Api
 )]
 async fn entries(
     State(state): State<ApiState>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(operator): Extension<Operator>,
     uri: Uri,
-    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Operator(name) = admit(&state, &Method::GET, &headers, Some(peer)).await?;
     let path = tile_path(&uri)?;
     let bytes = read(&state, move |reader| reader.file(path)).await?;
-    let cache = if name.is_some() { FOR_ONE } else { FOR_ALL };
+    let kind = Kind {
+        act: Act::Read,
+        by: operator.name.clone(),
+        protocol: HTTP_API,
+        what: "entries".to_owned(),
+        filter: None,
+    };
+    let (looks, pipeline) = (&state.inner.trail.looks, &state.inner.pipeline);
+    looks.now(kind, range_of(path), pipeline);
+    let cache = if operator.name.is_some() {
+        FOR_ONE
+    } else {
+        FOR_ALL
+    };
     Ok(respond(BYTES, cache, bytes))
+}
+
+/// The first and the last entry of a bundle.
+fn range_of(path: TilePath) -> Option<(u64, u64)> {
+    let TilePath::Entries(bundle) = path else {
+        return None;
+    };
+    let first = bundle.first_entry()?;
+    let more = u64::from(bundle.width()).saturating_sub(1);
+    Some((first, first.saturating_add(more)))
 }
 
 /// Which entry.

@@ -18,12 +18,13 @@ use serde_json::{json, value::RawValue};
 use super::{
     filter::{FilterArgs, filter},
     hidden::warn_of_hidden,
+    looked::leave_note,
     source::{LedgerSource, TrailPath},
 };
 use crate::{
     commands::progress,
     output::{Failure, Outcome, complain, write_all},
-    trail::{retired_file, retired_text, vkey_file, write_vkeys},
+    trail::{Act, retired_file, retired_text, vkey_file, write_vkeys},
 };
 
 /// Write records for other programs, or a copy of the whole trail that others can verify.
@@ -75,6 +76,14 @@ const BAR: &str = "{bar:40} {human_pos} of {human_len} files, {eta} left";
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Outcome {
     let ledger = LedgerSource::open(&args.trail)?;
+    let (what, filter) = match args.site {
+        Some(_) => ("site", String::new()),
+        None => (
+            "export",
+            format!("{:?} {} {:?}", args.filter, args.from, args.to),
+        ),
+    };
+    leave_note(&ledger.directory, Act::Exported, what, &filter);
     match &args.site {
         Some(directory) => site(&ledger, directory).map_err(Failure::unusable)?,
         None => records(&ledger, args)?,

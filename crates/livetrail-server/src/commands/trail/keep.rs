@@ -275,13 +275,13 @@ fn describe_hold(name: &str, from: Option<u64>) -> String {
     }
 }
 
-fn reader(config: &Config) -> Result<Reader, Failure> {
+pub(super) fn reader(config: &Config) -> Result<Reader, Failure> {
     let directory = trail_directory(&config.data);
     let reader = Reader::open(Arc::new(RealStore::new(&directory)));
     reader.map_err(|error| Failure::unusable(explain(error, &directory)))
 }
 
-fn is_locked(error: &anyhow::Error) -> bool {
+pub(super) fn is_locked(error: &anyhow::Error) -> bool {
     let locked = |cause: &(dyn std::error::Error + 'static)| {
         matches!(cause.downcast_ref(), Some(LedgerError::Locked { .. }))
     };

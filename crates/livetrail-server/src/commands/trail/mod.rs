@@ -6,8 +6,10 @@ mod filter;
 mod hidden;
 pub(crate) mod init;
 pub(crate) mod keep;
+mod looked;
 pub(crate) mod prove;
 pub(crate) mod query;
+pub(crate) mod review;
 pub(crate) mod rotate;
 mod show;
 pub(crate) mod sinks;
@@ -36,6 +38,7 @@ pub(crate) fn run(command: &Trail) -> Outcome {
         Trail::RotateKey(args) => rotate::run(args),
         Trail::Prune(args) => keep::prune(args),
         Trail::Hold(args) => keep::hold(args),
+        Trail::Review(args) => review::run(args),
         Trail::ConfirmClock(keeper) => keep::confirm_clock(keeper),
     }
 }

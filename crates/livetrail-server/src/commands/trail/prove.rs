@@ -4,8 +4,14 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 
-use super::source::{LedgerSource, TrailPath};
-use crate::output::{Failure, Outcome, say};
+use super::{
+    looked::leave_note,
+    source::{LedgerSource, TrailPath},
+};
+use crate::{
+    output::{Failure, Outcome, say},
+    trail::Act,
+};
 
 /// Print the published checkpoint: the size and root of the trail, signed. Keep one from time to
 /// time, on another machine.
@@ -53,6 +59,12 @@ pub(super) fn checkpoint(args: &CheckpointArgs) -> Outcome {
 /// Prints a receipt for one record: a `.tlog-proof` file.
 pub(super) fn prove(args: &ProveArgs) -> Outcome {
     let ledger = LedgerSource::open(&args.trail)?;
+    leave_note(
+        &ledger.directory,
+        Act::Exported,
+        "prove",
+        &args.index.to_string(),
+    );
     let entry = ledger.reader.entry(args.index).map_err(Failure::unusable)?;
     let proof = ledger.reader.inclusion_proof(args.index);
     let proof = proof.map_err(Failure::unusable)?;

@@ -7,10 +7,14 @@ use livetrail_audit::AuditRecord;
 use super::{
     filter::{FilterArgs, filter},
     hidden::warn_of_hidden,
+    looked::leave_note,
     show::{self, TrailFormat},
     source::{Lines, Source, TrailPath},
 };
-use crate::output::{Failure, Outcome, complain, say};
+use crate::{
+    output::{Failure, Outcome, complain, say},
+    trail::Act,
+};
 
 /// Show the records that match.
 #[derive(Debug, clap::Args)]
@@ -51,6 +55,12 @@ pub(super) fn run(args: &Args) -> Outcome {
     let mut shown = Shown::new(args.format);
     match Source::open(&args.trail, args.input_format)? {
         Source::Ledger(ledger) => {
+            leave_note(
+                &ledger.directory,
+                Act::Read,
+                "query",
+                &format!("{:?}", args.filter),
+            );
             let mut hits = ledger.find(filter, !args.scan)?;
             for found in hits.by_ref() {
                 shown.record(found.map_err(Failure::unusable)?.record)?;

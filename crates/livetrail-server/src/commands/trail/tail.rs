@@ -4,10 +4,14 @@ use std::{process::ExitCode, thread, time::Duration};
 
 use super::{
     filter::{FilterArgs, filter},
+    looked::leave_note,
     show::{self, TrailFormat},
     source::{Lines, Source, TrailPath},
 };
-use crate::output::{Outcome, complain, say};
+use crate::{
+    output::{Outcome, complain, say},
+    trail::Act,
+};
 
 /// Show the last records, and with -f the new ones. A record is shown when a checkpoint covers it,
 /// within a second.
@@ -48,6 +52,14 @@ const MAX_LINES: usize = 100_000;
 pub(super) fn run(args: &Args) -> Outcome {
     let filter = filter(&args.filter)?;
     let mut trail = Source::open(&args.trail, args.input_format)?;
+    if let Source::Ledger(ledger) = &trail {
+        leave_note(
+            &ledger.directory,
+            Act::Read,
+            "tail",
+            &format!("{:?}", args.filter),
+        );
+    }
     let wanted = args.lines.min(MAX_LINES);
     for record in trail.last(wanted, &filter)? {
         say(&show::line(&record, args.format)?)?;
