@@ -39,6 +39,49 @@ fn the_commands_for_operators_run() {
     assert!(reader.follow("operator.md") >= 12);
 }
 
+/// Each line of a table names what shows its claims: a test, or a command.
+#[test]
+fn the_tests_and_commands_that_the_page_of_clauses_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = std::fs::read_to_string(root.join("docs/compliance.md")).expect("the page");
+    let mut sources = String::new();
+    for folder in ["crates", "system-tests"] {
+        read_sources(&root.join(folder), &mut sources);
+    }
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.contains("shown by"));
+    let mut claims = 0;
+    for row in rows {
+        let shown_by = row.split(" | ").nth(2).expect("a cell");
+        let names: Vec<&str> = shown_by.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "nothing shows {row}");
+        for name in names {
+            claims += 1;
+            if let Some(words) = name.strip_prefix("livetrail ") {
+                let mut command = Command::new(livetrail());
+                command.args(words.split(' ')).arg("--help");
+                run(name, &command, ENDS).success();
+            } else {
+                let test = format!("fn {name}()");
+                assert!(sources.contains(&test), "there is no test {name}");
+            }
+        }
+    }
+    assert!(claims > 30, "{claims}");
+}
+
+fn read_sources(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            read_sources(&path, text);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            *text += &std::fs::read_to_string(&path).expect("a source file");
+        }
+    }
+}
+
 impl Reader {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use livetrail_record::Value;
+use livetrail_record::{Outcome, Value};
 use system_tests::{Config, Finished, Server, http, livetrail, run};
 
 const ENDS: Duration = Duration::from_secs(30);
@@ -111,4 +111,21 @@ fn ten_thousand_reads_and_refusals_over_http_are_few_records() {
     assert_eq!(by.into_iter().collect::<Vec<_>>(), [None, Some("viewer")]);
     trail.assert_sound();
     trail.assert_tells_nothing_of(&["secret-of-the-auditor-1", "secret-of-the-viewer-22"]);
+}
+
+#[test]
+fn a_server_verifies_its_own_trail_while_it_writes_and_says_so() {
+    let mut server = Server::start(Config::new().trail("verify_every = \"1s\""));
+    let trail = server.await_records("trail_verified", 3);
+    for verified in trail.of("trail_verified") {
+        assert_eq!(verified.outcome, Some(Outcome::Success), "\n{trail}");
+    }
+    let health = server.get("/health").json();
+    assert_eq!(health["status"], "ok", "{health}");
+    let metrics = server.get("/metrics").text();
+    let name = "livetrail_trail_verify_last_success_timestamp_seconds ";
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+    let value: u64 = value.and_then(|value| value.parse().ok()).expect("a time");
+    assert!(value > 1_700_000_000, "{value}");
+    server.stop();
 }

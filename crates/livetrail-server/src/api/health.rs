@@ -20,8 +20,9 @@ const LOSS_SHOWN: Duration = Duration::from_secs(60);
 pub(super) struct Health {
     /// `ok`; `degraded` when a person should look although nothing is kept from working: a witness
     /// has not cosigned the trail for a while, a sink of the trail is in trouble, signing waits for
-    /// a sink, retention waits, the trail's disk is 90 % full, or records were lost in the last
-    /// minute; `trail_failing` when the trail cannot record; `stopping`.
+    /// a sink, retention waits, the trail could not be verified, the trail's disk is 90 % full, or
+    /// records were lost in the last minute; `trail_failing` when the trail cannot record;
+    /// `stopping`.
     #[schema(example = "ok")]
     status: &'static str,
     /// The server's version.
@@ -36,6 +37,9 @@ pub(super) struct Health {
     /// nothing agrees with it.
     #[serde(skip_serializing_if = "is_false")]
     retention_waits: bool,
+    /// The last verification of the trail by the server itself failed; the log says why.
+    #[serde(skip_serializing_if = "is_false")]
+    verification_failed: bool,
     /// Witnesses that have not cosigned the trail for longer than `trail.witness_overdue_after`
     /// although they were asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -136,6 +140,7 @@ pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<H
     let health = Health {
         status,
         retention_waits: trail.retention_waits,
+        verification_failed: trail.verification_failed,
         trouble: trouble.or(trail.disk_is_short.then_some("disk_short")),
         overdue_witnesses: trail.overdue_witnesses,
         signing_waits_for: trail.signing_waits_for,

@@ -512,6 +512,13 @@ impl Now {
             let help = "Bytes of the trail's volume";
             w.gauge("trail_disk_total_bytes", help, space.total_bytes)?;
         }
+        let help = "When the server last verified its own trail with success, in seconds since 1970; 0 if not since the start";
+        let verified_s = trail.watch.verified_s();
+        w.gauge(
+            "trail_verify_last_success_timestamp_seconds",
+            help,
+            verified_s,
+        )?;
         if let Some(clock) = crate::trail::clock_state() {
             let help = "1 while the kernel says that the wall clock is synchronised";
             w.gauge("clock_synced", help, u64::from(clock.is_synced))?;

@@ -25,6 +25,7 @@ pub(crate) struct Trail {
     pub(crate) reserve_size: ByteSize,
     pub(crate) retention: Option<Span>,
     pub(crate) retention_size: Option<ByteSize>,
+    pub(crate) verify_every: Option<Span>,
     pub(crate) witness_interval: Span,
     pub(crate) witness_overdue_after: Span,
     pub(crate) witness: Vec<Witness>,
@@ -59,6 +60,7 @@ impl Default for Trail {
             reserve_size: size(of.ledger.ballast_bytes),
             retention: of.retention.age.map(Span),
             retention_size: of.retention.bytes.map(size),
+            verify_every: of.verify_every.map(Span),
             witness_interval: Span(of.witness.interval),
             witness_overdue_after: Span(of.witness.overdue_after),
             witness: Vec::new(),
@@ -89,6 +91,7 @@ impl Trail {
         settings.ledger.segment_bytes = bytes(self.wal_segment_size);
         settings.ledger.ballast_bytes = bytes(self.reserve_size);
         settings.retention = self.kept();
+        settings.verify_every = self.verify_every.map(|span| span.0);
         settings.witness.interval = self.witness_interval.0;
         settings.witness.overdue_after = self.witness_overdue_after.0;
         let witnesses = self.witness.iter().map(Witness::witness);
@@ -116,6 +119,9 @@ impl Section for Trail {
         }
         if let Some(size) = self.retention_size {
             list.bytes("retention_size", size, 1 << 20, 1 << 49);
+        }
+        if let Some(every) = self.verify_every {
+            list.span("verify_every", every, 1_000, 366 * DAY_S);
         }
         list.span("witness_interval", self.witness_interval, 100, 3_600);
         let overdue = self.witness_overdue_after;

@@ -16,6 +16,8 @@ pub struct Health {
     /// Retention removes nothing: the wall clock is far ahead of the trail's time, and nothing
     /// agrees with it.
     pub retention_waits: bool,
+    /// The last verification of the trail by the server itself failed.
+    pub verification_failed: bool,
     /// Witnesses that have not cosigned the trail for a while although they were asked.
     pub overdue_witnesses: Vec<String>,
     /// Sinks that have not reported since the start what they have seen of the trail. Records are
@@ -31,6 +33,7 @@ impl Health {
     pub fn needs_attention(&self) -> bool {
         self.disk_is_short
             || self.retention_waits
+            || self.verification_failed
             || !self.overdue_witnesses.is_empty()
             || !self.signing_waits_for.is_empty()
             || self.sinks.iter().any(is_in_trouble)
@@ -49,6 +52,7 @@ impl TrailView {
             trouble: self.watch.trouble(),
             disk_is_short: self.handle.pressure() >= Pressure::ShedRefusals,
             retention_waits: self.watch.retention_waits(),
+            verification_failed: self.watch.verification_failed(),
             overdue_witnesses: overdue.map(|one| one.name).collect(),
             signing_waits_for: self.handle.status().held,
             sinks: self.sinks.statuses(),

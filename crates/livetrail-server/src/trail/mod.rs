@@ -51,6 +51,7 @@ mod keys;
 mod looked;
 mod loss;
 mod maintenance;
+mod own_check;
 mod place;
 mod predecessor;
 mod retain;
@@ -89,6 +90,7 @@ pub(crate) use keys::{Role, retired_text, rotate as rotate_key};
 pub(crate) use looked::{Act, Kind, Looks, MOST_NOTE_BYTES, notes, set_range};
 use loss::{LossNote, NotedSink};
 pub(crate) use maintenance::Maintenance;
+use own_check::OwnCheck;
 pub(crate) use place::{TrailPlace, retired_file, trail_directory, vkey_file};
 pub(crate) use predecessor::Predecessor;
 pub(crate) use retain::{Wanted, plan};
@@ -299,10 +301,23 @@ impl Trail {
         let watched = self.watched(clock);
         let kept = self.kept(pipeline.clone(), self.upkeep.stopping());
         self.upkeep.tasks.spawn(kept);
+        let checked = self.settings.verify_every.map(|every| OwnCheck {
+            every,
+            directory: trail_directory(&self.settings.data),
+            view: self.view(),
+            pipeline: pipeline.clone(),
+        });
+        let checked = async move {
+            match checked {
+                Some(check) => check.run().await,
+                None => std::future::pending().await,
+            }
+        };
         let stopping = self.upkeep.stopping();
         self.upkeep.tasks.spawn(async move {
             tokio::select! {
                 () = watched => {}
+                () = checked => {}
                 () = stopping => {}
             }
         });

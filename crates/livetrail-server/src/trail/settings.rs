@@ -25,6 +25,8 @@ pub struct Settings {
     pub ledger: Options,
     /// Limits on the age and the size of the trail. Beyond them entries are removed.
     pub retention: Retention,
+    /// How often the server verifies the trail itself. `None` is never.
+    pub verify_every: Option<Duration>,
     /// The witnesses that cosign the checkpoints.
     pub witnesses: Vec<Witness>,
     /// How often witnesses are asked, and when an answer is overdue.
@@ -45,6 +47,7 @@ impl Settings {
             cosigner_key_file: None,
             ledger: Options::default(),
             retention: Retention::default(),
+            verify_every: None,
             witnesses: Vec::new(),
             witness: WitnessOptions::default(),
             followers: Followers::none(),

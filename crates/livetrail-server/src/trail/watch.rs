@@ -1,7 +1,7 @@
 //! Reports trouble of the ledger: within a second there is a line in the log and a red `/health`.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -68,6 +68,8 @@ pub(crate) struct Watch {
     trouble: AtomicU8,
     retention_waits: AtomicBool,
     damaged: AtomicBool,
+    verification_failed: AtomicBool,
+    verified_s: AtomicU64,
 }
 
 impl Watch {
@@ -83,6 +85,26 @@ impl Watch {
     /// Whether retention waits because nothing agrees with the wall clock.
     pub(crate) fn retention_waits(&self) -> bool {
         self.retention_waits.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last verification of the trail by the server itself failed.
+    pub(crate) fn verification_failed(&self) -> bool {
+        self.verification_failed.load(Ordering::Relaxed)
+    }
+
+    /// When the server last verified its trail with success, in seconds since 1970. 0 if it has not
+    /// since the start.
+    pub(crate) fn verified_s(&self) -> u64 {
+        self.verified_s.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_verified(&self, unix_s: u64) {
+        self.verified_s.store(unix_s, Ordering::Relaxed);
+        self.verification_failed.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_verification_failed(&self) {
+        self.verification_failed.store(true, Ordering::Relaxed);
     }
 
     /// A file of the trail is missing, or differs from what was signed. This is kept for the rest
