@@ -3,5 +3,6 @@
 mod common;
 mod documents;
 mod golden;
+mod personal;
 mod round_trip;
 mod trails;

@@ -14,7 +14,7 @@ use livetrail_record::{
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-const VECTORS: &str = include_str!("personal.txt");
+const VECTORS: &str = include_str!("../personal.txt");
 const SESSION: Uuid = Uuid::from_u128(0x019a_a5c5_8000_7000_8000_0000_0000_0001);
 
 #[test]
@@ -75,7 +75,7 @@ fn another_implementation_writes_the_same_vectors() {
 
 #[test]
 fn the_documentation_has_these_vectors() {
-    let page = include_str!("../../../docs/personal.md");
+    let page = include_str!("../../../../docs/personal.md");
     let of = |kind: &str| {
         let lines = VECTORS.lines().skip_while(|line| *line != "# three fields");
         let mut lines = lines.filter_map(|line| line.strip_prefix(kind));
@@ -213,7 +213,7 @@ fn nothing_personal_is_shown_for_debugging() {
 /// The commands are for somebody who has nothing of ours.
 #[test]
 fn the_commands_of_the_documentation_compute_the_commitment() {
-    let page = include_str!("../../../docs/personal.md");
+    let page = include_str!("../../../../docs/personal.md");
     let (_, script) = page.split_once("```bash\n").unwrap();
     let (script, after) = script.split_once("```").unwrap();
     let (_, wanted) = after.split_once("```text\n").unwrap();
