@@ -1,11 +1,9 @@
-//! The Livetrail server as a library: the program, and [`trail`] for programs that embed the
-//! engine.
+//! The Livetrail server as a library: the program is [`main()`].
 //!
-//! The program is [`main()`]. What it does besides is private: a host wires engine, pipeline and
-//! gateways itself.
+//! Everything else is private. A host wires engine, pipeline and gateways itself, and takes the
+//! care of its trail from `livetrail-trail`.
 
 mod api;
-mod chain;
 mod cli;
 mod client;
 mod commands;
@@ -14,10 +12,8 @@ mod demo;
 mod nearest;
 mod operator;
 mod output;
-mod owner;
 mod serve;
 mod time;
-pub mod trail;
 
 use std::process::ExitCode;
 

@@ -8,27 +8,22 @@
 //! | the configuration is read again | [`config_changed`] | a signal |
 //! | keys or tokens are added or removed | [`credentials_changed`] | a signal |
 //! | entries are reviewed | [`reviewed`] | the HTTP API, `trail review` |
-//! | a key is changed | [`key_rotated`] | `trail rotate-key` |
-//! | old entries are removed | [`pruned`] | `trail prune`, the policy of retention |
-//! | a legal hold is set or lifted | [`held`] | `trail hold` |
-//! | the clock is confirmed | [`clock_confirmed`] | `trail confirm-clock` |
-//! | a trail follows one that is lost | [`trail_continued`] | `trail init --after` |
+//!
+//! The records of what operators do with the trail's files are in `livetrail-trail`.
 
 use std::net::SocketAddr;
 
 use livetrail_audit::{AuditAction, AuditRecord, Outcome, Reason};
 use livetrail_engine::SessionContext;
 use livetrail_record::Value;
-use livetrail_tlog::VerifierKey;
+use livetrail_trail::looked;
 
-use crate::{output::cut, trail::set_range};
+use crate::output::cut;
 
 /// The protocol of deeds over the HTTP API.
 pub(crate) const HTTP_API: &str = "http-api";
 /// The protocol of deeds by a signal.
 const SIGNAL: &str = "signal";
-/// The protocol of deeds by a command on the server's machine.
-pub(crate) const LOCAL: &str = "cli";
 
 /// A record lists this many names of keys of each kind.
 const MOST_NAMES: usize = 64;
@@ -121,73 +116,11 @@ pub(crate) enum Reviewer {
 
 /// A person states that they reviewed these entries, both included.
 pub(crate) fn reviewed(by: Reviewer, entries: (u64, u64), note: String) -> AuditRecord {
-    let mut record = AuditRecord::new(AuditAction::AdminReviewed, "")
-        .with_outcome(Outcome::Success)
-        .with_detail(note);
-    set_range(&mut record, entries);
+    let record = looked::reviewed(entries, note);
     match by {
         Reviewer::Api(caller) => caller.on(record),
-        Reviewer::Local(user) => record.with_protocol(LOCAL).with_by(user),
+        Reviewer::Local(user) => record.with_protocol(looked::LOCAL).with_by(user),
     }
-}
-
-/// A key of the trail is changed.
-///
-/// # Errors
-/// No record can carry this key.
-pub(crate) fn key_rotated(new: &VerifierKey, old: &VerifierKey) -> anyhow::Result<AuditRecord> {
-    let text = |key: &VerifierKey| Value::Text(key.to_string());
-    let record = AuditRecord::new(AuditAction::AdminKeyRotated, "");
-    Ok(record
-        .with_extra("vkey", text(new))?
-        .with_extra("old_vkey", text(old))?)
-}
-
-/// All entries below `below` are removed by this policy. The range begins with the first entry that
-/// ever existed, because the records of earlier removals are removed as well.
-///
-/// # Errors
-/// No record can carry this number.
-pub(crate) fn pruned(below: u64, policy: &str) -> anyhow::Result<AuditRecord> {
-    let last = i64::try_from(below.saturating_sub(1))?;
-    Ok(AuditRecord::new(AuditAction::AdminPruned, "")
-        .with_extra("first_index", Value::Integer(0))?
-        .with_extra("last_index", Value::Integer(last))?
-        .with_extra("policy", Value::Text(policy.to_owned()))?)
-}
-
-/// A legal hold was set, from this entry on, or it was lifted.
-///
-/// # Errors
-/// No record can carry this name or this number.
-pub(crate) fn held(name: &str, from: Option<u64>) -> anyhow::Result<AuditRecord> {
-    let record = AuditRecord::new(AuditAction::AdminHeld, "");
-    let record = record.with_extra("hold", Value::Text(name.to_owned()))?;
-    Ok(match from {
-        Some(from) => record.with_extra("from_index", Value::Integer(i64::try_from(from)?))?,
-        None => record.with_extra("lifted", Value::Bool(true))?,
-    })
-}
-
-/// The operator confirmed the wall clock, which showed `wall_ms` then.
-///
-/// # Errors
-/// No record can carry this time.
-pub(crate) fn clock_confirmed(wall_ms: u64) -> anyhow::Result<AuditRecord> {
-    let action = AuditAction::AdminClockConfirmed;
-    let time = Value::Integer(i64::try_from(wall_ms)?);
-    Ok(AuditRecord::new(action, "").with_extra("clock_ms", time)?)
-}
-
-/// This trail follows another one, whose last checkpoint this is.
-///
-/// # Errors
-/// No record can carry one of the texts.
-pub(crate) fn trail_continued(origin: String, checkpoint: String) -> anyhow::Result<AuditRecord> {
-    let action = AuditAction::AdminTrailContinued;
-    Ok(AuditRecord::new(action, "")
-        .with_extra("old_origin", Value::Text(origin))?
-        .with_extra("old_checkpoint", Value::Text(checkpoint))?)
 }
 
 #[cfg(test)]
@@ -199,10 +132,6 @@ mod tests {
         let operations = [
             api_denied(Caller::default(), Reason::Unauthorized),
             config_changed(Err("rtmp.listen".to_owned())),
-            pruned(1, "older than 1d").unwrap(),
-            held("case-1", None).unwrap(),
-            clock_confirmed(1).unwrap(),
-            trail_continued("example.com/old".to_owned(), "…".to_owned()).unwrap(),
         ];
         for record in operations {
             assert!(record.action.is_admin(), "{}", record.action);

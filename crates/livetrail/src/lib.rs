@@ -142,6 +142,7 @@
 //! | records, canonical bytes, the checker of a trail | [`record`] | |
 //! | the durable log below a `LedgerSink` | `ledger` | `ledger` (default) |
 //! | replicas that follow a ledger, and sinks of your own | `replica` | `ledger` (default) |
+//! | a trail created with its keys, kept, pruned and closed | `trail` | `trail` |
 //! | signed tokens for publishers and viewers | `SignedTokens` | `tokens` (default) |
 //! | RTMP, as server and as client | `rtmp` | `rtmp` |
 //! | HTTP-FLV in a router of the host | `http` | `http` |
@@ -196,6 +197,12 @@ pub mod record {
 #[cfg(feature = "ledger")]
 pub mod replica {
     pub use livetrail_replica::*;
+}
+
+/// The care of a trail: the exports of `livetrail-trail`.
+#[cfg(feature = "trail")]
+pub mod trail {
+    pub use livetrail_trail::*;
 }
 
 /// RTMP publish and play, as server and as client: what `livetrail-rtmp` exports.

@@ -10,7 +10,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ApiState;
-use crate::trail;
 
 /// After a loss of records the health is `degraded` for this long.
 const LOSS_SHOWN: Duration = Duration::from_secs(60);
@@ -120,7 +119,7 @@ impl From<ReplicaStatus> for SinkHealth {
 )]
 pub(super) async fn health(State(state): State<ApiState>) -> (StatusCode, Json<Health>) {
     let pipeline = &state.inner.pipeline;
-    let trail: trail::Health = state.inner.trail.health();
+    let trail: livetrail_trail::Health = state.inner.trail.health();
     let trouble = trail.trouble.label();
     let now_ms = state.inner.engine.clock().unix_ms();
     let lost_ago = pipeline

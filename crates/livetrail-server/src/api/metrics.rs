@@ -16,6 +16,7 @@ use axum::{
 use livetrail_engine::{
     Clock, Gate, Observer, Reason, SessionContext, StreamEvent, StreamEventKind,
 };
+use livetrail_trail::Trouble;
 use prometheus_client::{
     collector::Collector,
     encoding::{
@@ -27,7 +28,6 @@ use prometheus_client::{
 };
 
 use super::{ApiState, exposition, process::Process};
-use crate::trail::Trouble;
 use writer::{Kind, Writer};
 
 /// Counts refusals and ends by their reason. The engine does not count these.
@@ -495,7 +495,7 @@ impl Now {
             (
                 "trail_sealing_late",
                 "1 when durable entries wait too long for a checkpoint",
-                u64::from(trail.watch.trouble() == Trouble::SealingLate),
+                u64::from(trail.trouble() == Trouble::SealingLate),
             ),
             (
                 "trail_signing_held",
@@ -513,13 +513,13 @@ impl Now {
             w.gauge("trail_disk_total_bytes", help, space.total_bytes)?;
         }
         let help = "When the server last verified its own trail with success, in seconds since 1970; 0 if not since the start";
-        let verified_s = trail.watch.verified_s();
+        let verified_s = trail.verified_s();
         w.gauge(
             "trail_verify_last_success_timestamp_seconds",
             help,
             verified_s,
         )?;
-        if let Some(clock) = crate::trail::clock_state() {
+        if let Some(clock) = livetrail_trail::clock_state() {
             let help = "1 while the kernel says that the wall clock is synchronised";
             w.gauge("clock_synced", help, u64::from(clock.is_synced))?;
             let help = "The most that the wall clock may be wrong, as the kernel says";

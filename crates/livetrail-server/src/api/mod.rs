@@ -40,11 +40,12 @@ pub(crate) use access::{is_allowed, routes};
 use document::{Document, Problem};
 use error::ApiError;
 use failures::Failures;
+use livetrail_trail::TrailView;
 use metrics::Requests;
 pub(crate) use metrics::{Admissions, Outcomes, TimedGate};
 pub(crate) use token::ApiTokens;
 
-use crate::{config::Config, trail::TrailView};
+use crate::config::Config;
 
 /// The state that the handlers share.
 #[derive(Clone)]

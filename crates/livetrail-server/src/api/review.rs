@@ -7,6 +7,7 @@ use axum::{
     extract::{ConnectInfo, State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode},
 };
+use livetrail_trail::looked::MOST_NOTE_BYTES;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -15,10 +16,7 @@ use super::{
     query::{Asked, Nothing},
     token::{Operator, user_agent},
 };
-use crate::{
-    operator::{Caller, Reviewer, reviewed},
-    trail::MOST_NOTE_BYTES,
-};
+use crate::operator::{Caller, Reviewer, reviewed};
 
 /// A statement that entries were reviewed.
 #[derive(Debug, Deserialize, ToSchema)]

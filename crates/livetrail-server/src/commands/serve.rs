@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use livetrail_trail::Trail;
 
 use super::trail::created_words;
 use crate::{
     config::{self, ConfigFile, Overrides, ServeOverrides},
     output::{Failure, Outcome, complain, say},
     serve::{Harmless, Server, Signals, init_log, raise_open_files, trail_settings},
-    trail::{self, Trail},
 };
 
 /// Run the server until SIGTERM or SIGINT.
@@ -67,7 +67,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     raise_open_files();
     if args.init {
         let settings = config.trail.settings(&config.data);
-        let created = settings.and_then(|settings| Ok(trail::create(&settings)?));
+        let created = settings.and_then(|settings| Ok(livetrail_trail::create(&settings)?));
         let created = created.map_err(Failure::unusable)?;
         let words = created_words(&created, &config.data);
         if config.sink.iter().any(|sink| sink.stdout.is_some()) {

@@ -25,6 +25,7 @@ mod types;
 
 use std::path::PathBuf;
 
+use livetrail_trail::Settings;
 use serde::Deserialize;
 
 pub(crate) use address::parse as parse_address;
@@ -43,8 +44,6 @@ pub(crate) use log::{Log, LogFormat};
 pub(crate) use modes::readable_secrets;
 pub(crate) use trail::Trail;
 pub(crate) use types::{LogFilter, NamedSecret};
-
-use crate::trail::Settings;
 
 /// The commented example, which is also the reference. It has every key, and its values are the
 /// defaults.

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use livetrail_ledger::{LedgerError, MAX_WITNESSES};
 use livetrail_settings::{Bounds, beside};
+use livetrail_trail::{Retention, Settings};
 use serde::Deserialize;
 
 use super::{
     ByteSize, Span,
     section::{DAY_S, Section, Wrong},
 };
-use crate::trail::{Retention, Settings};
 
 /// The trail on disk: a ledger.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -136,7 +136,7 @@ impl Section for Trail {
                     LedgerError::WitnessUrl { .. } => "url",
                     _ => "key",
                 };
-                let problem = crate::chain::chain(&error);
+                let problem = livetrail_trail::chain(&error);
                 return Err(Wrong::new(format!("witness[{i}].{key}"), problem));
             }
             let mut before = self.witness.iter().take(i);
@@ -150,7 +150,7 @@ impl Section for Trail {
                 let problem = "is empty; leave it out to take the trail as it is";
                 return Err(Wrong::new("origin", problem));
             }
-            crate::trail::check_origin(origin)
+            livetrail_trail::check_origin(origin)
                 .map_err(|error| Wrong::new("origin", format!("{error:#}")))?;
         }
         let (signer, cosigner) = (&self.signer_key_file, &self.cosigner_key_file);

@@ -7,14 +7,12 @@ use std::{fs, path::Path, sync::Arc};
 use anyhow::Context;
 use livetrail_ledger::{Reader, RealStore};
 use livetrail_tlog::{parse_bundle, tree_bundles};
+use livetrail_trail::{trail_directory, vkey_file};
 use livetrail_verify::{
     Directory, Options, Policy, ProofReport, Report, keys_in, verify, verify_proof,
 };
 
-use crate::{
-    commands::trail::copy_site,
-    trail::{trail_directory, vkey_file},
-};
+use crate::commands::trail::copy_site;
 
 /// The text that is changed in the copy. It is the reason of a refusal, which becomes another word.
 const ORIGINAL: &[u8] = b"\"unauthorized\"";

@@ -21,6 +21,7 @@ use livetrail_audit::AuditRecord;
 use livetrail_engine::{Clock, MediaFrame, SessionId, SystemClock};
 use livetrail_ledger::{Reader, RealStore};
 use livetrail_record::parse_canonical;
+use livetrail_trail::{Trail, trail_directory};
 use tokio::time::{sleep, timeout};
 
 use self::{
@@ -32,7 +33,6 @@ use crate::{
     config::{Auth, Config, GrantName, Key, Log, LogFilter, SecretText},
     output::{Failure, Outcome, say},
     serve::{Server, init_log, trail_settings},
-    trail::{self, Trail, trail_directory},
 };
 
 /// Show a stream, two viewers, two refusals and their trail, in a few seconds, without other
@@ -154,7 +154,7 @@ async fn play_it(data: &Path) -> anyhow::Result<Shown> {
         play: secret(),
     };
     let config = config(data, &secrets);
-    let created = trail::create(&config.trail.settings(data)?)?;
+    let created = livetrail_trail::create(&config.trail.settings(data)?)?;
     steps.say(&format!("a trail is made: {}", created.origin))?;
     let trail = Trail::open(&trail_settings(&config)?)?;
     let server = Server::start_with(config, trail).await?;

@@ -17,6 +17,7 @@ use livetrail_engine::{Engine, EngineBuilder};
 use livetrail_gateway::{DenyRules, ListenError};
 use livetrail_http::HttpGateway;
 use livetrail_rtmp::RtmpServer;
+use livetrail_trail::{Stopped, Trail};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 pub(crate) use limits::raise_open_files;
@@ -31,7 +32,6 @@ pub(crate) use sinks::not_built;
 use crate::{
     api::{self, Admissions, ApiState, Outcomes, TimedGate},
     config::{self, AdmissionRule, Config, Exchangeable},
-    trail::{Stopped, Trail},
 };
 
 /// A running server.
@@ -164,7 +164,7 @@ impl Server {
 
     /// Tells the sinks that their files may have been moved away.
     pub(crate) fn reopen_sinks(&self) {
-        self.trail.view().sinks.reopen();
+        self.trail.view().reopen_sinks();
     }
 
     /// Ends all sessions, writes the trail to its last record, seals it, and closes the sockets.

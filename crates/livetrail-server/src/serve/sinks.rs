@@ -5,8 +5,9 @@ use std::{path::Path, sync::Arc};
 use anyhow::Context as _;
 use livetrail_engine::SystemClock;
 use livetrail_sinks::{SinksError, settings::SinkContext};
+use livetrail_trail::Followers;
 
-use crate::{config, trail::Followers};
+use crate::config;
 
 /// Directory below the data directory, for the cursors of sinks whose destination cannot report
 /// what it holds.

@@ -92,7 +92,7 @@ fn disk() -> MemStore {
 async fn try_start(config: Config, disk: &MemStore) -> anyhow::Result<Server> {
     let store: SharedStore = Arc::new(disk.clone());
     let settings = trail_settings(&config)?;
-    let trail = Trail::of_store(store, identity(), settings, None)?;
+    let trail = Trail::open_in(store, identity(), settings)?;
     Server::start_with(config, trail).await
 }
 

@@ -60,7 +60,7 @@ impl Now {
     }
 
     pub(super) fn sinks(&self, w: &mut Writer<'_>) -> std::fmt::Result {
-        let sinks = self.0.inner.trail.sinks.statuses();
+        let sinks = self.0.inner.trail.sinks();
         if sinks.is_empty() {
             return Ok(());
         }

@@ -30,16 +30,16 @@ use axum::{
 };
 use livetrail_ledger::{LedgerError, MAX_WITNESSES, Reader};
 use livetrail_tlog::{KeyId, TilePath};
+use livetrail_trail::{
+    chain,
+    looked::{Act, Kind},
+};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 
 use super::{ApiError, ApiState, Problem, document::Bytes, query::Asked, token::Operator};
-use crate::{
-    chain::chain,
-    operator::HTTP_API,
-    trail::{Act, Kind},
-};
+use crate::operator::HTTP_API;
 
 /// At most this many requests read the disk at the same time. The others wait for [`PATIENCE`].
 const MOST_READS: usize = 16;
@@ -166,7 +166,7 @@ async fn entries(
         what: "entries".to_owned(),
         filter: None,
     };
-    let (looks, pipeline) = (&state.inner.trail.looks, &state.inner.pipeline);
+    let (looks, pipeline) = (state.inner.trail.looks(), &state.inner.pipeline);
     looks.now(kind, range_of(path), pipeline);
     let cache = if operator.name.is_some() {
         FOR_ONE

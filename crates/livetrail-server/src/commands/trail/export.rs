@@ -13,6 +13,7 @@ use livetrail_index::Hit;
 use livetrail_ledger::{LedgerError, MAX_WITNESSES, Reader};
 use livetrail_record::encode_line;
 use livetrail_tlog::{Checkpoint, Note, TilePath, leaf_hash, tree_bundles, tree_tiles};
+use livetrail_trail::{looked::Act, retired_file, retired_text, vkey_file, write_vkeys};
 use serde_json::{json, value::RawValue};
 
 use super::{
@@ -24,7 +25,6 @@ use super::{
 use crate::{
     commands::progress,
     output::{Failure, Outcome, complain, write_all},
-    trail::{Act, retired_file, retired_text, vkey_file, write_vkeys},
 };
 
 /// Write records for other programs, or a copy of the whole trail that others can verify.

@@ -5,10 +5,9 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{
-    output::{Failure, Outcome, say},
-    trail::{self, Created, Predecessor, Settings},
-};
+use livetrail_trail::{Created, Predecessor, Settings};
+
+use crate::output::{Failure, Outcome, say};
 
 /// Create the trail of a server: its keys, and an empty log with a signed checkpoint. Once, before
 /// the first start.
@@ -63,7 +62,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         }
         None => None,
     };
-    let created = trail::create(&settings).map_err(Failure::unusable)?;
+    let created = livetrail_trail::create(&settings).map_err(Failure::unusable)?;
     if let Some(before) = before {
         before.record_in(&created)?;
     }

@@ -4,18 +4,15 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use livetrail_engine::{Clock, SystemClock};
-use livetrail_ledger::{Cursor, LedgerError, Reader, RealStore, SharedStore, set_hold};
+use livetrail_ledger::{Cursor, Reader, RealStore, SharedStore, set_hold};
+use livetrail_trail::{
+    Maintenance, Wanted, ask_to_confirm, explain, open_sessions, plan, trail_directory, trail_ms,
+};
 
 use crate::{
     config::{self, Config, ConfigFile, Overrides, Span},
-    operator,
     output::{Failure, Outcome, say},
-    owner::explain,
     serve::trail_settings,
-    trail::{
-        Maintenance, Wanted, ask_to_confirm, keep_clock, open_sessions, plan, trail_directory,
-        trail_ms,
-    },
 };
 
 /// Remove old entries, on record, while the server is stopped. A running server does it by
@@ -185,7 +182,7 @@ pub(super) fn hold(args: &HoldArgs) -> Outcome {
         Ok(maintenance) => maintenance,
         // A server has opened the trail. The hold is in force at once, because the server reads the
         // holds before it removes anything. The server also records it.
-        Err(error) if is_locked(&error) => {
+        Err(error) if error.is_in_use() => {
             set_hold(store.as_ref(), name, from).map_err(Failure::unusable)?;
             say(&format!(
                 "{}; the running server records it",
@@ -197,7 +194,7 @@ pub(super) fn hold(args: &HoldArgs) -> Outcome {
     };
     // A hold is in force before the record of it. Lifting a hold is recorded before the hold ends.
     let change = || set_hold(store.as_ref(), name, from).map_err(Failure::unusable);
-    let record = || maintenance.record(operator::held(name, from)?);
+    let record = || maintenance.record_hold(name, from);
     let changed = match from {
         Some(_) => change().and_then(|()| Ok(record()?)),
         None => {
@@ -234,17 +231,16 @@ pub(super) fn confirm_clock(keeper: &Keeper) -> Outcome {
     let settings = trail_settings(&config).map_err(Failure::unusable)?;
     let maintenance = match Maintenance::begin(&settings, "the clock is confirmed") {
         Ok(maintenance) => maintenance,
-        Err(error) if is_locked(&error) => {
+        Err(error) if error.is_in_use() => {
             ask_to_confirm(&directory, now_ms).map_err(Failure::unusable)?;
             say("the clock is confirmed; the running server records it within a few seconds")?;
             return Ok(ExitCode::SUCCESS);
         }
         Err(error) => return Err(Failure::unusable(error)),
     };
-    let recorded = operator::clock_confirmed(now_ms).and_then(|record| maintenance.record(record));
-    let kept = recorded.and_then(|_| keep_clock(&directory, now_ms));
+    let confirmed = maintenance.confirm_clock(now_ms);
     maintenance.end()?;
-    kept.map_err(Failure::unusable)?;
+    confirmed.map_err(Failure::unusable)?;
     say("the clock is confirmed, on record")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -279,11 +275,4 @@ pub(super) fn reader(config: &Config) -> Result<Reader, Failure> {
     let directory = trail_directory(&config.data);
     let reader = Reader::open(Arc::new(RealStore::new(&directory)));
     reader.map_err(|error| Failure::unusable(explain(error, &directory)))
-}
-
-pub(super) fn is_locked(error: &anyhow::Error) -> bool {
-    let locked = |cause: &(dyn std::error::Error + 'static)| {
-        matches!(cause.downcast_ref(), Some(LedgerError::Locked { .. }))
-    };
-    error.chain().any(locked)
 }

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use livetrail_engine::{Clock as _, SystemClock};
 
-use crate::{
-    output::complain,
-    trail::{
-        Act,
-        notes::{self, Done, Note},
-    },
+use livetrail_trail::looked::{
+    Act,
+    notes::{self, Done, Note},
 };
+
+use crate::output::complain;
 
 /// Leaves a note for the server, before anything is shown. A copy of a trail has no private part
 /// and no server: reading it leaves none. If the note cannot be written, a warning says so and the

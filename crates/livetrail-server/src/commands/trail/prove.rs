@@ -3,15 +3,13 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
+use livetrail_trail::looked::Act;
 
 use super::{
     looked::leave_note,
     source::{LedgerSource, TrailPath},
 };
-use crate::{
-    output::{Failure, Outcome, say},
-    trail::Act,
-};
+use crate::output::{Failure, Outcome, say};
 
 /// Print the published checkpoint: the size and root of the trail, signed. Keep one from time to
 /// time, on another machine.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use livetrail_audit::AuditRecord;
+use livetrail_trail::looked::Act;
 
 use super::{
     filter::{FilterArgs, filter},
@@ -11,10 +12,7 @@ use super::{
     show::{self, TrailFormat},
     source::{Lines, Source, TrailPath},
 };
-use crate::{
-    output::{Failure, Outcome, complain, say},
-    trail::Act,
-};
+use crate::output::{Failure, Outcome, complain, say};
 
 /// Show the records that match.
 #[derive(Debug, clap::Args)]

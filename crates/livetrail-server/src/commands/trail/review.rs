@@ -2,19 +2,23 @@
 
 use std::process::ExitCode;
 
+use livetrail_trail::{
+    Maintenance,
+    looked::{
+        MOST_NOTE_BYTES,
+        notes::{self, Done},
+    },
+    trail_directory,
+};
+
 use super::{
-    keep::{Keeper, configuration, is_locked, reader},
+    keep::{Keeper, configuration, reader},
     looked::note,
 };
 use crate::{
     operator::{Reviewer, reviewed},
     output::{Failure, Outcome, say},
     serve::trail_settings,
-    trail::{
-        MOST_NOTE_BYTES, Maintenance,
-        notes::{self, Done},
-        trail_directory,
-    },
 };
 
 /// State, on record, that you reviewed entries of the trail. The server may be running.
@@ -71,7 +75,7 @@ pub(super) fn run(args: &Args) -> Outcome {
             recorded?;
             say(&format!("{said}, on record"))?;
         }
-        Err(error) if is_locked(&error) => {
+        Err(error) if error.is_in_use() => {
             let done = Done::Reviewed {
                 first,
                 last,

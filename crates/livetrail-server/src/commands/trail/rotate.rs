@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use livetrail_trail::{KeyRole, rotate};
+
 use super::keep::{Keeper, configuration};
 use crate::{
     output::{Failure, Outcome, say},
     serve::trail_settings,
-    trail::{Role, rotate_key},
 };
 
 /// Give the trail a new key, on record, while the server is stopped.
@@ -34,12 +35,12 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args) -> Outcome {
     let config = configuration(&args.keeper)?;
     let role = if args.cosigner {
-        Role::Cosigner
+        KeyRole::Cosigner
     } else {
-        Role::Signer
+        KeyRole::Signer
     };
     let rotated = trail_settings(&config)
-        .and_then(|settings| rotate_key(&settings, role))
+        .and_then(|settings| Ok(rotate(&settings, role)?))
         .map_err(Failure::unusable)?;
     let done = match rotated.handed_over {
         Some(size) => format!(

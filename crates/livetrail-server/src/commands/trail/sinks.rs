@@ -8,6 +8,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use livetrail_ledger::{Cursor, Reader, RealStore, SharedStore};
 use livetrail_replica::{ReplicaSink, examine};
+use livetrail_trail::{chain, trail_directory};
 use serde::Serialize;
 
 pub(crate) use args::{InitKafkaArgs, InitPostgresArgs, InitS3Args, ReadKafkaArgs};
@@ -16,13 +17,11 @@ use super::show::table;
 #[cfg(not(all(feature = "kafka", feature = "postgres", feature = "s3")))]
 use crate::serve::not_built;
 use crate::{
-    chain::chain,
     cli::{SinksInit, SinksRead, TrailSinks},
     commands::runtime,
     config::{ConfigFileAndData, Span},
     output::{Failure, Outcome, say},
     serve::configured_sinks,
-    trail::trail_directory,
 };
 
 /// Ask each configured sink how far it is, and whether it could take records now.

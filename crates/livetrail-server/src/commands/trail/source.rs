@@ -7,14 +7,12 @@ use livetrail_audit::{AuditError, AuditRecord, FileTrail, LineFormat};
 use livetrail_index::{Filter, Hits, Index, IndexError, scan};
 use livetrail_ledger::{LedgerError, Reader, RealStore};
 use livetrail_record::parse_canonical;
+use livetrail_trail::{TrailPlace, chain, explain, index_directory};
 
 use super::hidden::warn_of_hidden;
 use crate::{
-    chain::chain,
     commands::progress as progress_bar,
     output::{Failure, complain},
-    owner::explain,
-    trail::{TrailPlace, index_directory},
 };
 
 /// Which trail.

@@ -2,16 +2,15 @@
 
 use std::{process::ExitCode, thread, time::Duration};
 
+use livetrail_trail::looked::Act;
+
 use super::{
     filter::{FilterArgs, filter},
     looked::leave_note,
     show::{self, TrailFormat},
     source::{Lines, Source, TrailPath},
 };
-use crate::{
-    output::{Outcome, complain, say},
-    trail::Act,
-};
+use crate::output::{Outcome, complain, say};
 
 /// Show the last records, and with -f the new ones. A record is shown when a checkpoint covers it,
 /// within a second.

@@ -13,12 +13,12 @@ use livetrail_verify::{
 };
 
 use livetrail_engine::{Clock, SystemClock};
+use livetrail_trail::TrailPlace;
 
 use super::source::TrailPath;
 use crate::{
     commands::progress,
     output::{Failure, Outcome, say},
-    trail::TrailPlace,
 };
 
 /// Verify a trail as an outsider would: signatures, every entry and hash, every session.

@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use livetrail_ledger::{Reader, RealStore, SharedStore};
 use livetrail_sinks::kafka::{KafkaTarget, read_back};
 use livetrail_sinks::settings::Kafka;
+use livetrail_trail::trail_directory;
 
 use super::args::{InitKafkaArgs, KafkaLogin, ReadKafkaArgs};
 use crate::{
     config::{Config, Secret},
     output::{Failure, Outcome, say},
-    trail::trail_directory,
 };
 
 /// Creates the missing topics.

@@ -6,10 +6,10 @@
 //! ```
 //!
 //! Reads are combined by action, name, what was asked and the hash of the filter. So nobody can
-//! fill the trail by reading it: there are at most [`MOST_KINDS`] kinds, each has two records in a
+//! fill the trail by reading it: there are at most 256 kinds, each has two records in a
 //! minute at most, and one record counts all others.
 
-pub(crate) mod notes;
+pub mod notes;
 
 use std::{
     collections::HashMap,
@@ -19,21 +19,23 @@ use std::{
 };
 
 use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, Outcome};
-use livetrail_engine::{Clock as _, SystemClock};
+use livetrail_clock::{Clock as _, SystemClock};
 use livetrail_record::Value;
 use serde::{Deserialize, Serialize};
 
 use self::notes::{Done, Note};
-use crate::operator::{Reviewer, reviewed};
+
+/// The protocol on record of what a user of the server's machine did.
+pub const LOCAL: &str = "cli";
 
 /// How long the reads of a kind are counted before a record reports the count.
-pub(crate) const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// The most kinds that are counted apart.
-pub(crate) const MOST_KINDS: usize = 256;
+const MOST_KINDS: usize = 256;
 
 /// The most bytes of a reviewer's note.
-pub(crate) const MOST_NOTE_BYTES: usize = 1_024;
+pub const MOST_NOTE_BYTES: usize = 1_024;
 
 /// The kind that stands for all kinds beyond [`MOST_KINDS`].
 const OTHERS: &str = "others";
@@ -41,7 +43,7 @@ const OTHERS: &str = "others";
 /// How the entries of the trail were used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Act {
+pub enum Act {
     /// Entries were shown.
     Read,
     /// Entries were copied out.
@@ -59,24 +61,26 @@ impl Act {
 
 /// The properties that reads have in common when they are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Kind {
-    pub(crate) act: Act,
+pub struct Kind {
+    /// What was done with the entries.
+    pub act: Act,
     /// The name of the token, or the local user. `None` if no token is needed.
-    pub(crate) by: Option<String>,
-    pub(crate) protocol: &'static str,
+    pub by: Option<String>,
+    /// The protocol on record.
+    pub protocol: &'static str,
     /// How, such as `query`.
-    pub(crate) what: String,
+    pub what: String,
     /// The hash of the filter, if there is one.
-    pub(crate) filter: Option<String>,
+    pub filter: Option<String>,
 }
 
 /// One read, or several that were counted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Look {
-    pub(crate) ts_ms: u64,
-    pub(crate) count: u64,
+struct Look {
+    ts_ms: u64,
+    count: u64,
     /// The first and the last entry, if they are known.
-    pub(crate) entries: Option<(u64, u64)>,
+    entries: Option<(u64, u64)>,
 }
 
 /// The reads since the last record of their kind.
@@ -113,7 +117,7 @@ impl Tally {
 
 /// The reads that are not on record yet.
 #[derive(Debug, Default)]
-pub(crate) struct Looks {
+pub struct Looks {
     clock: SystemClock,
     table: Mutex<Table>,
 }
@@ -127,7 +131,7 @@ struct Table {
 
 impl Looks {
     /// Counts a read of this moment, and records it if it is the first of its kind.
-    pub(crate) fn now(&self, kind: Kind, entries: Option<(u64, u64)>, pipeline: &AuditPipeline) {
+    pub fn now(&self, kind: Kind, entries: Option<(u64, u64)>, pipeline: &AuditPipeline) {
         let look = Look {
             ts_ms: self.clock.unix_ms(),
             count: 1,
@@ -138,7 +142,7 @@ impl Looks {
 
     /// Records the notes of local commands, and the counts that are due. At the end of a boot all
     /// counts are.
-    pub(super) fn keep(&self, trail: &Path, pipeline: &AuditPipeline, is_last: bool) {
+    pub(crate) fn keep(&self, trail: &Path, pipeline: &AuditPipeline, is_last: bool) {
         let now = self.clock.monotonic();
         notes::take(trail, |waiting| {
             for note in waiting.notes {
@@ -172,8 +176,9 @@ impl Looks {
                 last,
                 note: words,
             } => {
-                let caller = Reviewer::Local(note.by);
-                Some(reviewed(caller, (first, last), words).with_ts_ms(note.ts_ms))
+                let record = reviewed((first, last), words);
+                let record = record.with_protocol(LOCAL).with_by(note.by);
+                Some(record.with_ts_ms(note.ts_ms))
             }
         }
     }
@@ -263,7 +268,7 @@ fn local(act: Act, by: Option<String>, what: String, filter: Option<String>) -> 
     Kind {
         act,
         by,
-        protocol: crate::operator::LOCAL,
+        protocol: LOCAL,
         what,
         filter,
     }
@@ -294,8 +299,19 @@ fn record(kind: &Kind, entries: Option<(u64, u64)>) -> AuditRecord {
     record
 }
 
+/// A person states that they reviewed these entries, both included. The record does not say yet who
+/// the person is.
+#[must_use]
+pub fn reviewed(entries: (u64, u64), note: String) -> AuditRecord {
+    let mut record = AuditRecord::new(AuditAction::AdminReviewed, "")
+        .with_outcome(Outcome::Success)
+        .with_detail(note);
+    set_range(&mut record, entries);
+    record
+}
+
 /// Sets the range of entries that a record is about.
-pub(crate) fn set_range(record: &mut AuditRecord, (first, last): (u64, u64)) {
+fn set_range(record: &mut AuditRecord, (first, last): (u64, u64)) {
     for (name, index) in [("first_index", first), ("last_index", last)] {
         if let Ok(index) = i64::try_from(index) {
             set(record, name, Value::Integer(index));

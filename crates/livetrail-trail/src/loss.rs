@@ -37,7 +37,7 @@ use std::{
 use anyhow::Context;
 use async_trait::async_trait;
 use livetrail_audit::{AuditAction, AuditRecord, AuditSink, LedgerSink, RecordClass, SinkError};
-use livetrail_engine::{Clock, SystemClock};
+use livetrail_clock::{Clock, SystemClock};
 use livetrail_ledger::{Class, Handle, Reader, generate_seed};
 use livetrail_record::{LossCounts, Uuid, Value, encode_canonical, parse_canonical};
 use livetrail_tlog::leaf_hash;
@@ -223,7 +223,7 @@ impl LossNote {
         for missing in not_durable.chain(more) {
             stop.missing.add(missing);
         }
-        let text = text_of(stop, &crate::chain::chain(fatal.as_ref()), is_all);
+        let text = text_of(stop, &crate::chain(fatal.as_ref()), is_all);
         // A killed process leaves what was written. Only a power cut needs the sync, and the caller
         // must not wait for a failing disk.
         let is_on_disk = self.write(&text, is_all);

@@ -12,13 +12,13 @@ use std::{
 };
 
 use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, Outcome};
-use livetrail_engine::{Clock as _, SystemClock};
+use livetrail_clock::{Clock as _, SystemClock};
 use livetrail_record::Value;
 use livetrail_verify::{Directory, KeyFile, Options, Policy, Report, Severity, Verdict, verify};
 use tokio::sync::oneshot;
 
 use super::TrailView;
-use crate::chain::chain;
+use crate::chain;
 
 /// The first check is not later than this after a start, so that a server that is often restarted
 /// is checked, too.
@@ -134,14 +134,14 @@ fn record(checked: Result<u64, String>) -> AuditRecord {
         }
         Err(problem) => record
             .with_outcome(Outcome::Failed)
-            .with_detail(crate::output::cut(&problem, 500)),
+            .with_detail(problem.chars().take(500).collect::<String>()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trail::{Settings, Trail, create};
+    use crate::{Settings, Trail, create};
 
     const LONG: Duration = Duration::from_secs(30);
 

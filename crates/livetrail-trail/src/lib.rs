@@ -15,13 +15,13 @@
 //! use std::{sync::Arc, time::Duration};
 //! use livetrail_audit::{Audited as _, Policy};
 //! use livetrail_engine::{AppSpec, Attempt, Engine, StreamKey};
-//! use livetrail_server::trail::{self, Settings, Trail};
+//! use livetrail_trail::{Settings, Trail};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let data = std::env::temp_dir().join(format!("livetrail-trail-doc-{}", std::process::id()));
 //!
 //! let settings = Settings::new(&data).origin("example.com/host").node("host-1");
-//! let created = trail::create(&settings)?; // once
+//! let created = livetrail_trail::create(&settings)?; // once
 //! println!("give these keys to auditors: {}", created.vkeys);
 //!
 //! let mut trail = Trail::open(&settings)?;
@@ -40,7 +40,12 @@
 //! # std::fs::remove_dir_all(&data)?;
 //! # Ok(()) }
 //! ```
+//!
+//! While no server runs, an operator changes a trail with [`Maintenance`]: entries are pruned,
+//! legal holds are recorded, the clock is confirmed. [`rotate`] gives a trail a new key. Each
+//! operation is on record.
 
+mod chain;
 mod clock;
 mod create;
 mod error;
@@ -48,10 +53,12 @@ mod followers;
 mod health;
 mod index;
 mod keys;
-mod looked;
+pub mod looked;
 mod loss;
 mod maintenance;
+mod operations;
 mod own_check;
+mod owner;
 mod place;
 mod predecessor;
 mod retain;
@@ -69,36 +76,34 @@ use std::{
 
 use anyhow::bail;
 use livetrail_audit::{AuditPipeline, AuditPipelineBuilder, CloseReport, LedgerSink, OpenSession};
-use livetrail_engine::{Clock, SystemClock};
+use livetrail_clock::{Clock, SystemClock};
 use livetrail_ledger::{
     Handle, Identity, Ledger, LedgerError, Reader, RealStore, RecoveryReport, SharedStore,
     WaitError, Witnesses, read_seed,
 };
-use livetrail_replica::Replicas;
+use livetrail_replica::{ReplicaStatus, Replicas};
 use tokio::{sync::watch as watch_channel, task::JoinSet};
 
+pub use chain::chain;
 use clock::TrailTime;
-pub(crate) use clock::{ask_to_confirm, keep as keep_clock, state as clock_state, trail_ms};
-pub use create::{Created, create};
-pub(crate) use create::{check_origin, write_vkeys};
+pub use clock::{ask_to_confirm, state as clock_state, trail_ms};
+pub use create::{Created, check_origin, create, write_vkeys};
 pub use error::Error;
 pub use followers::Followers;
-pub(crate) use followers::SinkWatch;
+use followers::SinkWatch;
 pub use health::Health;
-pub(crate) use index::{index_directory, open_sessions};
-pub(crate) use keys::{Role, retired_text, rotate as rotate_key};
-pub(crate) use looked::{Act, Kind, Looks, MOST_NOTE_BYTES, notes, set_range};
+pub use index::{index_directory, open_sessions};
+pub use keys::{KeyRole, Rotated, retired_text, rotate};
 use loss::{LossNote, NotedSink};
-pub(crate) use maintenance::Maintenance;
+pub use maintenance::Maintenance;
 use own_check::OwnCheck;
-pub(crate) use place::{TrailPlace, retired_file, trail_directory, vkey_file};
-pub(crate) use predecessor::Predecessor;
-pub(crate) use retain::{Wanted, plan};
+pub use owner::explain;
+pub use place::{TrailPlace, retired_file, trail_directory, vkey_file};
+pub use predecessor::Predecessor;
+pub use retain::{Plan, Wanted, plan};
 pub use settings::{Retention, Settings};
 pub use watch::Trouble;
-pub(crate) use watch::Watch;
-
-use crate::owner::explain;
+use watch::Watch;
 
 /// The disk may take this long for the note of missing records.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -122,7 +127,7 @@ pub struct Trail {
     index: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The trail as the rest of the server sees it: its state, and access for reading.
+/// The trail as the rest of the program sees it: its state, and access for reading.
 #[derive(Clone)]
 pub struct TrailView {
     /// Watermarks, checkpoint, pressure.
@@ -141,7 +146,43 @@ pub struct TrailView {
     /// The sinks that follow it.
     pub(crate) sinks: Arc<SinkWatch>,
     /// Who has read it.
-    pub(crate) looks: Arc<Looks>,
+    pub(crate) looks: Arc<looked::Looks>,
+}
+
+impl TrailView {
+    /// The reason why the trail cannot record or seal, if any.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        self.watch.trouble()
+    }
+
+    /// When the process last verified its own trail with success, in seconds since 1970. 0 if not
+    /// since the start.
+    #[must_use]
+    pub fn verified_s(&self) -> u64 {
+        self.watch.verified_s()
+    }
+
+    /// The state of each sink that follows the trail.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<ReplicaStatus> {
+        self.sinks.statuses()
+    }
+
+    /// Who has read the trail since the last record of it.
+    #[must_use]
+    pub fn looks(&self) -> &looked::Looks {
+        &self.looks
+    }
+
+    /// Notifies every sink that its files may have been moved away. Sinks that wait after an error
+    /// try again. This waits for no sink.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn reopen_sinks(&self) {
+        self.sinks.reopen();
+    }
 }
 
 impl Trail {
@@ -163,7 +204,7 @@ impl Trail {
         let found = match Reader::open(store.clone()) {
             Ok(reader) => reader,
             Err(LedgerError::NoTrail { .. }) => bail!(no_trail(&settings.data)),
-            Err(error) => return Err(explain(error, &directory)),
+            Err(error) => return Err(explain(error, &directory).into()),
         };
         let origin = settings.origin.as_deref();
         let origin = origin.unwrap_or_else(|| found.origin());
@@ -183,8 +224,21 @@ impl Trail {
         Ok(trail)
     }
 
+    /// Opens a trail in any store, such as one in memory. It has no query index, and leaves no note
+    /// for the next start if its log stops.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(
+        store: SharedStore,
+        identity: Identity,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        Ok(Self::of_store(store, identity, settings, None)?)
+    }
+
     /// Opens a trail in any store. A trail in a directory also has a query index.
-    pub(crate) fn of_store(
+    fn of_store(
         store: SharedStore,
         identity: Identity,
         settings: Settings,
@@ -325,7 +379,7 @@ impl Trail {
     }
 
     /// The detail of `server_started`: the version, and the findings of recovery.
-    pub(crate) fn started_detail(&self) -> String {
+    fn started_detail(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         format!(
             "livetrail {version}: {}; sessions left open: {}",
@@ -447,7 +501,7 @@ impl Trail {
         match closed {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
-                let error = crate::chain::chain(&error);
+                let error = chain(&error);
                 tracing::error!("the trail's last checkpoint is missing: {error}");
                 false
             }

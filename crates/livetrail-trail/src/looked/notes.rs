@@ -18,6 +18,7 @@ use livetrail_tlog::leaf_hash;
 use serde::{Deserialize, Serialize};
 
 use super::Act;
+use crate::Error;
 
 /// The most bytes of notes that wait for a server.
 const MOST_BYTES: u64 = 1 << 20;
@@ -28,7 +29,7 @@ const MOST_BYTES_OF_A_NOTE: usize = 8 << 10;
 /// What a local user did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub(crate) enum Done {
+pub enum Done {
     /// Entries were read or exported.
     Looked {
         /// Whether they left the trail.
@@ -52,11 +53,13 @@ pub(crate) enum Done {
 /// A note of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Note {
-    pub(crate) ts_ms: u64,
+pub struct Note {
+    /// When, in milliseconds since 1970.
+    pub ts_ms: u64,
     /// The local user.
-    pub(crate) by: String,
-    pub(crate) done: Done,
+    pub by: String,
+    /// What the user did.
+    pub done: Done,
 }
 
 /// The notes that waited.
@@ -68,7 +71,8 @@ pub(crate) struct Waiting {
 }
 
 /// The local user, as records name them: by number, because a name is personal data.
-pub(crate) fn local_user() -> String {
+#[must_use]
+pub fn local_user() -> String {
     format!("local:{}", rustix::process::getuid().as_raw())
 }
 
@@ -77,7 +81,11 @@ pub(crate) fn local_user() -> String {
 ///
 /// # Errors
 /// The key cannot be read or made.
-pub(crate) fn filter_hash(trail: &Path, filter: &str) -> anyhow::Result<String> {
+pub fn filter_hash(trail: &Path, filter: &str) -> Result<String, Error> {
+    Ok(hash(trail, filter)?)
+}
+
+fn hash(trail: &Path, filter: &str) -> anyhow::Result<String> {
     let file = trail.join("private").join("looked.key");
     let read = || std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()));
     let key = match read() {
@@ -119,7 +127,11 @@ fn more_file(trail: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The note cannot be written, or is too long.
-pub(crate) fn leave(trail: &Path, note: &Note) -> anyhow::Result<()> {
+pub fn leave(trail: &Path, note: &Note) -> Result<(), Error> {
+    Ok(add(trail, note)?)
+}
+
+fn add(trail: &Path, note: &Note) -> anyhow::Result<()> {
     let mut line = serde_json::to_vec(note)?;
     line.push(b'\n');
     anyhow::ensure!(

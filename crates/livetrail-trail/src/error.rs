@@ -2,9 +2,22 @@
 
 use std::fmt;
 
-/// The reason why a trail cannot be created, opened or kept. Its text says what to do. The causes
-/// are its [`source`](std::error::Error::source)s.
+use livetrail_ledger::LedgerError;
+
+/// The reason why a trail cannot be created, opened, kept or changed. Its text says what to do. The
+/// causes are its [`source`](std::error::Error::source)s.
 pub struct Error(anyhow::Error);
+
+impl Error {
+    /// Whether the reason is that another process has opened the trail.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        let is_it = |cause: &(dyn std::error::Error + 'static)| {
+            matches!(cause.downcast_ref(), Some(LedgerError::Locked { .. }))
+        };
+        self.0.chain().any(is_it)
+    }
+}
 
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Self {

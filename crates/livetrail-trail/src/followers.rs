@@ -6,7 +6,7 @@ use std::{
 };
 
 use livetrail_audit::AuditPipeline;
-use livetrail_engine::Clock;
+use livetrail_clock::Clock;
 use livetrail_ledger::Reader;
 use livetrail_replica::{
     RecordEvent, ReplicaFloor, ReplicaOptions, ReplicaSink, ReplicaState, ReplicaStatus,
@@ -171,7 +171,7 @@ impl SinkWatch {
                     Ok(true) => tracing::info!(sink = sink.name(), "reopened"),
                     Ok(false) => {}
                     Err(error) => {
-                        let error = crate::chain::chain(&error);
+                        let error = crate::chain(&error);
                         tracing::error!(sink = sink.name(), error, "cannot reopen");
                     }
                 }

@@ -15,7 +15,7 @@ use livetrail_audit::{AuditError, OpenSession, open_sessions_of_ledger};
 use livetrail_index::{Index, IndexError, SEGMENT_RECORDS};
 use livetrail_ledger::{Handle, Reader, WaitError};
 
-use crate::chain::chain;
+use crate::chain;
 
 /// The index waits this long for its next segment before it checks again.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const RETRY: Duration = Duration::from_secs(60);
 
 /// The index of the trail in this directory.
-pub(crate) fn index_directory(trail: &Path) -> PathBuf {
+#[must_use]
+pub fn index_directory(trail: &Path) -> PathBuf {
     trail.join("private").join("index")
 }
 
@@ -33,7 +34,7 @@ pub(crate) fn index_directory(trail: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The trail cannot be read, or an entry is not a record.
-pub(crate) fn open_sessions(
+pub fn open_sessions(
     directory: Option<&Path>,
     reader: &Reader,
 ) -> Result<Vec<OpenSession>, AuditError> {

@@ -6,7 +6,7 @@ use std::{io, sync::Arc, thread::Builder, time::Duration};
 use livetrail_ledger::{Handle, LedgerError, Reader, WaitError};
 
 use super::Watch;
-use crate::chain::chain;
+use crate::chain;
 
 /// The thread pauses after this many tiles (512 KiB), so that neither the disk nor a processor is
 /// busy with it.

@@ -3,19 +3,23 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use livetrail_engine::{Clock, SystemClock};
+use livetrail_clock::{Clock, SystemClock};
 use livetrail_ledger::{Class, Ledger, RealStore, SharedStore, generate_seed, read_seed};
 use livetrail_record::encode_canonical;
 use livetrail_tlog::{Checkpoint, Note};
 
-use super::create::{Created, identity};
-use crate::operator;
+use super::{
+    Error,
+    create::{Created, identity},
+};
+use crate::operations;
 
 /// The disk may take this long for the entry.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The last checkpoint of a lost log.
-pub(crate) struct Predecessor {
+#[derive(Debug)]
+pub struct Predecessor {
     origin: String,
     note: String,
 }
@@ -26,7 +30,11 @@ impl Predecessor {
     ///
     /// # Errors
     /// The file cannot be read, is not a signed checkpoint, or has the new log's origin.
-    pub(crate) fn read(file: &Path, new_origin: Option<&str>) -> anyhow::Result<Self> {
+    pub fn read(file: &Path, new_origin: Option<&str>) -> Result<Self, Error> {
+        Ok(Self::parse(file, new_origin)?)
+    }
+
+    fn parse(file: &Path, new_origin: Option<&str>) -> anyhow::Result<Self> {
         let shown = file.display();
         let bytes = fs::read(file).with_context(|| format!("cannot read {shown}"))?;
         let parsed = Note::parse(&bytes).and_then(|note| Checkpoint::parse(note.text()));
@@ -47,7 +55,11 @@ impl Predecessor {
     ///
     /// # Errors
     /// The trail cannot be written. Remove it and create it again.
-    pub(crate) fn record_in(self, created: &Created) -> anyhow::Result<()> {
+    pub fn record_in(self, created: &Created) -> Result<(), Error> {
+        Ok(self.append_to(created)?)
+    }
+
+    fn append_to(self, created: &Created) -> anyhow::Result<()> {
         let store: SharedStore = Arc::new(RealStore::new(&created.directory));
         let [signer, cosigner] = &created.key_files;
         let seeds = [read_seed(signer)?, read_seed(cosigner)?];
@@ -58,7 +70,7 @@ impl Predecessor {
             *byte = *random;
         }
         // The record has no boot, because no server has run yet.
-        let record = operator::trail_continued(self.origin, self.note)?
+        let record = operations::trail_continued(self.origin, self.note)?
             .with_ts_ms(SystemClock::new().unix_ms())
             .with_nonce(nonce);
 

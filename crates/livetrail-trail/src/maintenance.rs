@@ -1,7 +1,7 @@
-//! The trail for an operator while no server runs. Each command has its own boot, so that its deed
-//! is recorded like everything else.
+//! The trail for an operator while no server runs. Each command has its own boot, so that its
+//! operation is recorded like everything else.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use livetrail_audit::{AuditPipeline, AuditRecord};
@@ -9,18 +9,21 @@ use livetrail_record::parse_canonical;
 use tokio::runtime::Runtime;
 
 use super::{
-    Settings, Trail, TrailView,
+    Error, Settings, Trail, TrailView, clock, operations,
     retain::{self, Wanted},
+    trail_directory,
 };
 
 /// The disk may take this long for one step.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A trail that is open for an operator.
-pub(crate) struct Maintenance {
+/// A trail that is open for an operator. Its methods wait for the disk, outside of a runtime.
+pub struct Maintenance {
     trail: Trail,
     pipeline: AuditPipeline,
     runtime: Runtime,
+    /// The trail's directory.
+    directory: PathBuf,
 }
 
 impl Maintenance {
@@ -29,7 +32,11 @@ impl Maintenance {
     ///
     /// # Errors
     /// [`Trail::open`] fails, or a sink or witness has not reported what it has seen.
-    pub(crate) fn begin(settings: &Settings, what: &str) -> anyhow::Result<Self> {
+    pub fn begin(settings: &Settings, what: &str) -> Result<Self, Error> {
+        Ok(Self::open(settings, what)?)
+    }
+
+    fn open(settings: &Settings, what: &str) -> anyhow::Result<Self> {
         let mut trail = Trail::open_for(settings, false)?;
         let held = trail.view().handle.status().held;
         if !held.is_empty() {
@@ -56,6 +63,7 @@ impl Maintenance {
             trail,
             pipeline,
             runtime,
+            directory: trail_directory(&settings.data),
         })
     }
 
@@ -64,17 +72,42 @@ impl Maintenance {
     ///
     /// # Errors
     /// It cannot be recorded. Then the caller must not do it.
-    pub(crate) fn record(&self, record: AuditRecord) -> anyhow::Result<u64> {
+    pub fn record(&self, record: AuditRecord) -> Result<u64, Error> {
         let view = self.trail.view();
-        self.runtime
-            .block_on(recorded(&self.pipeline, &view, record))
+        let recorded = recorded(&self.pipeline, &view, record);
+        Ok(self.runtime.block_on(recorded)?)
+    }
+
+    /// Records that a legal hold is set from this entry on, or that it is lifted. Returns the index
+    /// of the last entry then. A hold must be in force before the record of it, and lifting it must
+    /// be recorded before the hold ends.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn record_hold(&self, name: &str, from: Option<u64>) -> Result<u64, Error> {
+        self.record(operations::held(name, from)?)
+    }
+
+    /// Records that the operator has confirmed the wall clock, which shows `wall_ms`. From then on
+    /// it is the trail's time.
+    ///
+    /// # Errors
+    /// It cannot be recorded, and does not count. Or the time cannot be written.
+    pub fn confirm_clock(&self, wall_ms: u64) -> Result<(), Error> {
+        self.record(operations::clock_confirmed(wall_ms)?)?;
+        Ok(clock::keep(&self.directory, wall_ms)?)
     }
 
     /// Removes entries, on record. Returns how many, and the first entry that is kept.
     ///
     /// # Errors
-    /// [`retain::prune`] fails.
-    pub(crate) fn prune(&self, wanted: Wanted, policy: &str) -> anyhow::Result<(u64, u64)> {
+    /// The removal cannot be recorded; then the entries stay. Or they cannot be removed; then the
+    /// next start does it.
+    pub fn prune(&self, wanted: Wanted, policy: &str) -> Result<(u64, u64), Error> {
+        Ok(self.remove(wanted, policy)?)
+    }
+
+    fn remove(&self, wanted: Wanted, policy: &str) -> anyhow::Result<(u64, u64)> {
         let view = self.trail.view();
         // This boot has closed what a crash left open.
         self.runtime.block_on(self.pipeline.sync())?;
@@ -91,20 +124,30 @@ impl Maintenance {
     ///
     /// # Errors
     /// The last records are not on disk, or not covered by a checkpoint.
-    pub(crate) fn end(self) -> anyhow::Result<()> {
+    pub fn end(self) -> Result<(), Error> {
         let Self {
             trail,
             pipeline,
             runtime,
+            directory: _,
         } = self;
-        runtime.block_on(async {
+        let ended = runtime.block_on(async {
             let report = pipeline.close().await;
             let sealed = trail.close(TIMEOUT).await;
             if !report.durable || !sealed {
                 bail!("it was done, but the end of it is not sealed: the next start of the server sees to that");
             }
             Ok(())
-        })
+        });
+        Ok(ended?)
+    }
+}
+
+impl std::fmt::Debug for Maintenance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Maintenance")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use livetrail_engine::Clock;
+use livetrail_clock::Clock;
 use livetrail_ledger::{Handle, Pressure, Status};
 
 /// A ledger that has something to do is checked this often. This is twice as often as trouble must
@@ -206,7 +206,7 @@ impl Checked {
         tracing::error!(
             retries = status.retries.saturating_sub(before),
             "the trail's log had to wait and tries again: {}",
-            crate::chain::chain(last.as_ref())
+            crate::chain(last.as_ref())
         );
     }
 
@@ -261,7 +261,7 @@ fn log_trouble(trouble: Trouble, status: &Status) {
             let why = status
                 .stopped
                 .as_ref()
-                .map_or_else(String::new, |fatal| crate::chain::chain(fatal.as_ref()));
+                .map_or_else(String::new, |fatal| crate::chain(fatal.as_ref()));
             tracing::error!(
                 "the trail's log stopped, nothing is recorded any more until a restart: {why}"
             );
@@ -316,7 +316,7 @@ mod tests {
         let running = {
             let (watch, handle) = (watch.clone(), ledger.handle());
             tokio::spawn(async move {
-                let clock = livetrail_engine::ManualClock::at(0);
+                let clock = livetrail_clock::ManualClock::at(0);
                 watch.run(handle, clock, Duration::ZERO).await;
             })
         };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use livetrail_audit::{AuditAction, AuditPipeline, AuditRecord, OpenSession};
-use livetrail_engine::{Clock, SystemClock};
+use livetrail_clock::{Clock, SystemClock};
 use livetrail_ledger::{Cursor, LedgerError, Reader, Witness};
 use livetrail_record::parse_canonical;
 use livetrail_tlog::{Bundle, TILE_WIDTH};
@@ -20,7 +20,7 @@ use super::{
     keys,
     maintenance::recorded,
 };
-use crate::operator;
+use crate::operations;
 
 /// A running server checks this often whether holds have changed.
 const HOLDS_INTERVAL: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ const BUNDLE: u64 = TILE_WIDTH as u64;
 
 /// The entries to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub enum Wanted {
     /// Everything below this entry.
     Below(u64),
     /// Everything recorded before this time, in milliseconds since 1970.
@@ -46,11 +46,11 @@ pub(crate) enum Wanted {
 
 /// The entries to remove, and the records that must be repeated because of that.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// The first entry that was kept before.
-    pub(crate) first: u64,
+    pub first: u64,
     /// The first entry that is kept after.
-    pub(crate) below: u64,
+    pub below: u64,
     /// Records of key changes that are removed. Without them nobody would know why older
     /// checkpoints have other keys.
     rotations: Vec<AuditRecord>,
@@ -58,7 +58,8 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Number of entries that are removed.
-    pub(crate) const fn entries(&self) -> u64 {
+    #[must_use]
+    pub const fn entries(&self) -> u64 {
         self.below.saturating_sub(self.first)
     }
 }
@@ -68,11 +69,7 @@ impl Plan {
 ///
 /// # Errors
 /// The trail cannot be read.
-pub(crate) fn plan(
-    reader: &Reader,
-    open: &[OpenSession],
-    wanted: Wanted,
-) -> Result<Plan, LedgerError> {
+pub fn plan(reader: &Reader, open: &[OpenSession], wanted: Wanted) -> Result<Plan, LedgerError> {
     let first = reader.first_index()?;
     let oldest_open = open.iter().map(|session| session.index).min();
     let most = match wanted {
@@ -128,7 +125,7 @@ pub(crate) async fn prune(
     plan: Plan,
     policy: &str,
 ) -> anyhow::Result<u64> {
-    let (record, below) = (operator::pruned(plan.below, policy)?, plan.below);
+    let (record, below) = (operations::pruned(plan.below, policy)?, plan.below);
     for rotation in plan.rotations {
         recorded(pipeline, view, rotation).await?;
     }
@@ -284,7 +281,7 @@ impl Keeper {
 
     /// An operator confirmed the wall clock, which showed this time then.
     fn confirmed(&mut self, wall_ms: u64) {
-        let recorded = operator::clock_confirmed(wall_ms)
+        let recorded = operations::clock_confirmed(wall_ms)
             .and_then(|record| self.pipeline.record(record).map_err(Into::into));
         if let Err(error) = recorded {
             tracing::error!(
@@ -346,7 +343,7 @@ fn record_holds(
     let lifted = before.keys().filter(|name| !now.contains_key(*name));
     for (name, from) in set.chain(lifted.map(|name| (name, None))) {
         tracing::info!(hold = name, from, "a legal hold was changed");
-        if let Ok(record) = operator::held(name, from)
+        if let Ok(record) = operations::held(name, from)
             && let Err(error) = pipeline.record(record)
         {
             tracing::error!(hold = name, %error, "the change of a legal hold is not on record");

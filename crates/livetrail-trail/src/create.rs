@@ -104,11 +104,12 @@ pub(super) fn key_files(trail: &Path, settings: &Settings) -> [PathBuf; 2] {
 ///
 /// # Errors
 /// The name is invalid. The error says what is allowed.
-pub(crate) fn check_origin(origin: &str) -> anyhow::Result<()> {
+pub fn check_origin(origin: &str) -> Result<(), Error> {
     if livetrail_tlog::KeyName::new(origin).is_err() {
-        bail!(
+        let refused = anyhow::anyhow!(
             "{origin:?} cannot be the name of a log: no scheme, no spaces, no +, such as example.com/studio-1"
         );
+        return Err(refused.into());
     }
     Ok(())
 }
@@ -173,7 +174,10 @@ fn seed(trail: &Path, file: &Path) -> anyhow::Result<Seed> {
 }
 
 /// Writes the verifier keys for auditors. The file is written whole or not at all.
-pub(crate) fn write_vkeys(file: &Path, vkeys: &str) -> anyhow::Result<()> {
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_vkeys(file: &Path, vkeys: &str) -> Result<(), Error> {
     let above = file.parent().unwrap_or(Path::new("."));
     let write = || -> anyhow::Result<()> {
         let mut new = tempfile::Builder::new()
@@ -185,7 +189,7 @@ pub(crate) fn write_vkeys(file: &Path, vkeys: &str) -> anyhow::Result<()> {
         new.persist(file)?;
         Ok(sync_directory(above)?)
     };
-    write().with_context(|| format!("cannot write {}", file.display()))
+    Ok(write().with_context(|| format!("cannot write {}", file.display()))?)
 }
 
 /// Creates a directory and its missing parents. Each parent is synced, so that a power cut does not

@@ -20,12 +20,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use livetrail_audit::ClockState;
-use livetrail_engine::{Clock, SystemClock};
+use livetrail_clock::{Clock, SystemClock};
 use livetrail_ledger::{Reader, SharedStore, Witness};
 use livetrail_tlog::Note;
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::Error;
 
 /// Retention waits if the wall clock is further than this ahead of trail time. Two clocks agree if
 /// they differ by at most this.
@@ -121,11 +123,7 @@ pub(crate) fn left_at_ms(trail: Option<&Path>, store: &SharedStore) -> Option<u6
 ///
 /// # Errors
 /// The wall clock is far ahead of trail time, and nothing agrees with the wall clock.
-pub(crate) fn trail_ms(
-    trail: &Path,
-    store: &SharedStore,
-    witnesses: &[Witness],
-) -> anyhow::Result<u64> {
+pub fn trail_ms(trail: &Path, store: &SharedStore, witnesses: &[Witness]) -> Result<u64, Error> {
     let clock = SystemClock::new();
     let wall_ms = clock.unix_ms();
     let left_at_ms = left_at_ms(Some(trail), store).unwrap_or(wall_ms);
@@ -139,10 +137,11 @@ pub(crate) fn trail_ms(
     });
     match read.ahead {
         None => Ok(read.trail_ms),
-        Some(ahead) => bail!(
+        Some(ahead) => Err(anyhow::anyhow!(
             "the clock is {} s ahead of the trail's time, and nothing agrees with it: look at `date`, and when it is right run `livetrail trail confirm-clock`",
             ahead.as_secs()
-        ),
+        )
+        .into()),
     }
 }
 
@@ -166,8 +165,8 @@ pub(crate) fn keep(trail: &Path, trail_ms: u64) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The file cannot be written.
-pub(crate) fn ask_to_confirm(trail: &Path, wall_ms: u64) -> anyhow::Result<()> {
-    write(&confirmation_file(trail), wall_ms)
+pub fn ask_to_confirm(trail: &Path, wall_ms: u64) -> Result<(), Error> {
+    Ok(write(&confirmation_file(trail), wall_ms)?)
 }
 
 /// The wall clock that an operator has confirmed. Each confirmation counts once.
@@ -189,8 +188,9 @@ pub(crate) fn kernel_ms() -> Option<u64> {
     })
 }
 
-/// The state of the wall clock, as the kernel knows it.
-pub(crate) fn state() -> Option<ClockState> {
+/// The state of the wall clock, as the kernel knows it. `None` where the kernel does not report it.
+#[must_use]
+pub fn state() -> Option<ClockState> {
     let kernel = livetrail_uring::kernel_clock()?;
     Some(ClockState {
         is_synced: kernel.is_synced,

@@ -21,24 +21,25 @@ use std::{
 use anyhow::{Context, bail};
 use livetrail_audit::AuditRecord;
 use livetrail_ledger::{
-    Identity, Ledger, Reader, RealStore, SharedStore, generate_seed, read_seed, write_seed,
+    Identity, Ledger, LedgerError, Reader, RealStore, SharedStore, generate_seed, read_seed,
+    write_seed,
 };
 use livetrail_record::Value;
 use livetrail_tlog::VerifierKey;
 
-use super::{Settings, create, maintenance::Maintenance, place, trail_directory, witness};
-use crate::operator::key_rotated;
+use super::{Error, Settings, create, maintenance::Maintenance, place, trail_directory, witness};
+use crate::operations::key_rotated;
 
 /// One of a trail's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum KeyRole {
     /// The key that signs checkpoints.
     Signer,
     /// The key that cosigns them with the time.
     Cosigner,
 }
 
-impl Role {
+impl KeyRole {
     const fn of<T>(self, [signer, cosigner]: &[T; 2]) -> &T {
         match self {
             Self::Signer => signer,
@@ -48,18 +49,20 @@ impl Role {
 }
 
 /// The result of a change of keys.
-pub(crate) struct Rotated {
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Rotated {
     /// The new verifier key.
-    pub(crate) new: VerifierKey,
+    pub new: VerifierKey,
     /// The file with the new secret.
-    pub(crate) key_file: PathBuf,
+    pub key_file: PathBuf,
     /// The file with the verifier keys.
-    pub(crate) vkey_file: PathBuf,
+    pub vkey_file: PathBuf,
     /// The file with the keys that were given up.
-    pub(crate) retired_file: PathBuf,
+    pub retired_file: PathBuf,
     /// Number of entries under the checkpoint of the hand-over. `None` if the call finished an
     /// earlier, interrupted change.
-    pub(crate) handed_over: Option<u64>,
+    pub handed_over: Option<u64>,
 }
 
 /// Gives the trail in the data directory a new key.
@@ -67,14 +70,18 @@ pub(crate) struct Rotated {
 /// # Errors
 /// [`Trail::open`](super::Trail::open) fails, the new key cannot be written, or the change cannot
 /// be recorded.
-pub(crate) fn rotate(settings: &Settings, role: Role) -> anyhow::Result<Rotated> {
+pub fn rotate(settings: &Settings, role: KeyRole) -> Result<Rotated, Error> {
+    Ok(change(settings, role)?)
+}
+
+fn change(settings: &Settings, role: KeyRole) -> anyhow::Result<Rotated> {
     let directory = trail_directory(&settings.data);
     let store: SharedStore = Arc::new(RealStore::new(&directory));
     let files = create::key_files(&directory, settings);
     let file = role.of(&files);
     let key_of = |identity: &Identity| match role {
-        Role::Signer => identity.signer_key().clone(),
-        Role::Cosigner => identity.cosigner_key().clone(),
+        KeyRole::Signer => identity.signer_key().clone(),
+        KeyRole::Cosigner => identity.cosigner_key().clone(),
     };
     if complete(settings, &store, &files)?.contains(file) {
         let identity = identity(&store, &files)?;
@@ -88,7 +95,7 @@ pub(crate) fn rotate(settings: &Settings, role: Role) -> anyhow::Result<Rotated>
         write_seed(&next, &generate_seed()?)?;
     }
     let mut seeds = [read_seed(&files[0])?, read_seed(&files[1])?];
-    seeds[usize::from(role == Role::Cosigner)] = read_seed(&next)
+    seeds[usize::from(role == KeyRole::Cosigner)] = read_seed(&next)
         .with_context(|| format!("{} is left of an earlier try: remove it", next.display()))?;
     let new = create::identity(old.origin(), &seeds)?;
     maintenance.record(key_rotated(&key_of(&new), &key_of(&old))?)?;
@@ -148,7 +155,7 @@ impl Published {
         if !self.retired.is_empty() {
             create::write_vkeys(&place::retired_file(data), &self.retired)?;
         }
-        create::write_vkeys(&place::vkey_file(data), &self.vkeys)
+        Ok(create::write_vkeys(&place::vkey_file(data), &self.vkeys)?)
     }
 
     /// Checks that the files exist and have the trail's keys. They are for auditors. An error of
@@ -192,7 +199,7 @@ impl Published {
 ///
 /// # Errors
 /// [`Reader::retired`] fails.
-pub(crate) fn retired_text(reader: &Reader) -> anyhow::Result<String> {
+pub fn retired_text(reader: &Reader) -> Result<String, LedgerError> {
     let retired = reader.retired()?;
     if retired.is_empty() {
         return Ok(String::new());
@@ -258,7 +265,7 @@ pub(super) fn complete(
     let mut settled = settle(store, files)?;
     let reader = Reader::open(store.clone())?;
     let published = reader.checkpoint()?.note().text().to_owned();
-    for (role, key) in [Role::Signer, Role::Cosigner]
+    for (role, key) in [KeyRole::Signer, KeyRole::Cosigner]
         .into_iter()
         .zip(reader.verifier_keys())
     {
@@ -270,7 +277,7 @@ pub(super) fn complete(
         let file = role.of(files);
         let next = next_file(file);
         let mut seeds = [read_seed(&files[0])?, read_seed(&files[1])?];
-        seeds[usize::from(role == Role::Cosigner)] = read_seed(&next).with_context(|| {
+        seeds[usize::from(role == KeyRole::Cosigner)] = read_seed(&next).with_context(|| {
             format!(
                 "the key {key} was given up, and the change to the next one did not end: its secret must be in {}",
                 next.display()
@@ -291,7 +298,7 @@ pub(super) fn complete(
 /// A file cannot be read or renamed.
 pub(super) fn settle(store: &SharedStore, files: &[PathBuf; 2]) -> anyhow::Result<Vec<PathBuf>> {
     let mut settled = Vec::new();
-    for role in [Role::Signer, Role::Cosigner] {
+    for role in [KeyRole::Signer, KeyRole::Cosigner] {
         let file = role.of(files);
         let next = next_file(file);
         if !next.exists() {
@@ -302,8 +309,8 @@ pub(super) fn settle(store: &SharedStore, files: &[PathBuf; 2]) -> anyhow::Resul
         // The same seed serves for both roles, because the text of a key contains its type.
         let candidate = create::identity(reader.origin(), &[seed.clone(), seed])?;
         let key = match role {
-            Role::Signer => candidate.signer_key(),
-            Role::Cosigner => candidate.cosigner_key(),
+            KeyRole::Signer => candidate.signer_key(),
+            KeyRole::Cosigner => candidate.cosigner_key(),
         };
         if !reader.verifier_keys().contains(key) {
             continue;
@@ -334,8 +341,6 @@ fn next_file(file: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use livetrail_ledger::LedgerError;
-
     use super::super::Trail;
     use super::*;
 
@@ -411,7 +416,7 @@ mod tests {
     fn a_file_of_an_earlier_version_loses_the_keys_that_were_given_up() {
         let dir = tempfile::tempdir().unwrap();
         let (settings, store, files) = made(dir.path());
-        rotate(&settings, Role::Signer).unwrap();
+        rotate(&settings, KeyRole::Signer).unwrap();
         let (vkeys, retired) = (
             place::vkey_file(dir.path()),
             place::retired_file(dir.path()),
@@ -441,7 +446,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (settings, store, files) = made(dir.path());
         hand_over_to_next(&settings, &store, &files);
-        let rotated = rotate(&settings, Role::Signer).unwrap();
+        let rotated = rotate(&settings, KeyRole::Signer).unwrap();
         assert_eq!(rotated.handed_over, None);
         let reader = Reader::open(store).unwrap();
         assert_eq!(reader.retired_keys().unwrap().len(), 1);
@@ -457,7 +462,7 @@ mod tests {
         let seed = read_seed(&next).unwrap();
         drop(Trail::open(&settings).unwrap());
         assert!(next.exists());
-        let rotated = rotate(&settings, Role::Signer).unwrap();
+        let rotated = rotate(&settings, KeyRole::Signer).unwrap();
         assert!(rotated.handed_over.is_some_and(|size| size > 0));
         assert_eq!(*read_seed(&files[0]).unwrap(), *seed);
         // The old key no longer opens the trail.

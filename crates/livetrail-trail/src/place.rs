@@ -20,17 +20,20 @@ const OLD_TRAIL_FILE: &str = "trail.tsv";
 const MARKS: [&str; 2] = ["private/log.json", "checkpoint"];
 
 /// The trail in this data directory.
-pub(crate) fn trail_directory(data: &Path) -> PathBuf {
+#[must_use]
+pub fn trail_directory(data: &Path) -> PathBuf {
     data.join(TRAIL_DIRECTORY)
 }
 
 /// The file with the verifier keys of this data directory's trail.
-pub(crate) fn vkey_file(data: &Path) -> PathBuf {
+#[must_use]
+pub fn vkey_file(data: &Path) -> PathBuf {
     data.join(VKEY_FILE)
 }
 
 /// The file with the keys that this data directory's trail gave up.
-pub(crate) fn retired_file(data: &Path) -> PathBuf {
+#[must_use]
+pub fn retired_file(data: &Path) -> PathBuf {
     data.join(RETIRED_FILE)
 }
 
@@ -43,7 +46,7 @@ pub(super) fn own_keys(trail: &Path) -> [PathBuf; 2] {
 
 /// A trail that a command will read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TrailPlace {
+pub enum TrailPlace {
     /// A ledger, and the file with its verifier keys if there is one.
     Ledger {
         /// The trail's directory.
@@ -59,7 +62,8 @@ impl TrailPlace {
     /// Finds the trail of a path: a data directory, a trail's directory in it or elsewhere, or a
     /// file of lines. A path without any of them means the trail of a data directory, so that the
     /// error names what is missing.
-    pub(crate) fn of(path: &Path) -> Self {
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
         if path.is_file() {
             return Self::File(path.to_owned());
         }

@@ -4,10 +4,13 @@ use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use livetrail_ledger::LedgerError;
 
+use crate::Error;
+
 /// Explains an error about a file of the trail that this process may not use. The text has the
 /// whole path, the owner of the file, and the user of this process.
-pub(crate) fn explain(error: LedgerError, trail: &Path) -> anyhow::Error {
-    match &error {
+#[must_use]
+pub fn explain(error: LedgerError, trail: &Path) -> Error {
+    let explained = match &error {
         LedgerError::Io { op, path, source }
             if source.kind() == io::ErrorKind::PermissionDenied =>
         {
@@ -16,7 +19,8 @@ pub(crate) fn explain(error: LedgerError, trail: &Path) -> anyhow::Error {
             anyhow::anyhow!("cannot {op} {}: {why}", file.display())
         }
         _ => error.into(),
-    }
+    };
+    explained.into()
 }
 
 /// The nearest file or folder on this path that can be examined, its owner, and this process's
