@@ -1,5 +1,5 @@
 //! What CI and people run: `cargo xtask test`, `tidy`, `prose`, `fuzz`, `torture`, `outage`,
-//! `flood`, `soak` and `bench`.
+//! `flood`, `soak`, `windows` and `bench`.
 //!
 //! Everything here drives the same tools that a person would type, prints the command when one
 //! fails, and exits with 0 only if everything asked for was done and was right.
@@ -14,7 +14,9 @@ mod prose;
 mod soak;
 mod test;
 mod tidy;
+mod toolchain;
 mod torture;
+mod windows;
 mod workspace;
 
 use std::process::ExitCode;
@@ -49,6 +51,8 @@ enum Command {
     Flood(flood::Arguments),
     /// Let viewers and publishers come, go and stall at random for ten minutes, and check the trail
     Soak(soak::Arguments),
+    /// Run the verifier's Windows program under Wine, and compare its answers with those of Linux
+    Windows,
     /// Run the benchmarks and print ratios against a peer
     Bench(bench::Arguments),
 }
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         Command::Outage(arguments) => outage::run(&arguments),
         Command::Flood(arguments) => flood::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
+        Command::Windows => windows::run(),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {

@@ -4,7 +4,8 @@
 mod changed;
 mod counts;
 mod deny;
-mod packages;
+pub(crate) mod packages;
+mod platforms;
 mod steps;
 
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use super::{Context, Outcome};
 use crate::process::on_path;
 
 /// How to tell that something is there.
-enum Probe {
+pub(crate) enum Probe {
     Program(&'static str),
     /// An element of GStreamer, which comes from a plugin package rather than as a program.
     GstElement(&'static str),
@@ -55,11 +55,21 @@ const NEEDED: &[(Probe, &str)] = &[
     (Probe::GstElement("avdec_h264"), "gstreamer1.0-libav"),
 ];
 
-/// Sees to it that everything is there.
+/// Installs the packages that the tests need and that are missing.
 pub(crate) fn provide(context: &mut Context) -> Result<Outcome> {
-    let missing = missing();
+    let installed = install(NEEDED, |command| context.must(command))?;
+    Ok(Outcome::Passed(installed))
+}
+
+/// Installs those of these packages that are missing, with the command that `run` gets. Returns
+/// what was installed, in words.
+pub(crate) fn install(
+    needed: &[(Probe, &'static str)],
+    run: impl FnOnce(Command) -> Result<()>,
+) -> Result<String> {
+    let missing = missing(needed);
     if missing.is_empty() {
-        return Ok(Outcome::Passed(String::new()));
+        return Ok(String::new());
     }
     let install = format!(
         "apt-get update && apt-get install --yes --no-install-recommends {}",
@@ -81,17 +91,17 @@ pub(crate) fn provide(context: &mut Context) -> Result<Outcome> {
     command
         .args(["-c", &install])
         .env("DEBIAN_FRONTEND", "noninteractive");
-    context.must(command)?;
-    let still = self::missing();
+    run(command)?;
+    let still = self::missing(needed);
     if !still.is_empty() {
         bail!("installed, yet not found: {}", still.join(", "));
     }
-    Ok(Outcome::Passed(format!("installed {}", missing.join(", "))))
+    Ok(format!("installed {}", missing.join(", ")))
 }
 
 /// The packages that are missing, each once.
-fn missing() -> Vec<&'static str> {
-    let mut packages: Vec<_> = NEEDED
+fn missing(needed: &[(Probe, &'static str)]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = needed
         .iter()
         .filter(|(probe, _)| !is_there(probe))
         .map(|(_, package)| *package)

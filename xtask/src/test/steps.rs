@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Context, Outcome, Scope, deny, packages};
+use super::{Context, Outcome, Scope, deny, packages, platforms};
 use crate::workspace::BESIDE;
 use crate::{fuzz, tidy, workspace};
 
@@ -54,13 +54,6 @@ pub(crate) fn all() -> Vec<Step> {
             clippy,
         ),
         step(
-            "wasm",
-            "the record, the log formats and the verifier's core build for wasm32-unknown-unknown",
-            &[],
-            false,
-            wasm,
-        ),
-        step(
             "unit",
             "unit and property tests of every crate",
             &[],
@@ -104,10 +97,10 @@ pub(crate) fn all() -> Vec<Step> {
         ),
         step(
             "platforms",
-            "what is meant for other systems compiles for them",
+            "libraries, gateways and verifier compile for the systems in rust-toolchain.toml",
             &[],
             false,
-            platforms,
+            platforms::check,
         ),
         step(
             "deny",
@@ -207,27 +200,6 @@ fn beside(context: &mut Context) -> Result<Outcome> {
     Ok(Outcome::nothing_to_add())
 }
 
-fn wasm(context: &mut Context) -> Result<Outcome> {
-    let command = context.cargo(&[
-        "check",
-        "--locked",
-        "--lib",
-        "--no-default-features",
-        "--target",
-        "wasm32-unknown-unknown",
-        "--package",
-        "livetrail-record",
-        "--package",
-        "livetrail-tlog",
-        "--package",
-        "livetrail-verify",
-    ]);
-    context
-        .must(command)
-        .context("if the target is missing, run `rustup target add wasm32-unknown-unknown`")?;
-    Ok(Outcome::nothing_to_add())
-}
-
 fn unit(context: &mut Context) -> Result<Outcome> {
     let Some(packages) = packages_of(&context.scope, false) else {
         return Ok(Outcome::no_crate());
@@ -273,53 +245,6 @@ fn registry(context: &mut Context) -> Result<Outcome> {
     Ok(Outcome::nothing_to_add())
 }
 
-/// A target, and the crates that compile for it without a C compiler of its own.
-const PLATFORMS: [(&str, &[&str]); 4] = [
-    ("aarch64-unknown-linux-gnu", ELSEWHERE),
-    ("aarch64-apple-darwin", ELSEWHERE),
-    ("x86_64-pc-windows-gnu", ELSEWHERE),
-    (
-        "wasm32-unknown-unknown",
-        &["livetrail-record", "livetrail-tlog"],
-    ),
-];
-
-const ELSEWHERE: &[&str] = &[
-    "livetrail-engine",
-    "livetrail-ledger",
-    "livetrail-record",
-    "livetrail-tlog",
-    "livetrail-vault",
-];
-
-/// A target that is not installed is left out, and named: not every machine has a network.
-fn platforms(context: &mut Context) -> Result<Outcome> {
-    let installed = std::process::Command::new("rustup")
-        .args(["target", "list", "--installed"])
-        .output()
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-        .unwrap_or_default();
-    let mut missing = Vec::new();
-    for (target, crates) in PLATFORMS {
-        if !installed.lines().any(|line| line.trim() == target) {
-            missing.push(target);
-            continue;
-        }
-        let mut command = context.cargo(&["check", "--locked", "--target", target]);
-        for name in crates {
-            command.args(["--package", name]);
-        }
-        context.must(command)?;
-    }
-    if missing.is_empty() {
-        return Ok(Outcome::nothing_to_add());
-    }
-    let missing = missing.join(" ");
-    Ok(Outcome::Passed(format!(
-        "not installed: `rustup target add {missing}`"
-    )))
-}
-
 fn system(context: &mut Context) -> Result<Outcome> {
     // The tests start the server as a process of its own; cargo builds no other package's binary
     // for them. With every sink, as `binary.rs` there builds it.
@@ -354,7 +279,7 @@ fn tests(context: &mut Context, command: std::process::Command) -> Result<Outcom
 }
 
 impl Outcome {
-    fn nothing_to_add() -> Self {
+    pub(super) fn nothing_to_add() -> Self {
         Self::Passed(String::new())
     }
 
