@@ -187,7 +187,10 @@ fn is_detail_clear(action: &AuditAction) -> bool {
         ActionClass::Own | ActionClass::Operator => true,
         _ => matches!(
             action,
-            AuditAction::LogStopped | AuditAction::RetentionWaits | AuditAction::RetentionContinues
+            AuditAction::LogStopped
+                | AuditAction::RetentionWaits
+                | AuditAction::RetentionContinues
+                | AuditAction::TrailVerified
         ),
     }
 }
