@@ -137,10 +137,10 @@ async fn entries_of_both_schemas_in_one_log_are_sound_to_the_independent_verifie
     let second = [
         AuditRecord::new(AuditAction::ServerStarted, ""),
         of(1, AuditAction::PublishEnded)
-            .with_reason(livetrail_record::Reason::ServerCrash)
+            .with_reason(Reason::ServerCrash)
             .with_inferred(true),
         of(3, AuditAction::PlayStarted).with_user_agent("player/1"),
-        of(3, AuditAction::PlayEnded).with_reason(livetrail_record::Reason::ClientClosed),
+        of(3, AuditAction::PlayEnded).with_reason(Reason::ClientClosed),
         of(4, AuditAction::PlayDenied)
             .with_count(5)
             .with_first_ts_ms(1_763_805_720_000)
