@@ -12,7 +12,12 @@ use super::{Context, Outcome};
 use crate::toolchain;
 
 /// Crates that are built for Linux alone.
-const LINUX_ALONE: &[&str] = &["livetrail-server", "system-tests", "xtask"];
+const LINUX_ALONE: &[&str] = &[
+    "livetrail-server",
+    "livetrail-trail",
+    "system-tests",
+    "xtask",
+];
 
 /// The only crate that needs a C compiler without any feature: it contains SQLite.
 const WITH_C: &str = "livetrail-index";
