@@ -91,7 +91,10 @@ fn main() -> Result<()> {
         spread(&alone, 0),
         spread(&ratios, 2)
     );
-    println!("ratio of the medians: {:.2}", median(&whole) / median(&alone));
+    println!(
+        "ratio of the medians: {:.2}",
+        median(&whole) / median(&alone)
+    );
     Ok(())
 }
 

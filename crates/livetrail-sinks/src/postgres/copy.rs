@@ -155,11 +155,11 @@ fn null(out: &mut BytesMut) {
 mod tests {
     use super::*;
 
-    /// The names and types of the columns of `livetrail.records` in the schema's versions.
-    fn in_schema() -> (
-        Vec<(&'static str, &'static str)>,
-        Vec<(&'static str, &'static str)>,
-    ) {
+    /// Names and types of columns.
+    type Columns = Vec<(&'static str, &'static str)>;
+
+    /// The columns of `livetrail.records` in the schema's versions.
+    fn in_schema() -> (Columns, Columns) {
         let (_, table) = include_str!("sql/001.sql")
             .split_once("CREATE TABLE livetrail.records (\n")
             .unwrap();
