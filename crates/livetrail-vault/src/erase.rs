@@ -8,7 +8,9 @@
 //! 3. The sessions become tombstones: no later opening of them is taken.
 //! 4. In each segment: the keys are overwritten and synced; the rows are overwritten and synced;
 //!    the index is replaced by one without their tokens. A row without its key cannot be read, so a
-//!    crash in between leaves nothing readable of the rows before it.
+//!    crash in between leaves nothing readable of the rows before it. A key of which only a part was
+//!    overwritten looks like damage, and its row in the active segment cannot be looked up: the
+//!    start that finishes the erasure also erases the damaged rows of that segment.
 //! 5. `erasing` is removed.
 
 use std::{
@@ -451,7 +453,7 @@ impl Vault {
             vault
                 .disk
                 .replace(disk::ERASING, &tombstones::file(&sorted))?;
-            vault.finish(&sorted)
+            vault.finish(&sorted, Places::new())
         })
     }
 
@@ -466,13 +468,18 @@ impl Vault {
                 "it is not valid: delete it and replay the erasures of the log",
             )
         })?;
-        self.finish(sessions)?;
+        let mut places = Places::new();
+        let torn = self.active.damaged();
+        if !torn.is_empty() {
+            places.insert(self.active.number, torn);
+        }
+        self.finish(sessions, places)?;
         Ok(wide(sessions.len()))
     }
 
-    fn finish(&mut self, sessions: &[SessionId]) -> Result<(), VaultError> {
+    /// Erases sessions, and what is at these places.
+    fn finish(&mut self, sessions: &[SessionId], mut places: Places) -> Result<(), VaultError> {
         self.tombstones.add(sessions)?;
-        let mut places = Places::new();
         for (_, (segment, row)) in self.locate(sessions)? {
             places.entry(segment).or_default().insert(row);
         }

@@ -1,7 +1,7 @@
 //! Notes of commands for the server's trail: what a local user read, exported or reviewed.
 //!
 //! A command adds a line to `private/looked` of the trail. The running server records it within
-//! seconds, else the next start does. The file has at most [`MOST_BYTES`]; notes beyond are only
+//! seconds, else the next start does. The file has at most 1 MiB; notes beyond that are only
 //! counted, each by a byte of `private/looked.more`.
 //!
 //! A note is recorded before its line is removed. A crash in between records it twice.

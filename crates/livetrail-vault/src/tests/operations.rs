@@ -29,6 +29,36 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+#[test]
+fn a_key_of_which_a_part_was_overwritten_is_erased_by_the_next_start() {
+    let clock = ManualClock::at(NOW_MS);
+    let mem = MemStore::new();
+    let faulty = FaultStore::over_memory(mem.clone());
+    let store: SharedStore = Arc::new(faulty.clone());
+    let mut vault = try_open(&store, &clock).unwrap().0;
+    // The second batch says that the first one was synced.
+    insert_missing(&mut vault, vec![37]).unwrap();
+    insert_missing(&mut vault, vec![0]).unwrap();
+    faulty.arm(FaultPlan {
+        op: Op::WriteAt,
+        nth: 0,
+        fault: Fault::Short,
+    });
+    let selection = Selection::Sessions(sessions(vec![37]));
+    vault
+        .erase(&request("r", selection), &mut |_| Ok(()))
+        .unwrap_err();
+    drop(vault);
+
+    let store: SharedStore = Arc::new(FaultStore::over_memory(mem.power_cut(PowerCut::All)));
+    let (vault, opened) = try_open(&store, &clock).unwrap();
+    assert_eq!(opened.finished_erasures, 1);
+    assert_eq!(present(&vault, 40), [0]);
+    let check = vault.check().unwrap();
+    assert!(check.is_good(), "{check:?}");
+    assert_eq!((check.rows, check.erased), (1, 1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
