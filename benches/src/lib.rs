@@ -43,7 +43,7 @@ pub fn peak_memory() -> std::io::Result<String> {
     Ok(line.unwrap_or("unknown").trim().to_owned())
 }
 
-/// Takes what was read out of the system's memory; `false` when this process may not.
+/// Takes what was read out of the system's memory. Returns `false` when this process may not.
 pub fn drop_caches() -> bool {
     rustix::fs::sync();
     std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok()

@@ -34,7 +34,7 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct KafkaBroker {
     address: SocketAddr,
-    /// What it tells clients that its address is.
+    /// The address that it gives to clients.
     advertised: SocketAddr,
     store: ObjectStore,
     dir: TempDir,

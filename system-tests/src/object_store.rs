@@ -323,7 +323,7 @@ impl Objects {
             .body(text.into_bytes())
     }
 
-    /// What begins so and comes behind that.
+    /// Keys with this prefix that come after that one.
     fn matching(&self, prefix: &str, after: &str) -> Vec<(String, Object)> {
         let from = if after < prefix {
             Bound::Included(prefix)

@@ -149,7 +149,7 @@ impl OtlpCollector {
         self.lines("requests")
     }
 
-    /// What a kill cut off in the middle is left out: nobody was answered.
+    /// A request that a kill cut off is skipped: it was not answered.
     fn lines(&self, name: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.file(name)).unwrap_or_default();
         let lines = text.lines().map(serde_json::from_str);

@@ -304,7 +304,7 @@ pub fn flv_messages(file: &Path) -> Vec<Message> {
     flv_messages_of(&std::fs::read(file).expect("a clip"))
 }
 
-/// As [`flv_messages`], of a file's bytes. A tag that is cut off at the end is left out.
+/// As [`flv_messages`], of a file's bytes. A tag that is cut off at the end is skipped.
 #[must_use]
 pub fn flv_messages_of(bytes: &[u8]) -> Vec<Message> {
     let mut messages = Vec::new();
@@ -324,7 +324,7 @@ pub fn flv_messages_of(bytes: &[u8]) -> Vec<Message> {
     messages
 }
 
-/// The frames of one type (8 audio, 9 video) with their times, decoder configurations left out.
+/// The frames of one type (8 audio, 9 video) with their times, without decoder configurations.
 #[must_use]
 pub fn frames_of(messages: &[Message], type_id: u8) -> Vec<(u32, &[u8])> {
     let of_type = messages.iter().filter(|message| message.type_id == type_id);

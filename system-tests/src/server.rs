@@ -28,7 +28,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// For what the server does within a second when it can.
 const SOON: Duration = Duration::from_secs(15);
 
-/// The most checkpoints that are kept for the verification of the trail.
+/// The maximum number of checkpoints that are kept for the verification of the trail.
 const MOST_CHECKPOINTS: usize = 32;
 
 /// A server. Dropped in a test that fails, it prints its log and its trail; in any case it dies.
@@ -295,7 +295,7 @@ impl Server {
         http::get(self.http, path)
     }
 
-    /// The sessions that the API tells of.
+    /// The sessions that the API reports.
     ///
     /// # Panics
     /// When it does not.

@@ -67,7 +67,7 @@ impl Story {
         self
     }
 
-    /// What the records of one session tell.
+    /// The facts that the records of one session contain.
     pub(crate) fn of(records: &[&AuditRecord]) -> Self {
         let first = records[0];
         let protocol = first.protocol.as_deref().unwrap_or("no protocol");

@@ -85,7 +85,7 @@ impl Trail {
         self.of(label).count()
     }
 
-    /// The records of one session, administrators' records about it left out.
+    /// The records of one session, without administrators' records about it.
     pub fn session(&self, session: Uuid) -> impl Iterator<Item = &AuditRecord> {
         let of_session = move |record: &&AuditRecord| record.session == Some(session);
         self.records
@@ -129,7 +129,7 @@ impl Trail {
     /// Insists on exactly these sessions, in any order, each with exactly its records.
     ///
     /// # Panics
-    /// When the trail has others, or tells otherwise of them.
+    /// If the trail has other records, or other values in them.
     #[track_caller]
     pub fn assert_sessions(&self, expected: &[Story]) {
         let mut expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
@@ -144,8 +144,8 @@ impl Trail {
         );
     }
 
-    /// Insists on exactly these records outside of sessions, in this order: those of the server,
-    /// and of operators. Heartbeats are ignored.
+    /// Insists on exactly these records outside sessions, in this order: those of the server, and
+    /// of operators. Heartbeats are ignored.
     ///
     /// # Panics
     /// When the trail has others.

@@ -41,7 +41,7 @@ const ENCODE: (&str, &str) = ("encode", "encode_cost");
 const SINKS: (&str, &str) = ("sinks", "sinks_speed");
 const MEMORY: (&str, &str) = ("memory", "memory");
 
-/// Runs what is asked for; `false` when a benchmark could not be measured.
+/// Runs what is asked for. Returns `false` when a benchmark could not be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let root = workspace::root()?;
     let wanted = |name: &str| arguments.name.as_deref().is_none_or(|only| only == name);

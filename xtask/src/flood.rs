@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     only: Option<String>,
 }
 
-/// Runs the tests with their figures shown, one after the other; `false` when one failed.
+/// Runs the tests with their figures shown, one after the other. Returns `false` when one failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace::root()?).args([

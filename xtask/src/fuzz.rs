@@ -45,7 +45,7 @@ const RUSTFLAGS: &[&str] = &[
 const MOST_MEMORY: &str = "-rss_limit_mb=2048";
 const SLOWEST_INPUT: &str = "-timeout=10";
 
-/// Builds and runs; `false` when a target found something.
+/// Builds and runs. Returns `false` when a target found something.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let fuzz = workspace::root()?.join("fuzz");
     let targets = choose(&all(&fuzz)?, &arguments.targets)?;
@@ -148,7 +148,8 @@ pub(crate) fn host() -> Result<String> {
         .context("`rustc -vV` names no host")
 }
 
-/// Runs one target from its seeds and what earlier runs found; `false` when it found something.
+/// Runs one target from its seeds and what earlier runs found. Returns `false` when it found
+/// something.
 fn run_target(
     fuzz: &Path,
     binaries: &Path,
@@ -214,7 +215,7 @@ fn run_target(
 const FOUND_LINES: usize = 6;
 const FOUND_LINE_CHARACTERS: usize = 400;
 
-/// What libFuzzer tells about a run.
+/// The figures that libFuzzer reports about a run.
 #[derive(Default)]
 struct Stats {
     tried: u64,

@@ -50,7 +50,7 @@ struct Shown {
     peak: (u64, &'static str),
 }
 
-/// Runs them one after the other; `false` when one failed.
+/// Runs them one after the other. Returns `false` when one failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let root = workspace::root()?;
     for build in [
@@ -174,7 +174,7 @@ fn largest(root: u32) -> (u64, &'static str) {
         let Some(id) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        // One that has ended meanwhile is left out.
+        // A process that has ended meanwhile is skipped.
         let Ok(status) = fs::read_to_string(process.path().join("status")) else {
             continue;
         };

@@ -61,7 +61,7 @@ pub(crate) fn typed(command: &Command) -> String {
 }
 
 /// Runs `command` to its end. Both its streams go to `log` (appended) and, line by line, to
-/// `on_line`; `label` stands in front of what is shown meanwhile.
+/// `on_line`; `label` is printed before the lines that are shown meanwhile.
 pub(crate) fn run(
     command: &mut Command,
     label: &str,
@@ -169,7 +169,7 @@ fn show_progress(label: &str, latest: &Mutex<String>, finished: &std::sync::mpsc
                 human(watch.elapsed()),
                 plain(&line, 70)
             );
-            // A terminal that is gone is no reason to stop the work.
+            // The work continues even if the terminal is gone.
             let _ = stdout().flush();
         } else {
             println!(

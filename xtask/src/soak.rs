@@ -11,7 +11,7 @@ use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How long it goes on
+    /// How long it continues
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(5..=1_000_000))]
     seconds: u32,
     /// The random numbers of an earlier run; each run says its own
@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     seed: Option<u64>,
 }
 
-/// Runs the test with its output shown; `false` when it failed.
+/// Runs the test with its output shown. Returns `false` when it failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace::root()?).args([

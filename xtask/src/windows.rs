@@ -148,7 +148,7 @@ struct Answer {
     report: serde_json::Value,
 }
 
-/// Builds, runs and compares; `false` when an answer is wrong.
+/// Builds, runs and compares. Returns `false` when an answer is wrong.
 pub(crate) fn run() -> Result<bool> {
     let watch = Stopwatch::start();
     install(NEEDED, |mut command| must(&mut command))?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 /// The workspaces of this tree, each with a lock file of its own.
 pub(crate) const ALL: &[&str] = &[".", "fuzz", "benches"];
 
-/// Those of them that are built apart, so that nobody pays for what only they need.
+/// Those that are built separately, so that other builds do not need their dependencies.
 pub(crate) const BESIDE: &[&str] = &["fuzz", "benches"];
 
 /// The root of the source tree: the folder above `xtask/`.

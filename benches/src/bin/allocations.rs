@@ -70,7 +70,7 @@ fn livetrail(runtime: &Runtime) -> anyhow::Result<impl FnMut(u64) + use<>> {
     let mut publication = runtime.block_on(engine.publish(attempt))?;
     let payload = payload();
     Ok(move |number: u64| {
-        // The engine lives as long as its publisher.
+        // The engine exists as long as its publisher.
         let _engine = &engine;
         let flags = if number.is_multiple_of(GOP_FRAMES) {
             FrameFlags::KEYFRAME

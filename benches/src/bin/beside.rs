@@ -1,5 +1,5 @@
 //! Our server with a stream that plays, permanent and short-lived viewers, without sinks and with
-//! all of them, in turns and in one run.
+//! all of them, alternately in one run.
 
 use std::path::{Path, PathBuf};
 

@@ -281,7 +281,7 @@ fn arrived(deliveries: u64) -> bool {
     true
 }
 
-/// What a viewer does with a frame: looks at its payload and counts it.
+/// The work of a viewer on a frame: it reads the payload and counts the frame.
 fn take(payload: &Bytes, published: i64) {
     std::hint::black_box(payload.len());
     bench::delivered(published.unsigned_abs());
@@ -347,7 +347,7 @@ fn livetrail(
     }
     let payload = payload();
     Ok(Box::new(move |number| {
-        // The engine lives as long as its publisher.
+        // The engine exists as long as its publisher.
         let _engine = &engine;
         for publication in &mut publications {
             let (now, key) = properties(number);

@@ -121,7 +121,7 @@ fn bursts(way: &dyn Offer, producers: u64, measure: impl Fn() -> f64) -> f64 {
             sleep(Duration::from_millis(1));
         }
     }
-    // Nothing may have been left out: that would not be the same work.
+    // No offer may have been skipped: otherwise the work would not be the same.
     let wanted = BURSTS as u64 * producers * u64::from(BURST);
     assert_eq!(
         (way.taken(), way.dropped()),

@@ -123,7 +123,7 @@ fn profile(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What `perf script` says of the measured time.
+/// The output of `perf script` for the measured time.
 fn sample(kind: &Kind, program: &Path, options: &Options) -> Result<String> {
     let clip = clip::at_hand()?;
     let plan = Plan {

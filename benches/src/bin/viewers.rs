@@ -1,5 +1,5 @@
-//! Processor time per viewer of our server and of others, with viewers by the thousand, in turns
-//! and in one run.
+//! Processor time per viewer of our server and of others, with thousands of viewers, alternately in
+//! one run.
 //!
 //! `viewers load URL` is the load client alone, for any RTMP or HTTP-FLV server.
 

@@ -38,7 +38,7 @@ pub struct Sustained {
     pub peak_kib: u64,
     /// Processors used.
     pub processors: f64,
-    /// The most entries that were durable and not yet under a published checkpoint.
+    /// The maximum number of entries that were durable and not yet under a published checkpoint.
     pub unsealed: u64,
 }
 

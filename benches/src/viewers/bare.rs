@@ -86,7 +86,7 @@ fn send(
         .map(IoSlice::new)
         .collect();
     let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
-    // Who does not take all of it at once is no viewer of this bench.
+    // A viewer that does not take all of it at once is not part of this benchmark.
     match ring {
         None => sockets.retain_mut(|socket| write_all(socket, &slices, bytes)),
         Some(ring) => {
@@ -102,7 +102,7 @@ fn send(
     Ok(())
 }
 
-/// The only word to a viewer that is no frame.
+/// The only message to a viewer that is not a frame.
 fn chunk_size() -> BytesMut {
     let message = Message {
         type_id: SET_CHUNK_SIZE,

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 
 use super::message::{Message, Payload};
 
-/// An FLV file's header and the size of the tag before the first.
+/// The header of an FLV file, and the field `PreviousTagSize` that follows it.
 const FILE_HEADER_BYTES: usize = 9 + 4;
 const TAG_HEADER_BYTES: usize = 11;
 const TAG_END_BYTES: usize = 4;
@@ -16,7 +16,7 @@ const MAX_LINES_BYTES: usize = 8 << 10;
 /// Of one connection.
 #[derive(Debug, Default)]
 pub struct Answer {
-    /// The head, or the line that says a chunk's size, as far as it has come.
+    /// The head, or the line with a chunk's size, as far as it has arrived.
     lines: Vec<u8>,
     coding: Option<Coding>,
     left_in_chunk: usize,

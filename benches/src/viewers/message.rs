@@ -1,4 +1,4 @@
-//! What the load client keeps of a message: enough to know it again, not the message.
+//! The part of a message that the load client keeps: enough to recognise the message.
 
 /// Bytes of a message that are kept as they are.
 pub const HEAD_BYTES: usize = 4;

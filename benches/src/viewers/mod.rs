@@ -1,4 +1,4 @@
-//! Viewers by the thousand: a load client for RTMP and HTTP-FLV, the measured servers, and their
+//! Thousands of viewers: a load client for RTMP and HTTP-FLV, the measured servers, and their
 //! costs.
 
 pub mod bare;
@@ -39,7 +39,7 @@ pub fn raise_open_files() -> u64 {
 /// The kernel's clock in `/proc/PID/stat`, on every Linux that we know.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What `/proc/PID/stat` says of a process.
+/// The contents of `/proc/PID/stat` for a process.
 struct Stat {
     parent: u32,
     /// Processor time of all its threads, also of those that have ended.

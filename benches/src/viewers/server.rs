@@ -121,7 +121,7 @@ pub struct Server {
     output: Option<JoinHandle<std::io::Result<u64>>>,
 }
 
-/// What a server of ours has left when it ended.
+/// The trail of one of our servers after its end.
 #[derive(Debug, Clone)]
 pub struct Ended {
     /// The trail's name.
@@ -434,7 +434,7 @@ impl Usage {
         Ok(usage)
     }
 
-    /// Processor time since `before` of the threads whose name this says yes to, in seconds.
+    /// Processor time since `before` of the threads whose name this function accepts, in seconds.
     pub fn of_threads(&self, before: &Self, named: impl Fn(&str) -> bool) -> f64 {
         let mut seconds = 0.0;
         for (id, ns) in &self.cpu_ns {

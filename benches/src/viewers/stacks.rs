@@ -87,7 +87,7 @@ struct Node {
 
 const WIDTH: f64 = 1_200.0;
 const ROW: f64 = 16.0;
-/// Narrower frames are left out.
+/// Narrower frames are skipped.
 const LEAST: f64 = 2.5;
 /// Of a letter, about.
 const LETTER: f64 = 6.4;

@@ -14,7 +14,7 @@ use mio::net::TcpStream;
 use super::{flv, load::Shared, message::Message, rtmp};
 use crate::nanos;
 
-/// Acknowledged at least so often, whatever window the server asks for.
+/// Acknowledged at least this often, whatever window the server asks for.
 const ACKNOWLEDGE_BYTES: u32 = 1 << 20;
 const ACKNOWLEDGEMENT: u8 = 3;
 
@@ -31,14 +31,14 @@ pub(super) enum Target {
     Raw,
 }
 
-/// What a viewer tells about itself.
+/// The figures that a viewer reports about itself.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counts {
     pub(super) frames: u64,
     pub(super) bytes: u64,
     /// Frames that were the ones published, in their order.
     pub(super) same: u64,
-    /// How often it was another one: the viewer goes on from the next keyframe.
+    /// How often it was another one: the viewer continues from the next keyframe.
     pub(super) gaps: u64,
 }
 

@@ -169,7 +169,7 @@ impl<F: Format> Deliver<Socket<F>> for Sender {
             return;
         }
         let touch = |socket: &Socket<F>| {
-            // The only memory that a write reads outside of the shard.
+            // The only memory that a write reads outside the shard.
             black_box(sys::handle(&socket.stream));
         };
         viewers.for_each_touched(touch, |_, socket| {

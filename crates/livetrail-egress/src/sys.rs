@@ -1,4 +1,4 @@
-//! What operating systems do differently with a socket, in one place.
+//! The differences between operating systems in the use of sockets, in one place.
 //!
 //! | | Unix | Windows |
 //! |---|---|---|

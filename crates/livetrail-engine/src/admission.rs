@@ -431,8 +431,8 @@ impl Inner {
         }
     }
 
-    /// Registers a publisher and reports its start; `None` if credentials were revoked since
-    /// `revocations`.
+    /// Registers a publisher and reports its start. Returns `None` if credentials were revoked
+    /// since `revocations`.
     fn start_publish(
         self: &Arc<Self>,
         pending: &Pending<'_>,
@@ -466,7 +466,7 @@ impl Inner {
         Some(Ok(core))
     }
 
-    /// Registers a viewer and reports its start; `None` if credentials were revoked since
+    /// Registers a viewer and reports its start. Returns `None` if credentials were revoked since
     /// `revocations`.
     fn start_play(
         self: &Arc<Self>,
@@ -635,7 +635,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes a ticket, and makes sure that the engine's thread runs; `None` if the engine stops.
+    /// Makes a ticket, and makes sure that the engine's thread runs. Returns `None` if the engine
+    /// stops.
     fn hold(
         self: &Arc<Self>,
         purpose: Purpose,

@@ -9,10 +9,10 @@ use crate::{
     identity::{SessionId, StreamKey},
 };
 
-/// The maximum bytes of a user agent that are recorded.
+/// The maximum number of bytes of a user agent that are recorded.
 pub(crate) const MAX_USER_AGENT_BYTES: usize = 255;
 
-/// The maximum bytes of a user agent that are searched for secrets before it is cut.
+/// The maximum number of bytes of a user agent that are searched for secrets before it is cut.
 const MAX_SEARCHED_BYTES: usize = 4_096;
 
 /// A text that must never be shown. `Debug` hides it.

@@ -92,16 +92,16 @@ impl AppSettings {
         self.gop_cache_frames > 0 && self.gop_cache_bytes > 0
     }
 
-    /// The maximum frames of all kinds in a kept GOP: each video frame comes with up to three
-    /// frames of sound and data, as far as the ring has space for them.
+    /// The maximum number of frames of all kinds in a kept GOP: each video frame comes with up to
+    /// three frames of sound and data, as far as the ring has space for them.
     pub(crate) fn gop_ring_frames(&self) -> usize {
         let room = MAX_RING_FRAMES.saturating_sub(self.lag_ring_frames());
         let all = self.gop_cache_frames.saturating_mul(FRAMES_PER_PICTURE);
         all.min(room).max(self.gop_cache_frames)
     }
 
-    /// The maximum payload bytes in a stream's ring: the GOP, and the same amount for readers that
-    /// lag.
+    /// The maximum number of payload bytes in a stream's ring: the GOP, and the same amount for
+    /// readers that lag.
     pub(crate) fn ring_bytes(&self) -> usize {
         match self.gop_cache_bytes {
             0 => DEFAULT_GOP_BYTES,
@@ -129,9 +129,9 @@ impl AppSpec {
         self
     }
 
-    /// Sets the maximum payload bytes of a GOP that are kept for late joiners (16 MiB). A stream's
-    /// ring holds at most twice as much. 0 keeps no GOP; the ring then holds up to 16 MiB for
-    /// viewers that lag.
+    /// Sets the maximum number of payload bytes of a GOP that are kept for late joiners (16 MiB). A
+    /// stream's ring holds at most twice as much. 0 keeps no GOP; the ring then holds up to 16 MiB
+    /// for viewers that lag.
     #[must_use]
     pub fn gop_cache_bytes(mut self, bytes: usize) -> Self {
         self.settings.gop_cache_bytes = bytes;
@@ -186,7 +186,7 @@ impl AppSpec {
         self
     }
 
-    /// Sets the maximum publishers at once in this application (0). 0 means
+    /// Sets the maximum number of publishers at once in this application (0). 0 means
     /// [`Limits::max_publishers_per_application`](crate::Limits::max_publishers_per_application).
     #[must_use]
     pub fn max_publishers(mut self, n: usize) -> Self {

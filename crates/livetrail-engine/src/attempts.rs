@@ -200,7 +200,7 @@ pub(crate) enum Pace {
     Go,
     /// After this time.
     Wait(Duration),
-    /// Not now: it would take longer than this.
+    /// Not at this time: the wait would be longer than this.
     Refuse(Duration),
 }
 
@@ -533,8 +533,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(6))]
 
-        /// Churn from any number of addresses: in the long run there are at most as many short
-        /// sessions as the rate allows.
+        /// Short sessions come from any number of addresses. In the long run, no more of them are
+        /// admitted than the rate allows.
         #[test]
         fn churn_is_bounded_by_the_rate(
             addresses in 1..5_000u32,

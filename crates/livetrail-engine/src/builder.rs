@@ -32,27 +32,28 @@ const EVENT_BACKLOG: usize = 1_024;
 /// Limits that can be changed while the engine runs. The values in parentheses are the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The maximum publishers at once (1,000).
+    /// The maximum number of publishers at once (1,000).
     pub max_publishers: usize,
-    /// The maximum publishers at once from one address, IPv6 by /64 (256); 0 is no limit.
+    /// The maximum number of publishers at once from one address, IPv6 by /64 (256); 0 is no limit.
     pub max_publishers_per_address: usize,
-    /// The maximum publishers at once with one principal: one key, or one subject of tokens (0); 0
-    /// is no limit.
+    /// The maximum number of publishers at once with one principal: one key, or one subject of
+    /// tokens (0); 0 is no limit.
     pub max_publishers_per_principal: usize,
-    /// The maximum publishers at once in one application (0), unless [`AppSpec::max_publishers`]
-    /// sets it; 0 is no limit.
+    /// The maximum number of publishers at once in one application (0), unless
+    /// [`AppSpec::max_publishers`] sets it; 0 is no limit.
     pub max_publishers_per_application: usize,
-    /// The maximum sessions at once from one address, publishers and viewers, IPv6 by /64 (0); 0 is
-    /// no limit.
+    /// The maximum number of sessions at once from one address, publishers and viewers, IPv6 by /64
+    /// (0); 0 is no limit.
     pub max_sessions_per_address: usize,
-    /// The maximum viewers of one stream at once (100,000).
+    /// The maximum number of viewers of one stream at once (100,000).
     pub max_subscribers_per_stream: usize,
-    /// The maximum viewers that wait for a publisher at once, in all applications with
+    /// The maximum number of viewers that wait for a publisher at once, in all applications with
     /// [`AppSpec::wait_for_publisher`] (1,000).
     pub max_waiting_viewers: usize,
-    /// The maximum bytes that all streams together keep for their viewers (2 GiB). Beyond it,
-    /// publishers are refused (`memory_limit`), streams that keep more than an equal share drop
-    /// their oldest frames, and the others do not grow. Each stream may still keep 1 MiB.
+    /// The maximum number of bytes that all streams together keep for their viewers (2 GiB). Above
+    /// this limit, publishers are refused (`memory_limit`), streams that keep more than an equal
+    /// share drop their oldest frames, and the others do not grow. Each stream may still keep 1
+    /// MiB.
     pub stream_memory: u64,
     /// A stream without a frame for this long is reaped (30 s); zero means never.
     pub idle_timeout: Duration,
@@ -156,14 +157,14 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the maximum publishers at once.
+    /// Sets the maximum number of publishers at once.
     #[must_use]
     pub fn max_publishers(mut self, n: usize) -> Self {
         self.limits.max_publishers = n;
         self
     }
 
-    /// Sets the maximum viewers of one stream at once.
+    /// Sets the maximum number of viewers of one stream at once.
     #[must_use]
     pub fn max_subscribers_per_stream(mut self, n: usize) -> Self {
         self.limits.max_subscribers_per_stream = n;
@@ -191,7 +192,7 @@ impl EngineBuilder {
         self.clock.clone()
     }
 
-    /// Sets the maximum bytes that all streams together keep for their viewers; see
+    /// Sets the maximum number of bytes that all streams together keep for their viewers; see
     /// [`Limits::stream_memory`].
     #[must_use]
     pub fn stream_memory(mut self, bytes: u64) -> Self {

@@ -332,7 +332,7 @@ impl Engine {
     }
 
     /// Removes an application: from now on its attempts are refused (`app_not_found`). Existing
-    /// sessions go on. Returns whether there was one.
+    /// sessions continue. Returns whether there was one.
     pub fn remove_application(&self, name: &AppName) -> bool {
         let before = self.inner.apps.rcu(|apps| {
             let mut apps = Apps::clone(apps);

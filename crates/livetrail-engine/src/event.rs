@@ -273,7 +273,8 @@ pub struct SessionContext {
     pub peer: Option<SocketAddr>,
     /// The name of the client's program: at most 255 bytes, no control characters.
     pub user_agent: Option<Arc<str>>,
-    /// The principal, from the configuration or the token; `None` if there was no authentication.
+    /// The principal, from the configuration or the token, or `None` if there was no
+    /// authentication.
     pub principal: Option<Arc<str>>,
 }
 

@@ -50,7 +50,7 @@ fn start(engine: &Arc<Inner>) {
         });
     if let Err(error) = spawned {
         // The closure is gone, and with it `Running`: the next session or ticket tries again.
-        tracing::error!(%error, "cannot start the engine's thread; deadlines and timeouts do not hold until it starts");
+        tracing::error!(%error, "cannot start the engine's thread; deadlines and timeouts have no effect until it starts");
     }
 }
 
@@ -84,7 +84,7 @@ fn run(wakeup: &Wakeup, engine: &Weak<Inner>) {
     }
 }
 
-/// How long there is no work; `None` if there is nothing to watch.
+/// How long there is no work, or `None` if there is nothing to watch.
 fn time_to_sleep(engine: &Inner, swept: Duration) -> Option<Duration> {
     let nothing_there = || engine.timers.is_empty() && engine.registry().is_empty();
     if engine.wakeup.is_idle(nothing_there) {

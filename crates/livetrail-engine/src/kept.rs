@@ -62,7 +62,7 @@ impl KeptStreams {
             .sum()
     }
 
-    /// Keeps a stream that was never published; `false` if there are too many.
+    /// Keeps a stream that was never published. Returns `false` if there are too many.
     pub(crate) fn wait(&mut self, key: &StreamKey, stream: &Arc<Stream>, until: Duration) -> bool {
         if self.streams.len() >= MAX_UNPUBLISHED {
             return false;

@@ -20,7 +20,7 @@ use crate::lifecycle::SessionCore;
 /// The minimum time between two requests to a publisher.
 const INTERVAL_US: u64 = 500_000;
 
-/// What a stream knows about wishes for a keyframe. Its size does not depend on how many there are.
+/// The requests for a keyframe of one stream. The size does not depend on their number.
 #[derive(Default)]
 pub(crate) struct Keyframes {
     /// A reader wants one, none has come since, and the publisher was not asked for it yet.
@@ -33,7 +33,7 @@ pub(crate) struct Keyframes {
 }
 
 impl Keyframes {
-    /// A reader cannot go on without a keyframe.
+    /// A reader cannot continue without a keyframe.
     pub(crate) fn want(&self, now_us: u64) {
         self.wanted.store(true, Release);
         self.ask_if_due(now_us);
@@ -77,9 +77,9 @@ impl Keyframes {
 /// [`Publication::keyframe_requests`](crate::Publication::keyframe_requests).
 ///
 /// A gateway passes them on if its protocol can (RTCP PLI in WebRTC), and ignores them otherwise,
-/// as RTMP must. All wishes since the last keyframe are one request, and there are at most two
-/// requests a second for a stream. A wish that comes too early for that is passed on with a later
-/// frame, unless a keyframe comes first.
+/// as RTMP must. All requests of viewers since the last keyframe become one request to the
+/// publisher, and there are at most two requests a second for a stream. A wish that comes too early
+/// for that is passed on with a later frame, unless a keyframe comes first.
 ///
 /// ```
 /// use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, StreamKey};
@@ -107,7 +107,8 @@ impl KeyframeRequests {
         Self { core }
     }
 
-    /// Waits for the next request; `false` if the session has ended. Cancel safe. Needs no runtime.
+    /// Waits for the next request. Returns `false` if the session has ended. Cancel safe. Needs no
+    /// runtime.
     pub async fn next(&mut self) -> bool {
         let keyframes = &self.core.stream.keyframes;
         let mut ended = pin!(self.core.wait_for_end());

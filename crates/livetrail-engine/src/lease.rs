@@ -1,4 +1,4 @@
-//! How long a viewing lives without a call from the gateway that serves it.
+//! How long a viewing continues without a call from the gateway that serves it.
 //!
 //! Renewal and expiry exclude each other: a renewed lease does not expire before its new time, and
 //! an expired lease is never renewed. `tests/models/thread.rs` checks this in every order of steps.

@@ -2,7 +2,7 @@
 //! observers.
 //!
 //! It knows no sockets, no protocols and no audit trail. Gateways bring frames and take them away.
-//! A program that wants to know what happens installs an [`Observer`].
+//! A program that needs to know what happens installs an [`Observer`].
 //!
 //! ```
 //! use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, StreamKey};

@@ -1,9 +1,9 @@
 //! The engine's state of a session, and the order of its events.
 //!
 //! **Events of a session** are reported one after another, and none after the last. The thread that
-//! finds the session's outbox free reports; any other thread leaves its event there and goes on. So
-//! no thread waits for an observer that another thread is in, and an observer may end any session:
-//! while a thread reports, it defers its events of other sessions until it is done.
+//! finds the session's outbox free reports; any other thread leaves its event there and continues.
+//! So no thread waits for an observer that another thread is in, and an observer may end any
+//! session: while a thread reports, it defers its events of other sessions until it is done.
 //!
 //! **An end** is decided, reported, unregistered, and then visible to the session's owner, in this
 //! order: a host that learns that a publisher has ended can publish again at once.

@@ -44,7 +44,7 @@ impl EndSignal {
         self.core.wait_for_end().await
     }
 
-    /// Why it ended; `None` while it lives.
+    /// The reason why it ended, or `None` while it runs.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.core.end_reason()
@@ -214,7 +214,7 @@ impl Publication {
         self.handle.end_with(reason, detail);
     }
 
-    /// Why it ended; `None` while it lives.
+    /// The reason why it ended, or `None` while it runs.
     #[must_use]
     pub fn end_reason(&self) -> Option<Reason> {
         self.handle.end_reason()
@@ -277,7 +277,7 @@ impl Playback {
         self.core().progress.move_to(self.cursor.position());
     }
 
-    /// The next frame; `None` if the session has ended ([`end_reason`](Self::end_reason) returns
+    /// The next frame, or `None` if the session has ended ([`end_reason`](Self::end_reason) returns
     /// the reason). Cancel safe. Needs no runtime.
     pub async fn next(&mut self) -> Option<Arc<SharedFrame>> {
         poll_fn(|cx| self.poll_next(cx)).await
@@ -384,7 +384,7 @@ impl Playback {
         self.viewing.handle.end_with(reason, detail);
     }
 
-    /// Why it ended; `None` while it lives.
+    /// The reason why it ended, or `None` while it runs.
     #[must_use]
     pub fn end_reason(&self) -> Option<Reason> {
         self.viewing.end_reason()

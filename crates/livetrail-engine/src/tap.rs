@@ -70,7 +70,7 @@ impl Tap {
         }
     }
 
-    /// The next frame; `None` if the stream has ended. Cancel safe.
+    /// The next frame, or `None` if the stream has ended. Cancel safe.
     pub async fn next(&mut self) -> Option<Arc<SharedFrame>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }

@@ -105,8 +105,8 @@ impl Timers {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a ticket that expires at both of these times; `None` if the engine has stopped and
-    /// accepts no more tickets.
+    /// Adds a ticket that expires at both of these times. Returns `None` if the engine has stopped
+    /// and accepts no more tickets.
     pub(crate) fn add(
         &self,
         purpose: Purpose,

@@ -151,7 +151,7 @@ impl Viewing {
         self.handle.end_with(reason, detail);
     }
 
-    /// Why it ended; `None` while it lives.
+    /// The reason why it ended, or `None` while it runs.
     #[must_use]
     pub fn end_reason(&self) -> Option<Reason> {
         self.handle.end_reason()

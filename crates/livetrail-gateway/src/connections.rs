@@ -39,7 +39,7 @@ pub struct ConnectionLimits {
     /// one network of 64 bits); 0 is no limit. Eight times as many may wait, each for at most a
     /// second, so that an audience behind one address can arrive at once.
     pub max_connections_per_ip: usize,
-    /// Connections beyond both limits, for requests that are not sessions; 0 is no reserve.
+    /// Connections beyond both limits, for requests that are not sessions; 0 means no reserve.
     pub reserve: usize,
 }
 
@@ -277,8 +277,8 @@ impl Connections {
 }
 
 impl Opened {
-    /// Waits until a slot counts among those of its address, for at most a second; then goes on in
-    /// reserve. `None` if the connection must be closed.
+    /// Waits until a slot counts among those of its address, for at most a second; then continues
+    /// in reserve. `None` if the connection must be closed.
     pub(crate) async fn turn(self) -> Option<Self> {
         match self {
             Self::Slot(mut slot) => {
@@ -294,7 +294,7 @@ impl Opened {
 
 impl Slot {
     /// Waits until the connection counts among those of its address, for at most a second. False if
-    /// the wait timed out: the connection must be closed, or go on [in
+    /// the wait timed out: the connection must be closed, or continue [in
     /// reserve](Self::into_reserve).
     pub async fn turn(&mut self) -> bool {
         if matches!(self.turn, Turn::Taken { .. }) {
@@ -319,7 +319,7 @@ impl Slot {
         self.turn = Turn::None;
     }
 
-    /// Notes that its session has ended and the connection goes on: it counts again. False if its
+    /// Notes that its session has ended and the connection continues: it counts again. False if its
     /// address has too many.
     #[must_use]
     pub fn idle(&mut self) -> bool {

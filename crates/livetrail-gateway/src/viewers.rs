@@ -174,7 +174,7 @@ impl<F: Format> ConnectedViewer<F> {
         self.handle.is_full()
     }
 
-    /// Takes the socket back from the threads. The session goes on, unless it has ended.
+    /// Takes the socket back from the threads. The session continues, unless it has ended.
     pub async fn leave(self) -> LeftViewer {
         let left = self.handle.detach().await;
         let playback = match left.playback {

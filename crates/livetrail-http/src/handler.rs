@@ -23,8 +23,8 @@ use crate::{
 
 /// The protocol's name in attempts, and thus in records.
 const PROTOCOL: &str = "http-flv";
-/// The maximum bytes of headers that a page's preflight may list. A longer list gets the headers
-/// that a player needs.
+/// The maximum number of bytes of headers that a page's preflight may list. A longer list gets the
+/// headers that a player needs.
 const MAX_ASKED_HEADERS_BYTES: usize = 1_024;
 
 #[derive(Clone)]

@@ -131,7 +131,7 @@ impl Database {
         })
     }
 
-    /// The extent of the index; `None` when it is empty.
+    /// The extent of the index, or `None` when it is empty.
     pub(crate) fn about(&self) -> Result<Option<About>, IndexError> {
         self.run(about)?.transpose()
     }

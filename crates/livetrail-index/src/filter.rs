@@ -141,7 +141,7 @@ impl Filter {
     }
 }
 
-/// The keys of a session with this beginning or end; `None` when the index cannot help.
+/// The keys of a session with this beginning or end, or `None` when the index cannot help.
 fn session_keys(part: &str) -> Option<Vec<Key>> {
     if part.len() < SESSION_CHARS || !part.is_ascii() {
         return None;

@@ -43,7 +43,7 @@ Usage: append DIR [COUNT] [PAUSE_US]
   PAUSE_US    microseconds between two of them [default: 0]
   -h, --help  Print this";
 
-/// The most entries that may be appended and not yet known to be durable.
+/// The maximum number of entries that may be appended and not yet known to be durable.
 const AHEAD: u64 = 10_000;
 
 struct Say;

@@ -36,8 +36,8 @@ const NAL_PPS: u8 = 8;
 const NAL_DELIMITER: u8 = 9;
 const NAL_FILLER: u8 = 12;
 
-/// The most parameter sets of each kind that an access unit may have: a decoder configuration
-/// counts the sequence parameter sets in five bits.
+/// The maximum number of parameter sets of each kind that an access unit may have: a decoder
+/// configuration counts the sequence parameter sets in five bits.
 const MAX_SETS: usize = 31;
 
 /// The NAL units between start codes, without the zeros around them. Bytes before the first start
@@ -163,7 +163,7 @@ impl H264Input {
     ///
     /// # Errors
     /// Pictures without a configuration; parameter sets that are invalid, or more than 31 of a
-    /// kind. The input may go on with the next access unit.
+    /// kind. The input may continue with the next access unit.
     pub fn frames(
         &mut self,
         access_unit: &[u8],
@@ -285,7 +285,7 @@ mod tests {
             [0, 0, 0, 1, 0x65, 7, 8, 0, 0, 0, 1, 0x65, 9]
         );
         assert_eq!(units(&parameter_sets(RECORD).unwrap()), [SPS, PPS]);
-        // The same parameter sets again are no new configuration.
+        // The same parameter sets again are not a new configuration.
         assert_eq!(input.frames(&unit, 80, 120).unwrap().len(), 1);
         let delta = input.frames(&[0, 0, 1, 0x41, 5], 120, 120).unwrap();
         assert!(delta.len() == 1 && !delta[0].is_keyframe());

@@ -1,8 +1,8 @@
-//! Why a session ended or an attempt was refused: one list for the engine, the record and all that
-//! read either.
+//! Why a session ended or an attempt was refused: one list for the engine, the records, and all
+//! readers of both.
 //!
-//! A host adds reasons of its own with [`Reason::host`]. They travel as the others do: to the
-//! client, to observers, and into the trail.
+//! A host adds reasons of its own with [`Reason::host`]. Like the others, they reach the client,
+//! the observers and the trail.
 //!
 //! ```
 //! use livetrail_reason::Reason;
@@ -31,7 +31,7 @@ pub struct ReasonRow {
 /// The label of a reason that is not in the table: a host's own, or one of a later version.
 /// Cloning costs one reference count.
 #[derive(Clone, PartialEq, Eq, Hash)]
-// It is boxed twice, so that a reason has only one word for it.
+// It is boxed twice, so that it takes only one machine word of a reason.
 pub struct OtherReason(Arc<Box<str>>);
 
 impl OtherReason {
@@ -41,7 +41,7 @@ impl OtherReason {
         &self.0
     }
 
-    /// Whether it keeps the rule for labels: see [`Reason::host`].
+    /// Whether the label follows the rule: see [`Reason::host`].
     #[must_use]
     pub fn is_valid(&self) -> bool {
         is_valid_label(self.as_str())
@@ -54,7 +54,7 @@ impl fmt::Debug for OtherReason {
     }
 }
 
-/// A text cannot be a host's reason.
+/// The reason why a text cannot be a host's reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReasonError {
@@ -75,8 +75,8 @@ pub enum ReasonError {
     },
 }
 
-/// Makes from one table: the enum, its labels in both directions, the reasons that are failures,
-/// and [`Reason::TABLE`].
+/// Makes all of these from one table: the enum, its labels in both directions, the reasons that are
+/// failures, and [`Reason::TABLE`].
 macro_rules! reasons {
     ($($(#[doc = $description:literal])+ $variant:ident = $label:literal, $end:ident;)+) => {
         /// Why a session ended or an attempt was refused. The labels are stable: records, metrics
@@ -198,8 +198,8 @@ impl Reason {
     pub const MAX_LABEL_BYTES: usize = 64;
 
     /// A reason of a host, by a label of its own: 1 to 64 bytes of `a-z`, `0-9` and `_`, the first
-    /// a letter. Make a few once, at the start: counts are kept by label. A text that differs from
-    /// case to case is the detail of a reason.
+    /// a letter. Create a few reasons once, at the start, because metrics count by label. Text that
+    /// differs from case to case belongs in the detail of a reason.
     ///
     /// # Errors
     /// [`ReasonError`]: the label breaks the rule, or the table has it.

@@ -20,7 +20,7 @@ use crate::personal::Personal;
 use crate::reason::{Outcome, Reason};
 use crate::view::RecordView;
 
-/// Most bytes of the canonical form. An entry bundle has lengths of 16 bits.
+/// The maximum number of bytes of the canonical form. An entry bundle has lengths of 16 bits.
 pub const MAX_CANONICAL_BYTES: usize = 65_535;
 
 /// The largest integer in a record, 2^53 − 1. Every JSON reader represents integers up to it
@@ -584,7 +584,7 @@ fn nonce(field: &str, value: Json) -> Result<[u8; 16], RecordError> {
 }
 
 fn bad(field: &str, expected: &'static str) -> RecordError {
-    debug_assert!(field::is_known_field(field), "{field} belongs into extra");
+    debug_assert!(field::is_known_field(field), "{field} belongs in extra");
     RecordError::BadField {
         field: field.to_owned(),
         expected,

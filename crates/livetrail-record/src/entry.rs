@@ -17,7 +17,8 @@ use crate::personal::{
     MAX_OPENING_BYTES, MAX_VALUE_BYTES, Opening, Personal, name_token, session_of,
 };
 
-/// Most bytes of the JSON of a text in an opening, except `detail`. A longer one is cut.
+/// The maximum number of bytes of the JSON of a text in an opening, except `detail`. A longer one
+/// is cut.
 const MAX_TEXT_BYTES: usize = 8_192;
 
 /// Bytes of an opening that are not for the value of `detail`: five other texts, names, and

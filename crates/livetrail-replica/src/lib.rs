@@ -12,7 +12,7 @@
 //! - **Sealed only.** A sink gets only entries that a signed and published checkpoint covers,
 //!   together with the leaf hash of each.
 //! - **At least once on the wire, exactly once in effect.** After any error the replicator asks the
-//!   sink for its cursor, and goes on from there. A repeated range changes nothing. The exception
+//!   sink for its cursor, and continues from there. A repeated range changes nothing. The exception
 //!   is a destination that cannot report what it holds ([`Delivery`]).
 //! - **One history.** The same index with other bytes is a fork: the replicator raises an alarm,
 //!   and that sink stops. If a checkpoint has the log's own signature and the ledger contradicts

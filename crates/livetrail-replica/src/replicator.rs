@@ -40,7 +40,7 @@ pub type RecordEvent = Arc<dyn Fn(AuditRecord) + Send + Sync>;
 ///    fork. A cursor below the earlier one is reported: in the log, in the status, and on record.
 /// 3. It sends batches from there, one at a time, and reads the next one meanwhile. Each batch is
 ///    proven against the published checkpoint.
-/// 4. After any error it pauses as the error's class demands, and goes on with step 2: only the
+/// 4. After any error it pauses as the error's class demands, and continues with step 2: only the
 ///    sink knows whether a batch was committed. Without an error it repeats step 2 each
 ///    `recheck_interval`, and on request. It repeats step 1 until the sink has answered, and after
 ///    a fork.
@@ -594,7 +594,7 @@ fn later(from: Instant, span: Duration) -> Instant {
 
 /// Resolves when the replicator must close.
 async fn closed(closing: &mut watch::Receiver<Option<Instant>>) {
-    // An error means that nobody is left who could close it. The replicator goes on.
+    // An error means that nobody is left who could close it. The replicator continues.
     if closing.wait_for(Option::is_some).await.is_err() {
         std::future::pending::<()>().await;
     }

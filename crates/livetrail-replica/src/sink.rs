@@ -97,7 +97,7 @@ pub trait ReplicaSink: Send + Sync + 'static {
     /// incomplete answer must be an error. Notes that were offered before the error still count.
     ///
     /// The offered notes include hand-overs from key to key. A copy of the ledger from before a
-    /// change of keys knows no other signature by which it could learn that the log went on.
+    /// change of keys knows no other signature by which it could learn that the log continued.
     ///
     /// By default it offers the checkpoint and the hand-overs of [`cursor`](Self::cursor).
     ///

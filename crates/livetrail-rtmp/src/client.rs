@@ -163,7 +163,7 @@ pub struct RtmpPlayer {
 }
 
 impl RtmpPlayer {
-    /// The next frame; `None` if the publisher has ended the stream.
+    /// The next frame, or `None` if the publisher has ended the stream.
     ///
     /// # Errors
     /// [`Error::Ended`] if the server ended the session for another reason, [`Error::Closed`] if it

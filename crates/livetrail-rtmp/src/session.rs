@@ -134,7 +134,7 @@ enum Awaits {
     Handshake,
     /// `publish` or `play`.
     Command,
-    /// A paused player goes on.
+    /// A paused player continues.
     Unpause,
     /// The peer reads its output, while media flows.
     Progress,
@@ -441,7 +441,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The connection takes the viewer's socket back, and the session goes on.
+    /// The connection takes the viewer's socket back, and the session continues.
     async fn pause(&mut self) -> Result<(), End> {
         match std::mem::replace(&mut self.media, Media::None) {
             Media::Play(viewer) => {

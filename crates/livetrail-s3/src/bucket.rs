@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::request::{Method, Request};
 use crate::sign::percent_encode;
 
-/// The most keys in one listing.
+/// The maximum number of keys in one listing.
 pub const MAX_LISTED: u16 = 1_000;
 
 /// A server that speaks S3.

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
-/// The most bytes that a credentials file may have.
+/// The maximum number of bytes that a credentials file may have.
 pub const MAX_CREDENTIALS_BYTES: u64 = 1 << 20;
 
 /// A key with its secret. Neither the secret nor the token is ever shown.

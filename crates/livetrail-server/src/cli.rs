@@ -80,7 +80,7 @@ pub(crate) enum Trail {
     Prune(trail::keep::PruneArgs),
     Hold(trail::keep::HoldArgs),
     Review(trail::review::Args),
-    /// Confirm, on record, that this machine's clock is right, so that retention goes on.
+    /// Confirm, on record, that this machine's clock is right, so that retention continues.
     ///
     /// Retention waits when the wall clock is more than a day ahead of the trail: the clock is
     /// wrong, or the server was down for long. A synchronised clock or a witness ends the wait. If

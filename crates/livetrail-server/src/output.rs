@@ -137,8 +137,8 @@ const fn is_plain(c: char) -> bool {
 
 /// A character, or its escape if it is not visible.
 fn escaped(c: char) -> impl Iterator<Item = char> {
-    // The character stands after a letter, so that a combining mark has something to combine with
-    // and is not escaped.
+    // The character follows a letter, so that a combining mark has something to combine with and is
+    // not escaped.
     let pair = String::from_iter(['a', c]);
     let escaped: Vec<_> = pair.escape_debug().skip(1).collect();
     escaped.into_iter()

@@ -48,8 +48,8 @@ use crate::sys;
 
 const FIRST_LINE: &[u8] = b"livetrail-sink-cursor 1";
 
-/// The most bytes that are read from a cursor. A checkpoint with many cosignatures has some
-/// thousands.
+/// The maximum number of bytes that are read from a cursor. A checkpoint with many cosignatures has
+/// some thousands.
 const MAX_CURSOR_BYTES: u64 = 1 << 20;
 
 /// The longest origin in a file's name. The hash of a longer origin replaces it, because file

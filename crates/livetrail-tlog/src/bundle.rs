@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::tile::Bundle;
 
-/// The most bytes that an entry may have: its length is a 16-bit number.
+/// The maximum number of bytes that an entry may have: its length is a 16-bit number.
 pub const MAX_ENTRY_BYTES: usize = 65_535;
 
 /// Appends one entry to a bundle's bytes: `length u16 BE │ bytes`.

@@ -219,7 +219,7 @@ pub enum Error {
     #[error("the id of a key is eight hexadecimal digits")]
     KeyIdText,
     /// The id is not that of this name, type and key.
-    #[error("the key's text says id {written}, and its name and key have id {computed}")]
+    #[error("the key's text has id {written}, but its name and key give id {computed}")]
     KeyIdMismatch {
         /// The id in the text.
         written: KeyId,

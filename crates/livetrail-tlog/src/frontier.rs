@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::hash::{HASH_BYTES, Hash, node_hash};
 use crate::tree::TreeHead;
 
-/// The most hashes in a frontier: one for each bit of the size.
+/// The maximum number of hashes in a frontier: one for each bit of the size.
 pub const MAX_FRONTIER_HASHES: usize = 64;
 
 /// The roots of a tree's full subtrees, largest (leftmost) first: one for each 1 bit of its size.

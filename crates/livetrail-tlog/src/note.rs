@@ -6,13 +6,14 @@ use crate::error::Error;
 use crate::key::{KeyId, KeyName};
 use crate::text::{base64_decode, base64_encode, checked_utf8, no_control};
 
-/// The most signature lines in a note. (16 must be accepted.)
+/// The maximum number of signature lines in a note. (16 must be accepted.)
 pub const MAX_SIGNATURES: usize = 64;
 
-/// The most bytes in a signature line, not counting its LF. (8 KiB must be accepted.)
+/// The maximum number of bytes in a signature line, not counting its LF. (8 KiB must be accepted.)
 pub const MAX_SIGNATURE_LINE_BYTES: usize = 16 * 1024;
 
-/// The most bytes in a note: room for all its signature lines, and as much for the text.
+/// The maximum number of bytes in a note: room for all its signature lines, and as much for the
+/// text.
 pub const MAX_NOTE_BYTES: usize = 2 * 1024 * 1024;
 
 /// The prefix of a signature line: an em dash and a space.

@@ -10,8 +10,8 @@ use std::ops::Range;
 use crate::error::Error;
 use crate::hash::{Hash, node_hash, tree_root};
 
-/// The most hashes in any proof: one for each level of the largest tree, and one for the start of a
-/// consistency proof.
+/// The maximum number of hashes in any proof: one for each level of the largest tree, and one for
+/// the start of a consistency proof.
 pub const MAX_PROOF_HASHES: usize = 65;
 
 /// The hashes that prove that leaf `index` is in the tree over `leaves`, from the leaf's sibling up

@@ -8,7 +8,7 @@ use crate::text::{base64_decode, base64_encode, checked_utf8, decimal, next_line
 use crate::verified::{CheckpointVerifier, VerifiedCheckpoint};
 use crate::witness::{push_proof, split_proof};
 
-/// The most bytes of extra data.
+/// The maximum number of bytes of extra data.
 pub const MAX_EXTRA_BYTES: usize = 64 * 1024;
 
 /// The longest file: the largest note, the extra data, and room for the proof's lines.
@@ -109,7 +109,7 @@ impl ProofFile {
         self.extra.as_deref()
     }
 
-    /// Verifies the checkpoint, and that the entry with this leaf hash stands at the file's index.
+    /// Verifies the checkpoint, and that the entry with this leaf hash is at the file's index.
     ///
     /// # Errors
     /// Those of [`CheckpointVerifier::verify_note`] and of

@@ -58,7 +58,7 @@ impl<R: TileReader> TileTree<R> {
         range_root(0..self.head.size, &mut self.tiles())
     }
 
-    /// The hash of the leaf at `index`, and the proof that it stands there.
+    /// The hash of the leaf at `index`, and the proof that it is there.
     ///
     /// # Errors
     /// The reader's, [`Error::TileLength`], [`Error::IndexBeyondTree`], and

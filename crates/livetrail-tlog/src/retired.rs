@@ -13,7 +13,7 @@ use crate::note::{Note, Verifier};
 use crate::text::{decimal, shortened};
 use crate::tree::TreeHead;
 
-/// The most keys of a [`RetiredKey::lines`] text. A log has a few.
+/// The maximum number of keys of a [`RetiredKey::lines`] text. A log has a few.
 pub const MAX_RETIRED_KEYS: usize = 4096;
 
 /// A key that a log retired, and the tree under which it did so: its hand-over.

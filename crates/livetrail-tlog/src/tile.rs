@@ -50,8 +50,8 @@ impl Tile {
         })
     }
 
-    /// The tile at this position in a tree of `size` leaves, with its width there; `None` when the
-    /// tree has no part of it.
+    /// The tile at this position in a tree of `size` leaves, with its width there, or `None` when
+    /// the tree has no part of it.
     #[must_use]
     pub fn in_tree(level: u8, index: u64, size: u64) -> Option<Self> {
         let width = width_at(index, hashes_at(level, size));
@@ -162,7 +162,8 @@ impl Bundle {
         Ok(Self { index, width })
     }
 
-    /// The bundle at this index in a log of `size` entries; `None` when the log has no part of it.
+    /// The bundle at this index in a log of `size` entries, or `None` when the log has no part of
+    /// it.
     #[must_use]
     pub fn in_tree(index: u64, size: u64) -> Option<Self> {
         Self::new(index, width_at(index, size)).ok()
@@ -201,7 +202,7 @@ impl Bundle {
         width_at(self.index, size) >= self.width
     }
 
-    /// The index of its first entry; `None` when no log can have that many.
+    /// The index of its first entry, or `None` when no log can have that many.
     #[must_use]
     pub fn first_entry(self) -> Option<u64> {
         self.index.checked_mul(TILE_WIDTH_U64)

@@ -20,7 +20,7 @@ impl TreeHead {
         root: Hash::EMPTY_TREE,
     };
 
-    /// Checks that the leaf with this hash stands at `index` (RFC 6962 §2.1.1).
+    /// Checks that the leaf with this hash is at `index` (RFC 6962 §2.1.1).
     ///
     /// # Errors
     /// [`Error::IndexBeyondTree`], [`Error::ProofLength`], or [`Error::InclusionRoot`] when the

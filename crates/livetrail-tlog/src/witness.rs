@@ -8,7 +8,7 @@ use crate::hash::Hash;
 use crate::note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteSignature};
 use crate::text::{checked_utf8, decimal, next_line, shortened};
 
-/// The most hashes in a request's consistency proof.
+/// The maximum number of hashes in a request's consistency proof.
 pub const MAX_WITNESS_PROOF_HASHES: usize = 63;
 
 /// The content type of a 409's body.

@@ -5,7 +5,7 @@
 //! ahead if it is wrong, or if the server was down for long. Then trail time continues by itself
 //! and retention waits, until another source agrees with the wall clock in value:
 //!
-//! | source | says |
+//! | source | value |
 //! |---|---|
 //! | the kernel's clock, when `systemd-timesyncd` says that it is synchronised | its value, read past the C library |
 //! | a witness | the time in its cosignature of the trail |
@@ -138,7 +138,7 @@ pub fn trail_ms(trail: &Path, store: &SharedStore, witnesses: &[Witness]) -> Res
     match read.ahead {
         None => Ok(read.trail_ms),
         Some(ahead) => Err(anyhow::anyhow!(
-            "the clock is {} s ahead of the trail's time, and nothing agrees with it: look at `date`, and when it is right run `livetrail trail confirm-clock`",
+            "the clock is {} s ahead of the trail's time, and nothing agrees with it: check `date`, and if it is right run `livetrail trail confirm-clock`",
             ahead.as_secs()
         )
         .into()),

@@ -15,7 +15,7 @@ use livetrail_ledger::{
 
 use super::{Error, Settings, place};
 
-/// The data directory has personal data. Only its owner and group may read it.
+/// The data directory contains personal data. Only its owner and group may read it.
 const DATA_MODE: u32 = 0o750;
 
 /// Only the owner may read what is secret.

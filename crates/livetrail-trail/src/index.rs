@@ -111,5 +111,5 @@ fn step(
 
 fn log_error(error: &IndexError) {
     let error = chain(error);
-    tracing::warn!("the query index does not work, the trail does without it: {error}");
+    tracing::warn!("the query index does not work; the trail continues without it: {error}");
 }

@@ -96,7 +96,7 @@ fn change(settings: &Settings, role: KeyRole) -> anyhow::Result<Rotated> {
     }
     let mut seeds = [read_seed(&files[0])?, read_seed(&files[1])?];
     seeds[usize::from(role == KeyRole::Cosigner)] = read_seed(&next)
-        .with_context(|| format!("{} is left of an earlier try: remove it", next.display()))?;
+        .with_context(|| format!("{} is left from an earlier attempt: remove it", next.display()))?;
     let new = create::identity(old.origin(), &seeds)?;
     maintenance.record(key_rotated(&key_of(&new), &key_of(&old))?)?;
     maintenance.end()?;
@@ -279,13 +279,13 @@ pub(super) fn complete(
         let mut seeds = [read_seed(&files[0])?, read_seed(&files[1])?];
         seeds[usize::from(role == KeyRole::Cosigner)] = read_seed(&next).with_context(|| {
             format!(
-                "the key {key} was given up, and the change to the next one did not end: its secret must be in {}",
+                "the key {key} was given up, and the change to the next one is not finished: its secret must be in {}",
                 next.display()
             )
         })?;
         let new = create::identity(reader.origin(), &seeds)?;
         let size = hand_over(settings, store, identity(store, files)?, &new)?;
-        tracing::info!(size, "ended a change of keys that was interrupted");
+        tracing::info!(size, "finished a change of keys that was interrupted");
         settled.extend(settle(store, files)?);
     }
     Ok(settled)

@@ -156,7 +156,7 @@ impl TrailView {
         self.watch.trouble()
     }
 
-    /// When the process last verified its own trail with success, in seconds since 1970. 0 if not
+    /// When the process last verified its own trail successfully, in seconds since 1970. 0 if not
     /// since the start.
     #[must_use]
     pub fn verified_s(&self) -> u64 {
@@ -191,7 +191,7 @@ impl Trail {
     ///
     /// # Errors
     /// There is no trail, another server has opened it, its keys are missing or belong to another
-    /// trail, or it is damaged. Each error says what to do. Nothing has changed then.
+    /// trail, or it is damaged. Each error says what to do. In that case nothing was changed.
     pub fn open(settings: &Settings) -> Result<Self, Error> {
         Ok(Self::open_for(settings, true)?)
     }
@@ -464,7 +464,7 @@ impl Trail {
             tracing::warn!(
                 sink = sink.name,
                 records = sink.lag_records,
-                "the sink does not have the end of the trail yet; it gets it after the next start"
+                "the sink does not have the end of the trail yet; it receives the rest after the next start"
             );
         }
         Stopped { records, sealed }

@@ -5,9 +5,9 @@
 //!  CLI:  query, export, …  ─▶ notes ─▶ the running server, or the next start ──▶ Looks
 //! ```
 //!
-//! Reads are combined by action, name, what was asked and the hash of the filter. So nobody can
-//! fill the trail by reading it: there are at most 256 kinds, each has two records in a
-//! minute at most, and one record counts all others.
+//! Reads of one *kind* are combined: they have the same action, name, command and filter hash. So
+//! nobody can fill the trail by reading it: there are at most 256 kinds, each has at most two
+//! records per minute, and one record counts all others.
 
 pub mod notes;
 
@@ -25,16 +25,16 @@ use serde::{Deserialize, Serialize};
 
 use self::notes::{Done, Note};
 
-/// The protocol on record of what a user of the server's machine did.
+/// The protocol in records of what a user of the server's machine did.
 pub const LOCAL: &str = "cli";
 
 /// How long the reads of a kind are counted before a record reports the count.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The most kinds that are counted apart.
+/// The maximum number of kinds that are counted separately.
 const MOST_KINDS: usize = 256;
 
-/// The most bytes of a reviewer's note.
+/// The maximum number of bytes of a reviewer's note.
 pub const MOST_NOTE_BYTES: usize = 1_024;
 
 /// The kind that stands for all kinds beyond [`MOST_KINDS`].
@@ -68,7 +68,7 @@ pub struct Kind {
     pub by: Option<String>,
     /// The protocol on record.
     pub protocol: &'static str,
-    /// How, such as `query`.
+    /// How the entries were read, such as `query`.
     pub what: String,
     /// The hash of the filter, if there is one.
     pub filter: Option<String>,
@@ -130,7 +130,7 @@ struct Table {
 }
 
 impl Looks {
-    /// Counts a read of this moment, and records it if it is the first of its kind.
+    /// Counts a read that happens now, and records it if it is the first of its kind.
     pub fn now(&self, kind: Kind, entries: Option<(u64, u64)>, pipeline: &AuditPipeline) {
         let look = Look {
             ts_ms: self.clock.unix_ms(),
@@ -140,8 +140,8 @@ impl Looks {
         write(pipeline, self.look(kind, look, self.clock.monotonic()));
     }
 
-    /// Records the notes of local commands, and the counts that are due. At the end of a boot all
-    /// counts are.
+    /// Records the notes of local commands, and the counts that are due. At the end of a boot, all
+    /// counts are due.
     pub(crate) fn keep(&self, trail: &Path, pipeline: &AuditPipeline, is_last: bool) {
         let now = self.clock.monotonic();
         notes::take(trail, |waiting| {
@@ -210,12 +210,12 @@ impl Looks {
         Some(record)
     }
 
-    /// The records whose minute is over. A kind that nobody used in it is forgotten.
+    /// The records whose minute is over. A kind without reads in that minute is forgotten.
     fn due(&self, now: Duration) -> Vec<AuditRecord> {
         self.records(|tally| now >= tally.since.saturating_add(WINDOW), now)
     }
 
-    /// The records of all that is counted.
+    /// The records of all counts.
     fn flush(&self) -> Vec<AuditRecord> {
         self.records(|_| true, Duration::ZERO)
     }
@@ -278,7 +278,7 @@ fn write(pipeline: &AuditPipeline, records: impl IntoIterator<Item = AuditRecord
     for record in records {
         if let Err(error) = pipeline.record(record) {
             // The pipeline counts the records that it cannot take.
-            tracing::warn!(%error, "a read of the trail is not on record by itself");
+            tracing::warn!(%error, "a read of the trail has no record of its own");
         }
     }
 }
@@ -299,8 +299,8 @@ fn record(kind: &Kind, entries: Option<(u64, u64)>) -> AuditRecord {
     record
 }
 
-/// A person states that they reviewed these entries, both included. The record does not say yet who
-/// the person is.
+/// A person states that they reviewed these entries, both included. The record does not name the
+/// person yet.
 #[must_use]
 pub fn reviewed(entries: (u64, u64), note: String) -> AuditRecord {
     let mut record = AuditRecord::new(AuditAction::AdminReviewed, "")
@@ -322,7 +322,7 @@ fn set_range(record: &mut AuditRecord, (first, last): (u64, u64)) {
 fn set(record: &mut AuditRecord, name: &str, value: Value) {
     // This fails only for the name of a field of the table, or for a number of 2^53 or more.
     if let Err(error) = record.extra.insert(name, value) {
-        tracing::warn!(%error, "a field is missing on record");
+        tracing::warn!(%error, "a field is missing from the record");
     }
 }
 
@@ -376,7 +376,7 @@ mod tests {
             record.extra.get("last_index"),
             Some(&Value::Integer(10_254))
         );
-        // A quiet minute makes no record, and then the kind is new again.
+        // A minute without reads makes no record. After it, the kind counts as new.
         assert!(looks.due(S(121)).is_empty());
         assert!(
             looks

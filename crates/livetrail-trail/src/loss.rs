@@ -1,9 +1,9 @@
 //! Records that a stopped log did not take, and the note from which the next start reports them.
 //!
 //! A log that cannot write does not stop the server. From then on new records are offered and
-//! dropped. The note says so. It is next to the trail and not in it: `DATA/trail.loss`, 4,096 bytes
-//! that are allocated and opened before anything can fail. Thus writing it needs neither space nor
-//! another file. One call writes it, and its last line is a checksum.
+//! dropped. The note counts them. It is next to the trail and not in it: `DATA/trail.loss`, 4,096
+//! bytes that are allocated and opened before anything can fail. Thus writing it needs neither
+//! space nor another file. One call writes it, and its last line is a checksum.
 //!
 //! | `state` | written | the next start |
 //! |---|---|---|
@@ -47,7 +47,7 @@ use spare::Spare;
 /// The note's length in bytes. A longer text is cut.
 const NOTE_BYTES: usize = 4_096;
 
-/// Most bytes of the reason for which the log stopped.
+/// The maximum number of bytes of the reason for which the log stopped.
 const WHY_BYTES: usize = 512;
 
 /// This many batches that are not yet durable are counted separately. Any others are counted
@@ -185,7 +185,7 @@ impl LossNote {
             let _ = done.send(());
         });
         if begun.is_err() || answer.recv_timeout(timeout).is_err() {
-            tracing::error!("the note of what is not recorded was not written in time");
+            tracing::error!("the note of missing records was not written in time");
         }
     }
 
@@ -232,7 +232,7 @@ impl LossNote {
         } else if let Err(error) = self.spare.write(&text)
             && !is_on_disk
         {
-            tracing::error!("the note of what is not recorded cannot be kept in memory: {error}");
+            tracing::error!("cannot keep the note of missing records in memory: {error}");
         }
     }
 
@@ -248,7 +248,7 @@ impl LossNote {
         if let Err(error) = &written
             && !self.is_reported.swap(true, Ordering::Relaxed)
         {
-            tracing::error!("the note of what is not recorded cannot be written: {error}");
+            tracing::error!("cannot write the note of missing records: {error}");
         }
         written.is_ok()
     }

@@ -17,7 +17,7 @@ use super::{
 /// The disk may take this long for one step.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A trail that is open for an operator. Its methods wait for the disk, outside of a runtime.
+/// A trail that is open for an operator. Its methods wait for the disk, outside a runtime.
 pub struct Maintenance {
     trail: Trail,
     pipeline: AuditPipeline,
@@ -135,7 +135,7 @@ impl Maintenance {
             let report = pipeline.close().await;
             let sealed = trail.close(TIMEOUT).await;
             if !report.durable || !sealed {
-                bail!("it was done, but the end of it is not sealed: the next start of the server sees to that");
+                bail!("the operation was done, but its end is not sealed: the next start of the server seals it");
             }
             Ok(())
         });

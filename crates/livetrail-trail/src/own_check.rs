@@ -1,7 +1,7 @@
 //! The server verifies its own trail from time to time.
 //!
-//! The verifier shares no code with the writer. So this finds what a faulty disk or a stranger
-//! changed, without a person who asks. It reads the files as an auditor would, in one thread of
+//! The verifier shares no code with the writer. So this finds changes by a faulty disk or by a
+//! stranger, and nobody has to ask for it. It reads the files as an auditor would, in one thread of
 //! lowest priority. The keys are those of the running server: it does not replace an auditor, who
 //! brings their own.
 

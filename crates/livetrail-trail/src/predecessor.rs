@@ -38,10 +38,10 @@ impl Predecessor {
         let shown = file.display();
         let bytes = fs::read(file).with_context(|| format!("cannot read {shown}"))?;
         let parsed = Note::parse(&bytes).and_then(|note| Checkpoint::parse(note.text()));
-        let checkpoint = parsed.with_context(|| format!("{shown} is no signed checkpoint"))?;
+        let checkpoint = parsed.with_context(|| format!("{shown} is not a signed checkpoint"))?;
         if new_origin == Some(checkpoint.origin()) {
             bail!(
-                "{shown} is of the origin {}: a log that takes the place of another has an origin of its own",
+                "{shown} is of the origin {}: a log that replaces another one has an origin of its own",
                 checkpoint.origin()
             );
         }

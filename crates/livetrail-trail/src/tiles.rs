@@ -1,5 +1,5 @@
 //! Reads all full hash tiles once after each start, in the background. A missing or changed tile is
-//! reported within minutes, and not by the next auditor.
+//! reported within minutes, and not only by the next auditor.
 
 use std::{io, sync::Arc, thread::Builder, time::Duration};
 
@@ -32,7 +32,7 @@ pub(super) fn check(reader: Arc<Reader>, handle: Handle, watch: Arc<Watch>) -> i
             Ok(tiles) => tracing::debug!(tiles, "the hash tiles are whole"),
             Err(error @ (LedgerError::FileMissing { .. } | LedgerError::FileCorrupt { .. })) => {
                 watch.set_damaged();
-                tracing::error!("the trail is damaged, and goes on: {}", chain(&error));
+                tracing::error!("the trail is damaged; recording continues: {}", chain(&error));
             }
             Err(error) => tracing::warn!("the hash tiles cannot be checked: {}", chain(&error)),
         }

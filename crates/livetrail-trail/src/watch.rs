@@ -32,7 +32,7 @@ pub enum Trouble {
     Retrying,
     /// The disk has no room for records.
     DiskFull,
-    /// A hash tile is missing or changed. Recording goes on; proofs that need the tile do not.
+    /// A hash tile is missing or changed. Recording continues; proofs that need the tile do not.
     Damaged,
     /// The log stopped; only a restart can help.
     Stopped,
@@ -92,7 +92,7 @@ impl Watch {
         self.verification_failed.load(Ordering::Relaxed)
     }
 
-    /// When the server last verified its trail with success, in seconds since 1970. 0 if it has not
+    /// When the server last verified its trail successfully, in seconds since 1970. 0 if it has not
     /// since the start.
     pub(crate) fn verified_s(&self) -> u64 {
         self.verified_s.load(Ordering::Relaxed)
@@ -263,7 +263,7 @@ fn log_trouble(trouble: Trouble, status: &Status) {
                 .as_ref()
                 .map_or_else(String::new, |fatal| crate::chain(fatal.as_ref()));
             tracing::error!(
-                "the trail's log stopped, nothing is recorded any more until a restart: {why}"
+                "the trail's log stopped; nothing is recorded until a restart: {why}"
             );
         }
     }

@@ -61,7 +61,7 @@ fn log_event(event: &WitnessEvent) {
             tracing::info!(size, "{witness} cosigns the trail again");
         }
         WitnessEvent::Alarm { reason } => {
-            tracing::error!("the trail was stopped, nothing more is signed: {reason}");
+            tracing::error!("the trail was stopped; nothing more is signed: {reason}");
         }
         _ => {}
     }

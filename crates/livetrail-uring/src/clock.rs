@@ -1,4 +1,4 @@
-//! What the kernel says about its wall clock.
+//! The kernel's information about its wall clock.
 
 /// The state of the kernel's wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

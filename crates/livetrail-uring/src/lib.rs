@@ -54,7 +54,8 @@ pub use clock::{KernelClock, kernel_clock};
 pub use heap::return_freed_memory;
 pub use ring::Ring;
 
-/// The most sends that the kernel gets at once; more sends go to it in several batches.
+/// The maximum number of sends that the kernel gets at once; more sends go to it in several
+/// batches.
 ///
 /// A ring's memory is proportional: 64 bytes in the kernel per send and 32 per result, 28 KiB in
 /// all with its indices. Since 5.12 Linux counts this as the process's memory (and not towards its

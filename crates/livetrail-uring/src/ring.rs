@@ -257,7 +257,7 @@ impl Ring {
     }
 }
 
-/// While it lives, the kernel may hold addresses of memory that its owner would reuse after a
+/// While it exists, the kernel may hold addresses of memory that its owner would reuse after a
 /// panic.
 struct Lent;
 

@@ -1,4 +1,4 @@
-//! Checking the whole vault, and repairing it.
+//! Checks the whole vault, and repairs it.
 
 use std::collections::BTreeSet;
 
@@ -18,40 +18,40 @@ use crate::{
     vault::Vault,
 };
 
-/// Problems that a report lists; all are counted.
+/// A report lists at most this many problems, and counts all of them.
 const LISTED: usize = 1_000;
 
-/// Something that is not as it should be.
+/// A problem that a check finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// A row has a key and does not open. Its opening is lost. Repair erases it.
+    /// A row has a key but does not open. Its opening is lost. Repair erases it.
     Row {
         /// The segment.
         segment: u64,
         /// The row.
         row: u32,
     },
-    /// A slot has a key and no row belongs to it. Repair overwrites it.
+    /// A slot has a key, but no row belongs to it. Repair overwrites it.
     OrphanKey {
         /// The segment.
         segment: u64,
         /// The row.
         row: u32,
     },
-    /// A row has no key and was not overwritten. Repair overwrites it.
+    /// A row has no key, but was not overwritten. Repair overwrites it.
     OrphanRow {
         /// The segment.
         segment: u64,
         /// The row.
         row: u32,
     },
-    /// An index file is damaged. Repair makes it again.
+    /// An index file is damaged. Repair rebuilds it.
     Index {
         /// The segment.
         segment: u64,
     },
-    /// The tokens of the rows are not those of the index. Repair makes it again.
+    /// The tokens of the rows are not those of the index. Repair rebuilds the index.
     Tokens {
         /// The segment.
         segment: u64,
@@ -66,7 +66,8 @@ pub enum Problem {
         /// The session.
         session: SessionId,
     },
-    /// A run of erased sessions is damaged. Repair removes it: replay the erasures of the log.
+    /// A run of erased sessions is damaged. Repair removes it. Replay the erasures of the log
+    /// afterwards.
     Tombstones {
         /// The file.
         file: String,
@@ -92,7 +93,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Whether everything is as it should be.
+    /// Whether the check found no problem.
     #[must_use]
     pub const fn is_good(&self) -> bool {
         self.problem_count == 0
@@ -195,10 +196,10 @@ impl Vault {
         Ok(())
     }
 
-    /// Repairs what [`check`](Self::check) finds, as far as it can be: rows without keys and keys
-    /// without rows are overwritten, rows that do not open are erased, indexes are made again,
-    /// sessions that were erased are erased again. What is lost is lost: restore a back-up instead
-    /// if there is one. Returns what was found before, and the check after it.
+    /// Repairs what [`check`](Self::check) finds, as far as possible: rows without keys and keys
+    /// without rows are overwritten, rows that do not open are erased, indexes are rebuilt,
+    /// sessions that were erased are erased again. Lost data cannot be recovered: if there is a
+    /// back-up, restore it instead. Returns the check before the repair and the check after it.
     ///
     /// # Errors
     /// [`VaultError::Damaged`] when the header of a file of keys or rows is lost; errors of the
@@ -291,8 +292,8 @@ impl Vault {
 
     /// Copies the vault into an empty directory, which is created with mode 0700. The copy is
     /// consistent: nothing changes while this runs. It is durable when this returns. The key file
-    /// is not copied, whatever its name: keep its copy elsewhere. Neither are the keys of segments
-    /// of a write-ahead log, which must not outlive their destruction.
+    /// is not copied, whatever its name: keep a copy of it elsewhere. The keys of segments of a
+    /// write-ahead log are not copied either, because a copy would outlive their destruction.
     ///
     /// # Errors
     /// [`VaultError::Exists`] when the directory has files, or errors of the system.
@@ -311,7 +312,8 @@ impl Vault {
                 name: to.place(),
             });
         }
-        // The file that makes the directory a vault comes last: half a copy is not a vault.
+        // The file that makes the directory a vault is written last, so that half a copy is not a
+        // vault.
         let names = self.disk.names()?;
         for name in names.iter().filter(|name| disk::is_copied(name)) {
             let from = self.disk.open_to_read(name)?;

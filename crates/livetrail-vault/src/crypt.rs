@@ -1,4 +1,5 @@
-//! Sealing bytes: ChaCha20-Poly1305 under keys that seal once, XChaCha20-Poly1305 under others.
+//! Seals bytes: with ChaCha20-Poly1305 under keys that seal once, with XChaCha20-Poly1305 under
+//! others.
 
 use chacha20poly1305::{
     ChaCha20Poly1305, KeyInit as _, Nonce, XChaCha20Poly1305, XNonce, aead::AeadInOut as _,
@@ -15,7 +16,7 @@ pub(crate) const SEALED_EXTRA_BYTES: usize = 40;
 
 const NONCE_BYTES: usize = 24;
 
-/// Fills the array with randomness of the system.
+/// Fills the array with random bytes from the system.
 pub(crate) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, VaultError> {
     let mut bytes = Zeroizing::new([0; N]);
     fill(bytes.as_mut())?;
@@ -108,7 +109,8 @@ mod tests {
 
     #[test]
     fn the_cipher_is_that_of_rfc_8439() {
-        // Nothing else would open rows after an upgrade. The value is of another implementation.
+        // If these bytes changed, rows would no longer open after an upgrade. The value is from
+        // another implementation.
         let mut bytes = Vec::new();
         seal_once(&[0; 32], b"", &mut bytes).unwrap();
         let shown: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

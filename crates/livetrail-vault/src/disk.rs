@@ -6,7 +6,7 @@ use livetrail_ledger::{Access, File, Lock, SharedStore};
 
 use crate::error::VaultError;
 
-/// Names this directory as a vault, with its identifier.
+/// Marks this directory as a vault, and has its identifier.
 pub(crate) const VAULT: &str = "vault";
 /// Locked by the one process that has the vault open.
 pub(crate) const LOCK: &str = "lock";
@@ -38,7 +38,7 @@ pub(crate) fn tombstones(run: u64) -> String {
     format!("{run:016x}{TOMBSTONES}")
 }
 
-/// Whether the file belongs into a copy of the vault. [`VAULT`] does, too, and is written last.
+/// Whether the file belongs in a copy of the vault. [`VAULT`] does, too, and is written last.
 pub(crate) fn is_copied(name: &str) -> bool {
     let numbered = [KEYS, ROWS, INDEX, TOMBSTONES];
     [STATE, ERASING].contains(&name) || numbered.iter().any(|suffix| number(name, suffix).is_some())
@@ -79,7 +79,7 @@ impl Disk {
         })
     }
 
-    /// A whole small file; `None` when it does not exist.
+    /// A whole small file, or `None` when it does not exist.
     pub(crate) fn read(&self, path: &str) -> Result<Option<Vec<u8>>, VaultError> {
         match self.0.read(path) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -236,7 +236,7 @@ impl Open {
             .map_err(VaultError::io("measure", &self.path))
     }
 
-    /// Fills the buffer; a shorter file is damage.
+    /// Fills the buffer. A shorter file counts as damaged.
     pub(crate) fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VaultError> {
         let read = self
             .file

@@ -5,12 +5,12 @@
 //! 1. The caller puts the sessions on record: the log is the list of erasures. A crash here leaves
 //!    an erasure that the next start replays.
 //! 2. `erasing` is written with the sessions. From here on, every start finishes the erasure.
-//! 3. The sessions become tombstones: no later opening of them is taken.
+//! 3. The sessions become tombstones: later openings of them are refused.
 //! 4. In each segment: the keys are overwritten and synced; the rows are overwritten and synced;
-//!    the index is replaced by one without their tokens. A row without its key cannot be read, so a
-//!    crash in between leaves nothing readable of the rows before it. A key of which only a part was
-//!    overwritten looks like damage, and its row in the active segment cannot be looked up: the
-//!    start that finishes the erasure also erases the damaged rows of that segment.
+//!    the index is replaced by one without their tokens. A row without its key cannot be read, so
+//!    after a crash between these steps, the rows before it cannot be read. A key of which only a
+//!    part was overwritten looks like damage, and its row in the active segment cannot be looked
+//!    up. So the start that finishes the erasure also erases the damaged rows of that segment.
 //! 5. `erasing` is removed.
 
 use std::{
@@ -32,10 +32,10 @@ use crate::{
     vault::Vault,
 };
 
-/// Sessions that are erased at once.
+/// The number of sessions that are erased at a time.
 pub const ERASE_SESSIONS: usize = 65_536;
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Erasure {
@@ -49,12 +49,12 @@ pub struct Erasure {
     pub unknown: u64,
     /// Listed sessions that were erased before.
     pub already: u64,
-    /// Rows that cannot be read, so that nobody knows whether they were meant: see
+    /// Rows that cannot be read, so it is unknown whether the request selects them: see
     /// [`Vault::check`].
     pub damaged: u64,
 }
 
-/// Puts sessions on record before they are erased. An error means that nothing of these is erased.
+/// Puts sessions on record before they are erased. An error means that none of them is erased.
 pub type Record<'a> =
     dyn FnMut(&[SessionId]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + 'a;
 
@@ -62,9 +62,9 @@ impl Vault {
     /// Erases what a request selects, except what a hold keeps. The rest of a held request waits,
     /// durably and without names in clear, and runs when [`lift_hold`](Self::lift_hold) allows it.
     ///
-    /// `record` is called with the sessions before anything of them is erased, at most
-    /// [`ERASE_SESSIONS`] at a time. It includes unknown sessions that the request lists, and none
-    /// that were erased before.
+    /// `record` is called with the sessions before any of their rows is erased, at most
+    /// [`ERASE_SESSIONS`] at a time. These include unknown sessions that the request lists, but no
+    /// sessions that were erased before.
     ///
     /// # Errors
     /// [`VaultError::Exists`] when a request of this name waits, [`VaultError::Full`],
@@ -94,7 +94,8 @@ impl Vault {
                 most: MAX_WAITING,
             });
         }
-        // The bounds are checked first: nothing is erased of a request that could not wait.
+        // The bounds are checked first, so that nothing is erased for a request that could not
+        // wait.
         let mut next = self.state.clone();
         let done = if self.state.holds.is_empty() {
             self.run(&waiting, Some(record))?
@@ -123,8 +124,8 @@ impl Vault {
         self.run(&waiting, None)
     }
 
-    /// Erases rows that are older than their application's retention, except held ones. They are
-    /// erased by a later call after the hold is lifted.
+    /// Erases rows that are older than their application's retention, except held ones. A call
+    /// after the hold is lifted erases those.
     ///
     /// # Errors
     /// As [`erase`](Self::erase).
@@ -142,8 +143,9 @@ impl Vault {
     }
 
     /// Erases sessions that the log names as erased: at every start, and after a back-up was
-    /// restored. Holds do not matter: when it was recorded, none applied. Sessions that are gone
-    /// already cost a look-up. Give many at once; up to a million are looked up together.
+    /// restored. Holds are ignored, because none applied when the erasure was recorded. A session
+    /// that is erased already costs one look-up. Pass many at once; up to a million are looked up
+    /// together.
     ///
     /// Returns the number of sessions that had rows.
     ///
@@ -244,8 +246,8 @@ impl Vault {
     }
 
     /// Runs the requests that wait, as far as the holds allow, and forgets those that are complete.
-    /// Call it at every start: the process may have ended after a hold was lifted. Rows that came
-    /// after a request are not erased by it.
+    /// Call it at every start: the process may have ended after a hold was lifted. A request does
+    /// not erase rows that came after it.
     ///
     /// # Errors
     /// As [`erase`](Self::erase).
@@ -379,7 +381,7 @@ impl Vault {
                 return Ok(Some(hold.to_owned()));
             }
         }
-        // Without a row, only a hold that lists the session is about it.
+        // Without a row, only a hold that lists the session covers it.
         let nobody = Row::nobody(*session);
         let listed = rows
             .is_empty()
@@ -435,13 +437,13 @@ impl Vault {
         if sessions.is_empty() {
             return Ok(());
         }
-        // Nothing goes on record that could not be done.
+        // An erasure that could not be done must not be recorded.
         self.writable()?;
         record(sessions).map_err(VaultError::Record)?;
         self.destroy(sessions)
     }
 
-    /// Erases sessions, whatever the vault has of them.
+    /// Erases all that the vault has of these sessions.
     pub(crate) fn destroy(&mut self, sessions: &[SessionId]) -> Result<(), VaultError> {
         if sessions.is_empty() {
             return Ok(());
@@ -505,7 +507,7 @@ impl Vault {
                 }
             }
         }
-        // A removed index has tokens: it must be gone before `erasing` is.
+        // A removed index has tokens, so it must be removed before `erasing` is.
         if self.full.len() < segments {
             self.disk.sync_dir()?;
         }

@@ -4,13 +4,13 @@ use std::{io, path::PathBuf};
 
 use livetrail_ledger::LedgerError;
 
-/// Why the vault did not do what was asked.
+/// The reason why an operation of the vault failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VaultError {
-    /// Others than the owner may enter the directory.
+    /// Users other than the owner may enter the directory.
     #[error(
-        "{0}: mode {mode:04o} lets others than the owner in: run chmod 700 {0}",
+        "{0}: mode {mode:04o} gives access to other users than the owner: run chmod 700 {0}",
         path.display()
     )]
     DirectoryMode {
@@ -38,7 +38,7 @@ pub enum VaultError {
     /// The key file cannot be read or written.
     #[error("cannot use the vault's key")]
     Key(#[source] LedgerError),
-    /// The vault exists and its key file does not.
+    /// The vault exists, but its key file does not.
     #[error(
         "the vault's key file {} is missing: restore it from its back-up; without it no opening can \
          be read again, while the trail and its proofs are not affected",
@@ -48,13 +48,13 @@ pub enum VaultError {
         /// The key file.
         path: PathBuf,
     },
-    /// The key is the one of another vault.
+    /// The key belongs to another vault.
     #[error("the key in the key file is not the key of this vault: {place}")]
     WrongKey {
         /// The vault's directory.
         place: String,
     },
-    /// There are rows and no file that says whose they are.
+    /// There are rows, but the file that identifies the vault is missing.
     #[error("{place}: the file `vault` is missing, but there are rows: restore it from a back-up")]
     NotAVault {
         /// The vault's directory.
@@ -84,7 +84,7 @@ pub enum VaultError {
         what: &'static str,
         /// Its length.
         bytes: usize,
-        /// The largest length.
+        /// The maximum length.
         most: usize,
     },
     /// A prefix is longer than an address.
@@ -96,7 +96,7 @@ pub enum VaultError {
     /// A bounded list is full.
     #[error("no more than {most} {what} are allowed")]
     Full {
-        /// What there are too many of.
+        /// The items of which there are too many.
         what: &'static str,
         /// The bound.
         most: usize,
@@ -124,11 +124,11 @@ pub enum VaultError {
     /// Sealed bytes do not open: another key, another place, or damage.
     #[error("sealed bytes do not open: wrong key, wrong place or damage")]
     Unsealable,
-    /// The system has no randomness.
+    /// The system gives no random bytes.
     #[error("the system has no randomness")]
     Randomness,
     /// The vault was opened to read only.
-    #[error("the vault was opened to read only")]
+    #[error("the vault was opened only for reading")]
     ReadOnly,
     /// There is no vault in this directory.
     #[error("there is no vault in {place}")]

@@ -26,16 +26,16 @@ use crate::{
     vault::Vault,
 };
 
-/// Up to this many sessions are looked up one by one; more by reading all sessions of a segment.
+/// Up to this many sessions are looked up one by one. For more, all sessions of a segment are read.
 const FEW_SESSIONS: usize = 64;
 
-/// Rows that a page decrypts at most.
+/// The maximum number of rows that a page decrypts.
 const PAGE_EXAMINED: u64 = 65_536;
 
-/// The most rows of a page.
+/// The maximum number of rows of a page.
 pub const MAX_PAGE_ROWS: usize = 1_000;
 
-/// The place of a row. Rows keep their places.
+/// The position of a row, which never changes.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -84,10 +84,10 @@ impl From<Row> for Opening {
 pub struct Page {
     /// The rows.
     pub rows: Vec<Opening>,
-    /// Where the next page begins; `None` when there are no more. A page may be empty and have a
-    /// next one.
+    /// Where the next page begins, or `None` when there are no more. An empty page can have a next
+    /// page.
     pub next: Option<Position>,
-    /// Rows that should be here and do not open: see [`Vault::check`].
+    /// Rows that should be here but do not open: see [`Vault::check`].
     pub damaged: u64,
 }
 
@@ -98,7 +98,7 @@ pub(crate) type Located = (usize, (u64, u32));
 pub(crate) type Places = BTreeMap<u64, BTreeSet<u32>>;
 
 impl Vault {
-    /// The opening of a session; `None` when the vault has none.
+    /// The opening of a session, or `None` when the vault has none.
     ///
     /// Cost: about 16 small reads for each segment, from the newest on.
     ///
@@ -122,8 +122,8 @@ impl Vault {
         Ok(None)
     }
 
-    /// A page of the rows that a query means, from `from` on. At most `limit` rows, and never more
-    /// than [`MAX_PAGE_ROWS`].
+    /// A page of the rows that a query selects, from `from` on. At most `limit` rows, and never
+    /// more than [`MAX_PAGE_ROWS`].
     ///
     /// # Errors
     /// [`VaultError::Prefix`], errors of the system, or damage.
@@ -177,7 +177,7 @@ impl Vault {
         reader.row(&self.keys, row, lookup.entry(row)?.offset)
     }
 
-    /// The files of a full segment; `None` when another process has erased all of its rows.
+    /// The files of a full segment, or `None` when another process has erased all of its rows.
     fn files(&self, full: &Full) -> Result<Option<(Lookup, Reader)>, VaultError> {
         self.unless_removed(
             full.lookup(&self.disk)
@@ -197,7 +197,7 @@ impl Vault {
     }
 
     /// Where the rows of these sessions are, with the session's number in the slice. Also finds
-    /// rows whose key is gone and whose tokens are not.
+    /// rows whose key is overwritten but whose tokens still exist.
     pub(crate) fn locate(&self, sessions: &[SessionId]) -> Result<Vec<Located>, VaultError> {
         let token = |session: &SessionId| self.keys.token(Kind::Session, session);
         let mut wanted: Vec<(Token, usize)> = sessions.iter().map(token).zip(0..).collect();
@@ -224,8 +224,8 @@ impl Vault {
         Ok(found)
     }
 
-    /// Visits the rows that may be meant, in order, from a place on. The visitor reads those that
-    /// it wants.
+    /// Visits the rows that may be selected, in order, from a position on. The visitor reads those
+    /// that it needs.
     pub(crate) fn walk(
         &self,
         target: &Target,
@@ -305,11 +305,11 @@ impl Vault {
     }
 }
 
-/// Sees a row's place, and can read the row.
+/// Gets a row's position, and can read the row.
 pub(crate) type Visit<'a> = dyn FnMut(Position, &dyn Fn() -> Result<Read, VaultError>) -> Result<ControlFlow<()>, VaultError>
     + 'a;
 
-/// The times that are meant, for each application of a segment.
+/// The times that are selected, for each application of a segment.
 struct Due {
     from_ms: u64,
     until_ms: Vec<u64>,

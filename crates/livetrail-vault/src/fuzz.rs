@@ -10,8 +10,8 @@ use crate::{
     vault,
 };
 
-/// Parses any bytes as each of the vault's files; the first byte chooses. A result, never a panic,
-/// and what was read is written as the same bytes.
+/// Parses any bytes as each of the vault's files; the first byte chooses the file. This never
+/// panics, and what was read is written as the same bytes.
 ///
 /// # Panics
 /// When a file that was read is not written as it was.

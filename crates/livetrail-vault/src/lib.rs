@@ -3,7 +3,7 @@
 //!
 //! The log contains commitments. What they commit to, an *opening*, is here: one row per session.
 //! It is found by session, principal, user agent or network. It is erased on request, by age, or
-//! because the log names it as erased. To this crate an opening is bytes.
+//! because the log names it as erased. This crate does not interpret the bytes of an opening.
 //!
 //! | task | where |
 //! |---|---|
@@ -62,12 +62,13 @@
 //! | `lock` | locked by the process that has the vault open |
 //!
 //! A row's key is HMAC-SHA-256 of its 32 bytes in `N.keys` under the vault's key; it seals one row,
-//! with ChaCha20-Poly1305. So reading a row takes both, and overwriting the 32 bytes makes it
-//! unreadable, in every copy that does not have these bytes. A *token* is 96 bits of an HMAC of a
-//! principal, user agent or network. Nobody can guess what it stands for without the vault's key.
+//! with ChaCha20-Poly1305. So reading a row needs both. Overwriting the 32 bytes makes the row
+//! unreadable, also in every copy that does not contain these bytes. A *token* is 96 bits of an
+//! HMAC of a principal, user agent or network. Nobody can guess what it stands for without the
+//! vault's key.
 //!
-//! What is in clear: identifiers of sessions, times and applications, all of which the log has too,
-//! and sizes. An erased row leaves the identifier of its session (as a tombstone), and, until its
+//! These are in clear: sizes, and the identifiers of sessions, times and applications, which the
+//! log has too. An erased row leaves the identifier of its session (as a tombstone), and, until its
 //! segment is removed, its time, application and size.
 //!
 //! A segment is removed when all its rows are erased. Until then, erased rows take space: as long
@@ -125,23 +126,23 @@
 //!
 //! [`Vault::copy_to`] makes a consistent copy, and so does a snapshot of the volume, or copying the
 //! directory while no process has it open. A copy that was made file by file while the vault was
-//! written may lack keys or rows: [`Vault::repair`] erases the halves. The key file is not in the
-//! copy. Keep a copy of it apart from the rows: either alone is useless.
+//! written may lack keys or rows: [`Vault::repair`] erases the incomplete ones. The key file is not
+//! in the copy. Keep a copy of it apart from the rows: either alone is useless.
 //!
 //! After a back-up was restored, call [`Vault::replay`] with everything that the log names as
-//! erased, before anything is read. So a back-up brings nobody back. A copy of the files of keys
-//! that is kept for ever keeps erased rows readable in copies of the rows: bound the age of
-//! back-ups by what the law allows.
+//! erased, before anything is read. So a restored back-up does not bring back erased rows. As long
+//! as a copy of the key files exists, erased rows can be read in copies of the rows: limit the age
+//! of back-ups to what the law allows.
 //!
 //! If the key is lost, no opening can be read again, by anybody, and tokens cannot be made. The
 //! trail and its proofs are not affected: all openings are as if erased, without a record of it. To
-//! go on, move the directory away and let a new vault be created.
+//! continue, move the directory away and let a new vault be created.
 //!
 //! # What an erasure cannot reach
 //!
 //! Overwriting a file does not reach copies that the file system or the device made: snapshots,
 //! journals, remapped blocks of flash memory. Keys are 32 bytes in one place that is overwritten
-//! first, so that as little as possible has to be overwritten for certain. The blocks of a replaced
+//! first, so that as few bytes as possible must be overwritten reliably. The blocks of a replaced
 //! index are freed and not overwritten; they contain tokens and numbers of rows.
 
 #![deny(

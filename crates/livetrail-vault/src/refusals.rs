@@ -28,7 +28,7 @@ impl Refusals {
         admitted
     }
 
-    /// Those not kept since the last call.
+    /// The refusals that were not kept since the last call.
     pub(crate) fn take(&mut self) -> u64 {
         std::mem::take(&mut self.not_kept)
     }

@@ -5,16 +5,17 @@
 //! the key is destroyed, and with it every copy of these openings that is left in the log, in spare
 //! segments or in blocks of the disk.
 //!
-//! The keys are in one small file. A key's place is written when the key is created, and
-//! overwritten with zeros when it is destroyed; both are synced before the call returns.
+//! The keys are in one small file. A key's slot is written when the key is created, and overwritten
+//! with zeros when it is destroyed; both are synced before the call returns.
 //!
 //! ```text
-//! file   "LTSKEYS1" │ places u32 │ crc32c u32 │ zeros(48)            64 bytes
-//! place  used u32 = 1 │ crc32c u32 │ segment u64 │ key(32) │ zeros(16)  64 bytes
+//! file   "LTSKEYS1" │ slots u32 │ crc32c u32 │ zeros(48)             64 bytes
+//! slot   used u32 = 1 │ crc32c u32 │ segment u64 │ key(32) │ zeros(16)  64 bytes
 //! ```
 //!
-//! A place is within one sector. One with a wrong sum is of a creation or a destruction that was
-//! not finished: nobody has the key, or nobody wants it. So the start overwrites it.
+//! A slot is within one sector. A slot with a wrong checksum comes from a creation or a destruction
+//! that was not finished: nothing was sealed with its key, or nothing that it sealed is needed. So
+//! the start overwrites it.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -34,7 +35,7 @@ pub const SEGMENT_KEYS_FILE: &str = "segment.keys";
 /// The bytes that sealing adds: a nonce and a tag.
 pub const SEALED_EXTRA_BYTES: usize = crypt::SEALED_EXTRA_BYTES;
 
-/// The most keys that may be alive at once.
+/// The maximum number of keys that may be alive at once.
 pub const MAX_SEGMENT_KEYS: usize = 4096;
 
 const PLACE_BYTES: usize = 64;
@@ -125,14 +126,14 @@ impl fmt::Debug for SegmentKeys {
 }
 
 impl SegmentKeys {
-    /// Opens the file in this store, or creates it with this many places. An existing file keeps
-    /// its number of places.
+    /// Opens the file in this store, or creates it with this many slots. An existing file keeps its
+    /// number of slots.
     ///
-    /// Only one process may have it open: the lock of the vault or of the log next to it sees to
+    /// Only one process may have it open: the lock of the vault or of the log next to it ensures
     /// that.
     ///
     /// # Errors
-    /// [`VaultError::Full`] when there are more than [`MAX_SEGMENT_KEYS`] places,
+    /// [`VaultError::Full`] when there are more than [`MAX_SEGMENT_KEYS`] slots,
     /// [`VaultError::Damaged`], errors of the system.
     pub fn open(store: SharedStore, places: u32) -> Result<Self, VaultError> {
         if narrow(u64::from(places)) > MAX_SEGMENT_KEYS || places == 0 {
@@ -164,7 +165,7 @@ impl SegmentKeys {
                 Some((segment, key)) if !keys.used.contains_key(&segment) => {
                     keys.used.insert(segment, (place, key));
                 }
-                // An unfinished place, which nobody uses.
+                // An unfinished slot, which is not in use.
                 _ => keys.file.write_at(offset(place), &[0; PLACE_BYTES])?,
             }
         }
@@ -176,10 +177,10 @@ impl SegmentKeys {
         Ok(keys)
     }
 
-    /// Creates the key of a segment, or returns the one that there is. Durable when it returns.
+    /// Creates the key of a segment, or returns the existing one. Durable when it returns.
     ///
     /// # Errors
-    /// [`VaultError::Full`] when all places are used; errors of the system, after which the file
+    /// [`VaultError::Full`] when all slots are used; errors of the system, after which the file
     /// must be opened again.
     pub fn create(&mut self, segment: u64) -> Result<SegmentKey, VaultError> {
         if self.used.contains_key(&segment) {
@@ -208,7 +209,7 @@ impl SegmentKeys {
         SegmentKey::new(segment, key.ok_or(VaultError::NoSegmentKey { segment })?)
     }
 
-    /// Destroys the key of a segment: its place is overwritten and synced. A missing one is fine.
+    /// Destroys the key of a segment: its slot is overwritten and synced. A missing one is fine.
     /// Keys that were given out before still work until they are dropped.
     ///
     /// # Errors
@@ -264,10 +265,10 @@ fn entry(segment: u64, key: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// A place that is not free: its segment and key, or `None` when it is not valid.
+/// A slot that is not free: its segment and key, or `None` when it is not valid.
 type Place = (u32, Option<(u64, Zeroizing<[u8; 32]>)>);
 
-/// The number of places, and those that are not free.
+/// The number of slots, and the slots that are not free.
 fn parse(file: &[u8]) -> Option<(u32, Vec<Place>)> {
     let (chunks, rest) = file.as_chunks::<PLACE_BYTES>();
     let (head, chunks) = chunks.split_first()?;

@@ -17,8 +17,9 @@ pub enum Subject {
     UserAgent(String),
     /// Rows whose peer is in this network. 32 or 128 bits are one address.
     ///
-    /// Cost: a prefix of at least /16 (IPv4) or /48 (IPv6) is found by the token of a /24, /16,
-    /// /64 or /48. The rows found are decrypted and compared. A shorter one decrypts all rows.
+    /// Cost: a prefix of at least /16 (IPv4) or /48 (IPv6) is found by the token of a /24, /16, /64
+    /// or /48. The rows found are decrypted and compared. A query for a shorter prefix decrypts all
+    /// rows.
     Network {
         /// Any address in the network.
         address: IpAddr,
@@ -34,7 +35,7 @@ pub enum Subject {
 pub enum Selection {
     /// These sessions, also unknown ones: openings of them that come later are refused.
     Sessions(Vec<SessionId>),
-    /// Whatever the vault has of this subject now.
+    /// All that the vault has of this subject now.
     Subject(Subject),
     /// Rows that are older than a time, of one application or of all.
     OlderThan {
@@ -79,11 +80,11 @@ pub enum HoldScope {
 pub struct Query {
     /// Whose rows.
     pub subject: Subject,
-    /// Only of this application.
+    /// Only rows of this application.
     pub app: Option<String>,
-    /// Only from this time on, in milliseconds since 1970.
+    /// Only rows from this time on, in milliseconds since 1970.
     pub from_ms: u64,
-    /// Only before this time.
+    /// Only rows before this time.
     pub until_ms: u64,
 }
 
@@ -121,7 +122,7 @@ pub struct Retention {
     pub apps: BTreeMap<String, Option<Duration>>,
 }
 
-/// The rows that a query or a request means.
+/// The rows that a query or a request selects.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) token: Option<(Kind, Token)>,
@@ -132,7 +133,7 @@ pub(crate) struct Target {
     ages: Option<Ages>,
 }
 
-/// The time before which rows of an application are meant; 0: none.
+/// Rows of an application are selected before this time; 0 selects none.
 #[derive(Clone, Debug)]
 struct Ages {
     default_ms: u64,
@@ -242,7 +243,7 @@ impl Target {
         }
     }
 
-    /// The time before which rows of this application are meant.
+    /// Rows of this application are selected before this time.
     pub(crate) fn until_ms(&self, app: &str) -> u64 {
         if self.app.as_deref().is_some_and(|only| only != app) {
             return 0;
@@ -253,7 +254,7 @@ impl Target {
         })
     }
 
-    /// Rows at or after this time are not meant, of whichever application.
+    /// Rows at or after this time are not selected, whatever their application.
     pub(crate) fn latest_ms(&self) -> u64 {
         self.ages.as_ref().map_or(self.until_ms, |ages| {
             let latest = ages.apps_ms.values().copied().max().unwrap_or(0);
@@ -265,7 +266,8 @@ impl Target {
         self.from_ms
     }
 
-    /// Whether the row is meant: everything but the token, which found it.
+    /// Whether the row is selected. This checks everything but the token, by which the row was
+    /// found.
     pub(crate) fn matches(&self, row: &Row) -> bool {
         let token = self.token.is_none_or(|(kind, token)| match kind {
             Kind::Principal => row.principal == Some(token),

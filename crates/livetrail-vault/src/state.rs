@@ -16,13 +16,13 @@ use crate::{
     selection::{HoldScope, Request, Selection, Subject, Target},
 };
 
-/// The most holds.
+/// The maximum number of holds.
 pub const MAX_HOLDS: usize = 1024;
 
-/// The most requests that wait.
+/// The maximum number of requests that wait.
 pub const MAX_WAITING: usize = 1024;
 
-/// The most sessions that all holds and waiting requests list.
+/// The maximum number of sessions that all holds and waiting requests list.
 pub const MAX_LISTED_SESSIONS: usize = 262_144;
 
 /// The longest name of a hold or a request.
@@ -57,7 +57,7 @@ enum Scope {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Waiting {
     pub(crate) id: String,
-    /// Rows from this place on came after the request, and are not erased.
+    /// Rows from this position on came after the request, and the request does not erase them.
     pub(crate) until: Position,
     pub(crate) what: What,
 }
@@ -130,7 +130,7 @@ impl Hold {
         })
     }
 
-    /// Adds sessions to a hold that lists sessions; `false` for another one.
+    /// Adds sessions to a hold that lists sessions. Returns `false` for a hold of another kind.
     pub(crate) fn add(&mut self, sessions: &[SessionId]) -> bool {
         match &mut self.scope {
             Scope::Sessions(held) => {
@@ -216,7 +216,7 @@ impl State {
 }
 
 impl What {
-    /// Which rows are meant; `None` for a list of sessions.
+    /// The rows that are selected; `None` for a list of sessions.
     pub(crate) fn target(&self, keys: &Keys) -> Option<Target> {
         let target = Target::default();
         Some(match self {

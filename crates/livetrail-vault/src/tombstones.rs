@@ -1,4 +1,4 @@
-//! The sessions that were erased: no opening of them is ever taken again.
+//! The sessions that were erased: no opening of them is ever accepted again.
 //!
 //! They are on disk, in sorted runs. A new run is merged with the one before it while that is less
 //! than twice as long. So there are at most about log2(sessions) runs, and each session is
@@ -15,10 +15,10 @@ use crate::{
     segment::recover::Mode,
 };
 
-/// Sessions between two that are in memory.
+/// One of this many sessions is in memory.
 const STRIDE: usize = 256;
 
-/// Sessions that a merge reads at once from each run.
+/// The number of sessions that a merge reads at a time from each run.
 const MERGE_SESSIONS: usize = 4096;
 
 #[derive(Debug)]

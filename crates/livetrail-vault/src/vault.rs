@@ -1,4 +1,4 @@
-//! The vault: opening it, and taking rows.
+//! The vault: opens it, and inserts rows.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -46,8 +46,8 @@ pub struct Limits {
     pub refusals_per_minute: u32,
     /// Openings of refusals that are kept at any time.
     pub refusals: u64,
-    /// Rows of a segment: 1 to 65,536. A segment is what is in memory, and what an erasure rewrites
-    /// the index of.
+    /// Rows of a segment: 1 to 65,536. The index of one segment is in memory, and an erasure
+    /// rewrites whole indexes.
     pub segment_rows: u32,
     /// Bytes of a segment's rows. A segment is read whole when the vault is opened.
     pub segment_bytes: u64,
@@ -124,13 +124,13 @@ impl std::fmt::Debug for NewRow<'_> {
     }
 }
 
-/// What became of the rows of a batch.
+/// The result of inserting a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Inserted {
     /// Rows that are in the vault now, durably.
     pub kept: u64,
-    /// Rows whose session has one already: the batch was given before.
+    /// Rows whose session has a row already: the batch was given before.
     pub duplicate: u64,
     /// Rows of sessions that were erased.
     pub erased: u64,
@@ -148,7 +148,7 @@ pub struct Opened {
     pub dropped: u64,
     /// Sessions whose erasure was not finished, and is now.
     pub finished_erasures: u64,
-    /// Segments whose index was made again.
+    /// Segments whose index was rebuilt.
     pub rebuilt_indexes: u64,
     /// Rows in these segments that do not open: see [`Vault::check`].
     pub damaged: u64,
@@ -326,8 +326,8 @@ impl Vault {
     /// Keeps rows. When it returns, they are durable: keys and rows are synced once for the batch.
     /// Rows of erased sessions and refusals over the bounds are not kept, and counted.
     ///
-    /// A row whose session has one is skipped, if that is among the last `segment_rows` rows. After
-    /// a start, give rows that may be in the vault to [`insert_missing`](Self::insert_missing).
+    /// A row is skipped if its session has another one among the last `segment_rows` rows. After a
+    /// start, give rows that may be in the vault to [`insert_missing`](Self::insert_missing).
     ///
     /// # Errors
     /// [`VaultError::TooLarge`] or [`VaultError::Name`] before anything is done; errors of the
@@ -337,7 +337,7 @@ impl Vault {
         self.mutate(|vault| vault.take(rows, &HashSet::new()))
     }
 
-    /// Keeps those rows whose session has none in the whole vault: for batches that are given again
+    /// Keeps the rows whose session has no row in the whole vault: for batches that are given again
     /// after a start, however old they are.
     ///
     /// # Errors
@@ -441,10 +441,10 @@ impl Vault {
     /// Makes the active segment a full one, and begins the next.
     ///
     /// 1. Its rows are synced. A crash here leaves an active segment that is full: the next row
-    ///    rolls it.
+    ///    starts again with step 1.
     /// 2. Its index is written. A crash here leaves no active segment: the start creates one.
-    /// 3. The next segment is created. A crash within leaves one without rows: the start creates it
-    ///    again.
+    /// 3. The next segment is created. A crash during this step leaves a segment without rows: the
+    ///    start creates it again.
     fn roll(&mut self) -> Result<(), VaultError> {
         self.active.sync()?;
         self.active.seal(&self.disk)?;
@@ -469,7 +469,7 @@ impl Vault {
             .saturating_add(u64::from(self.active.refusals()))
     }
 
-    /// Refusals that were not kept since this was asked last, for a record.
+    /// Refusals that were not kept since the last call. The caller records them.
     pub fn take_not_kept(&mut self) -> u64 {
         self.refusals.take()
     }
@@ -490,7 +490,7 @@ impl Vault {
         }
     }
 
-    /// The place after the last row.
+    /// The position after the last row.
     pub(crate) fn end(&self) -> Position {
         Position {
             segment: self.active.number,
@@ -499,7 +499,7 @@ impl Vault {
     }
 
     /// Runs an operation that writes. After an error of the disk the state in memory may differ
-    /// from it, so nothing more is done.
+    /// from the disk, so every later operation is refused.
     pub(crate) fn mutate<T>(
         &mut self,
         act: impl FnOnce(&mut Self) -> Result<T, VaultError>,
@@ -581,7 +581,7 @@ fn recent_of(disk: &Disk, full: &Full) -> Result<HashSet<Token>, VaultError> {
     Ok(pairs.into_iter().map(|(token, _)| token).collect())
 }
 
-/// Opens all segments. Indexes that are missing are made again, except that of the newest segment,
+/// Opens all segments. Indexes that are missing are rebuilt, except that of the newest segment,
 /// which is the active one.
 fn open_segments(
     disk: &Disk,

@@ -113,7 +113,7 @@ impl Finding {
     }
 }
 
-/// The most findings that are kept with their text; the rest are only counted.
+/// The maximum number of findings that are kept with their text; the rest are only counted.
 pub const MAX_FINDINGS: usize = 1_000;
 
 /// A bounded list of findings.

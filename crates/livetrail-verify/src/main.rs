@@ -51,10 +51,10 @@ Without an older checkpoint or a witness nobody can know whether the end of a tr
 
 Exit codes: 0 sound; 1 not sound (the report says why, where and from which entry on); 2 could not be checked (the report says why).";
 
-/// The most bytes of a sink's cursor: two checkpoints, and some lines.
+/// The maximum number of bytes of a sink's cursor: two checkpoints, and some lines.
 const MAX_CURSOR_BYTES: usize = 1 << 20;
 
-/// The most bytes of a file with a token.
+/// The maximum number of bytes of a file with a token.
 const MAX_TOKEN_BYTES: usize = 4_096;
 
 /// Check that an audit trail is whole: signatures, every entry and hash, every session.

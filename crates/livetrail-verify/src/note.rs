@@ -2,7 +2,7 @@
 
 use livetrail_tlog::{Checkpoint, Note};
 
-/// The most bytes of a checkpoint, of `private/log.json` and of a file with keys.
+/// The maximum number of bytes of a checkpoint, of `private/log.json` and of a file with keys.
 pub(crate) const MAX_SMALL_BYTES: usize = livetrail_tlog::MAX_NOTE_BYTES;
 
 /// The checkpoint in a note, with any signer.

@@ -21,10 +21,11 @@ const MAX_OPEN: usize = 1 << 20;
 const MAX_BOOTS: usize = 1 << 20;
 const MAX_IRREGULAR: u64 = 1 << 23;
 
-/// The most positions at which entries are missing or are not records.
+/// The maximum number of positions at which entries are missing or are not records.
 const MAX_SHIFTS: usize = 1 << 16;
 
-/// The most prunings, rotations, and sessions closed by a crash behind a gap, that are remembered.
+/// The maximum number of prunings, rotations, and sessions closed by a crash behind a gap, that are
+/// remembered.
 const MAX_EVENTS: usize = 1 << 16;
 
 /// The largest drift of the wall clock from the monotonic one between two records that is not a

@@ -292,7 +292,7 @@ fn checkpoint_bytes(
     Ok(None)
 }
 
-/// The most candidates for the newest checkpoint that are tried.
+/// The maximum number of candidates for the newest checkpoint that are tried.
 const MAX_NEWEST: usize = 64;
 
 /// The newest checkpoint and its name, if there may be several: the first that a trusted key has

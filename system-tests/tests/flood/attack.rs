@@ -198,7 +198,7 @@ async fn publish(source: Ipv4Addr, rtmp: SocketAddr, attempts: &AtomicU64) -> io
     Ok(())
 }
 
-/// Joins the steady stream, and leaves with the first bytes.
+/// Joins the steady stream, and leaves as soon as the first bytes arrive.
 async fn join_and_leave(
     source: Ipv4Addr,
     http: SocketAddr,

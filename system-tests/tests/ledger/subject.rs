@@ -22,7 +22,7 @@ const MOST_CHECKPOINTS: usize = 128;
 
 pub(crate) struct Subject {
     temp: TempDir,
-    /// The most entries that were ever said to be durable.
+    /// The maximum number of entries that were ever said to be durable.
     pub(crate) durable: u64,
     /// Every checkpoint that was ever said to be published: size and root.
     sealed: BTreeMap<u64, String>,
@@ -73,7 +73,7 @@ impl Subject {
         Process::spawn("trail-writer", &self.writer(u64::MAX, pause_us))
     }
 
-    /// As [`start`](Self::start), one that goes on when the disk is full.
+    /// As [`start`](Self::start), one that continues when the disk is full.
     pub(crate) fn start_patient(&self, pause_us: u64) -> Process {
         let mut command = self.writer(u64::MAX, pause_us);
         command.arg("patient");

@@ -1,4 +1,4 @@
-//! A disk that fails for good under a running server: media goes on, and the next start records
+//! A disk that fails for good under a running server: media continues, and the next start records
 //! what is missing.
 
 use std::path::Path;
@@ -22,7 +22,7 @@ fn without_heartbeats() -> Config {
         .audit("heartbeat = \"1h\"")
 }
 
-/// A server whose trail is on a disk of its own. The note of what is not recorded is on another.
+/// A server whose trail is on a disk of its own. The note of missing records is on another one.
 fn with_its_trail_on(disk: &SmallDisk) -> Server {
     let mut server = Server::start(without_heartbeats());
     server.stop();
@@ -132,7 +132,7 @@ fn a_disk_that_fails_stops_the_log_not_the_media_and_after_a_kill_the_loss_is_on
     server.await_records("publish_started", 1);
     break_under(&server, &disk);
 
-    // Best effort goes on: a viewer is let in, and has every frame until the publisher ends.
+    // Best effort continues: a viewer is let in, and has every frame until the publisher ends.
     let viewer = tool::ffmpeg_play(&url, &out);
     clock::wait_until("a viewer is let in", SOON, || {
         server

@@ -210,7 +210,7 @@ impl Soak {
         }
     }
 
-    /// Begins to play; `None` when nobody publishes at the moment.
+    /// Begins to play. Returns `None` when nobody publishes at the moment.
     fn play(&self, mut raw: RawRtmp, stream: usize) -> Option<RawRtmp> {
         raw.open("live").expect("a connection");
         match raw.play(&format!("cam{stream}")) {

@@ -19,7 +19,7 @@ use crate::{tidy, workspace};
 use ratchet::Ratchet;
 use read::Kind;
 
-/// A line of a comment is at most this long, with what stands before it.
+/// A line of a comment is at most this long, including the characters before it.
 const COMMENT_COLUMNS: usize = 100;
 
 /// A line of a document is at most this long.
@@ -118,7 +118,7 @@ pub(crate) fn add(places: &mut Places, path: &str, text: &str) {
     }
 }
 
-/// What breaks the ratchet in `text`, with how to mend it.
+/// What breaks the ratchet in `text`, with how to fix it.
 pub(crate) fn check(text: &str, places: &Places) -> Result<Vec<(String, String, String)>> {
     Ok(Ratchet::read(text)?.check(places))
 }

@@ -62,7 +62,7 @@ impl Ratchet {
         Self(lowered)
     }
 
-    /// What breaks it: the place, the rule and how to mend it.
+    /// What breaks it: the place, the rule and how to fix it.
     pub(super) fn check(&self, places: &Places) -> Vec<(String, String, String)> {
         let mut broken = Vec::new();
         for (area, there) in places {
@@ -128,7 +128,7 @@ impl fmt::Display for Ratchet {
     }
 }
 
-/// How to mend it, and the first places.
+/// How to fix it, and the first places.
 fn shown(places: &[Place], mend: &str) -> String {
     let mut text = mend.to_owned();
     for place in places.iter().take(SHOWN) {

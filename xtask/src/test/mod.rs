@@ -98,7 +98,7 @@ struct Line {
     counts: Counts,
 }
 
-/// Runs the steps; `false` when one of them failed.
+/// Runs the steps. Returns `false` when one of them failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let fast = arguments.fast || arguments.changed.is_some();
     let chosen = choose(&steps::all(), fast, &arguments.only)?;
@@ -235,7 +235,7 @@ impl Line {
     }
 }
 
-/// Prints the table of steps and the closing lines; `true` when nothing failed.
+/// Prints the table of steps and the closing lines. Returns `true` when nothing failed.
 fn summary(lines: &[Line], took: Duration) -> bool {
     for line in lines {
         say(&format!("  {}", line.told()));

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use super::{Context, Outcome};
 use crate::process::on_path;
 
-/// How to tell that something is there.
+/// How to find out whether a package is installed.
 pub(crate) enum Probe {
     Program(&'static str),
     /// An element of GStreamer, which comes from a plugin package rather than as a program.

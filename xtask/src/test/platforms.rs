@@ -67,7 +67,7 @@ const PROVEN_ON: &str = "aarch64-apple-darwin";
 /// What has no I/O, and so needs no operating system.
 const ANYWHERE: &[&str] = &["livetrail-record", "livetrail-tlog", "livetrail-verify"];
 
-/// A target that cannot be installed is left out, and named: not every machine has a network.
+/// A target that cannot be installed is skipped and named, because not every machine has a network.
 pub(super) fn check(context: &mut Context) -> Result<Outcome> {
     let targets = toolchain::targets(&context.root)?;
     let missing = toolchain::missing(&targets);

@@ -121,7 +121,7 @@ pub(crate) fn all() -> Vec<Step> {
 
 fn format(context: &mut Context) -> Result<Outcome> {
     for folder in workspace::ALL {
-        // The names of the files are enough: `cargo fmt` mends them.
+        // The names of the files are enough: `cargo fmt` fixes them.
         let mut command = context.cargo(&["fmt", "--all", "--", "--check", "--files-with-diff"]);
         command.current_dir(context.root.join(folder));
         context

@@ -213,7 +213,7 @@ const RULES: &[Rule] = &[
             "axum",
             "hyper",
         ],
-        words: "the care of a trail is for any host: it knows no gateway, no kind of sink, no settings, no HTTP and no command line",
+        words: "the maintenance of a trail is for any host: it knows no gateway, no kind of sink, no settings, no HTTP and no command line",
     },
     Rule {
         name: "livetrail-sinks",

@@ -5,7 +5,7 @@ use super::Broken;
 /// A source file longer than this is two.
 const MOST_LINES: usize = 800;
 
-/// A file larger than this belongs into a build step, not into the history.
+/// A file larger than this belongs in a build step, not in the history.
 const MOST_BYTES: usize = 1024 * 1024;
 
 /// Left-overs in source: the text, and what to do about it. Spliced, so that this file does not
@@ -92,7 +92,7 @@ const CLOCKS: &[&str] = &["SystemTime", "Instant::now"];
 /// The folder of a gateway that is sans-IO: bytes and time in, events and bytes out.
 const PROTOCOL: &str = "/src/protocol/";
 
-/// What code in it must not name. Types that describe (`Reason`, `MediaFrame`) are no calls.
+/// What code in it must not name. Types that describe (`Reason`, `MediaFrame`) are not calls.
 const NOT_IN_PROTOCOL: &[&str] = &[
     "tokio",
     "axum",
@@ -193,7 +193,7 @@ fn check_source(path: &str, text: &str, broken: &mut Vec<Broken>) {
                 broken.push(Broken::new(
                     place(),
                     *words,
-                    format!("`{found}` belongs into a crate above this one"),
+                    format!("`{found}` belongs in a crate above this one"),
                 ));
             }
         }

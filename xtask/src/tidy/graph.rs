@@ -1,4 +1,4 @@
-//! The crates and who depends on whom, as `cargo metadata` tells it.
+//! The crates and their dependencies on each other, from `cargo metadata`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -45,7 +45,7 @@ fn links(text: &str) -> Vec<(usize, String)> {
         if line.starts_with("```") {
             in_block = !in_block;
         }
-        // What stands between backticks is no link.
+        // Text between backticks is not a link.
         for part in line.split('`').step_by(2).filter(|_| !in_block) {
             for rest in part.split("](").skip(1) {
                 let target = rest.split(')').next().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: the rules of the house that a machine can check.
 //!
 //! A rule is a function from a small input to what is broken, so that every rule has its own tests.
-//! A failure names the rule, the place, and how to mend it.
+//! A failure names the rule, the place, and how to fix it.
 
 mod crates;
 mod facade;
@@ -28,7 +28,7 @@ pub(crate) struct Broken {
     pub(crate) place: String,
     /// The rule, in words.
     pub(crate) rule: String,
-    /// How to mend it.
+    /// How to fix it.
     pub(crate) mend: String,
 }
 
@@ -42,7 +42,7 @@ impl Broken {
     }
 }
 
-/// Checks the tree that this program belongs to; `false` when a rule is broken.
+/// Checks the tree that this program belongs to. Returns `false` when a rule is broken.
 pub(crate) fn run() -> Result<bool> {
     let broken = check(&workspace::root()?)?;
     if broken.is_empty() {

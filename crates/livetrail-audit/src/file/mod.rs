@@ -32,7 +32,7 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 /// # When the disk fails
 ///
 /// [`failed`](Self::failed) counts each failed write. The sink repeats it from the end of the last
-/// complete write, for as long as the sink lives. The pauses grow up to one second. Before that it
+/// complete write, as long as the sink exists. The pauses grow up to one second. Before that it
 /// removes what was partly written. Meanwhile up to 8 MiB wait in memory, and then `write` waits,
 /// too. `flush` fails at once.
 ///

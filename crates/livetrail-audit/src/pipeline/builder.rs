@@ -40,7 +40,7 @@ pub(crate) struct Config {
     pub(crate) sync_interval: Option<Duration>,
     pub(crate) recovered: Vec<OpenSession>,
     pub(crate) started_detail: Option<String>,
-    /// The most records of refused attempts per second.
+    /// The maximum number of records of refused attempts per second.
     pub(crate) refusal_records_per_second: u32,
     pub(crate) close_deadline: Duration,
     /// Asks for the state of the wall clock.
@@ -245,7 +245,7 @@ impl AuditPipelineBuilder {
         self
     }
 
-    /// Starts the pipeline's thread. The caller may be inside or outside of a tokio runtime.
+    /// Starts the pipeline's thread. The caller may be inside or outside a tokio runtime.
     ///
     /// # Errors
     /// [`AuditError::Capacity`] if the queue would be too long; [`AuditError::Thread`] or

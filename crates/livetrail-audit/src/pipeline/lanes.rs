@@ -21,8 +21,8 @@ const MOST_REFUSALS: usize = 8_192;
 /// The number of remembered sessions for which memory is allocated at the start.
 const UNRECORDED_SPARE: usize = 1_024;
 
-/// The most sessions that are remembered. The ends of further ones wait like those of recorded
-/// sessions.
+/// The maximum number of sessions that are remembered. The ends of further ones wait like those of
+/// recorded sessions.
 const MAX_UNRECORDED: usize = 1 << 20;
 
 /// The refusals that found no slot in the lane: the count for each action, and the times.

@@ -56,7 +56,7 @@ use crate::sink::AuditSink;
 ///   A `records_dropped` record reports the count for each action, with the first and the last
 ///   number and time. It comes as soon as everything up to there is accounted for. If the sink
 ///   panics at a record, that record is reported in the same way.
-/// - The last record of a session is never dropped while the process lives, unless the session's
+/// - The last record of a session is never dropped while the process runs, unless the session's
 ///   first record was dropped. If the queue has no slot for it, it waits next to the queue, and is
 ///   written as soon as there is space. At most one record for each such session waits there. That
 ///   allocates, and takes a lock while first records are being dropped. An eighth of the queue is
@@ -80,7 +80,7 @@ pub struct AuditPipeline {
 
 impl AuditPipeline {
     /// Creates a pipeline with a queue for `capacity` records (0 means 1), and without boot records
-    /// and heartbeats. The caller may be inside or outside of a tokio runtime.
+    /// and heartbeats. The caller may be inside or outside a tokio runtime.
     ///
     /// If the operating system provides no thread, the pipeline is closed from the start. It drops
     /// and counts everything, and [`status`](Self::status) has the reason.

@@ -28,7 +28,7 @@ pub struct PipelineOptions {
     pub heartbeat: Duration,
     /// The interval of syncs while records come in and nobody waits for a sync. Zero means never.
     pub sync_interval: Duration,
-    /// The most records of refused attempts per second, over all addresses.
+    /// The maximum number of records of refused attempts per second, over all addresses.
     pub refusal_records_per_second: u32,
     /// The time that [`AuditPipeline::close`](crate::AuditPipeline::close) may take.
     pub close_deadline: Duration,

@@ -92,7 +92,7 @@ impl Policy {
 /// - The pipeline is closed.
 ///
 /// While the sink has no space for strict records, a session waits for space until the deadline.
-/// The gate works in every runtime and outside of one.
+/// The gate works in every runtime and outside one.
 pub struct AuditGate {
     shared: Arc<Shared>,
     policy: Policy,

@@ -22,7 +22,7 @@ use super::{CloseReport, Sheds, Status};
 use crate::error::{AuditError, SinkError};
 use crate::sink::AuditSink;
 
-/// The most callers that wait for the sink at once. Further ones are refused.
+/// The maximum number of callers that wait for the sink at once. Further ones are refused.
 const MAX_WAITING: usize = 4_096;
 
 /// The time after which a silent sink counts as failing.

@@ -46,7 +46,7 @@ impl Timer {
     }
 
     /// Returns the future's result, or `None` if it takes longer than the deadline. Works in every
-    /// runtime and outside of one.
+    /// runtime and outside one.
     ///
     /// A deadline after the end of time means no deadline. If the operating system provides no
     /// thread, this does not wait.

@@ -104,8 +104,8 @@ async fn two_boots_on_disk_are_sound_to_the_independent_verifier() {
     assert_sound(&trail);
 }
 
-/// A trail goes on from schema 1 to schema 2 in the same log. A session that began in the first one
-/// ends in the second.
+/// A trail continues from schema 1 to schema 2 in the same log. A session that began in the first
+/// one ends in the second.
 #[tokio::test]
 async fn entries_of_both_schemas_in_one_log_are_sound_to_the_independent_verifier() {
     let dir = tempfile::tempdir().unwrap();

@@ -495,7 +495,7 @@ async fn a_boot_begins_beats_and_ends() {
     assert_eq!(sink.check().0, []);
 }
 
-/// A clock whose wall time can be set while its monotonic time goes on.
+/// A clock whose wall time can be set while its monotonic time continues.
 #[derive(Clone)]
 struct Stepped {
     clock: ManualClock,

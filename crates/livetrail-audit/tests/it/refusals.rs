@@ -30,7 +30,7 @@ fn admitted_from(peer: &str, role: Role) -> Arc<SessionContext> {
 }
 
 /// Returns the records as an older verifier reads them. It knows only one attempt per record. An
-/// unknown field is extra to it, and an unknown action is no part of a session.
+/// unknown field is extra to it, and an unknown action is not part of a session.
 fn as_before(records: &[AuditRecord]) -> Vec<AuditRecord> {
     records
         .iter()

@@ -300,7 +300,7 @@ async fn engine_pipeline_and_ledger_have_the_same_time() {
     assert!(times.iter().any(|(_, mono_ms)| *mono_ms == 3_605_000));
 }
 
-/// The gate outside of a runtime: it does not panic, and refuses at the deadline.
+/// The gate outside a runtime: it does not panic, and refuses at the deadline.
 #[test]
 fn a_strict_session_needs_no_runtime() {
     let refused = |sink: Arc<Memory>, deadline| {

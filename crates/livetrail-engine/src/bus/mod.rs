@@ -30,5 +30,5 @@ pub use stream::Carries;
 pub(crate) use stream::{Stream, Writer};
 pub use wire::{SharedFrame, WireFormat};
 
-/// The maximum frames in a stream's ring.
+/// The maximum number of frames in a stream's ring.
 pub(crate) const MAX_RING_FRAMES: usize = 1 << 20;

@@ -132,7 +132,7 @@ impl Published<'_> {
         self.head
     }
 
-    /// The frame with this number; `None` if it is gone or was not published yet.
+    /// The frame with this number, or `None` if it is gone or was not published yet.
     pub(super) fn get(&mut self, seq: u64) -> Option<&Arc<SharedFrame>> {
         if seq >= self.head {
             return None;
@@ -157,7 +157,7 @@ pub(super) struct RingWriter {
     /// The ring's head, which only this writer changes.
     head: u64,
     tail: u64,
-    /// The maximum payload bytes, and the current bound.
+    /// The maximum number of payload bytes, and the current bound.
     max_bytes: usize,
     bound_bytes: usize,
     pub(super) kept_bytes: usize,

@@ -41,7 +41,7 @@ const DENSE_US: u64 = 20;
 /// Checks for news that a worker then makes before it sleeps: 5 to 15 µs.
 const LOOKS: u32 = 300;
 
-/// The maximum frames that a viewer is offered at once.
+/// The maximum number of frames that a viewer is offered at once.
 const BATCH_FRAMES: usize = 256;
 
 /// The signals to a shard: a stream has news, or a session has ended.

@@ -28,7 +28,7 @@ use crate::{
 /// late joiners.
 const MAX_CONFIGS: usize = 32;
 
-/// The maximum bytes of all configurations together.
+/// The maximum number of bytes of all configurations together.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
 /// After this long without a video frame, sound no longer waits for the picture: the camera was
@@ -287,7 +287,7 @@ struct Resumed {
 }
 
 impl Resumed {
-    /// Shifts the frame's times; `false` if it must not be sent.
+    /// Shifts the frame's times. Returns `false` if it must not be sent.
     fn takes(&mut self, frame: &mut MediaFrame) -> bool {
         let ticks = |ms: i64| {
             let ticks = i128::from(ms) * i128::from(frame.time_base.hz()) / 1_000;

@@ -163,7 +163,7 @@ async fn clients_that_come_and_go_are_admitted_at_a_bounded_rate() {
     for _ in 0..50 {
         drop(engine.play(churner()).await.unwrap());
     }
-    // From now on 10 per second: the engine's clock stands still, the process's time goes on.
+    // From now on 10 per second: the engine's clock stands still, the process's time continues.
     let time = SystemClock::new();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..200 {

@@ -156,7 +156,7 @@ async fn ends_that_end_others_do_not_nest() {
     assert_whole(&journal);
 }
 
-/// The new publisher waits for its gate while the old one goes on; the gate refuses, and nothing
+/// The new publisher waits for its gate while the old one continues; the gate refuses, and nothing
 /// has changed.
 #[tokio::test]
 async fn a_publisher_is_replaced_when_the_new_one_has_passed_the_gates() {

@@ -601,7 +601,7 @@ async fn every_session_has_one_start_and_one_end_under_contention() {
     for task in tasks {
         let id = task.await.unwrap();
         let kinds = journal.of(id);
-        // A task that did not run while the publisher went on has fallen behind, and that is on
+        // A task that did not run while the publisher continued has fallen behind, and that is on
         // record too.
         let [
             StreamEventKind::PlayStarted,

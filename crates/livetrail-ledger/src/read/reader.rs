@@ -110,7 +110,7 @@ impl Reader {
     }
 
     /// The newest checkpoint that at least `witnesses` of the log's witnesses have cosigned, as it
-    /// was published; `None` if there is none yet.
+    /// was published, or `None` if there is none yet.
     ///
     /// # Errors
     /// Errors of the store.
@@ -278,7 +278,7 @@ impl Reader {
         })
     }
 
-    /// How far [`Handle::prune`](crate::Handle::prune) may go now when a policy wants to remove
+    /// How far [`Handle::prune`](crate::Handle::prune) may go now when a policy is to remove
     /// everything below `wanted`.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Files with secrets. They are as often outside of a trail's directory as inside, so they do not
-//! go through the [`Store`](super::Store).
+//! Files with secrets. They are as often outside a trail's directory as inside, so they do not go
+//! through the [`Store`](super::Store).
 
 use std::{
     fs::{self, OpenOptions},

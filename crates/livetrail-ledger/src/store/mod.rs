@@ -89,7 +89,7 @@ impl Space {
     }
 }
 
-/// Holds a lock as long as it lives. The operating system releases it when the process ends,
+/// Holds a lock as long as it exists. The operating system releases it when the process ends,
 /// however it ends.
 pub trait Lock: Send + Sync + fmt::Debug {}
 
@@ -120,19 +120,19 @@ pub trait File: Send + fmt::Debug {
     /// Reads up to `buffer.len()` bytes at `offset`; fewer only at the end of the file.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Any I/O error.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Truncates the file, or extends it with zeros.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Any I/O error.
     fn set_len(&mut self, len: u64) -> io::Result<()>;
 
     /// Length in bytes.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Any I/O error.
     fn byte_len(&self) -> io::Result<u64>;
 }
 
@@ -189,13 +189,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Makes the names in a directory durable. The trail's own directory is `""`.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Any I/O error.
     fn sync_dir(&self, path: &str) -> io::Result<()>;
 
     /// Renames a file atomically, and replaces an existing file of that name.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Any I/O error.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Renames a file atomically, unless that name is taken.
@@ -208,31 +208,31 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// uppermost first.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Any I/O error.
     fn create_dir(&self, path: &str) -> io::Result<Vec<String>>;
 
     /// Removes a file. A missing one is fine.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Any I/O error.
     fn remove(&self, path: &str) -> io::Result<()>;
 
     /// Removes a directory with the files in it. A missing one is fine.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Any I/O error.
     fn remove_dir(&self, path: &str) -> io::Result<()>;
 
     /// The entries of a directory, sorted by name; nothing when it does not exist.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Any I/O error.
     fn list(&self, path: &str) -> io::Result<Vec<Listed>>;
 
     /// Whether a file of that name exists.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Any I/O error.
     fn exists(&self, path: &str) -> io::Result<bool>;
 
     /// Takes the lock named by this file, which is created if necessary.
@@ -244,7 +244,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Space on the volume.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Any I/O error.
     fn space(&self) -> io::Result<Space>;
 
     /// Another store of the same place for readers, which must not use the reserve that this one

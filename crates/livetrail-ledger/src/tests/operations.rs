@@ -24,7 +24,7 @@ use crate::{
 /// Every check computes the whole tree again, so this many entries are enough.
 const MOST_ENTRIES: u64 = 1_500;
 
-/// The most operations.
+/// The maximum number of operations.
 const MOST_OPERATIONS: usize = 64;
 
 const FAULTS: [Fault; 6] = [
@@ -156,7 +156,7 @@ impl Life {
         }
     }
 
-    /// The open trail; `None` when a fault prevents opening.
+    /// The open trail, or `None` when a fault prevents opening.
     fn open(&mut self) -> Option<&mut Core> {
         if self.core.is_none() {
             let store: SharedStore = Arc::new(self.faulty.clone());

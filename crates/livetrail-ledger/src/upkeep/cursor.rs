@@ -132,7 +132,7 @@ fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(plain)
 }
 
-/// How far bundles may be pruned: the first index that must stay, when a policy wants to remove
+/// How far bundles may be pruned: the first index that must stay, when a policy is to remove
 /// everything below `wanted` (I6).
 ///
 /// Never beyond the cursor of a required replica or a hold, never beyond the sealed entries, and

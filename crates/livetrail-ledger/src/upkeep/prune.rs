@@ -96,7 +96,7 @@ impl Pruned {
     }
 }
 
-/// The index up to which entries may be pruned when a policy wants to remove everything below
+/// The index up to which entries may be pruned when a policy is to remove everything below
 /// `wanted`: not beyond the needs of replicas and holds (I6), nor beyond the bundle of the last
 /// sealed entry, and always the first entry of a bundle. At least the index that is pruned already.
 pub(crate) fn bound(store: &dyn Store, wanted: u64, sealed: u64) -> Result<u64, LedgerError> {

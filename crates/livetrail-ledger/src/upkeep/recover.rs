@@ -358,8 +358,8 @@ impl Recovered {
 /// again and again still makes progress.
 const RECOVERY_STEP: u64 = 1 << 15;
 
-/// The most entries that may be integrated and not yet sealed. It bounds the number of files in the
-/// stage (a little over 8,192).
+/// The maximum number of entries that may be integrated and not yet sealed. It bounds the number of
+/// files in the stage (a little over 8,192).
 pub(crate) const MAX_UNSEALED: u64 = 1 << 20;
 
 fn seal_intended(

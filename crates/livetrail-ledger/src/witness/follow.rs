@@ -211,7 +211,7 @@ impl Witnesses {
     }
 
     /// At an orderly stop, shows each witness the newest checkpoint once more, and stops the
-    /// threads. Waits at most `within`; `false` when a witness has not answered by then.
+    /// threads. Waits at most `within`. Returns `false` when a witness has not answered by then.
     pub fn finish(&self, within: Duration) -> bool {
         let mut state = self.shared.state();
         state.finishing = true;

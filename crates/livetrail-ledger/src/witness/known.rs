@@ -11,7 +11,7 @@ use crate::{
     store::{Access, Store, replace},
 };
 
-/// The most witnesses that are remembered, including those of former configurations.
+/// The maximum number of witnesses that are remembered, including those of former configurations.
 const MAX_REMEMBERED: usize = 256;
 
 const FORMAT: u64 = 1;

@@ -37,7 +37,8 @@ pub use http::HttpTransport;
 
 use crate::error::LedgerError;
 
-/// The most witnesses of a log. A note has at most 64 lines, two of them the log's own.
+/// The maximum number of witnesses of a log. A note has at most 64 lines, two of them the log's
+/// own.
 pub const MAX_WITNESSES: usize = 32;
 
 /// The longest answer that is read: the lines of a witness with several keys, or an error page,
@@ -85,7 +86,7 @@ impl Witness {
         &self.url
     }
 
-    /// The time when it cosigned this note, in seconds since 1970; `None` if it has not.
+    /// The time when it cosigned this note, in seconds since 1970, or `None` if it has not.
     #[must_use]
     pub fn cosigned_at_s(&self, note: &Note) -> Option<u64> {
         let lines = note.signatures().iter();

@@ -171,8 +171,8 @@ impl Sealer {
     ///    before anyone has seen it.
     ///
     /// A failed sync is not repeated on the same files: the log stops, and the next start makes
-    /// them again from the write-ahead log. If the error is one that passes, they are made again
-    /// here, from the written data; the data read back are checked as always.
+    /// them again from the write-ahead log. If the error is one that passes, they are rebuilt here,
+    /// from the written data; the data read back are checked as always.
     fn make_durable(&self, cut: &TreeCut, again: &mut bool) -> Result<Vec<String>, Blocked> {
         let old = self.published.head();
         let store = self.store.as_ref();

@@ -1,4 +1,4 @@
-//! A number that only grows, and waiting for it: on a thread, or in any async runtime.
+//! A number that only grows. A thread, or a task in any async runtime, can wait for a value.
 
 use std::{
     collections::BTreeMap,

@@ -93,7 +93,7 @@ impl AvcConfig {
     pub fn encode<S: AsRef<[u8]>, P: AsRef<[u8]>>(sps: &[S], pps: &[P]) -> Result<Bytes> {
         let none = Error::Config {
             what: RECORD,
-            detail: "no parameter set of a kind",
+            detail: "expected at least one SPS and one PPS",
         };
         if pps.is_empty() {
             return Err(none);

@@ -17,7 +17,7 @@ const FILE_HEADER_BYTES: usize = 9;
 const MAX_DATA_OFFSET: u32 = 4096;
 const WHAT: &str = "FLV";
 
-/// Takes an FLV stream apart, in pieces of any size.
+/// Splits an FLV stream into its tags. The input comes in pieces of any size.
 ///
 /// The drain contract: [`push`](Self::push) bytes, then call [`next_tag`](Self::next_tag) until it
 /// gives `None`, then push more. Between drains it holds at most one incomplete tag (11 bytes and

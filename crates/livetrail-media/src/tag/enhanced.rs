@@ -37,7 +37,7 @@ pub(super) const ONE_TRACK: u8 = 0;
 const MANY_TRACKS: u8 = 1;
 const MANY_CODECS: u8 = 2;
 
-/// The most tracks that are read from one message; a track's number has 8 bits.
+/// The maximum number of tracks that are read from one message; a track's number has 8 bits.
 const MAX_TRACKS: usize = 256;
 
 /// A modifier of this type refines the presentation time, in 24 bits.

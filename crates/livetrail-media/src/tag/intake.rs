@@ -8,7 +8,7 @@ use livetrail_engine::MediaFrame;
 use super::{Decoded, TagKind, Unwrapper, decode};
 use crate::error::Error;
 
-/// The most different faults that are reported per sender.
+/// The maximum number of different faults that are reported per sender.
 const MAX_REPORTS: usize = 16;
 
 /// Decodes the tags of one connection or file, on one clock.

@@ -110,7 +110,7 @@ pub enum Skipped {
     ClearDataFrame,
 }
 
-/// Takes a tag's body apart. `timestamp_ms` is the tag's time, unwrapped (see [`Unwrapper`]).
+/// Parses a tag's body. `timestamp_ms` is the tag's time, unwrapped (see [`Unwrapper`]).
 ///
 /// The payload of the frame is a slice of `body`, or a copy for an unknown codec in a message with
 /// several tracks.
@@ -134,7 +134,7 @@ const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 const CLEAR_DATA_FRAME: &[u8] = b"\x02\x00\x0f@clearDataFrame";
 const ON_META_DATA: &[u8] = b"\x02\x00\x0aonMetaData";
 
-/// The most values that are skipped before the name: cameras send two numbers.
+/// The maximum number of values that are skipped before the name: cameras send two numbers.
 const MAX_LEADING_VALUES: usize = 16;
 
 /// Passes script data through, without the instruction to the server. Only `onMetaData` is kept for

@@ -10,8 +10,8 @@ use crate::action::{AuditAction, LossKind};
 use crate::fields::AuditRecord;
 use crate::personal::Personal;
 
-/// The most records that the queue of a pipeline can hold. No more than these can be lost without a
-/// report.
+/// The maximum number of records that the queue of a pipeline can hold. No more than these can be
+/// lost without a report.
 const MAX_QUEUE: u64 = 1 << 24;
 
 /// How many records of each action were lost: the `detail` of a `records_dropped` record.

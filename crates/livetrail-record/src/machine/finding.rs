@@ -77,7 +77,7 @@ pub enum Rule {
     TooManyUnsettled {
         /// How many numbers are missing.
         missing: u64,
-        /// The most records that a queue holds.
+        /// The maximum number of records that a queue holds.
         most: u64,
     },
     /// A session continues in another boot than the one that opened it.

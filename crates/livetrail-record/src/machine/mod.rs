@@ -47,7 +47,7 @@ pub(crate) const RECENT_SESSIONS: usize = 65_536;
 ///
 /// In a boot that still runs or that crashed, a `seq` may be missing if it is above the last one
 /// that the trail has accounted for (the last `records_dropped` or a heartbeat's `last_seq`): it
-/// was in the queue. It is counted as [`BootSummary::unsettled`] and is no violation.
+/// was in the queue. It is counted as [`BootSummary::unsettled`] and is not a violation.
 #[derive(Debug)]
 pub struct TrailChecker {
     needs_boot_records: bool,

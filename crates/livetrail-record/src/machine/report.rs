@@ -57,7 +57,7 @@ pub struct TrailReport {
     /// How many sessions have their last record.
     pub closed_sessions: u64,
     /// Sessions that are open in boots that run, or in boots that crashed without a boot after
-    /// them, by index. They are no violation: a next boot closes them.
+    /// them, by index. They are not a violation: a later boot closes them.
     pub open: Vec<OpenSession>,
     /// Every boot in order of appearance.
     pub boots: Vec<BootSummary>,

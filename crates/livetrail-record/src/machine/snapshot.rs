@@ -7,7 +7,7 @@
 //!
 //! A list has its length in front, as `u64`. A text has its length in bytes in front. An optional
 //! part has a byte 0 or 1 in front. Only the program that wrote these bytes reads them. They are
-//! derived, and another format is refused, so that the state is made again from the trail.
+//! derived, and another format is refused, so that the state is rebuilt from the trail.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::Hash;

@@ -7,12 +7,12 @@
 //!                                || for each field in order of name: u8 length of name || name || d)
 //! ```
 //!
-//! `salt` and `session` have 16 bytes each. The salt is secret, and hides the values from guesses.
-//! SHA-256 binds: no other fields have the same commitment. The session is part of the hash, so
-//! that nobody can present the opening of one session as that of another.
+//! `salt` and `session` have 16 bytes each. The salt is secret, so nobody can confirm a guess of a
+//! value. SHA-256 binds: no other fields have the same commitment. The session is part of the hash,
+//! so that nobody can present the opening of one session as that of another.
 //!
-//! A field is disclosed with its value, its own salt and the digests of the other fields. From
-//! these anyone computes the commitment. They say nothing about the other values, because each
+//! A field is disclosed with its value, its own salt and the digests of the other fields. Anyone
+//! can compute the commitment from these. They reveal nothing about the other values, because each
 //! field has a salt of its own.
 
 use base64::Engine as _;
@@ -58,7 +58,7 @@ pub(super) fn commit<'a>(
     sha256(&[&message])
 }
 
-/// Bytes of a message that [`sha256`] pads itself, with its padding.
+/// The maximum number of bytes, with padding, of a message that [`sha256`] pads itself.
 const SHORT_BYTES: usize = 256;
 
 /// The initial state of SHA-256 (FIPS 180-4, section 5.3.3).
@@ -108,7 +108,7 @@ fn pad(room: &mut [u8], parts: &[&[u8]]) -> Option<usize> {
         length = end;
     }
     *room.get_mut(length)? = 0x80;
-    // One byte ends the message, and eight bytes have its length in bits.
+    // One byte ends the message, and eight bytes hold its length in bits.
     let used = length.checked_add(9)?.div_ceil(64);
     let (_, last) = room
         .get_mut(..used.checked_mul(64)?)?
@@ -117,7 +117,7 @@ fn pad(room: &mut [u8], parts: &[&[u8]]) -> Option<usize> {
     Some(used)
 }
 
-/// The 16 bytes that take the session's place in a record that belongs to no session: the first 16
+/// The 16 bytes that stand for the session in a record that belongs to no session: the first 16
 /// bytes of SHA-256(`boot` ‖ `seq`), with `seq` as 64 bits, most significant byte first.
 #[must_use]
 pub fn session_of(boot: Uuid, seq: u64) -> Uuid {
@@ -127,7 +127,7 @@ pub fn session_of(boot: Uuid, seq: u64) -> Uuid {
     Uuid::from_bytes(first_half(&hash.finalize().into()))
 }
 
-/// The 44 characters of base64 in which an entry has a commitment or another digest.
+/// A commitment or another digest as entries contain it: 44 characters of base64.
 #[must_use]
 pub fn digest_to_base64(digest: &[u8; 32]) -> String {
     STANDARD.encode(digest)
@@ -139,7 +139,7 @@ pub fn digest_from_base64(text: &str) -> Option<[u8; 32]> {
     if text.len() != 44 {
         return None;
     }
-    // The decoder wants room for what 44 characters could be without padding.
+    // The decoder needs room for the bytes that 44 characters without padding would give.
     let mut bytes = [0; 33];
     let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
     bytes.get(..length)?.try_into().ok()

@@ -10,7 +10,7 @@ use super::opening::{MAX_OPENING_FIELDS, check_value, field_name};
 use super::{Personal, PersonalError, json};
 use crate::canonical::{encode_nonce, write_string};
 
-/// One field of an opening, with what proves that the session's entry commits to it.
+/// One field of an opening, with the proof that the session's entry commits to it.
 ///
 /// It shows the names of the other fields, but not their values.
 ///
@@ -69,7 +69,7 @@ impl Disclosure {
     /// Whether the entry with this commitment and session commits to the field and its value.
     ///
     /// `commitment` and `session` are the entry's `personal` and `session`. For an entry without a
-    /// session, `session` is that of [`session_of`](super::session_of).
+    /// session, `session` is the result of [`session_of`](super::session_of).
     #[must_use]
     pub fn verify(&self, commitment: &[u8; 32], session: Uuid) -> bool {
         let own = digest_of(&self.salt, &self.field, self.value.expose());
@@ -116,7 +116,7 @@ impl Disclosure {
         &self.value
     }
 
-    /// The names of the fields that are kept back, in order.
+    /// The names of the fields whose values are withheld, in order.
     pub fn others(&self) -> impl Iterator<Item = &str> {
         self.others.iter().map(|(name, _)| name.as_ref())
     }
@@ -126,7 +126,7 @@ fn pair<'a>((name, digest): &'a (Cow<'static, str>, [u8; 32])) -> (&'a str, [u8;
     (name, *digest)
 }
 
-/// The output has no personal data, and no salt.
+/// The output contains no personal data and no salt.
 impl fmt::Debug for Disclosure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Disclosure")

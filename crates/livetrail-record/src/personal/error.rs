@@ -4,11 +4,11 @@ use thiserror::Error;
 
 /// The reason why an opening or a disclosure could not be made or parsed.
 ///
-/// No error has a value in it, because values are personal data.
+/// No error contains a value, because values are personal data.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PersonalError {
-    /// The name of a field is not one that an opening can have.
+    /// An opening cannot have a field of this name.
     #[error(
         "{name:?} is not a field of an opening: by, detail, peer, principal, stream, user_agent, or detail. with a name of a-z, 0-9 and _, at most 32 bytes in all"
     )]
@@ -26,7 +26,7 @@ pub enum PersonalError {
     #[error("an opening has at most 32 fields")]
     TooManyFields,
     /// A value is too long.
-    #[error("{name} has {bytes} bytes, a field of an opening has at most 65536")]
+    #[error("{name} has {bytes} bytes: a field of an opening has at most 65536")]
     ValueTooLong {
         /// The field's name.
         name: String,
@@ -34,7 +34,7 @@ pub enum PersonalError {
         bytes: usize,
     },
     /// The JSON is longer than it may be.
-    #[error("{bytes} bytes of JSON, an opening or a disclosure has at most 131072")]
+    #[error("{bytes} bytes of JSON: an opening or a disclosure has at most 131072")]
     TooLong {
         /// Number of bytes.
         bytes: usize,
@@ -66,7 +66,7 @@ pub enum PersonalError {
         /// What the member must be.
         expected: &'static str,
     },
-    /// The bytes mean an opening or a disclosure but are not canonical.
+    /// The bytes are an opening or a disclosure, but not in the canonical form.
     #[error("not canonical: differs from the canonical bytes at byte {offset}")]
     NotCanonical {
         /// Offset of the first difference.

@@ -1,8 +1,8 @@
 //! Strict reading of the JSON of openings and disclosures.
 //!
-//! The bytes are parsed by `serde_json` and written again. Only the bytes that are written again
-//! are accepted, so each spelling but the canonical one is refused: other orders, white space,
-//! needless escapes, members that stand twice.
+//! `serde_json` parses the bytes, and the result is written again. The bytes are accepted only if
+//! they are the same. So each spelling but the canonical one is refused: another order, white
+//! space, needless escapes, duplicate members.
 
 use serde_json::error::Category;
 use serde_json::{Map, Value};
@@ -20,7 +20,7 @@ pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, PersonalError> 
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(PersonalError::NotAnObject),
-        // The error's own text could have a part of a value in it.
+        // The error's own text could contain a part of a value.
         Err(error) => Err(PersonalError::NotJson {
             category: match error.classify() {
                 Category::Eof => "it ends too early",
@@ -82,7 +82,7 @@ pub(super) fn short(name: &str) -> String {
 
 /// Number of bytes of a text between its quotes.
 pub(super) fn escaped_bytes(text: &str) -> usize {
-    // Nearly no text has anything to escape. This loop tests all bytes without stopping, so that
+    // Almost no text has anything to escape. This loop tests all bytes without stopping, so that
     // many are tested at a time.
     if !text
         .bytes()

@@ -1,4 +1,4 @@
-//! Personal data: its marked type, and what proves it without showing it.
+//! Personal data: the type that marks it, and the commitments that prove it later.
 //!
 //! | what | where |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | [`Opening`]: a session's personal fields with their salt, kept outside the log | `opening.rs` |
 //! | [the commitment](Opening::commitment) that the log has in their place | `commitment.rs` |
 //! | [`Disclosure`]: one field of an opening, with its proof | `disclosure.rs` |
-//! | [`name_token`]: what stands for a name that is personal | `token.rs` |
+//! | [`name_token`]: the token in place of a personal name | `token.rs` |
 
 use std::fmt;
 

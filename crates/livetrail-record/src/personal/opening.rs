@@ -30,22 +30,22 @@ pub const PERSONAL_FIELDS: &[(&str, &str)] = &[
     ("user_agent", "With what: the client's own words."),
 ];
 
-/// What the name of a host's own field begins with.
+/// The prefix of the name of a host's own field.
 const HOST_PREFIX: &str = "detail.";
 
-/// Most bytes of a field's name.
+/// The maximum number of bytes of a field's name.
 pub const MAX_FIELD_NAME_BYTES: usize = 32;
 
-/// Most bytes of a field's value.
+/// The maximum number of bytes of a field's value.
 pub const MAX_VALUE_BYTES: usize = 65_536;
 
-/// Most fields of an opening.
+/// The maximum number of fields of an opening.
 pub const MAX_OPENING_FIELDS: usize = 32;
 
-/// Most bytes of an opening's JSON, and of a disclosure's.
+/// The maximum number of bytes of an opening's JSON, and of a disclosure's.
 pub const MAX_OPENING_BYTES: usize = 131_072;
 
-/// How many fields most openings have at most.
+/// Most openings have at most this many fields.
 const USUAL_FIELDS: usize = 4;
 
 /// Bytes of the JSON of an opening without fields.
@@ -91,7 +91,7 @@ impl Opening {
     /// An opening without fields.
     ///
     /// `salt` is 16 random bytes that are secret and used for this session alone. A record's public
-    /// nonce is never the salt. For a record without a session, `session` is that of
+    /// nonce is never the salt. For a record without a session, `session` is the result of
     /// [`session_of`](super::session_of).
     #[must_use]
     pub const fn new(session: Uuid, salt: [u8; 16]) -> Self {
@@ -124,8 +124,9 @@ impl Opening {
     /// Adds a field.
     ///
     /// # Errors
-    /// [`PersonalError`] if the name is not that of a personal field or is there already, or if a
-    /// bound is passed: [`MAX_OPENING_FIELDS`], [`MAX_VALUE_BYTES`], [`MAX_OPENING_BYTES`].
+    /// [`PersonalError`] if the name is not that of a personal field, if the opening has the field
+    /// already, or if a bound is exceeded: [`MAX_OPENING_FIELDS`], [`MAX_VALUE_BYTES`],
+    /// [`MAX_OPENING_BYTES`].
     pub fn insert(&mut self, name: &str, value: impl Into<Personal>) -> Result<(), PersonalError> {
         let name = field_name(name)?;
         self.insert_named(name, value.into())
@@ -231,7 +232,7 @@ impl Opening {
         out
     }
 
-    /// The session, or what takes its place.
+    /// The session, or the value that stands for it.
     #[must_use]
     pub const fn session(&self) -> Uuid {
         self.session
@@ -251,7 +252,7 @@ impl Opening {
             .map(|(name, value)| (name.as_ref(), value))
     }
 
-    /// Whether there is no field.
+    /// Whether the opening has no fields.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.fields.is_empty()
@@ -263,7 +264,7 @@ impl Opening {
     }
 }
 
-/// The output has no personal data, and no salt.
+/// The output contains no personal data and no salt.
 impl fmt::Debug for Opening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.fields().map(|(name, _)| name).collect();

@@ -6,7 +6,7 @@ use crate::status::ReplicaState;
 const ORIGIN: &str = "example.com/a";
 
 /// Rights are withdrawn while the sink follows: this is reported at once, as a problem for a
-/// person. After the rights are granted again, the sink goes on by itself.
+/// person. After the rights are granted again, the sink continues by itself.
 pub async fn revoked_rights_are_reported_at_once_and_checked_again<P: Access>() {
     let place = P::fresh().await;
     let log = TestLog::with(ORIGIN, 300);

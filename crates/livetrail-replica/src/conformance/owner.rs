@@ -34,7 +34,7 @@ async fn follow_to_the_end(place: &impl Place, log: &TestLog) {
     Following::start(log, place.sink().await).finish(log).await;
 }
 
-/// Both keys change, one after the other: a follower goes on, a start is allowed, and `examine`
+/// Both keys change, one after the other: a follower continues, a start is allowed, and `examine`
 /// agrees.
 pub async fn new_keys_stop_no_sink<P: Place>() {
     let place = P::fresh().await;

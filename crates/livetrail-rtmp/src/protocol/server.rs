@@ -23,7 +23,7 @@ use crate::{
 /// The longest message before a publish is admitted. Commands are far shorter, and the client has
 /// no rights yet.
 const MAX_COMMAND_BYTES: usize = 64 << 10;
-/// The bound on all incomplete messages together before a publish is admitted.
+/// The maximum number of bytes in all incomplete messages together, before a publish is admitted.
 const MAX_EARLY_PARTIAL_BYTES: usize = 2 * MAX_COMMAND_BYTES;
 
 /// The number of requests for a second stream that are refused alone; one more ends the connection.
@@ -315,7 +315,7 @@ impl ServerSession {
             };
             let event = match incoming {
                 Incoming::Command(stream_id, command) => self.command(stream_id, &command)?,
-                // Media outside of a publish was sent before the client knew of its end. Media on
+                // Media outside a publish was sent before the client knew of its end. Media on
                 // another created stream belongs to a request that was refused alone.
                 Incoming::Media(media)
                     if matches!(self.phase, Phase::Publishing)
@@ -600,7 +600,7 @@ impl ServerSession {
         Some(ServerEvent::Paused(*pause))
     }
 
-    /// Sends an `_error`, if the command wants an answer.
+    /// Sends an `_error`, if the command expects an answer.
     fn fail(&mut self, command: &Command, detail: &str) {
         if command.transaction > 0.0 {
             let status = Status::new(Level::Error, "NetConnection.Call.Failed", detail);
@@ -609,7 +609,7 @@ impl ServerSession {
         }
     }
 
-    /// Sends a `_result`, if the command wants an answer.
+    /// Sends a `_result`, if the command expects an answer.
     fn reply(&mut self, command: &Command, values: Vec<Value>) {
         if command.transaction > 0.0 {
             self.answer("_result", command.transaction, values);

@@ -12,7 +12,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Assigns a new id; `None` if all [`MAX_STREAMS`] are in use.
+    /// Assigns a new id. Returns `None` if all [`MAX_STREAMS`] are in use.
     pub(super) fn create(&mut self) -> Option<u32> {
         let id = (1..=MAX_STREAMS).find(|id| !self.has(*id))?;
         self.created |= bit(id);

@@ -16,9 +16,9 @@ pub(super) enum Access {
 /// One row of the table.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// GET stands for HEAD, too.
+    /// GET includes HEAD.
     pub(super) method: &'static str,
-    /// As the router has it.
+    /// The path in the router's form.
     pub(super) path: &'static str,
     pub(super) access: Access,
 }
@@ -39,7 +39,7 @@ const fn to(method: &'static str, path: &'static str, roles: &[ApiRole]) -> Row 
     }
 }
 
-/// Every path of the API and of the trail's site. A path that is not in this table answers nobody.
+/// Every path of the API and of the trail's site. A request for any other path is refused.
 pub(super) const TABLE: &[Row] = {
     use ApiRole::{Auditor, Operator, Regulator, Viewer};
     &[
@@ -82,7 +82,7 @@ pub(super) fn access(method: &Method, path: &str) -> Option<Access> {
     row.map(|row| row.access)
 }
 
-/// Whether everyone may use this path, with the methods that it has.
+/// Whether everyone may use all methods of this path.
 pub(super) fn is_open(path: &str) -> bool {
     let row = TABLE.iter().find(|row| row.path == path);
     row.is_some_and(|row| row.access == Access::Open)

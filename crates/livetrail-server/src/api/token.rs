@@ -201,7 +201,7 @@ fn caller(
 fn record(state: &ApiState, record: AuditRecord) {
     if let Err(error) = state.inner.pipeline.record(record) {
         // The pipeline counts the records that it cannot take.
-        tracing::debug!(%error, "a refusal of the API is not on record by itself");
+        tracing::debug!(%error, "a refusal of the API has no record of its own");
     }
 }
 

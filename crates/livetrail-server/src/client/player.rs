@@ -37,7 +37,7 @@ impl Player {
         }
     }
 
-    /// Tells the server that the client leaves. An error is no problem, because the server may be
+    /// Tells the server that the client leaves. An error is harmless, because the server may be
     /// gone already.
     pub(crate) async fn close(self) {
         match self {

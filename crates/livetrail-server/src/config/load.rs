@@ -77,7 +77,7 @@ const KNOWN_VARIABLES: [&str; 10] = [
 ];
 
 /// Unknown variables that look like ours, each in words. They are misspelt, or a container platform
-/// set them for its own purpose. Therefore they are no error.
+/// set them for its own purpose. Therefore they are not an error.
 pub(crate) fn unknown_variables(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Vec<String> {

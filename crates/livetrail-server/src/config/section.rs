@@ -62,7 +62,7 @@ pub(super) fn check_secret(secret: Option<&super::SecretText>) -> Result<(), Wro
     Err(Wrong::new("", problem))
 }
 
-/// Refuses a name that stands there twice, because each name on record must belong to one secret.
+/// Refuses a name that occurs twice, because each name on record must belong to one secret.
 pub(super) fn check_names<'a>(
     names: impl IntoIterator<Item = (String, &'a String)>,
 ) -> Result<(), Wrong> {

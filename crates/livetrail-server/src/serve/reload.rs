@@ -85,7 +85,7 @@ impl Reloadable {
         if let Some(record) = credentials
             && let Err(error) = pipeline.record(record)
         {
-            tracing::error!(%error, "the change of keys is not on record by itself");
+            tracing::error!(%error, "the change of keys has no record of its own");
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) enum Step {
 /// is done.
 pub(super) type AfterStep<'a> = &'a mut dyn FnMut(Step) -> io::Result<()>;
 
-/// The function outside of tests: it does nothing.
+/// The function outside tests: it does nothing.
 pub(super) const fn nothing_happens(_: Step) -> io::Result<()> {
     Ok(())
 }

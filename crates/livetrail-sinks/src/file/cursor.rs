@@ -14,8 +14,8 @@ const FIRST_LINE: &[u8] = b"livetrail-file-cursor 2";
 /// The first line of a cursor without the tree.
 const FIRST_LINE_BEFORE: &[u8] = b"livetrail-file-cursor 1";
 
-/// The most bytes that are read from a cursor. A checkpoint with many cosignatures has some
-/// thousands.
+/// The maximum number of bytes that are read from a cursor. A checkpoint with many cosignatures has
+/// some thousands.
 pub(super) const MAX_CURSOR_BYTES: u64 = 1 << 20;
 
 /// How far the lines are committed, the log that they belong to, and the file that gets the next

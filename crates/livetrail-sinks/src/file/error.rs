@@ -70,7 +70,7 @@ pub(super) fn gone(path: &Path, cursor: &Cursor) -> ReplicaError {
 /// The file was there a moment ago.
 pub(super) fn gone_by_name(path: &Path) -> ReplicaError {
     ReplicaError::Unavailable {
-        what: format!("{} was moved away in between", path.display()),
+        what: format!("{} was moved away meanwhile", path.display()),
         source: None,
     }
 }

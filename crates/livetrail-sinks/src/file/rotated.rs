@@ -16,7 +16,7 @@ use super::{Format, Rotation};
 /// The bytes that are read from the end of a file. The longest line fits.
 const TAIL_BYTES: u64 = 256 << 10;
 
-/// The most complaints of one check.
+/// The maximum number of complaints of one check.
 const MAX_COMPLAINTS: usize = 16;
 
 /// The damage to the rotated files, in words. Empty if there is none, or if another program

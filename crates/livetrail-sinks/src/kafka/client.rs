@@ -1,4 +1,4 @@
-//! The events that librdkafka reports apart from its answers, and how long a wait may take.
+//! The events that librdkafka reports separately from its answers, and how long a wait may take.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) const SLICE: Duration = Duration::from_millis(20);
 /// How long a wait for one answer of a broker may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
-/// The events of one client, which come apart from its answers. Clones share them.
+/// The events of one client, which come separately from its answers. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Events {
     /// The broker addresses that the target names.

@@ -239,7 +239,7 @@ fn until_done(
         };
         producer.poll(Duration::ZERO);
         if !is_unfinished(&error) {
-            // An event that came apart from the answer says more, if there is one.
+            // An event that came separately from the answer has more details, if there is one.
             return events.check().and(Err(error::of(error, what)));
         }
         wait.check(events, what)?;

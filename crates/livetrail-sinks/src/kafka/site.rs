@@ -43,7 +43,7 @@ pub struct ReadBack {
 /// or damaged records, the copy has what the checkpoints before them cover.
 ///
 /// It reads the partition twice. The memory that it uses does not depend on the partition's length.
-/// It blocks its thread: call it outside of a runtime, or where blocking is allowed.
+/// It blocks its thread: call it outside a runtime, or where blocking is allowed.
 ///
 /// # Errors
 /// - The partition cannot be read, or has nothing of this log.
@@ -95,7 +95,7 @@ struct Survey {
     hand_overs: BTreeMap<String, Vec<u8>>,
 }
 
-/// The most changes of keys that are kept. A real log has fewer.
+/// The maximum number of changes of keys that are kept. A real log has fewer.
 const MAX_HAND_OVERS: usize = 1_024;
 
 fn survey(partition: &Reading) -> Result<Survey, ReplicaError> {

@@ -26,7 +26,7 @@ const BEFORE_END: [Offset; 5] = [
     Offset::Beginning,
 ];
 
-/// The most old events that are discarded before a read.
+/// The maximum number of old events that are discarded before a read.
 const MAX_STALE: usize = 100;
 
 /// The committed end of the partition.

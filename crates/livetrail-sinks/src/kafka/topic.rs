@@ -23,7 +23,7 @@ use crate::settings::Weakness;
 /// checkpoint with cosignatures fit.
 const MESSAGE_BYTES: u64 = 256 << 10;
 
-/// The most events that are read per answer. A refusal is among the first ones.
+/// The maximum number of events that are read per answer. A refusal is among the first ones.
 const MAX_EVENTS: usize = 100;
 
 /// The timeout of the first request, after which the events are read. It doubles with each attempt,
@@ -87,7 +87,7 @@ impl fmt::Display for TopicSetUp {
 /// Creates the topic with settings that keep records. An existing topic stays as it is. In both
 /// cases this function then reads the topic's state.
 ///
-/// It blocks its thread: call it outside of a runtime, or where blocking is allowed.
+/// It blocks its thread: call it outside a runtime, or where blocking is allowed.
 ///
 /// # Errors
 /// [`SinksError`].

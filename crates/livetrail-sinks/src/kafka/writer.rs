@@ -15,7 +15,7 @@ use super::topic;
 /// with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The most doublings of the pause.
+/// The maximum number of doublings of the pause.
 const MAX_DOUBLINGS: u32 = 5;
 
 pub(super) struct Writer {

@@ -12,7 +12,7 @@ use prost::Message;
 /// The longest wait that a collector may request.
 const MAX_WAIT: Duration = Duration::from_secs(3_600);
 
-/// The most characters of a collector's message that an error repeats.
+/// The maximum number of characters of a collector's message that an error repeats.
 const MAX_WORDS: usize = 300;
 
 /// The body of a collector's answer if it refuses a request as a whole (`google.rpc.Status`).

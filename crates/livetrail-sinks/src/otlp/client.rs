@@ -28,7 +28,7 @@ use crate::clock;
 use crate::error::SinksError;
 use crate::tls;
 
-/// The most bytes that are read of an answer.
+/// The maximum number of bytes that are read of an answer.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 pub(super) struct Client {
@@ -101,7 +101,7 @@ impl Client {
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
         let body = body.map_err(|error| ReplicaError::Unavailable {
-            what: format!("{place}: the answer broke off, or is longer than it may be"),
+            what: format!("{place}: the answer ended early, or is too long"),
             source: Some(error),
         })?;
         let (status, body) = (head.status.as_u16(), body.to_bytes());

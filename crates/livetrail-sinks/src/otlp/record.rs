@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use crate::severity::of_record;
 
-/// The most records in a request.
+/// The maximum number of records in a request.
 pub const MAX_REQUEST_ENTRIES: usize = 2_048;
 
 /// A request ends with the entry that brings its entries to this many bytes.
@@ -104,8 +104,7 @@ fn add_fields(attributes: &mut Vec<KeyValue>, record: &AuditRecord) {
     for field in ATTRIBUTES.iter() {
         let name = || format!("livetrail.{}", field.name());
         attributes.extend(match field.get(record) {
-            // An empty application means the server as a whole, so it is left out. Other texts
-            // stay.
+            // An empty application means the server as a whole, so it is omitted. Other texts stay.
             Some(FieldValue::Text("")) if field.kind() == FieldType::Name => None,
             Some(FieldValue::Text(value)) => Some(text(&name(), value)),
             Some(FieldValue::Id(value)) => Some(text(&name(), &value.to_string())),

@@ -18,7 +18,7 @@ const FORM: &str = "http(s)://HOST:PORT, or with a path where that is not /v1/lo
 /// The path at which collectors accept logs (OTLP/HTTP).
 const DEFAULT_PATH: &str = "/v1/logs";
 
-/// The most headers of the settings.
+/// The maximum number of headers of the settings.
 const MAX_HEADERS: usize = 32;
 
 /// A collector.

@@ -46,8 +46,8 @@ const HAND_OVER: &str = "INSERT INTO livetrail.hand_overs (log_id, key_id, size,
 /// The number of checkpoints per query for sightings. The largest come first.
 const SEEN_AT_ONCE: i64 = 16;
 
-/// The most rows of `checkpoints` without a valid signature. After that the answer counts as
-/// incomplete.
+/// The maximum number of rows of `checkpoints` without a valid signature. After that the answer
+/// counts as incomplete.
 const MAX_UNSIGNED: usize = 4_096;
 
 const HANDED_OVER: &str = "SELECT h.note FROM livetrail.hand_overs h JOIN livetrail.logs l USING (log_id) \
@@ -364,7 +364,7 @@ impl Connection {
             };
             let Some(row) = row else {
                 return Err(ReplicaError::Damaged {
-                    what: format!("record {index} is below the cursor and not there once"),
+                    what: format!("record {index} is below the cursor, but the table does not have exactly one row of it"),
                     source: None,
                 });
             };

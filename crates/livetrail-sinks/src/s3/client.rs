@@ -131,7 +131,7 @@ impl Client {
             .collect()
             .await
             .map_err(|error| ReplicaError::Unavailable {
-                what: format!("{what}: the answer broke off"),
+                what: format!("{what}: the answer ended early"),
                 source: Some(error),
             })?
             .to_bytes();

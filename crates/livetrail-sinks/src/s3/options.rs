@@ -9,7 +9,7 @@ use thiserror::Error;
 /// The longest prefix. With it and the longest name of a log, a key stays below 1,024 bytes.
 const MAX_PREFIX_BYTES: usize = 200;
 
-/// The most requests at the same time.
+/// The maximum number of requests at the same time.
 const MAX_PARALLEL: usize = 64;
 
 /// How long objects cannot be overwritten or deleted.

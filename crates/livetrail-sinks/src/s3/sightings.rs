@@ -8,15 +8,15 @@ use super::client::Client;
 use super::layout::{Layout, sized};
 use super::sizes::Sizes;
 
-/// The most objects under `checkpoints/` without a valid signature. After that the answer counts as
-/// incomplete.
+/// The maximum number of objects under `checkpoints/` without a valid signature. After that the
+/// answer counts as incomplete.
 const MAX_UNSIGNED: usize = 256;
 
 /// The most hand-overs that are read.
 const MAX_HAND_OVERS: usize = 64;
 
-/// The most versions of `checkpoint` that are read, the newest first. Someone may have put an older
-/// checkpoint as the newest version.
+/// The maximum number of versions of `checkpoint` that are read, the newest first. Someone may have
+/// put an older checkpoint as the newest version.
 const MAX_NEWEST: usize = 32;
 
 /// Offers the largest checkpoint with a valid signature. If one object cannot be read, this logs

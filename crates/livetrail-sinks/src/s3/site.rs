@@ -19,7 +19,7 @@ use super::sizes::{Sizes, is_beyond};
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
-/// The most bytes of a full bundle. A length of 2 bytes precedes each entry.
+/// The maximum number of bytes of a full bundle. A length of 2 bytes precedes each entry.
 const MAX_BUNDLE_BYTES: usize = (TILE_WIDTH as usize) * (MAX_ENTRY_BYTES + 2);
 
 /// The state of a log in the bucket: all that the next batch needs.
@@ -35,7 +35,7 @@ pub(super) struct Site {
     named: u64,
 }
 
-/// The most unusable commits before the sink gives up the bucket.
+/// The maximum number of unusable commits before the sink gives up the bucket.
 const MAX_UNUSABLE: usize = 64;
 
 /// The objects that a batch adds, and the state after it.

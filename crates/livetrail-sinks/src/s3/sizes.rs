@@ -8,7 +8,7 @@ use super::client::Client;
 use super::layout::{size_in, sized};
 use super::store::unreadable;
 
-/// The most pages with only delete markers that are skipped at once.
+/// The maximum number of pages with only delete markers that are skipped at once.
 const MAX_EMPTY_PAGES: usize = 1_000;
 
 /// The sizes under one prefix, the largest first.

@@ -7,7 +7,7 @@ use livetrail_s3::answer::{self, MAX_ANSWER_BYTES};
 
 use super::client::{Client, refused};
 
-/// The most versions of one object that are kept in memory.
+/// The maximum number of versions of one object that are kept in memory.
 const MAX_VERSIONS: usize = 4_096;
 
 /// The class of an object, which determines how long it is kept.

@@ -12,8 +12,8 @@ use tokio_rustls::client::TlsStream;
 use super::error;
 use super::target::SyslogTarget;
 
-/// The most bytes that a peer may send. A receiver of syslog sends nothing, so such a peer is not
-/// one.
+/// The maximum number of bytes that a peer may send. A receiver of syslog sends nothing, so a peer
+/// that sends more is not a receiver.
 const MAX_WORDS_BYTES: usize = 4_096;
 
 /// A connection to a receiver. If it is dropped before [`close`](Self::close) has returned, it is

@@ -87,7 +87,7 @@ impl<'a> Encoder<'a> {
         self.place(index, leaf);
         for field in PARAMETERS.iter() {
             match field.get(record) {
-                // An empty application means the server as a whole, so it is left out. Other texts
+                // An empty application means the server as a whole, so it is omitted. Other texts
                 // stay.
                 Some(FieldValue::Text("")) if field.kind() == FieldType::Name => {}
                 Some(FieldValue::Text(value)) => self.parameter(field.name(), value),

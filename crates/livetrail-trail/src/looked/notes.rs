@@ -1,10 +1,11 @@
 //! Notes of commands for the server's trail: what a local user read, exported or reviewed.
 //!
 //! A command adds a line to `private/looked` of the trail. The running server records it within
-//! seconds, else the next start does. The file has at most 1 MiB; notes beyond that are only
-//! counted, each by a byte of `private/looked.more`.
+//! seconds. Otherwise the next start records it. The file has at most 1 MiB. Notes beyond this
+//! limit are only counted: each adds a byte to `private/looked.more`.
 //!
-//! A note is recorded before its line is removed. A crash in between records it twice.
+//! A note is recorded before its line is removed. After a crash between the two steps, it is
+//! recorded twice.
 
 use std::{
     fs::{File, OpenOptions},
@@ -20,10 +21,10 @@ use serde::{Deserialize, Serialize};
 use super::Act;
 use crate::Error;
 
-/// The most bytes of notes that wait for a server.
+/// The maximum number of bytes of notes that wait for a server.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// The most bytes of one note.
+/// The maximum number of bytes of one note.
 const MOST_BYTES_OF_A_NOTE: usize = 8 << 10;
 
 /// What a local user did.
@@ -32,7 +33,7 @@ const MOST_BYTES_OF_A_NOTE: usize = 8 << 10;
 pub enum Done {
     /// Entries were read or exported.
     Looked {
-        /// Whether they left the trail.
+        /// Whether they were copied out.
         act: Act,
         /// The command.
         what: String,
@@ -54,7 +55,7 @@ pub enum Done {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Note {
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     pub ts_ms: u64,
     /// The local user.
     pub by: String,
@@ -62,22 +63,22 @@ pub struct Note {
     pub done: Done,
 }
 
-/// The notes that waited.
+/// The notes that were pending.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) notes: Vec<Note>,
-    /// How many more there were.
+    /// The number of further notes, which were only counted.
     pub(crate) more: u64,
 }
 
-/// The local user, as records name them: by number, because a name is personal data.
+/// The local user as a number, which is how records name the user: a name is personal data.
 #[must_use]
 pub fn local_user() -> String {
     format!("local:{}", rustix::process::getuid().as_raw())
 }
 
-/// The hash under which a filter is on record. A key of the trail is in it, so that a name in the
-/// filter cannot be guessed from the hash.
+/// The hash under which a filter is on record. It is keyed with a key of the trail, so that nobody
+/// can guess a name in the filter from the hash.
 ///
 /// # Errors
 /// The key cannot be read or made.
@@ -101,7 +102,7 @@ fn hash(trail: &Path, filter: &str) -> anyhow::Result<String> {
     Ok(start.map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Makes the key whole or not at all. If another command was faster, its key stays.
+/// Creates the key file whole or not at all. If another command was faster, its key is kept.
 fn make_key(file: &Path) -> anyhow::Result<()> {
     let above = file.parent().unwrap_or(Path::new("."));
     let mut new = tempfile::Builder::new()
@@ -158,8 +159,8 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Hands the notes that wait to `record`, and removes them. It does nothing while a command holds
-/// the file.
+/// Passes the pending notes to `record`, and removes them. Does nothing while a command holds the
+/// file.
 pub(crate) fn take(trail: &Path, record: impl FnOnce(Waiting)) {
     if let Err(error) = try_take(trail, record)
         && error.kind() != io::ErrorKind::NotFound

@@ -10,7 +10,7 @@
 //! end      crc32c u32 of everything after the header
 //! ```
 //!
-//! `live` and `refusals` count rows that are not erased; `oldest_ms` is the least time of these.
+//! `live` and `refusals` count rows that are not erased; `oldest_ms` is the earliest time of these.
 //! Flag 1 is a refusal. Flag 2: the row could not be read when the file was written.
 
 use super::{Read, count, narrow, wide};

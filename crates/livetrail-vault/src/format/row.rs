@@ -26,7 +26,7 @@ use crate::{
     key::{Keys, Kind, Token},
 };
 
-/// Bytes of a header, and what rows are aligned to.
+/// The size of a header and the alignment of rows, in bytes.
 pub(crate) const ALIGN: u64 = 32;
 
 const HEADER_BYTES: usize = 32;
@@ -34,13 +34,13 @@ const ROW: [u8; 4] = *b"LTr1";
 const ERASED: [u8; 4] = *b"LTr0";
 const FILE: [u8; 8] = *b"LTVROWS1";
 
-/// The largest opening.
+/// The maximum size of an opening, in bytes.
 pub const MAX_OPENING_BYTES: usize = 80 * 1024;
 
-/// The largest name of an application.
+/// The maximum length of an application's name, in bytes.
 pub const MAX_APP_BYTES: usize = 254;
 
-/// The largest sealed body.
+/// The maximum size of a sealed body, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = MAX_OPENING_BYTES + 512;
 
 /// A session's identifier.
@@ -52,7 +52,7 @@ pub type SessionId = [u8; 16];
 pub enum RowKind {
     /// A session that was admitted, or an act of an operator.
     Session,
-    /// A refused attempt. Strangers can make as many as they like, so the vault keeps a bounded
+    /// A refused attempt. Strangers can cause any number of them, so the vault keeps a bounded
     /// number.
     Refusal,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// A row of nobody, for a session without one. Its application and time are in no hold.
+    /// An empty row, for a session without a row. Its application and time are in no hold.
     pub(crate) fn nobody(session: SessionId) -> Self {
         Self {
             session,
@@ -321,13 +321,15 @@ impl Found {
 pub(crate) struct Scan {
     /// One for each row, in order.
     pub(crate) rows: Vec<Found>,
-    /// Where the frames end. Everything after is of a batch that was never synced, or zeros.
+    /// Where the frames end. The bytes after that are zeros, or belong to a batch that was never
+    /// synced.
     pub(crate) end: u64,
     /// The first row of the newest batch: all rows before were synced.
     pub(crate) batch: u32,
 }
 
-/// Finds the frames in a rows file of at most `most` rows; `None` when its header is invalid.
+/// Finds the frames in a rows file of at most `most` rows. Returns `None` when its header is
+/// invalid.
 ///
 /// An invalid frame ends the scan if no later frame proves that its batch was synced. Otherwise the
 /// file is damaged there: the rows of the gap have no header.
@@ -372,7 +374,7 @@ impl Scan {
         self.batch = header.batch;
     }
 
-    /// Looks for a later frame of a later batch. Rows between are damaged ones.
+    /// Searches for a later frame of a later batch. The rows in the gap are damaged.
     fn skip_damage(&mut self, file: &[u8], from: u64, most: u32) -> Option<u64> {
         let first = count(self.rows.len());
         let mut at = from.saturating_add(ALIGN);

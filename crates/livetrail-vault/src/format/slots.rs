@@ -33,7 +33,7 @@ pub(crate) fn file_bytes(slots: u32) -> u64 {
     offset(slots)
 }
 
-/// The slots of a file; `None` when its header is invalid.
+/// The slots of a file, or `None` when its header is invalid.
 pub(crate) fn parse(file: &[u8], segment: u64) -> Option<&[[u8; 32]]> {
     let (chunks, rest) = file.as_chunks::<32>();
     let (head, slots) = chunks.split_first()?;

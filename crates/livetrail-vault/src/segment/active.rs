@@ -1,4 +1,4 @@
-//! The segment that takes rows.
+//! The active segment, to which rows are added.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -159,7 +159,7 @@ impl Active {
         }
     }
 
-    /// Makes all rows durable: two files.
+    /// Makes all rows durable: syncs both files.
     pub(crate) fn sync(&mut self) -> Result<(), VaultError> {
         self.keys.sync()?;
         self.rows.sync()?;

@@ -1,4 +1,4 @@
-//! A segment that takes no more rows.
+//! A full segment, to which no rows are added.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::{
     key::{Keys, Kind, Token},
 };
 
-/// Pairs that are read at once.
+/// The number of pairs that are read at a time.
 const BLOCK_PAIRS: u32 = 256;
 
 /// The numbers of a full segment that are in memory: about 70 bytes.
@@ -25,8 +25,8 @@ pub(crate) struct Full {
 }
 
 impl Full {
-    /// Reads the head of the index file; `None` when the file is missing or its head is invalid, so
-    /// that it must be made again.
+    /// Reads the head of the index file. Returns `None` when the file is missing or its head is
+    /// invalid, so that it must be rebuilt.
     pub(crate) fn open(disk: &Disk, segment: u64) -> Result<Option<Self>, VaultError> {
         let file = match disk.open_to_read(&disk::index(segment)) {
             Ok(file) => file,
@@ -57,7 +57,7 @@ impl Full {
         Ok(Lookup { head, file })
     }
 
-    /// The whole index; `None` when it is damaged.
+    /// The whole index, or `None` when it is damaged.
     pub(crate) fn index(&self, disk: &Disk) -> Result<Option<Index>, VaultError> {
         let bytes = disk.read(&disk::index(self.number()))?;
         let parsed = bytes.and_then(|bytes| Index::parse(&bytes, self.number()));
@@ -77,7 +77,7 @@ impl Full {
         destroy_keys(&mut keys_file, rows)?;
         drop(keys_file);
         let Some(mut index) = self.index(disk)? else {
-            // The index is damaged: it is made again from what has a key.
+            // The index is damaged: it is rebuilt from what has a key.
             let mode = recover::Mode::Write { new_slots: 1 };
             recover::open(disk, number, keys, mode)?.0.seal(disk)?;
             return Self::open(disk, number);

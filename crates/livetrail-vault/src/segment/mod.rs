@@ -6,8 +6,8 @@
 //! | `N.rows` | the rows | rows are appended; an erased one is overwritten |
 //! | `N.index` | where rows are, and sorted tokens | replaced by one without the tokens of erased rows |
 //!
-//! The newest segment is *active*: it takes rows, and its index is in memory. All others are *full*
-//! and have an index file.
+//! The newest segment is *active*: rows are added to it, and its index is in memory. All others are
+//! *full* and have an index file.
 
 pub(crate) mod active;
 pub(crate) mod full;
@@ -24,12 +24,12 @@ use crate::{
     key::Keys,
 };
 
-/// What is at the place of a row.
+/// The state of a row.
 #[derive(PartialEq, Eq)]
 pub(crate) enum Read {
     /// It has no key.
     Erased,
-    /// It has a key and does not open.
+    /// It has a key but does not open.
     Damaged,
     /// It opens.
     Row(Box<Row>),

@@ -1,5 +1,5 @@
-//! Opening the active segment after a crash or a clean end, and making a lost index again. There is
-//! no other way to open it.
+//! Opens the active segment, after a crash and after a clean end in the same way, and rebuilds a
+//! lost index.
 
 use zeroize::Zeroizing;
 
@@ -22,9 +22,9 @@ use crate::{
 pub(crate) struct Recovered {
     /// Rows of the last batch, whose write was not finished.
     pub(crate) dropped: u64,
-    /// Rows whose key was gone and whose bytes were not.
+    /// Rows whose key was overwritten, but whose bytes were not.
     pub(crate) finished: u64,
-    /// Rows that were synced and cannot be read.
+    /// Rows that were synced, but cannot be read.
     pub(crate) damaged: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Erasures: what is gone, and what stays so.
+//! Erasures: which data is gone, and that it stays gone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -197,7 +197,7 @@ fn a_restored_vault_erases_again_what_the_log_names() {
     assert_eq!(insert(&mut restored, [2, 77]).unwrap(), 0);
     assert_eq!(restored.replay(&log).unwrap(), 0);
     assert!(restored.check().unwrap().is_good());
-    // The list of erased sessions is made again from the log, too.
+    // The list of erased sessions is rebuilt from the log, too.
     drop(restored);
     for name in backup.paths().iter().filter(|name| name.ends_with(".gone")) {
         backup.remove(name).unwrap();

@@ -62,8 +62,8 @@ impl Told {
     }
 }
 
-/// A short life: three batches, rolls, erasures in full segments and the active one, a segment that
-/// is removed whole, a hold that is lifted.
+/// A short run: three batches, new segments, erasures in full segments and the active one, a
+/// segment that is removed whole, a hold that is lifted.
 fn live(store: &SharedStore, told: &mut Told) -> Result<(), VaultError> {
     let (mut vault, _) = try_open(store, &ManualClock::at(NOW_MS))?;
     told.insert(&mut vault, 0..3)?;
@@ -123,7 +123,7 @@ fn come_back(mem: &MemStore, told: &Told, what: &str) {
     for session in &told.log {
         assert!(vault.is_erased(session).unwrap(), "{what}");
     }
-    // The batch is given again, and takes nobody back.
+    // The batch is given again. No erased session comes back.
     let again = told.given.iter().copied();
     insert_missing(&mut vault, again.chain([25, 26]))
         .unwrap_or_else(|error| panic!("{what}: {error:?}"));
@@ -186,8 +186,8 @@ fn every_operation_failing_in_every_way_loses_nothing_and_brings_nobody_back() {
     });
 }
 
-/// Lives with one fault, and comes back after the process was killed, or the power was cut in one
-/// way or the other.
+/// Runs with one fault, then starts again after the process was killed, or after the power was cut
+/// in one way or the other.
 fn fail(at: usize, plan: FaultPlan) {
     let mem = MemStore::new();
     let faulty = FaultStore::over_memory(mem.clone());
@@ -214,7 +214,7 @@ fn fail(at: usize, plan: FaultPlan) {
     }
 }
 
-/// What a process leaves that was killed in the middle of an erasure.
+/// The files of a process that was killed in the middle of an erasure.
 #[test]
 fn a_start_that_fails_in_any_way_can_be_made_again() {
     let mut left = Vec::new();

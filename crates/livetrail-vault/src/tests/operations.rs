@@ -1,4 +1,4 @@
-//! Any operations, with starts, power cuts and faults between, against a model.
+//! Random operations, with starts, power cuts and faults between them, compared with a model.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -43,7 +43,7 @@ const MAX_BACK: usize = 1 << 20;
 /// Truncated lines that may be repeated: a killed process leaves one. At most a line's bytes each.
 const MAX_TORN: usize = 100;
 
-/// The most problems that are kept.
+/// The maximum number of problems that are kept.
 const MAX_PROBLEMS: usize = 100;
 
 /// Checks the log in lines of JSON against a signed checkpoint. `inputs` are opened one after the
@@ -126,7 +126,7 @@ struct Check {
     from: u64,
     /// The contents of the checkpoint, with any signer.
     stated: Option<Checkpoint>,
-    /// The tree of all entries below `next`; `None` when some of them are missing.
+    /// The tree of all entries below `next`, or `None` when some of them are missing.
     tree: Option<Frontier>,
     next: u64,
     /// Leaf hashes of the last entries; the last one is that of `next` - 1. `None` for a missing

@@ -20,7 +20,7 @@ use crate::trust::policy::Policy;
 /// Under a number, the newest checkpoint that this many witnesses have cosigned.
 pub(super) const COSIGNED: &str = "cosigned";
 
-/// The most witnesses of a log.
+/// The maximum number of witnesses of a log.
 const MAX_WITNESSES: usize = 32;
 
 /// How long the newest entries may lack the required cosignatures without a remark.

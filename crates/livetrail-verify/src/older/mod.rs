@@ -30,7 +30,8 @@ const HAND_OVERS: &str = "handover";
 /// The most of those that are checked without a key that names them; a log has a few.
 const MAX_HAND_OVERS: usize = 1 << 12;
 
-/// The most checkpoints of the archive that are checked; if there are more, the newest.
+/// The maximum number of checkpoints of the archive that are checked; if there are more, the
+/// newest.
 const MAX_ARCHIVED: usize = 1 << 20;
 
 /// The most that wait until their key is vouched for.

@@ -6,7 +6,7 @@ use crate::finding::Severity;
 use crate::report::show::{Lines, date, span};
 use crate::report::{CheckpointReport, Report, TrailKind, Verdict};
 
-/// The most findings, sessions and boots in the text; the JSON report has more.
+/// The maximum number of findings, sessions and boots in the text; the JSON report has more.
 const SHOWN: usize = 20;
 
 /// Where a report is written.

@@ -131,8 +131,8 @@ fn take_needed(record: &mut AuditRecord, view: &RecordView<'_>) {
     record.detail = view.detail.filter(|_| is_loss).map(Into::into);
 }
 
-/// The most bytes of a text whose memory is used again. Without a bound, the texts of a hostile
-/// trail would add up.
+/// The maximum number of bytes of a text whose memory is used again. Without a bound, the texts of
+/// a hostile trail would add up.
 const MAX_KEPT_TEXT_BYTES: usize = 256;
 
 fn set_text(text: &mut String, new: &str) {

@@ -9,11 +9,11 @@ use crate::report::Figures;
 use crate::scan::{Fetched, TILE_BYTES, get, get_tile};
 use crate::sources::Source;
 
-/// The most directories that wait to be read; a log has some thousand in each.
+/// The maximum number of directories that wait to be read; a log has some thousand in each.
 const MAX_DIRS: usize = 1 << 17;
 
-/// The most files of a directory that are checked in the order of their names, so that two reports
-/// of one trail are equal; a log has some thousand in each.
+/// The maximum number of files of a directory that are checked in the order of their names, so that
+/// two reports of one trail are equal; a log has some thousand in each.
 const MAX_SORTED: usize = 1 << 17;
 
 /// Compares every file of an earlier width with the tree, and counts the others.

@@ -16,7 +16,7 @@ use crate::finding::{Class, Finding};
 use crate::scan::entry::Records;
 use crate::sources::{Source, SourceError};
 
-/// The most bytes of a bundle: 256 entries with their lengths.
+/// The maximum number of bytes of a bundle: 256 entries with their lengths.
 const MAX_BUNDLE_BYTES: usize = (MAX_ENTRY_BYTES + 2) * TILE_WIDTH as usize;
 
 /// The bytes of a full tile.
@@ -115,7 +115,8 @@ impl Scanned {
     }
 }
 
-/// The most bytes of a bundle whose memory is used again. A bundle of usual records has a quarter.
+/// The maximum number of bytes of a bundle whose memory is used again. A bundle of usual records
+/// has a quarter.
 const MAX_KEPT_BYTES: usize = 512 << 10;
 
 /// Memory that a thread uses for one bundle after the other.

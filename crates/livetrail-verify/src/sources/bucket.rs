@@ -28,7 +28,8 @@ const COMMITS: &str = "commits";
 /// How many of the largest checkpoints, and of the versions of the newest one, are read.
 const MAX_NEWEST: usize = 64;
 
-/// The most pages of a listing, usually of a thousand keys each, and the longest time of a listing.
+/// The maximum number of pages of a listing, usually of a thousand keys each, and the longest time
+/// of a listing.
 const MAX_PAGES: u32 = 1 << 20;
 const LIST_TIMEOUT: Duration = Duration::from_secs(86_400);
 

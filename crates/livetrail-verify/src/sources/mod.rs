@@ -37,8 +37,8 @@ pub enum SourceError {
 
 /// A source of a trail's files.
 pub trait Source: Send + Sync {
-    /// The contents of the file at `path`, relative to the trail and with `/`; `None` when it does
-    /// not exist. Reads at most `most` + 1 bytes.
+    /// The contents of the file at `path`, relative to the trail and with `/`, or `None` when it
+    /// does not exist. Reads at most `most` + 1 bytes.
     ///
     /// # Errors
     /// [`SourceError`].

@@ -13,7 +13,7 @@ use livetrail_tlog::{KeyType, RetiredKey, VerifierKey};
 use crate::error::VerifyError;
 use crate::trust::key_file::KeyFile;
 
-/// The most bytes of a policy file.
+/// The maximum number of bytes of a policy file.
 pub const MAX_POLICY_BYTES: usize = 64 * 1024;
 
 /// Trusted keys.

@@ -69,7 +69,7 @@ fn rotated_files_in_order_are_the_log_that_was_signed() {
     assert!(report.sessions.closed > 300, "{report}");
     assert_eq!(report.place, "a … c (3 files)");
 
-    // Entries that the checkpoint does not cover yet are noted, and are no failure.
+    // Entries that the checkpoint does not cover yet are noted, and are not a failure.
     let report = check(&files, &log.checkpoint(650, &keys()), &options);
     assert_sound(&report);
     assert_eq!((report.figures.entries, report.figures.beyond), (650, 50));

@@ -1,4 +1,4 @@
-//! A log that stopped while its server went on: the verifier reports what the next start puts on
+//! A log that stopped while its server continued: the verifier reports what the next start puts on
 //! record, and raises no false alarm.
 
 use livetrail_record::{AuditAction, AuditRecord, LossCounts, Value};

@@ -189,7 +189,7 @@ impl Following {
 
     /// The ledger is closed: the sink gets what it has not.
     pub(crate) fn finish(self, end: u64) -> Result<(), Error> {
-        // A close would not wait for a sink that a person must mend.
+        // A close would not wait for a sink that a person must fix.
         poll(TIMEOUT, || {
             let statuses = self.replicas.statuses();
             let all = statuses.iter().all(|status| status.cursor == Some(end));

@@ -31,7 +31,7 @@ impl Folder {
         self.mounted.join("trail.json")
     }
 
-    /// The files, in the order of their names and then the one that goes on.
+    /// The rotated files in the order of their names, then the current file.
     fn files(&self) -> Vec<PathBuf> {
         let listed = std::fs::read_dir(&self.mounted).unwrap();
         let mut rotated: Vec<_> = listed.map(|entry| entry.unwrap().path()).collect();

@@ -7,7 +7,7 @@ use system_tests::{Config, Server, Signal, clock, livetrail_verify, run};
 
 use super::server::{SOON, exported, records, refuse, text};
 
-/// What was rotated by the server, in the order of the names, and then what goes on.
+/// What was rotated by the server, in the order of the names, and then what continues.
 fn rotated(server: &Server, name: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = beside(server, name);
     files.retain(|path| {
@@ -148,7 +148,7 @@ fn hangup(server: &Server) -> String {
     format!("kill -HUP {}", server.pid().as_raw_nonzero())
 }
 
-/// What logrotate has moved away, oldest first, and then what goes on.
+/// What logrotate has moved away, oldest first, and then what continues.
 fn moved_and_going_on(server: &Server) -> String {
     let number = |path: &Path| path.extension()?.to_str()?.parse::<u32>().ok();
     let mut moved: Vec<_> = beside(server, "trail.tsv")

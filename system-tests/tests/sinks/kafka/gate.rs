@@ -191,7 +191,7 @@ impl Login {
         }
     }
 
-    /// The answer to a message; `None` when nobody is let in for it.
+    /// The answer to a message, or `None` when nobody is let in for it.
     fn step(&mut self, message: &[u8], (user, password): &(String, String)) -> Option<Step> {
         let message = std::str::from_utf8(message).ok()?;
         match self {

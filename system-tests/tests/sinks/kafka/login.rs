@@ -152,8 +152,7 @@ fn a_refused_login_is_reported_at_once_and_shows_no_password() {
     });
 }
 
-/// A broker behind TLS: its own TLS needs a certificate of one form, so a proxy stands in front of
-/// it.
+/// A broker behind TLS: its own TLS needs a certificate of one form, so a proxy is in front of it.
 struct Encrypted {
     dir: TempDir,
     broker: KafkaBroker,

@@ -140,7 +140,7 @@ impl Topic {
         found.await.unwrap().expect("it is in one")
     }
 
-    /// Deletes the topic and makes it again, with nothing in it.
+    /// Deletes the topic and rebuilds it, with nothing in it.
     pub(crate) async fn make_again(&self) {
         use rdkafka::admin::{AdminClient, AdminOptions};
         use rdkafka::client::DefaultClientContext;

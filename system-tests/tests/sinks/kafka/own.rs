@@ -150,7 +150,7 @@ async fn make_topic(broker: &KafkaBroker, name: &str, settings: [&str; 3]) {
     made.into_iter().next().unwrap().unwrap();
 }
 
-/// One partition, one log; and nothing that is no log.
+/// A partition holds one log, and nothing else is accepted.
 #[test]
 fn another_log_in_the_same_partition_is_refused() {
     run_case(async {
@@ -371,7 +371,7 @@ fn behind_a_foreign_transaction_that_is_open_nothing_is_written_twice() {
             sent.map_err(|(error, _)| error).unwrap();
             producer.flush(soon).unwrap();
         });
-        // It has the partition, and goes on without looking.
+        // It has the partition, and continues without looking.
         first.append(&log.range(100, 100)).await.unwrap();
         drop(first);
         // Another process sees 100 entries, and must not write behind them.

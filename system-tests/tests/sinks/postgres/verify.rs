@@ -118,7 +118,7 @@ async fn a_sound_table_is_sound_and_each_change_is_found_and_named() {
         assert_eq!(report.verdict, Verdict::NotSound, "{what}: {report}");
         if let Some(index) = where_ {
             let first = report.first_index;
-            // Where rows are missing or double, the bundle that they stand in is named.
+            // Where rows are missing or double, the bundle that contains them is named.
             assert!(
                 first.is_some_and(|first| first / 256 == index / 256),
                 "{what}: {first:?}: {report}"

@@ -90,7 +90,7 @@ impl Owned {
         answer.body
     }
 
-    /// It goes on, to 450 entries.
+    /// It continues, to 450 entries.
     async fn assert_goes_on(&self) {
         let sink = self.sink();
         let next = sink.cursor(ORIGIN).await.unwrap().next();
@@ -124,7 +124,7 @@ fn what_is_left_of_the_newer_checkpoints_keeps_an_older_copy_from_starting() {
         assert_eq!(owned.reported(), Some(400));
         owned.assert_goes_on().await;
 
-        // A whole copy of yesterday is no evidence, and no accusation.
+        // A whole copy of yesterday proves nothing, and raises no alarm.
         let owned = Owned::fresh().await;
         for beginning in ["checkpoints", "commits"] {
             owned.remove(&of_size(beginning, 400));

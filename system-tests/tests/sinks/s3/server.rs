@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What all keys of these tests begin with, in the settings of the server's sink.
 const PREFIX: &str = "prefix = \"some/where\"\n";
 
-/// A bucket, and what stands before it.
+/// A bucket, and the guard in front of it.
 struct Store {
     place: Place,
     /// The guard before the S3 server runs here.
@@ -166,7 +166,7 @@ fn of_two_servers_with_one_trail_in_one_bucket_the_later_one_stops_its_log() {
     let told = run("livetrail serve", &second.command(), PATIENCE);
     assert_eq!(told.status.code(), Some(2), "{}", told.output());
 
-    // The first one goes on, and the bucket has its tree and no other.
+    // The first one continues, and the bucket has its tree and no other.
     first.grow(4);
     await_all(&first);
     let trail = first.stop();

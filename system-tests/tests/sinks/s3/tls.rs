@@ -112,7 +112,7 @@ fn verify(place: &Place, front: &TlsFront, data: &Path, trusted: &Path) -> Finis
     run("livetrail-verify", &command, PATIENCE)
 }
 
-/// The server says at once that a person is needed, and goes on without the bucket.
+/// The server says at once that a person is needed, and continues without the bucket.
 #[test]
 fn a_server_that_meets_a_stranger_reports_it_at_once() {
     run_case(async {

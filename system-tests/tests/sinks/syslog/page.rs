@@ -1,4 +1,4 @@
-//! The commands in `docs/sinks/syslog.md`, with the receiver that stands there.
+//! The commands in `docs/sinks/syslog.md`, with the receiver that the page names.
 
 use system_tests::clock;
 

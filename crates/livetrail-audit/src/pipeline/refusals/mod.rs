@@ -37,10 +37,10 @@ use super::intake::{Offered, Overflow};
 /// How long the refusals of a kind are counted before a record reports the count.
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 
-/// The most kinds without a principal.
+/// The maximum number of kinds without a principal.
 const MAX_KINDS: usize = 1_024;
 
-/// The most kinds that name a known principal.
+/// The maximum number of kinds that name a known principal.
 const MAX_PRINCIPALS: usize = 256;
 
 /// At closing, this many seconds' records may be written at once.

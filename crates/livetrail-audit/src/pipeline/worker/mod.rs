@@ -44,7 +44,7 @@ use super::shared::{Ask, Shared};
 use super::sync::Ordering;
 use super::{CloseReport, Config};
 
-/// The most records in one call of the sink.
+/// The maximum number of records in one call of the sink.
 const MAX_BATCH: usize = 1_024;
 
 /// How often the end of a boot tries to report the records at which the sink panicked.

@@ -7,7 +7,7 @@ use livetrail_record::{AuditRecord, Value};
 
 use crate::pipeline::builder::ClockState;
 
-/// A smaller difference is no step: a clock that is slewed moves up to 500 µs in a second.
+/// A smaller difference is not a step: a clock that is slewed moves up to 500 µs in a second.
 const LEAST_STEP_MS: u64 = 500;
 
 /// Compares the wall clock with the monotonic clock, from one heartbeat to the next.

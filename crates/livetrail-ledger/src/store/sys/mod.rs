@@ -1,4 +1,4 @@
-//! What operating systems do differently, in one place.
+//! The differences between operating systems, in one place.
 //!
 //! | | Linux | macOS and other Unix systems | Windows |
 //! |---|---|---|---|

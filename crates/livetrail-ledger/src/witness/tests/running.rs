@@ -194,7 +194,7 @@ fn an_older_copy_is_not_signed_when_a_witness_has_seen_more_or_another() {
         matches!(error, LedgerError::FloorAhead { theirs: 377, .. }),
         "{error}"
     );
-    // While running, when it could not be reached at the start.
+    // The same while the ledger runs, after a start at which the witness could not be reached.
     let copy = yesterday.copy();
     let store: SharedStore = Arc::new(copy.clone());
     let ledger = open(&store, &model, 1).unwrap();

@@ -347,9 +347,9 @@ impl Handle {
 }
 
 impl Handle {
-    /// How far [`prune`](Self::prune) may go when a policy wants to remove everything below
-    /// `wanted`: not beyond the cursor of a required replica or a hold (I6), nor beyond the bundle
-    /// of the last sealed entry, and always the first entry of a bundle.
+    /// How far [`prune`](Self::prune) may go when a policy is to remove everything below `wanted`:
+    /// not beyond the cursor of a required replica or a hold (I6), nor beyond the bundle of the
+    /// last sealed entry, and always the first entry of a bundle.
     ///
     /// # Errors
     /// [`LedgerError::Cursor`], [`LedgerError::PrunedFile`], or an error of the store.

@@ -29,7 +29,7 @@ const SPARE_BUFFERS: usize = 3;
 /// own syncs.
 const ZEROS_PIECE: u64 = 128 << 10;
 
-/// The most answers of witnesses that wait for the sealer.
+/// The maximum number of answers of witnesses that wait for the sealer.
 pub(super) const MAX_COSIGNATURES: usize = 64;
 
 pub(crate) struct Shared {

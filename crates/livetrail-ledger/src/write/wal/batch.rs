@@ -3,7 +3,7 @@
 use super::record::{HEAD_BYTES, Head, push_mark, push_record};
 
 /// Records in the log's format, with the mark before them. Appenders fill it, the committer writes
-/// it, then the integrator takes it apart: each record is framed once and never copied.
+/// it, then the integrator splits it: each record is framed once and never copied.
 #[derive(Debug)]
 pub(crate) struct Batch {
     first_index: u64,

@@ -61,7 +61,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads a head; `None` when there are too few bytes, or when they are not a head.
+    /// Reads a head. Returns `None` when there are too few bytes, or when they are not a head.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk()?;
         let (checksum, rest) = rest.split_first_chunk()?;

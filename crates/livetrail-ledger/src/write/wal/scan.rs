@@ -447,7 +447,7 @@ pub(crate) fn fuzz_segment(bytes: &[u8]) {
         let again = scan_log(&store, &id, 0);
         assert!(
             again.is_ok_and(|again| again.next_index == scan.next_index),
-            "cutting is done once"
+            "a second scan of a cut log finds nothing to cut"
         );
     }
 }

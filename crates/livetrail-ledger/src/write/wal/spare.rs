@@ -28,7 +28,8 @@ pub(crate) struct Spare {
 }
 
 impl Spare {
-    /// Reserves a file for a segment of `len` bytes; `None` if there is a spare segment already.
+    /// Reserves a file for a segment of `len` bytes. Returns `None` if there is a spare segment
+    /// already.
     pub(crate) fn begin(store: &SharedStore, len: u64) -> io::Result<Option<Self>> {
         if store.exists(layout::WAL_SPARE)? {
             return Ok(None);

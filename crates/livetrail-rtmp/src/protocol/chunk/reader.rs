@@ -14,7 +14,7 @@ pub struct ChunkLimits {
     pub max_message_bytes: usize,
     /// The maximum number of chunk streams of a peer. Real peers use up to ten.
     pub max_chunk_streams: usize,
-    /// The maximum bytes of incomplete messages, in all chunk streams together.
+    /// The maximum number of bytes of incomplete messages, in all chunk streams together.
     pub max_partial_bytes: usize,
 }
 

@@ -13,8 +13,8 @@
 //! | `/trail/handover/<id>` | the checkpoint under which a key was given up | all | asked for again |
 //!
 //! Hashes reveal nothing about the records, because each record has a random nonce in it. Records
-//! are only for auditors. Nothing beyond the published size is served. The disk is read
-//! off the runtime's workers, by at most [`MOST_READS`] requests at a time.
+//! are only for auditors. Nothing beyond the published size is served. Threads outside the
+//! runtime's workers read the disk, for at most [`MOST_READS`] requests at a time.
 
 mod conditional;
 

@@ -179,7 +179,7 @@ fn site(ledger: &LedgerSource, to: &Path) -> anyhow::Result<()> {
 }
 
 /// Copies everything that one checkpoint covers into a new directory: a tlog-tiles site with its
-/// own verifier keys. The checkpoint is written last, so that an incomplete copy is no trail.
+/// own verifier keys. The checkpoint is written last, so that an incomplete copy is not a trail.
 /// Returns the number of entries. `progress` gets the number of files that are written, and of all
 /// files.
 ///

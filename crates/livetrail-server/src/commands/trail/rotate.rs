@@ -49,8 +49,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         None => "the change that was begun before is complete".to_owned(),
     };
     say(&format!(
-        "{done}.\n\nThe new verifier key, also in {}; give it to auditors and witnesses before the next start:\n\n{}\n\nThe new secret key is in {}, the \
-         old one is gone from there. Keep a copy on another machine. The old verifier key is in {}: it counts for what was signed before, and for \
+        "{done}.\n\nThe new verifier key, also in {}; give it to auditors and witnesses before the next start:\n\n{}\n\nThe new secret key is in {}. It \
+         replaced the old one. Keep a copy on another machine. The old verifier key is in {}: it counts for what was signed before, and for \
          nothing else.",
         rotated.vkey_file.display(),
         rotated.new,

@@ -25,7 +25,8 @@ pub(crate) enum TrailFormat {
 /// The table's columns.
 const COLUMNS: [&str; 6] = ["time", "action", "stream", "session", "who", "what"];
 
-/// Most characters of a cell. A name may have 255, but a row must stay readable in a pager.
+/// The maximum number of characters of a cell. A name may have 255, but a row must stay readable in
+/// a pager.
 const MAX_CELL: usize = 60;
 
 /// An empty table with a header. It is at most as wide as the terminal.

@@ -119,7 +119,7 @@ fn ask(
     reader: &Arc<Reader>,
     timeout: Duration,
 ) -> anyhow::Result<Answer> {
-    // This comes first, because a server that runs at the same time moves the cursor on.
+    // The cursor is read first, because a server that runs at the same time may advance it.
     let had = known(reader, sink.name())?;
     let answer = runtime()?.block_on(async {
         match tokio::time::timeout(timeout, examine(sink.as_ref(), reader)).await {

@@ -44,7 +44,7 @@ pub(crate) struct Args {
 /// A new record is shown at most this long after its publication.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Most records that are kept in memory for `-n`.
+/// The maximum number of records that are kept in memory for `-n`.
 const MAX_LINES: usize = 100_000;
 
 /// Runs the command.

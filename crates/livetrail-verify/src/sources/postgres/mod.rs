@@ -73,7 +73,7 @@ const WIDTH: u64 = livetrail_tlog::TILE_WIDTH as u64;
 pub struct PostgresTrail {
     place: String,
     log_id: i32,
-    /// The newest checkpoint that is covered; `None` when there is none.
+    /// The newest checkpoint that is covered, or `None` when there is none.
     size: Option<i64>,
     /// The index after the last committed record.
     next_index: i64,

@@ -46,7 +46,7 @@ pub(crate) struct KafkaLogin {
 ///
 /// Only the topic is read, and nothing in it is trusted: the verifier decides whether it is the log
 /// and whole. It needs the rights to read and to describe the topic. Records that the newest
-/// checkpoint does not cover yet are left out.
+/// checkpoint does not cover yet are skipped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Only the [[sink]] with [sink.kafka] is read from the configuration; an auditor's file needs nothing else.
