@@ -16,7 +16,7 @@ use std::{
 /// The command line of a program without further arguments.
 #[derive(Debug, clap::Parser)]
 pub struct Quick {
-    /// A short look: fewer rounds
+    /// A short run: fewer rounds
     #[arg(long)]
     pub quick: bool,
 }
@@ -43,20 +43,20 @@ pub fn peak_memory() -> std::io::Result<String> {
     Ok(line.unwrap_or("unknown").trim().to_owned())
 }
 
-/// Takes what was read out of the system's memory. Returns `false` when this process may not.
+/// Removes what was read from the system's page cache. Returns `false` when this process may not.
 pub fn drop_caches() -> bool {
     rustix::fs::sync();
     std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
 }
 
-/// The middle value; 0 of nothing.
+/// The median, or 0 if there are no values.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// The middle value and, of several, the range: `1.23 (1.20–1.31)`.
+/// The median and, if there are several values, the range: `1.23 (1.20–1.31)`.
 pub fn spread(values: &[f64], decimals: usize) -> String {
     let middle = median(values);
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -146,7 +146,7 @@ pub fn delivered(published: u64) {
     });
 }
 
-/// One thread writes, so a load and a store will do.
+/// One thread writes, so a load and a store suffice.
 fn add(sum: &AtomicU64, more: u64) {
     sum.store(sum.load(Ordering::Relaxed) + more, Ordering::Relaxed);
 }
@@ -208,7 +208,7 @@ impl Latencies {
         self.0[bucket(nanos)] += 1;
     }
 
-    /// Counts so many that are alike.
+    /// Counts this many equal latencies.
     pub fn add_many(&mut self, nanos: u64, count: u64) {
         self.0[bucket(nanos)] += count;
     }

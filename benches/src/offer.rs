@@ -9,20 +9,20 @@ use std::sync::{
 use livetrail_engine as engine;
 use tokio::sync::mpsc;
 
-/// What is offered to.
+/// The receiver of offers.
 pub trait Offer: Send + Sync {
     /// Offers one transition.
     fn offer(&self);
     /// How many have reached the sink.
     fn taken(&self) -> u64;
-    /// How many were dropped for want of room.
+    /// How many were dropped for lack of space.
     fn dropped(&self) -> u64;
 }
 
 /// The names of [`all`], in its order; the last two are what ours is compared with.
 pub const NAMES: [&str; 3] = ["Livetrail", "arcly-stream", "tokio mpsc, try_send"];
 
-/// A fresh one of each, with room for `capacity`. Call it inside of a tokio runtime.
+/// A new receiver of each kind, with space for `capacity` offers. Call it inside a tokio runtime.
 pub fn all(capacity: usize) -> anyhow::Result<[Box<dyn Offer>; 3]> {
     Ok([
         Box::new(Livetrail::new(capacity)?),
@@ -146,7 +146,7 @@ impl arcly_stream::audit::AuditSink for Counter {
     }
 }
 
-/// A record of the least that an audit needs: time, application, stream.
+/// A record of the minimum that an audit needs: time, application, stream.
 type Small = (std::time::SystemTime, String, String);
 
 struct Bare {

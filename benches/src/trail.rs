@@ -23,13 +23,13 @@ const VIEWERS: usize = 20_000;
 /// Entries that may wait to be durable.
 const AHEAD: u64 = 200_000;
 
-/// Who makes the records, the same every time.
+/// The generator of the records. It makes the same records every time.
 pub struct Day {
     numbers: u64,
     seq: u64,
     /// Session, stream, viewer, since when.
     open: Vec<(Uuid, u64, u64, u64)>,
-    /// Sessions on the way, to ask for: one in some thousands.
+    /// Some sessions from the middle, for queries: one in some thousands.
     pub some_sessions: Vec<Uuid>,
 }
 

@@ -22,7 +22,7 @@ const PAGE: &str = include_str!("../browser/player.html");
 const PACKAGE: &str = include_str!("../browser/package.json");
 const LOCK: &str = include_str!("../browser/package-lock.json");
 
-/// For the player's script from the npm registry.
+/// The timeout for the player's script from the npm registry.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// From the start of a browser until it plays what a test expects, on a machine that is also busy.
@@ -41,7 +41,7 @@ pub struct Browser {
 /// What a browser shows at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// Pictures that were decoded and shown, or too late to be.
+    /// Pictures that were decoded, and shown or too late.
     pub frames: u64,
     /// Where it is in the stream.
     pub milliseconds: u64,
@@ -57,8 +57,8 @@ impl Browser {
     /// Starts one that plays the stream at this address.
     ///
     /// # Panics
-    /// When Chromium is not installed or the player's script cannot be had; the message says what
-    /// to do.
+    /// When Chromium is not installed or the player's script cannot be downloaded; the message says
+    /// what to do.
     #[track_caller]
     #[must_use]
     pub fn play(url: &str) -> Self {
@@ -85,7 +85,7 @@ impl Browser {
     /// Waits until it shows that.
     ///
     /// # Panics
-    /// When it does not within a minute; the message has what it shows instead.
+    /// When the browser does not show that within a minute. The message has its last state.
     #[track_caller]
     pub fn await_shown(&mut self, what: &str, wanted: impl Fn(&Shown) -> bool) -> Shown {
         let mut last = Shown::default();
@@ -103,7 +103,7 @@ impl Browser {
     }
 }
 
-/// The player's script, from the npm registry, once a machine.
+/// The player's script, from the npm registry, once per machine.
 #[track_caller]
 fn script() -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -131,7 +131,7 @@ fn install(all: &Path, folder: &Path) {
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
     npm.current_dir(&making);
     process::run("npm that installs mpegts.js", &npm, INSTALL_TIMEOUT).success();
-    // Under its name when it is whole. Another test may have been faster.
+    // The file gets its name when it is complete. Another test may have been faster.
     if std::fs::rename(&making, folder).is_err() {
         std::fs::remove_dir_all(&making).expect("the other folder goes");
     }
@@ -168,7 +168,7 @@ fn answer(stream: &TcpStream, script: &Path, reports: &SyncSender<Shown>) -> Opt
         "/" => ("text/html", PAGE.as_bytes().to_vec()),
         "/mpegts.js" => ("text/javascript", std::fs::read(script).ok()?),
         "/report" => {
-            // A test that does not look misses some, and one that has ended all.
+            // A test that does not wait misses some reports, and a test that has ended misses all.
             let _ = reports.try_send(Shown::parse(query));
             ("text/plain", Vec::new())
         }

@@ -101,7 +101,7 @@ pub fn short() -> &'static Path {
 /// `vp9`, with Opus.
 ///
 /// # Panics
-/// When ffmpeg 8 cannot be had or fails, and for another name.
+/// When ffmpeg 8 cannot be downloaded or fails, and for another name.
 #[track_caller]
 #[must_use]
 pub fn enhanced(codec: &str) -> PathBuf {

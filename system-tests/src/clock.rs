@@ -39,7 +39,7 @@ pub fn wall_ms() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
-/// Looks until `condition` gives something. `None` when it does not within `timeout`.
+/// Checks until `condition` gives something. Returns `None` if it does not within `timeout`.
 pub fn poll<T>(timeout: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let watch = Stopwatch::start();
     loop {
@@ -56,7 +56,7 @@ pub fn poll<T>(timeout: Duration, mut condition: impl FnMut() -> Option<T>) -> O
     }
 }
 
-/// Looks until `condition` gives something.
+/// Checks until `condition` gives something.
 ///
 /// # Panics
 /// When it does not within `timeout`; the message says `what` was waited for.
@@ -68,7 +68,7 @@ pub fn wait_for<T>(what: &str, timeout: Duration, condition: impl FnMut() -> Opt
     }
 }
 
-/// Looks until `condition` holds.
+/// Checks until `condition` holds.
 ///
 /// # Panics
 /// When it does not within `timeout`; the message says `what` was waited for.

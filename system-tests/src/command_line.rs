@@ -7,15 +7,14 @@
     reason = "these are command lines"
 )]
 
-/// What was given to this process and has not been taken yet.
+/// The arguments of this process that have not been taken yet.
 pub struct CommandLine {
     usage: &'static str,
     given: std::vec::IntoIter<String>,
 }
 
 impl CommandLine {
-    /// All that was given. When `-h` or `--help` is among it, prints the usage and ends the
-    /// process.
+    /// All arguments. If `-h` or `--help` is among them, prints the usage and ends the process.
     #[must_use]
     pub fn of_process(usage: &'static str) -> Self {
         let given: Vec<_> = std::env::args_os()
@@ -58,13 +57,13 @@ impl CommandLine {
         }
     }
 
-    /// Says what is wrong and how it would be right, and ends the process with exit code 2.
+    /// Prints what is wrong and the usage, and ends the process with exit code 2.
     pub fn refuse(&self, problem: &str) -> ! {
         eprintln!("error: {problem}\n\n{}", self.usage);
         std::process::exit(2);
     }
 
-    /// Refuses what nobody has taken.
+    /// Refuses arguments that were not taken.
     pub fn end(mut self) {
         if let Some(one) = self.take() {
             self.refuse(&format!("there is no `{one}`"));

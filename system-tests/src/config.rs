@@ -7,11 +7,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// So that a test soon sees what was recorded, and so that a trail takes little room.
+/// With these settings a test soon sees what was recorded, and a trail takes little space.
 const TRAIL: &str =
     "checkpoint_interval = \"100ms\"\nwal_segment_size = \"9MiB\"\nreserve_size = \"1MiB\"\n";
 
-/// A test is one address, and is not held back for what many do.
+/// A test has one address, so it must not be delayed for the attempts of many clients.
 const BUDGETS: &str = "[limits.attempts]\nrate = 1000000\nburst = 1000000\n[limits.short_sessions]\nrate = 1000000\nburst = 1000000\n";
 
 /// The settings that differ from test to test, named as in the configuration file. Others have the
@@ -119,13 +119,13 @@ impl Config {
         self
     }
 
-    /// One that follows the trail, and the lines of the table that says what it is: `[sink.KIND]`.
+    /// A sink that follows the trail, with the lines of its table `[sink.KIND]`.
     #[must_use]
     pub fn sink(self, name: &str, kind: &str, lines: &str) -> Self {
         self.sink_with(name, "", kind, lines)
     }
 
-    /// The same, which may lack what is pruned.
+    /// The same for a sink that may lack pruned entries.
     #[must_use]
     pub fn optional_sink(self, name: &str, kind: &str, lines: &str) -> Self {
         self.sink_with(name, "required = false\n", kind, lines)

@@ -26,7 +26,7 @@ impl Unpacked {
     /// machines have. `libraries` are further folders in there.
     ///
     /// # Panics
-    /// When they are not there and cannot be had; the message says what to do.
+    /// When they are missing and cannot be downloaded; the message says what to do.
     #[track_caller]
     #[must_use]
     pub fn provide(name: &str, packages: &[&str], libraries: &[&str]) -> Self {

@@ -28,18 +28,18 @@ pub fn apply(command: &mut Command, time: &Path) {
         .env("FAKETIME_NO_CACHE", "1")
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         .env("DONT_FAKE_MONOTONIC", "1")
-        // A step is not to be seen in the times of files.
+        // The times of files must not show a step.
         .env("NO_FAKE_STAT", "1")
         .env("TZ", "UTC");
 }
 
-/// Writes the file that says the time.
+/// Writes the file with the time.
 ///
 /// # Panics
 /// When it cannot be written.
 #[track_caller]
 pub fn set(path: &Path, time: &str) {
-    // Whole at once: it is read at any moment.
+    // The file is replaced as a whole, because it is read at any moment.
     let new = path.with_extension("new");
     std::fs::write(&new, format!("{time}\n")).expect("a file with a time");
     std::fs::rename(new, path).expect("its place");

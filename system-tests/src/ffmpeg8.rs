@@ -18,7 +18,7 @@ const FFMPEG8: Packed = Packed {
 /// ffmpeg 8, like [`tool::ffmpeg`](crate::tool::ffmpeg). `LIVETRAIL_FFMPEG8` names an existing one.
 ///
 /// # Panics
-/// When it is not there and cannot be had; the message says what to do.
+/// When it is missing and cannot be downloaded; the message says what to do.
 #[track_caller]
 #[must_use]
 pub fn ffmpeg8() -> Command {

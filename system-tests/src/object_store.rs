@@ -22,7 +22,7 @@ const MAX_BODY_BYTES: usize = 64 << 20;
 
 const MODIFIED: (&str, &str) = ("2026-01-01T00:00:00.000Z", "Thu, 01 Jan 2026 00:00:00 GMT");
 
-/// A running store. What it holds goes with it.
+/// A running store. Dropping it removes its objects.
 #[derive(Debug)]
 pub(crate) struct ObjectStore {
     address: SocketAddr,
@@ -104,7 +104,7 @@ struct Answer {
 impl ObjectStore {
     pub(crate) const BUCKET: &str = "kafka";
 
-    /// What its threads are called, one a connection.
+    /// The name of its threads, one per connection.
     pub(crate) const THREADS: &str = "objects";
 
     pub(crate) fn start() -> Self {
@@ -285,7 +285,7 @@ impl Objects {
         }
     }
 
-    /// Everything at once: no client gets a second page.
+    /// All keys are in one page: no client gets a second page.
     fn list(&self, request: &Request) -> Answer {
         let query = |name| request.query.get(name).map_or("", String::as_str);
         let (prefix, delimiter, after) =

@@ -29,7 +29,7 @@ const ROTEL: Packed = Packed {
     sha256: "2f4117e58410c933e0dc042a268ef738dab2e3a5d63b5831209acdac2a6ddcb7",
     path: "rotel/rotel-agent",
     variable: "LIVETRAIL_ROTEL",
-    // It is packed for one Python and runs under none.
+    // The package is made for one version of Python, but needs none to run.
     tags: &[
         "--only-binary=:all:",
         "--python-version=3.11",
@@ -91,7 +91,7 @@ impl OtlpCollector {
     /// # Panics
     /// When that cannot be written.
     pub fn behaves(&self, how: &str) {
-        // In the old one's place, so that no request reads half of it.
+        // The file is replaced as a whole, so that no request reads half of it.
         let new = self.file("behaviour.new");
         std::fs::write(&new, how).expect("a behaviour");
         std::fs::rename(new, self.file("behaviour")).expect("in its place");
@@ -167,7 +167,7 @@ impl Rotel {
     /// One before this receiver.
     ///
     /// # Panics
-    /// When it (PyPI's `rotel`) cannot be had or does not start.
+    /// When it (PyPI's `rotel`) cannot be downloaded or does not start.
     #[must_use]
     pub fn before(receiver: &OtlpCollector) -> Self {
         let (address, unused) = (free_address(), free_address());

@@ -62,10 +62,10 @@ impl Packets {
         packets
     }
 
-    /// Insists that these packets are those of `published` from a keyframe on, in both streams,
+    /// Asserts that these packets are those of `published` from a keyframe on, in both streams,
     /// none missing, none twice, with their original times; to the end of `published` if `whole`.
     ///
-    /// Only the start is free: a viewer's first keyframe, and its first audio after it.
+    /// Only the start may differ: a viewer's first keyframe, and its first audio after it.
     ///
     /// # Panics
     /// When they are not; the message says where they part.

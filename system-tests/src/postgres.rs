@@ -15,7 +15,7 @@ use crate::clock;
 use crate::process::run;
 use crate::server::{free_port, own_address};
 
-/// Starting it once more after it was killed waits for what is left of it.
+/// A start after a kill waits until the remaining processes have ended.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The directory from which new ones are copied, in the system's folder for temporary files. Change
@@ -256,7 +256,7 @@ fn give_away(path: &Path) {
     chown(path, Some(owner), Some(owner)).expect("a directory is given away");
 }
 
-/// PostgreSQL does not run as root: this user then, who needs to own nothing else.
+/// PostgreSQL does not run as root: so it runs as this user, who owns nothing else.
 fn owner() -> Option<u32> {
     const NOBODY: u32 = 65_534;
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);

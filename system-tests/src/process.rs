@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::clock;
 
-/// Of one stream of output, so much is kept; what comes after that is read and dropped.
+/// This many bytes of one stream of output are kept. The rest is read and dropped.
 const MAX_OUTPUT_BYTES: usize = 8 << 20;
 
 /// A running child process. Dropping it kills it and everything that it has started.
@@ -26,10 +26,10 @@ pub struct Process {
     status: Option<ExitStatus>,
 }
 
-/// How a process ended, and what it said.
+/// How a process ended, and its output.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// What it was, for people.
+    /// The name of the process, for messages.
     pub name: String,
     /// How it ended.
     pub status: ExitStatus,
@@ -40,7 +40,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Insists on exit code 0.
+    /// Asserts exit code 0.
     ///
     /// # Panics
     /// When it is another; the message has the output.
@@ -50,7 +50,7 @@ impl Finished {
         self
     }
 
-    /// Insists on an exit with another code than 0, by its own will.
+    /// Asserts that it exited by itself, with another code than 0.
     ///
     /// # Panics
     /// When it exited with 0 or was ended by a signal; the message has the output.
@@ -119,7 +119,7 @@ impl Process {
     /// Sends a signal to the process alone.
     ///
     /// # Panics
-    /// When it is no more.
+    /// When it has ended.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         assert!(self.status.is_none(), "{} has ended", self.name);
@@ -128,7 +128,7 @@ impl Process {
         }
     }
 
-    /// What it has said so far on both streams.
+    /// Its output so far on both streams.
     #[must_use]
     pub fn said(&self) -> String {
         let mut said = self.stdout.text();

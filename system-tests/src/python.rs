@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use crate::{binary, process};
 
-/// An environment, and what it takes to make it.
+/// An environment, and what is needed to make it.
 struct Environment {
-    /// Its folder, and in messages.
+    /// Its name, for its folder and for messages.
     name: &'static str,
     /// For people.
     what: &'static str,

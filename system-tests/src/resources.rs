@@ -1,4 +1,4 @@
-//! What a process holds, from `/proc`, and what it may hold.
+//! The resources of a process, from `/proc`, and their limits.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ const ATTACHED: Duration = Duration::from_secs(30);
 /// Resident memory in KiB.
 ///
 /// # Panics
-/// When the process is no more.
+/// When the process has ended.
 #[track_caller]
 #[must_use]
 pub fn resident_kib(pid: Pid) -> u64 {
@@ -39,7 +39,7 @@ pub fn open_files(pid: Pid) -> usize {
 /// io_urings that a process has.
 ///
 /// # Panics
-/// When the process is no more.
+/// When the process has ended.
 #[track_caller]
 #[must_use]
 pub fn rings(pid: Pid) -> usize {
@@ -79,7 +79,7 @@ pub fn written_bytes(pid: Pid) -> u64 {
 /// Processor time that all threads of a process have had, as the scheduler accounts for it.
 ///
 /// # Panics
-/// When the process is no more.
+/// When the process has ended.
 #[track_caller]
 #[must_use]
 pub fn processor_time(pid: Pid) -> Duration {

@@ -337,7 +337,7 @@ pub fn frames_of(messages: &[Message], type_id: u8) -> Vec<(u32, &[u8])> {
 /// Plays a stream (`app` and name) until it ends, and gives every message.
 ///
 /// # Panics
-/// When it is not let in.
+/// When it is not admitted.
 #[track_caller]
 #[must_use]
 pub fn play_to_the_end(server: SocketAddr, app: &str, name: &str) -> Vec<Message> {
@@ -351,7 +351,7 @@ pub fn play_to_the_end(server: SocketAddr, app: &str, name: &str) -> Vec<Message
     messages
 }
 
-/// Insists that this viewer's frames are those that were published, from any keyframe to the end:
+/// Asserts that this viewer's frames are those that were published, from any keyframe to the end:
 /// none missing, none twice.
 ///
 /// # Panics

@@ -16,7 +16,7 @@ use crate::server::free_port;
 
 const SCRIPT: &str = include_str!("s3-server.py");
 
-/// A machine that builds at the same time.
+/// The timeout, for a machine that builds at the same time.
 const START_PATIENCE: Duration = Duration::from_secs(180);
 
 /// The server. It ends with the process, and its files with it.
@@ -31,7 +31,7 @@ impl S3Server {
     /// The one of this process, started when first asked for.
     ///
     /// # Panics
-    /// When it cannot be had or does not start.
+    /// When it cannot be downloaded or does not start.
     #[must_use]
     pub fn shared() -> &'static Self {
         static SERVER: OnceLock<S3Server> = OnceLock::new();

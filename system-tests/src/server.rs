@@ -31,7 +31,8 @@ const SOON: Duration = Duration::from_secs(15);
 /// The maximum number of checkpoints that are kept for the verification of the trail.
 const MOST_CHECKPOINTS: usize = 32;
 
-/// A server. Dropped in a test that fails, it prints its log and its trail; in any case it dies.
+/// A server. If it is dropped in a test that fails, it prints its log and its trail. In any case it
+/// is killed.
 pub struct Server {
     config: Config,
     folder: TempDir,
@@ -39,11 +40,11 @@ pub struct Server {
     http: SocketAddr,
     process: Option<Process>,
     earlier: Vec<Finished>,
-    /// The file that says what its wall clock shows, of a server whose clock the test sets.
+    /// The file with the time that its wall clock shows, of a server whose clock the test sets.
     time: Option<PathBuf>,
-    /// How many files it may have open at most, of a server that the test restricts so.
+    /// How many files it may have open at most, of a server that the test restricts in this way.
     open_files: Option<u64>,
-    /// What was published while the test looked.
+    /// The checkpoints that were published while the test watched.
     checkpoints: Mutex<VecDeque<Vec<u8>>>,
 }
 
@@ -157,7 +158,7 @@ impl Server {
         );
     }
 
-    /// What starts it, for a start that is to fail.
+    /// The command that starts it, for a start that must fail.
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = match self.open_files {
@@ -271,12 +272,12 @@ impl Server {
     /// leave at once.
     ///
     /// # Panics
-    /// When one is not let in.
+    /// When one is not admitted.
     #[track_caller]
     pub fn grow(&self, records: u64) {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         for _ in 0..records.div_ceil(2) {
-            // A name of its own: the server may still be seeing the one before it go.
+            // A name of its own: the server may not have ended the session before it yet.
             let n = COUNT.fetch_add(1, Ordering::Relaxed);
             let mut publisher = RawRtmp::connect(self.rtmp).expect("a handshake");
             publisher.open("live").expect("a connection");
@@ -335,10 +336,10 @@ impl Server {
         self.process.as_ref().map(Process::said).unwrap_or_default()
     }
 
-    /// Stops it with SIGTERM, insists on exit code 0 and a sound trail, and gives that.
+    /// Stops it with SIGTERM, asserts exit code 0 and a sound trail, and gives that.
     ///
     /// # Panics
-    /// When any of that is not so.
+    /// When any of that fails.
     #[track_caller]
     pub fn stop(&mut self) -> Trail {
         self.stop_by(Signal::TERM)
@@ -356,7 +357,7 @@ impl Server {
         trail
     }
 
-    /// As [`stop`](Self::stop), for a trail that may have lost records if it says so.
+    /// As [`stop`](Self::stop), for a trail that may have lost records if it reports them.
     ///
     /// # Panics
     /// As [`stop`](Self::stop).
@@ -367,8 +368,8 @@ impl Server {
         trail
     }
 
-    /// Stops it with SIGTERM when it cannot do all its work: returns its status, and insists on an
-    /// end within `timeout`.
+    /// Stops it with SIGTERM when it cannot do all its work: returns its status, and asserts that
+    /// it ends within `timeout`.
     ///
     /// # Panics
     /// When it does not end.

@@ -26,7 +26,7 @@ pub struct SmallDisk {
 
 impl SmallDisk {
     /// Makes an ext4 of this many MiB and mounts it, which only root may. `None` if the environment
-    /// forbids it (`LIVETRAIL_NO_MOUNTS`): then the caller reports what it has not shown.
+    /// forbids it (`LIVETRAIL_NO_MOUNTS`): then the caller reports what it could not test.
     ///
     /// # Panics
     /// When it cannot be made; the message says what to do.
@@ -62,14 +62,14 @@ impl SmallDisk {
         self.folder.path().join("mounted")
     }
 
-    /// Takes all room that there is.
+    /// Fills the file system.
     ///
     /// # Panics
-    /// When something other than "no room" keeps it from that.
+    /// When an error other than "no space" prevents that.
     #[track_caller]
     pub fn fill(&self) {
         let path = self.path().join(FILLER);
-        // Most of it at once, the rest as far as it goes, down to single bytes.
+        // Large blocks first, then smaller ones, down to single bytes.
         let reserve = format!(
             "fallocate -l $(($(stat -f -c '%a*%S' '{0}') - 65536)) '{0}/{FILLER}'",
             self.path().display()
@@ -91,7 +91,7 @@ impl SmallDisk {
         }
     }
 
-    /// Takes room until this many percent are used, counted as programs count that are not root.
+    /// Uses space until this percentage is used, as a program without root rights sees it.
     ///
     /// # Panics
     /// When it cannot.
@@ -169,11 +169,11 @@ impl Drop for SmallDisk {
     }
 }
 
-/// At once, also when a process that was killed has not quite gone.
+/// This succeeds at once, even if a killed process has not ended yet.
 fn unmount(path: &Path) {
     let mut umount = Command::new("umount");
     umount.arg("--lazy").arg(path);
-    // A test that fails has more to say than this.
+    // A failing test must show its own error, not this one.
     let _ = umount.output();
 }
 

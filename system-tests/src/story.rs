@@ -60,7 +60,7 @@ impl Story {
         self
     }
 
-    /// As a crash leaves it: the record that a later boot has inferred.
+    /// The record after a crash, which a later boot has inferred.
     #[must_use]
     pub fn crashed(mut self, action: &str) -> Self {
         self.steps.push(format!("{action}=server_crash (inferred)"));

@@ -52,7 +52,7 @@ impl Receiver {
     /// One of this kind.
     ///
     /// # Panics
-    /// When its program cannot be had or does not start.
+    /// When its program cannot be downloaded or does not start.
     #[must_use]
     pub fn start(kind: Kind) -> Self {
         let folder = TempDir::with_prefix("livetrail-syslog").expect("a folder");

@@ -126,7 +126,8 @@ impl Trail {
             .collect()
     }
 
-    /// Insists on exactly these sessions, in any order, each with exactly its records.
+    /// Asserts that the trail has exactly these sessions, in any order, each with exactly its
+    /// records.
     ///
     /// # Panics
     /// If the trail has other records, or other values in them.
@@ -144,8 +145,8 @@ impl Trail {
         );
     }
 
-    /// Insists on exactly these records outside sessions, in this order: those of the server, and
-    /// of operators. Heartbeats are ignored.
+    /// Asserts that the trail has exactly these records outside sessions, in this order: those of
+    /// the server, and of operators. Heartbeats are ignored.
     ///
     /// # Panics
     /// When the trail has others.
@@ -170,7 +171,7 @@ impl Trail {
         );
     }
 
-    /// Insists that every rule of the contract holds, that every session is closed and that every
+    /// Asserts that every rule of the contract holds, that every session is closed and that every
     /// `seq` exists or is reported as dropped.
     ///
     /// # Panics
@@ -187,7 +188,7 @@ impl Trail {
         );
     }
 
-    /// Insists that an outsider finds the whole trail sound, with these records and no others, and
+    /// Asserts that an outsider finds the whole trail sound, with these records and no others, and
     /// that it contains each of these checkpoints, which were published before.
     ///
     /// # Panics
@@ -204,7 +205,7 @@ impl Trail {
         assert_eq!(report.sessions.open_total, 0, "{report}\n{self}");
     }
 
-    /// Insists that no record was dropped.
+    /// Asserts that no record was dropped.
     ///
     /// # Panics
     /// When the trail says that one was.
@@ -217,7 +218,7 @@ impl Trail {
         );
     }
 
-    /// Insists that none of these texts is in the trail.
+    /// Asserts that none of these texts is in the trail.
     ///
     /// # Panics
     /// When one is.

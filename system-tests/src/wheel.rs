@@ -28,7 +28,7 @@ impl Packed {
     /// The program.
     ///
     /// # Panics
-    /// When it is not there and cannot be had; the message says what to do.
+    /// When it is missing and cannot be downloaded; the message says what to do.
     #[track_caller]
     pub(crate) fn program(&self) -> PathBuf {
         match std::env::var_os(self.variable) {

@@ -1,5 +1,5 @@
-//! `cargo xtask outage`: the long form of the sinks' outages: an hour's records at 1,000 a second,
-//! for one sink after the other.
+//! `cargo xtask outage`: the long form of the sinks' outages: an hour's records at 1,000 per
+//! second, for one sink after the other.
 
 use std::collections::BTreeMap;
 use std::fs;

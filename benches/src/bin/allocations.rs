@@ -13,7 +13,7 @@ const FRAMES: u64 = 16_000;
 const GOP_FRAMES: u64 = 60;
 
 fn main() -> anyhow::Result<()> {
-    // There is nothing that could be shorter.
+    // No option makes this program shorter.
     let _ = bench::Quick::parse();
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
@@ -22,7 +22,7 @@ fn main() -> anyhow::Result<()> {
     let ways = runtime.block_on(async { tokio::spawn(async { offer::all(65_536) }).await })??;
     let mut lines = Vec::new();
     for (name, way) in offer::NAMES.iter().zip(&ways) {
-        // What is made once for a thread is not part of an offer.
+        // Allocations that happen once for a thread are not part of an offer.
         (0..100).for_each(|_| way.offer());
         let counted = allocation_counter::measure(|| (0..OFFERS).for_each(|_| way.offer()));
         let per_offer = |total: u64| format!("{:.2}", total as f64 / OFFERS as f64);
@@ -45,7 +45,7 @@ fn main() -> anyhow::Result<()> {
 /// Counts the allocations of `publish`, which gets the frame's number, for frames whose payload
 /// exists already.
 fn frames(name: &str, mut publish: impl FnMut(u64)) -> Vec<String> {
-    // Until the most frames are kept, and the thread's clocks and maps exist.
+    // Until the maximum number of frames is kept, and the thread's clocks and maps exist.
     (0..FRAMES).for_each(&mut publish);
     let counted = allocation_counter::measure(|| (FRAMES..2 * FRAMES).for_each(&mut publish));
     let per_frame = |total: u64| format!("{:.2}", total as f64 / FRAMES as f64);

@@ -35,7 +35,7 @@ struct Compare {
     /// Viewers who stay
     #[arg(long, default_value_t = 200)]
     viewers: usize,
-    /// Viewers a second who join and leave again: two records each
+    /// Viewers per second who join and leave again: two records each
     #[arg(long, default_value_t = 100.0)]
     passing: f64,
     /// Seconds that are measured, in each turn
@@ -55,7 +55,7 @@ struct Compare {
     /// The FLV file to publish; made with ffmpeg unless given
     #[arg(long)]
     clip: Option<PathBuf>,
-    /// A short look: 3 s, twice
+    /// A short run: 3 s, twice
     #[arg(long)]
     quick: bool,
 }
@@ -69,7 +69,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// What one turn showed. Processor times are milliseconds of a second.
+/// The result of one turn. Processor times are milliseconds of a second.
 #[derive(Default)]
 struct Sample {
     report: Report,
@@ -87,12 +87,13 @@ fn is_media(name: &str) -> bool {
     name.contains("-egress-") || name.starts_with("tokio-")
 }
 
-/// What makes records durable: the pipeline's worker and the ledger's threads.
+/// The threads that make records durable: the pipeline's worker and the ledger's threads.
 fn is_trail(name: &str) -> bool {
     name.starts_with("ledger") || name.starts_with("livetrail-audit") || name.starts_with("trail")
 }
 
-/// A sink's own thread, its reads of the ledger, librdkafka's, and who writes to standard output.
+/// A sink's own thread, its reads of the ledger, librdkafka's, and the thread that writes to
+/// standard output.
 fn is_replica(name: &str) -> bool {
     ["replica", "kafka", "rdk:", "stdout"]
         .iter()
@@ -114,7 +115,7 @@ fn compare(mut options: Compare) -> Result<()> {
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for round in 0..options.rounds {
         for turn in 0..2 {
-            // Another one goes first in each round.
+            // A different one goes first in each round.
             if (turn + round) % 2 == 0 {
                 without.push(measure(&program, None, &clip, &options)?);
             } else {
@@ -144,7 +145,7 @@ fn measure(
         http: false,
     };
     let server = Server::start_with(&kind, program, clip, &sinks)?;
-    // What happens at the start is not what is measured: each is where it should be.
+    // The start is not measured: each sink must first have everything.
     beside::await_following(server.http())?;
     let plan = Plan {
         viewers: options.viewers,
@@ -205,7 +206,7 @@ fn measure(
     Ok(sample)
 }
 
-/// Ends the server, and insists that each of this many sinks then has the whole trail.
+/// Ends the server, and asserts that each of this many sinks then has the whole trail.
 fn check_all_is_there(server: Server, servers: &mut SinkServers, sinks: usize) -> Result<()> {
     beside::await_caught_up(server.http())?;
     let ended = server.stop()?;
@@ -246,10 +247,10 @@ fn tell(with_sinks: bool, sample: &Sample, told: &str) {
 type Value = fn(&Sample) -> f64;
 
 const ROWS: [(&str, Value); 14] = [
-    ("frames, viewer with fewest", |s| {
+    ("frames of the viewer with the fewest", |s| {
         s.report.least_frames as f64
     }),
-    ("frames, viewer with most", |s| s.report.most_frames as f64),
+    ("frames of the viewer with the most", |s| s.report.most_frames as f64),
     ("Mbit/s to viewers", |s| {
         s.report.bytes as f64 * 8e-6 / s.report.seconds
     }),

@@ -1,8 +1,8 @@
 //! Fan-out: processor time per delivery, and latency from publish to receive, for one stream with
 //! many viewers, and for many streams.
 //!
-//! Three ways of delivering the same frames, a fresh runtime and engine for each measurement, in
-//! turns: Livetrail's shards (a worker serves its viewers itself), Livetrail with a task per
+//! Three ways of delivering the same frames, a fresh runtime and engine for each measurement,
+//! alternately: Livetrail's shards (a worker serves its viewers itself), Livetrail with a task per
 //! viewer, and arcly-stream with a task and a broadcast receiver per viewer.
 
 use std::{
@@ -28,13 +28,13 @@ struct Options {
     /// Turns of each way
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Of each turn at 60 frames a second; 0 leaves this pace out
+    /// Seconds of each turn at 60 frames per second; 0 omits this pace
     #[arg(long, default_value_t = 2)]
     seconds: u64,
-    /// About this many of each turn at full speed; 0 omits this pace
+    /// About this many deliveries of each turn at full speed; 0 omits this pace
     #[arg(long, default_value_t = 2_000_000)]
     deliveries: u64,
-    /// A short look
+    /// A short run
     #[arg(long)]
     quick: bool,
 }
@@ -115,7 +115,7 @@ fn main() -> anyhow::Result<()> {
         ..
     } = options;
     println!(
-        "{PAYLOAD_BYTES}-byte frames, {WORKERS} worker threads, median of {rounds} rounds in turns"
+        "{PAYLOAD_BYTES}-byte frames, {WORKERS} worker threads, median of {rounds} alternating rounds"
     );
     let paces = [
         ("60 frames a second", seconds, Pace::Live(seconds)),
@@ -136,8 +136,8 @@ fn main() -> anyhow::Result<()> {
             let mut samples: Vec<_> = ways.iter().map(|&way| (way, Vec::new())).collect();
             for round in 0..rounds {
                 for turn in 0..ways.len() {
-                    // Another one is first in each round, so that none always follows a certain
-                    // other.
+                    // A different one is first in each round, so that none always follows the same
+                    // other one.
                     let (way, samples) = &mut samples[(turn + round) % ways.len()];
                     samples.push(measure(*way, layout, pace)?);
                 }
@@ -244,7 +244,7 @@ fn measure(way: Way, (streams, viewers): (usize, usize), pace: Pace) -> anyhow::
     })
 }
 
-/// 60 frames a second, each at its own time whatever the last one took.
+/// 60 frames per second, each at its own time, however long the one before took.
 fn live(publish: &mut Publish, first: u64, frames: u64) -> u64 {
     let start = Instant::now();
     for frame in 0..frames {
@@ -255,7 +255,7 @@ fn live(publish: &mut Publish, first: u64, frames: u64) -> u64 {
     frames
 }
 
-/// As fast as it goes, in bursts that every viewer must have had before the next one.
+/// As fast as possible, in bursts that every viewer must have had before the next one.
 fn full(publish: &mut Publish, first: u64, frames: u64, viewers: u64) -> u64 {
     let bursts = frames / BURST_FRAMES;
     for burst in 0..bursts {
@@ -269,7 +269,7 @@ fn full(publish: &mut Publish, first: u64, frames: u64, viewers: u64) -> u64 {
     bursts * BURST_FRAMES
 }
 
-/// Waits until this many deliveries were counted; `false` after a timeout.
+/// Waits until this many deliveries were counted. Returns `false` after a timeout.
 fn arrived(deliveries: u64) -> bool {
     let start = Instant::now();
     while bench::deliveries() < deliveries {
@@ -334,7 +334,7 @@ fn livetrail(
         }
     }
     for mut shard in shards.into_iter().filter(|shard| !shard.is_empty()) {
-        // A thread of its own with a runtime of its own, as the gateways run theirs.
+        // A separate thread with its own runtime, as in the gateways.
         let own = Builder::new_current_thread().build()?;
         std::thread::spawn(move || {
             own.block_on(async {

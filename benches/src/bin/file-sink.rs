@@ -83,7 +83,7 @@ fn parent(rounds: usize) -> Result<()> {
         ]
     };
     println!(
-        "median of {rounds} rounds in turns; a process of its own each time; from the first offer until all are in the file\n"
+        "median of {rounds} alternating rounds; a process of its own each time; from the first offer until all are in the file\n"
     );
     bench::table(
         &["way", "accepted", "records/s in the file", "lost", "lost"],

@@ -1,4 +1,4 @@
-//! The query index on a trail of ten million records: the time to make it, its size, and the time
+//! The query index on a trail of ten million records: the time to build it, its size, and the time
 //! of a selective query.
 //!
 //! `index [--records N] [--dir DIR] [--quick]`: with `--dir` the trail stays there and is used
@@ -93,7 +93,7 @@ fn build(dir: &Path, reader: &Reader, records: u64) -> Result<()> {
     Ok(())
 }
 
-/// Questions by name, several of each.
+/// Queries by name, several of each kind.
 fn questions(records: u64, rounds: u64) -> Vec<(&'static str, Vec<Filter>)> {
     let mut day = trail::Day::default();
     for _ in 0..records {

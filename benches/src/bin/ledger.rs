@@ -20,15 +20,16 @@ use livetrail_benches::{
     table,
 };
 
-/// How long the two ways that need no minute are measured.
+/// How long the two alternatives that do not need a minute are measured.
 const NAIVE_TIME: Duration = Duration::from_secs(5);
 
-/// The rates at which the time to durable is measured, in entries a second.
+/// The rates at which the time to durable is measured, in entries per second.
 const RATES: [u64; 2] = [1_000, 100_000];
 
 #[derive(Parser)]
 struct Arguments {
-    /// A look, not a measurement: 6 s instead of a minute, a million entries to open, few turns
+    /// A short run, not a measurement: 6 s instead of a minute, a million entries to open, few
+    /// turns
     #[arg(long)]
     quick: bool,
     /// Where the trails are written: a directory on the disk that is to be measured, with 20 GiB of
@@ -48,7 +49,7 @@ struct Arguments {
     child: Option<Child>,
 }
 
-/// What a process of its own does, so that memory is that of the ledger alone.
+/// The work of a separate process, so that memory is that of the ledger alone.
 #[derive(Subcommand)]
 enum Child {
     #[command(hide = true)]
@@ -111,7 +112,7 @@ fn child(arguments: &[&str], dir: &Path, last: Option<u64>) -> Result<String> {
 
 fn show_sustained(folder: &Path, arguments: &Arguments) -> Result<()> {
     let short = Duration::from_secs((arguments.seconds / 6).max(1));
-    // The prototype before and after, should the disk change its mind meanwhile.
+    // The prototype runs before and after, in case the speed of the disk changes meanwhile.
     let before = bare::prototype(folder, short)?;
     let trail = folder.join("sustained");
     let line = child(&["sustain"], &trail, Some(arguments.seconds))?;

@@ -19,7 +19,7 @@ const CAPACITY: usize = 131_072;
 /// Bursts of which the first is not counted.
 const BURSTS: usize = 4;
 
-/// How long the reader is left alone before an offer finds it asleep.
+/// How long the reader gets no offer, so that the next offer finds it asleep.
 const IDLE: Duration = Duration::from_millis(5);
 
 type Measure = fn(&dyn Offer) -> f64;
@@ -61,7 +61,7 @@ fn main() -> anyhow::Result<()> {
         }
     }
     println!(
-        "median of {rounds} rounds in turns; time of the call alone, seen from the producer\n"
+        "median of {rounds} alternating rounds; time of the call alone, seen from the producer\n"
     );
     bench::table(
         &["situation", "way", "one offer", "times Livetrail's"],

@@ -35,7 +35,7 @@ enum Part {
     Bare(bare::Options),
     /// Our RTMP gateway alone, on an engine with a trail or without
     Gateway(gateway::Options),
-    /// What the trail costs: two gateways at once, one with a trail and one without
+    /// The cost of the trail: two gateways at once, one with a trail and one without
     Share(share::Options),
     /// Instructions a frame and viewer, with a trail and without, counted by valgrind
     Instructions(instructions::Options),
@@ -87,7 +87,7 @@ struct Compare {
     /// The clip of a low rate, about 100 kbit/s
     #[arg(long, conflicts_with = "clip")]
     light: bool,
-    /// A short look: 2 s, once
+    /// A short run: 2 s, once
     #[arg(long)]
     quick: bool,
 }
@@ -121,7 +121,7 @@ struct Candidate {
     samples: Vec<Sample>,
 }
 
-/// What one turn showed.
+/// The result of one turn.
 #[derive(Clone)]
 struct Sample {
     cpu_ms: f64,
@@ -152,7 +152,7 @@ fn compare(mut options: Compare) -> Result<()> {
         let mut candidates = candidates(&options);
         for round in 0..options.rounds {
             for turn in 0..candidates.len() {
-                // Another one goes first in each round.
+                // A different one goes first in each round.
                 let at = (turn + round) % candidates.len();
                 let candidate = &mut candidates[at];
                 let sample = measure(candidate, viewers, &clip, &options)
@@ -297,7 +297,8 @@ fn print(candidates: &[Candidate]) {
         let values: Vec<_> = candidate.samples.iter().map(value).collect();
         bench::median(&values)
     };
-    // Round by round: the machine is more alike within one than from one to the next.
+    // Ratios are taken within a round, because the machine varies less within a round than between
+    // rounds.
     let share = |own: &Candidate, of: &Kind| {
         let of = candidates.iter().find(|c| c.kind == *of);
         of.map_or("–".to_owned(), |of| {

@@ -18,7 +18,7 @@ use crate::Latencies;
 /// Records of the prototype's batch.
 const BATCH: usize = 20_000;
 
-/// Length of the file that is written and synced over and over.
+/// Length of the file that is written and synced repeatedly.
 const FILE_BYTES: u64 = 64 << 20;
 const BLOCK: usize = 4096;
 

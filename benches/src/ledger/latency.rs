@@ -37,7 +37,7 @@ pub struct Measured {
     pub offered: f64,
 }
 
-/// Measures at `rate` entries a second, in `turns` turns.
+/// Measures at `rate` entries per second, in `turns` turns.
 pub fn run(dir: &Path, rate: u64, turns: u32) -> Result<Measured> {
     let ledger = new_ledger(&dir.join(format!("at-{rate}")))?;
     let bare_dir = dir.join(format!("bare-{rate}"));

@@ -11,7 +11,7 @@ use std::{path::Path, sync::Arc};
 use anyhow::{Context as _, Result};
 use livetrail_ledger::{Identity, Ledger, RealStore, SharedStore, generate_seed};
 
-/// Bytes of an entry, where nothing else is said.
+/// Bytes of an entry, unless stated otherwise.
 pub const ENTRY_BYTES: usize = 200;
 
 /// Makes a trail with the default settings and opens it.
@@ -23,7 +23,7 @@ pub fn new_ledger(dir: &Path) -> Result<Ledger> {
     )
 }
 
-/// As [`new_ledger`], with keys that are there.
+/// As [`new_ledger`], with existing keys.
 pub fn new_ledger_of(dir: &Path, identity: &Identity) -> Result<Ledger> {
     let store: SharedStore = Arc::new(RealStore::new(dir));
     Ledger::create(&store, identity)?;
@@ -39,7 +39,7 @@ pub struct Entries {
 impl Entries {
     /// Of this many bytes, at least 8, returned this many at a time.
     pub fn new(bytes: usize, batch: usize) -> Self {
-        // Not zeros: who knows what a disk makes of those.
+        // Not zeros, because a disk may treat zeros differently.
         let pattern = |at: usize| u8::try_from(at.wrapping_mul(167) % 251).unwrap_or(0);
         let entry: Vec<u8> = (0..bytes.max(8)).map(pattern).collect();
         Self {

@@ -7,7 +7,7 @@ use livetrail_ledger::{Class, Identity, Ledger, RealStore, SharedStore, read_see
 
 use super::{Entries, new_ledger_of, peak_kib};
 
-/// Bytes of an entry here: it is their number that counts.
+/// Bytes of an entry. They are small, because only the number of entries matters here.
 const SMALL_BYTES: usize = 16;
 
 const BATCH: usize = 1_000;
@@ -43,9 +43,9 @@ fn identity(dir: &Path) -> Result<Identity> {
 /// What was measured.
 #[derive(Debug)]
 pub struct Opened {
-    /// Entries that were there.
+    /// The number of entries in the trail.
     pub entries: u64,
-    /// Until entries could be appended.
+    /// The time until entries could be appended.
     pub seconds: f64,
     /// The most memory that the process ever had resident.
     pub peak_kib: u64,

@@ -43,7 +43,7 @@ pub struct Sustained {
 }
 
 impl Sustained {
-    /// Entries a second.
+    /// Entries per second.
     pub fn rate(&self) -> f64 {
         self.entries as f64 / self.seconds
     }

@@ -13,16 +13,16 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// What [`SinkServers`] says when it can be written to.
+/// The line that [`SinkServers`] prints when it can be written to.
 const READY: &str = "# ready";
 
-/// What it says when it has counted what is there.
+/// The line that it prints when it has counted its records.
 const COUNTED: &str = "# counted";
 
-/// For an answer of our server about its sinks.
+/// The timeout for an answer of our server about its sinks.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// For all sinks to begin, and to get the last records.
+/// The timeout for all sinks to begin, and to get the last records.
 const SINK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Servers that run until this is dropped.
@@ -34,7 +34,7 @@ pub struct SinkServers {
 }
 
 impl SinkServers {
-    /// Starts them, as nice as can be, and waits until they can be written to.
+    /// Starts them at the lowest priority, and waits until they can be written to.
     pub fn start(program: &Path) -> Result<Self> {
         let mut child = Command::new("nice")
             .args(["-n", "19"])
@@ -195,7 +195,7 @@ fn await_all(http: SocketAddr, there: impl Fn(&Sink) -> bool) -> Result<()> {
     }
 }
 
-/// One of them.
+/// One of the servers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sink {
     pub records: u64,

@@ -13,7 +13,7 @@ use super::{
     server::Server,
 };
 
-/// What it does.
+/// The task of the client.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
     pub viewers: usize,
@@ -21,19 +21,19 @@ pub struct Plan<'a> {
     pub streams: usize,
     pub storm: usize,
     pub storm_seconds: f64,
-    /// Viewers a second who come and go.
+    /// Viewers per second who join and leave.
     pub passing: f64,
     pub clip: &'a Path,
 }
 
-/// It ends when this is dropped.
+/// A running client. It ends when this is dropped.
 pub struct Client {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Client {
-    /// Starts it, and its publisher; it waits when that has begun.
+    /// Starts the client and its publisher. The client waits once the publisher has begun.
     pub fn start(server: &Server, plan: &Plan<'_>) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("load").arg(server.play_url()).arg("--wait");
@@ -71,12 +71,12 @@ impl Client {
         Ok(writeln!(input)?)
     }
 
-    /// Until all have joined, and the measured time begins.
+    /// Waits until all have joined and the measured time begins.
     pub fn await_joined(&mut self) -> Result<()> {
         self.expect(MEASURING)
     }
 
-    /// Until the measured time is over: what the viewers have seen.
+    /// Waits until the measured time is over. Returns what the viewers have seen.
     pub fn report(&mut self) -> Result<Report> {
         Report::parse(&self.line()?)
     }

@@ -17,13 +17,13 @@ use tokio::{task::JoinSet, time::Instant};
 use super::message::{Message, Payload};
 use crate::nanos;
 
-/// 25 pictures and 43 audio messages a second, about 660 kbit/s, a keyframe every 2 s.
+/// 25 pictures and 43 audio messages per second, about 660 kbit/s, a keyframe every 2 s.
 const FFMPEG: &str = "-hide_banner -nostdin -v error -y \
     -f lavfi -i testsrc2=size=640x360:rate=25 -f lavfi -i anoisesrc=amplitude=0.1:sample_rate=44100 -t 30 \
     -c:v libx264 -preset veryfast -b:v 560k -minrate 560k -maxrate 560k -bufsize 560k -g 50 -keyint_min 50 \
     -sc_threshold 0 -bf 0 -pix_fmt yuv420p -c:a aac -b:a 96k -f flv";
 
-/// The same number of messages, about 100 kbit/s: for viewers by the ten thousand, whose bytes
+/// The same number of messages, about 100 kbit/s: for tens of thousands of viewers, whose bytes
 /// loopback carries twice.
 const FFMPEG_LIGHT: &str = "-hide_banner -nostdin -v error -y \
     -f lavfi -i testsrc2=size=160x90:rate=25 -f lavfi -i anoisesrc=amplitude=0.1:sample_rate=44100 -t 30 \
@@ -102,7 +102,7 @@ impl Clip {
         })
     }
 
-    /// The items for ever, each with its time; configurations only the first time.
+    /// The items, repeated without end, each with its time; configurations only the first time.
     pub fn repeated(&self) -> impl Iterator<Item = (i64, &Item)> {
         (0..).flat_map(move |turn| {
             let items = self.items.iter();
@@ -147,7 +147,8 @@ async fn publish_one(
         frame.pts += at_ms - frame.dts;
         frame.dts = at_ms;
         if item.message.is_frame() {
-            // Before it is sent, so that no viewer can be quicker.
+            // The time is noted before the frame is sent, so that no viewer can get the frame
+            // earlier.
             let published = Published {
                 stream,
                 message: item.message,

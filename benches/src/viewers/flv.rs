@@ -10,10 +10,10 @@ const FILE_HEADER_BYTES: usize = 9 + 4;
 const TAG_HEADER_BYTES: usize = 11;
 const TAG_END_BYTES: usize = 4;
 
-/// More than any answer's head and any chunk's size line has.
+/// Longer than any answer's head and any chunk's size line.
 const MAX_LINES_BYTES: usize = 8 << 10;
 
-/// Of one connection.
+/// The reader of one connection.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// The head, or the line with a chunk's size, as far as it has arrived.
@@ -30,7 +30,7 @@ enum Coding {
 }
 
 impl Answer {
-    /// Tells `each` every message that these bytes complete.
+    /// Calls `each` with every message that these bytes complete.
     pub fn feed(&mut self, mut input: &[u8], mut each: impl FnMut(Message)) -> Result<()> {
         while !input.is_empty() {
             match self.coding {

@@ -19,7 +19,7 @@ use crate::ledger::new_ledger;
 pub struct Options {
     #[arg(long)]
     pub port: u16,
-    /// From the first frame that waits until all are sent
+    /// The time from the first waiting frame until all are sent
     #[arg(long, default_value_t = 0)]
     pub interval_ms: u64,
     /// Threads that send; 0 is one a processor

@@ -18,12 +18,12 @@ use super::{
 };
 use crate::{Latencies, nanos, process_cpu};
 
-/// Frames that our publisher may be ahead of us.
+/// The number of frames by which our publisher may be ahead of the client.
 const MAX_TOLD: usize = 65_536;
 const READ_BYTES: usize = 128 << 10;
-/// For all viewers to be let in and to have found their place.
+/// For all viewers to be admitted and to have found their place.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// After that, before the measurement: what joining has stirred up settles.
+/// The pause after that, before the measurement, so that the effects of joining are over.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Viewers to attach.
@@ -81,7 +81,7 @@ impl Shared {
         self.published.is_some()
     }
 
-    /// Those of the storm have an excuse.
+    /// Viewers of the storm may still be joining.
     pub(super) fn latency(&mut self, storm: bool, latency_ns: u64) {
         if self.measuring && !storm {
             self.latencies.add(latency_ns);
@@ -101,7 +101,7 @@ impl Shared {
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     pub viewers: usize,
-    /// Were let in and are there no more, or never were let in.
+    /// Viewers that were admitted and are gone, or that were never admitted.
     pub lost: usize,
     /// Without a keyframe that is known.
     pub unplaced: usize,
@@ -113,10 +113,10 @@ pub struct Report {
     pub p50_ms: f64,
     pub p99_ms: f64,
     pub worst_ms: f64,
-    /// From the last question to the first keyframe.
+    /// The time from the last request to the first keyframe.
     pub join_p50_ms: f64,
     pub join_p99_ms: f64,
-    /// The same of those who came in the storm.
+    /// The same for viewers that joined in the storm.
     pub storm_p50_ms: f64,
     pub storm_p99_ms: f64,
     /// Viewers that came and left during the measurement, and how long each waited from its last
@@ -188,12 +188,12 @@ enum Field<'a> {
     Float(&'a mut f64),
 }
 
-/// What the client says before its report, when all is ready to be measured.
+/// The line that the client prints before its report, when the measurement begins.
 pub const MEASURING: &str = "measuring";
-/// And when the first viewer is about to join.
+/// The line before the first viewer joins.
 pub const JOINING: &str = "joining";
 
-/// Attaches viewers, and says on standard output when it begins to measure and what it has seen.
+/// Attaches viewers. Prints when it begins to measure, and then what it has seen.
 pub fn run(options: &Options) -> Result<()> {
     super::raise_open_files();
     let mut load = Load::new(options)?;
@@ -225,9 +225,9 @@ struct Load {
 /// Viewers who join and leave again.
 #[derive(Default)]
 struct Passing {
-    /// How many have come so far.
+    /// How many have joined so far.
     came: usize,
-    /// The numbers of those who are there.
+    /// The numbers of the viewers that are connected.
     here: Vec<usize>,
     gaps: u64,
     let_in: Latencies,
@@ -401,7 +401,7 @@ impl Load {
         Ok(number)
     }
 
-    /// Lets those come who are due, and those go who have seen where they are.
+    /// Lets the viewers join that are due, and those leave that know their position.
     fn pass_through(&mut self, start: Instant, per_second: f64) -> Result<()> {
         let due = (start.elapsed().as_secs_f64() * per_second) as usize;
         while self.passing.came < due {
@@ -410,7 +410,7 @@ impl Load {
             self.passing.came += 1;
         }
         for number in std::mem::take(&mut self.passing.here) {
-            // One that is not there any more was lost, and counted.
+            // A viewer that is gone was lost, and counted.
             let Some(viewer) = &mut self.viewers[number] else {
                 continue;
             };
@@ -428,7 +428,7 @@ impl Load {
         Ok(())
     }
 
-    /// Serves who has something to read or to write.
+    /// Serves each viewer that has something to read or to write.
     fn turn(&mut self, wait: Duration) -> Result<()> {
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -491,7 +491,7 @@ fn target(url: &str) -> Result<(SocketAddr, Target)> {
     Ok((address, Target::Rtmp(url)))
 }
 
-/// So that the clock's beginning is before the first viewer.
+/// This starts the clock before the first viewer.
 pub fn start_clock() {
     nanos();
 }

@@ -14,12 +14,12 @@ pub struct Message {
     pub bytes: u32,
     /// CRC-32 of the payload.
     pub crc: u32,
-    /// The payload's first bytes; zeros behind a shorter one.
+    /// The payload's first bytes; zeros after a shorter payload.
     pub head: [u8; HEAD_BYTES],
 }
 
 impl Message {
-    /// A frame, that is, no decoder configuration: those are repeated to who joins.
+    /// A frame, that is, no decoder configuration: those are repeated to each viewer that joins.
     pub fn is_frame(&self) -> bool {
         let [first, second, ..] = self.head;
         match self.kind {
@@ -36,7 +36,7 @@ impl Message {
     }
 }
 
-/// A message in the making.
+/// A message that is not complete yet.
 #[derive(Debug, Clone, Default)]
 pub struct Payload {
     crc: crc32fast::Hasher,

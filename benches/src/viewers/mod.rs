@@ -17,7 +17,7 @@ pub mod stacks;
 mod timeline;
 mod viewer;
 
-/// Raises the number of files that may be open as far as the system lets us; gives what it is then.
+/// Raises the number of files that may be open as far as the system permits. Returns the new limit.
 pub fn raise_open_files() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let wanted = Some(65_536);

@@ -1,4 +1,4 @@
-//! Messages out of RTMP chunks without keeping their payload (RTMP 1.0 section 5.3).
+//! Reads messages from RTMP chunks without keeping their payload (RTMP 1.0 section 5.3).
 
 use anyhow::{Result, ensure};
 
@@ -10,7 +10,7 @@ pub const HANDSHAKE_BYTES: usize = 1 + 1_536 + 1_536;
 /// Basic header, message header and extended time at their longest.
 const MAX_HEADER_BYTES: usize = 3 + 11 + 4;
 
-/// Of one connection.
+/// The reader of one connection.
 #[derive(Debug)]
 pub struct Chunks {
     skip: usize,
@@ -47,7 +47,7 @@ impl Chunks {
         }
     }
 
-    /// Tells `each` every message that these bytes complete.
+    /// Calls `each` with every message that these bytes complete.
     pub fn feed(&mut self, mut input: &[u8], mut each: impl FnMut(Message)) -> Result<()> {
         let skipped = self.skip.min(input.len());
         self.skip -= skipped;

@@ -16,10 +16,10 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// For a server to listen.
+/// The timeout for a server to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// For it to end in order, with viewers who have just gone.
+/// The timeout for an orderly end, with viewers that have just left.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A sink on the server's standard output. If it is configured, its lines are counted.
@@ -28,7 +28,7 @@ pub const STDOUT_SINK: &str = "[[sink]]\nname = \"stdout\"\n[sink.stdout]\n";
 /// Where Debian puts nginx's module.
 const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 
-/// What is started.
+/// The program that is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// Our server, the trail in strict mode for publishers and viewers, with this `send_interval`.
@@ -95,7 +95,7 @@ impl Kind {
         }
     }
 
-    /// What is missing for it on this machine.
+    /// The program that this server needs and this machine lacks.
     pub fn missing(&self) -> Option<&'static str> {
         let there = |program: &str| {
             let path = std::env::var_os("PATH").unwrap_or_default();
@@ -340,7 +340,7 @@ fn free_address() -> Result<SocketAddr> {
 fn sending(interval_ms: u64, threads: usize, io_uring: bool) -> String {
     let mut lines = format!("send_interval = \"{interval_ms}ms\"\negress_threads = {threads}\n");
     if !io_uring {
-        // Left out otherwise: a build from before does not know it.
+        // Omitted otherwise, because an older build does not know the setting.
         lines += "io_uring = \"off\"\n";
     }
     lines
@@ -373,9 +373,9 @@ fn nginx_config(dir: &Path, rtmp: SocketAddr) -> String {
 pub struct Usage {
     /// Nanoseconds on a processor, of each thread.
     cpu_ns: HashMap<u64, u64>,
-    /// What each thread is called.
+    /// The name of each thread.
     names: HashMap<u64, String>,
-    /// Switches that it wanted and that it did not, of each thread.
+    /// Voluntary and involuntary context switches of each thread.
     switches: HashMap<u64, (u64, u64)>,
     /// The processor time of the whole process in ticks, with threads that have ended.
     ticks: u64,

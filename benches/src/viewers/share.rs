@@ -29,7 +29,7 @@ pub struct Options {
     seconds: f64,
     #[arg(long, default_value_t = 10)]
     send_interval: u64,
-    /// Both without a trail: what the method shows where there is nothing to be shown
+    /// Both without a trail: the difference that the method shows where none exists
     #[arg(long)]
     control: bool,
     /// The FLV file to publish; made with ffmpeg unless given

@@ -89,7 +89,7 @@ const WIDTH: f64 = 1_200.0;
 const ROW: f64 = 16.0;
 /// Narrower frames are skipped.
 const LEAST: f64 = 2.5;
-/// Of a letter, about.
+/// The width of a letter, about.
 const LETTER: f64 = 6.4;
 
 /// A flame graph: each frame as wide as its share, above its caller; the title has the number of

@@ -1,4 +1,4 @@
-//! What a stream was made of and when: what viewers get is compared with this.
+//! The frames of a stream and their times. The frames that viewers get are compared with these.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -15,7 +15,7 @@ pub(super) struct Timeline {
     frames: VecDeque<(Message, u64)>,
     /// The number of the first one in `frames`.
     first: u64,
-    /// Where each keyframe came last. A clip that is repeated has equal ones.
+    /// The last position of each keyframe. A repeated clip has equal keyframes.
     keyframes: HashMap<Message, u64>,
 }
 
@@ -44,7 +44,7 @@ impl Timeline {
         self.keyframes.get(frame).copied()
     }
 
-    /// The number of the next one.
+    /// The number of the next frame.
     pub(super) fn end(&self) -> u64 {
         self.first + self.frames.len() as u64
     }

@@ -21,13 +21,13 @@ const ACKNOWLEDGEMENT: u8 = 3;
 /// Frames that a viewer keeps in mind until it knows where in the stream it is.
 const MAX_AHEAD: usize = 512;
 
-/// Where to, and how to ask.
+/// The target, and the form of the request.
 #[derive(Clone)]
 pub(super) enum Target {
     Rtmp(RtmpUrl),
     /// Host and path.
     Http(String, String),
-    /// Chunks without a word before.
+    /// Chunks without a handshake.
     Raw,
 }
 
@@ -60,7 +60,7 @@ enum Reader {
 /// Where a viewer is, and since when.
 pub(super) struct Place {
     pub(super) stream: usize,
-    /// One of those that come late and all at once.
+    /// A viewer of the storm, which joins late and together with others.
     pub(super) storm: bool,
     /// The times of its last request before it was admitted, of its admission, and of its first
     /// keyframe.
@@ -124,7 +124,7 @@ impl Viewer {
         &mut self.place
     }
 
-    /// Reads all that is there.
+    /// Reads all pending data.
     pub(super) fn read(&mut self, buffer: &mut [u8], shared: &mut Shared) -> Result<()> {
         loop {
             let n = match self.socket.read(buffer) {
@@ -154,7 +154,7 @@ impl Viewer {
                     answer.feed(input, |message| place.message(message, now, shared))?;
                 }
             }
-            // Less than there was room for was all that there was.
+            // A read that did not fill the buffer has read everything.
             if !whole {
                 return Ok(());
             }
@@ -182,7 +182,7 @@ impl Viewer {
         let mut started = false;
         while let Some(event) = session.poll_event()? {
             started |= matches!(event, ClientEvent::Started);
-            // What follows is for the reader, which has read along.
+            // The rest is for the message reader, which has seen the bytes before.
             if started {
                 break;
             }
@@ -228,12 +228,12 @@ impl Viewer {
 }
 
 impl Place {
-    /// From the last question to the first keyframe.
+    /// The time from the last request to the first keyframe.
     pub(super) fn waited_ns(&self) -> Option<u64> {
         Some(self.keyframe_ns?.saturating_sub(self.asked_ns))
     }
 
-    /// From the last question until it was let in.
+    /// The time from the last request until it was admitted.
     pub(super) fn let_in_ns(&self) -> Option<u64> {
         Some(self.started_ns?.saturating_sub(self.asked_ns))
     }

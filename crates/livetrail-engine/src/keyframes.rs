@@ -78,8 +78,8 @@ impl Keyframes {
 ///
 /// A gateway passes them on if its protocol can (RTCP PLI in WebRTC), and ignores them otherwise,
 /// as RTMP must. All requests of viewers since the last keyframe become one request to the
-/// publisher, and there are at most two requests a second for a stream. A wish that comes too early
-/// for that is passed on with a later frame, unless a keyframe comes first.
+/// publisher, and there are at most two requests per second for a stream. A wish that comes too
+/// early for that is passed on with a later frame, unless a keyframe comes first.
 ///
 /// ```
 /// use livetrail_engine::{AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, StreamKey};

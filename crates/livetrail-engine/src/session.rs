@@ -54,7 +54,7 @@ impl EndSignal {
 /// What happened to a pushed frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// It is on its way to the viewers.
+    /// It will be sent to the viewers.
     Accepted,
     /// It exceeded the ingress limit, or depends on a frame that did; it is counted and dropped. Or
     /// the session is just ending: the next call returns the reason.

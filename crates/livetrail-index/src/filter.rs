@@ -39,7 +39,7 @@ impl Filter {
         self.fits_fields(&record.into())
     }
 
-    /// The record in an entry, if it fits.
+    /// The record in an entry, if it matches the filter.
     ///
     /// # Errors
     /// When the entry is not a record.

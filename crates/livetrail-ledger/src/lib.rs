@@ -10,7 +10,7 @@
 //! | witnesses | [`Witness`], [`Witnesses`], [`WitnessFloor`], [`WitnessTransport`] |
 //! | new keys for a log | [`Builder::rotate_to`], [`Reader::retired_keys`] |
 //! | a full disk | [`Pressure`], [`Class`] |
-//! | errors that pass, and those that stop the log | [`Passing`], [`Fatal`] |
+//! | temporary errors, and those that stop the log | [`Passing`], [`Fatal`] |
 //! | replicas | [`Cursor`], [`Reader::sealed_bundle`] |
 //! | retention and legal holds | [`Handle::prune`], [`prunable_below`], [`set_hold`] |
 //! | reading a trail, also one that another process writes | [`Reader`] |

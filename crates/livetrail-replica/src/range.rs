@@ -1,4 +1,4 @@
-//! A range of sealed entries on its way to a sink.
+//! A range of sealed entries that is sent to a sink.
 
 use std::fmt;
 use std::sync::Arc;

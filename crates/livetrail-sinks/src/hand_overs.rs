@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use livetrail_replica::HandOver;
 
-/// The most hand-overs in a cursor. A real log has fewer.
+/// The maximum number of hand-overs in a cursor. A real log has fewer.
 const MAX_KEPT: usize = 1_024;
 
 /// The hand-overs in a cursor: the checkpoint of each, by the id of the replaced key.

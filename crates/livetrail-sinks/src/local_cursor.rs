@@ -221,7 +221,7 @@ impl CursorFile {
             Err(TryLockError::WouldBlock) => {
                 return Err(ReplicaError::Unavailable {
                     what: format!(
-                        "another process sends to sink {} right now: let only one server follow into it",
+                        "another process sends to sink {} right now: let only one server send to it",
                         self.sink
                     ),
                     source: None,

@@ -1,4 +1,4 @@
-//! Giving freed memory back to the system.
+//! Gives freed memory back to the system.
 
 /// Makes the allocator return freed memory to the system. glibc's keeps it, even whole heaps, as
 /// long as a small live allocation lies above. Takes about a tenth of a millisecond per MiB, in

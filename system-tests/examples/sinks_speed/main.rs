@@ -158,7 +158,7 @@ fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// Lets a sink follow the log until it has everything; records a second.
+/// Lets a sink follow the log until it has everything; records per second.
 fn follow(log: &TestLog, sink: Arc<dyn ReplicaSink>) -> f64 {
     let clock = Arc::new(SystemClock::new());
     let options = ReplicaOptions::default();

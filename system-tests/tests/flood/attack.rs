@@ -16,18 +16,18 @@ use tokio::time::{sleep, timeout};
 
 use super::CROWD;
 
-/// What strangers do.
+/// The kinds of attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attack {
     /// Play over HTTP with a wrong key.
     RefusedPlays,
     /// Publish over RTMP with a wrong key.
     RefusedPublishes,
-    /// Applications that are not there, each with a name of its own.
+    /// Applications that do not exist, each with its own name.
     UnknownApplications,
-    /// Streams that are not there, with a right key.
+    /// Streams that do not exist, with a right key.
     UnknownStreams,
-    /// Names that are not names.
+    /// Invalid names.
     InvalidNames,
     /// Join a stream with a right key, and leave it at once.
     Churn,
@@ -44,7 +44,7 @@ impl Attack {
     ];
 }
 
-/// Where they come from.
+/// The addresses that they come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sources {
     /// One address.
@@ -74,7 +74,7 @@ const PIPELINED: u64 = 16;
 /// An answer that takes longer is not waited for: the server may hold it back.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Attacks for this long; the number of attempts that were made.
+/// Attacks for this long. Returns the number of attempts.
 pub(super) fn run(server: &Server, attack: Attack, sources: Sources, time: Duration) -> u64 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -90,14 +90,14 @@ pub(super) fn run(server: &Server, attack: Attack, sources: Sources, time: Durat
             tokio::spawn(async move {
                 loop {
                     let source = sources.address(connections.fetch_add(1, Relaxed));
-                    // What the server does with it is checked elsewhere.
+                    // Other tests check what the server does with it.
                     let _ = match attack {
                         Attack::RefusedPublishes => publish(source, rtmp, &attempts).await,
                         Attack::Churn => join_and_leave(source, http, &attempts).await,
                         _ => ask(attack, source, http, &attempts).await,
                     };
-                    // A machine without ports, or a server that refuses, is not asked in a busy
-                    // loop.
+                    // A machine without ports, or a server that refuses, must not be asked in a
+                    // busy loop.
                     sleep(Duration::from_millis(1)).await;
                 }
             });
@@ -152,7 +152,7 @@ async fn ask(
     }
 }
 
-/// One publish with a wrong key: all of it is written at once, and the answer is waited for.
+/// One publish with a wrong key: the client writes all of it at once and waits for the answer.
 async fn publish(source: Ipv4Addr, rtmp: SocketAddr, attempts: &AtomicU64) -> io::Result<()> {
     let mut stream = connect(source, rtmp).await?;
     stream.write_all(&first_handshake()).await?;
@@ -212,7 +212,7 @@ async fn join_and_leave(
     );
     stream.write_all(get.as_bytes()).await?;
     let mut part = [0; 512];
-    // Longer than what the server holds somebody back for.
+    // Longer than the server delays anyone.
     timeout(2 * PATIENCE, stream.read(&mut part)).await??;
     Ok(())
 }

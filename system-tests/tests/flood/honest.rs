@@ -1,4 +1,4 @@
-//! Those who mean it: publishers and viewers whose every session must be on record.
+//! Honest publishers and viewers: each of their sessions must be on record.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -20,7 +20,7 @@ const STAYS: Duration = Duration::from_secs(2);
 /// does not count as churn.
 const WATCHES: Duration = Duration::from_millis(1_300);
 
-/// For anything that the server does at once when it can.
+/// The timeout for anything that the server should do at once.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A publisher of the clip.
@@ -31,12 +31,12 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// One that stays until it is stopped.
+    /// A publisher that stays until it is stopped.
     pub(super) fn steady(server: &Server, stream: &'static str) -> Self {
         Self::run(server, stream, None)
     }
 
-    /// One that leaves after two seconds, and comes back at once.
+    /// A publisher that leaves after two seconds, and returns at once.
     pub(super) fn again_and_again(server: &Server, stream: &'static str) -> Self {
         Self::run(server, stream, Some(STAYS))
     }
@@ -70,7 +70,7 @@ impl Publisher {
         self.sessions.load(Relaxed)
     }
 
-    /// Stops, and gives the time that each session took to be admitted.
+    /// Stops. Returns the time that each session took to be admitted.
     #[track_caller]
     pub(super) fn stop(self) -> Vec<Duration> {
         self.stop.store(true, Relaxed);
@@ -78,7 +78,7 @@ impl Publisher {
     }
 }
 
-/// Publishes in real time; the time from the wish to the answer.
+/// Publishes in real time. Returns the time from the request to the answer.
 fn publish(
     rtmp: SocketAddr,
     stream: &str,
@@ -99,7 +99,7 @@ fn publish(
             let timestamp = round * length_ms + message.timestamp;
             let due = Duration::from_millis(timestamp.into());
             if until(watch) {
-                // Until the server has seen it go the stream is taken.
+                // The stream is in use until the server notices that the publisher has left.
                 let _ = raw.stream().shutdown(Shutdown::Write);
                 assert!(raw.closes_within(PATIENCE), "the server lets go of it");
                 return admitted;
@@ -148,7 +148,7 @@ impl Audience {
         self.sessions.load(Relaxed)
     }
 
-    /// Stops, and gives the number of sessions.
+    /// Stops. Returns the number of sessions.
     #[track_caller]
     pub(super) fn stop(self) -> usize {
         self.stop.store(true, Relaxed);

@@ -19,7 +19,7 @@ use livetrail_record::{AuditRecord, Personal};
 use system_tests::clock::{self, Stopwatch};
 use system_tests::{Config, Server, SmallDisk, Trail};
 
-/// The file system, as the promise is made for.
+/// The size of the file system for which the promise is made.
 const DISK_MIB: u64 = 900;
 
 /// How much the data may grow in a minute by refusals.
@@ -29,7 +29,7 @@ const GROWTH_A_MINUTE: u64 = 5 << 20;
 /// and do not count as growth.
 const RESERVED: u64 = 2 * (64 << 20);
 
-/// For a server to reserve its room while honest sessions come and go.
+/// The time for a server to reserve its space while honest sessions come and go.
 const SETTLED: Duration = Duration::from_secs(120);
 
 /// What a record takes on the disk at most, with its hash: honest sessions are counted with this.
@@ -39,7 +39,7 @@ const RECORD_BYTES: u64 = 1_500;
 /// defaults.
 const CHURN: (u64, u64) = (100, 1_000);
 
-/// In the long form a publisher is admitted within this time, but for one in a hundred.
+/// In the long form, 99 of 100 publishers are admitted within this time.
 const ADMITTED_WITHIN: Duration = Duration::from_millis(250);
 
 /// The keys, with names that the records carry.
@@ -142,7 +142,7 @@ fn flood(disk: &SmallDisk, full_percent: Option<u64>) {
     assert_on_record(&trail, STUDIO.0, "publish", admitted.len() + 1);
     assert_on_record(&trail, AUDIENCE.0, "play", watched);
     let refusals = trail.count("play_denied") + trail.count("publish_denied");
-    // From 90 % on they are shed, and only their loss is on record.
+    // From 90 % on, refusals are dropped, and only their number is on record.
     assert!(refusals > 0 || full_percent.is_some());
     let slowest = p99(admitted);
     if long {
@@ -201,7 +201,7 @@ fn bytes_on_disk(folder: &Path) -> u64 {
         .map(|entry| match entry.metadata() {
             Ok(metadata) if metadata.is_dir() => bytes_on_disk(&entry.path()),
             Ok(metadata) => metadata.blocks() * 512,
-            // It was removed meanwhile.
+            // The file was removed meanwhile.
             Err(_) => 0,
         })
         .sum()

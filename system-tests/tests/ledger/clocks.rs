@@ -13,7 +13,7 @@ use crate::subject::Subject;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A writer whose wall clock says what is in a file, from one moment to the next.
+/// A writer whose wall clock shows the time that is in a file, and can change at any moment.
 struct Clockwork {
     time: PathBuf,
     writer: Process,
@@ -76,7 +76,7 @@ fn a_boot_in_1970_continues_the_trail_of_today_and_the_other_way_round() {
         assert_eq!(report.failures, 0, "boot {boot}: {report}");
         assert_eq!(report.sessions.crashes, boot as u64 + 1, "{report}");
     }
-    // It was born in 1970, too.
+    // The trail was also created in 1970.
     let mut subject = Subject::new();
     let clockwork = Clockwork::start(&subject, long_ago);
     clockwork.set(today);

@@ -43,7 +43,7 @@ fn a_trail_that_went_on_from_an_older_copy_is_a_fork_and_is_found() {
     let older = subject.beside("older");
     copy(&subject.path(), &older);
     subject.fill(1_500);
-    // The older copy takes the trail's place, keys and all, and grows beyond it.
+    // The older copy replaces the trail, with its keys, and grows beyond it.
     std::fs::rename(subject.path(), subject.beside("newer")).expect("a trail to move");
     std::fs::rename(&older, subject.path()).expect("a copy to move");
     run("fork", &subject.writer(3_000, 0), TIMEOUT).success();
@@ -51,7 +51,7 @@ fn a_trail_that_went_on_from_an_older_copy_is_a_fork_and_is_found() {
     assert_eq!(report.verdict, Verdict::NotSound, "{report}");
 }
 
-/// Copies a directory that is not there yet.
+/// Copies a directory to a path that does not exist yet.
 #[track_caller]
 pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).expect("a new directory");

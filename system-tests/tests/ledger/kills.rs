@@ -8,11 +8,11 @@ use system_tests::clock::Stopwatch;
 use crate::settings::{Dice, kills, say};
 use crate::subject::Subject;
 
-/// A trail is killed so often before the next one begins; every verification reads all of it.
+/// A trail is killed this often before the next one begins; every verification reads all of it.
 const KILLS_PER_TRAIL: u64 = 25;
 
-/// The longest life of the writer. One life in four is much shorter: then it is killed while it
-/// recovers.
+/// The longest run of the writer. One run in four is much shorter: then the writer is killed while
+/// it recovers.
 const LONGEST_LIFE_US: u64 = 400_000;
 const LONGEST_SHORT_LIFE_US: u64 = 30_000;
 

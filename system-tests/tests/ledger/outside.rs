@@ -17,7 +17,7 @@ use crate::subject::{Subject, TIMEOUT};
 /// A build of a small program with an empty cache of Go's.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A trail, and what its auditor has.
+/// A trail, and the files of its auditor.
 struct Case {
     trail: PathBuf,
     signer: String,
@@ -161,7 +161,7 @@ fn strangers_accept_the_first_format_too() {
     assert_accepts(case.python(&case.trail.to_string_lossy()), 341);
 }
 
-/// A file server that knows nothing of trails, and its address.
+/// A general file server, and its address.
 fn serve(directory: &Path) -> (Process, String) {
     let mut server = tlog_python();
     server.args(["-m", "http.server", "--bind", "127.0.0.1"]);

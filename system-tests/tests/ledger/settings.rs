@@ -1,4 +1,5 @@
-//! How long and with which random numbers: the environment says so, `cargo xtask torture` sets it.
+//! The length of the tests and their random numbers. They come from the environment, which `cargo
+//! xtask torture` sets.
 
 use system_tests::clock::wall_ms;
 
@@ -25,7 +26,8 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-/// Random numbers (SplitMix64). A test that fails says the seed; dropping it while panicking does.
+/// Random numbers (SplitMix64). A test that fails prints the seed, because it is printed when this
+/// is dropped in a panic.
 pub(crate) struct Dice {
     seed: u64,
     state: u64,
@@ -62,7 +64,7 @@ impl Drop for Dice {
     }
 }
 
-/// Tells people who look on (`--nocapture`, or a test that fails).
+/// Prints a line for people who watch (`--nocapture`, or a test that fails).
 #[allow(clippy::print_stdout, reason = "tests talk to people")]
 pub(crate) fn say(line: &str) {
     println!("{line}");

@@ -14,10 +14,10 @@ use tempfile::TempDir;
 
 use crate::settings::say;
 
-/// The longest that a run of the writer may take.
+/// The maximum time of a run of the writer.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// More checkpoints than that are not kept: each is verified with each verification.
+/// The maximum number of kept checkpoints: each is verified with each verification.
 const MOST_CHECKPOINTS: usize = 128;
 
 pub(crate) struct Subject {
@@ -35,7 +35,7 @@ impl Subject {
         Self::in_dir(&std::env::temp_dir())
     }
 
-    /// One that lives below this directory.
+    /// A trail below this directory.
     pub(crate) fn in_dir(dir: &Path) -> Self {
         Self {
             temp: tempfile::tempdir_in(dir).expect("a temporary directory"),

@@ -25,7 +25,7 @@ const OLDER: u64 = 1_300;
 
 const ORIGIN: &str = "example.com/torture";
 
-/// The trail, and what the auditor has kept of it.
+/// The trail, and the files that the auditor has kept.
 struct Corpus {
     files: Files,
     entries: Vec<Vec<u8>>,
@@ -151,7 +151,7 @@ fn load(root: &Path, dir: &str, files: &mut Files) {
     }
 }
 
-/// Insists on the answer "not sound" with such a finding.
+/// Asserts the answer "not sound" with such a finding.
 #[track_caller]
 fn assert_named(report: &Report, what: &str, class: Class, named: impl Fn(&Finding) -> bool) {
     assert_eq!(report.verdict, Verdict::NotSound, "{what}: {report}");
@@ -165,7 +165,7 @@ fn at_path(path: &str) -> impl Fn(&Finding) -> bool {
     move |finding| finding.path.as_deref() == Some(path)
 }
 
-/// Flips a bit of every `step`th byte of a file, one at a time. Gives how many.
+/// Flips a bit of every `step`th byte of a file, one at a time. Returns the number of flips.
 fn flip(corpus: &Corpus, path: &str, step: usize, dice: &mut Dice, classes: &[Class]) -> usize {
     let length = corpus.files.0[path].len();
     let begin = usize::try_from(dice.below(step as u64)).expect("a begin");
@@ -268,7 +268,7 @@ fn entries_removed_doubled_swapped_or_edited_are_found_whatever_was_recreated_to
     for (what, files) in &same_number {
         let report = corpus.check(files);
         assert_named(&report, what, Class::Root, at_path("checkpoint"));
-        // It was so before the auditor's own checkpoint already.
+        // The trail was already like this before the auditor's own checkpoint.
         assert_named(&report, what, Class::Older, |finding| {
             finding.text.contains("fork")
         });
@@ -326,7 +326,7 @@ fn entries_removed_doubled_swapped_or_edited_are_found_whatever_was_recreated_to
 #[test]
 fn the_owner_of_the_key_is_found_with_one_older_checkpoint() {
     let corpus = Corpus::new();
-    // Cut at the tail, below what the auditor has seen.
+    // The tail is cut off below the checkpoint that the auditor has seen.
     let cut = corpus.recreated(&corpus.entries[..1_000], Signer::Log);
     let report = corpus.check(&cut);
     assert_named(&report, "cut", Class::Older, |finding| {
@@ -351,7 +351,7 @@ fn the_owner_of_the_key_is_found_with_one_older_checkpoint() {
             .is_some_and(|boot| boot.end == "running"),
         "{report}"
     );
-    // The head cut off: numbers and sessions of the first boot are missing, and the older
+    // The head is cut off: numbers and sessions of the first boot are missing, and the older
     // checkpoint has another root.
     let report = corpus.check(&corpus.recreated(&corpus.entries[256..], Signer::Log));
     assert_named(&report, "head", Class::Older, |_| true);

@@ -27,7 +27,7 @@ fn a_foreign_witness_cosigns_through_kills_and_never_refuses_for_our_fault() {
     for kill in 0..KILLS {
         let command = writer(&subject, &witness, u64::MAX, 500);
         let running = Process::spawn("trail-writer", &command);
-        // Killed at another moment of its life each time: after its nth checkpoint.
+        // The writer is killed at a different moment each time: after its nth checkpoint.
         clock::wait_until("checkpoints", Duration::from_secs(30), || {
             running.said().matches("sealed ").count() > 3 + 7 * kill
         });

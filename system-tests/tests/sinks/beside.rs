@@ -23,10 +23,10 @@ use crate::syslog::OfLog;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Who watch from the beginning to the end.
+/// Viewers that watch from the beginning to the end.
 const STAYING: usize = 12;
 
-/// Who join and leave while a sink is away, each time.
+/// Viewers that join and leave each time a sink is away.
 const PASSING: usize = 25;
 
 /// Longer than the test: the connection hangs and does not break.
@@ -84,7 +84,7 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
         syslog.kill();
         otlp.kill();
         pass_through(&server, rtmp, 1);
-        // Each notices when there is something to send.
+        // Each sink notices the failure when there is something to send.
         for sink in ["postgres", "topic", "siem", "logs"] {
             await_state(&server, sink, "retrying");
         }
@@ -111,13 +111,14 @@ fn with_sinks_that_die_and_hang_every_viewer_gets_every_frame_and_strict_joins_g
     syslog.restart();
     otlp.restart();
     bucket.proxy().slow_down(Duration::ZERO);
-    // What hangs is not waited for.
+    // A sink that hangs is not awaited.
     bucket.proxy().cut();
     for sink in ["postgres", "bucket", "topic", "siem", "logs"] {
         await_state(&server, sink, "following");
     }
     let trail = server.stop();
-    // Who passes leaves with frames unread, which is an end or an error, as the kernel likes.
+    // A short-lived viewer leaves with unread frames. The kernel reports that as an end or as an
+    // error.
     let ends = ["stream_ended", "client_closed", "network_error"].map(|reason| {
         let ended = trail.of("play_ended");
         let with = |reason_of: &Reason| reason_of.label() == reason;
@@ -166,7 +167,8 @@ pub(crate) fn config(server: &Server, table: &Table, bucket: &Place, topic: &Top
         .sink("stdout", "stdout", "")
 }
 
-/// Viewers who join, are let in, and leave, and whose records are sealed while the sinks are away.
+/// Viewers who join, are admitted, and leave, and whose records are sealed while the sinks are
+/// away.
 fn pass_through(server: &Server, rtmp: SocketAddr, time: usize) {
     for _ in 0..PASSING {
         let mut raw = RawRtmp::connect(rtmp).expect("a handshake");

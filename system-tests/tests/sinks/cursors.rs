@@ -1,10 +1,10 @@
-//! What somebody does with the cursor file of a sink whose place cannot say what it holds.
+//! Changes to the cursor file of a sink whose destination cannot report what it holds.
 
 use std::path::{Path, PathBuf};
 
 use livetrail_replica::conformance::{Manipulation, TestLog};
 
-/// Of a sink whose cursors are in this folder.
+/// The cursor file of a sink whose cursors are in this folder.
 pub(crate) fn manipulate(folder: &Path, log: &TestLog, what: Manipulation) -> bool {
     let path = cursor_below(folder);
     match what {
@@ -16,7 +16,7 @@ pub(crate) fn manipulate(folder: &Path, log: &TestLog, what: Manipulation) -> bo
     true
 }
 
-/// Makes the cursor say that there are a hundred entries more.
+/// Changes the cursor so that it claims a hundred more entries.
 pub(crate) fn claim(path: &Path, size: u64) {
     let cursor = std::fs::read(path).unwrap();
     let line = format!("\nnext {size}\n");
@@ -30,7 +30,7 @@ pub(crate) fn claim(path: &Path, size: u64) {
     std::fs::write(path, changed).unwrap();
 }
 
-/// The only cursor in a folder of a sink's own.
+/// The only cursor in a sink's own folder.
 fn cursor_below(folder: &Path) -> PathBuf {
     let sinks = std::fs::read_dir(folder).unwrap();
     let files = sinks.flat_map(|sink| std::fs::read_dir(sink.unwrap().path()).unwrap());

@@ -79,7 +79,7 @@ fn size(server: &Server) -> u64 {
     size.parse().expect("a number")
 }
 
-/// A strict publication is let in.
+/// A strict publication is admitted.
 fn publish(server: &Server) {
     let mut raw = RawRtmp::connect(server.rtmp()).expect("a handshake");
     raw.open("live").expect("a connection");

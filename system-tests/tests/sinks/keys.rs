@@ -84,7 +84,7 @@ fn both_keys_are_changed_under_a_sink_of_every_kind_and_each_follows_on() {
     }
 }
 
-/// The server and the command say the same: all is well.
+/// The server and the command agree that there is no problem.
 fn assert_all_follow(server: &Server) {
     for sink in SINKS {
         await_state(server, sink, "following");
@@ -106,7 +106,7 @@ fn trail(server: &Server, what: &str, arguments: &[&str]) -> Finished {
     run(what, &command, PATIENCE)
 }
 
-/// Where an auditor finds the trail.
+/// The places where an auditor finds the trail.
 fn places(server: &Server, table: &Table, bucket: &Place) -> Vec<Vec<String>> {
     let name = origin(server).replace('/', "_2F");
     let lines = |file: &str, cursor: &str| {

@@ -1,4 +1,4 @@
-//! Sinks against their real servers: the conformance suite, and what is each one's own.
+//! Sinks against their real servers: the conformance suite, and the tests of each kind alone.
 
 mod beside;
 mod cursors;

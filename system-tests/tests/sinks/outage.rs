@@ -25,27 +25,27 @@ const RECORDS: u64 = 12_000;
 /// The origin of the log that `trail-writer` makes.
 pub(crate) const ORIGIN: &str = "example.com/torture";
 
-/// For as much work as there is.
+/// The timeout for all of the work.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(60);
 
-/// A place that a sink writes to, and that goes away.
+/// The destination of a sink, which becomes unavailable.
 pub(crate) trait Place {
-    /// What the sink is called, here and by `cargo xtask outage`.
+    /// The name of the sink, here and by `cargo xtask outage`.
     const NAME: &'static str;
 
-    /// Whether what was sent again may be there again.
+    /// Whether entries that were sent again may be there twice.
     const AT_LEAST_ONCE: bool = false;
 
-    /// How many records it takes while it is away.
+    /// How many records it accepts while it is unavailable.
     const TAKES_WHILE_AWAY: u64 = 0;
 
-    /// Whether it and our process die only when no batch is on its way.
+    /// Whether it and our process die only when no batch is in progress.
     const DIES_BETWEEN_BATCHES: bool = false;
 
-    /// The words for `trail-writer`, behind its first three.
+    /// The arguments for `trail-writer`, after its first three.
     fn words(&self, log: &Log) -> Vec<String>;
 
-    /// The command with these words, where it takes more than that.
+    /// The command with these arguments, if the sink needs more than that.
     fn command(&self, writer: Command) -> Command {
         writer
     }
@@ -53,7 +53,7 @@ pub(crate) trait Place {
     /// Nobody can write there from now on, and writes in progress are interrupted.
     fn goes_away(&self);
 
-    /// It is as before, with what it had.
+    /// The destination is available again, with its earlier contents.
     fn comes_back(&self);
 
     /// Calls `each` with index and bytes of all that is there, in the order of the place.
@@ -119,7 +119,7 @@ impl Log {
         std::fs::rename(new, self.beside("limit")).expect("in its place");
     }
 
-    /// The same, and this happens while a batch is on its way; or before one is.
+    /// The same, and this happens while a batch is in progress; or before one is.
     fn goes_on<P: Place>(&self, below: u64, happens: impl FnOnce()) {
         if P::DIES_BETWEEN_BATCHES {
             happens();
@@ -142,7 +142,7 @@ impl Log {
     }
 }
 
-/// Lets it all happen.
+/// Runs the outage.
 pub(crate) fn out_and_back<P: Place>(place: &P) {
     let asked = std::env::var("LIVETRAIL_OUTAGE_RECORDS").ok();
     let records: u64 = asked.map_or(RECORDS, |asked| asked.parse().expect("a number"));
@@ -175,7 +175,7 @@ pub(crate) fn out_and_back<P: Place>(place: &P) {
     });
     await_said(&mut writer, "followed ", records / 2);
     log.goes_on::<P>(records / 4 * 3, || _ = writer.crash());
-    // It adds how it was ended, and catches up.
+    // The writer records how it was ended, and catches up.
     let mut writer = log.start(place, 0);
     await_said(&mut writer, "followed ", records / 4 * 3);
     log.goes_on::<P>(u64::MAX, || {
@@ -211,7 +211,7 @@ fn await_said(writer: &mut Process, word: &str, number: u64) {
     });
 }
 
-/// What the verifier says of a trail that is whole.
+/// The answer of the verifier for a whole trail.
 pub(crate) fn assert_sound(told: Finished, entries: u64) {
     let told = told.success();
     assert!(told.stdout.starts_with("SOUND"), "{}", told.output());
@@ -273,7 +273,7 @@ impl Lines {
     }
 }
 
-/// Says what has been shown, in a form that `cargo xtask outage` reads.
+/// Prints the result in a form that `cargo xtask outage` reads.
 struct Told<P> {
     since: Stopwatch,
     place: std::marker::PhantomData<P>,

@@ -88,7 +88,7 @@ impl Typist {
         });
     }
 
-    /// Ends the server in order; what it said on both streams.
+    /// Ends the server in order. Returns its output on both streams.
     pub(crate) fn stops(&mut self) -> String {
         let server = self.server.take().expect("it runs");
         let ended = server

@@ -17,7 +17,7 @@ use crate::s3::Place;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// No other text has this in it.
+/// No other text contains this.
 const SECRET: &str = "kestrel7Quartz";
 
 /// The forms in which an answer or a log could show it: plain, in an address, in base64 (of itself,
@@ -39,7 +39,7 @@ const PATHS: [&str; 7] = [
     "/trail/checkpoint",
 ];
 
-/// A sink in some trouble: its table, and the state that it comes to.
+/// A sink with a problem: its table, and its final state.
 struct Case {
     kind: &'static str,
     lines: String,
@@ -299,7 +299,7 @@ fn no_secret_of_a_configuration_that_is_wrong_is_shown() {
         serve.arg("--data").arg(folder.path().join("data"));
         serve.env("LIVETRAIL_HTTP", nobody().to_string());
         serve.env("LIVETRAIL_RTMP", nobody().to_string());
-        // What cannot be read is said by what reads it for all of them.
+        // The code that reads secrets for all sinks reports what cannot be read.
         let readable = run(lines, &check, PATIENCE).status.success();
         let others = [&status, &init, &serve];
         for command in [&check]

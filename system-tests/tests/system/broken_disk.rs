@@ -132,7 +132,7 @@ fn a_disk_that_fails_stops_the_log_not_the_media_and_after_a_kill_the_loss_is_on
     server.await_records("publish_started", 1);
     break_under(&server, &disk);
 
-    // Best effort continues: a viewer is let in, and has every frame until the publisher ends.
+    // Best effort continues: a viewer is admitted, and has every frame until the publisher ends.
     let viewer = tool::ffmpeg_play(&url, &out);
     clock::wait_until("a viewer is let in", SOON, || {
         server

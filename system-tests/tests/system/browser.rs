@@ -1,4 +1,4 @@
-//! What a browser shows of HTTP-FLV, with a player that nobody here wrote.
+//! HTTP-FLV in a browser, with an independent player.
 
 use std::path::Path;
 use std::process::Command;

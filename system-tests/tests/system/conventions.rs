@@ -1,4 +1,4 @@
-//! What programs of others say of the API's document and of the metrics.
+//! Independent programs check the API's document and the metrics.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

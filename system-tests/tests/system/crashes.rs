@@ -148,13 +148,13 @@ fn a_server_that_is_killed_while_sessions_come_and_go_loses_none_that_was_let_in
         });
         server.start_again();
     }
-    // This insists that every session is closed exactly once, by its own end or by the next boot.
+    // This asserts that every session is closed exactly once, by its own end or by the next boot.
     let trail = server.stop();
     assert_eq!(trail.count("publish_started"), trail.count("publish_ended"));
     assert_eq!(trail.count("server_started"), 4);
 }
 
-/// Publishes again and again until the server is gone; says how often it was let in.
+/// Publishes again and again until the server is gone. Returns how often it was admitted.
 fn come_and_go(to: SocketAddr, name: &str) -> usize {
     let mut let_in = 0;
     let mut once = || -> std::io::Result<()> {

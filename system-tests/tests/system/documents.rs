@@ -12,13 +12,13 @@ use tempfile::TempDir;
 
 const ENDS: Duration = Duration::from_secs(60);
 
-/// What a document's reader has: a directory of their own, and the programs.
+/// The environment of a document's reader: an empty directory, and the programs.
 struct Reader {
     folder: TempDir,
     path: String,
 }
 
-/// A line that begins with `$ `, and the exit code that its comment says.
+/// A line that begins with `$ `, and the exit code in its comment.
 struct Typed {
     line: usize,
     command: String,
@@ -100,7 +100,7 @@ impl Reader {
         }
     }
 
-    /// Runs every command of the document; how many.
+    /// Runs every command of the document. Returns their number.
     #[track_caller]
     fn follow(&self, document: &str) -> usize {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");

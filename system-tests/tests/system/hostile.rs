@@ -16,7 +16,7 @@ const ENDS: Duration = Duration::from_secs(30);
 /// for a command, 1 s to read the reason of a refusal; and as much again for a busy machine.
 const CLOSED_WITHIN: Duration = Duration::from_secs(32);
 
-/// What hostile peers may make the server hold, all together.
+/// The resources that all hostile peers together may make the server use.
 const MAX_GROWTH_KIB: u64 = 64 << 10;
 
 /// As many as the specification of a chunk stream id allows.
@@ -164,7 +164,7 @@ fn publishers_that_break_the_protocol_end_with_a_reason() {
         // The server may close in the middle of it.
         let _ = publisher.send_bytes(bytes);
         if *name == "partial" {
-            // Breaks no rule: it is merely slow. It ends when it goes.
+            // This client breaks no rule: it is only slow. Its session ends when it leaves.
             drop(publisher);
         } else {
             assert!(
@@ -236,7 +236,7 @@ fn two_thousand_silent_connections_do_not_keep_others_from_streaming() {
     ]);
 }
 
-/// What the server holds before anybody is hostile.
+/// The server's resources before any hostile peer connects.
 struct Resources {
     files: usize,
     resident_kib: u64,
@@ -277,7 +277,7 @@ impl Resources {
     }
 }
 
-/// Established connections that the server has on its two ports, from its own descriptors.
+/// The established connections of the server on its two ports, from its own descriptors.
 fn connections(server: &Server) -> usize {
     let ports = [server.rtmp().port(), server.http().port()];
     let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");

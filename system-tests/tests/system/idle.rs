@@ -1,4 +1,4 @@
-//! A server that has nothing to do writes next to nothing, and uses next to no processor time.
+//! An idle server writes almost nothing, and uses almost no processor time.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const MOST_BYTES: u64 = 100 << 10;
 /// Three times what an idle server may use a second: 10 ms a minute, which is a tick of the clock.
 const MOST_A_SECOND: Duration = Duration::from_micros(3 * 10_000 / 60);
 
-/// How long nothing is to happen.
+/// How long the server stays idle.
 const SILENCE: Duration = Duration::from_secs(6);
 
 #[test]
@@ -48,7 +48,7 @@ fn an_idle_server_writes_less_than_100_kib_for_a_heartbeat_and_nothing_in_betwee
     beating.stop();
 }
 
-/// Waits until nothing polls any more: who looked for more to do gives up after a second or so.
+/// Waits until nothing polls any more: threads stop polling after about a second without work.
 #[track_caller]
 fn come_to_rest(server: &Server) {
     let mut last = resources::processor_time(server.pid());

@@ -235,7 +235,7 @@ fn entries_are_removed_by_an_operator_on_record_and_not_past_a_hold() {
         options.policy.add(key).expect("a key");
     }
     assert_sound(&verify(&copy, &options, &mut |_, _| {}).expect("a site"));
-    // Something that only has gone is found.
+    // An entry that is missing without a record is found.
     let third = server.data().join("trail/tile/entries/002");
     std::fs::remove_file(&third).expect("a bundle to remove");
     let report = verified(&server, &vkeys(&server));
@@ -293,7 +293,7 @@ fn a_running_server_removes_what_is_old_and_not_what_is_held() {
         "{}",
         holds.output()
     );
-    // It starts from there.
+    // The server starts from that state.
     server.set_config(Config::new());
     server.start_again();
     stop(&mut server);
@@ -326,7 +326,7 @@ fn a_clock_in_2099_removes_nothing_before_it_is_confirmed() {
         }
         run("livetrail trail confirm-clock", &command, SOON).success();
     };
-    // Somebody whose clock says something else does not confirm this one.
+    // A command with another clock does not confirm the server's clock.
     confirm(false);
     server.await_records("admin_clock_confirmed", 1);
     assert!(bundle(&server, 0) && bundle(&server, 1));

@@ -164,7 +164,7 @@ fn a_flood_is_dropped_reported_at_most_once_a_second_and_then_ended() {
         told > 0 && told <= dropped,
         "{told} reported, {dropped} dropped\n{trail}"
     );
-    // A burst of 100, then 100 a second, for 3 to 4 s; fewer when the flood itself stutters.
+    // A burst of 100, then 100 per second, for 3 to 4 s; fewer when the flood itself stutters.
     let taken = ended.frames.unwrap_or(0);
     assert!(
         (200..=600).contains(&taken),

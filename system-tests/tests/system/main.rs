@@ -2,8 +2,7 @@
 //! the tests, which mostly wait, run concurrently.
 //!
 //! After each, the trail has exactly the records of the audit contract, and the state machine finds
-//! every session closed exactly once ([`Server::stop`](system_tests::Server::stop) insists on
-//! that).
+//! every session closed exactly once ([`Server::stop`](system_tests::Server::stop) asserts that).
 
 mod broken_disk;
 mod browser;

@@ -1,4 +1,4 @@
-//! Many viewers of one stream, who join when they like: each gets every frame from its keyframe on.
+//! Many viewers of one stream, which join at any time: each gets every frame from its keyframe on.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -91,7 +91,7 @@ fn five_thousand_viewers_with_a_key_join_from_one_address_and_none_is_refused() 
     }
 }
 
-/// Some frames at once, then five a second until `end` is set. The test is about joins, not about
+/// Some frames at once, then five per second until `end` is set. The test is about joins, not about
 /// how much is sent.
 fn publish_slowly(to: SocketAddr, end: &AtomicBool) -> io::Result<()> {
     let mut publisher = RawRtmp::connect(to)?;
@@ -110,7 +110,7 @@ fn publish_slowly(to: SocketAddr, end: &AtomicBool) -> io::Result<()> {
     Ok(())
 }
 
-/// A viewer that has been let in, and has the beginning of the stream.
+/// A viewer that has been admitted, and has the beginning of the stream.
 fn join(to: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(to)?;
     stream.set_read_timeout(Some(JOINED_WITHIN))?;

@@ -18,7 +18,7 @@ fn join(server: &Server) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// Takes what has come for each viewer.
+/// Reads the data that has arrived for each viewer.
 fn watch(viewers: &mut [TcpStream]) {
     let mut buffer = vec![0; 64 << 10];
     for viewer in viewers {

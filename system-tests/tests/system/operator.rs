@@ -1,4 +1,4 @@
-//! What an operator does: kick, stop, reload. It is done, and it is on record who did it.
+//! An operator kicks sessions, stops and reloads the server. The record of each names the operator.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -156,7 +156,7 @@ fn sighup_takes_new_keys_and_limits_and_ends_the_sessions_of_keys_that_are_gone(
     tool::ffmpeg_publish(clip::small(), &refused, 2, None)
         .wait(ENDS)
         .failure();
-    // What is wrong is not taken, and what was taken stays.
+    // A wrong configuration is not taken, and the earlier one stays.
     server.set_config(Config::new().limits("idle_timeout = \"sometimes\""));
     server.signal(Signal::HUP);
     clock::wait_until("the log tells of the wrong setting", ENDS, || {

@@ -1,4 +1,4 @@
-//! The pages of reference in `docs/`: what the server itself says is in them, and nothing else.
+//! The reference pages in `docs/` contain what the server itself reports, and nothing else.
 //!
 //! Each page has a part between two marks that is generated. A test makes it from the running
 //! server and compares. With `WRITE_PAGES=1` in the environment it writes the page instead.
@@ -120,7 +120,7 @@ fn the_page_of_the_api_has_each_path_of_its_document_and_no_other() {
     let paths = document["paths"].as_object().expect("paths");
     for (path, methods) in paths {
         for (method, operation) in methods.as_object().expect("methods") {
-            // HEAD is there wherever GET is.
+            // HEAD works wherever GET does.
             if method != "head" {
                 describe(
                     &mut text,
@@ -310,7 +310,7 @@ fn the_page_of_the_configuration_has_each_setting_of_the_example() {
             table.add(&mut text, name, value, unset, &comment.join(" "));
             comment.clear();
         } else if line.is_empty() && table.rows == 0 && text.is_empty() {
-            // The head of the file is in the head of the page.
+            // The comment at the top of the file is in the introduction of the page.
             comment.clear();
             let _ = writeln!(text, "## In front of all sections\n");
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use system_tests::{Config, Packets, Process, Server, Signal, Story, clip, ffmpeg8, run, tool};
 
-/// For the end of a client whose stream has ended.
+/// The timeout for the end of a client whose stream has ended.
 const ENDS: Duration = Duration::from_secs(30);
 
 /// From libav: the encoder and its parser.
@@ -126,7 +126,7 @@ fn gstreamer_publishes_and_gstreamer_plays() {
     let viewer = Process::spawn("GStreamer that plays", &tool::gst_launch(elements, &play));
     server.await_records("play_started", 2);
     server.await_frames("live/gst", 200);
-    // It ends its streams and says goodbye.
+    // GStreamer ends its streams and closes the connection in order.
     publisher.end_by(Signal::INT, ENDS).success();
     viewer.wait(ENDS);
     witness.wait(ENDS).success();

@@ -102,7 +102,7 @@ fn viewers_and_publishers_come_and_go_at_random_and_each_loss_is_reported_and_no
     ));
 }
 
-/// What all threads share.
+/// The state that all threads share.
 struct Soak {
     rtmp: SocketAddr,
     http: SocketAddr,
@@ -153,7 +153,7 @@ impl Soak {
             raw.open("live").expect("a connection");
             let answer = raw.publish(&format!("cam{stream}")).expect("an answer");
             if answer != "NetStream.Publish.Start" {
-                // The one before has not been missed yet.
+                // The server has not noticed yet that the publisher before has left.
                 assert_eq!(answer, "NetStream.Publish.BadName");
                 self.pause(20);
                 continue;
@@ -162,7 +162,7 @@ impl Soak {
             let lasts_ms = 2_000 + dice.below(7_000);
             self.publish(stream, &mut raw, first_ms, lasts_ms);
             first_ms += PUBLICATION_MS;
-            // The connection is dropped without a word; sometimes at once followed by the next.
+            // The connection is dropped without a message; sometimes at once followed by the next.
             drop(raw);
             if dice.below(2) == 0 {
                 self.pause(dice.below(700));
@@ -204,7 +204,7 @@ impl Soak {
                 3..=4 => self.watch_flv(stream, ms),
                 5 => self.stall_rtmp(HEAVY),
                 6 => self.stall_flv(HEAVY),
-                // Gone before it can have got anything.
+                // The viewer left before it could get anything.
                 _ => drop(self.play(RawRtmp::connect(self.rtmp).expect("a handshake"), stream)),
             }
         }
@@ -267,7 +267,7 @@ impl Soak {
         };
         if let Some(mut raw) = self.play(raw, stream) {
             self.pause(6_000);
-            // Evicted or not: what comes is whole messages, as far as it comes.
+            // Evicted or not, the viewer gets only whole messages.
             let mut messages = Vec::new();
             while let Ok(message) = raw.receive() {
                 messages.push(message);
@@ -365,7 +365,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tells people who look on (`--nocapture`, or a test that fails).
+/// Prints a line for people who watch (`--nocapture`, or a test that fails).
 #[allow(clippy::print_stdout, reason = "tests talk to people")]
 fn say(line: &str) {
     println!("{line}");

@@ -1,4 +1,4 @@
-//! The server's trail under a witness that nobody here wrote.
+//! The server's trail under an independent witness.
 
 use std::process::Command;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn witnessed_each(interval: &str, line: &str) -> (Server, Witness) {
     (server, witness)
 }
 
-/// Something on the trail: a publisher that is let in and goes.
+/// Adds records to the trail: a publisher that is admitted and leaves.
 fn happen(server: &Server, times: usize) {
     let before = server.trail().count("publish_ended");
     for _ in 0..times {
@@ -106,7 +106,7 @@ fn a_witness_cosigns_the_trail_of_a_server_and_an_older_data_directory_is_refuse
     assert_eq!(witness.answers()(422), 0);
 }
 
-/// Waits until `/health` says this, and gives who is overdue.
+/// Waits until `/health` has this status. Returns the overdue witnesses.
 fn await_health(server: &Server, status: &str) -> serde_json::Value {
     let what = format!("/health to be {status}");
     let answer = clock::wait_for(&what, SOON, || {

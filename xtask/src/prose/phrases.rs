@@ -1,10 +1,10 @@
-//! Words and turns that this project does not use, each with what to write instead.
+//! Words and phrases that this project does not use, each with what to write instead.
 //!
 //! Listed is only what is wrong in every sentence, so that the check has no false alarms. The
 //! glossary in `CONTRIBUTING.md` has the rest.
 
-/// A turn, in lower case, and what to write instead. Spliced, so that this file does not find
-/// itself.
+/// A phrase, in lower case, and what to write instead. Each is spliced, so that the check does not
+/// find this file.
 const PHRASES: &[(&str, &str)] = &[
     (concat!("is n", "one"), "“is invalid” or “is not a …”"),
     (concat!("are n", "one"), "“are invalid” or “are not …”"),
@@ -52,7 +52,7 @@ const PHRASES: &[(&str, &str)] = &[
 const REPORT: &str = "“reports”, “logs” or “notifies”, in the active voice";
 const CHECK: &str = "“check”, “read” or “maintain”, in the active voice";
 
-/// What may stand before or after a turn that makes it right: “there is none”, “so many that”.
+/// Words before or after a phrase that make it right: “there is none”, “so many that”.
 const BEFORE: &[(&str, &str)] = &[
     (concat!("n", "one"), "there "),
     (concat!("subscri", "ber"), "tracing "),
@@ -62,7 +62,7 @@ const AFTER: &[(&str, &str)] = &[
     (concat!("so no ", "more"), " than"),
 ];
 
-/// Each turn in the text that this project does not use, with what to write instead.
+/// Each phrase in the text that this project does not use, with what to write instead.
 pub(crate) fn found(text: &str) -> Vec<(&'static str, &'static str)> {
     let text = without_code(text).to_lowercase();
     let mut found = Vec::new();

@@ -1,8 +1,8 @@
 //! The step `platforms`: the libraries, the gateways and the verifier compile for other systems.
 //!
-//! `cargo check` links nothing, so the C code inside of some crates (SQLite, AWS-LC) is not needed:
-//! a program that does nothing takes the place of the C compiler. So no cross compiler is
-//! installed, and the Rust code of every crate is checked.
+//! `cargo check` links nothing, so the C code inside some crates (SQLite, AWS-LC) is not needed: a
+//! program that does nothing takes the place of the C compiler. So no cross compiler is installed,
+//! and the Rust code of every crate is checked.
 //!
 //! Which crates need no C compiler at all is proven with one that always fails.
 

@@ -246,8 +246,8 @@ fn registry(context: &mut Context) -> Result<Outcome> {
 }
 
 fn system(context: &mut Context) -> Result<Outcome> {
-    // The tests start the server as a process of its own; cargo builds no other package's binary
-    // for them. With every sink, as `binary.rs` there builds it.
+    // The tests start the server as a separate process; cargo builds no other package's binary for
+    // them. With every sink, as `binary.rs` there builds it.
     let command = context.cargo(&[
         "build",
         "--locked",

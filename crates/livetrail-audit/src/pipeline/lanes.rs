@@ -33,9 +33,9 @@ pub(crate) struct Overflow {
     pub(crate) last_ts_ms: u64,
 }
 
-/// Refused attempts on their way to the worker. They have no number of the boot: the worker gives
-/// one to each record that it makes of them. In the protocol of [`asleep`](super::asleep) a ticket
-/// takes the place of the number.
+/// Refused attempts that are passed to the worker. They have no number of the boot: the worker
+/// gives one to each record that it makes of them. In the protocol of [`asleep`](super::asleep) a
+/// ticket takes the place of the number.
 #[derive(Debug)]
 pub(crate) struct RefusalLane {
     tickets: AtomicU64,

@@ -4,7 +4,7 @@
 //! They are open on the null device. When a file cannot be opened for lack of descriptors, one of
 //! them is closed and the file gets its number. When that file is closed, the reserve is refilled.
 //! In between, another thread may take the number: then the next one is released, and finally the
-//! step is tried again like any other step with a passing error.
+//! step is tried again like any other step with a temporary error.
 
 use std::{
     fs::File,

@@ -211,7 +211,7 @@ impl Core {
     }
 }
 
-/// Tries a step that fails with a passing error twice more.
+/// Tries a step that fails with a temporary error twice more.
 fn again<T>(mut act: impl FnMut() -> Result<T, Blocked>) -> Result<T, Ended> {
     for attempt in 0.. {
         match act() {

@@ -62,17 +62,17 @@ pub(crate) struct Sealer {
     known_dirs: HashSet<String>,
 }
 
-/// A tree on its way to a checkpoint; kept while waiting for space.
+/// A tree for which a checkpoint is being made. It is kept while the sealer waits for space.
 pub(crate) struct Sealing {
     cut: TreeCut,
     step: Step,
 }
 
 enum Step {
-    /// Files are in the stage. `again`: a sync of them failed, with an error that passes.
+    /// Files are in the stage. `again`: a sync of them failed, with a temporary error.
     Staged { again: bool },
     /// Files are durable and were read back; this many of them have their names. `again`: the step
-    /// was tried before, and met an error that passes.
+    /// was tried before, and met a temporary error.
     Checked {
         paths: Vec<String>,
         named: usize,

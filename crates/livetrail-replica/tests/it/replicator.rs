@@ -272,7 +272,7 @@ async fn entries_are_gathered_for_a_while_and_a_full_batch_does_not_wait() {
     );
     assert_eq!(sink.calls().len(), 3);
 
-    // The rest goes out at the end.
+    // The remaining entries are sent at the end.
     log.add(1);
     let closed = Instant::now();
     run.watch.close(Duration::from_secs(20));

@@ -16,7 +16,7 @@ use crate::{
     output::{complain, say},
 };
 
-/// What a client shows to be let in.
+/// What a client shows to be admitted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ClientToken {
     /// Stream key or signed token; a variable keeps it out of the process list.

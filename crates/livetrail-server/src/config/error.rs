@@ -57,7 +57,7 @@ impl ConfigError {
     }
 
     /// The wrong line of the file, if there is one. A line that may hold a secret is not shown. A
-    /// line with an unknown key is not shown either, because the key may be a misspelt one of a
+    /// line with an unknown key is not shown either, because it may be the misspelt key of a
     /// secret.
     fn line(&self) -> Option<&str> {
         match self {

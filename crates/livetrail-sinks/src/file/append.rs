@@ -235,8 +235,8 @@ impl Target {
 
     /// Starts the next file at the cursor's index. The cursor's file already has another name.
     fn begin_next(&mut self, cursor: Cursor, after: AfterStep<'_>) -> Result<Cursor, ReplicaError> {
-        // The rename must be durable before a cursor names the new file. Otherwise a machine that
-        // ends could leave only the new file.
+        // The rename must be durable before a cursor names the new file. Otherwise only the new
+        // file could remain after a power cut.
         self.place.sync_directory()?;
         if self
             .place
@@ -247,7 +247,7 @@ impl Target {
         }
         self.held = None;
         let file = self.open_file()?;
-        // After a crash here, the file is empty and the cursor says that it has data. The next open
+        // After a crash here, the file is empty, but the cursor has a length for it. The next open
         // ignores the empty file.
         self.after(after, Step::NewFile)?;
         let next = cursor.of_the_next_file(inode_in(&file));

@@ -127,7 +127,7 @@ pub(super) fn damaged(cursor: &Path, what: &str) -> ReplicaError {
 pub(super) fn locked(path: &Path) -> ReplicaError {
     ReplicaError::Unavailable {
         what: format!(
-            "another process writes to {} right now: let only one server follow into it",
+            "another process writes to {} right now: let only one server write to it",
             path.display()
         ),
         source: None,

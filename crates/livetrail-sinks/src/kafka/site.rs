@@ -119,9 +119,9 @@ fn survey(partition: &Reading) -> Result<Survey, ReplicaError> {
         if let Some(note) = record.checkpoint {
             match sized(note) {
                 Some((size, note)) => {
-                    // If this checkpoint covers entries that have not come yet, it waits for them.
-                    // Of several with the same size the newest stays. Of those whose entries have
-                    // come, the largest stays.
+                    // A checkpoint is kept until all entries that it covers have been read. Of
+                    // several checkpoints with the same size, the newest is kept. Of those whose
+                    // entries have all been read, the largest is kept.
                     notes.retain(|(known, _)| *known != size);
                     notes.push((size, note));
                 }

@@ -324,7 +324,7 @@ impl Reading {
             .map_err(|error| error::of(error, "a partition cannot be read"))
     }
 
-    /// Decides about an error. The client itself tries again after a passing error, so the caller
+    /// Decides about an error. The client itself tries again after a temporary error, so the caller
     /// waits.
     fn judge(&self, error: KafkaError) -> Result<(), ReplicaError> {
         // The client never joins a group, so this error does not matter.

@@ -77,7 +77,7 @@ impl Client {
     }
 
     /// Sends a request and reads an answer of at most `most` bytes, whatever its status. If the
-    /// server is overloaded or has a fault, the result is a passing error.
+    /// server is overloaded or has a fault, the result is a temporary error.
     ///
     /// If the server refuses the credentials, they may have been replaced meanwhile. In that case
     /// this sends the request once more with the new ones.

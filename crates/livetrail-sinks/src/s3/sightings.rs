@@ -12,7 +12,7 @@ use super::sizes::Sizes;
 /// answer counts as incomplete.
 const MAX_UNSIGNED: usize = 256;
 
-/// The most hand-overs that are read.
+/// The maximum number of hand-overs that are read.
 const MAX_HAND_OVERS: usize = 64;
 
 /// The maximum number of versions of `checkpoint` that are read, the newest first. Someone may have

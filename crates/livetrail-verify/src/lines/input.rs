@@ -13,7 +13,7 @@ use crate::sources::limits::Deadline;
 /// The longest line: the longest entry in base64, with some reserve for the rest.
 const MAX_LINE_BYTES: usize = 128 << 10;
 
-/// The most hand-overs that are read from a cursor: no real log has more.
+/// The maximum number of hand-overs that are read from a cursor: no real log has more.
 const MAX_HAND_OVERS: usize = 1_024;
 
 /// The beginnings of a file sink's cursor, and below that of a sink whose destination cannot report

@@ -322,7 +322,7 @@ impl OlderCheckpoints {
         match trust.check(&bytes) {
             Signed::Good(verified) if verified.head().size != older.size => {
                 let text = format!(
-                    "a checkpoint of {} entries under the name of one of {}",
+                    "a checkpoint of {} entries, although its name is for one of {}",
                     verified.head().size,
                     older.size
                 );
@@ -666,7 +666,7 @@ fn contains(older: &Older, head: TreeHead, stated: TreeHead, found: &mut Outcome
         )
     } else {
         format!(
-            "a checkpoint of {} entries under the name of one of {}",
+            "a checkpoint of {} entries, although its name is for one of {}",
             stated.size, head.size
         )
     };

@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         words += &format!("  because {why}\n");
         cause = why.source();
     }
-    // Where writing is what fails, the exit code has to do.
+    // If writing fails, only the exit code can report it.
     let _ = std::io::stderr().write_all(words.as_bytes());
     ExitCode::FAILURE
 }
@@ -197,13 +197,13 @@ impl CheckpointHook for Say {
     }
 }
 
-/// Standard output is a sink: what is to be said goes to standard error.
+/// Standard output is a sink, so reports go to standard error.
 static OUTPUT_IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// One line, whole, so that a reader sees it however this process ends.
 fn say(line: &str) {
     let line = format!("{line}\n");
-    // Nobody listens any more: then there is nothing to say.
+    // Nobody reads the reports any more, so the error is ignored.
     if OUTPUT_IS_TAKEN.load(Ordering::Relaxed) {
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
         return;
@@ -255,7 +255,7 @@ fn left_open(store: &SharedStore, entries: u64) -> Result<Vec<Uuid>, Error> {
     Ok(open)
 }
 
-/// What this process writes.
+/// The writer of this process.
 struct Boot<'a> {
     ledger: &'a Ledger,
     patient: bool,
@@ -265,13 +265,13 @@ struct Boot<'a> {
     sessions: VecDeque<Uuid>,
     /// Entries of the trail, durable or not.
     next: u64,
-    /// The last number that was said to be durable.
+    /// The last number that was reported as durable.
     told: u64,
     told_every: u64,
     lost: Option<Lost>,
 }
 
-/// Records that had a number and found no room.
+/// Records that had a number, but no space on the disk.
 struct Lost {
     counts: LossCounts,
     first: u64,
@@ -314,7 +314,7 @@ impl<'a> Boot<'a> {
         self.essential(batch)
     }
 
-    /// Appends one to 32 records, those that are worth the same together.
+    /// Appends one to 32 records, those of the same class together.
     fn batch(&mut self) -> Result<(), Error> {
         let mut run: Option<Run> = None;
         for _ in 0..=(self.seq.wrapping_mul(2_654_435_761) >> 7) % 32 {
@@ -422,7 +422,8 @@ impl<'a> Boot<'a> {
         self.essential(batch)
     }
 
-    /// What opens and closes, and what reports a loss: taken as long as there is any room.
+    /// Records that open or close something, or report a loss: accepted as long as there is any
+    /// space.
     fn essential(&mut self, records: Vec<AuditRecord>) -> Result<(), Error> {
         let numbered: Result<Vec<_>, _> = records
             .into_iter()

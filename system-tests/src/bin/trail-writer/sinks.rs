@@ -1,4 +1,4 @@
-//! Sinks that follow the trail, each by its words on the command line.
+//! Sinks that follow the trail, each by its arguments on the command line.
 //!
 //! ```text
 //! bucket ADDRESS NAME CREDENTIALS
@@ -10,9 +10,9 @@
 //! syslog ADDRESS CERTIFICATES CURSORS  with `ca.pem`, `client.pem` and `client.key` in a folder
 //! ```
 //!
-//! `LIVETRAIL_WRITER_BATCH` is the most records of a batch. `LIVETRAIL_WRITER_LIMIT` names a file
-//! with a number: the sink gets no entry from that number on until the file has a larger one. So a
-//! test decides where in the log something happens, however fast the machine is.
+//! `LIVETRAIL_WRITER_BATCH` is the maximum number of records in a batch. `LIVETRAIL_WRITER_LIMIT`
+//! names a file with a number: the sink gets no entry from that number on until the file has a
+//! larger one. So a test decides where in the log something happens, however fast the machine is.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,16 +40,17 @@ use system_tests::clock::{poll, wall_ms};
 
 use crate::{Error, OUTPUT_IS_TAKEN, say};
 
-/// How long a sink may be away, and take for what it has not, when the trail is closed.
+/// How long a sink may be unavailable, and take for the remaining entries, when the trail is
+/// closed.
 const TIMEOUT: Duration = Duration::from_mins(60);
 
-/// How often it is said how far it is.
+/// How often the position of the sink is reported.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The files of lines are cut here.
+/// Files of lines are rotated at this size.
 const ROTATE_BYTES: u64 = 1 << 20;
 
-/// The sink that these words name, if they name one.
+/// The sink that these arguments name, if any.
 pub(crate) fn named(words: &[String]) -> Result<Option<Arc<dyn ReplicaSink>>, Error> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let sink: Arc<dyn ReplicaSink> = match words.as_slice() {
@@ -95,7 +96,7 @@ pub(crate) fn named(words: &[String]) -> Result<Option<Arc<dyn ReplicaSink>>, Er
 /// A sink that gets nothing beyond a limit.
 struct Limited {
     sink: Arc<dyn ReplicaSink>,
-    /// The file that has it.
+    /// The file with the limit.
     limit: PathBuf,
 }
 
@@ -187,7 +188,7 @@ impl Following {
         Ok(following)
     }
 
-    /// The ledger is closed: the sink gets what it has not.
+    /// The ledger is closed: the sink gets the entries that it does not have.
     pub(crate) fn finish(self, end: u64) -> Result<(), Error> {
         // A close would not wait for a sink that a person must fix.
         poll(TIMEOUT, || {
@@ -212,7 +213,7 @@ impl Following {
     }
 }
 
-/// Says how far the sink is, and what keeps it.
+/// Reports the position of the sink, and what it waits for.
 fn tell(watch: &ReplicaWatch, ended: &AtomicBool) {
     let (mut told, mut away) = (None, false);
     while !ended.load(Ordering::Relaxed) {

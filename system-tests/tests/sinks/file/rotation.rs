@@ -1,4 +1,5 @@
-//! Files that a server rotates itself, and files that Debian's logrotate takes from under it.
+//! Files that a server rotates itself, and files that Debian's logrotate moves away while the
+//! server runs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +8,7 @@ use system_tests::{Config, Server, Signal, clock, livetrail_verify, run};
 
 use super::server::{SOON, exported, records, refuse, text};
 
-/// What was rotated by the server, in the order of the names, and then what continues.
+/// The files that the server rotated, in the order of their names, and then the current one.
 fn rotated(server: &Server, name: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = beside(server, name);
     files.retain(|path| {
@@ -101,7 +102,7 @@ fn assert_the_rest_is_proven(server: &Server, files: &[PathBuf]) {
     let said = format!("SOUND from entry {from} on  ");
     assert!(proven.stdout.starts_with(&said), "{}", proven.stdout);
 
-    // Another tree before them, and they do not fit.
+    // With another tree before them, the files do not match it.
     let text = std::fs::read_to_string(&files[0]).unwrap();
     let (tree, rest) = text.split_once('\n').unwrap();
     let at = tree.find("[\"").unwrap() + 2;
@@ -143,12 +144,12 @@ fn logrotate(server: &Server, lines: &str, afterwards: &str) {
     run("logrotate", &command, SOON).success();
 }
 
-/// What an operator has logrotate type.
+/// The command that an operator gives to logrotate.
 fn hangup(server: &Server) -> String {
     format!("kill -HUP {}", server.pid().as_raw_nonzero())
 }
 
-/// What logrotate has moved away, oldest first, and then what continues.
+/// The files that logrotate has moved away, the oldest first, and then the current one.
 fn moved_and_going_on(server: &Server) -> String {
     let number = |path: &Path| path.extension()?.to_str()?.parse::<u32>().ok();
     let mut moved: Vec<_> = beside(server, "trail.tsv")
@@ -195,14 +196,15 @@ fn logrotate_takes_the_file_away_and_each_line_is_there_once() {
             clock::wait_until("a new file is begun", SOON, || {
                 times_said(&server, "a new one is begun") == round
             });
-            // What was moved away gets no more lines, and is whole.
+            // The file that was moved away gets no more lines, and is complete.
             let moved = text(&server, "trail.tsv.1");
             assert!(moved.ends_with('\n'), "{mode}: {moved}");
             refuse(&server, 20);
             wait_for_lines(&server, 20);
             assert_eq!(text(&server, "trail.tsv.1"), moved, "{mode}");
         }
-        // Moved away while the server is gone before it hears of it: it finds that by itself.
+        // The file is moved while no server runs that could get the signal. The next server finds
+        // it by itself.
         refuse(&server, 20);
         logrotate(&server, mode, "true");
         refuse(&server, 20);
@@ -223,7 +225,7 @@ fn logrotate_takes_the_file_away_and_each_line_is_there_once() {
 fn a_file_that_logrotate_truncates_is_refused_with_a_message_and_the_server_runs_on() {
     let server = with_a_file();
     refuse(&server, 20);
-    // With the first start, its stop and this start: nothing is on its way any more.
+    // With the first start, its stop and this start: nothing is being sent any more.
     wait_for_lines(&server, 20 + 3);
     logrotate(&server, "copytruncate", &hangup(&server));
     refuse(&server, 5);

@@ -24,7 +24,7 @@ pub(crate) fn exported(server: &Server, format: &str) -> String {
     run("trail export", &export, SOON).success().stdout
 }
 
-/// The entries' exact bytes, one a line, out of the file in JSON.
+/// The entries' exact bytes, one a line, from the file in JSON.
 pub(crate) fn records(json: &str) -> String {
     // Rotated files begin with the tree before them.
     let lines = json.lines().filter(|line| !super::is_tree(line));

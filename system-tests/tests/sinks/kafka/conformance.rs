@@ -1,7 +1,7 @@
 //! The suite for sinks. One of the cases for those behind a server is missing: when an answer is
-//! lost after the commit, librdkafka asks for it again by itself, so that the suite never sees the
-//! doubt that it tests. `own` has that case. Revoked rights: `login` tests them for passwords,
-//! `faults` for a topic's access list.
+//! lost after the commit, librdkafka asks for it again by itself, so the suite never sees the case
+//! that it tests. `own` has that case. Revoked rights: `login` tests them for passwords, `faults`
+//! for a topic's access list.
 
 livetrail_replica::replica_conformance!(super::Topic: place);
 livetrail_replica::replica_conformance!(@@ super::Topic:

@@ -83,7 +83,7 @@ impl Access for Cluster {
 
 livetrail_replica::replica_conformance!(Cluster: access);
 
-/// Errors that pass, at any point of a batch: throttling, an election, too few replicas, a leader's
+/// Temporary errors, at any point of a batch: throttling, an election, too few replicas, a leader's
 /// late answer, a coordinator that moves, a broken connection. A refusal behind each in the same
 /// queue shows that the client got that far.
 #[test]
@@ -138,7 +138,7 @@ fn what_passes_by_itself_costs_nothing() {
     });
 }
 
-/// Writes a batch, again where that failed for what may pass; the next index after it.
+/// Writes a batch, and repeats it after temporary errors. Returns the next index.
 async fn goes_on(sink: &KafkaSink, log: &TestLog, mut next: u64) -> u64 {
     let wanted = next + BATCH as u64;
     for _ in 0..10 {
@@ -155,8 +155,8 @@ async fn goes_on(sink: &KafkaSink, log: &TestLog, mut next: u64) -> u64 {
     panic!("ten times and it is not there");
 }
 
-/// The next index, asked for again after a passing error: on a busy machine an answer may come too
-/// late.
+/// The next index, asked for again after a temporary error: on a busy machine an answer may come
+/// too late.
 async fn place_of(sink: &KafkaSink) -> u64 {
     for _ in 0..10 {
         match sink.cursor(ORIGIN).await {
@@ -167,8 +167,8 @@ async fn place_of(sink: &KafkaSink) -> u64 {
     panic!("ten times and there is no answer");
 }
 
-/// An error that a person must fix is distinguished from one that passes, in every answer; and once
-/// it is fixed, the sink continues.
+/// An error that a person must fix is distinguished from a temporary one, in every answer. Once the
+/// error is fixed, the sink continues.
 #[test]
 fn refusals_are_distinguished_from_passing_errors() {
     use Answer::*;

@@ -49,7 +49,7 @@ impl Gate {
             while let Ok((client, _)) = listener.accept().await {
                 let door = Arc::clone(&opening);
                 lock(&opening.connections).spawn(async move {
-                    // Who hangs up in between is gone.
+                    // A client that hangs up in between is ignored.
                     let _ = door.pass(client, broker).await;
                 });
             }
@@ -65,7 +65,7 @@ impl Gate {
         self.address
     }
 
-    /// From now on the password is this, and who is in must show it again.
+    /// Changes the password. Clients that are logged in must show it again.
     pub(crate) fn set_password(&self, password: &str) {
         password.clone_into(&mut lock(&self.door.known).1);
         lock(&self.door.connections).abort_all();
@@ -158,7 +158,7 @@ async fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
         .await
 }
 
-/// Which request, its correlation id, and what comes behind the client's name.
+/// The kind of request, its correlation id, and the bytes after the client's name.
 fn header(request: &[u8]) -> Option<(i16, &[u8], &[u8])> {
     let api = i16::from_be_bytes(*request.first_chunk()?);
     let named = request.get(8..)?;
@@ -171,11 +171,11 @@ struct Step {
     done: bool,
 }
 
-/// An exchange, as far as it has come.
+/// The state of an exchange.
 enum Login {
     Plain,
     Scram,
-    /// What was said in the first two messages.
+    /// The contents of the first two messages.
     ScramFinal {
         bare: String,
         challenge: String,
@@ -191,7 +191,7 @@ impl Login {
         }
     }
 
-    /// The answer to a message, or `None` when nobody is let in for it.
+    /// The answer to a message, or `None` when nobody is admitted for it.
     fn step(&mut self, message: &[u8], (user, password): &(String, String)) -> Option<Step> {
         let message = std::str::from_utf8(message).ok()?;
         match self {

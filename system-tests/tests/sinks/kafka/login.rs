@@ -77,7 +77,7 @@ impl Place for Login {
     }
 }
 
-/// The password is another one, and who was in has to show theirs again.
+/// The password is changed, and clients that were logged in must show it again.
 #[async_trait]
 impl Access for Login {
     async fn revoke(&self) {
@@ -91,7 +91,7 @@ impl Access for Login {
 
 livetrail_replica::replica_conformance!(Login: access);
 
-/// Either mechanism lets in who knows the password, and nobody else.
+/// Either mechanism admits anyone who knows the password, and nobody else.
 #[test]
 fn a_password_lets_in_and_another_does_not() {
     run_case(async {
@@ -120,7 +120,8 @@ fn a_password_lets_in_and_another_does_not() {
     });
 }
 
-/// A broker that does not know us says so, which is for a person; the password is never shown.
+/// A broker that does not know the user refuses it, as an error for a person. The password is never
+/// shown.
 #[test]
 fn a_refused_login_is_reported_at_once_and_shows_no_password() {
     run_case(async {
@@ -222,7 +223,7 @@ async fn encrypt(
     }
 }
 
-/// Over TLS, and not to whom no trusted authority vouches for.
+/// Over TLS, and only to a server whose certificate a trusted authority has signed.
 #[test]
 fn certificates_are_checked() {
     run_case(async {

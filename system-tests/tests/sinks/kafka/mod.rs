@@ -160,7 +160,7 @@ impl Topic {
     }
 }
 
-/// A client that reads what is committed.
+/// A client that reads committed messages.
 fn reader(brokers: &str) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
@@ -172,7 +172,7 @@ fn reader(brokers: &str) -> ClientConfig {
     client
 }
 
-/// What any consumer sees of a log: in all partitions, from the beginning, what is committed.
+/// What any consumer sees of a log: the committed messages of all partitions, from the beginning.
 fn held(client: &ClientConfig, partitions: i32, origin: &str) -> Vec<(u64, Vec<u8>)> {
     let mut held = Vec::new();
     each(client, partitions, origin, &mut |index, entry| {

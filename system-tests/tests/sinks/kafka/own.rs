@@ -34,7 +34,7 @@ fn an_old_producer_is_fenced_off() {
         let (zombie, heir) = (sink(&topic.address()), sink(&topic.address()));
         zombie.append(&log.range(0, 300)).await.unwrap();
         heir.append(&log.range(300, 300)).await.unwrap();
-        // It believes that its turn is at 300, and nobody has told it otherwise.
+        // It still has the position 300.
         let refused = zombie.append(&log.range(300, 300)).await.unwrap_err();
         assert_eq!(refused.class(), ErrorClass::Passing, "{refused:?}");
         assert_eq!(next(&zombie).await, 600);
@@ -79,7 +79,7 @@ fn a_lost_answer_doubles_nothing_and_loses_nothing() {
     });
 }
 
-/// A topic that is not there, or would lose records, is refused in words that say what to do.
+/// A topic that is not there, or would lose records, is refused with an error that says what to do.
 #[test]
 fn a_topic_that_loses_records_is_refused_in_words() {
     run_case(async {
@@ -314,7 +314,7 @@ fn a_topic_that_was_made_again_is_noticed_at_once_and_has_no_hole() {
     });
 }
 
-/// A partition that begins with a later entry has a hole, and is never well.
+/// A partition that begins with a later entry has a gap, and is never accepted.
 #[test]
 fn a_partition_without_its_head_is_refused_in_words() {
     run_case(async {
@@ -371,10 +371,10 @@ fn behind_a_foreign_transaction_that_is_open_nothing_is_written_twice() {
             sent.map_err(|(error, _)| error).unwrap();
             producer.flush(soon).unwrap();
         });
-        // It has the partition, and continues without looking.
+        // It has the partition, and continues without a check.
         first.append(&log.range(100, 100)).await.unwrap();
         drop(first);
-        // Another process sees 100 entries, and must not write behind them.
+        // Another process sees 100 entries, and must not write after them.
         let heir = sink(&topic.address());
         let refused = heir.append(&log.range(100, 200)).await.unwrap_err();
         assert_eq!(refused.class(), ErrorClass::Passing, "{refused:?}");

@@ -15,7 +15,7 @@ use livetrail_replica::conformance::{Access, Manipulation, Place, Proxy, Server,
 use livetrail_sinks::postgres::{PostgresSink, PostgresTarget, set_up};
 use system_tests::Postgres;
 
-/// A server with the schema, and a writer who may do no more than that takes.
+/// A server with the schema, and a writer with only the rights that it needs.
 pub(crate) struct Table {
     pub(crate) server: Postgres,
     proxy: Proxy,
@@ -68,7 +68,7 @@ impl Place for Table {
         verify::assert_sound(&self.server, log);
     }
 
-    /// As an administrator who is above every trigger.
+    /// Connects as an administrator, whom no trigger stops.
     async fn manipulate(&self, log: &TestLog, what: Manipulation) -> bool {
         let size = log.size();
         let statements = match what {

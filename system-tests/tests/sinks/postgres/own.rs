@@ -1,4 +1,4 @@
-//! What is the table's own: its connection.
+//! PostgreSQL only: the connection.
 
 use livetrail_replica::ReplicaSink as _;
 use livetrail_replica::conformance::Place as _;

@@ -1,4 +1,4 @@
-//! TLS: the server must be who it says it is; and passwords, which nobody sees.
+//! TLS: the certificate must be that of the server; and passwords, which are never shown.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;

@@ -214,7 +214,7 @@ async fn a_view_that_never_ends_is_given_up_and_accuses_nobody() {
     let error = opened.await.unwrap().unwrap_err();
     assert!(matches!(error, VerifyError::Database { .. }), "{error}");
     assert!(error.to_string().contains("timed out"), "{error}");
-    // A question has a minute.
+    // A query may take a minute.
     assert!(watch.elapsed() < Duration::from_secs(90));
 }
 

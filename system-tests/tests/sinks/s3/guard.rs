@@ -18,12 +18,12 @@ const REFUSING: u8 = 1;
 const DOWN: u8 = 2;
 const ROTATED: u8 = 3;
 
-/// The key that is let in after a change of keys.
+/// The key that is admitted after a change of keys.
 pub(super) const ROTATED_KEY: &str = "rotated";
 
 const REFUSAL: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
 
-/// Ends when it is dropped.
+/// A running guard. It ends when this is dropped.
 pub(super) struct Guard {
     address: SocketAddr,
     mode: Arc<AtomicU8>,
@@ -93,7 +93,7 @@ async fn choose(mut client: TcpStream, target: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Passes what was read already, and then all.
+/// Forwards the bytes that were read already, and then all others.
 async fn pass(mut client: TcpStream, target: SocketAddr, read: Vec<u8>) -> io::Result<()> {
     let mut server = TcpStream::connect(target).await?;
     client.set_nodelay(true)?;
@@ -108,7 +108,7 @@ async fn refuse(mut client: TcpStream) -> io::Result<()> {
     answer_refusal(client).await
 }
 
-/// The first request, or what there is of it.
+/// The first request, or the part of it that arrived.
 async fn read(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut request = Vec::new();
     while !is_whole(&request) && client.read_buf(&mut request).await? > 0 {}

@@ -32,7 +32,7 @@ use guard::Guard;
 /// Kept until the test server ends.
 const KEPT: Duration = Duration::from_hours(24);
 
-/// A bucket of a test's own, on the server of the process, behind a guard and a proxy.
+/// A test's own bucket, on the server of the process, behind a guard and a proxy.
 pub(crate) struct Place {
     bucket: Bucket,
     credentials: TempDir,
@@ -102,7 +102,7 @@ impl Place {
         options
     }
 
-    /// All versions of what is there for a log, each key without what all begin with.
+    /// All versions of a log's objects, each key without the common prefix.
     fn versions(&self, origin: &str) -> Vec<Version> {
         let site = format!("some/where/{}/", origin.replace('/', "_2F"));
         let mut found = Vec::new();
@@ -179,7 +179,7 @@ impl AnyPlace for Place {
             .collect()
     }
 
-    /// Above the locks, which keep first versions.
+    /// Writes over the locked objects: the locks keep the first versions.
     async fn manipulate(&self, log: &TestLog, what: Manipulation) -> bool {
         let site = format!("some/where/{}/", log.origin().replace('/', "_2F"));
         let size = |size: u64| format!("{size:020}");

@@ -32,7 +32,7 @@ impl Store {
         }
     }
 
-    /// What the verifier says from the bucket alone, which must contain this checkpoint.
+    /// The answer of the verifier for the bucket alone, which must contain this checkpoint.
     fn report(&self, log: &Log, against: Vec<u8>, strict: bool) -> Report {
         let keys = std::fs::read_to_string(log.vkey()).unwrap();
         let mut policy = Policy::default();
@@ -180,7 +180,7 @@ fn an_attack_is_logged(store: &Store, log: &Log, checkpoint: Vec<u8>) {
         .map(|finding| finding.path.as_deref().unwrap())
         .collect();
     assert_eq!(told, ["tile/0/001", "tile/entries/000"], "{report}");
-    // Who asks for it gets it as a failure.
+    // With `--strict` it is a failure.
     assert_eq!(
         store.report(log, checkpoint, true).verdict,
         Verdict::NotSound

@@ -106,7 +106,7 @@ fn a_bucket_without_object_lock_is_refused_unless_accepted() {
     });
 }
 
-/// Buckets, files and keys that are not there are said in words, as something for a person.
+/// A missing bucket, file or key is reported as an error for a person.
 #[test]
 fn a_missing_destination_is_reported_with_a_message() {
     run_case(async {
@@ -138,7 +138,7 @@ fn changed_keys_are_taken_up_at_once() {
         let error = bucket.append(&log.range(0, 50)).await.unwrap_err();
         assert!(matches!(error, ReplicaError::Denied { .. }), "{error:?}");
         assert!(!error.to_string().contains("a-secret"), "{error}");
-        // It has the old ones in hand.
+        // It still uses the old credentials.
         let profile = format!(
             "[trail]\naws_access_key_id = {ROTATED_KEY}\naws_secret_access_key = another\n"
         );
@@ -177,7 +177,7 @@ fn another_object_that_is_there_already_is_a_fork() {
         other.add_other(500, "other");
         let bucket = place.sink().await;
         bucket.append(&log.range(0, 50)).await.unwrap();
-        // As a second writer would leave it who died before its commit.
+        // A second writer that was killed before its commit would leave this.
         let bundle: Vec<_> = other.entries()[..256].to_vec();
         let bytes = livetrail_tlog::encode_bundle(&bundle).unwrap();
         let put = place.bucket.put(&format!("{SITE}tile/entries/000"), bytes);

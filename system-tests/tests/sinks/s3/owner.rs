@@ -46,7 +46,7 @@ impl Owned {
         Arc::new(sink(options))
     }
 
-    /// What yesterday's copy of the ledger learns at its start.
+    /// The answer that yesterday's copy of the ledger gets at its start.
     fn reported(&self) -> Option<u64> {
         let sinks = vec![(self.sink(), true)];
         let mut floor = ReplicaFloor::new(self.yesterday.reader(), sinks, LONG);
@@ -67,7 +67,7 @@ impl Owned {
         assert_eq!(S3Server::shared().ask(put).status, 200, "{key}");
     }
 
-    /// Removes all that begins so.
+    /// Removes all objects with this prefix.
     fn remove(&self, beginning: &str) {
         for version in self.versions() {
             if version.key.starts_with(beginning) {

@@ -14,7 +14,7 @@ use crate::beside::{await_state, origin};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What all keys of these tests begin with, in the settings of the server's sink.
+/// The prefix of all keys of these tests, in the settings of the server's sink.
 const PREFIX: &str = "prefix = \"some/where\"\n";
 
 /// A bucket, and the guard in front of it.
@@ -56,7 +56,7 @@ impl Store {
         self.place.versions(&origin(server))
     }
 
-    /// What an auditor says who has the bucket alone.
+    /// The result of an auditor who has only the bucket.
     fn verify(&self, server: &Server) -> Finished {
         self.verify_with(server, &[])
     }
@@ -118,7 +118,7 @@ fn checkpoint(data: &Path) -> Vec<u8> {
     std::fs::read(data.join("trail/checkpoint")).expect("a checkpoint")
 }
 
-/// A start that is refused: exit code 2 with these words, and nothing is signed.
+/// A start that is refused: exit code 2 with this text, and nothing is signed.
 #[track_caller]
 fn assert_refused(server: &Server, words: &str) {
     let before = checkpoint(&server.data());

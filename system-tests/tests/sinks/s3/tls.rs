@@ -1,4 +1,4 @@
-//! TLS: the bucket's server must be who it says it is, to the sink and to the verifier.
+//! TLS: the certificate must be that of the bucket's server, for the sink and for the verifier.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -71,7 +71,7 @@ fn a_server_whose_certificate_fits_is_written_to_and_read_by_the_verifier() {
             let front = authority.front(&place, "localhost");
             let mut server = server(&place, &front, &authority.file);
             server.grow(300);
-            // The rest goes out before it ends.
+            // The remaining entries are sent before it ends.
             let records = server.stop().records().len();
             let verify = |trusted| verify(&place, &front, &server.data(), trusted);
             let output = verify(&authority.file).success();
@@ -112,7 +112,7 @@ fn verify(place: &Place, front: &TlsFront, data: &Path, trusted: &Path) -> Finis
     run("livetrail-verify", &command, PATIENCE)
 }
 
-/// The server says at once that a person is needed, and continues without the bucket.
+/// The server reports at once that a person is needed, and continues without the bucket.
 #[test]
 fn a_server_that_meets_a_stranger_reports_it_at_once() {
     run_case(async {

@@ -49,7 +49,7 @@ impl Behind {
         SyslogTarget::parse(&address, transport).unwrap()
     }
 
-    /// The receiver's authority is believed, and a certificate of it is shown.
+    /// The receiver's authority is trusted, and the sink shows a certificate of it.
     fn over_tls(&self) -> Arc<dyn ReplicaSink> {
         let target = self
             .target(Transport::Tls)

@@ -22,7 +22,7 @@ pub(crate) const OUT_OF_FILES: [i32; 1] = [4];
 /// `ERROR_NO_SYSTEM_RESOURCES`: conditions that end without a repair of the trail.
 pub(crate) const PASSING: [i32; 4] = [4, 8, 14, 1450];
 
-/// There are no permission bits: a file has what its directory hands down.
+/// There are no permission bits: a file inherits the permissions of its directory.
 pub(crate) fn with_mode(options: &mut OpenOptions, _mode: u32) -> &mut OpenOptions {
     options
 }

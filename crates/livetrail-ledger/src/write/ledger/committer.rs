@@ -37,8 +37,8 @@ pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
             let (written, segment) = (writer.written_bytes(), shared.options.segment_bytes);
             spare_worth && state.ask_for_zeros(written, bytes as u64, segment)
         };
-        // In this order: when a waiter learns that an entry is durable, the entry is on its way
-        // into the tree.
+        // The order matters: when a waiter is notified that an entry is durable, the entry is
+        // already queued for the tree.
         shared.durable.advance(durable);
         shared.batches.notify_one();
         if asked {

@@ -1,4 +1,4 @@
-//! A full disk and other passing errors of the store: what the ledger does meanwhile, and
+//! A full disk and other temporary errors of the store: what the ledger does meanwhile, and
 //! afterwards (ledger-format §5).
 //!
 //! The reserve is a file, the ballast. It is removed when a write finds no space. Its space is then
@@ -151,8 +151,8 @@ pub(super) fn retrying<T>(
     }
 }
 
-/// A thread that met a passing error and has not made progress since. Meanwhile the status reports
-/// it. If the error is missing space, the ledger accepts only essential entries.
+/// A thread that met a temporary error and has not made progress since. Meanwhile the status
+/// reports it. If the error is missing space, the ledger accepts only essential entries.
 struct Stuck {
     shared: Arc<Shared>,
     /// Space was missing at least once.

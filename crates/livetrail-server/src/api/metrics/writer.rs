@@ -18,9 +18,9 @@ pub(super) struct Writer<'a> {
 /// The meaning of a metric's numbers.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
-    /// They are the values of this moment.
+    /// The numbers are the values of this moment.
     Gauge,
-    /// They grow from the start on.
+    /// The numbers grow from the start of the process on.
     Counter,
 }
 
