@@ -90,7 +90,7 @@ impl Packets {
         let audio = Stretch::find("audio", &self.audio, &published.audio);
         assert!(
             self.video.first().is_some_and(|first| first.keyframe),
-            "the first video packet is no keyframe"
+            "the first video packet is not a keyframe"
         );
         // A video frame and the audio of its time come within a few packets of each other.
         let late = audio.begin_ms - video.begin_ms;

@@ -162,7 +162,7 @@ fn make(environment: &Environment, home: &Path, python: &Path) {
     let got = process::run("pip", &pip, INSTALL_TIMEOUT);
     assert!(
         got.status.success(),
-        "{} cannot be had with pip\n{}",
+        "{} cannot be installed with pip\n{}",
         environment.what,
         got.output()
     );

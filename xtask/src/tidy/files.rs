@@ -145,7 +145,7 @@ fn check_source(path: &str, text: &str, broken: &mut Vec<Broken>) {
     if !text.starts_with("//!") {
         broken.push(Broken::new(
             path,
-            "a source file begins with `//!` and says what lives there",
+            "a source file begins with `//!` and says what is in it",
             "write that line",
         ));
     }

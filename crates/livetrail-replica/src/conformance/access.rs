@@ -17,7 +17,7 @@ pub async fn revoked_rights_are_reported_at_once_and_checked_again<P: Access>() 
     .await;
     place.revoke().await;
     log.add(300);
-    wait_until("the refusal is said", || {
+    wait_until("the refusal is reported", || {
         following.watch.status().state == ReplicaState::Blocked
     })
     .await;

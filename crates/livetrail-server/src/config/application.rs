@@ -139,7 +139,7 @@ impl Section for Vec<Application> {
             built.map_err(|error| wrong(error.to_string()))?;
             if RESERVED.contains(&name.as_str()) {
                 return Err(wrong(format!(
-                    "{name} is a path of the server's own; allowed is any other name"
+                    "{name} is a path of the server itself; any other name is allowed"
                 )));
             }
         }

@@ -51,7 +51,7 @@ pub(super) fn too_short(path: &Path, cursor: &Path, wanted: u64, found: u64) -> 
 /// The file is the right one, but was truncated: by `copytruncate`, or by a `>` in a shell.
 pub(super) fn cut_in_place(path: &Path, wanted: u64, found: u64) -> ReplicaError {
     ReplicaError::unsuitable(format!(
-        "{} was cut in place: {wanted} bytes were written to it and {found} are left, as logrotate's copytruncate does, which loses lines. Use create or nocreate and a signal (SIGHUP) instead; to go on, put the lines back, or move the file and its cursor away and a new one is written from the beginning",
+        "{} was cut in place: {wanted} bytes were written to it and {found} are left, as logrotate's copytruncate does, which loses lines. Use create or nocreate and a signal (SIGHUP) instead; to continue, put the lines back, or move the file and its cursor away and a new one is written from the beginning",
         path.display()
     ))
 }

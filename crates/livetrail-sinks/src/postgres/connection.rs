@@ -483,7 +483,7 @@ async fn check_version(client: &Client, place: &str) -> Result<i32, ReplicaError
     })?;
     let version: Option<i32> = row
         .try_get(0)
-        .map_err(|error| replica_error("the schema's version is no number", error))?;
+        .map_err(|error| replica_error("the schema's version is not a number", error))?;
     let usable = version.filter(|found| (OLDEST_VERSION..=SCHEMA_VERSION).contains(found));
     let Some(usable) = usable else {
         return Err(ReplicaError::unsuitable(format!(

@@ -30,7 +30,7 @@ pub(super) fn replica_error(what: &str, error: Error) -> ReplicaError {
         },
         // The key of the records already exists: someone has added rows beyond the cursor.
         "23505" => ReplicaError::Damaged {
-            what: format!("{what}: rows are there already beyond the cursor"),
+            what: format!("{what}: there are already rows beyond the cursor"),
             source,
         },
         // These codes mean data exceptions, constraints and raised exceptions. The server will

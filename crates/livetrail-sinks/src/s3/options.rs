@@ -69,7 +69,7 @@ pub struct S3Options {
 pub enum S3OptionsError {
     /// The prefix is invalid.
     #[error(
-        "{prefix:?} is no prefix: at most {MAX_PREFIX_BYTES} letters, digits, `-`, `.`, `_` and single slashes between them"
+        "{prefix:?} is not a prefix: at most {MAX_PREFIX_BYTES} letters, digits, `-`, `.`, `_` and single slashes between them"
     )]
     Prefix {
         /// The prefix, truncated to 80 characters.

@@ -58,7 +58,7 @@ pub(super) async fn put_tile(
             Err(forked(tile.index(), &key, &hashes, &theirs))
         }
         Put::Present(_) => Err(damaged(format!(
-            "{key} is there with other hashes than the ledger's"
+            "{key} exists, but its hashes are not the ledger's"
         ))),
     }
 }
@@ -124,12 +124,12 @@ fn same_tree(
             tracing::error!(
                 key,
                 size = theirs.size,
-                "an object in the bucket has the name that ours should have, and another size in it"
+                "an object in the bucket has the name of our object, but another size"
             );
             Ok(())
         }
         Err(error @ ReplicaError::Damaged { .. }) => {
-            tracing::error!(key, %error, "an object in the bucket has the name that ours should have, and cannot be read");
+            tracing::error!(key, %error, "an object in the bucket has the name of our object, and cannot be read");
             Ok(())
         }
         Err(error) => Err(error),

@@ -84,7 +84,7 @@ impl Site {
                 // One damaged object does not make the bucket useless: the commit below it is as
                 // good. The sink writes the later entries again.
                 Err(error @ ReplicaError::Damaged { .. }) => {
-                    tracing::error!(commit = sized(&commits, size), %error, "cannot go on from a commit in the bucket; trying the one below it");
+                    tracing::error!(commit = sized(&commits, size), %error, "cannot continue from a commit in the bucket; trying the one below it");
                     unusable += 1;
                 }
                 Err(error) => return Err(error),

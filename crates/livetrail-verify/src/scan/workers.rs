@@ -84,7 +84,7 @@ struct State {
     front: u64,
     slots: VecDeque<Option<Scanned>>,
     bytes: usize,
-    /// Memory of records that were taken, for the next ones.
+    /// The memory of records that were taken. It is reused for the next records.
     free: Vec<Records>,
     stopped: bool,
 }

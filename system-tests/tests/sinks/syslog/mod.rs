@@ -24,7 +24,7 @@ pub(crate) struct Rsyslog(Behind);
 /// rsyslog without TLS.
 pub(crate) struct RsyslogPlain(Behind);
 
-/// syslog-ng, which is ended in order: what it keeps in memory it writes then.
+/// syslog-ng. It is ended in order, so that it writes what it keeps in memory.
 pub(crate) struct SyslogNg(Behind);
 
 /// A receiver behind a proxy, and where our cursors are.
