@@ -42,7 +42,7 @@ fn main() {
 /// What runs until it is dropped.
 struct Servers {
     runtime: Runtime,
-    /// Sinks whose place says itself what it holds.
+    /// Sinks whose destination can report what it holds.
     asked: Vec<Arc<dyn ReplicaSink>>,
     files: Vec<(&'static str, PathBuf)>,
     syslog: Receiver,

@@ -139,7 +139,7 @@ pub(crate) fn fire(engine: &Inner, tickets: Vec<Arc<Ticket>>) {
     }
 }
 
-/// Refuses a waiting attempt, unless its awaited result has come.
+/// Refuses a waiting attempt, unless its awaited result has arrived.
 pub(crate) fn stop_attempt(
     engine: &Inner,
     ticket: &Ticket,

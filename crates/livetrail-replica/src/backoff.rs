@@ -80,7 +80,7 @@ mod tests {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(1));
         let pauses: Vec<_> = (0..1_000).map(|_| backoff.next()).collect();
         let short = pauses.iter().filter(|pause| pause.as_millis() < 500);
-        // 1,000 fair coins: outside this once in 10^20.
+        // With 1,000 fair coins, the sum is outside these bounds once in 10^20 times.
         assert!((350..650).contains(&short.count()));
     }
 }

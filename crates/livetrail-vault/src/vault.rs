@@ -474,7 +474,7 @@ impl Vault {
         self.refusals.take()
     }
 
-    /// Numbers of the vault.
+    /// Statistics of the vault.
     #[must_use]
     pub fn status(&self) -> Status {
         let full = self.full.values();
@@ -549,7 +549,7 @@ fn check_rows(rows: &[NewRow<'_>]) -> Result<(), VaultError> {
     Ok(())
 }
 
-/// Numbers of a vault.
+/// Statistics of a vault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {

@@ -176,7 +176,7 @@ fn follow(log: &TestLog, sink: Arc<dyn ReplicaSink>) -> f64 {
     rate
 }
 
-/// How many records of the log a second this brings somewhere.
+/// The number of records of the log per second that this delivers.
 fn rate(log: &TestLog, work: impl FnOnce()) -> f64 {
     let stopwatch = Stopwatch::start();
     work();

@@ -124,7 +124,7 @@ fn nobody() -> SocketAddr {
 
 #[test]
 fn no_password_of_a_database_is_shown() {
-    // A password is asked for, and it is another.
+    // The server asks for a password, and expects another one.
     let server = Postgres::start_with(|data| {
         let rules =
             "host all trail 127.0.0.0/8 scram-sha-256\nhost all postgres 127.0.0.0/8 trust\n";

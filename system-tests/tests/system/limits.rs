@@ -122,7 +122,7 @@ fn a_flood_is_dropped_reported_at_most_once_a_second_and_then_ended() {
         .ingress("patience = \"3s\"");
     let mut server = Server::start(config);
     let mut flood = tool::ffmpeg();
-    // Without `-re`: as fast as it can.
+    // Without `-re`, ffmpeg sends as fast as it can.
     flood.args(["-stream_loop", "-1", "-i"]).arg(clip::small());
     flood.args([
         "-map",

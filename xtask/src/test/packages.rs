@@ -22,7 +22,7 @@ pub(crate) enum Probe {
 const NEEDED: &[(Probe, &str)] = &[
     (Probe::Program("ffmpeg"), "ffmpeg"),
     (Probe::Program("ffprobe"), "ffmpeg"),
-    // A browser, and what brings its player.
+    // A browser, and the tool that downloads its player.
     (Probe::Program("chromium"), "chromium"),
     (Probe::Program("npm"), "npm"),
     (Probe::Program("rtmpdump"), "rtmpdump"),

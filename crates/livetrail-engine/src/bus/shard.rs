@@ -172,7 +172,7 @@ struct Aside<T> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Status {
-    /// It is to be served for the first time: it gets everything that is available, whatever the
+    /// The viewer is served for the first time: it gets everything that is available, whatever the
     /// others got.
     New,
     /// In `waiting`.

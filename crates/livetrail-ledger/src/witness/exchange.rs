@@ -1,5 +1,5 @@
-//! The exchange with one witness: what to send when, and the meaning of answers. Time is passed in;
-//! no I/O.
+//! The exchange with one witness: what to send when, and the meaning of answers. Time is passed in,
+//! and there is no I/O.
 
 use std::time::Duration;
 

@@ -15,8 +15,8 @@ pub(super) trait Section {
     /// would take all memory, overflow a timer or wait for ever.
     fn bounds(&self, _bounds: &mut Bounds) {}
 
-    /// Checks everything but the bounds: settings that contradict each other, or cannot be meant.
-    /// The bounds hold, and the secrets are read.
+    /// Checks everything but the bounds: settings that contradict each other, or make no sense. The
+    /// bounds hold, and the secrets are read.
     ///
     /// # Errors
     /// The first setting that is wrong.

@@ -48,7 +48,7 @@ pub(super) fn collect(data: &Path) -> anyhow::Result<Evidence> {
         .tempdir()?;
     let size = copy_site(&reader, copy.path(), &mut |_, _| {})?;
     let (changed_file, changed_entry) = change_one_byte(copy.path(), size)?;
-    // A receipt stands alone: it is verified without the rest of the trail.
+    // A receipt is verified without the rest of the trail.
     let receipt = reader.inclusion_proof(changed_entry)?;
     let record = reader.entry(changed_entry)?;
     let mut other = record.clone();

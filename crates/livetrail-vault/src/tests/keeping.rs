@@ -187,7 +187,7 @@ fn whatever_is_left_of_a_removed_segment_is_removed() {
             if !newest {
                 insert(&mut vault, 4..8).unwrap();
             }
-            // As an erasure leaves the files that it is about to remove.
+            // An erasure leaves the files like this just before it removes them.
             super::erase_sessions(&mut vault, 0..3);
             let index = mem.read(&disk::index(0)).ok();
             let rows = (0..4).collect();

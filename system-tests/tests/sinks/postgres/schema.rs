@@ -221,7 +221,7 @@ async fn questions_of_a_compliance_officer_have_their_views() {
         sql("SELECT origin, next_index, covered_by FROM livetrail.cursors"),
         format!("{ORIGIN}|400|400")
     );
-    // An index, not the whole table, answers what is asked most.
+    // The most frequent queries use an index, and do not read the whole table.
     let plan = sql(
         "SET enable_seqscan = off; EXPLAIN SELECT * FROM livetrail.records WHERE session = '00000000-0000-0000-0000-000000000001'",
     );
