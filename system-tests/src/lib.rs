@@ -2,10 +2,10 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | a server of a test's own: start, stop, crash, restart, reload | [`Server`], [`Config`] |
+//! | a test's own server: start, stop, crash, restart, reload | [`Server`], [`Config`] |
 //! | what must be on the record: exactly these sessions with exactly these records | [`Trail`], [`Story`] |
 //! | processes with captured output that leave nothing behind | [`Process`], [`Finished`], [`run`] |
-//! | a database server of a test's own | [`Postgres`] |
+//! | a test's own database server | [`Postgres`] |
 //! | a Kafka broker whose records outlive it | [`KafkaBroker`] |
 //! | an S3 server with Object Lock | [`S3Server`] |
 //! | a receiver of OpenTelemetry's logs, and a collector before it | [`OtlpCollector`], [`Rotel`] |

@@ -1,4 +1,5 @@
-//! A `livetrail serve` of a test's own: own addresses, own data, stopped in any way a test wants.
+//! A `livetrail serve` of a test's own: it has its own addresses and data, and is stopped in any
+//! way that a test needs.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! A witness that nobody here wrote: PyPI's `aics-witness`, which keeps to C2SP tlog-witness.
+//! An independent witness: PyPI's `aics-witness`, which keeps to C2SP tlog-witness.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::{Process, Signal, clock, run, tlog_python};
 /// How long it may take to be made, to start and to end.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A witness of a test's own. Dropped, it dies.
+/// A test's own witness. Dropping it ends it.
 pub struct Witness {
     home: PathBuf,
     /// Where it is asked.

@@ -36,9 +36,9 @@ pub(super) enum Target {
 pub(super) struct Counts {
     pub(super) frames: u64,
     pub(super) bytes: u64,
-    /// Frames that were the ones published, in their order.
+    /// Frames that were the published ones, in their order.
     pub(super) same: u64,
-    /// How often it was another one: the viewer continues from the next keyframe.
+    /// How often a frame was another one. The viewer then continues from the next keyframe.
     pub(super) gaps: u64,
 }
 

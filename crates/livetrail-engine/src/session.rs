@@ -331,8 +331,8 @@ impl Playback {
         self.core().paused.store(false, Relaxed);
     }
 
-    /// Asks the publisher for a keyframe, for a viewer that cannot decode. It may ask as often as
-    /// it likes: the publisher gets few of the requests, see [`KeyframeRequests`].
+    /// Asks the publisher for a keyframe, for a viewer that cannot decode. It may ask any number of
+    /// times: the publisher gets few of the requests, see [`KeyframeRequests`].
     pub fn request_keyframe(&self) {
         let now = self.core().engine.clock.monotonic();
         self.core().stream.keyframes.want(now.as_micros() as u64);

@@ -40,8 +40,8 @@ struct Context {
 ///
 /// - The token comes from `Authorization: Bearer`, else from `?token=`.
 /// - The peer's address comes from axum's `ConnectInfo`, which [`HttpGateway`](crate::HttpGateway)
-///   provides. In another server use `into_make_service_with_connect_info::<SocketAddr>()`.
-///   Without it no viewer has an address on record, and a warning in the log says so.
+///   provides. In another server use `into_make_service_with_connect_info::<SocketAddr>()`. Without
+///   it no viewer has an address on record, and a warning in the log reports this.
 /// - `HEAD` is an attempt like any other; its session ends at once.
 /// - The engine limits how long a client waits for admission. The attempt of a client that leaves
 ///   is given up.

@@ -1,7 +1,7 @@
 //! The Livetrail server as a library: the program is [`main()`].
 //!
-//! Everything else is private. A host wires engine, pipeline and gateways itself, and takes the
-//! care of its trail from `livetrail-trail`.
+//! Everything else is private. A host wires engine, pipeline and gateways itself, and uses
+//! `livetrail-trail` for its trail.
 
 mod api;
 mod cli;

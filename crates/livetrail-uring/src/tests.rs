@@ -15,8 +15,8 @@ use socket2::SockRef;
 
 use super::*;
 
-/// A ring. `None`, and a line that says so, on a machine without one, such as in most containers:
-/// there the tests can only check the report.
+/// A ring. `None`, and a line that reports this, on a machine without one, such as in most
+/// containers: there the tests can only check the report.
 #[expect(clippy::print_stderr, reason = "the output of tests should say so")]
 fn ring() -> Option<Ring> {
     match Ring::new() {

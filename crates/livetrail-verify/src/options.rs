@@ -11,7 +11,7 @@ const SILENT_HEARTBEATS: u64 = 3;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The trusted keys. Without a signing key, the keys in the trail itself are used, and the
-    /// report says so.
+    /// report states this.
     pub policy: Policy,
     /// The log's origin; by default the name of the first signing key.
     pub origin: Option<String>,

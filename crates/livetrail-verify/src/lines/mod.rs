@@ -49,7 +49,7 @@ const MAX_PROBLEMS: usize = 100;
 /// Checks the log in lines of JSON against a signed checkpoint. `inputs` are opened one after the
 /// other; `checkpoint` is its note, or a sink's cursor, with its name for the report. Calls
 /// `progress` with the number of entries read. When the time limit of the options is reached, the
-/// rest stays unread and the report says so; a reader that blocks is waited for.
+/// rest stays unread and the report states this; a reader that blocks is waited for.
 /// # Errors
 /// [`VerifyError`] when a file cannot be read, there is no key, or the checkpoint is invalid.
 /// Problems of the lines are in the report.

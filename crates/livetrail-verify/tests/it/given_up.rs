@@ -171,7 +171,7 @@ fn a_tail_that_is_signed_with_the_old_key_behind_its_hand_over_is_believed_by_no
             let some = without(&forged, &[left_out]);
             assert_found(&check_with(&some, &options), Class::Signature);
         }
-        // Without both, the old key alone cannot know it, and the report says so.
+        // Without both, the old key alone cannot know it, and the report states this.
         let bare = without(&forged, &["handover", "private"]);
         let report = check_with(&bare, &options);
         if who.starts_with("the old") {

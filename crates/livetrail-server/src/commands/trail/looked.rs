@@ -12,8 +12,8 @@ use livetrail_trail::looked::{
 use crate::output::complain;
 
 /// Leaves a note for the server, before anything is shown. A copy of a trail has no private part
-/// and no server: reading it leaves none. If the note cannot be written, a warning says so and the
-/// command continues.
+/// and no server: reading it leaves none. If the note cannot be written, a warning reports this and
+/// the command continues.
 pub(super) fn leave_note(trail: &Path, act: Act, what: &str, filter: &str) {
     if !trail.join("private").is_dir() {
         return;
