@@ -157,7 +157,7 @@ impl KafkaBroker {
     }
 
     fn command(&self) -> Command {
-        // Ended with the thread that starts it.
+        // The broker ends with the thread that starts it.
         let mut command = Command::new("setpriv");
         command.arg("--pdeathsig=KILL").arg("--").arg(program());
         command.env_clear().env("RUST_LOG", "warn");

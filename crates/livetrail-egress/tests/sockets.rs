@@ -284,7 +284,7 @@ async fn where_the_system_forbids_io_uring_each_viewer_is_written_to_by_itself()
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
     let start = || {
-        // For this thread and the threads that it starts.
+        // This applies to this thread and the threads that it starts.
         let rules = [(libc::SYS_io_uring_setup, vec![])].into();
         let refuse = SeccompAction::Errno(libc::EPERM as u32);
         let arch = std::env::consts::ARCH.try_into().unwrap();

@@ -9,7 +9,7 @@ use crate::personal::PersonalError;
 #[non_exhaustive]
 pub enum RecordError {
     /// An integer is outside RFC 8785's exact range, which ends below 2^53.
-    #[error("{field} is {value}, an integer in a record is below 2^53")]
+    #[error("{field} is {value}: an integer in a record is below 2^53")]
     IntegerTooLarge {
         /// The field's name.
         field: String,

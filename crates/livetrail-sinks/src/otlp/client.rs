@@ -182,7 +182,7 @@ fn not_sent(place: &str, error: Error) -> ReplicaError {
     match tls::error_in(&error) {
         Some(found) if tls::is_about_certificates(found) => ReplicaError::Certificate {
             what: format!(
-                "{place}: the certificates do not fit; check ca_file, certificate_file and the name in the collector's certificate"
+                "{place}: the certificates do not match; check ca_file, certificate_file and the name in the collector's certificate"
             ),
             source: Some(error.into()),
         },

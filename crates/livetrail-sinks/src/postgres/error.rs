@@ -77,7 +77,7 @@ fn broken(what: &str, error: Error) -> ReplicaError {
             | rustls::Error::NoCertificatesPresented
             | rustls::Error::AlertReceived(_),
         ) => ReplicaError::Certificate {
-            what: format!("{what}: the certificates do not fit"),
+            what: format!("{what}: the certificates do not match"),
             source: Some(error.into()),
         },
         _ if !io && error.to_string().contains("TLS") => ReplicaError::Unsuitable {

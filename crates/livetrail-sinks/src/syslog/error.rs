@@ -13,7 +13,7 @@ pub(super) fn of_io(step: &str, target: &SyslogTarget, error: io::Error) -> Repl
     match tls::error_in(&error) {
         Some(found) if tls::is_about_certificates(found) => ReplicaError::Certificate {
             what: format!(
-                "{what}: the certificates do not fit; check ca_file, certificate_file and the name in the receiver's certificate"
+                "{what}: the certificates do not match; check ca_file, certificate_file and the name in the receiver's certificate"
             ),
             source: Some(error.into()),
         },

@@ -54,7 +54,7 @@ pub(crate) fn check(source: &dyn Source, size: u64, figures: &mut Figures, found
         if too_many {
             found
                 .notes
-                .push("tile/ has more directories than a log: some were not read".to_owned());
+                .push("tile/ has more directories than a log can have: some were not read".to_owned());
         }
     }
 }

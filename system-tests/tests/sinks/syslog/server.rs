@@ -9,7 +9,7 @@ use crate::received::{Receives, assert_all_is_received};
 pub(crate) struct OfLog(pub(crate) Receiver, pub(crate) String);
 
 impl OfLog {
-    /// The lines of a server's `[sink.syslog]` for it, over TLS.
+    /// The lines of a server's `[sink.syslog]` for this receiver, over TLS.
     pub(crate) fn settings(&self) -> String {
         format!(
             "address = {:?}\nca_file = {:?}\n",

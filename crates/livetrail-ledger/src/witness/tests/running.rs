@@ -84,7 +84,7 @@ fn a_witness_follows_a_log_through_crashes_and_never_has_a_reason_to_refuse() {
             (None, 0, u64::from(life > 0)),
             "life {life}"
         );
-        // Power is lost with the ledger and its witnesses at work.
+        // The power fails while the ledger and its witnesses run.
         mem = mem.power_cut(PowerCut::Subset(life));
         witnesses.stop();
     }
