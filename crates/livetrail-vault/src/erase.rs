@@ -479,7 +479,7 @@ impl Vault {
         Ok(wide(sessions.len()))
     }
 
-    /// Erases sessions, and what is at these places.
+    /// Erases sessions, and the rows at these positions.
     fn finish(&mut self, sessions: &[SessionId], mut places: Places) -> Result<(), VaultError> {
         self.tombstones.add(sessions)?;
         for (_, (segment, row)) in self.locate(sessions)? {

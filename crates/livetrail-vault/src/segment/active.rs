@@ -186,7 +186,7 @@ impl Active {
         live.map(|(row, _)| row).collect()
     }
 
-    /// Rows that were synced, have a key and do not open.
+    /// Rows that were synced and have a key, but do not open.
     pub(crate) fn damaged(&self) -> BTreeSet<u32> {
         let rows = (0_u32..).zip(self.entries.iter().zip(&self.live));
         let damaged = rows.filter(|(_, (entry, live))| entry.unreadable && **live);
