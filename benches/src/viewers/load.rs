@@ -21,7 +21,7 @@ use crate::{Latencies, nanos, process_cpu};
 /// The number of frames by which our publisher may be ahead of the client.
 const MAX_TOLD: usize = 65_536;
 const READ_BYTES: usize = 128 << 10;
-/// For all viewers to be admitted and to have found their place.
+/// The timeout for all viewers to be admitted and to know their position in the stream.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The pause after that, before the measurement, so that the effects of joining are over.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -298,7 +298,7 @@ impl Load {
         Ok(())
     }
 
-    /// All viewers, evenly over the time for joining, until all have found their place.
+    /// All viewers, evenly over the time for joining, until all know their position in the stream.
     fn join(&mut self, options: &Options) -> Result<()> {
         let over = Duration::from_secs_f64(options.join_seconds.max(0.001));
         let (start, deadline) = (Instant::now(), Instant::now() + over + PATIENCE);
