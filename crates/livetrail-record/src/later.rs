@@ -70,7 +70,7 @@ pub(crate) const ROWS: [Row; 40] = [
     row(
         "filter",
         Digest,
-        "SHA-256 of the filter of a query, so that equal queries can be counted together.",
+        "Keyed SHA-256 of the filter of a query, so that equal queries can be counted together.",
     ),
     // Where the fact comes from.
     row(

@@ -95,8 +95,12 @@ fn change(settings: &Settings, role: KeyRole) -> anyhow::Result<Rotated> {
         write_seed(&next, &generate_seed()?)?;
     }
     let mut seeds = [read_seed(&files[0])?, read_seed(&files[1])?];
-    seeds[usize::from(role == KeyRole::Cosigner)] = read_seed(&next)
-        .with_context(|| format!("{} is left from an earlier attempt: remove it", next.display()))?;
+    seeds[usize::from(role == KeyRole::Cosigner)] = read_seed(&next).with_context(|| {
+        format!(
+            "{} is left from an earlier attempt: remove it",
+            next.display()
+        )
+    })?;
     let new = create::identity(old.origin(), &seeds)?;
     maintenance.record(key_rotated(&key_of(&new), &key_of(&old))?)?;
     maintenance.end()?;

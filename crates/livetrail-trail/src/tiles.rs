@@ -32,7 +32,10 @@ pub(super) fn check(reader: Arc<Reader>, handle: Handle, watch: Arc<Watch>) -> i
             Ok(tiles) => tracing::debug!(tiles, "the hash tiles are whole"),
             Err(error @ (LedgerError::FileMissing { .. } | LedgerError::FileCorrupt { .. })) => {
                 watch.set_damaged();
-                tracing::error!("the trail is damaged; recording continues: {}", chain(&error));
+                tracing::error!(
+                    "the trail is damaged; recording continues: {}",
+                    chain(&error)
+                );
             }
             Err(error) => tracing::warn!("the hash tiles cannot be checked: {}", chain(&error)),
         }

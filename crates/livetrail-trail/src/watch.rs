@@ -262,9 +262,7 @@ fn log_trouble(trouble: Trouble, status: &Status) {
                 .stopped
                 .as_ref()
                 .map_or_else(String::new, |fatal| crate::chain(fatal.as_ref()));
-            tracing::error!(
-                "the trail's log stopped; nothing is recorded until a restart: {why}"
-            );
+            tracing::error!("the trail's log stopped; nothing is recorded until a restart: {why}");
         }
     }
 }

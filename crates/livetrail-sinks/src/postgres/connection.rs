@@ -364,7 +364,9 @@ impl Connection {
             };
             let Some(row) = row else {
                 return Err(ReplicaError::Damaged {
-                    what: format!("record {index} is below the cursor, but the table does not have exactly one row of it"),
+                    what: format!(
+                        "record {index} is below the cursor, but the table does not have exactly one row of it"
+                    ),
                     source: None,
                 });
             };

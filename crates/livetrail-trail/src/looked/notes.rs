@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::Context as _;
 use livetrail_ledger::generate_seed;
+use livetrail_record::digest_to_base64;
 use livetrail_tlog::leaf_hash;
 use serde::{Deserialize, Serialize};
 
@@ -97,9 +98,7 @@ fn hash(trail: &Path, filter: &str) -> anyhow::Result<String> {
         }
     };
     let keyed = [key.as_slice(), b"\0", filter.as_bytes()].concat();
-    let hash = leaf_hash(&keyed);
-    let start = hash.as_bytes().iter().take(8);
-    Ok(start.map(|byte| format!("{byte:02x}")).collect())
+    Ok(digest_to_base64(leaf_hash(&keyed).as_bytes()))
 }
 
 /// Creates the key file whole or not at all. If another command was faster, its key is kept.
@@ -284,6 +283,6 @@ mod tests {
         let hash = |trail: &tempfile::TempDir| filter_hash(trail.path(), "stream=cam").unwrap();
         assert_eq!(hash(&one), hash(&one));
         assert_ne!(hash(&one), hash(&other));
-        assert_eq!(hash(&one).len(), 16);
+        assert_eq!(hash(&one).len(), 44);
     }
 }

@@ -164,7 +164,8 @@ impl OlderCheckpoints {
                 .push(format!("cannot list {HAND_OVERS}: {error}"));
         }
         if more {
-            let text = format!("{HAND_OVERS} has more files than a log can have: some were not read");
+            let text =
+                format!("{HAND_OVERS} has more files than a log can have: some were not read");
             found.notes.push(text);
         }
         for key in keys {

@@ -52,9 +52,9 @@ pub(crate) fn check(source: &dyn Source, size: u64, figures: &mut Figures, found
             found.problems.push(format!("cannot list {dir}: {error}"));
         }
         if too_many {
-            found
-                .notes
-                .push("tile/ has more directories than a log can have: some were not read".to_owned());
+            found.notes.push(
+                "tile/ has more directories than a log can have: some were not read".to_owned(),
+            );
         }
     }
 }
