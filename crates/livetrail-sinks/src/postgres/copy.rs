@@ -156,10 +156,10 @@ mod tests {
     use super::*;
 
     /// Names and types of columns.
-    type Columns = Vec<(&'static str, &'static str)>;
+    type Pairs = Vec<(&'static str, &'static str)>;
 
     /// The columns of `livetrail.records` in the schema's versions.
-    fn in_schema() -> (Columns, Columns) {
+    fn in_schema() -> (Pairs, Pairs) {
         let (_, table) = include_str!("sql/001.sql")
             .split_once("CREATE TABLE livetrail.records (\n")
             .unwrap();
