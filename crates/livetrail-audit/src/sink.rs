@@ -93,6 +93,7 @@ pub trait AuditSink: Send + Sync + 'static {
 
 /// The importance of a record if space is short, in rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum RecordClass {
     /// A refused attempt, or a record that stands for many of them. Strangers can cause these
     /// without end.

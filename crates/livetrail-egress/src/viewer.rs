@@ -31,6 +31,7 @@ pub struct ViewerHandle<F: Format> {
 
 /// A viewer that is no longer the egress's.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Detached {
     /// The session, unless it has ended.
     pub playback: Option<Playback>,

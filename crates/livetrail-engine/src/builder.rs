@@ -31,6 +31,7 @@ const EVENT_BACKLOG: usize = 1_024;
 
 /// Limits that can be changed while the engine runs. The values in parentheses are the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// The maximum number of publishers at once (1,000).
     pub max_publishers: usize,

@@ -65,6 +65,7 @@ pub enum Error {
 /// The session has ended and accepts no more frames.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the session has ended: {reason}")]
+#[non_exhaustive]
 pub struct Ended {
     /// The reason.
     pub reason: Reason,

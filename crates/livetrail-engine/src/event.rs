@@ -55,6 +55,7 @@ pub(crate) fn of_host(reason: Reason, role: Role) -> Reason {
 /// The totals of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct SessionTotals {
     /// From its start to its end.
     #[cfg_attr(
@@ -122,6 +123,11 @@ pub(crate) fn clean(text: &str, max_bytes: usize) -> String {
 
 /// The transition.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(tag = "kind", rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum StreamEventKind {
     /// A publish was admitted.
@@ -133,6 +139,7 @@ pub enum StreamEventKind {
         /// The totals of the session.
         totals: SessionTotals,
         /// More about the reason.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
         detail: Option<Detail>,
     },
     /// A publish was refused: the only event of its session.
@@ -140,6 +147,7 @@ pub enum StreamEventKind {
         /// The reason.
         reason: Reason,
         /// More about the reason.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
         detail: Option<Detail>,
     },
     /// A play was admitted.
@@ -151,6 +159,7 @@ pub enum StreamEventKind {
         /// The totals of the session.
         totals: SessionTotals,
         /// More about the reason.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
         detail: Option<Detail>,
     },
     /// A play was refused: the only event of its session.
@@ -158,6 +167,7 @@ pub enum StreamEventKind {
         /// The reason.
         reason: Reason,
         /// More about the reason.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
         detail: Option<Detail>,
     },
     /// A viewer was too slow and skipped frames. At most one per second and session.
@@ -178,6 +188,10 @@ pub enum StreamEventKind {
     /// A stream had no frame for the idle timeout; its `PublishEnded` follows.
     StreamReaped {
         /// How long there was no frame.
+        #[cfg_attr(
+            feature = "serde",
+            serde(rename = "idle_ms", serialize_with = "crate::serialize::millis")
+        )]
         idle: Duration,
     },
     /// A GOP outgrew its cache: a viewer that joins now waits for the next keyframe. At most one
@@ -296,21 +310,28 @@ impl SessionContext {
 
 /// One transition in a session's life. Each is reported exactly once.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct StreamEvent {
     /// The application.
+    // Serialized, the event has the application, the stream and the session in its context only.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub app: AppName,
     /// The stream.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub stream_id: StreamId,
     /// What happened.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub kind: StreamEventKind,
     /// The session.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub session: SessionId,
     /// The time, in milliseconds since 1970 (UTC).
     pub ts_ms: u64,
     /// The time, in milliseconds of the engine's monotonic clock.
     pub mono_ms: u64,
     /// The identity of the session. Cloning costs one reference count.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::context"))]
     pub context: Arc<SessionContext>,
 }
 

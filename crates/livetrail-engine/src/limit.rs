@@ -5,6 +5,7 @@ use std::time::Duration;
 /// How much a publisher may send. `None` is no limit; with `Some(0)` one frame passes, and none
 /// after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IngressLimit {
     /// Payload bytes per second.
     pub bytes_per_second: Option<u64>,

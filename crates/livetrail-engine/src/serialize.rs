@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    AppName, CodecId, MediaFrame, MediaKind, Role, SessionContext, SessionId, StreamId, StreamKey,
+    AppName, CodecId, Detail, MediaFrame, MediaKind, Role, SessionContext, SessionId, StreamId,
+    StreamKey,
 };
 
 macro_rules! as_text {
@@ -25,6 +26,7 @@ as_text! {
     StreamId => |name| name.clone();
     StreamKey => |key| key.clone();
     SessionId => |id| *id;
+    Detail => |detail| detail.clone();
     Role => |role| role.label();
     CodecId => |codec| codec.label();
     MediaKind => |kind| kind.label();

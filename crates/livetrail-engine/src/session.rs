@@ -53,6 +53,7 @@ impl EndSignal {
 
 /// What happened to a pushed frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Pushed {
     /// It will be sent to the viewers.
     Accepted,

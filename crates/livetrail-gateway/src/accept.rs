@@ -29,6 +29,7 @@ pub struct Acceptor {
 
 /// A connection that may be served. Nagle's algorithm is off.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Incoming {
     /// The socket.
     pub stream: TcpStream,

@@ -45,6 +45,7 @@ pub struct ConnectionLimits {
 
 /// Counts of one gateway since its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ConnectionStats {
     /// Connections that are open now, including those in reserve.

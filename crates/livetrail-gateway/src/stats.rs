@@ -17,6 +17,7 @@ pub struct GatewayStats {
 
 /// Counts of one gateway since its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GatewayCounts {
     /// Connections that are open, including those in reserve.
@@ -74,5 +75,29 @@ impl GatewayStats {
             cut: of.cut,
             io_uring_threads: self.io_uring.get().map_or(0, IoUringUse::threads),
         }
+    }
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_serialized_with_the_names_of_their_fields() {
+        let counts = GatewayCounts {
+            open: 3,
+            ..GatewayCounts::default()
+        };
+        assert_eq!(
+            serde_json::to_value(counts).unwrap(),
+            serde_json::json!({
+                "open": 3,
+                "reserved": null,
+                "accepted": 0,
+                "refused": 0,
+                "cut": 0,
+                "io_uring_threads": 0,
+            })
+        );
     }
 }

@@ -49,6 +49,7 @@ pub enum ViewerEnd {
 }
 
 /// The remains of a viewer that left the egress.
+#[non_exhaustive]
 pub struct LeftViewer {
     /// The session, or why it ended.
     pub playback: Result<Playback, Reason>,

@@ -65,6 +65,7 @@ mod options;
 mod own_keys;
 mod passing;
 mod read;
+mod serialize;
 mod store;
 #[cfg(any(test, feature = "fuzz"))]
 mod tests;

@@ -61,6 +61,8 @@ mod machine;
 mod personal;
 mod reason;
 mod record;
+#[cfg(feature = "serde")]
+mod serialize;
 mod view;
 
 pub use action::{ActionClass, ActionRow, AuditAction, LossKind, SessionRole, Severity};

@@ -27,6 +27,7 @@ pub enum ErrorClass {
 /// A replicator's thread or its runtime could not be started.
 #[derive(Debug, Error)]
 #[error("cannot start the thread {name}")]
+#[non_exhaustive]
 pub struct StartError {
     /// The thread's name.
     pub name: &'static str,

@@ -32,6 +32,8 @@ mod options;
 mod range;
 mod replicas;
 mod replicator;
+#[cfg(feature = "serde")]
+mod serialize;
 mod sightings;
 mod sink;
 mod source;

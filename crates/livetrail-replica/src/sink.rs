@@ -150,6 +150,7 @@ pub trait ReplicaSink: Send + Sync + 'static {
 
 /// Where a sink keeps its cursor, and so what happens to an entry that is sent twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Delivery {
     /// The destination holds the cursor, and the commit that adds entries moves it. Each entry is
     /// stored once.

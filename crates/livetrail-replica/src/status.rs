@@ -12,6 +12,7 @@ use crate::sink::Delivery;
 
 /// The status of one replica.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ReplicaStatus {
     /// The sink's name.
@@ -28,6 +29,10 @@ pub struct ReplicaStatus {
     /// cursor is unknown.
     pub lag_records: u64,
     /// Age of the oldest of these entries; zero if there are none.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "lag_ms", serialize_with = "crate::serialize::millis")
+    )]
     pub lag: Duration,
     /// Entries committed since the start.
     pub records: u64,
@@ -36,6 +41,10 @@ pub struct ReplicaStatus {
     /// Failed attempts since the start.
     pub errors: u64,
     /// How long it has been failing without a success in between; zero while it is not failing.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "failing_ms", serialize_with = "crate::serialize::millis")
+    )]
     pub failing: Duration,
     /// The last error with its causes; `None` after a success.
     pub last_error: Option<String>,

@@ -179,6 +179,7 @@ macro_rules! kinds {
         /// ```
         #[derive(Debug, Clone, PartialEq, Deserialize)]
         #[serde(deny_unknown_fields)]
+        #[non_exhaustive]
         pub struct Sink {
             /// The sink's name in logs, metrics and the trail.
             pub name: String,

@@ -2,11 +2,12 @@
 
 use livetrail_ledger::Pressure;
 use livetrail_replica::ReplicaStatus;
+use serde::Serialize;
 
 use super::{TrailView, Trouble, followers::is_in_trouble};
 
 /// The state of a trail at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Health {
     /// The reason why the trail cannot record or seal, if any.
@@ -57,5 +58,38 @@ impl TrailView {
             signing_waits_for: self.handle.status().held,
             sinks: self.sinks.statuses(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_is_serialized_with_the_label_of_the_trouble() {
+        let mut health = Health {
+            trouble: Trouble::None,
+            disk_is_short: false,
+            retention_waits: false,
+            verification_failed: true,
+            overdue_witnesses: vec!["w1".to_owned()],
+            signing_waits_for: Vec::new(),
+            sinks: Vec::new(),
+        };
+        assert_eq!(
+            serde_json::to_value(&health).unwrap(),
+            serde_json::json!({
+                "trouble": null,
+                "disk_is_short": false,
+                "retention_waits": false,
+                "verification_failed": true,
+                "overdue_witnesses": ["w1"],
+                "signing_waits_for": [],
+                "sinks": [],
+            })
+        );
+        health.trouble = Trouble::DiskFull;
+        let health = serde_json::to_value(&health).unwrap();
+        assert_eq!(health["trouble"], "disk_full");
     }
 }

@@ -43,6 +43,7 @@ const OTHERS: &str = "others";
 /// How the entries of the trail were used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Act {
     /// Entries were shown.
     Read,

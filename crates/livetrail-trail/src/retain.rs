@@ -37,6 +37,7 @@ const BUNDLE: u64 = TILE_WIDTH as u64;
 
 /// The entries to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Wanted {
     /// Everything below this entry.
     Below(u64),

@@ -7,6 +7,7 @@ use std::{
 
 use livetrail_clock::Clock;
 use livetrail_ledger::{Handle, Pressure, Status};
+use serde::{Serialize, Serializer};
 
 /// A ledger that has something to do is checked this often. This is twice as often as trouble must
 /// be reported.
@@ -59,6 +60,13 @@ impl Trouble {
             Self::Damaged => Some("tile_damaged"),
             Self::Stopped => Some("log_stopped"),
         }
+    }
+}
+
+/// The label, or nothing.
+impl Serialize for Trouble {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.label().serialize(serializer)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
 
 /// Whose rows.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Subject {
     /// Rows with exactly this principal.
     Principal(String),
@@ -32,6 +33,7 @@ pub enum Subject {
 
 /// What to erase.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Selection {
     /// These sessions, also unknown ones: openings of them that come later are refused.
     Sessions(Vec<SessionId>),
@@ -57,6 +59,7 @@ pub struct Request {
 
 /// What a hold covers, also in the future.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HoldScope {
     /// These sessions; [`Vault::add_to_hold`](crate::Vault::add_to_hold) adds more.
     Sessions(Vec<SessionId>),
@@ -77,6 +80,7 @@ pub enum HoldScope {
 
 /// What to look for.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Query {
     /// Whose rows.
     pub subject: Subject,
@@ -115,6 +119,7 @@ hidden!(Subject Selection Request HoldScope Query);
 
 /// How long openings are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Retention {
     /// For applications without a value of their own; `None`: forever.
     pub default: Option<Duration>,

@@ -41,6 +41,7 @@ const WRITE_BYTES: usize = 4 << 20;
 
 /// Bounds of a vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Openings of refusals that are kept within a minute.
     pub refusals_per_minute: u32,
@@ -66,6 +67,7 @@ impl Default for Limits {
 
 /// Where a vault is, and its bounds.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// The vault's directory. It is created with mode 0700. On Windows its permissions are the
     /// operator's.

@@ -48,10 +48,8 @@ fn faulty(dir: &Path) -> (FaultStore, SharedStore) {
 }
 
 fn open_small(store: SharedStore) -> Result<Vault, VaultError> {
-    let limits = Limits {
-        segment_rows: 4,
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.segment_rows = 4;
     let key = MasterKey::new([5; 32].into());
     Vault::open_store(store, &key, limits, Arc::new(SystemClock::new())).map(|(vault, _)| vault)
 }

@@ -151,7 +151,7 @@
 //! | verifying a trail as an outsider does | `verify` | `verify` |
 //! | each transition as an event of `tracing` | `Telemetry` | `telemetry` |
 //! | `Stream` for [`Playback`] and [`Tap`] | | `stream` |
-//! | `Serialize` for streams, sessions, counters and reports | | `serde` |
+//! | `Serialize` for events, streams, sessions, counters, states and reports | | `serde` |
 //!
 //! Without default features the crate has the engine, the pipeline and the file sink.
 //! `docs/embedding.md` in the repository builds a host step by step.

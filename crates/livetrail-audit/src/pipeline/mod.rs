@@ -435,6 +435,11 @@ pub struct CloseReport {
 
 /// Whether records reach the sink.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(tag = "state", rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Status {
     /// Records reach the sink.
@@ -444,6 +449,7 @@ pub enum Status {
         /// The start of the failure, in milliseconds since 1970 UTC, as far as it was noticed.
         since_ms: u64,
         /// The cause.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "with_causes"))]
         error: SinkError,
     },
     /// The pipeline is closed.
@@ -456,4 +462,16 @@ impl Status {
     pub const fn is_healthy(&self) -> bool {
         matches!(self, Self::Healthy)
     }
+}
+
+/// The text of an error and of its causes.
+#[cfg(feature = "serde")]
+fn with_causes<S: serde::Serializer>(error: &SinkError, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    serializer.serialize_str(&text)
 }

@@ -130,12 +130,12 @@ pub(crate) fn event(context: &Arc<SessionContext>, kind: StreamEventKind) -> Str
 }
 
 pub(crate) fn totals() -> SessionTotals {
-    SessionTotals {
-        duration: Duration::from_secs(61),
-        bytes: 1_000,
-        frames: 30,
-        dropped_frames: 2,
-    }
+    let mut totals = SessionTotals::default();
+    totals.duration = Duration::from_secs(61);
+    totals.bytes = 1_000;
+    totals.frames = 30;
+    totals.dropped_frames = 2;
+    totals
 }
 
 pub(crate) fn started(context: &Arc<SessionContext>) -> StreamEvent {

@@ -699,3 +699,24 @@ async fn an_engine_with_the_pipeline_leaves_a_sound_trail() {
     assert_eq!(sink.records()[5].frames, Some(1));
     let _ = totals();
 }
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_status_is_serialized_with_the_causes_of_its_error() {
+    let json = |status: Status| serde_json::to_value(status).unwrap();
+    let error = std::io::Error::other("the disk is gone");
+    let failing = Status::Failing {
+        since_ms: 5,
+        error: livetrail_audit::SinkError::Write(Arc::new(error)),
+    };
+    assert_eq!(
+        json(failing),
+        serde_json::json!({
+            "state": "failing",
+            "since_ms": 5,
+            "error": "writing failed: the disk is gone",
+        })
+    );
+    let healthy = serde_json::json!({ "state": "healthy" });
+    assert_eq!(json(Status::Healthy), healthy);
+}

@@ -107,12 +107,11 @@ async fn a_transition_with_numbers_beyond_2_to_the_53_is_recorded() {
     let pipeline = AuditPipeline::builder(sink.clone()).build().unwrap();
     let viewer = context(Role::Play, "cam");
     pipeline.on_event(&started(&viewer));
-    let totals = SessionTotals {
-        duration: Duration::MAX,
-        bytes: u64::MAX,
-        frames: u64::MAX,
-        dropped_frames: u64::MAX,
-    };
+    let mut totals = SessionTotals::default();
+    totals.duration = Duration::MAX;
+    totals.bytes = u64::MAX;
+    totals.frames = u64::MAX;
+    totals.dropped_frames = u64::MAX;
     let reason = Reason::ServerCrash;
     let mut end = event(
         &viewer,

@@ -22,6 +22,7 @@ use crate::{
 
 /// An authenticator's verdict on an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// Admit it, as this principal if it is known. A principal is recorded, so it is never a
     /// secret.
@@ -100,6 +101,7 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
 
 /// The roles that a credential allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Grant {
     /// Publish and play.
     #[default]

@@ -80,6 +80,7 @@ fn name(stream: &Arc<Stream>) -> usize {
 /// Why a viewer could not join a shard.
 #[derive(Debug, thiserror::Error)]
 #[error("a shard serves at most {MAX_GROUPS} streams at once")]
+#[non_exhaustive]
 pub struct AttachError {
     /// The viewer, returned to the caller.
     pub playback: Box<Playback>,

@@ -60,10 +60,9 @@ fn builder(journal: &Journal) -> EngineBuilder {
 }
 
 fn within(timeout: Duration) -> Limits {
-    Limits {
-        admission_timeout: timeout,
-        ..Limits::default()
-    }
+    let mut limits = Limits::default();
+    limits.admission_timeout = timeout;
+    limits
 }
 
 fn only_event(journal: &Journal) -> (&'static str, Option<Reason>) {
@@ -451,36 +450,33 @@ async fn sessions_end_whose_credentials_were_revoked() {
 
 #[test]
 fn extreme_values_are_not_confused_with_others() {
+    let mut ingress = IngressLimit::default();
+    ingress.bytes_per_second = Some(u64::MAX);
+    ingress.frames_per_second = Some(u64::MAX);
+    ingress.burst = Duration::MAX;
+    ingress.patience = Duration::MAX;
+    let rate = Rate {
+        per_second: u32::MAX,
+        burst: u32::MAX,
+    };
+    let mut limits = Limits::default();
+    limits.max_publishers = usize::MAX;
+    limits.max_publishers_per_address = usize::MAX;
+    limits.max_sessions_per_address = usize::MAX;
+    limits.max_subscribers_per_stream = usize::MAX;
+    limits.idle_timeout = Duration::MAX;
+    limits.first_frame_timeout = Duration::MAX;
+    limits.admission_timeout = Duration::MAX;
+    limits.attempts = rate;
+    limits.short_sessions = rate;
     let engine = Engine::builder()
         .application(
             AppSpec::new("live")
                 .subscriber_stall_timeout(Duration::MAX)
                 .wait_for_publisher(Duration::MAX)
-                .ingress_limit(IngressLimit {
-                    bytes_per_second: Some(u64::MAX),
-                    frames_per_second: Some(u64::MAX),
-                    burst: Duration::MAX,
-                    patience: Duration::MAX,
-                }),
+                .ingress_limit(ingress),
         )
-        .limits(Limits {
-            max_publishers: usize::MAX,
-            max_publishers_per_address: usize::MAX,
-            max_sessions_per_address: usize::MAX,
-            max_subscribers_per_stream: usize::MAX,
-            idle_timeout: Duration::MAX,
-            first_frame_timeout: Duration::MAX,
-            admission_timeout: Duration::MAX,
-            attempts: Rate {
-                per_second: u32::MAX,
-                burst: u32::MAX,
-            },
-            short_sessions: Rate {
-                per_second: u32::MAX,
-                burst: u32::MAX,
-            },
-            ..Limits::default()
-        })
+        .limits(limits)
         .build()
         .unwrap();
     let peer = "192.0.2.1:1".parse().unwrap();

@@ -146,12 +146,10 @@ async fn thousands_of_good_joins_from_one_address_cost_nothing() {
 #[tokio::test]
 async fn clients_that_come_and_go_are_admitted_at_a_bounded_rate() {
     let (journal, clock) = (Journal::default(), ManualClock::at(0));
-    let limits = Limits {
-        short_sessions: Rate {
-            per_second: 20,
-            burst: 50,
-        },
-        ..Limits::default()
+    let mut limits = Limits::default();
+    limits.short_sessions = Rate {
+        per_second: 20,
+        burst: 50,
     };
     let engine = builder(&journal)
         .clock(clock)
@@ -201,12 +199,10 @@ async fn clients_that_come_and_go_are_admitted_at_a_bounded_rate() {
 #[tokio::test]
 async fn publishers_are_limited_by_address_principal_and_application() {
     let journal = Journal::default();
-    let limits = Limits {
-        max_publishers_per_address: 2,
-        max_publishers_per_principal: 3,
-        max_publishers_per_application: 4,
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.max_publishers_per_address = 2;
+    limits.max_publishers_per_principal = 3;
+    limits.max_publishers_per_application = 4;
     let engine = builder(&journal)
         .application(AppSpec::new("one").max_publishers(1))
         .authenticator(keys())
@@ -246,14 +242,12 @@ async fn publishers_are_limited_by_address_principal_and_application() {
 #[tokio::test]
 async fn one_that_replaces_its_stale_session_is_not_stopped_by_limits() {
     let journal = Journal::default();
-    let limits = Limits {
-        max_publishers: 1,
-        max_publishers_per_address: 1,
-        max_publishers_per_principal: 1,
-        max_publishers_per_application: 1,
-        max_sessions_per_address: 1,
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.max_publishers = 1;
+    limits.max_publishers_per_address = 1;
+    limits.max_publishers_per_principal = 1;
+    limits.max_publishers_per_application = 1;
+    limits.max_sessions_per_address = 1;
     let engine = builder(&journal)
         .authenticator(keys())
         .limits(limits)

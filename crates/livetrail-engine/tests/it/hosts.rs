@@ -166,3 +166,68 @@ async fn what_is_shown_is_serialized_with_names_and_milliseconds() {
     assert_eq!(totals["publish"]["live"], 1);
     assert_eq!(serde_json::to_value(Reason::Kicked).unwrap(), "kicked");
 }
+
+#[cfg(feature = "serde")]
+#[test]
+fn an_event_is_serialized_with_its_label_and_its_session() {
+    let key = StreamKey::parse("live", "cam").unwrap();
+    let session = SessionId::at(1);
+    let context = Arc::new(SessionContext::new(session, Role::Play, key));
+    let json = |kind| {
+        let event = StreamEvent::new(context.clone(), kind, 5, 7);
+        serde_json::to_value(event).unwrap()
+    };
+    let mut totals = SessionTotals::default();
+    totals.duration = Duration::from_millis(1_500);
+    let detail = Detail::new("two minutes");
+    assert_eq!(
+        json(StreamEventKind::ended(
+            Role::Play,
+            Reason::Idle,
+            totals,
+            detail
+        )),
+        serde_json::json!({
+            "kind": "play_ended",
+            "reason": "idle",
+            "totals": { "duration_ms": 1_500, "bytes": 0, "frames": 0, "dropped_frames": 0 },
+            "detail": "two minutes",
+            "ts_ms": 5,
+            "mono_ms": 7,
+            "context": {
+                "session": session.to_string(),
+                "role": "play",
+                "app": "live",
+                "stream": "cam",
+                "protocol": "internal",
+            },
+        })
+    );
+    let idle = Duration::from_secs(2);
+    assert_eq!(
+        json(StreamEventKind::StreamReaped { idle })["idle_ms"],
+        2_000
+    );
+    let reason = Reason::Idle;
+    for kind in [
+        StreamEventKind::PublishStarted,
+        StreamEventKind::PlayStarted,
+        StreamEventKind::ended(Role::Publish, reason.clone(), totals, None),
+        StreamEventKind::denied(Role::Publish, reason.clone(), None),
+        StreamEventKind::denied(Role::Play, reason, None),
+        StreamEventKind::SubscriberLagged { skipped: 1 },
+        StreamEventKind::SubscriberEvicted { lag: 1 },
+        StreamEventKind::RateLimited { count: 1 },
+        StreamEventKind::StreamReaped { idle },
+        StreamEventKind::GopTruncated {
+            frames: 1,
+            bytes: 1,
+            count: 1,
+        },
+    ] {
+        let label = kind.label();
+        let json = json(kind);
+        assert_eq!(json["kind"], label);
+        assert!(json.get("detail").is_none());
+    }
+}

@@ -41,12 +41,10 @@ async fn a_publish_and_a_play_are_two_events_each_with_totals() {
     let (publisher, viewer) = (publication.session(), playback.session());
     playback.end(Reason::NetworkError);
     drop(publication);
-    let totals = SessionTotals {
-        duration: Duration::from_millis(1_500),
-        bytes: 24,
-        frames: 3,
-        dropped_frames: 0,
-    };
+    let mut totals = SessionTotals::default();
+    totals.duration = Duration::from_millis(1_500);
+    totals.bytes = 24;
+    totals.frames = 3;
     assert_eq!(
         journal.of(publisher),
         [
@@ -98,11 +96,10 @@ async fn a_publish_and_a_play_are_two_events_each_with_totals() {
 #[tokio::test]
 async fn refusals_are_one_event_with_the_reason() {
     let (journal, _clock, engine) = setup();
-    engine.set_limits(Limits {
-        max_publishers: 1,
-        max_subscribers_per_stream: 1,
-        ..Limits::default()
-    });
+    let mut limits = Limits::default();
+    limits.max_publishers = 1;
+    limits.max_subscribers_per_stream = 1;
+    engine.set_limits(limits);
     let denied = |result: Result<Publication, Denied>| result.map(|_| ()).unwrap_err().reason;
     let elsewhere = Attempt::new(StreamKey::parse("nope", "cam").unwrap(), "test");
     assert_eq!(denied(engine.publish(elsewhere).await), Reason::AppNotFound);
@@ -368,6 +365,10 @@ async fn an_idle_stream_is_reaped_and_a_live_one_is_not() {
         engine.sweep();
     }
     assert_eq!(silent.push(delta(0)).unwrap_err().reason, Reason::Idle);
+    let mut totals = SessionTotals::default();
+    totals.duration = Duration::from_secs(10);
+    totals.bytes = 8;
+    totals.frames = 1;
     assert_eq!(
         journal.of(silent.session())[1..],
         [
@@ -376,12 +377,7 @@ async fn an_idle_stream_is_reaped_and_a_live_one_is_not() {
             },
             StreamEventKind::PublishEnded {
                 reason: Reason::Idle,
-                totals: SessionTotals {
-                    duration: Duration::from_secs(10),
-                    bytes: 8,
-                    frames: 1,
-                    ..SessionTotals::default()
-                },
+                totals,
                 detail: None,
             }
         ]
@@ -392,12 +388,10 @@ async fn an_idle_stream_is_reaped_and_a_live_one_is_not() {
 #[tokio::test]
 async fn a_flood_is_dropped_reported_once_a_second_and_ended_in_the_end() {
     let (journal, clock) = (Journal::default(), ManualClock::at(0));
-    let limit = IngressLimit {
-        frames_per_second: Some(10),
-        burst: Duration::from_secs(1),
-        patience: Duration::from_secs(3),
-        ..IngressLimit::default()
-    };
+    let mut limit = IngressLimit::default();
+    limit.frames_per_second = Some(10);
+    limit.burst = Duration::from_secs(1);
+    limit.patience = Duration::from_secs(3);
     let app = AppSpec::new("live").ingress_limit(limit);
     let engine = Engine::builder()
         .application(app)
@@ -417,6 +411,7 @@ async fn a_flood_is_dropped_reported_once_a_second_and_ended_in_the_end() {
         }) {
             Ok(Pushed::Accepted) => accepted += 1,
             Ok(Pushed::Dropped) => dropped += 1,
+            Ok(other) => panic!("{other:?}"),
             Err(ended) => break ended.reason,
         }
         clock.advance(Duration::from_millis(10));

@@ -182,10 +182,9 @@ async fn viewers_stay_when_a_publisher_replaces_its_stale_session() {
 #[tokio::test]
 async fn a_bounded_number_of_viewers_waits() {
     let (_journal, clock, engine) = setup(GRACE);
-    engine.set_limits(Limits {
-        max_waiting_viewers: 2,
-        ..Limits::default()
-    });
+    let mut limits = Limits::default();
+    limits.max_waiting_viewers = 2;
+    engine.set_limits(limits);
     let _a = engine.play(attempt("a")).await.unwrap();
     let _b = engine.play(attempt("b")).await.unwrap();
     let denied = engine.play(attempt("a")).await.unwrap_err();

@@ -25,6 +25,7 @@ pub const SECTOR_BYTES: usize = 512;
 
 /// Who may read a file that the store creates. The owner is the user of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Access {
     /// 0600: files for the ledger only.
     Private,

@@ -83,7 +83,7 @@ impl ExternalFloor for Box<dyn ExternalFloor> {
 }
 
 /// The findings and actions of a start.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct RecoveryReport {
     /// Size of the checkpoint that was found.

@@ -6,7 +6,8 @@ use crate::store::Space;
 ///
 /// A reserve that is not on the disk counts as used: space that was released for the last entries
 /// is not available to others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pressure {
     /// Every class.
     #[default]

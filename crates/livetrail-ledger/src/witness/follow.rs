@@ -47,7 +47,7 @@ pub enum WitnessEvent {
 }
 
 /// The state of one witness.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct WitnessStatus {
     /// Its key's name.
@@ -57,6 +57,10 @@ pub struct WitnessStatus {
     /// The size that it has cosigned last, since this start.
     pub cosigned_size: Option<u64>,
     /// How long it has not cosigned although it was asked.
+    #[serde(
+        rename = "failing_for_ms",
+        serialize_with = "crate::serialize::optional_millis"
+    )]
     pub failing_for: Option<Duration>,
     /// Whether that is longer than [`WitnessOptions::overdue_after`].
     pub overdue: bool,

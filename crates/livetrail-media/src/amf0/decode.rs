@@ -6,6 +6,7 @@ use crate::read::Reader;
 
 /// Bounds on the values that one [`Decoder`] may build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Nesting of objects and arrays; a scalar has depth 1. Bounds the stack.
     pub max_depth: usize,

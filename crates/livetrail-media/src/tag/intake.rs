@@ -28,6 +28,7 @@ pub struct Intake {
 
 /// An unusable message.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unusable {
     /// The kind of its content.
     pub kind: TagKind,

@@ -74,6 +74,11 @@ impl LossCounts {
 
 /// How a boot ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum BootEnd {
     /// It has not ended: the trail continues, or the boot crashed and nothing came after.
@@ -86,9 +91,11 @@ pub enum BootEnd {
 
 /// The trail's facts about one boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BootSummary {
     /// The boot.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
     pub boot: Uuid,
     /// Its node.
     pub node: Option<String>,

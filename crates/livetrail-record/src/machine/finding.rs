@@ -9,16 +9,26 @@ use crate::reason::Reason;
 
 /// A violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Finding {
     /// The index, from 0, of the record that shows it. At the trail's end it is the number of
     /// records.
     pub index: u64,
     /// The boot concerned.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::serialize::optional_text")
+    )]
     pub boot: Option<Uuid>,
     /// The session concerned.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::serialize::optional_text")
+    )]
     pub session: Option<Uuid>,
     /// The rule.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
     pub rule: Rule,
 }
 

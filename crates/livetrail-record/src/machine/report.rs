@@ -8,6 +8,11 @@ use crate::reason::Reason;
 
 /// The kind of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum SessionKind {
     /// It sends a stream.
@@ -16,11 +21,14 @@ pub enum SessionKind {
     Play,
 }
 
-/// A session whose first record is in the trail and whose last record is not.
+/// A session whose first record is in the trail and whose last record is not. Its serialized form
+/// has neither the principal nor the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OpenSession {
     /// The session.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::text"))]
     pub session: Uuid,
     /// Publish or play. `None` if the first record was lost and no later one shows the kind.
     pub kind: Option<SessionKind>,
@@ -29,6 +37,10 @@ pub struct OpenSession {
     /// The stream.
     pub stream: Option<String>,
     /// The boot that opened it, in a trail that has boots.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::serialize::optional_text")
+    )]
     pub boot: Option<Uuid>,
     /// The node that opened it.
     pub node: Option<String>,
@@ -37,19 +49,25 @@ pub struct OpenSession {
     /// Its wire protocol.
     pub protocol: Option<String>,
     /// The principal of the first record that exists.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub principal: Option<Personal>,
     /// The peer of the same record.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub peer: Option<Personal>,
     /// The index of the first record that exists.
     pub index: u64,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) seq: Option<u64>,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) due: Option<Reason>,
     /// The session's first record is missing. This is judged when the kind of the session is known.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) missing_start: Option<Orphan>,
 }
 
 /// The report about the whole trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TrailReport {
     /// How many records were fed.
@@ -71,5 +89,86 @@ impl TrailReport {
     #[must_use]
     pub const fn is_sound(&self) -> bool {
         self.findings_total == 0
+    }
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::machine::{BootEnd, Finding, Rule};
+
+    #[test]
+    fn a_report_is_serialized_without_personal_data() {
+        let id = Uuid::from_u128(7);
+        let report = TrailReport {
+            records: 2,
+            closed_sessions: 0,
+            open: vec![OpenSession {
+                session: id,
+                kind: Some(SessionKind::Play),
+                app: "live".to_owned(),
+                stream: Some("cam".to_owned()),
+                boot: Some(id),
+                node: None,
+                ts_ms: 5,
+                protocol: Some("rtmp".to_owned()),
+                principal: Some(Personal::from("alice")),
+                peer: Some(Personal::from("192.0.2.7:1")),
+                index: 1,
+                seq: None,
+                due: None,
+                missing_start: None,
+            }],
+            boots: vec![BootSummary {
+                boot: id,
+                node: None,
+                first_index: 0,
+                records: 2,
+                dropped: 0,
+                unsettled: 0,
+                end: BootEnd::Running,
+            }],
+            findings_total: 1,
+        };
+        let id = id.to_string();
+        assert_eq!(
+            serde_json::to_value(report).unwrap(),
+            json!({
+                "records": 2,
+                "closed_sessions": 0,
+                "open": [{
+                    "session": id,
+                    "kind": "play",
+                    "app": "live",
+                    "stream": "cam",
+                    "boot": id,
+                    "node": null,
+                    "ts_ms": 5,
+                    "protocol": "rtmp",
+                    "index": 1,
+                }],
+                "boots": [{
+                    "boot": id,
+                    "node": null,
+                    "first_index": 0,
+                    "records": 2,
+                    "dropped": 0,
+                    "unsettled": 0,
+                    "end": "running",
+                }],
+                "findings_total": 1,
+            })
+        );
+        let finding = Finding {
+            index: 1,
+            boot: None,
+            session: None,
+            rule: Rule::NoSession,
+        };
+        let finding = serde_json::to_value(finding).unwrap();
+        assert_eq!(finding["rule"], "the record names no session");
+        assert_eq!(finding["boot"], json!(null));
     }
 }

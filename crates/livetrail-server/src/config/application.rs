@@ -110,12 +110,12 @@ impl Default for Ingress {
 
 impl Ingress {
     fn limit(&self) -> IngressLimit {
-        IngressLimit {
-            bytes_per_second: self.bytes_per_second.map(|size| size.0 as u64),
-            frames_per_second: self.frames_per_second,
-            burst: self.burst.0,
-            patience: self.patience.0,
-        }
+        let mut limit = IngressLimit::default();
+        limit.bytes_per_second = self.bytes_per_second.map(|size| size.0 as u64);
+        limit.frames_per_second = self.frames_per_second;
+        limit.burst = self.burst.0;
+        limit.patience = self.patience.0;
+        limit
     }
 }
 

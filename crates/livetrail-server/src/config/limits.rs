@@ -85,27 +85,27 @@ impl Default for SessionLimits {
 impl SessionLimits {
     /// The limits in the form that the engine takes.
     pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            max_publishers: self.max_publishers,
-            max_publishers_per_address: self.max_publishers_per_ip,
-            max_publishers_per_principal: self.max_publishers_per_key,
-            max_publishers_per_application: self.max_publishers_per_application,
-            max_sessions_per_address: self.max_sessions_per_ip,
-            max_subscribers_per_stream: self.max_subscribers_per_stream,
-            max_waiting_viewers: self.max_waiting_viewers,
-            stream_memory: self.stream_memory.0 as u64,
-            idle_timeout: self.idle_timeout.0,
-            first_frame_timeout: self.first_frame_timeout.0,
-            admission_timeout: self.admission_timeout.0,
-            attempts: Rate {
-                per_second: self.attempts.rate,
-                burst: self.attempts.burst,
-            },
-            short_sessions: Rate {
-                per_second: self.short_sessions.rate,
-                burst: self.short_sessions.burst,
-            },
-        }
+        let mut limits = Limits::default();
+        limits.max_publishers = self.max_publishers;
+        limits.max_publishers_per_address = self.max_publishers_per_ip;
+        limits.max_publishers_per_principal = self.max_publishers_per_key;
+        limits.max_publishers_per_application = self.max_publishers_per_application;
+        limits.max_sessions_per_address = self.max_sessions_per_ip;
+        limits.max_subscribers_per_stream = self.max_subscribers_per_stream;
+        limits.max_waiting_viewers = self.max_waiting_viewers;
+        limits.stream_memory = self.stream_memory.0 as u64;
+        limits.idle_timeout = self.idle_timeout.0;
+        limits.first_frame_timeout = self.first_frame_timeout.0;
+        limits.admission_timeout = self.admission_timeout.0;
+        limits.attempts = Rate {
+            per_second: self.attempts.rate,
+            burst: self.attempts.burst,
+        };
+        limits.short_sessions = Rate {
+            per_second: self.short_sessions.rate,
+            burst: self.short_sessions.burst,
+        };
+        limits
     }
 }
 

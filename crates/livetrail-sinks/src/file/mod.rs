@@ -82,6 +82,7 @@ pub use sink::FileReplica;
 /// When a file is rotated. The next line goes into a new file, and the old file gets a name with
 /// its first index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rotation {
     /// No file becomes longer than this many bytes. A longer line has a file of its own.
     pub max_bytes: Option<u64>,

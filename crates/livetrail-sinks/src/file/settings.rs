@@ -15,6 +15,7 @@ const LEAST_ROTATE_EVERY: Duration = Duration::from_mins(1);
 /// A file with one line per record.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct File {
     /// The path of the file.
     pub path: PathBuf,
@@ -35,6 +36,7 @@ pub struct File {
 /// The form of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Format {
     /// Tab-separated, for people and the tools of a shell. The lines have no leaf hashes.
     #[default]

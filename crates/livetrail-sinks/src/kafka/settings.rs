@@ -11,6 +11,7 @@ with_tls_files! {
     /// A partition of a topic, and how to log in.
     #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
     #[serde(deny_unknown_fields)]
+    #[non_exhaustive]
     pub struct Kafka {
         /// The brokers to ask first, each as `HOST:PORT`.
         pub brokers: Vec<String>,

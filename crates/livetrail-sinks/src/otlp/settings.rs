@@ -14,6 +14,7 @@ with_tls_files! {
     /// A collector of OpenTelemetry.
     #[derive(Debug, Clone, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
+    #[non_exhaustive]
     pub struct Otlp {
         /// The collector's URL.
         pub endpoint: String,
@@ -36,6 +37,7 @@ with_tls_files! {
 /// The compression of requests.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Compression {
     /// Requests are compressed with gzip.
     #[default]
@@ -47,6 +49,7 @@ pub enum Compression {
 /// A header of each request. Its value is a secret, given in one of three ways.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Header {
     /// The header's name.
     pub name: String,

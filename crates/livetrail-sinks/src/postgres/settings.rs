@@ -11,6 +11,7 @@ with_tls_files! {
     /// A table of PostgreSQL. Its address is a secret, given in one of three ways.
     #[derive(Debug, Clone, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
+    #[non_exhaustive]
     pub struct Postgres {
         /// The address itself.
         #[serde(default)]

@@ -16,6 +16,7 @@ const MAX_BATCH_INTERVAL: Duration = Duration::from_secs(60);
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct S3 {
     /// The name of the bucket.
     pub bucket: String,
@@ -62,6 +63,7 @@ pub struct S3 {
 /// Who may delete objects before the end of their retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Lock {
     /// Nobody.
     Compliance,

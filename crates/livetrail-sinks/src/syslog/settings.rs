@@ -20,6 +20,7 @@ with_tls_files! {
     /// A receiver of syslog.
     #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
     #[serde(deny_unknown_fields)]
+    #[non_exhaustive]
     pub struct Syslog {
         /// The address: `HOST`, `HOST:PORT` or `[IPv6]:PORT`.
         pub address: String,
@@ -48,6 +49,7 @@ with_tls_files! {
 /// The transport of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Transport {
     /// TLS over TCP (RFC 5425).
     #[default]

@@ -31,6 +31,7 @@ const MOST_BYTES_OF_A_NOTE: usize = 8 << 10;
 /// What a local user did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Done {
     /// Entries were read or exported.
     Looked {

@@ -11,8 +11,8 @@ use std::{
 
 use livetrail_clock::SystemClock;
 use livetrail_vault::{
-    KEY_FILE, Limits, NewRow, Options, Query, Request, RowKind, Selection, SessionId, Subject,
-    Vault, VaultError,
+    KEY_FILE, NewRow, Options, Query, Request, RowKind, Selection, SessionId, Subject, Vault,
+    VaultError,
 };
 
 fn open(dir: &Path) -> Result<Vault, VaultError> {
@@ -84,10 +84,8 @@ mod permissions {
 fn a_lost_key_and_a_wrong_key_are_told_apart_and_neither_is_made_again() {
     let place = tempfile::tempdir().unwrap();
     let dir = place.path().join("personal");
-    let options = Options {
-        key_file: Some(place.path().join("elsewhere.key")),
-        ..Options::new(&dir)
-    };
+    let mut options = Options::new(&dir);
+    options.key_file = Some(place.path().join("elsewhere.key"));
     let open = || Vault::open(&options, Arc::new(SystemClock::new())).map(|(vault, _)| vault);
     open().unwrap().insert(&[row(1, b"{}")]).unwrap();
     assert!(!dir.join(KEY_FILE).exists());
@@ -152,13 +150,8 @@ fn canaries_are_sealed_before_an_erasure_and_their_seals_are_gone_after_it() {
     const CANARIES: [&str; 3] = ["zacharias.canary", "203.0.113.77", "CanaryPlayer/9.9"];
     let place = tempfile::tempdir().unwrap();
     let dir = place.path().join("personal");
-    let options = Options {
-        limits: Limits {
-            segment_rows: 8,
-            ..Limits::default()
-        },
-        ..Options::new(&dir)
-    };
+    let mut options = Options::new(&dir);
+    options.limits.segment_rows = 8;
     let clock = Arc::new(SystemClock::new());
     let (mut vault, _) = Vault::open(&options, clock).unwrap();
     let opening = br#"{"peer":"203.0.113.77","principal":"zacharias.canary","user_agent":"CanaryPlayer/9.9"}"#;

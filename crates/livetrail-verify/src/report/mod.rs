@@ -35,6 +35,7 @@ impl Verdict {
 /// The kind of a trail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum TrailKind {
     /// A Merkle log with signed checkpoints.
     Ledger,
@@ -90,6 +91,7 @@ pub struct Report {
 
 /// The latest checkpoint.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct CheckpointReport {
     /// The origin, which identifies the log.
     pub origin: String,
@@ -109,6 +111,7 @@ pub struct CheckpointReport {
 
 /// One cosignature.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct CosignatureReport {
     /// `name+id`.
     pub by: String,
@@ -118,6 +121,7 @@ pub struct CosignatureReport {
 
 /// The newest checkpoint with the cosignatures that the policy requires.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct CosignedReport {
     /// Entries.
     pub size: u64,
@@ -127,6 +131,7 @@ pub struct CosignedReport {
 
 /// The keys.
 #[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
 pub struct KeysReport {
     /// The keys were found in the trail itself. That shows that the trail is consistent, but not
     /// whose it is.
@@ -144,6 +149,7 @@ pub struct KeysReport {
 
 /// The counts.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[non_exhaustive]
 pub struct Figures {
     /// Entries whose hashes are in the computed tree.
     pub entries: u64,
@@ -170,6 +176,7 @@ pub struct Figures {
 
 /// Older checkpoints.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[non_exhaustive]
 pub struct OlderReport {
     /// Given by the user.
     pub given: u64,
@@ -189,6 +196,7 @@ pub struct OlderReport {
 
 /// Sessions and boots.
 #[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
 pub struct Sessions {
     /// Sessions with their last record.
     pub closed: u64,
@@ -237,6 +245,7 @@ impl Sessions {
 
 /// A session without its last record.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct OpenSessionReport {
     /// The session.
     pub session: String,
@@ -258,6 +267,7 @@ impl OpenSessionReport {
 
 /// A boot.
 #[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
 pub struct BootReport {
     /// The boot.
     pub boot: String,
@@ -281,6 +291,7 @@ impl BootReport {
 
 /// A pruning on record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct PrunedReport {
     /// The first entry.
     pub first: u64,
@@ -294,6 +305,7 @@ pub struct PrunedReport {
 
 /// A rotation on record.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct RotationReport {
     /// The index of the record.
     pub index: u64,

@@ -56,10 +56,8 @@ pub(crate) fn named(words: &[String]) -> Result<Option<Arc<dyn ReplicaSink>>, Er
     let sink: Arc<dyn ReplicaSink> = match words.as_slice() {
         ["bucket", address, name, credentials] => Arc::new(bucket(address, name, credentials)?),
         ["file", path] => {
-            let rotation = Rotation {
-                max_bytes: Some(ROTATE_BYTES),
-                ..Rotation::default()
-            };
+            let mut rotation = Rotation::default();
+            rotation.max_bytes = Some(ROTATE_BYTES);
             Arc::new(FileReplica::rotating("file", *path, Format::Json, rotation))
         }
         ["kafka", url] => Arc::new(KafkaSink::new("kafka", KafkaTarget::parse(url)?)?),

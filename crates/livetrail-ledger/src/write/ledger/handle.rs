@@ -33,6 +33,7 @@ pub struct Handle {
 
 /// The indexes of appended entries: from `first` up to, not including, `next`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Appended {
     /// Index of the first entry.
     pub first: u64,
@@ -41,7 +42,7 @@ pub struct Appended {
 }
 
 /// The state of a ledger.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 #[non_exhaustive]
 pub struct Status {
     /// The number of accepted entries; the next one gets this index.
@@ -49,6 +50,7 @@ pub struct Status {
     /// The number of durable entries.
     pub durable: u64,
     /// Size and root of the published checkpoint.
+    #[serde(serialize_with = "crate::serialize::head")]
     pub sealed: TreeHead,
     /// Framed bytes that wait for a commit.
     pub queue_bytes: usize,
@@ -58,12 +60,15 @@ pub struct Status {
     pub pressure: Pressure,
     /// The error for which the log waits now: the disk has no space, or the system no file or
     /// memory for it. It retries by itself.
+    #[serde(serialize_with = "crate::serialize::optional_error")]
     pub retrying: Option<Arc<Passing>>,
     /// The number of retries since it was opened.
     pub retries: u64,
     /// The last error for which it waited.
+    #[serde(serialize_with = "crate::serialize::optional_error")]
     pub last_retry: Option<Arc<Passing>>,
     /// Why the log stopped, if it did.
+    #[serde(serialize_with = "crate::serialize::optional_error")]
     pub stopped: Option<Arc<Fatal>>,
     /// The parties for whose answers signing has waited since the start: see [`Handle::answered`].
     pub held: Vec<String>,

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 
 /// Bounds on what a peer can make a [`ChunkReader`] hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChunkLimits {
     /// The maximum length of a message in bytes. The format allows 16,777,215.
     pub max_message_bytes: usize,
