@@ -14,6 +14,34 @@ use std::{
 };
 
 /// A source of time. Wall time is for showing, monotonic time for deciding.
+///
+/// A clock of the host's own, whose wall time is a time server's and not the machine's:
+///
+/// ```
+/// use std::time::Duration;
+/// use livetrail_clock::{Clock, ManualClock};
+///
+/// struct Corrected<C> {
+///     clock: C,
+///     ahead_ms: u64,
+/// }
+///
+/// impl<C: Clock> Clock for Corrected<C> {
+///     fn unix_ms(&self) -> u64 {
+///         self.clock.unix_ms().saturating_sub(self.ahead_ms)
+///     }
+///
+///     fn monotonic(&self) -> Duration {
+///         self.clock.monotonic()
+///     }
+/// }
+///
+/// let machine = ManualClock::at(10_000);
+/// let clock = Corrected { clock: machine.clone(), ahead_ms: 2_500 };
+/// assert_eq!((clock.unix_ms(), clock.unix_s()), (7_500, 7));
+/// machine.advance(Duration::from_secs(3_600));
+/// assert_eq!((clock.unix_s(), clock.monotonic()), (3_607, Duration::from_secs(3_600)));
+/// ```
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since 1970 (UTC). May jump, stand still or be wrong.
     fn unix_ms(&self) -> u64;
