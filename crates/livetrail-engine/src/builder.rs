@@ -100,6 +100,26 @@ impl Default for Limits {
 }
 
 /// Configures an [`Engine`]; see [`Engine::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use livetrail_engine::{AppSpec, Attempt, Engine, Reason, StreamKey};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder()
+///     .application(AppSpec::new("live"))
+///     .max_publishers(1)
+///     .idle_timeout(Duration::from_secs(10))
+///     .build()?;
+/// let first = Attempt::new(StreamKey::parse("live", "cam-1")?, "example");
+/// let second = Attempt::new(StreamKey::parse("live", "cam-2")?, "example");
+/// let publication = engine.publish(first).await?;
+/// let denied = engine.publish(second).await.err();
+/// assert_eq!(denied.map(|denied| denied.reason), Some(Reason::LimitReached));
+/// # drop(publication);
+/// # Ok(()) }
+/// ```
 pub struct EngineBuilder {
     apps: Vec<AppSpec>,
     observers: Vec<Arc<dyn Observer>>,

@@ -123,7 +123,7 @@ impl Engine {
     }
 
     /// Requests to watch a stream. The steps are those of [`publish`](Self::publish), also if the
-    /// returned future is dropped.
+    /// returned future is dropped. Needs no runtime.
     ///
     /// # Errors
     /// [`Denied`], already reported to all observers.
@@ -134,6 +134,9 @@ impl Engine {
     /// Requests to watch a stream with many requests instead of a cursor. The steps are those of
     /// [`play`](Self::play), once for all requests of the viewer. The session ends if it was not
     /// [touched](Viewing::touch) for the time of its lease, which is at least a millisecond.
+    ///
+    /// If the returned future is dropped, the attempt is reported as given up by its client. Needs
+    /// no runtime.
     ///
     /// # Errors
     /// [`Denied`], already reported to all observers.

@@ -26,6 +26,9 @@ impl Engine {
     /// Returns true if all of that was done in time. A thread of the engine ends the sessions, and
     /// continues after the deadline; a quarter of the time is reserved for flushing. No runtime is
     /// needed.
+    ///
+    /// If the future is dropped after its first poll, the engine continues to refuse attempts and
+    /// to end its sessions, but does not let observers flush. A second call does all steps again.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
         let inner = &self.inner;
         let began = inner.timers.now();

@@ -70,7 +70,7 @@ impl Tap {
         }
     }
 
-    /// The next frame, or `None` if the stream has ended. Cancel safe.
+    /// The next frame; `None` if the stream has ended. Cancel safe. Needs no runtime.
     pub async fn next(&mut self) -> Option<Arc<SharedFrame>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -86,6 +86,7 @@ impl Tap {
 
     /// Waits until there are frames, then puts up to `limit` frames into `out` (cleared first).
     /// `false` if the stream has ended and everything before its end was returned. Cancel safe.
+    /// Needs no runtime.
     pub async fn next_batch(&mut self, out: &mut Vec<Arc<SharedFrame>>, limit: usize) -> bool {
         poll_fn(|cx| self.poll_batch(cx, out, limit)).await
     }

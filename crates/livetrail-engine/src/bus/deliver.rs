@@ -25,6 +25,52 @@ impl Key for ViewerId {
 }
 
 /// A worker's actions for its viewers; `T` is the worker's state of each.
+///
+/// ```
+/// use std::sync::Arc;
+/// use livetrail_engine::{
+///     AppSpec, Attempt, CodecId, Deliver, Engine, FrameFlags, MediaFrame, Reason, Shard,
+///     SharedFrame, StreamKey, ViewerId,
+/// };
+///
+/// /// Viewers that take any number of frames. Their state is the number of bytes that they have.
+/// #[derive(Default)]
+/// struct Counter {
+///     ended: Vec<(usize, Reason)>,
+/// }
+///
+/// impl Deliver<usize> for Counter {
+///     fn deliver(&mut self, _: ViewerId, bytes: &mut usize, new: &[Arc<SharedFrame>]) -> usize {
+///         *bytes += new.iter().map(|frame| frame.payload.len()).sum::<usize>();
+///         new.len()
+///     }
+///
+///     fn ended(&mut self, _: ViewerId, bytes: usize, reason: Reason) {
+///         self.ended.push((bytes, reason));
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder().application(AppSpec::new("live")).build()?;
+/// let key = StreamKey::parse("live", "cam")?;
+/// let mut publication = engine.publish(Attempt::new(key.clone(), "example")).await?;
+/// let mut shard = Shard::new();
+/// shard.attach(engine.play(Attempt::new(key, "example")).await?, 0)?;
+///
+/// let keyframe = FrameFlags::KEYFRAME;
+/// publication.push(MediaFrame::video(CodecId::H264, 0, 0, keyframe, "media".into()))?;
+/// let mut counter = Counter::default();
+/// // A worker does this forever: it waits until there is something to serve, and serves it.
+/// shard.ready().await;
+/// shard.serve(&mut counter);
+/// drop(publication);
+/// shard.ready().await;
+/// shard.serve(&mut counter);
+/// assert_eq!(counter.ended, [(5, Reason::StreamEnded)]);
+/// assert!(shard.is_empty());
+/// # Ok(()) }
+/// ```
 pub trait Deliver<T> {
     /// Takes as many of `frames` as the viewer can take now, in order from the first, and returns
     /// how many. Fewer than all means that it is full: the shard skips it until

@@ -12,6 +12,38 @@ use crate::frame::MediaFrame;
 
 /// A protocol's serialisation of a frame. The result must be the same for all viewers of that
 /// protocol.
+///
+/// ```
+/// use bytes::Bytes;
+/// use livetrail_engine::{
+///     AppSpec, Attempt, CodecId, Engine, FrameFlags, MediaFrame, StreamKey, WireFormat,
+/// };
+///
+/// /// The payload's length in four bytes, and the payload.
+/// struct Framed;
+///
+/// impl WireFormat for Framed {
+///     type Wire = [Bytes; 2];
+///
+///     fn make(frame: &MediaFrame) -> [Bytes; 2] {
+///         let length = u32::try_from(frame.payload.len()).unwrap_or(u32::MAX);
+///         [length.to_be_bytes().to_vec().into(), frame.payload.clone()]
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder().application(AppSpec::new("live")).build()?;
+/// let key = StreamKey::parse("live", "cam")?;
+/// let mut publication = engine.publish(Attempt::new(key.clone(), "example")).await?;
+/// let mut playback = engine.play(Attempt::new(key, "example")).await?;
+/// let keyframe = FrameFlags::KEYFRAME;
+/// publication.push(MediaFrame::video(CodecId::H264, 0, 0, keyframe, "media".into()))?;
+/// let frame = playback.next().await.ok_or("the stream has ended")?;
+/// let [header, payload] = frame.wire::<Framed>();
+/// assert_eq!((&header[..], &payload[..]), (&[0, 0, 0, 5][..], &b"media"[..]));
+/// # Ok(()) }
+/// ```
 pub trait WireFormat: 'static {
     /// The bytes, usually a short list of `Bytes`: the protocol's header and the frame's payload,
     /// not copied.
