@@ -14,6 +14,22 @@ use crate::tree::TreeHead;
 /// Appending hands out every tile that becomes full. [`partial_tiles`](Self::partial_tiles) gives
 /// the partial tiles to write at the current size. Making the tiles and keeping the tree is one
 /// computation: an entry costs its leaf hash and, on average, one more.
+///
+/// ```
+/// use livetrail_tlog::{TileBuilder, leaf_hash};
+///
+/// let mut builder = TileBuilder::new();
+/// let mut full = Vec::new();
+/// for n in 0..300_u32 {
+///     let leaf = leaf_hash(&n.to_be_bytes());
+///     builder.append(leaf, |tile, _hashes| full.push(tile.to_string()))?;
+/// }
+/// let partial: Vec<_> = builder.partial_tiles().map(|(tile, _)| tile.to_string()).collect();
+/// assert_eq!(full, ["tile/0/000"]);
+/// assert_eq!(partial, ["tile/0/001.p/44", "tile/1/000.p/1"]);
+/// assert_eq!(builder.head().size, 300);
+/// # Ok::<(), livetrail_tlog::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TileBuilder {
     size: u64,

@@ -126,7 +126,8 @@ impl Signer for TimedCosigner<'_> {
         self.key.key_id()
     }
 
-    /// # Errors Those of [`Checkpoint::parse`], because only checkpoints are cosigned;
+    /// # Errors
+    /// Those of [`Checkpoint::parse`], because only checkpoints are cosigned;
     /// [`Error::CosignatureTime`].
     fn sign(&self, text: &str) -> Result<Vec<u8>, Error> {
         Checkpoint::parse(text)?;

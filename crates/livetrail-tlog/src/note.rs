@@ -21,6 +21,41 @@ const MARK: &str = "— ";
 
 /// Makes signatures under one name and key. The key may be in a file, in a PKCS#11 token or in a
 /// key service.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use livetrail_tlog::{Ed25519Signer, Ed25519Verifier, Error, KeyId, KeyName, Note, Signer};
+///
+/// /// A key that counts its signatures.
+/// struct Counted {
+///     key: Ed25519Signer,
+///     signatures: AtomicU64,
+/// }
+///
+/// impl Signer for Counted {
+///     fn name(&self) -> &KeyName {
+///         self.key.name()
+///     }
+///
+///     fn key_id(&self) -> KeyId {
+///         self.key.key_id()
+///     }
+///
+///     fn sign(&self, text: &str) -> Result<Vec<u8>, Error> {
+///         // With a key service, the request is here; its error becomes `Error::Signer`.
+///         self.signatures.fetch_add(1, Ordering::Relaxed);
+///         self.key.sign(text)
+///     }
+/// }
+///
+/// let key = Ed25519Signer::from_seed(KeyName::new("example.com/log")?, &[7; 32]);
+/// let verifier = Ed25519Verifier::new(&key.verifier_key())?;
+/// let signer = Counted { key, signatures: AtomicU64::new(0) };
+/// let note = Note::sign("a text\n", &[&signer])?;
+/// assert_eq!(note.verify(&[&verifier])?.len(), 1);
+/// assert_eq!(signer.signatures.load(Ordering::Relaxed), 1);
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Signer: Send + Sync {
     /// The name in the signature line.
     fn name(&self) -> &KeyName;
@@ -36,6 +71,48 @@ pub trait Signer: Send + Sync {
 }
 
 /// Checks signatures of one name and key.
+///
+/// ```
+/// use livetrail_tlog::{
+///     Checkpoint, CosignatureSigner, CosignatureVerifier, Error, KeyId, KeyName, Note, TreeHead,
+///     Verifier,
+/// };
+///
+/// /// Refuses cosignatures from the future.
+/// struct Until {
+///     key: CosignatureVerifier,
+///     now_s: u64,
+/// }
+///
+/// impl Verifier for Until {
+///     fn name(&self) -> &KeyName {
+///         self.key.name()
+///     }
+///
+///     fn key_id(&self) -> KeyId {
+///         self.key.key_id()
+///     }
+///
+///     fn verify(&self, text: &str, signature: &[u8]) -> Result<Option<u64>, Error> {
+///         match self.key.verify(text, signature)? {
+///             Some(time_s) if time_s > self.now_s => Err(Error::SignatureInvalid {
+///                 name: self.name().to_string(),
+///                 key_id: self.key_id(),
+///             }),
+///             time_s => Ok(time_s),
+///         }
+///     }
+/// }
+///
+/// let witness = CosignatureSigner::from_seed(KeyName::new("witness.example")?, &[7; 32]);
+/// let text = Checkpoint::new("example.com/log", TreeHead::EMPTY)?.encode();
+/// let note = Note::sign(text, &[&witness.at(1_700_000_000)])?;
+/// let key = CosignatureVerifier::new(&witness.verifier_key())?;
+/// let verified = note.verify(&[&Until { key: key.clone(), now_s: 1_700_000_060 }])?;
+/// assert_eq!(verified[0].timestamp_s, Some(1_700_000_000));
+/// assert!(note.verify(&[&Until { key, now_s: 1_600_000_000 }]).is_err());
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Verifier: Send + Sync {
     /// The name in the signature lines that it verifies.
     fn name(&self) -> &KeyName;

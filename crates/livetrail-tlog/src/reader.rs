@@ -7,6 +7,40 @@ use crate::tile::{TILE_HEIGHT, TILE_WIDTH_U64, Tile, hashes_at};
 use crate::tree::TreeHead;
 
 /// A source of tiles: a directory, a web site, a map in a test.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use livetrail_tlog::{Tile, TileBuilder, TileReader, TileTree, leaf_hash};
+///
+/// struct Memory(BTreeMap<Tile, Vec<u8>>);
+///
+/// impl TileReader for Memory {
+///     type Error = Box<dyn std::error::Error>;
+///
+///     fn read_tile(&self, tile: Tile) -> Result<Vec<u8>, Self::Error> {
+///         let contents = self.0.get(&tile).ok_or_else(|| format!("{tile} is missing"))?;
+///         Ok(contents.clone())
+///     }
+/// }
+///
+/// let mut builder = TileBuilder::new();
+/// let mut tiles = Vec::new();
+/// for n in 0..300_u32 {
+///     let leaf = leaf_hash(&n.to_be_bytes());
+///     builder.append(leaf, |tile, hashes| tiles.push((tile, hashes.to_vec())))?;
+/// }
+/// tiles.extend(builder.partial_tiles().map(|(tile, hashes)| (tile, hashes.to_vec())));
+/// let mut memory = Memory(BTreeMap::new());
+/// for (tile, hashes) in tiles {
+///     memory.0.insert(tile, tile.encode(&hashes)?);
+/// }
+///
+/// let head = builder.head();
+/// let (leaf, proof) = TileTree::new(memory, head).inclusion_proof(7)?;
+/// assert_eq!(leaf, leaf_hash(&7_u32.to_be_bytes()));
+/// head.verify_inclusion(7, &leaf, &proof)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait TileReader {
     /// Why a tile cannot be read. It includes this crate's errors, so that a caller has one type.
     type Error: From<Error>;
